@@ -1,0 +1,112 @@
+"""What happens while a use case runs, as frozen values for whoever watches.
+
+Use cases call one `report(event)`; whether that becomes a bar, a line, NDJSON or nothing is
+`output`'s business.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from omniedit.models import SavedFile, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """The service accepted a submission; `is_replay`: it had done so before."""
+
+    task: Task
+    request_id: str
+    is_replay: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progressed:
+    """A look at a task. `progress` never runs backwards within one wait."""
+
+    task: Task
+    progress: int | None  # per cent
+    elapsed_s: float  # since the task was created, or since the wait began
+    remaining_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stalled:
+    """Nothing moved for minutes."""
+
+    task_id: str
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrying:
+    """Something transient went wrong and is tried again after `delay_s`."""
+
+    message: str
+    delay_s: float
+    attempt: int  # from 1: the one that just failed
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A task ended well."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A task failed or was cancelled."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transferring:
+    """Bytes moved: a download (`name` is the target) or an upload (`name` is the clip)."""
+
+    name: str
+    direction: str  # "download" or "upload"
+    done_bytes: int
+    total_bytes: int | None
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A result lies complete under its final name."""
+
+    task_id: str
+    file: SavedFile
+    shown_path: str  # as the user gave it
+    is_new: bool = True  # False: it was there already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """A hint: worth a line, silenced by `--quiet`."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """A warning: shown also with `--quiet`."""
+
+    message: str
+
+
+Event: TypeAlias = (
+    Submitted
+    | Progressed
+    | Stalled
+    | Retrying
+    | Completed
+    | Failed
+    | Transferring
+    | Saved
+    | Noted
+    | Warned
+)
+Report: TypeAlias = Callable[[Event], None]
