@@ -1,0 +1,282 @@
+"""Writing attempts down before they are sent, and what became of them."""
+
+import json
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from omniedit.errors import LocalError
+from omniedit.journal.database import set_aside
+from omniedit.journal.reader import FILE_NAME, JournalReader
+from omniedit.locks import hold
+from omniedit.models import (
+    EditRequest,
+    Record,
+    SavedFile,
+    Task,
+    TaskError,
+    TaskStatus,
+    UploadedClip,
+)
+from omniedit.urls import without_query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A submission as it is written down before it is sent."""
+
+    request_id: str
+    origin: str
+    identity: str | None
+    request: EditRequest
+    body: bytes | None
+    body_digest: str | None
+
+
+class Journal(JournalReader):
+    """The journal of one state folder: a commit is on disk before its method returns.
+
+    Every method raises `JournalError` when the file cannot be written, and `JournalDamagedError`
+    when it is not sound.
+
+    Args:
+        folder: Where it lies, with the locks beside it; None keeps it in memory.
+        clock: Unix time.
+        sleep: Rests between two looks at a lock.
+
+    Raises:
+        JournalError: It cannot be opened.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        super().__init__(folder, clock=clock)
+        self._sleep = sleep
+
+    def record_attempt(self, attempt: Attempt) -> None:
+        """Write a submission down before it is sent, or sent again with the same ID."""
+        with self._database.writing():
+            self._execute(
+                "insert into attempts values (?, ?, ?, ?, ?, ?, ?, ?, ?, null, null)"
+                " on conflict (request_id) do update set state = excluded.state,"
+                " body = excluded.body, body_digest = excluded.body_digest, error = null",
+                attempt.request_id,
+                attempt.origin,
+                attempt.identity,
+                TaskStatus.SENDING,
+                attempt.request.video,
+                attempt.request.prompt,
+                attempt.body,
+                attempt.body_digest,
+                self._clock(),
+            )
+
+    def record_unknown(self, request_id: str, error: TaskError) -> None:
+        """Write down that a submission may or may not have been accepted."""
+        with self._database.writing():
+            self._execute(
+                "update attempts set state = ?, error = ? where request_id = ?",
+                TaskStatus.UNKNOWN,
+                _render_error(error),
+                request_id,
+            )
+
+    def record_refused(self, request_id: str, error: TaskError) -> None:
+        """Write down that a submission was certainly not accepted."""
+        with self._database.writing():
+            self._execute(
+                "update attempts set state = ?, error = ?, body = null, video = ?"
+                " where request_id = ?",
+                TaskStatus.REFUSED,
+                _render_error(error),
+                self._shown_video(request_id),
+                request_id,
+            )
+
+    def record_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
+        """Write down the task that a submission became."""
+        with self._database.writing():
+            self._store_task(task, origin=origin)
+            self._execute(
+                "update attempts set state = 'accepted', task_id = ?, error = null"
+                " where request_id = ?",
+                task.task_id,
+                request_id,
+            )
+            self._forget_query(task)
+
+    def record_task(
+        self, task: Task, *, origin: str, link_valid_until: float | None = None
+    ) -> None:
+        """Write down what the service reports of a task, where its state is news."""
+        known = self.find_task(task.task_id)
+        if known and known.task and not _is_news(known, task, link_valid_until):
+            return
+        with self._database.writing():
+            self._store_task(task, origin=origin, link_valid_until=link_valid_until)
+            self._forget_query(task)
+
+    def record_adopted(self, task: Task, *, origin: str) -> None:
+        """Write down a task that was not submitted from here."""
+        with self._database.writing():
+            self._store_task(task, origin=origin, is_adopted=True)
+
+    def record_saved(self, task_id: str, file: SavedFile) -> None:
+        """Write down where a result lies, verified."""
+        with self._database.writing():
+            self._execute(
+                "insert or replace into files values (?, ?, ?, ?, ?)",
+                task_id,
+                file.path,
+                file.size_bytes,
+                file.sha256,
+                self._clock(),
+            )
+
+    def record_result_gone(self, task_id: str) -> None:
+        """Write down that a finished task's result can no longer be had."""
+        with self._database.writing():
+            self._execute("update tasks set is_result_gone = 1 where task_id = ?", task_id)
+
+    def record_call(self, context: str, request_id: str | None) -> None:
+        """Make an attempt the newest of its context; None: a batch, which has no single one."""
+        with self._database.writing():
+            self._execute(
+                "insert into calls (context, request_id, called_at) values (?, ?, ?)",
+                context,
+                request_id,
+                self._clock(),
+            )
+
+    def record_upload(self, sha256: str, clip: UploadedClip, *, origin: str) -> None:
+        """Remember where a local clip was uploaded to and until when it stays."""
+        if clip.expires_at is None:
+            return
+        with self._database.writing():
+            self._execute(
+                "insert or replace into uploads values (?, ?, ?, ?)",
+                sha256,
+                origin,
+                clip.url,
+                clip.expires_at,
+            )
+
+    def forget(self, record: Record) -> None:
+        """Remove every trace of an edit; its files stay."""
+        with self._database.writing():
+            if record.request_id:
+                self._execute("delete from attempts where request_id = ?", record.request_id)
+                self._execute("delete from calls where request_id = ?", record.request_id)
+            if record.task_id:
+                self._execute("delete from tasks where task_id = ?", record.task_id)
+                self._execute("delete from files where task_id = ?", record.task_id)
+
+    def editing(self, identity: str) -> AbstractContextManager[None]:
+        """Return a block in which no other process submits the same edit; waits its turn."""
+        return self._hold(identity)
+
+    def sending(self, request_id: str) -> AbstractContextManager[None]:
+        """Return a block during which an attempt counts as being sent, not as unknown."""
+        return self._hold(request_id)
+
+    def _hold(self, name: str) -> AbstractContextManager[None]:
+        if self._locks is None:
+            return nullcontext()
+        return _held_lock(self._locks, name, self._sleep)
+
+    def _execute(self, sql: str, *values: object) -> None:
+        self._database.execute(sql, values)
+
+    def _store_task(
+        self,
+        task: Task,
+        *,
+        origin: str,
+        link_valid_until: float | None = None,
+        is_adopted: bool = False,
+    ) -> None:
+        self._execute(
+            "insert into tasks values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
+            " on conflict (task_id) do update set status = excluded.status,"
+            " model = coalesce(excluded.model, model),"
+            " created_at = coalesce(excluded.created_at, created_at),"
+            " estimated_s = coalesce(excluded.estimated_s, estimated_s),"
+            " credits_reserved = coalesce(excluded.credits_reserved, credits_reserved),"
+            " credits_used = coalesce(excluded.credits_used, credits_used),"
+            " result_urls = case excluded.result_urls when '[]' then result_urls"
+            " else excluded.result_urls end,"
+            " error = coalesce(excluded.error, error),"
+            " link_valid_until = coalesce(excluded.link_valid_until, link_valid_until)",
+            task.task_id,
+            origin,
+            task.status,
+            task.model,
+            task.created_at,
+            task.estimated_s,
+            task.credits_reserved,
+            task.credits_used,
+            json.dumps(task.result_urls),
+            _render_error(task.error),
+            link_valid_until,
+            is_adopted,
+            self._clock(),
+        )
+
+    def _forget_query(self, task: Task) -> None:
+        """Drop what may be a signature from the clip's URL, once nothing is sent with it again."""
+        if not task.is_terminal:
+            return
+        record = self.find_task(task.task_id)
+        if record and record.request_id:
+            self._execute(
+                "update attempts set body = null, video = ? where request_id = ?",
+                self._shown_video(record.request_id),
+                record.request_id,
+            )
+
+    def _shown_video(self, request_id: str) -> str:
+        rows = self._database.rows("select video from attempts where request_id = ?", (request_id,))
+        video = str(rows[0]["video"]) if rows else ""
+        return without_query(video) if "://" in video else video
+
+
+def set_journal_aside(folder: Path) -> Path:
+    """Give a damaged journal another name and return it; the next `Journal` starts anew.
+
+    Raises:
+        JournalError: It cannot be renamed.
+    """
+    return set_aside(folder / FILE_NAME)
+
+
+@contextmanager
+def _held_lock(folder: Path, name: str, sleep: Callable[[float], object]) -> Generator[None]:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"cannot make {folder}: {error.strerror}"
+        raise LocalError(msg) from None
+    with hold(folder / f"{name}.lock", sleep=sleep):
+        yield
+
+
+def _is_news(known: Record, task: Task, link_valid_until: float | None) -> bool:
+    before = known.task
+    return (
+        before is None
+        or (before.status, before.error) != (task.status, task.error)
+        or (link_valid_until is not None and known.link_valid_until is None)
+        or bool(set(task.result_urls) - set(before.result_urls))
+        or (task.credits_used is not None and before.credits_used is None)
+    )
+
+
+def _render_error(error: TaskError | None) -> str | None:
+    return json.dumps(asdict(error)) if error else None
