@@ -333,3 +333,14 @@ class TooExpensiveError(OmniEditError):
     """The edit is estimated dearer than the caller's own limit, or cannot be estimated."""
 
     kind = "too_expensive"
+
+
+class Interrupted(BaseException):
+    """A signal asked the command to end; no `except Exception` may swallow it.
+
+    Not a KeyboardInterrupt: Typer turns that into a return value.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number

@@ -33,6 +33,8 @@ class Attempt:
     request: EditRequest
     body: bytes | None
     body_digest: str | None
+    context: str  # whose `last` it becomes
+    clip_url: str  # where the service finds the clip
 
 
 class Journal(JournalReader):
@@ -61,7 +63,7 @@ class Journal(JournalReader):
         self._sleep = sleep
 
     def record_attempt(self, attempt: Attempt) -> None:
-        """Write a submission down before it is sent, or sent again with the same ID."""
+        """Write a submission down before it is sent, and make it the newest of its context."""
         with self._database.writing():
             self._execute(
                 "insert into attempts values (?, ?, ?, ?, ?, ?, ?, ?, ?, null, null)"
@@ -77,6 +79,7 @@ class Journal(JournalReader):
                 attempt.body_digest,
                 self._clock(),
             )
+            self._store_call(attempt.context, attempt.request_id)
 
     def record_unknown(self, request_id: str, error: TaskError) -> None:
         """Write down that a submission may or may not have been accepted."""
@@ -115,9 +118,9 @@ class Journal(JournalReader):
     def record_task(
         self, task: Task, *, origin: str, link_valid_until: float | None = None
     ) -> None:
-        """Write down what the service reports of a task, where its state is news."""
+        """Write down what the service reports of a task that is known here, where it is news."""
         known = self.find_task(task.task_id)
-        if known and known.task and not _is_news(known, task, link_valid_until):
+        if known is None or not _is_news(known, task, link_valid_until):
             return
         with self._database.writing():
             self._store_task(task, origin=origin, link_valid_until=link_valid_until)
@@ -148,12 +151,7 @@ class Journal(JournalReader):
     def record_call(self, context: str, request_id: str | None) -> None:
         """Make an attempt the newest of its context; None: a batch, which has no single one."""
         with self._database.writing():
-            self._execute(
-                "insert into calls (context, request_id, called_at) values (?, ?, ?)",
-                context,
-                request_id,
-                self._clock(),
-            )
+            self._store_call(context, request_id)
 
     def record_upload(self, sha256: str, clip: UploadedClip, *, origin: str) -> None:
         """Remember where a local clip was uploaded to and until when it stays."""
@@ -193,6 +191,14 @@ class Journal(JournalReader):
 
     def _execute(self, sql: str, *values: object) -> None:
         self._database.execute(sql, values)
+
+    def _store_call(self, context: str, request_id: str | None) -> None:
+        self._execute(
+            "insert into calls (context, request_id, called_at) values (?, ?, ?)",
+            context,
+            request_id,
+            self._clock(),
+        )
 
     def _store_task(
         self,

@@ -11,14 +11,14 @@ from typing import Final, NamedTuple, TextIO
 _PLAINER: Final = {
     "…": "~",  # one cell, so that what was laid out still fits
     "·": "-",
-    "–": "-",
+    "\N{EN DASH}": "-",
     "—": "-",
-    "‘": "'",
-    "’": "'",
-    "“": '"',
-    "”": '"',
+    "\N{LEFT SINGLE QUOTATION MARK}": "'",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{LEFT DOUBLE QUOTATION MARK}": '"',
+    "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
     "→": ">",
-    "×": "x",
+    "\N{MULTIPLICATION SIGN}": "x",
     "✓": "+",
     "✗": "x",
     "\N{REPLACEMENT CHARACTER}": "?",
@@ -75,6 +75,14 @@ class Channel:
     def is_animated(self) -> bool:
         """Whether it is a terminal on which the cursor can be moved."""
         return self.is_terminal and not _is_dumb(self._environ)
+
+    @property
+    def is_reflowing(self) -> bool:
+        """Whether the terminal wraps what it shows anew when it gets narrower; most do."""
+        term = self._environ.get("TERM", "")
+        is_screen = term.startswith("screen") and "TMUX" not in self._environ
+        is_old = term.startswith(("linux", "rxvt", "vt")) or "XTERM_VERSION" in self._environ
+        return not (is_screen or is_old)
 
     @property
     def size(self) -> Size:

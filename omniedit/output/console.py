@@ -2,13 +2,14 @@
 
 import contextlib
 import json
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, cast
 
 from omniedit.output.channel import Channel
 from omniedit.output.harmless import make_harmless
@@ -164,7 +165,7 @@ class Printer:
             self._tell(make_harmless(line) if line.strip() else "")
 
     @contextlib.contextmanager
-    def overlaid(self, overlay: Overlay) -> Iterator[None]:
+    def overlaid(self, overlay: Overlay) -> Generator[None]:
         """Let lines go above `overlay` from now on."""
         self._overlay = overlay
         try:
@@ -215,12 +216,12 @@ def _json_text(document: Mapping[str, Any], *, indent: int | None = None) -> str
 
 def _without_nan(value: object) -> object:
     """Return `value` with null for the numbers that JSON has not (a service may send them)."""
-    match value:
-        case float() if value != value or value in {float("inf"), float("-inf")}:  # noqa: PLR0124
-            return None
-        case dict():
-            return {key: _without_nan(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_without_nan(item) for item in value]
-        case _:
-            return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {
+            key: _without_nan(item) for key, item in cast("Mapping[str, object]", value).items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in cast("Iterable[object]", value)]
+    return value

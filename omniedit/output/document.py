@@ -92,36 +92,10 @@ def error_document(error: OmniEditError, *, exit_status: int, hint: str | None =
 
 def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
     """Return the NDJSON line of an event; None for what only concerns people."""
-    match event:
-        case Submitted():
-            fields: Document = {"request_id": event.request_id}
-            name, task_id = "submitted", event.task.task_id
-        case Progressed():
-            fields = {
-                "status": event.task.status,
-                "progress": event.progress,
-                "elapsed_s": _tenths(event.elapsed_s),
-                "remaining_s": _tenths(event.remaining_s),
-            }
-            name, task_id = "progress", event.task.task_id
-        case Stalled():
-            name, task_id, fields = "stalled", event.task_id, {"since_s": _tenths(event.since_s)}
-        case Retrying():
-            fields = {
-                "message": event.message,
-                "delay_s": _tenths(event.delay_s),
-                "attempt": event.attempt,
-            }
-            return _line("retrying", at=at, sandbox=sandbox, task_id=event.task_id, fields=fields)
-        case Completed():
-            name, task_id, fields = "completed", event.task.task_id, {}
-        case Failed():
-            fields = {"error": task_error_document(event.task.error)}
-            name, task_id = "failed", event.task.task_id
-        case Saved():
-            name, task_id, fields = "saved", event.task_id, saved_document(event.file)
-        case Transferring() | Noted() | Warned():
-            return None
+    if isinstance(event, Transferring | Noted | Warned):
+        return None
+    task_id = event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.task.task_id
+    name, fields = _name_and_fields(event)
     return _line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)
 
 
@@ -148,6 +122,35 @@ def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
     except (OverflowError, ValueError, OSError):
         return None
     return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def _name_and_fields(
+    event: Submitted | Progressed | Stalled | Retrying | Completed | Failed | Saved,
+) -> tuple[str, Document]:
+    match event:
+        case Submitted():
+            return "submitted", {"request_id": event.request_id}
+        case Progressed():
+            return "progress", {
+                "status": event.task.status,
+                "progress": event.progress,
+                "elapsed_s": _tenths(event.elapsed_s),
+                "remaining_s": _tenths(event.remaining_s),
+            }
+        case Stalled():
+            return "stalled", {"since_s": _tenths(event.since_s)}
+        case Retrying():
+            return "retrying", {
+                "message": event.message,
+                "delay_s": _tenths(event.delay_s),
+                "attempt": event.attempt,
+            }
+        case Completed():
+            return "completed", {}
+        case Failed():
+            return "failed", {"error": task_error_document(event.task.error)}
+        case Saved():
+            return "saved", saved_document(event.file)
 
 
 def _line(

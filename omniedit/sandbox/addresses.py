@@ -45,7 +45,7 @@ def loopback_address(host: str) -> str | None:
 
 
 def _plain(host: str) -> str:
-    # Resolvers read `１２７。0.0.1` and `%3127.0.0.1` as what they look like.
+    # Resolvers read full-width digits, ideographic stops and `%31` as what they stand for.
     return unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower().rstrip(".")
 
 

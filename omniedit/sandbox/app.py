@@ -1,4 +1,4 @@
-"""The sandbox as a WSGI application: routes, and the order in which a request is judged."""
+"""The sandbox as a WSGI application: the order in which a request is judged."""
 
 from __future__ import annotations
 
@@ -11,20 +11,17 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
-from werkzeug.routing import Map, Rule
-from werkzeug.wrappers import Response
+from werkzeug.exceptions import HTTPException
 
 from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, json_reply
-from omniedit.sandbox.reading import get_credits, get_task, get_tasks, list_tasks
 from omniedit.sandbox.refusals import Refusal
-from omniedit.sandbox.results import get_result
-from omniedit.sandbox.submissions import submit
-from omniedit.sandbox.uploads import delete_file, get_file, get_quota, upload_file
+from omniedit.sandbox.routes import find_route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from werkzeug.wrappers import Response
 
     from omniedit.sandbox.exchange import Context
     from omniedit.sandbox.traffic import Traffic
@@ -32,24 +29,6 @@ if TYPE_CHECKING:
 KEY_PREFIX = "sk-sandbox"
 _RATE_WINDOW_S = 60.0
 _KEY = re.compile(rf"Bearer +{KEY_PREFIX}[\x21-\x7e]*", re.IGNORECASE)
-# Merged slashes and redirects would make two paths of one; the service answers 404 instead.
-_ROUTES = Map(
-    [
-        Rule("/v1/videos/generations", methods=["POST"], endpoint=submit),
-        Rule("/v1/tasks/batch", methods=["POST"], endpoint=get_tasks),
-        Rule("/v1/tasks", methods=["GET"], endpoint=list_tasks),
-        Rule("/v1/tasks/<task_id>", methods=["GET"], endpoint=get_task),
-        Rule("/v1/credits", methods=["GET"], endpoint=get_credits),
-        Rule("/api/v1/files/upload/stream", methods=["POST"], endpoint=upload_file),
-        Rule("/api/v1/files/quota", methods=["GET"], endpoint=get_quota),
-        Rule("/api/v1/files/<file_id>", methods=["DELETE"], endpoint=delete_file),
-        Rule("/files/<file_id>/<file_name>", methods=["GET"], endpoint=get_file),
-        Rule("/results/<task_id>.mp4", methods=["GET"], endpoint=get_result),
-    ],
-    merge_slashes=False,
-    redirect_defaults=False,
-)
-_WITHOUT_KEY = (get_file, get_result)
 
 
 class SandboxApp:
@@ -65,9 +44,7 @@ class SandboxApp:
         self._answered_at: deque[float] = deque()
         self._lock = threading.Lock()
 
-    def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request.
 
         Raises:
@@ -91,9 +68,6 @@ class SandboxApp:
             return _envelope(refusal)
         except BrokenConnectionError:
             raise
-        except MethodNotAllowed as error:
-            allowed = ", ".join(sorted(error.valid_methods or []))
-            return _envelope(Refusal(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allowed}))
         except HTTPException as error:
             return _envelope(Refusal(error.code or HTTPStatus.INTERNAL_SERVER_ERROR))
         except Exception:  # noqa: BLE001 - the boundary: a bug here must look like the service's own
@@ -102,14 +76,13 @@ class SandboxApp:
 
     def _dispatch(self, exchange: Exchange) -> Response:
         # Read for its check: a foreign Host header ends here, whatever is asked for.
-        _ = exchange.origin
-        endpoint, values = _ROUTES.bind("").match(exchange.path, method=exchange.method)
-        if endpoint not in _WITHOUT_KEY:
+        _ = exchange.link_origin
+        route, named = find_route(exchange.method, exchange.path)
+        if route.needs_key:
             if not _KEY.fullmatch(exchange.headers.get("Authorization", "")):
                 raise Refusal(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
             self._keep_to_rate()
-        handler: Callable[..., Response] = endpoint
-        return handler(self._context, exchange, **values)
+        return route.endpoint(self._context, exchange, **named)
 
     def _keep_to_rate(self) -> None:
         if self._rate_limit_per_min is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import sqlite3
 import threading
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 CALLBACK_TIMEOUT_S = 10.0
 RETRY_DELAYS_S = (1.0, 2.0, 4.0)
 _LOOK_EVERY_S = 0.2
+_LOOK_AT_MOST_EVERY_S = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,17 @@ class Courier:
         return False
 
     def _look(self) -> None:
-        while not self.stopped.wait(_LOOK_EVERY_S * min(self.context.time_scale, 1)):
-            edit = self.context.store.take_callback(self.context.clock())
-            if edit:
-                threading.Thread(target=self.deliver, args=[edit], daemon=True).start()
+        pause_s = max(_LOOK_EVERY_S * min(self.context.time_scale, 1), _LOOK_AT_MOST_EVERY_S)
+        # Once the store is closed under it, the look-out is over.
+        with contextlib.suppress(sqlite3.Error):
+            while not self.stopped.wait(pause_s):
+                edit = self.context.store.take_callback(self.context.clock())
+                if edit:
+                    threading.Thread(target=self._carry, args=[edit], daemon=True).start()
+
+    def _carry(self, edit: Edit) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self.deliver(edit)
 
     def _post(self, edit: Edit) -> bool:
         parts = urlsplit(edit.callback_url or "")

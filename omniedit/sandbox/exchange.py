@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
@@ -51,7 +51,7 @@ class Exchange(Request):
     fault: str | None = None
 
     @property
-    def origin(self) -> str:
+    def link_origin(self) -> str:
         """Return the origin the client used, so that links also work behind a mapped port.
 
         Raises:
@@ -86,7 +86,7 @@ class Exchange(Request):
         self.body_seen = body
         if not isinstance(body, dict):
             raise Refusal(HTTPStatus.BAD_REQUEST, "The body must be a JSON object")
-        return body
+        return cast("dict[str, object]", body)
 
     def _read_limited(self) -> bytes:
         self.max_content_length = JSON_LIMIT_BYTES

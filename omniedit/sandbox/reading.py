@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from omniedit.sandbox.exchange import json_reply
 from omniedit.sandbox.lifecycle import Status, task_object, task_row
@@ -48,8 +48,10 @@ def get_tasks(context: Context, exchange: Exchange) -> Response:
     Raises:
         Refusal: the body holds no list of IDs.
     """
-    task_ids = exchange.read_json_object().get("task_ids")
-    if not isinstance(task_ids, list) or not all(isinstance(one, str) for one in task_ids):
+    given = exchange.read_json_object().get("task_ids")
+    items = cast("list[object]", given) if isinstance(given, list) else [given]
+    task_ids = [item for item in items if isinstance(item, str)]
+    if not isinstance(given, list) or len(task_ids) != len(items):
         raise Refusal(
             HTTPStatus.BAD_REQUEST, "`task_ids` must be an array of strings", param="task_ids"
         )
@@ -111,7 +113,7 @@ def get_credits(context: Context, exchange: Exchange) -> Response:  # noqa: ARG0
 
 
 def _shown(context: Context, exchange: Exchange, edit: Edit) -> dict[str, object]:
-    link = link_to(edit, origin=exchange.origin, secret=context.secret)
+    link = link_to(edit, origin=exchange.link_origin, secret=context.secret)
     return task_object(edit, now=context.clock(), link=link)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from omniedit.sandbox.addresses import is_internal, loopback_address, parse_web_url
 from omniedit.sandbox.faults import Faults, MarkerError, parse_markers
@@ -37,14 +37,7 @@ def parse_submission(body: Mapping[str, object]) -> Submission:
     Raises:
         Refusal: a rule is broken.
     """
-    for name in body:
-        if name in _ABSENT_HERE:
-            _refuse(name, f"`{name}` is not supported in video editing mode")
-        if name not in _FIELDS:
-            _refuse(name[:64], "Unknown parameter")
-    for name in _FIELDS[:3]:
-        if name not in body:
-            _refuse(name, f"`{name}` is required")
+    _check_names(body)
     if body["model"] != MODEL:
         _refuse("model", f"`model` must be `{MODEL}`")
     prompt = body["prompt"]
@@ -74,10 +67,22 @@ def parse_request_key(value: str | None) -> str | None:
     return value
 
 
+def _check_names(body: Mapping[str, object]) -> None:
+    for name in body:
+        if name in _ABSENT_HERE:
+            _refuse(name, f"`{name}` is not supported in video editing mode")
+        if name not in _FIELDS:
+            _refuse(name[:64], "Unknown parameter")
+    for name in _FIELDS[:3]:
+        if name not in body:
+            _refuse(name, f"`{name}` is required")
+
+
 def _parse_video_urls(value: object) -> str:
-    if not isinstance(value, list) or len(value) != 1:
+    urls = cast("list[object]", value) if isinstance(value, list) else []
+    if len(urls) != 1:
         _refuse("video_urls", "`video_urls` must be an array of exactly one URL")
-    (url,) = value
+    (url,) = urls
     if not isinstance(url, str) or parse_web_url(url) is None:
         _refuse("video_urls", "`video_urls[0]` must be an http or https URL")
     return url

@@ -54,7 +54,7 @@ def submit(context: Context, exchange: Exchange) -> Response:
     if is_lost:
         exchange.fault = "lost-reply"
         raise BrokenConnectionError
-    link = link_to(edit, origin=exchange.origin, secret=context.secret)
+    link = link_to(edit, origin=exchange.link_origin, secret=context.secret)
     return json_reply(
         task_object(edit, now=context.clock(), link=link),
         headers={"Idempotency-Replayed": "true"} if is_replay else {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -37,19 +38,26 @@ class Traffic:
         self._record = record
         self._clock = clock
         self._lock = threading.Lock()
+        if record:
+            # A record that cannot be written is better known before the first request.
+            self._append(record, "")
 
     def tell(self, exchange: Exchange, *, status: int | None, elapsed_s: float) -> None:
         """Tell of one exchange; a status of None means that no reply was sent."""
-        if self._log:
-            self._log(self._line(exchange, status=status, elapsed_s=elapsed_s))
-        if self._record:
-            line = json.dumps(self._entry(exchange, status=status))
-            self._append(self._record, mask_keys(line) + "\n")
+        # A full disk or a closed terminal is no reason to refuse the request.
+        with contextlib.suppress(OSError):
+            if self._record:
+                line = json.dumps(self._entry(exchange, status=status))
+                self._append(self._record, mask_keys(line) + "\n")
+        with contextlib.suppress(OSError):
+            if self._log:
+                self._log(self._line(exchange, status=status, elapsed_s=elapsed_s))
 
     def tell_text(self, text: str) -> None:
         """Tell of something that is no exchange."""
-        if self._log:
-            self._log(mask_keys(f"{self._time()} {_plain(text)}"))
+        with contextlib.suppress(OSError):
+            if self._log:
+                self._log(mask_keys(f"{self._time()} {_plain(text)}"))
 
     def _time(self) -> str:
         return time.strftime("%H:%M:%S", time.localtime(self._clock()))

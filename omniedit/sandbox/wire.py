@@ -6,92 +6,30 @@ import contextlib
 import io
 import json
 import socket
-import sys
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from werkzeug.exceptions import BadRequest, ClientDisconnected
+from werkzeug.exceptions import HTTPException
 
+from omniedit.sandbox.body import Body
 from omniedit.sandbox.exchange import BrokenConnectionError
 from omniedit.sandbox.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Callable, Iterable
+    from collections.abc import Callable, Iterable
     from wsgiref.types import WSGIApplication
 
 IDLE_TIMEOUT_S = 75.0
 # A reply may come before the body was read; a client in the middle of sending must still see it.
 _LINGER_S = 5.0
 _LINGER_BYTES = 128 * 1024 * 1024
-_CHUNK_LINE_BYTES = 4096
+_REQUEST_LINE_BYTES = 65_536
 _READ_BYTES = 64 * 1024
-
-
-class Body(io.RawIOBase):
-    """A request's body: ends where the request ends, chunked or not."""
-
-    def __init__(
-        self, source: io.BufferedIOBase, *, length: int | None, before_read: Callable[[], None]
-    ) -> None:
-        """Take the connection and the length, or None for a chunked body."""
-        self._source = source
-        self._is_chunked = length is None
-        self._left = length or 0
-        self._before_read: Callable[[], None] | None = before_read
-        self.is_at_end = length == 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: Buffer) -> int:
-        """Read what is there, up to the end of the body.
-
-        Raises:
-            ClientDisconnected: the connection ended first.
-            BadRequest: the chunks are malformed.
-        """
-        view = memoryview(buffer).cast("B")
-        if self.is_at_end or not len(view):
-            return 0
-        if self._before_read:
-            self._before_read()
-            self._before_read = None
-        if self._is_chunked and not self._left and not self._next_chunk():
-            return 0
-        piece = self._source.read1(min(len(view), self._left))
-        if not piece:
-            raise ClientDisconnected
-        view[: len(piece)] = piece
-        self._left -= len(piece)
-        if self._is_chunked and not self._left:
-            self._line(expected=b"")
-        self.is_at_end = not self._is_chunked and not self._left
-        return len(piece)
-
-    def _next_chunk(self) -> bool:
-        size = self._line().partition(b";")[0].strip()
-        if not size or len(size) > 16 or size.strip(b"0123456789abcdefABCDEF"):
-            raise BadRequest
-        self._left = int(size, 16)
-        if self._left:
-            return True
-        while self._line():
-            pass  # trailers
-        self.is_at_end = True
-        return False
-
-    def _line(self, expected: bytes | None = None) -> bytes:
-        line = self._source.readline(_CHUNK_LINE_BYTES)
-        if not line:
-            raise ClientDisconnected
-        text = line.rstrip(b"\r\n")
-        if not line.endswith(b"\n") or (expected is not None and text != expected):
-            raise BadRequest
-        return text
+_DRAIN_BYTES = 64 * 1024
+_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -101,25 +39,41 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "omniedit-sandbox"
     sys_version = ""
     timeout = IDLE_TIMEOUT_S
-    # Replies are written head first; waiting for an acknowledgement would cost 40 ms each.
+    # Head and body leave together where they fit, and nothing waits for an acknowledgement.
+    wbufsize = _READ_BYTES
     disable_nagle_algorithm = True
-    app: WSGIApplication
-    address: tuple[str, int]
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        client: tuple[object, ...],
+        *,
+        app: WSGIApplication,
+        port: int,
+    ) -> None:
+        """Answer everything that comes over the connection, then return."""
+        self._app = app
+        self._port = port
+        super().__init__(connection, client, None)  # type: ignore[arg-type]  # no socketserver behind it
 
     def handle_one_request(self) -> None:
         """Read one request and answer it."""
         self.close_connection = True
         try:
-            self.raw_requestline = self.rfile.readline(65537)
-            if len(self.raw_requestline) > 65536:
+            self.raw_requestline = self.rfile.readline(_REQUEST_LINE_BYTES + 1)
+            if len(self.raw_requestline) > _REQUEST_LINE_BYTES:
                 self.requestline = self.request_version = self.command = ""
                 self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
-                return
-            if not self.raw_requestline or not self.parse_request():
-                return
-            self._respond()
-        except (BrokenConnectionError, OSError):
-            # The client has gone, or is to believe that we have.
+            elif self.raw_requestline and self.parse_request():
+                self._respond()
+            self.wfile.flush()
+        except BrokenConnectionError:
+            # What was written before the break is to arrive.
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self.wfile.flush()
+        except OSError:
+            # The client has gone.
             self.close_connection = True
 
     def handle_expect_100(self) -> bool:
@@ -130,13 +84,15 @@ class Handler(BaseHTTPRequestHandler):
         """Keep quiet: the application tells of every exchange."""
 
     def send_error(
-        self, code: int, message: str | None = None, explain: str | None = None
+        self,
+        code: int,
+        message: str | None = None,
+        explain: str | None = None,  # noqa: ARG002 - the base class names it
     ) -> None:
         """Answer what never became a request with the documented envelope."""
-        del explain
-        self.close_connection = True
         refusal = Refusal(code, message)
         body = json.dumps(refusal.envelope()).encode()
+        self.close_connection = True
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -146,25 +102,109 @@ class Handler(BaseHTTPRequestHandler):
         self._linger()
 
     def _respond(self) -> None:
-        body = self._body()
-        if body is None:
+        try:
+            body = self._body()
+            environ = self._environ(body)
+        except ValueError:
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
-        head: list[Any] = []
+        head: list[tuple[str, list[tuple[str, str]]]] = []
 
-        def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Any:  # noqa: ANN401 - WSGI's write() is never used
-            head[:] = [status, headers]
+        def start_response(
+            status: str, headers: list[tuple[str, str]], _: object = None
+        ) -> Callable[[bytes], object]:
+            head.append((status, headers))
+            return self.wfile.write
 
-        chunks = self.app(self._environ(body), start_response)
+        chunks = self._app(environ, start_response)
         try:
-            # Whoever was told to wait for `100 Continue` may or may not send the body now.
-            may_stay = body.is_at_end
-            self._send(head[0], head[1], chunks, may_stay=may_stay)
+            may_stay = self._drain(body)
+            self._send(*head[-1], chunks, may_stay=may_stay)
         finally:
-            if hasattr(chunks, "close"):
-                chunks.close()
+            close = getattr(chunks, "close", None)
+            if close:
+                close()
         if not may_stay:
             self._linger()
+
+    def _body(self) -> Body:
+        codings, lengths = self.headers.get_all("Transfer-Encoding"), self._lengths()
+        if codings:
+            # Two framings at once are how requests are smuggled.
+            if lengths or [coding.strip().lower() for coding in codings] != ["chunked"]:
+                message = "contradictory framing"
+                raise ValueError(message)
+            return Body(self.rfile, length=None, before_read=self._continue)
+        if len(lengths) > 1:
+            message = "contradictory lengths"
+            raise ValueError(message)
+        return Body(self.rfile, length=lengths.pop() if lengths else 0, before_read=self._continue)
+
+    def _lengths(self) -> set[int]:
+        texts = self.headers.get_all("Content-Length") or []
+        if not all(text.isascii() and text.isdigit() and len(text) < 20 for text in texts):  # noqa: PLR2004 - 64 bits
+            message = "no length"
+            raise ValueError(message)
+        return {int(text) for text in texts}
+
+    def _continue(self) -> None:
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.wfile.flush()
+
+    def _environ(self, body: Body) -> dict[str, object]:
+        target, host = self.path, None
+        if not target.startswith("/") and "://" in target:
+            parts = urlsplit(target)
+            host = parts.netloc
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        path, _, query = target.partition("?")
+        environ: dict[str, object] = {
+            "REQUEST_METHOD": self.command,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+            "QUERY_STRING": query,
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": str(self._port),
+            "SERVER_PROTOCOL": self.request_version,
+            "REMOTE_ADDR": str(self.client_address[0]),
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": body,
+            "wsgi.input_terminated": True,
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+        }
+        environ |= self._header_environ()
+        if host is not None:
+            environ["HTTP_HOST"] = host
+        return environ
+
+    def _header_environ(self) -> dict[str, str]:
+        environ: dict[str, str] = {}
+        for name, value in self.headers.items():
+            # `X_Y` and `X-Y` would become one.
+            if "_" in name:
+                continue
+            key = name.upper().replace("-", "_")
+            if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+                key = f"HTTP_{key}"
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
+        return environ
+
+    def _drain(self, body: Body) -> bool:
+        """Read the little that is left of a body; return whether the connection may stay."""
+        is_awaited = not body.was_read and bool(self.headers.get("Expect"))
+        left = _DRAIN_BYTES
+        while not body.is_at_end and not is_awaited and left > 0:
+            try:
+                left -= len(body.read(left) or b"")
+            except HTTPException:
+                return False
+        # Who waits for `100 Continue` may or may not send the body now.
+        return body.is_at_end
 
     def _send(
         self,
@@ -175,12 +215,31 @@ class Handler(BaseHTTPRequestHandler):
         may_stay: bool,
     ) -> None:
         code, _, phrase = status.partition(" ")
-        self.send_response(int(code), phrase)
+        names = {name.lower() for name, _ in headers}
+        has_end = "content-length" in names or int(code) in _BODILESS
+        if not may_stay or not has_end:
+            self.close_connection = True
+        self.send_response_only(int(code), phrase)
         for name, value in headers:
             self.send_header(name, value)
-        if not may_stay or not any(name.lower() == "content-length" for name, _ in headers):
-            self.close_connection = True
+        if "date" not in names:
+            self.send_header("Date", self.date_time_string())
         self.send_header("Connection", "close" if self.close_connection else "keep-alive")
         self.end_headers()
         for chunk in chunks:
             self.wfile.write(chunk)
+
+    def _linger(self) -> None:
+        """Let a client that is still sending see the reply before the connection goes."""
+        # Closing with bytes unread would reset the connection, and take the reply with it.
+        deadline = time.monotonic() + _LINGER_S
+        left = _LINGER_BYTES
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            while left > 0 and (rest_s := deadline - time.monotonic()) > 0:
+                self.connection.settimeout(rest_s)
+                piece = self.connection.recv(_READ_BYTES)
+                if not piece:
+                    return
+                left -= len(piece)

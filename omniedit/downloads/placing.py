@@ -1,0 +1,190 @@
+"""From part file to final name: taking the part for oneself, and giving it its name."""
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from omniedit.downloads.part import NOTE_SUFFIX, PartFile, has_name
+from omniedit.downloads.target import disk_error, shortened_name, sync_folder, verify
+from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
+from omniedit.locks import hold, try_lock
+
+BUSY_LIMIT_S: Final = 600.0
+"""How long to wait for another process that downloads the same result to the same target."""
+BUSY_PAUSE_S: Final = 0.1
+
+_END_OF_ID_LENGTH: Final = 8
+_MAX_OPENINGS: Final = 1000
+_FLAGS: Final = (
+    os.O_RDWR
+    | os.O_CREAT
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a planted pipe would wait for its other end
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+def part_path(target: Path, task_id: str) -> Path:
+    """Return the name of the part file of a task's download to `target`."""
+    end_of_id = re.sub(r"[^A-Za-z0-9._-]", "_", task_id)[-_END_OF_ID_LENGTH:]
+    # Its note's name, the longest of all, must fit as well.
+    name = shortened_name(".", target.name, f".{end_of_id}.part{NOTE_SUFFIX}", folder=target.parent)
+    return target.with_name(name.removesuffix(NOTE_SUFFIX))
+
+
+def open_part(
+    path: Path, target: Path, *, overwrite: bool, sleep: Callable[[float], object]
+) -> PartFile | None:
+    """Open and lock a part file; None where the target turns out to be that very file.
+
+    That is so when the process that was waited for has placed it, or when a killed one had no
+    time to tidy up after it.
+
+    Raises:
+        TargetBusyError: Another process kept it locked.
+        LocalError: The file cannot be made or locked.
+    """
+    waited_s = 0.0
+    for _ in range(_MAX_OPENINGS):
+        descriptor = _open(path)
+        try:
+            waited_s += _wait_for_lock(descriptor, target, sleep=sleep)
+            is_placed = has_name(descriptor, target)
+            if is_placed or not _is_ours_alone(descriptor, path):
+                # Never written to: the file has another name, or that name has another file.
+                if has_name(descriptor, path):
+                    path.unlink()
+            else:
+                part, descriptor = PartFile(path, descriptor), -1
+                return part
+        except OSError as error:
+            raise disk_error(path, error) from error
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        if is_placed and (waited_s or not overwrite):
+            return None
+    msg = f"{path} keeps being replaced by another process"
+    raise TargetBusyError(msg)
+
+
+def place(
+    part: PartFile,
+    target: Path,
+    *,
+    overwrite: bool,
+    sleep: Callable[[float], object],
+    link: Callable[[Path, Path], None] = os.link,
+) -> None:
+    """Give a part file its final name, in one step.
+
+    Args:
+        part: Complete and brought to the disk.
+        target: In the same folder.
+        overwrite: Whether a file of that name is replaced.
+        sleep: How to rest while another process places a file of that name.
+        link: Gives a file a second name.
+
+    Raises:
+        TargetExistsError: Another file has that name; this one is removed.
+        LocalError: It cannot be placed.
+    """
+    size_bytes, sha256 = part.size_bytes, part.sha256
+    try:
+        if overwrite:
+            _rename(part, target)
+        else:
+            _link_or_rename(part, target, sleep=sleep, link=link)
+    except FileExistsError as error:
+        part.drop()
+        if not verify(target, size_bytes=size_bytes, sha256=sha256):
+            msg = f"{target} appeared during the download and is another file; what was downloaded is dropped"
+            raise TargetExistsError(msg) from error
+    except OSError as error:
+        raise disk_error(target, error) from error
+    # The new name is on the disk before the old one goes.
+    sync_folder(target.parent)
+    part.drop()
+    sync_folder(target.parent)
+
+
+def _open(path: Path) -> int:
+    try:
+        # Not 0600: the file becomes the final one, and only the kernel knows the umask without
+        # changing it under the other threads.
+        descriptor = os.open(path, _FLAGS, 0o666)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        msg = f"{path} is in the way: it is not a regular file"
+        raise LocalError(msg)
+    return descriptor
+
+
+def _wait_for_lock(descriptor: int, target: Path, *, sleep: Callable[[float], object]) -> float:
+    """Lock an open file; return how long that took.
+
+    It stays open meanwhile, so that afterwards it can be told whether it became the target.
+    """
+    waited_s = 0.0
+    while not try_lock(descriptor):
+        if waited_s >= BUSY_LIMIT_S:
+            msg = f"another omniedit is downloading {target}"
+            raise TargetBusyError(msg)
+        sleep(BUSY_PAUSE_S)
+        waited_s += BUSY_PAUSE_S
+    return waited_s
+
+
+def _is_ours_alone(descriptor: int, path: Path) -> bool:
+    return has_name(descriptor, path) and os.fstat(descriptor).st_nlink == 1
+
+
+def _link_or_rename(
+    part: PartFile,
+    target: Path,
+    *,
+    sleep: Callable[[float], object],
+    link: Callable[[Path, Path], None],
+) -> None:
+    """Place a file where none of that name may be.
+
+    Raises:
+        FileExistsError: There is one.
+    """
+    try:
+        if sys.platform != "win32":
+            link(part.path, target)
+            return
+    except FileExistsError:
+        # NFS says so also when its first reply was lost.
+        if not part.has_name(target):
+            raise
+        return
+    except OSError:
+        # FAT and some network file systems have no links: lock, check, rename.
+        if not part.has_name(part.path):
+            raise
+    lock_name = shortened_name(".", target.name, ".lock", folder=target.parent)
+    with hold(target.with_name(lock_name), sleep=sleep, timeout_s=BUSY_LIMIT_S):
+        if os.path.lexists(target):
+            raise FileExistsError
+        _rename(part, target)
+
+
+def _rename(part: PartFile, target: Path) -> None:
+    # Once the part has lost its name, a note of that name may be the next writer's.
+    part.drop_note()
+    if sys.platform == "win32":
+        part.close()  # an open file cannot be renamed there
+    try:
+        part.path.replace(target)
+    except OSError:
+        part.write_note()
+        raise

@@ -1,0 +1,6 @@
+"""The sandbox: a faithful local stand-in of the service, on loopback, with tasks kept on disk."""
+
+from omniedit.sandbox.faults import MARKERS, Marker
+from omniedit.sandbox.server import RunningSandbox, reset, serve
+
+__all__ = ["MARKERS", "Marker", "RunningSandbox", "reset", "serve"]

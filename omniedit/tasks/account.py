@@ -1,0 +1,44 @@
+"""The account's own list of tasks: what was paid for, wherever it was submitted from."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Final
+
+from omniedit.models import Task
+from omniedit.tasks.ports import Session
+from omniedit.tasks.retries import with_retries
+
+CLOCK_SLACK_S: Final = 120.0
+"""How far this machine's clock and the service's may be apart."""
+
+
+def account_tasks(session: Session) -> Iterator[Task]:
+    """Yield the account's tasks of this model, newest first, page by page.
+
+    Raises:
+        EndpointMissingError: The service offers no such list.
+        ServiceError: It cannot be read.
+    """
+    seen: set[str] = set()
+    for page_number in count(1):
+        page = with_retries(session, lambda: session.service.list_tasks(page=page_number))  # noqa: B023 - called at once
+        # A task that arrives meanwhile pushes others onto the next page.
+        fresh = [task for task in page.tasks if task.task_id not in seen]
+        yield from fresh
+        seen.update(task.task_id for task in fresh)
+        if not fresh or (page.total is not None and len(seen) >= page.total):
+            return
+
+
+def tasks_since(session: Session, since: float) -> list[Task]:
+    """Return the account's tasks created since a Unix time, as far as clocks agree.
+
+    Raises:
+        ServiceError: The list cannot be read.
+    """
+    found: list[Task] = []
+    for task in account_tasks(session):
+        if task.created_at is not None and task.created_at < since - CLOCK_SLACK_S:
+            break
+        found.append(task)
+    return found

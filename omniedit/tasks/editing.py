@@ -1,0 +1,148 @@
+"""One edit from sentence to file, in the sense of make: safe to repeat."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+from omniedit.events import Noted
+from omniedit.models import EditRequest, Record, TaskStatus
+from omniedit.retry import SUBMIT_BUDGET_S
+from omniedit.tasks.looking import refresh
+from omniedit.tasks.ports import Session
+from omniedit.tasks.requests import Draft, identity_of, parse_draft
+from omniedit.tasks.resuming import record_call, replay
+from omniedit.tasks.saving import check_target, failure_of, save, save_from_here
+from omniedit.tasks.submission import known_submission, refusal_recorded, submit_new
+from omniedit.tasks.targets import Destination
+from omniedit.tasks.waiting import Waiting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditOptions:
+    """How an edit is made.
+
+    `again` pays anew for an edit that is known; `overwrite` replaces the target whatever it is.
+    """
+
+    destination: Destination
+    again: bool = False
+    overwrite: bool = False
+    timeout_s: float
+
+
+def edit(session: Session, draft: Draft, options: EditOptions) -> Record:
+    """Submit an edit where it is not known, follow it to its end, and save its result.
+
+    Raises:
+        OmniEditError: What kept it; the journal and the message say how it goes on.
+    """
+    deadline = session.monotonic() + options.timeout_s
+    request_id = draft.request_id or session.new_request_id()
+    with refusal_recorded(session, request_id, draft):
+        request = parse_draft(session, draft)
+    record, is_fresh = _find_or_submit(session, draft, request, request_id, options)
+    if record.task is not None and record.task.is_terminal:
+        return _deliver(session, record, request, options, is_known=True)
+    timeout_s = max(0.0, deadline - session.monotonic())
+    record = _follow(session, record, timeout_s=timeout_s, is_fresh=is_fresh)
+    return _deliver(session, record, request, options, is_known=False)
+
+
+def _find_or_submit(
+    session: Session, draft: Draft, request: EditRequest, request_id: str, options: EditOptions
+) -> tuple[Record, bool]:
+    """Return the task of the edit, and whether it was submitted just now.
+
+    Look-up, upload, write-ahead row and submission are one critical section over all processes:
+    of two that run the same edit at once one submits, and the other follows its task.
+    """
+    identity = identity_of(request)
+    with session.journal.editing(identity) if session.has_journal else nullcontext():
+        with refusal_recorded(session, request_id, draft):
+            known = _known_edit(session, identity, options)
+            held = known_submission(session, request_id, request) if known is None else None
+            known = known or held
+            _check_target(session, known or _unsent(draft, request_id), identity, options)
+        if known is None:
+            budget_s = min(options.timeout_s, SUBMIT_BUDGET_S)
+            record = submit_new(session, draft, request, request_id=request_id, budget_s=budget_s)
+            return record, True
+        if known.task is None:
+            return replay(session, known), True
+        record_call(session, known.request_id or "")
+        session.report(Noted(message=f"known here as task {known.task_id} ({known.status})"))
+        return known, False
+
+
+def _known_edit(session: Session, identity: str, options: EditOptions) -> Record | None:
+    """Return the attempt that this edit goes on with; None where it is to be submitted."""
+    if options.again:
+        return None
+    known = session.journal.find_edit(identity, origin=session.origin)
+    if known is None or known.task is None:
+        return known
+    is_retryable = (
+        known.status == TaskStatus.FAILED
+        and known.task.error is not None
+        and known.task.error.is_retryable
+    )
+    return None if is_retryable else known
+
+
+def _check_target(session: Session, record: Record, identity: str, options: EditOptions) -> None:
+    """Refuse a target before anything is paid or waited for.
+
+    An edit that is known to bring nothing is reported as that, whatever the target is.
+    """
+    if record.is_result_gone or (record.task is not None and record.task.has_failed):
+        return
+    if not options.destination.is_stdout:
+        target = options.destination.target_for_edit(record, identity)
+        if target is not None:
+            check_target(session, record, target, overwrite=options.overwrite)
+
+
+def _unsent(draft: Draft, request_id: str) -> Record:
+    return Record(
+        request_id=request_id,
+        task=None,
+        status=TaskStatus.SENDING,
+        created_at=0.0,
+        video=draft.video,
+        prompt=draft.prompt,
+    )
+
+
+def _follow(session: Session, record: Record, *, timeout_s: float, is_fresh: bool) -> Record:
+    waiting = Waiting(session, [record], timeout_s=timeout_s, is_fresh=is_fresh)
+    for ended, error in waiting:
+        if error is not None:
+            raise error.about(task_id=record.task_id, request_id=record.request_id)
+        record = ended
+    return record
+
+
+def _deliver(
+    session: Session,
+    record: Record,
+    request: EditRequest,
+    options: EditOptions,
+    *,
+    is_known: bool,
+) -> Record:
+    """Save the result of a task that has ended; of a known one links may have changed since."""
+    if record.task is not None and record.task.has_failed:
+        raise failure_of(record)
+    destination = options.destination
+    # The journal drops the query of a clip's URL, never its name.
+    record = replace(record, video=record.video or request.video)
+    target = None
+    if not destination.is_stdout:
+        target = destination.target_for_edit(record, identity_of(request))
+    if target is not None:
+        here = save_from_here(session, record, target, overwrite=options.overwrite)
+        if here is not None:
+            return here
+        destination = Destination(target.shown)
+    if is_known:
+        record = refresh(session, record)
+    return save(session, record, destination, overwrite=options.overwrite)

@@ -1,0 +1,134 @@
+"""What the use cases call on, as they need it; `cli/runtime.py` brings the real ones."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from omniedit.events import Report
+from omniedit.journal import Journal
+from omniedit.models import SavedFile, Submission, Task, TaskPage, UploadedClip
+
+Progress = Callable[[int, int | None], None]
+"""Takes the bytes done and, where known, the bytes in all."""
+Retry = Callable[[str, float, int], None]
+"""Takes what went wrong, the seconds until the next attempt, and the attempt that failed."""
+
+
+class Service(Protocol):
+    """The API (`api.EvoLinkClient`)."""
+
+    def create_task(
+        self, body: bytes, *, request_id: str, timeout_s: float = ...
+    ) -> Submission: ...
+    def get_task(self, task_id: str) -> Task: ...
+    def get_tasks(self, task_ids: Sequence[str]) -> dict[str, Task]: ...
+    def list_tasks(self, *, page: int, status: str | None = None) -> TaskPage: ...
+
+
+class Clips(Protocol):
+    """The file service, and the clips on this machine (`uploads`)."""
+
+    def digest(self, path: Path, *, check: bool) -> str: ...
+    def upload(self, path: Path, *, on_progress: Progress) -> UploadedClip: ...
+
+
+class Results(Protocol):
+    """Finished videos, there and here (`downloads`)."""
+
+    def download(
+        self,
+        url: str,
+        target: Path,
+        *,
+        task_id: str,
+        overwrite: bool,
+        on_progress: Progress,
+        on_retry: Retry,
+        on_verified: Callable[[SavedFile], None] | None,
+    ) -> SavedFile: ...
+    def fetch(
+        self,
+        url: str,
+        *,
+        task_id: str,
+        folder: Path,
+        on_progress: Progress,
+        on_retry: Retry,
+    ) -> AbstractContextManager[tuple[Path, SavedFile]]: ...
+    def copy(self, source: SavedFile, target: Path, *, overwrite: bool) -> SavedFile: ...
+    def is_whole(self, file: SavedFile) -> bool: ...
+    def check_target(self, target: Path, *, overwrite: bool) -> None: ...
+
+
+class Session(Protocol):
+    """One run of a command: its settings, its clock, and everything it calls on.
+
+    `service`, `clips` and `results` are made when first touched, so that what needs no network
+    neither needs a key nor pays for an HTTP library.
+    """
+
+    @property
+    def service(self) -> Service: ...
+    @property
+    def clips(self) -> Clips: ...
+    @property
+    def results(self) -> Results: ...
+    @property
+    def journal(self) -> Journal: ...
+    @property
+    def requires_journal(self) -> bool:
+        """Whether nothing may be paid for without a journal."""
+        ...
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether the journal outlives this process."""
+        ...
+
+    @property
+    def is_sandbox(self) -> bool: ...
+    @property
+    def allows_internal_clips(self) -> bool: ...
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at a progress bar."""
+        ...
+
+    @property
+    def origin(self) -> str: ...
+    @property
+    def context(self) -> str: ...
+    @property
+    def report(self) -> Report: ...
+
+    def now(self) -> float:
+        """Return the Unix time."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump."""
+        ...
+
+    def sleep(self, seconds: float, /) -> None: ...
+    def jitter(self) -> float:
+        """Return a random number in [0, 1)."""
+        ...
+
+    @property
+    def private_folder(self) -> Path:
+        """Where files of no lasting name may lie."""
+        ...
+
+    def new_request_id(self) -> str: ...
+    def stream_out(self, path: Path, /) -> None:
+        """Write a file to standard output.
+
+        Raises:
+            LocalError: It cannot be read or written.
+        """
+        ...
+
+    def shielded(self) -> AbstractContextManager[None]:
+        """Return a block that a first signal ends only after some seconds' grace."""
+        ...

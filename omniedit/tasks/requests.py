@@ -1,0 +1,124 @@
+"""From what was typed to what is sent: checks, identity, and the exact body."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from omniedit.errors import InvalidInputError, MissingFileError
+from omniedit.models import MODEL, EditRequest
+from omniedit.tasks.ports import Session
+from omniedit.urls import check_callback_url, check_clip_url
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{16,96}")
+_SANDBOX_MARKER: Final = re.compile(r"\[sandbox:", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An edit as it was typed, not yet looked at."""
+
+    video: str
+    prompt: str
+    callback_url: str | None = None
+    request_id: str | None = None
+    check: bool = True  # look at the first bytes of a local clip
+
+
+def is_local(video: str) -> bool:
+    """Return whether VIDEO is a path on this machine rather than a URL."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", video) is None
+
+
+def check_request_id(text: str) -> None:
+    """Refuse a request ID that cannot travel as `Idempotency-Key`.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    if not _REQUEST_ID.fullmatch(text):
+        msg = "a request ID is 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
+        raise InvalidInputError(msg, code="invalid_request_id")
+
+
+def parse_draft(session: Session, draft: Draft) -> EditRequest:
+    """Return the edit that a draft asks for; nothing is sent to find out.
+
+    Raises:
+        InvalidInputError: The draft is wrong, with what is wrong about it.
+        LocalError: The clip cannot be read.
+    """
+    if draft.request_id is not None:
+        check_request_id(draft.request_id)
+    _check_prompt(draft.prompt, is_sandbox=session.is_sandbox)
+    if draft.callback_url is not None:
+        check_callback_url(draft.callback_url, allow_internal=session.is_sandbox)
+    return EditRequest(
+        video=draft.video,
+        clip=_identify_clip(session, draft),
+        prompt=draft.prompt,
+        callback_url=draft.callback_url,
+    )
+
+
+def identity_of(request: EditRequest) -> str:
+    """Return what makes two edits the same: clip, prompt, cut marks and model, hashed."""
+    parts = [request.clip, request.prompt, request.start, request.end, MODEL]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def body_digest_of(request: EditRequest) -> str:
+    """Return what makes two submissions the same under one request ID.
+
+    Unlike the identity it knows the callback; unlike the body it does not know where a local
+    clip was uploaded to.
+    """
+    parts = [identity_of(request), request.callback_url]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def render_body(request: EditRequest, *, clip_url: str) -> bytes:
+    """Return the exact JSON of a submission (API reference, GeminiOmniFlashVideoEditRequest)."""
+    body: dict[str, object] = {
+        "model": MODEL,
+        "prompt": request.prompt,
+        "video_urls": [clip_url],
+    }
+    if request.callback_url is not None:
+        body["callback_url"] = request.callback_url
+    return json.dumps(body).encode()
+
+
+def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
+    if not prompt.strip():
+        msg = "the prompt is empty"
+        hint = (
+            'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
+        )
+        raise InvalidInputError(msg, code="empty_prompt", hint=hint)
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        # What argv holds of bytes that are no UTF-8 (PEP 383) has no form in JSON.
+        msg = "the prompt is not valid UTF-8 text"
+        raise InvalidInputError(msg, code="invalid_prompt") from None
+    if not is_sandbox and _SANDBOX_MARKER.search(prompt):
+        msg = "the prompt holds a `[sandbox:…]` marker, which the real service would take for text"
+        hint = "add `--sandbox`, or remove the marker"
+        raise InvalidInputError(msg, code="sandbox_marker", hint=hint)
+
+
+def _identify_clip(session: Session, draft: Draft) -> str:
+    if not is_local(draft.video):
+        check_clip_url(draft.video, allow_internal=session.allows_internal_clips)
+        return draft.video
+    if not draft.video:
+        msg = "VIDEO is empty"
+        raise InvalidInputError(msg, code="invalid_url")
+    path = Path(draft.video)
+    if not path.exists():
+        msg = f"no such file: {draft.video}"
+        raise MissingFileError(msg, hint="VIDEO is an http(s) URL or the path of a local MP4")
+    return f"sha256:{session.clips.digest(path, check=draft.check)}"

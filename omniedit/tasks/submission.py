@@ -1,0 +1,227 @@
+"""Submitting an edit so that nothing accepted is lost and nothing is paid twice."""
+
+import shlex
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from omniedit.errors import (
+    Interrupted,
+    InvalidInputError,
+    JournalError,
+    LocalError,
+    OmniEditError,
+)
+from omniedit.events import Noted, Transferring, Warned
+from omniedit.journal import Attempt
+from omniedit.models import EditRequest, Record, TaskError, TaskStatus
+from omniedit.retry import SUBMIT_BUDGET_S
+from omniedit.tasks.ports import Session
+from omniedit.tasks.requests import (
+    Draft,
+    body_digest_of,
+    identity_of,
+    is_local,
+    parse_draft,
+    render_body,
+)
+from omniedit.tasks.resuming import replay, resume_command, sending_lock
+from omniedit.tasks.retries import with_retries
+from omniedit.tasks.sending import INTERRUPTED, Sending, as_task_error
+
+_UPLOAD_MARGIN_S: Final = 3600.0
+"""An uploaded clip must stay at least this long to be used again."""
+
+
+def submit(session: Session, draft: Draft, *, accepts_old: bool = False) -> Record:
+    """Submit an edit, whatever is known of it; return the task it became.
+
+    Args:
+        session: What it calls on.
+        draft: The edit as typed.
+        accepts_old: Replay an unknown attempt of the same request ID however old it is.
+
+    Raises:
+        OutcomeUnknownError: The service may or may not have accepted it.
+        OmniEditError: It was not accepted; the journal says why.
+    """
+    request_id = draft.request_id or session.new_request_id()
+    with refusal_recorded(session, request_id, draft):
+        request = parse_draft(session, draft)
+        known = known_submission(session, request_id, request)
+    if known is not None:
+        return replay(session, known, accepts_old=accepts_old)
+    _note_known_edit(session, request)
+    return submit_new(session, draft, request, request_id=request_id)
+
+
+def submit_new(
+    session: Session,
+    draft: Draft,
+    request: EditRequest,
+    *,
+    request_id: str,
+    budget_s: float = SUBMIT_BUDGET_S,
+) -> Record:
+    """Upload the clip where it is local, write the attempt down, send it; return its task.
+
+    Args:
+        session: What it calls on.
+        draft: The edit as typed, for the journal should it end before anything is sent.
+        request: The same, checked.
+        request_id: Not yet used here.
+        budget_s: How long to go on while certainly nothing was accepted, 2 minutes at most.
+
+    Raises:
+        OutcomeUnknownError: The service may or may not have accepted it.
+        OmniEditError: It was not accepted.
+    """
+    with refusal_recorded(session, request_id, draft):
+        attempt = _prepare(session, request, request_id=request_id)
+    with sending_lock(session, request_id):
+        _write_ahead(session, attempt)
+        record = Record(
+            request_id=request_id,
+            task=None,
+            status=TaskStatus.SENDING,
+            created_at=session.now(),
+            video=request.video,
+            prompt=request.prompt,
+            identity=attempt.identity,
+            origin=attempt.origin,
+            body=attempt.body,
+        )
+        sending = Sending(session, record, way_back=_way_back(session, attempt))
+        return sending.send(deadline=session.monotonic() + min(budget_s, SUBMIT_BUDGET_S))
+
+
+def known_submission(session: Session, request_id: str, request: EditRequest) -> Record | None:
+    """Return the attempt that holds a request ID here, unless it was refused.
+
+    Raises:
+        InvalidInputError: It asks for something else; nothing is sent.
+    """
+    try:
+        known = session.journal.find_attempt(request_id)
+    except JournalError:
+        if session.requires_journal:
+            raise
+        return None
+    if known is None:
+        return None
+    if known.body_digest is not None and known.body_digest != body_digest_of(request):
+        msg = f"request ID {request_id} was used here for another edit"
+        hint = "one request ID stands for one edit: choose another, or leave `--request-id` out"
+        raise InvalidInputError(msg, code="request_id_taken", hint=hint)
+    return None if known.status == TaskStatus.REFUSED else known
+
+
+@contextmanager
+def refusal_recorded(session: Session, request_id: str, draft: Draft) -> Generator[None]:
+    """Make a call an attempt also when it ends in the block, before anything was sent."""
+    try:
+        yield
+    except OmniEditError as error:
+        _record_refusal(session, request_id, draft, as_task_error(error))
+        error.about(request_id=request_id)
+        raise
+    except Interrupted:
+        _record_refusal(session, request_id, draft, INTERRUPTED)
+        raise
+
+
+def _record_refusal(session: Session, request_id: str, draft: Draft, error: TaskError) -> None:
+    journal = session.journal
+    with suppress(JournalError):
+        if journal.find_attempt(request_id) is not None:
+            # The ID is another attempt's, which keeps its row.
+            request_id = session.new_request_id()
+        journal.record_attempt(
+            Attempt(
+                request_id=request_id,
+                origin=session.origin,
+                identity=None,
+                request=EditRequest(video=draft.video, clip="", prompt=draft.prompt),
+                body=None,
+                body_digest=None,
+                context=session.context,
+                clip_url="",
+            )
+        )
+        journal.record_refused(request_id, error)
+
+
+def _prepare(session: Session, request: EditRequest, *, request_id: str) -> Attempt:
+    # A missing key is found before anything is uploaded.
+    _ = session.service
+    clip_url = _upload(session, request) if is_local(request.video) else request.video
+    return Attempt(
+        request_id=request_id,
+        origin=session.origin,
+        identity=identity_of(request),
+        request=request,
+        body=render_body(request, clip_url=clip_url),
+        body_digest=body_digest_of(request),
+        context=session.context,
+        clip_url=clip_url,
+    )
+
+
+def _note_known_edit(session: Session, request: EditRequest) -> None:
+    with suppress(JournalError):
+        known = session.journal.find_edit(identity_of(request), origin=session.origin)
+        if known is not None:
+            what = f"task {known.task_id} ({known.status})" if known.task else known.status
+            session.report(
+                Noted(
+                    message=f"the same edit is known here: {what}; `omniedit edit` would not pay again"
+                )
+            )
+
+
+def _upload(session: Session, request: EditRequest) -> str:
+    """Return the URL of a local clip at the file service."""
+    sha256 = request.clip.removeprefix("sha256:")
+    with suppress(JournalError):
+        known = session.journal.find_upload(
+            sha256, origin=session.origin, valid_for_s=_UPLOAD_MARGIN_S
+        )
+        if known is not None:
+            return known.url
+    path = Path(request.video)
+
+    def report_progress(done_bytes: int, total_bytes: int | None) -> None:
+        session.report(
+            Transferring(
+                name=path.name, direction="upload", done_bytes=done_bytes, total_bytes=total_bytes
+            )
+        )
+
+    uploaded = with_retries(
+        session,
+        lambda: session.clips.upload(path, on_progress=report_progress),
+        budget_s=SUBMIT_BUDGET_S,
+    )
+    with suppress(JournalError):
+        session.journal.record_upload(sha256, uploaded, origin=session.origin)
+    return uploaded.url
+
+
+def _write_ahead(session: Session, attempt: Attempt) -> None:
+    try:
+        session.journal.record_attempt(attempt)
+    except LocalError as error:
+        if session.requires_journal:
+            raise
+        session.report(Warned(message=f"{error.message}; the submission goes on without it"))
+
+
+def _way_back(session: Session, attempt: Attempt) -> str:
+    """Return the command that settles an attempt; without a journal it carries everything."""
+    if session.has_journal:
+        return resume_command(attempt.request_id)
+    words = ["omniedit", "submit", attempt.clip_url, attempt.request.prompt]
+    if attempt.request.callback_url:
+        words += ["--callback-url", attempt.request.callback_url]
+    return shlex.join([*words, "--request-id", attempt.request_id])

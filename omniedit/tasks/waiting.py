@@ -1,0 +1,255 @@
+"""Following tasks to their end, with as few looks as notice it early."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from omniedit.errors import (
+    AuthenticationError,
+    EndpointMissingError,
+    JournalError,
+    OmniEditError,
+    QuotaError,
+    TaskNotFoundError,
+    WaitTimeoutError,
+)
+from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled, Warned
+from omniedit.models import LINK_LIFETIME_S, Record, Task
+from omniedit.retry import delay_s, is_transient
+from omniedit.schedule import FLOOR_S, STALLED_AFTER_S, Look, next_look_s, remaining_s
+from omniedit.tasks.ports import Session
+
+BATCH_SIZE: Final = 50
+"""The most tasks in one batch read."""
+_ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """One task that is being followed."""
+
+    record: Record
+    began_at: float  # monotonic, of the task's creation
+    due_at: float  # monotonic, of the next look
+    moved_at: float  # monotonic, of the latest change
+    stalls_reported: int = 0
+    last_unfinished_at: float | None = None  # Unix time
+    is_news: bool = False
+
+    @property
+    def task(self) -> Task:
+        """The task as the latest look showed it."""
+        if self.record.task is None:  # pragma: no cover - only tasks are followed
+            raise AssertionError
+        return self.record.task
+
+    @property
+    def task_id(self) -> str:
+        """The task's ID."""
+        return self.task.task_id
+
+
+class Waiting:
+    """Follows tasks until each has ended or the deadline has passed.
+
+    Args:
+        session: What it calls on.
+        records: The tasks; those just submitted are first looked at a little later.
+        timeout_s: How long to wait in all.
+        is_fresh: Whether they were submitted a moment ago.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        records: Sequence[Record],
+        *,
+        timeout_s: float,
+        is_fresh: bool = False,
+    ) -> None:
+        self._session = session
+        self._began = session.monotonic()
+        self._timeout_s = timeout_s
+        self._watches = {
+            str(record.task_id): self._watch(record, is_fresh=is_fresh) for record in records
+        }
+        self._failures = 0
+        self._has_batch_read = True
+        self._has_warned = False
+
+    def __iter__(self) -> Iterator[tuple[Record, OmniEditError | None]]:
+        """Yield each task as it ends, with what kept it from ending; last those out of time.
+
+        Raises:
+            AuthenticationError: The key is no longer accepted; nothing can be followed.
+            QuotaError: The key may not read any more.
+        """
+        deadline = self._began + self._timeout_s
+        while self._watches:
+            self._rest(deadline)
+            is_last_look = self._session.monotonic() >= deadline
+            yield from self._look(is_last_look=is_last_look)
+            if is_last_look:
+                break
+        for watch in self._watches.values():
+            yield watch.record, self._out_of_time(watch)
+
+    def _watch(self, record: Record, *, is_fresh: bool) -> Watch:
+        now = self._session.monotonic()
+        # Of a task submitted elsewhere only the service's clock tells when, which may be ahead.
+        age_s = max(0.0, self._session.now() - record.created_at)
+        look = Look(
+            elapsed_s=0.0,
+            estimated_s=record.task.estimated_s if record.task else None,
+            progress=None,
+            unchanged_s=0.0,
+        )
+        rest_s = next_look_s(look, is_watched=self._session.is_watched) if is_fresh else 0.0
+        return Watch(record=record, began_at=now - age_s, due_at=now + rest_s, moved_at=now)
+
+    def _rest(self, deadline: float) -> None:
+        """Sleep until the next look is due, and not beyond the deadline."""
+        due_at = min(watch.due_at for watch in self._watches.values())
+        rest_s = min(due_at, deadline) - self._session.monotonic()
+        if rest_s > 0:
+            self._session.sleep(rest_s)
+
+    def _look(self, *, is_last_look: bool) -> Iterator[tuple[Record, OmniEditError | None]]:
+        """Look at every task that is due about now, and yield those that ended."""
+        now = self._session.monotonic()
+        slack_s = max(FLOOR_S / 2, len(self._watches) * _ROUND_PER_TASK_S)
+        due = [
+            watch
+            for watch in self._watches.values()
+            if is_last_look or watch.due_at <= now + slack_s
+        ]
+        for start in range(0, len(due), BATCH_SIZE):
+            chunk = due[start : start + BATCH_SIZE]
+            try:
+                outcomes = self._read(chunk)
+            except OmniEditError as error:
+                self._back_off(error, chunk)
+                continue
+            self._failures = 0
+            for watch, outcome in zip(chunk, outcomes, strict=True):
+                if isinstance(outcome, OmniEditError):
+                    del self._watches[watch.task_id]
+                    yield watch.record, outcome
+                elif self._take_in(watch, outcome):
+                    del self._watches[watch.task_id]
+                    yield watch.record, None
+
+    def _read(self, watches: Sequence[Watch]) -> list[Task | TaskNotFoundError]:
+        """Return what the service says of each; many through one request where it offers that.
+
+        Raises:
+            OmniEditError: It says nothing.
+        """
+        if len(watches) > 1 and self._has_batch_read:
+            try:
+                found = self._session.service.get_tasks([watch.task_id for watch in watches])
+            except EndpointMissingError:
+                self._has_batch_read = False
+            else:
+                # One that is missing from the reply is asked for alone before it counts as unknown.
+                return [found.get(w.task_id) or self._read_one(w.task_id) for w in watches]
+        return [self._read_one(watch.task_id) for watch in watches]
+
+    def _read_one(self, task_id: str) -> Task | TaskNotFoundError:
+        try:
+            return self._session.service.get_task(task_id)
+        except TaskNotFoundError as error:
+            return error
+
+    def _back_off(self, error: OmniEditError, watches: Sequence[Watch]) -> None:
+        """Put the next look off; transient trouble does not end a wait.
+
+        Raises:
+            OmniEditError: It will not pass.
+        """
+        if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
+            raise error.about(task_id=watches[0].task_id)
+        self._failures += 1
+        rest_s = delay_s(
+            self._failures, retry_after_s=error.retry_after_s, jitter=self._session.jitter
+        )
+        rest_s = max(rest_s, FLOOR_S)
+        due_at = self._session.monotonic() + rest_s
+        for watch in watches:
+            watch.due_at = due_at
+        task_id = watches[0].task_id if len(watches) == 1 else None
+        self._session.report(
+            Retrying(message=error.message, delay_s=rest_s, attempt=self._failures, task_id=task_id)
+        )
+
+    def _take_in(self, watch: Watch, task: Task) -> bool:
+        """Note what a look showed; return whether the task has ended."""
+        session = self._session
+        now = session.monotonic()
+        before = watch.task
+        has_moved = (task.status, task.progress) != (before.status, before.progress)
+        if has_moved:
+            watch.moved_at, watch.stalls_reported = now, 0
+        if not task.has_failed and (before.progress or 0) > (task.progress or 0):
+            task = replace(task, progress=before.progress)
+        link_valid_until = None
+        if task.is_completed:
+            # The earliest that it can have been completed, and so the link's earliest end.
+            since = watch.last_unfinished_at or task.created_at
+            link_valid_until = since + LINK_LIFETIME_S if since else None
+        watch.record = replace(
+            watch.record,
+            task=task,
+            status=task.status,
+            error=task.error,
+            link_valid_until=link_valid_until or watch.record.link_valid_until,
+        )
+        if task.status != before.status or task.is_terminal:
+            self._journal(task, link_valid_until)
+        self._report(watch, now)
+        watch.last_unfinished_at = session.now()
+        return task.is_terminal
+
+    def _report(self, watch: Watch, now: float) -> None:
+        session, task = self._session, watch.task
+        look = Look(
+            elapsed_s=now - watch.began_at,
+            estimated_s=task.estimated_s,
+            progress=task.progress,
+            unchanged_s=now - watch.moved_at,
+        )
+        rest_s = next_look_s(look, is_watched=session.is_watched)
+        watch.due_at = now + max(rest_s, len(self._watches) * _ROUND_PER_TASK_S)
+        session.report(
+            Progressed(
+                task=task,
+                progress=task.progress,
+                elapsed_s=look.elapsed_s,
+                remaining_s=None if task.is_terminal else remaining_s(look),
+            )
+        )
+        if task.is_completed:
+            session.report(Completed(task=task))
+        elif task.is_terminal:
+            session.report(Failed(task=task))
+        elif look.unchanged_s >= STALLED_AFTER_S * (watch.stalls_reported + 1):
+            watch.stalls_reported += 1
+            session.report(Stalled(task_id=watch.task_id, since_s=look.unchanged_s))
+
+    def _journal(self, task: Task, link_valid_until: float | None) -> None:
+        try:
+            self._session.journal.record_task(
+                task, origin=self._session.origin, link_valid_until=link_valid_until
+            )
+        except JournalError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                self._session.report(Warned(message=error.message))
+
+    def _out_of_time(self, watch: Watch) -> WaitTimeoutError:
+        progress = "" if watch.task.progress is None else f" at {watch.task.progress} %"
+        msg = (
+            f"task {watch.task_id} is not finished after {self._timeout_s:.0f} s:"
+            f" {watch.task.status}{progress}"
+        )
+        return WaitTimeoutError(msg, task_id=watch.task_id)

@@ -1,0 +1,135 @@
+"""A sandbox without a socket: the WSGI application on a clock that tests turn by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from werkzeug.test import Client, TestResponse
+
+from omniedit.sandbox.app import SandboxApp
+from omniedit.sandbox.clips import Clips
+from omniedit.sandbox.exchange import Context
+from omniedit.sandbox.store import Store
+from omniedit.sandbox.traffic import Traffic
+
+STARTED_AT = 1_757_169_743.0
+
+
+@dataclass
+class FakeClock:
+    """Stands still until it is turned."""
+
+    now: float = STARTED_AT
+
+    def __call__(self) -> float:
+        return self.now
+
+    def turn(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """One sandbox folder, its application, and a client with a key."""
+
+    MODEL: ClassVar[str] = "gemini-omni-flash-video-edit"
+    MP4: ClassVar[bytes] = b"\0\0\0\x18ftypisom" + bytes(range(256)) * 40
+    STARTED_AT: ClassVar[float] = STARTED_AT
+
+    folder: Path
+    clock: FakeClock
+    store: Store
+    context: Context
+    app: SandboxApp
+    client: Client
+    lines: list[str] = field(default_factory=list)
+
+    def call(self, method: str, path: str, **options: Any) -> TestResponse:
+        headers = {"Authorization": "Bearer sk-sandbox", "User-Agent": "omniedit/1"}
+        headers |= options.pop("headers", {})
+        given = {name: value for name, value in headers.items() if value is not None}
+        return self.client.open(path, method=method, headers=given, **options)
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        return self.call("GET", path, **options)
+
+    def submit(self, prompt: str = "warmer light", **options: Any) -> TestResponse:
+        body = {"model": self.MODEL, "prompt": prompt, "video_urls": ["https://example.com/a.mp4"]}
+        body |= options.pop("body", {})
+        return self.call("POST", "/v1/videos/generations", json=body, **options)
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        reply = self.get(f"/v1/tasks/{task_id}")
+        assert reply.status_code == 200
+        return dict(reply.get_json())
+
+    def finished(self, prompt: str = "warmer light", **options: Any) -> dict[str, Any]:
+        """Return a submitted task, five seconds on."""
+        task_id = self.submit(prompt, **options).get_json()["id"]
+        self.clock.turn(5)
+        return self.task(task_id)
+
+    def download(self, url: str, **options: Any) -> TestResponse:
+        return self.call(
+            options.pop("method", "GET"),
+            url.removeprefix("http://localhost"),
+            headers={"Authorization": None} | options.pop("headers", {}),
+            **options,
+        )
+
+    def upload(self, content: bytes | None = None, name: str = "clip.mp4") -> TestResponse:
+        content = self.MP4 if content is None else content
+        return self.call(
+            "POST", "/api/v1/files/upload/stream", data={"file": (BytesIO(content), name)}
+        )
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Bench]]:
+    """Build benches on one folder and one clock, as processes share them."""
+    stores: list[Store] = []
+
+    def make(*, rate_limit_per_min: int | None = None, record: Path | None = None) -> Bench:
+        folder = tmp_path / "sandbox"
+        store = Store(folder)
+        stores.append(store)
+        context = Context(
+            store=store,
+            clips=Clips(folder),
+            secret=store.secret(),
+            clock=clock,
+            link_ttl_s=86_400,
+            time_scale=1.0,
+            edit_seconds=5.0,
+        )
+        lines: list[str] = []
+        traffic = Traffic(log=lines.append, record=record, clock=clock)
+        app = SandboxApp(context, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
+        return Bench(
+            folder=folder,
+            clock=clock,
+            store=store,
+            context=context,
+            app=app,
+            client=Client(app),
+            lines=lines,
+        )
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench()

@@ -1,0 +1,161 @@
+"""Callbacks: delivered to this machine with the documented retries, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from omniedit.sandbox.callbacks import Courier
+from omniedit.sandbox.store import CALLBACK_LEASE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.sandbox.conftest import Bench
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Answers with the statuses it was given, and keeps what it was told."""
+
+    statuses: ClassVar[list[int]] = []
+    bodies: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        self.bodies.append(json.loads(raw))
+        self.send_response(self.statuses.pop(0))
+        self.send_header("Location", "http://example.com/")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
+        pass
+
+
+class Waits(threading.Event):
+    """A stop event that notes how long it was waited for, and waits for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delays_s: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.delays_s.append(timeout)
+        return self.is_set()
+
+
+@pytest.fixture
+def receiver() -> Iterator[str]:
+    Receiver.statuses.clear()
+    Receiver.bodies.clear()
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/hook?x=1"
+        server.shutdown()
+        thread.join(5)
+
+
+@pytest.fixture
+def courier(bench: Bench) -> Courier:
+    return Courier(
+        context=bench.context, origin="http://127.0.0.1:1", stopped=Waits(), tell=bench.lines.append
+    )
+
+
+def due(bench: Bench, url: str, prompt: str = "x") -> Any:
+    bench.submit(prompt, body={"callback_url": url})
+    assert bench.store.take_callback(bench.clock()) is None
+    bench.clock.turn(5)
+    return bench.store.take_callback(bench.clock())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "status"),
+    [
+        ("x", "completed"),
+        ("[sandbox:fail=service_error]", "failed"),
+        ("[sandbox:cancel]", "cancelled"),
+    ],
+)
+def test_the_receiver_is_told_the_task(
+    bench: Bench, courier: Courier, receiver: str, prompt: str, status: str
+) -> None:
+    Receiver.statuses.append(204)
+
+    delivered = courier.deliver(due(bench, receiver, prompt))
+
+    assert delivered
+    (body,) = Receiver.bodies
+    assert body["status"] == status
+    assert bench.task(body["id"])["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("statuses", "is_delivered", "delays_s"),
+    [
+        pytest.param([500, 200], True, [1, 2][:1], id="once-more"),
+        pytest.param([500, 404, 302, 201], True, [1, 2, 4], id="three-times-more"),
+        pytest.param([500, 500, 500, 500], False, [1, 2, 4], id="then-never-again"),
+    ],
+)
+def test_a_failed_callback_is_repeated(
+    bench: Bench,
+    courier: Courier,
+    receiver: str,
+    statuses: list[int],
+    is_delivered: bool,  # noqa: FBT001 - a case's verdict
+    delays_s: list[float],
+) -> None:
+    attempts = len(statuses)
+    Receiver.statuses.extend(statuses)
+
+    assert courier.deliver(due(bench, receiver)) is is_delivered
+
+    assert isinstance(courier.stopped, Waits)
+    assert courier.stopped.delays_s == delays_s
+    assert len(Receiver.bodies) == attempts
+    bench.clock.turn(CALLBACK_LEASE_S)
+    assert bench.store.take_callback(bench.clock()) is None
+
+
+def test_a_foreign_host_is_never_called(bench: Bench, courier: Courier) -> None:
+    courier.deliver(due(bench, "https://example.com/hook"))
+
+    assert "not delivered" in bench.lines[-1]
+
+
+def test_a_callback_whose_courier_died_is_taken_up(bench: Bench) -> None:
+    edit = due(bench, "http://127.0.0.1:9/")
+    assert bench.store.take_callback(bench.clock()) is None
+    bench.clock.turn(CALLBACK_LEASE_S)
+
+    assert bench.store.take_callback(bench.clock()) == edit
+
+
+def test_a_stalled_task_calls_nobody(bench: Bench) -> None:
+    assert due(bench, "http://127.0.0.1:9/", "[sandbox:stall]") is None
+
+
+def test_the_courier_looks_for_itself(bench: Bench, receiver: str) -> None:
+    # given
+    Receiver.statuses.append(200)
+    told = threading.Event()
+    courier = Courier(
+        context=bench.context,
+        origin="http://127.0.0.1:1",
+        stopped=threading.Event(),
+        tell=lambda _: told.set(),
+    )
+    bench.submit(body={"callback_url": receiver})
+    bench.clock.turn(5)
+
+    # when
+    courier.start()
+
+    # then
+    assert told.wait(5)
+    courier.stopped.set()

@@ -1,0 +1,164 @@
+"""Results: links that die, ranges, strong ETags, and a host that must not see a key."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from omniedit.sandbox.exchange import BrokenConnectionError
+
+if TYPE_CHECKING:
+    from tests.unit.sandbox.conftest import Bench
+
+CLIP = BUNDLED_CLIP.read_bytes()
+
+
+def link(bench: Bench, prompt: str = "warmer light") -> str:
+    return str(bench.finished(prompt)["results"][0])
+
+
+def test_the_result_is_a_video_with_a_strong_etag(bench: Bench) -> None:
+    reply = bench.download(link(bench))
+
+    assert reply.status_code == 200
+    assert reply.data == CLIP
+    assert reply.headers["Content-Type"] == "video/mp4"
+    assert reply.headers["Content-Length"] == str(len(CLIP))
+    assert reply.headers["Accept-Ranges"] == "bytes"
+    assert reply.headers["ETag"] == f'"{hashlib.sha256(CLIP).hexdigest()}"'
+
+
+def test_head_tells_of_the_result_without_sending_it(bench: Bench) -> None:
+    reply = bench.download(link(bench), method="HEAD")
+
+    assert (reply.status_code, reply.data) == (200, b"")
+    assert reply.headers["Content-Length"] == str(len(CLIP))
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "expected", "content_range"),
+    [
+        pytest.param("bytes=10-19", 206, CLIP[10:20], f"bytes 10-19/{len(CLIP)}", id="middle"),
+        pytest.param("bytes=70000-", 206, CLIP[70000:], None, id="tail"),
+        pytest.param("bytes=-7", 206, CLIP[-7:], None, id="suffix"),
+        pytest.param("bytes=5-99999999", 206, CLIP[5:], None, id="end-beyond-the-file"),
+        pytest.param("bytes=0-0,5-6", 200, CLIP, None, id="several-are-ignored"),
+        pytest.param(
+            f"bytes={len(CLIP)}-", 416, None, f"bytes */{len(CLIP)}", id="begin-beyond-the-file"
+        ),
+        pytest.param("bytes=oops", 416, None, f"bytes */{len(CLIP)}", id="malformed"),
+    ],
+)
+def test_ranges_are_honoured(
+    bench: Bench, asked: str, status: int, expected: bytes | None, content_range: str | None
+) -> None:
+    reply = bench.download(link(bench), headers={"Range": asked})
+
+    assert reply.status_code == status
+    assert expected is None or reply.data == expected
+    assert content_range is None or reply.headers["Content-Range"] == content_range
+
+
+@pytest.mark.parametrize(
+    ("is_same", "status"),
+    [
+        pytest.param(True, 206, id="unchanged-file-is-continued"),
+        pytest.param(False, 200, id="changed-file-starts-over"),
+    ],
+)
+def test_if_range_trusts_only_the_same_etag(
+    bench: Bench,
+    is_same: bool,  # noqa: FBT001 - a case's condition
+    status: int,
+) -> None:
+    url = link(bench)
+    etag = bench.download(url, method="HEAD").headers["ETag"] if is_same else '"other"'
+
+    reply = bench.download(url, headers={"Range": "bytes=5-", "If-Range": etag})
+
+    assert reply.status_code == status
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda url: url[:-1] + ("0" if url[-1] != "0" else "1"), id="signature"),
+        pytest.param(lambda url: url.replace("expires=1", "expires=2"), id="expiry"),
+        pytest.param(lambda url: url.partition("?")[0], id="no-query"),
+        pytest.param(lambda url: url.replace("task-unified-", "task-"), id="another-task"),
+    ],
+)
+def test_a_link_that_was_changed_is_refused(bench: Bench, change: object) -> None:
+    assert callable(change)
+    reply = bench.download(change(link(bench)))
+
+    assert reply.status_code == 403
+    assert ET.fromstring(reply.data).findtext("Code") == "SignatureDoesNotMatch"  # noqa: S314 - our own
+
+
+def test_a_link_dies_for_good(bench: Bench) -> None:
+    task = bench.finished()
+    bench.clock.turn(86_399)
+    alive = bench.download(task["results"][0])
+    bench.clock.turn(1)
+
+    dead = bench.download(task["results"][0])
+    fresh = bench.download(bench.task(task["id"])["results"][0])
+
+    assert alive.status_code == 200
+    assert [dead.status_code, fresh.status_code] == [403, 403]
+    assert dead.headers["Content-Type"].startswith("application/xml")
+    assert ET.fromstring(dead.data).findtext("Message") == "Request has expired"  # noqa: S314 - our own
+
+
+def test_an_expired_result_is_dead_from_the_start(bench: Bench) -> None:
+    task = bench.finished("[sandbox:expired]")
+
+    assert task["status"] == "completed"
+    assert bench.download(task["results"][0]).status_code == 403
+    assert bench.download(bench.task(task["id"])["results"][0]).status_code == 403
+
+
+def test_the_first_download_is_cut_and_the_next_is_not(bench: Bench) -> None:
+    url = link(bench, "[sandbox:cut]")
+    assert bench.download(url, method="HEAD").status_code == 200
+
+    # The test client reads no reply to its end before it is asked to.
+    first = bench.download(url, buffered=False)
+    received = bytearray()
+    with pytest.raises(BrokenConnectionError):
+        for chunk in first.response:
+            received += chunk  # type: ignore[arg-type]  # a WSGI body holds bytes
+    rest = bench.download(url, headers={"Range": f"bytes={len(received)}-"})
+
+    assert first.headers["Content-Length"] == str(len(CLIP))
+    assert len(CLIP) / 3 <= len(received) < len(CLIP)
+    assert bytes(received) + rest.data == CLIP
+
+
+@pytest.mark.parametrize("header", ["Bearer sk-sandbox", "Bearer sk-evo-secret", "Basic eA=="])
+def test_a_key_at_the_result_host_is_an_error(bench: Bench, header: str) -> None:
+    reply = bench.download(link(bench), headers={"Authorization": header})
+
+    assert reply.status_code == 400
+    assert b"secret" not in reply.data
+    assert "(key sent to the result host)" in bench.lines[-1]
+
+
+@pytest.mark.parametrize("agent", ["python-httpx/0.28.1", "Python-urllib/3.11", None])
+def test_a_default_user_agent_is_blocked(bench: Bench, agent: str | None) -> None:
+    reply = bench.download(link(bench), headers={"User-Agent": agent})
+
+    assert reply.status_code == 403
+    assert reply.data == b"error code: 1010"
+
+
+def test_a_result_does_not_exist_before_its_time(bench: Bench) -> None:
+    task = bench.finished()
+    bench.clock.turn(-3)
+
+    assert bench.download(task["results"][0]).status_code == 404

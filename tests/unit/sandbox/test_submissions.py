@@ -1,0 +1,274 @@
+"""`POST /v1/videos/generations`: rules, envelope, request keys, and the markers that refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from omniedit.sandbox.exchange import BrokenConnectionError
+from omniedit.sandbox.store import CREDITS_AT_START
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.unit.sandbox.conftest import Bench
+
+PATH = "/v1/videos/generations"
+KEY = {"Idempotency-Key": "request-key-0001"}
+URL = "https://example.com/a.mp4"
+
+
+def test_an_accepted_edit_is_answered_with_its_task(bench: Bench) -> None:
+    reply = bench.submit()
+
+    task = reply.get_json()
+    assert reply.status_code == 200
+    assert reply.headers["x-request-id"]
+    assert re.fullmatch(r"task-unified-1757169743-[a-z0-9]{8}", task.pop("id"))
+    assert task == {
+        "object": "video.generation.task",
+        "type": "video",
+        "model": bench.MODEL,
+        "status": "pending",
+        "progress": 0,
+        "created": 1757169743,
+        "task_info": {"can_cancel": False, "estimated_time": 5},
+        "usage": {
+            "billing_rule": "per_token",
+            "credits_reserved": 31.8,
+            "user_group": "default",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        pytest.param({"model": "gemini"}, "model", id="other-model"),
+        pytest.param({"model": None}, "model", id="model-null"),
+        pytest.param({"prompt": ""}, "prompt", id="prompt-empty"),
+        pytest.param({"prompt": " \n\t"}, "prompt", id="prompt-blank"),
+        pytest.param({"prompt": 5}, "prompt", id="prompt-number"),
+        pytest.param({"prompt": "[sandbox:boom]"}, "prompt", id="marker-unknown"),
+        pytest.param({"video_urls": []}, "video_urls", id="no-url"),
+        pytest.param({"video_urls": [URL, URL]}, "video_urls", id="two-urls"),
+        pytest.param({"video_urls": URL}, "video_urls", id="url-bare"),
+        pytest.param({"video_urls": [7]}, "video_urls", id="url-number"),
+        pytest.param({"video_urls": ["file:///etc/passwd"]}, "video_urls", id="url-file"),
+        pytest.param({"video_urls": ["https:///a.mp4"]}, "video_urls", id="url-without-host"),
+        pytest.param({"duration": 5}, "duration", id="duration"),
+        pytest.param({"aspect_ratio": "16:9"}, "aspect_ratio", id="aspect-ratio"),
+        pytest.param({"negative_prompt": "text"}, "negative_prompt", id="negative-prompt"),
+        pytest.param({"seed": 1}, "seed", id="unknown-field"),
+        pytest.param({"callback_url": None}, "callback_url", id="callback-null"),
+        pytest.param({"callback_url": "http://example.com/"}, "callback_url", id="callback-http"),
+        pytest.param({"callback_url": "https://10.0.0.1/"}, "callback_url", id="callback-inner"),
+        pytest.param({"callback_url": "https://0xa000001/"}, "callback_url", id="callback-hex"),
+        pytest.param(
+            {"callback_url": "https://e.com/" + "x" * 2035}, "callback_url", id="callback-long"
+        ),
+    ],
+)
+def test_a_broken_rule_names_its_parameter(
+    bench: Bench, changes: dict[str, Any], param: str
+) -> None:
+    reply = bench.submit(body=changes)
+
+    error = reply.get_json()["error"]
+    assert reply.status_code == 400
+    assert error.keys() == {"code", "message", "type", "param"}
+    assert (error["code"], error["type"]) == ("invalid_request", "invalid_request_error")
+    assert error["param"] == param
+
+
+@pytest.mark.parametrize(
+    "callback_url",
+    [
+        pytest.param("https://example.com/hook", id="public"),
+        pytest.param("https://e.com/" + "x" * 2034, id="just-short-enough"),
+        pytest.param("http://127.0.0.1:9/hook", id="this-machine-without-tls"),
+    ],
+)
+def test_callbacks_within_the_rules_are_accepted(bench: Bench, callback_url: str) -> None:
+    assert bench.submit(body={"callback_url": callback_url}).status_code == 200
+
+
+@pytest.mark.parametrize("missing", ["model", "prompt", "video_urls"])
+def test_a_missing_field_is_named(bench: Bench, missing: str) -> None:
+    body = {"model": bench.MODEL, "prompt": "x", "video_urls": [URL]}
+    del body[missing]
+
+    reply = bench.call("POST", PATH, json=body)
+
+    assert reply.status_code == 400
+    assert reply.get_json()["error"]["param"] == missing
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type", "status"),
+    [
+        pytest.param(b"{", "application/json", 400, id="cut-short"),
+        pytest.param(b"", "application/json", 400, id="empty"),
+        pytest.param(b"[]", "application/json", 400, id="array"),
+        pytest.param(b"null", "application/json", 400, id="null"),
+        pytest.param(b'{"prompt": NaN}', "application/json", 400, id="nan"),
+        pytest.param(b'{"prompt": "\xff"}', "application/json", 400, id="not-utf8"),
+        pytest.param(b'{"prompt": "\\ud800"}', "application/json", 400, id="lone-surrogate"),
+        pytest.param(b"[" * 200_000, "application/json", 400, id="deep"),
+        pytest.param(b"1" * 10_000, "application/json", 400, id="number-too-long"),
+        pytest.param(b'{"\\u0000": 1}', "application/json", 400, id="nul"),
+        pytest.param(b"{}", "text/plain", 400, id="other-content-type"),
+        pytest.param(b" " * (1024 * 1024 + 1), "application/json", 413, id="too-large"),
+    ],
+)
+def test_a_body_that_is_none_is_refused(
+    bench: Bench, raw: bytes, content_type: str, status: int
+) -> None:
+    reply = bench.call("POST", PATH, data=raw, content_type=content_type)
+
+    assert reply.status_code == status
+    assert reply.get_json()["error"].keys() >= {"code", "message", "type"}
+
+
+def test_a_replay_returns_the_first_task(bench: Bench) -> None:
+    first = bench.submit(headers=KEY)
+
+    # The same body in another order and spacing.
+    body = {"video_urls": [URL], "prompt": "warmer light", "model": bench.MODEL}
+    replay = bench.call(
+        "POST",
+        PATH,
+        data=json.dumps(body, indent=4),
+        content_type="application/json",
+        headers=KEY,
+    )
+
+    assert "Idempotency-Replayed" not in first.headers
+    assert replay.headers["Idempotency-Replayed"] == "true"
+    assert replay.get_json()["id"] == first.get_json()["id"]
+
+
+def test_the_same_key_with_another_body_is_a_conflict(bench: Bench) -> None:
+    bench.submit("one", headers=KEY)
+
+    reply = bench.submit("another", headers=KEY)
+
+    assert reply.status_code == 409
+    assert reply.get_json()["error"]["code"] == "idempotency_conflict"
+
+
+def test_without_a_key_every_submission_is_an_edit(bench: Bench) -> None:
+    assert bench.submit().get_json()["id"] != bench.submit().get_json()["id"]
+
+
+@pytest.mark.parametrize("key", ["short", "x" * 97, "with space 12345678", "schlüssel-1234567"])
+def test_a_malformed_request_key_is_refused(bench: Bench, key: str) -> None:
+    reply = bench.submit(headers={"Idempotency-Key": key})
+
+    assert reply.status_code == 400
+    assert reply.get_json()["error"]["param"] == "Idempotency-Key"
+
+
+def test_simultaneous_submissions_of_one_key_make_one_task(
+    make_bench: Callable[..., Bench],
+) -> None:
+    # given two processes' connections to one folder, and four threads on each
+    benches = [make_bench(), make_bench()]
+    together = threading.Barrier(8)
+    seen: list[str] = []
+
+    def submit(bench: Bench) -> None:
+        together.wait(5)
+        seen.append(bench.submit(headers=KEY).get_json()["id"])
+
+    # when
+    threads = [threading.Thread(target=submit, args=[benches[n % 2]]) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    # then
+    assert len(seen) == 8
+    assert len(set(seen)) == 1
+    assert benches[0].get("/v1/tasks").get_json()["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "invalid_request"),
+        (401, "unauthorized"),
+        (402, "insufficient_quota"),
+        (403, "model_access_denied"),
+        (404, "not_found"),
+        (409, "idempotency_conflict"),
+        (429, "rate_limit_exceeded"),
+        (451, "unavailable_for_legal_reasons"),
+        (500, "internal_error"),
+        (503, "service_unavailable"),
+        (599, "http_status_599"),
+    ],
+)
+def test_http_refuses_with_the_documented_error(bench: Bench, status: int, code: str) -> None:
+    reply = bench.submit(f"[sandbox:http={status}]")
+
+    assert reply.status_code == status
+    assert reply.get_json()["error"]["code"] == code
+    assert reply.headers.get("Retry-After") == ("1" if status == 429 else None)
+    assert bench.get("/v1/tasks").get_json()["total"] == 0
+
+
+def test_http_refuses_as_often_as_it_says(bench: Bench) -> None:
+    prompt = "[sandbox:http=503*2]"
+
+    statuses = [bench.submit(prompt, headers=KEY).status_code for _ in range(4)]
+
+    assert statuses == [503, 503, 200, 200]
+    other = bench.submit(prompt, headers={"Idempotency-Key": "request-key-0002"})
+    assert other.status_code == 503
+
+
+def test_a_lost_reply_is_found_by_its_replay(bench: Bench) -> None:
+    with pytest.raises(BrokenConnectionError):
+        bench.submit("[sandbox:lost-reply]", headers=KEY)
+
+    replay = bench.submit("[sandbox:lost-reply]", headers=KEY)
+
+    assert replay.headers["Idempotency-Replayed"] == "true"
+    assert bench.get("/v1/tasks").get_json()["total"] == 1
+
+
+def test_the_lost_reply_may_be_a_refusal(bench: Bench) -> None:
+    prompt = "[sandbox:lost-reply][sandbox:http=402*2]"
+    with pytest.raises(BrokenConnectionError):
+        bench.submit(prompt, headers=KEY)
+
+    refused = bench.submit(prompt, headers=KEY)
+    accepted = bench.submit(prompt, headers=KEY)
+
+    assert refused.status_code == 402
+    assert accepted.status_code == 200
+    assert "Idempotency-Replayed" not in accepted.headers
+
+
+def test_an_empty_account_is_told_to_top_up(bench: Bench) -> None:
+    # given an account whose balance is one edit short
+    with bench.store._database.writing() as database:
+        database.execute(
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < ?)"
+            " insert into task select 't' || i, 'm', 'p', 'u', null, 0, 0, 'completed', null, 0,"
+            " null, 0, null, '', 0, null from n",
+            [int(CREDITS_AT_START / 31.17)],
+        )
+
+    # when
+    reply = bench.submit()
+
+    # then
+    assert reply.status_code == 402
+    assert reply.get_json()["error"]["code"] == "insufficient_quota"
