@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from omniedit.credentials import CredentialsFile, Secret, parse_key
-from omniedit.errors import InvalidInputError, MissingKeyError
+from omniedit.errors import CredentialsError, InvalidInputError, MissingKeyError
 from omniedit.urls import is_loopback_url, origin_of, parse_web_url
 
 DEFAULT_BASE_URL: Final = "https://api.evolink.ai"
@@ -37,6 +37,7 @@ class Settings:
     """Everything that is set outside the command's own options."""
 
     key: Setting[Secret] | None
+    key_error: CredentialsError | None  # what keeps the key that is set from being used
     empty_key_variables: tuple[str, ...]  # set, but to nothing: what CI does with missing secrets
     base_url: Setting[str]
     files_url: Setting[str]
@@ -71,9 +72,12 @@ class Settings:
 
         Raises:
             MissingKeyError: There is none.
+            CredentialsError: What is set cannot be used.
         """
         if self.key is not None:
             return self.key.value
+        if self.key_error is not None:
+            raise self.key_error
         if self.empty_key_variables:
             msg = f"no API key: {' and '.join(self.empty_key_variables)} set but empty"
             hint = "CI gives empty secrets to forks and to jobs that do not name them; set the variable or run `omniedit config set-key`"
@@ -92,16 +96,22 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
 
     Raises:
         InvalidInputError: A setting cannot be used.
-        CredentialsError: A key cannot be a key, or its file is open to others.
     """
     config_dir = _folder(environ, "OMNIEDIT_CONFIG_DIR", "user_config_path")
     stored = _load_config_file(config_dir.value / "config.toml")
     state_dir = _folder(environ, "OMNIEDIT_STATE_DIR", "user_state_path", stored)
     is_embedded = sandbox or environ.get("OMNIEDIT_SANDBOX", "").strip().lower() not in _FALSE
     base_url = _url(environ, stored, "base_url", DEFAULT_BASE_URL)
-    key = None if is_embedded else _key(environ, config_dir.value, origin_of(base_url.value))
+    key, key_error = None, None
+    if not is_embedded:
+        try:
+            key = _key(environ, config_dir.value, origin_of(base_url.value))
+        except CredentialsError as error:
+            # What needs no key is not to fail for it.
+            key_error = error
     return Settings(
         key=key,
+        key_error=key_error,
         empty_key_variables=tuple(
             name for name in KEY_VARIABLES if name in environ and not environ[name].strip()
         ),

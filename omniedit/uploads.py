@@ -74,16 +74,17 @@ class Uploader:
         self,
         path: Path,
         *,
-        name: str,
         on_progress: Callable[[int, int | None], None],
+        name: str | None = None,
         expected: ClipDigest | None = None,
     ) -> UploadedClip:
         """Upload a clip once, streamed from the disk: `POST /api/v1/files/upload/stream`.
 
         Args:
             path: A regular file.
-            name: What the file service shall call it, reduced to letters, digits and `-_.`.
             on_progress: Takes bytes so far and in all.
+            name: What the file service shall call it, reduced to letters, digits and `-_.`; the
+                file's own by default.
             expected: What the file held when it was looked at; anything else is not sent whole.
 
         Raises:
@@ -95,7 +96,7 @@ class Uploader:
         """
         with _opened(path) as file:
             size_bytes = os.fstat(file.fileno()).st_size
-            framing = _Framing(_safe_name(name))
+            framing = _Framing(_safe_name(name or path.name))
             reply = self._http.request(
                 "POST",
                 f"{self._files_url}/api/v1/files/upload/stream",
@@ -224,9 +225,11 @@ def _unreadable(path: Path, error: OSError) -> LocalError:
 
 def _safe_name(name: str) -> str:
     """Return a file name that needs no quoting anywhere."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")
-    stem, dot, suffix = safe.rpartition(".")
-    return f"{stem[:_LONGEST_NAME]}{dot}{suffix[:_LONGEST_NAME]}" or "clip.mp4"
+    stem, dot, suffix = name.rpartition(".")
+    if not stem:
+        stem, dot, suffix = name, ".", "mp4"
+    stem, suffix = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (stem, suffix))
+    return f"{stem[:_LONGEST_NAME] or 'clip'}{dot}{suffix[:10] or 'mp4'}"
 
 
 def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:

@@ -1,6 +1,7 @@
 """Results on their way to the disk: part file, ranges, digest, lock, atomic placement."""
 
+from omniedit.downloads.copying import copy_result
 from omniedit.downloads.downloader import Downloader
 from omniedit.downloads.target import check_target, verify
 
-__all__ = ["Downloader", "check_target", "verify"]
+__all__ = ["Downloader", "check_target", "copy_result", "verify"]

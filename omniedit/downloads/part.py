@@ -7,6 +7,7 @@ machine was restarted since, a download starts over.
 import hashlib
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self, cast
@@ -174,7 +175,7 @@ class PartFile:
             self._note_path.unlink(missing_ok=True)
             # Exclusive, so that no link that was put there is followed.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-            with os.fdopen(os.open(self._note_path, flags, 0o600), "wb", buffering=0) as file:
+            with os.fdopen(os.open(self._note_path, flags, 0o600), "wb") as file:
                 file.write(json.dumps(note).encode())
         except OSError as error:
             raise disk_error(self._note_path, error) from error
@@ -185,8 +186,10 @@ class PartFile:
 
     def drop(self) -> None:
         """Remove the part file and its note, if they are still this writer's."""
-        if self._descriptor >= 0 and self.has_name(self.path):
+        if self.has_name(self.path):
             self.drop_note()
+            if sys.platform == "win32":
+                self.close()  # an open file cannot be removed there
             _unlink(self.path)
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """From part file to final name: taking the part for oneself, and giving it its name."""
 
+import errno
 import os
 import re
 import stat
@@ -49,25 +50,21 @@ def open_part(
         TargetBusyError: Another process kept it locked.
         LocalError: The file cannot be made or locked.
     """
-    waited_s = 0.0
+    has_waited = False
     for _ in range(_MAX_OPENINGS):
-        descriptor = _open(path)
+        part = PartFile(path, descriptor := _open(path))
         try:
-            waited_s += _wait_for_lock(descriptor, target, sleep=sleep)
-            is_placed = has_name(descriptor, target)
-            if is_placed or not _is_ours_alone(descriptor, path):
-                # Never written to: the file has another name, or that name has another file.
-                if has_name(descriptor, path):
-                    path.unlink()
-            else:
-                part, descriptor = PartFile(path, descriptor), -1
+            has_waited |= _wait_for_lock(descriptor, target, sleep=sleep)
+            is_placed = part.has_name(target)
+            if not is_placed and _is_ours_alone(descriptor, path):
                 return part
-        except OSError as error:
-            raise disk_error(path, error) from error
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
-        if is_placed and (waited_s or not overwrite):
+            # Never written to: the file has another name too, or the name another file.
+            part.drop()
+        except BaseException:
+            part.close()
+            raise
+        part.close()
+        if is_placed and (has_waited or not overwrite):
             return None
     msg = f"{path} keeps being replaced by another process"
     raise TargetBusyError(msg)
@@ -96,6 +93,8 @@ def place(
     """
     size_bytes, sha256 = part.size_bytes, part.sha256
     try:
+        if not part.has_name(part.path):
+            raise FileNotFoundError(errno.ENOENT, "the part file has vanished")
         if overwrite:
             _rename(part, target)
         else:
@@ -127,8 +126,8 @@ def _open(path: Path) -> int:
     return descriptor
 
 
-def _wait_for_lock(descriptor: int, target: Path, *, sleep: Callable[[float], object]) -> float:
-    """Lock an open file; return how long that took.
+def _wait_for_lock(descriptor: int, target: Path, *, sleep: Callable[[float], object]) -> bool:
+    """Lock an open file; return whether somebody else had it locked.
 
     It stays open meanwhile, so that afterwards it can be told whether it became the target.
     """
@@ -139,7 +138,7 @@ def _wait_for_lock(descriptor: int, target: Path, *, sleep: Callable[[float], ob
             raise TargetBusyError(msg)
         sleep(BUSY_PAUSE_S)
         waited_s += BUSY_PAUSE_S
-    return waited_s
+    return waited_s > 0
 
 
 def _is_ours_alone(descriptor: int, path: Path) -> bool:

@@ -73,8 +73,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         LocalError: It cannot be made.
     """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
             sync_folder(path.parent)

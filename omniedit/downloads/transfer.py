@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from omniedit.errors import (
     BlockedClientError,
     BrokenDownloadError,
     InvalidInputError,
+    NetworkError,
     NotAVideoError,
     OmniEditError,
     RateLimitedError,
@@ -34,13 +35,23 @@ MAX_REDIRECTS: Final = 5
 PROGRESS_INTERVAL_S: Final = 0.1
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
+_ERROR_TIMEOUT_S: Final = 10.0
+_ACCEPTED: Final = frozenset(
+    {
+        HTTPStatus.OK,
+        HTTPStatus.PARTIAL_CONTENT,
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    }
+)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 # Cloudflare's page, its plain text and its JSON.
 _BLOCKED: Final = re.compile(rb"error[\s_-]*(?:code)?[\"'\s:>]*1010\b", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
-_CONTENT_RANGE: Final = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})")
+_CONTENT_RANGE: Final = re.compile(
+    r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.IGNORECASE
+)
 
 
 def transfer(
@@ -66,9 +77,12 @@ def transfer(
     if part.is_resumable:
         etag = part.version.etag if part.version else None
         headers |= {"range": f"bytes={part.size_bytes}-", "if-range": etag or ""}
-    with _followed(http, url, headers) as (response, answered_url), http.reading(answered_url):
-        end_bytes, chunks = _accepted(response, answered_url, part)
-        _receive(chunks, part, end_bytes=end_bytes, on_progress=on_progress, clock=clock)
+    with _followed(http, url, headers) as (response, answered_url):
+        if response.status_code not in _ACCEPTED:
+            raise _refusal(response, _error_body(http, response, answered_url, clock=clock))
+        with http.reading(answered_url):
+            end_bytes, chunks = _accepted(response, answered_url, part)
+            _receive(chunks, part, end_bytes=end_bytes, on_progress=on_progress, clock=clock)
     if not _is_finished(part):
         msg = f"the download broke off after {part.size_bytes} bytes"
         raise BrokenDownloadError(msg)
@@ -129,13 +143,11 @@ def _accepted(
             return end_bytes, response.iter_raw()
         case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE if _is_at_end(response, url, part):
             return part.size_bytes, iter(())
-        case HTTPStatus.PARTIAL_CONTENT | HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        case _:
             # Of another version, or of other bytes: a splice of the two would be neither.
             part.clear()
             msg = "the file at the result link changed, or its ranges are wrong"
             raise BrokenDownloadError(msg, http_status=response.status_code)
-        case _:
-            raise _refusal(response)
 
 
 def _from_the_start(
@@ -247,12 +259,12 @@ def _receive(
     on_progress(part.size_bytes, total_bytes)
 
 
-def _refusal(response: "httpx.Response") -> OmniEditError:
+def _refusal(response: "httpx.Response", body: bytes) -> OmniEditError:
     """Return what a reply without a video means."""
     status = response.status_code
     error_type: type[OmniEditError] = ResultGoneError
     message = f"the result link answered {status}: it expired, or the result is gone"
-    if status in range(400, 500) and _BLOCKED.search(_error_body(response)):
+    if status in range(400, 500) and _BLOCKED.search(body):
         error_type = BlockedClientError
         message = "the result's host refuses this client (Cloudflare error 1010)"
     elif status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -264,12 +276,16 @@ def _refusal(response: "httpx.Response") -> OmniEditError:
     return error_type(message, http_status=status, retry_after_s=_retry_after_s(response))
 
 
-def _error_body(response: "httpx.Response") -> bytes:
-    body = b""
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) >= _MAX_ERROR_BYTES:
-            break
+def _error_body(
+    http: "HttpClient", response: "httpx.Response", url: str, *, clock: Callable[[], float]
+) -> bytes:
+    """Return the beginning of what came with a refusal, as far as it comes."""
+    body, deadline = b"", clock() + _ERROR_TIMEOUT_S
+    with suppress(NetworkError), http.reading(url):
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) >= _MAX_ERROR_BYTES or clock() > deadline:
+                break
     return body
 
 

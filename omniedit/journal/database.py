@@ -12,25 +12,27 @@ from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewErro
 
 BUSY_TIMEOUT_S: Final = 30.0
 
-_MIGRATIONS: Final = (
-    # 1. `attempts` are submissions, refused and unknown ones included; `tasks` are what the
-    # service made of them, or were adopted; `calls` say what `last` means, by context.
+_VERSION_1: Final = (
+    # Submissions, refused and unknown ones included.
     """
     create table attempts (
         request_id text primary key,
         origin text not null,
         identity text,
-        state text not null,          -- sending, accepted, refused, unknown
+        state text not null,        -- sending, accepted, refused, unknown
         video text not null,
         prompt text not null,
-        body blob,                    -- exactly as sent; dropped once it can no longer be replayed
+        body blob,                  -- exactly as sent, dropped once it is not to be sent again
         body_digest text,
         created_at real not null,
         task_id text,
-        error text                    -- JSON: kind, code, message, http_status
-    );
-    create index attempts_by_identity on attempts (origin, identity);
-    create index attempts_by_task on attempts (task_id);
+        error text                  -- JSON: code, message, suggestion, kind, http_status
+    )
+    """,
+    "create index attempts_by_identity on attempts (origin, identity)",
+    "create index attempts_by_task on attempts (task_id)",
+    # What the service made of them, and what was adopted.
+    """
     create table tasks (
         task_id text primary key,
         origin text not null,
@@ -40,13 +42,15 @@ _MIGRATIONS: Final = (
         estimated_s real,
         credits_reserved real,
         credits_used real,
-        result_urls text not null,    -- JSON
-        error text,                   -- JSON: code, message, suggestion
+        result_urls text not null,  -- JSON
+        error text,                 -- JSON, as above
         link_valid_until real,
         is_adopted integer not null,
-        is_result_gone integer not null default 0,
+        is_result_gone integer not null,
         recorded_at real not null
-    );
+    )
+    """,
+    """
     create table files (
         task_id text not null,
         path text not null,
@@ -54,23 +58,29 @@ _MIGRATIONS: Final = (
         sha256 text not null,
         saved_at real not null,
         primary key (task_id, path)
-    );
+    )
+    """,
+    # What `last` means, by context.
+    """
     create table calls (
         number integer primary key autoincrement,
         context text not null,
-        request_id text,              -- null: a batch, which has no single last task
+        request_id text,            -- null: a batch, which has no single last task
         called_at real not null
-    );
-    create index calls_by_context on calls (context, number);
+    )
+    """,
+    "create index calls_by_context on calls (context, number)",
+    """
     create table uploads (
         sha256 text not null,
         origin text not null,
         url text not null,
         expires_at real not null,
         primary key (sha256, origin)
-    );
+    )
     """,
 )
+_MIGRATIONS: Final = (_VERSION_1,)
 VERSION: Final = len(_MIGRATIONS)
 
 
@@ -140,7 +150,7 @@ class Database:
             # Another process may have done it while this one waited for the lock.
             for migration in _MIGRATIONS[self._version() :]:
                 # Not `executescript`, which would commit first.
-                for statement in migration.split(";"):
+                for statement in migration:
                     self.execute(statement)
             self.execute(f"pragma user_version={VERSION}")
 

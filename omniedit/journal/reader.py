@@ -63,6 +63,11 @@ class JournalReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it outlives this process."""
+        return self._locks is not None
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

@@ -40,9 +40,8 @@ class Bars:
         width = size.width - 1
         running = self._board.running
         if self._board.is_single:
-            return [self._row(track, now, width) for track in running] or [
-                self._row(Track(seen_at=self._board.started_at), now, width)
-            ]
+            track = self._board.tracks.get("", Track(seen_at=self._board.started_at))
+            return [] if self._board.saved else [self._row(track, now, width)]
         rows = max(0, min(_MOST_ROWS, size.height - 3))
         lines = [self._row(track, now, width) for track in running[:rows]]
         return [*lines, self._overall(now, width)]

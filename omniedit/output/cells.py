@@ -29,11 +29,6 @@ def keep_end(text: str, width: int) -> str:
     return ELLIPSIS + _fitting(text[::-1], width - 1)[::-1] if width > 0 else ""
 
 
-def pad(text: str, width: int) -> str:
-    """Return `text` with spaces behind it, up to `width` cells."""
-    return text + " " * (width - cell_width(text))
-
-
 def _fitting(text: str, width: int) -> str:
     """Return the longest start of `text` that takes `width` cells at most."""
     kept = text[:width]

@@ -202,7 +202,7 @@ class Board:
                 self._take_transfer(track, event, now)
             case Saved():
                 self.saved += 1
-                self.tracks.pop(_key(event), None)
+                self.tracks.pop("" if self.is_single else _key(event), None)
             case Noted() | Warned():
                 pass
         return track

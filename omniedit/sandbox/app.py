@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEY_PREFIX = "sk-sandbox"
 _RATE_WINDOW_S = 60.0
-_KEY = re.compile(rf"Bearer +{KEY_PREFIX}[\x21-\x7e]*", re.IGNORECASE)
+_KEY = re.compile(rf"(?i:Bearer) +{KEY_PREFIX}[\x21-\x7e]*")
 
 
 class SandboxApp:
@@ -77,6 +77,8 @@ class SandboxApp:
     def _dispatch(self, exchange: Exchange) -> Response:
         # Read for its check: a foreign Host header ends here, whatever is asked for.
         _ = exchange.link_origin
+        if not exchange.query_string.isascii():
+            raise Refusal(HTTPStatus.BAD_REQUEST, "The query is not percent-encoded")
         route, named = find_route(exchange.method, exchange.path)
         if route.needs_key:
             if not _KEY.fullmatch(exchange.headers.get("Authorization", "")):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BUNDLED_CLIP = Path(__file__).with_name("sandbox.mp4")
 _ABANDONED_AFTER_S = 3600.0
+_HEAD_BYTES = 16
 _UPLOAD_PATH = re.compile(r"/files/(file_[0-9a-f]{16})/[^/]*")
 
 
@@ -65,9 +66,6 @@ class Part:
         """Give the finished file its final place."""
         self._file.close()
         self.path.replace(path)
-
-
-_HEAD_BYTES = 16
 
 
 class Clips:

@@ -65,7 +65,7 @@ MARKERS: tuple[Marker, ...] = (
     Marker(
         name="lost-reply",
         usage="[sandbox:lost-reply]",
-        does="the first submission is carried out, but its reply never arrives",
+        does="the first submission is carried out (or, with `http`, refused), but its reply is lost",
         client_sees="a closed connection; the replay answers with `Idempotency-Replayed: true`",
     ),
 )

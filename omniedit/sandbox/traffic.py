@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from omniedit.sandbox.exchange import Exchange
 
 MASKED_KEY = "sk-\u2026****"
-_KEY = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{4,}")
+_KEY = re.compile(r"(?<![A-Za-z])sk-[A-Za-z0-9_-]{4,}")
 _SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie", "x-api-key")
 _SHORT_KEY_CHARS = 8
 

@@ -91,6 +91,8 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         """Answer what never became a request with the documented envelope."""
         refusal = Refusal(code, message)
+        # A line too broken to tell its version passes for HTTP/0.9, which knows no headers.
+        self.request_version = self.protocol_version
         body = json.dumps(refusal.envelope()).encode()
         self.close_connection = True
         self.send_response(code)
@@ -102,6 +104,9 @@ class Handler(BaseHTTPRequestHandler):
         self._linger()
 
     def _respond(self) -> None:
+        if self.request_version == "HTTP/0.9":
+            self.send_error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            return
         try:
             body = self._body()
             environ = self._environ(body)

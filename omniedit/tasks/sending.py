@@ -87,8 +87,9 @@ class Sending:
                 submission = session.service.create_task(
                     self._attempt.body or b"", request_id=self._request_id
                 )
-            except OmniEditError:
+            except OmniEditError as error:
                 self._is_in_flight = False
+                self._is_lost = self._is_lost or not is_certainly_not_accepted(error)
                 raise
             failure = self._written(
                 lambda: session.journal.record_accepted(
@@ -118,7 +119,6 @@ class Sending:
             OmniEditError: There is none.
         """
         if not is_certainly_not_accepted(error):
-            self._is_lost = True
             if self._replays_left == 0:
                 raise self._end(error)
             self._replays_left -= 1
@@ -212,6 +212,8 @@ class Sending:
                 kind=OutcomeUnknownError.kind,
             )
             self._written(lambda: journal.record_unknown(self._request_id, reason))
+            message = f"submission {self._request_id} may have been accepted: `{self._way_back}` settles it"
+            self._session.report(Warned(message=message))
         else:
             self._written(lambda: journal.record_refused(self._request_id, INTERRUPTED))
 

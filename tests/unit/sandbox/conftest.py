@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from werkzeug.test import Client, TestResponse
@@ -16,6 +14,10 @@ from omniedit.sandbox.clips import Clips
 from omniedit.sandbox.exchange import Context
 from omniedit.sandbox.store import Store
 from omniedit.sandbox.traffic import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 STARTED_AT = 1_757_169_743.0
 
@@ -49,16 +51,21 @@ class Bench:
     client: Client
     lines: list[str] = field(default_factory=list)
 
-    def call(self, method: str, path: str, **options: Any) -> TestResponse:
-        headers = {"Authorization": "Bearer sk-sandbox", "User-Agent": "omniedit/1"}
+    def call(self, method: str, path: str, **options: Any) -> TestResponse:  # noqa: ANN401 - what the client takes
+        headers: dict[str, str | None] = {
+            "Authorization": "Bearer sk-sandbox",
+            "User-Agent": "omniedit/1",
+        }
         headers |= options.pop("headers", {})
         given = {name: value for name, value in headers.items() if value is not None}
+        # Buffered: a streamed file would stay open until its reply is forgotten.
+        options.setdefault("buffered", True)
         return self.client.open(path, method=method, headers=given, **options)
 
-    def get(self, path: str, **options: Any) -> TestResponse:
+    def get(self, path: str, **options: Any) -> TestResponse:  # noqa: ANN401 - what the client takes
         return self.call("GET", path, **options)
 
-    def submit(self, prompt: str = "warmer light", **options: Any) -> TestResponse:
+    def submit(self, prompt: str = "warmer light", **options: Any) -> TestResponse:  # noqa: ANN401 - what the client takes
         body = {"model": self.MODEL, "prompt": prompt, "video_urls": ["https://example.com/a.mp4"]}
         body |= options.pop("body", {})
         return self.call("POST", "/v1/videos/generations", json=body, **options)
@@ -68,13 +75,13 @@ class Bench:
         assert reply.status_code == 200
         return dict(reply.get_json())
 
-    def finished(self, prompt: str = "warmer light", **options: Any) -> dict[str, Any]:
+    def finished(self, prompt: str = "warmer light", **options: Any) -> dict[str, Any]:  # noqa: ANN401 - what the client takes
         """Return a submitted task, five seconds on."""
         task_id = self.submit(prompt, **options).get_json()["id"]
         self.clock.turn(5)
         return self.task(task_id)
 
-    def download(self, url: str, **options: Any) -> TestResponse:
+    def download(self, url: str, **options: Any) -> TestResponse:  # noqa: ANN401 - what the client takes
         return self.call(
             options.pop("method", "GET"),
             url.removeprefix("http://localhost"),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import array
 import math
 import sys
 from fractions import Fraction
-from pathlib import Path
 
 import av
-import numpy as np
+from av.video.reformatter import Interpolation
 
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 4
 FRAMES = FPS * SECONDS
+# The backdrop is smooth: drawn small, enlarged by the scaler.
+SMALL_WIDTH, SMALL_HEIGHT = 160, 90
 SAMPLE_RATE = 48_000
 AUDIO_BLOCK = 1024
-CELL = 12  # the picture is drawn in blocks of this size
-# Five columns by seven rows a letter.
+# Five columns by seven rows a letter; the lettering is blocks, so no font is needed.
 LETTERS = {
     "S": (".####", "#....", "#....", ".###.", "....#", "....#", "####."),
     "A": (".###.", "#...#", "#...#", "#####", "#...#", "#...#", "#...#"),
@@ -26,110 +27,152 @@ LETTERS = {
     "X": ("#...#", "#...#", ".#.#.", "..#..", ".#.#.", "#...#", "#...#"),
     "E": ("#####", "#....", "#....", "####.", "#....", "#....", "#####"),
     "I": ("#####", "..#..", "..#..", "..#..", "..#..", "..#..", "#####"),
-    "M": ("#...#", "##.##", "#.#.#", "#.#.#", "#...#", "#...#", "#...#"),
     "T": ("#####", "..#..", "..#..", "..#..", "..#..", "..#..", "..#.."),
     " ": (".....",) * 7,
 }
-TOP = np.array([13.0, 20.0, 44.0])
-BOTTOM = np.array([58.0, 32.0, 92.0])
-INK = np.array([255.0, 246.0, 224.0])
-AMBER = np.array([255.0, 176.0, 64.0])
-TEAL = np.array([64.0, 208.0, 200.0])
+Colour = tuple[float, float, float]
+TOP: Colour = (13, 20, 44)
+BOTTOM: Colour = (58, 32, 92)
+INK: Colour = (255, 246, 224)
+SOFT: Colour = (214, 203, 200)
+RAIL: Colour = (92, 84, 116)
+AMBER: Colour = (255, 176, 64)
+TEAL: Colour = (64, 208, 200)
+DARKER = bytes(int(value * 0.5) for value in range(256))
 
 
-def stencil(text: str, *, dot: int) -> np.ndarray:
-    """Return the text as a mask of 0 and 1, each dot of a letter a square of `dot` pixels."""
-    rows = [".".join(LETTERS[letter][row] for letter in text) for row in range(7)]
-    dots = np.array([[one == "#" for one in row] for row in rows], dtype=float)
-    return np.kron(dots, np.ones((dot, dot)))
+def mix(under: Colour, over: Colour, share: float) -> Colour:
+    """Return one colour laid over another."""
+    return (
+        under[0] + (over[0] - under[0]) * share,
+        under[1] + (over[1] - under[1]) * share,
+        under[2] + (over[2] - under[2]) * share,
+    )
 
 
-def lay(picture: np.ndarray, mask: np.ndarray, *, left: int, top: int, colour: np.ndarray) -> None:
-    """Lay a colour over the picture where the mask says."""
-    height, width = mask.shape
-    window = picture[top : top + height, left : left + width]
-    window += mask[..., None] * (colour - window)
-
-
-def backdrop(at: float) -> np.ndarray:
-    """Return a slow dusk with two lights that wander once around in the clip's time."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(float)
-    share = (y / HEIGHT)[..., None]
-    picture = TOP * (1 - share) + BOTTOM * share
+def backdrop(at: float) -> bytearray:
+    """Return a slow dusk with two lights that wander around once in the clip's time."""
+    lights: list[tuple[Colour, float, float, float]] = []
     for colour, turn, reach in ((AMBER, 0.0, 0.34), (TEAL, 0.5, 0.26)):
         angle = 2 * math.pi * (at + turn)
-        centre_x = WIDTH * (0.5 + 0.36 * math.cos(angle))
-        centre_y = HEIGHT * (0.5 + 0.30 * math.sin(angle))
-        distance = ((x - centre_x) ** 2 + (y - centre_y) ** 2) / (170.0**2)
-        picture += (np.exp(-distance) * reach)[..., None] * (colour - picture)
+        x, y = 0.5 + 0.36 * math.cos(angle), 0.5 + 0.30 * math.sin(angle)
+        lights.append((colour, x * WIDTH, y * HEIGHT, reach))
+    picture = bytearray()
+    scale = WIDTH // SMALL_WIDTH
+    for row in range(SMALL_HEIGHT):
+        base = mix(TOP, BOTTOM, row / SMALL_HEIGHT)
+        for column in range(SMALL_WIDTH):
+            pixel = base
+            for colour, x, y, reach in lights:
+                away = ((column * scale - x) ** 2 + (row * scale - y) ** 2) / 170.0**2
+                pixel = mix(pixel, colour, reach * math.exp(-away))
+            picture += bytes(round(channel) for channel in pixel)
     return picture
 
 
-def frame_at(index: int) -> np.ndarray:
+def enlarge(picture: bytearray) -> bytearray:
+    """Return the small picture in full size."""
+    small = av.VideoFrame(SMALL_WIDTH, SMALL_HEIGHT, "rgb24")
+    stride = small.planes[0].line_size
+    rows = (
+        bytes(picture[start : start + SMALL_WIDTH * 3]).ljust(stride, b"\0")
+        for start in range(0, len(picture), SMALL_WIDTH * 3)
+    )
+    small.planes[0].update(b"".join(rows))
+    large = small.reformat(WIDTH, HEIGHT, "rgb24", interpolation=Interpolation.BICUBIC)
+    stride = large.planes[0].line_size
+    content = bytes(large.planes[0])
+    return bytearray().join(
+        content[row * stride : row * stride + WIDTH * 3] for row in range(HEIGHT)
+    )
+
+
+def block(
+    picture: bytearray, corner: tuple[int, int], size: tuple[int, int], colour: Colour
+) -> None:
+    """Fill a rectangle."""
+    (left, top), (width, height) = corner, size
+    line = bytes(round(channel) for channel in colour) * width
+    for row in range(top, top + height):
+        start = (row * WIDTH + left) * 3
+        picture[start : start + len(line)] = line
+
+
+def shade(picture: bytearray, left: int, top: int, width: int, height: int) -> None:
+    """Darken a rectangle."""
+    for row in range(top, top + height):
+        start = (row * WIDTH + left) * 3
+        picture[start : start + width * 3] = picture[start : start + width * 3].translate(DARKER)
+
+
+def dots(text: str) -> list[tuple[int, int]]:
+    """Return column and row of every dot of the text."""
+    rows = [".".join(LETTERS[letter][row] for letter in text) for row in range(7)]
+    return [(x, y) for y, line in enumerate(rows) for x, one in enumerate(line) if one == "#"]
+
+
+def frame_at(index: int) -> bytearray:
     """Return one frame as RGB."""
     at = index / FRAMES
-    picture = backdrop(at)
-    title = stencil("SANDBOX", dot=CELL)
-    left, top = (WIDTH - title.shape[1]) // 2, 108
-    lay(picture, title * 0.45, left=left + 5, top=top + 5, colour=np.zeros(3))
-    # A gleam runs over the letters once.
-    columns = np.arange(title.shape[1])
-    gleam = np.exp(-(((columns - (at * 1.6 - 0.3) * title.shape[1]) / 46.0) ** 2))
-    lay(picture, title, left=left, top=top, colour=INK)
-    lay(picture, title * gleam * 0.8, left=left, top=top, colour=AMBER)
-    line = stencil("NOT EDITED", dot=3)
-    lay(picture, line * 0.85, left=(WIDTH - line.shape[1]) // 2, top=226, colour=INK)
-    _draw_progress(picture, share=(index + 1) / FRAMES)
-    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    picture = enlarge(backdrop(at))
+    dot, left, top = 12, 74, 108
+    title = dots("SANDBOX")
+    for x, y in title:
+        shade(picture, left + x * dot + 5, top + y * dot + 5, dot, dot)
+    for x, y in title:
+        # A gleam runs over the letters once.
+        away = (x - (at * 1.6 - 0.3) * 41) / 3.8
+        colour = mix(INK, AMBER, 0.85 * math.exp(-(away**2)))
+        block(picture, (left + x * dot, top + y * dot), (dot, dot), colour)
+    for x, y in dots("NOT EDITED"):
+        block(picture, (231 + x * 3, 226 + y * 3), (3, 3), SOFT)
+    block(picture, (112, 288), (416, 8), RAIL)
+    block(picture, (112, 288), (round(416 * (index + 1) / FRAMES), 8), AMBER)
+    block(picture, (112 + round(408 * (index + 1) / FRAMES), 282), (8, 20), INK)
+    return picture
 
 
-def _draw_progress(picture: np.ndarray, *, share: float) -> None:
-    left, width, top, height = 112, 416, 288, 8
-    lay(picture, np.full((height, width), 0.22), left=left, top=top, colour=INK)
-    lay(picture, np.full((height, round(width * share)), 0.95), left=left, top=top, colour=AMBER)
-    dot = stencil("O", dot=1)
-    del dot
-    knob = np.ones((20, 8))
-    lay(picture, knob, left=left + round((width - 8) * share), top=top - 6, colour=INK)
+def tone() -> array.array[float]:
+    """Return a soft chord of a fifth and an octave over A, swelling and fading."""
+    samples = array.array("f")
+    for index in range(SAMPLE_RATE * SECONDS):
+        at = index / SAMPLE_RATE
+        chord = sum(
+            weight * math.sin(2 * math.pi * hertz * at)
+            for hertz, weight in ((220.0, 0.5), (330.0, 0.3), (440.0, 0.2))
+        )
+        fade = min(at / 0.6, (SECONDS - at) / 0.6, 1.0)
+        swell = 0.8 + 0.2 * math.sin(math.pi * at)
+        samples.append(chord * fade * swell * 0.12)
+    return samples
 
 
-def tone() -> np.ndarray:
-    """Return a soft chord, a fifth and an octave over A, swelling and fading."""
-    at = np.arange(SAMPLE_RATE * SECONDS) / SAMPLE_RATE
-    chord = sum(
-        weight * np.sin(2 * math.pi * hertz * at)
-        for hertz, weight in ((220.0, 0.5), (330.0, 0.3), (440.0, 0.2))
-    )
-    fade = np.minimum(np.minimum(at, SECONDS - at) / 0.6, 1.0)
-    swell = 0.8 + 0.2 * np.sin(2 * math.pi * at / SECONDS * 2)
-    return (chord * fade * swell * 0.12).astype(np.float32)
-
-
-def encode(path: Path) -> None:
+def encode(path: str) -> None:
     """Write the clip: H.264 and AAC, index first."""
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(str(path), "w", format="mp4", options=options) as container:
+    with av.open(path, "w", format="mp4", options=options) as container:
         container.metadata["title"] = "omniedit sandbox: no edit was made"
         video = container.add_stream("libx264", rate=FPS)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        video.options = {"crf": "26", "preset": "veryslow", "tune": "animation", "profile": "main"}
+        video.options = {"crf": "23", "preset": "veryslow", "aq-mode": "3", "profile": "main"}
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         audio.bit_rate = 48_000
         for index in range(FRAMES):
-            frame = av.VideoFrame.from_ndarray(frame_at(index), format="rgb24")
+            frame = av.VideoFrame(WIDTH, HEIGHT, "rgb24")
+            frame.planes[0].update(bytes(frame_at(index)))
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         samples = tone()
         for start in range(0, len(samples), AUDIO_BLOCK):
-            block = av.AudioFrame.from_ndarray(
-                samples[None, start : start + AUDIO_BLOCK], format="fltp", layout="mono"
-            )
-            block.sample_rate, block.pts = SAMPLE_RATE, start
-            block.time_base = Fraction(1, SAMPLE_RATE)
-            container.mux(audio.encode(block))
+            piece = samples[start : start + AUDIO_BLOCK].tobytes()
+            sound = av.AudioFrame("fltp", "mono", len(piece) // 4)
+            sound.planes[0].update(piece.ljust(sound.planes[0].buffer_size, b"\0"))
+            sound.sample_rate, sound.pts = SAMPLE_RATE, start
+            sound.time_base = Fraction(1, SAMPLE_RATE)
+            container.mux(audio.encode(sound))
         container.mux(audio.encode(None))
 
 
 if __name__ == "__main__":
-    encode(Path(sys.argv[1]))
+    encode(sys.argv[1])

@@ -55,7 +55,9 @@ def test_other_inner_networks_are_recognised(host: str) -> None:
     assert loopback_address(host) is None
 
 
-@pytest.mark.parametrize("host", ["example.com", "8.8.8.8", "172.32.0.1", "2606:4700::1111", "10.com"])
+@pytest.mark.parametrize(
+    "host", ["example.com", "8.8.8.8", "172.32.0.1", "2606:4700::1111", "10.com"]
+)
 def test_the_internet_is_outside(host: str) -> None:
     assert not is_internal(host)
     assert loopback_address(host) is None

@@ -213,15 +213,23 @@ def test_the_list_is_filtered(bench: Bench, query: str, found: list[str] | None)
 
 @pytest.mark.parametrize(
     "query",
-    ["page=0", "page=x", "page=9999999999", "page_size=51", "page_size=0", "status=odd", "type=odd"],
+    [
+        "page=0",
+        "page=x",
+        "page=9999999999",
+        "page_size=51",
+        "page_size=0",
+        "status=odd",
+        "type=odd",
+    ],
 )
 def test_a_filter_that_is_none_is_refused(bench: Bench, query: str) -> None:
     assert bench.get(f"/v1/tasks?{query}").status_code == 400
 
 
 def test_credits_are_reserved_then_used_or_given_back(bench: Bench) -> None:
-    def balance() -> Any:
-        return bench.get("/v1/credits").get_json()["data"]["user"]["remaining_credits"]
+    def balance() -> float:
+        return float(bench.get("/v1/credits").get_json()["data"]["user"]["remaining_credits"])
 
     at_first = balance()
     bench.submit()
@@ -257,7 +265,9 @@ def test_only_sandbox_keys_are_let_in(bench: Bench, authorization: str | None, p
     }
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil", "10.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil", "10.0.0.1"]
+)
 def test_a_foreign_host_is_refused(bench: Bench, host: str) -> None:
     reply = bench.get("/v1/credits", headers={"Host": host})
 

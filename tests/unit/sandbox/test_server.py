@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -163,7 +164,11 @@ def test_every_framing_is_understood_or_refused(
         ),
         pytest.param(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n", 404, id="star"),
         pytest.param(b"BREW /v1/credits HTTP/1.1\r\nHost: localhost\r\n", 405, id="odd-method"),
+        pytest.param(
+            b"GET /v1/tasks?page=\xff HTTP/1.1\r\nHost: localhost\r\n", 400, id="query-not-ascii"
+        ),
         pytest.param(b"nonsense\r\n", 400, id="nonsense"),
+        pytest.param(b"GET /v1/credits\r\n", 505, id="http-0.9"),
         pytest.param(b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n", 414, id="line-too-long"),
     ],
 )
@@ -244,6 +249,65 @@ def test_another_process_sees_the_same_task(folder: Path, sandbox: RunningSandbo
     # then
     assert done.stderr == ""
     assert task["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        pytest.param("print(len(s.MARKERS))", "8\n", id="the-table-of-markers-is-there"),
+        pytest.param("s.serve(f)", "", id="serving-names-what-is-missing"),
+    ],
+)
+def test_without_werkzeug(folder: Path, use: str, said: str) -> None:
+    program = (
+        "import sys, pathlib\nsys.modules['werkzeug'] = None\nimport omniedit.sandbox as s\n"
+        f"f = pathlib.Path(sys.argv[1])\ntry: {use}\n"
+        "except ModuleNotFoundError as e: assert 'werkzeug' in str(e), e; assert not f.exists()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        cwd=BUNDLED_CLIP.parents[2],
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+def test_the_record_must_be_writable_from_the_start(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="missing"):
+        serve(folder, record=tmp_path / "missing" / "record.ndjson")
+
+
+def test_local_callbacks_are_delivered_where_they_are_allowed(folder: Path) -> None:
+    lines: list[str] = []
+    heard = threading.Event()
+
+    def log(line: str) -> None:
+        lines.append(line)
+        if "callback of" in line:
+            heard.set()
+
+    # The sandbox itself answers the callback: without a key, so with 401.
+    with (
+        serve(folder, edit_seconds=0, allow_local_callbacks=True, log=log) as running,
+        closing(connect(running)) as connection,
+    ):
+        body = {
+            "model": "gemini-omni-flash-video-edit",
+            "prompt": "x",
+            "video_urls": ["https://example.com/a.mp4"],
+            "callback_url": f"{running.url}/v1/videos/generations",
+        }
+        headers = KEY | {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/videos/generations", json.dumps(body), headers)
+        task_id = json.load(connection.getresponse())["id"]
+
+        assert heard.wait(5)
+    assert any(line.endswith(f"callback of {task_id} 401") for line in lines)
 
 
 def test_reset_is_safe_while_the_folder_is_served(folder: Path, sandbox: RunningSandbox) -> None:

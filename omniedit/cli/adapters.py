@@ -1,0 +1,120 @@
+"""Fits the file service, the result host and this machine's files to what the use cases call."""
+
+import shutil
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omniedit.downloads import Downloader, check_target, copy_result, verify
+from omniedit.errors import LocalError
+from omniedit.models import SavedFile, UploadedClip
+from omniedit.tasks.ports import Progress, Retry
+
+if TYPE_CHECKING:
+    from omniedit.http import HttpClient
+
+
+class LocalClips:
+    """Clips on this machine.
+
+    Args:
+        connect: Returns the HTTP client, the file service's URL and the key, when first needed.
+    """
+
+    def __init__(self, connect: Callable[[], "tuple[HttpClient, str, str]"]) -> None:
+        self._connect = connect
+
+    def digest(self, path: Path, *, check: bool) -> str:
+        """Return the SHA-256 of a clip that may be uploaded."""
+        from omniedit.uploads import digest_clip
+
+        return digest_clip(path, check=check).sha256
+
+    def upload(self, path: Path, *, on_progress: Progress) -> UploadedClip:
+        """Upload a clip."""
+        from omniedit.uploads import Uploader
+
+        http, files_url, key = self._connect()
+        uploader = Uploader(http, files_url=files_url, key=key)
+        return uploader.upload(path, name=path.name, on_progress=on_progress)
+
+
+class LocalResults:
+    """Results on this machine.
+
+    Args:
+        connect: Returns the HTTP client, when first needed.
+        sleep: Rests between two attempts.
+    """
+
+    def __init__(
+        self, connect: Callable[[], "HttpClient"], *, sleep: Callable[[float], object]
+    ) -> None:
+        self._connect = connect
+        self._sleep = sleep
+
+    def download(
+        self,
+        url: str,
+        target: Path,
+        *,
+        task_id: str,
+        overwrite: bool,
+        on_progress: Progress,
+        on_retry: Retry,
+        on_verified: Callable[[SavedFile], None] | None,
+    ) -> SavedFile:
+        """Save a result."""
+        return self._downloader().download(
+            url,
+            target,
+            task_id=task_id,
+            overwrite=overwrite,
+            on_progress=on_progress,
+            on_retry=on_retry,
+            on_verified=on_verified,
+        )
+
+    @contextmanager
+    def fetch(
+        self, url: str, *, task_id: str, folder: Path, on_progress: Progress, on_retry: Retry
+    ) -> Generator[tuple[Path, SavedFile]]:
+        """Hold a verified result in a private file."""
+        with self._downloader().fetch(
+            url, task_id=task_id, folder=folder, on_progress=on_progress, on_retry=on_retry
+        ) as fetched:
+            yield fetched
+
+    def copy(self, source: SavedFile, target: Path, *, overwrite: bool) -> SavedFile:
+        """Copy a saved result."""
+        return copy_result(source, target, overwrite=overwrite, sleep=self._sleep)
+
+    def is_whole(self, file: SavedFile) -> bool:
+        """Return whether a saved result is still what it was."""
+        return verify(Path(file.path), size_bytes=file.size_bytes, sha256=file.sha256)
+
+    def check_target(self, target: Path, *, overwrite: bool) -> None:
+        """Refuse a target that could not be written."""
+        check_target(target, overwrite=overwrite)
+
+    def _downloader(self) -> Downloader:
+        return Downloader(self._connect(), sleep=self._sleep)
+
+
+def stream_out(path: Path) -> None:
+    """Write a file to standard output; a reader that leaves early ends it quietly.
+
+    Raises:
+        LocalError: It cannot be read or written.
+    """
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        return
+    except OSError as error:
+        msg = f"cannot write to standard output: {error.strerror}"
+        raise LocalError(msg) from None

@@ -1,0 +1,215 @@
+"""The root command and the one boundary where errors become messages and an exit status."""
+
+import contextlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from omniedit import __version__
+from omniedit.cli import config, download, edit, listing, sandbox, status, submit, topics, wait
+from omniedit.cli.failures import ExitStatus, exit_status, exit_status_of_signal, hint_for, worst
+from omniedit.cli.last_words import remind, say_what_goes_on
+from omniedit.cli.options import Command, Group
+from omniedit.cli.runtime import Runtime
+from omniedit.errors import Interrupted, InvalidInputError, OmniEditError
+from omniedit.output.document import done_document, envelope, error_document, task_document
+
+ISSUES_PAGE = "https://github.com/omniedit/omniedit/issues"
+# Not exported by Typer, which raises it for every wrong call.
+_UsageError: type[typer.TyperException] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    cls=Group,
+    add_completion=False,
+    rich_markup_mode=None,  # Rich would triple the time of `--help`
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Try it without a key: omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting'",
+)
+app.command("submit", cls=Command)(submit.submit)
+app.command("status", cls=Command)(status.status)
+app.command("wait", cls=Command)(wait.wait)
+app.command("download", cls=Command)(download.download)
+app.command("edit", cls=Command)(edit.edit)
+app.command("list", cls=Command)(listing.list_)
+app.add_typer(config.app, name="config", cls=Group)
+app.add_typer(sandbox.app, name="sandbox", cls=Group)
+app.command("help", cls=Command)(topics.help_)
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - Typer's own signature
+    if value:
+        typer.echo(f"omniedit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    *,
+    version: Annotated[  # noqa: ARG001 - its callback acts
+        bool, typer.Option("--version", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Edit a video with one sentence: a clip and a prompt become an edited MP4 with sound."""
+    context.obj.command = context.invoked_subcommand or ""
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Carry out a command line and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Typer writes help in whatever encoding the terminal has.
+            stream.reconfigure(errors="replace")
+    runtime = Runtime(environ)
+    with runtime.signals.handled():
+        try:
+            errors = _invoke(runtime, argv)
+        except Interrupted as interrupted:
+            return _end_interrupted(runtime, interrupted)
+        except OmniEditError as error:
+            errors = [error]
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever arrives here is a bug
+            return _end_with_bug(runtime, error)
+        return _end(runtime, errors)
+
+
+def _invoke(runtime: Runtime, argv: Sequence[str]) -> list[OmniEditError]:
+    try:
+        outcome: Any = app(
+            args=list(argv), prog_name="omniedit", standalone_mode=False, obj=runtime
+        )
+    except _UsageError as error:
+        _look_up_modes(runtime, argv)
+        raise _usage_error(runtime, error, argv) from None
+    except SystemExit:
+        # Typer's answer to a closed pipe while it writes help.
+        outcome = None
+    return cast("list[OmniEditError]", outcome) if isinstance(outcome, list) else []
+
+
+def _look_up_modes(runtime: Runtime, argv: Sequence[str]) -> None:
+    """Find out how to answer a call that could not be parsed."""
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    for name in ("json", "events", "sandbox"):
+        if f"--{name}" in options:
+            runtime.set_flag(name, value=True)
+
+
+def _usage_error(
+    runtime: Runtime, error: typer.TyperException, argv: Sequence[str]
+) -> InvalidInputError:
+    context: typer.Context | None = getattr(error, "ctx", None)
+    path = context.command_path if context else "omniedit"
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        runtime.printer.usage(message)
+        return InvalidInputError("a command is missing", code="usage")
+    hint = f"`{path} --help`"
+    if type(error).__name__ == "NoSuchOption" and {"submit", "edit"} & set(argv):
+        hint = (
+            "a PROMPT that begins with `-` goes last, behind `--`:"
+            f' `{path} VIDEO -- "PROMPT"`, or into a file: `--prompt-file FILE`'
+        )
+    shown = message[:1].lower() + message[1:].rstrip(".")
+    return InvalidInputError(shown, code="usage", hint=hint)
+
+
+def _end(runtime: Runtime, errors: Sequence[OmniEditError]) -> int:
+    error = worst(errors)
+    status = exit_status(error) if error else ExitStatus.DONE
+    for each in errors:
+        runtime.printer.error(each.message, _hint(runtime, each))
+        _trace(runtime, each)
+    _print_document(runtime, status, error)
+    if status is ExitStatus.DONE:
+        remind(runtime)
+    return _flushed(runtime, status)
+
+
+def _end_interrupted(runtime: Runtime, interrupted: Interrupted) -> int:
+    status = exit_status_of_signal(interrupted.signal_number)
+    words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
+    error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
+    runtime.printer.error(error.message)
+    say_what_goes_on(runtime)
+    _print_document(runtime, status, error)
+    return _flushed(runtime, status)
+
+
+def _end_with_bug(runtime: Runtime, error: Exception) -> int:
+    message = _redacted(runtime, f"a bug in omniedit: {type(error).__name__}: {error}")
+    shown = OmniEditError(message, code="bug", hint=f"report it: {ISSUES_PAGE} (`-v` shows where)")
+    runtime.printer.error(message, shown.hint)
+    say_what_goes_on(runtime)
+    _trace(runtime, error)
+    _print_document(runtime, ExitStatus.BUG, shown)
+    return _flushed(runtime, ExitStatus.BUG)
+
+
+def _print_document(runtime: Runtime, status: ExitStatus, error: OmniEditError | None) -> None:
+    is_ok = status is ExitStatus.DONE
+    try:
+        is_sandbox = runtime.settings.is_sandbox
+    except OmniEditError:
+        is_sandbox = runtime.is_sandbox_flag
+    tasks = [
+        task_document(record, is_raw_known=runtime.shows_raw) for record in runtime.tally.records
+    ]
+    shown = error_document(error, exit_status=status, hint=_hint(runtime, error)) if error else None
+    fields = dict(runtime.fields)
+    if "tasks" in fields:
+        fields["tasks"] = tasks
+    if "task" in fields:
+        fields["task"] = tasks[0] if tasks else None
+    runtime.printer.document(envelope(ok=is_ok, sandbox=is_sandbox, **fields, error=shown))
+    runtime.printer.event(
+        done_document(
+            ok=is_ok,
+            exit_status=status,
+            tasks=tasks,
+            at=runtime.now(),
+            sandbox=is_sandbox,
+            error=shown,
+        )
+    )
+
+
+def _hint(runtime: Runtime, error: OmniEditError) -> str | None:
+    return hint_for(error, command=runtime.command, is_sandbox_flag=runtime.is_sandbox_flag)
+
+
+def _trace(runtime: Runtime, error: Exception) -> None:
+    if runtime.flags.get("verbose"):
+        lines = "".join(traceback.format_exception(error))
+        runtime.printer.usage(_redacted(runtime, lines))
+
+
+def _redacted(runtime: Runtime, text: str) -> str:
+    with contextlib.suppress(OmniEditError):
+        key = runtime.settings.key
+        if key is not None:
+            text = text.replace(key.value.reveal(), str(key.value))
+    return text
+
+
+def _flushed(runtime: Runtime, status: ExitStatus) -> int:
+    """Write out what is buffered; a result that could not be written is no success."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The interpreter would try again at its end, and say so.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    failure = runtime.printer.stdout_failure
+    if failure is not None and status is ExitStatus.DONE:
+        runtime.printer.error(f"cannot write to standard output: {failure.strerror}")
+        return ExitStatus.LOCAL
+    return status

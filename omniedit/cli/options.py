@@ -1,0 +1,146 @@
+"""Options that commands share, and the values people type into them."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
+
+
+def parse_duration(text: str | float) -> float:
+    """Return the seconds of `90`, `90s`, `15m` or `1h30m`.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    if not isinstance(text, str):  # Typer passes defaults through as well
+        return text
+    match = _DURATION.fullmatch(text.strip())
+    if not match or not any(match.groups()):
+        msg = f"{text!r} is no duration; write 90, 90s, 15m or 1h30m"
+        raise typer.BadParameter(msg)
+    hours, minutes, seconds = (float(group or 0) for group in match.groups())
+    return hours * _UNITS["h"] + minutes * _UNITS["m"] + seconds
+
+
+Video = Annotated[str, typer.Argument(help="The clip: an http(s) URL of an MP4, or a local file.")]
+Prompt = Annotated[
+    str | None,
+    typer.Argument(help="What to change, and what to keep. `-` reads it from stdin."),
+]
+PromptFile = Annotated[
+    str | None,
+    typer.Option("--prompt-file", metavar="FILE", help="Read the prompt from FILE (`-`: stdin)."),
+]
+CallbackURL = Annotated[
+    str | None,
+    typer.Option(
+        "--callback-url", metavar="URL", help="Have the service POST the ended task there."
+    ),
+]
+RequestID = Annotated[
+    str | None,
+    typer.Option(
+        "--request-id",
+        metavar="ID",
+        help="Your own ID of this submission: submitted again with it, anywhere, it is not paid again.",
+    ),
+]
+NoCheck = Annotated[
+    bool,
+    typer.Option("--no-check", help="Upload a local clip without looking whether it is an MP4."),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TASK]...",
+        help="Task IDs, ends of them (6 characters at least), or `last`, which is the default.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="DUR",
+        parser=parse_duration,
+        show_default="30m",
+        help="How long to wait: 90, 90s, 15m, 1h30m.",
+    ),
+]
+Events = Annotated[
+    bool, typer.Option("--events", help="Print events as they happen, one JSON object a line.")
+]
+Expiring = Annotated[
+    float | None,
+    typer.Option(
+        "--expiring",
+        metavar="DUR",
+        parser=parse_duration,
+        help="Only results whose link ends within DUR.",
+    ),
+]
+
+
+class Command(TyperCommand):
+    """A command that takes the global options behind its name, too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["params"] = [*(kwargs.get("params") or []), *_global_options()]
+        super().__init__(*args, **kwargs)
+
+
+class Group(TyperGroup):
+    """A group of commands that takes the global options before them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["params"] = [*(kwargs.get("params") or []), *_global_options()]
+        super().__init__(*args, **kwargs)
+
+
+def _global_options() -> list[TyperOption]:
+    return [
+        _flag("--json", help="Print one JSON document."),
+        _flag("--quiet", "-q", help="No progress and no hints; errors are still said."),
+        _flag("--verbose", "-v", help="Trace HTTP, keys masked; show where an error came from."),
+        _flag("--sandbox", help="Use the local stand-in of the service: no key, no cost, no edit."),
+        TyperOption(
+            param_decls=["--progress"],
+            metavar="auto|plain|none",
+            expose_value=False,
+            callback=_remember(_parse_progress),
+            help="How progress is shown on stderr.",
+        ),
+    ]
+
+
+def _flag(*names: str, help: str) -> TyperOption:  # noqa: A002 - Typer's own word
+    return TyperOption(
+        param_decls=list(names),
+        is_flag=True,
+        default=False,
+        expose_value=False,
+        callback=_remember(bool),
+        help=help,
+    )
+
+
+def _parse_progress(text: str) -> str:
+    if text not in {"auto", "plain", "none"}:
+        msg = f"{text!r} is not one of auto, plain, none"
+        raise typer.BadParameter(msg)
+    return text
+
+
+def _remember(parse: Callable[[Any], Any]) -> Callable[..., None]:
+    """Return a callback that hands a given option to the runtime; one left out changes nothing."""
+
+    def remember(context: typer.Context, param: typer.CallbackParam, value: Any) -> None:
+        if value:
+            context.find_root().obj.set_flag(param.name, parse(value))
+
+    return remember

@@ -1,0 +1,161 @@
+"""One run of the command line: what was typed, and where answers go."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from omniedit.cli.failures import with_sandbox
+from omniedit.cli.signals import Signals
+from omniedit.cli.tally import Tally
+from omniedit.config import Settings, load_settings
+from omniedit.errors import InvalidInputError
+from omniedit.events import Event, Noted, Report, Saved, Warned
+from omniedit.output.console import OutputMode, Printer, ProgressMode
+
+if TYPE_CHECKING:
+    from omniedit.cli.session import JournalUse, LiveSession
+    from omniedit.tasks.targets import Destination
+
+
+class Runtime:
+    """What every command finds in its context.
+
+    Args:
+        environ: The process's environment.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.flags: dict[str, Any] = {}
+        self.command = ""
+        self.fields: dict[str, object] = {}  # of the JSON document, beside what all have
+        self.shows_raw = True  # whether documents show the service's own objects
+        self.signals = Signals(self._note_grace)
+        self.tally = Tally()
+        self.listeners: list[Callable[[Event], None]] = []
+        self._watch: Report | None = None
+
+    def set_flag(self, name: str, value: Any) -> None:
+        """Take in a global option, wherever it stood."""
+        self.flags[name] = value
+
+    @property
+    def is_sandbox_flag(self) -> bool:
+        """Whether `--sandbox` was typed."""
+        return bool(self.flags.get("sandbox"))
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return load_settings(self.environ, sandbox=self.is_sandbox_flag)
+
+    @cached_property
+    def printer(self) -> Printer:
+        """The one printer; what was typed decides about its mode."""
+        mode = OutputMode.TEXT
+        if self.flags.get("events"):
+            mode = OutputMode.EVENTS
+        elif self.flags.get("json"):
+            mode = OutputMode.JSON
+        return Printer(
+            stdout=sys.stdout,
+            stderr=sys.stderr,
+            environ=self.environ,
+            mode=mode,
+            quiet=bool(self.flags.get("quiet")),
+            progress=ProgressMode(self.flags.get("progress", "auto")),
+            verbose=bool(self.flags.get("verbose")),
+        )
+
+    def begin_events(self, *, is_asked: bool, fields: dict[str, object]) -> None:
+        """Take in `--events`, and the fields of the document that stands for them without it.
+
+        Raises:
+            InvalidInputError: `--json` was given as well.
+        """
+        self.fields = fields
+        if not is_asked:
+            return
+        if self.flags.get("json"):
+            msg = "--json and --events are both given"
+            raise InvalidInputError(msg, code="usage")
+        self.set_flag("events", value=True)
+
+    def require_text(self, option: str) -> None:
+        """Refuse JSON where standard output carries a file.
+
+        Raises:
+            InvalidInputError: `--json` or `--events` was given.
+        """
+        if self.flags.get("json") or self.flags.get("events"):
+            msg = f"`{option}` goes with neither --json nor --events: standard output is the file"
+            raise InvalidInputError(msg, code="usage")
+
+    @contextlib.contextmanager
+    def session(
+        self, journal: "JournalUse", *, total_tasks: int = 1, shows_progress: bool = True
+    ) -> Generator["LiveSession"]:
+        """Open the journal, show progress, and close everything at the end.
+
+        Raises:
+            JournalError: The journal is required and cannot be opened.
+        """
+        from omniedit.cli.session import LiveSession, opened_journal
+        from omniedit.output.progress import watch
+
+        with contextlib.ExitStack() as closing:
+            found = closing.enter_context(
+                opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
+            )
+            self.tally.find = found.find_task
+            if shows_progress:
+                closing.callback(self._stop_watching)
+                self._watch = closing.enter_context(
+                    watch(self.printer, sandbox=self.settings.is_sandbox, total_tasks=total_tasks)
+                )
+            yield LiveSession(self, found, journal, closing)
+
+    def report(self, event: Event) -> None:
+        """Pass an event to whoever watches."""
+        if self.is_sandbox_flag and isinstance(event, Warned | Noted):
+            event = replace(event, message=with_sandbox(event.message))
+        self.tally.take(event)
+        if self._watch is not None:
+            self._watch(event)
+        elif isinstance(event, Warned):
+            self.printer.warn(event.message)
+        elif isinstance(event, Noted):
+            self.printer.note(event.message)
+        for listener in self.listeners:
+            listener(event)
+
+    def now(self) -> float:
+        """Return the Unix time."""
+        return time.time()
+
+    def announce_saved(self, destination: "Destination | None") -> None:
+        """Print the path of each result as it is saved, unless it goes to stdout itself."""
+
+        def listen(event: Event) -> None:
+            if not isinstance(event, Saved):
+                return
+            if destination is None or not destination.is_stdout:
+                self.printer.path(event.shown_path)
+            if event.is_new and self.settings.is_sandbox:
+                self.printer.note("sandbox: no edit was made; this is the clip itself or a sample")
+
+        self.listeners.append(listen)
+
+    def _stop_watching(self) -> None:
+        self._watch = None
+
+    def _note_grace(self) -> None:
+        # The signal may have come in the middle of writing to the same stream.
+        with contextlib.suppress(RuntimeError):
+            self.printer.note(
+                "waiting up to 5 s for the service's reply; once more to stop at once"
+            )

@@ -1,0 +1,203 @@
+"""The composition root: makes what the use cases call on, each thing when it is first needed."""
+
+import contextlib
+import random
+import time
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from enum import Enum, auto
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from omniedit.cli.runtime import Runtime
+from omniedit.errors import JournalDamagedError, JournalError, MissingExtraError
+from omniedit.events import Event
+from omniedit.journal import Journal, set_journal_aside
+from omniedit.output.console import ProgressMode
+
+if TYPE_CHECKING:
+    from omniedit.http import HttpClient
+    from omniedit.sandbox import RunningSandbox
+    from omniedit.tasks.ports import Clips, Results, Service
+
+_SANDBOX_KEY: Final = "sk-sandbox-embedded"
+
+
+class JournalUse(Enum):
+    """What a command does when the journal cannot be opened."""
+
+    REQUIRED = auto()
+    """It ends before anything is sent."""
+    OPTIONAL = auto()
+    """It says so and goes on."""
+    NONE = auto()
+    """It does without one, as asked."""
+
+
+class LiveSession:
+    """What the use cases know as their `Session`, over the real network, disk and clock.
+
+    Args:
+        runtime: Whose settings count, and who is told what happens.
+        journal: Open.
+        use: What for.
+        closing: Closes at the end what is made here.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        journal: Journal,
+        use: JournalUse,
+        closing: contextlib.ExitStack,
+    ) -> None:
+        self._runtime = runtime
+        self._settings = runtime.settings
+        self._closing = closing
+        self.journal = journal
+        self.requires_journal = use is JournalUse.REQUIRED
+        self.has_journal = journal.is_lasting
+        self.origin = self._settings.origin
+        self.context = self._settings.context.value
+        self.is_sandbox = self._settings.is_sandbox
+        self.allows_internal_clips = self._settings.allows_internal_clips
+        self.private_folder = self._settings.journal_folder / "tmp"
+
+    @property
+    def service(self) -> "Service":
+        """The API.
+
+        Raises:
+            CredentialsError: There is no usable key.
+            MissingExtraError: The sandbox is not installed.
+        """
+        return self._service
+
+    @property
+    def clips(self) -> "Clips":
+        """Clips on this machine, and the file service."""
+        from omniedit.cli.adapters import LocalClips
+
+        return LocalClips(lambda: (self._http, self._files_url, self._key))
+
+    @property
+    def results(self) -> "Results":
+        """Results on this machine, and their host."""
+        from omniedit.cli.adapters import LocalResults
+
+        return LocalResults(lambda: self._http, sleep=self.sleep)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at a progress bar."""
+        printer = self._runtime.printer
+        is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
+        return is_shown and printer.stderr.is_animated
+
+    def report(self, event: Event) -> None:
+        """Pass an event to whoever watches."""
+        self._runtime.report(event)
+
+    def now(self) -> float:
+        """Return the Unix time."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float, /) -> None:
+        """Rest."""
+        time.sleep(seconds)
+
+    def jitter(self) -> float:
+        """Return a random number in [0, 1)."""
+        return random.random()  # noqa: S311 - it spreads load, nothing secret
+
+    def new_request_id(self) -> str:
+        """Return an ID that nobody else has."""
+        return f"omniedit-{uuid.uuid4().hex}"
+
+    def shielded(self) -> AbstractContextManager[None]:
+        """Return a block that a first signal ends only after some seconds' grace."""
+        return self._runtime.signals.shielded()
+
+    def stream_out(self, path: Path, /) -> None:
+        """Write a file to standard output."""
+        from omniedit.cli.adapters import stream_out
+
+        stream_out(path)
+
+    @cached_property
+    def _service(self) -> "Service":
+        from omniedit.api import EvoLinkClient
+
+        return EvoLinkClient(self._http, base_url=self._base_url, key=self._key)
+
+    @cached_property
+    def _http(self) -> "HttpClient":
+        from omniedit.http import HttpClient
+
+        printer = self._runtime.printer
+        client = HttpClient(trace=printer.trace if printer.verbose else None)
+        return self._closing.enter_context(client)
+
+    @property
+    def _base_url(self) -> str:
+        settings = self._settings
+        return self._sandbox.url if settings.is_embedded else settings.base_url.value
+
+    @property
+    def _files_url(self) -> str:
+        settings = self._settings
+        return self._sandbox.url if settings.is_embedded else settings.files_url.value
+
+    @property
+    def _key(self) -> str:
+        settings = self._settings
+        return _SANDBOX_KEY if settings.is_embedded else settings.require_key().reveal()
+
+    @cached_property
+    def _sandbox(self) -> "RunningSandbox":
+        try:
+            from omniedit.sandbox import serve
+
+            running = serve(self._settings.sandbox_folder)
+        except ModuleNotFoundError as error:
+            raise missing_sandbox() from error
+        return self._closing.enter_context(running)
+
+
+@contextlib.contextmanager
+def opened_journal(
+    folder: Path, use: JournalUse, *, warn: Callable[[str], None]
+) -> Generator[Journal]:
+    """Open the journal for a block; one that lasts only as long where it may be done without.
+
+    Raises:
+        JournalError: It is required and cannot be opened; a damaged one is set aside.
+    """
+    opened: Journal | None = None
+    try:
+        opened = Journal(None if use is JournalUse.NONE else folder)
+    except JournalDamagedError as error:
+        error.message += f"; it was set aside as {set_journal_aside(folder)}"
+        error.hint = "`omniedit list --remote --adopt` brings back the account's tasks"
+        if use is JournalUse.REQUIRED:
+            raise
+        warn(error.message)
+        opened = Journal(folder)
+    except JournalError as error:
+        if use is JournalUse.REQUIRED:
+            raise
+        warn(f"{error.message}; going on without it")
+    with opened or Journal(None) as journal:
+        yield journal
+
+
+def missing_sandbox() -> MissingExtraError:
+    """Return the error of a sandbox that is not installed, with the line that installs it."""
+    msg = "the sandbox is not installed"
+    return MissingExtraError(msg, hint="python -m pip install 'omniedit[sandbox]'")

@@ -1,0 +1,60 @@
+"""What a command has learned of each task so far, for its document and its last words."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from omniedit.errors import JournalError, OmniEditError
+from omniedit.events import Completed, Event, Failed, Progressed, Saved, Submitted
+from omniedit.models import Record, Task, TaskError
+
+
+class Tally:
+    """Keeps the newest record of each task, in the order they were met."""
+
+    def __init__(self) -> None:
+        self.find: Callable[[str], Record | None] = lambda _: None
+        """Returns what the journal knows of a task."""
+        self._records: dict[str, Record] = {}
+
+    @property
+    def records(self) -> list[Record]:
+        """Every record so far."""
+        return list(self._records.values())
+
+    def add(self, record: Record) -> None:
+        """Take in a record, which replaces what was known of its task."""
+        self._records[record.task_id or record.request_id or ""] = record
+
+    def note_error(self, record: Record, error: OmniEditError) -> None:
+        """Take in a record of which something could not be done."""
+        shown = record.error or TaskError(
+            code=error.code, message=error.message, suggestion=error.hint
+        )
+        self.add(replace(record, error=shown))
+
+    def take(self, event: Event) -> None:
+        """Take in an event."""
+        match event:
+            case Submitted() | Progressed() | Completed() | Failed():
+                self._take_task(event.task)
+            case Saved():
+                record = self._records.get(event.task_id)
+                if record is not None:
+                    others = [file for file in record.saved if file.path != event.file.path]
+                    self.add(replace(record, saved=(*others, event.file)))
+            case _:
+                pass
+
+    def _take_task(self, task: Task) -> None:
+        known = self._records.get(task.task_id) or self._known(task.task_id)
+        if known is None:
+            known = Record(
+                request_id=None, task=task, status=task.status, created_at=task.created_at or 0.0
+            )
+        self.add(replace(known, task=task, status=task.status, error=task.error))
+
+    def _known(self, task_id: str) -> Record | None:
+        with suppress(JournalError):
+            return self.find(task_id)
+        return None

@@ -1,0 +1,88 @@
+"""`omniedit help`: the tables that scripts rely on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Final
+
+import typer
+
+from omniedit.cli.failures import MEANINGS
+from omniedit.cli.runtime import Runtime
+from omniedit.errors import InvalidInputError
+
+VARIABLES: Final[Mapping[str, str]] = {
+    "OMNIEDIT_API_KEY": "the API key; comes first",
+    "EVOLINK_API_KEY": "the API key; comes second, then the file of `omniedit config set-key`",
+    "OMNIEDIT_BASE_URL": "the API's address: https, or http on this machine",
+    "OMNIEDIT_FILES_URL": "the file service's address: https, or http on this machine",
+    "OMNIEDIT_CONFIG_DIR": "where config.toml and the saved key lie",
+    "OMNIEDIT_STATE_DIR": "where the journal lies",
+    "OMNIEDIT_CONTEXT": "whose `last` it is; in CI the job's, else this user's",
+    "OMNIEDIT_SANDBOX": "1: as if every command had --sandbox",
+    "NO_COLOR, FORCE_COLOR, TERM": "honoured as everywhere",
+    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "honoured, except that loopback needs no proxy",
+    "SSL_CERT_FILE, SSL_CERT_DIR": "the certificates that are trusted",
+}
+
+
+def help_(
+    context: typer.Context,
+    topic: Annotated[
+        str | None, typer.Argument(metavar="[TOPIC]", help="exit-codes, environment or sandbox.")
+    ] = None,
+) -> None:
+    """Explain exit codes, environment variables, or the sandbox."""
+    runtime: Runtime = context.obj
+    if topic is None:
+        runtime.fields = {"topics": [*_TOPICS]}
+        for name, (summary, _) in _TOPICS.items():
+            runtime.printer.line(f"omniedit help {name:<12} {summary}")
+        return
+    if topic not in _TOPICS:
+        msg = f"there is no help on {topic!r}"
+        raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(_TOPICS)}")
+    lines = _TOPICS[topic][1]()
+    runtime.fields = {"topic": topic, "text": "\n".join(lines)}
+    for line in lines:
+        runtime.printer.line(line)
+
+
+def _exit_codes() -> list[str]:
+    rows = [(code, meaning, then) for code, (meaning, then) in MEANINGS.items()]
+    return _table(("code", "meaning", "a script then"), rows)
+
+
+def _environment() -> list[str]:
+    return _table(("variable", "meaning"), [*VARIABLES.items()])
+
+
+def _sandbox() -> list[str]:
+    from omniedit.sandbox import MARKERS
+
+    intro = [
+        "The sandbox stands in for the service on this machine: no key, no cost, no edit.",
+        "",
+        "  omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting' -o out.mp4",
+        "  omniedit sandbox serve --port 8123",
+        "  OMNIEDIT_BASE_URL=http://127.0.0.1:8123 OMNIEDIT_API_KEY=sk-sandbox-test omniedit …",
+        "",
+        "A marker in the prompt asks for trouble:",
+        "",
+    ]
+    rows = [(marker.usage, marker.does, marker.client_sees) for marker in MARKERS]
+    return [*intro, *_table(("marker", "what it does", "what a client sees"), rows)]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows in columns; the last one is as wide as it likes."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+
+
+_TOPICS: Final[Mapping[str, tuple[str, Callable[[], list[str]]]]] = {
+    "exit-codes": ("what a script branches on", _exit_codes),
+    "environment": ("variables that are read", _environment),
+    "sandbox": ("trying everything without a key", _sandbox),
+}

@@ -1,0 +1,44 @@
+"""A result that lies on this machine already, under another name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from omniedit.downloads.placing import open_part, part_path, place
+from omniedit.downloads.target import check_target, disk_error, make_folder, saved_file
+from omniedit.errors import LocalError
+from omniedit.models import SavedFile
+
+_BLOCK_BYTES: Final = 1024 * 1024
+
+
+def copy_result(
+    source: SavedFile, target: Path, *, overwrite: bool, sleep: Callable[[float], object]
+) -> SavedFile:
+    """Copy a saved result as carefully as if it were downloaded: whole, or not at all.
+
+    Raises:
+        TargetExistsError: Another file has that name.
+        LocalError: The disk does not allow it, or the source changed meanwhile.
+    """
+    target = target.absolute()
+    check_target(target, overwrite=overwrite)
+    make_folder(target.parent)
+    part = open_part(part_path(target, source.sha256), target, overwrite=overwrite, sleep=sleep)
+    if part is None:
+        return saved_file(target)
+    with part:
+        part.clear()
+        try:
+            with Path(source.path).open("rb", buffering=0) as file:
+                while block := file.read(_BLOCK_BYTES):
+                    part.append(block)
+        except OSError as error:
+            raise disk_error(Path(source.path), error) from error
+        if part.sha256 != source.sha256:
+            msg = f"{source.path} changed while it was copied"
+            raise LocalError(msg)
+        part.sync()
+        copy = SavedFile(path=str(target), size_bytes=part.size_bytes, sha256=part.sha256)
+        place(part, target, overwrite=overwrite, sleep=sleep)
+    return copy

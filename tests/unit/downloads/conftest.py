@@ -1,0 +1,193 @@
+"""A result host whose every reply can be scripted, and a downloader that asks it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import httpx
+import pytest
+
+from omniedit.downloads import Downloader
+from omniedit.http import HttpClient
+from omniedit.models import SavedFile
+
+TASK_ID = "task-unified-1700000000-abcd1234"
+URL = "https://cdn.example/results/clip.mp4?signature=one"
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+def video(fill: bytes = b"frames", size_bytes: int = 5000) -> bytes:
+    """Return an MP4 as far as its boxes tell."""
+    start = box(b"ftyp", b"mp42\0\0\0\0mp42isom") + box(b"moov", b"index")
+    content = (fill * size_bytes)[: size_bytes - len(start) - 8]
+    return start + box(b"mdat", content)
+
+
+class Body(httpx.SyncByteStream):
+    """A body in chunks; unlike `content=` it can be read raw, and it can break."""
+
+    def __init__(self, chunks: Iterable[bytes], error: BaseException | None = None) -> None:
+        self._chunks = chunks
+        self._error = error
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._chunks
+        if self._error:
+            raise self._error
+
+
+def chunked(content: bytes, chunk_bytes: int = 1000) -> list[bytes]:
+    return [content[i : i + chunk_bytes] for i in range(0, len(content), chunk_bytes)]
+
+
+class Step(Protocol):
+    def __call__(self, request: httpx.Request, /) -> httpx.Response: ...
+
+
+class Origin:
+    """A host with one file; `script` holds what the next requests meet instead of it."""
+
+    video = staticmethod(video)
+    box = staticmethod(box)
+    chunked = staticmethod(chunked)
+    Body = Body
+
+    def __init__(self) -> None:
+        self.content = video()
+        self.etag: str | None = '"v1"'
+        self.script: list[Step] = []
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        step = self.script.pop(0) if self.script else self.whole
+        return step(request)
+
+    @property
+    def ranges(self) -> list[str | None]:
+        return [request.headers.get("range") for request in self.requests]
+
+    def whole(self, request: httpx.Request, *, cut_after: int | None = None) -> httpx.Response:
+        """Answer as RFC 9110 says, or break off after so many bytes of the body."""
+        headers = {"etag": self.etag} if self.etag else {}
+        content, status, start = self.content, 200, self._start(request)
+        if start is not None:
+            status, content = 206, content[start:]
+            headers["content-range"] = (
+                f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
+            )
+        headers["content-length"] = str(len(content))
+        if cut_after is None:
+            return httpx.Response(status, headers=headers, stream=Body(chunked(content)))
+        body = Body(chunked(content[:cut_after]), httpx.ReadError("cut"))
+        return httpx.Response(status, headers=headers, stream=body)
+
+    @staticmethod
+    def reply(status: int, content: bytes = b"", headers: dict[str, str] | None = None) -> Step:
+        return lambda _: httpx.Response(status, headers=headers, stream=Body([content]))
+
+    def cut(self, after: int) -> Step:
+        return lambda request: self.whole(request, cut_after=after)
+
+    def _start(self, request: httpx.Request) -> int | None:
+        asked = request.headers.get("range", "")
+        if not asked or request.headers.get("if-range") != self.etag:
+            return None
+        return int(asked.removeprefix("bytes=").removesuffix("-"))
+
+
+class Desk:
+    """A downloader at an origin, with its waits and reports written down."""
+
+    TASK_ID: ClassVar[str] = TASK_ID
+    URL: ClassVar[str] = URL
+    PART: ClassVar[str] = ".out.mp4.abcd1234.part"
+    NOTE: ClassVar[str] = PART + ".json"
+
+    def __init__(self, origin: Origin, folder: Path) -> None:
+        self.origin = origin
+        self.folder = folder
+        self.target = folder / "out.mp4"
+        self.slept: list[float] = []
+        self.progress: list[tuple[int, int | None]] = []
+        self.retries: list[tuple[str, float, int]] = []
+        self.verified: list[SavedFile] = []
+        self.lines: list[str] = []
+        self.now = 0.0
+        self.http = HttpClient(transport=httpx.MockTransport(origin), trace=self.lines.append)
+        self.downloader = Downloader(
+            self.http, sleep=self.slept.append, jitter=lambda: 0.0, clock=self.clock
+        )
+
+    def clock(self) -> float:
+        self.now += 0.03
+        return self.now
+
+    def download(
+        self,
+        target: Path | None = None,
+        *,
+        url: str = URL,
+        overwrite: bool = False,
+        on_progress: Callable[[int, int | None], None] | None = None,
+    ) -> SavedFile:
+        return self.downloader.download(
+            url,
+            target or self.target,
+            task_id=TASK_ID,
+            overwrite=overwrite,
+            on_progress=on_progress or (lambda *done: self.progress.append(done)),
+            on_retry=lambda *retry: self.retries.append(retry),
+            on_verified=self.verified.append,
+        )
+
+    def leave_part(self, size_bytes: int = 3000) -> None:
+        """Leave what a run that was interrupted after so many bytes leaves."""
+        self.origin.script = [self.origin.cut(size_bytes)]
+        try:
+            self.downloader.download(
+                URL,
+                self.target,
+                task_id=TASK_ID,
+                on_progress=lambda *_: None,
+                on_retry=_interrupt,
+            )
+        except KeyboardInterrupt:
+            self.origin.requests.clear()
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path) -> Iterator[Callable[[], Desk]]:
+    """Make desks, each with an origin and an empty folder of its own."""
+    desks: list[Desk] = []
+
+    def make() -> Desk:
+        folder = tmp_path / str(len(desks)) / "videos"
+        folder.mkdir(parents=True)
+        desks.append(Desk(Origin(), folder))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        desk.http.close()
+
+
+@pytest.fixture
+def desk(make_desk: Callable[[], Desk]) -> Desk:
+    return make_desk()
+
+
+@pytest.fixture
+def origin(desk: Desk) -> Origin:
+    return desk.origin
