@@ -1,6 +1,9 @@
 """A result host whose every reply can be scripted, and a downloader that asks it."""
 
+import socketserver
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -41,6 +44,28 @@ class Body(httpx.SyncByteStream):
 
 def chunked(content: bytes, chunk_bytes: int = 1000) -> list[bytes]:
     return [content[i : i + chunk_bytes] for i in range(0, len(content), chunk_bytes)]
+
+
+class Answer(Protocol):
+    """What a host on a real socket sends to a request, in pieces; then it hangs up."""
+
+    def __call__(self, head: bytes, /) -> Iterable[bytes]: ...
+
+
+class _Host(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    answer: Answer
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.rfile.readline()
+        assert isinstance(self.server, _Host)
+        with suppress(OSError):
+            for piece in self.server.answer(head):
+                self.wfile.write(piece)
 
 
 class Step(Protocol):
@@ -191,3 +216,20 @@ def desk(make_desk: Callable[[], Desk]) -> Desk:
 @pytest.fixture
 def origin(desk: Desk) -> Origin:
     return desk.origin
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answer], str]]:
+    """Serve on loopback, by bytes; return the URL."""
+    with ExitStack() as stack:
+
+        def start(answer: Answer) -> str:
+            host = stack.enter_context(_Host(("127.0.0.1", 0), _Connection))
+            host.answer = answer
+            thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(host.shutdown)
+            return f"http://127.0.0.1:{host.server_address[1]}/results/clip.mp4"
+
+        yield start

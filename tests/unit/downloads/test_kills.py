@@ -9,15 +9,20 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
+from omniedit.downloads import Downloader
+from omniedit.http import HttpClient
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.unit.downloads.conftest import Desk
+    from omniedit.models import SavedFile
+    from tests.unit.downloads.conftest import Answer, Desk
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 
@@ -26,13 +31,17 @@ _SCRIPT = """
 import sys, time
 from pathlib import Path
 from omniedit.downloads import Downloader
+from omniedit.errors import TargetExistsError
 from omniedit.http import HttpClient
 
 with HttpClient() as http:
-    saved = Downloader(http, sleep=time.sleep).download(
-        sys.argv[1], Path(sys.argv[2]), task_id="task-1-abcdef",
-        on_progress=lambda *_: None, on_retry=lambda *_: None,
-    )
+    try:
+        saved = Downloader(http, sleep=time.sleep).download(
+            sys.argv[1], Path(sys.argv[2]), task_id="task-1-abcdef",
+            on_progress=lambda *_: None, on_retry=lambda *_: None,
+        )
+    except TargetExistsError:
+        sys.exit()  # it came after the others had finished
 print(saved.sha256)
 """
 
@@ -88,48 +97,67 @@ def test_a_kill_at_any_step_leaves_the_whole_file_or_none(
     assert steps > 15
 
 
-class SlowHost:
-    """A host on loopback that serves one file in many small pieces."""
-
-    def __init__(self, content: bytes) -> None:
-        import socket  # noqa: PLC0415 - only this test opens one
-
-        self.content = content
-        self.requests = 0
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/out.mp4"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._server.accept()
-            except OSError:
-                return
-            self.requests += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: object) -> None: ...
-
-
 def test_processes_that_save_one_target_at_once_all_succeed(
-    tmp_path: Path, make_desk: Callable[[], Desk]
+    tmp_path: Path, serve: Callable[[Answer], str], make_desk: Callable[[], Desk]
 ) -> None:
     content = make_desk().origin.video(size_bytes=3_000_000)
-    with _host(content) as url:
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", _SCRIPT, url, tmp_path / "v" / "out.mp4"],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(4)
-        ]
-        outcomes = [process.communicate(timeout=30)[0].strip() for process in processes]
+    head = b'HTTP/1.1 200 OK\r\nEtag: "v1"\r\nContent-Length: 3000000\r\n\r\n'
+    target = tmp_path / "videos" / "out.mp4"
+    url = serve(lambda _: [head, content])
 
-    assert [process.returncode for process in processes] == [0] * 4 or outcomes == []
-    assert set(outcomes) == {hashlib.sha256(content).hexdigest()}
-    assert [path.name for path in (tmp_path / "v").iterdir()] == ["out.mp4"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _SCRIPT, url, target],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        for _ in range(4)
+    ]
+    outcomes = {process.communicate(timeout=30)[0].strip() for process in processes}
+
+    assert {process.returncode for process in processes} == {0}
+    assert outcomes <= {hashlib.sha256(content).hexdigest().encode(), b""}
+    assert target.read_bytes() == content
+    assert [path.name for path in target.parent.iterdir()] == ["out.mp4"]
+
+
+def test_threads_that_save_one_target_at_once_all_succeed(
+    tmp_path: Path, serve: Callable[[Answer], str], make_desk: Callable[[], Desk]
+) -> None:
+    content = make_desk().origin.video(size_bytes=3_000_000)
+    requests: list[bytes] = []
+    are_all_waiting = threading.Event()
+
+    def answer(head: bytes) -> Iterator[bytes]:
+        requests.append(head)
+        yield b'HTTP/1.1 200 OK\r\nEtag: "v1"\r\nContent-Length: 3000000\r\n\r\n'
+        yield content[:100]
+        # Until the others have found the part locked.
+        assert are_all_waiting.wait(timeout=20)
+        yield content[100:]
+
+    url = serve(answer)
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) >= 20:
+            are_all_waiting.set()
+        threading.Event().wait(0.01)
+
+    def save() -> SavedFile:
+        with HttpClient() as http:
+            return Downloader(http, sleep=sleep).download(
+                url,
+                tmp_path / "out.mp4",
+                task_id="task-1-abcdef",
+                on_progress=lambda *_: None,
+                on_retry=lambda *_: None,
+            )
+
+    with ThreadPoolExecutor(4) as pool:
+        saved = {future.result() for future in [pool.submit(save) for _ in range(4)]}
+
+    assert len(requests) == 1
+    assert [file.sha256 for file in saved] == [hashlib.sha256(content).hexdigest()]
+    assert [path.name for path in tmp_path.glob("*out*")] == ["out.mp4"]

@@ -1,0 +1,70 @@
+"""What every test stands on: an empty home, no settings from outside, the installed command."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omniedit.sandbox import RunningSandbox, serve
+from tests.commandline import CommandLine, sandbox_environ
+
+_FROM_OUTSIDE = ("OMNIEDIT_", "EVOLINK_", "GITHUB_", "CI", "XDG_", "NO_COLOR", "FORCE_COLOR")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty home, in force for this process and for every one it starts."""
+    for name in list(os.environ):
+        if name.startswith(_FROM_OUTSIDE) or name.upper() in _PROXIES:
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    for name, folder in (("HOME", ""), ("XDG_CONFIG_HOME", "config"), ("XDG_STATE_HOME", "state")):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+        monkeypatch.setenv(name, str(home / folder))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    return home
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder that commands run in."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def omniedit(folder: Path) -> CommandLine:
+    """Return the installed command, with nothing set."""
+    return CommandLine(folder, {})
+
+
+@pytest.fixture
+def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., RunningSandbox]]:
+    """Return a function that serves a sandbox, ten times as fast as it is for people."""
+    running: list[RunningSandbox] = []
+
+    def start(**options: Any) -> RunningSandbox:
+        started = serve(tmp_path / "service", **({"time_scale": 0.05} | options))
+        running.append(started)
+        return started
+
+    yield start
+    for started in running:
+        started.close()
+
+
+@pytest.fixture
+def service(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
+    """Return a sandbox served by this process."""
+    return start_sandbox()
+
+
+@pytest.fixture
+def served(folder: Path, service: RunningSandbox) -> CommandLine:
+    """Return the installed command, set to talk to the served sandbox."""
+    return CommandLine(folder, sandbox_environ(service.url))

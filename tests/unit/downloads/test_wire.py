@@ -1,0 +1,152 @@
+"""Bytes on a real socket: what only the connection itself can tell."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from omniedit.downloads import Downloader
+from omniedit.errors import BrokenDownloadError, NetworkError, NotAVideoError, ServerError
+from omniedit.http import HttpClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from omniedit.models import SavedFile
+    from tests.unit.downloads.conftest import Answer, Desk
+
+OK = b"HTTP/1.1 200 OK\r\n"
+ETAG = b'ETag: "v1"\r\n'
+
+
+@pytest.fixture
+def content(make_desk: Callable[[], Desk]) -> bytes:
+    return make_desk().origin.video(size_bytes=300_000)
+
+
+def _save(url: str, target: Path) -> SavedFile:
+    with HttpClient() as http:
+        return Downloader(http, sleep=lambda _: None).download(
+            url,
+            target,
+            task_id="task-1-abcdef",
+            on_progress=lambda *_: None,
+            on_retry=lambda *_: None,
+        )
+
+
+def _length(size_bytes: int) -> bytes:
+    return b"Content-Length: %d\r\n" % size_bytes
+
+
+def _ranged(content: bytes, head: bytes, *, cut_after: int) -> list[bytes]:
+    """Answer with at most so many bytes, and hang up."""
+    found = re.search(rb"(?i)range: bytes=(\d+)-", head)
+    if found is None:
+        return [OK, ETAG, _length(len(content)), b"\r\n", content[:cut_after]]
+    start = int(found[1])
+    place = b"Content-Range: bytes %d-%d/%d\r\n" % (start, len(content) - 1, len(content))
+    rest = content[start:]
+    status = b"HTTP/1.1 206 Partial Content\r\n"
+    return [status, ETAG, place, _length(len(rest)), b"\r\n", rest[:cut_after]]
+
+
+def test_a_link_that_breaks_again_and_again_gets_there(
+    serve: Callable[[Answer], str], content: bytes, tmp_path: Path
+) -> None:
+    url = serve(lambda head: _ranged(content, head, cut_after=70_000))
+
+    saved = _save(url, tmp_path / "out.mp4")
+
+    assert saved.size_bytes == 300_000
+    assert (tmp_path / "out.mp4").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        pytest.param(lambda c: [_length(len(c)), b"\r\n", c], id="length"),
+        pytest.param(lambda c: [b"Connection: close\r\n\r\n", c], id="until-the-end"),
+        pytest.param(
+            lambda c: [b"Transfer-Encoding: chunked\r\n\r\n493E0\r\n", c, b"\r\n0\r\n\r\n"],
+            id="chunks",
+        ),
+        pytest.param(
+            lambda c: [_length(len(c)), b"\r\n", *[c[i : i + 1] for i in range(20)], c[20:]],
+            id="byte-by-byte",
+        ),
+        pytest.param(lambda c: [_length(len(c)), b"\r\n", c, b"surplus"], id="surplus-unread"),
+    ],
+)
+def test_every_framing_of_a_whole_body_is_taken(
+    serve: Callable[[Answer], str],
+    content: bytes,
+    tmp_path: Path,
+    framing: Callable[[bytes], list[bytes]],
+) -> None:
+    url = serve(lambda _: [OK, *framing(content)])
+
+    _save(url, tmp_path / "out.mp4")
+
+    assert (tmp_path / "out.mp4").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        pytest.param(lambda c: [_length(len(c) + 1), b"\r\n", c], id="length"),
+        pytest.param(lambda c: [b"Connection: close\r\n\r\n", c[:-1]], id="until-the-end"),
+        pytest.param(
+            lambda c: [b"Transfer-Encoding: chunked\r\n\r\n493E0\r\n", c], id="no-last-chunk"
+        ),
+        pytest.param(
+            lambda c: [
+                b"Transfer-Encoding: chunked\r\n\r\n493D0\r\n",
+                c[:300_000 - 16],
+                b"\r\n0\r\n\r\n",
+            ],
+            id="chunks-of-a-cut-file",
+        ),
+    ],
+)
+def test_no_framing_of_a_cut_body_is_taken(
+    serve: Callable[[Answer], str],
+    content: bytes,
+    tmp_path: Path,
+    framing: Callable[[bytes], list[bytes]],
+) -> None:
+    url = serve(lambda _: [OK, *framing(content)])
+
+    with pytest.raises(BrokenDownloadError):
+        _save(url, tmp_path / "out.mp4")
+
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_an_empty_body_is_no_video(serve: Callable[[Answer], str], tmp_path: Path) -> None:
+    url = serve(lambda _: [OK, _length(0), b"\r\n"])
+
+    with pytest.raises(NotAVideoError):
+        _save(url, tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize("sent", [[], [b"HTTP/1.1 2"], [b"garbage\r\n\r\n"]])
+def test_no_reply_is_a_broken_connection(
+    serve: Callable[[Answer], str], tmp_path: Path, sent: list[bytes]
+) -> None:
+    with pytest.raises(NetworkError):
+        _save(serve(lambda _: sent), tmp_path / "out.mp4")
+
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_a_server_that_stays_down_is_unavailable(
+    serve: Callable[[Answer], str], tmp_path: Path
+) -> None:
+    url = serve(lambda _: [b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"])
+
+    with pytest.raises(ServerError):
+        _save(url, tmp_path / "out.mp4")
