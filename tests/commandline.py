@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -63,7 +62,7 @@ class CommandLine:
         )
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
-        """Start it and return at once, with the default signal handling."""
+        """Start it and return at once."""
         return subprocess.Popen(
             [COMMAND, *argv],
             stdin=subprocess.DEVNULL,
@@ -71,17 +70,11 @@ class CommandLine:
             stderr=subprocess.PIPE,
             cwd=self.folder,
             env={**os.environ, **self.environ, **environ},
-            preexec_fn=_default_signals,
         )
 
     def in_(self, folder: Path, **environ: str) -> "CommandLine":
         """Return the command in another folder, or with more in its environment."""
         return CommandLine(folder, {**self.environ, **environ})
-
-
-def _default_signals() -> None:
-    """Undo what a shell does to jobs that it starts in the background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def sandbox_environ(url: str) -> dict[str, str]:

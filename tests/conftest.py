@@ -1,6 +1,7 @@
 """What every test stands on: an empty home, no settings from outside, the installed command."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from tests.commandline import CommandLine, sandbox_environ
 
 _FROM_OUTSIDE = ("OMNIEDIT_", "EVOLINK_", "GITHUB_", "CI", "XDG_", "NO_COLOR", "FORCE_COLOR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores it, and so would every command that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

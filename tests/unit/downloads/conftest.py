@@ -101,9 +101,7 @@ class Origin:
         content, status, start = self.content, 200, self._start(request)
         if start is not None:
             status, content = 206, content[start:]
-            headers["content-range"] = (
-                f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
-            )
+            headers["content-range"] = f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
         headers["content-length"] = str(len(content))
         if cut_after is None:
             return httpx.Response(status, headers=headers, stream=Body(chunked(content)))

@@ -228,9 +228,7 @@ def test_without_a_strong_etag_a_cut_starts_over(
     assert desk.target.read_bytes() == origin.content
 
 
-def test_without_a_strong_etag_nothing_is_kept_for_the_next_run(
-    desk: Desk, origin: Origin
-) -> None:
+def test_without_a_strong_etag_nothing_is_kept_for_the_next_run(desk: Desk, origin: Origin) -> None:
     origin.etag = None
 
     desk.leave_part()
@@ -366,9 +364,7 @@ def test_without_a_length_a_silent_cut_is_found(desk: Desk, origin: Origin) -> N
 
 def test_the_first_chunks_may_be_tiny(desk: Desk, origin: Origin) -> None:
     body = origin.Body(origin.chunked(origin.content, 3))
-    origin.script = [
-        lambda _: httpx.Response(200, headers={"content-length": "5000"}, stream=body)
-    ]
+    origin.script = [lambda _: httpx.Response(200, headers={"content-length": "5000"}, stream=body)]
 
     desk.download()
 

@@ -92,9 +92,9 @@ def test_a_kill_at_any_step_leaves_the_whole_file_or_none(
         desk.origin.script = []
         if left != desk.origin.content or desk.PART in desk.names:
             desk.download(overwrite=overwrite)
-            assert desk.names == ["out.mp4"]
+        assert desk.names == ["out.mp4"]
         assert desk.target.read_bytes() == desk.origin.content
-    assert steps > 15
+    assert steps > 10
 
 
 def test_processes_that_save_one_target_at_once_all_succeed(

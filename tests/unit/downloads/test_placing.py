@@ -148,9 +148,7 @@ def test_force_after_such_a_kill_asks_again(desk: Desk, origin: Origin) -> None:
 
 
 def _other_process(desk: Desk) -> PartFile:
-    part = open_part(
-        desk.folder / desk.PART, desk.target, overwrite=False, sleep=lambda _: None
-    )
+    part = open_part(desk.folder / desk.PART, desk.target, overwrite=False, sleep=lambda _: None)
     assert part is not None
     part.begin(Version(url_path="/results/clip.mp4", etag='"v1"', total_bytes=5000))
     return part
@@ -185,9 +183,7 @@ def test_who_waited_for_another_download_of_it_has_succeeded(
     assert desk.names == ["out.mp4"]
 
 
-def test_who_waited_for_a_process_that_died_goes_on_from_there(
-    desk: Desk, origin: Origin
-) -> None:
+def test_who_waited_for_a_process_that_died_goes_on_from_there(desk: Desk, origin: Origin) -> None:
     other = _other_process(desk)
     other.append(origin.content[:2000])
     downloader = Downloader(desk.http, sleep=lambda _: other.close())
@@ -263,9 +259,7 @@ def test_a_part_that_was_taken_away_is_not_placed(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 120 + ".mp4"])
-def test_a_target_with_a_long_name_is_downloaded(
-    desk: Desk, origin: Origin, name: str
-) -> None:
+def test_a_target_with_a_long_name_is_downloaded(desk: Desk, origin: Origin, name: str) -> None:
     desk.target = desk.folder / name
     desk.leave_part()
 

@@ -105,7 +105,7 @@ def test_every_framing_of_a_whole_body_is_taken(
         pytest.param(
             lambda c: [
                 b"Transfer-Encoding: chunked\r\n\r\n493D0\r\n",
-                c[:300_000 - 16],
+                c[: 300_000 - 16],
                 b"\r\n0\r\n\r\n",
             ],
             id="chunks-of-a-cut-file",
