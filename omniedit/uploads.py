@@ -33,6 +33,7 @@ UPLOAD_TIMEOUT_S: Final = 60.0
 
 _BLOCK_BYTES: Final = 256 * 1024
 _LONGEST_NAME: Final = 100
+_LONGEST_SUFFIX: Final = 10
 _HOST_IT: Final = "host the clip yourself, and give its public URL instead of the file"
 _SEND_ANYWAY: Final = "convert the clip to an MP4; `--no-check` sends it as it is"
 _CONTENT_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
@@ -225,11 +226,11 @@ def _unreadable(path: Path, error: OSError) -> LocalError:
 
 def _safe_name(name: str) -> str:
     """Return a file name that needs no quoting anywhere."""
-    stem, dot, suffix = name.rpartition(".")
-    if not stem:
-        stem, dot, suffix = name, ".", "mp4"
+    parts = re.split(r"[/\\]", name)[-1].rpartition(".")
+    # Without a dot, or with the first one at the start, there is no suffix.
+    stem, suffix = (parts[0], parts[2]) if parts[0] else (parts[2], "")
     stem, suffix = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (stem, suffix))
-    return f"{stem[:_LONGEST_NAME] or 'clip'}{dot}{suffix[:10] or 'mp4'}"
+    return f"{stem[:_LONGEST_NAME] or 'clip'}.{suffix[:_LONGEST_SUFFIX] or 'mp4'}"
 
 
 def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:

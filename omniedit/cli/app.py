@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import typer
 
@@ -20,7 +20,8 @@ from omniedit.cli.runtime import Runtime
 from omniedit.errors import Interrupted, InvalidInputError, OmniEditError
 from omniedit.output.document import done_document, envelope, error_document, task_document
 
-ISSUES_PAGE = "https://github.com/omniedit/omniedit/issues"
+_HELP: Final = "command_missing"
+ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 # Not exported by Typer, which raises it for every wrong call.
 _UsageError: type[typer.TyperException] = typer.BadParameter.__mro__[1]
 
@@ -30,14 +31,14 @@ app = typer.Typer(
     rich_markup_mode=None,  # Rich would triple the time of `--help`
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Try it without a key: omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting'",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Without a key: omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting'",
 )
-app.command("submit", cls=Command)(submit.submit)
-app.command("status", cls=Command)(status.status)
-app.command("wait", cls=Command)(wait.wait)
-app.command("download", cls=Command)(download.download)
 app.command("edit", cls=Command)(edit.edit)
+app.command("submit", cls=Command)(submit.submit)
+app.command("wait", cls=Command)(wait.wait)
+app.command("status", cls=Command)(status.status)
+app.command("download", cls=Command)(download.download)
 app.command("list", cls=Command)(listing.list_)
 app.add_typer(config.app, name="config", cls=Group)
 app.add_typer(sandbox.app, name="sandbox", cls=Group)
@@ -55,7 +56,10 @@ def root(
     context: typer.Context,
     *,
     version: Annotated[  # noqa: ARG001 - its callback acts
-        bool, typer.Option("--version", is_eager=True, callback=_show_version)
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Edit a video with one sentence: a clip and a prompt become an edited MP4 with sound."""
@@ -88,7 +92,7 @@ def _invoke(runtime: Runtime, argv: Sequence[str]) -> list[OmniEditError]:
         )
     except _UsageError as error:
         _look_up_modes(runtime, argv)
-        raise _usage_error(runtime, error, argv) from None
+        raise _usage_error(error, argv) from None
     except SystemExit:
         # Typer's answer to a closed pipe while it writes help.
         outcome = None
@@ -103,15 +107,12 @@ def _look_up_modes(runtime: Runtime, argv: Sequence[str]) -> None:
             runtime.set_flag(name, value=True)
 
 
-def _usage_error(
-    runtime: Runtime, error: typer.TyperException, argv: Sequence[str]
-) -> InvalidInputError:
+def _usage_error(error: typer.TyperException, argv: Sequence[str]) -> InvalidInputError:
     context: typer.Context | None = getattr(error, "ctx", None)
     path = context.command_path if context else "omniedit"
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
-        runtime.printer.usage(message)
-        return InvalidInputError("a command is missing", code="usage")
+        return InvalidInputError(message, code=_HELP)
     hint = f"`{path} --help`"
     if type(error).__name__ == "NoSuchOption" and {"submit", "edit"} & set(argv):
         hint = (
@@ -126,7 +127,13 @@ def _end(runtime: Runtime, errors: Sequence[OmniEditError]) -> int:
     error = worst(errors)
     status = exit_status(error) if error else ExitStatus.DONE
     for each in errors:
-        runtime.printer.error(each.message, _hint(runtime, each))
+        if each.code == _HELP:
+            runtime.printer.usage(each.message)
+            each.message = "a command is missing"
+            continue
+        is_named = each.task_id is None or each.task_id in each.message
+        message = each.message if is_named else f"task {each.task_id}: {each.message}"
+        runtime.printer.error(message, _hint(runtime, each))
         _trace(runtime, each)
     _print_document(runtime, status, error)
     if status is ExitStatus.DONE:

@@ -21,7 +21,7 @@ app = typer.Typer(help="The key and the settings.", no_args_is_help=True, rich_m
 
 @app.command("set-key", cls=Command)
 def set_key(context: typer.Context) -> None:
-    """Save an API key, read from a hidden prompt or from stdin; never from an argument."""
+    """Save an API key, read from a hidden prompt or from stdin."""
     runtime: Runtime = context.obj
     settings = _real_settings(runtime)
     if sys.stdin.isatty():

@@ -43,7 +43,7 @@ def edit(
     prompt_file: PromptFile = None,
     no_check: NoCheck = False,
 ) -> None:
-    """Submit an edit, wait for it, and save the result: one command, safe to repeat.
+    """Submit, wait and save in one command that is safe to repeat.
 
     Like make: the same clip and sentence are paid for once. Run again after a crash, a lost
     connection or a Ctrl-C, it goes on where it stopped.

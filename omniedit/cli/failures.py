@@ -15,8 +15,10 @@ from omniedit.errors import (
     EndpointMissingError,
     IdempotencyConflictError,
     InvalidInputError,
+    InvalidKeyError,
     JournalError,
     LocalError,
+    MissingKeyError,
     NotConnectedError,
     NotFinishedError,
     OmniEditError,
@@ -169,7 +171,9 @@ def with_sandbox(text: str) -> str:
 def _hint(error: OmniEditError, command: str) -> str | None:  # noqa: C901, PLR0912 - one line a case
     task = error.task_id or "TASK"
     match error:
-        case AuthenticationError():
+        case MissingKeyError():
+            return f"set EVOLINK_API_KEY or run `omniedit config set-key` (keys: {KEY_PAGE})"
+        case AuthenticationError() | InvalidKeyError():
             return f"`omniedit config show` tells which key was used; keys are made at {KEY_PAGE}"
         case QuotaError():
             return _quota_hint(error)

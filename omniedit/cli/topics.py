@@ -1,5 +1,6 @@
 """`omniedit help`: the tables that scripts rely on."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final
 
@@ -9,6 +10,7 @@ from omniedit.cli.failures import MEANINGS
 from omniedit.cli.runtime import Runtime
 from omniedit.errors import InvalidInputError
 
+_UNWRAPPED: Final = 1000
 VARIABLES: Final[Mapping[str, str]] = {
     "OMNIEDIT_API_KEY": "the API key; comes first",
     "EVOLINK_API_KEY": "the API key; comes second, then the file of `omniedit config set-key`",
@@ -40,22 +42,22 @@ def help_(
     if topic not in _TOPICS:
         msg = f"there is no help on {topic!r}"
         raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(_TOPICS)}")
-    lines = _TOPICS[topic][1]()
+    lines = _TOPICS[topic][1](runtime.printer.stdout_width)
     runtime.fields = {"topic": topic, "text": "\n".join(lines)}
     for line in lines:
         runtime.printer.line(line)
 
 
-def _exit_codes() -> list[str]:
+def _exit_codes(width: int | None) -> list[str]:
     rows = [(code, meaning, then) for code, (meaning, then) in MEANINGS.items()]
-    return _table(("code", "meaning", "a script then"), rows)
+    return _table(("code", "meaning", "a script then"), rows, width)
 
 
-def _environment() -> list[str]:
-    return _table(("variable", "meaning"), [*VARIABLES.items()])
+def _environment(width: int | None) -> list[str]:
+    return _table(("variable", "meaning"), [*VARIABLES.items()], width)
 
 
-def _sandbox() -> list[str]:
+def _sandbox(width: int | None) -> list[str]:
     from omniedit.sandbox import MARKERS
 
     intro = [
@@ -69,19 +71,26 @@ def _sandbox() -> list[str]:
         "",
     ]
     rows = [(marker.usage, marker.does, marker.client_sees) for marker in MARKERS]
-    return [*intro, *_table(("marker", "what it does", "what a client sees"), rows)]
+    return [*intro, *_table(("marker", "what it does", "what a client sees"), rows, width)]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows in columns; the last one is as wide as it likes."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    ]
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Return rows in columns, wrapped where a terminal is too narrow for them."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    text = io.StringIO()
+    Console(file=text, width=width or _UNWRAPPED, color_system=None).print(table)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
-_TOPICS: Final[Mapping[str, tuple[str, Callable[[], list[str]]]]] = {
+_TOPICS: Final[Mapping[str, tuple[str, Callable[[int | None], list[str]]]]] = {
     "exit-codes": ("what a script branches on", _exit_codes),
     "environment": ("variables that are read", _environment),
     "sandbox": ("trying everything without a key", _sandbox),

@@ -31,7 +31,9 @@ def wait(
     ] = False,
     events: Events = False,
 ) -> list[OmniEditError]:
-    """Wait for tasks to end; print where they were saved, or else their result URLs.
+    """Wait for tasks to end, and save what they made.
+
+    Prints where it was saved, or without --download the result URLs.
 
     Ctrl-C ends the waiting, not the task: the same command picks it up again.
     """

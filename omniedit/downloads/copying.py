@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.downloads.placing import open_part, part_path, place
-from omniedit.downloads.target import check_target, disk_error, make_folder, saved_file
+from omniedit.downloads.target import check_target, make_folder, saved_file
 from omniedit.errors import LocalError
 from omniedit.models import SavedFile
 
@@ -34,7 +34,8 @@ def copy_result(
                 while block := file.read(_BLOCK_BYTES):
                     part.append(block)
         except OSError as error:
-            raise disk_error(Path(source.path), error) from error
+            msg = f"cannot read {source.path}: {error.strerror or error}"
+            raise LocalError(msg) from error
         if part.sha256 != source.sha256:
             msg = f"{source.path} changed while it was copied"
             raise LocalError(msg)

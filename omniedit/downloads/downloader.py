@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,12 +17,10 @@ from omniedit.downloads.target import (
     is_same_file,
     make_folder,
     saved_file,
-    verify,
 )
 from omniedit.downloads.transfer import transfer
 from omniedit.errors import (
     BrokenDownloadError,
-    LocalError,
     OmniEditError,
     TargetExistsError,
     UnavailableError,
@@ -41,8 +38,6 @@ MAX_ATTEMPTS: Final = 200
 MAX_CHANGES: Final = 5
 """How often the file at a link may change under a download."""
 LONGEST_RETRY_AFTER_S: Final = 120.0
-
-_BLOCK_BYTES: Final = 1024 * 1024
 
 
 class Downloader:
@@ -157,43 +152,6 @@ class Downloader:
         finally:
             shutil.rmtree(private, ignore_errors=True)
 
-    def copy(self, source: SavedFile, target: Path, *, overwrite: bool = False) -> SavedFile:
-        """Save a file that lies here as `target` too, with the same care as a download.
-
-        Raises:
-            TargetExistsError: Another file has that name.
-            LocalError: The source is no longer what was saved, or the disk does not allow it.
-        """
-        target = target.absolute()
-        check_target(target, overwrite=overwrite)
-        make_folder(target.parent)
-        path = part_path(target, source.sha256)
-        part = open_part(path, target, overwrite=overwrite, sleep=self._sleep)
-        if part is None:
-            return _placed_by_another(target)
-        with part:
-            part.clear()
-            _read_into(part, Path(source.path))
-            if part.sha256 != source.sha256:
-                msg = f"{source.path} is no longer the file that was saved"
-                raise LocalError(msg)
-            part.sync()
-            place(part, target, overwrite=overwrite, sleep=self._sleep)
-        return replace(source, path=str(target))
-
-    def is_whole(self, file: SavedFile) -> bool:
-        """Return whether a saved file is still there, byte for byte."""
-        return verify(Path(file.path), size_bytes=file.size_bytes, sha256=file.sha256)
-
-    def check_target(self, target: Path, *, overwrite: bool) -> None:
-        """Refuse a target that could not be written, before anything is paid or waited for.
-
-        Raises:
-            TargetExistsError: It exists, and may not be overwritten.
-            LocalError: It is no regular file, or its folder cannot be made or written to.
-        """
-        check_target(target, overwrite=overwrite)
-
     def _fill(
         self,
         part: PartFile,
@@ -259,16 +217,6 @@ class _Patience:
             return error
         msg = f"the download keeps breaking off ({self.attempts} attempts): {error.message}"
         return BrokenDownloadError(msg, http_status=error.http_status)
-
-
-def _read_into(part: PartFile, source: Path) -> None:
-    try:
-        with source.open("rb", buffering=0) as file:
-            while block := file.read(_BLOCK_BYTES):
-                part.append(block)
-    except OSError as error:
-        msg = f"cannot read {source}: {error.strerror or error}"
-        raise LocalError(msg) from error
 
 
 def _placed_by_another(target: Path) -> SavedFile:

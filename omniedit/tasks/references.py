@@ -80,7 +80,8 @@ def _error_of(record: Record) -> Exception:
 def _find_task(session: Session, reference: str) -> Record:
     if not is_task_id(reference):
         msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
-        raise InvalidInputError(msg, code="invalid_task_reference")
+        hint = "`omniedit list` shows the tasks known here"
+        raise InvalidInputError(msg, code="invalid_task_reference", hint=hint)
     try:
         exact = session.journal.find_task(reference)
         if exact is not None:

@@ -14,7 +14,6 @@ from omniedit.downloads.downloader import MAX_ATTEMPTS, MAX_FRUITLESS_ATTEMPTS
 from omniedit.errors import (
     BlockedClientError,
     BrokenDownloadError,
-    LocalError,
     NetworkError,
     NotAVideoError,
     RateLimitedError,
@@ -596,50 +595,3 @@ def test_fetch_leaves_nothing_when_it_fails(desk: Desk, origin: Origin, tmp_path
         pass
 
     assert list(folder.iterdir()) == []
-
-
-def test_a_saved_file_is_copied_whole(desk: Desk, origin: Origin) -> None:
-    saved = desk.download()
-
-    copied = desk.downloader.copy(saved, desk.folder / "sub" / "copy.mp4")
-
-    assert (desk.folder / "sub" / "copy.mp4").read_bytes() == origin.content
-    assert desk.downloader.is_whole(copied)
-    assert copied.path == str(desk.folder / "sub" / "copy.mp4")
-    assert len(list((desk.folder / "sub").iterdir())) == 1
-
-
-def test_a_copy_overwrites_only_when_asked_for(desk: Desk) -> None:
-    saved = desk.download()
-    other = desk.folder / "other.mp4"
-    other.write_bytes(b"mine")
-
-    with pytest.raises(TargetExistsError):
-        desk.downloader.copy(saved, other)
-    desk.downloader.copy(saved, other, overwrite=True)
-
-    assert other.read_bytes() == desk.target.read_bytes()
-
-
-def test_a_source_that_changed_is_not_copied(desk: Desk) -> None:
-    saved = desk.download()
-    desk.target.write_bytes(b"edited by hand")
-
-    with pytest.raises(LocalError, match="no longer"):
-        desk.downloader.copy(saved, desk.folder / "copy.mp4")
-
-    assert desk.names == ["out.mp4"]
-    assert not desk.downloader.is_whole(saved)
-
-
-def test_a_source_that_vanished_is_an_error(desk: Desk) -> None:
-    saved = desk.download()
-    desk.target.unlink()
-
-    with pytest.raises(LocalError, match="cannot read"):
-        desk.downloader.copy(saved, desk.folder / "copy.mp4")
-
-
-def test_a_bad_target_is_refused_beforehand(desk: Desk) -> None:
-    with pytest.raises(LocalError, match="is a folder"):
-        desk.downloader.check_target(desk.folder, overwrite=True)

@@ -74,7 +74,7 @@ def _killed_at(step: int, desk: Desk, *, overwrite: bool) -> bool:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_kill_at_any_step_leaves_the_whole_file_or_none(
-    make_desk: Callable[[], Desk], overwrite: bool
+    make_desk: Callable[[], Desk], *, overwrite: bool
 ) -> None:
     steps = 0
     is_killed = True

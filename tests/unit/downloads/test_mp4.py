@@ -31,7 +31,7 @@ OPEN = (0).to_bytes(4, "big") + b"mdat" + b"frames to the end"
         pytest.param(b"", False, id="empty"),
     ],
 )
-def test_the_boxes_tell_whether_something_is_missing(content: bytes, expected: bool) -> None:
+def test_the_boxes_tell_whether_something_is_missing(content: bytes, *, expected: bool) -> None:
     def read_at(offset: int, size_bytes: int) -> bytes:
         return content[offset : offset + size_bytes]
 

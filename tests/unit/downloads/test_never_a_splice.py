@@ -100,39 +100,29 @@ class FickleHost:
                 return self.body(fault, content, start)
 
     def body(self, fault: Fault, content: bytes, start: int | None) -> httpx.Response:
-        total = len(content)
+        total, kind = len(content), fault.kind
         first = start or 0
-        if start is not None and fault.kind == "shifted-range":
+        if start is not None and kind == "shifted-range":
             first = min(start + 1 + fault.after % 3, total - 1)
         rest = content[first:]
-        headers = {
-            "strong": {"etag": f'"v{fault.version}"'},
-            "weak": {"etag": f'W/"v{fault.version}"'},
-            "none": {},
-        }[fault.etag] | {"content-length": str(len(rest))}
+        etag = {"strong": f'"v{fault.version}"', "weak": f'W/"v{fault.version}"'}.get(fault.etag)
+        headers = {"etag": etag} if etag else {}
+        if kind not in {"cut-without-length", "silent-cut"}:
+            headers["content-length"] = str(len(rest))
         if start is not None:
-            shown = total + 1 if fault.kind == "other-total" else total
+            shown = total + 1 if kind == "other-total" else total
             headers["content-range"] = f"bytes {first}-{total - 1}/{shown}"
-        error: BaseException | None = None
-        match fault.kind:
-            case "cut" | "kill":
-                rest, error = rest[: fault.after], httpx.ReadError("cut")
-            case "cut-without-length":
-                rest, error = rest[: fault.after], httpx.RemoteProtocolError("cut")
-                del headers["content-length"]
-            case "silent-cut":
-                rest = rest[: fault.after]
-                del headers["content-length"]
-            case "longer":
-                rest += b"surplus"
-            case "shorter":
-                rest = rest[: fault.after]
-            case _:
-                pass
-        chunks: Iterable[bytes] = self.origin.chunked(rest, 97)
-        if fault.kind == "kill":
-            chunks = self.killing(chunks)
-        return self.reply(200 if start is None else 206, chunks, headers, error)
+        if kind in {"cut", "cut-without-length", "silent-cut", "shorter", "kill"}:
+            rest = rest[: fault.after]
+        chunks: Iterable[bytes] = self.origin.chunked(
+            rest + b"surplus" if kind == "longer" else rest, 97
+        )
+        return self.reply(
+            200 if start is None else 206,
+            self.killing(chunks) if kind == "kill" else chunks,
+            headers,
+            httpx.ReadError("cut") if kind in {"cut", "cut-without-length"} else None,
+        )
 
     def reply(
         self,

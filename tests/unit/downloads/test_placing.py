@@ -156,7 +156,7 @@ def _other_process(desk: Desk) -> PartFile:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_who_waited_for_another_download_of_it_has_succeeded(
-    desk: Desk, origin: Origin, overwrite: bool
+    desk: Desk, origin: Origin, *, overwrite: bool
 ) -> None:
     other = _other_process(desk)
     waits: list[float] = []
@@ -229,8 +229,10 @@ def test_without_links_a_file_is_renamed(desk: Desk, origin: Origin) -> None:
 
 
 def test_without_links_nothing_is_overwritten_either(desk: Desk) -> None:
-    with _complete_part(desk) as part, pytest.raises(TargetExistsError):
-        desk.target.write_bytes(b"mine")
+    part = _complete_part(desk)
+    desk.target.write_bytes(b"mine")
+
+    with part, pytest.raises(TargetExistsError):
         place(part, desk.target, overwrite=False, sleep=desk.slept.append, link=_no_links)
 
     assert desk.target.read_bytes() == b"mine"
@@ -251,8 +253,10 @@ def test_a_link_that_was_made_although_the_reply_was_lost_is_success(
 
 
 def test_a_part_that_was_taken_away_is_not_placed(desk: Desk) -> None:
-    with _complete_part(desk) as part, pytest.raises(LocalError, match="vanished"):
-        (desk.folder / desk.PART).rename(desk.folder / "elsewhere")
+    part = _complete_part(desk)
+    (desk.folder / desk.PART).rename(desk.folder / "elsewhere")
+
+    with part, pytest.raises(LocalError, match="vanished"):
         place(part, desk.target, overwrite=False, sleep=desk.slept.append)
 
     assert not desk.target.exists()

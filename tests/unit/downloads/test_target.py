@@ -51,8 +51,9 @@ def _socket(path: Path) -> None:
 def test_what_is_no_file_is_refused_even_with_force(
     tmp_path: Path,
     make: Callable[[Path], None],
-    overwrite: bool,
     monkeypatch: pytest.MonkeyPatch,
+    *,
+    overwrite: bool,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "out.mp4")
