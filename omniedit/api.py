@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import quote, urlencode
@@ -22,9 +23,11 @@ from omniedit.errors import (
 from omniedit.http import SUBMIT_TIMEOUT_S, HttpClient, Reply
 from omniedit.models import (
     MODEL,
+    Credits,
     Submission,
     Task,
     TaskPage,
+    parse_credits,
     parse_error,
     parse_task,
     parse_task_list,
@@ -166,6 +169,26 @@ class EvoLinkClient:
             msg = "this service offers no list of tasks"
             raise EndpointMissingError(msg, http_status=reply.status)
         return parse_task_page(_value(reply))
+
+    def get_credits(self) -> Credits:
+        """Return the account's balance and this key's limit: `GET /v1/credits`.
+
+        Raises:
+            ServiceError: The service says no.
+        """
+        return parse_credits(_value(self._get("/v1/credits")))
+
+    def get_time(self) -> float | None:
+        """Return the service's own Unix time, from the `Date` of a free read; None without one.
+
+        Raises:
+            ServiceError: The service cannot be reached.
+        """
+        text = self._get("/v1/credits").headers.get("date", "")
+        try:
+            return parsedate_to_datetime(text).timestamp()
+        except ValueError:
+            return None
 
     def _get(self, path: str) -> Reply:
         return self._http.request("GET", self._base_url + path, headers=self._headers)

@@ -21,6 +21,14 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """One submission of many did not become a task; the others go on."""
+
+    request_id: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progressed:
     """A look at a task. `progress` never runs backwards within one wait."""
 
@@ -99,6 +107,7 @@ class Warned:
 
 Event: TypeAlias = (
     Submitted
+    | Refused
     | Progressed
     | Stalled
     | Retrying

@@ -6,6 +6,7 @@ callers (`api.py`, `downloads.py`, `uploads.py`) to say.
 
 import json
 import ssl
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -79,6 +80,7 @@ class HttpClient:
         self._trace = trace
         self._transport = transport
         self._clients: dict[tuple[bool, bool], httpx.Client] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -175,11 +177,12 @@ class HttpClient:
     def _client_for(self, url: str) -> httpx.Client:
         """Return the client for a URL: loopback never goes through a proxy, however it is set."""
         key = (is_loopback_url(url), urlsplit(url).scheme == "https")
-        client = self._clients.get(key)
-        if client is None:
-            client = self._clients[key] = self._new_client(
-                is_direct=key[0], needs_certificates=key[1]
-            )
+        with self._lock:
+            client = self._clients.get(key)
+            if client is None:
+                client = self._clients[key] = self._new_client(
+                    is_direct=key[0], needs_certificates=key[1]
+                )
         return client
 
     def _new_client(self, *, is_direct: bool, needs_certificates: bool) -> httpx.Client:

@@ -126,6 +126,7 @@ class EditRequest:
     callback_url: str | None = None
     start: str | None = None
     end: str | None = None
+    take: int | None = None  # another edit of the same clip and prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,17 @@ class TaskPage:
 
     tasks: tuple[Task, ...]
     total: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credits:
+    """What may still be spent: the account's balance, and the limit of one key."""
+
+    account_remaining: float | None
+    account_used: float | None
+    key_remaining: float | None  # None as well where the key has no limit
+    key_used: float | None
+    is_key_unlimited: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +287,27 @@ def parse_uploaded_clip(value: object) -> UploadedClip:
         msg = "the file service's reply names no URL of the uploaded clip"
         raise UnreadableReplyError(msg)
     return UploadedClip(url=url, expires_at=_instant(stored.get("expires_at")))
+
+
+def parse_credits(value: object) -> Credits:
+    """Return the answer of `GET /v1/credits`.
+
+    Raises:
+        UnreadableReplyError: It holds neither a balance nor a limit.
+    """
+    stored = _object(_object(value).get("data"))
+    key, account = _object(stored.get("token")), _object(stored.get("user"))
+    if not key and not account:
+        msg = "the service's reply holds no credits"
+        raise UnreadableReplyError(msg)
+    is_unlimited = key.get("unlimited_credits") is True
+    return Credits(
+        account_remaining=_number(account.get("remaining_credits")),
+        account_used=_number(account.get("used_credits")),
+        key_remaining=None if is_unlimited else _number(key.get("remaining_credits")),
+        key_used=_number(key.get("used_credits")),
+        is_key_unlimited=is_unlimited,
+    )
 
 
 def _result_urls(raw: JSONObject) -> Iterable[str]:

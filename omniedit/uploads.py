@@ -33,7 +33,6 @@ UPLOAD_TIMEOUT_S: Final = 60.0
 
 _BLOCK_BYTES: Final = 256 * 1024
 _LONGEST_NAME: Final = 100
-_LONGEST_SUFFIX: Final = 10
 _HOST_IT: Final = "host the clip yourself, and give its public URL instead of the file"
 _SEND_ANYWAY: Final = "convert the clip to an MP4; `--no-check` sends it as it is"
 _CONTENT_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
@@ -41,9 +40,7 @@ _CONTENT_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm"
 _OTHER_BRANDS: Final[Mapping[bytes, str]] = {
     b"qt  ": "a QuickTime file",
     b"M4A ": "sound without a picture",
-    b"M4B ": "sound without a picture",
     b"heic": "a still picture",
-    b"heix": "a still picture",
     b"mif1": "a still picture",
     b"avif": "a still picture",
 }
@@ -111,6 +108,19 @@ class Uploader:
                 timeout_s=UPLOAD_TIMEOUT_S,
             )
         return _uploaded(reply, self._files_url)
+
+    def check_service(self) -> None:
+        """Ask for the quota, a free read: `GET /api/v1/files/quota`.
+
+        Raises:
+            ServiceError: The file service does not answer, or refuses the key.
+        """
+        url = f"{self._files_url}/api/v1/files/quota"
+        reply = self._http.request("GET", url, headers=self._headers)
+        # It is not in the published reference: a file service without it answers all the same.
+        missing = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
+        if reply.status >= HTTPStatus.BAD_REQUEST and reply.status not in missing:
+            raise _refusal(reply, self._files_url)
 
 
 def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
@@ -230,7 +240,7 @@ def _safe_name(name: str) -> str:
     # Without a dot, or with the first one at the start, there is no suffix.
     stem, suffix = (parts[0], parts[2]) if parts[0] else (parts[2], "")
     stem, suffix = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (stem, suffix))
-    return f"{stem[:_LONGEST_NAME] or 'clip'}.{suffix[:_LONGEST_SUFFIX] or 'mp4'}"
+    return f"{stem[:_LONGEST_NAME] or 'clip'}.{suffix[:10] or 'mp4'}"
 
 
 def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:
@@ -241,7 +251,7 @@ def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:
     """
     value = _mapping(reply.json)
     is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
-    if is_success and value.get("success") is not False and "error" not in value:
+    if is_success and value.get("success") is not False and not value.get("error"):
         return parse_uploaded_clip(value)
     raise _refusal(reply, files_url)
 
@@ -252,28 +262,28 @@ def _refusal(reply: "Reply", files_url: str) -> OmniEditError:
     error = parse_error(value.get("error"))
     words = error.message if error else _text(value.get("msg")) or _text(value.get("message"))
     status = _meant_status(reply.status, value.get("code"))
-    message = f"the file service refuses the clip: {words or f'it answered {status}'}"
+    reason = words or f"it answered {status}"
+    message = f"the file service refuses the clip: {reason}"
     error_type: type[OmniEditError] = RequestRefusedError
     hint: str | None = _HOST_IT
     match status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             error_type, hint = AuthenticationError, None
-            message = f"the file service refuses the key: {words or f'it answered {status}'}"
+            message = f"the file service refuses the key: {reason}"
         case HTTPStatus.PAYMENT_REQUIRED:
             error_type, hint = QuotaError, None
         case HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED:
             error_type, hint = WrongBaseURLError, None
             message = f"there is no file service at {files_url} (answered {status})"
         # A full account does not empty itself while somebody waits.
-        case HTTPStatus.TOO_MANY_REQUESTS if not re.search(
-            "quota|limit of files", words or "", re.IGNORECASE
-        ):
+        case HTTPStatus.TOO_MANY_REQUESTS if "quota" not in reason.lower():
             error_type, hint = RateLimitedError, None
-            message = f"the file service asks to slow down: {words or 'too many requests'}"
+            message = f"the file service asks to slow down: {reason}"
         case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             error_type, hint = ServerError, None
-            message = f"the file service failed: {words or f'it answered {status}'}"
-        case _ if status in range(300, 400):
+            message = f"the file service failed: {reason}"
+        case _ if status < HTTPStatus.BAD_REQUEST:
+            hint = None
             message = f"the file service answered with a redirect ({status}), which is never followed with a key"
         case _:
             pass

@@ -11,6 +11,7 @@ from omniedit.downloads import Downloader, check_target, copy_result, verify
 from omniedit.errors import LocalError
 from omniedit.models import SavedFile, UploadedClip
 from omniedit.tasks.ports import Progress, Retry
+from omniedit.uploads import ClipDigest, Uploader, digest_clip
 
 if TYPE_CHECKING:
     from omniedit.http import HttpClient
@@ -25,20 +26,35 @@ class LocalClips:
 
     def __init__(self, connect: Callable[[], "tuple[HttpClient, str, str]"]) -> None:
         self._connect = connect
+        self._digests: dict[tuple[str, int, int], ClipDigest] = {}
 
     def digest(self, path: Path, *, check: bool) -> str:
         """Return the SHA-256 of a clip that may be uploaded."""
-        from omniedit.uploads import digest_clip
-
-        return digest_clip(path, check=check).sha256
+        return self._digest(path, check=check).sha256
 
     def upload(self, path: Path, *, on_progress: Progress) -> UploadedClip:
-        """Upload a clip."""
-        from omniedit.uploads import Uploader
+        """Upload a clip, which must be what it was when it was looked at."""
+        expected = self._digest(path, check=False)
+        return self._uploader().upload(path, expected=expected, on_progress=on_progress)
 
+    def check_service(self) -> None:
+        """Find out whether the file service answers."""
+        self._uploader().check_service()
+
+    def _digest(self, path: Path, *, check: bool) -> ClipDigest:
+        """Read a clip once, however many edits are made of it."""
+        try:
+            found = path.stat()
+        except (OSError, ValueError):
+            return digest_clip(path, check=check)
+        key = (str(path.absolute()), found.st_size, found.st_mtime_ns)
+        if key not in self._digests:
+            self._digests[key] = digest_clip(path, check=check)
+        return self._digests[key]
+
+    def _uploader(self) -> Uploader:
         http, files_url, key = self._connect()
-        uploader = Uploader(http, files_url=files_url, key=key)
-        return uploader.upload(path, name=path.name, on_progress=on_progress)
+        return Uploader(http, files_url=files_url, key=key)
 
 
 class LocalResults:
@@ -87,9 +103,18 @@ class LocalResults:
         ) as fetched:
             yield fetched
 
-    def copy(self, source: SavedFile, target: Path, *, overwrite: bool) -> SavedFile:
+    def copy(
+        self,
+        source: SavedFile,
+        target: Path,
+        *,
+        overwrite: bool,
+        on_verified: Callable[[SavedFile], None],
+    ) -> SavedFile:
         """Copy a saved result."""
-        return copy_result(source, target, overwrite=overwrite, sleep=self._sleep)
+        return copy_result(
+            source, target, overwrite=overwrite, sleep=self._sleep, on_verified=on_verified
+        )
 
     def is_whole(self, file: SavedFile) -> bool:
         """Return whether a saved result is still what it was."""

@@ -12,13 +12,26 @@ from typing import Annotated, Any, Final, cast
 import typer
 
 from omniedit import __version__
-from omniedit.cli import config, download, edit, listing, sandbox, status, submit, topics, wait
+from omniedit.cli import (
+    batch,
+    config,
+    credits_,
+    doctor,
+    download,
+    edit,
+    listing,
+    sandbox,
+    status,
+    submit,
+    topics,
+    wait,
+)
 from omniedit.cli.failures import ExitStatus, exit_status, exit_status_of_signal, hint_for, worst
 from omniedit.cli.last_words import remind, say_what_goes_on
 from omniedit.cli.options import Command, Group
 from omniedit.cli.runtime import Runtime
 from omniedit.errors import Interrupted, InvalidInputError, OmniEditError
-from omniedit.output.document import done_document, envelope, error_document, task_document
+from omniedit.output.document import done_document, envelope, error_document
 
 _HELP: Final = "command_missing"
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
@@ -39,7 +52,10 @@ app.command("submit", cls=Command)(submit.submit)
 app.command("wait", cls=Command)(wait.wait)
 app.command("status", cls=Command)(status.status)
 app.command("download", cls=Command)(download.download)
+app.command("batch", cls=Command)(batch.batch)
 app.command("list", cls=Command)(listing.list_)
+app.command("credits", cls=Command)(credits_.credits_)
+app.command("doctor", cls=Command)(doctor.doctor)
 app.add_typer(config.app, name="config", cls=Group)
 app.add_typer(sandbox.app, name="sandbox", cls=Group)
 app.command("help", cls=Command)(topics.help_)
@@ -126,7 +142,7 @@ def _usage_error(error: typer.TyperException, argv: Sequence[str]) -> InvalidInp
 def _end(runtime: Runtime, errors: Sequence[OmniEditError]) -> int:
     error = worst(errors)
     status = exit_status(error) if error else ExitStatus.DONE
-    for each in errors:
+    for each in errors if runtime.shows_errors else ():
         if each.code == _HELP:
             runtime.printer.usage(each.message)
             each.message = "a command is missing"
@@ -167,9 +183,7 @@ def _print_document(runtime: Runtime, status: ExitStatus, error: OmniEditError |
         is_sandbox = runtime.settings.is_sandbox
     except OmniEditError:
         is_sandbox = runtime.is_sandbox_flag
-    tasks = [
-        task_document(record, is_raw_known=runtime.shows_raw) for record in runtime.tally.records
-    ]
+    tasks = runtime.documents()
     shown = error_document(error, exit_status=status, hint=_hint(runtime, error)) if error else None
     fields = dict(runtime.fields)
     if "tasks" in fields:

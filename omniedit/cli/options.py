@@ -27,6 +27,19 @@ def parse_duration(text: str | float) -> float:
     return hours * _UNITS["h"] + minutes * _UNITS["m"] + seconds
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return I and N of `I/N`.
+
+    Raises:
+        typer.BadParameter: It is not one part of N.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip(), re.ASCII)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        msg = f"{text!r} is no shard; write I/N with I from 1 to N, say 2/4"
+        raise typer.BadParameter(msg)
+    return int(match[1]), int(match[2])
+
+
 Video = Annotated[str, typer.Argument(help="The clip: an http(s) URL of an MP4, or a local file.")]
 Prompt = Annotated[
     str | None,

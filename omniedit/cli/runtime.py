@@ -18,6 +18,7 @@ from omniedit.output.console import OutputMode, Printer, ProgressMode
 
 if TYPE_CHECKING:
     from omniedit.cli.session import JournalUse, LiveSession
+    from omniedit.output.document import Document
     from omniedit.tasks.targets import Destination
 
 
@@ -34,8 +35,11 @@ class Runtime:
         self.command = ""
         self.fields: dict[str, object] = {}  # of the JSON document, beside what all have
         self.shows_raw = True  # whether documents show the service's own objects
+        self.shows_errors = True  # whether the boundary prints them, beside the document
         self.signals = Signals(self._note_grace)
         self.tally = Tally()
+        self.documents: Callable[[], list[Document]] = self._task_documents
+        """Returns the documents of all tasks so far."""
         self.listeners: list[Callable[[Event], None]] = []
         self._watch: Report | None = None
 
@@ -97,7 +101,12 @@ class Runtime:
 
     @contextlib.contextmanager
     def session(
-        self, journal: "JournalUse", *, total_tasks: int = 1, shows_progress: bool = True
+        self,
+        journal: "JournalUse",
+        *,
+        total_tasks: int = 1,
+        shows_progress: bool = True,
+        is_batch: bool = False,
     ) -> Generator["LiveSession"]:
         """Open the journal, show progress, and close everything at the end.
 
@@ -117,7 +126,7 @@ class Runtime:
                 self._watch = closing.enter_context(
                     watch(self.printer, sandbox=self.settings.is_sandbox, total_tasks=total_tasks)
                 )
-            yield LiveSession(self, found, journal, closing)
+            yield LiveSession(self, found, journal, closing, is_batch=is_batch)
 
     def report(self, event: Event) -> None:
         """Pass an event to whoever watches."""
@@ -140,15 +149,24 @@ class Runtime:
     def announce_saved(self, destination: "Destination | None") -> None:
         """Print the path of each result as it is saved, unless it goes to stdout itself."""
 
+        has_noted = False
+
         def listen(event: Event) -> None:
+            nonlocal has_noted
             if not isinstance(event, Saved):
                 return
             if destination is None or not destination.is_stdout:
                 self.printer.path(event.shown_path)
-            if event.is_new and self.settings.is_sandbox:
+            if event.is_new and self.settings.is_sandbox and not has_noted:
+                has_noted = True
                 self.printer.note("sandbox: no edit was made; this is the clip itself or a sample")
 
         self.listeners.append(listen)
+
+    def _task_documents(self) -> "list[Document]":
+        from omniedit.output.document import task_document
+
+        return [task_document(record, is_raw_known=self.shows_raw) for record in self.tally.records]
 
     def _stop_watching(self) -> None:
         self._watch = None

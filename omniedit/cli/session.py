@@ -2,6 +2,8 @@
 
 import contextlib
 import random
+import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Generator
@@ -12,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.runtime import Runtime
-from omniedit.errors import JournalDamagedError, JournalError, MissingExtraError
+from omniedit.errors import Interrupted, JournalDamagedError, JournalError, MissingExtraError
 from omniedit.events import Event
 from omniedit.journal import Journal, set_journal_aside
 from omniedit.output.console import ProgressMode
+from omniedit.tasks.pace import Pace
 
 if TYPE_CHECKING:
     from omniedit.http import HttpClient
@@ -44,6 +47,7 @@ class LiveSession:
         journal: Open.
         use: What for.
         closing: Closes at the end what is made here.
+        is_batch: Many edits are made side by side.
     """
 
     def __init__(
@@ -52,6 +56,8 @@ class LiveSession:
         journal: Journal,
         use: JournalUse,
         closing: contextlib.ExitStack,
+        *,
+        is_batch: bool = False,
     ) -> None:
         self._runtime = runtime
         self._settings = runtime.settings
@@ -60,7 +66,10 @@ class LiveSession:
         self.requires_journal = use is JournalUse.REQUIRED
         self.has_journal = journal.is_lasting
         self.origin = self._settings.origin
-        self.context = self._settings.context.value
+        # A batch is one call, however many submissions it makes.
+        self.context = None if is_batch else self._settings.context.value
+        self.pace = Pace(self.monotonic, self.sleep)
+        self._stopping = threading.Event()
         self.is_sandbox = self._settings.is_sandbox
         self.allows_internal_clips = self._settings.allows_internal_clips
         self.private_folder = self._settings.journal_folder / "tmp"
@@ -75,12 +84,16 @@ class LiveSession:
         """
         return self._service
 
-    @property
-    def clips(self) -> "Clips":
-        """Clips on this machine, and the file service."""
+    @cached_property
+    def _clips(self) -> "Clips":
         from omniedit.cli.adapters import LocalClips
 
         return LocalClips(lambda: (self._http, self._files_url, self._key))
+
+    @property
+    def clips(self) -> "Clips":
+        """Clips on this machine, and the file service."""
+        return self._clips
 
     @property
     def results(self) -> "Results":
@@ -109,8 +122,18 @@ class LiveSession:
         return time.monotonic()
 
     def sleep(self, seconds: float, /) -> None:
-        """Rest."""
-        time.sleep(seconds)
+        """Rest.
+
+        Raises:
+            Interrupted: The command is to end.
+        """
+        if self._stopping.wait(seconds):
+            raise Interrupted(signal.SIGINT)
+
+    def stop(self) -> None:
+        """Have the other threads begin nothing more, and wait a little for their replies."""
+        self._stopping.set()
+        self._runtime.signals.drain()
 
     def jitter(self) -> float:
         """Return a random number in [0, 1)."""

@@ -25,6 +25,8 @@ class Signals:
         self._on_grace = on_grace
         self._grace_s = grace_s
         self._shields = 0
+        self._in_threads = 0
+        self._idle = threading.Condition()
         self._pending: int | None = None
 
     @contextmanager
@@ -48,6 +50,11 @@ class Signals:
     @contextmanager
     def shielded(self) -> Generator[None]:
         """Let a first signal wait for the end of the block, for some seconds."""
+        if threading.current_thread() is not threading.main_thread():
+            # Signals arrive in the main thread, which waits for the others with `drain`.
+            with self._counted():
+                yield
+            return
         self._shields += 1
         try:
             yield
@@ -58,6 +65,22 @@ class Signals:
                 number, self._pending = self._pending, None
                 # It replaces whatever the block raised: the command is to end.
                 raise Interrupted(number)
+
+    def drain(self) -> None:
+        """Wait until no other thread is shielded, as long as the grace lasts."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._in_threads == 0, timeout=self._grace_s)
+
+    @contextmanager
+    def _counted(self) -> Generator[None]:
+        with self._idle:
+            self._in_threads += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._in_threads -= 1
+                self._idle.notify_all()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._shields == 0 or self._pending is not None:

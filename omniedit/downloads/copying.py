@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from omniedit.downloads.placing import open_part, part_path, place
-from omniedit.downloads.target import check_target, make_folder, saved_file
+from omniedit.downloads.placing import open_target, place
+from omniedit.downloads.target import saved_file
 from omniedit.errors import LocalError
 from omniedit.models import SavedFile
 
@@ -13,18 +13,28 @@ _BLOCK_BYTES: Final = 1024 * 1024
 
 
 def copy_result(
-    source: SavedFile, target: Path, *, overwrite: bool, sleep: Callable[[float], object]
+    source: SavedFile,
+    target: Path,
+    *,
+    overwrite: bool,
+    sleep: Callable[[float], object],
+    on_verified: Callable[[SavedFile], None] | None = None,
 ) -> SavedFile:
     """Copy a saved result as carefully as if it were downloaded: whole, or not at all.
+
+    Args:
+        source: The file, and what it held when it was saved.
+        target: The name of the copy; missing folders are made.
+        overwrite: Replace what has that name.
+        sleep: How to rest while another process writes the same target.
+        on_verified: Takes what is about to get its name, whole and on the disk.
 
     Raises:
         TargetExistsError: Another file has that name.
         LocalError: The disk does not allow it, or the source changed meanwhile.
     """
     target = target.absolute()
-    check_target(target, overwrite=overwrite)
-    make_folder(target.parent)
-    part = open_part(part_path(target, source.sha256), target, overwrite=overwrite, sleep=sleep)
+    part = open_target(target, source.sha256, overwrite=overwrite, sleep=sleep)
     if part is None:
         return saved_file(target)
     with part:
@@ -41,5 +51,7 @@ def copy_result(
             raise LocalError(msg)
         part.sync()
         copy = SavedFile(path=str(target), size_bytes=part.size_bytes, sha256=part.sha256)
+        if on_verified:
+            on_verified(copy)
         place(part, target, overwrite=overwrite, sleep=sleep)
     return copy

@@ -10,21 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.part import PartFile
-from omniedit.downloads.placing import open_part, part_path, place
-from omniedit.downloads.target import (
-    check_target,
-    disk_error,
-    is_same_file,
-    make_folder,
-    saved_file,
-)
+from omniedit.downloads.placing import open_target, place
+from omniedit.downloads.target import disk_error, make_folder, saved_file
 from omniedit.downloads.transfer import transfer
-from omniedit.errors import (
-    BrokenDownloadError,
-    OmniEditError,
-    TargetExistsError,
-    UnavailableError,
-)
+from omniedit.errors import BrokenDownloadError, OmniEditError, UnavailableError
 from omniedit.models import SavedFile
 from omniedit.retry import delay_s, is_transient
 
@@ -93,17 +82,9 @@ class Downloader:
             UnavailableError: Given up; the bytes so far are kept for the next run.
         """
         target = target.absolute()
-        try:
-            check_target(target, overwrite=overwrite)
-        except TargetExistsError:
-            # A kill right after the placement leaves both names to the finished file.
-            if not is_same_file(part_path(target, task_id), target):
-                raise
-        make_folder(target.parent)
-        path = part_path(target, task_id)
-        part = open_part(path, target, overwrite=overwrite, sleep=self._sleep)
+        part = open_target(target, task_id, overwrite=overwrite, sleep=self._sleep)
         if part is None:
-            return _placed_by_another(target)
+            return saved_file(target)
         with part:
             part.resume()
             try:
@@ -217,10 +198,3 @@ class _Patience:
             return error
         msg = f"the download keeps breaking off ({self.attempts} attempts): {error.message}"
         return BrokenDownloadError(msg, http_status=error.http_status)
-
-
-def _placed_by_another(target: Path) -> SavedFile:
-    try:
-        return saved_file(target)
-    except OSError as error:
-        raise disk_error(target, error) from error

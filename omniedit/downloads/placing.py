@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.downloads.part import NOTE_SUFFIX, PartFile, has_name
-from omniedit.downloads.target import disk_error, shortened_name, sync_folder, verify
+from omniedit.downloads.target import (
+    check_target,
+    disk_error,
+    is_same_file,
+    make_folder,
+    shortened_name,
+    sync_folder,
+    verify,
+)
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.locks import hold, try_lock
 
@@ -30,12 +38,38 @@ _FLAGS: Final = (
 )
 
 
-def part_path(target: Path, task_id: str) -> Path:
-    """Return the name of the part file of a task's download to `target`."""
-    end_of_id = re.sub(r"[^A-Za-z0-9._-]", "_", task_id)[-_END_OF_ID_LENGTH:]
+def part_path(target: Path, ident: str) -> Path:
+    """Return the name of the part file of what shall become `target`."""
+    end_of_id = re.sub(r"[^A-Za-z0-9._-]", "_", ident)[-_END_OF_ID_LENGTH:]
     # Its note's name, the longest of all, must fit as well.
     name = shortened_name(".", target.name, f".{end_of_id}.part{NOTE_SUFFIX}", folder=target.parent)
     return target.with_name(name.removesuffix(NOTE_SUFFIX))
+
+
+def open_target(
+    target: Path, ident: str, *, overwrite: bool, sleep: Callable[[float], object]
+) -> PartFile | None:
+    """Check a target, make its folder, and open its part file; None where it is finished already.
+
+    Args:
+        target: The final name, absolute.
+        ident: What the file is a copy of: a task ID, say.
+        overwrite: Whether a file of that name may be replaced.
+        sleep: How to rest while another process writes the same.
+
+    Raises:
+        TargetExistsError: Another file has that name.
+        TargetBusyError: Another process kept it locked.
+        LocalError: The disk, the folder or the name does not allow it.
+    """
+    try:
+        check_target(target, overwrite=overwrite)
+    except TargetExistsError:
+        # A kill right after the placement leaves both names to the finished file.
+        if not is_same_file(part_path(target, ident), target):
+            raise
+    make_folder(target.parent)
+    return open_part(part_path(target, ident), target, overwrite=overwrite, sleep=sleep)
 
 
 def open_part(

@@ -54,17 +54,25 @@ def verify(path: Path, *, size_bytes: int, sha256: str) -> bool:
             and found.st_size == size_bytes
             and saved_file(path).sha256 == sha256
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, LocalError):
         return False
 
 
 def saved_file(path: Path) -> SavedFile:
-    """Return size and digest of a file as it lies on the disk."""
-    with path.open("rb", buffering=0) as file:
-        digest = hashlib.file_digest(file, "sha256")  # pyright: ignore[reportArgumentType] - a RawIOBase will do
-        return SavedFile(
-            path=str(path.absolute()), size_bytes=file.tell(), sha256=digest.hexdigest()
-        )
+    """Return size and digest of a file as it lies on the disk.
+
+    Raises:
+        LocalError: It cannot be read.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            digest = hashlib.file_digest(file, "sha256")
+            return SavedFile(
+                path=str(path.absolute()), size_bytes=file.tell(), sha256=digest.hexdigest()
+            )
+    except OSError as error:
+        msg = f"cannot read {path}: {_reason(error)}"
+        raise LocalError(msg) from error
 
 
 def make_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -98,15 +99,30 @@ class Database:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self._lock = threading.RLock()
         with _mapped_errors(path):
             if path is not None:
                 _make_private(path)
             self._connection = sqlite3.connect(
-                path or ":memory:", timeout=BUSY_TIMEOUT_S, isolation_level=None
+                path or ":memory:",
+                timeout=BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,  # the lock keeps threads apart
             )
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("pragma synchronous=full")
             self._migrate()
+
+    def check(self) -> None:
+        """Read every page.
+
+        Raises:
+            JournalDamagedError: One is not sound.
+        """
+        row: Any = self.rows("pragma quick_check(1)")[0]
+        if row[0] != "ok":
+            msg = f"the journal {self.path} is damaged: {row[0]}"
+            raise JournalDamagedError(msg)
 
     def close(self) -> None:
         """Close the file."""
@@ -114,7 +130,7 @@ class Database:
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Return what a query finds."""
-        with _mapped_errors(self.path):
+        with self._lock, _mapped_errors(self.path):
             return self._connection.execute(sql, values).fetchall()
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> None:
@@ -128,7 +144,7 @@ class Database:
         A deferred transaction that first reads fails at once when another process writes,
         whatever the time-out; so the lock is taken first.
         """
-        with _mapped_errors(self.path):
+        with self._lock, _mapped_errors(self.path):
             self._connection.execute("begin immediate")
             try:
                 yield

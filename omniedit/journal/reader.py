@@ -68,6 +68,14 @@ class JournalReader:
         """Whether it outlives this process."""
         return self._locks is not None
 
+    def check(self) -> None:
+        """Read the whole file.
+
+        Raises:
+            JournalDamagedError: It is not sound.
+        """
+        self._database.check()
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

@@ -33,7 +33,7 @@ class Attempt:
     request: EditRequest
     body: bytes | None
     body_digest: str | None
-    context: str  # whose `last` it becomes
+    context: str | None  # whose `last` it becomes
     clip_url: str  # where the service finds the clip
 
 
@@ -79,7 +79,8 @@ class Journal(JournalReader):
                 attempt.body_digest,
                 self._clock(),
             )
-            self._store_call(attempt.context, attempt.request_id)
+            if attempt.context is not None:
+                self._store_call(attempt.context, attempt.request_id)
 
     def record_unknown(self, request_id: str, error: TaskError) -> None:
         """Write down that a submission may or may not have been accepted."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from omniedit.events import Event, Failed, Saved
+from omniedit.events import Event, Failed, Refused, Saved
 from omniedit.output.cells import cell_width, keep_end, keep_start
 from omniedit.output.channel import Channel, Size
 from omniedit.output.gauge import Gauge
@@ -52,6 +52,9 @@ class Bars:
         match event:
             case Saved():
                 return self._saved(event, track, now)
+            case Refused():
+                words = keep_start(make_harmless(event.message), self._channel.size.width - 3)
+                return self._marked(self._glyphs.failure, "red", words)
             case Failed() if not self._board.is_single:
                 reason = render_failure(event.task.error) if event.task.error else "failed"
                 name = make_harmless(event.task.task_id)

@@ -12,6 +12,7 @@ from omniedit.events import (
     Failed,
     Noted,
     Progressed,
+    Refused,
     Retrying,
     Saved,
     Stalled,
@@ -92,7 +93,7 @@ def error_document(error: OmniEditError, *, exit_status: int, hint: str | None =
 
 def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
     """Return the NDJSON line of an event; None for what only concerns people."""
-    if isinstance(event, Transferring | Noted | Warned):
+    if isinstance(event, Transferring | Refused | Noted | Warned):
         return None
     task_id = event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.task.task_id
     name, fields = _name_and_fields(event)

@@ -8,6 +8,7 @@ from omniedit.events import (
     Event,
     Failed,
     Progressed,
+    Refused,
     Retrying,
     Saved,
     Stalled,
@@ -48,7 +49,7 @@ class PlainLines:
         line = _failure(event) if self._is_many else self._line(event, track)
         if line:
             self._say(track, line)
-        if self._is_many and isinstance(event, Saved | Completed | Failed):
+        if self._is_many and isinstance(event, Saved | Completed | Failed | Refused):
             self._show_all()
 
     def tick(self) -> None:
@@ -148,6 +149,8 @@ def _saved(event: Saved, track: Track, now: float) -> str:
 
 
 def _failure(event: Event) -> str | None:
+    if isinstance(event, Refused):
+        return f"not submitted: {event.message}"
     if not isinstance(event, Failed):
         return None
     return f"failed: {render_failure(event.task.error)}" if event.task.error else "failed"

@@ -11,6 +11,7 @@ from omniedit.events import (
     Failed,
     Noted,
     Progressed,
+    Refused,
     Retrying,
     Saved,
     Stalled,
@@ -191,25 +192,26 @@ class Board:
             case Stalled():
                 track.still_since = now - event.since_s
             case Retrying():
-                pause = Pause(
-                    message=event.message, attempt=event.attempt, until=now + event.delay_s
-                )
-                if event.task_id is None and not self.is_single:
-                    self.pause = pause
-                else:
-                    track.pause = pause
+                self._take_pause(track, event, now)
             case Transferring():
                 self._take_transfer(track, event, now)
             case Saved():
                 self.saved += 1
                 self.tracks.pop("" if self.is_single else _key(event), None)
-            case Noted() | Warned():
-                pass
+            case Refused() | Noted() | Warned():
+                self.failed += isinstance(event, Refused)
         return track
+
+    def _take_pause(self, track: Track, event: Retrying, now: float) -> None:
+        pause = Pause(message=event.message, attempt=event.attempt, until=now + event.delay_s)
+        if event.task_id is None and not self.is_single:
+            self.pause = pause
+        else:
+            track.pause = pause
 
     def _track_of(self, event: Event, now: float) -> Track:
         key = "" if self.is_single else _key(event)
-        if isinstance(event, Noted | Warned) or (key == "" and not self.is_single):
+        if isinstance(event, Noted | Warned | Refused) or (key == "" and not self.is_single):
             return Track(seen_at=now)
         if isinstance(event, Saved) and key not in self.tracks:
             return Track(seen_at=now, task_id=event.task_id)
@@ -272,5 +274,5 @@ def _key(event: Event) -> str:
             return event.task_id or f"{event.direction} {event.name}"
         case Retrying():
             return event.task_id or ""
-        case Noted() | Warned():
+        case Noted() | Warned() | Refused():
             return ""

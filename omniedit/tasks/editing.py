@@ -29,6 +29,20 @@ class EditOptions:
     timeout_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BegunEdit:
+    """An edit that has a task at the service: just submitted, or known from before."""
+
+    request: EditRequest
+    record: Record
+    is_fresh: bool
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return self.record.task is not None and self.record.task.is_terminal
+
+
 def edit(session: Session, draft: Draft, options: EditOptions) -> Record:
     """Submit an edit where it is not known, follow it to its end, and save its result.
 
@@ -36,21 +50,62 @@ def edit(session: Session, draft: Draft, options: EditOptions) -> Record:
         OmniEditError: What kept it; the journal and the message say how it goes on.
     """
     deadline = session.monotonic() + options.timeout_s
+    begun = begin_edit(session, draft, options)
+    if begun.has_ended:
+        return deliver_edit(session, begun, options)
+    waiting = Waiting(session, timeout_s=max(0.0, deadline - session.monotonic()))
+    waiting.add(begun.record, is_fresh=begun.is_fresh)
+    for record, error in waiting.to_the_end():
+        if error is not None:
+            raise error.about(task_id=record.task_id, request_id=record.request_id)
+        begun = replace(begun, record=record, is_fresh=True)
+    return deliver_edit(session, begun, options)
+
+
+def begin_edit(session: Session, draft: Draft, options: EditOptions) -> BegunEdit:
+    """Return the task of an edit, submitted where it is not known.
+
+    Raises:
+        OmniEditError: It has none; the journal says why.
+    """
     request_id = draft.request_id or session.new_request_id()
     with refusal_recorded(session, request_id, draft):
         request = parse_draft(session, draft)
-    record, is_fresh = _find_or_submit(session, draft, request, request_id, options)
-    if record.task is not None and record.task.is_terminal:
-        return _deliver(session, record, request, options, is_known=True)
-    timeout_s = max(0.0, deadline - session.monotonic())
-    record = _follow(session, record, timeout_s=timeout_s, is_fresh=is_fresh)
-    return _deliver(session, record, request, options, is_known=False)
+    return _find_or_submit(session, draft, request, request_id, options)
+
+
+def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Record:
+    """Save the result of an edit that has ended.
+
+    Raises:
+        TaskFailedError: It failed or was cancelled.
+        ResultGoneError: Its result is gone.
+        OmniEditError: The service or the disk said no.
+    """
+    record = begun.record
+    if record.task is not None and record.task.has_failed:
+        raise failure_of(record)
+    destination = options.destination
+    # The journal drops the query of a clip's URL, never its name.
+    record = replace(record, video=record.video or begun.request.video)
+    target = None
+    if not destination.is_stdout:
+        target = destination.target_for_edit(record, identity_of(begun.request))
+    if target is not None:
+        here = save_from_here(session, record, target, overwrite=options.overwrite)
+        if here is not None:
+            return here
+        destination = Destination(target.shown)
+    if not begun.is_fresh:
+        # The links of a known task may have changed since.
+        record = refresh(session, record)
+    return save(session, record, destination, overwrite=options.overwrite)
 
 
 def _find_or_submit(
     session: Session, draft: Draft, request: EditRequest, request_id: str, options: EditOptions
-) -> tuple[Record, bool]:
-    """Return the task of the edit, and whether it was submitted just now.
+) -> BegunEdit:
+    """Return the task of the edit, submitted where it is not known.
 
     Look-up, upload, write-ahead row and submission are one critical section over all processes:
     of two that run the same edit at once one submits, and the other follows its task.
@@ -65,12 +120,12 @@ def _find_or_submit(
         if known is None:
             budget_s = min(options.timeout_s, SUBMIT_BUDGET_S)
             record = submit_new(session, draft, request, request_id=request_id, budget_s=budget_s)
-            return record, True
+            return BegunEdit(request=request, record=record, is_fresh=True)
         if known.task is None:
-            return replay(session, known), True
+            return BegunEdit(request=request, record=replay(session, known), is_fresh=False)
         record_call(session, known.request_id or "")
         session.report(Noted(message=f"known here as task {known.task_id} ({known.status})"))
-        return known, False
+        return BegunEdit(request=request, record=known, is_fresh=False)
 
 
 def _known_edit(session: Session, identity: str, options: EditOptions) -> Record | None:
@@ -110,39 +165,3 @@ def _unsent(draft: Draft, request_id: str) -> Record:
         video=draft.video,
         prompt=draft.prompt,
     )
-
-
-def _follow(session: Session, record: Record, *, timeout_s: float, is_fresh: bool) -> Record:
-    waiting = Waiting(session, [record], timeout_s=timeout_s, is_fresh=is_fresh)
-    for ended, error in waiting:
-        if error is not None:
-            raise error.about(task_id=record.task_id, request_id=record.request_id)
-        record = ended
-    return record
-
-
-def _deliver(
-    session: Session,
-    record: Record,
-    request: EditRequest,
-    options: EditOptions,
-    *,
-    is_known: bool,
-) -> Record:
-    """Save the result of a task that has ended; of a known one links may have changed since."""
-    if record.task is not None and record.task.has_failed:
-        raise failure_of(record)
-    destination = options.destination
-    # The journal drops the query of a clip's URL, never its name.
-    record = replace(record, video=record.video or request.video)
-    target = None
-    if not destination.is_stdout:
-        target = destination.target_for_edit(record, identity_of(request))
-    if target is not None:
-        here = save_from_here(session, record, target, overwrite=options.overwrite)
-        if here is not None:
-            return here
-        destination = Destination(target.shown)
-    if is_known:
-        record = refresh(session, record)
-    return save(session, record, destination, overwrite=options.overwrite)

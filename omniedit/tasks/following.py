@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 from omniedit.errors import AuthenticationError, CredentialsError, OmniEditError
 from omniedit.models import Record
+from omniedit.tasks.crew import Crew
 from omniedit.tasks.ports import Session
 from omniedit.tasks.saving import check_destination, completed_task, download, save
 from omniedit.tasks.targets import Destination
-from omniedit.tasks.waiting import Waiting
+from omniedit.tasks.waiting import Outcome, Waiting
 
-Outcome = tuple[Record, OmniEditError | None]
+TRANSFERS_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,8 @@ def follow(
 ) -> Iterator[Outcome]:
     """Yield each task as it has ended and, where asked for, been saved.
 
+    Several are saved side by side, while others still run.
+
     Raises:
         OmniEditError: The destination cannot be written, or the key is not accepted.
     """
@@ -36,14 +41,33 @@ def follow(
         destination.check_count(len(records))
         for record in records:
             check_destination(session, record, destination, overwrite=options.overwrite)
-    for record, error in Waiting(session, records, timeout_s=options.timeout_s):
-        if error is not None:
-            yield record, error.about(task_id=record.task_id, request_id=record.request_id)
-            continue
-        ended, failure = _finish(session, record, options)
-        yield ended, failure
-        if failure is not None and options.fail_fast:
+    waiting = Waiting(session, timeout_s=options.timeout_s)
+    for record in records:
+        waiting.add(record)
+    outcomes = (
+        _one_by_one(session, waiting, options)
+        if len(records) == 1 or destination is None
+        else _side_by_side(session, waiting, options)
+    )
+    for record, error in outcomes:
+        yield record, error
+        if error is not None and options.fail_fast:
             return
+
+
+def _one_by_one(session: Session, waiting: Waiting, options: FollowOptions) -> Iterator[Outcome]:
+    for ended in waiting.to_the_end():
+        yield _finish(session, ended, options)
+
+
+def _side_by_side(session: Session, waiting: Waiting, options: FollowOptions) -> Iterator[Outcome]:
+    with Crew[Outcome](TRANSFERS_AT_ONCE) as crew:
+        while waiting or crew.busy:
+            outcome = crew.take(timeout_s=waiting.rest_s() if waiting else None)
+            if outcome is not None:
+                yield outcome
+            for ended in waiting.look() if waiting else ():
+                crew.give(partial(_finish, session, ended, options))
 
 
 def download_each(
@@ -75,11 +99,14 @@ def download_each(
             yield saved, None
 
 
-def _finish(session: Session, record: Record, options: FollowOptions) -> Outcome:
+def _finish(session: Session, ended: Outcome, options: FollowOptions) -> Outcome:
+    record, error = ended
     try:
+        if error is not None:
+            raise error
         completed_task(record)
         if options.destination is not None:
             record = save(session, record, options.destination, overwrite=options.overwrite)
-    except OmniEditError as error:
-        return record, error.about(task_id=record.task_id, request_id=record.request_id)
+    except OmniEditError as failure:
+        return record, failure.about(task_id=record.task_id, request_id=record.request_id)
     return record, None

@@ -47,7 +47,7 @@ def find_last(session: Session) -> Record:
         OutcomeUnknownError: It may or may not have been accepted.
         OmniEditError: What it was refused for.
     """
-    call = session.journal.last_call(session.context)
+    call = session.journal.last_call(session.context) if session.context else None
     if call is None:
         msg = "no task has been submitted from here yet"
         raise NoSuchReferenceError(msg, hint="name a task ID, or submit an edit first")

@@ -25,6 +25,7 @@ class Draft:
     callback_url: str | None = None
     request_id: str | None = None
     check: bool = True  # look at the first bytes of a local clip
+    take: int | None = None
 
 
 def is_local(video: str) -> bool:
@@ -60,12 +61,15 @@ def parse_draft(session: Session, draft: Draft) -> EditRequest:
         clip=_identify_clip(session, draft),
         prompt=draft.prompt,
         callback_url=draft.callback_url,
+        take=draft.take,
     )
 
 
 def identity_of(request: EditRequest) -> str:
-    """Return what makes two edits the same: clip, prompt, cut marks and model, hashed."""
+    """Return what makes two edits the same: clip, prompt, cut marks, take and model, hashed."""
     parts = [request.clip, request.prompt, request.start, request.end, MODEL]
+    if request.take is not None:
+        parts.append(str(request.take))
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

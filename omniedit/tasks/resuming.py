@@ -81,6 +81,8 @@ def refusal_of(record: Record) -> OmniEditError:
 
 def record_call(session: Session, request_id: str) -> None:
     """Make an attempt the newest of this context; a journal that fails has said so already."""
+    if session.context is None:
+        return
     with suppress(JournalError):
         session.journal.record_call(session.context, request_id)
 

@@ -1,11 +1,14 @@
 """Bringing finished results to this machine, once and whole."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from omniedit.errors import (
+    JournalError,
     NotAVideoError,
     NotFinishedError,
     ResultGoneError,
@@ -45,7 +48,7 @@ def check_target(session: Session, record: Record, target: Target, *, overwrite:
     try:
         session.results.check_target(target.path, overwrite=overwrite)
     except TargetExistsError:
-        if _saved_as(session, record, target) is None:
+        if _saved_as(session, _reread(session, record), target) is None:
             raise
 
 
@@ -108,7 +111,12 @@ def save_from_here(
     has_several = record.task is not None and len(record.task.result_urls) > 1
     for file in () if has_several else record.saved:
         if session.results.is_whole(file):
-            copy = session.results.copy(file, target.path, overwrite=overwrite)
+            copy = session.results.copy(
+                file,
+                target.path,
+                overwrite=overwrite,
+                on_verified=partial(_record_saved, session, str(record.task_id)),
+            )
             return _saved(session, record, copy, target)
     return None
 
@@ -151,21 +159,28 @@ def _save_one(
     if there is not None:
         _report_saved(session, record, there, target, is_new=False)
         return record
-    # Before it gets its name: a kill right after that must not leave a file nobody knows.
-    file = _with_fresh_link(
-        session,
-        task,
-        index,
-        lambda url: session.results.download(
+
+    def fetch(url: str) -> SavedFile:
+        return session.results.download(
             url,
             target.path,
             task_id=task.task_id,
             overwrite=overwrite,
             on_progress=_progress_of(session, target.shown, task.task_id),
             on_retry=_retry_of(session, task.task_id),
-            on_verified=lambda file: _record_saved(session, task.task_id, file),
-        ),
-    )
+            # Before it gets its name: a kill right after that must leave no file nobody knows.
+            on_verified=partial(_record_saved, session, task.task_id),
+        )
+
+    try:
+        file = _with_fresh_link(session, task, index, fetch)
+    except TargetExistsError:
+        # Another process may have saved the same task there meanwhile.
+        there = _saved_as(session, _reread(session, record), target)
+        if there is None:
+            raise
+        _report_saved(session, record, there, target, is_new=False)
+        return record
     return _saved(session, record, file, target)
 
 
@@ -208,6 +223,14 @@ def _url_of(task: Task, index: int) -> str:
         return task.result_urls[index]
     msg = f"the service names no result of task {task.task_id}"
     raise ResultGoneError(msg, task_id=task.task_id)
+
+
+def _reread(session: Session, record: Record) -> Record:
+    """Return a record with what other processes may have saved since it was read."""
+    known = None
+    with suppress(JournalError):
+        known = session.journal.find_task(record.task_id) if record.task_id else None
+    return replace(record, saved=known.saved) if known else record
 
 
 def _saved_as(session: Session, record: Record, target: Target) -> SavedFile | None:

@@ -11,6 +11,7 @@ from omniedit.errors import (
     JournalError,
     OmniEditError,
     OutcomeUnknownError,
+    RateLimitedError,
 )
 from omniedit.events import Noted, Retrying, Submitted, Warned
 from omniedit.models import Record, Submission, TaskError
@@ -68,7 +69,7 @@ class Sending:
                     self._session.report(
                         Retrying(message=error.message, delay_s=rest_s, attempt=number)
                     )
-                    self._session.sleep(rest_s)
+                    self._rest(error, rest_s)
                 else:
                     if was_lost and not submission.is_replay:
                         self._warn_of_duplicates(submission)
@@ -81,6 +82,7 @@ class Sending:
     def _post(self) -> Submission:
         """Send it once; a task is on disk, and announced, before this returns."""
         session = self._session
+        session.pace.wait()
         with session.shielded():
             self._is_in_flight = True
             try:
@@ -91,6 +93,7 @@ class Sending:
                 self._is_in_flight = False
                 self._is_lost = self._is_lost or not is_certainly_not_accepted(error)
                 raise
+            session.pace.speed_up()
             failure = self._written(
                 lambda: session.journal.record_accepted(
                     self._request_id, submission.task, origin=session.origin
@@ -132,6 +135,13 @@ class Sending:
         if self._session.monotonic() + rest_s > deadline:
             raise self._end(error)
         return rest_s
+
+    def _rest(self, error: OmniEditError, rest_s: float) -> None:
+        if isinstance(error, RateLimitedError):
+            # Others that submit meanwhile would only meet the same limit.
+            self._session.pace.slow_down(rest_s)
+        else:
+            self._session.sleep(rest_s)
 
     def _end(self, error: OmniEditError) -> OmniEditError:
         """Write down how it ended without a task; return the error to raise."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from omniedit.errors import (
     AuthenticationError,
@@ -23,6 +23,9 @@ BATCH_SIZE: Final = 50
 """The most tasks in one batch read."""
 _ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
 
+Outcome: TypeAlias = tuple[Record, OmniEditError | None]
+"""A task that is done with, and what kept it from ending well where something did."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Watch:
@@ -31,10 +34,10 @@ class Watch:
     record: Record
     began_at: float  # monotonic, of the task's creation
     due_at: float  # monotonic, of the next look
+    deadline: float  # monotonic
     moved_at: float  # monotonic, of the latest change
     stalls_reported: int = 0
     last_unfinished_at: float | None = None  # Unix time
-    is_news: bool = False
 
     @property
     def task(self) -> Task:
@@ -50,51 +53,32 @@ class Watch:
 
 
 class Waiting:
-    """Follows tasks until each has ended or the deadline has passed.
+    """Follows tasks until each has ended or its time is up.
 
     Args:
         session: What it calls on.
-        records: The tasks; those just submitted are first looked at a little later.
-        timeout_s: How long to wait in all.
-        is_fresh: Whether they were submitted a moment ago.
+        timeout_s: How long each is waited for.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        records: Sequence[Record],
-        *,
-        timeout_s: float,
-        is_fresh: bool = False,
-    ) -> None:
+    def __init__(self, session: Session, *, timeout_s: float) -> None:
         self._session = session
-        self._began = session.monotonic()
         self._timeout_s = timeout_s
-        self._watches = {
-            str(record.task_id): self._watch(record, is_fresh=is_fresh) for record in records
-        }
+        self._watches: dict[str, Watch] = {}
         self._failures = 0
         self._has_batch_read = True
         self._has_warned = False
 
-    def __iter__(self) -> Iterator[tuple[Record, OmniEditError | None]]:
-        """Yield each task as it ends, with what kept it from ending; last those out of time.
+    def __len__(self) -> int:
+        """Return how many are still followed."""
+        return len(self._watches)
 
-        Raises:
-            AuthenticationError: The key is no longer accepted; nothing can be followed.
-            QuotaError: The key may not read any more.
+    def add(self, record: Record, *, is_fresh: bool = False) -> None:
+        """Follow a task from now on.
+
+        Args:
+            record: With a task; one that is followed already is not followed twice.
+            is_fresh: It was submitted a moment ago, so that a first look can wait a little.
         """
-        deadline = self._began + self._timeout_s
-        while self._watches:
-            self._rest(deadline)
-            is_last_look = self._session.monotonic() >= deadline
-            yield from self._look(is_last_look=is_last_look)
-            if is_last_look:
-                break
-        for watch in self._watches.values():
-            yield watch.record, self._out_of_time(watch)
-
-    def _watch(self, record: Record, *, is_fresh: bool) -> Watch:
         now = self._session.monotonic()
         # Of a task submitted elsewhere only the service's clock tells when, which may be ahead.
         age_s = max(0.0, self._session.now() - record.created_at)
@@ -105,24 +89,62 @@ class Waiting:
             unchanged_s=0.0,
         )
         rest_s = next_look_s(look, is_watched=self._session.is_watched) if is_fresh else 0.0
-        return Watch(record=record, began_at=now - age_s, due_at=now + rest_s, moved_at=now)
+        watch = Watch(
+            record=record,
+            began_at=now - age_s,
+            due_at=now + rest_s,
+            deadline=now + self._timeout_s,
+            moved_at=now,
+        )
+        self._watches.setdefault(watch.task_id, watch)
 
-    def _rest(self, deadline: float) -> None:
-        """Sleep until the next look is due, and not beyond the deadline."""
-        due_at = min(watch.due_at for watch in self._watches.values())
-        rest_s = min(due_at, deadline) - self._session.monotonic()
-        if rest_s > 0:
-            self._session.sleep(rest_s)
+    def rest_s(self) -> float:
+        """Return the seconds until the next look is due, and no deadline overrun."""
+        due_at = min(min(watch.due_at, watch.deadline) for watch in self._watches.values())
+        return max(0.0, due_at - self._session.monotonic())
 
-    def _look(self, *, is_last_look: bool) -> Iterator[tuple[Record, OmniEditError | None]]:
-        """Look at every task that is due about now, and yield those that ended."""
+    def look(self) -> Iterator[Outcome]:
+        """Look at every task that is due about now; yield those that ended or ran out of time.
+
+        Raises:
+            AuthenticationError: The key is no longer accepted; nothing can be followed.
+            QuotaError: The key may not read any more.
+        """
         now = self._session.monotonic()
+        late = [watch for watch in self._watches.values() if watch.deadline <= now]
+        yield from self._look_at(self._due(now))
+        for watch in late:
+            if self._watches.pop(watch.task_id, None) is not None:
+                yield watch.record, self._out_of_time(watch)
+
+    def to_the_end(self) -> Iterator[Outcome]:
+        """Yield each task as it ends, resting between the looks.
+
+        Raises:
+            AuthenticationError: The key is no longer accepted; nothing can be followed.
+            QuotaError: The key may not read any more.
+        """
+        while self._watches:
+            if rest_s := self.rest_s():
+                self._session.sleep(rest_s)
+            yield from self.look()
+
+    def _due(self, now: float) -> list[Watch]:
+        """Return the tasks to look at: those due soon come along, many of them in one request."""
         slack_s = max(FLOOR_S / 2, len(self._watches) * _ROUND_PER_TASK_S)
-        due = [
+        is_due = {
+            watch.task_id: min(watch.due_at, watch.deadline) <= now
+            for watch in self._watches.values()
+        }
+        if not any(is_due.values()):
+            return []
+        return [
             watch
             for watch in self._watches.values()
-            if is_last_look or watch.due_at <= now + slack_s
+            if is_due[watch.task_id] or watch.due_at <= now + slack_s
         ]
+
+    def _look_at(self, due: Sequence[Watch]) -> Iterator[Outcome]:
         for start in range(0, len(due), BATCH_SIZE):
             chunk = due[start : start + BATCH_SIZE]
             try:

@@ -245,7 +245,15 @@ def test_a_refusal_is_told_in_the_services_words(
     assert type(caught.value) is error
     assert len(service.requests) == 1
     has_hint = "public URL" in (caught.value.hint or "")
-    assert has_hint is (error is RequestRefusedError)
+    assert has_hint is (error is RequestRefusedError and reply.status_code != 307)
+
+
+def test_an_error_of_null_is_none(service: FileService, uploader: Uploader, clip: Path) -> None:
+    service.reply = httpx.Response(201, json=STORED | {"error": None})
+
+    uploaded = uploader.upload(clip, on_progress=_ignore)
+
+    assert uploaded.url == "https://files.example/f/1.mp4"
 
 
 def test_retry_after_and_code_are_passed_on(

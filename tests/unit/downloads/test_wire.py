@@ -146,7 +146,7 @@ def test_no_reply_is_a_broken_connection(
 def test_a_server_that_stays_down_is_unavailable(
     serve: Callable[[Answer], str], tmp_path: Path
 ) -> None:
-    url = serve(lambda _: [b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"])
+    url = serve(lambda _: [b"HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"])
 
     with pytest.raises(ServerError):
         _save(url, tmp_path / "out.mp4")

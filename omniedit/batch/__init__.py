@@ -1,0 +1,1 @@
+"""Many edits from one manifest: read, planned, and run side by side."""

@@ -1,0 +1,99 @@
+"""`omniedit batch`: many edits from one manifest."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from omniedit.cli.options import Events, Force, Timeout, parse_shard
+from omniedit.cli.runtime import Runtime
+from omniedit.cli.session import JournalUse
+from omniedit.errors import Interrupted, MissingFileError, OmniEditError
+
+if TYPE_CHECKING:
+    from omniedit.batch.manifest import Manifest
+    from omniedit.batch.plan import PlannedEdit
+
+
+def batch(
+    context: typer.Context,
+    manifest: Annotated[
+        str, typer.Argument(help="JSON lines or CSV: video, prompt, and optionally output, …")
+    ],
+    *,
+    folder: Annotated[
+        str | None, typer.Option("--dir", metavar="DIR", help="Where outputs go; else here.")
+    ] = None,
+    concurrency: Annotated[
+        int,
+        typer.Option("--concurrency", min=1, help="Submissions and transfers at a time."),
+    ] = 4,
+    shard: Annotated[
+        str, typer.Option("--shard", metavar="I/N", help="Only part I of N of the manifest.")
+    ] = "1/1",
+    again: Annotated[bool, typer.Option("--again", help="Make and pay every edit anew.")] = False,
+    force: Force = False,
+    timeout: Timeout = 1800.0,
+    no_journal: Annotated[
+        bool, typer.Option("--no-journal", help="Do without the journal, and its protection.")
+    ] = False,
+    events: Events = False,
+) -> list[OmniEditError]:
+    """Make every edit of a manifest; run it again and only what is missing is made.
+
+    A line is {"video": …, "prompt": …}, and optionally output, callback_url, start, end, take.
+    """
+    from omniedit.batch.manifest import parse_manifest
+    from omniedit.cli.batch_report import BatchReport
+
+    runtime: Runtime = context.obj
+    part = parse_shard(shard)
+    runtime.begin_events(is_asked=events, fields={"tasks": []})
+    parsed = parse_manifest(_read(manifest), name=manifest)
+    for number, oddity in parsed.oddities:
+        runtime.printer.warn(f"{manifest}:{number}: {oddity}")
+    use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
+    report = BatchReport(runtime, manifest)
+    runtime.documents = report.documents
+    edits, faults = _plan(runtime, parsed, folder=folder, shard=part)
+    if faults:
+        return report.faults(faults)
+    from omniedit.batch.run import BatchOptions, BatchRun
+
+    runtime.announce_saved(None)
+    with runtime.session(use, total_tasks=len(edits), is_batch=True) as session:
+        session.journal.record_call(runtime.settings.context.value, None)
+        report.begin(edits)
+        run = BatchRun(
+            session,
+            BatchOptions(concurrency=concurrency, again=again, overwrite=force, timeout_s=timeout),
+        )
+        try:
+            for made in run.run(edits):
+                report.take(made)
+        except Interrupted:
+            session.stop()
+            raise
+        finally:
+            report.summarise()
+    return report.errors
+
+
+def _plan(
+    runtime: Runtime, manifest: "Manifest", *, folder: str | None, shard: tuple[int, int]
+) -> "tuple[Sequence[PlannedEdit], list[tuple[int, str]]]":
+    from omniedit.batch.plan import Planner
+
+    with runtime.session(JournalUse.NONE, shows_progress=False) as session:
+        planner = Planner(session, folder=folder, shard=shard)
+        return planner.plan(manifest), planner.faults
+
+
+def _read(manifest: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if manifest == "-" else Path(manifest).read_bytes()
+    except OSError as error:
+        msg = f"cannot read the manifest {manifest}: {error.strerror}"
+        raise MissingFileError(msg) from None

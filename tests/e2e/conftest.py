@@ -1,0 +1,41 @@
+"""A bench for the tests of faults, kills and races."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omniedit.sandbox import RunningSandbox
+from tests.e2e.equipment import Bench, ForkServer
+from tests.e2e.faulty import FaultyService
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def make_bench(
+    start_sandbox: Callable[..., RunningSandbox], folder: Path, fork_server: ForkServer
+) -> Iterator[Callable[..., Bench]]:
+    """Return a function that sets up a bench; an edit takes no time unless told otherwise."""
+    opened: list[FaultyService] = []
+
+    def make(**options: Any) -> Bench:
+        service = start_sandbox(**({"edit_seconds": 0.0} | options))
+        opened.append(faulty := FaultyService(service.url))
+        return Bench(service, faulty, folder, fork_server)
+
+    yield make
+    for faulty in opened:
+        faulty.__exit__()
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    """Return a bench whose service finishes edits at once."""
+    return make_bench()

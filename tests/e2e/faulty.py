@@ -1,0 +1,429 @@
+"""A way to the service that fails when told to, request by request, as networks and gateways do.
+
+Two doors on loopback stand in front of a sandbox: one for the API, one for the file service and
+the results, so that either can be closed without the other. What each request meets is scripted
+by endpoint and occurrence; without a script it passes.
+"""
+
+import socket
+import struct
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from enum import StrEnum
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+_HELD_AT_MOST_S: Final = 30.0
+_DRIP_S: Final = 0.1
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
+
+
+class Endpoint(StrEnum):
+    """The requests the client makes."""
+
+    SUBMIT = "submit"
+    POLL = "poll"
+    BATCH = "batch"
+    LIST = "list"
+    UPLOAD = "upload"
+    RESULT = "result"
+    OTHER = "other"
+
+
+_API: Final = frozenset({Endpoint.SUBMIT, Endpoint.POLL, Endpoint.BATCH, Endpoint.LIST})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it came in."""
+
+    endpoint: Endpoint
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def key(self) -> str:
+        """The `Idempotency-Key`."""
+        return self.headers.get("idempotency-key", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The sandbox's reply, head and body apart."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return int(self.head.split(b" ", 2)[1])
+
+
+class Visit:
+    """One request on its way: what a fault can do with it."""
+
+    def __init__(self, faulty: "FaultyService", connection: socket.socket, head: bytes) -> None:
+        self._faulty = faulty
+        self._connection = connection
+        request_line, _, lines = head.partition(b"\r\n")
+        self._lines = lines.decode("latin-1").split("\r\n")
+        self._request_line = request_line.decode("latin-1")
+        self._head_bytes = len(head)
+        pairs = (line.partition(":") for line in self._lines if line)
+        self.headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+        method, target, _ = self._request_line.split(" ", 2)
+        self.endpoint = _endpoint_of(method, urlsplit(target).path)
+        self._body: bytes | None = None
+
+    def read(self) -> bytes:
+        """Read the request whole, and return its body."""
+        if self._body is None:
+            left = self._head_bytes + int(self.headers.get("content-length", "0"))
+            received = b""
+            while left > len(received):
+                block = self._connection.recv(left - len(received))
+                if not block:
+                    raise ConnectionResetError
+                received += block
+            self._body = received[self._head_bytes :]
+        return self._body
+
+    def forward(self, rewrite: Callable[[bytes], bytes] = lambda body: body) -> Reply:
+        """Have the sandbox carry the request out, and return its reply."""
+        body = rewrite(self.read())
+        kept = [
+            line
+            for line in self._lines
+            if line and line.split(":")[0].lower() not in {"host", "connection", "content-length"}
+        ]
+        # Links are made from the Host header: they are to lead through the door of the files.
+        kept += [f"Host: {self._faulty.files_host}", "Connection: close"]
+        kept += [f"Content-Length: {len(body)}"] if body else []
+        head = "\r\n".join([self._request_line, *kept, "", ""]).encode("latin-1")
+        with socket.create_connection(self._faulty.upstream, timeout=_HELD_AT_MOST_S) as upstream:
+            upstream.sendall(head + body)
+            received = b""
+            while block := upstream.recv(65536):
+                received += block
+        reply_head, _, reply_body = received.partition(b"\r\n\r\n")
+        return Reply(reply_head + b"\r\n\r\n", reply_body)
+
+    def send(self, content: bytes) -> None:
+        """Send bytes to the client."""
+        self._connection.sendall(content)
+
+    def reset(self) -> None:
+        """Break the connection off, so that the client is told."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._connection.close()
+
+    def hold(self) -> None:
+        """Say nothing until the client goes away, or everything held is released."""
+        deadline = time.monotonic() + _HELD_AT_MOST_S
+        self._connection.settimeout(0.02)
+        while time.monotonic() < deadline and not self._faulty.released.is_set():
+            try:
+                if not self._connection.recv(1, socket.MSG_PEEK):
+                    return
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+        self._connection.settimeout(None)
+
+
+Fault = Callable[[Visit], None]
+
+
+def passed(visit: Visit) -> None:
+    """Do nothing wrong."""
+    reply = visit.forward()
+    visit.send(reply.head + reply.body)
+
+
+def reset_before(visit: Visit) -> None:
+    """Break off before the request was read."""
+    visit.reset()
+
+
+def reset_after(visit: Visit) -> None:
+    """Break off once the service has done what was asked."""
+    visit.forward()
+    visit.reset()
+
+
+def silence_before(visit: Visit) -> None:
+    """Take the request, and neither pass it on nor answer."""
+    visit.read()
+    visit.hold()
+
+
+def silence_after(visit: Visit) -> None:
+    """Have the request carried out, and do not answer."""
+    visit.forward()
+    visit.hold()
+
+
+def held(visit: Visit) -> None:
+    """Have the request carried out, and answer once everything held is released."""
+    reply = visit.forward()
+    visit.hold()
+    visit.send(reply.head + reply.body)
+
+
+def answered(
+    status: int,
+    body: bytes = b"",
+    *,
+    headers: Mapping[str, str | Callable[[], str]] | None = None,
+    after: bool = False,
+) -> Fault:
+    """Return a fault that answers in the service's place, where `after` says so once it has acted."""
+
+    def answer(visit: Visit) -> None:
+        if after:
+            visit.forward()
+        else:
+            visit.read()
+        sent = {"Content-Length": str(len(body)), "Connection": "close"}
+        sent |= {n: v if isinstance(v, str) else v() for n, v in (headers or {}).items()}
+        lines = [f"HTTP/1.1 {status} -", *(f"{name}: {value}" for name, value in sent.items())]
+        visit.send("\r\n".join([*lines, "", ""]).encode() + body)
+
+    return answer
+
+
+def refusal(status: int, code: str, message: str = "said the gateway") -> Fault:
+    """Return a fault that answers with the service's own error object."""
+    body = f'{{"error": {{"code": "{code}", "message": "{message}", "type": "x"}}}}'.encode()
+    return answered(status, body, headers={"Content-Type": "application/json"})
+
+
+def cut_body(visit: Visit) -> None:
+    """Have the request carried out, announce the whole reply, and send half of it."""
+    reply = visit.forward()
+    visit.send(reply.head + reply.body[: len(reply.body) // 2])
+
+
+def slow_body(visit: Visit) -> None:
+    """Have the request carried out, and let the reply trickle, a byte at a time, for ever."""
+    reply = visit.forward()
+    visit.send(reply.head)
+    with suppress(OSError):
+        for value in reply.body:
+            visit.send(bytes([value]))
+            time.sleep(_DRIP_S)
+
+
+def slow_but_whole(visit: Visit) -> None:
+    """Have the request carried out, and send the reply in ten pieces."""
+    reply = visit.forward()
+    visit.send(reply.head)
+    size = max(1, len(reply.body) // 10)
+    for start in range(0, len(reply.body), size):
+        visit.send(reply.body[start : start + size])
+        time.sleep(_DRIP_S / 2)
+
+
+def marked(marker: str) -> Fault:
+    """Return what adds a sandbox marker to the prompt, unseen by the client."""
+
+    def forward(visit: Visit) -> None:
+        reply = visit.forward(lambda body: body.replace(b'", "video_urls"', f' {marker}", "video_urls"'.encode()))
+        visit.send(reply.head + reply.body)
+
+    return forward
+
+
+def in_seconds(seconds: float) -> Callable[[], str]:
+    """Return what renders the date so many seconds from now, for `Retry-After`."""
+    return lambda: format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+class FaultyService:
+    """A sandbox behind two doors; a context manager.
+
+    Args:
+        upstream: The sandbox's base URL.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        parts = urlsplit(upstream)
+        self.upstream = (str(parts.hostname), int(parts.port or 80))
+        self.requests: list[Request] = []
+        self.released = threading.Event()
+        self._scripts: defaultdict[Endpoint, deque[Fault]] = defaultdict(deque)
+        self._standing: dict[Endpoint, Fault] = {}
+        self._lock = threading.Lock()
+        self._api = _Door(self._receive)
+        self._files = _Door(self._receive)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.released.set()
+        self._api.close()
+        self._files.close()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings that lead through both doors."""
+        return {
+            "OMNIEDIT_BASE_URL": f"http://{self._api.host}",
+            "OMNIEDIT_FILES_URL": f"http://{self._files.host}",
+        }
+
+    @property
+    def files_host(self) -> str:
+        """Host and port of the file service and the results."""
+        return self._files.host
+
+    def script(self, endpoint: Endpoint, *faults: Fault) -> None:
+        """Let the next requests of an endpoint meet these faults, one each."""
+        with self._lock:
+            self._scripts[endpoint].extend(faults)
+
+    def always(self, endpoint: Endpoint, fault: Fault) -> None:
+        """Let every request of an endpoint meet this fault, once the scripted ones are through."""
+        with self._lock:
+            self._standing[endpoint] = fault
+
+    def refuse(self, endpoint: Endpoint, *, for_s: float | None = None) -> None:
+        """Close the port that an endpoint is reached through, for ever or some seconds."""
+        door = self._api if endpoint in _API else self._files
+        door.refuse()
+        if for_s is not None:
+            timer = threading.Timer(for_s, door.accept)
+            timer.daemon = True
+            timer.start()
+
+    def mend(self) -> None:
+        """Let everything pass again."""
+        with self._lock:
+            self._scripts.clear()
+            self._standing.clear()
+        self._api.accept()
+        self._files.accept()
+
+    def count(self, endpoint: Endpoint) -> int:
+        """Return how many requests of an endpoint came in."""
+        return len(self.seen(endpoint))
+
+    def seen(self, endpoint: Endpoint) -> list[Request]:
+        """Return the requests of an endpoint that came in."""
+        return [request for request in list(self.requests) if request.endpoint is endpoint]
+
+    def _receive(self, connection: socket.socket) -> None:
+        head = _peek_head(connection)
+        if not head:
+            return
+        visit = Visit(self, connection, head)
+        with self._lock:
+            script = self._scripts[visit.endpoint]
+            fault = script.popleft() if script else self._standing.get(visit.endpoint, passed)
+            place = len(self.requests)
+            self.requests.append(Request(visit.endpoint, visit.headers, b""))
+        if fault is not reset_before:
+            body = visit.read()
+            self.requests[place] = Request(visit.endpoint, visit.headers, body)
+        fault(visit)
+
+
+@dataclass(slots=True)
+class _Door:
+    """A port on loopback that can be closed and opened again."""
+
+    receive: Callable[[socket.socket], None]
+    host: str = ""
+    _listener: socket.socket = field(init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._listener = self._bind(0)
+        port = self._listener.getsockname()[1]
+        self.host = f"127.0.0.1:{port}"
+        self._listen()
+
+    def refuse(self) -> None:
+        """Keep the port, and let nobody in."""
+        with self._lock:
+            port = self._listener.getsockname()[1]
+            # It wakes the thread that accepts; the port stays ours, bound and not listening.
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = self._bind(port)
+
+    def accept(self) -> None:
+        """Let everybody in, where nobody was."""
+        with self._lock:
+            is_listening = self._listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if not is_listening and not self._is_closed:
+                self._listen()
+
+    def close(self) -> None:
+        """Give the port up."""
+        with self._lock:
+            self._is_closed = True
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+
+    def _bind(self, port: int) -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        return listener
+
+    def _listen(self) -> None:
+        self._listener.listen(128)
+        threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._converse, args=[connection], daemon=True).start()
+
+    def _converse(self, connection: socket.socket) -> None:
+        # The client, or the sandbox at the end of a test, may go away at any time.
+        with suppress(OSError), connection:
+            self.receive(connection)
+
+
+def _endpoint_of(method: str, path: str) -> Endpoint:
+    match method, path.strip("/").split("/"):
+        case "POST", ["v1", "videos", "generations"]:
+            return Endpoint.SUBMIT
+        case "POST", ["v1", "tasks", "batch"]:
+            return Endpoint.BATCH
+        case "GET", ["v1", "tasks"]:
+            return Endpoint.LIST
+        case "GET", ["v1", "tasks", _]:
+            return Endpoint.POLL
+        case "POST", ["api", "v1", "files", "upload", "stream"]:
+            return Endpoint.UPLOAD
+        case "GET", ["results", _]:
+            return Endpoint.RESULT
+        case _:
+            return Endpoint.OTHER
+
+
+def _peek_head(connection: socket.socket) -> bytes:
+    """Return the head of a request without taking it from the socket, so that a reset is one."""
+    while True:
+        seen = connection.recv(65536, socket.MSG_PEEK)
+        head, end, _ = seen.partition(b"\r\n\r\n")
+        if end or not seen:
+            return head + end
+        time.sleep(0.001)

@@ -1,0 +1,242 @@
+"""What the contract suite is checked with: a scripted service, a recorded sandbox, one error shape."""
+
+import http.client
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commandline import Ended
+
+pytestmark = pytest.mark.e2e
+
+CLIP = "https://example.com/clip.mp4"
+NOW = "[sandbox:seconds=0]"
+KEY = "sk-evo-0123456789abcdefghij"
+TASK = "task-unified-1757169743-7cvnl5zw"
+MP4 = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2" + bytes(4000)
+TASK_KEYS = {
+    *("task_id", "status", "progress", "model", "created_at", "estimated_seconds"),
+    *("credits_reserved", "credits_used", "video", "prompt", "request_id", "results"),
+    *("link_valid_until", "saved", "error", "raw"),
+}
+ERROR_KEYS = {
+    *("code", "message", "hint", "exit_status", "task_id", "request_id", "http_status"),
+}
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+HELD_AT_MOST_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as the scripted service got it."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the scripted service answers."""
+
+    status: int = 200
+    body: object = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    after: threading.Event | None = None
+    is_lost: bool = False
+    announced: int | None = None
+
+    @property
+    def content(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+Script = Callable[[Seen], Reply]
+
+
+@dataclass(slots=True)
+class Scripted:
+    """A service on loopback that answers as it is told, and remembers what it was asked."""
+
+    url: str
+    seen: list[Seen] = field(default_factory=list)
+    arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def asked(self, method: str) -> list[Seen]:
+        return [one for one in self.seen if one.method == method]
+
+    def environ(self, key: str = KEY) -> dict[str, str]:
+        return {
+            "OMNIEDIT_BASE_URL": self.url,
+            "OMNIEDIT_FILES_URL": self.url,
+            "EVOLINK_API_KEY": key,
+        }
+
+
+@contextmanager
+def scripted(script: Script) -> Iterator[Scripted]:
+    """Serve `script` until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            self.close_connection = True
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            seen = Seen(self.command, self.path, dict(self.headers.items()), body)
+            service.seen.append(seen)
+            service.arrived.release()
+            reply = script(seen)
+            if reply.after:
+                reply.after.wait(HELD_AT_MOST_S)
+            if reply.is_lost:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            content, headers = reply.content, {"Content-Type": "application/json"}
+            announced = len(content) if reply.announced is None else reply.announced
+            headers |= {"Content-Length": str(announced), "Connection": "close"}
+            self.send_response(reply.status)
+            for name, value in {**headers, **reply.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        do_GET = do_POST = do_CONNECT = do_HEAD = _answer  # noqa: N815 - named by the base class
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the base class
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Keep quiet when the client has gone."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    service = Scripted(f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def refused_port() -> Iterator[str]:
+    """Give a base URL that refuses every connection."""
+    with socket.socket() as taken:
+        # Bound and not listening: nobody else can take it, and nobody answers.
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def task(status: str = "completed", *, task_id: str = TASK, **more: object) -> dict[str, object]:
+    """Return a task as the service shows it."""
+    return {
+        "id": task_id,
+        "object": "video.generation.task",
+        "type": "video",
+        "model": "gemini-omni-flash-video-edit",
+        "status": status,
+        "progress": 100 if status == "completed" else 0,
+        "created": 1757169743,
+        "task_info": {"can_cancel": False, "estimated_time": 1},
+        "usage": {"credits_reserved": 31.8},
+    } | more
+
+
+def refusal(status: int, code: object, message: str, **headers: str) -> Reply:
+    """Return the service's error envelope."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    error = {"code": code, "message": message, "type": "api_error"}
+    return Reply(status=status, body={"error": error}, headers=named)
+
+
+def requests(record: Path, method: str = "", path: str = "") -> list[dict[str, Any]]:
+    """Return what a recorded sandbox was asked."""
+    lines = record.read_text("utf-8").splitlines() if record.exists() else []
+    entries = [json.loads(line) for line in lines if line]
+    return [one for one in entries if method in one["method"] and path in one["path"]]
+
+
+def submissions(record: Path) -> list[dict[str, Any]]:
+    """Return the submissions a recorded sandbox was sent."""
+    return requests(record, "POST", "/v1/videos/generations")
+
+
+def check_failure(ended: Ended, status: int, *said: str) -> None:
+    """Hold a failure to its shape: the status, one error line, one hint line, no stdout."""
+    lines = ended.stderr.splitlines()
+    errors = [number for number, line in enumerate(lines) if line.startswith("error:")]
+    hints = [number for number, line in enumerate(lines) if line.startswith("hint:")]
+    assert (ended.status, ended.stdout) == (status, ""), ended
+    assert len(errors) == 1, ended
+    assert hints == [errors[0] + 1], ended
+    assert "Traceback" not in ended.stderr, ended
+    for one in said:
+        assert one in ended.stderr, ended
+
+
+def check_document(ended: Ended) -> dict[str, Any]:
+    """Hold the one JSON document to what all of them promise; return it."""
+    assert ended.stdout.isascii(), ended
+    document = ended.document
+    assert document["schema"] == 1, document
+    assert document["ok"] is (ended.status == 0), ended
+    assert isinstance(document["sandbox"], bool), document
+    if ended.status:
+        assert document["error"].keys() == ERROR_KEYS, document
+        assert document["error"]["exit_status"] == ended.status, ended
+        assert document["error"]["code"], document
+        assert document["error"]["message"], document
+    for one in document.get("tasks") or []:
+        check_task(one)
+    if document.get("task"):
+        check_task(document["task"])
+    return document
+
+
+def check_task(shown: Mapping[str, Any]) -> None:
+    """Hold a task document to its keys and formats."""
+    assert TASK_KEYS == shown.keys(), TASK_KEYS ^ shown.keys()
+    for name in ("created_at", "link_valid_until"):
+        assert shown[name] is None or INSTANT.fullmatch(shown[name]), shown
+    assert shown["progress"] is None or 0 <= shown["progress"] <= 100, shown
+    assert isinstance(shown["results"], list), shown
+    for saved in shown["saved"]:
+        assert saved.keys() == {"path", "bytes", "sha256"}, saved
+        assert Path(saved["path"]).is_absolute(), saved
+    if shown["error"]:
+        assert shown["error"].keys() == {"code", "message", "retryable", "hint"}, shown
+
+
+def test_the_scripted_service_answers_as_told_and_remembers() -> None:
+    with scripted(lambda seen: Reply(status=418, body={"path": seen.path})) as service:
+        address = service.url.removeprefix("http://")
+        connection = http.client.HTTPConnection(address, timeout=10)
+        connection.request("POST", "/x", body=b"{}")
+        reply = connection.getresponse()
+        answered = (reply.status, json.loads(reply.read()))
+        connection.close()
+
+    assert answered == (418, {"path": "/x"})
+    assert [(one.method, one.body) for one in service.seen] == [("POST", b"{}")]

@@ -1,0 +1,471 @@
+"""Every row of the exit table that these commands can reach, by the fault that leads to it."""
+
+import itertools
+from collections.abc import Callable
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omniedit.sandbox import RunningSandbox
+from tests.commandline import CommandLine
+from tests.e2e.test_contract_equipment import (
+    CLIP,
+    MP4,
+    NOW,
+    TASK,
+    Reply,
+    Seen,
+    check_document,
+    check_failure,
+    refusal,
+    refused_port,
+    requests,
+    scripted,
+    submissions,
+    task,
+)
+
+pytestmark = pytest.mark.e2e
+
+QUOTA_CODES = (
+    *("insufficient_quota", "insufficient_user_quota", "quota_not_enough"),
+    *("account_balance_insufficient", "insufficient_token_quota", "key_quota_exhausted"),
+    *("token_daily_quota_exceeded", "key_daily_quota_exhausted"),
+)
+KEY_CODES = ("key_disabled", "key_expired", "key_model_not_allowed", "user_disabled")
+LOST = Reply(is_lost=True)
+HTML = {"Content-Type": "text/html"}
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    return tmp_path / "record.jsonl"
+
+
+@pytest.fixture
+def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> RunningSandbox:
+    return start_sandbox(record=record)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "posts"),
+    [
+        pytest.param(refusal(400, "invalid_request", "SAID"), 2, 1, id="400"),
+        pytest.param(refusal(401, "unauthorized", "SAID"), 3, 1, id="401"),
+        pytest.param(refusal(402, "insufficient_quota", "SAID"), 4, 1, id="402"),
+        pytest.param(refusal(402, None, "SAID"), 4, 1, id="402-without-code"),
+        pytest.param(refusal(402, 402, "SAID"), 4, 1, id="402-code-is-a-number"),
+        pytest.param(refusal(403, "model_access_denied", "SAID"), 3, 1, id="403"),
+        pytest.param(refusal(404, "not_found", "SAID"), 2, 1, id="404"),
+        pytest.param(refusal(405, "method_not_allowed", "SAID"), 2, 1, id="405"),
+        pytest.param(refusal(413, "request_too_large", "SAID"), 2, 1, id="413"),
+        pytest.param(refusal(422, "unprocessable", "SAID"), 2, 1, id="422"),
+        pytest.param(refusal(409, "idempotency_conflict", "SAID"), 9, 1, id="conflict"),
+        pytest.param(refusal(429, "rate", "SAID", Retry_After="3600"), 8, 1, id="429-in-an-hour"),
+        pytest.param(
+            refusal(429, "rate", "SAID", Retry_After=formatdate(4102444800, usegmt=True)),
+            *(8, 1),
+            id="429-until-a-date",
+        ),
+        pytest.param(refusal(500, "insufficient_user_quota", "SAID"), 4, 1, id="quota-code-in-500"),
+        pytest.param(refusal(503, "key_disabled", "SAID"), 3, 1, id="key-code-in-503"),
+        pytest.param(Reply(status=401, body={"error": "SAID"}), 3, 1, id="error-is-a-string"),
+        pytest.param(refusal(503, "service_unavailable", "SAID"), 9, 2, id="503"),
+        pytest.param(refusal(500, "internal_error", "SAID"), 9, 2, id="500"),
+    ],
+)
+def test_what_the_service_says_to_a_submission(
+    omniedit: CommandLine, reply: Reply, status: int, posts: int
+) -> None:
+    with scripted(lambda _: reply) as service:
+        ended = omniedit("submit", CLIP, "x", timeout_s=30, **service.environ())
+
+    check_failure(ended, status, "SAID")
+    assert len(service.asked("POST")) == posts
+    keys = {one.headers["Idempotency-Key"] for one in service.asked("POST")}
+    assert len(keys) == 1
+    assert len({one.body for one in service.asked("POST")}) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(LOST, id="connection-lost"),
+        pytest.param(Reply(body=b"{", announced=500), id="reply-cut"),
+        pytest.param(Reply(body=b"not json"), id="garbage-200"),
+        pytest.param(Reply(body={}), id="empty-200"),
+        pytest.param(Reply(body=[]), id="list-200"),
+        pytest.param(Reply(status=502, body=b"<html>bad", headers=HTML), id="502-html"),
+        pytest.param(Reply(body=b"<html>ok", headers=HTML), id="200-html"),
+        pytest.param(Reply(status=504), id="504-nothing"),
+    ],
+)
+def test_a_submission_that_may_have_been_accepted_is_unknown(
+    omniedit: CommandLine, reply: Reply
+) -> None:
+    with scripted(lambda _: reply) as service:
+        ended = omniedit("submit", CLIP, "x", **service.environ())
+        listed = omniedit("list", "--json", **service.environ())
+
+    (row,) = check_document(listed)["tasks"]
+    check_failure(ended, 9, "omniedit submit --resume", row["request_id"])
+    assert len(service.asked("POST")) == 2
+    assert (row["task_id"], row["status"]) == (None, "unknown")
+    assert service.asked("POST")[0].headers["Idempotency-Key"] == row["request_id"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+def test_a_refused_replay_is_still_unknown_and_its_words_are_shown(
+    omniedit: CommandLine, status: int
+) -> None:
+    replies = itertools.chain([LOST], itertools.repeat(refusal(status, "c", "ITS WORDS")))
+    with scripted(lambda _: next(replies)) as service:
+        ended = omniedit("submit", CLIP, "x", **service.environ())
+
+    check_failure(ended, 9, "ITS WORDS", "--resume")
+    assert len(service.asked("POST")) == 2
+
+
+def test_an_unknown_submission_is_resumed_with_its_own_key_and_body(
+    omniedit: CommandLine,
+) -> None:
+    replies = itertools.chain([LOST, LOST], itertools.repeat(Reply(body=task("processing"))))
+    with scripted(lambda seen: next(replies) if seen.method == "POST" else Reply()) as service:
+        environ = service.environ()
+        unknown = omniedit("submit", CLIP, "x", **environ)
+        posts = service.asked("POST")
+        request_id = posts[0].headers["Idempotency-Key"]
+        resumed = omniedit("submit", "--resume", request_id, **environ)
+
+    assert (unknown.status, resumed.status, resumed.stdout) == (9, 0, f"{TASK}\n"), resumed
+    assert {one.headers["Idempotency-Key"] for one in service.asked("POST")} == {request_id}
+    assert len({one.body for one in service.asked("POST")}) == 1
+
+
+@pytest.mark.parametrize("code", QUOTA_CODES)
+def test_quota_codes_are_4_whatever_the_http_status(omniedit: CommandLine, code: str) -> None:
+    with scripted(lambda _: refusal(429, code, "SAID")) as service:
+        ended = omniedit("submit", CLIP, "x", "--json", timeout_s=20, **service.environ())
+
+    error = check_document(ended)["error"]
+    assert (ended.status, error["code"], error["http_status"]) == (4, code, 429), ended
+    assert "SAID" in error["message"]
+    assert len(service.asked("POST")) == 1
+
+
+@pytest.mark.parametrize("code", KEY_CODES)
+def test_key_codes_are_3_whatever_the_http_status(omniedit: CommandLine, code: str) -> None:
+    with scripted(lambda _: refusal(429, code, "SAID")) as service:
+        ended = omniedit("submit", CLIP, "x", timeout_s=20, **service.environ())
+
+    check_failure(ended, 3, "SAID")
+    assert len(service.asked("POST")) == 1
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_wrong_base_url_is_named(omniedit: CommandLine, status: int) -> None:
+    with scripted(lambda _: Reply(status=status, body=b"<html>", headers=HTML)) as service:
+        ended = omniedit("submit", CLIP, "x", **service.environ())
+
+    check_failure(ended, 2, service.url)
+
+
+def test_a_429_is_waited_for_with_the_same_key(served: CommandLine, record: Path) -> None:
+    ended = served("submit", CLIP, "x [sandbox:http=429*1]")
+
+    assert ended.status == 0, ended
+    posts = submissions(record)
+    assert [one["status"] for one in posts] == [429, 200]
+    assert len({one["headers"]["idempotency-key"] for one in posts}) == 1
+
+
+def test_an_edit_gives_up_a_429_after_its_time_out(served: CommandLine) -> None:
+    ended = served("edit", CLIP, "x [sandbox:http=429]", "--timeout", "2")
+
+    check_failure(ended, 8, "Too many requests")
+
+
+def test_a_later_retry_after_says_when_to_come_back(omniedit: CommandLine) -> None:
+    with scripted(lambda _: refusal(429, "rate", "SAID", Retry_After="7200")) as service:
+        ended = omniedit("submit", CLIP, "x", **service.environ())
+        listed = omniedit("list", "--json", **service.environ())
+
+    check_failure(ended, 8)
+    (row,) = check_document(listed)["tasks"]
+    assert (row["status"], row["task_id"]) == ("refused", None)
+
+
+def test_an_edit_that_never_connects_is_8(omniedit: CommandLine) -> None:
+    with refused_port() as url:
+        environ = {"OMNIEDIT_BASE_URL": url, "OMNIEDIT_API_KEY": "sk-sandbox-x"}
+        ended = omniedit("edit", CLIP, "x", "--timeout", "1", **environ)
+        (row,) = check_document(omniedit("list", "--json", **environ))["tasks"]
+
+    check_failure(ended, 8)
+    assert row["status"] == "refused", "certainly nothing was accepted"
+
+
+def test_a_lost_reply_is_replayed_and_one_task_is_made(served: CommandLine, record: Path) -> None:
+    ended = served("submit", CLIP, f"x [sandbox:lost-reply]{NOW}")
+
+    assert ended.status == 0, ended
+    posts = submissions(record)
+    assert [one["status"] for one in posts] == [None, 200]
+    assert {one["task_id"] for one in posts} == {ended.stdout.strip()}
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        pytest.param(refusal(400, "invalid_task_id", "SAID"), 2, id="400"),
+        pytest.param(refusal(401, "unauthorized", "SAID"), 3, id="401"),
+        pytest.param(refusal(403, "model_access_denied", "SAID"), 3, id="403"),
+        pytest.param(refusal(402, "insufficient_quota", "SAID"), 4, id="402"),
+        pytest.param(refusal(404, "task_not_found", "SAID"), 11, id="404"),
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "wait", "download"])
+def test_what_the_service_says_to_a_question(
+    omniedit: CommandLine, command: str, reply: Reply, status: int
+) -> None:
+    with scripted(lambda _: reply) as service:
+        ended = omniedit(command, TASK, **service.environ())
+
+    check_failure(ended, status, "SAID")
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(refusal(429, "rate", "SAID", Retry_After="0"), id="429"),
+        pytest.param(refusal(500, "internal_error", "SAID"), id="500"),
+        pytest.param(LOST, id="connection-lost"),
+        pytest.param(Reply(body=b"garbage"), id="garbage"),
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "wait"])
+def test_transient_trouble_of_a_question_is_gone_over(
+    omniedit: CommandLine, command: str, trouble: Reply
+) -> None:
+    good = Reply(body=task(results=["https://cdn.example.com/out.mp4"]))
+    replies = itertools.chain([trouble], itertools.repeat(good))
+    with scripted(lambda _: next(replies)) as service:
+        ended = omniedit(command, TASK, **service.environ())
+
+    assert ended.status == 0, ended
+    assert len(service.seen) == 2
+
+
+def test_a_wait_that_meets_its_time_out_is_6_and_says_how_to_go_on(served: CommandLine) -> None:
+    task_id = served("submit", CLIP, "x [sandbox:stall]").stdout.strip()
+
+    waited = served("wait", "--timeout", "1")
+    early = served("download", "-o", "a.mp4")
+
+    check_failure(waited, 6, "omniedit wait", task_id)
+    check_failure(early, 6, task_id)
+    assert not (served.folder / "a.mp4").exists()
+
+
+@pytest.mark.parametrize("command", ["wait", "download", "edit"])
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("fail=generation_timeout", "Generation timed out."),
+        ("fail=content_policy_violation", "violates the content policy"),
+        ("cancel", "The request was cancelled."),
+    ],
+)
+def test_a_failed_task_is_5_with_its_reason(
+    served: CommandLine, command: str, marker: str, message: str
+) -> None:
+    prompt = f"x [sandbox:{marker}]{NOW}"
+    if command == "edit":
+        ended = served("edit", CLIP, prompt)
+    else:
+        served("submit", CLIP, prompt)
+        ended = served(command)
+
+    check_failure(ended, 5, message)
+
+
+@pytest.mark.parametrize("argv", [["wait", "-d", "a.mp4"], ["download", "-o", "a.mp4"]])
+def test_a_dead_link_is_7_after_a_fresh_look(
+    served: CommandLine, record: Path, argv: list[str]
+) -> None:
+    served("submit", CLIP, f"x [sandbox:expired]{NOW}")
+
+    ended = served(*argv)
+
+    check_failure(ended, 7)
+    assert len(requests(record, "GET", "/results/")) <= 2
+    assert len(requests(record, "GET", "/v1/tasks/")) == 2
+    assert not list(served.folder.iterdir())
+
+
+def result(seen: Seen, reply: Reply) -> Reply:
+    """Answer the task, or the file behind its link, with `reply`."""
+    if not seen.path.startswith("/v1/"):
+        return reply
+    return Reply(body=task(results=[f"http://{seen.headers['Host']}/files/out.mp4?sig=S"]))
+
+
+XML = {"Content-Type": "application/xml"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        pytest.param(Reply(status=401, body=b"<Error/>", headers=XML), 7, id="401"),
+        pytest.param(Reply(status=403, body=b"<Error/>", headers=XML), 7, id="403"),
+        pytest.param(Reply(status=404, body=b"<Error/>", headers=XML), 7, id="404"),
+        pytest.param(Reply(status=410), 7, id="410"),
+        pytest.param(Reply(body=b"<html>gone</html>", headers=HTML), 7, id="html"),
+        pytest.param(Reply(body={"error": "gone"}), 7, id="json"),
+        pytest.param(Reply(body=b"", headers={"Content-Type": "video/mp4"}), 7, id="nothing"),
+        pytest.param(Reply(status=403, body=b"error code: 1010"), 8, id="blocked-client"),
+        pytest.param(
+            Reply(body=MP4, headers={"Content-Type": "video/mp4"}, announced=9000), 8, id="cut"
+        ),
+    ],
+)
+def test_what_stands_behind_the_link(omniedit: CommandLine, reply: Reply, status: int) -> None:
+    with scripted(lambda seen: result(seen, reply)) as service:
+        ended = omniedit("download", TASK, "-o", "a.mp4", timeout_s=110, **service.environ())
+
+    check_failure(ended, status)
+    assert not (omniedit.folder / "a.mp4").exists()
+    looks = [one for one in service.seen if one.path.startswith("/v1/")]
+    assert len(looks) == 2 or status == 8, "one fresh look"
+    assert not [one for one in service.seen if "/files" in one.path and "Authorization" in one.headers]
+
+
+def test_a_fresh_link_saves_the_result(omniedit: CommandLine) -> None:
+    looks = itertools.count()
+
+    def answer(seen: Seen) -> Reply:
+        if seen.path.startswith("/v1/"):
+            link = f"http://{seen.headers['Host']}/files/{next(looks)}.mp4"
+            return Reply(body=task(results=[link]))
+        return Reply(status=403) if seen.path == "/files/0.mp4" else Reply(body=MP4)
+
+    with scripted(answer) as service:
+        ended = omniedit("download", TASK, "-o", "a.mp4", **service.environ())
+
+    assert (ended.status, ended.stdout) == (0, "a.mp4\n"), ended
+    assert (omniedit.folder / "a.mp4").read_bytes() == MP4
+
+
+@pytest.mark.parametrize("argv", [["wait", "-d"], ["download", "-o"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("taken.mp4", id="exists"),
+        pytest.param("taken.mp4/a.mp4", id="under-a-file"),
+        pytest.param("taken.mp4/", id="file-as-folder"),
+        pytest.param("/proc/a.mp4", id="cannot-be-written"),
+    ],
+)
+def test_a_target_that_cannot_be_is_10_before_anything_is_asked(
+    served: CommandLine, record: Path, argv: list[str], path: str
+) -> None:
+    served("submit", CLIP, "x [sandbox:stall]")
+    (served.folder / "taken.mp4").write_bytes(b"mine")
+    asked = len(requests(record))
+
+    ended = served(*argv, path, "--json")
+
+    document = check_document(ended)
+    assert (ended.status, document["error"]["exit_status"]) == (10, 10), ended
+    assert (served.folder / "taken.mp4").read_bytes() == b"mine"
+    assert len(requests(record)) == asked
+
+
+def test_a_journal_that_cannot_be_opened(served: CommandLine, record: Path) -> None:
+    (served.folder / "file").touch()
+    environ = {"OMNIEDIT_STATE_DIR": str(served.folder / "file" / "state")}
+
+    edited = served("edit", CLIP, f"x {NOW}", "-o", "a.mp4", **environ)
+    paid = submissions(record)
+    unprotected = served("edit", CLIP, f"x {NOW}", "-o", "a.mp4", "--no-journal", **environ)
+    submitted = served("submit", CLIP, f"y {NOW}", **environ)
+
+    check_failure(edited, 10, "--no-journal")
+    assert not paid
+    assert (unprotected.status, unprotected.stdout) == (0, "a.mp4\n"), unprotected
+    assert (submitted.status, submitted.stdout[:5]) == (0, "task-"), submitted
+    assert submitted.stderr
+
+
+def test_unknown_task_is_11(served: CommandLine) -> None:
+    for command in ("status", "wait", "download"):
+        check_failure(served(command, "task-unified-1-nobodys"), 11, "The task does not exist")
+
+
+@pytest.mark.parametrize(
+    ("markers", "status"),
+    [
+        pytest.param(["seconds=0", "fail=service_error"], 5, id="finished-and-failed"),
+        pytest.param(["stall", "fail=service_error"], 5, id="failed-before-unfinished"),
+        pytest.param(["seconds=0", "stall"], 6, id="finished-and-unfinished"),
+    ],
+)
+def test_the_worst_of_several_tasks_decides_and_all_are_reported(
+    served: CommandLine, markers: list[str], status: int
+) -> None:
+    tasks = []
+    for marker in markers:
+        extra = NOW if marker.startswith("fail") else ""
+        tasks.append(served("submit", CLIP, f"x [sandbox:{marker}]{extra}").stdout.strip())
+
+    document: dict[str, Any] = check_document(
+        served("wait", *tasks, "--timeout", "1", "--json")
+    )
+
+    assert document["error"]["exit_status"] == status, document
+    assert [one["task_id"] for one in document["tasks"]] == tasks
+
+
+def test_an_unknown_task_among_others_does_not_hide_them(served: CommandLine) -> None:
+    known = served("submit", CLIP, f"x {NOW}").stdout.strip()
+
+    ended = served("status", "task-unified-1-nobodys", known)
+
+    assert ended.status == 11, ended
+    assert known in ended.stdout
+    assert "task-unified-1-nobodys" in ended.stderr
+
+
+def test_of_several_downloads_every_one_is_tried(served: CommandLine) -> None:
+    dead = served("submit", CLIP, f"x [sandbox:expired]{NOW}").stdout.strip()
+    good = served("submit", CLIP, f"y {NOW}").stdout.strip()
+
+    ended = served("download", dead, good, "-o", "out/")
+
+    assert ended.status == 7, ended
+    assert ended.stdout.startswith("out/clip-")
+    assert len(list((served.folder / "out").iterdir())) == 1
+
+
+def test_404_of_the_batch_endpoint_falls_back_to_single_reads(omniedit: CommandLine) -> None:
+    def answer(seen: Seen) -> Reply:
+        if seen.method == "POST":
+            return Reply(status=404, body=b"<html>")
+        return Reply(body=task(task_id=seen.path.rpartition("/")[2], results=["https://x.example/a"]))
+
+    with scripted(answer) as service:
+        ended = omniedit("wait", "task-aaaaaa", "task-bbbbbb", **service.environ())
+
+    assert (ended.status, ended.stdout.count("https://x.example/a")) == (0, 2), ended
+
+
+def test_the_table_is_printed_by_help(omniedit: CommandLine) -> None:
+    text = omniedit("help", "exit-codes")
+
+    assert text.status == 0
+    for status in (*range(13), 130, 143, 129):
+        rows = [line.split()[0].strip("|") for line in text.stdout.splitlines() if line.split()]
+        assert any(str(status) in row for row in rows) or str(status) in text.stdout

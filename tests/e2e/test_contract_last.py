@@ -1,0 +1,211 @@
+"""Without TASK a command takes the newest attempt of its context, and never an older task."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from omniedit.sandbox import RunningSandbox
+from tests.commandline import CommandLine
+from tests.e2e.test_contract_equipment import (
+    CLIP,
+    NOW,
+    Reply,
+    Seen,
+    check_document,
+    check_failure,
+    requests,
+    scripted,
+    task,
+)
+
+pytestmark = pytest.mark.e2e
+
+CONTEXTS = [
+    pytest.param({"OMNIEDIT_CONTEXT": "a"}, {"OMNIEDIT_CONTEXT": "b"}, id="own-name"),
+    pytest.param({"CI_JOB_ID": "1"}, {"CI_JOB_ID": "2"}, id="gitlab-job"),
+    pytest.param(
+        {"GITHUB_RUN_ID": "1", "GITHUB_JOB": "x"},
+        {"GITHUB_RUN_ID": "1", "GITHUB_JOB": "y"},
+        id="github-job",
+    ),
+    pytest.param(
+        {"GITHUB_RUN_ID": "1", "GITHUB_JOB": "x"},
+        {"GITHUB_RUN_ID": "2", "GITHUB_JOB": "x"},
+        id="github-run",
+    ),
+    pytest.param({"CI_JOB_ID": "1"}, {}, id="job-and-user"),
+    pytest.param({}, {"OMNIEDIT_CONTEXT": "b"}, id="user-and-name"),
+]
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    return tmp_path / "record.jsonl"
+
+
+@pytest.fixture
+def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> RunningSandbox:
+    return start_sandbox(record=record)
+
+
+@pytest.mark.parametrize("command", ["status", "wait", "download"])
+def test_an_empty_journal_is_2(served: CommandLine, record: Path, command: str) -> None:
+    for argv in ([command], [command, "last"]):
+        check_failure(served(*argv), 2)
+    assert not requests(record)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "status"),
+    [
+        pytest.param(["submit", CLIP, "x [sandbox:http=402]"], 4, id="refused-by-the-service"),
+        pytest.param(["edit", CLIP, "x [sandbox:http=402]"], 4, id="refused-edit"),
+        pytest.param(["submit", CLIP, "x [sandbox:http=401]"], 3, id="key-refused"),
+        pytest.param(
+            ["submit", CLIP, "x [sandbox:lost-reply][sandbox:http=402]"], 9, id="unknown"
+        ),
+        pytest.param(["submit", "ftp://example.com/c.mp4", "x"], 2, id="bad-clip"),
+        pytest.param(["edit", "missing.mp4", "x"], 2, id="missing-clip"),
+        pytest.param(["submit", CLIP, ""], 2, id="empty-prompt"),
+        pytest.param(["submit", CLIP, "--prompt-file", "none.txt"], 2, id="missing-prompt-file"),
+        pytest.param(["submit", CLIP, "x", "--callback-url", "http://a.example/"], 2, id="callback"),
+        pytest.param(["submit", CLIP, "x", "--request-id", "short"], 2, id="request-id"),
+        pytest.param(["edit", CLIP, f"y {NOW}", "-o", "taken.mp4"], 10, id="target-taken"),
+    ],
+)
+def test_after_a_failed_attempt_no_older_task_is_taken(
+    served: CommandLine, record: Path, attempt: list[str], status: int
+) -> None:
+    (served.folder / "taken.mp4").write_bytes(b"mine")
+    older = served("submit", CLIP, f"older {NOW}")
+    tried = served(*attempt)
+    asked = len(requests(record))
+
+    shown, waited, saved = served("status"), served("wait", "-d", "a.mp4"), served("download")
+
+    assert (older.status, tried.status) == (0, status), tried
+    for ended in (shown, waited, saved):
+        check_failure(ended, status)
+        assert older.stdout.strip() not in ended.stderr
+    assert len(requests(record)) == asked
+    assert [one.name for one in served.folder.iterdir()] == ["taken.mp4"]
+
+
+def test_without_a_key_the_attempt_counts_too(served: CommandLine) -> None:
+    served("submit", CLIP, f"older {NOW}")
+    refused = served("submit", CLIP, "x", OMNIEDIT_API_KEY="")
+
+    assert refused.status == 3, refused
+    check_failure(served("wait"), 3)
+
+
+def test_the_newest_attempt_is_named_on_stderr(served: CommandLine) -> None:
+    served("submit", CLIP, f"older {NOW}")
+    task_id = served("submit", CLIP, f"newer {NOW}").stdout.strip()
+
+    for argv in (["status"], ["wait"], ["download", "-o", "a.mp4"], ["status", "last"]):
+        ended = served(*argv)
+        assert ended.status == 0, ended
+        assert task_id in ended.stderr, ended
+
+
+def test_an_unknown_attempt_says_how_to_settle_it(served: CommandLine) -> None:
+    served("submit", CLIP, "x [sandbox:lost-reply][sandbox:http=402]")
+    (row,) = check_document(served("list", "--json"))["tasks"]
+
+    check_failure(served("wait"), 9, f"omniedit submit --resume {row['request_id']}")
+
+
+@pytest.mark.parametrize(("mine", "other"), CONTEXTS)
+def test_last_is_of_this_context(
+    served: CommandLine, mine: dict[str, str], other: dict[str, str]
+) -> None:
+    task_id = served("submit", CLIP, f"x {NOW}", **mine).stdout.strip()
+
+    here, there = served("status", **mine), served("status", **other)
+
+    assert (here.status, task_id in here.stdout) == (0, True), here
+    check_failure(there, 2)
+
+
+def test_adopted_tasks_are_never_last(served: CommandLine) -> None:
+    task_id = served("submit", CLIP, f"x {NOW}").stdout.strip()
+    laptop = {"OMNIEDIT_STATE_DIR": str(served.folder / "laptop")}
+    remote = served("list", "--remote", **laptop)
+    adopted = served("list", "--remote", "--adopt", **laptop)
+
+    listed = served("list", "--json", **laptop)
+
+    assert task_id in remote.stdout
+    assert (adopted.status, task_id in listed.stdout) == (0, True), (adopted, listed)
+    check_failure(served("status", **laptop), 2)
+    assert served("download", "--all", **laptop).status == 0
+
+
+def test_the_end_of_an_id_is_enough(served: CommandLine) -> None:
+    task_id = served("submit", CLIP, f"x {NOW}").stdout.strip()
+
+    assert task_id in served("status", task_id[-6:]).stdout
+    assert task_id in served("status", task_id[-8:]).stdout
+    assert served("status", task_id[-5:]).status in {2, 11}
+
+
+def test_an_ambiguous_end_is_refused(omniedit: CommandLine) -> None:
+    ids = iter(["task-one-abcdef", "task-two-abcdef"])
+
+    def answer(seen: Seen) -> Reply:
+        return Reply(body=task("processing", task_id=next(ids))) if seen.method == "POST" else Reply()
+
+    with scripted(answer) as service:
+        for prompt in ("x", "y"):
+            assert omniedit("submit", CLIP, prompt, **service.environ()).status == 0
+        for command in ("status", "wait", "download"):
+            check_failure(omniedit(command, "abcdef", **service.environ()), 2, "abcdef")
+
+    assert not service.asked("GET")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["../credits", "..", "a/b", "a b", "task?x=1", "task#", "%2e%2e", "x" * 129, "", "é" * 8, "a\nb"],
+)
+@pytest.mark.parametrize("command", ["status", "wait", "download"])
+def test_what_is_no_task_id_is_refused_here(
+    served: CommandLine, record: Path, command: str, reference: str
+) -> None:
+    check_failure(served(command, reference), 2)
+    assert not requests(record)
+
+
+@pytest.mark.parametrize("reference", [".", ".."])
+def test_dots_never_become_another_path(omniedit: CommandLine, reference: str) -> None:
+    with scripted(lambda _: Reply(body=task())) as service:
+        omniedit("status", reference, **service.environ())
+
+    assert not [one for one in service.seen if not one.path.startswith("/v1/tasks/")]
+
+
+def test_forgotten_tasks_are_not_listed(served: CommandLine) -> None:
+    ids = [served("submit", CLIP, f"{number} {NOW}").stdout.strip() for number in range(2)]
+
+    forgotten = served("list", "--forget", ids[1])
+
+    rows = check_document(served("list", "--json"))["tasks"]
+    assert forgotten.status == 0, forgotten
+    assert [row["task_id"] for row in rows] == [ids[0]]
+
+
+def test_the_sandbox_has_a_journal_of_its_own(omniedit: CommandLine, served: CommandLine) -> None:
+    served("submit", CLIP, f"x {NOW}")
+
+    check_failure(omniedit("--sandbox", "status"), 2)
+
+
+def test_a_task_of_this_machine_is_first_in_the_list(served: CommandLine) -> None:
+    ids = [served("submit", CLIP, f"{number} {NOW}").stdout.strip() for number in range(3)]
+
+    rows = check_document(served("list", "--limit", "2", "--json"))["tasks"]
+
+    assert [row["task_id"] for row in rows] == list(itertools.islice(reversed(ids), 2))

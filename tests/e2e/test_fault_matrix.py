@@ -1,0 +1,499 @@
+"""Every request the client makes, under every fault of a network: nothing lost, nothing paid twice.
+
+Each row is played twice: the fault meets the first request only (`once`), or every request of the
+first command (`for ever`; a port that is closed `once` opens again after a moment). Then the way
+is mended, and the commands that the contract names must finish the work with one task.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.commandline import Ended
+from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
+from tests.e2e.faulty import (
+    Endpoint,
+    Fault,
+    answered,
+    cut_body,
+    in_seconds,
+    refusal,
+    reset_after,
+    reset_before,
+    silence_after,
+    silence_before,
+    slow_body,
+    slow_but_whole,
+)
+
+pytestmark = pytest.mark.e2e
+
+HTML: Final = b"<!doctype html><html><body><h1>502 Bad Gateway</h1></body></html>"
+ONCE: Final = "once"
+FOR_EVER: Final = "for ever"
+REFUSED: Final = "refused"
+REOPENS_AFTER_S: Final = 0.6
+
+FAULTS: Final[Mapping[str, Fault]] = {
+    "reset before": reset_before,
+    "reset after": reset_after,
+    "silence before": silence_before,
+    "silence after": silence_after,
+    "429": answered(429),
+    "429, seconds": answered(429, headers={"Retry-After": "1"}),
+    "429, date": answered(429, headers={"Retry-After": in_seconds(2)}),
+    "429, an hour": answered(429, headers={"Retry-After": "3600"}),
+    "500": answered(500),
+    "500 after": answered(500, after=True),
+    "502 HTML": answered(502, HTML, headers={"Content-Type": "text/html"}),
+    "503": answered(503),
+    "garbage 200": answered(200, b"\x00garbage\xff", after=True),
+    "empty 200": answered(200, after=True),
+    "HTML 200": answered(200, HTML, after=True, headers={"Content-Type": "text/html"}),
+    "JSON 200": answered(200, b'{"data": {}}', after=True),
+    "cut body": cut_body,
+    "slow body": slow_body,
+    "slow but whole": slow_but_whole,
+    "401": answered(401),
+    "403": answered(403),
+    "403, 1010": answered(403, b"error code: 1010"),
+    "404": answered(404),
+    "405": answered(405),
+    "410": answered(410),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What one command leaves behind."""
+
+    status: int
+    posts: str  # submissions that came in; `+`: more than one
+    tasks: int  # that the service accepted
+    files: int  # under final names
+    journal: str  # of each row; `-`: there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One fault, met by one command."""
+
+    name: str
+    fault: str
+    duration: str
+    expected: Expected
+
+
+def rows(table: str) -> list[Row]:
+    """Return the rows of a table: a fault, then what is expected `once` and `for ever`."""
+    found: list[Row] = []
+    for line in table.strip().splitlines()[1:]:
+        fault, *ends = (cell.strip() for cell in line.split("|"))
+        for duration, end in zip((ONCE, FOR_EVER), ends, strict=True):
+            status, posts, tasks, files, journal = end.split()
+            expected = Expected(
+                status=int(status), posts=posts, tasks=int(tasks), files=int(files), journal=journal
+            )
+            name = f"{fault}, {duration}".replace(", ", "-").replace(" ", "-")
+            found.append(Row(name=name, fault=fault, duration=duration, expected=expected))
+    return found
+
+
+def cases(table: str) -> list[object]:
+    return [pytest.param(row, id=row.name) for row in rows(table)]
+
+
+#                   exit POSTs tasks files journal
+SUBMIT: Final = """
+fault             | once             | for ever
+refused           | 0 1 1 0 accepted | 8 0 0 0 refused
+reset before      | 0 2 1 0 accepted | 9 2 0 0 unknown
+reset after       | 0 2 1 0 accepted | 9 2 1 0 unknown
+silence before    | 0 2 1 0 accepted | 9 2 0 0 unknown
+silence after     | 0 2 1 0 accepted | 9 2 1 0 unknown
+429               | 0 2 1 0 accepted | 8 + 0 0 refused
+429, seconds      | 0 2 1 0 accepted | 8 + 0 0 refused
+429, date         | 0 2 1 0 accepted | 8 + 0 0 refused
+429, an hour      | 8 1 0 0 refused  | 8 1 0 0 refused
+500               | 0 2 1 0 accepted | 9 2 0 0 unknown
+500 after         | 0 2 1 0 accepted | 9 2 1 0 unknown
+502 HTML          | 0 2 1 0 accepted | 9 2 0 0 unknown
+503               | 0 2 1 0 accepted | 9 2 0 0 unknown
+garbage 200       | 0 2 1 0 accepted | 9 2 1 0 unknown
+empty 200         | 0 2 1 0 accepted | 9 2 1 0 unknown
+HTML 200          | 0 2 1 0 accepted | 9 2 1 0 unknown
+cut body          | 0 2 1 0 accepted | 9 2 1 0 unknown
+slow body         | 0 2 1 0 accepted | 9 2 1 0 unknown
+"""
+# The same faults of the same request, met by `edit`: what it would have saved is not there either.
+EDIT: Final = """
+fault             | once             | for ever
+refused           | 0 1 1 1 accepted | 8 0 0 0 refused
+reset before      | 0 2 1 1 accepted | 9 2 0 0 unknown
+reset after       | 0 2 1 1 accepted | 9 2 1 0 unknown
+silence after     | 0 2 1 1 accepted | 9 2 1 0 unknown
+429               | 0 2 1 1 accepted | 8 + 0 0 refused
+429, an hour      | 8 1 0 0 refused  | 8 1 0 0 refused
+503               | 0 2 1 1 accepted | 9 2 0 0 unknown
+garbage 200       | 0 2 1 1 accepted | 9 2 1 0 unknown
+cut body          | 0 2 1 1 accepted | 9 2 1 0 unknown
+"""
+POLL: Final = """
+fault             | once             | for ever
+refused           | 0 1 1 1 accepted | 6 1 1 0 accepted
+reset before      | 0 1 1 1 accepted | 6 1 1 0 accepted
+reset after       | 0 1 1 1 accepted | 6 1 1 0 accepted
+silence before    | 0 1 1 1 accepted | 6 1 1 0 accepted
+429               | 0 1 1 1 accepted | 6 1 1 0 accepted
+429, seconds      | 0 1 1 1 accepted | 6 1 1 0 accepted
+429, date         | 0 1 1 1 accepted | 6 1 1 0 accepted
+429, an hour      | 0 1 1 1 accepted | 6 1 1 0 accepted
+500               | 0 1 1 1 accepted | 6 1 1 0 accepted
+502 HTML          | 0 1 1 1 accepted | 6 1 1 0 accepted
+503               | 0 1 1 1 accepted | 6 1 1 0 accepted
+garbage 200       | 0 1 1 1 accepted | 6 1 1 0 accepted
+HTML 200          | 0 1 1 1 accepted | 6 1 1 0 accepted
+cut body          | 0 1 1 1 accepted | 6 1 1 0 accepted
+slow body         | 0 1 1 1 accepted | 6 1 1 0 accepted
+401               | 3 1 1 0 accepted | 3 1 1 0 accepted
+403               | 3 1 1 0 accepted | 3 1 1 0 accepted
+404               | 11 1 1 0 accepted | 11 1 1 0 accepted
+"""
+BATCH: Final = """
+fault             | once             | for ever
+refused           | 0 2 2 2 accepted | 6 2 2 0 accepted
+reset before      | 0 2 2 2 accepted | 6 2 2 0 accepted
+reset after       | 0 2 2 2 accepted | 6 2 2 0 accepted
+silence before    | 0 2 2 2 accepted | 6 2 2 0 accepted
+429               | 0 2 2 2 accepted | 6 2 2 0 accepted
+429, seconds      | 0 2 2 2 accepted | 6 2 2 0 accepted
+429, date         | 0 2 2 2 accepted | 6 2 2 0 accepted
+429, an hour      | 0 2 2 2 accepted | 6 2 2 0 accepted
+500               | 0 2 2 2 accepted | 6 2 2 0 accepted
+502 HTML          | 0 2 2 2 accepted | 6 2 2 0 accepted
+503               | 0 2 2 2 accepted | 6 2 2 0 accepted
+garbage 200       | 0 2 2 2 accepted | 6 2 2 0 accepted
+cut body          | 0 2 2 2 accepted | 6 2 2 0 accepted
+slow body         | 0 2 2 2 accepted | 6 2 2 0 accepted
+404               | 0 2 2 2 accepted | 0 2 2 2 accepted
+405               | 0 2 2 2 accepted | 0 2 2 2 accepted
+"""
+LIST: Final = """
+fault             | once             | for ever
+refused           | 0 1 1 0 accepted | 8 1 1 0 -
+reset before      | 0 1 1 0 accepted | 8 1 1 0 -
+reset after       | 0 1 1 0 accepted | 8 1 1 0 -
+silence before    | 0 1 1 0 accepted | 8 1 1 0 -
+429               | 0 1 1 0 accepted | 8 1 1 0 -
+429, seconds      | 0 1 1 0 accepted | 8 1 1 0 -
+429, date         | 0 1 1 0 accepted | 8 1 1 0 -
+429, an hour      | 8 1 1 0 -        | 8 1 1 0 -
+500               | 0 1 1 0 accepted | 8 1 1 0 -
+502 HTML          | 0 1 1 0 accepted | 8 1 1 0 -
+503               | 0 1 1 0 accepted | 8 1 1 0 -
+garbage 200       | 0 1 1 0 accepted | 8 1 1 0 -
+cut body          | 0 1 1 0 accepted | 8 1 1 0 -
+slow body         | 0 1 1 0 accepted | 8 1 1 0 -
+401               | 3 1 1 0 -        | 3 1 1 0 -
+"""
+UPLOAD: Final = """
+fault             | once             | for ever
+refused           | 0 1 1 0 accepted | 8 0 0 0 refused
+reset before      | 0 1 1 0 accepted | 8 0 0 0 refused
+reset after       | 0 1 1 0 accepted | 8 0 0 0 refused
+silence before    | 0 1 1 0 accepted | 8 0 0 0 refused
+429               | 0 1 1 0 accepted | 8 0 0 0 refused
+429, seconds      | 0 1 1 0 accepted | 8 0 0 0 refused
+429, date         | 0 1 1 0 accepted | 8 0 0 0 refused
+429, an hour      | 8 0 0 0 refused  | 8 0 0 0 refused
+500               | 0 1 1 0 accepted | 8 0 0 0 refused
+502 HTML          | 0 1 1 0 accepted | 8 0 0 0 refused
+503               | 0 1 1 0 accepted | 8 0 0 0 refused
+garbage 200       | 0 1 1 0 accepted | 8 0 0 0 refused
+cut body          | 0 1 1 0 accepted | 8 0 0 0 refused
+slow body         | 0 1 1 0 accepted | 8 0 0 0 refused
+401               | 3 0 0 0 refused  | 3 0 0 0 refused
+404               | 2 0 0 0 refused  | 2 0 0 0 refused
+"""
+RESULT: Final = """
+fault             | once             | for ever
+refused           | 0 1 1 1 accepted | 8 1 1 0 accepted
+reset before      | 0 1 1 1 accepted | 8 1 1 0 accepted
+reset after       | 0 1 1 1 accepted | 8 1 1 0 accepted
+silence before    | 0 1 1 1 accepted | 8 1 1 0 accepted
+429               | 0 1 1 1 accepted | 8 1 1 0 accepted
+429, seconds      | 0 1 1 1 accepted | 8 1 1 0 accepted
+429, date         | 0 1 1 1 accepted | 8 1 1 0 accepted
+429, an hour      | 8 1 1 0 accepted | 8 1 1 0 accepted
+500               | 0 1 1 1 accepted | 8 1 1 0 accepted
+502 HTML          | 0 1 1 1 accepted | 8 1 1 0 accepted
+503               | 0 1 1 1 accepted | 8 1 1 0 accepted
+garbage 200       | 0 1 1 1 accepted | 7 1 1 0 accepted
+empty 200         | 0 1 1 1 accepted | 7 1 1 0 accepted
+HTML 200          | 0 1 1 1 accepted | 7 1 1 0 accepted
+JSON 200          | 0 1 1 1 accepted | 7 1 1 0 accepted
+cut body          | 0 1 1 1 accepted | 8 1 1 0 accepted
+slow but whole    | 0 1 1 1 accepted | 0 1 1 1 accepted
+401               | 0 1 1 1 accepted | 7 1 1 0 accepted
+403               | 0 1 1 1 accepted | 7 1 1 0 accepted
+404               | 0 1 1 1 accepted | 7 1 1 0 accepted
+410               | 0 1 1 1 accepted | 7 1 1 0 accepted
+403, 1010         | 8 1 1 0 accepted | 8 1 1 0 accepted
+"""
+TABLES: Final = (SUBMIT, EDIT, POLL, BATCH, LIST, UPLOAD, RESULT)
+FAULTS_IN_THE_MATRIX: Final = sum(len(rows(table)) for table in TABLES)
+
+
+@pytest.mark.parametrize("row", cases(SUBMIT))
+def test_a_submission_under_a_fault(bench: Bench, row: Row) -> None:
+    with_fault(bench, Endpoint.SUBMIT, row)
+
+    ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
+
+    check(bench, ended, row.expected)
+    if ended.status == 8:
+        assert "nothing was accepted" in ended.document["error"]["hint"]
+    finish(bench, ended, CLIP_URL)
+
+
+@pytest.mark.parametrize("row", cases(EDIT))
+def test_an_edit_whose_submission_meets_a_fault(bench: Bench, row: Row) -> None:
+    with_fault(bench, Endpoint.SUBMIT, row)
+
+    ended = bench.run("edit", CLIP_URL, PROMPT, "-o", "out.mp4", "--json")
+
+    check(bench, ended, row.expected)
+    finish(bench, ended, CLIP_URL)
+
+
+@pytest.mark.parametrize("row", cases(POLL))
+def test_a_wait_under_a_fault(bench: Bench, row: Row) -> None:
+    task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
+    with_fault(bench, Endpoint.POLL, row)
+
+    ended = bench.run("wait", task_id, "-d", "out.mp4", "--timeout", "1s", "--json")
+
+    check(bench, ended, row.expected)
+    bench.faulty.mend()
+    waited = bench.run("wait", task_id, "-d", "out.mp4")
+    assert (waited.status, waited.stdout) == (0, "out.mp4\n"), waited
+    finish(bench, ended, CLIP_URL)
+
+
+@pytest.mark.parametrize("row", cases(BATCH))
+def test_a_wait_for_two_under_a_fault(bench: Bench, row: Row) -> None:
+    task_ids = [bench.run("submit", CLIP_URL, f"{PROMPT} {n}").stdout.strip() for n in range(2)]
+    with_fault(bench, Endpoint.BATCH, row)
+
+    ended = bench.run("wait", *task_ids, "-d", "./", "--timeout", "1s", "--json")
+
+    check(bench, ended, row.expected)
+    bench.faulty.mend()
+    waited = bench.run("wait", *task_ids, "-d", "./")
+    assert waited.status == 0, waited
+    assert list(bench.files().values()) == [RESULT_BYTES] * 2
+    assert len(bench.task_ids) == 2
+
+
+@pytest.mark.parametrize("row", cases(LIST))
+def test_a_lost_laptop_is_made_up_for_under_a_fault(
+    bench: Bench, row: Row, tmp_path: Path
+) -> None:
+    bench.run("submit", CLIP_URL, PROMPT, OMNIEDIT_STATE_DIR=str(tmp_path / "lost"))
+    with_fault(bench, Endpoint.LIST, row)
+
+    ended = bench.run("list", "--remote", "--adopt", "--json")
+
+    check(bench, ended, row.expected)
+    bench.faulty.mend()
+    assert bench.run("list", "--remote", "--adopt").status == 0
+    assert bench.run("download", "--all").status == 0
+    assert list(bench.files().values()) == [RESULT_BYTES]
+    assert len(bench.task_ids) == 1
+
+
+@pytest.mark.parametrize("row", cases(UPLOAD))
+def test_an_upload_under_a_fault(bench: Bench, row: Row, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(RESULT_BYTES)
+    with_fault(bench, Endpoint.UPLOAD, row)
+
+    ended = bench.run("submit", str(clip), PROMPT, "--json")
+
+    check(bench, ended, row.expected)
+    finish(bench, ended, str(clip))
+
+
+@pytest.mark.parametrize("row", cases(RESULT))
+def test_a_download_under_a_fault(bench: Bench, row: Row) -> None:
+    task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
+    with_fault(bench, Endpoint.RESULT, row)
+
+    ended = bench.run("download", task_id, "-o", "out.mp4", "--json")
+
+    check(bench, ended, row.expected)
+    bench.faulty.mend()
+    downloaded = bench.run("download", task_id, "-o", "out.mp4")
+    assert (downloaded.status, downloaded.stdout) == (0, "out.mp4\n"), downloaded
+    finish(bench, ended, CLIP_URL)
+
+
+REFUSALS: Final = {
+    # what the service answers:           (fault, exit status)
+    "400": (refusal(400, "invalid_request"), 2),
+    "401": (refusal(401, "unauthorized"), 3),
+    "402": (refusal(402, "insufficient_quota"), 4),
+    "402, an older reply": (answered(402, b'{"error": {"code": 402, "message": "no money"}}'), 4),
+    "403, model": (refusal(403, "model_access_denied"), 3),
+    "403, key expired": (refusal(403, "key_expired"), 3),
+    "403, account empty": (refusal(403, "account_balance_insufficient"), 4),
+    "404, no API": (answered(404, HTML), 2),
+    "405, no API": (answered(405), 2),
+    "413": (answered(413), 2),
+    "422": (refusal(422, "invalid_parameters"), 2),
+    "429, key's own limit": (refusal(429, "token_daily_quota_exceeded"), 4),
+    "500, quota": (refusal(500, "quota_not_enough"), 4),
+    "503, key disabled": (refusal(503, "key_disabled"), 3),
+    "200, quota": (refusal(200, "key_quota_exhausted"), 4),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_is_final_and_costs_nothing(bench: Bench, name: str) -> None:
+    fault, status = REFUSALS[name]
+    bench.faulty.always(Endpoint.SUBMIT, fault)
+
+    ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
+
+    check(bench, ended, Expected(status=status, posts="1", tasks=0, files=0, journal="refused"))
+    finish(bench, ended, CLIP_URL)
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_proves_nothing_once_a_reply_was_lost(bench: Bench, name: str) -> None:
+    fault, _ = REFUSALS[name]
+    bench.faulty.script(Endpoint.SUBMIT, reset_after)
+    bench.faulty.always(Endpoint.SUBMIT, fault)
+
+    ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
+
+    check(bench, ended, Expected(status=9, posts="2", tasks=1, files=0, journal="unknown"))
+    finish(bench, ended, CLIP_URL)
+
+
+SEQUENCES: Final = {
+    # what the submission meets:                             exit POSTs tasks journal
+    ("reset after", "429"): (0, "3", 1, "accepted"),
+    ("reset after", "429, seconds", "429"): (0, "4", 1, "accepted"),
+    ("reset after", "429, an hour"): (9, "2", 1, "unknown"),
+    ("reset after", "reset before"): (9, "2", 1, "unknown"),
+    ("reset before", "503"): (9, "2", 0, "unknown"),
+    ("429", "reset after"): (0, "3", 1, "accepted"),
+    ("429", "500", "429"): (0, "4", 1, "accepted"),
+    ("429", "500", "502 HTML"): (9, "3", 0, "unknown"),
+    ("429", "429, an hour"): (8, "2", 0, "refused"),
+}
+
+
+@pytest.mark.parametrize("faults", SEQUENCES, ids=", then ".join)
+def test_faults_one_after_the_other(bench: Bench, faults: tuple[str, ...]) -> None:
+    status, posts, tasks, journal = SEQUENCES[faults]
+    bench.faulty.script(Endpoint.SUBMIT, *(FAULTS[fault] for fault in faults))
+
+    ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
+
+    expected = Expected(status=status, posts=posts, tasks=tasks, files=0, journal=journal)
+    check(bench, ended, expected)
+    finish(bench, ended, CLIP_URL)
+
+
+def test_a_port_that_closes_after_a_lost_reply_leaves_the_outcome_unknown(bench: Bench) -> None:
+    def carry_out_and_close(visit: object) -> None:
+        bench.faulty.refuse(Endpoint.SUBMIT)
+        reset_after(visit)  # type: ignore[arg-type]
+
+    bench.faulty.script(Endpoint.SUBMIT, carry_out_and_close)
+
+    ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
+
+    check(bench, ended, Expected(status=9, posts="1", tasks=1, files=0, journal="unknown"))
+    finish(bench, ended, CLIP_URL)
+
+
+def test_a_replay_of_a_key_that_is_held_by_another_request_is_never_sent_anew(
+    bench: Bench,
+) -> None:
+    conflict = refusal(409, "idempotency_conflict", "held by request abc")
+    bench.faulty.always(Endpoint.SUBMIT, conflict)
+
+    ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
+
+    check(bench, ended, Expected(status=9, posts="1", tasks=0, files=0, journal="unknown"))
+    assert "held by request abc" in ended.document["error"]["message"]
+
+
+def test_the_matrix_is_as_large_as_the_readme_says() -> None:
+    assert FAULTS_IN_THE_MATRIX == 228
+
+
+RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
+
+
+def with_fault(bench: Bench, endpoint: Endpoint, row: Row) -> None:
+    if row.fault == REFUSED:
+        bench.faulty.refuse(endpoint, for_s=REOPENS_AFTER_S if row.duration == ONCE else None)
+    elif row.duration == ONCE:
+        bench.faulty.script(endpoint, FAULTS[row.fault])
+    else:
+        bench.faulty.always(endpoint, FAULTS[row.fault])
+
+
+def check(bench: Bench, ended: Ended, expected: Expected) -> None:
+    """Check what a command left behind; every key and body it sent was the same."""
+    journal = {_state(task["status"]) for task in bench.journal()} or {"-"}
+    found = Expected(
+        status=ended.status,
+        posts="+" if expected.posts == "+" and bench.posts > 1 else str(bench.posts),
+        tasks=len(bench.task_ids),
+        files=len(bench.files()),
+        journal="/".join(sorted(journal)),
+    )
+    assert found == expected, ended
+    assert set(bench.files().values()) <= {RESULT_BYTES}
+    assert "Traceback" not in ended.stderr
+    error = ended.document["error"]
+    assert (error is None) == (ended.status == 0)
+    if error is not None:
+        assert error["exit_status"] == ended.status
+    sent = bench.faulty.seen(Endpoint.SUBMIT)
+    by_key = {request.key: request.body for request in sent if request.body}
+    assert len(by_key) <= max(1, len(bench.task_ids)), "a replay has its first key"
+    assert all(request.body in {b"", by_key[request.key]} for request in sent)
+
+
+def finish(bench: Bench, ended: Ended, video: str) -> None:
+    """Finish the work as the contract says, with one task in all."""
+    bench.faulty.mend()
+    expected = set(bench.task_ids)
+    if ended.status == 9:
+        resumed = bench.run("submit", "--resume", str(ended.document["error"]["request_id"]))
+        assert resumed.status == 0, resumed
+        assert resumed.stdout.split() == bench.task_ids
+        assert [task["task_id"] for task in bench.journal()] == bench.task_ids
+    edited = bench.run("edit", video, PROMPT, "-o", "out.mp4")
+    assert (edited.status, edited.stdout) == (0, "out.mp4\n"), edited
+    assert len(bench.task_ids) == 1
+    assert expected <= set(bench.task_ids)
+    assert bench.files() == {"out.mp4": RESULT_BYTES}
+    assert [path.name for path in bench.folder.iterdir()] == ["out.mp4"], "nothing is left over"
+    saved = chain.from_iterable(task["saved"] for task in bench.journal())
+    assert [file["path"] for file in saved] == [str(bench.folder / "out.mp4")]
+
+
+def _state(status: str) -> str:
+    return status if status in {"unknown", "refused", "sending"} else "accepted"
