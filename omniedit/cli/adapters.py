@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omniedit.downloads import Downloader, check_target, copy_result, verify
+from omniedit.downloads import Downloader, check_target, copy_result, tidy, verify
 from omniedit.errors import LocalError
 from omniedit.models import SavedFile, UploadedClip
 from omniedit.tasks.ports import Progress, Retry
@@ -119,6 +119,10 @@ class LocalResults:
     def is_whole(self, file: SavedFile) -> bool:
         """Return whether a saved result is still what it was."""
         return verify(Path(file.path), size_bytes=file.size_bytes, sha256=file.sha256)
+
+    def tidy(self, target: Path, *, task_id: str) -> None:
+        """Remove what a kill right after a download left beside its result."""
+        tidy(target, task_id)
 
     def check_target(self, target: Path, *, overwrite: bool) -> None:
         """Refuse a target that could not be written."""

@@ -148,7 +148,6 @@ class Runtime:
 
     def announce_saved(self, destination: "Destination | None") -> None:
         """Print the path of each result as it is saved, unless it goes to stdout itself."""
-
         has_noted = False
 
         def listen(event: Event) -> None:

@@ -2,6 +2,7 @@
 
 from omniedit.downloads.copying import copy_result
 from omniedit.downloads.downloader import Downloader
+from omniedit.downloads.placing import tidy
 from omniedit.downloads.target import check_target, verify
 
-__all__ = ["Downloader", "check_target", "copy_result", "verify"]
+__all__ = ["Downloader", "check_target", "copy_result", "tidy", "verify"]

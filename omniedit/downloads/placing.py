@@ -6,6 +6,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -144,6 +145,15 @@ def place(
     sync_folder(target.parent)
     part.drop()
     sync_folder(target.parent)
+
+
+def tidy(target: Path, task_id: str) -> None:
+    """Remove the second name that a kill right after the placement left of a result."""
+    path = part_path(target.absolute(), task_id)
+    if is_same_file(path, target):
+        for left_over in (path.with_name(path.name + NOTE_SUFFIX), path):
+            with suppress(OSError):
+                left_over.unlink(missing_ok=True)
 
 
 def _open(path: Path) -> int:

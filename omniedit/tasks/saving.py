@@ -106,6 +106,7 @@ def save_from_here(
     """
     there = _saved_as(session, record, target)
     if there is not None:
+        session.results.tidy(target.path, task_id=str(record.task_id))
         _report_saved(session, record, there, target, is_new=False)
         return record
     has_several = record.task is not None and len(record.task.result_urls) > 1

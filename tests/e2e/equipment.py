@@ -30,6 +30,14 @@ class ForkServer:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._stderr: Path | None = None
+
+    def has_said(self, words: str) -> bool:
+        """Return whether the command that is running has said something on stderr."""
+        try:
+            return self._stderr is not None and words in self._stderr.read_text("utf-8")
+        except FileNotFoundError:
+            return False
 
     def run(self, argv: tuple[str, ...], *, folder: Path, environ: Mapping[str, str]) -> Ended:
         """Carry out one command line."""
@@ -43,6 +51,7 @@ class ForkServer:
                 "stdout": stdout.name,
                 "stderr": stderr.name,
             }
+            self._stderr = Path(stderr.name)
             self._process.stdin.write(json.dumps(errand) + "\n")
             self._process.stdin.flush()
             status = int(self._process.stdout.readline())

@@ -296,14 +296,20 @@ class FaultyService:
         with self._lock:
             self._standing[endpoint] = fault
 
-    def refuse(self, endpoint: Endpoint, *, for_s: float | None = None) -> None:
-        """Close the port that an endpoint is reached through, for ever or some seconds."""
+    def refuse(
+        self, endpoint: Endpoint, *, is_enough: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Close the port that an endpoint is reached through, until that is enough."""
         door = self._api if endpoint in _API else self._files
         door.refuse()
-        if for_s is not None:
-            timer = threading.Timer(for_s, door.accept)
-            timer.daemon = True
-            timer.start()
+
+        def reopen() -> None:
+            while not door.is_accepting and not self.released.is_set():
+                if is_enough():
+                    door.accept()
+                time.sleep(0.005)
+
+        threading.Thread(target=reopen, daemon=True).start()
 
     def mend(self) -> None:
         """Let everything pass again."""
@@ -345,7 +351,7 @@ class _Door:
     host: str = ""
     _listener: socket.socket = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _is_closed: bool = False
+    is_accepting: bool = False
 
     def __post_init__(self) -> None:
         self._listener = self._bind(0)
@@ -361,21 +367,20 @@ class _Door:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
             self._listener = self._bind(port)
+            self.is_accepting = False
 
     def accept(self) -> None:
         """Let everybody in, where nobody was."""
         with self._lock:
-            is_listening = self._listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            if not is_listening and not self._is_closed:
+            if not self.is_accepting:
                 self._listen()
 
     def close(self) -> None:
         """Give the port up."""
-        with self._lock:
-            self._is_closed = True
-            with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
+        with self._lock, suppress(OSError):
+            self.is_accepting = True  # whoever waits to open it has waited enough
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
 
     def _bind(self, port: int) -> socket.socket:
         listener = socket.socket()
@@ -385,6 +390,7 @@ class _Door:
 
     def _listen(self) -> None:
         self._listener.listen(128)
+        self.is_accepting = True
         threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
 
     def _accept(self, listener: socket.socket) -> None:

@@ -15,10 +15,10 @@ import omniedit.http
 import omniedit.retry
 import omniedit.schedule
 
-TIMEOUT_S: Final = 1.5
+TIMEOUT_S: Final = 1.2
 """Of each read of a reply; 30 and 60 s in the product."""
-SUBMIT_BUDGET_S: Final = 3.0
-READ_BUDGET_S: Final = 2.0
+SUBMIT_BUDGET_S: Final = 1.6
+READ_BUDGET_S: Final = 1.5
 GRACE_S: Final = 1.0
 """How long a signal waits for an outstanding reply; 5 s in the product."""
 
