@@ -1,6 +1,5 @@
 """Settings, each with its source: environment, then file, then default. The one reader of both."""
 
-import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,12 +54,17 @@ class Settings:
     @property
     def journal_folder(self) -> Path:
         """Where the journal lies; the sandbox has one of its own."""
-        return self.state_dir.value / "sandbox" if self.is_sandbox else self.state_dir.value
+        return self.sandbox_journal_folder if self.is_sandbox else self.state_dir.value
+
+    @property
+    def sandbox_journal_folder(self) -> Path:
+        """Where the sandbox's journal lies."""
+        return self.state_dir.value / "sandbox"
 
     @property
     def sandbox_folder(self) -> Path:
         """Where the sandbox keeps its tasks and clips."""
-        return self.state_dir.value / "sandbox" / "service"
+        return self.sandbox_journal_folder / "service"
 
     @property
     def allows_internal_clips(self) -> bool:
@@ -220,5 +224,8 @@ def _context(environ: Mapping[str, str]) -> Setting[str]:
         return Setting(f"github:{run}:{job}", "environment: GITHUB_RUN_ID, GITHUB_JOB")
     if job := environ.get("CI_JOB_ID", ""):
         return Setting(f"ci:{job}", "environment: CI_JOB_ID")
-    uid = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
-    return Setting(f"user:{uid}", "default")
+    if hasattr(os, "getuid"):
+        return Setting(f"user:{os.getuid()}", "default")
+    import getpass  # noqa: PLC0415 - for Windows alone
+
+    return Setting(f"user:{getpass.getuser()}", "default")

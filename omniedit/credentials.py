@@ -5,7 +5,6 @@ import os
 import re
 import stat
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,6 +127,8 @@ class CredentialsFile:
             ) from None
 
     def _replace(self, keys: dict[str, str]) -> None:
+        import tempfile  # noqa: PLC0415 - every command loads this module, one writes
+
         content = json.dumps({"schema": 1, "keys": keys}, indent=2) + "\n"
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

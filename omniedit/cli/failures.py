@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
-from omniedit.config import KEY_PAGE
 from omniedit.errors import (
     AuthenticationError,
     BlockedClientError,
@@ -34,8 +33,6 @@ from omniedit.errors import (
     UnavailableError,
     WrongBaseURLError,
 )
-from omniedit.models import TaskError
-from omniedit.output.advice import advice_on
 
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
 
@@ -169,6 +166,8 @@ def with_sandbox(text: str) -> str:
 
 
 def _hint(error: OmniEditError, command: str) -> str | None:  # noqa: C901, PLR0912 - one line a case
+    from omniedit.config import KEY_PAGE
+
     task = error.task_id or "TASK"
     match error:
         case MissingKeyError():
@@ -192,6 +191,9 @@ def _hint(error: OmniEditError, command: str) -> str | None:  # noqa: C901, PLR0
         case UnavailableError():
             return _later_hint(error, command)
         case TaskFailedError():
+            from omniedit.models import TaskError
+            from omniedit.output.advice import advice_on
+
             return advice_on(TaskError(code=error.code, message=error.message))
         case NotFinishedError() if error.task_id:
             return f"it goes on: `omniedit wait {task} --download out.mp4`"
@@ -206,6 +208,8 @@ def _hint(error: OmniEditError, command: str) -> str | None:  # noqa: C901, PLR0
 
 
 def _quota_hint(error: OmniEditError) -> str:
+    from omniedit.config import KEY_PAGE
+
     if "token" in error.code or "key" in error.code:
         return f"this key's own limit is reached, not the account's balance: raise it at {KEY_PAGE}"
     return f"top up at {CREDITS_PAGE}"

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import OmniEditError
-from omniedit.output.units import render_duration
 
 if TYPE_CHECKING:
     from omniedit.cli.runtime import Runtime
@@ -38,6 +37,7 @@ def remind(runtime: "Runtime") -> None:
     if not runtime.printer.is_stderr_terminal or runtime.printer.quiet:
         return
     from omniedit.journal import Journal
+    from omniedit.output.units import render_duration
     from omniedit.tasks.listing import is_unsaved, link_end
 
     now = runtime.now()

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from omniedit.cli.failures import with_sandbox
 from omniedit.cli.signals import Signals
 from omniedit.cli.tally import Tally
-from omniedit.config import Settings, load_settings
 from omniedit.errors import InvalidInputError
-from omniedit.events import Event, Noted, Report, Saved, Warned
 from omniedit.output.console import OutputMode, Printer, ProgressMode
 
 if TYPE_CHECKING:
     from omniedit.cli.session import JournalUse, LiveSession
+    from omniedit.config import Settings
+    from omniedit.events import Event, Report
     from omniedit.output.document import Document
     from omniedit.tasks.targets import Destination
 
@@ -53,8 +53,10 @@ class Runtime:
         return bool(self.flags.get("sandbox"))
 
     @cached_property
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """The settings in force."""
+        from omniedit.config import load_settings
+
         return load_settings(self.environ, sandbox=self.is_sandbox_flag)
 
     @cached_property
@@ -114,7 +116,6 @@ class Runtime:
             JournalError: The journal is required and cannot be opened.
         """
         from omniedit.cli.session import LiveSession, opened_journal
-        from omniedit.output.progress import watch
 
         with contextlib.ExitStack() as closing:
             found = closing.enter_context(
@@ -122,14 +123,18 @@ class Runtime:
             )
             self.tally.find = found.find_task
             if shows_progress:
+                from omniedit.output.progress import watch
+
                 closing.callback(self._stop_watching)
                 self._watch = closing.enter_context(
                     watch(self.printer, sandbox=self.settings.is_sandbox, total_tasks=total_tasks)
                 )
             yield LiveSession(self, found, journal, closing, is_batch=is_batch)
 
-    def report(self, event: Event) -> None:
+    def report(self, event: "Event") -> None:
         """Pass an event to whoever watches."""
+        from omniedit.events import Noted, Warned
+
         if self.is_sandbox_flag and isinstance(event, Warned | Noted):
             event = replace(event, message=with_sandbox(event.message))
         self.tally.take(event)
@@ -150,7 +155,9 @@ class Runtime:
         """Print the path of each result as it is saved, unless it goes to stdout itself."""
         has_noted = False
 
-        def listen(event: Event) -> None:
+        from omniedit.events import Saved
+
+        def listen(event: "Event") -> None:
             nonlocal has_noted
             if not isinstance(event, Saved):
                 return

@@ -10,6 +10,8 @@ from omniedit.cli.options import Command, parse_duration
 from omniedit.cli.runtime import Runtime
 from omniedit.cli.session import missing_sandbox
 from omniedit.errors import LocalError
+from omniedit.journal import Journal
+from omniedit.output.document import envelope
 
 app = typer.Typer(
     help="The local stand-in of the service.", no_args_is_help=True, rich_markup_mode=None
@@ -68,6 +70,7 @@ def serve(
         raise LocalError(msg) from error
     with running:
         runtime.printer.line(running.url)
+        runtime.printer.document(envelope(ok=True, sandbox=True, url=running.url, error=None))
         runtime.printer.note(
             f"OMNIEDIT_BASE_URL={running.url} OMNIEDIT_API_KEY=sk-sandbox-test omniedit …"
         )
@@ -84,6 +87,9 @@ def reset(context: typer.Context) -> None:
         from omniedit.sandbox import reset as remove
 
         removed = remove(settings.sandbox_folder)
+        # What it knew would point to tasks that are gone.
+        with Journal(settings.sandbox_journal_folder) as journal:
+            journal.clear()
     except ModuleNotFoundError as error:
         raise missing_sandbox() from error
     except OSError as error:

@@ -1,7 +1,6 @@
 """The composition root: makes what the use cases call on, each thing when it is first needed."""
 
 import contextlib
-import random
 import signal
 import threading
 import time
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.runtime import Runtime
 from omniedit.errors import Interrupted, JournalDamagedError, JournalError, MissingExtraError
-from omniedit.events import Event
 from omniedit.journal import Journal, set_journal_aside
 from omniedit.output.console import ProgressMode
 from omniedit.tasks.pace import Pace
 
 if TYPE_CHECKING:
+    from omniedit.events import Event
     from omniedit.http import HttpClient
     from omniedit.sandbox import RunningSandbox
     from omniedit.tasks.ports import Clips, Results, Service
@@ -109,7 +108,7 @@ class LiveSession:
         is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
         return is_shown and printer.stderr.is_animated
 
-    def report(self, event: Event) -> None:
+    def report(self, event: "Event") -> None:
         """Pass an event to whoever watches."""
         self._runtime.report(event)
 
@@ -137,6 +136,8 @@ class LiveSession:
 
     def jitter(self) -> float:
         """Return a random number in [0, 1)."""
+        import random
+
         return random.random()  # noqa: S311 - it spreads load, nothing secret
 
     def new_request_id(self) -> str:

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from omniedit.errors import JournalError, OmniEditError
-from omniedit.events import Completed, Event, Failed, Progressed, Saved, Submitted
-from omniedit.models import Record, Task, TaskError
+
+if TYPE_CHECKING:
+    from omniedit.events import Event
+    from omniedit.models import Record, Task
 
 
 class Tally:
@@ -18,23 +21,27 @@ class Tally:
         self._records: dict[str, Record] = {}
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> "list[Record]":
         """Every record so far."""
         return list(self._records.values())
 
-    def add(self, record: Record) -> None:
+    def add(self, record: "Record") -> None:
         """Take in a record, which replaces what was known of its task."""
         self._records[record.task_id or record.request_id or ""] = record
 
-    def note_error(self, record: Record, error: OmniEditError) -> None:
+    def note_error(self, record: "Record", error: OmniEditError) -> None:
         """Take in a record of which something could not be done."""
+        from omniedit.models import TaskError
+
         shown = record.error or TaskError(
             code=error.code, message=error.message, suggestion=error.hint
         )
         self.add(replace(record, error=shown))
 
-    def take(self, event: Event) -> None:
+    def take(self, event: "Event") -> None:
         """Take in an event."""
+        from omniedit.events import Completed, Failed, Progressed, Saved, Submitted
+
         match event:
             case Submitted() | Progressed() | Completed() | Failed():
                 self._take_task(event.task)
@@ -46,7 +53,9 @@ class Tally:
             case _:
                 pass
 
-    def _take_task(self, task: Task) -> None:
+    def _take_task(self, task: "Task") -> None:
+        from omniedit.models import Record
+
         known = self._records.get(task.task_id) or self._known(task.task_id)
         if known is None:
             known = Record(
@@ -54,7 +63,7 @@ class Tally:
             )
         self.add(replace(known, task=task, status=task.status, error=task.error))
 
-    def _known(self, task_id: str) -> Record | None:
+    def _known(self, task_id: str) -> "Record | None":
         with suppress(JournalError):
             return self.find(task_id)
         return None

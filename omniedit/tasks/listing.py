@@ -5,8 +5,6 @@ from pathlib import Path
 
 from omniedit.errors import NoSuchReferenceError, OmniEditError
 from omniedit.models import LINK_LIFETIME_S, Record, Task
-from omniedit.tasks.account import account_tasks
-from omniedit.tasks.looking import look_at_all
 from omniedit.tasks.ports import Session
 
 
@@ -45,6 +43,8 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
         EndpointMissingError: The service offers no such list.
         OmniEditError: It cannot be read, or not be written down.
     """
+    from omniedit.tasks.account import account_tasks  # noqa: PLC0415 - `list` mostly reads here
+
     records: list[Record] = []
     for task in account_tasks(session):
         if len(records) >= limit and not adopt:
@@ -74,6 +74,8 @@ def unsaved_results(
     Tasks that were still running when last seen are asked for; those that still are, or failed,
     are passed over.
     """
+    from omniedit.tasks.looking import look_at_all  # noqa: PLC0415 - `list` mostly reads here
+
     candidates = [
         record
         for record in session.journal.recent()

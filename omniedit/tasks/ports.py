@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from omniedit.events import Report
-from omniedit.journal import Journal
 from omniedit.models import Credits, SavedFile, Submission, Task, TaskPage, UploadedClip
 from omniedit.tasks.pace import Pace
+
+if TYPE_CHECKING:
+    from omniedit.events import Report
+    from omniedit.journal import Journal
 
 Progress = Callable[[int, int | None], None]
 """Takes the bytes done and, where known, the bytes in all."""
@@ -87,7 +89,7 @@ class Session(Protocol):
     @property
     def results(self) -> Results: ...
     @property
-    def journal(self) -> Journal: ...
+    def journal(self) -> "Journal": ...
     @property
     def requires_journal(self) -> bool:
         """Whether nothing may be paid for without a journal."""
@@ -117,7 +119,7 @@ class Session(Protocol):
     @property
     def pace(self) -> Pace: ...
     @property
-    def report(self) -> Report: ...
+    def report(self) -> "Report": ...
 
     def now(self) -> float:
         """Return the Unix time."""

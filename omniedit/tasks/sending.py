@@ -9,13 +9,14 @@ from omniedit.errors import (
     IdempotencyConflictError,
     Interrupted,
     JournalError,
+    NotConnectedError,
     OmniEditError,
     OutcomeUnknownError,
     RateLimitedError,
 )
 from omniedit.events import Noted, Retrying, Submitted, Warned
 from omniedit.models import Record, Submission, TaskError
-from omniedit.retry import delay_s, is_certainly_not_accepted, is_transient
+from omniedit.retry import READ_BUDGET_S, delay_s, is_certainly_not_accepted, is_transient
 from omniedit.tasks.account import tasks_since
 from omniedit.tasks.ports import Session
 
@@ -48,6 +49,7 @@ class Sending:
         self._is_in_flight = False
         self._is_settled = False
         self._replays_left = 1
+        self._began = session.monotonic()
 
     def send(self, *, deadline: float) -> Record:
         """Return the task that the submission became.
@@ -132,6 +134,9 @@ class Sending:
         elif not is_transient(error):
             raise self._end(error)
         rest_s = delay_s(number, retry_after_s=error.retry_after_s, jitter=self._session.jitter)
+        if isinstance(error, NotConnectedError):
+            # A wrong address or a missing network shows soon; a limit passes later.
+            deadline = min(deadline, self._began + READ_BUDGET_S)
         if self._session.monotonic() + rest_s > deadline:
             raise self._end(error)
         return rest_s

@@ -1,0 +1,256 @@
+"""Files opened as media, and as nothing else.
+
+FFmpeg follows what a file tells it to: a `clip.mp4` that is an ffconcat script or a playlist makes
+it read other files, which would then be uploaded. So the container must be one of few, and
+neither a name nor a way to open a second file is handed on.
+"""
+
+import errno
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
+
+import av
+import av.error
+
+from omniedit.errors import InvalidInputError, LocalError, MissingFileError
+from omniedit.media.contents import HEAD_BYTES, container_of, top_boxes, unsuitable
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+MAX_SIDE: Final = 8192
+MAX_LENGTH_S: Final = 600.0
+FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts"
+
+# The disk, not the clip.
+_LOCAL: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+    | {errno.ENOENT, errno.EMFILE, errno.ENFILE}
+)
+_OPTIONS: Final = {
+    "format_whitelist": FORMATS,
+    "protocol_whitelist": "none",
+    # Sample tables of a MOV may lie in other files.
+    "use_absolute_path": "0",
+    "enable_drefs": "0",
+}
+_HEADER_OPTIONS: Final = {"probesize": "262144", "fpsprobesize": "0"}
+_ATTACHED_PICTURES: Final = frozenset({"attached_pic", "timed_thumbnails", "still_image"})
+
+
+@contextmanager
+def opened_file(path: Path) -> Generator[BinaryIO]:
+    """Open a regular file, and nothing else: opening a pipe would wait for its other end.
+
+    Raises:
+        MissingFileError: It does not exist, or cannot be read.
+        InvalidInputError: It is a folder, a pipe, a device.
+    """
+    try:
+        mode = path.stat().st_mode
+        file = path.open("rb") if stat.S_ISREG(mode) else None
+    except FileNotFoundError:
+        msg = f"no such file: {path}"
+        raise MissingFileError(msg) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        msg = f"cannot read {str(path)!r}: {reason}"
+        raise MissingFileError(msg) from error
+    if file is None:
+        msg = f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not a clip"
+        raise InvalidInputError(msg, code="invalid_clip")
+    with file:
+        yield file
+
+
+@contextmanager
+def opened_clip(path: Path) -> Generator["InputContainer"]:
+    """Open a local clip for reading.
+
+    Raises:
+        InvalidInputError: It is no media file.
+        MissingFileError: It cannot be read.
+    """
+    with opened_file(path) as file, opened_media(file, name=str(path)) as container:
+        yield container
+
+
+@contextmanager
+def opened_media(
+    file: BinaryIO, *, name: str, is_partial: bool = False
+) -> Generator["InputContainer"]:
+    """Open bytes as media.
+
+    Args:
+        file: At its beginning; seekable.
+        name: For messages.
+        is_partial: Read little beyond the header.
+
+    Raises:
+        InvalidInputError: It is empty, cut off, or no media file.
+    """
+    options = _OPTIONS | (_HEADER_OPTIONS if is_partial else {})
+    refused: list[str] = []
+
+    def refuse(url: str, *_: object) -> NoReturn:
+        refused.append(url)
+        raise PermissionError(errno.EACCES, "another file")
+
+    # Without its name, which FFmpeg would take as a hint, or as a place to look for others.
+    # Methods written in C run no Python inside of FFmpeg, where an interruption would be lost.
+    reader = SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
+    with understood(name, refused):
+        container = av.open(
+            reader,
+            "r",
+            container_options=options,
+            # Of the codecs, already while the file is opened.
+            options={"max_pixels": str(MAX_SIDE * MAX_SIDE)},
+            metadata_errors="replace",
+            io_open=refuse,
+        )
+    with container, understood(name, refused):
+        yield container
+
+
+def checked_head(file: BinaryIO, *, name: str) -> bytes:
+    """Return the first bytes of a file that may be a video.
+
+    Raises:
+        InvalidInputError: It is empty, or certainly something else.
+    """
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if not head:
+        msg = f"{name} is empty"
+        raise InvalidInputError(msg, code="invalid_clip")
+    found = unsuitable(head)
+    if found is not None:
+        msg = f"{name} is {found}, not a video"
+        raise InvalidInputError(msg, code="not_a_video")
+    return head
+
+
+def check_is_whole(file: BinaryIO, *, name: str, size_bytes: int) -> bool:
+    """Return whether an MP4 or MOV is fragmented.
+
+    Raises:
+        InvalidInputError: Its end, or its index, is missing.
+    """
+    kinds: set[bytes] = set()
+    last_end = 0
+    for box in top_boxes(file, size_bytes):
+        kinds.add(box.kind)
+        last_end = box.end
+    file.seek(0)
+    if last_end > size_bytes:
+        msg = f"{name} is cut off: {size_bytes} of {last_end} bytes are there"
+        raise InvalidInputError(msg, code="damaged_clip", hint="copy or export it once more")
+    if b"moov" not in kinds:
+        msg = f"{name} is cut off or was never finished: its index is missing"
+        raise InvalidInputError(msg, code="damaged_clip", hint="copy or export it once more")
+    return b"moof" in kinds
+
+
+def picture_stream(container: "InputContainer", *, name: str) -> "VideoStream":
+    """Return the stream of moving pictures.
+
+    Raises:
+        InvalidInputError: There is none, or none that may be decoded.
+    """
+    streams = [stream for stream in container.streams.video if not _is_still(stream)]
+    if not streams:
+        msg = f"{name} has no moving pictures"
+        raise InvalidInputError(msg, code="no_video", hint="a clip with a video stream is needed")
+    stream = next((each for each in streams if "default" in _disposition(each)), streams[0])
+    if _is_encrypted(stream):
+        msg = f"{name} is encrypted"
+        raise InvalidInputError(msg, code="encrypted_clip", hint="only a copy without DRM is readable")
+    if getattr(stream, "codec_context", None) is None:
+        msg = f"the pictures of {name} are of a kind that cannot be decoded here"
+        raise InvalidInputError(msg, code="unknown_codec")
+    # A stream may announce a small picture and hold a huge one.
+    stream.codec_context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
+    return stream
+
+
+def check_size(width: int, height: int, *, name: str) -> None:
+    """Refuse pictures without a size, and those that are too large to decode.
+
+    Raises:
+        InvalidInputError: Either is the case.
+    """
+    if width < 1 or height < 1:
+        msg = f"the pictures of {name} have no size ({width}x{height})"
+    elif max(width, height) > MAX_SIDE:
+        msg = f"the pictures of {name} are too large: {width}x{height}, {MAX_SIDE} a side at most"
+    else:
+        return
+    raise InvalidInputError(msg, code="invalid_size")
+
+
+def container_name(container: "InputContainer", head: bytes) -> str:
+    """Return mp4, mov, 3gp, webm, matroska, avi or mpegts."""
+    return container_of(container.format.name, head)
+
+
+@contextmanager
+def understood(name: str, refused: list[str] | None = None) -> Generator[None]:
+    """Turn what FFmpeg raises into an error of `errors.py`.
+
+    Raises:
+        InvalidInputError: The clip is at fault.
+        LocalError: The disk is.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        if isinstance(error, av.error.FFmpegError) or not refused:
+            raise _error_from(error, name) from error
+        msg = f"{name} refers to other files, which are not opened"
+        raise InvalidInputError(msg, code="external_reference") from None
+    except (av.error.FFmpegError, OSError) as error:
+        raise _error_from(error, name) from error
+    except ValueError as error:  # an encoder that this build of PyAV lacks
+        msg = f"PyAV cannot handle {name}: {error}"
+        raise LocalError(msg, code="media") from error
+
+
+def _error_from(error: Exception, name: str) -> InvalidInputError | LocalError:
+    number = getattr(error, "errno", None)
+    reason = getattr(error, "strerror", None) or str(error)
+    if number in _LOCAL:
+        return LocalError(f"cannot read or write {name}: {reason}")
+    if isinstance(error, av.error.EncoderNotFoundError):
+        return LocalError("this build of PyAV cannot encode H.264 and AAC", code="media")
+    if number == errno.EINVAL or isinstance(error, av.error.DemuxerNotFoundError):
+        # What FFmpeg answers for a container outside of the list.
+        reason = "not an MP4, MOV, WebM, Matroska, AVI or MPEG transport stream"
+        return InvalidInputError(f"{name} cannot be read as a video: {reason}", code="not_a_video")
+    return InvalidInputError(
+        f"{name} cannot be read as a video: {reason[:1].lower()}{reason[1:]}", code="damaged_clip"
+    )
+
+
+def _is_still(stream: "VideoStream") -> bool:
+    return bool(_disposition(stream) & _ATTACHED_PICTURES)
+
+
+def _disposition(stream: "VideoStream") -> frozenset[str]:
+    disposition = stream.disposition
+    return frozenset(
+        name
+        for name in (*_ATTACHED_PICTURES, "default")
+        if (flag := getattr(type(disposition), name, None)) is not None and disposition & flag
+    )
+
+
+def _is_encrypted(stream: "VideoStream") -> bool:
+    context = getattr(stream, "codec_context", None)
+    # Sample entries of protected pictures (ISO/IEC 14496-12, 8.12; Apple's own before it).
+    return context is not None and context.codec_tag in {"encv", "drmi"}

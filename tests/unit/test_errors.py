@@ -1,0 +1,74 @@
+"""The tree of errors: every one has a kind of its own, and survives the journal."""
+
+import inspect
+
+import pytest
+
+from omniedit import errors
+from omniedit.errors import Interrupted, OmniEditError, restored_error
+
+EVERY_ERROR = [*OmniEditError.subclasses()]
+
+
+def test_kinds_are_unique() -> None:
+    kinds = [error.__dict__.get("kind") for error in EVERY_ERROR]
+
+    assert None not in kinds, "a class has no kind of its own"
+    assert len(set(kinds)) == len(kinds)
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_code() -> None:
+    def draw(cls: type[OmniEditError], before: str) -> list[str]:
+        below = cls.__subclasses__()
+        lines: list[str] = []
+        for number, each in enumerate(below):
+            is_last = number == len(below) - 1
+            lines.append(f"{before}{'└' if is_last else '├'}── {each.__name__}")
+            lines += draw(each, before + ("    " if is_last else "│   "))
+        return lines
+
+    drawn = ["OmniEditError", *draw(OmniEditError, "")]
+
+    # `Name    what it is`, with the same branches before it.
+    documented = (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0].splitlines()
+    assert [line[: len(name)] for line, name in zip(documented, drawn, strict=True)] == drawn
+    assert all(line[len(name) :][:1] in {"", " "} for line, name in zip(documented, drawn, strict=True))
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR)
+def test_the_journal_gives_an_error_back(error: type[OmniEditError]) -> None:
+    restored = restored_error(
+        error.kind, "no", code="some_code", http_status=418, request_id="r" * 16
+    )
+
+    assert type(restored) is error
+    assert str(restored) == restored.message == "no"
+    assert (restored.code, restored.http_status) == ("some_code", 418)
+    assert (restored.request_id, restored.task_id) == ("r" * 16, None)
+    assert (restored.hint, restored.retry_after_s) == (None, None)
+
+
+def test_an_unknown_kind_is_still_an_error() -> None:
+    restored = restored_error("of-a-newer-version", "no", code=None, http_status=None, request_id=None)
+
+    assert type(restored) is OmniEditError
+    assert restored.code == OmniEditError.kind
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR)
+def test_without_a_code_of_the_service_the_kind_stands_for_it(error: type[OmniEditError]) -> None:
+    assert "message" in inspect.signature(error).parameters
+    assert error("no").code == error.kind
+    assert error("no", code="quota_not_enough").code == "quota_not_enough"
+
+
+def test_what_an_error_is_about_is_filled_in_only_where_unknown() -> None:
+    error = OmniEditError("no", task_id="t-1").about(task_id="t-2", request_id="r-2")
+
+    assert (error.task_id, error.request_id) == ("t-1", "r-2")
+
+
+def test_an_interrupt_is_not_swallowed_with_other_exceptions() -> None:
+    assert not issubclass(Interrupted, Exception)
+    assert not issubclass(Interrupted, KeyboardInterrupt)
+    assert Interrupted(15).signal_number == 15
