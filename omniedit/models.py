@@ -180,7 +180,7 @@ class Record:
     body_digest: str | None = None
     error: TaskError | None = None
     saved: tuple[SavedFile, ...] = ()
-    link_valid_until: float | None = None  # Unix time, at least
+    completed_after: float | None = None  # Unix time of the last look that showed it unfinished
     is_adopted: bool = False
     is_result_gone: bool = False
 
@@ -188,6 +188,14 @@ class Record:
     def task_id(self) -> str | None:
         """The task's ID, once the service gave one."""
         return self.task.task_id if self.task else None
+
+    @property
+    def link_valid_until(self) -> float | None:
+        """The Unix time until which a result's link lives at least; None before there is one."""
+        if self.task is None or not self.task.is_completed:
+            return None
+        since = max(self.completed_after or 0.0, self.task.created_at or 0.0)
+        return since + LINK_LIFETIME_S if since else None
 
 
 def is_task_id(text: str) -> bool:

@@ -5,12 +5,15 @@ import difflib
 import hashlib
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take")
 _NUMBERS: Final = frozenset({"start", "end", "take"})
+_TAKE: Final = re.compile(r"[0-9]{1,9}")
 
 
 class FaultyLineError(ValueError):
@@ -84,6 +87,9 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:
+    if text.lstrip().startswith("["):
+        yield 1, FaultyLineError("is a JSON array; write one object a line")
+        return
     # Not `splitlines`, which also splits at separators that JSON strings may hold.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -115,14 +121,20 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineEr
             continue
         if header is None:
             header = [cell.strip() for cell in cells]
-            if missing := {"video", "prompt"} - set(header):
-                names = " and ".join(sorted(missing))
-                yield number, FaultyLineError(f"the header names no column {names}")
+            if fault := _header_fault(header):
+                yield number, FaultyLineError(fault)
                 return
         elif len(cells) > len(header):
             yield number, FaultyLineError(f"has {len(cells)} cells, the header {len(header)}")
         else:
             yield number, {name: cell for name, cell in zip(header, cells, strict=False) if cell}
+
+
+def _header_fault(header: list[str]) -> str | None:
+    if missing := [f"`{name}`" for name in ("video", "prompt") if name not in header]:
+        return f"the header names no column {' and no column '.join(missing)}"
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
+    return f"the header names column `{twice[0]}` twice" if twice else None
 
 
 def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
@@ -132,8 +144,8 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
             msg = f"`{field}` is missing"
             raise FaultyLineError(msg)
     take = values["take"]
-    if take is not None and not (take.isascii() and take.isdigit()):
-        msg = f"`take` is no whole number: {take}"
+    if take is not None and not _TAKE.fullmatch(take):
+        msg = f"`take` is no whole number of up to 9 digits: {take[:20]}"
         raise FaultyLineError(msg)
     return Line(
         number=number,
@@ -152,7 +164,12 @@ def _parse_field(field: str, value: object) -> str | None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, str) or (is_number and field in _NUMBERS):
-        return str(value) or None
+        text = str(value)
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            # JSON can write half a character (RFC 8259, 8.2), which no file name or URL can hold.
+            msg = f"`{field}` is not valid Unicode text"
+            raise FaultyLineError(msg)
+        return text or None
     kind = "text or a number" if field in _NUMBERS else "text"
     msg = f"`{field}` is not {kind}"
     raise FaultyLineError(msg)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.batch.manifest import Line, Manifest
-from omniedit.errors import OmniEditError
+from omniedit.errors import InvalidInputError, LocalError, OmniEditError
 from omniedit.models import Record
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import Draft, identity_of, is_local, parse_draft
@@ -22,6 +22,7 @@ class PlannedEdit:
 
     line: Line
     draft: Draft
+    identity: str
     output: str  # as it is shown, below the folder that was asked for
 
 
@@ -32,6 +33,9 @@ class Planner:
         session: What checks need.
         folder: Where outputs go; None is here.
         shard: Which of how many parts of the manifest this run makes.
+
+    Raises:
+        LocalError: `folder` is something else.
     """
 
     def __init__(
@@ -39,10 +43,14 @@ class Planner:
     ) -> None:
         self._session = session
         self._folder = folder
-        self._base = Path(folder or ".").resolve()
+        self._base = os.path.realpath(folder or ".")
+        if os.path.lexists(self._base) and not Path(self._base).is_dir():
+            msg = f"{folder} is not a folder"
+            raise LocalError(msg, hint="`--dir` names the folder for the outputs")
         self._shard = shard
         self._line_of_edit: dict[str, int] = {}
         self._line_of_output: dict[str, int] = {}
+        self._resolved_folders: dict[str, str] = {}
         self.faults: list[tuple[int, str]] = []
 
     def plan(self, manifest: Manifest) -> Sequence[PlannedEdit]:
@@ -53,7 +61,9 @@ class Planner:
             try:
                 edit = self._plan_line(line)
             except OmniEditError as error:
-                self.faults.append((line.number, error.message))
+                self._note_fault(line, error.message)
+            except OSError as error:
+                self._note_fault(line, f"{line.video[:80]}: {error.strerror}")
             else:
                 if edit is not None:
                     planned.append(edit)
@@ -61,6 +71,9 @@ class Planner:
         return planned
 
     def _plan_line(self, line: Line) -> PlannedEdit | None:
+        if line.start is not None or line.end is not None:
+            msg = "`start` and `end` cut the clip, which this version cannot do"
+            raise InvalidInputError(msg, code="invalid_manifest")
         draft = Draft(
             video=line.video,
             prompt=line.prompt,
@@ -74,43 +87,64 @@ class Planner:
             self._note_output(line, line.output)
             return None
         identity = identity_of(parse_draft(self._session, draft))
-        self._note_edit(line, identity)
+        is_new = self._note_edit(line, identity)
         output = line.output or self._default_output(line, identity)
-        self._note_output(line, output)
+        if is_new or line.output:
+            self._note_output(line, output)
         if not is_own:
             return None
-        return PlannedEdit(line=line, draft=draft, output=self._shown(output))
+        return PlannedEdit(line=line, draft=draft, identity=identity, output=self._shown(output))
 
     def _default_output(self, line: Line, identity: str) -> str:
         record = Record(request_id=None, task=None, status="", created_at=0.0, video=line.video)
         target = Destination(None).target_for_edit(record, identity)
         return target.shown if target else ""
 
-    def _note_edit(self, line: Line, identity: str) -> None:
+    def _note_edit(self, line: Line, identity: str) -> bool:
+        """Note an edit; return whether it is the first of its kind."""
         first = self._line_of_edit.setdefault(identity, line.number)
         if first != line.number:
-            self.faults.append(
-                (
-                    line.number,
-                    f"is the same edit as line {first}; `take` makes it another one",
-                )
-            )
+            fault = f"is the same edit as line {first}; `take` makes it another one"
+            self._note_fault(line, fault)
+        return first == line.number
 
     def _note_output(self, line: Line, output: str | None) -> None:
         if output is None:
             return
-        path = self._base / output
-        resolved = Path(os.path.realpath(path))
-        if Path(output).is_absolute() or not resolved.is_relative_to(self._base):
-            self.faults.append((line.number, f"`output` leaves the folder: {output}"))
-        elif output.endswith(("/", "\\")) or path.is_dir() or "\0" in output:
-            self.faults.append((line.number, f"`output` names no file: {output}"))
-        first = self._line_of_output.setdefault(str(resolved), line.number)
-        if first != line.number:
-            self.faults.append((line.number, f"has the same output as line {first}: {output}"))
+        resolved = self._resolved(output)
+        if resolved is None:
+            self._note_fault(line, f"`output` names no file: {output}")
+        elif Path(output).is_absolute() or not _is_below(resolved, self._base):
+            self._note_fault(line, f"`output` leaves the folder: {output}")
+        else:
+            first = self._line_of_output.setdefault(resolved, line.number)
+            if first != line.number:
+                self._note_fault(line, f"has the same output as line {first}: {output}")
+
+    def _note_fault(self, line: Line, fault: str) -> None:
+        self.faults.append((line.number, fault))
+
+    def _resolved(self, output: str) -> str | None:
+        """Return where an output would be written, links resolved; None where that is no file.
+
+        On strings, and with one look at each folder: a manifest may have 100,000 lines.
+        """
+        folder, name = os.path.split(os.path.join(self._base, output))  # noqa: PTH118 - see above
+        if "\0" in output or name in {"", ".", ".."} or output.endswith("\\"):
+            return None
+        if folder not in self._resolved_folders:
+            self._resolved_folders[folder] = os.path.realpath(folder)
+        path = os.path.join(self._resolved_folders[folder], name)  # noqa: PTH118 - see above
+        if os.path.islink(path):  # noqa: PTH114 - see above
+            path = os.path.realpath(path)
+        return None if os.path.isdir(path) else path  # noqa: PTH112 - see above
 
     def _shown(self, output: str) -> str:
         if self._folder is None:
             # A file of that name, not standard output.
             return f"./{output}" if output == STDOUT else output
         return str(Path(self._folder) / output)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder if folder.endswith(os.sep) else folder + os.sep)

@@ -1,24 +1,30 @@
 """Making the edits of a plan, bounded, each in the sense of make."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 from omniedit.batch.plan import PlannedEdit
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
     JournalError,
+    NotConnectedError,
     OmniEditError,
     QuotaError,
+    RateLimitedError,
+    WrongBaseURLError,
 )
 from omniedit.events import Refused
 from omniedit.models import Record
+from omniedit.retry import SUBMIT_BUDGET_S
 from omniedit.tasks.crew import Crew
 from omniedit.tasks.editing import BegunEdit, EditOptions, begin_edit, deliver_edit
 from omniedit.tasks.ports import Session
 from omniedit.tasks.targets import Destination
-from omniedit.tasks.waiting import Waiting
+from omniedit.tasks.waiting import Waiting, report_end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +64,12 @@ class BatchRun:
     def __init__(self, session: Session, options: BatchOptions) -> None:
         self._session = session
         self._options = options
-        self._crew = Crew[_Begun | Made](options.concurrency)
+        # A submission that sits out a rate limit keeps no transfer waiting.
+        self._crew = Crew[_Begun | Made](options.concurrency, resting=lambda: session.pace.resting)
         self._waiting = Waiting(session, timeout_s=options.timeout_s)
         self._followed: dict[str, _Begun] = {}
         self.halted_by: OmniEditError | None = None
-        """Why no further edit was begun: no credits, no valid key, no journal."""
+        """Why nothing more is paid for: no credits, no valid key, no network, no journal."""
 
     def run(self, edits: Sequence[PlannedEdit]) -> Iterator[Made]:
         """Yield what came of each edit, as it comes.
@@ -70,12 +77,12 @@ class BatchRun:
         Raises:
             OmniEditError: The service can no longer be asked.
         """
-        backlog = list(reversed(edits))
+        backlog = deque(edits)
         with self._crew:
             while backlog or self._crew.busy or self._waiting:
                 # Transfers of what is finished come before submissions of what is not begun.
                 while backlog and self._crew.busy < self._options.concurrency:
-                    self._crew.give(partial(self._begin, backlog.pop()))
+                    self._crew.give(partial(self._begin, backlog.popleft()))
                 outcome = self._crew.take(timeout_s=self._rest_s())
                 if isinstance(outcome, Made):
                     yield outcome
@@ -84,7 +91,10 @@ class BatchRun:
                 yield from self._look()
 
     def _rest_s(self) -> float | None:
-        return self._waiting.rest_s() if self._waiting else None
+        rests = [self._waiting.rest_s()] if self._waiting else []
+        if self._crew.busy > self._options.concurrency:
+            rests.append(_REST_S)
+        return min(rests, default=None)
 
     def _look(self) -> Iterator[Made]:
         for record, error in self._waiting.look() if self._waiting else ():
@@ -97,25 +107,31 @@ class BatchRun:
 
     def _go_on_with(self, step: _Begun) -> None:
         if step.begun.has_ended:
+            report_end(self._session, step.begun.record)
             self._crew.give(partial(self._deliver, step))
         else:
             self._followed[str(step.begun.record.task_id)] = step
             self._waiting.add(step.begun.record, is_fresh=step.begun.is_fresh)
 
     def _begin(self, edit: PlannedEdit) -> _Begun | Made:
-        if self.halted_by is not None:
-            return Made(edit=edit)
         try:
+            if self.halted_by is not None and not self._is_paid_for(edit):
+                return Made(edit=edit)
             begun = begin_edit(self._session, edit.draft, self._options_of(edit))
         except OmniEditError as error:
-            if isinstance(
-                error, QuotaError | AuthenticationError | CredentialsError | JournalError
-            ):
-                # It would meet every other edit as well.
-                self.halted_by = error
-            self._session.report(Refused(request_id=error.request_id, message=error.message))
+            if _meets_every_edit(error):
+                self.halted_by = self.halted_by or error
+            message = f"line {edit.line.number}: {error.message}"
+            self._session.report(Refused(request_id=error.request_id, message=message))
             return Made(edit=edit, error=error)
         return _Begun(edit=edit, begun=begun)
+
+    def _is_paid_for(self, edit: PlannedEdit) -> bool:
+        """Return whether an edit can go on without a submission."""
+        if self._options.again or isinstance(self.halted_by, JournalError):
+            return False
+        known = self._session.journal.find_edit(edit.identity, origin=self._session.origin)
+        return known is not None and known.task is not None and not known.task.has_failed
 
     def _deliver(self, step: _Begun) -> Made:
         is_known = not step.begun.is_fresh
@@ -133,3 +149,14 @@ class BatchRun:
             overwrite=self._options.overwrite,
             timeout_s=self._options.timeout_s,
         )
+
+
+def _meets_every_edit(error: OmniEditError) -> bool:
+    """Return whether another submission would end in the same way, for all anybody knows."""
+    is_account = isinstance(error, QuotaError | AuthenticationError | CredentialsError)
+    is_way = isinstance(error, NotConnectedError | WrongBaseURLError | JournalError)
+    # One that is longer than a submission may rest in all.
+    is_long_pause = (
+        isinstance(error, RateLimitedError) and (error.retry_after_s or 0.0) > SUBMIT_BUDGET_S
+    )
+    return is_account or is_way or is_long_pause

@@ -12,26 +12,12 @@ from typing import Annotated, Any, Final, cast
 import typer
 
 from omniedit import __version__
-from omniedit.cli import (
-    batch,
-    config,
-    credits_,
-    doctor,
-    download,
-    edit,
-    listing,
-    sandbox,
-    status,
-    submit,
-    topics,
-    wait,
-)
+from omniedit.cli.commands import Root
 from omniedit.cli.failures import ExitStatus, exit_status, exit_status_of_signal, hint_for, worst
 from omniedit.cli.last_words import remind, say_what_goes_on
-from omniedit.cli.options import Command, Group
 from omniedit.cli.runtime import Runtime
 from omniedit.errors import Interrupted, InvalidInputError, OmniEditError
-from omniedit.output.document import done_document, envelope, error_document
+from omniedit.output.console import OutputMode
 
 _HELP: Final = "command_missing"
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
@@ -39,7 +25,7 @@ ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 _UsageError: type[typer.TyperException] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
-    cls=Group,
+    cls=Root,
     add_completion=False,
     rich_markup_mode=None,  # Rich would triple the time of `--help`
     pretty_exceptions_enable=False,
@@ -47,23 +33,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Without a key: omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting'",
 )
-app.command("edit", cls=Command)(edit.edit)
-app.command("submit", cls=Command)(submit.submit)
-app.command("wait", cls=Command)(wait.wait)
-app.command("status", cls=Command)(status.status)
-app.command("download", cls=Command)(download.download)
-app.command("batch", cls=Command)(batch.batch)
-app.command("list", cls=Command)(listing.list_)
-app.command("credits", cls=Command)(credits_.credits_)
-app.command("doctor", cls=Command)(doctor.doctor)
-app.add_typer(config.app, name="config", cls=Group)
-app.add_typer(sandbox.app, name="sandbox", cls=Group)
-app.command("help", cls=Command)(topics.help_)
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - Typer's own signature
     if value:
         typer.echo(f"omniedit {__version__}")
+        raise typer.Exit
+
+
+def _install_completion(context: typer.Context, value: bool) -> None:  # noqa: FBT001 - as above
+    if value:
+        from omniedit.cli.completion import install
+
+        install(context.obj)
         raise typer.Exit
 
 
@@ -75,6 +57,15 @@ def root(
         bool,
         typer.Option(
             "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
+    ] = False,
+    install_completion: Annotated[  # noqa: ARG001 - its callback acts
+        bool,
+        typer.Option(
+            "--install-completion",
+            is_eager=True,
+            callback=_install_completion,
+            help="Install completion for your shell (bash, zsh, fish) and exit.",
         ),
     ] = False,
 ) -> None:
@@ -178,6 +169,10 @@ def _end_with_bug(runtime: Runtime, error: Exception) -> int:
 
 
 def _print_document(runtime: Runtime, status: ExitStatus, error: OmniEditError | None) -> None:
+    if runtime.printer.mode is OutputMode.TEXT:
+        return
+    from omniedit.output.document import done_document, envelope, error_document
+
     is_ok = status is ExitStatus.DONE
     try:
         is_sandbox = runtime.settings.is_sandbox

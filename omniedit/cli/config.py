@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from omniedit.cli.options import Command
+from omniedit.cli.options import Command, Group
 from omniedit.cli.runtime import Runtime
 from omniedit.config import KEY_PAGE, credentials_path
 from omniedit.credentials import CredentialsFile, parse_key
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from omniedit.config import Setting, Settings
 
-app = typer.Typer(help="The key and the settings.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    name="config",
+    cls=Group,
+    help="The key and the settings.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 
 @app.command("set-key", cls=Command)

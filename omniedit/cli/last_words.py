@@ -38,7 +38,7 @@ def remind(runtime: "Runtime") -> None:
         return
     from omniedit.journal import Journal
     from omniedit.output.units import render_duration
-    from omniedit.tasks.listing import is_unsaved, link_end
+    from omniedit.tasks.listing import is_unsaved
 
     now = runtime.now()
     shown = {record.task_id for record in runtime.tally.records}
@@ -49,7 +49,7 @@ def remind(runtime: "Runtime") -> None:
                 for record in journal.recent()
                 if is_unsaved(record)
                 and record.task_id not in shown
-                and (end := link_end(record)) is not None
+                and (end := record.link_valid_until) is not None
                 and now < end < now + REMIND_WITHIN_S
             ]
     except OmniEditError:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from omniedit.cli.options import Command, parse_duration
+from omniedit.cli.options import Command, Group, parse_duration
 from omniedit.cli.runtime import Runtime
 from omniedit.cli.session import missing_sandbox
 from omniedit.errors import LocalError
@@ -14,7 +14,12 @@ from omniedit.journal import Journal
 from omniedit.output.document import envelope
 
 app = typer.Typer(
-    help="The local stand-in of the service.", no_args_is_help=True, rich_markup_mode=None
+    name="sandbox",
+    cls=Group,
+    help="The local stand-in of the service.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 

@@ -35,14 +35,14 @@ def help_(
     """Explain exit codes, environment variables, or the sandbox."""
     runtime: Runtime = context.obj
     if topic is None:
-        runtime.fields = {"topics": [*_TOPICS]}
-        for name, (summary, _) in _TOPICS.items():
+        runtime.fields = {"topics": [*TOPICS]}
+        for name, (summary, _) in TOPICS.items():
             runtime.printer.line(f"omniedit help {name:<12} {summary}")
         return
-    if topic not in _TOPICS:
+    if topic not in TOPICS:
         msg = f"there is no help on {topic!r}"
-        raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(_TOPICS)}")
-    lines = _TOPICS[topic][1](runtime.printer.stdout_width)
+        raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
+    lines = TOPICS[topic][1](runtime.printer.stdout_width)
     runtime.fields = {"topic": topic, "text": "\n".join(lines)}
     for line in lines:
         runtime.printer.line(line)
@@ -90,7 +90,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | No
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
-_TOPICS: Final[Mapping[str, tuple[str, Callable[[int | None], list[str]]]]] = {
+TOPICS: Final[Mapping[str, tuple[str, Callable[[int | None], list[str]]]]] = {
     "exit-codes": ("what a script branches on", _exit_codes),
     "environment": ("variables that are read", _environment),
     "sandbox": ("trying everything without a key", _sandbox),

@@ -70,11 +70,10 @@ def wait(
 def _show_links(runtime: Runtime, record: Record) -> None:
     """Print result URLs, and say until when they live and how to save them."""
     from omniedit.output.human import render_moment
-    from omniedit.tasks.listing import link_end
 
     for url in record.task.result_urls if record.task else ():
         runtime.printer.line(url)
-    end = link_end(record)
+    end = record.link_valid_until
     until = f"the link lives until {render_moment(end)} at least; " if end else ""
     sandbox = " --sandbox" if runtime.is_sandbox_flag else ""
     runtime.printer.note(f"{until}save it: `omniedit{sandbox} download {record.task_id}`")

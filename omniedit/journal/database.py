@@ -45,7 +45,7 @@ _VERSION_1: Final = (
         credits_used real,
         result_urls text not null,  -- JSON
         error text,                 -- JSON, as above
-        link_valid_until real,
+        completed_after real,
         is_adopted integer not null,
         is_result_gone integer not null,
         recorded_at real not null

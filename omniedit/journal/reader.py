@@ -19,7 +19,7 @@ _COLUMNS: Final = """
     a.error as refusal, coalesce(a.origin, t.origin) as origin,
     coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at,
     t.task_id, t.status, t.model, t.created_at, t.estimated_s, t.credits_reserved, t.credits_used,
-    t.result_urls, t.error, t.link_valid_until, t.is_adopted, t.is_result_gone
+    t.result_urls, t.error, t.completed_after, t.is_adopted, t.is_result_gone
 """
 _RECORDS: Final = f"""
     select * from (
@@ -163,7 +163,7 @@ class JournalReader:
             body_digest=row["body_digest"],
             error=task.error if task else _parse_error(row["refusal"]),
             saved=saved,
-            link_valid_until=row["link_valid_until"],
+            completed_after=row["completed_after"],
             is_adopted=bool(row["is_adopted"]),
             is_result_gone=bool(row["is_result_gone"]),
         )

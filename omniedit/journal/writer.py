@@ -115,15 +115,13 @@ class Journal(JournalReader):
             )
             self._forget_query(task)
 
-    def record_task(
-        self, task: Task, *, origin: str, link_valid_until: float | None = None
-    ) -> None:
+    def record_task(self, task: Task, *, origin: str, completed_after: float | None = None) -> None:
         """Write down what the service reports of a task that is known here, where it is news."""
         known = self.find_task(task.task_id)
-        if known is None or not _is_news(known, task, link_valid_until):
+        if known is None or not _is_news(known, task, completed_after):
             return
         with self._database.writing():
-            self._store_task(task, origin=origin, link_valid_until=link_valid_until)
+            self._store_task(task, origin=origin, completed_after=completed_after)
             self._forget_query(task)
 
     def record_adopted(self, task: Task, *, origin: str) -> None:
@@ -211,7 +209,7 @@ class Journal(JournalReader):
         task: Task,
         *,
         origin: str,
-        link_valid_until: float | None = None,
+        completed_after: float | None = None,
         is_adopted: bool = False,
     ) -> None:
         self._execute(
@@ -225,7 +223,7 @@ class Journal(JournalReader):
             " result_urls = case excluded.result_urls when '[]' then result_urls"
             " else excluded.result_urls end,"
             " error = coalesce(excluded.error, error),"
-            " link_valid_until = coalesce(excluded.link_valid_until, link_valid_until)",
+            " completed_after = coalesce(excluded.completed_after, completed_after)",
             task.task_id,
             origin,
             task.status,
@@ -236,7 +234,7 @@ class Journal(JournalReader):
             task.credits_used,
             json.dumps(task.result_urls),
             _render_error(task.error),
-            link_valid_until,
+            completed_after,
             is_adopted,
             self._clock(),
         )
@@ -279,12 +277,12 @@ def _held_lock(folder: Path, name: str, sleep: Callable[[float], object]) -> Gen
         yield
 
 
-def _is_news(known: Record, task: Task, link_valid_until: float | None) -> bool:
+def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
     before = known.task
     return (
         before is None
         or (before.status, before.error) != (task.status, task.error)
-        or (link_valid_until is not None and known.link_valid_until is None)
+        or (completed_after is not None and known.completed_after is None)
         or bool(set(task.result_urls) - set(before.result_urls))
         or (task.credits_used is not None and before.credits_used is None)
     )

@@ -80,7 +80,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
     try:
         module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
     except ModuleNotFoundError as error:
-        if error.name != "av":
+        if (error.name or "").partition(".")[0] != "av":
             raise
         msg = "what looks into local clips is not installed"
         raise MissingExtraError(msg, hint="python -m pip install 'omniedit[media]'") from error

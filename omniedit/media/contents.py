@@ -4,9 +4,26 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 HEAD_BYTES: Final = 4096
+
+
+class Readable(Protocol):
+    """A file, as far as it is needed here."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return bytes, none at the end."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move, and return the position."""
+        ...
+
+    def tell(self) -> int:
+        """Return the position."""
+        ...
+
 
 # First bytes, and what they tell; none of these is a video with sound and pictures.
 _MAGIC: Final = (
@@ -18,7 +35,10 @@ _MAGIC: Final = (
     (rb"II\*\0|MM\0\*", "a TIFF image"),
     (rb"....ftyp(?:heic|heix|heim|heis|mif1|msf1|avif|avis)", "a still picture"),
     (rb"....ftypM4[AB] ", "sound without pictures"),
-    (rb"ID3|fLaC|OggS\0.{25}(?:\x01vorbis|OpusHead)|RIFF....WAVE|FORM....AIF", "sound without pictures"),
+    (
+        rb"ID3|fLaC|OggS\0.{25}(?:\x01vorbis|OpusHead)|RIFF....WAVE|FORM....AIF",
+        "sound without pictures",
+    ),
     (rb"%PDF-", "a PDF document"),
     (rb"PK\x03\x04", "a ZIP archive"),
     (rb"\x1f\x8b", "a gzip archive"),
@@ -36,6 +56,8 @@ _BOX_HEADER: Final = struct.Struct(">I4s")
 _LARGE_SIZE: Final = struct.Struct(">Q")
 _REST_OF_FILE: Final = 0
 _LARGE_SIZE_FOLLOWS: Final = 1
+_FIRST_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+_LONGEST_INDEX: Final = 16 * 1024 * 1024
 _MOST_BOXES: Final = 100_000
 
 
@@ -64,6 +86,11 @@ def container_of(format_names: str, head: bytes) -> str:
     return names[0]
 
 
+def is_boxed(head: bytes) -> bool:
+    """Return whether a file that begins like this is made of boxes, as MP4 and MOV are."""
+    return head[4:8] in _FIRST_BOXES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
     """A box at the top of an MP4 (ISO/IEC 14496-12, 4.2)."""
@@ -73,25 +100,44 @@ class Box:
     end: int
 
 
-def top_boxes(file: BinaryIO, size_bytes: int) -> Iterator[Box]:
+def top_boxes(file: Readable, size_bytes: int) -> Iterator[Box]:
     """Yield the boxes of an MP4 or MOV; the last one may end beyond the file, which was cut then."""
     offset = 0
     for _ in range(_MOST_BOXES):
         file.seek(offset)
-        header = file.read(_BOX_HEADER.size)
+        header = _read_exactly(file, _BOX_HEADER.size)
         if len(header) < _BOX_HEADER.size:
             return
         length, kind = _BOX_HEADER.unpack(header)
         if length == _LARGE_SIZE_FOLLOWS:
-            large = file.read(_LARGE_SIZE.size)
+            large = _read_exactly(file, _LARGE_SIZE.size)
             if len(large) < _LARGE_SIZE.size:
                 return
             (length,) = _LARGE_SIZE.unpack(large)
         end = size_bytes if length == _REST_OF_FILE else offset + length
         yield Box(kind=kind, offset=offset, end=end)
-        if end <= offset:
+        if end < offset + _BOX_HEADER.size:
             return
         offset = end
+
+
+def announces_fragments(file: Readable, size_bytes: int) -> bool:
+    """Return whether the header of an MP4 says that pictures are listed further on, piece by piece."""
+    for box in top_boxes(file, size_bytes):
+        if box.kind == b"moof":
+            return True
+        if box.kind == b"moov":
+            file.seek(box.offset)
+            return b"mvex" in _read_exactly(file, min(box.end - box.offset, _LONGEST_INDEX))
+    return False
+
+
+def _read_exactly(file: Readable, size: int) -> bytes:
+    """Return so many bytes, fewer only at the end of the file."""
+    parts = bytearray()
+    while len(parts) < size and (part := file.read(size - len(parts))):
+        parts += part
+    return bytes(parts)
 
 
 def _is_text(head: bytes) -> bool:

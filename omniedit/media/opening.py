@@ -17,7 +17,7 @@ import av
 import av.error
 
 from omniedit.errors import InvalidInputError, LocalError, MissingFileError
-from omniedit.media.contents import HEAD_BYTES, container_of, top_boxes, unsuitable
+from omniedit.media.contents import HEAD_BYTES, Readable, top_boxes, unsuitable
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -82,7 +82,7 @@ def opened_clip(path: Path) -> Generator["InputContainer"]:
 
 @contextmanager
 def opened_media(
-    file: BinaryIO, *, name: str, is_partial: bool = False
+    file: Readable, *, name: str, is_partial: bool = False
 ) -> Generator["InputContainer"]:
     """Open bytes as media.
 
@@ -118,7 +118,7 @@ def opened_media(
         yield container
 
 
-def checked_head(file: BinaryIO, *, name: str) -> bytes:
+def checked_head(file: Readable, *, name: str) -> bytes:
     """Return the first bytes of a file that may be a video.
 
     Raises:
@@ -136,7 +136,7 @@ def checked_head(file: BinaryIO, *, name: str) -> bytes:
     return head
 
 
-def check_is_whole(file: BinaryIO, *, name: str, size_bytes: int) -> bool:
+def check_is_whole(file: Readable, *, name: str, size_bytes: int) -> bool:
     """Return whether an MP4 or MOV is fragmented.
 
     Raises:
@@ -170,7 +170,9 @@ def picture_stream(container: "InputContainer", *, name: str) -> "VideoStream":
     stream = next((each for each in streams if "default" in _disposition(each)), streams[0])
     if _is_encrypted(stream):
         msg = f"{name} is encrypted"
-        raise InvalidInputError(msg, code="encrypted_clip", hint="only a copy without DRM is readable")
+        raise InvalidInputError(
+            msg, code="encrypted_clip", hint="only a copy without DRM is readable"
+        )
     if getattr(stream, "codec_context", None) is None:
         msg = f"the pictures of {name} are of a kind that cannot be decoded here"
         raise InvalidInputError(msg, code="unknown_codec")
@@ -192,11 +194,6 @@ def check_size(width: int, height: int, *, name: str) -> None:
     else:
         return
     raise InvalidInputError(msg, code="invalid_size")
-
-
-def container_name(container: "InputContainer", head: bytes) -> str:
-    """Return mp4, mov, 3gp, webm, matroska, avi or mpegts."""
-    return container_of(container.format.name, head)
 
 
 @contextmanager

@@ -4,38 +4,39 @@ import struct
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import av
+from av.error import FFmpegError, InvalidDataError
 
 from omniedit.errors import InvalidInputError
+from omniedit.media.contents import Readable, announces_fragments, container_of, is_boxed
 from omniedit.media.facts import ClipFacts
 from omniedit.media.opening import (
     MAX_LENGTH_S,
     check_is_whole,
     check_size,
     checked_head,
-    container_name,
     opened_file,
     opened_media,
     picture_stream,
 )
-from omniedit.media.timeline import Timeline, TimelineBuilder, packets_of
+from omniedit.media.timeline import Timeline, TimelineBuilder, packets_of, too_long
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
+    from av.buffer import Buffer
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-_BOXED: Final = frozenset({"mp4", "mov", "3gp"})
 _UNSPECIFIED_COLOUR: Final = 2
 _UNSPECIFIED_RANGE: Final = 0
 # Of a stream that begins in the middle, pictures up to the next whole one cannot be decoded.
 _MOST_ATTEMPTS: Final = 600
 
 
-def probe(source: Path | BinaryIO, *, name: str, reads_all: bool = True) -> ClipFacts:
+def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> ClipFacts:
     """Return what a clip is.
 
     Args:
@@ -58,10 +59,11 @@ def turned(frame: "VideoFrame") -> tuple[int, bool]:
 
     A display matrix is nine numbers (ISO/IEC 14496-12, 8.3.2): x' = ax + cy, y' = bx + dy.
     """
-    side_data = frame.side_data.get("DISPLAYMATRIX")
-    if side_data is None:
+    # PyAV's own type knows motion vectors only.
+    matrix: Buffer | None = cast("Any", frame.side_data).get("DISPLAYMATRIX")
+    if matrix is None:
         return 0, False
-    a, b, _, c, d, *_ = struct.unpack("9i", bytes(side_data)[:36])
+    a, b, _, c, d, *_ = struct.unpack_from("9i", bytes(matrix))
     if abs(a) + abs(d) >= abs(b) + abs(c):
         rotation = 0 if a >= 0 else 180
     else:
@@ -69,36 +71,39 @@ def turned(frame: "VideoFrame") -> tuple[int, bool]:
     return rotation, a * d - b * c < 0
 
 
-def _probe(file: BinaryIO, *, name: str, reads_all: bool) -> ClipFacts:
+def _probe(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
     head = checked_head(file, name=name)
     size_bytes = file.seek(0, 2)
-    file.seek(0)
-    with opened_media(file, name=name, is_partial=not reads_all) as container:
-        container_kind = container_name(container, head)
     is_fragmented = False
-    if reads_all and container_kind in _BOXED:
-        is_fragmented = check_is_whole(file, name=name, size_bytes=size_bytes)
+    if is_boxed(head):
+        is_fragmented = (
+            check_is_whole(file, name=name, size_bytes=size_bytes)
+            if reads_all
+            else announces_fragments(file, size_bytes)
+        )
     file.seek(0)
     with opened_media(file, name=name, is_partial=not reads_all) as container:
         stream = picture_stream(container, name=name)
         check_size(stream.codec_context.width, stream.codec_context.height, name=name)
         timeline, frame = (
-            _read(container, stream, name=name)
+            _read(container, stream, file, name=name)
             if reads_all
             else (None, _first_frame(container, stream))
         )
         facts = _facts(container, stream, frame, timeline)
-    facts = replace(
-        facts, name=name, size_bytes=size_bytes, container=container_kind, is_fragmented=is_fragmented
-    )
+        kind = container_of(container.format.name, head)
+    if is_fragmented and not reads_all:
+        # FFmpeg tells the length of the fragments it has seen so far.
+        facts = replace(facts, duration_s=None, frames=None)
     if facts.duration_s is not None and facts.duration_s > MAX_LENGTH_S:
-        msg = f"{name} is longer than {MAX_LENGTH_S / 60:.0f} minutes"
-        raise InvalidInputError(msg, code="clip_too_long", hint="cut it beforehand")
-    return facts
+        raise too_long(name)
+    return replace(
+        facts, name=name, size_bytes=size_bytes, container=kind, is_fragmented=is_fragmented
+    )
 
 
 def _read(
-    container: "InputContainer", stream: "VideoStream", *, name: str
+    container: "InputContainer", stream: "VideoStream", file: Readable, *, name: str
 ) -> tuple[Timeline, "VideoFrame"]:
     """Return the times of all pictures, and the first that can be decoded."""
     builder = TimelineBuilder(stream, name=name)
@@ -108,9 +113,13 @@ def _read(
         builder.add(packet)
         if frame is None and attempts < _MOST_ATTEMPTS:
             attempts += 1
-            with suppress(av.error.InvalidDataError):
+            with suppress(InvalidDataError):
                 frame = next(iter(packet.decode()), None)
     timeline = builder.finish()
+    if getattr(file, "failure", None) is not None:
+        # A file read over a network ends where reading failed.
+        msg = f"the end of {name} could not be read"
+        raise InvalidInputError(msg, code="damaged_clip")
     if frame is None:
         msg = f"no picture of {name} can be decoded: it is damaged or encrypted"
         raise InvalidInputError(msg, code="damaged_clip")
@@ -120,7 +129,7 @@ def _read(
 def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFrame | None":
     """Return a picture where little enough must be read for it."""
     # The header has told the most: how the picture is turned is a detail.
-    with suppress(av.error.FFmpegError, OSError):
+    with suppress(FFmpegError, OSError):
         for attempt, packet in enumerate(packets_of(container, stream)):
             for frame in packet.decode():
                 return frame

@@ -118,13 +118,10 @@ class TimelineBuilder:
             return
         if packet.pts is None:
             self._has_hidden = True
-        self._shots.append(
-            Shot(time_ticks, packet.dts, packet.duration or 0, packet.is_keyframe)
-        )
+        self._shots.append(Shot(time_ticks, packet.dts, packet.duration or 0, packet.is_keyframe))
         reach_s = float((time_ticks - self._shots[0].pts) * self._tick_s)
         if reach_s > MAX_LENGTH_S or len(self._shots) > _MOST_PICTURES:
-            msg = f"{self._name} is longer than {MAX_LENGTH_S / 60:.0f} minutes"
-            raise InvalidInputError(msg, code="clip_too_long", hint="cut it beforehand")
+            raise too_long(self._name)
         if self._clock() > self._deadline:
             msg = f"reading {self._name} takes too long"
             raise InvalidInputError(msg, code="clip_too_slow")
@@ -165,6 +162,12 @@ def read_timeline(path: Path) -> Timeline:
         for packet in packets_of(container, stream):
             builder.add(packet)
         return builder.finish()
+
+
+def too_long(name: str) -> InvalidInputError:
+    """Return the error of a clip that nobody wants to wait for."""
+    msg = f"{name} is longer than {MAX_LENGTH_S / 60:.0f} minutes"
+    return InvalidInputError(msg, code="clip_too_long", hint="cut it with another program first")
 
 
 def packets_of(

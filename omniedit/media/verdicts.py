@@ -15,6 +15,8 @@ OUTPUT_CREDITS_PER_TOKEN: Final = 1011.5e-6
 """1,011.5 credits per million output tokens (the vendor's price pages, 2026)."""
 CREDITS_PER_SECOND: Final = TOKENS_PER_SECOND * (INPUT_CREDITS_PER_TOKEN + OUTPUT_CREDITS_PER_TOKEN)
 """About 6.36, since a result is as long as its clip; `credits_reserved` rules."""
+MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024
+"""What the vendor's own client sends at most; a clip that is cut or converted becomes smaller."""
 
 _CODECS: Final = frozenset({"h264", "hevc"})
 # Containers store times rounded to their ticks, the coarsest to a millisecond.
@@ -53,7 +55,18 @@ def verdict(facts: ClipFacts) -> tuple[Problem, ...]:
     if facts.video_codec not in _CODECS:
         problems.append(
             _conversion(
-                facts, "unsuitable_codec", f"its pictures are {facts.video_codec}, not H.264 or H.265"
+                facts,
+                "unsuitable_codec",
+                f"its pictures are {facts.video_codec}, not H.264 or H.265",
+            )
+        )
+    if facts.is_local and not problems and (facts.size_bytes or 0) > MAX_UPLOAD_BYTES:
+        problems.append(
+            Problem(
+                code="clip_too_large",
+                message=f"the file service takes {MAX_UPLOAD_BYTES // 1024**2} MiB at most",
+                fix="host it yourself, and give its public URL instead of the file",
+                is_automatic=False,
             )
         )
     return tuple(problems)
@@ -66,7 +79,8 @@ def fits(facts: ClipFacts) -> bool:
 
 def needs_conversion(facts: ClipFacts) -> bool:
     """Return whether a clip must be written anew before the service takes it."""
-    return any(problem.code != "clip_too_long" for problem in verdict(facts))
+    codes = {problem.code for problem in verdict(facts)}
+    return bool(codes & {"not_an_mp4", "unsuitable_codec"})
 
 
 def is_too_long(facts: ClipFacts) -> bool:

@@ -131,9 +131,9 @@ class Printer:
             self._write(self._stdout, _json_text(document) + "\n")
 
     def error(self, message: str, hint: str | None = None) -> None:
-        """Print what went wrong, and what to do next."""
+        """Print what went wrong, and unless quiet what to do next."""
         self._say("error", Ink.BOLD_RED, message)
-        if hint:
+        if hint and not self.quiet:
             self.hint(hint)
 
     def hint(self, message: str) -> None:

@@ -46,7 +46,7 @@ def task_document(record: Record, *, is_raw_known: bool = True) -> Document:
         "status": record.status,
         "progress": task.progress if task else None,
         "model": task.model if task else MODEL,
-        "created_at": instant((task.created_at if task else None) or record.created_at),
+        "created_at": instant(_created_at(record)),
         "estimated_seconds": task.estimated_s if task else None,
         "credits_reserved": task.credits_reserved if task else None,
         "credits_used": task.credits_used if task else None,
@@ -59,6 +59,13 @@ def task_document(record: Record, *, is_raw_known: bool = True) -> Document:
         "error": task_error_document(record.error or (task.error if task else None)),
         "raw": task.raw if task and is_raw_known else None,
     }
+
+
+def _created_at(record: Record) -> float | None:
+    """Return when the service made the task, else when this machine first tried."""
+    if record.task is not None and record.task.created_at is not None:
+        return record.task.created_at
+    return record.created_at if record.request_id is not None else None
 
 
 def saved_document(file: SavedFile) -> Document:

@@ -2,13 +2,14 @@
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 from omniedit.errors import Interrupted
 
 T = TypeVar("T")
-Step = Callable[[], T]
+Step: TypeAlias = Callable[[], T]
 
 
 class Crew(Generic[T]):
@@ -18,14 +19,17 @@ class Crew(Generic[T]):
     resumed, nor for a reply that the journal knows to be outstanding.
 
     Args:
-        size: How many threads.
+        size: How many steps at a time.
+        resting: Returns how many of those only rest, so that others may take their place.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, resting: Callable[[], int] = lambda: 0) -> None:
         self._size = size
-        self._steps: queue.SimpleQueue[Step[T] | None] = queue.SimpleQueue()
+        self._resting = resting
+        self._steps: deque[Step[T]] = deque()
         self._outcomes: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._active = 0
         self._given = 0
         self._taken = 0
 
@@ -33,8 +37,8 @@ class Crew(Generic[T]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _thread in self._threads:
-            self._steps.put(None)
+        with self._lock:
+            self._steps.clear()
 
     @property
     def busy(self) -> int:
@@ -44,11 +48,9 @@ class Crew(Generic[T]):
     def give(self, step: Step[T]) -> None:
         """Have a step carried out."""
         self._given += 1
-        self._steps.put(step)
-        if len(self._threads) < min(self._size, self.busy):
-            thread = threading.Thread(target=self._work, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        with self._lock:
+            self._steps.append(step)
+        self._set_to_work()
 
     def take(self, *, timeout_s: float | None) -> T | None:
         """Return the outcome of some step; None where none is there within the time.
@@ -56,6 +58,7 @@ class Crew(Generic[T]):
         Raises:
             BaseException: What the step raised.
         """
+        self._set_to_work()
         try:
             outcome = self._outcomes.get(timeout=timeout_s)
         except queue.Empty:
@@ -65,9 +68,25 @@ class Crew(Generic[T]):
             raise outcome
         return outcome
 
-    def _work(self) -> None:
-        while (step := self._steps.get()) is not None:
+    def _set_to_work(self) -> None:
+        while (step := self._next_step()) is not None:
+            threading.Thread(target=self._work, args=[step], daemon=True).start()
+
+    def _work(self, first: Step[T]) -> None:
+        step: Step[T] | None = first
+        while step is not None:
             try:
-                self._outcomes.put(step())
+                outcome: T | BaseException = step()
             except (Exception, Interrupted) as error:  # noqa: BLE001 - raised again by `take`
-                self._outcomes.put(error)
+                outcome = error
+            step = self._next_step(is_done_with_one=True)
+            self._outcomes.put(outcome)
+
+    def _next_step(self, *, is_done_with_one: bool = False) -> Step[T] | None:
+        """Return a step that may begin now, which is active from then on."""
+        with self._lock:
+            self._active -= is_done_with_one
+            if not self._steps or self._active >= self._size + self._resting():
+                return None
+            self._active += 1
+            return self._steps.popleft()

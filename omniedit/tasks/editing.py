@@ -13,7 +13,7 @@ from omniedit.tasks.resuming import record_call, replay
 from omniedit.tasks.saving import check_target, failure_of, save, save_from_here
 from omniedit.tasks.submission import known_submission, refusal_recorded, submit_new
 from omniedit.tasks.targets import Destination
-from omniedit.tasks.waiting import Waiting
+from omniedit.tasks.waiting import Waiting, report_end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,7 @@ def edit(session: Session, draft: Draft, options: EditOptions) -> Record:
     deadline = session.monotonic() + options.timeout_s
     begun = begin_edit(session, draft, options)
     if begun.has_ended:
+        report_end(session, begun.record)
         return deliver_edit(session, begun, options)
     waiting = Waiting(session, timeout_s=max(0.0, deadline - session.monotonic()))
     waiting.add(begun.record, is_fresh=begun.is_fresh)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omniedit.errors import NoSuchReferenceError, OmniEditError
-from omniedit.models import LINK_LIFETIME_S, Record, Task
+from omniedit.models import Record, Task
 from omniedit.tasks.ports import Session
 
 
@@ -94,7 +94,7 @@ def unsaved_results(
             finished.append(record)
     if expiring_s is not None:
         finished = _expiring(session, finished, within_s=expiring_s)
-    for record in sorted(finished, key=lambda record: link_end(record) or 0.0):
+    for record in sorted(finished, key=lambda record: record.link_valid_until or 0.0):
         yield record, None
 
 
@@ -113,17 +113,9 @@ def has_file(record: Record) -> bool:
     return any(_has_size(Path(file.path), file.size_bytes) for file in record.saved)
 
 
-def link_end(record: Record) -> float | None:
-    """Return the Unix time until which a result's link lives at least."""
-    if record.link_valid_until is not None:
-        return record.link_valid_until
-    created_at = record.task.created_at if record.task and record.task.is_completed else None
-    return None if created_at is None else created_at + LINK_LIFETIME_S
-
-
 def _expiring(session: Session, records: list[Record], *, within_s: float) -> list[Record]:
     end = session.now() + within_s
-    return [record for record in records if (link_end(record) or 0.0) <= end]
+    return [record for record in records if (record.link_valid_until or 0.0) <= end]
 
 
 def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:

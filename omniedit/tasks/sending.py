@@ -168,7 +168,9 @@ class Sending:
             )
             kind: type[OmniEditError] = IdempotencyConflictError
         else:
-            message = f"the submission may or may not have been accepted: {error.message}"
+            message = (
+                f"submission {self._request_id} may or may not have been accepted: {error.message}"
+            )
             hint = f"`{self._way_back}` settles it without paying twice"
             kind = OutcomeUnknownError
         return kind(

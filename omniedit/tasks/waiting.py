@@ -14,7 +14,7 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled, Warned
-from omniedit.models import LINK_LIFETIME_S, Record, Task
+from omniedit.models import Record, Task
 from omniedit.retry import delay_s, is_transient
 from omniedit.schedule import FLOOR_S, STALLED_AFTER_S, Look, next_look_s, remaining_s
 from omniedit.tasks.ports import Session
@@ -214,20 +214,15 @@ class Waiting:
             watch.moved_at, watch.stalls_reported = now, 0
         if not task.has_failed and (before.progress or 0) > (task.progress or 0):
             task = replace(task, progress=before.progress)
-        link_valid_until = None
-        if task.is_completed:
-            # The earliest that it can have been completed, and so the link's earliest end.
-            since = watch.last_unfinished_at or task.created_at
-            link_valid_until = since + LINK_LIFETIME_S if since else None
         watch.record = replace(
             watch.record,
             task=task,
             status=task.status,
             error=task.error,
-            link_valid_until=link_valid_until or watch.record.link_valid_until,
+            completed_after=watch.last_unfinished_at or watch.record.completed_after,
         )
         if task.status != before.status or task.is_terminal:
-            self._journal(task, link_valid_until)
+            self._journal(watch)
         self._report(watch, now)
         watch.last_unfinished_at = session.now()
         return task.is_terminal
@@ -250,18 +245,17 @@ class Waiting:
                 remaining_s=None if task.is_terminal else remaining_s(look),
             )
         )
-        if task.is_completed:
-            session.report(Completed(task=task))
-        elif task.is_terminal:
-            session.report(Failed(task=task))
-        elif look.unchanged_s >= STALLED_AFTER_S * (watch.stalls_reported + 1):
+        report_end(session, watch.record)
+        if task.is_terminal:
+            return
+        if look.unchanged_s >= STALLED_AFTER_S * (watch.stalls_reported + 1):
             watch.stalls_reported += 1
             session.report(Stalled(task_id=watch.task_id, since_s=look.unchanged_s))
 
-    def _journal(self, task: Task, link_valid_until: float | None) -> None:
+    def _journal(self, watch: Watch) -> None:
         try:
             self._session.journal.record_task(
-                task, origin=self._session.origin, link_valid_until=link_valid_until
+                watch.task, origin=self._session.origin, completed_after=watch.last_unfinished_at
             )
         except JournalError as error:
             if not self._has_warned:
@@ -275,3 +269,11 @@ class Waiting:
             f" {watch.task.status}{progress}"
         )
         return WaitTimeoutError(msg, task_id=watch.task_id)
+
+
+def report_end(session: Session, record: Record) -> None:
+    """Tell the observer how a task ended, once it has."""
+    if record.task is None or not record.task.is_terminal:
+        return
+    event = Completed if record.task.is_completed else Failed
+    session.report(event(task=record.task))

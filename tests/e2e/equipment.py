@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,17 @@ CLIP_URL: Final = "https://example.com/clip.mp4"
 PROMPT: Final = "warmer lighting, keep everything else unchanged"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """A command line to carry out."""
+
+    argv: Sequence[str]
+    folder: Path
+    environ: Mapping[str, str]
+    dies_before: int = 0
+    """Which of its effects it does not live to see (`hurried.py`)."""
+
+
 class ForkServer:
     """Carries out hurried command lines without the time that imports take."""
 
@@ -30,37 +41,56 @@ class ForkServer:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._stderr: Path | None = None
+        self._folder = tempfile.TemporaryDirectory()
+        self._outputs: list[tuple[Path, Path]] = []
+        self._count = 0
+
+    def begin(self, *errands: Errand) -> list[int]:
+        """Start command lines side by side, and return their process IDs; `end` must follow."""
+        self._outputs = [self._new_output() for _ in errands]
+        lines = [
+            {
+                "argv": errand.argv,
+                "environ": dict(errand.environ),
+                "folder": str(errand.folder),
+                "stdout": str(stdout),
+                "stderr": str(stderr),
+                "dies_before": errand.dies_before,
+            }
+            for errand, (stdout, stderr) in zip(errands, self._outputs, strict=True)
+        ]
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(lines) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> list[Ended]:
+        """Wait for the command lines that were begun."""
+        return [
+            Ended(status, stdout.read_text("utf-8"), stderr.read_text("utf-8"))
+            for status, (stdout, stderr) in zip(self._answer(), self._outputs, strict=True)
+        ]
 
     def has_said(self, words: str) -> bool:
-        """Return whether the command that is running has said something on stderr."""
-        try:
-            return self._stderr is not None and words in self._stderr.read_text("utf-8")
-        except FileNotFoundError:
-            return False
-
-    def run(self, argv: tuple[str, ...], *, folder: Path, environ: Mapping[str, str]) -> Ended:
-        """Carry out one command line."""
-        assert self._process.stdin
-        assert self._process.stdout
-        with tempfile.NamedTemporaryFile() as stdout, tempfile.NamedTemporaryFile() as stderr:
-            errand = {
-                "argv": argv,
-                "environ": dict(environ),
-                "folder": str(folder),
-                "stdout": stdout.name,
-                "stderr": stderr.name,
-            }
-            self._stderr = Path(stderr.name)
-            self._process.stdin.write(json.dumps(errand) + "\n")
-            self._process.stdin.flush()
-            status = int(self._process.stdout.readline())
-            return Ended(status, stdout.read().decode(), stderr.read().decode())
+        """Return whether one of the latest command lines has said something on stderr."""
+        return any(words in stderr.read_text("utf-8") for _, stderr in self._outputs)
 
     def close(self) -> None:
         """End it."""
-        with self._process:
+        with self._process, self._folder:
             pass
+
+    def _new_output(self) -> tuple[Path, Path]:
+        self._count += 1
+        paths = [Path(self._folder.name) / f"{self._count}.{name}" for name in ("out", "err")]
+        for path in paths:
+            path.touch()
+        return paths[0], paths[1]
+
+    def _answer(self) -> list[int]:
+        assert self._process.stdout
+        answer: list[int] = json.loads(self._process.stdout.readline())
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +109,43 @@ class Bench:
 
     def run(self, *argv: str, folder: Path | None = None, **environ: str) -> Ended:
         """Carry out a command line, hurried."""
-        return self.fork_server.run(
-            argv,
+        self.begin(*argv, folder=folder, **environ)
+        (ended,) = self.fork_server.end()
+        return ended
+
+    def run_at_once(self, *argvs: Sequence[str]) -> list[Ended]:
+        """Carry out command lines side by side, each in a process of its own."""
+        self.fork_server.begin(*(self._errand(argv) for argv in argvs))
+        ended = self.fork_server.end()
+        assert all("Traceback" not in each.stderr for each in ended), ended
+        return ended
+
+    def begin(
+        self, *argv: str, folder: Path | None = None, dies_before: int = 0, **environ: str
+    ) -> int:
+        """Start a command line, hurried, and return its process ID; `end` must follow."""
+        errand = self._errand(argv, folder=folder, dies_before=dies_before, environ=environ)
+        (pid,) = self.fork_server.begin(errand)
+        return pid
+
+    def end(self) -> Ended:
+        """Wait for the command line that was begun."""
+        (ended,) = self.fork_server.end()
+        return ended
+
+    def _errand(
+        self,
+        argv: Sequence[str],
+        *,
+        folder: Path | None = None,
+        dies_before: int = 0,
+        environ: Mapping[str, str] | None = None,
+    ) -> Errand:
+        return Errand(
+            argv=argv,
             folder=folder or self.folder,
-            environ={**os.environ, **self.environ, **environ},
+            environ={**os.environ, **self.environ, **(environ or {})},
+            dies_before=dies_before,
         )
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
@@ -114,6 +177,12 @@ class Bench:
             now=0.0, status=None, model=None, limit=10_000, offset=0
         )
         return [edit.task_id for edit in edits]
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The `Idempotency-Key` of each task that the service has accepted."""
+        rows = self.service.store._database.rows("select task_id, request_key from task")
+        return {str(task_id): str(key) for task_id, key in rows}
 
     def journal(self) -> list[dict[str, Any]]:
         """What `omniedit list` says."""

@@ -98,7 +98,8 @@ def scripted(script: Script) -> Iterator[Scripted]:
             self.close_connection = True
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length)
-            seen = Seen(self.command, self.path, dict(self.headers.items()), body)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            seen = Seen(self.command, self.path, headers, body)
             service.seen.append(seen)
             service.arrived.release()
             reply = script(seen)
@@ -183,17 +184,23 @@ def submissions(record: Path) -> list[dict[str, Any]]:
     return requests(record, "POST", "/v1/videos/generations")
 
 
-def check_failure(ended: Ended, status: int, *said: str) -> None:
-    """Hold a failure to its shape: the status, one error line, one hint line, no stdout."""
-    lines = ended.stderr.splitlines()
-    errors = [number for number, line in enumerate(lines) if line.startswith("error:")]
-    hints = [number for number, line in enumerate(lines) if line.startswith("hint:")]
+def check_refusal(ended: Ended, status: int, *said: str) -> None:
+    """Hold a failure to the status, one error line and no stdout."""
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
     assert (ended.status, ended.stdout) == (status, ""), ended
     assert len(errors) == 1, ended
-    assert hints == [errors[0] + 1], ended
     assert "Traceback" not in ended.stderr, ended
     for one in said:
         assert one in ended.stderr, ended
+
+
+def check_failure(ended: Ended, status: int, *said: str) -> None:
+    """Hold a failure to its whole shape: what happened, and on the next line what to do."""
+    check_refusal(ended, status, *said)
+    lines = ended.stderr.splitlines()
+    (error,) = [number for number, line in enumerate(lines) if line.startswith("error:")]
+    hints = [number for number, line in enumerate(lines) if line.startswith("hint:")]
+    assert hints == [error + 1], ended
 
 
 def check_document(ended: Ended) -> dict[str, Any]:
@@ -217,7 +224,7 @@ def check_document(ended: Ended) -> dict[str, Any]:
 
 def check_task(shown: Mapping[str, Any]) -> None:
     """Hold a task document to its keys and formats."""
-    assert TASK_KEYS == shown.keys(), TASK_KEYS ^ shown.keys()
+    assert shown.keys() == TASK_KEYS, TASK_KEYS ^ shown.keys()
     for name in ("created_at", "link_valid_until"):
         assert shown[name] is None or INSTANT.fullmatch(shown[name]), shown
     assert shown["progress"] is None or 0 <= shown["progress"] <= 100, shown

@@ -15,6 +15,7 @@ from tests.e2e.test_contract_equipment import (
     Seen,
     check_document,
     check_failure,
+    check_refusal,
     requests,
     scripted,
     task,
@@ -63,14 +64,14 @@ def test_an_empty_journal_is_2(served: CommandLine, record: Path, command: str) 
         pytest.param(["submit", CLIP, "x [sandbox:http=402]"], 4, id="refused-by-the-service"),
         pytest.param(["edit", CLIP, "x [sandbox:http=402]"], 4, id="refused-edit"),
         pytest.param(["submit", CLIP, "x [sandbox:http=401]"], 3, id="key-refused"),
-        pytest.param(
-            ["submit", CLIP, "x [sandbox:lost-reply][sandbox:http=402]"], 9, id="unknown"
-        ),
+        pytest.param(["submit", CLIP, "x [sandbox:lost-reply][sandbox:http=402]"], 9, id="unknown"),
         pytest.param(["submit", "ftp://example.com/c.mp4", "x"], 2, id="bad-clip"),
         pytest.param(["edit", "missing.mp4", "x"], 2, id="missing-clip"),
         pytest.param(["submit", CLIP, ""], 2, id="empty-prompt"),
         pytest.param(["submit", CLIP, "--prompt-file", "none.txt"], 2, id="missing-prompt-file"),
-        pytest.param(["submit", CLIP, "x", "--callback-url", "http://a.example/"], 2, id="callback"),
+        pytest.param(
+            ["submit", CLIP, "x", "--callback-url", "http://a.example/"], 2, id="callback"
+        ),
         pytest.param(["submit", CLIP, "x", "--request-id", "short"], 2, id="request-id"),
         pytest.param(["edit", CLIP, f"y {NOW}", "-o", "taken.mp4"], 10, id="target-taken"),
     ],
@@ -87,18 +88,22 @@ def test_after_a_failed_attempt_no_older_task_is_taken(
 
     assert (older.status, tried.status) == (0, status), tried
     for ended in (shown, waited, saved):
-        check_failure(ended, status)
+        check_refusal(ended, status)
         assert older.stdout.strip() not in ended.stderr
     assert len(requests(record)) == asked
     assert [one.name for one in served.folder.iterdir()] == ["taken.mp4"]
 
 
-def test_without_a_key_the_attempt_counts_too(served: CommandLine) -> None:
-    served("submit", CLIP, f"older {NOW}")
-    refused = served("submit", CLIP, "x", OMNIEDIT_API_KEY="")
+def test_without_a_key_the_attempt_counts_too(omniedit: CommandLine) -> None:
+    with scripted(lambda _: Reply(body=task("processing"))) as service:
+        environ = service.environ()
+        older = omniedit("submit", CLIP, "older", **environ)
+        refused = omniedit("submit", CLIP, "x", **(environ | {"EVOLINK_API_KEY": ""}))
+        waited = omniedit("wait", "--timeout", "1", **environ)
 
-    assert refused.status == 3, refused
-    check_failure(served("wait"), 3)
+    assert (older.status, refused.status) == (0, 3), refused
+    check_failure(waited, 3)
+    assert not service.asked("GET")
 
 
 def test_the_newest_attempt_is_named_on_stderr(served: CommandLine) -> None:
@@ -156,7 +161,9 @@ def test_an_ambiguous_end_is_refused(omniedit: CommandLine) -> None:
     ids = iter(["task-one-abcdef", "task-two-abcdef"])
 
     def answer(seen: Seen) -> Reply:
-        return Reply(body=task("processing", task_id=next(ids))) if seen.method == "POST" else Reply()
+        return (
+            Reply(body=task("processing", task_id=next(ids))) if seen.method == "POST" else Reply()
+        )
 
     with scripted(answer) as service:
         for prompt in ("x", "y"):
@@ -169,7 +176,19 @@ def test_an_ambiguous_end_is_refused(omniedit: CommandLine) -> None:
 
 @pytest.mark.parametrize(
     "reference",
-    ["../credits", "..", "a/b", "a b", "task?x=1", "task#", "%2e%2e", "x" * 129, "", "é" * 8, "a\nb"],
+    [
+        "../credits",
+        "..",
+        "a/b",
+        "a b",
+        "task?x=1",
+        "task#",
+        "%2e%2e",
+        "x" * 129,
+        "",
+        "é" * 8,
+        "a\nb",
+    ],
 )
 @pytest.mark.parametrize("command", ["status", "wait", "download"])
 def test_what_is_no_task_id_is_refused_here(
@@ -197,10 +216,12 @@ def test_forgotten_tasks_are_not_listed(served: CommandLine) -> None:
     assert [row["task_id"] for row in rows] == [ids[0]]
 
 
-def test_the_sandbox_has_a_journal_of_its_own(omniedit: CommandLine, served: CommandLine) -> None:
-    served("submit", CLIP, f"x {NOW}")
+def test_the_sandbox_has_a_journal_of_its_own(omniedit: CommandLine) -> None:
+    with scripted(lambda _: Reply(body=task("processing"))) as service:
+        omniedit("submit", CLIP, "x", **service.environ())
 
     check_failure(omniedit("--sandbox", "status"), 2)
+    assert check_document(omniedit("--sandbox", "list", "--json"))["tasks"] == []
 
 
 def test_a_task_of_this_machine_is_first_in_the_list(served: CommandLine) -> None:

@@ -32,7 +32,9 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_code() -> None:
     # `Name    what it is`, with the same branches before it.
     documented = (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0].splitlines()
     assert [line[: len(name)] for line, name in zip(documented, drawn, strict=True)] == drawn
-    assert all(line[len(name) :][:1] in {"", " "} for line, name in zip(documented, drawn, strict=True))
+    assert all(
+        line[len(name) :][:1] in {"", " "} for line, name in zip(documented, drawn, strict=True)
+    )
 
 
 @pytest.mark.parametrize("error", EVERY_ERROR)
@@ -49,7 +51,9 @@ def test_the_journal_gives_an_error_back(error: type[OmniEditError]) -> None:
 
 
 def test_an_unknown_kind_is_still_an_error() -> None:
-    restored = restored_error("of-a-newer-version", "no", code=None, http_status=None, request_id=None)
+    restored = restored_error(
+        "of-a-newer-version", "no", code=None, http_status=None, request_id=None
+    )
 
     assert type(restored) is OmniEditError
     assert restored.code == OmniEditError.kind

@@ -38,16 +38,22 @@ json_values = st.recursive(
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
     max_leaves=15,
 )
+FIELDS = (
+    "status",
+    "progress",
+    "created",
+    "created_at",
+    "error",
+    "results",
+    "result_data",
+    "usage",
+    "task_info",
+    "model",
+    "credits_used",
+)
 task_like = st.fixed_dictionaries(
-    {"id": st.just(TASK_ID)},
-    optional={
-        name: json_values
-        for name in (
-            "status", "progress", "created", "created_at", "error", "results", "result_data",
-            "usage", "task_info", "model", "credits_used",
-        )
-    },
-)  # fmt: skip
+    {"id": st.just(TASK_ID)}, optional=dict.fromkeys(FIELDS, json_values)
+)
 
 
 def parsed(**changes: object) -> Task:
@@ -207,9 +213,13 @@ def test_a_missing_progress_is_unknown_and_of_a_completed_task_100() -> None:
         pytest.param({"results": None}, (), id="null"),
         pytest.param({"results": []}, (), id="empty"),
         pytest.param({"results": "https://a.example/v.mp4"}, (), id="no-list"),
-        pytest.param({"results": [None, 3, "", "v.mp4", "ftp://a/b", "file:///x"]}, (), id="no-url"),
+        pytest.param(
+            {"results": [None, 3, "", "v.mp4", "ftp://a/b", "file:///x"]}, (), id="no-url"
+        ),
         pytest.param({"results": ["https://", "http:///x", "https:// a"]}, (), id="no-host"),
-        pytest.param({"results": ["http://a.example/v?s=1"]}, ("http://a.example/v?s=1",), id="http"),
+        pytest.param(
+            {"results": ["http://a.example/v?s=1"]}, ("http://a.example/v?s=1",), id="http"
+        ),
         pytest.param({"results": ["HTTPS://a.example/v"]}, ("HTTPS://a.example/v",), id="capitals"),
         pytest.param(
             {"result_data": [{"video_url": "https://a.example/v"}, {"video_url": 3}, "x"]},
@@ -280,13 +290,14 @@ def test_an_upload_is_its_url_and_its_end() -> None:
 
     assert (clip.url, clip.expires_at) == ("https://f.example/c.mp4", 1757415693.0)
     assert parse_uploaded_clip({"data": {"download_url": "http://f.example/c"}}).url
+    bad: object
     for bad in ({}, {"data": {}}, {"data": {"file_url": "file:///etc/passwd"}}):
         with pytest.raises(UnreadableReplyError):
             parse_uploaded_clip(bad)
 
 
 def test_credits_tell_balance_and_limit_apart() -> None:
-    credits = parse_credits(
+    found = parse_credits(
         {
             "data": {
                 "token": {"remaining_credits": 5, "unlimited_credits": False, "used_credits": 1},
@@ -295,13 +306,13 @@ def test_credits_tell_balance_and_limit_apart() -> None:
         }
     )
 
-    assert (credits.account_remaining, credits.account_used) == (70.5, 2)
-    assert (credits.key_remaining, credits.key_used, credits.is_key_unlimited) == (5, 1, False)
+    assert (found.account_remaining, found.account_used) == (70.5, 2)
+    assert (found.key_remaining, found.key_used, found.is_key_unlimited) == (5, 1, False)
 
 
 def test_a_key_without_limit_has_no_rest() -> None:
     token = {"remaining_credits": 0, "unlimited_credits": True}
 
-    credits = parse_credits({"data": {"token": token}})
+    found = parse_credits({"data": {"token": token}})
 
-    assert (credits.key_remaining, credits.is_key_unlimited) == (None, True)
+    assert (found.key_remaining, found.is_key_unlimited) == (None, True)

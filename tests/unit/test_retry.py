@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from omniedit import errors
 from omniedit.errors import OmniEditError, UnavailableError
-from omniedit.retry import FIRST_DELAY_S, LONGEST_DELAY_S, delay_s, is_certainly_not_accepted, is_transient
+from omniedit.retry import (
+    FIRST_DELAY_S,
+    LONGEST_DELAY_S,
+    delay_s,
+    is_certainly_not_accepted,
+    is_transient,
+)
 
 EVERY_ERROR = [*OmniEditError.subclasses()]
 jitters = st.floats(min_value=0, max_value=1, exclude_max=True)

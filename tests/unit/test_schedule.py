@@ -36,8 +36,8 @@ def look(
     )
 
 
-@given(looks, st.booleans())
-def test_rests_stay_between_floor_and_cap(now: Look, is_watched: bool) -> None:
+@given(now=looks, is_watched=st.booleans())
+def test_rests_stay_between_floor_and_cap(now: Look, *, is_watched: bool) -> None:
     rest_s = next_look_s(now, is_watched=is_watched)
 
     cap_s = WATCHED_CAP_S if is_watched else UNWATCHED_CAP_S

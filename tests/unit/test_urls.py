@@ -265,7 +265,7 @@ def test_an_origin_is_scheme_host_and_unusual_port(url: str, origin: str) -> Non
         ("http://[::1/", False),
     ],
 )
-def test_a_loopback_url_is_told_by_its_host(url: str, is_loopback: bool) -> None:
+def test_a_loopback_url_is_told_by_its_host(url: str, *, is_loopback: bool) -> None:
     assert is_loopback_url(url) is is_loopback
 
 

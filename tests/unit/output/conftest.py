@@ -201,8 +201,13 @@ def make_record() -> Callable[..., Record]:
         prompt: str | None = "make it dusk",
         is_result_gone: bool = False,
     ) -> Record:
+        completed_after = None if link_left_s is None else NOW + link_left_s - 86400
         task = task_id and Task(
-            task_id=task_id, status=status, progress=progress, created_at=NOW - 90, error=error
+            task_id=task_id,
+            status=status,
+            progress=progress,
+            created_at=NOW - 90 if completed_after is None else None,
+            error=error,
         )
         return Record(
             request_id="oe-7f3a",
@@ -213,7 +218,7 @@ def make_record() -> Callable[..., Record]:
             prompt=prompt,
             error=None if task_id else error,
             saved=(SavedFile(path=saved, size_bytes=7, sha256="00"),) if saved else (),
-            link_valid_until=None if link_left_s is None else NOW + link_left_s,
+            completed_after=completed_after,
             is_result_gone=is_result_gone,
         )
 

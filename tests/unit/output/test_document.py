@@ -74,7 +74,7 @@ def test_a_task_has_every_key() -> None:
         video="clip.mp4",
         prompt="dusk",
         saved=(FILE,),
-        link_valid_until=NOW + 86400,
+        completed_after=NOW,
     )
 
     document = task_document(record)

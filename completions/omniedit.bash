@@ -1,0 +1,155 @@
+# bash completion for omniedit; made by `omniedit --install-completion`, not by hand.
+
+# Sets what may follow the command $1: its commands, options and kinds of arguments.
+_omniedit_know() {
+    commands=() options=() arguments=()
+    case $1 in
+        '')
+            commands=(edit submit wait status download batch list credits doctor config sandbox help)
+            options=(--version --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'edit')
+            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --events --prompt-file --no-check --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(files nothing)
+            ;;
+        'submit')
+            options=(--prompt-file --callback-url --request-id --dry-run --resume --yes --no-check --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(files nothing)
+            ;;
+        'wait')
+            options=(--download -d --force --timeout --fail-fast --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(tasks...)
+            ;;
+        'status')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(tasks...)
+            ;;
+        'download')
+            options=(--output -o --all --expiring --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(tasks...)
+            ;;
+        'batch')
+            options=(--dir --concurrency --shard --again --force --timeout --no-journal --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(files)
+            ;;
+        'list')
+            options=(--unsaved --expiring --limit --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'credits')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'doctor')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'config')
+            commands=(set-key unset-key show path)
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'config set-key')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'config unset-key')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'config show')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'config path')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'sandbox')
+            commands=(serve reset)
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'sandbox serve')
+            options=(--port --link-ttl --time-scale --rate-limit --record --allow-local-callbacks --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'sandbox reset')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'help')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(topic-choices)
+            ;;
+    esac
+}
+
+# Sets the kind of value that the option $1 takes; fails where it takes none.
+_omniedit_value() {
+    case $1 in
+        --progress) kind=progress-choices ;;
+        --output | -o | --prompt-file | --download | -d | --record) kind=files ;;
+        --timeout | --callback-url | --request-id | --expiring | --concurrency | --shard | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
+        --resume) kind=requests ;;
+        --dir) kind=folders ;;
+        --forget) kind=tasks ;;
+        *) return 1 ;;
+    esac
+}
+
+# Candidates are text: read by line, compared, and never expanded.
+_omniedit_offer() {
+    local candidate
+    for candidate in "$@"; do
+        [[ $candidate == "$current"* ]] && COMPREPLY+=("$candidate")
+    done
+}
+
+_omniedit_offer_known() {
+    local line arguments=("$1")
+    [[ -n $sandbox ]] && arguments+=(--sandbox)
+    while IFS= read -r line; do
+        _omniedit_offer "${line%%$'\t'*}"
+    done < <(command omniedit __complete "${arguments[@]}" "$current" 2>/dev/null)
+    return 0
+}
+
+_omniedit_offer_kind() {
+    case $1 in
+        files) compopt -o default 2>/dev/null ;;
+        folders) compopt -o dirnames 2>/dev/null ;;
+        tasks) _omniedit_offer last; _omniedit_offer_known tasks ;;
+        requests) _omniedit_offer_known requests ;;
+        progress-choices) _omniedit_offer auto plain none ;;
+        topic-choices) _omniedit_offer exit-codes environment sandbox ;;
+    esac
+    return 0
+}
+
+_omniedit() {
+    local current=${COMP_WORDS[COMP_CWORD]} path='' word kind='' sandbox='' rest=''
+    local commands options arguments index position=0
+    COMPREPLY=()
+    _omniedit_know ''
+    for ((index = 1; index < COMP_CWORD; index++)); do
+        word=${COMP_WORDS[index]}
+        if [[ -n $kind ]]; then
+            # The shell takes `--option=value` for three words.
+            [[ $word == = ]] || kind=''
+        elif [[ -z $rest && $word == -- ]]; then
+            rest=1
+        elif [[ -z $rest && $word == -?* ]]; then
+            [[ $word == --sandbox ]] && sandbox=1
+            _omniedit_value "$word"
+        elif ((${#commands[@]})); then
+            path="${path:+$path }$word"
+            _omniedit_know "$path"
+        else
+            ((position += 1))
+        fi
+    done
+    if [[ -n $kind ]]; then
+        [[ $current == = ]] && current=''
+        _omniedit_offer_kind "$kind"
+    elif [[ -z $rest && $current == -* ]]; then
+        _omniedit_offer "${options[@]}"
+    elif ((${#commands[@]})); then
+        _omniedit_offer "${commands[@]}"
+    elif ((${#arguments[@]})); then
+        ((position < ${#arguments[@]})) || position=$((${#arguments[@]} - 1))
+        kind=${arguments[position]}
+        _omniedit_offer_kind "${kind%...}"
+    fi
+}
+
+complete -F _omniedit omniedit

@@ -1,0 +1,267 @@
+# fish completion for omniedit; made by `omniedit --install-completion`, not by hand.
+
+# Prints what was typed so far: each command on a line, then the number of arguments.
+function __omniedit_typed
+    set -l groups '' 'config' 'sandbox'
+    set -l valued --progress --output -o --timeout --callback-url --request-id --prompt-file --resume --download -d --expiring --dir --concurrency --shard --limit --forget --port --link-ttl --time-scale --rate-limit --record
+    set -l path
+    set -l position 0
+    set -l rest 0
+    set -l skips 0
+    for word in (commandline -opc)[2..]
+        if test $skips = 1
+            set skips 0
+        else if test $rest = 0 -a "$word" = --
+            set rest 1
+        else if test $rest = 0; and string match -q -- '-?*' "$word"
+            contains -- "$word" $valued; and set skips 1
+        else if contains -- "$path" $groups
+            set path (string trim -- "$path $word")
+        else
+            set position (math $position + 1)
+        end
+    end
+    printf '%s\n' "$path" $position
+end
+
+# Succeeds behind the command $argv[1] and, where $argv[2] is given, after so many arguments.
+function __omniedit_at
+    set -l typed (__omniedit_typed)
+    test "$typed[1]" = "$argv[1]"; or return
+    set -q argv[2]; or return 0
+    test $typed[2] = $argv[2]
+end
+
+# Candidates are text: what a command prints is not expanded again.
+function __omniedit_known
+    set -l sandbox
+    contains -- --sandbox (commandline -opc); and set sandbox --sandbox
+    command omniedit __complete $argv[1] $sandbox (commandline -ct) 2>/dev/null
+end
+
+complete -c omniedit -f
+
+# omniedit
+complete -c omniedit -n '__omniedit_at ""' -a edit -d 'Submit, wait and save in one command that is safe to repeat'
+complete -c omniedit -n '__omniedit_at ""' -a submit -d 'Submit one edit and print its task ID'
+complete -c omniedit -n '__omniedit_at ""' -a wait -d 'Wait for tasks to end, and save what they made'
+complete -c omniedit -n '__omniedit_at ""' -a status -d 'Show how tasks stand, a line each'
+complete -c omniedit -n '__omniedit_at ""' -a download -d 'Save the results of finished tasks and print their paths'
+complete -c omniedit -n '__omniedit_at ""' -a batch -d 'Make every edit of a manifest; run it again and only what is missing is made'
+complete -c omniedit -n '__omniedit_at ""' -a list -d 'List edits: state, saved file, and the time left on the link'
+complete -c omniedit -n '__omniedit_at ""' -a credits -d 'Show the account\'s balance and this key\'s own limit'
+complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, service, clock, folders and extras; nothing is spent'
+complete -c omniedit -n '__omniedit_at ""' -a config -d 'The key and the settings'
+complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
+complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, or the sandbox'
+complete -c omniedit -n '__omniedit_at ""' -l version -d 'Show the version and exit'
+complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish) and exit'
+complete -c omniedit -n '__omniedit_at ""' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at ""' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at ""' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at ""' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at ""' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at ""' -l help -s h -d 'Show this message and exit'
+
+# omniedit edit
+complete -c omniedit -n '__omniedit_at "edit" 0' -F
+complete -c omniedit -n '__omniedit_at "edit"' -l output -s o -r -F -d 'Save the result there (`-`: stdout)'
+complete -c omniedit -n '__omniedit_at "edit"' -l again -d 'Make and pay it anew, though it is known here'
+complete -c omniedit -n '__omniedit_at "edit"' -l force -d 'Replace an existing file'
+complete -c omniedit -n '__omniedit_at "edit"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m'
+complete -c omniedit -n '__omniedit_at "edit"' -l callback-url -r -f -d 'Have the service POST the ended task there'
+complete -c omniedit -n '__omniedit_at "edit"' -l request-id -r -f -d 'Your own ID of this submission: submitted again with it, anywhere, it is not paid again'
+complete -c omniedit -n '__omniedit_at "edit"' -l no-journal -d 'Do without the journal, and its protection'
+complete -c omniedit -n '__omniedit_at "edit"' -l events -d 'Print events as they happen, one JSON object a line'
+complete -c omniedit -n '__omniedit_at "edit"' -l prompt-file -r -F -d 'Read the prompt from FILE (`-`: stdin)'
+complete -c omniedit -n '__omniedit_at "edit"' -l no-check -d 'Upload a local clip without looking whether it is an MP4'
+complete -c omniedit -n '__omniedit_at "edit"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "edit"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "edit"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "edit"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "edit"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "edit"' -l help -s h -d 'Show this message and exit'
+
+# omniedit submit
+complete -c omniedit -n '__omniedit_at "submit" 0' -F
+complete -c omniedit -n '__omniedit_at "submit"' -l prompt-file -r -F -d 'Read the prompt from FILE (`-`: stdin)'
+complete -c omniedit -n '__omniedit_at "submit"' -l callback-url -r -f -d 'Have the service POST the ended task there'
+complete -c omniedit -n '__omniedit_at "submit"' -l request-id -r -f -d 'Your own ID of this submission: submitted again with it, anywhere, it is not paid again'
+complete -c omniedit -n '__omniedit_at "submit"' -l dry-run -d 'Print the exact request, and send nothing'
+complete -c omniedit -n '__omniedit_at "submit"' -l resume -r -f -k -a '(__omniedit_known requests)' -d 'Settle a submission whose outcome is unknown'
+complete -c omniedit -n '__omniedit_at "submit"' -l yes -d 'Resume it also when it is more than an hour old'
+complete -c omniedit -n '__omniedit_at "submit"' -l no-check -d 'Upload a local clip without looking whether it is an MP4'
+complete -c omniedit -n '__omniedit_at "submit"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "submit"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "submit"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "submit"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "submit"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "submit"' -l help -s h -d 'Show this message and exit'
+
+# omniedit wait
+complete -c omniedit -n '__omniedit_at "wait"' -f -k -a '(__omniedit_known tasks; echo last)'
+complete -c omniedit -n '__omniedit_at "wait"' -l download -s d -r -F -d 'Save the result there; a folder (`out/`) takes several, `-` is stdout'
+complete -c omniedit -n '__omniedit_at "wait"' -l force -d 'Replace an existing file'
+complete -c omniedit -n '__omniedit_at "wait"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m'
+complete -c omniedit -n '__omniedit_at "wait"' -l fail-fast -d 'Stop waiting at the first task that fails'
+complete -c omniedit -n '__omniedit_at "wait"' -l events -d 'Print events as they happen, one JSON object a line'
+complete -c omniedit -n '__omniedit_at "wait"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "wait"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "wait"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "wait"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "wait"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "wait"' -l help -s h -d 'Show this message and exit'
+
+# omniedit status
+complete -c omniedit -n '__omniedit_at "status"' -f -k -a '(__omniedit_known tasks; echo last)'
+complete -c omniedit -n '__omniedit_at "status"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "status"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "status"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "status"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "status"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "status"' -l help -s h -d 'Show this message and exit'
+
+# omniedit download
+complete -c omniedit -n '__omniedit_at "download"' -f -k -a '(__omniedit_known tasks; echo last)'
+complete -c omniedit -n '__omniedit_at "download"' -l output -s o -r -F -d 'Save there; a folder (`out/`) takes several, `-` is stdout'
+complete -c omniedit -n '__omniedit_at "download"' -l all -d 'Save every finished result that is not here yet'
+complete -c omniedit -n '__omniedit_at "download"' -l expiring -r -f -d 'Only results whose link ends within DUR'
+complete -c omniedit -n '__omniedit_at "download"' -l force -d 'Replace an existing file'
+complete -c omniedit -n '__omniedit_at "download"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "download"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "download"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "download"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "download"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "download"' -l help -s h -d 'Show this message and exit'
+
+# omniedit batch
+complete -c omniedit -n '__omniedit_at "batch" 0' -F
+complete -c omniedit -n '__omniedit_at "batch"' -l dir -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'Where outputs go; else here'
+complete -c omniedit -n '__omniedit_at "batch"' -l concurrency -r -f -d 'Submissions and transfers at a time'
+complete -c omniedit -n '__omniedit_at "batch"' -l shard -r -f -d 'Only part I of N of the manifest'
+complete -c omniedit -n '__omniedit_at "batch"' -l again -d 'Make and pay every edit anew'
+complete -c omniedit -n '__omniedit_at "batch"' -l force -d 'Replace an existing file'
+complete -c omniedit -n '__omniedit_at "batch"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m'
+complete -c omniedit -n '__omniedit_at "batch"' -l no-journal -d 'Do without the journal, and its protection'
+complete -c omniedit -n '__omniedit_at "batch"' -l events -d 'Print events as they happen, one JSON object a line'
+complete -c omniedit -n '__omniedit_at "batch"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "batch"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "batch"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "batch"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "batch"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "batch"' -l help -s h -d 'Show this message and exit'
+
+# omniedit list
+complete -c omniedit -n '__omniedit_at "list"' -l unsaved -d 'Only finished edits whose result is not here'
+complete -c omniedit -n '__omniedit_at "list"' -l expiring -r -f -d 'Only results whose link ends within DUR'
+complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows'
+complete -c omniedit -n '__omniedit_at "list"' -l remote -d 'The account\'s tasks, wherever submitted from'
+complete -c omniedit -n '__omniedit_at "list"' -l adopt -d 'With --remote: write them into the journal'
+complete -c omniedit -n '__omniedit_at "list"' -l forget -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'Remove a task from the journal'
+complete -c omniedit -n '__omniedit_at "list"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "list"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "list"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "list"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "list"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "list"' -l help -s h -d 'Show this message and exit'
+
+# omniedit credits
+complete -c omniedit -n '__omniedit_at "credits"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "credits"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "credits"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "credits"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "credits"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "credits"' -l help -s h -d 'Show this message and exit'
+
+# omniedit doctor
+complete -c omniedit -n '__omniedit_at "doctor"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "doctor"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "doctor"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "doctor"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "doctor"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "doctor"' -l help -s h -d 'Show this message and exit'
+
+# omniedit config
+complete -c omniedit -n '__omniedit_at "config"' -a set-key -d 'Save an API key, read from a hidden prompt or from stdin'
+complete -c omniedit -n '__omniedit_at "config"' -a unset-key -d 'Forget the saved API key of the current base URL'
+complete -c omniedit -n '__omniedit_at "config"' -a show -d 'Show every setting with its source, the key masked'
+complete -c omniedit -n '__omniedit_at "config"' -a path -d 'Show where settings, key and journal lie'
+complete -c omniedit -n '__omniedit_at "config"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "config"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "config"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "config"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "config"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "config"' -l help -s h -d 'Show this message and exit'
+
+# omniedit config set-key
+complete -c omniedit -n '__omniedit_at "config set-key"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "config set-key"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "config set-key"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "config set-key"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "config set-key"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "config set-key"' -l help -s h -d 'Show this message and exit'
+
+# omniedit config unset-key
+complete -c omniedit -n '__omniedit_at "config unset-key"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "config unset-key"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "config unset-key"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "config unset-key"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "config unset-key"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "config unset-key"' -l help -s h -d 'Show this message and exit'
+
+# omniedit config show
+complete -c omniedit -n '__omniedit_at "config show"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "config show"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "config show"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "config show"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "config show"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "config show"' -l help -s h -d 'Show this message and exit'
+
+# omniedit config path
+complete -c omniedit -n '__omniedit_at "config path"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "config path"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "config path"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "config path"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "config path"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "config path"' -l help -s h -d 'Show this message and exit'
+
+# omniedit sandbox
+complete -c omniedit -n '__omniedit_at "sandbox"' -a serve -d 'Serve the sandbox until Ctrl-C; the first line on stdout is its base URL'
+complete -c omniedit -n '__omniedit_at "sandbox"' -a reset -d 'Remove the sandbox\'s tasks and clips, and what the journal holds of them'
+complete -c omniedit -n '__omniedit_at "sandbox"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "sandbox"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "sandbox"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "sandbox"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "sandbox"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "sandbox"' -l help -s h -d 'Show this message and exit'
+
+# omniedit sandbox serve
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l port -r -f -d '0: any free one'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l link-ttl -r -f -d 'How long links live'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l time-scale -r -f -d '0.1: edits take a tenth of the time'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l rate-limit -r -f -d '429 beyond that'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l record -r -F -d 'Append each request to FILE as JSON'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l allow-local-callbacks -d 'Deliver callbacks to this machine'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l help -s h -d 'Show this message and exit'
+
+# omniedit sandbox reset
+complete -c omniedit -n '__omniedit_at "sandbox reset"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "sandbox reset"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "sandbox reset"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "sandbox reset"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "sandbox reset"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "sandbox reset"' -l help -s h -d 'Show this message and exit'
+
+# omniedit help
+complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'exit-codes environment sandbox'
+complete -c omniedit -n '__omniedit_at "help"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "help"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "help"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "help"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "help"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "help"' -l help -s h -d 'Show this message and exit'

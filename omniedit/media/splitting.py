@@ -1,0 +1,134 @@
+"""A long clip as equal pieces that the service takes."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+from omniedit.media.marks import check_marks
+from omniedit.media.pictures import Part
+from omniedit.media.preparing import can_copy_pictures, span_between, write_span
+from omniedit.media.probing import probe
+from omniedit.media.timeline import Timeline, read_timeline
+from omniedit.media.verdicts import MAX_CLIP_S
+from omniedit.media.writing import Advance, Span
+
+_LONGEST_S: Final = Fraction(MAX_CLIP_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a clip, edited on its own."""
+
+    path: Path
+    """Of the part; once it is edited, of its result."""
+    start_s: float
+    """Where it begins, counted from where the first piece does."""
+    duration_s: float
+
+
+def plan_split(
+    source: Path, folder: Path, *, start_s: float | None = None, end_s: float | None = None
+) -> tuple[Piece, ...]:
+    """Return the pieces that `split` would write, and write nothing.
+
+    Args:
+        source: A local clip.
+        folder: Where they would go.
+        start_s: Where the first begins; None for the beginning.
+        end_s: Where the last ends; None for the end.
+
+    Raises:
+        InvalidInputError: The source is no clip, or the marks leave nothing of it.
+    """
+    timeline = read_timeline(source)
+    return tuple(_pieces(_spans(source, timeline, start_s, end_s), folder))
+
+
+def split(
+    source: Path,
+    folder: Path,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    on_progress: Advance = lambda _done_s, _total_s: None,
+) -> list[Piece]:
+    """Write a clip as equal pieces of at most 10 s, each picture in exactly one of them.
+
+    Args:
+        source: A local clip.
+        folder: Gets `piece-01.mp4` and so on.
+        start_s: Where the first begins; None for the beginning.
+        end_s: Where the last ends; None for the end.
+        on_progress: Takes the seconds done and in all.
+
+    Raises:
+        InvalidInputError: The source is no clip, or the marks leave nothing of it.
+        LocalError: The disk does not take it.
+    """
+    facts = probe(source, name=str(source))
+    timeline = read_timeline(source)
+    spans = _spans(source, timeline, start_s, end_s)
+    pieces = _pieces(spans, folder)
+    total_s = sum(piece.duration_s for piece in pieces)
+    for piece, span in zip(pieces, spans, strict=True):
+        write_span(
+            Part(source=source, timeline=timeline, span=span),
+            piece.path,
+            can_copy=can_copy_pictures(facts),
+            on_progress=_after(piece.start_s, total_s, on_progress),
+        )
+    return pieces
+
+
+def _after(before_s: float, total_s: float, on_progress: Advance) -> Advance:
+    return lambda done_s, _: on_progress(before_s + done_s, total_s)
+
+
+def _spans(
+    source: Path, timeline: Timeline, start_s: float | None, end_s: float | None
+) -> list[Span]:
+    check_marks(
+        start_s,
+        end_s,
+        name=str(source),
+        duration_s=timeline.duration_s,
+        frame_s=timeline.frame_s,
+    )
+    whole = span_between(timeline, start_s, end_s)
+    times = [time for time in timeline.times if whole.start <= time < whole.end]
+    # Pieces end where a picture does, so the last of them may need one more to stay within 10 s.
+    count = max(1, ceil(whole.length_s / _LONGEST_S))
+    while True:
+        spans = _equal(whole, times, count)
+        if all(span.length_s <= _LONGEST_S for span in spans) or count >= len(times):
+            return spans
+        count += 1
+
+
+def _equal(whole: Span, times: list[int], count: int) -> list[Span]:
+    cuts = [whole.start]
+    for index in range(1, count):
+        mark = whole.start + Fraction(index * (whole.end - whole.start), count)
+        # The picture that begins nearest to where an equal piece would.
+        nearest = min(times, key=lambda time: abs(time - mark))
+        if nearest > cuts[-1]:
+            cuts.append(nearest)
+    return [
+        Span(start=before, end=after, tick_s=whole.tick_s)
+        for before, after in pairwise((*cuts, whole.end))
+    ]
+
+
+def _pieces(spans: list[Span], folder: Path) -> list[Piece]:
+    origin = spans[0].start
+    return [
+        Piece(
+            path=folder / f"piece-{number:02d}.mp4",
+            start_s=float((span.start - origin) * span.tick_s),
+            duration_s=float(span.length_s),
+        )
+        for number, span in enumerate(spans, start=1)
+    ]

@@ -1,0 +1,321 @@
+"""`edit` is like make: what the service accepted once and did not fail is never paid again."""
+
+import concurrent.futures
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from omniedit.sandbox import RunningSandbox
+from tests.commandline import CommandLine
+from tests.e2e.test_contract_equipment import (
+    CLIP,
+    NOW,
+    check_document,
+    check_failure,
+    check_refusal,
+    requests,
+    submissions,
+)
+
+pytestmark = pytest.mark.e2e
+
+PROMPT = f"warmer {NOW}"
+REQUEST_ID = "run-1234567890-clip7"
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    return tmp_path / "record.jsonl"
+
+
+@pytest.fixture
+def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> RunningSandbox:
+    return start_sandbox(record=record)
+
+
+@pytest.fixture
+def served(served: CommandLine, service: RunningSandbox) -> CommandLine:
+    return served.in_(served.folder, OMNIEDIT_FILES_URL=service.url)
+
+
+@pytest.fixture
+def clip(served: CommandLine, service: RunningSandbox, record: Path) -> Path:
+    """A real MP4 on this machine: a result of the sandbox."""
+    assert served("edit", CLIP, f"clip {NOW}", "-o", "clip.mp4", "-q").status == 0
+    record.unlink()
+    return served.folder / "clip.mp4"
+
+
+def test_a_repeated_edit_is_done_already(served: CommandLine, record: Path) -> None:
+    first = served("edit", CLIP, PROMPT, "-o", "a.mp4")
+    inode = (served.folder / "a.mp4").stat().st_ino
+    asked = len(requests(record))
+    second = served("edit", CLIP, PROMPT, "-o", "a.mp4")
+
+    assert (first.status, first.stdout) == (0, "a.mp4\n"), first
+    assert (second.status, second.stdout) == (0, "a.mp4\n"), second
+    assert (served.folder / "a.mp4").stat().st_ino == inode
+    assert len(requests(record)) == asked
+    assert len(submissions(record)) == 1
+
+
+def test_the_name_without_output_is_made_of_clip_and_identity(served: CommandLine) -> None:
+    first = served("edit", CLIP, PROMPT)
+    again = served("edit", CLIP, PROMPT)
+    other = served("edit", CLIP, f"colder {NOW}")
+
+    assert re.fullmatch(r"clip-[0-9a-f]{6}\.mp4\n", first.stdout), first
+    assert again.stdout == first.stdout != other.stdout
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(["-o", "b.mp4"], id="other-output"),
+        pytest.param(["-o", "new/folder/b.mp4"], id="output-in-a-new-folder"),
+        pytest.param(["-o", "out/"], id="output-is-a-folder"),
+        pytest.param(["-o", "a.mp4", "--callback-url", "https://example.com/"], id="callback"),
+        pytest.param(["-o", "a.mp4", "--force"], id="force"),
+        pytest.param(["-o", "-"], id="stdout"),
+        pytest.param(["-o", "a.mp4", "--request-id", REQUEST_ID], id="request-id"),
+    ],
+)
+def test_what_is_not_identity_is_not_paid_for(
+    served: CommandLine, record: Path, change: list[str]
+) -> None:
+    served("edit", CLIP, PROMPT, "-o", "a.mp4")
+
+    ended = served("edit", CLIP, PROMPT, *change)
+
+    assert ended.status == 0, ended
+    assert len(submissions(record)) == 1
+
+
+def test_a_known_edit_is_copied_even_when_its_link_died(
+    served: CommandLine, service: RunningSandbox, record: Path
+) -> None:
+    served("edit", CLIP, PROMPT, "-o", "a.mp4")
+    service.close()
+
+    ended = served("edit", CLIP, PROMPT, "-o", "b.mp4")
+
+    assert (ended.status, ended.stdout) == (0, "b.mp4\n"), ended
+    assert (served.folder / "b.mp4").read_bytes() == (served.folder / "a.mp4").read_bytes()
+
+
+def test_a_lost_file_is_fetched_again(served: CommandLine, record: Path) -> None:
+    served("edit", CLIP, PROMPT, "-o", "a.mp4")
+    (served.folder / "a.mp4").unlink()
+
+    ended = served("edit", CLIP, PROMPT, "-o", "a.mp4")
+
+    assert (ended.status, (served.folder / "a.mp4").exists()) == (0, True), ended
+    assert len(submissions(record)) == 1
+
+
+def test_a_file_changed_by_hand_is_kept_without_force(served: CommandLine, record: Path) -> None:
+    served("edit", CLIP, PROMPT, "-o", "a.mp4")
+    (served.folder / "a.mp4").write_bytes(b"my own cut")
+
+    plain = served("edit", CLIP, PROMPT, "-o", "a.mp4")
+    kept = (served.folder / "a.mp4").read_bytes()
+    forced = served("edit", CLIP, PROMPT, "-o", "a.mp4", "--force")
+
+    check_failure(plain, 10, "a.mp4")
+    assert kept == b"my own cut"
+    assert (forced.status, forced.stdout) == (0, "a.mp4\n"), forced
+    assert (served.folder / "a.mp4").read_bytes()[4:8] == b"ftyp"
+    assert len(submissions(record)) == 1
+
+
+def test_a_taken_target_is_said_before_anything_is_paid(served: CommandLine, record: Path) -> None:
+    (served.folder / "a.mp4").write_bytes(b"mine")
+
+    ended = served("edit", CLIP, PROMPT, "-o", "a.mp4")
+
+    check_failure(ended, 10, "a.mp4", "--force")
+    assert not requests(record)
+    assert (served.folder / "a.mp4").read_bytes() == b"mine"
+
+
+def test_again_pays_anew(served: CommandLine, record: Path) -> None:
+    served("edit", CLIP, PROMPT, "-o", "a.mp4")
+
+    ended = served("edit", CLIP, PROMPT, "-o", "b.mp4", "--again")
+
+    assert (ended.status, ended.stdout) == (0, "b.mp4\n"), ended
+    keys = {one["headers"]["idempotency-key"] for one in submissions(record)}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    ("marker", "status"),
+    [
+        pytest.param("fail=content_policy_violation", 5, id="failed-for-good"),
+        pytest.param("expired", 7, id="link-dead"),
+    ],
+)
+def test_a_hopeless_edit_is_reported_again_and_not_paid_again(
+    served: CommandLine, record: Path, marker: str, status: int
+) -> None:
+    argv = ["edit", CLIP, f"x [sandbox:{marker}]{NOW}", "-o", "a.mp4"]
+
+    for ended in (served(*argv), served(*argv)):
+        check_failure(ended, status)
+
+    assert status == 5 or "--again" in ended.stderr, ended
+    assert len(submissions(record)) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "status"),
+    [
+        pytest.param(f"x [sandbox:fail=generation_timeout]{NOW}", 5, id="failed-retryable"),
+        pytest.param("x [sandbox:http=402]", 4, id="refused"),
+    ],
+)
+def test_what_was_not_accepted_or_may_be_retried_is_submitted_again(
+    served: CommandLine, record: Path, prompt: str, status: int
+) -> None:
+    for _ in range(2):
+        check_failure(served("edit", CLIP, prompt, "-o", "a.mp4"), status)
+
+    assert len(submissions(record)) == 2
+
+
+def test_an_unknown_edit_is_replayed_with_its_own_key(served: CommandLine, record: Path) -> None:
+    prompt = f"x [sandbox:lost-reply][sandbox:http=503*2]{NOW}"
+    unknown = served("edit", CLIP, prompt, "-o", "a.mp4")
+
+    ended = served("edit", CLIP, prompt, "-o", "a.mp4")
+
+    check_failure(unknown, 9, "--resume")
+    assert (ended.status, ended.stdout) == (0, "a.mp4\n"), ended
+    assert len({one["headers"]["idempotency-key"] for one in submissions(record)}) == 1
+
+
+def test_a_running_edit_is_followed(served: CommandLine, record: Path) -> None:
+    prompt = "x [sandbox:seconds=60]"
+    early = served("edit", CLIP, prompt, "-o", "a.mp4", "--timeout", "1")
+
+    ended = served("edit", CLIP, prompt, "-o", "a.mp4")
+
+    check_failure(early, 6)
+    assert (ended.status, ended.stdout) == (0, "a.mp4\n"), ended
+    assert len(submissions(record)) == 1
+
+
+def test_two_at_once_pay_once(served: CommandLine, record: Path) -> None:
+    argv = ["edit", CLIP, "x [sandbox:seconds=20]", "-o", "a.mp4"]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        ended = list(pool.map(lambda _: served(*argv), range(3)))
+
+    assert [(one.status, one.stdout) for one in ended] == [(0, "a.mp4\n")] * 3, ended
+    assert len(submissions(record)) == 1
+
+
+def test_a_submitted_edit_is_known_to_edit(served: CommandLine, record: Path) -> None:
+    task_id = served("submit", CLIP, PROMPT).stdout.strip()
+
+    document = check_document(served("edit", CLIP, PROMPT, "-o", "a.mp4", "--json"))
+
+    assert document["tasks"][0]["task_id"] == task_id
+    assert len(submissions(record)) == 1
+
+
+def test_without_a_journal_nothing_is_kept_and_a_request_id_protects(
+    served: CommandLine, record: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "fresh-state"
+    argv = ["edit", CLIP, PROMPT, "--no-journal", "--request-id", REQUEST_ID]
+    environ = {"OMNIEDIT_STATE_DIR": str(state)}
+
+    first = served(*argv, "-o", "a.mp4", **environ)
+    second = served(*argv, "-o", "b.mp4", **environ)
+
+    assert (first.status, second.status) == (0, 0), (first, second)
+    assert not list(state.rglob("*.db*"))
+    assert len({one["task_id"] for one in submissions(record)}) == 1
+
+
+def test_without_a_journal_the_way_back_is_printed(served: CommandLine) -> None:
+    ended = served("edit", CLIP, "x [sandbox:lost-reply][sandbox:http=503*3]", "--no-journal")
+
+    check_failure(ended, 9, "omniedit submit", CLIP, "--request-id")
+
+
+def test_submit_always_submits_and_says_that_it_is_known(served: CommandLine, record: Path) -> None:
+    first, second = served("submit", CLIP, PROMPT), served("submit", CLIP, PROMPT)
+
+    assert first.stdout != second.stdout
+    assert len(submissions(record)) == 2
+    assert first.stdout.strip() in second.stderr, second
+    assert "omniedit edit" in second.stderr or "known" in second.stderr, second
+
+
+@pytest.mark.parametrize("machine", ["same", "another"])
+def test_a_request_id_replays_instead_of_paying(
+    served: CommandLine, record: Path, machine: str
+) -> None:
+    other = {"OMNIEDIT_STATE_DIR": str(served.folder / "b")} if machine == "another" else {}
+    first = served("submit", CLIP, PROMPT, "--request-id", REQUEST_ID)
+
+    second = served("submit", CLIP, PROMPT, "--request-id", REQUEST_ID, **other)
+
+    assert first.status == second.status == 0, (first, second)
+    assert first.stdout == second.stdout
+    assert {one["headers"]["idempotency-key"] for one in submissions(record)} == {REQUEST_ID}
+
+
+@pytest.mark.parametrize("command", ["submit", "edit"])
+def test_a_request_id_known_with_another_body_is_2_unsent(
+    served: CommandLine, record: Path, command: str
+) -> None:
+    served("submit", CLIP, PROMPT, "--request-id", REQUEST_ID)
+
+    ended = served(command, CLIP, f"other {NOW}", "--request-id", REQUEST_ID)
+
+    check_failure(ended, 2, REQUEST_ID)
+    assert len(submissions(record)) == 1
+
+
+def test_a_conflict_at_the_service_is_9_naming_the_key(served: CommandLine) -> None:
+    served("submit", CLIP, PROMPT, "--request-id", REQUEST_ID)
+    elsewhere = {"OMNIEDIT_STATE_DIR": str(served.folder / "b")}
+
+    ended = served("submit", CLIP, f"other {NOW}", "--request-id", REQUEST_ID, **elsewhere)
+
+    check_failure(ended, 9, "already used with another request body")
+
+
+@pytest.mark.parametrize(
+    "request_id", ["short", "x" * 97, "with space in the id", "a/b/c/d/e/f/g/h/i/j"]
+)
+@pytest.mark.parametrize("command", ["submit", "edit"])
+def test_an_invalid_request_id_is_2_unsent(
+    served: CommandLine, record: Path, command: str, request_id: str
+) -> None:
+    check_refusal(served(command, CLIP, PROMPT, "--request-id", request_id), 2)
+    assert not requests(record)
+
+
+def test_a_local_clip_is_known_by_its_content(
+    served: CommandLine, record: Path, clip: Path
+) -> None:
+    first = served("edit", "clip.mp4", PROMPT, "-o", "a.mp4")
+    clip.rename(served.folder / "moved.mp4")
+    second = served("edit", "moved.mp4", PROMPT, "-o", "b.mp4")
+
+    assert (first.status, second.status) == (0, 0), (first, second)
+    assert len(submissions(record)) == 1
+    assert len(requests(record, "POST", "/upload/")) == 1
+    assert (served.folder / "b.mp4").read_bytes() == (served.folder / "moved.mp4").read_bytes()
+
+
+def test_a_clip_is_never_its_own_output(served: CommandLine, record: Path, clip: Path) -> None:
+    ended = served("edit", "clip.mp4", PROMPT, "-o", "clip.mp4")
+
+    check_failure(ended, 10)
+    assert not submissions(record)

@@ -1,0 +1,237 @@
+"""Signals while a reply is outstanding: the status, what goes on, and the way back."""
+
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.commandline import CommandLine, Ended
+from tests.e2e.test_contract_equipment import (
+    CLIP,
+    TASK,
+    Reply,
+    Scripted,
+    Seen,
+    check_document,
+    scripted,
+    task,
+)
+
+pytestmark = pytest.mark.e2e
+
+SIGNALS = [
+    pytest.param(signal.SIGINT, 130, id="interrupted"),
+    pytest.param(signal.SIGTERM, 143, id="terminated"),
+    pytest.param(signal.SIGHUP, 129, id="hung-up"),
+]
+
+
+@pytest.fixture
+def held() -> Iterator[threading.Event]:
+    """What the scripted service waits for before it answers."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def end(running: subprocess.Popen[bytes], timeout_s: float = 25.0) -> Ended:
+    try:
+        out, err = running.communicate(timeout=timeout_s)
+    finally:
+        running.kill()
+    return Ended(running.returncode, out.decode(), err.decode())
+
+
+def commands(ended: Ended) -> list[list[str]]:
+    """The commands between backticks on stderr, as a shell would split them."""
+    return [shlex.split(one) for one in ended.stderr.split("`")[1::2]]
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize("argv", [["wait", TASK], ["wait", TASK, "-d", "a b.mp4"]], ids=len)
+def test_a_wait_ends_at_once_and_names_the_command_that_goes_on(
+    omniedit: CommandLine, held: threading.Event, number: int, status: int, argv: list[str]
+) -> None:
+    with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
+        running = omniedit.start(*argv, **service.environ())
+        assert service.arrived.acquire(timeout=20)
+        started = time.monotonic()
+        running.send_signal(number)
+        ended = end(running)
+        elapsed_s = time.monotonic() - started
+        held.set()
+
+    assert (ended.status, ended.stdout) == (status, ""), ended
+    assert elapsed_s < 4
+    assert "Traceback" not in ended.stderr
+    (command,) = [one for one in commands(ended) if one[:2] == ["omniedit", "wait"]]
+    assert TASK in command
+    assert ("a b.mp4" in command) is ("a b.mp4" in argv), command
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize("command", ["submit", "edit"])
+def test_a_reply_within_the_grace_is_not_lost(
+    omniedit: CommandLine, held: threading.Event, command: str, number: int, status: int
+) -> None:
+    with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
+        running = omniedit.start(command, CLIP, "x", **service.environ())
+        assert service.arrived.acquire(timeout=20)
+        running.send_signal(number)
+        threading.Timer(0.5, held.set).start()
+        ended = end(running)
+        (row,) = check_document(omniedit("list", "--json", **service.environ()))["tasks"]
+
+    assert ended.status == status, ended
+    assert row["task_id"] == TASK
+    assert TASK in ended.stderr
+    assert [one for one in commands(ended) if (one[0] == "omniedit" and TASK in one) or "edit" in one]
+    assert len(service.asked("POST")) == 1
+
+
+@pytest.mark.parametrize("command", ["submit", "edit"])
+def test_after_five_seconds_the_outcome_is_unknown(
+    omniedit: CommandLine, held: threading.Event, command: str
+) -> None:
+    with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
+        running = omniedit.start(command, CLIP, "x", **service.environ())
+        assert service.arrived.acquire(timeout=20)
+        started = time.monotonic()
+        running.send_signal(signal.SIGTERM)
+        ended = end(running)
+        elapsed_s = time.monotonic() - started
+        (row,) = check_document(omniedit("list", "--json", **service.environ()))["tasks"]
+        held.set()
+
+    assert ended.status == 143, ended
+    assert 3.5 < elapsed_s < 9
+    assert (row["task_id"], row["status"]) == (None, "unknown")
+    assert f"omniedit submit --resume {row['request_id']}" in ended.stderr
+    assert len(service.asked("POST")) == 1
+
+
+def test_a_second_signal_does_not_wait(omniedit: CommandLine, held: threading.Event) -> None:
+    with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
+        running = omniedit.start("submit", CLIP, "x", **service.environ())
+        assert service.arrived.acquire(timeout=20)
+        started = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.7)
+        running.send_signal(signal.SIGINT)
+        ended = end(running)
+        elapsed_s = time.monotonic() - started
+        held.set()
+
+    assert ended.status == 130, ended
+    assert elapsed_s < 4
+    assert "--resume" in ended.stderr
+
+
+@pytest.mark.parametrize("option", ["--json", "--events"])
+def test_an_interrupted_wait_still_reports(
+    omniedit: CommandLine, held: threading.Event, option: str
+) -> None:
+    with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
+        running = omniedit.start("wait", TASK, option, **service.environ())
+        assert service.arrived.acquire(timeout=20)
+        running.send_signal(signal.SIGTERM)
+        ended = end(running)
+        held.set()
+
+    assert ended.status == 143, ended
+    if option == "--json":
+        assert check_document(ended)["error"]["exit_status"] == 143
+    else:
+        last = ended.events[-1]
+        assert (last["event"], last["ok"], last["exit_status"]) == ("done", False, 143)
+
+
+def test_an_interrupted_download_is_finished_by_the_next(
+    omniedit: CommandLine, held: threading.Event
+) -> None:
+    video = b"\x00\x00\x00\x18ftypisom" + bytes(200_000)
+
+    def answer(seen: Seen) -> Reply:
+        if seen.path.startswith("/v1/"):
+            return Reply(body=task(results=[f"http://{seen.headers['host']}/a.mp4"]))
+        return Reply(body=video, after=held)
+
+    with scripted(answer) as service:
+        running = omniedit.start("download", TASK, "-o", "a.mp4", **service.environ())
+        assert service.arrived.acquire(timeout=20)
+        assert service.arrived.acquire(timeout=20)
+        running.send_signal(signal.SIGTERM)
+        ended = end(running)
+        held.set()
+        again = omniedit("download", TASK, "-o", "a.mp4", **service.environ())
+
+    assert (ended.status, ended.stdout) == (143, ""), ended
+    assert TASK in ended.stderr
+    assert (again.status, (omniedit.folder / "a.mp4").read_bytes()) == (0, video), again
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize("command", ["wait", "edit"])
+def test_in_the_sandbox_the_way_back_leads_into_the_sandbox(
+    omniedit: CommandLine, command: str, number: int, status: int
+) -> None:
+    prompt = "x [sandbox:stall]"
+    if command == "wait":
+        omniedit("--sandbox", "submit", CLIP, prompt)
+    argv = ["wait"] if command == "wait" else ["edit", CLIP, prompt, "-o", "a.mp4"]
+    running = omniedit.start("--sandbox", *argv, "--progress", "plain")
+    lines = seen_until(running, b"processing")
+    running.send_signal(number)
+    rest = end(running)
+    ended = Ended(rest.status, rest.stdout, lines + rest.stderr)
+
+    assert (ended.status, ended.stdout) == (status, ""), ended
+    back = [one for one in commands(ended) if one[:1] == ["omniedit"]]
+    assert back
+    assert all("--sandbox" in one for one in back), back
+
+
+def seen_until(running: subprocess.Popen[bytes], word: bytes) -> str:
+    assert running.stderr
+    lines = b""
+    for line in running.stderr:
+        lines += line
+        if word in line:
+            return lines.decode()
+    pytest.fail(f"no {word!r} in {lines!r}")
+
+
+def served_environ(service: Scripted) -> dict[str, str]:
+    return service.environ()
+
+
+def test_serve_ends_by_signal_and_says_its_url_first(
+    omniedit: CommandLine, start_sandbox: Callable[..., object]
+) -> None:
+    running = omniedit.start("sandbox", "serve")
+    assert running.stdout
+    url = running.stdout.readline().decode().strip()
+    submitted = omniedit(
+        "submit", CLIP, "x", OMNIEDIT_BASE_URL=url, OMNIEDIT_API_KEY="sk-sandbox-x"
+    )
+    running.send_signal(signal.SIGTERM)
+    ended = end(running)
+
+    assert url.startswith("http://127.0.0.1:")
+    assert submitted.status == 0, submitted
+    assert ended.status in {0, 143}, ended
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_first_moments_are_interruptible(omniedit: CommandLine) -> None:
+    for delay_s in (0.0, 0.03, 0.08, 0.15):
+        running = omniedit.start("list")
+        time.sleep(delay_s)
+        running.send_signal(signal.SIGINT)
+        ended = end(running)
+        assert ended.status in {0, 130, -signal.SIGINT}, ended
+        assert "Traceback" not in ended.stderr, ended

@@ -1,0 +1,250 @@
+"""`edit` is like make: what it sends, saves and answers, for everything that may be known of an edit.
+
+The three tables below are the contract's fourth rule of *Money is never lost*, and its rule about
+targets, spelled out: each cell holds the exit status, the tasks that are new at the service, and
+what became of the output: `saved`, `kept` (as it was before) or `nothing` (it does not exist).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.commandline import Ended
+from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
+from tests.e2e.faulty import Endpoint, marked, refusal, reset_after
+
+pytestmark = pytest.mark.e2e
+
+FLAGS: Final = ("plain", "--again", "--force")
+TABLES: Final = {
+    # The output of the first call, in the folder of this one.
+    "same output": """
+never tried                | 0 1 saved   | 0 1 saved   | 0 1 saved
+refused                    | 0 1 saved   | 0 1 saved   | 0 1 saved
+unknown                    | 0 0 saved   | 0 1 saved   | 0 0 saved
+running                    | 0 0 saved   | 0 1 saved   | 0 0 saved
+failed retryable           | 0 1 saved   | 0 1 saved   | 0 1 saved
+failed for good            | 5 0 nothing | 0 1 saved   | 5 0 nothing
+cancelled                  | 5 0 nothing | 0 1 saved   | 5 0 nothing
+finished and saved here    | 0 0 kept    | 10 0 kept   | 0 0 kept
+finished, saved elsewhere  | 0 0 saved   | 0 1 saved   | 0 0 saved
+file changed by hand       | 10 0 kept   | 10 0 kept   | 0 0 saved
+finished and link dead     | 7 0 nothing | 0 1 saved   | 7 0 nothing
+""",
+    "other output": """
+never tried                | 0 1 saved   | 0 1 saved   | 0 1 saved
+refused                    | 0 1 saved   | 0 1 saved   | 0 1 saved
+unknown                    | 0 0 saved   | 0 1 saved   | 0 0 saved
+running                    | 0 0 saved   | 0 1 saved   | 0 0 saved
+failed retryable           | 0 1 saved   | 0 1 saved   | 0 1 saved
+failed for good            | 5 0 nothing | 0 1 saved   | 5 0 nothing
+cancelled                  | 5 0 nothing | 0 1 saved   | 5 0 nothing
+finished and saved here    | 0 0 saved   | 0 1 saved   | 0 0 saved
+finished, saved elsewhere  | 0 0 saved   | 0 1 saved   | 0 0 saved
+file changed by hand       | 0 0 saved   | 0 1 saved   | 0 0 saved
+finished and link dead     | 7 0 nothing | 0 1 saved   | 7 0 nothing
+""",
+    # What can only be reported again is reported, whatever the output is, and leaves it alone.
+    "output taken by something else": """
+never tried                | 10 0 kept   | 10 0 kept   | 0 1 saved
+refused                    | 10 0 kept   | 10 0 kept   | 0 1 saved
+unknown                    | 10 0 kept   | 10 0 kept   | 0 0 saved
+running                    | 10 0 kept   | 10 0 kept   | 0 0 saved
+failed retryable           | 10 0 kept   | 10 0 kept   | 0 1 saved
+failed for good            | 5 0 kept    | 10 0 kept   | 5 0 kept
+cancelled                  | 5 0 kept    | 10 0 kept   | 5 0 kept
+finished and saved here    | 10 0 kept   | 10 0 kept   | 0 0 saved
+finished, saved elsewhere  | 10 0 kept   | 10 0 kept   | 0 0 saved
+file changed by hand       | 10 0 kept   | 10 0 kept   | 0 0 saved
+finished and link dead     | 7 0 kept    | 10 0 kept   | 7 0 kept
+""",
+}
+OUTPUTS: Final = {
+    "same output": "out.mp4",
+    "other output": "other.mp4",
+    "output taken by something else": "taken.mp4",
+}
+RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
+FOREIGN_BYTES: Final = b"\0\0\0\x18ftypmp42: a wedding video\n"
+BY_HAND: Final = RESULT_BYTES + b"free"
+
+
+def rows() -> list[object]:
+    """Return a case for each cell of the tables."""
+    cases: list[object] = []
+    for output, table in TABLES.items():
+        for line in table.strip().splitlines():
+            state, *cells = (cell.strip() for cell in line.split("|"))
+            for flag, cell in zip(FLAGS, cells, strict=True):
+                name = f"{state}, {output}, {flag}".replace(", ", "-").replace(" ", "_")
+                cases.append(pytest.param(state, output, flag, cell, id=name))
+    return cases
+
+
+def test_the_tables_are_complete() -> None:
+    assert len(rows()) == 11 * 3 * 3
+
+
+@pytest.mark.parametrize(("state", "output", "flag", "expected"), rows())
+def test_an_edit_is_made_as_its_table_says(
+    bench: Bench, state: str, output: str, flag: str, expected: str
+) -> None:
+    STATES[state](bench)
+    (bench.folder / "taken.mp4").write_bytes(FOREIGN_BYTES)
+    target = bench.folder / OUTPUTS[output]
+    known, before = set(bench.task_ids), _stats(bench.folder)
+    journal = {task["request_id"]: task["task_id"] for task in bench.journal()}
+
+    ended = _edit(bench, OUTPUTS[output], *([] if flag == "plain" else [flag]))
+
+    new = set(bench.task_ids) - known
+    after = _stats(bench.folder)
+    assert f"{ended.status} {len(new)} {_became(target, before, after)}" == expected, ended
+    assert ended.stdout == (f"{target.name}\n" if ended.status == 0 else "")
+    assert bool(ended.stderr.count("error: ")) == (ended.status != 0)
+    others = before.keys() - {target.name}
+    assert {name: after.get(name) for name in others} == {name: before[name] for name in others}
+    # Nothing that was known is forgotten, and what is new is known.
+    listed = {task["request_id"]: task["task_id"] for task in bench.journal()}
+    assert {i: listed[i] for i, task_id in journal.items() if task_id} == {
+        i: task_id for i, task_id in journal.items() if task_id
+    }
+    assert new <= set(listed.values())
+    if ended.status == 0:
+        once_more = _edit(bench, "third.mp4")
+        assert (once_more.status, once_more.stdout) == (0, "third.mp4\n"), once_more
+        assert set(bench.task_ids) == known | new, "what is there is not paid again"
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_submission_that_never_arrived_is_made_good_by_its_own_key(
+    bench: Bench, flag: str
+) -> None:
+    bench.faulty.refuse(Endpoint.SUBMIT)
+    assert _edit(bench, "out.mp4").status == 8
+    bench.faulty.mend()
+
+    ended = _edit(bench, "out.mp4", *([] if flag == "plain" else [flag]))
+
+    assert (ended.status, len(bench.task_ids)) == (0, 1), ended
+
+
+@pytest.mark.parametrize("first", ["refused here", "refused by the service", "not uploaded"])
+def test_an_edit_with_a_request_id_is_known_by_its_content_after_a_refusal(
+    bench: Bench, first: str, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(RESULT_BYTES)
+    request_id = "ci-run-4711-clip-7"
+    taken = bench.folder / "out.mp4"
+    match first:
+        case "refused here":
+            taken.write_bytes(FOREIGN_BYTES)
+        case "refused by the service":
+            bench.faulty.script(Endpoint.SUBMIT, refusal(402, "insufficient_quota"))
+        case _:
+            bench.faulty.script(Endpoint.UPLOAD, refusal(400, "file_quota_exceeded"))
+    arguments = ["edit", str(clip), PROMPT, "-o", "out.mp4"]
+    assert bench.run(*arguments, "--request-id", request_id).status in {2, 4, 10}
+    taken.unlink(missing_ok=True)
+    assert bench.run(*arguments, "--request-id", request_id).status == 0
+
+    ended = bench.run("edit", str(clip), PROMPT, "-o", "other.mp4")
+
+    assert (ended.status, len(bench.task_ids)) == (0, 1), ended
+
+
+def _edit(bench: Bench, output: str, *flags: str, folder: Path | None = None) -> Ended:
+    return bench.run("edit", CLIP_URL, PROMPT, "-o", output, *flags, folder=folder)
+
+
+def _never_tried(bench: Bench) -> None:
+    assert bench.task_ids == []
+
+
+def _refused(bench: Bench) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, refusal(402, "insufficient_quota"))
+    assert _edit(bench, "out.mp4").status == 4
+
+
+def _unknown(bench: Bench) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
+    assert _edit(bench, "out.mp4").status == 9
+    assert len(bench.task_ids) == 1
+
+
+def _running(bench: Bench) -> None:
+    _first_is(bench, "[sandbox:seconds=16]")  # 0.8 s: the sandbox is twenty times as fast
+    ended = bench.run("edit", CLIP_URL, PROMPT, "-o", "out.mp4", "--timeout", "0.1s")
+    assert ended.status == 6, ended
+
+
+def _failed_retryable(bench: Bench) -> None:
+    _first_is(bench, "[sandbox:fail=service_unavailable]")
+    assert _edit(bench, "out.mp4").status == 5
+
+
+def _failed_for_good(bench: Bench) -> None:
+    _first_is(bench, "[sandbox:fail=content_policy_violation]")
+    assert _edit(bench, "out.mp4").status == 5
+
+
+def _cancelled(bench: Bench) -> None:
+    _first_is(bench, "[sandbox:cancel]")
+    assert _edit(bench, "out.mp4").status == 5
+
+
+def _saved_here(bench: Bench) -> None:
+    assert _edit(bench, "out.mp4").status == 0
+
+
+def _saved_elsewhere(bench: Bench) -> None:
+    elsewhere = bench.folder.with_name("elsewhere")
+    elsewhere.mkdir()
+    assert _edit(bench, "out.mp4", folder=elsewhere).status == 0
+
+
+def _changed_by_hand(bench: Bench) -> None:
+    _saved_here(bench)
+    (bench.folder / "out.mp4").write_bytes(BY_HAND)
+
+
+def _link_dead(bench: Bench) -> None:
+    _first_is(bench, "[sandbox:expired]")
+    assert _edit(bench, "out.mp4").status == 7
+
+
+def _first_is(bench: Bench, marker: str) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, marked(marker))
+
+
+STATES: Final[Mapping[str, Callable[[Bench], None]]] = {
+    "never tried": _never_tried,
+    "refused": _refused,
+    "unknown": _unknown,
+    "running": _running,
+    "failed retryable": _failed_retryable,
+    "failed for good": _failed_for_good,
+    "cancelled": _cancelled,
+    "finished and saved here": _saved_here,
+    "finished, saved elsewhere": _saved_elsewhere,
+    "file changed by hand": _changed_by_hand,
+    "finished and link dead": _link_dead,
+}
+
+
+def _stats(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Return what tells of each file whether it was touched; nothing is to be left over."""
+    stats = {path.name: path.stat() for path in folder.iterdir()}
+    return {name: (s.st_ino, s.st_mtime_ns, s.st_size) for name, s in stats.items()}
+
+
+def _became(target: Path, before: Mapping[str, object], after: Mapping[str, object]) -> str:
+    if target.name not in after:
+        return "nothing"
+    if before.get(target.name) == after[target.name]:
+        return "kept"
+    return "saved" if target.read_bytes() == RESULT_BYTES else "broken"

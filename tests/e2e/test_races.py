@@ -1,0 +1,189 @@
+"""Many processes at once: against one journal, on one edit, on one file."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from subprocess import Popen
+from typing import Final
+
+import pytest
+
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.commandline import Ended
+from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
+from tests.e2e.faulty import Endpoint, held, reset_after
+
+pytestmark = pytest.mark.e2e
+
+RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
+
+
+def test_sixteen_submissions_at_once_make_sixteen_tasks_and_rows(bench: Bench) -> None:
+    ended = bench.run_at_once(*(["submit", CLIP_URL, f"{PROMPT} {n}"] for n in range(16)))
+
+    assert [each.status for each in ended] == [0] * 16, ended
+    task_ids = [each.stdout.strip() for each in ended]
+    assert sorted(bench.task_ids) == sorted(task_ids)
+    listed = bench.journal()
+    assert sorted(task["task_id"] for task in listed) == sorted(task_ids)
+    assert {task["prompt"] for task in listed} == {f"{PROMPT} {n}" for n in range(16)}
+    assert bench.posts == 16
+
+
+@pytest.mark.parametrize("video", ["url", "file"])
+def test_eight_runs_of_one_edit_pay_once_and_all_succeed(bench: Bench, video: str) -> None:
+    clip = bench.folder.parent / "clip.mp4"
+    clip.write_bytes(RESULT_BYTES)
+    argv = ["edit", CLIP_URL if video == "url" else str(clip), PROMPT, "-o", "out.mp4"]
+
+    ended = bench.run_at_once(*[argv] * 8)
+
+    assert [(each.status, each.stdout) for each in ended] == [(0, "out.mp4\n")] * 8, ended
+    assert (len(bench.task_ids), bench.posts) == (1, 1)
+    assert bench.faulty.count(Endpoint.UPLOAD) == (video == "file")
+    _check_one_file(bench)
+
+
+def test_eight_runs_of_one_edit_share_a_submission_whose_reply_is_lost(bench: Bench) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
+    argv = ["edit", CLIP_URL, PROMPT, "-o", "out.mp4"]
+
+    ended = bench.run_at_once(*[argv] * 8)
+
+    # The one that lost both replies says so; the next in line settles it for all others.
+    assert sorted(each.status for each in ended) == [0] * 7 + [9], ended
+    assert len(bench.task_ids) == 1
+    assert len({request.key for request in bench.faulty.seen(Endpoint.SUBMIT)}) == 1
+    _check_one_file(bench)
+
+
+def test_eight_edits_with_outputs_of_their_own_pay_once(bench: Bench) -> None:
+    names = [f"out-{n}.mp4" for n in range(8)]
+
+    ended = bench.run_at_once(*(["edit", CLIP_URL, PROMPT, "-o", name] for name in names))
+
+    assert [(each.status, each.stdout) for each in ended] == [(0, f"{n}\n") for n in names], ended
+    assert len(bench.task_ids) == 1
+    assert bench.files() == dict.fromkeys(names, RESULT_BYTES)
+    (listed,) = bench.journal()
+    assert {Path(file["path"]).name for file in listed["saved"]} == set(names)
+    assert _leftovers(bench) == []
+
+
+@pytest.mark.parametrize("flags", [[], ["--force"]], ids=["plain", "force"])
+@pytest.mark.parametrize("command", ["download", "wait"])
+def test_eight_saves_of_one_task_to_one_target_make_one_file(
+    bench: Bench, command: str, flags: Sequence[str]
+) -> None:
+    task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
+    option = "-o" if command == "download" else "-d"
+
+    ended = bench.run_at_once(*[[command, task_id, option, "out.mp4", *flags]] * 8)
+
+    assert [(each.status, each.stdout) for each in ended] == [(0, "out.mp4\n")] * 8, ended
+    _check_one_file(bench)
+
+
+def test_two_tasks_saved_to_one_target_at_once_leave_one_of_them(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench()
+    clips = []
+    for n in range(4):
+        clips.append(bench.folder.parent / f"clip-{n}.mp4")
+        clips[-1].write_bytes(RESULT_BYTES + b"\0\0\0\x09free" + bytes([n]))
+    task_ids = [bench.run("submit", str(clip), PROMPT).stdout.strip() for clip in clips]
+
+    ended = bench.run_at_once(*(["download", t, "-o", "out.mp4"] for t in task_ids))
+
+    statuses = Counter(each.status for each in ended)
+    assert statuses == {0: 1, 10: 3}, ended
+    winner = [each.status for each in ended].index(0)
+    assert bench.files() == {"out.mp4": clips[winner].read_bytes()}
+    assert _leftovers(bench) == []
+
+
+def test_one_request_id_submitted_twice_at_once_pays_once(bench: Bench) -> None:
+    argv = ["submit", CLIP_URL, PROMPT, "--request-id", "ci-run-4711-clip-7"]
+
+    ended = bench.run_at_once(*[argv] * 8)
+
+    assert [each.status for each in ended] == [0] * 8, ended
+    assert len(bench.task_ids) == 1
+    assert [task["task_id"] for task in bench.journal()] == bench.task_ids
+
+
+def test_one_request_id_of_a_local_clip_submitted_twice_at_once_pays_once(bench: Bench) -> None:
+    clip = bench.folder.parent / "clip.mp4"
+    clip.write_bytes(RESULT_BYTES)
+    bench.faulty.script(Endpoint.UPLOAD, held)
+    argv = ["submit", str(clip), PROMPT, "--request-id", "ci-run-4711-clip-7"]
+    slow = bench.start(*argv)
+    _until_seen(bench, Endpoint.UPLOAD)
+
+    quick = bench.run(*argv)
+    bench.faulty.released.set()
+    ended = _end(slow)
+
+    assert (quick.status, ended.status) == (0, 0), (quick, ended)
+    assert len(bench.task_ids) == 1
+    assert [task["task_id"] for task in bench.journal()] == bench.task_ids
+
+
+def test_a_request_id_taken_during_an_upload_is_refused_and_its_edit_stays_known(
+    bench: Bench,
+) -> None:
+    clip = bench.folder.parent / "clip.mp4"
+    clip.write_bytes(RESULT_BYTES)
+    bench.faulty.script(Endpoint.UPLOAD, held)
+    slow = bench.start("submit", str(clip), PROMPT, "--request-id", "ci-run-4711-clip-7")
+    _until_seen(bench, Endpoint.UPLOAD)
+
+    quick = bench.run("submit", CLIP_URL, PROMPT, "--request-id", "ci-run-4711-clip-7")
+    bench.faulty.released.set()
+    ended = _end(slow)
+    posts = bench.posts
+    edited = bench.run("edit", CLIP_URL, PROMPT, "-o", "out.mp4")
+
+    assert (quick.status, edited.status) == (0, 0), (quick, edited)
+    assert len(bench.task_ids) == 1, "the edit is known by its content, and not paid again"
+    assert (ended.status, posts) == (2, 1), ended
+
+
+def test_a_list_shows_a_submission_on_its_way_as_being_sent(bench: Bench) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, held)
+    process = bench.start("submit", CLIP_URL, PROMPT)
+    _until_seen(bench, Endpoint.SUBMIT)
+
+    (listed,) = bench.journal()
+    last = bench.run("wait", "-d", "out.mp4")
+    bench.faulty.released.set()
+    ended = _end(process)
+
+    assert (listed["status"], listed["task_id"]) == ("sending", None)
+    assert last.status == 6, last
+    assert ended.status == 0, ended
+    assert [task["task_id"] for task in bench.journal()] == bench.task_ids
+
+
+def _end(process: "Popen[bytes]") -> Ended:
+    stdout, stderr = process.communicate(timeout=60)
+    return Ended(process.returncode, stdout.decode(), stderr.decode())
+
+
+def _check_one_file(bench: Bench) -> None:
+    assert bench.files() == {"out.mp4": RESULT_BYTES}
+    assert _leftovers(bench) == []
+    (listed,) = bench.journal()
+    assert [file["path"] for file in listed["saved"]] == [str(bench.folder / "out.mp4")]
+
+
+def _leftovers(bench: Bench) -> list[str]:
+    return [path.name for path in bench.folder.iterdir() if path.name.startswith(".")]
+
+
+def _until_seen(bench: Bench, endpoint: Endpoint) -> None:
+    seen = threading.Event()
+    while not bench.faulty.count(endpoint):
+        seen.wait(0.01)

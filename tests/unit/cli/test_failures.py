@@ -1,0 +1,176 @@
+"""What an error means to a script, and what a person is told to do."""
+
+import random
+import signal
+
+import pytest
+
+from omniedit import errors
+from omniedit.cli.failures import (
+    ExitStatus,
+    exit_status,
+    exit_status_of_signal,
+    hint_for,
+    with_sandbox,
+    worst,
+)
+from omniedit.errors import OmniEditError
+
+EXPECTED = {
+    errors.InvalidInputError: 2,
+    errors.MissingFileError: 2,
+    errors.MissingExtraError: 2,
+    errors.NoSuchReferenceError: 2,
+    errors.RequestRefusedError: 2,
+    errors.WrongBaseURLError: 2,
+    errors.EndpointMissingError: 2,
+    errors.CredentialsError: 3,
+    errors.MissingKeyError: 3,
+    errors.InvalidKeyError: 3,
+    errors.AuthenticationError: 3,
+    errors.QuotaError: 4,
+    errors.TaskFailedError: 5,
+    errors.NotFinishedError: 6,
+    errors.WaitTimeoutError: 6,
+    errors.ResultGoneError: 7,
+    errors.NotAVideoError: 7,
+    errors.ServiceError: 8,
+    errors.UnavailableError: 8,
+    errors.RateLimitedError: 8,
+    errors.ServerError: 8,
+    errors.UnreadableReplyError: 8,
+    errors.NetworkError: 8,
+    errors.NotConnectedError: 8,
+    errors.BlockedClientError: 8,
+    errors.BrokenDownloadError: 8,
+    errors.OutcomeUnknownError: 9,
+    errors.IdempotencyConflictError: 9,
+    errors.LocalError: 10,
+    errors.TargetExistsError: 10,
+    errors.TargetBusyError: 10,
+    errors.JournalError: 10,
+    errors.JournalDamagedError: 10,
+    errors.JournalTooNewError: 10,
+    errors.TaskNotFoundError: 11,
+    errors.TooExpensiveError: 12,
+}
+
+
+@pytest.mark.parametrize(("error", "status"), EXPECTED.items())
+def test_an_error_has_its_exit_status(error: type[OmniEditError], status: int) -> None:
+    assert exit_status(error("no")) == status
+
+
+@pytest.mark.parametrize("error", [*OmniEditError.subclasses()][1:])
+def test_no_error_is_forgotten(error: type[OmniEditError]) -> None:
+    assert error in EXPECTED
+    assert exit_status(error.__new__(error)) is not ExitStatus.BUG
+
+
+def test_an_error_of_no_kind_is_a_bug() -> None:
+    assert exit_status(OmniEditError("no")) is ExitStatus.BUG
+
+
+# In this order, with several tasks (README, "Exit status").
+PRECEDENCE = [1, 9, 3, 4, 12, 8, 2, 5, 7, 10, 6, 11]
+
+
+def test_of_several_errors_the_gravest_decides() -> None:
+    by_status = {status: error for error, status in EXPECTED.items()} | {1: OmniEditError}
+    gravest_first = [by_status[status]("no") for status in PRECEDENCE]
+
+    for index, expected in enumerate(gravest_first):
+        rest = gravest_first[index:]
+        random.Random(index).shuffle(rest)  # noqa: S311 - only an order
+        assert worst(rest) is expected
+
+
+def test_of_equally_grave_errors_the_first_decides_and_of_none_none() -> None:
+    first, second = errors.TaskFailedError("a"), errors.TaskFailedError("b")
+
+    assert worst([first, second]) is first
+    assert worst([]) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (getattr(signal, "SIGHUP", 1), 129)],
+)
+def test_a_signal_is_128_and_its_number(number: int, status: int) -> None:
+    assert exit_status_of_signal(number) == status == 128 + number
+
+
+# The others are raised where more is known, with a hint of that place.
+ALWAYS_WITH_A_HINT = (
+    errors.MissingKeyError,
+    errors.AuthenticationError,
+    errors.QuotaError,
+    errors.TaskNotFoundError,
+    errors.WrongBaseURLError,
+    errors.ResultGoneError,
+    errors.NotAVideoError,
+    errors.UnavailableError,
+    errors.RateLimitedError,
+    errors.ServerError,
+    errors.UnreadableReplyError,
+    errors.NetworkError,
+    errors.NotConnectedError,
+    errors.BlockedClientError,
+    errors.BrokenDownloadError,
+    errors.TargetExistsError,
+)
+
+
+@pytest.mark.parametrize("error", ALWAYS_WITH_A_HINT)
+@pytest.mark.parametrize("command", ["submit", "status", "wait", "download", "edit", "list"])
+def test_what_can_be_done_is_said(error: type[OmniEditError], command: str) -> None:
+    assert hint_for(error("no"), command=command, is_sandbox_flag=False)
+
+
+def test_a_hint_of_its_own_comes_first() -> None:
+    error = errors.QuotaError("no", hint="https://evolink.ai/fix")
+
+    assert hint_for(error, command="submit", is_sandbox_flag=False) == "https://evolink.ai/fix"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("insufficient_user_quota", "dashboard/credits"),
+        ("account_balance_insufficient", "dashboard/credits"),
+        ("insufficient_token_quota", "dashboard/keys"),
+        ("key_daily_quota_exhausted", "dashboard/keys"),
+    ],
+)
+def test_a_keys_limit_and_the_balance_get_different_advice(code: str, words: str) -> None:
+    hint = hint_for(errors.QuotaError("no", code=code), command="submit", is_sandbox_flag=False)
+
+    assert words in (hint or "")
+
+
+def test_an_unfinished_task_is_named_in_its_hint() -> None:
+    error = errors.WaitTimeoutError("no", task_id="t-1")
+
+    assert "`omniedit wait t-1 --download out.mp4`" in (
+        hint_for(error, command="wait", is_sandbox_flag=False) or ""
+    )
+
+
+def test_time_to_come_back_is_said() -> None:
+    error = errors.RateLimitedError("no", retry_after_s=3600, request_id="r" * 16)
+
+    hint = hint_for(error, command="submit", is_sandbox_flag=False)
+
+    assert hint
+    assert "nothing was accepted; " in hint
+    assert "3600 s, at " in hint
+
+
+def test_hints_are_pasteable_where_the_sandbox_was_asked_for() -> None:
+    hint = hint_for(errors.TaskNotFoundError("no"), command="wait", is_sandbox_flag=True)
+
+    assert hint
+    assert "`omniedit --sandbox list`" in hint
+    assert with_sandbox("`omniedit --sandbox list`, `omniedit wait`") == (
+        "`omniedit --sandbox list`, `omniedit --sandbox wait`"
+    )

@@ -1,0 +1,174 @@
+"""Signals that end a command: at once, or once a reply on its way has come."""
+
+# ruff: noqa: PT012 - what a block still does after a signal is the point
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from omniedit.cli.signals import Signals
+from omniedit.errors import Interrupted
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
+if sys.platform != "win32":
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture
+def graces() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def signals(graces: list[str]) -> Iterator[Signals]:
+    signals = Signals(lambda: graces.append("waiting"), grace_s=0.05)
+    with signals.handled():
+        yield signals
+
+
+def interrupted_by(number: int) -> int:
+    """Return the number that a signal's `Interrupted` carries."""
+    with pytest.raises(Interrupted) as caught:
+        signal.raise_signal(number)
+    return caught.value.signal_number
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_ends_the_command_at_once(signals: Signals, number: int) -> None:
+    assert interrupted_by(number) == number
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_reply_on_its_way_is_waited_for(signals: Signals, graces: list[str], number: int) -> None:
+    done: list[str] = []
+
+    with pytest.raises(Interrupted) as caught, signals.shielded():
+        signal.raise_signal(number)
+        done.append("the reply came")
+
+    assert (caught.value.signal_number, done, graces) == (number, ["the reply came"], ["waiting"])
+
+
+def test_a_second_signal_does_not_wait(signals: Signals) -> None:
+    with pytest.raises(Interrupted) as caught, signals.shielded():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("the second one ends it")
+
+    assert caught.value.signal_number == signal.SIGTERM
+
+
+def test_the_grace_ends(signals: Signals) -> None:
+    with pytest.raises(Interrupted) as caught, signals.shielded():
+        signal.raise_signal(signal.SIGINT)
+        # Ends early, by the timer's own signal.
+        threading.Event().wait(20)
+        pytest.fail("the grace is over")
+
+    assert caught.value.signal_number == signal.SIGINT
+
+
+def test_an_error_in_the_block_gives_way_to_the_signal(signals: Signals) -> None:
+    with pytest.raises(Interrupted), signals.shielded():
+        signal.raise_signal(signal.SIGINT)
+        msg = "the reply was lost"
+        raise OSError(msg)
+
+
+def test_blocks_within_blocks_are_one(signals: Signals) -> None:
+    steps: list[str] = []
+
+    with pytest.raises(Interrupted), signals.shielded():
+        with signals.shielded():
+            signal.raise_signal(signal.SIGINT)
+        steps.append("still shielded")
+
+    assert steps == ["still shielded"]
+
+
+def test_without_a_signal_nothing_happens(signals: Signals, graces: list[str]) -> None:
+    with signals.shielded():
+        pass
+
+    assert graces == []
+    assert interrupted_by(signal.SIGINT) == signal.SIGINT
+
+
+def test_afterwards_everything_is_as_before() -> None:
+    before = [signal.getsignal(number) for number in (*NUMBERS, signal.SIGALRM)]
+
+    with Signals(lambda: None).handled():
+        during = [signal.getsignal(number) for number in NUMBERS]
+
+    assert [signal.getsignal(number) for number in (*NUMBERS, signal.SIGALRM)] == before
+    assert not {*during} & {*before}
+
+
+def test_what_was_ignored_from_outside_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals(lambda: None).handled():
+            signal.raise_signal(signal.SIGHUP)
+            assert interrupted_by(signal.SIGTERM) == signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_threads_leave_signals_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen: list[object] = []
+
+    def work() -> None:
+        with Signals(lambda: None).handled():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+    assert seen == [before]
+
+
+def test_replies_in_other_threads_are_waited_for() -> None:
+    signals = Signals(lambda: None, grace_s=20)
+    is_shielded, may_end = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    def work() -> None:
+        with signals.shielded():
+            is_shielded.set()
+            may_end.wait(20)
+            ended.append("the reply came")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    is_shielded.wait(20)
+    may_end.set()
+    signals.drain()
+
+    assert ended == ["the reply came"]
+    thread.join()
+
+
+def test_draining_ends_with_the_grace() -> None:
+    signals = Signals(lambda: None, grace_s=0.01)
+    is_shielded, may_end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with signals.shielded():
+            is_shielded.set()
+            may_end.wait(20)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    is_shielded.wait(20)
+
+    signals.drain()
+
+    assert thread.is_alive()
+    may_end.set()
+    thread.join()

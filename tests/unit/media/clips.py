@@ -1,0 +1,242 @@
+"""Small clips of any kind, drawn so that every picture and every moment of sound is known again."""
+
+import array
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+from av.video.frame import VideoFrame
+
+WIDTH, HEIGHT = 64, 48
+BITS = 8
+BEEP_S = 0.1
+TONE_HZ = 1000
+DARK, BRIGHT = 40, 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """A beep at the beginning of every second, over a soft hum."""
+
+    codec: str = "aac"
+    rate: int = 48000
+    layout: str = "stereo"
+    seconds: float | None = None
+    starts_s: float = 0.0
+
+
+def make_clip(
+    path: Path,
+    *,
+    seconds: float = 2.0,
+    fps: int = 10,
+    codec: str = "libx264",
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    pixel_format: str = "yuv420p",
+    sound: Sound | None = None,
+    times: Sequence[int] | None = None,
+    tick: Fraction | None = None,
+    options: dict[str, str] | None = None,
+    codec_options: dict[str, str] | None = None,
+    colours: dict[str, int] | None = None,
+    format: str | None = None,  # noqa: A002 - PyAV's word
+    first_number: int = 0,
+) -> Path:
+    """Write a clip whose pictures are numbered.
+
+    Args:
+        times: When each picture is shown, in ticks; by default `fps` a second.
+        tick: The length of a tick in seconds.
+        options: Of the container.
+        codec_options: Of the encoder.
+        colours: Tags of the encoder: `color_range`, `color_primaries`, `color_trc`, `colorspace`.
+        first_number: Of the first picture.
+    """
+    tick = tick or Fraction(1, fps)
+    shown = list(times) if times is not None else list(range(round(seconds * fps)))
+    with av.open(str(path), "w", format=format, container_options=options or {}) as container:
+        target = cast("Any", container)
+        pictures = target.add_stream(codec, rate=fps, options=codec_options or {})
+        pictures.width, pictures.height = size
+        pictures.pix_fmt = pixel_format
+        pictures.codec_context.time_base = pictures.time_base = tick
+        for name, value in (colours or {}).items():
+            setattr(pictures.codec_context, name, value)
+        heard = None
+        if sound is not None:
+            heard = target.add_stream(sound.codec, rate=sound.rate)
+            heard.codec_context.layout = sound.layout
+        for number, time in enumerate(shown, start=first_number):
+            frame = draw(number, size, pixel_format)
+            frame.pts, frame.time_base = time, tick
+            for name in ("color_range", "colorspace"):
+                if colours and name in colours:
+                    setattr(frame, name, colours[name])
+            target.mux(pictures.encode(frame))
+        target.mux(pictures.encode(None))
+        if sound is not None and heard is not None:
+            length = sound.seconds if sound.seconds is not None else seconds
+            for frame in sounded(sound, length, heard.codec_context.format.name):
+                target.mux(heard.encode(frame))
+            target.mux(heard.encode(None))
+    return path
+
+
+def draw(number: int, size: tuple[int, int], pixel_format: str) -> VideoFrame:
+    """Return a picture: a bright bar on top, below it the number in bits, the lowest at the left."""
+    width, height = size
+    frame = VideoFrame(width, height, "gray")
+    plane = frame.planes[0]
+    low = bytearray()
+    for x in range(width):
+        bit = min(BITS - 1, x * BITS // width)
+        low.append(BRIGHT if number >> bit & 1 else DARK)
+    row = bytes(low) + bytes(plane.line_size - width)
+    bar = bytes([BRIGHT]) * width + bytes(plane.line_size - width)
+    plane.update(b"".join(bar if y < height // 4 else row for y in range(height)))
+    return frame.reformat(format=pixel_format) if pixel_format != "gray" else frame
+
+
+def number_of(frame: VideoFrame) -> int:
+    """Return the number of an upright picture; -1 where its bar is not on top."""
+    grey = frame.reformat(format="gray")
+    plane = grey.planes[0]
+    held = bytes(plane)
+    middle = (DARK + BRIGHT) // 2
+
+    def at(x: float, y: float) -> int:
+        return held[int(y * grey.height) * plane.line_size + int(x * grey.width)]
+
+    if any(at((bit + 0.5) / BITS, 0.1) < middle for bit in range(BITS)):
+        return -1
+    return sum(1 << bit for bit in range(BITS) if at((bit + 0.5) / BITS, 0.7) > middle)
+
+
+def sounded(sound: Sound, seconds: float, sample_format: str) -> list[Any]:
+    """Return the frames of a clip's sound."""
+    resampler = av.AudioResampler(format=sample_format, layout=sound.layout, rate=sound.rate)
+    frames: list[Any] = []
+    count = round(seconds * sound.rate)
+    for begin in range(0, count, 1024):
+        samples = array.array(
+            "f", (loudness_at(index / sound.rate) for index in range(begin, min(begin + 1024, count)))
+        )
+        frame = av.AudioFrame(format="flt", layout="mono", samples=len(samples))
+        held = samples.tobytes()
+        frame.planes[0].update(held + bytes(frame.planes[0].buffer_size - len(held)))
+        frame.sample_rate = sound.rate
+        frame.pts = begin + round(sound.starts_s * sound.rate)
+        frame.time_base = Fraction(1, sound.rate)
+        frames += resampler.resample(frame)
+    return frames
+
+
+def loudness_at(time_s: float) -> float:
+    """Return a sample: a beep at the beginning of each second, a soft hum otherwise."""
+    amplitude = 0.5 if time_s % 1 < BEEP_S else 0.01
+    return amplitude * math.sin(2 * math.pi * TONE_HZ * time_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A clip, decoded completely."""
+
+    numbers: list[int]
+    times: list[float]
+    size: tuple[int, int]
+    duration_s: float
+    samples: list[float]
+    rate: int
+
+    @property
+    def beeps(self) -> list[float]:
+        """When beeps begin, in seconds."""
+        window = self.rate // 1000
+        found: list[float] = []
+        last = -1.0
+        for begin in range(0, len(self.samples) - window, window):
+            if max(map(abs, self.samples[begin : begin + window])) > 0.2:
+                time = begin / self.rate
+                if not found or time - last > BEEP_S:
+                    found.append(time)
+                last = time
+        return found
+
+    def level(self, begin_s: float, end_s: float) -> float:
+        """Return how loud a stretch is, in dB."""
+        part = self.samples[round(begin_s * self.rate) : round(end_s * self.rate)]
+        power = sum(sample * sample for sample in part) / max(1, len(part))
+        return 10 * math.log10(power + 1e-12)
+
+
+def see(path: Path) -> Seen:
+    """Decode a clip completely."""
+    numbers: list[int] = []
+    times: list[float] = []
+    end = 0.0
+    size = (0, 0)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        ends = [
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in container.demux(stream)
+            if packet.pts is not None and packet.size
+        ]
+        end = max(ends)
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            numbers.append(number_of(frame))
+            times.append(float(frame.time or 0.0))
+            size = (frame.width, frame.height)
+    samples, rate = hear(path)
+    return Seen(
+        numbers=numbers,
+        times=times,
+        size=size,
+        duration_s=end - min(times),
+        samples=samples,
+        rate=rate,
+    )
+
+
+def hear(path: Path) -> tuple[list[float], int]:
+    """Return the first channel of a clip's sound, by its own times, and its rate."""
+    samples: list[float] = []
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return [], 1
+        rate = 48000
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate)
+        first = True
+        for decoded in (*container.decode(audio=0), None):
+            if first and decoded is not None:
+                silence = round(float(decoded.time or 0.0) * rate)
+                samples += [0.0] * max(0, silence)
+                first = False
+            for frame in resampler.resample(decoded):
+                held = bytes(frame.planes[0])[: 4 * frame.samples]
+                samples += array.array("f", held)
+    return samples, rate
+
+
+def set_matrix(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Write the four turning numbers of a display matrix into an MP4's first track."""
+    a, b, c, d = (number * 0x10000 for number in matrix)
+    content = bytearray(path.read_bytes())
+    # Type, version and flags, two times, ID, reserved, length; then 16 bytes (ISO 14496-12, 8.3.2).
+    begin = content.index(b"tkhd") + 4 + 4 + 20 + 16
+    content[begin : begin + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    path.write_bytes(content)
+    return path
+
+
+def packets(path: Path, kind: str = "video") -> list[bytes]:
+    """Return the packets of a stream as they are."""
+    with av.open(str(path)) as container:
+        stream = getattr(container.streams, kind)[0]
+        return [bytes(packet) for packet in container.demux(stream) if packet.size]

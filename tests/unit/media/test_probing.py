@@ -1,0 +1,340 @@
+"""What is read from a clip, and what is refused."""
+
+import io
+import os
+import wave
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from omniedit.errors import InvalidInputError, LocalError, MissingFileError, OmniEditError
+from omniedit.media import ClipFacts, probe, verdict
+from omniedit.media.opening import opened_media
+from tests.unit.media.clips import Sound, draw, make_clip, set_matrix
+
+
+def probed(path: Path) -> ClipFacts:
+    return probe(path, name=path.name)
+
+
+def refusal(path: Path) -> OmniEditError:
+    with pytest.raises(OmniEditError) as caught:
+        probed(path)
+    assert isinstance(caught.value, InvalidInputError | LocalError)
+    assert "\n" not in caught.value.message
+    assert path.name in caught.value.message
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "sound", "expected"),
+    [
+        ("a.mp4", "libx264", Sound(), ("mp4", "h264", "aac", [])),
+        ("a.mp4", "libx265", None, ("mp4", "hevc", None, [])),
+        ("a.mov", "libx264", Sound(codec="pcm_s16le"), ("mov", "h264", "pcm_s16le", ["not_an_mp4"])),
+        ("a.mkv", "libx264", Sound(codec="flac"), ("matroska", "h264", "flac", ["not_an_mp4"])),
+        (
+            "a.webm",
+            "libvpx-vp9",
+            Sound(codec="libopus"),
+            ("webm", "vp9", "opus", ["not_an_mp4", "unsuitable_codec"]),
+        ),
+        (
+            "a.avi",
+            "mpeg4",
+            Sound(codec="libmp3lame"),
+            ("avi", "mpeg4", "mp3", ["not_an_mp4", "unsuitable_codec"]),
+        ),
+        ("a.ts", "libx264", Sound(codec="aac"), ("mpegts", "h264", "aac", ["not_an_mp4"])),
+    ],
+)
+def test_containers_and_codecs_are_told(
+    tmp_path: Path,
+    name: str,
+    codec: str,
+    sound: Sound | None,
+    expected: tuple[str, str, str | None, list[str]],
+) -> None:
+    # A transport stream shows its first pictures a second and more after 0.
+    facts = probed(make_clip(tmp_path / name, codec=codec, sound=sound))
+
+    assert (facts.container, facts.video_codec, facts.audio_codec) == expected[:3]
+    assert [problem.code for problem in verdict(facts)] == expected[3]
+    assert facts.frames == 20
+    assert facts.duration_s == pytest.approx(2.0, abs=0.002)
+    assert facts.frame_rate == pytest.approx(10.0, rel=0.01)
+    assert (facts.width, facts.height, facts.rotation) == (64, 48, 0)
+    assert facts.has_audio is (sound is not None)
+    assert not facts.is_variable_rate
+
+
+def test_length_is_that_of_the_pictures_not_of_the_sound(tmp_path: Path) -> None:
+    facts = probed(make_clip(tmp_path / "a.mp4", seconds=2, sound=Sound(seconds=2.5)))
+
+    assert facts.duration_s == pytest.approx(2.0)
+
+
+def test_a_fragmented_clip_is_measured(tmp_path: Path) -> None:
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    clip = make_clip(tmp_path / "a.mp4", seconds=3, options=options, codec_options={"g": "10"})
+
+    facts = probed(clip)
+
+    assert facts.is_fragmented
+    assert facts.duration_s == pytest.approx(3.0)
+    assert facts.frames == 30
+    assert verdict(facts) == ()
+
+
+def test_of_a_fragmented_clip_the_header_tells_no_length(tmp_path: Path) -> None:
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    clip = make_clip(tmp_path / "a.mp4", seconds=3, options=options, codec_options={"g": "10"})
+
+    facts = probe(io.BytesIO(clip.read_bytes()), name="a.mp4", reads_all=False)
+
+    assert facts.duration_s is None
+    assert facts.is_fragmented
+    assert not facts.is_measured
+
+
+def test_the_header_tells_the_length_without_reading_on(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", seconds=3, options={"movflags": "faststart"})
+    content = clip.read_bytes()
+    beginning = content[: content.index(b"mdat") + 600]
+
+    facts = probe(io.BytesIO(beginning), name="a.mp4", reads_all=False)
+
+    assert facts.duration_s == pytest.approx(3.0)
+    assert not facts.is_measured
+    assert not facts.is_local
+
+
+@pytest.mark.parametrize(
+    ("matrix", "rotation"),
+    [
+        pytest.param((1, 0, 0, 1), 0, id="upright"),
+        pytest.param((0, 1, -1, 0), 90, id="phone-held-upright"),
+        pytest.param((-1, 0, 0, -1), 180, id="upside-down"),
+        pytest.param((0, -1, 1, 0), 270, id="other-side"),
+    ],
+)
+def test_rotation_is_what_a_player_turns(
+    tmp_path: Path, matrix: tuple[int, int, int, int], rotation: int
+) -> None:
+    facts = probed(set_matrix(make_clip(tmp_path / "a.mp4"), matrix))
+
+    assert facts.rotation == rotation
+    shown = (48, 64) if rotation in {90, 270} else (64, 48)
+    assert (facts.shown_width, facts.shown_height) == shown
+
+
+def test_variable_rates_are_seen(tmp_path: Path) -> None:
+    times = [0, 33, 66, 500, 533, 900]
+
+    facts = probed(make_clip(tmp_path / "a.mp4", times=times, tick=Fraction(1, 1000)))
+
+    assert facts.is_variable_rate
+    assert facts.frames == 6
+
+
+def test_a_rate_that_is_rounded_to_milliseconds_is_constant(tmp_path: Path) -> None:
+    facts = probed(make_clip(tmp_path / "a.webm", fps=30, codec="libvpx-vp9"))
+
+    assert not facts.is_variable_rate
+
+
+def test_240_pictures_a_second_are_fine(tmp_path: Path) -> None:
+    facts = probed(make_clip(tmp_path / "a.mp4", fps=240, seconds=0.5))
+
+    assert facts.frame_rate == pytest.approx(240)
+    assert verdict(facts) == ()
+
+
+def test_one_picture_is_a_clip(tmp_path: Path) -> None:
+    facts = probed(make_clip(tmp_path / "a.mp4", seconds=0.1))
+
+    assert facts.frames == 1
+    assert facts.duration_s == pytest.approx(0.1)
+
+
+def test_colours_are_told(tmp_path: Path) -> None:
+    colours = {"color_range": 1, "color_primaries": 1, "color_trc": 1, "colorspace": 1}
+
+    facts = probed(make_clip(tmp_path / "a.mp4", colours=colours))
+
+    assert facts.color_range == 1
+    assert (facts.color_primaries, facts.color_transfer, facts.color_space) == (1, 1, 1)
+
+
+def test_names_that_are_urls_or_patterns_are_files(tmp_path: Path) -> None:
+    for name in ("concat:a|b.mp4", "img%03d.mp4", "pipe:0.mp4", "-i.mp4", "a b\n.mp4"):
+        clip = make_clip(tmp_path / "a.mp4").rename(tmp_path / name)
+
+        assert probed(clip).frames == 20
+
+
+def test_metadata_that_is_no_text_does_no_harm(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4")
+    content = clip.read_bytes()
+    assert b"Lavf" in content
+    clip.write_bytes(content.replace(b"Lavf", b"\xff\xfe\xfd\xfc"))
+
+    assert probed(clip).frames == 20
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(b"", "is empty", id="empty"),
+        pytest.param(b"not a video at all\n" * 9, "is text", id="text"),
+        pytest.param(b"ffconcat version 1.0\nfile 'a.mp4'\n", "ffconcat", id="ffconcat"),
+        pytest.param(
+            b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\na.mp4\n#EXT-X-ENDLIST\n", "HLS", id="hls"
+        ),
+        pytest.param(bytes(range(256)) * 40, "cannot be read as a video", id="noise"),
+        pytest.param(bytes(100_000), "cannot be read as a video", id="zeros"),
+    ],
+)
+def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    make_clip(tmp_path / "a.mp4")
+    (tmp_path / "clip.mp4").write_bytes(content)
+
+    assert words in refusal(tmp_path / "clip.mp4").message
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param("ffconcat version 1.0\nfile {other}\n", id="ffconcat"),
+        pytest.param(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{other}\n#EXT-X-ENDLIST\n", id="hls"
+        ),
+    ],
+)
+def test_scripts_open_nothing_even_where_they_are_not_recognised(
+    tmp_path: Path, script: str
+) -> None:
+    other = make_clip(tmp_path / "a.mp4")
+    content = script.format(other=other).encode()
+
+    with pytest.raises(InvalidInputError), opened_media(io.BytesIO(content), name="clip.mp4"):
+        pass
+
+
+def test_a_mov_whose_samples_lie_in_another_file_is_refused_or_read_without_it(
+    tmp_path: Path,
+) -> None:
+    other = make_clip(tmp_path / "other.mov", seconds=1)
+    clip = make_clip(tmp_path / "clip.mov", seconds=1)
+    # The self-contained `url ` reference becomes one to the other file (QuickTime, `alis`-like).
+    content = clip.read_bytes()
+    at = content.index(b"url \0\0\0\1")
+    outside = content[:at] + b"url \0\0\0\0" + content[at + 8 :]
+    clip.write_bytes(outside)
+
+    # Either way only this file is read: the pictures are its own, or it is refused.
+    assert probed(clip).frames == 10
+    assert other.exists()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95, 0.999])
+@pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}, {"movflags": "empty_moov"}])
+def test_a_truncated_mp4_is_refused(tmp_path: Path, share: float, options: dict[str, str]) -> None:
+    clip = make_clip(tmp_path / "a.mp4", seconds=3, sound=Sound(), options=options)
+    content = clip.read_bytes()
+    clip.write_bytes(content[: int(len(content) * share)])
+
+    error = refusal(clip)
+
+    assert error.code == "damaged_clip"
+
+
+def test_damaged_pictures_are_refused(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", options={"movflags": "faststart"})
+    content = clip.read_bytes()
+    begin = content.index(b"mdat") + 4
+    clip.write_bytes(content[:begin] + b"\xa5" * (len(content) - begin))
+
+    assert refusal(clip).code == "damaged_clip"
+
+
+def test_sound_alone_is_refused(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "a.mp4"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(8000))
+
+    assert "sound without pictures" in refusal(tmp_path / "a.mp4").message
+
+
+def test_an_mp4_of_sound_alone_is_refused(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", sound=Sound())
+    content = clip.read_bytes()
+    # The handler of pictures becomes one that nobody knows.
+    clip.write_bytes(content.replace(b"vide", b"xxxx"))
+
+    assert refusal(clip).code == "no_video"
+
+
+@pytest.mark.parametrize(("suffix", "words"), [("png", "PNG"), ("jpg", "JPEG"), ("gif", "GIF")])
+def test_images_are_refused_whatever_they_are_called(
+    tmp_path: Path, suffix: str, words: str
+) -> None:
+    heads = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0", "gif": b"GIF89a"}
+    (tmp_path / "clip.mp4").write_bytes(heads[suffix] + bytes(100))
+
+    assert words in refusal(tmp_path / "clip.mp4").message
+
+
+def test_encrypted_pictures_are_refused(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4")
+    clip.write_bytes(clip.read_bytes().replace(b"avc1\0\0\0\0", b"encv\0\0\0\0"))
+
+    assert "encrypted" in refusal(clip).message
+
+
+def test_pictures_without_a_size_are_refused(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.avi", codec="mjpeg", pixel_format="yuvj420p")
+    content = bytearray(clip.read_bytes())
+    at = content.index(b"strf", content.index(b"vids"))
+    content[at + 12 : at + 20] = bytes(8)
+    # No picture tells it either.
+    clip.write_bytes(bytes(content).replace(b"\xff\xd8", b"\0\0"))
+
+    assert refusal(clip).code in {"invalid_size", "damaged_clip"}
+
+
+def test_pictures_that_are_too_large_are_refused(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", size=(8200, 16), seconds=0.2)
+
+    error = refusal(clip)
+
+    assert error.code == "invalid_size"
+    assert "8200x16" in error.message
+
+
+def test_a_clip_of_eleven_minutes_is_refused(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", times=[0, 300, 661], tick=Fraction(1))
+
+    assert "longer than 10 minutes" in refusal(clip).message
+
+
+def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+
+    assert "a folder" in refusal(tmp_path).message
+    assert "not a regular file" in refusal(tmp_path / "pipe.mp4").message
+    with pytest.raises(MissingFileError, match="no such file"):
+        probed(tmp_path / "missing.mp4")
+    with pytest.raises(InvalidInputError):
+        probed(Path("/dev/zero"))
+
+
+def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
+    facts = probed(make_clip(tmp_path / "a.mp4"))
+
+    assert replace(facts, rotation=90).shown_width == 48
+    assert draw(5, (64, 48), "yuv420p").width == 64

@@ -1,0 +1,36 @@
+"""Without PyAV the package can be imported, and says what is missing."""
+
+import sys
+
+import pytest
+
+import omniedit.media
+from omniedit.errors import MissingExtraError
+
+
+@pytest.fixture
+def without_av(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(sys.modules):
+        if name.startswith(("av.", "omniedit.media.")):
+            monkeypatch.delitem(sys.modules, name)
+    # Importing it fails as if it were not installed.
+    monkeypatch.setitem(sys.modules, "av", None)
+
+
+@pytest.mark.usefixtures("without_av")
+@pytest.mark.parametrize("name", ["probe", "prepare", "split", "plan_split", "join"])
+def test_what_needs_pyav_says_how_to_install_it(name: str) -> None:
+    with pytest.raises(MissingExtraError) as caught:
+        getattr(omniedit.media, name)
+
+    assert caught.value.hint == "python -m pip install 'omniedit[media]'"
+
+
+def test_other_names_are_unknown() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = omniedit.media.nonsense
+
+
+def test_naming_the_extra_needs_no_pyav() -> None:
+    assert isinstance(omniedit.media.is_available(), bool)
+    assert set(omniedit.media.__all__) >= {"probe", "verdict", "parse_mark"}
