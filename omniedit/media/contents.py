@@ -121,15 +121,23 @@ def top_boxes(file: Readable, size_bytes: int) -> Iterator[Box]:
         offset = end
 
 
-def announces_fragments(file: Readable, size_bytes: int) -> bool:
-    """Return whether the header of an MP4 says that pictures are listed further on, piece by piece."""
+def index_of(file: Readable, size_bytes: int) -> bytes:
+    """Return the index of an MP4 or MOV (its `moov` box); nothing where there is none."""
     for box in top_boxes(file, size_bytes):
-        if box.kind == b"moof":
-            return True
         if box.kind == b"moov":
             file.seek(box.offset)
-            return b"mvex" in _read_exactly(file, min(box.end - box.offset, _LONGEST_INDEX))
-    return False
+            return _read_exactly(file, min(box.end - box.offset, _LONGEST_INDEX))
+    return b""
+
+
+def is_fragmented(index: bytes) -> bool:
+    """Return whether an index leaves the pictures to be listed further on, piece by piece."""
+    return b"mvex" in index
+
+
+def is_encrypted(index: bytes) -> bool:
+    """Return whether an index tells of protected pictures (ISO/IEC 14496-12, 8.12; Apple's before)."""
+    return b"sinf" in index and (b"encv" in index or b"drmi" in index)
 
 
 def _read_exactly(file: Readable, size: int) -> bytes:

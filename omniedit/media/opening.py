@@ -17,7 +17,7 @@ import av
 import av.error
 
 from omniedit.errors import InvalidInputError, LocalError, MissingFileError
-from omniedit.media.contents import HEAD_BYTES, Readable, top_boxes, unsuitable
+from omniedit.media.contents import HEAD_BYTES, Readable, is_encrypted, top_boxes, unsuitable
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -136,8 +136,8 @@ def checked_head(file: Readable, *, name: str) -> bytes:
     return head
 
 
-def check_is_whole(file: Readable, *, name: str, size_bytes: int) -> bool:
-    """Return whether an MP4 or MOV is fragmented.
+def check_is_whole(file: Readable, *, name: str, size_bytes: int) -> None:
+    """Refuse an MP4 or MOV that was cut off.
 
     Raises:
         InvalidInputError: Its end, or its index, is missing.
@@ -154,7 +154,19 @@ def check_is_whole(file: Readable, *, name: str, size_bytes: int) -> bool:
     if b"moov" not in kinds:
         msg = f"{name} is cut off or was never finished: its index is missing"
         raise InvalidInputError(msg, code="damaged_clip", hint="copy or export it once more")
-    return b"moof" in kinds
+
+
+def check_is_open(index: bytes, *, name: str) -> None:
+    """Refuse an MP4 or MOV that is protected.
+
+    Raises:
+        InvalidInputError: It is.
+    """
+    if is_encrypted(index):
+        msg = f"{name} is encrypted"
+        raise InvalidInputError(
+            msg, code="encrypted_clip", hint="only a copy without DRM can be edited"
+        )
 
 
 def picture_stream(container: "InputContainer", *, name: str) -> "VideoStream":
@@ -168,11 +180,6 @@ def picture_stream(container: "InputContainer", *, name: str) -> "VideoStream":
         msg = f"{name} has no moving pictures"
         raise InvalidInputError(msg, code="no_video", hint="a clip with a video stream is needed")
     stream = next((each for each in streams if "default" in _disposition(each)), streams[0])
-    if _is_encrypted(stream):
-        msg = f"{name} is encrypted"
-        raise InvalidInputError(
-            msg, code="encrypted_clip", hint="only a copy without DRM is readable"
-        )
     if getattr(stream, "codec_context", None) is None:
         msg = f"the pictures of {name} are of a kind that cannot be decoded here"
         raise InvalidInputError(msg, code="unknown_codec")
@@ -245,9 +252,3 @@ def _disposition(stream: "VideoStream") -> frozenset[str]:
         for name in (*_ATTACHED_PICTURES, "default")
         if (flag := getattr(type(disposition), name, None)) is not None and disposition & flag
     )
-
-
-def _is_encrypted(stream: "VideoStream") -> bool:
-    context = getattr(stream, "codec_context", None)
-    # Sample entries of protected pictures (ISO/IEC 14496-12, 8.12; Apple's own before it).
-    return context is not None and context.codec_tag in {"encv", "drmi"}

@@ -10,10 +10,11 @@ import av
 from av.error import FFmpegError, InvalidDataError
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.contents import Readable, announces_fragments, container_of, is_boxed
+from omniedit.media.contents import Readable, container_of, index_of, is_boxed, is_fragmented
 from omniedit.media.facts import ClipFacts
 from omniedit.media.opening import (
     MAX_LENGTH_S,
+    check_is_open,
     check_is_whole,
     check_size,
     checked_head,
@@ -74,13 +75,12 @@ def turned(frame: "VideoFrame") -> tuple[int, bool]:
 def _probe(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
     head = checked_head(file, name=name)
     size_bytes = file.seek(0, 2)
-    is_fragmented = False
+    index = b""
     if is_boxed(head):
-        is_fragmented = (
+        if reads_all:
             check_is_whole(file, name=name, size_bytes=size_bytes)
-            if reads_all
-            else announces_fragments(file, size_bytes)
-        )
+        index = index_of(file, size_bytes)
+        check_is_open(index, name=name)
     file.seek(0)
     with opened_media(file, name=name, is_partial=not reads_all) as container:
         stream = picture_stream(container, name=name)
@@ -92,13 +92,17 @@ def _probe(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
         )
         facts = _facts(container, stream, frame, timeline)
         kind = container_of(container.format.name, head)
-    if is_fragmented and not reads_all:
+    if is_fragmented(index) and not reads_all:
         # FFmpeg tells the length of the fragments it has seen so far.
         facts = replace(facts, duration_s=None, frames=None)
     if facts.duration_s is not None and facts.duration_s > MAX_LENGTH_S:
         raise too_long(name)
     return replace(
-        facts, name=name, size_bytes=size_bytes, container=kind, is_fragmented=is_fragmented
+        facts,
+        name=name,
+        size_bytes=size_bytes,
+        container=kind,
+        is_fragmented=is_fragmented(index),
     )
 
 

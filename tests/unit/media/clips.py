@@ -71,19 +71,22 @@ def make_clip(
         if sound is not None:
             heard = target.add_stream(sound.codec, rate=sound.rate)
             heard.codec_context.layout = sound.layout
+        packets: list[Any] = []
         for number, time in enumerate(shown, start=first_number):
             frame = draw(number, size, pixel_format)
             frame.pts, frame.time_base = time, tick
             for name in ("color_range", "colorspace"):
                 if colours and name in colours:
                     setattr(frame, name, colours[name])
-            target.mux(pictures.encode(frame))
-        target.mux(pictures.encode(None))
+            packets += pictures.encode(frame)
+        packets += pictures.encode(None)
         if sound is not None and heard is not None:
             length = sound.seconds if sound.seconds is not None else seconds
             for frame in sounded(sound, length, heard.codec_context.format.name):
-                target.mux(heard.encode(frame))
-            target.mux(heard.encode(None))
+                packets += heard.encode(frame)
+            packets += heard.encode(None)
+        for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
+            target.mux(packet)
     return path
 
 
@@ -124,7 +127,8 @@ def sounded(sound: Sound, seconds: float, sample_format: str) -> list[Any]:
     count = round(seconds * sound.rate)
     for begin in range(0, count, 1024):
         samples = array.array(
-            "f", (loudness_at(index / sound.rate) for index in range(begin, min(begin + 1024, count)))
+            "f",
+            (loudness_at(index / sound.rate) for index in range(begin, min(begin + 1024, count))),
         )
         frame = av.AudioFrame(format="flt", layout="mono", samples=len(samples))
         held = samples.tobytes()

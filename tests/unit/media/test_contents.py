@@ -4,7 +4,14 @@ import io
 
 import pytest
 
-from omniedit.media.contents import announces_fragments, container_of, top_boxes, unsuitable
+from omniedit.media.contents import (
+    container_of,
+    index_of,
+    is_encrypted,
+    is_fragmented,
+    top_boxes,
+    unsuitable,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,11 +90,13 @@ def test_boxes_that_are_none_end_the_walk(content: bytes) -> None:
     assert len(list(top_boxes(io.BytesIO(content), len(content)))) <= 1
 
 
-def test_fragments_are_announced_in_the_header() -> None:
-    whole = b"\0\0\0\x10moovtrakxxxx"
-    pieces = b"\0\0\0\x10moovmvexxxxx"
+def test_the_index_tells_of_fragments_and_of_protection() -> None:
+    content = b"\0\0\0\x08free" + b"\0\0\0\x10moovmvexxxxx" + b"\0\0\0\x08mdat"
 
-    assert not announces_fragments(io.BytesIO(whole), len(whole))
-    assert announces_fragments(io.BytesIO(pieces), len(pieces))
-    assert announces_fragments(io.BytesIO(b"\0\0\0\x08moof"), 8)
-    assert not announces_fragments(io.BytesIO(b""), 0)
+    index = index_of(io.BytesIO(content), len(content))
+
+    assert index == content[8:24]
+    assert is_fragmented(index)
+    assert not is_encrypted(index)
+    assert is_encrypted(b"encv....sinf")
+    assert index_of(io.BytesIO(b""), 0) == b""

@@ -36,14 +36,14 @@ def test_result_and_messages_are_kept_apart(
     )
 
 
-def test_quiet_silences_notes_only(make_printer: MakePrinter, stderr: Written) -> None:
+def test_quiet_silences_notes_and_hints_only(make_printer: MakePrinter, stderr: Written) -> None:
     printer = make_printer(quiet=True)
 
     printer.error("bad", hint="do this")
     printer.warn("slow")
     printer.note("known")
 
-    assert stderr.text == "error: bad\nhint: do this\nwarning: slow\n"
+    assert stderr.text == "error: bad\nwarning: slow\n"
 
 
 @pytest.mark.parametrize(("verbose", "expected"), [(False, ""), (True, "GET /v1\n")])
