@@ -11,7 +11,7 @@ function __omniedit_typed
     for word in (commandline -opc)[2..]
         if test $skips = 1
             set skips 0
-        else if test $rest = 0 -a "$word" = --
+        else if test $rest = 0; and test "$word" = --
             set rest 1
         else if test $rest = 0; and string match -q -- '-?*' "$word"
             contains -- "$word" $valued; and set skips 1

@@ -26,6 +26,9 @@ from omniedit.tasks.ports import Session
 from omniedit.tasks.targets import Destination
 from omniedit.tasks.waiting import Waiting, report_end
 
+_REST_S: Final = 1.0
+"""How often to look whether a transfer may take the place of a submission that rests."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
@@ -44,7 +47,6 @@ class Made:
     edit: PlannedEdit
     record: Record | None = None
     error: OmniEditError | None = None
-    was_known: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +136,12 @@ class BatchRun:
         return known is not None and known.task is not None and not known.task.has_failed
 
     def _deliver(self, step: _Begun) -> Made:
-        is_known = not step.begun.is_fresh
         try:
             record = deliver_edit(self._session, step.begun, self._options_of(step.edit))
         except OmniEditError as error:
             error.about(task_id=step.begun.record.task_id)
-            return Made(edit=step.edit, record=step.begun.record, error=error, was_known=is_known)
-        return Made(edit=step.edit, record=record, was_known=is_known)
+            return Made(edit=step.edit, record=step.begun.record, error=error)
+        return Made(edit=step.edit, record=record)
 
     def _options_of(self, edit: PlannedEdit) -> EditOptions:
         return EditOptions(

@@ -10,7 +10,7 @@ import typer
 from omniedit.cli.options import Events, Force, Timeout, parse_shard
 from omniedit.cli.runtime import Runtime
 from omniedit.cli.session import JournalUse
-from omniedit.errors import Interrupted, MissingFileError, OmniEditError
+from omniedit.errors import MissingFileError, OmniEditError
 
 if TYPE_CHECKING:
     from omniedit.batch.manifest import Manifest
@@ -49,13 +49,13 @@ def batch(
     from omniedit.cli.batch_report import BatchReport
 
     runtime: Runtime = context.obj
-    part = parse_shard(shard)
     runtime.begin_events(is_asked=events, fields={"tasks": []})
+    part = parse_shard(shard)
     parsed = parse_manifest(_read(manifest), name=manifest)
     for number, oddity in parsed.oddities:
         runtime.printer.warn(f"{manifest}:{number}: {oddity}")
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
-    report = BatchReport(runtime, manifest)
+    report = BatchReport(runtime, manifest, again=again, has_journal=not no_journal)
     runtime.documents = report.documents
     edits, faults = _plan(runtime, parsed, folder=folder, shard=part)
     if faults:
@@ -65,18 +65,16 @@ def batch(
     runtime.announce_saved(None)
     with runtime.session(use, total_tasks=len(edits), is_batch=True) as session:
         session.journal.record_call(runtime.settings.context.value, None)
-        report.begin(edits)
-        run = BatchRun(
-            session,
-            BatchOptions(concurrency=concurrency, again=again, overwrite=force, timeout_s=timeout),
+        report.begin(edits, line_count=len(parsed.lines))
+        options = BatchOptions(
+            concurrency=concurrency, again=again, overwrite=force, timeout_s=timeout
         )
         try:
-            for made in run.run(edits):
+            for made in BatchRun(session, options).run(edits):
                 report.take(made)
-        except Interrupted:
-            session.stop()
-            raise
         finally:
+            # Whatever ends it: replies that are outstanding are written down.
+            session.stop()
             report.summarise()
     return report.errors
 
@@ -92,8 +90,12 @@ def _plan(
 
 
 def _read(manifest: str) -> bytes:
+    hint = "MANIFEST is a file of JSON lines or CSV, or `-` for standard input"
+    if manifest == "-" and sys.stdin is None:
+        msg = "standard input is closed"
+        raise MissingFileError(msg, hint=hint)
     try:
         return sys.stdin.buffer.read() if manifest == "-" else Path(manifest).read_bytes()
     except OSError as error:
         msg = f"cannot read the manifest {manifest}: {error.strerror}"
-        raise MissingFileError(msg) from None
+        raise MissingFileError(msg, hint=hint) from None

@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from omniedit.errors import InvalidInputError, OmniEditError
-from omniedit.models import Record, TaskError
+from omniedit.cli.failures import ExitStatus, exit_status, hint_for
+from omniedit.errors import InvalidInputError, NotFinishedError, OmniEditError
+from omniedit.events import Event, Saved, Submitted
+from omniedit.models import Record, TaskError, TaskStatus
 from omniedit.output.units import render_credits
 
 if TYPE_CHECKING:
@@ -15,6 +18,13 @@ if TYPE_CHECKING:
     from omniedit.output.document import Document
 
 _SHOWN_FAULTS: Final = 50
+_DONE: Final = "done"
+_SKIPPED: Final = "skipped"
+_FAILED: Final = "failed"
+_UNSAVED: Final = "finished but not saved"
+_RUNNING: Final = "still running at the service"
+_LEFT: Final = "not begun"
+_STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNSAVED, _RUNNING, _LEFT)
 
 
 class BatchReport:
@@ -23,17 +33,32 @@ class BatchReport:
     Args:
         runtime: Who is told.
         manifest: Its name, as it was typed.
+        again: Whether edits were to be paid anew.
+        has_journal: Whether the next call knows what this one did.
     """
 
-    def __init__(self, runtime: "Runtime", manifest: str) -> None:
+    def __init__(
+        self, runtime: "Runtime", manifest: str, *, again: bool, has_journal: bool
+    ) -> None:
         self._runtime = runtime
         self._manifest = manifest
+        self._is_again = again
+        self._has_journal = has_journal
         self._edits: Sequence[PlannedEdit] = ()
         self._made: dict[int, Made] = {}
-        self.errors: list[OmniEditError] = []
+        self._faulty: list[Document] = []
+        self._submitted: set[str] = set()
+        self._skipped: set[str] = set()
+        self._failures: dict[int, OmniEditError] = {}
+
+    @property
+    def errors(self) -> list[OmniEditError]:
+        """What went wrong, in the manifest's order."""
+        return [self._failures[number] for number in sorted(self._failures)]
 
     def faults(self, faults: Sequence[tuple[int, str]]) -> list[OmniEditError]:
         """Return the errors of a manifest that is wrong; nothing was sent."""
+        self._faulty = [_fault_document(number, fault) for number, fault in faults]
         errors: list[OmniEditError] = [
             InvalidInputError(f"{self._manifest}:{number}: {fault}", code="invalid_manifest")
             for number, fault in faults[:_SHOWN_FAULTS]
@@ -44,85 +69,143 @@ class BatchReport:
         errors[-1].hint = "nothing was sent"
         return errors
 
-    def begin(self, edits: "Sequence[PlannedEdit]") -> None:
-        """Take in the plan."""
+    def begin(self, edits: "Sequence[PlannedEdit]", *, line_count: int) -> None:
+        """Take in the plan: the edits of this run, of how many lines."""
         self._edits = edits
+        self._runtime.listeners.append(self._listen)
+        if not edits:
+            self._runtime.printer.note(f"none of the {line_count} lines is in this shard")
 
     def take(self, made: "Made") -> None:
         """Take in what came of an edit."""
         number = made.edit.line.number
         self._made[number] = made
         if made.error is not None:
-            made.error.message = f"{self._manifest}:{number}: {made.error.message}"
-            self.errors.append(made.error)
+            self._failures[number] = made.error
 
     def summarise(self) -> None:
-        """Say in one line how it went."""
-        counts = Counter(self._state_of(edit) for edit in self._edits)
-        if not counts:
+        """Say what failed, and in one line how it went."""
+        self._say_failures()
+        if not self._edits:
             return
+        records = self._records()
+        found = [(edit, self._record_of(edit, records.get(edit.identity))) for edit in self._edits]
+        counts = Counter(self._state_of(edit, record) for edit, record in found)
+        spent = sum(self._cost_of(record) for _, record in found)
         parts = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
-        spent = sum(
-            task.credits_used or task.credits_reserved or 0.0
-            for made in self._made.values()
-            if not made.was_known and made.record and (task := made.record.task)
-            if not task.has_failed
-        )
         cost = f"; {render_credits(spent)}" if spent else ""
         self._runtime.printer.note(f"{', '.join(parts)}{cost}")
-        if counts[_LEFT] or counts[_RUNNING]:
-            self._runtime.printer.note(
-                "run the same command again for the rest: nothing is paid for twice"
-            )
+        self._say_way_on(left=counts[_LEFT], begun=counts[_RUNNING] + counts[_UNSAVED])
 
     def documents(self) -> "list[Document]":
         """Return a task document for each line of this run, in the manifest's order."""
         from omniedit.output.document import task_document
 
-        shown: list[Document] = []
+        records = self._records()
+        shown: list[Document] = list(self._faulty)
         for edit in self._edits:
-            made = self._made.get(edit.line.number)
-            record = _record_of(edit, made)
-            shown.append(task_document(record) | {"line": edit.line.number, "output": edit.output})
-            if made is None or (made.record is None and made.error is None):
+            number = edit.line.number
+            error = self._failures.get(number)
+            record = self._record_of(edit, records.get(edit.identity))
+            if error is not None and record.error is None:
+                record = replace(record, error=self._shown_error(error))
+            shown.append(task_document(record) | {"line": number, "output": edit.output})
+            if not record.status:
                 shown[-1]["status"] = None
         return shown
 
-    def _state_of(self, edit: "PlannedEdit") -> str:
+    def _say_way_on(self, *, left: int, begun: int) -> None:
+        """Say in one line what the same command would do."""
+        parts = [f"picks up {begun} at the service"] if begun else []
+        if left:
+            parts.append(f"begins {left} more")
+        if not parts or not self._has_journal:
+            return
+        command = "the same command without `--again`" if self._is_again else "the same command"
+        self._runtime.printer.hint(f"{command} {' and '.join(parts)}; it pays for nothing twice")
+
+    def _listen(self, event: Event) -> None:
+        if isinstance(event, Submitted):
+            self._submitted.add(event.task.task_id)
+        elif isinstance(event, Saved) and not event.is_new:
+            self._skipped.add(event.task_id)
+
+    def _say_failures(self) -> None:
+        # Here rather than at the boundary: an interrupted batch tells them as well, and the
+        # summary is the last that is said.
+        self._runtime.shows_errors = False
+        last_hint: str | None = None
+        for number in sorted(self._failures):
+            error = self._failures[number]
+            hint = self._hint_for(error)
+            message = f"{self._manifest}:{number}: {error.message}"
+            self._runtime.printer.error(message, hint if hint != last_hint else None)
+            last_hint = hint
+
+    def _hint_for(self, error: OmniEditError) -> str | None:
+        if isinstance(error, NotFinishedError):
+            return "it goes on at the service"
+        sandbox = self._runtime.is_sandbox_flag
+        return hint_for(error, command="batch", is_sandbox_flag=sandbox)
+
+    def _shown_error(self, error: OmniEditError) -> TaskError:
+        return TaskError(
+            code=error.code,
+            message=error.message,
+            suggestion=self._hint_for(error),
+            kind=error.kind,
+        )
+
+    def _records(self) -> dict[str | None, Record]:
+        """Return what is known of each edit that has a task, also of those not done with."""
+        return {record.identity: record for record in self._runtime.tally.records if record.task}
+
+    def _record_of(self, edit: "PlannedEdit", known: Record | None) -> Record:
         made = self._made.get(edit.line.number)
-        if made is None:
-            return _RUNNING
-        if made.error is not None:
-            return "failed"
-        if made.record is None:
-            return _LEFT
-        return "already known" if made.was_known else "made"
-
-
-_RUNNING: Final = "unfinished"
-_LEFT: Final = "not begun"
-_STATES: Final = ("made", "already known", "failed", _RUNNING, _LEFT)
-
-
-def _record_of(edit: "PlannedEdit", made: "Made | None") -> Record:
-    record = made.record if made else None
-    error = made.error if made else None
-    if record is None:
-        record = Record(
+        if made is not None and made.record is not None:
+            return made.record
+        if known is not None:
+            return known
+        error = self._failures.get(edit.line.number)
+        return Record(
             request_id=error.request_id if error else None,
             task=None,
-            status="refused",
+            status=_status_of(error),
             created_at=0.0,
             video=edit.draft.video,
             prompt=edit.draft.prompt,
         )
-    if error is None or record.error is not None:
-        return record
-    shown = TaskError(code=error.code, message=error.message, suggestion=error.hint)
-    return _with_error(record, shown)
+
+    def _state_of(self, edit: "PlannedEdit", record: Record) -> str:
+        error = self._failures.get(edit.line.number)
+        if error is not None:
+            return _RUNNING if isinstance(error, NotFinishedError) else _FAILED
+        if record.task is None:
+            return _LEFT
+        if edit.line.number not in self._made:
+            return _UNSAVED if record.task.is_terminal else _RUNNING
+        return _SKIPPED if record.task_id in self._skipped else _DONE
+
+    def _cost_of(self, record: Record) -> float:
+        """Return what this run paid, or promised to pay, for an edit."""
+        task = record.task
+        if task is None or task.has_failed or task.task_id not in self._submitted:
+            return 0.0
+        return task.credits_used or task.credits_reserved or 0.0
 
 
-def _with_error(record: Record, error: TaskError) -> Record:
-    from dataclasses import replace
+def _status_of(error: OmniEditError | None) -> str:
+    if error is None:
+        return ""
+    is_unknown = exit_status(error) is ExitStatus.UNKNOWN
+    return TaskStatus.UNKNOWN if is_unknown else TaskStatus.REFUSED
 
-    return replace(record, error=error)
+
+def _fault_document(number: int, fault: str) -> "Document":
+    from omniedit.output.document import task_document
+
+    error = TaskError(code="invalid_manifest", message=fault)
+    record = Record(
+        request_id=None, task=None, status=TaskStatus.REFUSED, created_at=0.0, error=error
+    )
+    return task_document(record) | {"line": number, "output": None}

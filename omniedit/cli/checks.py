@@ -1,8 +1,8 @@
 """What `doctor` looks at: each thing an edit needs, with what to do where it is amiss."""
 
-import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -21,14 +21,8 @@ if TYPE_CHECKING:
 
 CLOCK_TOLERANCE_S: Final = 120.0
 _EXTRAS: Final = {"sandbox": "werkzeug", "media": "av"}
-_NETWORK_VARIABLES: Final = (
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-)
+_PROXY_VARIABLES: Final = frozenset({"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"})
+_CERTIFICATE_VARIABLES: Final = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR"})
 
 
 class Verdict(Enum):
@@ -54,6 +48,22 @@ def every_check(runtime: Runtime) -> Iterator[Check]:
     """Yield each check as it is done."""
     yield _ok("python", f"{platform.python_version()} on {platform.system()} ({sys.executable})")
     yield _ok("omniedit", __version__)
+    try:
+        _ = runtime.settings
+    except OmniEditError as error:
+        yield _failure(runtime, "settings", error)
+    else:
+        yield from _checks_of_settings(runtime)
+    for extra, module in _EXTRAS.items():
+        yield _extra(extra, module)
+    for name, value in sorted(runtime.environ.items()):
+        if value and name.upper() in _PROXY_VARIABLES:
+            yield _ok(name, _without_userinfo(value))
+        elif value and name in _CERTIFICATE_VARIABLES:
+            yield _certificates(name, value)
+
+
+def _checks_of_settings(runtime: Runtime) -> Iterator[Check]:
     key = _key(runtime)
     yield key
     if key.error is None:
@@ -63,16 +73,9 @@ def every_check(runtime: Runtime) -> Iterator[Check]:
             yield _clock(session)
     else:
         yield _warning("service", "not asked without a key")
-    settings = runtime.settings
-    yield _folder("config folder", settings.config_dir.value)
-    yield _folder("state folder", settings.journal_folder)
+    yield _folder("config folder", runtime.settings.config_dir.value)
+    yield _folder("state folder", runtime.settings.journal_folder)
     yield _journal(runtime)
-    for extra, module in _EXTRAS.items():
-        yield _extra(extra, module)
-    for name in _NETWORK_VARIABLES:
-        for spelling in (name, name.lower()):
-            if value := runtime.environ.get(spelling):
-                yield _ok(spelling, _without_userinfo(value))
 
 
 def _key(runtime: Runtime) -> Check:
@@ -118,19 +121,20 @@ def _clock(session: "LiveSession") -> Check:
 
 
 def _folder(name: str, folder: Path) -> Check:
-    nearest = folder
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
-        return _ok(name, str(folder))
-    error = LocalError(f"{folder} cannot be written")
-    return Check(
-        name=name,
-        verdict=Verdict.FAILURE,
-        message=error.message,
-        hint="set OMNIEDIT_CONFIG_DIR and OMNIEDIT_STATE_DIR, or change its owner",
-        error=error,
-    )
+    try:
+        nearest = folder
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        # Permissions alone do not tell of read-only file systems, quotas and full disks.
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(b"omniedit")
+    except OSError as failure:
+        error = LocalError(f"{folder} cannot be written: {failure.strerror}")
+        hint = "set OMNIEDIT_CONFIG_DIR and OMNIEDIT_STATE_DIR, or change its owner"
+        return Check(
+            name=name, verdict=Verdict.FAILURE, message=error.message, hint=hint, error=error
+        )
+    return _ok(name, str(folder))
 
 
 def _journal(runtime: Runtime) -> Check:
@@ -157,9 +161,16 @@ def _extra(extra: str, module: str) -> Check:
     return _warning(f"extra {extra}", "not installed", hint)
 
 
+def _certificates(name: str, path: str) -> Check:
+    if Path(path).exists():
+        return _ok(name, path)
+    return _warning(name, f"{path} does not exist", f"unset {name}, or name what exists")
+
+
 def _without_userinfo(text: str) -> str:
     before, found, after = text.rpartition("@")
-    return f"{before.partition('://')[0]}://…@{after}" if found and "://" in before else text
+    scheme, has_scheme, _ = before.partition("://")
+    return f"{scheme + '://' if has_scheme else ''}…@{after}" if found else text
 
 
 def _ok(name: str, message: str) -> Check:

@@ -25,7 +25,7 @@ _QUERIES = {
         select t.task_id as id, t.status, coalesce(a.prompt, '')
         from tasks t left join attempts a on a.task_id = t.task_id
         where substr(t.task_id, 1, length(:prefix)) = :prefix
-        and length(id) <= 128 and id not glob '*[^A-Za-z0-9._-]*' and id <> ''
+        and length(id) <= 128 and id glob '[A-Za-z0-9._]*' and id not glob '*[^A-Za-z0-9._-]*'
         order by coalesce(a.created_at, t.created_at, t.recorded_at) desc limit :limit
     """,
     # What `submit --resume` takes.
@@ -33,7 +33,7 @@ _QUERIES = {
         select request_id as id, state, prompt from attempts
         where state in ('unknown', 'sending')
         and substr(request_id, 1, length(:prefix)) = :prefix
-        and length(id) <= 128 and id not glob '*[^A-Za-z0-9._-]*' and id <> ''
+        and length(id) <= 128 and id glob '[A-Za-z0-9._]*' and id not glob '*[^A-Za-z0-9._-]*'
         order by created_at desc limit :limit
     """,
 }

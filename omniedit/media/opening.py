@@ -204,7 +204,9 @@ def check_size(width: int, height: int, *, name: str) -> None:
 
 
 @contextmanager
-def understood(name: str, refused: list[str] | None = None) -> Generator[None]:
+def understood(
+    name: str, refused: list[str] | None = None, *, is_written: bool = False
+) -> Generator[None]:
     """Turn what FFmpeg raises into an error of `errors.py`.
 
     Raises:
@@ -219,6 +221,9 @@ def understood(name: str, refused: list[str] | None = None) -> Generator[None]:
         msg = f"{name} refers to other files, which are not opened"
         raise InvalidInputError(msg, code="external_reference") from None
     except (av.error.FFmpegError, OSError) as error:
+        if is_written:
+            msg = f"cannot write {name}: {getattr(error, 'strerror', None) or error}"
+            raise LocalError(msg) from error
         raise _error_from(error, name) from error
     except ValueError as error:  # an encoder that this build of PyAV lacks
         msg = f"PyAV cannot handle {name}: {error}"

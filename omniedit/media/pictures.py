@@ -1,7 +1,7 @@
 """The pictures of a clip on their way into an MP4: copied, or encoded anew."""
 
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +25,8 @@ _X264: Final = {
     # The result depends on their number, and the same clip should become the same file anywhere.
     "threads": "8",
 }
+# An MP4 tells how long pictures are in the order of decoding, which must then be that of showing.
+_IN_ORDER: Final = {"bf": "0"}
 _RATE_DENOMINATOR: Final = 1001  # of 29.97 pictures a second
 _SEEK_MARGIN_S: Final = 1
 # Where a seek is exact; a transport stream has no index, and an AVI's is often wrong.
@@ -48,7 +50,7 @@ def shots_within(timeline: Timeline, span: Span) -> tuple[Shot, ...] | None:
     picture: nothing kept needs what is left out.
     """
     is_inside = [span.start <= shot.pts < span.end for shot in timeline.shots]
-    if timeline.has_hidden or not any(is_inside):
+    if timeline.has_hidden or timeline.shown_at(span.start) != span.start:
         return None
     first, count = is_inside.index(True), sum(is_inside)
     kept = timeline.shots[first : first + count]
@@ -84,6 +86,7 @@ def moved_packets(
         if not packet.size or packet.pts is None or packet.dts is None:
             continue
         if part.span.start <= packet.pts < part.span.end:
+            packet.duration = min(packet.duration or 0, part.span.end - packet.pts)
             packet.pts += shift
             packet.dts += shift
             packet.stream = target
@@ -91,7 +94,7 @@ def moved_packets(
 
 
 def encoded_pictures(
-    container: "OutputContainer", parts: Iterable[Part], *, rate: Fraction, form: Form | None = None
+    container: "OutputContainer", parts: Sequence[Part], *, rate: Fraction, form: Form | None = None
 ) -> Packets:
     """Return the packets of encoded spans, one after the other, for a stream that is added here.
 
@@ -101,7 +104,9 @@ def encoded_pictures(
         rate: Pictures a second, for the encoder's bookkeeping; their own times are kept.
         form: What they become; by default what the first of them is, turned as players show it.
     """
-    stream: VideoStream = new_stream(container, "libx264", rate=rate, options=_X264)
+    has_constant_rate = not any(part.timeline.is_variable for part in parts)
+    options = _X264 if has_constant_rate else _X264 | _IN_ORDER
+    stream: VideoStream = new_stream(container, "libx264", rate=rate, options=options)
     return _Encoder(stream, form).packets(parts)
 
 
@@ -133,7 +138,8 @@ class _Encoder:
         ends = part.timeline.ends()
         with opened_clip(part.source) as clip:
             stream = picture_stream(clip, name=str(part.source))
-            for frame, pts in _frames(clip, stream, part.span):
+            first = part.timeline.shown_at(part.span.start)
+            for frame, pts in _frames(clip, stream, replace(part.span, start=first)):
                 if canvas is None or not canvas.takes(frame):
                     canvas = Canvas(stream, frame, self._form, name=str(part.source))
                 drawn = canvas.draw(frame)
@@ -142,11 +148,10 @@ class _Encoder:
                 if not self._tick_s:
                     self._tick_s = part.timeline.tick_s
                     canvas.configure(self._stream, drawn, self._tick_s)
-                at_s = part.at_s - part.span.origin_s
-                end = min(ends.get(pts, pts + 1), part.span.end)
-                yield from self._encoded(
-                    drawn, at_s + pts * part.timeline.tick_s, at_s + end * part.timeline.tick_s
-                )
+                # At either end of the span a picture may be cut.
+                begin, end = max(pts, part.span.start), min(ends.get(pts, pts + 1), part.span.end)
+                at_s, tick_s = part.at_s - part.span.origin_s, part.timeline.tick_s
+                yield from self._encoded(drawn, at_s + begin * tick_s, at_s + end * tick_s)
 
     def _encoded(self, frame: "VideoFrame", begin_s: Fraction, end_s: Fraction) -> Packets:
         pts = max(round(begin_s / self._tick_s), self._last + 1)

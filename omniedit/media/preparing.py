@@ -48,7 +48,7 @@ def prepare(
 
     What can be copied is copied: pictures where the cut allows it, AAC where nothing is cut off in
     front. The result begins with the first picture at or after `start_s`, and ends before the first
-    at or after `end_s`.
+    at or after `end_s`; of a clip of variable rate it begins and ends at the marks themselves.
 
     Args:
         source: A local clip.
@@ -89,12 +89,23 @@ def span_between(timeline: Timeline, start_s: float | None, end_s: float | None)
     tolerance = min(_ROUNDING_S, Fraction(timeline.frame_s) / 4) / timeline.tick_s
     first, last = timeline.start, timeline.end
     if start_s is not None:
-        mark = timeline.start + Fraction(start_s) / timeline.tick_s - tolerance
-        first = next((time for time in timeline.times if time >= mark), timeline.times[-1])
+        mark = timeline.start + Fraction(start_s) / timeline.tick_s
+        first = _snapped(timeline, mark, tolerance, otherwise=timeline.times[-1])
     if end_s is not None:
-        mark = timeline.start + Fraction(end_s) / timeline.tick_s - tolerance
-        last = next((time for time in timeline.times if time >= mark and time > first), last)
+        mark = timeline.start + Fraction(end_s) / timeline.tick_s
+        last = min(max(_snapped(timeline, mark, tolerance, otherwise=last), first + 1), last)
     return Span(start=first, end=last, tick_s=timeline.tick_s)
+
+
+def _snapped(timeline: Timeline, mark: Fraction, tolerance: Fraction, *, otherwise: int) -> int:
+    """Return where a mark cuts: at the next picture, where pictures are as long as each other.
+
+    A picture of a clip of variable rate may be shown for seconds: it is cut in two.
+    """
+    following = next((time for time in timeline.times if time >= mark - tolerance), None)
+    if timeline.is_variable and (following is None or following > mark + tolerance):
+        return min(round(mark), timeline.end)
+    return otherwise if following is None else following
 
 
 def write_span(part: Part, target: Path, *, can_copy: bool, on_progress: Advance) -> Prepared:

@@ -16,6 +16,7 @@ from omniedit.media.verdicts import MAX_CLIP_S
 from omniedit.media.writing import Advance, Span
 
 _LONGEST_S: Final = Fraction(MAX_CLIP_S)
+_NEAR_S: Final = Fraction(1, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +99,12 @@ def _spans(
         frame_s=timeline.frame_s,
     )
     whole = span_between(timeline, start_s, end_s)
-    times = [time for time in timeline.times if whole.start <= time < whole.end]
+    times = [time for time in timeline.times if whole.start < time < whole.end] or [whole.start]
     # Pieces end where a picture does, so the last of them may need one more to stay within 10 s.
     count = max(1, ceil(whole.length_s / _LONGEST_S))
     while True:
         spans = _equal(whole, times, count)
-        if all(span.length_s <= _LONGEST_S for span in spans) or count >= len(times):
+        if all(span.length_s <= _LONGEST_S for span in spans):
             return spans
         count += 1
 
@@ -112,10 +113,10 @@ def _equal(whole: Span, times: list[int], count: int) -> list[Span]:
     cuts = [whole.start]
     for index in range(1, count):
         mark = whole.start + Fraction(index * (whole.end - whole.start), count)
-        # The picture that begins nearest to where an equal piece would.
+        # The picture that begins nearest to where an equal piece would, unless one is shown long.
         nearest = min(times, key=lambda time: abs(time - mark))
-        if nearest > cuts[-1]:
-            cuts.append(nearest)
+        is_near = abs(nearest - mark) * whole.tick_s <= _NEAR_S
+        cuts.append(max(nearest if is_near else round(mark), cuts[-1] + 1))
     return [
         Span(start=before, end=after, tick_s=whole.tick_s)
         for before, after in pairwise((*cuts, whole.end))

@@ -1,6 +1,7 @@
 """When each picture of a clip is shown, as its packets say."""
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -72,6 +73,10 @@ class Timeline:
             return False
         typical = steps[len(steps) // 2]
         return steps[-1] - steps[0] > _ROUNDING_TICKS + typical * _VARIABLE_SHARE
+
+    def shown_at(self, ticks: int) -> int:
+        """Return the time of the picture that is shown then: the last one that has begun."""
+        return self.times[max(0, bisect_right(self.times, ticks) - 1)]
 
     def ends(self) -> dict[int, int]:
         """Return when each picture makes room for the next, by the time when it is shown."""

@@ -56,7 +56,7 @@ def written_mp4(target: Path) -> Generator["OutputContainer"]:
         LocalError: The disk does not take it.
     """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    with understood(str(target)):
+    with understood(str(target), is_written=True):
         # The protocol is named, so that no file name is taken for another one.
         container = av.open(f"file:{part}", "w", format="mp4", container_options=_FASTSTART)
         try:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ class Errand:
     environ: Mapping[str, str]
     dies_before: int = 0
     """Which of its effects it does not live to see (`hurried.py`)."""
+    largest_file: int | None = None
+    """How many bytes a file may grow to."""
 
 
 class ForkServer:
@@ -56,6 +58,7 @@ class ForkServer:
                 "stdout": str(stdout),
                 "stderr": str(stderr),
                 "dies_before": errand.dies_before,
+                "largest_file": errand.largest_file,
             }
             for errand, (stdout, stderr) in zip(errands, self._outputs, strict=True)
         ]
@@ -107,9 +110,16 @@ class Bench:
         """What a command finds set."""
         return {"OMNIEDIT_API_KEY": SANDBOX_KEY, **self.faulty.environ}
 
-    def run(self, *argv: str, folder: Path | None = None, **environ: str) -> Ended:
+    def run(
+        self,
+        *argv: str,
+        folder: Path | None = None,
+        largest_file: int | None = None,
+        **environ: str,
+    ) -> Ended:
         """Carry out a command line, hurried."""
-        self.begin(*argv, folder=folder, **environ)
+        errand = self._errand(argv, folder=folder, environ=environ)
+        self.fork_server.begin(replace(errand, largest_file=largest_file))
         (ended,) = self.fork_server.end()
         return ended
 

@@ -1,16 +1,16 @@
 """The command line with every rest and time-out shortened, so that a test need not sit them out.
 
 Nothing but numbers differs from the installed command. Run as a script it carries out one command
-line; with `--serve` as its only argument it carries out many, one after the other, each in a
-fork of a process that has imported everything: that saves half a second a command.
+line; with `--serve` as its only argument it carries out many, each in a fork of a process that
+has imported everything: that saves half a second a command.
 """
 
 import json
 import os
+import resource
 import signal
 import sys
 from importlib import import_module
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TypedDict
 
@@ -41,6 +41,8 @@ class Errand(TypedDict):
     stderr: str
     dies_before: int
     """Which of its effects it does not live to see, from 1; 0: it lives."""
+    largest_file: int | None
+    """How many bytes a file may grow to (`ulimit -f`)."""
 
 
 def hurry() -> None:
@@ -109,28 +111,31 @@ def _carry_out(errand: Errand) -> None:
             opened = os.open(name, flags)
             os.dup2(opened, number)
             os.close(opened)
-        steps = _die_before(errand["dies_before"])
+        if errand["largest_file"] is not None:
+            limit = errand["largest_file"]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        if errand["dies_before"]:
+            _die_before(errand["dies_before"])
         status = run(errand["argv"], os.environ)
         sys.setprofile(None)
-        Path(f"{errand['stdout']}.steps").write_text(str(steps[0]), "ascii")
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
         os._exit(status)
 
 
-def _die_before(step: int) -> list[int]:
-    """Kill this process right before so many calls that reach beyond it; return what counts them."""
-    steps = [0]
+def _die_before(step: int) -> None:
+    """Kill this process right before the n-th of its calls that reach beyond it."""
+    steps = 0
 
     def count(_frame: FrameType, event: str, called: Any) -> None:
+        nonlocal steps
         if event == "c_call" and _is_effect(called):
-            steps[0] += 1
-            if steps[0] == step:
+            steps += 1
+            if steps == step:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.setprofile(count)
-    return steps
 
 
 def _is_effect(called: Any) -> bool:

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,7 +157,8 @@ def test_the_same_task_given_twice_is_saved_once(served: CommandLine) -> None:
 def test_a_second_result_is_numbered(omniedit: CommandLine) -> None:
     def answer(seen: Seen) -> Reply:
         if seen.path.startswith("/v1/"):
-            return Reply(body=task(results=[f"{service.url}/1.mp4", f"{service.url}/2.mp4"]))
+            host = f"http://{seen.headers['host']}"
+            return Reply(body=task(results=[f"{host}/1.mp4", f"{host}/2.mp4"]))
         return Reply(body=MP4 + seen.path.encode())
 
     with scripted(answer) as service:
@@ -303,7 +305,7 @@ def test_a_link_that_died_meanwhile_is_7(
 ) -> None:
     passed = [0.0]
     service = start_sandbox(link_ttl_s=60, clock=lambda: time.time() + passed[0])
-    environ = sandbox_environ(service.url)
+    environ: dict[str, Any] = sandbox_environ(service.url)
     omniedit("submit", CLIP, f"x {NOW}", **environ)
     url = omniedit("wait", **environ).stdout.strip()
     passed[0] = 120.0

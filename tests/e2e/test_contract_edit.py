@@ -4,6 +4,7 @@ import concurrent.futures
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -230,7 +231,7 @@ def test_without_a_journal_nothing_is_kept_and_a_request_id_protects(
 ) -> None:
     state = tmp_path / "fresh-state"
     argv = ["edit", CLIP, PROMPT, "--no-journal", "--request-id", REQUEST_ID]
-    environ = {"OMNIEDIT_STATE_DIR": str(state)}
+    environ: dict[str, Any] = {"OMNIEDIT_STATE_DIR": str(state)}
 
     first = served(*argv, "-o", "a.mp4", **environ)
     second = served(*argv, "-o", "b.mp4", **environ)
@@ -259,7 +260,9 @@ def test_submit_always_submits_and_says_that_it_is_known(served: CommandLine, re
 def test_a_request_id_replays_instead_of_paying(
     served: CommandLine, record: Path, machine: str
 ) -> None:
-    other = {"OMNIEDIT_STATE_DIR": str(served.folder / "b")} if machine == "another" else {}
+    other: dict[str, Any] = (
+        {"OMNIEDIT_STATE_DIR": str(served.folder / "b")} if machine == "another" else {}
+    )
     first = served("submit", CLIP, PROMPT, "--request-id", REQUEST_ID)
 
     second = served("submit", CLIP, PROMPT, "--request-id", REQUEST_ID, **other)
@@ -283,7 +286,7 @@ def test_a_request_id_known_with_another_body_is_2_unsent(
 
 def test_a_conflict_at_the_service_is_9_naming_the_key(served: CommandLine) -> None:
     served("submit", CLIP, PROMPT, "--request-id", REQUEST_ID)
-    elsewhere = {"OMNIEDIT_STATE_DIR": str(served.folder / "b")}
+    elsewhere: dict[str, Any] = {"OMNIEDIT_STATE_DIR": str(served.folder / "b")}
 
     ended = served("submit", CLIP, f"other {NOW}", "--request-id", REQUEST_ID, **elsewhere)
 

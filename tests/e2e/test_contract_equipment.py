@@ -79,7 +79,7 @@ class Scripted:
     def asked(self, method: str) -> list[Seen]:
         return [one for one in self.seen if one.method == method]
 
-    def environ(self, key: str = KEY) -> dict[str, str]:
+    def environ(self, key: str = KEY) -> dict[str, Any]:
         return {
             "OMNIEDIT_BASE_URL": self.url,
             "OMNIEDIT_FILES_URL": self.url,

@@ -132,7 +132,9 @@ def test_an_unknown_submission_is_resumed_with_its_own_key_and_body(
     omniedit: CommandLine,
 ) -> None:
     replies = itertools.chain([LOST, LOST], itertools.repeat(Reply(body=task("processing"))))
-    with scripted(lambda seen: next(replies) if seen.method == "POST" else Reply()) as service:
+    with scripted(
+        lambda seen: next(replies) if seen.method == "POST" else Reply(status=404)
+    ) as service:
         environ = service.environ()
         unknown = omniedit("submit", CLIP, "x", **environ)
         posts = service.asked("POST")
@@ -199,7 +201,7 @@ def test_a_later_retry_after_says_when_to_come_back(omniedit: CommandLine) -> No
 
 def test_an_edit_that_never_connects_is_8(omniedit: CommandLine) -> None:
     with refused_port() as url:
-        environ = {"OMNIEDIT_BASE_URL": url, "OMNIEDIT_API_KEY": "sk-sandbox-x"}
+        environ: dict[str, Any] = {"OMNIEDIT_BASE_URL": url, "OMNIEDIT_API_KEY": "sk-sandbox-x"}
         ended = omniedit("edit", CLIP, "x", "--timeout", "1", **environ)
         (row,) = check_document(omniedit("list", "--json", **environ))["tasks"]
 
@@ -389,7 +391,7 @@ def test_a_target_that_cannot_be_is_10_before_anything_is_asked(
 
 def test_a_journal_that_cannot_be_opened(served: CommandLine, record: Path) -> None:
     (served.folder / "file").touch()
-    environ = {"OMNIEDIT_STATE_DIR": str(served.folder / "file" / "state")}
+    environ: dict[str, Any] = {"OMNIEDIT_STATE_DIR": str(served.folder / "file" / "state")}
 
     edited = served("edit", CLIP, f"x {NOW}", "-o", "a.mp4", **environ)
     paid = submissions(record)

@@ -4,6 +4,7 @@ import os
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def check_harmless(ended: Ended, *, is_traced: bool = False) -> None:
     "argv", [["submit", CLIP, "x"], ["status", TASK], ["edit", CLIP, "x", "-v"]]
 )
 def test_a_hostile_refusal_is_shown_harmlessly(
-    omniedit: CommandLine, argv: list[str], environ: dict[str, str]
+    omniedit: CommandLine, argv: list[str], environ: dict[str, Any]
 ) -> None:
     with scripted(lambda _: refusal(402, "c\x1b[31m\n", HOSTILE)) as service:
         ended = omniedit(*argv, **service.environ(), **environ)
@@ -196,9 +197,9 @@ def test_a_prompt_is_never_a_file_to_read(served: CommandLine, record: Path, pro
 
 @pytest.mark.parametrize("environ", ENCODINGS)
 def test_any_encoding_carries_a_chinese_prompt(
-    served: CommandLine, record: Path, environ: dict[str, str]
+    served: CommandLine, record: Path, environ: dict[str, Any]
 ) -> None:
-    prompt = f"把灯光调暖 — ‘é’ 🎬 {NOW}"
+    prompt = f"把灯光调暖 — „é“ 🎬 {NOW}"
 
     ended = served("edit", CLIP, prompt, "-o", "片.mp4", **environ)
     listed = served("list", **environ)
@@ -212,7 +213,7 @@ def test_any_encoding_carries_a_chinese_prompt(
     assert (ended.status, listed.status) == (0, 0), (ended, listed)
     assert submissions(record)[0]["body"]["prompt"] == prompt
     assert document["tasks"][0]["prompt"] == prompt
-    assert os.listdir(served.folder) == ["片.mp4"]
+    assert [one.name for one in served.folder.iterdir()] == ["片.mp4"]
 
 
 @pytest.mark.parametrize("environ", ENCODINGS)
@@ -228,7 +229,7 @@ def test_any_encoding_carries_a_chinese_prompt(
     ids=" ".join,
 )
 def test_no_encoding_crashes_omniedits_own_words(
-    omniedit: CommandLine, environ: dict[str, str], argv: list[str]
+    omniedit: CommandLine, environ: dict[str, Any], argv: list[str]
 ) -> None:
     ended = omniedit(*argv, **environ)
 

@@ -1,9 +1,9 @@
 """Bad input is refused before a byte is sent; a key goes nowhere but to its own origin."""
 
-import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.e2e.test_contract_equipment import (
     TASK,
     Reply,
     Scripted,
+    Seen,
     check_document,
     check_failure,
     check_refusal,
@@ -32,7 +33,7 @@ INTERNAL_HOSTS = (
     *("localhost", "LOCALHOST", "localhost.", "clip.localhost"),
     *("127.0.0.1", "127.0.0.1.", "127.1", "127.0.1", "127.255.255.254"),
     *("2130706433", "0x7f000001", "0x7F.0.0.1", "0177.0.0.1", "017700000001", "0x7f.1"),
-    *("0.0.0.0", "0", "10.0.0.1", "012.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.0.1"),
+    *("0.0.0.0", "0", "10.0.0.1", "012.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.0.1"),  # noqa: S104 - named, not bound
     *("3232235521", "169.254.169.254", "0xa9fea9fe", "240.0.0.1", "255.255.255.255"),
     *("100.64.0.1", "198.18.0.1", "192.0.0.1"),
     *("[::1]", "[::]", "[0:0:0:0:0:0:0:1]", "[fe80::1]", "[fe80::1%25eth0]", "[fd00::1]"),
@@ -82,7 +83,7 @@ def real() -> Iterator[Scripted]:
         yield trap
 
 
-def through(trap: Scripted) -> dict[str, str]:
+def through(trap: Scripted) -> dict[str, Any]:
     return {"HTTPS_PROXY": trap.url, "HTTP_PROXY": trap.url, "EVOLINK_API_KEY": KEY}
 
 
@@ -221,7 +222,8 @@ def test_without_a_key_both_ways_to_give_one_are_named(omniedit: CommandLine, co
 def test_an_empty_variable_counts_as_unset_and_is_named(
     omniedit: CommandLine, name: str, value: str
 ) -> None:
-    ended = omniedit("status", TASK, **{name: value})
+    environ: dict[str, Any] = {name: value}
+    ended = omniedit("status", TASK, **environ)
 
     check_failure(ended, 3, name)
     assert "empty" in ended.stderr
@@ -327,14 +329,14 @@ def test_the_key_argument_does_not_exist(omniedit: CommandLine, home: Path) -> N
 
 @pytest.mark.parametrize("argv", [[], ["--json"], ["-v"]], ids=str)
 def test_the_key_is_masked_in_config_show(omniedit: CommandLine, argv: list[str]) -> None:
-    for environ in ({"EVOLINK_API_KEY": KEY}, {"EVOLINK_API_KEY": ""}):
+    for key in (KEY, ""):
         omniedit("config", "set-key", stdin=KEY)
-        ended = omniedit("config", "show", *argv, **environ)
+        ended = omniedit("config", "show", *argv, EVOLINK_API_KEY=key)
 
         assert ended.status == 0, ended
         assert KEY not in ended.stdout + ended.stderr
         assert KEY[8:16] not in ended.stdout + ended.stderr
-        assert ("EVOLINK_API_KEY" in ended.stdout) is bool(environ["EVOLINK_API_KEY"]), ended
+        assert ("EVOLINK_API_KEY" in ended.stdout) is bool(key), ended
 
 
 def test_settings_are_shown_with_their_source(omniedit: CommandLine) -> None:
@@ -360,11 +362,11 @@ def test_a_base_url_is_https_or_on_loopback(
 
 
 def test_traces_show_no_key_and_no_foreign_query(omniedit: CommandLine) -> None:
-    def answer(seen: object) -> Reply:
-        path = str(getattr(seen, "path", ""))
-        if not path.startswith("/v1/"):
+    def answer(seen: Seen) -> Reply:
+        if not seen.path.startswith("/v1/"):
             return Reply(body=MP4)
-        link = f"{service.url.replace('127.0.0.1', 'localhost')}/out.mp4?sig=LINKSECRET"
+        host = seen.headers["host"].replace("127.0.0.1", "localhost")
+        link = f"http://{host}/out.mp4?sig=LINKSECRET"
         return Reply(body=task(results=[link]))
 
     with scripted(answer) as service:
@@ -401,9 +403,9 @@ def test_the_key_follows_no_redirect(omniedit: CommandLine, command: str, status
 def test_the_key_does_not_follow_a_result_through_redirects(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply(body=MP4)) as cdn:
 
-        def answer(seen: object) -> Reply:
-            if str(getattr(seen, "path", "")).startswith("/v1/"):
-                return Reply(body=task(results=[f"{service.url}/moved.mp4"]))
+        def answer(seen: Seen) -> Reply:
+            if seen.path.startswith("/v1/"):
+                return Reply(body=task(results=[f"http://{seen.headers['host']}/moved.mp4"]))
             return Reply(status=302, headers={"Location": f"{cdn.url}/out.mp4"})
 
         with scripted(answer) as service:
@@ -424,22 +426,22 @@ def test_the_key_does_not_follow_a_result_through_redirects(omniedit: CommandLin
     ],
 )
 def test_a_result_is_redirected_to_the_web_only(omniedit: CommandLine, target: str) -> None:
-    def answer(seen: object) -> Reply:
-        if str(getattr(seen, "path", "")).startswith("/v1/"):
-            return Reply(body=task(results=[f"{service.url}/again"]))
-        location = target.format(port=service.url.rpartition(":")[2])
+    def answer(seen: Seen) -> Reply:
+        if seen.path.startswith("/v1/"):
+            return Reply(body=task(results=[f"http://{seen.headers['host']}/again"]))
+        location = target.format(port=seen.headers["host"].rpartition(":")[2])
         return Reply(status=302, headers={"Location": location})
 
     with scripted(answer) as service:
         ended = omniedit("download", TASK, "-o", "a.mp4", **service.environ())
 
     assert ended.status in {7, 8}, ended
-    assert not os.listdir(omniedit.folder)
+    assert not list(omniedit.folder.iterdir())
     assert len([one for one in service.seen if one.path == "/again"]) <= 12
 
 
 @pytest.mark.parametrize("environ", [{}, {"OMNIEDIT_CONFIG_DIR": "elsewhere"}], ids=str)
-def test_paths_are_shown(omniedit: CommandLine, environ: dict[str, str]) -> None:
+def test_paths_are_shown(omniedit: CommandLine, environ: dict[str, Any]) -> None:
     document = check_document(omniedit("config", "path", "--json", **environ))
 
     assert any(str(value).endswith("credentials") for value in document.values()), document

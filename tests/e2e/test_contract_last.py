@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,7 +126,7 @@ def test_an_unknown_attempt_says_how_to_settle_it(served: CommandLine) -> None:
 
 @pytest.mark.parametrize(("mine", "other"), CONTEXTS)
 def test_last_is_of_this_context(
-    served: CommandLine, mine: dict[str, str], other: dict[str, str]
+    served: CommandLine, mine: dict[str, Any], other: dict[str, Any]
 ) -> None:
     task_id = served("submit", CLIP, f"x {NOW}", **mine).stdout.strip()
 
@@ -137,7 +138,7 @@ def test_last_is_of_this_context(
 
 def test_adopted_tasks_are_never_last(served: CommandLine) -> None:
     task_id = served("submit", CLIP, f"x {NOW}").stdout.strip()
-    laptop = {"OMNIEDIT_STATE_DIR": str(served.folder / "laptop")}
+    laptop: dict[str, Any] = {"OMNIEDIT_STATE_DIR": str(served.folder / "laptop")}
     remote = served("list", "--remote", **laptop)
     adopted = served("list", "--remote", "--adopt", **laptop)
 

@@ -227,7 +227,7 @@ def test_a_failed_task_is_shown_whole(served: CommandLine) -> None:
     ids=" ".join,
 )
 def test_other_commands_report_in_one_flat_document(omniedit: CommandLine, argv: list[str]) -> None:
-    environ = {"EVOLINK_API_KEY": KEY}
+    environ: dict[str, Any] = {"EVOLINK_API_KEY": KEY}
     text, document = omniedit(*argv, **environ), omniedit(*argv, "--json", **environ)
 
     assert text.status == document.status == 0, (text, document)

@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ Bash = Callable[..., subprocess.CompletedProcess[bytes]]
 HOSTILE_PROMPTS = (
     'it\'s "quoted" `id` $(touch pwned) $HOME ${EVOLINK_API_KEY} \\ !! %s',
     "line one\nline two\r\n\ttab",
-    "把灯光调暖，其余保持不变",
+    "把灯光调暖 其余保持不变",
     "@/etc/hostname",
     "'; touch pwned; '",
     "-x \u202e\u2028 \U0001f3ac",
@@ -221,10 +222,10 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"
 
 @pytest.mark.parametrize("bypass", [{}, {"NO_PROXY": "example.com"}, {"NO_PROXY": ""}], ids=str)
 def test_loopback_never_goes_through_a_proxy(
-    omniedit: CommandLine, served: CommandLine, bypass: Mapping[str, str]
+    omniedit: CommandLine, served: CommandLine, bypass: Mapping[str, Any]
 ) -> None:
     with scripted(lambda _: ScriptedReply(status=502)) as trap:
-        environ = dict.fromkeys(PROXIES, trap.url) | bypass
+        environ = {**dict.fromkeys(PROXIES, trap.url), **bypass}
         embedded = omniedit("--sandbox", "edit", CLIP, f"x {NOW}", "-o", "a.mp4", **environ)
         over_socket = served("edit", CLIP, f"y {NOW}", "-o", "b.mp4", **environ)
 

@@ -89,7 +89,9 @@ def test_a_reply_within_the_grace_is_not_lost(
     assert ended.status == status, ended
     assert row["task_id"] == TASK
     assert TASK in ended.stderr
-    assert [one for one in commands(ended) if (one[0] == "omniedit" and TASK in one) or "edit" in one]
+    assert [
+        one for one in commands(ended) if (one[0] == "omniedit" and TASK in one) or "edit" in one
+    ]
     assert len(service.asked("POST")) == 1
 
 

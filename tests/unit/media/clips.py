@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -126,10 +127,8 @@ def sounded(sound: Sound, seconds: float, sample_format: str) -> list[Any]:
     frames: list[Any] = []
     count = round(seconds * sound.rate)
     for begin in range(0, count, 1024):
-        samples = array.array(
-            "f",
-            (loudness_at(index / sound.rate) for index in range(begin, min(begin + 1024, count))),
-        )
+        length = min(1024, count - begin)
+        samples = two_seconds(sound.rate)[begin % sound.rate :][:length]
         frame = av.AudioFrame(format="flt", layout="mono", samples=len(samples))
         held = samples.tobytes()
         frame.planes[0].update(held + bytes(frame.planes[0].buffer_size - len(held)))
@@ -138,6 +137,12 @@ def sounded(sound: Sound, seconds: float, sample_format: str) -> list[Any]:
         frame.time_base = Fraction(1, sound.rate)
         frames += resampler.resample(frame)
     return frames
+
+
+@lru_cache
+def two_seconds(rate: int) -> "array.array[float]":
+    """Return samples from which any stretch of a second can be taken."""
+    return array.array("f", [loudness_at(index / rate) for index in range(rate)] * 2)
 
 
 def loudness_at(time_s: float) -> float:
@@ -164,7 +169,7 @@ class Seen:
         found: list[float] = []
         last = -1.0
         for begin in range(0, len(self.samples) - window, window):
-            if max(map(abs, self.samples[begin : begin + window])) > 0.2:
+            if max(self.samples[begin : begin + window]) > 0.2:
                 time = begin / self.rate
                 if not found or time - last > BEEP_S:
                     found.append(time)

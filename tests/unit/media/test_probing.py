@@ -49,8 +49,8 @@ def refusal(path: Path) -> OmniEditError:
         (
             "a.avi",
             "mpeg4",
-            Sound(codec="libmp3lame"),
-            ("avi", "mpeg4", "mp3", ["not_an_mp4", "unsuitable_codec"]),
+            Sound(codec="pcm_s16le"),
+            ("avi", "mpeg4", "pcm_s16le", ["not_an_mp4", "unsuitable_codec"]),
         ),
         ("a.ts", "libx264", Sound(codec="aac"), ("mpegts", "h264", "aac", ["not_an_mp4"])),
     ],

@@ -1,0 +1,143 @@
+"""Every block of commands in README does what it says, run by a shell."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from omniedit.sandbox import RunningSandbox
+from tests.commandline import COMMAND, sandbox_environ
+from tests.contract.readme import INSTALLS, ROOT, Block, blocks
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(sys.platform == "win32", reason="the blocks are written for bash"),
+]
+TEST_LINE = 'python -m pip install -e ".[dev]" && python -m pytest -n auto'
+# Installing takes minutes; `.ci/run` does it, with the line that README names.
+INSTALL_LINES = {
+    'python -m pip install ".[sandbox]" && ',
+    'python -m pip install -e ".[dev]" && ',
+    "- run: python -m pip install git+https://github.com/omniedit/omniedit",
+    "- python -m pip install git+https://github.com/omniedit/omniedit",
+}
+FREE_PORT = "8123"
+EDITED = b"ftyp"
+
+shell_blocks = pytest.mark.parametrize("block", blocks("bash"), ids=lambda block: block.name)
+workflow_blocks = pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.name)
+
+
+@pytest.fixture
+def shop(folder: Path) -> Path:
+    """Return a folder with what the blocks take for granted."""
+    clip = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
+    (folder / "clip.mp4").write_bytes(clip)
+    (folder / "edits.jsonl").write_text(blocks("jsonl")[0].text)
+    return folder
+
+
+def run(script: str, folder: Path, environ: dict[str, str]) -> None:
+    """Run a script as a careful user would, and hold it to the files that it names."""
+    ended = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - whichever bash there is
+        cwd=folder,
+        env=os.environ | environ | {"PATH": f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    for name in re.findall(r"(?:-o|--download) (\S+\.mp4)", script):
+        assert (folder / name).read_bytes()[4:8] == EDITED, name
+
+
+def without_installing(text: str) -> str:
+    return INSTALLS.sub("", text)
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def scripts(workflow: str) -> Iterator[str]:
+    """Yield the scripts of a workflow: what is indented below a line that ends in `|`."""
+    for match in re.finditer(r"^( *)- (?:run: )?\|\n((?:\1 +.*\n)+)", workflow, re.MULTILINE):
+        yield textwrap.dedent(match[2])
+
+
+@shell_blocks
+def test_a_block_of_commands(shop: Path, service: RunningSandbox, block: Block) -> None:
+    script = without_installing(block.text).replace(FREE_PORT, free_port())
+    if script.strip() == "python -m pytest -n auto":
+        return
+    # Where the block does not bring a sandbox, it talks to one that is ten times as fast.
+    is_apart = "sandbox" in script
+    run(script, shop, {} if is_apart else sandbox_environ(service.url))
+
+
+@workflow_blocks
+def test_the_script_of_a_workflow(shop: Path, service: RunningSandbox, block: Block) -> None:
+    found = [*scripts(block.text)]
+    environ = {
+        **sandbox_environ(service.url),
+        "OMNIEDIT_STATE_DIR": ".omniedit",
+        "GITHUB_RUN_ID": "12345678901",
+        "GITHUB_JOB": "edit",
+        "CI_PIPELINE_ID": "1234567",
+    }
+
+    assert len(found) == 1
+    run(found[0], shop, environ)
+    # Again on a fresh machine, with neither cache nor file.
+    shutil.rmtree(shop / ".omniedit")
+    (shop / "intro.mp4").unlink()
+    run(found[0], shop, environ)
+    assert len(service_tasks(service)) == 1
+
+
+def service_tasks(service: RunningSandbox) -> list[str]:
+    """Return the IDs of the tasks that a sandbox holds."""
+    ended = subprocess.run(
+        [COMMAND, "--json", "list", "--remote"],
+        env=os.environ | sandbox_environ(service.url),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return re.findall(r'"task_id": "(task-[^"]+)", "status"', ended.stdout)
+
+
+def test_every_line_that_is_not_run_installs_something() -> None:
+    text = "".join(block.text for language in ("bash", "yaml") for block in blocks(language))
+
+    left_out = {" ".join(match[0].split()) for match in INSTALLS.finditer(text)}
+
+    assert left_out == {" ".join(line.split()) for line in INSTALL_LINES}
+
+
+def test_ci_runs_the_line_that_readme_names() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+
+    assert TEST_LINE in [block.text.strip() for block in blocks("bash")]
+    assert TEST_LINE in [line.strip() for line in script.splitlines()]
+
+
+def test_the_first_block_installs_and_runs_the_main_job() -> None:
+    first = blocks("bash")[0].text
+
+    assert first.startswith('python -m pip install ".[sandbox]" && omniedit --sandbox edit ')
+    assert first.count("\n") == 1

@@ -1,0 +1,238 @@
+"""Completion: the committed scripts, what they may say, and the fast path to the journal."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from omniedit.cli.completion import Switch, known_commands, scripts
+from omniedit.cli.completion_tasks import PROMPT_WIDTH, journal_folder
+from omniedit.config import load_settings
+from omniedit.journal import Journal
+from omniedit.models import TaskError
+from tests.commandline import CommandLine
+from tests.journals import add_task, attempt
+
+_SCRIPTS = Path(__file__).parents[2] / "completions"
+_SAVED = '{{"schema": 1, "keys": {{"https://api.evolink.ai": "{}"}}}}'
+_SHELL_PLACES = {
+    "bash": ".local/share/bash-completion/completions/omniedit",
+    "zsh": ".local/share/zsh/site-functions/_omniedit",
+    "fish": ".config/fish/completions/omniedit.fish",
+}
+
+
+@pytest.mark.parametrize("name", ["omniedit.bash", "_omniedit", "omniedit.fish"])
+def test_committed_scripts_are_those_that_are_generated(name: str) -> None:
+    committed = (_SCRIPTS / name).read_text(encoding="utf-8")
+
+    assert committed == scripts()[name], "run `python -m omniedit.cli.completion completions`"
+
+
+@pytest.mark.parametrize("name", ["omniedit.bash", "_omniedit", "omniedit.fish"])
+@pytest.mark.parametrize("forbidden", ["compgen", "eval", "xargs"])
+def test_no_script_carries_candidates_out(name: str, forbidden: str) -> None:
+    assert forbidden not in scripts()[name]
+
+
+def test_an_option_means_the_same_wherever_it_stands() -> None:
+    # The scripts tell by the name alone whether a value follows.
+    meanings: dict[str, set[tuple[str, tuple[str, ...]] | None]] = {}
+    for switch in _switches():
+        value = (switch.value.kind, switch.value.choices) if switch.value else None
+        for name in switch.names:
+            meanings.setdefault(name, set()).add(value)
+
+    assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
+
+
+def _switches() -> list[Switch]:
+    return [switch for known in known_commands().everything() for switch in known.switches]
+
+
+@pytest.mark.parametrize("shell", _SHELL_PLACES)
+def test_the_script_of_the_users_shell_is_installed(
+    omniedit: CommandLine, home: Path, shell: str
+) -> None:
+    ended = omniedit(
+        "--install-completion",
+        SHELL=f"/usr/bin/{shell}",
+        XDG_CONFIG_HOME="",
+        XDG_DATA_HOME="",
+        LC_ALL="C",
+    )
+
+    place = home / _SHELL_PLACES[shell]
+    assert (ended.status, ended.stdout) == (0, f"{place}\n"), ended
+    assert ended.stderr.startswith("note: ")
+    assert "open a new shell" in ended.stderr
+    assert place.read_text(encoding="utf-8") in scripts().values()
+
+
+@pytest.mark.parametrize("shell", ["/bin/dash", ""])
+def test_another_shell_is_refused(omniedit: CommandLine, home: Path, shell: str) -> None:
+    ended = omniedit("--install-completion", SHELL=shell)
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert "SHELL=bash omniedit --install-completion" in ended.stderr
+    assert not (home / ".local").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_a_local_problem(
+    omniedit: CommandLine, home: Path
+) -> None:
+    (home / ".local").touch()
+
+    ended = omniedit("--install-completion", SHELL="bash", XDG_DATA_HOME="")
+
+    assert (ended.status, ended.stdout) == (10, "")
+    assert "cannot write" in ended.stderr
+
+
+def test_tasks_come_newest_first_with_state_and_prompt(omniedit: CommandLine, home: Path) -> None:
+    folder = home / "state/omniedit"
+    add_task(folder, "task-1", prompt="warmer", status="completed", now=1.0)
+    add_task(folder, "task-2", prompt="colder", now=2.0)
+    add_task(folder, "other", prompt="x", now=3.0)
+
+    ended = omniedit("__complete", "tasks", "task-")
+
+    assert ended.stdout == "task-2\tprocessing colder\ntask-1\tcompleted warmer\n"
+
+
+def test_open_submissions_are_offered_to_be_resumed(omniedit: CommandLine, home: Path) -> None:
+    with Journal(home / "state/omniedit") as journal:
+        journal.record_attempt(attempt("request-refused-1", prompt="x"))
+        journal.record_refused("request-refused-1", TaskError(code="x", message="no"))
+        journal.record_attempt(attempt("request-unknown-1", prompt="warmer"))
+        journal.record_unknown("request-unknown-1", TaskError(code="x", message="lost"))
+
+    ended = omniedit("__complete", "requests", "")
+
+    assert ended.stdout == "request-unknown-1\tunknown warmer\n"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shown"),
+    [
+        pytest.param("a\tb\nc\r\nd", "a b c d", id="line-breaks-and-tabs"),
+        pytest.param("\x1b[31mred\x07\x9b\x7f", "[31mred", id="control-characters"),
+        pytest.param("\u202eevil\u2066\u200b\ufeff", "evil", id="bidi-and-invisible"),
+        pytest.param("x" * 40, "x" * 40, id="just-fits"),
+        pytest.param("x" * 41, "x" * 39 + "…", id="too-long"),
+        pytest.param("漢" * 19, "漢" * 19, id="wide-and-just-fits"),
+        pytest.param("漢" * 30, "漢" * 19 + "…", id="wide-and-too-long"),
+        pytest.param("%B{red} $(touch pwned) `x`", "%B{red} $(touch pwned) `x`", id="as-it-is"),
+    ],
+)
+def test_prompts_are_one_harmless_line(
+    omniedit: CommandLine, home: Path, prompt: str, shown: str
+) -> None:
+    add_task(home / "state/omniedit", "task-1", prompt=prompt)
+
+    ended = omniedit("__complete", "tasks", "")
+
+    assert ended.stdout == f"task-1\tprocessing {shown}\n"
+    assert PROMPT_WIDTH == 40
+
+
+@pytest.mark.parametrize("task_id", ["-rf", "a b", "a\nb", "$(x)", "../x", "é", "x" * 129])
+def test_what_is_no_task_id_is_not_offered(omniedit: CommandLine, home: Path, task_id: str) -> None:
+    add_task(home / "state/omniedit", task_id, prompt="x")
+
+    ended = omniedit("__complete", "tasks", "")
+
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        pytest.param(lambda folder: None, id="no-journal"),
+        pytest.param(
+            lambda folder: folder.joinpath("journal.db").write_bytes(b"x" * 5000), id="no-db"
+        ),
+        pytest.param(lambda folder: folder.joinpath("journal.db").write_bytes(b""), id="empty"),
+    ],
+)
+def test_where_nothing_can_be_read_nothing_is_said_or_made(
+    omniedit: CommandLine, home: Path, prepare: object
+) -> None:
+    folder = home / "state/omniedit"
+    folder.mkdir()
+    assert callable(prepare)
+    prepare(folder)
+    before = sorted(folder.iterdir())
+
+    ended = omniedit("__complete", "tasks", "")
+
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
+    assert sorted(folder.iterdir()) == before
+
+
+def test_the_journal_may_be_in_use(omniedit: CommandLine, home: Path) -> None:
+    folder = home / "state/omniedit"
+    add_task(folder, "task-1", prompt="x")
+    writer = sqlite3.connect(folder / "journal.db", isolation_level=None)
+    writer.execute("begin immediate")
+
+    ended = omniedit("__complete", "tasks", "")
+
+    writer.close()
+    assert ended.stdout == "task-1\tprocessing x\n"
+
+
+@pytest.mark.parametrize(
+    ("environ", "files", "is_sandbox"),
+    [
+        pytest.param({}, {}, False, id="defaults"),
+        pytest.param({"XDG_STATE_HOME": "", "XDG_CONFIG_HOME": ""}, {}, False, id="no-xdg"),
+        pytest.param({"XDG_STATE_HOME": "relative"}, {}, False, id="relative-xdg"),
+        pytest.param({"OMNIEDIT_STATE_DIR": "/s %?#"}, {}, False, id="named"),
+        pytest.param({"OMNIEDIT_STATE_DIR": "~/s"}, {}, False, id="below-home"),
+        pytest.param({"OMNIEDIT_STATE_DIR": "s"}, {}, False, id="relative"),
+        pytest.param({}, {}, True, id="sandbox-option"),
+        pytest.param({"OMNIEDIT_SANDBOX": "1"}, {}, False, id="sandbox-variable"),
+        pytest.param({"OMNIEDIT_SANDBOX": "no"}, {}, False, id="sandbox-variable-says-no"),
+        pytest.param({"EVOLINK_API_KEY": "sk-sandbox-1"}, {}, False, id="sandbox-key"),
+        pytest.param({"EVOLINK_API_KEY": "sk-1"}, {}, False, id="real-key"),
+        pytest.param(
+            {"OMNIEDIT_API_KEY": "sk-1", "EVOLINK_API_KEY": "sk-sandbox-1"},
+            {},
+            False,
+            id="two-keys",
+        ),
+        pytest.param({}, {"config.toml": 'state_dir = "/elsewhere"'}, False, id="set-in-a-file"),
+        pytest.param(
+            {}, {"credentials": _SAVED.format("sk-sandbox-1")}, False, id="saved-sandbox-key"
+        ),
+        pytest.param({}, {"credentials": _SAVED.format("sk-1")}, False, id="saved-key"),
+        pytest.param({}, {"credentials": "torn"}, False, id="damaged-credentials"),
+    ],
+)
+def test_the_fast_path_finds_the_journal_that_the_settings_name(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    files: dict[str, str],
+    *,
+    is_sandbox: bool,
+) -> None:
+    folder = home / "config/omniedit"
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_text(content)
+        (folder / name).chmod(0o600)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    settings = load_settings(os.environ, sandbox=is_sandbox)
+
+    assert journal_folder(os.environ, is_sandbox=is_sandbox) == str(settings.journal_folder)
+
+
+def test_settings_that_cannot_be_used_complete_nothing(home: Path) -> None:
+    environ = {**os.environ, "OMNIEDIT_BASE_URL": "nonsense", "EVOLINK_API_KEY": "sk-sandbox-1"}
+
+    assert journal_folder(environ, is_sandbox=False) is None

@@ -1,0 +1,143 @@
+"""What a command loads: the start is fast as long as what is slow is not imported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commandline import CommandLine
+from tests.journals import add_task
+
+_DUMP = """
+import json, sys
+from omniedit.__main__ import main
+sys.argv = ["omniedit", *sys.argv[2:]]
+try:
+    main()
+finally:
+    with open({path!r}, "w") as file:
+        json.dump(sorted(sys.modules), file)
+"""
+_SLOW = ("av", "click", "httpcore", "httpx", "pydantic", "pygments", "rich", "ssl", "werkzeug")
+_ALSO_SLOW = ("asyncio", "difflib", "getpass", "random", "tempfile", "tomllib")
+
+
+@pytest.fixture
+def loaded_by(tmp_path: Path, folder: Path) -> "Loaded":
+    return Loaded(tmp_path / "modules.json", folder)
+
+
+class Loaded:
+    """Tells what a command line loads."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self._path = path
+        self._folder = folder
+
+    def __call__(self, *argv: str, **environ: str) -> set[str]:
+        subprocess.run(
+            [sys.executable, "-c", _DUMP.format(path=str(self._path)), "-", *argv],
+            cwd=self._folder,
+            env={**os.environ, **environ},
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        return set(json.loads(self._path.read_text()))
+
+
+def _roots(modules: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+def _own(modules: set[str]) -> set[str]:
+    return {module for module in modules if module.startswith("omniedit.")} - {"omniedit.__main__"}
+
+
+def test_the_version_loads_nothing(loaded_by: Loaded) -> None:
+    modules = loaded_by("--version")
+
+    assert _own(modules) == set()
+    assert _roots(modules).isdisjoint({*_SLOW, "typer", "pathlib", "typing"})
+
+
+@pytest.mark.parametrize("prompt", ["warmer", "wärmer"])
+def test_completion_loads_no_parser(loaded_by: Loaded, home: Path, prompt: str) -> None:
+    add_task(home / "state/omniedit", "task-1", prompt=prompt)
+
+    modules = loaded_by("__complete", "tasks", "task")
+
+    assert _own(modules) - {"omniedit.output", "omniedit.output.harmless"} == {
+        "omniedit.cli",
+        "omniedit.cli.completion_tasks",
+    }
+    assert _roots(modules).isdisjoint({*_SLOW, "datetime", "json", "pathlib", "sqlite3", "typer"})
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("list",),
+        ("list", "--json"),
+        ("config", "show"),
+        ("config", "path"),
+        ("edit", "--no-such-option"),
+        ("no-such-command",),
+        ("wait", "--json", "--events"),
+        ("--help",),
+        ("edit", "--help"),
+    ],
+    ids=" ".join,
+)
+def test_what_needs_no_network_loads_no_http(
+    loaded_by: Loaded, home: Path, argv: tuple[str, ...]
+) -> None:
+    add_task(home / "state/omniedit", "task-1", prompt="warmer", status="completed")
+
+    modules = loaded_by(*argv)
+
+    assert "typer" in modules
+    assert _roots(modules).isdisjoint(_SLOW)
+
+
+def test_a_listing_loads_neither_events_nor_what_waits(loaded_by: Loaded) -> None:
+    modules = loaded_by("list")
+
+    assert modules.isdisjoint(
+        {"omniedit.events", "omniedit.output.progress", "omniedit.tasks.waiting"}
+    )
+    assert modules.isdisjoint(
+        {"omniedit.cli.edit", "omniedit.cli.batch", *_ALSO_SLOW} - {"difflib"}
+    )
+
+
+def test_a_usage_error_loads_neither_models_nor_settings(loaded_by: Loaded) -> None:
+    modules = loaded_by("no-such-command")
+
+    assert modules.isdisjoint({"omniedit.config", "omniedit.models", "omniedit.events", "sqlite3"})
+
+
+def test_a_question_to_the_service_loads_httpx_and_nothing_heavier(
+    loaded_by: Loaded, served: CommandLine
+) -> None:
+    submitted = served("submit", "https://example.com/clip.mp4", "warmer")
+    environ = {name: served.environ[name] for name in served.environ}
+
+    modules = loaded_by("status", submitted.stdout.strip(), **environ)
+
+    assert "httpx" in modules
+    # click is no part of what users install; where it is importable, httpx takes rich along.
+    assert "click" in modules or _roots(modules).isdisjoint(
+        set(_SLOW) - {"httpx", "httpcore", "ssl"}
+    )
+    assert _roots(modules).isdisjoint({"asyncio", "av", "pydantic", "werkzeug"})
+
+
+def test_full_and_fast_path_agree_on_the_version(omniedit: CommandLine) -> None:
+    fast = omniedit("--version")
+    full = omniedit("--quiet", "--version")
+
+    assert (fast.status, fast.stdout, fast.stderr) == (full.status, full.stdout, full.stderr)

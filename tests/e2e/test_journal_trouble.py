@@ -1,0 +1,259 @@
+"""A journal that cannot be had: every command says so, loses no ID, and keeps from paying twice.
+
+Each cell of the table is the exit status of a command while the journal is in a kind of trouble.
+The task that `TASK` names was submitted while all was well, or from another machine.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
+from tests.e2e.faulty import Endpoint, Visit, passed, reset_after
+
+pytestmark = pytest.mark.e2e
+
+RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
+COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "submit": ("submit", CLIP_URL, f"{PROMPT}, darker"),
+    "edit": ("edit", CLIP_URL, f"{PROMPT}, darker", "-o", "out.mp4"),
+    "--no-journal": ("edit", CLIP_URL, f"{PROMPT}, darker", "-o", "out.mp4", "--no-journal"),
+    "status TASK": ("status", "TASK"),
+    "wait TASK": ("wait", "TASK", "-d", "out.mp4"),
+    "download TASK": ("download", "TASK", "-o", "out.mp4"),
+    "status": ("status",),
+    "wait": ("wait", "-d", "out.mp4"),
+    "download --all": ("download", "--all", "-o", "./"),
+    "list": ("list",),
+}
+TABLE: Final = """
+                     | submit | edit | --no-journal | status TASK | wait TASK | download TASK | status | wait | download --all | list
+below a file         |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+a folder in its way  |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+from a newer version |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+not a database       |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+a garbage header     |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+torn in the middle   |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+read-only            |   0    |  10  |      0       |      0      |     0     |       0       |   0    |  0   |       0        |  0
+on a full disk       |   0    |  10  |      0       |      0      |     0     |       0       |   0    |  0   |       0        |  0
+locks cannot be made |   0    |  10  |      0       |      0      |     0     |       0       |   0    |  0   |       0        |  0
+"""
+DAMAGED: Final = ("not a database", "a garbage header", "torn in the middle")
+SILENT: Final = {"--no-journal", "status TASK", "status", "list"}
+"""What need not write, where the journal can be read."""
+
+
+def cells() -> list[object]:
+    head, *lines = TABLE.strip("\n").splitlines()
+    commands = [cell.strip() for cell in head.split("|")[1:]]
+    cases: list[object] = []
+    for line in lines:
+        trouble, *statuses = (cell.strip() for cell in line.split("|"))
+        for command, status in zip(commands, statuses, strict=True):
+            name = f"{trouble}: {command}".replace(" ", "_")
+            cases.append(pytest.param(trouble, command, int(status), id=name))
+    return cases
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the state folder of every command."""
+    state = tmp_path / "state"
+    monkeypatch.setenv("OMNIEDIT_STATE_DIR", str(state))
+    return state
+
+
+@pytest.fixture
+def get_into(state: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that gets the journal into trouble, and returns the journal's file."""
+    undo: list[Callable[[], None]] = []
+
+    def get_into(trouble: str) -> Path:
+        journal = state / "sandbox" / "journal.db"
+        TROUBLES[trouble](journal, undo)
+        return journal
+
+    yield get_into
+    for step in reversed(undo):
+        step()
+
+
+@pytest.mark.parametrize(("trouble", "command", "status"), cells())
+def test_each_command_says_what_the_matter_is_and_loses_nothing(
+    bench: Bench, get_into: Callable[[str], Path], trouble: str, command: str, status: int
+) -> None:
+    for n in range(3):
+        bench.run("submit", CLIP_URL, f"{PROMPT} {n}")
+    task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
+    journal = get_into(trouble)
+    broken = journal.read_bytes() if journal.is_file() else b""
+    argv = [task_id if word == "TASK" else word for word in COMMANDS[command]]
+
+    ended = bench.run(*argv)
+
+    assert ended.status == status, ended
+    assert "Traceback" not in ended.stderr
+    new = len(bench.task_ids) - 4
+    assert new == (command in {"submit", "--no-journal"}), ended
+    if command == "submit":
+        assert ended.stdout.strip() == bench.task_ids[0], "the ID is printed all the same"
+    if ended.stdout == "out.mp4\n":
+        assert bench.files() == {"out.mp4": RESULT_BYTES}
+    is_readable = trouble in {"read-only", "on a full disk", "locks cannot be made"}
+    if command != "--no-journal" and not (is_readable and command in SILENT):
+        what = "(journal|lock)"
+        if trouble != "locks cannot be made" or command in {"submit", "edit"}:
+            assert re.search(rf"(error|warning): .*{what}", ended.stderr), ended
+    if command == "edit":
+        assert "\nhint: " in ended.stderr
+    if trouble in DAMAGED and command != "--no-journal":
+        aside = list(journal.parent.glob("journal.damaged-*.db"))
+        assert [path.read_bytes() for path in aside] == [broken], "set aside, and not deleted"
+        assert aside[0].name in ended.stderr
+        assert bench.run("list").status == 0
+
+
+@pytest.mark.parametrize("trouble", TABLE.strip("\n").splitlines()[1:], ids=lambda row: row[:21])
+def test_a_lost_reply_names_a_way_back_that_works_in_any_trouble(
+    bench: Bench, get_into: Callable[[str], Path], trouble: str
+) -> None:
+    bench.run("submit", CLIP_URL, PROMPT)
+    get_into(trouble.split("|")[0].strip())
+    bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
+
+    ended = bench.run("submit", CLIP_URL, "it's darker", "--json")
+    (way_back,) = re.findall(r"`(omniedit .*?)` settles", ended.stderr) or [""]
+    settled = bench.run(*shlex.split(way_back)[1:])
+
+    assert ended.status == 9, ended
+    assert (settled.status, settled.stdout.split()) == (0, bench.task_ids[:1]), (ended, settled)
+    assert len(bench.task_ids) == 2
+
+
+@pytest.mark.parametrize("command", ["submit", "status TASK", "status", "list"])
+def test_a_file_that_may_not_grow_is_a_full_disk(bench: Bench, command: str) -> None:
+    task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
+    argv = [task_id if word == "TASK" else word for word in COMMANDS[command]]
+
+    ended = bench.run(*argv, largest_file=4096)
+
+    assert ended.status == 0, ended
+    assert "Traceback" not in ended.stderr
+    assert len(bench.task_ids) == 1 + (command == "submit")
+    if command == "submit":
+        assert ended.stdout.strip() == bench.task_ids[0]
+        assert re.search("warning: .*journal", ended.stderr)
+
+
+def test_a_journal_that_breaks_before_the_reply_loses_no_id(bench: Bench, state: Path) -> None:
+    bench.run("submit", CLIP_URL, PROMPT)
+
+    def tear(visit: Visit) -> None:
+        _newer(state / "sandbox" / "journal.db", [])
+        _torn(state / "sandbox" / "journal.db", [])
+        passed(visit)
+
+    bench.faulty.script(Endpoint.SUBMIT, tear)
+
+    ended = bench.run("submit", CLIP_URL, "darker")
+
+    assert (ended.status, ended.stdout.split()) == (0, bench.task_ids[:1]), ended
+    assert f"note the task ID: {bench.task_ids[0]}" in ended.stderr
+
+
+def _below_a_file(journal: Path, undo: list[Callable[[], None]]) -> None:
+    state = journal.parent.parent
+    state.rename(state.with_name("before"))
+    state.write_text("a file")
+
+
+def _folder(journal: Path, undo: list[Callable[[], None]]) -> None:
+    journal.unlink()
+    journal.mkdir()
+
+
+def _newer(journal: Path, undo: list[Callable[[], None]]) -> None:
+    with closing(sqlite3.connect(journal)) as database:
+        database.execute("pragma user_version=99")
+
+
+def _no_database(journal: Path, undo: list[Callable[[], None]]) -> None:
+    journal.write_text("the dog ate it\n" * 1000)
+
+
+def _garbage_header(journal: Path, undo: list[Callable[[], None]]) -> None:
+    with journal.open("r+b") as file:
+        file.write(bytes(range(100)))
+
+
+def _torn(journal: Path, undo: list[Callable[[], None]]) -> None:
+    """Replace the pages that hold the attempts, as a disk does that lost them."""
+    with closing(sqlite3.connect(journal)) as database:
+        ((size,),) = database.execute("pragma page_size")
+        pages = database.execute(
+            "select rootpage from sqlite_master where tbl_name in ('attempts', 'tasks')"
+        ).fetchall()
+    with journal.open("r+b") as file:
+        for (page,) in pages:
+            file.seek((page - 1) * size)
+            file.write(b"\xde\xad" * (size // 2))
+
+
+def _read_only(journal: Path, undo: list[Callable[[], None]]) -> None:
+    paths = [*journal.parent.rglob("*"), journal.parent]
+    if os.geteuid() != 0:
+        for path in paths:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        undo.append(lambda: [path.chmod(0o755) for path in reversed(paths)] and None)
+        return
+    # Permission bits do not stop root.
+    _carry_out("chattr", "+i", *map(str, paths))
+    undo.append(lambda: _carry_out("chattr", "-i", *map(str, paths)))
+
+
+def _full_disk(journal: Path, undo: list[Callable[[], None]]) -> None:
+    folder = journal.parent
+    kept = folder.with_name("before")
+    folder.rename(kept)
+    folder.mkdir()
+    _carry_out("mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(folder))
+    undo.append(lambda: _carry_out("umount", "-l", str(folder)))
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+    with pytest.raises(OSError, match="No space"), (folder / "filler").open("wb", 0) as filler:
+        while True:
+            filler.write(bytes(4096))
+
+
+def _locks(journal: Path, undo: list[Callable[[], None]]) -> None:
+    locks = journal.with_name("locks")
+    locks.rename(locks.with_name("before"))
+    locks.write_text("a file")
+
+
+def _carry_out(*argv: str) -> None:
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S607
+    if ended.returncode:
+        pytest.skip(f"needs {argv[0]}, which says: {ended.stderr.strip()}")
+
+
+TROUBLES: Final[Mapping[str, Callable[[Path, list[Callable[[], None]]], None]]] = {
+    "below a file": _below_a_file,
+    "a folder in its way": _folder,
+    "from a newer version": _newer,
+    "not a database": _no_database,
+    "a garbage header": _garbage_header,
+    "torn in the middle": _torn,
+    "read-only": _read_only,
+    "on a full disk": _full_disk,
+    "locks cannot be made": _locks,
+}

@@ -1,0 +1,417 @@
+"""Clips cut and converted: every picture and every beep is where it belongs."""
+
+import struct
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from omniedit.errors import Interrupted, InvalidInputError, LocalError
+from omniedit.media import prepare, probe, verdict
+from tests.unit.media.clips import Sound, make_clip, packets, see, set_matrix
+
+FRAME_S = 0.1
+BEEP_DB = -9.0  # a sine of half the amplitude
+AAC_FRAME_S = 1024 / 48000
+COLOURS = {"color_range": 1, "color_primaries": 1, "color_trc": 1, "colorspace": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "sound"),
+    [
+        pytest.param("a.mov", "libx264", Sound(codec="pcm_s16le"), id="mov-pcm"),
+        pytest.param("a.mkv", "libx264", Sound(codec="flac", rate=44100), id="mkv-flac"),
+        pytest.param("a.webm", "libvpx", Sound(codec="libopus"), id="webm-vp8"),
+        pytest.param("a.webm", "libvpx-vp9", Sound(codec="libopus", layout="mono"), id="webm-vp9"),
+        pytest.param("a.avi", "mpeg4", Sound(codec="pcm_s16le"), id="avi"),
+        pytest.param("a.ts", "libx264", Sound(), id="transport-stream"),
+        pytest.param("a.ts", "mpeg2video", Sound(codec="mp2"), id="mpeg2"),
+        pytest.param("a.mp4", "mpeg4", Sound(), id="mp4-mpeg4"),
+        pytest.param("a.mp4", "libx265", Sound(), id="mp4-hevc"),
+        pytest.param("a.mov", "libx265", Sound(), id="mov-hevc"),
+        pytest.param("a.mov", "mjpeg", None, id="mov-jpeg-silent"),
+    ],
+)
+def test_every_kind_becomes_an_mp4_with_every_picture_and_the_sound_in_place(
+    tmp_path: Path, name: str, codec: str, sound: Sound | None
+) -> None:
+    fps = 25 if codec == "mpeg2video" else 10
+    pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    source = make_clip(
+        tmp_path / name, seconds=3, fps=fps, codec=codec, pixel_format=pixel_format, sound=sound
+    )
+
+    prepared = prepare(source, tmp_path / "out.mp4")
+
+    facts, seen = probe(prepared.path, name="out"), see(prepared.path)
+    assert verdict(facts) == ()
+    assert facts.audio_codec == ("aac" if sound else None)
+    assert seen.numbers == list(range(3 * fps))
+    assert seen.times == pytest.approx([index / fps for index in range(3 * fps)], abs=0.001)
+    assert seen.duration_s == pytest.approx(3.0, abs=0.002)
+    if sound is not None:
+        assert seen.beeps == pytest.approx([0, 1, 2], abs=0.03)
+        assert seen.level(1.01, 1.09) == pytest.approx(BEEP_DB, abs=1.0)
+
+
+def test_nothing_is_encoded_where_only_the_container_changes(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mov", sound=Sound(), codec_options={"bf": "2"})
+
+    prepared = prepare(source, tmp_path / "out.mp4")
+
+    assert prepared.has_copied_pictures
+    assert prepared.has_copied_sound
+    assert packets(prepared.path) == packets(source)
+    assert packets(prepared.path, "audio") == packets(source, "audio")
+
+
+def test_the_index_stands_in_front(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mov", sound=Sound())
+
+    for end_s in (None, 1.5):
+        content = prepare(source, tmp_path / "out.mp4", end_s=end_s).path.read_bytes()
+
+        assert content.index(b"moov") < content.index(b"mdat")
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "expected"),
+    [
+        pytest.param(1.0, 3.0, range(10, 30), id="on-pictures"),
+        pytest.param(1.05, 2.95, range(11, 30), id="between-pictures"),
+        pytest.param(None, 2.0, range(20), id="end-only"),
+        pytest.param(2.5, None, range(25, 40), id="start-only"),
+        pytest.param(0.0, 4.0, range(40), id="all"),
+        pytest.param(1.2, 1.3, range(12, 13), id="one-picture"),
+        pytest.param(3.9, None, range(39, 40), id="last-picture"),
+    ],
+)
+def test_a_cut_is_exact(
+    tmp_path: Path, start_s: float | None, end_s: float | None, expected: range
+) -> None:
+    source = make_clip(
+        tmp_path / "a.mp4", seconds=4, sound=Sound(), codec_options={"g": "7", "bf": "2"}
+    )
+
+    prepared = prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s)
+
+    seen = see(prepared.path)
+    assert seen.numbers == list(expected)
+    assert seen.times[0] == 0
+    assert all(
+        after - before == pytest.approx(FRAME_S, abs=0.001)
+        for before, after in pairwise(seen.times)
+    )
+    assert seen.duration_s == pytest.approx(len(expected) * FRAME_S, abs=0.002)
+    assert prepared.duration_s == pytest.approx(seen.duration_s, abs=0.002)
+    assert prepared.start_s == pytest.approx(expected[0] * FRAME_S, abs=0.001)
+
+
+@pytest.mark.parametrize("start_s", [0.0, 0.7, 1.5, 2.3])
+def test_sound_stays_with_the_pictures(tmp_path: Path, start_s: float) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=5, sound=Sound())
+
+    seen = see(prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=4.6).path)
+
+    beeps = [second - start_s for second in range(5) if start_s <= second < 4.6]
+    assert seen.beeps == pytest.approx(beeps, abs=0.003)
+    assert len(seen.samples) / seen.rate == pytest.approx(4.6 - start_s, abs=2 * AAC_FRAME_S)
+    assert seen.level(beeps[0], beeps[0] + 0.1) == pytest.approx(-9.0, abs=0.5)
+
+
+@pytest.mark.parametrize("start_s", [None, 0.3])
+def test_sound_that_begins_later_stays_later(tmp_path: Path, start_s: float | None) -> None:
+    source = make_clip(tmp_path / "a.mkv", sound=Sound(codec="flac", seconds=1, starts_s=0.5))
+
+    seen = see(prepare(source, tmp_path / "out.mp4", start_s=start_s).path)
+
+    assert seen.beeps == pytest.approx([0.5 - (start_s or 0)], abs=0.003)
+
+
+def test_what_is_copied_ends_where_the_cut_is(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound(), codec_options={"bf": "0"})
+
+    prepared = prepare(source, tmp_path / "out.mp4", end_s=2.0)
+
+    assert prepared.has_copied_pictures
+    assert prepared.has_copied_sound
+    assert packets(prepared.path) == packets(source)[:20]
+    seen = see(prepared.path)
+    assert len(seen.samples) / seen.rate == pytest.approx(2.0, abs=2 * AAC_FRAME_S)
+
+
+def test_a_cut_at_a_whole_picture_copies_the_pictures(tmp_path: Path) -> None:
+    options = {"g": "10", "bf": "0", "sc_threshold": "0"}
+    source = make_clip(tmp_path / "a.mp4", seconds=4, codec_options=options, sound=Sound())
+
+    prepared = prepare(source, tmp_path / "out.mp4", start_s=2.0)
+
+    assert prepared.has_copied_pictures
+    assert see(prepared.path).numbers == list(range(20, 40))
+    assert see(prepared.path).beeps == pytest.approx([0, 1], abs=0.003)
+
+
+def test_variable_rates_keep_their_times(tmp_path: Path) -> None:
+    times = [0, 33, 67, 500, 1250, 1283, 1900]
+    source = make_clip(tmp_path / "a.webm", codec="libvpx-vp9", times=times, tick=Fraction(1, 1000))
+
+    seen = see(prepare(source, tmp_path / "out.mp4").path)
+    cut = see(prepare(source, tmp_path / "cut.mp4", start_s=0.4, end_s=1.3).path)
+
+    assert seen.times == pytest.approx([time / 1000 for time in times], abs=0.001)
+    assert seen.numbers == list(range(7))
+    assert cut.numbers == [2, 3, 4, 5]
+    assert cut.times == pytest.approx([0, 0.1, 0.85, 0.883], abs=0.001)
+    assert cut.duration_s == pytest.approx(0.9, abs=0.002)
+
+
+@pytest.mark.parametrize("size", [(65, 49), (65, 48), (64, 49)])
+def test_odd_sizes_become_even(tmp_path: Path, size: tuple[int, int]) -> None:
+    source = make_clip(tmp_path / "a.webm", codec="libvpx-vp9", size=size)
+
+    seen = see(prepare(source, tmp_path / "out.mp4").path)
+
+    assert seen.size == (64, 48)
+    assert seen.numbers == list(range(20))
+
+
+def test_a_picture_of_one_pixel_is_refused(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.avi", codec="rawvideo", size=(1, 64))
+
+    with pytest.raises(InvalidInputError, match="too small"):
+        prepare(source, tmp_path / "out.mp4")
+
+
+# How a picture that is shown upright must be stored, for each of the eight ways of turning.
+TURNS = {
+    (1, 0, 0, 1): "",
+    (0, 1, -1, 0): "transpose=cclock",
+    (-1, 0, 0, -1): "hflip,vflip",
+    (0, -1, 1, 0): "transpose=clock",
+    (-1, 0, 0, 1): "hflip",
+    (1, 0, 0, -1): "vflip",
+    (0, 1, 1, 0): "transpose=cclock_flip",
+    (0, -1, -1, 0): "transpose=clock_flip",
+}
+
+
+@pytest.mark.parametrize("matrix", TURNS)
+@pytest.mark.parametrize(
+    "start_s", [pytest.param(0.5, id="encoded"), pytest.param(None, id="copied")]
+)
+def test_turned_pictures_are_shown_upright(
+    tmp_path: Path, matrix: tuple[int, int, int, int], start_s: float | None
+) -> None:
+    upright = make_clip(tmp_path / "upright.mp4")
+    source = set_matrix(_stored(upright, tmp_path / "a.mov", TURNS[matrix]), matrix)
+
+    prepared = prepare(source, tmp_path / "out.mp4", start_s=start_s)
+
+    facts = probe(prepared.path, name="out")
+    assert (facts.shown_width, facts.shown_height) == (64, 48)
+    if start_s is None:
+        assert prepared.has_copied_pictures
+        assert facts.rotation == probe(source, name="a").rotation
+        content = prepared.path.read_bytes()
+        begin = content.index(b"tkhd") + 44
+        a, b, _, c, d, *_ = struct.unpack(">9i", content[begin : begin + 36])
+        assert (a // 65536, b // 65536, c // 65536, d // 65536) == matrix
+    else:
+        assert facts.rotation == 0
+        assert see(prepared.path).numbers == list(range(5, 20))
+
+
+def _stored(source: Path, target: Path, filters: str) -> Path:
+    import av
+    from av.filter import Graph
+
+    with av.open(str(source)) as clip, av.open(str(target), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        for frame in clip.decode(video=0):
+            graph = Graph()
+            nodes = [graph.add_buffer(template=clip.streams.video[0])]
+            nodes += [graph.add(*text.split("=")) for text in filters.split(",") if text]
+            nodes.append(graph.add("buffersink"))
+            for before, after in pairwise(nodes):
+                before.link_to(after)
+            graph.configure()
+            graph.vpush(frame)
+            stored = graph.vpull()
+            stored.pict_type = 0
+            if frame.pts == 0:
+                stream.width, stream.height = stored.width, stored.height
+            container.mux(stream.encode(stored))
+        container.mux(stream.encode(None))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("colours", "pixel_format"),
+    [
+        pytest.param(COLOURS, "yuv420p", id="bt709"),
+        pytest.param(COLOURS | {"color_range": 2}, "yuv420p", id="full-range"),
+        pytest.param(
+            {"color_range": 1, "color_primaries": 9, "color_trc": 18, "colorspace": 9},
+            "yuv420p10le",
+            id="bt2020-hlg-10-bit",
+        ),
+        pytest.param({}, "yuv444p", id="unspecified"),
+    ],
+)
+def test_colours_keep_their_tags_and_their_values(
+    tmp_path: Path, colours: dict[str, int], pixel_format: str
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", colours=colours, pixel_format=pixel_format)
+
+    prepared = prepare(source, tmp_path / "out.mp4", start_s=0.5)
+
+    before, after = probe(source, name="a"), probe(prepared.path, name="out")
+    assert not prepared.has_copied_pictures
+    assert after.pixel_format in {"yuv420p", "yuvj420p"}
+    for tag in ("color_range", "color_primaries", "color_transfer", "color_space"):
+        assert getattr(after, tag) == getattr(before, tag)
+    assert _brightest(prepared.path) == pytest.approx(_brightest(source), abs=3)
+
+
+def _brightest(path: Path) -> int:
+    """Return the stored brightness of the bar on top, as 8 bits."""
+    import av
+
+    with av.open(str(path)) as clip:
+        frame = next(clip.decode(video=0))
+        plane = frame.planes[0]
+        if "10" in frame.format.name:
+            at = 2 * plane.line_size + 64
+            return int.from_bytes(bytes(plane)[at : at + 2], "little") // 4
+        return bytes(plane)[2 * plane.line_size + 32]
+
+
+def test_rgb_becomes_bt709(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mov", codec="png", pixel_format="rgb24")
+
+    prepared = prepare(source, tmp_path / "out.mp4")
+
+    facts = probe(prepared.path, name="out")
+    assert facts.color_space == 1
+    assert see(prepared.path).numbers == list(range(20))
+
+
+def test_pictures_that_change_their_size_are_fitted(tmp_path: Path) -> None:
+    first = make_clip(tmp_path / "a.ts", codec="mpeg2video", fps=25, seconds=1)
+    second = make_clip(
+        tmp_path / "b.ts",
+        codec="mpeg2video",
+        fps=25,
+        times=range(25, 50),
+        size=(96, 72),
+        first_number=25,
+    )
+    (tmp_path / "c.ts").write_bytes(first.read_bytes() + second.read_bytes())
+
+    seen = see(prepare(tmp_path / "c.ts", tmp_path / "out.mp4").path)
+
+    assert seen.size == (64, 48)
+    assert len(seen.numbers) >= 48
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(2.0, 1.0), (2.0, None), (None, 9.0), (5.0, 6.0)])
+def test_marks_that_leave_nothing_write_nothing(
+    tmp_path: Path, start_s: float | None, end_s: float | None
+) -> None:
+    source = make_clip(tmp_path / "a.mp4")
+
+    with pytest.raises(InvalidInputError) as caught:
+        prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s)
+
+    assert caught.value.code == "invalid_mark"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("error", [Interrupted(2), RuntimeError("boom")])
+@pytest.mark.parametrize("start_s", [None, 0.5])
+def test_nothing_half_made_is_left(
+    tmp_path: Path, error: BaseException, start_s: float | None
+) -> None:
+    source = make_clip(tmp_path / "a.mov", sound=Sound())
+    folder = tmp_path / "private"
+    folder.mkdir()
+
+    def fail(_done_s: float, _total_s: float) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        prepare(source, folder / "out.mp4", start_s=start_s, on_progress=fail)
+
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_is_missing_is_this_machines_problem(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mov")
+
+    with pytest.raises(LocalError):
+        prepare(source, tmp_path / "missing" / "out.mp4")
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    source = make_clip(tmp_path / "a.mov", sound=Sound())
+    folder = tmp_path / "private"
+    folder.mkdir()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+
+    try:
+        with pytest.raises(LocalError):
+            prepare(source, folder / "out.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert list(folder.iterdir()) == []
+
+
+def test_pictures_damaged_in_the_middle_are_refused_or_left_out(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mkv", codec="ffv1", seconds=3)
+    content = bytearray(source.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = b"\xff" * 40
+    source.write_bytes(content)
+
+    try:
+        prepared = prepare(source, tmp_path / "out.mp4")
+    except InvalidInputError as error:
+        assert error.code == "damaged_clip"
+        assert not (tmp_path / "out.mp4").exists()
+    else:
+        assert probe(prepared.path, name="out").frames
+
+
+def test_progress_runs_to_the_end(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mov", sound=Sound())
+    told: list[tuple[float, float]] = []
+
+    prepare(source, tmp_path / "out.mp4", start_s=0.5, on_progress=lambda *at: told.append(at))
+
+    assert {total for _, total in told} == {1.5}
+    assert all(0 <= done <= 1.5 for done, _ in told)
+    assert max(done for done, _ in told) > 1.3
+
+
+def test_places_and_titles_are_not_passed_on(tmp_path: Path) -> None:
+    import av
+
+    source = tmp_path / "a.mov"
+    plain = make_clip(tmp_path / "b.mov")
+    with av.open(str(plain)) as clip, av.open(str(source), "w") as container:
+        container.metadata.update({"location": "+48.2+16.4/", "title": "home"})
+        stream = container.add_stream_from_template(clip.streams.video[0], opaque=True)
+        for packet in clip.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+
+    content = prepare(source, tmp_path / "out.mp4").path.read_bytes()
+
+    assert b"48.2" in source.read_bytes()
+    assert b"48.2" not in content
+    assert b"home" not in content
