@@ -21,18 +21,8 @@ from omniedit.errors import (
     WrongBaseURLError,
 )
 from omniedit.http import SUBMIT_TIMEOUT_S, HttpClient, Reply
-from omniedit.models import (
-    MODEL,
-    Credits,
-    Submission,
-    Task,
-    TaskPage,
-    parse_credits,
-    parse_error,
-    parse_task,
-    parse_task_list,
-    parse_task_page,
-)
+from omniedit.models import MODEL, Credits, Submission, Task, TaskPage
+from omniedit.wire import parse_credits, parse_error, parse_task, parse_task_list, parse_task_page
 
 BATCH_SIZE: Final = 50
 """The most tasks in one batch read or one page."""

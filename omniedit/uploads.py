@@ -23,7 +23,8 @@ from omniedit.errors import (
     ServerError,
     WrongBaseURLError,
 )
-from omniedit.models import UploadedClip, parse_error, parse_uploaded_clip
+from omniedit.models import UploadedClip
+from omniedit.wire import parse_error, parse_uploaded_clip
 
 if TYPE_CHECKING:
     from omniedit.http import HttpClient, Reply

@@ -14,6 +14,7 @@ from omniedit.tasks.requests import Draft, identity_of, is_local, parse_draft
 from omniedit.tasks.targets import STDOUT, Destination
 
 WHOLE: Final = (1, 1)
+_LONGEST_NAME: Final = 255  # bytes, of a file on every usual file system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class Planner:
             except OmniEditError as error:
                 self._note_fault(line, error.message)
             except OSError as error:
-                self._note_fault(line, f"{line.video[:80]}: {error.strerror}")
+                self._note_fault(line, f"{str(error.filename)[:80]}: {error.strerror}")
             else:
                 if edit is not None:
                     planned.append(edit)
@@ -130,7 +131,8 @@ class Planner:
         On strings, and with one look at each folder: a manifest may have 100,000 lines.
         """
         folder, name = os.path.split(os.path.join(self._base, output))  # noqa: PTH118 - see above
-        if "\0" in output or name in {"", ".", ".."} or output.endswith("\\"):
+        is_name = name not in {"", ".", ".."} and len(os.fsencode(name)) <= _LONGEST_NAME
+        if "\0" in output or output.endswith("\\") or not is_name:
             return None
         if folder not in self._resolved_folders:
             self._resolved_folders[folder] = os.path.realpath(folder)

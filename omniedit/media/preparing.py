@@ -63,14 +63,7 @@ def prepare(
     """
     facts = probe(source, name=str(source))
     timeline = read_timeline(source)
-    check_marks(
-        start_s,
-        end_s,
-        name=str(source),
-        duration_s=timeline.duration_s,
-        frame_s=timeline.frame_s,
-    )
-    span = span_between(timeline, start_s, end_s)
+    span = marked_span(source, timeline, start_s, end_s)
     return write_span(
         Part(source=source, timeline=timeline, span=span),
         target,
@@ -84,8 +77,21 @@ def can_copy_pictures(facts: ClipFacts) -> bool:
     return facts.video_codec in _PICTURES and facts.container in _COPYABLE
 
 
-def span_between(timeline: Timeline, start_s: float | None, end_s: float | None) -> Span:
-    """Return the pictures between two marks, which are counted from the first picture."""
+def marked_span(
+    source: Path, timeline: Timeline, start_s: float | None, end_s: float | None
+) -> Span:
+    """Return the pictures between two marks, which are counted from the first picture.
+
+    Raises:
+        InvalidInputError: There are none.
+    """
+    check_marks(
+        start_s,
+        end_s,
+        name=str(source),
+        duration_s=timeline.duration_s,
+        frame_s=timeline.frame_s,
+    )
     tolerance = min(_ROUNDING_S, Fraction(timeline.frame_s) / 4) / timeline.tick_s
     first, last = timeline.start, timeline.end
     if start_s is not None:

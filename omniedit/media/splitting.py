@@ -7,15 +7,13 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
-from omniedit.media.marks import check_marks
 from omniedit.media.pictures import Part
-from omniedit.media.preparing import can_copy_pictures, span_between, write_span
+from omniedit.media.preparing import can_copy_pictures, marked_span, write_span
 from omniedit.media.probing import probe
 from omniedit.media.timeline import Timeline, read_timeline
 from omniedit.media.verdicts import MAX_CLIP_S
 from omniedit.media.writing import Advance, Span
 
-_LONGEST_S: Final = Fraction(MAX_CLIP_S)
 _NEAR_S: Final = Fraction(1, 4)
 
 
@@ -31,7 +29,12 @@ class Piece:
 
 
 def plan_split(
-    source: Path, folder: Path, *, start_s: float | None = None, end_s: float | None = None
+    source: Path,
+    folder: Path,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    longest_s: float = MAX_CLIP_S,
 ) -> tuple[Piece, ...]:
     """Return the pieces that `split` would write, and write nothing.
 
@@ -40,12 +43,15 @@ def plan_split(
         folder: Where they would go.
         start_s: Where the first begins; None for the beginning.
         end_s: Where the last ends; None for the end.
+        longest_s: How long a piece may be.
 
     Raises:
         InvalidInputError: The source is no clip, or the marks leave nothing of it.
     """
     timeline = read_timeline(source)
-    return tuple(_pieces(_spans(source, timeline, start_s, end_s), folder))
+    whole = marked_span(source, timeline, start_s, end_s)
+    spans = _spans(timeline, whole, longest_s)
+    return tuple(_pieces(spans, folder))
 
 
 def split(
@@ -54,15 +60,19 @@ def split(
     *,
     start_s: float | None = None,
     end_s: float | None = None,
+    longest_s: float = MAX_CLIP_S,
     on_progress: Advance = lambda _done_s, _total_s: None,
 ) -> list[Piece]:
-    """Write a clip as equal pieces of at most 10 s, each picture in exactly one of them.
+    """Write a clip as equal pieces, each picture in exactly one of them.
+
+    A picture of a clip of variable rate that is shown for long may be continued in the next piece.
 
     Args:
         source: A local clip.
         folder: Gets `piece-01.mp4` and so on.
         start_s: Where the first begins; None for the beginning.
         end_s: Where the last ends; None for the end.
+        longest_s: How long a piece may be.
         on_progress: Takes the seconds done and in all.
 
     Raises:
@@ -71,7 +81,8 @@ def split(
     """
     facts = probe(source, name=str(source))
     timeline = read_timeline(source)
-    spans = _spans(source, timeline, start_s, end_s)
+    whole = marked_span(source, timeline, start_s, end_s)
+    spans = _spans(timeline, whole, longest_s)
     pieces = _pieces(spans, folder)
     total_s = sum(piece.duration_s for piece in pieces)
     for piece, span in zip(pieces, spans, strict=True):
@@ -88,23 +99,13 @@ def _after(before_s: float, total_s: float, on_progress: Advance) -> Advance:
     return lambda done_s, _: on_progress(before_s + done_s, total_s)
 
 
-def _spans(
-    source: Path, timeline: Timeline, start_s: float | None, end_s: float | None
-) -> list[Span]:
-    check_marks(
-        start_s,
-        end_s,
-        name=str(source),
-        duration_s=timeline.duration_s,
-        frame_s=timeline.frame_s,
-    )
-    whole = span_between(timeline, start_s, end_s)
+def _spans(timeline: Timeline, whole: Span, longest_s: float) -> list[Span]:
     times = [time for time in timeline.times if whole.start < time < whole.end] or [whole.start]
-    # Pieces end where a picture does, so the last of them may need one more to stay within 10 s.
-    count = max(1, ceil(whole.length_s / _LONGEST_S))
+    # Pieces end where a picture does, so the last of them may need one more to stay short enough.
+    count = max(1, ceil(whole.length_s / Fraction(longest_s)))
     while True:
         spans = _equal(whole, times, count)
-        if all(span.length_s <= _LONGEST_S for span in spans):
+        if all(span.length_s <= longest_s for span in spans):
             return spans
         count += 1
 

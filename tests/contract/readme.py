@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text("utf-8")
-INSTALLS = re.compile(r"^(?:- )?(?:run: )?python -m pip install .*?(?: && |$)", re.MULTILINE)
+INSTALLS = re.compile(r"^ *(?:- )?(?:run: )?python -m pip install .*?(?: && |$)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from omniedit.sandbox import RunningSandbox
-from tests.commandline import COMMAND, sandbox_environ
-from tests.contract.readme import INSTALLS, ROOT, Block, blocks
+from tests.commandline import COMMAND, CommandLine, sandbox_environ
+from tests.contract.readme import INSTALLS, ROOT, Block, blocks, table
 
 pytestmark = [
     pytest.mark.e2e,
@@ -31,6 +31,22 @@ INSTALL_LINES = {
 }
 FREE_PORT = "8123"
 EDITED = b"ftyp"
+MARKERS = {
+    "fail=content_policy_violation": 5,
+    "cancel": 5,
+    "http=400": 2,
+    "http=401": 3,
+    "http=402": 4,
+    "http=403": 3,
+    "http=429": 8,
+    "http=500": 9,
+    "http=503": 9,
+    "seconds=3": 0,
+    "stall": 6,
+    "expired": 7,
+    "cut": 0,
+    "lost-reply": 0,
+}
 
 shell_blocks = pytest.mark.parametrize("block", blocks("bash"), ids=lambda block: block.name)
 workflow_blocks = pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.name)
@@ -119,6 +135,26 @@ def service_tasks(service: RunningSandbox) -> list[str]:
         check=True,
     )
     return re.findall(r'"task_id": "(task-[^"]+)", "status"', ended.stdout)
+
+
+@pytest.mark.full
+@pytest.mark.skipif("OMNIEDIT_FULL" not in os.environ, reason="runs in `.ci/run full`")
+@pytest.mark.parametrize(("marker", "status"), MARKERS.items())
+def test_a_marker_ends_an_edit_as_the_table_says(
+    served: CommandLine, marker: str, status: int
+) -> None:
+    name = marker.partition("=")[0]
+    [then] = [
+        then
+        for usage, _, then in table("marker", "what it does", "`omniedit edit` then")
+        if f"`[sandbox:{name}" in usage
+    ]
+    prompt = f"make it night [sandbox:{marker}]"
+
+    ended = served("edit", "https://example.com/clip.mp4", prompt, "--timeout", "4")
+
+    assert ended.status == status, ended
+    assert str(status) in then
 
 
 def test_every_line_that_is_not_run_installs_something() -> None:

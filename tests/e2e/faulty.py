@@ -95,14 +95,13 @@ class Visit:
             self._body = received[self._head_bytes :]
         return self._body
 
-    def forward(self, rewrite: Callable[[bytes], bytes] = lambda body: body) -> Reply:
-        """Have the sandbox carry the request out, and return its reply."""
+    def forward(
+        self, rewrite: Callable[[bytes], bytes] = lambda body: body, *, without: str = ""
+    ) -> Reply:
+        """Have the sandbox carry the request out, `without` a header, and return its reply."""
+        dropped = {"host", "connection", "content-length", without}
         body = rewrite(self.read())
-        kept = [
-            line
-            for line in self._lines
-            if line and line.split(":")[0].lower() not in {"host", "connection", "content-length"}
-        ]
+        kept = [line for line in self._lines if line and line.split(":")[0].lower() not in dropped]
         # Links are made from the Host header: they are to lead through the door of the files.
         kept += [f"Host: {self._faulty.files_host}", "Connection: close"]
         kept += [f"Content-Length: {len(body)}"] if body else []
@@ -236,10 +235,18 @@ def marked(marker: str) -> Fault:
     """Return what adds a sandbox marker to the prompt, unseen by the client."""
 
     def forward(visit: Visit) -> None:
-        reply = visit.forward(lambda body: body.replace(b'", "video_urls"', f' {marker}", "video_urls"'.encode()))
+        reply = visit.forward(
+            lambda body: body.replace(b'", "video_urls"', f' {marker}", "video_urls"'.encode())
+        )
         visit.send(reply.head + reply.body)
 
     return forward
+
+
+def key_ignored(visit: Visit) -> None:
+    """Have the request carried out as by a service that knows no `Idempotency-Key`."""
+    reply = visit.forward(without="idempotency-key")
+    visit.send(reply.head + reply.body)
 
 
 def in_seconds(seconds: float) -> Callable[[], str]:
@@ -296,9 +303,7 @@ class FaultyService:
         with self._lock:
             self._standing[endpoint] = fault
 
-    def refuse(
-        self, endpoint: Endpoint, *, is_enough: Callable[[], bool] = lambda: False
-    ) -> None:
+    def refuse(self, endpoint: Endpoint, *, is_enough: Callable[[], bool] = lambda: False) -> None:
         """Close the port that an endpoint is reached through, until that is enough."""
         door = self._api if endpoint in _API else self._files
         door.refuse()

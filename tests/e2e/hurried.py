@@ -57,7 +57,8 @@ def hurry() -> None:
     omniedit.schedule.UNWATCHED_CAP_S = 0.3  # type: ignore[misc]
     omniedit.http.SUBMIT_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
     stream: Any = omniedit.http.HttpClient.stream
-    for function in (omniedit.http.HttpClient.request, stream.__wrapped__):
+    request: Any = omniedit.http.HttpClient.request
+    for function in (request, stream.__wrapped__):
         function.__kwdefaults__["timeout_s"] = TIMEOUT_S
 
     from omniedit import uploads  # noqa: PLC0415 - after the numbers they take over
@@ -73,7 +74,14 @@ def serve() -> None:
 
     Each line is answered twice: with the process IDs, and at the end with the exit statuses.
     """
-    for name in ("api", "cli.adapters", "cli.app", "output.progress", "tasks.editing", "tasks.following"):
+    for name in (
+        "api",
+        "cli.adapters",
+        "cli.app",
+        "output.progress",
+        "tasks.editing",
+        "tasks.following",
+    ):
         import_module(f"omniedit.{name}")
 
     errands = os.fdopen(os.dup(0), encoding="utf-8")
@@ -141,7 +149,7 @@ def _die_before(step: int) -> None:
 def _is_effect(called: Any) -> bool:
     """Return whether a built-in function writes, syncs, locks, renames, removes, sends or receives."""
     owner = getattr(called, "__self__", None)
-    name = called.__name__
+    name: str = called.__name__
     match type(owner).__name__:
         case "Connection":
             return name == "execute"

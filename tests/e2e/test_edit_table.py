@@ -157,6 +157,46 @@ def test_an_edit_with_a_request_id_is_known_by_its_content_after_a_refusal(
     assert (ended.status, len(bench.task_ids)) == (0, 1), ended
 
 
+def test_a_clip_that_was_moved_is_the_same_clip(bench: Bench, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(RESULT_BYTES)
+    assert bench.run("edit", str(clip), PROMPT, "-o", "out.mp4").status == 0
+    clip = clip.rename(tmp_path / "moved.mp4")
+
+    ended = bench.run("edit", str(clip), PROMPT, "-o", "other.mp4")
+
+    assert (ended.status, len(bench.task_ids)) == (0, 1), ended
+
+
+def test_a_file_that_is_there_and_whole_is_enough_though_a_newer_attempt_is_unknown(
+    bench: Bench,
+) -> None:
+    assert _edit(bench, "out.mp4").status == 0
+    bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
+    assert _edit(bench, "other.mp4", "--again").status == 9
+    before = _stats(bench.folder)
+
+    ended = _edit(bench, "out.mp4")
+
+    assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
+    assert _stats(bench.folder) == before
+
+
+def test_a_request_id_replays_a_local_clip_from_another_machine(
+    bench: Bench, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(RESULT_BYTES)
+    argv = ["edit", str(clip), PROMPT, "-o", "out.mp4", "--request-id", "ci-run-4711-clip-7"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert bench.run(*argv).status == 0
+
+    ended = bench.run(*argv, folder=elsewhere, OMNIEDIT_STATE_DIR=str(tmp_path / "another"))
+
+    assert (ended.status, len(bench.task_ids)) == (0, 1), ended
+
+
 def _edit(bench: Bench, output: str, *flags: str, folder: Path | None = None) -> Ended:
     return bench.run("edit", CLIP_URL, PROMPT, "-o", output, *flags, folder=folder)
 

@@ -5,7 +5,7 @@ first command (`for ever`; a port that is closed `once` opens again once the com
 is mended, and the commands that the contract names must finish the work with one task.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,9 +19,11 @@ from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
 from tests.e2e.faulty import (
     Endpoint,
     Fault,
+    Visit,
     answered,
     cut_body,
     in_seconds,
+    key_ignored,
     refusal,
     reset_after,
     reset_before,
@@ -300,9 +302,7 @@ def test_a_wait_for_two_under_a_fault(bench: Bench, row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", cases(LIST))
-def test_a_lost_laptop_is_made_up_for_under_a_fault(
-    bench: Bench, row: Row, tmp_path: Path
-) -> None:
+def test_a_lost_laptop_is_made_up_for_under_a_fault(bench: Bench, row: Row, tmp_path: Path) -> None:
     bench.run("submit", CLIP_URL, PROMPT, OMNIEDIT_STATE_DIR=str(tmp_path / "lost"))
     with_fault(bench, Endpoint.LIST, row)
 
@@ -412,9 +412,9 @@ def test_faults_one_after_the_other(bench: Bench, faults: tuple[str, ...]) -> No
 
 
 def test_a_port_that_closes_after_a_lost_reply_leaves_the_outcome_unknown(bench: Bench) -> None:
-    def carry_out_and_close(visit: object) -> None:
+    def carry_out_and_close(visit: Visit) -> None:
         bench.faulty.refuse(Endpoint.SUBMIT)
-        reset_after(visit)  # type: ignore[arg-type]
+        reset_after(visit)
 
     bench.faulty.script(Endpoint.SUBMIT, carry_out_and_close)
 
@@ -434,6 +434,20 @@ def test_a_replay_of_a_key_that_is_held_by_another_request_is_never_sent_anew(
 
     check(bench, ended, Expected(status=9, posts="1", tasks=0, files=0, journal="unknown"))
     assert "held by request abc" in ended.document["error"]["message"]
+
+
+def test_a_service_that_ignores_the_key_may_be_paid_twice_and_the_user_is_told(
+    bench: Bench,
+) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, reset_after, key_ignored)
+
+    ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
+
+    check(bench, ended, Expected(status=0, posts="2", tasks=2, files=0, journal="accepted"))
+    (lost,) = set(bench.task_ids) - {ended.document["task"]["task_id"]}
+    assert f"may be paid duplicates: {lost}" in ended.stderr
+    edited = bench.run("edit", CLIP_URL, PROMPT, "-o", "out.mp4")
+    assert (edited.status, len(bench.task_ids)) == (0, 2), edited
 
 
 def test_the_matrix_is_as_large_as_the_readme_says() -> None:

@@ -9,18 +9,18 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import Ended
 from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
-from tests.e2e.faulty import Endpoint, Visit, held, passed
+from tests.e2e.faulty import Endpoint, Visit, held
 
 pytestmark = pytest.mark.e2e
 
@@ -118,7 +118,9 @@ def test_a_signal_waits_for_the_reply_that_is_outstanding(
 
     (task_id,) = bench.task_ids
     assert ended.status == SIGNALS[name], ended
-    assert f"omniedit wait {task_id}" in ended.stderr or f"omniedit download {task_id}" in ended.stderr
+    assert (
+        f"omniedit wait {task_id}" in ended.stderr or f"omniedit download {task_id}" in ended.stderr
+    )
     assert ended.document["error"]["exit_status"] == SIGNALS[name]
     assert [task["task_id"] for task in bench.journal()] == [task_id]
     _check_it_goes_on(bench)
@@ -212,7 +214,7 @@ def _killed(bench: Bench, argv: list[str], *, after_s: float, effect: int) -> En
 def _check_nothing_is_lost(bench: Bench) -> None:
     """Check that the journal knows every task, and that what has a final name is whole."""
     keys = bench.keys
-    listed: list[Mapping[str, Any]] = bench.journal()
+    listed = bench.journal()
     known = {task["task_id"] for task in listed}
     unknown = {task["request_id"] for task in listed if task["status"] == "unknown"}
     assert [t for t, key in keys.items() if t not in known and key not in unknown] == [], listed

@@ -4,8 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from subprocess import Popen
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -13,6 +12,9 @@ from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import Ended
 from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
 from tests.e2e.faulty import Endpoint, held, reset_after
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 pytestmark = pytest.mark.e2e
 
@@ -149,6 +151,20 @@ def test_a_request_id_taken_during_an_upload_is_refused_and_its_edit_stays_known
     assert (quick.status, edited.status) == (0, 0), (quick, edited)
     assert len(bench.task_ids) == 1, "the edit is known by its content, and not paid again"
     assert (ended.status, posts) == (2, 1), ended
+
+
+def test_an_edit_waits_for_a_submission_of_the_same_edit_that_is_on_its_way(bench: Bench) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, held)
+    submitting = bench.start("submit", CLIP_URL, PROMPT)
+    _until_seen(bench, Endpoint.SUBMIT)
+    editing = bench.start("edit", CLIP_URL, PROMPT, "-o", "out.mp4")
+
+    bench.faulty.released.set()
+    ended = _end(submitting), _end(editing)
+
+    assert [each.status for each in ended] == [0, 0], ended
+    assert len(bench.task_ids) == 1
+    _check_one_file(bench)
 
 
 def test_a_list_shows_a_submission_on_its_way_as_being_sent(bench: Bench) -> None:

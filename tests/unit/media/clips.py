@@ -26,7 +26,7 @@ class Sound:
 
     codec: str = "aac"
     rate: int = 48000
-    layout: str = "stereo"
+    layout: str = "mono"
     seconds: float | None = None
     starts_s: float = 0.0
 
@@ -70,25 +70,32 @@ def make_clip(
             setattr(pictures.codec_context, name, value)
         heard = None
         if sound is not None:
-            heard = target.add_stream(sound.codec, rate=sound.rate)
+            # The other coder takes five times as long.
+            quick = {"aac_coder": "fast"} if sound.codec == "aac" else {}
+            heard = target.add_stream(sound.codec, rate=sound.rate, options=quick)
             heard.codec_context.layout = sound.layout
-        packets: list[Any] = []
-        for number, time in enumerate(shown, start=first_number):
-            frame = draw(number, size, pixel_format)
-            frame.pts, frame.time_base = time, tick
-            for name in ("color_range", "colorspace"):
-                if colours and name in colours:
-                    setattr(frame, name, colours[name])
-            packets += pictures.encode(frame)
-        packets += pictures.encode(None)
+        packets = _pictured(pictures, shown, tick, first_number, colours or {})
         if sound is not None and heard is not None:
             length = sound.seconds if sound.seconds is not None else seconds
-            for frame in sounded(sound, length, heard.codec_context.format.name):
+            for frame in (*sounded(sound, length, heard.codec_context.format.name), None):
                 packets += heard.encode(frame)
-            packets += heard.encode(None)
         for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
             target.mux(packet)
     return path
+
+
+def _pictured(
+    stream: Any, times: Sequence[int], tick: Fraction, first: int, colours: dict[str, int]
+) -> list[Any]:
+    """Return the packets of numbered pictures."""
+    packets: list[Any] = []
+    for number, time in enumerate(times, start=first):
+        frame = draw(number, (stream.width, stream.height), stream.pix_fmt)
+        frame.pts, frame.time_base = time, tick
+        for name in {"color_range", "colorspace"} & colours.keys():
+            setattr(frame, name, colours[name])
+        packets += stream.encode(frame)
+    return packets + stream.encode(None)
 
 
 def draw(number: int, size: tuple[int, int], pixel_format: str) -> VideoFrame:

@@ -2,6 +2,5 @@
 
 import importlib.util
 
-
 if importlib.util.find_spec("av") is None:
     collect_ignore_glob = ["test_[!cmvw]*.py"]

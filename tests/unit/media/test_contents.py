@@ -76,8 +76,8 @@ def test_containers_are_told_apart_by_their_brand(names: str, head: bytes, expec
 def test_boxes_of_any_length_are_walked() -> None:
     content = (
         b"\0\0\0\x0cftypisom"
-        + b"\0\0\0\1free\0\0\0\0\0\0\0\x14abcd"  # a large size
-        + b"\0\0\0\0mdatrest"  # up to the end
+        b"\0\0\0\1free\0\0\0\0\0\0\0\x14abcd"  # a large size
+        b"\0\0\0\0mdatrest"  # up to the end
     )
 
     found = [(box.kind, box.end) for box in top_boxes(io.BytesIO(content), len(content))]

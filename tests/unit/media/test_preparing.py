@@ -5,7 +5,9 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import pytest
+from av.filter import Graph
 
 from omniedit.errors import Interrupted, InvalidInputError, LocalError
 from omniedit.media import prepare, probe, verdict
@@ -23,7 +25,9 @@ COLOURS = {"color_range": 1, "color_primaries": 1, "color_trc": 1, "colorspace":
         pytest.param("a.mov", "libx264", Sound(codec="pcm_s16le"), id="mov-pcm"),
         pytest.param("a.mkv", "libx264", Sound(codec="flac", rate=44100), id="mkv-flac"),
         pytest.param("a.webm", "libvpx", Sound(codec="libopus"), id="webm-vp8"),
-        pytest.param("a.webm", "libvpx-vp9", Sound(codec="libopus", layout="mono"), id="webm-vp9"),
+        pytest.param(
+            "a.webm", "libvpx-vp9", Sound(codec="libopus", layout="stereo"), id="webm-vp9"
+        ),
         pytest.param("a.avi", "mpeg4", Sound(codec="pcm_s16le"), id="avi"),
         pytest.param("a.ts", "libx264", Sound(), id="transport-stream"),
         pytest.param("a.ts", "mpeg2video", Sound(codec="mp2"), id="mpeg2"),
@@ -223,9 +227,6 @@ def test_turned_pictures_are_shown_upright(
 
 
 def _stored(source: Path, target: Path, filters: str) -> Path:
-    import av
-    from av.filter import Graph
-
     with av.open(str(source)) as clip, av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         for frame in clip.decode(video=0):
@@ -276,8 +277,6 @@ def test_colours_keep_their_tags_and_their_values(
 
 def _brightest(path: Path) -> int:
     """Return the stored brightness of the bar on top, as 8 bits."""
-    import av
-
     with av.open(str(path)) as clip:
         frame = next(clip.decode(video=0))
         plane = frame.planes[0]
@@ -370,20 +369,18 @@ def test_a_disk_that_takes_no_more_leaves_nothing(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_pictures_damaged_in_the_middle_are_refused_or_left_out(tmp_path: Path) -> None:
+def test_pictures_damaged_in_the_middle_are_refused(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mkv", codec="ffv1", seconds=3)
     content = bytearray(source.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 40] = b"\xff" * 40
     source.write_bytes(content)
 
-    try:
-        prepared = prepare(source, tmp_path / "out.mp4")
-    except InvalidInputError as error:
-        assert error.code == "damaged_clip"
-        assert not (tmp_path / "out.mp4").exists()
-    else:
-        assert probe(prepared.path, name="out").frames
+    with pytest.raises(InvalidInputError) as caught:
+        prepare(source, tmp_path / "out.mp4")
+
+    assert caught.value.code == "damaged_clip"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.mkv"]
 
 
 def test_progress_runs_to_the_end(tmp_path: Path) -> None:
@@ -398,8 +395,6 @@ def test_progress_runs_to_the_end(tmp_path: Path) -> None:
 
 
 def test_places_and_titles_are_not_passed_on(tmp_path: Path) -> None:
-    import av
-
     source = tmp_path / "a.mov"
     plain = make_clip(tmp_path / "b.mov")
     with av.open(str(plain)) as clip, av.open(str(source), "w") as container:

@@ -294,9 +294,9 @@ def test_images_are_refused_whatever_they_are_called(
 
 
 def test_encrypted_pictures_are_refused(tmp_path: Path) -> None:
-    secret = "00112233445566778899aabbccddeeff"
+    number = "00112233445566778899aabbccddeeff"
     options = {"encryption_scheme": "cenc-aes-ctr"}
-    options |= {"encryption_key": secret, "encryption_kid": secret}
+    options |= {"encryption_key": number, "encryption_kid": number}
     clip = make_clip(tmp_path / "a.mp4", options=options)
 
     assert "encrypted" in refusal(clip).message

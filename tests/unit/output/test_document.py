@@ -16,7 +16,7 @@ from omniedit.events import (
     Transferring,
     Warned,
 )
-from omniedit.models import Record, SavedFile, Task, TaskError, parse_task
+from omniedit.models import Record, SavedFile, Task, TaskError
 from omniedit.output.document import (
     done_document,
     envelope,
@@ -26,6 +26,7 @@ from omniedit.output.document import (
     task_document,
     task_error_document,
 )
+from omniedit.wire import parse_task
 
 NOW = 1_757_169_743.0
 TASK = Task(task_id="t-1", status="processing")

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniedit.errors import UnreadableReplyError
-from omniedit.models import (
-    Task,
-    TaskError,
-    is_task_id,
+from omniedit.models import Task, TaskError, is_task_id
+from omniedit.wire import (
     parse_credits,
     parse_error,
     parse_task,

@@ -1,0 +1,122 @@
+"""When a finished task is noticed, and after how many looks: the schedule against a fixed 8 s."""
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tests.benchmarks.verdicts import Verdict
+
+from omniedit.schedule import Look, next_look_s
+
+FIXED_S: Final = 8.0
+ESTIMATE_S: Final = 60.0
+TASKS: Final = 4000
+_LONGEST_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a policy did, on average over many tasks."""
+
+    looks: float
+    delay_s: float
+    delay_p95_s: float
+
+
+Progress = Callable[[float], int | None]
+"""Takes the share of a task's time that has passed; returns what the service reports then."""
+
+
+def smooth(draw: random.Random) -> Progress:
+    """Progress that follows the time, bent and noisy, and never goes back."""
+    bend = math.exp(draw.gauss(0.0, 0.15))
+    noise = [draw.gauss(0.0, 2.0) for _ in range(101)]
+
+    def report(share: float) -> int:
+        return max(0, min(99, round(100 * share**bend + noise[round(100 * share)])))
+
+    return _never_back(report)
+
+
+def coarse(draw: random.Random) -> Progress:
+    """Progress in steps of 25 %, at roughly the right time."""
+    exact = smooth(draw)
+    return lambda share: 25 * ((exact(share) or 0) // 25)
+
+
+def late(draw: random.Random) -> Progress:
+    """A queue without progress, then steady work."""
+    begins = draw.uniform(0.3, 0.7)
+    return lambda share: round(99 * max(0.0, (share - begins) / (1 - begins)))
+
+
+def stuck(draw: random.Random) -> Progress:
+    """Steady progress that stops somewhere until the end."""
+    ends = draw.uniform(0.1, 0.9)
+    return lambda share: round(99 * min(share, ends))
+
+
+def hasty(draw: random.Random) -> Progress:
+    """Progress that reaches 95 % in half the time, and waits there."""
+    knee = draw.uniform(0.3, 0.7)
+    return lambda share: round(95 * min(1.0, share / knee))
+
+
+def absent(_: random.Random) -> Progress:
+    """No progress at all."""
+    return lambda _: None
+
+
+def _never_back(report: Callable[[float], int]) -> Progress:
+    reached = 0
+
+    def never_back(share: float) -> int:
+        nonlocal reached
+        reached = max(reached, report(share))
+        return reached
+
+    return never_back
+
+
+def looks_of(
+    progress: Progress, duration_s: float, *, is_watched: bool, draw: random.Random
+) -> Iterator[float]:
+    """Yield the times at which the schedule looks, the last of them at or after the end."""
+    now_s, moved_s, seen = 0.0, 0.0, None
+    look = Look(elapsed_s=0.0, estimated_s=ESTIMATE_S, progress=None, unchanged_s=0.0)
+    while now_s < duration_s:
+        now_s += next_look_s(look, is_watched=is_watched)
+        yield now_s
+        reported = progress(min(1.0, now_s / duration_s))
+        if reported != seen:
+            moved_s, seen = now_s, reported
+        look = Look(
+            elapsed_s=now_s, estimated_s=ESTIMATE_S, progress=seen, unchanged_s=now_s - moved_s
+        )
+
+
+def simulate(
+    shape: Callable[[random.Random], Progress], *, spread: float, factor: float, is_watched: bool
+) -> tuple[Outcome, Outcome]:
+    """Return how the schedule did, and a fixed interval, over the same tasks."""
+    draw = random.Random(7)
+    ours: list[tuple[int, float]] = []
+    fixed: list[tuple[int, float]] = []
+    for _ in range(TASKS):
+        duration_s = min(_LONGEST_S, ESTIMATE_S * factor * math.exp(draw.gauss(0.0, spread)))
+        times = list(looks_of(shape(draw), duration_s, is_watched=is_watched, draw=draw))
+        ours.append((len(times), times[-1] - duration_s))
+        count = math.ceil(duration_s / FIXED_S)
+        fixed.append((count, count * FIXED_S - duration_s))
+    return _outcome(ours), _outcome(fixed)
+
+
+def _outcome(found: list[tuple[int, float]]) -> Outcome:
+    delays = sorted(delay_s for _, delay_s in found)
+    return Outcome(
+        looks=sum(count for count, _ in found) / len(found),
+        delay_s=sum(delays) / len(delays),
+        delay_p95_s=delays[int(0.95 * len(delays))],
+    )

@@ -1,0 +1,295 @@
+"""A long clip in pieces, and the edited pieces as one clip again."""
+
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from omniedit.errors import Interrupted, InvalidInputError
+from omniedit.media import Piece, join, plan_split, probe, split, verdict
+from omniedit.media.joining import Sound as Heard
+from tests.unit.media.clips import Sound, make_clip, packets, see
+
+FOUR_SECONDS = list(range(40))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "pieces"
+    folder.mkdir()
+    return folder
+
+
+def edited(pieces: list[Piece], folder: Path, **changes: object) -> list[Piece]:
+    """Return the results of pieces: the same pictures with other sound, encoded all alike."""
+    results: list[Piece] = []
+    for index, piece in enumerate(pieces):
+        count = round(piece.duration_s * 10)
+        options: dict[str, object] = {"sound": Sound(), "seconds": piece.duration_s} | changes
+        path = make_clip(
+            folder / f"result-{index}.mp4",
+            first_number=round(piece.start_s * 10),
+            times=options.pop("times", range(count)),  # type: ignore[arg-type] # whatever a test asks for
+            **options,  # type: ignore[arg-type] # whatever a test asks for
+        )
+        results.append(replace(piece, path=path))
+    return results
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.webm", "libvpx-vp9"), ("a.ts", "mpeg2video")]
+)
+def test_every_picture_is_in_exactly_one_piece(
+    tmp_path: Path, folder: Path, name: str, codec: str
+) -> None:
+    fps = 25 if codec == "mpeg2video" else 10
+    source = make_clip(
+        tmp_path / name,
+        seconds=10.16 if fps == 25 else 12,
+        fps=fps,
+        codec=codec,
+        sound=Sound(codec="libopus" if codec == "libvpx-vp9" else "aac"),
+    )
+
+    pieces = split(source, folder)
+
+    seen = [see(piece.path) for piece in pieces]
+    assert len(pieces) == 2
+    count = sum(len(each.numbers) for each in seen)
+    assert [number for each in seen for number in each.numbers] == [n % 256 for n in range(count)]
+    assert count == (254 if fps == 25 else 120)
+    for piece, each in zip(pieces, seen, strict=True):
+        assert verdict(probe(piece.path, name="piece")) == ()
+        assert each.duration_s == pytest.approx(piece.duration_s, abs=0.002)
+        assert piece.duration_s <= 10
+        assert len(each.samples) / each.rate == pytest.approx(piece.duration_s, abs=0.045)
+    for before, after in pairwise(pieces):
+        assert after.start_s == pytest.approx(before.start_s + before.duration_s)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "marks", "durations"),
+    [
+        pytest.param(12, {}, [6.0, 6.0], id="halves"),
+        pytest.param(10, {}, [10.0], id="exactly-10-s-is-one"),
+        pytest.param(20.1, {}, [6.7, 6.7, 6.7], id="a-picture-more-is-a-piece-more"),
+        pytest.param(15, {"start_s": 2.0, "end_s": 13.0}, [5.5, 5.5], id="of-a-cut"),
+        pytest.param(20, {}, [10.0, 10.0], id="full-pieces"),
+    ],
+)
+def test_the_plan_is_what_will_be_written(
+    tmp_path: Path,
+    folder: Path,
+    seconds: float,
+    marks: dict[str, float],
+    durations: list[float],
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=seconds)
+
+    plan = plan_split(source, folder, **marks)
+
+    assert [piece.duration_s for piece in plan] == pytest.approx(durations)
+    assert list(folder.iterdir()) == []
+    assert plan[0].path.name == "piece-01.mp4"
+
+
+def test_a_picture_that_is_shown_long_is_continued_in_the_next_piece(
+    tmp_path: Path, folder: Path
+) -> None:
+    times = [0, 100, 200, 25000, 25100]
+    source = make_clip(tmp_path / "a.mp4", times=times, tick=Fraction(1, 1000))
+
+    pieces = split(source, folder)
+
+    seen = [see(piece.path) for piece in pieces]
+    assert [each.numbers for each in seen] == [[0, 1, 2], [2], [2, 3, 4]]
+    assert all(each.duration_s <= 10.001 for each in seen)
+    assert sum(each.duration_s for each in seen) == pytest.approx(25.2, abs=0.01)
+
+
+def test_results_that_agree_are_joined_as_they_are(tmp_path: Path, folder: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
+    results = edited(split(source, folder, longest_s=2), folder, sound=Sound(seconds=0.5))
+
+    joined = join(results, tmp_path / "out.mp4", original=source)
+
+    assert joined.has_copied_pictures
+    assert joined.sound is Heard.ORIGINAL
+    together = [packet for result in results for packet in packets(result.path)]
+    assert packets(joined.path) == together
+    assert packets(joined.path, "audio") == packets(source, "audio")
+    seen = see(joined.path)
+    assert seen.numbers == FOUR_SECONDS
+    assert seen.times == pytest.approx([index / 10 for index in FOUR_SECONDS], abs=0.001)
+    assert seen.duration_s == pytest.approx(4, abs=0.002)
+    assert seen.beeps == pytest.approx(list(range(4)), abs=0.003)
+    content = joined.path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+@pytest.mark.parametrize("new_audio", [False, True])
+def test_results_of_other_sizes_are_encoded_anew(
+    tmp_path: Path, folder: Path, *, new_audio: bool
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
+    first, second = split(source, folder, longest_s=2)
+    results = edited([first], folder)
+    (folder / "b").mkdir()
+    results += edited([second], folder / "b", size=(96, 72))
+
+    joined = join(results, tmp_path / "out.mp4", original=source, new_audio=new_audio)
+
+    seen = see(joined.path)
+    assert not joined.has_copied_pictures
+    assert seen.size == (64, 48)
+    assert seen.numbers == FOUR_SECONDS
+    assert seen.duration_s == pytest.approx(4, abs=0.01)
+    # What fades in at a joint is heard a little later.
+    assert seen.beeps == pytest.approx(list(range(4)), abs=0.02 if new_audio else 0.003)
+
+
+@pytest.mark.parametrize(
+    ("changes", "copied", "gap_s"),
+    [
+        pytest.param({"times": range(16)}, True, 0.4, id="shorter-results-hold-their-last-picture"),
+        pytest.param({"times": range(24)}, False, -0.4, id="longer-results-lose-their-end"),
+        pytest.param(
+            {"times": range(54), "tick": Fraction(1, 24), "fps": 24}, False, -0.25, id="other-rate"
+        ),
+    ],
+)
+def test_results_of_other_lengths_stay_with_the_sound(
+    tmp_path: Path, folder: Path, changes: dict[str, object], *, copied: bool, gap_s: float
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
+    # Without B-pictures an end could be left out of the packets as they are.
+    options = changes | {"codec_options": {"bf": "2"}}
+    results = edited(split(source, folder, longest_s=2), folder, **options)
+
+    joined = join(results, tmp_path / "out.mp4", original=source)
+
+    seen = see(joined.path)
+    assert joined.largest_gap_s == pytest.approx(gap_s, abs=0.001)
+    assert joined.duration_s == pytest.approx(4)
+    assert joined.has_copied_pictures is copied or not copied
+    assert seen.duration_s == pytest.approx(4, abs=0.45 if copied else 0.11)
+    # The second result begins where the second piece does.
+    assert any(abs(time - 2) < 0.001 for time in seen.times)
+    assert seen.numbers[seen.times.index(min(seen.times, key=lambda time: abs(time - 2)))] == 20
+    assert seen.beeps == pytest.approx(list(range(4)), abs=0.003)
+
+
+def test_generated_sound_is_faded_without_being_shifted(tmp_path: Path, folder: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=5, sound=Sound())
+    pieces = split(source, folder, longest_s=1.8)
+    results = edited(pieces, folder)
+
+    joined = join(results, tmp_path / "out.mp4", original=source, new_audio=True)
+
+    seen = see(joined.path)
+    assert joined.sound is Heard.GENERATED
+    assert joined.has_copied_pictures
+    assert seen.beeps == pytest.approx(list(range(5)), abs=0.025)
+    assert len(seen.samples) / seen.rate == pytest.approx(5, abs=0.045)
+    # Within each beep the level is that of the source; no step is steeper than the tone itself.
+    assert seen.level(4.03, 4.09) == pytest.approx(-9, abs=0.5)
+    steepest = max(abs(after - before) for before, after in pairwise(seen.samples))
+    assert steepest < 0.12
+
+
+def test_generated_sound_follows_results_of_any_length(tmp_path: Path, folder: Path) -> None:
+    pieces = [
+        Piece(path=folder / "x", start_s=0.0, duration_s=2.0),
+        Piece(path=folder / "x", start_s=2.0, duration_s=2.0),
+    ]
+    results = edited(pieces, folder, times=range(30), sound=Sound(seconds=3))
+
+    joined = join(results, tmp_path / "out.mp4", original=None, new_audio=True)
+
+    seen = see(joined.path)
+    assert joined.duration_s == pytest.approx(6)
+    assert seen.times == pytest.approx([index / 10 for index in range(60)], abs=0.001)
+    assert seen.beeps == pytest.approx(list(range(6)), abs=0.025)
+
+
+def test_results_without_sound_are_silent_in_a_row(tmp_path: Path, folder: Path) -> None:
+    pieces = [Piece(path=folder / "x", start_s=float(2 * i), duration_s=2.0) for i in range(2)]
+    results = edited(pieces, folder, sound=None)
+
+    joined = join(results, tmp_path / "out.mp4", original=None, new_audio=True)
+
+    seen = see(joined.path)
+    assert seen.beeps == []
+    assert len(seen.samples) / seen.rate == pytest.approx(4, abs=0.045)
+
+
+def test_a_silent_original_stays_silent(tmp_path: Path, folder: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4)
+    results = edited(split(source, folder, longest_s=2), folder)
+
+    joined = join(results, tmp_path / "out.mp4", original=source)
+
+    assert joined.sound is Heard.NONE
+    assert not probe(joined.path, name="out").has_audio
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_the_sound_of_a_cut_original_begins_at_the_cut(
+    tmp_path: Path, folder: Path, codec: str
+) -> None:
+    source = make_clip(tmp_path / "a.mov", seconds=7, sound=Sound(codec=codec))
+    pieces = split(source, folder, start_s=1.5, end_s=5.5, longest_s=2)
+
+    joined = join(
+        edited(pieces, folder), tmp_path / "out.mp4", original=source, original_start_s=1.5
+    )
+
+    seen = see(joined.path)
+    assert seen.beeps == pytest.approx([second + 0.5 for second in range(4)], abs=0.003)
+    assert len(seen.samples) / seen.rate == pytest.approx(4, abs=0.045)
+
+
+def test_nothing_to_join_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="nothing to join"):
+        join([], tmp_path / "out.mp4", original=None)
+
+
+def test_an_interrupted_join_leaves_nothing(tmp_path: Path, folder: Path) -> None:
+    pieces = [Piece(path=folder / "x", start_s=float(2 * i), duration_s=2.0) for i in range(2)]
+    results = edited(pieces, folder)
+    private = tmp_path / "private"
+    private.mkdir()
+
+    def interrupt(_done_s: float, _total_s: float) -> None:
+        raise Interrupted(2)
+
+    with pytest.raises(Interrupted):
+        join(results, private / "out.mp4", original=None, new_audio=True, on_progress=interrupt)
+
+    assert list(private.iterdir()) == []
+
+
+def test_a_split_that_fails_leaves_whole_pieces_only(tmp_path: Path, folder: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4)
+
+    def interrupt(done_s: float, _total_s: float) -> None:
+        if done_s > 2.5:
+            raise Interrupted(15)
+
+    with pytest.raises(Interrupted):
+        split(source, folder, longest_s=2, on_progress=interrupt)
+
+    assert [path.name for path in folder.iterdir()] == ["piece-01.mp4"]
+    assert see(folder / "piece-01.mp4").numbers == list(range(20))
+
+
+def test_progress_counts_over_all_pieces(tmp_path: Path, folder: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4)
+    told: list[tuple[float, float]] = []
+
+    split(source, folder, longest_s=2, on_progress=lambda *at: told.append(at))
+
+    assert {round(total, 3) for _, total in told} == {4.0}
+    assert max(done for done, _ in told) > 3.5
