@@ -241,7 +241,8 @@ def _has_service_code(reply: Reply) -> bool:
 
 
 def _wrong_base_url(base_url: str, reply: Reply) -> OmniEditError:
-    msg = f"there is no EvoLink API at {base_url} (answered {reply.status})"
+    said = f": {words}" if (words := _message(reply)) else ""
+    msg = f"there is no EvoLink API at {base_url} (answered {reply.status}{said})"
     return WrongBaseURLError(msg, http_status=reply.status)
 
 

@@ -158,13 +158,17 @@ def _url(
         found = stored.get(name, Setting(default, "default"))
     url = found.value.rstrip("/")
     where = found.source.partition(": ")[2] or found.source
-    parts = parse_web_url(url, what=f"URL in {where}")
-    if parts.query or parts.fragment:
-        msg = f"the URL in {where} carries a query or a fragment"
-        raise InvalidInputError(msg, code="invalid_url")
-    if parts.scheme != "https" and not is_loopback_url(url):
-        msg = f"the URL in {where} must begin with https:// (http is for this machine alone)"
-        raise InvalidInputError(msg, code="invalid_url")
+    try:
+        parts = parse_web_url(url, what=f"URL in {where}")
+        if parts.query or parts.fragment:
+            msg = f"the URL in {where} carries a query or a fragment"
+            raise InvalidInputError(msg, code="invalid_url")  # noqa: TRY301 - all get one hint
+        if parts.scheme != "https" and not is_loopback_url(url):
+            msg = f"the URL in {where} must begin with https:// (http is for this machine alone)"
+            raise InvalidInputError(msg, code="invalid_url")  # noqa: TRY301
+    except InvalidInputError as error:
+        error.hint = f"correct {where}, or leave it out for {default}"
+        raise
     return Setting(url, found.source)
 
 

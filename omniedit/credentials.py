@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit.errors import CredentialsError, InvalidKeyError, LocalError
+from omniedit.folders import make_private_folder
 
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")
 _SHOWN_END: Final = 4
@@ -131,7 +132,7 @@ class CredentialsFile:
 
         content = json.dumps({"schema": 1, "keys": keys}, indent=2) + "\n"
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self._path.parent)
             # Made with mode 0600 from the start.
             descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".credentials-")
             try:

@@ -172,9 +172,13 @@ def _text(value: object) -> str | None:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _instant(value: object) -> float | None:
@@ -186,7 +190,7 @@ def _instant(value: object) -> float | None:
             return None
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     number = _number(value)
-    if number is None or number <= 0:
-        return None
     year_5138_s = 1e11
+    if number is None or not 0 < number < year_5138_s * 1000:
+        return None
     return number / 1000 if number > year_5138_s else number

@@ -199,7 +199,12 @@ def _print_document(runtime: Runtime, status: ExitStatus, error: OmniEditError |
 
 
 def _hint(runtime: Runtime, error: OmniEditError) -> str | None:
-    return hint_for(error, command=runtime.command, is_sandbox_flag=runtime.is_sandbox_flag)
+    return hint_for(
+        error,
+        command=runtime.command,
+        is_sandbox_flag=runtime.is_sandbox_flag,
+        place=runtime.destination,
+    )
 
 
 def _trace(runtime: Runtime, error: Exception) -> None:
@@ -219,7 +224,8 @@ def _redacted(runtime: Runtime, text: str) -> str:
 def _flushed(runtime: Runtime, status: ExitStatus) -> int:
     """Write out what is buffered; a result that could not be written is no success."""
     try:
-        sys.stdout.flush()
+        if not runtime.printer.is_stdout_closed:
+            sys.stdout.flush()
     except OSError:
         # The interpreter would try again at its end, and say so.
         with Path(os.devnull).open("wb") as nowhere:

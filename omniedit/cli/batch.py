@@ -76,6 +76,7 @@ def batch(
             # Whatever ends it: replies that are outstanding are written down.
             session.stop()
             report.summarise()
+    runtime.shows_errors = False  # it has said them
     return report.errors
 
 

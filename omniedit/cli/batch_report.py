@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from omniedit.cli.failures import ExitStatus, exit_status, hint_for
+from omniedit.cli.failures import ExitStatus, exit_status, hint_for, with_sandbox
 from omniedit.errors import InvalidInputError, NotFinishedError, OmniEditError
 from omniedit.events import Event, Saved, Submitted
 from omniedit.models import Record, TaskError, TaskStatus
@@ -115,14 +115,22 @@ class BatchReport:
         return shown
 
     def _say_way_on(self, *, left: int, begun: int) -> None:
-        """Say in one line what the same command would do."""
+        """Say in one line how what goes on at the service, and what is left, is picked up."""
+        if not self._has_journal:
+            if begun:
+                way = "`omniedit list --remote --adopt` records them"
+                hint = f"{begun} at the service are in no journal: {way}"
+                is_sandbox = self._runtime.is_sandbox_flag
+                self._runtime.printer.hint(with_sandbox(hint) if is_sandbox else hint)
+            return
         parts = [f"picks up {begun} at the service"] if begun else []
         if left:
             parts.append(f"begins {left} more")
-        if not parts or not self._has_journal:
-            return
-        command = "the same command without `--again`" if self._is_again else "the same command"
-        self._runtime.printer.hint(f"{command} {' and '.join(parts)}; it pays for nothing twice")
+        if parts:
+            command = "the same command without `--again`" if self._is_again else "the same command"
+            self._runtime.printer.hint(
+                f"{command} {' and '.join(parts)}; it pays for nothing twice"
+            )
 
     def _listen(self, event: Event) -> None:
         if isinstance(event, Submitted):
@@ -132,8 +140,7 @@ class BatchReport:
 
     def _say_failures(self) -> None:
         # Here rather than at the boundary: an interrupted batch tells them as well, and the
-        # summary is the last that is said.
-        self._runtime.shows_errors = False
+        # summary comes after them.
         last_hint: str | None = None
         for number in sorted(self._failures):
             error = self._failures[number]

@@ -70,7 +70,7 @@ def _checks_of_settings(runtime: Runtime) -> Iterator[Check]:
         with runtime.session(JournalUse.NONE, shows_progress=False) as session:
             yield _service(runtime, session)
             yield _file_service(runtime, session)
-            yield _clock(session)
+            yield check_clock(session)
     else:
         yield _warning("service", "not asked without a key")
     yield _folder("config folder", runtime.settings.config_dir.value)
@@ -106,7 +106,8 @@ def _file_service(runtime: Runtime, session: "LiveSession") -> Check:
     return _ok("file service", "answers")
 
 
-def _clock(session: "LiveSession") -> Check:
+def check_clock(session: "LiveSession") -> Check:
+    """Compare this machine's clock with the service's."""
     try:
         there = session.service.get_time()
     except OmniEditError:

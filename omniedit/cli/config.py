@@ -36,7 +36,7 @@ def set_key(context: typer.Context) -> None:
 
         text = getpass.getpass(f"API key for {settings.origin} ({KEY_PAGE}): ", stream=sys.stderr)
     else:
-        text = sys.stdin.readline()
+        text = sys.stdin.read()
     if not text.strip():
         msg = "no key was given"
         raise InvalidInputError(

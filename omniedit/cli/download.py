@@ -56,6 +56,8 @@ def download(
             found = list(unsaved_results(session, expiring_s=expiring))
         else:
             found = [(record, None) for record in find_records(session, tasks or [])]
+        for record, _ in found:
+            runtime.tally.add(record)
         for record, error in download_each(session, found, destination, overwrite=force):
             if error is None:
                 runtime.tally.add(record)

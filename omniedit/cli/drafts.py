@@ -1,5 +1,6 @@
 """From what was typed to a draft: the prompt may be in a file, or on standard input."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
         )
         raise InvalidInputError(msg, code="usage", hint=hint)
     if prompt is not None and prompt != _STDIN:
-        return prompt
+        return _typed_text(prompt)
     source = _STDIN if prompt_file is None else prompt_file
     try:
         content = sys.stdin.buffer.read() if source == _STDIN else Path(source).read_bytes()
@@ -87,3 +88,12 @@ def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
         where = "standard input" if source == _STDIN else source
         msg = f"the prompt in {where} is not valid UTF-8 text"
         raise InvalidInputError(msg, code="invalid_prompt") from None
+
+
+def _typed_text(text: str) -> str:
+    """Return what was typed; in a locale without UTF-8 it arrives as the bytes it is (PEP 383)."""
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        # No UTF-8 either: refused with all else that is no text.
+        return text

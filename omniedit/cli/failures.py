@@ -1,6 +1,7 @@
 """What an error means to a script (its exit status) and to a person (the hint)."""
 
 import re
+import shlex
 import signal
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -148,15 +149,18 @@ def worst(errors: Iterable[OmniEditError]) -> OmniEditError | None:
     return min(errors, key=lambda error: _PRECEDENCE.index(exit_status(error)), default=None)
 
 
-def hint_for(error: OmniEditError, *, command: str, is_sandbox_flag: bool) -> str | None:
+def hint_for(
+    error: OmniEditError, *, command: str, is_sandbox_flag: bool, place: str | None = None
+) -> str | None:
     """Return what to do about an error, pasteable; None where there is nothing to say.
 
     Args:
         error: It; a hint of its own comes first.
         command: The command that failed.
         is_sandbox_flag: `--sandbox` was given, and belongs into whatever is pasted.
+        place: Where results go, as it was typed.
     """
-    hint = error.hint or _hint(error, command)
+    hint = error.hint or _hint(error, command, place)
     return with_sandbox(hint) if hint and is_sandbox_flag else hint
 
 
@@ -165,7 +169,12 @@ def with_sandbox(text: str) -> str:
     return re.sub(r"`omniedit (?!--sandbox)", "`omniedit --sandbox ", text)
 
 
-def _hint(error: OmniEditError, command: str) -> str | None:  # noqa: C901, PLR0912 - one line a case
+def shown_place(place: str | None) -> str:
+    """Return where a result goes as it can be pasted."""
+    return "out.mp4" if place is None else shlex.quote(place)
+
+
+def _hint(error: OmniEditError, command: str, place: str | None) -> str | None:  # noqa: C901, PLR0912 - one line a case
     from omniedit.config import KEY_PAGE
 
     task = error.task_id or "TASK"
@@ -180,12 +189,12 @@ def _hint(error: OmniEditError, command: str) -> str | None:  # noqa: C901, PLR0
             return "`omniedit list` shows the tasks known here; a task belongs to the account of its key"
         case WrongBaseURLError():
             return "`omniedit config show` tells where the base URL comes from"
-        case RequestRefusedError() if command in {"submit", "edit"}:
-            return (
-                f"`omniedit {command} … --dry-run` shows the request"
-                if command == "submit"
-                else None
-            )
+        case RequestRefusedError() if command == "submit":
+            return "`omniedit submit … --dry-run` shows the request"
+        case RequestRefusedError() | EndpointMissingError():
+            return "`omniedit doctor` checks the key, the base URL and the service"
+        case InvalidInputError() if command:
+            return f"`omniedit {command} --help`"
         case BlockedClientError():
             return "the host of the result refuses this client or network; try from another network"
         case UnavailableError():
@@ -196,7 +205,7 @@ def _hint(error: OmniEditError, command: str) -> str | None:  # noqa: C901, PLR0
 
             return advice_on(TaskError(code=error.code, message=error.message))
         case NotFinishedError() if error.task_id:
-            return f"it goes on: `omniedit wait {task} --download out.mp4`"
+            return f"it goes on: `omniedit wait {task} --download {shown_place(place)}`"
         case ResultGoneError():
             return "`omniedit edit VIDEO PROMPT --again` makes it anew, and pays anew"
         case TargetExistsError():

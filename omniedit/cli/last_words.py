@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from omniedit.cli.failures import shown_place
 from omniedit.errors import OmniEditError
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ def say_what_goes_on(runtime: "Runtime") -> None:
         # Its own summary names one command for all of them.
         return
     sandbox = " --sandbox" if runtime.is_sandbox_flag else ""
+    place = runtime.destination
     running = [r for r in runtime.tally.records if r.task and not r.task.is_terminal]
     for record in running[:_SHOWN_TASKS]:
         runtime.printer.hint(
             f"task {record.task_id} goes on at the service:"
-            f" `omniedit{sandbox} wait {record.task_id} --download out.mp4`"
+            f" `omniedit{sandbox} wait {record.task_id} --download {shown_place(place)}`"
         )
     if len(running) > _SHOWN_TASKS:
         runtime.printer.hint(f"{len(running) - _SHOWN_TASKS} more go on: `omniedit{sandbox} list`")
@@ -29,7 +31,8 @@ def say_what_goes_on(runtime: "Runtime") -> None:
     for record in unsaved[:_SHOWN_TASKS]:
         runtime.printer.hint(
             f"task {record.task_id} is finished and not saved:"
-            f" `omniedit{sandbox} download {record.task_id}`"
+            f" `omniedit{sandbox} download {record.task_id}"
+            f"{'' if place is None else f' --output {shown_place(place)}'}`"
         )
 
 

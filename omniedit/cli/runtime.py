@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
@@ -40,8 +41,11 @@ class Runtime:
         self.tally = Tally()
         self.documents: Callable[[], list[Document]] = self._task_documents
         """Returns the documents of all tasks so far."""
+        self.destination: str | None = None  # where results go, as it was typed
         self.listeners: list[Callable[[Event], None]] = []
         self._watch: Report | None = None
+        self._begin_watch: Callable[[], Report] | None = None
+        self._watch_lock = threading.Lock()
 
     def set_flag(self, name: str, value: Any) -> None:
         """Take in a global option, wherever it stood."""
@@ -123,12 +127,8 @@ class Runtime:
             )
             self.tally.find = found.find_task
             if shows_progress:
-                from omniedit.output.progress import watch
-
                 closing.callback(self._stop_watching)
-                self._watch = closing.enter_context(
-                    watch(self.printer, sandbox=self.settings.is_sandbox, total_tasks=total_tasks)
-                )
+                self._begin_watch = lambda: self._watching(closing, total_tasks=total_tasks)
             yield LiveSession(self, found, journal, closing, is_batch=is_batch)
 
     def report(self, event: "Event") -> None:
@@ -138,6 +138,8 @@ class Runtime:
         if self.is_sandbox_flag and isinstance(event, Warned | Noted):
             event = replace(event, message=with_sandbox(event.message))
         self.tally.take(event)
+        if self._begin_watch is not None and not isinstance(event, Warned | Noted):
+            self._begin_watching()
         if self._watch is not None:
             self._watch(event)
         elif isinstance(event, Warned):
@@ -153,6 +155,7 @@ class Runtime:
 
     def announce_saved(self, destination: "Destination | None") -> None:
         """Print the path of each result as it is saved, unless it goes to stdout itself."""
+        self.destination = None if destination is None else destination.text
         has_noted = False
 
         from omniedit.events import Saved
@@ -174,8 +177,21 @@ class Runtime:
 
         return [task_document(record, is_raw_known=self.shows_raw) for record in self.tally.records]
 
+    def _begin_watching(self) -> None:
+        """Show progress from now on: what is over before its first event pays for no bar."""
+        with self._watch_lock:
+            if self._begin_watch is not None:
+                self._watch, self._begin_watch = self._begin_watch(), None
+
+    def _watching(self, closing: contextlib.ExitStack, *, total_tasks: int) -> "Report":
+        from omniedit.output.progress import watch
+
+        return closing.enter_context(
+            watch(self.printer, sandbox=self.settings.is_sandbox, total_tasks=total_tasks)
+        )
+
     def _stop_watching(self) -> None:
-        self._watch = None
+        self._watch = self._begin_watch = None
 
     def _note_grace(self) -> None:
         # The signal may have come in the middle of writing to the same stream.

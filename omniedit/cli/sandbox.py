@@ -10,6 +10,7 @@ from omniedit.cli.options import Command, Group, parse_duration
 from omniedit.cli.runtime import Runtime
 from omniedit.cli.session import missing_sandbox
 from omniedit.errors import LocalError
+from omniedit.folders import make_private_folder
 from omniedit.journal import Journal
 from omniedit.output.document import envelope
 
@@ -58,6 +59,7 @@ def serve(
     try:
         from omniedit.sandbox import serve as start
 
+        make_private_folder(runtime.settings.sandbox_journal_folder)
         running = start(
             runtime.settings.sandbox_folder,
             port=port,

@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -158,8 +159,10 @@ def _check_folder(target: Path) -> None:
     for name in names:
         if len(os.fsencode(name)) > longest_bytes:
             raise OSError(errno.ENAMETOOLONG, f"the name is longer than {longest_bytes} bytes")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, f"{folder} is not writable")
+    # Permission bits tell neither what root may do nor what the file system does; where it can,
+    # this makes a file that never has a name.
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _longest_name_bytes(folder: Path) -> int:

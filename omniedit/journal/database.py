@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError
+from omniedit.folders import make_private_folder
 
 BUSY_TIMEOUT_S: Final = 30.0
 
@@ -194,7 +195,7 @@ def set_aside(path: Path) -> Path:
 
 
 def _make_private(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     # SQLite would make it readable to others, and gives its rollback journal the same mode.
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
 

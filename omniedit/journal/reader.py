@@ -136,7 +136,11 @@ class JournalReader:
         saved: dict[str, list[SavedFile]] = {}
         for row in self._files_of([row["task_id"] for row in rows if row["task_id"]]):
             saved.setdefault(row["task_id"], []).append(
-                SavedFile(path=row["path"], size_bytes=row["size_bytes"], sha256=row["sha256"])
+                SavedFile(
+                    path=readable(row["path"]) or "",
+                    size_bytes=row["size_bytes"],
+                    sha256=row["sha256"],
+                )
             )
         return [self._record(row, tuple(saved.get(row["task_id"], ()))) for row in rows]
 
@@ -155,8 +159,8 @@ class JournalReader:
             task=task,
             status=status,
             created_at=row["begun_at"],
-            video=row["video"],
-            prompt=row["prompt"],
+            video=readable(row["video"]),
+            prompt=readable(row["prompt"]),
             identity=row["identity"],
             origin=row["origin"],
             body=row["body"],
@@ -175,6 +179,11 @@ class JournalReader:
             return state
         is_alive = self._locks is not None and is_held(self._locks / f"{row['request_id']}.lock")
         return TaskStatus.SENDING if is_alive else TaskStatus.UNKNOWN
+
+
+def readable(value: str | bytes | None) -> str | None:
+    """Return a text as it was before it was stored; bytes were no text (PEP 383)."""
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
 
 
 def _parse_task(row: Row) -> Task:

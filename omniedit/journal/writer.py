@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from omniedit.errors import LocalError
+from omniedit.folders import make_private_folder
 from omniedit.journal.database import set_aside
-from omniedit.journal.reader import FILE_NAME, JournalReader
+from omniedit.journal.reader import FILE_NAME, JournalReader, readable
 from omniedit.locks import hold
 from omniedit.models import (
     EditRequest,
@@ -72,8 +73,8 @@ class Journal(JournalReader):
                 attempt.origin,
                 attempt.identity,
                 TaskStatus.SENDING,
-                attempt.request.video,
-                attempt.request.prompt,
+                storable(attempt.request.video),
+                storable(attempt.request.prompt),
                 attempt.body,
                 attempt.body_digest,
                 self._clock(),
@@ -135,7 +136,7 @@ class Journal(JournalReader):
             self._execute(
                 "insert or replace into files values (?, ?, ?, ?, ?)",
                 task_id,
-                file.path,
+                storable(file.path),
                 file.size_bytes,
                 file.sha256,
                 self._clock(),
@@ -251,10 +252,10 @@ class Journal(JournalReader):
                 record.request_id,
             )
 
-    def _shown_video(self, request_id: str) -> str:
+    def _shown_video(self, request_id: str) -> str | bytes:
         rows = self._database.rows("select video from attempts where request_id = ?", (request_id,))
-        video = str(rows[0]["video"]) if rows else ""
-        return without_query(video) if "://" in video else video
+        video = readable(rows[0]["video"]) or "" if rows else ""
+        return storable(without_query(video) if "://" in video else video)
 
 
 def set_journal_aside(folder: Path) -> Path:
@@ -269,7 +270,7 @@ def set_journal_aside(folder: Path) -> Path:
 @contextmanager
 def _held_lock(folder: Path, name: str, sleep: Callable[[float], object]) -> Generator[None]:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(folder)
     except OSError as error:
         msg = f"cannot make {folder}: {error.strerror}"
         raise LocalError(msg) from None
@@ -286,6 +287,15 @@ def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
         or bool(set(task.result_urls) - set(before.result_urls))
         or (task.credits_used is not None and before.credits_used is None)
     )
+
+
+def storable(text: str) -> str | bytes:
+    """Return a text as SQLite takes it: file names may hold bytes that are no text (PEP 383)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogateescape")
+    return text
 
 
 def _render_error(error: TaskError | None) -> str | None:

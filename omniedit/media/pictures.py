@@ -82,13 +82,15 @@ def moved_packets(
 ) -> Packets:
     """Yield the packets of a span, moved to where it goes in the result."""
     shift = round(part.at_s / part.timeline.tick_s) - part.span.start
+    shots = iter(part.timeline.shots)
     for packet in packets_of(clip, stream):
-        if not packet.size or packet.pts is None or packet.dts is None:
+        if not packet.size or packet.pts is None:
             continue
+        dts = next(shots).dts
         if part.span.start <= packet.pts < part.span.end:
             packet.duration = min(packet.duration or 0, part.span.end - packet.pts)
             packet.pts += shift
-            packet.dts += shift
+            packet.dts = None if dts is None else dts + shift
             packet.stream = target
             yield packet
 

@@ -3,7 +3,7 @@
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -148,11 +148,19 @@ class TimelineBuilder:
         length = last.duration if 0 < last.duration <= 10 * max(typical, 1) else typical
         return Timeline(
             tick_s=self._tick_s,
-            shots=tuple(self._shots),
+            shots=_with_decoding_times(self._shots, step=max(typical, 1)),
             times=tuple(times),
             end=times[-1] + max(length, 1),
             has_hidden=self._has_hidden or len(times) != len(self._shots),
         )
+
+
+def _with_decoding_times(shots: list[Shot], *, step: int) -> tuple[Shot, ...]:
+    """Return packets with the times of decoding that Matroska leaves out at the beginning."""
+    known = next((index for index, shot in enumerate(shots) if shot.dts is not None), 0)
+    first = shots[known].dts or 0
+    filled = [replace(shot, dts=first - (known - i) * step) for i, shot in enumerate(shots[:known])]
+    return (*filled, *shots[known:])
 
 
 def read_timeline(path: Path) -> Timeline:

@@ -9,7 +9,7 @@ from omniedit.retry import SUBMIT_BUDGET_S
 from omniedit.tasks.looking import refresh
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import Draft, identity_of, parse_draft
-from omniedit.tasks.resuming import record_call, replay
+from omniedit.tasks.resuming import record_call, replay, sending_lock
 from omniedit.tasks.saving import check_target, failure_of, save, save_from_here
 from omniedit.tasks.submission import known_submission, refusal_recorded, submit_new
 from omniedit.tasks.targets import Destination
@@ -115,18 +115,33 @@ def _find_or_submit(
     with session.journal.editing(identity) if session.has_journal else nullcontext():
         with refusal_recorded(session, request_id, draft):
             known = _known_edit(session, identity, options)
-            held = known_submission(session, request_id, request) if known is None else None
-            known = known or held
-            _check_target(session, known or _unsent(draft, request_id), identity, options)
-        if known is None:
-            budget_s = min(options.timeout_s, SUBMIT_BUDGET_S)
-            record = submit_new(session, draft, request, request_id=request_id, budget_s=budget_s)
-            return BegunEdit(request=request, record=record, is_fresh=True)
-        if known.task is None:
-            return BegunEdit(request=request, record=replay(session, known), is_fresh=False)
-        record_call(session, known.request_id or "")
-        session.report(Noted(message=f"known here as task {known.task_id} ({known.status})"))
-        return BegunEdit(request=request, record=known, is_fresh=False)
+        if known is not None and known.task is None:
+            # Settled with its own request ID, whatever ID this call brought.
+            request_id = known.request_id or request_id
+        with sending_lock(session, request_id):
+            with refusal_recorded(session, request_id, draft):
+                known = known or known_submission(session, request_id, request)
+                _check_target(session, known or _unsent(draft, request_id), identity, options)
+            return _begin(session, draft, request, request_id, known, options)
+
+
+def _begin(
+    session: Session,
+    draft: Draft,
+    request: EditRequest,
+    request_id: str,
+    known: Record | None,
+    options: EditOptions,
+) -> BegunEdit:
+    if known is None:
+        budget_s = min(options.timeout_s, SUBMIT_BUDGET_S)
+        record = submit_new(session, draft, request, request_id=request_id, budget_s=budget_s)
+        return BegunEdit(request=request, record=record, is_fresh=True)
+    if known.task is None:
+        return BegunEdit(request=request, record=replay(session, known), is_fresh=False)
+    record_call(session, known.request_id or "")
+    session.report(Noted(message=f"known here as task {known.task_id} ({known.status})"))
+    return BegunEdit(request=request, record=known, is_fresh=False)
 
 
 def _known_edit(session: Session, identity: str, options: EditOptions) -> Record | None:

@@ -12,9 +12,8 @@ from omniedit.errors import (
 )
 from omniedit.events import Warned
 from omniedit.models import Record, Task
-from omniedit.tasks.ports import Session
+from omniedit.tasks.ports import BATCH_SIZE, Session
 from omniedit.tasks.retries import with_retries
-from omniedit.tasks.waiting import BATCH_SIZE
 
 
 def look(session: Session, task_id: str) -> Task:

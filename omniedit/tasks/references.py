@@ -6,6 +6,7 @@ from typing import Final
 from omniedit.errors import (
     InvalidInputError,
     JournalError,
+    LocalError,
     NoSuchReferenceError,
     NotFinishedError,
     OutcomeUnknownError,
@@ -13,7 +14,6 @@ from omniedit.errors import (
 from omniedit.events import Noted, Warned
 from omniedit.models import Record, Task, TaskStatus, is_task_id
 from omniedit.tasks.ports import Session
-from omniedit.tasks.resuming import refusal_of, resume_command
 
 LAST: Final = "last"
 SHORTEST_END: Final = 6
@@ -63,6 +63,11 @@ def find_last(session: Session) -> Record:
 
 def _error_of(record: Record) -> Exception:
     """Return what the newest attempt ended with, so that no older task is taken in its place."""
+    from omniedit.tasks.resuming import (  # noqa: PLC0415 - a named task needs none of it
+        refusal_of,
+        resume_command,
+    )
+
     request_id = record.request_id or ""
     if record.status == TaskStatus.SENDING:
         msg = f"submission {request_id} is still being sent by another process"
@@ -73,6 +78,8 @@ def _error_of(record: Record) -> Exception:
         hint = f"`{resume_command(request_id)}` settles it without paying twice"
         return OutcomeUnknownError(msg, hint=hint, request_id=request_id)
     error = refusal_of(record)
+    if isinstance(error, InvalidInputError | LocalError):
+        error.hint = "submit it again, or name the task you mean: `omniedit list` shows them"
     error.message = f"the newest submission was refused: {error.message}"
     return error
 

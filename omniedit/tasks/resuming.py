@@ -38,15 +38,19 @@ def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> R
         OmniEditError: What it was refused for.
     """
     check_request_id(request_id)
-    record = session.journal.find_attempt(request_id)
-    if record is None:
-        msg = f"no submission {request_id} in the journal"
-        raise NoSuchReferenceError(msg, hint="`omniedit list` shows them", request_id=request_id)
-    return replay(session, record, accepts_old=accepts_old)
+    with sending_lock(session, request_id):
+        record = session.journal.find_attempt(request_id)
+        if record is None:
+            msg = f"no submission {request_id} in the journal"
+            hint = "`omniedit list` shows them"
+            raise NoSuchReferenceError(msg, hint=hint, request_id=request_id)
+        return replay(session, record, accepts_old=accepts_old)
 
 
 def replay(session: Session, record: Record, *, accepts_old: bool = False) -> Record:
     """Return the task of a known attempt; ask the service with the same ID where it is unknown.
+
+    The caller holds `sending_lock` for its request ID.
 
     Raises:
         OutcomeUnknownError: Still unclear, or too old.
@@ -54,12 +58,10 @@ def replay(session: Session, record: Record, *, accepts_old: bool = False) -> Re
     """
     request_id = record.request_id or ""
     record_call(session, request_id)
+    # Whoever was sending it may have settled it meanwhile; now nobody is.
+    record = session.journal.find_attempt(request_id) or record
     if record.status in UNSETTLED:
-        with sending_lock(session, request_id):
-            # Whoever was sending it may have settled it meanwhile; now nobody is.
-            record = session.journal.find_attempt(request_id) or record
-            if record.status in UNSETTLED:
-                return _replay_unknown(session, record, accepts_old=accepts_old)
+        return _replay_unknown(session, record, accepts_old=accepts_old)
     if record.task is None:
         raise refusal_of(record)
     session.report(Noted(message=f"already accepted as task {record.task_id}"))

@@ -20,6 +20,8 @@ from omniedit.retry import READ_BUDGET_S, delay_s, is_certainly_not_accepted, is
 from omniedit.tasks.account import tasks_since
 from omniedit.tasks.ports import Session
 
+_DUPLICATES_BUDGET_S: Final = 5.0
+"""The task is known by then; looking for others is not to hold it up."""
 INTERRUPTED: Final = TaskError(
     code="interrupted", message="interrupted before anything was sent", kind="not_connected"
 )
@@ -191,7 +193,9 @@ class Sending:
         try:
             others = [
                 task.task_id
-                for task in tasks_since(session, self._attempt.created_at)
+                for task in tasks_since(
+                    session, self._attempt.created_at, budget_s=_DUPLICATES_BUDGET_S
+                )
                 if task.task_id != submission.task.task_id
                 and session.journal.find_task(task.task_id) is None
             ]

@@ -49,11 +49,14 @@ def submit(session: Session, draft: Draft, *, accepts_old: bool = False) -> Reco
     request_id = draft.request_id or session.new_request_id()
     with refusal_recorded(session, request_id, draft):
         request = parse_draft(session, draft)
-        known = known_submission(session, request_id, request)
-    if known is not None:
-        return replay(session, known, accepts_old=accepts_old)
-    _note_known_edit(session, request)
-    return submit_new(session, draft, request, request_id=request_id)
+    # Two that use one request ID at once: the second one finds what the first one did.
+    with sending_lock(session, request_id):
+        with refusal_recorded(session, request_id, draft):
+            known = known_submission(session, request_id, request)
+        if known is not None:
+            return replay(session, known, accepts_old=accepts_old)
+        _note_known_edit(session, request)
+        return submit_new(session, draft, request, request_id=request_id)
 
 
 def submit_new(
@@ -65,6 +68,8 @@ def submit_new(
     budget_s: float = SUBMIT_BUDGET_S,
 ) -> Record:
     """Upload the clip where it is local, write the attempt down, send it; return its task.
+
+    The caller holds `sending_lock` for the request ID.
 
     Args:
         session: What it calls on.
@@ -79,21 +84,20 @@ def submit_new(
     """
     with refusal_recorded(session, request_id, draft):
         attempt = _prepare(session, request, request_id=request_id)
-    with sending_lock(session, request_id):
-        _write_ahead(session, attempt)
-        record = Record(
-            request_id=request_id,
-            task=None,
-            status=TaskStatus.SENDING,
-            created_at=session.now(),
-            video=request.video,
-            prompt=request.prompt,
-            identity=attempt.identity,
-            origin=attempt.origin,
-            body=attempt.body,
-        )
-        sending = Sending(session, record, way_back=_way_back(session, attempt))
-        return sending.send(deadline=session.monotonic() + min(budget_s, SUBMIT_BUDGET_S))
+    _write_ahead(session, attempt)
+    record = Record(
+        request_id=request_id,
+        task=None,
+        status=TaskStatus.SENDING,
+        created_at=session.now(),
+        video=request.video,
+        prompt=request.prompt,
+        identity=attempt.identity,
+        origin=attempt.origin,
+        body=attempt.body,
+    )
+    sending = Sending(session, record, way_back=_way_back(session, attempt))
+    return sending.send(deadline=session.monotonic() + min(budget_s, SUBMIT_BUDGET_S))
 
 
 def known_submission(session: Session, request_id: str, request: EditRequest) -> Record | None:

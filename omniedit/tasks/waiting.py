@@ -17,10 +17,8 @@ from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled, Wa
 from omniedit.models import Record, Task
 from omniedit.retry import delay_s, is_transient
 from omniedit.schedule import FLOOR_S, STALLED_AFTER_S, Look, next_look_s, remaining_s
-from omniedit.tasks.ports import Session
+from omniedit.tasks.ports import BATCH_SIZE, Session
 
-BATCH_SIZE: Final = 50
-"""The most tasks in one batch read."""
 _ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
 
 Outcome: TypeAlias = tuple[Record, OmniEditError | None]
@@ -88,7 +86,11 @@ class Waiting:
             progress=None,
             unchanged_s=0.0,
         )
-        rest_s = next_look_s(look, is_watched=self._session.is_watched) if is_fresh else 0.0
+        rest_s = 0.0
+        if is_fresh:
+            rest_s = next_look_s(
+                look, is_watched=self._session.is_watched, jitter=self._session.jitter
+            )
         watch = Watch(
             record=record,
             began_at=now - age_s,
@@ -235,7 +237,7 @@ class Waiting:
             progress=task.progress,
             unchanged_s=now - watch.moved_at,
         )
-        rest_s = next_look_s(look, is_watched=session.is_watched)
+        rest_s = next_look_s(look, is_watched=session.is_watched, jitter=session.jitter)
         watch.due_at = now + max(rest_s, len(self._watches) * _ROUND_PER_TASK_S)
         session.report(
             Progressed(

@@ -87,7 +87,7 @@ def looks_of(
     now_s, moved_s, seen = 0.0, 0.0, None
     look = Look(elapsed_s=0.0, estimated_s=ESTIMATE_S, progress=None, unchanged_s=0.0)
     while now_s < duration_s:
-        now_s += next_look_s(look, is_watched=is_watched)
+        now_s += next_look_s(look, is_watched=is_watched, jitter=draw.random)
         yield now_s
         reported = progress(min(1.0, now_s / duration_s))
         if reported != seen:
@@ -120,3 +120,35 @@ def _outcome(found: list[tuple[int, float]]) -> Outcome:
         delay_s=sum(delays) / len(delays),
         delay_p95_s=delays[int(0.95 * len(delays))],
     )
+
+
+def measure() -> Iterator[Verdict]:
+    """Compare delay and looks for each kind of progress and spread of durations."""
+    for is_watched in (False, True):
+        for shape, limits in _LIMITS.items():
+            for spread, factor in _SPREADS:
+                ours, fixed = simulate(shape, spread=spread, factor=factor, is_watched=is_watched)
+                what = f"{shape.__name__}, σ {spread}"
+                what += f", estimate {1 / factor:g}× too long" if factor < 1 else ""
+                what += f", estimate {factor:g}× too short" if factor > 1 else ""
+                what += ", on a terminal" if is_watched else ""
+                delay, looks = limits[is_watched]
+                yield Verdict(
+                    what=f"{what}: delay", measured=ours.delay_s / fixed.delay_s, target=delay
+                )
+                yield Verdict(
+                    what=f"{what}: requests", measured=ours.looks / fixed.looks, target=looks
+                )
+
+
+_NEVER_MORE: Final = ((1.0, 1.2), (1.0, 1.2))
+_LIMITS: Final = {
+    # Delay and requests, unwatched and on a terminal.
+    smooth: ((0.35, 0.9), (0.35, 1.2)),
+    coarse: _NEVER_MORE,
+    late: _NEVER_MORE,
+    stuck: _NEVER_MORE,
+    hasty: _NEVER_MORE,
+    absent: _NEVER_MORE,
+}
+_SPREADS: Final = ((0.35, 1.0), (0.6, 1.0), (0.35, 0.5), (0.35, 2.0))

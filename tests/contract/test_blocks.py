@@ -169,7 +169,8 @@ def test_ci_runs_the_line_that_readme_names() -> None:
     script = (ROOT / ".ci" / "run").read_text()
 
     assert TEST_LINE in [block.text.strip() for block in blocks("bash")]
-    assert TEST_LINE in [line.strip() for line in script.splitlines()]
+    assert f"test_line='{TEST_LINE}'\n" in script
+    assert 'bash -c "$test_line"\n' in script
 
 
 def test_the_first_block_installs_and_runs_the_main_job() -> None:

@@ -12,15 +12,18 @@ from tests.e2e.faulty import FaultyService
 
 
 @pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
-    server = ForkServer()
-    yield server
-    server.close()
+def fork_servers() -> Iterator[tuple[ForkServer, ForkServer]]:
+    servers = ForkServer(budget_s=1.6), ForkServer(budget_s=0.3)
+    yield servers
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture
 def make_bench(
-    start_sandbox: Callable[..., RunningSandbox], folder: Path, fork_server: ForkServer
+    start_sandbox: Callable[..., RunningSandbox],
+    folder: Path,
+    fork_servers: tuple[ForkServer, ForkServer],
 ) -> Iterator[Callable[..., Bench]]:
     """Return a function that sets up a bench; an edit takes no time unless told otherwise."""
     opened: list[FaultyService] = []
@@ -28,7 +31,7 @@ def make_bench(
     def make(**options: Any) -> Bench:
         service = start_sandbox(**({"edit_seconds": 0.0} | options))
         opened.append(faulty := FaultyService(service.url))
-        return Bench(service, faulty, folder, fork_server)
+        return Bench(service, faulty, folder, *fork_servers)
 
     yield make
     for faulty in opened:

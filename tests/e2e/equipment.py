@@ -34,14 +34,19 @@ class Errand:
 
 
 class ForkServer:
-    """Carries out hurried command lines without the time that imports take."""
+    """Carries out hurried command lines without the time that imports take.
 
-    def __init__(self) -> None:
+    Args:
+        budget_s: How long they try again.
+    """
+
+    def __init__(self, *, budget_s: float) -> None:
         self._process = subprocess.Popen(
             [sys.executable, HURRIED, "--serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "HURRIED_BUDGET_S": str(budget_s)},
         )
         self._folder = tempfile.TemporaryDirectory()
         self._outputs: list[tuple[Path, Path]] = []
@@ -104,6 +109,12 @@ class Bench:
     faulty: FaultyService
     folder: Path
     fork_server: ForkServer
+    impatient: ForkServer
+
+    @property
+    def in_vain(self) -> "Bench":
+        """The same for commands that had better give up soon."""
+        return replace(self, fork_server=self.impatient)
 
     @property
     def environ(self) -> dict[str, str]:

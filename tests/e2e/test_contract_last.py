@@ -1,6 +1,7 @@
 """Without TASK a command takes the newest attempt of its context, and never an older task."""
 
 import itertools
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,3 +232,22 @@ def test_a_task_of_this_machine_is_first_in_the_list(served: CommandLine) -> Non
     rows = check_document(served("list", "--limit", "2", "--json"))["tasks"]
 
     assert [row["task_id"] for row in rows] == list(itertools.islice(reversed(ids), 2))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param([[]], id="real"),
+        pytest.param([["--sandbox"]], id="sandbox"),
+        pytest.param([["--sandbox"], []], id="sandbox-then-real"),
+    ],
+)
+def test_the_journal_is_private(omniedit: CommandLine, home: Path, flags: list[list[str]]) -> None:
+    for flag in flags:
+        omniedit(*flag, "submit", CLIP, "x")
+
+    journals = list(home.rglob("journal.db"))
+    assert len(journals) == len(flags)
+    for journal in journals:
+        assert stat.S_IMODE(journal.stat().st_mode) == 0o600, journal
+        assert stat.S_IMODE(journal.parent.stat().st_mode) == 0o700, journal.parent

@@ -1,9 +1,10 @@
 """A session whose clock is turned by hand, and whose service follows a script."""
 
 import hashlib
+import json
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ class FakeService:
         self.clock = clock
         self.look: Callable[[str], Task | None] = running
         self.accept: Callable[[str], Task] = completed
+        self.time: float | None = None
         self.has_batch_read = True
         self.left_out: set[str] = set()  # of batch reads
         self.trouble: list[OmniEditError] = []  # of the next reads, one each
@@ -89,7 +91,7 @@ class FakeService:
         if self.trouble:
             raise self.trouble.pop(0)
         looks = {task_id: self.look(task_id) for task_id in task_ids}
-        return {id: task for id, task in looks.items() if task and id not in self.left_out}
+        return {key: task for key, task in looks.items() if task and key not in self.left_out}
 
     def get_task(self, task_id: str) -> Task:
         self.read_at.append(self.clock.now)
@@ -103,8 +105,6 @@ class FakeService:
         return task
 
     def create_task(self, body: bytes, *, request_id: str, timeout_s: float = 0.0) -> Submission:
-        import json
-
         prompt: str = json.loads(body)["prompt"]
         with self._lock:
             self.prompts.append(prompt)
@@ -117,7 +117,9 @@ class FakeService:
         raise NotImplementedError
 
     def get_time(self) -> float | None:
-        return None
+        if self.trouble:
+            raise self.trouble.pop(0)
+        return self.time
 
 
 class FakeResults:
@@ -134,10 +136,8 @@ class FakeResults:
         path = str(target.absolute())
         return SavedFile(path=path, size_bytes=len(task_id), sha256=digest)
 
-    @contextmanager
-    def fetch(self, url: str, **options: Any) -> Generator[tuple[Path, SavedFile]]:
+    def fetch(self, url: str, **options: Any) -> AbstractContextManager[tuple[Path, SavedFile]]:
         raise NotImplementedError
-        yield
 
     def copy(self, source: SavedFile, target: Path, **options: Any) -> SavedFile:
         target.write_bytes(Path(source.path).read_bytes())
@@ -173,9 +173,9 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.service: Any = FakeService(self.clock)
-        self.results: Any = FakeResults()
-        self.clips: Any = FakeClips()
+        self.service = FakeService(self.clock)
+        self.results = FakeResults()
+        self.clips = FakeClips()
         self.journal = Journal(None, clock=self.now)
         self.pace = Pace(self.monotonic, self.sleep)
         self.requires_journal = True

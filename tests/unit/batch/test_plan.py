@@ -59,7 +59,7 @@ def test_an_output_goes_below_the_folder(output: str, folder: str | None, shown:
     [
         pytest.param("../x.mp4", "`output` leaves the folder", id="upwards"),
         pytest.param("a/../../x.mp4", "`output` leaves the folder", id="down-and-upwards"),
-        pytest.param("/tmp/x.mp4", "`output` leaves the folder", id="absolute"),
+        pytest.param("/x.mp4", "`output` leaves the folder", id="absolute"),
         pytest.param("link/x.mp4", "`output` leaves the folder", id="through-a-linked-folder"),
         pytest.param("dangling.mp4", "`output` leaves the folder", id="through-a-linked-file"),
         pytest.param(

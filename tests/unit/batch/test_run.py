@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -60,7 +60,7 @@ def saved(here: Path) -> list[str]:
     return sorted(path.stem for path in here.iterdir())
 
 
-def refuse(prompt: str, error: OmniEditError) -> object:
+def refuse(prompt: str, error: OmniEditError) -> Callable[[str], Task]:
     def accept(asked: str) -> Task:
         if asked == prompt:
             raise error

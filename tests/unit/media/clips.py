@@ -95,7 +95,8 @@ def _pictured(
         for name in {"color_range", "colorspace"} & colours.keys():
             setattr(frame, name, colours[name])
         packets += stream.encode(frame)
-    return packets + stream.encode(None)
+    packets += stream.encode(None)
+    return packets
 
 
 def draw(number: int, size: tuple[int, int], pixel_format: str) -> VideoFrame:
@@ -194,16 +195,11 @@ def see(path: Path) -> Seen:
     """Decode a clip completely."""
     numbers: list[int] = []
     times: list[float] = []
-    end = 0.0
     size = (0, 0)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        ends = [
-            float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            for packet in container.demux(stream)
-            if packet.pts is not None and packet.size
-        ]
-        end = max(ends)
+        # Older versions of FFmpeg do not tell how long each packet is.
+        duration_s = float((stream.duration or 0) * (stream.time_base or 0))
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             numbers.append(number_of(frame))
@@ -214,7 +210,7 @@ def see(path: Path) -> Seen:
         numbers=numbers,
         times=times,
         size=size,
-        duration_s=end - min(times),
+        duration_s=duration_s,
         samples=samples,
         rate=rate,
     )

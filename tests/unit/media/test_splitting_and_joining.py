@@ -183,7 +183,7 @@ def test_results_of_other_lengths_stay_with_the_sound(
 
 def test_generated_sound_is_faded_without_being_shifted(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=5, sound=Sound())
-    pieces = split(source, folder, longest_s=1.8)
+    pieces = split(source, folder, longest_s=1)
     results = edited(pieces, folder)
 
     joined = join(results, tmp_path / "out.mp4", original=source, new_audio=True)

@@ -97,11 +97,13 @@ def test_downloads_run_side_by_side_but_not_all_at_once(session: FakeSession) ->
 
 
 def test_one_failure_does_not_keep_the_others(session: FakeSession, here: Path) -> None:
-    session.service.look = lambda id: failed(id) if id == "task-2" else completed(id)
+    session.service.look = lambda task_id: (
+        failed(task_id) if task_id == "task-2" else completed(task_id)
+    )
 
     ended = followed(session, "task-1", "task-2", "task-3")
 
-    assert {id: error and error.code for id, error in ended.items()} == {
+    assert {task_id: error and error.code for task_id, error in ended.items()} == {
         "task-1": None,
         "task-2": "content_policy_violation",
         "task-3": None,
@@ -110,7 +112,9 @@ def test_one_failure_does_not_keep_the_others(session: FakeSession, here: Path) 
 
 
 def test_fail_fast_ends_with_the_first_failure(session: FakeSession) -> None:
-    session.service.look = lambda id: failed(id) if id == "task-1" else running(id)
+    session.service.look = lambda task_id: (
+        failed(task_id) if task_id == "task-1" else running(task_id)
+    )
 
     ended = followed(session, "task-1", "task-2", fail_fast=True)
 
@@ -161,7 +165,9 @@ def test_a_key_that_is_refused_ends_all_downloads(session: FakeSession) -> None:
 
 
 def test_downloads_go_on_after_one_that_fails(session: FakeSession) -> None:
-    session.service.look = lambda id: running(id) if id == "task-1" else completed(id)
+    session.service.look = lambda task_id: (
+        running(task_id) if task_id == "task-1" else completed(task_id)
+    )
     found = [(record, None) for record in records("task-1", "task-2")]
 
     ended = list(download_each(session, found, Destination("out/"), overwrite=False))

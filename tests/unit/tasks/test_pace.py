@@ -88,12 +88,12 @@ def test_a_pause_that_begins_meanwhile_voids_the_turns_of_those_who_rest() -> No
         rests.append(seconds)
         clock.turn(seconds)
         if len(rests) == 1:
-            pace.slow_down(30.0)
+            paced.slow_down(30.0)
 
-    pace = Pace(lambda: clock.now, rest)
-    pace.slow_down(10.0)
+    paced = Pace(lambda: clock.now, rest)
+    paced.slow_down(10.0)
 
-    pace.wait()
+    paced.wait()
 
     assert rests == [10.0, 30.0]
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -39,7 +40,9 @@ def outcomes(waiting: Waiting) -> list[tuple[str | None, str, OmniEditError | No
 
 def done_at(session: FakeSession, seconds: float) -> Callable[[str], Task]:
     """Return a script: everything is completed after some seconds."""
-    return lambda id: completed(id) if session.clock.now >= seconds else running(id, 50)
+    return lambda task_id: (
+        completed(task_id) if session.clock.now >= seconds else running(task_id, 50)
+    )
 
 
 def rounds_of(session: FakeSession) -> list[list[float]]:
@@ -64,7 +67,9 @@ def test_tasks_are_followed_to_their_ends(session: FakeSession) -> None:
 
 
 def test_each_is_yielded_as_soon_as_it_has_ended(session: FakeSession) -> None:
-    session.service.look = lambda id: completed(id) if id == "t-1" else running(id, 50)
+    session.service.look = lambda task_id: (
+        completed(task_id) if task_id == "t-1" else running(task_id, 50)
+    )
     waiting = waiting_for(session, 2)
 
     record, _ = next(waiting.to_the_end())
@@ -84,13 +89,13 @@ def test_a_thousand_tasks_are_20_requests_a_round_and_a_round_every_20_seconds(
     assert {len(reads) for reads in rounds} == {20}
     assert {len(read) for read in session.service.batch_reads} == {BATCH_SIZE}
     assert session.service.single_reads == []
-    distances = [b[0] - a[0] for a, b in zip(rounds, rounds[1:], strict=False)]
+    distances = [b[0] - a[0] for a, b in pairwise(rounds)]
     assert min(distances) >= 20.0
 
 
 def test_tasks_that_came_one_by_one_end_up_in_common_rounds(session: FakeSession) -> None:
     waiting = Waiting(session, timeout_s=TIMEOUT_S)
-    session.service.look = lambda id: running(id, 1)
+    session.service.look = lambda task_id: running(task_id, 1)
     for number in range(500):
         waiting.add(record_of(running(f"t-{number}", 0)))
         session.clock.turn(0.1)
@@ -130,10 +135,10 @@ def test_a_task_missing_from_a_reply_is_read_alone_before_it_counts_as_unknown(
     session: FakeSession,
 ) -> None:
     session.service.left_out = {"t-1"}
-    session.service.look = lambda id: None if id == "t-2" else completed(id)
+    session.service.look = lambda task_id: None if task_id == "t-2" else completed(task_id)
 
     ended = {
-        id: error.code if error else None for id, _, error in outcomes(waiting_for(session, 3))
+        task_id: error and error.code for task_id, _, error in outcomes(waiting_for(session, 3))
     }
 
     assert ended == {"t-0": None, "t-1": None, "t-2": "task_not_found"}
@@ -193,14 +198,11 @@ def test_a_deadline_ends_each_in_its_own_time(session: FakeSession) -> None:
     waiting.add(record_of(running("late", 0)))
 
     ended = [
-        (id, error.code if error else None, session.clock.now) for id, _, error in _timed(waiting)
+        (record.task_id, error and error.code, session.clock.now)
+        for record, error in waiting.to_the_end()
     ]
 
     assert ended == [("t-0", "wait_timeout", 60.0), ("late", "wait_timeout", 90.0)]
-
-
-def _timed(waiting: Waiting) -> "list[tuple[str | None, str, OmniEditError | None]]":
-    return outcomes(waiting)
 
 
 def test_at_its_deadline_a_task_has_a_last_look(session: FakeSession) -> None:
@@ -212,7 +214,7 @@ def test_at_its_deadline_a_task_has_a_last_look(session: FakeSession) -> None:
 
 
 def test_the_deadline_message_tells_how_far_it_came(session: FakeSession) -> None:
-    session.service.look = lambda id: running(id, 40)
+    session.service.look = lambda task_id: running(task_id, 40)
 
     [(_, _, error)] = outcomes(waiting_for(session, 1, timeout_s=10.0))
 
@@ -222,8 +224,8 @@ def test_the_deadline_message_tells_how_far_it_came(session: FakeSession) -> Non
 
 def test_progress_never_runs_backwards(session: FakeSession) -> None:
     told = iter([30, 20, 0, 60, 50])
-    session.service.look = lambda id: (
-        running(id, next(told, 100)) if session.clock.now < 99 else completed(id)
+    session.service.look = lambda task_id: (
+        running(task_id, next(told, 100)) if session.clock.now < 99 else completed(task_id)
     )
 
     outcomes(waiting_for(session, 1))
@@ -234,7 +236,7 @@ def test_progress_never_runs_backwards(session: FakeSession) -> None:
 
 
 def test_a_task_that_does_not_move_is_told_every_three_minutes(session: FakeSession) -> None:
-    session.service.look = lambda id: running(id, 40)
+    session.service.look = lambda task_id: running(task_id, 40)
 
     outcomes(waiting_for(session, 1, timeout_s=3 * STALLED_AFTER_S + 60))
 
@@ -248,7 +250,7 @@ def test_a_task_of_the_future_has_not_run_yet(session: FakeSession) -> None:
     waiting = Waiting(session, timeout_s=TIMEOUT_S)
     waiting.add(record_of(running("t"), created_at=session.now() + 500))
 
-    [*waiting.to_the_end()]
+    list(waiting.to_the_end())
 
     assert session.reported(Progressed)[0].elapsed_s == 0.0
 
@@ -280,7 +282,7 @@ def test_changes_are_journalled_and_progress_is_not(session: FakeSession) -> Non
         written.append(task.status)
         record(task, **options)  # type: ignore[arg-type]
 
-    session.journal.record_task = note  # type: ignore[method-assign,assignment]
+    session.journal.record_task = note  # type: ignore[method-assign]
     session.service.look = done_at(session, 100.0)
 
     outcomes(waiting_for(session, 1))

@@ -1,0 +1,35 @@
+"""`python -m tests.benchmarks [startup|polling|download|many]`: every target, met or not."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+
+from tests.benchmarks import download, many, polling, startup
+from tests.benchmarks.verdicts import Verdict
+
+BENCHMARKS: Mapping[str, tuple[str, Callable[[], Iterable[Verdict]]]] = {
+    "startup": ("start-up, over `python -c pass`", startup.measure),
+    "polling": ("waiting, over a look every 8 s", polling.measure),
+    "download": ("download of 128 MiB on loopback, over curl's throughput", download.measure),
+    "many": ("1,000 tasks in one process", many.measure),
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the named benchmarks, or all of them."""
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        print(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    missed = 0
+    for name in names or BENCHMARKS:
+        title, measure = BENCHMARKS[name]
+        print(f"{name}: {title}")
+        for verdict in measure():
+            print(verdict, flush=True)
+            missed += not verdict.is_met
+    print("every target met" if not missed else f"{missed} not met")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,140 @@
+"""A large result on loopback, through all that a download does, beside curl."""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tests.benchmarks.verdicts import Verdict
+
+ROUNDS: Final = 7
+SIZE_BYTES: Final = 128 * 1024 * 1024
+_SMALL_BYTES: Final = 8 * 1024 * 1024
+_SERVER: Final = """
+import os, socket, sys, threading
+
+head = b"\\0\\0\\0\\x18ftypisom\\0\\0\\2\\0isomiso2"
+size = int(sys.argv[1])
+block = os.urandom(1024 * 1024)
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+
+def answer(connection):
+    with connection:
+        while b"\\r\\n\\r\\n" not in connection.recv(65536):
+            pass
+        connection.sendall(
+            f'HTTP/1.1 200 OK\\r\\nETag: "1"\\r\\nContent-Length: {size}\\r\\n'
+            'Content-Type: video/mp4\\r\\nConnection: close\\r\\n\\r\\n'.encode() + head
+        )
+        left = size - len(head)
+        while left:
+            left -= connection.send(memoryview(block)[:left])
+
+while True:
+    connection, _ = server.accept()
+    threading.Thread(target=answer, args=(connection,), daemon=True).start()
+"""
+_CLIENT: Final = """
+import json, os, pty, resource, sys, threading, time
+from pathlib import Path
+from omniedit.downloads import Downloader
+from omniedit.events import Transferring
+from omniedit.http import HttpClient
+from omniedit.output.console import Printer
+from omniedit.output.progress import watch
+
+url, target = sys.argv[1], Path(sys.argv[2])
+terminal, far_end = os.openpty()
+screen = os.fdopen(far_end, "w")
+
+def drain():
+    while os.read(terminal, 65536):
+        pass
+
+threading.Thread(target=drain, daemon=True).start()
+printer = Printer(stdout=sys.stdout, stderr=screen, environ={"TERM": "xterm-256color"})
+with HttpClient() as http, watch(printer, sandbox=False) as report:
+    began = time.perf_counter()
+    Downloader(http, sleep=time.sleep).download(
+        url, target, task_id="task-1", overwrite=True, on_retry=lambda *_: None,
+        on_progress=lambda done, total: report(Transferring(
+            name=target.name, direction="download", done_bytes=done, total_bytes=total,
+        )),
+    )
+    took = time.perf_counter() - began
+print(json.dumps({"took": took, "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+"""
+
+
+def measure() -> Iterator[Verdict]:
+    """Download in turns, and compare throughput and memory."""
+    if shutil.which("curl") is None:
+        print("  skipped: there is no curl")
+        return
+    # In memory, so that the disk is not what is measured.
+    shared = Path("/dev/shm")  # noqa: S108 - a folder is made there
+    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as name:
+        folder = Path(name)
+        speeds: list[float] = []
+        with Server(SIZE_BYTES) as url:
+            for _ in range(ROUNDS):
+                speeds.append(_curl_s(url, folder) / _ours(url, folder)["took"])
+            large = _ours(url, folder)["rss"]
+        with Server(_SMALL_BYTES) as url:
+            small = _ours(url, folder)["rss"]
+    yield Verdict(
+        what="with SHA-256, bar and fsync",
+        measured=statistics.median(speeds),
+        target=0.45,
+        is_least=True,
+    )
+    yield Verdict(what="memory", measured=large / 1024, target=45, unit="MiB")
+    yield Verdict(
+        what="memory beyond that of 8 MiB", measured=(large - small) / 1024, target=2, unit="MiB"
+    )
+
+
+class Server:
+    """A server process with one file."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVER, str(size_bytes)], stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> str:
+        assert self._process.stdout is not None
+        return f"http://127.0.0.1:{int(self._process.stdout.readline())}/result.mp4"
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def _curl_s(url: str, folder: Path) -> float:
+    argv = [
+        "curl",
+        "-sS",
+        "--noproxy",
+        "*",
+        "-o",
+        str(folder / "curl.mp4"),
+        "-w",
+        "%{time_total}",
+        url,
+    ]
+    return float(subprocess.run(argv, capture_output=True, check=True, text=True).stdout)
+
+
+def _ours(url: str, folder: Path) -> dict[str, float]:
+    argv = [sys.executable, "-c", _CLIENT, url, str(folder / "ours.mp4")]
+    ended = subprocess.run(argv, capture_output=True, check=True, text=True)
+    found: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
+    return found

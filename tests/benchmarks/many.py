@@ -1,0 +1,128 @@
+"""A thousand tasks waited for in one process: the real loop over real HTTP, in hurried time.
+
+Between two rounds nothing is to be done, so the process does not sleep through them: its clock
+leaps ahead instead. What a round costs is real, and so is every request.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from tests.benchmarks.verdicts import Verdict
+
+TASKS: Final = 1000
+_SERVER: Final = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+reads = {}
+
+def task(task_id):
+    reads[task_id] = count = reads.get(task_id, 0) + 1
+    is_done = count > 20
+    return {
+        "id": task_id, "object": "video.generation.task", "created": 1757156493,
+        "model": "gemini-omni-flash-video-edit", "progress": 100 if is_done else 5 * (count - 1),
+        "status": "completed" if is_done else "processing", "type": "video",
+        "task_info": {"estimated_time": 400, "can_cancel": True},
+        "results": ["https://files.example.com/" + task_id + ".mp4"] if is_done else [],
+        "usage": {"billing_rule": "per_second", "credits_reserved": 32.0, "user_group": "default"},
+    }
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        size = int(self.headers["content-length"])
+        asked = json.loads(self.rfile.read(size))["task_ids"]
+        body = json.dumps({"data": [task(one) for one in asked]}).encode()
+        head = f"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: {len(body)}"
+        self.wfile.write(head.encode() + b"\\r\\n\\r\\n" + body)
+        self.wfile.flush()
+
+    def log_message(self, *_):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+_CLIENT: Final = """
+import json, resource, sys, time
+from omniedit.cli.runtime import Runtime
+from omniedit.cli.session import JournalUse, LiveSession
+from omniedit.models import Task
+from omniedit.tasks.waiting import Waiting
+
+leapt, rests, requests = 0.0, [], 0
+LiveSession.monotonic = lambda self: time.monotonic() + leapt
+
+def leap(self, seconds, /):
+    global leapt
+    leapt += seconds
+    rests.append(seconds)
+
+LiveSession.sleep = leap
+runtime = Runtime({"OMNIEDIT_BASE_URL": sys.argv[1], "OMNIEDIT_API_KEY": "sk-b", "OMNIEDIT_STATE_DIR": sys.argv[2]})
+count = int(sys.argv[3])
+with runtime.session(JournalUse.REQUIRED, total_tasks=count) as session:
+    waiting = Waiting(session, timeout_s=86400)
+    now = time.time()
+    for number in range(count):
+        task = Task(task_id=f"task-unified-1757156493-{number:08}", status="processing", created_at=now)
+        with session.journal._database.writing():
+            session.journal._store_task(task, origin=session.origin)
+        waiting.add(session.journal.find_task(task.task_id), is_fresh=True)
+    get_tasks = session.service.get_tasks
+    waiting.rest_s()
+
+    def counted(ids):
+        global requests
+        requests += 1
+        return get_tasks(ids)
+
+    session.service.get_tasks = counted
+    began, began_cpu = session.monotonic(), time.process_time()
+    ended = sum(1 for _ in waiting.to_the_end())
+    took, cpu = session.monotonic() - began, time.process_time() - began_cpu
+print(json.dumps({
+    "ended": ended, "took": took, "cpu": cpu, "requests": requests, "rounds": len(rests),
+    "shortest": min(rests[1:]), "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+}))
+"""
+
+
+def measure() -> Iterator[Verdict]:
+    """Wait for all of them, and count."""
+    import tempfile
+
+    server = subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        with tempfile.TemporaryDirectory() as folder:
+            ended = subprocess.run(
+                [sys.executable, "-c", _CLIENT, url, folder, str(TASKS)],
+                capture_output=True,
+                check=True,
+                text=True,
+            )
+    finally:
+        server.kill()
+        server.communicate()
+    found: dict[str, float] = json.loads(ended.stdout)
+    assert found["ended"] == TASKS, found
+    share = 100 * found["cpu"] / found["took"]
+    yield Verdict(what="of a core, while all are waited for", measured=share, target=0.5, unit="%")
+    yield Verdict(what="memory", measured=found["rss"] / 1024, target=80, unit="MiB")
+    per_round = found["requests"] / found["rounds"]
+    yield Verdict(what="requests a round", measured=per_round, target=20, unit="")
+    yield Verdict(
+        what="shortest rest between two rounds",
+        measured=found["shortest"],
+        target=20,
+        unit="s",
+        is_least=True,
+    )

@@ -1,0 +1,327 @@
+"""A batch as a user runs it, against a served sandbox."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.equipment import Bench
+from tests.e2e.faulty import Endpoint, refusal
+
+pytestmark = pytest.mark.e2e
+
+URL = "https://example.com/clip.mp4"
+MakeBench = Callable[..., Bench]
+
+
+def write(folder: Path, *rows: Mapping[str, object] | str, name: str = "m.jsonl") -> str:
+    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return name
+
+
+def row(prompt: str, **fields: object) -> dict[str, object]:
+    return {"video": URL, "prompt": f"{prompt} [sandbox:seconds=0]"} | fields
+
+
+def rows(count: int) -> list[dict[str, object]]:
+    return [row(str(number), output=f"{number}.mp4") for number in range(1, count + 1)]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_is_the_saved_paths_and_a_summary(bench: Bench, folder: Path) -> None:
+    manifest = write(folder, *rows(3))
+
+    first = bench.run("batch", manifest, "--dir", "out")
+    again = bench.run("batch", manifest, "--dir", "out")
+
+    assert first.status == again.status == 0, (first, again)
+    assert sorted(first.stdout.split()) == ["out/1.mp4", "out/2.mp4", "out/3.mp4"]
+    assert sorted(again.stdout.split()) == sorted(first.stdout.split())
+    assert first.stderr.splitlines()[-1].startswith("note: 3 done; 93.")
+    assert again.stderr.splitlines()[-1] == "note: 3 skipped"
+    assert names(folder / "out") == ["1.mp4", "2.mp4", "3.mp4"]
+    assert len(bench.task_ids) == 3
+
+
+def test_json_is_one_document_in_the_order_of_the_manifest(bench: Bench, folder: Path) -> None:
+    manifest = write(folder, *rows(4), "", row("last"))
+
+    document = bench.run("batch", manifest, "--json", "--concurrency", "3").document
+
+    assert document["ok"] is True
+    assert [task["line"] for task in document["tasks"]] == [1, 2, 3, 4, 6]
+    assert [task["output"] for task in document["tasks"]][:2] == ["1.mp4", "2.mp4"]
+    for task in document["tasks"]:
+        [saved] = task["saved"]
+        assert Path(saved["path"]) == folder / task["output"]
+        assert task["status"] == "completed"
+
+
+def test_events_tell_of_every_edit_and_end_with_done(bench: Bench, folder: Path) -> None:
+    manifest = write(
+        folder, *rows(2), row("no", output="no.mp4", take=1) | {"prompt": "x [sandbox:http=400]"}
+    )
+
+    ended = bench.run("batch", manifest, "--events")
+
+    events = ended.events
+    kinds = [event["event"] for event in events]
+    assert (kinds.count("submitted"), kinds.count("saved"), kinds.count("done")) == (2, 2, 1)
+    done = events[-1]
+    assert (done["event"], done["ok"], done["exit_status"], ended.status) == ("done", False, 2, 2)
+    assert [task["status"] for task in done["tasks"]] == ["completed", "completed", "refused"]
+    assert done["tasks"][2]["error"]["message"] == "Invalid request parameters"
+
+
+def test_quiet_keeps_paths_and_errors(bench: Bench, folder: Path) -> None:
+    manifest = write(
+        folder, row("a", output="a.mp4"), row("b") | {"prompt": "b [sandbox:http=400]"}
+    )
+
+    ended = bench.run("batch", manifest, "-q")
+
+    assert ended.stdout == "a.mp4\n"
+    assert ended.stderr == "error: m.jsonl:2: Invalid request parameters\n"
+
+
+def test_a_manifest_may_come_on_stdin(bench: Bench) -> None:
+    ended = bench.installed(
+        "batch", "-", stdin=f"\ufeffvideo,prompt,output\r\n{URL},p [sandbox:seconds=0],o.mp4\r\n"
+    )
+
+    assert (ended.status, ended.stdout) == (0, "o.mp4\n"), ended
+
+
+def test_lines_may_be_added_moved_and_renamed(bench: Bench, folder: Path) -> None:
+    bench.run("batch", write(folder, *rows(3)))
+    first, second, third = rows(3)
+
+    grown = write(
+        folder, row("new", output="new.mp4"), third, second | {"output": "moved.mp4"}, first
+    )
+    ended = bench.run("batch", grown)
+
+    assert ended.status == 0, ended
+    assert len(bench.task_ids) == 4
+    assert (folder / "moved.mp4").read_bytes() == (folder / "2.mp4").read_bytes()
+
+
+def test_without_credits_what_is_paid_for_is_saved_and_the_rest_is_counted(
+    bench: Bench, folder: Path
+) -> None:
+    bench.run("batch", write(folder, *rows(2)))
+    (folder / "2.mp4").unlink()
+    empty = row("new", output="new.mp4") | {"prompt": "new [sandbox:http=402]"}
+
+    ended = bench.run("batch", write(folder, empty, *rows(9)), "--concurrency", "1")
+
+    assert ended.status == 4, ended
+    assert sorted(ended.stdout.split()) == ["1.mp4", "2.mp4"]
+    assert "error: m.jsonl:1: Insufficient quota" in ended.stderr
+    assert "1 done, 1 skipped, 1 failed, 7 not begun" in ended.stderr
+    assert len(bench.task_ids) == 2
+
+
+def test_once_there_are_credits_again_the_rest_is_made(bench: Bench, folder: Path) -> None:
+    lines = rows(8)
+    empty = row("", output="5.mp4") | {"prompt": "5 [sandbox:http=402]"}
+
+    first = bench.run("batch", write(folder, *lines[:4], empty, *lines[5:]), "--concurrency", "2")
+    second = bench.run("batch", write(folder, *lines), "--concurrency", "2")
+
+    assert (first.status, second.status) == (4, 0), (first, second)
+    assert len(bench.task_ids) == 8
+    assert len(names(folder)) == 9
+
+
+def test_a_rate_limit_is_sat_out_by_all_together(
+    make_bench: MakeBench, folder: Path, tmp_path: Path
+) -> None:
+    record = tmp_path / "record"
+    bench = make_bench(record=record)
+    lines = rows(12)
+    lines[0] |= {"prompt": "1 [sandbox:seconds=0] [sandbox:http=429*1]"}
+
+    ended = bench.run("batch", write(folder, *lines), "--concurrency", "8")
+
+    assert ended.status == 0, ended
+    assert len(names(folder)) == 13
+    submissions = [
+        request["status"] for request in requests_in(record) if request["method"] == "POST"
+    ]
+    assert submissions.count(429) == 1
+
+
+def requests_in(record: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+
+
+FAULTS = [
+    pytest.param(b"", (), "m:1: the manifest is empty", id="empty"),
+    pytest.param(b"hello\n", (), "m:1: the header names no column", id="no-manifest"),
+    pytest.param(b'{"video": 1, "prompt": "p"}', (), "m:1: `video` is not text", id="wrong-type"),
+    pytest.param(b'{"prompt": "p"}', (), "m:1: `video` is missing", id="no-video"),
+    pytest.param(
+        b'{"video": "no.mp4", "prompt": "p"}', (), "m:1: no such file: no.mp4", id="no-clip"
+    ),
+    pytest.param(
+        b'{"video": "URL", "prompt": "p"}\n' * 2, (), "m:2: is the same edit as line 1", id="twice"
+    ),
+    pytest.param(
+        b'{"video": "URL", "prompt": "p", "output": "../o"}', (), "leaves the folder", id="outside"
+    ),
+    pytest.param(
+        b'{"video": "URL", "prompt": "p", "take": %s}' % (b"9" * 5000),
+        (),
+        "m:1:",
+        id="take-endless",
+    ),
+    pytest.param(
+        b'{"video": "URL", "prompt": "p", "output": "a\\ud800"}', (), "Unicode", id="half-character"
+    ),
+    pytest.param(
+        b'{"video": "URL", "prompt": "p", "output": "a\\u0000"}', (), "no file", id="zero-byte"
+    ),
+    pytest.param(b'\xff{"video": "URL"}', (), "m:1: is not valid UTF-8", id="no-utf-8"),
+    pytest.param(b"x", ("--shard", "0/2"), "'0/2' is no shard", id="shard-0"),
+    pytest.param(b"x", ("--shard", "3/2"), "'3/2' is no shard", id="shard-3-of-2"),
+    pytest.param(b"x", ("--concurrency", "0"), "0 is not in the range", id="concurrency-0"),
+    pytest.param(b"x", ("--timeout", "soon"), "is no duration", id="timeout"),
+    pytest.param(None, (), "cannot read the manifest m: No such file", id="no-file"),
+]
+
+
+@pytest.mark.parametrize(("content", "options", "message"), FAULTS)
+def test_bad_input_is_one_clear_line_and_nothing_is_sent(
+    make_bench: MakeBench,
+    tmp_path: Path,
+    content: bytes | None,
+    options: Sequence[str],
+    message: str,
+) -> None:
+    record = tmp_path / "record"
+    bench = make_bench(record=record)
+    if content is not None:
+        (bench.folder / "m").write_bytes(content.replace(b"URL", URL.encode()))
+
+    ended = bench.run("batch", "m", *options)
+
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert (ended.status, ended.stdout) == (2, ""), ended
+    [error] = errors
+    assert message in error
+    assert requests_in(record) == []
+
+
+def test_every_faulty_line_is_told_also_in_json(bench: Bench, folder: Path) -> None:
+    manifest = write(folder, row("a"), row("a"), "{", row("b", output="/b.mp4"))
+
+    ended = bench.run("batch", manifest, "--json")
+
+    told = [(task["line"], task["error"]["message"]) for task in ended.document["tasks"]]
+    assert ended.status == 2
+    assert [line for line, _ in told] == [2, 3, 4]
+    assert told[2][1] == "`output` leaves the folder: /b.mp4"
+
+
+def test_unknown_columns_are_a_warning(bench: Bench, folder: Path) -> None:
+    ended = bench.run("batch", write(folder, row("a", ouput="x", output="a.mp4")), "-q")
+
+    assert (ended.status, ended.stdout) == (0, "a.mp4\n")
+    assert ended.stderr == (
+        "warning: m.jsonl:1: `ouput` is not a field of a manifest; did you mean `output`?\n"
+    )
+
+
+def test_shards_on_machines_of_their_own_make_the_whole(
+    bench: Bench, folder: Path, tmp_path: Path
+) -> None:
+    manifest = write(folder, *rows(12))
+
+    ended = [
+        bench.run(
+            "batch",
+            manifest,
+            "--dir",
+            "out",
+            "--shard",
+            f"{index}/3",
+            OMNIEDIT_STATE_DIR=str(tmp_path / f"{index}"),
+        )
+        for index in (1, 2, 3)
+    ]
+
+    assert [one.status for one in ended] == [0, 0, 0], ended
+    assert len(names(folder / "out")) == len(bench.task_ids) == 12
+
+
+def test_a_shard_without_lines_says_so(bench: Bench, folder: Path) -> None:
+    manifest = write(folder, row("a"))
+
+    ended = [bench.run("batch", manifest, "--shard", f"{index}/2") for index in (1, 2)]
+
+    assert [one.status for one in ended] == [0, 0]
+    assert any("none of the 1 lines is in this shard" in one.stderr for one in ended)
+
+
+def test_after_a_batch_there_is_no_last_task(bench: Bench, folder: Path) -> None:
+    bench.run("batch", write(folder, row("a")))
+
+    ended = bench.run("wait")
+
+    assert ended.status == 2
+    assert "the newest call was a batch" in ended.stderr
+
+
+def test_a_timeout_leaves_tasks_for_the_same_command(bench: Bench, folder: Path) -> None:
+    slow = {"video": URL, "prompt": "a [sandbox:seconds=60]", "output": "a.mp4"}
+    manifest = write(folder, slow)
+
+    first = bench.run("batch", manifest, "--timeout", "0")
+    second = bench.run("batch", manifest)
+
+    assert (first.status, second.status) == (6, 0), (first, second)
+    assert "1 still running at the service" in first.stderr
+    assert (
+        "hint: the same command picks up 1 at the service; it pays for nothing twice"
+        in first.stderr
+    )
+    assert len(bench.task_ids) == 1
+
+
+def test_a_key_that_is_revoked_in_the_middle_ends_it_with_what_runs_named(
+    bench: Bench, folder: Path
+) -> None:
+    slow = [row(str(number)) | {"prompt": f"{number} [sandbox:seconds=20]"} for number in range(3)]
+    for endpoint in (Endpoint.BATCH, Endpoint.POLL):
+        bench.faulty.always(endpoint, refusal(401, "unauthorized"))
+
+    ended = bench.run("batch", write(folder, *slow), "--events")
+
+    assert (ended.status, ended.events[-1]["event"]) == (3, "done"), ended
+    assert ended.events[-1]["error"]["code"] == "unauthorized"
+    assert "error: said the gateway" in ended.stderr
+    assert "still running at the service" in ended.stderr
+    assert len(ended.events[-1]["tasks"]) == 3
+
+
+def test_a_folder_that_is_a_file_is_refused_at_once(bench: Bench, folder: Path) -> None:
+    ended = bench.run("batch", write(folder, *rows(3)), "--dir", "m.jsonl")
+
+    assert ended.status == 10
+    assert ended.stderr.startswith("error: m.jsonl is not a folder\n")
+    assert len(bench.task_ids) == 0
+
+
+@pytest.mark.parametrize("concurrency", ["1", "32"])
+def test_any_concurrency_makes_them_all(bench: Bench, folder: Path, concurrency: str) -> None:
+    ended = bench.run("batch", write(folder, *rows(40)), "--concurrency", concurrency, "--json")
+
+    assert (ended.status, len(ended.document["tasks"])) == (0, 40)
+    assert len(bench.task_ids) == len(names(folder)) - 1 == 40

@@ -1,0 +1,102 @@
+"""A batch that is killed or interrupted, and the same command once more."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.equipment import Bench, digest
+
+pytestmark = pytest.mark.e2e
+
+URL = "https://example.com/clip.mp4"
+WAIT_S = 30.0
+
+
+def write(folder: Path, count: int, *, seconds: float) -> str:
+    lines = [
+        {"video": URL, "prompt": f"{n} [sandbox:seconds={seconds}]", "output": f"out/{n}.mp4"}
+        for n in range(count)
+    ]
+    (folder / "m.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    return "m.jsonl"
+
+
+def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not is_so():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_200_edits_survive_three_kills_with_200_files_and_200_tasks(
+    bench: Bench, folder: Path
+) -> None:
+    manifest = write(folder, 200, seconds=6)  # 0.3 s
+    out = folder / "out"
+
+    def files() -> int:
+        return len(list(out.glob("[0-9]*.mp4"))) if out.exists() else 0
+
+    for count in (30, 80, 130):
+        process = bench.start("batch", manifest, "-q", "--concurrency", "8")
+        wait_until(lambda count=count: files() >= count, process)  # type: ignore[misc]
+        process.kill()
+        process.communicate()
+    ended = bench.run("batch", manifest, "--json", "--concurrency", "8")
+
+    assert ended.status == 0, ended.stderr
+    assert len(ended.document["tasks"]) == len({t["task_id"] for t in ended.document["tasks"]})
+    assert len(bench.task_ids) == 200
+    assert sorted(path.name for path in out.iterdir()) == sorted(f"{n}.mp4" for n in range(200))
+    for task in ended.document["tasks"]:
+        assert digest((folder / task["output"]).read_bytes()) == task["saved"][0]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGINT, 130, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, 143, id="terminated"),
+        pytest.param(signal.SIGHUP, 129, id="hung-up"),
+    ],
+)
+def test_an_interrupted_batch_tells_what_goes_on_and_the_same_command_picks_it_up(
+    bench: Bench, folder: Path, number: signal.Signals, status: int
+) -> None:
+    manifest = write(folder, 12, seconds=20)  # 1 s
+
+    process = bench.start("batch", manifest, "--events", "--concurrency", "2")
+    wait_until(lambda: len(bench.task_ids) >= 6, process)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=WAIT_S)
+    again = bench.run("batch", manifest)
+
+    events = [json.loads(line) for line in stdout.splitlines()]
+    done = events[-1]
+    begun = [task for task in done["tasks"] if task["task_id"]]
+    assert (process.returncode, done["event"], done["exit_status"]) == (status, "done", status)
+    assert len(done["tasks"]) == 12
+    assert len(begun) >= 6
+    assert f"the same command picks up {len(begun)} at the service".encode() in stderr
+    assert again.status == 0, again
+    assert len(bench.task_ids) == 12
+    assert len(again.stdout.split()) == 12
+
+
+def test_a_reader_that_leaves_keeps_no_result_from_being_saved(bench: Bench, folder: Path) -> None:
+    manifest = write(folder, 8, seconds=0)
+
+    process = bench.start("batch", manifest, "--concurrency", "1")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, stderr = process.communicate(timeout=WAIT_S)
+
+    assert process.returncode in {0, 141}, stderr
+    assert len(list((folder / "out").iterdir())) == 8

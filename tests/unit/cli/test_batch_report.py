@@ -1,0 +1,194 @@
+import io
+from dataclasses import replace
+
+import pytest
+
+from omniedit.batch.manifest import Line
+from omniedit.batch.plan import PlannedEdit
+from omniedit.batch.run import Made
+from omniedit.cli.batch_report import BatchReport
+from omniedit.cli.runtime import Runtime
+from omniedit.errors import (
+    OmniEditError,
+    OutcomeUnknownError,
+    QuotaError,
+    TargetExistsError,
+    WaitTimeoutError,
+)
+from omniedit.events import Saved, Submitted
+from omniedit.models import Record, SavedFile, Task
+from omniedit.output.console import Printer
+from omniedit.tasks.requests import Draft
+from tests.unit.batch.bench import CLIP_URL, completed, record_of, running
+
+FILE = SavedFile(path="/x/a.mp4", size_bytes=1, sha256="00")
+
+
+class Told:
+    """A report, what it is told, and what it says."""
+
+    def __init__(
+        self, count: int, *, again: bool = False, has_journal: bool = True, quiet: bool = False
+    ) -> None:
+        self.stderr = io.StringIO()
+        self.runtime = Runtime({})
+        self.runtime.__dict__["printer"] = Printer(
+            stdout=io.StringIO(), stderr=self.stderr, environ={}, quiet=quiet
+        )
+        self.edits = [edit(number) for number in range(1, count + 1)]
+        self.report = BatchReport(self.runtime, "m", again=again, has_journal=has_journal)
+        self.report.begin(self.edits, line_count=count)
+
+    def submit(self, number: int, task: Task) -> Record:
+        record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")
+        self.runtime.tally.add(record)
+        self.runtime.report(Submitted(task=task, request_id=f"request-{number}"))
+        return record
+
+    def save(self, number: int, *, is_new: bool = True) -> None:
+        record = self.submit(number, completed(f"t-{number}")) if is_new else None
+        record = record or record_of(completed(f"t-{number}"))
+        self.runtime.report(
+            Saved(task_id=f"t-{number}", file=FILE, shown_path="a.mp4", is_new=is_new)
+        )
+        self.report.take(Made(edit=self.edits[number - 1], record=record))
+
+    def fail(self, number: int, error: OmniEditError, record: Record | None = None) -> None:
+        self.report.take(Made(edit=self.edits[number - 1], record=record, error=error))
+
+    def summary(self) -> list[str]:
+        self.report.summarise()
+        return self.stderr.getvalue().splitlines()
+
+
+def edit(number: int) -> PlannedEdit:
+    return PlannedEdit(
+        line=Line(number=number, video=CLIP_URL, prompt=str(number)),
+        draft=Draft(video=CLIP_URL, prompt=str(number)),
+        identity=f"identity-{number}",
+        output=f"{number}.mp4",
+    )
+
+
+def paid(task: Task, credits: float) -> Task:  # noqa: A002 - the unit's name
+    return replace(task, credits_reserved=credits)
+
+
+def test_the_summary_counts_every_line_and_comes_last() -> None:
+    told = Told(6)
+    told.save(1)
+    told.save(2, is_new=False)
+    told.fail(3, QuotaError("empty"))
+    told.submit(4, paid(running("t-4"), 34.0))
+    told.submit(5, completed("t-5"))
+
+    assert told.summary() == [
+        "error: m:3: empty",
+        "hint: top up at https://evolink.ai/dashboard/credits",
+        (
+            "note: 1 done, 1 skipped, 1 failed, 1 finished but not saved,"
+            " 1 still running at the service, 1 not begun; 34 credits (about $0.50)"
+        ),
+        "hint: the same command picks up 2 at the service and begins 1 more; it pays for nothing twice",
+    ]
+
+
+def test_failures_come_in_the_order_of_the_lines_and_repeat_no_hint() -> None:
+    told = Told(3)
+    for number in (3, 1, 2):
+        told.fail(number, TargetExistsError(f"{number}.mp4 exists"))
+
+    assert [line[:10] for line in told.summary()] == [
+        "error: m:1",
+        "hint: choo",
+        "error: m:2",
+        "error: m:3",
+        "note: 3 fa",
+    ]
+
+
+def test_a_task_that_was_not_waited_for_long_enough_has_not_failed() -> None:
+    told = Told(1)
+    record = told.submit(1, running("t-1"))
+    told.fail(1, WaitTimeoutError("task t-1 is not finished", task_id="t-1"), record)
+
+    assert told.summary()[2:] == [
+        "note: 1 still running at the service",
+        "hint: the same command picks up 1 at the service; it pays for nothing twice",
+    ]
+
+
+def test_after_again_the_way_on_is_without_it() -> None:
+    told = Told(1, again=True)
+
+    assert told.summary()[-1].startswith("hint: the same command without `--again` begins 1 more")
+
+
+def test_without_a_journal_nothing_is_promised() -> None:
+    told = Told(2, has_journal=False)
+    told.submit(1, running("t-1"))
+
+    assert told.summary() == [
+        "note: 1 still running at the service, 1 not begun",
+        "hint: 1 at the service are in no journal: `omniedit list --remote --adopt` records them",
+    ]
+
+
+def test_quiet_keeps_errors_and_the_way_on() -> None:
+    told = Told(2, quiet=True)
+    told.fail(1, QuotaError("empty"))
+
+    lines = told.summary()
+
+    assert "error: m:1: empty" in lines
+    assert lines[-1].startswith("hint: the same command begins 1 more")
+    assert not any(line.startswith("note:") for line in lines)
+
+
+def test_an_empty_shard_says_so() -> None:
+    told = Told(0)
+
+    assert told.summary() == ["note: none of the 0 lines is in this shard"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        pytest.param(QuotaError("no"), "refused", id="refused"),
+        pytest.param(OutcomeUnknownError("perhaps", request_id="r"), "unknown", id="unknown"),
+        pytest.param(None, None, id="not-begun"),
+    ],
+)
+def test_a_line_without_a_task_has_every_key(
+    error: OmniEditError | None, status: str | None
+) -> None:
+    told = Told(2)
+    told.save(1)
+    if error is not None:
+        told.fail(2, error)
+
+    first, second = told.report.documents()
+
+    assert set(first) == set(second)
+    assert (second["line"], second["output"], second["status"]) == (2, "2.mp4", status)
+    assert (second["error"] and second["error"]["message"]) == (error and error.message)
+
+
+def test_a_line_whose_task_runs_on_has_its_task() -> None:
+    told = Told(1)
+    told.submit(1, running("t-1"))
+
+    [document] = told.report.documents()
+
+    assert (document["task_id"], document["status"]) == ("t-1", "processing")
+
+
+def test_faults_are_documents_too_and_only_so_many_lines() -> None:
+    told = Told(0)
+
+    errors = told.report.faults([(number, "is odd") for number in range(1, 61)])
+
+    documents = told.report.documents()
+    assert [document["line"] for document in documents] == list(range(1, 61))
+    assert [error.message for error in errors][-2:] == ["m:50: is odd", "10 more lines are wrong"]
+    assert errors[-1].hint == "nothing was sent"
