@@ -115,9 +115,12 @@ class EditRequest:
     clip: str
     prompt: str
     callback_url: str | None = None
-    start: str | None = None
-    end: str | None = None
+    start: str | None = None  # seconds
+    end: str | None = None  # seconds
     take: int | None = None  # another edit of the same clip and prompt
+    is_written_anew: bool = False
+    """Whether another file than the clip itself is uploaded: cut, converted, or both."""
+    estimated_credits: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

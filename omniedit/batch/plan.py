@@ -9,6 +9,7 @@ from typing import Final
 from omniedit.batch.manifest import Line, Manifest
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError
 from omniedit.models import Record
+from omniedit.tasks.clips import Wishes
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import Draft, identity_of, is_local, parse_draft
 from omniedit.tasks.targets import STDOUT, Destination
@@ -80,6 +81,7 @@ class Planner:
             prompt=line.prompt,
             callback_url=line.callback_url,
             take=None if line.take is None else int(line.take),
+            wishes=Wishes(start=line.start, end=line.end),
         )
         is_own = line.is_in_shard(*self._shard)
         if not is_own and is_local(line.video):

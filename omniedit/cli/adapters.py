@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from omniedit.downloads import Downloader, check_target, copy_result, tidy, verify
 from omniedit.errors import LocalError
+from omniedit.folders import private_folder
+from omniedit.media import is_available
 from omniedit.models import SavedFile, UploadedClip
 from omniedit.tasks.ports import Progress, Retry
 from omniedit.uploads import ClipDigest, Uploader, digest_clip
+from omniedit.urls import without_query
 
 if TYPE_CHECKING:
     from omniedit.http import HttpClient
+    from omniedit.media import ClipFacts
+    from omniedit.ranges import Incomplete
 
 
 class LocalClips:
@@ -22,11 +27,46 @@ class LocalClips:
 
     Args:
         connect: Returns the HTTP client, the file service's URL and the key, when first needed.
+        allow_internal: Look also at URLs of this machine and network.
     """
 
-    def __init__(self, connect: Callable[[], "tuple[HttpClient, str, str]"]) -> None:
+    def __init__(
+        self, connect: Callable[[], "tuple[HttpClient, str, str]"], *, allow_internal: bool
+    ) -> None:
         self._connect = connect
+        self._allow_internal = allow_internal
         self._digests: dict[tuple[str, int, int], ClipDigest] = {}
+
+    @property
+    def can_look(self) -> bool:
+        """Whether the extra `media` is installed."""
+        return is_available()
+
+    def look(self, video: str) -> "ClipFacts | Incomplete":
+        """Return what a clip is; of a URL little more than the header is read."""
+        from omniedit.media import probe
+        from omniedit.ranges import look_at_url
+
+        if "://" not in video:
+            return probe(Path(video), name=video)
+        return look_at_url(
+            self._connect()[0],
+            video,
+            lambda file: probe(file, name=without_query(video), reads_all=file.is_small),
+            allow_internal=self._allow_internal,
+        )
+
+    @contextmanager
+    def prepared(
+        self, source: Path, *, start_s: float | None, end_s: float | None, folder: Path
+    ) -> Generator[Path]:
+        """Hold a clip that was cut, converted, or both, in a private file."""
+        from omniedit.media import prepare
+
+        with private_folder(folder) as private:
+            target = private / f"{source.stem}.mp4"
+            prepare(source, target, start_s=start_s, end_s=end_s)
+            yield target
 
     def digest(self, path: Path, *, check: bool) -> str:
         """Return the SHA-256 of a clip that may be uploaded."""

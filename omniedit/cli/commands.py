@@ -19,6 +19,7 @@ _PLACES: Final[Mapping[str, tuple[str, str]]] = {
     "status": ("status", "status"),
     "download": ("download", "download"),
     "batch": ("batch", "batch"),
+    "probe": ("probe", "probe"),
     "list": ("listing", "list_"),
     "credits": ("credits_", "credits_"),
     "doctor": ("doctor", "doctor"),

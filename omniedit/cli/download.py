@@ -38,6 +38,7 @@ def download(
     from omniedit.tasks.listing import unsaved_results
     from omniedit.tasks.references import find_records
     from omniedit.tasks.targets import Destination
+    from omniedit.tasks.waiting import Outcome
 
     runtime: Runtime = context.obj
     runtime.fields = {"tasks": []}
@@ -52,10 +53,11 @@ def download(
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with runtime.session(use) as session:
-        if takes_all:
-            found = list(unsaved_results(session, expiring_s=expiring))
-        else:
-            found = [(record, None) for record in find_records(session, tasks or [])]
+        found: list[Outcome] = (
+            list(unsaved_results(session, expiring_s=expiring))
+            if takes_all
+            else [(record, None) for record in find_records(session, tasks or [])]
+        )
         for record, _ in found:
             runtime.tally.add(record)
         for record, error in download_each(session, found, destination, overwrite=force):

@@ -24,7 +24,10 @@ class Typed:
     prompt_file: str | None
     callback_url: str | None
     request_id: str | None
-    check: bool
+    start: str | None = None
+    end: str | None = None
+    check: bool | None = None
+    max_credits: float | None = None
 
 
 def read_draft(session: "Session", typed: Typed) -> "Draft":
@@ -43,6 +46,7 @@ def read_draft(session: "Session", typed: Typed) -> "Draft":
 
 def draft_of(typed: Typed, prompt: str) -> "Draft":
     """Return the draft with this prompt."""
+    from omniedit.tasks.clips import Wishes
     from omniedit.tasks.requests import Draft
 
     return Draft(
@@ -50,7 +54,12 @@ def draft_of(typed: Typed, prompt: str) -> "Draft":
         prompt=prompt,
         callback_url=typed.callback_url,
         request_id=typed.request_id,
-        check=typed.check,
+        wishes=Wishes(
+            start=typed.start,
+            end=typed.end,
+            check=typed.check,
+            max_credits=typed.max_credits,
+        ),
     )
 
 

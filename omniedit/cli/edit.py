@@ -7,12 +7,15 @@ import typer
 from omniedit.cli.drafts import Typed, read_draft
 from omniedit.cli.options import (
     CallbackURL,
+    Check,
+    End,
     Events,
     Force,
-    NoCheck,
+    MaxCredits,
     Prompt,
     PromptFile,
     RequestID,
+    Start,
     Timeout,
     Video,
 )
@@ -41,7 +44,10 @@ def edit(
     ] = False,
     events: Events = False,
     prompt_file: PromptFile = None,
-    no_check: NoCheck = False,
+    start: Start = None,
+    end: End = None,
+    max_credits: MaxCredits = None,
+    check: Check = None,
 ) -> None:
     """Submit, wait and save in one command that is safe to repeat.
 
@@ -63,7 +69,10 @@ def edit(
         prompt_file=prompt_file,
         callback_url=callback_url,
         request_id=request_id,
-        check=not no_check,
+        start=start,
+        end=end,
+        check=check,
+        max_credits=max_credits,
     )
     options = editing.EditOptions(
         destination=destination, again=again, overwrite=force, timeout_s=timeout

@@ -63,9 +63,29 @@ RequestID = Annotated[
         help="Your own ID of this submission: submitted again with it, anywhere, it is not paid again.",
     ),
 ]
-NoCheck = Annotated[
-    bool,
-    typer.Option("--no-check", help="Upload a local clip without looking whether it is an MP4."),
+Check = Annotated[
+    bool | None,
+    typer.Option(
+        "--check/--no-check",
+        help="Look at the clip before paying: local files always, URLs only with --check.",
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option("--start", metavar="T", help="Begin there: seconds, or minutes:seconds."),
+]
+End = Annotated[
+    str | None,
+    typer.Option("--end", metavar="T", help="Stop there: seconds, or minutes:seconds."),
+]
+MaxCredits = Annotated[
+    float | None,
+    typer.Option(
+        "--max-credits",
+        metavar="N",
+        min=0.0,
+        help="Refuse what is estimated dearer, or cannot be estimated.",
+    ),
 ]
 Tasks = Annotated[
     list[str] | None,

@@ -87,7 +87,10 @@ class LiveSession:
     def _clips(self) -> "Clips":
         from omniedit.cli.adapters import LocalClips
 
-        return LocalClips(lambda: (self._http, self._files_url, self._key))
+        return LocalClips(
+            lambda: (self._http, self._files_url, self._key),
+            allow_internal=self.allows_internal_clips,
+        )
 
     @property
     def clips(self) -> "Clips":

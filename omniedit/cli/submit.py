@@ -7,7 +7,16 @@ import typer
 
 from omniedit.cli.drafts import Typed, read_draft
 from omniedit.cli.dry_run import show_request
-from omniedit.cli.options import CallbackURL, NoCheck, Prompt, PromptFile, RequestID
+from omniedit.cli.options import (
+    CallbackURL,
+    Check,
+    End,
+    MaxCredits,
+    Prompt,
+    PromptFile,
+    RequestID,
+    Start,
+)
 from omniedit.cli.runtime import Runtime
 from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError
@@ -37,7 +46,10 @@ def submit(
     yes: Annotated[
         bool, typer.Option("--yes", help="Resume it also when it is more than an hour old.")
     ] = False,
-    no_check: NoCheck = False,
+    start: Start = None,
+    end: End = None,
+    max_credits: MaxCredits = None,
+    check: Check = None,
 ) -> None:
     """Submit one edit and print its task ID.
 
@@ -64,7 +76,10 @@ def submit(
         prompt_file=prompt_file,
         callback_url=callback_url,
         request_id=request_id,
-        check=not no_check,
+        start=start,
+        end=end,
+        check=check,
+        max_credits=max_credits,
     )
     if dry_run:
         show_request(runtime, typed)

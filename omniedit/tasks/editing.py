@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from omniedit.events import Noted
 from omniedit.models import EditRequest, Record, TaskStatus
-from omniedit.retry import SUBMIT_BUDGET_S
 from omniedit.tasks.looking import refresh
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import Draft, identity_of, parse_draft
@@ -122,20 +121,25 @@ def _find_or_submit(
             with refusal_recorded(session, request_id, draft):
                 known = known or known_submission(session, request_id, request)
                 _check_target(session, known or _unsent(draft, request_id), identity, options)
-            return _begin(session, draft, request, request_id, known, options)
+            identified = replace(draft, request_id=request_id)
+            return _begin(session, identified, request, known, options)
 
 
 def _begin(
     session: Session,
     draft: Draft,
     request: EditRequest,
-    request_id: str,
     known: Record | None,
     options: EditOptions,
 ) -> BegunEdit:
     if known is None:
-        budget_s = min(options.timeout_s, SUBMIT_BUDGET_S)
-        record = submit_new(session, draft, request, request_id=request_id, budget_s=budget_s)
+        record = submit_new(
+            session,
+            draft,
+            request,
+            request_id=draft.request_id or session.new_request_id(),
+            budget_s=options.timeout_s,
+        )
         return BegunEdit(request=request, record=record, is_fresh=True)
     if known.task is None:
         return BegunEdit(request=request, record=replay(session, known), is_fresh=False)

@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from omniedit.media import ClipFacts
 from omniedit.models import Credits, SavedFile, Submission, Task, TaskPage, UploadedClip
+from omniedit.ranges import Incomplete
 from omniedit.tasks.pace import Pace
 
 if TYPE_CHECKING:
@@ -36,6 +38,15 @@ class Service(Protocol):
 class Clips(Protocol):
     """The file service, and the clips on this machine (`uploads`)."""
 
+    @property
+    def can_look(self) -> bool:
+        """Whether the extra `media` is installed."""
+        ...
+
+    def look(self, video: str) -> ClipFacts | Incomplete: ...
+    def prepared(
+        self, source: Path, *, start_s: float | None, end_s: float | None, folder: Path
+    ) -> AbstractContextManager[Path]: ...
     def digest(self, path: Path, *, check: bool) -> str: ...
     def upload(self, path: Path, *, on_progress: Progress) -> UploadedClip: ...
     def check_service(self) -> None: ...

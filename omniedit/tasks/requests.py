@@ -3,12 +3,13 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.models import MODEL, EditRequest
+from omniedit.tasks.clips import Wishes, plan_clip
 from omniedit.tasks.ports import Session
 from omniedit.urls import check_callback_url, check_clip_url
 
@@ -24,7 +25,7 @@ class Draft:
     prompt: str
     callback_url: str | None = None
     request_id: str | None = None
-    check: bool = True  # look at the first bytes of a local clip
+    wishes: Wishes = field(default_factory=Wishes)
     take: int | None = None
 
 
@@ -56,12 +57,18 @@ def parse_draft(session: Session, draft: Draft) -> EditRequest:
     _check_prompt(draft.prompt, is_sandbox=session.is_sandbox)
     if draft.callback_url is not None:
         check_callback_url(draft.callback_url, allow_internal=session.is_sandbox)
+    clip = _identify_clip(session, draft)
+    plan = plan_clip(session, draft.video, draft.wishes, is_local=is_local(draft.video))
     return EditRequest(
         video=draft.video,
-        clip=_identify_clip(session, draft),
+        clip=clip,
         prompt=draft.prompt,
         callback_url=draft.callback_url,
+        start=None if plan.start_s is None else repr(plan.start_s),
+        end=None if plan.end_s is None else repr(plan.end_s),
         take=draft.take,
+        is_written_anew=plan.is_written_anew,
+        estimated_credits=plan.estimated_credits,
     )
 
 
@@ -125,4 +132,6 @@ def _identify_clip(session: Session, draft: Draft) -> str:
     if not path.exists():
         msg = f"no such file: {draft.video}"
         raise MissingFileError(msg, hint="VIDEO is an http(s) URL or the path of a local MP4")
-    return f"sha256:{session.clips.digest(path, check=draft.check)}"
+    # With the extra, what is not MP4 is converted.
+    check = draft.wishes.check is not False and not session.clips.can_look
+    return f"sha256:{session.clips.digest(path, check=check)}"

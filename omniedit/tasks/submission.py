@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Final
 
 from omniedit.errors import (
@@ -17,6 +16,7 @@ from omniedit.events import Noted, Transferring, Warned
 from omniedit.journal import Attempt
 from omniedit.models import EditRequest, Record, TaskError, TaskStatus
 from omniedit.retry import SUBMIT_BUDGET_S
+from omniedit.tasks.clips import ready_clip
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import (
     Draft,
@@ -29,6 +29,7 @@ from omniedit.tasks.requests import (
 from omniedit.tasks.resuming import replay, resume_command, sending_lock
 from omniedit.tasks.retries import with_retries
 from omniedit.tasks.sending import INTERRUPTED, Sending, as_task_error
+from omniedit.urls import without_query
 
 _UPLOAD_MARGIN_S: Final = 3600.0
 """An uploaded clip must stay at least this long to be used again."""
@@ -97,7 +98,10 @@ def submit_new(
         body=attempt.body,
     )
     sending = Sending(session, record, way_back=_way_back(session, attempt))
-    return sending.send(deadline=session.monotonic() + min(budget_s, SUBMIT_BUDGET_S))
+    sent = sending.send(deadline=session.monotonic() + min(budget_s, SUBMIT_BUDGET_S))
+    if request.estimated_credits is not None and sent.task is not None:
+        _note_cost(session, request.estimated_credits, sent.task.credits_reserved)
+    return sent
 
 
 def known_submission(session: Session, request_id: str, request: EditRequest) -> Record | None:
@@ -159,7 +163,8 @@ def _record_refusal(session: Session, request_id: str, draft: Draft, error: Task
 def _prepare(session: Session, request: EditRequest, *, request_id: str) -> Attempt:
     # A missing key is found before anything is uploaded.
     _ = session.service
-    clip_url = _upload(session, request) if is_local(request.video) else request.video
+    is_sent_along = is_local(request.video) or request.is_written_anew
+    clip_url = _upload(session, request) if is_sent_along else request.video
     return Attempt(
         request_id=request_id,
         origin=session.origin,
@@ -170,6 +175,12 @@ def _prepare(session: Session, request: EditRequest, *, request_id: str) -> Atte
         context=session.context,
         clip_url=clip_url,
     )
+
+
+def _note_cost(session: Session, estimated: float, reserved: float | None) -> None:
+    shown = "unknown" if reserved is None else f"{reserved:g}"
+    message = f"estimated {estimated:.1f} credits, reserved {shown}; the limit caps the estimate, not the charge"
+    session.report(Noted(message=message))
 
 
 def _note_known_edit(session: Session, request: EditRequest) -> None:
@@ -185,28 +196,31 @@ def _note_known_edit(session: Session, request: EditRequest) -> None:
 
 
 def _upload(session: Session, request: EditRequest) -> str:
-    """Return the URL of a local clip at the file service."""
+    """Return the URL at the file service of a clip, or of what is made of it."""
     sha256 = request.clip.removeprefix("sha256:")
+    if request.is_written_anew:
+        sha256 = f"{sha256} {request.start} {request.end}"
     with suppress(JournalError):
         known = session.journal.find_upload(
             sha256, origin=session.origin, valid_for_s=_UPLOAD_MARGIN_S
         )
         if known is not None:
             return known.url
-    path = Path(request.video)
+    name = without_query(request.video).rpartition("/")[2]
 
     def report_progress(done_bytes: int, total_bytes: int | None) -> None:
         session.report(
             Transferring(
-                name=path.name, direction="upload", done_bytes=done_bytes, total_bytes=total_bytes
+                name=name, direction="upload", done_bytes=done_bytes, total_bytes=total_bytes
             )
         )
 
-    uploaded = with_retries(
-        session,
-        lambda: session.clips.upload(path, on_progress=report_progress),
-        budget_s=SUBMIT_BUDGET_S,
-    )
+    with ready_clip(session, request, is_local=is_local(request.video)) as path:
+        uploaded = with_retries(
+            session,
+            lambda: session.clips.upload(path, on_progress=report_progress),
+            budget_s=SUBMIT_BUDGET_S,
+        )
     with suppress(JournalError):
         session.journal.record_upload(sha256, uploaded, origin=session.origin)
     return uploaded.url

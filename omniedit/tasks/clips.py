@@ -1,0 +1,210 @@
+"""A look at a clip before it is paid for, and what must be done to it on the way."""
+
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from omniedit.errors import (
+    InvalidInputError,
+    MissingExtraError,
+    ResultGoneError,
+    TooExpensiveError,
+)
+from omniedit.events import Noted, Transferring, Warned
+from omniedit.media import (
+    ClipFacts,
+    check_marks,
+    estimated_credits,
+    needs_conversion,
+    parse_mark,
+    verdict,
+)
+from omniedit.models import EditRequest
+from omniedit.ranges import Incomplete
+from omniedit.tasks.ports import Session
+
+INSTALL_MEDIA: Final = "python -m pip install 'omniedit[media]'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What was typed about looking at a clip and cutting it.
+
+    `check` is None where nothing was said: a local clip is looked at, a URL is not.
+    """
+
+    start: str | None = None
+    end: str | None = None
+    check: bool | None = None
+    max_credits: float | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether only a part of the clip is meant."""
+        return self.start is not None or self.end is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPlan:
+    """What a look at a clip led to."""
+
+    start_s: float | None = None
+    end_s: float | None = None
+    is_written_anew: bool = False
+    """Whether another file than the clip itself is uploaded: cut, converted, or both."""
+    estimated_credits: float | None = None
+
+
+def plan_clip(session: Session, video: str, wishes: Wishes, *, is_local: bool) -> ClipPlan:
+    """Look at a clip where that is asked for, and refuse what would be paid for in vain.
+
+    Args:
+        session: What it calls on.
+        video: URL or path.
+        wishes: What was typed.
+        is_local: Whether it is a path.
+
+    Raises:
+        InvalidInputError: The clip does not fit, with the flag that would fix it.
+        MissingExtraError: The wish needs an extra that is not installed.
+        TooExpensiveError: Estimated dearer than allowed, or not to be estimated.
+    """
+    start_s = None if wishes.start is None else parse_mark(wishes.start)
+    end_s = None if wishes.end is None else parse_mark(wishes.end)
+    is_usual = is_local if wishes.check is None else wishes.check
+    if not (is_usual or wishes.is_cut or wishes.max_credits is not None):
+        return ClipPlan()
+    if not session.clips.can_look:
+        _do_without(session, wishes, is_local=is_local)
+        return ClipPlan()
+    facts = session.clips.look(video)
+    if isinstance(facts, Incomplete):
+        _make_do(session, facts, wishes)
+        return ClipPlan(start_s=start_s, end_s=end_s, is_written_anew=wishes.is_cut)
+    length_s = _marked_length(facts, start_s, end_s)
+    sent = replace(facts, duration_s=length_s)
+    if wishes.is_cut:
+        # What a cut leaves is written as the service wants it.
+        sent = replace(sent, container="mp4", video_codec="h264", size_bytes=None)
+    if is_usual or wishes.is_cut:
+        _refuse(sent, is_forced=wishes.check is False)
+    return ClipPlan(
+        start_s=start_s,
+        end_s=end_s,
+        is_written_anew=wishes.is_cut or (is_local and is_usual and needs_conversion(facts)),
+        estimated_credits=_affordable(facts, length_s, wishes),
+    )
+
+
+@contextmanager
+def ready_clip(session: Session, request: EditRequest, *, is_local: bool) -> Generator[Path]:
+    """Hold the file that is uploaded for a block: the clip, or what was made of it.
+
+    Raises:
+        InvalidInputError: The clip cannot be fetched, cut or converted.
+        LocalError: The disk does not take it.
+    """
+    if is_local and not request.is_written_anew:
+        yield Path(request.video)
+        return
+    if is_local:
+        with _prepared(session, Path(request.video), request) as path:
+            yield path
+        return
+    try:
+        with (
+            session.results.fetch(
+                request.video,
+                task_id="clip",
+                folder=session.private_folder,
+                on_progress=lambda done, total: session.report(
+                    Transferring(
+                        name="clip", direction="download", done_bytes=done, total_bytes=total
+                    )
+                ),
+                on_retry=lambda _message, _rest_s, _attempt: None,
+            ) as (path, _),
+            _prepared(session, path, request) as prepared,
+        ):
+            yield prepared
+    except ResultGoneError as error:
+        msg = f"the clip cannot be fetched to be cut: {error.message}"
+        raise InvalidInputError(msg, hint="cut a local file of it") from error
+
+
+def _prepared(session: Session, source: Path, request: EditRequest) -> AbstractContextManager[Path]:
+    start_s = None if request.start is None else float(request.start)
+    end_s = None if request.end is None else float(request.end)
+    session.report(Noted(message="the clip is written anew before it is uploaded"))
+    return session.clips.prepared(
+        source, start_s=start_s, end_s=end_s, folder=session.private_folder
+    )
+
+
+def _do_without(session: Session, wishes: Wishes, *, is_local: bool) -> None:
+    if wishes.is_cut or (wishes.check and not is_local):
+        msg = "looking into clips and cutting them needs the extra `media`"
+        raise MissingExtraError(msg, hint=INSTALL_MEDIA)
+    if wishes.max_credits is not None:
+        msg = "what the edit costs cannot be estimated without the extra `media`"
+        raise TooExpensiveError(msg, hint=INSTALL_MEDIA)
+    session.report(
+        Noted(
+            message="only the clip's first bytes were looked at, not its length and codecs:"
+            f" `{INSTALL_MEDIA}` adds that"
+        )
+    )
+
+
+def _make_do(session: Session, incomplete: Incomplete, wishes: Wishes) -> None:
+    if wishes.max_credits is not None:
+        msg = f"what the edit costs cannot be estimated: {incomplete.reason}"
+        raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
+    session.report(Warned(message=f"the clip could not be looked at: {incomplete.reason}"))
+
+
+def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None) -> float | None:
+    """Return the length of what is sent, None where the clip's own is unknown.
+
+    Raises:
+        InvalidInputError: The marks leave nothing, or lie beyond the clip.
+    """
+    if facts.duration_s is None:
+        return None
+    check_marks(start_s, end_s, name=facts.name, duration_s=facts.duration_s, frame_s=facts.frame_s)
+    end = facts.duration_s if end_s is None else min(end_s, facts.duration_s)
+    return end - (start_s or 0.0)
+
+
+def _refuse(facts: ClipFacts, *, is_forced: bool) -> None:
+    if is_forced:
+        return
+    for problem in verdict(facts):
+        if not problem.is_automatic:
+            msg = f"{facts.name} does not fit: {problem.message}"
+            hint = f"{problem.fix}; `--no-check` sends it as it is"
+            raise InvalidInputError(msg, code=problem.code, hint=hint)
+
+
+def _affordable(facts: ClipFacts, length_s: float | None, wishes: Wishes) -> float | None:
+    """Return the estimate where a limit was set.
+
+    Raises:
+        TooExpensiveError: It is above the limit, or there is none.
+    """
+    if wishes.max_credits is None:
+        return None
+    if length_s is None:
+        msg = f"what the edit costs cannot be estimated: the length of {facts.name} is unknown"
+        raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
+    estimate = estimated_credits(length_s)
+    if estimate > wishes.max_credits:
+        msg = (
+            f"the edit is estimated at {estimate:.1f} credits, above --max-credits"
+            f" {wishes.max_credits:g}; nothing was sent"
+        )
+        hint = "raise the limit, or cut the clip with `--start T --end T`"
+        raise TooExpensiveError(msg, hint=hint)
+    return estimate
