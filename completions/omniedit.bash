@@ -5,15 +5,15 @@ _omniedit_know() {
     commands=() options=() arguments=()
     case $1 in
         '')
-            commands=(edit submit wait status download batch list credits doctor config sandbox help)
+            commands=(edit submit wait status download batch probe list credits doctor config sandbox help)
             options=(--version --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
-            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --events --prompt-file --no-check --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --events --prompt-file --start --end --max-credits --no-check --check --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'submit')
-            options=(--prompt-file --callback-url --request-id --dry-run --resume --yes --no-check --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--prompt-file --callback-url --request-id --dry-run --resume --yes --start --end --max-credits --no-check --check --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'wait')
@@ -30,6 +30,10 @@ _omniedit_know() {
             ;;
         'batch')
             options=(--dir --concurrency --shard --again --force --timeout --no-journal --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(files)
+            ;;
+        'probe')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files)
             ;;
         'list')
@@ -79,7 +83,7 @@ _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
         --output | -o | --prompt-file | --download | -d | --record) kind=files ;;
-        --timeout | --callback-url | --request-id | --expiring | --concurrency | --shard | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
+        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --concurrency | --shard | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
         --resume) kind=requests ;;
         --dir) kind=folders ;;
         --forget) kind=tasks ;;

@@ -3,7 +3,7 @@
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'sandbox'
-    set -l valued --progress --output -o --timeout --callback-url --request-id --prompt-file --resume --download -d --expiring --dir --concurrency --shard --limit --forget --port --link-ttl --time-scale --rate-limit --record
+    set -l valued --progress --output -o --timeout --callback-url --request-id --prompt-file --start --end --max-credits --resume --download -d --expiring --dir --concurrency --shard --limit --forget --port --link-ttl --time-scale --rate-limit --record
     set -l path
     set -l position 0
     set -l rest 0
@@ -48,6 +48,7 @@ complete -c omniedit -n '__omniedit_at ""' -a wait -d 'Wait for tasks to end, an
 complete -c omniedit -n '__omniedit_at ""' -a status -d 'Show how tasks stand, a line each'
 complete -c omniedit -n '__omniedit_at ""' -a download -d 'Save the results of finished tasks and print their paths'
 complete -c omniedit -n '__omniedit_at ""' -a batch -d 'Make every edit of a manifest; run it again and only what is missing is made'
+complete -c omniedit -n '__omniedit_at ""' -a probe -d 'Show what a clip is, whether it fits, and about what an edit of it costs'
 complete -c omniedit -n '__omniedit_at ""' -a list -d 'List edits: state, saved file, and the time left on the link'
 complete -c omniedit -n '__omniedit_at ""' -a credits -d 'Show the account\'s balance and this key\'s own limit'
 complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, service, clock, folders and extras; nothing is spent'
@@ -74,7 +75,10 @@ complete -c omniedit -n '__omniedit_at "edit"' -l request-id -r -f -d 'Your own 
 complete -c omniedit -n '__omniedit_at "edit"' -l no-journal -d 'Do without the journal, and its protection'
 complete -c omniedit -n '__omniedit_at "edit"' -l events -d 'Print events as they happen, one JSON object a line'
 complete -c omniedit -n '__omniedit_at "edit"' -l prompt-file -r -F -d 'Read the prompt from FILE (`-`: stdin)'
-complete -c omniedit -n '__omniedit_at "edit"' -l no-check -d 'Upload a local clip without looking whether it is an MP4'
+complete -c omniedit -n '__omniedit_at "edit"' -l start -r -f -d 'Begin there: seconds, or minutes:seconds'
+complete -c omniedit -n '__omniedit_at "edit"' -l end -r -f -d 'Stop there: seconds, or minutes:seconds'
+complete -c omniedit -n '__omniedit_at "edit"' -l max-credits -r -f -d 'Refuse what is estimated dearer, or cannot be estimated'
+complete -c omniedit -n '__omniedit_at "edit"' -l no-check -l check -d 'Look at the clip before paying: local files always, URLs only with --check'
 complete -c omniedit -n '__omniedit_at "edit"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "edit"' -l quiet -s q -d 'No progress and no hints; errors are still said'
 complete -c omniedit -n '__omniedit_at "edit"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
@@ -90,7 +94,10 @@ complete -c omniedit -n '__omniedit_at "submit"' -l request-id -r -f -d 'Your ow
 complete -c omniedit -n '__omniedit_at "submit"' -l dry-run -d 'Print the exact request, and send nothing'
 complete -c omniedit -n '__omniedit_at "submit"' -l resume -r -f -k -a '(__omniedit_known requests)' -d 'Settle a submission whose outcome is unknown'
 complete -c omniedit -n '__omniedit_at "submit"' -l yes -d 'Resume it also when it is more than an hour old'
-complete -c omniedit -n '__omniedit_at "submit"' -l no-check -d 'Upload a local clip without looking whether it is an MP4'
+complete -c omniedit -n '__omniedit_at "submit"' -l start -r -f -d 'Begin there: seconds, or minutes:seconds'
+complete -c omniedit -n '__omniedit_at "submit"' -l end -r -f -d 'Stop there: seconds, or minutes:seconds'
+complete -c omniedit -n '__omniedit_at "submit"' -l max-credits -r -f -d 'Refuse what is estimated dearer, or cannot be estimated'
+complete -c omniedit -n '__omniedit_at "submit"' -l no-check -l check -d 'Look at the clip before paying: local files always, URLs only with --check'
 complete -c omniedit -n '__omniedit_at "submit"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "submit"' -l quiet -s q -d 'No progress and no hints; errors are still said'
 complete -c omniedit -n '__omniedit_at "submit"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
@@ -150,6 +157,15 @@ complete -c omniedit -n '__omniedit_at "batch"' -l verbose -s v -d 'Trace HTTP, 
 complete -c omniedit -n '__omniedit_at "batch"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
 complete -c omniedit -n '__omniedit_at "batch"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
 complete -c omniedit -n '__omniedit_at "batch"' -l help -s h -d 'Show this message and exit'
+
+# omniedit probe
+complete -c omniedit -n '__omniedit_at "probe" 0' -F
+complete -c omniedit -n '__omniedit_at "probe"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "probe"' -l quiet -s q -d 'No progress and no hints; errors are still said'
+complete -c omniedit -n '__omniedit_at "probe"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "probe"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "probe"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "probe"' -l help -s h -d 'Show this message and exit'
 
 # omniedit list
 complete -c omniedit -n '__omniedit_at "list"' -l unsaved -d 'Only finished edits whose result is not here'

@@ -52,7 +52,8 @@ def next_look_s(look: Look, *, is_watched: bool, jitter: Callable[[], float]) ->
         jitter: A number in [0, 1), so that many clients do not look in step.
     """
     chance = 1 - _JITTER * jitter()
-    if look.elapsed_s < EARLY_LOOK_S * (1 - _JITTER):
+    # Well before the earliest early look, so that no rounding makes it two.
+    if look.elapsed_s < EARLY_LOOK_S * (1 - 2 * _JITTER):
         return EARLY_LOOK_S * chance - look.elapsed_s
     cap_s = WATCHED_CAP_S if is_watched else UNWATCHED_CAP_S
     return max(FLOOR_S, min(cap_s, _rest_s(look)) * chance)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.batch.manifest import Line, Manifest
-from omniedit.errors import InvalidInputError, LocalError, OmniEditError
+from omniedit.errors import LocalError, OmniEditError
 from omniedit.models import Record
 from omniedit.tasks.clips import Wishes
 from omniedit.tasks.ports import Session
@@ -73,9 +73,6 @@ class Planner:
         return planned
 
     def _plan_line(self, line: Line) -> PlannedEdit | None:
-        if line.start is not None or line.end is not None:
-            msg = "`start` and `end` cut the clip, which this version cannot do"
-            raise InvalidInputError(msg, code="invalid_manifest")
         draft = Draft(
             video=line.video,
             prompt=line.prompt,
@@ -84,8 +81,8 @@ class Planner:
             wishes=Wishes(start=line.start, end=line.end),
         )
         is_own = line.is_in_shard(*self._shard)
-        if not is_own and is_local(line.video):
-            # The clips of other shards need not be on this machine.
+        if not is_own and (is_local(line.video) or draft.wishes.is_cut):
+            # The clips of other shards need neither be on this machine nor be looked at.
             self._note_edit(line, repr((line.video, line.prompt, line.start, line.end, line.take)))
             self._note_output(line, line.output)
             return None

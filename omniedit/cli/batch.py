@@ -85,7 +85,7 @@ def _plan(
 ) -> "tuple[Sequence[PlannedEdit], list[tuple[int, str]]]":
     from omniedit.batch.plan import Planner
 
-    with runtime.session(JournalUse.NONE, shows_progress=False) as session:
+    with runtime.session(JournalUse.NONE, shows_progress=False, is_batch=True) as session:
         planner = Planner(session, folder=folder, shard=shard)
         return planner.plan(manifest), planner.faults
 

@@ -210,8 +210,7 @@ def opened_journal(
     try:
         opened = Journal(None if use is JournalUse.NONE else folder)
     except JournalDamagedError as error:
-        error.message += f"; it was set aside as {set_journal_aside(folder)}"
-        error.hint = "`omniedit list --remote --adopt` brings back the account's tasks"
+        _set_aside(folder, error)
         if use is JournalUse.REQUIRED:
             raise
         warn(error.message)
@@ -221,7 +220,20 @@ def opened_journal(
             raise
         warn(f"{error.message}; going on without it")
     with opened or Journal(None) as journal:
-        yield journal
+        try:
+            yield journal
+        except JournalDamagedError as error:
+            # Found only while it was used.
+            journal.close()
+            _set_aside(folder, error)
+            raise
+
+
+def _set_aside(folder: Path, error: JournalDamagedError) -> None:
+    place = set_journal_aside(folder)
+    if place is not None:
+        error.message += f"; it was set aside as {place}"
+    error.hint = "`omniedit list --remote --adopt` brings back the account's tasks"
 
 
 def missing_sandbox() -> MissingExtraError:

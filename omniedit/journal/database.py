@@ -4,6 +4,7 @@ import os
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,7 @@ _VERSION_1: Final = (
 )
 _MIGRATIONS: Final = (_VERSION_1,)
 VERSION: Final = len(_MIGRATIONS)
+TABLES: Final = ("attempts", "tasks", "files", "calls", "uploads")
 
 
 class Database:
@@ -113,6 +115,9 @@ class Database:
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("pragma synchronous=full")
             self._migrate()
+            # Damage in the middle of a file shows only when it is read.
+            for table in TABLES:
+                self._connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608
 
     def check(self) -> None:
         """Read every page.
@@ -183,7 +188,7 @@ def set_aside(path: Path) -> Path:
         JournalError: It cannot be renamed.
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = path.with_name(f"{path.stem}.damaged-{stamp}-{os.getpid()}{path.suffix}")
+    aside = path.with_name(f"{path.stem}.damaged-{stamp}-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         path.rename(aside)
         rollback = path.with_name(f"{path.name}-journal")

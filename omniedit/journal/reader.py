@@ -93,10 +93,14 @@ class JournalReader:
         return self._records("where substr(task_id, -?) = ?", len(end), end)
 
     def find_edit(self, identity: str, *, origin: str) -> Record | None:
-        """Return what decides about a known edit: its newest attempt that was not refused.
+        """Return what decides about a known edit: the first of `known_edits`."""
+        return next(iter(self.known_edits(identity, origin=origin)), None)
 
-        One that failed counts only where no other did not: what the service once accepted and
-        did not fail is never to be paid again.
+    def known_edits(self, identity: str, *, origin: str) -> list[Record]:
+        """Return the attempts of an edit that were not refused, newest first.
+
+        Those that failed come last: what the service once accepted and did not fail is never to
+        be paid again.
         """
         known = [
             record
@@ -105,8 +109,7 @@ class JournalReader:
             )
             if record.status != TaskStatus.REFUSED
         ]
-        alive = [record for record in known if record.task is None or not record.task.has_failed]
-        return next(iter(alive or known), None)
+        return sorted(known, key=lambda record: bool(record.task and record.task.has_failed))
 
     def last_call(self, context: str) -> Call | None:
         """Return the newest call of a context."""

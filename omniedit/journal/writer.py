@@ -3,13 +3,13 @@
 import json
 import time
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from omniedit.errors import LocalError
+from omniedit.errors import JournalDamagedError, JournalError, LocalError
 from omniedit.folders import make_private_folder
-from omniedit.journal.database import set_aside
+from omniedit.journal.database import TABLES, set_aside
 from omniedit.journal.reader import FILE_NAME, JournalReader, readable
 from omniedit.locks import hold
 from omniedit.models import (
@@ -168,7 +168,7 @@ class Journal(JournalReader):
     def clear(self) -> None:
         """Remove everything."""
         with self._database.writing():
-            for table in ("attempts", "tasks", "files", "calls", "uploads"):
+            for table in TABLES:
                 self._execute(f"delete from {table}")  # noqa: S608 - the names stand above
 
     def forget(self, record: Record) -> None:
@@ -258,23 +258,34 @@ class Journal(JournalReader):
         return storable(without_query(video) if "://" in video else video)
 
 
-def set_journal_aside(folder: Path) -> Path:
-    """Give a damaged journal another name and return it; the next `Journal` starts anew.
+def set_journal_aside(folder: Path) -> Path | None:
+    """Give a damaged journal another name; the next `Journal` starts anew.
+
+    Returns None where another process has done so already: the journal is sound by now.
 
     Raises:
         JournalError: It cannot be renamed.
     """
-    return set_aside(folder / FILE_NAME)
+    with _held_lock(folder / "locks", "set-aside", time.sleep):
+        try:
+            with Journal(folder) as journal:
+                journal.check()
+        except JournalDamagedError:
+            return set_aside(folder / FILE_NAME)
+    return None
 
 
 @contextmanager
 def _held_lock(folder: Path, name: str, sleep: Callable[[float], object]) -> Generator[None]:
-    try:
-        make_private_folder(folder)
-    except OSError as error:
-        msg = f"cannot make {folder}: {error.strerror}"
-        raise LocalError(msg) from None
-    with hold(folder / f"{name}.lock", sleep=sleep):
+    with ExitStack() as stack:
+        try:
+            make_private_folder(folder)
+            stack.enter_context(hold(folder / f"{name}.lock", sleep=sleep))
+        except OSError as error:
+            msg = f"cannot make {folder}: {error.strerror}"
+            raise JournalError(msg) from None
+        except LocalError as error:
+            raise JournalError(error.message) from error
         yield
 
 

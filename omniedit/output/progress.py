@@ -38,9 +38,10 @@ def watch(
 
         def report(event: Event) -> None:
             with printer.lock:
-                document = event_document(event, at=printer.clock(), sandbox=sandbox)
-                if document is not None:
-                    printer.event(document)
+                if printer.mode is OutputMode.EVENTS:
+                    document = event_document(event, at=printer.clock(), sandbox=sandbox)
+                    if document is not None:
+                        printer.event(document)
                 show(event, board.take(event, printer.clock()))
                 if isinstance(event, Warned):
                     printer.warn(event.message)

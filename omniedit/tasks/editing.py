@@ -3,15 +3,16 @@
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
+from omniedit.errors import ResultGoneError, TargetExistsError
 from omniedit.events import Noted
 from omniedit.models import EditRequest, Record, TaskStatus
 from omniedit.tasks.looking import refresh
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import Draft, identity_of, parse_draft
 from omniedit.tasks.resuming import record_call, replay, sending_lock
-from omniedit.tasks.saving import check_target, failure_of, save, save_from_here
+from omniedit.tasks.saving import check_target, failure_of, save, save_from_here, saved_as
 from omniedit.tasks.submission import known_submission, refusal_recorded, submit_new
-from omniedit.tasks.targets import Destination
+from omniedit.tasks.targets import Destination, Target
 from omniedit.tasks.waiting import Waiting, report_end
 
 
@@ -96,10 +97,25 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
         if here is not None:
             return here
         destination = Destination(target.shown)
+    if record.is_result_gone and target is not None:
+        _refuse_taken(session, record, target, options)
     if not begun.is_fresh:
         # The links of a known task may have changed since.
         record = refresh(session, record)
     return save(session, record, destination, overwrite=options.overwrite)
+
+
+def _refuse_taken(session: Session, record: Record, target: Target, options: EditOptions) -> None:
+    """Report a result that is gone as gone, though its target is taken as well.
+
+    Raises:
+        ResultGoneError: The target is taken.
+    """
+    try:
+        check_target(session, record, target, overwrite=options.overwrite)
+    except TargetExistsError:
+        msg = f"the result of task {record.task_id} is gone"
+        raise ResultGoneError(msg, task_id=record.task_id) from None
 
 
 def _find_or_submit(
@@ -152,7 +168,13 @@ def _known_edit(session: Session, identity: str, options: EditOptions) -> Record
     """Return the attempt that this edit goes on with; None where it is to be submitted."""
     if options.again:
         return None
-    known = session.journal.find_edit(identity, origin=session.origin)
+    attempts = session.journal.known_edits(identity, origin=session.origin)
+    for attempt in attempts:
+        target = options.destination.target_for_edit(attempt, identity)
+        if target is not None and saved_as(session, attempt, target) is not None:
+            # Its file is there and whole, whatever became of later ones.
+            return attempt
+    known = next(iter(attempts), None)
     if known is None or known.task is None:
         return known
     is_retryable = (

@@ -10,7 +10,6 @@ from omniedit.errors import (
     TaskNotFoundError,
     UnavailableError,
 )
-from omniedit.events import Warned
 from omniedit.models import Record, Task
 from omniedit.tasks.ports import BATCH_SIZE, Session
 from omniedit.tasks.retries import with_retries
@@ -41,6 +40,8 @@ def refresh(session: Session, record: Record) -> Record:
     except UnavailableError as error:
         if record.task is None or not record.task.result_urls:
             raise
+        from omniedit.events import Warned  # noqa: PLC0415 - mostly nothing is to be told
+
         session.report(Warned(message=f"{error.message}; trying the link that is known here"))
         return record
 
@@ -74,6 +75,8 @@ def journalled(session: Session, write: Callable[[], None]) -> None:
     try:
         write()
     except JournalError as error:
+        from omniedit.events import Warned  # noqa: PLC0415 - mostly nothing is to be told
+
         session.report(Warned(message=error.message))
 
 

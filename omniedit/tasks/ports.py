@@ -5,14 +5,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from omniedit.media import ClipFacts
 from omniedit.models import Credits, SavedFile, Submission, Task, TaskPage, UploadedClip
-from omniedit.ranges import Incomplete
 from omniedit.tasks.pace import Pace
 
 if TYPE_CHECKING:
     from omniedit.events import Report
     from omniedit.journal import Journal
+    from omniedit.media import ClipFacts
+    from omniedit.ranges import Incomplete
 
 BATCH_SIZE: Final = 50
 """The most tasks in one batch read."""
@@ -43,7 +43,7 @@ class Clips(Protocol):
         """Whether the extra `media` is installed."""
         ...
 
-    def look(self, video: str) -> ClipFacts | Incomplete: ...
+    def look(self, video: str) -> "ClipFacts | Incomplete": ...
     def prepared(
         self, source: Path, *, start_s: float | None, end_s: float | None, folder: Path
     ) -> AbstractContextManager[Path]: ...

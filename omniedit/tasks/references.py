@@ -11,7 +11,6 @@ from omniedit.errors import (
     NotFinishedError,
     OutcomeUnknownError,
 )
-from omniedit.events import Noted, Warned
 from omniedit.models import Record, Task, TaskStatus, is_task_id
 from omniedit.tasks.ports import Session
 
@@ -57,6 +56,8 @@ def find_last(session: Session) -> Record:
         raise NoSuchReferenceError(msg, hint="name the task IDs; `omniedit list` shows them")
     if record.task is None:
         raise _error_of(record)
+    from omniedit.events import Noted  # noqa: PLC0415 - of a named task nothing is told
+
     session.report(Noted(message=f"task {record.task_id} (the newest)"))
     return record
 
@@ -98,6 +99,8 @@ def _find_task(session: Session, reference: str) -> Record:
         )
     except JournalError as error:
         # The ID is all that the service needs.
+        from omniedit.events import Warned  # noqa: PLC0415 - of a named task nothing is told
+
         session.report(Warned(message=error.message))
         ending = []
     if len(ending) > 1:

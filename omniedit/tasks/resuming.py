@@ -1,6 +1,7 @@
 """Settling a submission whose outcome is unknown."""
 
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from omniedit.errors import (
@@ -38,7 +39,7 @@ def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> R
         OmniEditError: What it was refused for.
     """
     check_request_id(request_id)
-    with sending_lock(session, request_id):
+    with sending_lock(session, request_id, pays=False):
         record = session.journal.find_attempt(request_id)
         if record is None:
             msg = f"no submission {request_id} in the journal"
@@ -89,9 +90,27 @@ def record_call(session: Session, request_id: str) -> None:
         session.journal.record_call(session.context, request_id)
 
 
-def sending_lock(session: Session, request_id: str) -> AbstractContextManager[None]:
-    """Return the lock that tells other processes this submission is on its way."""
-    return session.journal.sending(request_id) if session.has_journal else nullcontext()
+@contextmanager
+def sending_lock(session: Session, request_id: str, *, pays: bool = True) -> Generator[None]:
+    """Tell other processes for a block that this submission is on its way; wait for theirs.
+
+    Args:
+        session: What it calls on.
+        request_id: The submission's.
+        pays: Whether a task may be paid for in the block, or only one settled that was.
+
+    Raises:
+        JournalError: The lock cannot be had, and nothing may be paid for without it.
+    """
+    with ExitStack() as stack:
+        if session.has_journal:
+            try:
+                stack.enter_context(session.journal.sending(request_id))
+            except JournalError as error:
+                if session.requires_journal and pays:
+                    raise
+                session.report(Warned(message=f"{error.message}; going on without it"))
+        yield
 
 
 def _replay_unknown(session: Session, record: Record, *, accepts_old: bool) -> Record:

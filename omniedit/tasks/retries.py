@@ -5,7 +5,6 @@ from itertools import count
 from typing import TypeVar
 
 from omniedit.errors import OmniEditError
-from omniedit.events import Retrying
 from omniedit.retry import READ_BUDGET_S, delay_s, is_transient
 from omniedit.tasks.ports import Session
 
@@ -38,6 +37,8 @@ def with_retries(
             rest_s = delay_s(attempt, retry_after_s=error.retry_after_s, jitter=session.jitter)
             if not is_transient(error) or session.monotonic() + rest_s > deadline:
                 raise
+            from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is to be told
+
             session.report(
                 Retrying(message=error.message, delay_s=rest_s, attempt=attempt, task_id=task_id)
             )

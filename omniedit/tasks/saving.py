@@ -48,7 +48,7 @@ def check_target(session: Session, record: Record, target: Target, *, overwrite:
     try:
         session.results.check_target(target.path, overwrite=overwrite)
     except TargetExistsError:
-        if _saved_as(session, _reread(session, record), target) is None:
+        if saved_as(session, _reread(session, record), target) is None:
             raise
 
 
@@ -104,7 +104,7 @@ def save_from_here(
     Raises:
         LocalError: The target cannot be written.
     """
-    there = _saved_as(session, record, target)
+    there = saved_as(session, record, target)
     if there is not None:
         session.results.tidy(target.path, task_id=str(record.task_id))
         _report_saved(session, record, there, target, is_new=False)
@@ -156,7 +156,7 @@ def failure_of(record: Record) -> TaskFailedError:
 def _save_one(
     session: Session, record: Record, task: Task, index: int, target: Target, *, overwrite: bool
 ) -> Record:
-    there = _saved_as(session, record, target)
+    there = saved_as(session, record, target)
     if there is not None:
         _report_saved(session, record, there, target, is_new=False)
         return record
@@ -177,7 +177,7 @@ def _save_one(
         file = _with_fresh_link(session, task, index, fetch)
     except TargetExistsError:
         # Another process may have saved the same task there meanwhile.
-        there = _saved_as(session, _reread(session, record), target)
+        there = saved_as(session, _reread(session, record), target)
         if there is None:
             raise
         _report_saved(session, record, there, target, is_new=False)
@@ -234,7 +234,7 @@ def _reread(session: Session, record: Record) -> Record:
     return replace(record, saved=known.saved) if known else record
 
 
-def _saved_as(session: Session, record: Record, target: Target) -> SavedFile | None:
+def saved_as(session: Session, record: Record, target: Target) -> SavedFile | None:
     """Return the verified file of this task that has the target's name, where it is whole."""
     path = target.path.absolute()
     for file in record.saved:

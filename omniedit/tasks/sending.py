@@ -166,7 +166,8 @@ class Sending:
         if isinstance(error, IdempotencyConflictError):
             message = f"request ID {self._request_id} is held by another request: {error.message}"
             hint = (
-                "choose another `--request-id`; `omniedit list --remote` shows the account's tasks"
+                "`omniedit list --remote --adopt` takes over the task it became; another"
+                " `--request-id` pays anew"
             )
             kind: type[OmniEditError] = IdempotencyConflictError
         else:

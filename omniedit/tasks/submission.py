@@ -85,7 +85,7 @@ def submit_new(
     """
     with refusal_recorded(session, request_id, draft):
         attempt = _prepare(session, request, request_id=request_id)
-    _write_ahead(session, attempt)
+    is_written = _write_ahead(session, attempt)
     record = Record(
         request_id=request_id,
         task=None,
@@ -97,7 +97,7 @@ def submit_new(
         origin=attempt.origin,
         body=attempt.body,
     )
-    sending = Sending(session, record, way_back=_way_back(session, attempt))
+    sending = Sending(session, record, way_back=_way_back(attempt, is_written=is_written))
     sent = sending.send(deadline=session.monotonic() + min(budget_s, SUBMIT_BUDGET_S))
     if request.estimated_credits is not None and sent.task is not None:
         _note_cost(session, request.estimated_credits, sent.task.credits_reserved)
@@ -226,18 +226,21 @@ def _upload(session: Session, request: EditRequest) -> str:
     return uploaded.url
 
 
-def _write_ahead(session: Session, attempt: Attempt) -> None:
+def _write_ahead(session: Session, attempt: Attempt) -> bool:
+    """Write an attempt down before it is sent; return whether it outlives this process."""
     try:
         session.journal.record_attempt(attempt)
     except LocalError as error:
         if session.requires_journal:
             raise
         session.report(Warned(message=f"{error.message}; the submission goes on without it"))
+        return False
+    return session.has_journal
 
 
-def _way_back(session: Session, attempt: Attempt) -> str:
+def _way_back(attempt: Attempt, *, is_written: bool) -> str:
     """Return the command that settles an attempt; without a journal it carries everything."""
-    if session.has_journal:
+    if is_written:
         return resume_command(attempt.request_id)
     words = ["omniedit", "submit", attempt.clip_url, attempt.request.prompt]
     if attempt.request.callback_url:

@@ -18,17 +18,22 @@ def main(names: list[str]) -> int:
     """Run the named benchmarks, or all of them."""
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
-        print(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        sys.stderr.write(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}\n")
         return 2
     missed = 0
     for name in names or BENCHMARKS:
         title, measure = BENCHMARKS[name]
-        print(f"{name}: {title}")
+        _say(f"{name}: {title}")
         for verdict in measure():
-            print(verdict, flush=True)
+            _say(str(verdict))
             missed += not verdict.is_met
-    print("every target met" if not missed else f"{missed} not met")
+    _say("every target met" if not missed else f"{missed} not met")
     return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -76,16 +76,13 @@ print(json.dumps({"took": took, "rss": resource.getrusage(resource.RUSAGE_SELF).
 def measure() -> Iterator[Verdict]:
     """Download in turns, and compare throughput and memory."""
     if shutil.which("curl") is None:
-        print("  skipped: there is no curl")
         return
     # In memory, so that the disk is not what is measured.
     shared = Path("/dev/shm")  # noqa: S108 - a folder is made there
     with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as name:
         folder = Path(name)
-        speeds: list[float] = []
         with Server(SIZE_BYTES) as url:
-            for _ in range(ROUNDS):
-                speeds.append(_curl_s(url, folder) / _ours(url, folder)["took"])
+            speeds = [_curl_s(url, folder) / _ours(url, folder)["took"] for _ in range(ROUNDS)]
             large = _ours(url, folder)["rss"]
         with Server(_SMALL_BYTES) as url:
             small = _ours(url, folder)["rss"]

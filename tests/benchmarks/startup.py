@@ -10,8 +10,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import omniedit
 from tests.benchmarks.verdicts import Verdict
@@ -37,13 +38,13 @@ def measure() -> Iterator[Verdict]:
         for number in range(50):
             add_task(folder / "state", f"task-unified-1757156493-{number:08}", prompt="warmer")
         calls: dict[str, Callable[[], float]] = {
-            what: lambda argv=argv: _run([str(COMMAND), *argv], environ)
+            what: partial(_run, [str(COMMAND), *argv], environ)
             for what, (argv, _) in _TARGETS.items()
         }
-        calls["pass"] = lambda: _run([sys.executable, "-c", "pass"], environ)
+        calls["pass"] = partial(_run, [sys.executable, "-c", "pass"], environ)
         status = [str(COMMAND), "status", "task-unified-1757156493-00000001"]
         asked = environ | {"OMNIEDIT_BASE_URL": listener.url, "OMNIEDIT_API_KEY": "sk-benchmark"}
-        calls["status"] = lambda: listener.time_to_first_byte(status, asked)
+        calls["status"] = partial(listener.time_to_first_byte, status, asked)
         times: dict[str, list[float]] = {what: [] for what in calls}
         for _ in range(ROUNDS):
             for what, call in calls.items():
@@ -65,7 +66,7 @@ class Listener:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._arrived_at = 0.0
 
-    def __enter__(self) -> "Listener":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,21 +9,20 @@ class Verdict:
 
     what: str
     measured: float
-    target: float
-    unit: str = "×"
+    target: float | None  # None: it is reported for its own sake
+    unit: str = "x"
     is_least: bool = False
 
     @property
     def is_met(self) -> bool:
-        """Whether the target is reached."""
-        if self.is_least:
-            return self.measured >= self.target
-        return self.measured <= self.target
+        """Whether the target, if there is one, is reached."""
+        if self.target is None:
+            return True
+        return self.measured >= self.target if self.is_least else self.measured <= self.target
 
     def __str__(self) -> str:
+        shown = f"  {self.what:<56} {self.measured:8.2f} {self.unit:<3}"
+        if self.target is None:
+            return shown
         sign = "≥" if self.is_least else "≤"
-        target = f"{sign} {self.target:g} {self.unit}"
-        measured = f"{self.measured:.2f} {self.unit}"
-        return (
-            f"  {self.what:<58} {measured:>12}  {target:<12} {'met' if self.is_met else 'NOT MET'}"
-        )
+        return f"{shown}  {sign} {self.target:<5g} {'met' if self.is_met else 'NOT MET'}"

@@ -16,9 +16,9 @@ def every_command() -> Mapping[str, Any]:
 
 
 def options_of(command: Any) -> list[str]:
-    """Return an option's spellings, as README writes them (`--output/-o`), in order."""
+    """Return an option's spellings, as README writes them (`--output/-o`, `--check/--no-check`), in order."""
     found = [
-        "/".join(sorted((*param.opts, *param.secondary_opts), key=len, reverse=True))
+        "/".join((*sorted(param.opts, key=len, reverse=True), *param.secondary_opts))
         for param in command.params
         if param.param_type_name == "option" and not getattr(param, "hidden", False)
     ]

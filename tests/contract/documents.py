@@ -26,6 +26,7 @@ TASK: Final = (
 OF_A_BATCH: Final = ("line", "output")
 TASK_ERROR: Final = ("code", "message", "retryable", "hint")
 SAVED: Final = ("path", "bytes", "sha256")
+PROBLEM: Final = ("code", "message", "fix", "automatic")
 CHECK: Final = ("name", "verdict", "message", "hint")
 
 OWN_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -37,6 +38,33 @@ OWN_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "edit": ("tasks",),
     "batch": ("tasks",),
     "list": ("tasks",),
+    "probe": (
+        "video",
+        "fits",
+        "problems",
+        "container",
+        "fragmented",
+        "duration_seconds",
+        "measured",
+        "frames",
+        "frame_rate",
+        "variable_frame_rate",
+        "video_codec",
+        "width",
+        "height",
+        "rotation",
+        "pixel_format",
+        "color_range",
+        "color_primaries",
+        "color_transfer",
+        "color_space",
+        "audio_codec",
+        "audio_rate",
+        "audio_channels",
+        "bytes",
+        "estimated_credits",
+        "estimated_usd",
+    ),
     "credits": (
         "account_credits",
         "account_dollars",

@@ -84,7 +84,12 @@ def test_readme_names_the_keys_of_every_document() -> None:
     ]
     topics = named.pop("help")
     assert topics == ["topics", "help TOPIC", "topic", "text"]
-    rest = {"config show", "doctor", "help", "help TOPIC"}
+    assert named.pop("probe") == [
+        word
+        for key in documents.OWN_KEYS["probe"]
+        for word in (key, *(documents.PROBLEM if key == "problems" else ()))
+    ]
+    rest = {"config show", "doctor", "help", "help TOPIC", "probe"}
     expected = {name: [*own] for name, own in documents.OWN_KEYS.items() if name not in rest}
     assert named == expected
     undocumented = {*every_command()} - {*documents.OWN_KEYS}
@@ -137,6 +142,9 @@ def test_a_submission_and_everything_after_it(served: CommandLine) -> None:
     listed = check(served("list", "--json"), "list")
     assert listed["tasks"][0]["saved"]
     check(served("list", "--remote", "--json"), "list")
+    [saved] = listed["tasks"][0]["saved"]
+    probed = check(served("probe", saved["path"], "--json"), "probe")
+    assert (probed["fits"], probed["problems"]) == (True, [])
 
 
 def test_an_edit_a_batch_and_their_failures(served: CommandLine) -> None:
@@ -182,6 +190,16 @@ def test_settings_and_account(omniedit: CommandLine, served: CommandLine) -> Non
     checked = check(served("doctor", "--json"), "doctor")
     assert {keys(each) for each in checked["checks"]} == {documents.CHECK}
     assert {each["verdict"] for each in checked["checks"]} <= {"ok", "warning", "failure"}
+
+
+def test_a_clip_that_does_not_fit(omniedit: CommandLine) -> None:
+    (omniedit.folder / "clip.mp4").write_text("no video at all")
+
+    document = check(omniedit("probe", "clip.mp4", "--json"), "probe", ok=False)
+
+    assert document["fits"] in {None, False}
+    for problem in document["problems"]:
+        assert keys(problem) == documents.PROBLEM
 
 
 def test_the_sandbox_and_help(omniedit: CommandLine) -> None:

@@ -182,7 +182,7 @@ def test_a_file_that_is_there_and_whole_is_enough_though_a_newer_attempt_is_unkn
     assert _stats(bench.folder) == before
 
 
-def test_a_request_id_replays_a_local_clip_from_another_machine(
+def test_a_request_id_of_a_local_clip_pays_once_though_another_machine_uploads_it_anew(
     bench: Bench, tmp_path: Path
 ) -> None:
     clip = tmp_path / "clip.mp4"
@@ -194,7 +194,9 @@ def test_a_request_id_replays_a_local_clip_from_another_machine(
 
     ended = bench.run(*argv, folder=elsewhere, OMNIEDIT_STATE_DIR=str(tmp_path / "another"))
 
-    assert (ended.status, len(bench.task_ids)) == (0, 1), ended
+    # The body names another upload, so that the ID is refused; the task it became is adopted.
+    assert (ended.status, len(bench.task_ids)) == (9, 1), ended
+    assert "list --remote --adopt" in ended.stderr
 
 
 def _edit(bench: Bench, output: str, *flags: str, folder: Path | None = None) -> Ended:

@@ -56,9 +56,13 @@ def kills() -> list[object]:
     for command, run in RUNS.items():
         for number in range(each):
             after_s = run.duration_s * (number + draw.random()) / each
-            cases.append(pytest.param(command, after_s, 0, id=f"{command}-after-{after_s:.3f}-s"))
+            cases.append(
+                pytest.param(command, after_s, 0, id=f"{command}-{number}-after-{after_s:.3f}-s")
+            )
             step = 1 + int(run.effects * (number + draw.random()) / each)
-            cases.append(pytest.param(command, 0.0, step, id=f"{command}-before-effect-{step}"))
+            cases.append(
+                pytest.param(command, 0.0, step, id=f"{command}-{number}-before-effect-{step}")
+            )
     return cases
 
 

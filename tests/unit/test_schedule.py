@@ -51,7 +51,7 @@ def test_rests_stay_between_floor_and_cap(now: Look, *, is_watched: bool, jitter
     rested_s = rest_s(now, is_watched=is_watched, jitter=jitter)
 
     cap_s = WATCHED_CAP_S if is_watched else UNWATCHED_CAP_S
-    if now.elapsed_s < 0.9 * EARLY_LOOK_S:
+    if now.elapsed_s < 0.8 * EARLY_LOOK_S:
         assert 0.9 * EARLY_LOOK_S <= now.elapsed_s + rested_s <= EARLY_LOOK_S + 1e-9
     else:
         assert FLOOR_S <= rested_s <= cap_s
@@ -67,6 +67,13 @@ def test_chance_shortens_a_rest_by_a_tenth_at_most(now: Look) -> None:
     longest_s, shortest_s = rest_s(now), rest_s(now, jitter=0.999)
 
     assert max(FLOOR_S, 0.9 * longest_s) <= shortest_s <= longest_s or now.elapsed_s < EARLY_LOOK_S
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 1 - 2**-53])
+def test_after_the_early_look_no_second_one_follows(jitter: float) -> None:
+    first_s = rest_s(look(0), jitter=jitter)
+
+    assert rest_s(look(first_s - 1e-9), jitter=0.0) == STEADY_S
 
 
 def test_a_thousand_clients_do_not_march_in_step() -> None:

@@ -27,6 +27,7 @@ from omniedit.models import (
     TaskPage,
     UploadedClip,
 )
+from omniedit.ranges import Incomplete
 from omniedit.tasks.pace import Pace
 
 NOW = 1_700_000_000.0
@@ -158,6 +159,14 @@ class FakeResults:
 class FakeClips:
     """Clips on this machine, by their content."""
 
+    can_look = False
+
+    def look(self, video: str) -> Incomplete:
+        return Incomplete(reason="not looked at")
+
+    def prepared(self, source: Path, **options: Any) -> AbstractContextManager[Path]:
+        return nullcontext(source)
+
     def digest(self, path: Path, *, check: bool) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -187,12 +196,14 @@ class FakeSession:
         self.context: str | None = None
         self.private_folder = Path("tmp")
         self.events: list[Event] = []
+        self.on_report: Callable[[Event], object] = lambda _: None
         self._numbers = iter(range(10_000_000))
         self._lock = threading.Lock()
 
     def report(self, event: Event) -> None:
         with self._lock:
             self.events.append(event)
+        self.on_report(event)
 
     def now(self) -> float:
         return NOW + self.clock.now

@@ -134,7 +134,7 @@ def test_the_same_content_under_two_names_is_the_same_edit(here: Path) -> None:
         pytest.param(line(1, prompt="  "), "the prompt is empty", id="no-prompt"),
         pytest.param(line(1, prompt="a [sandbox:cut]"), "marker", id="marker-outside-the-sandbox"),
         pytest.param(line(1, callback_url="http://example.com"), "callback", id="callback"),
-        pytest.param(line(1, start="1"), "`start` and `end` cut", id="cut-marks"),
+        pytest.param(line(1, start="1"), "media", id="cut-marks-without-the-extra"),
         pytest.param(line(1, output="é" * 128), "`output` names no file", id="output-too-long"),
     ],
 )

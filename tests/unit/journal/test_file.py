@@ -14,7 +14,7 @@ import pytest
 
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, LocalError
 from omniedit.journal import Journal, set_journal_aside
-from omniedit.journal.database import VERSION, Database
+from omniedit.journal.database import VERSION, Database, set_aside
 
 _SUBMITTER = """
 import sys
@@ -138,6 +138,7 @@ def test_a_damaged_file_is_told_and_set_aside_whole(
         journal.check()
     aside = set_journal_aside(folder)
 
+    assert aside is not None
     assert aside.read_bytes() == damaged
     assert aside.parent == folder
     assert aside.name.startswith("journal.damaged-")
@@ -146,12 +147,20 @@ def test_a_damaged_file_is_told_and_set_aside_whole(
         assert journal.recent() == []
 
 
+def test_a_sound_journal_is_never_set_aside(folder: Path) -> None:
+    with Journal(folder) as journal:
+        journal.record_call("here", "request-1")
+
+    assert set_journal_aside(folder) is None
+    assert (folder / "journal.db").exists()
+
+
 def test_a_hot_rollback_journal_goes_with_its_file(folder: Path) -> None:
     with Journal(folder):
         pass
     (folder / "journal.db-journal").write_bytes(b"hot")
 
-    aside = set_journal_aside(folder)
+    aside = set_aside(folder / "journal.db")
 
     assert aside.with_name(f"{aside.name}-journal").read_bytes() == b"hot"
     assert not (folder / "journal.db-journal").exists()

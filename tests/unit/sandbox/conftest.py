@@ -51,7 +51,7 @@ class Bench:
     client: Client
     lines: list[str] = field(default_factory=list)
 
-    def call(self, method: str, path: str, **options: Any) -> TestResponse:  # noqa: ANN401 - what the client takes
+    def call(self, method: str, path: str, **options: Any) -> TestResponse:
         headers: dict[str, str | None] = {
             "Authorization": "Bearer sk-sandbox",
             "User-Agent": "omniedit/1",
@@ -62,10 +62,10 @@ class Bench:
         options.setdefault("buffered", True)
         return self.client.open(path, method=method, headers=given, **options)
 
-    def get(self, path: str, **options: Any) -> TestResponse:  # noqa: ANN401 - what the client takes
+    def get(self, path: str, **options: Any) -> TestResponse:
         return self.call("GET", path, **options)
 
-    def submit(self, prompt: str = "warmer light", **options: Any) -> TestResponse:  # noqa: ANN401 - what the client takes
+    def submit(self, prompt: str = "warmer light", **options: Any) -> TestResponse:
         body = {"model": self.MODEL, "prompt": prompt, "video_urls": ["https://example.com/a.mp4"]}
         body |= options.pop("body", {})
         return self.call("POST", "/v1/videos/generations", json=body, **options)
@@ -75,13 +75,13 @@ class Bench:
         assert reply.status_code == 200
         return dict(reply.get_json())
 
-    def finished(self, prompt: str = "warmer light", **options: Any) -> dict[str, Any]:  # noqa: ANN401 - what the client takes
+    def finished(self, prompt: str = "warmer light", **options: Any) -> dict[str, Any]:
         """Return a submitted task, five seconds on."""
         task_id = self.submit(prompt, **options).get_json()["id"]
         self.clock.turn(5)
         return self.task(task_id)
 
-    def download(self, url: str, **options: Any) -> TestResponse:  # noqa: ANN401 - what the client takes
+    def download(self, url: str, **options: Any) -> TestResponse:
         return self.call(
             options.pop("method", "GET"),
             url.removeprefix("http://localhost"),

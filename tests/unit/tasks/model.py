@@ -37,10 +37,9 @@ from omniedit.models import (
     TaskError,
     TaskPage,
     TaskStatus,
-    UploadedClip,
 )
 from omniedit.tasks.pace import Pace
-from omniedit.tasks.ports import Progress, Retry
+from omniedit.tasks.ports import Clips, Progress, Retry
 
 EPOCH: Final = 1_700_000_000.0
 KEYS_ARE_REMEMBERED_S: Final = 2 * 3600.0
@@ -286,22 +285,6 @@ class ModelResults:
             raise TargetExistsError(msg)
 
 
-class ModelClips:
-    """No clip of this model lies on this machine."""
-
-    def digest(self, path: Path, *, check: bool) -> str:
-        """Refuse."""
-        raise AssertionError
-
-    def upload(self, path: Path, *, on_progress: Progress) -> UploadedClip:
-        """Refuse."""
-        raise AssertionError
-
-    def check_service(self) -> None:
-        """Refuse."""
-        raise AssertionError
-
-
 class ModelSession:
     """A session whose clock moves only when somebody rests."""
 
@@ -311,7 +294,6 @@ class ModelSession:
         self.journal = Journal(None, clock=self.now, sleep=self.sleep)
         self.service = ModelService(self.now, honours_keys=honours_keys)
         self.results = ModelResults()
-        self.clips = ModelClips()
         self.pace = Pace(self.monotonic, self.sleep)
         self.warnings: list[str] = []
         self.requires_journal = self.has_journal = True
@@ -319,6 +301,11 @@ class ModelSession:
         self.origin = ORIGIN
         self.context: str | None = "user:1"
         self.private_folder = Path("/nonexistent")
+
+    @property
+    def clips(self) -> Clips:
+        """Refuse: no clip of this model lies on this machine."""
+        raise AssertionError
 
     def report(self, event: Event) -> None:
         """Keep the warnings."""

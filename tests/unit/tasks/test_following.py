@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import AuthenticationError, InvalidInputError, NotConnectedError, OmniEditError
-from omniedit.events import Saved
+from omniedit.events import Event, Progressed, Saved
 from omniedit.models import Record, Task
 from omniedit.tasks.following import (
     TRANSFERS_AT_ONCE,
@@ -63,13 +63,23 @@ def test_without_a_destination_results_stay_at_the_service(session: FakeSession)
 
 
 def test_what_is_finished_is_downloaded_while_others_run(session: FakeSession) -> None:
+    is_seen_running = threading.Event()
+
+    def report(event: Event) -> None:
+        if isinstance(event, Progressed) and event.task == running("task-2"):
+            is_seen_running.set()
+
+    def download(_: str) -> None:
+        assert is_seen_running.wait(WAIT_S)
+        session.clock.turn(60.0)
+
     def look(task_id: str) -> Task:
         # The second is finished only once the first was downloaded.
         is_ended = task_id == "task-1" or session.clock.now > 0
         return completed(task_id) if is_ended else running(task_id)
 
     session.service.look = look
-    session.results.on_download = lambda _: session.clock.turn(60.0)
+    session.results.on_download, session.on_report = download, report
 
     ended = followed(session, "task-1", "task-2")
 

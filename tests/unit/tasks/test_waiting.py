@@ -16,7 +16,8 @@ from omniedit.errors import (
 from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled
 from omniedit.models import Task
 from omniedit.schedule import STALLED_AFTER_S
-from omniedit.tasks.waiting import BATCH_SIZE, Outcome, Waiting
+from omniedit.tasks.ports import BATCH_SIZE
+from omniedit.tasks.waiting import Outcome, Waiting
 from tests.unit.batch.bench import FakeSession, completed, failed, record_of, running
 
 TIMEOUT_S = 1800.0
