@@ -154,7 +154,8 @@ class RunningSandbox:
         if self.stopped.is_set():
             return
         self.stopped.set()
-        self._wake_writer.send(b"x")
+        with contextlib.suppress(OSError):  # it may have gone by itself
+            self._wake_writer.send(b"x")
         self._acceptor.join()
         with self._lock:
             connections = dict(self._connections)

@@ -235,5 +235,7 @@ def test_the_first_moments_are_interruptible(omniedit: CommandLine) -> None:
         time.sleep(delay_s)
         running.send_signal(signal.SIGINT)
         ended = end(running)
+        if "init_import_site" in ended.stderr:
+            continue  # the interpreter's own start, before any code of omniedit's
         assert ended.status in {0, 130, -signal.SIGINT}, ended
         assert "Traceback" not in ended.stderr, ended
