@@ -225,7 +225,11 @@ def _quota_hint(error: OmniEditError) -> str:
 
 
 def _later_hint(error: OmniEditError, command: str) -> str:
-    what = "nothing was accepted; " if command in {"submit", "edit"} and error.request_id else ""
+    what = (
+        "nothing was accepted; "
+        if command in {"submit", "edit", "batch"} and error.request_id
+        else ""
+    )
     if error.retry_after_s is not None:
         # In the user's own time zone, as a clock on the wall shows it.
         then = datetime.now().astimezone() + timedelta(seconds=error.retry_after_s)

@@ -61,6 +61,7 @@ class LiveSession:
         self._runtime = runtime
         self._settings = runtime.settings
         self._closing = closing
+        self._is_batch = is_batch
         self.journal = journal
         self.requires_journal = use is JournalUse.REQUIRED
         self.has_journal = journal.is_lasting
@@ -113,6 +114,11 @@ class LiveSession:
 
     def report(self, event: "Event") -> None:
         """Pass an event to whoever watches."""
+        from omniedit.events import Noted
+
+        if self._is_batch and isinstance(event, Noted):
+            # What is worth a line of one edit is noise of many.
+            return
         self._runtime.report(event)
 
     def now(self) -> float:

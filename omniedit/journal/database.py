@@ -131,8 +131,9 @@ class Database:
             raise JournalDamagedError(msg)
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file, once no other thread is reading or writing it."""
+        with self._lock:
+            self._connection.close()
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Return what a query finds."""

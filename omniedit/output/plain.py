@@ -150,7 +150,7 @@ def _saved(event: Saved, track: Track, now: float) -> str:
 
 def _failure(event: Event) -> str | None:
     if isinstance(event, Refused):
-        return f"not submitted: {event.message}"
+        return event.message
     if not isinstance(event, Failed):
         return None
     return f"failed: {render_failure(event.task.error)}" if event.task.error else "failed"

@@ -169,7 +169,7 @@ class Board:
     @property
     def summary(self) -> str:
         """All edits in one line: `37/120 saved, 24 running, 1 failed`."""
-        word = "saved" if self.saved else "completed" if self.completed else "done"
+        word = "saved" if self.saved or not self.completed else "completed"
         parts = [f"{self.done}/{self.total_tasks} {word}", f"{len(self.running)} running"]
         if self.failed:
             parts.append(f"{self.failed} failed")

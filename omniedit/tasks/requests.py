@@ -129,9 +129,18 @@ def _identify_clip(session: Session, draft: Draft) -> str:
         msg = "VIDEO is empty"
         raise InvalidInputError(msg, code="invalid_url")
     path = Path(draft.video)
-    if not path.exists():
+    if not _exists(path):
         msg = f"no such file: {draft.video}"
         raise MissingFileError(msg, hint="VIDEO is an http(s) URL or the path of a local MP4")
     # With the extra, what is not MP4 is converted.
     check = draft.wishes.check is not False and not session.clips.can_look
     return f"sha256:{session.clips.digest(path, check=check)}"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        # A name that no file can have, or a folder that cannot be entered.
+        msg = f"cannot read {str(path)[:80]}: {error.strerror}"
+        raise MissingFileError(msg) from None

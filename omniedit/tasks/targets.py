@@ -38,7 +38,7 @@ class Destination:
     @property
     def is_folder(self) -> bool:
         """Whether files get names of their own below it."""
-        return self.text is None or self.text.endswith(("/", "\\")) or Path(self.text).is_dir()
+        return self.text is None or self.text.endswith(("/", "\\")) or _is_folder(self.text)
 
     def check_count(self, count: int) -> None:
         """Refuse one name for several tasks.
@@ -73,6 +73,14 @@ class Destination:
             return Target(Path(name), name)
         path = Path(self.text) / name
         return Target(path, str(path))
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).is_dir()
+    except (OSError, ValueError):
+        # A name that no folder can have; what is wrong with it shows when it is to be written.
+        return False
 
 
 def _numbered(name: str, index: int) -> str:

@@ -10,6 +10,7 @@ from omniedit.errors import (
     JournalError,
     OmniEditError,
     QuotaError,
+    RateLimitedError,
     TaskNotFoundError,
     WaitTimeoutError,
 )
@@ -65,6 +66,7 @@ class Waiting:
         self._failures = 0
         self._has_batch_read = True
         self._has_warned = False
+        self._quiet_until = 0.0  # monotonic: a rate limit holds for every look
 
     def __len__(self) -> int:
         """Return how many are still followed."""
@@ -102,8 +104,10 @@ class Waiting:
 
     def rest_s(self) -> float:
         """Return the seconds until the next look is due, and no deadline overrun."""
-        due_at = min(min(watch.due_at, watch.deadline) for watch in self._watches.values())
-        return max(0.0, due_at - self._session.monotonic())
+        due_at = min(watch.due_at for watch in self._watches.values())
+        deadline = min(watch.deadline for watch in self._watches.values())
+        look_at = min(max(due_at, self._quiet_until), deadline)
+        return max(0.0, look_at - self._session.monotonic())
 
     def look(self) -> Iterator[Outcome]:
         """Look at every task that is due about now; yield those that ended or ran out of time.
@@ -133,6 +137,8 @@ class Waiting:
 
     def _due(self, now: float) -> list[Watch]:
         """Return the tasks to look at: those due soon come along, many of them in one request."""
+        if now < self._quiet_until and all(w.deadline > now for w in self._watches.values()):
+            return []
         slack_s = max(FLOOR_S / 2, len(self._watches) * _ROUND_PER_TASK_S)
         is_due = {
             watch.task_id: min(watch.due_at, watch.deadline) <= now
@@ -153,6 +159,8 @@ class Waiting:
                 outcomes = self._read(chunk)
             except OmniEditError as error:
                 self._back_off(error, chunk)
+                if self._session.monotonic() < self._quiet_until:
+                    return
                 continue
             self._failures = 0
             for watch, outcome in zip(chunk, outcomes, strict=True):
@@ -199,6 +207,8 @@ class Waiting:
         )
         rest_s = max(rest_s, FLOOR_S)
         due_at = self._session.monotonic() + rest_s
+        if isinstance(error, RateLimitedError):
+            self._quiet_until = due_at
         for watch in watches:
             watch.due_at = due_at
         task_id = watches[0].task_id if len(watches) == 1 else None

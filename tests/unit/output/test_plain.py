@@ -68,7 +68,7 @@ def test_many_tasks_are_summed_up_every_30_seconds(
         clock.turn(1.0)
         lines.tick()
 
-    assert stderr.text == "0/120 done, 1 running\n" * 2
+    assert stderr.text == "0/120 saved, 1 running\n" * 2
 
 
 def test_a_long_transfer_tells_its_tenths(

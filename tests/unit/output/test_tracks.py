@@ -152,7 +152,7 @@ def test_the_summary_of_many() -> None:
     board = Board(total_tasks=120, now=1000.0)
     for number in range(62):
         board.take(Submitted(task=_task("pending", f"t-{number}"), request_id="r"), 1000.0)
-    assert board.summary == "0/120 done, 62 running"
+    assert board.summary == "0/120 saved, 62 running"
 
     for number in range(37):
         board.take(Completed(task=_task("completed", f"t-{number}")), 1001.0)
