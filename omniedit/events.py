@@ -21,11 +21,13 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """One submission of many did not become a task; the others go on."""
+class NotMade:
+    """One edit of many came to nothing, other than by a task that failed; the others go on."""
 
-    request_id: str | None
     message: str
+    code: str
+    request_id: str | None = None
+    task_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ class Warned:
 
 Event: TypeAlias = (
     Submitted
-    | Refused
+    | NotMade
     | Progressed
     | Stalled
     | Retrying

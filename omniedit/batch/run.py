@@ -15,9 +15,10 @@ from omniedit.errors import (
     OmniEditError,
     QuotaError,
     RateLimitedError,
+    TaskFailedError,
     WrongBaseURLError,
 )
-from omniedit.events import Refused
+from omniedit.events import NotMade
 from omniedit.models import Record
 from omniedit.retry import SUBMIT_BUDGET_S
 from omniedit.tasks.crew import Crew
@@ -102,6 +103,7 @@ class BatchRun:
         for record, error in self._waiting.look() if self._waiting else ():
             followed = self._followed.pop(str(record.task_id))
             if error is not None:
+                self._report(followed.edit, error.about(task_id=record.task_id))
                 yield Made(edit=followed.edit, record=record, error=error)
                 continue
             begun = replace(followed.begun, record=record, is_fresh=True)
@@ -123,8 +125,7 @@ class BatchRun:
         except OmniEditError as error:
             if _meets_every_edit(error):
                 self.halted_by = self.halted_by or error
-            message = f"line {edit.line.number}: {error.message}"
-            self._session.report(Refused(request_id=error.request_id, message=message))
+            self._report(edit, error)
             return Made(edit=edit, error=error)
         return _Begun(edit=edit, begun=begun)
 
@@ -140,8 +141,21 @@ class BatchRun:
             record = deliver_edit(self._session, step.begun, self._options_of(step.edit))
         except OmniEditError as error:
             error.about(task_id=step.begun.record.task_id)
+            self._report(step.edit, error)
             return Made(edit=step.edit, record=step.begun.record, error=error)
         return Made(edit=step.edit, record=record)
+
+    def _report(self, edit: PlannedEdit, error: OmniEditError) -> None:
+        # Of a task that failed its own event has told.
+        if not isinstance(error, TaskFailedError):
+            self._session.report(
+                NotMade(
+                    message=f"line {edit.line.number}: {error.message}",
+                    code=error.code,
+                    request_id=error.request_id,
+                    task_id=error.task_id,
+                )
+            )
 
     def _options_of(self, edit: PlannedEdit) -> EditOptions:
         return EditOptions(

@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from omniedit.events import Event, Failed, Refused, Saved
+from omniedit.events import Event, Failed, NotMade, Saved
 from omniedit.output.cells import cell_width, keep_end, keep_start
 from omniedit.output.channel import Channel, Size
 from omniedit.output.gauge import Gauge
@@ -19,6 +19,7 @@ _FRAMES_PER_S: Final = 10
 _BAR_AT_LEAST: Final = 10
 _BAR_AT_MOST: Final = 40
 _NAME: Final = 9
+_BESIDE_COUNTS: Final = 8  # the mark, the percentage and the gaps
 _MOST_ROWS: Final = 12
 _ENOUGH_TO_TELL: Final = 3.0  # per cent of all, before the end of all is guessed
 
@@ -52,7 +53,7 @@ class Bars:
         match event:
             case Saved():
                 return self._saved(event, track, now)
-            case Refused():
+            case NotMade():
                 words = keep_start(make_harmless(event.message), self._channel.size.width - 3)
                 return self._marked(self._glyphs.failure, "red", words)
             case Failed() if not self._board.is_single:
@@ -161,7 +162,7 @@ class Bars:
         pause = board.pause if board.pause and board.pause.until > now else None
         pieces: list[Piece | Stretch] = [
             Piece(text=self._spinner(now), rank=9, style="cyan"),
-            Piece(text=board.summary, rank=8, style="bold"),
+            Piece(text=self._counts(width), rank=8, style="bold"),
             self._bar(percent, now),
             self._percent(percent),
             Piece(text=render_clock(elapsed_s), rank=3, style="dim"),
@@ -172,6 +173,12 @@ class Bars:
             left = render_duration(pause.until - now + 0.999)
             pieces[-1] = Piece(text=f"{keep_start(text, 40)}, on in {left}", rank=5, style="yellow")
         return compose(pieces, width)
+
+    def _counts(self, width: int) -> str:
+        """Return how many are done and run, or where that is too long only how many are done."""
+        board = self._board
+        is_roomy = cell_width(board.summary) + _BESIDE_COUNTS <= width
+        return board.summary if is_roomy else f"{board.done}/{board.total_tasks}"
 
     def _bar(self, percent: float | None, now: float, *, is_lively: bool = True) -> Stretch:
         def draw(width: int) -> Text:

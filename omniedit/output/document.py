@@ -11,8 +11,8 @@ from omniedit.events import (
     Event,
     Failed,
     Noted,
+    NotMade,
     Progressed,
-    Refused,
     Retrying,
     Saved,
     Stalled,
@@ -100,8 +100,12 @@ def error_document(error: OmniEditError, *, exit_status: int, hint: str | None =
 
 def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
     """Return the NDJSON line of an event; None for what only concerns people."""
-    if isinstance(event, Transferring | Refused | Noted | Warned):
+    if isinstance(event, Transferring | Noted | Warned):
         return None
+    if isinstance(event, NotMade):
+        error = TaskError(code=event.code, message=event.message)
+        fields: Document = {"error": task_error_document(error)}
+        return _line("failed", at=at, sandbox=sandbox, task_id=event.task_id, fields=fields)
     task_id = event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.task.task_id
     name, fields = _name_and_fields(event)
     return _line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)

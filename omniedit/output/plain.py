@@ -7,8 +7,8 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
+    NotMade,
     Progressed,
-    Refused,
     Retrying,
     Saved,
     Stalled,
@@ -49,7 +49,7 @@ class PlainLines:
         line = _failure(event) if self._is_many else self._line(event, track)
         if line:
             self._say(track, line)
-        if self._is_many and isinstance(event, Saved | Completed | Failed | Refused):
+        if self._is_many and isinstance(event, Saved | Completed | Failed | NotMade):
             self._show_all()
 
     def tick(self) -> None:
@@ -149,7 +149,7 @@ def _saved(event: Saved, track: Track, now: float) -> str:
 
 
 def _failure(event: Event) -> str | None:
-    if isinstance(event, Refused):
+    if isinstance(event, NotMade):
         return event.message
     if not isinstance(event, Failed):
         return None

@@ -10,8 +10,8 @@ from omniedit.events import (
     Event,
     Failed,
     Noted,
+    NotMade,
     Progressed,
-    Refused,
     Retrying,
     Saved,
     Stalled,
@@ -198,8 +198,10 @@ class Board:
             case Saved():
                 self.saved += 1
                 self.tracks.pop("" if self.is_single else _key(event), None)
-            case Refused() | Noted() | Warned():
-                self.failed += isinstance(event, Refused)
+            case NotMade() | Noted() | Warned():
+                if isinstance(event, NotMade):
+                    self.failed += 1
+                    self.tracks.pop(event.task_id or "", None)
         return track
 
     def _take_pause(self, track: Track, event: Retrying, now: float) -> None:
@@ -211,7 +213,7 @@ class Board:
 
     def _track_of(self, event: Event, now: float) -> Track:
         key = "" if self.is_single else _key(event)
-        if isinstance(event, Noted | Warned | Refused) or (key == "" and not self.is_single):
+        if isinstance(event, Noted | Warned | NotMade) or (key == "" and not self.is_single):
             return Track(seen_at=now)
         if isinstance(event, Saved) and key not in self.tracks:
             return Track(seen_at=now, task_id=event.task_id)
@@ -274,5 +276,5 @@ def _key(event: Event) -> str:
             return event.task_id or f"{event.direction} {event.name}"
         case Retrying():
             return event.task_id or ""
-        case Noted() | Warned() | Refused():
+        case Noted() | Warned() | NotMade():
             return ""

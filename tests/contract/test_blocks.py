@@ -124,6 +124,20 @@ def test_the_script_of_a_workflow(shop: Path, service: RunningSandbox, block: Bl
     assert len(service_tasks(service)) == 1
 
 
+@pytest.mark.parametrize("block", blocks("yml"), ids=lambda block: block.name)
+def test_the_matrix_makes_every_line_once(
+    shop: Path, service: RunningSandbox, block: Block
+) -> None:
+    (script,) = scripts(block.text)
+
+    for _ in range(2):
+        for shard in "1234":
+            environ = {"SHARD": shard, "OMNIEDIT_STATE_DIR": f".omniedit-{shard}"}
+            run(script, shop, sandbox_environ(service.url) | environ)
+
+    assert len(service_tasks(service)) == len(blocks("jsonl")[0].text.splitlines())
+
+
 def service_tasks(service: RunningSandbox) -> list[str]:
     """Return the IDs of the tasks that a sandbox holds."""
     ended = subprocess.run(

@@ -15,7 +15,7 @@ from omniedit.errors import (
     QuotaError,
     RateLimitedError,
 )
-from omniedit.events import Refused
+from omniedit.events import NotMade
 from omniedit.models import Task
 from omniedit.tasks.pace import Pace
 from tests.unit.batch.bench import CLIP_URL, FakeSession, completed, failed, running
@@ -119,7 +119,7 @@ def test_one_refusal_does_not_keep_the_others(session: FakeSession, here: Path) 
 
     assert saved(here) == ["a", "c"]
     assert made["b"].error is not None
-    [refused] = session.reported(Refused)
+    [refused] = session.reported(NotMade)
     assert refused.message == "line 2: no"
 
 
