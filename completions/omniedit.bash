@@ -29,7 +29,7 @@ _omniedit_know() {
             arguments=(tasks...)
             ;;
         'batch')
-            options=(--dir --concurrency --shard --again --force --timeout --no-journal --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--dir --concurrency --shard --again --force --timeout --no-journal --max-credits --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files)
             ;;
         'probe')

@@ -150,6 +150,7 @@ complete -c omniedit -n '__omniedit_at "batch"' -l again -d 'Make and pay every 
 complete -c omniedit -n '__omniedit_at "batch"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "batch"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m'
 complete -c omniedit -n '__omniedit_at "batch"' -l no-journal -d 'Do without the journal, and its protection'
+complete -c omniedit -n '__omniedit_at "batch"' -l max-credits -r -f -d 'Refuse what is estimated dearer, or cannot be estimated'
 complete -c omniedit -n '__omniedit_at "batch"' -l events -d 'Print events as they happen, one JSON object a line'
 complete -c omniedit -n '__omniedit_at "batch"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "batch"' -l quiet -s q -d 'No progress and no hints; errors are still said'

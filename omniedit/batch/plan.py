@@ -1,13 +1,14 @@
 """From a manifest to the edits of this run: everything is checked before anything is sent."""
 
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from omniedit.batch.manifest import Line, Manifest
-from omniedit.errors import LocalError, OmniEditError
+from omniedit.errors import LocalError, OmniEditError, TooExpensiveError
 from omniedit.models import Record
 from omniedit.tasks.clips import Wishes
 from omniedit.tasks.ports import Session
@@ -35,13 +36,19 @@ class Planner:
         session: What checks need.
         folder: Where outputs go; None is here.
         shard: Which of how many parts of the manifest this run makes.
+        is_estimated: Whether each clip is looked at for what its edit costs.
 
     Raises:
         LocalError: `folder` is something else.
     """
 
     def __init__(
-        self, session: Session, *, folder: str | None, shard: tuple[int, int] = WHOLE
+        self,
+        session: Session,
+        *,
+        folder: str | None,
+        shard: tuple[int, int] = WHOLE,
+        is_estimated: bool = False,
     ) -> None:
         self._session = session
         self._folder = folder
@@ -53,15 +60,25 @@ class Planner:
         self._line_of_edit: dict[str, int] = {}
         self._line_of_output: dict[str, int] = {}
         self._resolved_folders: dict[str, str] = {}
+        self._is_estimated = is_estimated
+        self.estimated_credits = 0.0
+        """Of all edits of this shard, where asked for."""
         self.faults: list[tuple[int, str]] = []
 
     def plan(self, manifest: Manifest) -> Sequence[PlannedEdit]:
-        """Return the edits of this shard; `faults` says what is wrong with any line."""
+        """Return the edits of this shard; `faults` says what is wrong with any line.
+
+        Raises:
+            TooExpensiveError: What an edit costs was asked for, and cannot be estimated.
+        """
         planned: list[PlannedEdit] = []
         self.faults = list(manifest.faults)
         for line in manifest.lines:
             try:
                 edit = self._plan_line(line)
+            except TooExpensiveError as error:
+                error.message = f"line {line.number}: {error.message}"
+                raise
             except OmniEditError as error:
                 self._note_fault(line, error.message)
             except OSError as error:
@@ -86,14 +103,22 @@ class Planner:
             self._note_edit(line, repr((line.video, line.prompt, line.start, line.end, line.take)))
             self._note_output(line, line.output)
             return None
-        identity = identity_of(parse_draft(self._session, draft))
+        request = parse_draft(self._session, self._looking(draft, is_own=is_own))
+        identity = identity_of(request)
         is_new = self._note_edit(line, identity)
         output = line.output or self._default_output(line, identity)
         if is_new or line.output:
             self._note_output(line, output)
         if not is_own:
             return None
+        self.estimated_credits += request.estimated_credits or 0.0
         return PlannedEdit(line=line, draft=draft, identity=identity, output=self._shown(output))
+
+    def _looking(self, draft: Draft, *, is_own: bool) -> Draft:
+        """Return a draft with which the clip is looked at, where its cost is asked for."""
+        if not (self._is_estimated and is_own):
+            return draft
+        return replace(draft, wishes=replace(draft.wishes, max_credits=math.inf))
 
     def _default_output(self, line: Line, identity: str) -> str:
         record = Record(request_id=None, task=None, status="", created_at=0.0, video=line.video)

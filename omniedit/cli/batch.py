@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omniedit.cli.options import Events, Force, Timeout, parse_shard
+from omniedit.cli.options import Events, Force, MaxCredits, Timeout, parse_shard
 from omniedit.cli.runtime import Runtime
 from omniedit.cli.session import JournalUse
-from omniedit.errors import MissingFileError, OmniEditError
+from omniedit.errors import MissingFileError, OmniEditError, TooExpensiveError
 
 if TYPE_CHECKING:
     from omniedit.batch.manifest import Manifest
@@ -39,6 +39,7 @@ def batch(
     no_journal: Annotated[
         bool, typer.Option("--no-journal", help="Do without the journal, and its protection.")
     ] = False,
+    max_credits: MaxCredits = None,
     events: Events = False,
 ) -> list[OmniEditError]:
     """Make every edit of a manifest; run it again and only what is missing is made.
@@ -57,7 +58,7 @@ def batch(
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
     report = BatchReport(runtime, manifest, again=again, has_journal=not no_journal)
     runtime.documents = report.documents
-    edits, faults = _plan(runtime, parsed, folder=folder, shard=part)
+    edits, faults = _plan(runtime, parsed, folder=folder, shard=part, max_credits=max_credits)
     if faults:
         return report.faults(faults)
     from omniedit.batch.run import BatchOptions, BatchRun
@@ -81,13 +82,26 @@ def batch(
 
 
 def _plan(
-    runtime: Runtime, manifest: "Manifest", *, folder: str | None, shard: tuple[int, int]
+    runtime: Runtime,
+    manifest: "Manifest",
+    *,
+    folder: str | None,
+    shard: tuple[int, int],
+    max_credits: float | None,
 ) -> "tuple[Sequence[PlannedEdit], list[tuple[int, str]]]":
     from omniedit.batch.plan import Planner
 
+    is_estimated = max_credits is not None
     with runtime.session(JournalUse.NONE, shows_progress=False, is_batch=True) as session:
-        planner = Planner(session, folder=folder, shard=shard)
-        return planner.plan(manifest), planner.faults
+        planner = Planner(session, folder=folder, shard=shard, is_estimated=is_estimated)
+        edits = planner.plan(manifest)
+    if max_credits is not None and not planner.faults and planner.estimated_credits > max_credits:
+        msg = (
+            f"{len(edits)} edits are estimated at {planner.estimated_credits:.1f} credits in all,"
+            f" above --max-credits {max_credits:g}; nothing was sent"
+        )
+        raise TooExpensiveError(msg, hint="raise the limit, or take lines out of the manifest")
+    return edits, planner.faults
 
 
 def _read(manifest: str) -> bytes:

@@ -96,7 +96,7 @@ class PlainLines:
             case Stalled():
                 return f"nothing moved for {render_duration(event.since_s)}"
             case Retrying():
-                wait = f"trying again in {render_duration(event.delay_s)}"
+                wait = f"trying again in {render_duration(max(1.0, event.delay_s))}"
                 return f"{event.message}; {wait} (attempt {event.attempt} failed)"
             case Completed():
                 return f"completed after {render_duration(track.elapsed_s(now))}"

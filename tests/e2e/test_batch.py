@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.commandline import CommandLine
 from tests.e2e.equipment import Bench
 from tests.e2e.faulty import Endpoint, refusal
 
@@ -325,3 +327,19 @@ def test_any_concurrency_makes_them_all(bench: Bench, folder: Path, concurrency:
 
     assert (ended.status, len(ended.document["tasks"])) == (0, 40)
     assert len(bench.task_ids) == len(names(folder)) - 1 == 40
+
+
+def test_a_batch_that_is_estimated_dearer_than_allowed_sends_nothing(served: CommandLine) -> None:
+    pytest.importorskip("av")
+    clip = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
+    (served.folder / "clip.mp4").write_bytes(clip)
+    lines = [{"video": "clip.mp4", "prompt": f"{n} [sandbox:seconds=0]"} for n in range(3)]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    (served.folder / "edits.jsonl").write_text(text)
+
+    refused = served("batch", "edits.jsonl", "--max-credits", "70")
+    made = served("batch", "edits.jsonl", "--max-credits", "80")
+
+    assert (refused.status, refused.stdout) == (12, ""), refused
+    assert "76.3 credits" in refused.stderr
+    assert (made.status, len(made.stdout.split())) == (0, 3), made
