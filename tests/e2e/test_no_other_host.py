@@ -1,0 +1,320 @@
+"""No command addresses anybody but the hosts that the contract names, and none starts a program."""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.commandline import COMMAND, SANDBOX_KEY
+from tests.contract.commands import every_command
+from tests.e2e.equipment import HURRIED, PROMPT, Bench
+from tests.e2e.faulty import Endpoint, Visit, passed
+from tests.e2e.test_contract_equipment import KEY, Reply, Scripted, scripted
+from tests.e2e.watched import Seen, Watch
+
+pytestmark = pytest.mark.e2e
+
+CLIP_URL: Final = "https://clips.example/clip.mp4"
+API: Final = "api.evolink.ai:443"
+FILES: Final = "files-api.evolink.ai:443"
+CLIPS: Final = frozenset({"clips.example", "clips.example:443"})
+
+ROWS: Final[Sequence[tuple[str, str]]] = (
+    # A command line, and whom it needs: the API, the host of files and results, the clip's host.
+    ("", ""),
+    ("--help", ""),
+    ("--version", ""),
+    ("--quiet --version", ""),
+    ("--install-completion", ""),
+    ("__complete tasks t", ""),
+    ("no-such-command", ""),
+    ("edit --help", ""),
+    ("edit VIDEO", ""),
+    ("edit VIDEO PROMPT -o out.mp4", "api files"),
+    ("edit clip.mp4 PROMPT -o out.mp4 --events", "api files"),
+    ("submit VIDEO PROMPT", "api"),
+    ("submit VIDEO PROMPT --callback-url https://hooks.example/x", "api"),
+    ("submit VIDEO PROMPT --dry-run", ""),
+    ("submit LOOKED-AT PROMPT --check", "api clips"),
+    ("submit LOOKED-AT PROMPT", "api"),
+    ("submit clip.mp4 PROMPT", "api files"),
+    ("submit missing.mp4 PROMPT", ""),
+    ("status TASK --json", "api"),
+    ("status no-such-task", "api"),
+    ("wait TASK", "api"),
+    ("wait TASK -d out.mp4", "api files"),
+    ("download TASK -o out.mp4", "api files"),
+    ("download --all -o out/", ""),  # there is nothing
+    ("batch edits.jsonl --dir out", "api files"),
+    ("list", ""),
+    ("list --remote --adopt", "api"),
+    ("probe clip.mp4", ""),
+    ("probe LOOKED-AT", "clips"),
+    ("credits", "api"),
+    ("config show", ""),
+    ("config path", ""),
+    ("config set-key", ""),
+    ("config unset-key", ""),
+    ("doctor", "api files"),
+    ("sandbox reset", ""),
+    ("help", ""),
+    ("help environment", ""),
+    ("help sandbox", ""),
+)
+IN_THE_SANDBOX: Final = [row for row in ROWS if row[1] or row[0] in {"list", "config show"}]
+BY_DEFAULT: Final[Sequence[tuple[str, set[str]]]] = (
+    ("edit VIDEO PROMPT -o out.mp4 --timeout 1s", {API}),
+    ("edit VIDEO PROMPT -o out.mp4 --check", {*CLIPS, API}),
+    ("edit clip.mp4 PROMPT -o out.mp4", {FILES}),
+    ("submit VIDEO PROMPT --callback-url https://hooks.example/x", {API}),
+    ("status task-unified-1", {API}),
+    ("wait task-unified-1 --timeout 1s", {API}),
+    ("download task-unified-1 -o out.mp4", {API}),
+    ("batch edits.jsonl", {API}),
+    ("list --remote", {API}),
+    ("probe VIDEO", {*CLIPS}),
+    ("credits", {API}),
+    ("doctor", {API, FILES}),
+    ("config show", set()),
+    ("list", set()),
+)
+CANARIES: Final[Mapping[str, str]] = {
+    "asks-the-resolver": "socket.getaddrinfo('telemetry.example', 443)",
+    "asks-the-old-resolver": "socket.gethostbyname('telemetry.example')",
+    "connects": "socket.socket().connect(('203.0.113.1', 443))",
+    "connects-without-raising": "socket.socket().connect_ex(('203.0.113.1', 443))",
+    "connects-by-httpx": "httpx.get('https://telemetry.example/')",
+    "connects-to-this-machine": "socket.create_connection(('127.0.0.1', 9))",
+    "sends-a-datagram": "socket.socket(type=socket.SOCK_DGRAM).sendto(b'', ('203.0.113.1', 53))",
+    "connects-in-a-thread": "threading.Thread(target=socket.create_connection,"
+    " args=[('telemetry.example', 443)]).start()",
+    "connects-at-its-end": "atexit.register(socket.create_connection, ('telemetry.example', 443))",
+    "has-another-program-do-it": "subprocess.run(['true'])",
+    "listens": "socket.socket().bind(('127.0.0.1', 0))",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A folder with a clip and a manifest, the hosts that may be addressed, and the watch."""
+
+    bench: Bench
+    watch: Watch
+    clips: Scripted
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The hosts by what they are."""
+        environ = {**self.bench.faulty.environ, "clips": self.clips.url}
+        names = {"api": "OMNIEDIT_BASE_URL", "files": "OMNIEDIT_FILES_URL", "clips": "clips"}
+        return {what: urlsplit(environ[name]).netloc for what, name in names.items()}
+
+    @property
+    def real(self) -> dict[str, str]:
+        """Settings as they are with a real key, if the API were on this machine."""
+        return {**self.bench.faulty.environ, "EVOLINK_API_KEY": KEY}
+
+    def run(self, line: str, *before: str, **environ: str) -> tuple[int, Seen]:
+        """Run the installed command; return its status and what was seen."""
+        words = {"VIDEO": CLIP_URL, "LOOKED-AT": f"{self.clips.url}/clip.mp4", "PROMPT": PROMPT}
+        if "TASK" in line:
+            submitted = self.run_plainly(*before, "submit", CLIP_URL, PROMPT, **environ)
+            words["TASK"] = submitted.strip()
+        argv = [words.get(word, word) for word in line.split()]
+        ended, seen = self.watch.run(
+            [COMMAND, *before, *argv],
+            folder=self.bench.folder,
+            stdin=KEY,
+            **{"SHELL": "bash"} | environ,
+        )
+        return ended.status, seen
+
+    def run_plainly(self, *argv: str, **environ: str) -> str:
+        """Run the installed command; return what it prints."""
+        ended, _ = self.watch.run([COMMAND, *argv], folder=self.bench.folder, **environ)
+        assert ended.status == 0, ended
+        return ended.stdout
+
+
+def _with_a_key_of_the_sandbox(visit: Visit) -> None:
+    """Pass a request on as if the sandbox knew the key."""
+    visit._lines = [line.replace(KEY, SANDBOX_KEY) for line in visit._lines]
+    passed(visit)
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Watch:
+    return Watch(tmp_path / "watch")
+
+
+@pytest.fixture
+def clips() -> Iterator[Scripted]:
+    with scripted(lambda _: Reply(body=BUNDLED_CLIP.read_bytes())) as clips:
+        yield clips
+
+
+@pytest.fixture
+def stage(bench: Bench, watch: Watch, clips: Scripted) -> Stage:
+    for endpoint in Endpoint:
+        bench.faulty.always(endpoint, _with_a_key_of_the_sandbox)
+    _furnish(bench.folder)
+    return Stage(bench, watch, clips)
+
+
+def _furnish(folder: Path) -> None:
+    (folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
+    edit = {"video": CLIP_URL, "prompt": PROMPT, "callback_url": "https://hooks.example/x"}
+    (folder / "edits.jsonl").write_text(json.dumps(edit))
+
+
+def test_every_command_is_watched() -> None:
+    lines = [line for line, _ in ROWS]
+
+    watched = {name for name in every_command() for line in lines if f"{line} ".startswith(name)}
+    assert watched == set(every_command()) - {"sandbox serve"}  # which has a test of its own
+
+
+@pytest.mark.parametrize(("line", "needed"), ROWS, ids=[line or "nothing" for line, _ in ROWS])
+def test_with_a_key_only_who_is_needed_is_addressed(stage: Stage, line: str, needed: str) -> None:
+    _, seen = stage.run(line, **stage.real)
+
+    assert seen == Seen(frozenset(stage.places[what] for what in needed.split()))
+
+
+@pytest.mark.parametrize(
+    ("line", "needed"), IN_THE_SANDBOX, ids=[line for line, _ in IN_THE_SANDBOX]
+)
+def test_the_sandbox_talks_to_itself_alone(stage: Stage, line: str, needed: str) -> None:
+    _, seen = stage.run(line, "--sandbox")
+
+    clips = {stage.places["clips"]} & {stage.places[what] for what in needed.split()}
+    assert seen == Seen(frozenset(clips), listened="api" in needed)
+
+
+@pytest.mark.parametrize(("line", "needed"), BY_DEFAULT, ids=[line for line, _ in BY_DEFAULT])
+@pytest.mark.skipif(sys.platform == "win32", reason="what shortens the waiting needs POSIX")
+def test_by_default_only_the_named_hosts_are_asked_for(
+    watch: Watch, folder: Path, line: str, needed: set[str]
+) -> None:
+    _furnish(folder)
+    words = {"VIDEO": CLIP_URL, "PROMPT": PROMPT}
+    argv = [words.get(word, word) for word in line.split()]
+
+    _, seen = watch.run(
+        [sys.executable, HURRIED, *argv],
+        folder=folder,
+        EVOLINK_API_KEY=KEY,
+        HURRIED_BUDGET_S="0.3",
+    )
+
+    assert seen == Seen(frozenset(needed))
+
+
+@pytest.mark.parametrize("line", ["doctor", "credits", "edit VIDEO PROMPT --timeout 1s"])
+def test_behind_a_proxy_only_the_proxy_is_addressed(
+    watch: Watch, folder: Path, clips: Scripted, line: str
+) -> None:
+    argv = [{"VIDEO": CLIP_URL, "PROMPT": PROMPT}.get(word, word) for word in line.split()]
+
+    with scripted(lambda _: Reply(status=403)) as proxy:
+        _, seen = watch.run(
+            [sys.executable, HURRIED, *argv],
+            folder=folder,
+            EVOLINK_API_KEY=KEY,
+            HTTPS_PROXY=proxy.url,
+            HURRIED_BUDGET_S="0.3",
+        )
+
+    assert seen == Seen(frozenset({urlsplit(proxy.url).netloc}))
+
+
+@pytest.mark.parametrize(
+    ("options", "is_called"),
+    [
+        pytest.param((), False, id="nobody"),
+        pytest.param(("--allow-local-callbacks",), True, id="where-allowed-a-receiver-on-loopback"),
+    ],
+)
+def test_a_served_sandbox_addresses(
+    watch: Watch, folder: Path, options: Sequence[str], *, is_called: bool
+) -> None:
+    with (
+        scripted(lambda _: Reply()) as receiver,
+        _serving(watch, folder, "--time-scale", "0.01", *options) as (url, log),
+    ):
+        for callback in ("https://hooks.example/x", f"{receiver.url}/x"):
+            _edit(url, callback_url=callback)
+        if is_called:
+            assert receiver.arrived.acquire(timeout=20)
+            assert any("not delivered: its host is not this machine" in line for line in log)
+
+    expected = {urlsplit(receiver.url).netloc} if is_called else set[str]()
+    assert watch.seen() == Seen(frozenset(expected), listened=True)
+
+
+@pytest.mark.parametrize("code", CANARIES.values(), ids=CANARIES)
+def test_a_command_that_did_would_be_caught(watch: Watch, folder: Path, code: str) -> None:
+    names = "atexit, httpx, socket, subprocess, threading"
+    parasite = f"import {names}, sys; from omniedit.__main__ import main; {code}; sys.exit(main())"
+
+    _, seen = watch.run([sys.executable, "-c", parasite, "config", "path"], folder=folder)
+
+    assert seen != Seen()
+
+
+def test_what_a_command_starts_would_be_caught_too(watch: Watch, folder: Path) -> None:
+    code = "import socket; socket.create_connection(('telemetry.example', 443))"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+
+    _, seen = watch.run([sys.executable, "-c", parent], folder=folder)
+
+    assert seen.addressed == {"telemetry.example:443"}
+
+
+@contextmanager
+def _serving(watch: Watch, folder: Path, *options: str) -> Iterator[tuple[str, Iterable[str]]]:
+    """Serve a sandbox under watch until the block ends; give its URL and its log."""
+    with subprocess.Popen(
+        [COMMAND, "sandbox", "serve", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env={**os.environ, **watch.environ},
+        text=True,
+    ) as server:
+        assert server.stdout
+        assert server.stderr
+        try:
+            yield server.stdout.readline().strip(), server.stderr
+        finally:
+            server.terminate()
+
+
+def _edit(url: str, **fields: str) -> None:
+    """Have a sandbox make an edit, to its end."""
+    body = {"model": "gemini-omni-flash-video-edit", "prompt": PROMPT, "video_urls": [CLIP_URL]}
+    task = _asked(url, "POST", "/v1/videos/generations", json.dumps(body | fields))
+    while task["status"] != "completed":
+        task = _asked(url, "GET", f"/v1/tasks/{task['id']}")
+
+
+def _asked(url: str, method: str, path: str, body: str | None = None) -> Any:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    headers = {"Authorization": f"Bearer {SANDBOX_KEY}", "Content-Type": "application/json"}
+    connection.request(method, path, body, headers)
+    reply = connection.getresponse()
+    assert reply.status == HTTPStatus.OK
+    answer = json.loads(reply.read())
+    connection.close()
+    return answer
