@@ -6,17 +6,17 @@ neither a name nor a way to open a second file is handed on.
 """
 
 import errno
-import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import av
 import av.error
 
-from omniedit.errors import InvalidInputError, LocalError, MissingFileError
+from omniedit.errors import InvalidInputError, LocalError
+from omniedit.files import open_file
 from omniedit.media.contents import HEAD_BYTES, Readable, is_encrypted, top_boxes, unsuitable
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ MAX_SIDE: Final = 8192
 MAX_LENGTH_S: Final = 600.0
 FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts"
 
+_WHAT_IS: Final = "a clip is an MP4, MOV, WebM, Matroska, AVI or MPEG-TS file with moving pictures"
+_ONCE_MORE: Final = "copy or export it once more"
+_EXPORT: Final = "export it with another program as an MP4 with H.264"
 # The disk, not the clip.
 _LOCAL: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -44,31 +47,6 @@ _ATTACHED_PICTURES: Final = frozenset({"attached_pic", "timed_thumbnails", "stil
 
 
 @contextmanager
-def opened_file(path: Path) -> Generator[BinaryIO]:
-    """Open a regular file, and nothing else: opening a pipe would wait for its other end.
-
-    Raises:
-        MissingFileError: It does not exist, or cannot be read.
-        InvalidInputError: It is a folder, a pipe, a device.
-    """
-    try:
-        mode = path.stat().st_mode
-        file = path.open("rb") if stat.S_ISREG(mode) else None
-    except FileNotFoundError:
-        msg = f"no such file: {path}"
-        raise MissingFileError(msg) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        msg = f"cannot read {str(path)!r}: {reason}"
-        raise MissingFileError(msg) from error
-    if file is None:
-        msg = f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not a clip"
-        raise InvalidInputError(msg, code="invalid_clip")
-    with file:
-        yield file
-
-
-@contextmanager
 def opened_clip(path: Path) -> Generator["InputContainer"]:
     """Open a local clip for reading.
 
@@ -76,7 +54,7 @@ def opened_clip(path: Path) -> Generator["InputContainer"]:
         InvalidInputError: It is no media file.
         MissingFileError: It cannot be read.
     """
-    with opened_file(path) as file, opened_media(file, name=str(path)) as container:
+    with open_file(path) as file, opened_media(file, name=str(path)) as container:
         yield container
 
 
@@ -128,11 +106,11 @@ def checked_head(file: Readable, *, name: str) -> bytes:
     file.seek(0)
     if not head:
         msg = f"{name} is empty"
-        raise InvalidInputError(msg, code="invalid_clip")
+        raise InvalidInputError(msg, code="invalid_clip", hint=_ONCE_MORE)
     found = unsuitable(head)
     if found is not None:
         msg = f"{name} is {found}, not a video"
-        raise InvalidInputError(msg, code="not_a_video")
+        raise InvalidInputError(msg, code="not_a_video", hint=_WHAT_IS)
     return head
 
 
@@ -150,10 +128,10 @@ def check_is_whole(file: Readable, *, name: str, size_bytes: int) -> None:
     file.seek(0)
     if last_end > size_bytes:
         msg = f"{name} is cut off: {size_bytes} of {last_end} bytes are there"
-        raise InvalidInputError(msg, code="damaged_clip", hint="copy or export it once more")
+        raise InvalidInputError(msg, code="damaged_clip", hint=_ONCE_MORE)
     if b"moov" not in kinds:
         msg = f"{name} is cut off or was never finished: its index is missing"
-        raise InvalidInputError(msg, code="damaged_clip", hint="copy or export it once more")
+        raise InvalidInputError(msg, code="damaged_clip", hint=_ONCE_MORE)
 
 
 def check_is_open(index: bytes, *, name: str) -> None:
@@ -178,11 +156,11 @@ def picture_stream(container: "InputContainer", *, name: str) -> "VideoStream":
     streams = [stream for stream in container.streams.video if not _is_still(stream)]
     if not streams:
         msg = f"{name} has no moving pictures"
-        raise InvalidInputError(msg, code="no_video", hint="a clip with a video stream is needed")
+        raise InvalidInputError(msg, code="no_video", hint=_WHAT_IS)
     stream = next((each for each in streams if "default" in _disposition(each)), streams[0])
     if getattr(stream, "codec_context", None) is None:
         msg = f"the pictures of {name} are of a kind that cannot be decoded here"
-        raise InvalidInputError(msg, code="unknown_codec")
+        raise InvalidInputError(msg, code="unknown_codec", hint=_EXPORT)
     # A stream may announce a small picture and hold a huge one.
     stream.codec_context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
     return stream
@@ -200,7 +178,7 @@ def check_size(width: int, height: int, *, name: str) -> None:
         msg = f"the pictures of {name} are too large: {width}x{height}, {MAX_SIDE} a side at most"
     else:
         return
-    raise InvalidInputError(msg, code="invalid_size")
+    raise InvalidInputError(msg, code="invalid_size", hint=_EXPORT)
 
 
 @contextmanager
@@ -219,7 +197,7 @@ def understood(
         if isinstance(error, av.error.FFmpegError) or not refused:
             raise _error_from(error, name) from error
         msg = f"{name} refers to other files, which are not opened"
-        raise InvalidInputError(msg, code="external_reference") from None
+        raise InvalidInputError(msg, code="external_reference", hint=_EXPORT) from None
     except (av.error.FFmpegError, OSError) as error:
         if is_written:
             msg = f"cannot write {name}: {getattr(error, 'strerror', None) or error}"
@@ -239,11 +217,11 @@ def _error_from(error: Exception, name: str) -> InvalidInputError | LocalError:
         return LocalError("this build of PyAV cannot encode H.264 and AAC", code="media")
     if number == errno.EINVAL or isinstance(error, av.error.DemuxerNotFoundError):
         # What FFmpeg answers for a container outside of the list.
-        reason = "not an MP4, MOV, WebM, Matroska, AVI or MPEG transport stream"
-        return InvalidInputError(f"{name} cannot be read as a video: {reason}", code="not_a_video")
-    return InvalidInputError(
-        f"{name} cannot be read as a video: {reason[:1].lower()}{reason[1:]}", code="damaged_clip"
-    )
+        reason = "it is of no kind that is known here"
+        msg = f"{name} cannot be read as a video: {reason}"
+        return InvalidInputError(msg, code="not_a_video", hint=_WHAT_IS)
+    msg = f"{name} cannot be read as a video: {reason[:1].lower()}{reason[1:]}"
+    return InvalidInputError(msg, code="damaged_clip", hint=_ONCE_MORE)
 
 
 def _is_still(stream: "VideoStream") -> bool:

@@ -10,6 +10,7 @@ import av
 from av.error import FFmpegError, InvalidDataError
 
 from omniedit.errors import InvalidInputError
+from omniedit.files import open_file
 from omniedit.media.contents import Readable, container_of, index_of, is_boxed, is_fragmented
 from omniedit.media.facts import ClipFacts
 from omniedit.media.opening import (
@@ -18,7 +19,6 @@ from omniedit.media.opening import (
     check_is_whole,
     check_size,
     checked_head,
-    opened_file,
     opened_media,
     picture_stream,
 )
@@ -50,7 +50,7 @@ def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> Clip
         InvalidInputError: It is certainly no clip: with what is wrong with it.
     """
     if isinstance(source, Path):
-        with opened_file(source) as file:
+        with open_file(source) as file:
             return replace(_probe(file, name=name, reads_all=reads_all), is_local=True)
     return _probe(source, name=name, reads_all=reads_all)
 
@@ -126,7 +126,7 @@ def _read(
         raise InvalidInputError(msg, code="damaged_clip")
     if frame is None:
         msg = f"no picture of {name} can be decoded: it is damaged or encrypted"
-        raise InvalidInputError(msg, code="damaged_clip")
+        raise InvalidInputError(msg, code="damaged_clip", hint="copy or export it once more")
     return timeline, frame
 
 

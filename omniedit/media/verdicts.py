@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from omniedit.media.facts import ClipFacts
+from omniedit.media.names import codec_name, container_name
+from omniedit.models import MAX_UPLOAD_BYTES
 
 MAX_CLIP_S: Final = 10.0
 """`video_urls` takes an MP4 of 10 seconds at most (API reference)."""
@@ -15,8 +17,6 @@ OUTPUT_CREDITS_PER_TOKEN: Final = 1011.5e-6
 """1,011.5 credits per million output tokens (the vendor's price pages, 2026)."""
 CREDITS_PER_SECOND: Final = TOKENS_PER_SECOND * (INPUT_CREDITS_PER_TOKEN + OUTPUT_CREDITS_PER_TOKEN)
 """About 6.36, since a result is as long as its clip; `credits_reserved` rules."""
-MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024
-"""What the vendor's own client sends at most; a clip that is cut or converted becomes smaller."""
 
 _CODECS: Final = frozenset({"h264", "hevc"})
 # Containers store times rounded to their ticks, the coarsest to a millisecond.
@@ -51,15 +51,11 @@ def verdict(facts: ClipFacts) -> tuple[Problem, ...]:
             )
         )
     if facts.container != "mp4":
-        problems.append(_conversion(facts, "not_an_mp4", f"it is {facts.container}, not MP4"))
+        message = f"it is {container_name(facts.container)}, not MP4"
+        problems.append(_conversion(facts, "not_an_mp4", message))
     if facts.video_codec not in _CODECS:
-        problems.append(
-            _conversion(
-                facts,
-                "unsuitable_codec",
-                f"its pictures are {facts.video_codec}, not H.264 or H.265",
-            )
-        )
+        message = f"its pictures are {codec_name(facts.video_codec)}, not H.264 or H.265"
+        problems.append(_conversion(facts, "unsuitable_codec", message))
     if facts.is_local and not problems and (facts.size_bytes or 0) > MAX_UPLOAD_BYTES:
         problems.append(
             Problem(

@@ -62,10 +62,10 @@ def hurry() -> None:
     for function in (request, stream.__wrapped__):
         function.__kwdefaults__["timeout_s"] = TIMEOUT_S
 
-    from omniedit import uploads  # noqa: PLC0415 - after the numbers they take over
-    from omniedit.cli import signals  # noqa: PLC0415
+    from omniedit.cli import signals  # noqa: PLC0415 - after the numbers they take over
+    from omniedit.uploads import uploader  # noqa: PLC0415
 
-    uploads.UPLOAD_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
+    uploader.UPLOAD_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
     shields: Any = signals.Signals.__init__
     shields.__kwdefaults__["grace_s"] = GRACE_S
 

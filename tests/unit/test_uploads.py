@@ -25,8 +25,8 @@ from omniedit.errors import (
     WrongBaseURLError,
 )
 from omniedit.http import HttpClient
-from omniedit.models import UploadedClip
-from omniedit.uploads import MAX_CLIP_BYTES, ClipDigest, Uploader, digest_clip
+from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
+from omniedit.uploads import ClipDigest, Uploader, digest_clip
 
 FILES_URL = "https://files.example"
 MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(range(256)) * 4000
@@ -299,8 +299,8 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path, *, check: bool) -> 
         (tmp_path / "empty" / "x", MissingFileError, "cannot read"),
         (Path("a\0b"), MissingFileError, "cannot read"),
         (tmp_path, InvalidInputError, "a folder"),
-        (tmp_path / "pipe", InvalidInputError, "not a regular file"),
-        (Path("/dev/null"), InvalidInputError, "not a regular file"),
+        (tmp_path / "pipe", InvalidInputError, "a named pipe"),
+        (Path("/dev/null"), InvalidInputError, "a device"),
         (tmp_path / "empty", InvalidInputError, "is empty"),
     ):
         with pytest.raises(error, match=said):
@@ -332,7 +332,7 @@ def test_what_is_no_mp4_is_refused_unless_told_not_to_look(
 
 
 def test_a_clip_that_is_too_large_is_refused(clip: Path) -> None:
-    os.truncate(clip, MAX_CLIP_BYTES + 1)
+    os.truncate(clip, MAX_UPLOAD_BYTES + 1)
 
     with pytest.raises(InvalidInputError, match="95 MiB") as caught:
         digest_clip(clip)

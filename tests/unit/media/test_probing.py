@@ -25,6 +25,7 @@ def refusal(path: Path) -> OmniEditError:
     assert isinstance(caught.value, InvalidInputError | LocalError)
     assert "\n" not in caught.value.message
     assert path.name in caught.value.message
+    assert caught.value.hint
     return caught.value
 
 
@@ -331,7 +332,7 @@ def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
 
     assert "a folder" in refusal(tmp_path).message
-    assert "not a regular file" in refusal(tmp_path / "pipe.mp4").message
+    assert "a named pipe" in refusal(tmp_path / "pipe.mp4").message
     with pytest.raises(MissingFileError, match="no such file"):
         probed(tmp_path / "missing.mp4")
     with pytest.raises(InvalidInputError):

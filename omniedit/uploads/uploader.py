@@ -1,21 +1,13 @@
-"""Local clips on their way to the file service: a look at the file, and a streamed upload."""
+"""The file service: a clip streamed to it, and what it says of that."""
 
-import hashlib
 import os
-import re
-import stat
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from omniedit.errors import (
     AuthenticationError,
-    InvalidInputError,
-    LocalError,
-    MissingFileError,
     OmniEditError,
     QuotaError,
     RateLimitedError,
@@ -23,36 +15,16 @@ from omniedit.errors import (
     ServerError,
     WrongBaseURLError,
 )
+from omniedit.files import open_file
 from omniedit.models import UploadedClip
+from omniedit.uploads.digest import HOST_IT, ClipDigest
+from omniedit.uploads.form import Framing, form_body
 from omniedit.wire import parse_error, parse_uploaded_clip
 
 if TYPE_CHECKING:
     from omniedit.http import HttpClient, Reply
 
-MAX_CLIP_BYTES: Final = 95 * 1024 * 1024
 UPLOAD_TIMEOUT_S: Final = 60.0
-
-_BLOCK_BYTES: Final = 256 * 1024
-_LONGEST_NAME: Final = 100
-_HOST_IT: Final = "host the clip yourself, and give its public URL instead of the file"
-_SEND_ANYWAY: Final = "convert the clip to an MP4; `--no-check` sends it as it is"
-_CONTENT_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
-# Major brands of files that begin like an MP4 (mp4ra.org): QuickTime, sound, still pictures.
-_OTHER_BRANDS: Final[Mapping[bytes, str]] = {
-    b"qt  ": "a QuickTime file",
-    b"M4A ": "sound without a picture",
-    b"heic": "a still picture",
-    b"mif1": "a still picture",
-    b"avif": "a still picture",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipDigest:
-    """What a local clip holds."""
-
-    sha256: str
-    size_bytes: int
 
 
 class Uploader:
@@ -93,9 +65,9 @@ class Uploader:
             AuthenticationError: It refuses the key.
             UnavailableError: Worth another try; an upload costs nothing.
         """
-        with _opened(path) as file:
+        with open_file(path) as file:
             size_bytes = os.fstat(file.fileno()).st_size
-            framing = _Framing(_safe_name(name or path.name))
+            framing = Framing(name or path.name)
             reply = self._http.request(
                 "POST",
                 f"{self._files_url}/api/v1/files/upload/stream",
@@ -105,7 +77,7 @@ class Uploader:
                     # Without it httpx sends chunks, and the service cannot refuse by size.
                     "content-length": str(len(framing.head) + size_bytes + len(framing.tail)),
                 },
-                content=_body(file, path, framing, expected=expected, on_progress=on_progress),
+                content=form_body(file, path, framing, expected=expected, on_progress=on_progress),
                 timeout_s=UPLOAD_TIMEOUT_S,
             )
         return _uploaded(reply, self._files_url)
@@ -122,126 +94,6 @@ class Uploader:
         missing = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
         if reply.status >= HTTPStatus.BAD_REQUEST and reply.status not in missing:
             raise _refusal(reply, self._files_url)
-
-
-def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
-    """Return what a local clip holds, read once.
-
-    Args:
-        path: The clip.
-        check: Refuse what is certainly too large or not an MP4.
-
-    Raises:
-        MissingFileError: It does not exist, or cannot be read.
-        InvalidInputError: It is no file, empty, or refused by the check.
-        LocalError: The disk fails.
-    """
-    with _opened(path) as file:
-        size_bytes = os.fstat(file.fileno()).st_size
-        if size_bytes == 0:
-            msg = f"{path} is empty"
-            raise InvalidInputError(msg, code="invalid_clip")
-        if check:
-            _check_clip(path, file.read(12), size_bytes)
-            file.seek(0)
-        try:
-            digest = hashlib.file_digest(file, "sha256")
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        return ClipDigest(sha256=digest.hexdigest(), size_bytes=file.tell())
-
-
-def _opened(path: Path) -> BufferedReader:
-    """Open a regular file, and nothing else: opening a pipe would wait for its other end."""
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode):
-            return path.open("rb")
-    except FileNotFoundError:
-        msg = f"no such file: {path}"
-        raise MissingFileError(msg) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        msg = f"cannot read {str(path)!r}: {reason}"
-        raise MissingFileError(msg) from error
-    msg = f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}, not a clip"
-    raise InvalidInputError(msg, code="invalid_clip")
-
-
-def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
-    if size_bytes > MAX_CLIP_BYTES:
-        msg = f"{path} is larger than {MAX_CLIP_BYTES // 1024**2} MiB, which the file service takes"
-        raise InvalidInputError(msg, code="clip_too_large", hint=_HOST_IT)
-    found = _OTHER_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else "not an MP4"
-    if found:
-        msg = f"{path} is {found}" + ("" if found == "not an MP4" else ", not an MP4")
-        raise InvalidInputError(msg, code="not_an_mp4", hint=_SEND_ANYWAY)
-
-
-class _Framing:
-    """The bytes around the one file of a form (RFC 7578)."""
-
-    def __init__(self, name: str) -> None:
-        boundary = os.urandom(16).hex()
-        content_type = _CONTENT_TYPES.get(Path(name).suffix.lower(), "application/octet-stream")
-        self.content_type = f"multipart/form-data; boundary={boundary}"
-        self.head = (
-            f"--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="file"; filename="{name}"\r\n'
-            f"Content-Type: {content_type}\r\n\r\n"
-        ).encode("ascii")
-        self.tail = f"\r\n--{boundary}--\r\n".encode("ascii")
-
-
-def _body(
-    file: BufferedReader,
-    path: Path,
-    framing: _Framing,
-    *,
-    expected: ClipDigest | None,
-    on_progress: Callable[[int, int | None], None],
-) -> Generator[bytes]:
-    """Yield a form; it stays without its end where the file is not what it was."""
-    before = os.fstat(file.fileno())
-    digest, done_bytes = hashlib.sha256(), 0
-    yield framing.head
-    on_progress(0, before.st_size)
-    while block := _read(file, path):
-        digest.update(block)
-        done_bytes += len(block)
-        # Longer than announced: it grew.
-        if done_bytes > before.st_size:
-            break
-        yield block
-        on_progress(done_bytes, before.st_size)
-    after = os.fstat(file.fileno())
-    is_unchanged = (
-        done_bytes == before.st_size == after.st_size and before.st_mtime_ns == after.st_mtime_ns
-    )
-    if not is_unchanged or (expected and expected.sha256 != digest.hexdigest()):
-        msg = f"{path} changed while it was uploaded"
-        raise LocalError(msg, code="clip_changed")
-    yield framing.tail
-
-
-def _read(file: BufferedReader, path: Path) -> bytes:
-    try:
-        return file.read(_BLOCK_BYTES)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> LocalError:
-    return LocalError(f"cannot read {path}: {error.strerror or error}")
-
-
-def _safe_name(name: str) -> str:
-    """Return a file name that needs no quoting anywhere."""
-    parts = re.split(r"[/\\]", name)[-1].rpartition(".")
-    # Without a dot, or with the first one at the start, there is no suffix.
-    stem, suffix = (parts[0], parts[2]) if parts[0] else (parts[2], "")
-    stem, suffix = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (stem, suffix))
-    return f"{stem[:_LONGEST_NAME] or 'clip'}.{suffix[:10] or 'mp4'}"
 
 
 def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:
@@ -266,7 +118,7 @@ def _refusal(reply: "Reply", files_url: str) -> OmniEditError:
     reason = words or f"it answered {status}"
     message = f"the file service refuses the clip: {reason}"
     error_type: type[OmniEditError] = RequestRefusedError
-    hint: str | None = _HOST_IT
+    hint: str | None = HOST_IT
     match status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             error_type, hint = AuthenticationError, None
