@@ -13,6 +13,7 @@ from omniedit.folders import private_folder
 from omniedit.media import is_available
 from omniedit.models import SavedFile, UploadedClip
 from omniedit.tasks.ports import Progress, Retry
+from omniedit.tasks.requests import is_local
 from omniedit.uploads import ClipDigest, Uploader, digest_clip
 from omniedit.urls import without_query
 
@@ -26,14 +27,20 @@ class LocalClips:
     """Clips on this machine.
 
     Args:
-        connect: Returns the HTTP client, the file service's URL and the key, when first needed.
+        connect: Returns the HTTP client, when first needed.
+        find_service: Returns the file service's URL and the key, when something is uploaded.
         allow_internal: Look also at URLs of this machine and network.
     """
 
     def __init__(
-        self, connect: Callable[[], "tuple[HttpClient, str, str]"], *, allow_internal: bool
+        self,
+        connect: Callable[[], "HttpClient"],
+        find_service: Callable[[], tuple[str, str]],
+        *,
+        allow_internal: bool,
     ) -> None:
         self._connect = connect
+        self._find_service = find_service
         self._allow_internal = allow_internal
         self._digests: dict[tuple[str, int, int], ClipDigest] = {}
 
@@ -47,10 +54,10 @@ class LocalClips:
         from omniedit.media import probe
         from omniedit.ranges import look_at_url
 
-        if "://" not in video:
+        if is_local(video):
             return probe(Path(video), name=video)
         return look_at_url(
-            self._connect()[0],
+            self._connect(),
             video,
             lambda file: probe(file, name=without_query(video), reads_all=file.is_small),
             allow_internal=self._allow_internal,
@@ -93,8 +100,8 @@ class LocalClips:
         return self._digests[key]
 
     def _uploader(self) -> Uploader:
-        http, files_url, key = self._connect()
-        return Uploader(http, files_url=files_url, key=key)
+        files_url, key = self._find_service()
+        return Uploader(self._connect(), files_url=files_url, key=key)
 
 
 class LocalResults:

@@ -89,7 +89,8 @@ class LiveSession:
         from omniedit.cli.adapters import LocalClips
 
         return LocalClips(
-            lambda: (self._http, self._files_url, self._key),
+            lambda: self._http,
+            lambda: (self._files_url, self._key),
             allow_internal=self.allows_internal_clips,
         )
 

@@ -1,5 +1,6 @@
 """A bench for the tests of faults, kills and races."""
 
+import importlib.util
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -13,6 +14,10 @@ from tests.e2e.equipment import Bench, ForkServer
 from tests.e2e.faulty import FaultyService
 
 LONGEST_TABLE = 8
+
+if importlib.util.find_spec("av") is None:
+    # What makes clips needs PyAV; without it, `test_without_media.py` has the say.
+    collect_ignore = ["test_local_clips.py", "test_probe.py"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,0 +1,297 @@
+"""`omniedit probe`: what it says of a clip, in every mode at once."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omniedit.output.units import render_size
+from tests.commandline import CommandLine, Ended
+from tests.e2e.test_contract_equipment import Reply, Scripted, Seen, check_document, scripted
+from tests.unit.media.clips import Sound, make_clip
+
+pytestmark = pytest.mark.e2e
+
+FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
+
+
+def check(
+    call: CommandLine,
+    video: str | Path,
+    *,
+    status: int = 0,
+    text: str,
+    error: str | None = None,
+    hint: str | None = None,
+    **fields: Any,
+) -> Ended:
+    """Hold a probe to what it prints as text, quiet, and as JSON; return how it ended."""
+    plain = call("probe", str(video))
+    quiet = call("probe", str(video), "-q")
+    document = check_document(json := call("probe", str(video), "--json"))
+
+    said = [] if error is None else [f"error: {error}", f"hint: {hint}"]
+    assert [line.split(maxsplit=1) for line in plain.stdout.splitlines()] == [
+        line.split(maxsplit=1) for line in text.splitlines()
+    ], plain
+    assert (plain.status, plain.stderr.splitlines()) == (status, said), plain
+    assert (quiet.status, quiet.stdout) == (status, plain.stdout), quiet
+    assert quiet.stderr.splitlines() == said[:1], quiet
+    assert (json.status, json.stderr) == (status, plain.stderr), json
+    assert {key: document[key] for key in fields} == fields, document
+    if error is not None:
+        assert document["error"] | {"message": error, "hint": hint} == document["error"]
+    return plain
+
+
+@pytest.fixture
+def clips(folder: Path) -> Path:
+    """Return where the command finds the clips."""
+    return folder
+
+
+def test_a_clip_that_fits(omniedit: CommandLine, clips: Path) -> None:
+    make_clip(clips / "clip.mp4", seconds=2, sound=Sound(layout="stereo"))
+
+    check(
+        omniedit,
+        "clip.mp4",
+        text=(
+            "length 2.000 s, 20 frames, 10 a second\n"
+            "container MP4\n"
+            "pictures H.264, 64x48\n"
+            "sound AAC, 48000 Hz, 2 channels\n"
+            f"size {render_size((clips / 'clip.mp4').stat().st_size)}\n"
+            "estimate 12.7 credits (about $0.19)\n"
+            "verdict fits\n"
+        ),
+        fits=True,
+        problems=[],
+        container="mp4",
+        measured=True,
+        duration_seconds=2.0,
+        frames=20,
+        audio_channels=2,
+        bytes=(clips / "clip.mp4").stat().st_size,
+        estimated_credits=12.7,
+        estimated_usd=0.19,
+    )
+
+
+def test_a_clip_that_is_converted_on_the_way_fits(omniedit: CommandLine, clips: Path) -> None:
+    make_clip(clips / "clip.webm", codec="libvpx")
+    size = (clips / "clip.webm").stat().st_size
+
+    check(
+        omniedit,
+        "clip.webm",
+        text=(
+            "length 2.000 s, 20 frames, 10 a second\n"
+            "container WebM\n"
+            "pictures VP8, 64x48\n"
+            "sound none\n"
+            f"size {render_size(size)}\n"
+            "estimate 12.7 credits (about $0.19)\n"
+            "verdict it is WebM, not MP4: it is converted on the way\n"
+            "verdict its pictures are VP8, not H.264 or H.265: it is converted on the way\n"
+        ),
+        fits=True,
+        container="webm",
+        audio_codec=None,
+        audio_rate=None,
+    )
+
+
+def test_a_clip_that_is_too_long_is_2_with_the_flag_that_helps(
+    omniedit: CommandLine, clips: Path
+) -> None:
+    make_clip(clips / "clip.mp4", seconds=12)
+    size = (clips / "clip.mp4").stat().st_size
+
+    check(
+        omniedit,
+        "clip.mp4",
+        status=2,
+        text=(
+            "length 12.000 s, 120 frames, 10 a second\n"
+            "container MP4\n"
+            "pictures H.264, 64x48\n"
+            "sound none\n"
+            f"size {render_size(size)}\n"
+            "estimate 76.3 credits (about $1.12)\n"
+            "verdict does not fit: it is 12.00 s long, and the service takes 10 s at most\n"
+        ),
+        error="clip.mp4 does not fit: it is 12.00 s long, and the service takes 10 s at most",
+        hint="cut it with `--start T --end T`, or edit it in pieces with `edit --split`",
+        fits=False,
+        duration_seconds=12.0,
+    )
+
+
+def test_what_is_no_clip_is_2_and_every_fact_null(omniedit: CommandLine, clips: Path) -> None:
+    (clips / "clip.mp4").write_text("no video at all\n")
+
+    ended = check(
+        omniedit,
+        "clip.mp4",
+        status=2,
+        text="",
+        error="clip.mp4 is text, not a video",
+        hint="a clip is an MP4, MOV, WebM, Matroska, AVI or MPEG-TS file with moving pictures",
+        fits=None,
+        problems=[],
+        container=None,
+        duration_seconds=None,
+        estimated_credits=None,
+    )
+
+    assert ended.stdout == ""
+
+
+def test_no_key_is_needed_and_no_journal_begun(omniedit: CommandLine, clips: Path) -> None:
+    make_clip(clips / "clip.mp4")
+
+    ended = omniedit("probe", "clip.mp4", OMNIEDIT_STATE_DIR=str(clips / "state"))
+
+    assert ended.status == 0
+    assert not (clips / "state").exists()
+
+
+def test_a_file_whose_name_looks_like_a_url_is_a_file(omniedit: CommandLine, clips: Path) -> None:
+    (clips / "a:").mkdir()
+    make_clip(clips / "a:" / "clip.mp4")
+
+    assert omniedit("probe", "./a://clip.mp4").status == 0
+
+
+@contextmanager
+def serving(content: bytes) -> Iterator[Scripted]:
+    """Serve a file in ranges."""
+
+    def answer(seen: Seen) -> Reply:
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", seen.headers.get("range", ""))
+        assert found, seen
+        first, last = int(found[1]), min(int(found[2]), len(content) - 1)
+        headers = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
+        return Reply(status=206, body=content[first : last + 1], headers=headers)
+
+    with scripted(answer) as host:
+        yield host
+
+
+def probed(omniedit: CommandLine, host: Scripted) -> CommandLine:
+    """Return a command that may ask this machine: its API is there, too."""
+    return omniedit.in_(omniedit.folder, OMNIEDIT_BASE_URL=host.url, OMNIEDIT_API_KEY="sk-evo-0123")
+
+
+def test_a_url_is_read_here_and_there_without_the_key(omniedit: CommandLine, clips: Path) -> None:
+    clip = make_clip(clips / "clip.mp4", seconds=4)
+    size = clip.stat().st_size
+
+    with serving(clip.read_bytes()) as host:
+        check(
+            probed(omniedit, host),
+            f"{host.url}/clip.mp4?signature=secret",
+            text=(
+                "length 4.000 s, 40 frames, 10 a second\n"
+                "container MP4\n"
+                "pictures H.264, 64x48\n"
+                "sound none\n"
+                f"size {render_size(size)}\n"
+                "estimate 25.4 credits (about $0.37)\n"
+                "verdict fits\n"
+            ),
+            fits=True,
+            bytes=size,
+        )
+
+        assert host.seen
+        assert all("authorization" not in one.headers for one in host.seen)
+        assert all(one.headers["user-agent"].startswith("omniedit/") for one in host.seen)
+
+
+def test_of_a_long_url_the_header_tells(omniedit: CommandLine, clips: Path) -> None:
+    options = {"movflags": "faststart"}
+    clip = make_clip(clips / "clip.mov", seconds=12, codec="mpeg4", options=options)
+    content = clip.read_bytes() + b"\0\x20\0\x08free" + bytes(0x200000)
+
+    with serving(content) as host:
+        ended = probed(omniedit, host)("probe", f"{host.url}/clip.mov", "--json")
+
+        problems = [problem["code"] for problem in ended.document["problems"]]
+        assert (ended.status, ended.document["measured"]) == (2, False)
+        assert problems == ["clip_too_long", "not_an_mp4", "unsuitable_codec"]
+        # One line for all reasons.
+        assert len(ended.stderr.splitlines()) == 2, ended
+        assert "not MP4; its pictures are MPEG-4" in ended.document["error"]["message"]
+
+
+def test_where_the_length_is_unknown_so_is_whether_it_fits(
+    omniedit: CommandLine, clips: Path
+) -> None:
+    clip = make_clip(clips / "clip.mp4", options=FRAGMENTED)
+    content = clip.read_bytes() + b"\0\x20\0\x08free" + bytes(0x200000)
+
+    with serving(content) as host:
+        document = check_document(probed(omniedit, host)("probe", f"{host.url}/c.mp4", "--json"))
+
+        assert (document["ok"], document["fits"], document["duration_seconds"]) == (
+            True,
+            None,
+            None,
+        )
+        assert (document["fragmented"], document["estimated_credits"]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        pytest.param(Reply(status=404, body=b"<html>"), "answered 404", id="error-page"),
+        pytest.param(Reply(body=bytes(99)), "does not answer range requests", id="no-ranges"),
+        pytest.param(Reply(is_lost=True), "the connection to", id="lost"),
+        pytest.param(Reply(after=threading.Event()), "did not answer", id="never-answers"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_8_and_proves_nothing(
+    omniedit: CommandLine, reply: Reply, words: str
+) -> None:
+    with scripted(lambda _: reply) as host:
+        ended = probed(omniedit, host)("probe", f"{host.url}/clip.mp4", "--json")
+        if reply.after:
+            reply.after.set()
+
+    document = check_document(ended)
+    assert (ended.status, document["fits"], document["error"]["code"]) == (8, None, "clip_not_read")
+    assert words in document["error"]["message"]
+    assert len(ended.stderr.splitlines()) == 2, ended
+
+
+def test_nobody_at_the_other_end_is_8(omniedit: CommandLine) -> None:
+    with scripted(lambda _: Reply()) as host:
+        url = host.url
+
+    ended = omniedit("probe", f"{url}/clip.mp4", OMNIEDIT_BASE_URL=url)
+
+    assert (ended.status, ended.stdout) == (8, ""), ended
+    assert "cannot connect to" in ended.stderr
+
+
+def test_bytes_of_something_else_are_2(omniedit: CommandLine) -> None:
+    with serving(b"<!doctype html><title>Sign in</title>" + bytes(5000)) as host:
+        ended = probed(omniedit, host)("probe", f"{host.url}/clip.mp4?x=secret")
+
+        assert (ended.status, ended.stdout) == (2, ""), ended
+        assert "is an HTML or XML page, not a video" in ended.stderr
+        assert "secret" not in ended.stderr
+
+
+@pytest.mark.parametrize("video", ["", "http://127.0.0.1/clip.mp4", "ftp://example.com/clip.mp4"])
+def test_what_cannot_be_a_clips_place_is_2(omniedit: CommandLine, video: str) -> None:
+    ended = omniedit("probe", video)
+
+    assert (ended.status, ended.stdout) == (2, ""), ended
+    assert len(ended.stderr.splitlines()) == 2, ended
