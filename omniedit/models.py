@@ -120,6 +120,7 @@ class EditRequest:
     start: str | None = None  # seconds
     end: str | None = None  # seconds
     take: int | None = None  # another edit of the same clip and prompt
+    source: str | None = None  # path of the clip of a URL, where it was fetched before
     is_written_anew: bool = False
     """Whether another file than the clip itself is uploaded: cut, converted, or both."""
     estimated_credits: float | None = None

@@ -194,12 +194,9 @@ class RangeReader(io.RawIOBase):
         host = urlsplit(url).hostname or ""
         if self._allow_internal or host in self._checked_hosts:
             return
-        # A name that is unknown here may be known to a proxy.
-        with suppress(OSError, UnicodeError):
-            for address in self._resolve(host):
-                if host_kind(address) is not HostKind.PUBLIC:
-                    msg = f"{host} is an address of this machine or network, which is not asked"
-                    raise _StoppedError(msg)
+        if is_internal(host, resolve=self._resolve):
+            msg = f"{host} is an address of this machine or network, which is not asked"
+            raise _StoppedError(msg)
         self._checked_hosts.add(host)
 
     def _body(self, response: "httpx.Response", url: str, first: int) -> bytes:
@@ -260,6 +257,20 @@ class _Attempt(Generic[T]):
         if self._error is not None:
             raise self._error
         return Incomplete(reason="nothing was read")
+
+
+def is_internal(host: str, *, resolve: Callable[[str], Iterable[str]] | None = None) -> bool:
+    """Return whether a host is this machine's or its network's, for all that is known of it.
+
+    Args:
+        host: Its name or address.
+        resolve: Returns the addresses of a host.
+    """
+    # A name that is unknown here may be known to a proxy.
+    with suppress(OSError, UnicodeError):
+        addresses = (resolve or addresses_of)(host)
+        return any(host_kind(address) is not HostKind.PUBLIC for address in addresses)
+    return False
 
 
 def addresses_of(host: str) -> list[str]:

@@ -27,6 +27,13 @@ class PlannedEdit:
     draft: Draft
     identity: str
     output: str  # as it is shown, below the folder that was asked for
+    part: str | None = None
+    """What it is called where it is no line of a manifest."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.part or f"line {self.line.number}"
 
 
 class Planner:

@@ -150,7 +150,7 @@ class BatchRun:
         if not isinstance(error, TaskFailedError):
             self._session.report(
                 NotMade(
-                    message=f"line {edit.line.number}: {error.message}",
+                    message=f"{edit.name}: {error.message}",
                     code=error.code,
                     request_id=error.request_id,
                     task_id=error.task_id,

@@ -2,24 +2,31 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omniedit.downloads import Downloader, check_target, copy_result, tidy, verify
-from omniedit.errors import LocalError
+from omniedit.downloads import (
+    Downloader,
+    check_target,
+    copy_result,
+    saved_file,
+    tidy,
+    verify,
+)
+from omniedit.errors import InvalidInputError, LocalError
 from omniedit.folders import private_folder
 from omniedit.media import is_available
 from omniedit.models import SavedFile, UploadedClip
 from omniedit.tasks.ports import Progress, Retry
 from omniedit.tasks.requests import is_local
 from omniedit.uploads import ClipDigest, Uploader, digest_clip
-from omniedit.urls import without_query
+from omniedit.urls import check_clip_url, without_query
 
 if TYPE_CHECKING:
     from omniedit.http import HttpClient
-    from omniedit.media import ClipFacts
+    from omniedit.media import ClipFacts, Piece
     from omniedit.ranges import Incomplete
 
 
@@ -29,7 +36,8 @@ class LocalClips:
     Args:
         connect: Returns the HTTP client, when first needed.
         find_service: Returns the file service's URL and the key, when something is uploaded.
-        allow_internal: Look also at URLs of this machine and network.
+        allow_internal: Ask also hosts of this machine and network for clips.
+        sleep: Rests between two attempts.
     """
 
     def __init__(
@@ -38,10 +46,12 @@ class LocalClips:
         find_service: Callable[[], tuple[str, str]],
         *,
         allow_internal: bool,
+        sleep: Callable[[float], object],
     ) -> None:
         self._connect = connect
         self._find_service = find_service
         self._allow_internal = allow_internal
+        self._sleep = sleep
         self._digests: dict[tuple[str, int, int], ClipDigest] = {}
 
     @property
@@ -49,19 +59,37 @@ class LocalClips:
         """Whether the extra `media` is installed."""
         return is_available()
 
-    def look(self, video: str) -> "ClipFacts | Incomplete":
-        """Return what a clip is; of a URL little more than the header is read."""
+    def look(self, video: str, *, name: str | None = None) -> "ClipFacts | Incomplete":
+        """Return what a clip is; of a URL little more than the header is read.
+
+        Args:
+            video: Path or URL.
+            name: What messages call it, where that is something else.
+        """
         from omniedit.media import probe
         from omniedit.ranges import look_at_url
 
         if is_local(video):
-            return probe(Path(video), name=video)
+            return probe(Path(video), name=name or video)
         return look_at_url(
             self._connect(),
             video,
             lambda file: probe(file, name=without_query(video), reads_all=file.is_small),
             allow_internal=self._allow_internal,
         )
+
+    @contextmanager
+    def fetched(
+        self, url: str, *, folder: Path, on_progress: Progress, on_retry: Retry
+    ) -> Generator[Path]:
+        """Hold the clip of a URL in a private file."""
+        downloader = Downloader(
+            self._connect(), sleep=self._sleep, check_link=self._check_clip_host
+        )
+        with downloader.fetch(
+            url, task_id="clip", folder=folder, on_progress=on_progress, on_retry=on_retry
+        ) as (path, _):
+            yield path
 
     @contextmanager
     def prepared(
@@ -75,6 +103,39 @@ class LocalClips:
             prepare(source, target, start_s=start_s, end_s=end_s)
             yield target
 
+    def plan_split(
+        self, source: Path, *, start_s: float | None, end_s: float | None
+    ) -> "Sequence[Piece]":
+        """Return the pieces of a clip that the service takes."""
+        from omniedit.media import plan_split
+
+        return plan_split(source, start_s=start_s, end_s=end_s)
+
+    @contextmanager
+    def joined(
+        self,
+        pieces: "Sequence[Piece]",
+        results: Sequence[Path],
+        *,
+        original: Path,
+        original_start_s: float | None,
+        new_audio: bool,
+        folder: Path,
+    ) -> Generator[SavedFile]:
+        """Hold the results of pieces as one clip in a private file."""
+        from omniedit.media import join
+
+        with private_folder(folder) as private:
+            join(
+                pieces,
+                results,
+                target := private / "joined.mp4",
+                original=original,
+                original_start_s=original_start_s,
+                new_audio=new_audio,
+            )
+            yield saved_file(target)
+
     def digest(self, path: Path, *, check: bool) -> str:
         """Return the SHA-256 of a clip that may be uploaded."""
         return self._digest(path, check=check).sha256
@@ -87,6 +148,19 @@ class LocalClips:
     def check_service(self) -> None:
         """Find out whether the file service answers."""
         self._uploader().check_service()
+
+    def _check_clip_host(self, url: str) -> None:
+        """Refuse a host of this machine or network, whose files are nobody's clips.
+
+        Raises:
+            InvalidInputError: It is one.
+        """
+        from omniedit.ranges import is_internal, shown_host
+
+        check_clip_url(url, allow_internal=self._allow_internal)
+        if not self._allow_internal and is_internal(shown_host(url)):
+            msg = f"{shown_host(url)} is an address of this machine or network, which is not asked"
+            raise InvalidInputError(msg, code="internal_address")
 
     def _digest(self, path: Path, *, check: bool) -> ClipDigest:
         """Read a clip once, however many edits are made of it."""

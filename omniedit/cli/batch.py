@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omniedit.cli.options import Events, Force, MaxCredits, Timeout, parse_shard
+from omniedit.cli.options import Events, Force, MaxCredits, NoJournal, Timeout, parse_shard
 from omniedit.cli.runtime import Runtime
 from omniedit.cli.session import JournalUse
 from omniedit.errors import MissingFileError, OmniEditError, TooExpensiveError
@@ -36,9 +36,7 @@ def batch(
     again: Annotated[bool, typer.Option("--again", help="Make and pay every edit anew.")] = False,
     force: Force = False,
     timeout: Timeout = 1800.0,
-    no_journal: Annotated[
-        bool, typer.Option("--no-journal", help="Do without the journal, and its protection.")
-    ] = False,
+    no_journal: NoJournal = False,
     max_credits: MaxCredits = None,
     events: Events = False,
 ) -> list[OmniEditError]:

@@ -1,7 +1,7 @@
-"""What a batch says: each fault and failure with its line, a summary, the documents in order."""
+"""What many edits say: each failure with its line, a summary, the documents in order."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -27,21 +27,34 @@ _LEFT: Final = "not begun"
 _STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNSAVED, _RUNNING, _LEFT)
 
 
+def line_fields(edit: "PlannedEdit") -> "Document":
+    """Return what the document of a manifest's line has beside a task's."""
+    return {"line": edit.line.number, "output": edit.output}
+
+
 class BatchReport:
-    """Gathers what came of each line.
+    """Gathers what came of each line of a manifest, or of each piece of a clip.
 
     Args:
         runtime: Who is told.
-        manifest: Its name, as it was typed.
+        manifest: Its name, as it was typed; None where there is none.
         again: Whether edits were to be paid anew.
         has_journal: Whether the next call knows what this one did.
+        fields: Returns what the document of an edit has beside a task's.
     """
 
     def __init__(
-        self, runtime: "Runtime", manifest: str, *, again: bool, has_journal: bool
+        self,
+        runtime: "Runtime",
+        manifest: str | None,
+        *,
+        again: bool,
+        has_journal: bool,
+        fields: "Callable[[PlannedEdit], Document]" = line_fields,
     ) -> None:
         self._runtime = runtime
         self._manifest = manifest
+        self._fields = fields
         self._is_again = again
         self._has_journal = has_journal
         self._edits: Sequence[PlannedEdit] = ()
@@ -73,6 +86,7 @@ class BatchReport:
         """Take in the plan: the edits of this run, of how many lines."""
         self._edits = edits
         self._runtime.listeners.append(self._listen)
+        self._runtime.sums_up = True
         if not edits:
             self._runtime.printer.note(f"none of the {line_count} lines is in this shard")
 
@@ -109,7 +123,7 @@ class BatchReport:
             record = self._record_of(edit, records.get(edit.identity))
             if error is not None and record.error is None:
                 record = replace(record, error=self._shown_error(error))
-            shown.append(task_document(record) | {"line": number, "output": edit.output})
+            shown.append(task_document(record) | self._fields(edit))
             if not record.status:
                 shown[-1]["status"] = None
         return shown
@@ -145,7 +159,9 @@ class BatchReport:
         for number in sorted(self._failures):
             error = self._failures[number]
             hint = self._hint_for(error)
-            message = f"{self._manifest}:{number}: {error.message}"
+            edit = self._made[number].edit
+            place = f"{self._manifest}:{number}" if self._manifest else edit.name
+            message = f"{place}: {error.message}"
             self._runtime.printer.error(message, hint if hint != last_hint else None)
             last_hint = hint
 
@@ -153,7 +169,7 @@ class BatchReport:
         if isinstance(error, NotFinishedError):
             return "it goes on at the service"
         sandbox = self._runtime.is_sandbox_flag
-        return hint_for(error, command="batch", is_sandbox_flag=sandbox)
+        return hint_for(error, command=self._runtime.command, is_sandbox_flag=sandbox)
 
     def _shown_error(self, error: OmniEditError) -> TaskError:
         return TaskError(

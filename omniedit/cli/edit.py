@@ -6,12 +6,14 @@ import typer
 
 from omniedit.cli.drafts import Typed, read_draft
 from omniedit.cli.options import (
+    Again,
     CallbackURL,
     Check,
     End,
     Events,
     Force,
     MaxCredits,
+    NoJournal,
     Prompt,
     PromptFile,
     RequestID,
@@ -21,6 +23,7 @@ from omniedit.cli.options import (
 )
 from omniedit.cli.runtime import Runtime
 from omniedit.cli.session import JournalUse
+from omniedit.errors import InvalidInputError, OmniEditError
 
 
 def edit(
@@ -32,15 +35,21 @@ def edit(
         str | None,
         typer.Option("--output", "-o", metavar="PATH", help="Save the result there (`-`: stdout)."),
     ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Make and pay it anew, though it is known here.")
-    ] = False,
+    again: Again = False,
     force: Force = False,
     timeout: Timeout = 1800.0,
     callback_url: CallbackURL = None,
     request_id: RequestID = None,
-    no_journal: Annotated[
-        bool, typer.Option("--no-journal", help="Do without the journal, and its protection.")
+    no_journal: NoJournal = False,
+    split: Annotated[
+        bool, typer.Option("--split", help="Edit a longer clip in pieces, and join the results.")
+    ] = False,
+    new_audio: Annotated[
+        bool,
+        typer.Option("--new-audio", help="With --split: keep the sound that is made anew."),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --split: agree to the price beforehand.")
     ] = False,
     events: Events = False,
     prompt_file: PromptFile = None,
@@ -48,13 +57,15 @@ def edit(
     end: End = None,
     max_credits: MaxCredits = None,
     check: Check = None,
-) -> None:
+) -> list[OmniEditError]:
     """Submit, wait and save in one command that is safe to repeat.
 
     Like make: the same clip and sentence are paid for once. Run again after a crash, a lost
     connection or a Ctrl-C, it goes on where it stopped.
+
+    With --split a clip of more than 10 seconds is edited in equal pieces and joined, its own sound
+    laid over the result. What that costs is said first, and asked for.
     """
-    from omniedit.tasks import editing
     from omniedit.tasks.targets import Destination
 
     runtime: Runtime = context.obj
@@ -62,7 +73,6 @@ def edit(
     destination = Destination(output)
     if destination.is_stdout:
         runtime.require_text("--output -")
-    runtime.announce_saved(destination)
     typed = Typed(
         video=video,
         prompt=prompt,
@@ -74,10 +84,32 @@ def edit(
         check=check,
         max_credits=max_credits,
     )
-    options = editing.EditOptions(
-        destination=destination, again=again, overwrite=force, timeout_s=timeout
-    )
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
+    if split:
+        from omniedit.batch.pieces import SplitOptions
+        from omniedit.cli.split import SplitCall, edit_in_pieces
+
+        in_pieces = SplitOptions(
+            destination=destination,
+            again=again,
+            overwrite=force,
+            new_audio=new_audio,
+            max_credits=max_credits,
+        )
+        call = SplitCall(
+            runtime=runtime, options=in_pieces, use=use, timeout_s=timeout, has_consent=yes
+        )
+        return edit_in_pieces(call, typed)
+    if new_audio or yes:
+        msg = f"`{'--new-audio' if new_audio else '--yes'}` goes with --split only"
+        raise InvalidInputError(msg, code="usage")
+    from omniedit.tasks import editing
+
+    runtime.announce_saved(destination)
     with runtime.session(use) as session:
         draft = read_draft(session, typed)
+        options = editing.EditOptions(
+            destination=destination, again=again, overwrite=force, timeout_s=timeout
+        )
         runtime.tally.add(editing.edit(session, draft, options))
+    return []

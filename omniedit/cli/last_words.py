@@ -14,8 +14,8 @@ _SHOWN_TASKS: Final = 5
 
 def say_what_goes_on(runtime: "Runtime") -> None:
     """Name the tasks that go on at the service, and the command that picks each up."""
-    if runtime.command == "batch":
-        # Its own summary names one command for all of them.
+    if runtime.sums_up:
+        # Its summary names one command for all of them.
         return
     sandbox = " --sandbox" if runtime.is_sandbox_flag else ""
     place = runtime.destination

@@ -87,6 +87,12 @@ MaxCredits = Annotated[
         help="Refuse what is estimated dearer, or cannot be estimated.",
     ),
 ]
+Again = Annotated[
+    bool, typer.Option("--again", help="Make and pay it anew, though it is known here.")
+]
+NoJournal = Annotated[
+    bool, typer.Option("--no-journal", help="Do without the journal, and its protection.")
+]
 Tasks = Annotated[
     list[str] | None,
     typer.Argument(

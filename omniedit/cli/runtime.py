@@ -37,6 +37,7 @@ class Runtime:
         self.fields: dict[str, object] = {}  # of the JSON document, beside what all have
         self.shows_raw = True  # whether documents show the service's own objects
         self.shows_errors = True  # whether the boundary prints them, beside the document
+        self.sums_up = False  # whether a summary of many edits says what goes on
         self.signals = Signals(self._note_grace)
         self.tally = Tally()
         self.documents: Callable[[], list[Document]] = self._task_documents
@@ -153,9 +154,17 @@ class Runtime:
         """Return the Unix time."""
         return time.time()
 
-    def announce_saved(self, destination: "Destination | None") -> None:
-        """Print the path of each result as it is saved, unless it goes to stdout itself."""
+    def announce_saved(
+        self, destination: "Destination | None", *, prints_paths: bool = True
+    ) -> None:
+        """Print the path of each result as it is saved, unless it goes to stdout itself.
+
+        Args:
+            destination: Where results go; None for many places.
+            prints_paths: Whether what is saved is the command's result.
+        """
         self.destination = None if destination is None else destination.text
+        is_printed = prints_paths and not (destination is not None and destination.is_stdout)
         has_noted = False
 
         from omniedit.events import Saved
@@ -164,7 +173,7 @@ class Runtime:
             nonlocal has_noted
             if not isinstance(event, Saved):
                 return
-            if destination is None or not destination.is_stdout:
+            if is_printed:
                 self.printer.path(event.shown_path)
             if event.is_new and self.settings.is_sandbox and not has_noted:
                 has_noted = True

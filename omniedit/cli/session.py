@@ -92,6 +92,7 @@ class LiveSession:
             lambda: self._http,
             lambda: (self._files_url, self._key),
             allow_internal=self.allows_internal_clips,
+            sleep=self.sleep,
         )
 
     @property

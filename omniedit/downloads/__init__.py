@@ -3,6 +3,6 @@
 from omniedit.downloads.copying import copy_result
 from omniedit.downloads.downloader import Downloader
 from omniedit.downloads.placing import tidy
-from omniedit.downloads.target import check_target, verify
+from omniedit.downloads.target import check_target, saved_file, verify
 
-__all__ = ["Downloader", "check_target", "copy_result", "tidy", "verify"]
+__all__ = ["Downloader", "check_target", "copy_result", "saved_file", "tidy", "verify"]

@@ -37,6 +37,7 @@ class Downloader:
         sleep: How to rest between two attempts.
         jitter: A number in [0, 1).
         clock: Seconds, for the pace of progress reports.
+        check_link: Refuses, by raising, a URL that must not be asked; a redirect's too.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class Downloader:
         sleep: Callable[[float], object],
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
+        check_link: Callable[[str], None] = lambda _url: None,
     ) -> None:
         self._http = http
         self._sleep = sleep
         self._jitter = jitter
         self._clock = clock
+        self._check_link = check_link
 
     def download(
         self,
@@ -145,7 +148,14 @@ class Downloader:
         patience = _Patience(part)
         while True:
             try:
-                transfer(self._http, url, part, on_progress=on_progress, clock=self._clock)
+                transfer(
+                    self._http,
+                    url,
+                    part,
+                    on_progress=on_progress,
+                    clock=self._clock,
+                    check_link=self._check_link,
+                )
             except UnavailableError as error:
                 fruitless_attempts = patience.failed(part, error)
                 pause_s = delay_s(

@@ -61,6 +61,7 @@ def transfer(
     *,
     on_progress: Callable[[int, int | None], None],
     clock: Callable[[], float],
+    check_link: Callable[[str], None] = lambda _url: None,
 ) -> None:
     """Bring `part` up to the whole file, from where it stands, with one request.
 
@@ -77,7 +78,7 @@ def transfer(
     if part.is_resumable:
         etag = part.version.etag if part.version else None
         headers |= {"range": f"bytes={part.size_bytes}-", "if-range": etag or ""}
-    with _followed(http, url, headers) as (response, answered_url):
+    with _followed(http, url, headers, check_link) as (response, answered_url):
         if response.status_code not in _ACCEPTED:
             raise _refusal(response, _error_body(http, response, answered_url, clock=clock))
         with http.reading(answered_url):
@@ -90,11 +91,12 @@ def transfer(
 
 @contextmanager
 def _followed(
-    http: "HttpClient", url: str, headers: Mapping[str, str]
+    http: "HttpClient", url: str, headers: Mapping[str, str], check_link: Callable[[str], None]
 ) -> Generator[tuple["httpx.Response", str]]:
     """Hand out the reply at the end of the redirects, and the URL that gave it."""
     for _ in range(MAX_REDIRECTS + 1):
         _check_link(url)
+        check_link(url)
         with ExitStack() as stack:
             try:
                 response = stack.enter_context(http.stream("GET", url, headers=headers))

@@ -131,6 +131,10 @@ class JournalReader:
         )
         return UploadedClip(url=rows[0]["url"], expires_at=rows[0]["expires_at"]) if rows else None
 
+    def find_joined(self, digest: str) -> list[SavedFile]:
+        """Return where a clip lies that was joined of results; see `record_joined`."""
+        return [_parse_file(row) for row in self._files_of([digest])]
+
     def _find(self, clause: str, *values: object) -> Record | None:
         return next(iter(self._records(clause, *values)), None)
 
@@ -138,13 +142,7 @@ class JournalReader:
         rows = self._database.rows(f"{_RECORDS} {clause}", values)
         saved: dict[str, list[SavedFile]] = {}
         for row in self._files_of([row["task_id"] for row in rows if row["task_id"]]):
-            saved.setdefault(row["task_id"], []).append(
-                SavedFile(
-                    path=readable(row["path"]) or "",
-                    size_bytes=row["size_bytes"],
-                    sha256=row["sha256"],
-                )
-            )
+            saved.setdefault(row["task_id"], []).append(_parse_file(row))
         return [self._record(row, tuple(saved.get(row["task_id"], ()))) for row in rows]
 
     def _files_of(self, task_ids: Sequence[str]) -> list[Row]:
@@ -187,6 +185,12 @@ class JournalReader:
 def readable(value: str | bytes | None) -> str | None:
     """Return a text as it was before it was stored; bytes were no text (PEP 383)."""
     return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
+
+
+def _parse_file(row: Row) -> SavedFile:
+    return SavedFile(
+        path=readable(row["path"]) or "", size_bytes=row["size_bytes"], sha256=row["sha256"]
+    )
 
 
 def _parse_task(row: Row) -> Task:

@@ -142,6 +142,15 @@ class Journal(JournalReader):
                 self._clock(),
             )
 
+    def record_joined(self, digest: str, file: SavedFile) -> None:
+        """Write down where a clip lies that was joined of results.
+
+        Args:
+            digest: Of what it was joined of.
+            file: It; of no single task.
+        """
+        self.record_saved(digest, file)
+
     def record_result_gone(self, task_id: str) -> None:
         """Write down that a finished task's result can no longer be had."""
         with self._database.writing():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from omniedit.media.joining import Joined, join
     from omniedit.media.preparing import Prepared, prepare
     from omniedit.media.probing import probe
-    from omniedit.media.splitting import Piece, plan_split, split
+    from omniedit.media.splitting import Piece, plan_split
 
 __all__ = [
     "CREDITS_PER_SECOND",
@@ -47,7 +47,6 @@ __all__ = [
     "plan_split",
     "prepare",
     "probe",
-    "split",
     "verdict",
 ]
 
@@ -59,7 +58,6 @@ _HOMES: Final = {
     "plan_split": "splitting",
     "prepare": "preparing",
     "probe": "probing",
-    "split": "splitting",
 }
 
 

@@ -64,6 +64,7 @@ class Joined:
 
 def join(
     pieces: Sequence[Piece],
+    results: Sequence[Path],
     target: Path,
     *,
     original: Path | None,
@@ -78,7 +79,8 @@ def join(
     one the end is left out. With their own sound they follow one another as they are.
 
     Args:
-        pieces: In order; `path` names the result of each.
+        pieces: In order.
+        results: Of each of them, edited.
         target: Appears once it is whole; in a folder that belongs to the caller.
         original: Whose sound is laid over; None for a clip without sound.
         new_audio: Take the results' own sound instead, with a cross-fade of 20 ms.
@@ -92,7 +94,7 @@ def join(
     if not pieces:
         msg = "there is nothing to join"
         raise InvalidInputError(msg)
-    parts = [_part(piece) for piece in pieces]
+    parts = [_part(result) for result in results]
     gaps_s = [
         piece.duration_s - float(part.span.length_s)
         for piece, part in zip(pieces, parts, strict=True)
@@ -129,10 +131,10 @@ def join(
     )
 
 
-def _part(piece: Piece) -> Part:
-    timeline = read_timeline(piece.path)
+def _part(path: Path) -> Part:
+    timeline = read_timeline(path)
     span = Span(start=timeline.start, end=timeline.end, tick_s=timeline.tick_s)
-    return Part(source=piece.path, timeline=timeline, span=span)
+    return Part(source=path, timeline=timeline, span=span)
 
 
 def _in_a_row(parts: list[Part]) -> list[Part]:

@@ -7,96 +7,66 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
-from omniedit.media.pictures import Part
-from omniedit.media.preparing import can_copy_pictures, marked_span, write_span
-from omniedit.media.probing import probe
+from omniedit.media.preparing import marked_span
 from omniedit.media.timeline import Timeline, read_timeline
 from omniedit.media.verdicts import MAX_CLIP_S
-from omniedit.media.writing import Advance, Span
+from omniedit.media.writing import Span
 
 _NEAR_S: Final = Fraction(1, 4)
+_MARK_DIGITS: Final = 6
+"""Finer than the ticks of any usual container: a mark snaps back to the picture it was made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """A part of a clip, edited on its own."""
 
-    path: Path
-    """Of the part; once it is edited, of its result."""
     start_s: float
     """Where it begins, counted from where the first piece does."""
     duration_s: float
+    start_mark_s: float | None = None
+    """Where `prepare` begins to write it; None for the beginning of the clip."""
+    end_mark_s: float | None = None
+    """Where `prepare` stops; None for the end of the clip."""
 
 
 def plan_split(
     source: Path,
-    folder: Path,
     *,
     start_s: float | None = None,
     end_s: float | None = None,
     longest_s: float = MAX_CLIP_S,
 ) -> tuple[Piece, ...]:
-    """Return the pieces that `split` would write, and write nothing.
-
-    Args:
-        source: A local clip.
-        folder: Where they would go.
-        start_s: Where the first begins; None for the beginning.
-        end_s: Where the last ends; None for the end.
-        longest_s: How long a piece may be.
-
-    Raises:
-        InvalidInputError: The source is no clip, or the marks leave nothing of it.
-    """
-    timeline = read_timeline(source)
-    whole = marked_span(source, timeline, start_s, end_s)
-    spans = _spans(timeline, whole, longest_s)
-    return tuple(_pieces(spans, folder))
-
-
-def split(
-    source: Path,
-    folder: Path,
-    *,
-    start_s: float | None = None,
-    end_s: float | None = None,
-    longest_s: float = MAX_CLIP_S,
-    on_progress: Advance = lambda _done_s, _total_s: None,
-) -> list[Piece]:
-    """Write a clip as equal pieces, each picture in exactly one of them.
+    """Return equal pieces of a clip: with their marks each picture is in exactly one of them.
 
     A picture of a clip of variable rate that is shown for long may be continued in the next piece.
 
     Args:
         source: A local clip.
-        folder: Gets `piece-01.mp4` and so on.
         start_s: Where the first begins; None for the beginning.
         end_s: Where the last ends; None for the end.
         longest_s: How long a piece may be.
-        on_progress: Takes the seconds done and in all.
 
     Raises:
         InvalidInputError: The source is no clip, or the marks leave nothing of it.
-        LocalError: The disk does not take it.
     """
-    facts = probe(source, name=str(source))
     timeline = read_timeline(source)
     whole = marked_span(source, timeline, start_s, end_s)
     spans = _spans(timeline, whole, longest_s)
-    pieces = _pieces(spans, folder)
-    total_s = sum(piece.duration_s for piece in pieces)
-    for piece, span in zip(pieces, spans, strict=True):
-        write_span(
-            Part(source=source, timeline=timeline, span=span),
-            piece.path,
-            can_copy=can_copy_pictures(facts),
-            on_progress=_after(piece.start_s, total_s, on_progress),
+    marks = (
+        start_s,
+        *(_mark(timeline, span.start) for span in spans[1:]),
+        end_s,
+    )
+    return tuple(
+        Piece(
+            start_s=float((span.start - whole.start) * span.tick_s),
+            duration_s=float(span.length_s),
+            start_mark_s=before_s,
+            end_mark_s=after_s,
         )
-    return pieces
-
-
-def _after(before_s: float, total_s: float, on_progress: Advance) -> Advance:
-    return lambda done_s, _: on_progress(before_s + done_s, total_s)
+        for span, (before_s, after_s) in zip(spans, pairwise(marks), strict=True)
+    )
 
 
 def _spans(timeline: Timeline, whole: Span, longest_s: float) -> list[Span]:
@@ -124,13 +94,5 @@ def _equal(whole: Span, times: list[int], count: int) -> list[Span]:
     ]
 
 
-def _pieces(spans: list[Span], folder: Path) -> list[Piece]:
-    origin = spans[0].start
-    return [
-        Piece(
-            path=folder / f"piece-{number:02d}.mp4",
-            start_s=float((span.start - origin) * span.tick_s),
-            duration_s=float(span.length_s),
-        )
-        for number, span in enumerate(spans, start=1)
-    ]
+def _mark(timeline: Timeline, ticks: int) -> float:
+    return round(float((ticks - timeline.start) * timeline.tick_s), _MARK_DIGITS)

@@ -82,11 +82,6 @@ class Printer:
         return self._stdout.failure
 
     @property
-    def is_stdout_terminal(self) -> bool:
-        """Whether a person reads the result."""
-        return self._stdout.is_terminal
-
-    @property
     def is_stderr_terminal(self) -> bool:
         """Whether a person reads the messages."""
         return self.stderr.is_terminal
@@ -158,6 +153,10 @@ class Printer:
     def plain(self, message: str) -> None:
         """Print a line of progress on stderr."""
         self._tell(make_harmless(message))
+
+    def question(self, text: str) -> None:
+        """Print a question on stderr; the answer is typed behind it."""
+        self._write(self.stderr, f"{make_harmless(text)} ")
 
     def usage(self, text: str) -> None:
         """Print help or usage as it is laid out, line by line, on stderr."""

@@ -125,6 +125,21 @@ def done_document(
     return _line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
 
 
+def joined_document(file: SavedFile, *, sound: str | None) -> Document:
+    """Return what is known of a clip that was joined of its edited pieces.
+
+    Args:
+        file: The clip.
+        sound: Whose it has: `original`, `generated`, or None.
+    """
+    return saved_document(file) | {"sound": sound}
+
+
+def joined_event(document: Document, *, at: float, sandbox: bool) -> Document:
+    """Return the NDJSON line of a clip that was joined: of no single task."""
+    return _line("joined", at=at, sandbox=sandbox, task_id=None, fields=document)
+
+
 def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
     """Return a moment as ISO 8601 UTC with `Z`; None for what is no moment."""
     if unix_s is None:

@@ -91,6 +91,8 @@ class PlainLines:
         match event:
             case Submitted():
                 return "accepted before, followed on" if event.is_replay else "submitted"
+            case Progressed() if event.task.is_terminal:
+                return None  # its end has a line of its own
             case Progressed() | Transferring():
                 return self._moved(track, now)
             case Stalled():

@@ -1,7 +1,7 @@
 """A look at a clip before it is paid for, and what must be done to it on the way."""
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from omniedit.errors import (
     ResultGoneError,
     TooExpensiveError,
 )
-from omniedit.events import Noted, Transferring, Warned
+from omniedit.events import Noted, Retrying, Transferring, Warned
 from omniedit.media import (
     ClipFacts,
     check_marks,
@@ -57,7 +57,9 @@ class ClipPlan:
     estimated_credits: float | None = None
 
 
-def plan_clip(session: Session, video: str, wishes: Wishes, *, is_local: bool) -> ClipPlan:
+def plan_clip(
+    session: Session, video: str, wishes: Wishes, *, is_local: bool, source: str | None = None
+) -> ClipPlan:
     """Look at a clip where that is asked for, and refuse what would be paid for in vain.
 
     Args:
@@ -65,6 +67,7 @@ def plan_clip(session: Session, video: str, wishes: Wishes, *, is_local: bool) -
         video: URL or path.
         wishes: What was typed.
         is_local: Whether it is a path.
+        source: Path of the clip of a URL, where it was fetched before.
 
     Raises:
         InvalidInputError: The clip does not fit, with the flag that would fix it.
@@ -79,7 +82,7 @@ def plan_clip(session: Session, video: str, wishes: Wishes, *, is_local: bool) -
     if not session.clips.can_look:
         _do_without(session, wishes, is_local=is_local)
         return ClipPlan()
-    facts = session.clips.look(video)
+    facts = session.clips.look(source or video, name=video)
     if isinstance(facts, Incomplete):
         _make_do(session, facts, wishes)
         return ClipPlan(start_s=start_s, end_s=end_s, is_written_anew=wishes.is_cut)
@@ -108,30 +111,50 @@ def ready_clip(session: Session, request: EditRequest, *, is_local: bool) -> Gen
     """
     if is_local and not request.is_written_anew:
         yield Path(request.video)
-        return
-    if is_local:
-        with _prepared(session, Path(request.video), request) as path:
+    elif is_local or request.source:
+        with _prepared(session, Path(request.source or request.video), request) as path:
             yield path
-        return
-    try:
+    else:
         with (
-            session.results.fetch(
-                request.video,
-                task_id="clip",
-                folder=session.private_folder,
-                on_progress=lambda done, total: session.report(
-                    Transferring(
-                        name="clip", direction="download", done_bytes=done, total_bytes=total
-                    )
-                ),
-                on_retry=lambda _message, _rest_s, _attempt: None,
-            ) as (path, _),
+            fetched_clip(session, request.video) as path,
             _prepared(session, path, request) as prepared,
         ):
             yield prepared
-    except ResultGoneError as error:
-        msg = f"the clip cannot be fetched to be cut: {error.message}"
-        raise InvalidInputError(msg, hint="cut a local file of it") from error
+
+
+@contextmanager
+def fetched_clip(session: Session, url: str) -> Generator[Path]:
+    """Hold the clip of a URL in a private file for a block.
+
+    Raises:
+        InvalidInputError: It cannot be fetched.
+        LocalError: The disk does not take it.
+    """
+
+    def report_progress(done_bytes: int, total_bytes: int | None) -> None:
+        session.report(
+            Transferring(
+                name="clip", direction="download", done_bytes=done_bytes, total_bytes=total_bytes
+            )
+        )
+
+    def report_retry(message: str, rest_s: float, attempt: int) -> None:
+        session.report(Retrying(message=message, delay_s=rest_s, attempt=attempt))
+
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(
+                session.clips.fetched(
+                    url,
+                    folder=session.private_folder,
+                    on_progress=report_progress,
+                    on_retry=report_retry,
+                )
+            )
+        except ResultGoneError as error:
+            msg = f"the clip cannot be fetched to be cut: {error.message}"
+            raise InvalidInputError(msg, hint="cut a local file of it") from error
+        yield path
 
 
 def _prepared(session: Session, source: Path, request: EditRequest) -> AbstractContextManager[Path]:

@@ -75,6 +75,27 @@ def begin_edit(session: Session, draft: Draft, options: EditOptions) -> BegunEdi
     return _find_or_submit(session, draft, request, request_id, options)
 
 
+def known_edit(session: Session, identity: str, options: EditOptions) -> Record | None:
+    """Return the attempt that this edit goes on with; None where it is to be submitted."""
+    if options.again:
+        return None
+    attempts = session.journal.known_edits(identity, origin=session.origin)
+    for attempt in attempts:
+        target = options.destination.target_for_edit(attempt, identity)
+        if target is not None and saved_as(session, attempt, target) is not None:
+            # Its file is there and whole, whatever became of later ones.
+            return attempt
+    known = next(iter(attempts), None)
+    if known is None or known.task is None:
+        return known
+    is_retryable = (
+        known.status == TaskStatus.FAILED
+        and known.task.error is not None
+        and known.task.error.is_retryable
+    )
+    return None if is_retryable else known
+
+
 def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Record:
     """Save the result of an edit that has ended.
 
@@ -129,7 +150,7 @@ def _find_or_submit(
     identity = identity_of(request)
     with session.journal.editing(identity) if session.has_journal else nullcontext():
         with refusal_recorded(session, request_id, draft):
-            known = _known_edit(session, identity, options)
+            known = known_edit(session, identity, options)
         if known is not None and known.task is None:
             # Settled with its own request ID, whatever ID this call brought.
             request_id = known.request_id or request_id
@@ -162,27 +183,6 @@ def _begin(
     record_call(session, known.request_id or "")
     session.report(Noted(message=f"known here as task {known.task_id} ({known.status})"))
     return BegunEdit(request=request, record=known, is_fresh=False)
-
-
-def _known_edit(session: Session, identity: str, options: EditOptions) -> Record | None:
-    """Return the attempt that this edit goes on with; None where it is to be submitted."""
-    if options.again:
-        return None
-    attempts = session.journal.known_edits(identity, origin=session.origin)
-    for attempt in attempts:
-        target = options.destination.target_for_edit(attempt, identity)
-        if target is not None and saved_as(session, attempt, target) is not None:
-            # Its file is there and whole, whatever became of later ones.
-            return attempt
-    known = next(iter(attempts), None)
-    if known is None or known.task is None:
-        return known
-    is_retryable = (
-        known.status == TaskStatus.FAILED
-        and known.task.error is not None
-        and known.task.error.is_retryable
-    )
-    return None if is_retryable else known
 
 
 def _check_target(session: Session, record: Record, identity: str, options: EditOptions) -> None:

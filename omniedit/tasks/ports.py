@@ -11,7 +11,7 @@ from omniedit.tasks.pace import Pace
 if TYPE_CHECKING:
     from omniedit.events import Report
     from omniedit.journal import Journal
-    from omniedit.media import ClipFacts
+    from omniedit.media import ClipFacts, Piece
     from omniedit.ranges import Incomplete
 
 BATCH_SIZE: Final = 50
@@ -43,10 +43,26 @@ class Clips(Protocol):
         """Whether the extra `media` is installed."""
         ...
 
-    def look(self, video: str) -> "ClipFacts | Incomplete": ...
+    def look(self, video: str, *, name: str | None = None) -> "ClipFacts | Incomplete": ...
+    def fetched(
+        self, url: str, *, folder: Path, on_progress: Progress, on_retry: Retry
+    ) -> AbstractContextManager[Path]: ...
     def prepared(
         self, source: Path, *, start_s: float | None, end_s: float | None, folder: Path
     ) -> AbstractContextManager[Path]: ...
+    def plan_split(
+        self, source: Path, *, start_s: float | None, end_s: float | None
+    ) -> "Sequence[Piece]": ...
+    def joined(
+        self,
+        pieces: "Sequence[Piece]",
+        results: Sequence[Path],
+        *,
+        original: Path,
+        original_start_s: float | None,
+        new_audio: bool,
+        folder: Path,
+    ) -> AbstractContextManager[SavedFile]: ...
     def digest(self, path: Path, *, check: bool) -> str: ...
     def upload(self, path: Path, *, on_progress: Progress) -> UploadedClip: ...
     def check_service(self) -> None: ...

@@ -42,7 +42,7 @@ def find_last(session: Session) -> Record:
     """Return the newest attempt of this context, named on stderr; it has a task.
 
     Raises:
-        NoSuchReferenceError: There is none, or the newest call was a batch.
+        NoSuchReferenceError: There is none, or the newest call made several.
         OutcomeUnknownError: It may or may not have been accepted.
         OmniEditError: What it was refused for.
     """
@@ -52,7 +52,7 @@ def find_last(session: Session) -> Record:
         raise NoSuchReferenceError(msg, hint="name a task ID, or submit an edit first")
     record = session.journal.find_attempt(call.request_id) if call.request_id else None
     if record is None:
-        msg = "the newest call was a batch, which has no single last task"
+        msg = "the newest call made several tasks, and has no single last one"
         raise NoSuchReferenceError(msg, hint="name the task IDs; `omniedit list` shows them")
     if record.task is None:
         raise _error_of(record)

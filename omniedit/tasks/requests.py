@@ -27,6 +27,7 @@ class Draft:
     request_id: str | None = None
     wishes: Wishes = field(default_factory=Wishes)
     take: int | None = None
+    source: str | None = None  # path of the clip of a URL, where it was fetched before
 
 
 def is_local(video: str) -> bool:
@@ -58,7 +59,13 @@ def parse_draft(session: Session, draft: Draft) -> EditRequest:
     if draft.callback_url is not None:
         check_callback_url(draft.callback_url, allow_internal=session.is_sandbox)
     clip = _identify_clip(session, draft)
-    plan = plan_clip(session, draft.video, draft.wishes, is_local=is_local(draft.video))
+    plan = plan_clip(
+        session,
+        draft.video,
+        draft.wishes,
+        is_local=is_local(draft.video),
+        source=draft.source,
+    )
     return EditRequest(
         video=draft.video,
         clip=clip,
@@ -67,6 +74,7 @@ def parse_draft(session: Session, draft: Draft) -> EditRequest:
         start=None if plan.start_s is None else repr(plan.start_s),
         end=None if plan.end_s is None else repr(plan.end_s),
         take=draft.take,
+        source=draft.source,
         is_written_anew=plan.is_written_anew,
         estimated_credits=plan.estimated_credits,
     )

@@ -1,7 +1,7 @@
 """Submitting an edit so that nothing accepted is lost and nothing is paid twice."""
 
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -14,7 +14,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Noted, Transferring, Warned
 from omniedit.journal import Attempt
-from omniedit.models import EditRequest, Record, TaskError, TaskStatus
+from omniedit.models import EditRequest, Record, Task, TaskError, TaskStatus
 from omniedit.retry import SUBMIT_BUDGET_S
 from omniedit.tasks.clips import ready_clip
 from omniedit.tasks.ports import Session
@@ -100,7 +100,8 @@ def submit_new(
     sending = Sending(session, record, way_back=_way_back(attempt, is_written=is_written))
     sent = sending.send(deadline=session.monotonic() + min(budget_s, SUBMIT_BUDGET_S))
     if request.estimated_credits is not None and sent.task is not None:
-        _note_cost(session, request.estimated_credits, sent.task.credits_reserved)
+        cost = render_cost(request.estimated_credits, [sent.task])
+        session.report(Noted(message=f"{cost}; the limit caps the estimate, not the charge"))
     return sent
 
 
@@ -177,10 +178,19 @@ def _prepare(session: Session, request: EditRequest, *, request_id: str) -> Atte
     )
 
 
-def _note_cost(session: Session, estimated: float, reserved: float | None) -> None:
-    shown = "unknown" if reserved is None else f"{reserved:g}"
-    message = f"estimated {estimated:.1f} credits, reserved {shown}; the limit caps the estimate, not the charge"
-    session.report(Noted(message=message))
+def render_cost(estimated: float, tasks: Sequence[Task]) -> str:
+    """Return what tasks were estimated at, what is reserved for them, and what they were charged."""
+    reserved = [task.credits_reserved for task in tasks]
+    charged = [task.credits_used for task in tasks]
+    parts = [f"estimated {estimated:.1f} credits", f"reserved {_sum_of(reserved)}"]
+    if any(task.is_terminal for task in tasks):
+        parts.append(f"charged {_sum_of(charged)}")
+    return ", ".join(parts)
+
+
+def _sum_of(amounts: Sequence[float | None]) -> str:
+    known = [amount for amount in amounts if amount is not None]
+    return "unknown" if len(known) < len(amounts) else f"{sum(known):g}"
 
 
 def _note_known_edit(session: Session, request: EditRequest) -> None:

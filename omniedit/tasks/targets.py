@@ -68,6 +68,12 @@ class Destination:
             return None
         return self.target_for(record)
 
+    def target_for_joined(self, video: str, identity: str) -> Target:
+        """Return the place of a clip that was joined of several results."""
+        if self.text is None or self.is_folder:
+            return self._within_folder(f"{_clip_stem(video)}-{identity[:_END_OF_IDENTITY]}.mp4")
+        return Target(Path(self.text), self.text)
+
     def _within_folder(self, name: str) -> Target:
         if self.text is None:
             return Target(Path(name), name)

@@ -17,6 +17,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Event
 from omniedit.journal import Journal
+from omniedit.media import Piece
 from omniedit.models import (
     Credits,
     Record,
@@ -161,8 +162,19 @@ class FakeClips:
 
     can_look = False
 
-    def look(self, video: str) -> Incomplete:
+    def look(self, video: str, *, name: str | None = None) -> Incomplete:
         return Incomplete(reason="not looked at")
+
+    def fetched(self, url: str, **options: Any) -> AbstractContextManager[Path]:
+        raise NotImplementedError
+
+    def plan_split(self, source: Path, **marks: Any) -> Sequence[Piece]:
+        raise NotImplementedError
+
+    def joined(
+        self, pieces: Sequence[Piece], results: Sequence[Path], **options: Any
+    ) -> AbstractContextManager[SavedFile]:
+        raise NotImplementedError
 
     def prepared(self, source: Path, **options: Any) -> AbstractContextManager[Path]:
         return nullcontext(source)

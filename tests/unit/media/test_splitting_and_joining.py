@@ -1,6 +1,6 @@
 """A long clip in pieces, and the edited pieces as one clip again."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import Interrupted, InvalidInputError
-from omniedit.media import Piece, join, plan_split, probe, split, verdict
+from omniedit.media import Piece, join, plan_split, prepare, probe, verdict
 from omniedit.media.joining import Sound as Heard
 from tests.unit.media.clips import Sound, make_clip, packets, see
 
@@ -22,9 +22,22 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def edited(pieces: list[Piece], folder: Path, **changes: object) -> list[Piece]:
+def written(source: Path, pieces: Sequence[Piece], folder: Path) -> list[Path]:
+    """Write each piece as it is written to be edited."""
+    return [
+        prepare(
+            source,
+            folder / f"piece-{index}.mp4",
+            start_s=piece.start_mark_s,
+            end_s=piece.end_mark_s,
+        ).path
+        for index, piece in enumerate(pieces)
+    ]
+
+
+def edited(pieces: Sequence[Piece], folder: Path, **changes: object) -> list[Path]:
     """Return the results of pieces: the same pictures with other sound, encoded all alike."""
-    results: list[Piece] = []
+    results: list[Path] = []
     for index, piece in enumerate(pieces):
         count = round(piece.duration_s * 10)
         options: dict[str, object] = {"sound": Sound(), "seconds": piece.duration_s} | changes
@@ -34,7 +47,7 @@ def edited(pieces: list[Piece], folder: Path, **changes: object) -> list[Piece]:
             times=options.pop("times", range(count)),  # type: ignore[arg-type] # whatever a test asks for
             **options,  # type: ignore[arg-type] # whatever a test asks for
         )
-        results.append(replace(piece, path=path))
+        results.append(path)
     return results
 
 
@@ -53,15 +66,16 @@ def test_every_picture_is_in_exactly_one_piece(
         sound=Sound(codec="libopus" if codec == "libvpx-vp9" else "aac"),
     )
 
-    pieces = split(source, folder)
+    pieces = plan_split(source)
 
-    seen = [see(piece.path) for piece in pieces]
+    paths = written(source, pieces, folder)
+    seen = [see(path) for path in paths]
     assert len(pieces) == 2
     count = sum(len(each.numbers) for each in seen)
     assert [number for each in seen for number in each.numbers] == [n % 256 for n in range(count)]
     assert count == (254 if fps == 25 else 120)
-    for piece, each in zip(pieces, seen, strict=True):
-        assert verdict(probe(piece.path, name="piece")) == ()
+    for piece, path, each in zip(pieces, paths, seen, strict=True):
+        assert verdict(probe(path, name="piece")) == ()
         assert each.duration_s == pytest.approx(piece.duration_s, abs=0.002)
         assert piece.duration_s <= 10
         assert len(each.samples) / each.rate == pytest.approx(piece.duration_s, abs=0.045)
@@ -79,20 +93,28 @@ def test_every_picture_is_in_exactly_one_piece(
         pytest.param(20, {}, [10.0, 10.0], id="full-pieces"),
     ],
 )
-def test_the_plan_is_what_will_be_written(
-    tmp_path: Path,
-    folder: Path,
-    seconds: float,
-    marks: dict[str, float],
-    durations: list[float],
+def test_pieces_are_equal_and_between_the_marks(
+    tmp_path: Path, seconds: float, marks: dict[str, float], durations: list[float]
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=seconds)
 
-    plan = plan_split(source, folder, **marks)
+    plan = plan_split(source, **marks)
 
     assert [piece.duration_s for piece in plan] == pytest.approx(durations)
-    assert list(folder.iterdir()) == []
-    assert plan[0].path.name == "piece-01.mp4"
+    assert (plan[0].start_mark_s, plan[-1].end_mark_s) == (marks.get("start_s"), marks.get("end_s"))
+    assert all(before.end_mark_s == after.start_mark_s for before, after in pairwise(plan))
+
+
+def test_pictures_between_whole_ticks_are_in_exactly_one_piece(
+    tmp_path: Path, folder: Path
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", times=range(100), tick=Fraction(1001, 30000))
+
+    pieces = plan_split(source, longest_s=0.5)
+
+    seen = [see(path) for path in written(source, pieces, folder)]
+    assert len(pieces) == 7
+    assert [number for each in seen for number in each.numbers] == list(range(100))
 
 
 def test_a_picture_that_is_shown_long_is_continued_in_the_next_piece(
@@ -101,9 +123,9 @@ def test_a_picture_that_is_shown_long_is_continued_in_the_next_piece(
     times = [0, 100, 200, 25000, 25100]
     source = make_clip(tmp_path / "a.mp4", times=times, tick=Fraction(1, 1000))
 
-    pieces = split(source, folder)
+    pieces = plan_split(source)
 
-    seen = [see(piece.path) for piece in pieces]
+    seen = [see(path) for path in written(source, pieces, folder)]
     assert [each.numbers for each in seen] == [[0, 1, 2], [2], [2, 3, 4]]
     assert all(each.duration_s <= 10.001 for each in seen)
     assert sum(each.duration_s for each in seen) == pytest.approx(25.2, abs=0.01)
@@ -111,13 +133,13 @@ def test_a_picture_that_is_shown_long_is_continued_in_the_next_piece(
 
 def test_results_that_agree_are_joined_as_they_are(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
-    results = edited(split(source, folder, longest_s=2), folder, sound=Sound(seconds=0.5))
+    results = edited(pieces := plan_split(source, longest_s=2), folder, sound=Sound(seconds=0.5))
 
-    joined = join(results, tmp_path / "out.mp4", original=source)
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source)
 
     assert joined.has_copied_pictures
     assert joined.sound is Heard.ORIGINAL
-    together = [packet for result in results for packet in packets(result.path)]
+    together = [packet for result in results for packet in packets(result)]
     assert packets(joined.path) == together
     assert packets(joined.path, "audio") == packets(source, "audio")
     seen = see(joined.path)
@@ -134,12 +156,12 @@ def test_results_of_other_sizes_are_encoded_anew(
     tmp_path: Path, folder: Path, *, new_audio: bool
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
-    first, second = split(source, folder, longest_s=2)
-    results = edited([first], folder)
+    pieces = plan_split(source, longest_s=2)
+    results = edited(pieces[:1], folder)
     (folder / "b").mkdir()
-    results += edited([second], folder / "b", size=(96, 72))
+    results += edited(pieces[1:], folder / "b", size=(96, 72))
 
-    joined = join(results, tmp_path / "out.mp4", original=source, new_audio=new_audio)
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=new_audio)
 
     seen = see(joined.path)
     assert not joined.has_copied_pictures
@@ -166,9 +188,9 @@ def test_results_of_other_lengths_stay_with_the_sound(
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
     # Without B-pictures an end could be left out of the packets as they are.
     options = changes | {"codec_options": {"bf": "2"}}
-    results = edited(split(source, folder, longest_s=2), folder, **options)
+    results = edited(pieces := plan_split(source, longest_s=2), folder, **options)
 
-    joined = join(results, tmp_path / "out.mp4", original=source)
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source)
 
     seen = see(joined.path)
     assert joined.largest_gap_s == pytest.approx(gap_s, abs=0.001)
@@ -183,10 +205,10 @@ def test_results_of_other_lengths_stay_with_the_sound(
 
 def test_generated_sound_is_faded_without_being_shifted(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=5, sound=Sound())
-    pieces = split(source, folder, longest_s=1)
+    pieces = plan_split(source, longest_s=1)
     results = edited(pieces, folder)
 
-    joined = join(results, tmp_path / "out.mp4", original=source, new_audio=True)
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=True)
 
     seen = see(joined.path)
     assert joined.sound is Heard.GENERATED
@@ -201,12 +223,12 @@ def test_generated_sound_is_faded_without_being_shifted(tmp_path: Path, folder: 
 
 def test_generated_sound_follows_results_of_any_length(tmp_path: Path, folder: Path) -> None:
     pieces = [
-        Piece(path=folder / "x", start_s=0.0, duration_s=2.0),
-        Piece(path=folder / "x", start_s=2.0, duration_s=2.0),
+        Piece(start_s=0.0, duration_s=2.0),
+        Piece(start_s=2.0, duration_s=2.0),
     ]
     results = edited(pieces, folder, times=range(30), sound=Sound(seconds=3))
 
-    joined = join(results, tmp_path / "out.mp4", original=None, new_audio=True)
+    joined = join(pieces, results, tmp_path / "out.mp4", original=None, new_audio=True)
 
     seen = see(joined.path)
     assert joined.duration_s == pytest.approx(6)
@@ -215,10 +237,10 @@ def test_generated_sound_follows_results_of_any_length(tmp_path: Path, folder: P
 
 
 def test_results_without_sound_are_silent_in_a_row(tmp_path: Path, folder: Path) -> None:
-    pieces = [Piece(path=folder / "x", start_s=float(2 * i), duration_s=2.0) for i in range(2)]
+    pieces = [Piece(start_s=float(2 * i), duration_s=2.0) for i in range(2)]
     results = edited(pieces, folder, sound=None)
 
-    joined = join(results, tmp_path / "out.mp4", original=None, new_audio=True)
+    joined = join(pieces, results, tmp_path / "out.mp4", original=None, new_audio=True)
 
     seen = see(joined.path)
     assert seen.beeps == []
@@ -227,9 +249,9 @@ def test_results_without_sound_are_silent_in_a_row(tmp_path: Path, folder: Path)
 
 def test_a_silent_original_stays_silent(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4)
-    results = edited(split(source, folder, longest_s=2), folder)
+    results = edited(pieces := plan_split(source, longest_s=2), folder)
 
-    joined = join(results, tmp_path / "out.mp4", original=source)
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source)
 
     assert joined.sound is Heard.NONE
     assert not probe(joined.path, name="out").has_audio
@@ -240,10 +262,10 @@ def test_the_sound_of_a_cut_original_begins_at_the_cut(
     tmp_path: Path, folder: Path, codec: str
 ) -> None:
     source = make_clip(tmp_path / "a.mov", seconds=7, sound=Sound(codec=codec))
-    pieces = split(source, folder, start_s=1.5, end_s=5.5, longest_s=2)
+    pieces = plan_split(source, start_s=1.5, end_s=5.5, longest_s=2)
 
     joined = join(
-        edited(pieces, folder), tmp_path / "out.mp4", original=source, original_start_s=1.5
+        pieces, edited(pieces, folder), tmp_path / "out.mp4", original=source, original_start_s=1.5
     )
 
     seen = see(joined.path)
@@ -253,11 +275,11 @@ def test_the_sound_of_a_cut_original_begins_at_the_cut(
 
 def test_nothing_to_join_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="nothing to join"):
-        join([], tmp_path / "out.mp4", original=None)
+        join([], [], tmp_path / "out.mp4", original=None)
 
 
 def test_an_interrupted_join_leaves_nothing(tmp_path: Path, folder: Path) -> None:
-    pieces = [Piece(path=folder / "x", start_s=float(2 * i), duration_s=2.0) for i in range(2)]
+    pieces = [Piece(start_s=float(2 * i), duration_s=2.0) for i in range(2)]
     results = edited(pieces, folder)
     private = tmp_path / "private"
     private.mkdir()
@@ -266,30 +288,13 @@ def test_an_interrupted_join_leaves_nothing(tmp_path: Path, folder: Path) -> Non
         raise Interrupted(2)
 
     with pytest.raises(Interrupted):
-        join(results, private / "out.mp4", original=None, new_audio=True, on_progress=interrupt)
+        join(
+            pieces,
+            results,
+            private / "out.mp4",
+            original=None,
+            new_audio=True,
+            on_progress=interrupt,
+        )
 
     assert list(private.iterdir()) == []
-
-
-def test_a_split_that_fails_leaves_whole_pieces_only(tmp_path: Path, folder: Path) -> None:
-    source = make_clip(tmp_path / "a.mp4", seconds=4)
-
-    def interrupt(done_s: float, _total_s: float) -> None:
-        if done_s > 2.5:
-            raise Interrupted(15)
-
-    with pytest.raises(Interrupted):
-        split(source, folder, longest_s=2, on_progress=interrupt)
-
-    assert [path.name for path in folder.iterdir()] == ["piece-01.mp4"]
-    assert see(folder / "piece-01.mp4").numbers == list(range(20))
-
-
-def test_progress_counts_over_all_pieces(tmp_path: Path, folder: Path) -> None:
-    source = make_clip(tmp_path / "a.mp4", seconds=4)
-    told: list[tuple[float, float]] = []
-
-    split(source, folder, longest_s=2, on_progress=lambda *at: told.append(at))
-
-    assert {round(total, 3) for _, total in told} == {4.0}
-    assert max(done for done, _ in told) > 3.5

@@ -18,7 +18,7 @@ def without_av(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_av")
-@pytest.mark.parametrize("name", ["probe", "prepare", "split", "plan_split", "join"])
+@pytest.mark.parametrize("name", ["probe", "prepare", "plan_split", "join"])
 def test_what_needs_pyav_says_how_to_install_it(name: str) -> None:
     with pytest.raises(MissingExtraError) as caught:
         getattr(omniedit.media, name)

@@ -110,6 +110,6 @@ def test_a_printer_tells_what_is_behind_its_streams(
 ) -> None:
     printer = make_printer(out=make_stream(is_terminal=True))
 
-    assert (printer.is_stdout_terminal, printer.is_stderr_terminal) == (True, False)
+    assert not printer.is_stderr_terminal
     assert (printer.stdout_width, printer.is_stdout_coloured) == (100, True)
     assert make_printer().stdout_width is None

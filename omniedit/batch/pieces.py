@@ -1,0 +1,275 @@
+"""A long clip as edits of its pieces, and their results as one clip again."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from omniedit.batch.manifest import Line
+from omniedit.batch.plan import PlannedEdit
+from omniedit.errors import InvalidInputError, JournalError, TargetExistsError, TooExpensiveError
+from omniedit.media import estimated_credits
+from omniedit.models import EditRequest, Record, SavedFile
+from omniedit.ranges import Incomplete
+from omniedit.tasks.clips import Wishes
+from omniedit.tasks.editing import EditOptions, known_edit
+from omniedit.tasks.looking import journalled
+from omniedit.tasks.ports import Session
+from omniedit.tasks.requests import Draft, identity_of, parse_draft
+from omniedit.tasks.targets import Destination, Target
+
+if TYPE_CHECKING:
+    from omniedit.media import Piece
+
+PIECES_SUFFIX: Final = ".pieces"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitOptions:
+    """How a clip is edited in pieces."""
+
+    destination: Destination
+    again: bool
+    overwrite: bool
+    new_audio: bool
+    """Keep the sound that was generated for each piece, instead of the original's."""
+    max_credits: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitPlan:
+    """The pieces of a clip, and what is known of them."""
+
+    source: Path
+    start_s: float
+    """Where the first piece begins in the clip."""
+    has_sound: bool
+    pieces: "tuple[Piece, ...]"
+    edits: tuple[PlannedEdit, ...]
+    known: tuple[Record | None, ...]
+    """What each edit goes on with; None where it is to be submitted."""
+    target: Target | None
+    """None is standard output."""
+
+    @property
+    def longest_s(self) -> float:
+        """The length of the longest piece."""
+        return max(piece.duration_s for piece in self.pieces)
+
+    @property
+    def estimated_credits(self) -> float:
+        """Of all pieces, whether they are known or not."""
+        return sum(estimated_credits(piece.duration_s) for piece in self.pieces)
+
+    @property
+    def due_count(self) -> int:
+        """How many pieces are to be submitted, and paid."""
+        return self.known.count(None)
+
+    @property
+    def due_credits(self) -> float:
+        """What they are estimated at."""
+        return sum(
+            estimated_credits(piece.duration_s)
+            for piece, known in zip(self.pieces, self.known, strict=True)
+            if known is None
+        )
+
+
+def plan_pieces(
+    session: Session, draft: Draft, options: SplitOptions, *, spare_folder: str
+) -> SplitPlan:
+    """Return the edits of a clip's pieces; nothing is sent, and nothing is written.
+
+    A piece is an edit like any other: the same as one of the clip with `--start` and `--end`.
+
+    Args:
+        session: What it calls on.
+        draft: Of the whole clip, which lies on this machine.
+        options: How.
+        spare_folder: Where results go that have no place beside the joined clip.
+
+    Raises:
+        InvalidInputError: The draft is wrong, or the clip cannot be split.
+        TooExpensiveError: All pieces together are estimated dearer than allowed.
+        TargetExistsError: The target is taken.
+        LocalError: The target cannot be written.
+    """
+    # Without a look: of what speaks against the clip, the pieces will be free.
+    wishes = replace(draft.wishes, check=False, max_credits=None)
+    whole = parse_draft(session, replace(draft, wishes=wishes))
+    source, start_s = Path(draft.source or draft.video), _mark_s(whole.start)
+    pieces = tuple(session.clips.plan_split(source, start_s=start_s, end_s=_mark_s(whole.end)))
+    facts = session.clips.look(str(source), name=draft.video)
+    target = None if options.destination.is_stdout else _target(draft, whole, options)
+    folder = spare_folder if target is None else _pieces_folder(draft, whole, target)
+    edits = tuple(
+        _piece_edit(session, draft, piece, number, count=len(pieces), folder=f"{folder}/")
+        for number, piece in enumerate(pieces, start=1)
+    )
+    plan = SplitPlan(
+        source=source,
+        start_s=start_s or 0.0,
+        has_sound=not isinstance(facts, Incomplete) and facts.has_audio,
+        pieces=pieces,
+        edits=edits,
+        known=tuple(
+            known_edit(session, edit.identity, _options_of(edit, options)) for edit in edits
+        ),
+        target=target,
+    )
+    _check_price(plan, options)
+    _check_target(session, plan, options)
+    return plan
+
+
+def find_joined(session: Session, plan: SplitPlan, *, new_audio: bool) -> SavedFile | None:
+    """Return the joined clip where it has its name already, and is whole."""
+    records = [record for record in plan.known if record is not None and record.task is not None]
+    if plan.target is None or len(records) < len(plan.edits):
+        return None
+    digest = _joined_digest(records, new_audio=new_audio)
+    path = str(plan.target.path.absolute())
+    for file in session.journal.find_joined(digest):
+        if file.path == path and session.results.is_whole(file):
+            return file
+    return None
+
+
+def join_results(
+    session: Session, plan: SplitPlan, records: Sequence[Record], options: SplitOptions
+) -> SavedFile | None:
+    """Join the results of all pieces, and give the clip its name; None on standard output.
+
+    Args:
+        session: What it calls on.
+        plan: Of the pieces.
+        records: Of each of them, saved.
+        options: How.
+
+    Raises:
+        InvalidInputError: A result is no clip.
+        TargetExistsError: The target is taken.
+        LocalError: The disk does not allow it.
+    """
+    results = [
+        _result_of(record, edit.output) for record, edit in zip(records, plan.edits, strict=True)
+    ]
+    with session.clips.joined(
+        plan.pieces,
+        results,
+        original=plan.source,
+        original_start_s=plan.pieces[0].start_mark_s,
+        new_audio=options.new_audio,
+        folder=session.private_folder,
+    ) as file:
+        if plan.target is None:
+            session.stream_out(Path(file.path))
+            return None
+        digest = _joined_digest(records, new_audio=options.new_audio)
+        try:
+            placed = session.results.copy(
+                file,
+                plan.target.path,
+                overwrite=options.overwrite,
+                on_verified=lambda copy: journalled(
+                    session, lambda: session.journal.record_joined(digest, copy)
+                ),
+            )
+        except TargetExistsError:
+            # Another process may have joined the same pieces meanwhile.
+            there = find_joined(
+                session, replace(plan, known=tuple(records)), new_audio=options.new_audio
+            )
+            if there is None:
+                raise
+            return there
+        return placed
+
+
+def _mark_s(text: str | None) -> float | None:
+    return None if text is None else float(text)
+
+
+def _target(draft: Draft, whole: EditRequest, options: SplitOptions) -> Target:
+    # Of one sentence, the clip in one go, in pieces, and with either sound are different files.
+    identity = _digest([identity_of(whole), "split", options.new_audio])
+    return options.destination.target_for_joined(draft.video, identity)
+
+
+def _pieces_folder(draft: Draft, whole: EditRequest, target: Target) -> str:
+    """Return where results of pieces go: beside the joined clip, whatever it is called."""
+    name = Destination(None).target_for_joined(draft.video, _digest([identity_of(whole), "split"]))
+    return str(Path(target.shown).with_name(name.path.stem + PIECES_SUFFIX))
+
+
+def _piece_edit(
+    session: Session, draft: Draft, piece: "Piece", number: int, *, count: int, folder: str
+) -> PlannedEdit:
+    part = f"piece {number} of {count}"
+    own = replace(
+        draft,
+        wishes=Wishes(
+            start=_shown_mark(piece.start_mark_s),
+            end=_shown_mark(piece.end_mark_s),
+            check=draft.wishes.check,
+        ),
+    )
+    try:
+        identity = identity_of(parse_draft(session, own))
+    except InvalidInputError as error:
+        error.message = f"{part}: {error.message}"
+        raise
+    line = Line(number=number, video=draft.video, prompt=draft.prompt)
+    return PlannedEdit(line=line, draft=own, identity=identity, output=folder, part=part)
+
+
+def _shown_mark(mark_s: float | None) -> str | None:
+    return None if mark_s is None else f"{mark_s:.6f}".rstrip("0").rstrip(".")
+
+
+def _options_of(edit: PlannedEdit, options: SplitOptions) -> EditOptions:
+    return EditOptions(destination=Destination(edit.output), again=options.again, timeout_s=0.0)
+
+
+def _check_price(plan: SplitPlan, options: SplitOptions) -> None:
+    if options.max_credits is None or plan.estimated_credits <= options.max_credits:
+        return
+    msg = (
+        f"{len(plan.pieces)} pieces are estimated at {plan.estimated_credits:.1f} credits in all,"
+        f" above --max-credits {options.max_credits:g}; nothing was sent"
+    )
+    raise TooExpensiveError(msg, hint="raise the limit, or cut the clip with `--start T --end T`")
+
+
+def _check_target(session: Session, plan: SplitPlan, options: SplitOptions) -> None:
+    if plan.target is None:
+        return
+    try:
+        session.results.check_target(plan.target.path, overwrite=options.overwrite)
+    except TargetExistsError:
+        if find_joined(session, plan, new_audio=options.new_audio) is None:
+            raise
+
+
+def _joined_digest(records: Sequence[Record], *, new_audio: bool) -> str:
+    return _digest([[record.task_id for record in records], new_audio])
+
+
+def _digest(parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _result_of(record: Record, folder: str) -> Path:
+    """Return where the result of a piece lies.
+
+    Raises:
+        JournalError: Nobody knows; nothing was saved.
+    """
+    path = Destination(folder).target_for(record).path.absolute()
+    if not any(Path(file.path) == path for file in record.saved):
+        msg = f"the result of task {record.task_id} is not where it was saved: {path}"
+        raise JournalError(msg)
+    return path
