@@ -10,7 +10,7 @@ from omniedit.cli.consent import require_consent
 from omniedit.cli.drafts import Typed, read_draft
 from omniedit.errors import InvalidInputError, OmniEditError
 from omniedit.folders import private_folder
-from omniedit.output.document import joined_document, joined_event
+from omniedit.output.document import joined_event, saved_document
 from omniedit.output.units import render_credits
 
 if TYPE_CHECKING:
@@ -161,9 +161,11 @@ def _edited(
             report.take(made)
             if made.record is not None:
                 records[made.edit.line.number] = made.record
-    finally:
+    except BaseException:
         # Whatever ends it: replies that are outstanding are written down.
         session.stop()
+        raise
+    finally:
         report.summarise()
     in_order = [records[number] for number in sorted(records)]
     if plan.due_count and not report.errors:
@@ -179,10 +181,6 @@ def _announce(call: SplitCall, plan: "SplitPlan", file: "SavedFile | None") -> N
     if file is None or plan.target is None:
         return
     runtime = call.runtime
-    sound = "generated" if call.options.new_audio else "original" if plan.has_sound else None
-    document = joined_document(file, sound=sound)
-    runtime.fields["joined"] = document
-    runtime.printer.event(
-        joined_event(document, at=runtime.now(), sandbox=runtime.settings.is_sandbox)
-    )
+    runtime.fields["joined"] = saved_document(file)
+    runtime.printer.event(joined_event(file, at=runtime.now(), sandbox=runtime.settings.is_sandbox))
     runtime.printer.path(plan.target.shown)

@@ -125,19 +125,10 @@ def done_document(
     return _line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
 
 
-def joined_document(file: SavedFile, *, sound: str | None) -> Document:
-    """Return what is known of a clip that was joined of its edited pieces.
-
-    Args:
-        file: The clip.
-        sound: Whose it has: `original`, `generated`, or None.
-    """
-    return saved_document(file) | {"sound": sound}
-
-
-def joined_event(document: Document, *, at: float, sandbox: bool) -> Document:
-    """Return the NDJSON line of a clip that was joined: of no single task."""
-    return _line("joined", at=at, sandbox=sandbox, task_id=None, fields=document)
+def joined_event(file: SavedFile, *, at: float, sandbox: bool) -> Document:
+    """Return the NDJSON line of a clip that was joined of several results: of no single task."""
+    fields = saved_document(file)
+    return _line("saved", at=at, sandbox=sandbox, task_id=None, fields=fields)
 
 
 def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:

@@ -24,6 +24,7 @@ TASK: Final = (
     "raw",
 )
 OF_A_BATCH: Final = ("line", "output")
+OF_A_PIECE: Final = ("piece", "start_seconds", "end_seconds")
 TASK_ERROR: Final = ("code", "message", "retryable", "hint")
 SAVED: Final = ("path", "bytes", "sha256")
 PROBLEM: Final = ("code", "message", "fix", "automatic")
@@ -36,6 +37,7 @@ OWN_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "wait": ("tasks",),
     "download": ("tasks",),
     "edit": ("tasks",),
+    "edit --split": ("tasks", "joined"),
     "batch": ("tasks",),
     "list": ("tasks",),
     "probe": (

@@ -16,6 +16,7 @@ import pytest
 from omniedit.sandbox import RunningSandbox
 from tests.commandline import COMMAND, CommandLine, sandbox_environ
 from tests.contract.readme import INSTALLS, ROOT, Block, blocks, table
+from tests.unit.media.clips import Sound, make_clip
 
 pytestmark = [
     pytest.mark.e2e,
@@ -57,6 +58,7 @@ def shop(folder: Path) -> Path:
     """Return a folder with what the blocks take for granted."""
     clip = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
     (folder / "clip.mp4").write_bytes(clip)
+    make_clip(folder / "long.mp4", seconds=12, sound=Sound())
     (folder / "edits.jsonl").write_text(blocks("jsonl")[0].text)
     return folder
 

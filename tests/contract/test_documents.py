@@ -36,6 +36,7 @@ EVENTS: Mapping[str, Event] = {
     "failed": Failed(task=TASK),
     "saved": Saved(task_id="t-1", file=FILE, shown_path="out.mp4"),
 }
+MORE_KEYS = {"batch": documents.OF_A_BATCH, "edit --split": documents.OF_A_PIECE}
 
 
 def keys(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -55,12 +56,12 @@ def check(ended: Ended, name: str, *, ok: bool = True) -> dict[str, Any]:
         assert keys(document["error"]) == documents.ERROR
         assert document["error"]["exit_status"] == ended.status != 0
     for task in document.get("tasks", []):
-        check_task(task, of_a_batch=name == "batch")
+        check_task(task, more=MORE_KEYS.get(name, ()))
     return document
 
 
-def check_task(task: Mapping[str, Any], *, of_a_batch: bool = False) -> None:
-    assert keys(task) == documents.TASK + (documents.OF_A_BATCH if of_a_batch else ())
+def check_task(task: Mapping[str, Any], *, more: tuple[str, ...] = ()) -> None:
+    assert keys(task) == documents.TASK + more
     for saved in task["saved"]:
         assert keys(saved) == documents.SAVED
     if task["error"] is not None:
@@ -106,7 +107,7 @@ def test_readme_names_the_keys_of_a_task() -> None:
             assert tuple(readme.words_in_code(value)) == documents.TASK_ERROR
 
     assert tuple(named) == documents.TASK
-    for key in documents.OF_A_BATCH:
+    for key in documents.OF_A_BATCH + documents.OF_A_PIECE:
         assert f"`{key}`" in readme.TEXT
 
 

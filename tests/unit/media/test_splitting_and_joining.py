@@ -113,7 +113,8 @@ def test_pictures_between_whole_ticks_are_in_exactly_one_piece(
     pieces = plan_split(source, longest_s=0.5)
 
     seen = [see(path) for path in written(source, pieces, folder)]
-    assert len(pieces) == 7
+    assert len(pieces) == 8
+    assert max(piece.duration_s for piece in pieces) <= 0.5
     assert [number for each in seen for number in each.numbers] == list(range(100))
 
 

@@ -1,0 +1,274 @@
+"""`edit --split`: a long clip in pieces, paid for once, and one clip again at the end."""
+
+import contextlib
+import functools
+import http.server
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.equipment import Bench
+from tests.unit.media.clips import Seen, Sound, make_clip, see
+
+pytestmark = pytest.mark.e2e
+
+WAIT_S = 30.0
+PICTURES = [number % 256 for number in range(250)]
+BEEPS = [float(second) for second in range(25)]
+
+
+@pytest.fixture(autouse=True)
+def clip(folder: Path) -> None:
+    """Put a clip of 25 s into the folder, which is three pieces."""
+    make_clip(folder / "long.mp4", seconds=25, sound=Sound())
+
+
+def split(*argv: str) -> tuple[str, ...]:
+    return ("edit", "long.mp4", "make it night", "--split", *argv)
+
+
+def pieces_of(folder: Path) -> list[Path]:
+    (place,) = folder.glob("*.pieces")
+    return sorted(place.iterdir())
+
+
+def left_over(home: Path) -> list[Path]:
+    return [path for folder in home.rglob("tmp") for path in folder.iterdir()]
+
+
+def check_whole(path: Path) -> Seen:
+    """Hold a joined clip to its original, picture by picture and beep by beep."""
+    seen = see(path)
+    assert seen.numbers == PICTURES
+    assert seen.times == pytest.approx([index / 10 for index in range(250)], abs=0.002)
+    assert seen.duration_s == pytest.approx(25, abs=0.1)
+    return seen
+
+
+def test_a_long_clip_becomes_one_edited_clip_with_its_own_sound(
+    bench: Bench, folder: Path, home: Path
+) -> None:
+    ended = bench.run(*split("--yes", "-o", "out.mp4"))
+
+    assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
+    assert check_whole(folder / "out.mp4").beeps == pytest.approx(BEEPS, abs=0.003)
+    assert len(bench.task_ids) == len(pieces_of(folder)) == 3
+    assert "3 pieces of 8.4 s, estimated at 159 credits (about $2.34) in all" in ended.stderr
+    assert "looks may drift from one to the next" in ended.stderr
+    assert "the clip's own sound is laid over the result" in ended.stderr
+    assert "estimated 159.0 credits, reserved " in ended.stderr
+    assert ended.stderr.index("3 pieces") < ended.stderr.index("submitted")
+    assert left_over(home) == []
+
+
+def test_the_same_command_again_sends_nothing_and_keeps_the_file(
+    bench: Bench, folder: Path
+) -> None:
+    first = bench.run(*split("--yes"))
+    (out,) = folder.glob("long-*.mp4")
+    before = out.stat()
+
+    again = bench.run(*split())
+
+    assert (first.status, again.status) == (0, 0), again
+    assert again.stdout == first.stdout == f"{out.name}\n"
+    assert (out.stat().st_ino, out.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert bench.posts == 3
+
+
+def test_joining_with_the_new_sound_pays_nothing(bench: Bench, folder: Path) -> None:
+    bench.run(*split("--yes", "-o", "out.mp4"))
+
+    ended = bench.run(*split("--new-audio", "-o", "new.mp4", "--json"))
+
+    assert ended.status == 0, ended
+    assert check_whole(folder / "new.mp4").beeps == pytest.approx(BEEPS, abs=0.025)
+    assert ended.document["joined"]["path"] == str(folder / "new.mp4")
+    assert [task["piece"] for task in ended.document["tasks"]] == [1, 2, 3]
+    assert [task["end_seconds"] for task in ended.document["tasks"]] == [8.3, 16.7, 25.0]
+    assert len(pieces_of(folder)) == bench.posts == 3
+
+
+def test_a_piece_is_the_same_edit_as_one_of_its_marks(bench: Bench, folder: Path) -> None:
+    bench.run("edit", "long.mp4", "make it night", "--start", "8.3", "--end", "16.7")
+
+    ended = bench.run(*split("--yes", "-o", "out.mp4"))
+
+    assert ended.status == 0, ended
+    assert "3 pieces of 8.4 s: 1 known here, 2 to be paid" in ended.stderr
+    assert bench.posts == 3
+    check_whole(folder / "out.mp4")
+
+
+def test_a_part_of_a_clip_can_be_split(bench: Bench, folder: Path) -> None:
+    ended = bench.run(*split("--yes", "--start", "2.5", "--end", "0:15", "-o", "out.mp4"))
+
+    seen = see(folder / "out.mp4")
+    assert ended.status == 0, ended
+    assert seen.numbers == list(range(25, 150))
+    assert seen.beeps == pytest.approx([second + 0.5 for second in range(12)], abs=0.003)
+    assert bench.posts == 2
+
+
+def test_a_short_clip_is_one_piece(bench: Bench, folder: Path) -> None:
+    make_clip(folder / "long.mp4", seconds=2, sound=Sound())
+
+    ended = bench.run(*split("--yes", "-o", "out.mp4"))
+
+    assert ended.status == 0, ended
+    assert see(folder / "out.mp4").numbers == list(range(20))
+    assert bench.posts == 1
+
+
+def test_the_joined_clip_can_go_to_standard_output(bench: Bench, folder: Path) -> None:
+    process = bench.start(*split("--yes", "-o", "-"))
+    stdout, stderr = process.communicate(timeout=WAIT_S)
+
+    (folder / "piped.mp4").write_bytes(stdout)
+    assert process.returncode == 0, stderr
+    check_whole(folder / "piped.mp4")
+
+
+def test_events_name_every_piece_and_the_joined_clip(bench: Bench, folder: Path) -> None:
+    ended = bench.run(*split("--yes", "-o", "out.mp4", "--events"))
+
+    saved = [event for event in ended.events if event["event"] == "saved"]
+    assert [event["task_id"] is None for event in saved] == [False, False, False, True]
+    assert saved[-1]["path"] == str(folder / "out.mp4")
+    assert ended.events[-1]["event"] == "done"
+    assert len(ended.events[-1]["tasks"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "words"),
+    [
+        pytest.param((), 2, "there is no terminal to ask", id="nobody-agreed"),
+        pytest.param(("--yes", "--max-credits", "100"), 12, "159.0 credits in all", id="too-dear"),
+        pytest.param(("--yes", "-o", "taken.mp4"), 10, "taken.mp4 exists", id="target-is-taken"),
+        pytest.param(
+            ("--yes", "--request-id", "0123456789abcdef"), 2, "several", id="one-request-id"
+        ),
+        pytest.param(("--yes", "--start", "30"), 2, "beyond the end", id="mark-beyond-the-end"),
+    ],
+)
+def test_nothing_is_sent_where_something_speaks_against_it(
+    bench: Bench, folder: Path, argv: tuple[str, ...], *, status: int, words: str
+) -> None:
+    (folder / "taken.mp4").write_text("mine")
+
+    ended = bench.run(*split(*argv, "--json"))
+
+    assert ended.status == status, ended
+    assert words in ended.document["error"]["message"]
+    assert (ended.document["joined"], bench.posts) == (None, 0)
+    assert (folder / "taken.mp4").read_text() == "mine"
+
+
+@pytest.mark.parametrize("option", ["--yes", "--new-audio"])
+def test_what_belongs_to_a_split_goes_with_nothing_else(bench: Bench, option: str) -> None:
+    ended = bench.run("edit", "long.mp4", "make it night", option)
+
+    assert (ended.status, bench.posts) == (2, 0)
+    assert f"`{option}` goes with --split only" in ended.stderr
+
+
+def test_a_piece_that_fails_leaves_nothing_joined(bench: Bench, folder: Path) -> None:
+    prompt = "make it night [sandbox:fail=content_policy_violation]"
+
+    ended = bench.run("edit", "long.mp4", prompt, "--split", "--yes", "-o", "out.mp4")
+
+    assert ended.status == 5, ended
+    assert "error: piece 1 of 3: task " in ended.stderr
+    assert not (folder / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGKILL, -9, id="killed"),
+        pytest.param(signal.SIGINT, 130, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, 143, id="terminated"),
+    ],
+)
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_what_was_cut_off_is_finished_by_the_same_command(
+    make_bench: Callable[..., Bench],
+    folder: Path,
+    home: Path,
+    *,
+    number: signal.Signals,
+    status: int,
+    tasks: int,
+) -> None:
+    bench = make_bench(edit_seconds=1.0, time_scale=1.0)
+
+    process = bench.start(*split("--yes", "-o", "out.mp4"))
+    deadline = time.monotonic() + WAIT_S
+    while len(bench.task_ids) < tasks:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=WAIT_S)
+    is_clean = left_over(home) == []
+    again = bench.run(*split("--yes", "-o", "out.mp4"))
+
+    assert process.returncode == status, stderr
+    if number is not signal.SIGKILL:
+        assert is_clean
+        assert b"the same command picks up" in stderr
+    assert (again.status, again.stdout) == (0, "out.mp4\n"), again
+    assert len(bench.task_ids) == 3
+    check_whole(folder / "out.mp4")
+
+
+def test_two_at_once_pay_for_each_piece_once(bench: Bench, folder: Path) -> None:
+    argv = split("--yes", "-o", "out.mp4")
+
+    both = bench.run_at_once(argv, argv)
+
+    assert [ended.status for ended in both] == [0, 0], both
+    assert len(bench.task_ids) == 3
+    check_whole(folder / "out.mp4")
+
+
+@contextlib.contextmanager
+def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder; yield its URL, and what is asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base
+            asked.append(str(args[0]))
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_a_clip_on_the_web_is_fetched_once_for_all_pieces(
+    bench: Bench, tmp_path: Path, folder: Path, home: Path
+) -> None:
+    (tmp_path / "web").mkdir()
+    make_clip(tmp_path / "web" / "long.mp4", seconds=25, sound=Sound())
+
+    with web_server(tmp_path / "web") as (url, asked):
+        argv = ("edit", f"{url}/long.mp4", "make it night", "--split", "-o", "out.mp4")
+        ended = bench.run(*argv, "--yes")
+        count = len(asked)
+        again = bench.run(*argv)
+
+    assert (ended.status, again.status) == (0, 0), ended
+    assert (count, bench.posts) == (1, 3)
+    check_whole(folder / "out.mp4")
+    assert left_over(home) == []
+    assert json.loads(bench.run("list", "--json").stdout)["tasks"][0]["video"] == f"{url}/long.mp4"
