@@ -1,6 +1,5 @@
 """Settings, each with its source: environment, then file, then default. The one reader of both."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from omniedit.credentials import CredentialsFile, Secret, parse_key
 from omniedit.errors import CredentialsError, InvalidInputError, MissingKeyError
+from omniedit.system import HERE
 from omniedit.urls import is_loopback_url, origin_of, parse_web_url
 
 DEFAULT_BASE_URL: Final = "https://api.evolink.ai"
@@ -228,8 +228,4 @@ def _context(environ: Mapping[str, str]) -> Setting[str]:
         return Setting(f"github:{run}:{job}", "environment: GITHUB_RUN_ID, GITHUB_JOB")
     if job := environ.get("CI_JOB_ID", ""):
         return Setting(f"ci:{job}", "environment: CI_JOB_ID")
-    if hasattr(os, "getuid"):
-        return Setting(f"user:{os.getuid()}", "default")
-    import getpass  # noqa: PLC0415 - for Windows alone
-
-    return Setting(f"user:{getpass.getuser()}", "default")
+    return Setting(f"user:{HERE.user_id()}", "default")

@@ -3,13 +3,12 @@
 import json
 import os
 import re
-import stat
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 from omniedit.errors import CredentialsError, InvalidKeyError, LocalError
 from omniedit.folders import make_private_folder
+from omniedit.system import HERE, System
 
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")
 _SHOWN_END: Final = 4
@@ -71,8 +70,9 @@ def parse_key(text: str, *, source: str) -> Secret:
 class CredentialsFile:
     """Saved keys, each bound to the API origin it was saved for: mode 0600, replaced atomically."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, system: System = HERE) -> None:
         self._path = path
+        self._system = system
 
     def load(self, origin: str) -> str | None:
         """Return the key saved for an origin, None where there is none.
@@ -108,8 +108,7 @@ class CredentialsFile:
         try:
             with self._path.open("rb") as file:
                 # Of the open file, so that it is not swapped between look and read.
-                mode = os.fstat(file.fileno()).st_mode
-                if sys.platform != "win32" and stat.S_IMODE(mode) & 0o077:
+                if not self._system.is_private(os.fstat(file.fileno()).st_mode):
                     msg = f"{self._path} can be read by other users"
                     raise CredentialsError(msg, hint=f"chmod 600 '{self._path}'")
                 value: Any = json.loads(file.read())
@@ -136,11 +135,11 @@ class CredentialsFile:
             # Made with mode 0600 from the start.
             descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".credentials-")
             try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
                     file.write(content)
                     file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).replace(self._path)
+                    self._system.sync_file(file.fileno())
+                self._system.replace(Path(temporary), self._path)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise

@@ -8,6 +8,7 @@ from omniedit.downloads.placing import open_target, place
 from omniedit.downloads.target import saved_file
 from omniedit.errors import LocalError
 from omniedit.models import SavedFile
+from omniedit.system import HERE, System
 
 _BLOCK_BYTES: Final = 1024 * 1024
 
@@ -19,6 +20,7 @@ def copy_result(
     overwrite: bool,
     sleep: Callable[[float], object],
     on_verified: Callable[[SavedFile], None] | None = None,
+    system: System = HERE,
 ) -> SavedFile:
     """Copy a saved result as carefully as if it were downloaded: whole, or not at all.
 
@@ -28,13 +30,14 @@ def copy_result(
         overwrite: Replace what has that name.
         sleep: How to rest while another process writes the same target.
         on_verified: Takes what is about to get its name, whole and on the disk.
+        system: This one.
 
     Raises:
         TargetExistsError: Another file has that name.
         LocalError: The disk does not allow it, or the source changed meanwhile.
     """
     target = target.absolute()
-    part = open_target(target, source.sha256, overwrite=overwrite, sleep=sleep)
+    part = open_target(target, source.sha256, overwrite=overwrite, sleep=sleep, system=system)
     if part is None:
         return saved_file(target)
     with part:
@@ -53,5 +56,5 @@ def copy_result(
         copy = SavedFile(path=str(target), size_bytes=part.size_bytes, sha256=part.sha256)
         if on_verified:
             on_verified(copy)
-        place(part, target, overwrite=overwrite, sleep=sleep)
+        place(part, target, overwrite=overwrite, sleep=sleep, system=system)
     return copy

@@ -16,6 +16,7 @@ from omniedit.downloads.transfer import transfer
 from omniedit.errors import BrokenDownloadError, OmniEditError, UnavailableError
 from omniedit.models import SavedFile
 from omniedit.retry import delay_s, is_transient
+from omniedit.system import HERE, System
 
 if TYPE_CHECKING:
     from omniedit.http import HttpClient
@@ -38,6 +39,7 @@ class Downloader:
         jitter: A number in [0, 1).
         clock: Seconds, for the pace of progress reports.
         check_link: Refuses, by raising, a URL that must not be asked; a redirect's too.
+        system: This one.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class Downloader:
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         check_link: Callable[[str], None] = lambda _url: None,
+        system: System = HERE,
     ) -> None:
         self._http = http
         self._sleep = sleep
         self._jitter = jitter
         self._clock = clock
         self._check_link = check_link
+        self._system = system
 
     def download(
         self,
@@ -85,7 +89,9 @@ class Downloader:
             UnavailableError: Given up; the bytes so far are kept for the next run.
         """
         target = target.absolute()
-        part = open_target(target, task_id, overwrite=overwrite, sleep=self._sleep)
+        part = open_target(
+            target, task_id, overwrite=overwrite, sleep=self._sleep, system=self._system
+        )
         if part is None:
             return saved_file(target)
         with part:
@@ -99,7 +105,7 @@ class Downloader:
             saved = SavedFile(path=str(target), size_bytes=part.size_bytes, sha256=part.sha256)
             if on_verified:
                 on_verified(saved)
-            place(part, target, overwrite=overwrite, sleep=self._sleep)
+            place(part, target, overwrite=overwrite, sleep=self._sleep, system=self._system)
         return saved
 
     @contextmanager
@@ -119,7 +125,7 @@ class Downloader:
             ResultGoneError: The link is dead, or delivers no video; a fresh one may help.
             UnavailableError: Given up.
         """
-        make_folder(folder)
+        make_folder(folder, system=self._system)
         try:
             private = Path(tempfile.mkdtemp(prefix="omniedit-", dir=folder))
         except OSError as error:

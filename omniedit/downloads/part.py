@@ -7,19 +7,18 @@ machine was restarted since, a download starts over.
 import hashlib
 import json
 import os
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
 from omniedit.downloads.mp4 import HEAD_BYTES, is_mp4, is_whole_mp4
 from omniedit.downloads.target import disk_error
+from omniedit.system import HERE, System
 
 NOTE_SUFFIX: Final = ".json"
 
 _LONGEST_NOTE_BYTES: Final = 64 * 1024
 _BLOCK_BYTES: Final = 1024 * 1024
-_BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +38,15 @@ class PartFile:
     Args:
         path: The file's name.
         descriptor: The file, open and locked.
+        system: This one.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, *, system: System = HERE) -> None:
         self.path = path
         self.size_bytes = 0
         self.version: Version | None = None
         self._descriptor = descriptor
+        self._system = system
         self._digest = hashlib.sha256()
         self._note_path = path.with_name(path.name + NOTE_SUFFIX)
 
@@ -88,7 +89,7 @@ class PartFile:
         """
         try:
             size_bytes = os.fstat(self._descriptor).st_size
-            version = _read_note(self._note_path) if size_bytes else None
+            version = self._read_note() if size_bytes else None
             if version is None or not is_mp4(self._read_at(0, HEAD_BYTES)):
                 self.clear()
                 return
@@ -121,7 +122,7 @@ class PartFile:
         self.version = None
         try:
             # In this order, so that at no instant the note speaks of other bytes.
-            self._note_path.unlink(missing_ok=True)
+            self._system.remove(self._note_path)
             os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
         except OSError as error:
@@ -152,7 +153,7 @@ class PartFile:
             LocalError: It does not take them; they are void.
         """
         try:
-            os.fsync(self._descriptor)
+            self._system.sync_file(self._descriptor)
         except OSError as error:
             # What the system could not write, it may have dropped from memory as well.
             self.clear()
@@ -170,11 +171,11 @@ class PartFile:
         """
         if self.version is None or self.version.etag is None:
             return
-        note = {"schema": 1, "boot_id": _boot_id(), **asdict(self.version)}
+        note = {"schema": 1, "boot_id": self._system.boot_id(), **asdict(self.version)}
         try:
-            self._note_path.unlink(missing_ok=True)
+            self._system.remove(self._note_path)
             # Exclusive, so that no link that was put there is followed.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             with os.fdopen(os.open(self._note_path, flags, 0o600), "wb") as file:
                 file.write(json.dumps(note).encode())
         except OSError as error:
@@ -182,15 +183,15 @@ class PartFile:
 
     def drop_note(self) -> None:
         """Remove the note; only while the part has its name, as the next writer's is the same."""
-        _unlink(self._note_path)
+        self._unlink(self._note_path)
 
     def drop(self) -> None:
         """Remove the part file and its note, if they are still this writer's."""
         if self.has_name(self.path):
             self.drop_note()
-            if sys.platform == "win32":
-                self.close()  # an open file cannot be removed there
-            _unlink(self.path)
+            if not self._system.moves_open_files:
+                self.close()
+            self._unlink(self.path)
 
     def close(self) -> None:
         """Close the file, and with it drop the lock."""
@@ -202,6 +203,34 @@ class PartFile:
         os.lseek(self._descriptor, offset, os.SEEK_SET)
         return os.read(self._descriptor, size_bytes)
 
+    def _read_note(self) -> Version | None:
+        """Return what the note says, None unless it can be relied on."""
+        try:
+            with self._note_path.open("rb") as file:
+                value: object = json.loads(file.read(_LONGEST_NOTE_BYTES))
+        except (OSError, ValueError, RecursionError):
+            return None
+        note = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        match note:
+            case {
+                "schema": 1,
+                "boot_id": boot_id,
+                "url_path": str(url_path),
+                "etag": str(etag),
+                "total_bytes": int() | None as total_bytes,
+                # After a power cut the disk may lack, or hold zeros for, what the part once held.
+            } if boot_id == self._system.boot_id():
+                return Version(url_path=url_path, etag=etag, total_bytes=total_bytes)
+            case _:
+                return None
+
+    def _unlink(self, path: Path) -> None:
+        try:
+            self._system.remove(path)
+        except OSError:
+            # Left over, it is cleared by the next download of this target.
+            return
+
 
 def has_name(descriptor: int, path: Path) -> bool:
     """Return whether `path` itself, not a link there, is the open file."""
@@ -209,40 +238,3 @@ def has_name(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except OSError:
         return False
-
-
-def _read_note(path: Path) -> Version | None:
-    """Return what the note says, None unless it can be relied on."""
-    try:
-        with path.open("rb") as file:
-            value: object = json.loads(file.read(_LONGEST_NOTE_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
-    note = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    match note:
-        case {
-            "schema": 1,
-            "boot_id": boot_id,
-            "url_path": str(url_path),
-            "etag": str(etag),
-            "total_bytes": int() | None as total_bytes,
-            # After a power cut the disk may lack, or hold zeros for, what the part once held.
-        } if boot_id == _boot_id():
-            return Version(url_path=url_path, etag=etag, total_bytes=total_bytes)
-        case _:
-            return None
-
-
-def _boot_id() -> str:
-    try:
-        return _BOOT_ID_FILE.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def _unlink(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        # Left over, it is cleared by the next download of this target.
-        return

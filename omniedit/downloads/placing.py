@@ -4,7 +4,6 @@ import errno
 import os
 import re
 import stat
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,11 +16,11 @@ from omniedit.downloads.target import (
     is_same_file,
     make_folder,
     shortened_name,
-    sync_folder,
     verify,
 )
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
-from omniedit.locks import hold, try_lock
+from omniedit.locks import hold
+from omniedit.system import HERE, System
 
 BUSY_LIMIT_S: Final = 600.0
 """How long to wait for another process that downloads the same result to the same target."""
@@ -32,7 +31,6 @@ _MAX_OPENINGS: Final = 1000
 _FLAGS: Final = (
     os.O_RDWR
     | os.O_CREAT
-    | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)  # a planted pipe would wait for its other end
     | getattr(os, "O_BINARY", 0)
@@ -48,7 +46,12 @@ def part_path(target: Path, ident: str) -> Path:
 
 
 def open_target(
-    target: Path, ident: str, *, overwrite: bool, sleep: Callable[[float], object]
+    target: Path,
+    ident: str,
+    *,
+    overwrite: bool,
+    sleep: Callable[[float], object],
+    system: System = HERE,
 ) -> PartFile | None:
     """Check a target, make its folder, and open its part file; None where it is finished already.
 
@@ -57,6 +60,7 @@ def open_target(
         ident: What the file is a copy of: a task ID, say.
         overwrite: Whether a file of that name may be replaced.
         sleep: How to rest while another process writes the same.
+        system: This one.
 
     Raises:
         TargetExistsError: Another file has that name.
@@ -64,17 +68,23 @@ def open_target(
         LocalError: The disk, the folder or the name does not allow it.
     """
     try:
-        check_target(target, overwrite=overwrite)
+        check_target(target, overwrite=overwrite, system=system)
     except TargetExistsError:
         # A kill right after the placement leaves both names to the finished file.
         if not is_same_file(part_path(target, ident), target):
             raise
-    make_folder(target.parent)
-    return open_part(part_path(target, ident), target, overwrite=overwrite, sleep=sleep)
+    make_folder(target.parent, system=system)
+    path = part_path(target, ident)
+    return open_part(path, target, overwrite=overwrite, sleep=sleep, system=system)
 
 
 def open_part(
-    path: Path, target: Path, *, overwrite: bool, sleep: Callable[[float], object]
+    path: Path,
+    target: Path,
+    *,
+    overwrite: bool,
+    sleep: Callable[[float], object],
+    system: System = HERE,
 ) -> PartFile | None:
     """Open and lock a part file; None where the target turns out to be that very file.
 
@@ -87,9 +97,9 @@ def open_part(
     """
     has_waited = False
     for _ in range(_MAX_OPENINGS):
-        part = PartFile(path, descriptor := _open(path))
+        part = PartFile(path, descriptor := _open(path), system=system)
         try:
-            has_waited |= _wait_for_lock(descriptor, target, sleep=sleep)
+            has_waited |= _wait_for_lock(descriptor, target, sleep=sleep, system=system)
             is_placed = part.has_name(target)
             if not is_placed and _is_ours_alone(descriptor, path):
                 return part
@@ -112,6 +122,7 @@ def place(
     overwrite: bool,
     sleep: Callable[[float], object],
     link: Callable[[Path, Path], None] = os.link,
+    system: System = HERE,
 ) -> None:
     """Give a part file its final name, in one step.
 
@@ -121,6 +132,7 @@ def place(
         overwrite: Whether a file of that name is replaced.
         sleep: How to rest while another process places a file of that name.
         link: Gives a file a second name.
+        system: This one.
 
     Raises:
         TargetExistsError: Another file has that name; this one is removed.
@@ -131,9 +143,9 @@ def place(
         if not part.has_name(part.path):
             raise FileNotFoundError(errno.ENOENT, "the part file has vanished")
         if overwrite:
-            _rename(part, target)
+            _rename(part, target, system)
         else:
-            _link_or_rename(part, target, sleep=sleep, link=link)
+            _link_or_rename(part, target, sleep=sleep, link=link, system=system)
     except FileExistsError as error:
         part.drop()
         if not verify(target, size_bytes=size_bytes, sha256=sha256):
@@ -142,9 +154,9 @@ def place(
     except OSError as error:
         raise disk_error(target, error) from error
     # The new name is on the disk before the old one goes.
-    sync_folder(target.parent)
+    system.sync_folder(target.parent)
     part.drop()
-    sync_folder(target.parent)
+    system.sync_folder(target.parent)
 
 
 def tidy(target: Path, task_id: str) -> None:
@@ -170,13 +182,15 @@ def _open(path: Path) -> int:
     return descriptor
 
 
-def _wait_for_lock(descriptor: int, target: Path, *, sleep: Callable[[float], object]) -> bool:
+def _wait_for_lock(
+    descriptor: int, target: Path, *, sleep: Callable[[float], object], system: System
+) -> bool:
     """Lock an open file; return whether somebody else had it locked.
 
     It stays open meanwhile, so that afterwards it can be told whether it became the target.
     """
     waited_s = 0.0
-    while not try_lock(descriptor):
+    while not system.try_lock(descriptor):
         if waited_s >= BUSY_LIMIT_S:
             msg = f"another omniedit is downloading {target}"
             raise TargetBusyError(msg)
@@ -195,6 +209,7 @@ def _link_or_rename(
     *,
     sleep: Callable[[float], object],
     link: Callable[[Path, Path], None],
+    system: System,
 ) -> None:
     """Place a file where none of that name may be.
 
@@ -202,32 +217,29 @@ def _link_or_rename(
         FileExistsError: There is one.
     """
     try:
-        if sys.platform != "win32":
-            link(part.path, target)
-            return
+        link(part.path, target)
     except FileExistsError:
         # NFS says so also when its first reply was lost.
         if not part.has_name(target):
             raise
-        return
     except OSError:
         # FAT and some network file systems have no links: lock, check, rename.
         if not part.has_name(part.path):
             raise
-    lock_name = shortened_name(".", target.name, ".lock", folder=target.parent)
-    with hold(target.with_name(lock_name), sleep=sleep, timeout_s=BUSY_LIMIT_S):
-        if os.path.lexists(target):
-            raise FileExistsError
-        _rename(part, target)
+        lock = target.with_name(shortened_name(".", target.name, ".lock", folder=target.parent))
+        with hold(lock, sleep=sleep, timeout_s=BUSY_LIMIT_S, system=system):
+            if os.path.lexists(target):
+                raise FileExistsError from None
+            _rename(part, target, system)
 
 
-def _rename(part: PartFile, target: Path) -> None:
+def _rename(part: PartFile, target: Path, system: System) -> None:
     # Once the part has lost its name, a note of that name may be the next writer's.
     part.drop_note()
-    if sys.platform == "win32":
-        part.close()  # an open file cannot be renamed there
+    if not system.moves_open_files:
+        part.close()
     try:
-        part.path.replace(target)
+        system.replace(part.path, target)
     except OSError:
         part.write_note()
         raise

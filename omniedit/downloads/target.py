@@ -4,19 +4,18 @@ import errno
 import hashlib
 import os
 import stat
-import sys
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
+from omniedit.system import HERE, System
 
-_LONGEST_NAME_BYTES: Final = 255
 _FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
-def check_target(target: Path, *, overwrite: bool = False) -> None:
+def check_target(target: Path, *, overwrite: bool = False, system: System = HERE) -> None:
     """Refuse a target that could not be written, before anything is paid or waited for.
 
     Nothing is made or changed. With `overwrite` a symbolic link is let through: the link itself
@@ -27,12 +26,15 @@ def check_target(target: Path, *, overwrite: bool = False) -> None:
         LocalError: It is no regular file, or its folder cannot be made or written to.
     """
     target = target.absolute()
+    if fault := system.path_fault(target):
+        msg = f"cannot write {target}: {fault}"
+        raise LocalError(msg)
     try:
         found = _lstat(target)
         if target.name in {"", ".."} or target.is_dir():
             msg = f"{target} is a folder"
             raise LocalError(msg)
-        _check_folder(target)
+        _check_folder(target, system)
     except (OSError, ValueError) as error:  # ValueError: a null character
         msg = f"cannot write {str(target)!r}: {_reason(error)}"
         raise LocalError(msg) from error
@@ -76,7 +78,7 @@ def saved_file(path: Path) -> SavedFile:
         raise LocalError(msg) from error
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, *, system: System = HERE) -> None:
     """Make a folder and those above it, so that they outlive a power cut.
 
     Raises:
@@ -86,32 +88,16 @@ def make_folder(folder: Path) -> None:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
-            sync_folder(path.parent)
+            system.sync_folder(path.parent)
     except OSError as error:
         raise disk_error(folder, error) from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can."""
-    if sys.platform == "win32":
-        return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        # A folder may be writable without being readable.
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        # Some file systems have no such operation; the names are visible all the same.
-        return
-    finally:
-        os.close(descriptor)
-
-
-def shortened_name(before: str, name: str, after: str, *, folder: Path) -> str:
+def shortened_name(
+    before: str, name: str, after: str, *, folder: Path, system: System = HERE
+) -> str:
     """Return `before + name + after`, the name cut so that the folder's file system takes it."""
-    longest_bytes = _longest_name_bytes(folder)
+    longest_bytes = system.longest_name_bytes(folder)
     if len(os.fsencode(before + name + after)) <= longest_bytes:
         return before + name + after
     # Two long names may differ at their ends only.
@@ -148,14 +134,14 @@ def _lstat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _check_folder(target: Path) -> None:
+def _check_folder(target: Path, system: System) -> None:
     folder, names = target.parent, [target.name]
     while not os.path.lexists(folder):
         names.append(folder.name)
         folder = folder.parent
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
-    longest_bytes = _longest_name_bytes(folder)
+    longest_bytes = system.longest_name_bytes(folder)
     for name in names:
         if len(os.fsencode(name)) > longest_bytes:
             raise OSError(errno.ENAMETOOLONG, f"the name is longer than {longest_bytes} bytes")
@@ -163,16 +149,6 @@ def _check_folder(target: Path) -> None:
     # this makes a file that never has a name.
     with tempfile.TemporaryFile(dir=folder):
         pass
-
-
-def _longest_name_bytes(folder: Path) -> int:
-    if sys.platform == "win32":
-        return _LONGEST_NAME_BYTES
-    try:
-        longest_bytes = os.pathconf(folder, "PC_NAME_MAX")
-    except (OSError, ValueError):
-        return _LONGEST_NAME_BYTES
-    return longest_bytes if longest_bytes > 0 else _LONGEST_NAME_BYTES
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from omniedit.credentials import CredentialsFile, Secret, mask_key, parse_key
 from omniedit.errors import CredentialsError, InvalidKeyError, LocalError
+from tests.windows import windows
 
 KEY = "sk-evo-abcdefghijklmnopqrstuvwxyz0123456789"
 ORIGIN = "https://api.evolink.ai"
@@ -187,3 +188,23 @@ def test_a_folder_that_cannot_be_made_is_said_without_the_key(tmp_path: Path) ->
         CredentialsFile(tmp_path / "config" / "credentials").save(ORIGIN, Secret(KEY))
 
     assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_on_windows_the_folder_keeps_others_out_whatever_the_mode(path: Path) -> None:
+    file = CredentialsFile(path, system=windows())
+    file.save(ORIGIN, Secret(KEY))
+    path.chmod(0o666)
+
+    assert file.load(ORIGIN) == KEY
+
+
+def test_on_windows_a_file_that_another_command_reads_is_replaced_afterwards(path: Path) -> None:
+    CredentialsFile(path).save(ORIGIN, Secret(KEY))
+    reader = path.open("rb")
+
+    CredentialsFile(path, system=windows(sleep=lambda _: reader.close())).save(
+        ORIGIN, Secret("sk-evo-new")
+    )
+
+    assert CredentialsFile(path).load(ORIGIN) == "sk-evo-new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["credentials"]

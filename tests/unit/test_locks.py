@@ -1,15 +1,19 @@
 """Locks between processes, dropped by the system when their holder dies."""
 
+import errno
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from omniedit.errors import LocalError, TargetBusyError
 from omniedit.locks import hold, is_held, open_locked, release
+from omniedit.system import HERE
+from tests.windows import windows
 
 _HOLDER = """
 import sys
@@ -145,3 +149,30 @@ def test_what_cannot_be_opened_is_not_held(path: Path) -> None:
     path.mkdir()
 
     assert not is_held(path)
+
+
+def test_where_open_files_stay_a_lock_is_dropped_before_its_file_is_removed(path: Path) -> None:
+    with hold(path, sleep=Rests(), system=windows()):
+        assert open_locked(path, system=windows()) is None
+
+    assert not path.exists()
+
+
+def test_where_open_files_stay_the_next_holder_keeps_the_file(path: Path) -> None:
+    first = open_locked(path, system=windows())
+    assert first is not None
+    waiting = os.open(path, os.O_RDWR)
+
+    release(path, first, system=windows())
+
+    assert path.exists()
+    assert not is_held(path)  # a file is no lock
+    os.close(waiting)
+
+
+def test_a_file_system_without_locks_is_a_local_error(path: Path) -> None:
+    def lock(_: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    with pytest.raises(LocalError, match="no locks available"):
+        open_locked(path, system=replace(HERE, lock=lock))

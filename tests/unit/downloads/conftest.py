@@ -13,6 +13,7 @@ import pytest
 from omniedit.downloads import Downloader
 from omniedit.http import HttpClient
 from omniedit.models import SavedFile
+from omniedit.system import HERE, System
 
 TASK_ID = "task-unified-1700000000-abcd1234"
 URL = "https://cdn.example/results/clip.mp4?signature=one"
@@ -130,7 +131,7 @@ class Desk:
     PART: ClassVar[str] = ".out.mp4.abcd1234.part"
     NOTE: ClassVar[str] = PART + ".json"
 
-    def __init__(self, origin: Origin, folder: Path) -> None:
+    def __init__(self, origin: Origin, folder: Path, system: System = HERE) -> None:
         self.origin = origin
         self.folder = folder
         self.target = folder / "out.mp4"
@@ -142,7 +143,11 @@ class Desk:
         self.now = 0.0
         self.http = HttpClient(transport=httpx.MockTransport(origin), trace=self.lines.append)
         self.downloader = Downloader(
-            self.http, sleep=self.slept.append, jitter=lambda: 0.0, clock=self.clock
+            self.http,
+            sleep=self.slept.append,
+            jitter=lambda: 0.0,
+            clock=self.clock,
+            system=system,
         )
 
     def clock(self) -> float:
@@ -191,14 +196,14 @@ def _interrupt(*_: object) -> None:
 
 
 @pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[Callable[[], Desk]]:
+def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     """Make desks, each with an origin and an empty folder of its own."""
     desks: list[Desk] = []
 
-    def make() -> Desk:
+    def make(system: System = HERE) -> Desk:
         folder = tmp_path / str(len(desks)) / "videos"
         folder.mkdir(parents=True)
-        desks.append(Desk(Origin(), folder))
+        desks.append(Desk(Origin(), folder, system))
         return desks[-1]
 
     yield make

@@ -14,7 +14,6 @@ from omniedit.downloads.target import (
     disk_error,
     make_folder,
     shortened_name,
-    sync_folder,
     verify,
 )
 from omniedit.errors import LocalError, TargetExistsError
@@ -142,11 +141,6 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(LocalError):
         make_folder(tmp_path / "file" / "a")
-
-
-def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path: Path) -> None:
-    sync_folder(tmp_path / "nowhere")
-    sync_folder(Path("/proc/self"))
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, "\U0001f3ac" * 63])

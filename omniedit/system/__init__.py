@@ -1,0 +1,88 @@
+"""What operating systems do differently: a class for each, and `HERE` for the one that this is.
+
+No other module asks which system it runs on, except the sandbox, which stands apart, and
+completion, which has no time to. What a class takes from its system is handed in, so that each
+can be tried on all of them.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from omniedit.system.posix import LONGEST_NAME_BYTES, System
+
+__all__ = ["HERE", "System"]
+
+if sys.platform == "win32":
+    import msvcrt
+
+    from omniedit.system.windows import Windows
+
+    _LOCKED_OFFSET: Final = 0x7FFF_FFFF  # far beyond the content, which others may read
+    _OBEY_ESCAPES: Final = 0x0004  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
+    _FILE_SYSTEM_KEY: Final = r"SYSTEM\CurrentControlSet\Control\FileSystem"
+
+    def _lock(descriptor: int) -> None:
+        position = os.lseek(descriptor, 0, os.SEEK_CUR)
+        os.lseek(descriptor, _LOCKED_OFFSET, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(descriptor, position, os.SEEK_SET)
+
+    def _enable_escapes(descriptor: int) -> bool:
+        import ctypes  # noqa: PLC0415 - only where there is a console
+
+        kernel32 = ctypes.WinDLL("kernel32")
+        handle = ctypes.c_void_p(msvcrt.get_osfhandle(descriptor))
+        mode = ctypes.c_uint32()
+        if not kernel32.GetConsoleMode(handle, ctypes.byref(mode)):
+            return False
+        return bool(kernel32.SetConsoleMode(handle, mode.value | _OBEY_ESCAPES))
+
+    def _has_long_paths() -> bool:
+        import winreg  # noqa: PLC0415 - only where there is a long path
+
+        try:
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _FILE_SYSTEM_KEY) as key:
+                return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0] == 1)
+        except OSError:
+            return False
+
+    HERE: Final[System] = Windows(
+        lock=_lock,
+        uptime=time.monotonic,
+        user_id=lambda: os.environ.get("USERNAME", ""),
+        name_limit=lambda _: LONGEST_NAME_BYTES,
+        enable_escapes=_enable_escapes,
+        has_long_paths=_has_long_paths,
+    )
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _uptime() -> float:
+        # Not `monotonic`, which stands still on macOS while the machine sleeps.
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+    def _name_limit(folder: Path) -> int:
+        return os.pathconf(folder, "PC_NAME_MAX")
+
+    if sys.platform == "darwin":
+        from omniedit.system.macos import MacOS
+
+        def _full_sync(descriptor: int) -> None:
+            # `fsync` leaves the drive's own cache alone there.
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+
+        HERE: Final[System] = MacOS(
+            lock=_lock, uptime=_uptime, user_id=os.getuid, name_limit=_name_limit, sync=_full_sync
+        )
+    else:
+        HERE: Final[System] = System(
+            lock=_lock, uptime=_uptime, user_id=os.getuid, name_limit=_name_limit
+        )

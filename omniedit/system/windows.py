@@ -1,0 +1,115 @@
+"""Windows."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import ClassVar, Final
+
+from omniedit.system.posix import System
+
+PIECE_S: Final = 0.1
+"""How long a wait lasts at a stretch, since a signal does not end it."""
+PATIENCE_S: Final = 2.0
+"""How long it is tried again what another program's open file stands in the way of."""
+
+_PAUSE_S: Final = 0.05
+_LONGEST_PATH: Final = 259
+_LONGEST_ADDITION: Final = 25  # what a part file's name, or its note's, has more than the target's
+_RESERVED: Final = re.compile(
+    r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[1-9¹²³]) *(?:\..*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_NOT_IN_NAMES: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows(System):
+    """Windows."""
+
+    enable_escapes: Callable[[int], bool]
+    """Has a console obey escape sequences; returns whether it can."""
+    has_long_paths: Callable[[], bool]
+    """Returns whether paths may be longer than 259 characters."""
+    move: Callable[[Path, Path], object] = os.replace
+    """Gives a file another name; fails while either is open."""
+    unlink: Callable[[Path], object] = os.unlink
+    """Removes a file; fails while it is open."""
+    sleep: Callable[[float], object] = time.sleep
+    """Rests between two tries."""
+
+    moves_open_files: ClassVar[bool] = False
+    interrupts_calls: ClassVar[bool] = False
+    has_byte_names: ClassVar[bool] = False
+
+    def try_lock(self, descriptor: int) -> bool:
+        """Lock an open file for this process alone; return whether it was free."""
+        try:
+            self.lock(descriptor)
+        except PermissionError:
+            return False
+        return True
+
+    def sync_folder(self, folder: Path) -> None:
+        """Do nothing: a folder cannot be opened there."""
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Give a file another name, once no other program has either open."""
+        for _ in range(round(PATIENCE_S / _PAUSE_S)):
+            try:
+                self.move(source, target)
+            except PermissionError:
+                # Virus scanners and indexers open what is new, for a moment.
+                self.sleep(_PAUSE_S)
+            else:
+                return
+        self.move(source, target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file that nobody has open."""
+        with suppress(FileNotFoundError):
+            self.unlink(path)
+
+    def path_fault(self, path: Path) -> str | None:
+        """Return what of a path the system would refuse, or take for something else."""
+        pure = PureWindowsPath(str(path))
+        for name in pure.parts[1:]:
+            if found := _NOT_IN_NAMES.search(name):
+                return f"Windows takes no {found[0]!r} in a name"
+            if name not in {".", ".."} and name.endswith((" ", ".")):
+                return f"Windows takes no name that ends in {name[-1]!r}"
+            if is_reserved_name(name):
+                return f"Windows takes {name} for the name of a device"
+        if len(str(pure)) + _LONGEST_ADDITION > _LONGEST_PATH and not self.has_long_paths():
+            return f"the path is too long for Windows: {len(str(pure))} characters"
+        return None
+
+    def name_key(self, path: str) -> str:
+        """Return the path without case, which its file systems ignore."""
+        return path.casefold()
+
+    def is_private(self, mode: int) -> bool:
+        """Return True: access lists decide, and those of a profile let nobody else in."""
+        return True
+
+    def shows_escapes(self, descriptor: int) -> bool:
+        """Return whether a console obeys escape sequences, having told it to."""
+        return self.enable_escapes(descriptor)
+
+    def pieces(self, timeout_s: float | None) -> Iterator[float | None]:
+        """Yield time-outs after each of which a signal gets its turn."""
+        if timeout_s is None:
+            while True:
+                yield PIECE_S
+        deadline = time.monotonic() + timeout_s
+        yield min(PIECE_S, timeout_s)
+        while (left_s := deadline - time.monotonic()) > 0:
+            yield min(PIECE_S, left_s)
+
+
+def is_reserved_name(name: str) -> bool:
+    """Return whether Windows takes a name for a device, whatever its ending."""
+    return _RESERVED.fullmatch(name) is not None

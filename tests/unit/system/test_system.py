@@ -1,0 +1,333 @@
+"""What every system is asked: each class answers as its system does, on all of them."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omniedit.system import HERE, System
+from omniedit.system.macos import MacOS
+from omniedit.system.posix import BOOT_ID_FILE
+from omniedit.system.windows import PATIENCE_S, is_reserved_name
+from tests.windows import windows
+
+
+def linux(
+    *,
+    lock: Callable[[int], object] = lambda _: None,
+    name_limit: Callable[[Path], int] = lambda _: 255,
+    uptime: Callable[[], float] = lambda: 0.0,
+    boot_id_file: Path = BOOT_ID_FILE,
+) -> System:
+    return System(
+        lock=lock,
+        uptime=uptime,
+        user_id=lambda: 1000,
+        name_limit=name_limit,
+        boot_id_file=boot_id_file,
+    )
+
+
+def macos(sync: Callable[[int], object] = os.fsync) -> MacOS:
+    return MacOS(
+        lock=lambda _: None,
+        uptime=lambda: 0.0,
+        user_id=lambda: 501,
+        name_limit=lambda _: 255,
+        sync=sync,
+    )
+
+
+def failing(error: OSError) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+every_system = pytest.mark.parametrize(
+    "system", [HERE, linux(), macos(), windows()], ids=["here", "linux", "macos", "windows"]
+)
+
+
+@pytest.mark.parametrize("system", [HERE, windows()], ids=["here", "windows"])
+def test_an_open_file_is_locked_once(tmp_path: Path, system: System) -> None:
+    first = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    second = os.open(tmp_path / "lock", os.O_RDWR)
+
+    assert system.try_lock(first)
+    assert not system.try_lock(second)
+    os.close(first)
+    assert system.try_lock(second)
+    os.close(second)
+
+
+def test_a_file_system_without_locks_is_an_error() -> None:
+    system = linux(lock=failing(OSError(errno.ENOLCK, "no locks")))
+
+    with pytest.raises(OSError, match="no locks"):
+        system.try_lock(0)
+
+
+@every_system
+def test_a_file_is_brought_to_the_disk(tmp_path: Path, system: System) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        system.sync_file(file.fileno())
+
+
+def test_macos_has_the_drive_empty_its_cache() -> None:
+    synced: list[int] = []
+
+    macos(synced.append).sync_file(7)
+
+    assert synced == [7]
+
+
+def test_macos_makes_do_where_the_drive_cannot(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        macos(failing(OSError(errno.ENOTSUP, "not here"))).sync_file(file.fileno())
+
+
+@every_system
+def test_a_disk_that_takes_nothing_is_an_error(system: System) -> None:
+    reading, writing = os.pipe()  # which cannot be synced
+
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        system.sync_file(writing)
+
+    os.close(reading)
+    os.close(writing)
+
+
+@every_system
+def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path: Path, system: System) -> None:
+    system.sync_folder(tmp_path)
+    system.sync_folder(tmp_path / "nowhere")
+    system.sync_folder(Path("/proc/self"))
+
+
+@every_system
+def test_a_file_takes_the_name_of_another(tmp_path: Path, system: System) -> None:
+    source, target = tmp_path / "new", tmp_path / "old"
+    source.write_bytes(b"new")
+    target.write_bytes(b"old")
+
+    system.replace(source, target)
+
+    assert (target.read_bytes(), source.exists()) == (b"new", False)
+
+
+@every_system
+def test_a_missing_file_is_an_error(tmp_path: Path, system: System) -> None:
+    with pytest.raises(FileNotFoundError):
+        system.replace(tmp_path / "missing", tmp_path / "target")
+
+
+def test_windows_waits_for_other_programs_to_close_it(tmp_path: Path) -> None:
+    source, target = tmp_path / "new", tmp_path / "old"
+    source.write_bytes(b"new")
+    target.write_bytes(b"old")
+    scanner = target.open("rb")
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            scanner.close()
+
+    windows(sleep=sleep).replace(source, target)
+
+    assert target.read_bytes() == b"new"
+    assert len(slept) == 3
+
+
+def test_windows_does_not_wait_for_ever(tmp_path: Path) -> None:
+    source, target = tmp_path / "new", tmp_path / "old"
+    source.write_bytes(b"new")
+    target.write_bytes(b"old")
+    slept: list[float] = []
+
+    with target.open("rb"), pytest.raises(PermissionError):
+        windows(sleep=slept.append).replace(source, target)
+
+    assert target.read_bytes() == b"old"
+    assert sum(slept) == pytest.approx(PATIENCE_S)
+
+
+@every_system
+def test_a_file_that_is_missing_is_fine(tmp_path: Path, system: System) -> None:
+    path = tmp_path / "file"
+    path.touch()
+
+    system.remove(path)
+    system.remove(path)
+
+    assert not path.exists()
+
+
+@every_system
+def test_each_tells_truly_whether_open_files_can_be(tmp_path: Path, system: System) -> None:
+    path = tmp_path / "file"
+
+    with path.open("wb"):
+        try:
+            system.remove(path)
+        except PermissionError:
+            is_removed = False
+        else:
+            is_removed = True
+
+    assert is_removed is system.moves_open_files
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("CON", "con", "nul", "NUL.mp4", "nul.tar.gz", "aux .mp4", "prn.", "COM1", "com9.mp4"),
+        *("LPT1", "lpt¹.mp4", "CONIN$", "conout$.txt"),
+    ],
+)
+def test_a_device_is_one_whatever_its_ending(name: str) -> None:
+    assert is_reserved_name(name)
+    assert windows().path_fault(Path("C:/out") / name)
+
+
+@pytest.mark.parametrize(
+    "name", ["console.mp4", "com0", "com10", "nulls", "x.nul", "clip-con.mp4", "lpt", "auxin"]
+)
+def test_what_only_looks_like_a_device_is_none(name: str) -> None:
+    assert not is_reserved_name(name)
+    assert windows().path_fault(Path("C:/out") / name) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("C:\\out\\a:b.mp4", "':'"),
+        ("C:\\out\\what?.mp4", "'?'"),
+        ("C:\\out\\a*.mp4", "'*'"),
+        ("C:\\out\\a<b>.mp4", "'<'"),
+        ('C:\\out\\"a".mp4', "'\"'"),
+        ("C:\\out\\a|b.mp4", "'|'"),
+        ("C:\\out\\a\tb.mp4", "'\\t'"),
+        ("C:\\out \\a.mp4", "' '"),
+        ("C:\\out\\a.", "'.'"),
+        ("C:\\nul\\a.mp4", "nul for the name of a device"),
+    ],
+)
+def test_windows_says_what_is_wrong_with_a_path(path: str, fault: str) -> None:
+    found = windows().path_fault(Path(path))
+
+    assert found is not None
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("C:\\out\\a.mp4", "C:/out/a b.mp4", "D:\\out\\..\\a.mp4", "C:\\out\\.a.part"),
+        *("\\\\server\\share$\\out\\a.mp4", "C:\\Übung\\日本.mp4", "C:\\out\\a;b&c'd.mp4"),
+    ],
+)
+def test_windows_lets_other_paths_pass(path: str) -> None:
+    assert windows().path_fault(Path(path)) is None
+
+
+def test_a_long_path_passes_where_windows_was_told_to_take_it() -> None:
+    path = Path("C:\\", "folder" * 30, "x" * 80 + ".mp4")
+
+    assert windows(has_long_paths=True).path_fault(path) is None
+    assert "too long" in str(windows(has_long_paths=False).path_fault(path))
+
+
+def test_a_path_just_short_enough_leaves_room_for_its_part_file() -> None:
+    path = Path("C:\\", "x" * (259 - len("C:\\") - len("..12345678.part.json") - 5))
+
+    assert windows(has_long_paths=False).path_fault(path) is None
+
+
+@given(st.text(max_size=40))
+def test_elsewhere_names_are_the_file_systems_business(name: str) -> None:
+    assert linux().path_fault(Path("/out") / name) is None
+    assert macos().path_fault(Path("/out") / name) is None
+
+
+def test_two_spellings_mean_one_file_where_the_file_system_says_so() -> None:
+    composed, decomposed = "/out/caf\u00e9.mp4", "/out/CAFE\u0301.mp4"
+
+    assert linux().name_key(composed) != linux().name_key(decomposed)
+    assert macos().name_key(composed) == macos().name_key(decomposed)
+    assert windows().name_key("C:\\Out\\A.mp4") == windows().name_key("c:\\out\\a.MP4")
+    assert windows().name_key(composed) != windows().name_key(decomposed)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        pytest.param(lambda _: 143, 143, id="told"),
+        pytest.param(lambda _: -1, 255, id="unlimited"),
+        pytest.param(failing(OSError(errno.ENOENT, "gone")), 255, id="unknown"),
+        pytest.param(failing(OSError(errno.EINVAL, "what")), 255, id="unheard-of"),
+    ],
+)
+def test_names_are_as_long_as_the_file_system_says(
+    tmp_path: Path, limit: Callable[[Path], int], expected: int
+) -> None:
+    assert linux(name_limit=limit).longest_name_bytes(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_private"), [(0o600, True), (0o700, True), (0o640, False), (0o604, False)]
+)
+def test_the_mode_decides(mode: int, *, is_private: bool) -> None:
+    assert linux().is_private(stat.S_IFREG | mode) is is_private
+
+
+def test_on_windows_the_folder_decides() -> None:
+    assert windows().is_private(stat.S_IFREG | 0o666)
+
+
+def test_one_start_has_one_name() -> None:
+    assert HERE.boot_id() == HERE.boot_id() != ""
+
+
+def test_without_a_name_its_instant_serves(tmp_path: Path) -> None:
+    began = time.time() - 5000
+    now = linux(uptime=lambda: time.time() - began, boot_id_file=tmp_path / "missing")
+    later = linux(uptime=lambda: 60.0, boot_id_file=tmp_path / "missing")
+
+    assert now.boot_id() == now.boot_id() != later.boot_id()
+
+
+@pytest.mark.parametrize("timeout_s", [None, 0.0, 30.0])
+def test_a_wait_that_signals_end_is_one(timeout_s: float | None) -> None:
+    assert [*linux().pieces(timeout_s)] == [timeout_s]
+
+
+def test_on_windows_it_is_many_short_ones() -> None:
+    pieces = windows().pieces(None)
+
+    assert [next(pieces) for _ in range(1000)] == [0.1] * 1000
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, 0.001, 0.02])
+def test_on_windows_it_ends_as_well(timeout_s: float) -> None:
+    began = time.monotonic()
+
+    pieces = [*windows().pieces(timeout_s)]
+
+    assert pieces[0] == timeout_s
+    assert time.monotonic() - began >= timeout_s
+
+
+def test_all_but_old_consoles_obey_escapes() -> None:
+    assert linux().shows_escapes(2)
+    assert macos().shows_escapes(2)
+    assert windows(obeys_escapes=True).shows_escapes(2)
+    assert not windows(obeys_escapes=False).shows_escapes(2)

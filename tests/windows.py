@@ -1,0 +1,63 @@
+"""Windows, as far as it can be had elsewhere: what is open can be neither renamed nor removed."""
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from omniedit.system import HERE
+from omniedit.system.windows import Windows
+
+_DESCRIPTORS: Final = range(1024)
+
+
+def windows(
+    *,
+    sleep: Callable[[float], object] = lambda _: None,
+    obeys_escapes: bool = True,
+    has_long_paths: bool = True,
+) -> Windows:
+    """Return a Windows on top of the system that this is."""
+    return Windows(
+        lock=_lock,
+        uptime=time.monotonic,
+        user_id=lambda: "Jane",
+        name_limit=lambda _: 255,
+        enable_escapes=lambda _: obeys_escapes,
+        has_long_paths=lambda: has_long_paths,
+        move=_move,
+        unlink=_unlink,
+        sleep=sleep,
+    )
+
+
+def _lock(descriptor: int) -> None:
+    if not HERE.try_lock(descriptor):
+        raise PermissionError(errno.EACCES, "locked")
+
+
+def _move(source: Path, target: Path) -> None:
+    _refuse_open(source)
+    _refuse_open(target)
+    source.replace(target)
+
+
+def _unlink(path: Path) -> None:
+    _refuse_open(path)
+    path.unlink()
+
+
+def _refuse_open(path: Path) -> None:
+    """Fail where this process has the file open."""
+    if not os.path.lexists(path):
+        return
+    found = path.lstat()
+    for descriptor in _DESCRIPTORS:
+        try:
+            is_open = os.path.samestat(os.fstat(descriptor), found)
+        except OSError:
+            continue
+        if is_open:
+            raise PermissionError(errno.EACCES, f"{path.name} is open")
