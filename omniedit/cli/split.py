@@ -85,7 +85,8 @@ def _planned(call: SplitCall, typed: Typed, held: ExitStack) -> "SplitPlan":
             plan = plan_pieces(session, draft, call.options, spare_folder=str(spare))
             _say(call, plan)
             if plan.due_count and not call.has_consent:
-                require_consent(call.runtime, "send them?" if plan.due_count > 1 else "send it?")
+                due = plan.due_count
+                require_consent(call.runtime, f"send {due} piece{'s' if due > 1 else ''}?")
     return plan
 
 
