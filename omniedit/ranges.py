@@ -2,18 +2,17 @@
 
 import io
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from omniedit.errors import OmniEditError
-from omniedit.urls import HostKind, check_clip_url, host_kind, without_query
+from omniedit.hosts import addresses_of, is_internal
+from omniedit.urls import check_clip_url, without_query
 
 if TYPE_CHECKING:
     import httpx
@@ -257,29 +256,6 @@ class _Attempt(Generic[T]):
         if self._error is not None:
             raise self._error
         return Incomplete(reason="nothing was read")
-
-
-def is_internal(host: str, *, resolve: Callable[[str], Iterable[str]] | None = None) -> bool:
-    """Return whether a host is this machine's or its network's, for all that is known of it.
-
-    Args:
-        host: Its name or address.
-        resolve: Returns the addresses of a host.
-    """
-    # A name that is unknown here may be known to a proxy.
-    with suppress(OSError, UnicodeError):
-        addresses = (resolve or addresses_of)(host)
-        return any(host_kind(address) is not HostKind.PUBLIC for address in addresses)
-    return False
-
-
-def addresses_of(host: str) -> list[str]:
-    """Return the addresses of a host.
-
-    Raises:
-        OSError: There are none.
-    """
-    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
 def redirected(url: str, location: str) -> str:

@@ -155,7 +155,8 @@ class LocalClips:
         Raises:
             InvalidInputError: It is one.
         """
-        from omniedit.ranges import is_internal, shown_host
+        from omniedit.hosts import is_internal
+        from omniedit.ranges import shown_host
 
         check_clip_url(url, allow_internal=self._allow_internal)
         if not self._allow_internal and is_internal(shown_host(url)):

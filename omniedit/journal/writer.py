@@ -2,16 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from omniedit.errors import JournalDamagedError, JournalError, LocalError
-from omniedit.folders import make_private_folder
-from omniedit.journal.database import TABLES, set_aside
-from omniedit.journal.reader import FILE_NAME, JournalReader, readable
-from omniedit.locks import hold
+from omniedit.journal.database import TABLES
+from omniedit.journal.holding import held_lock
+from omniedit.journal.reader import JournalReader, readable
 from omniedit.models import (
     EditRequest,
     Record,
@@ -201,7 +199,7 @@ class Journal(JournalReader):
     def _hold(self, name: str) -> AbstractContextManager[None]:
         if self._locks is None:
             return nullcontext()
-        return _held_lock(self._locks, name, self._sleep)
+        return held_lock(self._locks, name, self._sleep)
 
     def _execute(self, sql: str, *values: object) -> None:
         self._database.execute(sql, values)
@@ -265,37 +263,6 @@ class Journal(JournalReader):
         rows = self._database.rows("select video from attempts where request_id = ?", (request_id,))
         video = readable(rows[0]["video"]) or "" if rows else ""
         return storable(without_query(video) if "://" in video else video)
-
-
-def set_journal_aside(folder: Path) -> Path | None:
-    """Give a damaged journal another name; the next `Journal` starts anew.
-
-    Returns None where another process has done so already: the journal is sound by now.
-
-    Raises:
-        JournalError: It cannot be renamed.
-    """
-    with _held_lock(folder / "locks", "set-aside", time.sleep):
-        try:
-            with Journal(folder) as journal:
-                journal.check()
-        except JournalDamagedError:
-            return set_aside(folder / FILE_NAME)
-    return None
-
-
-@contextmanager
-def _held_lock(folder: Path, name: str, sleep: Callable[[float], object]) -> Generator[None]:
-    with ExitStack() as stack:
-        try:
-            make_private_folder(folder)
-            stack.enter_context(hold(folder / f"{name}.lock", sleep=sleep))
-        except OSError as error:
-            msg = f"cannot make {folder}: {error.strerror}"
-            raise JournalError(msg) from None
-        except LocalError as error:
-            raise JournalError(error.message) from error
-        yield
 
 
 def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:

@@ -11,7 +11,12 @@ from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import Draft, identity_of, parse_draft
 from omniedit.tasks.resuming import record_call, replay, sending_lock
 from omniedit.tasks.saving import check_target, failure_of, save, save_from_here, saved_as
-from omniedit.tasks.submission import known_submission, refusal_recorded, submit_new
+from omniedit.tasks.submission import (
+    known_submission,
+    refusal_recorded,
+    render_cost,
+    submit_new,
+)
 from omniedit.tasks.targets import Destination, Target
 from omniedit.tasks.waiting import Waiting, report_end
 
@@ -60,7 +65,11 @@ def edit(session: Session, draft: Draft, options: EditOptions) -> Record:
         if error is not None:
             raise error.about(task_id=record.task_id, request_id=record.request_id)
         begun = replace(begun, record=record, is_fresh=True)
-    return deliver_edit(session, begun, options)
+    delivered = deliver_edit(session, begun, options)
+    if begun.request.estimated_credits is not None and delivered.task is not None:
+        cost = render_cost(begun.request.estimated_credits, [delivered.task])
+        session.report(Noted(message=cost))
+    return delivered
 
 
 def begin_edit(session: Session, draft: Draft, options: EditOptions) -> BegunEdit:

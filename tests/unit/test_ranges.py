@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from omniedit.errors import InvalidInputError
+from omniedit.hosts import addresses_of
 from omniedit.http import HttpClient
-from omniedit.ranges import MAX_BYTES, Incomplete, RangeReader, addresses_of, look_at_url
+from omniedit.ranges import MAX_BYTES, Incomplete, RangeReader, look_at_url
 
 URL = "https://media.example/clip.mp4?signature=secret"
 BLOCK = 128 * 1024
