@@ -8,22 +8,6 @@ OmniEditError
 ├── CredentialsError             no usable key
 │   ├── MissingKeyError
 │   └── InvalidKeyError
-├── ServiceError                 the service, or the way to it, said no
-│   ├── RequestRefusedError      400 and its like: the request is wrong
-│   │   └── WrongBaseURLError    404 or 405 where an endpoint was expected
-│   ├── AuthenticationError      401, 403, and the key codes
-│   ├── QuotaError               402, and the quota codes
-│   ├── TaskNotFoundError        the service does not know the task
-│   ├── EndpointMissingError     an optional endpoint is not offered; callers fall back
-│   ├── IdempotencyConflictError the request ID belongs to another request
-│   └── UnavailableError         worth trying later
-│       ├── RateLimitedError     429
-│       ├── ServerError          5xx
-│       ├── UnreadableReplyError a reply that is not what the API reference says
-│       ├── NetworkError         the connection broke; the request may have arrived
-│       │   └── NotConnectedError  nothing was sent
-│       ├── BlockedClientError   the CDN refuses this client (1010)
-│       └── BrokenDownloadError  the download keeps breaking off
 ├── TaskFailedError              the task failed or was cancelled
 ├── NotFinishedError             the task goes on
 │   └── WaitTimeoutError
@@ -36,7 +20,23 @@ OmniEditError
 │   └── JournalError
 │       ├── JournalDamagedError
 │       └── JournalTooNewError
-└── TooExpensiveError            dearer than the caller's own limit
+├── TooExpensiveError            dearer than the caller's own limit
+└── ServiceError                 the service, or the way to it, said no
+    ├── RequestRefusedError      400 and its like: the request is wrong
+    │   └── WrongBaseURLError    404 or 405 where an endpoint was expected
+    ├── AuthenticationError      401, 403, and the key codes
+    ├── QuotaError               402, and the quota codes
+    ├── TaskNotFoundError        the service does not know the task
+    ├── EndpointMissingError     an optional endpoint is not offered; callers fall back
+    ├── IdempotencyConflictError the request ID belongs to another request
+    └── UnavailableError         worth trying later
+        ├── RateLimitedError     429
+        ├── ServerError          5xx
+        ├── UnreadableReplyError a reply that is not what the API reference says
+        ├── NetworkError         the connection broke; the request may have arrived
+        │   └── NotConnectedError  nothing was sent
+        ├── BlockedClientError   the CDN refuses this client (1010)
+        └── BrokenDownloadError  the download keeps breaking off
 
 Exit statuses are given in `cli/failures.py`; this package knows none.
 """
