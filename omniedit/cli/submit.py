@@ -62,8 +62,11 @@ def submit(
     runtime: Runtime = context.obj
     runtime.fields = {"task": None}
     if resume is not None:
-        if video is not None or prompt is not None or prompt_file is not None:
-            msg = "--resume goes with neither VIDEO nor PROMPT: it sends what was sent before"
+        if video is not None or prompt is not None or prompt_file is not None or dry_run:
+            msg = (
+                "--resume goes with neither VIDEO, PROMPT nor --dry-run:"
+                " it sends what was sent before"
+            )
             raise InvalidInputError(msg, code="usage")
         _resume(runtime, resume, accepts_old=yes)
         return

@@ -211,6 +211,17 @@ def test_a_dry_run_needs_no_key_and_leaves_no_task(omniedit: CommandLine) -> Non
     assert not [one for one in check_document(unset)["tasks"] if one["task_id"]]
 
 
+def test_a_dry_run_resumes_nothing(served: CommandLine) -> None:
+    served("submit", CLIP, "x [sandbox:http=500]")
+    (unknown,) = served("list", "--json").document["tasks"]
+
+    ended = served("submit", "--resume", unknown["request_id"], "--dry-run")
+
+    assert (ended.status, ended.stdout) == (2, ""), ended
+    assert "--resume" in ended.stderr
+    assert served("list", "--json").document["tasks"] == [unknown]
+
+
 def test_a_dry_run_with_the_request_id_of_the_caller(served: CommandLine) -> None:
     ended = served("submit", CLIP, "x", "--dry-run", "--request-id", "my-own-request-1")
 
