@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.schemas import hold_to_schema
+
 COMMAND = Path(sysconfig.get_path("scripts")) / "omniedit"
 SANDBOX_KEY = "sk-sandbox-tests"
 
@@ -45,7 +47,7 @@ class CommandLine:
     def __call__(
         self, *argv: str, stdin: str | bytes = b"", timeout_s: float = 60.0, **environ: str
     ) -> Ended:
-        """Run it to its end."""
+        """Run it to its end; JSON that it prints is held to its schema."""
         ended = subprocess.run(
             [COMMAND, *argv],
             input=stdin.encode() if isinstance(stdin, str) else stdin,
@@ -55,11 +57,9 @@ class CommandLine:
             timeout=timeout_s,
             check=False,
         )
-        return Ended(
-            ended.returncode,
-            ended.stdout.decode(errors="surrogateescape"),
-            ended.stderr.decode(errors="surrogateescape"),
-        )
+        stdout = ended.stdout.decode(errors="surrogateescape")
+        hold_to_schema(argv, stdout)
+        return Ended(ended.returncode, stdout, ended.stderr.decode(errors="surrogateescape"))
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
         """Start it and return at once."""

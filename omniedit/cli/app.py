@@ -51,15 +51,14 @@ def _install_completion(context: typer.Context, value: bool) -> None:  # noqa: F
 
 @app.callback()
 def root(
-    context: typer.Context,
     *,
-    version: Annotated[  # noqa: ARG001 - its callback acts
+    version: Annotated[
         bool,
         typer.Option(
             "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
         ),
     ] = False,
-    install_completion: Annotated[  # noqa: ARG001 - its callback acts
+    install_completion: Annotated[
         bool,
         typer.Option(
             "--install-completion",
@@ -70,7 +69,6 @@ def root(
     ] = False,
 ) -> None:
     """Edit a video with one sentence: a clip and a prompt become an edited MP4 with sound."""
-    context.obj.command = context.invoked_subcommand or ""
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -172,6 +170,7 @@ def _print_document(runtime: Runtime, status: ExitStatus, error: OmniEditError |
     if runtime.printer.mode is OutputMode.TEXT:
         return
     from omniedit.output.document import done_document, envelope, error_document
+    from omniedit.schemas import unknown_values
 
     is_ok = status is ExitStatus.DONE
     try:
@@ -180,7 +179,7 @@ def _print_document(runtime: Runtime, status: ExitStatus, error: OmniEditError |
         is_sandbox = runtime.is_sandbox_flag
     tasks = runtime.documents()
     shown = error_document(error, exit_status=status, hint=_hint(runtime, error)) if error else None
-    fields = dict(runtime.fields)
+    fields = unknown_values(runtime.document_name) | runtime.fields
     if "tasks" in fields:
         fields["tasks"] = tasks
     if "task" in fields:

@@ -48,7 +48,7 @@ def batch(
     from omniedit.cli.batch_report import BatchReport
 
     runtime: Runtime = context.obj
-    runtime.begin_events(is_asked=events, fields={"tasks": []})
+    runtime.begin_events(is_asked=events)
     part = parse_shard(shard)
     parsed = parse_manifest(_read(manifest), name=manifest)
     for number, oddity in parsed.oddities:

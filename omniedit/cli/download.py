@@ -41,7 +41,6 @@ def download(
     from omniedit.tasks.waiting import Outcome
 
     runtime: Runtime = context.obj
-    runtime.fields = {"tasks": []}
     takes_all = everything or expiring is not None
     if takes_all and tasks:
         msg = "TASK goes with neither --all nor --expiring"

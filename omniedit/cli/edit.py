@@ -69,7 +69,9 @@ def edit(
     from omniedit.tasks.targets import Destination
 
     runtime: Runtime = context.obj
-    runtime.begin_events(is_asked=events, fields={"tasks": []})
+    if split:
+        runtime.document_name = "edit-split"
+    runtime.begin_events(is_asked=events)
     destination = Destination(output)
     if destination.is_stdout:
         runtime.require_text("--output -")

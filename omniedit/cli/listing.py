@@ -35,7 +35,6 @@ def list_(
     from omniedit.tasks import listing
 
     runtime: Runtime = context.obj
-    runtime.fields = {"tasks": []}
     runtime.shows_raw = remote
     if adopt and not remote:
         msg = "--adopt goes with --remote"

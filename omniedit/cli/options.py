@@ -132,6 +132,13 @@ class Command(TyperCommand):
         kwargs["params"] = [*(kwargs.get("params") or []), *_global_options()]
         super().__init__(*args, **kwargs)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what was typed, known from now on to be of this command, also where that fails."""
+        runtime = ctx.find_root().obj
+        if runtime is not None:  # completion looks at commands without one
+            runtime.begin(" ".join(ctx.command_path.split()[1:]))
+        return super().parse_args(ctx, args)
+
 
 class Group(TyperGroup):
     """A group of commands that takes the global options before them."""

@@ -14,6 +14,7 @@ from omniedit.cli.signals import Signals
 from omniedit.cli.tally import Tally
 from omniedit.errors import InvalidInputError
 from omniedit.output.console import OutputMode, Printer, ProgressMode
+from omniedit.schemas import FAILURE
 
 if TYPE_CHECKING:
     from omniedit.cli.session import JournalUse, LiveSession
@@ -33,8 +34,9 @@ class Runtime:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.flags: dict[str, Any] = {}
-        self.command = ""
-        self.fields: dict[str, object] = {}  # of the JSON document, beside what all have
+        self.command = ""  # such as `config show`
+        self.document_name = FAILURE
+        self.fields: dict[str, object] = {}  # what is known of the document's own keys
         self.shows_raw = True  # whether documents show the service's own objects
         self.shows_errors = True  # whether the boundary prints them, beside the document
         self.sums_up = False  # whether a summary of many edits says what goes on
@@ -47,6 +49,11 @@ class Runtime:
         self._watch: Report | None = None
         self._begin_watch: Callable[[], Report] | None = None
         self._watch_lock = threading.Lock()
+
+    def begin(self, command: str) -> None:
+        """Take in which command it is, in whose form the call is answered."""
+        self.command = command
+        self.document_name = command.replace(" ", "-")
 
     def set_flag(self, name: str, value: Any) -> None:
         """Take in a global option, wherever it stood."""
@@ -82,13 +89,12 @@ class Runtime:
             verbose=bool(self.flags.get("verbose")),
         )
 
-    def begin_events(self, *, is_asked: bool, fields: dict[str, object]) -> None:
-        """Take in `--events`, and the fields of the document that stands for them without it.
+    def begin_events(self, *, is_asked: bool) -> None:
+        """Take in `--events`.
 
         Raises:
             InvalidInputError: `--json` was given as well.
         """
-        self.fields = fields
         if not is_asked:
             return
         if self.flags.get("json"):

@@ -45,7 +45,6 @@ def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
     from omniedit.batch.pieces import find_joined, join_results
 
     runtime = call.runtime
-    runtime.fields["joined"] = None
     runtime.announce_saved(call.options.destination, prints_paths=False)
     if typed.request_id is not None:
         msg = "--request-id stands for one submission, and --split makes several"

@@ -18,7 +18,6 @@ def status(context: typer.Context, tasks: Tasks = None) -> list[OmniEditError]:
     from omniedit.tasks.references import find_records
 
     runtime: Runtime = context.obj
-    runtime.fields = {"tasks": []}
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with runtime.session(use) as session:

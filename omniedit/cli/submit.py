@@ -60,7 +60,8 @@ def submit(
     everything else unchanged"), and write negative wishes into the prompt ("no text on screen").
     """
     runtime: Runtime = context.obj
-    runtime.fields = {"task": None}
+    if dry_run:
+        runtime.document_name = "submit-dry-run"
     if resume is not None:
         if video is not None or prompt is not None or prompt_file is not None or dry_run:
             msg = (

@@ -34,8 +34,8 @@ def help_(
 ) -> None:
     """Explain exit codes, environment variables, or the sandbox."""
     runtime: Runtime = context.obj
+    runtime.fields = {"topics": [*TOPICS]}
     if topic is None:
-        runtime.fields = {"topics": [*TOPICS]}
         for name, (summary, _) in TOPICS.items():
             runtime.printer.line(f"omniedit help {name:<12} {summary}")
         return
@@ -43,7 +43,7 @@ def help_(
         msg = f"there is no help on {topic!r}"
         raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
     lines = TOPICS[topic][1](runtime.printer.stdout_width)
-    runtime.fields = {"topic": topic, "text": "\n".join(lines)}
+    runtime.fields |= {"topic": topic, "text": "\n".join(lines)}
     for line in lines:
         runtime.printer.line(line)
 

@@ -42,7 +42,7 @@ def wait(
     from omniedit.tasks.targets import Destination
 
     runtime: Runtime = context.obj
-    runtime.begin_events(is_asked=events, fields={"tasks": []})
+    runtime.begin_events(is_asked=events)
     destination = None if download is None else Destination(download)
     if destination and destination.is_stdout:
         runtime.require_text("--download -")

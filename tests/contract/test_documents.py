@@ -1,6 +1,8 @@
-"""Every command's JSON document holds exactly the keys that README names."""
+"""What each command prints as JSON, in success and in failure, is as its schema says."""
 
 import json
+import signal
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +12,7 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
+    NotMade,
     Progressed,
     Retrying,
     Saved,
@@ -18,125 +21,73 @@ from omniedit.events import (
 )
 from omniedit.models import SavedFile, Task, TaskError
 from omniedit.output.document import event_document
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from omniedit.schemas import FAILURE, load_schema
 from tests.commandline import CommandLine, Ended
-from tests.contract import documents, readme
 from tests.contract.commands import every_command
+from tests.schemas import definition, fault, hold_to_schema, is_valid, keys_of, mutations
+from tests.unit.media.clips import Sound, make_clip
 
 CLIP = "https://example.com/clip.mp4"
+NOW = "[sandbox:seconds=0]"
 TASK = Task(
     task_id="t-1", status="failed", error=TaskError(code="service_error", message="it broke")
 )
-FILE = SavedFile(path="/a/out.mp4", size_bytes=1, sha256="00")
-EVENTS: Mapping[str, Event] = {
-    "submitted": Submitted(task=TASK, request_id="r"),
-    "progress": Progressed(task=TASK, progress=1, elapsed_s=1, remaining_s=None),
-    "stalled": Stalled(task_id="t-1", since_s=180),
-    "retrying": Retrying(message="busy", delay_s=1, attempt=1),
-    "completed": Completed(task=TASK),
-    "failed": Failed(task=TASK),
-    "saved": Saved(task_id="t-1", file=FILE, shown_path="out.mp4"),
+FILE = SavedFile(path="/a/out.mp4", size_bytes=1, sha256="0" * 64)
+EVENTS: Mapping[str, list[Event]] = {
+    "submitted": [Submitted(task=TASK, request_id="r")],
+    "progress": [Progressed(task=TASK, progress=1, elapsed_s=1.0, remaining_s=None)],
+    "stalled": [Stalled(task_id="t-1", since_s=180.0)],
+    "retrying": [
+        Retrying(message="busy", delay_s=1.0, attempt=1),
+        Retrying(message="busy", delay_s=1.0, attempt=1, task_id="t-1"),
+    ],
+    "completed": [Completed(task=TASK)],
+    "failed": [Failed(task=TASK), NotMade(message="no", code="not_connected")],
+    "saved": [Saved(task_id="t-1", file=FILE, shown_path="out.mp4")],
 }
-MORE_KEYS = {"batch": documents.OF_A_BATCH, "edit --split": documents.OF_A_PIECE}
-
-
-def keys(document: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(document)
 
 
 def check(ended: Ended, name: str, *, ok: bool = True) -> dict[str, Any]:
-    """Hold a document to the table; return it."""
+    """Hold a document to its schema, and its schema to what is wrong; return the document."""
     document = ended.document
-    own = documents.OWN_KEYS[name]
-    assert keys(document) == (*documents.ENVELOPE, *own, "error"), ended
-    assert (document["schema"], document["ok"]) == (1, ok)
+    assert fault(document, name) is None, ended
+    assert tuple(document) == keys_of(load_schema(name))
+    assert document["ok"] is ok
     assert ended.stdout.isascii()
     if ok:
-        assert (document["error"], ended.status) == (None, 0)
+        assert ended.status == 0
     else:
-        assert keys(document["error"]) == documents.ERROR
         assert document["error"]["exit_status"] == ended.status != 0
-    for task in document.get("tasks", []):
-        check_task(task, more=MORE_KEYS.get(name, ()))
+    for what, mutated in mutations(document):
+        assert not is_valid(mutated, name), what
     return document
 
 
-def check_task(task: Mapping[str, Any], *, more: tuple[str, ...] = ()) -> None:
-    assert keys(task) == documents.TASK + more
-    for saved in task["saved"]:
-        assert keys(saved) == documents.SAVED
-    if task["error"] is not None:
-        assert keys(task["error"]) == documents.TASK_ERROR
-
-
-def test_readme_names_the_keys_of_every_document() -> None:
-    named: dict[str, list[str]] = {}
-    for commands, own in readme.table("command", "its own keys"):
-        for name in readme.words_in_code(commands):
-            named[name] = readme.words_in_code(own)
-
-    assert named.pop("config show") == [
-        *(key for key in documents.OWN_KEYS["config show"] if not key.endswith("_source")),
-        "…_source",
-    ]
-    checks = named.pop("doctor")
-    assert [word for word in checks if word in {"checks", *documents.CHECK}] == [
-        "checks",
-        *documents.CHECK,
-    ]
-    topics = named.pop("help")
-    assert topics == ["topics", "help TOPIC", "topic", "text"]
-    assert named.pop("probe") == [
-        word
-        for key in documents.OWN_KEYS["probe"]
-        for word in (key, *(documents.PROBLEM if key == "problems" else ()))
-    ]
-    rest = {"config show", "doctor", "help", "help TOPIC", "probe"}
-    expected = {name: [*own] for name, own in documents.OWN_KEYS.items() if name not in rest}
-    assert named == expected
-    undocumented = {*every_command()} - {*documents.OWN_KEYS}
-    assert not undocumented
-
-
-def test_readme_names_the_keys_of_a_task() -> None:
-    named: list[str] = []
-    for names, value in readme.table("key", "value"):
-        named += readme.words_in_code(names)
-        if names == "`saved`":
-            assert tuple(readme.words_in_code(value)) == documents.SAVED
-        if names == "`error`":
-            assert tuple(readme.words_in_code(value)) == documents.TASK_ERROR
-
-    assert tuple(named) == documents.TASK
-    for key in documents.OF_A_BATCH + documents.OF_A_PIECE:
-        assert f"`{key}`" in readme.TEXT
-
-
-def test_readme_names_the_keys_of_every_event() -> None:
-    named = {
-        readme.words_in_code(name)[0]: tuple(readme.words_in_code(own))
-        for name, own in readme.table("event", "its own keys")
-    }
-
-    assert named == documents.EVENT_KEYS
+def check_event(event: Mapping[str, Any]) -> None:
+    """Hold a line of events to its schema, and its schema to what is wrong."""
+    assert fault(event, "event") is None, event
+    assert tuple(event) == keys_of(definition(event["event"], of="event"))
+    for what, mutated in mutations(event):
+        assert not is_valid(mutated, "event"), what
 
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_an_event_holds_its_keys(name: str) -> None:
-    document = event_document(EVENTS[name], at=0.0, sandbox=True)
+    for event in EVENTS[name]:
+        document = event_document(event, at=0.0, sandbox=True)
 
-    assert document is not None
-    assert keys(document) == (*documents.EVENT, *documents.EVENT_KEYS[name])
-    assert document["event"] == name
+        assert document is not None
+        assert document["event"] == name
+        check_event(document)
 
 
 def test_a_submission_and_everything_after_it(served: CommandLine) -> None:
-    prompt = "warmer [sandbox:seconds=0]"
-    dry = check(served("--json", "submit", CLIP, prompt, "--dry-run"), "submit --dry-run")
+    prompt = f"warmer {NOW}"
+    check(served("--json", "submit", CLIP, prompt, "--dry-run"), "submit-dry-run")
     submitted = check(served("--json", "submit", CLIP, prompt), "submit")
     task_id = submitted["task"]["task_id"]
 
-    assert keys(dry["request"]) == ("method", "url", "headers", "body")
-    check_task(submitted["task"])
     for name in ("status", "wait", "download"):
         document = check(served(name, "--json"), name)
         assert [task["task_id"] for task in document["tasks"]] == [task_id]
@@ -151,84 +102,221 @@ def test_a_submission_and_everything_after_it(served: CommandLine) -> None:
 def test_an_edit_a_batch_and_their_failures(served: CommandLine) -> None:
     manifest = served.folder / "edits.jsonl"
     lines = [
-        {"video": CLIP, "prompt": "warmer [sandbox:seconds=0]"},
+        {"video": CLIP, "prompt": f"warmer {NOW}"},
         {"video": CLIP, "prompt": "colder [sandbox:fail=service_error]"},
+        {"video": CLIP, "prompt": "darker [sandbox:http=402]"},
     ]
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
-    check(served("--json", "edit", CLIP, "warmer [sandbox:seconds=0]"), "edit")
+    check(served("--json", "edit", CLIP, f"warmer {NOW}"), "edit")
     failed = check(served("--json", "batch", "edits.jsonl", "--dir", "out"), "batch", ok=False)
-    unknown = served("--json", "status", "task-that-nobody-knows")
+    manifest.write_text('{"video": ""}\n{"prompt": 1}\n')
+    faulty = check(served("--json", "batch", "edits.jsonl"), "batch", ok=False)
 
-    assert [task["line"] for task in failed["tasks"]] == [1, 2]
+    assert [task["line"] for task in failed["tasks"]] == [1, 2, 3]
     assert failed["tasks"][1]["error"]["code"] == "service_error"
-    assert check(unknown, "status", ok=False)["error"]["exit_status"] == 11
+    assert (failed["tasks"][2]["task_id"], failed["tasks"][2]["status"]) == (None, "refused")
+    assert {task["status"] for task in faulty["tasks"]} == {"refused"}
 
 
-def test_events_end_with_done(served: CommandLine) -> None:
-    prompt = "warmer [sandbox:seconds=0] [sandbox:cut] [sandbox:lost-reply]"
+def test_a_split_edit_and_its_failures(served: CommandLine) -> None:
+    make_clip(served.folder / "long.mp4", seconds=12)
+    argv = ["edit", "long.mp4", "--split", "--yes", "-o", "out.mp4"]
 
-    ended = served("edit", CLIP, prompt, "-o", "out.mp4", "--events")
+    refused = check(served(*argv, "x [sandbox:http=402]", "--json"), "edit-split", ok=False)
+    failed = check(
+        served(*argv, f"x {NOW} [sandbox:fail=service_error]", "--json"), "edit-split", ok=False
+    )
+    events = served(*argv, f"x {NOW}", "--events").events
+    joined = check(served(*argv, f"x {NOW}", "--json"), "edit-split")
+    asked = check(served("edit", "long.mp4", "y", "--split", "--json"), "edit-split", ok=False)
 
-    assert ended.status == 0, ended
+    assert [task["status"] for task in refused["tasks"]] == ["refused", "refused"]
+    assert [task["piece"] for task in failed["tasks"]] == [1, 2]
+    for event in events:
+        check_event(event)
+    assert [event["task_id"] for event in events if event["event"] == "saved"].count(None) == 1
+    assert joined["joined"]["path"] == str(served.folder / "out.mp4")
+    assert (asked["tasks"], asked["joined"]) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        pytest.param(["submit", CLIP, "x [sandbox:http=400]"], 2, id="submit-refused"),
+        pytest.param(["submit", CLIP, "x [sandbox:http=500]"], 9, id="submit-unknown"),
+        pytest.param(["submit", "--resume", "nobody-knows-this-one"], 2, id="resume-nothing"),
+        pytest.param(["edit", CLIP, "x [sandbox:http=402]"], 4, id="edit-refused"),
+        pytest.param(["edit", CLIP, "x [sandbox:http=500]"], 9, id="edit-unknown"),
+        pytest.param(["edit", CLIP, f"x [sandbox:cancel] {NOW}"], 5, id="edit-cancelled"),
+        pytest.param(["edit", CLIP, f"x [sandbox:expired] {NOW}"], 7, id="edit-expired"),
+        pytest.param(["edit", CLIP, "x", "--timeout", "0"], 6, id="edit-unfinished"),
+        pytest.param(["edit", CLIP, "x", "-o", "clip.mp4"], 10, id="edit-target-exists"),
+        pytest.param(["edit", "clip.mp4", "x", "--max-credits", "1"], 12, id="edit-too-dear"),
+        pytest.param(["status"], 2, id="status-empty-journal"),
+        pytest.param(["status", "task-nobody-knows"], 11, id="status-unknown-task"),
+        pytest.param(["wait"], 2, id="wait-empty-journal"),
+        pytest.param(["wait", "task-nobody-knows"], 11, id="wait-unknown-task"),
+        pytest.param(["download", "task-nobody-knows"], 11, id="download-unknown-task"),
+        pytest.param(["batch", "nowhere.jsonl"], 2, id="batch-no-manifest"),
+        pytest.param(["list", "--forget", "task-nobody-knows"], None, id="list-unknown-task"),
+        pytest.param(["probe", "text.mp4"], 2, id="probe-no-video"),
+        pytest.param(["help", "nonsense"], 2, id="help-unknown-topic"),
+        pytest.param(["config", "set-key"], 2, id="set-key-of-nothing"),
+    ],
+)
+def test_a_failure_keeps_the_keys_of_its_command(
+    served: CommandLine, argv: list[str], status: int | None
+) -> None:
+    (served.folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
+    (served.folder / "text.mp4").write_text("no video at all")
+
+    ended = served(*argv, "--json")
+
+    assert ended.status == status or (status is None and ended.status), ended
+    check(ended, "-".join(argv[:2] if argv[0] == "config" else argv[:1]), ok=False)
+
+
+@pytest.mark.parametrize("name", ["submit", "edit", "list --remote", "credits", "doctor"])
+def test_a_missing_key_is_a_document_of_the_command(omniedit: CommandLine, name: str) -> None:
+    clip = [CLIP, "x"] if name in {"submit", "edit"} else []
+
+    ended = omniedit(*name.split(), *clip, "--json")
+
+    assert check(ended, name.split(maxsplit=1)[0], ok=False)["error"]["code"] == "missing_key"
+
+
+def test_several_tasks_and_those_that_are_none(served: CommandLine) -> None:
+    prompts = [
+        NOW,
+        f"{NOW} [sandbox:fail=service_error]",
+        "[sandbox:http=402]",
+        "[sandbox:http=500]",
+    ]
+    for prompt in prompts:
+        served("submit", CLIP, f"x {prompt}")
+    listed = check(served("list", "--json"), "list")["tasks"]
+    task_ids = [task["task_id"] for task in listed if task["task_id"]]
+
+    waited = check(served("wait", *task_ids, "-d", "out/", "--json"), "wait", ok=False)
+
+    assert [task["status"] for task in listed][:2] == ["unknown", "refused"]
+    assert {task["status"] for task in waited["tasks"]} == {"completed", "failed"}
+    check(served("status", *task_ids, "--json"), "status")
+    check(served("download", *task_ids, "-o", "out/", "--json"), "download", ok=False)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "status", "expected"),
+    [
+        pytest.param("[sandbox:cut] [sandbox:lost-reply]", 0, {"retrying", "saved"}, id="saved"),
+        pytest.param("[sandbox:fail=service_error]", 5, {"submitted", "failed"}, id="failed"),
+        pytest.param("[sandbox:expired]", 7, {"completed"}, id="expired"),
+        pytest.param("[sandbox:http=402]", 4, {"done"}, id="refused"),
+        pytest.param("[sandbox:http=500]", 9, {"retrying"}, id="unknown"),
+    ],
+)
+def test_events_end_with_done(
+    served: CommandLine, prompt: str, status: int, expected: set[str]
+) -> None:
+    ended = served("edit", CLIP, f"warmer {NOW} {prompt}", "-o", "out.mp4", "--events")
+
+    assert ended.status == status, ended
     for event in ended.events:
-        expected = documents.EVENT_KEYS[event["event"]]
-        assert keys(event) == (*documents.EVENT, *expected)
+        check_event(event)
     names = [event["event"] for event in ended.events]
-    assert names[-3:] == ["completed", "saved", "done"] or names[-2:] == ["saved", "done"]
-    assert {"submitted", "retrying", "saved", "done"} <= {*names}
+    assert names.index("done") == len(names) - 1
+    assert expected <= {*names}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be interrupted there")
+@pytest.mark.parametrize("option", ["--json", "--events"])
+def test_an_interrupted_edit_is_told_as_well(served: CommandLine, option: str) -> None:
+    process = served.start("edit", CLIP, "x [sandbox:seconds=600]", "-v", option)
+    assert process.stderr is not None
+    while b"/v1/tasks/" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+
+    ended = Ended(process.returncode, stdout.decode(), stderr.decode())
+    assert ended.status == 130, ended
+    hold_to_schema(["edit", option], ended.stdout)
+    [*_, last] = ended.events
+    assert (last["error"]["code"], last["error"]["exit_status"]) == ("interrupted", 130)
+    assert [task["status"] for task in last["tasks"]] <= ["processing"]
 
 
 def test_settings_and_account(omniedit: CommandLine, served: CommandLine) -> None:
     saved = omniedit("config", "set-key", "--json", stdin="sk-evo-0123456789abcdef0123456789")
-    check(saved, "config set-key")
+    check(saved, "config-set-key")
     assert "0123456789" not in saved.stdout
-    shown = check(omniedit("config", "show", "--json"), "config show")
+    shown = check(omniedit("config", "show", "--json"), "config-show")
     assert shown["key"] == "sk-evo-…6789"
-    check(omniedit("config", "path", "--json"), "config path")
-    check(omniedit("config", "unset-key", "--json"), "config unset-key")
+    check(omniedit("config", "path", "--json"), "config-path")
+    check(omniedit("config", "unset-key", "--json"), "config-unset-key")
     check(served("credits", "--json"), "credits")
-    checked = check(served("doctor", "--json"), "doctor")
-    assert {keys(each) for each in checked["checks"]} == {documents.CHECK}
-    assert {each["verdict"] for each in checked["checks"]} <= {"ok", "warning", "failure"}
+    check(served("doctor", "--json"), "doctor")
 
 
-def test_a_clip_that_does_not_fit(omniedit: CommandLine) -> None:
-    (omniedit.folder / "clip.mp4").write_text("no video at all")
+def test_clips_that_do_not_fit_as_they_are(omniedit: CommandLine) -> None:
+    make_clip(omniedit.folder / "long.mp4", seconds=11)
+    make_clip(omniedit.folder / "clip.mkv", seconds=1, sound=Sound())
 
-    document = check(omniedit("probe", "clip.mp4", "--json"), "probe", ok=False)
+    long = check(omniedit("probe", "long.mp4", "--json"), "probe", ok=False)
+    other = check(omniedit("probe", "clip.mkv", "--json"), "probe")
 
-    assert document["fits"] in {None, False}
-    for problem in document["problems"]:
-        assert keys(problem) == documents.PROBLEM
+    assert [problem["automatic"] for problem in long["problems"]] == [False]
+    assert [problem["automatic"] for problem in other["problems"]] == [True]
 
 
 def test_the_sandbox_and_help(omniedit: CommandLine) -> None:
-    check(omniedit("sandbox", "reset", "--json"), "sandbox reset")
+    check(omniedit("sandbox", "reset", "--json"), "sandbox-reset")
     check(omniedit("help", "--json"), "help")
-    check(omniedit("help", "sandbox", "--json"), "help TOPIC")
+    check(omniedit("help", "sandbox", "--json"), "help")
     process = omniedit.start("sandbox", "serve", "--json")
     assert process.stdout is not None
     line = process.stdout.readline()
     process.terminate()
     process.communicate(timeout=20)
-    check(Ended(0, line.decode(), ""), "sandbox serve")
+    check(Ended(0, line.decode(), ""), "sandbox-serve")
+
+
+def test_a_port_in_use_is_told_in_the_form_of_serve(
+    omniedit: CommandLine, served: CommandLine
+) -> None:
+    port = served.environ["OMNIEDIT_BASE_URL"].rpartition(":")[2]
+
+    ended = omniedit("sandbox", "serve", "--port", port, "--json")
+
+    check(ended, "sandbox-serve", ok=False)
+
+
+@pytest.mark.parametrize("command", every_command())
+def test_a_wrong_option_is_told_in_the_form_of_the_command(
+    omniedit: CommandLine, command: str
+) -> None:
+    ended = omniedit(*command.split(), "--no-such-option", "--json")
+
+    assert ended.status == 2
+    check(ended, command.replace(" ", "-"), ok=False)
 
 
 @pytest.mark.parametrize(
-    "argv",
+    ("argv", "name"),
     [
-        pytest.param(["--json", "edit"], id="missing-argument"),
-        pytest.param(["--json", "frobnicate"], id="no-such-command"),
-        pytest.param(["edit", "--json", "--frobnicate"], id="no-such-option"),
-        pytest.param(["wait", "--json", "--timeout", "soon"], id="no-duration"),
-        pytest.param(["--json"], id="no-command"),
-        pytest.param(["config", "--json"], id="no-sub-command"),
+        pytest.param(["--json", "edit"], "edit", id="missing-argument"),
+        pytest.param(["wait", "--json", "--timeout", "soon"], "wait", id="no-duration"),
+        pytest.param(["--json", "config", "show", "x"], "config-show", id="argument-too-many"),
+        pytest.param(["submit", "--dry-run", "--json"], "submit-dry-run", id="dry-run-of-nothing"),
+        pytest.param(["--json", "frobnicate"], FAILURE, id="no-such-command"),
+        pytest.param(["--json", "--frobnicate"], FAILURE, id="no-such-option"),
+        pytest.param(["--json"], FAILURE, id="no-command"),
+        pytest.param(["config", "--json"], FAILURE, id="no-sub-command"),
     ],
 )
-def test_a_wrong_call_is_a_document_too(omniedit: CommandLine, argv: list[str]) -> None:
+def test_a_wrong_call_is_a_document_too(omniedit: CommandLine, argv: list[str], name: str) -> None:
     ended = omniedit(*argv)
 
-    assert (ended.status, ended.document["ok"]) == (2, False)
-    assert keys(ended.document["error"]) == documents.ERROR
-    assert ended.document["error"]["exit_status"] == 2
+    assert ended.status == 2
+    check(ended, name, ok=False)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from omniedit.sandbox import RunningSandbox
 from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine, Ended
 from tests.e2e.faulty import Endpoint, FaultyService
+from tests.schemas import hold_to_schema
 
 HURRIED: Final = Path(__file__).with_name("hurried.py")
 CLIP_URL: Final = "https://example.com/clip.mp4"
@@ -50,11 +51,13 @@ class ForkServer:
         )
         self._folder = tempfile.TemporaryDirectory()
         self._outputs: list[tuple[Path, Path]] = []
+        self._argvs: list[Sequence[str]] = []
         self._count = 0
 
     def begin(self, *errands: Errand) -> list[int]:
         """Start command lines side by side, and return their process IDs; `end` must follow."""
         self._outputs = [self._new_output() for _ in errands]
+        self._argvs = [errand.argv for errand in errands]
         lines = [
             {
                 "argv": errand.argv,
@@ -73,11 +76,14 @@ class ForkServer:
         return self._answer()
 
     def end(self) -> list[Ended]:
-        """Wait for the command lines that were begun."""
-        return [
+        """Wait for the command lines that were begun; JSON is held to its schema."""
+        ended = [
             Ended(status, stdout.read_text("utf-8"), stderr.read_text("utf-8"))
             for status, (stdout, stderr) in zip(self._answer(), self._outputs, strict=True)
         ]
+        for argv, each in zip(self._argvs, ended, strict=True):
+            hold_to_schema(argv, each.stdout)
+        return ended
 
     def has_said(self, words: str) -> bool:
         """Return whether one of the latest command lines has said something on stderr."""

@@ -23,14 +23,6 @@ NOW = "[sandbox:seconds=0]"
 KEY = "sk-evo-0123456789abcdefghij"
 TASK = "task-unified-1757169743-7cvnl5zw"
 MP4 = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2" + bytes(4000)
-TASK_KEYS = {
-    *("task_id", "status", "progress", "model", "created_at", "estimated_seconds"),
-    *("credits_reserved", "credits_used", "video", "prompt", "request_id", "results"),
-    *("link_valid_until", "saved", "error", "raw"),
-}
-ERROR_KEYS = {
-    *("code", "message", "hint", "exit_status", "task_id", "request_id", "http_status"),
-}
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 HELD_AT_MOST_S = 30.0
 
@@ -204,36 +196,13 @@ def check_failure(ended: Ended, status: int, *said: str) -> None:
 
 
 def check_document(ended: Ended) -> dict[str, Any]:
-    """Hold the one JSON document to what all of them promise; return it."""
+    """Hold the one JSON document to its exit status, beside its schema; return it."""
     assert ended.stdout.isascii(), ended
     document = ended.document
-    assert document["schema"] == 1, document
     assert document["ok"] is (ended.status == 0), ended
-    assert isinstance(document["sandbox"], bool), document
     if ended.status:
-        assert document["error"].keys() == ERROR_KEYS, document
         assert document["error"]["exit_status"] == ended.status, ended
-        assert document["error"]["code"], document
-        assert document["error"]["message"], document
-    for one in document.get("tasks") or []:
-        check_task(one)
-    if document.get("task"):
-        check_task(document["task"])
     return document
-
-
-def check_task(shown: Mapping[str, Any]) -> None:
-    """Hold a task document to its keys and formats."""
-    assert shown.keys() == TASK_KEYS, TASK_KEYS ^ shown.keys()
-    for name in ("created_at", "link_valid_until"):
-        assert shown[name] is None or INSTANT.fullmatch(shown[name]), shown
-    assert shown["progress"] is None or 0 <= shown["progress"] <= 100, shown
-    assert isinstance(shown["results"], list), shown
-    for saved in shown["saved"]:
-        assert saved.keys() == {"path", "bytes", "sha256"}, saved
-        assert Path(saved["path"]).is_absolute(), saved
-    if shown["error"]:
-        assert shown["error"].keys() == {"code", "message", "retryable", "hint"}, shown
 
 
 def test_the_scripted_service_answers_as_told_and_remembers() -> None:

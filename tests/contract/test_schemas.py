@@ -1,0 +1,246 @@
+"""The JSON Schemas: sound, strict, the same as README's tables and the code, and within reach."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from omniedit.cli.checks import Verdict
+from omniedit.cli.failures import ExitStatus
+from omniedit.models import MODEL, Record, SavedFile, Task, TaskError, TaskStatus
+from omniedit.output.document import envelope, task_document
+from omniedit.schemas import (
+    ENVELOPE,
+    FAILURE,
+    Schema,
+    document_names,
+    load_schema,
+    load_whole_schema,
+)
+from tests.contract import readme
+from tests.contract.commands import every_command
+from tests.schemas import DEFINITIONS, OPEN, definition, fault, is_valid, keys_of
+
+NAMES = document_names()
+WITHOUT_A_COMMAND = {"edit-split", "event", FAILURE, "submit-dry-run"}
+MORE_KEYS = {
+    "batch_task": ("line", "output"),
+    "piece_task": ("piece", "start_seconds", "end_seconds"),
+}
+TASK = Task(task_id="t-1", status="completed", progress=100, model=MODEL, created_at=1.0)
+FILE = SavedFile(path="/a/out.mp4", size_bytes=1, sha256="0" * 64)
+RECORD = Record(
+    request_id="r",
+    task=TASK,
+    status="completed",
+    created_at=1.0,
+    saved=(FILE,),
+    error=TaskError(code="local_file", message="the disk is full"),
+)
+
+
+def own_keys(name: str) -> list[str]:
+    """Return the keys that only this document has."""
+    return [key for key in keys_of(load_schema(name)) if key not in ENVELOPE]
+
+
+def objects(schema: object, path: str = "") -> Iterator[tuple[str, Schema]]:
+    """Yield every object that a schema describes, and where."""
+    if isinstance(schema, dict):
+        if "object" in (schema.get("type"), *(schema.get("type") or ())):
+            yield path, schema
+        for key, item in schema.items():
+            # What a condition adds is no description of its own.
+            if key not in {"if", "then", "else"}:
+                yield from objects(item, f"{path}/{key}")
+    elif isinstance(schema, list):
+        for item in schema:
+            yield from objects(item, path)
+
+
+def references(schema: object) -> Iterator[str]:
+    """Yield everything that a schema refers to."""
+    if isinstance(schema, dict):
+        yield from (item for key, item in schema.items() if key == "$ref")
+    if isinstance(schema, dict | list):
+        for item in schema.values() if isinstance(schema, dict) else schema:
+            yield from references(item)
+
+
+def document(**task: object) -> dict[str, Any]:
+    """Return what `list` prints of one task."""
+    tasks = [task_document(RECORD) | task]
+    return envelope(ok=True, sandbox=False, tasks=tasks, error=None)
+
+
+@pytest.mark.parametrize("name", [*NAMES, DEFINITIONS])
+def test_a_schema_is_sound(name: str) -> None:
+    schema = load_schema(name)
+
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["$id"] == f"urn:omniedit:schema:1:{name}"
+    assert schema["title"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, DEFINITIONS])
+def test_every_object_has_just_its_keys_and_leaves_none_out(name: str) -> None:
+    for path, schema in objects(load_schema(name)):
+        if path.rpartition("/")[2] not in OPEN:
+            assert schema["required"] == [*schema["properties"]], path
+            assert schema["additionalProperties"] is False, path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_whole_schema_refers_to_nothing_outside(name: str) -> None:
+    whole = load_whole_schema(name)
+
+    embedded = {
+        whole["$id"]: whole,
+        whole["$defs"][DEFINITIONS]["$id"]: whole["$defs"][DEFINITIONS],
+    }
+    for reference in references(load_schema(name)):
+        place, _, pointer = reference.partition("#/$defs/")
+        found = embedded[place or whole["$id"]]["$defs"]
+        for step in pointer.split("/"):
+            found = found[step]
+
+
+def test_every_command_has_a_schema() -> None:
+    expected = {command.replace(" ", "-") for command in every_command()}
+
+    assert {*NAMES} - WITHOUT_A_COMMAND == expected
+    for name in NAMES:
+        if name != "event":
+            assert keys_of(load_schema(name)) == (*ENVELOPE[:-1], *own_keys(name), ENVELOPE[-1])
+
+
+def test_readme_names_the_keys_of_every_document() -> None:
+    named: dict[str, list[str]] = {}
+    for commands, keys in readme.table("command", "its own keys"):
+        for command in readme.words_in_code(commands):
+            named[command.replace(" --", " ").replace(" ", "-")] = readme.words_in_code(keys)
+
+    verdicts = {verdict.value for verdict in Verdict}
+    assert verdicts < {*named["doctor"]}
+    named["doctor"] = [word for word in named["doctor"] if word not in verdicts]
+    expected = {name: [*own_keys(name)] for name in NAMES if name not in {"event", FAILURE}}
+    expected["config-show"] = [
+        *(key for key in expected["config-show"] if not key.endswith("_source")),
+        "…_source",
+    ]
+    expected["doctor"] += _keys_of_items("doctor", "checks")
+    after_problems = expected["probe"].index("problems") + 1
+    expected["probe"][after_problems:after_problems] = _keys_of_items("probe", "problems")
+    assert named == expected
+
+
+def _keys_of_items(name: str, key: str) -> tuple[str, ...]:
+    return keys_of(load_schema(name)["properties"][key]["items"])
+
+
+def test_readme_names_the_keys_that_all_documents_have() -> None:
+    [paragraph] = [text for text in readme.TEXT.split("\n\n") if text.startswith("`--json` prints")]
+
+    words = readme.words_in_code(paragraph.replace("\n", " "))
+    assert words == ["--json", *ENVELOPE, *keys_of(definition("failure")), "code"]
+
+
+def test_readme_names_the_keys_of_a_task() -> None:
+    named: list[str] = []
+    for names, value in readme.table("key", "value"):
+        named += readme.words_in_code(names)
+        if names == "`saved`":
+            assert tuple(readme.words_in_code(value)) == keys_of(definition("saved_file"))
+        if names == "`error`":
+            assert tuple(readme.words_in_code(value)) == keys_of(definition("task_error"))
+        if names == "`status`":
+            assert {*readme.words_in_code(value)} == {*TaskStatus}
+
+    assert tuple(named) == keys_of(definition("task"))
+    for name, more in MORE_KEYS.items():
+        assert keys_of(definition(name)) == (*named, *more)
+        assert all(f"`{key}`" in readme.TEXT for key in more)
+
+
+def test_readme_names_the_keys_of_every_event() -> None:
+    named = {
+        readme.words_in_code(name)[0]: readme.words_in_code(keys)
+        for name, keys in readme.table("event", "its own keys")
+    }
+    [sentence] = [text for text in readme.TEXT.split("\n\n") if text.startswith("`--events` of")]
+    shared = readme.words_in_code(sentence.partition("Each holds")[2].replace("\n", " "))
+
+    events = [branch["$ref"].rpartition("/")[2] for branch in load_schema("event")["oneOf"]]
+    assert [*named] == events
+    for name in events:
+        schema = definition(name, of="event")
+        assert [*keys_of(schema)] == [*shared, *named[name]]
+        assert schema["properties"]["event"] == {"const": name}
+
+
+def test_closed_sets_are_those_of_the_code() -> None:
+    status = definition("task")
+    words = {*status["properties"]["status"]["examples"]}
+    without_a_task = {*status["then"]["properties"]["status"]["enum"]}
+
+    assert words | without_a_task == {*TaskStatus}
+    for name in MORE_KEYS:
+        one_of_many = definition(name)
+        assert {*one_of_many["properties"]["status"]["examples"]} == words
+        assert {*one_of_many["then"]["properties"]["status"]["enum"]} == without_a_task | {None}
+    ended = definition("done", of="event")["properties"]["exit_status"]["enum"]
+    failed = definition("failure")["properties"]["exit_status"]["enum"]
+    assert ended == sorted(ExitStatus)
+    assert failed == ended[1:]
+    checks = load_schema("doctor")["properties"]["checks"]["items"]
+    assert checks["properties"]["verdict"]["enum"] == [verdict.value for verdict in Verdict]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"progress": 101}, id="more-than-all"),
+        pytest.param({"progress": -1}, id="less-than-nothing"),
+        pytest.param({"progress": 40.0}, id="per-cent-as-a-float"),
+        pytest.param({"created_at": "2025-09-06T14:42:23+00:00"}, id="no-z"),
+        pytest.param({"created_at": "2025-09-06 14:42:23Z"}, id="no-t"),
+        pytest.param({"created_at": "2025-13-06T14:42:23Z"}, id="thirteenth-month"),
+        pytest.param({"created_at": 1757169743}, id="unix-time"),
+        pytest.param({"results": ["file:///etc/passwd"]}, id="no-web-link"),
+        pytest.param({"task_id": "../credits"}, id="no-task-id"),
+        pytest.param({"task_id": None}, id="completed-without-a-task"),
+        pytest.param({"status": None}, id="task-without-a-status"),
+        pytest.param({"saved": [{"path": "a.mp4", "bytes": 1, "sha256": "0" * 64}]}, id="relative"),
+        pytest.param({"saved": [{"path": "/a", "bytes": 1, "sha256": "00"}]}, id="short-digest"),
+        pytest.param({"line": 1, "output": "a.mp4"}, id="line-outside-a-batch"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(changed: Mapping[str, object]) -> None:
+    assert fault(document(), "list") is None
+    assert not is_valid(document(**changed), "list")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"status": "queued"}, id="new-word-of-the-service"),
+        pytest.param({"task_id": None, "status": "refused"}, id="refused"),
+        pytest.param({"raw": {"anything": ["the service", "says"]}}, id="raw"),
+    ],
+)
+def test_what_the_service_decides_is_left_open(changed: Mapping[str, object]) -> None:
+    assert fault(document(**changed), "list") is None
+
+
+def test_ok_and_error_exclude_each_other() -> None:
+    error = dict.fromkeys(keys_of(definition("failure"))) | {
+        "code": "usage",
+        "message": "no such option",
+        "exit_status": 2,
+    }
+
+    assert fault(document() | {"ok": False, "error": error}, "list") is None
+    assert not is_valid(document() | {"error": error}, "list")
+    assert not is_valid(document() | {"ok": False}, "list")

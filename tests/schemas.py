@@ -1,0 +1,113 @@
+"""What the command line prints, held to the package's own JSON Schemas."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import best_match
+from jsonschema.validators import extend
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from omniedit.schemas import FAILURE, Schema, document_names, load_schema
+
+DEFINITIONS = "definitions"
+GROUPS = frozenset({"config", "sandbox"})
+OPEN = frozenset({"raw", "body"})
+"""The keys of objects that are the service's, not ours."""
+
+# JSON Schema takes 40.0 for an integer; a script may not.
+_TYPES = Draft202012Validator.TYPE_CHECKER.redefine(
+    "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+)
+_FORMATS = FormatChecker(formats=())
+_FORMATS.checks("date-time", raises=ValueError)(
+    lambda value: not isinstance(value, str) or datetime.fromisoformat(value) is not None
+)
+_VALIDATOR: Any = extend(  # type: ignore[no-untyped-call]  # its stub names no types
+    Draft202012Validator, type_checker=_TYPES
+)
+
+
+def fault(document: object, name: str) -> str | None:
+    """Return in what a document is not as its schema says; None where it is."""
+    error = best_match(_validator(name).iter_errors(document))
+    return None if error is None else f"{name}: {error.json_path}: {error.message[:500]}"
+
+
+def is_valid(document: object, name: str) -> bool:
+    """Return whether a document is as its schema says."""
+    valid: bool = _validator(name).is_valid(document)
+    return valid
+
+
+def keys_of(schema: Schema) -> tuple[str, ...]:
+    """Return the keys of an object, in the order of its schema."""
+    return tuple(schema["properties"])
+
+
+def definition(name: str, *, of: str = DEFINITIONS) -> Schema:
+    """Return what a schema defines under a name."""
+    found: Schema = load_schema(of)["$defs"][name]
+    return found
+
+
+def hold_to_schema(argv: Sequence[str], stdout: str) -> None:
+    """Hold to its schema whatever a command line printed as JSON."""
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    if not {"--json", "--events"} & {*options} or {"--help", "-h"} & {*options}:
+        return
+    for line in stdout.splitlines():
+        document = json.loads(line)
+        found = fault(document, name_of(document, options))
+        assert found is None, f"{found}\n{line}"
+
+
+def name_of(document: Mapping[str, Any], options: Sequence[str]) -> str:
+    """Return which document answers a command line."""
+    if "event" in document:
+        return "event"
+    words = [
+        word
+        for before, word in zip(("", *options), options, strict=False)
+        if not word.startswith("-") and before != "--progress"
+    ]
+    name = "-".join(words[:2] if words[:1] and words[0] in GROUPS else words[:1])
+    if name == "submit" and "request" in document:
+        return "submit-dry-run"
+    if name == "edit" and "joined" in document:
+        return "edit-split"
+    return name if name in document_names() else FAILURE
+
+
+def mutations(value: object) -> Iterator[tuple[str, Any]]:
+    """Yield copies of a document, each with one thing wrong, and what that is."""
+    if isinstance(value, dict):
+        yield "a key too many", value | {"extra": None}
+        for key, item in value.items():
+            yield f"no {key}", {name: item for name, item in value.items() if name != key}
+            other: object = {"another": "type"} if isinstance(item, list) else ["another type"]
+            yield f"{key} is {other}", value | {key: other}
+            for what, changed in () if key in OPEN else mutations(item):
+                yield f"{key}: {what}", value | {key: changed}
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            for what, changed in mutations(item):
+                yield what, [*value[:index], changed, *value[index + 1 :]]
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield "no integer", float(value)
+
+
+@cache
+def _validator(name: str) -> Any:
+    return _VALIDATOR(load_schema(name), registry=_registry(), format_checker=_FORMATS)
+
+
+@cache
+def _registry() -> Registry[Schema]:
+    schemas = [load_schema(name) for name in (*document_names(), DEFINITIONS)]
+    resources = [(schema["$id"], DRAFT202012.create_resource(schema)) for schema in schemas]
+    return Registry().with_resources(resources).crawl()
