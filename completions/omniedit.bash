@@ -73,7 +73,7 @@ _omniedit_know() {
             ;;
         'help')
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(topic-choices)
+            arguments=(topic-choices document-choices)
             ;;
     esac
 }
@@ -115,7 +115,8 @@ _omniedit_offer_kind() {
         tasks) _omniedit_offer last; _omniedit_offer_known tasks ;;
         requests) _omniedit_offer_known requests ;;
         progress-choices) _omniedit_offer auto plain none ;;
-        topic-choices) _omniedit_offer exit-codes environment sandbox ;;
+        topic-choices) _omniedit_offer exit-codes environment sandbox json ;;
+        document-choices) _omniedit_offer batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help list probe sandbox-reset sandbox-serve status submit submit-dry-run wait ;;
     esac
     return 0
 }

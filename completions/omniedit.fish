@@ -54,7 +54,7 @@ complete -c omniedit -n '__omniedit_at ""' -a credits -d 'Show the account\'s ba
 complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, service, clock, folders and extras; nothing is spent'
 complete -c omniedit -n '__omniedit_at ""' -a config -d 'The key and the settings'
 complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
-complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, or the sandbox'
+complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, the sandbox, or the JSON documents'
 complete -c omniedit -n '__omniedit_at ""' -l version -d 'Show the version and exit'
 complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish) and exit'
 complete -c omniedit -n '__omniedit_at ""' -l json -d 'Print one JSON document'
@@ -278,7 +278,8 @@ complete -c omniedit -n '__omniedit_at "sandbox reset"' -l progress -r -f -a 'au
 complete -c omniedit -n '__omniedit_at "sandbox reset"' -l help -s h -d 'Show this message and exit'
 
 # omniedit help
-complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'exit-codes environment sandbox'
+complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'exit-codes environment sandbox json'
+complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help list probe sandbox-reset sandbox-serve status submit submit-dry-run wait'
 complete -c omniedit -n '__omniedit_at "help"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "help"' -l quiet -s q -d 'No progress and no hints; errors are still said'
 complete -c omniedit -n '__omniedit_at "help"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'

@@ -130,9 +130,12 @@ def _value(param: Any, name: str) -> Value:
 
 def _choices(metavar: str) -> tuple[str, ...]:
     from omniedit.cli.topics import TOPICS
+    from omniedit.schemas import document_names
 
     if metavar == "[TOPIC]":
         return tuple(TOPICS)
+    if metavar == "[DOCUMENT]":
+        return tuple(document_names())
     return tuple(metavar.split("|")) if "|" in metavar else ()
 
 

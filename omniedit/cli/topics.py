@@ -1,6 +1,7 @@
 """`omniedit help`: the tables that scripts rely on."""
 
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final
 
@@ -29,10 +30,15 @@ VARIABLES: Final[Mapping[str, str]] = {
 def help_(
     context: typer.Context,
     topic: Annotated[
-        str | None, typer.Argument(metavar="[TOPIC]", help="exit-codes, environment or sandbox.")
+        str | None,
+        typer.Argument(metavar="[TOPIC]", help="exit-codes, environment, sandbox or json."),
+    ] = None,
+    document: Annotated[
+        str | None,
+        typer.Argument(metavar="[DOCUMENT]", help="Of `help json`: print its JSON Schema."),
     ] = None,
 ) -> None:
-    """Explain exit codes, environment variables, or the sandbox."""
+    """Explain exit codes, environment variables, the sandbox, or the JSON documents."""
     runtime: Runtime = context.obj
     runtime.fields = {"topics": [*TOPICS]}
     if topic is None:
@@ -42,7 +48,10 @@ def help_(
     if topic not in TOPICS:
         msg = f"there is no help on {topic!r}"
         raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
-    lines = TOPICS[topic][1](runtime.printer.stdout_width)
+    if document is None:
+        lines = TOPICS[topic][1](runtime.printer.stdout_width)
+    else:
+        lines = _schema(topic, document)
     runtime.fields |= {"topic": topic, "text": "\n".join(lines)}
     for line in lines:
         runtime.printer.line(line)
@@ -74,6 +83,33 @@ def _sandbox(width: int | None) -> list[str]:
     return [*intro, *_table(("marker", "what it does", "what a client sees"), rows, width)]
 
 
+def _json(width: int | None) -> list[str]:
+    from omniedit.schemas import document_names, load_schema
+
+    intro = [
+        "Every document has a JSON Schema (draft 2020-12), printed whole:",
+        "",
+        "  omniedit help json edit > edit.schema.json",
+        "",
+    ]
+    rows = [(name, load_schema(name)["description"]) for name in document_names()]
+    return [*intro, *_table(("document", "what it tells"), rows, width)]
+
+
+def _schema(topic: str, document: str) -> list[str]:
+    """Return the lines of a JSON Schema.
+
+    Raises:
+        InvalidInputError: There is none.
+    """
+    from omniedit.schemas import document_names, load_whole_schema
+
+    if topic != "json" or document not in document_names():
+        msg = f"there is no help on {topic!r} {document!r}"
+        raise InvalidInputError(msg, code="usage", hint="`omniedit help json` lists the documents")
+    return json.dumps(load_whole_schema(document), indent=2).splitlines()
+
+
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """Return rows in columns, wrapped where a terminal is too narrow for them."""
     from rich.console import Console
@@ -94,4 +130,5 @@ TOPICS: Final[Mapping[str, tuple[str, Callable[[int | None], list[str]]]]] = {
     "exit-codes": ("what a script branches on", _exit_codes),
     "environment": ("variables that are read", _environment),
     "sandbox": ("trying everything without a key", _sandbox),
+    "json": ("the documents of --json and --events", _json),
 }

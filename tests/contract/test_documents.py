@@ -274,6 +274,8 @@ def test_the_sandbox_and_help(omniedit: CommandLine) -> None:
     check(omniedit("sandbox", "reset", "--json"), "sandbox-reset")
     check(omniedit("help", "--json"), "help")
     check(omniedit("help", "sandbox", "--json"), "help")
+    schema = check(omniedit("help", "json", "edit", "--json"), "help")["text"]
+    assert json.loads(schema)["title"] == "omniedit edit"
     process = omniedit.start("sandbox", "serve", "--json")
     assert process.stdout is not None
     line = process.stdout.readline()

@@ -1,5 +1,6 @@
 """The JSON Schemas: sound, strict, the same as README's tables and the code, and within reach."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from omniedit.schemas import (
     load_schema,
     load_whole_schema,
 )
+from tests.commandline import CommandLine
 from tests.contract import readme
 from tests.contract.commands import every_command
 from tests.schemas import DEFINITIONS, OPEN, definition, fault, is_valid, keys_of
@@ -244,3 +246,26 @@ def test_ok_and_error_exclude_each_other() -> None:
     assert fault(document() | {"ok": False, "error": error}, "list") is None
     assert not is_valid(document() | {"error": error}, "list")
     assert not is_valid(document() | {"ok": False}, "list")
+
+
+def test_help_prints_schemas_that_need_no_other_file(omniedit: CommandLine) -> None:
+    listed = omniedit("help", "json")
+    printed = omniedit("help", "json", "list")
+
+    assert (listed.status, listed.stderr, printed.status, printed.stderr) == (0, "", 0, "")
+    for name in NAMES:
+        assert f"\n{name} " in listed.stdout
+        assert load_schema(name)["description"] in listed.stdout
+    schema = json.loads(printed.stdout)
+    assert schema == load_whole_schema("list")
+    # Without a registry: it would have to fetch what is not embedded.
+    Draft202012Validator(schema).validate(document())
+    assert not Draft202012Validator(schema).is_valid(document(progress=101))
+
+
+@pytest.mark.parametrize("argv", [("json", "nonsense"), ("json", DEFINITIONS), ("sandbox", "edit")])
+def test_help_names_the_way_to_what_there_is(omniedit: CommandLine, argv: tuple[str, str]) -> None:
+    ended = omniedit("help", *argv)
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert "`omniedit help json`" in ended.stderr
