@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,12 +116,25 @@ class Journal(JournalReader):
 
     def record_task(self, task: Task, *, origin: str, completed_after: float | None = None) -> None:
         """Write down what the service reports of a task that is known here, where it is news."""
-        known = self.find_task(task.task_id)
-        if known is None or not _is_news(known, task, completed_after):
+        self.record_tasks([(task, completed_after)], origin=origin)
+
+    def record_tasks(self, looks: Sequence[tuple[Task, float | None]], *, origin: str) -> None:
+        """Write down what one reply reports of tasks, each with when it was last seen unfinished.
+
+        What is not known here, or is no news, is passed over.
+        """
+        news = [
+            (task, completed_after)
+            for task, completed_after in looks
+            if (known := self.find_task(task.task_id)) is not None
+            and _is_news(known, task, completed_after)
+        ]
+        if not news:
             return
         with self._database.writing():
-            self._store_task(task, origin=origin, completed_after=completed_after)
-            self._forget_query(task)
+            for task, completed_after in news:
+                self._store_task(task, origin=origin, completed_after=completed_after)
+                self._forget_query(task)
 
     def record_adopted(self, task: Task, *, origin: str) -> None:
         """Write down a task that was not submitted from here."""

@@ -163,13 +163,16 @@ class Waiting:
                     return
                 continue
             self._failures = 0
-            for watch, outcome in zip(chunk, outcomes, strict=True):
-                if isinstance(outcome, OmniEditError):
+            seen = list(zip(chunk, outcomes, strict=True))
+            # On disk before anybody is told, and all of a reply at once.
+            self._journal([watch for watch, each in seen if self._take_in(watch, each)])
+            for watch, outcome in seen:
+                missing = outcome if isinstance(outcome, TaskNotFoundError) else None
+                if missing is None:
+                    self._report(watch)
+                if missing is not None or watch.task.is_terminal:
                     del self._watches[watch.task_id]
-                    yield watch.record, outcome
-                elif self._take_in(watch, outcome):
-                    del self._watches[watch.task_id]
-                    yield watch.record, None
+                    yield watch.record, missing
 
     def _read(self, watches: Sequence[Watch]) -> list[Task | TaskNotFoundError]:
         """Return what the service says of each; many through one request where it offers that.
@@ -216,14 +219,14 @@ class Waiting:
             Retrying(message=error.message, delay_s=rest_s, attempt=self._failures, task_id=task_id)
         )
 
-    def _take_in(self, watch: Watch, task: Task) -> bool:
-        """Note what a look showed; return whether the task has ended."""
-        session = self._session
-        now = session.monotonic()
+    def _take_in(self, watch: Watch, task: Task | TaskNotFoundError) -> bool:
+        """Note what a look showed; return whether the journal does not know it yet."""
+        if isinstance(task, TaskNotFoundError):
+            return False
         before = watch.task
         has_moved = (task.status, task.progress) != (before.status, before.progress)
         if has_moved:
-            watch.moved_at, watch.stalls_reported = now, 0
+            watch.moved_at, watch.stalls_reported = self._session.monotonic(), 0
         if not task.has_failed and (before.progress or 0) > (task.progress or 0):
             task = replace(task, progress=before.progress)
         watch.record = replace(
@@ -233,14 +236,12 @@ class Waiting:
             error=task.error,
             completed_after=watch.last_unfinished_at or watch.record.completed_after,
         )
-        if task.status != before.status or task.is_terminal:
-            self._journal(watch)
-        self._report(watch, now)
-        watch.last_unfinished_at = session.now()
-        return task.is_terminal
+        return task.status != before.status or task.is_terminal
 
-    def _report(self, watch: Watch, now: float) -> None:
+    def _report(self, watch: Watch) -> None:
         session, task = self._session, watch.task
+        now = session.monotonic()
+        watch.last_unfinished_at = session.now()
         look = Look(
             elapsed_s=now - watch.began_at,
             estimated_s=task.estimated_s,
@@ -264,11 +265,10 @@ class Waiting:
             watch.stalls_reported += 1
             session.report(Stalled(task_id=watch.task_id, since_s=look.unchanged_s))
 
-    def _journal(self, watch: Watch) -> None:
+    def _journal(self, watches: Sequence[Watch]) -> None:
+        news = [(watch.task, watch.last_unfinished_at) for watch in watches]
         try:
-            self._session.journal.record_task(
-                watch.task, origin=self._session.origin, completed_after=watch.last_unfinished_at
-            )
+            self._session.journal.record_tasks(news, origin=self._session.origin)
         except JournalError as error:
             if not self._has_warned:
                 self._has_warned = True

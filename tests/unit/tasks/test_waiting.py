@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
@@ -276,16 +276,16 @@ def test_a_task_is_followed_once(session: FakeSession) -> None:
 
 
 def test_changes_are_journalled_and_progress_is_not(session: FakeSession) -> None:
-    written: list[str] = []
-    record = session.journal.record_task
+    written: list[list[str]] = []
+    record = session.journal.record_tasks
 
-    def note(task: Task, **options: object) -> None:
-        written.append(task.status)
-        record(task, **options)  # type: ignore[arg-type]
+    def note(looks: Sequence[tuple[Task, float | None]], *, origin: str) -> None:
+        written.append([task.status for task, _ in looks])
+        record(looks, origin=origin)
 
-    session.journal.record_task = note  # type: ignore[method-assign]
+    session.journal.record_tasks = note  # type: ignore[method-assign]
     session.service.look = done_at(session, 100.0)
 
-    outcomes(waiting_for(session, 1))
+    outcomes(waiting_for(session, 3))
 
-    assert written == ["completed"]
+    assert [each for each in written if each] == [["completed"] * 3]
