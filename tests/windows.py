@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ def windows(
         uptime=time.monotonic,
         user_id=lambda: "Jane",
         name_limit=lambda _: 255,
+        ending_signals=(signal.SIGINT, signal.SIGTERM),
+        alarm_clock=None,
         enable_escapes=lambda _: obeys_escapes,
         has_long_paths=lambda: has_long_paths,
         move=_move,

@@ -78,7 +78,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             # Typer writes help in whatever encoding the terminal has.
             stream.reconfigure(errors="replace")
     runtime = Runtime(environ)
-    with runtime.signals.handled():
+    with runtime.signals.handled(on_overdue=lambda signal: _end_at_once(runtime, signal)):
         try:
             errors = _invoke(runtime, argv)
         except Interrupted as interrupted:
@@ -154,6 +154,15 @@ def _end_interrupted(runtime: Runtime, interrupted: Interrupted) -> int:
     say_what_goes_on(runtime)
     _print_document(runtime, status, error)
     return _flushed(runtime, status)
+
+
+def _end_at_once(runtime: Runtime, interrupted: Interrupted) -> None:
+    """End the process in the place of its main thread, which does not come to it."""
+    try:
+        runtime.printer.end_overlay()
+        _end_interrupted(runtime, interrupted)
+    finally:
+        os._exit(exit_status_of_signal(interrupted.signal_number))
 
 
 def _end_with_bug(runtime: Runtime, error: Exception) -> int:

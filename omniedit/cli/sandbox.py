@@ -13,6 +13,7 @@ from omniedit.errors import LocalError
 from omniedit.folders import make_private_folder
 from omniedit.journal import Journal
 from omniedit.output.document import envelope
+from omniedit.system import HERE
 
 app = typer.Typer(
     name="sandbox",
@@ -82,7 +83,7 @@ def serve(
             f"OMNIEDIT_BASE_URL={running.url} OMNIEDIT_API_KEY=sk-sandbox-test omniedit …"
         )
         # A signal ends it.
-        threading.Event().wait()
+        HERE.wait(threading.Event())
 
 
 @app.command("reset", cls=Command)

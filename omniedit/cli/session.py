@@ -16,6 +16,7 @@ from omniedit.cli.runtime import Runtime
 from omniedit.errors import Interrupted, JournalDamagedError, JournalError, MissingExtraError
 from omniedit.journal import Journal, set_journal_aside
 from omniedit.output.console import ProgressMode
+from omniedit.system import HERE
 from omniedit.tasks.pace import Pace
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class LiveSession:
         Raises:
             Interrupted: The command is to end.
         """
-        if self._stopping.wait(seconds):
+        if HERE.wait(self._stopping, seconds):
             raise Interrupted(signal.SIGINT)
 
     def stop(self) -> None:

@@ -3,14 +3,19 @@
 import signal
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import Interrupted
+from omniedit.system import HERE, System
+
+if TYPE_CHECKING:
+    from socket import socket
 
 GRACE_S: Final = 5.0
-_NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")
+PATIENCE_S: Final = 2.0
+"""How long the main thread has to notice a signal, where none ends a system call."""
 
 
 class Signals:
@@ -19,30 +24,53 @@ class Signals:
     Args:
         on_grace: Called when a first signal waits for a reply.
         grace_s: How long it waits at most.
+        patience_s: As above.
+        system: This one.
     """
 
-    def __init__(self, on_grace: Callable[[], None], *, grace_s: float = GRACE_S) -> None:
+    def __init__(
+        self,
+        on_grace: Callable[[], None],
+        *,
+        grace_s: float = GRACE_S,
+        patience_s: float = PATIENCE_S,
+        system: System = HERE,
+    ) -> None:
         self._on_grace = on_grace
         self._grace_s = grace_s
+        self._patience_s = patience_s
+        self._system = system
         self._shields = 0
         self._in_threads = 0
         self._idle = threading.Condition()
         self._pending: int | None = None
+        self._is_noticed = threading.Event()
 
     @contextmanager
-    def handled(self) -> Generator[None]:
-        """Handle the signals for the length of a block; those ignored from outside stay ignored."""
+    def handled(
+        self, *, on_overdue: Callable[[Interrupted], None] = lambda _: None
+    ) -> Generator[None]:
+        """Handle the signals for the length of a block; those ignored from outside stay ignored.
+
+        Args:
+            on_overdue: Called in another thread when the main thread does not get to notice one.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
         # `nohup`, and shells that start a job in the background, ask for that.
-        numbers = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
+        numbers = [
+            number
+            for number in self._system.ending_signals
+            if signal.getsignal(number) is not signal.SIG_IGN
+        ]
         before = {number: signal.signal(number, self._handle) for number in numbers}
-        if hasattr(signal, "SIGALRM"):
-            before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._end_grace)
+        clock = self._system.alarm_clock
+        if clock is not None:
+            before[clock.signal_number] = signal.signal(clock.signal_number, self._end_grace)
         try:
-            yield
+            with nullcontext() if clock else self._watched(on_overdue):
+                yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -64,7 +92,7 @@ class Signals:
                 self._stop_clock()
                 number, self._pending = self._pending, None
                 # It replaces whatever the block raised: the command is to end.
-                raise Interrupted(number)
+                raise self._noticed(number)
 
     def drain(self) -> None:
         """Wait until no other thread is shielded, as long as the grace lasts."""
@@ -82,21 +110,63 @@ class Signals:
                 self._in_threads -= 1
                 self._idle.notify_all()
 
+    @contextmanager
+    def _watched(self, on_overdue: Callable[[Interrupted], None]) -> Generator[None]:
+        """Have another thread see to it that the process ends, where the main one may be stuck."""
+        import socket
+
+        reader, writer = socket.socketpair()
+        writer.settimeout(0)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        watchman = threading.Thread(target=self._watch, args=[reader, on_overdue], daemon=True)
+        watchman.start()
+        try:
+            yield
+        finally:
+            self._is_noticed.set()
+            signal.set_wakeup_fd(before)
+            writer.close()
+            watchman.join()
+            reader.close()
+
+    def _watch(self, reader: "socket", on_overdue: Callable[[Interrupted], None]) -> None:
+        """Take the numbers of signals, which arrive here whatever the main thread is in."""
+        while came := reader.recv(1):
+            if self._shields:
+                reader.settimeout(self._grace_s)
+                try:
+                    if not reader.recv(1):
+                        return
+                except TimeoutError:
+                    self._end_shield(came[0])
+                reader.settimeout(None)
+            if not self._is_noticed.wait(self._patience_s):
+                on_overdue(Interrupted(came[0]))
+
+    def _end_shield(self, number: int) -> None:
+        if not self._is_noticed.is_set():
+            # As if it had come a second time.
+            signal.raise_signal(number)
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._shields == 0 or self._pending is not None:
             self._pending = None
             self._stop_clock()
-            raise Interrupted(number)
+            raise self._noticed(number)
         self._pending = number
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, self._grace_s)
+        if self._system.alarm_clock is not None:
+            self._system.alarm_clock.set(self._grace_s)
         self._on_grace()
 
     def _end_grace(self, _number: int, _frame: FrameType | None) -> None:
         if self._pending is not None:
             number, self._pending = self._pending, None
-            raise Interrupted(number)
+            raise self._noticed(number)
 
     def _stop_clock(self) -> None:
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._system.alarm_clock is not None:
+            self._system.alarm_clock.set(0)
+
+    def _noticed(self, number: int) -> Interrupted:
+        self._is_noticed.set()
+        return Interrupted(number)

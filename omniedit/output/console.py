@@ -39,6 +39,10 @@ class Overlay(Protocol):
         """Take it off the screen, and draw it again at the end."""
         ...
 
+    def end(self) -> None:
+        """Take it off the screen for good."""
+        ...
+
 
 class Printer:
     """The result on stdout; errors, warnings, notes and progress on stderr.
@@ -170,6 +174,13 @@ class Printer:
         try:
             yield
         finally:
+            self._overlay = None
+
+    def end_overlay(self) -> None:
+        """Take off the screen what is drawn there, for good."""
+        with self._lock:
+            if self._overlay is not None:
+                self._overlay.end()
             self._overlay = None
 
     @property

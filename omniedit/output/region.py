@@ -58,10 +58,16 @@ class Region:
             self._console.show_cursor(show=False)
             yield
         finally:
-            self._is_on = False
-            with self._console:
-                self._erase()
-                self._console.show_cursor(show=True)
+            self.end()
+
+    def end(self) -> None:
+        """Take it off the screen, and show the cursor again."""
+        if not self._is_on:
+            return
+        self._is_on = False
+        with self._console:
+            self._erase()
+            self._console.show_cursor(show=True)
 
     @contextlib.contextmanager
     def hidden(self) -> Generator[None]:

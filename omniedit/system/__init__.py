@@ -6,12 +6,13 @@ can be tried on all of them.
 """
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import Final
 
-from omniedit.system.posix import LONGEST_NAME_BYTES, System
+from omniedit.system.posix import LONGEST_NAME_BYTES, AlarmClock, System
 
 __all__ = ["HERE", "System"]
 
@@ -56,6 +57,9 @@ if sys.platform == "win32":
         uptime=time.monotonic,
         user_id=lambda: os.environ.get("USERNAME", ""),
         name_limit=lambda _: LONGEST_NAME_BYTES,
+        # A console's window that is closed sends SIGBREAK as well.
+        ending_signals=(signal.SIGINT, signal.SIGTERM, signal.SIGBREAK),
+        alarm_clock=None,
         enable_escapes=_enable_escapes,
         has_long_paths=_has_long_paths,
     )
@@ -72,6 +76,12 @@ else:
     def _name_limit(folder: Path) -> int:
         return os.pathconf(folder, "PC_NAME_MAX")
 
+    def _set_alarm(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    _ALARM_CLOCK: Final = AlarmClock(signal_number=signal.SIGALRM, set=_set_alarm)
+
     if sys.platform == "darwin":
         from omniedit.system.macos import MacOS
 
@@ -80,9 +90,20 @@ else:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
         HERE: Final[System] = MacOS(
-            lock=_lock, uptime=_uptime, user_id=os.getuid, name_limit=_name_limit, sync=_full_sync
+            lock=_lock,
+            uptime=_uptime,
+            user_id=os.getuid,
+            name_limit=_name_limit,
+            ending_signals=_SIGNALS,
+            alarm_clock=_ALARM_CLOCK,
+            sync=_full_sync,
         )
     else:
         HERE: Final[System] = System(
-            lock=_lock, uptime=_uptime, user_id=os.getuid, name_limit=_name_limit
+            lock=_lock,
+            uptime=_uptime,
+            user_id=os.getuid,
+            name_limit=_name_limit,
+            ending_signals=_SIGNALS,
+            alarm_clock=_ALARM_CLOCK,
         )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import ClassVar, Final
 
 LONGEST_NAME_BYTES: Final = 255
@@ -15,6 +16,15 @@ BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
 _BOOT_PRECISION_S: Final = 10.0
 _OTHERS: Final = 0o077
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmClock:
+    """Sends this process a signal, which ends whatever its main thread waits for."""
+
+    signal_number: int
+    set: Callable[[float], object]
+    """Has it sent so many seconds from now; 0: not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +39,10 @@ class System:
     """Returns what tells this user from the others."""
     name_limit: Callable[[Path], int]
     """Returns how many bytes a name in a folder may have."""
+    ending_signals: tuple[int, ...]
+    """The signals that end a command."""
+    alarm_clock: AlarmClock | None
+    """None where no signal ends what the main thread waits for."""
     sync: Callable[[int], object] = os.fsync
     """Brings an open file to the disk."""
     boot_id_file: Path = BOOT_ID_FILE
@@ -36,8 +50,6 @@ class System:
 
     moves_open_files: ClassVar[bool] = True
     """Whether a file can be renamed and removed while it is open."""
-    interrupts_calls: ClassVar[bool] = True
-    """Whether a signal ends what the main thread waits for, and an alarm clock can send one."""
     has_byte_names: ClassVar[bool] = True
     """Whether file names are bytes, rather than text."""
 
@@ -127,3 +139,7 @@ class System:
     def pieces(self, timeout_s: float | None) -> Iterator[float | None]:
         """Yield, for waits one after the other, time-outs that come to `timeout_s` in all."""
         yield timeout_s
+
+    def wait(self, event: Event, timeout_s: float | None = None) -> bool:
+        """Wait until an event happens, a signal comes or the time is up; return whether it did."""
+        return any(event.wait(piece_s) for piece_s in self.pieces(timeout_s))

@@ -42,7 +42,6 @@ class Windows(System):
     """Rests between two tries."""
 
     moves_open_files: ClassVar[bool] = False
-    interrupts_calls: ClassVar[bool] = False
     has_byte_names: ClassVar[bool] = False
 
     def try_lock(self, descriptor: int) -> bool:

@@ -4,9 +4,11 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, Self, TypeAlias, TypeVar
 
 from omniedit.errors import Interrupted
+from omniedit.system import HERE
 
 T = TypeVar("T")
 Step: TypeAlias = Callable[[], T]
@@ -59,9 +61,11 @@ class Crew(Generic[T]):
             BaseException: What the step raised.
         """
         self._set_to_work()
-        try:
-            outcome = self._outcomes.get(timeout=timeout_s)
-        except queue.Empty:
+        for piece_s in HERE.pieces(timeout_s):
+            with suppress(queue.Empty):
+                outcome = self._outcomes.get(timeout=piece_s)
+                break
+        else:
             return None
         self._taken += 1
         if isinstance(outcome, BaseException):

@@ -3,6 +3,7 @@
 # ruff: noqa: PT012 - what a block still does after a signal is the point
 
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 
 from omniedit.cli.signals import Signals
 from omniedit.errors import Interrupted
+from tests.contract.readme import ROOT
+from tests.windows import windows
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
@@ -172,3 +175,108 @@ def test_draining_ends_with_the_grace() -> None:
     assert thread.is_alive()
     may_end.set()
     thread.join()
+
+
+@pytest.fixture
+def overdue() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def watched(graces: list[str], overdue: list[int]) -> Iterator[Signals]:
+    """Handle signals as where none ends a system call."""
+    signals = Signals(
+        lambda: graces.append("waiting"), grace_s=0.05, patience_s=20, system=windows()
+    )
+    with signals.handled(on_overdue=lambda interrupted: overdue.append(interrupted.signal_number)):
+        yield signals
+
+
+def test_without_an_alarm_clock_a_signal_ends_the_command_at_once(
+    watched: Signals, overdue: list[int]
+) -> None:
+    assert interrupted_by(signal.SIGTERM) == signal.SIGTERM
+    assert overdue == []
+
+
+def test_without_an_alarm_clock_a_reply_on_its_way_is_waited_for(
+    watched: Signals, graces: list[str], overdue: list[int]
+) -> None:
+    done: list[str] = []
+
+    with pytest.raises(Interrupted) as caught, watched.shielded():
+        signal.raise_signal(signal.SIGINT)
+        done.append("the reply came")
+
+    assert (caught.value.signal_number, done) == (signal.SIGINT, ["the reply came"])
+    assert (graces, overdue) == (["waiting"], [])
+
+
+def test_without_an_alarm_clock_the_grace_ends_too(watched: Signals, overdue: list[int]) -> None:
+    with pytest.raises(Interrupted) as caught, watched.shielded():
+        signal.raise_signal(signal.SIGINT)
+        windows().wait(threading.Event(), 20)
+        pytest.fail("the grace is over")
+
+    assert caught.value.signal_number == signal.SIGINT
+    assert overdue == []
+
+
+def test_without_an_alarm_clock_a_second_signal_does_not_wait(watched: Signals) -> None:
+    with pytest.raises(Interrupted) as caught, watched.shielded():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("the second one ends it")
+
+    assert caught.value.signal_number == signal.SIGTERM
+
+
+def test_without_an_alarm_clock_all_is_as_before_afterwards() -> None:
+    before = signal.getsignal(signal.SIGINT), threading.active_count()
+
+    with Signals(lambda: None, system=windows()).handled():
+        pass
+
+    assert (signal.getsignal(signal.SIGINT), threading.active_count()) == before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+_STUCK = """
+import os, signal, sys, threading
+from contextlib import nullcontext
+from omniedit.cli.signals import Signals
+from tests.windows import windows
+
+def end(interrupted):
+    print("overdue", interrupted.signal_number, flush=True)
+    os._exit(130)
+
+def tell():
+    gate.acquire()
+    print("stuck", flush=True)
+
+signals = Signals(lambda: None, grace_s=0.2, patience_s=0.1, system=windows())
+gate, never = threading.Lock(), threading.Lock()
+with gate, never, signals.handled(on_overdue=end), signals.shielded() if sys.argv[1:] else nullcontext():
+    # Signals go to another thread, and this one stays where it is, as on Windows.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    threading.Thread(target=tell, daemon=True).start()
+    # So that the other thread goes on only once this one is in a system call.
+    sys.setswitchinterval(1000)
+    gate.release()
+    never.acquire()
+"""
+
+
+@pytest.mark.parametrize("argv", [[], ["shielded"]], ids=["at-work", "awaiting-a-reply"])
+def test_a_main_thread_that_is_stuck_does_not_keep_the_command_alive(argv: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _STUCK, *argv], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "stuck\n"
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.communicate(timeout=20)[0] == f"overdue {signal.SIGINT:d}\n"
+    assert process.returncode == 130

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,8 @@ def linux(
         uptime=uptime,
         user_id=lambda: 1000,
         name_limit=name_limit,
+        ending_signals=(),
+        alarm_clock=None,
         boot_id_file=boot_id_file,
     )
 
@@ -40,6 +43,8 @@ def macos(sync: Callable[[int], object] = os.fsync) -> MacOS:
         uptime=lambda: 0.0,
         user_id=lambda: 501,
         name_limit=lambda _: 255,
+        ending_signals=(),
+        alarm_clock=None,
         sync=sync,
     )
 
@@ -324,6 +329,22 @@ def test_on_windows_it_ends_as_well(timeout_s: float) -> None:
 
     assert pieces[0] == timeout_s
     assert time.monotonic() - began >= timeout_s
+
+
+@every_system
+@pytest.mark.parametrize("timeout_s", [None, 20.0])
+def test_what_happens_ends_a_wait(system: System, timeout_s: float | None) -> None:
+    event = threading.Event()
+    thread = threading.Thread(target=event.set)
+    thread.start()
+
+    assert system.wait(event, timeout_s)
+    thread.join()
+
+
+@every_system
+def test_what_does_not_happen_is_waited_for_as_long_as_said(system: System) -> None:
+    assert not system.wait(threading.Event(), 0.01)
 
 
 def test_all_but_old_consoles_obey_escapes() -> None:
