@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def batch(
     context: typer.Context,
     manifest: Annotated[
-        str, typer.Argument(help="JSON lines or CSV: video, prompt, and optionally output, …")
+        str,
+        typer.Argument(
+            metavar="MANIFEST", help="JSON lines or CSV: video, prompt, and optionally output, …"
+        ),
     ],
     *,
     folder: Annotated[

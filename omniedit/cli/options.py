@@ -40,10 +40,15 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-Video = Annotated[str, typer.Argument(help="The clip: an http(s) URL of an MP4, or a local file.")]
+Video = Annotated[
+    str,
+    typer.Argument(metavar="VIDEO", help="The clip: an http(s) URL of an MP4, or a local file."),
+]
 Prompt = Annotated[
     str | None,
-    typer.Argument(help="What to change, and what to keep. `-` reads it from stdin."),
+    typer.Argument(
+        metavar="PROMPT", help="What to change, and what to keep. `-` reads it from stdin."
+    ),
 ]
 PromptFile = Annotated[
     str | None,

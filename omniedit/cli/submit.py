@@ -27,7 +27,9 @@ def submit(
     context: typer.Context,
     video: Annotated[
         str | None,
-        typer.Argument(help="The clip: an http(s) URL of an MP4, or a local file."),
+        typer.Argument(
+            metavar="VIDEO", help="The clip: an http(s) URL of an MP4, or a local file."
+        ),
     ] = None,
     prompt: Prompt = None,
     *,
