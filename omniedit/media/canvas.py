@@ -97,7 +97,8 @@ class Canvas:
 
 
 def _kind(frame: "VideoFrame") -> tuple[object, ...]:
-    return frame.width, frame.height, frame.format.name, turned(frame)
+    # Asked for its side data a picture keeps itself alive until Python looks for cycles.
+    return frame.width, frame.height, frame.format.name, frame.rotation
 
 
 def _scaling(frame: "VideoFrame", form: Form | None) -> str:

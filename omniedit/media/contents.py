@@ -57,6 +57,9 @@ _LARGE_SIZE: Final = struct.Struct(">Q")
 _REST_OF_FILE: Final = 0
 _LARGE_SIZE_FOLLOWS: Final = 1
 _FIRST_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+# The first entry of a list of places: its type, and the last byte of its flags.
+_REFERENCE: Final = re.compile(rb"dref.{12}(?:alis|rsrc|url |urn ).{3}(.)", re.DOTALL)
+_SELF_CONTAINED: Final = 1
 _LONGEST_INDEX: Final = 16 * 1024 * 1024
 _MOST_BOXES: Final = 100_000
 
@@ -105,18 +108,19 @@ def top_boxes(file: Readable, size_bytes: int) -> Iterator[Box]:
     offset = 0
     for _ in range(_MOST_BOXES):
         file.seek(offset)
-        header = _read_exactly(file, _BOX_HEADER.size)
+        header = read_exactly(file, _BOX_HEADER.size)
         if len(header) < _BOX_HEADER.size:
             return
         length, kind = _BOX_HEADER.unpack(header)
         if length == _LARGE_SIZE_FOLLOWS:
-            large = _read_exactly(file, _LARGE_SIZE.size)
+            large = read_exactly(file, _LARGE_SIZE.size)
             if len(large) < _LARGE_SIZE.size:
                 return
             (length,) = _LARGE_SIZE.unpack(large)
         end = size_bytes if length == _REST_OF_FILE else offset + length
         yield Box(kind=kind, offset=offset, end=end)
-        if end < offset + _BOX_HEADER.size:
+        # Beyond the end there is nothing, and no system goes as far as 64 bits reach.
+        if not offset + _BOX_HEADER.size <= end <= size_bytes:
             return
         offset = end
 
@@ -126,7 +130,7 @@ def index_of(file: Readable, size_bytes: int) -> bytes:
     for box in top_boxes(file, size_bytes):
         if box.kind == b"moov":
             file.seek(box.offset)
-            return _read_exactly(file, min(box.end - box.offset, _LONGEST_INDEX))
+            return read_exactly(file, min(box.end - box.offset, _LONGEST_INDEX))
     return b""
 
 
@@ -140,7 +144,12 @@ def is_encrypted(index: bytes) -> bool:
     return b"sinf" in index and (b"encv" in index or b"drmi" in index)
 
 
-def _read_exactly(file: Readable, size: int) -> bytes:
+def refers_to_others(index: bytes) -> bool:
+    """Return whether an index leaves pictures or sound to other files (ISO/IEC 14496-12, 8.7.2)."""
+    return any(not found[1][0] & _SELF_CONTAINED for found in _REFERENCE.finditer(index))
+
+
+def read_exactly(file: Readable, size: int) -> bytes:
     """Return so many bytes, fewer only at the end of the file."""
     parts = bytearray()
     while len(parts) < size and (part := file.read(size - len(parts))):

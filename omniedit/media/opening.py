@@ -17,7 +17,8 @@ import av.error
 
 from omniedit.errors import InvalidInputError, LocalError
 from omniedit.files import open_file
-from omniedit.media.contents import HEAD_BYTES, Readable, is_encrypted, top_boxes, unsuitable
+from omniedit.media.contents import HEAD_BYTES, Readable, is_encrypted, unsuitable
+from omniedit.media.wholeness import ONCE_MORE
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -25,16 +26,11 @@ if TYPE_CHECKING:
 
 MAX_SIDE: Final = 8192
 MAX_LENGTH_S: Final = 600.0
+NO_VIDEO: Final = "no_video"
 FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts"
 
 _WHAT_IS: Final = "a clip is an MP4, MOV, WebM, Matroska, AVI or MPEG-TS file with moving pictures"
-_ONCE_MORE: Final = "copy or export it once more"
 _EXPORT: Final = "export it with another program as an MP4 with H.264"
-# The disk, not the clip.
-_LOCAL: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-    | {errno.ENOENT, errno.EMFILE, errno.ENFILE}
-)
 _OPTIONS: Final = {
     "format_whitelist": FORMATS,
     "protocol_whitelist": "none",
@@ -82,7 +78,7 @@ def opened_media(
     # Without its name, which FFmpeg would take as a hint, or as a place to look for others.
     # Methods written in C run no Python inside of FFmpeg, where an interruption would be lost.
     reader = SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
-    with understood(name, refused):
+    with understood(name, refused, is_opening=True):
         container = av.open(
             reader,
             "r",
@@ -106,32 +102,12 @@ def checked_head(file: Readable, *, name: str) -> bytes:
     file.seek(0)
     if not head:
         msg = f"{name} is empty"
-        raise InvalidInputError(msg, code="invalid_clip", hint=_ONCE_MORE)
+        raise InvalidInputError(msg, code="invalid_clip", hint=ONCE_MORE)
     found = unsuitable(head)
     if found is not None:
         msg = f"{name} is {found}, not a video"
         raise InvalidInputError(msg, code="not_a_video", hint=_WHAT_IS)
     return head
-
-
-def check_is_whole(file: Readable, *, name: str, size_bytes: int) -> None:
-    """Refuse an MP4 or MOV that was cut off.
-
-    Raises:
-        InvalidInputError: Its end, or its index, is missing.
-    """
-    kinds: set[bytes] = set()
-    last_end = 0
-    for box in top_boxes(file, size_bytes):
-        kinds.add(box.kind)
-        last_end = box.end
-    file.seek(0)
-    if last_end > size_bytes:
-        msg = f"{name} is cut off: {size_bytes} of {last_end} bytes are there"
-        raise InvalidInputError(msg, code="damaged_clip", hint=_ONCE_MORE)
-    if b"moov" not in kinds:
-        msg = f"{name} is cut off or was never finished: its index is missing"
-        raise InvalidInputError(msg, code="damaged_clip", hint=_ONCE_MORE)
 
 
 def check_is_open(index: bytes, *, name: str) -> None:
@@ -156,7 +132,7 @@ def picture_stream(container: "InputContainer", *, name: str) -> "VideoStream":
     streams = [stream for stream in container.streams.video if not _is_still(stream)]
     if not streams:
         msg = f"{name} has no moving pictures"
-        raise InvalidInputError(msg, code="no_video", hint=_WHAT_IS)
+        raise InvalidInputError(msg, code=NO_VIDEO, hint=_WHAT_IS)
     stream = next((each for each in streams if "default" in _disposition(each)), streams[0])
     if getattr(stream, "codec_context", None) is None:
         msg = f"the pictures of {name} are of a kind that cannot be decoded here"
@@ -181,11 +157,27 @@ def check_size(width: int, height: int, *, name: str) -> None:
     raise InvalidInputError(msg, code="invalid_size", hint=_EXPORT)
 
 
+def elsewhere(name: str) -> InvalidInputError:
+    """Return the error of a clip whose pictures lie in other files."""
+    msg = f"{name} refers to other files, which are not opened"
+    return InvalidInputError(msg, code="external_reference", hint=_EXPORT)
+
+
 @contextmanager
 def understood(
-    name: str, refused: list[str] | None = None, *, is_written: bool = False
+    name: str,
+    refused: list[str] | None = None,
+    *,
+    is_opening: bool = False,
+    is_written: bool = False,
 ) -> Generator[None]:
     """Turn what FFmpeg raises into an error of `errors.py`.
+
+    Args:
+        name: Of the file, for the message.
+        refused: Other files that it asked for.
+        is_opening: Whether it is not yet known to be a clip at all.
+        is_written: Whether it is written rather than read.
 
     Raises:
         InvalidInputError: The clip is at fault.
@@ -195,33 +187,34 @@ def understood(
         yield
     except PermissionError as error:
         if isinstance(error, av.error.FFmpegError) or not refused:
-            raise _error_from(error, name) from error
-        msg = f"{name} refers to other files, which are not opened"
-        raise InvalidInputError(msg, code="external_reference", hint=_EXPORT) from None
+            raise _error_from(error, name, is_opening=is_opening) from error
+        raise elsewhere(name) from None
     except (av.error.FFmpegError, OSError) as error:
         if is_written:
             msg = f"cannot write {name}: {getattr(error, 'strerror', None) or error}"
             raise LocalError(msg) from error
-        raise _error_from(error, name) from error
+        raise _error_from(error, name, is_opening=is_opening) from error
     except ValueError as error:  # an encoder that this build of PyAV lacks
         msg = f"PyAV cannot handle {name}: {error}"
         raise LocalError(msg, code="media") from error
 
 
-def _error_from(error: Exception, name: str) -> InvalidInputError | LocalError:
-    number = getattr(error, "errno", None)
+def _error_from(error: Exception, name: str, *, is_opening: bool) -> InvalidInputError | LocalError:
     reason = getattr(error, "strerror", None) or str(error)
-    if number in _LOCAL:
+    if not isinstance(error, av.error.FFmpegError):
+        # FFmpeg reads through Python, whose own errors come back as they are.
         return LocalError(f"cannot read or write {name}: {reason}")
     if isinstance(error, av.error.EncoderNotFoundError):
         return LocalError("this build of PyAV cannot encode H.264 and AAC", code="media")
-    if number == errno.EINVAL or isinstance(error, av.error.DemuxerNotFoundError):
+    if is_opening and (
+        error.errno == errno.EINVAL or isinstance(error, av.error.DemuxerNotFoundError)
+    ):
         # What FFmpeg answers for a container outside of the list.
         reason = "it is of no kind that is known here"
         msg = f"{name} cannot be read as a video: {reason}"
         return InvalidInputError(msg, code="not_a_video", hint=_WHAT_IS)
     msg = f"{name} cannot be read as a video: {reason[:1].lower()}{reason[1:]}"
-    return InvalidInputError(msg, code="damaged_clip", hint=_ONCE_MORE)
+    return InvalidInputError(msg, code="damaged_clip", hint=ONCE_MORE)
 
 
 def _is_still(stream: "VideoStream") -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from omniedit.errors import InvalidInputError
 from omniedit.media.canvas import Canvas, Form
 from omniedit.media.opening import opened_clip, picture_stream
-from omniedit.media.timeline import Shot, Timeline, packets_of
+from omniedit.media.passes import WRITING_BUDGET_S, packets_of
+from omniedit.media.timeline import Shot, Timeline
 from omniedit.media.writing import Packets, Span, copied_stream, encode, new_stream
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ _X264: Final = {
 }
 # An MP4 tells how long pictures are in the order of decoding, which must then be that of showing.
 _IN_ORDER: Final = {"bf": "0"}
+# Pictures larger than 4K wait for their turn in memory: forty of 8K are 5 GB.
+_HUGE: Final = {"rc-lookahead": "5", "threads": "4"}
+_HUGE_PIXELS: Final = 4096 * 2304
 _RATE_DENOMINATOR: Final = 1001  # of 29.97 pictures a second
 _SEEK_MARGIN_S: Final = 1
 # Where a seek is exact; a transport stream has no index, and an AVI's is often wrong.
@@ -83,7 +87,8 @@ def moved_packets(
     """Yield the packets of a span, moved to where it goes in the result."""
     shift = round(part.at_s / part.timeline.tick_s) - part.span.start
     shots = iter(part.timeline.shots)
-    for packet in packets_of(clip, stream):
+    name = str(part.source)
+    for packet in packets_of(clip, stream, name=name, budget_s=WRITING_BUDGET_S):
         if not packet.size or packet.pts is None:
             continue
         dts = next(shots).dts
@@ -141,7 +146,8 @@ class _Encoder:
         with opened_clip(part.source) as clip:
             stream = picture_stream(clip, name=str(part.source))
             first = part.timeline.shown_at(part.span.start)
-            for frame, pts in _frames(clip, stream, replace(part.span, start=first)):
+            reached = replace(part, span=replace(part.span, start=first))
+            for frame, pts in _frames(clip, stream, reached):
                 if canvas is None or not canvas.takes(frame):
                     canvas = Canvas(stream, frame, self._form, name=str(part.source))
                 drawn = canvas.draw(frame)
@@ -150,6 +156,8 @@ class _Encoder:
                 if not self._tick_s:
                     self._tick_s = part.timeline.tick_s
                     canvas.configure(self._stream, drawn, self._tick_s)
+                    if drawn.width * drawn.height > _HUGE_PIXELS:
+                        self._stream.codec_context.options |= _HUGE
                 # At either end of the span a picture may be cut.
                 begin, end = max(pts, part.span.start), min(ends.get(pts, pts + 1), part.span.end)
                 at_s, tick_s = part.at_s - part.span.origin_s, part.timeline.tick_s
@@ -172,14 +180,15 @@ class _Encoder:
 
 
 def _frames(
-    clip: "InputContainer", stream: "VideoStream", span: Span
+    clip: "InputContainer", stream: "VideoStream", part: Part
 ) -> Generator[tuple["VideoFrame", int]]:
-    """Yield the pictures of a span, each with its time in ticks."""
+    """Yield the pictures of a part, each with its time in ticks."""
+    span, name = part.span, str(part.source)
     stream.thread_type = "AUTO"
     margin = round(_SEEK_MARGIN_S / span.tick_s)
     if span.start > margin and _SEEKABLE & set(clip.format.name.split(",")):
         clip.seek(span.start - margin, stream=stream)
-    for packet in packets_of(clip, stream):
+    for packet in packets_of(clip, stream, name=name, budget_s=WRITING_BUDGET_S):
         for frame in packet.decode():
             pts = frame.pts if frame.pts is not None else frame.dts
             if pts is None or pts < span.start:

@@ -11,18 +11,28 @@ from av.error import FFmpegError, InvalidDataError
 
 from omniedit.errors import InvalidInputError
 from omniedit.files import open_file
-from omniedit.media.contents import Readable, container_of, index_of, is_boxed, is_fragmented
+from omniedit.media.contents import (
+    Readable,
+    container_of,
+    index_of,
+    is_boxed,
+    is_fragmented,
+    refers_to_others,
+)
 from omniedit.media.facts import ClipFacts
 from omniedit.media.opening import (
     MAX_LENGTH_S,
+    NO_VIDEO,
     check_is_open,
-    check_is_whole,
     check_size,
     checked_head,
+    elsewhere,
     opened_media,
     picture_stream,
 )
-from omniedit.media.timeline import Timeline, TimelineBuilder, packets_of, too_long
+from omniedit.media.passes import READING_BUDGET_S, packets_of
+from omniedit.media.timeline import Timeline, TimelineBuilder, too_long
+from omniedit.media.wholeness import ONCE_MORE, check_is_whole
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -76,20 +86,25 @@ def _probe(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
     head = checked_head(file, name=name)
     size_bytes = file.seek(0, 2)
     index = b""
+    if reads_all:
+        check_is_whole(file, head, name=name, size_bytes=size_bytes)
     if is_boxed(head):
-        if reads_all:
-            check_is_whole(file, name=name, size_bytes=size_bytes)
         index = index_of(file, size_bytes)
         check_is_open(index, name=name)
     file.seek(0)
     with opened_media(file, name=name, is_partial=not reads_all) as container:
         stream = picture_stream(container, name=name)
         check_size(stream.codec_context.width, stream.codec_context.height, name=name)
-        timeline, frame = (
-            _read(container, stream, file, name=name)
-            if reads_all
-            else (None, _first_frame(container, stream))
-        )
+        try:
+            timeline, frame = (
+                _read(container, stream, file, name=name)
+                if reads_all
+                else (None, _first_frame(container, stream, name=name))
+            )
+        except InvalidInputError as error:
+            if error.code == NO_VIDEO and refers_to_others(index):
+                raise elsewhere(name) from error
+            raise
         facts = _facts(container, stream, frame, timeline)
         kind = container_of(container.format.name, head)
     if is_fragmented(index) and not reads_all:
@@ -113,7 +128,7 @@ def _read(
     builder = TimelineBuilder(stream, name=name)
     frame: VideoFrame | None = None
     attempts = 0
-    for packet in packets_of(container, stream):
+    for packet in packets_of(container, stream, name=name, budget_s=READING_BUDGET_S):
         builder.add(packet)
         if frame is None and attempts < _MOST_ATTEMPTS:
             attempts += 1
@@ -123,18 +138,21 @@ def _read(
     if getattr(file, "failure", None) is not None:
         # A file read over a network ends where reading failed.
         msg = f"the end of {name} could not be read"
-        raise InvalidInputError(msg, code="damaged_clip")
+        raise InvalidInputError(msg, code="damaged_clip", hint=ONCE_MORE)
     if frame is None:
         msg = f"no picture of {name} can be decoded: it is damaged or encrypted"
-        raise InvalidInputError(msg, code="damaged_clip", hint="copy or export it once more")
+        raise InvalidInputError(msg, code="damaged_clip", hint=ONCE_MORE)
     return timeline, frame
 
 
-def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFrame | None":
+def _first_frame(
+    container: "InputContainer", stream: "VideoStream", *, name: str
+) -> "VideoFrame | None":
     """Return a picture where little enough must be read for it."""
     # The header has told the most: how the picture is turned is a detail.
     with suppress(FFmpegError, OSError):
-        for attempt, packet in enumerate(packets_of(container, stream)):
+        passed = packets_of(container, stream, name=name, budget_s=READING_BUDGET_S)
+        for attempt, packet in enumerate(passed):
             for frame in packet.decode():
                 return frame
             if attempt > _MOST_ATTEMPTS:

@@ -1,6 +1,6 @@
 """The sound of a clip on its way into an MP4: copied, or encoded anew."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +9,7 @@ from av.error import BlockingIOError as TryAgain
 from av.error import EOFError as EndOfFile
 from av.filter import Graph
 
+from omniedit.media.passes import WRITING_BUDGET_S, packets_of
 from omniedit.media.probing import sound_stream
 from omniedit.media.writing import Packets, copied_stream, encode, new_stream
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
 
 BIT_RATE: Final = 192_000
 _USUAL_RATE: Final = 48_000
@@ -96,7 +98,7 @@ def _moved(
     tick_s = Fraction(stream.time_base or Fraction(1, _USUAL_RATE))
     shift = round(origin_s / tick_s)
     end = length_s / tick_s
-    for packet in clip.demux(stream):
+    for packet in _packets(clip, stream):
         if not packet.size or packet.pts is None:
             continue
         packet.pts -= shift
@@ -131,13 +133,22 @@ def _trimmed(
         yield from _pulled(graph)
 
 
+def _packets(clip: "InputContainer", stream: "AudioStream") -> "Iterator[Packet[AudioStream]]":
+    return packets_of(clip, stream, name="the clip's sound", budget_s=WRITING_BUDGET_S)
+
+
+def _decoded(clip: "InputContainer", stream: "AudioStream") -> Generator["AudioFrame"]:
+    for packet in _packets(clip, stream):
+        yield from packet.decode()
+
+
 def _timed(
     clip: "InputContainer", stream: "AudioStream", *, origin_s: Fraction, length_s: Fraction
 ) -> Generator["AudioFrame"]:
     """Yield decoded sound with times that count samples from the origin."""
     tick_s = Fraction(stream.time_base or Fraction(1, _USUAL_RATE))
     following = 0
-    for frame in clip.decode(stream):
+    for frame in _decoded(clip, stream):
         rate = frame.sample_rate
         pts = following if frame.pts is None else round((frame.pts * tick_s - origin_s) * rate)
         following = pts + frame.samples

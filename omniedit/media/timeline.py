@@ -1,8 +1,6 @@
 """When each picture of a clip is shown, as its packets say."""
 
-import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -10,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.opening import MAX_LENGTH_S, opened_clip, picture_stream
+from omniedit.media.opening import MAX_LENGTH_S, NO_VIDEO, opened_clip, picture_stream
+from omniedit.media.passes import READING_BUDGET_S, packets_of
+from omniedit.media.wholeness import ONCE_MORE
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
-
-READING_BUDGET_S: Final = 60.0
-"""How long reading all packets of a clip may take: ten minutes of 4K are read in a few seconds."""
 
 _MOST_PICTURES: Final = 400_000  # ten minutes at 600 a second
 # Two times of constant pictures differ by a rounding, which is a tick at either end.
@@ -89,23 +85,12 @@ class TimelineBuilder:
     Args:
         stream: Of the pictures.
         name: Of the clip, for messages.
-        clock: Monotonic seconds.
-        budget_s: How long it may take.
     """
 
-    def __init__(
-        self,
-        stream: "VideoStream",
-        *,
-        name: str,
-        clock: Callable[[], float] = time.monotonic,
-        budget_s: float = READING_BUDGET_S,
-    ) -> None:
+    def __init__(self, stream: "VideoStream", *, name: str) -> None:
         self._tick_s = Fraction(stream.time_base or Fraction(1, 1000))
         self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self._name = name
-        self._clock = clock
-        self._deadline = clock() + budget_s
         self._shots: list[Shot] = []
         self._has_hidden = False
 
@@ -113,7 +98,7 @@ class TimelineBuilder:
         """Take in a packet.
 
         Raises:
-            InvalidInputError: The clip is too long, or reading it takes too long.
+            InvalidInputError: The clip is too long.
         """
         if not packet.size:  # the end
             return
@@ -127,9 +112,6 @@ class TimelineBuilder:
         reach_s = float((time_ticks - self._shots[0].pts) * self._tick_s)
         if reach_s > MAX_LENGTH_S or len(self._shots) > _MOST_PICTURES:
             raise too_long(self._name)
-        if self._clock() > self._deadline:
-            msg = f"reading {self._name} takes too long"
-            raise InvalidInputError(msg, code="clip_too_slow")
 
     def finish(self) -> Timeline:
         """Return the timeline.
@@ -139,7 +121,7 @@ class TimelineBuilder:
         """
         if not self._shots:
             msg = f"{self._name} holds no pictures"
-            raise InvalidInputError(msg, code="no_video")
+            raise InvalidInputError(msg, code=NO_VIDEO, hint=ONCE_MORE)
         times = sorted({shot.pts for shot in self._shots})
         last = max(self._shots, key=lambda shot: shot.pts)
         steps = sorted(after - before for before, after in pairwise(times))
@@ -172,7 +154,7 @@ def read_timeline(path: Path) -> Timeline:
     with opened_clip(path) as container:
         stream = picture_stream(container, name=str(path))
         builder = TimelineBuilder(stream, name=str(path))
-        for packet in packets_of(container, stream):
+        for packet in packets_of(container, stream, name=str(path), budget_s=READING_BUDGET_S):
             builder.add(packet)
         return builder.finish()
 
@@ -181,10 +163,3 @@ def too_long(name: str) -> InvalidInputError:
     """Return the error of a clip that nobody wants to wait for."""
     msg = f"{name} is longer than {MAX_LENGTH_S / 60:.0f} minutes"
     return InvalidInputError(msg, code="clip_too_long", hint="cut it with another program first")
-
-
-def packets_of(
-    container: "InputContainer", stream: "VideoStream"
-) -> Iterator["Packet[VideoStream]"]:
-    """Yield the packets of a stream, in the order of decoding."""
-    yield from container.demux(stream)

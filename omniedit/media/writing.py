@@ -1,5 +1,6 @@
 """MP4 files, written beside their target and renamed once they are whole."""
 
+import errno
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import av
+from av.error import FFmpegError, InvalidDataError
 
-from omniedit.errors import LocalError
-from omniedit.media.opening import opened_clip, understood
+from omniedit.errors import InvalidInputError, LocalError
+from omniedit.media.contents import HEAD_BYTES
+from omniedit.media.opening import understood
+from omniedit.media.wholeness import check_is_whole
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -61,9 +65,8 @@ def written_mp4(target: Path) -> Generator["OutputContainer"]:
         container = av.open(f"file:{part}", "w", format="mp4", container_options=_FASTSTART)
         try:
             yield container
-            streams = len(container.streams)
             container.close()
-            _check(part, streams=streams)
+            _check(part)
             part.replace(target)
         except BaseException:
             # It would be finished when it is collected, and complain then.
@@ -96,9 +99,20 @@ def interleave(
         earliest = min(waiting, key=lambda track: _at_s(waiting[track]))
         packet = waiting.pop(earliest)
         at_s = _at_s(packet)
-        cast("Any", container).mux(packet)
+        _mux(container, packet)
         advance(max(0.0, at_s))
         due = [earliest]
+
+
+def _mux(container: "OutputContainer", packet: "Packet[Any]") -> None:
+    try:
+        cast("Any", container).mux(packet)
+    except FFmpegError as error:
+        # Packets whose times make no sense are the clip's fault.
+        if error.errno == errno.EINVAL or isinstance(error, InvalidDataError):
+            raise
+        msg = f"cannot write {container.name.removeprefix('file:')}: {error.strerror}"
+        raise LocalError(msg) from error
 
 
 def new_stream(
@@ -139,14 +153,16 @@ def _at_s(packet: "Packet[Any]") -> float:
     return float(ticks * packet.time_base)
 
 
-def _check(part: Path, *, streams: int) -> None:
-    """Refuse a file that cannot be read back.
+def _check(part: Path) -> None:
+    """Refuse a file that is not whole.
 
     Raises:
         LocalError: FFmpeg has written less than it was given: the disk is full, say.
     """
-    with opened_clip(part) as container:
-        if len(container.streams) == streams:
-            return
-    msg = f"{part} could not be written whole"
-    raise LocalError(msg)
+    with part.open("rb") as file:
+        try:
+            head = file.read(HEAD_BYTES)
+            check_is_whole(file, head, name=part.name, size_bytes=file.seek(0, os.SEEK_END))
+        except InvalidInputError as error:
+            msg = f"{part} could not be written whole"
+            raise LocalError(msg) from error

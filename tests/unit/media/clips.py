@@ -252,3 +252,27 @@ def packets(path: Path, kind: str = "video") -> list[bytes]:
     with av.open(str(path)) as container:
         stream = getattr(container.streams, kind)[0]
         return [bytes(packet) for packet in container.demux(stream) if packet.size]
+
+
+def move_pictures(path: Path, other: Path) -> Path:
+    """Make a MOV of one track say that its samples lie in another file (QuickTime's alias record)."""
+    name = other.name.encode()
+    record = bytes(10 + 1 + 27 + 12) + bytes([len(name)]) + name.ljust(63, b"\0") + bytes(16)
+    # One folder up, one down: that is the way to a file beside this one.
+    record += struct.pack(">HH", 1, 1) + bytes(16)
+    for kind, text in ((2, str(other)), (0, other.parent.name)):
+        held = text.encode()
+        record += struct.pack(">HH", kind, len(held)) + held + bytes(len(held) % 2)
+    record += struct.pack(">HH", 0xFFFF, 0)
+    entry = struct.pack(">I4sI", 12 + len(record), b"alis", 0) + record
+    places = struct.pack(">I4sII", 16 + len(entry), b"dref", 0, 1) + entry
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"dref") - 4
+    (length,) = struct.unpack_from(">I", content, begin)
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"dinf"):
+        at = content.index(box) - 4
+        (before,) = struct.unpack_from(">I", content, at)
+        struct.pack_into(">I", content, at, before + len(places) - length)
+    content[begin : begin + length] = places
+    path.write_bytes(content)
+    return path

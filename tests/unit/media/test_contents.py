@@ -1,6 +1,7 @@
 """What a file is by its first bytes."""
 
 import io
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,14 @@ def test_boxes_of_any_length_are_walked() -> None:
     found = [(box.kind, box.end) for box in top_boxes(io.BytesIO(content), len(content))]
 
     assert found == [(b"ftyp", 12), (b"free", 32), (b"mdat", len(content))]
+
+
+def test_a_box_beyond_all_files_ends_the_walk(tmp_path: Path) -> None:
+    # A file on the disk refuses to be moved that far.
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\1mdat" + b"\xff" * 24)
+
+    with (tmp_path / "a.mp4").open("rb") as file:
+        assert [box.kind for box in top_boxes(file, 32)] == [b"mdat"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0", b"\0\0\0\1mdat\0\0", b"\0\0\0\4free" + bytes(8)])

@@ -1,5 +1,6 @@
 """Clips cut and converted: every picture and every beep is where it belongs."""
 
+import gc
 import struct
 from fractions import Fraction
 from itertools import pairwise
@@ -8,10 +9,11 @@ from pathlib import Path
 import av
 import pytest
 from av.filter import Graph
+from av.video.frame import VideoFrame
 
 from omniedit.errors import Interrupted, InvalidInputError, LocalError
 from omniedit.media import prepare, probe, verdict
-from tests.unit.media.clips import Sound, make_clip, packets, see, set_matrix
+from tests.unit.media.clips import HEIGHT, WIDTH, Sound, make_clip, packets, see, set_matrix
 
 FRAME_S = 0.1
 BEEP_DB = -9.0  # a sine of half the amplitude
@@ -132,6 +134,18 @@ def test_sound_that_begins_later_stays_later(tmp_path: Path, start_s: float | No
     seen = see(prepare(source, tmp_path / "out.mp4", start_s=start_s).path)
 
     assert seen.beeps == pytest.approx([0.5 - (start_s or 0)], abs=0.003)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "aac"), ("a.mov", "pcm_s16le"), ("a.mkv", "flac")]
+)
+def test_where_the_sound_has_ended_a_cut_is_silent(tmp_path: Path, name: str, codec: str) -> None:
+    source = make_clip(tmp_path / name, seconds=4, sound=Sound(codec=codec, seconds=1.5))
+
+    seen = see(prepare(source, tmp_path / "out.mp4", start_s=2.5).path)
+
+    assert seen.numbers == list(range(25, 40))
+    assert seen.samples == []
 
 
 def test_what_is_copied_ends_where_the_cut_is(tmp_path: Path) -> None:
@@ -370,6 +384,17 @@ def test_a_disk_that_takes_no_more_leaves_nothing(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_a_stream_that_begins_in_the_middle_is_passed_over(tmp_path: Path) -> None:
+    options = {"mpegts_start_pid": "0x200"}
+    first = make_clip(tmp_path / "a.ts", codec="mpeg2video", fps=25, seconds=1)
+    other = make_clip(tmp_path / "b.ts", codec="mpeg2video", fps=25, seconds=1, options=options)
+    (tmp_path / "c.ts").write_bytes(first.read_bytes() + other.read_bytes())
+
+    seen = see(prepare(tmp_path / "c.ts", tmp_path / "out.mp4").path)
+
+    assert seen.numbers == list(range(25))
+
+
 def test_pictures_damaged_in_the_middle_are_refused(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mov", codec="png", pixel_format="rgb24", seconds=3)
     content = bytearray(source.read_bytes())
@@ -382,6 +407,38 @@ def test_pictures_damaged_in_the_middle_are_refused(tmp_path: Path) -> None:
 
     assert caught.value.code == "damaged_clip"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.mov"]
+
+
+def test_pictures_are_let_go_of_once_they_are_written(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.webm", codec="libvpx", seconds=5)
+    gc.collect()
+    gc.disable()
+
+    try:
+        prepare(source, tmp_path / "out.mp4")
+        alive = [each for each in gc.get_objects() if isinstance(each, VideoFrame)]
+    finally:
+        gc.enable()
+
+    assert len(alive) < 5
+
+
+@pytest.mark.parametrize(
+    ("size", "waiting"),
+    [
+        pytest.param((WIDTH, HEIGHT), 30, id="as-many-as-is-usual"),
+        pytest.param((4112, 2304), 5, id="few-of-huge-ones"),
+    ],
+)
+def test_few_huge_pictures_wait_in_memory(
+    tmp_path: Path, size: tuple[int, int], waiting: int
+) -> None:
+    source = make_clip(tmp_path / "a.avi", codec="mpeg4", size=size, seconds=0.2)
+
+    content = prepare(source, tmp_path / "out.mp4").path.read_bytes()
+
+    # The encoder notes its settings in what it writes.
+    assert f"rc_lookahead={waiting}".encode() in content
 
 
 def test_progress_runs_to_the_end(tmp_path: Path) -> None:

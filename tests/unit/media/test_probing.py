@@ -5,14 +5,16 @@ import os
 import wave
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
+import av
 import pytest
 
 from omniedit.errors import InvalidInputError, LocalError, MissingFileError, OmniEditError
 from omniedit.media import ClipFacts, probe, verdict
 from omniedit.media.opening import opened_media
-from tests.unit.media.clips import Sound, draw, make_clip, set_matrix
+from tests.unit.media.clips import Sound, draw, make_clip, move_pictures, number_of, set_matrix
 
 
 def probed(path: Path) -> ClipFacts:
@@ -231,20 +233,30 @@ def test_scripts_open_nothing_even_where_they_are_not_recognised(
         pass
 
 
-def test_a_mov_whose_samples_lie_in_another_file_is_refused_or_read_without_it(
-    tmp_path: Path,
-) -> None:
-    other = make_clip(tmp_path / "other.mov", seconds=1)
+def test_a_mov_whose_pictures_lie_in_another_file_is_refused_unread(tmp_path: Path) -> None:
+    # Raw pictures are all of one size, so that what is found in one file is found in the other.
+    make = partial(make_clip, codec="rawvideo", pixel_format="uyvy422", seconds=1)
+    other = make(tmp_path / "other.mov", first_number=100)
+    clip = move_pictures(make(tmp_path / "clip.mov"), other)
+
+    # FFmpeg follows where it is allowed to.
+    with av.open(str(clip), options={"enable_drefs": "1"}) as container:
+        assert [number_of(each) for each in container.decode(video=0)] == [*range(100, 110)]
+    other.unlink()
+    os.mkfifo(other)  # whoever opens it waits for ever
+    error = refusal(clip)
+
+    assert error.code == "external_reference"
+    assert "refers to other files" in error.message
+
+
+def test_a_reference_that_names_no_file_does_no_harm(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mov", seconds=1)
-    # The self-contained `url ` reference becomes one to the other file (QuickTime, `alis`-like).
     content = clip.read_bytes()
     at = content.index(b"url \0\0\0\1")
-    outside = content[:at] + b"url \0\0\0\0" + content[at + 8 :]
-    clip.write_bytes(outside)
+    clip.write_bytes(content[:at] + b"url \0\0\0\0" + content[at + 8 :])
 
-    # Either way only this file is read: the pictures are its own, or it is refused.
     assert probed(clip).frames == 10
-    assert other.exists()
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95, 0.999])
