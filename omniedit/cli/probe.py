@@ -13,11 +13,11 @@ def probe(context: typer.Context, video: Video) -> list[OmniEditError]:
 
     Of a URL little more than the header is read: 2 MiB and 3 seconds at most.
     """
-    from omniedit.output.clip import clip_fields, render_clip, unknown_clip
+    from omniedit.output.clip import clip_fields, render_clip
     from omniedit.tasks.probing import probe as look
 
     runtime: Runtime = context.obj
-    runtime.fields = unknown_clip(video)
+    runtime.fields = {"video": video}
     with runtime.session(JournalUse.NONE, shows_progress=False) as session:
         found = look(session, video)
     runtime.fields = clip_fields(

@@ -41,12 +41,6 @@ _NARROWEST: Final = 20
 """Cells for the text beside a label; a terminal that has fewer breaks lines itself."""
 
 
-def unknown_clip(video: str) -> dict[str, object]:
-    """Return the fields of a clip that nothing is known of."""
-    unknown = dict.fromkeys((*_FACTS, "estimated_credits", "estimated_usd"))
-    return {"video": video, "fits": None, "problems": [], **unknown}
-
-
 def clip_fields(
     video: str,
     facts: "ClipFacts",
