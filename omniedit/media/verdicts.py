@@ -46,7 +46,7 @@ def verdict(facts: ClipFacts) -> tuple[Problem, ...]:
                     f"it is {facts.duration_s:.2f} s long, and the service takes"
                     f" {MAX_CLIP_S:.0f} s at most"
                 ),
-                fix="cut it with `--start T --end T`, or edit it in pieces with `edit --split`",
+                fix="cut it with `--start T --end T`, or in pieces with `omniedit edit --split`",
                 is_automatic=False,
             )
         )

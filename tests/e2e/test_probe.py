@@ -126,7 +126,7 @@ def test_a_clip_that_is_too_long_is_2_with_the_flag_that_helps(
             "verdict does not fit: it is 12.00 s long, and the service takes 10 s at most\n"
         ),
         error="clip.mp4 does not fit: it is 12.00 s long, and the service takes 10 s at most",
-        hint="cut it with `--start T --end T`, or edit it in pieces with `edit --split`",
+        hint="cut it with `--start T --end T`, or in pieces with `omniedit edit --split`",
         fits=False,
         duration_seconds=12.0,
     )
