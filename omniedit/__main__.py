@@ -24,9 +24,7 @@ def main() -> int:
 
 
 def _carry_out(argv: list[str]) -> int:
-    if argv == ["--version"]:
-        # Without the parser, which takes five times as long to load as this takes in all.
-        sys.stdout.write(f"omniedit {__version__}\n")
+    if argv == ["--version"] and _has_told_version():
         return 0
     if argv[:1] == ["__complete"]:
         from omniedit.cli.completion_tasks import main as complete  # noqa: PLC0415
@@ -39,6 +37,17 @@ def _carry_out(argv: list[str]) -> int:
 
     gc.freeze()
     return run(argv, os.environ)
+
+
+def _has_told_version() -> bool:
+    """Print the version without the parser, which takes five times as long to load as all this."""
+    try:
+        # Bytes, since no script wants what Windows makes of line breaks.
+        os.write(1, f"omniedit {__version__}\n".encode())
+    except OSError:
+        # What there is to say about that is for the parser's callers to say.
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from omniedit.errors import InvalidInputError, LocalError
 from omniedit.folders import private_folder
 from omniedit.media import is_available
 from omniedit.models import SavedFile, UploadedClip
+from omniedit.output.channel import READER_LEFT
 from omniedit.tasks.ports import Progress, Retry
 from omniedit.tasks.requests import is_local
 from omniedit.uploads import ClipDigest, Uploader, digest_clip
@@ -264,8 +265,8 @@ def stream_out(path: Path) -> None:
         with path.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        return
     except OSError as error:
+        if error.errno in READER_LEFT:
+            return
         msg = f"cannot write to standard output: {error.strerror}"
         raise LocalError(msg) from None

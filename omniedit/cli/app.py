@@ -75,8 +75,9 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Carry out a command line and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Typer writes help in whatever encoding the terminal has.
-            stream.reconfigure(errors="replace")
+            # Typer writes help in whatever encoding the terminal has; and no script wants what
+            # Windows makes of line breaks.
+            stream.reconfigure(errors="replace", newline="\n")
     runtime = Runtime(environ)
     with runtime.signals.handled(on_overdue=lambda signal: _end_at_once(runtime, signal)):
         try:

@@ -7,6 +7,7 @@ import typer
 
 from omniedit.cli.options import Command, Group
 from omniedit.cli.runtime import Runtime
+from omniedit.cli.stdin import read_stdin, text_of
 from omniedit.config import KEY_PAGE, credentials_path
 from omniedit.credentials import CredentialsFile, parse_key
 from omniedit.errors import InvalidInputError
@@ -31,12 +32,7 @@ def set_key(context: typer.Context) -> None:
     """Save an API key, read from a hidden prompt or from stdin."""
     runtime: Runtime = context.obj
     settings = _real_settings(runtime)
-    if sys.stdin.isatty():
-        import getpass
-
-        text = getpass.getpass(f"API key for {settings.origin} ({KEY_PAGE}): ", stream=sys.stderr)
-    else:
-        text = sys.stdin.read()
+    text = _typed_key(settings)
     if not text.strip():
         msg = "no key was given"
         raise InvalidInputError(
@@ -100,6 +96,19 @@ def path(context: typer.Context) -> None:
     runtime.fields = {name: str(place) for name, place in paths.items()}
     for name, place in paths.items():
         runtime.printer.line(f"{name:<11} {place}")
+
+
+def _typed_key(settings: "Settings") -> str:
+    if sys.stdin is not None and sys.stdin.isatty():
+        import getpass
+
+        return getpass.getpass(f"API key for {settings.origin} ({KEY_PAGE}): ", stream=sys.stderr)
+    content = read_stdin()
+    try:
+        return text_of(content)
+    except UnicodeDecodeError:
+        # No key either, and refused as such, without being shown.
+        return content.decode(errors="replace")
 
 
 def _real_settings(runtime: Runtime) -> "Settings":

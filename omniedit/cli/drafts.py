@@ -1,11 +1,11 @@
 """From what was typed to a draft: the prompt may be in a file, or on standard input."""
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omniedit.cli.stdin import read_stdin, text_of
 from omniedit.errors import InvalidInputError, MissingFileError
 
 if TYPE_CHECKING:
@@ -86,13 +86,13 @@ def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
         return _typed_text(prompt)
     source = _STDIN if prompt_file is None else prompt_file
     try:
-        content = sys.stdin.buffer.read() if source == _STDIN else Path(source).read_bytes()
+        content = read_stdin() if source == _STDIN else Path(source).read_bytes()
     except OSError as error:
         msg = f"cannot read the prompt from {source}: {error.strerror}"
         raise MissingFileError(msg) from None
     try:
         # A text editor's byte order mark and last line break are no part of the sentence.
-        return content.decode("utf-8-sig").rstrip("\r\n")
+        return text_of(content).rstrip("\r\n")
     except UnicodeDecodeError:
         where = "standard input" if source == _STDIN else source
         msg = f"the prompt in {where} is not valid UTF-8 text"

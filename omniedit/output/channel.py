@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple, TextIO
 
+from omniedit.system import HERE, System
+
 _PLAINER: Final = {
     "…": "~",  # one cell, so that what was laid out still fits
     "·": "-",
@@ -23,8 +25,11 @@ _PLAINER: Final = {
     "✗": "x",
     "\N{REPLACEMENT CHARACTER}": "?",
 }
-# EINVAL is how Windows reports a closed pipe, EIO how Linux reports a terminal that hung up.
-_GONE: Final = frozenset({errno.EPIPE, errno.EINVAL, errno.EIO, errno.EBADF, errno.ESHUTDOWN})
+# EINVAL is how Windows reports a closed pipe.
+READER_LEFT: Final = frozenset({errno.EPIPE, errno.EINVAL, errno.ESHUTDOWN})
+"""What is raised where the reader at a pipe's other end went away."""
+# EIO is how Linux reports a terminal that hung up.
+_GONE: Final = READER_LEFT | {errno.EIO, errno.EBADF}
 _DEFAULT_SIZE: Final = (80, 24)
 
 
@@ -51,10 +56,16 @@ class Channel:
         stream: None where the caller closed it (`2>&-`).
         environ: Says what the terminal can do.
         is_exact: Show what the encoding lacks as its escape, not as `?`.
+        system: This one.
     """
 
     def __init__(
-        self, stream: TextIO | None, environ: Mapping[str, str], *, is_exact: bool = True
+        self,
+        stream: TextIO | None,
+        environ: Mapping[str, str],
+        *,
+        is_exact: bool = True,
+        system: System = HERE,
     ) -> None:
         self._stream = stream
         self._environ = environ
@@ -64,7 +75,8 @@ class Channel:
         """Why it can no longer be written, where that is not a reader who left (a full disk)."""
         self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
         self._errors = "omniedit.exact" if is_exact else "omniedit.shown"
-        self.depth = _colour_depth(environ, is_terminal=self.is_terminal)
+        self._obeys_escapes = self.is_terminal and system.obeys_escapes(self.fileno)
+        self.depth = _colour_depth(environ, is_terminal=self._obeys_escapes)
 
     @property
     def is_coloured(self) -> bool:
@@ -74,7 +86,7 @@ class Channel:
     @property
     def is_animated(self) -> bool:
         """Whether it is a terminal on which the cursor can be moved."""
-        return self.is_terminal and not _is_dumb(self._environ)
+        return self._obeys_escapes and not _is_dumb(self._environ)
 
     @property
     def is_reflowing(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TextIO, cast
 from omniedit.output.channel import Channel
 from omniedit.output.harmless import make_harmless
 from omniedit.output.ink import Ink, paint
+from omniedit.system import HERE, System
 
 
 class OutputMode(StrEnum):
@@ -62,6 +63,7 @@ class Printer:
         progress: ProgressMode = ProgressMode.AUTO,
         verbose: bool = False,
         clock: Callable[[], float] = time.time,
+        system: System = HERE,
     ) -> None:
         self.environ = environ
         self.mode = mode
@@ -69,8 +71,10 @@ class Printer:
         self.progress = progress
         self.verbose = verbose
         self.clock = clock
-        self.stderr = Channel(stderr, environ)
-        self._stdout = Channel(stdout, environ, is_exact=not _is_a_terminal(stdout))
+        self.stderr = Channel(stderr, environ, system=system)
+        is_exact = not _is_a_terminal(stdout)
+        self._stdout = Channel(stdout, environ, is_exact=is_exact, system=system)
+        self._has_byte_names = system.has_byte_names
         self._lock = threading.RLock()
         self._overlay: Overlay | None = None
         self._has_document = False
@@ -115,7 +119,10 @@ class Printer:
             self.line(text)
         elif self.mode is OutputMode.TEXT:
             with self._lock:
-                self._stdout.write_bytes(_file_name_bytes(text) + b"\n")
+                if self._has_byte_names or not self._stdout.can_show(text):
+                    self._stdout.write_bytes(_file_name_bytes(text) + b"\n")
+                else:
+                    self._stdout.write(f"{text}\n")
 
     def document(self, document: Mapping[str, Any]) -> None:
         """Print the command's one JSON document; a second one is dropped."""

@@ -42,6 +42,7 @@ class Region:
             file=cast("TextIO", channel),
             force_terminal=True,
             force_jupyter=False,
+            legacy_windows=False,  # a console that obeys no escapes gets no region
             color_system=cast("None", _COLOUR_SYSTEMS.get(channel.depth)),
             no_color=not channel.is_coloured,
             markup=False,

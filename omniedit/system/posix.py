@@ -132,7 +132,7 @@ class System:
             # Clocks are set right by less than that; who sets one by more downloads once more.
             return f"{(time.time() - self.uptime()) / _BOOT_PRECISION_S:.0f}"
 
-    def shows_escapes(self, descriptor: int) -> bool:
+    def obeys_escapes(self, fileno: Callable[[], int]) -> bool:
         """Return whether a terminal obeys escape sequences, having told it to."""
         return True
 

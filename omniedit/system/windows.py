@@ -94,9 +94,12 @@ class Windows(System):
         """Return True: access lists decide, and those of a profile let nobody else in."""
         return True
 
-    def shows_escapes(self, descriptor: int) -> bool:
+    def obeys_escapes(self, fileno: Callable[[], int]) -> bool:
         """Return whether a console obeys escape sequences, having told it to."""
-        return self.enable_escapes(descriptor)
+        try:
+            return self.enable_escapes(fileno())
+        except (OSError, ValueError):
+            return False
 
     def pieces(self, timeout_s: float | None) -> Iterator[float | None]:
         """Yield time-outs after each of which a signal gets its turn."""

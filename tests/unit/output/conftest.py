@@ -10,6 +10,7 @@ from rich.cells import get_character_cell_size
 
 from omniedit.models import Record, SavedFile, Task, TaskError
 from omniedit.output.console import OutputMode, Printer, ProgressMode
+from omniedit.system import HERE, System
 
 NOW = 1_757_169_743.0
 TASK_ID = "task-unified-1757156493-a1b2c3d4"
@@ -31,13 +32,19 @@ class FakeClock:
 class Stream(io.TextIOWrapper):
     """A stream that remembers its bytes; a terminal or a pipe."""
 
-    def __init__(self, *, is_terminal: bool = False, encoding: str = "utf-8") -> None:
+    def __init__(
+        self, *, is_terminal: bool = False, encoding: str = "utf-8", descriptor: int | None = None
+    ) -> None:
         self.bytes = io.BytesIO()
         self._is_terminal = is_terminal
+        self._descriptor = descriptor
         super().__init__(self.bytes, encoding=encoding, errors="strict", newline="")
 
     def isatty(self) -> bool:
         return self._is_terminal
+
+    def fileno(self) -> int:
+        return super().fileno() if self._descriptor is None else self._descriptor
 
     @property
     def text(self) -> str:
@@ -165,6 +172,7 @@ def make_printer(stdout: Stream, stderr: Stream, clock: FakeClock) -> MakePrinte
         quiet: bool = False,
         progress: ProgressMode = ProgressMode.AUTO,
         verbose: bool = False,
+        system: System = HERE,
     ) -> Printer:
         return Printer(
             stdout=out,
@@ -175,6 +183,7 @@ def make_printer(stdout: Stream, stderr: Stream, clock: FakeClock) -> MakePrinte
             progress=progress,
             verbose=verbose,
             clock=clock,
+            system=system,
         )
 
     return make

@@ -1,6 +1,7 @@
 """What every system is asked: each class answers as its system does, on all of them."""
 
 import errno
+import io
 import os
 import stat
 import threading
@@ -348,7 +349,11 @@ def test_what_does_not_happen_is_waited_for_as_long_as_said(system: System) -> N
 
 
 def test_all_but_old_consoles_obey_escapes() -> None:
-    assert linux().shows_escapes(2)
-    assert macos().shows_escapes(2)
-    assert windows(obeys_escapes=True).shows_escapes(2)
-    assert not windows(obeys_escapes=False).shows_escapes(2)
+    assert linux().obeys_escapes(lambda: 2)
+    assert macos().obeys_escapes(lambda: 2)
+    assert windows(obeys_escapes=True).obeys_escapes(lambda: 2)
+    assert not windows(obeys_escapes=False).obeys_escapes(lambda: 2)
+
+
+def test_what_has_no_descriptor_is_no_console() -> None:
+    assert not windows(obeys_escapes=True).obeys_escapes(io.StringIO().fileno)
