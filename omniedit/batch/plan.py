@@ -10,6 +10,7 @@ from typing import Final
 from omniedit.batch.manifest import Line, Manifest
 from omniedit.errors import LocalError, OmniEditError, TooExpensiveError
 from omniedit.models import Record
+from omniedit.system import HERE, System
 from omniedit.tasks.clips import Wishes
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import Draft, identity_of, is_local, parse_draft
@@ -44,6 +45,7 @@ class Planner:
         folder: Where outputs go; None is here.
         shard: Which of how many parts of the manifest this run makes.
         is_estimated: Whether each clip is looked at for what its edit costs.
+        system: This one.
 
     Raises:
         LocalError: `folder` is something else.
@@ -56,8 +58,10 @@ class Planner:
         folder: str | None,
         shard: tuple[int, int] = WHOLE,
         is_estimated: bool = False,
+        system: System = HERE,
     ) -> None:
         self._session = session
+        self._system = system
         self._folder = folder
         self._base = os.path.realpath(folder or ".")
         if os.path.lexists(self._base) and not Path(self._base).is_dir():
@@ -148,8 +152,11 @@ class Planner:
             self._note_fault(line, f"`output` names no file: {output}")
         elif Path(output).is_absolute() or not _is_below(resolved, self._base):
             self._note_fault(line, f"`output` leaves the folder: {output}")
+        elif fault := self._system.path_fault(resolved):
+            self._note_fault(line, f"`output` names no file: {output}: {fault}")
         else:
-            first = self._line_of_output.setdefault(resolved, line.number)
+            key = self._system.name_key(resolved)
+            first = self._line_of_output.setdefault(key, line.number)
             if first != line.number:
                 self._note_fault(line, f"has the same output as line {first}: {output}")
 

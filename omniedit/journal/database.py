@@ -112,12 +112,12 @@ class Database:
                 isolation_level=None,
                 check_same_thread=False,  # the lock keeps threads apart
             )
-            self._connection.row_factory = sqlite3.Row
-            self._connection.execute("pragma synchronous=full")
-            self._migrate()
-            # Damage in the middle of a file shows only when it is read.
-            for table in TABLES:
-                self._connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608
+            try:
+                self._prepare()
+            except BaseException:
+                # An open file cannot be set aside on Windows.
+                self._connection.close()
+                raise
 
     def check(self) -> None:
         """Read every page.
@@ -161,6 +161,16 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
                 raise
+
+    def _prepare(self) -> None:
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("pragma synchronous=full")
+        # For macOS, whose `fsync` leaves the drive's own cache alone.
+        self._connection.execute("pragma fullfsync=on")
+        self._migrate()
+        # Damage in the middle of a file shows only when it is read.
+        for table in TABLES:
+            self._connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608
 
     def _migrate(self) -> None:
         version = self._version()

@@ -112,7 +112,7 @@ class System:
             return LONGEST_NAME_BYTES
         return longest_bytes if longest_bytes > 0 else LONGEST_NAME_BYTES
 
-    def path_fault(self, path: Path) -> str | None:
+    def path_fault(self, path: Path | str) -> str | None:
         """Return why no file can have this absolute path, None where one can."""
         return None
 

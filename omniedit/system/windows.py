@@ -72,7 +72,7 @@ class Windows(System):
         with suppress(FileNotFoundError):
             self.unlink(path)
 
-    def path_fault(self, path: Path) -> str | None:
+    def path_fault(self, path: Path | str) -> str | None:
         """Return what of a path the system would refuse, or take for something else."""
         pure = PureWindowsPath(str(path))
         for name in pure.parts[1:]:

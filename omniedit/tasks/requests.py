@@ -32,7 +32,8 @@ class Draft:
 
 def is_local(video: str) -> bool:
     """Return whether VIDEO is a path on this machine rather than a URL."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", video) is None
+    # One letter is a drive of Windows.
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video) is None
 
 
 def check_request_id(text: str) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from omniedit.errors import InvalidInputError
 from omniedit.models import Record
+from omniedit.system.windows import is_reserved_name
 from omniedit.tasks.requests import is_local
 
 STDOUT: Final = "-"
@@ -104,7 +105,9 @@ def _clip_stem(video: str | None) -> str:
         character if character.isalnum() or character in "-_." else "-"
         for character in unicodedata.normalize("NFC", stem)
     )
-    return kept.strip("-.")[:_LONGEST_STEM].strip("-.") or "clip"
+    stem = kept.strip("-.")[:_LONGEST_STEM].strip("-.") or "clip"
+    # As `con.cut-…` would be; everywhere, so that a folder can be moved to another system.
+    return f"clip-{stem}" if is_reserved_name(f"{stem}-") else stem
 
 
 def _end_of(task_id: str) -> str:

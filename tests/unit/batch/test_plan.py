@@ -7,7 +7,9 @@ import pytest
 from omniedit.batch.manifest import Line, Manifest
 from omniedit.batch.plan import PlannedEdit, Planner
 from omniedit.errors import LocalError
+from omniedit.system import HERE, System
 from tests.unit.batch.bench import CLIP_URL, FakeSession
+from tests.windows import windows
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +25,12 @@ def line(number: int, *, video: str = CLIP_URL, prompt: str = "warmer", **fields
 
 
 def planned(
-    *lines: Line, folder: str | None = None, shard: tuple[int, int] = (1, 1)
+    *lines: Line,
+    folder: str | None = None,
+    shard: tuple[int, int] = (1, 1),
+    system: System = HERE,
 ) -> tuple[Sequence[PlannedEdit], list[tuple[int, str]]]:
-    planner = Planner(FakeSession(), folder=folder, shard=shard)
+    planner = Planner(FakeSession(), folder=folder, shard=shard, system=system)
     return planner.plan(Manifest(lines, (), ())), planner.faults
 
 
@@ -95,6 +100,22 @@ def test_a_folder_that_is_a_link_is_followed(here: Path) -> None:
     )
 
     assert faults == [(2, "has the same output as line 1: ../real/a.mp4")]
+
+
+def test_two_outputs_that_differ_in_case_are_one_where_the_file_system_says_so() -> None:
+    lines = line(1, output="Out.mp4"), line(2, output="out.MP4", take="1")
+
+    _, faults = planned(*lines, system=windows())
+
+    assert faults == [(2, "has the same output as line 1: out.MP4")]
+
+
+@pytest.mark.parametrize("output", ["nul.mp4", "a/con", "a:b.mp4", "a."])
+def test_an_output_that_windows_takes_for_something_else_is_a_fault_there(output: str) -> None:
+    _, [(number, fault)] = planned(line(4, output=output), system=windows())
+
+    assert number == 4
+    assert fault.startswith(f"`output` names no file: {output}: Windows takes")
 
 
 def test_a_folder_that_is_a_file_is_refused(here: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, LocalError
 from omniedit.journal import Journal, set_journal_aside
 from omniedit.journal.database import VERSION, Database, set_aside
+from tests.windows import windows
 
 _SUBMITTER = """
 import sys
@@ -145,6 +146,19 @@ def test_a_damaged_file_is_told_and_set_aside_whole(
     with Journal(folder) as journal:
         journal.check()
         assert journal.recent() == []
+
+
+def test_a_file_that_is_none_can_be_renamed_while_its_error_is_handled(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    path = folder / "journal.db"
+    path.write_bytes(b"no database" * 1000)
+
+    try:
+        Database(path)
+    except JournalDamagedError:
+        windows().replace(path, folder / "aside")
+
+    assert [entry.name for entry in folder.iterdir()] == ["aside"]
 
 
 def test_a_sound_journal_is_never_set_aside(folder: Path) -> None:
