@@ -1,0 +1,122 @@
+"""The recording in README: a picture for `<img>`, of what the commands print today."""
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.contract.readme import ROOT, TEXT, blocks
+from tests.recording.screen import Screen
+
+PICTURE = ROOT / ".github" / "recording.svg"
+SVG = "{http://www.w3.org/2000/svg}"
+AT_MOST = 100_000
+MASKS = {
+    r"task-unified-\d+-\w+": "TASK",
+    r"\b\d+ [kM]?B\b": "SIZE",
+    r"\b(?:\d+[dhms])+\b": "TIME",
+}
+
+
+def root_of(picture: Path) -> ET.Element:
+    return ET.parse(picture).getroot()  # noqa: S314 - made by this repository
+
+
+def texts(picture: Path) -> list[str]:
+    """Return every piece of text that is shown at some time."""
+    return [text.text or "" for text in root_of(picture).iter(f"{SVG}text")]
+
+
+def last_screen(picture: Path) -> list[str]:
+    """Return the lines that stay, which are also those seen where nothing moves."""
+    strips = root_of(picture).findall(f"{SVG}svg/{SVG}g")
+    return [" ".join(text.text or "" for text in strip[0].iter(f"{SVG}text")) for strip in strips]
+
+
+def masked(lines: list[str]) -> list[str]:
+    """Return the lines without what differs from run to run."""
+    text = "\n".join(lines)
+    for pattern, name in MASKS.items():
+        text = re.sub(pattern, name, text)
+    return text.splitlines()
+
+
+def test_it_needs_nothing_but_itself() -> None:
+    root = root_of(PICTURE)
+
+    tags = {element.tag.removeprefix(SVG) for element in root.iter()}
+    names = {name for element in root.iter() for name in element.attrib}
+    [style] = [element.text or "" for element in root.iter(f"{SVG}style")]
+
+    assert tags == {"svg", "title", "style", "rect", "g", "text", "path"}
+    assert not {name for name in names if "href" in name or name.startswith("on")}
+    assert not re.search(r"url\(|@import|@font-face", style)
+    assert PICTURE.stat().st_size < AT_MOST
+
+
+def test_it_rests_where_people_want_no_motion() -> None:
+    [style] = [element.text or "" for element in root_of(PICTURE).iter(f"{SVG}style")]
+
+    moving = [line for line in style.splitlines() if "animation:" in line]
+
+    assert len(moving) == 1
+    assert moving[0].startswith("@media (prefers-reduced-motion:no-preference){")
+
+
+def test_it_shows_no_folder_of_the_machine_that_made_it() -> None:
+    assert not [text for text in texts(PICTURE) if re.search(r"(?:^|\s)[/~]", text)]
+
+
+def test_readme_shows_it_between_its_first_words_and_the_command() -> None:
+    image = re.search(r"^!\[([^]]+)\]\(([^)]+)\)$", TEXT, re.MULTILINE)
+
+    assert image
+    assert ROOT / image[2] == PICTURE
+    assert TEXT[: image.start()].count("\n\n") == 2
+    assert image.end() < TEXT.index("```")
+
+
+def test_it_begins_with_the_command_that_readme_begins_with() -> None:
+    command = blocks("bash")[0].text.strip().partition(" && ")[2]
+
+    assert last_screen(PICTURE)[0] == f"$ {command}"
+
+
+@pytest.mark.e2e
+@pytest.mark.pty
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_it_shows_what_the_commands_print_today(tmp_path: Path) -> None:
+    anew = tmp_path / "recording.svg"
+
+    subprocess.run(
+        [sys.executable, "-m", "tests.recording", anew], cwd=ROOT, timeout=120, check=True
+    )
+
+    assert masked(last_screen(PICTURE)) == masked(last_screen(anew)), (
+        "`python -m tests.recording` records it anew"
+    )
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([b"50%\r\x1b[2K100%"], id="whole"),
+        pytest.param([b"50%\r\x1b[", b"2K100%"], id="cut-off-in-a-sequence"),
+        pytest.param([b"\xe2\x94\x81\r", b"\x1b[2K", b"100%"], id="over-what-stood-there"),
+    ],
+)
+def test_the_screen_shows_the_last_of_a_bar(pieces: list[bytes]) -> None:
+    screen = Screen()
+
+    for piece in pieces:
+        screen.write(piece)
+
+    assert screen.cursor_line == "100%"
+
+
+def test_the_screen_refuses_what_it_would_show_wrongly() -> None:
+    with pytest.raises(ValueError, match="not known"):
+        Screen().write(b"\x1b[5;5H")

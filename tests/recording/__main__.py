@@ -1,0 +1,40 @@
+"""`python -m tests.recording [FILE]`: make the recording in README anew, from a real session."""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from tests.recording.picture import draw
+from tests.recording.session import Session
+
+ROOT: Final = Path(__file__).parents[2]
+PICTURE: Final = ROOT / ".github" / "recording.svg"
+TITLE: Final = (
+    "A session of omniedit in the sandbox: a bar moves while the clip is edited, out.mp4 is saved, "
+    "the same line again pays nothing, and the list shows the task."
+)
+
+
+def main(names: list[str]) -> int:
+    """Record a session and draw it into the named file, or into README's."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    command = re.search(r" && (omniedit .+)$", readme, re.MULTILINE)
+    if command is None:
+        sys.stderr.write("README begins with no line that installs and runs omniedit\n")
+        return 1
+    # So long a path that `list` leaves it out.
+    home = tempfile.TemporaryDirectory(prefix="omniedit-recording-")
+    with home as name, Session(Path(name)) as session:
+        session.call(command[1])
+        session.repeat()
+        session.call("omniedit --sandbox list")
+        session.rest()
+    picture = Path(names[0]) if names else PICTURE
+    picture.write_text(draw(session.frames, title=TITLE, length_s=session.now_s), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
