@@ -78,7 +78,7 @@ def draw(frames: Sequence[Frame], *, title: str, length_s: float) -> str:
             for start_s, cells in changes
         )
         rules += [f"#{name}{{animation-name:{name}}}", f"@keyframes {name}{{{moves}}}"]
-    rules += [f".{name}{{{look}}}" for look, name in classes.items()]
+    rules += [f".{name}{{{look}}}" for look, name in sorted(classes.items())]
     style.text = "\n".join(["", *rules, ""])
     ET.indent(root, "")
     return ET.tostring(root, "unicode") + "\n"
@@ -124,7 +124,9 @@ def _add_strip(line: ET.Element, strip: Sequence[Sequence[Cell]], classes: dict[
                 element = _add(group, "text", x=left, y=top + _BASELINE, textLength=width)
                 element.text = text
             if look:
-                element.set("class", classes.setdefault(look, f"c{len(classes)}"))
+                # Named by what it is, so that other frames in another recording change no other line.
+                name = "-".join(["c", *re.findall(r"(?<=#)\w+|bold", look)])
+                element.set("class", classes.setdefault(look, name))
 
 
 def _pieces(cells: Sequence[Cell]) -> Iterator[tuple[str, str, int]]:
