@@ -1,8 +1,6 @@
 """A result from its link to its final name: attempts, waits between them, and placement."""
 
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.part import PartFile
 from omniedit.downloads.placing import open_target, place
-from omniedit.downloads.target import disk_error, make_folder, saved_file
+from omniedit.downloads.target import saved_file
 from omniedit.downloads.transfer import transfer
 from omniedit.errors import BrokenDownloadError, OmniEditError, UnavailableError
+from omniedit.folders import private_folder
 from omniedit.models import SavedFile
 from omniedit.retry import delay_s, is_transient
 from omniedit.system import HERE, System
@@ -125,12 +124,7 @@ class Downloader:
             ResultGoneError: The link is dead, or delivers no video; a fresh one may help.
             UnavailableError: Given up.
         """
-        make_folder(folder, system=self._system)
-        try:
-            private = Path(tempfile.mkdtemp(prefix="omniedit-", dir=folder))
-        except OSError as error:
-            raise disk_error(folder, error) from error
-        try:
+        with private_folder(folder) as private:
             saved = self.download(
                 url,
                 private / "result.mp4",
@@ -139,8 +133,6 @@ class Downloader:
                 on_retry=on_retry,
             )
             yield Path(saved.path), saved
-        finally:
-            shutil.rmtree(private, ignore_errors=True)
 
     def _fill(
         self,
