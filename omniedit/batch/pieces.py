@@ -248,6 +248,8 @@ def _check_price(plan: SplitPlan, options: SplitOptions) -> None:
 def _check_target(session: Session, plan: SplitPlan, options: SplitOptions) -> None:
     if plan.target is None:
         return
+    # What lies in the folder of the pieces, each piece finds out for itself.
+    session.results.check_target(Path(plan.edits[0].output, "piece.mp4"), overwrite=True)
     try:
         session.results.check_target(plan.target.path, overwrite=options.overwrite)
     except TargetExistsError:

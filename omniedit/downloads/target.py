@@ -37,7 +37,7 @@ def check_target(target: Path, *, overwrite: bool = False, system: System = HERE
         _check_folder(target, system)
     except (OSError, ValueError) as error:  # ValueError: a null character
         msg = f"cannot write {str(target)!r}: {_reason(error)}"
-        raise LocalError(msg) from error
+        raise LocalError(msg, hint="choose another place for it") from error
     if found is None:
         return
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):

@@ -89,12 +89,15 @@ def known_edit(session: Session, identity: str, options: EditOptions) -> Record 
     if options.again:
         return None
     attempts = session.journal.known_edits(identity, origin=session.origin)
+    known = next(iter(attempts), None)
     for attempt in attempts:
         target = options.destination.target_for_edit(attempt, identity)
         if target is not None and saved_as(session, attempt, target) is not None:
             # Its file is there and whole, whatever became of later ones.
             return attempt
-    known = next(iter(attempts), None)
+        if _comes_first(session, attempt, options):
+            known = attempt
+            break
     if known is None or known.task is None:
         return known
     is_retryable = (
@@ -103,6 +106,17 @@ def known_edit(session: Session, identity: str, options: EditOptions) -> Record 
         and known.task.error.is_retryable
     )
     return None if is_retryable else known
+
+
+def _comes_first(session: Session, attempt: Record, options: EditOptions) -> bool:
+    """Return whether an attempt is gone on with wherever the file of an older one may lie."""
+    if attempt.is_result_gone or (attempt.task is not None and attempt.task.has_failed):
+        return False
+    if options.destination.is_named_folder:
+        # Each attempt's file has a name of its own there.
+        return True
+    # Paid for with `--again --force`, and cut off before it replaced the older one.
+    return options.overwrite and not any(session.results.is_whole(file) for file in attempt.saved)
 
 
 def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Record:
@@ -205,6 +219,10 @@ def _check_target(session: Session, record: Record, identity: str, options: Edit
         target = options.destination.target_for_edit(record, identity)
         if target is not None:
             check_target(session, record, target, overwrite=options.overwrite)
+        else:
+            # The name will be a task's own; whether the folder takes it can be told now.
+            place = options.destination.target_for(record)
+            session.results.check_target(place.path, overwrite=True)
 
 
 def _unsent(draft: Draft, request_id: str) -> Record:

@@ -41,6 +41,11 @@ class Destination:
         """Whether files get names of their own below it."""
         return self.text is None or self.text.endswith(("/", "\\")) or _is_folder(self.text)
 
+    @property
+    def is_named_folder(self) -> bool:
+        """Whether it is a folder in which a file's name holds the end of its task's ID."""
+        return self.text is not None and self.is_folder
+
     def check_count(self, count: int) -> None:
         """Refuse one name for several tasks.
 
@@ -65,7 +70,7 @@ class Destination:
         if self.text is None:
             name = f"{_clip_stem(record.video)}-{identity[:_END_OF_IDENTITY]}.mp4"
             return Target(Path(name), name)
-        if self.is_folder and record.task_id is None:
+        if self.is_named_folder and record.task_id is None:
             return None
         return self.target_for(record)
 

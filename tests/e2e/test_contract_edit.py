@@ -141,6 +141,39 @@ def test_a_taken_target_is_said_before_anything_is_paid(served: CommandLine, rec
     assert (served.folder / "a.mp4").read_bytes() == b"mine"
 
 
+def test_a_folder_that_is_none_is_said_before_anything_is_paid(
+    served: CommandLine, record: Path
+) -> None:
+    (served.folder / "out").touch()
+
+    ended = served("edit", CLIP, PROMPT, "-o", "out/")
+
+    check_failure(ended, 10, "out is not a folder")
+    assert not requests(record)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(["-o", "a.mp4", "--force"], id="over-the-older-file"),
+        pytest.param(["-o", "out/"], id="beside-the-older-file"),
+    ],
+)
+def test_what_was_paid_anew_and_cut_off_is_what_the_same_line_brings(
+    served: CommandLine, record: Path, options: list[str]
+) -> None:
+    argv = ["edit", CLIP, "x [sandbox:seconds=2]", *options, "--json"]
+    served(*argv)
+    cut_off = served(*argv, "--again", "--timeout", "0")
+
+    ended = served(*argv)
+
+    (anew,), (brought,) = cut_off.document["tasks"], ended.document["tasks"]
+    assert (cut_off.status, ended.status) == (6, 0), (cut_off, ended)
+    assert brought["task_id"] == anew["task_id"]
+    assert len(submissions(record)) == 2
+
+
 def test_again_pays_anew(served: CommandLine, record: Path) -> None:
     served("edit", CLIP, PROMPT, "-o", "a.mp4")
 

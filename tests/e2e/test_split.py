@@ -4,6 +4,7 @@ import contextlib
 import functools
 import http.server
 import json
+import shutil
 import signal
 import threading
 import time
@@ -105,6 +106,19 @@ def test_a_piece_is_the_same_edit_as_one_of_its_marks(bench: Bench, folder: Path
     check_whole(folder / "out.mp4")
 
 
+def test_a_piece_made_anew_is_the_one_that_is_joined(bench: Bench, folder: Path) -> None:
+    bench.run(*split("--yes", "-o", "out.mp4"))
+    anew = ("--start", "8.3", "--end", "16.7", "--again", "--json")
+    (made,) = bench.run("edit", "long.mp4", "make it night", *anew).document["tasks"]
+
+    ended = bench.run(*split("-o", "out.mp4", "--force", "--json"))
+
+    assert ended.status == 0, ended
+    assert ended.document["tasks"][1]["task_id"] == made["task_id"]
+    assert len(bench.task_ids) == 4
+    check_whole(folder / "out.mp4")
+
+
 def test_a_part_of_a_clip_can_be_split(bench: Bench, folder: Path) -> None:
     ended = bench.run(*split("--yes", "--start", "2.5", "--end", "0:15", "-o", "out.mp4"))
 
@@ -169,6 +183,21 @@ def test_nothing_is_sent_where_something_speaks_against_it(
     assert (folder / "taken.mp4").read_text() == "mine"
 
 
+def test_a_folder_for_the_pieces_that_is_none_is_found_before_anything_is_sent(
+    bench: Bench, tmp_path: Path, folder: Path
+) -> None:
+    bench.run(*split("--yes", "-o", "out.mp4"), XDG_STATE_HOME=str(tmp_path / "elsewhere"))
+    (place,) = folder.glob("*.pieces")
+    (folder / "out.mp4").unlink()
+    shutil.rmtree(place)
+    place.touch()
+
+    ended = bench.run(*split("--yes", "-o", "out.mp4"))
+
+    assert (ended.status, bench.posts) == (10, 3), ended
+    assert f"{place} is not a folder" in ended.stderr
+
+
 @pytest.mark.parametrize("option", ["--yes", "--new-audio"])
 def test_what_belongs_to_a_split_goes_with_nothing_else(bench: Bench, option: str) -> None:
     ended = bench.run("edit", "long.mp4", "make it night", option)
@@ -224,6 +253,24 @@ def test_what_was_cut_off_is_finished_by_the_same_command(
         assert b"the same command picks up" in stderr
     assert (again.status, again.stdout) == (0, "out.mp4\n"), again
     assert len(bench.task_ids) == 3
+    check_whole(folder / "out.mp4")
+
+
+def test_what_was_paid_anew_before_it_was_cut_off_is_what_is_joined(
+    make_bench: Callable[..., Bench], folder: Path
+) -> None:
+    bench = make_bench(edit_seconds=1.0, time_scale=1.0)
+    bench.run(*split("--yes", "-o", "out.mp4"))
+    before = set(bench.task_ids)
+
+    bench.begin(*split("--yes", "-o", "out.mp4", "--force", "--again", "--timeout", "0"))
+    cut_off = bench.end()
+    ended = bench.run(*split("-o", "out.mp4", "--force", "--json"))
+
+    assert cut_off.status == 6, cut_off
+    assert ended.status == 0, ended
+    assert {task["task_id"] for task in ended.document["tasks"]} == set(bench.task_ids) - before
+    assert len(bench.task_ids) == 6
     check_whole(folder / "out.mp4")
 
 
