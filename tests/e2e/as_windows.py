@@ -1,0 +1,112 @@
+"""The command line on a system that lacks what Windows lacks, as far as that can be had elsewhere.
+
+Modules and names of POSIX are gone, open files can be neither renamed nor removed, nothing is a
+signal but what Windows has, and standard output speaks a code page with line breaks of its own.
+"""
+
+# What decides about its system when it is imported has to do so before it changes. omniedit, of
+# which nothing is imported before, is what is tried here.
+import errno
+import fcntl
+import io
+import os
+import select
+import signal
+import sys
+import time
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Final
+
+PRELOADED: Final = (
+    *("asyncio", "concurrent.futures", "getpass", "multiprocessing", "platform", "shutil"),
+    *("subprocess", "tempfile", "uuid", "sqlite3", "tomllib", "csv", "ctypes", "zoneinfo"),
+    *("av", "httpcore", "httpx", "platformdirs", "typer.main", "typer.testing"),
+    *("rich.console", "rich.progress_bar", "rich.table", "rich.live", "rich.markup"),
+    *("werkzeug.serving", "werkzeug.routing", "werkzeug.formparser", "werkzeug.wrappers"),
+)
+MODULES: Final = (
+    *("fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"),
+)
+NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
+    os: (
+        *("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "chown", "fchmod", "fork"),
+        *("getegid", "geteuid", "getgid", "getuid", "killpg", "lchown", "mkfifo", "openpty"),
+        *("pathconf", "sched_getaffinity", "setsid", "statvfs", "sysconf", "uname", "umask"),
+    ),
+    select: ("epoll", "poll"),
+    signal: (
+        *("ITIMER_REAL", "SIGALRM", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGUSR1"),
+        *("alarm", "pthread_sigmask", "setitimer", "sigwait"),
+    ),
+    time: ("CLOCK_MONOTONIC", "clock_gettime", "tzset"),
+}
+
+
+def become_windows() -> None:
+    """Take away what Windows lacks."""
+    for name in PRELOADED:
+        import_module(name)
+    sys.modules["msvcrt"] = _msvcrt()
+    for name in MODULES:
+        # The import system takes None for a module that is not there.
+        sys.modules[name] = None  # type: ignore[assignment]
+    for module, names in NAMES.items():
+        for name in names:
+            if hasattr(module, name):
+                delattr(module, name)
+    signal.SIGBREAK = signal.SIGTERM  # type: ignore[attr-defined]
+    for name in ("remove", "rename", "replace", "unlink"):
+        setattr(os, name, _refusing_open_files(getattr(os, name)))
+    sys.platform = "win32"
+    sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="cp1252", newline="\r\n")
+    sys.stderr = io.TextIOWrapper(
+        sys.stderr.buffer, encoding="cp1252", newline="\r\n", errors="backslashreplace"
+    )
+
+
+def _msvcrt() -> Any:
+    fake: Any = ModuleType("msvcrt")
+    flock = fcntl.flock
+
+    def locking(descriptor: int, mode: int, size_bytes: int) -> None:
+        try:
+            flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError(errno.EACCES, "Permission denied") from None
+
+    fake.locking = locking
+    fake.LK_NBLCK = 2
+    return fake
+
+
+def _refusing_open_files(act: Any) -> Any:
+    """Return a function on paths that fails where this process has the file open."""
+    lstat, fstat = os.lstat, os.fstat
+
+    def refuse(*paths: Any, **options: Any) -> None:
+        for path in paths:
+            if options or not os.path.lexists(path):
+                continue
+            found = lstat(path)
+            for descriptor in range(256):
+                try:
+                    is_open = os.path.samestat(fstat(descriptor), found)
+                except OSError:
+                    continue
+                if is_open:
+                    raise PermissionError(errno.EACCES, f"{path} is open", path)
+        act(*paths, **options)
+
+    return refuse
+
+
+if __name__ == "__main__":
+    become_windows()
+    if sys.argv[1:2] == ["--import"]:
+        for module_name in sys.argv[2:]:
+            import_module(module_name)
+        sys.exit(0)
+    from omniedit.__main__ import main
+
+    sys.exit(main())

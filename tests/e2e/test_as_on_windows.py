@@ -1,0 +1,189 @@
+"""The whole command line where POSIX is missing, so far as Windows can be had elsewhere."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import omniedit
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.commandline import Ended
+from tests.e2e.test_contract_equipment import CLIP, KEY, NOW
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(sys.platform == "win32", reason="every other test is one of these there"),
+]
+
+AS_WINDOWS: Final = Path(__file__).with_name("as_windows.py")
+PACKAGE: Final = Path(omniedit.__file__).parent
+ASKS_FOR_ITS_SYSTEM: Final = re.compile(
+    r"sys\.platform|\bos\.name\b|^\s*(import|from) (fcntl|grp|msvcrt|pwd|resource|termios|winreg)\b",
+    re.MULTILINE,
+)
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(folder: Path) -> Run:
+    (folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
+
+    def run(*argv: str, stdin: str = "", **environ: str) -> Ended:
+        ended = subprocess.run(
+            [sys.executable, AS_WINDOWS, *argv],
+            input=stdin.encode(),
+            capture_output=True,
+            cwd=folder,
+            env={**os.environ, **environ},
+            timeout=60,
+            check=False,
+        )
+        assert b"Traceback" not in ended.stderr, ended
+        return Ended(ended.returncode, ended.stdout.decode("cp1252"), ended.stderr.decode("cp1252"))
+
+    return run
+
+
+def test_every_module_is_imported_without_posix(run: Run) -> None:
+    parts = [
+        path.relative_to(PACKAGE.parent).with_suffix("").parts for path in PACKAGE.rglob("*.py")
+    ]
+    names = [".".join(part for part in names if part != "__init__") for names in parts]
+
+    ended = run("--import", *(name for name in names if name != "omniedit.__main__"))
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert len(names) > 100
+
+
+def test_one_package_knows_the_systems() -> None:
+    asking = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if ASKS_FOR_ITS_SYSTEM.search(path.read_text("utf-8"))
+    }
+
+    assert {name for name in asking if not name.startswith("system/")} == {
+        "cli/completion_tasks.py",  # which has no time to import anything
+        "sandbox/server.py",  # which shares no code with the client
+    }
+
+
+def test_an_edit_is_made_once_and_saved(run: Run, folder: Path) -> None:
+    edit = ("--sandbox", "edit", CLIP, f"wärmer {NOW} [sandbox:cut]", "-o", "café.mp4")
+
+    first, again = run(*edit), run(*edit)
+
+    assert (first.status, first.stdout) == (0, "café.mp4\n"), first
+    assert (again.status, again.stdout) == (0, "café.mp4\n"), again
+    assert "already here" in again.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["café.mp4", "clip.mp4"]
+    assert (folder / "café.mp4").read_bytes() == BUNDLED_CLIP.read_bytes()
+
+
+def test_a_local_clip_is_cut_uploaded_and_replaces_its_edit(run: Run, folder: Path) -> None:
+    (folder / "out.mp4").write_bytes(b"old")
+
+    ended = run(
+        *("--sandbox", "edit", "clip.mp4", f"warmer {NOW}", "--start", "1", "-o", "out.mp4"),
+        "--force",
+    )
+
+    assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
+    assert (folder / "out.mp4").read_bytes()[4:8] == b"ftyp"
+    assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "out.mp4"]
+
+
+def test_step_by_step_every_document_is_one_line(run: Run) -> None:
+    commands = (
+        ("submit", "clip.mp4", f"wärmer {NOW}"),
+        ("wait", "-d", "out/"),
+        ("list",),
+        ("doctor",),
+        ("config", "show"),
+        ("probe", "clip.mp4"),
+        ("sandbox", "reset"),
+    )
+
+    for command in commands:
+        ended = run("--sandbox", *command, "--json")
+
+        assert ended.status == 0, ended
+        assert ended.stdout.count("\n") == 1
+        assert "\r" not in ended.stdout
+        assert json.loads(ended.stdout)["ok"] is True
+
+
+def test_a_batch_is_made_side_by_side(run: Run, folder: Path) -> None:
+    lines = [{"video": f"https://example.com/{n}.mp4", "prompt": f"x {NOW}"} for n in range(6)]
+    manifest = "\n".join(json.dumps(line) for line in lines)
+
+    first = run("--sandbox", "batch", "-", "--dir", "out", stdin=manifest)
+    again = run("--sandbox", "batch", "-", "--dir", "out", stdin=manifest)
+
+    assert (first.status, again.status) == (0, 0), (first, again)
+    assert sorted(first.stdout.splitlines()) == sorted(again.stdout.splitlines())
+    assert len([*(folder / "out").iterdir()]) == 6
+
+
+def test_a_device_is_no_target(run: Run) -> None:
+    ended = run("--sandbox", "edit", CLIP, "x", "-o", "nul.mp4")
+
+    assert ended.status == 10, ended
+    assert "Windows takes nul.mp4 for the name of a device" in ended.stderr
+
+
+def test_a_key_is_saved_and_replaced(run: Run) -> None:
+    first = run("config", "set-key", stdin=f"{KEY}\r\n")
+    second = run("config", "set-key", stdin=f"{KEY[:-1]}z\r\n")
+
+    assert (first.status, second.status) == (0, 0), (first, second)
+    assert "sk-evo-…ghiz" in run("config", "show").stdout
+
+
+def test_a_damaged_journal_is_set_aside(run: Run, home: Path) -> None:
+    run("--sandbox", "submit", CLIP, f"x {NOW}")
+    journal = home / "state/omniedit/sandbox/journal.db"
+    journal.write_bytes(b"no database" * 1000)
+
+    ended = run("--sandbox", "submit", CLIP, f"y {NOW}")
+
+    assert ended.status == 0, ended
+    assert "it was set aside as" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        pytest.param(("sandbox", "serve"), "OMNIEDIT_BASE_URL", id="while-it-serves"),
+        pytest.param(("--sandbox", "edit", CLIP, "x [sandbox:stall]"), "submitted", id="at-rest"),
+    ],
+)
+def test_ctrl_c_ends_what_waits(folder: Path, argv: tuple[str, ...], said: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, AS_WINDOWS, *argv],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        encoding="cp1252",
+    ) as running:
+        try:
+            assert running.stderr
+            assert any(said in line for line in running.stderr)
+
+            running.send_signal(signal.SIGINT)
+
+            _, stderr = running.communicate(timeout=20)
+        finally:
+            running.kill()
+    assert running.returncode == 130
+    assert "error: interrupted" in stderr
+    assert "Traceback" not in stderr
