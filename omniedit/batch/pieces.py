@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from omniedit.media import Piece
 
 PIECES_SUFFIX: Final = ".pieces"
+_MARK_DIGITS: Final = 6
+"""Of the seconds of a piece's marks, which are part of what its edit is known by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +45,6 @@ class SplitPlan:
     """The pieces of a clip, and what is known of them."""
 
     source: Path
-    start_s: float
-    """Where the first piece begins in the clip."""
     has_sound: bool
     pieces: "tuple[Piece, ...]"
     edits: tuple[PlannedEdit, ...]
@@ -52,6 +52,13 @@ class SplitPlan:
     """What each edit goes on with; None where it is to be submitted."""
     target: Target | None
     """None is standard output."""
+
+    def marks_s(self, number: int) -> tuple[float, float]:
+        """Return the marks between which a piece lies, exactly as its edit knows them."""
+        piece = self.pieces[number - 1]
+        start_s = piece.start_mark_s or 0.0
+        end_s = start_s + piece.duration_s if piece.end_mark_s is None else piece.end_mark_s
+        return round(start_s, _MARK_DIGITS), round(end_s, _MARK_DIGITS)
 
     @property
     def longest_s(self) -> float:
@@ -111,7 +118,6 @@ def plan_pieces(
     )
     plan = SplitPlan(
         source=source,
-        start_s=start_s or 0.0,
         has_sound=not isinstance(facts, Incomplete) and facts.has_audio,
         pieces=pieces,
         edits=edits,
@@ -228,7 +234,7 @@ def _piece_edit(
 
 
 def _shown_mark(mark_s: float | None) -> str | None:
-    return None if mark_s is None else f"{mark_s:.6f}".rstrip("0").rstrip(".")
+    return None if mark_s is None else f"{mark_s:.{_MARK_DIGITS}f}".rstrip("0").rstrip(".")
 
 
 def _options_of(edit: PlannedEdit, options: SplitOptions) -> EditOptions:

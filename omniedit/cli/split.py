@@ -126,13 +126,8 @@ def _say(call: SplitCall, plan: "SplitPlan") -> None:
 
 def _report(call: SplitCall, plan: "SplitPlan", *, has_journal: bool) -> BatchReport:
     def fields(edit: "PlannedEdit") -> "Document":
-        piece = plan.pieces[edit.line.number - 1]
-        end_s = piece.start_s + piece.duration_s
-        return {
-            "piece": edit.line.number,
-            "start_seconds": round(plan.start_s + piece.start_s, 3),
-            "end_seconds": round(plan.start_s + end_s, 3),
-        }
+        start_s, end_s = plan.marks_s(edit.line.number)
+        return {"piece": edit.line.number, "start_seconds": start_s, "end_seconds": end_s}
 
     report = BatchReport(
         call.runtime, None, again=call.options.again, has_journal=has_journal, fields=fields

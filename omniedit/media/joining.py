@@ -19,6 +19,7 @@ from omniedit.media.pictures import (
     rate_of,
     shots_within,
 )
+from omniedit.media.preparing import marked_span
 from omniedit.media.probing import probe, sound_stream
 from omniedit.media.sound import (
     aac_stream,
@@ -84,7 +85,7 @@ def join(
         target: Appears once it is whole; in a folder that belongs to the caller.
         original: Whose sound is laid over; None for a clip without sound.
         new_audio: Take the results' own sound instead, with a cross-fade of 20 ms.
-        original_start_s: Where the first piece begins in the original.
+        original_start_s: The mark of the first piece in the original; None for its beginning.
         on_progress: Takes the seconds done and in all.
 
     Raises:
@@ -112,7 +113,7 @@ def join(
             tracks.append(track)
         elif original is not None:
             track_or_none = _original_sound(
-                container, stack, original, start_s=original_start_s or 0.0, length_s=length_s
+                container, stack, original, start_s=original_start_s, length_s=length_s
             )
             if track_or_none is not None:
                 sound = Sound.ORIGINAL
@@ -227,13 +228,13 @@ def _original_sound(
     stack: ExitStack,
     original: Path,
     *,
-    start_s: float,
+    start_s: float | None,
     length_s: Fraction,
 ) -> Packets | None:
     clip = stack.enter_context(opened_clip(original))
     if sound_stream(clip) is None:
         return None
-    timeline = read_timeline(original)
-    origin_s = timeline.start * timeline.tick_s + Fraction(start_s)
+    # A mark between two pictures begins with the next one, and so does the sound.
+    origin_s = marked_span(original, read_timeline(original), start_s, None).origin_s
     add_sound = copied_sound if can_be_copied(clip) and not start_s else encoded_sound
     return add_sound(container, clip, origin_s=origin_s, length_s=length_s)

@@ -9,7 +9,7 @@ from typing import Final
 
 from omniedit.media.preparing import marked_span
 from omniedit.media.timeline import Timeline, read_timeline
-from omniedit.media.verdicts import MAX_CLIP_S
+from omniedit.media.verdicts import MAX_CLIP_S, overrun_s
 from omniedit.media.writing import Span
 
 _NEAR_S: Final = Fraction(1, 4)
@@ -39,13 +39,14 @@ def plan_split(
 ) -> tuple[Piece, ...]:
     """Return equal pieces of a clip: with their marks each picture is in exactly one of them.
 
+    What is edited in one go without being split is one piece.
     A picture of a clip of variable rate that is shown for long may be continued in the next piece.
 
     Args:
         source: A local clip.
         start_s: Where the first begins; None for the beginning.
         end_s: Where the last ends; None for the end.
-        longest_s: How long a piece may be.
+        longest_s: How long a piece may be, and one that is all a frame more.
 
     Raises:
         InvalidInputError: The source is no clip, or the marks leave nothing of it.
@@ -70,9 +71,11 @@ def plan_split(
 
 
 def _spans(timeline: Timeline, whole: Span, longest_s: float) -> list[Span]:
+    if whole.length_s <= longest_s + overrun_s(timeline.frame_s):
+        return [whole]
     times = [time for time in timeline.times if whole.start < time < whole.end] or [whole.start]
     # Pieces end where a picture does, so the last of them may need one more to stay short enough.
-    count = max(1, ceil(whole.length_s / Fraction(longest_s)))
+    count = ceil(whole.length_s / Fraction(longest_s))
     while True:
         spans = _equal(whole, times, count)
         if all(span.length_s <= longest_s for span in spans):

@@ -21,6 +21,8 @@ CREDITS_PER_SECOND: Final = TOKENS_PER_SECOND * (INPUT_CREDITS_PER_TOKEN + OUTPU
 _CODECS: Final = frozenset({"h264", "hevc"})
 # Containers store times rounded to their ticks, the coarsest to a millisecond.
 _ROUNDING_S: Final = 0.0015
+# A picture that is shown longer makes no length that is meant to be rounded.
+_LONGEST_FRAME_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,12 @@ def is_too_long(facts: ClipFacts) -> bool:
     """Return whether a clip is certainly too long; one frame over is let through."""
     if facts.duration_s is None:
         return False
-    return facts.duration_s > MAX_CLIP_S + facts.frame_s + _ROUNDING_S
+    return facts.duration_s > MAX_CLIP_S + overrun_s(facts.frame_s)
+
+
+def overrun_s(frame_s: float) -> float:
+    """Return by how much a clip of such frames may be longer than the service says: one of them."""
+    return min(frame_s, _LONGEST_FRAME_S) + _ROUNDING_S
 
 
 def estimated_credits(duration_s: float) -> float:

@@ -72,7 +72,8 @@ def parse_draft(session: Session, draft: Draft) -> EditRequest:
         clip=clip,
         prompt=draft.prompt,
         callback_url=draft.callback_url,
-        start=None if plan.start_s is None else repr(plan.start_s),
+        # To begin at 0 is to begin at the beginning.
+        start=repr(plan.start_s) if plan.start_s else None,
         end=None if plan.end_s is None else repr(plan.end_s),
         take=draft.take,
         source=draft.source,

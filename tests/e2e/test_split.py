@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,19 @@ def test_joining_with_the_new_sound_pays_nothing(bench: Bench, folder: Path) -> 
     assert len(pieces_of(folder)) == bench.posts == 3
 
 
-def test_a_piece_is_the_same_edit_as_one_of_its_marks(bench: Bench, folder: Path) -> None:
-    bench.run("edit", "long.mp4", "make it night", "--start", "8.3", "--end", "16.7")
+@pytest.mark.parametrize(
+    "marks",
+    [
+        pytest.param(("--end", "8.3"), id="the-first"),
+        pytest.param(("--start", "0", "--end", "8.3"), id="the-first-from-0"),
+        pytest.param(("--start", "8.3", "--end", "0:16.7"), id="one-between"),
+        pytest.param(("--start", "16.7"), id="the-last"),
+    ],
+)
+def test_a_piece_is_the_same_edit_as_one_of_its_marks(
+    bench: Bench, folder: Path, marks: tuple[str, ...]
+) -> None:
+    bench.run("edit", "long.mp4", "make it night", *marks)
 
     ended = bench.run(*split("--yes", "-o", "out.mp4"))
 
@@ -117,6 +129,22 @@ def test_a_piece_made_anew_is_the_one_that_is_joined(bench: Bench, folder: Path)
     assert ended.document["tasks"][1]["task_id"] == made["task_id"]
     assert len(bench.task_ids) == 4
     check_whole(folder / "out.mp4")
+
+
+def test_the_marks_of_a_piece_are_told_exactly(bench: Bench, folder: Path) -> None:
+    make_clip(folder / "long.mp4", times=range(750), tick=Fraction(1001, 30000))
+    pieces = bench.run(*split("--yes", "-o", "out.mp4", "--json")).document["tasks"]
+
+    marks = [
+        ("--start", str(piece["start_seconds"]), "--end", str(piece["end_seconds"]))
+        for piece in pieces[:-1]
+    ]
+    known = [bench.run("edit", "long.mp4", "make it night", *mark, "--json") for mark in marks]
+
+    assert [each.document["tasks"][0]["task_id"] for each in known] == [
+        piece["task_id"] for piece in pieces[:-1]
+    ]
+    assert bench.posts == 3
 
 
 def test_a_part_of_a_clip_can_be_split(bench: Bench, folder: Path) -> None:

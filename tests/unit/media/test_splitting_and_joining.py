@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import Interrupted, InvalidInputError
-from omniedit.media import Piece, join, plan_split, prepare, probe, verdict
+from omniedit.media import Piece, fits, join, plan_split, prepare, probe, verdict
 from omniedit.media.joining import Sound as Heard
 from tests.unit.media.clips import Sound, make_clip, packets, see
 
@@ -88,6 +88,9 @@ def test_every_picture_is_in_exactly_one_piece(
     [
         pytest.param(12, {}, [6.0, 6.0], id="halves"),
         pytest.param(10, {}, [10.0], id="exactly-10-s-is-one"),
+        pytest.param(10.1, {}, [10.1], id="what-an-edit-lets-through-is-one"),
+        pytest.param(12, {"end_s": 10.1}, [10.1], id="also-of-a-cut"),
+        pytest.param(10.2, {}, [5.1, 5.1], id="what-it-does-not-is-two"),
         pytest.param(20.1, {}, [6.7, 6.7, 6.7], id="a-picture-more-is-a-piece-more"),
         pytest.param(15, {"start_s": 2.0, "end_s": 13.0}, [5.5, 5.5], id="of-a-cut"),
         pytest.param(20, {}, [10.0, 10.0], id="full-pieces"),
@@ -130,6 +133,15 @@ def test_a_picture_that_is_shown_long_is_continued_in_the_next_piece(
     assert [each.numbers for each in seen] == [[0, 1, 2], [2], [2, 3, 4]]
     assert all(each.duration_s <= 10.001 for each in seen)
     assert sum(each.duration_s for each in seen) == pytest.approx(25.2, abs=0.01)
+
+
+def test_a_slide_show_is_not_let_through_for_its_long_pictures(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", times=[0, 4000, 8000], tick=Fraction(1, 1000))
+
+    pieces = plan_split(source)
+
+    assert [piece.duration_s for piece in pieces] == pytest.approx([6.0, 6.0])
+    assert not fits(probe(source, name="slides"))
 
 
 def test_results_that_agree_are_joined_as_they_are(tmp_path: Path, folder: Path) -> None:
@@ -272,6 +284,20 @@ def test_the_sound_of_a_cut_original_begins_at_the_cut(
     seen = see(joined.path)
     assert seen.beeps == pytest.approx([second + 0.5 for second in range(4)], abs=0.003)
     assert len(seen.samples) / seen.rate == pytest.approx(4, abs=0.045)
+
+
+def test_sound_begins_with_the_first_picture_after_a_mark_between_two(
+    tmp_path: Path, folder: Path
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=6, fps=5, sound=Sound())
+    pieces = plan_split(source, start_s=1.45, longest_s=3)
+    results = written(source, pieces, folder)
+
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source, original_start_s=1.45)
+
+    seen = see(joined.path)
+    assert seen.numbers[0] == 8
+    assert seen.beeps == pytest.approx([second + 0.4 for second in range(4)], abs=0.003)
 
 
 def test_nothing_to_join_is_refused(tmp_path: Path) -> None:
