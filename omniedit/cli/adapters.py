@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads import (
     Downloader,
@@ -22,13 +22,15 @@ from omniedit.models import SavedFile, UploadedClip
 from omniedit.output.channel import READER_LEFT
 from omniedit.tasks.ports import Progress, Retry
 from omniedit.tasks.requests import is_local
-from omniedit.uploads import ClipDigest, Uploader, digest_clip
+from omniedit.uploads import ClipDigest, Uploader, changed, check_size, digest_clip
 from omniedit.urls import check_clip_url, without_query
 
 if TYPE_CHECKING:
     from omniedit.http import HttpClient
     from omniedit.media import ClipFacts, Piece
     from omniedit.ranges import Incomplete
+
+_LONGEST_STEM: Final = 50  # characters, of four bytes at most
 
 
 class LocalClips:
@@ -53,7 +55,7 @@ class LocalClips:
         self._find_service = find_service
         self._allow_internal = allow_internal
         self._sleep = sleep
-        self._digests: dict[tuple[str, int, int], ClipDigest] = {}
+        self._digests: dict[str, tuple[tuple[int, int] | None, ClipDigest]] = {}
 
     @property
     def can_look(self) -> bool:
@@ -100,8 +102,11 @@ class LocalClips:
         from omniedit.media import prepare
 
         with private_folder(folder) as private:
-            target = private / f"{source.stem}.mp4"
+            # There must be room for more in a name.
+            target = private / f"{source.stem[:_LONGEST_STEM]}.mp4"
             prepare(source, target, start_s=start_s, end_s=end_s)
+            self._check_is_same(source)
+            check_size(target.stat().st_size, name=f"what {source} becomes")
             yield target
 
     def plan_split(
@@ -143,6 +148,7 @@ class LocalClips:
 
     def upload(self, path: Path, *, on_progress: Progress) -> UploadedClip:
         """Upload a clip, which must be what it was when it was looked at."""
+        self._check_is_same(path)
         expected = self._digest(path, check=False)
         return self._uploader().upload(path, expected=expected, on_progress=on_progress)
 
@@ -166,18 +172,38 @@ class LocalClips:
 
     def _digest(self, path: Path, *, check: bool) -> ClipDigest:
         """Read a clip once, however many edits are made of it."""
-        try:
-            found = path.stat()
-        except (OSError, ValueError):
-            return digest_clip(path, check=check)
-        key = (str(path.absolute()), found.st_size, found.st_mtime_ns)
-        if key not in self._digests:
-            self._digests[key] = digest_clip(path, check=check)
-        return self._digests[key]
+        state = _state_of(path)
+        known = self._digests.get(_name_of(path))
+        if known is None or known[0] != state:
+            known = self._digests[_name_of(path)] = state, digest_clip(path, check=check)
+        return known[1]
+
+    def _check_is_same(self, path: Path) -> None:
+        """Refuse a clip that is not what it was when its digest was taken.
+
+        Raises:
+            LocalError: It changed.
+        """
+        known = self._digests.get(_name_of(path))
+        if known is not None and known[0] != _state_of(path):
+            raise changed(path)
 
     def _uploader(self) -> Uploader:
         files_url, key = self._find_service()
         return Uploader(self._connect(), files_url=files_url, key=key)
+
+
+def _name_of(path: Path) -> str:
+    return str(path.absolute())
+
+
+def _state_of(path: Path) -> tuple[int, int] | None:
+    """Return what changes with a file's content; None where it cannot be looked at."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 class LocalResults:

@@ -6,6 +6,8 @@ from typing import Final
 from omniedit.errors import InvalidInputError
 
 _MARK: Final = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d{1,9})?)", re.ASCII)
+_HOW: Final = "write seconds (12.5) or minutes and seconds (1:02.5)"
+_OPEN: Final = "marks count from the clip's beginning; without `--end` all of the rest is taken"
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 # Half of the coarsest tick that containers use.
@@ -20,12 +22,12 @@ def parse_mark(text: str) -> float:
     """
     match = _MARK.fullmatch(text.strip())
     if match is None:
-        msg = f"{text!r} is no point in time; write seconds (12.5) or minutes and seconds (1:02.5)"
-        raise InvalidInputError(msg, code="invalid_mark")
+        msg = f"{text!r} is no point in time"
+        raise InvalidInputError(msg, code="invalid_mark", hint=_HOW)
     hours, minutes, seconds = (float(group or 0) for group in match.groups())
     if match[2] is not None and (seconds >= _MINUTE_S or (match[1] and minutes >= _MINUTE_S)):
         msg = f"{text!r} is no point in time: beside a colon, 59 is the most"
-        raise InvalidInputError(msg, code="invalid_mark")
+        raise InvalidInputError(msg, code="invalid_mark", hint=_HOW)
     return hours * _HOUR_S + minutes * _MINUTE_S + seconds
 
 
@@ -54,4 +56,4 @@ def check_marks(
         msg = f"--end {end_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
     else:
         return
-    raise InvalidInputError(msg, code="invalid_mark")
+    raise InvalidInputError(msg, code="invalid_mark", hint=_OPEN)

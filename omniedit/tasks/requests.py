@@ -59,7 +59,8 @@ def parse_draft(session: Session, draft: Draft) -> EditRequest:
     _check_prompt(draft.prompt, is_sandbox=session.is_sandbox)
     if draft.callback_url is not None:
         check_callback_url(draft.callback_url, allow_internal=session.is_sandbox)
-    clip = _identify_clip(session, draft)
+    _check_clip(session, draft)
+    # Looked at before it is read whole: a film of hours is refused at once.
     plan = plan_clip(
         session,
         draft.video,
@@ -69,7 +70,7 @@ def parse_draft(session: Session, draft: Draft) -> EditRequest:
     )
     return EditRequest(
         video=draft.video,
-        clip=clip,
+        clip=_identify_clip(session, draft),
         prompt=draft.prompt,
         callback_url=draft.callback_url,
         # To begin at 0 is to begin at the beginning.
@@ -131,20 +132,23 @@ def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
         raise InvalidInputError(msg, code="sandbox_marker", hint=hint)
 
 
-def _identify_clip(session: Session, draft: Draft) -> str:
+def _check_clip(session: Session, draft: Draft) -> None:
     if not is_local(draft.video):
         check_clip_url(draft.video, allow_internal=session.allows_internal_clips)
-        return draft.video
-    if not draft.video:
+    elif not draft.video:
         msg = "VIDEO is empty"
         raise InvalidInputError(msg, code="invalid_url")
-    path = Path(draft.video)
-    if not _exists(path):
+    elif not _exists(Path(draft.video)):
         msg = f"no such file: {draft.video}"
-        raise MissingFileError(msg, hint="VIDEO is an http(s) URL or the path of a local MP4")
+        raise MissingFileError(msg, hint="VIDEO is an http(s) URL or the path of a local clip")
+
+
+def _identify_clip(session: Session, draft: Draft) -> str:
+    if not is_local(draft.video):
+        return draft.video
     # With the extra, what is not MP4 is converted.
     check = draft.wishes.check is not False and not session.clips.can_look
-    return f"sha256:{session.clips.digest(path, check=check)}"
+    return f"sha256:{session.clips.digest(Path(draft.video), check=check)}"
 
 
 def _exists(path: Path) -> bool:

@@ -60,6 +60,19 @@ def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
         return ClipDigest(sha256=digest.hexdigest(), size_bytes=file.tell())
 
 
+def check_size(size_bytes: int, *, name: str) -> None:
+    """Refuse what the file service would not take.
+
+    Raises:
+        InvalidInputError: It is too large.
+    """
+    if size_bytes > MAX_UPLOAD_BYTES:
+        msg = (
+            f"{name} is larger than {MAX_UPLOAD_BYTES // 1024**2} MiB, which the file service takes"
+        )
+        raise InvalidInputError(msg, code="clip_too_large", hint=HOST_IT)
+
+
 def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
     if size_bytes > MAX_UPLOAD_BYTES:
         msg = (
@@ -75,3 +88,10 @@ def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
 def unreadable(path: Path, error: OSError) -> LocalError:
     """Return the error of a disk that fails while a clip is read."""
     return LocalError(f"cannot read {path}: {error.strerror or error}")
+
+
+def changed(path: Path) -> LocalError:
+    """Return the error of a clip that is not what it was when it was looked at."""
+    msg = f"{path} changed after it was looked at"
+    hint = "run the same command again once nothing writes to it any more"
+    return LocalError(msg, code="clip_changed", hint=hint)

@@ -8,8 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-from omniedit.errors import LocalError
-from omniedit.uploads.digest import ClipDigest, unreadable
+from omniedit.uploads.digest import ClipDigest, changed, unreadable
 
 _BLOCK_BYTES: Final = 256 * 1024
 _LONGEST_NAME: Final = 100
@@ -66,8 +65,7 @@ def form_body(
         done_bytes == before.st_size == after.st_size and before.st_mtime_ns == after.st_mtime_ns
     )
     if not is_unchanged or (expected and expected.sha256 != digest.hexdigest()):
-        msg = f"{path} changed while it was uploaded"
-        raise LocalError(msg, code="clip_changed")
+        raise changed(path)
     yield framing.tail
 
 
