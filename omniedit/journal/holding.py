@@ -1,4 +1,4 @@
-"""Locks beside the journal: of an edit, and of a submission."""
+"""Locks beside the journal: of an edit, of a submission, of an upload."""
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager

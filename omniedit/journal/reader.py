@@ -187,6 +187,15 @@ def readable(value: str | bytes | None) -> str | None:
     return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
 
 
+def storable(text: str) -> str | bytes:
+    """Return a text as SQLite takes it: file names may hold bytes that are no text (PEP 383)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogateescape")
+    return text
+
+
 def _parse_file(row: Row) -> SavedFile:
     return SavedFile(
         path=readable(row["path"]) or "", size_bytes=row["size_bytes"], sha256=row["sha256"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omniedit.journal.database import TABLES
 from omniedit.journal.holding import held_lock
-from omniedit.journal.reader import JournalReader, readable
+from omniedit.journal.reader import JournalReader, readable, storable
 from omniedit.models import (
     EditRequest,
     Record,
@@ -209,6 +209,10 @@ class Journal(JournalReader):
         """Return a block during which an attempt counts as being sent, not as unknown."""
         return self._hold(request_id)
 
+    def uploading(self, key: str) -> AbstractContextManager[None]:
+        """Return a block in which nobody else uploads what has this key; waits its turn."""
+        return self._hold(f"upload-{key}")
+
     def _hold(self, name: str) -> AbstractContextManager[None]:
         if self._locks is None:
             return nullcontext()
@@ -287,15 +291,6 @@ def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
         or bool(set(task.result_urls) - set(before.result_urls))
         or (task.credits_used is not None and before.credits_used is None)
     )
-
-
-def storable(text: str) -> str | bytes:
-    """Return a text as SQLite takes it: file names may hold bytes that are no text (PEP 383)."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="surrogateescape")
-    return text
 
 
 def _render_error(error: TaskError | None) -> str | None:

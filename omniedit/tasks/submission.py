@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
 
 from omniedit.errors import (
     Interrupted,
@@ -12,11 +11,10 @@ from omniedit.errors import (
     LocalError,
     OmniEditError,
 )
-from omniedit.events import Noted, Transferring, Warned
+from omniedit.events import Noted, Warned
 from omniedit.journal import Attempt
 from omniedit.models import EditRequest, Record, Task, TaskError, TaskStatus
 from omniedit.retry import SUBMIT_BUDGET_S
-from omniedit.tasks.clips import ready_clip
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import (
     Draft,
@@ -27,12 +25,8 @@ from omniedit.tasks.requests import (
     render_body,
 )
 from omniedit.tasks.resuming import replay, resume_command, sending_lock
-from omniedit.tasks.retries import with_retries
 from omniedit.tasks.sending import INTERRUPTED, Sending, as_task_error
-from omniedit.urls import without_query
-
-_UPLOAD_MARGIN_S: Final = 3600.0
-"""An uploaded clip must stay at least this long to be used again."""
+from omniedit.tasks.uploading import uploaded_clip
 
 
 def submit(session: Session, draft: Draft, *, accepts_old: bool = False) -> Record:
@@ -165,7 +159,7 @@ def _prepare(session: Session, request: EditRequest, *, request_id: str) -> Atte
     # A missing key is found before anything is uploaded.
     _ = session.service
     is_sent_along = is_local(request.video) or request.is_written_anew
-    clip_url = _upload(session, request) if is_sent_along else request.video
+    clip_url = uploaded_clip(session, request) if is_sent_along else request.video
     return Attempt(
         request_id=request_id,
         origin=session.origin,
@@ -203,37 +197,6 @@ def _note_known_edit(session: Session, request: EditRequest) -> None:
                     message=f"the same edit is known here: {what}; `omniedit edit` would not pay again"
                 )
             )
-
-
-def _upload(session: Session, request: EditRequest) -> str:
-    """Return the URL at the file service of a clip, or of what is made of it."""
-    sha256 = request.clip.removeprefix("sha256:")
-    if request.is_written_anew:
-        sha256 = f"{sha256} {request.start} {request.end}"
-    with suppress(JournalError):
-        known = session.journal.find_upload(
-            sha256, origin=session.origin, valid_for_s=_UPLOAD_MARGIN_S
-        )
-        if known is not None:
-            return known.url
-    name = without_query(request.video).rpartition("/")[2]
-
-    def report_progress(done_bytes: int, total_bytes: int | None) -> None:
-        session.report(
-            Transferring(
-                name=name, direction="upload", done_bytes=done_bytes, total_bytes=total_bytes
-            )
-        )
-
-    with ready_clip(session, request, is_local=is_local(request.video)) as path:
-        uploaded = with_retries(
-            session,
-            lambda: session.clips.upload(path, on_progress=report_progress),
-            budget_s=SUBMIT_BUDGET_S,
-        )
-    with suppress(JournalError):
-        session.journal.record_upload(sha256, uploaded, origin=session.origin)
-    return uploaded.url
 
 
 def _write_ahead(session: Session, attempt: Attempt) -> bool:

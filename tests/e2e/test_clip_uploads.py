@@ -1,18 +1,20 @@
 """Local clips on their way to the file service: as they were looked at, once, and for nothing."""
 
+import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.equipment import Bench
-from tests.e2e.faulty import Endpoint, Visit
+from tests.e2e.faulty import Endpoint, Visit, answered, reset_after, reset_before
 from tests.e2e.test_contract_equipment import check_failure
-from tests.unit.media.clips import make_clip
+from tests.unit.media.clips import Sound, make_clip, see
 
 pytestmark = pytest.mark.e2e
 
@@ -90,3 +92,119 @@ def test_a_clip_that_changes_between_two_attempts_is_not_taken_for_what_it_was(
     check_failure(ended, 10, "clip.mp4 changed after it was looked at")
     assert bench.posts == 0
     assert bench.faulty.count(Endpoint.UPLOAD) == 1
+
+
+def batch(folder: Path, *lines: Mapping[str, object]) -> str:
+    (folder / "edits.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return "edits.jsonl"
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm"])
+def test_a_clip_is_uploaded_once_for_all_its_edits(bench: Bench, folder: Path, name: str) -> None:
+    make_clip(folder / name, codec="libvpx" if name.endswith("webm") else "libx264")
+
+    for prompt in ("make it night", "make it dawn"):
+        assert bench.run("edit", name, prompt).status == 0
+
+    assert bench.posts == 2
+    assert bench.faulty.count(Endpoint.UPLOAD) == 1
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm"])
+def test_a_clip_is_uploaded_once_for_all_lines_of_a_batch(
+    bench: Bench, folder: Path, name: str
+) -> None:
+    make_clip(folder / name, codec="libvpx" if name.endswith("webm") else "libx264")
+    (folder / "copy").write_bytes((folder / name).read_bytes())
+    lines = [{"video": video, "prompt": f"{n}"} for n, video in enumerate([name] * 4 + ["copy"])]
+
+    ended = bench.run("batch", batch(folder, *lines), "--dir", "out", "--concurrency", "5")
+
+    assert ended.status == 0, ended
+    assert bench.posts == 5
+    assert bench.faulty.count(Endpoint.UPLOAD) == 1
+
+
+def test_each_part_of_a_clip_is_an_upload_of_its_own(bench: Bench, folder: Path) -> None:
+    make_clip(folder / "clip.mp4", seconds=3, sound=Sound())
+    marks: list[dict[str, object]] = [
+        {"start": "0.5", "end": "1.5"},
+        {"start": 0.5, "end": 1.5, "prompt": "make it dawn"},
+        {"start": "0:01.5"},
+        {},
+    ]
+    lines = [
+        {"video": "clip.mp4", "prompt": PROMPT, "output": f"{n}.mp4"} | each
+        for n, each in enumerate(marks)
+    ]
+
+    ended = bench.run("batch", batch(folder, *lines), "--dir", "out")
+
+    assert ended.status == 0, ended
+    assert bench.faulty.count(Endpoint.UPLOAD) == 3
+    shown = [see(folder / "out" / f"{n}.mp4").numbers for n in range(4)]
+    assert shown == [[*range(5, 15)], [*range(5, 15)], [*range(15, 30)], [*range(30)]]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        pytest.param(400, "Unsupported file type", id="type"),
+        pytest.param(413, "File too large", id="size"),
+        pytest.param(400, "File quota exceeded: 100 of 100 files", id="quota"),
+        pytest.param(429, "Storage quota exceeded", id="quota-as-a-limit"),
+    ],
+)
+def test_a_refusal_of_the_file_service_is_2_and_names_the_other_way(
+    bench: Bench, folder: Path, status: int, words: str
+) -> None:
+    make_clip(folder / "clip.mp4")
+    body = json.dumps({"success": False, "code": status, "msg": words}).encode()
+    bench.faulty.always(Endpoint.UPLOAD, answered(status, body))
+
+    ended = bench.run("edit", "clip.mp4", PROMPT)
+
+    check_failure(ended, 2, f"the file service refuses the clip: {words}", "its public URL instead")
+    assert bench.posts == 0
+    assert bench.faulty.count(Endpoint.UPLOAD) == 1
+
+
+def test_an_upload_that_fails_is_tried_again_like_a_read(bench: Bench, folder: Path) -> None:
+    make_clip(folder / "clip.webm", codec="libvpx")
+    bench.faulty.script(Endpoint.UPLOAD, answered(503), reset_before, answered(429), reset_after)
+
+    ended = bench.run("edit", "clip.webm", PROMPT)
+
+    assert ended.status == 0, ended
+    assert (bench.posts, bench.faulty.count(Endpoint.UPLOAD)) == (1, 5)
+    # It is converted once for all attempts.
+    assert ended.stderr.count("written anew") == 1
+
+
+def test_an_upload_that_is_about_to_go_is_not_used_again(bench: Bench, folder: Path) -> None:
+    make_clip(folder / "clip.mp4")
+    in_minutes = datetime.now(UTC) + timedelta(minutes=50)
+
+    def shorten(visit: Visit) -> None:
+        reply = visit.forward()
+        stored = json.loads(reply.body)
+        stored["data"]["expires_at"] = in_minutes.isoformat()
+        body = json.dumps(stored).encode()
+        head = f"HTTP/1.1 200 -\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        visit.send(head.encode() + body)
+
+    bench.faulty.always(Endpoint.UPLOAD, shorten)
+    for prompt in ("make it night", "make it dawn"):
+        assert bench.run("edit", "clip.mp4", prompt).status == 0
+
+    assert bench.faulty.count(Endpoint.UPLOAD) == 2
+
+
+def test_progress_of_an_upload_names_the_clip(bench: Bench, folder: Path) -> None:
+    heavy(folder / "clip.mp4")
+
+    ended = bench.run("submit", "clip.mp4", PROMPT)
+    quiet = bench.run("submit", "clip.mp4", "make it dawn", "-q")
+
+    assert "uploading clip.mp4, 0 % of 34 MB" in ended.stderr
+    assert (quiet.status, quiet.stderr) == (0, ""), quiet
