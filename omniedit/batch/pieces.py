@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit.batch.manifest import Line
 from omniedit.batch.plan import PlannedEdit
 from omniedit.errors import InvalidInputError, TargetExistsError, TooExpensiveError
+from omniedit.events import Warned
 from omniedit.media import estimated_credits
 from omniedit.models import EditRequest, Record, SavedFile
 from omniedit.ranges import Incomplete
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 PIECES_SUFFIX: Final = ".pieces"
 _MARK_DIGITS: Final = 6
 """Of the seconds of a piece's marks, which are part of what its edit is known by."""
+_UNSEEN_GAP_S: Final = 0.125
+"""A result of another frame rate than its piece may end two frames before or after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +174,8 @@ def join_results(
         original_start_s=plan.pieces[0].start_mark_s,
         new_audio=options.new_audio,
         folder=session.private_folder,
-    ) as file:
+    ) as (file, gap_s):
+        _tell_gap(session, gap_s, new_audio=options.new_audio)
         if plan.target is None:
             session.stream_out(Path(file.path))
             return None
@@ -261,6 +265,17 @@ def _check_target(session: Session, plan: SplitPlan, options: SplitOptions) -> N
     except TargetExistsError:
         if find_joined(session, plan, new_audio=options.new_audio) is None:
             raise
+
+
+def _tell_gap(session: Session, gap_s: float, *, new_audio: bool) -> None:
+    if abs(gap_s) <= _UNSEEN_GAP_S:
+        return
+    text = f"a result is {abs(gap_s):.1f} s {'shorter' if gap_s > 0 else 'longer'} than its piece"
+    if new_audio:
+        text += ", and the joined clip is as long as its results"
+    else:
+        text += ", whose last picture stays" if gap_s > 0 else ", and its end is left out"
+    session.report(Warned(message=text))
 
 
 def _joined_digest(records: Sequence[Record], *, new_audio: bool) -> str:

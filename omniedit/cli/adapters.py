@@ -127,12 +127,15 @@ class LocalClips:
         original_start_s: float | None,
         new_audio: bool,
         folder: Path,
-    ) -> Generator[SavedFile]:
-        """Hold the results of pieces as one clip in a private file."""
+    ) -> Generator[tuple[SavedFile, float]]:
+        """Hold the results of pieces as one clip in a private file.
+
+        With it comes by how much a result was shorter (negative: longer) than its piece, at worst.
+        """
         from omniedit.media import join
 
         with private_folder(folder) as private:
-            join(
+            joined = join(
                 pieces,
                 results,
                 target := private / "joined.mp4",
@@ -140,7 +143,7 @@ class LocalClips:
                 original_start_s=original_start_s,
                 new_audio=new_audio,
             )
-            yield saved_file(target)
+            yield saved_file(target), joined.largest_gap_s
 
     def digest(self, path: Path, *, check: bool) -> str:
         """Return the SHA-256 of a clip that may be uploaded."""

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Final
 from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.consent import require_consent
 from omniedit.cli.drafts import Typed, read_draft
-from omniedit.errors import InvalidInputError, OmniEditError
+from omniedit.cli.failures import hint_for
+from omniedit.errors import (
+    InvalidInputError,
+    NotFinishedError,
+    OmniEditError,
+    TargetExistsError,
+)
 from omniedit.folders import private_folder
 from omniedit.output.document import joined_event, saved_document
 from omniedit.output.units import render_credits
@@ -84,8 +90,9 @@ def _planned(call: SplitCall, typed: Typed, held: ExitStack) -> "SplitPlan":
             plan = plan_pieces(session, draft, call.options, spare_folder=str(spare))
             _say(call, plan)
             if plan.due_count and not call.has_consent:
-                due = plan.due_count
-                require_consent(call.runtime, f"send {due} piece{'s' if due > 1 else ''}?")
+                pieces = f"{plan.due_count} piece{'s' if plan.due_count > 1 else ''}"
+                cost = render_credits(plan.due_credits)
+                require_consent(call.runtime, f"send {pieces} for {cost}?")
     return plan
 
 
@@ -153,6 +160,8 @@ def _edited(
     records: dict[int, Record] = {}
     try:
         for made in BatchRun(session, options).run(plan.edits):
+            if made.error is not None:
+                made.error.hint = _hint_for(made.error, made.edit)
             report.take(made)
             if made.record is not None:
                 records[made.edit.line.number] = made.record
@@ -169,6 +178,23 @@ def _edited(
         ]
         call.runtime.printer.note(render_cost(plan.due_credits, [task for task in paid if task]))
     return in_order
+
+
+def _hint_for(error: OmniEditError, edit: "PlannedEdit") -> str | None:
+    """Return what to do about a piece; the usual words speak of the whole clip."""
+    marks = edit.draft.wishes
+    usual = error.hint or hint_for(error, command="edit", is_sandbox_flag=False)
+    match error:
+        case NotFinishedError():
+            return "the same command goes on with it"
+        case TargetExistsError():
+            return "move it away, or replace it with `--force`"
+        case _ if usual and "--again" in usual and marks.is_cut:
+            typed = {"--start": marks.start, "--end": marks.end}
+            words = " ".join(f"{name} {mark}" for name, mark in typed.items() if mark)
+            return f"`omniedit edit VIDEO PROMPT {words} --again` pays anew for this piece alone"
+        case _:
+            return usual
 
 
 def _announce(call: SplitCall, plan: "SplitPlan", file: "SavedFile | None") -> None:

@@ -4,17 +4,21 @@ import contextlib
 import functools
 import http.server
 import json
+import shlex
 import shutil
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.e2e.equipment import Bench
+from tests.e2e.faulty import Endpoint, Visit, marked
 from tests.unit.media.clips import Seen, Sound, make_clip, see
 
 pytestmark = pytest.mark.e2e
@@ -234,6 +238,50 @@ def test_what_belongs_to_a_split_goes_with_nothing_else(bench: Bench, option: st
     assert f"`{option}` goes with --split only" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("change_s", "argv", "duration_s", "words"),
+    [
+        pytest.param(
+            -0.5, (), 25.0, "0.5 s shorter than its piece, whose last picture", id="short"
+        ),
+        pytest.param(
+            0.5, (), 25.0, "0.5 s longer than its piece, and its end is left out", id="long"
+        ),
+        pytest.param(-0.1, (), 25.0, None, id="a-frame-short"),
+        pytest.param(-0.5, ("--new-audio",), 23.5, "0.5 s shorter than its piece", id="new-sound"),
+    ],
+)
+def test_results_of_another_length_than_their_pieces_are_told(
+    bench: Bench,
+    tmp_path: Path,
+    folder: Path,
+    argv: tuple[str, ...],
+    *,
+    change_s: float,
+    duration_s: float,
+    words: str | None,
+) -> None:
+    def resized(visit: Visit) -> None:
+        path = tmp_path / f"{uuid.uuid4()}.mp4"
+        path.write_bytes(visit.forward().body)
+        seconds = see(path).duration_s + change_s
+        content = make_clip(path, seconds=seconds, sound=Sound()).read_bytes()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+        visit.send(head.encode() + content)
+
+    bench.faulty.always(Endpoint.RESULT, resized)
+
+    ended = bench.run(*split("--yes", "-q", "-o", "out.mp4", *argv))
+
+    assert ended.status == 0, ended
+    with av.open(str(folder / "out.mp4")) as container:
+        assert (container.duration or 0) / av.time_base == pytest.approx(duration_s, abs=0.1)
+    if words is None:
+        assert ended.stderr == ""
+    else:
+        assert words in ended.stderr
+
+
 def test_a_piece_that_fails_leaves_nothing_joined(bench: Bench, folder: Path) -> None:
     prompt = "make it night [sandbox:fail=content_policy_violation]"
 
@@ -242,6 +290,33 @@ def test_a_piece_that_fails_leaves_nothing_joined(bench: Bench, folder: Path) ->
     assert ended.status == 5, ended
     assert "error: piece 1 of 3: task " in ended.stderr
     assert not (folder / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("marker", "status"),
+    [
+        pytest.param("[sandbox:expired]", 7, id="result-gone"),
+        pytest.param("[sandbox:cancel]", 5, id="cancelled"),
+    ],
+)
+def test_one_piece_can_be_paid_anew_alone_as_the_hint_says(
+    bench: Bench, folder: Path, marker: str, *, status: int
+) -> None:
+    bench.run("edit", "long.mp4", "make it night", "--end", "8.3")
+    bench.run("edit", "long.mp4", "make it night", "--start", "16.7")
+    bench.faulty.script(Endpoint.SUBMIT, marked(marker))
+
+    ended = bench.run(*split("--yes", "-o", "out.mp4", "--json"))
+    hint = ended.document["error"]["hint"]
+    words = hint.replace("VIDEO", "long.mp4").replace("PROMPT", "'make it night'").split("`")[1]
+    anew = bench.run(*shlex.split(words)[1:])
+    joined = bench.run(*split("-o", "out.mp4"))
+
+    assert ended.status == status, ended
+    assert "--start 8.3 --end 16.7 --again" in hint
+    assert (anew.status, joined.status) == (0, 0), (anew, joined)
+    assert len(bench.task_ids) == 4
+    check_whole(folder / "out.mp4")
 
 
 @pytest.mark.parametrize(
@@ -296,6 +371,7 @@ def test_what_was_paid_anew_before_it_was_cut_off_is_what_is_joined(
     ended = bench.run(*split("-o", "out.mp4", "--force", "--json"))
 
     assert cut_off.status == 6, cut_off
+    assert "the same command without `--again` picks up 3" in cut_off.stderr
     assert ended.status == 0, ended
     assert {task["task_id"] for task in ended.document["tasks"]} == set(bench.task_ids) - before
     assert len(bench.task_ids) == 6

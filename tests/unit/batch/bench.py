@@ -173,7 +173,7 @@ class FakeClips:
 
     def joined(
         self, pieces: Sequence[Piece], results: Sequence[Path], **options: Any
-    ) -> AbstractContextManager[SavedFile]:
+    ) -> AbstractContextManager[tuple[SavedFile, float]]:
         raise NotImplementedError
 
     def prepared(self, source: Path, **options: Any) -> AbstractContextManager[Path]:
