@@ -171,7 +171,8 @@ class LocalClips:
         check_clip_url(url, allow_internal=self._allow_internal)
         if not self._allow_internal and is_internal(shown_host(url)):
             msg = f"{shown_host(url)} is an address of this machine or network, which is not asked"
-            raise InvalidInputError(msg, code="internal_address")
+            hint = "give a public URL, or the path of a local file"
+            raise InvalidInputError(msg, code="internal_address", hint=hint)
 
     def _digest(self, path: Path, *, check: bool) -> ClipDigest:
         """Read a clip once, however many edits are made of it."""

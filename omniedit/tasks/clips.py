@@ -9,8 +9,10 @@ from typing import Final
 from omniedit.errors import (
     InvalidInputError,
     MissingExtraError,
+    OmniEditError,
     ResultGoneError,
     TooExpensiveError,
+    UnavailableError,
 )
 from omniedit.events import Noted, Retrying, Transferring, Warned
 from omniedit.media import (
@@ -139,7 +141,7 @@ def fetched_clip(session: Session, url: str) -> Generator[Path]:
         )
 
     def report_retry(message: str, rest_s: float, attempt: int) -> None:
-        session.report(Retrying(message=message, delay_s=rest_s, attempt=attempt))
+        session.report(Retrying(message=_of_clip(message), delay_s=rest_s, attempt=attempt))
 
     with ExitStack() as stack:
         try:
@@ -152,9 +154,26 @@ def fetched_clip(session: Session, url: str) -> Generator[Path]:
                 )
             )
         except ResultGoneError as error:
-            msg = f"the clip cannot be fetched to be cut: {error.message}"
-            raise InvalidInputError(msg, hint="cut a local file of it") from error
+            msg = f"the clip cannot be fetched to be cut: {_of_clip(error.message)}"
+            raise InvalidInputError(msg, hint="give a local copy of it") from error
+        except OmniEditError as error:
+            error.task_id = None  # there is no task yet
+            if isinstance(error, UnavailableError):
+                error.message = f"the clip cannot be fetched: {_of_clip(error.message)}"
+            raise
         yield path
+
+
+def _of_clip(message: str) -> str:
+    """Return what was said of a result as it is said of a clip that is fetched in the same way."""
+    words = {
+        "the result link": "its link",
+        "the result's host": "its host",
+        "the result": "the clip",
+    }
+    for of_result, of_clip in words.items():
+        message = message.replace(of_result, of_clip)
+    return message
 
 
 def _prepared(session: Session, source: Path, request: EditRequest) -> AbstractContextManager[Path]:

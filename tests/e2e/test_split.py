@@ -423,3 +423,28 @@ def test_a_clip_on_the_web_is_fetched_once_for_all_pieces(
     check_whole(folder / "out.mp4")
     assert left_over(home) == []
     assert json.loads(bench.run("list", "--json").stdout)["tasks"][0]["video"] == f"{url}/long.mp4"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        pytest.param(
+            "/none.mp4", 2, "its link answered 404: it expired, or the clip is gone", id="404"
+        ),
+        pytest.param("/page.mp4", 2, "its link delivers an XML or HTML page", id="a-page"),
+        pytest.param("", 8, "the clip cannot be fetched: cannot connect to", id="nobody-there"),
+    ],
+)
+def test_a_clip_on_the_web_that_cannot_be_fetched_is_told_as_that(
+    bench: Bench, tmp_path: Path, *, path: str, status: int, words: str
+) -> None:
+    (tmp_path / "page.mp4").write_text("<html></html>")
+
+    with web_server(tmp_path) as (url, _):
+        place = f"{url}{path}" if path else "http://127.0.0.1:9/long.mp4"
+        ended = bench.run("edit", place, "make it night", "--split", "--yes", "--json")
+
+    assert (ended.status, bench.posts) == (status, 0), ended
+    assert words in ended.document["error"]["message"]
+    assert ended.document["error"]["task_id"] is None
+    assert "result" not in ended.stderr
