@@ -87,7 +87,7 @@ class LiveSession:
 
     @cached_property
     def _clips(self) -> "Clips":
-        from omniedit.cli.adapters import LocalClips
+        from omniedit.cli.local_clips import LocalClips
 
         return LocalClips(
             lambda: self._http,
@@ -104,7 +104,7 @@ class LiveSession:
     @property
     def results(self) -> "Results":
         """Results on this machine, and their host."""
-        from omniedit.cli.adapters import LocalResults
+        from omniedit.cli.local_results import LocalResults
 
         return LocalResults(lambda: self._http, sleep=self.sleep)
 
@@ -162,7 +162,7 @@ class LiveSession:
 
     def stream_out(self, path: Path, /) -> None:
         """Write a file to standard output."""
-        from omniedit.cli.adapters import stream_out
+        from omniedit.cli.local_results import stream_out
 
         stream_out(path)
 

@@ -60,8 +60,13 @@ def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
         return ClipDigest(sha256=digest.hexdigest(), size_bytes=file.tell())
 
 
-def check_size(size_bytes: int, *, name: str) -> None:
+def check_size(size_bytes: int, *, name: str, hint: str = HOST_IT) -> None:
     """Refuse what the file service would not take.
+
+    Args:
+        size_bytes: How large it is.
+        name: For the message.
+        hint: What to do instead.
 
     Raises:
         InvalidInputError: It is too large.
@@ -70,15 +75,11 @@ def check_size(size_bytes: int, *, name: str) -> None:
         msg = (
             f"{name} is larger than {MAX_UPLOAD_BYTES // 1024**2} MiB, which the file service takes"
         )
-        raise InvalidInputError(msg, code="clip_too_large", hint=HOST_IT)
+        raise InvalidInputError(msg, code="clip_too_large", hint=hint)
 
 
 def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
-    if size_bytes > MAX_UPLOAD_BYTES:
-        msg = (
-            f"{path} is larger than {MAX_UPLOAD_BYTES // 1024**2} MiB, which the file service takes"
-        )
-        raise InvalidInputError(msg, code="clip_too_large", hint=HOST_IT)
+    check_size(size_bytes, name=str(path))
     found = _OTHER_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else "not an MP4"
     if found:
         msg = f"{path} is {found}" + ("" if found == "not an MP4" else ", not an MP4")

@@ -77,8 +77,9 @@ def serve() -> None:
     """
     for name in (
         "api",
-        "cli.adapters",
         "cli.app",
+        "cli.local_clips",
+        "cli.local_results",
         "output.progress",
         "tasks.editing",
         "tasks.following",

@@ -26,7 +26,7 @@ from omniedit.errors import (
 )
 from omniedit.http import HttpClient
 from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
-from omniedit.uploads import ClipDigest, Uploader, digest_clip
+from omniedit.uploads import ClipDigest, Uploader, check_size, digest_clip
 
 FILES_URL = "https://files.example"
 MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(range(256)) * 4000
@@ -334,6 +334,7 @@ def test_what_is_no_mp4_is_refused_unless_told_not_to_look(
 def test_a_clip_that_is_too_large_is_refused(clip: Path) -> None:
     os.truncate(clip, MAX_UPLOAD_BYTES + 1)
 
+    check_size(MAX_UPLOAD_BYTES, name="clip.mp4")
     with pytest.raises(InvalidInputError, match="95 MiB") as caught:
         digest_clip(clip)
 

@@ -1,7 +1,5 @@
-"""Fits the file service, the result host and this machine's files to what the use cases call."""
+"""Clips on this machine and the file service, fitted to what the use cases call."""
 
-import shutil
-import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,17 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads import (
     Downloader,
-    check_target,
-    copy_result,
     saved_file,
-    tidy,
-    verify,
 )
-from omniedit.errors import InvalidInputError, LocalError
+from omniedit.errors import InvalidInputError
 from omniedit.folders import private_folder
 from omniedit.media import is_available
 from omniedit.models import SavedFile, UploadedClip
-from omniedit.output.channel import READER_LEFT
 from omniedit.tasks.ports import Progress, Retry
 from omniedit.tasks.requests import is_local
 from omniedit.uploads import ClipDigest, Uploader, changed, check_size, digest_clip
@@ -106,7 +99,11 @@ class LocalClips:
             target = private / f"{source.stem[:_LONGEST_STEM]}.mp4"
             prepare(source, target, start_s=start_s, end_s=end_s)
             self._check_is_same(source)
-            check_size(target.stat().st_size, name=f"what {source} becomes")
+            check_size(
+                target.stat().st_size,
+                name=f"what {source} becomes",
+                hint="make it smaller with another program, or host it as an MP4 and give its URL",
+            )
             yield target
 
     def plan_split(
@@ -208,95 +205,3 @@ def _state_of(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return found.st_size, found.st_mtime_ns
-
-
-class LocalResults:
-    """Results on this machine.
-
-    Args:
-        connect: Returns the HTTP client, when first needed.
-        sleep: Rests between two attempts.
-    """
-
-    def __init__(
-        self, connect: Callable[[], "HttpClient"], *, sleep: Callable[[float], object]
-    ) -> None:
-        self._connect = connect
-        self._sleep = sleep
-
-    def download(
-        self,
-        url: str,
-        target: Path,
-        *,
-        task_id: str,
-        overwrite: bool,
-        on_progress: Progress,
-        on_retry: Retry,
-        on_verified: Callable[[SavedFile], None] | None,
-    ) -> SavedFile:
-        """Save a result."""
-        return self._downloader().download(
-            url,
-            target,
-            task_id=task_id,
-            overwrite=overwrite,
-            on_progress=on_progress,
-            on_retry=on_retry,
-            on_verified=on_verified,
-        )
-
-    @contextmanager
-    def fetch(
-        self, url: str, *, task_id: str, folder: Path, on_progress: Progress, on_retry: Retry
-    ) -> Generator[tuple[Path, SavedFile]]:
-        """Hold a verified result in a private file."""
-        with self._downloader().fetch(
-            url, task_id=task_id, folder=folder, on_progress=on_progress, on_retry=on_retry
-        ) as fetched:
-            yield fetched
-
-    def copy(
-        self,
-        source: SavedFile,
-        target: Path,
-        *,
-        overwrite: bool,
-        on_verified: Callable[[SavedFile], None],
-    ) -> SavedFile:
-        """Copy a saved result."""
-        return copy_result(
-            source, target, overwrite=overwrite, sleep=self._sleep, on_verified=on_verified
-        )
-
-    def is_whole(self, file: SavedFile) -> bool:
-        """Return whether a saved result is still what it was."""
-        return verify(Path(file.path), size_bytes=file.size_bytes, sha256=file.sha256)
-
-    def tidy(self, target: Path, *, task_id: str) -> None:
-        """Remove what a kill right after a download left beside its result."""
-        tidy(target, task_id)
-
-    def check_target(self, target: Path, *, overwrite: bool) -> None:
-        """Refuse a target that could not be written."""
-        check_target(target, overwrite=overwrite)
-
-    def _downloader(self) -> Downloader:
-        return Downloader(self._connect(), sleep=self._sleep)
-
-
-def stream_out(path: Path) -> None:
-    """Write a file to standard output; a reader that leaves early ends it quietly.
-
-    Raises:
-        LocalError: It cannot be read or written.
-    """
-    try:
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        if error.errno in READER_LEFT:
-            return
-        msg = f"cannot write to standard output: {error.strerror}"
-        raise LocalError(msg) from None
