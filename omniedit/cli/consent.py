@@ -19,7 +19,16 @@ def require_consent(runtime: "Runtime", question: str) -> None:
     if sys.stdin is None or not sys.stdin.isatty() or not printer.is_stderr_terminal:
         msg = "nothing was sent: there is no terminal to ask for a yes"
         raise InvalidInputError(msg, code="needs_yes", hint="`--yes` says yes beforehand")
+    # A bar would be drawn over the question.
+    printer.end_overlay()
     printer.question(f"{question} [y/N]")
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    answer = ""
+    try:
+        answer = sys.stdin.readline()
+    finally:
+        if not answer.endswith("\n"):
+            # Ctrl-C and Ctrl-D leave the cursor where it was.
+            printer.plain("")
+    if answer.strip().lower() not in {"y", "yes"}:
         msg = "nothing was sent"
         raise InvalidInputError(msg, code="declined", hint="`y` or `--yes` goes on")

@@ -1,12 +1,16 @@
 """What the tests of faults, kills and races stand on: a bench, and a quick command line."""
 
+import contextlib
+import functools
 import hashlib
+import http.server
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -230,3 +234,21 @@ class Bench:
 def digest(content: bytes) -> str:
     """Return the SHA-256 of some bytes."""
     return hashlib.sha256(content).hexdigest()
+
+
+@contextlib.contextmanager
+def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder; yield its URL, and what is asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base
+            asked.append(str(args[0]))
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()

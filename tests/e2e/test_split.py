@@ -1,23 +1,19 @@
 """`edit --split`: a long clip in pieces, paid for once, and one clip again at the end."""
 
-import contextlib
-import functools
-import http.server
 import json
 import shlex
 import shutil
 import signal
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
 
-from tests.e2e.equipment import Bench
+from tests.e2e.equipment import Bench, web_server
 from tests.e2e.faulty import Endpoint, Visit, marked
 from tests.unit.media.clips import Seen, Sound, make_clip, see
 
@@ -386,24 +382,6 @@ def test_two_at_once_pay_for_each_piece_once(bench: Bench, folder: Path) -> None
     assert [ended.status for ended in both] == [0, 0], both
     assert len(bench.task_ids) == 3
     check_whole(folder / "out.mp4")
-
-
-@contextlib.contextmanager
-def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve a folder; yield its URL, and what is asked for."""
-    asked: list[str] = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base
-            asked.append(str(args[0]))
-
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
-        thread.join()
 
 
 def test_a_clip_on_the_web_is_fetched_once_for_all_pieces(

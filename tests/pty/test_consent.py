@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from omniedit.sandbox import RunningSandbox
 from tests.commandline import COMMAND, CommandLine
+from tests.e2e.equipment import web_server
 from tests.unit.media.clips import make_clip
 
 pytestmark = [
@@ -24,14 +26,16 @@ WAIT_S = 20.0
 CTRL_C = "\x03"
 
 
-def answered(served: CommandLine, answer: str) -> tuple[int, bytes, str]:
+def answered(
+    served: CommandLine, answer: str, *, video: str = "long.mp4", considered_s: float = 0.0
+) -> tuple[int, bytes, str]:
     """Return the exit status, stdout and the screen of a call whose question is answered."""
     terminal, far_end = os.openpty()
     process = subprocess.Popen(
         [
             COMMAND,
             "edit",
-            "long.mp4",
+            video,
             "make it night [sandbox:seconds=0]",
             "--split",
             "-o",
@@ -51,6 +55,8 @@ def answered(served: CommandLine, answer: str) -> tuple[int, bytes, str]:
             screen += os.read(terminal, 65536).decode(errors="replace")
             if QUESTION in screen and not has_answered:
                 has_answered = True
+                if select.select([terminal], [], [], considered_s)[0]:
+                    screen += os.read(terminal, 65536).decode(errors="replace")
                 if answer == CTRL_C:
                     process.send_signal(signal.SIGINT)
                 else:
@@ -87,3 +93,23 @@ def test_nothing_is_sent_without_a_yes(
     assert ended[:2] == (status, stdout), ended[2]
     assert "2 pieces of 6.0 s" in ended[2]
     assert count == tasks
+
+
+def test_no_bar_is_drawn_over_the_question(served: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    make_clip(tmp_path / "web" / "long.mp4", seconds=12)
+
+    with web_server(tmp_path / "web") as (url, _):
+        status, _, screen = answered(served, "n\n", video=f"{url}/long.mp4", considered_s=0.5)
+
+    assert status == 2, screen
+    assert "downloading" in screen
+    assert screen.partition(QUESTION)[2].lstrip().startswith("n\r\n"), screen
+
+
+def test_what_ends_the_question_leaves_the_line(served: CommandLine) -> None:
+    make_clip(served.folder / "long.mp4", seconds=12)
+
+    _, _, screen = answered(served, "\x04")
+
+    assert screen.partition(QUESTION)[2].startswith(" \r\n"), screen
