@@ -19,7 +19,7 @@ from omniedit.schemas import FAILURE
 if TYPE_CHECKING:
     from omniedit.cli.session import JournalUse, LiveSession
     from omniedit.config import Settings
-    from omniedit.events import Event, Report
+    from omniedit.events import Event, Noted, Report
     from omniedit.output.document import Document
     from omniedit.tasks.targets import Destination
 
@@ -46,6 +46,7 @@ class Runtime:
         """Returns the documents of all tasks so far."""
         self.destination: str | None = None  # where results go, as it was typed
         self.listeners: list[Callable[[Event], None]] = []
+        self._told: set[str] = set()  # notes about all edits
         self._watch: Report | None = None
         self._begin_watch: Callable[[], Report] | None = None
         self._watch_lock = threading.Lock()
@@ -155,6 +156,12 @@ class Runtime:
             self.printer.note(event.message)
         for listener in self.listeners:
             listener(event)
+
+    def is_first(self, note: "Noted") -> bool:
+        """Return whether a note is about all edits, and was not told before."""
+        is_new = note.is_general and note.message not in self._told
+        self._told.add(note.message)
+        return is_new
 
     def now(self) -> float:
         """Return the Unix time."""

@@ -119,7 +119,7 @@ class LiveSession:
         """Pass an event to whoever watches."""
         from omniedit.events import Noted
 
-        if self._is_batch and isinstance(event, Noted):
+        if self._is_batch and isinstance(event, Noted) and not self._runtime.is_first(event):
             # What is worth a line of one edit is noise of many.
             return
         self._runtime.report(event)

@@ -80,6 +80,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "av":
             raise
-        msg = "what looks into local clips is not installed"
+        msg = "looking into clips needs the extra `media`"
         raise MissingExtraError(msg, hint="python -m pip install 'omniedit[media]'") from error
     return getattr(module, name)

@@ -195,7 +195,8 @@ def _do_without(session: Session, wishes: Wishes, *, is_local: bool) -> None:
     session.report(
         Noted(
             message="only the clip's first bytes were looked at, not its length and codecs:"
-            f" `{INSTALL_MEDIA}` adds that"
+            f" `{INSTALL_MEDIA}` adds that",
+            is_general=True,
         )
     )
 

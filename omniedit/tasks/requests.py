@@ -141,6 +141,9 @@ def _check_clip(session: Session, draft: Draft) -> None:
     elif not _exists(Path(draft.video)):
         msg = f"no such file: {draft.video}"
         raise MissingFileError(msg, hint="VIDEO is an http(s) URL or the path of a local clip")
+    elif not session.clips.can_look:
+        # All that is known of it then comes from its first bytes.
+        _identify_clip(session, draft)
 
 
 def _identify_clip(session: Session, draft: Draft) -> str:

@@ -1,0 +1,145 @@
+"""Without the extra `media` every command works, and says in one line what it could not check."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from omniedit.sandbox import RunningSandbox
+from tests.commandline import CommandLine
+from tests.e2e.test_contract_equipment import (
+    CLIP,
+    MP4,
+    check_document,
+    check_failure,
+    requests,
+    submissions,
+)
+
+pytestmark = pytest.mark.e2e
+
+PROMPT = "make it night [sandbox:seconds=0]"
+INSTALL = "python -m pip install 'omniedit[media]'"
+NOTE = (
+    "note: only the clip's first bytes were looked at, not its length and codecs:"
+    f" `{INSTALL}` adds that"
+)
+MOV = b"\0\0\0\x14ftypqt  \0\0\0\0" + bytes(4000)
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    return tmp_path / "record.jsonl"
+
+
+@pytest.fixture
+def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> RunningSandbox:
+    return start_sandbox(record=record)
+
+
+@pytest.fixture
+def bare(served: CommandLine, tmp_path: Path) -> CommandLine:
+    """Return the command where PyAV is not installed, and a local MP4 beside it."""
+    # Importing it fails as if it were not there; Python reads this file when it starts.
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import sys\nsys.modules['av'] = None\n")
+    (served.folder / "clip.mp4").write_bytes(MP4)
+    (served.folder / "clip.mov").write_bytes(MOV)
+    return served.in_(served.folder, PYTHONPATH=str(tmp_path / "site"))
+
+
+def notes(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if line.startswith("note: only")]
+
+
+def test_a_local_mp4_is_edited_and_one_line_says_what_was_not_checked(
+    bare: CommandLine, record: Path
+) -> None:
+    ended = bare("edit", "clip.mp4", PROMPT, "-o", "out.mp4")
+
+    assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
+    assert (bare.folder / "out.mp4").read_bytes() == MP4
+    assert notes(ended.stderr) == [NOTE]
+    assert len(submissions(record)) == 1
+
+
+def test_a_batch_says_it_once(bare: CommandLine, record: Path) -> None:
+    lines = [{"video": "clip.mp4", "prompt": f"{PROMPT} {number}"} for number in range(3)]
+    (bare.folder / "edits.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    ended = bare("batch", "edits.jsonl", "--dir", "out")
+
+    assert ended.status == 0, ended
+    assert notes(ended.stderr) == [NOTE]
+    assert len(submissions(record)) == 3
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        pytest.param(["clip.mp4", PROMPT, "--quiet"], id="quiet"),
+        pytest.param(["clip.mp4", PROMPT, "--no-check"], id="asked-not-to-look"),
+        pytest.param([CLIP, PROMPT], id="url"),
+    ],
+)
+def test_nothing_is_said_where_nothing_was_to_be_looked_at(
+    bare: CommandLine, argv: list[str]
+) -> None:
+    ended = bare("submit", *argv)
+
+    assert ended.status == 0, ended
+    assert notes(ended.stderr) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "words"),
+    [
+        (["edit", "clip.mov", PROMPT], 2, "clip.mov is a QuickTime file, not an MP4"),
+        (["edit", "clip.mp4", PROMPT, "--start", "1"], 2, "needs the extra `media`"),
+        (["edit", "clip.mp4", PROMPT, "--split"], 2, "needs the extra `media`"),
+        (["submit", CLIP, PROMPT, "--check"], 2, "needs the extra `media`"),
+        (["submit", CLIP, PROMPT, "--end", "1"], 2, "needs the extra `media`"),
+        (["submit", "clip.mp4", PROMPT, "--max-credits", "9"], 12, "without the extra `media`"),
+        (["submit", CLIP, PROMPT, "--max-credits", "9"], 12, "without the extra `media`"),
+        (["probe", "clip.mp4"], 2, "needs the extra `media`"),
+        (["probe", CLIP], 2, "needs the extra `media`"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_needs_the_extra_says_how_to_install_it_and_sends_nothing(
+    bare: CommandLine, record: Path, argv: list[str], status: int, words: str
+) -> None:
+    ended = bare(*argv)
+
+    check_failure(ended, status, words, INSTALL)
+    assert not requests(record)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(b"", "is empty", id="empty"),
+        pytest.param(b"#EXTM3U\n#EXTINF:9,\nother.mp4\n", "is not an MP4", id="playlist"),
+        pytest.param(b"\0\0\0\x14ftypheic" + bytes(99), "is a still picture", id="picture"),
+    ],
+)
+def test_first_bytes_alone_refuse_what_is_no_mp4(
+    bare: CommandLine, record: Path, content: bytes, words: str
+) -> None:
+    (bare.folder / "clip.mp4").write_bytes(content)
+
+    check_failure(bare("edit", "clip.mp4", PROMPT), 2, words)
+    assert not requests(record)
+
+
+def test_everything_else_does_not_miss_it(bare: CommandLine) -> None:
+    assert bare("submit", CLIP, PROMPT).status == 0
+
+    for argv in (["status"], ["wait", "-d", "out.mp4"], ["list"], ["credits"], ["--help"]):
+        ended = bare(*argv)
+        assert ended.status == 0, ended
+        assert "media" not in ended.stderr
+    document = check_document(bare("doctor", "--json"))
+    (check,) = [each for each in document["checks"] if each["name"] == "extra media"]
+    assert (check["verdict"], check["hint"]) == ("warning", INSTALL)
