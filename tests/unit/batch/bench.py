@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omniedit.errors import (
     EndpointMissingError,
@@ -17,7 +17,6 @@ from omniedit.errors import (
 )
 from omniedit.events import Event
 from omniedit.journal import Journal
-from omniedit.media import Piece
 from omniedit.models import (
     Credits,
     Record,
@@ -30,6 +29,9 @@ from omniedit.models import (
 )
 from omniedit.ranges import Incomplete
 from omniedit.tasks.pace import Pace
+
+if TYPE_CHECKING:
+    from omniedit.media import Piece
 
 NOW = 1_700_000_000.0
 CLIP_URL = "https://example.com/clip.mp4"
@@ -168,11 +170,11 @@ class FakeClips:
     def fetched(self, url: str, **options: Any) -> AbstractContextManager[Path]:
         raise NotImplementedError
 
-    def plan_split(self, source: Path, **marks: Any) -> Sequence[Piece]:
+    def plan_split(self, source: Path, **marks: Any) -> "Sequence[Piece]":
         raise NotImplementedError
 
     def joined(
-        self, pieces: Sequence[Piece], results: Sequence[Path], **options: Any
+        self, pieces: "Sequence[Piece]", results: Sequence[Path], **options: Any
     ) -> AbstractContextManager[tuple[SavedFile, float]]:
         raise NotImplementedError
 
