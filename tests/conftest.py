@@ -15,9 +15,12 @@ _FROM_OUTSIDE = ("OMNIEDIT_", "EVOLINK_", "GITHUB_", "CI", "XDG_", "NO_COLOR", "
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
+# A shell's background job ignores the one, what `nohup` starts the other, and so would every command
+# that is started here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell's background job ignores it, and so would every command that is started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
