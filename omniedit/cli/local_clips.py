@@ -48,6 +48,7 @@ class LocalClips:
         self._find_service = find_service
         self._allow_internal = allow_internal
         self._sleep = sleep
+        self._facts: dict[tuple[str, str], tuple[tuple[int, int] | None, ClipFacts]] = {}
         self._digests: dict[str, tuple[tuple[int, int] | None, ClipDigest]] = {}
 
     @property
@@ -66,7 +67,12 @@ class LocalClips:
         from omniedit.ranges import look_at_url
 
         if is_local(video):
-            return probe(Path(video), name=name or video)
+            # Once, however many pieces or lines a clip has.
+            key, state = (_name_of(Path(video)), name or video), _state_of(Path(video))
+            known = self._facts.get(key)
+            if known is None or known[0] != state:
+                known = self._facts[key] = state, probe(Path(video), name=name or video)
+            return known[1]
         return look_at_url(
             self._connect(),
             video,
@@ -131,6 +137,7 @@ class LocalClips:
         """
         from omniedit.media import join
 
+        self._check_is_same(original)
         with private_folder(folder) as private:
             joined = join(
                 pieces,
