@@ -121,7 +121,8 @@ class BatchRun:
         try:
             if self.halted_by is not None and not self._is_paid_for(edit):
                 return Made(edit=edit)
-            begun = begin_edit(self._session, edit.draft, self._options_of(edit))
+            options = self._options_of(edit)
+            begun = begin_edit(self._session, edit.draft, options, identity=edit.identity)
         except OmniEditError as error:
             if _meets_every_edit(error):
                 self.halted_by = self.halted_by or error

@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from omniedit.errors import ResultGoneError, TargetExistsError
+from omniedit.errors import LocalError, ResultGoneError, TargetExistsError
 from omniedit.events import Noted
 from omniedit.models import EditRequest, Record, TaskStatus
 from omniedit.tasks.looking import refresh
@@ -72,8 +72,16 @@ def edit(session: Session, draft: Draft, options: EditOptions) -> Record:
     return delivered
 
 
-def begin_edit(session: Session, draft: Draft, options: EditOptions) -> BegunEdit:
+def begin_edit(
+    session: Session, draft: Draft, options: EditOptions, *, identity: str | None = None
+) -> BegunEdit:
     """Return the task of an edit, submitted where it is not known.
+
+    Args:
+        session: What it calls on.
+        draft: The edit as typed.
+        options: How.
+        identity: Which edit it was when it was planned.
 
     Raises:
         OmniEditError: It has none; the journal says why.
@@ -81,6 +89,11 @@ def begin_edit(session: Session, draft: Draft, options: EditOptions) -> BegunEdi
     request_id = draft.request_id or session.new_request_id()
     with refusal_recorded(session, request_id, draft):
         request = parse_draft(session, draft)
+        if identity not in {None, identity_of(request)}:
+            # Nobody has asked for this one.
+            msg = f"{draft.video} changed after it was looked at"
+            hint = "run the same command again once nothing writes to it any more"
+            raise LocalError(msg, code="clip_changed", hint=hint)
     return _find_or_submit(session, draft, request, request_id, options)
 
 

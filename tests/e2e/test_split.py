@@ -14,7 +14,7 @@ import av
 import pytest
 
 from tests.e2e.equipment import Bench, web_server
-from tests.e2e.faulty import Endpoint, Visit, marked
+from tests.e2e.faulty import Endpoint, Visit, held, marked
 from tests.unit.media.clips import Seen, Sound, make_clip, see
 
 pytestmark = pytest.mark.e2e
@@ -372,6 +372,27 @@ def test_what_was_paid_anew_before_it_was_cut_off_is_what_is_joined(
     assert {task["task_id"] for task in ended.document["tasks"]} == set(bench.task_ids) - before
     assert len(bench.task_ids) == 6
     check_whole(folder / "out.mp4")
+
+
+def test_no_piece_is_taken_of_a_clip_that_changes_meanwhile(bench: Bench, folder: Path) -> None:
+    clip = folder / "long.mp4"
+    before = make_clip(clip, seconds=45).read_bytes()
+    bench.faulty.script(Endpoint.UPLOAD, held, held, held, held)
+
+    bench.begin(*split("--yes", "-o", "out.mp4"))
+    while bench.faulty.count(Endpoint.UPLOAD) < 4:
+        time.sleep(0.01)
+    make_clip(clip, seconds=45, first_number=100)
+    bench.faulty.released.set()
+    ended = bench.end()
+    clip.write_bytes(before)
+    again = bench.run(*split("--yes", "-o", "out.mp4"))
+
+    assert ended.status == 10, ended
+    assert "piece 5 of 5: long.mp4 changed after it was looked at" in ended.stderr
+    assert again.status == 0, again
+    assert see(folder / "out.mp4").numbers == [number % 256 for number in range(450)]
+    assert len(bench.task_ids) == 5
 
 
 def test_two_at_once_pay_for_each_piece_once(bench: Bench, folder: Path) -> None:
