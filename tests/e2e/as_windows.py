@@ -55,6 +55,8 @@ def become_windows() -> None:
         for name in names:
             if hasattr(module, name):
                 delattr(module, name)
+    # Found out when it was imported.
+    vars(import_module("shutil"))["_use_fd_functions"] = False
     signal.SIGBREAK = signal.SIGTERM  # type: ignore[attr-defined]
     for name in ("remove", "rename", "replace", "unlink"):
         setattr(os, name, _refusing_open_files(getattr(os, name)))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -199,7 +200,10 @@ class FakeSession:
         self.service = FakeService(self.clock)
         self.results = FakeResults()
         self.clips = FakeClips()
-        self.journal = Journal(None, clock=self.now)
+        # Not a method of this object, which would then live as long as its journal.
+        me = weakref.proxy(self)
+        self.journal = Journal(None, clock=lambda: me.now())  # noqa: PLW0108 - as said
+        weakref.finalize(self, self.journal.close)
         self.pace = Pace(self.monotonic, self.sleep)
         self.requires_journal = True
         self.has_journal = True

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -291,7 +292,11 @@ class ModelSession:
     def __init__(self, *, honours_keys: bool) -> None:
         self._now = EPOCH
         self._numbers = count(1)
-        self.journal = Journal(None, clock=self.now, sleep=self.sleep)
+        # Not a method of this object, which would then live as long as its journal.
+        me = weakref.proxy(self)
+        clock, sleep = lambda: me.now(), lambda s: me.sleep(s)  # noqa: PLW0108 - as said
+        self.journal = Journal(None, clock=clock, sleep=sleep)
+        weakref.finalize(self, self.journal.close)
         self.service = ModelService(self.now, honours_keys=honours_keys)
         self.results = ModelResults()
         self.pace = Pace(self.monotonic, self.sleep)
