@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from pathlib import Path
 
 from omniedit.cli.drafts import Typed, draft_of, read_prompt
 from omniedit.cli.runtime import Runtime
@@ -17,15 +16,15 @@ def show_request(runtime: Runtime, typed: Typed) -> None:
     Raises:
         InvalidInputError: The edit is wrong.
     """
-    from omniedit.tasks.requests import is_local, parse_draft, render_body
+    from omniedit.tasks.requests import clip_name, is_uploaded, parse_draft, render_body
 
     draft = draft_of(typed, read_prompt(typed.prompt, typed.prompt_file))
     with runtime.session(JournalUse.NONE, shows_progress=False) as session:
         request = parse_draft(session, draft)
         request_id = typed.request_id or session.new_request_id()
     clip_url = request.video
-    if is_local(request.video):
-        clip_url = f"<URL of {Path(request.video).name} once it is uploaded>"
+    if is_uploaded(request):
+        clip_url = f"<URL of {clip_name(request.video)} once it is uploaded>"
     body = render_body(request, clip_url=clip_url)
     url = f"{runtime.settings.base_url.value}/v1/videos/generations"
     headers = {

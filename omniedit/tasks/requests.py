@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.models import MODEL, EditRequest
@@ -34,6 +35,16 @@ def is_local(video: str) -> bool:
     """Return whether VIDEO is a path on this machine rather than a URL."""
     # One letter is a drive of Windows.
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video) is None
+
+
+def clip_name(video: str) -> str:
+    """Return the name of a clip's file, at the end of its path or URL."""
+    return Path(video).name if is_local(video) else unquote(urlsplit(video).path).rpartition("/")[2]
+
+
+def is_uploaded(request: EditRequest) -> bool:
+    """Return whether the service gets a file from here, rather than the clip's own URL."""
+    return is_local(request.video) or request.is_written_anew
 
 
 def check_request_id(text: str) -> None:

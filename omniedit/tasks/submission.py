@@ -20,7 +20,7 @@ from omniedit.tasks.requests import (
     Draft,
     body_digest_of,
     identity_of,
-    is_local,
+    is_uploaded,
     parse_draft,
     render_body,
 )
@@ -158,8 +158,7 @@ def _record_refusal(session: Session, request_id: str, draft: Draft, error: Task
 def _prepare(session: Session, request: EditRequest, *, request_id: str) -> Attempt:
     # A missing key is found before anything is uploaded.
     _ = session.service
-    is_sent_along = is_local(request.video) or request.is_written_anew
-    clip_url = uploaded_clip(session, request) if is_sent_along else request.video
+    clip_url = uploaded_clip(session, request) if is_uploaded(request) else request.video
     return Attempt(
         request_id=request_id,
         origin=session.origin,

@@ -4,12 +4,11 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from omniedit.errors import InvalidInputError
 from omniedit.models import Record
 from omniedit.system.windows import is_reserved_name
-from omniedit.tasks.requests import is_local
+from omniedit.tasks.requests import clip_name
 
 STDOUT: Final = "-"
 _END_OF_ID: Final = 8
@@ -104,8 +103,7 @@ def _clip_stem(video: str | None) -> str:
     """Return the clip's name without ending, of letters, digits, `-`, `_` and `.` alone."""
     if not video:
         return "clip"
-    path = Path(video).name if is_local(video) else unquote(urlsplit(video).path).split("/")[-1]
-    stem = PurePosixPath(path).stem if path else ""
+    stem = PurePosixPath(clip_name(video)).stem
     kept = "".join(
         character if character.isalnum() or character in "-_." else "-"
         for character in unicodedata.normalize("NFC", stem)

@@ -12,9 +12,8 @@ from omniedit.models import EditRequest
 from omniedit.retry import SUBMIT_BUDGET_S
 from omniedit.tasks.clips import ready_clip
 from omniedit.tasks.ports import Session
-from omniedit.tasks.requests import is_local
+from omniedit.tasks.requests import clip_name, is_local
 from omniedit.tasks.retries import with_retries
-from omniedit.urls import without_query
 
 _MARGIN_S: Final = 3600.0
 """An uploaded clip must stay at least this long to be used again."""
@@ -32,7 +31,7 @@ def uploaded_clip(session: Session, request: EditRequest) -> str:
         ServiceError: The file service does not take it.
     """
     key = _key_of(request)
-    name = without_query(request.video).rpartition("/")[2]
+    name = clip_name(request.video)
 
     def report_progress(done_bytes: int, total_bytes: int | None) -> None:
         session.report(

@@ -175,3 +175,12 @@ def test_the_next_edit_removes_what_a_kill_left(bench: Bench, folder: Path, home
 
     assert ended.status == 0, ended
     assert left_over(home) == []
+
+
+def test_a_dry_run_of_a_cut_names_what_is_uploaded(bench: Bench) -> None:
+    clip = "http://127.0.0.1:9/it%27s%20mine.mp4?signature=1"
+
+    ended = bench.run("submit", "--dry-run", "--json", clip, PROMPT, "--start", "1")
+
+    body = ended.document["request"]["body"]
+    assert body["video_urls"] == ["<URL of it's mine.mp4 once it is uploaded>"], ended
