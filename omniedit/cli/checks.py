@@ -1,5 +1,6 @@
 """What `doctor` looks at: each thing an edit needs, with what to do where it is amiss."""
 
+import os
 import platform
 import sys
 import tempfile
@@ -139,10 +140,11 @@ def _folder(name: str, folder: Path) -> Check:
 
 
 def _journal(runtime: Runtime) -> Check:
-    from omniedit.journal import Journal
+    from omniedit.journal import JOURNAL_FILE, Journal
 
     folder = runtime.settings.journal_folder
-    if not (folder / "journal.db").exists():
+    # What keeps a look from being taken is told of the folder.
+    if not os.path.lexists(folder / JOURNAL_FILE):
         return _ok("journal", "none yet")
     try:
         with Journal(folder) as journal:
@@ -163,9 +165,10 @@ def _extra(extra: str, module: str) -> Check:
 
 
 def _certificates(name: str, path: str) -> Check:
-    if Path(path).exists():
+    if os.access(path, os.R_OK):
         return _ok(name, path)
-    return _warning(name, f"{path} does not exist", f"unset {name}, or name what exists")
+    hint = f"unset {name}, or name what exists"
+    return _warning(name, f"{path} does not exist, or cannot be read", hint)
 
 
 def _without_userinfo(text: str) -> str:

@@ -32,7 +32,7 @@ def set_key(context: typer.Context) -> None:
     """Save an API key, read from a hidden prompt or from stdin."""
     runtime: Runtime = context.obj
     settings = _real_settings(runtime)
-    text = _typed_key(settings)
+    text = _typed_key(runtime, settings)
     if not text.strip():
         msg = "no key was given"
         raise InvalidInputError(
@@ -85,30 +85,42 @@ def show(context: typer.Context) -> None:
 @app.command("path", cls=Command)
 def path(context: typer.Context) -> None:
     """Show where settings, key and journal lie."""
+    from omniedit.journal import JOURNAL_FILE
+
     runtime: Runtime = context.obj
     settings = runtime.settings
     folder = settings.config_dir.value
     paths = {
         "config": folder / "config.toml",
         "credentials": credentials_path(folder),
-        "journal": settings.journal_folder / "journal.db",
+        "journal": settings.journal_folder / JOURNAL_FILE,
     }
     runtime.fields = {name: str(place) for name, place in paths.items()}
     for name, place in paths.items():
         runtime.printer.line(f"{name:<11} {place}")
 
 
-def _typed_key(settings: "Settings") -> str:
+def _typed_key(runtime: Runtime, settings: "Settings") -> str:
     if sys.stdin is not None and sys.stdin.isatty():
-        import getpass
-
-        return getpass.getpass(f"API key for {settings.origin} ({KEY_PAGE}): ", stream=sys.stderr)
+        return _asked_key(runtime, f"API key for {settings.origin} ({KEY_PAGE}): ")
     content = read_stdin()
     try:
         return text_of(content)
     except UnicodeDecodeError:
         # No key either, and refused as such, without being shown.
         return content.decode(errors="replace")
+
+
+def _asked_key(runtime: Runtime, question: str) -> str:
+    import getpass
+
+    try:
+        return getpass.getpass(question, stream=sys.stderr)
+    except (EOFError, UnicodeDecodeError) as error:
+        # Both leave the cursor behind the question.
+        runtime.printer.plain("")
+        # Ctrl-D gives no key; bytes that are no text are refused as one, without being shown.
+        return "" if isinstance(error, EOFError) else "\N{REPLACEMENT CHARACTER}"
 
 
 def _real_settings(runtime: Runtime) -> "Settings":

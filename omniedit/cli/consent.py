@@ -1,6 +1,7 @@
 """The one question that omniedit asks: whether what it has just said may be paid."""
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from omniedit.errors import InvalidInputError
@@ -24,7 +25,9 @@ def require_consent(runtime: "Runtime", question: str) -> None:
     printer.question(f"{question} [y/N]")
     answer = ""
     try:
-        answer = sys.stdin.readline()
+        # Bytes that are no text are no yes.
+        with suppress(UnicodeDecodeError):
+            answer = sys.stdin.readline()
     finally:
         if not answer.endswith("\n"):
             # Ctrl-C and Ctrl-D leave the cursor where it was.

@@ -8,8 +8,7 @@ import typer
 
 from omniedit.cli.options import Command, Group, parse_duration
 from omniedit.cli.runtime import Runtime
-from omniedit.cli.session import missing_sandbox
-from omniedit.errors import LocalError
+from omniedit.cli.session import sandbox_required
 from omniedit.folders import make_private_folder
 from omniedit.journal import Journal
 from omniedit.output.document import envelope
@@ -57,7 +56,7 @@ def serve(
 ) -> None:
     """Serve the sandbox until Ctrl-C; the first line on stdout is its base URL."""
     runtime: Runtime = context.obj
-    try:
+    with sandbox_required("serve"):
         from omniedit.sandbox import serve as start
 
         make_private_folder(runtime.settings.sandbox_journal_folder)
@@ -71,11 +70,6 @@ def serve(
             log=None if runtime.printer.quiet else runtime.printer.plain,
             record=Path(record) if record else None,
         )
-    except ModuleNotFoundError as error:
-        raise missing_sandbox() from error
-    except OSError as error:
-        msg = f"cannot serve the sandbox: {error.strerror or error}"
-        raise LocalError(msg) from error
     with running:
         runtime.printer.line(running.url)
         runtime.printer.document(envelope(ok=True, sandbox=True, url=running.url, error=None))
@@ -91,17 +85,12 @@ def reset(context: typer.Context) -> None:
     """Remove the sandbox's tasks and clips, and what the journal holds of them."""
     runtime: Runtime = context.obj
     settings = runtime.settings
-    try:
+    with sandbox_required("reset"):
         from omniedit.sandbox import reset as remove
 
         removed = remove(settings.sandbox_folder)
         # What it knew would point to tasks that are gone.
         with Journal(settings.sandbox_journal_folder) as journal:
             journal.clear()
-    except ModuleNotFoundError as error:
-        raise missing_sandbox() from error
-    except OSError as error:
-        msg = f"cannot reset the sandbox: {error.strerror or error}"
-        raise LocalError(msg) from error
     runtime.fields = {"removed": removed}
     runtime.printer.line(f"removed {removed} {'task' if removed == 1 else 'tasks'}")

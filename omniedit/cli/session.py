@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.runtime import Runtime
-from omniedit.errors import Interrupted, JournalDamagedError, JournalError, MissingExtraError
+from omniedit.errors import (
+    Interrupted,
+    JournalDamagedError,
+    JournalError,
+    LocalError,
+    MissingExtraError,
+)
 from omniedit.journal import Journal, set_journal_aside
 from omniedit.output.console import ProgressMode
 from omniedit.system import HERE
@@ -197,12 +203,10 @@ class LiveSession:
 
     @cached_property
     def _sandbox(self) -> "RunningSandbox":
-        try:
+        with sandbox_required("serve"):
             from omniedit.sandbox import serve
 
             running = serve(self._settings.sandbox_folder)
-        except ModuleNotFoundError as error:
-            raise missing_sandbox() from error
         return self._closing.enter_context(running)
 
 
@@ -245,7 +249,23 @@ def _set_aside(folder: Path, error: JournalDamagedError) -> None:
     error.hint = "`omniedit list --remote --adopt` brings back the account's tasks"
 
 
-def missing_sandbox() -> MissingExtraError:
-    """Return the error of a sandbox that is not installed, with the line that installs it."""
-    msg = "the sandbox is not installed"
-    return MissingExtraError(msg, hint="python -m pip install 'omniedit[sandbox]'")
+@contextlib.contextmanager
+def sandbox_required(action: str) -> Generator[None]:
+    """Say in a block what keeps the sandbox from being used.
+
+    Args:
+        action: What is done with it there.
+
+    Raises:
+        MissingExtraError: It is not installed.
+        LocalError: Its folder or its port cannot be had.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        msg = "the sandbox is not installed"
+        hint = "python -m pip install 'omniedit[sandbox]'"
+        raise MissingExtraError(msg, hint=hint) from error
+    except OSError as error:
+        msg = f"cannot {action} the sandbox: {error.strerror or error}"
+        raise LocalError(msg) from error

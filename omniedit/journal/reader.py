@@ -12,7 +12,7 @@ from omniedit.journal.database import Database
 from omniedit.locks import is_held
 from omniedit.models import Record, SavedFile, Task, TaskError, TaskStatus, UploadedClip
 
-FILE_NAME: Final = "journal.db"
+JOURNAL_FILE: Final = "journal.db"
 
 _COLUMNS: Final = """
     a.request_id, a.identity, a.state, a.video, a.prompt, a.body, a.body_digest,
@@ -53,7 +53,7 @@ class JournalReader:
     """
 
     def __init__(self, folder: Path | None, *, clock: Callable[[], float] = time.time) -> None:
-        self._database = Database(folder / FILE_NAME if folder else None)
+        self._database = Database(folder / JOURNAL_FILE if folder else None)
         self._locks = folder / "locks" if folder else None
         self._clock = clock
 

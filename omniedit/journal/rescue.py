@@ -6,7 +6,7 @@ from pathlib import Path
 from omniedit.errors import JournalDamagedError
 from omniedit.journal.database import set_aside
 from omniedit.journal.holding import held_lock
-from omniedit.journal.reader import FILE_NAME
+from omniedit.journal.reader import JOURNAL_FILE
 from omniedit.journal.writer import Journal
 
 
@@ -23,5 +23,5 @@ def set_journal_aside(folder: Path) -> Path | None:
             with Journal(folder) as journal:
                 journal.check()
         except JournalDamagedError:
-            return set_aside(folder / FILE_NAME)
+            return set_aside(folder / JOURNAL_FILE)
     return None

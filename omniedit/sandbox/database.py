@@ -39,14 +39,19 @@ class Database:
     """One process's connection; safe to use from any thread."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the file in `folder`; both are made if they are missing."""
+        """Open the file in `folder`; both are made if they are missing.
+
+        Raises:
+            OSError: The folder or the file cannot be made or opened.
+        """
         self._lock = threading.Lock()
         _make_private_folder(folder)
         path = folder / DATABASE_NAME
         try:
             self._connection = _open(path)
-        except sqlite3.OperationalError:
-            raise
+        except sqlite3.OperationalError as error:
+            # Locked for too long, say: for whoever serves it the same as a file that is denied.
+            raise OSError(str(error)) from error
         except sqlite3.DatabaseError:
             # Nothing in here was paid for: a damaged file is put aside and forgotten.
             path.replace(path.with_suffix(".damaged"))

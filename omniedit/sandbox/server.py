@@ -58,8 +58,7 @@ def serve(
 
     Raises:
         ModuleNotFoundError: Werkzeug is not installed.
-        OSError: the port is taken, or the folder or the record cannot be written.
-        sqlite3.OperationalError: the state in the folder cannot be opened.
+        OSError: the port is taken, or the folder, its state or the record cannot be written.
         ValueError: `host` is not this machine.
     """
     # Imported here, so that the table of markers can be read without Werkzeug.

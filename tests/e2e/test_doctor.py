@@ -36,7 +36,9 @@ def test_nothing_is_spent(bench: Bench) -> None:
         pytest.param({"OMNIEDIT_FILES_URL": "http://127.0.0.1:9"}, 8, "failure  file service", id="no-files"),
         pytest.param({"OMNIEDIT_BASE_URL": "http://x.example"}, 2, "failure  settings", id="base-url"),
         pytest.param({"OMNIEDIT_STATE_DIR": "/dev/null/x"}, 10, "failure  state folder", id="no-folder"),
+        pytest.param({"OMNIEDIT_STATE_DIR": f"/{'x' * 300}"}, 10, "failure  state folder", id="no-such-name"),
         pytest.param({"SSL_CERT_FILE": "/no/such"}, 0, "warning  SSL_CERT_FILE", id="no-certificates"),
+        pytest.param({"SSL_CERT_FILE": f"/{'x' * 300}"}, 0, "warning  SSL_CERT_FILE", id="no-file-at-all"),
     ],
 )  # fmt: skip
 def test_what_is_amiss_decides_about_the_status(
@@ -95,3 +97,11 @@ def test_the_embedded_sandbox_needs_no_key(bench: Bench) -> None:
 
     assert ended.status == 0, ended
     assert ended.document["sandbox"] is True
+
+
+def test_a_sandbox_without_a_folder_is_told(bench: Bench) -> None:
+    ended = bench.run("--sandbox", "doctor", OMNIEDIT_API_KEY="", OMNIEDIT_STATE_DIR="/dev/null/x")
+
+    assert ended.status == 10, ended
+    assert "failure  service" in ended.stdout
+    assert "cannot serve the sandbox" in ended.stdout

@@ -60,7 +60,7 @@ def answered(
                 if answer == CTRL_C:
                     process.send_signal(signal.SIGINT)
                 else:
-                    os.write(terminal, answer.encode())
+                    os.write(terminal, answer.encode(errors="surrogateescape"))
     stdout, _ = process.communicate(timeout=WAIT_S)
     os.close(terminal)
     return process.returncode, stdout, screen
@@ -72,6 +72,7 @@ def answered(
         pytest.param("y\n", 0, b"out.mp4\n", 2, id="yes"),
         pytest.param("n\n", 2, b"", 0, id="no"),
         pytest.param("\n", 2, b"", 0, id="enter-is-no"),
+        pytest.param("\udcff\n", 2, b"", 0, id="bytes-that-are-no-text-are-no"),
         pytest.param("\x04", 2, b"", 0, id="end-of-input-is-no"),
         pytest.param(CTRL_C, 130, b"", 0, id="ctrl-c"),
     ],

@@ -1,0 +1,67 @@
+"""The hidden question of `config set-key`, answered on a real pseudo-terminal."""
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.commandline import COMMAND, CommandLine
+
+pytestmark = [
+    pytest.mark.pty,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals"),
+]
+
+WAIT_S = 20.0
+
+
+def answered(omniedit: CommandLine, answer: bytes) -> tuple[int, str]:
+    """Return the exit status and the screen of a call whose question is answered."""
+    terminal, far_end = os.openpty()
+    process = subprocess.Popen(
+        [COMMAND, "config", "set-key"],
+        stdin=far_end,
+        stdout=far_end,
+        stderr=far_end,
+        cwd=omniedit.folder,
+        env={**os.environ, **omniedit.environ},
+        # Without a terminal of its own, the one above is asked.
+        start_new_session=True,
+    )
+    os.close(far_end)
+    screen, has_answered, deadline = "", False, time.monotonic() + WAIT_S
+    # Linux answers EIO, not EOF, once the other end has closed.
+    with contextlib.suppress(OSError):
+        while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            screen += os.read(terminal, 65536).decode(errors="replace")
+            if "): " in screen and not has_answered:
+                has_answered = True
+                os.write(terminal, answer)
+    status = process.wait(timeout=WAIT_S)
+    os.close(terminal)
+    return status, screen
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        pytest.param(b"sk-evo-abcdefghijkl\n", 0, "saved sk-evo-…ijkl", id="a-key-is-saved"),
+        pytest.param(b"\n", 2, "no key was given", id="enter-is-none"),
+        pytest.param(b"\x04", 2, "no key was given", id="end-of-input-is-none"),
+        pytest.param(b"sk-evo-\xff\n", 3, "cannot be an API key", id="bytes-that-are-no-text"),
+    ],
+)
+def test_what_is_typed_is_a_key_or_refused(
+    omniedit: CommandLine, answer: bytes, *, status: int, said: str
+) -> None:
+    ended = answered(omniedit, answer)
+
+    _, _, after = ended[1].partition("): ")
+    assert ended[0] == status, ended
+    assert said in after
+    assert after.startswith("\r\n"), ended
+    assert "abcdefgh" not in after
