@@ -9,15 +9,14 @@ from typing import Final
 
 from omniedit.batch.manifest import Line, Manifest
 from omniedit.errors import LocalError, OmniEditError, TooExpensiveError
-from omniedit.models import Record
 from omniedit.system import HERE, System
+from omniedit.system.posix import LONGEST_NAME_BYTES
 from omniedit.tasks.clips import Wishes
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import Draft, identity_of, is_local, parse_draft
-from omniedit.tasks.targets import STDOUT, Destination
+from omniedit.tasks.targets import STDOUT, default_name
 
 WHOLE: Final = (1, 1)
-_LONGEST_NAME: Final = 255  # bytes, of a file on every usual file system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +43,7 @@ class Planner:
         session: What checks need.
         folder: Where outputs go; None is here.
         shard: Which of how many parts of the manifest this run makes.
-        is_estimated: Whether each clip is looked at for what its edit costs.
+        max_credits: What all edits of this shard may be estimated at; None for whatever it is.
         system: This one.
 
     Raises:
@@ -57,7 +56,7 @@ class Planner:
         *,
         folder: str | None,
         shard: tuple[int, int] = WHOLE,
-        is_estimated: bool = False,
+        max_credits: float | None = None,
         system: System = HERE,
     ) -> None:
         self._session = session
@@ -71,16 +70,15 @@ class Planner:
         self._line_of_edit: dict[str, int] = {}
         self._line_of_output: dict[str, int] = {}
         self._resolved_folders: dict[str, str] = {}
-        self._is_estimated = is_estimated
-        self.estimated_credits = 0.0
-        """Of all edits of this shard, where asked for."""
+        self._max_credits = max_credits
+        self._estimated_credits = 0.0
         self.faults: list[tuple[int, str]] = []
 
     def plan(self, manifest: Manifest) -> Sequence[PlannedEdit]:
         """Return the edits of this shard; `faults` says what is wrong with any line.
 
         Raises:
-            TooExpensiveError: What an edit costs was asked for, and cannot be estimated.
+            TooExpensiveError: Together they are estimated dearer than allowed, or one cannot be.
         """
         planned: list[PlannedEdit] = []
         self.faults = list(manifest.faults)
@@ -92,12 +90,12 @@ class Planner:
                 raise
             except OmniEditError as error:
                 self._note_fault(line, error.message)
-            except OSError as error:
-                self._note_fault(line, f"{str(error.filename)[:80]}: {error.strerror}")
             else:
                 if edit is not None:
                     planned.append(edit)
         self.faults.sort()
+        if not self.faults:
+            self._check_price(count=len(planned))
         return planned
 
     def _plan_line(self, line: Line) -> PlannedEdit | None:
@@ -117,24 +115,29 @@ class Planner:
         request = parse_draft(self._session, self._looking(draft, is_own=is_own))
         identity = identity_of(request)
         is_new = self._note_edit(line, identity)
-        output = line.output or self._default_output(line, identity)
+        output = line.output or default_name(line.video, identity)
         if is_new or line.output:
             self._note_output(line, output)
         if not is_own:
             return None
-        self.estimated_credits += request.estimated_credits or 0.0
+        self._estimated_credits += request.estimated_credits or 0.0
         return PlannedEdit(line=line, draft=draft, identity=identity, output=self._shown(output))
 
     def _looking(self, draft: Draft, *, is_own: bool) -> Draft:
         """Return a draft with which the clip is looked at, where its cost is asked for."""
-        if not (self._is_estimated and is_own):
+        if self._max_credits is None or not is_own:
             return draft
         return replace(draft, wishes=replace(draft.wishes, max_credits=math.inf))
 
-    def _default_output(self, line: Line, identity: str) -> str:
-        record = Record(request_id=None, task=None, status="", created_at=0.0, video=line.video)
-        target = Destination(None).target_for_edit(record, identity)
-        return target.shown if target else ""
+    def _check_price(self, *, count: int) -> None:
+        limit, estimate = self._max_credits, self._estimated_credits
+        if limit is None or estimate <= limit:
+            return
+        msg = (
+            f"{count} edits are estimated at {estimate:.1f} credits in all,"
+            f" above --max-credits {limit:g}; nothing was sent"
+        )
+        raise TooExpensiveError(msg, hint="raise the limit, or take lines out of the manifest")
 
     def _note_edit(self, line: Line, identity: str) -> bool:
         """Note an edit; return whether it is the first of its kind."""
@@ -169,7 +172,7 @@ class Planner:
         On strings, and with one look at each folder: a manifest may have 100,000 lines.
         """
         folder, name = os.path.split(os.path.join(self._base, output))  # noqa: PTH118 - see above
-        is_name = name not in {"", ".", ".."} and len(os.fsencode(name)) <= _LONGEST_NAME
+        is_name = name not in {"", ".", ".."} and len(os.fsencode(name)) <= LONGEST_NAME_BYTES
         if "\0" in output or output.endswith("\\") or not is_name:
             return None
         if folder not in self._resolved_folders:

@@ -1,6 +1,5 @@
 """`omniedit batch`: many edits from one manifest."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,8 @@ import typer
 from omniedit.cli.options import Events, Force, MaxCredits, NoJournal, Timeout, parse_shard
 from omniedit.cli.runtime import Runtime
 from omniedit.cli.session import JournalUse
-from omniedit.errors import MissingFileError, OmniEditError, TooExpensiveError
+from omniedit.cli.stdin import read_stdin
+from omniedit.errors import MissingFileError, OmniEditError
 
 if TYPE_CHECKING:
     from omniedit.batch.manifest import Manifest
@@ -92,26 +92,15 @@ def _plan(
 ) -> "tuple[Sequence[PlannedEdit], list[tuple[int, str]]]":
     from omniedit.batch.plan import Planner
 
-    is_estimated = max_credits is not None
     with runtime.session(JournalUse.NONE, shows_progress=False, is_batch=True) as session:
-        planner = Planner(session, folder=folder, shard=shard, is_estimated=is_estimated)
-        edits = planner.plan(manifest)
-    if max_credits is not None and not planner.faults and planner.estimated_credits > max_credits:
-        msg = (
-            f"{len(edits)} edits are estimated at {planner.estimated_credits:.1f} credits in all,"
-            f" above --max-credits {max_credits:g}; nothing was sent"
-        )
-        raise TooExpensiveError(msg, hint="raise the limit, or take lines out of the manifest")
-    return edits, planner.faults
+        planner = Planner(session, folder=folder, shard=shard, max_credits=max_credits)
+        return planner.plan(manifest), planner.faults
 
 
 def _read(manifest: str) -> bytes:
-    hint = "MANIFEST is a file of JSON lines or CSV, or `-` for standard input"
-    if manifest == "-" and sys.stdin is None:
-        msg = "standard input is closed"
-        raise MissingFileError(msg, hint=hint)
     try:
-        return sys.stdin.buffer.read() if manifest == "-" else Path(manifest).read_bytes()
+        return read_stdin() if manifest == "-" else Path(manifest).read_bytes()
     except OSError as error:
         msg = f"cannot read the manifest {manifest}: {error.strerror}"
+        hint = "MANIFEST is a file of JSON lines or CSV, or `-` for standard input"
         raise MissingFileError(msg, hint=hint) from None

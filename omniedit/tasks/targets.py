@@ -67,8 +67,7 @@ class Destination:
     def target_for_edit(self, record: Record, identity: str) -> Target | None:
         """Return the place of an edit's result; None while a folder's name needs the task ID."""
         if self.text is None:
-            name = f"{_clip_stem(record.video)}-{identity[:_END_OF_IDENTITY]}.mp4"
-            return Target(Path(name), name)
+            return self._within_folder(default_name(record.video, identity))
         if self.is_named_folder and record.task_id is None:
             return None
         return self.target_for(record)
@@ -76,7 +75,7 @@ class Destination:
     def target_for_joined(self, video: str, identity: str) -> Target:
         """Return the place of a clip that was joined of several results."""
         if self.text is None or self.is_folder:
-            return self._within_folder(f"{_clip_stem(video)}-{identity[:_END_OF_IDENTITY]}.mp4")
+            return self._within_folder(default_name(video, identity))
         return Target(Path(self.text), self.text)
 
     def _within_folder(self, name: str) -> Target:
@@ -84,6 +83,11 @@ class Destination:
             return Target(Path(name), name)
         path = Path(self.text) / name
         return Target(path, str(path))
+
+
+def default_name(video: str | None, identity: str) -> str:
+    """Return the name of an edit's result where the user gave none."""
+    return f"{_clip_stem(video)}-{identity[:_END_OF_IDENTITY]}.mp4"
 
 
 def _is_folder(text: str) -> bool:
