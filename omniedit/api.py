@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Final, cast
 from urllib.parse import quote, urlencode
 
 from omniedit.errors import (
@@ -21,12 +21,15 @@ from omniedit.errors import (
     WrongBaseURLError,
 )
 from omniedit.http import SUBMIT_TIMEOUT_S, HttpClient, Reply
-from omniedit.models import MODEL, Credits, Submission, Task, TaskPage
-from omniedit.wire import parse_credits, parse_error, parse_task, parse_task_list, parse_task_page
-
-BATCH_SIZE: Final = 50
-"""The most tasks in one batch read or one page."""
-PRODUCTION_ORIGIN: Final = "https://api.evolink.ai"
+from omniedit.models import BATCH_SIZE, MODEL, Credits, Submission, Task, TaskPage
+from omniedit.wire import (
+    as_object,
+    parse_credits,
+    parse_error,
+    parse_task,
+    parse_task_list,
+    parse_task_page,
+)
 
 # The quota and key codes mean "refused before anything was charged", whatever the HTTP status.
 _TYPES_BY_CODE: Final[Mapping[str, type[OmniEditError]]] = {
@@ -224,7 +227,7 @@ def _value(reply: Reply) -> object:
     """
     value = reply.json
     is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
-    if not is_success or (_code(reply) and "id" not in _mapping(value)):
+    if not is_success or (_code(reply) and "id" not in as_object(value)):
         raise error_from(reply)
     if not isinstance(value, Mapping):
         msg = f"the service answered {reply.status} with something that is not JSON"
@@ -248,14 +251,14 @@ def _wrong_base_url(base_url: str, reply: Reply) -> OmniEditError:
 
 def _code(reply: Reply) -> str | None:
     """Return the service's code where it is a name; older replies repeat the status as a number."""
-    error = parse_error(_mapping(reply.json).get("error"))
+    error = parse_error(as_object(reply.json).get("error"))
     if error is None or error.code == "unknown_error" or error.code.lstrip("-").isdigit():
         return None
     return error.code
 
 
 def _message(reply: Reply) -> str | None:
-    value = _mapping(reply.json)
+    value = as_object(reply.json)
     error = parse_error(value.get("error"))
     if error is not None:
         return error.message
@@ -265,10 +268,6 @@ def _message(reply: Reply) -> str | None:
 
 def _hint(reply: Reply) -> str | None:
     """Return the page or the advice that the service itself names for this error."""
-    raw = _mapping(_mapping(reply.json).get("error"))
+    raw = as_object(as_object(reply.json).get("error"))
     advice = raw.get("action_url") or raw.get("suggestion") or raw.get("fallback_suggestion")
     return advice if isinstance(advice, str) and advice.strip() else None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

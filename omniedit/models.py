@@ -10,6 +10,8 @@ MODEL: Final = "gemini-omni-flash-video-edit"
 LINK_LIFETIME_S: Final = 24 * 3600
 """Result links live 24 hours from completion (API reference)."""
 CREDITS_PER_DOLLAR: Final = 68
+BATCH_SIZE: Final = 50
+"""The most tasks in one batch read, and in one page of the account's list."""
 MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024
 """What the vendor's own client sends to the file service at most."""
 

@@ -30,13 +30,13 @@ def parse_task(value: object) -> Task:
     Raises:
         UnreadableReplyError: It is not an object, or has no usable ID.
     """
-    raw = _object(value)
+    raw = as_object(value)
     task_id = raw.get("id", raw.get("task_id"))
     if not isinstance(task_id, str) or not is_task_id(task_id):
         msg = "the service's reply holds no usable task ID"
         raise UnreadableReplyError(msg)
     status = _status(raw.get("status"))
-    usage = _object(raw.get("usage"))
+    usage = as_object(raw.get("usage"))
     progress = _number(raw.get("progress"))
     return Task(
         task_id=task_id,
@@ -48,7 +48,7 @@ def parse_task(value: object) -> Task:
         else max(0, min(100, int(progress))),
         model=_text(raw.get("model")),
         created_at=_instant(raw.get("created", raw.get("created_at"))),
-        estimated_s=_number(_object(raw.get("task_info")).get("estimated_time")),
+        estimated_s=_number(as_object(raw.get("task_info")).get("estimated_time")),
         credits_reserved=_number(usage.get("credits_reserved")),
         credits_used=_number(usage.get("credits_used", raw.get("credits_used"))),
         result_urls=tuple(dict.fromkeys(_result_urls(raw))),
@@ -63,7 +63,7 @@ def parse_error(value: object) -> TaskError | None:
         return TaskError(code="unknown_error", message=value)
     if not isinstance(value, Mapping) or not value:
         return None
-    raw = _object(cast("object", value))
+    raw = as_object(cast("object", value))
     code = raw.get("code")
     return TaskError(
         code=str(code) if isinstance(code, str | int) and code != "" else "unknown_error",
@@ -78,7 +78,7 @@ def parse_task_list(value: object) -> tuple[Task, ...]:
     Raises:
         UnreadableReplyError: There is no such list.
     """
-    entries = _object(value).get("data")
+    entries = as_object(value).get("data")
     if not isinstance(entries, list):
         msg = "the service's reply holds no list of tasks"
         raise UnreadableReplyError(msg)
@@ -97,7 +97,7 @@ def parse_task_page(value: object) -> TaskPage:
     Raises:
         UnreadableReplyError: There is no such list.
     """
-    total = _number(_object(value).get("total"))
+    total = _number(as_object(value).get("total"))
     return TaskPage(tasks=parse_task_list(value), total=None if total is None else int(total))
 
 
@@ -107,7 +107,7 @@ def parse_uploaded_clip(value: object) -> UploadedClip:
     Raises:
         UnreadableReplyError: It names no http(s) URL.
     """
-    stored = _object(_object(value).get("data"))
+    stored = as_object(as_object(value).get("data"))
     url = _text(stored.get("file_url")) or _text(stored.get("download_url"))
     if url is None or not _is_web_url(url):
         msg = "the file service's reply names no URL of the uploaded clip"
@@ -121,8 +121,8 @@ def parse_credits(value: object) -> Credits:
     Raises:
         UnreadableReplyError: It holds neither a balance nor a limit.
     """
-    stored = _object(_object(value).get("data"))
-    key, account = _object(stored.get("token")), _object(stored.get("user"))
+    stored = as_object(as_object(value).get("data"))
+    key, account = as_object(stored.get("token")), as_object(stored.get("user"))
     if not key and not account:
         msg = "the service's reply holds no credits"
         raise UnreadableReplyError(msg)
@@ -141,7 +141,7 @@ def _result_urls(raw: JSONObject) -> Iterable[str]:
     for key in ("results", "result_data"):
         entries = raw.get(key)
         for entry in cast("list[object]", entries) if isinstance(entries, list) else []:
-            url = entry if isinstance(entry, str) else _object(entry).get("video_url")
+            url = entry if isinstance(entry, str) else as_object(entry).get("video_url")
             if isinstance(url, str) and _is_web_url(url):
                 yield url
 
@@ -163,7 +163,8 @@ def _task_error(value: object, status: str) -> TaskError | None:
     return error
 
 
-def _object(value: object) -> JSONObject:
+def as_object(value: object) -> JSONObject:
+    """Return a JSON object, an empty one in the place of anything else."""
     return cast("JSONObject", value) if isinstance(value, Mapping) else {}
 
 

@@ -10,8 +10,8 @@ from omniedit.errors import (
     TaskNotFoundError,
     UnavailableError,
 )
-from omniedit.models import Record, Task
-from omniedit.tasks.ports import BATCH_SIZE, Session
+from omniedit.models import BATCH_SIZE, Record, Task
+from omniedit.tasks.ports import Session
 from omniedit.tasks.retries import with_retries
 
 
@@ -86,6 +86,6 @@ def _look_at_many(session: Session, records: Sequence[Record]) -> dict[str, Task
         found = with_retries(session, lambda: session.service.get_tasks(task_ids))
     except (EndpointMissingError, TaskNotFoundError, UnavailableError):
         return {}
-    for task in found.values():
-        journalled(session, lambda: session.journal.record_task(task, origin=session.origin))  # noqa: B023 - called at once
+    looks = [(task, None) for task in found.values()]
+    journalled(session, lambda: session.journal.record_tasks(looks, origin=session.origin))
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from omniedit.models import Credits, SavedFile, Submission, Task, TaskPage, UploadedClip
 from omniedit.tasks.pace import Pace
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from omniedit.media import ClipFacts, Piece
     from omniedit.ranges import Incomplete
 
-BATCH_SIZE: Final = 50
-"""The most tasks in one batch read."""
 Progress = Callable[[int, int | None], None]
 """Takes the bytes done and, where known, the bytes in all."""
 Retry = Callable[[str, float, int], None]

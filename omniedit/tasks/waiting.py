@@ -15,10 +15,10 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled, Warned
-from omniedit.models import Record, Task
+from omniedit.models import BATCH_SIZE, Record, Task
 from omniedit.retry import delay_s, is_transient
 from omniedit.schedule import FLOOR_S, STALLED_AFTER_S, Look, next_look_s, remaining_s
-from omniedit.tasks.ports import BATCH_SIZE, Session
+from omniedit.tasks.ports import Session
 
 _ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
 

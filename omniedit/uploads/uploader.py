@@ -1,10 +1,10 @@
 """The file service: a clip streamed to it, and what it says of that."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import (
     AuthenticationError,
@@ -19,7 +19,7 @@ from omniedit.files import open_file
 from omniedit.models import UploadedClip
 from omniedit.uploads.digest import HOST_IT, ClipDigest
 from omniedit.uploads.form import Framing, form_body
-from omniedit.wire import parse_error, parse_uploaded_clip
+from omniedit.wire import as_object, parse_error, parse_uploaded_clip
 
 if TYPE_CHECKING:
     from omniedit.http import HttpClient, Reply
@@ -102,7 +102,7 @@ def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:
     Raises:
         ServiceError: The file service did not take it.
     """
-    value = _mapping(reply.json)
+    value = as_object(reply.json)
     is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
     if is_success and value.get("success") is not False and not value.get("error"):
         return parse_uploaded_clip(value)
@@ -111,7 +111,7 @@ def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:
 
 def _refusal(reply: "Reply", files_url: str) -> OmniEditError:
     """Return why the file service did not take a clip; its own words, where it has any."""
-    value = _mapping(reply.json)
+    value = as_object(reply.json)
     error = parse_error(value.get("error"))
     words = error.message if error else _text(value.get("msg")) or _text(value.get("message"))
     status = _meant_status(reply.status, value.get("code"))
@@ -156,10 +156,6 @@ def _meant_status(status: int, code: object) -> int:
     if isinstance(code, int) and code in range(400, 600):
         return code
     return HTTPStatus.BAD_REQUEST
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def _text(value: object) -> str | None:

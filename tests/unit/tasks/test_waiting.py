@@ -14,9 +14,8 @@ from omniedit.errors import (
     UnreadableReplyError,
 )
 from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled
-from omniedit.models import Task
+from omniedit.models import BATCH_SIZE, Task
 from omniedit.schedule import STALLED_AFTER_S
-from omniedit.tasks.ports import BATCH_SIZE
 from omniedit.tasks.waiting import Outcome, Waiting
 from tests.unit.batch.bench import FakeSession, completed, failed, record_of, running
 
