@@ -1,6 +1,12 @@
 """The changelog is in the form of Keep a Changelog, and speaks of this version."""
 
 import re
+import runpy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from omniedit import __version__
 from tests.contract.readme import ROOT
@@ -27,3 +33,54 @@ def test_every_version_has_a_date_and_a_link() -> None:
 def test_every_heading_is_of_a_known_kind() -> None:
     assert {*re.findall(r"^### (.+)$", TEXT, re.MULTILINE)} <= KINDS
     assert TEXT.startswith("# Changelog\n")
+
+
+@pytest.fixture
+def fault_of() -> Callable[[str, Path], str | None]:
+    """Return what the release asks before anything is built."""
+    found: Callable[[str, Path], str | None] = runpy.run_path(str(ROOT / ".ci/check_release.py"))[
+        "fault_of"
+    ]
+    return found
+
+
+def _tree(folder: Path, *, version: str, heading: str) -> Path:
+    (folder / "omniedit").mkdir()
+    (folder / "omniedit/__init__.py").write_text(f'"""Doc."""\n\n__version__ = "{version}"\n')
+    (folder / "CHANGELOG.md").write_text(f"# Changelog\n\n{heading}\n\n## [0.0.9] - 2026-01-01\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("tag", "heading", "fault"),
+    [
+        pytest.param("v1.2.3", "## [1.2.3] - 2026-11-22", None, id="all-agree"),
+        pytest.param("v1.2.4", "## [1.2.3] - 2026-11-22", "the version 1.2.3", id="another-tag"),
+        pytest.param("1.2.3", "## [1.2.3] - 2026-11-22", "the tag is 1.2.3", id="bare-number"),
+        pytest.param("v1.2.3", "## [Unreleased]", "CHANGELOG.md", id="unreleased-on-top"),
+        pytest.param("v1.2.3", "## [1.2.3]", "with its date", id="without-a-date"),
+        pytest.param("v1.2.3", "## [1.2.2] - 2026-11-22", "not 1.2.3", id="an-older-entry-on-top"),
+    ],
+)
+def test_a_tag_is_released_where_version_and_changelog_agree(
+    tmp_path: Path,
+    fault_of: Callable[[str, Path], str | None],
+    tag: str,
+    heading: str,
+    fault: str | None,
+) -> None:
+    found = fault_of(tag, _tree(tmp_path, version="1.2.3", heading=heading))
+
+    assert (found is None) is (fault is None)
+    assert (fault or "") in (found or "")
+
+
+def test_this_tree_can_be_read(tmp_path: Path, fault_of: Callable[[str, Path], str | None]) -> None:
+    (tmp_path / "omniedit").mkdir()
+    (tmp_path / "omniedit/__init__.py").write_text(f'__version__ = "{__version__}"\n')
+    shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
+
+    found = fault_of("v999", tmp_path)
+
+    assert found is not None
+    assert "cannot be read" not in found

@@ -1,4 +1,4 @@
-"""The workflows: no permissions by default, and actions that cannot change under them."""
+"""The workflows: no permissions by default, and nothing that can change under them."""
 
 import re
 
@@ -6,18 +6,66 @@ import pytest
 
 from tests.contract.readme import ROOT
 
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+FOLDER = ROOT / ".github" / "workflows"
+NAMES = sorted(path.name for path in FOLDER.glob("*.yml"))
+CI, RELEASE = ((FOLDER / f"{name}.yml").read_text("utf-8") for name in ("ci", "release"))
 
 
-@pytest.mark.parametrize("name", [path.name for path in WORKFLOWS])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_workflow_trusts_nobody(name: str) -> None:
-    text = (ROOT / ".github" / "workflows" / name).read_text("utf-8")
+    text = (FOLDER / name).read_text("utf-8")
 
     assert re.search(r"^permissions: \{\}$", text, re.MULTILINE)
-    for action in re.findall(r"uses: (\S+)", text):
-        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
     assert text.count("uses: actions/checkout@") == text.count("persist-credentials: false")
+    assert "secrets" not in text
+    # What a person chose, a branch or a title, is no part of a script.
+    assert not [line for line in text.splitlines() if "run:" in line and "${{" in line]
 
 
-def test_there_is_one() -> None:
-    assert WORKFLOWS
+@pytest.mark.parametrize("name", NAMES)
+def test_an_action_is_pinned_and_says_its_version(name: str) -> None:
+    text = (FOLDER / name).read_text("utf-8")
+
+    for action, comment in re.findall(r"uses: (\S+)(.*)", text):
+        if action.startswith("./"):
+            assert (ROOT / action).is_file()
+        else:
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
+            assert re.fullmatch(r"  # v\d+\.\d+\.\d+", comment), action
+
+
+def test_one_action_has_one_version() -> None:
+    pins = set(re.findall(r"uses: ([\w/-]+)@([0-9a-f]{40}  # \S+)", CI + RELEASE))
+
+    assert len(pins) == len({action for action, _ in pins})
+
+
+def test_only_the_job_that_publishes_may_prove_who_it_is() -> None:
+    head, _, publish = RELEASE.partition("\n  publish:\n")
+
+    assert re.findall(r"^ +([\w-]+: write)", CI + RELEASE, re.MULTILINE) == ["id-token: write"]
+    assert "id-token: write" in publish
+    assert "name: pypi" in publish
+    assert "run:" not in publish
+    assert "uses: ./.github/workflows/ci.yml" in head
+
+
+def test_what_is_published_is_what_was_tested() -> None:
+    uploads = re.findall(r"upload-artifact@.*\n +with:\n +name: (\w+)", CI)
+    downloads = re.findall(r"download-artifact@.*\n +with:\n +name: (\w+)", CI + RELEASE)
+
+    assert uploads == ["dist"]
+    assert set(downloads) == {"dist"}
+    assert "needs: ci" in RELEASE
+    # The folder's own package is out of the way of the installed one.
+    assert "rm -r omniedit" in CI
+
+
+def test_every_system_is_tried_with_the_lowest_and_the_newest_python() -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text("utf-8")
+    known = re.findall(r"Python :: (3\.\d+)", pyproject)
+
+    assert "os: [ubuntu-latest, macos-latest, windows-latest]" in CI
+    assert f'python: ["{known[0]}", "{known[-1]}"]' in CI
+    assert f'requires-python = ">={known[0]}"' in pyproject
+    assert "--resolution lowest-direct" in CI

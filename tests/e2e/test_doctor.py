@@ -85,7 +85,7 @@ def test_a_broken_settings_file_does_not_end_the_checks(bench: Bench, tmp_path: 
     "proxy",
     ["http://user:secret@proxy:1", "user:secret@proxy:1", "http://user:sec@ret@proxy:1"],
 )
-def test_a_proxys_password_is_never_shown(bench: Bench, proxy: str) -> None:
+def test_the_password_of_a_proxy_is_never_shown(bench: Bench, proxy: str) -> None:
     ended = bench.run("doctor", https_proxy=proxy)
 
     assert "sec" not in ended.stdout
