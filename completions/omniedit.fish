@@ -54,7 +54,7 @@ complete -c omniedit -n '__omniedit_at ""' -a credits -d 'Show the account\'s ba
 complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, service, clock, folders and extras; nothing is spent'
 complete -c omniedit -n '__omniedit_at ""' -a config -d 'The key and the settings'
 complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
-complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, the sandbox, or the JSON documents'
+complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
 complete -c omniedit -n '__omniedit_at ""' -l version -d 'Show the version and exit'
 complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish) and exit'
 complete -c omniedit -n '__omniedit_at ""' -l json -d 'Print one JSON document'

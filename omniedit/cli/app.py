@@ -16,10 +16,10 @@ from omniedit.cli.commands import Root
 from omniedit.cli.failures import ExitStatus, exit_status, exit_status_of_signal, hint_for, worst
 from omniedit.cli.last_words import remind, say_what_goes_on
 from omniedit.cli.runtime import Runtime
-from omniedit.errors import Interrupted, InvalidInputError, OmniEditError
+from omniedit.cli.usage import HELP, usage_error
+from omniedit.errors import Interrupted, OmniEditError
 from omniedit.output.console import OutputMode
 
-_HELP: Final = "command_missing"
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 # Not exported by Typer, which raises it for every wrong call.
 _UsageError: type[typer.TyperException] = typer.BadParameter.__mro__[1]
@@ -98,7 +98,7 @@ def _invoke(runtime: Runtime, argv: Sequence[str]) -> list[OmniEditError]:
         )
     except _UsageError as error:
         _look_up_modes(runtime, argv)
-        raise _usage_error(error, argv) from None
+        raise usage_error(error, argv, command=runtime.command) from None
     except SystemExit:
         # Typer's answer to a closed pipe while it writes help.
         outcome = None
@@ -113,27 +113,11 @@ def _look_up_modes(runtime: Runtime, argv: Sequence[str]) -> None:
             runtime.set_flag(name, value=True)
 
 
-def _usage_error(error: typer.TyperException, argv: Sequence[str]) -> InvalidInputError:
-    context: typer.Context | None = getattr(error, "ctx", None)
-    path = context.command_path if context else "omniedit"
-    message = error.format_message()
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return InvalidInputError(message, code=_HELP)
-    hint = f"`{path} --help`"
-    if type(error).__name__ == "NoSuchOption" and {"submit", "edit"} & set(argv):
-        hint = (
-            "a PROMPT that begins with `-` goes last, behind `--`:"
-            f' `{path} VIDEO -- "PROMPT"`, or into a file: `--prompt-file FILE`'
-        )
-    shown = message[:1].lower() + message[1:].rstrip(".")
-    return InvalidInputError(shown, code="usage", hint=hint)
-
-
 def _end(runtime: Runtime, errors: Sequence[OmniEditError]) -> int:
     error = worst(errors)
     status = exit_status(error) if error else ExitStatus.DONE
     for each in errors if runtime.shows_errors else ():
-        if each.code == _HELP:
+        if each.code == HELP:
             runtime.printer.usage(each.message)
             each.message = "a command is missing"
             continue

@@ -97,7 +97,7 @@ def path(context: typer.Context) -> None:
     }
     runtime.fields = {name: str(place) for name, place in paths.items()}
     for name, place in paths.items():
-        runtime.printer.line(f"{name:<11} {place}")
+        runtime.printer.line(f"{name:<12} {place}")
 
 
 def _typed_key(runtime: Runtime, settings: "Settings") -> str:

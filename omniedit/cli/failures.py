@@ -193,7 +193,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return "`omniedit submit … --dry-run` shows the request"
         case RequestRefusedError() | EndpointMissingError():
             return "`omniedit doctor` checks the key, the base URL and the service"
-        case InvalidInputError() if command:
+        case InvalidInputError() if command and error.code != "invalid_manifest":
             return f"`omniedit {command} --help`"
         case BlockedClientError():
             return "the host of the result refuses this client or network; try from another network"

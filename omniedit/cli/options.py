@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
+_SUMMARY_LIMIT: Final = 200
 
 
 def parse_duration(text: str | float) -> float:
@@ -143,6 +144,10 @@ class Command(TyperCommand):
         if runtime is not None:  # completion looks at commands without one
             runtime.begin(" ".join(ctx.command_path.split()[1:]))
         return super().parse_args(ctx, args)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first sentence whole: a list of commands wraps it, Typer would cut it off."""
+        return super().get_short_help_str(max(limit, _SUMMARY_LIMIT))
 
 
 class Group(TyperGroup):

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -31,30 +31,47 @@ def help_(
     context: typer.Context,
     topic: Annotated[
         str | None,
-        typer.Argument(metavar="[TOPIC]", help="exit-codes, environment, sandbox or json."),
+        typer.Argument(
+            metavar="[TOPIC]", help="exit-codes, environment, sandbox, json, or a command."
+        ),
     ] = None,
     document: Annotated[
         str | None,
         typer.Argument(metavar="[DOCUMENT]", help="Of `help json`: print its JSON Schema."),
     ] = None,
 ) -> None:
-    """Explain exit codes, environment variables, the sandbox, or the JSON documents."""
+    """Explain exit codes, environment variables, the sandbox, the JSON documents, or a command."""
     runtime: Runtime = context.obj
     runtime.fields = {"topics": [*TOPICS]}
     if topic is None:
         for name, (summary, _) in TOPICS.items():
             runtime.printer.line(f"omniedit help {name:<12} {summary}")
         return
-    if topic not in TOPICS:
-        msg = f"there is no help on {topic!r}"
-        raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
-    if document is None:
+    if document is not None:
+        lines = _schema(topic, document)
+    elif topic in TOPICS:
         lines = TOPICS[topic][1](runtime.printer.stdout_width)
     else:
-        lines = _schema(topic, document)
+        lines = _command(context, topic)
     runtime.fields |= {"topic": topic, "text": "\n".join(lines)}
     for line in lines:
         runtime.printer.line(line)
+
+
+def _command(context: typer.Context, name: str) -> list[str]:
+    """Return what `--help` of a command says.
+
+    Raises:
+        InvalidInputError: There is no such command, nor topic.
+    """
+    root: Any = context.find_root()
+    command = root.command.get_command(root, name)
+    if command is None:
+        msg = f"there is no help on {name!r}"
+        raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
+    own = typer.Context(command, info_name=name, parent=root)
+    text: str = command.get_help(own)
+    return text.splitlines()
 
 
 def _exit_codes(width: int | None) -> list[str]:

@@ -16,6 +16,7 @@ from omniedit.urls import check_callback_url, check_clip_url
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _SANDBOX_MARKER: Final = re.compile(r"\[sandbox:", re.IGNORECASE)
+_CLIP_NAME: Final = re.compile(r"https?://\S+|\S+\.(?:mp4|m4v|mov|webm|mkv|avi)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +152,10 @@ def _check_clip(session: Session, draft: Draft) -> None:
         raise InvalidInputError(msg, code="invalid_url")
     elif not _exists(Path(draft.video)):
         msg = f"no such file: {draft.video}"
-        raise MissingFileError(msg, hint="VIDEO is an http(s) URL or the path of a local clip")
+        hint = "VIDEO is an http(s) URL or the path of a local clip"
+        if _CLIP_NAME.fullmatch(draft.prompt):
+            hint = "VIDEO comes first, then PROMPT: these two look swapped"
+        raise MissingFileError(msg, hint=hint)
     elif not session.clips.can_look:
         # All that is known of it then comes from its first bytes.
         _identify_clip(session, draft)

@@ -31,3 +31,81 @@ def test_what_one_command_submits_the_next_one_saves(omniedit: CommandLine) -> N
     assert submitted.status == waited.status == 0, (submitted, waited)
     assert waited.stdout == "out.mp4\n"
     assert submitted.stdout.strip() in waited.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "next_step"),
+    [
+        pytest.param(
+            ["edit", "clip.mp4", "make", "it", "night"],
+            'omniedit edit VIDEO "PROMPT"',
+            id="a-prompt-without-quotes",
+        ),
+        pytest.param(
+            ["edit", "make it night", "clip.mp4"],
+            "VIDEO comes first, then PROMPT",
+            id="prompt-before-clip",
+        ),
+        pytest.param(
+            ["edit", "clip.mp4", "night", "--ouput", "night.mp4"],
+            "`omniedit edit --help`",
+            id="a-misspelt-option-is-no-prompt",
+        ),
+        pytest.param(
+            ["edit", "clip.mp4", "--force the light"],
+            '-- "PROMPT"',
+            id="a-prompt-that-begins-like-an-option",
+        ),
+        pytest.param(
+            ["edit", "clip.mp4", "night", "--end"],
+            "`omniedit edit --help`",
+            id="an-option-without-its-value",
+        ),
+    ],
+)
+def test_a_slip_is_answered_with_the_next_step(
+    omniedit: CommandLine, typed: list[str], next_step: str
+) -> None:
+    ended = omniedit(*typed)
+
+    assert ended.status == 2, ended
+    assert next_step in ended.stderr.splitlines()[-1]
+
+
+def test_a_key_typed_as_an_argument_is_not_shown(omniedit: CommandLine) -> None:
+    ended = omniedit("-v", "--json", "config", "set-key", "sk-evo-secretpart")
+
+    assert ended.status == 2, ended
+    assert "`omniedit config set-key` asks for it" in ended.stderr
+    assert "secretpart" not in ended.stdout + ended.stderr
+
+
+def test_a_number_is_asked_for_in_plain_words(omniedit: CommandLine) -> None:
+    ended = omniedit("list", "--limit", "many")
+
+    assert ended.status == 2, ended
+    assert "'many' is not a whole number" in ended.stderr
+
+
+def test_help_of_a_command_is_its_own_help(omniedit: CommandLine) -> None:
+    asked, own = omniedit("help", "edit"), omniedit("edit", "--help")
+
+    assert asked.status == own.status == 0, asked
+    assert asked.stdout == own.stdout
+
+
+def test_help_tells_in_whole_sentences_what_commands_do(omniedit: CommandLine) -> None:
+    ended = omniedit("--help")
+
+    assert "..." not in ended.stdout.partition("Commands:")[2]
+
+
+def test_only_the_last_wrong_line_of_a_manifest_has_a_hint(omniedit: CommandLine) -> None:
+    (omniedit.folder / "bad.csv").write_text("video,prompt\n,night\n,day\n", encoding="utf-8")
+
+    ended = omniedit("batch", "bad.csv")
+
+    assert ended.status == 2, ended
+    assert [line for line in ended.stderr.splitlines() if line.startswith("hint")] == [
+        "hint: nothing was sent"
+    ]
