@@ -10,7 +10,9 @@ from omniedit.cli.consent import require_consent
 from omniedit.cli.drafts import Typed, read_draft
 from omniedit.cli.failures import hint_for
 from omniedit.errors import (
+    Interrupted,
     InvalidInputError,
+    LocalError,
     NotFinishedError,
     OmniEditError,
     TargetExistsError,
@@ -48,7 +50,7 @@ def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
     Raises:
         OmniEditError: Nothing was sent, or the results cannot be joined.
     """
-    from omniedit.batch.pieces import find_joined, join_results
+    from omniedit.batch.pieces import find_joined
 
     runtime = call.runtime
     runtime.announce_saved(call.options.destination, prints_paths=False)
@@ -73,7 +75,7 @@ def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
                 runtime.shows_errors = False  # the report has said them
                 return report.errors
             runtime.printer.note("joining the results")
-            _announce(call, plan, join_results(session, plan, records, call.options))
+            _announce(call, plan, _joined(call, session, plan, records))
     return []
 
 
@@ -178,6 +180,23 @@ def _edited(
         ]
         call.runtime.printer.note(render_cost(plan.due_credits, [task for task in paid if task]))
     return in_order
+
+
+def _joined(
+    call: SplitCall, session: "LiveSession", plan: "SplitPlan", records: "list[Record]"
+) -> "SavedFile | None":
+    """Join the results; where that is cut off, say that it costs nothing to go on."""
+    from omniedit.batch.pieces import join_results
+
+    try:
+        return join_results(session, plan, records, call.options)
+    except (Interrupted, LocalError):
+        if session.has_journal:
+            again = " without `--again`" if call.options.again else ""
+            call.runtime.printer.hint(
+                f"the pieces are saved: the same command{again} joins them, and pays nothing"
+            )
+        raise
 
 
 def _hint_for(error: OmniEditError, edit: "PlannedEdit") -> str | None:

@@ -374,6 +374,38 @@ def test_what_was_paid_anew_before_it_was_cut_off_is_what_is_joined(
     check_whole(folder / "out.mp4")
 
 
+@pytest.mark.parametrize(
+    ("again", "way"),
+    [
+        pytest.param((), "the same command joins them, and pays nothing", id="plain"),
+        pytest.param(
+            ("--again",),
+            "the same command without `--again` joins them, and pays nothing",
+            id="again",
+        ),
+    ],
+)
+def test_what_keeps_saved_pieces_from_being_joined_costs_nothing(
+    bench: Bench, folder: Path, again: tuple[str, ...], way: str
+) -> None:
+    bench.faulty.script(Endpoint.RESULT, held)
+
+    bench.begin(*split("--yes", "-o", "out.mp4", *again))
+    while not bench.faulty.count(Endpoint.RESULT):
+        time.sleep(0.01)
+    (folder / "out.mp4").write_text("mine")
+    bench.faulty.released.set()
+    ended = bench.end()
+    (folder / "out.mp4").unlink()
+    joined = bench.run(*split("-o", "out.mp4"))
+
+    assert ended.status == 10, ended
+    assert way in ended.stderr
+    assert joined.status == 0, joined
+    assert len(bench.task_ids) == 3
+    check_whole(folder / "out.mp4")
+
+
 def test_no_piece_is_taken_of_a_clip_that_changes_meanwhile(bench: Bench, folder: Path) -> None:
     clip = folder / "long.mp4"
     before = make_clip(clip, seconds=45).read_bytes()
