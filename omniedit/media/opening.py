@@ -185,18 +185,29 @@ def understood(
     """
     try:
         yield
-    except PermissionError as error:
-        if isinstance(error, av.error.FFmpegError) or not refused:
-            raise _error_from(error, name, is_opening=is_opening) from error
-        raise elsewhere(name) from None
     except (av.error.FFmpegError, OSError) as error:
+        if refused and isinstance(error, PermissionError):
+            raise elsewhere(name) from None
         if is_written:
-            msg = f"cannot write {name}: {getattr(error, 'strerror', None) or error}"
-            raise LocalError(msg) from error
+            raise _writing_error(error, name) from error
         raise _error_from(error, name, is_opening=is_opening) from error
     except ValueError as error:  # an encoder that this build of PyAV lacks
         msg = f"PyAV cannot handle {name}: {error}"
         raise LocalError(msg, code="media") from error
+
+
+def is_nonsense(error: Exception) -> bool:
+    """Return whether FFmpeg finds fault with what it was given, rather than with the disk."""
+    if isinstance(error, av.error.InvalidDataError):
+        return True
+    return isinstance(error, av.error.FFmpegError) and error.errno == errno.EINVAL
+
+
+def _writing_error(error: Exception, name: str) -> InvalidInputError | LocalError:
+    if is_nonsense(error):
+        msg = "the clip cannot be written as an MP4: it is damaged"
+        return InvalidInputError(msg, code="damaged_clip", hint=ONCE_MORE)
+    return LocalError(f"cannot write {name}: {getattr(error, 'strerror', None) or error}")
 
 
 def _error_from(error: Exception, name: str, *, is_opening: bool) -> InvalidInputError | LocalError:

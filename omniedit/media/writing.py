@@ -1,6 +1,5 @@
 """MP4 files, written beside their target and renamed once they are whole."""
 
-import errno
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import av
-from av.error import FFmpegError, InvalidDataError
+from av.error import FFmpegError
 
 from omniedit.errors import InvalidInputError, LocalError
 from omniedit.media.contents import HEAD_BYTES
-from omniedit.media.opening import understood
+from omniedit.media.opening import is_nonsense, understood
 from omniedit.media.wholeness import check_is_whole
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def _mux(container: "OutputContainer", packet: "Packet[Any]") -> None:
         cast("Any", container).mux(packet)
     except FFmpegError as error:
         # Packets whose times make no sense are the clip's fault.
-        if error.errno == errno.EINVAL or isinstance(error, InvalidDataError):
+        if is_nonsense(error):
             raise
         msg = f"cannot write {container.name.removeprefix('file:')}: {error.strerror}"
         raise LocalError(msg) from error

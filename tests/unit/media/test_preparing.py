@@ -1,5 +1,6 @@
 """Clips cut and converted: every picture and every beep is where it belongs."""
 
+import errno
 import gc
 import struct
 from fractions import Fraction
@@ -13,6 +14,7 @@ from av.video.frame import VideoFrame
 
 from omniedit.errors import Interrupted, InvalidInputError, LocalError
 from omniedit.media import prepare, probe, verdict
+from omniedit.media.opening import understood
 from tests.unit.media.clips import HEIGHT, WIDTH, Sound, make_clip, packets, see, set_matrix
 
 FRAME_S = 0.1
@@ -358,6 +360,22 @@ def test_nothing_half_made_is_left(
         prepare(source, folder / "out.mp4", start_s=start_s, on_progress=fail)
 
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        pytest.param(errno.EINVAL, InvalidInputError, id="packets-without-sense"),
+        pytest.param(errno.ENOSPC, LocalError, id="full-disk"),
+        pytest.param(errno.EIO, LocalError, id="failing-disk"),
+        pytest.param(errno.EACCES, LocalError, id="forbidden"),
+    ],
+)
+def test_what_cannot_be_written_is_the_clips_fault_or_the_disks(
+    number: int, error: type[Exception]
+) -> None:
+    with pytest.raises(error), understood("out.mp4", is_written=True):
+        av.error.err_check(-number)
 
 
 def test_a_folder_that_is_missing_is_this_machines_problem(tmp_path: Path) -> None:
