@@ -145,6 +145,10 @@ class Command(TyperCommand):
             runtime.begin(" ".join(ctx.command_path.split()[1:]))
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the arguments as manuals write them: Typer puts a required one in braces."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
     def get_short_help_str(self, limit: int = 45) -> str:
         """Return the first sentence whole: a list of commands wraps it, Typer would cut it off."""
         return super().get_short_help_str(max(limit, _SUMMARY_LIMIT))

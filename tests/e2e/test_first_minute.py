@@ -94,6 +94,12 @@ def test_help_of_a_command_is_its_own_help(omniedit: CommandLine) -> None:
     assert asked.stdout == own.stdout
 
 
+def test_help_names_arguments_as_readme_does(omniedit: CommandLine) -> None:
+    ended = omniedit("edit", "--help")
+
+    assert ended.stdout.startswith("Usage: omniedit edit [OPTIONS] VIDEO [PROMPT]\n"), ended
+
+
 def test_help_tells_in_whole_sentences_what_commands_do(omniedit: CommandLine) -> None:
     ended = omniedit("--help")
 
