@@ -2,21 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from omniedit.batch.joined import find_joined
 from omniedit.batch.manifest import Line
 from omniedit.batch.plan import PlannedEdit
 from omniedit.errors import InvalidInputError, TargetExistsError, TooExpensiveError
-from omniedit.events import Warned
 from omniedit.media import estimated_credits
-from omniedit.models import EditRequest, Record, SavedFile
+from omniedit.models import EditRequest, Record
 from omniedit.ranges import Incomplete
 from omniedit.tasks.clips import Wishes
 from omniedit.tasks.editing import EditOptions, known_edit
-from omniedit.tasks.looking import journalled
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import Draft, identity_of, parse_draft
 from omniedit.tasks.targets import Destination, Target
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 PIECES_SUFFIX: Final = ".pieces"
 _MARK_DIGITS: Final = 6
 """Of the seconds of a piece's marks, which are part of what its edit is known by."""
-_UNSEEN_GAP_S: Final = 0.125
-"""A result of another frame rate than its piece may end two frames before or after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,72 +130,6 @@ def plan_pieces(
     return plan
 
 
-def find_joined(session: Session, plan: SplitPlan, *, new_audio: bool) -> SavedFile | None:
-    """Return the joined clip where it has its name already, and is whole."""
-    records = [record for record in plan.known if record is not None and record.task is not None]
-    if plan.target is None or len(records) < len(plan.edits):
-        return None
-    digest = _joined_digest(records, new_audio=new_audio)
-    path = str(plan.target.path.absolute())
-    for file in session.journal.find_joined(digest):
-        if file.path == path and session.results.is_whole(file):
-            return file
-    return None
-
-
-def join_results(
-    session: Session, plan: SplitPlan, records: Sequence[Record], options: SplitOptions
-) -> SavedFile | None:
-    """Join the results of all pieces, and give the clip its name; None on standard output.
-
-    Args:
-        session: What it calls on.
-        plan: Of the pieces.
-        records: Of each of them, saved.
-        options: How.
-
-    Raises:
-        InvalidInputError: A result is no clip.
-        TargetExistsError: The target is taken.
-        LocalError: The disk does not allow it.
-    """
-    results = [
-        Destination(edit.output).target_for(record).path.absolute()
-        for record, edit in zip(records, plan.edits, strict=True)
-    ]
-    with session.clips.joined(
-        plan.pieces,
-        results,
-        original=plan.source,
-        original_start_s=plan.pieces[0].start_mark_s,
-        new_audio=options.new_audio,
-        folder=session.private_folder,
-    ) as (file, gap_s):
-        _tell_gap(session, gap_s, new_audio=options.new_audio)
-        if plan.target is None:
-            session.stream_out(Path(file.path))
-            return None
-        digest = _joined_digest(records, new_audio=options.new_audio)
-        try:
-            placed = session.results.copy(
-                file,
-                plan.target.path,
-                overwrite=options.overwrite,
-                on_verified=lambda copy: journalled(
-                    session, lambda: session.journal.record_joined(digest, copy)
-                ),
-            )
-        except TargetExistsError:
-            # Another process may have joined the same pieces meanwhile.
-            there = find_joined(
-                session, replace(plan, known=tuple(records)), new_audio=options.new_audio
-            )
-            if there is None:
-                raise
-            return there
-        return placed
-
-
 def _mark_s(text: str | None) -> float | None:
     return None if text is None else float(text)
 
@@ -265,21 +195,6 @@ def _check_target(session: Session, plan: SplitPlan, options: SplitOptions) -> N
     except TargetExistsError:
         if find_joined(session, plan, new_audio=options.new_audio) is None:
             raise
-
-
-def _tell_gap(session: Session, gap_s: float, *, new_audio: bool) -> None:
-    if abs(gap_s) <= _UNSEEN_GAP_S:
-        return
-    text = f"a result is {abs(gap_s):.1f} s {'shorter' if gap_s > 0 else 'longer'} than its piece"
-    if new_audio:
-        text += ", and the joined clip is as long as its results"
-    else:
-        text += ", whose last picture stays" if gap_s > 0 else ", and its end is left out"
-    session.report(Warned(message=text))
-
-
-def _joined_digest(records: Sequence[Record], *, new_audio: bool) -> str:
-    return _digest([[record.task_id for record in records], new_audio])
 
 
 def _digest(parts: object) -> str:

@@ -24,6 +24,7 @@ from omniedit.output.units import render_credits
 if TYPE_CHECKING:
     from omniedit.batch.pieces import SplitOptions, SplitPlan
     from omniedit.batch.plan import PlannedEdit
+    from omniedit.batch.run import Made
     from omniedit.cli.runtime import Runtime
     from omniedit.cli.session import JournalUse, LiveSession
     from omniedit.models import Record, SavedFile
@@ -50,7 +51,7 @@ def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
     Raises:
         OmniEditError: Nothing was sent, or the results cannot be joined.
     """
-    from omniedit.batch.pieces import find_joined
+    from omniedit.batch.joined import find_joined
 
     runtime = call.runtime
     runtime.announce_saved(call.options.destination, prints_paths=False)
@@ -162,9 +163,7 @@ def _edited(
     records: dict[int, Record] = {}
     try:
         for made in BatchRun(session, options).run(plan.edits):
-            if made.error is not None:
-                made.error.hint = _hint_for(made.error, made.edit)
-            report.take(made)
+            report.take(_judged(session, made))
             if made.record is not None:
                 records[made.edit.line.number] = made.record
     except BaseException:
@@ -182,11 +181,25 @@ def _edited(
     return in_order
 
 
+def _judged(session: "LiveSession", made: "Made") -> "Made":
+    """Return what came of a piece, with what to do about it where it cannot be joined."""
+    from omniedit.batch.joined import check_result
+
+    if made.record is not None and made.error is None:
+        try:
+            check_result(session, made.record, made.edit)
+        except OmniEditError as error:
+            made = replace(made, error=error)
+    if made.error is not None:
+        made.error.hint = _hint_for(made.error, made.edit)
+    return made
+
+
 def _joined(
     call: SplitCall, session: "LiveSession", plan: "SplitPlan", records: "list[Record]"
 ) -> "SavedFile | None":
     """Join the results; where that is cut off, say that it costs nothing to go on."""
-    from omniedit.batch.pieces import join_results
+    from omniedit.batch.joined import join_results
 
     try:
         return join_results(session, plan, records, call.options)

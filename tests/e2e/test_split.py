@@ -14,8 +14,8 @@ import av
 import pytest
 
 from tests.e2e.equipment import Bench, web_server
-from tests.e2e.faulty import Endpoint, Visit, held, marked
-from tests.unit.media.clips import Seen, Sound, make_clip, see
+from tests.e2e.faulty import Endpoint, Visit, answered, held, marked, passed
+from tests.unit.media.clips import Seen, Sound, make_clip, see, sounded
 
 pytestmark = pytest.mark.e2e
 
@@ -261,9 +261,7 @@ def test_results_of_another_length_than_their_pieces_are_told(
         path = tmp_path / f"{uuid.uuid4()}.mp4"
         path.write_bytes(visit.forward().body)
         seconds = see(path).duration_s + change_s
-        content = make_clip(path, seconds=seconds, sound=Sound()).read_bytes()
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
-        visit.send(head.encode() + content)
+        answered(200, make_clip(path, seconds=seconds, sound=Sound()).read_bytes())(visit)
 
     bench.faulty.always(Endpoint.RESULT, resized)
 
@@ -313,6 +311,26 @@ def test_one_piece_can_be_paid_anew_alone_as_the_hint_says(
     assert (anew.status, joined.status) == (0, 0), (anew, joined)
     assert len(bench.task_ids) == 4
     check_whole(folder / "out.mp4")
+
+
+def test_a_result_without_pictures_is_told_before_joining(
+    bench: Bench, tmp_path: Path, folder: Path
+) -> None:
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=48000, layout="mono")
+        for frame in (*sounded(Sound(), 8.0, "fltp"), None):
+            container.mux(stream.encode(frame))
+    content = (tmp_path / "sound.mp4").read_bytes()
+    bench.faulty.script(Endpoint.RESULT, passed, answered(200, content))
+
+    ended = bench.run(*split("--yes", "-o", "out.mp4"))
+
+    assert ended.status == 7, ended
+    assert "cannot be joined" in ended.stderr
+    assert "has no moving pictures" in ended.stderr
+    assert "--again` pays anew for this piece alone" in ended.stderr
+    assert not (folder / "out.mp4").exists()
+    assert len(pieces_of(folder)) == 3
 
 
 @pytest.mark.parametrize(
