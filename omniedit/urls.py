@@ -54,7 +54,8 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
         raise InvalidInputError(msg, code="invalid_url") from None
     if parts.scheme not in _DEFAULT_PORTS:
         msg = f"the {what} must begin with http:// or https://"
-        raise InvalidInputError(msg, code="invalid_url")
+        hint = "a file on this machine goes by its path" if parts.scheme == "file" else None
+        raise InvalidInputError(msg, code="invalid_url", hint=hint)
     if not host or not host.strip("."):
         msg = f"the {what} names no host"
         raise InvalidInputError(msg, code="invalid_url")

@@ -16,6 +16,8 @@ from omniedit.urls import check_callback_url, check_clip_url
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _SANDBOX_MARKER: Final = re.compile(r"\[sandbox:", re.IGNORECASE)
+_SCHEMELESS: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}/")
+"""A host and a slash, as browsers show a URL."""
 _CLIP_NAME: Final = re.compile(r"https?://\S+|\S+\.(?:mp4|m4v|mov|webm|mkv|avi)", re.IGNORECASE)
 
 
@@ -155,6 +157,8 @@ def _check_clip(session: Session, draft: Draft) -> None:
         hint = "VIDEO is an http(s) URL or the path of a local clip"
         if _CLIP_NAME.fullmatch(draft.prompt):
             hint = "VIDEO comes first, then PROMPT: these two look swapped"
+        elif _SCHEMELESS.match(draft.video):
+            hint = f"a URL begins with its scheme: https://{draft.video}"
         raise MissingFileError(msg, hint=hint)
     elif not session.clips.can_look:
         # All that is known of it then comes from its first bytes.

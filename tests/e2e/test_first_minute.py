@@ -57,6 +57,16 @@ def test_what_one_command_submits_the_next_one_saves(omniedit: CommandLine) -> N
             id="a-prompt-that-begins-like-an-option",
         ),
         pytest.param(
+            ["edit", "www.example.com/clip.mp4", "night"],
+            "a URL begins with its scheme: https://www.example.com/clip.mp4",
+            id="a-url-without-its-scheme",
+        ),
+        pytest.param(
+            ["edit", "file:///home/me/clip.mp4", "night"],
+            "a file on this machine goes by its path",
+            id="a-file-as-a-url",
+        ),
+        pytest.param(
             ["edit", "clip.mp4", "night", "--end"],
             "`omniedit edit --help`",
             id="an-option-without-its-value",
