@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from omniedit.cli.failures import ExitStatus, exit_status, hint_for, with_sandbox
+from omniedit.cli.failures import ExitStatus, exit_status, hint_for
 from omniedit.errors import InvalidInputError, NotFinishedError, OmniEditError
 from omniedit.events import Event, Saved, Submitted
 from omniedit.models import Record, TaskError, TaskStatus
@@ -134,8 +134,7 @@ class BatchReport:
             if begun:
                 way = "`omniedit list --remote --adopt` records them"
                 hint = f"{begun} at the service are in no journal: {way}"
-                is_sandbox = self._runtime.is_sandbox_flag
-                self._runtime.printer.hint(with_sandbox(hint) if is_sandbox else hint)
+                self._runtime.printer.hint(self._runtime.pasteable(hint))
             return
         parts = [f"picks up {begun} at the service"] if begun else []
         if left:

@@ -17,22 +17,23 @@ def say_what_goes_on(runtime: "Runtime") -> None:
     if runtime.sums_up:
         # Its summary names one command for all of them.
         return
-    sandbox = " --sandbox" if runtime.is_sandbox_flag else ""
     place = runtime.destination
     running = [r for r in runtime.tally.records if r.task and not r.task.is_terminal]
     for record in running[:_SHOWN_TASKS]:
-        runtime.printer.hint(
+        _hint(
+            runtime,
             f"task {record.task_id} goes on at the service:"
-            f" `omniedit{sandbox} wait {record.task_id} --download {shown_place(place)}`"
+            f" `omniedit wait {record.task_id} --download {shown_place(place)}`",
         )
     if len(running) > _SHOWN_TASKS:
-        runtime.printer.hint(f"{len(running) - _SHOWN_TASKS} more go on: `omniedit{sandbox} list`")
+        _hint(runtime, f"{len(running) - _SHOWN_TASKS} more go on: `omniedit list`")
     unsaved = [r for r in runtime.tally.records if r.task and r.task.is_completed and not r.saved]
     for record in unsaved[:_SHOWN_TASKS]:
-        runtime.printer.hint(
+        _hint(
+            runtime,
             f"task {record.task_id} is finished and not saved:"
-            f" `omniedit{sandbox} download {record.task_id}"
-            f"{'' if place is None else f' --output {shown_place(place)}'}`"
+            f" `omniedit download {record.task_id}"
+            f"{'' if place is None else f' --output {shown_place(place)}'}`",
         )
 
 
@@ -53,7 +54,9 @@ def remind(runtime: "Runtime") -> None:
             ends = [
                 end
                 for record in journal.recent()
-                if is_unsaved(record)
+                # What was made elsewhere, `download --all` passes over.
+                if record.origin == runtime.settings.origin
+                and is_unsaved(record)
                 and record.task_id not in shown
                 and (end := record.link_valid_until) is not None
                 and now < end < now + REMIND_WITHIN_S
@@ -61,8 +64,11 @@ def remind(runtime: "Runtime") -> None:
     except OmniEditError:
         return
     if ends:
-        sandbox = " --sandbox" if runtime.is_sandbox_flag else ""
         what = "1 unsaved result dies" if len(ends) == 1 else f"{len(ends)} unsaved results die"
-        runtime.printer.note(
-            f"{what} within {render_duration(min(ends) - now)}: `omniedit{sandbox} download --all`"
-        )
+        left = render_duration(min(ends) - now)
+        message = f"{what} within {left}: `omniedit download --all`"
+        runtime.printer.note(runtime.pasteable(message))
+
+
+def _hint(runtime: "Runtime", message: str) -> None:
+    runtime.printer.hint(runtime.pasteable(message))

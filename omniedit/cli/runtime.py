@@ -51,6 +51,10 @@ class Runtime:
         self._begin_watch: Callable[[], Report] | None = None
         self._watch_lock = threading.Lock()
 
+    def pasteable(self, text: str) -> str:
+        """Return a message whose commands carry `--sandbox` where that was typed."""
+        return with_sandbox(text) if self.is_sandbox_flag else text
+
     def begin(self, command: str) -> None:
         """Take in which command it is, in whose form the call is answered."""
         self.command = command
@@ -143,8 +147,8 @@ class Runtime:
         """Pass an event to whoever watches."""
         from omniedit.events import Noted, Warned
 
-        if self.is_sandbox_flag and isinstance(event, Warned | Noted):
-            event = replace(event, message=with_sandbox(event.message))
+        if isinstance(event, Warned | Noted):
+            event = replace(event, message=self.pasteable(event.message))
         self.tally.take(event)
         if self._begin_watch is not None and not isinstance(event, Warned | Noted):
             self._begin_watching()

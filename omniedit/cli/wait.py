@@ -75,5 +75,5 @@ def _show_links(runtime: Runtime, record: Record) -> None:
         runtime.printer.line(url)
     end = record.link_valid_until
     until = f"the link lives until {render_moment(end)} at least; " if end else ""
-    sandbox = " --sandbox" if runtime.is_sandbox_flag else ""
-    runtime.printer.note(f"{until}save it: `omniedit{sandbox} download {record.task_id}`")
+    message = f"{until}save it: `omniedit download {record.task_id}`"
+    runtime.printer.note(runtime.pasteable(message))
