@@ -214,7 +214,10 @@ def _way_back(attempt: Attempt, *, is_written: bool) -> str:
     """Return the command that settles an attempt; without a journal it carries everything."""
     if is_written:
         return resume_command(attempt.request_id)
-    words = ["omniedit", "submit", attempt.clip_url, attempt.request.prompt]
+    edit = [attempt.clip_url, attempt.request.prompt]
+    options = ["--request-id", attempt.request_id]
     if attempt.request.callback_url:
-        words += ["--callback-url", attempt.request.callback_url]
-    return shlex.join([*words, "--request-id", attempt.request_id])
+        options = ["--callback-url", attempt.request.callback_url, *options]
+    is_like_option = attempt.request.prompt.startswith("-")
+    words = [*options, "--", *edit] if is_like_option else [*edit, *options]
+    return shlex.join(["omniedit", "submit", *words])

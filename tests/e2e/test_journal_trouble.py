@@ -142,6 +142,18 @@ def test_a_lost_reply_names_a_way_back_that_works_in_any_trouble(
     assert len(bench.task_ids) == 2
 
 
+def test_a_way_back_carries_a_prompt_that_looks_like_an_option(bench: Bench) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
+
+    ended = bench.run("edit", "--no-journal", "--", CLIP_URL, "--no-captions, please")
+    (way_back,) = re.findall(r"`(omniedit .*?)` settles", ended.stderr) or [""]
+    settled = bench.run(*shlex.split(way_back)[1:])
+
+    assert ended.status == 9, ended
+    assert (settled.status, settled.stdout.split()) == (0, bench.task_ids), (ended, settled)
+    assert len(bench.task_ids) == 1
+
+
 @pytest.mark.parametrize("command", ["submit", "status TASK", "status", "list"])
 def test_a_file_that_may_not_grow_is_a_full_disk(bench: Bench, command: str) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
