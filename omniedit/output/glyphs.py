@@ -17,7 +17,6 @@ class Glyphs:
     success: str
     failure: str
     separator: str
-    ellipsis: str
 
 
 FINE: Final = Glyphs(
@@ -28,7 +27,6 @@ FINE: Final = Glyphs(
     success="✓",
     failure="✗",
     separator="·",
-    ellipsis="…",
 )
 PLAIN: Final = Glyphs(
     spinner="|/-\\",
@@ -38,7 +36,6 @@ PLAIN: Final = Glyphs(
     success="+",
     failure="x",
     separator="-",
-    ellipsis="~",
 )
 
 

@@ -145,7 +145,6 @@ class Board:
         self.started_at = now
         self.tracks: dict[str, Track] = {}
         self.pause: Pause | None = None
-        self.submitted = 0
         self.completed = 0
         self.saved = 0
         self.failed = 0
@@ -230,7 +229,6 @@ class Board:
         track.state = event.task.status
         match event:
             case Submitted():
-                self.submitted += 1
                 track.restart_clock(now, elapsed_s=0.0, remaining_s=event.task.estimated_s)
             case Progressed():
                 if event.progress is not None and event.progress > (track.progress or 0):
