@@ -28,6 +28,22 @@ def parse_duration(text: str | float) -> float:
     return hours * _UNITS["h"] + minutes * _UNITS["m"] + seconds
 
 
+def parse_credits(text: str | float) -> float:
+    """Return a number of credits.
+
+    Raises:
+        typer.BadParameter: It is none; `nan`, above which nothing is, is none either.
+    """
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    if not amount >= 0:
+        msg = f"{text!r} is no number of credits; write 80 or 12.5"
+        raise typer.BadParameter(msg)
+    return amount
+
+
 def parse_shard(text: str) -> tuple[int, int]:
     """Return I and N of `I/N`.
 
@@ -89,7 +105,7 @@ MaxCredits = Annotated[
     typer.Option(
         "--max-credits",
         metavar="N",
-        min=0.0,
+        parser=parse_credits,
         help="Refuse what is estimated dearer, or cannot be estimated.",
     ),
 ]

@@ -5,7 +5,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniedit.cli.options import parse_duration, parse_shard
+from omniedit.cli.options import parse_credits, parse_duration, parse_shard
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,14 @@ def test_a_shard_is_one_part_of_several(text: str, shard: tuple[int, int]) -> No
 def test_what_is_no_shard_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="no shard"):
         parse_shard(text)
+
+
+@pytest.mark.parametrize(("text", "amount"), [("0", 0), ("80", 80), ("12.5", 12.5), ("1e3", 1000)])
+def test_credits_are_a_number(text: str, amount: float) -> None:
+    assert parse_credits(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "many", "-1", "-0.1", "nan", "1,5"])
+def test_a_limit_above_which_nothing_would_be_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="write 80 or"):
+        parse_credits(text)
