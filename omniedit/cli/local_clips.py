@@ -90,7 +90,7 @@ class LocalClips:
         )
         with downloader.fetch(
             url, task_id="clip", folder=folder, on_progress=on_progress, on_retry=on_retry
-        ) as (path, _):
+        ) as path:
             yield path
 
     @contextmanager

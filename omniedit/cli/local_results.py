@@ -62,12 +62,12 @@ class LocalResults:
     @contextmanager
     def fetch(
         self, url: str, *, task_id: str, folder: Path, on_progress: Progress, on_retry: Retry
-    ) -> Generator[tuple[Path, SavedFile]]:
+    ) -> Generator[Path]:
         """Hold a verified result in a private file."""
         with self._downloader().fetch(
             url, task_id=task_id, folder=folder, on_progress=on_progress, on_retry=on_retry
-        ) as fetched:
-            yield fetched
+        ) as path:
+            yield path
 
     def copy(
         self,

@@ -116,7 +116,7 @@ class Downloader:
         folder: Path,
         on_progress: Callable[[int, int | None], None],
         on_retry: Callable[[str, float, int], None],
-    ) -> Generator[tuple[Path, SavedFile]]:
+    ) -> Generator[Path]:
         """Hold the verified result in a private file below `folder` for the length of a block.
 
         Raises:
@@ -132,7 +132,7 @@ class Downloader:
                 on_progress=on_progress,
                 on_retry=on_retry,
             )
-            yield Path(saved.path), saved
+            yield Path(saved.path)
 
     def _fill(
         self,

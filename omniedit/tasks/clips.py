@@ -82,11 +82,11 @@ def plan_clip(
     if not (is_usual or wishes.is_cut or wishes.max_credits is not None):
         return ClipPlan()
     if not session.clips.can_look:
-        _do_without(session, wishes, is_local=is_local)
+        _accept_no_extra(session, wishes, is_local=is_local)
         return ClipPlan()
     facts = session.clips.look(source or video, name=video)
     if isinstance(facts, Incomplete):
-        _make_do(session, facts, wishes)
+        _accept_no_look(session, facts, wishes)
         return ClipPlan(start_s=start_s, end_s=end_s, is_written_anew=wishes.is_cut)
     length_s = _marked_length(facts, start_s, end_s)
     sent = replace(facts, duration_s=length_s)
@@ -185,7 +185,7 @@ def _prepared(session: Session, source: Path, request: EditRequest) -> AbstractC
     )
 
 
-def _do_without(session: Session, wishes: Wishes, *, is_local: bool) -> None:
+def _accept_no_extra(session: Session, wishes: Wishes, *, is_local: bool) -> None:
     if wishes.is_cut or (wishes.check and not is_local):
         msg = "looking into clips and cutting them needs the extra `media`"
         raise MissingExtraError(msg, hint=INSTALL_MEDIA)
@@ -201,7 +201,7 @@ def _do_without(session: Session, wishes: Wishes, *, is_local: bool) -> None:
     )
 
 
-def _make_do(session: Session, incomplete: Incomplete, wishes: Wishes) -> None:
+def _accept_no_look(session: Session, incomplete: Incomplete, wishes: Wishes) -> None:
     if wishes.max_credits is not None:
         msg = f"what the edit costs cannot be estimated: {incomplete.reason}"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")

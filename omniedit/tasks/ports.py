@@ -88,7 +88,7 @@ class Results(Protocol):
         folder: Path,
         on_progress: Progress,
         on_retry: Retry,
-    ) -> AbstractContextManager[tuple[Path, SavedFile]]: ...
+    ) -> AbstractContextManager[Path]: ...
     def copy(
         self,
         source: SavedFile,

@@ -193,7 +193,7 @@ def _stream(session: Session, task: Task) -> None:
             folder=session.private_folder,
             on_progress=_progress_of(session, "standard output", task.task_id),
             on_retry=_retry_of(session, task.task_id),
-        ) as (path, _):
+        ) as path:
             session.stream_out(path)
 
     for index in range(len(task.result_urls)):

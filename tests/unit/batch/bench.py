@@ -141,7 +141,7 @@ class FakeResults:
         path = str(target.absolute())
         return SavedFile(path=path, size_bytes=len(task_id), sha256=digest)
 
-    def fetch(self, url: str, **options: Any) -> AbstractContextManager[tuple[Path, SavedFile]]:
+    def fetch(self, url: str, **options: Any) -> AbstractContextManager[Path]:
         raise NotImplementedError
 
     def copy(self, source: SavedFile, target: Path, **options: Any) -> SavedFile:

@@ -251,7 +251,7 @@ class ModelResults:
 
     def fetch(
         self, url: str, *, task_id: str, folder: Path, on_progress: Progress, on_retry: Retry
-    ) -> AbstractContextManager[tuple[Path, SavedFile]]:
+    ) -> AbstractContextManager[Path]:
         """Refuse: nothing is streamed here."""
         raise AssertionError
 
