@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Final
 from omniedit.batch.joined import find_joined
 from omniedit.batch.manifest import Line
 from omniedit.batch.plan import PlannedEdit
-from omniedit.errors import InvalidInputError, TargetExistsError, TooExpensiveError
-from omniedit.media import estimated_credits
+from omniedit.errors import (
+    InvalidInputError,
+    MissingExtraError,
+    TargetExistsError,
+    TooExpensiveError,
+)
+from omniedit.media import estimated_credits, parse_mark
 from omniedit.models import EditRequest, Record
 from omniedit.ranges import Incomplete
-from omniedit.tasks.clips import Wishes
+from omniedit.tasks.clips import INSTALL_MEDIA, Wishes
 from omniedit.tasks.editing import EditOptions, known_edit
 from omniedit.tasks.ports import Session
 from omniedit.tasks.requests import Draft, identity_of, parse_draft
@@ -82,6 +87,22 @@ class SplitPlan:
             for piece, known in zip(self.pieces, self.known, strict=True)
             if known is None
         )
+
+
+def check_split(session: Session, draft: Draft) -> None:
+    """Refuse what can be told to be wrong before the clip of a URL is fetched.
+
+    Raises:
+        MissingExtraError: The extra that splits is not installed.
+        InvalidInputError: The prompt, a URL or a mark is wrong.
+    """
+    if not session.clips.can_look:
+        msg = "splitting a clip needs the extra `media`"
+        raise MissingExtraError(msg, hint=INSTALL_MEDIA)
+    for mark in (draft.wishes.start, draft.wishes.end):
+        if mark is not None:
+            parse_mark(mark)
+    parse_draft(session, replace(draft, wishes=Wishes(check=False)))
 
 
 def plan_pieces(

@@ -82,16 +82,19 @@ def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
 
 def _planned(call: SplitCall, typed: Typed, held: ExitStack) -> "SplitPlan":
     """Plan the pieces, and have what they cost agreed to."""
-    from omniedit.batch.pieces import plan_pieces
+    from omniedit.batch.pieces import check_split, plan_pieces
     from omniedit.tasks.submission import refusal_recorded
 
     with call.runtime.session(call.use) as session:
         draft = read_draft(session, typed)
         with refusal_recorded(session, session.new_request_id(), draft):
+            check_split(session, draft)
             draft = held.enter_context(_on_this_machine(session, draft))
             spare = held.enter_context(private_folder(session.private_folder))
             plan = plan_pieces(session, draft, call.options, spare_folder=str(spare))
             _say(call, plan)
+            if plan.due_count:
+                _ = session.service  # a missing key is found before anything is agreed to
             if plan.due_count and not call.has_consent:
                 pieces = f"{plan.due_count} piece{'s' if plan.due_count > 1 else ''}"
                 cost = render_credits(plan.due_credits)

@@ -497,3 +497,54 @@ def test_a_clip_on_the_web_that_cannot_be_fetched_is_told_as_that(
     assert words in ended.document["error"]["message"]
     assert ended.document["error"]["task_id"] is None
     assert "result" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "words"),
+    [
+        pytest.param(("",), 2, "the prompt is empty", id="no-prompt"),
+        pytest.param(("x", "--start", "soon"), 2, "soon", id="no-mark"),
+        pytest.param(("x", "--callback-url", "nowhere"), 2, "callback URL", id="no-callback"),
+    ],
+)
+def test_a_clip_on_the_web_is_not_fetched_for_a_wrong_call(
+    bench: Bench, tmp_path: Path, argv: tuple[str, ...], *, status: int, words: str
+) -> None:
+    with web_server(tmp_path) as (url, asked):
+        ended = bench.run("edit", f"{url}/long.mp4", *argv, "--split", "--yes")
+
+    assert (ended.status, asked, bench.posts) == (status, [], 0), ended
+    assert words in ended.stderr
+
+
+@pytest.mark.parametrize("is_local", [True, False], ids=["local", "on-the-web"])
+def test_without_the_extra_nothing_is_fetched_or_sent(
+    bench: Bench, tmp_path: Path, *, is_local: bool
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['av'] = None\n")
+
+    with web_server(tmp_path) as (url, asked):
+        clip = "long.mp4" if is_local else f"{url}/long.mp4"
+        argv = ("edit", clip, "make it night", "--split", "--yes")
+        ended = bench.installed(*argv, PYTHONPATH=str(tmp_path))
+
+    assert (ended.status, asked, bench.posts) == (2, [], 0), ended
+    assert "splitting a clip needs the extra `media`" in ended.stderr
+    assert "pip install 'omniedit[media]'" in ended.stderr
+
+
+def test_a_missing_key_is_found_before_anything_is_agreed_to(bench: Bench) -> None:
+    ended = bench.run(*split("-o", "out.mp4"), OMNIEDIT_API_KEY="")
+
+    assert (ended.status, bench.posts) == (3, 0), ended
+    assert ended.stderr.count("error:") == 1
+
+
+def test_saved_pieces_are_joined_without_the_service(bench: Bench, folder: Path) -> None:
+    bench.run(*split("--yes", "-o", "out.mp4"))
+    bench.service.close()
+
+    ended = bench.run(*split("-o", "other.mp4"))
+
+    assert ended.status == 0, ended
+    check_whole(folder / "other.mp4")
