@@ -8,6 +8,10 @@ from omniedit.cli.runtime import Runtime
 from omniedit.cli.session import JournalUse
 
 _KEY = "$EVOLINK_API_KEY"
+# Of the sandbox inside a command, which nobody can call: where `sandbox serve` answers, and what it
+# takes. Pasted, the line must not pay.
+_SANDBOX_KEY = "sk-sandbox-dry-run"
+_SANDBOX_PORT = 8123
 
 
 def show_request(runtime: Runtime, typed: Typed) -> None:
@@ -26,9 +30,14 @@ def show_request(runtime: Runtime, typed: Typed) -> None:
     if is_uploaded(request):
         clip_url = f"<URL of {clip_name(request.video)} once it is uploaded>"
     body = render_body(request, clip_url=clip_url)
-    url = f"{runtime.settings.base_url.value}/v1/videos/generations"
+    settings = runtime.settings
+    base_url, key = settings.base_url.value, _KEY
+    if settings.is_embedded:
+        base_url, key = f"http://127.0.0.1:{_SANDBOX_PORT}", _SANDBOX_KEY
+        runtime.printer.note(f"`omniedit sandbox serve --port {_SANDBOX_PORT}` takes this request")
+    url = f"{base_url}/v1/videos/generations"
     headers = {
-        "Authorization": f"Bearer {_KEY}",
+        "Authorization": f"Bearer {key}",
         "Content-Type": "application/json",
         "Idempotency-Key": request_id,
     }

@@ -211,6 +211,15 @@ def test_a_dry_run_needs_no_key_and_leaves_no_task(omniedit: CommandLine) -> Non
     assert not [one for one in check_document(unset)["tasks"] if one["task_id"]]
 
 
+def test_a_dry_run_in_the_sandbox_names_nothing_that_is_paid(omniedit: CommandLine) -> None:
+    ended = omniedit("--sandbox", "submit", CLIP, "x", "--dry-run", "--json")
+
+    shown = check_document(ended)
+    assert shown["request"]["url"].startswith("http://127.0.0.1:8123/")
+    assert "evolink.ai" not in ended.stdout
+    assert "`omniedit sandbox serve --port 8123` takes this request" in ended.stderr
+
+
 def test_a_dry_run_resumes_nothing(served: CommandLine) -> None:
     served("submit", CLIP, "x [sandbox:http=500]")
     (unknown,) = served("list", "--json").document["tasks"]
