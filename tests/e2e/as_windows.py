@@ -36,7 +36,7 @@ NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
     ),
     select: ("epoll", "poll"),
     signal: (
-        *("ITIMER_REAL", "SIGALRM", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGUSR1"),
+        *("ITIMER_REAL", "SIGALRM", "SIGHUP", "SIGPIPE", "SIGQUIT", "SIGUSR1"),
         *("alarm", "pthread_sigmask", "setitimer", "sigwait"),
     ),
     time: ("CLOCK_MONOTONIC", "clock_gettime", "tzset"),

@@ -63,7 +63,7 @@ def test_200_edits_survive_three_kills_with_200_files_and_200_tasks(
     [
         pytest.param(signal.SIGINT, 130, id="ctrl-c"),
         pytest.param(signal.SIGTERM, 143, id="terminated"),
-        pytest.param(signal.SIGHUP, 129, id="hung-up"),
+        pytest.param(getattr(signal, "SIGHUP", 1), 129, id="hung-up"),
     ],
 )
 def test_an_interrupted_batch_tells_what_goes_on_and_the_same_command_picks_it_up(

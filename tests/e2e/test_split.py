@@ -336,7 +336,7 @@ def test_a_result_without_pictures_is_told_before_joining(
 @pytest.mark.parametrize(
     ("number", "status"),
     [
-        pytest.param(signal.SIGKILL, -9, id="killed"),
+        pytest.param(getattr(signal, "SIGKILL", 9), -9, id="killed"),
         pytest.param(signal.SIGINT, 130, id="ctrl-c"),
         pytest.param(signal.SIGTERM, 143, id="terminated"),
     ],

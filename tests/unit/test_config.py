@@ -102,6 +102,7 @@ def test_an_unusable_key_is_an_error_only_where_a_key_is_needed(environ: dict[st
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.posix
 def test_a_credentials_file_open_to_others_is_an_error_only_where_a_key_is_needed(
     environ: dict[str, str], config_dir: Path
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from omniedit.credentials import CredentialsFile, Secret, mask_key, parse_key
 from omniedit.errors import CredentialsError, InvalidKeyError, LocalError
-from tests.windows import windows
+from tests.systems import windows
 
 KEY = "sk-evo-abcdefghijklmnopqrstuvwxyz0123456789"
 ORIGIN = "https://api.evolink.ai"

@@ -13,7 +13,7 @@ import pytest
 from omniedit.errors import LocalError, TargetBusyError
 from omniedit.locks import hold, is_held, open_locked, release
 from omniedit.system import HERE
-from tests.windows import windows
+from tests.systems import windows
 
 _HOLDER = """
 import sys
@@ -117,6 +117,7 @@ def test_it_is_let_go_when_the_block_fails(path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.posix
 def test_a_name_that_was_removed_meanwhile_is_made_anew(path: Path) -> None:
     first = open_locked(path)
     assert first is not None

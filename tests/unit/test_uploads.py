@@ -290,6 +290,7 @@ def test_a_digest_names_content_and_size(clip: Path) -> None:
     )
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("check", [False, True])
 def test_what_is_no_readable_file_is_refused(tmp_path: Path, *, check: bool) -> None:
     os.mkfifo(tmp_path / "pipe")

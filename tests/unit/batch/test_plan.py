@@ -8,8 +8,8 @@ from omniedit.batch.manifest import Line, Manifest
 from omniedit.batch.plan import PlannedEdit, Planner
 from omniedit.errors import LocalError
 from omniedit.system import HERE, System
+from tests.systems import windows
 from tests.unit.batch.bench import CLIP_URL, FakeSession
-from tests.windows import windows
 
 
 @pytest.fixture(autouse=True)

@@ -94,7 +94,11 @@ def test_of_equally_grave_errors_the_first_decides_and_of_none_none() -> None:
 
 @pytest.mark.parametrize(
     ("number", "status"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (getattr(signal, "SIGHUP", 1), 129)],
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        pytest.param(getattr(signal, "SIGHUP", 1), 129, marks=pytest.mark.posix),
+    ],
 )
 def test_a_signal_is_128_and_its_number(number: int, status: int) -> None:
     assert exit_status_of_signal(number) == status == 128 + number

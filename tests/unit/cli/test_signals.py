@@ -12,13 +12,13 @@ import pytest
 
 from omniedit.cli.signals import Signals
 from omniedit.errors import Interrupted
+from omniedit.system import HERE
 from tests.contract.readme import ROOT
-from tests.windows import windows
+from tests.systems import windows
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+pytestmark = pytest.mark.posix
 
-if sys.platform != "win32":
-    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NUMBERS = HERE.ending_signals
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ _STUCK = """
 import os, signal, sys, threading
 from contextlib import nullcontext
 from omniedit.cli.signals import Signals
-from tests.windows import windows
+from tests.systems import windows
 
 def end(interrupted):
     print("overdue", interrupted.signal_number, flush=True)

@@ -68,6 +68,7 @@ def test_a_relative_target_is_reported_absolute(
     assert saved.path == str(desk.target)
 
 
+@pytest.mark.posix
 def test_the_file_has_the_mode_that_the_umask_leaves(desk: Desk) -> None:
     before = os.umask(0o027)
     try:

@@ -14,7 +14,7 @@ from omniedit.downloads.placing import open_part, place
 from omniedit.downloads.target import check_target, saved_file
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.system.windows import PATIENCE_S
-from tests.windows import windows
+from tests.systems import windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 from typing import TYPE_CHECKING
 
@@ -83,6 +82,7 @@ def test_a_folder_swapped_in_is_an_error_and_the_bytes_are_kept(desk: Desk) -> N
     assert desk.origin.requests == []
 
 
+@pytest.mark.posix
 def test_a_folder_that_vanishes_is_an_error(desk: Desk) -> None:
     with pytest.raises(LocalError, match="vanished"):
         _download_when(desk, lambda: shutil.rmtree(desk.folder))
@@ -103,6 +103,7 @@ def test_a_planted_link_is_not_followed(desk: Desk, tmp_path: Path, name: str) -
     assert victim.read_bytes() == b"mine"
 
 
+@pytest.mark.posix
 def test_a_planted_pipe_is_refused(desk: Desk) -> None:
     os.mkfifo(desk.folder / desk.PART)
 
@@ -154,7 +155,7 @@ def _other_process(desk: Desk) -> PartFile:
     return part
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("overwrite", [False, pytest.param(True, marks=pytest.mark.posix)])
 def test_who_waited_for_another_download_of_it_has_succeeded(
     desk: Desk, origin: Origin, *, overwrite: bool
 ) -> None:
@@ -252,6 +253,7 @@ def test_a_link_that_was_made_although_the_reply_was_lost_is_success(
     assert desk.target.read_bytes() == origin.content
 
 
+@pytest.mark.posix
 def test_a_part_that_was_taken_away_is_not_placed(desk: Desk) -> None:
     part = _complete_part(desk)
     (desk.folder / desk.PART).rename(desk.folder / "elsewhere")
@@ -284,6 +286,7 @@ def test_an_id_from_outside_does_not_leave_the_folder(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_at_any_byte_costs_no_byte_twice(
     desk: Desk, origin: Origin, limit_bytes: int
 ) -> None:
+    resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))
     try:

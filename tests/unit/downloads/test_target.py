@@ -46,7 +46,15 @@ def _socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("make", [_folder, _link_to_folder, _pipe, _socket])
+@pytest.mark.parametrize(
+    "make",
+    [
+        _folder,
+        _link_to_folder,
+        pytest.param(_pipe, marks=pytest.mark.posix),
+        pytest.param(_socket, marks=pytest.mark.posix),
+    ],
+)
 def test_what_is_no_file_is_refused_even_with_force(
     tmp_path: Path,
     make: Callable[[Path], None],
@@ -123,6 +131,7 @@ def test_a_saved_file_is_recognised(tmp_path: Path) -> None:
     assert not verify(Path("a\0b"), size_bytes=5, sha256=sha256)
 
 
+@pytest.mark.posix
 def test_a_pipe_in_the_place_of_a_saved_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "out.mp4")
 

@@ -15,7 +15,7 @@ import pytest
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, LocalError
 from omniedit.journal import Journal, set_journal_aside
 from omniedit.journal.database import VERSION, Database, set_aside
-from tests.windows import windows
+from tests.systems import windows
 
 _SUBMITTER = """
 import sys

@@ -233,6 +233,7 @@ def test_scripts_open_nothing_even_where_they_are_not_recognised(
         pass
 
 
+@pytest.mark.posix
 def test_a_mov_whose_pictures_lie_in_another_file_is_refused_unread(tmp_path: Path) -> None:
     # Raw pictures are all of one size, so that what is found in one file is found in the other.
     make = partial(make_clip, codec="rawvideo", pixel_format="uyvy422", seconds=1)
@@ -340,6 +341,7 @@ def test_a_clip_of_eleven_minutes_is_refused(tmp_path: Path) -> None:
     assert "longer than 10 minutes" in refusal(clip).message
 
 
+@pytest.mark.posix
 def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
 

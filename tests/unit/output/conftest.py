@@ -10,9 +10,11 @@ from rich.cells import get_character_cell_size
 
 from omniedit.models import Record, SavedFile, Task, TaskError
 from omniedit.output.console import OutputMode, Printer, ProgressMode
-from omniedit.system import HERE, System
+from omniedit.system import System
+from tests.systems import linux
 
 NOW = 1_757_169_743.0
+OBEYING = linux()  # whatever is behind a stream, it obeys escapes
 TASK_ID = "task-unified-1757156493-a1b2c3d4"
 
 
@@ -172,7 +174,7 @@ def make_printer(stdout: Stream, stderr: Stream, clock: FakeClock) -> MakePrinte
         quiet: bool = False,
         progress: ProgressMode = ProgressMode.AUTO,
         verbose: bool = False,
-        system: System = HERE,
+        system: System = OBEYING,
     ) -> Printer:
         return Printer(
             stdout=out,

@@ -6,6 +6,7 @@ import pytest
 
 from omniedit.output.channel import Channel, ColourDepth, Size
 from omniedit.output.console import Printer
+from tests.systems import linux
 
 
 class MakeStream(Protocol):
@@ -25,7 +26,7 @@ class MakeStream(Protocol):
 def test_how_many_colours(
     make_stream: MakeStream, environ: Mapping[str, str], depth: ColourDepth
 ) -> None:
-    assert Channel(make_stream(is_terminal=True), environ).depth is depth
+    assert Channel(make_stream(is_terminal=True), environ, system=linux()).depth is depth
 
 
 @pytest.mark.parametrize(

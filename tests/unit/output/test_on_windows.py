@@ -10,7 +10,7 @@ from omniedit.models import Task
 from omniedit.output.channel import ColourDepth
 from omniedit.output.console import Printer
 from omniedit.output.progress import watch
-from tests.windows import windows
+from tests.systems import windows
 
 TERM = {"TERM": "xterm-256color"}
 

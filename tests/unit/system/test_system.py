@@ -14,40 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniedit.system import HERE, System
-from omniedit.system.macos import MacOS
-from omniedit.system.posix import BOOT_ID_FILE
 from omniedit.system.windows import PATIENCE_S, is_reserved_name
-from tests.windows import windows
-
-
-def linux(
-    *,
-    lock: Callable[[int], object] = lambda _: None,
-    name_limit: Callable[[Path], int] = lambda _: 255,
-    uptime: Callable[[], float] = lambda: 0.0,
-    boot_id_file: Path = BOOT_ID_FILE,
-) -> System:
-    return System(
-        lock=lock,
-        uptime=uptime,
-        user_id=lambda: 1000,
-        name_limit=name_limit,
-        ending_signals=(),
-        alarm_clock=None,
-        boot_id_file=boot_id_file,
-    )
-
-
-def macos(sync: Callable[[int], object] = os.fsync) -> MacOS:
-    return MacOS(
-        lock=lambda _: None,
-        uptime=lambda: 0.0,
-        user_id=lambda: 501,
-        name_limit=lambda _: 255,
-        ending_signals=(),
-        alarm_clock=None,
-        sync=sync,
-    )
+from tests.systems import linux, macos, windows
 
 
 def failing(error: OSError) -> Callable[..., None]:
@@ -177,7 +145,7 @@ def test_a_file_that_is_missing_is_fine(tmp_path: Path, system: System) -> None:
     assert not path.exists()
 
 
-@every_system
+@pytest.mark.parametrize("system", [HERE, windows()], ids=["here", "windows"])
 def test_each_tells_truly_whether_open_files_can_be(tmp_path: Path, system: System) -> None:
     path = tmp_path / "file"
 

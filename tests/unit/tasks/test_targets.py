@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from omniedit.models import Record
 from omniedit.tasks.requests import is_local
 from omniedit.tasks.targets import Destination
-from tests.windows import windows
+from tests.systems import windows
 
 IDENTITY = "0123456789abcdef"
 

@@ -1,4 +1,4 @@
-"""Windows, as far as it can be had elsewhere: what is open can be neither renamed nor removed."""
+"""Every system, as far as it can be had on another one."""
 
 import errno
 import os
@@ -8,10 +8,44 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from omniedit.system import HERE
+from omniedit.system import HERE, System
+from omniedit.system.macos import MacOS
+from omniedit.system.posix import BOOT_ID_FILE
 from omniedit.system.windows import Windows
 
 _DESCRIPTORS: Final = range(1024)
+
+
+def linux(
+    *,
+    lock: Callable[[int], object] = lambda _: None,
+    name_limit: Callable[[Path], int] = lambda _: 255,
+    uptime: Callable[[], float] = lambda: 0.0,
+    boot_id_file: Path = BOOT_ID_FILE,
+) -> System:
+    """Return a Linux."""
+    return System(
+        lock=lock,
+        uptime=uptime,
+        user_id=lambda: 1000,
+        name_limit=name_limit,
+        ending_signals=(),
+        alarm_clock=None,
+        boot_id_file=boot_id_file,
+    )
+
+
+def macos(sync: Callable[[int], object] = os.fsync) -> MacOS:
+    """Return a macOS."""
+    return MacOS(
+        lock=lambda _: None,
+        uptime=lambda: 0.0,
+        user_id=lambda: 501,
+        name_limit=lambda _: 255,
+        ending_signals=(),
+        alarm_clock=None,
+        sync=sync,
+    )
 
 
 def windows(
@@ -20,7 +54,7 @@ def windows(
     obeys_escapes: bool = True,
     has_long_paths: bool = True,
 ) -> Windows:
-    """Return a Windows on top of the system that this is."""
+    """Return a Windows, where what is open can be neither renamed nor removed."""
     return Windows(
         lock=_lock,
         uptime=time.monotonic,
