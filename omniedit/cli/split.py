@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.batch_report import BatchReport
@@ -65,6 +66,7 @@ def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
             session.journal.record_call(runtime.settings.context.value, None)
             there = find_joined(session, plan, new_audio=call.options.new_audio)
             if there is not None:
+                session.results.tidy(Path(there.path), task_id=there.sha256)
                 for known in plan.known:
                     if known is not None:
                         runtime.tally.add(known)

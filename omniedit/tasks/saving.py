@@ -106,7 +106,8 @@ def save_from_here(
     """
     there = saved_as(session, record, target)
     if there is not None:
-        session.results.tidy(target.path, task_id=str(record.task_id))
+        for ident in (str(record.task_id), there.sha256):  # as it was downloaded, or copied
+            session.results.tidy(target.path, task_id=ident)
         _report_saved(session, record, there, target, is_new=False)
         return record
     has_several = record.task is not None and len(record.task.result_urls) > 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.e2e.equipment import Bench, web_server
+from tests.e2e.equipment import Bench, digest, web_server
 from tests.e2e.faulty import Endpoint, Visit, answered, held, marked, passed
 from tests.unit.media.clips import Seen, Sound, make_clip, see, sounded
 
@@ -443,6 +443,20 @@ def test_no_piece_is_taken_of_a_clip_that_changes_meanwhile(bench: Bench, folder
     assert again.status == 0, again
     assert see(folder / "out.mp4").numbers == [number % 256 for number in range(450)]
     assert len(bench.task_ids) == 5
+
+
+def test_the_second_name_that_a_kill_left_of_the_joined_clip_goes(
+    bench: Bench, folder: Path
+) -> None:
+    bench.run(*split("--yes", "-o", "out.mp4"))
+    path = folder / "out.mp4"
+    # As it is right after the file got its name.
+    (folder / f".out.mp4.{digest(path.read_bytes())[-8:]}.part").hardlink_to(path)
+
+    ended = bench.run(*split("-o", "out.mp4"))
+
+    assert ended.status == 0, ended
+    assert [path.name for path in folder.glob(".*")] == []
 
 
 def test_two_at_once_pay_for_each_piece_once(bench: Bench, folder: Path) -> None:
