@@ -28,7 +28,17 @@ class MakeStream(Protocol):
     ) -> Written: ...
 
 
+class Screen(Protocol):
+    """What a test sees of a terminal."""
+
+    shown: list[str]
+    is_cursor_shown: bool
+
+    def feed(self, text: str) -> "Screen": ...
+
+
 MakePrinter = Callable[..., Printer]
+MakeScreen = Callable[[int], Screen]
 
 
 @pytest.mark.parametrize("environ", [TERM, {}, {"WT_SESSION": "x"}])
@@ -64,6 +74,26 @@ def test_a_console_that_does_gets_colours(
 
     assert printer.stderr.is_animated
     assert printer.stderr.depth is ColourDepth.BASIC
+
+
+def test_a_process_that_ends_beside_its_main_thread_leaves_no_bar(
+    make_printer: MakePrinter,
+    make_stream: MakeStream,
+    make_screen: MakeScreen,
+    make_task: Callable[[], Task],
+) -> None:
+    console = make_stream(is_terminal=True, descriptor=2)
+    printer = make_printer(err=console, system=windows())
+
+    with watch(printer, sandbox=False, is_ticking=False) as report:
+        report(Progressed(task=make_task(), progress=47, elapsed_s=20.0, remaining_s=22.0))
+        report(Warned(message="drawn"))
+        printer.end_overlay()
+        printer.error("interrupted")
+        screen = make_screen(100).feed(console.text)
+
+    assert screen.shown == ["warning: drawn", "error: interrupted"]
+    assert screen.is_cursor_shown
 
 
 def test_colour_can_be_forced_all_the_same(
