@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from omniedit.system.posix import LONGEST_NAME_BYTES, AlarmClock, System
+from omniedit.system.posix import AlarmClock, System
 
 __all__ = ["HERE", "System"]
 
@@ -56,10 +56,8 @@ if sys.platform == "win32":
         lock=_lock,
         uptime=time.monotonic,
         user_id=lambda: os.environ.get("USERNAME", ""),
-        name_limit=lambda _: LONGEST_NAME_BYTES,
         # A console's window that is closed sends SIGBREAK as well.
         ending_signals=(signal.SIGINT, signal.SIGTERM, signal.SIGBREAK),
-        alarm_clock=None,
         enable_escapes=_enable_escapes,
         has_long_paths=_has_long_paths,
     )

@@ -2,19 +2,17 @@
 
 import os
 import unicodedata
-from dataclasses import dataclass
 
 from omniedit.system.posix import System
 
 
-@dataclass(frozen=True, kw_only=True)
 class MacOS(System):
     """macOS, where `sync` is to empty the drive's own cache as well."""
 
     def sync_file(self, descriptor: int) -> None:
         """Bring an open file to the disk."""
         try:
-            self.sync(descriptor)
+            self._sync(descriptor)
         except OSError:
             # Network file systems do not know it.
             os.fsync(descriptor)

@@ -5,11 +5,10 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import ClassVar, Final
+from typing import Final
 
-from omniedit.system.posix import System
+from omniedit.system.posix import LONGEST_NAME_BYTES, System
 
 PIECE_S: Final = 0.1
 """How long a wait lasts at a stretch, since a signal does not end it."""
@@ -26,28 +25,55 @@ _RESERVED: Final = re.compile(
 _NOT_IN_NAMES: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
-@dataclass(frozen=True, kw_only=True)
 class Windows(System):
-    """Windows."""
+    """Windows.
 
-    enable_escapes: Callable[[int], bool]
-    """Has a console obey escape sequences; returns whether it can."""
-    has_long_paths: Callable[[], bool]
-    """Returns whether paths may be longer than 259 characters."""
-    move: Callable[[Path, Path], object] = os.replace
-    """Gives a file another name; fails while either is open."""
-    unlink: Callable[[Path], object] = os.unlink
-    """Removes a file; fails while it is open."""
-    sleep: Callable[[float], object] = time.sleep
-    """Rests between two tries."""
+    Args:
+        lock: Locks an open file for this process alone; fails where another one has it.
+        uptime: Returns the seconds since the machine was started.
+        user_id: Returns what tells this user from the others.
+        ending_signals: The signals that end a command.
+        enable_escapes: Has a console obey escape sequences; returns whether it can.
+        has_long_paths: Returns whether paths may be longer than 259 characters.
+        move: Gives a file another name; fails while either is open.
+        unlink: Removes a file; fails while it is open.
+        sleep: Rests between two tries.
+    """
 
-    moves_open_files: ClassVar[bool] = False
-    has_byte_names: ClassVar[bool] = False
+    moves_open_files = False
+    has_byte_names = False
+
+    def __init__(
+        self,
+        *,
+        lock: Callable[[int], object],
+        uptime: Callable[[], float],
+        user_id: Callable[[], object],
+        ending_signals: tuple[int, ...],
+        enable_escapes: Callable[[int], bool],
+        has_long_paths: Callable[[], bool],
+        move: Callable[[Path, Path], object] = os.replace,
+        unlink: Callable[[Path], object] = os.unlink,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        super().__init__(
+            lock=lock,
+            uptime=uptime,
+            user_id=user_id,
+            name_limit=lambda _: LONGEST_NAME_BYTES,
+            ending_signals=ending_signals,
+            alarm_clock=None,
+        )
+        self._enable_escapes = enable_escapes
+        self._has_long_paths = has_long_paths
+        self._move = move
+        self._unlink = unlink
+        self._sleep = sleep
 
     def try_lock(self, descriptor: int) -> bool:
         """Lock an open file for this process alone; return whether it was free."""
         try:
-            self.lock(descriptor)
+            self._lock(descriptor)
         except PermissionError:
             return False
         return True
@@ -59,18 +85,18 @@ class Windows(System):
         """Give a file another name, once no other program has either open."""
         for _ in range(round(PATIENCE_S / _PAUSE_S)):
             try:
-                self.move(source, target)
+                self._move(source, target)
             except PermissionError:
                 # Virus scanners and indexers open what is new, for a moment.
-                self.sleep(_PAUSE_S)
+                self._sleep(_PAUSE_S)
             else:
                 return
-        self.move(source, target)
+        self._move(source, target)
 
     def remove(self, path: Path) -> None:
         """Remove a file that nobody has open."""
         with suppress(FileNotFoundError):
-            self.unlink(path)
+            self._unlink(path)
 
     def path_fault(self, path: Path | str) -> str | None:
         """Return what of a path the system would refuse, or take for something else."""
@@ -82,7 +108,7 @@ class Windows(System):
                 return f"Windows takes no name that ends in {name[-1]!r}"
             if is_reserved_name(name):
                 return f"Windows takes {name} for the name of a device"
-        if len(str(pure)) + _LONGEST_ADDITION > _LONGEST_PATH and not self.has_long_paths():
+        if len(str(pure)) + _LONGEST_ADDITION > _LONGEST_PATH and not self._has_long_paths():
             return f"the path is too long for Windows: {len(str(pure))} characters"
         return None
 
@@ -97,7 +123,7 @@ class Windows(System):
     def obeys_escapes(self, fileno: Callable[[], int]) -> bool:
         """Return whether a console obeys escape sequences, having told it to."""
         try:
-            return self.enable_escapes(fileno())
+            return self._enable_escapes(fileno())
         except (OSError, ValueError):
             return False
 

@@ -5,15 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from omniedit.errors import LocalError, TargetBusyError
 from omniedit.locks import hold, is_held, open_locked, release
-from omniedit.system import HERE
-from tests.systems import windows
+from tests.systems import linux, windows
 
 _HOLDER = """
 import sys
@@ -176,4 +174,4 @@ def test_a_file_system_without_locks_is_a_local_error(path: Path) -> None:
         raise OSError(errno.ENOLCK, "no locks available")
 
     with pytest.raises(LocalError, match="no locks available"):
-        open_locked(path, system=replace(HERE, lock=lock))
+        open_locked(path, system=linux(lock=lock))
