@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omniedit.cli.failures import with_sandbox
 from omniedit.cli.signals import Signals
 from omniedit.cli.tally import Tally
-from omniedit.errors import InvalidInputError
+from omniedit.errors import InvalidInputError, LocalError
 from omniedit.output.console import OutputMode, Printer, ProgressMode
 from omniedit.schemas import FAILURE
 
@@ -108,11 +108,15 @@ class Runtime:
         self.set_flag("events", value=True)
 
     def require_text(self, option: str) -> None:
-        """Refuse JSON where standard output carries a file.
+        """Refuse what keeps standard output from carrying a file.
 
         Raises:
             InvalidInputError: `--json` or `--events` was given.
+            LocalError: It is closed.
         """
+        if sys.stdout is None:
+            msg = f"standard output is closed, and `{option}` writes to it"
+            raise LocalError(msg, hint="name a file instead")
         if self.flags.get("json") or self.flags.get("events"):
             msg = f"`{option}` goes with neither --json nor --events: standard output is the file"
             raise InvalidInputError(msg, code="usage")

@@ -260,6 +260,9 @@ def _report_saved(
 
 
 def _record_saved(session: Session, task_id: str, file: SavedFile) -> None:
+    if session.private_folder in Path(file.path).parents:
+        # It goes when the command ends.
+        return
     journalled(session, lambda: session.journal.record_saved(task_id, file))
 
 

@@ -146,6 +146,19 @@ def test_a_save_is_finished_though_stdout_is_gone(
 
 
 @pytest.mark.parametrize(
+    "command", [f'edit {CLIP} "warmer {NOW}" -o -', "download -o -", "wait -d -"]
+)
+def test_a_closed_stdout_that_is_to_carry_a_file_is_told_before_anything_is_paid(
+    bash: Bash, record: Path, command: str
+) -> None:
+    ended = bash(f"omniedit {command} >&-")
+
+    assert (ended.returncode, ended.stdout) == (10, b""), ended
+    assert b"standard output is closed" in ended.stderr
+    assert not submissions(record)
+
+
+@pytest.mark.parametrize(
     "stream", ["2>&-", pytest.param("2>/dev/full", marks=full_disk), "<&-", "2>&- <&-"]
 )
 def test_the_result_comes_though_stderr_is_gone(bash: Bash, stream: str) -> None:

@@ -174,6 +174,7 @@ def test_the_joined_clip_can_go_to_standard_output(bench: Bench, folder: Path) -
     (folder / "piped.mp4").write_bytes(stdout)
     assert process.returncode == 0, stderr
     check_whole(folder / "piped.mp4")
+    assert [task["saved"] for task in bench.journal()] == [[], [], []]
 
 
 def test_events_name_every_piece_and_the_joined_clip(bench: Bench, folder: Path) -> None:
