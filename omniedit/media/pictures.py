@@ -23,6 +23,9 @@ _X264: Final = {
     # Visually lossless: what the service encodes again should not lose twice.
     "crf": "16",
     "preset": "fast",
+    # Ten seconds stay below what the file service takes, whatever they show.
+    "maxrate": "70M",
+    "bufsize": "35M",
     # The result depends on their number, and the same clip should become the same file anywhere.
     "threads": "8",
 }

@@ -15,6 +15,7 @@ from omniedit.media.probing import probe
 from omniedit.media.sound import can_be_copied, copied_sound, encoded_sound
 from omniedit.media.timeline import Timeline, read_timeline
 from omniedit.media.writing import Advance, Span, interleave, written_mp4
+from omniedit.models import MAX_UPLOAD_BYTES
 
 # Pictures whose times were rounded belong to the mark beside them.
 _ROUNDING_S: Final = Fraction(2, 1000)
@@ -42,6 +43,7 @@ def prepare(
     *,
     start_s: float | None = None,
     end_s: float | None = None,
+    largest_bytes: int = MAX_UPLOAD_BYTES,
     on_progress: Advance = lambda _done_s, _total_s: None,
 ) -> Prepared:
     """Write a clip, or a part of it, as an H.264 or H.265 MP4 with AAC sound.
@@ -55,6 +57,7 @@ def prepare(
         target: Appears once it is whole; in a folder that belongs to the caller.
         start_s: Where to begin; None for the beginning.
         end_s: Where to stop; None for the end.
+        largest_bytes: What is larger is not copied, though it could be.
         on_progress: Takes the seconds done and in all.
 
     Raises:
@@ -67,7 +70,8 @@ def prepare(
     return write_span(
         Part(source=source, timeline=timeline, span=span),
         target,
-        can_copy=can_copy_pictures(facts),
+        can_copy=can_copy_pictures(facts)
+        and (facts.size_bytes or 0) * float(span.length_s) / timeline.duration_s <= largest_bytes,
         on_progress=on_progress,
     )
 

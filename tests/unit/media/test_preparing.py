@@ -6,6 +6,7 @@ import struct
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import av
 import pytest
@@ -15,6 +16,7 @@ from av.video.frame import VideoFrame
 from omniedit.errors import Interrupted, InvalidInputError, LocalError
 from omniedit.media import prepare, probe, verdict
 from omniedit.media.opening import understood
+from omniedit.models import MAX_UPLOAD_BYTES
 from tests.unit.media.clips import HEIGHT, WIDTH, Sound, make_clip, packets, see, set_matrix
 
 FRAME_S = 0.1
@@ -171,6 +173,35 @@ def test_a_cut_at_a_whole_picture_copies_the_pictures(tmp_path: Path) -> None:
     assert prepared.has_copied_pictures
     assert see(prepared.path).numbers == list(range(20, 40))
     assert see(prepared.path).beeps == pytest.approx([0, 1], abs=0.003)
+
+
+def test_what_would_be_too_large_as_it_is_is_encoded(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mov", seconds=4, codec_options={"bf": "0"})
+    size = source.stat().st_size
+
+    whole = prepare(source, tmp_path / "out.mp4", largest_bytes=size - 1)
+    half = prepare(source, tmp_path / "half.mp4", end_s=2.0, largest_bytes=size - 1)
+
+    assert (whole.has_copied_pictures, half.has_copied_pictures) == (False, True)
+
+
+def test_ten_seconds_of_anything_can_be_uploaded(tmp_path: Path) -> None:
+    noise = Random(0)  # noqa: S311 - it keeps no secret
+    with av.open(str(tmp_path / "a.mov"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25, options={"b": "400M"})
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
+        for _ in range(25):
+            frame = VideoFrame(1280, 720, "yuv420p")
+            for plane in frame.planes:
+                plane.update(noise.randbytes(plane.buffer_size))
+            container.mux(stream.encode(frame))
+
+    prepare(tmp_path / "a.mov", tmp_path / "out.mp4")
+
+    # What the buffer holds may come on top once, however long a clip is.
+    rate, buffer = 70e6 / 8, 35e6 / 8
+    assert (tmp_path / "out.mp4").stat().st_size < rate + 1.1 * buffer
+    assert 10 * rate + 1.1 * buffer < MAX_UPLOAD_BYTES
 
 
 def test_variable_rates_keep_their_times(tmp_path: Path) -> None:
