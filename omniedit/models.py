@@ -127,6 +127,16 @@ class EditRequest:
     """Whether another file than the clip itself is uploaded: cut, converted, or both."""
     estimated_credits: float | None = None
 
+    @property
+    def start_s(self) -> float | None:
+        """Where the clip is cut to begin; None for its beginning."""
+        return None if self.start is None else float(self.start)
+
+    @property
+    def end_s(self) -> float | None:
+        """Where the clip is cut to end; None for its end."""
+        return None if self.end is None else float(self.end)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:

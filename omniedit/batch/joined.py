@@ -1,9 +1,6 @@
 """The results of a clip's pieces as one clip again."""
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +9,8 @@ from omniedit.events import Warned
 from omniedit.models import Record, SavedFile
 from omniedit.tasks.looking import journalled
 from omniedit.tasks.ports import Session
-from omniedit.tasks.targets import Destination
+from omniedit.tasks.requests import digest_of
+from omniedit.tasks.targets import Destination, Target
 
 if TYPE_CHECKING:
     from omniedit.batch.pieces import SplitOptions, SplitPlan
@@ -22,13 +20,22 @@ _UNSEEN_GAP_S: Final = 0.125
 """A result of another frame rate than its piece may end two frames before or after it."""
 
 
-def find_joined(session: Session, plan: "SplitPlan", *, new_audio: bool) -> SavedFile | None:
-    """Return the joined clip where it has its name already, and is whole."""
-    records = [record for record in plan.known if record is not None and record.task is not None]
-    if plan.target is None or len(records) < len(plan.edits):
+def find_joined(
+    session: Session, target: Target, known: Sequence[Record | None], *, new_audio: bool
+) -> SavedFile | None:
+    """Return the joined clip where it has its name already, and is whole.
+
+    Args:
+        session: What it calls on.
+        target: Its name.
+        known: What is known of each piece's edit.
+        new_audio: Whose sound it has.
+    """
+    records = [record for record in known if record is not None and record.task is not None]
+    if len(records) < len(known):
         return None
     digest = _joined_digest(records, new_audio=new_audio)
-    path = str(plan.target.path.absolute())
+    path = str(target.path.absolute())
     for file in session.journal.find_joined(digest):
         if file.path == path and session.results.is_whole(file):
             return file
@@ -92,9 +99,7 @@ def join_results(
             )
         except TargetExistsError:
             # Another process may have joined the same pieces meanwhile.
-            there = find_joined(
-                session, replace(plan, known=tuple(records)), new_audio=options.new_audio
-            )
+            there = find_joined(session, plan.target, records, new_audio=options.new_audio)
             if there is None:
                 raise
             return there
@@ -113,8 +118,7 @@ def _tell_gap(session: Session, gap_s: float, *, new_audio: bool) -> None:
 
 
 def _joined_digest(records: Sequence[Record], *, new_audio: bool) -> str:
-    parts = [[record.task_id for record in records], new_audio]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return digest_of([[record.task_id for record in records], new_audio])
 
 
 def _place_of(record: Record, edit: "PlannedEdit") -> Path:

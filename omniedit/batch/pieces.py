@@ -1,27 +1,20 @@
 """A long clip as edits of its pieces, and their results as one clip again."""
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.batch.joined import find_joined
 from omniedit.batch.manifest import Line
-from omniedit.batch.plan import PlannedEdit
-from omniedit.errors import (
-    InvalidInputError,
-    MissingExtraError,
-    TargetExistsError,
-    TooExpensiveError,
-)
+from omniedit.batch.plan import PlannedEdit, check_price
+from omniedit.errors import InvalidInputError, MissingExtraError
 from omniedit.media import estimated_credits, parse_mark
-from omniedit.models import EditRequest, Record
+from omniedit.models import EditRequest, Record, SavedFile
 from omniedit.ranges import Incomplete
 from omniedit.tasks.clips import INSTALL_MEDIA, Wishes
 from omniedit.tasks.editing import EditOptions, known_edit
 from omniedit.tasks.ports import Session
-from omniedit.tasks.requests import Draft, identity_of, parse_draft
+from omniedit.tasks.requests import Draft, digest_of, identity_of, parse_draft
 from omniedit.tasks.targets import Destination, Target
 
 if TYPE_CHECKING:
@@ -56,6 +49,8 @@ class SplitPlan:
     """What each edit goes on with; None where it is to be submitted."""
     target: Target | None
     """None is standard output."""
+    joined: SavedFile | None
+    """What has the target's name, where that is these very pieces joined already."""
 
     def marks_s(self, number: int) -> tuple[float, float]:
         """Return the marks between which a piece lies, exactly as its edit knows them."""
@@ -127,8 +122,8 @@ def plan_pieces(
     # Without a look: of what speaks against the clip, the pieces will be free.
     wishes = replace(draft.wishes, check=False, max_credits=None)
     whole = parse_draft(session, replace(draft, wishes=wishes))
-    source, start_s = Path(draft.source or draft.video), _mark_s(whole.start)
-    pieces = tuple(session.clips.plan_split(source, start_s=start_s, end_s=_mark_s(whole.end)))
+    source = Path(draft.source or draft.video)
+    pieces = tuple(session.clips.plan_split(source, start_s=whole.start_s, end_s=whole.end_s))
     facts = session.clips.look(str(source), name=draft.video)
     target = None if options.destination.is_stdout else _target(draft, whole, options)
     folder = spare_folder if target is None else _pieces_folder(draft, whole, target)
@@ -136,34 +131,40 @@ def plan_pieces(
         _piece_edit(session, draft, piece, number, count=len(pieces), folder=f"{folder}/")
         for number, piece in enumerate(pieces, start=1)
     )
+    known = tuple(known_edit(session, edit.identity, _options_of(edit, options)) for edit in edits)
+    joined = None
+    if target is not None:
+        joined = find_joined(session, target, known, new_audio=options.new_audio)
     plan = SplitPlan(
         source=source,
         has_sound=not isinstance(facts, Incomplete) and facts.has_audio,
         pieces=pieces,
         edits=edits,
-        known=tuple(
-            known_edit(session, edit.identity, _options_of(edit, options)) for edit in edits
-        ),
+        known=known,
         target=target,
+        joined=joined,
     )
-    _check_price(plan, options)
+    check_price(
+        f"{len(pieces)} pieces",
+        plan.estimated_credits,
+        max_credits=options.max_credits,
+        hint="raise the limit, or cut the clip with `--start T --end T`",
+    )
     _check_target(session, plan, options)
     return plan
 
 
-def _mark_s(text: str | None) -> float | None:
-    return None if text is None else float(text)
-
-
 def _target(draft: Draft, whole: EditRequest, options: SplitOptions) -> Target:
     # Of one sentence, the clip in one go, in pieces, and with either sound are different files.
-    identity = _digest([identity_of(whole), "split", options.new_audio])
+    identity = digest_of([identity_of(whole), "split", options.new_audio])
     return options.destination.target_for_joined(draft.video, identity)
 
 
 def _pieces_folder(draft: Draft, whole: EditRequest, target: Target) -> str:
     """Return where results of pieces go: beside the joined clip, whatever it is called."""
-    name = Destination(None).target_for_joined(draft.video, _digest([identity_of(whole), "split"]))
+    name = Destination(None).target_for_joined(
+        draft.video, digest_of([identity_of(whole), "split"])
+    )
     return str(Path(target.shown).with_name(name.path.stem + PIECES_SUFFIX))
 
 
@@ -196,27 +197,10 @@ def _options_of(edit: PlannedEdit, options: SplitOptions) -> EditOptions:
     return EditOptions(destination=Destination(edit.output), again=options.again, timeout_s=0.0)
 
 
-def _check_price(plan: SplitPlan, options: SplitOptions) -> None:
-    if options.max_credits is None or plan.estimated_credits <= options.max_credits:
-        return
-    msg = (
-        f"{len(plan.pieces)} pieces are estimated at {plan.estimated_credits:.1f} credits in all,"
-        f" above --max-credits {options.max_credits:g}; nothing was sent"
-    )
-    raise TooExpensiveError(msg, hint="raise the limit, or cut the clip with `--start T --end T`")
-
-
 def _check_target(session: Session, plan: SplitPlan, options: SplitOptions) -> None:
     if plan.target is None:
         return
     # What lies in the folder of the pieces, each piece finds out for itself.
     session.results.check_target(Path(plan.edits[0].output, "piece.mp4"), overwrite=True)
-    try:
-        session.results.check_target(plan.target.path, overwrite=options.overwrite)
-    except TargetExistsError:
-        if find_joined(session, plan, new_audio=options.new_audio) is None:
-            raise
-
-
-def _digest(parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    is_free = options.overwrite or plan.joined is not None
+    session.results.check_target(plan.target.path, overwrite=is_free)

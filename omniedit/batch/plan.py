@@ -130,14 +130,12 @@ class Planner:
         return replace(draft, wishes=replace(draft.wishes, max_credits=math.inf))
 
     def _check_price(self, *, count: int) -> None:
-        limit, estimate = self._max_credits, self._estimated_credits
-        if limit is None or estimate <= limit:
-            return
-        msg = (
-            f"{count} edits are estimated at {estimate:.1f} credits in all,"
-            f" above --max-credits {limit:g}; nothing was sent"
+        check_price(
+            f"{count} edits",
+            self._estimated_credits,
+            max_credits=self._max_credits,
+            hint="raise the limit, or take lines out of the manifest",
         )
-        raise TooExpensiveError(msg, hint="raise the limit, or take lines out of the manifest")
 
     def _note_edit(self, line: Line, identity: str) -> bool:
         """Note an edit; return whether it is the first of its kind."""
@@ -187,6 +185,27 @@ class Planner:
             # A file of that name, not standard output.
             return f"./{output}" if output == STDOUT else output
         return str(Path(self._folder) / output)
+
+
+def check_price(what: str, estimate: float, *, max_credits: float | None, hint: str) -> None:
+    """Refuse several edits that are dearer together than allowed.
+
+    Args:
+        what: They are, for the message.
+        estimate: In credits, of all of them.
+        max_credits: What is allowed; None for whatever it is.
+        hint: What to do about it.
+
+    Raises:
+        TooExpensiveError: They are.
+    """
+    if max_credits is None or estimate <= max_credits:
+        return
+    msg = (
+        f"{what} are estimated at {estimate:.1f} credits in all,"
+        f" above --max-credits {max_credits:g}; nothing was sent"
+    )
+    raise TooExpensiveError(msg, hint=hint)
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -52,8 +52,6 @@ def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
     Raises:
         OmniEditError: Nothing was sent, or the results cannot be joined.
     """
-    from omniedit.batch.joined import find_joined
-
     runtime = call.runtime
     runtime.announce_saved(call.options.destination, prints_paths=False)
     if typed.request_id is not None:
@@ -64,14 +62,13 @@ def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
         with runtime.session(call.use, total_tasks=len(plan.edits), is_batch=True) as session:
             report = _report(call, plan, has_journal=session.has_journal)
             session.journal.record_call(runtime.settings.context.value, None)
-            there = find_joined(session, plan, new_audio=call.options.new_audio)
-            if there is not None:
-                session.results.tidy(Path(there.path), task_id=there.sha256)
+            if plan.joined is not None:
+                session.results.tidy(Path(plan.joined.path), task_id=plan.joined.sha256)
                 for known in plan.known:
                     if known is not None:
                         runtime.tally.add(known)
                 runtime.printer.note("they are joined already")
-                _announce(call, plan, there)
+                _announce(call, plan, plan.joined)
                 return []
             records = _edited(call, session, plan, report)
             if report.errors:

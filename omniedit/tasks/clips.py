@@ -177,11 +177,9 @@ def _of_clip(message: str) -> str:
 
 
 def _prepared(session: Session, source: Path, request: EditRequest) -> AbstractContextManager[Path]:
-    start_s = None if request.start is None else float(request.start)
-    end_s = None if request.end is None else float(request.end)
     session.report(Noted(message="the clip is written anew before it is uploaded"))
     return session.clips.prepared(
-        source, start_s=start_s, end_s=end_s, folder=session.private_folder
+        source, start_s=request.start_s, end_s=request.end_s, folder=session.private_folder
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -102,7 +103,7 @@ def identity_of(request: EditRequest) -> str:
     parts = [request.clip, request.prompt, request.start, request.end, MODEL]
     if request.take is not None:
         parts.append(str(request.take))
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return digest_of(parts)
 
 
 def body_digest_of(request: EditRequest) -> str:
@@ -112,6 +113,11 @@ def body_digest_of(request: EditRequest) -> str:
     clip was uploaded to.
     """
     parts = [identity_of(request), request.callback_url]
+    return digest_of(parts)
+
+
+def digest_of(parts: Sequence[object]) -> str:
+    """Return what tells values that JSON can hold from all others, as 64 hex digits."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -1,7 +1,5 @@
 """Local clips, and what is made of clips, brought to where the service finds them."""
 
-import hashlib
-import json
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
@@ -12,7 +10,7 @@ from omniedit.models import EditRequest
 from omniedit.retry import SUBMIT_BUDGET_S
 from omniedit.tasks.clips import ready_clip
 from omniedit.tasks.ports import Session
-from omniedit.tasks.requests import clip_name, is_local
+from omniedit.tasks.requests import clip_name, digest_of, is_local
 from omniedit.tasks.retries import with_retries
 
 _MARGIN_S: Final = 3600.0
@@ -61,8 +59,7 @@ def _key_of(request: EditRequest) -> str:
     if not request.is_written_anew:
         return request.clip.removeprefix("sha256:")
     # The query of a clip's URL may be a signature, which has no business in the journal.
-    parts = [request.clip, request.start, request.end]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return digest_of([request.clip, request.start, request.end])
 
 
 @contextmanager
