@@ -15,9 +15,9 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, Final, TypedDict
 
-import omniedit.http
-import omniedit.retry
-import omniedit.schedule
+import omniedit.edits.polling
+import omniedit.http.client
+import omniedit.http.retry
 
 TIMEOUT_S: Final = 1.2
 """Of each read of a reply; 30 and 60 s in the product."""
@@ -48,24 +48,24 @@ class Errand(TypedDict):
 
 def hurry() -> None:
     """Shorten everything, before the modules are imported that take numbers over by value."""
-    omniedit.retry.FIRST_DELAY_S = 0.05  # type: ignore[misc]
-    omniedit.retry.LONGEST_DELAY_S = 0.2  # type: ignore[misc]
-    omniedit.retry.SUBMIT_BUDGET_S = BUDGET_S  # type: ignore[misc]
-    omniedit.retry.READ_BUDGET_S = BUDGET_S  # type: ignore[misc]
-    omniedit.schedule.EARLY_LOOK_S = 0.05  # type: ignore[misc]
-    omniedit.schedule.FLOOR_S = 0.05  # type: ignore[misc]
-    omniedit.schedule.WATCHED_CAP_S = 0.3  # type: ignore[misc]
-    omniedit.schedule.UNWATCHED_CAP_S = 0.3  # type: ignore[misc]
-    omniedit.http.SUBMIT_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
-    stream: Any = omniedit.http.HttpClient.stream
-    request: Any = omniedit.http.HttpClient.request
+    omniedit.http.retry.FIRST_DELAY_S = 0.05  # type: ignore[misc]
+    omniedit.http.retry.LONGEST_DELAY_S = 0.2  # type: ignore[misc]
+    omniedit.http.retry.SUBMIT_BUDGET_S = BUDGET_S  # type: ignore[misc]
+    omniedit.http.retry.READ_BUDGET_S = BUDGET_S  # type: ignore[misc]
+    omniedit.edits.polling.EARLY_LOOK_S = 0.05  # type: ignore[misc]
+    omniedit.edits.polling.FLOOR_S = 0.05  # type: ignore[misc]
+    omniedit.edits.polling.WATCHED_CAP_S = 0.3  # type: ignore[misc]
+    omniedit.edits.polling.UNWATCHED_CAP_S = 0.3  # type: ignore[misc]
+    omniedit.http.client.SUBMIT_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
+    stream: Any = omniedit.http.client.HttpClient.stream
+    request: Any = omniedit.http.client.HttpClient.request
     for function in (request, stream.__wrapped__):
         function.__kwdefaults__["timeout_s"] = TIMEOUT_S
 
     from omniedit.cli import signals  # noqa: PLC0415 - after the numbers they take over
-    from omniedit.uploads import uploader  # noqa: PLC0415
+    from omniedit.evolink import uploads  # noqa: PLC0415
 
-    uploader.UPLOAD_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
+    uploads.UPLOAD_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
     shields: Any = signals.Signals.__init__
     shields.__kwdefaults__["grace_s"] = GRACE_S
 
@@ -76,13 +76,13 @@ def serve() -> None:
     Each line is answered twice: with the process IDs, and at the end with the exit statuses.
     """
     for name in (
-        "api",
-        "cli.app",
+        "evolink.api",
+        "cli.main",
         "cli.local_clips",
         "cli.local_results",
-        "output.progress",
-        "tasks.editing",
-        "tasks.following",
+        "terminal.progress",
+        "edits.editing",
+        "edits.following",
     ):
         import_module(f"omniedit.{name}")
 
@@ -106,7 +106,7 @@ def _begin(errand: Errand) -> int:
 
 def _carry_out(errand: Errand) -> None:
     """Turn this process into that of a command line, and end it."""
-    from omniedit.cli.app import run  # noqa: PLC0415
+    from omniedit.cli.main import run  # noqa: PLC0415
 
     status = 1
     try:
@@ -172,6 +172,6 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--serve"]:
         serve()
     else:
-        from omniedit.cli.app import run
+        from omniedit.cli.main import run
 
         sys.exit(run(sys.argv[1:], os.environ))
