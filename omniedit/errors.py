@@ -45,6 +45,37 @@ from collections.abc import Iterator
 from typing import ClassVar, Self
 
 
+class Hint(str):
+    """Text that names commands, rendered once: where it is known whether `--sandbox` is in force.
+
+    As a string it is what a user without the sandbox reads.
+
+    Args:
+        text: One line; each `{}` stands for a command.
+        commands: Without `omniedit`, quoted for a shell: `list --remote --adopt`.
+    """
+
+    text: str
+    commands: tuple[str, ...]
+
+    def __new__(cls, text: str, *commands: str) -> Self:
+        """Return the hint."""
+        hint = super().__new__(cls, _with_commands("omniedit", text, commands))
+        hint.text, hint.commands = text, commands
+        return hint
+
+
+def render_hint(text: str, *, is_sandbox: bool) -> str:
+    """Return a text whose commands are pasteable where `--sandbox` is in force."""
+    if is_sandbox and isinstance(text, Hint):
+        return _with_commands("omniedit --sandbox", text.text, text.commands)
+    return str(text)
+
+
+def _with_commands(program: str, text: str, commands: tuple[str, ...]) -> str:
+    return text.format(*(f"`{program} {command}`" for command in commands))
+
+
 class OmniEditError(Exception):
     """An expected failure: what happened, in one sentence, and what is known about it.
 
