@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.macos import MacOS
 from omniedit.system.posix import BOOT_ID_FILE
 from omniedit.system.windows import Windows
@@ -69,7 +69,7 @@ def windows(
 
 
 def _lock(descriptor: int) -> None:
-    if not HERE.try_lock(descriptor):
+    if not THIS_SYSTEM.try_lock(descriptor):
         raise PermissionError(errno.EACCES, "locked")
 
 

@@ -22,7 +22,7 @@ from omniedit.errors import (
     MissingExtraError,
 )
 from omniedit.journal import Journal, set_journal_aside
-from omniedit.system import HERE
+from omniedit.system import THIS_SYSTEM
 from omniedit.terminal.console import ProgressMode
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class LiveSession:
         Raises:
             Interrupted: The command is to end.
         """
-        if HERE.wait(self._stopping, seconds):
+        if THIS_SYSTEM.wait(self._stopping, seconds):
             raise Interrupted(signal.SIGINT)
 
     def stop(self) -> None:

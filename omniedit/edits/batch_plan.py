@@ -13,7 +13,7 @@ from omniedit.edits.ports import Session
 from omniedit.edits.requests import Draft, identity_of, is_local, parse_draft
 from omniedit.edits.targets import STDOUT, default_name
 from omniedit.errors import LocalError, OmniEditError, TooExpensiveError
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.posix import LONGEST_NAME_BYTES
 
 WHOLE: Final = (1, 1)
@@ -57,7 +57,7 @@ class Planner:
         folder: str | None,
         shard: tuple[int, int] = WHOLE,
         max_credits: float | None = None,
-        system: System = HERE,
+        system: System = THIS_SYSTEM,
     ) -> None:
         self._session = session
         self._system = system

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 from omniedit.errors import CredentialsError, InvalidInputError, MissingKeyError
 from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
 from omniedit.settings.credentials import CredentialsFile, Secret, parse_key
-from omniedit.system import HERE
+from omniedit.system import THIS_SYSTEM
 
 DEFAULT_BASE_URL: Final = "https://api.evolink.ai"
 DEFAULT_FILES_URL: Final = "https://files-api.evolink.ai"
@@ -228,4 +228,4 @@ def _context(environ: Mapping[str, str]) -> Setting[str]:
         return Setting(f"github:{run}:{job}", "environment: GITHUB_RUN_ID, GITHUB_JOB")
     if job := environ.get("CI_JOB_ID", ""):
         return Setting(f"ci:{job}", "environment: CI_JOB_ID")
-    return Setting(f"user:{HERE.user_id()}", "default")
+    return Setting(f"user:{THIS_SYSTEM.user_id()}", "default")

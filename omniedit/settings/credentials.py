@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit.errors import CredentialsError, InvalidKeyError, LocalError
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.folders import make_private_folder
 
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")
@@ -70,7 +70,7 @@ def parse_key(text: str, *, source: str) -> Secret:
 class CredentialsFile:
     """Saved keys, each bound to the API origin it was saved for: mode 0600, replaced atomically."""
 
-    def __init__(self, path: Path, *, system: System = HERE) -> None:
+    def __init__(self, path: Path, *, system: System = THIS_SYSTEM) -> None:
         self._path = path
         self._system = system
 

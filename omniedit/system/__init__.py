@@ -1,4 +1,4 @@
-"""What operating systems do differently: a class for each, and `HERE` for the one that this is.
+"""What operating systems do differently: a class for each, and `THIS_SYSTEM`, the one in use.
 
 No other module asks which system it runs on, except the sandbox, which stands apart, and
 completion, which has no time to. What a class takes from its system is handed in, so that each
@@ -14,7 +14,7 @@ from typing import Final
 
 from omniedit.system.posix import AlarmClock, System
 
-__all__ = ["HERE", "System"]
+__all__ = ["THIS_SYSTEM", "System"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -52,7 +52,7 @@ if sys.platform == "win32":
         except OSError:
             return False
 
-    HERE: Final[System] = Windows(
+    THIS_SYSTEM: Final[System] = Windows(
         lock=_lock,
         uptime=time.monotonic,
         user_id=lambda: os.environ.get("USERNAME", ""),
@@ -87,7 +87,7 @@ else:
             # `fsync` leaves the drive's own cache alone there.
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
-        HERE: Final[System] = MacOS(
+        THIS_SYSTEM: Final[System] = MacOS(
             lock=_lock,
             uptime=_uptime,
             user_id=os.getuid,
@@ -97,7 +97,7 @@ else:
             sync=_full_sync,
         )
     else:
-        HERE: Final[System] = System(
+        THIS_SYSTEM: Final[System] = System(
             lock=_lock,
             uptime=_uptime,
             user_id=os.getuid,

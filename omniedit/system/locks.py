@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.errors import LocalError, TargetBusyError
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 
 PAUSE_S: Final = 0.05
 """Between two looks at a lock that another process holds."""
 
 
-def open_locked(path: Path, *, system: System = HERE) -> int | None:
+def open_locked(path: Path, *, system: System = THIS_SYSTEM) -> int | None:
     """Open and lock the file at `path`, made where missing; return its descriptor, None if busy.
 
     The lock counts only while the descriptor's file still has that name: its last holder may
@@ -47,7 +47,7 @@ def hold(
     *,
     sleep: Callable[[float], object],
     timeout_s: float | None = None,
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> Generator[None]:
     """Hold the lock named by `path` for the length of a block; its file goes away afterwards.
 
@@ -74,7 +74,7 @@ def hold(
         release(path, descriptor, system=system)
 
 
-def release(path: Path, descriptor: int, *, system: System = HERE) -> None:
+def release(path: Path, descriptor: int, *, system: System = THIS_SYSTEM) -> None:
     """Remove a lock's file and drop the lock."""
     if system.moves_open_files:
         # Removed while locked, so that nobody else's lock file is meant.

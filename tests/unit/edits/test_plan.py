@@ -7,7 +7,7 @@ import pytest
 from omniedit.edits.batch_plan import PlannedEdit, Planner
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.errors import LocalError
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from tests.systems import windows
 from tests.unit.edits.bench import CLIP_URL, FakeSession
 
@@ -28,7 +28,7 @@ def planned(
     *lines: Line,
     folder: str | None = None,
     shard: tuple[int, int] = (1, 1),
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> tuple[Sequence[PlannedEdit], list[tuple[int, str]]]:
     planner = Planner(FakeSession(), folder=folder, shard=shard, system=system)
     return planner.plan(Manifest(lines, (), ())), planner.faults
