@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.macos import MacOS
-from omniedit.system.posix import BOOT_ID_FILE
+from omniedit.system.posix import BOOT_ID_FILE, MacOS
 from omniedit.system.windows import Windows
 
 _DESCRIPTORS: Final = range(1024)

@@ -192,7 +192,7 @@ def test_what_only_looks_like_a_device_is_none(name: str) -> None:
         ("C:\\out\\a\tb.mp4", "'\\t'"),
         ("C:\\out \\a.mp4", "' '"),
         ("C:\\out\\a.", "'.'"),
-        ("C:\\nul\\a.mp4", "nul for the name of a device"),
+        ("C:\\nul\\a.mp4", "nul is the name of a device"),
     ],
 )
 def test_windows_says_what_is_wrong_with_a_path(path: str, fault: str) -> None:
