@@ -15,7 +15,10 @@ from tests.commandline import CommandLine
 from tests.journals import add_task, attempt
 
 _SCRIPTS = Path(__file__).parents[2] / "completions"
-_SAVED = '{{"schema": 1, "keys": {{"https://api.evolink.ai": "{}"}}}}'
+_SAVED = (
+    '{{"keys": {{"https://api.evolink.ai": '
+    '{{"key": "{}", "files_origin": "https://files-api.evolink.ai"}}}}}}'
+)
 _SHELL_PLACES = {
     "bash": ".local/share/bash-completion/completions/omniedit",
     "zsh": ".local/share/zsh/site-functions/_omniedit",
