@@ -235,6 +235,19 @@ def test_the_fast_path_finds_the_journal_that_the_settings_name(
     assert journal_folder(os.environ, is_sandbox=is_sandbox) == str(settings.journal_folder)
 
 
+@pytest.mark.posix
+def test_pipes_in_the_place_of_settings_and_journal_are_not_waited_for(
+    omniedit: CommandLine, home: Path
+) -> None:
+    for name in ("config/omniedit/credentials", "state/omniedit/journal.db"):
+        (home / name).parent.mkdir(parents=True)
+        os.mkfifo(home / name, 0o600)
+
+    ended = omniedit("__complete", "tasks", "")
+
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
+
+
 def test_settings_that_cannot_be_used_complete_nothing(home: Path) -> None:
     environ = {**os.environ, "OMNIEDIT_BASE_URL": "nonsense", "EVOLINK_API_KEY": "sk-sandbox-1"}
 
