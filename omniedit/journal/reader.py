@@ -9,7 +9,15 @@ from sqlite3 import Row
 from typing import Final, Self
 
 from omniedit.journal.database import Database
-from omniedit.models import Record, SavedFile, Task, TaskError, TaskStatus, UploadedClip
+from omniedit.models import (
+    AttemptState,
+    Record,
+    SavedFile,
+    Task,
+    TaskError,
+    TaskStatus,
+    UploadedClip,
+)
 from omniedit.system.locks import is_held
 
 JOURNAL_FILE: Final = "journal.db"
@@ -107,7 +115,7 @@ class JournalReader:
             for record in self._records(
                 "where identity = ? and origin = ? order by place desc", identity, origin
             )
-            if record.status != TaskStatus.REFUSED
+            if not record.is_refused
         ]
         return sorted(known, key=lambda record: bool(record.task and record.task.has_failed))
 
@@ -176,10 +184,10 @@ class JournalReader:
     def _status_without_task(self, row: Row) -> str:
         """Return an attempt's state; one whose process died while sending is unknown."""
         state = str(row["state"])
-        if state != TaskStatus.SENDING:
+        if state != AttemptState.SENDING:
             return state
         is_alive = self._locks is not None and is_held(self._locks / f"{row['request_id']}.lock")
-        return TaskStatus.SENDING if is_alive else TaskStatus.UNKNOWN
+        return AttemptState.SENDING if is_alive else AttemptState.UNKNOWN
 
 
 def readable(value: str | bytes | None) -> str | None:

@@ -12,12 +12,12 @@ from omniedit.journal.database import TABLES
 from omniedit.journal.holding import held_lock
 from omniedit.journal.reader import JournalReader, readable, storable
 from omniedit.models import (
+    AttemptState,
     EditRequest,
     Record,
     SavedFile,
     Task,
     TaskError,
-    TaskStatus,
     UploadedClip,
 )
 
@@ -33,7 +33,6 @@ class Attempt:
     body: bytes | None
     body_digest: str | None
     context: str | None  # whose `last` it becomes
-    clip_url: str  # where the service finds the clip
 
 
 class Journal(JournalReader):
@@ -70,7 +69,7 @@ class Journal(JournalReader):
                 attempt.request_id,
                 attempt.origin,
                 attempt.identity,
-                TaskStatus.SENDING,
+                AttemptState.SENDING,
                 storable(attempt.request.video),
                 storable(attempt.request.prompt),
                 attempt.body,
@@ -85,7 +84,7 @@ class Journal(JournalReader):
         with self._database.writing():
             self._execute(
                 "update attempts set state = ?, error = ? where request_id = ?",
-                TaskStatus.UNKNOWN,
+                AttemptState.UNKNOWN,
                 _render_error(error),
                 request_id,
             )
@@ -96,7 +95,7 @@ class Journal(JournalReader):
             self._execute(
                 "update attempts set state = ?, error = ?, body = null, video = ?"
                 " where request_id = ?",
-                TaskStatus.REFUSED,
+                AttemptState.REFUSED,
                 _render_error(error),
                 self._shown_video(request_id),
                 request_id,

@@ -1,14 +1,13 @@
 """Settling a submission whose outcome is unknown."""
 
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, suppress
-from typing import Final
+from contextlib import suppress
 
-from omniedit.edits.account import tasks_since
-from omniedit.edits.ports import Session
+from omniedit.edits.reads import tasks_since
 from omniedit.edits.requests import check_request_id
-from omniedit.edits.sending import Sending
+from omniedit.edits.sending import Sending, resume_command, sending_lock
+from omniedit.edits.session import Session
 from omniedit.errors import (
+    Hint,
     InvalidInputError,
     JournalError,
     NoSuchReferenceError,
@@ -17,21 +16,16 @@ from omniedit.errors import (
     restored_error,
 )
 from omniedit.events import Noted, Submitted, Warned
-from omniedit.http.retry import SUBMIT_BUDGET_S
-from omniedit.models import Record, TaskError, TaskStatus
-
-REPLAY_IS_SAFE_S: Final = 3600.0
-"""How long after an attempt its request ID is trusted to be remembered by the service."""
-UNSETTLED: Final = frozenset({TaskStatus.SENDING, TaskStatus.UNKNOWN})
+from omniedit.models import Record, TaskError
 
 
 def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> Record:
     """Settle a submission whose outcome is unknown, with its own ID and exact body.
 
     Args:
-        session: What it calls on.
+        session: The run.
         request_id: As the journal and the error named it.
-        accepts_old: Replay it also after an hour, when the ID may be forgotten at the service.
+        accepts_old: Replay it also when the service may have forgotten its ID.
 
     Raises:
         NoSuchReferenceError: The journal does not know it.
@@ -43,7 +37,7 @@ def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> R
         record = session.journal.find_attempt(request_id)
         if record is None:
             msg = f"no submission {request_id} in the journal"
-            hint = "`omniedit list` shows them"
+            hint = Hint("{} shows them", "list")
             raise NoSuchReferenceError(msg, hint=hint, request_id=request_id)
         return replay(session, record, accepts_old=accepts_old)
 
@@ -61,7 +55,7 @@ def replay(session: Session, record: Record, *, accepts_old: bool = False) -> Re
     record_call(session, request_id)
     # Whoever was sending it may have settled it meanwhile; now nobody is.
     record = session.journal.find_attempt(request_id) or record
-    if record.status in UNSETTLED:
+    if record.is_unsettled:
         return _replay_unknown(session, record, accepts_old=accepts_old)
     if record.task is None:
         raise refusal_of(record)
@@ -90,29 +84,6 @@ def record_call(session: Session, request_id: str) -> None:
         session.journal.record_call(session.context, request_id)
 
 
-@contextmanager
-def sending_lock(session: Session, request_id: str, *, pays: bool = True) -> Generator[None]:
-    """Tell other processes for a block that this submission is on its way; wait for theirs.
-
-    Args:
-        session: What it calls on.
-        request_id: The submission's.
-        pays: Whether a task may be paid for in the block, or only one settled that was.
-
-    Raises:
-        JournalError: The lock cannot be had, and nothing may be paid for without it.
-    """
-    with ExitStack() as stack:
-        if session.has_journal:
-            try:
-                stack.enter_context(session.journal.sending(request_id))
-            except JournalError as error:
-                if session.requires_journal and pays:
-                    raise
-                session.report(Warned(message=f"{error.message}; going on without it"))
-        yield
-
-
 def _replay_unknown(session: Session, record: Record, *, accepts_old: bool) -> Record:
     request_id = record.request_id or ""
     if record.origin != session.origin:
@@ -121,17 +92,23 @@ def _replay_unknown(session: Session, record: Record, *, accepts_old: bool) -> R
     if record.body is None:
         msg = f"the journal no longer holds what submission {request_id} asked for"
         raise OutcomeUnknownError(msg, request_id=request_id)
-    if session.now() - record.created_at > REPLAY_IS_SAFE_S and not accepts_old:
+    if not accepts_old and not _is_replay_safe(session, record):
         raise _too_old(session, record)
     # A missing key says nothing about the submission.
     _ = session.service
-    sending = Sending(session, record, way_back=resume_command(request_id), is_lost=True)
-    return sending.send(deadline=session.monotonic() + SUBMIT_BUDGET_S)
+    sending = Sending(session, record, recovery_command=resume_command(request_id), is_lost=True)
+    return sending.send(budget_s=session.policy.submit_budget_s)
+
+
+def _is_replay_safe(session: Session, record: Record) -> bool:
+    """Return whether the service can be trusted to remember the request ID still."""
+    return session.now() - record.created_at <= session.policy.replay_window_s
 
 
 def _too_old(session: Session, record: Record) -> OutcomeUnknownError:
     """Show the account's tasks of the attempt's time; return why it is not replayed unasked."""
     hours = (session.now() - record.created_at) / 3600
+    request_id = record.request_id or ""
     try:
         tasks = tasks_since(session, record.created_at)
     except OmniEditError as error:
@@ -146,13 +123,12 @@ def _too_old(session: Session, record: Record) -> OutcomeUnknownError:
         if not tasks:
             session.report(Warned(message="the account lists no task since then"))
     msg = (
-        f"submission {record.request_id} is {hours:.0f} h old: the service may have forgotten its"
+        f"submission {request_id} is {hours:.0f} h old: the service may have forgotten its"
         " ID, and a replay could pay again"
     )
-    hint = f"`{resume_command(record.request_id or '')} --yes` replays it all the same; `omniedit list --remote --adopt` takes over a task"
-    return OutcomeUnknownError(msg, hint=hint, request_id=record.request_id)
-
-
-def resume_command(request_id: str) -> str:
-    """Return the command that settles a submission."""
-    return f"omniedit submit --resume {request_id}"
+    hint = Hint(
+        "{} replays it all the same; {} takes over a task",
+        f"{resume_command(request_id)} --yes",
+        "list --remote --adopt",
+    )
+    return OutcomeUnknownError(msg, hint=hint, request_id=request_id)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from omniedit.edits.ports import Session
-from omniedit.errors import NoSuchReferenceError, OmniEditError
+from omniedit.edits.session import Session
+from omniedit.errors import Hint, NoSuchReferenceError, OmniEditError
 from omniedit.models import Record, Task
 
 
@@ -18,7 +18,7 @@ def list_records(
     """Return the newest attempts and tasks of the journal.
 
     Args:
-        session: What it calls on.
+        session: The run.
         limit: How many at most.
         unsaved: Only finished ones whose result is not on this machine.
         expiring_s: Only those of them whose link ends within that time.
@@ -35,7 +35,7 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
     """Return the account's tasks of this model, newest first, with what is known of them here.
 
     Args:
-        session: What it calls on.
+        session: The run.
         limit: How many at most; with `adopt` all are taken, and so many returned.
         adopt: Write down those that are not known here.
 
@@ -43,7 +43,7 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
         EndpointMissingError: The service offers no such list.
         OmniEditError: It cannot be read, or not be written down.
     """
-    from omniedit.edits.account import account_tasks  # noqa: PLC0415 - `list` mostly reads here
+    from omniedit.edits.reads import account_tasks  # noqa: PLC0415 - `list` mostly reads here
 
     records: list[Record] = []
     for task in account_tasks(session):
@@ -62,7 +62,7 @@ def forget(session: Session, record: Record) -> None:
     known = session.journal.find_task(str(record.task_id))
     if known is None:
         msg = f"task {record.task_id} is not in the journal"
-        raise NoSuchReferenceError(msg, hint="`omniedit list` shows what is")
+        raise NoSuchReferenceError(msg, hint=Hint("{} shows what is", "list"))
     session.journal.forget(known)
 
 
@@ -74,7 +74,7 @@ def unsaved_results(
     Tasks that were still running when last seen are asked for; those that still are, or failed,
     are passed over.
     """
-    from omniedit.edits.looking import look_at_all  # noqa: PLC0415 - `list` mostly reads here
+    from omniedit.edits.reads import read_all  # noqa: PLC0415 - `list` mostly reads here
 
     candidates = [
         record
@@ -87,7 +87,7 @@ def unsaved_results(
     ]
     finished = [record for record in candidates if record.task and record.task.is_completed]
     running = [record for record in candidates if record.task and not record.task.is_completed]
-    for record, error in look_at_all(session, running):
+    for record, error in read_all(session, running):
         if error is not None:
             yield record, error
         elif record.task and record.task.is_completed:

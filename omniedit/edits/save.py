@@ -1,24 +1,32 @@
-"""Bringing finished results to this machine, once and whole."""
+"""Saving results: from the service, or from a whole copy on this machine."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from omniedit.edits.looking import journalled, look, refresh
-from omniedit.edits.ports import Progress, Retry, Session
+from omniedit.downloads import check_target as check_target_file
+from omniedit.downloads import copy_result, tidy, verify
+from omniedit.edits.clips import progress_of
+from omniedit.edits.reads import read_task, refresh
+from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination, Target
 from omniedit.errors import (
+    AuthenticationError,
+    CredentialsError,
+    InvalidInputError,
     JournalError,
     NotAVideoError,
     NotFinishedError,
+    OmniEditError,
     ResultGoneError,
     TargetExistsError,
     TaskFailedError,
 )
-from omniedit.events import Retrying, Saved, Transferring
+from omniedit.events import Retrying, Saved
 from omniedit.models import Record, SavedFile, Task, TaskStatus
 
 T = TypeVar("T")
@@ -35,7 +43,9 @@ def check_destination(
         LocalError: It cannot be written.
     """
     if not destination.is_stdout:
-        check_target(session, record, destination.target_for(record), overwrite=overwrite)
+        check_target(
+            session, record, destination.target(record.video, record.task_id), overwrite=overwrite
+        )
 
 
 def check_target(session: Session, record: Record, target: Target, *, overwrite: bool) -> None:
@@ -46,9 +56,9 @@ def check_target(session: Session, record: Record, target: Target, *, overwrite:
         LocalError: It cannot be written.
     """
     try:
-        session.results.check_target(target.path, overwrite=overwrite)
+        check_target_file(target.path, overwrite=overwrite)
     except TargetExistsError:
-        if saved_as(session, _reread(session, record), target) is None:
+        if saved_as(_reread(session, record), target) is None:
             raise
 
 
@@ -66,7 +76,9 @@ def download(
     """
     check_destination(session, record, destination, overwrite=overwrite)
     if not destination.is_stdout:
-        here = save_from_here(session, record, destination.target_for(record), overwrite=overwrite)
+        here = save_from_here(
+            session, record, destination.target(record.video, record.task_id), overwrite=overwrite
+        )
         if here is not None:
             return here
     return save(session, refresh(session, record), destination, overwrite=overwrite)
@@ -85,13 +97,13 @@ def save(session: Session, record: Record, destination: Destination, *, overwrit
     task = completed_task(record)
     if not task.result_urls:
         # It may have been completed a moment before its links were.
-        task = look(session, task.task_id)
+        task = read_task(session, task.task_id)
         _url_of(task, 0)
     if destination.is_stdout:
         _stream(session, task)
         return record
     for index in range(len(task.result_urls)):
-        target = destination.target_for(record, index=index)
+        target = destination.target(record.video, record.task_id, index=index)
         record = _save_one(session, record, task, index, target, overwrite=overwrite)
     return record
 
@@ -104,23 +116,60 @@ def save_from_here(
     Raises:
         LocalError: The target cannot be written.
     """
-    there = saved_as(session, record, target)
+    if record.task is not None and len(record.task.result_urls) > 1:
+        # Of several, each is looked for on its own.
+        return None
+    there = saved_as(record, target)
     if there is not None:
         for ident in (str(record.task_id), there.sha256):  # as it was downloaded, or copied
-            session.results.tidy(target.path, task_id=ident)
+            tidy(target.path, ident)
         _report_saved(session, record, there, target, is_new=False)
         return record
-    has_several = record.task is not None and len(record.task.result_urls) > 1
-    for file in () if has_several else record.saved:
-        if session.results.is_whole(file):
-            copy = session.results.copy(
+    for file in record.saved:
+        if is_whole(file):
+            copy = copy_result(
                 file,
                 target.path,
                 overwrite=overwrite,
+                sleep=session.sleep,
                 on_verified=partial(_record_saved, session, str(record.task_id)),
             )
             return _saved(session, record, copy, target)
     return None
+
+
+def download_each(
+    session: Session,
+    found: Sequence[tuple[Record, OmniEditError | None]],
+    destination: Destination,
+    *,
+    overwrite: bool,
+) -> Iterator[tuple[Record, OmniEditError | None]]:
+    """Yield each task as its result has been saved, with what kept it from that.
+
+    Raises:
+        CredentialsError: There is no usable key.
+        AuthenticationError: The key is not accepted.
+    """
+    destination.check_count(len(found))
+    for record, error in found:
+        if error is not None:
+            yield record, error
+            continue
+        try:
+            saved = download(session, record, destination, overwrite=overwrite)
+        except (CredentialsError, AuthenticationError):
+            # It would end the others in the same way.
+            raise
+        except OmniEditError as failure:
+            yield record, failure.about(task_id=record.task_id, request_id=record.request_id)
+        else:
+            yield saved, None
+
+
+def is_whole(file: SavedFile) -> bool:
+    """Return whether a saved result is still what it was."""
+    return verify(Path(file.path), size_bytes=file.size_bytes, sha256=file.sha256)
 
 
 def completed_task(record: Record) -> Task:
@@ -157,18 +206,18 @@ def failure_of(record: Record) -> TaskFailedError:
 def _save_one(
     session: Session, record: Record, task: Task, index: int, target: Target, *, overwrite: bool
 ) -> Record:
-    there = saved_as(session, record, target)
+    there = saved_as(record, target)
     if there is not None:
         _report_saved(session, record, there, target, is_new=False)
         return record
 
     def fetch(url: str) -> SavedFile:
-        return session.results.download(
+        return session.downloader.download(
             url,
             target.path,
             task_id=task.task_id,
             overwrite=overwrite,
-            on_progress=_progress_of(session, target.shown, task.task_id),
+            on_progress=progress_of(session, target.shown, "download", task_id=task.task_id),
             on_retry=_retry_of(session, task.task_id),
             # Before it gets its name: a kill right after that must leave no file nobody knows.
             on_verified=partial(_record_saved, session, task.task_id),
@@ -178,7 +227,7 @@ def _save_one(
         file = _with_fresh_link(session, task, index, fetch)
     except TargetExistsError:
         # Another process may have saved the same task there meanwhile.
-        there = saved_as(session, _reread(session, record), target)
+        there = saved_as(_reread(session, record), target)
         if there is None:
             raise
         _report_saved(session, record, there, target, is_new=False)
@@ -187,18 +236,21 @@ def _save_one(
 
 
 def _stream(session: Session, task: Task) -> None:
+    if len(task.result_urls) > 1:
+        msg = f"task {task.task_id} has {len(task.result_urls)} results, and standard output is one file"
+        raise InvalidInputError(msg, code="needs_folder", hint="name a folder: `out/`")
+
     def fetch(url: str) -> None:
-        with session.results.fetch(
+        with session.downloader.fetch(
             url,
             task_id=task.task_id,
             folder=session.private_folder,
-            on_progress=_progress_of(session, "standard output", task.task_id),
+            on_progress=progress_of(session, "standard output", "download", task_id=task.task_id),
             on_retry=_retry_of(session, task.task_id),
         ) as path:
             session.stream_out(path)
 
-    for index in range(len(task.result_urls)):
-        _with_fresh_link(session, task, index, fetch)
+    _with_fresh_link(session, task, 0, fetch)
 
 
 def _with_fresh_link(session: Session, task: Task, index: int, fetch: _Fetch[T]) -> T:
@@ -210,13 +262,13 @@ def _with_fresh_link(session: Session, task: Task, index: int, fetch: _Fetch[T])
     try:
         return fetch(task.result_urls[index])
     except ResultGoneError:
-        fresh = look(session, task.task_id)
+        fresh = read_task(session, task.task_id)
     try:
         return fetch(_url_of(fresh, index))
     except ResultGoneError as error:
         if not isinstance(error, NotAVideoError):
             # `download --all` passes it over from now on; what is no video today may be one later.
-            journalled(session, lambda: session.journal.record_result_gone(task.task_id))
+            session.journalled(lambda: session.journal.record_result_gone(task.task_id))
         raise error.about(task_id=task.task_id) from None
 
 
@@ -235,11 +287,12 @@ def _reread(session: Session, record: Record) -> Record:
     return replace(record, saved=known.saved) if known else record
 
 
-def saved_as(session: Session, record: Record, target: Target) -> SavedFile | None:
+def saved_as(record: Record, target: Target) -> SavedFile | None:
     """Return the verified file of this task that has the target's name, where it is whole."""
-    path = target.path.absolute()
+    # However it is spelled: `sub/../out.mp4`, or through a link.
+    path = os.path.realpath(target.path)
     for file in record.saved:
-        if Path(file.path) == path and session.results.is_whole(file):
+        if os.path.realpath(file.path) == path and is_whole(file):
             return file
     return None
 
@@ -263,25 +316,10 @@ def _record_saved(session: Session, task_id: str, file: SavedFile) -> None:
     if session.private_folder in Path(file.path).parents:
         # It goes when the command ends.
         return
-    journalled(session, lambda: session.journal.record_saved(task_id, file))
+    session.journalled(lambda: session.journal.record_saved(task_id, file))
 
 
-def _progress_of(session: Session, name: str, task_id: str) -> Progress:
-    def report(done_bytes: int, total_bytes: int | None) -> None:
-        session.report(
-            Transferring(
-                name=name,
-                direction="download",
-                done_bytes=done_bytes,
-                total_bytes=total_bytes,
-                task_id=task_id,
-            )
-        )
-
-    return report
-
-
-def _retry_of(session: Session, task_id: str) -> Retry:
+def _retry_of(session: Session, task_id: str) -> Callable[[str, float, int], None]:
     def report(message: str, rest_s: float, attempt: int) -> None:
         session.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
 
