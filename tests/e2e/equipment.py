@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit.sandbox import RunningSandbox
-from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine, Ended
+from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine, Ended, ended_with
 from tests.e2e.faulty import Endpoint, FaultyService
+from tests.hurry import HURRIED, IN_VAIN, Hurry
+from tests.inprocess import carry_out
 from tests.schemas import hold_to_schema
 
-HURRIED: Final = Path(__file__).with_name("hurried.py")
+SCRIPT: Final = Path(__file__).with_name("hurried.py")
 CLIP_URL: Final = "https://example.com/clip.mp4"
 PROMPT: Final = "warmer lighting, keep everything else unchanged"
 
@@ -39,20 +41,10 @@ class Errand:
 
 
 class ForkServer:
-    """Carries out hurried command lines without the time that imports take.
+    """Carries out hurried command lines in processes, without the time that imports take."""
 
-    Args:
-        budget_s: How long they try again.
-    """
-
-    def __init__(self, *, budget_s: float) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, HURRIED, "--serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "HURRIED_BUDGET_S": str(budget_s)},
-        )
+    def __init__(self) -> None:
+        self._started: subprocess.Popen[str] | None = None
         self._folder = tempfile.TemporaryDirectory()
         self._outputs: list[tuple[Path, Path]] = []
         self._argvs: list[Sequence[str]] = []
@@ -95,8 +87,19 @@ class ForkServer:
 
     def close(self) -> None:
         """End it."""
-        with self._process, self._folder:
+        with self._started or contextlib.nullcontext(), self._folder:
             pass
+
+    @property
+    def _process(self) -> subprocess.Popen[str]:
+        if self._started is None:
+            self._started = subprocess.Popen(
+                [sys.executable, SCRIPT, "--serve"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        return self._started
 
     def _new_output(self) -> tuple[Path, Path]:
         self._count += 1
@@ -119,12 +122,12 @@ class Bench:
     faulty: FaultyService
     folder: Path
     fork_server: ForkServer
-    impatient: ForkServer
+    hurry: Hurry = HURRIED
 
     @property
     def in_vain(self) -> "Bench":
         """The same for commands that had better give up soon."""
-        return replace(self, fork_server=self.impatient)
+        return replace(self, hurry=IN_VAIN)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -138,11 +141,28 @@ class Bench:
         largest_file: int | None = None,
         **environ: str,
     ) -> Ended:
-        """Carry out a command line, hurried."""
+        """Carry out a command line, hurried; in a process of its own where that is limited."""
         errand = self._errand(argv, folder=folder, environ=environ)
-        self.fork_server.begin(replace(errand, largest_file=largest_file))
-        (ended,) = self.fork_server.end()
-        return ended
+        if largest_file is not None:
+            self.fork_server.begin(replace(errand, largest_file=largest_file))
+            (ended,) = self.fork_server.end()
+            return ended
+        outcome = carry_out(
+            argv,
+            folder=errand.folder,
+            environ=errand.environ,
+            stderr_path=self._stderr_path,
+            hurry=self.hurry,
+        )
+        return ended_with(argv, outcome)
+
+    def has_said(self, words: str) -> bool:
+        """Return whether the command line that runs in this process has said something."""
+        return self._stderr_path.exists() and words in self._stderr_path.read_text("utf-8")
+
+    @property
+    def _stderr_path(self) -> Path:
+        return self.folder.with_name("stderr.txt")
 
     def run_at_once(self, *argvs: Sequence[str]) -> list[Ended]:
         """Carry out command lines side by side, each in a process of its own."""
@@ -182,7 +202,7 @@ class Bench:
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
         """Start a hurried command in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, HURRIED, *argv],
+            [sys.executable, SCRIPT, *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -192,9 +212,9 @@ class Bench:
 
     @property
     def installed(self) -> CommandLine:
-        """The installed command, at its own pace."""
+        """The installed command, in a process of its own and at its own pace."""
         assert COMMAND.exists()
-        return CommandLine(self.folder, self.environ)
+        return CommandLine(self.folder, self.environ).installed
 
     @property
     def posts(self) -> int:

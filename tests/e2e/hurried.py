@@ -1,8 +1,7 @@
-"""The command line with every rest and time-out shortened, so that a test need not sit them out.
+"""The command line with every rest and time-out shortened, in a process of its own.
 
-Nothing but numbers differs from the installed command. Run as a script it carries out one command
-line; with `--serve` as its only argument it carries out many, each in a fork of a process that
-has imported everything: that saves half a second a command.
+Run as a script it carries out one command line; with `--serve` as its only argument it carries out
+many, each in a fork of a process that has imported everything: that saves half a second a command.
 """
 
 import json
@@ -11,22 +10,19 @@ import resource
 import signal
 import sys
 import traceback
-from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TypedDict
 
-import omniedit.http
-import omniedit.retry
-import omniedit.schedule
-
-TIMEOUT_S: Final = 1.2
-"""Of each read of a reply; 30 and 60 s in the product."""
-BUDGET_S: Final = float(os.environ.get("HURRIED_BUDGET_S", "1.6"))
-"""How long what costs nothing is tried again; 120 and 30 s in the product."""
-GRACE_S: Final = 0.5
-"""How long a signal waits for an outstanding reply; 5 s in the product."""
+# A script's own folder comes first, and not that of the package it belongs to.
+sys.path[0] = str(Path(__file__).parents[2])
 
 
+from tests.hurry import Hurry, hurried  # noqa: E402 - as above
+from tests.inprocess import run  # noqa: E402 - as above
+
+BUDGET: Final = "HURRIED_BUDGET_S"
+"""The variable that says for how long to try again."""
 _EFFECTS: Final = frozenset(
     {"open", "write", "fsync", "ftruncate", "mkdir", "link", "rename", "replace", "unlink", "flock"}
 )
@@ -46,46 +42,11 @@ class Errand(TypedDict):
     """How many bytes a file may grow to (`ulimit -f`)."""
 
 
-def hurry() -> None:
-    """Shorten everything, before the modules are imported that take numbers over by value."""
-    omniedit.retry.FIRST_DELAY_S = 0.05  # type: ignore[misc]
-    omniedit.retry.LONGEST_DELAY_S = 0.2  # type: ignore[misc]
-    omniedit.retry.SUBMIT_BUDGET_S = BUDGET_S  # type: ignore[misc]
-    omniedit.retry.READ_BUDGET_S = BUDGET_S  # type: ignore[misc]
-    omniedit.schedule.EARLY_LOOK_S = 0.05  # type: ignore[misc]
-    omniedit.schedule.FLOOR_S = 0.05  # type: ignore[misc]
-    omniedit.schedule.WATCHED_CAP_S = 0.3  # type: ignore[misc]
-    omniedit.schedule.UNWATCHED_CAP_S = 0.3  # type: ignore[misc]
-    omniedit.http.SUBMIT_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
-    stream: Any = omniedit.http.HttpClient.stream
-    request: Any = omniedit.http.HttpClient.request
-    for function in (request, stream.__wrapped__):
-        function.__kwdefaults__["timeout_s"] = TIMEOUT_S
-
-    from omniedit.cli import signals  # noqa: PLC0415 - after the numbers they take over
-    from omniedit.uploads import uploader  # noqa: PLC0415
-
-    uploader.UPLOAD_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
-    shields: Any = signals.Signals.__init__
-    shields.__kwdefaults__["grace_s"] = GRACE_S
-
-
 def serve() -> None:
     """Carry out the errands that come on stdin, those of one line side by side.
 
     Each line is answered twice: with the process IDs, and at the end with the exit statuses.
     """
-    for name in (
-        "api",
-        "cli.app",
-        "cli.local_clips",
-        "cli.local_results",
-        "output.progress",
-        "tasks.editing",
-        "tasks.following",
-    ):
-        import_module(f"omniedit.{name}")
-
     errands = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in errands:
@@ -106,8 +67,6 @@ def _begin(errand: Errand) -> int:
 
 def _carry_out(errand: Errand) -> None:
     """Turn this process into that of a command line, and end it."""
-    from omniedit.cli.app import run  # noqa: PLC0415
-
     status = 1
     try:
         os.environ.clear()
@@ -168,10 +127,8 @@ def _is_effect(called: Any) -> bool:
 
 
 if __name__ == "__main__":
-    hurry()
-    if sys.argv[1:] == ["--serve"]:
-        serve()
-    else:
-        from omniedit.cli.app import run
-
-        sys.exit(run(sys.argv[1:], os.environ))
+    with hurried(Hurry(budget_s=float(os.environ.get(BUDGET, "1.6")))):
+        if sys.argv[1:] == ["--serve"]:
+            serve()
+        else:
+            sys.exit(run(sys.argv[1:], os.environ))

@@ -464,7 +464,7 @@ def with_fault(bench: Bench, endpoint: Endpoint, row: Row) -> None:
     if row.fault == REFUSED:
         bench.faulty.refuse(
             endpoint,
-            is_enough=lambda: row.duration == ONCE and bench.fork_server.has_said("cannot connect"),
+            is_enough=lambda: row.duration == ONCE and bench.has_said("cannot connect"),
         )
     elif row.duration == ONCE:
         bench.faulty.script(endpoint, FAULTS[row.fault])

@@ -18,7 +18,7 @@ import pytest
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import COMMAND, SANDBOX_KEY
 from tests.contract.commands import every_command
-from tests.e2e.equipment import HURRIED, PROMPT, Bench
+from tests.e2e.equipment import PROMPT, SCRIPT, Bench
 from tests.e2e.faulty import Endpoint, Visit, passed
 from tests.e2e.test_contract_equipment import KEY, Reply, Scripted, scripted
 from tests.e2e.watched import Seen, Watch
@@ -212,7 +212,7 @@ def test_by_default_only_the_named_hosts_are_asked_for(
     argv = [words.get(word, word) for word in line.split()]
 
     _, seen = watch.run(
-        [sys.executable, HURRIED, *argv],
+        [sys.executable, SCRIPT, *argv],
         folder=folder,
         EVOLINK_API_KEY=KEY,
         HURRIED_BUDGET_S="0.3",
@@ -229,7 +229,7 @@ def test_behind_a_proxy_only_the_proxy_is_addressed(
 
     with scripted(lambda _: Reply(status=403)) as proxy:
         _, seen = watch.run(
-            [sys.executable, HURRIED, *argv],
+            [sys.executable, SCRIPT, *argv],
             folder=folder,
             EVOLINK_API_KEY=KEY,
             HTTPS_PROXY=proxy.url,
