@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, Final, NamedTuple, NoReturn
 
-from omniedit.cli.app import run
+from omniedit.cli.main import run
 from tests.hurry import HURRIED, Hurry, hurried
 
 # What a stream is made of before anybody can ask for something else.

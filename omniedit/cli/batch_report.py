@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from omniedit.cli.failures import ExitStatus, exit_status, hint_for
+from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
 from omniedit.errors import InvalidInputError, NotFinishedError, OmniEditError
 from omniedit.events import Event, Saved, Submitted
 from omniedit.models import Record, TaskError, TaskStatus
-from omniedit.output.units import render_credits
+from omniedit.terminal.units import render_credits
 
 if TYPE_CHECKING:
-    from omniedit.batch.plan import PlannedEdit
-    from omniedit.batch.run import Made
-    from omniedit.cli.runtime import Runtime
-    from omniedit.output.document import Document
+    from omniedit.cli.context import Runtime
+    from omniedit.edits.batch_plan import PlannedEdit
+    from omniedit.edits.batch_run import Made
+    from omniedit.terminal.document import Document
 
 _SHOWN_FAULTS: Final = 50
 _DONE: Final = "done"
@@ -113,7 +113,7 @@ class BatchReport:
 
     def documents(self) -> "list[Document]":
         """Return a task document for each line of this run, in the manifest's order."""
-        from omniedit.output.document import task_document
+        from omniedit.terminal.document import task_document
 
         records = self._records()
         shown: list[Document] = list(self._faulty)
@@ -224,7 +224,7 @@ def _status_of(error: OmniEditError | None) -> str:
 
 
 def _fault_document(number: int, fault: str) -> "Document":
-    from omniedit.output.document import task_document
+    from omniedit.terminal.document import task_document
 
     error = TaskError(code="invalid_manifest", message=fault)
     record = Record(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit import __version__
-from omniedit.cli.failures import hint_for
-from omniedit.cli.runtime import Runtime
+from omniedit.cli.context import Runtime
+from omniedit.cli.exit_codes import hint_for
 from omniedit.cli.session import JournalUse
 from omniedit.errors import JournalDamagedError, LocalError, OmniEditError
 

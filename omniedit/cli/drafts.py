@@ -9,8 +9,8 @@ from omniedit.cli.stdin import read_stdin, text_of
 from omniedit.errors import InvalidInputError, MissingFileError
 
 if TYPE_CHECKING:
-    from omniedit.tasks.ports import Session
-    from omniedit.tasks.requests import Draft
+    from omniedit.edits.ports import Session
+    from omniedit.edits.requests import Draft
 
 _STDIN = "-"
 
@@ -37,7 +37,7 @@ def read_draft(session: "Session", typed: Typed) -> "Draft":
         InvalidInputError: There is no prompt, or there are two.
         MissingFileError: The file cannot be read.
     """
-    from omniedit.tasks.submission import refusal_recorded
+    from omniedit.edits.submission import refusal_recorded
 
     request_id = typed.request_id or session.new_request_id()
     with refusal_recorded(session, request_id, draft_of(typed, typed.prompt or "")):
@@ -46,8 +46,8 @@ def read_draft(session: "Session", typed: Typed) -> "Draft":
 
 def draft_of(typed: Typed, prompt: str) -> "Draft":
     """Return the draft with this prompt."""
-    from omniedit.tasks.clips import Wishes
-    from omniedit.tasks.requests import Draft
+    from omniedit.edits.clips import Wishes
+    from omniedit.edits.requests import Draft
 
     return Draft(
         video=typed.video,

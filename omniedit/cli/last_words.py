@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Final
 
-from omniedit.cli.failures import shown_place
+from omniedit.cli.exit_codes import shown_place
 from omniedit.errors import OmniEditError
 
 if TYPE_CHECKING:
-    from omniedit.cli.runtime import Runtime
+    from omniedit.cli.context import Runtime
 
 REMIND_WITHIN_S: Final = 3 * 3600
 _SHOWN_TASKS: Final = 5
@@ -43,9 +43,9 @@ def remind(runtime: "Runtime") -> None:
         return
     if not runtime.printer.is_stderr_terminal or runtime.printer.quiet:
         return
+    from omniedit.edits.listing import is_unsaved
     from omniedit.journal import Journal
-    from omniedit.output.units import render_duration
-    from omniedit.tasks.listing import is_unsaved
+    from omniedit.terminal.units import render_duration
 
     now = runtime.now()
     shown = {record.task_id for record in runtime.tally.records}

@@ -9,19 +9,19 @@ from omniedit.downloads import (
     Downloader,
     saved_file,
 )
+from omniedit.edits.ports import Progress, Retry
+from omniedit.edits.requests import is_local
 from omniedit.errors import InvalidInputError
-from omniedit.folders import private_folder
+from omniedit.evolink import ClipDigest, Uploader, changed, check_size, digest_clip
+from omniedit.http.urls import check_clip_url, without_query
 from omniedit.media import is_available
 from omniedit.models import SavedFile, UploadedClip
-from omniedit.tasks.ports import Progress, Retry
-from omniedit.tasks.requests import is_local
-from omniedit.uploads import ClipDigest, Uploader, changed, check_size, digest_clip
-from omniedit.urls import check_clip_url, without_query
+from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
-    from omniedit.http import HttpClient
+    from omniedit.http.client import HttpClient
+    from omniedit.http.ranges import Incomplete
     from omniedit.media import ClipFacts, Piece
-    from omniedit.ranges import Incomplete
 
 _LONGEST_STEM: Final = 50  # characters, of four bytes at most
 
@@ -63,8 +63,8 @@ class LocalClips:
             video: Path or URL.
             name: What messages call it, where that is something else.
         """
+        from omniedit.http.ranges import look_at_url
         from omniedit.media import probe
-        from omniedit.ranges import look_at_url
 
         if is_local(video):
             # Once, however many pieces or lines a clip has.
@@ -169,8 +169,8 @@ class LocalClips:
         Raises:
             InvalidInputError: It is one.
         """
-        from omniedit.hosts import is_internal
-        from omniedit.ranges import shown_host
+        from omniedit.http.hosts import is_internal
+        from omniedit.http.ranges import shown_host
 
         check_clip_url(url, allow_internal=self._allow_internal)
         if not self._allow_internal and is_internal(shown_host(url)):

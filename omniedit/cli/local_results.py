@@ -14,13 +14,13 @@ from omniedit.downloads import (
     tidy,
     verify,
 )
+from omniedit.edits.ports import Progress, Retry
 from omniedit.errors import LocalError
 from omniedit.models import SavedFile
-from omniedit.output.channel import READER_LEFT
-from omniedit.tasks.ports import Progress, Retry
+from omniedit.terminal.channel import READER_LEFT
 
 if TYPE_CHECKING:
-    from omniedit.http import HttpClient
+    from omniedit.http.client import HttpClient
 
 
 class LocalResults:

@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.cli.runtime import Runtime
+from omniedit.cli.context import Runtime
+from omniedit.edits.pace import Pace
 from omniedit.errors import (
     Interrupted,
     JournalDamagedError,
@@ -21,15 +22,14 @@ from omniedit.errors import (
     MissingExtraError,
 )
 from omniedit.journal import Journal, set_journal_aside
-from omniedit.output.console import ProgressMode
 from omniedit.system import HERE
-from omniedit.tasks.pace import Pace
+from omniedit.terminal.console import ProgressMode
 
 if TYPE_CHECKING:
+    from omniedit.edits.ports import Clips, Results, Service
     from omniedit.events import Event
-    from omniedit.http import HttpClient
+    from omniedit.http.client import HttpClient
     from omniedit.sandbox import RunningSandbox
-    from omniedit.tasks.ports import Clips, Results, Service
 
 _SANDBOX_KEY: Final = "sk-sandbox-embedded"
 
@@ -174,13 +174,13 @@ class LiveSession:
 
     @cached_property
     def _service(self) -> "Service":
-        from omniedit.api import EvoLinkClient
+        from omniedit.evolink.api import EvoLinkClient
 
         return EvoLinkClient(self._http, base_url=self._base_url, key=self._key)
 
     @cached_property
     def _http(self) -> "HttpClient":
-        from omniedit.http import HttpClient
+        from omniedit.http.client import HttpClient
 
         printer = self._runtime.printer
         client = HttpClient(trace=printer.trace if printer.verbose else None)

@@ -12,13 +12,13 @@ from omniedit.downloads.placing import open_target, place
 from omniedit.downloads.target import saved_file
 from omniedit.downloads.transfer import transfer
 from omniedit.errors import BrokenDownloadError, OmniEditError, UnavailableError
-from omniedit.folders import private_folder
+from omniedit.http.retry import delay_s, is_transient
 from omniedit.models import SavedFile
-from omniedit.retry import delay_s, is_transient
 from omniedit.system import HERE, System
+from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
-    from omniedit.http import HttpClient
+    from omniedit.http.client import HttpClient
 
 MAX_FRUITLESS_ATTEMPTS: Final = 5
 """After so many attempts in a row without a new byte a download is given up."""

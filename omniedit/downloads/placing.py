@@ -19,8 +19,8 @@ from omniedit.downloads.target import (
     verify,
 )
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
-from omniedit.locks import hold
 from omniedit.system import HERE, System
+from omniedit.system.locks import hold
 
 BUSY_LIMIT_S: Final = 600.0
 """How long to wait for another process that downloads the same result to the same target."""

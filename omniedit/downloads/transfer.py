@@ -24,12 +24,12 @@ from omniedit.errors import (
     ServerError,
     UnreadableReplyError,
 )
-from omniedit.urls import parse_web_url
+from omniedit.http.urls import parse_web_url
 
 if TYPE_CHECKING:
     import httpx
 
-    from omniedit.http import HttpClient
+    from omniedit.http.client import HttpClient
 
 MAX_REDIRECTS: Final = 5
 PROGRESS_INTERVAL_S: Final = 0.1
@@ -292,6 +292,6 @@ def _error_body(
 
 
 def _retry_after_s(response: "httpx.Response") -> float | None:
-    from omniedit.http import parse_retry_after  # noqa: PLC0415 - brings httpx, loaded by now
+    from omniedit.http.client import parse_retry_after  # noqa: PLC0415 - brings httpx, loaded by now
 
     return parse_retry_after(response.headers.get("retry-after", ""), now=datetime.now(UTC))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError
-from omniedit.folders import make_private_folder
+from omniedit.system.folders import make_private_folder
 
 BUSY_TIMEOUT_S: Final = 30.0
 

@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from omniedit.errors import JournalError, LocalError
-from omniedit.folders import make_private_folder
-from omniedit.locks import hold
+from omniedit.system.folders import make_private_folder
+from omniedit.system.locks import hold
 
 
 @contextmanager

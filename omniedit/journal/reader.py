@@ -9,8 +9,8 @@ from sqlite3 import Row
 from typing import Final, Self
 
 from omniedit.journal.database import Database
-from omniedit.locks import is_held
 from omniedit.models import Record, SavedFile, Task, TaskError, TaskStatus, UploadedClip
+from omniedit.system.locks import is_held
 
 JOURNAL_FILE: Final = "journal.db"
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from omniedit.http.urls import without_query
 from omniedit.journal.database import TABLES
 from omniedit.journal.holding import held_lock
 from omniedit.journal.reader import JournalReader, readable, storable
@@ -19,7 +20,6 @@ from omniedit.models import (
     TaskStatus,
     UploadedClip,
 )
-from omniedit.urls import without_query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

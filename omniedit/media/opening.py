@@ -16,9 +16,9 @@ import av
 import av.error
 
 from omniedit.errors import InvalidInputError, LocalError
-from omniedit.files import open_file
 from omniedit.media.contents import HEAD_BYTES, Readable, is_encrypted, unsuitable
 from omniedit.media.wholeness import ONCE_MORE
+from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
     from av.container import InputContainer

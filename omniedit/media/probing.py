@@ -10,7 +10,6 @@ import av
 from av.error import FFmpegError, InvalidDataError
 
 from omniedit.errors import InvalidInputError
-from omniedit.files import open_file
 from omniedit.media.contents import (
     Readable,
     container_of,
@@ -33,6 +32,7 @@ from omniedit.media.opening import (
 from omniedit.media.passes import READING_BUDGET_S, packets_of
 from omniedit.media.timeline import Timeline, TimelineBuilder, too_long
 from omniedit.media.wholeness import ONCE_MORE, check_is_whole
+from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -46,9 +46,9 @@ import json, os, pty, resource, sys, threading, time
 from pathlib import Path
 from omniedit.downloads import Downloader
 from omniedit.events import Transferring
-from omniedit.http import HttpClient
-from omniedit.output.console import Printer
-from omniedit.output.progress import watch
+from omniedit.http.client import HttpClient
+from omniedit.terminal.console import Printer
+from omniedit.terminal.progress import watch
 
 url, target = sys.argv[1], Path(sys.argv[2])
 terminal, far_end = os.openpty()

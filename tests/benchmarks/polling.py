@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from omniedit.schedule import Look, next_look_s
+from omniedit.edits.polling import Look, next_look_s
 from tests.benchmarks.verdicts import Verdict
 
 FIXED_S: Final = 8.0

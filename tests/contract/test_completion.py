@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.cli.completion import Switch, known_commands, scripts
-from omniedit.cli.completion_tasks import PROMPT_WIDTH, journal_folder
-from omniedit.config import load_settings
+from omniedit.cli.completion.model import Switch, known_commands, scripts
+from omniedit.cli.completion.tasks import PROMPT_WIDTH, journal_folder
 from omniedit.journal import Journal
 from omniedit.models import TaskError
+from omniedit.settings import load_settings
 from tests.commandline import CommandLine
 from tests.journals import add_task, attempt
 
@@ -27,7 +27,7 @@ _SHELL_PLACES = {
 def test_committed_scripts_are_those_that_are_generated(name: str) -> None:
     committed = (_SCRIPTS / name).read_text(encoding="utf-8")
 
-    assert committed == scripts()[name], "run `python -m omniedit.cli.completion completions`"
+    assert committed == scripts()[name], "run `python -m omniedit.cli.completion.model completions`"
 
 
 @pytest.mark.parametrize("name", ["omniedit.bash", "_omniedit", "omniedit.fish"])

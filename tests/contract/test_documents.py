@@ -20,9 +20,9 @@ from omniedit.events import (
     Submitted,
 )
 from omniedit.models import SavedFile, Task, TaskError
-from omniedit.output.document import event_document
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from omniedit.schemas import FAILURE, load_schema
+from omniedit.terminal.document import event_document
 from tests.commandline import CommandLine, Ended
 from tests.contract.commands import every_command
 from tests.schemas import definition, fault, hold_to_schema, is_valid, keys_of, mutations

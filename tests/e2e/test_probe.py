@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from omniedit.output.units import render_size
+from omniedit.terminal.units import render_size
 from tests.commandline import CommandLine, Ended
 from tests.e2e.test_contract_equipment import Reply, Scripted, Seen, check_document, scripted
 from tests.unit.media.clips import Sound, make_clip

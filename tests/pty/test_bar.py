@@ -25,8 +25,8 @@ _DRIVER = """
 import os, sys, time
 from omniedit.events import Progressed, Saved
 from omniedit.models import SavedFile, Task
-from omniedit.output.console import Printer
-from omniedit.output.progress import watch
+from omniedit.terminal.console import Printer
+from omniedit.terminal.progress import watch
 
 task = Task(task_id="task-unified-1757156493-a1b2c3d4", status="processing")
 printer = Printer(stdout=sys.stdout, stderr=sys.stderr, environ=os.environ)

@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from omniedit.batch.manifest import Line
-from omniedit.batch.plan import PlannedEdit
-from omniedit.batch.run import Made
 from omniedit.cli.batch_report import BatchReport
-from omniedit.cli.runtime import Runtime
+from omniedit.cli.context import Runtime
+from omniedit.edits.batch_plan import PlannedEdit
+from omniedit.edits.batch_run import Made
+from omniedit.edits.manifest import Line
+from omniedit.edits.requests import Draft
 from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
@@ -17,9 +18,8 @@ from omniedit.errors import (
 )
 from omniedit.events import Saved, Submitted
 from omniedit.models import Record, SavedFile, Task
-from omniedit.output.console import Printer
-from omniedit.tasks.requests import Draft
-from tests.unit.batch.bench import CLIP_URL, completed, record_of, running
+from omniedit.terminal.console import Printer
+from tests.unit.edits.bench import CLIP_URL, completed, record_of, running
 
 FILE = SavedFile(path="/x/a.mp4", size_bytes=1, sha256="00")
 

@@ -4,7 +4,7 @@ import pytest
 
 from omniedit.cli.checks import CLOCK_TOLERANCE_S, Verdict, check_clock
 from omniedit.errors import UnavailableError
-from tests.unit.batch.bench import NOW, FakeSession
+from tests.unit.edits.bench import NOW, FakeSession
 
 if TYPE_CHECKING:
     from omniedit.cli.session import LiveSession

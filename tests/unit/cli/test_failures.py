@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from omniedit import errors
-from omniedit.cli.failures import (
+from omniedit.cli.exit_codes import (
     ExitStatus,
     exit_status,
     exit_status_of_signal,

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from omniedit.cli.context import Runtime
 from omniedit.cli.last_words import remind
-from omniedit.cli.runtime import Runtime
 from omniedit.journal import Journal
 from omniedit.models import SavedFile, Task
-from omniedit.output.console import Printer
+from omniedit.terminal.console import Printer
 
 HERE = "https://api.evolink.ai"
 ELSEWHERE = "https://api.example.com"

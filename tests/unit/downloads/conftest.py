@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from omniedit.downloads import Downloader
-from omniedit.http import HttpClient
+from omniedit.http.client import HttpClient
 from omniedit.models import SavedFile
 from omniedit.system import HERE, System
 

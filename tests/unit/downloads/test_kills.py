@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from omniedit.downloads import Downloader
-from omniedit.http import HttpClient
+from omniedit.http.client import HttpClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ import sys, time
 from pathlib import Path
 from omniedit.downloads import Downloader
 from omniedit.errors import TargetExistsError
-from omniedit.http import HttpClient
+from omniedit.http.client import HttpClient
 
 with HttpClient() as http:
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from omniedit.downloads import Downloader
 from omniedit.errors import BrokenDownloadError, NetworkError, NotAVideoError, ServerError
-from omniedit.http import HttpClient
+from omniedit.http.client import HttpClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable

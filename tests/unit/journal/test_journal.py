@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from omniedit.edits.resuming import refusal_of
+from omniedit.http.retry import is_certainly_not_accepted
 from omniedit.journal import Attempt, Call, Journal
 from omniedit.models import EditRequest, SavedFile, Task, TaskError, UploadedClip
-from omniedit.retry import is_certainly_not_accepted
-from omniedit.tasks.resuming import refusal_of
 
 ORIGIN = "https://api.evolink.ai"
 CONTEXT = "user:0"

@@ -1,0 +1,44 @@
+"""`omniedit credits`: the account's balance, and this key's own limit."""
+
+import typer
+
+from omniedit.cli.context import Runtime
+from omniedit.cli.session import JournalUse
+from omniedit.models import CREDITS_PER_DOLLAR, Credits
+
+
+def credits_(context: typer.Context) -> None:
+    """Show the account's balance and this key's own limit.
+
+    They are two different reasons for a refused submission: top up the account, or raise the
+    key's limit.
+    """
+    from omniedit.edits.retries import with_retries
+
+    runtime: Runtime = context.obj
+    with runtime.session(JournalUse.NONE) as session:
+        found: Credits = with_retries(session, session.service.get_credits)
+    account, key = found.account_remaining, found.key_remaining
+    runtime.fields = {
+        "account_credits": account,
+        "account_dollars": _dollars(account),
+        "account_used": found.account_used,
+        "key_credits": key,
+        "key_dollars": _dollars(key),
+        "key_used": found.key_used,
+        "key_unlimited": found.is_key_unlimited,
+    }
+    runtime.printer.line(f"account  {_shown(account)}")
+    runtime.printer.line(
+        f"key      {'no limit of its own' if found.is_key_unlimited else _shown(key)}"
+    )
+
+
+def _dollars(credits: float | None) -> float | None:  # noqa: A002 - the unit's name
+    return None if credits is None else round(credits / CREDITS_PER_DOLLAR, 2)
+
+
+def _shown(credits: float | None) -> str:  # noqa: A002 - the unit's name
+    from omniedit.terminal.units import render_credits
+
+    return "unknown" if credits is None else f"{render_credits(credits)} left"

@@ -1,0 +1,231 @@
+"""Settings, each with its source: environment, then file, then default. The one reader of both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from omniedit.errors import CredentialsError, InvalidInputError, MissingKeyError
+from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
+from omniedit.settings.credentials import CredentialsFile, Secret, parse_key
+from omniedit.system import HERE
+
+DEFAULT_BASE_URL: Final = "https://api.evolink.ai"
+DEFAULT_FILES_URL: Final = "https://files-api.evolink.ai"
+KEY_PAGE: Final = "https://evolink.ai/dashboard/keys"
+KEY_VARIABLES: Final = ("OMNIEDIT_API_KEY", "EVOLINK_API_KEY")
+SANDBOX_KEY_PREFIX: Final = "sk-sandbox"
+SANDBOX_ORIGIN: Final = "sandbox"
+
+_FILE_SETTINGS: Final = frozenset({"base_url", "files_url", "state_dir"})
+_FALSE: Final = frozenset({"", "0", "false", "no", "off"})
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """A value and where it comes from, as `config show` names it."""
+
+    value: T
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that is set outside the command's own options."""
+
+    key: Setting[Secret] | None
+    key_error: CredentialsError | None  # what keeps the key that is set from being used
+    empty_key_variables: tuple[str, ...]  # set, but to nothing: what CI does with missing secrets
+    base_url: Setting[str]
+    files_url: Setting[str]
+    config_dir: Setting[Path]
+    state_dir: Setting[Path]
+    context: Setting[str]
+    is_sandbox: bool
+    is_embedded: bool  # the sandbox runs inside this process
+
+    @property
+    def origin(self) -> str:
+        """What tasks and keys belong to: the API's origin, or the sandbox wherever it listens."""
+        return SANDBOX_ORIGIN if self.is_sandbox else origin_of(self.base_url.value)
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where the journal lies; the sandbox has one of its own."""
+        return self.sandbox_journal_folder if self.is_sandbox else self.state_dir.value
+
+    @property
+    def sandbox_journal_folder(self) -> Path:
+        """Where the sandbox's journal lies."""
+        return self.state_dir.value / "sandbox"
+
+    @property
+    def sandbox_folder(self) -> Path:
+        """Where the sandbox keeps its tasks and clips."""
+        return self.sandbox_journal_folder / "service"
+
+    @property
+    def allows_internal_clips(self) -> bool:
+        """Whether a clip's URL may name this machine or network."""
+        return self.is_sandbox or is_loopback_url(self.base_url.value)
+
+    def require_key(self) -> Secret:
+        """Return the key.
+
+        Raises:
+            MissingKeyError: There is none.
+            CredentialsError: What is set cannot be used.
+        """
+        if self.key is not None:
+            return self.key.value
+        if self.key_error is not None:
+            raise self.key_error
+        if self.empty_key_variables:
+            msg = f"no API key: {' and '.join(self.empty_key_variables)} set but empty"
+            hint = "CI gives empty secrets to forks and to jobs that do not name them; set the variable or run `omniedit config set-key`"
+        else:
+            msg = "no API key"
+            hint = f"set EVOLINK_API_KEY or run `omniedit config set-key` (keys: {KEY_PAGE}); `--sandbox` needs none"
+        raise MissingKeyError(msg, hint=hint)
+
+
+def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Settings:
+    """Return the settings in force.
+
+    Args:
+        environ: The process's environment.
+        sandbox: Whether `--sandbox` was given.
+
+    Raises:
+        InvalidInputError: A setting cannot be used.
+    """
+    config_dir = _folder(environ, "OMNIEDIT_CONFIG_DIR", "user_config_path")
+    stored = _load_config_file(config_dir.value / "config.toml")
+    state_dir = _folder(environ, "OMNIEDIT_STATE_DIR", "user_state_path", stored)
+    is_embedded = sandbox or environ.get("OMNIEDIT_SANDBOX", "").strip().lower() not in _FALSE
+    base_url = _url(environ, stored, "base_url", DEFAULT_BASE_URL)
+    key, key_error = None, None
+    if not is_embedded:
+        try:
+            key = _key(environ, config_dir.value, origin_of(base_url.value))
+        except CredentialsError as error:
+            # What needs no key is not to fail for it.
+            key_error = error
+    return Settings(
+        key=key,
+        key_error=key_error,
+        empty_key_variables=tuple(
+            name for name in KEY_VARIABLES if name in environ and not environ[name].strip()
+        ),
+        base_url=base_url,
+        files_url=_files_url(environ, stored, base_url),
+        config_dir=config_dir,
+        state_dir=state_dir,
+        context=_context(environ),
+        is_sandbox=is_embedded or (key is not None and is_sandbox_key(key.value)),
+        is_embedded=is_embedded,
+    )
+
+
+def is_sandbox_key(key: Secret) -> bool:
+    """Return whether a key is for the sandbox alone."""
+    return key.reveal().startswith(SANDBOX_KEY_PREFIX)
+
+
+def credentials_path(config_dir: Path) -> Path:
+    """Return where the saved keys lie."""
+    return config_dir / "credentials"
+
+
+def _key(environ: Mapping[str, str], config_dir: Path, origin: str) -> Setting[Secret] | None:
+    for name in KEY_VARIABLES:
+        if text := environ.get(name, "").strip():
+            return Setting(parse_key(text, source=name), f"environment: {name}")
+    path = credentials_path(config_dir)
+    saved = CredentialsFile(path).load(origin)
+    return Setting(parse_key(saved, source=str(path)), f"file: {path}") if saved else None
+
+
+def _url(
+    environ: Mapping[str, str], stored: Mapping[str, Setting[str]], name: str, default: str
+) -> Setting[str]:
+    variable = f"OMNIEDIT_{name.upper()}"
+    if text := environ.get(variable, "").strip():
+        found = Setting(text, f"environment: {variable}")
+    else:
+        found = stored.get(name, Setting(default, "default"))
+    url = found.value.rstrip("/")
+    where = found.source.partition(": ")[2] or found.source
+    try:
+        parts = parse_web_url(url, what=f"URL in {where}")
+        if parts.query or parts.fragment:
+            msg = f"the URL in {where} carries a query or a fragment"
+            raise InvalidInputError(msg, code="invalid_url")  # noqa: TRY301 - all get one hint
+        if parts.scheme != "https" and not is_loopback_url(url):
+            msg = f"the URL in {where} must begin with https:// (http is for this machine alone)"
+            raise InvalidInputError(msg, code="invalid_url")  # noqa: TRY301
+    except InvalidInputError as error:
+        error.hint = f"correct {where}, or leave it out for {default}"
+        raise
+    return Setting(url, found.source)
+
+
+def _files_url(
+    environ: Mapping[str, str], stored: Mapping[str, Setting[str]], base_url: Setting[str]
+) -> Setting[str]:
+    # A key for another API must not travel to the default file service.
+    default = DEFAULT_FILES_URL if base_url.value == DEFAULT_BASE_URL else base_url.value
+    return _url(environ, stored, "files_url", default)
+
+
+def _folder(
+    environ: Mapping[str, str],
+    variable: str,
+    default: str,
+    stored: Mapping[str, Setting[str]] | None = None,
+) -> Setting[Path]:
+    if text := environ.get(variable, "").strip():
+        return Setting(Path(text).expanduser().absolute(), f"environment: {variable}")
+    if stored and (found := stored.get("state_dir")):
+        return Setting(Path(found.value).expanduser().absolute(), found.source)
+    import platformdirs  # noqa: PLC0415 - 30 ms that a set variable saves
+
+    folder: Path = getattr(platformdirs, default)("omniedit", appauthor=False)
+    return Setting(folder, "default")
+
+
+def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"cannot read {path}: {error}"
+        raise InvalidInputError(msg, code="invalid_config") from None
+    import tomllib  # noqa: PLC0415 - only where there is a file to read
+
+    try:
+        table: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{path} is not valid TOML: {error}"
+        raise InvalidInputError(msg, code="invalid_config") from None
+    for name, value in table.items():
+        if name not in _FILE_SETTINGS or not isinstance(value, str):
+            known = ", ".join(sorted(_FILE_SETTINGS))
+            msg = f"{path} holds `{name}`, which is not a setting with a text value"
+            raise InvalidInputError(msg, code="invalid_config", hint=f"known settings: {known}")
+    return {name: Setting(str(value), f"file: {path}") for name, value in table.items()}
+
+
+def _context(environ: Mapping[str, str]) -> Setting[str]:
+    """Return whose `last` it is: named by hand, the CI job's, or this user's."""
+    if name := environ.get("OMNIEDIT_CONTEXT", "").strip():
+        return Setting(f"named:{name}", "environment: OMNIEDIT_CONTEXT")
+    run, job = environ.get("GITHUB_RUN_ID", ""), environ.get("GITHUB_JOB", "")
+    if run and job:
+        return Setting(f"github:{run}:{job}", "environment: GITHUB_RUN_ID, GITHUB_JOB")
+    if job := environ.get("CI_JOB_ID", ""):
+        return Setting(f"ci:{job}", "environment: CI_JOB_ID")
+    return Setting(f"user:{HERE.user_id()}", "default")

@@ -1,0 +1,101 @@
+from collections.abc import Callable
+from typing import Protocol
+
+from omniedit.events import Completed, Event, Progressed, Saved, Submitted, Transferring
+from omniedit.models import SavedFile, Task
+from omniedit.terminal.console import Printer
+from omniedit.terminal.plain import PlainLines
+from omniedit.terminal.tracks import Board
+
+MakePrinter = Callable[..., Printer]
+FILE = SavedFile(path="/x/out.mp4", size_bytes=7, sha256="00")
+
+
+class Clock(Protocol):
+    def turn(self, seconds: float) -> None: ...
+
+
+class Written(Protocol):
+    text: str
+
+
+def test_a_running_task_is_named_every_30_seconds(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    printer = make_printer()
+    board = Board(total_tasks=1, now=printer.clock())
+    lines = PlainLines(printer, board, many=5)
+    event = Progressed(
+        task=Task(task_id="t-1", status="processing"), progress=40, elapsed_s=10, remaining_s=20
+    )
+    lines.show(event, board.take(event, printer.clock()))
+
+    for _ in range(65):
+        clock.turn(1.0)
+        lines.tick()
+
+    assert stderr.text.splitlines() == [
+        "t-1: processing, 40 %, 10s elapsed, about 20s left",
+        "t-1: processing, 40 %, 40s elapsed",
+        "t-1: processing, 40 %, 1m10s elapsed",
+    ]
+
+
+def test_what_is_over_is_not_named_again(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    printer = make_printer()
+    board = Board(total_tasks=1, now=printer.clock())
+    lines = PlainLines(printer, board, many=5)
+    board.take(Completed(task=Task(task_id="t-1", status="completed")), printer.clock())
+
+    clock.turn(31.0)
+    lines.tick()
+
+    assert stderr.text == ""
+
+
+def test_many_tasks_are_summed_up_every_30_seconds(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    printer = make_printer()
+    board = Board(total_tasks=120, now=printer.clock())
+    lines = PlainLines(printer, board, many=5)
+    event = Submitted(task=Task(task_id="t-1", status="pending"), request_id="r")
+    lines.show(event, board.take(event, printer.clock()))
+
+    for _ in range(65):
+        clock.turn(1.0)
+        lines.tick()
+
+    assert stderr.text == "0/120 saved, 1 running\n" * 2
+
+
+def test_a_long_transfer_tells_its_tenths(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    printer = make_printer()
+    board = Board(total_tasks=1, now=printer.clock())
+    lines = PlainLines(printer, board, many=5)
+    for done, total in [(0, 100), (5, 100), (25, 100), (29, 100)]:
+        event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=total)
+        lines.show(event, board.take(event, printer.clock()))
+        clock.turn(6.0)
+
+    assert stderr.text == "uploading c.mp4, 0 % of 100 B\nuploading c.mp4, 25 % of 100 B\n"
+
+
+def test_a_transfer_of_unknown_size_and_a_known_file(
+    make_printer: MakePrinter, stderr: Written
+) -> None:
+    printer = make_printer()
+    board = Board(total_tasks=1, now=printer.clock())
+    lines = PlainLines(printer, board, many=5)
+    events: list[Event] = [
+        Transferring(name="o.mp4", direction="download", done_bytes=5, total_bytes=None),
+        Saved(task_id="t-1", file=FILE, shown_path="o.mp4", is_new=False),
+    ]
+    for event in events:
+        lines.show(event, board.take(event, printer.clock()))
+
+    assert stderr.text == "downloading o.mp4, 5 B\nalready here: o.mp4 (7 B)\n"
