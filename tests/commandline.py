@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.hurry import HURRIED, Hurry
+from omniedit.policy import Policy
 from tests.inprocess import Outcome, carry_out, needs_process
+from tests.policies import HURRIED
 from tests.schemas import hold_to_schema
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "omniedit"
@@ -48,7 +49,7 @@ class CommandLine:
 
     folder: Path
     environ: Mapping[str, str]
-    hurry: Hurry | None = HURRIED
+    policy: Policy | None = HURRIED
     """None: it is the installed command, in a process of its own and at its own pace."""
 
     def __call__(
@@ -56,7 +57,7 @@ class CommandLine:
     ) -> Ended:
         """Carry it out to its end; JSON that it prints is held to its schema."""
         sent = stdin.encode() if isinstance(stdin, str) else stdin
-        if self.hurry is None or needs_process(argv, {**self.environ, **environ}):
+        if self.policy is None or needs_process(argv, {**self.environ, **environ}):
             outcome = self._run(argv, sent, environ, timeout_s=timeout_s)
         else:
             outcome = carry_out(
@@ -64,7 +65,7 @@ class CommandLine:
                 folder=self.folder,
                 environ={**os.environ, **self.environ, **environ},
                 stdin=sent,
-                hurry=self.hurry,
+                policy=self.policy,
                 timeout_s=timeout_s,
             )
         return ended_with(argv, outcome)
@@ -86,7 +87,7 @@ class CommandLine:
     @property
     def installed(self) -> "CommandLine":
         """The installed command, in a process of its own and at its own pace."""
-        return replace(self, hurry=None)
+        return replace(self, policy=None)
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
         """Start the installed command and return at once."""

@@ -14,7 +14,8 @@ from types import FrameType
 from typing import BinaryIO, Final, NamedTuple, NoReturn
 
 from omniedit.cli.main import run
-from tests.hurry import HURRIED, Hurry, hurried
+from omniedit.policy import Policy
+from tests.policies import HURRIED, enforced
 
 # What a stream is made of before anybody can ask for something else.
 _ENCODING: Final = "PYTHONIOENCODING"
@@ -55,7 +56,7 @@ def carry_out(
     environ: Mapping[str, str],
     stdin: bytes = b"",
     stderr_path: Path | None = None,
-    hurry: Hurry = HURRIED,
+    policy: Policy = HURRIED,
     timeout_s: float = 60.0,
 ) -> Outcome:
     """Carry out a command line, and leave this process as it was.
@@ -66,7 +67,7 @@ def carry_out(
         environ: All that is set.
         stdin: All that comes from there.
         stderr_path: Where others may read what was said so far.
-        hurry: How long it rests and waits.
+        policy: How long it rests and waits.
         timeout_s: How long it may take.
 
     Raises:
@@ -80,7 +81,7 @@ def carry_out(
         source.seek(0)
         stack.enter_context(_surroundings(folder, environ))
         streams = stack.enter_context(_standard_streams(source, stdout, stderr, environ))
-        with hurried(hurry), _deadline(argv, timeout_s):
+        with enforced(policy), _deadline(argv, timeout_s):
             status = run(list(argv), os.environ)
         for stream in streams:
             stream.flush()

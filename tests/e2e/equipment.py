@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from omniedit.policy import Policy
 from omniedit.sandbox import RunningSandbox
 from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine, Ended, ended_with
 from tests.e2e.faulty import Endpoint, FaultyService
-from tests.hurry import HURRIED, IN_VAIN, Hurry
 from tests.inprocess import carry_out
+from tests.policies import HURRIED
 from tests.schemas import hold_to_schema
 
 SCRIPT: Final = Path(__file__).with_name("hurried.py")
@@ -34,6 +35,7 @@ class Errand:
     argv: Sequence[str]
     folder: Path
     environ: Mapping[str, str]
+    policy: Policy
     dies_before: int = 0
     """Which of its effects it does not live to see (`hurried.py`)."""
     largest_file: int | None = None
@@ -58,6 +60,7 @@ class ForkServer:
             {
                 "argv": errand.argv,
                 "environ": dict(errand.environ),
+                "policy": errand.policy._asdict(),
                 "folder": str(errand.folder),
                 "stdout": str(stdout),
                 "stderr": str(stderr),
@@ -122,12 +125,11 @@ class Bench:
     faulty: FaultyService
     folder: Path
     fork_server: ForkServer
-    hurry: Hurry = HURRIED
+    policy: Policy = HURRIED
 
-    @property
-    def in_vain(self) -> "Bench":
-        """The same for commands that had better give up soon."""
-        return replace(self, hurry=IN_VAIN)
+    def with_policy(self, policy: Policy) -> "Bench":
+        """Return the same for commands with another policy."""
+        return replace(self, policy=policy)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -152,7 +154,7 @@ class Bench:
             folder=errand.folder,
             environ=errand.environ,
             stderr_path=self._stderr_path,
-            hurry=self.hurry,
+            policy=self.policy,
         )
         return ended_with(argv, outcome)
 
@@ -196,6 +198,7 @@ class Bench:
             argv=argv,
             folder=folder or self.folder,
             environ={**os.environ, **self.environ, **(environ or {})},
+            policy=self.policy,
             dies_before=dies_before,
         )
 

@@ -18,11 +18,12 @@ from typing import Any, Final, TypedDict
 sys.path[0] = str(Path(__file__).parents[2])
 
 
-from tests.hurry import Hurry, hurried  # noqa: E402 - as above
-from tests.inprocess import run  # noqa: E402 - as above
+from omniedit.cli.main import run  # noqa: E402 - as above
+from omniedit.policy import Policy  # noqa: E402 - as above
+from tests.policies import HURRIED, enforced, resigned  # noqa: E402 - as above
 
-BUDGET: Final = "HURRIED_BUDGET_S"
-"""The variable that says for how long to try again."""
+IN_VAIN: Final = "HURRIED_IN_VAIN"
+"""The variable that says that nothing is reached, however often it is tried."""
 _EFFECTS: Final = frozenset(
     {"open", "write", "fsync", "ftruncate", "mkdir", "link", "rename", "replace", "unlink", "flock"}
 )
@@ -33,6 +34,7 @@ class Errand(TypedDict):
 
     argv: list[str]
     environ: dict[str, str]
+    policy: dict[str, Any]
     folder: str
     stdout: str
     stderr: str
@@ -85,7 +87,8 @@ def _carry_out(errand: Errand) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         if errand["dies_before"]:
             _die_before(errand["dies_before"])
-        status = run(errand["argv"], os.environ)
+        with enforced(Policy(**errand["policy"])):
+            status = run(errand["argv"], os.environ)
         sys.setprofile(None)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -127,7 +130,7 @@ def _is_effect(called: Any) -> bool:
 
 
 if __name__ == "__main__":
-    with hurried(Hurry(budget_s=float(os.environ.get(BUDGET, "1.6")))):
+    with enforced(resigned() if IN_VAIN in os.environ else HURRIED):
         if sys.argv[1:] == ["--serve"]:
             serve()
         else:
