@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,18 @@ class Outcome(NamedTuple):
     status: int
     stdout: bytes
     stderr: bytes
+
+
+class _Stderr(io.TextIOWrapper):
+    """Standard error, with somebody who hears what is said there."""
+
+    hear: Callable[[str], object] | None = None
+
+    def write(self, text: str, /) -> int:
+        count = super().write(text)
+        if self.hear is not None:
+            self.hear(text)
+        return count
 
 
 class TooSlowError(AssertionError):
@@ -56,6 +68,7 @@ def carry_out(
     environ: Mapping[str, str],
     stdin: bytes = b"",
     stderr_path: Path | None = None,
+    hear: Callable[[str], object] | None = None,
     policy: Policy = HURRIED,
     timeout_s: float = 60.0,
 ) -> Outcome:
@@ -67,6 +80,7 @@ def carry_out(
         environ: All that is set.
         stdin: All that comes from there.
         stderr_path: Where others may read what was said so far.
+        hear: Gets what is said on stderr, while it is said.
         policy: How long it rests and waits.
         timeout_s: How long it may take.
 
@@ -80,7 +94,7 @@ def carry_out(
         source.write(stdin)
         source.seek(0)
         stack.enter_context(_surroundings(folder, environ))
-        streams = stack.enter_context(_standard_streams(source, stdout, stderr, environ))
+        streams = stack.enter_context(_standard_streams(source, stdout, stderr, environ, hear))
         with enforced(policy), _deadline(argv, timeout_s):
             status = run(list(argv), os.environ)
         for stream in streams:
@@ -116,7 +130,11 @@ def _set_environ(environ: Mapping[str, str]) -> None:
 
 @contextmanager
 def _standard_streams(
-    stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO, environ: Mapping[str, str]
+    stdin: BinaryIO,
+    stdout: BinaryIO,
+    stderr: BinaryIO,
+    environ: Mapping[str, str],
+    hear: Callable[[str], object] | None,
 ) -> Generator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
     """Replace the standard streams by what the interpreter makes of these files."""
     named, _, errors = environ.get(_ENCODING, "").partition(":")
@@ -125,8 +143,9 @@ def _standard_streams(
     wrapped = (
         io.TextIOWrapper(stdin, encoding, errors or "surrogateescape"),
         io.TextIOWrapper(stdout, encoding, errors or "surrogateescape"),
-        io.TextIOWrapper(stderr, encoding, "backslashreplace", line_buffering=True),
+        _Stderr(stderr, encoding, "backslashreplace", line_buffering=True),
     )
+    wrapped[2].hear = hear
     names = [*_STREAMS, *(f"__{name}__" for name in _STREAMS)]
     before = {name: getattr(sys, name) for name in names}
     for name, stream in zip(names, wrapped * 2, strict=True):

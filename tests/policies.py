@@ -110,6 +110,7 @@ def _constants(policy: Policy) -> Mapping[str, float]:
         "FLOOR_S": policy.shortest_poll_s,
         "WATCHED_CAP_S": policy.longest_watched_poll_s,
         "UNWATCHED_CAP_S": policy.longest_unwatched_poll_s,
+        "REPLAY_IS_SAFE_S": policy.replay_window_s,
         "SUBMIT_TIMEOUT_S": policy.submit_timeout_s,
         "UPLOAD_TIMEOUT_S": policy.upload_timeout_s,
     }

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +37,9 @@ class Errand:
     environ: Mapping[str, str]
     policy: Policy
     dies_before: int = 0
-    """Which of its effects it does not live to see (`hurried.py`)."""
+    """Which of its effects it does not live to see (`effects.py`)."""
+    dies_after: str = ""
+    """The name of an effect whose first it does not outlive."""
     largest_file: int | None = None
     """How many bytes a file may grow to."""
 
@@ -65,6 +67,7 @@ class ForkServer:
                 "stdout": str(stdout),
                 "stderr": str(stderr),
                 "dies_before": errand.dies_before,
+                "dies_after": errand.dies_after,
                 "largest_file": errand.largest_file,
             }
             for errand, (stdout, stderr) in zip(errands, self._outputs, strict=True)
@@ -141,9 +144,13 @@ class Bench:
         *argv: str,
         folder: Path | None = None,
         largest_file: int | None = None,
+        hear: Callable[[str], object] | None = None,
         **environ: str,
     ) -> Ended:
-        """Carry out a command line, hurried; in a process of its own where that is limited."""
+        """Carry out a command line, hurried; in a process of its own where that is limited.
+
+        `hear` gets what is said on stderr while it is said.
+        """
         errand = self._errand(argv, folder=folder, environ=environ)
         if largest_file is not None:
             self.fork_server.begin(replace(errand, largest_file=largest_file))
@@ -154,6 +161,7 @@ class Bench:
             folder=errand.folder,
             environ=errand.environ,
             stderr_path=self._stderr_path,
+            hear=hear,
             policy=self.policy,
         )
         return ended_with(argv, outcome)
@@ -174,10 +182,16 @@ class Bench:
         return ended
 
     def begin(
-        self, *argv: str, folder: Path | None = None, dies_before: int = 0, **environ: str
+        self,
+        *argv: str,
+        folder: Path | None = None,
+        dies_before: int = 0,
+        dies_after: str = "",
+        **environ: str,
     ) -> int:
         """Start a command line, hurried, and return its process ID; `end` must follow."""
-        errand = self._errand(argv, folder=folder, dies_before=dies_before, environ=environ)
+        errand = self._errand(argv, folder=folder, environ=environ)
+        errand = replace(errand, dies_before=dies_before, dies_after=dies_after)
         (pid,) = self.fork_server.begin(errand)
         return pid
 
@@ -191,7 +205,6 @@ class Bench:
         argv: Sequence[str],
         *,
         folder: Path | None = None,
-        dies_before: int = 0,
         environ: Mapping[str, str] | None = None,
     ) -> Errand:
         return Errand(
@@ -199,7 +212,6 @@ class Bench:
             folder=folder or self.folder,
             environ={**os.environ, **self.environ, **(environ or {})},
             policy=self.policy,
-            dies_before=dies_before,
         )
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:

@@ -7,11 +7,9 @@ many, each in a fork of a process that has imported everything: that saves half 
 import json
 import os
 import resource
-import signal
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, TypedDict
 
 # A script's own folder comes first, and not that of the package it belongs to.
@@ -20,13 +18,11 @@ sys.path[0] = str(Path(__file__).parents[2])
 
 from omniedit.cli.main import run  # noqa: E402 - as above
 from omniedit.policy import Policy  # noqa: E402 - as above
+from tests.e2e.effects import die_after, die_before  # noqa: E402 - as above
 from tests.policies import HURRIED, enforced, resigned  # noqa: E402 - as above
 
 IN_VAIN: Final = "HURRIED_IN_VAIN"
 """The variable that says that nothing is reached, however often it is tried."""
-_EFFECTS: Final = frozenset(
-    {"open", "write", "fsync", "ftruncate", "mkdir", "link", "rename", "replace", "unlink", "flock"}
-)
 
 
 class Errand(TypedDict):
@@ -40,6 +36,8 @@ class Errand(TypedDict):
     stderr: str
     dies_before: int
     """Which of its effects it does not live to see, from 1; 0: it lives."""
+    dies_after: str
+    """The name of an effect whose first it does not outlive; nothing: it lives."""
     largest_file: int | None
     """How many bytes a file may grow to (`ulimit -f`)."""
 
@@ -86,7 +84,9 @@ def _carry_out(errand: Errand) -> None:
             limit = errand["largest_file"]
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         if errand["dies_before"]:
-            _die_before(errand["dies_before"])
+            die_before(errand["dies_before"])
+        if errand["dies_after"]:
+            die_after(errand["dies_after"])
         with enforced(Policy(**errand["policy"])):
             status = run(errand["argv"], os.environ)
         sys.setprofile(None)
@@ -98,35 +98,6 @@ def _carry_out(errand: Errand) -> None:
         raise
     finally:
         os._exit(status)
-
-
-def _die_before(step: int) -> None:
-    """Kill this process right before the n-th of its calls that reach beyond it."""
-    steps = 0
-
-    def count(_frame: FrameType, event: str, called: Any) -> None:
-        nonlocal steps
-        if event == "c_call" and _is_effect(called):
-            steps += 1
-            if steps == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.setprofile(count)
-
-
-def _is_effect(called: Any) -> bool:
-    """Return whether a built-in function writes, syncs, locks, renames, removes, sends or receives."""
-    owner = getattr(called, "__self__", None)
-    name: str = called.__name__
-    match type(owner).__name__:
-        case "Connection":
-            return name == "execute"
-        case "socket":
-            return name in {"connect", "sendall", "recv", "close"}
-        case "module":
-            return name in _EFFECTS
-        case _:
-            return False
 
 
 if __name__ == "__main__":
