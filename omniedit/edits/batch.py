@@ -32,7 +32,7 @@ from omniedit.errors import (
 )
 from omniedit.events import NotMade
 from omniedit.models import EditRequest, Record
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.posix import LONGEST_NAME_BYTES
 
 WHOLE: Final = (1, 1)
@@ -97,7 +97,7 @@ class Planner:
         folder: str | None,
         shard: tuple[int, int] = WHOLE,
         max_credits: float | None = None,
-        system: System = HERE,
+        system: System = THIS_SYSTEM,
     ) -> None:
         self._session = session
         self._system = system

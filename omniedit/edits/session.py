@@ -16,7 +16,7 @@ from omniedit.events import Event, Noted, Report, Retrying, Warned
 from omniedit.http.retry import delay_s, is_transient
 from omniedit.journal import Journal
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system import HERE
+from omniedit.system import THIS_SYSTEM
 
 if TYPE_CHECKING:
     from omniedit.downloads import Downloader
@@ -31,7 +31,7 @@ class Clock(NamedTuple):
 
     now: Callable[[], float] = time.time  # Unix time
     monotonic: Callable[[], float] = time.monotonic
-    wait: Callable[[threading.Event, float], bool] = HERE.wait
+    wait: Callable[[threading.Event, float], bool] = THIS_SYSTEM.wait
 
 
 class Connection(NamedTuple):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final, Generic, Self, TypeAlias, TypeVar
 
 from omniedit.errors import Interrupted
-from omniedit.system import HERE
+from omniedit.system import THIS_SYSTEM
 
 T = TypeVar("T")
 Step: TypeAlias = Callable[[], T]
@@ -64,7 +64,7 @@ class WorkerPool(Generic[T]):
             BaseException: What the step raised.
         """
         self._set_to_work()
-        for piece_s in HERE.pieces(timeout_s):
+        for piece_s in THIS_SYSTEM.pieces(timeout_s):
             with suppress(queue.Empty):
                 outcome = self._outcomes.get(timeout=piece_s)
                 break

@@ -2,11 +2,11 @@ import io
 from dataclasses import replace
 
 import pytest
+from omniedit.edits.batch_plan import PlannedEdit
+from omniedit.edits.batch_run import Made
 
 from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.context import Runtime
-from omniedit.edits.batch_plan import PlannedEdit
-from omniedit.edits.batch_run import Made
 from omniedit.edits.manifest import Line
 from omniedit.edits.requests import Draft
 from omniedit.errors import (
