@@ -1,9 +1,8 @@
-"""MP4 files, written beside their target and renamed once they are whole."""
+"""MP4 files, written beside their target and renamed once they are complete."""
 
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
@@ -12,9 +11,8 @@ import av
 from av.error import FFmpegError
 
 from omniedit.errors import InvalidInputError, LocalError
-from omniedit.media.contents import HEAD_BYTES
-from omniedit.media.opening import is_nonsense, understood
-from omniedit.media.wholeness import check_is_whole
+from omniedit.media.demux import is_invalid_data, translated_errors
+from omniedit.media.formats import HEAD_BYTES, check_is_whole
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -23,44 +21,25 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 Advance: TypeAlias = Callable[[float, float], None]
-"""Takes the seconds of the result that are written, and those in all."""
+"""Takes the seconds of the result written so far, and in all."""
 Packets: TypeAlias = Iterator["Packet[Any]"]
 
 StreamT = TypeVar("StreamT", bound="Stream")
 
-# The index in front, so that a reader at the other end of a network can begin at once.
+# The index comes first, so that a reader across a network can begin at once.
 _FASTSTART: Final = {"movflags": "+faststart"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A part of a clip: [start, end) of its pictures' ticks, and the same in seconds."""
-
-    start: int
-    end: int
-    tick_s: Fraction
-
-    @property
-    def origin_s(self) -> Fraction:
-        """Where it begins, on the clip's own clock."""
-        return self.start * self.tick_s
-
-    @property
-    def length_s(self) -> Fraction:
-        """How long it is."""
-        return (self.end - self.start) * self.tick_s
 
 
 @contextmanager
 def written_mp4(target: Path) -> Generator["OutputContainer"]:
-    """Hand out a file to write to; it takes the target's name once it is whole.
+    """Open an MP4 for writing; it takes the target's name once it is complete.
 
     Raises:
-        LocalError: The disk does not take it.
+        LocalError: The file cannot be written.
     """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    with understood(str(target), is_written=True):
-        # The protocol is named, so that no file name is taken for another one.
+    with translated_errors(str(target), is_written=True):
+        # With the protocol named, no file name can be taken for another protocol.
         container = av.open(f"file:{part}", "w", format="mp4", container_options=_FASTSTART)
         try:
             yield container
@@ -68,7 +47,7 @@ def written_mp4(target: Path) -> Generator["OutputContainer"]:
             _check(part)
             part.replace(target)
         except BaseException:
-            # It would be finished when it is collected, and complain then.
+            # Otherwise PyAV finishes the file when it is garbage-collected, and complains then.
             with suppress(Exception):
                 container.close()
             raise
@@ -77,25 +56,25 @@ def written_mp4(target: Path) -> Generator["OutputContainer"]:
 
 
 def interleave(
-    container: "OutputContainer", tracks: list[Packets], advance: Callable[[float], None]
+    container: "OutputContainer", streams: list[Packets], advance: Callable[[float], None]
 ) -> None:
     """Write the packets of several streams in the order of their times.
 
     Args:
-        container: Whose streams the packets belong to.
-        tracks: The packets of a stream each, in the order of decoding.
-        advance: Takes the seconds that are written.
+        container: The file that the streams belong to.
+        streams: The packets of each stream, in decoding order.
+        advance: Takes the seconds written so far.
     """
     waiting: dict[Packets, Packet[Any]] = {}
-    due = list(tracks)
+    due = list(streams)
     while True:
-        for track in due:
-            following = next(track, None)
+        for stream in due:
+            following = next(stream, None)
             if following is not None:
-                waiting[track] = following
+                waiting[stream] = following
         if not waiting:
             return
-        earliest = min(waiting, key=lambda track: _at_s(waiting[track]))
+        earliest = min(waiting, key=lambda stream: _at_s(waiting[stream]))
         packet = waiting.pop(earliest)
         at_s = _at_s(packet)
         _mux(container, packet)
@@ -107,8 +86,8 @@ def _mux(container: "OutputContainer", packet: "Packet[Any]") -> None:
     try:
         cast("Any", container).mux(packet)
     except FFmpegError as error:
-        # Packets whose times make no sense are the clip's fault.
-        if is_nonsense(error):
+        # Packets with invalid times are the clip's fault.
+        if is_invalid_data(error):
             raise
         msg = f"cannot write {container.name.removeprefix('file:')}: {error.strerror}"
         raise LocalError(msg) from error
@@ -120,7 +99,7 @@ def new_stream(
     *,
     rate: int | Fraction,
     options: Mapping[str, str] | None = None,
-) -> Any:  # noqa: ANN401 - of pictures or of sound, as the codec is
+) -> Any:  # noqa: ANN401 - video or audio, depending on the codec
     """Add a stream that is encoded.
 
     Raises:
@@ -134,15 +113,15 @@ def new_stream(
 
 
 def encode(stream: "Stream", frame: "Frame | None") -> Packets:
-    """Yield what an encoder has ready after a frame; after None, all that it held back."""
+    """Yield the packets that an encoder has ready after a frame; after None, all the rest."""
     yield from cast("Any", stream).encode(frame)
 
 
 def copied_stream(container: "OutputContainer", template: StreamT) -> StreamT:
-    """Add a stream that takes packets as they are."""
+    """Add a stream for packets that are copied."""
     stream: StreamT = cast("Any", container).add_stream_from_template(template, opaque=True)
     if template.codec_context.codec.canonical_name == "hevc":
-        # Apple's players know H.265 by this name only.
+        # Apple's players accept H.265 under this tag only.
         stream.codec_context.codec_tag = "hvc1"
     return stream
 
@@ -153,15 +132,15 @@ def _at_s(packet: "Packet[Any]") -> float:
 
 
 def _check(part: Path) -> None:
-    """Refuse a file that is not whole.
+    """Refuse a file that is incomplete.
 
     Raises:
-        LocalError: FFmpeg has written less than it was given: the disk is full, say.
+        LocalError: FFmpeg wrote less than it was given, because the disk is full, say.
     """
     with part.open("rb") as file:
         try:
             head = file.read(HEAD_BYTES)
             check_is_whole(file, head, name=part.name, size_bytes=file.seek(0, os.SEEK_END))
         except InvalidInputError as error:
-            msg = f"{part} could not be written whole"
+            msg = f"{part} could not be written completely"
             raise LocalError(msg) from error

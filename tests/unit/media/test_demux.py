@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.opening import opened_clip, picture_stream
-from omniedit.media.passes import packets_of
+from omniedit.media.demux import opened_clip, packets_of, video_stream
 from tests.unit.media.clips import make_clip
 
 
@@ -19,7 +18,7 @@ def clip(tmp_path: Path) -> Path:
 
 def passed(clip: Path, *, budget_s: float, ticks: Iterator[float]) -> Iterator[int]:
     with opened_clip(clip) as container:
-        stream = picture_stream(container, name="a.mp4")
+        stream = video_stream(container, name="a.mp4")
         for packet in packets_of(
             container, stream, name="a.mp4", budget_s=budget_s, clock=lambda: next(ticks)
         ):

@@ -9,7 +9,7 @@ import pytest
 
 from omniedit.errors import Interrupted, InvalidInputError
 from omniedit.media import Piece, fits, join, plan_split, prepare, probe, verdict
-from omniedit.media.joining import Sound as Heard
+from omniedit.media.pieces import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, see
 
 FOUR_SECONDS = list(range(40))
@@ -44,8 +44,8 @@ def edited(pieces: Sequence[Piece], folder: Path, **changes: object) -> list[Pat
         path = make_clip(
             folder / f"result-{index}.mp4",
             first_number=round(piece.start_s * 10),
-            times=options.pop("times", range(count)),  # type: ignore[arg-type] # whatever a test asks for
-            **options,  # type: ignore[arg-type] # whatever a test asks for
+            times=options.pop("times", range(count)),
+            **options,
         )
         results.append(path)
     return results
@@ -150,8 +150,8 @@ def test_results_that_agree_are_joined_as_they_are(tmp_path: Path, folder: Path)
 
     joined = join(pieces, results, tmp_path / "out.mp4", original=source)
 
-    assert joined.has_copied_pictures
-    assert joined.sound is Heard.ORIGINAL
+    assert joined.is_video_copied
+    assert joined.sound is Audio.ORIGINAL
     together = [packet for result in results for packet in packets(result)]
     assert packets(joined.path) == together
     assert packets(joined.path, "audio") == packets(source, "audio")
@@ -177,7 +177,7 @@ def test_results_of_other_sizes_are_encoded_anew(
     joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=new_audio)
 
     seen = see(joined.path)
-    assert not joined.has_copied_pictures
+    assert not joined.is_video_copied
     assert seen.size == (64, 48)
     assert seen.numbers == FOUR_SECONDS
     assert seen.duration_s == pytest.approx(4, abs=0.01)
@@ -208,7 +208,7 @@ def test_results_of_other_lengths_stay_with_the_sound(
     seen = see(joined.path)
     assert joined.largest_gap_s == pytest.approx(gap_s, abs=0.001)
     assert joined.duration_s == pytest.approx(4)
-    assert joined.has_copied_pictures is copied or not copied
+    assert joined.is_video_copied is copied or not copied
     assert seen.duration_s == pytest.approx(4, abs=0.45 if copied else 0.11)
     # The second result begins where the second piece does.
     assert any(abs(time - 2) < 0.001 for time in seen.times)
@@ -224,8 +224,8 @@ def test_generated_sound_is_faded_without_being_shifted(tmp_path: Path, folder: 
     joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=True)
 
     seen = see(joined.path)
-    assert joined.sound is Heard.GENERATED
-    assert joined.has_copied_pictures
+    assert joined.sound is Audio.GENERATED
+    assert joined.is_video_copied
     assert seen.beeps == pytest.approx(list(range(5)), abs=0.025)
     assert len(seen.samples) / seen.rate == pytest.approx(5, abs=0.045)
     # Within each beep the level is that of the source; no step is steeper than the tone itself.
@@ -266,7 +266,7 @@ def test_a_silent_original_stays_silent(tmp_path: Path, folder: Path) -> None:
 
     joined = join(pieces, results, tmp_path / "out.mp4", original=source)
 
-    assert joined.sound is Heard.NONE
+    assert joined.sound is Audio.NONE
     assert not probe(joined.path, name="out").has_audio
 
 
