@@ -1,43 +1,43 @@
-"""Clips on disk: the bundled result, uploads, and the results that were uploads."""
-
-from __future__ import annotations
+"""Clips on disk: the bundled one, uploads, and results; with what their bytes say of them."""
 
 import contextlib
 import hashlib
+import mmap
 import os
 import re
 import secrets
 import shutil
+import struct
 import time
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 from urllib.parse import urlsplit
 
 from omniedit.sandbox.addresses import loopback_address
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 BUNDLED_CLIP = Path(__file__).with_name("sandbox.mp4")
 _ABANDONED_AFTER_S = 3600.0
 _HEAD_BYTES = 16
 _UPLOAD_PATH = re.compile(r"/files/(file_[0-9a-f]{16})/[^/]*")
+# More boxes than any clip has; what has more is made to keep its reader busy.
+_BOXES_LIMIT = 1000
+
+Span = tuple[int, int]
 
 
 class Part:
-    """A file on its way in: written and digested chunk by chunk, kept or dropped as a whole."""
+    """A file being uploaded: written and digested chunk by chunk, kept or dropped as a whole."""
 
     def __init__(self, path: Path) -> None:
-        """Create the file, for this user alone."""
+        """Create the file, private to this user."""
         self.path = path
         self.size_bytes = 0
-        self._digest = hashlib.sha256()
-        self._file: IO[bytes] = os.fdopen(
-            os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600),
-            "wb",
-        )
         self.head = b""
+        self._digest = hashlib.sha256()
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+        self._file: IO[bytes] = os.fdopen(os.open(path, flags, 0o600), "wb")
 
     @property
     def sha256(self) -> str:
@@ -63,23 +63,22 @@ class Part:
             self.path.unlink()
 
     def keep(self, path: Path) -> None:
-        """Give the finished file its final place."""
+        """Move the finished file to its final place."""
         self._file.close()
         self.path.replace(path)
 
 
 class Clips:
-    """The files under one sandbox folder; every name is made here, none comes from outside."""
+    """The files under one sandbox folder; all their names are made here."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder; its sub-folders are made when something is stored."""
         self._uploads = folder / "uploads"
         self._results = folder / "results"
 
     @cached_property
     def bundled_etag(self) -> str:
         """Return the digest of the bundled clip."""
-        return hashlib.sha256(BUNDLED_CLIP.read_bytes()).hexdigest()
+        return _digest(BUNDLED_CLIP)
 
     def new_part(self) -> Part:
         """Return an empty file for an upload."""
@@ -87,36 +86,35 @@ class Clips:
         return Part(self._uploads / f"{secrets.token_hex(8)}.part")
 
     def upload_path(self, file_id: str) -> Path:
-        """Return where an upload stands."""
+        """Return the path of an upload."""
         return self._uploads / f"{file_id}.clip"
 
-    def result_path(self, task_id: str, *, is_bundled: bool) -> Path:
-        """Return where a task's result stands."""
-        return BUNDLED_CLIP if is_bundled else self._results / f"{task_id}.mp4"
+    def result_path(self, task_id: str) -> Path:
+        """Return the path of a result that is not the bundled clip."""
+        return self._results / f"{task_id}.mp4"
 
-    def keep_result(self, task_id: str, file_id: str) -> bool:
-        """Make an upload a task's result, which outlives the upload; return whether it could."""
+    def keep_result(self, task_id: str, file_id: str | None, *, is_as_served: bool) -> str | None:
+        """Make an upload (None: the bundled clip) the task's result, independent of the upload.
+
+        Returns:
+            The result's digest, or None where it is the bundled clip as it is.
+        """
+        source = self.upload_path(file_id) if file_id else BUNDLED_CLIP
+        target = self.result_path(task_id)
         self._results.mkdir(mode=0o700, exist_ok=True)
-        source, target = self.upload_path(file_id), self._results / f"{task_id}.mp4"
-        try:
-            os.link(source, target)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            # Not every file system has links.
-            shutil.copyfile(source, target)
-        return True
+        if is_as_served and _reencode_as_served(source, target):
+            target.chmod(0o600)
+        elif file_id is None or not _link(source, target):
+            return None
+        return _digest(target)
 
     def remove(self, *, file_ids: Iterable[str] = (), task_ids: Iterable[str] = ()) -> None:
-        """Remove uploads and results; what is in use or gone already is passed over."""
+        """Remove uploads and results; skip those in use or gone already."""
         paths = [self.upload_path(file_id) for file_id in file_ids]
-        paths += [self.result_path(task_id, is_bundled=False) for task_id in task_ids]
-        for path in paths:
-            with contextlib.suppress(OSError):
-                path.unlink()
+        _remove([*paths, *(self.result_path(task_id) for task_id in task_ids)])
 
     def remove_abandoned(self) -> None:
-        """Remove what uploads left behind whose process was killed."""
+        """Remove the incomplete uploads of processes that were killed."""
         # File times are the real clock's, whatever clock the tasks follow.
         oldest = time.time() - _ABANDONED_AFTER_S
         for path in self._uploads.glob("*.part"):
@@ -125,23 +123,128 @@ class Clips:
                     path.unlink()
 
     def clear(self) -> None:
-        """Remove every upload and result, but not an upload on its way in."""
+        """Remove every upload and result, except uploads in progress."""
         self.remove_abandoned()
-        for path in [*self._uploads.glob("*.clip"), *self._results.glob("*.mp4")]:
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def is_mp4(head: bytes) -> bool:
-    """Return whether a file that begins like this is an MP4 or MOV."""
-    return head[4:8] == b"ftyp"
+        _remove([*self._uploads.glob("*.clip"), *self._results.glob("*.mp4")])
 
 
 def mime_type(head: bytes) -> str | None:
-    """Return the type of a video that begins like this, or None when it is no video."""
-    if is_mp4(head):
+    """Return the type of a video that begins like this, or None if it is not a video."""
+    if head[4:8] == b"ftyp":
         return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
     return "video/webm" if head.startswith(b"\x1a\x45\xdf\xa3") else None
+
+
+def stated_length_s(path: Path) -> float | None:
+    """Return the length that an MP4's header states for the video, or else for the movie, or None."""
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        # Raised by boxes that are cut short.
+        contextlib.suppress(IndexError, struct.error),
+    ):
+        for moov in _boxes(content, (0, len(content)), b"moov"):
+            for at, _ in _boxes(content, moov, b"mvhd"):
+                layout, offset = (">IQ", 20) if content[at] else (">II", 12)
+                timescale, ticks = struct.unpack_from(layout, content, at + offset)
+                ticks = _video_ticks(content, moov) or ticks
+                return ticks / timescale if ticks and timescale else None
+    return None
+
+
+def _video_ticks(content: mmap.mmap, moov: Span) -> int:
+    for trak in _boxes(content, moov, b"trak"):
+        handlers = [
+            content[at + 8 : at + 12]
+            for mdia in _boxes(content, trak, b"mdia")
+            for at, _ in _boxes(content, mdia, b"hdlr")
+        ]
+        for at, _ in _boxes(content, trak, b"tkhd"):
+            if b"vide" in handlers:
+                layout, offset = (">Q", 28) if content[at] else (">I", 20)
+                return int(struct.unpack_from(layout, content, at + offset)[0])
+    return 0
+
+
+def _boxes(content: mmap.mmap, within: Span, kind: bytes) -> Iterator[Span]:
+    """Return where the contents of boxes of one kind begin and end."""
+    at, end = within
+    for _ in range(_BOXES_LIMIT):
+        if at + 8 > end:
+            return
+        size, found = struct.unpack_from(">I4s", content, at)
+        begin = at + 8
+        if size == 1:  # the size follows, in 64 bits
+            (size,) = struct.unpack_from(">Q", content, begin)
+            begin += 8
+        elif size == 0:  # the box reaches to the end
+            size = end - at
+        if size < begin - at:
+            return
+        if found == kind:
+            yield begin, min(at + size, end)
+        at += size
+
+
+def _reencode_as_served(source: Path, target: Path) -> bool:
+    """Write the clip as the real service would: 720p at 24 fps; return whether it could be done."""
+    try:
+        import av  # noqa: PLC0415 - an extra of its own, and slow to import
+    except ImportError:
+        return False
+    try:
+        # The demuxer is named, because FFmpeg would also follow a playlist to other files.
+        with av.open(source, format="mov") as given, av.open(target, "w", format="mp4") as made:
+            video = given.streams.video[0]
+            width, height = (720, 1280) if video.height > video.width else (1280, 720)
+            encoder = made.add_stream("libx264", rate=24, options={"preset": "ultrafast"})
+            encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+            copies = {one.index: made.add_stream_from_template(one) for one in given.streams.audio}
+            graph = av.filter.Graph()
+            graph.link_nodes(
+                graph.add_buffer(template=video),
+                graph.add("fps", "24"),
+                graph.add("scale", f"{width}:{height}:force_original_aspect_ratio=decrease"),
+                graph.add("pad", f"{width}:{height}:-1:-1"),
+                graph.add("buffersink"),
+            ).configure()
+            for packet in given.demux():
+                if packet.stream_index == video.index:
+                    for frame in [*packet.decode(), *([] if packet.size else [None])]:
+                        graph.push(frame)
+                        with contextlib.suppress(av.BlockingIOError, av.EOFError):
+                            while True:
+                                made.mux(encoder.encode(graph.vpull()))
+                elif packet.stream_index in copies and packet.dts is not None:
+                    packet.stream = copies[packet.stream_index]
+                    made.mux(packet)
+            made.mux(encoder.encode(None))
+    except (av.FFmpegError, IndexError, ValueError):
+        _remove([target])
+        return False
+    return True
+
+
+def _link(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        # Not every file system has links.
+        shutil.copyfile(source, target)
+    return True
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def uploaded_file_id(url: str) -> str | None:
