@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCALHOST = re.compile(r"(.*\.)?localhost")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 
 
@@ -30,7 +31,7 @@ def is_internal(host: str) -> bool:
     """Return whether `host` is this machine or an address that is not on the internet."""
     address = _parse_address(host)
     if address is None:
-        return _is_localhost(host)
+        return bool(_LOCALHOST.fullmatch(_normalize(host)))
     return not address.is_global or address.is_multicast
 
 
@@ -38,17 +39,13 @@ def loopback_address(host: str) -> str | None:
     """Return the address to connect to if `host` is this machine, or None."""
     address = _parse_address(host)
     if address is None:
-        return "127.0.0.1" if _is_localhost(host) else None
+        return "127.0.0.1" if _LOCALHOST.fullmatch(_normalize(host)) else None
     return str(address) if address.is_loopback else None
 
 
 def _normalize(host: str) -> str:
     # Resolvers also read full-width digits, ideographic full stops and `%31`.
     return unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower().rstrip(".")
-
-
-def _is_localhost(host: str) -> bool:
-    return _normalize(host) == "localhost" or _normalize(host).endswith(".localhost")
 
 
 def _parse_address(host: str) -> Address | None:

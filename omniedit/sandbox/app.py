@@ -5,7 +5,6 @@ import secrets
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -50,7 +49,7 @@ class SandboxApp:
         self._service = service
         self._traffic = traffic
         self._rate_limit_per_min = rate_limit_per_min
-        self._answered_at = deque[float]()
+        self._answered_at = list[float]()
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
@@ -104,8 +103,7 @@ class SandboxApp:
             return
         now = self._service.clock()
         with self._lock:
-            while self._answered_at and self._answered_at[0] <= now - _RATE_WINDOW_S:
-                self._answered_at.popleft()
+            self._answered_at = [at for at in self._answered_at if at > now - _RATE_WINDOW_S]
             if len(self._answered_at) < self._rate_limit_per_min:
                 self._answered_at.append(now)
                 return
@@ -186,13 +184,9 @@ def _number(exchange: Exchange, name: str, *, default: int, highest: int) -> int
 
 class _Route(NamedTuple):
     method: str
-    path: str  # `*` stands for one segment, which is passed to the endpoint
+    path: str  # a pattern, whose groups are passed to the endpoint
     endpoint: Callable[..., Response]
     needs_key: bool = True
-
-    @property
-    def methods(self) -> set[str]:
-        return {"GET", "HEAD"} if self.method == "GET" else {self.method}
 
 
 # Importing Werkzeug's own routing would take as long as everything else together.
@@ -200,28 +194,25 @@ _ROUTES = (
     _Route("POST", "/v1/videos/generations", submit),
     _Route("POST", "/v1/tasks/batch", get_tasks),
     _Route("GET", "/v1/tasks", list_tasks),
-    _Route("GET", "/v1/tasks/*", get_task),
+    _Route("GET", "/v1/tasks/([^/]+)", get_task),
     _Route("GET", "/v1/credits", get_credits),
     _Route("POST", "/api/v1/files/upload/stream", upload_file),
     _Route("GET", "/api/v1/files/quota", get_quota),
-    _Route("DELETE", "/api/v1/files/*", delete_file),
-    _Route("GET", "/files/*/*", get_file, needs_key=False),
-    _Route("GET", "/results/*", get_result, needs_key=False),
+    _Route("DELETE", "/api/v1/files/([^/]+)", delete_file),
+    _Route("GET", "/files/([^/]+)/([^/]+)", get_file, needs_key=False),
+    _Route("GET", "/results/([^/]+)", get_result, needs_key=False),
 )
 
 
-def _find_route(method: str, path: str) -> tuple[_Route, list[str]]:
-    segments = path.split("/")
+def _find_route(method: str, path: str) -> tuple[_Route, tuple[str, ...]]:
     allowed = set[str]()
     for route in _ROUTES:
-        pattern = route.path.split("/")
-        pairs = [*zip(pattern, segments, strict=False)]
-        if len(pattern) == len(segments) and all(
-            bool(segment) if part == "*" else part == segment for part, segment in pairs
-        ):
-            if method in route.methods:
-                return route, [segment for part, segment in pairs if part == "*"]
-            allowed |= route.methods
+        found = re.fullmatch(route.path, path, re.DOTALL)
+        if found:
+            methods = {"GET", "HEAD"} if route.method == "GET" else {route.method}
+            if method in methods:
+                return route, found.groups()
+            allowed |= methods
     if allowed:
         allow = ", ".join(sorted(allowed))
         raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": allow})

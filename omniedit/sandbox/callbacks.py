@@ -35,15 +35,15 @@ class Courier:
 
     def deliver(self, edit: Edit) -> bool:
         """Post the task, again after 1, 2 and 4 s; return whether the receiver accepted it."""
-        for delay_s in (*RETRY_DELAYS_S, None):
-            if self._post(edit):
-                self.service.store.end_callback(edit.task_id)
-                return True
+        is_accepted = self._post(edit)
+        for delay_s in RETRY_DELAYS_S:
             # When stopped, let the lease expire: the next process takes the callback up.
-            if delay_s is not None and self.stopped.wait(delay_s * self.service.time_scale):
+            if not is_accepted and self.stopped.wait(delay_s * self.service.time_scale):
                 return False
-        self.service.store.end_callback(edit.task_id)
-        return False
+            is_accepted = is_accepted or self._post(edit)
+        with contextlib.suppress(sqlite3.Error):  # closed in the meantime
+            self.service.store.end_callback(edit.task_id)
+        return is_accepted
 
     def _look(self) -> None:
         interval_s = max(_INTERVAL_S * min(self.service.time_scale, 1), _SHORTEST_INTERVAL_S)
@@ -54,11 +54,7 @@ class Courier:
                 # A thread that cannot start leaves the lease to expire.
                 if edit:
                     with contextlib.suppress(RuntimeError):
-                        threading.Thread(target=self._deliver, args=[edit], daemon=True).start()
-
-    def _deliver(self, edit: Edit) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self.deliver(edit)
+                        threading.Thread(target=self.deliver, args=[edit], daemon=True).start()
 
     def _post(self, edit: Edit) -> bool:
         parts = urlsplit(edit.callback_url or "")
@@ -74,9 +70,8 @@ class Courier:
             "Content-Type": "application/json",
             "User-Agent": "omniedit-sandbox",
         }
-        kind = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        )
+        is_tls = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
         connection = kind(address, parts.port, timeout=CALLBACK_TIMEOUT_S)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         status: int | None = None

@@ -2,70 +2,24 @@
 
 import contextlib
 import hashlib
+import importlib
 import mmap
 import os
-import re
-import secrets
 import shutil
 import struct
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO
-from urllib.parse import urlsplit
-
-from omniedit.sandbox.addresses import loopback_address
+from typing import IO, Any
 
 BUNDLED_CLIP = Path(__file__).with_name("sandbox.mp4")
 _ABANDONED_AFTER_S = 3600.0
-_HEAD_BYTES = 16
-_UPLOAD_PATH = re.compile(r"/files/(file_[0-9a-f]{16})/[^/]*")
 # More boxes than any clip has; what has more is made to keep its reader busy.
 _BOXES_LIMIT = 1000
 
 Span = tuple[int, int]
-
-
-class Part:
-    """A file being uploaded: written and digested chunk by chunk, kept or dropped as a whole."""
-
-    def __init__(self, path: Path) -> None:
-        """Create the file, private to this user."""
-        self.path = path
-        self.size_bytes = 0
-        self.head = b""
-        self._digest = hashlib.sha256()
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
-        self._file: IO[bytes] = os.fdopen(os.open(path, flags, 0o600), "wb")
-
-    @property
-    def sha256(self) -> str:
-        """Return the digest of what was written so far."""
-        return self._digest.hexdigest()
-
-    def write(self, chunk: bytes | bytearray) -> int:
-        """Append one chunk."""
-        if len(self.head) < _HEAD_BYTES:
-            self.head += bytes(chunk[:_HEAD_BYTES])
-        self._digest.update(chunk)
-        self.size_bytes += len(chunk)
-        return self._file.write(chunk)
-
-    def seek(self, offset: int) -> int:
-        """Do nothing: form parsers rewind what they have written, and nobody reads this."""
-        return offset
-
-    def close(self) -> None:
-        """Close the file and, unless it was kept, remove it."""
-        self._file.close()
-        with contextlib.suppress(OSError):
-            self.path.unlink()
-
-    def keep(self, path: Path) -> None:
-        """Move the finished file to its final place."""
-        self._file.close()
-        self.path.replace(path)
 
 
 class Clips:
@@ -78,12 +32,12 @@ class Clips:
     @cached_property
     def bundled_etag(self) -> str:
         """Return the digest of the bundled clip."""
-        return _digest(BUNDLED_CLIP)
+        return digest(BUNDLED_CLIP)
 
-    def new_part(self) -> Part:
-        """Return an empty file for an upload."""
+    def open_part(self) -> IO[bytes]:
+        """Return a new file for an upload on its way in, private to this user."""
         self._uploads.mkdir(mode=0o700, exist_ok=True)
-        return Part(self._uploads / f"{secrets.token_hex(8)}.part")
+        return tempfile.NamedTemporaryFile(dir=self._uploads, suffix=".part", delete=False)
 
     def upload_path(self, file_id: str) -> Path:
         """Return the path of an upload."""
@@ -102,11 +56,15 @@ class Clips:
         source = self.upload_path(file_id) if file_id else BUNDLED_CLIP
         target = self.result_path(task_id)
         self._results.mkdir(mode=0o700, exist_ok=True)
-        if is_as_served and _reencode_as_served(source, target):
-            target.chmod(0o600)
-        elif file_id is None or not _link(source, target):
-            return None
-        return _digest(target)
+        if not (is_as_served and _reencode_as_served(source, target)):
+            if file_id is None or not source.exists():
+                return None
+            try:
+                os.link(source, target)
+            except OSError:
+                # Not every file system has links.
+                shutil.copyfile(source, target)
+        return digest(target)
 
     def remove(self, *, file_ids: Iterable[str] = (), task_ids: Iterable[str] = ()) -> None:
         """Remove uploads and results; skip those in use or gone already."""
@@ -128,8 +86,10 @@ class Clips:
         _remove([*self._uploads.glob("*.clip"), *self._results.glob("*.mp4")])
 
 
-def mime_type(head: bytes) -> str | None:
-    """Return the type of a video that begins like this, or None if it is not a video."""
+def mime_type(path: Path) -> str | None:
+    """Return the type of a video by its first bytes, or None if it is not a video."""
+    with path.open("rb") as file:
+        head = file.read(12)
     if head[4:8] == b"ftyp":
         return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
     return "video/webm" if head.startswith(b"\x1a\x45\xdf\xa3") else None
@@ -189,9 +149,10 @@ def _boxes(content: mmap.mmap, within: Span, kind: bytes) -> Iterator[Span]:
 def _reencode_as_served(source: Path, target: Path) -> bool:
     """Write the clip as the real service would: 720p at 24 fps; return whether it could be done."""
     try:
-        import av  # noqa: PLC0415 - an extra of its own, and slow to import
+        av: Any = importlib.import_module("av")  # the extra `media`, which is slow to import
     except ImportError:
         return False
+    target.touch(mode=0o600)
     try:
         # The demuxer is named, because FFmpeg would also follow a playlist to other files.
         with av.open(source, format="mov") as given, av.open(target, "w", format="mp4") as made:
@@ -209,34 +170,24 @@ def _reencode_as_served(source: Path, target: Path) -> bool:
                 graph.add("buffersink"),
             ).configure()
             for packet in given.demux():
-                if packet.stream_index == video.index:
-                    for frame in [*packet.decode(), *([] if packet.size else [None])]:
-                        graph.push(frame)
-                        with contextlib.suppress(av.BlockingIOError, av.EOFError):
-                            while True:
-                                made.mux(encoder.encode(graph.vpull()))
-                elif packet.stream_index in copies and packet.dts is not None:
+                if packet.stream_index in copies and packet.size:
                     packet.stream = copies[packet.stream_index]
                     made.mux(packet)
+                elif packet.stream_index == video.index:
+                    for frame in [*packet.decode(), *([] if packet.size else [None])]:
+                        graph.push(frame)
+                    with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
+                        while True:
+                            made.mux(encoder.encode(graph.vpull()))
             made.mux(encoder.encode(None))
-    except (av.FFmpegError, IndexError, ValueError):
+    except (av.error.FFmpegError, IndexError, ValueError):
         _remove([target])
         return False
     return True
 
 
-def _link(source: Path, target: Path) -> bool:
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        # Not every file system has links.
-        shutil.copyfile(source, target)
-    return True
-
-
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -245,10 +196,3 @@ def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def uploaded_file_id(url: str) -> str | None:
-    """Return the ID of the upload that `url` names, on whichever port it was, or None."""
-    parts = urlsplit(url)
-    found = _UPLOAD_PATH.fullmatch(parts.path)
-    return found[1] if found and loopback_address(parts.hostname or "") else None

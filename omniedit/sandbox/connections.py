@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import socket
 import threading
 import time
@@ -22,15 +23,16 @@ IDLE_TIMEOUT_S = 75.0
 _WAKE_TIMEOUT_S = 0.5
 _GRACE_S = 0.5
 _LINGER_S = 5.0
-_LINGER_BYTES = 128 * 1024 * 1024
 _BUFFER_BYTES = 64 * 1024
 _DRAIN_BYTES = 64 * 1024
-_LENGTH_DIGITS = 19
+_LENGTH = re.compile("[0-9]{1,19}")
+_CHUNK_SIZE = re.compile(rb"\s*([0-9a-fA-F]{1,16})\s*(;.*)?")
 _CHUNK_LINE_BYTES = 4096
-_CHUNK_SIZE_DIGITS = 16
 # All lines between the chunks of a body, its trailers included.
 _FRAMING_BYTES = 1024 * 1024
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+Connection = Any  # for `socketserver`, a socket or a datagram
 
 
 class Server(ThreadedWSGIServer):
@@ -42,19 +44,16 @@ class Server(ThreadedWSGIServer):
     def __init__(
         self, listener: socket.socket, app: SandboxApp, *, log: Callable[[str], None]
     ) -> None:
-        """Take over a listening socket."""
+        """Take over a listening socket, and begin to answer."""
         self._log = log
         self.stopped = threading.Event()
-        self._connections = set[socket.socket]()
+        self._connections = set[Connection]()
         self._closed_one = threading.Condition()
         with listener:
             address = listener.getsockname()
             super().__init__(address[0], address[1], app, Handler, fd=listener.fileno())
         self.socket.settimeout(_WAKE_TIMEOUT_S)
         self._acceptor = threading.Thread(target=self._accept, name="sandbox", daemon=True)
-
-    def start(self) -> None:
-        """Begin to answer."""
         self._acceptor.start()
 
     def stop(self) -> None:
@@ -70,7 +69,7 @@ class Server(ThreadedWSGIServer):
             self._closed_one.wait_for(lambda: not self._connections, _GRACE_S)
             self._shut_down(socket.SHUT_RDWR)
 
-    def get_request(self) -> tuple[socket.socket, Any]:
+    def get_request(self) -> tuple[Connection, Any]:
         """Accept a connection."""
         try:
             return super().get_request()
@@ -79,24 +78,24 @@ class Server(ThreadedWSGIServer):
             self.stopped.wait(0.01)
             raise
 
-    def verify_request(self, request: socket.socket, client_address: object) -> bool:  # noqa: ARG002 - the base class names them
+    def verify_request(self, request: Connection, client_address: object) -> bool:  # noqa: ARG002 - the base class names them
         """Return whether the connection is to be answered."""
         return not self.stopped.is_set()
 
-    def process_request(self, request: socket.socket, client_address: object) -> None:
+    def process_request(self, request: Connection, client_address: object) -> None:
         """Answer a connection in a thread of its own."""
         with self._closed_one:
             self._connections.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request: socket.socket) -> None:
+    def shutdown_request(self, request: Connection) -> None:
         """Close a connection."""
         super().shutdown_request(request)
         with self._closed_one:
             self._connections.discard(request)
             self._closed_one.notify_all()
 
-    def handle_error(self, request: socket.socket, client_address: object) -> None:  # noqa: ARG002 - the base class names them
+    def handle_error(self, request: Connection, client_address: object) -> None:  # noqa: ARG002 - the base class names them
         """Log the exception that ended a connection; stderr belongs to the program."""
         self._log(traceback.format_exc())
 
@@ -150,7 +149,7 @@ class Handler(WSGIRequestHandler):
         """Promise nothing yet: reading the body does."""
         return True
 
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002, ARG002 - the base class names them
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the base class names them
         """Log nothing: the application logs every exchange."""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - the base class names them
@@ -165,13 +164,11 @@ class Handler(WSGIRequestHandler):
     def _send(self, response: Response, environ: dict[str, Any], *, may_stay: bool) -> None:
         chunks, status, headers = response.get_wsgi_response(environ)
         code, _, phrase = status.partition(" ")
-        names = {name.lower() for name, _ in headers}
         # Without a length, only the end of the connection ends the reply.
-        if not may_stay or not ("content-length" in names or int(code) in _BODILESS):
+        if not may_stay or not ("Content-Length" in dict(headers) or int(code) in _BODILESS):
             self.close_connection = True
         headers.append(("Connection", "close" if self.close_connection else "keep-alive"))
-        if "date" not in names:
-            headers.append(("Date", self.date_time_string()))
+        headers.append(("Date", self.date_time_string()))
         self.send_response_only(int(code), phrase)
         for name, value in headers:
             self.send_header(name, value)
@@ -180,25 +177,18 @@ class Handler(WSGIRequestHandler):
             self.wfile.write(chunk)
 
     def _body_length(self) -> int | None:
-        """Return the length of the body, or None if it is chunked.
-
-        Raises:
-            ValueError: If the headers contradict themselves.
-        """
-        codings = self.headers.get_all("Transfer-Encoding", [])
-        lengths = set(self.headers.get_all("Content-Length", []))
+        """Return the length of the body, or None if it is chunked; ValueError if it is neither."""
+        codings = [text.lower() for text in self.headers.get_all("Transfer-Encoding") or []]
         # Two framings at once are how requests are smuggled.
-        if len(lengths) + len(codings) > 1:
-            raise ValueError
-        for coding in codings:
-            if coding.strip().lower() != "chunked":
+        match codings, [*set(self.headers.get_all("Content-Length") or [])]:
+            case [], []:
+                return 0
+            case ["chunked"], []:
+                return None
+            case [], [length] if _LENGTH.fullmatch(length):
+                return int(length)
+            case _:
                 raise ValueError
-            return None
-        for length in lengths:
-            if not (length.isascii() and length.isdigit() and len(length) <= _LENGTH_DIGITS):
-                raise ValueError
-            return int(length)
-        return 0
 
     def _continue(self) -> None:
         if self.headers.get("Expect", "").lower() == "100-continue":
@@ -209,16 +199,12 @@ class Handler(WSGIRequestHandler):
         """Let a client that is still sending see the reply before the connection is closed."""
         # Closing with bytes unread would reset the connection, and discard the reply.
         deadline = time.monotonic() + _LINGER_S
-        left = _LINGER_BYTES
         with contextlib.suppress(OSError):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_WR)
-            while left > 0 and (rest_s := deadline - time.monotonic()) > 0:
-                self.connection.settimeout(rest_s)
-                received = self.connection.recv(_BUFFER_BYTES)
-                if not received:
-                    return
-                left -= len(received)
+            self.connection.settimeout(_LINGER_S)
+            while time.monotonic() < deadline and self.connection.recv(_BUFFER_BYTES):
+                pass
 
 
 class Body(io.RawIOBase):
@@ -236,17 +222,8 @@ class Body(io.RawIOBase):
         self.was_read = False
         self.is_at_end = length == 0
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # Buffer has no name before 3.12
-        """Read what is there, up to the end of the body.
-
-        Raises:
-            ClientDisconnected: If the connection ended first.
-            BadRequest: If the chunks are malformed, or their framing is too large.
-        """
+        """Read what is there, up to the end of the body."""
         view = memoryview(buffer).cast("B")
         if self.is_at_end or not len(view):
             return 0
@@ -274,10 +251,10 @@ class Body(io.RawIOBase):
         return self.is_at_end
 
     def _next_chunk(self) -> bool:
-        size = self._line().partition(b";")[0].strip()
-        if not size or len(size) > _CHUNK_SIZE_DIGITS or size.strip(b"0123456789abcdefABCDEF"):
+        size = _CHUNK_SIZE.fullmatch(self._line())
+        if not size:
             raise BadRequest
-        self._left = int(size, 16)
+        self._left = int(size[1], 16)
         if not self._left:
             while self._line():
                 pass  # trailers

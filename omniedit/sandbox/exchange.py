@@ -6,14 +6,13 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import cast
 
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
 from omniedit.sandbox.clips import Clips
@@ -28,15 +27,11 @@ _LOOPBACK_HOST = re.compile(
     r"(localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE
 )
 # HTTP status -> code, type and message, as the API reference documents them.
-_INVALID = "invalid_request_error"
+_INVALID, _QUOTA = "invalid_request_error", "insufficient_quota"
 _ERRORS = {
     400: ("invalid_request", _INVALID, "Invalid request parameters"),
     401: ("unauthorized", "authentication_error", "Invalid or expired token"),
-    402: (
-        "insufficient_quota",
-        "insufficient_quota",
-        "Insufficient quota. Please top up your account.",
-    ),
+    402: (_QUOTA, _QUOTA, "Insufficient quota. Please top up your account."),
     403: ("model_access_denied", _INVALID, "Token does not have access to this model"),
     404: ("not_found", _INVALID, "The requested resource does not exist"),
     405: ("method_not_allowed", _INVALID, "Method not allowed"),
@@ -67,22 +62,15 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failur
         message: str | None = None,
         *,
         code: str | None = None,
-        param: str | None = None,
-        fallback_suggestion: str | None = None,
         headers: Mapping[str, str] | None = None,
+        **details: str,
     ) -> None:
         default_code, kind, default_message = _ERRORS.get(status) or _undocumented(status)
-        super().__init__(message or default_message)
-        self.status = status
-        self.headers = dict(headers or {})
-        error = {
-            "code": code or default_code,
-            "message": message or default_message,
-            "type": kind,
-            "param": param,
-            "fallback_suggestion": fallback_suggestion,
-        }
-        self.envelope = {"error": {name: text for name, text in error.items() if text is not None}}
+        message = message or default_message
+        super().__init__(message)
+        self.status, self.headers = status, dict(headers or {})
+        error = {"code": code or default_code, "message": message, "type": kind}
+        self.envelope = {"error": error | details}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +97,8 @@ class Exchange(Request):
 
     @property
     def link_origin(self) -> str:
-        """Return the origin that the client used, so that links also work behind a mapped port.
-
-        Raises:
-            Refusal: If the host is missing, or is not this machine (DNS rebinding).
-        """
+        """Return the origin that the client used, so that links also work behind a mapped port."""
+        # A foreign name that resolves to this machine is DNS rebinding.
         host = self.environ.get("HTTP_HOST", "")
         if not host:
             raise Refusal(HTTPStatus.BAD_REQUEST, "The Host header is missing")
@@ -123,38 +108,22 @@ class Exchange(Request):
         return f"http://{host.lower()}"
 
     def read_json_object(self) -> dict[str, object]:
-        """Return the body.
-
-        Raises:
-            Refusal: If it is not a JSON object, or is too large.
-        """
+        """Return the body; refuse what is not a JSON object, or too large."""
         self.max_content_length = JSON_LIMIT_BYTES
-        with refused_bodies():
-            raw = self.get_data(cache=False)
+        raw = self.get_data(cache=False)
         self.noted_body = {"size_bytes": len(raw)}
         if self.mimetype != "application/json":
             raise Refusal(HTTPStatus.BAD_REQUEST, "Content-Type must be application/json")
         try:
-            body = json.loads(raw.decode(), parse_constant=_refuse_constant)
-            # What UTF-8 cannot encode (a lone surrogate) can be neither stored nor answered.
-            json.dumps(body, ensure_ascii=False).encode()
+            body = json.loads(raw.decode())
+            # NaN is not JSON, and what UTF-8 cannot encode (a lone surrogate) cannot be stored.
+            json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, RecursionError) as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, "The body is not valid JSON") from error
         self.noted_body = body
         if not isinstance(body, dict):
             raise Refusal(HTTPStatus.BAD_REQUEST, "The body must be a JSON object")
         return cast("dict[str, object]", body)
-
-
-@contextlib.contextmanager
-def refused_bodies() -> Generator[None]:
-    """Refuse, in a block that reads a body, one that is too large or ends early."""
-    try:
-        yield
-    except RequestEntityTooLarge as error:
-        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE) from error
-    except ClientDisconnected as error:
-        raise Refusal(HTTPStatus.BAD_REQUEST, "The body ended early") from error
 
 
 def json_reply(
@@ -169,11 +138,7 @@ class Traffic:
     """Writes every exchange to the log (for people) and the record (NDJSON), keys masked."""
 
     def __init__(
-        self,
-        *,
-        log: Callable[[str], None] | None,
-        record: Path | None,
-        clock: Callable[[], float],
+        self, *, log: Callable[[str], None] | None, record: Path | None, clock: Callable[[], float]
     ) -> None:
         self._log = log
         self._record = record
@@ -252,8 +217,3 @@ def _undocumented(status: int) -> tuple[str, str, str]:
     except ValueError:
         phrase = f"HTTP status {status}"
     return phrase.lower().replace(" ", "_").replace("'", ""), kind, phrase
-
-
-def _refuse_constant(name: str) -> object:
-    message = f"{name} is not a JSON value"
-    raise ValueError(message)

@@ -34,9 +34,7 @@ MARKERS = (
         "status `cancelled`, progress 0, error code `request_cancelled`",
     ),
     Marker(
-        "[sandbox:empty]",
-        "the edit completes without any result",
-        "status `completed`, no links",
+        "[sandbox:empty]", "the edit completes without any result", "status `completed`, no links"
     ),
     Marker(
         "[sandbox:http=429] or [sandbox:http=503*2]",

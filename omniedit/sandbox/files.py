@@ -15,15 +15,8 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Response
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
-from omniedit.sandbox.clips import BUNDLED_CLIP, Part, mime_type, stated_length_s
-from omniedit.sandbox.exchange import (
-    BrokenConnectionError,
-    Exchange,
-    Refusal,
-    Service,
-    json_reply,
-    refused_bodies,
-)
+from omniedit.sandbox.clips import BUNDLED_CLIP, digest, mime_type, stated_length_s
+from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, json_reply
 from omniedit.sandbox.store import Upload
 from omniedit.sandbox.tasks import sign
 
@@ -48,12 +41,11 @@ def upload_file(service: Service, exchange: Exchange) -> Response:
     service.clips.remove_abandoned()
     if exchange.mimetype != "multipart/form-data":
         raise Refusal(HTTPStatus.BAD_REQUEST, "Content-Type must be multipart/form-data")
-    parts: list[Part] = []
+    opened: list[IO[bytes]] = []
 
     def open_part(*_: object, **__: object) -> IO[bytes]:
-        parts.append(service.clips.new_part())
-        # The parser writes and seeks, and nothing else.
-        return cast("IO[bytes]", parts[-1])
+        opened.append(service.clips.open_part())
+        return opened[-1]
 
     parser = FormDataParser(
         stream_factory=open_part,
@@ -63,19 +55,19 @@ def upload_file(service: Service, exchange: Exchange) -> Response:
         silent=False,
     )
     try:
-        with refused_bodies():
-            _, form, files = parser.parse_from_environ(exchange.environ)
+        _, form, files = parser.parse_from_environ(exchange.environ)
         if "file" not in files:
             raise Refusal(HTTPStatus.BAD_REQUEST, "The field `file` is missing", param="file")
         file = files["file"]
-        part = next(part for part in parts if cast("object", file.stream) is part)
-        exchange.noted_body = {"size_bytes": part.size_bytes, "sha256": part.sha256}
-        upload = _keep(service, part, name=form.get("file_name") or file.filename or "")
+        file.close()
+        name = form.get("file_name") or file.filename or ""
+        upload = _keep(service, exchange, Path(str(file.stream.name)), name=name)
     except ValueError as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, "The form is malformed") from error
     finally:
-        for part in parts:
+        for part in opened:
             part.close()
+            Path(part.name).unlink(missing_ok=True)
     url = f"{exchange.link_origin}/files/{upload.file_id}/{quote(upload.file_name)}"
     return _file_service_reply(
         "File uploaded successfully",
@@ -156,10 +148,11 @@ def get_result(service: Service, exchange: Exchange, file_name: str) -> Response
     return response
 
 
-def _keep(service: Service, part: Part, *, name: str) -> Upload:
-    if part.size_bytes > UPLOAD_LIMIT_BYTES:
+def _keep(service: Service, exchange: Exchange, part: Path, *, name: str) -> Upload:
+    size_bytes, sha256, kind = part.stat().st_size, digest(part), mime_type(part)
+    exchange.noted_body = {"size_bytes": size_bytes, "sha256": sha256}
+    if size_bytes > UPLOAD_LIMIT_BYTES:
         raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The file is larger than 95 MiB")
-    kind = mime_type(part.head)
     if kind is None:
         message = "Unsupported file type: only MP4, MOV and WebM videos can be uploaded"
         raise Refusal(HTTPStatus.BAD_REQUEST, message, code="unsupported_file_type", param="file")
@@ -170,18 +163,17 @@ def _keep(service: Service, part: Part, *, name: str) -> Upload:
     # The name comes from outside and goes into a URL: never a path, never a hidden file.
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", re.split(r"[/\\]", name)[-1]).strip(".-")
     file_id = f"file_{secrets.token_hex(8)}"
-    path = service.clips.upload_path(file_id)
-    part.keep(path)
     upload = Upload(
         file_id=file_id,
         file_name=plain[-_NAME_LIMIT_CHARS:].strip(".-") or "clip.mp4",
         mime_type=kind,
-        size_bytes=part.size_bytes,
-        sha256=part.sha256,
-        length_s=stated_length_s(path),
+        size_bytes=size_bytes,
+        sha256=sha256,
+        length_s=stated_length_s(part),
         created_at=now,
         expires_at=now + UPLOAD_LIFETIME_S,
     )
+    part.replace(service.clips.upload_path(file_id))
     service.store.add_upload(upload)
     return upload
 

@@ -1,12 +1,11 @@
 """Start and stop the sandbox: a loopback socket, a folder, and the threads that answer."""
 
 import contextlib
-import os
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from omniedit.sandbox.addresses import loopback_address
 from omniedit.sandbox.clips import Clips
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 LISTEN_QUEUE = 128
 
 
-class RunningSandbox:
+class RunningSandbox(contextlib.AbstractContextManager["RunningSandbox"]):
     """A sandbox that answers until it is closed; a context manager."""
 
     def __init__(self, server: "Server", store: Store) -> None:
@@ -31,9 +30,6 @@ class RunningSandbox:
         """Return the base URL of the API and of the file service."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -64,7 +60,6 @@ def serve(
 
     Args:
         folder: Holds tasks and clips; other processes may serve it at the same time.
-        host: A name or address of this machine.
         port: 0 takes the port that this folder was served on before, or else any free one.
         link_ttl_s: How long a link lives from the completion of its task.
         time_scale: The factor for every duration of an edit: 0.1 is ten times as fast.
@@ -74,7 +69,6 @@ def serve(
         log: Called with one line per request, from several threads.
         record: A file to which one JSON line per request is appended.
         edit_seconds: How long an edit takes before scaling.
-        clock: Returns the seconds since 1970.
 
     Raises:
         ModuleNotFoundError: If Werkzeug is not installed.
@@ -107,7 +101,6 @@ def serve(
     )
     app = SandboxApp(service, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
     server = Server(listener, app, log=traffic.note_text)
-    server.start()
     running = RunningSandbox(server, store)
     if allow_local_callbacks:
         Courier(
@@ -146,14 +139,5 @@ def _listen(store: Store, *, host: str, port: int) -> socket.socket:
 
 
 def _bind(address: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-    try:
-        # On Windows the option of this name would let two programs share the port.
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
-        listener.listen(LISTEN_QUEUE)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family, backlog=LISTEN_QUEUE)

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Generator, Sequence
 from enum import StrEnum
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,12 +61,12 @@ class RequestKeys(StrEnum):
     REFUSED = "refused"  # answers 409, also where the body is the same
 
 
-class IdempotencyConflictError(Exception):
-    """The request key already stands for another submission."""
+class NotAcceptedError(Exception):
+    """The account does not take an edit, for which the service answers with this status."""
 
-
-class InsufficientCreditsError(Exception):
-    """The balance is below what the edit would reserve."""
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 _EDIT = ", ".join(Edit._fields)
@@ -180,8 +181,7 @@ class Store:
         """Record an edit once per request key; return the recorded one and whether it is a replay.
 
         Raises:
-            IdempotencyConflictError: The key stands for another submission.
-            InsufficientCreditsError: The balance is below the reservation.
+            NotAcceptedError: If the key stands for another submission, or credits are short.
         """
         due_at = edit.settles_at if edit.callback_url and edit.ends_as else None
         with self.writing() as database:
@@ -191,11 +191,11 @@ class Store:
             ).fetchone()
             if known and request_keys is not RequestKeys.IGNORED:
                 if request_keys is RequestKeys.REFUSED or known[0] != body_digest:
-                    raise IdempotencyConflictError
+                    raise NotAcceptedError(HTTPStatus.CONFLICT)
                 return Edit._make(known[1:]), True
             (taken,) = database.execute(_CREDITS_TAKEN, [edit.created_at]).fetchone()
             if CREDITS_AT_START - taken < edit.credits_reserved:
-                raise InsufficientCreditsError
+                raise NotAcceptedError(HTTPStatus.PAYMENT_REQUIRED)
             row = (*edit, edit.settles_at, request_key, body_digest, is_cut, due_at)
             marks = ", ".join("?" * len(row))
             database.execute(f"insert into task values ({marks})", row)  # noqa: S608 - question marks

@@ -8,24 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NoReturn, cast
+from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Response
 
 from omniedit.sandbox.addresses import is_internal, loopback_address, parse_web_url
-from omniedit.sandbox.clips import uploaded_file_id
-from omniedit.sandbox.exchange import (
-    BrokenConnectionError,
-    Exchange,
-    Refusal,
-    Service,
-    json_reply,
-)
+from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, json_reply
 from omniedit.sandbox.faults import Faults, MarkerError, parse_markers, refused_status
-from omniedit.sandbox.store import (
-    IdempotencyConflictError,
-    InsufficientCreditsError,
-    Upload,
-)
+from omniedit.sandbox.store import NotAcceptedError, Upload
 from omniedit.sandbox.tasks import MAX_CLIP_S, MODELS, Edit, Status, price, task_object
 
 CALLBACK_LIMIT_CHARS = 2048
@@ -34,6 +24,7 @@ _LONGEST_FRAME_S = 0.25
 _FIELDS = ("model", "prompt", "video_urls", "callback_url")
 _UNSUPPORTED = ("duration", "aspect_ratio", "negative_prompt")
 _REQUEST_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
+_UPLOAD_PATH = re.compile(r"/files/(file_[0-9a-f]{16})/[^/]*")
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -49,11 +40,7 @@ class Submission:
 
 
 def submit(service: Service, exchange: Exchange) -> Response:
-    """Accept one edit, or refuse it as the rules or its markers ask.
-
-    Raises:
-        BrokenConnectionError: If a marker asks for a lost reply.
-    """
+    """Accept one edit, refuse it, or lose the reply, as the rules and its markers ask."""
     request_key = exchange.headers.get("Idempotency-Key")
     if request_key is not None and not _REQUEST_KEY.fullmatch(request_key):
         message = "Idempotency-Key must be 16 to 96 characters of A-Z, a-z, 0-9, `.`, `_`, `-`"
@@ -86,11 +73,7 @@ def submit(service: Service, exchange: Exchange) -> Response:
 
 
 def parse_submission(body: Mapping[str, object]) -> Submission:
-    """Return the submission in `body`.
-
-    Raises:
-        Refusal: If a rule is broken; it names the parameter.
-    """
+    """Return the submission in `body`, or refuse it and name the parameter."""
     for name in body:
         if name in _UNSUPPORTED:
             _refuse(name, f"`{name}` is not supported in video editing mode")
@@ -120,7 +103,7 @@ def _parse_model(value: object) -> str:
         _refuse("model", "`model` must be a string")
     if value not in MODELS:
         message = f"The model `{value[:128]}` does not exist"
-        _refuse("model", message, code="model_not_found", fallback_suggestion=MODELS[0])
+        raise _model_refusal(message, code="model_not_found", fallback_suggestion=MODELS[0])
     return value
 
 
@@ -158,7 +141,7 @@ def _refuse_as_asked(submission: Submission, *, attempt: int) -> None:
     if "retired" in submission.faults:
         message = f"The model `{submission.model}` was retired"
         other = next(model for model in MODELS if model != submission.model)
-        _refuse("model", message, code="model_retired", fallback_suggestion=other)
+        raise _model_refusal(message, code="model_retired", fallback_suggestion=other)
 
 
 def _accept(
@@ -175,10 +158,8 @@ def _accept(
             is_cut="cut" in submission.faults,
         )
         is_new = not is_replay
-    except IdempotencyConflictError as error:
-        raise Refusal(HTTPStatus.CONFLICT) from error
-    except InsufficientCreditsError as error:
-        raise Refusal(HTTPStatus.PAYMENT_REQUIRED) from error
+    except NotAcceptedError as error:
+        raise Refusal(error.status) from error
     finally:
         if not is_new:
             service.clips.remove(task_ids=[edit.task_id])
@@ -222,8 +203,10 @@ def _plan(service: Service, submission: Submission) -> Edit:
 
 
 def _find_upload(service: Service, video_url: str) -> Upload | None:
-    file_id = uploaded_file_id(video_url)
-    upload = service.store.upload(file_id, now=service.clock()) if file_id else None
+    parts = urlsplit(video_url)
+    # On whichever port it was uploaded: the next process may have another one.
+    found = _UPLOAD_PATH.fullmatch(parts.path) if loopback_address(parts.hostname or "") else None
+    upload = service.store.upload(found[1], now=service.clock()) if found else None
     if upload and (upload.length_s or 0) > MAX_CLIP_S + _LONGEST_FRAME_S:
         message = (
             f"The video is {upload.length_s:.2f} s long; at most {MAX_CLIP_S:.0f} s are supported"
@@ -232,13 +215,15 @@ def _find_upload(service: Service, video_url: str) -> Upload | None:
     return upload
 
 
-def _refuse(
-    param: str, message: str, *, code: str | None = None, fallback_suggestion: str | None = None
-) -> NoReturn:
-    raise Refusal(
+def _refuse(param: str, message: str) -> NoReturn:
+    raise Refusal(HTTPStatus.BAD_REQUEST, message, param=param)
+
+
+def _model_refusal(message: str, *, code: str, fallback_suggestion: str) -> Refusal:
+    return Refusal(
         HTTPStatus.BAD_REQUEST,
         message,
         code=code,
-        param=param,
+        param="model",
         fallback_suggestion=fallback_suggestion,
     )

@@ -84,16 +84,12 @@ class Edit(NamedTuple):
 
     def progress_at(self, now: float) -> int:
         """Return the progress in per cent that the service reports at `now`."""
-        match self.status_at(now):
-            case Status.COMPLETED:
-                return 100
-            case Status.PROCESSING:
-                pending_s = _PENDING_SHARE * self.duration_s
-                share = (now - self.created_at - pending_s) / max(self.duration_s - pending_s, 1e-9)
-                highest = STALLED_AT_PER_CENT if self.ends_as is None else 99
-                return min(1 + int(98 * share), highest)
-            case _:
-                return 0
+        status = self.status_at(now)
+        if status is not Status.PROCESSING:
+            return 100 if status is Status.COMPLETED else 0
+        pending_s = _PENDING_SHARE * self.duration_s
+        share = (now - self.created_at - pending_s) / max(self.duration_s - pending_s, 1e-9)
+        return min(1 + int(98 * share), STALLED_AT_PER_CENT if self.ends_as is None else 99)
 
     def link(self, *, origin: str, secret: bytes) -> str:
         """Return the signed link to the result."""
