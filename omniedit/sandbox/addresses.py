@@ -6,8 +6,6 @@ import socket
 import unicodedata
 from urllib.parse import SplitResult, unquote, urlsplit
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCALHOST = re.compile(r"(.*\.)?localhost")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
@@ -48,7 +46,7 @@ def _normalize(host: str) -> str:
     return unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower().rstrip(".")
 
 
-def _parse_address(host: str) -> Address | None:
+def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     text = _normalize(host)
     try:
         address = ipaddress.ip_address(text.strip("[]"))

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
@@ -23,10 +23,7 @@ from omniedit.sandbox.exchange import (
 from omniedit.sandbox.files import delete_file, get_file, get_quota, get_result, upload_file
 from omniedit.sandbox.store import CREDITS_AT_START
 from omniedit.sandbox.submissions import submit
-from omniedit.sandbox.tasks import Edit, Status, task_object, task_row
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
+from omniedit.sandbox.tasks import Status, task_row
 
 KEY_PREFIX = "sk-sandbox"
 BATCH_LIMIT = 50
@@ -52,7 +49,9 @@ class SandboxApp:
         self._answered_at = list[float]()
         self._lock = threading.Lock()
 
-    def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         """Answer one request, as WSGI has it."""
         return self.answer(Exchange(environ))(environ, start_response)
 
@@ -119,7 +118,7 @@ def get_task(service: Service, exchange: Exchange, task_id: str) -> Response:
     if edit is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "The task does not exist", code="task_not_found")
     exchange.task_id = task_id
-    return json_reply(_shown(service, exchange, edit))
+    return json_reply(service.show(edit, origin=exchange.link_origin))
 
 
 def get_tasks(service: Service, exchange: Exchange) -> Response:
@@ -131,7 +130,8 @@ def get_tasks(service: Service, exchange: Exchange) -> Response:
         message = f"`task_ids` must be an array of 1 to {BATCH_LIMIT} strings"
         raise Refusal(HTTPStatus.BAD_REQUEST, message, param="task_ids")
     known = service.store.tasks_by_id(list(dict.fromkeys(task_ids)))
-    return json_reply({"data": [_shown(service, exchange, edit) for edit in known]})
+    origin = exchange.link_origin
+    return json_reply({"data": [service.show(edit, origin=origin) for edit in known]})
 
 
 def list_tasks(service: Service, exchange: Exchange) -> Response:
@@ -145,12 +145,9 @@ def list_tasks(service: Service, exchange: Exchange) -> Response:
     if output_type not in _OUTPUT_TYPES:
         raise Refusal(HTTPStatus.BAD_REQUEST, "Unknown type", param="type")
     now = service.clock()
+    model, offset = exchange.args.get("model"), (page - 1) * page_size
     edits, total = service.store.tasks(
-        now=now,
-        status=status,
-        model=exchange.args.get("model") or None,
-        limit=page_size,
-        offset=(page - 1) * page_size,
+        now=now, status=status, model=model, limit=page_size, offset=offset
     )
     if output_type != "video":
         edits, total = [], 0
@@ -165,11 +162,6 @@ def get_credits(service: Service, _: Exchange) -> Response:
     token = {"remaining_credits": 0, "unlimited_credits": True, "used_credits": taken}
     user = {"remaining_credits": left, "used_credits": taken}
     return json_reply({"success": True, "message": "", "data": {"token": token, "user": user}})
-
-
-def _shown(service: Service, exchange: Exchange, edit: Edit) -> dict[str, object]:
-    link = edit.link(origin=exchange.link_origin, secret=service.secret)
-    return task_object(edit, now=service.clock(), link=link)
 
 
 def _number(exchange: Exchange, name: str, *, default: int, highest: int) -> int:

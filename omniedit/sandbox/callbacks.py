@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from omniedit.sandbox.addresses import loopback_address
 from omniedit.sandbox.exchange import Service
-from omniedit.sandbox.tasks import Edit, task_object
+from omniedit.sandbox.tasks import Edit
 
 CALLBACK_TIMEOUT_S = 10.0
 RETRY_DELAYS_S = (1.0, 2.0, 4.0)
@@ -63,13 +63,9 @@ class Courier:
         if address is None:
             self.log(f"callback of {edit.task_id} not delivered: its host is not this machine")
             return True
-        link = edit.link(origin=self.origin, secret=self.service.secret)
-        body = json.dumps(task_object(edit, now=self.service.clock(), link=link))
-        headers = {
-            "Host": parts.netloc.rpartition("@")[2],
-            "Content-Type": "application/json",
-            "User-Agent": "omniedit-sandbox",
-        }
+        body = json.dumps(self.service.show(edit, origin=self.origin))
+        host = parts.netloc.rpartition("@")[2]
+        headers = {"Host": host, "Content-Type": "application/json", "User-Agent": "sandbox"}
         is_tls = parts.scheme == "https"
         kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
         connection = kind(address, parts.port, timeout=CALLBACK_TIMEOUT_S)

@@ -42,7 +42,7 @@ class Server(ThreadedWSGIServer):
     timeout = _WAKE_TIMEOUT_S
 
     def __init__(
-        self, listener: socket.socket, app: SandboxApp, *, log: Callable[[str], None]
+        self, listener: socket.socket, app: SandboxApp, log: Callable[[str], None]
     ) -> None:
         """Take over a listening socket, and begin to answer."""
         self._log = log

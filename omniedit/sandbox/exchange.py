@@ -1,6 +1,7 @@
 """One request and its reply: reading it, refusing it, and writing both to the log and the record."""
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -17,12 +18,12 @@ from werkzeug.wrappers import Request, Response
 
 from omniedit.sandbox.clips import Clips
 from omniedit.sandbox.store import RequestKeys, Store
+from omniedit.sandbox.tasks import Edit, task_object
 
 JSON_LIMIT_BYTES = 1024 * 1024
 MASKED_KEY = "sk-\u2026****"
 _KEY = re.compile(r"(?<![A-Za-z])sk-[A-Za-z0-9_-]{4,}")
 _SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie", "x-api-key")
-_SHORT_KEY_CHARS = 8
 _LOOPBACK_HOST = re.compile(
     r"(localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE
 )
@@ -85,6 +86,11 @@ class Service:
     time_scale: float
     edit_seconds: float
     request_keys: RequestKeys
+
+    def show(self, edit: Edit, *, origin: str) -> dict[str, object]:
+        """Return the task as the service shows it now."""
+        link = edit.link(origin=origin, secret=self.secret)
+        return task_object(edit, now=self.clock(), link=link)
 
 
 class Exchange(Request):
@@ -158,7 +164,7 @@ class Traffic:
         parts = [exchange.method, exchange.path, str(status or "---"), f"{elapsed_s * 1000:.0f}ms"]
         request_key = exchange.headers.get("Idempotency-Key")
         if request_key:
-            parts.append(f"key=\u2026{request_key[-_SHORT_KEY_CHARS:]}")
+            parts.append(f"key=\u2026{request_key[-8:]}")
         if exchange.fault:
             parts.append(f"({exchange.fault})")
         self.note_text(" ".join(parts))
@@ -212,8 +218,5 @@ def _masked(name: str, value: str) -> str:
 
 def _undocumented(status: int) -> tuple[str, str, str]:
     kind = _INVALID if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error"
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = f"HTTP status {status}"
+    phrase = http.client.responses.get(status) or f"HTTP status {status}"
     return phrase.lower().replace(" ", "_").replace("'", ""), kind, phrase

@@ -136,11 +136,8 @@ def get_result(service: Service, exchange: Exchange, file_name: str) -> Response
     path = service.clips.result_path(task_id) if edit.result_etag else BUNDLED_CLIP
     etag = edit.result_etag or service.clips.bundled_etag
     response = _file_reply(exchange, path, etag=etag, mime_type="video/mp4")
-    sends_file = exchange.method == "GET" and response.status_code in {
-        HTTPStatus.OK,
-        HTTPStatus.PARTIAL_CONTENT,
-    }
-    if sends_file and service.store.take_cut(task_id):
+    is_sent = exchange.method == "GET" and response.status_code // 100 == HTTPStatus.OK // 100
+    if is_sent and service.store.take_cut(task_id):
         exchange.fault = "cut"
         whole = cast("FileWrapper", response.response)
         half = _until(whole, (response.content_length or 0) // 2)
@@ -202,7 +199,6 @@ def _file_reply(exchange: Exchange, path: Path, *, etag: str, mime_type: str) ->
     file.seek(0)
     chunks = FileWrapper(file, _CHUNK_BYTES)
     response = Response(chunks, content_type=mime_type, direct_passthrough=True)
-    response.call_on_close(file.close)
     response.content_length = size_bytes
     response.set_etag(etag)
     # Several ranges would need a multipart reply; a server may as well ignore them.

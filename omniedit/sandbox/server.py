@@ -14,8 +14,6 @@ from omniedit.sandbox.store import DATABASE_NAME, RequestKeys, Store
 if TYPE_CHECKING:
     from omniedit.sandbox.connections import Server
 
-LISTEN_QUEUE = 128
-
 
 class RunningSandbox(contextlib.AbstractContextManager["RunningSandbox"]):
     """A sandbox that answers until it is closed; a context manager."""
@@ -60,6 +58,7 @@ def serve(
 
     Args:
         folder: Holds tasks and clips; other processes may serve it at the same time.
+        host: A name or address of this machine.
         port: 0 takes the port that this folder was served on before, or else any free one.
         link_ttl_s: How long a link lives from the completion of its task.
         time_scale: The factor for every duration of an edit: 0.1 is ten times as fast.
@@ -69,6 +68,7 @@ def serve(
         log: Called with one line per request, from several threads.
         record: A file to which one JSON line per request is appended.
         edit_seconds: How long an edit takes before scaling.
+        clock: Returns the seconds since 1970.
 
     Raises:
         ModuleNotFoundError: If Werkzeug is not installed.
@@ -100,7 +100,7 @@ def serve(
         request_keys=request_keys,
     )
     app = SandboxApp(service, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
-    server = Server(listener, app, log=traffic.note_text)
+    server = Server(listener, app, traffic.note_text)
     running = RunningSandbox(server, store)
     if allow_local_callbacks:
         Courier(
@@ -113,11 +113,8 @@ def reset(folder: Path) -> int:
     """Remove every task and clip, also while they are served; return the number of tasks."""
     if not (folder / DATABASE_NAME).exists():
         return 0
-    store = Store(folder)
-    try:
+    with contextlib.closing(Store(folder)) as store:
         count = store.clear()
-    finally:
-        store.close()
     Clips(folder).clear()
     return count
 
@@ -140,4 +137,4 @@ def _listen(store: Store, *, host: str, port: int) -> socket.socket:
 
 def _bind(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return socket.create_server((address, port), family=family, backlog=LISTEN_QUEUE)
+    return socket.create_server((address, port), family=family, backlog=128)

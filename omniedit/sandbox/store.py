@@ -6,7 +6,7 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
 from pathlib import Path
@@ -134,7 +134,9 @@ class Store:
                     self._connection.execute("rollback")
                 raise
 
-    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def rows(
+        self, sql: str, values: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
         with self._lock:
             return self._connection.execute(sql, values).fetchall()
@@ -216,20 +218,14 @@ class Store:
         self, *, now: float, status: str | None, model: str | None, limit: int, offset: int
     ) -> tuple[list[Edit], int]:
         """Return one page of edits, newest first, and the number of edits on all pages."""
-        conditions, values = ["1"], list[object]()
-        if status == Status.PROCESSING:
-            conditions.append("settles_at > ?")
-            values.append(now)
-        elif status:
-            conditions.append("settles_at <= ? and ends_as = ?")
-            values += [now, status]
-        if model:
-            conditions.append("model = ?")
-            values.append(model)
-        where = f"from task where {' and '.join(conditions)}"
+        where = (
+            "from task where :model in ('', model) and :status in"
+            f" ('', case when settles_at > :now then '{Status.PROCESSING}' else ends_as end)"
+        )
+        values = {"now": now, "model": model or "", "status": status or ""}
         rows = self.rows(
-            f"select {_EDIT} {where} order by created_at desc, rowid desc limit ? offset ?",
-            [*values, limit, offset],
+            f"select {_EDIT} {where} order by created_at desc, rowid desc limit :limit offset :offset",
+            values | {"limit": limit, "offset": offset},
         )
         ((total,),) = self.rows(f"select count(*) {where}", values)
         return [*map(Edit._make, rows)], int(total)

@@ -5,9 +5,8 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NoReturn, cast
+from typing import NamedTuple, NoReturn, cast
 from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Response
@@ -16,7 +15,7 @@ from omniedit.sandbox.addresses import is_internal, loopback_address, parse_web_
 from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, json_reply
 from omniedit.sandbox.faults import Faults, MarkerError, parse_markers, refused_status
 from omniedit.sandbox.store import NotAcceptedError, Upload
-from omniedit.sandbox.tasks import MAX_CLIP_S, MODELS, Edit, Status, price, task_object
+from omniedit.sandbox.tasks import MAX_CLIP_S, MODELS, Edit, Status, price
 
 CALLBACK_LIMIT_CHARS = 2048
 # One frame more is let through; none is shown longer than this.
@@ -25,11 +24,9 @@ _FIELDS = ("model", "prompt", "video_urls", "callback_url")
 _UNSUPPORTED = ("duration", "aspect_ratio", "negative_prompt")
 _REQUEST_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _UPLOAD_PATH = re.compile(r"/files/(file_[0-9a-f]{16})/[^/]*")
-_ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(NamedTuple):
     """A submission that keeps every rule."""
 
     model: str
@@ -65,11 +62,8 @@ def submit(service: Service, exchange: Exchange) -> Response:
     if is_lost:
         exchange.fault = "lost-reply"
         raise BrokenConnectionError
-    link = edit.link(origin=exchange.link_origin, secret=service.secret)
-    return json_reply(
-        task_object(edit, now=service.clock(), link=link),
-        headers={"Idempotency-Replayed": "true"} if is_replay else {},
-    )
+    headers = {"Idempotency-Replayed": "true"} if is_replay else {}
+    return json_reply(service.show(edit, origin=exchange.link_origin), headers=headers)
 
 
 def parse_submission(body: Mapping[str, object]) -> Submission:
@@ -169,7 +163,7 @@ def _accept(
 def _plan(service: Service, submission: Submission) -> Edit:
     faults, now = submission.faults, service.clock()
     duration_s = float(faults.get("seconds", service.edit_seconds)) * service.time_scale
-    task_id = f"task-unified-{int(now)}-{''.join(secrets.choice(_ID_ALPHABET) for _ in range(8))}"
+    task_id = f"task-unified-{int(now)}-{secrets.token_hex(4)}"
     ends_as: Status | None = Status.COMPLETED
     if "stall" in faults:
         ends_as = None

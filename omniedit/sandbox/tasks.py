@@ -105,12 +105,9 @@ def sign(task_id: str, expires: str, *, secret: bytes) -> str:
 
 def price(clip_s: float | None) -> tuple[float, float]:
     """Return the credits to reserve and to charge for a clip, whose length may be unknown."""
-    if clip_s is not None:
-        lengths_s = (clip_s, clip_s)
-    else:
-        lengths_s = (_ASSUMED_AT_FIRST_S, _ASSUMED_IN_THE_END_S)
-    reserved, charged = (round(seconds * CREDITS_PER_SECOND, 2) for seconds in lengths_s)
-    return reserved, charged
+    assumed_s = (_ASSUMED_AT_FIRST_S, _ASSUMED_IN_THE_END_S)
+    reserved_s, charged_s = assumed_s if clip_s is None else (clip_s, clip_s)
+    return round(reserved_s * CREDITS_PER_SECOND, 2), round(charged_s * CREDITS_PER_SECOND, 2)
 
 
 def task_object(edit: Edit, *, now: float, link: str) -> dict[str, object]:
