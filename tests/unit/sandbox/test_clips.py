@@ -1,7 +1,5 @@
 """The bundled clip is playable by everything; a clip's header says how long it is."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 
@@ -12,8 +10,7 @@ from tests.unit.sandbox.boxes import box, mp4, mvhd, trak
 
 FTYP = box(b"ftyp", b"isom", bytes(4))
 LARGE = struct.pack(">I4sQ", 1, b"mdat", 16 + 50) + bytes(50)
-OPEN_ENDED = box(b"moov", mvhd(2.5))
-OPEN_ENDED = bytes(4) + OPEN_ENDED[4:]
+OPEN_ENDED = bytes(4) + box(b"moov", mvhd(2.5))[4:]
 
 
 def test_the_clip_is_small_and_starts_fast() -> None:

@@ -205,9 +205,7 @@ def test_a_result_as_served_is_720p_at_24_fps(
 
 
 def test_a_portrait_clip_is_served_in_portrait(bench: Bench) -> None:
-    pytest.importorskip("av")
-    import av
-
+    av = pytest.importorskip("av")
     made = io.BytesIO()
     with av.open(made, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
