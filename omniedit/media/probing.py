@@ -9,7 +9,6 @@ import av
 from av.error import FFmpegError, InvalidDataError
 
 from omniedit.errors import InvalidInputError
-from omniedit.system.files import open_file
 from omniedit.media.demux import (
     READING_BUDGET_S,
     audio_stream,
@@ -35,6 +34,7 @@ from omniedit.media.formats import (
     is_fragmented,
 )
 from omniedit.media.timeline import MAX_LENGTH_S, NO_VIDEO, Timeline, TimelineBuilder, too_long
+from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
     from av.container import InputContainer

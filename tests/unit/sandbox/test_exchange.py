@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from omniedit.sandbox.exchange import BrokenConnectionError
-from omniedit.sandbox.traffic import mask_keys
+from omniedit.sandbox.exchange import BrokenConnectionError, mask_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -74,6 +74,15 @@ def test_a_stalled_task_stays_where_it_is(bench: Bench) -> None:
     assert bench.task(task["id"]) == task
 
 
+def test_an_edit_may_complete_without_a_result(bench: Bench) -> None:
+    task = bench.finished("[sandbox:empty]")
+
+    (row,) = bench.get("/v1/tasks").get_json()["data"]
+    assert (task["status"], task["progress"], task["results"]) == ("completed", 100, [])
+    assert task["usage"]["credits_used"] == 31.17
+    assert (row["status"], row["has_results"]) == ("completed", False)
+
+
 def test_seconds_set_the_duration(bench: Bench) -> None:
     task = bench.submit("[sandbox:seconds=60]").get_json()
     bench.clock.turn(59)
@@ -188,13 +197,18 @@ def test_a_row_of_the_list_has_no_link(bench: Bench) -> None:
         ("status=completed", ["done"]),
         ("status=failed", ["failed"]),
         ("status=cancelled", ["cancelled"]),
-        ("status=processing", ["queued", "stalled"]),
-        ("type=video&model=gemini-omni-flash-video-edit&page_size=50", None),
+        ("status=processing", ["newer", "queued", "stalled"]),
+        ("type=video&page_size=50", ["newer", "queued", "stalled", "cancelled", "failed", "done"]),
+        (
+            "type=video&model=gemini-omni-flash-video-edit",
+            ["queued", "stalled", "cancelled", "failed", "done"],
+        ),
         ("type=image", []),
         ("model=other", []),
+        ("model=gemini-omni-1.1-flash-video-edit", ["newer"]),
     ],
 )
-def test_the_list_is_filtered(bench: Bench, query: str, found: list[str] | None) -> None:
+def test_the_list_is_filtered(bench: Bench, query: str, found: list[str]) -> None:
     prompts = {
         "done": "x",
         "failed": "[sandbox:fail=service_error]",
@@ -204,11 +218,12 @@ def test_the_list_is_filtered(bench: Bench, query: str, found: list[str] | None)
     names = {bench.submit(prompt).get_json()["id"]: name for name, prompt in prompts.items()}
     bench.clock.turn(5)
     names[bench.submit().get_json()["id"]] = "queued"
+    newer = {"model": "gemini-omni-1.1-flash-video-edit"}
+    names[bench.submit("[sandbox:cut]", body=newer).get_json()["id"]] = "newer"
 
     rows = bench.get(f"/v1/tasks?{query}").get_json()["data"]
 
-    expected = list(names.values())[::-1] if found is None else found
-    assert [names[row["id"]] for row in rows] == expected
+    assert [names[row["id"]] for row in rows] == found
 
 
 @pytest.mark.parametrize(
