@@ -23,7 +23,7 @@ from omniedit.errors import (
     TaskFailedError,
     WrongBaseURLError,
 )
-from omniedit.events import NotMade
+from omniedit.events import LineFailed
 from omniedit.http.retry import SUBMIT_BUDGET_S
 from omniedit.models import Record
 
@@ -150,8 +150,9 @@ class BatchRun:
         # Of a task that failed its own event has told.
         if not isinstance(error, TaskFailedError):
             self._session.report(
-                NotMade(
-                    message=f"{edit.name}: {error.message}",
+                LineFailed(
+                    name=edit.name,
+                    message=error.message,
                     code=error.code,
                     request_id=error.request_id,
                     task_id=error.task_id,

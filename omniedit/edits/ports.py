@@ -9,7 +9,7 @@ from omniedit.edits.pace import Pace
 from omniedit.models import Credits, SavedFile, Submission, Task, TaskPage, UploadedClip
 
 if TYPE_CHECKING:
-    from omniedit.events import Report
+    from omniedit.events import Observer
     from omniedit.http.ranges import Incomplete
     from omniedit.journal import Journal
     from omniedit.media import ClipFacts, Piece
@@ -146,7 +146,7 @@ class Session(Protocol):
     @property
     def pace(self) -> Pace: ...
     @property
-    def report(self) -> "Report": ...
+    def report(self) -> "Observer": ...
 
     def now(self) -> float:
         """Return the Unix time."""

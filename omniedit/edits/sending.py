@@ -105,11 +105,7 @@ class Sending:
             )
             self._is_settled = True
             session.report(
-                Submitted(
-                    task=submission.task,
-                    request_id=self._request_id,
-                    is_replay=submission.is_replay,
-                )
+                Submitted(record=self._accepted(submission), is_replay=submission.is_replay)
             )
             if failure:
                 session.report(

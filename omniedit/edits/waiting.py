@@ -252,8 +252,7 @@ class Waiting:
         watch.due_at = now + max(rest_s, len(self._watches) * _ROUND_PER_TASK_S)
         session.report(
             Progressed(
-                task=task,
-                progress=task.progress,
+                record=watch.record,
                 elapsed_s=look.elapsed_s,
                 remaining_s=None if task.is_terminal else remaining_s(look),
             )
@@ -288,4 +287,4 @@ def report_end(session: Session, record: Record) -> None:
     if record.task is None or not record.task.is_terminal:
         return
     event = Completed if record.task.is_completed else Failed
-    session.report(event(task=record.task))
+    session.report(event(record=record))
