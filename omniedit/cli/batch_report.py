@@ -146,8 +146,8 @@ class BatchReport:
 
     def _listen(self, event: Event) -> None:
         if isinstance(event, Submitted):
-            self._submitted.add(event.task.task_id)
-        elif isinstance(event, Saved) and not event.is_new:
+            self._submitted.add(str(event.record.task_id))
+        elif isinstance(event, Saved) and event.task_id and not event.is_new:
             self._skipped.add(event.task_id)
 
     def _say_failures(self) -> None:

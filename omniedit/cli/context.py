@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from omniedit.cli.session import JournalUse
     from omniedit.edits.session import Session
     from omniedit.edits.targets import Destination
-    from omniedit.events import Event, Report
+    from omniedit.events import Event, Observer
     from omniedit.settings import Settings
     from omniedit.terminal.document import Document
 
@@ -47,8 +47,8 @@ class Runtime:
         """Returns the documents of all tasks so far."""
         self.destination: str | None = None  # where results go, as it was typed
         self.listeners: list[Callable[[Event], None]] = []
-        self._watch: Report | None = None
-        self._begin_watch: Callable[[], Report] | None = None
+        self._watch: Observer | None = None
+        self._begin_watch: Callable[[], Observer] | None = None
         self._watch_lock = threading.Lock()
 
     def pasteable(self, text: str) -> str:
@@ -141,7 +141,6 @@ class Runtime:
             found = closing.enter_context(
                 opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
             )
-            self.tally.find = found.find_task
             if shows_progress:
                 closing.callback(self._stop_watching)
                 self._begin_watch = lambda: self._watching(closing, total_tasks=total_tasks)
@@ -217,7 +216,7 @@ class Runtime:
             if self._begin_watch is not None:
                 self._watch, self._begin_watch = self._begin_watch(), None
 
-    def _watching(self, closing: contextlib.ExitStack, *, total_tasks: int) -> "Report":
+    def _watching(self, closing: contextlib.ExitStack, *, total_tasks: int) -> "Observer":
         from omniedit.terminal.progress import watch
 
         return closing.enter_context(

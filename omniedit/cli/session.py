@@ -23,7 +23,7 @@ from omniedit.terminal.channel import READER_LEFT
 from omniedit.terminal.console import Printer, ProgressMode
 
 if TYPE_CHECKING:
-    from omniedit.events import Report
+    from omniedit.events import Observer
     from omniedit.http.client import HttpClient
     from omniedit.sandbox import RunningSandbox
     from omniedit.settings import Settings
@@ -50,7 +50,7 @@ def make_session(
     settings: "Settings",
     printer: Printer,
     signals: Signals,
-    observers: "Sequence[Report]",
+    observers: "Sequence[Observer]",
     is_batch: bool = False,
 ) -> Session:
     """Return what the use cases call on, over the real network, disk and clock.

@@ -30,7 +30,7 @@ from omniedit.errors import (
     TooExpensiveError,
     WrongBaseURLError,
 )
-from omniedit.events import NotMade
+from omniedit.events import LineFailed
 from omniedit.models import EditRequest, Record
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.posix import LONGEST_NAME_BYTES
@@ -327,8 +327,9 @@ class BatchRun:
         # Of a task that failed its own event has told.
         if not isinstance(error, TaskFailedError):
             self._session.report(
-                NotMade(
-                    message=f"{edit.name}: {error.message}",
+                LineFailed(
+                    name=edit.name,
+                    message=error.message,
                     code=error.code,
                     request_id=error.request_id,
                     task_id=error.task_id,

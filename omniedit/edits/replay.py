@@ -60,7 +60,7 @@ def replay(session: Session, record: Record, *, accepts_old: bool = False) -> Re
     if record.task is None:
         raise refusal_of(record)
     session.report(Noted(message=f"already accepted as task {record.task_id}"))
-    session.report(Submitted(task=record.task, request_id=request_id, is_replay=True))
+    session.report(Submitted(record=record, is_replay=True))
     return record
 
 

@@ -111,9 +111,7 @@ class Sending:
         )
         self._is_settled = True
         record = replace(self._attempt.with_task(task), body=None)
-        session.report(
-            Submitted(task=task, request_id=self._request_id, is_replay=submission.is_replay)
-        )
+        session.report(Submitted(record=record, is_replay=submission.is_replay))
         if failure:
             session.report(Warned(message=f"{failure.message}; note the task ID: {task.task_id}"))
         return record

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from omniedit.edits.workers import RateLimiter
 from omniedit.errors import Interrupted, JournalError, OmniEditError
-from omniedit.events import Event, Noted, Report, Retrying, Warned
+from omniedit.events import Event, Noted, Observer, Retrying, Warned
 from omniedit.http.retry import delay_s, is_transient
 from omniedit.journal import Journal
 from omniedit.policy import DEFAULT, Policy
@@ -86,7 +86,7 @@ class Session:
         allows_internal_clips: bool = False,
         is_watched: bool = False,
         is_batch: bool = False,
-        observers: Sequence[Report] = (),
+        observers: Sequence[Observer] = (),
         shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
         drain: Callable[[], None] = lambda: None,
         stream_out: Callable[[Path], None] = _no_stream,

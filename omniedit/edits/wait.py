@@ -298,8 +298,7 @@ class Poller:
         followed.due_at = now + rest_s
         session.report(
             Progressed(
-                task=task,
-                progress=task.progress,
+                record=followed.record,
                 elapsed_s=standing.elapsed_s,
                 remaining_s=None if task.is_terminal else remaining_s(standing),
             )
@@ -342,7 +341,7 @@ def report_end(session: Session, record: Record) -> None:
     if record.task is None or not record.task.is_terminal:
         return
     event = Completed if record.task.is_completed else Failed
-    session.report(event(task=record.task))
+    session.report(event(record=record))
 
 
 def _side_by_side(session: Session, poller: Poller, options: FollowOptions) -> Iterator[Outcome]:

@@ -115,6 +115,6 @@ def _print_task_id(runtime: Runtime) -> Callable[[Event], None]:
 
     def listen(event: Event) -> None:
         if isinstance(event, Submitted):
-            runtime.printer.line(event.task.task_id)
+            runtime.printer.line(str(event.record.task_id))
 
     return listen

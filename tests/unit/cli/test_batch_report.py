@@ -42,7 +42,7 @@ class Told:
     def submit(self, number: int, task: Task) -> Record:
         record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")
         self.runtime.tally.add(record)
-        self.runtime.report(Submitted(task=task, request_id=f"request-{number}"))
+        self.runtime.report(Submitted(record=record))
         return record
 
     def save(self, number: int, *, is_new: bool = True) -> None:
