@@ -13,6 +13,7 @@ from omniedit.errors import JournalError, LocalError
 from omniedit.http.urls import without_query
 from omniedit.journal.database import JOURNAL_FILE, TABLES, Database
 from omniedit.models import (
+    AttemptState,
     EditRequest,
     Record,
     SavedFile,
@@ -53,7 +54,6 @@ class Attempt:
     body: bytes | None
     body_digest: str | None
     context: str | None  # the context whose `last` it becomes
-    clip_url: str  # where the service fetches the clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Journal:
             for record in self._records(
                 "where identity = ? and origin = ? order by place desc", identity, origin
             )
-            if record.status != TaskStatus.REFUSED
+            if not record.is_refused
         ]
         return sorted(known, key=lambda record: bool(record.task and record.task.has_failed))
 
@@ -179,7 +179,7 @@ class Journal:
                 attempt.request_id,
                 attempt.origin,
                 attempt.identity,
-                TaskStatus.SENDING,
+                AttemptState.SENDING,
                 _storable(attempt.request.video),
                 _storable(attempt.request.prompt),
                 attempt.body,
@@ -194,7 +194,7 @@ class Journal:
         with self._database.writing():
             self._execute(
                 "update attempts set state = ?, error = ? where request_id = ?",
-                TaskStatus.UNKNOWN,
+                AttemptState.UNKNOWN,
                 _render_error(error),
                 request_id,
             )
@@ -205,7 +205,7 @@ class Journal:
             self._execute(
                 "update attempts set state = ?, error = ?, body = null, video = ?"
                 " where request_id = ?",
-                TaskStatus.REFUSED,
+                AttemptState.REFUSED,
                 _render_error(error),
                 self._shown_video(request_id),
                 request_id,
@@ -366,10 +366,10 @@ class Journal:
     def _status_without_task(self, row: Row) -> str:
         """Return an attempt's state; if its process died while sending, it is unknown."""
         state = str(row["state"])
-        if state != TaskStatus.SENDING:
+        if state != AttemptState.SENDING:
             return state
         is_alive = self._locks is not None and is_held(self._locks / f"{row['request_id']}.lock")
-        return TaskStatus.SENDING if is_alive else TaskStatus.UNKNOWN
+        return AttemptState.SENDING if is_alive else AttemptState.UNKNOWN
 
     def _execute(self, sql: str, *values: object) -> None:
         self._database.execute(sql, values)

@@ -3,8 +3,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
 from omniedit.edits.batch_plan import PlannedEdit, Planner
+
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.errors import LocalError
 from omniedit.system import THIS_SYSTEM, System
