@@ -153,7 +153,7 @@ def _journal(runtime: Runtime) -> Check:
             journal.check()
             return _ok("journal", f"{len(journal.recent())} edits, sound")
     except JournalDamagedError as error:
-        error.hint = "the next `omniedit submit` sets it aside and starts a new one"
+        error.hint = "the next `omniedit submit` restores what can be read into a new one"
         return _failure(runtime, "journal", error)
     except OmniEditError as error:
         return _failure(runtime, "journal", error)

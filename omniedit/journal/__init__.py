@@ -2,6 +2,6 @@
 
 from omniedit.journal.database import JOURNAL_FILE
 from omniedit.journal.journal import Attempt, Call, Journal
-from omniedit.journal.recovery import set_journal_aside
+from omniedit.journal.rows import Recovery
 
-__all__ = ["JOURNAL_FILE", "Attempt", "Call", "Journal", "set_journal_aside"]
+__all__ = ["JOURNAL_FILE", "Attempt", "Call", "Journal", "Recovery"]
