@@ -5,16 +5,17 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum, auto
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.cli.context import Runtime
+from omniedit.cli.context import Context
 from omniedit.edits.pace import Pace
 from omniedit.errors import (
+    Hint,
     Interrupted,
     JournalDamagedError,
     JournalError,
@@ -27,7 +28,7 @@ from omniedit.terminal.console import ProgressMode
 
 if TYPE_CHECKING:
     from omniedit.edits.ports import Clips, Results, Service
-    from omniedit.events import Event
+    from omniedit.events import Event, Report
     from omniedit.http.client import HttpClient
     from omniedit.sandbox import RunningSandbox
 
@@ -53,19 +54,22 @@ class LiveSession:
         journal: Open.
         use: What for.
         closing: Closes at the end what is made here.
+        observers: Told of every event, in this order.
         is_batch: Many edits are made side by side.
     """
 
     def __init__(
         self,
-        runtime: Runtime,
+        runtime: Context,
         journal: Journal,
         use: JournalUse,
         closing: contextlib.ExitStack,
         *,
+        observers: "Sequence[Report]",
         is_batch: bool = False,
     ) -> None:
         self._runtime = runtime
+        self._observers = observers
         self._settings = runtime.settings
         self._closing = closing
         self._is_batch = is_batch
@@ -128,7 +132,8 @@ class LiveSession:
         if self._is_batch and isinstance(event, Noted) and not self._runtime.is_first(event):
             # What is worth a line of one edit is noise of many.
             return
-        self._runtime.report(event)
+        for observe in self._observers:
+            observe(event)
 
     def now(self) -> float:
         """Return the Unix time."""
@@ -246,7 +251,7 @@ def _set_aside(folder: Path, error: JournalDamagedError) -> None:
     place = set_journal_aside(folder)
     if place is not None:
         error.message += f"; it was set aside as {place}"
-    error.hint = "`omniedit list --remote --adopt` brings back the account's tasks"
+    error.hint = Hint("{} brings back the account's tasks", "list --remote --adopt")
 
 
 @contextlib.contextmanager

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.confirm import require_consent
-from omniedit.cli.drafts import Typed, read_draft
+from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import hint_for
+from omniedit.cli.input import read_draft
+from omniedit.cli.session import JournalUse
 from omniedit.errors import (
+    Hint,
     Interrupted,
     InvalidInputError,
     LocalError,
@@ -23,8 +26,7 @@ from omniedit.terminal.document import joined_event, saved_document
 from omniedit.terminal.units import render_credits
 
 if TYPE_CHECKING:
-    from omniedit.cli.context import Runtime
-    from omniedit.cli.session import JournalUse, LiveSession
+    from omniedit.cli.session import LiveSession
     from omniedit.edits.batch_plan import PlannedEdit
     from omniedit.edits.batch_run import Made
     from omniedit.edits.requests import Draft
@@ -39,53 +41,81 @@ CONCURRENCY: Final = 4
 class SplitCall:
     """One call of `edit --split`."""
 
-    runtime: "Runtime"
+    runtime: Context
     options: "SplitOptions"
     use: "JournalUse"
     timeout_s: float  # for each piece
     has_consent: bool  # what it costs was agreed to beforehand
 
 
-def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
-    """Edit each piece of a clip and join the results; return what went wrong with the pieces.
+def edit_in_pieces(
+    call: SplitCall, draft: "Draft", *, prompt: str | None, prompt_file: str | None
+) -> Outcome:
+    """Edit each piece of a clip and join the results.
 
     Raises:
         OmniEditError: Nothing was sent, or the results cannot be joined.
     """
-    runtime = call.runtime
-    runtime.announce_saved(call.options.destination, prints_paths=False)
-    if typed.request_id is not None:
+    if draft.request_id is not None:
         msg = "--request-id stands for one submission, and --split makes several"
         raise InvalidInputError(msg, code="usage", hint="leave `--request-id` out")
+    ended_by: BaseException | None = None
+    joined: SavedFile | None = None
     with ExitStack() as held:
-        plan = _planned(call, typed, held)
-        with runtime.session(call.use, total_tasks=len(plan.edits), is_batch=True) as session:
-            report = _report(call, plan, has_journal=session.has_journal)
-            session.journal.record_call(runtime.settings.context.value, None)
-            if plan.joined is not None:
-                session.results.tidy(Path(plan.joined.path), task_id=plan.joined.sha256)
-                for known in plan.known:
-                    if known is not None:
-                        runtime.tally.add(known)
-                runtime.printer.note("they are joined already")
-                _announce(call, plan, plan.joined)
-                return []
-            records = _edited(call, session, plan, report)
-            if report.errors:
-                runtime.shows_errors = False  # the report has said them
-                return report.errors
-            runtime.printer.note("joining the results")
-            _announce(call, plan, _joined(call, session, plan, records))
-    return []
+        plan = _planned(call, draft, held, prompt=prompt, prompt_file=prompt_file)
+        report = _report(call, plan)
+        try:
+            joined = _made(call, plan, report)
+        except (Interrupted, OmniEditError) as error:
+            ended_by = error
+    return Outcome(
+        fields={"joined": saved_document(joined) if joined else None},
+        tasks=report.documents(),
+        errors=report.errors,
+        has_shown_errors=True,
+        ended_by=ended_by,
+    )
 
 
-def _planned(call: SplitCall, typed: Typed, held: ExitStack) -> "SplitPlan":
+def _made(call: SplitCall, plan: "SplitPlan", report: BatchReport) -> "SavedFile | None":
+    """Return the joined clip; None where a piece failed, or it went to standard output."""
+    runtime = call.runtime
+    observers = [
+        runtime.saved_files(call.options.destination, prints_paths=False),
+        report.observe,
+    ]
+    with runtime.session(
+        call.use, observers=observers, total_tasks=len(plan.edits), is_batch=True
+    ) as session:
+        session.journal.record_call(runtime.settings.context.value, None)
+        if plan.joined is not None:
+            session.results.tidy(Path(plan.joined.path), task_id=plan.joined.sha256)
+            for known in plan.known:
+                if known is not None:
+                    runtime.tally.add(known)
+            runtime.printer.note("they are joined already")
+            return _announced(call, plan, plan.joined)
+        records = _edited(call, session, plan, report)
+        if report.errors:
+            return None
+        runtime.printer.note("joining the results")
+        return _announced(call, plan, _joined(call, session, plan, records))
+
+
+def _planned(
+    call: SplitCall,
+    draft: "Draft",
+    held: ExitStack,
+    *,
+    prompt: str | None,
+    prompt_file: str | None,
+) -> "SplitPlan":
     """Plan the pieces, and have what they cost agreed to."""
     from omniedit.edits.split import check_split, plan_pieces
     from omniedit.edits.submission import refusal_recorded
 
     with call.runtime.session(call.use) as session:
-        draft = read_draft(session, typed)
+        draft = read_draft(session, draft, prompt=prompt, prompt_file=prompt_file)
         with refusal_recorded(session, session.new_request_id(), draft):
             check_split(session, draft)
             draft = held.enter_context(_on_this_machine(session, draft))
@@ -136,16 +166,16 @@ def _say(call: SplitCall, plan: "SplitPlan") -> None:
         note("the clip has no sound, so the result has none; `--new-audio` keeps the new one")
 
 
-def _report(call: SplitCall, plan: "SplitPlan", *, has_journal: bool) -> BatchReport:
+def _report(call: SplitCall, plan: "SplitPlan") -> BatchReport:
     def fields(edit: "PlannedEdit") -> "Document":
         start_s, end_s = plan.marks_s(edit.line.number)
         return {"piece": edit.line.number, "start_seconds": start_s, "end_seconds": end_s}
 
+    has_journal = call.use is not JournalUse.NONE
     report = BatchReport(
         call.runtime, None, again=call.options.again, has_journal=has_journal, fields=fields
     )
     report.begin(plan.edits, line_count=len(plan.edits))
-    call.runtime.documents = report.documents
     return report
 
 
@@ -217,7 +247,7 @@ def _joined(
 def _hint_for(error: OmniEditError, edit: "PlannedEdit") -> str | None:
     """Return what to do about a piece; the usual words speak of the whole clip."""
     marks = edit.draft.wishes
-    usual = error.hint or hint_for(error, command="edit", is_sandbox_flag=False)
+    usual = hint_for(error, command="edit")
     match error:
         case NotFinishedError():
             return "the same command goes on with it"
@@ -226,16 +256,19 @@ def _hint_for(error: OmniEditError, edit: "PlannedEdit") -> str | None:
         case _ if usual and "--again" in usual and marks.is_cut:
             typed = {"--start": marks.start, "--end": marks.end}
             words = " ".join(f"{name} {mark}" for name, mark in typed.items() if mark)
-            return f"`omniedit edit VIDEO PROMPT {words} --again` pays anew for this piece alone"
+            command = f"edit VIDEO PROMPT {words} --again"
+            return Hint("{} makes this piece again, and pays for it alone", command)
         case _:
             return usual
 
 
-def _announce(call: SplitCall, plan: "SplitPlan", file: "SavedFile | None") -> None:
-    """Print the joined clip's path; None went to standard output itself."""
+def _announced(
+    call: SplitCall, plan: "SplitPlan", file: "SavedFile | None"
+) -> "SavedFile | None":
+    """Print the joined clip's path, and return it; None went to standard output itself."""
     if file is None or plan.target is None:
-        return
+        return None
     runtime = call.runtime
-    runtime.fields["joined"] = saved_document(file)
     runtime.printer.event(joined_event(file, at=runtime.now(), sandbox=runtime.settings.is_sandbox))
     runtime.printer.path(plan.target.shown)
+    return file
