@@ -17,9 +17,10 @@ from omniedit.schemas import FAILURE
 from omniedit.terminal.console import OutputMode, Printer, ProgressMode
 
 if TYPE_CHECKING:
-    from omniedit.cli.session import JournalUse, LiveSession
+    from omniedit.cli.session import JournalUse
+    from omniedit.edits.session import Session
     from omniedit.edits.targets import Destination
-    from omniedit.events import Event, Noted, Report
+    from omniedit.events import Event, Observer
     from omniedit.settings import Settings
     from omniedit.terminal.document import Document
 
@@ -52,7 +53,6 @@ class Context:
     is_sandbox_flag: bool = False
     policy: Policy = DEFAULT
     tally: Tally = field(default_factory=Tally)
-    _told: set[str] = field(default_factory=set[str])  # notes about all edits
 
     @cached_property
     def settings(self) -> "Settings":
@@ -96,11 +96,11 @@ class Context:
         self,
         journal: "JournalUse",
         *,
-        observers: "Sequence[Report]" = (),
+        observers: "Sequence[Observer]" = (),
         total_tasks: int = 1,
         shows_progress: bool = True,
         is_batch: bool = False,
-    ) -> Generator["LiveSession"]:
+    ) -> Generator["Session"]:
         """Open the journal, show progress, and close everything at the end.
 
         Args:
@@ -113,29 +113,30 @@ class Context:
         Raises:
             JournalError: If the journal is required and cannot be opened.
         """
-        from omniedit.cli.session import LiveSession, opened_journal
+        from omniedit.cli.session import make_session, opened_journal
 
         with contextlib.ExitStack() as closing:
             found = closing.enter_context(
                 opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
             )
-            self.tally.find = found.find_task
             progress = _Progress(self.printer)
             if shows_progress:
                 progress.begin = lambda: self._progress(closing, total_tasks=total_tasks)
                 closing.callback(progress.end)
-            told = (self.tally.take, progress, *observers)
-            yield LiveSession(self, found, journal, closing, observers=told, is_batch=is_batch)
-
-    def is_first(self, note: "Noted") -> bool:
-        """Return whether a note is about all edits, and was not told before."""
-        is_new = note.is_general and note.message not in self._told
-        self._told.add(note.message)
-        return is_new
+            yield make_session(
+                found,
+                journal,
+                closing,
+                settings=self.settings,
+                printer=self.printer,
+                signals=self.signals,
+                observers=(self.tally.take, progress, *observers),
+                is_batch=is_batch,
+            )
 
     def saved_files(
         self, destination: "Destination | None", *, prints_paths: bool = True
-    ) -> "Report":
+    ) -> "Observer":
         """Return an observer that prints the path of each saved result.
 
         Args:
@@ -159,7 +160,7 @@ class Context:
 
         return observe
 
-    def _progress(self, closing: contextlib.ExitStack, *, total_tasks: int) -> "Report":
+    def _progress(self, closing: contextlib.ExitStack, *, total_tasks: int) -> "Observer":
         from omniedit.terminal.progress import watch
 
         return closing.enter_context(
@@ -247,9 +248,9 @@ class _Progress:
     """Shows progress from the first event on: what is over before it pays for no bar."""
 
     def __init__(self, printer: Printer) -> None:
-        self.begin: Callable[[], Report] | None = None
+        self.begin: Callable[[], Observer] | None = None
         self._printer = printer
-        self._watch: Report | None = None
+        self._watch: Observer | None = None
         self._lock = threading.Lock()
 
     def __call__(self, event: "Event") -> None:

@@ -172,7 +172,9 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case MissingKeyError():
             return Hint(f"set EVOLINK_API_KEY or run {{}} (keys: {KEY_PAGE})", "config set-key")
         case AuthenticationError() | InvalidKeyError():
-            return Hint(f"{{}} shows which key was used; keys are made at {KEY_PAGE}", "config show")
+            return Hint(
+                f"{{}} shows which key was used; keys are made at {KEY_PAGE}", "config show"
+            )
         case QuotaError():
             return _quota_hint(error)
         case TaskNotFoundError():

@@ -10,26 +10,25 @@ from typing import TYPE_CHECKING, Final
 from omniedit.errors import InvalidInputError, MissingFileError
 
 if TYPE_CHECKING:
-    from omniedit.edits.ports import Session
-    from omniedit.edits.requests import Draft
+    from omniedit.edits.session import Session
+    from omniedit.models import EditRequest
 
 STDIN: Final = "-"
 
 
-def read_draft(
-    session: "Session", draft: "Draft", *, prompt: str | None, prompt_file: str | None
-) -> "Draft":
-    """Return a draft with its prompt; one that cannot be read makes a refused attempt.
+def read_request(
+    session: "Session", request: "EditRequest", *, prompt: str | None, prompt_file: str | None
+) -> "EditRequest":
+    """Return a request with its prompt; one that cannot be read makes a refused attempt.
 
     Raises:
         InvalidInputError: If there is no prompt, or there are two.
         MissingFileError: If the file cannot be read.
     """
-    from omniedit.edits.submission import refusal_recorded
+    from omniedit.edits.submit import refusal_recorded
 
-    request_id = draft.request_id or session.new_request_id()
-    with refusal_recorded(session, request_id, draft):
-        return replace(draft, prompt=read_prompt(prompt, prompt_file))
+    with refusal_recorded(session, request):
+        return replace(request, prompt=read_prompt(prompt, prompt_file))
 
 
 def read_prompt(prompt: str | None, prompt_file: str | None) -> str:

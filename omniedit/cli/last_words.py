@@ -29,7 +29,9 @@ def say_what_goes_on(context: "Context") -> None:
         command = f"download {record.task_id}"
         if place is not None:
             command += f" --output {shown_place(place)}"
-        context.printer.hint(Hint(f"task {record.task_id} is finished and not saved: {{}}", command))
+        context.printer.hint(
+            Hint(f"task {record.task_id} is finished and not saved: {{}}", command)
+        )
 
 
 def remind(context: "Context") -> None:
@@ -38,7 +40,7 @@ def remind(context: "Context") -> None:
         return
     if not context.printer.is_stderr_terminal or context.printer.quiet:
         return
-    from omniedit.edits.listing import is_unsaved
+    from omniedit.edits.list import is_unsaved
     from omniedit.journal import Journal
     from omniedit.terminal.units import render_duration
 
@@ -59,6 +61,8 @@ def remind(context: "Context") -> None:
     except OmniEditError:
         return
     if ends:
-        what = "1 unsaved result expires" if len(ends) == 1 else f"{len(ends)} unsaved results expire"
+        what = (
+            "1 unsaved result expires" if len(ends) == 1 else f"{len(ends)} unsaved results expire"
+        )
         left = render_duration(min(ends) - now)
         context.printer.note(Hint(f"{what} in {left}: {{}}", "download --all"))

@@ -5,7 +5,6 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from importlib.util import find_spec
@@ -16,7 +15,9 @@ from omniedit import __version__
 from omniedit.errors import Hint, JournalDamagedError, LocalError, OmniEditError
 
 if TYPE_CHECKING:
-    from omniedit.edits.ports import Session
+    from contextlib import AbstractContextManager
+
+    from omniedit.edits.session import Session
     from omniedit.settings import Settings
 
 CLOCK_TOLERANCE_S: Final = 120.0
@@ -95,13 +96,15 @@ def _checks_of_settings(
     key = _key(settings)
     yield key
     if key.error is None:
+        from omniedit.edits.upload import uploader  # noqa: PLC0415 - brings the HTTP library
+
         with open_session() as session:
             yield _tried(
                 "service",
-                lambda: session.service.get_credits(),
+                session.service.get_credits,
                 f"{settings.origin} answers and accepts the key",
             )
-            yield _tried("file service", session.clips.check_service, "answers")
+            yield _tried("file service", lambda: uploader(session).check_service(), "answers")
             yield check_clock(session)
     else:
         yield _warning("service", "not checked without a key")

@@ -6,7 +6,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-from omniedit.errors import InvalidInputError, MissingFileError
+from omniedit.errors import Hint, InvalidInputError, MissingFileError
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -55,5 +55,5 @@ def _check(path: Path, mode: int) -> None:
     msg = f"{path} is {kind}, not a clip"
     hint = "save it to a file first"
     if stat.S_ISDIR(mode):
-        hint = "VIDEO is one file; `omniedit batch` edits many"
+        hint = Hint("VIDEO is one file; {} edits many", "batch")
     raise InvalidInputError(msg, code="invalid_clip", hint=hint)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TextIO, cast
 
 from omniedit.errors import render_hint
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.terminal.channel import Channel
 from omniedit.terminal.harmless import make_harmless
 from omniedit.terminal.ink import Ink, paint
@@ -65,7 +65,7 @@ class Printer:
         verbose: bool = False,
         is_sandbox_flag: bool = False,
         clock: Callable[[], float] = time.time,
-        system: System = HERE,
+        system: System = THIS_SYSTEM,
     ) -> None:
         self.environ = environ
         self.mode = mode

@@ -13,8 +13,7 @@ from omniedit.errors import Interrupted, OmniEditError
 
 if TYPE_CHECKING:
     from omniedit.cli.batch_report import BatchReport
-    from omniedit.edits.batch_plan import PlannedEdit
-    from omniedit.edits.batch_run import BatchOptions
+    from omniedit.edits.batch import BatchOptions, PlannedEdit
 
 
 def batch(
@@ -49,8 +48,7 @@ def batch(
     A line is {"video": …, "prompt": …}, and optionally output, callback_url, start, end, take.
     """
     from omniedit.cli.batch_report import BatchReport
-    from omniedit.edits.batch_plan import Planner
-    from omniedit.edits.batch_run import BatchOptions
+    from omniedit.edits.batch import BatchOptions, Planner
     from omniedit.edits.manifest import parse_manifest
 
     context: Context = ctx.obj
@@ -66,9 +64,7 @@ def batch(
         edits = planner.plan(parsed)
     if planner.faults:
         return Outcome(errors=report.faults(planner.faults), tasks=report.documents())
-    options = BatchOptions(
-        concurrency=concurrency, again=again, overwrite=force, timeout_s=timeout
-    )
+    options = BatchOptions(concurrency=concurrency, again=again, overwrite=force, timeout_s=timeout)
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
     return _run(context, report, edits, options, use=use, line_count=len(parsed.lines))
 
@@ -82,7 +78,7 @@ def _run(
     use: JournalUse,
     line_count: int,
 ) -> Outcome:
-    from omniedit.edits.batch_run import BatchRun
+    from omniedit.edits.batch import BatchRun
 
     ended_by: BaseException | None = None
     observers = [context.saved_files(None), report.observe]

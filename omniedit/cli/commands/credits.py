@@ -12,11 +12,9 @@ def credits_(ctx: typer.Context) -> Outcome:
 
     Either can refuse a submission: top up the account, or raise the key's limit.
     """
-    from omniedit.edits.retries import with_retries
-
     context: Context = ctx.obj
     with context.session(JournalUse.NONE) as session:
-        found: Credits = with_retries(session, session.service.get_credits)
+        found: Credits = session.with_retries(session.service.get_credits)
     account, key = found.account_remaining, found.key_remaining
     limit = "no limit of its own" if found.is_key_unlimited else _shown(key)
     context.printer.line(f"account  {_shown(account)}")

@@ -33,10 +33,11 @@ def download(
 
     An interrupted download is resumed. Existing files are never overwritten without --force.
     """
-    from omniedit.edits.following import download_each
-    from omniedit.edits.listing import unsaved_results
+    from omniedit.edits.list import unsaved_results
     from omniedit.edits.references import find_records
+    from omniedit.edits.save import download_each
     from omniedit.edits.targets import Destination
+    from omniedit.edits.wait import Outcome as Ended
 
     context: Context = ctx.obj
     takes_all = everything or expiring is not None
@@ -49,10 +50,11 @@ def download(
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(use, observers=[context.saved_files(destination)]) as session:
-        if takes_all:
-            found = list(unsaved_results(session, expiring_s=expiring))
-        else:
-            found = [(record, None) for record in find_records(session, tasks or [])]
+        found: list[Ended] = (
+            list(unsaved_results(session, expiring_s=expiring))
+            if takes_all
+            else [(record, None) for record in find_records(session, tasks or [])]
+        )
         for record, _ in found:
             context.tally.add(record)
         for record, error in download_each(session, found, destination, overwrite=force):

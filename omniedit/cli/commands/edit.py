@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.input import read_draft
+from omniedit.cli.input import read_request
 from omniedit.cli.options import (
     Again,
     CallbackURL,
@@ -23,6 +23,7 @@ from omniedit.cli.options import (
 )
 from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError
+from omniedit.models import EditRequest
 
 
 def edit(
@@ -65,9 +66,7 @@ def edit(
     With --split a clip of more than 10 seconds is edited in equal pieces and joined, its own audio
     laid over the result. The price is shown first, and you are asked.
     """
-    from omniedit.edits import editing
-    from omniedit.edits.clips import Wishes
-    from omniedit.edits.requests import Draft
+    from omniedit.edits import edit as editing
     from omniedit.edits.targets import Destination
 
     context: Context = ctx.obj
@@ -77,12 +76,15 @@ def edit(
     if not split and (new_audio or yes):
         msg = f"`{'--new-audio' if new_audio else '--yes'}` requires --split"
         raise InvalidInputError(msg, code="usage")
-    draft = Draft(
+    request = EditRequest(
         video=video,
         prompt=prompt or "",
         callback_url=callback_url,
         request_id=request_id,
-        wishes=Wishes(start=start, end=end, check=check, max_credits=max_credits),
+        start=start,
+        end=end,
+        check=check,
+        max_credits=max_credits,
     )
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
     if split:
@@ -95,15 +97,14 @@ def edit(
             overwrite=force,
             new_audio=new_audio,
             max_credits=max_credits,
+            timeout_s=timeout,
         )
-        call = SplitCall(
-            runtime=context, options=in_pieces, use=use, timeout_s=timeout, has_consent=yes
-        )
-        return edit_in_pieces(call, draft, prompt=prompt, prompt_file=prompt_file)
+        call = SplitCall(context=context, options=in_pieces, use=use, has_consent=yes)
+        return edit_in_pieces(call, request, prompt=prompt, prompt_file=prompt_file)
     options = editing.EditOptions(
         destination=destination, again=again, overwrite=force, timeout_s=timeout
     )
     with context.session(use, observers=[context.saved_files(destination)]) as session:
-        draft = read_draft(session, draft, prompt=prompt, prompt_file=prompt_file)
-        context.tally.add(editing.edit(session, draft, options))
+        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+        context.tally.add(editing.edit(session, request, options))
     return Outcome()

@@ -30,7 +30,7 @@ def list_(
     ] = None,
 ) -> Outcome:
     """List edits: state, saved file, and the time left on the link."""
-    from omniedit.edits import listing
+    from omniedit.edits import list as listing
     from omniedit.terminal.document import task_document
     from omniedit.terminal.human import render_table
 

@@ -13,13 +13,13 @@ def probe(ctx: typer.Context, video: Video) -> Outcome:
 
     Of a URL little more than the header is read: at most 2 MiB, in 3 seconds.
     """
-    from omniedit.edits import probing
+    from omniedit.edits import clips
     from omniedit.terminal.clip import clip_fields, render_clip
 
     context: Context = ctx.obj
     try:
         with context.session(JournalUse.NONE, shows_progress=False) as session:
-            found = probing.probe(session, video)
+            found = clips.probe(session, video)
     except (Interrupted, OmniEditError) as error:
         return Outcome(fields={"video": video}, ended_by=error)
     facts, problems, cost = found.facts, found.problems, found.estimated_credits

@@ -13,7 +13,7 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
 
     Exits 0 even if a task failed.
     """
-    from omniedit.edits.looking import look_at_all
+    from omniedit.edits.reads import read_all
     from omniedit.edits.references import find_records
     from omniedit.terminal.human import render_status_line
 
@@ -21,7 +21,7 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(use) as session:
-        for record, error in look_at_all(session, find_records(session, tasks or [])):
+        for record, error in read_all(session, find_records(session, tasks or [])):
             if error is None:
                 context.tally.add(record)
                 context.printer.lines([render_status_line(record, session.now())])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.input import read_draft, read_prompt
+from omniedit.cli.input import read_prompt, read_request
 from omniedit.cli.options import (
     CallbackURL,
     Check,
@@ -21,10 +21,10 @@ from omniedit.cli.options import (
 )
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, InvalidInputError
+from omniedit.models import EditRequest
 
 if TYPE_CHECKING:
-    from omniedit.edits.requests import Draft
-    from omniedit.events import Event, Report
+    from omniedit.events import Event, Observer
 
 _KEY: Final = "$EVOLINK_API_KEY"
 # Of the sandbox inside a command, which nobody can call: where `sandbox serve` answers, and what it
@@ -71,9 +71,6 @@ def submit(
     Tips from the service: name what must stay unchanged ("make the lighting warmer and keep
     everything else unchanged"), and write negative wishes into the prompt ("no text on screen").
     """
-    from omniedit.edits.clips import Wishes
-    from omniedit.edits.requests import Draft
-
     context: Context = ctx.obj
     if resume is not None:
         if video is not None or prompt is not None or prompt_file is not None or dry_run:
@@ -86,54 +83,58 @@ def submit(
     if video is None:
         msg = "VIDEO is missing: the URL or path of the clip to edit"
         raise InvalidInputError(msg, code="usage", hint=Hint("{}", 'submit VIDEO "PROMPT"'))
-    draft = Draft(
+    request = EditRequest(
         video=video,
         prompt=prompt or "",
         callback_url=callback_url,
         request_id=request_id,
-        wishes=Wishes(start=start, end=end, check=check, max_credits=max_credits),
+        start=start,
+        end=end,
+        check=check,
+        max_credits=max_credits,
     )
     if dry_run:
-        return _show_request(context, replace(draft, prompt=read_prompt(prompt, prompt_file)))
+        return _show_request(context, replace(request, prompt=read_prompt(prompt, prompt_file)))
 
-    from omniedit.edits import submission
+    from omniedit.edits import submit as submitting
 
     with context.session(JournalUse.OPTIONAL, observers=[_task_ids(context)]) as session:
-        draft = read_draft(session, draft, prompt=prompt, prompt_file=prompt_file)
-        context.tally.add(submission.submit(session, draft, accepts_old=yes))
+        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+        context.tally.add(submitting.submit(session, request, accepts_old=yes))
     return Outcome()
 
 
 def _resume(context: Context, request_id: str, *, accepts_old: bool) -> Outcome:
-    from omniedit.edits import resuming
+    from omniedit.edits.replay import resume
 
     with context.session(JournalUse.REQUIRED, observers=[_task_ids(context)]) as session:
-        context.tally.add(resuming.resume(session, request_id, accepts_old=accepts_old))
+        context.tally.add(resume(session, request_id, accepts_old=accepts_old))
     return Outcome()
 
 
-def _task_ids(context: Context) -> "Report":
+def _task_ids(context: Context) -> "Observer":
     """Return an observer that prints the task ID as soon as it is known, and on disk."""
     from omniedit.events import Submitted
 
     def observe(event: "Event") -> None:
         if isinstance(event, Submitted):
-            context.printer.line(event.task.task_id)
+            context.printer.line(str(event.record.task_id))
 
     return observe
 
 
-def _show_request(context: Context, draft: "Draft") -> Outcome:
+def _show_request(context: Context, request: EditRequest) -> Outcome:
     """Print what would be sent, as JSON and as a line for `curl`."""
-    from omniedit.edits.requests import clip_name, is_uploaded, parse_draft, render_body
+    from omniedit.edits.clips import clip_name
+    from omniedit.edits.requests import prepare
 
     with context.session(JournalUse.NONE, shows_progress=False) as session:
-        request = parse_draft(session, draft)
-        request_id = draft.request_id or session.new_request_id()
+        edit = prepare(session, request)
+        request_id = request.request_id or session.new_request_id()
     clip_url = request.video
-    if is_uploaded(request):
+    if edit.is_uploaded:
         clip_url = f"<URL of {clip_name(request.video)} once it is uploaded>"
-    body = render_body(request, clip_url=clip_url)
+    body = edit.body(clip_url=clip_url)
     settings = context.settings
     base_url, key = settings.base_url.value, _KEY
     if settings.is_embedded:

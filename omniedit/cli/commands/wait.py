@@ -36,9 +36,9 @@ def wait(
 
     Ctrl-C ends the waiting, not the task: run the same command to pick it up again.
     """
-    from omniedit.edits.following import FollowOptions, follow
     from omniedit.edits.references import find_records
     from omniedit.edits.targets import Destination
+    from omniedit.edits.wait import FollowOptions, follow
 
     context: Context = ctx.obj
     destination = None if download is None else Destination(download)

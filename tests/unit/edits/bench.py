@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omniedit.edits.pace import Pace
+
 from omniedit.errors import (
     EndpointMissingError,
     OmniEditError,
@@ -54,7 +55,10 @@ def failed(task_id: str, code: str = "content_policy_violation") -> Task:
 
 
 def record_of(task: Task, **fields: Any) -> Record:
-    return replace(Record(request_id=None, task=task, status=task.status, created_at=NOW), **fields)
+    record = Record(
+        request_id=None, task=task, status=task.status, created_at=NOW, error=task.error
+    )
+    return replace(record, **fields)
 
 
 @dataclass

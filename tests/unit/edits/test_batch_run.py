@@ -3,11 +3,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-
 from omniedit.edits.batch_plan import PlannedEdit, Planner
 from omniedit.edits.batch_run import BatchOptions, BatchRun, Made
-from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.pace import Pace
+
+from omniedit.edits.manifest import Line, Manifest
 from omniedit.errors import (
     AuthenticationError,
     InvalidInputError,
@@ -16,7 +16,7 @@ from omniedit.errors import (
     QuotaError,
     RateLimitedError,
 )
-from omniedit.events import NotMade
+from omniedit.events import LineFailed
 from omniedit.models import Task
 from tests.unit.edits.bench import CLIP_URL, FakeSession, completed, failed, running
 
@@ -119,8 +119,8 @@ def test_one_refusal_does_not_keep_the_others(session: FakeSession, here: Path) 
 
     assert saved(here) == ["a", "c"]
     assert made["b"].error is not None
-    [refused] = session.reported(NotMade)
-    assert refused.message == "line 2: no"
+    [refused] = session.reported(LineFailed)
+    assert (refused.name, refused.message) == ("line 2", "no")
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
 from omniedit.edits.following import (
     TRANSFERS_AT_ONCE,
     FollowOptions,
     download_each,
     follow,
 )
+
 from omniedit.edits.targets import Destination
 from omniedit.errors import AuthenticationError, InvalidInputError, NotConnectedError, OmniEditError
 from omniedit.events import Event, Progressed, Saved
@@ -66,7 +66,7 @@ def test_what_is_finished_is_downloaded_while_others_run(session: FakeSession) -
     is_seen_running = threading.Event()
 
     def report(event: Event) -> None:
-        if isinstance(event, Progressed) and event.task == running("task-2"):
+        if isinstance(event, Progressed) and event.record.task == running("task-2"):
             is_seen_running.set()
 
     def download(_: str) -> None:

@@ -2,9 +2,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
+from omniedit.edits.waiting import Outcome, Waiting
 
 from omniedit.edits.polling import STALLED_AFTER_S
-from omniedit.edits.waiting import Outcome, Waiting
 from omniedit.errors import (
     AuthenticationError,
     NetworkError,
@@ -62,8 +62,8 @@ def test_tasks_are_followed_to_their_ends(session: FakeSession) -> None:
         ("t-1", "failed", None),
         ("t-2", "completed", None),
     ]
-    assert [event.task.task_id for event in session.reported(Completed)] == ["t-0", "t-2"]
-    assert [event.task.task_id for event in session.reported(Failed)] == ["t-1"]
+    assert [event.record.task_id for event in session.reported(Completed)] == ["t-0", "t-2"]
+    assert [event.record.task_id for event in session.reported(Failed)] == ["t-1"]
 
 
 def test_each_is_yielded_as_soon_as_it_has_ended(session: FakeSession) -> None:
@@ -230,7 +230,7 @@ def test_progress_never_runs_backwards(session: FakeSession) -> None:
 
     outcomes(waiting_for(session, 1))
 
-    shown = [event.progress for event in session.reported(Progressed)]
+    shown = [event.record.task.progress for event in session.reported(Progressed)]
     assert shown == sorted(shown)
     assert shown[0] == 30
 

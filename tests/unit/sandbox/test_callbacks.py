@@ -15,7 +15,7 @@ from omniedit.sandbox.store import CALLBACK_LEASE_S
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from omniedit.sandbox.lifecycle import Edit
+    from omniedit.sandbox.tasks import Edit
     from tests.unit.sandbox.conftest import Bench
 
 
@@ -63,7 +63,7 @@ def receiver() -> Iterator[str]:
 @pytest.fixture
 def courier(bench: Bench) -> Courier:
     return Courier(
-        context=bench.context, origin="http://127.0.0.1:1", stopped=Waits(), tell=bench.lines.append
+        service=bench.service, origin="http://127.0.0.1:1", stopped=Waits(), log=bench.lines.append
     )
 
 
@@ -151,10 +151,10 @@ def test_the_courier_looks_for_itself(bench: Bench, receiver: str) -> None:
     Receiver.statuses.append(200)
     told = threading.Event()
     courier = Courier(
-        context=bench.context,
+        service=bench.service,
         origin="http://127.0.0.1:1",
         stopped=threading.Event(),
-        tell=lambda _: told.set(),
+        log=lambda _: told.set(),
     )
     bench.submit(body={"callback_url": receiver})
     bench.clock.turn(5)
