@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from omniedit.errors import Hint
 from omniedit.models import MAX_UPLOAD_BYTES
 
 MAX_CLIP_S: Final = 10.0
@@ -132,7 +133,7 @@ def verdict(facts: ClipFacts) -> tuple[Problem, ...]:
                     f"it is {facts.duration_s:.2f} s long, and the service takes"
                     f" {MAX_CLIP_S:.0f} s at most"
                 ),
-                fix="cut it with `--start T --end T`, or in pieces with `omniedit edit --split`",
+                fix=Hint("cut it with `--start T --end T`, or in pieces with {}", "edit --split"),
                 is_automatic=False,
             )
         )
