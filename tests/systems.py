@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from omniedit.system import HERE, System
-from omniedit.system.macos import MacOS
-from omniedit.system.posix import BOOT_ID_FILE
+from omniedit.system import THIS_SYSTEM, System
+from omniedit.system.posix import BOOT_ID_FILE, MacOS
 from omniedit.system.windows import Windows
 
 _DESCRIPTORS: Final = range(1024)
@@ -69,7 +68,7 @@ def windows(
 
 
 def _lock(descriptor: int) -> None:
-    if not HERE.try_lock(descriptor):
+    if not THIS_SYSTEM.try_lock(descriptor):
         raise PermissionError(errno.EACCES, "locked")
 
 

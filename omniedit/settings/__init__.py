@@ -1,4 +1,4 @@
-"""Settings, each with its source: environment, then file, then default. The one reader of both."""
+"""Settings, each with its source: the environment, then the config file, then a default."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 from omniedit.errors import CredentialsError, InvalidInputError, MissingKeyError
 from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
 from omniedit.settings.credentials import CredentialsFile, Secret, parse_key
-from omniedit.system import HERE
+from omniedit.system import THIS_SYSTEM
 
 DEFAULT_BASE_URL: Final = "https://api.evolink.ai"
 DEFAULT_FILES_URL: Final = "https://files-api.evolink.ai"
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Setting(Generic[T]):
-    """A value and where it comes from, as `config show` names it."""
+    """A value and its source, as `config show` shows it."""
 
     value: T
     source: str
@@ -33,11 +33,11 @@ class Setting(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that is set outside the command's own options."""
+    """Everything that is set outside the command line."""
 
     key: Setting[Secret] | None
-    key_error: CredentialsError | None  # what keeps the key that is set from being used
-    empty_key_variables: tuple[str, ...]  # set, but to nothing: what CI does with missing secrets
+    key_error: CredentialsError | None  # why the key that is set cannot be used
+    empty_key_variables: tuple[str, ...]  # set but empty, as CI does with missing secrets
     base_url: Setting[str]
     files_url: Setting[str]
     config_dir: Setting[Path]
@@ -48,35 +48,35 @@ class Settings:
 
     @property
     def origin(self) -> str:
-        """What tasks and keys belong to: the API's origin, or the sandbox wherever it listens."""
+        """The origin that tasks belong to: the API's, or the sandbox, whatever its address."""
         return SANDBOX_ORIGIN if self.is_sandbox else origin_of(self.base_url.value)
 
     @property
     def journal_folder(self) -> Path:
-        """Where the journal lies; the sandbox has one of its own."""
+        """The folder of the journal; the sandbox has its own."""
         return self.sandbox_journal_folder if self.is_sandbox else self.state_dir.value
 
     @property
     def sandbox_journal_folder(self) -> Path:
-        """Where the sandbox's journal lies."""
+        """The folder of the sandbox's journal."""
         return self.state_dir.value / "sandbox"
 
     @property
     def sandbox_folder(self) -> Path:
-        """Where the sandbox keeps its tasks and clips."""
+        """The folder where the sandbox keeps its tasks and clips."""
         return self.sandbox_journal_folder / "service"
 
     @property
     def allows_internal_clips(self) -> bool:
-        """Whether a clip's URL may name this machine or network."""
+        """Whether a clip's URL may name this machine or its network."""
         return self.is_sandbox or is_loopback_url(self.base_url.value)
 
     def require_key(self) -> Secret:
         """Return the key.
 
         Raises:
-            MissingKeyError: There is none.
-            CredentialsError: What is set cannot be used.
+            MissingKeyError: If no key is set.
+            CredentialsError: If the key that is set cannot be used.
         """
         if self.key is not None:
             return self.key.value
@@ -84,7 +84,7 @@ class Settings:
             raise self.key_error
         if self.empty_key_variables:
             msg = f"no API key: {' and '.join(self.empty_key_variables)} set but empty"
-            hint = "CI gives empty secrets to forks and to jobs that do not name them; set the variable or run `omniedit config set-key`"
+            hint = "CI passes empty secrets to forks and to jobs that do not request them; set the variable or run `omniedit config set-key`"
         else:
             msg = "no API key"
             hint = f"set EVOLINK_API_KEY or run `omniedit config set-key` (keys: {KEY_PAGE}); `--sandbox` needs none"
@@ -95,11 +95,11 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
     """Return the settings in force.
 
     Args:
-        environ: The process's environment.
+        environ: The environment of the process.
         sandbox: Whether `--sandbox` was given.
 
     Raises:
-        InvalidInputError: A setting cannot be used.
+        InvalidInputError: If a setting is invalid.
     """
     config_dir = _folder(environ, "OMNIEDIT_CONFIG_DIR", "user_config_path")
     stored = _load_config_file(config_dir.value / "config.toml")
@@ -111,7 +111,7 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         try:
             key = _key(environ, config_dir.value, origin_of(base_url.value))
         except CredentialsError as error:
-            # What needs no key is not to fail for it.
+            # Commands that need no key go on.
             key_error = error
     return Settings(
         key=key,
@@ -130,12 +130,12 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
 
 
 def is_sandbox_key(key: Secret) -> bool:
-    """Return whether a key is for the sandbox alone."""
+    """Return whether a key is for the sandbox only."""
     return key.reveal().startswith(SANDBOX_KEY_PREFIX)
 
 
 def credentials_path(config_dir: Path) -> Path:
-    """Return where the saved keys lie."""
+    """Return the path of the saved keys."""
     return config_dir / "credentials"
 
 
@@ -161,13 +161,13 @@ def _url(
     try:
         parts = parse_web_url(url, what=f"URL in {where}")
         if parts.query or parts.fragment:
-            msg = f"the URL in {where} carries a query or a fragment"
-            raise InvalidInputError(msg, code="invalid_url")  # noqa: TRY301 - all get one hint
+            msg = f"the URL in {where} has a query or a fragment"
+            raise InvalidInputError(msg, code="invalid_url")  # noqa: TRY301 - all get the same hint
         if parts.scheme != "https" and not is_loopback_url(url):
-            msg = f"the URL in {where} must begin with https:// (http is for this machine alone)"
+            msg = f"the URL in {where} must begin with https:// (http is for loopback only)"
             raise InvalidInputError(msg, code="invalid_url")  # noqa: TRY301
     except InvalidInputError as error:
-        error.hint = f"correct {where}, or leave it out for {default}"
+        error.hint = f"correct {where}, or remove it to use {default}"
         raise
     return Setting(url, found.source)
 
@@ -175,7 +175,7 @@ def _url(
 def _files_url(
     environ: Mapping[str, str], stored: Mapping[str, Setting[str]], base_url: Setting[str]
 ) -> Setting[str]:
-    # A key for another API must not travel to the default file service.
+    # A key for another API must not reach the default file service.
     default = DEFAULT_FILES_URL if base_url.value == DEFAULT_BASE_URL else base_url.value
     return _url(environ, stored, "files_url", default)
 
@@ -190,7 +190,7 @@ def _folder(
         return Setting(Path(text).expanduser().absolute(), f"environment: {variable}")
     if stored and (found := stored.get("state_dir")):
         return Setting(Path(found.value).expanduser().absolute(), found.source)
-    import platformdirs  # noqa: PLC0415 - 30 ms that a set variable saves
+    import platformdirs  # noqa: PLC0415 - not needed where the variable is set
 
     folder: Path = getattr(platformdirs, default)("omniedit", appauthor=False)
     return Setting(folder, "default")
@@ -204,7 +204,7 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"cannot read {path}: {error}"
         raise InvalidInputError(msg, code="invalid_config") from None
-    import tomllib  # noqa: PLC0415 - only where there is a file to read
+    import tomllib  # noqa: PLC0415 - only needed where there is a file
 
     try:
         table: dict[str, Any] = tomllib.loads(text)
@@ -214,13 +214,13 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
     for name, value in table.items():
         if name not in _FILE_SETTINGS or not isinstance(value, str):
             known = ", ".join(sorted(_FILE_SETTINGS))
-            msg = f"{path} holds `{name}`, which is not a setting with a text value"
+            msg = f"`{name}` in {path} is not a setting with a text value"
             raise InvalidInputError(msg, code="invalid_config", hint=f"known settings: {known}")
     return {name: Setting(str(value), f"file: {path}") for name, value in table.items()}
 
 
 def _context(environ: Mapping[str, str]) -> Setting[str]:
-    """Return whose `last` it is: named by hand, the CI job's, or this user's."""
+    """Return the context of `last`: set by hand, the CI job's, or this user's."""
     if name := environ.get("OMNIEDIT_CONTEXT", "").strip():
         return Setting(f"named:{name}", "environment: OMNIEDIT_CONTEXT")
     run, job = environ.get("GITHUB_RUN_ID", ""), environ.get("GITHUB_JOB", "")
@@ -228,4 +228,4 @@ def _context(environ: Mapping[str, str]) -> Setting[str]:
         return Setting(f"github:{run}:{job}", "environment: GITHUB_RUN_ID, GITHUB_JOB")
     if job := environ.get("CI_JOB_ID", ""):
         return Setting(f"ci:{job}", "environment: CI_JOB_ID")
-    return Setting(f"user:{HERE.user_id()}", "default")
+    return Setting(f"user:{THIS_SYSTEM.user_id()}", "default")

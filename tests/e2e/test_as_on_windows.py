@@ -72,7 +72,7 @@ def test_one_package_knows_the_systems() -> None:
     }
 
     assert {name for name in asking if not name.startswith("system/")} == {
-        "cli/completion_tasks.py",  # which has no time to import anything
+        "cli/completion/tasks.py",  # which has no time to import anything
         "sandbox/server.py",  # which shares no code with the client
     }
 
@@ -138,7 +138,7 @@ def test_a_device_is_no_target(run: Run) -> None:
     ended = run("--sandbox", "edit", CLIP, "x", "-o", "nul.mp4")
 
     assert ended.status == 10, ended
-    assert "Windows takes nul.mp4 for the name of a device" in ended.stderr
+    assert "nul.mp4 is the name of a device on Windows" in ended.stderr
 
 
 def test_a_key_is_saved_and_replaced(run: Run) -> None:

@@ -10,7 +10,7 @@ from omniedit.cli.context import Runtime
 from omniedit.cli.options import Command, Group, parse_duration
 from omniedit.cli.session import sandbox_required
 from omniedit.journal import Journal
-from omniedit.system import HERE
+from omniedit.system import THIS_SYSTEM
 from omniedit.system.folders import make_private_folder
 from omniedit.terminal.document import envelope
 
@@ -77,7 +77,7 @@ def serve(
             f"OMNIEDIT_BASE_URL={running.url} OMNIEDIT_API_KEY=sk-sandbox-test omniedit …"
         )
         # A signal ends it.
-        HERE.wait(threading.Event())
+        THIS_SYSTEM.wait(threading.Event())
 
 
 @app.command("reset", cls=Command)

@@ -5,10 +5,7 @@ import pytest
 
 from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.context import Runtime
-from omniedit.edits.batch_plan import PlannedEdit
-from omniedit.edits.batch_run import Made
-from omniedit.edits.manifest import Line
-from omniedit.edits.requests import Draft
+from omniedit.edits.batch import EditOutcome, PlannedEdit
 from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
@@ -17,11 +14,20 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Saved, Submitted
-from omniedit.models import Record, SavedFile, Task
+from omniedit.models import EditRequest, Record, SavedFile, Task
 from omniedit.terminal.console import Printer
-from tests.unit.edits.bench import CLIP_URL, completed, record_of, running
+from tests.records import record_of
 
+CLIP_URL = "https://example.com/clip.mp4"
 FILE = SavedFile(path="/x/a.mp4", size_bytes=1, sha256="00")
+
+
+def running(task_id: str) -> Task:
+    return Task(task_id=task_id, status="processing", progress=10)
+
+
+def completed(task_id: str) -> Task:
+    return Task(task_id=task_id, status="completed", progress=100)
 
 
 class Told:
@@ -51,10 +57,10 @@ class Told:
         self.runtime.report(
             Saved(task_id=f"t-{number}", file=FILE, shown_path="a.mp4", is_new=is_new)
         )
-        self.report.take(Made(edit=self.edits[number - 1], record=record))
+        self.report.take(EditOutcome(edit=self.edits[number - 1], record=record))
 
     def fail(self, number: int, error: OmniEditError, record: Record | None = None) -> None:
-        self.report.take(Made(edit=self.edits[number - 1], record=record, error=error))
+        self.report.take(EditOutcome(edit=self.edits[number - 1], record=record, error=error))
 
     def summary(self) -> list[str]:
         self.report.summarise()
@@ -63,8 +69,9 @@ class Told:
 
 def edit(number: int) -> PlannedEdit:
     return PlannedEdit(
-        line=Line(number=number, video=CLIP_URL, prompt=str(number)),
-        draft=Draft(video=CLIP_URL, prompt=str(number)),
+        number=number,
+        name=f"line {number}",
+        request=EditRequest(video=CLIP_URL, prompt=str(number)),
         identity=f"identity-{number}",
         output=f"{number}.mp4",
     )

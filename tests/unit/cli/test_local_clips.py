@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-
 from omniedit.cli.local_clips import LocalClips
+
 from tests.unit.media.clips import make_clip
 
 

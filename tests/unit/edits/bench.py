@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omniedit.edits.pace import Pace
+
 from omniedit.errors import (
     EndpointMissingError,
     OmniEditError,

@@ -14,6 +14,7 @@ from typing import Final
 
 from omniedit.edits.pace import Pace
 from omniedit.edits.ports import Clips, Progress, Retry
+
 from omniedit.errors import (
     AuthenticationError,
     IdempotencyConflictError,

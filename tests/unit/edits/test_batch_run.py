@@ -3,11 +3,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-
 from omniedit.edits.batch_plan import PlannedEdit, Planner
 from omniedit.edits.batch_run import BatchOptions, BatchRun, Made
-from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.pace import Pace
+
+from omniedit.edits.manifest import Line, Manifest
 from omniedit.errors import (
     AuthenticationError,
     InvalidInputError,

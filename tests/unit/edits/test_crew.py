@@ -3,8 +3,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
-
 from omniedit.edits.crew import Crew
+
 from omniedit.errors import Interrupted
 
 WAIT_S = 10.0

@@ -15,11 +15,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-
 from omniedit.edits.editing import EditOptions, edit
-from omniedit.edits.requests import Draft
 from omniedit.edits.resuming import resume
 from omniedit.edits.submission import submit
+
+from omniedit.edits.requests import Draft
 from omniedit.edits.targets import Destination
 from omniedit.errors import (
     IdempotencyConflictError,

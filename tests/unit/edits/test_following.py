@@ -3,13 +3,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
 from omniedit.edits.following import (
     TRANSFERS_AT_ONCE,
     FollowOptions,
     download_each,
     follow,
 )
+
 from omniedit.edits.targets import Destination
 from omniedit.errors import AuthenticationError, InvalidInputError, NotConnectedError, OmniEditError
 from omniedit.events import Event, Progressed, Saved

@@ -1,8 +1,8 @@
 import threading
 
 import pytest
-
 from omniedit.edits.pace import LONGEST_INTERVAL_S, SHORTEST_INTERVAL_S, Pace
+
 from tests.unit.edits.bench import FakeClock
 
 WAIT_S = 10.0

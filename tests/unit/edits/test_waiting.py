@@ -2,9 +2,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
+from omniedit.edits.waiting import Outcome, Waiting
 
 from omniedit.edits.polling import STALLED_AFTER_S
-from omniedit.edits.waiting import Outcome, Waiting
 from omniedit.errors import (
     AuthenticationError,
     NetworkError,

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from omniedit.edits.resuming import refusal_of
+
 from omniedit.http.retry import is_certainly_not_accepted
 from omniedit.journal import Attempt, Call, Journal
 from omniedit.models import EditRequest, SavedFile, Task, TaskError, UploadedClip
