@@ -17,9 +17,18 @@ from omniedit.errors import (
 from omniedit.events import Event, Saved, Submitted
 from omniedit.models import EditRequest, Record, SavedFile, Task
 from omniedit.terminal.console import Printer
-from tests.unit.edits.bench import CLIP_URL, completed, record_of, running
+from tests.records import record_of
 
+CLIP_URL = "https://example.com/clip.mp4"
 FILE = SavedFile(path="/x/a.mp4", size_bytes=1, sha256="00")
+
+
+def running(task_id: str) -> Task:
+    return Task(task_id=task_id, status="processing", progress=10)
+
+
+def completed(task_id: str) -> Task:
+    return Task(task_id=task_id, status="completed", progress=100)
 
 
 class Told:

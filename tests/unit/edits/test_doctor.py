@@ -15,9 +15,6 @@ from tests.unit.edits.bench import NOW, BenchSession
         pytest.param(NOW + 600, Verdict.WARNING, "600 s behind the service's", id="behind"),
         pytest.param(NOW - 600, Verdict.WARNING, "600 s ahead of the service's", id="ahead"),
         pytest.param(None, Verdict.WARNING, "cannot be compared", id="no-date"),
-        pytest.param(
-            UnavailableError("gone"), Verdict.WARNING, "cannot be compared", id="no-answer"
-        ),
     ],
 )
 def test_the_clock_is_compared_with_the_service_s(
