@@ -18,7 +18,7 @@ from omniedit.cli.session import JournalUse
 from omniedit.errors import JournalDamagedError, LocalError, OmniEditError
 
 if TYPE_CHECKING:
-    from omniedit.cli.session import LiveSession
+    from omniedit.edits.session import Session
 
 CLOCK_TOLERANCE_S: Final = 120.0
 _EXTRAS: Final = {"sandbox": "werkzeug", "media": "av"}
@@ -90,7 +90,7 @@ def _key(runtime: Runtime) -> Check:
     return _ok("key", f"{key} ({settings.key.source if settings.key else ''})")
 
 
-def _service(runtime: Runtime, session: "LiveSession") -> Check:
+def _service(runtime: Runtime, session: "Session") -> Check:
     where = runtime.settings.origin
     try:
         session.service.get_credits()
@@ -99,15 +99,17 @@ def _service(runtime: Runtime, session: "LiveSession") -> Check:
     return _ok("service", f"{where} answers and accepts the key")
 
 
-def _file_service(runtime: Runtime, session: "LiveSession") -> Check:
+def _file_service(runtime: Runtime, session: "Session") -> Check:
+    from omniedit.edits.upload import uploader
+
     try:
-        session.clips.check_service()
+        uploader(session).check_service()
     except OmniEditError as error:
         return _failure(runtime, "file service", error)
     return _ok("file service", "answers")
 
 
-def check_clock(session: "LiveSession") -> Check:
+def check_clock(session: "Session") -> Check:
     """Compare this machine's clock with the service's."""
     try:
         there = session.service.get_time()

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from omniedit.cli.exit_codes import with_sandbox
 from omniedit.cli.signals import Signals
 from omniedit.cli.tally import Tally
-from omniedit.errors import InvalidInputError, LocalError
+from omniedit.errors import InvalidInputError, LocalError, render_hint
 from omniedit.schemas import FAILURE
 from omniedit.terminal.console import OutputMode, Printer, ProgressMode
 
 if TYPE_CHECKING:
-    from omniedit.cli.session import JournalUse, LiveSession
+    from omniedit.cli.session import JournalUse
+    from omniedit.edits.session import Session
     from omniedit.edits.targets import Destination
-    from omniedit.events import Event, Noted, Report
+    from omniedit.events import Event, Observer
     from omniedit.settings import Settings
     from omniedit.terminal.document import Document
 
@@ -46,9 +47,8 @@ class Runtime:
         """Returns the documents of all tasks so far."""
         self.destination: str | None = None  # where results go, as it was typed
         self.listeners: list[Callable[[Event], None]] = []
-        self._told: set[str] = set()  # notes about all edits
-        self._watch: Report | None = None
-        self._begin_watch: Callable[[], Report] | None = None
+        self._watch: Observer | None = None
+        self._begin_watch: Callable[[], Observer] | None = None
         self._watch_lock = threading.Lock()
 
     def pasteable(self, text: str) -> str:
@@ -129,30 +129,39 @@ class Runtime:
         total_tasks: int = 1,
         shows_progress: bool = True,
         is_batch: bool = False,
-    ) -> Generator["LiveSession"]:
+    ) -> Generator["Session"]:
         """Open the journal, show progress, and close everything at the end.
 
         Raises:
             JournalError: The journal is required and cannot be opened.
         """
-        from omniedit.cli.session import LiveSession, opened_journal
+        from omniedit.cli.session import make_session, opened_journal
 
         with contextlib.ExitStack() as closing:
             found = closing.enter_context(
                 opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
             )
-            self.tally.find = found.find_task
             if shows_progress:
                 closing.callback(self._stop_watching)
                 self._begin_watch = lambda: self._watching(closing, total_tasks=total_tasks)
-            yield LiveSession(self, found, journal, closing, is_batch=is_batch)
+            yield make_session(
+                found,
+                journal,
+                closing,
+                settings=self.settings,
+                printer=self.printer,
+                signals=self.signals,
+                observers=(self.report,),
+                is_batch=is_batch,
+            )
 
     def report(self, event: "Event") -> None:
         """Pass an event to whoever watches."""
         from omniedit.events import Noted, Warned
 
         if isinstance(event, Warned | Noted):
-            event = replace(event, message=self.pasteable(event.message))
+            message = render_hint(event.message, is_sandbox=self.is_sandbox_flag)
+            event = replace(event, message=message)
         self.tally.take(event)
         if self._begin_watch is not None and not isinstance(event, Warned | Noted):
             self._begin_watching()
@@ -164,12 +173,6 @@ class Runtime:
             self.printer.note(event.message)
         for listener in self.listeners:
             listener(event)
-
-    def is_first(self, note: "Noted") -> bool:
-        """Return whether a note is about all edits, and was not told before."""
-        is_new = note.is_general and note.message not in self._told
-        self._told.add(note.message)
-        return is_new
 
     def now(self) -> float:
         """Return the Unix time."""
@@ -213,7 +216,7 @@ class Runtime:
             if self._begin_watch is not None:
                 self._watch, self._begin_watch = self._begin_watch(), None
 
-    def _watching(self, closing: contextlib.ExitStack, *, total_tasks: int) -> "Report":
+    def _watching(self, closing: contextlib.ExitStack, *, total_tasks: int) -> "Observer":
         from omniedit.terminal.progress import watch
 
         return closing.enter_context(

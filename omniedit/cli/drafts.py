@@ -1,4 +1,4 @@
-"""From what was typed to a draft: the prompt may be in a file, or on standard input."""
+"""From what was typed to a request: the prompt may be in a file, or on standard input."""
 
 import os
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from omniedit.cli.stdin import read_stdin, text_of
 from omniedit.errors import InvalidInputError, MissingFileError
 
 if TYPE_CHECKING:
-    from omniedit.edits.ports import Session
-    from omniedit.edits.requests import Draft
+    from omniedit.edits.session import Session
+    from omniedit.models import EditRequest
 
 _STDIN = "-"
 
@@ -30,36 +30,32 @@ class Typed:
     max_credits: float | None = None
 
 
-def read_draft(session: "Session", typed: Typed) -> "Draft":
-    """Return the draft; a prompt that cannot be read makes a refused attempt.
+def read_request(session: "Session", typed: Typed) -> "EditRequest":
+    """Return the edit that was typed; a prompt that cannot be read makes a refused attempt.
 
     Raises:
         InvalidInputError: There is no prompt, or there are two.
         MissingFileError: The file cannot be read.
     """
-    from omniedit.edits.submission import refusal_recorded
+    from omniedit.edits.submit import refusal_recorded
 
-    request_id = typed.request_id or session.new_request_id()
-    with refusal_recorded(session, request_id, draft_of(typed, typed.prompt or "")):
-        return draft_of(typed, read_prompt(typed.prompt, typed.prompt_file))
+    with refusal_recorded(session, request_of(typed, typed.prompt or "")):
+        return request_of(typed, read_prompt(typed.prompt, typed.prompt_file))
 
 
-def draft_of(typed: Typed, prompt: str) -> "Draft":
-    """Return the draft with this prompt."""
-    from omniedit.edits.clips import Wishes
-    from omniedit.edits.requests import Draft
+def request_of(typed: Typed, prompt: str) -> "EditRequest":
+    """Return the edit with this prompt."""
+    from omniedit.models import EditRequest
 
-    return Draft(
+    return EditRequest(
         video=typed.video,
         prompt=prompt,
         callback_url=typed.callback_url,
         request_id=typed.request_id,
-        wishes=Wishes(
-            start=typed.start,
-            end=typed.end,
-            check=typed.check,
-            max_credits=typed.max_credits,
-        ),
+        start=typed.start,
+        end=typed.end,
+        check=typed.check,
+        max_credits=typed.max_credits,
     )
 
 

@@ -13,6 +13,7 @@ from omniedit.errors import (
     BlockedClientError,
     CredentialsError,
     EndpointMissingError,
+    Hint,
     IdempotencyConflictError,
     InvalidInputError,
     InvalidKeyError,
@@ -33,6 +34,7 @@ from omniedit.errors import (
     TooExpensiveError,
     UnavailableError,
     WrongBaseURLError,
+    render_hint,
 )
 
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
@@ -161,6 +163,8 @@ def hint_for(
         place: Where results go, as it was typed.
     """
     hint = error.hint or _hint(error, command, place)
+    if isinstance(hint, Hint):
+        return render_hint(hint, is_sandbox=is_sandbox_flag)
     return with_sandbox(hint) if hint and is_sandbox_flag else hint
 
 

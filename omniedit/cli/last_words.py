@@ -43,7 +43,7 @@ def remind(runtime: "Runtime") -> None:
         return
     if not runtime.printer.is_stderr_terminal or runtime.printer.quiet:
         return
-    from omniedit.edits.listing import is_unsaved
+    from omniedit.edits.list import is_unsaved
     from omniedit.journal import Journal
     from omniedit.terminal.units import render_duration
 

@@ -8,7 +8,7 @@ from omniedit.downloads.placing import open_target, place
 from omniedit.downloads.target import saved_file
 from omniedit.errors import LocalError
 from omniedit.models import SavedFile
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 
 _BLOCK_BYTES: Final = 1024 * 1024
 
@@ -20,7 +20,7 @@ def copy_result(
     overwrite: bool,
     sleep: Callable[[float], object],
     on_verified: Callable[[SavedFile], None] | None = None,
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> SavedFile:
     """Copy a saved result as carefully as if it were downloaded: whole, or not at all.
 

@@ -14,7 +14,7 @@ from omniedit.downloads.transfer import transfer
 from omniedit.errors import BrokenDownloadError, OmniEditError, UnavailableError
 from omniedit.http.retry import delay_s, is_transient
 from omniedit.models import SavedFile
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Downloader:
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         check_link: Callable[[str], None] = lambda _url: None,
-        system: System = HERE,
+        system: System = THIS_SYSTEM,
     ) -> None:
         self._http = http
         self._sleep = sleep

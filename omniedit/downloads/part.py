@@ -13,7 +13,7 @@ from typing import Any, Final, Self, cast
 
 from omniedit.downloads.mp4 import HEAD_BYTES, is_mp4, is_whole_mp4
 from omniedit.downloads.target import disk_error
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 
 NOTE_SUFFIX: Final = ".json"
 
@@ -41,7 +41,7 @@ class PartFile:
         system: This one.
     """
 
-    def __init__(self, path: Path, descriptor: int, *, system: System = HERE) -> None:
+    def __init__(self, path: Path, descriptor: int, *, system: System = THIS_SYSTEM) -> None:
         self.path = path
         self.size_bytes = 0
         self.version: Version | None = None

@@ -19,7 +19,7 @@ from omniedit.downloads.target import (
     verify,
 )
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.locks import hold
 
 BUSY_LIMIT_S: Final = 600.0
@@ -51,7 +51,7 @@ def open_target(
     *,
     overwrite: bool,
     sleep: Callable[[float], object],
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> PartFile | None:
     """Check a target, make its folder, and open its part file; None where it is finished already.
 
@@ -84,7 +84,7 @@ def open_part(
     *,
     overwrite: bool,
     sleep: Callable[[float], object],
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> PartFile | None:
     """Open and lock a part file; None where the target turns out to be that very file.
 
@@ -122,7 +122,7 @@ def place(
     overwrite: bool,
     sleep: Callable[[float], object],
     link: Callable[[Path, Path], None] = os.link,
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> None:
     """Give a part file its final name, in one step.
 

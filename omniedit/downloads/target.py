@@ -10,12 +10,12 @@ from typing import Final
 
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 
 _FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
-def check_target(target: Path, *, overwrite: bool = False, system: System = HERE) -> None:
+def check_target(target: Path, *, overwrite: bool = False, system: System = THIS_SYSTEM) -> None:
     """Refuse a target that could not be written, before anything is paid or waited for.
 
     Nothing is made or changed. With `overwrite` a symbolic link is let through: the link itself
@@ -78,7 +78,7 @@ def saved_file(path: Path) -> SavedFile:
         raise LocalError(msg) from error
 
 
-def make_folder(folder: Path, *, system: System = HERE) -> None:
+def make_folder(folder: Path, *, system: System = THIS_SYSTEM) -> None:
     """Make a folder and those above it, so that they outlive a power cut.
 
     Raises:
@@ -94,7 +94,7 @@ def make_folder(folder: Path, *, system: System = HERE) -> None:
 
 
 def shortened_name(
-    before: str, name: str, after: str, *, folder: Path, system: System = HERE
+    before: str, name: str, after: str, *, folder: Path, system: System = THIS_SYSTEM
 ) -> str:
     """Return `before + name + after`, the name cut so that the folder's file system takes it."""
     longest_bytes = system.longest_name_bytes(folder)

@@ -1,7 +1,7 @@
-"""Clips on this machine (extra `media`, PyAV): probe, cut, convert, split, join.
+"""Clips on this machine: probe, cut, convert, split, join (extra `media`, PyAV).
 
-Nothing else imports av. What needs it is loaded when it is first named here, so that the package
-itself can be imported without the extra.
+Nothing else imports `av`. The modules that need it are loaded when one of their names is first
+used, so that the package itself can be imported without the extra.
 """
 
 import importlib
@@ -9,24 +9,25 @@ import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
 from omniedit.errors import MissingExtraError
-from omniedit.media.facts import ClipFacts
-from omniedit.media.marks import check_marks, parse_mark
-from omniedit.media.verdicts import (
+from omniedit.media.facts import (
     CREDITS_PER_SECOND,
     MAX_CLIP_S,
+    ClipFacts,
     Problem,
+    codec_name,
+    container_name,
     estimated_credits,
     fits,
     is_too_long,
     needs_conversion,
     verdict,
 )
+from omniedit.media.timeline import check_marks, parse_mark
 
 if TYPE_CHECKING:
-    from omniedit.media.joining import Joined, join
+    from omniedit.media.pieces import Joined, Piece, join, plan_split
     from omniedit.media.preparing import Prepared, prepare
     from omniedit.media.probing import probe
-    from omniedit.media.splitting import Piece, plan_split
 
 __all__ = [
     "CREDITS_PER_SECOND",
@@ -37,6 +38,8 @@ __all__ = [
     "Prepared",
     "Problem",
     "check_marks",
+    "codec_name",
+    "container_name",
     "estimated_credits",
     "fits",
     "is_available",
@@ -50,12 +53,12 @@ __all__ = [
     "verdict",
 ]
 
-_HOMES: Final = {
-    "Joined": "joining",
-    "Piece": "splitting",
+_MODULES: Final = {
+    "Joined": "pieces",
+    "Piece": "pieces",
     "Prepared": "preparing",
-    "join": "joining",
-    "plan_split": "splitting",
+    "join": "pieces",
+    "plan_split": "pieces",
     "prepare": "preparing",
     "probe": "probing",
 }
@@ -66,17 +69,17 @@ def is_available() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
-    """Load what needs PyAV (PEP 562).
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - depends on the name
+    """Load a name that needs PyAV (PEP 562).
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: PyAV is not installed.
     """
-    if name not in _HOMES:
+    if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     try:
-        module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "av":
             raise

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, Protocol, TextIO, cast
 
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.terminal.channel import Channel
 from omniedit.terminal.harmless import make_harmless
 from omniedit.terminal.ink import Ink, paint
@@ -63,7 +63,7 @@ class Printer:
         progress: ProgressMode = ProgressMode.AUTO,
         verbose: bool = False,
         clock: Callable[[], float] = time.time,
-        system: System = HERE,
+        system: System = THIS_SYSTEM,
     ) -> None:
         self.environ = environ
         self.mode = mode

@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.equipment import Bench, digest, web_server
 from tests.e2e.faulty import Endpoint, Visit, answered, held, marked, passed
-from tests.unit.media.clips import Seen, Sound, make_clip, see, sounded
+from tests.unit.media.clips import Seen, Sound, audio_frames, make_clip, see
 
 pytestmark = pytest.mark.e2e
 
@@ -326,7 +326,7 @@ def test_a_result_without_pictures_is_told_before_joining(
 ) -> None:
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=48000, layout="mono")
-        for frame in (*sounded(Sound(), 8.0, "fltp"), None):
+        for frame in (*audio_frames(Sound(), 8.0, "fltp"), None):
             container.mux(stream.encode(frame))
     content = (tmp_path / "sound.mp4").read_bytes()
     bench.faulty.script(Endpoint.RESULT, passed, answered(200, content))
@@ -335,7 +335,7 @@ def test_a_result_without_pictures_is_told_before_joining(
 
     assert ended.status == 7, ended
     assert "cannot be joined" in ended.stderr
-    assert "has no moving pictures" in ended.stderr
+    assert "has no video stream" in ended.stderr
     assert "--again` pays anew for this piece alone" in ended.stderr
     assert not (folder / "out.mp4").exists()
     assert len(pieces_of(folder)) == 3

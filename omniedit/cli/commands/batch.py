@@ -13,7 +13,7 @@ from omniedit.cli.stdin import read_stdin
 from omniedit.errors import MissingFileError, OmniEditError
 
 if TYPE_CHECKING:
-    from omniedit.edits.batch_plan import PlannedEdit
+    from omniedit.edits.batch import PlannedEdit
     from omniedit.edits.manifest import Manifest
 
 
@@ -62,7 +62,7 @@ def batch(
     edits, faults = _plan(runtime, parsed, folder=folder, shard=part, max_credits=max_credits)
     if faults:
         return report.faults(faults)
-    from omniedit.edits.batch_run import BatchOptions, BatchRun
+    from omniedit.edits.batch import BatchOptions, BatchRun
 
     runtime.announce_saved(None)
     with runtime.session(use, total_tasks=len(edits), is_batch=True) as session:
@@ -90,7 +90,7 @@ def _plan(
     shard: tuple[int, int],
     max_credits: float | None,
 ) -> "tuple[Sequence[PlannedEdit], list[tuple[int, str]]]":
-    from omniedit.edits.batch_plan import Planner
+    from omniedit.edits.batch import Planner
 
     with runtime.session(JournalUse.NONE, shows_progress=False, is_batch=True) as session:
         planner = Planner(session, folder=folder, shard=shard, max_credits=max_credits)

@@ -38,9 +38,12 @@ def set_key(context: typer.Context) -> None:
         raise InvalidInputError(
             msg, hint="`omniedit config set-key < key.txt` reads it from a file"
         )
+    from omniedit.http.urls import origin_of
+
     key = parse_key(text, source="the input")
     path = credentials_path(settings.config_dir.value)
-    CredentialsFile(path).save(_key_origin(settings), key)
+    files_origin = origin_of(settings.files_url.value)
+    CredentialsFile(path).save(_key_origin(settings), key, files_origin=files_origin)
     runtime.fields = {"key": str(key), "origin": _key_origin(settings), "path": str(path)}
     runtime.printer.line(f"saved {key} for {_key_origin(settings)} in {path}")
     source = settings.key.source if settings.key else ""

@@ -13,11 +13,9 @@ def credits_(context: typer.Context) -> None:
     They are two different reasons for a refused submission: top up the account, or raise the
     key's limit.
     """
-    from omniedit.edits.retries import with_retries
-
     runtime: Runtime = context.obj
     with runtime.session(JournalUse.NONE) as session:
-        found: Credits = with_retries(session, session.service.get_credits)
+        found: Credits = session.with_retries(session.service.get_credits)
     account, key = found.account_remaining, found.key_remaining
     runtime.fields = {
         "account_credits": account,

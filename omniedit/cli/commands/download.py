@@ -34,11 +34,11 @@ def download(
     An interrupted download goes on where it stopped. Existing files are never overwritten
     without --force.
     """
-    from omniedit.edits.following import download_each
-    from omniedit.edits.listing import unsaved_results
+    from omniedit.edits.list import unsaved_results
     from omniedit.edits.references import find_records
+    from omniedit.edits.save import download_each
     from omniedit.edits.targets import Destination
-    from omniedit.edits.waiting import Outcome
+    from omniedit.edits.wait import Outcome
 
     runtime: Runtime = context.obj
     takes_all = everything or expiring is not None

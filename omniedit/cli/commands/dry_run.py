@@ -4,7 +4,7 @@ import json
 import shlex
 
 from omniedit.cli.context import Runtime
-from omniedit.cli.drafts import Typed, draft_of, read_prompt
+from omniedit.cli.drafts import Typed, read_prompt, request_of
 from omniedit.cli.session import JournalUse
 
 _KEY = "$EVOLINK_API_KEY"
@@ -20,16 +20,17 @@ def show_request(runtime: Runtime, typed: Typed) -> None:
     Raises:
         InvalidInputError: The edit is wrong.
     """
-    from omniedit.edits.requests import clip_name, is_uploaded, parse_draft, render_body
+    from omniedit.edits.clips import clip_name
+    from omniedit.edits.requests import prepare
 
-    draft = draft_of(typed, read_prompt(typed.prompt, typed.prompt_file))
+    request = request_of(typed, read_prompt(typed.prompt, typed.prompt_file))
     with runtime.session(JournalUse.NONE, shows_progress=False) as session:
-        request = parse_draft(session, draft)
+        edit = prepare(session, request)
         request_id = typed.request_id or session.new_request_id()
     clip_url = request.video
-    if is_uploaded(request):
+    if edit.is_uploaded:
         clip_url = f"<URL of {clip_name(request.video)} once it is uploaded>"
-    body = render_body(request, clip_url=clip_url)
+    body = edit.body(clip_url=clip_url)
     settings = runtime.settings
     base_url, key = settings.base_url.value, _KEY
     if settings.is_embedded:

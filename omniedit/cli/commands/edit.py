@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from omniedit.cli.context import Runtime
-from omniedit.cli.drafts import Typed, read_draft
+from omniedit.cli.drafts import Typed, read_request
 from omniedit.cli.options import (
     Again,
     CallbackURL,
@@ -97,21 +97,21 @@ def edit(
             overwrite=force,
             new_audio=new_audio,
             max_credits=max_credits,
+            timeout_s=timeout,
         )
-        call = SplitCall(
-            runtime=runtime, options=in_pieces, use=use, timeout_s=timeout, has_consent=yes
-        )
+        call = SplitCall(runtime=runtime, options=in_pieces, use=use, has_consent=yes)
         return edit_in_pieces(call, typed)
     if new_audio or yes:
         msg = f"`{'--new-audio' if new_audio else '--yes'}` goes with --split only"
         raise InvalidInputError(msg, code="usage")
-    from omniedit.edits import editing
+    from omniedit.edits.edit import EditOptions
+    from omniedit.edits.edit import edit as make_edit
 
     runtime.announce_saved(destination)
     with runtime.session(use) as session:
-        draft = read_draft(session, typed)
-        options = editing.EditOptions(
+        draft = read_request(session, typed)
+        options = EditOptions(
             destination=destination, again=again, overwrite=force, timeout_s=timeout
         )
-        runtime.tally.add(editing.edit(session, draft, options))
+        runtime.tally.add(make_edit(session, draft, options))
     return []

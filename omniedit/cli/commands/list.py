@@ -6,7 +6,8 @@ import typer
 
 from omniedit.cli.context import Runtime
 from omniedit.cli.options import Expiring
-from omniedit.cli.session import JournalUse, LiveSession
+from omniedit.cli.session import JournalUse
+from omniedit.edits.session import Session
 from omniedit.errors import InvalidInputError
 from omniedit.models import Record
 
@@ -31,7 +32,7 @@ def list_(
     ] = None,
 ) -> None:
     """List edits: state, saved file, and the time left on the link."""
-    from omniedit.edits import listing
+    from omniedit.edits import list as listing
     from omniedit.terminal.human import render_table
 
     runtime: Runtime = context.obj
@@ -65,8 +66,8 @@ def list_(
         runtime.printer.note("nothing to list")
 
 
-def _forget(runtime: Runtime, session: LiveSession, reference: str) -> None:
-    from omniedit.edits.listing import forget
+def _forget(runtime: Runtime, session: Session, reference: str) -> None:
+    from omniedit.edits.list import forget
     from omniedit.edits.references import find_records
 
     record: Record = find_records(session, [reference])[0]

@@ -13,7 +13,7 @@ def probe(context: typer.Context, video: Video) -> list[OmniEditError]:
 
     Of a URL little more than the header is read: 2 MiB and 3 seconds at most.
     """
-    from omniedit.edits.probing import probe as look
+    from omniedit.edits.clips import probe as look
     from omniedit.terminal.clip import clip_fields, render_clip
 
     runtime: Runtime = context.obj

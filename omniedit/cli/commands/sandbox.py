@@ -1,5 +1,6 @@
 """`omniedit sandbox`: the local stand-in of the service, as a server of its own."""
 
+import signal
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +10,9 @@ import typer
 from omniedit.cli.context import Runtime
 from omniedit.cli.options import Command, Group, parse_duration
 from omniedit.cli.session import sandbox_required
+from omniedit.errors import Interrupted
 from omniedit.journal import Journal
-from omniedit.system import HERE
+from omniedit.system import THIS_SYSTEM
 from omniedit.system.folders import make_private_folder
 from omniedit.terminal.document import envelope
 
@@ -70,26 +72,30 @@ def serve(
             log=None if runtime.printer.quiet else runtime.printer.plain,
             record=Path(record) if record else None,
         )
-    with running:
-        runtime.printer.line(running.url)
-        runtime.printer.document(envelope(ok=True, sandbox=True, url=running.url, error=None))
-        runtime.printer.note(
-            f"OMNIEDIT_BASE_URL={running.url} OMNIEDIT_API_KEY=sk-sandbox-test omniedit …"
-        )
-        # A signal ends it.
-        HERE.wait(threading.Event())
+    try:
+        with running:
+            runtime.printer.line(running.url)
+            runtime.printer.document(envelope(ok=True, sandbox=True, url=running.url, error=None))
+            runtime.printer.note(
+                f"OMNIEDIT_BASE_URL={running.url} OMNIEDIT_API_KEY=sk-sandbox-test omniedit …"
+            )
+            THIS_SYSTEM.wait(threading.Event())  # until a signal
+    except Interrupted as interrupted:
+        # Ctrl-C is how a server is stopped, not how it fails.
+        if interrupted.signal_number != signal.SIGINT:
+            raise
 
 
 @app.command("reset", cls=Command)
 def reset(context: typer.Context) -> None:
-    """Remove the sandbox's tasks and clips, and what the journal holds of them."""
+    """Remove the sandbox's tasks and clips, and their journal entries."""
     runtime: Runtime = context.obj
     settings = runtime.settings
     with sandbox_required("reset"):
         from omniedit.sandbox import reset as remove
 
         removed = remove(settings.sandbox_folder)
-        # What it knew would point to tasks that are gone.
+        # Its entries would name tasks that are gone.
         with Journal(settings.sandbox_journal_folder) as journal:
             journal.clear()
     runtime.fields = {"removed": removed}

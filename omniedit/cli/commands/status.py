@@ -13,7 +13,7 @@ def status(context: typer.Context, tasks: Tasks = None) -> list[OmniEditError]:
 
     A failed task is a question well answered: exit status 0.
     """
-    from omniedit.edits.looking import look_at_all
+    from omniedit.edits.reads import read_all
     from omniedit.edits.references import find_records
     from omniedit.terminal.human import render_status_line
 
@@ -22,7 +22,7 @@ def status(context: typer.Context, tasks: Tasks = None) -> list[OmniEditError]:
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with runtime.session(use) as session:
         records = find_records(session, tasks or [])
-        for record, error in look_at_all(session, records):
+        for record, error in read_all(session, records):
             if error is None:
                 runtime.tally.add(record)
                 runtime.printer.lines([render_status_line(record, session.now())])

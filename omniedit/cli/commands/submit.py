@@ -7,7 +7,7 @@ import typer
 
 from omniedit.cli.commands.dry_run import show_request
 from omniedit.cli.context import Runtime
-from omniedit.cli.drafts import Typed, read_draft
+from omniedit.cli.drafts import Typed, read_request
 from omniedit.cli.options import (
     CallbackURL,
     Check,
@@ -94,7 +94,7 @@ def submit(
 
 
 def _resume(runtime: Runtime, request_id: str, *, accepts_old: bool) -> None:
-    from omniedit.edits.resuming import resume
+    from omniedit.edits.replay import resume
 
     runtime.listeners.append(_print_task_id(runtime))
     with runtime.session(JournalUse.REQUIRED) as session:
@@ -102,11 +102,11 @@ def _resume(runtime: Runtime, request_id: str, *, accepts_old: bool) -> None:
 
 
 def _submit(runtime: Runtime, typed: Typed, *, accepts_old: bool) -> None:
-    from omniedit.edits.submission import submit
+    from omniedit.edits.submit import submit
 
     runtime.listeners.append(_print_task_id(runtime))
     with runtime.session(JournalUse.OPTIONAL) as session:
-        draft = read_draft(session, typed)
+        draft = read_request(session, typed)
         runtime.tally.add(submit(session, draft, accepts_old=accepts_old))
 
 
@@ -115,6 +115,6 @@ def _print_task_id(runtime: Runtime) -> Callable[[Event], None]:
 
     def listen(event: Event) -> None:
         if isinstance(event, Submitted):
-            runtime.printer.line(event.task.task_id)
+            runtime.printer.line(str(event.record.task_id))
 
     return listen

@@ -37,9 +37,9 @@ def wait(
 
     Ctrl-C ends the waiting, not the task: the same command picks it up again.
     """
-    from omniedit.edits.following import FollowOptions, follow
     from omniedit.edits.references import find_records
     from omniedit.edits.targets import Destination
+    from omniedit.edits.wait import FollowOptions, follow
 
     runtime: Runtime = context.obj
     runtime.begin_events(is_asked=events)

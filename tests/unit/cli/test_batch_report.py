@@ -2,11 +2,11 @@ import io
 from dataclasses import replace
 
 import pytest
+from omniedit.edits.batch_plan import PlannedEdit
+from omniedit.edits.batch_run import Made
 
 from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.context import Runtime
-from omniedit.edits.batch_plan import PlannedEdit
-from omniedit.edits.batch_run import Made
 from omniedit.edits.manifest import Line
 from omniedit.edits.requests import Draft
 from omniedit.errors import (
@@ -42,7 +42,7 @@ class Told:
     def submit(self, number: int, task: Task) -> Record:
         record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")
         self.runtime.tally.add(record)
-        self.runtime.report(Submitted(task=task, request_id=f"request-{number}"))
+        self.runtime.report(Submitted(record=record))
         return record
 
     def save(self, number: int, *, is_new: bool = True) -> None:

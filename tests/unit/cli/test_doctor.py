@@ -1,20 +1,10 @@
-from typing import TYPE_CHECKING, cast
+from email.utils import formatdate
 
 import pytest
 
 from omniedit.cli.checks import CLOCK_TOLERANCE_S, Verdict, check_clock
-from omniedit.errors import UnavailableError
-from tests.unit.edits.bench import NOW, FakeSession
-
-if TYPE_CHECKING:
-    from omniedit.cli.session import LiveSession
-
-
-def checked(there: float | None) -> tuple[Verdict, str]:
-    session = FakeSession()
-    session.service.time = there
-    check = check_clock(cast("LiveSession", session))
-    return check.verdict, check.message
+from omniedit.errors import NotConnectedError
+from tests.unit.edits.bench import NOW, BenchSession
 
 
 @pytest.mark.parametrize(
@@ -28,15 +18,16 @@ def checked(there: float | None) -> tuple[Verdict, str]:
     ],
 )
 def test_the_clock_is_compared_with_the_service_s(
-    there: float | None, verdict: Verdict, message: str
+    session: BenchSession, there: float | None, verdict: Verdict, message: str
 ) -> None:
-    found, said = checked(there)
+    session.script.headers = {} if there is None else {"date": formatdate(there, usegmt=True)}
 
-    assert (found, message in said) == (verdict, True), said
+    check = check_clock(session)
+
+    assert (check.verdict, message in check.message) == (verdict, True), check
 
 
-def test_a_clock_that_cannot_be_asked_for_is_no_failure() -> None:
-    session = FakeSession()
-    session.service.trouble = [UnavailableError("gone")]
+def test_a_clock_that_cannot_be_asked_for_is_no_failure(session: BenchSession) -> None:
+    session.script.trouble = [NotConnectedError("gone")]
 
-    assert check_clock(cast("LiveSession", session)).verdict is Verdict.WARNING
+    assert check_clock(session).verdict is Verdict.WARNING

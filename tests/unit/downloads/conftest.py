@@ -13,7 +13,7 @@ import pytest
 from omniedit.downloads import Downloader
 from omniedit.http.client import HttpClient
 from omniedit.models import SavedFile
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 
 TASK_ID = "task-unified-1700000000-abcd1234"
 URL = "https://cdn.example/results/clip.mp4?signature=one"
@@ -131,7 +131,7 @@ class Desk:
     PART: ClassVar[str] = ".out.mp4.abcd1234.part"
     NOTE: ClassVar[str] = PART + ".json"
 
-    def __init__(self, origin: Origin, folder: Path, system: System = HERE) -> None:
+    def __init__(self, origin: Origin, folder: Path, system: System = THIS_SYSTEM) -> None:
         self.origin = origin
         self.folder = folder
         self.target = folder / "out.mp4"
@@ -200,7 +200,7 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     """Make desks, each with an origin and an empty folder of its own."""
     desks: list[Desk] = []
 
-    def make(system: System = HERE) -> Desk:
+    def make(system: System = THIS_SYSTEM) -> Desk:
         folder = tmp_path / str(len(desks)) / "videos"
         folder.mkdir(parents=True)
         desks.append(Desk(Origin(), folder, system))

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 
 from omniedit.errors import Interrupted, InvalidInputError, LocalError
 from omniedit.media import prepare, probe, verdict
-from omniedit.media.opening import understood
+from omniedit.media.demux import translated_errors
 from omniedit.models import MAX_UPLOAD_BYTES
 from tests.unit.media.clips import HEIGHT, WIDTH, Sound, make_clip, packets, see, set_matrix
 
@@ -71,8 +71,8 @@ def test_nothing_is_encoded_where_only_the_container_changes(tmp_path: Path, nam
 
     prepared = prepare(source, tmp_path / "out.mp4")
 
-    assert prepared.has_copied_pictures
-    assert prepared.has_copied_sound
+    assert prepared.is_video_copied
+    assert prepared.is_audio_copied
     assert packets(prepared.path) == packets(source)
     assert packets(prepared.path, "audio") == packets(source, "audio")
 
@@ -157,8 +157,8 @@ def test_what_is_copied_ends_where_the_cut_is(tmp_path: Path) -> None:
 
     prepared = prepare(source, tmp_path / "out.mp4", end_s=2.0)
 
-    assert prepared.has_copied_pictures
-    assert prepared.has_copied_sound
+    assert prepared.is_video_copied
+    assert prepared.is_audio_copied
     assert packets(prepared.path) == packets(source)[:20]
     seen = see(prepared.path)
     assert len(seen.samples) / seen.rate == pytest.approx(2.0, abs=2 * AAC_FRAME_S)
@@ -170,7 +170,7 @@ def test_a_cut_at_a_whole_picture_copies_the_pictures(tmp_path: Path) -> None:
 
     prepared = prepare(source, tmp_path / "out.mp4", start_s=2.0)
 
-    assert prepared.has_copied_pictures
+    assert prepared.is_video_copied
     assert see(prepared.path).numbers == list(range(20, 40))
     assert see(prepared.path).beeps == pytest.approx([0, 1], abs=0.003)
 
@@ -182,7 +182,7 @@ def test_what_would_be_too_large_as_it_is_is_encoded(tmp_path: Path) -> None:
     whole = prepare(source, tmp_path / "out.mp4", largest_bytes=size - 1)
     half = prepare(source, tmp_path / "half.mp4", end_s=2.0, largest_bytes=size - 1)
 
-    assert (whole.has_copied_pictures, half.has_copied_pictures) == (False, True)
+    assert (whole.is_video_copied, half.is_video_copied) == (False, True)
 
 
 def test_ten_seconds_of_anything_can_be_uploaded(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_ten_seconds_of_anything_can_be_uploaded(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mov"), "w") as container:
         stream = container.add_stream("mpeg4", rate=25, options={"b": "400M"})
         stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
-        for _ in range(25):
+        for _ in range(10):
             frame = VideoFrame(1280, 720, "yuv420p")
             for plane in frame.planes:
                 plane.update(noise.randbytes(plane.buffer_size))
@@ -200,7 +200,7 @@ def test_ten_seconds_of_anything_can_be_uploaded(tmp_path: Path) -> None:
 
     # What the buffer holds may come on top once, however long a clip is.
     rate, buffer = 70e6 / 8, 35e6 / 8
-    assert (tmp_path / "out.mp4").stat().st_size < rate + 1.1 * buffer
+    assert (tmp_path / "out.mp4").stat().st_size < 0.4 * rate + 1.1 * buffer
     assert 10 * rate + 1.1 * buffer < MAX_UPLOAD_BYTES
 
 
@@ -263,7 +263,7 @@ def test_turned_pictures_are_shown_upright(
     facts = probe(prepared.path, name="out")
     assert (facts.shown_width, facts.shown_height) == (64, 48)
     if start_s is None:
-        assert prepared.has_copied_pictures
+        assert prepared.is_video_copied
         assert facts.rotation == probe(source, name="a").rotation
         content = prepared.path.read_bytes()
         begin = content.index(b"tkhd") + 44
@@ -316,7 +316,7 @@ def test_colours_keep_their_tags_and_their_values(
     prepared = prepare(source, tmp_path / "out.mp4", start_s=0.5)
 
     before, after = probe(source, name="a"), probe(prepared.path, name="out")
-    assert not prepared.has_copied_pictures
+    assert not prepared.is_video_copied
     assert after.pixel_format in {"yuv420p", "yuvj420p"}
     for tag in ("color_range", "color_primaries", "color_transfer", "color_space"):
         assert getattr(after, tag) == getattr(before, tag)
@@ -405,7 +405,7 @@ def test_nothing_half_made_is_left(
 def test_what_cannot_be_written_is_the_clips_fault_or_the_disks(
     number: int, error: type[Exception]
 ) -> None:
-    with pytest.raises(error), understood("out.mp4", is_written=True):
+    with pytest.raises(error), translated_errors("out.mp4", is_written=True):
         av.error.err_check(-number)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from omniedit.errors import InvalidInputError, LocalError, MissingFileError, OmniEditError
 from omniedit.media import ClipFacts, probe, verdict
-from omniedit.media.opening import opened_media
+from omniedit.media.demux import opened_media
 from tests.unit.media.clips import Sound, draw, make_clip, move_pictures, number_of, set_matrix
 
 
