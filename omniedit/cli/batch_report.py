@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
-from omniedit.errors import InvalidInputError, NotFinishedError, OmniEditError
+from omniedit.errors import Hint, InvalidInputError, NotFinishedError, OmniEditError
 from omniedit.events import Event, Saved, Submitted
 from omniedit.models import AttemptState, Record, TaskError
 from omniedit.terminal.units import render_credits
 
 if TYPE_CHECKING:
-    from omniedit.cli.context import Runtime
+    from omniedit.cli.context import Context
     from omniedit.edits.batch import EditOutcome, PlannedEdit
     from omniedit.terminal.document import Document
 
@@ -44,7 +44,7 @@ class BatchReport:
 
     def __init__(
         self,
-        runtime: "Runtime",
+        runtime: "Context",
         manifest: str | None,
         *,
         again: bool,
@@ -84,8 +84,6 @@ class BatchReport:
     def begin(self, edits: "Sequence[PlannedEdit]", *, line_count: int) -> None:
         """Take in the plan: the edits of this run, of how many lines."""
         self._edits = edits
-        self._runtime.listeners.append(self._listen)
-        self._runtime.sums_up = True
         if not edits:
             self._runtime.printer.note(f"none of the {line_count} lines is in this shard")
 
@@ -131,9 +129,8 @@ class BatchReport:
         """Say in one line how what goes on at the service, and what is left, is picked up."""
         if not self._has_journal:
             if begun:
-                way = "`omniedit list --remote --adopt` records them"
-                hint = f"{begun} at the service are in no journal: {way}"
-                self._runtime.printer.hint(self._runtime.pasteable(hint))
+                text = f"{begun} at the service are in no journal: {{}} records them"
+                self._runtime.printer.hint(Hint(text, "list --remote --adopt"))
             return
         parts = [f"picks up {begun} at the service"] if begun else []
         if left:
@@ -144,7 +141,8 @@ class BatchReport:
                 f"{command} {' and '.join(parts)}; it pays for nothing twice"
             )
 
-    def _listen(self, event: Event) -> None:
+    def observe(self, event: Event) -> None:
+        """Take in an event."""
         if isinstance(event, Submitted):
             self._submitted.add(str(event.record.task_id))
         elif isinstance(event, Saved) and event.task_id and not event.is_new:
@@ -166,8 +164,8 @@ class BatchReport:
     def _hint_for(self, error: OmniEditError) -> str | None:
         if isinstance(error, NotFinishedError):
             return "it goes on at the service"
-        sandbox = self._runtime.is_sandbox_flag
-        return hint_for(error, command=self._runtime.command, is_sandbox_flag=sandbox)
+        hint = hint_for(error, command=self._runtime.command)
+        return self._runtime.rendered(hint) if hint else None
 
     def _shown_error(self, error: OmniEditError) -> TaskError:
         return TaskError(

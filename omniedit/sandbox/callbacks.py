@@ -17,7 +17,6 @@ from omniedit.sandbox.tasks import Edit
 CALLBACK_TIMEOUT_S = 10.0
 RETRY_DELAYS_S = (1.0, 2.0, 4.0)
 _INTERVAL_S = 0.2
-_SHORTEST_INTERVAL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ class Courier:
         return is_accepted
 
     def _look(self) -> None:
-        interval_s = max(_INTERVAL_S * min(self.service.time_scale, 1), _SHORTEST_INTERVAL_S)
+        interval_s = _INTERVAL_S * min(max(self.service.time_scale, 0.1), 1)
         # Closing the store ends the search.
         with contextlib.suppress(sqlite3.Error):
             while not self.stopped.wait(interval_s):

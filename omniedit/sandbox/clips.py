@@ -57,10 +57,12 @@ class Clips:
         target = self.result_path(task_id)
         self._results.mkdir(mode=0o700, exist_ok=True)
         if not (is_as_served and _reencode_as_served(source, target)):
-            if file_id is None or not source.exists():
+            if file_id is None:
                 return None
             try:
                 os.link(source, target)
+            except FileNotFoundError:
+                return None  # deleted in the meantime
             except OSError:
                 # Not every file system has links.
                 shutil.copyfile(source, target)

@@ -78,10 +78,6 @@ class Server(ThreadedWSGIServer):
             self.stopped.wait(0.01)
             raise
 
-    def verify_request(self, request: Connection, client_address: object) -> bool:  # noqa: ARG002 - the base class names them
-        """Return whether the connection is to be answered."""
-        return not self.stopped.is_set()
-
     def process_request(self, request: Connection, client_address: object) -> None:
         """Answer a connection in a thread of its own."""
         with self._closed_one:

@@ -97,7 +97,7 @@ def serve(
         link_ttl_s=link_ttl_s,
         time_scale=time_scale,
         edit_seconds=edit_seconds,
-        request_keys=request_keys,
+        request_keys=RequestKeys(request_keys),
     )
     app = SandboxApp(service, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
     server = Server(listener, app, traffic.note_text)

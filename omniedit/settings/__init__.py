@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from omniedit.errors import CredentialsError, InvalidInputError, LocalError, MissingKeyError
+from omniedit.errors import CredentialsError, Hint, InvalidInputError, LocalError, MissingKeyError
 from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
 from omniedit.policy import DEFAULT
 from omniedit.settings.credentials import CredentialsFile, Secret, parse_key
@@ -92,10 +92,17 @@ class Settings:
             raise self.key_error
         if self.empty_key_variables:
             msg = f"no API key: {' and '.join(self.empty_key_variables)} set but empty"
-            hint = "CI passes empty secrets to forks and to jobs that do not request them; set the variable or run `omniedit config set-key`"
+            hint = Hint(
+                "CI passes empty secrets to forks and to jobs that do not request them; set the"
+                " variable or run {}",
+                "config set-key",
+            )
         else:
             msg = "no API key"
-            hint = f"set EVOLINK_API_KEY or run `omniedit config set-key` (keys: {KEY_PAGE}); `--sandbox` needs none"
+            hint = Hint(
+                f"set EVOLINK_API_KEY or run {{}} (keys: {KEY_PAGE}); `--sandbox` needs none",
+                "config set-key",
+            )
         raise MissingKeyError(msg, hint=hint)
 
 

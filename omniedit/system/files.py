@@ -6,7 +6,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from omniedit.errors import CredentialsError, InvalidInputError, LocalError, MissingFileError
+from omniedit.errors import CredentialsError, Hint, InvalidInputError, LocalError, MissingFileError
 from omniedit.system import THIS_SYSTEM, System
 
 _KINDS: Final = (
@@ -48,7 +48,7 @@ def open_file(path: Path) -> BufferedReader:
         msg = f"{path} is {error.kind}, not a clip"
         hint = "save it to a file first"
         if error.is_folder:
-            hint = "VIDEO is one file; `omniedit batch` edits many"
+            hint = Hint("VIDEO is one file; {} edits many", "batch")
         raise InvalidInputError(msg, code="invalid_clip", hint=hint) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

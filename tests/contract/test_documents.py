@@ -25,8 +25,8 @@ from omniedit.schemas import FAILURE, load_schema
 from omniedit.terminal.document import event_document
 from tests.commandline import CommandLine, Ended
 from tests.contract.commands import every_command
+from tests.records import record_of
 from tests.schemas import definition, fault, hold_to_schema, is_valid, keys_of, mutations
-from tests.unit.edits.bench import record_of
 from tests.unit.media.clips import Sound, make_clip
 
 CLIP = "https://example.com/clip.mp4"

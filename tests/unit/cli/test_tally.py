@@ -7,7 +7,7 @@ from omniedit.cli.tally import Tally
 from omniedit.errors import NetworkError
 from omniedit.events import Completed, Event, Failed, Noted, Progressed, Saved, Stalled, Submitted
 from omniedit.models import Record, SavedFile, Task, TaskError
-from tests.unit.edits.bench import record_of
+from tests.records import record_of
 
 TASK = Task(task_id="t-1", status="processing", created_at=1.0)
 DONE = replace(TASK, status="completed", progress=100)

@@ -1,4 +1,4 @@
-"""A sandbox without a socket: the WSGI application on a clock that tests turn by hand."""
+"""A sandbox without a socket: the WSGI application on a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ STARTED_AT = 1_757_169_743.0
 
 @dataclass
 class FakeClock:
-    """Stands still until it is turned."""
+    """Stands still until it is advanced."""
 
     now: float = STARTED_AT
 
     def __call__(self) -> float:
         return self.now
 
-    def turn(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now += seconds
 
 
@@ -77,7 +77,7 @@ class Bench:
     def finished(self, prompt: str = "warmer light", **options: Any) -> dict[str, Any]:
         """Return a submitted task, five seconds on."""
         task_id = self.submit(prompt, **options).get_json()["id"]
-        self.clock.turn(5)
+        self.clock.advance(5)
         return self.task(task_id)
 
     def download(self, url: str, **options: Any) -> TestResponse:

@@ -1,4 +1,4 @@
-"""The log and the record: everything is told, no key is."""
+"""The log and the record: every exchange is written, no key is."""
 
 from __future__ import annotations
 

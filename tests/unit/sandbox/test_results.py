@@ -42,7 +42,7 @@ def test_the_result_is_a_video_with_a_strong_etag(bench: Bench) -> None:
     assert reply.headers["ETag"] == f'"{hashlib.sha256(CLIP).hexdigest()}"'
 
 
-def test_head_tells_of_the_result_without_sending_it(bench: Bench) -> None:
+def test_head_describes_the_result_without_sending_it(bench: Bench) -> None:
     reply = bench.download(link(bench), method="HEAD")
 
     assert (reply.status_code, reply.data) == (200, b"")
@@ -112,9 +112,9 @@ def test_a_link_that_was_changed_is_refused(bench: Bench, change: object) -> Non
 
 def test_a_link_dies_for_good(bench: Bench) -> None:
     task = bench.finished()
-    bench.clock.turn(86_399)
+    bench.clock.advance(86_399)
     alive = bench.download(task["results"][0])
-    bench.clock.turn(1)
+    bench.clock.advance(1)
 
     dead = bench.download(task["results"][0])
     fresh = bench.download(bench.task(task["id"])["results"][0])
@@ -169,7 +169,7 @@ def test_a_default_user_agent_is_blocked(bench: Bench, agent: str | None) -> Non
 
 def test_a_result_does_not_exist_before_its_time(bench: Bench) -> None:
     task = bench.finished()
-    bench.clock.turn(-3)
+    bench.clock.advance(-3)
 
     assert bench.download(task["results"][0]).status_code == 404
 
@@ -225,7 +225,7 @@ def test_a_portrait_clip_is_served_in_portrait(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "has_av", [pytest.param(False, id="without-media"), pytest.param(True, id="unreadable-clip")]
 )
-def test_what_cannot_be_encoded_is_served_as_it_is(
+def test_a_clip_that_cannot_be_encoded_is_served_as_it_is(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
     has_av: bool,  # noqa: FBT001 - a case's condition

@@ -290,12 +290,12 @@ def test_the_record_must_be_writable_from_the_start(folder: Path, tmp_path: Path
 
 def test_local_callbacks_are_delivered_where_they_are_allowed(folder: Path) -> None:
     lines: list[str] = []
-    heard = threading.Event()
+    delivered = threading.Event()
 
     def log(line: str) -> None:
         lines.append(line)
         if "callback of" in line:
-            heard.set()
+            delivered.set()
 
     # The sandbox itself answers the callback: without a key, so with 401.
     with (
@@ -312,7 +312,7 @@ def test_local_callbacks_are_delivered_where_they_are_allowed(folder: Path) -> N
         connection.request("POST", "/v1/videos/generations", json.dumps(body), headers)
         task_id = json.load(connection.getresponse())["id"]
 
-        assert heard.wait(5)
+        assert delivered.wait(5)
     assert any(line.endswith(f"callback of {task_id} 401") for line in lines)
 
 

@@ -10,20 +10,20 @@ from omniedit.sandbox.store import DATABASE_NAME, LedgerEntry, Load, Store
 from tests.unit.sandbox.conftest import Bench
 
 
-class MishapError(Exception):
-    """What a block meets."""
+class BlockError(Exception):
+    """Raised inside a transaction."""
 
 
 def give_up(database: Store) -> None:
     with database.writing() as connection:
         # As SQLite does by itself on a full disk.
         connection.execute("rollback")
-        raise MishapError
+        raise BlockError
 
 
-def test_what_ends_a_transaction_is_told_and_the_next_one_is_free(tmp_path: Path) -> None:
+def test_an_exception_leaves_a_transaction_and_the_next_one_can_begin(tmp_path: Path) -> None:
     with closing(Store(tmp_path)) as database:
-        with pytest.raises(MishapError):
+        with pytest.raises(BlockError):
             give_up(database)
         with database.writing() as connection:
             connection.execute("insert into attempt values ('body:1', 1)")
@@ -31,7 +31,7 @@ def test_what_ends_a_transaction_is_told_and_the_next_one_is_free(tmp_path: Path
         assert database.rows("select count from attempt") == [(1,)]
 
 
-def test_a_file_that_cannot_be_opened_is_a_matter_of_files(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None:
     with closing(Store(tmp_path)):
         pass
     with sqlite3.connect(tmp_path / DATABASE_NAME) as other:
@@ -59,7 +59,7 @@ def test_the_ledger_accounts_for_each_edit(
 ) -> None:
     task_id = bench.submit(prompt, headers={"Idempotency-Key": "request-key-0001"}).get_json()["id"]
     (at_first,) = bench.store.ledger(bench.clock())
-    bench.clock.turn(5)
+    bench.clock.advance(5)
 
     (entry,) = bench.store.ledger(bench.clock())
 
@@ -71,12 +71,12 @@ def test_the_load_counts_edits_under_way_now_and_at_peak(bench: Bench) -> None:
     # given two edits at once, then one that begins as they end
     bench.submit()
     bench.submit()
-    bench.clock.turn(5)
+    bench.clock.advance(5)
     bench.submit("[sandbox:fail=service_error]")
 
     # when
     first = bench.store.load(bench.clock())
-    bench.clock.turn(5)
+    bench.clock.advance(5)
 
     # then
     assert first == Load(now=1, peak=2)

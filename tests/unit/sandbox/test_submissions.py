@@ -125,7 +125,7 @@ def test_a_missing_field_is_named(bench: Bench, missing: str) -> None:
         pytest.param(b" " * (1024 * 1024 + 1), "application/json", 413, id="too-large"),
     ],
 )
-def test_a_body_that_is_none_is_refused(
+def test_an_invalid_body_is_refused(
     bench: Bench, raw: bytes, content_type: str, status: int
 ) -> None:
     reply = bench.call("POST", PATH, data=raw, content_type=content_type)

@@ -28,8 +28,8 @@ from omniedit.terminal.document import (
     task_document,
     task_error_document,
 )
+from tests.records import record_of
 from tests.schemas import definition, keys_of
-from tests.unit.edits.bench import record_of
 
 NOW = 1_757_169_743.0
 TASK = Task(task_id="t-1", status="processing")

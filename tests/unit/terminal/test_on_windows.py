@@ -10,8 +10,8 @@ from omniedit.models import Task
 from omniedit.terminal.channel import ColourDepth
 from omniedit.terminal.console import Printer
 from omniedit.terminal.progress import watch
+from tests.records import record_of
 from tests.systems import windows
-from tests.unit.edits.bench import record_of
 
 TERM = {"TERM": "xterm-256color"}
 

@@ -6,7 +6,7 @@ from omniedit.models import SavedFile, Task
 from omniedit.terminal.console import Printer
 from omniedit.terminal.plain import PlainLines
 from omniedit.terminal.tracks import Board
-from tests.unit.edits.bench import record_of
+from tests.records import record_of
 
 MakePrinter = Callable[..., Printer]
 FILE = SavedFile(path="/x/out.mp4", size_bytes=7, sha256="00")

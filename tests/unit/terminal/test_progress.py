@@ -23,7 +23,7 @@ from omniedit.events import (
 from omniedit.models import Record, SavedFile, Task, TaskError
 from omniedit.terminal.console import OutputMode, Printer, ProgressMode
 from omniedit.terminal.progress import watch
-from tests.unit.edits.bench import record_of
+from tests.records import record_of
 
 TASK_ID = "task-unified-1757156493-a1b2c3d4"
 FILE = SavedFile(path="/x/out.mp4", size_bytes=2_134_000, sha256="00")

@@ -12,7 +12,7 @@ from omniedit.events import (
 )
 from omniedit.models import Record, SavedFile, Task
 from omniedit.terminal.tracks import Board, Track
-from tests.unit.edits.bench import record_of
+from tests.records import record_of
 
 FILE = SavedFile(path="/x/out.mp4", size_bytes=7, sha256="00")
 
