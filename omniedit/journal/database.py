@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, LocalError
+from omniedit.errors import (
+    JournalDamagedError,
+    JournalError,
+    JournalTooNewError,
+    LocalError,
+    TargetBusyError,
+)
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import check_own_path
 from omniedit.system.folders import make_private_folder
@@ -133,13 +139,13 @@ class Database:
         with mapped_errors(path):
             if path is not None:
                 _make_private(path)
-                self._file = path.stat()
             self._connection = sqlite3.connect(
                 path or ":memory:",
                 timeout=policy.journal_timeout_s,
                 isolation_level=None,
                 check_same_thread=False,  # guarded by the lock
             )
+            self._file = path.stat() if path else None
             try:
                 self._prepare()
             except BaseException:
@@ -192,7 +198,7 @@ class Database:
 
     def _check_place(self) -> None:
         """Refuse to write to a file that nobody will read again."""
-        if self.path is None:
+        if self.path is None or self._file is None:
             return
         try:
             is_same = os.path.samestat(self._file, self.path.stat())
@@ -246,7 +252,7 @@ def mapped_errors(path: Path | None) -> Generator[None]:
     """Raise the errors of SQLite and of the file system as `JournalError`."""
     try:
         yield
-    except JournalError:
+    except (JournalError, TargetBusyError):
         raise
     except (LocalError, OSError, UnicodeDecodeError, sqlite3.Error) as error:
         mapped = _mapped(path, error)

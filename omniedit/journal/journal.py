@@ -4,17 +4,19 @@ import json
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Row
 from typing import Self
 
-from omniedit.errors import Hint, JournalError, LocalError, TargetBusyError
+from omniedit.errors import Hint, JournalError
 from omniedit.http.urls import without_query
-from omniedit.journal.database import JOURNAL_FILE, TABLES, Database, damage
+from omniedit.journal.database import JOURNAL_FILE, TABLES, Database, damage, mapped_errors
 from omniedit.journal.rows import (
     RECORDS,
+    Attempt,
+    Call,
     Recovery,
+    is_news,
     parse_error,
     parse_file,
     parse_recovery,
@@ -23,38 +25,10 @@ from omniedit.journal.rows import (
     render_error,
     storable,
 )
-from omniedit.models import (
-    AttemptState,
-    EditRequest,
-    Record,
-    SavedFile,
-    Task,
-    TaskError,
-    UploadedClip,
-)
+from omniedit.models import AttemptState, Record, SavedFile, Task, TaskError, UploadedClip
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.folders import make_private_folder
 from omniedit.system.locks import hold, is_held
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """A submission, as recorded before it is sent."""
-
-    request_id: str
-    origin: str
-    identity: str | None
-    request: EditRequest
-    body: bytes | None
-    body_digest: str | None
-    context: str | None  # the context whose `last` it becomes
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The newest `submit` or `edit` of a context; None stands for a batch."""
-
-    request_id: str | None
 
 
 class Journal:
@@ -228,7 +202,7 @@ class Journal:
             (task, completed_after)
             for task, completed_after in reports
             if (known := self.find_task(task.task_id)) is not None
-            and _is_news(known, task, completed_after)
+            and is_news(known, task, completed_after)
         ]
         if not news:
             return
@@ -365,21 +339,13 @@ class Journal:
     def sending(
         self, request_id: str, *, timeout_s: float | None = None
     ) -> AbstractContextManager[None]:
-        """Mark an attempt as being sent, not unknown, during a block.
-
-        Raises:
-            TargetBusyError: If another process still sends it after `timeout_s`.
-        """
+        """Mark an attempt as being sent, not unknown, during a block; waits as `editing` does."""
         return self._hold("sending", request_id, timeout_s)
 
     def uploading(
         self, key: str, *, timeout_s: float | None = None
     ) -> AbstractContextManager[None]:
-        """Keep others from uploading the same clip during a block; wait for them first.
-
-        Raises:
-            TargetBusyError: If another process still uploads it after `timeout_s`.
-        """
+        """Keep others from uploading the same clip during a block; waits as `editing` does."""
         return self._hold("uploading", key, timeout_s)
 
     @contextmanager
@@ -388,8 +354,7 @@ class Journal:
             yield
             return
         # With the action in its name, no request ID can be the name of another kind of lock.
-        lock = f"{action}-{name}"
-        with held_lock(self._locks, lock, sleep=self._sleep, timeout_s=timeout_s):
+        with held_lock(self._locks, f"{action}-{name}", sleep=self._sleep, timeout_s=timeout_s):
             yield
 
     def _find(self, clause: str, *values: object) -> Record | None:
@@ -528,26 +493,8 @@ def held_lock(
         JournalError: If the lock cannot be created.
     """
     with ExitStack() as stack:
-        try:
+        with mapped_errors(folder):
             make_private_folder(folder)
             lock = folder / f"{name}.lock"
             stack.enter_context(hold(lock, sleep=sleep, timeout_s=timeout_s))
-        except OSError as error:
-            msg = f"cannot create {folder}: {error.strerror}"
-            raise JournalError(msg) from None
-        except TargetBusyError:
-            raise
-        except LocalError as error:
-            raise JournalError(error.message) from error
         yield
-
-
-def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
-    before = known.task
-    return (
-        before is None
-        or (before.status, before.error) != (task.status, task.error)
-        or (completed_after is not None and known.completed_after is None)
-        or bool(set(task.result_urls) - set(before.result_urls))
-        or (task.credits_used is not None and before.credits_used is None)
-    )

@@ -20,6 +20,7 @@ from omniedit.errors import JournalDamagedError
 from omniedit.journal.database import JOURNAL_FILE, Database, mapped_errors
 from omniedit.journal.journal import Journal, held_lock
 from omniedit.journal.rows import Recovery
+from omniedit.models import TaskStatus
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System
 
@@ -38,6 +39,7 @@ _ZERO_AND_ONE: Final = frozenset({8, 9})
 _FIRST_OF_BYTES: Final = 12
 _SIZES: Final = (0, 1, 2, 3, 4, 6, 8, 8)
 
+_TASK_ID: Final = 9  # column of an attempt
 _STATES: Final = frozenset({"sending", "accepted", "refused", "unknown"})
 _KEY_LENGTHS: Final = {"attempts": 1, "tasks": 1, "files": 2, "calls": 1, "recoveries": 1}
 """The restored tables, each with the number of columns of its key; `uploads` is only a cache."""
@@ -91,7 +93,7 @@ def _replace(path: Path, *, now: float, policy: Policy, system: System) -> Recov
     for leftover in (new, new.with_name(f"{new.name}-journal")):
         leftover.unlink(missing_ok=True)
     with ExitStack() as damaged:
-        # Closing any other descriptor of the file would drop SQLite's lock: this one is closed last.
+        # Closed last: closing any descriptor of the file drops SQLite's lock on it (POSIX).
         file = damaged.enter_context(path.open("rb"))
         damaged.enter_context(_locked(path, policy))
         found = _Salvage(file)
@@ -141,6 +143,14 @@ def _restore(
         with database.writing():
             for table, rows in found.rows.items():
                 _insert(database, table, rows)
+            # The next poll brings back what only the row of the task said.
+            database.execute(
+                "insert into tasks (task_id, origin, status, result_urls,"
+                " is_adopted, is_result_gone, recorded_at)"
+                " select task_id, origin, ?, '[]', 0, 0, ? from attempts"
+                " where task_id is not null and task_id not in (select task_id from tasks)",
+                (TaskStatus.PENDING, now),
+            )
             recovery = Recovery(
                 damaged_file=damaged_file,
                 rows_restored={
@@ -219,8 +229,11 @@ class _Salvage:
 
     def missing_ids(self) -> tuple[str, ...]:
         """Return the request and task IDs that an index names, and no row."""
-        known = {str(row.values[0]) for table in ("attempts", "tasks") for row in self.rows[table]}
-        return tuple(sorted(self._indexed_ids - known))
+        attempts, tasks = self.rows["attempts"], self.rows["tasks"]
+        known = {row.values[0] for row in [*attempts, *tasks]} | {
+            row.values[_TASK_ID] for row in attempts
+        }
+        return tuple(sorted(self._indexed_ids.difference(map(str, known))))
 
     def _read_header(self) -> None:
         size_bytes = self.file.seek(0, os.SEEK_END)
@@ -290,7 +303,7 @@ class _Salvage:
             return
         if table == "calls":
             values[0] = row_id
-        has_task = table == "attempts" and values[9] is not None
+        has_task = table == "attempts" and values[_TASK_ID] is not None
         self.rows[table].append(_Row(row_id, values, has_task))
 
     def _take_key(self, page: bytes, at: int) -> None:

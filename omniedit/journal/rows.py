@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlite3 import Row
 from typing import Final
 
-from omniedit.models import SavedFile, Task, TaskError, TaskStatus
+from omniedit.models import EditRequest, Record, SavedFile, Task, TaskError, TaskStatus
 
 _COLUMNS: Final = """
     a.request_id, a.identity, a.state, a.video, a.prompt, a.body, a.body_digest,
@@ -27,6 +27,26 @@ RECORDS: Final = f"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A submission, as recorded before it is sent."""
+
+    request_id: str
+    origin: str
+    identity: str | None
+    request: EditRequest
+    body: bytes | None
+    body_digest: str | None
+    context: str | None  # the context whose `last` it becomes
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The newest `submit` or `edit` of a context; None stands for a batch."""
+
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
     """What became of a damaged journal."""
 
@@ -38,15 +58,11 @@ class Recovery:
     @property
     def summary(self) -> str:
         """What was restored and what was not, in one sentence."""
-        restored = self.rows_restored["attempts"]
-        pages, ids = self.unreadable_pages, len(self.missing_ids)
-        lost = "nothing is lost"
-        if not self.is_complete:
-            lost = f"{pages} damaged pages could not be read"
-            lost += f" and {ids} known IDs are missing" if ids else ""
+        attempts, tasks = self.rows_restored["attempts"], self.rows_restored["tasks"]
+        lost = "nothing is lost" if self.is_complete else "some could not be read"
         return (
-            f"{restored} attempts and {self.rows_restored['tasks']} tasks were restored,"
-            f" {lost}; the damaged file was set aside as {self.damaged_file}"
+            f"{attempts} submissions and {tasks} tasks were restored, {lost};"
+            f" the damaged file was set aside as {self.damaged_file}"
         )
 
     @property
@@ -109,4 +125,16 @@ def parse_recovery(row: Row) -> Recovery:
         rows_restored=json.loads(row["rows_restored"]),
         unreadable_pages=row["unreadable_pages"],
         missing_ids=tuple(json.loads(row["missing_ids"])),
+    )
+
+
+def is_news(known: Record, task: Task, completed_after: float | None) -> bool:
+    """Return whether a poll changes what is known about a task; progress does not count."""
+    before = known.task
+    return (
+        before is None
+        or (before.status, before.error) != (task.status, task.error)
+        or (completed_after is not None and known.completed_after is None)
+        or bool(set(task.result_urls) - set(before.result_urls))
+        or (task.credits_used is not None and before.credits_used is None)
     )

@@ -170,6 +170,20 @@ def test_what_is_lost_is_known_until_it_was_settled(
         assert journal.recoveries() == []
 
 
+def test_a_task_whose_row_is_lost_is_followed_again(folder: Path, filled: bytes) -> None:
+    leaves = pages_of(filled, "tasks")[1:]
+    for leaf in leaves:
+        filled = without_page(filled, leaf)
+    write(folder, filled)
+
+    recover(folder)
+
+    with Journal(folder) as journal:
+        found = journal.find_edit("identity-77", origin=ORIGIN)
+    assert found
+    assert (found.task_id, found.status, len(found.saved)) == ("task-0077", "pending", 1)
+
+
 def test_a_garbage_header_loses_no_row(folder: Path, filled: bytes) -> None:
     write(folder, bytes(range(100)) + filled[100:])
 
