@@ -205,8 +205,8 @@ class _Salvage:
     file: BinaryIO
     rows: dict[str, list[_Row]] = field(default_factory=lambda: {name: [] for name in _KEY_LENGTHS})
     unreadable_pages: int = 0
-    _indexed_ids: set[str] = field(default_factory=set)
-    _explained: set[int] = field(default_factory=set)  # pages whose purpose is known
+    _indexed_ids: set[str] = field(default_factory=set[str])
+    _explained: set[int] = field(default_factory=set[int])  # pages whose purpose is known
     _page_bytes: int = _DEFAULT_PAGE_BYTES
     _usable_bytes: int = _DEFAULT_PAGE_BYTES
     _page_count: int = 0
