@@ -89,9 +89,7 @@ def begin_edit(
     of two that run the same edit at once one submits, and the other follows its task.
 
     Args:
-        session: The run.
         request: As it was asked for.
-        options: Destination, and whether to pay anew.
         planned_identity: Which edit it was when it was planned.
 
     Raises:

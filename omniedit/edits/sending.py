@@ -34,7 +34,6 @@ class Sending:
     nothing, so every end but a task is "outcome unknown".
 
     Args:
-        session: The run.
         attempt: The journal's record of it: request ID, exact body, first instant.
         recovery_command: Settles it, should the outcome stay unknown; without `omniedit`.
         is_lost: Whether an earlier reply was lost already.
@@ -249,7 +248,6 @@ def sending_lock(session: Session, request_id: str, *, pays: bool = True) -> Gen
     """Tell other processes for a block that this submission is on its way; wait for theirs.
 
     Args:
-        session: The run.
         request_id: The submission's.
         pays: Whether a task may be paid for in the block, or only one settled that was.
 

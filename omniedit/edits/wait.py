@@ -110,7 +110,6 @@ class Poller:
     """Follows tasks until each has ended or its time is up.
 
     Args:
-        session: The run.
         timeout_s: How long each is waited for.
     """
 
