@@ -111,6 +111,8 @@ def begin_edit(
             locks.enter_context(sending_lock(session, own_id or request_id))
             known = known or known_submission(session, request_id, edit)
             _check_target(session, known, edit, options)
+            if known is None and session.requires_journal:
+                session.journal.require_recovered()
             start = known or new_submission(session, edit, request_id)
         if isinstance(start, NewSubmission):
             record = send(session, start, budget_s=options.timeout_s)

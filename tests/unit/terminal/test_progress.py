@@ -100,23 +100,23 @@ def _whole_story(report: Observer, clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
-        pytest.param([], "⠋ starting  ━━", id="at-once"),
+        pytest.param([], "⠋ starting    ━━", id="at-once"),
         pytest.param([_progressed(None, None)], "⠋ processing  ━━", id="nothing-known"),
-        pytest.param([_progressed(47)], "  51%  0:32  0:27 left  " + TASK_ID, id="progress"),
-        pytest.param([_progressed(47, 0.0)], "  46%  0:32  any moment  " + TASK_ID, id="late"),
+        pytest.param([_progressed(47)], " 51% 0:32  0:27 left  " + TASK_ID, id="progress"),
+        pytest.param([_progressed(47, 0.0)], " 46% 0:32  any moment  " + TASK_ID, id="late"),
         pytest.param(
             [_progressed(47), Stalled(task_id=TASK_ID, since_s=185.0)],
-            "nothing moved for 3m09s",
+            "3m09s without a change",
             id="stalled",
         ),
         pytest.param(
             [_progressed(47), Retrying(message="503\x1b", delay_s=5.0, attempt=1)],
-            "retrying in 1s:  503\\x1b (attempt 1)",
+            " 47% in 1s: 503\\x1b (attempt 1)",
             id="retrying",
         ),
         pytest.param(
             [_downloading(0), _downloading(1_067_000)],
-            "  50%  1.1 MB of 2.1 MB  267 kB/s  0:04 left  out.mp4",
+            " 50% 1.1 MB of 2.1 MB  267 kB/s  0:04 left  out.mp4",
             id="download",
         ),
         pytest.param([_downloading(5, None)], "5 B  out.mp4", id="download-of-unknown-size"),
@@ -172,8 +172,10 @@ def test_the_bar_fits_and_leaves_one_line(
     assert not screen.has_wrapped or width < 40
     assert screen.is_cursor_shown
     assert screen.shown[:2] == ["note: a note", "warning: a warning"]
-    if width >= 40:
-        assert screen.shown[2:] == ["✓ saved out/日落.mp4 · 2.1 MB · 36s"]
+    if width >= 60:
+        assert screen.shown[2:] == ["✓ saved out/日落.mp4 · 2.1 MB · 32 s · credits unknown"]
+    elif width == 40:
+        assert screen.shown[2:] == ["✓ saved out/日落.mp4 · credits unknown"]
 
 
 def test_without_colour_there_is_none(
@@ -203,10 +205,10 @@ def test_poorer_terminals_get_plainer_bars(
         report(Warned(message="drawn"))
         _whole_story(report, clock)
 
-    assert "##" in terminal.text
+    assert "--" in terminal.text
     assert terminal.text.isascii()
     assert make_screen(100).feed(terminal.text).shown[-1] == (
-        "+ saved out/\\u65e5\\u843d.mp4 - 2.1 MB - 36s"
+        "+ saved out/\\u65e5\\u843d.mp4 - 2.1 MB - 32 s - credits unknown"
     )
 
 
@@ -245,22 +247,6 @@ def test_what_happens_to_the_command_leaves_no_bar(
     assert screen.is_cursor_shown
 
 
-def test_a_narrowed_terminal_is_cleared_of_wrapped_rows(
-    make_printer: MakePrinter, terminal: Written
-) -> None:
-    environ = {"TERM": "xterm-256color", "COLUMNS": "100"}
-    printer = make_printer(err=terminal, environ=environ)
-
-    with watch(printer, sandbox=False, is_ticking=False) as report:
-        report(_progressed(47))
-        printer.note("drawn wide")
-        environ["COLUMNS"] = "40"
-        before = len(terminal.text)
-        printer.note("drawn narrow")
-
-    assert terminal.text[before:].startswith("\r\x1b[2K\x1b[1A\x1b[2K\x1b[1A\x1b[2K")
-
-
 def test_a_completed_task_that_is_not_saved_leaves_a_line(
     make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
 ) -> None:
@@ -268,7 +254,7 @@ def test_a_completed_task_that_is_not_saved_leaves_a_line(
         report(_progressed(47))
         report(Completed(record=_task("completed")))
 
-    assert make_screen(100).feed(terminal.text).shown == ["✓ completed · 28s"]
+    assert make_screen(100).feed(terminal.text).shown == ["✓ completed after 28 s · credits unknown"]
 
 
 def test_many_tasks_share_the_screen(
@@ -291,7 +277,7 @@ def test_many_tasks_share_the_screen(
     assert shown[1].startswith("✓ saved out/日落.mp4 · 2.1 MB")
     assert len(shown) == 3 + 12 + 1
     assert "1/1000 saved, 100 running, 1 failed" in shown[-1]
-    assert "429 slow down, on in 8s" in shown[-1]
+    assert "in 8s: 429 slow down" in shown[-1]
 
 
 def test_a_pipe_gets_a_line_for_each_change(
@@ -316,9 +302,9 @@ def test_a_pipe_gets_a_line_for_each_change(
         "processing, 47 %, 28s elapsed, about 31s left\n"
         "nothing moved for 3m05s\n"
         "503; trying again in 4s (attempt 1 failed)\n"
-        "completed after 28s\n"
+        "completed after 28 s\n"
         "downloading out.mp4, 0 % of 2.1 MB\n"
-        "saved out/日落.mp4 (2.1 MB) after 28s\n"
+        "saved out/日落.mp4 (2.1 MB, 28 s, credits unknown)\n"
     )
 
 
