@@ -5,15 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.downloads import (
-    Downloader,
-    saved_file,
-)
+from omniedit.downloads.placement import saved_file
+from omniedit.downloads.transfer import Downloader
 from omniedit.edits.ports import Progress, Retry
 from omniedit.edits.requests import is_local
-from omniedit.errors import InvalidInputError
-from omniedit.evolink import ClipDigest, Uploader, changed, check_size, digest_clip
-from omniedit.http.urls import check_clip_url, without_query
+from omniedit.evolink.uploads import ClipDigest, Uploader, changed, check_size, digest_clip
+from omniedit.http.urls import without_query
 from omniedit.media import is_available
 from omniedit.models import SavedFile, UploadedClip
 from omniedit.system.folders import private_folder
@@ -86,10 +83,10 @@ class LocalClips:
     ) -> Generator[Path]:
         """Hold the clip of a URL in a private file."""
         downloader = Downloader(
-            self._connect(), sleep=self._sleep, check_link=self._check_clip_host
+            self._connect(), sleep=self._sleep, public_only=not self._allow_internal
         )
         with downloader.fetch(
-            url, task_id="clip", folder=folder, on_progress=on_progress, on_retry=on_retry
+            url, what="clip", folder=folder, on_progress=on_progress, on_retry=on_retry
         ) as path:
             yield path
 
@@ -162,21 +159,6 @@ class LocalClips:
     def check_service(self) -> None:
         """Find out whether the file service answers."""
         self._uploader().check_service()
-
-    def _check_clip_host(self, url: str) -> None:
-        """Refuse a host of this machine or network, whose files are nobody's clips.
-
-        Raises:
-            InvalidInputError: It is one.
-        """
-        from omniedit.http.hosts import is_internal
-        from omniedit.http.ranges import shown_host
-
-        check_clip_url(url, allow_internal=self._allow_internal)
-        if not self._allow_internal and is_internal(shown_host(url)):
-            msg = f"{shown_host(url)} is an address of this machine or network, which is not asked"
-            hint = "give a public URL, or the path of a local file"
-            raise InvalidInputError(msg, code="internal_address", hint=hint)
 
     def _digest(self, path: Path, *, check: bool) -> ClipDigest:
         """Read a clip once, however many edits are made of it."""

@@ -7,13 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omniedit.downloads import (
-    Downloader,
-    check_target,
-    copy_result,
-    tidy,
-    verify,
-)
+from omniedit.downloads.placement import check_target, copy_result, tidy, verify
+from omniedit.downloads.transfer import Downloader
 from omniedit.edits.ports import Progress, Retry
 from omniedit.errors import LocalError
 from omniedit.models import SavedFile
@@ -29,12 +24,18 @@ class LocalResults:
     Args:
         connect: Returns the HTTP client, when first needed.
         sleep: Rests between two attempts.
+        public_only: Ask no host of this machine or its network.
     """
 
     def __init__(
-        self, connect: Callable[[], "HttpClient"], *, sleep: Callable[[float], object]
+        self,
+        connect: Callable[[], "HttpClient"],
+        *,
+        sleep: Callable[[float], object],
+        public_only: bool,
     ) -> None:
         self._connect = connect
+        self._public_only = public_only
         self._sleep = sleep
 
     def download(
@@ -95,7 +96,7 @@ class LocalResults:
         check_target(target, overwrite=overwrite)
 
     def _downloader(self) -> Downloader:
-        return Downloader(self._connect(), sleep=self._sleep)
+        return Downloader(self._connect(), sleep=self._sleep, public_only=self._public_only)
 
 
 def stream_out(path: Path) -> None:

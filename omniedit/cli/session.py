@@ -112,7 +112,9 @@ class LiveSession:
         """Results on this machine, and their host."""
         from omniedit.cli.local_results import LocalResults
 
-        return LocalResults(lambda: self._http, sleep=self.sleep)
+        return LocalResults(
+            lambda: self._http, sleep=self.sleep, public_only=not self.allows_internal_clips
+        )
 
     @property
     def is_watched(self) -> bool:

@@ -7,14 +7,14 @@ from typing import Final
 
 from omniedit.edits.ports import Session
 from omniedit.edits.retries import with_retries
-from omniedit.http.retry import READ_BUDGET_S
 from omniedit.models import Task
+from omniedit.policy import DEFAULT
 
 CLOCK_SLACK_S: Final = 120.0
 """How far this machine's clock and the service's may be apart."""
 
 
-def account_tasks(session: Session, *, budget_s: float = READ_BUDGET_S) -> Iterator[Task]:
+def account_tasks(session: Session, *, budget_s: float = DEFAULT.read_budget_s) -> Iterator[Task]:
     """Yield the account's tasks of this model, newest first, page by page.
 
     Args:
@@ -37,7 +37,9 @@ def account_tasks(session: Session, *, budget_s: float = READ_BUDGET_S) -> Itera
             return
 
 
-def tasks_since(session: Session, since: float, *, budget_s: float = READ_BUDGET_S) -> list[Task]:
+def tasks_since(
+    session: Session, since: float, *, budget_s: float = DEFAULT.read_budget_s
+) -> list[Task]:
     """Return the account's tasks created since a Unix time, as far as clocks agree.
 
     Args:

@@ -24,8 +24,8 @@ from omniedit.errors import (
     WrongBaseURLError,
 )
 from omniedit.events import NotMade
-from omniedit.http.retry import SUBMIT_BUDGET_S
 from omniedit.models import Record
+from omniedit.policy import DEFAULT
 
 _REST_S: Final = 1.0
 """How often to look whether a transfer may take the place of a submission that rests."""
@@ -173,6 +173,7 @@ def _meets_every_edit(error: OmniEditError) -> bool:
     is_way = isinstance(error, NotConnectedError | WrongBaseURLError | JournalError)
     # One that is longer than a submission may rest in all.
     is_long_pause = (
-        isinstance(error, RateLimitedError) and (error.retry_after_s or 0.0) > SUBMIT_BUDGET_S
+        isinstance(error, RateLimitedError)
+        and (error.retry_after_s or 0.0) > DEFAULT.submit_budget_s
     )
     return is_account or is_way or is_long_pause

@@ -17,8 +17,8 @@ from omniedit.errors import (
     restored_error,
 )
 from omniedit.events import Noted, Submitted, Warned
-from omniedit.http.retry import SUBMIT_BUDGET_S
 from omniedit.models import Record, TaskError, TaskStatus
+from omniedit.policy import DEFAULT
 
 REPLAY_IS_SAFE_S: Final = 3600.0
 """How long after an attempt its request ID is trusted to be remembered by the service."""
@@ -126,7 +126,7 @@ def _replay_unknown(session: Session, record: Record, *, accepts_old: bool) -> R
     # A missing key says nothing about the submission.
     _ = session.service
     sending = Sending(session, record, way_back=resume_command(request_id), is_lost=True)
-    return sending.send(deadline=session.monotonic() + SUBMIT_BUDGET_S)
+    return sending.send(deadline=session.monotonic() + DEFAULT.submit_budget_s)
 
 
 def _too_old(session: Session, record: Record) -> OutcomeUnknownError:

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from omniedit.edits.ports import Session
 from omniedit.errors import OmniEditError
-from omniedit.http.retry import READ_BUDGET_S, delay_s, is_transient
+from omniedit.http.retry import backoff_s, is_transient
+from omniedit.policy import DEFAULT
 
 T = TypeVar("T")
 
@@ -15,7 +16,7 @@ def with_retries(
     session: Session,
     call: Callable[[], T],
     *,
-    budget_s: float = READ_BUDGET_S,
+    budget_s: float = DEFAULT.read_budget_s,
     task_id: str | None = None,
 ) -> T:
     """Return what `call` returns, resting and calling again while its failures are transient.
@@ -34,7 +35,7 @@ def with_retries(
         try:
             return call()
         except OmniEditError as error:
-            rest_s = delay_s(attempt, retry_after_s=error.retry_after_s, jitter=session.jitter)
+            rest_s = backoff_s(attempt, retry_after_s=error.retry_after_s, jitter=session.jitter)
             if not is_transient(error) or session.monotonic() + rest_s > deadline:
                 raise
             from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is to be told

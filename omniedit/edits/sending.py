@@ -17,8 +17,9 @@ from omniedit.errors import (
     RateLimitedError,
 )
 from omniedit.events import Noted, Retrying, Submitted, Warned
-from omniedit.http.retry import READ_BUDGET_S, delay_s, is_certainly_not_accepted, is_transient
+from omniedit.http.retry import backoff_s, is_certainly_not_accepted, is_transient
 from omniedit.models import Record, Submission, TaskError
+from omniedit.policy import DEFAULT
 
 _DUPLICATES_BUDGET_S: Final = 5.0
 """The task is known by then; looking for others is not to hold it up."""
@@ -135,10 +136,10 @@ class Sending:
             )
         elif not is_transient(error):
             raise self._end(error)
-        rest_s = delay_s(number, retry_after_s=error.retry_after_s, jitter=self._session.jitter)
+        rest_s = backoff_s(number, retry_after_s=error.retry_after_s, jitter=self._session.jitter)
         if isinstance(error, NotConnectedError):
             # A wrong address or a missing network shows soon; a limit passes later.
-            deadline = min(deadline, self._began + READ_BUDGET_S)
+            deadline = min(deadline, self._began + DEFAULT.read_budget_s)
         if self._session.monotonic() + rest_s > deadline:
             raise self._end(error)
         return rest_s

@@ -24,9 +24,9 @@ from omniedit.errors import (
     OmniEditError,
 )
 from omniedit.events import Noted, Warned
-from omniedit.http.retry import SUBMIT_BUDGET_S
 from omniedit.journal import Attempt
 from omniedit.models import EditRequest, Record, Task, TaskError, TaskStatus
+from omniedit.policy import DEFAULT
 
 
 def submit(session: Session, draft: Draft, *, accepts_old: bool = False) -> Record:
@@ -60,7 +60,7 @@ def submit_new(
     request: EditRequest,
     *,
     request_id: str,
-    budget_s: float = SUBMIT_BUDGET_S,
+    budget_s: float = DEFAULT.submit_budget_s,
 ) -> Record:
     """Upload the clip where it is local, write the attempt down, send it; return its task.
 
@@ -92,7 +92,7 @@ def submit_new(
         body=attempt.body,
     )
     sending = Sending(session, record, way_back=_way_back(attempt, is_written=is_written))
-    sent = sending.send(deadline=session.monotonic() + min(budget_s, SUBMIT_BUDGET_S))
+    sent = sending.send(deadline=session.monotonic() + min(budget_s, DEFAULT.submit_budget_s))
     if request.estimated_credits is not None and sent.task is not None:
         cost = render_cost(request.estimated_credits, [sent.task])
         session.report(Noted(message=f"{cost}; the limit caps the estimate, not the charge"))

@@ -10,8 +10,8 @@ from omniedit.edits.requests import clip_name, digest_of, is_local
 from omniedit.edits.retries import with_retries
 from omniedit.errors import JournalError
 from omniedit.events import Transferring
-from omniedit.http.retry import SUBMIT_BUDGET_S
 from omniedit.models import EditRequest
+from omniedit.policy import DEFAULT
 
 _MARGIN_S: Final = 3600.0
 """An uploaded clip must stay at least this long to be used again."""
@@ -47,7 +47,7 @@ def uploaded_clip(session: Session, request: EditRequest) -> str:
             uploaded = with_retries(
                 session,
                 lambda: session.clips.upload(path, on_progress=report_progress),
-                budget_s=SUBMIT_BUDGET_S,
+                budget_s=DEFAULT.submit_budget_s,
             )
         with suppress(JournalError):
             session.journal.record_upload(key, uploaded, origin=session.origin)

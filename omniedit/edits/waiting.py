@@ -17,7 +17,7 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled, Warned
-from omniedit.http.retry import delay_s, is_transient
+from omniedit.http.retry import backoff_s, is_transient
 from omniedit.models import BATCH_SIZE, Record, Task
 
 _ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
@@ -205,7 +205,7 @@ class Waiting:
         if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
             raise error.about(task_id=watches[0].task_id)
         self._failures += 1
-        rest_s = delay_s(
+        rest_s = backoff_s(
             self._failures, retry_after_s=error.retry_after_s, jitter=self._session.jitter
         )
         rest_s = max(rest_s, FLOOR_S)

@@ -15,9 +15,7 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, Final, TypedDict
 
-import omniedit.edits.polling
-import omniedit.http.client
-import omniedit.http.retry
+import omniedit.policy
 
 TIMEOUT_S: Final = 1.2
 """Of each read of a reply; 30 and 60 s in the product."""
@@ -48,24 +46,22 @@ class Errand(TypedDict):
 
 def hurry() -> None:
     """Shorten everything, before the modules are imported that take numbers over by value."""
-    omniedit.http.retry.FIRST_DELAY_S = 0.05  # type: ignore[misc]
-    omniedit.http.retry.LONGEST_DELAY_S = 0.2  # type: ignore[misc]
-    omniedit.http.retry.SUBMIT_BUDGET_S = BUDGET_S  # type: ignore[misc]
-    omniedit.http.retry.READ_BUDGET_S = BUDGET_S  # type: ignore[misc]
-    omniedit.edits.polling.EARLY_LOOK_S = 0.05  # type: ignore[misc]
-    omniedit.edits.polling.FLOOR_S = 0.05  # type: ignore[misc]
-    omniedit.edits.polling.WATCHED_CAP_S = 0.3  # type: ignore[misc]
-    omniedit.edits.polling.UNWATCHED_CAP_S = 0.3  # type: ignore[misc]
-    omniedit.http.client.SUBMIT_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
-    stream: Any = omniedit.http.client.HttpClient.stream
-    request: Any = omniedit.http.client.HttpClient.request
-    for function in (request, stream.__wrapped__):
-        function.__kwdefaults__["timeout_s"] = TIMEOUT_S
+    omniedit.policy.DEFAULT = omniedit.policy.DEFAULT._replace(  # type: ignore[misc]
+        first_backoff_s=0.05,
+        longest_backoff_s=0.2,
+        submit_budget_s=BUDGET_S,
+        read_budget_s=BUDGET_S,
+        read_timeout_s=TIMEOUT_S,
+        submit_timeout_s=TIMEOUT_S,
+        upload_timeout_s=TIMEOUT_S,
+    )
+    from omniedit.cli import signals  # noqa: PLC0415 - after the policy that it takes over
+    from omniedit.edits import polling  # noqa: PLC0415
 
-    from omniedit.cli import signals  # noqa: PLC0415 - after the numbers they take over
-    from omniedit.evolink import uploads  # noqa: PLC0415
-
-    uploads.UPLOAD_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
+    polling.EARLY_LOOK_S = 0.05  # type: ignore[misc]
+    polling.FLOOR_S = 0.05  # type: ignore[misc]
+    polling.WATCHED_CAP_S = 0.3  # type: ignore[misc]
+    polling.UNWATCHED_CAP_S = 0.3  # type: ignore[misc]
     shields: Any = signals.Signals.__init__
     shields.__kwdefaults__["grace_s"] = GRACE_S
 
