@@ -73,7 +73,10 @@ def render_hint(text: str, *, is_sandbox: bool) -> str:
 
 
 def _with_commands(program: str, text: str, commands: tuple[str, ...]) -> str:
-    return text.format(*(f"`{program} {command}`" for command in commands))
+    # Not `format`: a text may quote braces.
+    first, *rest = text.split("{}", len(commands))
+    shown = [f"`{program} {command}`{after}" for command, after in zip(commands, rest, strict=True)]
+    return "".join([first, *shown])
 
 
 class OmniEditError(Exception):

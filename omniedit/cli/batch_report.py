@@ -6,15 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
-from omniedit.errors import InvalidInputError, NotFinishedError, OmniEditError
+from omniedit.errors import Hint, InvalidInputError, NotFinishedError, OmniEditError
 from omniedit.events import Event, Saved, Submitted
-from omniedit.models import Record, TaskError, TaskStatus
+from omniedit.models import AttemptState, Record, TaskError
 from omniedit.terminal.units import render_credits
 
 if TYPE_CHECKING:
-    from omniedit.cli.context import Runtime
-    from omniedit.edits.batch_plan import PlannedEdit
-    from omniedit.edits.batch_run import Made
+    from omniedit.cli.context import Context
+    from omniedit.edits.batch import EditOutcome, PlannedEdit
     from omniedit.terminal.document import Document
 
 _SHOWN_FAULTS: Final = 50
@@ -29,7 +28,7 @@ _STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNSAVED, _RUNNING, _LEFT)
 
 def line_fields(edit: "PlannedEdit") -> "Document":
     """Return what the document of a manifest's line has beside a task's."""
-    return {"line": edit.line.number, "output": edit.output}
+    return {"line": edit.number, "output": edit.output}
 
 
 class BatchReport:
@@ -45,7 +44,7 @@ class BatchReport:
 
     def __init__(
         self,
-        runtime: "Runtime",
+        runtime: "Context",
         manifest: str | None,
         *,
         again: bool,
@@ -58,7 +57,7 @@ class BatchReport:
         self._is_again = again
         self._has_journal = has_journal
         self._edits: Sequence[PlannedEdit] = ()
-        self._made: dict[int, Made] = {}
+        self._made: dict[int, EditOutcome] = {}
         self._faulty: list[Document] = []
         self._submitted: set[str] = set()
         self._skipped: set[str] = set()
@@ -85,14 +84,12 @@ class BatchReport:
     def begin(self, edits: "Sequence[PlannedEdit]", *, line_count: int) -> None:
         """Take in the plan: the edits of this run, of how many lines."""
         self._edits = edits
-        self._runtime.listeners.append(self._listen)
-        self._runtime.sums_up = True
         if not edits:
             self._runtime.printer.note(f"none of the {line_count} lines is in this shard")
 
-    def take(self, made: "Made") -> None:
+    def take(self, made: "EditOutcome") -> None:
         """Take in what came of an edit."""
-        number = made.edit.line.number
+        number = made.edit.number
         self._made[number] = made
         if made.error is not None:
             self._failures[number] = made.error
@@ -118,7 +115,7 @@ class BatchReport:
         records = self._records()
         shown: list[Document] = list(self._faulty)
         for edit in self._edits:
-            number = edit.line.number
+            number = edit.number
             error = self._failures.get(number)
             record = self._record_of(edit, records.get(edit.identity))
             if error is not None and record.error is None:
@@ -132,9 +129,8 @@ class BatchReport:
         """Say in one line how what goes on at the service, and what is left, is picked up."""
         if not self._has_journal:
             if begun:
-                way = "`omniedit list --remote --adopt` records them"
-                hint = f"{begun} at the service are in no journal: {way}"
-                self._runtime.printer.hint(self._runtime.pasteable(hint))
+                text = f"{begun} at the service are in no journal: {{}} records them"
+                self._runtime.printer.hint(Hint(text, "list --remote --adopt"))
             return
         parts = [f"picks up {begun} at the service"] if begun else []
         if left:
@@ -145,10 +141,11 @@ class BatchReport:
                 f"{command} {' and '.join(parts)}; it pays for nothing twice"
             )
 
-    def _listen(self, event: Event) -> None:
+    def observe(self, event: Event) -> None:
+        """Take in an event."""
         if isinstance(event, Submitted):
-            self._submitted.add(event.task.task_id)
-        elif isinstance(event, Saved) and not event.is_new:
+            self._submitted.add(str(event.record.task_id))
+        elif isinstance(event, Saved) and event.task_id and not event.is_new:
             self._skipped.add(event.task_id)
 
     def _say_failures(self) -> None:
@@ -167,8 +164,8 @@ class BatchReport:
     def _hint_for(self, error: OmniEditError) -> str | None:
         if isinstance(error, NotFinishedError):
             return "it goes on at the service"
-        sandbox = self._runtime.is_sandbox_flag
-        return hint_for(error, command=self._runtime.command, is_sandbox_flag=sandbox)
+        hint = hint_for(error, command=self._runtime.command)
+        return self._runtime.rendered(hint) if hint else None
 
     def _shown_error(self, error: OmniEditError) -> TaskError:
         return TaskError(
@@ -183,28 +180,28 @@ class BatchReport:
         return {record.identity: record for record in self._runtime.tally.records if record.task}
 
     def _record_of(self, edit: "PlannedEdit", known: Record | None) -> Record:
-        made = self._made.get(edit.line.number)
+        made = self._made.get(edit.number)
         if made is not None and made.record is not None:
             return made.record
         if known is not None:
             return known
-        error = self._failures.get(edit.line.number)
+        error = self._failures.get(edit.number)
         return Record(
             request_id=error.request_id if error else None,
             task=None,
             status=_status_of(error),
             created_at=0.0,
-            video=edit.draft.video,
-            prompt=edit.draft.prompt,
+            video=edit.request.video,
+            prompt=edit.request.prompt,
         )
 
     def _state_of(self, edit: "PlannedEdit", record: Record) -> str:
-        error = self._failures.get(edit.line.number)
+        error = self._failures.get(edit.number)
         if error is not None:
             return _RUNNING if isinstance(error, NotFinishedError) else _FAILED
         if record.task is None:
             return _LEFT
-        if edit.line.number not in self._made:
+        if edit.number not in self._made:
             return _UNSAVED if record.task.is_terminal else _RUNNING
         return _SKIPPED if record.task_id in self._skipped else _DONE
 
@@ -220,7 +217,7 @@ def _status_of(error: OmniEditError | None) -> str:
     if error is None:
         return ""
     is_unknown = exit_status(error) is ExitStatus.UNKNOWN
-    return TaskStatus.UNKNOWN if is_unknown else TaskStatus.REFUSED
+    return AttemptState.UNKNOWN if is_unknown else AttemptState.REFUSED
 
 
 def _fault_document(number: int, fault: str) -> "Document":
@@ -228,6 +225,6 @@ def _fault_document(number: int, fault: str) -> "Document":
 
     error = TaskError(code="invalid_manifest", message=fault)
     record = Record(
-        request_id=None, task=None, status=TaskStatus.REFUSED, created_at=0.0, error=error
+        request_id=None, task=None, status=AttemptState.REFUSED, created_at=0.0, error=error
     )
     return task_document(record) | {"line": number, "output": None}

@@ -1,23 +1,19 @@
 """What a command has learned of each task so far, for its document and its last words."""
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from omniedit.errors import JournalError, OmniEditError
+from omniedit.errors import OmniEditError
 
 if TYPE_CHECKING:
     from omniedit.events import Event
-    from omniedit.models import Record, Task
+    from omniedit.models import Record
 
 
 class Tally:
     """Keeps the newest record of each task, in the order they were met."""
 
     def __init__(self) -> None:
-        self.find: Callable[[str], Record | None] = lambda _: None
-        """Returns what the journal knows of a task."""
         self._records: dict[str, Record] = {}
 
     @property
@@ -44,26 +40,17 @@ class Tally:
 
         match event:
             case Submitted() | Progressed() | Completed() | Failed():
-                self._take_task(event.task)
+                self._take_record(event.record)
             case Saved():
-                record = self._records.get(event.task_id)
+                record = self._records.get(event.task_id or "")
                 if record is not None:
                     others = [file for file in record.saved if file.path != event.file.path]
                     self.add(replace(record, saved=(*others, event.file)))
             case _:
                 pass
 
-    def _take_task(self, task: "Task") -> None:
-        from omniedit.models import Record
-
-        known = self._records.get(task.task_id) or self._known(task.task_id)
-        if known is None:
-            known = Record(
-                request_id=None, task=task, status=task.status, created_at=task.created_at or 0.0
-            )
-        self.add(replace(known, task=task, status=task.status, error=task.error))
-
-    def _known(self, task_id: str) -> "Record | None":
-        with suppress(JournalError):
-            return self.find(task_id)
-        return None
+    def _take_record(self, record: "Record") -> None:
+        known = self._records.get(record.task_id or "")
+        if known is not None:
+            record = replace(record, saved=record.saved or known.saved)
+        self.add(record)

@@ -1,19 +1,14 @@
-"""What tells an MP4 from an error page, and a whole one from one that was cut.
+"""What tells an MP4 from an error page, and a whole one from one that was cut."""
 
-Boxes: ISO/IEC 14496-12, 4.2.
-"""
-
-from collections.abc import Callable
 from typing import Final
+
+from omniedit.system.mp4 import ReadAt, boxes
 
 HEAD_BYTES: Final = 8
 """How many bytes `is_mp4` needs to see."""
 
 _BOX_HEADER_BYTES: Final = 8
-_LARGE_BOX_HEADER_BYTES: Final = 16
 _LONGEST_FTYP_BYTES: Final = 64 * 1024
-_REST_OF_FILE: Final = 0
-_LARGE_SIZE_FOLLOWS: Final = 1
 
 
 def is_mp4(head: bytes) -> bool:
@@ -22,29 +17,19 @@ def is_mp4(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and _BOX_HEADER_BYTES <= size_bytes <= _LONGEST_FTYP_BYTES
 
 
-def is_whole_mp4(read_at: Callable[[int, int], bytes], size_bytes: int) -> bool:
+def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
     """Return whether the boxes of a file add up to its size, with an index and media among them.
 
     Args:
         read_at: Returns so many bytes from an offset.
         size_bytes: The size of the file.
     """
-    offset = 0
+    end = 0
     seen: set[bytes] = set()
-    while offset < size_bytes:
-        header = read_at(offset, _LARGE_BOX_HEADER_BYTES)
-        if len(header) < _BOX_HEADER_BYTES:
-            return False
-        seen.add(header[4:8])
-        box_bytes, shortest_bytes = int.from_bytes(header[:4], "big"), _BOX_HEADER_BYTES
-        if box_bytes == _REST_OF_FILE:
-            break
-        if box_bytes == _LARGE_SIZE_FOLLOWS:
-            box_bytes, shortest_bytes = int.from_bytes(header[8:], "big"), _LARGE_BOX_HEADER_BYTES
-        offset += box_bytes
-        if box_bytes < shortest_bytes or offset > size_bytes:
-            return False
-    return {b"moov", b"mdat"} <= seen
+    for box in boxes(read_at, size_bytes):
+        seen.add(box.kind)
+        end = box.end
+    return end == size_bytes and {b"moov", b"mdat"} <= seen
 
 
 def described(head: bytes, content_type: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final, Self, cast
 from omniedit.downloads.mp4 import HEAD_BYTES, is_mp4, is_whole_mp4
 from omniedit.errors import LocalError, TargetBusyError
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 
 NOTE_SUFFIX: Final = ".json"
 BUSY_PAUSE_S: Final = 0.1
@@ -59,7 +59,12 @@ class PartFile:
     """
 
     def __init__(
-        self, path: Path, descriptor: int, *, is_nameless: bool = False, system: System = HERE
+        self,
+        path: Path,
+        descriptor: int,
+        *,
+        is_nameless: bool = False,
+        system: System = THIS_SYSTEM,
     ) -> None:
         self.path = path
         self.is_nameless = is_nameless
@@ -266,7 +271,7 @@ def open_part(
     overwrite: bool,
     sleep: Callable[[float], object],
     policy: Policy = DEFAULT,
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> PartFile | None:
     """Open and lock a part file; None where the target turns out to be that very file.
 
@@ -299,7 +304,7 @@ def open_part(
     raise TargetBusyError(msg)
 
 
-def open_nameless_part(target: Path, *, system: System = HERE) -> PartFile:
+def open_nameless_part(target: Path, *, system: System = THIS_SYSTEM) -> PartFile:
     """Open a part file under a name that no other process knows, where files cannot be locked.
 
     Raises:
@@ -310,7 +315,7 @@ def open_nameless_part(target: Path, *, system: System = HERE) -> PartFile:
 
 
 def shortened_name(
-    before: str, name: str, after: str, *, folder: Path, system: System = HERE
+    before: str, name: str, after: str, *, folder: Path, system: System = THIS_SYSTEM
 ) -> str:
     """Return `before + name + after`, the name cut so that the folder's file system takes it."""
     longest_bytes = system.longest_name_bytes(folder)

@@ -23,7 +23,7 @@ from omniedit.downloads.part import (
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.locks import hold
 
 _BLOCK_BYTES: Final = 1024 * 1024
@@ -31,7 +31,7 @@ _BLOCK_BYTES: Final = 1024 * 1024
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
-def check_target(target: Path, *, overwrite: bool = False, system: System = HERE) -> bool:
+def check_target(target: Path, *, overwrite: bool = False, system: System = THIS_SYSTEM) -> bool:
     """Refuse a target that could not be written, before anything is paid or waited for.
 
     Nothing is made or changed. With `overwrite` a symbolic link is let through: the link itself
@@ -98,7 +98,7 @@ def saved_file(path: Path) -> SavedFile:
         raise LocalError(msg) from error
 
 
-def make_folder(folder: Path, *, system: System = HERE) -> None:
+def make_folder(folder: Path, *, system: System = THIS_SYSTEM) -> None:
     """Make a folder and those above it, so that they outlive a power cut.
 
     Raises:
@@ -122,7 +122,7 @@ def write_target(
     sleep: Callable[[float], object],
     on_verified: Callable[[SavedFile], None] | None = None,
     policy: Policy = DEFAULT,
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> SavedFile:
     """Write a file under its final name: whole, or not at all.
 
@@ -166,7 +166,7 @@ def copy_result(
     sleep: Callable[[float], object],
     on_verified: Callable[[SavedFile], None] | None = None,
     policy: Policy = DEFAULT,
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> SavedFile:
     """Copy a saved result as carefully as if it were downloaded: whole, or not at all.
 
@@ -217,7 +217,7 @@ def place(
     sleep: Callable[[float], object],
     link: Callable[[Path, Path], None] = os.link,
     policy: Policy = DEFAULT,
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> None:
     """Give a part file its final name, in one step.
 

@@ -30,7 +30,7 @@ from omniedit.http.redirects import followed
 from omniedit.http.reply import is_blocked_client, parse_retry_after
 from omniedit.http.retry import Retry
 from omniedit.models import SavedFile
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Downloader:
         sleep: Callable[[float], object],
         jitter: Callable[[], float] = random.random,
         public_only: bool = False,
-        system: System = HERE,
+        system: System = THIS_SYSTEM,
     ) -> None:
         self._http = http
         self._sleep = sleep

@@ -1,12 +1,14 @@
-"""A look at a clip before it is paid for, and what must be done to it on the way."""
+"""Clips, on this machine and behind URLs: looked at before anything is paid for."""
 
-from collections.abc import Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+import re
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
-from omniedit.edits.ports import Session
+from omniedit.edits.session import Session
 from omniedit.errors import (
     InvalidInputError,
     MissingExtraError,
@@ -16,11 +18,15 @@ from omniedit.errors import (
     UnavailableError,
 )
 from omniedit.events import Noted, Retrying, Transferring, Warned
-from omniedit.http.ranges import Incomplete
+from omniedit.evolink.uploads import ClipDigest, digest_clip
+from omniedit.http.ranges import Incomplete, look_at_url
+from omniedit.http.urls import check_clip_url, without_query
 from omniedit.media import (
     ClipFacts,
+    Problem,
     check_marks,
     estimated_credits,
+    is_available,
     needs_conversion,
     parse_mark,
     verdict,
@@ -31,97 +37,149 @@ INSTALL_MEDIA: Final = "python -m pip install 'omniedit[media]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What was typed about looking at a clip and cutting it.
-
-    `check` is None where nothing was said: a local clip is looked at, a URL is not.
-    """
-
-    start: str | None = None
-    end: str | None = None
-    check: bool | None = None
-    max_credits: float | None = None
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether only a part of the clip is meant."""
-        return self.start is not None or self.end is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClipPlan:
     """What a look at a clip led to."""
 
     start_s: float | None = None
     end_s: float | None = None
     is_written_anew: bool = False
-    """Whether another file than the clip itself is uploaded: cut, converted, or both."""
     estimated_credits: float | None = None
 
 
-def plan_clip(
-    session: Session, video: str, wishes: Wishes, *, is_local: bool, source: str | None = None
-) -> ClipPlan:
-    """Look at a clip where that is asked for, and refuse what would be paid for in vain.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What `probe` found out about a clip."""
+
+    facts: ClipFacts
+    problems: tuple[Problem, ...]
+
+    @property
+    def refusals(self) -> tuple[Problem, ...]:
+        """What keeps the clip from being edited, unless the user does something about it."""
+        return tuple(problem for problem in self.problems if not problem.is_automatic)
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether it can be edited; None where its length is unknown and no problem was found."""
+        if self.refusals:
+            return False
+        return None if self.facts.duration_s is None else True
+
+    @property
+    def estimated_credits(self) -> float | None:
+        """About what an edit costs; None where the length is unknown."""
+        length_s = self.facts.duration_s
+        return None if length_s is None else estimated_credits(length_s)
+
+    @property
+    def error(self) -> InvalidInputError | None:
+        """Why it does not fit, as an error; None where no problem was found."""
+        if not self.refusals:
+            return None
+        first = self.refusals[0]
+        reasons = "; ".join(problem.message for problem in self.refusals)
+        message = f"{self.facts.name} does not fit: {reasons}"
+        return InvalidInputError(message, code=first.code, hint=first.fix)
+
+
+def is_local(video: str) -> bool:
+    """Return whether VIDEO is a path on this machine rather than a URL."""
+    # One letter is a drive of Windows.
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video) is None
+
+
+def clip_name(video: str) -> str:
+    """Return the name of a clip's file, at the end of its path or URL."""
+    return Path(video).name if is_local(video) else unquote(urlsplit(video).path).rpartition("/")[2]
+
+
+def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts | Incomplete:
+    """Return what a clip is; of a URL little more than the header is read.
 
     Args:
-        session: What it calls on.
-        video: URL or path.
-        wishes: What was typed.
-        is_local: Whether it is a path.
-        source: Path of the clip of a URL, where it was fetched before.
+        video: Path or URL.
+        name: What messages call it, where that is something else.
 
     Raises:
-        InvalidInputError: The clip does not fit, with the flag that would fix it.
-        MissingExtraError: The wish needs an extra that is not installed.
-        TooExpensiveError: Estimated dearer than allowed, or not to be estimated.
+        InvalidInputError: It is certainly no clip.
     """
-    start_s = None if wishes.start is None else parse_mark(wishes.start)
-    end_s = None if wishes.end is None else parse_mark(wishes.end)
-    is_usual = is_local if wishes.check is None else wishes.check
-    if not (is_usual or wishes.is_cut or wishes.max_credits is not None):
-        return ClipPlan()
-    if not session.clips.can_look:
-        _accept_no_extra(session, wishes, is_local=is_local)
-        return ClipPlan()
-    facts = session.clips.look(source or video, name=video)
-    if isinstance(facts, Incomplete):
-        _accept_no_look(session, facts, wishes)
-        return ClipPlan(start_s=start_s, end_s=end_s, is_written_anew=wishes.is_cut)
-    length_s = _marked_length(facts, start_s, end_s)
-    sent = replace(facts, duration_s=length_s)
-    if wishes.is_cut:
-        # What a cut leaves is written as the service wants it.
-        sent = replace(sent, container="mp4", video_codec="h264", size_bytes=None)
-    if is_usual or wishes.is_cut:
-        _refuse(sent, is_forced=wishes.check is False)
-    return ClipPlan(
-        start_s=start_s,
-        end_s=end_s,
-        is_written_anew=wishes.is_cut or (is_local and is_usual and needs_conversion(facts)),
-        estimated_credits=_affordable(facts, length_s, wishes),
+    from omniedit.media import probe  # noqa: PLC0415 - brings PyAV
+
+    if is_local(video):
+        path = Path(video)
+        kind = f"facts of {name or video}"
+        return session.remember(kind, path, lambda: probe(path, name=name or video))
+    return look_at_url(
+        session.http,
+        video,
+        lambda file: probe(file, name=without_query(video), reads_all=file.is_small),
+        allow_internal=session.allows_internal_clips,
     )
 
 
-@contextmanager
-def ready_clip(session: Session, request: EditRequest, *, is_local: bool) -> Generator[Path]:
-    """Hold the file that is uploaded for a block: the clip, or what was made of it.
+def probe(session: Session, video: str) -> Findings:
+    """Return what a clip is, whether it fits, and what an edit of it costs.
 
     Raises:
-        InvalidInputError: The clip cannot be fetched, cut or converted.
-        LocalError: The disk does not take it.
+        InvalidInputError: It is certainly no clip.
+        UnavailableError: Too little of a URL could be read to tell.
     """
-    if is_local and not request.is_written_anew:
-        yield Path(request.video)
-    elif is_local or request.source:
-        with _prepared(session, Path(request.source or request.video), request) as path:
-            yield path
-    else:
-        with (
-            fetched_clip(session, request.video) as path,
-            _prepared(session, path, request) as prepared,
-        ):
-            yield prepared
+    if not video:
+        msg = "VIDEO is empty"
+        raise InvalidInputError(msg, code="invalid_url")
+    facts = look(session, video)
+    if isinstance(facts, Incomplete):
+        # An edit goes on with a warning: it asks the service. Here nobody else is asked.
+        msg = f"the clip could not be looked at: {facts.reason}"
+        hint = "download it and probe the file; an edit does not depend on this"
+        raise UnavailableError(msg, code="clip_not_read", hint=hint)
+    return Findings(facts=facts, problems=verdict(facts))
+
+
+def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
+    """Look at a clip where that is asked for, and refuse what would be paid for in vain.
+
+    Raises:
+        InvalidInputError: The clip does not fit, with the flag that would fix it.
+        MissingExtraError: What is asked for needs an extra that is not installed.
+        TooExpensiveError: Estimated dearer than allowed, or not to be estimated.
+    """
+    start_s = None if request.start is None else parse_mark(request.start)
+    end_s = None if request.end is None else parse_mark(request.end)
+    is_usual = is_local(request.video) if request.check is None else request.check
+    if not (is_usual or request.is_cut or request.max_credits is not None):
+        return ClipPlan()
+    if not is_available():
+        _accept_no_extra(session, request)
+        return ClipPlan()
+    facts = look(session, request.source or request.video, name=request.video)
+    if isinstance(facts, Incomplete):
+        _accept_no_look(session, facts, request)
+        return ClipPlan(start_s=start_s, end_s=end_s, is_written_anew=request.is_cut)
+    length_s = _marked_length(facts, start_s, end_s)
+    sent = replace(facts, duration_s=length_s)
+    if request.is_cut:
+        # What a cut leaves is written as the service wants it.
+        sent = replace(sent, container="mp4", video_codec="h264", size_bytes=None)
+    if (is_usual or request.is_cut) and request.check is not False:
+        _refuse_unfit(sent)
+    is_converted = is_local(request.video) and is_usual and needs_conversion(facts)
+    return ClipPlan(
+        start_s=start_s,
+        end_s=end_s,
+        is_written_anew=request.is_cut or is_converted,
+        estimated_credits=_affordable(facts, length_s, request.max_credits),
+    )
+
+
+def digest_of_clip(session: Session, path: Path, *, check: bool) -> ClipDigest:
+    """Return the digest of a clip that may be uploaded.
+
+    Args:
+        path: The clip.
+        check: Refuse what is certainly too large or not an MP4.
+    """
+    return session.remember("digest", path, lambda: digest_clip(path, check=check))
 
 
 @contextmanager
@@ -132,62 +190,35 @@ def fetched_clip(session: Session, url: str) -> Generator[Path]:
         InvalidInputError: It cannot be fetched.
         LocalError: The disk does not take it.
     """
-
-    def report_progress(done_bytes: int, total_bytes: int | None) -> None:
-        session.report(
-            Transferring(
-                name="clip", direction="download", done_bytes=done_bytes, total_bytes=total_bytes
-            )
-        )
-
-    def report_retry(message: str, rest_s: float, attempt: int) -> None:
-        session.report(Retrying(message=_of_clip(message), delay_s=rest_s, attempt=attempt))
-
+    check_clip_url(url, allow_internal=session.allows_internal_clips)
     with ExitStack() as stack:
         try:
             path = stack.enter_context(
-                session.clips.fetched(
+                session.downloader.fetch(
                     url,
+                    what="clip",
                     folder=session.private_folder,
-                    on_progress=report_progress,
-                    on_retry=report_retry,
+                    on_progress=progress_of(session, "clip", "download"),
+                    on_retry=lambda message, rest_s, attempt: session.report(
+                        Retrying(message=message, delay_s=rest_s, attempt=attempt)
+                    ),
                 )
             )
         except ResultGoneError as error:
-            msg = f"the clip cannot be fetched to be cut: {_of_clip(error.message)}"
+            msg = f"the clip cannot be fetched to be cut: {error.message}"
             raise InvalidInputError(msg, hint="give a local copy of it") from error
         except OmniEditError as error:
-            error.task_id = None  # there is no task yet
             if isinstance(error, UnavailableError):
-                error.message = f"the clip cannot be fetched: {_of_clip(error.message)}"
+                error.message = f"the clip cannot be fetched: {error.message}"
             raise
         yield path
 
 
-def _of_clip(message: str) -> str:
-    """Return what was said of a result as it is said of a clip that is fetched in the same way."""
-    words = {
-        "the result link": "its link",
-        "the result's host": "its host",
-        "the result": "the clip",
-    }
-    for of_result, of_clip in words.items():
-        message = message.replace(of_result, of_clip)
-    return message
-
-
-def _prepared(session: Session, source: Path, request: EditRequest) -> AbstractContextManager[Path]:
-    session.report(Noted(message="the clip is written anew before it is uploaded"))
-    return session.clips.prepared(
-        source, start_s=request.start_s, end_s=request.end_s, folder=session.private_folder
-    )
-
-
-def _accept_no_extra(session: Session, wishes: Wishes, *, is_local: bool) -> None:
-    if wishes.is_cut or (wishes.check and not is_local):
+def _accept_no_extra(session: Session, request: EditRequest) -> None:
+    if request.is_cut or (request.check and not is_local(request.video)):
         msg = "looking into clips and cutting them needs the extra `media`"
         raise MissingExtraError(msg, hint=INSTALL_MEDIA)
-    if wishes.max_credits is not None:
+    if request.max_credits is not None:
         msg = "what the edit costs cannot be estimated without the extra `media`"
         raise TooExpensiveError(msg, hint=INSTALL_MEDIA)
     session.report(
@@ -199,11 +230,31 @@ def _accept_no_extra(session: Session, wishes: Wishes, *, is_local: bool) -> Non
     )
 
 
-def _accept_no_look(session: Session, incomplete: Incomplete, wishes: Wishes) -> None:
-    if wishes.max_credits is not None:
+def _accept_no_look(session: Session, incomplete: Incomplete, request: EditRequest) -> None:
+    if request.max_credits is not None:
         msg = f"what the edit costs cannot be estimated: {incomplete.reason}"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
-    session.report(Warned(message=f"the clip could not be looked at: {incomplete.reason}"))
+    message = f"the clip could not be looked at: {incomplete.reason}"
+    session.report(Warned(message=message))
+
+
+def progress_of(
+    session: Session, name: str, direction: str, *, task_id: str | None = None
+) -> Callable[[int, int | None], None]:
+    """Return what reports the bytes of a transfer, done and in all."""
+
+    def report(done_bytes: int, total_bytes: int | None) -> None:
+        session.report(
+            Transferring(
+                name=name,
+                direction=direction,
+                done_bytes=done_bytes,
+                total_bytes=total_bytes,
+                task_id=task_id,
+            )
+        )
+
+    return report
 
 
 def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None) -> float | None:
@@ -219,9 +270,7 @@ def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None)
     return end - (start_s or 0.0)
 
 
-def _refuse(facts: ClipFacts, *, is_forced: bool) -> None:
-    if is_forced:
-        return
+def _refuse_unfit(facts: ClipFacts) -> None:
     for problem in verdict(facts):
         if not problem.is_automatic:
             msg = f"{facts.name} does not fit: {problem.message}"
@@ -229,22 +278,24 @@ def _refuse(facts: ClipFacts, *, is_forced: bool) -> None:
             raise InvalidInputError(msg, code=problem.code, hint=hint)
 
 
-def _affordable(facts: ClipFacts, length_s: float | None, wishes: Wishes) -> float | None:
+def _affordable(
+    facts: ClipFacts, length_s: float | None, max_credits: float | None
+) -> float | None:
     """Return the estimate where a limit was set.
 
     Raises:
         TooExpensiveError: It is above the limit, or there is none.
     """
-    if wishes.max_credits is None:
+    if max_credits is None:
         return None
     if length_s is None:
         msg = f"what the edit costs cannot be estimated: the length of {facts.name} is unknown"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
     estimate = estimated_credits(length_s)
-    if estimate > wishes.max_credits:
+    if estimate > max_credits:
         msg = (
             f"the edit is estimated at {estimate:.1f} credits, above --max-credits"
-            f" {wishes.max_credits:g}; nothing was sent"
+            f" {max_credits:g}; nothing was sent"
         )
         hint = "raise the limit, or cut the clip with `--start T --end T`"
         raise TooExpensiveError(msg, hint=hint)

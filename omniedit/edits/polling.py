@@ -1,32 +1,26 @@
-"""When to look at a task next: pure arithmetic on estimate, progress and elapsed time.
+"""When to poll a task next: pure arithmetic on estimate, progress and elapsed time.
 
-Every look makes the gateway ask the provider, so looks are placed where news is likely: one
+Every poll makes the gateway ask the provider, so polls are placed where news is likely: one
 early, since refusals come in the first seconds; then, as long as progress can be believed, close
-to where it says the end is; else at a steady pace. `python -m tests.benchmarks polling` simulates
-the policy beside a fixed interval.
+to where it says the end is; else at a steady interval. `python -m tests.benchmarks polling`
+simulates the policy beside a fixed interval.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-EARLY_LOOK_S: Final = 3.0
-FLOOR_S: Final = 2.0
-WATCHED_CAP_S: Final = 8.0
-"""Somebody looks at the bar: it moves at least this often."""
-UNWATCHED_CAP_S: Final = 15.0
-STEADY_S: Final = 8.0
-STALLED_AFTER_S: Final = 180.0
+from omniedit.policy import Policy
+
 _JITTER: Final = 0.1
-"""The share of a rest that is left to chance."""
+"""The share of an interval that is left to chance."""
 _COARSE_STEP: Final = 5
 _MISSED_PERCENT: Final = 5.0
 """Progress that should have moved so far, and did not, is no longer believed."""
+_FULL: Final = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What the latest look at a task showed."""
+class Standing(NamedTuple):
+    """Where a task stands, as the latest poll showed it."""
 
     elapsed_s: float  # since the task was created
     estimated_s: float | None
@@ -34,39 +28,42 @@ class Look:
     unchanged_s: float  # since progress or status last moved
 
 
-def remaining_s(look: Look) -> float | None:
+def remaining_s(standing: Standing) -> float | None:
     """Return the seconds that progress, or else the estimate, says remain; None if neither does."""
-    if look.progress is not None and 0 < look.progress < 100:  # noqa: PLR2004 - per cent
-        return look.elapsed_s * (100 - look.progress) / look.progress
-    if look.estimated_s is not None and look.elapsed_s < look.estimated_s:
-        return look.estimated_s - look.elapsed_s
+    if standing.progress is not None and 0 < standing.progress < _FULL:
+        return standing.elapsed_s * (_FULL - standing.progress) / standing.progress
+    if standing.estimated_s is not None and standing.elapsed_s < standing.estimated_s:
+        return standing.estimated_s - standing.elapsed_s
     return None
 
 
-def next_look_s(look: Look, *, is_watched: bool, jitter: Callable[[], float]) -> float:
-    """Return the seconds to rest before the next look.
+def next_poll_s(
+    standing: Standing, policy: Policy, *, is_watched: bool, jitter: Callable[[], float]
+) -> float:
+    """Return the seconds to rest before the next poll.
 
     Args:
-        look: The latest one.
+        standing: What the latest poll showed.
+        policy: The intervals.
         is_watched: Whether somebody looks at a progress bar.
-        jitter: A number in [0, 1), so that many clients do not look in step.
+        jitter: A number in [0, 1), so that many clients do not poll in step.
     """
     chance = 1 - _JITTER * jitter()
-    # Well before the earliest early look, so that no rounding makes it two.
-    if look.elapsed_s < EARLY_LOOK_S * (1 - 2 * _JITTER):
-        return EARLY_LOOK_S * chance - look.elapsed_s
-    cap_s = WATCHED_CAP_S if is_watched else UNWATCHED_CAP_S
-    return max(FLOOR_S, min(cap_s, _rest_s(look)) * chance)
+    # Well before the earliest early poll, so that no rounding makes it two.
+    if standing.elapsed_s < policy.early_poll_s * (1 - 2 * _JITTER):
+        return policy.early_poll_s * chance - standing.elapsed_s
+    cap_s = policy.longest_watched_poll_s if is_watched else policy.longest_unwatched_poll_s
+    return max(policy.shortest_poll_s, min(cap_s, _interval_s(standing, policy)) * chance)
 
 
-def _rest_s(look: Look) -> float:
-    if look.progress is None or not 0 < look.progress < 100:  # noqa: PLR2004 - per cent
-        return STEADY_S
-    if look.unchanged_s * look.progress / look.elapsed_s > _MISSED_PERCENT:
-        return STEADY_S
-    left_s = remaining_s(look) or 0.0
+def _interval_s(standing: Standing, policy: Policy) -> float:
+    steady_s, progress = policy.steady_poll_s, standing.progress
+    if progress is None or not 0 < progress < _FULL:
+        return steady_s
+    if standing.unchanged_s * progress / standing.elapsed_s > _MISSED_PERCENT:
+        return steady_s
+    left_s = remaining_s(standing) or 0.0
     # Aim just short of the end where that is near; from afar it is too uncertain.
-    rest_s = min(0.95 * left_s + 0.5, max(STEADY_S, 0.6 * left_s))
+    interval_s = min(0.95 * left_s + 0.5, max(steady_s, 0.6 * left_s))
     # Steps of 5, 10 or 25 % tell little about where between two of them the task is.
-    is_coarse = look.progress % _COARSE_STEP == 0
-    return min(rest_s, STEADY_S) if is_coarse else rest_s
+    return min(interval_s, steady_s) if progress % _COARSE_STEP == 0 else interval_s

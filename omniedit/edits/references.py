@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from omniedit.edits.ports import Session
+from omniedit.edits.session import Session
 from omniedit.errors import (
+    Hint,
     InvalidInputError,
     JournalError,
     LocalError,
@@ -12,7 +13,7 @@ from omniedit.errors import (
     NotFinishedError,
     OutcomeUnknownError,
 )
-from omniedit.models import Record, Task, TaskStatus, is_task_id
+from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id
 
 LAST: Final = "last"
 SHORTEST_END: Final = 6
@@ -22,7 +23,7 @@ def find_records(session: Session, references: Sequence[str]) -> list[Record]:
     """Return what is known of the tasks meant; a task that is not known here is only an ID.
 
     Args:
-        session: What it calls on.
+        session: The run.
         references: IDs, ends of IDs, `last`; none at all means `last`.
 
     Raises:
@@ -53,7 +54,7 @@ def find_last(session: Session) -> Record:
     record = session.journal.find_attempt(call.request_id) if call.request_id else None
     if record is None:
         msg = "the newest call made several tasks, and has no single last one"
-        raise NoSuchReferenceError(msg, hint="name the task IDs; `omniedit list` shows them")
+        raise NoSuchReferenceError(msg, hint=Hint("name the task IDs; {} shows them", "list"))
     if record.task is None:
         raise _error_of(record)
     from omniedit.events import Noted  # noqa: PLC0415 - of a named task nothing is told
@@ -64,23 +65,21 @@ def find_last(session: Session) -> Record:
 
 def _error_of(record: Record) -> Exception:
     """Return what the newest attempt ended with, so that no older task is taken in its place."""
-    from omniedit.edits.resuming import (  # noqa: PLC0415 - a named task needs none of it
-        refusal_of,
-        resume_command,
-    )
+    from omniedit.edits.replay import refusal_of  # noqa: PLC0415 - a named task needs none of it
+    from omniedit.edits.sending import resume_command  # noqa: PLC0415 - as above
 
     request_id = record.request_id or ""
-    if record.status == TaskStatus.SENDING:
+    if record.status == AttemptState.SENDING:
         msg = f"submission {request_id} is still being sent by another process"
         return NotFinishedError(msg, request_id=request_id)
-    if record.status == TaskStatus.UNKNOWN:
+    if record.status == AttemptState.UNKNOWN:
         reason = f": {record.error.message}" if record.error else ""
         msg = f"the newest submission may or may not have been accepted{reason}"
-        hint = f"`{resume_command(request_id)}` settles it without paying twice"
+        hint = Hint("{} settles it without paying twice", resume_command(request_id))
         return OutcomeUnknownError(msg, hint=hint, request_id=request_id)
     error = refusal_of(record)
     if isinstance(error, InvalidInputError | LocalError):
-        error.hint = "submit it again, or name the task you mean: `omniedit list` shows them"
+        error.hint = Hint("submit it again, or name the task you mean: {} shows them", "list")
     error.message = f"the newest submission was refused: {error.message}"
     return error
 
@@ -88,7 +87,7 @@ def _error_of(record: Record) -> Exception:
 def _find_task(session: Session, reference: str) -> Record:
     if not is_task_id(reference):
         msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
-        hint = "`omniedit list` shows the tasks known here"
+        hint = Hint("{} shows the tasks known here", "list")
         raise InvalidInputError(msg, code="invalid_task_reference", hint=hint)
     try:
         exact = session.journal.find_task(reference)

@@ -1,20 +1,23 @@
-"""From what was typed to what is sent: checks, identity, and the exact body."""
+"""From what was asked for to what is sent: checks, identity, and the exact body."""
 
 import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
-from omniedit.edits.clips import Wishes, plan_clip
-from omniedit.edits.ports import Session
+from omniedit.edits.clips import digest_of_clip, is_local, plan_clip
+from omniedit.edits.session import Session
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.http.urls import check_callback_url, check_clip_url
+from omniedit.media import is_available
 from omniedit.models import MODEL, EditRequest
 
+EXAMPLE_HINT: Final = (
+    'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
+)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _SANDBOX_MARKER: Final = re.compile(r"\[sandbox:", re.IGNORECASE)
 _SCHEMELESS: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}/")
@@ -23,127 +26,106 @@ _CLIP_NAME: Final = re.compile(r"https?://\S+|\S+\.(?:mp4|m4v|mov|webm|mkv|avi)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """An edit as it was typed, not yet looked at."""
+class PreparedEdit:
+    """An edit that was checked, and is ready to be submitted.
 
-    video: str
-    prompt: str
-    callback_url: str | None = None
-    request_id: str | None = None
-    wishes: Wishes = field(default_factory=Wishes)
-    take: int | None = None
-    source: str | None = None  # path of the clip of a URL, where it was fetched before
+    Output, callback and folder are no part of its identity.
+    """
+
+    request: EditRequest
+    clip: str  # the content: its URL, or `sha256:…` of a local file
+    start_s: float | None
+    end_s: float | None
+    is_written_anew: bool  # another file than the clip itself is uploaded: cut, converted, or both
+    estimated_credits: float | None
+    identity: str
+    """What makes two edits the same: clip, prompt, cut marks, take and model, hashed."""
+    digest: str
+    """What one request ID stands for: the identity and the callback, hashed.
+
+    Unlike the body it does not know where a local clip was uploaded to.
+    """
+
+    @property
+    def is_uploaded(self) -> bool:
+        """Whether the service gets a file from here, rather than the clip's own URL."""
+        return self.is_written_anew or is_local(self.request.video)
+
+    def body(self, *, clip_url: str) -> bytes:
+        """Return the exact JSON of the submission (API reference, GeminiOmniFlashVideoEditRequest).
+
+        Args:
+            clip_url: Where the service finds the clip.
+        """
+        body: dict[str, object] = {
+            "model": MODEL,
+            "prompt": self.request.prompt,
+            "video_urls": [clip_url],
+        }
+        if self.request.callback_url is not None:
+            body["callback_url"] = self.request.callback_url
+        return json.dumps(body).encode()
 
 
-def is_local(video: str) -> bool:
-    """Return whether VIDEO is a path on this machine rather than a URL."""
-    # One letter is a drive of Windows.
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video) is None
+def prepare(session: Session, request: EditRequest) -> PreparedEdit:
+    """Return the edit that a request asks for; nothing is sent to find out.
+
+    Raises:
+        InvalidInputError: The request is wrong.
+        TooExpensiveError: Estimated above its limit, or not to be estimated.
+        LocalError: The clip cannot be read.
+    """
+    if request.request_id is not None:
+        check_request_id(request.request_id)
+    _check_prompt(request.prompt, is_sandbox=session.is_sandbox)
+    if request.callback_url is not None:
+        check_callback_url(request.callback_url, allow_internal=session.is_sandbox)
+    _check_clip(session, request)
+    # Looked at before it is read whole: a film of hours is refused at once.
+    plan = plan_clip(session, request)
+    clip = _identify_clip(session, request)
+    # A cut that begins at 0 begins at the beginning.
+    marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
+    parts = [clip, request.prompt, *marks, MODEL]
+    if request.take is not None and request.take != 1:
+        parts.append(str(request.take))
+    identity = digest_of(parts)
+    return PreparedEdit(
+        request=request,
+        clip=clip,
+        start_s=plan.start_s or None,
+        end_s=plan.end_s,
+        is_written_anew=plan.is_written_anew,
+        estimated_credits=plan.estimated_credits,
+        identity=identity,
+        digest=digest_of([identity, request.callback_url]),
+    )
 
 
-def clip_name(video: str) -> str:
-    """Return the name of a clip's file, at the end of its path or URL."""
-    return Path(video).name if is_local(video) else unquote(urlsplit(video).path).rpartition("/")[2]
-
-
-def is_uploaded(request: EditRequest) -> bool:
-    """Return whether the service gets a file from here, rather than the clip's own URL."""
-    return is_local(request.video) or request.is_written_anew
+def digest_of(parts: Sequence[object]) -> str:
+    """Return the SHA-256 of values that JSON can hold, as 64 hex digits."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def check_request_id(text: str) -> None:
     """Refuse a request ID that cannot travel as `Idempotency-Key`.
 
     Raises:
-        InvalidInputError: It is none.
+        InvalidInputError: If it cannot.
     """
     if not _REQUEST_ID.fullmatch(text):
         msg = "a request ID is 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
         raise InvalidInputError(msg, code="invalid_request_id")
 
 
-def parse_draft(session: Session, draft: Draft) -> EditRequest:
-    """Return the edit that a draft asks for; nothing is sent to find out.
-
-    Raises:
-        InvalidInputError: The draft is wrong, with what is wrong about it.
-        LocalError: The clip cannot be read.
-    """
-    if draft.request_id is not None:
-        check_request_id(draft.request_id)
-    _check_prompt(draft.prompt, is_sandbox=session.is_sandbox)
-    if draft.callback_url is not None:
-        check_callback_url(draft.callback_url, allow_internal=session.is_sandbox)
-    _check_clip(session, draft)
-    # Looked at before it is read whole: a film of hours is refused at once.
-    plan = plan_clip(
-        session,
-        draft.video,
-        draft.wishes,
-        is_local=is_local(draft.video),
-        source=draft.source,
-    )
-    return EditRequest(
-        video=draft.video,
-        clip=_identify_clip(session, draft),
-        prompt=draft.prompt,
-        callback_url=draft.callback_url,
-        # To begin at 0 is to begin at the beginning.
-        start=repr(plan.start_s) if plan.start_s else None,
-        end=None if plan.end_s is None else repr(plan.end_s),
-        take=draft.take,
-        source=draft.source,
-        is_written_anew=plan.is_written_anew,
-        estimated_credits=plan.estimated_credits,
-    )
-
-
-def identity_of(request: EditRequest) -> str:
-    """Return what makes two edits the same: clip, prompt, cut marks, take and model, hashed."""
-    parts = [request.clip, request.prompt, request.start, request.end, MODEL]
-    if request.take is not None:
-        parts.append(str(request.take))
-    return digest_of(parts)
-
-
-def body_digest_of(request: EditRequest) -> str:
-    """Return what makes two submissions the same under one request ID.
-
-    Unlike the identity it knows the callback; unlike the body it does not know where a local
-    clip was uploaded to.
-    """
-    parts = [identity_of(request), request.callback_url]
-    return digest_of(parts)
-
-
-def digest_of(parts: Sequence[object]) -> str:
-    """Return what tells values that JSON can hold from all others, as 64 hex digits."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def render_body(request: EditRequest, *, clip_url: str) -> bytes:
-    """Return the exact JSON of a submission (API reference, GeminiOmniFlashVideoEditRequest)."""
-    body: dict[str, object] = {
-        "model": MODEL,
-        "prompt": request.prompt,
-        "video_urls": [clip_url],
-    }
-    if request.callback_url is not None:
-        body["callback_url"] = request.callback_url
-    return json.dumps(body).encode()
-
-
 def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
     if not prompt.strip():
         msg = "the prompt is empty"
-        hint = (
-            'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
-        )
-        raise InvalidInputError(msg, code="empty_prompt", hint=hint)
+        raise InvalidInputError(msg, code="empty_prompt", hint=EXAMPLE_HINT)
     try:
         prompt.encode()
     except UnicodeEncodeError:
-        # What argv holds of bytes that are no UTF-8 (PEP 383) has no form in JSON.
+        # What argv holds of bytes that are not UTF-8 (PEP 383) has no form in JSON.
         msg = "the prompt is not valid UTF-8 text"
         raise InvalidInputError(msg, code="invalid_prompt") from None
     if not is_sandbox and _SANDBOX_MARKER.search(prompt):
@@ -152,31 +134,31 @@ def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
         raise InvalidInputError(msg, code="sandbox_marker", hint=hint)
 
 
-def _check_clip(session: Session, draft: Draft) -> None:
-    if not is_local(draft.video):
-        check_clip_url(draft.video, allow_internal=session.allows_internal_clips)
-    elif not draft.video:
+def _check_clip(session: Session, request: EditRequest) -> None:
+    if not is_local(request.video):
+        check_clip_url(request.video, allow_internal=session.allows_internal_clips)
+    elif not request.video:
         msg = "VIDEO is empty"
         raise InvalidInputError(msg, code="invalid_url")
-    elif not _exists(Path(draft.video)):
-        msg = f"no such file: {draft.video}"
+    elif not _exists(Path(request.video)):
+        msg = f"no such file: {request.video}"
         hint = "VIDEO is an http(s) URL or the path of a local clip"
-        if _CLIP_NAME.fullmatch(draft.prompt):
+        if _CLIP_NAME.fullmatch(request.prompt):
             hint = "VIDEO comes first, then PROMPT: these two look swapped"
-        elif _SCHEMELESS.match(draft.video):
-            hint = f"a URL begins with its scheme: https://{draft.video}"
+        elif _SCHEMELESS.match(request.video):
+            hint = f"a URL begins with its scheme: https://{request.video}"
         raise MissingFileError(msg, hint=hint)
-    elif not session.clips.can_look:
+    elif not is_available():
         # All that is known of it then comes from its first bytes.
-        _identify_clip(session, draft)
+        _identify_clip(session, request)
 
 
-def _identify_clip(session: Session, draft: Draft) -> str:
-    if not is_local(draft.video):
-        return draft.video
+def _identify_clip(session: Session, request: EditRequest) -> str:
+    if not is_local(request.video):
+        return request.video
     # With the extra, what is not MP4 is converted.
-    check = draft.wishes.check is not False and not session.clips.can_look
-    return f"sha256:{session.clips.digest(Path(draft.video), check=check)}"
+    check = request.check is not False and not is_available()
+    return f"sha256:{digest_of_clip(session, Path(request.video), check=check).sha256}"
 
 
 def _exists(path: Path) -> bool:

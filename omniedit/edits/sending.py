@@ -1,13 +1,15 @@
 """One submission on its way: what is certain about it so far, and the one replay it may have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import count
 from typing import Final
 
-from omniedit.edits.account import tasks_since
-from omniedit.edits.ports import Session
+from omniedit.edits.reads import tasks_since
+from omniedit.edits.session import Session
 from omniedit.errors import (
+    Hint,
     IdempotencyConflictError,
     Interrupted,
     JournalError,
@@ -19,10 +21,7 @@ from omniedit.errors import (
 from omniedit.events import Noted, Retrying, Submitted, Warned
 from omniedit.http.retry import backoff_s, is_certainly_not_accepted, is_transient
 from omniedit.models import Record, Submission, TaskError
-from omniedit.policy import DEFAULT
 
-_DUPLICATES_BUDGET_S: Final = 5.0
-"""The task is known by then; looking for others is not to hold it up."""
 INTERRUPTED: Final = TaskError(
     code="interrupted", message="interrupted before anything was sent", kind="not_connected"
 )
@@ -35,40 +34,41 @@ class Sending:
     nothing, so every end but a task is "outcome unknown".
 
     Args:
-        session: What it calls on.
+        session: The run.
         attempt: The journal's record of it: request ID, exact body, first instant.
-        way_back: The command that settles it, should the outcome stay unknown.
+        recovery_command: Settles it, should the outcome stay unknown; without `omniedit`.
         is_lost: Whether an earlier reply was lost already.
     """
 
     def __init__(
-        self, session: Session, attempt: Record, *, way_back: str, is_lost: bool = False
+        self, session: Session, attempt: Record, *, recovery_command: str, is_lost: bool = False
     ) -> None:
         self._session = session
         self._attempt = attempt
         self._request_id = attempt.request_id or ""
-        self._way_back = way_back
+        self._recovery_command = recovery_command
         self._is_lost = is_lost
         self._is_in_flight = False
         self._is_settled = False
         self._replays_left = 1
         self._began = session.monotonic()
 
-    def send(self, *, deadline: float) -> Record:
+    def send(self, *, budget_s: float) -> Record:
         """Return the task that the submission became.
 
         Args:
-            deadline: The monotonic instant after which no further attempt begins.
+            budget_s: How long further attempts may begin.
 
         Raises:
             OutcomeUnknownError: It may or may not have been accepted.
             OmniEditError: It certainly was not.
         """
+        deadline = self._began + budget_s
         try:
             for number in count(1):
+                was_lost = self._is_lost
                 try:
-                    was_lost = self._is_lost
-                    submission = self._post()
+                    record, is_replay = self._post()
                 except OmniEditError as error:
                     rest_s = self._rest_before_next(error, number=number, deadline=deadline)
                     self._session.report(
@@ -76,19 +76,21 @@ class Sending:
                     )
                     self._rest(error, rest_s)
                 else:
-                    if was_lost and not submission.is_replay:
-                        self._warn_of_duplicates(submission)
-                    return self._accepted(submission)
+                    if was_lost and not is_replay:
+                        self._warn_of_duplicates(record)
+                    return record
         except Interrupted:
             self._record_interruption()
             raise
         raise AssertionError  # pragma: no cover - `count` does not end
 
-    def _post(self) -> Submission:
+    def _post(self) -> tuple[Record, bool]:
         """Send it once; a task is on disk, and announced, before this returns."""
         session = self._session
-        session.pace.wait()
+        session.rate_limiter.wait()
         with session.shielded():
+            # A signal that came while this waited for its turn ends it here, unsent.
+            session.check_goes_on()
             self._is_in_flight = True
             try:
                 submission = session.service.create_task(
@@ -98,27 +100,21 @@ class Sending:
                 self._is_in_flight = False
                 self._is_lost = self._is_lost or not is_certainly_not_accepted(error)
                 raise
-            session.pace.speed_up()
-            failure = self._written(
-                lambda: session.journal.record_accepted(
-                    self._request_id, submission.task, origin=session.origin
-                )
-            )
-            self._is_settled = True
-            session.report(
-                Submitted(
-                    task=submission.task,
-                    request_id=self._request_id,
-                    is_replay=submission.is_replay,
-                )
-            )
-            if failure:
-                session.report(
-                    Warned(
-                        message=f"{failure.message}; note the task ID: {submission.task.task_id}"
-                    )
-                )
-        return submission
+            session.rate_limiter.speed_up()
+            record = self._record_accepted(submission)
+        return record, submission.is_replay
+
+    def _record_accepted(self, submission: Submission) -> Record:
+        session, task = self._session, submission.task
+        failure = self._written(
+            lambda: session.journal.record_accepted(self._request_id, task, origin=session.origin)
+        )
+        self._is_settled = True
+        record = replace(self._attempt.with_task(task), body=None)
+        session.report(Submitted(record=record, is_replay=submission.is_replay))
+        if failure:
+            session.report(Warned(message=f"{failure.message}; note the task ID: {task.task_id}"))
+        return record
 
     def _rest_before_next(self, error: OmniEditError, *, number: int, deadline: float) -> float:
         """Return how long to rest before the next attempt.
@@ -126,28 +122,34 @@ class Sending:
         Raises:
             OmniEditError: There is none.
         """
+        session = self._session
         if not is_certainly_not_accepted(error):
             if self._replays_left == 0:
                 raise self._end(error)
             self._replays_left -= 1
             # Should this process die while it rests, the journal already says so.
             self._written(
-                lambda: self._session.journal.record_unknown(self._request_id, as_task_error(error))
+                lambda: session.journal.record_unknown(self._request_id, as_task_error(error))
             )
         elif not is_transient(error):
             raise self._end(error)
-        rest_s = backoff_s(number, retry_after_s=error.retry_after_s, jitter=self._session.jitter)
+        rest_s = backoff_s(
+            number,
+            retry_after_s=error.retry_after_s,
+            jitter=session.jitter,
+            policy=session.policy,
+        )
         if isinstance(error, NotConnectedError):
             # A wrong address or a missing network shows soon; a limit passes later.
-            deadline = min(deadline, self._began + DEFAULT.read_budget_s)
-        if self._session.monotonic() + rest_s > deadline:
+            deadline = min(deadline, self._began + session.policy.read_budget_s)
+        if session.monotonic() + rest_s > deadline:
             raise self._end(error)
         return rest_s
 
     def _rest(self, error: OmniEditError, rest_s: float) -> None:
         if isinstance(error, RateLimitedError):
             # Others that submit meanwhile would only meet the same limit.
-            self._session.pace.slow_down(rest_s)
+            self._session.rate_limiter.slow_down(rest_s)
         else:
             self._session.sleep(rest_s)
 
@@ -164,41 +166,36 @@ class Sending:
         return error.about(request_id=self._request_id)
 
     def _unknown(self, error: OmniEditError) -> OmniEditError:
+        request_id = self._request_id
         if isinstance(error, IdempotencyConflictError):
-            message = f"request ID {self._request_id} is held by another request: {error.message}"
-            hint = (
-                "`omniedit list --remote --adopt` takes over the task it became; another"
-                " `--request-id` pays anew"
+            return IdempotencyConflictError(
+                f"request ID {request_id} is held by another request: {error.message}",
+                code=error.code,
+                hint=Hint(
+                    "{} shows the task it became; {} settles it",
+                    "list --remote",
+                    f"submit --resume {request_id} --as TASK",
+                ),
+                request_id=request_id,
+                http_status=error.http_status,
             )
-            kind: type[OmniEditError] = IdempotencyConflictError
-        else:
-            message = (
-                f"submission {self._request_id} may or may not have been accepted: {error.message}"
-            )
-            hint = f"`{self._way_back}` settles it without paying twice"
-            kind = OutcomeUnknownError
-        return kind(
-            message,
-            code=error.code if isinstance(error, IdempotencyConflictError) else None,
-            hint=hint,
-            request_id=self._request_id,
+        return OutcomeUnknownError(
+            f"submission {request_id} may or may not have been accepted: {error.message}",
+            hint=Hint("{} settles it without paying twice", self._recovery_command),
+            request_id=request_id,
             http_status=error.http_status,
         )
 
-    def _accepted(self, submission: Submission) -> Record:
-        task = submission.task
-        return replace(self._attempt, task=task, status=task.status, error=task.error, body=None)
-
-    def _warn_of_duplicates(self, submission: Submission) -> None:
+    def _warn_of_duplicates(self, record: Record) -> None:
         """Say what the account lists beside a task whose reply is not marked as a replay."""
         session = self._session
         try:
             others = [
                 task.task_id
                 for task in tasks_since(
-                    session, self._attempt.created_at, budget_s=_DUPLICATES_BUDGET_S
+                    session, self._attempt.created_at, budget_s=session.policy.duplicates_budget_s
                 )
-                if task.task_id != submission.task.task_id
+                if task.task_id != record.task_id
                 and session.journal.find_task(task.task_id) is None
             ]
         except OmniEditError as error:
@@ -235,7 +232,10 @@ class Sending:
                 kind=OutcomeUnknownError.kind,
             )
             self._written(lambda: journal.record_unknown(self._request_id, reason))
-            message = f"submission {self._request_id} may have been accepted: `{self._way_back}` settles it"
+            message = Hint(
+                f"submission {self._request_id} may have been accepted: {{}} settles it",
+                self._recovery_command,
+            )
             self._session.report(Warned(message=message))
         else:
             self._written(lambda: journal.record_refused(self._request_id, INTERRUPTED))
@@ -247,6 +247,34 @@ class Sending:
         except JournalError as error:
             return error
         return None
+
+
+@contextmanager
+def sending_lock(session: Session, request_id: str, *, pays: bool = True) -> Generator[None]:
+    """Tell other processes for a block that this submission is on its way; wait for theirs.
+
+    Args:
+        session: The run.
+        request_id: The submission's.
+        pays: Whether a task may be paid for in the block, or only one settled that was.
+
+    Raises:
+        JournalError: The lock cannot be had, and nothing may be paid for without it.
+    """
+    with ExitStack() as stack:
+        if session.has_journal:
+            try:
+                stack.enter_context(session.journal.sending(request_id))
+            except JournalError as error:
+                if session.requires_journal and pays:
+                    raise
+                session.report(Warned(message=f"{error.message}; going on without it"))
+        yield
+
+
+def resume_command(request_id: str) -> str:
+    """Return the command that settles a submission, without `omniedit`."""
+    return f"submit --resume {request_id}"
 
 
 def as_task_error(error: OmniEditError) -> TaskError:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from omniedit.edits.requests import clip_name
+from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError
-from omniedit.models import Record
 from omniedit.system.windows import is_reserved_name
 
 STDOUT: Final = "-"
@@ -55,24 +54,29 @@ class Destination:
             msg = f"{count} tasks cannot be saved as one file: {self.text}"
             raise InvalidInputError(msg, code="needs_folder", hint=f"name a folder: `{self.text}/`")
 
-    def target_for(self, record: Record, *, index: int = 0) -> Target:
-        """Return the place of a task's result; its second one is `name-2.mp4`."""
+    def target(self, video: str | None, task_id: str | None, *, index: int = 0) -> Target:
+        """Return the place of a task's result; its second one is `name-2.mp4`.
+
+        Without a task ID the name is not yet the final one; its folder is.
+        """
         if self.is_folder:
-            name = f"{_clip_stem(record.video)}-{_end_of(record.task_id or '')}.mp4"
+            name = f"{_clip_stem(video)}-{_end_of(task_id or '')}.mp4"
             return self._within_folder(_numbered(name, index))
         path = PurePosixPath(self.text or "")
         shown = str(path.with_name(_numbered(path.name, index))) if index else str(self.text)
         return Target(Path(shown), shown)
 
-    def target_for_edit(self, record: Record, identity: str) -> Target | None:
+    def target_of_edit(
+        self, video: str | None, identity: str, task_id: str | None
+    ) -> Target | None:
         """Return the place of an edit's result; None while a folder's name needs the task ID."""
         if self.text is None:
-            return self._within_folder(default_name(record.video, identity))
-        if self.is_named_folder and record.task_id is None:
+            return self._within_folder(default_name(video, identity))
+        if self.is_named_folder and task_id is None:
             return None
-        return self.target_for(record)
+        return self.target(video, task_id)
 
-    def target_for_joined(self, video: str, identity: str) -> Target:
+    def target_of_joined(self, video: str, identity: str) -> Target:
         """Return the place of a clip that was joined of several results."""
         if self.text is None or self.is_folder:
             return self._within_folder(default_name(video, identity))

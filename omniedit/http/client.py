@@ -104,7 +104,7 @@ class StreamedReply:
                 if len(body) >= max_bytes:
                     break
                 self._timer.left_s()
-        except (httpx.HTTPError, httpcore.TimeoutException):
+        except (httpx.HTTPError, httpx.StreamError, httpcore.TimeoutException):
             # What is said of a refusal only explains it.
             return bytes(body)
         return bytes(body[:max_bytes])

@@ -1,22 +1,21 @@
-"""The journal's SQLite file: opening, schema, transactions, and what its errors mean."""
+"""The journal's SQLite file: opening, schema, transactions and errors."""
 
 import os
 import sqlite3
 import threading
-import time
-import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError
+from omniedit.policy import DEFAULT, Policy
 from omniedit.system.folders import make_private_folder
 
-BUSY_TIMEOUT_S: Final = 30.0
+JOURNAL_FILE: Final = "journal.db"
 
 _VERSION_1: Final = (
-    # Submissions, refused and unknown ones included.
+    # Submissions, including refused and unknown ones.
     """
     create table attempts (
         request_id text primary key,
@@ -25,7 +24,7 @@ _VERSION_1: Final = (
         state text not null,        -- sending, accepted, refused, unknown
         video text not null,
         prompt text not null,
-        body blob,                  -- exactly as sent, dropped once it is not to be sent again
+        body blob,                  -- exactly as sent; dropped once it will not be sent again
         body_digest text,
         created_at real not null,
         task_id text,
@@ -34,7 +33,7 @@ _VERSION_1: Final = (
     """,
     "create index attempts_by_identity on attempts (origin, identity)",
     "create index attempts_by_task on attempts (task_id)",
-    # What the service made of them, and what was adopted.
+    # The service's tasks: submitted from here, or adopted.
     """
     create table tasks (
         task_id text primary key,
@@ -46,7 +45,7 @@ _VERSION_1: Final = (
         credits_reserved real,
         credits_used real,
         result_urls text not null,  -- JSON
-        error text,                 -- JSON, as above
+        error text,                 -- JSON, as in attempts
         completed_after real,
         is_adopted integer not null,
         is_result_gone integer not null,
@@ -63,12 +62,12 @@ _VERSION_1: Final = (
         primary key (task_id, path)
     )
     """,
-    # What `last` means, by context.
+    # What `last` means in each context.
     """
     create table calls (
         number integer primary key autoincrement,
         context text not null,
-        request_id text,            -- null: a batch, which has no single last task
+        request_id text,            -- null: a batch, which has no last task
         called_at real not null
     )
     """,
@@ -89,33 +88,34 @@ TABLES: Final = ("attempts", "tasks", "files", "calls", "uploads")
 
 
 class Database:
-    """A SQLite file with a rollback journal, synced at every commit, shared by many processes.
+    """A SQLite file with a rollback journal, synced at every commit, shared by processes.
 
     Args:
         path: The file; None keeps everything in memory.
+        policy: Says how long to wait for another process that writes.
 
     Raises:
-        JournalError: It cannot be opened.
-        JournalDamagedError: It is not a sound database.
-        JournalTooNewError: A newer omniedit wrote it.
+        JournalError: If it cannot be opened.
+        JournalDamagedError: If it is not a sound database.
+        JournalTooNewError: If a newer omniedit wrote it.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, policy: Policy = DEFAULT) -> None:
         self.path = path
         self._lock = threading.RLock()
-        with _mapped_errors(path):
+        with mapped_errors(path):
             if path is not None:
                 _make_private(path)
             self._connection = sqlite3.connect(
                 path or ":memory:",
-                timeout=BUSY_TIMEOUT_S,
+                timeout=policy.journal_timeout_s,
                 isolation_level=None,
-                check_same_thread=False,  # the lock keeps threads apart
+                check_same_thread=False,  # guarded by the lock
             )
             try:
                 self._prepare()
             except BaseException:
-                # An open file cannot be set aside on Windows.
+                # Windows cannot rename an open file.
                 self._connection.close()
                 raise
 
@@ -123,7 +123,7 @@ class Database:
         """Read every page.
 
         Raises:
-            JournalDamagedError: One is not sound.
+            JournalDamagedError: If one is damaged.
         """
         row: Any = self.rows("pragma quick_check(1)")[0]
         if row[0] != "ok":
@@ -131,33 +131,33 @@ class Database:
             raise JournalDamagedError(msg)
 
     def close(self) -> None:
-        """Close the file, once no other thread is reading or writing it."""
+        """Close the file, as soon as no other thread uses it."""
         with self._lock:
             self._connection.close()
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
-        """Return what a query finds."""
-        with self._lock, _mapped_errors(self.path):
+        """Return the rows that a query finds."""
+        with self._lock, mapped_errors(self.path):
             return self._connection.execute(sql, values).fetchall()
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> None:
-        """Carry out a statement inside `writing`."""
+        """Execute a statement inside `writing`."""
         self._connection.execute(sql, values)
 
     @contextmanager
     def writing(self) -> Generator[None]:
-        """Hold the write lock for a block, and commit it whole or not at all.
+        """Run a block as one transaction.
 
-        A deferred transaction that first reads fails at once when another process writes,
-        whatever the time-out; so the lock is taken first.
+        It takes the write lock first: a deferred transaction that begins with a read fails at
+        once, whatever the time-out, when another process writes.
         """
-        with self._lock, _mapped_errors(self.path):
+        with self._lock, mapped_errors(self.path):
             self._connection.execute("begin immediate")
             try:
                 yield
                 self._connection.execute("commit")
             except BaseException:
-                # SQLite may have rolled back by itself, on a full disk for one.
+                # SQLite may have rolled back by itself, for example when the disk is full.
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
                 raise
@@ -165,10 +165,10 @@ class Database:
     def _prepare(self) -> None:
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("pragma synchronous=full")
-        # For macOS, whose `fsync` leaves the drive's own cache alone.
+        # On macOS `fsync` does not empty the drive's own cache.
         self._connection.execute("pragma fullfsync=on")
         self._migrate()
-        # Damage in the middle of a file shows only when it is read.
+        # Damage in the middle of a file shows only where it is read.
         for table in TABLES:
             self._connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608
 
@@ -180,9 +180,9 @@ class Database:
         if version == VERSION:
             return
         with self.writing():
-            # Another process may have done it while this one waited for the lock.
+            # Another process may have migrated it while this one waited for the lock.
             for migration in _MIGRATIONS[self._version() :]:
-                # Not `executescript`, which would commit first.
+                # `executescript` would commit first.
                 for statement in migration:
                     self.execute(statement)
             self.execute(f"pragma user_version={VERSION}")
@@ -192,32 +192,15 @@ class Database:
         return int(row[0])
 
 
-def set_aside(path: Path) -> Path:
-    """Give a damaged journal another name, its rollback journal too; return the new name.
-
-    Raises:
-        JournalError: It cannot be renamed.
-    """
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = path.with_name(f"{path.stem}.damaged-{stamp}-{uuid.uuid4().hex[:8]}{path.suffix}")
-    try:
-        path.rename(aside)
-        rollback = path.with_name(f"{path.name}-journal")
-        if rollback.exists():
-            rollback.rename(aside.with_name(f"{aside.name}-journal"))
-    except OSError as error:
-        raise _error(path, error.strerror or str(error)) from error
-    return aside
-
-
 def _make_private(path: Path) -> None:
     make_private_folder(path.parent)
-    # SQLite would make it readable to others, and gives its rollback journal the same mode.
+    # SQLite would let others read it; its rollback journal gets the same mode.
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
 
 
 @contextmanager
-def _mapped_errors(path: Path | None) -> Generator[None]:
+def mapped_errors(path: Path | None) -> Generator[None]:
+    """Raise the errors of SQLite and of the file system as `JournalError`."""
     try:
         yield
     except OSError as error:
@@ -226,7 +209,7 @@ def _mapped_errors(path: Path | None) -> Generator[None]:
         raise _error(path, str(error)) from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:
-            # Its subclasses speak of the statement, not of the file.
+            # Its subclasses are about the statement, not the file.
             raise
         msg = f"the journal {path} is damaged: {error}"
         raise JournalDamagedError(msg) from error

@@ -1,7 +1,7 @@
-"""Clips on this machine (extra `media`, PyAV): probe, cut, convert, split, join.
+"""Clips on this machine: probe, cut, convert, split, join (extra `media`, PyAV).
 
-Nothing else imports av. What needs it is loaded when it is first named here, so that the package
-itself can be imported without the extra.
+Nothing else imports `av`. The modules that need it are loaded when one of their names is first
+used, so that the package itself can be imported without the extra.
 """
 
 import importlib
@@ -9,55 +9,93 @@ import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
 from omniedit.errors import MissingExtraError
-from omniedit.media.facts import ClipFacts
-from omniedit.media.marks import check_marks, parse_mark
-from omniedit.media.verdicts import (
+from omniedit.media.facts import (
+    C2PA,
     CREDITS_PER_SECOND,
     MAX_CLIP_S,
+    AudioTrack,
+    ClipFacts,
     Problem,
+    codec_name,
+    container_name,
+    describe_difference,
     estimated_credits,
     fits,
+    is_suspiciously_short,
     is_too_long,
     needs_conversion,
+    rate_name,
     verdict,
 )
+from omniedit.media.timeline import check_marks, parse_mark
 
 if TYPE_CHECKING:
-    from omniedit.media.joining import Joined, join
-    from omniedit.media.preparing import Prepared, prepare
+    from omniedit.media.mux import Progress
+    from omniedit.media.pieces import Joined, Piece, join, plan_split
+    from omniedit.media.preparing import (
+        Prepared,
+        check_frames,
+        prepare,
+        refuse_damage,
+        save_prepared,
+    )
     from omniedit.media.probing import probe
-    from omniedit.media.splitting import Piece, plan_split
+    from omniedit.media.soundtrack import Overlaid, Sound, lay_sound
+    from omniedit.media.video import FrameCheck
 
 __all__ = [
+    "C2PA",
     "CREDITS_PER_SECOND",
     "MAX_CLIP_S",
+    "AudioTrack",
     "ClipFacts",
+    "FrameCheck",
     "Joined",
+    "Overlaid",
     "Piece",
     "Prepared",
     "Problem",
+    "Progress",
+    "Sound",
+    "check_frames",
     "check_marks",
+    "codec_name",
+    "container_name",
+    "describe_difference",
     "estimated_credits",
     "fits",
     "is_available",
+    "is_suspiciously_short",
     "is_too_long",
     "join",
+    "lay_sound",
     "needs_conversion",
     "parse_mark",
     "plan_split",
     "prepare",
     "probe",
+    "rate_name",
+    "refuse_damage",
+    "save_prepared",
     "verdict",
 ]
 
-_HOMES: Final = {
-    "Joined": "joining",
-    "Piece": "splitting",
+_MODULES: Final = {
+    "FrameCheck": "video",
+    "Joined": "pieces",
+    "Overlaid": "soundtrack",
+    "Piece": "pieces",
     "Prepared": "preparing",
-    "join": "joining",
-    "plan_split": "splitting",
+    "Progress": "mux",
+    "Sound": "soundtrack",
+    "check_frames": "preparing",
+    "join": "pieces",
+    "lay_sound": "soundtrack",
+    "plan_split": "pieces",
     "prepare": "preparing",
     "probe": "probing",
+    "refuse_damage": "preparing",
+    "save_prepared": "preparing",
 }
 
 
@@ -66,17 +104,17 @@ def is_available() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
-    """Load what needs PyAV (PEP 562).
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - depends on the name
+    """Load a name that needs PyAV (PEP 562).
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: PyAV is not installed.
     """
-    if name not in _HOMES:
+    if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     try:
-        module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "av":
             raise

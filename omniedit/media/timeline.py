@@ -1,6 +1,7 @@
-"""When each picture of a clip is shown, as its packets say."""
+"""When each frame of a clip is shown, and where marks cut it."""
 
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -8,23 +9,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.opening import MAX_LENGTH_S, NO_VIDEO, opened_clip, picture_stream
-from omniedit.media.passes import READING_BUDGET_S, packets_of
-from omniedit.media.wholeness import ONCE_MORE
+from omniedit.media.formats import EXPORT_AGAIN, is_random_access
 
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-_MOST_PICTURES: Final = 400_000  # ten minutes at 600 a second
-# Two times of constant pictures differ by a rounding, which is a tick at either end.
+MAX_LENGTH_S: Final = 600.0
+"""Longest clip that is read at all."""
+NO_VIDEO: Final = "no_video"
+"""Error code of a file without a frame."""
+
+_MOST_FRAMES: Final = 400_000  # ten minutes at 600 fps
+# The times of two frames of constant rate differ by a rounding, a tick at either end.
 _ROUNDING_TICKS: Final = 2
 _VARIABLE_SHARE: Final = 0.1
+_MARK: Final = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d{1,9})?)", re.ASCII)
+_MARK_HINT: Final = "write seconds (12.5) or minutes and seconds (1:02.5)"
+_RANGE_HINT: Final = "marks count from the clip's beginning; without `--end` the rest is taken"
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+# Half of the coarsest tick that containers use.
+_HALF_TICK_S: Final = 0.0005
+# A mark this close to a frame whose time was rounded means that frame.
+_SNAP_S: Final = Fraction(2, 1000)
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """One packet of pictures, in ticks."""
+class CodedFrame:
+    """One packet of the video stream; times are in ticks."""
 
     pts: int
     dts: int | None
@@ -34,64 +47,111 @@ class Shot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """All pictures of a clip."""
+    """All frames of a clip."""
 
     tick_s: Fraction
-    shots: tuple[Shot, ...]
-    """In the order of decoding."""
+    frames: tuple[CodedFrame, ...]
+    """In decoding order."""
     times: tuple[int, ...]
-    """When pictures are shown, in order, in ticks."""
+    """When frames are shown, in order, in ticks."""
     end: int
     """When the last one ends, in ticks."""
     has_hidden: bool
-    """Whether pictures are decoded and not shown (an edit list), or have no time of their own."""
+    """Whether frames are decoded but not shown (an edit list), or have no time of their own."""
+    has_slots: bool = False
+    """Whether times belong to places in the file (AVI), which decoded frames fill one by one."""
 
     @property
     def start(self) -> int:
-        """When the first one is shown, in ticks."""
+        """When the first frame is shown, in ticks."""
         return self.times[0]
 
     @property
+    def whole(self) -> "Span":
+        """The span of all frames."""
+        return Span(start=self.start, end=self.end, tick_s=self.tick_s)
+
+    @property
     def duration_s(self) -> float:
-        """From the first picture to the end of the last."""
-        return float((self.end - self.start) * self.tick_s)
+        """Time from the first frame to the end of the last."""
+        return float(self.whole.length_s)
 
     @property
     def frame_s(self) -> float:
-        """The length of a picture on average."""
+        """Average length of a frame."""
         return self.duration_s / len(self.times)
 
     @property
     def is_variable(self) -> bool:
-        """Whether pictures are shown for different times."""
+        """Whether frames are shown for different times."""
         steps = sorted(after - before for before, after in pairwise(self.times))
         if not steps:
             return False
         typical = steps[len(steps) // 2]
         return steps[-1] - steps[0] > _ROUNDING_TICKS + typical * _VARIABLE_SHARE
 
+    def key_before(self, ticks: int) -> CodedFrame | None:
+        """Return the last keyframe that is shown by then; None if frames have no usable times."""
+        if self.has_slots:
+            return None
+        keys = [frame for frame in self.frames if frame.is_key and frame.pts <= ticks]
+        return max(keys, key=lambda frame: frame.pts, default=None)
+
     def shown_at(self, ticks: int) -> int:
-        """Return the time of the picture that is shown then: the last one that has begun."""
+        """Return the time of the frame on screen at an instant: the last one that has begun."""
         return self.times[max(0, bisect_right(self.times, ticks) - 1)]
 
     def ends(self) -> dict[int, int]:
-        """Return when each picture makes room for the next, by the time when it is shown."""
+        """Return when each frame gives way to the next, by the time at which it is shown."""
         return dict(pairwise((*self.times, self.end)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A part of a clip, [start, end) in ticks."""
+
+    start: int
+    end: int
+    tick_s: Fraction
+
+    @property
+    def start_s(self) -> Fraction:
+        """Where it begins, on the clip's own clock."""
+        return self.start * self.tick_s
+
+    @property
+    def length_s(self) -> Fraction:
+        """How long it is."""
+        return (self.end - self.start) * self.tick_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A span of a clip, and where it goes in the result."""
+
+    source: Path
+    timeline: Timeline
+    span: Span
+    at_s: Fraction = Fraction(0)
 
 
 class TimelineBuilder:
     """Collects packets into a timeline.
 
     Args:
-        stream: Of the pictures.
-        name: Of the clip, for messages.
+        stream: The video stream.
+        name: The clip, for messages.
+        has_slots: Whether the container gives frames places in the file instead of times.
     """
 
-    def __init__(self, stream: "VideoStream", *, name: str) -> None:
+    def __init__(self, stream: "VideoStream", *, name: str, has_slots: bool = False) -> None:
+        self._codec = stream.codec_context.codec.canonical_name
+        self._extradata = stream.codec_context.extradata or b""
+        self._has_slots = has_slots
         self._tick_s = Fraction(stream.time_base or Fraction(1, 1000))
         self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self._name = name
-        self._shots: list[Shot] = []
+        self._frames: list[CodedFrame] = []
         self._has_hidden = False
 
     def add(self, packet: "Packet[VideoStream]") -> None:
@@ -100,66 +160,134 @@ class TimelineBuilder:
         Raises:
             InvalidInputError: The clip is too long.
         """
-        if not packet.size:  # the end
+        if not packet.size:  # the end of the stream
             return
-        time_ticks = packet.pts if packet.pts is not None else packet.dts
-        if packet.is_discard or time_ticks is None:
+        time = packet.dts if packet.pts is None or self._has_slots else packet.pts
+        if packet.is_discard or time is None:
             self._has_hidden = True
             return
         if packet.pts is None:
             self._has_hidden = True
-        self._shots.append(Shot(time_ticks, packet.dts, packet.duration or 0, packet.is_keyframe))
-        reach_s = float((time_ticks - self._shots[0].pts) * self._tick_s)
-        if reach_s > MAX_LENGTH_S or len(self._shots) > _MOST_PICTURES:
+        is_key = packet.is_keyframe and is_random_access(
+            self._codec, self._extradata, bytes(packet)
+        )
+        self._frames.append(CodedFrame(time, packet.dts, packet.duration or 0, is_key))
+        reach_s = float((time - self._frames[0].pts) * self._tick_s)
+        if reach_s > MAX_LENGTH_S or len(self._frames) > _MOST_FRAMES:
             raise too_long(self._name)
 
     def finish(self) -> Timeline:
         """Return the timeline.
 
         Raises:
-            InvalidInputError: There is no picture.
+            InvalidInputError: There is no frame.
         """
-        if not self._shots:
-            msg = f"{self._name} holds no pictures"
-            raise InvalidInputError(msg, code=NO_VIDEO, hint=ONCE_MORE)
-        times = sorted({shot.pts for shot in self._shots})
-        last = max(self._shots, key=lambda shot: shot.pts)
+        if not self._frames:
+            msg = f"{self._name} has a video stream without frames"
+            raise InvalidInputError(msg, code=NO_VIDEO, hint=EXPORT_AGAIN)
+        times = sorted({frame.pts for frame in self._frames})
+        last = max(self._frames, key=lambda frame: frame.pts)
         steps = sorted(after - before for before, after in pairwise(times))
         typical = steps[len(steps) // 2] if steps else round(1 / (self._rate * self._tick_s))
-        # A muxer that does not know how long the last picture lasts writes 0, or anything.
+        # A muxer that does not know how long the last frame lasts writes 0, or anything.
         length = last.duration if 0 < last.duration <= 10 * max(typical, 1) else typical
         return Timeline(
             tick_s=self._tick_s,
-            shots=_with_decoding_times(self._shots, step=max(typical, 1)),
+            frames=_with_decoding_times(self._frames, step=max(typical, 1)),
             times=tuple(times),
             end=times[-1] + max(length, 1),
-            has_hidden=self._has_hidden or len(times) != len(self._shots),
+            has_hidden=self._has_hidden or len(times) != len(self._frames),
+            has_slots=self._has_slots,
         )
 
 
-def _with_decoding_times(shots: list[Shot], *, step: int) -> tuple[Shot, ...]:
-    """Return packets with the times of decoding that Matroska leaves out at the beginning."""
-    known = next((index for index, shot in enumerate(shots) if shot.dts is not None), 0)
-    first = shots[known].dts or 0
-    filled = [replace(shot, dts=first - (known - i) * step) for i, shot in enumerate(shots[:known])]
-    return (*filled, *shots[known:])
+def too_long(name: str) -> InvalidInputError:
+    """Return the error for a clip that is too long to be read."""
+    msg = f"{name} is longer than {MAX_LENGTH_S / _MINUTE_S:.0f} minutes"
+    return InvalidInputError(msg, code="clip_too_long", hint="cut it with another program first")
 
 
-def read_timeline(path: Path) -> Timeline:
-    """Return when each picture of a local clip is shown.
+def parse_mark(text: str) -> float:
+    """Return the seconds of `12`, `12.5`, `1:02.5` or `1:02:03`.
 
     Raises:
-        InvalidInputError: It is no clip that can be read.
+        InvalidInputError: If the text is not a valid time.
     """
-    with opened_clip(path) as container:
-        stream = picture_stream(container, name=str(path))
-        builder = TimelineBuilder(stream, name=str(path))
-        for packet in packets_of(container, stream, name=str(path), budget_s=READING_BUDGET_S):
-            builder.add(packet)
-        return builder.finish()
+    match = _MARK.fullmatch(text.strip())
+    if match is None:
+        msg = f"invalid time {text!r}"
+        raise InvalidInputError(msg, code="invalid_mark", hint=_MARK_HINT)
+    hours, minutes, seconds = (float(group or 0) for group in match.groups())
+    if match[2] is not None and (seconds >= _MINUTE_S or (match[1] and minutes >= _MINUTE_S)):
+        msg = f"invalid time {text!r}: minutes and seconds after a colon go up to 59"
+        raise InvalidInputError(msg, code="invalid_mark", hint=_MARK_HINT)
+    return hours * _HOUR_S + minutes * _MINUTE_S + seconds
 
 
-def too_long(name: str) -> InvalidInputError:
-    """Return the error of a clip that nobody wants to wait for."""
-    msg = f"{name} is longer than {MAX_LENGTH_S / 60:.0f} minutes"
-    return InvalidInputError(msg, code="clip_too_long", hint="cut it with another program first")
+def check_marks(
+    start_s: float | None, end_s: float | None, *, name: str, duration_s: float, frame_s: float
+) -> None:
+    """Refuse marks that leave nothing of a clip, or lie beyond its end.
+
+    Args:
+        start_s: Where to begin; None for the beginning.
+        end_s: Where to stop; None for the end.
+        name: The clip, for messages.
+        duration_s: Its length.
+        frame_s: The length of a frame; an end that is at most one frame beyond is the end.
+
+    Raises:
+        InvalidInputError: If they do.
+    """
+    if start_s is not None and end_s is not None and end_s <= start_s:
+        msg = f"--end {end_s:g} is not after --start {start_s:g}"
+    elif start_s is not None and start_s > duration_s - frame_s + _HALF_TICK_S:
+        msg = f"--start {start_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
+    elif end_s is not None and end_s <= 0:
+        msg = f"--end {end_s:g} leaves nothing of {name}"
+    elif end_s is not None and end_s > duration_s + frame_s + _HALF_TICK_S:
+        msg = f"--end {end_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
+    else:
+        return
+    raise InvalidInputError(msg, code="invalid_mark", hint=_RANGE_HINT)
+
+
+def marked_span(
+    timeline: Timeline, start_s: float | None, end_s: float | None, *, name: str
+) -> Span:
+    """Return the span between two marks, which count from the first frame.
+
+    Raises:
+        InvalidInputError: The marks leave nothing, or lie beyond the clip.
+    """
+    check_marks(start_s, end_s, name=name, duration_s=timeline.duration_s, frame_s=timeline.frame_s)
+    start, end = timeline.start, timeline.end
+    if start_s is not None:
+        start = _snapped(timeline, start_s, otherwise=timeline.times[-1])
+    if end_s is not None:
+        end = min(max(_snapped(timeline, end_s, otherwise=end), start + 1), end)
+    return Span(start=start, end=end, tick_s=timeline.tick_s)
+
+
+def _snapped(timeline: Timeline, mark_s: float, *, otherwise: int) -> int:
+    """Return where a mark cuts: at the next frame.
+
+    At a variable rate a frame may be shown for seconds, and is cut in two.
+    """
+    mark = timeline.start + Fraction(mark_s) / timeline.tick_s
+    tolerance = min(_SNAP_S, Fraction(timeline.frame_s) / 4) / timeline.tick_s
+    index = bisect_left(timeline.times, mark - tolerance)
+    following = timeline.times[index] if index < len(timeline.times) else None
+    if timeline.is_variable and (following is None or following > mark + tolerance):
+        return min(round(mark), timeline.end)
+    return otherwise if following is None else following
+
+
+def _with_decoding_times(frames: list[CodedFrame], *, step: int) -> tuple[CodedFrame, ...]:
+    """Fill in the decoding times that Matroska leaves out at the beginning."""
+    known = next((index for index, frame in enumerate(frames) if frame.dts is not None), 0)
+    first = frames[known].dts or 0
+    filled = [
+        replace(frame, dts=first - (known - i) * step) for i, frame in enumerate(frames[:known])
+    ]
+    return (*filled, *frames[known:])

@@ -1,10 +1,8 @@
-"""Folders that are nobody else's business."""
+"""Private folders: readable by this user alone, temporary ones removed after use."""
 
 import atexit
 import os
-import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -15,21 +13,21 @@ from omniedit.errors import LocalError
 from omniedit.system.locks import open_locked
 
 ABANDONED_AFTER_S: Final = 3600.0
-"""A folder that nobody holds may be about to be held; not for so long."""
+"""The age at which an unlocked folder counts as abandoned; a younger one may be about to be locked."""
 
 _PREFIX: Final = "omniedit-"
 _LOCK: Final = ".lock"
 _held: Final[dict[Path, int | None]] = {}
-"""The folders of this process, each with the descriptor of its lock."""
+"""This process's temporary folders, each with the descriptor of its lock."""
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for this user alone.
+    """Create a folder and its missing parents, for this user alone.
 
-    `Path.mkdir` gives its mode to the last one only.
+    `Path.mkdir` applies its mode to the last one only.
 
     Raises:
-        OSError: One cannot be made.
+        OSError: If one cannot be created.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
@@ -37,43 +35,43 @@ def make_private_folder(folder: Path) -> None:
 
 
 @contextmanager
-def private_folder(above: Path, *, now: Callable[[], float] = time.time) -> Generator[Path]:
-    """Hold a private folder below another one for a block; it goes away with all that is in it.
-
-    So do those that were left by processes that were killed.
+def private_folder(parent: Path, *, now: Callable[[], float] = time.time) -> Generator[Path]:
+    """Provide a temporary private folder, and remove those that killed processes left.
 
     Args:
-        above: Made where it is missing.
-        now: Unix time.
+        parent: The folder to create it in; created if missing.
+        now: Returns the Unix time.
 
     Raises:
-        LocalError: It cannot be made.
+        LocalError: If it cannot be created.
     """
+    import tempfile  # noqa: PLC0415 - every command loads this module, few create a folder
+
     try:
-        make_private_folder(above)
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=above))
+        make_private_folder(parent)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     except OSError as error:
-        msg = f"cannot make a folder in {above}: {error.strerror or error}"
+        msg = f"cannot create a folder in {parent}: {error.strerror or error}"
         raise LocalError(msg) from error
     _held[folder] = _locked(folder)
     try:
-        _remove_abandoned(above, now())
+        _remove_abandoned(parent, now())
         yield folder
     finally:
         _remove(folder)
 
 
 def _locked(folder: Path) -> int | None:
-    """Lock a folder; return the lock's descriptor, None where that is impossible or busy."""
+    """Lock a folder; return the lock's descriptor, or None if that is impossible or it is busy."""
     try:
         return open_locked(folder / _LOCK)
     except LocalError:  # not every file system has locks
         return None
 
 
-def _remove_abandoned(above: Path, now: float) -> None:
-    """Remove the folders whose process was killed."""
-    for folder in above.glob(f"{_PREFIX}*"):
+def _remove_abandoned(parent: Path, now: float) -> None:
+    """Remove the folders of killed processes."""
+    for folder in parent.glob(f"{_PREFIX}*"):
         with suppress(OSError):
             found = folder.lstat()
             is_young = now - found.st_mtime < ABANDONED_AFTER_S
@@ -82,27 +80,33 @@ def _remove_abandoned(above: Path, now: float) -> None:
             lock = _locked(folder)
             if lock is not None:
                 os.close(lock)
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove_tree(folder)
 
 
 def _remove(folder: Path) -> None:
     lock = _held.pop(folder, None)
     if lock is not None:
-        # Not every system removes what is open.
+        # Windows removes no open file.
         os.close(lock)
+    _remove_tree(folder)
+
+
+def _remove_tree(folder: Path) -> None:
+    import shutil  # noqa: PLC0415 - as above
+
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @atexit.register
 def _remove_all() -> None:
-    # A thread that a signal found at work does not come to the end of its block. Under another
-    # name nothing can be added to what is being removed.
+    # A worker thread may not reach the end of its block when a signal ends the process. Once the
+    # folder is renamed, the thread cannot add files to it any more.
     for folder in list(_held):
         lock = _held.pop(folder)
         if lock is not None:
             os.close(lock)
-        left = folder.with_name(f"{folder.name}-left")
+        renamed = folder.with_name(f"{folder.name}-left")
         with suppress(OSError):
-            folder.rename(left)
-        for each in (left, folder):
-            shutil.rmtree(each, ignore_errors=True)
+            folder.rename(renamed)
+        for each in (renamed, folder):
+            _remove_tree(each)

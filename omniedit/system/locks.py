@@ -1,4 +1,4 @@
-"""Locks between processes, which the operating system drops when their holder dies."""
+"""Locks between processes; the operating system drops them when their holder dies."""
 
 import os
 from collections.abc import Callable, Generator
@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.errors import LocalError, TargetBusyError
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 
 PAUSE_S: Final = 0.05
-"""Between two looks at a lock that another process holds."""
+"""The time between two tries to get a lock that another process holds."""
 
 
-def open_locked(path: Path, *, system: System = HERE) -> int | None:
-    """Open and lock the file at `path`, made where missing; return its descriptor, None if busy.
+def open_locked(path: Path, *, system: System = THIS_SYSTEM) -> int | None:
+    """Open and lock the file at `path`, creating it if missing; return None if it is busy.
 
-    The lock counts only while the descriptor's file still has that name: its last holder may
-    have removed or renamed it between our opening and our locking.
+    A lock counts only while its file still has that name: the previous holder may have removed or
+    renamed the file after this process opened it.
+
+    Returns:
+        The file's descriptor; closing it drops the lock.
 
     Raises:
-        LocalError: The file cannot be made or locked.
+        LocalError: If the file cannot be created or locked.
     """
     while True:
         try:
@@ -47,19 +50,19 @@ def hold(
     *,
     sleep: Callable[[float], object],
     timeout_s: float | None = None,
-    system: System = HERE,
+    system: System = THIS_SYSTEM,
 ) -> Generator[None]:
-    """Hold the lock named by `path` for the length of a block; its file goes away afterwards.
+    """Hold the lock named by `path` for a block, and remove its file afterwards.
 
     Args:
-        path: A file of no other use.
-        sleep: How to rest between two tries.
+        path: A file with no other use.
+        sleep: Waits between two tries.
         timeout_s: How long to try; None for as long as it takes.
-        system: This one.
+        system: The operating system; injected by tests.
 
     Raises:
-        TargetBusyError: Another process held it all that time.
-        LocalError: The file cannot be made or locked.
+        TargetBusyError: If another process held it all that time.
+        LocalError: If the file cannot be created or locked.
     """
     waited_s = 0.0
     while (descriptor := open_locked(path, system=system)) is None:
@@ -74,10 +77,10 @@ def hold(
         release(path, descriptor, system=system)
 
 
-def release(path: Path, descriptor: int, *, system: System = HERE) -> None:
-    """Remove a lock's file and drop the lock."""
+def release(path: Path, descriptor: int, *, system: System = THIS_SYSTEM) -> None:
+    """Drop a lock and remove its file."""
     if system.moves_open_files:
-        # Removed while locked, so that nobody else's lock file is meant.
+        # While it is still locked, so that this cannot remove the next holder's file.
         _remove(path, system)
         os.close(descriptor)
     else:
@@ -103,7 +106,7 @@ def _remove(path: Path, system: System) -> None:
     try:
         system.remove(path)
     except OSError:
-        # A lock file left over does no harm: the lock itself is gone.
+        # A leftover file does no harm: nobody holds its lock.
         return
 
 

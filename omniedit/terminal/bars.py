@@ -5,13 +5,19 @@ from typing import Final
 
 from rich.text import Text
 
-from omniedit.events import Event, Failed, NotMade, Saved
+from omniedit.events import Event, Failed, LineFailed, Saved
 from omniedit.terminal.cells import cell_width, keep_end, keep_start
 from omniedit.terminal.channel import Channel, Size
 from omniedit.terminal.gauge import Gauge
 from omniedit.terminal.glyphs import glyphs_for
 from omniedit.terminal.harmless import make_harmless
-from omniedit.terminal.human import render_clock, render_duration, render_failure, render_size
+from omniedit.terminal.human import (
+    failure_of,
+    render_clock,
+    render_duration,
+    render_failure,
+    render_size,
+)
 from omniedit.terminal.rows import Piece, Stretch, compose
 from omniedit.terminal.tracks import Board, Track, Transfer
 
@@ -53,12 +59,15 @@ class Bars:
         match event:
             case Saved():
                 return self._saved(event, track, now)
-            case NotMade():
-                words = keep_start(make_harmless(event.message), self._channel.size.width - 3)
+            case LineFailed():
+                words = keep_start(
+                    make_harmless(f"{event.name}: {event.message}"), self._channel.size.width - 3
+                )
                 return self._marked(self._glyphs.failure, "red", words)
             case Failed() if not self._board.is_single:
-                reason = render_failure(event.task.error) if event.task.error else "failed"
-                name = make_harmless(event.task.task_id)
+                error = failure_of(event.record)
+                reason = render_failure(error) if error else "failed"
+                name = make_harmless(event.record.task_id or "")
                 return self._marked(self._glyphs.failure, "red", f"{name} failed: {reason}")
             case _:
                 return None

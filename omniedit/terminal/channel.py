@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple, TextIO
 
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 
 _PLAINER: Final = {
     "…": "~",  # one cell, so that what was laid out still fits
@@ -65,7 +65,7 @@ class Channel:
         environ: Mapping[str, str],
         *,
         is_exact: bool = True,
-        system: System = HERE,
+        system: System = THIS_SYSTEM,
     ) -> None:
         self._stream = stream
         self._environ = environ

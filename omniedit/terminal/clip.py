@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from omniedit.media.names import codec_name, container_name
+from omniedit.media import codec_name, container_name
 from omniedit.models import CREDITS_PER_DOLLAR
 from omniedit.terminal.harmless import make_harmless
 from omniedit.terminal.ink import Ink, paint

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, Protocol, TextIO, cast
 
-from omniedit.system import HERE, System
+from omniedit.errors import render_hint
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.terminal.channel import Channel
 from omniedit.terminal.harmless import make_harmless
 from omniedit.terminal.ink import Ink, paint
@@ -62,14 +63,16 @@ class Printer:
         quiet: bool = False,
         progress: ProgressMode = ProgressMode.AUTO,
         verbose: bool = False,
+        is_sandbox_flag: bool = False,
         clock: Callable[[], float] = time.time,
-        system: System = HERE,
+        system: System = THIS_SYSTEM,
     ) -> None:
         self.environ = environ
         self.mode = mode
         self.quiet = quiet
         self.progress = progress
         self.verbose = verbose
+        self._is_sandbox_flag = is_sandbox_flag
         self.clock = clock
         self.stderr = Channel(stderr, environ, system=system)
         is_exact = not _is_a_terminal(stdout)
@@ -127,9 +130,10 @@ class Printer:
     def document(self, document: Mapping[str, Any]) -> None:
         """Print the command's one JSON document; a second one is dropped."""
         if self.mode is OutputMode.JSON and not self._has_document:
-            self._has_document = True
             indent = 2 if self._stdout.is_terminal else None
-            self._write(self._stdout, _json_text(document, indent=indent) + "\n")
+            text = _json_text(document, indent=indent)
+            self._has_document = True
+            self._write(self._stdout, text + "\n")
 
     def event(self, document: Mapping[str, Any]) -> None:
         """Print one line of NDJSON."""
@@ -197,7 +201,8 @@ class Printer:
 
     def _say(self, kind: str, ink: Ink, message: str) -> None:
         label = paint(f"{kind}:", ink, is_coloured=self.stderr.is_coloured)
-        self._tell(f"{label} {make_harmless(message)}")
+        text = render_hint(message, is_sandbox=self._is_sandbox_flag)
+        self._tell(f"{label} {make_harmless(text)}")
 
     def _tell(self, line: str) -> None:
         self._write(self.stderr, f"{line}\n")

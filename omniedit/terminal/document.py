@@ -10,8 +10,9 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
+    LineFailed,
     Noted,
-    NotMade,
+    Preparing,
     Progressed,
     Retrying,
     Saved,
@@ -22,6 +23,7 @@ from omniedit.events import (
 )
 from omniedit.models import MODEL, Record, SavedFile, TaskError
 from omniedit.terminal.advice import advice_on
+from omniedit.terminal.table import failure_of
 
 SCHEMA: Final = 1
 
@@ -56,7 +58,7 @@ def task_document(record: Record, *, is_raw_known: bool = True) -> Document:
         "results": list(task.result_urls) if task else [],
         "link_valid_until": instant(record.link_valid_until),
         "saved": [saved_document(file) for file in record.saved],
-        "error": task_error_document(record.error or (task.error if task else None)),
+        "error": task_error_document(failure_of(record)),
         "raw": task.raw if task and is_raw_known else None,
     }
 
@@ -100,13 +102,15 @@ def error_document(error: OmniEditError, *, exit_status: int, hint: str | None =
 
 def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
     """Return the NDJSON line of an event; None for what only concerns people."""
-    if isinstance(event, Transferring | Noted | Warned):
+    if isinstance(event, Preparing | Transferring | Noted | Warned):
         return None
-    if isinstance(event, NotMade):
-        error = TaskError(code=event.code, message=event.message)
+    if isinstance(event, LineFailed):
+        error = TaskError(code=event.code, message=f"{event.name}: {event.message}")
         fields: Document = {"error": task_error_document(error)}
         return _line("failed", at=at, sandbox=sandbox, task_id=event.task_id, fields=fields)
-    task_id = event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.task.task_id
+    task_id = (
+        event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.record.task_id
+    )
     name, fields = _name_and_fields(event)
     return _line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)
 
@@ -147,11 +151,11 @@ def _name_and_fields(
 ) -> tuple[str, Document]:
     match event:
         case Submitted():
-            return "submitted", {"request_id": event.request_id}
+            return "submitted", {"request_id": event.record.request_id}
         case Progressed():
             return "progress", {
-                "status": event.task.status,
-                "progress": event.progress,
+                "status": event.record.status,
+                "progress": event.record.task.progress if event.record.task else None,
                 "elapsed_s": _tenths(event.elapsed_s),
                 "remaining_s": _tenths(event.remaining_s),
             }
@@ -166,7 +170,7 @@ def _name_and_fields(
         case Completed():
             return "completed", {}
         case Failed():
-            return "failed", {"error": task_error_document(event.task.error)}
+            return "failed", {"error": task_error_document(failure_of(event.record))}
         case Saved():
             return "saved", saved_document(event.file)
 

@@ -7,7 +7,7 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
-    NotMade,
+    LineFailed,
     Progressed,
     Retrying,
     Saved,
@@ -15,8 +15,9 @@ from omniedit.events import (
     Submitted,
     Transferring,
 )
+from omniedit.models import Record, Task
 from omniedit.terminal.console import Printer
-from omniedit.terminal.human import render_duration, render_failure, render_size
+from omniedit.terminal.human import failure_of, render_duration, render_failure, render_size
 from omniedit.terminal.tracks import Board, Track
 
 EVERY_S: Final = 30.0
@@ -49,7 +50,7 @@ class PlainLines:
         line = _failure(event) if self._is_many else self._line(event, track)
         if line:
             self._say(track, line)
-        if self._is_many and isinstance(event, Saved | Completed | Failed | NotMade):
+        if self._is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
             self._show_all()
 
     def tick(self) -> None:
@@ -91,7 +92,7 @@ class PlainLines:
         match event:
             case Submitted():
                 return "accepted before, followed on" if event.is_replay else "submitted"
-            case Progressed() if event.task.is_terminal:
+            case Progressed(record=Record(task=Task(is_terminal=True))):
                 return None  # its end has a line of its own
             case Progressed() | Transferring():
                 return self._moved(track, now)
@@ -151,8 +152,9 @@ def _saved(event: Saved, track: Track, now: float) -> str:
 
 
 def _failure(event: Event) -> str | None:
-    if isinstance(event, NotMade):
-        return event.message
+    if isinstance(event, LineFailed):
+        return f"{event.name}: {event.message}"
     if not isinstance(event, Failed):
         return None
-    return f"failed: {render_failure(event.task.error)}" if event.task.error else "failed"
+    error = failure_of(event.record)
+    return f"failed: {render_failure(error)}" if error else "failed"

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Generator
 from typing import Final, TypeAlias
 
-from omniedit.events import Event, Noted, Report, Warned
+from omniedit.events import Event, Noted, Observer, Warned
 from omniedit.terminal.console import OutputMode, Printer, ProgressMode
 from omniedit.terminal.document import event_document
 from omniedit.terminal.plain import PlainLines
@@ -24,7 +24,7 @@ _Show: TypeAlias = Callable[[Event, Track], None]
 @contextlib.contextmanager
 def watch(
     printer: Printer, *, sandbox: bool, total_tasks: int = 1, is_ticking: bool = True
-) -> Generator[Report]:
+) -> Generator[Observer]:
     """Show what is reported to the given callable, in the way the printer was asked to.
 
     Args:

@@ -6,7 +6,7 @@ Without a library's table, whose import would take longer than the whole command
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from omniedit.models import Record, TaskError, TaskStatus
+from omniedit.models import AttemptState, Record, TaskError, TaskStatus
 from omniedit.terminal.cells import cell_width, keep_end, keep_start
 from omniedit.terminal.harmless import make_harmless
 from omniedit.terminal.ink import Ink, paint
@@ -24,8 +24,8 @@ _RUNNING: Final = frozenset({TaskStatus.PENDING, TaskStatus.PROCESSING})
 _STATE_INKS: Final[Mapping[str, Ink]] = {
     TaskStatus.COMPLETED: Ink.GREEN,
     TaskStatus.FAILED: Ink.RED,
-    TaskStatus.REFUSED: Ink.RED,
-    TaskStatus.UNKNOWN: Ink.YELLOW,
+    AttemptState.REFUSED: Ink.RED,
+    AttemptState.UNKNOWN: Ink.YELLOW,
     TaskStatus.CANCELLED: Ink.DIM,
 }
 

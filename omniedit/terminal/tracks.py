@@ -9,8 +9,9 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
+    LineFailed,
     Noted,
-    NotMade,
+    Preparing,
     Progressed,
     Retrying,
     Saved,
@@ -197,8 +198,8 @@ class Board:
             case Saved():
                 self.saved += 1
                 self.tracks.pop("" if self.is_single else _key(event), None)
-            case NotMade() | Noted() | Warned():
-                if isinstance(event, NotMade):
+            case LineFailed() | Preparing() | Noted() | Warned():
+                if isinstance(event, LineFailed):
                     self.failed += 1
                     self.tracks.pop(event.task_id or "", None)
         return track
@@ -212,7 +213,9 @@ class Board:
 
     def _track_of(self, event: Event, now: float) -> Track:
         key = "" if self.is_single else _key(event)
-        if isinstance(event, Noted | Warned | NotMade) or (key == "" and not self.is_single):
+        if isinstance(event, Noted | Warned | LineFailed | Preparing) or (
+            key == "" and not self.is_single
+        ):
             return Track(seen_at=now)
         if isinstance(event, Saved) and key not in self.tracks:
             return Track(seen_at=now, task_id=event.task_id)
@@ -221,19 +224,23 @@ class Board:
     def _take_task(
         self, track: Track, event: Submitted | Progressed | Completed | Failed, now: float
     ) -> None:
-        track.task_id = event.task.task_id
+        task = event.record.task
+        track.task_id = event.record.task_id
         track.transfer = track.pause = None
         track.is_over = False
-        if event.task.status != track.state:
+        if event.record.status != track.state:
             track.still_since = None
-        track.state = event.task.status
+        track.state = event.record.status
         match event:
             case Submitted():
-                track.restart_clock(now, elapsed_s=0.0, remaining_s=event.task.estimated_s)
+                track.restart_clock(
+                    now, elapsed_s=0.0, remaining_s=task.estimated_s if task else None
+                )
             case Progressed():
-                if event.progress is not None and event.progress > (track.progress or 0):
+                progress = task.progress if task else None
+                if progress is not None and progress > (track.progress or 0):
                     track.still_since = None
-                track.progress = event.progress
+                track.progress = progress
                 track.restart_clock(now, elapsed_s=event.elapsed_s, remaining_s=event.remaining_s)
             case Completed():
                 self.completed += 1
@@ -267,12 +274,14 @@ def _key(event: Event) -> str:
     """Return what tells one edit from another; an upload has no task yet."""
     match event:
         case Submitted() | Progressed() | Completed() | Failed():
-            return event.task.task_id
-        case Stalled() | Saved():
+            return event.record.task_id or ""
+        case Stalled():
             return event.task_id
+        case Saved():
+            return event.task_id or ""
         case Transferring():
             return event.task_id or f"{event.direction} {event.name}"
         case Retrying():
             return event.task_id or ""
-        case Noted() | Warned() | NotMade():
+        case Noted() | Warned() | LineFailed() | Preparing():
             return ""

@@ -79,7 +79,7 @@ def test_a_clip_of_another_kind_is_sent_as_an_mp4_that_fits(
 def test_a_clip_that_fits_is_sent_as_it_is(
     bench: Bench, folder: Path, options: dict[str, str], argv: dict[str, object]
 ) -> None:
-    clip = make_clip(folder / "a.mp4", options=options, **argv)  # type: ignore[arg-type]  # as the table has it
+    clip = make_clip(folder / "a.mp4", options=options, **argv)
 
     assert sent(bench, "a.mp4", PROMPT).read_bytes() == clip.read_bytes()
 

@@ -97,7 +97,7 @@ def test_a_clip_that_is_converted_on_the_way_fits(omniedit: CommandLine, clips: 
             f"size {render_size(size)}\n"
             "estimate 12.7 credits (about $0.19)\n"
             "verdict it is WebM, not MP4: it is converted on the way\n"
-            "verdict its pictures are VP8, not H.264 or H.265: it is converted on the way\n"
+            "verdict its video is VP8, not H.264 or H.265: it is converted on the way\n"
         ),
         fits=True,
         container="webm",
@@ -141,7 +141,7 @@ def test_what_is_no_clip_is_2_and_every_fact_null(omniedit: CommandLine, clips: 
         status=2,
         text="",
         error="clip.mp4 is text, not a video",
-        hint="a clip is an MP4, MOV, WebM, Matroska, AVI or MPEG-TS file with moving pictures",
+        hint="a clip is an MP4, MOV, WebM, Matroska, AVI or MPEG-TS file with video",
         fits=None,
         problems=[],
         container=None,
@@ -227,7 +227,7 @@ def test_of_a_long_url_the_header_tells(omniedit: CommandLine, clips: Path) -> N
         assert problems == ["clip_too_long", "not_an_mp4", "unsuitable_codec"]
         # One line for all reasons.
         assert len(ended.stderr.splitlines()) == 2, ended
-        assert "not MP4; its pictures are MPEG-4" in ended.document["error"]["message"]
+        assert "not MP4; its video is MPEG-4" in ended.document["error"]["message"]
 
 
 def test_where_the_length_is_unknown_so_is_whether_it_fits(

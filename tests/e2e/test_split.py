@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.equipment import Bench, digest, web_server
 from tests.e2e.faulty import Endpoint, Visit, answered, held, marked, passed
-from tests.unit.media.clips import Seen, Sound, make_clip, see, sounded
+from tests.unit.media.clips import Seen, Sound, audio_frames, make_clip, see
 
 pytestmark = pytest.mark.e2e
 
@@ -24,10 +24,17 @@ PICTURES = [number % 256 for number in range(250)]
 BEEPS = [float(second) for second in range(25)]
 
 
+@pytest.fixture(scope="session")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a clip of 25 s, which is three pieces."""
+    path = tmp_path_factory.mktemp("clips") / "long.mp4"
+    return make_clip(path, seconds=25, sound=Sound()).read_bytes()
+
+
 @pytest.fixture(autouse=True)
-def clip(folder: Path) -> None:
-    """Put a clip of 25 s into the folder, which is three pieces."""
-    make_clip(folder / "long.mp4", seconds=25, sound=Sound())
+def clip(folder: Path, long_clip: bytes) -> None:
+    """Put that clip into the folder."""
+    (folder / "long.mp4").write_bytes(long_clip)
 
 
 def split(*argv: str) -> tuple[str, ...]:
@@ -319,7 +326,7 @@ def test_a_result_without_pictures_is_told_before_joining(
 ) -> None:
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=48000, layout="mono")
-        for frame in (*sounded(Sound(), 8.0, "fltp"), None):
+        for frame in (*audio_frames(Sound(), 8.0, "fltp"), None):
             container.mux(stream.encode(frame))
     content = (tmp_path / "sound.mp4").read_bytes()
     bench.faulty.script(Endpoint.RESULT, passed, answered(200, content))
@@ -328,7 +335,7 @@ def test_a_result_without_pictures_is_told_before_joining(
 
     assert ended.status == 7, ended
     assert "cannot be joined" in ended.stderr
-    assert "has no moving pictures" in ended.stderr
+    assert "has no video stream" in ended.stderr
     assert "--again` pays anew for this piece alone" in ended.stderr
     assert not (folder / "out.mp4").exists()
     assert len(pieces_of(folder)) == 3
@@ -474,7 +481,7 @@ def test_a_clip_on_the_web_is_fetched_once_for_all_pieces(
     bench: Bench, tmp_path: Path, folder: Path, home: Path
 ) -> None:
     (tmp_path / "web").mkdir()
-    make_clip(tmp_path / "web" / "long.mp4", seconds=25, sound=Sound())
+    (folder / "long.mp4").rename(tmp_path / "web" / "long.mp4")
 
     with web_server(tmp_path / "web") as (url, asked):
         argv = ("edit", f"{url}/long.mp4", "make it night", "--split", "-o", "out.mp4")
@@ -493,9 +500,9 @@ def test_a_clip_on_the_web_is_fetched_once_for_all_pieces(
     ("path", "status", "words"),
     [
         pytest.param(
-            "/none.mp4", 2, "its link answered 404: it expired, or the clip is gone", id="404"
+            "/none.mp4", 2, "the clip link answered 404: it expired, or the clip is gone", id="404"
         ),
-        pytest.param("/page.mp4", 2, "its link delivers an XML or HTML page", id="a-page"),
+        pytest.param("/page.mp4", 2, "the clip link delivers an XML or HTML page", id="a-page"),
         pytest.param("", 8, "the clip cannot be fetched: cannot connect to", id="nobody-there"),
     ],
 )

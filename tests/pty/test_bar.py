@@ -24,15 +24,16 @@ _SEQUENCE = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 _DRIVER = """
 import os, sys, time
 from omniedit.events import Progressed, Saved
-from omniedit.models import SavedFile, Task
+from omniedit.models import Record, SavedFile, Task
 from omniedit.terminal.console import Printer
 from omniedit.terminal.progress import watch
 
-task = Task(task_id="task-unified-1757156493-a1b2c3d4", status="processing")
+task = Task(task_id="task-unified-1757156493-a1b2c3d4", status="processing", progress=47)
+record = Record(request_id="oe-1", task=task, status=task.status, created_at=0.0)
 printer = Printer(stdout=sys.stdout, stderr=sys.stderr, environ=os.environ)
 try:
     with watch(printer, sandbox=False) as report:
-        report(Progressed(task=task, progress=47, elapsed_s=28, remaining_s=31))
+        report(Progressed(record=record, elapsed_s=28, remaining_s=31))
         printer.warn("the clip's host is slow")
         sys.stdin.readline()
         file = SavedFile(path="/x/out.mp4", size_bytes=2_134_000, sha256="00")

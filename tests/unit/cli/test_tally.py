@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from omniedit.cli.tally import Tally
-from omniedit.errors import JournalError, NetworkError
+from omniedit.errors import NetworkError
 from omniedit.events import Completed, Event, Failed, Noted, Progressed, Saved, Stalled, Submitted
 from omniedit.models import Record, SavedFile, Task, TaskError
+from tests.records import record_of
 
 TASK = Task(task_id="t-1", status="processing", created_at=1.0)
 DONE = replace(TASK, status="completed", progress=100)
@@ -34,10 +35,9 @@ def tally_after(*events: Event, known: Record | None = None) -> Tally:
 
 def test_events_bring_a_record_up_to_date() -> None:
     tally = tally_after(
-        Submitted(task=TASK, request_id="r-1"),
-        Progressed(task=replace(TASK, progress=40), progress=40, elapsed_s=1, remaining_s=2),
-        Completed(task=DONE),
-        known=record(prompt="warmer"),
+        Submitted(record=record(prompt="warmer")),
+        Progressed(record=record(task=replace(TASK, progress=40)), elapsed_s=1, remaining_s=2),
+        Completed(record=record(task=DONE, status=DONE.status, prompt="warmer")),
     )
 
     [found] = tally.records
@@ -47,7 +47,9 @@ def test_events_bring_a_record_up_to_date() -> None:
 def test_a_failure_brings_its_reason() -> None:
     reason = TaskError(code="service_error", message="no")
 
-    [found] = tally_after(Failed(task=replace(TASK, status="failed", error=reason))).records
+    [found] = tally_after(
+        Failed(record=record_of(replace(TASK, status="failed", error=reason)))
+    ).records
 
     assert (found.status, found.error) == ("failed", reason)
 
@@ -59,28 +61,6 @@ def test_a_saved_file_joins_its_record_once() -> None:
     [found] = tally_after(saved, saved, known=record(saved=(other,))).records
 
     assert found.saved == (other, FILE)
-
-
-def test_what_the_journal_knows_of_a_task_is_used() -> None:
-    tally = Tally()
-    tally.find = lambda task_id: record(prompt="warmer") if task_id == "t-1" else None
-
-    tally.take(Completed(task=DONE))
-    tally.take(Completed(task=replace(DONE, task_id="t-2")))
-
-    assert [found.prompt for found in tally.records] == ["warmer", None]
-
-
-def test_a_journal_that_fails_keeps_nothing_back() -> None:
-    def fail(_: str) -> Record | None:
-        msg = "damaged"
-        raise JournalError(msg)
-
-    tally = Tally()
-    tally.find = fail
-    tally.take(Completed(task=DONE))
-
-    assert [found.status for found in tally.records] == ["completed"]
 
 
 def test_an_error_is_noted_beside_what_is_known() -> None:
@@ -99,9 +79,9 @@ def test_order_is_that_of_the_first_meeting_and_other_events_change_nothing() ->
         Noted(message="hello"),
         Stalled(task_id="t-9", since_s=180),
         Saved(task_id="t-9", file=FILE, shown_path="x"),
-        Submitted(task=replace(TASK, task_id="t-2"), request_id="r-2"),
-        Submitted(task=TASK, request_id="r-1"),
-        Completed(task=replace(DONE, task_id="t-2")),
+        Submitted(record=record_of(replace(TASK, task_id="t-2"))),
+        Submitted(record=record_of(TASK, request_id="r-1")),
+        Completed(record=record_of(replace(DONE, task_id="t-2"))),
     )
 
     assert [found.task_id for found in tally.records] == ["t-2", "t-1"]

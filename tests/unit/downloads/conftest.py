@@ -12,7 +12,7 @@ from omniedit.downloads.transfer import Downloader
 from omniedit.http.client import HttpClient
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from tests.unit.http.hostile import Answer, HostileServer
 
 TASK_ID = "task-unified-1700000000-abcd1234"
@@ -110,7 +110,7 @@ class Desk:
     NOTE: ClassVar[str] = PART + ".json"
 
     def __init__(
-        self, origin: Origin, folder: Path, system: System = HERE, policy: Policy = DEFAULT
+        self, origin: Origin, folder: Path, system: System = THIS_SYSTEM, policy: Policy = DEFAULT
     ) -> None:
         self.origin = origin
         self.folder = folder
@@ -182,7 +182,7 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     """Make desks, each with an origin and an empty folder of its own."""
     desks: list[Desk] = []
 
-    def make(system: System = HERE, policy: Policy = DEFAULT) -> Desk:
+    def make(system: System = THIS_SYSTEM, policy: Policy = DEFAULT) -> Desk:
         folder = tmp_path / str(len(desks)) / "videos"
         folder.mkdir(parents=True)
         desks.append(Desk(Origin(), folder, system, policy))

@@ -14,7 +14,8 @@ import pytest
 
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, LocalError
 from omniedit.journal import Journal, set_journal_aside
-from omniedit.journal.database import VERSION, Database, set_aside
+from omniedit.journal.database import VERSION, Database
+from omniedit.journal.recovery import set_aside
 from tests.systems import windows
 
 _SUBMITTER = """

@@ -1,4 +1,4 @@
-"""Small clips of any kind, drawn so that every picture and every moment of sound is known again."""
+"""Small clips of any kind, whose every frame and every moment of audio can be recognised."""
 
 import array
 import math
@@ -18,6 +18,14 @@ BITS = 8
 BEEP_S = 0.1
 TONE_HZ = 1000
 DARK, BRIGHT = 40, 200
+# The default settings of some encoders take ten times as long.
+QUICK: dict[str, dict[str, str]] = {
+    "aac": {"aac_coder": "fast"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
+    "libx265": {"preset": "ultrafast", "x265-params": "log-level=error"},
+}
+_MADE: dict[str, bytes] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +39,19 @@ class Sound:
     starts_s: float = 0.0
 
 
-def make_clip(
+def make_clip(path: Path, **settings: Any) -> Path:
+    """Write a clip whose frames are numbered; `_encode_clip` has the settings.
+
+    The same clip is encoded once in a test run.
+    """
+    key = f"{path.suffix} {sorted(settings.items())}"
+    if key not in _MADE:
+        _MADE[key] = _encode_clip(path, **settings).read_bytes()
+    path.write_bytes(_MADE[key])
+    return path
+
+
+def _encode_clip(
     path: Path,
     *,
     seconds: float = 2.0,
@@ -48,46 +68,48 @@ def make_clip(
     format: str | None = None,  # noqa: A002 - PyAV's word
     first_number: int = 0,
 ) -> Path:
-    """Write a clip whose pictures are numbered.
+    """Encode a clip whose frames are numbered.
 
     Args:
-        times: When each picture is shown, in ticks; by default `fps` a second.
+        times: When each frame is shown, in ticks; by default at `fps`.
         tick: The length of a tick in seconds.
         options: Of the container.
         codec_options: Of the encoder.
         colours: Tags of the encoder: `color_range`, `color_primaries`, `color_trc`, `colorspace`.
-        first_number: Of the first picture.
+        first_number: Of the first frame.
     """
     tick = tick or Fraction(1, fps)
     shown = list(times) if times is not None else list(range(round(seconds * fps)))
     with av.open(str(path), "w", format=format, container_options=options or {}) as container:
         target = cast("Any", container)
-        pictures = target.add_stream(codec, rate=fps, options=codec_options or {})
-        pictures.width, pictures.height = size
-        pictures.pix_fmt = pixel_format
-        pictures.codec_context.time_base = pictures.time_base = tick
+        video = target.add_stream(
+            codec, rate=fps, options=QUICK.get(codec, {}) | (codec_options or {})
+        )
+        video.width, video.height = size
+        video.pix_fmt = pixel_format
+        video.codec_context.time_base = video.time_base = tick
         for name, value in (colours or {}).items():
-            setattr(pictures.codec_context, name, value)
-        heard = None
+            setattr(video.codec_context, name, value)
+        audio = None
         if sound is not None:
-            # The other coder takes five times as long.
-            quick = {"aac_coder": "fast"} if sound.codec == "aac" else {}
-            heard = target.add_stream(sound.codec, rate=sound.rate, options=quick)
-            heard.codec_context.layout = sound.layout
-        packets = _pictured(pictures, shown, tick, first_number, colours or {})
-        if sound is not None and heard is not None:
+            audio = target.add_stream(
+                sound.codec, rate=sound.rate, options=QUICK.get(sound.codec, {})
+            )
+            audio.codec_context.layout = sound.layout
+        packets = _video_packets(video, shown, tick, first_number, colours or {})
+        if sound is not None and audio is not None:
             length = sound.seconds if sound.seconds is not None else seconds
-            for frame in (*sounded(sound, length, heard.codec_context.format.name), None):
-                packets += heard.encode(frame)
+            for frame in (*audio_frames(sound, length, audio.codec_context.format.name), None):
+                packets += audio.encode(frame)
         for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
             target.mux(packet)
     return path
 
 
-def _pictured(
+def _video_packets(
     stream: Any, times: Sequence[int], tick: Fraction, first: int, colours: dict[str, int]
 ) -> list[Any]:
-    """Return the packets of numbered pictures."""
+    """Return the packets of numbered frames."""
     packets: list[Any] = []
     for number, time in enumerate(times, start=first):
         frame = draw(number, (stream.width, stream.height), stream.pix_fmt)
@@ -129,7 +151,7 @@ def number_of(frame: VideoFrame) -> int:
     return sum(1 << bit for bit in range(BITS) if at((bit + 0.5) / BITS, 0.7) > middle)
 
 
-def sounded(sound: Sound, seconds: float, sample_format: str) -> list[Any]:
+def audio_frames(sound: Sound, seconds: float, sample_format: str) -> list[Any]:
     """Return the frames of a clip's sound."""
     resampler = av.AudioResampler(format=sample_format, layout=sound.layout, rate=sound.rate)
     frames: list[Any] = []

@@ -114,5 +114,5 @@ def test_what_is_not_ours_stays(above: Path) -> None:
 def test_where_no_folder_can_be_made_this_machine_is_to_blame(above: Path) -> None:
     (above / "file").write_bytes(b"x")
 
-    with pytest.raises(LocalError, match="cannot make a folder"), private_folder(above / "file"):
+    with pytest.raises(LocalError, match="cannot create a folder"), private_folder(above / "file"):
         pass

@@ -129,6 +129,24 @@ def test_a_name_that_was_removed_meanwhile_is_made_anew(path: Path) -> None:
     os.close(first)
 
 
+@pytest.mark.posix
+def test_a_lock_whose_file_was_replaced_before_it_was_locked_does_not_count(path: Path) -> None:
+    locked: list[int] = []
+
+    def lock(descriptor: int) -> None:
+        locked.append(os.fstat(descriptor).st_ino)
+        if len(locked) == 1:
+            # The previous holder removes its file, and the next one creates another.
+            path.unlink()
+            path.touch()
+
+    descriptor = open_locked(path, system=linux(lock=lock))
+
+    assert descriptor is not None
+    assert [*locked[1:]] == [os.fstat(descriptor).st_ino] == [path.stat().st_ino]
+    os.close(descriptor)
+
+
 def test_a_leftover_file_of_a_dead_process_is_no_lock(path: Path) -> None:
     path.touch()
 
@@ -175,3 +193,20 @@ def test_a_file_system_without_locks_is_a_local_error(path: Path) -> None:
 
     with pytest.raises(LocalError, match="no locks available"):
         open_locked(path, system=linux(lock=lock))
+
+
+@pytest.mark.posix
+def test_a_lock_whose_file_was_replaced_before_it_was_ours_is_taken_anew(path: Path) -> None:
+    others = [path.with_name("others.lock")]
+
+    def lock(descriptor: int) -> None:
+        # As its last holder does between our opening and our locking, and the next one after it.
+        if others:
+            others[0].touch()
+            others.pop().replace(path)
+
+    descriptor = open_locked(path, system=linux(lock=lock))
+
+    assert descriptor is not None
+    assert os.path.samestat(os.fstat(descriptor), path.stat())
+    os.close(descriptor)

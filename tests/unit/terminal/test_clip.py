@@ -80,7 +80,7 @@ def test_a_narrow_terminal_gets_whole_words_beside_the_labels(width: int) -> Non
     ]
     told = " ".join(line[11:] for line in lines)
     assert told.endswith(
-        "its pictures are MPEG-4 Part 2, not H.264 or H.265: it is converted on the way"
+        "its video is MPEG-4 Part 2, not H.264 or H.265: it is converted on the way"
     )
 
 

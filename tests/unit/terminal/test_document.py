@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,7 @@ from omniedit.terminal.document import (
     task_document,
     task_error_document,
 )
+from tests.records import record_of
 from tests.schemas import definition, keys_of
 
 NOW = 1_757_169_743.0
@@ -139,9 +141,14 @@ def test_a_failure_has_every_key() -> None:
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
-        (Submitted(task=TASK, request_id="oe-1"), {"event": "submitted", "request_id": "oe-1"}),
         (
-            Progressed(task=TASK, progress=47, elapsed_s=28.04, remaining_s=None),
+            Submitted(record=record_of(TASK, request_id="oe-1")),
+            {"event": "submitted", "request_id": "oe-1"},
+        ),
+        (
+            Progressed(
+                record=record_of(replace(TASK, progress=47)), elapsed_s=28.04, remaining_s=None
+            ),
             {
                 "event": "progress",
                 "status": "processing",
@@ -155,8 +162,8 @@ def test_a_failure_has_every_key() -> None:
             Retrying(message="503", delay_s=4.0, attempt=1, task_id="t-1"),
             {"event": "retrying", "message": "503", "delay_s": 4.0, "attempt": 1},
         ),
-        (Completed(task=TASK), {"event": "completed"}),
-        (Failed(task=TASK), {"event": "failed", "error": None}),
+        (Completed(record=record_of(TASK)), {"event": "completed"}),
+        (Failed(record=record_of(TASK)), {"event": "failed", "error": None}),
         (
             Saved(task_id="t-1", file=FILE, shown_path="out.mp4"),
             {"event": "saved", "path": "/x/out.mp4", "bytes": 7, "sha256": "00"},

@@ -10,6 +10,7 @@ from omniedit.models import Task
 from omniedit.terminal.channel import ColourDepth
 from omniedit.terminal.console import Printer
 from omniedit.terminal.progress import watch
+from tests.records import record_of
 from tests.systems import windows
 
 TERM = {"TERM": "xterm-256color"}
@@ -45,7 +46,7 @@ MakeScreen = Callable[[int], Screen]
 def test_a_console_that_obeys_no_escapes_gets_none(
     make_printer: MakePrinter,
     make_stream: MakeStream,
-    make_task: Callable[[], Task],
+    make_task: Callable[..., Task],
     environ: dict[str, str],
 ) -> None:
     console = make_stream(is_terminal=True, encoding="cp437")
@@ -55,7 +56,9 @@ def test_a_console_that_obeys_no_escapes_gets_none(
 
     printer.error("bad")
     with watch(printer, sandbox=False, is_ticking=False) as report:
-        report(Progressed(task=make_task(), progress=47, elapsed_s=20.0, remaining_s=22.0))
+        report(
+            Progressed(record=record_of(make_task(progress=47)), elapsed_s=20.0, remaining_s=22.0)
+        )
         report(Warned(message="slow"))
 
     assert printer.stderr.is_terminal
@@ -80,13 +83,15 @@ def test_a_process_that_ends_beside_its_main_thread_leaves_no_bar(
     make_printer: MakePrinter,
     make_stream: MakeStream,
     make_screen: MakeScreen,
-    make_task: Callable[[], Task],
+    make_task: Callable[..., Task],
 ) -> None:
     console = make_stream(is_terminal=True, descriptor=2)
     printer = make_printer(err=console, system=windows())
 
     with watch(printer, sandbox=False, is_ticking=False) as report:
-        report(Progressed(task=make_task(), progress=47, elapsed_s=20.0, remaining_s=22.0))
+        report(
+            Progressed(record=record_of(make_task(progress=47)), elapsed_s=20.0, remaining_s=22.0)
+        )
         report(Warned(message="drawn"))
         printer.end_overlay()
         printer.error("interrupted")

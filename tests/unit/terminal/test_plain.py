@@ -6,6 +6,7 @@ from omniedit.models import SavedFile, Task
 from omniedit.terminal.console import Printer
 from omniedit.terminal.plain import PlainLines
 from omniedit.terminal.tracks import Board
+from tests.records import record_of
 
 MakePrinter = Callable[..., Printer]
 FILE = SavedFile(path="/x/out.mp4", size_bytes=7, sha256="00")
@@ -26,7 +27,9 @@ def test_a_running_task_is_named_every_30_seconds(
     board = Board(total_tasks=1, now=printer.clock())
     lines = PlainLines(printer, board, many=5)
     event = Progressed(
-        task=Task(task_id="t-1", status="processing"), progress=40, elapsed_s=10, remaining_s=20
+        record=record_of(Task(task_id="t-1", status="processing", progress=40)),
+        elapsed_s=10,
+        remaining_s=20,
     )
     lines.show(event, board.take(event, printer.clock()))
 
@@ -47,7 +50,9 @@ def test_what_is_over_is_not_named_again(
     printer = make_printer()
     board = Board(total_tasks=1, now=printer.clock())
     lines = PlainLines(printer, board, many=5)
-    board.take(Completed(task=Task(task_id="t-1", status="completed")), printer.clock())
+    board.take(
+        Completed(record=record_of(Task(task_id="t-1", status="completed"))), printer.clock()
+    )
 
     clock.turn(31.0)
     lines.tick()
@@ -61,7 +66,7 @@ def test_many_tasks_are_summed_up_every_30_seconds(
     printer = make_printer()
     board = Board(total_tasks=120, now=printer.clock())
     lines = PlainLines(printer, board, many=5)
-    event = Submitted(task=Task(task_id="t-1", status="pending"), request_id="r")
+    event = Submitted(record=record_of(Task(task_id="t-1", status="pending")))
     lines.show(event, board.take(event, printer.clock()))
 
     for _ in range(65):

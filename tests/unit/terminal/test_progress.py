@@ -11,8 +11,8 @@ from omniedit.events import (
     Event,
     Failed,
     Noted,
+    Observer,
     Progressed,
-    Report,
     Retrying,
     Saved,
     Stalled,
@@ -20,9 +20,10 @@ from omniedit.events import (
     Transferring,
     Warned,
 )
-from omniedit.models import SavedFile, Task, TaskError
+from omniedit.models import Record, SavedFile, Task, TaskError
 from omniedit.terminal.console import OutputMode, Printer, ProgressMode
 from omniedit.terminal.progress import watch
+from tests.records import record_of
 
 TASK_ID = "task-unified-1757156493-a1b2c3d4"
 FILE = SavedFile(path="/x/out.mp4", size_bytes=2_134_000, sha256="00")
@@ -50,13 +51,16 @@ MakeScreen = Callable[[int], Screen]
 
 
 def _task(
-    status: str = "processing", task_id: str = TASK_ID, error: TaskError | None = None
-) -> Task:
-    return Task(task_id=task_id, status=status, error=error)
+    status: str = "processing",
+    task_id: str = TASK_ID,
+    error: TaskError | None = None,
+    progress: int | None = None,
+) -> Record:
+    return record_of(Task(task_id=task_id, status=status, error=error, progress=progress))
 
 
 def _progressed(progress: int | None, remaining_s: float | None = 31.0) -> Progressed:
-    return Progressed(task=_task(), progress=progress, elapsed_s=28.0, remaining_s=remaining_s)
+    return Progressed(record=_task(progress=progress), elapsed_s=28.0, remaining_s=remaining_s)
 
 
 def _downloading(done: int, total: int | None = 2_134_000) -> Transferring:
@@ -67,13 +71,13 @@ def _downloading(done: int, total: int | None = 2_134_000) -> Transferring:
 
 SAVED = Saved(task_id=TASK_ID, file=FILE, shown_path="out/日落.mp4")
 FAILED = Failed(
-    task=_task("failed", error=TaskError(code="boom", message="it\nbroke\x1b[2J [red]"))
+    record=_task("failed", error=TaskError(code="boom", message="it\nbroke\x1b[2J [red]"))
 )
 
 
-def _whole_story(report: Report, clock: Clock) -> None:
+def _whole_story(report: Observer, clock: Clock) -> None:
     story: list[Event] = [
-        Submitted(task=_task("pending"), request_id="oe-1"),
+        Submitted(record=_task("pending")),
         _progressed(None),
         _progressed(10),
         _progressed(47),
@@ -82,7 +86,7 @@ def _whole_story(report: Report, clock: Clock) -> None:
         Stalled(task_id=TASK_ID, since_s=185.0),
         Noted(message="a note"),
         Warned(message="a warning"),
-        Completed(task=_task("completed")),
+        Completed(record=_task("completed")),
         _downloading(0),
         _downloading(1_000_000),
         _downloading(1_000_000, None),
@@ -262,7 +266,7 @@ def test_a_completed_task_that_is_not_saved_leaves_a_line(
 ) -> None:
     with watch(make_printer(err=terminal), sandbox=False, is_ticking=False) as report:
         report(_progressed(47))
-        report(Completed(task=_task("completed")))
+        report(Completed(record=_task("completed")))
 
     assert make_screen(100).feed(terminal.text).shown == ["✓ completed · 28s"]
 
@@ -275,7 +279,7 @@ def test_many_tasks_share_the_screen(
     with watch(printer, sandbox=False, total_tasks=1000, is_ticking=False) as report:
         for number in range(100):
             task = _task("pending", f"task-{number:08}")
-            report(Submitted(task=task, request_id="r"))
+            report(Submitted(record=task))
         report(FAILED)
         report(SAVED)
         report(Retrying(message="429 slow down", delay_s=9.0, attempt=1))
@@ -294,12 +298,12 @@ def test_a_pipe_gets_a_line_for_each_change(
     make_printer: MakePrinter, stdout: Written, stderr: Written, clock: Clock
 ) -> None:
     with watch(make_printer(), sandbox=False, is_ticking=False) as report:
-        report(Submitted(task=_task("pending"), request_id="oe-1"))
+        report(Submitted(record=_task("pending")))
         for progress in (None, 3, 12, 14, 47):
             report(_progressed(progress))
         report(Stalled(task_id=TASK_ID, since_s=185.0))
         report(Retrying(message="503", delay_s=4.0, attempt=1, task_id=TASK_ID))
-        report(Completed(task=_task("completed")))
+        report(Completed(record=_task("completed")))
         for done in range(0, 2_134_000, 100_000):
             report(_downloading(done))
         report(SAVED)
@@ -378,9 +382,9 @@ def test_many_tasks_in_a_log_are_one_line_at_every_tenth(
     with watch(make_printer(), sandbox=False, total_tasks=20, is_ticking=False) as report:
         for number in range(20):
             task = _task("pending", f"t-{number}")
-            report(Submitted(task=task, request_id="r"))
+            report(Submitted(record=task))
             if number == 7:
-                report(Failed(task=_task("failed", "t-7")))
+                report(Failed(record=_task("failed", "t-7")))
             else:
                 report(Saved(task_id=f"t-{number}", file=FILE, shown_path="o"))
 

@@ -10,18 +10,19 @@ from omniedit.events import (
     Submitted,
     Transferring,
 )
-from omniedit.models import SavedFile, Task
+from omniedit.models import Record, SavedFile, Task
 from omniedit.terminal.tracks import Board, Track
+from tests.records import record_of
 
 FILE = SavedFile(path="/x/out.mp4", size_bytes=7, sha256="00")
 
 
-def _task(status: str = "processing", task_id: str = "t-1") -> Task:
-    return Task(task_id=task_id, status=status)
+def _task(status: str = "processing", task_id: str = "t-1", progress: int | None = None) -> Record:
+    return record_of(Task(task_id=task_id, status=status, progress=progress))
 
 
 def _progressed(progress: int | None, *, remaining_s: float | None = None) -> Progressed:
-    return Progressed(task=_task(), progress=progress, elapsed_s=10.0, remaining_s=remaining_s)
+    return Progressed(record=_task(progress=progress), elapsed_s=10.0, remaining_s=remaining_s)
 
 
 def _percents(track: Track, start: float, seconds: float) -> list[float]:
@@ -143,7 +144,7 @@ def test_an_upload_becomes_the_single_task() -> None:
     whole = Transferring(name="c", direction="upload", done_bytes=9, total_bytes=9)
     assert board.take(whole, 1000.0).state == "submitting"
 
-    track = board.take(Submitted(task=_task("pending"), request_id="r"), 1001.0)
+    track = board.take(Submitted(record=_task("pending")), 1001.0)
 
     assert (track.state, track.task_id, len(board.tracks)) == ("pending", "t-1", 1)
 
@@ -151,16 +152,16 @@ def test_an_upload_becomes_the_single_task() -> None:
 def test_the_summary_of_many() -> None:
     board = Board(total_tasks=120, now=1000.0)
     for number in range(62):
-        board.take(Submitted(task=_task("pending", f"t-{number}"), request_id="r"), 1000.0)
+        board.take(Submitted(record=_task("pending", f"t-{number}")), 1000.0)
     assert board.summary == "0/120 saved, 62 running"
 
     for number in range(37):
-        board.take(Completed(task=_task("completed", f"t-{number}")), 1001.0)
+        board.take(Completed(record=_task("completed", f"t-{number}")), 1001.0)
     assert board.summary == "37/120 completed, 25 running"
 
     for number in range(37):
         board.take(Saved(task_id=f"t-{number}", file=FILE, shown_path="o"), 1002.0)
-    board.take(Failed(task=_task("failed", "t-50")), 1002.0)
+    board.take(Failed(record=_task("failed", "t-50")), 1002.0)
 
     assert board.summary == "37/120 saved, 24 running, 1 failed"
     assert board.percent(1002.0) == pytest.approx(100 * 38 / 120)

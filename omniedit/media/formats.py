@@ -1,0 +1,333 @@
+"""What a file is by its own bytes, and whether all of it is there."""
+
+import re
+import struct
+from collections.abc import Iterator
+from functools import partial
+from typing import Final, Protocol
+
+from omniedit.errors import InvalidInputError
+from omniedit.media.facts import C2PA
+from omniedit.system.mp4 import ReadAt, boxes
+
+HEAD_BYTES: Final = 4096
+"""How many of a file's first bytes are needed to recognise it."""
+EXPORT_AGAIN: Final = "copy or export it again"
+"""What to do about a damaged file, as a hint."""
+
+# First bytes that are never those of a video.
+_MAGIC: Final = (
+    (rb"\xff\xd8\xff", "a JPEG image"),
+    (rb"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (rb"RIFF....WEBP", "a WebP image"),
+    (rb"BM.{4}\0{4}", "a BMP image"),
+    (rb"II\*\0|MM\0\*", "a TIFF image"),
+    (rb"....ftyp(?:heic|heix|heim|heis|mif1|msf1|avif|avis)", "a still image"),
+    (rb"....ftypM4[AB] ", "audio without video"),
+    (
+        rb"ID3|fLaC|OggS\0.{25}(?:\x01vorbis|OpusHead)|RIFF....WAVE|FORM....AIF",
+        "audio without video",
+    ),
+    (rb"%PDF-", "a PDF document"),
+    (rb"PK\x03\x04", "a ZIP archive"),
+    (rb"\x1f\x8b", "a gzip archive"),
+)
+# Scripts and playlists make FFmpeg open other files, which would then be uploaded.
+_TEXTS: Final = (
+    (rb"ffconcat version", "an ffconcat script, which names other files"),
+    (rb"#EXTM3U", "an HLS playlist, which names other files"),
+    (rb"<MPD|<\?xml[^>]*>\s*(?:<!--.*?-->\s*)?<MPD", "a DASH manifest, which names other files"),
+    (rb"<smil|<asx|\[(?:playlist|Reference)\]|ASF http", "a playlist, which names other files"),
+    (rb"v=0\r?\n", "an SDP description, which names other sources"),
+    (rb"<!doctype html|<html|<\?xml|<", "an HTML or XML page"),
+)
+_FIRST_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+# What a file may be cut off in, of all boxes at the top of an MP4.
+_TOP_BOXES: Final = frozenset(
+    {b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"styp", b"free", b"skip", b"wide", b"uuid"}
+)
+# The first entry of a list of data references: its type, and the last byte of its flags.
+_REFERENCE: Final = re.compile(rb"dref.{12}(?:alis|rsrc|url |urn ).{3}(.)", re.DOTALL)
+_SELF_CONTAINED: Final = 1
+_LONGEST_INDEX: Final = 16 * 1024 * 1024
+# Version, flags and two times; the timescale; the length (ISO/IEC 14496-12, 8.2.2).
+_MVHD_32: Final = struct.Struct(">12xII")
+_MVHD_64: Final = struct.Struct(">20xIQ")
+_UNKNOWN_LENGTHS: Final = frozenset({0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF})
+_C2PA_ID: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+_START_CODE: Final = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
+_IDR: Final = 5
+_IRAP: Final = range(16, 24)
+_EBML: Final = b"\x1a\x45\xdf\xa3"
+_SEGMENT: Final = 0x18538067
+_CLUSTER: Final = 0x1F43B675
+_LONGEST_HEADER: Final = 12
+_MOST_ELEMENTS: Final = 1_000_000
+_RIFF_HEADER: Final = struct.Struct("<4sI4s")
+_RIFF_FORMS: Final = frozenset({b"AVI ", b"AVIX"})
+# Some writers include the header in the size, and some never fill it in.
+_RIFF_SLACK: Final = 8
+_RIFF_UNKNOWN: Final = frozenset({0, 0xFFFFFFFF})
+
+
+class Readable(Protocol):
+    """A binary file that can be read and moved in."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return bytes; none at the end."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move, and return the position."""
+        ...
+
+    def tell(self) -> int:
+        """Return the position."""
+        ...
+
+
+def unsuitable(head: bytes) -> str | None:
+    """Return what a file with these first bytes is if it cannot be a video; None otherwise."""
+    for pattern, found in _MAGIC:
+        if re.match(pattern, head, re.DOTALL):
+            return found
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    for pattern, found in _TEXTS:
+        if re.match(pattern, text, re.DOTALL | re.IGNORECASE):
+            return found
+    return "text" if _is_text(head) else None
+
+
+def container_of(format_names: str, head: bytes) -> str:
+    """Return the container's name, from FFmpeg's names for it and the file's first bytes."""
+    names = format_names.split(",")
+    if "mp4" in names:
+        if head[4:8] != b"ftyp" or head[8:12] == b"qt  ":
+            return "mov"
+        return "3gp" if head[8:11] in {b"3gp", b"3g2"} else "mp4"
+    if "matroska" in names:
+        # The DocType is part of the EBML header.
+        return "webm" if b"webm" in head[:64] else "matroska"
+    return names[0]
+
+
+def is_boxed(head: bytes) -> bool:
+    """Return whether a file with these first bytes is made of boxes, as MP4 and MOV are."""
+    return head[4:8] in _FIRST_BOXES
+
+
+def is_random_access(codec: str, extradata: bytes, packet: bytes) -> bool:
+    """Return whether decoding can begin at a packet that its container calls a keyframe.
+
+    Streams with intra refresh flag recovery points as keyframes, although it takes many more frames
+    until one is complete. H.264 can be decoded from an IDR frame, H.265 from an IRAP frame.
+    """
+    if codec == "h264":
+        return any(unit[0] & 0x1F == _IDR for unit in _units(extradata, packet, size_at=4))
+    if codec == "hevc":
+        return any(unit[0] >> 1 & 0x3F in _IRAP for unit in _units(extradata, packet, size_at=21))
+    return True
+
+
+def marks_of(file: Readable, size_bytes: int, *, reads_all: bool) -> tuple[str, ...]:
+    """Return what an MP4 or MOV says of its origin: `c2pa` if it carries a C2PA manifest."""
+    read_at = reader_of(file)
+    for box in boxes(read_at, size_bytes):
+        if box.kind == b"mdat" and not reads_all:
+            break
+        if box.kind == b"uuid" and read_at(box.content, len(_C2PA_ID)) == _C2PA_ID:
+            return (C2PA,)
+    return ()
+
+
+def announced_s(index: bytes) -> float | None:
+    """Return the length of the whole file that an index claims (`mvhd`); None if it does not."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        return index[offset : offset + size]
+
+    for outer in boxes(read_at, len(index)):
+        for box in boxes(read_at, len(index), start=outer.content):
+            if box.kind != b"mvhd":
+                continue
+            layout = _MVHD_64 if read_at(box.content, 1) == b"\1" else _MVHD_32
+            content = read_at(box.content, layout.size)
+            if len(content) < layout.size:
+                return None
+            timescale, length = layout.unpack(content)
+            is_known = timescale and length not in _UNKNOWN_LENGTHS
+            return float(length / timescale) if is_known else None
+    return None
+
+
+def reader_of(file: Readable) -> ReadAt:
+    """Return a function that reads a file at an offset."""
+    return partial(_read_at, file)
+
+
+def index_of(file: Readable, size_bytes: int) -> bytes:
+    """Return the index (`moov` box) of an MP4 or MOV; empty if there is none."""
+    read_at = reader_of(file)
+    for box in boxes(read_at, size_bytes):
+        if box.kind == b"moov":
+            return read_at(box.offset, min(box.end - box.offset, _LONGEST_INDEX))
+    return b""
+
+
+def is_fragmented(index: bytes) -> bool:
+    """Return whether an index leaves it to later boxes to list the frames."""
+    return b"mvex" in index
+
+
+def is_encrypted(index: bytes) -> bool:
+    """Return whether an index tells of encrypted streams (ISO/IEC 14496-12, 8.12, and Apple's own)."""
+    return b"sinf" in index and (b"encv" in index or b"drmi" in index)
+
+
+def has_external_data(index: bytes) -> bool:
+    """Return whether an index refers to other files for its streams (ISO/IEC 14496-12, 8.7.2)."""
+    return any(not found[1][0] & _SELF_CONTAINED for found in _REFERENCE.finditer(index))
+
+
+def check_is_whole(file: Readable, head: bytes, *, name: str, size_bytes: int) -> None:
+    """Refuse a file that was cut off, as far as the file itself tells its length.
+
+    A transport stream is made to be cut anywhere, as it is when the power fails.
+
+    Args:
+        file: Left at its beginning.
+        head: Its first bytes.
+        name: The clip, for messages.
+        size_bytes: Its size.
+
+    Raises:
+        InvalidInputError: Its end or its index is missing.
+    """
+    end: int | None = None
+    if is_boxed(head):
+        end = _end_of_boxes(file, name=name, size_bytes=size_bytes)
+    elif head.startswith(_EBML):
+        end = _end_of_elements(file, size_bytes)
+    elif _is_riff(head):
+        end = _end_of_chunks(file, size_bytes)
+    file.seek(0)
+    if end is not None and end > size_bytes:
+        msg = f"{name} is cut off: {size_bytes} of at least {end} bytes are there"
+        raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+
+
+def _units(extradata: bytes, packet: bytes, *, size_at: int) -> Iterator[bytes]:
+    """Yield the beginning of each NAL unit of a packet (ISO/IEC 14496-15; H.264, annex B)."""
+    if extradata[:1] != b"\1":
+        yield from (found[1] for found in _START_CODE.finditer(packet))
+        return
+    size_bytes = (extradata[size_at] & 3) + 1 if len(extradata) > size_at else 4
+    offset = 0
+    while offset + size_bytes < len(packet):
+        yield packet[offset + size_bytes : offset + size_bytes + 1]
+        offset += size_bytes + int.from_bytes(packet[offset : offset + size_bytes])
+
+
+def _end_of_boxes(file: Readable, *, name: str, size_bytes: int) -> int:
+    """Return where the last box of an MP4 or MOV ends.
+
+    Raises:
+        InvalidInputError: There is no index.
+    """
+    kinds: set[bytes] = set()
+    end = 0
+    for box in boxes(reader_of(file), size_bytes):
+        if box.end > size_bytes and b"moov" in kinds and box.kind not in _TOP_BOXES:
+            # Not a box, but what a camera or a copy left behind the end.
+            break
+        kinds.add(box.kind)
+        end = box.end
+    if b"moov" not in kinds and end <= size_bytes:
+        msg = f"{name} is cut off or was never finished: its index is missing"
+        raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+    return end
+
+
+def _end_of_elements(file: Readable, size_bytes: int) -> int:
+    """Return where the last element of a Matroska file ends (RFC 8794, 6)."""
+    read_at = reader_of(file)
+    offset = 0
+    for _ in range(_MOST_ELEMENTS):
+        if offset >= size_bytes:
+            break
+        element = _element(read_at(offset, _LONGEST_HEADER))
+        if element is None:
+            # The file ends within a header; anything longer is junk behind the end.
+            return size_bytes + (size_bytes - offset < _LONGEST_HEADER)
+        kind, header_bytes, length = element
+        if length is not None:
+            offset += header_bytes + length
+            if kind == _SEGMENT:
+                break
+        elif kind in {_SEGMENT, _CLUSTER}:
+            # Written live: its content follows, of unknown length.
+            offset += header_bytes
+        else:
+            break
+    return offset
+
+
+def _element(header: bytes) -> tuple[int, int, int | None] | None:
+    """Return an element's ID, the size of its header, and that of its content if known."""
+    kind_bytes = _width(header[:1])
+    length_bytes = _width(header[kind_bytes : kind_bytes + 1])
+    header_bytes = kind_bytes + length_bytes
+    if not kind_bytes or not length_bytes or header_bytes > len(header):
+        return None
+    value_bits = 7 * length_bytes
+    length = int.from_bytes(header[kind_bytes:header_bytes]) & ((1 << value_bits) - 1)
+    is_unknown = length == (1 << value_bits) - 1
+    return int.from_bytes(header[:kind_bytes]), header_bytes, None if is_unknown else length
+
+
+def _width(first: bytes) -> int:
+    """Return how many bytes a number takes: one more than its first byte has leading zeros."""
+    return 9 - first[0].bit_length() if first and first[0] else 0
+
+
+def _is_riff(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:12] in _RIFF_FORMS
+
+
+def _end_of_chunks(file: Readable, size_bytes: int) -> int:
+    """Return where the last RIFF chunk of an AVI ends; a long file has several."""
+    return max(_ends_of_chunks(file, size_bytes), default=0)
+
+
+def _ends_of_chunks(file: Readable, size_bytes: int) -> Iterator[int]:
+    read_at = reader_of(file)
+    offset = 0
+    while offset + _RIFF_HEADER.size <= size_bytes:
+        tag, length, form = _RIFF_HEADER.unpack(read_at(offset, _RIFF_HEADER.size))
+        if tag != b"RIFF" or form not in _RIFF_FORMS or length in _RIFF_UNKNOWN:
+            return
+        offset += 8 + length
+        is_nearly_there = offset - size_bytes <= _RIFF_SLACK
+        yield min(offset, size_bytes) if is_nearly_there else offset
+        offset += offset & 1
+
+
+def _read_at(file: Readable, offset: int, size: int) -> bytes:
+    """Return bytes from an offset, fewer than asked for only at the end of the file."""
+    file.seek(offset)
+    parts = bytearray()
+    while len(parts) < size and (part := file.read(size - len(parts))):
+        parts += part
+    return bytes(parts)
+
+
+def _is_text(head: bytes) -> bool:
+    """Return whether bytes are text: UTF-8 without control characters."""
+    if not head or re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head):
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # The last character may be cut.
+        return error.start > len(head) - 4
+    return True

@@ -1,0 +1,204 @@
+"""MP4 files, written beside their target and renamed once they are complete."""
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+
+import av
+from av.error import FFmpegError
+
+from omniedit.errors import InvalidInputError, LocalError
+from omniedit.media.demux import is_invalid_data, translated_errors
+from omniedit.media.formats import HEAD_BYTES, check_is_whole
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.frame import Frame
+    from av.packet import Packet
+    from av.stream import Stream
+
+Packets: TypeAlias = Iterator["Packet[Any]"]
+
+StreamT = TypeVar("StreamT", bound="Stream")
+
+HEVC_TAG: Final = "hvc1"
+"""Apple's players accept H.265 under this tag only."""
+
+# The index comes first, so that a reader across a network can begin at once.
+_FASTSTART: Final = {"movflags": "+faststart"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a clip is written."""
+
+    done_s: float
+    """Seconds of the result that are written."""
+    total_s: float
+    frames: int
+    """Frames that are written."""
+    elapsed_s: float
+
+    @property
+    def fps(self) -> float | None:
+        """Frames written per second; None before there is anything to tell."""
+        return self.frames / self.elapsed_s if self.frames and self.elapsed_s > 0 else None
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated time left; None before there is anything to tell."""
+        if self.done_s <= 0 or self.elapsed_s <= 0:
+            return None
+        return self.elapsed_s * (self.total_s - self.done_s) / self.done_s
+
+
+OnProgress: TypeAlias = Callable[[Progress], None]
+
+
+def ignore_progress(progress: Progress) -> None:
+    """Do nothing, where nobody wants to know."""
+
+
+@contextmanager
+def written_mp4(target: Path) -> Generator["OutputContainer"]:
+    """Open an MP4 for writing; it takes the target's name once it is complete.
+
+    Raises:
+        LocalError: The file cannot be written.
+    """
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with translated_errors(str(target), is_written=True):
+        # With the protocol named, no file name can be taken for another protocol.
+        container = av.open(f"file:{part}", "w", format="mp4", container_options=_FASTSTART)
+        try:
+            yield container
+            container.close()
+            _check(part)
+            part.replace(target)
+        except BaseException:
+            # Otherwise PyAV finishes the file when it is garbage-collected, and complains then.
+            with suppress(Exception):
+                container.close()
+            raise
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def interleave(
+    container: "OutputContainer",
+    streams: list[Packets],
+    *,
+    total_s: Fraction,
+    on_progress: OnProgress,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Write the packets of several streams in the order of their times.
+
+    Args:
+        container: The file that the streams belong to.
+        streams: The packets of each stream, in decoding order; the first is the video.
+        total_s: The length of the result.
+        on_progress: Called after each frame.
+        clock: Monotonic seconds.
+    """
+    started, frames, done_s = clock(), 0, 0.0
+    waiting: dict[Packets, Packet[Any]] = {}
+    due = list(streams)
+    while True:
+        for stream in due:
+            following = next(stream, None)
+            if following is not None:
+                waiting[stream] = following
+        if not waiting:
+            return
+        earliest = min(waiting, key=lambda stream: _at_s(waiting[stream]))
+        packet = waiting.pop(earliest)
+        done_s = min(max(done_s, _end_s(packet)), float(total_s))
+        _mux(container, packet)
+        due = [earliest]
+        if earliest is streams[0]:
+            frames += 1
+            on_progress(
+                Progress(
+                    done_s=done_s,
+                    total_s=float(total_s),
+                    frames=frames,
+                    elapsed_s=clock() - started,
+                )
+            )
+
+
+def _mux(container: "OutputContainer", packet: "Packet[Any]") -> None:
+    try:
+        cast("Any", container).mux(packet)
+    except FFmpegError as error:
+        # Packets with invalid times are the clip's fault.
+        if is_invalid_data(error):
+            raise
+        msg = f"cannot write {container.name.removeprefix('file:')}: {error.strerror}"
+        raise LocalError(msg) from error
+
+
+def new_stream(
+    container: "OutputContainer",
+    codec: str,
+    *,
+    rate: int | Fraction,
+    options: Mapping[str, str] | None = None,
+) -> Any:  # noqa: ANN401 - video or audio, depending on the codec
+    """Add a stream that is encoded.
+
+    Raises:
+        LocalError: This build of PyAV has no such encoder.
+    """
+    try:
+        return cast("Any", container).add_stream(codec, rate=rate, options=dict(options or {}))
+    except ValueError as error:  # UnknownCodecError is one
+        msg = f"this build of PyAV cannot encode with {codec}"
+        raise LocalError(msg, code="media") from error
+
+
+def encode(stream: "Stream", frame: "Frame | None") -> Packets:
+    """Yield the packets that an encoder has ready after a frame; after None, all the rest."""
+    yield from cast("Any", stream).encode(frame)
+
+
+def copied_stream(container: "OutputContainer", template: StreamT) -> StreamT:
+    """Add a stream for packets that are copied."""
+    stream: StreamT = cast("Any", container).add_stream_from_template(template, opaque=True)
+    aspect = getattr(template, "sample_aspect_ratio", None)
+    if aspect:
+        # What the container says wins over the codec, and the template only has the latter.
+        cast("Any", stream).codec_context.sample_aspect_ratio = aspect
+    if template.codec_context.codec.canonical_name == "hevc":
+        stream.codec_context.codec_tag = HEVC_TAG
+    return stream
+
+
+def _at_s(packet: "Packet[Any]") -> float:
+    ticks = packet.dts if packet.dts is not None else packet.pts or 0
+    return float(ticks * packet.time_base)
+
+
+def _end_s(packet: "Packet[Any]") -> float:
+    return float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base)
+
+
+def _check(part: Path) -> None:
+    """Refuse a file that is incomplete.
+
+    Raises:
+        LocalError: FFmpeg wrote less than it was given, because the disk is full, say.
+    """
+    with part.open("rb") as file:
+        try:
+            head = file.read(HEAD_BYTES)
+            check_is_whole(file, head, name=part.name, size_bytes=file.seek(0, os.SEEK_END))
+        except InvalidInputError as error:
+            msg = f"{part} could not be written completely"
+            raise LocalError(msg) from error

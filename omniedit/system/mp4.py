@@ -1,0 +1,48 @@
+"""The boxes that MP4 and MOV files are made of (ISO/IEC 14496-12, 4.2)."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+ReadAt: TypeAlias = Callable[[int, int], bytes]
+"""Returns the bytes at an offset, up to a number of them; fewer at the end of the file."""
+
+_HEADER_BYTES: Final = 8
+_LARGE_HEADER_BYTES: Final = 16
+_REST_OF_FILE: Final = 0
+_LARGE_SIZE_FOLLOWS: Final = 1
+_MOST_BOXES: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """One box: its four-letter type, and where its header, its content and its end are."""
+
+    kind: bytes
+    offset: int
+    content: int
+    end: int
+
+
+def boxes(read_at: ReadAt, end: int, *, start: int = 0) -> Iterator[Box]:
+    """Yield the boxes between two offsets, without those inside of them.
+
+    The last box may end beyond `end`, or before its own content: the file is cut off or damaged.
+    """
+    offset = start
+    for _ in range(_MOST_BOXES):
+        header = read_at(offset, _LARGE_HEADER_BYTES)
+        if len(header) < _HEADER_BYTES:
+            return
+        size_bytes, header_bytes = int.from_bytes(header[:4]), _HEADER_BYTES
+        if size_bytes == _LARGE_SIZE_FOLLOWS:
+            if len(header) < _LARGE_HEADER_BYTES:
+                return
+            size_bytes, header_bytes = int.from_bytes(header[8:]), _LARGE_HEADER_BYTES
+        box_end = end if size_bytes == _REST_OF_FILE else offset + size_bytes
+        content = offset + header_bytes
+        yield Box(kind=header[4:8], offset=offset, content=content, end=box_end)
+        # No file is as long as 64 bits reach: do not look beyond the end.
+        if not content <= box_end < end:
+            return
+        offset = box_end

@@ -1,0 +1,41 @@
+"""No pass over a clip takes for ever, whatever is made of its packets."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from omniedit.errors import InvalidInputError
+from omniedit.media.demux import opened_clip, packets_of, video_stream
+from tests.unit.media.clips import make_clip
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make_clip(tmp_path / "a.mp4")
+
+
+def passed(clip: Path, *, budget_s: float, ticks: Iterator[float]) -> Iterator[int]:
+    with opened_clip(clip) as container:
+        stream = video_stream(container, name="a.mp4")
+        for packet in packets_of(
+            container, stream, name="a.mp4", budget_s=budget_s, clock=lambda: next(ticks)
+        ):
+            yield packet.size
+
+
+def test_a_pass_within_its_budget_sees_every_packet(clip: Path) -> None:
+    sizes = list(passed(clip, budget_s=60.0, ticks=count(0.0, 2.0)))
+
+    assert len(sizes) == 21  # and the end
+
+
+def test_a_pass_beyond_its_budget_ends_with_what_to_do(clip: Path) -> None:
+    taken = passed(clip, budget_s=60.0, ticks=count(0.0, 10.0))
+
+    with pytest.raises(InvalidInputError, match="takes longer than 60 s") as caught:
+        list(taken)
+
+    assert caught.value.code == "clip_too_slow"
+    assert caught.value.hint

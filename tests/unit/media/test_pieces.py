@@ -1,0 +1,327 @@
+"""A long clip in pieces, and the edited pieces as one clip again."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from omniedit.errors import Interrupted, InvalidInputError
+from omniedit.media import Piece, Progress, fits, join, plan_split, prepare, probe, verdict
+from omniedit.media.soundtrack import Sound as Audio
+from tests.unit.media.clips import Sound, make_clip, packets, see
+
+FOUR_SECONDS = list(range(40))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "pieces"
+    folder.mkdir()
+    return folder
+
+
+def written(source: Path, pieces: Sequence[Piece], folder: Path) -> list[Path]:
+    """Write each piece as it is written to be edited."""
+    return [
+        prepare(
+            source,
+            folder / f"piece-{index}.mp4",
+            start_s=piece.start_mark_s,
+            end_s=piece.end_mark_s,
+        ).path
+        for index, piece in enumerate(pieces)
+    ]
+
+
+def edited(pieces: Sequence[Piece], folder: Path, **changes: object) -> list[Path]:
+    """Return the results of pieces: the same pictures with other sound, encoded all alike."""
+    results: list[Path] = []
+    for index, piece in enumerate(pieces):
+        count = round(piece.duration_s * 10)
+        options: dict[str, object] = {"sound": Sound(), "seconds": piece.duration_s} | changes
+        path = make_clip(
+            folder / f"result-{index}.mp4",
+            first_number=round(piece.start_s * 10),
+            times=options.pop("times", range(count)),
+            **options,
+        )
+        results.append(path)
+    return results
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.webm", "libvpx-vp9"), ("a.ts", "mpeg2video")]
+)
+def test_every_picture_is_in_exactly_one_piece(
+    tmp_path: Path, folder: Path, name: str, codec: str
+) -> None:
+    fps = 25 if codec == "mpeg2video" else 10
+    source = make_clip(
+        tmp_path / name,
+        seconds=10.16 if fps == 25 else 12,
+        fps=fps,
+        codec=codec,
+        sound=Sound(codec="libopus" if codec == "libvpx-vp9" else "aac"),
+    )
+
+    pieces = plan_split(source)
+
+    paths = written(source, pieces, folder)
+    seen = [see(path) for path in paths]
+    assert len(pieces) == 2
+    count = sum(len(each.numbers) for each in seen)
+    assert [number for each in seen for number in each.numbers] == [n % 256 for n in range(count)]
+    assert count == (254 if fps == 25 else 120)
+    for piece, path, each in zip(pieces, paths, seen, strict=True):
+        assert verdict(probe(path, name="piece")) == ()
+        assert each.duration_s == pytest.approx(piece.duration_s, abs=0.002)
+        assert piece.duration_s <= 10
+        assert len(each.samples) / each.rate == pytest.approx(piece.duration_s, abs=0.045)
+    for before, after in pairwise(pieces):
+        assert after.start_s == pytest.approx(before.start_s + before.duration_s)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "marks", "durations"),
+    [
+        pytest.param(12, {}, [6.0, 6.0], id="halves"),
+        pytest.param(10, {}, [10.0], id="exactly-10-s-is-one"),
+        pytest.param(10.1, {}, [10.1], id="what-an-edit-lets-through-is-one"),
+        pytest.param(12, {"end_s": 10.1}, [10.1], id="also-of-a-cut"),
+        pytest.param(10.2, {}, [5.1, 5.1], id="what-it-does-not-is-two"),
+        pytest.param(20.1, {}, [6.7, 6.7, 6.7], id="a-picture-more-is-a-piece-more"),
+        pytest.param(15, {"start_s": 2.0, "end_s": 13.0}, [5.5, 5.5], id="of-a-cut"),
+        pytest.param(20, {}, [10.0, 10.0], id="full-pieces"),
+    ],
+)
+def test_pieces_are_equal_and_between_the_marks(
+    tmp_path: Path, seconds: float, marks: dict[str, float], durations: list[float]
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=seconds)
+
+    plan = plan_split(source, **marks)
+
+    assert [piece.duration_s for piece in plan] == pytest.approx(durations)
+    assert (plan[0].start_mark_s, plan[-1].end_mark_s) == (marks.get("start_s"), marks.get("end_s"))
+    assert all(before.end_mark_s == after.start_mark_s for before, after in pairwise(plan))
+
+
+def test_pictures_between_whole_ticks_are_in_exactly_one_piece(
+    tmp_path: Path, folder: Path
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", times=range(100), tick=Fraction(1001, 30000))
+
+    pieces = plan_split(source, longest_s=0.5)
+
+    seen = [see(path) for path in written(source, pieces, folder)]
+    assert len(pieces) == 8
+    assert max(piece.duration_s for piece in pieces) <= 0.5
+    assert [number for each in seen for number in each.numbers] == list(range(100))
+
+
+def test_a_picture_that_is_shown_long_is_continued_in_the_next_piece(
+    tmp_path: Path, folder: Path
+) -> None:
+    times = [0, 100, 200, 25000, 25100]
+    source = make_clip(tmp_path / "a.mp4", times=times, tick=Fraction(1, 1000))
+
+    pieces = plan_split(source)
+
+    seen = [see(path) for path in written(source, pieces, folder)]
+    assert [each.numbers for each in seen] == [[0, 1, 2], [2], [2, 3, 4]]
+    assert all(each.duration_s <= 10.001 for each in seen)
+    assert sum(each.duration_s for each in seen) == pytest.approx(25.2, abs=0.01)
+
+
+def test_a_slide_show_is_not_let_through_for_its_long_pictures(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", times=[0, 4000, 8000], tick=Fraction(1, 1000))
+
+    pieces = plan_split(source)
+
+    assert [piece.duration_s for piece in pieces] == pytest.approx([6.0, 6.0])
+    assert not fits(probe(source, name="slides"))
+
+
+def test_results_that_agree_are_joined_as_they_are(tmp_path: Path, folder: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
+    results = edited(pieces := plan_split(source, longest_s=2), folder, sound=Sound(seconds=0.5))
+
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source)
+
+    assert joined.is_video_copied
+    assert joined.sound is Audio.ORIGINAL
+    together = [packet for result in results for packet in packets(result)]
+    assert packets(joined.path) == together
+    assert packets(joined.path, "audio") == packets(source, "audio")
+    seen = see(joined.path)
+    assert seen.numbers == FOUR_SECONDS
+    assert seen.times == pytest.approx([index / 10 for index in FOUR_SECONDS], abs=0.001)
+    assert seen.duration_s == pytest.approx(4, abs=0.002)
+    assert seen.beeps == pytest.approx(list(range(4)), abs=0.003)
+    content = joined.path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+@pytest.mark.parametrize("new_audio", [False, True])
+def test_results_of_other_sizes_are_encoded_anew(
+    tmp_path: Path, folder: Path, *, new_audio: bool
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
+    pieces = plan_split(source, longest_s=2)
+    results = edited(pieces[:1], folder)
+    (folder / "b").mkdir()
+    results += edited(pieces[1:], folder / "b", size=(96, 72))
+
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=new_audio)
+
+    seen = see(joined.path)
+    assert not joined.is_video_copied
+    assert seen.size == (64, 48)
+    assert seen.numbers == FOUR_SECONDS
+    assert seen.duration_s == pytest.approx(4, abs=0.01)
+    # What fades in at a joint is heard a little later.
+    assert seen.beeps == pytest.approx(list(range(4)), abs=0.02 if new_audio else 0.003)
+
+
+@pytest.mark.parametrize(
+    ("changes", "copied", "gap_s"),
+    [
+        pytest.param({"times": range(16)}, True, 0.4, id="shorter-results-hold-their-last-picture"),
+        pytest.param({"times": range(24)}, False, -0.4, id="longer-results-lose-their-end"),
+        pytest.param(
+            {"times": range(54), "tick": Fraction(1, 24), "fps": 24}, False, -0.25, id="other-rate"
+        ),
+    ],
+)
+def test_results_of_other_lengths_stay_with_the_sound(
+    tmp_path: Path, folder: Path, changes: dict[str, object], *, copied: bool, gap_s: float
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
+    # Without B-pictures an end could be left out of the packets as they are.
+    options = changes | {"codec_options": {"bf": "2"}}
+    results = edited(pieces := plan_split(source, longest_s=2), folder, **options)
+
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source)
+
+    seen = see(joined.path)
+    assert joined.largest_gap_s == pytest.approx(gap_s, abs=0.001)
+    assert joined.duration_s == pytest.approx(4)
+    assert joined.is_video_copied is copied or not copied
+    assert seen.duration_s == pytest.approx(4, abs=0.45 if copied else 0.11)
+    # The second result begins where the second piece does.
+    assert any(abs(time - 2) < 0.001 for time in seen.times)
+    assert seen.numbers[seen.times.index(min(seen.times, key=lambda time: abs(time - 2)))] == 20
+    assert seen.beeps == pytest.approx(list(range(4)), abs=0.003)
+
+
+def test_generated_sound_is_faded_without_being_shifted(tmp_path: Path, folder: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=5, sound=Sound())
+    pieces = plan_split(source, longest_s=1)
+    results = edited(pieces, folder)
+
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=True)
+
+    seen = see(joined.path)
+    assert joined.sound is Audio.GENERATED
+    assert joined.is_video_copied
+    assert seen.beeps == pytest.approx(list(range(5)), abs=0.025)
+    assert len(seen.samples) / seen.rate == pytest.approx(5, abs=0.045)
+    # Within each beep the level is that of the source; no step is steeper than the tone itself.
+    assert seen.level(4.03, 4.09) == pytest.approx(-9, abs=0.5)
+    steepest = max(abs(after - before) for before, after in pairwise(seen.samples))
+    assert steepest < 0.12
+
+
+def test_generated_sound_follows_results_of_any_length(tmp_path: Path, folder: Path) -> None:
+    pieces = [
+        Piece(start_s=0.0, duration_s=2.0),
+        Piece(start_s=2.0, duration_s=2.0),
+    ]
+    results = edited(pieces, folder, times=range(30), sound=Sound(seconds=3))
+
+    joined = join(pieces, results, tmp_path / "out.mp4", original=None, new_audio=True)
+
+    seen = see(joined.path)
+    assert joined.duration_s == pytest.approx(6)
+    assert seen.times == pytest.approx([index / 10 for index in range(60)], abs=0.001)
+    assert seen.beeps == pytest.approx(list(range(6)), abs=0.025)
+
+
+def test_results_without_sound_are_silent_in_a_row(tmp_path: Path, folder: Path) -> None:
+    pieces = [Piece(start_s=float(2 * i), duration_s=2.0) for i in range(2)]
+    results = edited(pieces, folder, sound=None)
+
+    joined = join(pieces, results, tmp_path / "out.mp4", original=None, new_audio=True)
+
+    seen = see(joined.path)
+    assert seen.beeps == []
+    assert len(seen.samples) / seen.rate == pytest.approx(4, abs=0.045)
+
+
+def test_a_silent_original_stays_silent(tmp_path: Path, folder: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4)
+    results = edited(pieces := plan_split(source, longest_s=2), folder)
+
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source)
+
+    assert joined.sound is Audio.NONE
+    assert not probe(joined.path, name="out").has_audio
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_the_sound_of_a_cut_original_begins_at_the_cut(
+    tmp_path: Path, folder: Path, codec: str
+) -> None:
+    source = make_clip(tmp_path / "a.mov", seconds=7, sound=Sound(codec=codec))
+    pieces = plan_split(source, start_s=1.5, end_s=5.5, longest_s=2)
+
+    joined = join(
+        pieces, edited(pieces, folder), tmp_path / "out.mp4", original=source, original_start_s=1.5
+    )
+
+    seen = see(joined.path)
+    assert seen.beeps == pytest.approx([second + 0.5 for second in range(4)], abs=0.003)
+    assert len(seen.samples) / seen.rate == pytest.approx(4, abs=0.045)
+
+
+def test_sound_begins_with_the_first_picture_after_a_mark_between_two(
+    tmp_path: Path, folder: Path
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=6, fps=5, sound=Sound())
+    pieces = plan_split(source, start_s=1.45, longest_s=3)
+    results = written(source, pieces, folder)
+
+    joined = join(pieces, results, tmp_path / "out.mp4", original=source, original_start_s=1.45)
+
+    seen = see(joined.path)
+    assert seen.numbers[0] == 8
+    assert seen.beeps == pytest.approx([second + 0.4 for second in range(4)], abs=0.003)
+
+
+def test_nothing_to_join_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="nothing to join"):
+        join([], [], tmp_path / "out.mp4", original=None)
+
+
+def test_an_interrupted_join_leaves_nothing(tmp_path: Path, folder: Path) -> None:
+    pieces = [Piece(start_s=float(2 * i), duration_s=2.0) for i in range(2)]
+    results = edited(pieces, folder)
+    private = tmp_path / "private"
+    private.mkdir()
+
+    def interrupt(_progress: Progress) -> None:
+        raise Interrupted(2)
+
+    with pytest.raises(Interrupted):
+        join(
+            pieces,
+            results,
+            private / "out.mp4",
+            original=None,
+            new_audio=True,
+            on_progress=interrupt,
+        )
+
+    assert list(private.iterdir()) == []
