@@ -19,7 +19,7 @@ from omniedit.errors import (
     RateLimitedError,
 )
 from omniedit.events import Noted, Retrying, Submitted, Warned
-from omniedit.http.retry import delay_s, is_certainly_not_accepted, is_transient
+from omniedit.http.retry import backoff_s, is_certainly_not_accepted, is_transient
 from omniedit.models import Record, Submission, TaskError
 
 INTERRUPTED: Final = TaskError(
@@ -132,7 +132,12 @@ class Sending:
             )
         elif not is_transient(error):
             raise self._end(error)
-        rest_s = delay_s(number, retry_after_s=error.retry_after_s, jitter=session.jitter)
+        rest_s = backoff_s(
+            number,
+            retry_after_s=error.retry_after_s,
+            jitter=session.jitter,
+            policy=session.policy,
+        )
         if isinstance(error, NotConnectedError):
             # A wrong address or a missing network shows soon; a limit passes later.
             deadline = min(deadline, self._began + session.policy.read_budget_s)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.downloads import check_target as check_target_file
-from omniedit.downloads import copy_result, saved_file, tidy
+from omniedit.downloads.placement import check_target as check_target_file
+from omniedit.downloads.placement import copy_result, saved_file, tidy
 from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome, PlannedEdit, check_price
 from omniedit.edits.clips import INSTALL_MEDIA, fetched_clip, is_local, look
 from omniedit.edits.edit import EditOptions, known_edit

@@ -254,7 +254,9 @@ def test_a_completed_task_that_is_not_saved_leaves_a_line(
         report(_progressed(47))
         report(Completed(record=_task("completed")))
 
-    assert make_screen(100).feed(terminal.text).shown == ["✓ completed after 28 s · credits unknown"]
+    assert make_screen(100).feed(terminal.text).shown == [
+        "✓ completed after 28 s · credits unknown"
+    ]
 
 
 def test_many_tasks_share_the_screen(
