@@ -131,6 +131,7 @@ class Context:
                 printer=self.printer,
                 signals=self.signals,
                 observers=(self.tally.take, progress, *observers),
+                policy=self.policy,
                 is_batch=is_batch,
             )
 

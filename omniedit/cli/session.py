@@ -19,6 +19,7 @@ from omniedit.errors import (
     MissingExtraError,
 )
 from omniedit.journal import Journal
+from omniedit.policy import Policy
 from omniedit.terminal.channel import READER_LEFT
 from omniedit.terminal.console import Printer, ProgressMode
 
@@ -51,6 +52,7 @@ def make_session(
     printer: Printer,
     signals: Signals,
     observers: "Sequence[Observer]",
+    policy: Policy,
     is_batch: bool = False,
 ) -> Session:
     """Return what the use cases call on, over the real network, disk and clock.
@@ -63,13 +65,14 @@ def make_session(
         printer: Traces HTTP, and knows whether somebody watches.
         signals: Shield submissions.
         observers: Told what happens.
+        policy: Time-outs, budgets and intervals.
         is_batch: Many edits are made side by side.
     """
 
     def open_http() -> "HttpClient":
         from omniedit.http.client import HttpClient
 
-        client = HttpClient(trace=printer.trace if printer.verbose else None)
+        client = HttpClient(trace=printer.trace if printer.verbose else None, policy=policy)
         return closing.enter_context(client)
 
     def find_connection() -> Connection:
@@ -96,6 +99,7 @@ def make_session(
         shielded=signals.shielded,
         drain=signals.drain,
         stream_out=stream_out,
+        policy=policy,
     )
 
 

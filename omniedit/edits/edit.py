@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from omniedit.downloads import check_target as check_target_file
+from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.edits.reads import refresh
 from omniedit.edits.replay import record_call, replay
 from omniedit.edits.requests import PreparedEdit, prepare
@@ -89,9 +89,7 @@ def begin_edit(
     of two that run the same edit at once one submits, and the other follows its task.
 
     Args:
-        session: The run.
         request: As it was asked for.
-        options: Destination, and whether to pay anew.
         planned_identity: Which edit it was when it was planned.
 
     Raises:

@@ -10,8 +10,7 @@ from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError
 from omniedit.events import Noted
-from omniedit.evolink.digest import changed, check_size
-from omniedit.evolink.uploads import Uploader
+from omniedit.evolink.uploads import Uploader, changed, check_size
 from omniedit.http.urls import origin_of
 from omniedit.models import UploadedClip
 from omniedit.system.folders import private_folder
