@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from omniedit.cli.exit_codes import with_sandbox
 from omniedit.cli.signals import Signals
-from omniedit.cli.tally import Tally
 from omniedit.errors import InvalidInputError, LocalError, render_hint
 from omniedit.schemas import FAILURE
-from omniedit.terminal.console import OutputMode, Printer, ProgressMode
+from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 
 if TYPE_CHECKING:
     from omniedit.cli.session import JournalUse
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from omniedit.edits.targets import Destination
     from omniedit.events import Event, Observer
     from omniedit.settings import Settings
-    from omniedit.terminal.document import Document
+    from omniedit.terminal.board import Board
+    from omniedit.terminal.documents import Document
 
 
 class Runtime:
@@ -42,7 +42,6 @@ class Runtime:
         self.shows_errors = True  # whether the boundary prints them, beside the document
         self.sums_up = False  # whether a summary of many edits says what goes on
         self.signals = Signals(self._note_grace)
-        self.tally = Tally()
         self.documents: Callable[[], list[Document]] = self._task_documents
         """Returns the documents of all tasks so far."""
         self.destination: str | None = None  # where results go, as it was typed
@@ -75,6 +74,13 @@ class Runtime:
         from omniedit.settings import load_settings
 
         return load_settings(self.environ, sandbox=self.is_sandbox_flag)
+
+    @cached_property
+    def board(self) -> "Board":
+        """What has happened so far."""
+        from omniedit.terminal.board import Board
+
+        return Board()
 
     @cached_property
     def printer(self) -> Printer:
@@ -142,8 +148,9 @@ class Runtime:
                 opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
             )
             if shows_progress:
+                self.board.expect(total_tasks)
                 closing.callback(self._stop_watching)
-                self._begin_watch = lambda: self._watching(closing, total_tasks=total_tasks)
+                self._begin_watch = lambda: self._watching(closing)
             yield make_session(
                 found,
                 journal,
@@ -162,7 +169,7 @@ class Runtime:
         if isinstance(event, Warned | Noted):
             message = render_hint(event.message, is_sandbox=self.is_sandbox_flag)
             event = replace(event, message=message)
-        self.tally.take(event)
+        self.board.take(event)
         if self._begin_watch is not None and not isinstance(event, Warned | Noted):
             self._begin_watching()
         if self._watch is not None:
@@ -206,9 +213,9 @@ class Runtime:
         self.listeners.append(listen)
 
     def _task_documents(self) -> "list[Document]":
-        from omniedit.terminal.document import task_document
+        from omniedit.terminal.documents import task_document
 
-        return [task_document(record, is_raw_known=self.shows_raw) for record in self.tally.records]
+        return [task_document(record, is_raw_known=self.shows_raw) for record in self.board.records]
 
     def _begin_watching(self) -> None:
         """Show progress from now on: what is over before its first event pays for no bar."""
@@ -216,11 +223,11 @@ class Runtime:
             if self._begin_watch is not None:
                 self._watch, self._begin_watch = self._begin_watch(), None
 
-    def _watching(self, closing: contextlib.ExitStack, *, total_tasks: int) -> "Observer":
+    def _watching(self, closing: contextlib.ExitStack) -> "Observer":
         from omniedit.terminal.progress import watch
 
         return closing.enter_context(
-            watch(self.printer, sandbox=self.settings.is_sandbox, total_tasks=total_tasks)
+            watch(self.printer, self.board, sandbox=self.settings.is_sandbox)
         )
 
     def _stop_watching(self) -> None:

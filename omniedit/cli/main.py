@@ -15,10 +15,10 @@ from omniedit import __version__
 from omniedit.cli.commands import Root
 from omniedit.cli.context import Runtime
 from omniedit.cli.exit_codes import ExitStatus, exit_status, exit_status_of_signal, hint_for, worst
-from omniedit.cli.last_words import remind, say_what_goes_on
+from omniedit.cli.hints import remind, say_what_goes_on
 from omniedit.cli.usage import HELP, usage_error
 from omniedit.errors import Interrupted, OmniEditError
-from omniedit.terminal.console import OutputMode
+from omniedit.terminal.printer import OutputMode
 
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 # Not exported by Typer, which raises it for every wrong call.
@@ -144,7 +144,7 @@ def _end_interrupted(runtime: Runtime, interrupted: Interrupted) -> int:
 def _end_at_once(runtime: Runtime, interrupted: Interrupted) -> None:
     """End the process in the place of its main thread, which does not come to it."""
     try:
-        runtime.printer.end_overlay()
+        runtime.printer.end_live()
         _end_interrupted(runtime, interrupted)
     finally:
         os._exit(exit_status_of_signal(interrupted.signal_number))
@@ -164,7 +164,7 @@ def _print_document(runtime: Runtime, status: ExitStatus, error: OmniEditError |
     if runtime.printer.mode is OutputMode.TEXT:
         return
     from omniedit.schemas import unknown_values
-    from omniedit.terminal.document import done_document, envelope, error_document
+    from omniedit.terminal.documents import done_document, envelope, error_document
 
     is_ok = status is ExitStatus.DONE
     try:

@@ -19,8 +19,8 @@ from omniedit.errors import (
     MissingExtraError,
 )
 from omniedit.journal import Journal, set_journal_aside
-from omniedit.terminal.channel import READER_LEFT
-from omniedit.terminal.console import Printer, ProgressMode
+from omniedit.terminal.printer import Printer, ProgressMode
+from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
     from omniedit.events import Observer

@@ -118,7 +118,7 @@ def _asked_key(runtime: Runtime, question: str) -> str:
         return getpass.getpass(question, stream=sys.stderr)
     except (EOFError, UnicodeDecodeError) as error:
         # Both leave the cursor behind the question.
-        runtime.printer.plain("")
+        runtime.printer.message("")
         # Ctrl-D gives no key; bytes that are no text are refused as one, without being shown.
         return "" if isinstance(error, EOFError) else "\N{REPLACEMENT CHARACTER}"
 

@@ -58,13 +58,13 @@ def download(
             else [(record, None) for record in find_records(session, tasks or [])]
         )
         for record, _ in found:
-            runtime.tally.add(record)
+            runtime.board.add(record)
         for record, error in download_each(session, found, destination, overwrite=force):
             if error is None:
-                runtime.tally.add(record)
+                runtime.board.add(record)
             else:
                 errors.append(error)
-                runtime.tally.note_error(record, error)
+                runtime.board.note_error(record, error)
         if takes_all and not found:
             runtime.printer.note("every finished result is saved")
     return errors

@@ -113,5 +113,5 @@ def edit(
         options = EditOptions(
             destination=destination, again=again, overwrite=force, timeout_s=timeout
         )
-        runtime.tally.add(make_edit(session, draft, options))
+        runtime.board.add(make_edit(session, draft, options))
     return []

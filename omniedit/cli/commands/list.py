@@ -33,7 +33,7 @@ def list_(
 ) -> None:
     """List edits: state, saved file, and the time left on the link."""
     from omniedit.edits import list as listing
-    from omniedit.terminal.human import render_table
+    from omniedit.terminal.tables import render_table
 
     runtime: Runtime = context.obj
     runtime.shows_raw = remote
@@ -56,12 +56,9 @@ def list_(
             )
         now = session.now()
     for record in records:
-        runtime.tally.add(record)
+        runtime.board.add(record)
     if records:
-        printer = runtime.printer
-        printer.lines(
-            render_table(records, now, printer.stdout_width, colour=printer.is_stdout_coloured)
-        )
+        runtime.printer.lines(render_table(records, now, runtime.printer.stdout_width))
     else:
         runtime.printer.note("nothing to list")
 
@@ -72,5 +69,5 @@ def _forget(runtime: Runtime, session: Session, reference: str) -> None:
 
     record: Record = find_records(session, [reference])[0]
     forget(session, record)
-    runtime.tally.add(record)
+    runtime.board.add(record)
     runtime.printer.line(f"forgot {record.task_id}")

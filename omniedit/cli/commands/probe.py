@@ -14,7 +14,7 @@ def probe(context: typer.Context, video: Video) -> list[OmniEditError]:
     Of a URL little more than the header is read: 2 MiB and 3 seconds at most.
     """
     from omniedit.edits.clips import probe as look
-    from omniedit.terminal.clip import clip_fields, render_clip
+    from omniedit.terminal.probe import clip_fields, render_clip
 
     runtime: Runtime = context.obj
     runtime.fields = {"video": video}
@@ -30,7 +30,6 @@ def probe(context: typer.Context, video: Video) -> list[OmniEditError]:
             found.problems,
             cost=found.estimated_credits,
             width=printer.stdout_width,
-            colour=printer.is_stdout_coloured,
         )
     )
     return [found.error] if found.error else []

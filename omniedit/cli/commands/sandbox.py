@@ -12,7 +12,7 @@ from omniedit.cli.session import sandbox_required
 from omniedit.journal import Journal
 from omniedit.system import THIS_SYSTEM
 from omniedit.system.folders import make_private_folder
-from omniedit.terminal.document import envelope
+from omniedit.terminal.documents import envelope
 
 app = typer.Typer(
     name="sandbox",
@@ -67,7 +67,7 @@ def serve(
             time_scale=time_scale,
             rate_limit_per_min=rate_limit,
             allow_local_callbacks=allow_local_callbacks,
-            log=None if runtime.printer.quiet else runtime.printer.plain,
+            log=None if runtime.printer.quiet else runtime.printer.message,
             record=Path(record) if record else None,
         )
     with running:

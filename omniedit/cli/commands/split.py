@@ -29,12 +29,13 @@ from omniedit.errors import (
     OmniEditError,
     TargetExistsError,
 )
-from omniedit.terminal.document import joined_event, saved_document
-from omniedit.terminal.units import render_credits
+from omniedit.events import Saved
+from omniedit.terminal.documents import saved_document
+from omniedit.terminal.human import render_credits
 
 if TYPE_CHECKING:
     from omniedit.models import Record, SavedFile
-    from omniedit.terminal.document import Document
+    from omniedit.terminal.documents import Document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
                 forget_leftovers(plan)
                 for known in plan.known:
                     if known is not None:
-                        runtime.tally.add(known)
+                        runtime.board.add(known)
                 runtime.printer.note("they are joined already")
                 _announce(call, plan, plan.joined)
                 return []
@@ -189,5 +190,5 @@ def _announce(call: SplitCall, plan: SplitPlan, file: "SavedFile | None") -> Non
         return
     runtime = call.runtime
     runtime.fields["joined"] = saved_document(file)
-    runtime.printer.event(joined_event(file, at=runtime.now(), sandbox=runtime.settings.is_sandbox))
+    runtime.report(Saved(file=file, shown_path=plan.target.shown, is_new=plan.joined is None))
     runtime.printer.path(plan.target.shown)

@@ -24,9 +24,9 @@ def status(context: typer.Context, tasks: Tasks = None) -> list[OmniEditError]:
         records = find_records(session, tasks or [])
         for record, error in read_all(session, records):
             if error is None:
-                runtime.tally.add(record)
+                runtime.board.add(record)
                 runtime.printer.lines([render_status_line(record, session.now())])
             else:
-                runtime.tally.note_error(record, error)
+                runtime.board.note_error(record, error)
                 errors.append(error)
     return errors

@@ -98,7 +98,7 @@ def _resume(runtime: Runtime, request_id: str, *, accepts_old: bool) -> None:
 
     runtime.listeners.append(_print_task_id(runtime))
     with runtime.session(JournalUse.REQUIRED) as session:
-        runtime.tally.add(resume(session, request_id, accepts_old=accepts_old))
+        runtime.board.add(resume(session, request_id, accepts_old=accepts_old))
 
 
 def _submit(runtime: Runtime, typed: Typed, *, accepts_old: bool) -> None:
@@ -107,7 +107,7 @@ def _submit(runtime: Runtime, typed: Typed, *, accepts_old: bool) -> None:
     runtime.listeners.append(_print_task_id(runtime))
     with runtime.session(JournalUse.OPTIONAL) as session:
         draft = read_request(session, typed)
-        runtime.tally.add(submit(session, draft, accepts_old=accepts_old))
+        runtime.board.add(submit(session, draft, accepts_old=accepts_old))
 
 
 def _print_task_id(runtime: Runtime) -> Callable[[Event], None]:

@@ -47,21 +47,22 @@ def wait(
     if destination and destination.is_stdout:
         runtime.require_text("--download -")
     runtime.announce_saved(destination)
+    runtime.board.saves = destination is not None
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with runtime.session(use, total_tasks=len(tasks or [""])) as session:
         records = find_records(session, tasks or [])
         for record in records:
-            runtime.tally.add(record)
+            runtime.board.add(record)
         options = FollowOptions(
             destination=destination, overwrite=force, timeout_s=timeout, fail_fast=fail_fast
         )
         for record, error in follow(session, records, options):
             if error is not None:
                 errors.append(error)
-                runtime.tally.note_error(record, error)
+                runtime.board.note_error(record, error)
                 continue
-            runtime.tally.add(record)
+            runtime.board.add(record)
             if destination is None:
                 _show_links(runtime, record)
     return errors

@@ -15,7 +15,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Saved, Submitted
 from omniedit.models import EditRequest, Record, SavedFile, Task
-from omniedit.terminal.console import Printer
+from omniedit.terminal.printer import Printer
 from tests.records import record_of
 
 CLIP_URL = "https://example.com/clip.mp4"
@@ -47,13 +47,13 @@ class Told:
 
     def submit(self, number: int, task: Task) -> Record:
         record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")
-        self.runtime.tally.add(record)
+        self.runtime.board.add(record)
         self.runtime.report(Submitted(record=record))
         return record
 
     def save(self, number: int, *, is_new: bool = True) -> None:
         record = self.submit(number, completed(f"t-{number}")) if is_new else None
-        record = record or record_of(completed(f"t-{number}"))
+        record = record or record_of(completed(f"t-{number}"), identity=f"identity-{number}")
         self.runtime.report(
             Saved(task_id=f"t-{number}", file=FILE, shown_path="a.mp4", is_new=is_new)
         )
@@ -94,7 +94,7 @@ def test_the_summary_counts_every_line_and_comes_last() -> None:
         "hint: top up at https://evolink.ai/dashboard/credits",
         (
             "note: 1 done, 1 skipped, 1 failed, 1 finished but not saved,"
-            " 1 still running at the service, 1 not begun; 34 credits (about $0.50)"
+            " 1 still running at the service, 1 not begun; 34 credits ($0.50)"
         ),
         "hint: the same command picks up 2 at the service and begins 1 more; it pays for nothing twice",
     ]

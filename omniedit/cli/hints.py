@@ -1,9 +1,9 @@
-"""What a command says at its end about what goes on without it."""
+"""Hints at the end of a command: what goes on without it, and what expires."""
 
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.exit_codes import shown_place
-from omniedit.errors import OmniEditError
+from omniedit.errors import Hint, OmniEditError, render_hint
 
 if TYPE_CHECKING:
     from omniedit.cli.context import Runtime
@@ -18,37 +18,32 @@ def say_what_goes_on(runtime: "Runtime") -> None:
         # Its summary names one command for all of them.
         return
     place = runtime.destination
-    running = [r for r in runtime.tally.records if r.task and not r.task.is_terminal]
+    records = [record for record in runtime.board.records if record.task]
+    running = [record for record in records if record.task and not record.task.is_terminal]
     for record in running[:_SHOWN_TASKS]:
-        _hint(
-            runtime,
-            f"task {record.task_id} goes on at the service:"
-            f" `omniedit wait {record.task_id} --download {shown_place(place)}`",
-        )
+        command = f"wait {record.task_id} --download {shown_place(place)}"
+        _hint(runtime, Hint(f"task {record.task_id} goes on at the service: {{}}", command))
     if len(running) > _SHOWN_TASKS:
-        _hint(runtime, f"{len(running) - _SHOWN_TASKS} more go on: `omniedit list`")
-    unsaved = [r for r in runtime.tally.records if r.task and r.task.is_completed and not r.saved]
+        _hint(runtime, Hint(f"{len(running) - _SHOWN_TASKS} more go on: {{}}", "list"))
+    unsaved = [r for r in records if r.task and r.task.is_completed and not r.saved]
     for record in unsaved[:_SHOWN_TASKS]:
-        _hint(
-            runtime,
-            f"task {record.task_id} is finished and not saved:"
-            f" `omniedit download {record.task_id}"
-            f"{'' if place is None else f' --output {shown_place(place)}'}`",
-        )
+        output = "" if place is None else f" --output {shown_place(place)}"
+        command = f"download {record.task_id}{output}"
+        _hint(runtime, Hint(f"task {record.task_id} is finished and not saved: {{}}", command))
 
 
 def remind(runtime: "Runtime") -> None:
-    """On a terminal, say in one line when unsaved results die soon."""
+    """On a terminal, say in one line when unsaved results expire soon."""
     if runtime.command not in {"submit", "status", "wait", "edit"}:
         return
     if not runtime.printer.is_stderr_terminal or runtime.printer.quiet:
         return
     from omniedit.edits.list import is_unsaved
     from omniedit.journal import Journal
-    from omniedit.terminal.units import render_duration
+    from omniedit.terminal.human import render_duration
 
     now = runtime.now()
-    shown = {record.task_id for record in runtime.tally.records}
+    shown = {record.task_id for record in runtime.board.records}
     try:
         with Journal(runtime.settings.journal_folder) as journal:
             ends = [
@@ -64,11 +59,13 @@ def remind(runtime: "Runtime") -> None:
     except OmniEditError:
         return
     if ends:
-        what = "1 unsaved result dies" if len(ends) == 1 else f"{len(ends)} unsaved results die"
+        what = (
+            "1 unsaved result expires" if len(ends) == 1 else f"{len(ends)} unsaved results expire"
+        )
         left = render_duration(min(ends) - now)
-        message = f"{what} within {left}: `omniedit download --all`"
-        runtime.printer.note(runtime.pasteable(message))
+        message = Hint(f"{what} in {left}: {{}}", "download --all")
+        runtime.printer.note(render_hint(message, is_sandbox=runtime.is_sandbox_flag))
 
 
-def _hint(runtime: "Runtime", message: str) -> None:
-    runtime.printer.hint(runtime.pasteable(message))
+def _hint(runtime: "Runtime", hint: Hint) -> None:
+    runtime.printer.hint(render_hint(hint, is_sandbox=runtime.is_sandbox_flag))

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from omniedit.cli.context import Runtime
-from omniedit.cli.last_words import remind
+from omniedit.cli.hints import remind
 from omniedit.journal import Journal
 from omniedit.models import SavedFile, Task
-from omniedit.terminal.console import Printer
+from omniedit.terminal.printer import Printer
 
 HERE = "https://api.evolink.ai"
 ELSEWHERE = "https://api.example.com"
@@ -44,13 +44,15 @@ def finished(folder: Path, *, ago_s: float, origin: str = HERE) -> None:
 
 
 @pytest.mark.parametrize("command", ["submit", "status", "wait", "edit"])
-def test_results_that_die_soon_are_named_with_what_saves_them(tmp_path: Path, command: str) -> None:
+def test_results_that_expire_soon_are_named_with_what_saves_them(
+    tmp_path: Path, command: str
+) -> None:
     finished(tmp_path, ago_s=22.5 * HOUR_S)
     finished(tmp_path, ago_s=23.5 * HOUR_S)
 
     said = reminded(tmp_path, command=command)
 
-    assert said.startswith("note: 2 unsaved results die within 29m")
+    assert said.startswith("note: 2 unsaved results expire in 29m")
     assert said.endswith(": `omniedit download --all`\n")
 
 
