@@ -59,6 +59,12 @@ class Policy(NamedTuple):
     busy_budget_s: float = 600.0
     """How long to wait for another process that saves to the same target."""
 
+    # Files of this machine.
+    max_settings_bytes: int = 1024**2
+    """The longest `config.toml` or `credentials`."""
+    max_prompt_bytes: int = 1024**2
+    max_manifest_bytes: int = 64 * 1024**2
+
     # The journal.
     journal_timeout_s: float = 30.0
     """How long to wait for another process that writes to the journal."""

@@ -14,9 +14,10 @@ import omniedit
 from omniedit.policy import DEFAULT, Policy
 
 HURRIED: Final = DEFAULT._replace(
-    read_timeout_s=5.0,
-    submit_timeout_s=5.0,
-    upload_timeout_s=5.0,
+    read_timeout_s=20.0,
+    submit_timeout_s=20.0,
+    upload_timeout_s=20.0,
+    grace_s=20.0,
     first_backoff_s=0.02,
     longest_backoff_s=0.1,
     read_budget_s=1.6,

@@ -21,15 +21,18 @@ def linux(
     name_limit: Callable[[Path], int] = lambda _: 255,
     uptime: Callable[[], float] = lambda: 0.0,
     boot_id_file: Path = BOOT_ID_FILE,
+    user: int = 1000,
+    is_private_group: Callable[[int], bool] = lambda _: False,
 ) -> System:
     """Return a Linux."""
     return System(
         lock=lock,
         uptime=uptime,
-        user_id=lambda: 1000,
+        user_id=lambda: user,
         name_limit=name_limit,
         ending_signals=(),
         alarm_clock=None,
+        is_private_group=is_private_group,
         boot_id_file=boot_id_file,
     )
 

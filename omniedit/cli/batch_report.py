@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
-from omniedit.errors import InvalidInputError, NotFinishedError, OmniEditError
+from omniedit.errors import Hint, InvalidInputError, NotFinishedError, OmniEditError
 from omniedit.models import AttemptState, Record, TaskError
 from omniedit.terminal.human import clip_name, render_credits
 
 if TYPE_CHECKING:
-    from omniedit.cli.context import Runtime
+    from omniedit.cli.context import Context
     from omniedit.edits.batch import EditOutcome, PlannedEdit
     from omniedit.terminal.documents import Document
 
@@ -34,7 +34,7 @@ class BatchReport:
     """Gathers what came of each line of a manifest, or of each piece of a clip.
 
     Args:
-        runtime: The run of the command line; its board holds what happened.
+        context: The call; its board holds what happened.
         manifest: The name of the manifest, as typed; None where there is none.
         again: Whether edits were to be submitted again.
         has_journal: Whether the next call knows what this one did.
@@ -43,14 +43,14 @@ class BatchReport:
 
     def __init__(
         self,
-        runtime: "Runtime",
+        context: "Context",
         manifest: str | None,
         *,
         again: bool,
         has_journal: bool,
         fields: "Callable[[PlannedEdit], Document]" = line_fields,
     ) -> None:
-        self._runtime = runtime
+        self._context = context
         self._manifest = manifest
         self._fields = fields
         self._is_again = again
@@ -81,18 +81,17 @@ class BatchReport:
     def begin(self, edits: "Sequence[PlannedEdit]", *, line_count: int) -> None:
         """Take in the plan: the edits of this run, of how many lines."""
         self._edits = edits
-        self._runtime.sums_up = True
         labels = {edit.identity: self._label_of(edit) for edit in edits}
-        self._runtime.board.expect(len(edits), labels)
+        self._context.board.expect(len(edits), labels)
         if not edits:
-            self._runtime.printer.note(f"none of the {line_count} lines is in this shard")
+            self._context.printer.note(f"none of the {line_count} lines is in this shard")
 
     def take(self, made: "EditOutcome") -> None:
         """Take in what came of an edit."""
         number = made.edit.number
         self._ended.add(number)
         if made.record is not None:
-            self._runtime.board.add(made.record)
+            self._context.board.add(made.record)
         if made.error is not None:
             self._failures[number] = made.error
 
@@ -107,7 +106,7 @@ class BatchReport:
         spent = sum(self._cost_of(record) for _, record in found)
         parts = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
         cost = f"; {render_credits(spent)}" if spent else ""
-        self._runtime.printer.note(f"{', '.join(parts)}{cost}")
+        self._context.printer.note(f"{', '.join(parts)}{cost}")
         self._say_way_on(left=counts[_LEFT], begun=counts[_RUNNING] + counts[_UNSAVED])
 
     def documents(self) -> "list[Document]":
@@ -131,16 +130,15 @@ class BatchReport:
         """Say in one line how what goes on at the service, and what is left, is picked up."""
         if not self._has_journal:
             if begun:
-                way = "`omniedit list --remote --adopt` records them"
-                hint = f"{begun} at the service are in no journal: {way}"
-                self._runtime.printer.hint(self._runtime.pasteable(hint))
+                text = f"{begun} at the service are in no journal: {{}} records them"
+                self._context.printer.hint(Hint(text, "list --remote --adopt"))
             return
         parts = [f"picks up {begun} at the service"] if begun else []
         if left:
             parts.append(f"begins {left} more")
         if parts:
             command = "the same command without `--again`" if self._is_again else "the same command"
-            self._runtime.printer.hint(
+            self._context.printer.hint(
                 f"{command} {' and '.join(parts)}; it pays for nothing twice"
             )
 
@@ -160,14 +158,14 @@ class BatchReport:
             hint = self._hint_for(error)
             place = f"{self._manifest}:{number}" if self._manifest else names[number]
             message = f"{place}: {error.message}"
-            self._runtime.printer.error(message, hint if hint != last_hint else None)
+            self._context.printer.error(message, hint if hint != last_hint else None)
             last_hint = hint
 
     def _hint_for(self, error: OmniEditError) -> str | None:
         if isinstance(error, NotFinishedError):
             return "it goes on at the service"
-        sandbox = self._runtime.is_sandbox_flag
-        return hint_for(error, command=self._runtime.command, is_sandbox_flag=sandbox)
+        hint = hint_for(error, command=self._context.command)
+        return self._context.rendered(hint) if hint else None
 
     def _shown_error(self, error: OmniEditError) -> TaskError:
         return TaskError(
@@ -179,7 +177,7 @@ class BatchReport:
 
     def _records(self) -> dict[str | None, Record]:
         """Return what is known of each edit that has a task, also of those not done with."""
-        return {record.identity: record for record in self._runtime.board.records if record.task}
+        return {record.identity: record for record in self._context.board.records if record.task}
 
     def _record_of(self, edit: "PlannedEdit", known: Record | None) -> Record:
         if known is not None:
@@ -202,12 +200,12 @@ class BatchReport:
             return _LEFT
         if edit.number not in self._ended:
             return _UNSAVED if record.task.is_terminal else _RUNNING
-        return _SKIPPED if record.task_id in self._runtime.board.skipped else _DONE
+        return _SKIPPED if record.task_id in self._context.board.skipped else _DONE
 
     def _cost_of(self, record: Record) -> float:
         """Return what this run paid, or promised to pay, for an edit."""
         task = record.task
-        if task is None or task.has_failed or task.task_id not in self._runtime.board.submitted:
+        if task is None or task.has_failed or task.task_id not in self._context.board.submitted:
             return 0.0
         return task.credits_used or task.credits_reserved or 0.0
 

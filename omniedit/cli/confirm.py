@@ -1,4 +1,4 @@
-"""The one question that omniedit asks: whether what it has just said may be paid."""
+"""The one question that omniedit asks: whether to pay the price it has just named."""
 
 import sys
 from contextlib import suppress
@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 from omniedit.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from omniedit.cli.context import Runtime
+    from omniedit.cli.context import Context
 
 
-def require_consent(runtime: "Runtime", question: str) -> None:
-    """Ask on a terminal, and take anything but a yes for a no.
+def require_consent(context: "Context", question: str) -> None:
+    """Ask on a terminal; any answer but yes is a no.
 
     Raises:
-        InvalidInputError: It was no yes, or nobody is there to answer.
+        InvalidInputError: If the answer is no, or nobody is there to give one.
     """
-    printer = runtime.printer
+    printer = context.printer
     if sys.stdin is None or not sys.stdin.isatty() or not printer.is_stderr_terminal:
-        msg = "nothing was sent: there is no terminal to ask for a yes"
-        raise InvalidInputError(msg, code="needs_yes", hint="`--yes` says yes beforehand")
+        msg = "nothing was sent: there is no terminal to ask on"
+        raise InvalidInputError(msg, code="needs_yes", hint="accept the price with `--yes`")
     # A bar would be drawn over the question.
     printer.end_live()
     printer.question(f"{question} [y/N]")
     answer = ""
     try:
-        # Bytes that are no text are no yes.
+        # Bytes that are not text are not a yes.
         with suppress(UnicodeDecodeError):
             answer = sys.stdin.readline()
     finally:
@@ -34,4 +34,4 @@ def require_consent(runtime: "Runtime", question: str) -> None:
             printer.message("")
     if answer.strip().lower() not in {"y", "yes"}:
         msg = "nothing was sent"
-        raise InvalidInputError(msg, code="declined", hint="`y` or `--yes` goes on")
+        raise InvalidInputError(msg, code="declined", hint="answer `y`, or use `--yes`")

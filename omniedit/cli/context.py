@@ -1,17 +1,17 @@
-"""One run of the command line: what was typed, and where answers go."""
+"""What a command gets and returns: the parsed call, where answers go, and what came of it."""
 
 import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from omniedit.cli.exit_codes import with_sandbox
 from omniedit.cli.signals import Signals
-from omniedit.errors import InvalidInputError, LocalError, render_hint
+from omniedit.errors import InvalidInputError, LocalError, OmniEditError, render_hint
+from omniedit.policy import DEFAULT, Policy
 from omniedit.schemas import FAILURE
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 
@@ -25,55 +25,33 @@ if TYPE_CHECKING:
     from omniedit.terminal.documents import Document
 
 
-class Runtime:
-    """What every command finds in its context.
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Outcome:
+    """What came of a command."""
 
-    Args:
-        environ: The process's environment.
-    """
+    fields: Mapping[str, object] = field(default_factory=dict[str, object])
+    """What is known of the document's own keys."""
+    tasks: "Sequence[Document] | None" = None
+    """The documents of its tasks; None: of all that were met, as they are."""
+    errors: Sequence[OmniEditError] = ()
+    has_shown_errors: bool = False
+    """The command itself has printed them."""
+    ended_by: BaseException | None = None
+    """What ended the command early."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.flags: dict[str, Any] = {}
-        self.command = ""  # such as `config show`
-        self.document_name = FAILURE
-        self.fields: dict[str, object] = {}  # what is known of the document's own keys
-        self.shows_raw = True  # whether documents show the service's own objects
-        self.shows_errors = True  # whether the boundary prints them, beside the document
-        self.sums_up = False  # whether a summary of many edits says what goes on
-        self.signals = Signals(self._note_grace)
-        self.documents: Callable[[], list[Document]] = self._task_documents
-        """Returns the documents of all tasks so far."""
-        self.destination: str | None = None  # where results go, as it was typed
-        self.listeners: list[Callable[[Event], None]] = []
-        self._watch: Observer | None = None
-        self._begin_watch: Callable[[], Observer] | None = None
-        self._watch_lock = threading.Lock()
 
-    def pasteable(self, text: str) -> str:
-        """Return a message whose commands carry `--sandbox` where that was typed."""
-        return with_sandbox(text) if self.is_sandbox_flag else text
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Context:
+    """What a command gets: the call as it was typed, and where answers go."""
 
-    def begin(self, command: str) -> None:
-        """Take in which command it is, in whose form the call is answered."""
-        self.command = command
-        self.document_name = command.replace(" ", "-")
-
-    def set_flag(self, name: str, value: Any) -> None:
-        """Take in a global option, wherever it stood."""
-        self.flags[name] = value
-
-    @property
-    def is_sandbox_flag(self) -> bool:
-        """Whether `--sandbox` was typed."""
-        return bool(self.flags.get("sandbox"))
-
-    @cached_property
-    def settings(self) -> "Settings":
-        """The settings in force."""
-        from omniedit.settings import load_settings
-
-        return load_settings(self.environ, sandbox=self.is_sandbox_flag)
+    environ: Mapping[str, str]
+    printer: Printer
+    signals: Signals
+    command: str = ""  # such as `config show`
+    document_name: str = FAILURE
+    destination: str | None = None  # where results go, as it was typed
+    is_sandbox_flag: bool = False
+    policy: Policy = DEFAULT
 
     @cached_property
     def board(self) -> "Board":
@@ -83,48 +61,40 @@ class Runtime:
         return Board()
 
     @cached_property
-    def printer(self) -> Printer:
-        """The one printer; what was typed decides about its mode."""
-        mode = OutputMode.TEXT
-        if self.flags.get("events"):
-            mode = OutputMode.EVENTS
-        elif self.flags.get("json"):
-            mode = OutputMode.JSON
-        return Printer(
-            stdout=sys.stdout,
-            stderr=sys.stderr,
-            environ=self.environ,
-            mode=mode,
-            quiet=bool(self.flags.get("quiet")),
-            progress=ProgressMode(self.flags.get("progress", "auto")),
-            verbose=bool(self.flags.get("verbose")),
-        )
+    def settings(self) -> "Settings":
+        """The settings in force."""
+        from omniedit.settings import load_settings
 
-    def begin_events(self, *, is_asked: bool) -> None:
-        """Take in `--events`.
+        return load_settings(self.environ, sandbox=self.is_sandbox_flag)
 
-        Raises:
-            InvalidInputError: `--json` was given as well.
-        """
-        if not is_asked:
-            return
-        if self.flags.get("json"):
-            msg = "--json and --events are both given"
-            raise InvalidInputError(msg, code="usage")
-        self.set_flag("events", value=True)
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether the sandbox answers, as far as the settings can be read."""
+        try:
+            return self.settings.is_sandbox
+        except OmniEditError:
+            return self.is_sandbox_flag
 
-    def require_text(self, option: str) -> None:
-        """Refuse what keeps standard output from carrying a file.
+    def rendered(self, hint: str) -> str:
+        """Return a hint whose commands can be pasted."""
+        return render_hint(hint, is_sandbox=self.is_sandbox_flag)
+
+    def now(self) -> float:
+        """Return the Unix time."""
+        return time.time()
+
+    def require_free_stdout(self, option: str) -> None:
+        """Refuse an option that writes a file to standard output where it cannot.
 
         Raises:
-            InvalidInputError: `--json` or `--events` was given.
-            LocalError: It is closed.
+            InvalidInputError: If the document or the events go there.
+            LocalError: If it is closed.
         """
         if sys.stdout is None:
             msg = f"standard output is closed, and `{option}` writes to it"
             raise LocalError(msg, hint="name a file instead")
-        if self.flags.get("json") or self.flags.get("events"):
-            msg = f"`{option}` goes with neither --json nor --events: standard output is the file"
+        if self.printer.mode is not OutputMode.TEXT:
+            msg = f"`{option}` cannot be used with --json or --events: the file goes to stdout"
             raise InvalidInputError(msg, code="usage")
 
     @contextlib.contextmanager
@@ -132,14 +102,22 @@ class Runtime:
         self,
         journal: "JournalUse",
         *,
+        observers: "Sequence[Observer]" = (),
         total_tasks: int = 1,
         shows_progress: bool = True,
         is_batch: bool = False,
     ) -> Generator["Session"]:
         """Open the journal, show progress, and close everything at the end.
 
+        Args:
+            journal: What to do where the journal cannot be opened.
+            observers: Told of every event after the board and the progress.
+            total_tasks: How many edits there will be.
+            shows_progress: Whether there is anything to wait for.
+            is_batch: Whether the edits are many, and notes about single ones are left out.
+
         Raises:
-            JournalError: The journal is required and cannot be opened.
+            JournalError: If the journal is required and cannot be opened.
         """
         from omniedit.cli.session import make_session, opened_journal
 
@@ -147,10 +125,11 @@ class Runtime:
             found = closing.enter_context(
                 opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
             )
+            progress = _Progress(self.printer)
             if shows_progress:
                 self.board.expect(total_tasks)
-                closing.callback(self._stop_watching)
-                self._begin_watch = lambda: self._watching(closing)
+                progress.begin = lambda: self._progress(closing)
+                closing.callback(progress.end)
             yield make_session(
                 found,
                 journal,
@@ -158,84 +137,143 @@ class Runtime:
                 settings=self.settings,
                 printer=self.printer,
                 signals=self.signals,
-                observers=(self.report,),
+                observers=(self.board.take, progress, *observers),
                 is_batch=is_batch,
             )
 
-    def report(self, event: "Event") -> None:
-        """Pass an event to whoever watches."""
-        from omniedit.events import Noted, Warned
-
-        if isinstance(event, Warned | Noted):
-            message = render_hint(event.message, is_sandbox=self.is_sandbox_flag)
-            event = replace(event, message=message)
-        self.board.take(event)
-        if self._begin_watch is not None and not isinstance(event, Warned | Noted):
-            self._begin_watching()
-        if self._watch is not None:
-            self._watch(event)
-        elif isinstance(event, Warned):
-            self.printer.warn(event.message)
-        elif isinstance(event, Noted):
-            self.printer.note(event.message)
-        for listener in self.listeners:
-            listener(event)
-
-    def now(self) -> float:
-        """Return the Unix time."""
-        return time.time()
-
-    def announce_saved(
+    def saved_files(
         self, destination: "Destination | None", *, prints_paths: bool = True
-    ) -> None:
-        """Print the path of each result as it is saved, unless it goes to stdout itself.
+    ) -> "Observer":
+        """Return an observer that prints the path of each saved result.
 
         Args:
             destination: Where results go; None for many places.
             prints_paths: Whether what is saved is the command's result.
         """
-        self.destination = None if destination is None else destination.text
-        is_printed = prints_paths and not (destination is not None and destination.is_stdout)
-        has_noted = False
-
         from omniedit.events import Saved
 
-        def listen(event: "Event") -> None:
+        prints_paths = prints_paths and not (destination is not None and destination.is_stdout)
+        has_noted = False
+
+        def observe(event: "Event") -> None:
             nonlocal has_noted
             if not isinstance(event, Saved):
                 return
-            if is_printed:
+            if prints_paths:
                 self.printer.path(event.shown_path)
             if event.is_new and self.settings.is_sandbox and not has_noted:
                 has_noted = True
                 self.printer.note("sandbox: no edit was made; this is the clip itself or a sample")
 
-        self.listeners.append(listen)
+        return observe
 
-    def _task_documents(self) -> "list[Document]":
-        from omniedit.terminal.documents import task_document
-
-        return [task_document(record, is_raw_known=self.shows_raw) for record in self.board.records]
-
-    def _begin_watching(self) -> None:
-        """Show progress from now on: what is over before its first event pays for no bar."""
-        with self._watch_lock:
-            if self._begin_watch is not None:
-                self._watch, self._begin_watch = self._begin_watch(), None
-
-    def _watching(self, closing: contextlib.ExitStack) -> "Observer":
+    def _progress(self, closing: contextlib.ExitStack) -> "Observer":
         from omniedit.terminal.progress import watch
 
         return closing.enter_context(
             watch(self.printer, self.board, sandbox=self.settings.is_sandbox)
         )
 
-    def _stop_watching(self) -> None:
-        self._watch = self._begin_watch = None
+
+class Call:
+    """A command line while it is parsed."""
+
+    def __init__(self, environ: Mapping[str, str], *, policy: Policy = DEFAULT) -> None:
+        self.options: dict[str, Any] = {}
+        """The options that every command takes, and `--events`, wherever they stood."""
+        self.command = ""
+        self.signals = Signals(self._note_grace, grace_s=policy.grace_s)
+        self._environ = environ
+        self._policy = policy
+        self._params: Mapping[str, Any] | None = None
+
+    @property
+    def is_parsed(self) -> bool:
+        """Whether all of it was understood."""
+        return self._params is not None
+
+    def freeze(self, params: Mapping[str, Any]) -> Context:
+        """Return the context of a call that was parsed.
+
+        Args:
+            params: The command's own options and arguments.
+
+        Raises:
+            InvalidInputError: If two options exclude each other.
+        """
+        if self.options.get("json") and self.options.get("events"):
+            msg = "--json and --events cannot be used together"
+            raise InvalidInputError(msg, code="usage")
+        self._params = params
+        return self.context
+
+    @cached_property
+    def context(self) -> Context:
+        """The context, in which the call is answered also where it was not understood."""
+        options, params = self.options, self._params or {}
+        variant = next((name for name in ("split", "dry_run") if params.get(name)), "")
+        words = f"{self.command} {variant}".replace("_", " ").split()
+        places = (params.get(name) for name in ("output", "download"))
+        return Context(
+            environ=self._environ,
+            printer=self._printer(),
+            signals=self.signals,
+            command=self.command,
+            document_name="-".join(words) or FAILURE,
+            destination=next((place for place in places if place is not None), None),
+            is_sandbox_flag=bool(options.get("sandbox")),
+            policy=self._policy,
+        )
+
+    def _printer(self) -> Printer:
+        options = self.options
+        mode = OutputMode.TEXT
+        if options.get("json"):
+            mode = OutputMode.JSON
+        elif options.get("events"):
+            mode = OutputMode.EVENTS
+        return Printer(
+            stdout=sys.stdout,
+            stderr=sys.stderr,
+            environ=self._environ,
+            mode=mode,
+            quiet=bool(options.get("quiet")),
+            progress=ProgressMode(options.get("progress", "auto")),
+            verbose=bool(options.get("verbose")),
+            is_sandbox_flag=bool(options.get("sandbox")),
+        )
 
     def _note_grace(self) -> None:
         # The signal may have come in the middle of writing to the same stream.
         with contextlib.suppress(RuntimeError):
-            self.printer.note(
-                "waiting up to 5 s for the service's reply; once more to stop at once"
+            self.context.printer.note(
+                "waiting up to 5 s for the service's reply; press again to stop at once"
             )
+
+
+class _Progress:
+    """Shows progress from the first event on: what is over before it pays for no bar."""
+
+    def __init__(self, printer: Printer) -> None:
+        self.begin: Callable[[], Observer] | None = None
+        self._printer = printer
+        self._watch: Observer | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, event: "Event") -> None:
+        from omniedit.events import Noted, Warned
+
+        if not isinstance(event, Warned | Noted):
+            with self._lock:
+                if self.begin is not None:
+                    self._watch, self.begin = self.begin(), None
+        if self._watch is not None:
+            self._watch(event)
+        elif isinstance(event, Warned):
+            self._printer.warn(event.message)
+        elif isinstance(event, Noted):
+            self._printer.note(event.message)
+
+    def end(self) -> None:
+        """Show nothing more."""
+        self._watch = self.begin = None

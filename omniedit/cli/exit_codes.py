@@ -1,6 +1,5 @@
 """What an error means to a script (its exit status) and to a person (the hint)."""
 
-import re
 import shlex
 import signal
 from collections.abc import Iterable, Mapping
@@ -34,7 +33,6 @@ from omniedit.errors import (
     TooExpensiveError,
     UnavailableError,
     WrongBaseURLError,
-    render_hint,
 )
 
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
@@ -151,56 +149,47 @@ def worst(errors: Iterable[OmniEditError]) -> OmniEditError | None:
     return min(errors, key=lambda error: _PRECEDENCE.index(exit_status(error)), default=None)
 
 
-def hint_for(
-    error: OmniEditError, *, command: str, is_sandbox_flag: bool, place: str | None = None
-) -> str | None:
-    """Return what to do about an error, pasteable; None where there is nothing to say.
+def hint_for(error: OmniEditError, *, command: str, place: str | None = None) -> str | None:
+    """Return what to do about an error; None where there is nothing to say.
 
     Args:
-        error: It; a hint of its own comes first.
+        error: The error; its own hint takes precedence.
         command: The command that failed.
-        is_sandbox_flag: `--sandbox` was given, and belongs into whatever is pasted.
         place: Where results go, as it was typed.
     """
-    hint = error.hint or _hint(error, command, place)
-    if isinstance(hint, Hint):
-        return render_hint(hint, is_sandbox=is_sandbox_flag)
-    return with_sandbox(hint) if hint and is_sandbox_flag else hint
-
-
-def with_sandbox(text: str) -> str:
-    """Return a message whose commands are pasteable where `--sandbox` was in force."""
-    return re.sub(r"`omniedit (?!--sandbox)", "`omniedit --sandbox ", text)
+    return error.hint or _hint(error, command, place)
 
 
 def shown_place(place: str | None) -> str:
-    """Return where a result goes as it can be pasted."""
+    """Return where a result goes, quoted for a shell."""
     return "out.mp4" if place is None else shlex.quote(place)
 
 
 def _hint(error: OmniEditError, command: str, place: str | None) -> str | None:  # noqa: C901, PLR0912 - one line a case
     from omniedit.settings import KEY_PAGE
 
-    task = error.task_id or "TASK"
     match error:
         case MissingKeyError():
-            return f"set EVOLINK_API_KEY or run `omniedit config set-key` (keys: {KEY_PAGE})"
+            return Hint(f"set EVOLINK_API_KEY or run {{}} (keys: {KEY_PAGE})", "config set-key")
         case AuthenticationError() | InvalidKeyError():
-            return f"`omniedit config show` tells which key was used; keys are made at {KEY_PAGE}"
+            return Hint(
+                f"{{}} shows which key was used; keys are made at {KEY_PAGE}", "config show"
+            )
         case QuotaError():
             return _quota_hint(error)
         case TaskNotFoundError():
-            return "`omniedit list` shows the tasks known here; a task belongs to the account of its key"
+            words = "{} shows the tasks known here; only the account that made a task can see it"
+            return Hint(words, "list")
         case WrongBaseURLError():
-            return "`omniedit config show` tells where the base URL comes from"
+            return Hint("{} shows where the base URL comes from", "config show")
         case RequestRefusedError() if command == "submit":
-            return "`omniedit submit … --dry-run` shows the request"
+            return Hint("{} shows the request", "submit … --dry-run")
         case RequestRefusedError() | EndpointMissingError():
-            return "`omniedit doctor` checks the key, the base URL and the service"
+            return Hint("{} checks the key, the base URL and the service", "doctor")
         case InvalidInputError() if command and error.code != "invalid_manifest":
-            return f"`omniedit {command} --help`"
+            return Hint("{}", f"{command} --help")
         case BlockedClientError():
-            return "the host of the result refuses this client or network; try from another network"
+            return "the host of the result blocks this client or network; try from another network"
         case UnavailableError():
             return _later_hint(error, command)
         case TaskFailedError():
@@ -209,13 +198,14 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
 
             return advice_on(TaskError(code=error.code, message=error.message))
         case NotFinishedError() if error.task_id:
-            return f"it goes on: `omniedit wait {task} --download {shown_place(place)}`"
+            wait = f"wait {error.task_id} --download {shown_place(place)}"
+            return Hint("it goes on: {}", wait)
         case ResultGoneError():
-            return "`omniedit edit VIDEO PROMPT --again` makes it anew, and pays anew"
+            return Hint("{} makes it again, and is charged again", "edit VIDEO PROMPT --again")
         case TargetExistsError():
-            return "choose another name, or replace it with `--force`"
+            return "choose another name, or replace the file with `--force`"
         case JournalError() if command in {"edit", "batch"}:
-            return "nothing was sent; `--no-journal` goes on without it, and without its protection"
+            return "nothing was sent; `--no-journal` goes on without it and its protection"
         case _:
             return None
 
@@ -229,15 +219,12 @@ def _quota_hint(error: OmniEditError) -> str:
 
 
 def _later_hint(error: OmniEditError, command: str) -> str:
-    what = (
-        "nothing was accepted; "
-        if command in {"submit", "edit", "batch"} and error.request_id
-        else ""
-    )
+    is_unsent = command in {"submit", "edit", "batch"} and error.request_id
+    prefix = "nothing was accepted; " if is_unsent else ""
     if error.retry_after_s is not None:
         # In the user's own time zone, as a clock on the wall shows it.
         then = datetime.now().astimezone() + timedelta(seconds=error.retry_after_s)
-        return f"{what}come back in {error.retry_after_s:.0f} s, at {then:%H:%M:%S}"
+        return f"{prefix}retry in {error.retry_after_s:.0f} s, at {then:%H:%M:%S}"
     if isinstance(error, NotConnectedError):
-        return f"{what}check the network and the proxy variables, then try again"
-    return f"{what}try again later"
+        return f"{prefix}check the network and the proxy variables, then try again"
+    return f"{prefix}try again later"

@@ -93,16 +93,18 @@ def known_submission(session: Session, request_id: str, edit: PreparedEdit) -> R
         if session.requires_journal:
             raise
         return None
-    if known is None or known.is_refused:
+    if known is None:
+        return None
+    if known.body_digest is not None and known.body_digest != edit.digest:
+        msg = f"request ID {request_id} was used here for another edit"
+        hint = "one request ID stands for one edit: choose another, or leave `--request-id` out"
+        raise InvalidInputError(msg, code="request_id_taken", hint=hint)
+    if known.is_refused:
         return None
     if known.origin != session.origin:
         msg = f"request ID {request_id} was used here at {known.origin}"
         hint = "a request ID belongs to one service: choose another, or leave `--request-id` out"
         raise InvalidInputError(msg, code="other_origin", hint=hint)
-    if known.body_digest is not None and known.body_digest != edit.digest:
-        msg = f"request ID {request_id} was used here for another edit"
-        hint = "one request ID stands for one edit: choose another, or leave `--request-id` out"
-        raise InvalidInputError(msg, code="request_id_taken", hint=hint)
     return known
 
 

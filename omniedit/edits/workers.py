@@ -13,8 +13,8 @@ from omniedit.system import THIS_SYSTEM
 T = TypeVar("T")
 Step: TypeAlias = Callable[[], T]
 
-_SHORTEST_INTERVAL_S: Final = 0.5
-_LONGEST_INTERVAL_S: Final = 10.0
+SHORTEST_INTERVAL_S: Final = 0.5
+LONGEST_INTERVAL_S: Final = 10.0
 
 
 class WorkerPool(Generic[T]):
@@ -142,8 +142,8 @@ class RateLimiter:
             now = self._monotonic()
             if now >= self._paused_until:
                 # The other replies to what was sent before a pause tell nothing new.
-                doubled_s = max(_SHORTEST_INTERVAL_S, 2 * self._interval_s)
-                self._interval_s = min(_LONGEST_INTERVAL_S, doubled_s)
+                doubled_s = max(SHORTEST_INTERVAL_S, 2 * self._interval_s)
+                self._interval_s = min(LONGEST_INTERVAL_S, doubled_s)
             self._paused_until = max(self._paused_until, now + rest_s)
             self._open_at = self._paused_until
             self._pauses += 1
@@ -152,7 +152,7 @@ class RateLimiter:
         """Go a little faster again."""
         with self._lock:
             slower_s = self._interval_s * 0.8
-            self._interval_s = slower_s if slower_s >= _SHORTEST_INTERVAL_S / 2 else 0.0
+            self._interval_s = slower_s if slower_s >= SHORTEST_INTERVAL_S / 2 else 0.0
 
     def _rest(self, rest_s: float) -> None:
         with self._lock:

@@ -10,57 +10,92 @@ from typing import TYPE_CHECKING, Any, Final
 
 from omniedit.errors import MissingExtraError
 from omniedit.media.facts import (
+    C2PA,
     CREDITS_PER_SECOND,
     MAX_CLIP_S,
+    AudioTrack,
     ClipFacts,
     Problem,
     codec_name,
     container_name,
+    describe_difference,
     estimated_credits,
     fits,
+    is_suspiciously_short,
     is_too_long,
     needs_conversion,
+    rate_name,
     verdict,
 )
 from omniedit.media.timeline import check_marks, parse_mark
 
 if TYPE_CHECKING:
+    from omniedit.media.mux import Progress
     from omniedit.media.pieces import Joined, Piece, join, plan_split
-    from omniedit.media.preparing import Prepared, prepare
+    from omniedit.media.preparing import (
+        Prepared,
+        check_frames,
+        prepare,
+        refuse_damage,
+        save_prepared,
+    )
     from omniedit.media.probing import probe
+    from omniedit.media.soundtrack import Overlaid, Sound, lay_sound
+    from omniedit.media.video import FrameCheck
 
 __all__ = [
+    "C2PA",
     "CREDITS_PER_SECOND",
     "MAX_CLIP_S",
+    "AudioTrack",
     "ClipFacts",
+    "FrameCheck",
     "Joined",
+    "Overlaid",
     "Piece",
     "Prepared",
     "Problem",
+    "Progress",
+    "Sound",
+    "check_frames",
     "check_marks",
     "codec_name",
     "container_name",
+    "describe_difference",
     "estimated_credits",
     "fits",
     "is_available",
+    "is_suspiciously_short",
     "is_too_long",
     "join",
+    "lay_sound",
     "needs_conversion",
     "parse_mark",
     "plan_split",
     "prepare",
     "probe",
+    "rate_name",
+    "refuse_damage",
+    "save_prepared",
     "verdict",
 ]
 
 _MODULES: Final = {
+    "FrameCheck": "video",
     "Joined": "pieces",
+    "Overlaid": "soundtrack",
     "Piece": "pieces",
     "Prepared": "preparing",
+    "Progress": "mux",
+    "Sound": "soundtrack",
+    "check_frames": "preparing",
     "join": "pieces",
+    "lay_sound": "soundtrack",
     "plan_split": "pieces",
     "prepare": "preparing",
     "probe": "probing",
+    "refuse_damage": "preparing",
+    "save_prepared": "preparing",
 }
 
 

@@ -1,7 +1,8 @@
 """The audio of clips on its way into an MP4: copied, encoded, or cross-faded."""
 
 from array import array
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import av
 from av.error import BlockingIOError as TryAgain
 from av.error import EOFError as EndOfFile
+from av.error import FFmpegError
 from av.filter import Graph
 
 from omniedit.media.demux import (
@@ -16,6 +18,7 @@ from omniedit.media.demux import (
     audio_stream,
     opened_clip,
     packets_of,
+    seek_before,
 )
 from omniedit.media.mux import Packets, copied_stream, encode, new_stream
 
@@ -32,6 +35,9 @@ _USUAL_RATE: Final = 48_000
 _RATES: Final = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 _LAYOUTS: Final = frozenset({"mono", "stereo", "5.1"})
 _SAMPLE_FORMAT: Final = "fltp"
+_PREROLL_S: Final = Fraction(1, 2)
+# Matroska rounds times to milliseconds.
+_ROUNDING_S: Final = Fraction(1, 1000)
 # What results are cross-faded in.
 _FADED_RATE: Final = 48_000
 _FADED_LAYOUT: Final = "stereo"
@@ -56,7 +62,7 @@ def copied_audio(
         container: The file that gets the stream.
         clip: The open source.
         start_s: The time in the source that becomes 0.
-        length_s: How much to keep; the last packet may reach a little beyond.
+        length_s: How much to keep; a packet that reaches beyond is left out.
     """
     stream = audio_stream(clip)
     if stream is None:
@@ -66,7 +72,13 @@ def copied_audio(
 
 
 def encoded_audio(
-    container: "OutputContainer", clip: "InputContainer", *, start_s: Fraction, length_s: Fraction
+    container: "OutputContainer",
+    clip: "InputContainer",
+    *,
+    start_s: Fraction,
+    length_s: Fraction,
+    pads: bool = False,
+    on_damage: Callable[[], None] = lambda: None,
 ) -> Packets | None:
     """Add a stream, and return the audio for it as AAC, cut to the sample; None if there is none.
 
@@ -75,6 +87,8 @@ def encoded_audio(
         clip: The open source.
         start_s: The time in the source that becomes 0.
         length_s: How much to keep.
+        pads: Whether to add silence where the audio ends earlier.
+        on_damage: Called for each packet that cannot be decoded and is replaced by silence.
     """
     stream = audio_stream(clip)
     if stream is None:
@@ -83,8 +97,8 @@ def encoded_audio(
     rate = context.sample_rate if context.sample_rate in _RATES else _USUAL_RATE
     layout = context.layout.name if context.layout.name in _LAYOUTS else "stereo"
     target = _aac_stream(container, rate=rate, layout=layout)
-    frames = _trimmed(clip, stream, target, start_s=start_s, length_s=length_s)
-    return _encoded(target, frames)
+    source = _Source(clip, stream, start_s, length_s, on_damage)
+    return _within(_encoded(target, _trimmed(source, target, pads=pads)), length_s)
 
 
 def crossfaded_audio(container: "OutputContainer", parts: "Sequence[Part]") -> Packets:
@@ -126,7 +140,7 @@ def _moved(
             continue
         packet.pts -= shift
         packet.dts = packet.pts
-        if packet.pts >= end:
+        if packet.pts + (packet.duration or 0) > end + _ROUNDING_S / tick_s:
             break
         # The encoder's first packets lie before the beginning; decoding the next ones needs them.
         if packet.pts + 2 * (packet.duration or 0) <= 0:
@@ -135,20 +149,33 @@ def _moved(
         yield packet
 
 
-def _trimmed(
-    clip: "InputContainer",
-    stream: "AudioStream",
-    target: "AudioStream",
-    *,
-    start_s: Fraction,
-    length_s: Fraction,
-) -> Generator["AudioFrame"]:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The audio of a clip that is decoded."""
+
+    clip: "InputContainer"
+    stream: "AudioStream"
+    start_s: Fraction
+    length_s: Fraction
+    on_damage: Callable[[], None]
+
+
+def _within(packets: Packets, length_s: Fraction) -> Packets:
+    """Leave out the last packet, which the encoder fills up beyond the end."""
+    for packet in packets:
+        end = (packet.pts or 0) + (packet.duration or 0)
+        if end * packet.time_base <= length_s + _ROUNDING_S:
+            yield packet
+
+
+def _trimmed(source: _Source, target: "AudioStream", *, pads: bool) -> Generator["AudioFrame"]:
     """Yield the audio of a span without gaps, in the format that the encoder takes."""
     rate = target.codec_context.sample_rate
+    samples = round(source.length_s * rate)
     graph: Graph | None = None
-    for frame in _timed(clip, stream, start_s=start_s, length_s=length_s):
+    for frame in _timed(source):
         if graph is None:
-            graph = _graph(frame, rate, target.codec_context.layout.name, round(length_s * rate))
+            graph = _graph(frame, rate, target.codec_context.layout.name, samples, pads=pads)
         graph.push(frame)
         yield from _pulled(graph)
     if graph is not None:
@@ -160,32 +187,38 @@ def _packets(clip: "InputContainer", stream: "AudioStream") -> "Iterator[Packet[
     return packets_of(clip, stream, name="the clip's audio", budget_s=ENCODING_BUDGET_S)
 
 
-def _decoded(clip: "InputContainer", stream: "AudioStream") -> Generator["AudioFrame"]:
-    for packet in _packets(clip, stream):
-        yield from packet.decode()
+def _decoded(source: _Source) -> Generator["AudioFrame"]:
+    for packet in _packets(source.clip, source.stream):
+        try:
+            yield from packet.decode()
+        except FFmpegError:
+            source.on_damage()
 
 
-def _timed(
-    clip: "InputContainer", stream: "AudioStream", *, start_s: Fraction, length_s: Fraction
-) -> Generator["AudioFrame"]:
+def _timed(source: _Source) -> Generator["AudioFrame"]:
     """Yield decoded audio with times that count samples from the start."""
-    tick_s = Fraction(stream.time_base or Fraction(1, _USUAL_RATE))
+    tick_s = Fraction(source.stream.time_base or Fraction(1, _USUAL_RATE))
+    # Decoders need some packets before the first one that is kept.
+    before = round((source.start_s - _PREROLL_S) / tick_s)
+    seek_before(source.clip, source.stream, before if before > 0 else None)
     following = 0
-    for frame in _decoded(clip, stream):
+    for frame in _decoded(source):
         rate = frame.sample_rate
-        pts = following if frame.pts is None else round((frame.pts * tick_s - start_s) * rate)
+        pts = following
+        if frame.pts is not None:
+            pts = round((frame.pts * tick_s - source.start_s) * rate)
         following = pts + frame.samples
         if following <= 0:
             continue
-        if pts >= length_s * rate:
+        if pts >= source.length_s * rate:
             return
         frame.pts, frame.time_base = pts, Fraction(1, rate)
         yield frame
 
 
-def _graph(frame: "AudioFrame", rate: int, layout: str, samples: int) -> Graph:
+def _graph(frame: "AudioFrame", rate: int, layout: str, samples: int, *, pads: bool) -> Graph:
     graph = Graph()
-    filters = [
+    filters: list[tuple[str, str | None]] = [
         (
             "abuffer",
             ":".join(
@@ -198,8 +231,9 @@ def _graph(frame: "AudioFrame", rate: int, layout: str, samples: int) -> Graph:
             ),
         ),
         # Fill gaps with silence, and drop what lies before the beginning.
-        ("aresample", "async=1:min_hard_comp=0.02:first_pts=0"),
+        ("aresample", "async=1:min_hard_comp=0.01:first_pts=0"),
         ("aformat", f"sample_rates={rate}:sample_fmts={_SAMPLE_FORMAT}:channel_layouts={layout}"),
+        *([("apad", f"whole_len={samples}")] if pads else []),
         ("atrim", f"end_sample={samples}"),
         ("abuffersink", None),
     ]
@@ -264,7 +298,8 @@ def _resampled(part: "Part") -> Generator[tuple["AudioFrame", int]]:
             return
         resampler = av.AudioResampler(format=_SAMPLE_FORMAT, layout=_FADED_LAYOUT, rate=_FADED_RATE)
         at: int | None = None
-        for decoded in (*clip.decode(stream), None):
+        source = _Source(clip, stream, part.span.start_s, part.span.length_s, lambda: None)
+        for decoded in (*_decoded(source), None):
             if decoded is not None and at is None and decoded.time_base is not None:
                 time_s = (decoded.pts or 0) * decoded.time_base
                 at = round((time_s - part.span.start_s) * _FADED_RATE)

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
-StreamT = TypeVar("StreamT", "VideoStream", "AudioStream")
+StreamT = TypeVar("StreamT", bound="Stream")
 
 READING_BUDGET_S: Final = 60.0
 """Time limit of a pass that reads: ten minutes of 4K take a few seconds."""
@@ -35,8 +36,10 @@ ENCODING_BUDGET_S: Final = 900.0
 """Time limit of a pass that decodes and encodes: ten seconds of 8K take some minutes."""
 
 _MAX_SIDE: Final = 8192
-_FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts"
-_CLIP_HINT: Final = "a clip is an MP4, MOV, WebM, Matroska, AVI or MPEG-TS file with video"
+_FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,mpeg,ogg,asf,gif"
+_CLIP_HINT: Final = (
+    "a clip is a file with video: MP4, MOV, WebM, Matroska, AVI, MPEG, FLV, OGV, WMV, GIF"
+)
 _EXPORT: Final = "export it with another program as an MP4 with H.264"
 _OPTIONS: Final = {
     "format_whitelist": _FORMATS,
@@ -46,6 +49,8 @@ _OPTIONS: Final = {
     "enable_drefs": "0",
 }
 _HEADER_OPTIONS: Final = {"probesize": "262144", "fpsprobesize": "0"}
+# A transport stream has no index to seek by, and that of an AVI is often wrong.
+_SEEKABLE: Final = frozenset({"mov", "matroska"})
 _ATTACHED_PICTURES: Final = frozenset({"attached_pic", "timed_thumbnails", "still_image"})
 
 
@@ -132,20 +137,19 @@ def check_is_unencrypted(index: bytes, *, name: str) -> None:
 
 def packets_of(
     clip: "InputContainer",
-    stream: StreamT,
-    *,
+    *streams: StreamT,
     name: str,
     budget_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> "Iterator[Packet[StreamT]]":
-    """Yield the packets of a stream in decoding order.
+    """Yield the packets of streams in the order of the file.
 
     A few kilobytes can hold frames that keep a machine busy for days. Whatever is made of packets
     is made while they are iterated over, so this is the one place that limits the time.
 
     Args:
         clip: An open clip.
-        stream: One of its streams.
+        streams: Some of its streams.
         name: The clip, for messages.
         budget_s: How long the iteration may take, including what its caller does with the packets.
         clock: Monotonic seconds.
@@ -154,7 +158,7 @@ def packets_of(
         InvalidInputError: It takes longer.
     """
     deadline = clock() + budget_s
-    for packet in _demuxed(clip, stream):
+    for packet in _demuxed(clip, streams):
         if clock() > deadline:
             msg = f"reading {name} takes longer than {budget_s:.0f} s"
             hint = "export it with another program as a smaller or shorter MP4"
@@ -182,12 +186,28 @@ def video_stream(container: "InputContainer", *, name: str) -> "VideoStream":
 
 
 def audio_stream(container: "InputContainer") -> "AudioStream | None":
-    """Return the first audio stream that can be decoded."""
-    for stream in container.streams.audio:
-        context = getattr(stream, "codec_context", None)
-        if context is not None and context.sample_rate and context.channels:
-            return stream
-    return None
+    """Return the audio stream that a player would choose; None if none can be decoded."""
+    streams = audio_streams(container)
+    return next((each for each in streams if "default" in _disposition(each)), None) or next(
+        iter(streams), None
+    )
+
+
+def audio_streams(container: "InputContainer") -> "list[AudioStream]":
+    """Return the audio streams that can be decoded."""
+    return [
+        stream
+        for stream in container.streams.audio
+        if (context := getattr(stream, "codec_context", None)) is not None
+        and context.sample_rate
+        and context.channels
+    ]
+
+
+def seek_before(clip: "InputContainer", stream: "Stream", before: int | None) -> None:
+    """Move to a packet that is not after a time, in ticks; stay where the container has no index."""
+    if before is not None and _SEEKABLE & set(clip.format.name.split(",")):
+        clip.seek(before, stream=stream)
 
 
 def check_size(width: int, height: int, *, name: str) -> None:
@@ -275,8 +295,8 @@ def _error_from(error: Exception, name: str, *, is_opening: bool) -> InvalidInpu
     return InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
 
 
-def _demuxed(clip: "InputContainer", stream: StreamT) -> "Generator[Packet[StreamT]]":
-    packets = cast("Any", clip).demux(stream)
+def _demuxed(clip: "InputContainer", streams: tuple[StreamT, ...]) -> "Generator[Packet[StreamT]]":
+    packets = cast("Any", clip).demux(*streams)
     while True:
         try:
             yield next(packets)
@@ -284,14 +304,14 @@ def _demuxed(clip: "InputContainer", stream: StreamT) -> "Generator[Packet[Strea
             return
         except IndexError:
             # PyAV stumbles over a stream that begins in the middle of the file, and can go on.
-            packets = cast("Any", clip).demux(stream)
+            packets = cast("Any", clip).demux(*streams)
 
 
 def _is_still(stream: "VideoStream") -> bool:
     return bool(_disposition(stream) & _ATTACHED_PICTURES)
 
 
-def _disposition(stream: "VideoStream") -> frozenset[str]:
+def _disposition(stream: "Stream") -> frozenset[str]:
     disposition = stream.disposition
     return frozenset(
         name

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
+from omniedit.errors import Hint
 from omniedit.models import MAX_UPLOAD_BYTES
 
 MAX_CLIP_S: Final = 10.0
@@ -17,18 +19,34 @@ OUTPUT_CREDITS_PER_TOKEN: Final = 1011.5e-6
 CREDITS_PER_SECOND: Final = TOKENS_PER_SECOND * (INPUT_CREDITS_PER_TOKEN + OUTPUT_CREDITS_PER_TOKEN)
 """About 6.36, since a result is as long as its clip; `credits_reserved` rules."""
 
+C2PA: Final = "c2pa"
+"""The mark of a clip that carries a manifest of its origin (C2PA, Content Credentials)."""
+PQ: Final = 16
+"""Transfer of HDR10 and Dolby Vision (H.273)."""
+HLG: Final = 18
+"""Transfer of broadcast HDR (H.273)."""
+
 _ACCEPTED_CODECS: Final = frozenset({"h264", "hevc"})
 # Containers round times to their ticks, the coarsest to a millisecond.
 _ROUNDING_S: Final = 0.0015
 # A frame that is shown for longer than this is no reason to let a clip be longer.
 _LONGEST_FRAME_S: Final = 0.25
+_LOWEST_SHARE: Final = 0.5
+_RATE_TOLERANCE: Final = 0.01
+_LENGTH_TOLERANCE_S: Final = 0.25
+_HDR_NAMES: Final[Mapping[int | None, str]] = {PQ: "PQ", HLG: "HLG"}
 _CONTAINER_NAMES: Final[Mapping[str, str]] = {
     "3gp": "3GP",
+    "asf": "WMV",
     "avi": "AVI",
+    "flv": "FLV",
+    "gif": "GIF",
     "matroska": "Matroska",
     "mov": "QuickTime (MOV)",
     "mp4": "MP4",
+    "mpeg": "MPEG-PS",
     "mpegts": "MPEG-TS",
+    "ogg": "Ogg",
     "webm": "WebM",
 }
 _CODEC_NAMES: Final[Mapping[str, str]] = {
@@ -36,19 +54,39 @@ _CODEC_NAMES: Final[Mapping[str, str]] = {
     "ac3": "AC-3",
     "av1": "AV1",
     "flac": "FLAC",
+    "flv1": "Sorenson H.263",
+    "gif": "GIF",
     "h263": "H.263",
     "h264": "H.264",
     "hevc": "H.265",
     "mjpeg": "Motion JPEG",
+    "mp2": "MP2",
     "mp3": "MP3",
+    "mpeg1video": "MPEG-1",
     "mpeg2video": "MPEG-2",
     "mpeg4": "MPEG-4 Part 2",
     "opus": "Opus",
     "prores": "ProRes",
+    "theora": "Theora",
     "vorbis": "Vorbis",
     "vp8": "VP8",
     "vp9": "VP9",
+    "wmav2": "WMA",
+    "wmv2": "WMV 8",
+    "wmv3": "WMV 9",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioTrack:
+    """One of a clip's audio streams."""
+
+    codec: str
+    rate: int
+    channels: int
+    language: str | None
+    is_used: bool
+    """Whether it is the one that goes into the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +101,7 @@ class ClipFacts:
     is_local: bool
     size_bytes: int | None
     container: str
-    """mp4, mov, 3gp, webm, matroska, avi or mpegts."""
+    """mp4, mov, 3gp, webm, matroska, avi, mpegts, mpeg, flv, ogg, asf or gif."""
     is_fragmented: bool
     duration_s: float | None
     """Length of the video stream; None where neither the header nor the bytes read tell."""
@@ -87,6 +125,30 @@ class ClipFacts:
     audio_codec: str | None
     audio_rate: int | None
     audio_channels: int | None
+    container_s: float | None = None
+    """Length of the file as players show it; audio or an edit list can make it longer."""
+    bit_depth: int | None = None
+    chroma: str | None = None
+    """Chroma subsampling, such as 4:2:0."""
+    pixel_aspect: Fraction = Fraction(1)
+    """Width of a stored pixel over its height."""
+    is_interlaced: bool = False
+    audio_s: float | None = None
+    """When the audio that is used ends, counted from the first frame; None if unknown."""
+    audio_tracks: tuple[AudioTrack, ...] = ()
+    marks: tuple[str, ...] = ()
+    """What the file says of its origin: `c2pa` if it carries a C2PA manifest."""
+
+    @property
+    def hdr(self) -> str | None:
+        """The kind of HDR, PQ or HLG; None for SDR."""
+        return _HDR_NAMES.get(self.color_transfer)
+
+    @property
+    def display_aspect(self) -> Fraction:
+        """Width of the picture over its height, as players show it."""
+        aspect = Fraction(self.width, self.height) * self.pixel_aspect
+        return 1 / aspect if self.rotation in {90, 270} else aspect
 
     @property
     def has_audio(self) -> bool:
@@ -121,27 +183,45 @@ class Problem:
     """Whether `edit` and `submit` fix it on their own, by converting the local clip."""
 
 
-def verdict(facts: ClipFacts) -> tuple[Problem, ...]:
-    """Return every reason why the service would not take a clip; empty if none is known."""
+def verdict(
+    facts: ClipFacts, *, keeps_hdr: bool = False, is_cut: bool = False
+) -> tuple[Problem, ...]:
+    """Return every reason why the service would not take a clip; empty if none is known.
+
+    Args:
+        facts: The clip, or what a cut leaves of it.
+        keeps_hdr: Whether HDR colours are sent as they are.
+        is_cut: Whether the length is that of a cut, for the message.
+    """
     problems: list[Problem] = []
     if is_too_long(facts):
+        what = "the cut is" if is_cut else "it is"
         problems.append(
             Problem(
                 code="clip_too_long",
                 message=(
-                    f"it is {facts.duration_s:.2f} s long, and the service takes"
+                    f"{what} {facts.duration_s:.2f} s long, and the service takes"
                     f" {MAX_CLIP_S:.0f} s at most"
                 ),
-                fix="cut it with `--start T --end T`, or in pieces with `omniedit edit --split`",
+                fix=Hint("cut it with `--start T --end T`, or in pieces with {}", "edit --split"),
                 is_automatic=False,
             )
         )
+    elif facts.container_s is not None and _exceeds_limit(facts.container_s, facts.frame_s):
+        message = (
+            f"its video is {facts.duration_s:.2f} s long, but the file {facts.container_s:.2f} s"
+        )
+        problems.append(_conversion(facts, "container_too_long", message))
     if facts.container != "mp4":
         message = f"it is {container_name(facts.container)}, not MP4"
         problems.append(_conversion(facts, "not_an_mp4", message))
     if facts.video_codec not in _ACCEPTED_CODECS:
         message = f"its video is {codec_name(facts.video_codec)}, not H.264 or H.265"
         problems.append(_conversion(facts, "unsuitable_codec", message))
+    if facts.is_local and facts.hdr and not keeps_hdr:
+        message = f"its colours are HDR ({facts.hdr}), which the service may misread"
+        fix = "it is converted to SDR on the way, unless you add `--keep-hdr`"
+        problems.append(Problem(code="hdr", message=message, fix=fix, is_automatic=True))
     if facts.is_local and not problems and (facts.size_bytes or 0) > MAX_UPLOAD_BYTES:
         problems.append(
             Problem(
@@ -154,22 +234,20 @@ def verdict(facts: ClipFacts) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
-def fits(facts: ClipFacts) -> bool:
+def fits(facts: ClipFacts, *, keeps_hdr: bool = False) -> bool:
     """Return whether a clip can be edited, as it is or after conversion."""
-    return all(problem.is_automatic for problem in verdict(facts))
+    return all(problem.is_automatic for problem in verdict(facts, keeps_hdr=keeps_hdr))
 
 
-def needs_conversion(facts: ClipFacts) -> bool:
+def needs_conversion(facts: ClipFacts, *, keeps_hdr: bool = False) -> bool:
     """Return whether a clip must be rewritten before the service takes it."""
-    codes = {problem.code for problem in verdict(facts)}
-    return bool(codes & {"not_an_mp4", "unsuitable_codec"})
+    codes = {problem.code for problem in verdict(facts, keeps_hdr=keeps_hdr)}
+    return bool(codes & {"container_too_long", "not_an_mp4", "unsuitable_codec", "hdr"})
 
 
 def is_too_long(facts: ClipFacts) -> bool:
     """Return whether a clip is certainly too long; one frame over is let through."""
-    if facts.duration_s is None:
-        return False
-    return facts.duration_s > MAX_CLIP_S + allowed_overrun_s(facts.frame_s)
+    return facts.duration_s is not None and _exceeds_limit(facts.duration_s, facts.frame_s)
 
 
 def allowed_overrun_s(frame_s: float) -> float:
@@ -177,9 +255,37 @@ def allowed_overrun_s(frame_s: float) -> float:
     return min(frame_s, _LONGEST_FRAME_S) + _ROUNDING_S
 
 
+def describe_difference(clip: ClipFacts, result: ClipFacts) -> str | None:
+    """Return in one line how a result differs from its clip in size, rate or length; None if not."""
+    differs = (
+        (result.shown_width, result.shown_height) != (clip.shown_width, clip.shown_height)
+        or not _is_near(
+            result.frame_rate, clip.frame_rate, _RATE_TOLERANCE * (clip.frame_rate or 0)
+        )
+        or not _is_near(result.duration_s, clip.duration_s, _LENGTH_TOLERANCE_S)
+    )
+    if not differs:
+        return None
+    has_other_length = not _is_near(result.duration_s, clip.duration_s, _LENGTH_TOLERANCE_S)
+    described = [_described(each, with_length=has_other_length) for each in (result, clip)]
+    return f"the result is {described[0]}; the clip is {described[1]}"
+
+
+def is_suspiciously_short(clip: ClipFacts, result: ClipFacts) -> bool:
+    """Return whether a result is less than half as long as its clip."""
+    if clip.duration_s is None or result.duration_s is None:
+        return False
+    return result.duration_s < _LOWEST_SHARE * clip.duration_s
+
+
 def estimated_credits(duration_s: float) -> float:
     """Return roughly what an edit of so many seconds costs; the service charges by its own count."""
     return duration_s * CREDITS_PER_SECOND
+
+
+def rate_name(frame_rate: float) -> str:
+    """Return a frame rate as people write it: 25, 29.97, 59.94."""
+    return f"{round(frame_rate, 2):g}"
 
 
 def container_name(container: str) -> str:
@@ -195,3 +301,17 @@ def codec_name(codec: str) -> str:
 def _conversion(facts: ClipFacts, code: str, message: str) -> Problem:
     fix = "it is converted on the way" if facts.is_local else "give a local file: it is converted"
     return Problem(code=code, message=message, fix=fix, is_automatic=facts.is_local)
+
+
+def _exceeds_limit(duration_s: float, frame_s: float) -> bool:
+    return duration_s > MAX_CLIP_S + allowed_overrun_s(frame_s)
+
+
+def _is_near(one: float | None, other: float | None, tolerance: float) -> bool:
+    return one is None or other is None or abs(one - other) <= tolerance
+
+
+def _described(facts: ClipFacts, *, with_length: bool) -> str:
+    rate = "" if facts.frame_rate is None else f" at {rate_name(facts.frame_rate)} fps"
+    length = f", {facts.duration_s:.2f} s" if with_length else ""
+    return f"{facts.shown_width}x{facts.shown_height}{rate}{length}"

@@ -1,21 +1,30 @@
-"""Frames of any kind made into what the encoder takes: upright, of even size, in 4:2:0."""
+"""Frames of any kind made into what the encoder takes: progressive, upright, even, 4:2:0, SDR."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from av.error import BlockingIOError as TryAgain
+from av.error import EOFError as EndOfFile
 from av.filter import Graph
+from av.video.frame import VideoFrame
 
 from omniedit.errors import InvalidInputError
+from omniedit.media.tonemap import LEVEL, hald_planes, is_hdr
 
 if TYPE_CHECKING:
     from av.buffer import Buffer
-    from av.video.frame import VideoFrame
+    from av.filter.context import FilterContext
     from av.video.stream import VideoStream
 
-_PIXEL_FORMAT: Final = "yuv420p"
+_SDR_FORMAT: Final = "yuv420p"
+_HDR_FORMAT: Final = "yuv420p10le"
+_MAPPED_FORMAT: Final = "gbrp16le"
 _QUALITY: Final = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
+# Weaves two fields into one frame, and leaves progressive frames alone.
+_DEINTERLACE: Final = "bwdif=mode=send_frame:deint=interlaced"
 _UNSPECIFIED: Final = 2
 _FULL_RANGE: Final = 2
 _RGB: Final = 0
@@ -52,14 +61,26 @@ class FrameFilter:
         stream: The stream that the frames come from.
         frame: The first of them.
         size: The size they get; None for their own.
+        keeps_hdr: Whether HDR colours stay as they are, in 10 bits, instead of becoming SDR.
         name: The clip, for messages.
     """
 
     def __init__(
-        self, stream: "VideoStream", frame: "VideoFrame", size: FrameSize | None, *, name: str
+        self,
+        stream: "VideoStream",
+        frame: VideoFrame,
+        size: FrameSize | None,
+        *,
+        keeps_hdr: bool = False,
+        name: str,
     ) -> None:
         self._kind = _kind(frame)
         self._context = stream.codec_context
+        self._aspect = stream.sample_aspect_ratio
+        self._tick_s = Fraction(frame.time_base or stream.time_base or Fraction(1, 1000))
+        self.deinterlaces = frame.interlaced_frame
+        self.is_hdr = is_hdr(self._context.color_trc)
+        self.maps_tones = self.is_hdr and not keeps_hdr
         rotation = display_rotation(frame)
         self._is_on_its_side = rotation[0] in {90, 270}
         width, height = frame.width, frame.height
@@ -69,37 +90,89 @@ class FrameFilter:
             msg = f"the video of {name} is too small: {width}x{height}"
             hint = "export it with another program in a larger size"
             raise InvalidInputError(msg, code="invalid_size", hint=hint)
-        filters = [*_ROTATIONS[rotation], f"crop={width & ~1}:{height & ~1}:0:0:exact=1"]
+        self._pixel_format = _HDR_FORMAT if self.is_hdr and keeps_hdr else _SDR_FORMAT
+        self._graph = Graph()
+        self._source = self._graph.add("buffer", _source(frame, self._tick_s))
+        filters = [_DEINTERLACE] if self.deinterlaces else []
+        filters += [*_ROTATIONS[rotation], f"crop={width & ~1}:{height & ~1}:0:0:exact=1"]
         filters.append(f"scale={_scaling(frame, size)}:{_QUALITY}")
-        filters.append(f"format={_PIXEL_FORMAT}")
-        self._graph = _graph(stream, frame, filters)
+        self._sink = self._built(filters)
 
-    def accepts(self, frame: "VideoFrame") -> bool:
+    def accepts(self, frame: VideoFrame) -> bool:
         """Return whether a frame is of the same kind as the first one."""
-        return _kind(frame) == self._kind
+        return _kind(frame) == self._kind and (self.deinterlaces or not frame.interlaced_frame)
 
-    def apply(self, frame: "VideoFrame") -> "VideoFrame":
-        """Return a frame as the encoder takes it."""
-        self._graph.vpush(frame)
-        return self._graph.vpull()
+    def apply(self, frame: VideoFrame, pts: int) -> Iterator[tuple[VideoFrame, int]]:
+        """Yield the frames that are ready for the encoder, with their times in ticks."""
+        frame.pts, frame.time_base = pts, self._tick_s
+        self._source.push(frame)
+        yield from self._ready()
 
-    def configure(self, stream: "VideoStream", filtered: "VideoFrame", tick_s: Fraction) -> None:
+    def flush(self) -> Iterator[tuple[VideoFrame, int]]:
+        """Yield the frames that were held back."""
+        self._source.push(None)
+        yield from self._ready()
+
+    def configure(self, stream: "VideoStream", filtered: VideoFrame, tick_s: Fraction) -> None:
         """Prepare an encoder's stream for frames like this one, which was filtered here."""
         target, source = stream.codec_context, self._context
         target.width, target.height = filtered.width, filtered.height
-        target.pix_fmt = _PIXEL_FORMAT
+        target.pix_fmt = self._pixel_format
         target.time_base = stream.time_base = tick_s
-        aspect = source.sample_aspect_ratio
+        aspect = self._aspect
         if aspect and aspect != 1:
             target.sample_aspect_ratio = 1 / aspect if self._is_on_its_side else aspect
         # What is unspecified stays so: players then guess as they did before.
         target.color_range = filtered.color_range
         target.colorspace = _BT709 if filtered.colorspace == _RGB else filtered.colorspace
-        target.color_primaries = source.color_primaries
-        target.color_trc = source.color_trc
+        target.color_primaries = _BT709 if self.maps_tones else source.color_primaries
+        target.color_trc = _BT709 if self.maps_tones else source.color_trc
+
+    def _built(self, filters: list[str]) -> "FilterContext":
+        """Link the filters, and return the last one."""
+        last, table = self._source, None
+        if self.maps_tones:
+            last = self._linked(last, [*filters, f"format={_MAPPED_FORMAT}"])
+            table, last = self._mapped(last)
+            filters = [f"scale=out_color_matrix=bt709:out_range=limited:{_QUALITY}"]
+        last = self._linked(last, [*filters, f"format={self._pixel_format}", "buffersink"])
+        self._graph.configure()
+        if table is not None:
+            table.push(_hald_image(self._context.color_trc))
+            table.push(None)
+        return last
+
+    def _linked(self, last: "FilterContext", filters: list[str]) -> "FilterContext":
+        for text in filters:
+            name, _, arguments = text.partition("=")
+            following = self._graph.add(name, arguments or None)
+            last.link_to(following)
+            last = following
+        return last
+
+    def _mapped(self, last: "FilterContext") -> tuple["FilterContext", "FilterContext"]:
+        """Add tone mapping, and return where its table goes in and where frames come out."""
+        side = LEVEL**3
+        table = self._graph.add(
+            "buffer", f"video_size={side}x{side}:pix_fmt={_MAPPED_FORMAT}:time_base=1/1"
+        )
+        mapping = self._graph.add("haldclut", "clut=first")
+        last.link_to(mapping, 0, 0)
+        table.link_to(mapping, 0, 1)
+        return table, mapping
+
+    def _ready(self) -> Iterator[tuple[VideoFrame, int]]:
+        while True:
+            try:
+                filtered = cast("VideoFrame", self._sink.pull())
+            except (TryAgain, EndOfFile):
+                return
+            # Deinterlacing halves the tick.
+            pts = (filtered.pts or 0) * Fraction(filtered.time_base or self._tick_s)
+            yield filtered, round(pts / self._tick_s)
 
 
-def display_rotation(frame: "VideoFrame") -> tuple[int, bool]:
+def display_rotation(frame: VideoFrame) -> tuple[int, bool]:
     """Return by how many degrees clockwise a player turns a frame, and whether it mirrors it.
 
     A display matrix has nine numbers (ISO/IEC 14496-12, 8.3.2): x' = ax + cy, y' = bx + dy.
@@ -116,12 +189,12 @@ def display_rotation(frame: "VideoFrame") -> tuple[int, bool]:
     return rotation, a * d - b * c < 0
 
 
-def _kind(frame: "VideoFrame") -> tuple[object, ...]:
+def _kind(frame: VideoFrame) -> tuple[object, ...]:
     # Once asked for its side data, a frame lives until Python collects cycles; do not ask each one.
     return frame.width, frame.height, frame.format.name, frame.rotation
 
 
-def _scaling(frame: "VideoFrame", target: FrameSize | None) -> str:
+def _scaling(frame: VideoFrame, target: FrameSize | None) -> str:
     size = f"{target.width}:{target.height}" if target else "iw:ih"
     is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
     if frame.format.is_rgb:
@@ -129,24 +202,26 @@ def _scaling(frame: "VideoFrame", target: FrameSize | None) -> str:
     return f"{size}:in_range=full:out_range=full" if is_full else size
 
 
-def _graph(stream: "VideoStream", frame: "VideoFrame", filters: list[str]) -> Graph:
-    graph = Graph()
-    tick_s = Fraction(frame.time_base or stream.time_base or Fraction(1, 1000))
-    is_rgb = frame.format.is_rgb
-    source = [
-        f"video_size={frame.width}x{frame.height}",
-        f"pix_fmt={frame.format.name}",
-        f"time_base={tick_s.numerator}/{tick_s.denominator}",
-        "pixel_aspect=1/1",
-        f"colorspace={_RGB if is_rgb else frame.colorspace}",
-        f"range={frame.color_range}",
-    ]
-    last = graph.add("buffer", ":".join(source))
-    for text in filters:
-        name, _, arguments = text.partition("=")
-        following = graph.add(name, arguments or None)
-        last.link_to(following)
-        last = following
-    last.link_to(graph.add("buffersink"))
-    graph.configure()
-    return graph
+def _source(frame: VideoFrame, tick_s: Fraction) -> str:
+    return ":".join(
+        (
+            f"video_size={frame.width}x{frame.height}",
+            f"pix_fmt={frame.format.name}",
+            f"time_base={tick_s.numerator}/{tick_s.denominator}",
+            "pixel_aspect=1/1",
+            f"colorspace={_RGB if frame.format.is_rgb else frame.colorspace}",
+            f"range={frame.color_range}",
+        )
+    )
+
+
+def _hald_image(transfer: int) -> VideoFrame:
+    side = LEVEL**3
+    image = VideoFrame(side, side, _MAPPED_FORMAT)
+    for plane, samples in zip(image.planes, hald_planes(transfer), strict=True):
+        row_bytes = 2 * side
+        padding = bytes(plane.line_size - row_bytes)
+        rows = (samples[at : at + row_bytes] for at in range(0, len(samples), row_bytes))
+        plane.update(padding.join([*rows, b""]))
+    image.pts, image.time_base = 0, Fraction(1)
+    return image

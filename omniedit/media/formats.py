@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from omniedit.errors import InvalidInputError
+from omniedit.media.facts import C2PA
 from omniedit.system.mp4 import ReadAt, boxes
 
 HEAD_BYTES: Final = 4096
@@ -18,15 +19,14 @@ EXPORT_AGAIN: Final = "copy or export it again"
 _MAGIC: Final = (
     (rb"\xff\xd8\xff", "a JPEG image"),
     (rb"\x89PNG\r\n\x1a\n", "a PNG image"),
-    (rb"GIF8[79]a", "a GIF image"),
     (rb"RIFF....WEBP", "a WebP image"),
     (rb"BM.{4}\0{4}", "a BMP image"),
     (rb"II\*\0|MM\0\*", "a TIFF image"),
-    (rb"....ftyp(?:heic|heix|heim|heis|mif1|msf1|avif|avis)", "a still picture"),
-    (rb"....ftypM4[AB] ", "sound without pictures"),
+    (rb"....ftyp(?:heic|heix|heim|heis|mif1|msf1|avif|avis)", "a still image"),
+    (rb"....ftypM4[AB] ", "audio without video"),
     (
         rb"ID3|fLaC|OggS\0.{25}(?:\x01vorbis|OpusHead)|RIFF....WAVE|FORM....AIF",
-        "sound without pictures",
+        "audio without video",
     ),
     (rb"%PDF-", "a PDF document"),
     (rb"PK\x03\x04", "a ZIP archive"),
@@ -37,7 +37,7 @@ _TEXTS: Final = (
     (rb"ffconcat version", "an ffconcat script, which names other files"),
     (rb"#EXTM3U", "an HLS playlist, which names other files"),
     (rb"<MPD|<\?xml[^>]*>\s*(?:<!--.*?-->\s*)?<MPD", "a DASH manifest, which names other files"),
-    (rb"<smil|<asx|\[playlist\]", "a playlist, which names other files"),
+    (rb"<smil|<asx|\[(?:playlist|Reference)\]|ASF http", "a playlist, which names other files"),
     (rb"v=0\r?\n", "an SDP description, which names other sources"),
     (rb"<!doctype html|<html|<\?xml|<", "an HTML or XML page"),
 )
@@ -50,6 +50,14 @@ _TOP_BOXES: Final = frozenset(
 _REFERENCE: Final = re.compile(rb"dref.{12}(?:alis|rsrc|url |urn ).{3}(.)", re.DOTALL)
 _SELF_CONTAINED: Final = 1
 _LONGEST_INDEX: Final = 16 * 1024 * 1024
+# Version, flags and two times; the timescale; the length (ISO/IEC 14496-12, 8.2.2).
+_MVHD_32: Final = struct.Struct(">12xII")
+_MVHD_64: Final = struct.Struct(">20xIQ")
+_UNKNOWN_LENGTHS: Final = frozenset({0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF})
+_C2PA_ID: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+_START_CODE: Final = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
+_IDR: Final = 5
+_IRAP: Final = range(16, 24)
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT: Final = 0x18538067
 _CLUSTER: Final = 0x1F43B675
@@ -60,12 +68,6 @@ _RIFF_FORMS: Final = frozenset({b"AVI ", b"AVIX"})
 # Some writers include the header in the size, and some never fill it in.
 _RIFF_SLACK: Final = 8
 _RIFF_UNKNOWN: Final = frozenset({0, 0xFFFFFFFF})
-# Each packet of a transport stream begins with a sync byte; packets come in three sizes.
-_SYNC: Final = re.compile(
-    rb"(?P<at188>\x47.{187}\x47.{187}\x47)|(?P<at192>.{4}\x47.{191}\x47.{191}\x47)"
-    rb"|(?P<at204>\x47.{203}\x47.{203}\x47)",
-    re.DOTALL,
-)
 
 
 class Readable(Protocol):
@@ -114,6 +116,50 @@ def is_boxed(head: bytes) -> bool:
     return head[4:8] in _FIRST_BOXES
 
 
+def is_random_access(codec: str, extradata: bytes, packet: bytes) -> bool:
+    """Return whether decoding can begin at a packet that its container calls a keyframe.
+
+    Streams with intra refresh flag recovery points as keyframes, although it takes many more frames
+    until one is complete. H.264 can be decoded from an IDR frame, H.265 from an IRAP frame.
+    """
+    if codec == "h264":
+        return any(unit[0] & 0x1F == _IDR for unit in _units(extradata, packet, size_at=4))
+    if codec == "hevc":
+        return any(unit[0] >> 1 & 0x3F in _IRAP for unit in _units(extradata, packet, size_at=21))
+    return True
+
+
+def marks_of(file: Readable, size_bytes: int, *, reads_all: bool) -> tuple[str, ...]:
+    """Return what an MP4 or MOV says of its origin: `c2pa` if it carries a C2PA manifest."""
+    read_at = reader_of(file)
+    for box in boxes(read_at, size_bytes):
+        if box.kind == b"mdat" and not reads_all:
+            break
+        if box.kind == b"uuid" and read_at(box.content, len(_C2PA_ID)) == _C2PA_ID:
+            return (C2PA,)
+    return ()
+
+
+def announced_s(index: bytes) -> float | None:
+    """Return the length of the whole file that an index claims (`mvhd`); None if it does not."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        return index[offset : offset + size]
+
+    for outer in boxes(read_at, len(index)):
+        for box in boxes(read_at, len(index), start=outer.content):
+            if box.kind != b"mvhd":
+                continue
+            layout = _MVHD_64 if read_at(box.content, 1) == b"\1" else _MVHD_32
+            content = read_at(box.content, layout.size)
+            if len(content) < layout.size:
+                return None
+            timescale, length = layout.unpack(content)
+            is_known = timescale and length not in _UNKNOWN_LENGTHS
+            return float(length / timescale) if is_known else None
+    return None
+
+
 def reader_of(file: Readable) -> ReadAt:
     """Return a function that reads a file at an offset."""
     return partial(_read_at, file)
@@ -146,6 +192,8 @@ def has_external_data(index: bytes) -> bool:
 def check_is_whole(file: Readable, head: bytes, *, name: str, size_bytes: int) -> None:
     """Refuse a file that was cut off, as far as the file itself tells its length.
 
+    A transport stream is made to be cut anywhere, as it is when the power fails.
+
     Args:
         file: Left at its beginning.
         head: Its first bytes.
@@ -162,13 +210,22 @@ def check_is_whole(file: Readable, head: bytes, *, name: str, size_bytes: int) -
         end = _end_of_elements(file, size_bytes)
     elif _is_riff(head):
         end = _end_of_chunks(file, size_bytes)
-    elif (found := _SYNC.match(head)) is not None and found.lastgroup is not None:
-        packet_bytes = int(found.lastgroup.removeprefix("at"))
-        end = -(-size_bytes // packet_bytes) * packet_bytes
     file.seek(0)
     if end is not None and end > size_bytes:
         msg = f"{name} is cut off: {size_bytes} of at least {end} bytes are there"
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+
+
+def _units(extradata: bytes, packet: bytes, *, size_at: int) -> Iterator[bytes]:
+    """Yield the beginning of each NAL unit of a packet (ISO/IEC 14496-15; H.264, annex B)."""
+    if extradata[:1] != b"\1":
+        yield from (found[1] for found in _START_CODE.finditer(packet))
+        return
+    size_bytes = (extradata[size_at] & 3) + 1 if len(extradata) > size_at else 4
+    offset = 0
+    while offset + size_bytes < len(packet):
+        yield packet[offset + size_bytes : offset + size_bytes + 1]
+        offset += size_bytes + int.from_bytes(packet[offset : offset + size_bytes])
 
 
 def _end_of_boxes(file: Readable, *, name: str, size_bytes: int) -> int:

@@ -1,8 +1,10 @@
 """MP4 files, written beside their target and renamed once they are complete."""
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
@@ -20,14 +22,46 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.stream import Stream
 
-Advance: TypeAlias = Callable[[float, float], None]
-"""Takes the seconds of the result written so far, and in all."""
 Packets: TypeAlias = Iterator["Packet[Any]"]
 
 StreamT = TypeVar("StreamT", bound="Stream")
 
+HEVC_TAG: Final = "hvc1"
+"""Apple's players accept H.265 under this tag only."""
+
 # The index comes first, so that a reader across a network can begin at once.
 _FASTSTART: Final = {"movflags": "+faststart"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a clip is written."""
+
+    done_s: float
+    """Seconds of the result that are written."""
+    total_s: float
+    frames: int
+    """Frames that are written."""
+    elapsed_s: float
+
+    @property
+    def fps(self) -> float | None:
+        """Frames written per second; None before there is anything to tell."""
+        return self.frames / self.elapsed_s if self.frames and self.elapsed_s > 0 else None
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated time left; None before there is anything to tell."""
+        if self.done_s <= 0 or self.elapsed_s <= 0:
+            return None
+        return self.elapsed_s * (self.total_s - self.done_s) / self.done_s
+
+
+OnProgress: TypeAlias = Callable[[Progress], None]
+
+
+def ignore_progress(progress: Progress) -> None:
+    """Do nothing, where nobody wants to know."""
 
 
 @contextmanager
@@ -56,15 +90,23 @@ def written_mp4(target: Path) -> Generator["OutputContainer"]:
 
 
 def interleave(
-    container: "OutputContainer", streams: list[Packets], advance: Callable[[float], None]
+    container: "OutputContainer",
+    streams: list[Packets],
+    *,
+    total_s: Fraction,
+    on_progress: OnProgress,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Write the packets of several streams in the order of their times.
 
     Args:
         container: The file that the streams belong to.
-        streams: The packets of each stream, in decoding order.
-        advance: Takes the seconds written so far.
+        streams: The packets of each stream, in decoding order; the first is the video.
+        total_s: The length of the result.
+        on_progress: Called after each frame.
+        clock: Monotonic seconds.
     """
+    started, frames, done_s = clock(), 0, 0.0
     waiting: dict[Packets, Packet[Any]] = {}
     due = list(streams)
     while True:
@@ -76,10 +118,19 @@ def interleave(
             return
         earliest = min(waiting, key=lambda stream: _at_s(waiting[stream]))
         packet = waiting.pop(earliest)
-        at_s = _at_s(packet)
+        done_s = min(max(done_s, _end_s(packet)), float(total_s))
         _mux(container, packet)
-        advance(max(0.0, at_s))
         due = [earliest]
+        if earliest is streams[0]:
+            frames += 1
+            on_progress(
+                Progress(
+                    done_s=done_s,
+                    total_s=float(total_s),
+                    frames=frames,
+                    elapsed_s=clock() - started,
+                )
+            )
 
 
 def _mux(container: "OutputContainer", packet: "Packet[Any]") -> None:
@@ -120,15 +171,22 @@ def encode(stream: "Stream", frame: "Frame | None") -> Packets:
 def copied_stream(container: "OutputContainer", template: StreamT) -> StreamT:
     """Add a stream for packets that are copied."""
     stream: StreamT = cast("Any", container).add_stream_from_template(template, opaque=True)
+    aspect = getattr(template, "sample_aspect_ratio", None)
+    if aspect:
+        # What the container says wins over the codec, and the template only has the latter.
+        cast("Any", stream).codec_context.sample_aspect_ratio = aspect
     if template.codec_context.codec.canonical_name == "hevc":
-        # Apple's players accept H.265 under this tag only.
-        stream.codec_context.codec_tag = "hvc1"
+        stream.codec_context.codec_tag = HEVC_TAG
     return stream
 
 
 def _at_s(packet: "Packet[Any]") -> float:
     ticks = packet.dts if packet.dts is not None else packet.pts or 0
     return float(ticks * packet.time_base)
+
+
+def _end_s(packet: "Packet[Any]") -> float:
+    return float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base)
 
 
 def _check(part: Path) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
@@ -11,12 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.audio import can_copy_audio, copied_audio, crossfaded_audio, encoded_audio
-from omniedit.media.demux import audio_stream, opened_clip, video_stream
-from omniedit.media.facts import MAX_CLIP_S, allowed_overrun_s
+from omniedit.media.audio import crossfaded_audio
+from omniedit.media.demux import opened_clip, video_stream
+from omniedit.media.facts import MAX_CLIP_S, ClipFacts, allowed_overrun_s
 from omniedit.media.filters import FrameSize
-from omniedit.media.mux import Advance, Packets, copied_stream, interleave, written_mp4
+from omniedit.media.mux import (
+    OnProgress,
+    Packets,
+    copied_stream,
+    ignore_progress,
+    interleave,
+    written_mp4,
+)
+from omniedit.media.preparing import ENCODING_SLOTS
 from omniedit.media.probing import probe, read_timeline
+from omniedit.media.soundtrack import Sound, original_audio
 from omniedit.media.timeline import Part, Span, Timeline, marked_span
 from omniedit.media.video import copied_packets, copyable_frames, encoded_video, rate_of
 
@@ -81,14 +89,6 @@ def plan_split(
     )
 
 
-class Sound(StrEnum):
-    """Whose audio a joined clip has."""
-
-    ORIGINAL = "original"
-    GENERATED = "generated"
-    NONE = "none"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
     """What was written."""
@@ -99,6 +99,8 @@ class Joined:
     sound: Sound
     largest_gap_s: float
     """The largest difference by which a result is shorter (negative: longer) than its piece."""
+    lost_marks: tuple[str, ...]
+    """Marks of origin that results have and the joined clip does not, such as `c2pa`."""
 
 
 def join(
@@ -109,7 +111,7 @@ def join(
     original: Path | None,
     new_audio: bool = False,
     original_start_s: float | None = None,
-    on_progress: Advance = lambda _done_s, _total_s: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Joined:
     """Write the results of pieces as one clip.
 
@@ -124,7 +126,7 @@ def join(
         original: The clip whose audio is laid over; None for a silent result.
         new_audio: Keep the results' own audio instead, cross-faded over 20 ms.
         original_start_s: Where the first piece begins in the original; None for its beginning.
-        on_progress: Takes the seconds done and in all.
+        on_progress: Called after each frame.
 
     Raises:
         InvalidInputError: A result or the original is not a clip.
@@ -141,32 +143,34 @@ def join(
     parts = _in_a_row(parts) if new_audio else _in_place(parts, pieces)
     last = parts[-1]
     length_s = last.at_s + (last.span.length_s if new_audio else Fraction(pieces[-1].duration_s))
-    with ExitStack() as stack:
+    facts = [probe(part.source, name=str(part.source)) for part in parts]
+    copies_video = _can_copy(parts, facts)
+    pixels = 0 if copies_video else facts[0].width * facts[0].height
+    with ENCODING_SLOTS.taken(pixels), ExitStack() as stack:
         container = stack.enter_context(written_mp4(target))
-        copies_video = _can_copy(parts)
-        streams = [(_copied if copies_video else _encoded)(container, parts)]
+        if copies_video:
+            streams = [_copied(container, parts)]
+        else:
+            streams = [_encoded(container, parts, facts[0])]
         sound = Sound.NONE
         if new_audio:
             sound = Sound.GENERATED
             streams.append(crossfaded_audio(container, parts))
         elif original is not None:
-            audio = _original_audio(
+            audio = original_audio(
                 container, stack, original, start_s=original_start_s, length_s=length_s
             )
             if audio is not None:
                 sound = Sound.ORIGINAL
                 streams.append(audio)
-        interleave(
-            container,
-            streams,
-            lambda done_s: on_progress(min(done_s, float(length_s)), float(length_s)),
-        )
+        interleave(container, streams, total_s=length_s, on_progress=on_progress)
     return Joined(
         path=target,
         duration_s=float(length_s),
         is_video_copied=copies_video,
         sound=sound,
         largest_gap_s=max(gaps_s, key=abs),
+        lost_marks=tuple(sorted({mark for each in facts for mark in each.marks})),
     )
 
 
@@ -196,9 +200,9 @@ def _in_place(parts: list[Part], pieces: Sequence[Piece]) -> list[Part]:
     return placed
 
 
-def _can_copy(parts: list[Part]) -> bool:
+def _can_copy(parts: list[Part], facts: list[ClipFacts]) -> bool:
     """Return whether the packets of all parts make one stream."""
-    formats = {_format_of(part) for part in parts}
+    formats = {_format_of(*each) for each in zip(parts, facts, strict=True)}
     if len(formats) > 1 or None in formats:
         return False
     last_dts: int | None = None
@@ -215,21 +219,19 @@ def _can_copy(parts: list[Part]) -> bool:
     return True
 
 
-def _format_of(part: Part) -> tuple[object, ...] | None:
+def _format_of(part: Part, facts: ClipFacts) -> tuple[object, ...] | None:
     """Return what must be equal for two clips to share a video stream."""
-    facts = probe(part.source, name=str(part.source))
     if facts.video_codec not in {"h264", "hevc"}:
         return None
     with opened_clip(part.source) as clip:
-        stream = video_stream(clip, name=str(part.source))
-        context = stream.codec_context
+        context = video_stream(clip, name=str(part.source)).codec_context
         return (
             facts.video_codec,
             context.extradata,
             context.width,
             context.height,
             context.pix_fmt,
-            context.sample_aspect_ratio,
+            facts.pixel_aspect,
             facts.rotation,
             part.timeline.tick_s,
         )
@@ -248,27 +250,10 @@ def _copied(container: "OutputContainer", parts: list[Part]) -> Packets:
     return packets()
 
 
-def _encoded(container: "OutputContainer", parts: list[Part]) -> Packets:
-    facts = probe(parts[0].source, name=str(parts[0].source))
+def _encoded(container: "OutputContainer", parts: list[Part], facts: ClipFacts) -> Packets:
     size = FrameSize(width=facts.shown_width & ~1, height=facts.shown_height & ~1)
-    return encoded_video(container, parts, rate=rate_of(parts[0].timeline), size=size)
-
-
-def _original_audio(
-    container: "OutputContainer",
-    stack: ExitStack,
-    original: Path,
-    *,
-    start_s: float | None,
-    length_s: Fraction,
-) -> Packets | None:
-    clip = stack.enter_context(opened_clip(original))
-    if audio_stream(clip) is None:
-        return None
-    # A cut between two frames begins with the next one, and so does the audio.
-    span = marked_span(read_timeline(original), start_s, None, name=str(original))
-    add_audio = copied_audio if can_copy_audio(clip) and not start_s else encoded_audio
-    return add_audio(container, clip, start_s=span.start_s, length_s=length_s)
+    rate = rate_of(parts[0].timeline)
+    return encoded_video(container, parts, rate=rate, size=size).packets()
 
 
 def _spans(timeline: Timeline, whole: Span, longest_s: float) -> list[Span]:

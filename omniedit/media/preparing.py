@@ -1,24 +1,49 @@
 """A clip made into what the service takes: cut, converted, or both."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import os
+import shutil
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from omniedit.errors import InvalidInputError, LocalError
 from omniedit.media.audio import can_copy_audio, copied_audio, encoded_audio
 from omniedit.media.demux import opened_clip
-from omniedit.media.facts import ClipFacts
-from omniedit.media.mux import Advance, interleave, written_mp4
+from omniedit.media.facts import (
+    MAX_CLIP_S,
+    ClipFacts,
+    codec_name,
+    needs_conversion,
+    rate_name,
+)
+from omniedit.media.mux import OnProgress, Packets, ignore_progress, interleave, written_mp4
 from omniedit.media.probing import probe, read_timeline
 from omniedit.media.timeline import Part, marked_span
-from omniedit.media.video import copied_video, copyable_frames, encoded_video, rate_of
+from omniedit.media.video import (
+    FrameCheck,
+    VideoEncoding,
+    copied_video,
+    copyable_frames,
+    count_bad_frames,
+    encoded_video,
+    frame_check,
+    rate_of,
+)
 from omniedit.models import MAX_UPLOAD_BYTES
+from omniedit.system.files import open_file
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
 
 _COPYABLE_CODECS: Final = frozenset({"h264", "hevc"})
 # Containers that give every packet its time of showing.
 _COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts"})
+_MEMORY_BYTES: Final = 1024**3
+# Of an encoder, with the frames that wait for it and for its decoder: 0.37 GiB at 1080p.
+_BYTES_PER_PIXEL: Final = 192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +57,13 @@ class Prepared:
     is_video_copied: bool
     is_audio_copied: bool | None
     """None if there is no audio."""
+    done: str
+    """What was done, in a line: `copied`, `cut (copied)`, `written anew: VP9, 25 fps → …`."""
+    check: FrameCheck
+    silenced_packets: int
+    """How many damaged packets of audio were replaced by silence."""
+    lost_marks: tuple[str, ...]
+    """Marks of origin that the source has and the result does not, such as `c2pa`."""
 
 
 def prepare(
@@ -40,8 +72,10 @@ def prepare(
     *,
     start_s: float | None = None,
     end_s: float | None = None,
+    keeps_hdr: bool = False,
+    accepts_damage: bool = False,
     largest_bytes: int = MAX_UPLOAD_BYTES,
-    on_progress: Advance = lambda _done_s, _total_s: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Prepared:
     """Write a clip, or a part of it, as an H.264 or H.265 MP4 with AAC audio.
 
@@ -54,49 +88,257 @@ def prepare(
         target: Appears once it is complete, in a folder that belongs to the caller.
         start_s: Where to begin; None for the beginning.
         end_s: Where to stop; None for the end.
+        keeps_hdr: Keep HDR colours, instead of converting them to SDR.
+        accepts_damage: Write a clip even if more than a tenth of its frames are damaged.
         largest_bytes: Video that would become larger is encoded, even if it could be copied.
-        on_progress: Takes the seconds done and in all.
+        on_progress: Called after each frame.
 
     Raises:
-        InvalidInputError: The source is not a clip, or the marks leave nothing of it.
+        InvalidInputError: The source is not a clip, the marks leave nothing of it, or too many of
+            its frames are damaged.
         LocalError: The target cannot be written.
     """
     facts = probe(source, name=str(source))
     timeline = read_timeline(source)
     span = marked_span(timeline, start_s, end_s, name=str(source))
     share = float(span.length_s) / timeline.duration_s
-    can_copy = _can_copy_video(facts) and (facts.size_bytes or 0) * share <= largest_bytes
-    part = Part(source=source, timeline=timeline, span=span)
-    return _write(part, target, can_copy=can_copy, on_progress=on_progress)
+    can_copy = _can_copy_video(facts, keeps_hdr=keeps_hdr)
+    writing = _Writing(
+        facts=facts,
+        part=Part(source=source, timeline=timeline, span=span),
+        can_copy=can_copy and (facts.size_bytes or 0) * share <= largest_bytes,
+        keeps_hdr=keeps_hdr and facts.hdr is not None,
+    )
+    prepared = writing.write(target, on_progress)
+    if not accepts_damage:
+        try:
+            refuse_damage(prepared.check, name=str(source))
+        except InvalidInputError:
+            target.unlink()
+            raise
+    return prepared
 
 
-def _can_copy_video(facts: ClipFacts) -> bool:
-    return facts.video_codec in _COPYABLE_CODECS and facts.container in _COPYABLE_CONTAINERS
+def check_frames(source: Path, *, name: str) -> FrameCheck | None:
+    """Decode a clip once, before it is paid for; None if it is longer than what is sent whole.
+
+    Raises:
+        InvalidInputError: It is not a clip that can be read.
+    """
+    timeline = read_timeline(source)
+    if timeline.duration_s > MAX_CLIP_S + 1:
+        return None
+    return count_bad_frames(Part(source=source, timeline=timeline, span=timeline.whole), name=name)
 
 
-def _write(part: Part, target: Path, *, can_copy: bool, on_progress: Advance) -> Prepared:
-    span = part.span
-    length_s = span.length_s
-    copies_video = can_copy and copyable_frames(part.timeline, span) is not None
-    with ExitStack() as stack:
-        container = stack.enter_context(written_mp4(target))
-        if copies_video:
-            video = copied_video(container, stack.enter_context(opened_clip(part.source)), part)
-        else:
-            video = encoded_video(container, [part], rate=rate_of(part.timeline))
-        clip = stack.enter_context(opened_clip(part.source))
-        copies_audio = can_copy_audio(clip) and span.start == part.timeline.start
-        add_audio = copied_audio if copies_audio else encoded_audio
-        audio = add_audio(container, clip, start_s=span.start_s, length_s=length_s)
-        interleave(container, [video, audio] if audio else [video], _towards(on_progress, length_s))
+def refuse_damage(check: FrameCheck, *, name: str) -> None:
+    """Refuse a clip with too many bad frames.
+
+    Raises:
+        InvalidInputError: More than a tenth of them are bad.
+    """
+    if check.is_acceptable:
+        return
+    msg = f"{name} is damaged: {check.bad_frames} of {check.frames} frames cannot be decoded"
+    hint = "copy or export it again; `--no-check` sends it as it is"
+    raise InvalidInputError(msg, code="damaged_clip", hint=hint)
+
+
+def save_prepared(
+    source: Path,
+    target: Path,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    keeps_hdr: bool = False,
+    accepts_damage: bool = False,
+    on_progress: OnProgress = ignore_progress,
+) -> Prepared:
+    """Write the clip that would be sent: the source itself if nothing must be done to it.
+
+    Args:
+        source: A local clip.
+        target: Replaced if it exists.
+        start_s: Where to begin; None for the beginning.
+        end_s: Where to stop; None for the end.
+        keeps_hdr: Keep HDR colours, instead of converting them to SDR.
+        accepts_damage: Write a clip even if more than a tenth of its frames are damaged.
+        on_progress: Called after each frame.
+
+    Raises:
+        InvalidInputError: As `prepare`.
+        LocalError: The target cannot be written.
+    """
+    facts = probe(source, name=str(source))
+    if start_s is not None or end_s is not None or needs_conversion(facts, keeps_hdr=keeps_hdr):
+        return prepare(
+            source,
+            target,
+            start_s=start_s,
+            end_s=end_s,
+            keeps_hdr=keeps_hdr,
+            accepts_damage=accepts_damage,
+            on_progress=on_progress,
+        )
+    check = check_frames(source, name=str(source)) or FrameCheck(frames=0, bad_frames=0)
+    if not accepts_damage:
+        refuse_damage(check, name=str(source))
+    _copy(source, target)
     return Prepared(
         path=target,
-        start_s=float((span.start - part.timeline.start) * span.tick_s),
-        duration_s=float(length_s),
-        is_video_copied=copies_video,
-        is_audio_copied=copies_audio if audio else None,
+        start_s=0.0,
+        duration_s=facts.duration_s or 0.0,
+        is_video_copied=True,
+        is_audio_copied=True if facts.has_audio else None,
+        done="unchanged",
+        check=check,
+        silenced_packets=0,
+        lost_marks=(),
     )
 
 
-def _towards(on_progress: Advance, total_s: Fraction) -> Callable[[float], None]:
-    return lambda done_s: on_progress(min(done_s, float(total_s)), float(total_s))
+@dataclass(slots=True, kw_only=True)
+class _Writing:
+    """A part of a clip on its way into a file."""
+
+    facts: ClipFacts
+    part: Part
+    can_copy: bool
+    keeps_hdr: bool
+    silenced_packets: int = 0
+
+    def write(self, target: Path, on_progress: OnProgress) -> Prepared:
+        part = self.part
+        copies_video = self.can_copy and copyable_frames(part.timeline, part.span) is not None
+        pixels = 0 if copies_video else self.facts.width * self.facts.height
+        encoding: VideoEncoding | None = None
+        with ENCODING_SLOTS.taken(pixels), ExitStack() as stack:
+            container = stack.enter_context(written_mp4(target))
+            clip = stack.enter_context(opened_clip(part.source))
+            if copies_video:
+                video = copied_video(container, stack.enter_context(opened_clip(part.source)), part)
+            else:
+                encoding = encoded_video(
+                    container, [part], rate=rate_of(part.timeline), keeps_hdr=self.keeps_hdr
+                )
+                video = encoding.packets()
+            copies_audio = can_copy_audio(clip) and part.span.start == part.timeline.start
+            audio = self._audio(container, clip, copies_audio=copies_audio)
+            interleave(
+                container,
+                [video, audio] if audio else [video],
+                total_s=part.span.length_s,
+                on_progress=on_progress,
+            )
+        return Prepared(
+            path=target,
+            start_s=float((part.span.start - part.timeline.start) * part.timeline.tick_s),
+            duration_s=float(part.span.length_s),
+            is_video_copied=copies_video,
+            is_audio_copied=copies_audio if audio else None,
+            done=self._done(encoding),
+            check=frame_check(part, encoding.good_frames) if encoding else _check_copy(target),
+            silenced_packets=self.silenced_packets,
+            lost_marks=self.facts.marks,
+        )
+
+    def _audio(
+        self, container: "OutputContainer", clip: "InputContainer", *, copies_audio: bool
+    ) -> Packets | None:
+        start_s, length_s = self.part.span.start_s, self.part.span.length_s
+        if copies_audio:
+            return copied_audio(container, clip, start_s=start_s, length_s=length_s)
+        return encoded_audio(
+            container, clip, start_s=start_s, length_s=length_s, on_damage=self._count_damage
+        )
+
+    def _count_damage(self) -> None:
+        self.silenced_packets += 1
+
+    def _done(self, encoding: VideoEncoding | None) -> str:
+        facts = self.facts
+        if encoding is None or encoding.size is None:
+            return "copied" if self.part.span == self.part.timeline.whole else "cut (copied)"
+        before = [codec_name(facts.video_codec)]
+        if facts.frame_rate is not None:
+            before.append(f"{rate_name(facts.frame_rate)} fps")
+        after = ["H.265" if self.keeps_hdr else "H.264"]
+        after.append(f"{encoding.size.width}x{encoding.size.height}")
+        if encoding.deinterlaces:
+            before.append("interlaced")
+            after.append("progressive")
+        if encoding.maps_tones:
+            before.append(f"HDR ({facts.hdr})")
+            after.append("SDR")
+        return f"written anew: {', '.join(before)} → {', '.join(after)}"
+
+
+class EncodingSlots:
+    """Lets as many encoders run at once as there are cores and memory for; always one.
+
+    Args:
+        memory_bytes: What all of them may take together.
+        cores: How many may run at once.
+    """
+
+    def __init__(self, *, memory_bytes: int, cores: int) -> None:
+        self._memory_bytes = memory_bytes
+        self._cores = cores
+        self._taken_bytes = 0
+        self._running = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Generator[None]:
+        """Wait for room for an encoder of frames of that many pixels; none is needed for 0."""
+        if not pixels:
+            yield
+            return
+        size_bytes = pixels * _BYTES_PER_PIXEL
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_room(size_bytes))
+            self._running += 1
+            self._taken_bytes += size_bytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._taken_bytes -= size_bytes
+                self._changed.notify_all()
+
+    def _has_room(self, size_bytes: int) -> bool:
+        return not self._running or (
+            self._running < self._cores and self._taken_bytes + size_bytes <= self._memory_bytes
+        )
+
+
+ENCODING_SLOTS: Final = EncodingSlots(memory_bytes=_MEMORY_BYTES, cores=os.cpu_count() or 1)
+"""Shared by all encoders of this process."""
+
+
+def _can_copy_video(facts: ClipFacts, *, keeps_hdr: bool) -> bool:
+    return (
+        facts.video_codec in _COPYABLE_CODECS
+        and facts.container in _COPYABLE_CONTAINERS
+        and (keeps_hdr or facts.hdr is None)
+    )
+
+
+def _check_copy(target: Path) -> FrameCheck:
+    timeline = read_timeline(target)
+    part = Part(source=target, timeline=timeline, span=timeline.whole)
+    return count_bad_frames(part, name=str(target))
+
+
+def _copy(source: Path, target: Path) -> None:
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with open_file(source) as file, part.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+        part.replace(target)
+    except OSError as error:
+        msg = f"cannot write {target}: {error.strerror or error}"
+        raise LocalError(msg) from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
 """What a clip is, from its header, its packets and its first frame."""
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import av
 from av.error import FFmpegError, InvalidDataError
@@ -12,6 +13,7 @@ from omniedit.errors import InvalidInputError
 from omniedit.media.demux import (
     READING_BUDGET_S,
     audio_stream,
+    audio_streams,
     check_is_unencrypted,
     check_size,
     checked_head,
@@ -21,28 +23,44 @@ from omniedit.media.demux import (
     packets_of,
     video_stream,
 )
-from omniedit.media.facts import ClipFacts
+from omniedit.media.facts import AudioTrack, ClipFacts
 from omniedit.media.filters import display_rotation
 from omniedit.media.formats import (
     EXPORT_AGAIN,
     Readable,
+    announced_s,
     check_is_whole,
     container_of,
     has_external_data,
     index_of,
     is_boxed,
     is_fragmented,
+    marks_of,
 )
 from omniedit.media.timeline import MAX_LENGTH_S, NO_VIDEO, Timeline, TimelineBuilder, too_long
 from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
+    from av.stream import Stream
+    from av.video.format import VideoFormat
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 _UNSPECIFIED_COLOR: Final = 2
 _UNSPECIFIED_RANGE: Final = 0
+# Beyond this the lengths of a track and of its file are no matter of rounding or of other tracks.
+_MOST_DISAGREEMENT: Final = 1.5
+_CHROMA_COMPONENTS: Final = 3
+_PROBE_SIDE: Final = 64
+_CHROMA: Final = {
+    (1, 1): "4:4:4",
+    (2, 1): "4:2:2",
+    (2, 2): "4:2:0",
+    (4, 1): "4:1:1",
+    (4, 4): "4:1:0",
+}
 # In a stream that begins in the middle, frames before the next keyframe cannot be decoded.
 _MOST_ATTEMPTS: Final = 600
 
@@ -73,64 +91,126 @@ def read_timeline(path: Path) -> Timeline:
     """
     with opened_clip(path) as container:
         stream = video_stream(container, name=str(path))
-        builder = TimelineBuilder(stream, name=str(path))
+        builder = _timeline_builder(container, stream, name=str(path))
         for packet in packets_of(container, stream, name=str(path), budget_s=READING_BUDGET_S):
             builder.add(packet)
         return builder.finish()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Reading:
+    """What all packets of a clip tell."""
+
+    timeline: Timeline
+    frame: "VideoFrame"
+    end_s: float
+    """When the last stream ends, on the clip's own clock."""
+    audio_end_s: float | None
 
 
 def _probe(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
     head = checked_head(file, name=name)
     size_bytes = file.seek(0, 2)
     index = b""
+    marks: tuple[str, ...] = ()
     if reads_all:
         check_is_whole(file, head, name=name, size_bytes=size_bytes)
     if is_boxed(head):
         index = index_of(file, size_bytes)
+        marks = marks_of(file, size_bytes, reads_all=reads_all)
         check_is_unencrypted(index, name=name)
     file.seek(0)
     with opened_media(file, name=name, is_partial=not reads_all) as container:
         stream = video_stream(container, name=name)
         check_size(stream.codec_context.width, stream.codec_context.height, name=name)
         try:
-            timeline, frame = (
-                _read(container, stream, file, name=name)
-                if reads_all
-                else (None, _first_frame(container, stream, name=name))
-            )
+            reading = _read(container, stream, file, name=name) if reads_all else None
         except InvalidInputError as error:
             if error.code == NO_VIDEO and has_external_data(index):
                 raise external_reference(name) from error
             raise
-        facts = _facts(container, stream, frame, timeline)
-        kind = container_of(container.format.name, head)
-    if is_fragmented(index) and not reads_all:
-        # FFmpeg reports the length of the fragments that it has read so far.
-        facts = replace(facts, duration_s=None, frames=None)
+        frame = reading.frame if reading else _first_frame(container, stream, name=name)
+        facts = replace(
+            _facts(container, stream, frame),
+            name=name,
+            size_bytes=size_bytes,
+            container=container_of(container.format.name, head),
+            is_fragmented=is_fragmented(index),
+            marks=marks,
+        )
+        if reading:
+            facts = _measured(facts, container, reading, index)
+        elif facts.is_fragmented:
+            # FFmpeg reports the length of the fragments that it has read so far.
+            facts = replace(facts, duration_s=None, container_s=None, frames=None)
+    _check(facts)
+    return facts
+
+
+def _check(facts: ClipFacts) -> None:
     if facts.duration_s is not None and facts.duration_s > MAX_LENGTH_S:
-        raise too_long(name)
+        raise too_long(facts.name)
+    if facts.container == "gif" and facts.frames == 1:
+        msg = f"{facts.name} is a GIF image, not a video"
+        raise InvalidInputError(msg, code="not_a_video", hint="a GIF must be animated")
+
+
+def _measured(
+    facts: ClipFacts, container: "InputContainer", reading: _Reading, index: bytes
+) -> ClipFacts:
+    """Add what all packets tell.
+
+    Raises:
+        InvalidInputError: The index contradicts itself.
+    """
+    timeline = reading.timeline
+    announced = None if facts.is_fragmented else announced_s(index)
+    if announced and timeline.duration_s > _MOST_DISAGREEMENT * announced + 1:
+        msg = (
+            f"the index of {facts.name} is damaged: it says that the video is"
+            f" {timeline.duration_s:.2f} s long, and the whole file {announced:.2f} s"
+        )
+        raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+    # An MP4 begins at 0 even if its first frame does not; a transport stream with its first frame.
+    begins_s = 0.0 if index else (container.start_time or 0) / av.time_base
+    start_s = float(timeline.whole.start_s)
     return replace(
         facts,
-        name=name,
-        size_bytes=size_bytes,
-        container=kind,
-        is_fragmented=is_fragmented(index),
+        duration_s=timeline.duration_s,
+        container_s=max(reading.end_s - begins_s, announced or 0.0),
+        is_measured=True,
+        frames=len(timeline.times),
+        frame_rate=1 / timeline.frame_s,
+        is_variable_rate=timeline.is_variable,
+        audio_s=None if reading.audio_end_s is None else reading.audio_end_s - start_s,
     )
+
+
+def _timeline_builder(
+    container: "InputContainer", stream: "VideoStream", *, name: str
+) -> TimelineBuilder:
+    return TimelineBuilder(stream, name=name, has_slots=container.format.name == "avi")
 
 
 def _read(
     container: "InputContainer", stream: "VideoStream", file: Readable, *, name: str
-) -> tuple[Timeline, "VideoFrame"]:
-    """Return the times of all frames, and the first frame that can be decoded."""
-    builder = TimelineBuilder(stream, name=name)
+) -> _Reading:
+    builder = _timeline_builder(container, stream, name=name)
     frame: VideoFrame | None = None
     attempts = 0
-    for packet in packets_of(container, stream, name=name, budget_s=READING_BUDGET_S):
-        builder.add(packet)
+    ends_s: dict[int, float] = {}
+    streams: list[Stream] = [stream, *audio_streams(container)]
+    for packet in packets_of(container, *streams, name=name, budget_s=READING_BUDGET_S):
+        if packet.stream_index != stream.index:
+            if packet.size and packet.pts is not None:
+                end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                ends_s[packet.stream_index] = max(end_s, ends_s.get(packet.stream_index, end_s))
+            continue
+        builder.add(cast("Packet[VideoStream]", packet))
         if frame is None and attempts < _MOST_ATTEMPTS:
             attempts += 1
             with suppress(InvalidDataError):
-                frame = next(iter(packet.decode()), None)
+                frame = cast("VideoFrame | None", next(iter(packet.decode()), None))
     timeline = builder.finish()
     if getattr(file, "failure", None) is not None:
         # A file read over a network ends where reading failed.
@@ -139,7 +219,13 @@ def _read(
     if frame is None:
         msg = f"no frame of {name} can be decoded: it is damaged or encrypted"
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
-    return timeline, frame
+    audio = audio_stream(container)
+    return _Reading(
+        timeline=timeline,
+        frame=frame,
+        end_s=max([float(timeline.end * timeline.tick_s), *ends_s.values()]),
+        audio_end_s=ends_s.get(audio.index) if audio else None,
+    )
 
 
 def _first_frame(
@@ -158,31 +244,34 @@ def _first_frame(
 
 
 def _facts(
-    container: "InputContainer",
-    stream: "VideoStream",
-    frame: "VideoFrame | None",
-    timeline: Timeline | None,
+    container: "InputContainer", stream: "VideoStream", frame: "VideoFrame | None"
 ) -> ClipFacts:
+    """Return what the header tells, with the first frame if there is one."""
     context = stream.codec_context
     audio = audio_stream(container)
     rate = stream.average_rate or stream.guessed_rate
-    duration_s = timeline.duration_s if timeline else _announced_s(container, stream)
+    pixels = context.format
     return ClipFacts(
         name="",
         is_local=False,
         size_bytes=None,
         container="",
         is_fragmented=False,
-        duration_s=duration_s,
-        is_measured=timeline is not None,
-        frames=len(timeline.times) if timeline else stream.frames or None,
-        frame_rate=1 / timeline.frame_s if timeline else float(rate) if rate else None,
-        is_variable_rate=timeline.is_variable if timeline else False,
+        duration_s=_announced_s(container, stream),
+        container_s=container.duration / av.time_base if container.duration else None,
+        is_measured=False,
+        frames=stream.frames or None,
+        frame_rate=float(rate) if rate else None,
+        is_variable_rate=False,
         video_codec=context.codec.canonical_name,
         width=context.width,
         height=context.height,
         rotation=display_rotation(frame)[0] if frame else None,
         pixel_format=context.pix_fmt,
+        bit_depth=pixels.components[0].bits if pixels else None,
+        chroma=_chroma(pixels) if pixels else None,
+        pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
+        is_interlaced=bool(frame and frame.interlaced_frame),
         color_range=_specified(context.color_range, _UNSPECIFIED_RANGE),
         color_primaries=_specified(context.color_primaries, _UNSPECIFIED_COLOR),
         color_transfer=_specified(context.color_trc, _UNSPECIFIED_COLOR),
@@ -190,7 +279,26 @@ def _facts(
         audio_codec=audio.codec_context.codec.canonical_name if audio else None,
         audio_rate=audio.codec_context.sample_rate if audio else None,
         audio_channels=audio.codec_context.channels if audio else None,
+        audio_tracks=tuple(
+            AudioTrack(
+                codec=each.codec_context.codec.canonical_name,
+                rate=each.codec_context.sample_rate,
+                channels=each.codec_context.channels,
+                language=each.language,
+                is_used=each is audio,
+            )
+            for each in audio_streams(container)
+        ),
     )
+
+
+def _chroma(pixels: "VideoFormat") -> str | None:
+    """Return the chroma subsampling; None for formats without chroma planes."""
+    if pixels.is_rgb or len(pixels.components) < _CHROMA_COMPONENTS:
+        return None
+    across = _PROBE_SIDE // pixels.chroma_width(_PROBE_SIDE)
+    down = _PROBE_SIDE // pixels.chroma_height(_PROBE_SIDE)
+    return _CHROMA.get((across, down))
 
 
 def _announced_s(container: "InputContainer", stream: "VideoStream") -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.formats import EXPORT_AGAIN
+from omniedit.media.formats import EXPORT_AGAIN, is_random_access
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -58,6 +58,8 @@ class Timeline:
     """When the last one ends, in ticks."""
     has_hidden: bool
     """Whether frames are decoded but not shown (an edit list), or have no time of their own."""
+    has_slots: bool = False
+    """Whether times belong to places in the file (AVI), which decoded frames fill one by one."""
 
     @property
     def start(self) -> int:
@@ -87,6 +89,13 @@ class Timeline:
             return False
         typical = steps[len(steps) // 2]
         return steps[-1] - steps[0] > _ROUNDING_TICKS + typical * _VARIABLE_SHARE
+
+    def key_before(self, ticks: int) -> CodedFrame | None:
+        """Return the last keyframe that is shown by then; None if frames have no usable times."""
+        if self.has_slots:
+            return None
+        keys = [frame for frame in self.frames if frame.is_key and frame.pts <= ticks]
+        return max(keys, key=lambda frame: frame.pts, default=None)
 
     def shown_at(self, ticks: int) -> int:
         """Return the time of the frame on screen at an instant: the last one that has begun."""
@@ -132,9 +141,13 @@ class TimelineBuilder:
     Args:
         stream: The video stream.
         name: The clip, for messages.
+        has_slots: Whether the container gives frames places in the file instead of times.
     """
 
-    def __init__(self, stream: "VideoStream", *, name: str) -> None:
+    def __init__(self, stream: "VideoStream", *, name: str, has_slots: bool = False) -> None:
+        self._codec = stream.codec_context.codec.canonical_name
+        self._extradata = stream.codec_context.extradata or b""
+        self._has_slots = has_slots
         self._tick_s = Fraction(stream.time_base or Fraction(1, 1000))
         self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self._name = name
@@ -149,13 +162,16 @@ class TimelineBuilder:
         """
         if not packet.size:  # the end of the stream
             return
-        time = packet.pts if packet.pts is not None else packet.dts
+        time = packet.dts if packet.pts is None or self._has_slots else packet.pts
         if packet.is_discard or time is None:
             self._has_hidden = True
             return
         if packet.pts is None:
             self._has_hidden = True
-        self._frames.append(CodedFrame(time, packet.dts, packet.duration or 0, packet.is_keyframe))
+        is_key = packet.is_keyframe and is_random_access(
+            self._codec, self._extradata, bytes(packet)
+        )
+        self._frames.append(CodedFrame(time, packet.dts, packet.duration or 0, is_key))
         reach_s = float((time - self._frames[0].pts) * self._tick_s)
         if reach_s > MAX_LENGTH_S or len(self._frames) > _MOST_FRAMES:
             raise too_long(self._name)
@@ -181,6 +197,7 @@ class TimelineBuilder:
             times=tuple(times),
             end=times[-1] + max(length, 1),
             has_hidden=self._has_hidden or len(times) != len(self._frames),
+            has_slots=self._has_slots,
         )
 
 

@@ -1,15 +1,23 @@
 """The video of a clip on its way into an MP4, copied or encoded."""
 
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from av.error import InvalidDataError
+
 from omniedit.errors import InvalidInputError
-from omniedit.media.demux import ENCODING_BUDGET_S, opened_clip, packets_of, video_stream
+from omniedit.media.demux import (
+    ENCODING_BUDGET_S,
+    opened_clip,
+    packets_of,
+    seek_before,
+    video_stream,
+)
 from omniedit.media.filters import FrameFilter, FrameSize
 from omniedit.media.formats import EXPORT_AGAIN
-from omniedit.media.mux import Packets, copied_stream, encode, new_stream
+from omniedit.media.mux import HEVC_TAG, Packets, copied_stream, encode, new_stream
 from omniedit.media.timeline import CodedFrame, Part, Span, Timeline
 
 if TYPE_CHECKING:
@@ -30,13 +38,18 @@ _X264: Final = {
 }
 # An MP4 lists the lengths of frames in decoding order, which must then be the order of showing.
 _IN_ORDER: Final = {"bf": "0"}
+_X265: Final = {
+    "crf": "16",
+    "preset": "fast",
+    "x265-params": "log-level=error:pools=8:frame-threads=2:vbv-maxrate=70000:vbv-bufsize=35000",
+}
+_X265_IN_ORDER: Final = {"x265-params": f"{_X265['x265-params']}:bframes=0"}
+# A clip with more frames that are bad is refused.
+_MOST_BAD: Final = 0.1
 # Frames wait in memory to be encoded: forty of 8K take 5 GB.
 _HUGE: Final = {"rc-lookahead": "5", "threads": "4"}
 _HUGE_PIXELS: Final = 4096 * 2304
 _RATE_DENOMINATOR: Final = 1001  # of 29.97 fps
-_SEEK_MARGIN_S: Final = 1
-# A transport stream has no index to seek by, and that of an AVI is often wrong.
-_SEEKABLE: Final = frozenset({"mov", "matroska"})
 
 
 def copyable_frames(timeline: Timeline, span: Span) -> tuple[CodedFrame, ...] | None:
@@ -72,18 +85,15 @@ def copied_packets(
 ) -> Packets:
     """Yield the packets of a part, moved to where it goes in the result."""
     shift = round(part.at_s / part.timeline.tick_s) - part.span.start
-    frames = iter(part.timeline.frames)
-    name = str(part.source)
-    for packet in packets_of(clip, stream, name=name, budget_s=ENCODING_BUDGET_S):
-        if not packet.size or packet.pts is None:
-            continue
-        dts = next(frames).dts
-        if part.span.start <= packet.pts < part.span.end:
-            packet.duration = min(packet.duration or 0, part.span.end - packet.pts)
-            packet.pts += shift
-            packet.dts = None if dts is None else dts + shift
-            packet.stream = target
-            yield packet
+    frames = copyable_frames(part.timeline, part.span) or ()
+    packets = _packets_from(clip, stream, frames[0] if frames else None, name=str(part.source))
+    for frame, packet in zip(frames, (each for each in packets if each.size), strict=False):
+        packet.duration = min(packet.duration or 0, part.span.end - frame.pts)
+        packet.pts = frame.pts + shift
+        # Matroska has no times of decoding, and FFmpeg guesses them otherwise after a seek.
+        packet.dts = None if frame.dts is None else frame.dts + shift
+        packet.stream = target
+        yield packet
 
 
 def encoded_video(
@@ -92,38 +102,55 @@ def encoded_video(
     *,
     rate: Fraction,
     size: FrameSize | None = None,
-) -> Packets:
-    """Add a stream, and return the packets of encoded parts for it, one part after the other.
+    keeps_hdr: bool = False,
+) -> "VideoEncoding":
+    """Add a stream, and return what yields the packets of encoded parts for it, one by one.
 
     Args:
         container: The file that gets the stream.
-        parts: What to encode.
+        parts: What to encode, one after the other.
         rate: Frames per second, for the encoder's rate control; frames keep their own times.
         size: The size of all frames; None for that of the first one, upright.
+        keeps_hdr: Whether HDR colours stay as they are, as H.265 in 10 bits.
     """
-    has_constant_rate = not any(part.timeline.is_variable for part in parts)
-    options = _X264 if has_constant_rate else _X264 | _IN_ORDER
-    stream: VideoStream = new_stream(container, "libx264", rate=rate, options=options)
-    return _Encoder(stream, size).packets(parts)
+    codec, options = ("libx265", _X265) if keeps_hdr else ("libx264", _X264)
+    if any(part.timeline.is_variable for part in parts):
+        options = options | (_X265_IN_ORDER if keeps_hdr else _IN_ORDER)
+    stream: VideoStream = new_stream(container, codec, rate=rate, options=options)
+    if keeps_hdr:
+        stream.codec_context.codec_tag = HEVC_TAG
+    return VideoEncoding(stream, parts, size, keeps_hdr=keeps_hdr)
 
 
-class _Encoder:
-    """Encodes frames, and keeps the time and the length of each."""
+class VideoEncoding:
+    """Encodes frames, keeps the time and the length of each, and counts those that are damaged."""
 
-    def __init__(self, stream: "VideoStream", size: FrameSize | None) -> None:
+    def __init__(
+        self,
+        stream: "VideoStream",
+        parts: Sequence[Part],
+        size: FrameSize | None,
+        *,
+        keeps_hdr: bool,
+    ) -> None:
         self._stream = stream
-        self._size = size
+        self._parts = parts
+        self._keeps_hdr = keeps_hdr
         self._tick_s = Fraction(0)
         self._last = -1
         self._lengths: dict[int, int] = {}
+        self.good_frames = 0
+        self.size = size
+        self.deinterlaces = False
+        self.maps_tones = False
 
-    def packets(self, parts: Iterable[Part]) -> Packets:
+    def packets(self) -> Packets:
         """Yield the packets of all parts.
 
         Raises:
             InvalidInputError: No frame could be decoded.
         """
-        for part in parts:
+        for part in self._parts:
             yield from self._of_part(part)
         if self._last < 0:
             msg = "no frame of the clip could be decoded: it is damaged"
@@ -131,27 +158,47 @@ class _Encoder:
         yield from self._timed(encode(self._stream, None))
 
     def _of_part(self, part: Part) -> Packets:
-        frame_filter: FrameFilter | None = None
         ends = part.timeline.ends()
         with opened_clip(part.source) as clip:
-            stream = video_stream(clip, name=str(part.source))
-            first = part.timeline.shown_at(part.span.start)
-            extended = replace(part, span=replace(part.span, start=first))
-            for frame, pts in _frames(clip, stream, extended):
-                if frame_filter is None or not frame_filter.accepts(frame):
-                    frame_filter = FrameFilter(stream, frame, self._size, name=str(part.source))
-                filtered = frame_filter.apply(frame)
-                if self._size is None:
-                    self._size = FrameSize(width=filtered.width, height=filtered.height)
-                if not self._tick_s:
-                    self._tick_s = part.timeline.tick_s
-                    frame_filter.configure(self._stream, filtered, self._tick_s)
-                    if filtered.width * filtered.height > _HUGE_PIXELS:
-                        self._stream.codec_context.options |= _HUGE
+            for frame, pts in self._filtered(clip, part):
                 # A frame may be cut at either end of the span.
                 begin, end = max(pts, part.span.start), min(ends.get(pts, pts + 1), part.span.end)
                 at_s, tick_s = part.at_s - part.span.start_s, part.timeline.tick_s
-                yield from self._encoded(filtered, at_s + begin * tick_s, at_s + end * tick_s)
+                yield from self._encoded(frame, at_s + begin * tick_s, at_s + end * tick_s)
+
+    def _filtered(self, clip: "InputContainer", part: Part) -> Generator[tuple["VideoFrame", int]]:
+        name = str(part.source)
+        stream = video_stream(clip, name=name)
+        frame_filter: FrameFilter | None = None
+        for frame, pts in _frames(clip, stream, part):
+            self.good_frames += not frame.is_corrupt
+            if frame_filter is None or not frame_filter.accepts(frame):
+                if frame_filter is not None:
+                    yield from frame_filter.flush()
+                frame_filter = FrameFilter(
+                    stream, frame, self.size, keeps_hdr=self._keeps_hdr, name=name
+                )
+                self.deinterlaces |= frame_filter.deinterlaces
+                self.maps_tones |= frame_filter.maps_tones
+            for filtered, at in frame_filter.apply(frame, pts):
+                self._configure(frame_filter, filtered, part.timeline.tick_s)
+                yield filtered, at
+        if frame_filter is not None:
+            for filtered, at in frame_filter.flush():
+                self._configure(frame_filter, filtered, part.timeline.tick_s)
+                yield filtered, at
+
+    def _configure(
+        self, frame_filter: FrameFilter, filtered: "VideoFrame", tick_s: Fraction
+    ) -> None:
+        if self._tick_s:
+            return
+        self._tick_s = tick_s
+        if self.size is None:
+            self.size = FrameSize(width=filtered.width, height=filtered.height)
+        frame_filter.configure(self._stream, filtered, tick_s)
+        if filtered.width * filtered.height > _HUGE_PIXELS:
+            self._stream.codec_context.options |= _HUGE
 
     def _encoded(self, frame: "VideoFrame", begin_s: Fraction, end_s: Fraction) -> Packets:
         pts = max(round(begin_s / self._tick_s), self._last + 1)
@@ -169,21 +216,79 @@ class _Encoder:
             yield packet
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameCheck:
+    """How many of a clip's frames can be decoded without a fault."""
+
+    frames: int
+    bad_frames: int
+
+    @property
+    def is_acceptable(self) -> bool:
+        """Whether at most a tenth of the frames are bad."""
+        return self.bad_frames <= self.frames * _MOST_BAD
+
+
+def count_bad_frames(part: Part, *, name: str) -> FrameCheck:
+    """Decode a part, and count the frames that are damaged or missing."""
+    with opened_clip(part.source) as clip:
+        stream = video_stream(clip, name=name)
+        good = sum(not frame.is_corrupt for frame, _ in _frames(clip, stream, part))
+    return frame_check(part, good)
+
+
+def frame_check(part: Part, good_frames: int) -> FrameCheck:
+    """Return how many frames of a part are bad, given how many are good."""
+    first = part.timeline.shown_at(part.span.start)
+    frames = sum(first <= time < part.span.end for time in part.timeline.times)
+    return FrameCheck(frames=frames, bad_frames=max(0, frames - good_frames))
+
+
 def _frames(
     clip: "InputContainer", stream: "VideoStream", part: Part
 ) -> Generator[tuple["VideoFrame", int]]:
-    """Yield the frames of a part, each with its time in ticks."""
-    span, name = part.span, str(part.source)
+    """Yield the frames of a part, each with its time in ticks; those that cannot be decoded lack."""
+    timeline, span = part.timeline, part.span
+    first = timeline.shown_at(span.start)
+    slots = iter(timeline.times) if timeline.has_slots else None
     stream.thread_type = "AUTO"
-    margin = round(_SEEK_MARGIN_S / span.tick_s)
-    if span.start > margin and _SEEKABLE & set(clip.format.name.split(",")):
-        clip.seek(span.start - margin, stream=stream)
+    for frame in _decoded(clip, stream, timeline.key_before(first), name=str(part.source)):
+        pts = frame.pts if frame.pts is not None else frame.dts
+        if slots is not None:
+            pts = next(slots, None)
+        if pts is None or pts < first:
+            continue
+        # Decoders return frames in the order in which they are shown.
+        if pts >= span.end:
+            return
+        yield frame, pts
+
+
+def _decoded(
+    clip: "InputContainer", stream: "VideoStream", key: CodedFrame | None, *, name: str
+) -> Generator["VideoFrame"]:
+    for packet in _packets_from(clip, stream, key, name=name):
+        try:
+            yield from packet.decode()
+        except InvalidDataError:
+            # The frame counts as bad; decoders recover at the next keyframe.
+            continue
+
+
+def _packets_from(
+    clip: "InputContainer", stream: "VideoStream", key: CodedFrame | None, *, name: str
+) -> "Generator[Packet[VideoStream]]":
+    """Yield packets from a keyframe on; from the beginning where it is None."""
+    if key is not None:
+        # The index of an MP4 has times of decoding, that of Matroska times of showing.
+        is_mov = "mov" in clip.format.name.split(",")
+        seek_before(clip, stream, key.dts if is_mov else key.pts)
+    is_found = key is None
     for packet in packets_of(clip, stream, name=name, budget_s=ENCODING_BUDGET_S):
-        for frame in packet.decode():
-            pts = frame.pts if frame.pts is not None else frame.dts
-            if pts is None or pts < span.start:
-                continue
-            # Decoders return frames in the order in which they are shown.
-            if pts >= span.end:
-                return
-            yield frame, pts
+        is_found = is_found or (key is not None and packet.pts == key.pts)
+        if is_found:
+            yield packet
+    if not is_found:
+        # The index of the container leads astray.
+        seek_before(clip, stream, stream.start_time or 0)
+        yield from packets_of(clip, stream, name=name, budget_s=ENCODING_BUDGET_S)

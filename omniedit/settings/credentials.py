@@ -1,13 +1,16 @@
-"""API keys: validated, masked, and saved for one origin."""
+"""API keys: validated, masked, and saved for the API and the file service they are sent to."""
 
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from omniedit.errors import CredentialsError, InvalidKeyError, LocalError
+from omniedit.errors import CredentialsError, Hint, InvalidKeyError, LocalError
+from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System
+from omniedit.system.files import read_own_file
 from omniedit.system.folders import make_private_folder
 
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")
@@ -68,31 +71,46 @@ def parse_key(text: str, *, source: str) -> Secret:
 
 
 class CredentialsFile:
-    """Saved keys, each bound to its API origin, in a file of mode 0600 that is replaced atomically."""
+    """Saved keys, each bound to the origins of its API and file service.
+
+    The file has mode 0600 and is replaced atomically.
+    """
 
     def __init__(self, path: Path, *, system: System = THIS_SYSTEM) -> None:
         self._path = path
         self._system = system
 
-    def load(self, origin: str) -> str | None:
-        """Return the key saved for an origin, or None.
+    def load(self, origin: str, *, files_origin: str) -> str | None:
+        """Return the key saved for an API's origin, or None.
 
         Raises:
-            CredentialsError: If other users can read the file, or it is not a credentials file.
+            CredentialsError: If other users can read the file, it is not a credentials file, or
+                the key was saved for another file service.
+            LocalError: If the file cannot be used.
         """
-        return self._load_all().get(origin)
+        saved = self._load_all().get(origin)
+        if saved is None:
+            return None
+        if saved["files_origin"] != files_origin:
+            msg = (
+                f"the saved key is for the file service {saved['files_origin']}, not {files_origin}"
+            )
+            hint = Hint("{} saves a key for both addresses", "config set-key")
+            raise CredentialsError(msg, hint=hint)
+        return saved["key"]
 
-    def save(self, origin: str, key: Secret) -> None:
-        """Save the key for an origin.
+    def save(self, origin: str, key: Secret, *, files_origin: str) -> None:
+        """Save the key for an API's origin and the origin of its file service.
 
         Raises:
             CredentialsError: If other users can read the file, or it is not a credentials file.
             LocalError: If it cannot be written.
         """
-        self._replace(self._load_all() | {origin: key.reveal()})
+        saved = {"key": key.reveal(), "files_origin": files_origin}
+        self._replace({**self._load_all(), origin: saved})
 
     def remove(self, origin: str) -> bool:
-        """Remove the key of an origin; return whether there was one.
+        """Remove the key of an API's origin; return whether there was one.
 
         Raises:
             CredentialsError: If other users can read the file, or it is not a credentials file.
@@ -104,29 +122,29 @@ class CredentialsFile:
         self._replace(keys)
         return True
 
-    def _load_all(self) -> dict[str, str]:
-        try:
-            with self._path.open("rb") as file:
-                # Check the open file: the path may be replaced at any time.
-                if not self._system.is_private(os.fstat(file.fileno()).st_mode):
-                    msg = f"{self._path} can be read by other users"
-                    raise CredentialsError(msg, hint=f"chmod 600 '{self._path}'")
-                value: Any = json.loads(file.read())
-                keys: dict[str, str] = value["keys"]
-                return {str(origin): str(key) for origin, key in keys.items()}
-        except FileNotFoundError:
+    def _load_all(self) -> dict[str, Mapping[str, str]]:
+        content = read_own_file(
+            self._path,
+            max_bytes=DEFAULT.max_settings_bytes,
+            is_secret=True,
+            system=self._system,
+        )
+        if content is None:
             return {}
-        except OSError as error:
-            msg = f"cannot read {self._path}: {error.strerror}"
-            raise CredentialsError(msg) from None
-        except (ValueError, LookupError, TypeError, AttributeError):
+        try:
+            value: Any = json.loads(content)
+            keys: dict[str, dict[str, str]] = value["keys"]
+            return {
+                origin: {"key": str(saved["key"]), "files_origin": str(saved["files_origin"])}
+                for origin, saved in keys.items()
+            }
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             # Not chained: a JSON error quotes the text, which may be a key.
             msg = f"{self._path} is not a credentials file"
-            raise CredentialsError(
-                msg, hint=f"remove '{self._path}' and save the key again"
-            ) from None
+            hint = f"remove '{self._path}' and save the key again"
+            raise CredentialsError(msg, hint=hint) from None
 
-    def _replace(self, keys: dict[str, str]) -> None:
+    def _replace(self, keys: Mapping[str, Mapping[str, str]]) -> None:
         import tempfile  # noqa: PLC0415 - every command loads this module, few write
 
         content = json.dumps({"schema": 1, "keys": keys}, indent=2) + "\n"

@@ -74,6 +74,18 @@ else:
     def _name_limit(folder: Path) -> int:
         return os.pathconf(folder, "PC_NAME_MAX")
 
+    def _is_private_group(group_id: int) -> bool:
+        """Return whether a group is the one that many systems create for each user."""
+        import grp  # noqa: PLC0415 - only for a file that its group may write
+        import pwd  # noqa: PLC0415
+
+        try:
+            user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(group_id)
+        except KeyError:
+            return False
+        is_own = (user.pw_gid, user.pw_name) == (group.gr_gid, group.gr_name)
+        return is_own and {*group.gr_mem} <= {user.pw_name}
+
     def _set_alarm(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
@@ -93,6 +105,7 @@ else:
             name_limit=_name_limit,
             ending_signals=_SIGNALS,
             alarm_clock=_ALARM_CLOCK,
+            is_private_group=_is_private_group,
             sync=_full_sync,
         )
     else:
@@ -103,4 +116,5 @@ else:
             name_limit=_name_limit,
             ending_signals=_SIGNALS,
             alarm_clock=_ALARM_CLOCK,
+            is_private_group=_is_private_group,
         )

@@ -16,6 +16,7 @@ BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
 _BOOT_PRECISION_S: Final = 10.0
 _OTHERS: Final = 0o077
+_ROOT: Final = 0
 
 
 class AlarmClock(NamedTuple):
@@ -38,6 +39,7 @@ class System:
         name_limit: Returns the longest file name in a folder, in bytes.
         ending_signals: The signals that end a command.
         alarm_clock: None where no signal interrupts a wait of the main thread.
+        is_private_group: Returns whether a group has no other member than the current user.
         sync: Flushes an open file to disk.
         boot_id_file: Holds an ID of the current boot; may be missing.
     """
@@ -56,12 +58,14 @@ class System:
         name_limit: Callable[[Path], int],
         ending_signals: tuple[int, ...],
         alarm_clock: AlarmClock | None,
+        is_private_group: Callable[[int], bool] = lambda _: False,
         sync: Callable[[int], object] = os.fsync,
         boot_id_file: Path = BOOT_ID_FILE,
     ) -> None:
         self.user_id = user_id
         self.ending_signals = ending_signals
         self.alarm_clock = alarm_clock
+        self._is_private_group = is_private_group
         self._lock = lock
         self._uptime = uptime
         self._name_limit = name_limit
@@ -138,6 +142,22 @@ class System:
     def is_private(self, mode: int) -> bool:
         """Return whether only the owner can access a file of this mode."""
         return stat.S_IMODE(mode) & _OTHERS == 0
+
+    def write_fault(self, found: os.stat_result, *, folder_owner: int) -> str | None:
+        """Return why another user may have written a file or folder, or None.
+
+        Args:
+            found: Describes it.
+            folder_owner: The owner of its folder, whom root trusts.
+        """
+        user = self.user_id()
+        if found.st_uid not in {user, _ROOT} and (user, found.st_uid) != (_ROOT, folder_owner):
+            return f"it belongs to another user ({found.st_uid})"
+        if found.st_mode & stat.S_IWOTH:
+            return "other users may write to it"
+        if found.st_mode & stat.S_IWGRP and not self._is_private_group(found.st_gid):
+            return "its group may write to it"
+        return None
 
     def boot_id(self) -> str:
         """Return an ID of the current boot."""

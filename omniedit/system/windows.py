@@ -120,6 +120,10 @@ class Windows(System):
         """Return True: access lists decide, and a profile's keep others out."""
         return True
 
+    def write_fault(self, found: os.stat_result, *, folder_owner: int) -> str | None:
+        """Return None: access lists decide, as above."""
+        return None
+
     def obeys_escapes(self, fileno: Callable[[], int]) -> bool:
         """Return whether a console obeys escape sequences, after enabling them."""
         try:

@@ -1,7 +1,6 @@
 """What has happened so far: the newest record of each edit, and where each stands."""
 
 import math
-import statistics
 import threading
 import time
 from collections import deque
@@ -286,7 +285,8 @@ class Board:
         known = [s for edit in running if (s := edit.remaining_s(now)) is not None]
         if not known and not self._durations_s:
             return None
-        usual_s = statistics.median(self._durations_s or [_USUAL_TASK_S])
+        durations_s = sorted(self._durations_s or [_USUAL_TASK_S])
+        usual_s = durations_s[len(durations_s) // 2]
         rounds = left / max(1, len(running))
         return self._remaining.ease_to(max(known, default=0.0) + rounds * usual_s, now)
 

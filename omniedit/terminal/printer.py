@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TextIO
 
+from omniedit.errors import render_hint
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.terminal.sanitize import sanitize
 from omniedit.terminal.streams import OutputStream
@@ -58,6 +59,7 @@ class Printer:
         quiet: bool = False,
         progress: ProgressMode = ProgressMode.AUTO,
         verbose: bool = False,
+        is_sandbox_flag: bool = False,
         clock: Callable[[], float] = time.time,
         system: System = THIS_SYSTEM,
     ) -> None:
@@ -66,6 +68,7 @@ class Printer:
         self.quiet = quiet
         self.progress = progress
         self.verbose = verbose
+        self._is_sandbox_flag = is_sandbox_flag
         self.clock = clock
         self.says_saved = False
         """Whether the user reads of each saved file where its path would be printed."""
@@ -143,8 +146,8 @@ class Printer:
     def document(self, document: Mapping[str, Any]) -> None:
         """Print the command's one JSON document; a second one is dropped."""
         if self.mode is OutputMode.JSON and not self._has_document:
-            self._has_document = True
             self._print_json(document, indent=2 if self.stdout.is_terminal else None)
+            self._has_document = True
 
     def event(self, document: Mapping[str, Any]) -> None:
         """Print one line of NDJSON."""
@@ -210,7 +213,8 @@ class Printer:
             self._live = None
 
     def _say(self, kind: str, colour: Colour, message: str) -> None:
-        self.message([Span(f"{kind}:", colour), Span(" "), Span(message)])
+        text = render_hint(message, is_sandbox=self._is_sandbox_flag)
+        self.message([Span(f"{kind}:", colour), Span(" "), Span(text)])
 
     def _without_commands(self, line: Line, text: str) -> str:
         """Return a rendered line in which a log of GitHub Actions finds nothing to obey."""

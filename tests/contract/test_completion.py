@@ -15,7 +15,10 @@ from tests.commandline import CommandLine
 from tests.journals import add_task, attempt
 
 _SCRIPTS = Path(__file__).parents[2] / "completions"
-_SAVED = '{{"schema": 1, "keys": {{"https://api.evolink.ai": "{}"}}}}'
+_SAVED = (
+    '{{"keys": {{"https://api.evolink.ai": '
+    '{{"key": "{}", "files_origin": "https://files-api.evolink.ai"}}}}}}'
+)
 _SHELL_PLACES = {
     "bash": ".local/share/bash-completion/completions/omniedit",
     "zsh": ".local/share/zsh/site-functions/_omniedit",
@@ -230,6 +233,19 @@ def test_the_fast_path_finds_the_journal_that_the_settings_name(
     settings = load_settings(os.environ, sandbox=is_sandbox)
 
     assert journal_folder(os.environ, is_sandbox=is_sandbox) == str(settings.journal_folder)
+
+
+@pytest.mark.posix
+def test_pipes_in_the_place_of_settings_and_journal_are_not_waited_for(
+    omniedit: CommandLine, home: Path
+) -> None:
+    for name in ("config/omniedit/credentials", "state/omniedit/journal.db"):
+        (home / name).parent.mkdir(parents=True)
+        os.mkfifo(home / name, 0o600)
+
+    ended = omniedit("__complete", "tasks", "")
+
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
 
 
 def test_settings_that_cannot_be_used_complete_nothing(home: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from omniedit.cli.checks import Verdict
 from omniedit.cli.exit_codes import ExitStatus
+from omniedit.edits.doctor import Verdict
 from omniedit.models import MODEL, Record, SavedFile, Task, TaskError, TaskStatus
 from omniedit.schemas import (
     ENVELOPE,

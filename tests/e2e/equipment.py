@@ -247,8 +247,7 @@ class Bench:
     @property
     def keys(self) -> dict[str, str]:
         """The `Idempotency-Key` of each task that the service has accepted."""
-        rows = self.service.store._database.rows("select task_id, request_key from task")
-        return {str(task_id): str(key) for task_id, key in rows}
+        return {entry.task_id: str(entry.request_key) for entry in self.service.store.ledger(0.0)}
 
     def journal(self) -> list[dict[str, Any]]:
         """What `omniedit list` says."""

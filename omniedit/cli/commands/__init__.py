@@ -12,22 +12,22 @@ from typer.main import get_command
 
 from omniedit.cli.options import Command, Group
 
-_PLACES: Final[Mapping[str, tuple[str, str]]] = {
-    "edit": ("edit", "edit"),
-    "submit": ("submit", "submit"),
-    "wait": ("wait", "wait"),
-    "status": ("status", "status"),
-    "download": ("download", "download"),
-    "batch": ("batch", "batch"),
-    "probe": ("probe", "probe"),
-    "list": ("list", "list_"),
-    "credits": ("credits", "credits_"),
-    "doctor": ("doctor", "doctor"),
-    "config": ("config", "app"),
-    "sandbox": ("sandbox", "app"),
-    "help": ("help", "help_"),
+_ATTRIBUTES: Final[Mapping[str, str]] = {
+    "edit": "edit",
+    "submit": "submit",
+    "wait": "wait",
+    "status": "status",
+    "download": "download",
+    "batch": "batch",
+    "probe": "probe",
+    "list": "list_",
+    "credits": "credits_",
+    "doctor": "doctor",
+    "config": "app",
+    "sandbox": "app",
+    "help": "help_",
 }
-"""Module below `omniedit.cli.commands`, and the function or group in it."""
+"""The function or group of each command, in the module of its name."""
 
 
 class Root(Group):
@@ -36,18 +36,17 @@ class Root(Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Typer takes names, also those it suggests, from here.
-        self.commands: dict[str, Any] = dict.fromkeys(_PLACES)
+        self.commands: dict[str, Any] = dict.fromkeys(_ATTRIBUTES)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, None if there is no such command."""
-        if cmd_name in _PLACES and self.commands[cmd_name] is None:
+        if cmd_name in _ATTRIBUTES and self.commands[cmd_name] is None:
             self.commands[cmd_name] = _load(cmd_name)
         return super().get_command(ctx, cmd_name)
 
 
 def _load(name: str) -> Any:
-    module, attribute = _PLACES[name]
-    found = getattr(import_module(f"omniedit.cli.commands.{module}"), attribute)
+    found = getattr(import_module(f"omniedit.cli.commands.{name}"), _ATTRIBUTES[name])
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
         found.command(name, cls=Command)(function)

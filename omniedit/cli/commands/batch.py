@@ -1,24 +1,23 @@
 """`omniedit batch`: many edits from one manifest."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omniedit.cli.context import Runtime
-from omniedit.cli.options import Events, Force, MaxCredits, NoJournal, Timeout, parse_shard
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.input import read_source
+from omniedit.cli.options import Force, MaxCredits, NoJournal, Timeout, parse_shard
 from omniedit.cli.session import JournalUse
-from omniedit.cli.stdin import read_stdin
-from omniedit.errors import MissingFileError, OmniEditError
+from omniedit.errors import Interrupted, OmniEditError
 
 if TYPE_CHECKING:
-    from omniedit.edits.batch import PlannedEdit
-    from omniedit.edits.manifest import Manifest
+    from omniedit.cli.batch_report import BatchReport
+    from omniedit.edits.batch import BatchOptions, PlannedEdit
 
 
 def batch(
-    context: typer.Context,
+    ctx: typer.Context,
     manifest: Annotated[
         str,
         typer.Argument(
@@ -36,71 +35,68 @@ def batch(
     shard: Annotated[
         str, typer.Option("--shard", metavar="I/N", help="Only part I of N of the manifest.")
     ] = "1/1",
-    again: Annotated[bool, typer.Option("--again", help="Make and pay every edit anew.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Submit every edit again (charged again).")
+    ] = False,
     force: Force = False,
     timeout: Timeout = 1800.0,
     no_journal: NoJournal = False,
     max_credits: MaxCredits = None,
-    events: Events = False,
-) -> list[OmniEditError]:
-    """Make every edit of a manifest; run it again and only what is missing is made.
+) -> Outcome:
+    """Make every edit of a manifest; run it again to make only what is missing.
 
     A line is {"video": …, "prompt": …}, and optionally output, callback_url, start, end, take.
     """
     from omniedit.cli.batch_report import BatchReport
+    from omniedit.edits.batch import BatchOptions, Planner
     from omniedit.edits.manifest import parse_manifest
 
-    runtime: Runtime = context.obj
-    runtime.begin_events(is_asked=events)
+    context: Context = ctx.obj
     part = parse_shard(shard)
-    parsed = parse_manifest(_read(manifest), name=manifest)
+    hint = "MANIFEST is a file of JSON lines or CSV, or `-` for standard input"
+    content = read_source(manifest, what="manifest", hint=hint)
+    parsed = parse_manifest(content, name=manifest)
     for number, oddity in parsed.oddities:
-        runtime.printer.warn(f"{manifest}:{number}: {oddity}")
+        context.printer.warn(f"{manifest}:{number}: {oddity}")
+    report = BatchReport(context, manifest, again=again, has_journal=not no_journal)
+    with context.session(JournalUse.NONE, shows_progress=False, is_batch=True) as session:
+        planner = Planner(session, folder=folder, shard=part, max_credits=max_credits)
+        edits = planner.plan(parsed)
+    if planner.faults:
+        return Outcome(errors=report.faults(planner.faults), tasks=report.documents())
+    options = BatchOptions(concurrency=concurrency, again=again, overwrite=force, timeout_s=timeout)
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
-    report = BatchReport(runtime, manifest, again=again, has_journal=not no_journal)
-    runtime.documents = report.documents
-    edits, faults = _plan(runtime, parsed, folder=folder, shard=part, max_credits=max_credits)
-    if faults:
-        return report.faults(faults)
-    from omniedit.edits.batch import BatchOptions, BatchRun
-
-    runtime.announce_saved(None)
-    with runtime.session(use, total_tasks=len(edits), is_batch=True) as session:
-        session.journal.record_call(runtime.settings.context.value, None)
-        report.begin(edits, line_count=len(parsed.lines))
-        options = BatchOptions(
-            concurrency=concurrency, again=again, overwrite=force, timeout_s=timeout
-        )
-        try:
-            for made in BatchRun(session, options).run(edits):
-                report.take(made)
-        finally:
-            # Whatever ends it: replies that are outstanding are written down.
-            session.stop()
-            report.summarise()
-    runtime.shows_errors = False  # it has said them
-    return report.errors
+    return _run(context, report, edits, options, use=use, line_count=len(parsed.lines))
 
 
-def _plan(
-    runtime: Runtime,
-    manifest: "Manifest",
+def _run(
+    context: Context,
+    report: "BatchReport",
+    edits: "Sequence[PlannedEdit]",
+    options: "BatchOptions",
     *,
-    folder: str | None,
-    shard: tuple[int, int],
-    max_credits: float | None,
-) -> "tuple[Sequence[PlannedEdit], list[tuple[int, str]]]":
-    from omniedit.edits.batch import Planner
+    use: JournalUse,
+    line_count: int,
+) -> Outcome:
+    from omniedit.edits.batch import BatchRun
 
-    with runtime.session(JournalUse.NONE, shows_progress=False, is_batch=True) as session:
-        planner = Planner(session, folder=folder, shard=shard, max_credits=max_credits)
-        return planner.plan(manifest), planner.faults
-
-
-def _read(manifest: str) -> bytes:
+    ended_by: BaseException | None = None
+    observers = [context.saved_files(None)]
     try:
-        return read_stdin() if manifest == "-" else Path(manifest).read_bytes()
-    except OSError as error:
-        msg = f"cannot read the manifest {manifest}: {error.strerror}"
-        hint = "MANIFEST is a file of JSON lines or CSV, or `-` for standard input"
-        raise MissingFileError(msg, hint=hint) from None
+        with context.session(
+            use, observers=observers, total_tasks=len(edits), is_batch=True
+        ) as session:
+            session.journal.record_call(context.settings.context.value, None)
+            report.begin(edits, line_count=line_count)
+            try:
+                for made in BatchRun(session, options).run(edits):
+                    report.take(made)
+            finally:
+                # Whatever ends it: replies that are outstanding are written down.
+                session.stop()
+                report.summarise()
+    except (Interrupted, OmniEditError) as error:
+        ended_by = error
+    return Outcome(
+        tasks=report.documents(), errors=report.errors, has_shown_errors=True, ended_by=ended_by
+    )

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from omniedit.cli.context import Runtime
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.input import decode_text, read_stdin
 from omniedit.cli.options import Command, Group
-from omniedit.cli.stdin import read_stdin, text_of
-from omniedit.errors import InvalidInputError
+from omniedit.errors import Hint, InvalidInputError
 from omniedit.settings import KEY_PAGE, credentials_path
 from omniedit.settings.credentials import CredentialsFile, parse_key
 
@@ -28,43 +28,44 @@ app = typer.Typer(
 
 
 @app.command("set-key", cls=Command)
-def set_key(context: typer.Context) -> None:
+def set_key(ctx: typer.Context) -> Outcome:
     """Save an API key, read from a hidden prompt or from stdin."""
-    runtime: Runtime = context.obj
-    settings = _real_settings(runtime)
-    text = _typed_key(runtime, settings)
+    context: Context = ctx.obj
+    settings = _real_settings(context)
+    text = _typed_key(context, settings)
     if not text.strip():
         msg = "no key was given"
-        raise InvalidInputError(
-            msg, hint="`omniedit config set-key < key.txt` reads it from a file"
-        )
+        hint = Hint("{} reads it from a file", "config set-key < key.txt")
+        raise InvalidInputError(msg, hint=hint)
+    from omniedit.http.urls import origin_of
+
     key = parse_key(text, source="the input")
-    path = credentials_path(settings.config_dir.value)
-    CredentialsFile(path).save(_key_origin(settings), key)
-    runtime.fields = {"key": str(key), "origin": _key_origin(settings), "path": str(path)}
-    runtime.printer.line(f"saved {key} for {_key_origin(settings)} in {path}")
+    origin, path = _key_origin(settings), credentials_path(settings.config_dir.value)
+    CredentialsFile(path).save(origin, key, files_origin=origin_of(settings.files_url.value))
+    context.printer.line(f"saved {key} for {origin} in {path}")
     source = settings.key.source if settings.key else ""
     if source.startswith("environment"):
-        runtime.printer.note(f"{source.partition(': ')[2]} is set and comes before it")
+        context.printer.note(f"{source.partition(': ')[2]} is set and takes precedence over it")
+    return Outcome(fields={"key": str(key), "origin": origin, "path": str(path)})
 
 
 @app.command("unset-key", cls=Command)
-def unset_key(context: typer.Context) -> None:
-    """Forget the saved API key of the current base URL."""
-    runtime: Runtime = context.obj
-    settings = _real_settings(runtime)
-    path = credentials_path(settings.config_dir.value)
-    is_removed = CredentialsFile(path).remove(_key_origin(settings))
-    runtime.fields = {"removed": is_removed, "origin": _key_origin(settings), "path": str(path)}
+def unset_key(ctx: typer.Context) -> Outcome:
+    """Remove the saved API key of the current base URL."""
+    context: Context = ctx.obj
+    settings = _real_settings(context)
+    origin, path = _key_origin(settings), credentials_path(settings.config_dir.value)
+    is_removed = CredentialsFile(path).remove(origin)
     what = "removed the key" if is_removed else "no key was saved"
-    runtime.printer.line(f"{what} for {_key_origin(settings)}")
+    context.printer.line(f"{what} for {origin}")
+    return Outcome(fields={"removed": is_removed, "origin": origin, "path": str(path)})
 
 
 @app.command("show", cls=Command)
-def show(context: typer.Context) -> None:
+def show(ctx: typer.Context) -> Outcome:
     """Show every setting with its source, the key masked."""
-    runtime: Runtime = context.obj
-    settings = runtime.settings
+    context: Context = ctx.obj
+    settings = context.settings
     rows: dict[str, Setting[str] | Setting[Path]] = {
         "base_url": settings.base_url,
         "files_url": settings.files_url,
@@ -73,61 +74,62 @@ def show(context: typer.Context) -> None:
         "context": settings.context,
     }
     key, source = _shown_key(settings)
-    runtime.fields = {"key": key, "key_source": source}
-    runtime.printer.line(f"{'key':<11} {key or 'none'}  ({source})")
+    fields: dict[str, object] = {"key": key, "key_source": source}
+    context.printer.line(f"{'key':<11} {key or 'none'}  ({source})")
     for name, setting in rows.items():
-        runtime.fields |= {name: str(setting.value), f"{name}_source": setting.source}
-        runtime.printer.line(f"{name:<11} {setting.value}  ({setting.source})")
+        fields |= {name: str(setting.value), f"{name}_source": setting.source}
+        context.printer.line(f"{name:<11} {setting.value}  ({setting.source})")
     if settings.key_error is not None:
-        runtime.printer.warn(settings.key_error.message)
+        context.printer.warn(settings.key_error.message)
+    return Outcome(fields=fields)
 
 
 @app.command("path", cls=Command)
-def path(context: typer.Context) -> None:
-    """Show where settings, key and journal lie."""
+def path(ctx: typer.Context) -> Outcome:
+    """Show where settings, key and journal are stored."""
     from omniedit.journal import JOURNAL_FILE
 
-    runtime: Runtime = context.obj
-    settings = runtime.settings
+    context: Context = ctx.obj
+    settings = context.settings
     folder = settings.config_dir.value
     paths = {
         "config": folder / "config.toml",
         "credentials": credentials_path(folder),
         "journal": settings.journal_folder / JOURNAL_FILE,
     }
-    runtime.fields = {name: str(place) for name, place in paths.items()}
     for name, place in paths.items():
-        runtime.printer.line(f"{name:<12} {place}")
+        context.printer.line(f"{name:<12} {place}")
+    return Outcome(fields={name: str(place) for name, place in paths.items()})
 
 
-def _typed_key(runtime: Runtime, settings: "Settings") -> str:
+def _typed_key(context: Context, settings: "Settings") -> str:
     if sys.stdin is not None and sys.stdin.isatty():
-        return _asked_key(runtime, f"API key for {settings.origin} ({KEY_PAGE}): ")
+        return _asked_key(context, f"API key for {settings.origin} ({KEY_PAGE}): ")
     content = read_stdin()
     try:
-        return text_of(content)
+        return decode_text(content)
     except UnicodeDecodeError:
-        # No key either, and refused as such, without being shown.
+        # Refused as a key without being shown.
         return content.decode(errors="replace")
 
 
-def _asked_key(runtime: Runtime, question: str) -> str:
+def _asked_key(context: Context, question: str) -> str:
     import getpass
 
     try:
         return getpass.getpass(question, stream=sys.stderr)
     except (EOFError, UnicodeDecodeError) as error:
-        # Both leave the cursor behind the question.
-        runtime.printer.message("")
-        # Ctrl-D gives no key; bytes that are no text are refused as one, without being shown.
+        # Both leave the cursor after the question.
+        context.printer.message("")
+        # Ctrl-D gives no key; bytes that are not text are refused as one, without being shown.
         return "" if isinstance(error, EOFError) else "\N{REPLACEMENT CHARACTER}"
 
 
-def _real_settings(runtime: Runtime) -> "Settings":
-    if runtime.settings.is_embedded:
+def _real_settings(context: Context) -> "Settings":
+    if context.settings.is_embedded:
         msg = "the sandbox needs no key"
-        raise InvalidInputError(msg, hint="leave `--sandbox` and OMNIEDIT_SANDBOX out")
-    return runtime.settings
+        raise InvalidInputError(msg, hint="leave out `--sandbox` and OMNIEDIT_SANDBOX")
+    return context.settings
 
 
 def _key_origin(settings: "Settings") -> str:

@@ -2,33 +2,33 @@
 
 import typer
 
-from omniedit.cli.context import Runtime
+from omniedit.cli.context import Context, Outcome
 from omniedit.cli.session import JournalUse
 from omniedit.models import CREDITS_PER_DOLLAR, Credits
 
 
-def credits_(context: typer.Context) -> None:
+def credits_(ctx: typer.Context) -> Outcome:
     """Show the account's balance and this key's own limit.
 
-    They are two different reasons for a refused submission: top up the account, or raise the
-    key's limit.
+    Either can refuse a submission: top up the account, or raise the key's limit.
     """
-    runtime: Runtime = context.obj
-    with runtime.session(JournalUse.NONE) as session:
+    context: Context = ctx.obj
+    with context.session(JournalUse.NONE) as session:
         found: Credits = session.with_retries(session.service.get_credits)
     account, key = found.account_remaining, found.key_remaining
-    runtime.fields = {
-        "account_credits": account,
-        "account_dollars": _dollars(account),
-        "account_used": found.account_used,
-        "key_credits": key,
-        "key_dollars": _dollars(key),
-        "key_used": found.key_used,
-        "key_unlimited": found.is_key_unlimited,
-    }
-    runtime.printer.line(f"account  {_shown(account)}")
-    runtime.printer.line(
-        f"key      {'no limit of its own' if found.is_key_unlimited else _shown(key)}"
+    limit = "no limit of its own" if found.is_key_unlimited else _shown(key)
+    context.printer.line(f"account  {_shown(account)}")
+    context.printer.line(f"key      {limit}")
+    return Outcome(
+        fields={
+            "account_credits": account,
+            "account_dollars": _dollars(account),
+            "account_used": found.account_used,
+            "key_credits": key,
+            "key_dollars": _dollars(key),
+            "key_used": found.key_used,
+            "key_unlimited": found.is_key_unlimited,
+        }
     )
 
 

@@ -4,14 +4,13 @@ from typing import Annotated
 
 import typer
 
-from omniedit.cli.context import Runtime
-from omniedit.cli.drafts import Typed, read_request
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.input import read_request
 from omniedit.cli.options import (
     Again,
     CallbackURL,
     Check,
     End,
-    Events,
     Force,
     MaxCredits,
     NoJournal,
@@ -23,17 +22,20 @@ from omniedit.cli.options import (
     Video,
 )
 from omniedit.cli.session import JournalUse
-from omniedit.errors import InvalidInputError, OmniEditError
+from omniedit.errors import InvalidInputError
+from omniedit.models import EditRequest
 
 
 def edit(
-    context: typer.Context,
+    ctx: typer.Context,
     video: Video,
     prompt: Prompt = None,
     *,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="PATH", help="Save the result there (`-`: stdout)."),
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="Save the result to PATH (`-`: stdout)."
+        ),
     ] = None,
     again: Again = False,
     force: Force = False,
@@ -42,43 +44,41 @@ def edit(
     request_id: RequestID = None,
     no_journal: NoJournal = False,
     split: Annotated[
-        bool, typer.Option("--split", help="Edit a longer clip in pieces, and join the results.")
+        bool, typer.Option("--split", help="Edit a longer clip in pieces and join the results.")
     ] = False,
     new_audio: Annotated[
-        bool,
-        typer.Option("--new-audio", help="With --split: keep the sound that is made anew."),
+        bool, typer.Option("--new-audio", help="With --split: keep the newly made audio.")
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="With --split: agree to the price beforehand.")
+        bool, typer.Option("--yes", help="With --split: accept the price without being asked.")
     ] = False,
-    events: Events = False,
     prompt_file: PromptFile = None,
     start: Start = None,
     end: End = None,
     max_credits: MaxCredits = None,
     check: Check = None,
-) -> list[OmniEditError]:
+) -> Outcome:
     """Submit, wait and save in one command that is safe to repeat.
 
-    Like make: the same clip and sentence are paid for once. Run again after a crash, a lost
-    connection or a Ctrl-C, it goes on where it stopped.
+    Like make: the same clip and prompt are paid for once. Run again after a crash, a lost
+    connection or Ctrl-C, it continues where it stopped.
 
-    With --split a clip of more than 10 seconds is edited in equal pieces and joined, its own sound
-    laid over the result. What that costs is said first, and asked for.
+    With --split a clip of more than 10 seconds is edited in equal pieces and joined, its own audio
+    laid over the result. The price is shown first, and you are asked.
     """
+    from omniedit.edits import edit as editing
     from omniedit.edits.targets import Destination
 
-    runtime: Runtime = context.obj
-    if split:
-        runtime.document_name = "edit-split"
-    runtime.begin_events(is_asked=events)
+    context: Context = ctx.obj
     destination = Destination(output)
     if destination.is_stdout:
-        runtime.require_text("--output -")
-    typed = Typed(
+        context.require_free_stdout("--output -")
+    if not split and (new_audio or yes):
+        msg = f"`{'--new-audio' if new_audio else '--yes'}` requires --split"
+        raise InvalidInputError(msg, code="usage")
+    request = EditRequest(
         video=video,
-        prompt=prompt,
-        prompt_file=prompt_file,
+        prompt=prompt or "",
         callback_url=callback_url,
         request_id=request_id,
         start=start,
@@ -99,19 +99,12 @@ def edit(
             max_credits=max_credits,
             timeout_s=timeout,
         )
-        call = SplitCall(runtime=runtime, options=in_pieces, use=use, has_consent=yes)
-        return edit_in_pieces(call, typed)
-    if new_audio or yes:
-        msg = f"`{'--new-audio' if new_audio else '--yes'}` goes with --split only"
-        raise InvalidInputError(msg, code="usage")
-    from omniedit.edits.edit import EditOptions
-    from omniedit.edits.edit import edit as make_edit
-
-    runtime.announce_saved(destination)
-    with runtime.session(use) as session:
-        draft = read_request(session, typed)
-        options = EditOptions(
-            destination=destination, again=again, overwrite=force, timeout_s=timeout
-        )
-        runtime.board.add(make_edit(session, draft, options))
-    return []
+        call = SplitCall(context=context, options=in_pieces, use=use, has_consent=yes)
+        return edit_in_pieces(call, request, prompt=prompt, prompt_file=prompt_file)
+    options = editing.EditOptions(
+        destination=destination, again=again, overwrite=force, timeout_s=timeout
+    )
+    with context.session(use, observers=[context.saved_files(destination)]) as session:
+        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+        context.board.add(editing.edit(session, request, options))
+    return Outcome()

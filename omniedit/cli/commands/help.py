@@ -7,28 +7,28 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from omniedit.cli.context import Runtime
+from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import MEANINGS
-from omniedit.errors import InvalidInputError
+from omniedit.errors import Hint, InvalidInputError
 
 _UNWRAPPED: Final = 1000
 VARIABLES: Final[Mapping[str, str]] = {
-    "OMNIEDIT_API_KEY": "the API key; comes first",
-    "EVOLINK_API_KEY": "the API key; comes second, then the file of `omniedit config set-key`",
+    "OMNIEDIT_API_KEY": "the API key; takes precedence",
+    "EVOLINK_API_KEY": "the API key; before the one saved by `omniedit config set-key`",
     "OMNIEDIT_BASE_URL": "the API's address: https, or http on this machine",
     "OMNIEDIT_FILES_URL": "the file service's address: https, or http on this machine",
-    "OMNIEDIT_CONFIG_DIR": "where config.toml and the saved key lie",
-    "OMNIEDIT_STATE_DIR": "where the journal lies",
-    "OMNIEDIT_CONTEXT": "whose `last` it is; in CI the job's, else this user's",
-    "OMNIEDIT_SANDBOX": "1: as if every command had --sandbox",
-    "NO_COLOR, FORCE_COLOR, TERM": "honoured as everywhere",
-    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "honoured, except that loopback needs no proxy",
-    "SSL_CERT_FILE, SSL_CERT_DIR": "the certificates that are trusted",
+    "OMNIEDIT_CONFIG_DIR": "the folder of config.toml and the saved key",
+    "OMNIEDIT_STATE_DIR": "the folder of the journal",
+    "OMNIEDIT_CONTEXT": "whose newest task `last` means; by default the CI job's, else this user's",
+    "OMNIEDIT_SANDBOX": "1: use the sandbox in every command, as `--sandbox` does",
+    "NO_COLOR, FORCE_COLOR, TERM": "as usual",
+    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "as usual; loopback never uses a proxy",
+    "SSL_CERT_FILE, SSL_CERT_DIR": "the certificates to trust",
 }
 
 
 def help_(
-    context: typer.Context,
+    ctx: typer.Context,
     topic: Annotated[
         str | None,
         typer.Argument(
@@ -39,32 +39,35 @@ def help_(
         str | None,
         typer.Argument(metavar="[DOCUMENT]", help="Of `help json`: print its JSON Schema."),
     ] = None,
-) -> None:
+) -> Outcome:
     """Explain exit codes, environment variables, the sandbox, the JSON documents, or a command."""
-    runtime: Runtime = context.obj
-    runtime.fields = {"topics": [*TOPICS]}
+    context: Context = ctx.obj
+    fields: dict[str, object] = {"topics": [*TOPICS]}
     if topic is None:
         for name, (summary, _) in TOPICS.items():
-            runtime.printer.line(f"omniedit help {name:<12} {summary}")
-        return
-    if document is not None:
-        lines = _schema(topic, document)
-    elif topic in TOPICS:
-        lines = TOPICS[topic][1](runtime.printer.stdout_width)
-    else:
-        lines = _command(context, topic)
-    runtime.fields |= {"topic": topic, "text": "\n".join(lines)}
+            context.printer.line(f"omniedit help {name:<12} {summary}")
+        return Outcome(fields=fields)
+    try:
+        if document is not None:
+            lines = _schema(topic, document)
+        elif topic in TOPICS:
+            lines = TOPICS[topic][1](context.printer.stdout_width)
+        else:
+            lines = _command(ctx, topic)
+    except InvalidInputError as error:
+        return Outcome(fields=fields, errors=[error])
     for line in lines:
-        runtime.printer.line(line)
+        context.printer.line(line)
+    return Outcome(fields={**fields, "topic": topic, "text": "\n".join(lines)})
 
 
-def _command(context: typer.Context, name: str) -> list[str]:
+def _command(ctx: typer.Context, name: str) -> list[str]:
     """Return what `--help` of a command says.
 
     Raises:
-        InvalidInputError: There is no such command, nor topic.
+        InvalidInputError: If there is no such command or topic.
     """
-    root: Any = context.find_root()
+    root: Any = ctx.find_root()
     command = root.command.get_command(root, name)
     if command is None:
         msg = f"there is no help on {name!r}"
@@ -93,7 +96,7 @@ def _sandbox(width: int | None) -> list[str]:
         "  omniedit sandbox serve --port 8123",
         "  OMNIEDIT_BASE_URL=http://127.0.0.1:8123 OMNIEDIT_API_KEY=sk-sandbox-test omniedit …",
         "",
-        "A marker in the prompt asks for trouble:",
+        "A marker in the prompt makes something go wrong:",
         "",
     ]
     rows = [(marker.usage, marker.does, marker.client_sees) for marker in MARKERS]
@@ -117,13 +120,13 @@ def _schema(topic: str, document: str) -> list[str]:
     """Return the lines of a JSON Schema.
 
     Raises:
-        InvalidInputError: There is none.
+        InvalidInputError: If there is none.
     """
     from omniedit.schemas import document_names, load_whole_schema
 
     if topic != "json" or document not in document_names():
         msg = f"there is no help on {topic!r} {document!r}"
-        raise InvalidInputError(msg, code="usage", hint="`omniedit help json` lists the documents")
+        raise InvalidInputError(msg, code="usage", hint=Hint("{} lists the documents", "help json"))
     return json.dumps(load_whole_schema(document), indent=2).splitlines()
 
 

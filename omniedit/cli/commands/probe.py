@@ -2,34 +2,37 @@
 
 import typer
 
-from omniedit.cli.context import Runtime
+from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Video
 from omniedit.cli.session import JournalUse
-from omniedit.errors import OmniEditError
+from omniedit.errors import Interrupted, OmniEditError
 
 
-def probe(context: typer.Context, video: Video) -> list[OmniEditError]:
+def probe(ctx: typer.Context, video: Video) -> Outcome:
     """Show what a clip is, whether it fits, and about what an edit of it costs.
 
-    Of a URL little more than the header is read: 2 MiB and 3 seconds at most.
+    Of a URL little more than the header is read: at most 2 MiB, in 3 seconds.
     """
-    from omniedit.edits.clips import probe as look
+    from omniedit.edits import clips
     from omniedit.terminal.probe import clip_fields, render_clip
 
-    runtime: Runtime = context.obj
-    runtime.fields = {"video": video}
-    with runtime.session(JournalUse.NONE, shows_progress=False) as session:
-        found = look(session, video)
-    runtime.fields = clip_fields(
-        video, found.facts, found.problems, fits=found.fits, cost=found.estimated_credits
-    )
-    printer = runtime.printer
+    context: Context = ctx.obj
+    try:
+        with context.session(JournalUse.NONE, shows_progress=False) as session:
+            found = clips.probe(session, video)
+    except (Interrupted, OmniEditError) as error:
+        return Outcome(fields={"video": video}, ended_by=error)
+    facts, problems, cost = found.facts, found.problems, found.estimated_credits
+    printer = context.printer
     printer.lines(
         render_clip(
-            found.facts,
-            found.problems,
-            cost=found.estimated_credits,
+            facts,
+            problems,
+            cost=cost,
             width=printer.stdout_width,
         )
     )
-    return [found.error] if found.error else []
+    return Outcome(
+        fields=clip_fields(video, facts, problems, fits=found.fits, cost=cost),
+        errors=[found.error] if found.error else [],
+    )

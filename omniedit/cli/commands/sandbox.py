@@ -1,14 +1,16 @@
 """`omniedit sandbox`: the local stand-in of the service, as a server of its own."""
 
+import signal
 import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from omniedit.cli.context import Runtime
+from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Command, Group, parse_duration
 from omniedit.cli.session import sandbox_required
+from omniedit.errors import Interrupted
 from omniedit.journal import Journal
 from omniedit.system import THIS_SYSTEM
 from omniedit.system.folders import make_private_folder
@@ -26,7 +28,7 @@ app = typer.Typer(
 
 @app.command("serve", cls=Command)
 def serve(
-    context: typer.Context,
+    ctx: typer.Context,
     *,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
     link_ttl: Annotated[
@@ -55,42 +57,46 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the sandbox until Ctrl-C; the first line on stdout is its base URL."""
-    runtime: Runtime = context.obj
+    context: Context = ctx.obj
     with sandbox_required("serve"):
         from omniedit.sandbox import serve as start
 
-        make_private_folder(runtime.settings.sandbox_journal_folder)
+        make_private_folder(context.settings.sandbox_journal_folder)
         running = start(
-            runtime.settings.sandbox_folder,
+            context.settings.sandbox_folder,
             port=port,
             link_ttl_s=link_ttl,
             time_scale=time_scale,
             rate_limit_per_min=rate_limit,
             allow_local_callbacks=allow_local_callbacks,
-            log=None if runtime.printer.quiet else runtime.printer.message,
+            log=None if context.printer.quiet else context.printer.message,
             record=Path(record) if record else None,
         )
-    with running:
-        runtime.printer.line(running.url)
-        runtime.printer.document(envelope(ok=True, sandbox=True, url=running.url, error=None))
-        runtime.printer.note(
-            f"OMNIEDIT_BASE_URL={running.url} OMNIEDIT_API_KEY=sk-sandbox-test omniedit …"
-        )
-        # A signal ends it.
-        THIS_SYSTEM.wait(threading.Event())
+    try:
+        with running:
+            context.printer.line(running.url)
+            context.printer.document(envelope(ok=True, sandbox=True, url=running.url, error=None))
+            context.printer.note(
+                f"OMNIEDIT_BASE_URL={running.url} OMNIEDIT_API_KEY=sk-sandbox-test omniedit …"
+            )
+            THIS_SYSTEM.wait(threading.Event())  # until a signal
+    except Interrupted as interrupted:
+        # Ctrl-C is how a server is stopped, not how it fails.
+        if interrupted.signal_number != signal.SIGINT:
+            raise
 
 
 @app.command("reset", cls=Command)
-def reset(context: typer.Context) -> None:
-    """Remove the sandbox's tasks and clips, and what the journal holds of them."""
-    runtime: Runtime = context.obj
-    settings = runtime.settings
+def reset(ctx: typer.Context) -> Outcome:
+    """Remove the sandbox's tasks and clips, and their journal entries."""
+    context: Context = ctx.obj
+    settings = context.settings
     with sandbox_required("reset"):
         from omniedit.sandbox import reset as remove
 
         removed = remove(settings.sandbox_folder)
-        # What it knew would point to tasks that are gone.
+        # Its entries would name tasks that are gone.
         with Journal(settings.sandbox_journal_folder) as journal:
             journal.clear()
-    runtime.fields = {"removed": removed}
-    runtime.printer.line(f"removed {removed} {'task' if removed == 1 else 'tasks'}")
+    context.printer.line(f"removed {removed} {'task' if removed == 1 else 'tasks'}")
+    return Outcome(fields={"removed": removed})

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.confirm import require_consent
-from omniedit.cli.context import Runtime
-from omniedit.cli.drafts import Typed, read_request
+from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import hint_for
+from omniedit.cli.input import read_request
 from omniedit.cli.session import JournalUse
 from omniedit.edits.batch import EditOutcome, PlannedEdit
 from omniedit.edits.session import Session
@@ -22,6 +22,7 @@ from omniedit.edits.split import (
 )
 from omniedit.edits.submit import refusal_recorded, render_cost
 from omniedit.errors import (
+    Hint,
     Interrupted,
     InvalidInputError,
     LocalError,
@@ -34,7 +35,7 @@ from omniedit.terminal.documents import saved_document
 from omniedit.terminal.human import render_credits
 
 if TYPE_CHECKING:
-    from omniedit.models import Record, SavedFile
+    from omniedit.models import EditRequest, Record, SavedFile
     from omniedit.terminal.documents import Document
 
 
@@ -42,49 +43,77 @@ if TYPE_CHECKING:
 class SplitCall:
     """One call of `edit --split`."""
 
-    runtime: Runtime
+    context: Context
     options: SplitOptions
     use: JournalUse
     has_consent: bool  # what it costs was agreed to beforehand
 
 
-def edit_in_pieces(call: SplitCall, typed: Typed) -> list[OmniEditError]:
-    """Edit each piece of a clip and join the results; return what went wrong with the pieces.
+def edit_in_pieces(
+    call: SplitCall, request: "EditRequest", *, prompt: str | None, prompt_file: str | None
+) -> Outcome:
+    """Edit each piece of a clip and join the results.
 
     Raises:
-        OmniEditError: Nothing was sent, or the results cannot be joined.
+        OmniEditError: If nothing was sent.
     """
-    runtime = call.runtime
-    runtime.announce_saved(call.options.destination, prints_paths=False)
-    if typed.request_id is not None:
+    if request.request_id is not None:
         msg = "--request-id stands for one submission, and --split makes several"
         raise InvalidInputError(msg, code="usage", hint="leave `--request-id` out")
+    ended_by: BaseException | None = None
+    joined: SavedFile | None = None
     with ExitStack() as held:
-        plan = _planned(call, typed, held)
-        with runtime.session(call.use, total_tasks=len(plan.edits), is_batch=True) as session:
-            report = _report(call, plan, has_journal=session.has_journal)
-            session.journal.record_call(runtime.settings.context.value, None)
-            if plan.joined is not None:
-                forget_leftovers(plan)
-                for known in plan.known:
-                    if known is not None:
-                        runtime.board.add(known)
-                runtime.printer.note("they are joined already")
-                _announce(call, plan, plan.joined)
-                return []
-            records = _edited(call, session, plan, report)
-            if report.errors:
-                runtime.shows_errors = False  # the report has said them
-                return report.errors
-            runtime.printer.note("joining the results")
-            _announce(call, plan, _joined(call, session, plan, records))
-    return []
+        plan = _planned(call, request, held, prompt=prompt, prompt_file=prompt_file)
+        report = _report(call, plan)
+        try:
+            joined = _made(call, plan, report)
+        except (Interrupted, OmniEditError) as error:
+            ended_by = error
+    return Outcome(
+        fields={"joined": saved_document(joined) if joined else None},
+        tasks=report.documents(),
+        errors=report.errors,
+        has_shown_errors=True,
+        ended_by=ended_by,
+    )
 
 
-def _planned(call: SplitCall, typed: Typed, held: ExitStack) -> SplitPlan:
+def _made(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile | None":
+    """Return the joined clip; None where a piece failed, or it went to standard output."""
+    context = call.context
+    saved_files = context.saved_files(call.options.destination, prints_paths=False)
+    with context.session(
+        call.use,
+        observers=[saved_files],
+        total_tasks=len(plan.edits),
+        is_batch=True,
+    ) as session:
+        session.journal.record_call(context.settings.context.value, None)
+        if plan.joined is not None:
+            forget_leftovers(plan)
+            for known in plan.known:
+                if known is not None:
+                    context.board.add(known)
+            context.printer.note("they are joined already")
+            return _announced(call, session, plan, plan.joined)
+        records = _edited(call, session, plan, report)
+        if report.errors:
+            return None
+        context.printer.note("joining the results")
+        return _announced(call, session, plan, _joined(call, session, plan, records))
+
+
+def _planned(
+    call: SplitCall,
+    request: "EditRequest",
+    held: ExitStack,
+    *,
+    prompt: str | None,
+    prompt_file: str | None,
+) -> SplitPlan:
     """Plan the pieces, and have what they cost agreed to."""
-    with call.runtime.session(call.use) as session:
-        request = read_request(session, typed)
+    with call.context.session(call.use) as session:
+        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
         with refusal_recorded(session, request):
             plan = held.enter_context(planned_split(session, request, call.options))
             _say(call, plan)
@@ -93,13 +122,13 @@ def _planned(call: SplitCall, typed: Typed, held: ExitStack) -> SplitPlan:
             if plan.due_count and not call.has_consent:
                 pieces = f"{plan.due_count} piece{'s' if plan.due_count > 1 else ''}"
                 cost = render_credits(plan.due_credits)
-                require_consent(call.runtime, f"send {pieces} for {cost}?")
+                require_consent(call.context, f"send {pieces} for {cost}?")
     return plan
 
 
 def _say(call: SplitCall, plan: SplitPlan) -> None:
     """Say what is sent, what it costs, and what a clip in pieces is not."""
-    note = call.runtime.printer.note
+    note = call.context.printer.note
     count, due, cost = len(plan.pieces), plan.due_count, render_credits(plan.due_credits)
     pieces = f"{count} pieces of {plan.longest_s:.1f} s" if count > 1 else "1 piece"
     if not due:
@@ -119,16 +148,19 @@ def _say(call: SplitCall, plan: SplitPlan) -> None:
         note("the clip has no sound, so the result has none; `--new-audio` keeps the new one")
 
 
-def _report(call: SplitCall, plan: SplitPlan, *, has_journal: bool) -> BatchReport:
+def _report(call: SplitCall, plan: SplitPlan) -> BatchReport:
     def fields(edit: PlannedEdit) -> "Document":
         start_s, end_s = plan.marks_s(edit.number)
         return {"piece": edit.number, "start_seconds": start_s, "end_seconds": end_s}
 
     report = BatchReport(
-        call.runtime, None, again=call.options.again, has_journal=has_journal, fields=fields
+        call.context,
+        None,
+        again=call.options.again,
+        has_journal=call.use is not JournalUse.NONE,
+        fields=fields,
     )
     report.begin(plan.edits, line_count=len(plan.edits))
-    call.runtime.documents = report.documents
     return report
 
 
@@ -148,7 +180,7 @@ def _edited(
         report.summarise()
     if plan.due_count and not report.errors:
         paid = [record.task for record, known in zip(records, plan.known, strict=True) if not known]
-        call.runtime.printer.note(render_cost(plan.due_credits, [task for task in paid if task]))
+        call.context.printer.note(render_cost(plan.due_credits, [task for task in paid if task]))
     return records
 
 
@@ -161,7 +193,7 @@ def _joined(
     except (Interrupted, LocalError):
         if session.has_journal:
             again = " without `--again`" if call.options.again else ""
-            call.runtime.printer.hint(
+            call.context.printer.hint(
                 f"the pieces are saved: the same command{again} joins them, and pays nothing"
             )
         raise
@@ -170,7 +202,7 @@ def _joined(
 def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
     """Return what to do about a piece; the usual words speak of the whole clip."""
     request = edit.request
-    usual = error.hint or hint_for(error, command="edit", is_sandbox_flag=False)
+    usual = hint_for(error, command="edit")
     match error:
         case NotFinishedError():
             return "the same command goes on with it"
@@ -179,16 +211,19 @@ def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
         case _ if usual and "--again" in usual and request.is_cut:
             typed = {"--start": request.start, "--end": request.end}
             words = " ".join(f"{name} {mark}" for name, mark in typed.items() if mark)
-            return f"`omniedit edit VIDEO PROMPT {words} --again` pays anew for this piece alone"
+            command = f"edit VIDEO PROMPT {words} --again"
+            return Hint("{} makes this piece again, and pays for it alone", command)
         case _:
             return usual
 
 
-def _announce(call: SplitCall, plan: SplitPlan, file: "SavedFile | None") -> None:
-    """Print the joined clip's path; None went to standard output itself."""
+def _announced(
+    call: SplitCall, session: Session, plan: SplitPlan, file: "SavedFile | None"
+) -> "SavedFile | None":
+    """Print the joined clip's path, and return it; None went to standard output itself."""
     if file is None or plan.target is None:
-        return
-    runtime = call.runtime
-    runtime.fields["joined"] = saved_document(file)
-    runtime.report(Saved(file=file, shown_path=plan.target.shown, is_new=plan.joined is None))
-    runtime.printer.path(plan.target.shown)
+        return None
+    shown_path = plan.target.shown
+    session.report(Saved(file=file, shown_path=shown_path, is_new=plan.joined is None))
+    call.context.printer.path(shown_path)
+    return file

@@ -2,31 +2,30 @@
 
 import typer
 
-from omniedit.cli.context import Runtime
+from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Tasks
 from omniedit.cli.session import JournalUse
 from omniedit.errors import OmniEditError
 
 
-def status(context: typer.Context, tasks: Tasks = None) -> list[OmniEditError]:
-    """Show how tasks stand, a line each.
+def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
+    """Show the state of tasks, one per line.
 
-    A failed task is a question well answered: exit status 0.
+    Exits 0 even if a task failed.
     """
     from omniedit.edits.reads import read_all
     from omniedit.edits.references import find_records
     from omniedit.terminal.human import render_status_line
 
-    runtime: Runtime = context.obj
+    context: Context = ctx.obj
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
-    with runtime.session(use) as session:
-        records = find_records(session, tasks or [])
-        for record, error in read_all(session, records):
+    with context.session(use) as session:
+        for record, error in read_all(session, find_records(session, tasks or [])):
             if error is None:
-                runtime.board.add(record)
-                runtime.printer.lines([render_status_line(record, session.now())])
+                context.board.add(record)
+                context.printer.lines([render_status_line(record, session.now())])
             else:
-                runtime.board.note_error(record, error)
+                context.board.note_error(record, error)
                 errors.append(error)
-    return errors
+    return Outcome(errors=errors)

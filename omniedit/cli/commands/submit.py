@@ -1,13 +1,14 @@
-"""`omniedit submit`: send one edit off, and print its task ID."""
+"""`omniedit submit`: send one edit off and print its task ID; `--dry-run` shows the request."""
 
-from collections.abc import Callable
-from typing import Annotated
+import json
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from omniedit.cli.commands.dry_run import show_request
-from omniedit.cli.context import Runtime
-from omniedit.cli.drafts import Typed, read_request
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.input import read_prompt, read_request
 from omniedit.cli.options import (
     CallbackURL,
     Check,
@@ -19,12 +20,21 @@ from omniedit.cli.options import (
     Start,
 )
 from omniedit.cli.session import JournalUse
-from omniedit.errors import InvalidInputError
-from omniedit.events import Event, Submitted
+from omniedit.errors import Hint, InvalidInputError
+from omniedit.models import EditRequest
+
+if TYPE_CHECKING:
+    from omniedit.events import Event, Observer
+
+_KEY: Final = "$EVOLINK_API_KEY"
+# Of the sandbox inside a command, which nobody can call: where `sandbox serve` answers, and what it
+# takes. The pasted line must not pay.
+_SANDBOX_KEY: Final = "sk-sandbox-dry-run"
+_SANDBOX_PORT: Final = 8123
 
 
 def submit(
-    context: typer.Context,
+    ctx: typer.Context,
     video: Annotated[
         str | None,
         typer.Argument(
@@ -37,7 +47,7 @@ def submit(
     callback_url: CallbackURL = None,
     request_id: RequestID = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the exact request, and send nothing.")
+        bool, typer.Option("--dry-run", help="Print the exact request and send nothing.")
     ] = False,
     resume: Annotated[
         str | None,
@@ -46,40 +56,36 @@ def submit(
         ),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Resume it also when it is more than an hour old.")
+        bool, typer.Option("--yes", help="With --resume: even if it is more than an hour old.")
     ] = False,
     start: Start = None,
     end: End = None,
     max_credits: MaxCredits = None,
     check: Check = None,
-) -> None:
+) -> Outcome:
     """Submit one edit and print its task ID.
 
-    VIDEO is at most 10 seconds long. It always submits: `edit` is the command that is safe to
-    repeat.
+    VIDEO is at most 10 seconds long. This always submits: use `edit` for a command that is safe
+    to repeat.
 
     Tips from the service: name what must stay unchanged ("make the lighting warmer and keep
     everything else unchanged"), and write negative wishes into the prompt ("no text on screen").
     """
-    runtime: Runtime = context.obj
-    if dry_run:
-        runtime.document_name = "submit-dry-run"
+    context: Context = ctx.obj
     if resume is not None:
         if video is not None or prompt is not None or prompt_file is not None or dry_run:
             msg = (
-                "--resume goes with neither VIDEO, PROMPT nor --dry-run:"
+                "--resume cannot be used with VIDEO, PROMPT or --dry-run:"
                 " it sends what was sent before"
             )
             raise InvalidInputError(msg, code="usage")
-        _resume(runtime, resume, accepts_old=yes)
-        return
+        return _resume(context, resume, accepts_old=yes)
     if video is None:
         msg = "VIDEO is missing: the URL or path of the clip to edit"
-        raise InvalidInputError(msg, code="usage", hint='`omniedit submit VIDEO "PROMPT"`')
-    typed = Typed(
+        raise InvalidInputError(msg, code="usage", hint=Hint("{}", 'submit VIDEO "PROMPT"'))
+    request = EditRequest(
         video=video,
-        prompt=prompt,
-        prompt_file=prompt_file,
+        prompt=prompt or "",
         callback_url=callback_url,
         request_id=request_id,
         start=start,
@@ -88,33 +94,69 @@ def submit(
         max_credits=max_credits,
     )
     if dry_run:
-        show_request(runtime, typed)
-    else:
-        _submit(runtime, typed, accepts_old=yes)
+        return _show_request(context, replace(request, prompt=read_prompt(prompt, prompt_file)))
+
+    from omniedit.edits import submit as submitting
+
+    with context.session(JournalUse.OPTIONAL, observers=[_task_ids(context)]) as session:
+        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+        context.board.add(submitting.submit(session, request, accepts_old=yes))
+    return Outcome()
 
 
-def _resume(runtime: Runtime, request_id: str, *, accepts_old: bool) -> None:
+def _resume(context: Context, request_id: str, *, accepts_old: bool) -> Outcome:
     from omniedit.edits.replay import resume
 
-    runtime.listeners.append(_print_task_id(runtime))
-    with runtime.session(JournalUse.REQUIRED) as session:
-        runtime.board.add(resume(session, request_id, accepts_old=accepts_old))
+    with context.session(JournalUse.REQUIRED, observers=[_task_ids(context)]) as session:
+        context.board.add(resume(session, request_id, accepts_old=accepts_old))
+    return Outcome()
 
 
-def _submit(runtime: Runtime, typed: Typed, *, accepts_old: bool) -> None:
-    from omniedit.edits.submit import submit
+def _task_ids(context: Context) -> "Observer":
+    """Return an observer that prints the task ID as soon as it is known, and on disk."""
+    from omniedit.events import Submitted
 
-    runtime.listeners.append(_print_task_id(runtime))
-    with runtime.session(JournalUse.OPTIONAL) as session:
-        draft = read_request(session, typed)
-        runtime.board.add(submit(session, draft, accepts_old=accepts_old))
-
-
-def _print_task_id(runtime: Runtime) -> Callable[[Event], None]:
-    """Return a listener that prints the task ID as soon as it is known, and on disk."""
-
-    def listen(event: Event) -> None:
+    def observe(event: "Event") -> None:
         if isinstance(event, Submitted):
-            runtime.printer.line(str(event.record.task_id))
+            context.printer.line(str(event.record.task_id))
 
-    return listen
+    return observe
+
+
+def _show_request(context: Context, request: EditRequest) -> Outcome:
+    """Print what would be sent, as JSON and as a line for `curl`."""
+    from omniedit.edits.clips import clip_name
+    from omniedit.edits.requests import prepare
+
+    with context.session(JournalUse.NONE, shows_progress=False) as session:
+        edit = prepare(session, request)
+        request_id = request.request_id or session.new_request_id()
+    clip_url = request.video
+    if edit.is_uploaded:
+        clip_url = f"<URL of {clip_name(request.video)} once it is uploaded>"
+    body = edit.body(clip_url=clip_url)
+    settings = context.settings
+    base_url, key = settings.base_url.value, _KEY
+    if settings.is_embedded:
+        base_url, key = f"http://127.0.0.1:{_SANDBOX_PORT}", _SANDBOX_KEY
+        context.printer.note(f"`omniedit sandbox serve --port {_SANDBOX_PORT}` takes this request")
+    url = f"{base_url}/v1/videos/generations"
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Content-Type": "application/json",
+        "Idempotency-Key": request_id,
+    }
+    shown = {"method": "POST", "url": url, "headers": headers, "body": json.loads(body)}
+    curl = _render_curl(url, headers, body.decode())
+    for line in [*json.dumps(shown, indent=2).splitlines(), curl]:
+        context.printer.line(line)
+    return Outcome(fields={"request": shown, "curl": curl})
+
+
+def _render_curl(url: str, headers: dict[str, str], body: str) -> str:
+    words = ["curl", "--silent", "--show-error", "--request", "POST", shlex.quote(url)]
+    for name, value in headers.items():
+        # In double quotes, so that the shell puts the key in, and not before.
+        quoted = f'"{name}: {value}"' if _KEY in value else shlex.quote(f"{name}: {value}")
+        words += ["--header", quoted]
+    return " ".join([*words, "--data", shlex.quote(body)])

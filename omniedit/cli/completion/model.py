@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from omniedit.cli.context import Runtime
+from omniedit.cli.context import Context
 from omniedit.errors import InvalidInputError, LocalError
 
 FILES: Final = "files"
@@ -153,28 +153,28 @@ def scripts() -> dict[str, str]:
     }
 
 
-def install(runtime: Runtime) -> None:
+def install(context: Context) -> None:
     """Put the script of the user's shell where that shell looks for it.
 
     Raises:
         InvalidInputError: The shell is another one.
         LocalError: The file cannot be written.
     """
-    shell = Path(runtime.environ.get("SHELL", "")).name
+    shell = Path(context.environ.get("SHELL", "")).name
     if shell not in _PLACES:
         msg = f"there is no completion for {shell or 'a shell without a name'}: SHELL names it"
         hint = "for bash, zsh or fish: `SHELL=bash omniedit --install-completion`"
         raise InvalidInputError(msg, code="usage", hint=hint)
     script, place, advise = _PLACES[shell]
-    path = place(runtime.environ)
+    path = place(context.environ)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(scripts()[script], encoding="utf-8")
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror or error}"
         raise LocalError(msg) from None
-    runtime.printer.path(str(path))
-    runtime.printer.note(advise(path))
+    context.printer.path(str(path))
+    context.printer.note(advise(path))
 
 
 def _folder(environ: Mapping[str, str], variable: str, default: str) -> Path:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LIMIT = 50
 PROMPT_WIDTH = 40
 _LOCKED_TIMEOUT_S = 0.3
+_LONGEST_FILE_BYTES = 1024 * 1024
 _QUERIES = {
     "tasks": """
         select t.task_id as id, t.status, coalesce(a.prompt, '')
@@ -92,8 +93,10 @@ def _may_have_sandbox_key(environ: "Mapping[str, str]", path: str) -> bool:
     """Return whether it takes a closer look to tell whose key is in force: the sandbox has some."""
     keys = environ.get("OMNIEDIT_API_KEY", "") + environ.get("EVOLINK_API_KEY", "")
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is slow to import
-            keys += file.read().decode("latin-1")
+        # A pipe would be waited for.
+        if os.path.isfile(path):  # noqa: PTH113 - pathlib is slow to import
+            with open(path, "rb") as file:  # noqa: PTH123 - as above
+                keys += file.read(_LONGEST_FILE_BYTES).decode("latin-1")
     except OSError:
         pass
     return "sk-sandbox" in keys
@@ -111,6 +114,9 @@ def _xdg_folder(
 
 
 def _candidates(folder: str, kind: str, prefix: str) -> "Iterator[str]":
+    if not os.path.isfile(f"{folder}/journal.db"):  # noqa: PTH113 - pathlib is slow to import
+        # There is none yet, or a pipe in its place would be waited for.
+        return
     path = f"{folder}/journal.db".replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_LOCKED_TIMEOUT_S)
@@ -121,7 +127,7 @@ def _candidates(folder: str, kind: str, prefix: str) -> "Iterator[str]":
         finally:
             connection.close()
     except sqlite3.Error:
-        # There is none yet, say. A TAB is no place to complain.
+        # A TAB is no place to complain.
         return
     for task_id, state, prompt in found:
         yield f"{task_id}\t{_shown(state)} {_shown(prompt)}".rstrip()

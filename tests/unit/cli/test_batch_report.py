@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from omniedit.cli.batch_report import BatchReport
-from omniedit.cli.context import Runtime
+from omniedit.cli.context import Context
+from omniedit.cli.signals import Signals
 from omniedit.edits.batch import EditOutcome, PlannedEdit
 from omniedit.errors import (
     OmniEditError,
@@ -37,24 +38,27 @@ class Told:
         self, count: int, *, again: bool = False, has_journal: bool = True, quiet: bool = False
     ) -> None:
         self.stderr = io.StringIO()
-        self.runtime = Runtime({})
-        self.runtime.__dict__["printer"] = Printer(
-            stdout=io.StringIO(), stderr=self.stderr, environ={}, quiet=quiet
+        self.context = Context(
+            environ={},
+            printer=Printer(stdout=io.StringIO(), stderr=self.stderr, environ={}, quiet=quiet),
+            signals=Signals(lambda: None),
+            command="batch",
         )
         self.edits = [edit(number) for number in range(1, count + 1)]
-        self.report = BatchReport(self.runtime, "m", again=again, has_journal=has_journal)
+        self.report = BatchReport(self.context, "m", again=again, has_journal=has_journal)
         self.report.begin(self.edits, line_count=count)
 
     def submit(self, number: int, task: Task) -> Record:
         record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")
-        self.runtime.board.add(record)
-        self.runtime.report(Submitted(record=record))
+        self.context.board.add(record)
+        self.context.board.take(Submitted(record=record))
         return record
 
     def save(self, number: int, *, is_new: bool = True) -> None:
         record = self.submit(number, completed(f"t-{number}")) if is_new else None
-        record = record or record_of(completed(f"t-{number}"), identity=f"identity-{number}")
-        self.runtime.report(
+        known = record_of(completed(f"t-{number}"), identity=f"identity-{number}")
+        record = record or known
+        self.context.board.take(
             Saved(task_id=f"t-{number}", file=FILE, shown_path="a.mp4", is_new=is_new)
         )
         self.report.take(EditOutcome(edit=self.edits[number - 1], record=record))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.cli.context import Runtime
+from omniedit.cli.context import Context
 from omniedit.cli.hints import remind
+from omniedit.cli.signals import Signals
 from omniedit.journal import Journal
 from omniedit.models import SavedFile, Task
 from omniedit.terminal.printer import Printer
@@ -22,12 +23,17 @@ class Terminal(io.StringIO):
 
 def reminded(folder: Path, *, command: str = "status", sandbox: bool = False) -> str:
     """Return what a command that ended well says on a terminal."""
-    runtime = Runtime({"OMNIEDIT_STATE_DIR": str(folder), "OMNIEDIT_API_KEY": "sk-evo-0123456789"})
-    runtime.begin(command)
-    runtime.set_flag("sandbox", value=sandbox)
     stderr = Terminal()
-    runtime.printer = Printer(stdout=None, stderr=stderr, environ={"NO_COLOR": "1"})
-    remind(runtime)
+    context = Context(
+        environ={"OMNIEDIT_STATE_DIR": str(folder), "OMNIEDIT_API_KEY": "sk-evo-0123456789"},
+        printer=Printer(
+            stdout=None, stderr=stderr, environ={"NO_COLOR": "1"}, is_sandbox_flag=sandbox
+        ),
+        signals=Signals(lambda: None),
+        command=command,
+        is_sandbox_flag=sandbox,
+    )
+    remind(context)
     return stderr.getvalue()
 
 

@@ -1,5 +1,7 @@
 """Whatever happens in whatever order: one edit is paid once, and the journal knows what was paid."""
 
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +17,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from omniedit.edits.editing import EditOptions, edit
-from omniedit.edits.resuming import resume
-from omniedit.edits.submission import submit
 
-from omniedit.edits.requests import Draft
+from omniedit.edits.edit import EditOptions, edit
+from omniedit.edits.replay import resume
+from omniedit.edits.submit import submit
 from omniedit.edits.targets import Destination
 from omniedit.errors import (
     IdempotencyConflictError,
@@ -27,14 +28,14 @@ from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
 )
-from omniedit.models import Record, TaskStatus
+from omniedit.models import AttemptState, EditRequest, Record
+from tests.unit.edits.bench import video_of
 from tests.unit.edits.model import (
     End,
     Killed,
     ModelSession,
     Weather,
     clip_and_prompt,
-    video_of,
 )
 
 CLIPS: Final = st.sampled_from(["https://example.com/a.mp4", "https://example.com/b.mp4"])
@@ -52,8 +53,16 @@ class EditMachine(RuleBasedStateMachine):
     @initialize(honours_keys=st.booleans())
     def begin(self, honours_keys: bool) -> None:  # noqa: FBT001 - hypothesis draws it
         self.honours_keys = honours_keys
-        self.session = ModelSession(honours_keys=honours_keys)
+        self.folder = tempfile.TemporaryDirectory()
+        self.back = Path.cwd()
+        os.chdir(self.folder.name)
+        self.session = ModelSession(Path(self.folder.name), honours_keys=honours_keys)
         self.paid_on_purpose: Counter[tuple[str, str]] = Counter()
+
+    def teardown(self) -> None:
+        self.session.close()
+        os.chdir(self.back)
+        self.folder.cleanup()
 
     @rule(
         clip=CLIPS,
@@ -79,22 +88,22 @@ class EditMachine(RuleBasedStateMachine):
     ) -> None:
         self._prepare(weather, end)
         self.paid_on_purpose[clip, prompt] += again
-        before = dict(self.session.results.files)
-        draft = Draft(video=clip, prompt=prompt, request_id=request_id)
+        before = self._files()
+        request = EditRequest(video=clip, prompt=prompt, request_id=request_id)
         options = EditOptions(
             destination=Destination(output), again=again, overwrite=force, timeout_s=1800.0
         )
 
-        record = self._carried_out(lambda: edit(self.session, draft, options))
+        record = self._carried_out(lambda: edit(self.session, request, options))
 
         if not force:
-            after = self.session.results.files
-            assert {path: after.get(path) for path in before} == before, "nothing is overwritten"
+            after = self._files()
+            assert {name: after.get(name) for name in before} == before, "nothing is overwritten"
         if record is not None:
-            content = self.session.results.files[Path(output).absolute()]
+            content = Path(output).read_bytes()
             made = [
                 accepted.task_id
-                for accepted in self.session.service.accepted
+                for accepted in self.session.web.accepted
                 if clip_and_prompt(accepted.body) == (clip, prompt)
             ]
             assert content in map(video_of, made), "what was saved is what was asked for"
@@ -105,8 +114,8 @@ class EditMachine(RuleBasedStateMachine):
     ) -> None:
         self._prepare(weather, end)
         self.paid_on_purpose[clip, prompt] += 1
-        draft = Draft(video=clip, prompt=prompt, request_id=request_id)
-        self._carried_out(lambda: submit(self.session, draft))
+        request = EditRequest(video=clip, prompt=prompt, request_id=request_id)
+        self._carried_out(lambda: submit(self.session, request))
 
     @precondition(lambda self: self._unknown())
     @rule(data=st.data(), weather=WEATHER, end=ENDS, accepts_old=st.booleans())
@@ -131,14 +140,14 @@ class EditMachine(RuleBasedStateMachine):
 
     @rule(are_dead=st.booleans())
     def change_links(self, are_dead: bool) -> None:  # noqa: FBT001 - hypothesis draws it
-        self.session.results.has_dead_links = are_dead
+        self.session.web.has_dead_links = are_dead
 
     @rule(output=OUTPUTS, content=st.sampled_from([FOREIGN, None]))
     def change_by_hand(self, output: str, content: bytes | None) -> None:
         if content is None:
-            self.session.results.files.pop(Path(output).absolute(), None)
+            Path(output).unlink(missing_ok=True)
         else:
-            self.session.results.files[Path(output).absolute()] = content
+            Path(output).write_bytes(content)
 
     @invariant()
     def one_edit_is_paid_once(self) -> None:
@@ -146,8 +155,8 @@ class EditMachine(RuleBasedStateMachine):
         now = self.session.now()
         paid: dict[tuple[str, str], set[str]] = {}
         tasks: Counter[tuple[str, str]] = Counter()
-        for accepted in self.session.service.accepted:
-            if not accepted.shown(now).has_failed or accepted.end is not End.FAILED_RETRYABLE:
+        for accepted in self.session.web.accepted:
+            if not accepted.seen(now).has_failed or accepted.end is not End.FAILED_RETRYABLE:
                 edit_of = clip_and_prompt(accepted.body)
                 paid.setdefault(edit_of, set()).add(accepted.key)
                 tasks[edit_of] += 1
@@ -158,12 +167,12 @@ class EditMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_journal_knows_every_task(self) -> None:
-        for accepted in self.session.service.accepted:
+        for accepted in self.session.web.accepted:
             if self.session.journal.find_task(accepted.task_id) is not None:
                 continue
             attempt = self.session.journal.find_attempt(accepted.key)
             assert attempt is not None
-            if attempt.status in {TaskStatus.UNKNOWN, TaskStatus.SENDING}:
+            if attempt.status in {AttemptState.UNKNOWN, AttemptState.SENDING}:
                 assert attempt.body == accepted.body
             else:
                 # A key that is not honoured made two of it, and the user was told.
@@ -172,29 +181,29 @@ class EditMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_key_has_one_body(self) -> None:
-        assert all(len(sent.bodies) == 1 for sent in self.session.service.sent.values())
+        assert all(len(sent.bodies) == 1 for sent in self.session.web.sent.values())
 
     @invariant()
     def a_refusal_is_no_doubt_and_a_doubt_no_refusal(self) -> None:
-        for request_id, sent in self.session.service.sent.items():
+        for request_id, sent in self.session.web.sent.items():
             attempt = self.session.journal.find_attempt(request_id)
             assert attempt is not None
             if sent.was_answered:
                 assert attempt.task is not None
             elif sent.was_lost:
-                assert attempt.status == TaskStatus.UNKNOWN
+                assert attempt.status == AttemptState.UNKNOWN
             else:
-                assert attempt.status == TaskStatus.REFUSED
+                assert attempt.status == AttemptState.REFUSED
 
     def _prepare(self, weather: list[Weather], end: End) -> None:
         self.session.begin_anew()
-        self.session.service.weather.clear()
-        self.session.service.weather.extend(weather)
-        self.session.service.next_end = end
+        self.session.web.weather.clear()
+        self.session.web.weather.extend(weather)
+        self.session.web.next_end = end
 
     def _carried_out(self, command: Callable[[], Record]) -> Record | None:
         """Return what a command returned; None where it ended otherwise, and rightly so."""
-        posts_before = {key: sent.posts for key, sent in self.session.service.sent.items()}
+        posts_before = {key: sent.posts for key, sent in self.session.web.sent.items()}
         failure: OmniEditError | None = None
         try:
             return command()
@@ -202,17 +211,20 @@ class EditMachine(RuleBasedStateMachine):
             return None
         except OmniEditError as error:
             failure = error
-        for key, sent in self.session.service.sent.items():
+        for key, sent in self.session.web.sent.items():
             is_in_doubt = sent.was_lost and not sent.was_answered
             if is_in_doubt and sent.posts > posts_before.get(key, 0):
                 assert isinstance(failure, OutcomeUnknownError | IdempotencyConflictError)
         return None
 
+    def _files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in Path().glob("*.mp4")}
+
     def _unknown(self) -> list[Record]:
         session = getattr(self, "session", None)
         if session is None:
             return []
-        return [r for r in session.journal.recent() if r.status == TaskStatus.UNKNOWN]
+        return [r for r in session.journal.recent() if r.status == AttemptState.UNKNOWN]
 
 
 def test_an_edit_is_paid_once_whatever_happens() -> None:

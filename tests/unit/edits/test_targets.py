@@ -6,17 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniedit.edits.requests import is_local
+from omniedit.edits.clips import is_local
 from omniedit.edits.targets import Destination
-from omniedit.models import Record
 from tests.systems import windows
 
 IDENTITY = "0123456789abcdef"
 
 
 def name_for(video: str) -> str:
-    record = Record(request_id=None, task=None, status="", created_at=0.0, video=video)
-    target = Destination(None).target_for_edit(record, IDENTITY)
+    target = Destination(None).target_of_edit(video, IDENTITY, None)
     assert target is not None
     return target.shown
 

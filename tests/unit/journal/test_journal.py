@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omniedit.edits.resuming import refusal_of
 
+from omniedit.edits.replay import refusal_of
 from omniedit.http.retry import is_certainly_not_accepted
 from omniedit.journal import Attempt, Call, Journal
 from omniedit.models import EditRequest, SavedFile, Task, TaskError, UploadedClip
@@ -47,11 +47,10 @@ def attempt(number: int = 1, **changes: Any) -> Attempt:
         "request_id": f"omniedit-{number:016}",
         "origin": ORIGIN,
         "identity": "identity-a",
-        "request": EditRequest(video=video, clip=video, prompt=prompt),
+        "request": EditRequest(video=video, prompt=prompt),
         "body": b'{"exact": "bytes"}',
         "body_digest": "digest-a",
         "context": CONTEXT,
-        "clip_url": video,
     }
     return Attempt(**fields | changes)
 

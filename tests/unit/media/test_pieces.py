@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import Interrupted, InvalidInputError
-from omniedit.media import Piece, fits, join, plan_split, prepare, probe, verdict
-from omniedit.media.pieces import Sound as Audio
+from omniedit.media import Piece, Progress, fits, join, plan_split, prepare, probe, verdict
+from omniedit.media.soundtrack import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, see
 
 FOUR_SECONDS = list(range(40))
@@ -311,7 +311,7 @@ def test_an_interrupted_join_leaves_nothing(tmp_path: Path, folder: Path) -> Non
     private = tmp_path / "private"
     private.mkdir()
 
-    def interrupt(_done_s: float, _total_s: float) -> None:
+    def interrupt(_progress: Progress) -> None:
         raise Interrupted(2)
 
     with pytest.raises(Interrupted):

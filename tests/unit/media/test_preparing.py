@@ -14,7 +14,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from omniedit.errors import Interrupted, InvalidInputError, LocalError
-from omniedit.media import prepare, probe, verdict
+from omniedit.media import Progress, prepare, probe, verdict
 from omniedit.media.demux import translated_errors
 from omniedit.models import MAX_UPLOAD_BYTES
 from tests.unit.media.clips import HEIGHT, WIDTH, Sound, make_clip, packets, see, set_matrix
@@ -73,8 +73,11 @@ def test_nothing_is_encoded_where_only_the_container_changes(tmp_path: Path, nam
 
     assert prepared.is_video_copied
     assert prepared.is_audio_copied
+    assert prepared.done == "copied"
     assert packets(prepared.path) == packets(source)
-    assert packets(prepared.path, "audio") == packets(source, "audio")
+    # Matroska does not say that the last packet is filled up beyond the end; it is left out.
+    count = len(packets(source, "audio")) - (name == "a.mkv")
+    assert packets(prepared.path, "audio") == packets(source, "audio")[:count]
 
 
 def test_the_index_stands_in_front(tmp_path: Path) -> None:
@@ -300,11 +303,6 @@ def _stored(source: Path, target: Path, filters: str) -> Path:
     [
         pytest.param(COLOURS, "yuv420p", id="bt709"),
         pytest.param(COLOURS | {"color_range": 2}, "yuv420p", id="full-range"),
-        pytest.param(
-            {"color_range": 1, "color_primaries": 9, "color_trc": 18, "colorspace": 9},
-            "yuv420p10le",
-            id="bt2020-hlg-10-bit",
-        ),
         pytest.param({}, "yuv444p", id="unspecified"),
     ],
 )
@@ -384,7 +382,7 @@ def test_nothing_half_made_is_left(
     folder = tmp_path / "private"
     folder.mkdir()
 
-    def fail(_done_s: float, _total_s: float) -> None:
+    def fail(_progress: Progress) -> None:
         raise error
 
     with pytest.raises(type(error)):
@@ -444,18 +442,36 @@ def test_a_stream_that_begins_in_the_middle_is_passed_over(tmp_path: Path) -> No
     assert seen.numbers == list(range(25))
 
 
-def test_pictures_damaged_in_the_middle_are_refused(tmp_path: Path) -> None:
-    source = make_clip(tmp_path / "a.mov", codec="png", pixel_format="rgb24", seconds=3)
+def damaged(path: Path, *, share: float) -> Path:
+    """Make a clip of thirty PNG frames, and overwrite a share of them."""
+    source = make_clip(path, codec="png", pixel_format="rgb24", seconds=3)
     content = bytearray(source.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 40] = b"\xff" * 40
+    for packet in packets(source)[: round(30 * share)]:
+        begin = content.index(packet)
+        content[begin + 40 : begin + 80] = b"\xff" * 40
     source.write_bytes(content)
+    return source
 
-    with pytest.raises(InvalidInputError) as caught:
+
+def test_a_few_bad_frames_are_counted(tmp_path: Path) -> None:
+    source = damaged(tmp_path / "a.mov", share=0.1)
+
+    prepared = prepare(source, tmp_path / "out.mp4")
+
+    assert (prepared.check.frames, prepared.check.bad_frames) == (30, 3)
+    assert see(prepared.path).numbers == list(range(3, 30))
+
+
+def test_more_than_a_tenth_bad_frames_are_refused(tmp_path: Path) -> None:
+    source = damaged(tmp_path / "a.mov", share=0.2)
+
+    with pytest.raises(InvalidInputError, match="6 of 30 frames cannot be decoded") as caught:
         prepare(source, tmp_path / "out.mp4")
 
     assert caught.value.code == "damaged_clip"
+    assert "--no-check" in (caught.value.hint or "")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.mov"]
+    assert prepare(source, tmp_path / "out.mp4", accepts_damage=True).check.bad_frames == 6
 
 
 def test_pictures_are_let_go_of_once_they_are_written(tmp_path: Path) -> None:
@@ -490,15 +506,28 @@ def test_few_huge_pictures_wait_in_memory(
     assert f"rc_lookahead={waiting}".encode() in content
 
 
-def test_progress_runs_to_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "start_s", [pytest.param(0.5, id="encoded"), pytest.param(None, id="copied")]
+)
+def test_progress_runs_to_the_end(tmp_path: Path, start_s: float | None) -> None:
     source = make_clip(tmp_path / "a.mov", sound=Sound())
-    told: list[tuple[float, float]] = []
+    told: list[Progress] = []
 
-    prepare(source, tmp_path / "out.mp4", start_s=0.5, on_progress=lambda *at: told.append(at))
+    prepare(source, tmp_path / "out.mp4", start_s=start_s, on_progress=told.append)
 
-    assert {total for _, total in told} == {1.5}
-    assert all(0 <= done <= 1.5 for done, _ in told)
-    assert max(done for done, _ in told) > 1.3
+    length_s = 2 - (start_s or 0)
+    assert {progress.total_s for progress in told} == {length_s}
+    assert [progress.frames for progress in told] == list(range(1, round(length_s * 10) + 1))
+    assert 0 < told[0].done_s < 1
+    assert told[-1].done_s == pytest.approx(length_s)
+
+
+def test_progress_tells_the_speed_and_the_time_left() -> None:
+    progress = Progress(done_s=2.0, total_s=10.0, frames=50, elapsed_s=4.0)
+
+    assert progress.fps == 12.5
+    assert progress.remaining_s == 16.0
+    assert Progress(done_s=0.0, total_s=10.0, frames=0, elapsed_s=0.0).remaining_s is None
 
 
 def test_places_and_titles_are_not_passed_on(tmp_path: Path) -> None:

@@ -288,7 +288,7 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
         sound.setframerate(8000)
         sound.writeframes(bytes(8000))
 
-    assert "sound without pictures" in refusal(tmp_path / "a.mp4").message
+    assert "audio without video" in refusal(tmp_path / "a.mp4").message
 
 
 def test_an_mp4_of_sound_alone_is_refused(tmp_path: Path) -> None:
@@ -297,11 +297,11 @@ def test_an_mp4_of_sound_alone_is_refused(tmp_path: Path) -> None:
     assert refusal(clip).code == "no_video"
 
 
-@pytest.mark.parametrize(("suffix", "words"), [("png", "PNG"), ("jpg", "JPEG"), ("gif", "GIF")])
+@pytest.mark.parametrize(("suffix", "words"), [("png", "PNG"), ("jpg", "JPEG")])
 def test_images_are_refused_whatever_they_are_called(
     tmp_path: Path, suffix: str, words: str
 ) -> None:
-    heads = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0", "gif": b"GIF89a"}
+    heads = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0"}
     (tmp_path / "clip.mp4").write_bytes(heads[suffix] + bytes(100))
 
     assert words in refusal(tmp_path / "clip.mp4").message

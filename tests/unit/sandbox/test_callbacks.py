@@ -15,7 +15,7 @@ from omniedit.sandbox.store import CALLBACK_LEASE_S
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from omniedit.sandbox.lifecycle import Edit
+    from omniedit.sandbox.tasks import Edit
     from tests.unit.sandbox.conftest import Bench
 
 
@@ -63,14 +63,14 @@ def receiver() -> Iterator[str]:
 @pytest.fixture
 def courier(bench: Bench) -> Courier:
     return Courier(
-        context=bench.context, origin="http://127.0.0.1:1", stopped=Waits(), tell=bench.lines.append
+        service=bench.service, origin="http://127.0.0.1:1", stopped=Waits(), log=bench.lines.append
     )
 
 
 def due(bench: Bench, url: str, prompt: str = "x") -> Edit:
     bench.submit(prompt, body={"callback_url": url})
     assert bench.store.take_callback(bench.clock()) is None
-    bench.clock.turn(5)
+    bench.clock.advance(5)
     edit = bench.store.take_callback(bench.clock())
     assert edit is not None
     return edit
@@ -84,7 +84,7 @@ def due(bench: Bench, url: str, prompt: str = "x") -> Edit:
         ("[sandbox:cancel]", "cancelled"),
     ],
 )
-def test_the_receiver_is_told_the_task(
+def test_the_receiver_gets_the_task(
     bench: Bench, courier: Courier, receiver: str, prompt: str, status: str
 ) -> None:
     Receiver.statuses.append(204)
@@ -121,7 +121,7 @@ def test_a_failed_callback_is_repeated(
     assert isinstance(courier.stopped, Waits)
     assert courier.stopped.delays_s == delays_s
     assert len(Receiver.bodies) == len(statuses)
-    bench.clock.turn(CALLBACK_LEASE_S)
+    bench.clock.advance(CALLBACK_LEASE_S)
     assert bench.store.take_callback(bench.clock()) is None
 
 
@@ -134,30 +134,30 @@ def test_a_foreign_host_is_never_called(bench: Bench, courier: Courier) -> None:
 def test_a_callback_whose_courier_died_is_taken_up(bench: Bench) -> None:
     edit = due(bench, "http://127.0.0.1:9/")
     assert bench.store.take_callback(bench.clock()) is None
-    bench.clock.turn(CALLBACK_LEASE_S)
+    bench.clock.advance(CALLBACK_LEASE_S)
 
     assert bench.store.take_callback(bench.clock()) == edit
 
 
 def test_a_stalled_task_calls_nobody(bench: Bench) -> None:
     bench.submit("[sandbox:stall]", body={"callback_url": "http://127.0.0.1:9/"})
-    bench.clock.turn(1_000_000)
+    bench.clock.advance(1_000_000)
 
     assert bench.store.take_callback(bench.clock()) is None
 
 
-def test_the_courier_looks_for_itself(bench: Bench, receiver: str) -> None:
+def test_due_callbacks_are_found_and_sent(bench: Bench, receiver: str) -> None:
     # given
     Receiver.statuses.append(200)
     told = threading.Event()
     courier = Courier(
-        context=bench.context,
+        service=bench.service,
         origin="http://127.0.0.1:1",
         stopped=threading.Event(),
-        tell=lambda _: told.set(),
+        log=lambda _: told.set(),
     )
     bench.submit(body={"callback_url": receiver})
-    bench.clock.turn(5)
+    bench.clock.advance(5)
 
     # when
     courier.start()

@@ -1,10 +1,17 @@
 """Settings: environment before file before default, each with its source."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from omniedit.errors import CredentialsError, InvalidInputError, InvalidKeyError, MissingKeyError
+from omniedit.errors import (
+    CredentialsError,
+    InvalidInputError,
+    InvalidKeyError,
+    LocalError,
+    MissingKeyError,
+)
 from omniedit.settings import (
     DEFAULT_BASE_URL,
     DEFAULT_FILES_URL,
@@ -34,7 +41,8 @@ def environ(config_dir: Path, tmp_path: Path) -> dict[str, str]:
 
 
 def save(config_dir: Path, origin: str, key: str) -> None:
-    CredentialsFile(credentials_path(config_dir)).save(origin, Secret(key))
+    file = CredentialsFile(credentials_path(config_dir))
+    file.save(origin, Secret(key), files_origin=DEFAULT_FILES_URL)
 
 
 def test_nothing_set_is_the_real_service_without_a_key(environ: dict[str, str]) -> None:
@@ -77,6 +85,38 @@ def test_a_saved_key_goes_only_to_the_origin_it_was_saved_for(
     assert load_settings(environ).key is not None
     for other in ("https://api.evolink.ai.evil.example", "https://api.evolink.ai:8443", LOOPBACK):
         assert load_settings(environ | {"OMNIEDIT_BASE_URL": other}).key is None
+
+
+def test_a_saved_key_does_not_follow_the_setting_of_the_file_service(
+    environ: dict[str, str], config_dir: Path
+) -> None:
+    save(config_dir, DEFAULT_BASE_URL, KEY)
+
+    settings = load_settings(environ | {"OMNIEDIT_FILES_URL": "https://files.example.com"})
+
+    with pytest.raises(CredentialsError, match=r"not https://files\.example\.com"):
+        settings.require_key()
+
+
+@pytest.mark.posix
+def test_a_pipe_in_the_place_of_the_saved_keys_is_an_error_only_where_a_key_is_needed(
+    environ: dict[str, str], config_dir: Path
+) -> None:
+    os.mkfifo(credentials_path(config_dir), 0o600)
+
+    settings = load_settings(environ)
+
+    with pytest.raises(LocalError, match="a named pipe"):
+        settings.require_key()
+
+
+def test_uploads_belong_to_the_file_service_or_to_the_embedded_sandbox(
+    environ: dict[str, str],
+) -> None:
+    elsewhere = environ | {"OMNIEDIT_FILES_URL": "https://files.example.com/base"}
+
+    assert load_settings(elsewhere).files_origin == "https://files.example.com"
+    assert load_settings(elsewhere, sandbox=True).files_origin == SANDBOX_ORIGIN
 
 
 def test_an_empty_variable_counts_as_unset_and_is_named(
@@ -190,6 +230,9 @@ def test_the_file_comes_after_the_environment(environ: dict[str, str], config_di
         pytest.param(b'api_key = "sk-evo-x"', id="unknown-setting"),
         pytest.param(b"base_url = 3", id="no-text-value"),
         pytest.param(b'base_url = "http://example.com"', id="http"),
+        pytest.param(b"base_url = " + b"[" * 100_000, id="nested-too-deep"),
+        pytest.param(b"base_url = " + b"1" * 10_000, id="number-too-long"),
+        pytest.param(b'state_dir = "a\\u0000b"', id="nul"),
     ],
 )
 def test_a_config_file_that_is_wrong_is_named(
@@ -198,6 +241,18 @@ def test_a_config_file_that_is_wrong_is_named(
     (config_dir / "config.toml").write_bytes(content)
 
     with pytest.raises(InvalidInputError, match=r"config\.toml"):
+        load_settings(environ)
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
+def test_a_config_file_that_never_ends_is_refused_by_name(
+    environ: dict[str, str], config_dir: Path, target: str
+) -> None:
+    os.mkfifo(config_dir / "pipe")
+    (config_dir / "config.toml").symlink_to(target)
+
+    with pytest.raises(LocalError, match=r"config\.toml is a "):
         load_settings(environ)
 
 
@@ -258,6 +313,28 @@ def test_last_belongs_to_a_job_or_a_name_or_this_user(
 
     assert found.value == context if context else found.value.startswith("user:")
     assert (found.source == "default") is (context is None)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"OMNIEDIT_CONTEXT": "\udcff"},
+        {"GITHUB_RUN_ID": "\udcff", "GITHUB_JOB": "a"},
+        {"CI_JOB_ID": "\udcff"},
+        {"OMNIEDIT_BASE_URL": "https://\udcff.example"},
+    ],
+    ids=str,
+)
+def test_a_variable_that_is_no_text_is_refused_by_name(
+    environ: dict[str, str], more: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidInputError, match=f"{next(iter(more))} is not valid UTF-8"):
+        load_settings(environ | more)
+
+
+def test_the_home_of_a_user_that_does_not_exist_is_refused(environ: dict[str, str]) -> None:
+    with pytest.raises(InvalidInputError, match="the folder in OMNIEDIT_STATE_DIR"):
+        load_settings(environ | {"OMNIEDIT_STATE_DIR": "~no-such-user-of-this-machine/x"})
 
 
 def test_folders_are_made_absolute(

@@ -28,7 +28,7 @@ def test_progress_grows_with_the_clock(
     bench: Bench, after_s: float, status: str, progress: int
 ) -> None:
     task_id = bench.submit().get_json()["id"]
-    bench.clock.turn(after_s)
+    bench.clock.advance(after_s)
 
     task = bench.task(task_id)
 
@@ -68,17 +68,26 @@ def test_a_task_can_end_badly_and_costs_nothing(
 
 def test_a_stalled_task_stays_where_it_is(bench: Bench) -> None:
     task = bench.finished("[sandbox:stall]")
-    bench.clock.turn(86_400)
+    bench.clock.advance(86_400)
 
     assert (task["status"], task["progress"]) == ("processing", 40)
     assert bench.task(task["id"]) == task
 
 
+def test_an_edit_may_complete_without_a_result(bench: Bench) -> None:
+    task = bench.finished("[sandbox:empty]")
+
+    (row,) = bench.get("/v1/tasks").get_json()["data"]
+    assert (task["status"], task["progress"], task["results"]) == ("completed", 100, [])
+    assert task["usage"]["credits_used"] == 31.17
+    assert (row["status"], row["has_results"]) == ("completed", False)
+
+
 def test_seconds_set_the_duration(bench: Bench) -> None:
     task = bench.submit("[sandbox:seconds=60]").get_json()
-    bench.clock.turn(59)
+    bench.clock.advance(59)
     before = bench.task(task["id"])
-    bench.clock.turn(1)
+    bench.clock.advance(1)
 
     assert task["task_info"]["estimated_time"] == 60
     assert before["status"] == "processing"
@@ -100,7 +109,7 @@ def test_seconds_set_the_duration(bench: Bench) -> None:
         pytest.param("/results/../sandbox.sqlite3", 404, id="file-traversal"),
     ],
 )
-def test_what_is_no_task_is_refused(bench: Bench, path: str, status: int) -> None:
+def test_a_bad_path_is_refused(bench: Bench, path: str, status: int) -> None:
     reply = bench.get(path)
 
     assert reply.status_code == status
@@ -148,7 +157,7 @@ def test_the_batch_leaves_out_what_it_does_not_know(bench: Bench) -> None:
         pytest.param({"task_ids": [1]}, id="numbers"),
     ],
 )
-def test_a_batch_that_is_none_is_refused(bench: Bench, body: dict[str, Any]) -> None:
+def test_an_invalid_batch_is_refused(bench: Bench, body: dict[str, Any]) -> None:
     reply = bench.call("POST", "/v1/tasks/batch", json=body)
 
     assert reply.status_code == 400
@@ -188,13 +197,18 @@ def test_a_row_of_the_list_has_no_link(bench: Bench) -> None:
         ("status=completed", ["done"]),
         ("status=failed", ["failed"]),
         ("status=cancelled", ["cancelled"]),
-        ("status=processing", ["queued", "stalled"]),
-        ("type=video&model=gemini-omni-flash-video-edit&page_size=50", None),
+        ("status=processing", ["newer", "queued", "stalled"]),
+        ("type=video&page_size=50", ["newer", "queued", "stalled", "cancelled", "failed", "done"]),
+        (
+            "type=video&model=gemini-omni-flash-video-edit",
+            ["queued", "stalled", "cancelled", "failed", "done"],
+        ),
         ("type=image", []),
         ("model=other", []),
+        ("model=gemini-omni-1.1-flash-video-edit", ["newer"]),
     ],
 )
-def test_the_list_is_filtered(bench: Bench, query: str, found: list[str] | None) -> None:
+def test_the_list_is_filtered(bench: Bench, query: str, found: list[str]) -> None:
     prompts = {
         "done": "x",
         "failed": "[sandbox:fail=service_error]",
@@ -202,13 +216,14 @@ def test_the_list_is_filtered(bench: Bench, query: str, found: list[str] | None)
         "stalled": "[sandbox:stall]",
     }
     names = {bench.submit(prompt).get_json()["id"]: name for name, prompt in prompts.items()}
-    bench.clock.turn(5)
+    bench.clock.advance(5)
     names[bench.submit().get_json()["id"]] = "queued"
+    newer = {"model": "gemini-omni-1.1-flash-video-edit"}
+    names[bench.submit("[sandbox:cut]", body=newer).get_json()["id"]] = "newer"
 
     rows = bench.get(f"/v1/tasks?{query}").get_json()["data"]
 
-    expected = list(names.values())[::-1] if found is None else found
-    assert [names[row["id"]] for row in rows] == expected
+    assert [names[row["id"]] for row in rows] == found
 
 
 @pytest.mark.parametrize(
@@ -223,7 +238,7 @@ def test_the_list_is_filtered(bench: Bench, query: str, found: list[str] | None)
         "type=odd",
     ],
 )
-def test_a_filter_that_is_none_is_refused(bench: Bench, query: str) -> None:
+def test_an_invalid_filter_is_refused(bench: Bench, query: str) -> None:
     assert bench.get(f"/v1/tasks?{query}").status_code == 400
 
 
@@ -235,7 +250,7 @@ def test_credits_are_reserved_then_used_or_given_back(bench: Bench) -> None:
     bench.submit()
     bench.submit("[sandbox:fail=service_error]")
     while_running = balance()
-    bench.clock.turn(5)
+    bench.clock.advance(5)
 
     assert round(at_first - while_running, 2) == 63.6
     assert round(at_first - balance(), 2) == 31.17
@@ -287,11 +302,11 @@ def test_links_follow_the_name_the_client_used(bench: Bench, host: str) -> None:
 def test_the_rate_limit_says_when_to_come_back(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(rate_limit_per_min=2)
     bench.get("/v1/credits")
-    bench.clock.turn(20)
+    bench.clock.advance(20)
     bench.get("/v1/credits")
 
     refused = bench.get("/v1/credits")
-    bench.clock.turn(int(refused.headers["Retry-After"]))
+    bench.clock.advance(int(refused.headers["Retry-After"]))
 
     assert refused.status_code == 429
     assert refused.get_json()["error"]["code"] == "rate_limit_exceeded"

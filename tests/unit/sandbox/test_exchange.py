@@ -1,4 +1,4 @@
-"""The log and the record: everything is told, no key is."""
+"""The log and the record: every exchange is written, no key is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from omniedit.sandbox.exchange import BrokenConnectionError
-from omniedit.sandbox.traffic import mask_keys
+from omniedit.sandbox.exchange import BrokenConnectionError, mask_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable

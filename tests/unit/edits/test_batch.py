@@ -3,43 +3,33 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from omniedit.edits.batch_plan import PlannedEdit, Planner
-from omniedit.edits.batch_run import BatchOptions, BatchRun, Made
-from omniedit.edits.pace import Pace
 
+from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome, PlannedEdit, Planner
 from omniedit.edits.manifest import Line, Manifest
+from omniedit.edits.workers import RateLimiter
 from omniedit.errors import (
     AuthenticationError,
-    InvalidInputError,
     NotConnectedError,
     OmniEditError,
     QuotaError,
     RateLimitedError,
+    RequestRefusedError,
 )
 from omniedit.events import LineFailed
 from omniedit.models import Task
-from tests.unit.edits.bench import CLIP_URL, FakeSession, completed, failed, running
+from tests.unit.edits.bench import CLIP_URL, BenchSession, completed, failed, running
 
 WAIT_S = 10.0
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    return here
-
-
 @pytest.fixture
-def session() -> FakeSession:
-    session = FakeSession()
-    session.service.accept = lambda prompt: completed(f"task-{prompt}")
-    session.service.look = completed
+def session(session: BenchSession) -> BenchSession:
+    session.script.accept = lambda prompt: completed(f"task-{prompt}")
+    session.script.look = completed
     return session
 
 
-def plan(session: FakeSession, *prompts: str) -> Sequence[PlannedEdit]:
+def plan(session: BenchSession, *prompts: str) -> Sequence[PlannedEdit]:
     lines = [
         Line(number=number, video=CLIP_URL, prompt=prompt, output=f"{prompt}.mp4")
         for number, prompt in enumerate(prompts, start=1)
@@ -48,12 +38,12 @@ def plan(session: FakeSession, *prompts: str) -> Sequence[PlannedEdit]:
 
 
 def run(
-    session: FakeSession, *prompts: str, concurrency: int = 2, again: bool = False
-) -> dict[str, Made]:
+    session: BenchSession, *prompts: str, concurrency: int = 2, again: bool = False
+) -> dict[str, EditOutcome]:
     """Run a batch to its end; return what came of each prompt."""
     options = BatchOptions(concurrency=concurrency, again=again, overwrite=False, timeout_s=100.0)
     edits = plan(session, *prompts)
-    return {made.edit.draft.prompt: made for made in BatchRun(session, options).run(edits)}
+    return {made.edit.request.prompt: made for made in BatchRun(session, options).run(edits)}
 
 
 def saved(here: Path) -> list[str]:
@@ -69,51 +59,51 @@ def refuse(prompt: str, error: OmniEditError) -> Callable[[str], Task]:
     return accept
 
 
-def test_every_edit_is_made(session: FakeSession, here: Path) -> None:
+def test_every_edit_is_made(session: BenchSession, here: Path) -> None:
     made = run(session, "a", "b", "c")
 
     assert saved(here) == ["a", "b", "c"]
     assert {prompt: one.error for prompt, one in made.items()} == {"a": None, "b": None, "c": None}
 
 
-def test_the_second_run_submits_only_what_is_new(session: FakeSession, here: Path) -> None:
+def test_the_second_run_submits_only_what_is_new(session: BenchSession, here: Path) -> None:
     run(session, "a", "b")
 
     run(session, "new", "b", "a")
 
-    assert sorted(session.service.prompts) == ["a", "b", "new"]
+    assert sorted(session.script.prompts) == ["a", "b", "new"]
     assert saved(here) == ["a", "b", "new"]
 
 
-def test_again_pays_anew(session: FakeSession, here: Path) -> None:
+def test_again_pays_anew(session: BenchSession, here: Path) -> None:
     run(session, "a")
     (here / "a.mp4").unlink()
 
     run(session, "a", again=True)
 
-    assert session.service.prompts == ["a", "a"]
+    assert session.script.prompts == ["a", "a"]
 
 
-def test_a_task_that_runs_is_followed_not_submitted(session: FakeSession, here: Path) -> None:
-    session.service.accept = lambda _: failed("t-1", code="service_error")
+def test_a_task_that_runs_is_followed_not_submitted(session: BenchSession, here: Path) -> None:
+    session.script.accept = lambda _: failed("t-1", code="service_error")
     run(session, "a")
-    session.service.accept = lambda _: running("t-2")
-    session.service.look = running
+    session.script.accept = lambda _: running("t-2")
+    session.script.look = running
     edits = plan(session, "a")
     options = BatchOptions(concurrency=1, again=False, overwrite=False, timeout_s=0.0)
     [timed_out] = BatchRun(session, options).run(edits)
-    session.service.look = completed
+    session.script.look = completed
 
     run(session, "a")
 
     assert timed_out.error is not None
     assert timed_out.error.code == "wait_timeout"
-    assert len(session.service.prompts) == 2
+    assert len(session.script.prompts) == 2
     assert saved(here) == ["a"]
 
 
-def test_one_refusal_does_not_keep_the_others(session: FakeSession, here: Path) -> None:
-    session.service.accept = refuse("b", InvalidInputError("no"))
+def test_one_refusal_does_not_keep_the_others(session: BenchSession, here: Path) -> None:
+    session.script.accept = refuse("b", RequestRefusedError("no"))
 
     made = run(session, "a", "b", "c")
 
@@ -135,30 +125,30 @@ def test_one_refusal_does_not_keep_the_others(session: FakeSession, here: Path) 
     ],
 )
 def test_what_meets_every_edit_ends_the_submissions(
-    session: FakeSession, here: Path, error: OmniEditError
+    session: BenchSession, here: Path, error: OmniEditError
 ) -> None:
-    session.service.accept = refuse("b", error)
+    session.script.accept = refuse("b", error)
 
     made = run(session, "a", "b", "c", "d", concurrency=1)
 
-    assert set(session.service.prompts) == {"a", "b"}
+    assert set(session.script.prompts) == {"a", "b"}
     assert saved(here) == ["a"]
     assert [(one.record, one.error) for one in (made["c"], made["d"])] == [(None, None)] * 2
 
 
-def test_without_credits_what_is_paid_for_is_still_saved(session: FakeSession, here: Path) -> None:
+def test_without_credits_what_is_paid_for_is_still_saved(session: BenchSession, here: Path) -> None:
     run(session, "a", "b")
     (here / "a.mp4").unlink()
-    session.service.accept = refuse("new", QuotaError("empty"))
+    session.script.accept = refuse("new", QuotaError("empty"))
 
     made = run(session, "new", "a", "b", "c", concurrency=1)
 
     assert saved(here) == ["a", "b"]
-    assert session.service.prompts[2:] == ["new"]
+    assert session.script.prompts[2:] == ["new"]
     assert made["c"].record is None
 
 
-def test_no_more_than_so_many_are_under_way_at_a_time(session: FakeSession, here: Path) -> None:
+def test_no_more_than_so_many_are_under_way_at_a_time(session: BenchSession, here: Path) -> None:
     lock, together, most = threading.Lock(), 0, 0
     gate = threading.Barrier(3)
 
@@ -172,43 +162,43 @@ def test_no_more_than_so_many_are_under_way_at_a_time(session: FakeSession, here
             together -= 1
         return completed(f"task-{prompt}")
 
-    session.service.accept = accept
+    session.script.accept = accept
     run(session, *(str(n) for n in range(9)), concurrency=3)
 
     assert most == 3
 
 
-def test_a_rate_limit_keeps_no_finished_result_waiting(session: FakeSession, here: Path) -> None:
+def test_a_rate_limit_keeps_no_finished_result_waiting(session: BenchSession, here: Path) -> None:
     """The submission that rests lends its place to the download of the other."""
     resting, downloaded = threading.Event(), threading.Event()
-    session.service.accept, session.service.look = lambda _: running("t-1"), running
+    session.script.accept, session.script.look = lambda _: running("t-1"), running
     options = BatchOptions(concurrency=1, again=False, overwrite=False, timeout_s=0.0)
     list(BatchRun(session, options).run(plan(session, "known")))
 
     def rest(seconds: float, /) -> None:
-        session.clock.turn(seconds)
+        session.time.turn(seconds)
         resting.set()
         assert downloaded.wait(WAIT_S)
 
     def look(task_id: str) -> Task:
         return completed(task_id) if resting.is_set() else running(task_id)
 
-    session.pace = Pace(session.monotonic, rest)
-    session.pace.slow_down(50.0)
-    session.service.look = look
-    session.service.accept = lambda prompt: completed(f"task-{prompt}")
-    session.results.on_download = lambda _: downloaded.set()
+    session.rate_limiter = RateLimiter(session.monotonic, rest)
+    session.rate_limiter.slow_down(50.0)
+    session.script.look = look
+    session.script.accept = lambda prompt: completed(f"task-{prompt}")
+    session.script.on_download = lambda _: downloaded.set()
 
     run(session, "known", "new", concurrency=1)
 
     assert saved(here) == ["known", "new"]
 
 
-def test_a_download_that_fails_is_told_with_its_task(session: FakeSession, here: Path) -> None:
+def test_a_download_that_fails_is_told_with_its_task(session: BenchSession, here: Path) -> None:
     def break_off(_: str) -> None:
         raise NotConnectedError("no way")
 
-    session.results.on_download = break_off
+    session.script.on_download = break_off
 
     made = run(session, "a")
 
@@ -217,11 +207,11 @@ def test_a_download_that_fails_is_told_with_its_task(session: FakeSession, here:
     assert made["a"].record is not None
 
 
-def test_a_bug_in_a_thread_is_raised_where_it_is_seen(session: FakeSession) -> None:
+def test_a_bug_in_a_thread_is_raised_where_it_is_seen(session: BenchSession) -> None:
     def stumble(_: str) -> Task:
         raise ZeroDivisionError
 
-    session.service.accept = stumble
+    session.script.accept = stumble
 
     with pytest.raises(ZeroDivisionError):
         run(session, "a")

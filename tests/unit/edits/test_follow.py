@@ -3,32 +3,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from omniedit.edits.following import (
-    TRANSFERS_AT_ONCE,
-    FollowOptions,
-    download_each,
-    follow,
-)
 
+from omniedit.edits.save import download_each
 from omniedit.edits.targets import Destination
+from omniedit.edits.wait import TRANSFERS_AT_ONCE, FollowOptions, follow
 from omniedit.errors import AuthenticationError, InvalidInputError, NotConnectedError, OmniEditError
 from omniedit.events import Event, Progressed, Saved
 from omniedit.models import Record, Task
-from tests.unit.edits.bench import FakeSession, completed, failed, record_of, running
+from tests.unit.edits.bench import BenchSession, completed, failed, record_of, running
 
 WAIT_S = 10.0
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture
-def session() -> FakeSession:
-    session = FakeSession()
-    session.service.look = completed
+def session(session: BenchSession) -> BenchSession:
+    session.script.look = completed
     return session
 
 
@@ -37,7 +26,7 @@ def records(*task_ids: str) -> Sequence[Record]:
 
 
 def followed(
-    session: FakeSession, *task_ids: str, into: str | None = "out/", fail_fast: bool = False
+    session: BenchSession, *task_ids: str, into: str | None = "out/", fail_fast: bool = False
 ) -> dict[str | None, OmniEditError | None]:
     options = FollowOptions(
         destination=Destination(into) if into else None,
@@ -48,21 +37,21 @@ def followed(
     return {r.task_id: error for r, error in follow(session, records(*task_ids), options)}
 
 
-def test_results_are_saved(session: FakeSession, here: Path) -> None:
+def test_results_are_saved(session: BenchSession, here: Path) -> None:
     ended = followed(session, "task-1", "task-2")
 
     assert ended == {"task-1": None, "task-2": None}
     assert len(list((here / "out").iterdir())) == 2
 
 
-def test_without_a_destination_results_stay_at_the_service(session: FakeSession) -> None:
+def test_without_a_destination_results_stay_at_the_service(session: BenchSession) -> None:
     ended = followed(session, "task-1", "task-2", into=None)
 
     assert ended == {"task-1": None, "task-2": None}
     assert session.reported(Saved) == []
 
 
-def test_what_is_finished_is_downloaded_while_others_run(session: FakeSession) -> None:
+def test_what_is_finished_is_downloaded_while_others_run(session: BenchSession) -> None:
     is_seen_running = threading.Event()
 
     def report(event: Event) -> None:
@@ -71,22 +60,22 @@ def test_what_is_finished_is_downloaded_while_others_run(session: FakeSession) -
 
     def download(_: str) -> None:
         assert is_seen_running.wait(WAIT_S)
-        session.clock.turn(60.0)
+        session.time.turn(60.0)
 
     def look(task_id: str) -> Task:
         # The second is finished only once the first was downloaded.
-        is_ended = task_id == "task-1" or session.clock.now > 0
+        is_ended = task_id == "task-1" or session.time.now > 0
         return completed(task_id) if is_ended else running(task_id)
 
-    session.service.look = look
-    session.results.on_download, session.on_report = download, report
+    session.script.look = look
+    session.script.on_download, session.on_report = download, report
 
     ended = followed(session, "task-1", "task-2")
 
     assert ended == {"task-1": None, "task-2": None}
 
 
-def test_downloads_run_side_by_side_but_not_all_at_once(session: FakeSession) -> None:
+def test_downloads_run_side_by_side_but_not_all_at_once(session: BenchSession) -> None:
     lock, inside, most = threading.Lock(), 0, 0
     gate = threading.Barrier(TRANSFERS_AT_ONCE)
 
@@ -99,15 +88,15 @@ def test_downloads_run_side_by_side_but_not_all_at_once(session: FakeSession) ->
         with lock:
             inside -= 1
 
-    session.results.on_download = download
+    session.script.on_download = download
 
     followed(session, *(f"task-{n}" for n in range(2 * TRANSFERS_AT_ONCE)))
 
     assert most == TRANSFERS_AT_ONCE
 
 
-def test_one_failure_does_not_keep_the_others(session: FakeSession, here: Path) -> None:
-    session.service.look = lambda task_id: (
+def test_one_failure_does_not_keep_the_others(session: BenchSession, here: Path) -> None:
+    session.script.look = lambda task_id: (
         failed(task_id) if task_id == "task-2" else completed(task_id)
     )
 
@@ -121,8 +110,8 @@ def test_one_failure_does_not_keep_the_others(session: FakeSession, here: Path) 
     assert len(list((here / "out").iterdir())) == 2
 
 
-def test_fail_fast_ends_with_the_first_failure(session: FakeSession) -> None:
-    session.service.look = lambda task_id: (
+def test_fail_fast_ends_with_the_first_failure(session: BenchSession) -> None:
+    session.script.look = lambda task_id: (
         failed(task_id) if task_id == "task-1" else running(task_id)
     )
 
@@ -131,12 +120,12 @@ def test_fail_fast_ends_with_the_first_failure(session: FakeSession) -> None:
     assert list(ended) == ["task-1"]
 
 
-def test_a_download_that_fails_is_about_its_task(session: FakeSession) -> None:
+def test_a_download_that_fails_is_about_its_task(session: BenchSession) -> None:
     def break_off(task_id: str) -> None:
         if task_id == "task-1":
             raise NotConnectedError("no way")
 
-    session.results.on_download = break_off
+    session.script.on_download = break_off
 
     ended = followed(session, "task-1", "task-2")
 
@@ -147,35 +136,35 @@ def test_a_download_that_fails_is_about_its_task(session: FakeSession) -> None:
 
 
 def test_one_name_for_several_tasks_is_refused_before_anything_is_waited_for(
-    session: FakeSession,
+    session: BenchSession,
 ) -> None:
     with pytest.raises(InvalidInputError, match="2 tasks cannot be saved as one file"):
         followed(session, "task-1", "task-2", into="out.mp4")
 
-    assert session.service.read_at == []
+    assert session.script.read_at == []
 
 
 def test_a_target_that_is_taken_is_refused_before_anything_is_waited_for(
-    session: FakeSession, here: Path
+    session: BenchSession, here: Path
 ) -> None:
     (here / "out.mp4").write_bytes(b"other")
 
     with pytest.raises(OmniEditError, match="exists"):
         followed(session, "task-1", into="out.mp4")
 
-    assert session.service.read_at == []
+    assert session.script.read_at == []
 
 
-def test_a_key_that_is_refused_ends_all_downloads(session: FakeSession) -> None:
-    session.service.trouble = [AuthenticationError("bad key")]
+def test_a_key_that_is_refused_ends_all_downloads(session: BenchSession) -> None:
+    session.script.trouble = [AuthenticationError("bad key")]
     found = [(record, None) for record in records("task-1", "task-2")]
 
     with pytest.raises(AuthenticationError):
         list(download_each(session, found, Destination("out/"), overwrite=False))
 
 
-def test_downloads_go_on_after_one_that_fails(session: FakeSession) -> None:
-    session.service.look = lambda task_id: (
+def test_downloads_go_on_after_one_that_fails(session: BenchSession) -> None:
+    session.script.look = lambda task_id: (
         running(task_id) if task_id == "task-1" else completed(task_id)
     )
     found = [(record, None) for record in records("task-1", "task-2")]

@@ -1,10 +1,10 @@
-"""What `doctor` looks at: each thing an edit needs, with what to do where it is amiss."""
+"""Checking everything that an edit needs, without spending anything."""
 
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib.util import find_spec
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit import __version__
-from omniedit.cli.context import Runtime
-from omniedit.cli.exit_codes import hint_for
-from omniedit.cli.session import JournalUse
-from omniedit.errors import JournalDamagedError, LocalError, OmniEditError
+from omniedit.errors import Hint, JournalDamagedError, LocalError, OmniEditError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from omniedit.edits.session import Session
+    from omniedit.settings import Settings
 
 CLOCK_TOLERANCE_S: Final = 120.0
 _EXTRAS: Final = {"sandbox": "werkzeug", "media": "av"}
@@ -27,7 +27,7 @@ _CERTIFICATE_VARIABLES: Final = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR"})
 
 
 class Verdict(Enum):
-    """How a check went."""
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -36,7 +36,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was looked at; `error` decides about the exit status."""
+    """One thing that was checked; `error` decides the exit status."""
 
     name: str
     verdict: Verdict
@@ -45,83 +45,91 @@ class Check:
     error: OmniEditError | None = None
 
 
-def every_check(runtime: Runtime) -> Iterator[Check]:
-    """Yield each check as it is done."""
+def every_check(
+    environ: Mapping[str, str],
+    *,
+    load_settings: "Callable[[], Settings]",
+    open_session: "Callable[[], AbstractContextManager[Session]]",
+) -> Iterator[Check]:
+    """Yield each check as it is done.
+
+    Args:
+        environ: The process's environment.
+        load_settings: Returns the settings, or raises what is wrong with them.
+        open_session: Opens a session, where the settings can be read.
+    """
     yield _ok("python", f"{platform.python_version()} on {platform.system()} ({sys.executable})")
     yield _ok("omniedit", __version__)
     try:
-        _ = runtime.settings
+        settings = load_settings()
     except OmniEditError as error:
-        yield _failure(runtime, "settings", error)
+        yield _failure("settings", error)
     else:
-        yield from _checks_of_settings(runtime)
+        yield from _checks_of_settings(settings, open_session)
     for extra, module in _EXTRAS.items():
         yield _extra(extra, module)
-    for name, value in sorted(runtime.environ.items()):
+    for name, value in sorted(environ.items()):
         if value and name.upper() in _PROXY_VARIABLES:
             yield _ok(name, _without_userinfo(value))
         elif value and name in _CERTIFICATE_VARIABLES:
             yield _certificates(name, value)
 
 
-def _checks_of_settings(runtime: Runtime) -> Iterator[Check]:
-    key = _key(runtime)
+def check_clock(session: "Session") -> Check:
+    """Compare this machine's clock with the service's."""
+    try:
+        service_time = session.service.get_time()
+    except OmniEditError:
+        service_time = None
+    if service_time is None:
+        return _warning("clock", "cannot be compared: the service did not send its time")
+    off_s = session.now() - service_time
+    if abs(off_s) > CLOCK_TOLERANCE_S:
+        message = f"{abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} the service's"
+        return _warning("clock", message, "set it: the time left on links depends on it")
+    return _ok("clock", "agrees with the service's")
+
+
+def _checks_of_settings(
+    settings: "Settings", open_session: "Callable[[], AbstractContextManager[Session]]"
+) -> Iterator[Check]:
+    key = _key(settings)
     yield key
     if key.error is None:
-        with runtime.session(JournalUse.NONE, shows_progress=False) as session:
-            yield _service(runtime, session)
-            yield _file_service(runtime, session)
+        from omniedit.edits.upload import uploader  # noqa: PLC0415 - brings the HTTP library
+
+        with open_session() as session:
+            yield _tried(
+                "service",
+                session.service.get_credits,
+                f"{settings.origin} answers and accepts the key",
+            )
+            yield _tried("file service", lambda: uploader(session).check_service(), "answers")
             yield check_clock(session)
     else:
-        yield _warning("service", "not asked without a key")
-    yield _folder("config folder", runtime.settings.config_dir.value)
-    yield _folder("state folder", runtime.settings.journal_folder)
-    yield _journal(runtime)
+        yield _warning("service", "not checked without a key")
+    yield _folder("config folder", settings.config_dir.value)
+    yield _folder("state folder", settings.journal_folder)
+    yield _journal(settings.journal_folder)
 
 
-def _key(runtime: Runtime) -> Check:
-    settings = runtime.settings
+def _key(settings: "Settings") -> Check:
     if settings.is_embedded:
         return _ok("key", "the sandbox needs none")
     try:
         key = settings.require_key()
     except OmniEditError as error:
-        return _failure(runtime, "key", error)
+        return _failure("key", error)
     return _ok("key", f"{key} ({settings.key.source if settings.key else ''})")
 
 
-def _service(runtime: Runtime, session: "Session") -> Check:
-    where = runtime.settings.origin
+def _tried(name: str, call: Callable[[], object], message: str) -> Check:
+    """Return whether a call to a service succeeds."""
     try:
-        session.service.get_credits()
+        call()
     except OmniEditError as error:
-        return _failure(runtime, "service", error)
-    return _ok("service", f"{where} answers and accepts the key")
-
-
-def _file_service(runtime: Runtime, session: "Session") -> Check:
-    from omniedit.edits.upload import uploader
-
-    try:
-        uploader(session).check_service()
-    except OmniEditError as error:
-        return _failure(runtime, "file service", error)
-    return _ok("file service", "answers")
-
-
-def check_clock(session: "Session") -> Check:
-    """Compare this machine's clock with the service's."""
-    try:
-        there = session.service.get_time()
-    except OmniEditError:
-        there = None
-    if there is None:
-        return _warning("clock", "cannot be compared: the service did not tell its time")
-    off_s = session.now() - there
-    if abs(off_s) > CLOCK_TOLERANCE_S:
-        message = f"{abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} the service's"
-        return _warning("clock", message, "set it: the time left on links is reckoned with it")
-    return _ok("clock", "agrees with the service's")
+        return _failure(name, error)
+    return _ok(name, message)
 
 
 def _folder(name: str, folder: Path) -> Check:
@@ -141,11 +149,10 @@ def _folder(name: str, folder: Path) -> Check:
     return _ok(name, str(folder))
 
 
-def _journal(runtime: Runtime) -> Check:
-    from omniedit.journal import JOURNAL_FILE, Journal
+def _journal(folder: Path) -> Check:
+    from omniedit.journal import JOURNAL_FILE, Journal  # noqa: PLC0415 - brings SQLite
 
-    folder = runtime.settings.journal_folder
-    # What keeps a look from being taken is told of the folder.
+    # What keeps the file from being read at all is found by the check of its folder.
     if not os.path.lexists(folder / JOURNAL_FILE):
         return _ok("journal", "none yet")
     try:
@@ -153,10 +160,10 @@ def _journal(runtime: Runtime) -> Check:
             journal.check()
             return _ok("journal", f"{len(journal.recent())} edits, sound")
     except JournalDamagedError as error:
-        error.hint = "the next `omniedit submit` sets it aside and starts a new one"
-        return _failure(runtime, "journal", error)
+        error.hint = Hint("the next {} sets it aside and starts a new one", "submit")
+        return _failure("journal", error)
     except OmniEditError as error:
-        return _failure(runtime, "journal", error)
+        return _failure("journal", error)
 
 
 def _extra(extra: str, module: str) -> Check:
@@ -169,7 +176,7 @@ def _extra(extra: str, module: str) -> Check:
 def _certificates(name: str, path: str) -> Check:
     if os.access(path, os.R_OK):
         return _ok(name, path)
-    hint = f"unset {name}, or name what exists"
+    hint = f"unset {name}, or set it to an existing file"
     return _warning(name, f"{path} does not exist, or cannot be read", hint)
 
 
@@ -187,6 +194,5 @@ def _warning(name: str, message: str, hint: str | None = None) -> Check:
     return Check(name=name, verdict=Verdict.WARNING, message=message, hint=hint)
 
 
-def _failure(runtime: Runtime, name: str, error: OmniEditError) -> Check:
-    hint = hint_for(error, command="doctor", is_sandbox_flag=runtime.is_sandbox_flag)
-    return Check(name=name, verdict=Verdict.FAILURE, message=error.message, hint=hint, error=error)
+def _failure(name: str, error: OmniEditError) -> Check:
+    return Check(name=name, verdict=Verdict.FAILURE, message=error.message, error=error)

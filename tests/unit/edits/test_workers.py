@@ -3,32 +3,32 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from omniedit.edits.crew import Crew
 
+from omniedit.edits.workers import WorkerPool
 from omniedit.errors import Interrupted
 
 WAIT_S = 10.0
 
 
 def test_every_outcome_is_taken() -> None:
-    with Crew[int](3) as crew:
+    with WorkerPool[int](3) as pool:
         for number in range(20):
-            crew.give(lambda number=number: number)  # type: ignore[misc]
-        taken = {crew.take(timeout_s=WAIT_S) for _ in range(20)}
+            pool.give(lambda number=number: number)  # type: ignore[misc]
+        taken = {pool.take(timeout_s=WAIT_S) for _ in range(20)}
 
-    assert (taken, crew.busy) == (set(range(20)), 0)
+    assert (taken, pool.busy) == (set(range(20)), 0)
 
 
 def test_one_alone_works_in_the_order_given() -> None:
-    crew = Crew[int](1)
+    pool = WorkerPool[int](1)
     for number in range(10):
-        crew.give(lambda number=number: number)  # type: ignore[misc]
+        pool.give(lambda number=number: number)  # type: ignore[misc]
 
-    assert [crew.take(timeout_s=WAIT_S) for _ in range(10)] == list(range(10))
+    assert [pool.take(timeout_s=WAIT_S) for _ in range(10)] == list(range(10))
 
 
 def test_nothing_is_taken_before_it_is_done() -> None:
-    assert Crew[int](1).take(timeout_s=0.0) is None
+    assert WorkerPool[int](1).take(timeout_s=0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def test_what_a_step_raises_is_raised_by_take(error: BaseException) -> None:
     def stumble() -> int:
         raise error
 
-    crew = Crew[int](1)
-    crew.give(stumble)
+    pool = WorkerPool[int](1)
+    pool.give(stumble)
 
     with pytest.raises(type(error)):
-        crew.take(timeout_s=WAIT_S)
-    assert crew.busy == 0
+        pool.take(timeout_s=WAIT_S)
+    assert pool.busy == 0
 
 
 class Gate:
@@ -74,21 +74,21 @@ class Gate:
         return all(self.begun.acquire(timeout=WAIT_S) for _ in range(count))
 
 
-def filled(crew: Crew[int], gate: Gate, count: int) -> Callable[[], None]:
+def filled(pool: WorkerPool[int], gate: Gate, count: int) -> Callable[[], None]:
     for _ in range(count):
-        crew.give(gate.step)
+        pool.give(gate.step)
 
     def finish() -> None:
         gate.through.release(count)
         for _ in range(count):
-            assert crew.take(timeout_s=WAIT_S) == 1
+            assert pool.take(timeout_s=WAIT_S) == 1
 
     return finish
 
 
 def test_no_more_than_its_size_are_at_work() -> None:
     gate = Gate()
-    finish = filled(Crew[int](3), gate, 10)
+    finish = filled(WorkerPool[int](3), gate, 10)
     assert gate.have_begun(3)
 
     finish()
@@ -98,17 +98,17 @@ def test_no_more_than_its_size_are_at_work() -> None:
 
 def test_those_who_rest_lend_their_places_and_have_them_back() -> None:
     gate, resting = Gate(), 0
-    crew = Crew[int](2, resting=lambda: resting)
-    finish = filled(crew, gate, 4)
+    pool = WorkerPool[int](2, resting=lambda: resting)
+    finish = filled(pool, gate, 4)
     assert gate.have_begun(2)
     resting = 1
-    crew.take(timeout_s=0.0)
+    pool.take(timeout_s=0.0)
     assert gate.have_begun(1)
     during = gate.inside
     resting = 0
     gate.through.release(1)
-    crew.take(timeout_s=WAIT_S)
-    crew.give(gate.step)
+    pool.take(timeout_s=WAIT_S)
+    pool.give(gate.step)
     after = gate.inside
     finish()
 
@@ -117,20 +117,20 @@ def test_those_who_rest_lend_their_places_and_have_them_back() -> None:
 
 def test_what_was_not_begun_at_the_end_never_is() -> None:
     gate = Gate()
-    with Crew[int](1) as crew:
-        crew.give(gate.step)
-        crew.give(gate.step)
+    with WorkerPool[int](1) as pool:
+        pool.give(gate.step)
+        pool.give(gate.step)
         assert gate.have_begun(1)
     gate.through.release(2)
-    crew.take(timeout_s=WAIT_S)
+    pool.take(timeout_s=WAIT_S)
 
-    assert crew.take(timeout_s=0.05) is None
+    assert pool.take(timeout_s=0.05) is None
     assert not gate.begun.acquire(blocking=False)
 
 
 def test_its_threads_keep_no_process_alive() -> None:
     gate, before = Gate(), set(threading.enumerate())
-    finish = filled(Crew[int](1), gate, 1)
+    finish = filled(WorkerPool[int](1), gate, 1)
     assert gate.have_begun(1)
 
     [thread] = set(threading.enumerate()) - before

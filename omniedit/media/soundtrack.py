@@ -1,0 +1,129 @@
+"""The audio of a clip laid over what an edit made of it, or taken away."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from omniedit.media.audio import can_copy_audio, copied_audio, encoded_audio
+from omniedit.media.demux import audio_stream, opened_clip
+from omniedit.media.mux import OnProgress, Packets, ignore_progress, interleave, written_mp4
+from omniedit.media.probing import probe, read_timeline
+from omniedit.media.timeline import Part, marked_span
+from omniedit.media.video import copied_video, copyable_frames, encoded_video, rate_of
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+
+# Audio that ends this much earlier than the video is filled up with silence.
+_TOLERANCE_S: Final = 0.05
+
+
+class Sound(StrEnum):
+    """Whose audio a clip has."""
+
+    ORIGINAL = "original"
+    GENERATED = "generated"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlaid:
+    """What was written."""
+
+    path: Path
+    sound: Sound
+    difference_s: float
+    """By how much the original is longer than the result (negative: shorter)."""
+    lost_marks: tuple[str, ...]
+    """Marks of origin that the result had, such as `c2pa`."""
+
+
+def lay_sound(
+    result: Path,
+    target: Path,
+    *,
+    original: Path | None,
+    original_start_s: float | None = None,
+    original_end_s: float | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> Overlaid:
+    """Write a result with its clip's own audio, in step with the first frame, or with none.
+
+    Args:
+        result: What the service returned.
+        target: Appears once it is complete, in a folder that belongs to the caller.
+        original: The clip whose audio is laid over, trimmed or padded to the length of the result;
+            None for a silent result.
+        original_start_s: Where the clip that was sent begins in the original.
+        original_end_s: Where it ends.
+        on_progress: Called after each frame.
+
+    Raises:
+        InvalidInputError: The result or the original is not a clip.
+        LocalError: The target cannot be written.
+    """
+    facts = probe(result, name=str(result))
+    timeline = read_timeline(result)
+    part = Part(source=result, timeline=timeline, span=timeline.whole)
+    length_s = part.span.length_s
+    difference_s = 0.0
+    if original is not None:
+        span = marked_span(
+            read_timeline(original), original_start_s, original_end_s, name=str(original)
+        )
+        difference_s = float(span.length_s - length_s)
+    with ExitStack() as stack:
+        container = stack.enter_context(written_mp4(target))
+        if copyable_frames(timeline, part.span) is not None:
+            video = copied_video(container, stack.enter_context(opened_clip(result)), part)
+        else:
+            video = encoded_video(container, [part], rate=rate_of(timeline)).packets()
+        audio = None
+        if original is not None:
+            audio = original_audio(
+                container, stack, original, start_s=original_start_s, length_s=length_s
+            )
+        interleave(
+            container,
+            [video, audio] if audio else [video],
+            total_s=length_s,
+            on_progress=on_progress,
+        )
+    return Overlaid(
+        path=target,
+        sound=Sound.ORIGINAL if audio else Sound.NONE,
+        difference_s=difference_s,
+        lost_marks=facts.marks,
+    )
+
+
+def original_audio(
+    container: "OutputContainer",
+    stack: ExitStack,
+    original: Path,
+    *,
+    start_s: float | None,
+    length_s: Fraction,
+) -> Packets | None:
+    """Add a stream, and return the audio of a clip from a mark on for it; None if it has none.
+
+    Args:
+        container: The file that gets the stream.
+        stack: Closes the clip once all is written.
+        original: A local clip.
+        start_s: Where to begin; None for the beginning.
+        length_s: How much to take.
+    """
+    clip = stack.enter_context(opened_clip(original))
+    if audio_stream(clip) is None:
+        return None
+    # A cut between two frames begins with the next one, and so does the audio.
+    span = marked_span(read_timeline(original), start_s, None, name=str(original))
+    audio_s = probe(original, name=str(original)).audio_s
+    is_covered = audio_s is not None and audio_s + _TOLERANCE_S >= length_s
+    if can_copy_audio(clip) and not start_s and is_covered:
+        return copied_audio(container, clip, start_s=span.start_s, length_s=length_s)
+    return encoded_audio(container, clip, start_s=span.start_s, length_s=length_s, pads=True)
