@@ -97,7 +97,9 @@ def _defaults(function: FunctionType) -> dict[str, object]:
 
 
 def _names(kwdefaults: Mapping[str, object]) -> list[str]:
-    return [name for name in _parameters(HURRIED) if isinstance(kwdefaults.get(name), float)]
+    return [
+        name for name in _parameters(HURRIED) if isinstance(kwdefaults.get(name), float | Policy)
+    ]
 
 
 def _constants(policy: Policy) -> Mapping[str, float]:
@@ -117,10 +119,11 @@ def _constants(policy: Policy) -> Mapping[str, float]:
     }
 
 
-def _parameters(policy: Policy) -> Mapping[str, float]:
+def _parameters(policy: Policy) -> Mapping[str, float | Policy]:
     """Return the values of parameters that have a default, by name."""
     return {
         "budget_s": policy.submit_budget_s,
         "grace_s": policy.grace_s,
         "timeout_s": policy.read_timeout_s,
+        "policy": policy,
     }

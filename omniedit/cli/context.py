@@ -138,6 +138,7 @@ class Context:
                 printer=self.printer,
                 signals=self.signals,
                 observers=(self.board.take, progress, *observers),
+                policy=self.policy,
                 is_batch=is_batch,
             )
 

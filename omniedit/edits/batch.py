@@ -80,7 +80,6 @@ class Planner:
     """Turns lines into edits and gathers what is wrong with them.
 
     Args:
-        session: The run.
         folder: Where outputs go; None is the current folder.
         shard: Which of how many parts of the manifest this run makes.
         max_credits: What all edits of this shard may be estimated at; None for whatever it is.
@@ -232,12 +231,7 @@ class Planner:
 
 
 class BatchRun:
-    """Runs a plan: submissions and transfers in threads, all looks at the service in one.
-
-    Args:
-        session: The run.
-        options: Concurrency and the like.
-    """
+    """Runs a plan: submissions and transfers in threads, all looks at the service in one."""
 
     def __init__(self, session: Session, options: BatchOptions) -> None:
         self._session = session

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from omniedit.downloads import check_target as check_target_file
+from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.edits.reads import refresh
 from omniedit.edits.replay import record_call, replay
 from omniedit.edits.requests import PreparedEdit, prepare
@@ -89,9 +89,7 @@ def begin_edit(
     of two that run the same edit at once one submits, and the other follows its task.
 
     Args:
-        session: The run.
         request: As it was asked for.
-        options: Destination, and whether to pay anew.
         planned_identity: Which edit it was when it was planned.
 
     Raises:
@@ -113,6 +111,8 @@ def begin_edit(
             locks.enter_context(sending_lock(session, own_id or request_id))
             known = known or known_submission(session, request_id, edit)
             _check_target(session, known, edit, options)
+            if known is None and session.requires_journal:
+                session.journal.require_recovered()
             start = known or new_submission(session, edit, request_id)
         if isinstance(start, NewSubmission):
             record = send(session, start, budget_s=options.timeout_s)

@@ -18,7 +18,6 @@ def list_records(
     """Return the newest attempts and tasks of the journal.
 
     Args:
-        session: The run.
         limit: How many at most.
         unsaved: Only finished ones whose result is not on this machine.
         expiring_s: Only those of them whose link ends within that time.
@@ -35,7 +34,6 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
     """Return the account's tasks of this model, newest first, with what is known of them here.
 
     Args:
-        session: The run.
         limit: How many at most; with `adopt` all are taken, and so many returned.
         adopt: Write down those that are not known here.
 

@@ -76,7 +76,6 @@ def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterato
     """Yield the account's tasks of this model, newest first, page by page.
 
     Args:
-        session: The run.
         budget_s: How long a page that fails is asked for again.
 
     Raises:
@@ -103,7 +102,6 @@ def tasks_since(session: Session, since: float, *, budget_s: float | None = None
     """Return the account's tasks created since a Unix time, as far as clocks agree.
 
     Args:
-        session: The run.
         since: Unix time.
         budget_s: How long a page that fails is asked for again.
 

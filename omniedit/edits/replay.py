@@ -23,7 +23,6 @@ def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> R
     """Settle a submission whose outcome is unknown, with its own ID and exact body.
 
     Args:
-        session: The run.
         request_id: As the journal and the error named it.
         accepts_old: Replay it also when the service may have forgotten its ID.
 

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from omniedit.downloads import check_target as check_target_file
-from omniedit.downloads import copy_result, tidy, verify
+from omniedit.downloads.placement import check_target as check_target_file
+from omniedit.downloads.placement import copy_result, tidy, verify
 from omniedit.edits.clips import progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session

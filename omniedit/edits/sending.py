@@ -19,7 +19,7 @@ from omniedit.errors import (
     RateLimitedError,
 )
 from omniedit.events import Noted, Retrying, Submitted, Warned
-from omniedit.http.retry import delay_s, is_certainly_not_accepted, is_transient
+from omniedit.http.retry import backoff_s, is_certainly_not_accepted, is_transient
 from omniedit.models import Record, Submission, TaskError
 
 INTERRUPTED: Final = TaskError(
@@ -34,7 +34,6 @@ class Sending:
     nothing, so every end but a task is "outcome unknown".
 
     Args:
-        session: The run.
         attempt: The journal's record of it: request ID, exact body, first instant.
         recovery_command: Settles it, should the outcome stay unknown; without `omniedit`.
         is_lost: Whether an earlier reply was lost already.
@@ -133,7 +132,12 @@ class Sending:
             )
         elif not is_transient(error):
             raise self._end(error)
-        rest_s = delay_s(number, retry_after_s=error.retry_after_s, jitter=session.jitter)
+        rest_s = backoff_s(
+            number,
+            retry_after_s=error.retry_after_s,
+            jitter=session.jitter,
+            policy=session.policy,
+        )
         if isinstance(error, NotConnectedError):
             # A wrong address or a missing network shows soon; a limit passes later.
             deadline = min(deadline, self._began + session.policy.read_budget_s)
@@ -249,7 +253,6 @@ def sending_lock(session: Session, request_id: str, *, pays: bool = True) -> Gen
     """Tell other processes for a block that this submission is on its way; wait for theirs.
 
     Args:
-        session: The run.
         request_id: The submission's.
         pays: Whether a task may be paid for in the block, or only one settled that was.
 

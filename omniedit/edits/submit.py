@@ -41,7 +41,6 @@ def submit(session: Session, request: EditRequest, *, accepts_old: bool = False)
     """Submit an edit, whatever is known of it; return the task it became.
 
     Args:
-        session: The run.
         request: As it was asked for.
         accepts_old: Replay an unknown attempt of the same request ID however old it is.
 
@@ -142,7 +141,6 @@ def send(session: Session, new: NewSubmission, *, budget_s: float | None = None)
     """Write a submission down, send it, and return its task.
 
     Args:
-        session: The run.
         new: Whose request ID the caller has locked.
         budget_s: How long to go on while certainly nothing was accepted; at most, and by
             default, as long as the policy allows.

@@ -10,8 +10,8 @@ from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError
 from omniedit.events import Noted
-from omniedit.evolink.digest import changed, check_size
-from omniedit.evolink.uploads import Uploader
+from omniedit.evolink.uploads import Uploader, changed, check_size
+from omniedit.http.urls import origin_of
 from omniedit.models import UploadedClip
 from omniedit.system.folders import private_folder
 
@@ -33,10 +33,16 @@ def uploaded_url(session: Session, edit: PreparedEdit) -> str:
     if edit.is_written_anew:
         # The query of a clip's URL may be a signature, which has no business in the journal.
         key = digest_of([edit.clip, _mark(edit.start_s), _mark(edit.end_s)])
+    files_origin = session.origin
+    if not session.is_sandbox:
+        files_origin = origin_of(session.find_connection().files_url)
     with _uploading(session, key):
         with suppress(JournalError):
             known = session.journal.find_upload(
-                key, origin=session.origin, valid_for_s=session.policy.upload_margin_s
+                key,
+                origin=session.origin,
+                files_origin=files_origin,
+                valid_for_s=session.policy.upload_margin_s,
             )
             if known is not None:
                 return known.url
@@ -46,7 +52,9 @@ def uploaded_url(session: Session, edit: PreparedEdit) -> str:
                 budget_s=session.policy.submit_budget_s,
             )
         with suppress(JournalError):
-            session.journal.record_upload(key, uploaded, origin=session.origin)
+            session.journal.record_upload(
+                key, uploaded, origin=session.origin, files_origin=files_origin
+            )
         return uploaded.url
 
 

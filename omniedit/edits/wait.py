@@ -21,7 +21,7 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled, Warned
-from omniedit.http.retry import delay_s, is_transient
+from omniedit.http.retry import backoff_s, is_transient
 from omniedit.models import BATCH_SIZE, Record, Task
 
 TRANSFERS_AT_ONCE: Final = 4
@@ -110,7 +110,6 @@ class Poller:
     """Follows tasks until each has ended or its time is up.
 
     Args:
-        session: The run.
         timeout_s: How long each is waited for.
     """
 
@@ -260,8 +259,11 @@ class Poller:
         if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
             raise error.about(task_id=chunk[0].task_id)
         self._failures += 1
-        rest_s = delay_s(
-            self._failures, retry_after_s=error.retry_after_s, jitter=self._session.jitter
+        rest_s = backoff_s(
+            self._failures,
+            retry_after_s=error.retry_after_s,
+            jitter=self._session.jitter,
+            policy=self._session.policy,
         )
         rest_s = max(rest_s, self._session.policy.shortest_poll_s)
         due_at = self._session.monotonic() + rest_s

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _COPYABLE_CODECS: Final = frozenset({"h264", "hevc"})
 # Containers that give every packet its time of showing.
-_COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts"})
+_COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts", "flv"})
 _MEMORY_BYTES: Final = 1024**3
 # Of an encoder, with the frames that wait for it and for its decoder: 0.37 GiB at 1080p.
 _BYTES_PER_PIXEL: Final = 192

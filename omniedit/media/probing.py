@@ -52,6 +52,8 @@ _UNSPECIFIED_COLOR: Final = 2
 _UNSPECIFIED_RANGE: Final = 0
 # Beyond this the lengths of a track and of its file are no matter of rounding or of other tracks.
 _MOST_DISAGREEMENT: Final = 1.5
+# An edit list hides frames of a normal rate; a wrong timescale makes all of them long.
+_LONGEST_FRAME_S: Final = 1.0
 _CHROMA_COMPONENTS: Final = 3
 _PROBE_SIDE: Final = 64
 _CHROMA: Final = {
@@ -169,6 +171,12 @@ def _measured(
         msg = (
             f"the index of {facts.name} is damaged: it says that the video is"
             f" {timeline.duration_s:.2f} s long, and the whole file {announced:.2f} s"
+        )
+        raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+    if timeline.frame_s > _LONGEST_FRAME_S and 2 * len(timeline.times) < (facts.frames or 0):
+        msg = (
+            f"the index of {facts.name} is damaged: it shows {len(timeline.times)} of"
+            f" {facts.frames} frames, for {timeline.frame_s:.2f} s each"
         )
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
     # An MP4 begins at 0 even if its first frame does not; a transport stream with its first frame.

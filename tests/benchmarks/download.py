@@ -44,7 +44,7 @@ while True:
 _CLIENT: Final = """
 import json, os, pty, resource, sys, threading, time
 from pathlib import Path
-from omniedit.downloads import Downloader
+from omniedit.downloads.transfer import Downloader
 from omniedit.events import Transferring
 from omniedit.http.client import HttpClient
 from omniedit.terminal.board import Board

@@ -500,9 +500,9 @@ def test_a_clip_on_the_web_is_fetched_once_for_all_pieces(
     ("path", "status", "words"),
     [
         pytest.param(
-            "/none.mp4", 2, "its link answered 404: it expired, or the clip is gone", id="404"
+            "/none.mp4", 2, "the clip link answered 404: it expired, or the clip is gone", id="404"
         ),
-        pytest.param("/page.mp4", 2, "its link delivers an XML or HTML page", id="a-page"),
+        pytest.param("/page.mp4", 2, "the clip link delivers an XML or HTML page", id="a-page"),
         pytest.param("", 8, "the clip cannot be fetched: cannot connect to", id="nobody-there"),
     ],
 )

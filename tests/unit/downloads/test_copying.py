@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads import copy_result, verify
+from omniedit.downloads.placement import copy_result, verify
 from omniedit.errors import LocalError, TargetExistsError
 
 if TYPE_CHECKING:

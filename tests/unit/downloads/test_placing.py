@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads.downloader import Downloader
-from omniedit.downloads.part import PartFile, Version
-from omniedit.downloads.placing import BUSY_LIMIT_S, open_part, part_path, place
+from omniedit.downloads.part import PartFile, Version, open_part, part_path
+from omniedit.downloads.placement import place
+from omniedit.downloads.transfer import Downloader
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
+from omniedit.policy import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,7 +209,7 @@ def test_a_process_that_never_ends_is_not_waited_for_for_ever(desk: Desk) -> Non
         desk.download()
 
     other.close()
-    assert BUSY_LIMIT_S - 1 < sum(desk.slept) < BUSY_LIMIT_S + 1
+    assert DEFAULT.busy_budget_s - 1 < sum(desk.slept) < DEFAULT.busy_budget_s + 1
 
 
 def _complete_part(desk: Desk) -> PartFile:

@@ -9,13 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.downloads.target import (
-    check_target,
-    disk_error,
-    make_folder,
-    shortened_name,
-    verify,
-)
+from omniedit.downloads.part import disk_error, shortened_name
+from omniedit.downloads.placement import check_target, make_folder, verify
 from omniedit.errors import LocalError, TargetExistsError
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from omniedit.errors import (
     AuthenticationError,
+    BlockedClientError,
     InvalidInputError,
     LocalError,
     MissingFileError,
@@ -24,7 +25,7 @@ from omniedit.errors import (
     UnreadableReplyError,
     WrongBaseURLError,
 )
-from omniedit.evolink import ClipDigest, Uploader, check_size, digest_clip
+from omniedit.evolink.uploads import ClipDigest, Uploader, check_size, digest_clip
 from omniedit.http.client import HttpClient
 from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
 
@@ -187,6 +188,9 @@ def _refused(status: int, words: str) -> httpx.Response:
         pytest.param(_refused(401, "no"), AuthenticationError, "refuses the key: no", id="401"),
         pytest.param(_refused(402, "empty"), QuotaError, "empty", id="402"),
         pytest.param(_refused(403, "no"), AuthenticationError, "no", id="403"),
+        pytest.param(
+            httpx.Response(403, text="error code: 1010"), BlockedClientError, "1010", id="1010"
+        ),
         pytest.param(_refused(404, "?"), WrongBaseURLError, FILES_URL, id="404"),
         pytest.param(httpx.Response(405), WrongBaseURLError, FILES_URL, id="405"),
         pytest.param(httpx.Response(413), RequestRefusedError, "413", id="413"),
