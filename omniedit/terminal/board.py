@@ -281,9 +281,9 @@ class Board:
     def remaining_s(self) -> float | None:
         """Return for how long all edits together will go on, as far as anybody knows."""
         now, running = self.clock(), self.running
-        left = self.total - self.done - self.failed - len(running)
+        left = max(0, self.total - self.done - self.failed - len(running))
         known = [s for edit in running if (s := edit.remaining_s(now)) is not None]
-        if not known and not self._durations_s:
+        if not known and not (left and self._durations_s):
             return None
         durations_s = sorted(self._durations_s or [_USUAL_TASK_S])
         usual_s = durations_s[len(durations_s) // 2]
