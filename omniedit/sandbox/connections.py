@@ -51,7 +51,8 @@ class Server(ThreadedWSGIServer):
         self._closed_one = threading.Condition()
         address = listener.getsockname()
         super().__init__(address[0], address[1], app, Handler, fd=listener.fileno())
-        self.socket.close()  # a duplicate
+        # Werkzeug has made a duplicate; the socket that was bound is the one to accept from.
+        self.socket.close()
         self.socket = listener
         self.socket.settimeout(_WAKE_TIMEOUT_S)
         self._acceptor = threading.Thread(target=self._accept, name="sandbox", daemon=True)
