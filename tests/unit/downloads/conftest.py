@@ -143,6 +143,7 @@ class Desk:
         url: str = URL,
         overwrite: bool = False,
         on_progress: Callable[[int, int | None], None] | None = None,
+        on_verified: Callable[[SavedFile], None] | None = None,
     ) -> SavedFile:
         return self.downloader.download(
             url,
@@ -151,7 +152,7 @@ class Desk:
             overwrite=overwrite,
             on_progress=on_progress or (lambda *done: self.progress.append(done)),
             on_retry=lambda *retry: self.retries.append(retry),
-            on_verified=self.verified.append,
+            on_verified=on_verified or self.verified.append,
         )
 
     def leave_part(self, size_bytes: int = 3000) -> None:
