@@ -1,7 +1,6 @@
 """A result host whose every reply can be scripted, and a downloader that asks it."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -205,7 +204,6 @@ def origin(desk: Desk) -> Origin:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Answer], str]]:
-    """Serve on loopback, by bytes; return the URL."""
-    with ExitStack() as stack:
-        yield lambda answer: stack.enter_context(HostileServer(answer)).url + "/results/clip.mp4"
+def serve(serve_bytes: Callable[[Answer], HostileServer]) -> Callable[[Answer], str]:
+    """Serve a result on loopback, by bytes; return the URL."""
+    return lambda answer: serve_bytes(answer).url + "/results/clip.mp4"

@@ -554,7 +554,9 @@ def test_a_kill_right_after_a_copy_is_tidied_up(desk: Desk) -> None:
     assert desk.names == ["copy.mp4", "out.mp4"]
 
 
-NO_LOCKS = sorted({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})  # the last two are one on Linux
+NO_LOCKS = sorted(
+    {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+)  # the last two are one on Linux
 
 
 def _system_without_locks(number: int = errno.ENOLCK) -> System:
