@@ -25,7 +25,7 @@ from omniedit.errors import (
     UnreadableReplyError,
 )
 from omniedit.http.connections import STALLED, Network, Reach, Timer, addresses_of
-from omniedit.http.reply import Reply, parse_json, redact_json
+from omniedit.http.reply import Reply, decode, parse_json, redact_json
 from omniedit.http.urls import (
     HostKind,
     host_kind,
@@ -85,15 +85,29 @@ class StreamedReply:
             NetworkError: If the connection breaks, or the request's time is up.
             UnreadableReplyError: If the body is too large or cannot be decoded.
         """
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        is_plain = encoding in {"", "identity"}
         body = bytearray()
         with mapped_errors(self.url, self._redact):
-            for chunk in self._response.iter_bytes():
+            # httpx would decode a chunk whole, though a megabyte may stand for a terabyte.
+            chunks = self._response.iter_bytes() if is_plain else self._response.iter_raw()
+            for chunk in chunks:
                 body += chunk
-                if len(body) > max_bytes:
-                    msg = f"the reply is larger than {max_bytes / 1024**2:g} MiB"
-                    raise UnreadableReplyError(msg, http_status=self.status)
+                self._check_size(len(body), max_bytes)
                 self._timer.left_s()
-        return bytes(body)
+        if is_plain:
+            return bytes(body)
+        decoded = decode(bytes(body), encoding, max_bytes=max_bytes + 1)
+        if decoded is None:
+            msg = f"the reply of {shown_host(self.url)} cannot be decoded"
+            raise UnreadableReplyError(msg, http_status=self.status)
+        self._check_size(len(decoded), max_bytes)
+        return decoded
+
+    def _check_size(self, size_bytes: int, max_bytes: int) -> None:
+        if size_bytes > max_bytes:
+            msg = f"the reply is larger than {max_bytes / 1024**2:g} MiB"
+            raise UnreadableReplyError(msg, http_status=self.status)
 
     def beginning(self, max_bytes: int = _MAX_ERROR_BYTES) -> bytes:
         """Return the beginning of the raw body, as far as it comes in time."""
@@ -137,7 +151,7 @@ class HttpClient:
         self._resolve = resolve
         self._clients: dict[tuple[Reach, bool], httpx.Client] = {}
         self._lock = threading.Lock()
-        self._secrets: set[str] = set()
+        self._secrets: frozenset[str] = frozenset()  # replaced whole, as other threads read it
         self._certificates: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
@@ -177,7 +191,6 @@ class HttpClient:
             NetworkError: If the request may have arrived.
             UnreadableReplyError: If the body is too large or encoded in an unknown way.
         """
-        # Compressed, a body of 16 MiB could be the tip of gigabytes.
         sent = {"accept-encoding": "identity"} | dict(headers or {})
         with self.stream(
             method, url, headers=sent, content=content, timeout_s=timeout_s, deadline=deadline
@@ -308,8 +321,8 @@ class HttpClient:
 
     def _keep_secret(self, headers: Mapping[str, str] | None) -> None:
         secret = (headers or {}).get("authorization", "").rpartition(" ")[2]
-        if len(secret) >= _SHORTEST_SECRET:
-            self._secrets.add(secret)
+        if len(secret) >= _SHORTEST_SECRET and secret not in self._secrets:
+            self._secrets |= {secret}
 
     def _redact(self, text: str) -> str:
         for secret in self._secrets:
@@ -376,8 +389,6 @@ def _error_from(
             return NetworkError(
                 f"{host} {STALLED if reason == STALLED else 'did not answer in time'}"
             )
-        case httpx.DecodingError():
-            return UnreadableReplyError(f"the reply of {host} cannot be decoded")
         case _:
             return NetworkError(f"the connection to {host} broke: {reason}")
 

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
@@ -13,6 +14,7 @@ from typing import Final, cast
 
 LONGEST_RETRY_AFTER_S: Final = 366 * 24 * 3600.0
 
+_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 _EARLIEST_DATE: Final = 1_000_000_000.0  # 2001
 _LATEST_DATE: Final = 4_102_444_800.0  # 2100
 # Cloudflare's page, its plain text and its JSON.
@@ -39,6 +41,16 @@ class Reply:
         """The Unix time at the server; None where its `Date` is missing or absurd."""
         moment = parse_date(self.headers.get("date", ""))
         return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
+
+
+def decode(body: bytes, encoding: str, *, max_bytes: int) -> bytes | None:
+    """Return so much of a body that was sent encoded, unasked; None if it cannot be decoded."""
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        return None
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, max_bytes)
+    except zlib.error:
+        return None
 
 
 def parse_json(body: bytes) -> object:
