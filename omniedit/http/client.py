@@ -198,13 +198,11 @@ class HttpClient:
             body = reply.whole(self.policy.max_reply_bytes)
         for secret in self._secrets:
             body = body.replace(secret.encode(), _REDACTED.encode())
-        return Reply(
-            status=reply.status,
-            headers=reply.headers,
-            body=body,
-            # An escape in JSON hides a key from the line above.
-            json=redact_json(parse_json(body), self._redact),
-        )
+        value = parse_json(body)
+        if b"\\" in body:
+            # An escape in JSON hid a key from the lines above.
+            value = redact_json(value, self._redact)
+        return Reply(status=reply.status, headers=reply.headers, body=body, json=value)
 
     @contextmanager
     def stream(
@@ -241,7 +239,7 @@ class HttpClient:
         timer = Timer(timeout_s, deadline=deadline, policy=self.policy, clock=self.clock)
         if content is not None and not isinstance(content, bytes):
             content = _upload(content, timer, timeout_s)
-        with mapped_errors(url, self._redact, self.policy):
+        with mapped_errors(url, self._redact):
             request = client.build_request(
                 method, url, headers=headers, content=content, extensions=_time_outs(timer)
             )
@@ -338,9 +336,7 @@ class HttpClient:
 
 
 @contextmanager
-def mapped_errors(
-    url: str, redact: Callable[[str], str], policy: Policy = DEFAULT
-) -> Generator[None]:
+def mapped_errors(url: str, redact: Callable[[str], str]) -> Generator[None]:
     """Raise what httpx raises in a block as an error of ours.
 
     Raises:
@@ -355,25 +351,24 @@ def mapped_errors(
         httpx.StreamError,
         httpcore.TimeoutException,
     ) as error:
+        reason = redact(str(error))
         # A cause is shown in a traceback, and may quote what came.
-        cause = error if redact(str(error)) == str(error) else None
-        raise _error_from(error, url, redact, policy) from cause
+        cause = error if reason == str(error) else None
+        raise _error_from(error, url, reason.rstrip(".")) from cause
     except UnicodeError:
         # Of an invalid host name, or of half a character; the exception quotes what it met.
         msg = f"not an http(s) URL: {shown_url(url)!a}"
         raise UnreadableReplyError(msg) from None
 
 
-def _error_from(
-    error: Exception, url: str, redact: Callable[[str], str], policy: Policy
-) -> OmniEditError:
+def _error_from(error: Exception, url: str, reason: str) -> OmniEditError:
     host = urlsplit(url).netloc.rpartition("@")[2]
-    reason = redact(str(error)).rstrip(".") or type(error).__name__
+    reason = reason or type(error).__name__
     match error:
         case httpx.UnsupportedProtocol() | httpx.InvalidURL():
             return UnreadableReplyError(f"not an http(s) URL: {shown_url(url)}")
         case httpx.ConnectTimeout() | httpx.PoolTimeout() | httpcore.ConnectTimeout():
-            return NotConnectedError(f"{host} did not answer within {policy.connect_timeout_s:g} s")
+            return NotConnectedError(f"{host} did not answer in time")
         case httpx.ConnectError() if "certificate" in reason.lower():
             return NotConnectedError(
                 f"the certificate of {host} is not trusted",
@@ -407,6 +402,7 @@ def _upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> Iterato
 
 
 def _redacted_headers(headers: httpx.Headers, redact: Callable[[str], str]) -> httpx.Headers:
-    pairs = headers.multi_items()
-    redacted = [(name, redact(value)) for name, value in pairs]
-    return headers if pairs == redacted else httpx.Headers(redacted)
+    values = "\n".join(headers.values())
+    if redact(values) == values:
+        return headers
+    return httpx.Headers([(name, redact(value)) for name, value in headers.multi_items()])

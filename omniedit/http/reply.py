@@ -6,6 +6,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -55,15 +56,16 @@ def decode(body: bytes, encoding: str, *, max_bytes: int) -> bytes | None:
 
 def parse_json(body: bytes) -> object:
     """Return a JSON value, in which only finite numbers are numbers; None where it is not JSON."""
-    try:
-        return json.loads(
-            body,
-            parse_constant=lambda _name: None,
-            parse_float=_finite_float,
-            parse_int=_readable_int,
-        )
-    except (ValueError, RecursionError):
-        return None
+    # Python refuses numbers of thousands of digits.
+    for parse_int in (int, _readable_int):
+        with suppress(ValueError, RecursionError):
+            return json.loads(
+                body,
+                parse_constant=lambda _name: None,
+                parse_float=_finite_float,
+                parse_int=parse_int,
+            )
+    return None
 
 
 def parse_date(text: str) -> float | None:
@@ -132,5 +134,5 @@ def _finite_float(text: str) -> float | None:
 def _readable_int(text: str) -> int | None:
     try:
         return int(text)
-    except ValueError:  # Python refuses numbers of thousands of digits
+    except ValueError:
         return None
