@@ -18,10 +18,10 @@ from omniedit.errors import (
     LocalError,
     MissingExtraError,
 )
-from omniedit.journal import Journal, set_journal_aside
+from omniedit.journal import Journal
 from omniedit.policy import Policy
-from omniedit.terminal.channel import READER_LEFT
-from omniedit.terminal.console import Printer, ProgressMode
+from omniedit.terminal.printer import Printer, ProgressMode
+from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
     from omniedit.events import Observer
@@ -140,7 +140,7 @@ def opened_journal(
     try:
         opened = Journal(None if use is JournalUse.NONE else folder)
     except JournalDamagedError as error:
-        _set_aside(folder, error)
+        _recover(folder, error)
         if use is JournalUse.REQUIRED:
             raise
         warn(error.message)
@@ -155,15 +155,19 @@ def opened_journal(
         except JournalDamagedError as error:
             # Found only while it was used.
             journal.close()
-            _set_aside(folder, error)
+            _recover(folder, error)
             raise
 
 
-def _set_aside(folder: Path, error: JournalDamagedError) -> None:
-    place = set_journal_aside(folder)
-    if place is not None:
-        error.message += f"; it was set aside as {place}"
-    error.hint = Hint("{} brings back the account's tasks", "list --remote --adopt")
+def _recover(folder: Path, error: JournalDamagedError) -> None:
+    from omniedit.journal.recovery import recover
+
+    recovery = recover(folder)
+    error.hint = "run the command again"
+    if recovery is not None:
+        error.message += f"; {recovery.summary}"
+        if not recovery.is_complete:
+            error.hint = Hint("{} shows what is missing, and accepts it", "journal recover")
 
 
 @contextlib.contextmanager

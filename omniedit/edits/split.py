@@ -133,9 +133,7 @@ def edit_pieces(
     """Make the edits of all pieces, bounded; return the records of those that were saved.
 
     Args:
-        session: The run.
         plan: Of the pieces.
-        options: Like those of one edit.
         on_outcome: Told what came of each piece, as it comes.
     """
     batch_options = BatchOptions(
@@ -164,10 +162,8 @@ def join_pieces(
     """Join the results of all pieces, and give the clip its name; None on standard output.
 
     Args:
-        session: The run.
         plan: Of the pieces.
         records: Of each of them, saved.
-        options: As they were made with.
 
     Raises:
         InvalidInputError: A result is no clip.

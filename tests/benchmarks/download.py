@@ -48,7 +48,8 @@ from pathlib import Path
 from omniedit.downloads.transfer import Downloader
 from omniedit.events import Transferring
 from omniedit.http.client import HttpClient
-from omniedit.terminal.console import Printer
+from omniedit.terminal.board import Board
+from omniedit.terminal.printer import Printer
 from omniedit.terminal.progress import watch
 
 url, target = sys.argv[1], Path(sys.argv[2])
@@ -61,7 +62,12 @@ def drain():
 
 threading.Thread(target=drain, daemon=True).start()
 printer = Printer(stdout=sys.stdout, stderr=screen, environ={"TERM": "xterm-256color"})
-with HttpClient() as http, watch(printer, sandbox=False) as report:
+board = Board()
+with HttpClient() as http, watch(printer, board, sandbox=False) as observe:
+    def report(event):
+        board.take(event)
+        observe(event)
+
     began = time.perf_counter()
     Downloader(http, sleep=time.sleep).download(
         url, target, task_id="task-1", overwrite=True, on_retry=lambda *_: None,
