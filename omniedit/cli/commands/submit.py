@@ -94,7 +94,10 @@ def submit(
         max_credits=max_credits,
     )
     if dry_run:
-        return _show_request(context, replace(request, prompt=read_prompt(prompt, prompt_file)))
+        return _show_request(
+            context,
+            replace(request, prompt=read_prompt(prompt, prompt_file, policy=context.policy)),
+        )
 
     from omniedit.edits import submit as submitting
 
