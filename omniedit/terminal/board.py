@@ -285,7 +285,9 @@ class Board:
         known = [s for edit in running if (s := edit.remaining_s(now)) is not None]
         if not known and not (left and self._durations_s):
             return None
-        durations_s = sorted(self._durations_s or [_USUAL_TASK_S])
+        tasks = [record.task for record in self.records if record.task]
+        estimates_s = [task.estimated_s for task in tasks if task.estimated_s is not None]
+        durations_s = sorted(self._durations_s or estimates_s or [_USUAL_TASK_S])
         usual_s = durations_s[len(durations_s) // 2]
         rounds = left / max(1, len(running))
         return self._remaining.ease_to(max(known, default=0.0) + rounds * usual_s, now)
