@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from omniedit.system.files import check_own_path
 from omniedit.system.folders import make_private_folder
 
 JOURNAL_FILE: Final = "journal.db"
+SANDBOX_FOLDER: Final = "sandbox"
+"""The folder of the sandbox's journal, in the state folder."""
 
 _VERSION_1: Final = (
     # Submissions, including refused and unknown ones.
@@ -241,6 +244,9 @@ class Database:
 def _make_private(path: Path) -> None:
     make_private_folder(path.parent)
     check_own_path(path.parent, is_folder=True)
+    state = path.parent.parent
+    if path.parent.name == SANDBOX_FOLDER and not state.stat().st_mode & stat.S_ISVTX:
+        check_own_path(state, is_folder=True)
     check_own_path(path)
     if not path.exists():
         # SQLite would let others read it; its rollback journal gets the same mode.

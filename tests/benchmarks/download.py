@@ -19,8 +19,9 @@ _SMALL_BYTES: Final = 8 * 1024 * 1024
 _SERVER: Final = """
 import os, socket, sys, threading
 
-head = b"\\0\\0\\0\\x18ftypisom\\0\\0\\2\\0isomiso2"
 size = int(sys.argv[1])
+head = b"\\0\\0\\0\\x18ftypisom\\0\\0\\2\\0isomiso2\\0\\0\\0\\x08moov"
+head += (size - len(head)).to_bytes(4) + b"mdat"
 block = os.urandom(1024 * 1024)
 server = socket.create_server(("127.0.0.1", 0))
 print(server.getsockname()[1], flush=True)

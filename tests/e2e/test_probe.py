@@ -141,7 +141,7 @@ def test_what_is_no_clip_is_2_and_every_fact_null(omniedit: CommandLine, clips: 
         status=2,
         text="",
         error="clip.mp4 is text, not a video",
-        hint="a clip is an MP4, MOV, WebM, Matroska, AVI or MPEG-TS file with video",
+        hint="a clip is a file with video: MP4, MOV, WebM, Matroska, AVI, MPEG, FLV, OGV, WMV, GIF",
         fits=None,
         problems=[],
         container=None,

@@ -45,11 +45,8 @@ def list_(
     use = JournalUse.OPTIONAL if remote and not adopt else JournalUse.REQUIRED
     with context.session(use, shows_progress=remote) as session:
         if forget is not None:
-            from omniedit.edits.references import find_records
-
-            records = find_records(session, [forget])[:1]
-            listing.forget(session, records[0])
-            printer.line(f"forgot {records[0].task_id}")
+            records = [listing.forget(session, forget)]
+            printer.line(f"forgot {records[0].task_id or records[0].request_id}")
         elif remote:
             records = listing.list_account(session, limit=limit, adopt=adopt)
         else:

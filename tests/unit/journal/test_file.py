@@ -178,14 +178,15 @@ def test_a_file_that_others_may_write_is_a_journal_error(folder: Path, mode: int
 
 
 @pytest.mark.posix
-def test_a_folder_that_others_may_write_is_a_journal_error(folder: Path) -> None:
-    folder.mkdir(parents=True)
+@pytest.mark.parametrize("journal", [".", "sandbox"])
+def test_a_state_folder_that_others_may_write_is_a_journal_error(
+    folder: Path, journal: str
+) -> None:
+    (folder / journal).mkdir(mode=0o700, parents=True)
     folder.chmod(0o777)
 
-    with pytest.raises(JournalError, match="other users may write"):
-        Journal(folder)
-
-    assert list(folder.iterdir()) == []
+    with pytest.raises(JournalError, match="state is not safe to use: other users may write"):
+        Journal(folder / journal)
 
 
 @pytest.mark.posix

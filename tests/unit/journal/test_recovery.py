@@ -1,6 +1,7 @@
 """A damaged journal: what can be read goes into a new one, and what cannot stays refused."""
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -344,3 +345,19 @@ def test_a_column_that_is_no_text_is_damage(folder: Path, filled: bytes) -> None
     assert recovery
     assert len(known_requests(folder)) == EDITS - 1
     assert recovery.missing_ids == ("request-0077",)
+
+
+def test_a_recovery_that_fails_at_its_last_step_is_done_again(folder: Path, filled: bytes) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    damaged = without_page(filled, pages_of(filled, "attempts")[0])
+    path = write(folder, damaged)
+
+    with pytest.raises(JournalError, match="the disk fails"):
+        recover(folder, system=windows(move=fail))
+    left = path.read_bytes()
+    recover(folder)
+
+    assert left == damaged
+    assert len(known_requests(folder)) == EDITS
