@@ -96,7 +96,7 @@ def carry_out(
         stack.enter_context(_surroundings(folder, environ))
         streams = stack.enter_context(_standard_streams(source, stdout, stderr, environ, hear))
         with enforced(policy), _deadline(argv, timeout_s):
-            status = run(list(argv), os.environ)
+            status = run(list(argv), os.environ, policy=policy)
         for stream in streams:
             stream.flush()
         return Outcome(status, _content(stdout), _content(stderr))

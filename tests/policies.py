@@ -43,7 +43,7 @@ def resigned(policy: Policy = HURRIED, *, budget_s: float = 0.3) -> Policy:
 
 @contextmanager
 def enforced(policy: Policy) -> Generator[None]:
-    """Have a policy in force for a block."""
+    """Have the part of a policy in force for a block that the product does not take from it yet."""
     modules, functions = _modules(), _functions()
     constants, defaults = _constants(policy), _parameters(policy)
     before = [
@@ -97,9 +97,8 @@ def _defaults(function: FunctionType) -> dict[str, object]:
 
 
 def _names(kwdefaults: Mapping[str, object]) -> list[str]:
-    return [
-        name for name in _parameters(HURRIED) if isinstance(kwdefaults.get(name), float | Policy)
-    ]
+    parameters = _parameters(HURRIED)
+    return [name for name in parameters if type(kwdefaults.get(name)) is type(parameters[name])]
 
 
 def _constants(policy: Policy) -> Mapping[str, float]:
@@ -107,13 +106,6 @@ def _constants(policy: Policy) -> Mapping[str, float]:
     return {
         "FIRST_DELAY_S": policy.first_backoff_s,
         "LONGEST_DELAY_S": policy.longest_backoff_s,
-        "SUBMIT_BUDGET_S": policy.submit_budget_s,
-        "READ_BUDGET_S": policy.read_budget_s,
-        "EARLY_LOOK_S": policy.early_poll_s,
-        "FLOOR_S": policy.shortest_poll_s,
-        "WATCHED_CAP_S": policy.longest_watched_poll_s,
-        "UNWATCHED_CAP_S": policy.longest_unwatched_poll_s,
-        "REPLAY_IS_SAFE_S": policy.replay_window_s,
         "SUBMIT_TIMEOUT_S": policy.submit_timeout_s,
         "UPLOAD_TIMEOUT_S": policy.upload_timeout_s,
     }

@@ -20,8 +20,8 @@ from omniedit.errors import (
 )
 from omniedit.journal import Journal
 from omniedit.policy import Policy
-from omniedit.terminal.channel import READER_LEFT
-from omniedit.terminal.console import Printer, ProgressMode
+from omniedit.terminal.printer import Printer, ProgressMode
+from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
     from omniedit.events import Observer

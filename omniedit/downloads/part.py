@@ -15,18 +15,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
-from omniedit.downloads.mp4 import HEAD_BYTES, is_mp4, is_whole_mp4
 from omniedit.errors import LocalError, TargetBusyError
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System
+from omniedit.system.files import read_own_file
+from omniedit.system.mp4 import ReadAt, boxes
 
 NOTE_SUFFIX: Final = ".json"
 BUSY_PAUSE_S: Final = 0.1
+MP4_HEAD_BYTES: Final = 8
+"""How many bytes `is_mp4` needs to see."""
 
 _END_OF_ID_LENGTH: Final = 8
 _MAX_OPENINGS: Final = 1000
 _LONGEST_NOTE_BYTES: Final = 64 * 1024
 _BLOCK_BYTES: Final = 1024 * 1024
+_BOX_HEADER_BYTES: Final = 8
+_LONGEST_FTYP_BYTES: Final = 64 * 1024
 _FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _FLAGS: Final = (
     os.O_RDWR
@@ -54,7 +59,7 @@ class PartFile:
     Args:
         path: The file's name.
         descriptor: The file, open; and locked, unless no other process knows its name.
-        is_nameless: Whether no other process, and no later run, knows its name.
+        is_exclusive: Whether no other process, and no later run, knows its name.
         system: The operating system; injected by tests.
     """
 
@@ -63,11 +68,11 @@ class PartFile:
         path: Path,
         descriptor: int,
         *,
-        is_nameless: bool = False,
+        is_exclusive: bool = False,
         system: System = THIS_SYSTEM,
     ) -> None:
         self.path = path
-        self.is_nameless = is_nameless
+        self.is_exclusive = is_exclusive
         self.size_bytes = 0
         self.version: Version | None = None
         self._descriptor = descriptor
@@ -79,7 +84,7 @@ class PartFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.is_nameless or not self.is_resumable:
+        if self.is_exclusive or not self.is_resumable:
             self.drop()
         self.close()
 
@@ -113,9 +118,11 @@ class PartFile:
             LocalError: If the file cannot be read.
         """
         try:
-            size_bytes = os.fstat(self._descriptor).st_size
-            version = self._read_note() if size_bytes else None
-            if version is None or not is_mp4(self._read_at(0, HEAD_BYTES)):
+            found = os.fstat(self._descriptor)
+            folder_owner = self.path.parent.stat().st_uid
+            is_safe = not self._system.write_fault(found, folder_owner=folder_owner)
+            version = self._read_note() if found.st_size and is_safe else None
+            if version is None or not is_mp4(self._read_at(0, MP4_HEAD_BYTES)):
                 self.clear()
                 return
             os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -194,7 +201,7 @@ class PartFile:
         Raises:
             LocalError: If the note cannot be written.
         """
-        if self.is_nameless or self.version is None or self.version.etag is None:
+        if self.is_exclusive or self.version is None or self.version.etag is None:
             return
         note = {"schema": 1, "boot_id": self._system.boot_id(), **asdict(self.version)}
         try:
@@ -231,8 +238,11 @@ class PartFile:
     def _read_note(self) -> Version | None:
         """Return what the note says, None unless it can be relied on."""
         try:
-            value: object = json.loads(_read_own(self._note_path))
-        except (OSError, ValueError, RecursionError):
+            content = read_own_file(
+                self._note_path, max_bytes=_LONGEST_NOTE_BYTES, system=self._system
+            )
+            value: object = json.loads(content or b"null")
+        except (LocalError, ValueError, RecursionError):
             return None
         note = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
         match note:
@@ -254,6 +264,27 @@ class PartFile:
         except OSError:
             # Left over, it is cleared by the next download of this target.
             return
+
+
+def is_mp4(head: bytes) -> bool:
+    """Return whether a file that begins like this may be an MP4: its first box is `ftyp`."""
+    size_bytes = int.from_bytes(head[:4], "big")
+    return head[4:8] == b"ftyp" and _BOX_HEADER_BYTES <= size_bytes <= _LONGEST_FTYP_BYTES
+
+
+def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
+    """Return whether the boxes of a file add up to its size, with an index and media among them.
+
+    Args:
+        read_at: Returns so many bytes from an offset.
+        size_bytes: The size of the file.
+    """
+    end = 0
+    seen: set[bytes] = set()
+    for box in boxes(read_at, size_bytes):
+        seen.add(box.kind)
+        end = box.end
+    return end == size_bytes and {b"moov", b"mdat"} <= seen
 
 
 def part_path(target: Path, ident: str) -> Path:
@@ -284,7 +315,7 @@ def open_part(
     """
     has_waited = False
     for _ in range(_MAX_OPENINGS):
-        part = PartFile(path, descriptor := _open(path), system=system)
+        part = PartFile(path, descriptor := _open(path, system=system), system=system)
         try:
             has_waited |= _wait_for_lock(
                 descriptor, target, sleep=sleep, budget_s=policy.busy_budget_s, system=system
@@ -304,14 +335,16 @@ def open_part(
     raise TargetBusyError(msg)
 
 
-def open_nameless_part(target: Path, *, system: System = THIS_SYSTEM) -> PartFile:
+def open_exclusive_part(target: Path, *, system: System = THIS_SYSTEM) -> PartFile:
     """Open a part file under a name that no other process knows, where files cannot be locked.
 
     Raises:
         LocalError: If the file cannot be made.
     """
     path = part_path(target, os.urandom(_END_OF_ID_LENGTH // 2).hex())
-    return PartFile(path, _open(path, exclusively=True), is_nameless=True, system=system)
+    return PartFile(
+        path, _open(path, system=system, exclusively=True), is_exclusive=True, system=system
+    )
 
 
 def shortened_name(
@@ -345,7 +378,7 @@ def error_reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _open(path: Path, *, exclusively: bool = False) -> int:
+def _open(path: Path, *, system: System, exclusively: bool = False) -> int:
     try:
         # Not 0600: the file becomes the final one, and only the kernel knows the umask without
         # changing it under the other threads.
@@ -356,35 +389,15 @@ def _open(path: Path, *, exclusively: bool = False) -> int:
     fault = None
     if not stat.S_ISREG(found.st_mode):
         fault = "it is not a regular file"
-    elif not exclusively and not _is_own(found, path.parent):
-        fault = "it belongs to another user"
+    elif not exclusively:
+        # Its mode is what the umask made of it; whose it is counts.
+        owned = os.stat_result((found.st_mode & ~0o022, *found[1:]))
+        fault = system.write_fault(owned, folder_owner=path.parent.stat().st_uid)
     if fault:
         os.close(descriptor)
         msg = f"{path} is in the way: {fault}"
         raise LocalError(msg)
     return descriptor
-
-
-def _read_own(path: Path) -> bytes:
-    """Return what a small regular file of this user's holds, without waiting for anything.
-
-    Raises:
-        OSError: If it is something else.
-    """
-    with os.fdopen(os.open(path, _FLAGS & ~(os.O_RDWR | os.O_CREAT)), "rb") as file:
-        found = os.fstat(file.fileno())
-        is_usable = stat.S_ISREG(found.st_mode) and found.st_size <= _LONGEST_NOTE_BYTES
-        if not is_usable or not _is_own(found, path.parent):
-            raise OSError(errno.EINVAL, "not a small file of this user")
-        return file.read(_LONGEST_NOTE_BYTES)
-
-
-def _is_own(found: os.stat_result, folder: Path) -> bool:
-    """Return whether a file is this user's or root's; for root, also the folder owner's."""
-    if not hasattr(os, "getuid"):
-        return True
-    user = os.getuid()
-    return found.st_uid in {0, user} or (user == 0 and found.st_uid == folder.stat().st_uid)
 
 
 def _wait_for_lock(

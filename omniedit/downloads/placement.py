@@ -15,7 +15,7 @@ from omniedit.downloads.part import (
     PartFile,
     disk_error,
     error_reason,
-    open_nameless_part,
+    open_exclusive_part,
     open_part,
     part_path,
     shortened_name,
@@ -283,7 +283,7 @@ def _open_target(
             raise
     make_folder(target.parent, system=system)
     if not has_locks:
-        return open_nameless_part(target, system=system)
+        return open_exclusive_part(target, system=system)
     path = part_path(target, ident)
     return open_part(path, target, overwrite=overwrite, sleep=sleep, policy=policy, system=system)
 
@@ -316,7 +316,7 @@ def _link_or_rename(
         timeout_s = policy.busy_budget_s
         held = hold(lock, sleep=sleep, timeout_s=timeout_s, system=system)
         # Where nothing can be locked either, two processes may meet in the instant between.
-        with nullcontext() if part.is_nameless else held:
+        with nullcontext() if part.is_exclusive else held:
             if os.path.lexists(target):
                 raise FileExistsError from None
             _rename(part, target, system)

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from omniedit.downloads.mp4 import HEAD_BYTES, described, is_mp4
-from omniedit.downloads.part import PartFile, Version
+from omniedit.downloads.part import MP4_HEAD_BYTES, PartFile, Version, is_mp4
 from omniedit.downloads.placement import write_target
 from omniedit.errors import (
     BlockedClientError,
@@ -339,11 +338,11 @@ class _Transfer:
         # The first chunks may be shorter than what tells an MP4.
         for chunk in chunks:
             head += chunk
-            if len(head) >= HEAD_BYTES:
+            if len(head) >= MP4_HEAD_BYTES:
                 break
         if _is_encoded(reply) or not is_mp4(head):
             # What is here is kept: the page of a captive portal says nothing about it.
-            kind = described(head, reply.headers.get("content-type", ""))
+            kind = _described(head, reply.headers.get("content-type", ""))
             msg = f"the {self._what} link delivers {kind} instead of an MP4"
             raise NotAVideoError(msg, http_status=reply.status)
         version = _version(reply, total_bytes=_content_length(reply))
@@ -449,3 +448,17 @@ def _content_length(reply: "StreamedReply") -> int | None:
 def _is_encoded(reply: "StreamedReply") -> bool:
     encoding = reply.headers.get("content-encoding", "").strip().lower()
     return encoding not in {"", "identity"}
+
+
+def _described(head: bytes, content_type: str) -> str:
+    """Return what a body other than an MP4 seems to be."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<?xml"):
+        return "XML"
+    if text.startswith(b"<"):
+        return "an XML or HTML page"
+    if text.startswith((b"{", b"[")):
+        return "JSON"
+    if not head:
+        return "nothing"
+    return content_type.partition(";")[0].strip()[:60] or "something else"

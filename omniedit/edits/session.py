@@ -196,6 +196,10 @@ class Session:
 
         return random.random()  # noqa: S311 - it spreads load, nothing secret
 
+    def left_s(self, deadline: float | None) -> float | None:
+        """Return the seconds until a monotonic instant, never below 0; None for no instant."""
+        return None if deadline is None else max(0.0, deadline - self.monotonic())
+
     def new_request_id(self) -> str:
         """Return an ID that nobody else has."""
         return f"omniedit-{uuid.uuid4().hex}"
@@ -205,6 +209,7 @@ class Session:
         call: Callable[[], T],
         *,
         budget_s: float | None = None,
+        deadline: float | None = None,
         task_id: str | None = None,
     ) -> T:
         """Return what `call` returns, resting and calling again while its failures are transient.
@@ -212,6 +217,7 @@ class Session:
         Args:
             call: What costs nothing: a read, or an upload.
             budget_s: How long to go on, rests included; by default as long as a read may take.
+            deadline: A monotonic instant that no rest may overrun.
             task_id: The task it is about, for the observers.
 
         Raises:
@@ -227,6 +233,7 @@ class Session:
             jitter=self.jitter,
             policy=self.policy,
             budget_s=self.policy.read_budget_s if budget_s is None else budget_s,
+            deadline=deadline,
             on_retry=report,
         )
         return retry.call(call)

@@ -25,7 +25,7 @@ from omniedit.errors import (
     UnreadableReplyError,
 )
 from omniedit.http.connections import STALLED, Network, Reach, Timer, addresses_of
-from omniedit.http.reply import Reply, parse_json, redact_json
+from omniedit.http.reply import Reply, decode, parse_json, redact_json
 from omniedit.http.urls import (
     HostKind,
     host_kind,
@@ -85,15 +85,29 @@ class StreamedReply:
             NetworkError: If the connection breaks, or the request's time is up.
             UnreadableReplyError: If the body is too large or cannot be decoded.
         """
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        is_plain = encoding in {"", "identity"}
         body = bytearray()
         with mapped_errors(self.url, self._redact):
-            for chunk in self._response.iter_bytes():
+            # httpx would decode a chunk whole, though a megabyte may stand for a terabyte.
+            chunks = self._response.iter_bytes() if is_plain else self._response.iter_raw()
+            for chunk in chunks:
                 body += chunk
-                if len(body) > max_bytes:
-                    msg = f"the reply is larger than {max_bytes / 1024**2:g} MiB"
-                    raise UnreadableReplyError(msg, http_status=self.status)
+                self._check_size(len(body), max_bytes)
                 self._timer.left_s()
-        return bytes(body)
+        if is_plain:
+            return bytes(body)
+        decoded = decode(bytes(body), encoding, max_bytes=max_bytes + 1)
+        if decoded is None:
+            msg = f"the reply of {shown_host(self.url)} cannot be decoded"
+            raise UnreadableReplyError(msg, http_status=self.status)
+        self._check_size(len(decoded), max_bytes)
+        return decoded
+
+    def _check_size(self, size_bytes: int, max_bytes: int) -> None:
+        if size_bytes > max_bytes:
+            msg = f"the reply is larger than {max_bytes / 1024**2:g} MiB"
+            raise UnreadableReplyError(msg, http_status=self.status)
 
     def beginning(self, max_bytes: int = _MAX_ERROR_BYTES) -> bytes:
         """Return the beginning of the raw body, as far as it comes in time."""
@@ -137,7 +151,7 @@ class HttpClient:
         self._resolve = resolve
         self._clients: dict[tuple[Reach, bool], httpx.Client] = {}
         self._lock = threading.Lock()
-        self._secrets: set[str] = set()
+        self._secrets: frozenset[str] = frozenset()  # replaced whole, as other threads read it
         self._certificates: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
@@ -177,7 +191,6 @@ class HttpClient:
             NetworkError: If the request may have arrived.
             UnreadableReplyError: If the body is too large or encoded in an unknown way.
         """
-        # Compressed, a body of 16 MiB could be the tip of gigabytes.
         sent = {"accept-encoding": "identity"} | dict(headers or {})
         with self.stream(
             method, url, headers=sent, content=content, timeout_s=timeout_s, deadline=deadline
@@ -185,13 +198,11 @@ class HttpClient:
             body = reply.whole(self.policy.max_reply_bytes)
         for secret in self._secrets:
             body = body.replace(secret.encode(), _REDACTED.encode())
-        return Reply(
-            status=reply.status,
-            headers=reply.headers,
-            body=body,
-            # An escape in JSON hides a key from the line above.
-            json=redact_json(parse_json(body), self._redact),
-        )
+        value = parse_json(body)
+        if b"\\" in body:
+            # An escape in JSON hid a key from the lines above.
+            value = redact_json(value, self._redact)
+        return Reply(status=reply.status, headers=reply.headers, body=body, json=value)
 
     @contextmanager
     def stream(
@@ -228,7 +239,7 @@ class HttpClient:
         timer = Timer(timeout_s, deadline=deadline, policy=self.policy, clock=self.clock)
         if content is not None and not isinstance(content, bytes):
             content = _upload(content, timer, timeout_s)
-        with mapped_errors(url, self._redact, self.policy):
+        with mapped_errors(url, self._redact):
             request = client.build_request(
                 method, url, headers=headers, content=content, extensions=_time_outs(timer)
             )
@@ -308,8 +319,8 @@ class HttpClient:
 
     def _keep_secret(self, headers: Mapping[str, str] | None) -> None:
         secret = (headers or {}).get("authorization", "").rpartition(" ")[2]
-        if len(secret) >= _SHORTEST_SECRET:
-            self._secrets.add(secret)
+        if len(secret) >= _SHORTEST_SECRET and secret not in self._secrets:
+            self._secrets |= {secret}
 
     def _redact(self, text: str) -> str:
         for secret in self._secrets:
@@ -325,9 +336,7 @@ class HttpClient:
 
 
 @contextmanager
-def mapped_errors(
-    url: str, redact: Callable[[str], str], policy: Policy = DEFAULT
-) -> Generator[None]:
+def mapped_errors(url: str, redact: Callable[[str], str]) -> Generator[None]:
     """Raise what httpx raises in a block as an error of ours.
 
     Raises:
@@ -342,25 +351,24 @@ def mapped_errors(
         httpx.StreamError,
         httpcore.TimeoutException,
     ) as error:
+        reason = redact(str(error))
         # A cause is shown in a traceback, and may quote what came.
-        cause = error if redact(str(error)) == str(error) else None
-        raise _error_from(error, url, redact, policy) from cause
+        cause = error if reason == str(error) else None
+        raise _error_from(error, url, reason.rstrip(".")) from cause
     except UnicodeError:
         # Of an invalid host name, or of half a character; the exception quotes what it met.
         msg = f"not an http(s) URL: {shown_url(url)!a}"
         raise UnreadableReplyError(msg) from None
 
 
-def _error_from(
-    error: Exception, url: str, redact: Callable[[str], str], policy: Policy
-) -> OmniEditError:
+def _error_from(error: Exception, url: str, reason: str) -> OmniEditError:
     host = urlsplit(url).netloc.rpartition("@")[2]
-    reason = redact(str(error)).rstrip(".") or type(error).__name__
+    reason = reason or type(error).__name__
     match error:
         case httpx.UnsupportedProtocol() | httpx.InvalidURL():
             return UnreadableReplyError(f"not an http(s) URL: {shown_url(url)}")
         case httpx.ConnectTimeout() | httpx.PoolTimeout() | httpcore.ConnectTimeout():
-            return NotConnectedError(f"{host} did not answer within {policy.connect_timeout_s:g} s")
+            return NotConnectedError(f"{host} did not answer in time")
         case httpx.ConnectError() if "certificate" in reason.lower():
             return NotConnectedError(
                 f"the certificate of {host} is not trusted",
@@ -376,8 +384,6 @@ def _error_from(
             return NetworkError(
                 f"{host} {STALLED if reason == STALLED else 'did not answer in time'}"
             )
-        case httpx.DecodingError():
-            return UnreadableReplyError(f"the reply of {host} cannot be decoded")
         case _:
             return NetworkError(f"the connection to {host} broke: {reason}")
 
@@ -396,6 +402,7 @@ def _upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> Iterato
 
 
 def _redacted_headers(headers: httpx.Headers, redact: Callable[[str], str]) -> httpx.Headers:
-    pairs = headers.multi_items()
-    redacted = [(name, redact(value)) for name, value in pairs]
-    return headers if pairs == redacted else httpx.Headers(redacted)
+    values = "\n".join(headers.values())
+    if redact(values) == values:
+        return headers
+    return httpx.Headers([(name, redact(value)) for name, value in headers.multi_items()])

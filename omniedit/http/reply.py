@@ -4,7 +4,9 @@ import json
 import math
 import re
 import time
+import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -13,6 +15,7 @@ from typing import Final, cast
 
 LONGEST_RETRY_AFTER_S: Final = 366 * 24 * 3600.0
 
+_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 _EARLIEST_DATE: Final = 1_000_000_000.0  # 2001
 _LATEST_DATE: Final = 4_102_444_800.0  # 2100
 # Cloudflare's page, its plain text and its JSON.
@@ -41,17 +44,28 @@ class Reply:
         return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
 
 
+def decode(body: bytes, encoding: str, *, max_bytes: int) -> bytes | None:
+    """Return so much of a body that was sent encoded, unasked; None if it cannot be decoded."""
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        return None
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, max_bytes)
+    except zlib.error:
+        return None
+
+
 def parse_json(body: bytes) -> object:
     """Return a JSON value, in which only finite numbers are numbers; None where it is not JSON."""
-    try:
-        return json.loads(
-            body,
-            parse_constant=lambda _name: None,
-            parse_float=_finite_float,
-            parse_int=_readable_int,
-        )
-    except (ValueError, RecursionError):
-        return None
+    # Python refuses numbers of thousands of digits.
+    for parse_int in (int, _readable_int):
+        with suppress(ValueError, RecursionError):
+            return json.loads(
+                body,
+                parse_constant=lambda _name: None,
+                parse_float=_finite_float,
+                parse_int=parse_int,
+            )
+    return None
 
 
 def parse_date(text: str) -> float | None:
@@ -120,5 +134,5 @@ def _finite_float(text: str) -> float | None:
 def _readable_int(text: str) -> int | None:
     try:
         return int(text)
-    except ValueError:  # Python refuses numbers of thousands of digits
+    except ValueError:
         return None

@@ -4,6 +4,7 @@ import ipaddress
 import re
 import unicodedata
 from enum import Enum, auto
+from functools import cache
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -150,6 +151,7 @@ def shown_host(url: str) -> str:
         return "the host"
 
 
+@cache
 def host_kind(host: str) -> HostKind:
     """Return where a host leads, in any spelling that a resolver would understand.
 

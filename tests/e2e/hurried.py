@@ -87,8 +87,9 @@ def _carry_out(errand: Errand) -> None:
             die_before(errand["dies_before"])
         if errand["dies_after"]:
             die_after(errand["dies_after"])
-        with enforced(Policy(**errand["policy"])):
-            status = run(errand["argv"], os.environ)
+        policy = Policy(**errand["policy"])
+        with enforced(policy):
+            status = run(errand["argv"], os.environ, policy=policy)
         sys.setprofile(None)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -101,8 +102,9 @@ def _carry_out(errand: Errand) -> None:
 
 
 if __name__ == "__main__":
-    with enforced(resigned() if IN_VAIN in os.environ else HURRIED):
+    patience = resigned() if IN_VAIN in os.environ else HURRIED
+    with enforced(patience):
         if sys.argv[1:] == ["--serve"]:
             serve()
         else:
-            sys.exit(run(sys.argv[1:], os.environ))
+            sys.exit(run(sys.argv[1:], os.environ, policy=patience))

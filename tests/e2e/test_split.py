@@ -67,7 +67,7 @@ def test_a_long_clip_becomes_one_edited_clip_with_its_own_sound(
     assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
     assert check_whole(folder / "out.mp4").beeps == pytest.approx(BEEPS, abs=0.003)
     assert len(bench.task_ids) == len(pieces_of(folder)) == 3
-    assert "3 pieces of 8.4 s, estimated at 159 credits (about $2.34) in all" in ended.stderr
+    assert "3 pieces of 8.4 s, estimated at 159 credits ($2.34) in all" in ended.stderr
     assert "looks may drift from one to the next" in ended.stderr
     assert "the clip's own sound is laid over the result" in ended.stderr
     assert "estimated 159.0 credits, reserved " in ended.stderr

@@ -1,7 +1,6 @@
 """A result host whose every reply can be scripted, and a downloader that asks it."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -143,6 +142,7 @@ class Desk:
         url: str = URL,
         overwrite: bool = False,
         on_progress: Callable[[int, int | None], None] | None = None,
+        on_verified: Callable[[SavedFile], None] | None = None,
     ) -> SavedFile:
         return self.downloader.download(
             url,
@@ -151,7 +151,7 @@ class Desk:
             overwrite=overwrite,
             on_progress=on_progress or (lambda *done: self.progress.append(done)),
             on_retry=lambda *retry: self.retries.append(retry),
-            on_verified=self.verified.append,
+            on_verified=on_verified or self.verified.append,
         )
 
     def leave_part(self, size_bytes: int = 3000) -> None:
@@ -204,7 +204,6 @@ def origin(desk: Desk) -> Origin:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Answer], str]]:
-    """Serve on loopback, by bytes; return the URL."""
-    with ExitStack() as stack:
-        yield lambda answer: stack.enter_context(HostileServer(answer)).url + "/results/clip.mp4"
+def serve(serve_bytes: Callable[[Answer], HostileServer]) -> Callable[[Answer], str]:
+    """Serve a result on loopback, by bytes; return the URL."""
+    return lambda answer: serve_bytes(answer).url + "/results/clip.mp4"

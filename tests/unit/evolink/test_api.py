@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ from omniedit.errors import (
     BlockedClientError,
     EndpointMissingError,
     IdempotencyConflictError,
+    NetworkError,
     OmniEditError,
     QuotaError,
     RateLimitedError,
@@ -26,6 +29,7 @@ from omniedit.evolink.api import EvoLinkClient
 from omniedit.http.client import HttpClient
 from omniedit.http.retry import is_certainly_not_accepted, is_transient
 from omniedit.models import Submission
+from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, Answer, HostileServer
 
 # Over loopback no certificates are loaded, which would take longer than all the rest.
 BASE_URL = "http://127.0.0.1:8000"
@@ -476,3 +480,36 @@ def test_the_services_own_advice_becomes_the_hint(
 def test_a_message_beside_the_error_is_shown_too(serve: Serve) -> None:
     with pytest.raises(ServerError, match="upstream is down"):
         CALLS["get_task"](serve(502, json={"message": "upstream is down"}).api)
+
+
+@pytest.mark.parametrize(
+    "answer", [pytest.param(answer, id=name) for name, answer in (BROKEN | ODD).items()]
+)
+@every_call
+def test_whatever_a_server_sends_is_an_answer_or_an_error(
+    serve_bytes: Callable[[Answer], HostileServer], call: Call, answer: Answer
+) -> None:
+    server = serve_bytes(answer)
+
+    with HttpClient() as http, suppress(OmniEditError):
+        call(EvoLinkClient(http, base_url=server.url, key=KEY))
+
+    assert len(server.heads) == 1
+
+
+@every_call
+def test_no_call_outlives_the_callers_deadline(
+    serve_bytes: Callable[[Answer], HostileServer], call: Call
+) -> None:
+    server = serve_bytes(ENDLESS["one-header-line-after-another"])
+
+    with HttpClient() as http, pytest.raises(NetworkError):
+        call(_Hasty(http, base_url=server.url, key=KEY))
+
+
+class _Hasty(EvoLinkClient):
+    """Passes a deadline of milliseconds to each of its calls."""
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        return partial(value, deadline=time.monotonic() + 0.05) if name in CALLS else value

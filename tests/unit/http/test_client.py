@@ -1,8 +1,10 @@
 """The one HTTP client: what it sends, what it maps, what it never does."""
 
+import gzip
 import json
 import ssl
 import traceback
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,7 +94,7 @@ def test_it_introduces_itself() -> None:
         pytest.param(httpx.LocalProtocolError("header"), NetworkError, id="local-protocol"),
         pytest.param(httpx.UnsupportedProtocol("file"), UnreadableReplyError, id="scheme"),
         pytest.param(httpx.InvalidURL("bad"), UnreadableReplyError, id="url"),
-        pytest.param(httpx.DecodingError("gzip"), UnreadableReplyError, id="decoding"),
+        pytest.param(httpx.DecodingError("gzip"), NetworkError, id="decoding"),
         pytest.param(httpx.StreamClosed(), NetworkError, id="stream"),
         pytest.param(UnicodeError("idna"), UnreadableReplyError, id="host-name"),
     ],
@@ -143,6 +145,35 @@ def test_a_body_of_16_mib_is_read_and_no_more() -> None:
     ):
         client.request("GET", URL)
     assert endless.taken <= most_bytes + 65536
+
+
+def encoded(body: bytes, encoding: str) -> Handler:
+    return lambda _: httpx.Response(
+        200, headers={"content-encoding": encoding}, stream=Trickle(iter([body]))
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [(gzip.compress(b'{"a": 1}'), "gzip"), (zlib.compress(b'{"a": 1}'), "deflate")],
+)
+def test_a_reply_that_is_compressed_unasked_is_read(body: bytes, encoding: str) -> None:
+    with client_of(encoded(body, encoding)) as client:
+        assert client.request("GET", URL).json == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        pytest.param(gzip.compress(bytes(17 * 1024**2)), "gzip", id="bomb"),
+        pytest.param(gzip.compress(gzip.compress(b"{}")), "gzip, gzip", id="twice"),
+        pytest.param(b"{}", "br", id="unknown"),
+        pytest.param(b"{}", "gzip", id="not-at-all"),
+    ],
+)
+def test_what_cannot_be_decoded_within_bounds_is_unreadable(body: bytes, encoding: str) -> None:
+    with client_of(encoded(body, encoding)) as client, pytest.raises(UnreadableReplyError):
+        client.request("GET", URL)
 
 
 @pytest.mark.parametrize(

@@ -356,6 +356,16 @@ def test_a_resolver_that_hangs_is_given_up() -> None:
         release.set()
 
 
+def test_a_tls_handshake_that_never_ends_is_given_up(serve_bytes: Serve) -> None:
+    server = serve_bytes(ENDLESS["silence"])
+
+    with (
+        HttpClient(policy=TINY._replace(connect_timeout_s=0.05)) as http,
+        pytest.raises(NotConnectedError),
+    ):
+        http.request("GET", server.url.replace("http:", "https:"))
+
+
 def test_addresses_come_from_the_system() -> None:
     assert "127.0.0.1" in addresses_of("localhost")
 

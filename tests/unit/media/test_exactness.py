@@ -275,14 +275,14 @@ def test_a_transport_stream_cut_within_a_packet_is_taken(tmp_path: Path) -> None
 
 def test_a_whole_clip_is_checked_by_decoding_it_once(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, codec_options={"bf": "0", "g": "1"})
-    assert (check := check_frames(source, name="a.mp4"))
+    assert (check := check_frames(source))
     assert (check.frames, check.bad_frames) == (40, 0)
 
     for number in (3, 11, 22, 31):
         overwrite_packet(source, "video", number)
-    few = check_frames(source, name="a.mp4")
+    few = check_frames(source)
     overwrite_packet(source, "video", 36)
-    many = check_frames(source, name="a.mp4")
+    many = check_frames(source)
 
     assert few is not None
     assert few.bad_frames == 4
@@ -293,7 +293,7 @@ def test_a_whole_clip_is_checked_by_decoding_it_once(tmp_path: Path) -> None:
 
 
 def test_a_clip_that_is_too_long_is_not_decoded(tmp_path: Path) -> None:
-    assert check_frames(make_clip(tmp_path / "a.mp4", seconds=12), name="a.mp4") is None
+    assert check_frames(make_clip(tmp_path / "a.mp4", seconds=12)) is None
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ def say_what_goes_on(context: "Context") -> None:
         # Its summary names one command for all of them.
         return
     place = context.destination
-    running = [r for r in context.tally.records if r.task and not r.task.is_terminal]
+    running = [r for r in context.board.records if r.task and not r.task.is_terminal]
     for record in running[:_SHOWN_TASKS]:
         command = f"wait {record.task_id} --download {shown_place(place)}"
         context.printer.hint(Hint(f"task {record.task_id} goes on at the service: {{}}", command))
     if len(running) > _SHOWN_TASKS:
         context.printer.hint(Hint(f"{len(running) - _SHOWN_TASKS} more go on: {{}}", "list"))
-    unsaved = [r for r in context.tally.records if r.task and r.task.is_completed and not r.saved]
+    unsaved = [r for r in context.board.records if r.task and r.task.is_completed and not r.saved]
     for record in unsaved[:_SHOWN_TASKS]:
         command = f"download {record.task_id}"
         if place is not None:
@@ -42,10 +42,10 @@ def remind(context: "Context") -> None:
         return
     from omniedit.edits.list import is_unsaved
     from omniedit.journal import Journal
-    from omniedit.terminal.units import render_duration
+    from omniedit.terminal.human import render_duration
 
     now = context.now()
-    shown = {record.task_id for record in context.tally.records}
+    shown = {record.task_id for record in context.board.records}
     try:
         with Journal(context.settings.journal_folder) as journal:
             ends = [

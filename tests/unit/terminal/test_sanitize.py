@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniedit.terminal.cells import cell_width, keep_end, keep_start
-from omniedit.terminal.harmless import make_harmless
+from omniedit.terminal.sanitize import sanitize
+from omniedit.terminal.text import cell_width, truncate
 
 _NASTY = st.sampled_from(
     "\x00\x07\x1b\x7f\x85\x9b\u061c\u200b\u200d\u200e\u202e\u2028\u2066\ufeff\udc9b\ud800\U000e0041\n"
@@ -14,16 +14,16 @@ _NASTY = st.sampled_from(
 
 @given(st.text(st.one_of(_NASTY, st.characters())))
 def test_nothing_that_acts_on_a_terminal_survives(text: str) -> None:
-    harmless = make_harmless(text)
+    harmless = sanitize(text)
 
     assert not {unicodedata.category(c) for c in harmless} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 @given(st.text(st.one_of(_NASTY, st.characters())))
 def test_harmless_text_stays_as_it_is(text: str) -> None:
-    once = make_harmless(text)
+    once = sanitize(text)
 
-    assert make_harmless(once) == once
+    assert sanitize(once) == once
 
 
 @pytest.mark.parametrize(
@@ -42,15 +42,15 @@ def test_harmless_text_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_made_harmless(text: str, expected: str) -> None:
-    assert make_harmless(text) == expected
+    assert sanitize(text) == expected
 
 
 @given(st.text(st.characters(categories=["L", "N"])), st.integers(0, 30))
 def test_cut_text_fits(text: str, width: int) -> None:
-    assert cell_width(keep_start(text, width)) <= width
-    assert cell_width(keep_end(text, width)) <= width
+    assert cell_width(truncate(text, width)) <= width
+    assert cell_width(truncate(text, width, keeps_end=True)) <= width
 
 
 def test_cutting_counts_cells_not_characters() -> None:
-    assert keep_start("把天空变成傍晚", 7) == "把天空…"
-    assert keep_end("把天空变成傍晚", 7) == "…成傍晚"
+    assert truncate("把天空变成傍晚", 7) == "把天空…"
+    assert truncate("把天空变成傍晚", 7, keeps_end=True) == "…成傍晚"

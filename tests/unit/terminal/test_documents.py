@@ -19,7 +19,7 @@ from omniedit.events import (
 )
 from omniedit.evolink.replies import parse_task
 from omniedit.models import Record, SavedFile, Task, TaskError
-from omniedit.terminal.document import (
+from omniedit.terminal.documents import (
     done_document,
     envelope,
     error_document,

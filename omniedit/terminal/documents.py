@@ -1,9 +1,10 @@
 """The JSON documents that scripts read: their keys are promised, and never left out."""
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from omniedit.errors import OmniEditError
 from omniedit.events import (
@@ -22,8 +23,7 @@ from omniedit.events import (
     Warned,
 )
 from omniedit.models import MODEL, Record, SavedFile, TaskError
-from omniedit.terminal.advice import advice_on
-from omniedit.terminal.table import failure_of
+from omniedit.terminal.human import advice_on, failure_of
 
 SCHEMA: Final = 1
 
@@ -129,12 +129,6 @@ def done_document(
     return _line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
 
 
-def joined_event(file: SavedFile, *, at: float, sandbox: bool) -> Document:
-    """Return the NDJSON line of a clip that was joined of several results: of no single task."""
-    fields = saved_document(file)
-    return _line("saved", at=at, sandbox=sandbox, task_id=None, fields=fields)
-
-
 def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
     """Return a moment as ISO 8601 UTC with `Z`; None for what is no moment."""
     if unix_s is None:
@@ -144,6 +138,42 @@ def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
     except (OverflowError, ValueError, OSError):
         return None
     return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def json_text(document: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """Return a document as ASCII JSON, whatever a service sent for it.
+
+    Numbers that JSON does not have become null; a `raw` that is nested too deeply is left out.
+    """
+    try:
+        text = json.dumps(document, indent=indent, allow_nan=False)
+    except (ValueError, RecursionError):
+        text = json.dumps(_serialisable(document), indent=indent)
+    # The one control character that JSON leaves as it is.
+    return text.replace("\x7f", "\\u007f")
+
+
+def _serialisable(value: object) -> object:
+    """Return `value` with null for what JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, object]", value).items()
+        return {key: _raw(item) if key == "raw" else _serialisable(item) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [_serialisable(item) for item in cast("Iterable[object]", value)]
+    return value
+
+
+def _raw(value: object) -> object:
+    """Return the service's own object; None where it is nested too deeply to be written."""
+    try:
+        found = _serialisable(value)
+        # Some levels of nesting are left for the document around it.
+        json.dumps([[[[[[[[found]]]]]]]], indent=2)
+    except RecursionError:
+        return None
+    return found
 
 
 def _name_and_fields(

@@ -1,4 +1,4 @@
-"""Foreign text made harmless: one line, no control, bidi or invisible characters."""
+"""Foreign text sanitized: one line, no control, bidi or invisible characters."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
 """Where `surrogateescape` (PEP 383) keeps the bytes of file names that are no text."""
 
 
-def make_harmless(text: str) -> str:
+def sanitize(text: str) -> str:
     r"""Return `text` as one line that a terminal shows and never obeys.
 
     Line breaks become a space, other controls and undecodable bytes their escape (`\x1b`),

@@ -1,4 +1,4 @@
-"""One output stream that never raises: another encoding, a closed pipe, a terminal that is gone."""
+"""An output stream that never raises, and through which no foreign text acts on a terminal."""
 
 import codecs
 import contextlib
@@ -9,6 +9,8 @@ from enum import IntEnum
 from typing import Final, NamedTuple, TextIO
 
 from omniedit.system import THIS_SYSTEM, System
+from omniedit.terminal.sanitize import sanitize
+from omniedit.terminal.text import Line, Span
 
 _PLAINER: Final = {
     "…": "~",  # one cell, so that what was laid out still fits
@@ -31,6 +33,8 @@ READER_LEFT: Final = frozenset({errno.EPIPE, errno.EINVAL, errno.ESHUTDOWN})
 # EIO is how Linux reports a terminal that hung up.
 _GONE: Final = READER_LEFT | {errno.EIO, errno.EBADF}
 _DEFAULT_SIZE: Final = (80, 24)
+_VTE_WITH_LINKS: Final = 5000
+_FINISHED: Final = "the edit has ended"
 
 
 class ColourDepth(IntEnum):
@@ -49,14 +53,14 @@ class Size(NamedTuple):
     height: int
 
 
-class Channel:
+class OutputStream:
     """Standard output or standard error, whatever is behind it.
 
     Args:
         stream: None where the caller closed it (`2>&-`).
         environ: Says what the terminal can do.
         is_exact: Show what the encoding lacks as its escape, not as `?`.
-        system: This one.
+        system: The operating system; injected by tests.
     """
 
     def __init__(
@@ -89,12 +93,29 @@ class Channel:
         return self._obeys_escapes and not _is_dumb(self._environ)
 
     @property
-    def is_reflowing(self) -> bool:
-        """Whether the terminal wraps what it shows anew when it gets narrower; most do."""
-        term = self._environ.get("TERM", "")
-        is_screen = term.startswith("screen") and "TMUX" not in self._environ
-        is_old = term.startswith(("linux", "rxvt", "vt")) or "XTERM_VERSION" in self._environ
-        return not (is_screen or is_old)
+    def shows_links(self) -> bool:
+        """Whether the terminal is known to take links (OSC 8)."""
+        return self._obeys_escapes and _knows_links(self._environ)
+
+    @property
+    def shows_taskbar(self) -> bool:
+        """Whether the terminal is known to take progress for the taskbar (OSC 9;4)."""
+        return self._obeys_escapes and _knows_taskbar(self._environ)
+
+    @property
+    def bell(self) -> str:
+        """What calls the user back to a terminal that is known to take it; else nothing."""
+        return _bell(self._environ) if self._obeys_escapes else ""
+
+    def is_same_terminal(self, other: "OutputStream") -> bool:
+        """Return whether both are the same terminal, so that each tears what the other draws."""
+        if not (self.is_terminal and other.is_terminal):
+            return False
+        try:
+            mine, its = os.fstat(self.fileno()), os.fstat(other.fileno())
+        except (OSError, ValueError):  # no descriptor: two terminals are likelier the same one
+            return True
+        return (mine.st_dev, mine.st_ino, mine.st_rdev) == (its.st_dev, its.st_ino, its.st_rdev)
 
     @property
     def size(self) -> Size:
@@ -119,17 +140,38 @@ class Channel:
             return False
         return True
 
-    def showable(self, text: str) -> str:
+    def shown(self, text: str) -> str:
+        """Return foreign text as it is shown here: sanitized, in characters that are there."""
+        return self._encodable(sanitize(text))
+
+    def render(self, line: Line) -> str:
+        """Return a line with the colours and links that are shown here, all text sanitized."""
+        if isinstance(line, str):
+            return self.shown(line)
+        return "".join(map(self._rendered, line))
+
+    def _rendered(self, span: Span) -> str:
+        text = self.shown(span.text)
+        if span.colour is not None and text and self.is_coloured:
+            text = f"\x1b[{span.colour}m{text}\x1b[0m"
+        if span.link is not None and text and self.shows_links:
+            from urllib.parse import quote  # noqa: PLC0415 - for links on few terminals only
+
+            uri = quote(span.link, safe="%/:=&?~#+!$,;'@()*[]")
+            text = f"\x1b]8;;{uri}\x1b\\{text}\x1b]8;;\x1b\\"
+        return text
+
+    def _encodable(self, text: str) -> str:
         """Return `text` with plainer characters where the encoding lacks them."""
         if text.isascii():
             return text
         return text.encode(self.encoding, self._errors).decode(self.encoding)
 
     def write(self, text: str) -> int:
-        """Write `text` at once; drop it when nobody is there to read it."""
+        """Write what was rendered at once; drop it when nobody is there to read it."""
         if self._stream is not None and not self.is_closed:
             try:
-                self._stream.write(self.showable(text))
+                self._stream.write(self._encodable(text))
                 self._stream.flush()
             except (OSError, ValueError) as error:
                 self._give_up(error)
@@ -197,6 +239,61 @@ def _colour_depth(environ: Mapping[str, str], *, is_terminal: bool) -> ColourDep
     if "256" in environ.get("TERM", ""):
         return ColourDepth.EIGHT_BIT
     return ColourDepth.BASIC
+
+
+def _knows_links(environ: Mapping[str, str]) -> bool:
+    if _is_multiplexed(environ):
+        return False
+    if _is_modern(environ):
+        return True
+    vte = environ.get("VTE_VERSION", "")
+    return (
+        environ.get("TERM_PROGRAM") == "vscode"
+        or environ.get("TERM") == "xterm-kitty"
+        or "KONSOLE_VERSION" in environ
+        or (vte.isdecimal() and int(vte) >= _VTE_WITH_LINKS)
+    )
+
+
+def _knows_taskbar(environ: Mapping[str, str]) -> bool:
+    return _is_notifying(environ) and environ.get("TERM_PROGRAM") != "iTerm.app"
+
+
+def _is_notifying(environ: Mapping[str, str]) -> bool:
+    is_wanted = environ.get("OMNIEDIT_NOTIFY") != "0"
+    return is_wanted and _is_modern(environ) and not _is_multiplexed(environ)
+
+
+def _is_modern(environ: Mapping[str, str]) -> bool:
+    """Return whether it is a terminal that takes links, progress and notifications."""
+    program = environ.get("TERM_PROGRAM", "").lower()
+    return (
+        "WT_SESSION" in environ
+        or environ.get("ConEmuANSI") == "ON"
+        or program in {"ghostty", "wezterm", "iterm.app"}
+    )
+
+
+def _is_multiplexed(environ: Mapping[str, str]) -> bool:
+    """Return whether tmux or screen stand between, which keep such sequences to themselves."""
+    return (
+        "TMUX" in environ
+        or "STY" in environ
+        or environ.get("TERM", "").startswith(("screen", "tmux"))
+        or _is_dumb(environ)
+    )
+
+
+def _bell(environ: Mapping[str, str]) -> str:
+    if not _is_notifying(environ):
+        return ""
+    match environ.get("TERM_PROGRAM", "").lower():
+        case "iterm.app":
+            return f"\x1b]9;{_FINISHED}\x07"
+        case "ghostty" | "wezterm":
+            return f"\x1b]777;notify;omniedit;{_FINISHED}\x07"
+        case _:
+            return "\x07"
 
 
 def _plainer_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:

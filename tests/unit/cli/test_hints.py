@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from omniedit.cli.context import Context
-from omniedit.cli.last_words import remind
+from omniedit.cli.hints import remind
 from omniedit.cli.signals import Signals
 from omniedit.journal import Journal
 from omniedit.models import SavedFile, Task
-from omniedit.terminal.console import Printer
+from omniedit.terminal.printer import Printer
 
 HERE = "https://api.evolink.ai"
 ELSEWHERE = "https://api.example.com"

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from omniedit.terminal.console import OutputMode, Printer
+from omniedit.terminal.printer import OutputMode, Printer
 
 MakePrinter = Callable[..., Printer]
 MakeStream = Callable[..., "Written"]
@@ -97,7 +97,7 @@ def test_foreign_text_is_made_harmless_everywhere(
     printer, evil = make_printer(verbose=True), "a\x1b]0;x\x07\nb\u202e[red]"
 
     printer.line(evil)
-    for say in (printer.error, printer.warn, printer.note, printer.trace, printer.plain):
+    for say in (printer.error, printer.warn, printer.note, printer.trace, printer.message):
         say(evil)
     printer.error("x", hint=evil)
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.media import codec_name, container_name
 from omniedit.models import CREDITS_PER_DOLLAR
-from omniedit.terminal.harmless import make_harmless
-from omniedit.terminal.ink import Ink, paint
-from omniedit.terminal.units import render_credits, render_size
+from omniedit.terminal.human import render_credits, render_size
+from omniedit.terminal.sanitize import sanitize
+from omniedit.terminal.text import Colour, Line, Span
 
 if TYPE_CHECKING:
     from omniedit.media import ClipFacts, Problem
@@ -52,11 +52,11 @@ def clip_fields(
     """Return the fields of a clip's document.
 
     Args:
-        video: It, as it was typed.
-        facts: What it is.
-        problems: What is against it.
+        video: As it was typed.
+        facts: What the clip is.
+        problems: Why the service does not take it as it is.
         fits: Whether it can be edited; None where that is unknown.
-        cost: About how many credits an edit takes.
+        cost: Estimated credits of an edit.
     """
     return {
         "video": video,
@@ -82,77 +82,72 @@ def render_clip(
     *,
     cost: float | None,
     width: int | None,
-    colour: bool = False,
-) -> list[str]:
+) -> list[Line]:
     """Return a line for each thing that is known of a clip, the verdict last.
 
     Args:
-        facts: What it is.
-        problems: What is against it.
-        cost: About how many credits an edit takes.
+        facts: What the clip is.
+        problems: Why the service does not take it as it is.
+        cost: Estimated credits of an edit.
         width: Of the terminal; None for a script, which gets whole lines.
-        colour: Mark the verdict.
     """
     rows = [*_facts(facts, cost), *_verdict(facts, problems)]
-    return [
-        line
-        for label, text, ink in rows
-        for line in _laid_out(label, make_harmless(text), ink if colour else None, width)
-    ]
+    return [line for label, text, colour in rows for line in _laid_out(label, text, colour, width)]
 
 
-def _laid_out(label: str, text: str, ink: Ink | None, width: int | None) -> list[str]:
+def _laid_out(label: str, text: str, colour: Colour | None, width: int | None) -> list[Line]:
     """Return a row as one line, or as many as its terminal needs, the label beside the first."""
+    text = sanitize(text)  # it is wrapped as it is shown
     room = None if width is None else width - _LABEL_WIDTH - len(_GAP)
     parts = [text] if room is None or room < _NARROWEST else textwrap.wrap(text, room)
     labels = [label, *[""] * (len(parts) - 1)]
     return [
-        f"{name:<{_LABEL_WIDTH}}{_GAP}{paint(part, ink)}"
+        [Span(f"{name:<{_LABEL_WIDTH}}{_GAP}"), Span(part, colour)]
         for name, part in zip(labels, parts, strict=True)
     ]
 
 
-def _facts(facts: "ClipFacts", cost: float | None) -> Generator[tuple[str, str, Ink | None]]:
+def _facts(facts: "ClipFacts", cost: float | None) -> Generator[tuple[str, str, Colour | None]]:
     fragmented = ", fragmented" if facts.is_fragmented else ""
     size = "unknown" if facts.size_bytes is None else render_size(facts.size_bytes)
     yield "length", _length(facts), None
     yield "container", container_name(facts.container) + fragmented, None
-    yield "pictures", _pictures(facts), None
-    yield "sound", _sound(facts), None
+    yield "video", _video(facts), None
+    yield "audio", _audio(facts), None
     yield "size", size, None
     yield "estimate", "unknown" if cost is None else render_credits(cost), None
 
 
 def _verdict(
     facts: "ClipFacts", problems: "Iterable[Problem]"
-) -> Generator[tuple[str, str, Ink | None]]:
+) -> Generator[tuple[str, str, Colour | None]]:
     for problem in problems:
         if problem.is_automatic:
-            yield "verdict", f"{problem.message}: {problem.fix}", Ink.YELLOW
+            yield "verdict", f"{problem.message}: {problem.fix}", Colour.YELLOW
         else:
             # What to do about it is the hint's to say.
-            yield "verdict", f"does not fit: {problem.message}", Ink.RED
+            yield "verdict", f"does not fit: {problem.message}", Colour.RED
     if not problems and facts.duration_s is None:
-        yield "verdict", "nothing known speaks against it", Ink.YELLOW
+        yield "verdict", "no problems found", Colour.YELLOW
     elif not problems:
-        yield "verdict", "fits", Ink.GREEN
+        yield "verdict", "fits", Colour.GREEN
 
 
 def _length(facts: "ClipFacts") -> str:
     if facts.duration_s is None:
         return "unknown: the header does not tell"
     frames = "" if facts.frames is None else f", {facts.frames} frames"
-    rate = "" if facts.frame_rate is None else f", {facts.frame_rate:.4g} a second"
+    rate = "" if facts.frame_rate is None else f", {facts.frame_rate:.4g} fps"
     variable = ", variable" if facts.is_variable_rate else ""
     return f"{facts.duration_s:.3f} s{frames}{rate}{variable}"
 
 
-def _pictures(facts: "ClipFacts") -> str:
+def _video(facts: "ClipFacts") -> str:
     turned = f", turned by {facts.rotation} degrees" if facts.rotation else ""
     return f"{codec_name(facts.video_codec)}, {facts.shown_width}x{facts.shown_height}{turned}"
 
 
-def _sound(facts: "ClipFacts") -> str:
+def _audio(facts: "ClipFacts") -> str:
     if facts.audio_codec is None:
         return "none"
     channels = "1 channel" if facts.audio_channels == 1 else f"{facts.audio_channels} channels"

@@ -6,8 +6,8 @@ import pytest
 
 from omniedit.media import ClipFacts, verdict
 from omniedit.schemas import unknown_values
-from omniedit.terminal.cells import cell_width
-from omniedit.terminal.clip import clip_fields, render_clip
+from omniedit.terminal.probe import clip_fields, render_clip
+from omniedit.terminal.text import Colour, Span, cell_width, plain_text
 
 FACTS = ClipFacts(
     name="clip.mov",
@@ -36,20 +36,18 @@ FACTS = ClipFacts(
 UNKNOWN = replace(FACTS, duration_s=None, frames=None, frame_rate=None, is_variable_rate=False)
 
 
-def rendered(
-    facts: ClipFacts, *, width: int | None = None, colour: bool = False, cost: float | None = 62.3
-) -> list[str]:
-    return render_clip(facts, verdict(facts), cost=cost, width=width, colour=colour)
+def rendered(facts: ClipFacts, *, width: int | None = None, cost: float | None = 62.3) -> list[str]:
+    return [plain_text(line) for line in render_clip(facts, verdict(facts), cost=cost, width=width)]
 
 
 def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
     assert rendered(FACTS) == [
-        "length     9.800 s, 294 frames, 30 a second, variable",
+        "length     9.800 s, 294 frames, 30 fps, variable",
         "container  QuickTime (MOV)",
-        "pictures   H.265, 1080x1920, turned by 90 degrees",
-        "sound      AAC, 44100 Hz, 2 channels",
+        "video      H.265, 1080x1920, turned by 90 degrees",
+        "audio      AAC, 44100 Hz, 2 channels",
         "size       2.1 MB",
-        "estimate   62.3 credits (about $0.92)",
+        "estimate   62.3 credits ($0.92)",
         "verdict    it is QuickTime (MOV), not MP4: it is converted on the way",
     ]
 
@@ -62,11 +60,11 @@ def test_what_is_unknown_is_said_to_be() -> None:
     assert lines == [
         "length     unknown: the header does not tell",
         "container  MP4, fragmented",
-        "pictures   H.265, 1080x1920, turned by 90 degrees",
-        "sound      none",
+        "video      H.265, 1080x1920, turned by 90 degrees",
+        "audio      none",
         "size       unknown",
         "estimate   unknown",
-        "verdict    nothing known speaks against it",
+        "verdict    no problems found",
     ]
 
 
@@ -76,7 +74,7 @@ def test_a_narrow_terminal_gets_whole_words_beside_the_labels(width: int) -> Non
 
     assert all(cell_width(line) <= width for line in lines)
     assert [line[:9].strip() for line in lines if line[0] != " "] == [
-        *("length", "container", "pictures", "sound", "size", "estimate", "verdict", "verdict"),
+        *("length", "container", "video", "audio", "size", "estimate", "verdict", "verdict"),
     ]
     told = " ".join(line[11:] for line in lines)
     assert told.endswith(
@@ -89,18 +87,23 @@ def test_a_terminal_too_narrow_for_columns_breaks_lines_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "coloured"),
+    ("facts", "text", "colour"),
     [
-        pytest.param(replace(FACTS, container="mp4"), "\x1b[32mfits\x1b[0m", id="green-fits"),
-        pytest.param(FACTS, "\x1b[33mit is QuickTime (MOV)", id="yellow-is-converted"),
-        pytest.param(replace(FACTS, duration_s=11.0), "\x1b[31mdoes not fit", id="red-is-refused"),
+        pytest.param(replace(FACTS, container="mp4"), "fits", Colour.GREEN, id="green-fits"),
+        pytest.param(FACTS, "it is QuickTime", Colour.YELLOW, id="yellow-is-converted"),
+        pytest.param(
+            replace(FACTS, duration_s=11.0), "does not fit", Colour.RED, id="red-is-refused"
+        ),
     ],
 )
-def test_the_verdict_is_coloured(facts: ClipFacts, coloured: str) -> None:
-    lines = rendered(facts, colour=True)
+def test_the_verdict_is_coloured(facts: ClipFacts, text: str, colour: Colour) -> None:
+    lines = render_clip(facts, verdict(facts), cost=62.3, width=None)
 
-    assert any(coloured in line for line in lines)
-    assert [line for line in lines if "\x1b" in line and not line.startswith("verdict")] == []
+    coloured = [span for line in lines for span in line if isinstance(span, Span) and span.colour]
+    assert [span.text.startswith(text) for span in coloured if span.colour is colour][:1] == [True]
+    assert {plain_text(line)[:7] for line in lines if any(s in coloured for s in line)} == {
+        "verdict"
+    }
 
 
 def test_names_from_a_file_do_nothing_to_the_terminal() -> None:
