@@ -111,10 +111,11 @@ def _constants(policy: Policy) -> Mapping[str, float]:
     }
 
 
-def _parameters(policy: Policy) -> Mapping[str, float]:
+def _parameters(policy: Policy) -> Mapping[str, float | Policy]:
     """Return the values of parameters that have a default, by name."""
     return {
         "budget_s": policy.submit_budget_s,
         "grace_s": policy.grace_s,
         "timeout_s": policy.read_timeout_s,
+        "policy": policy,
     }

@@ -55,6 +55,7 @@ def windows(
     sleep: Callable[[float], object] = lambda _: None,
     obeys_escapes: bool = True,
     has_long_paths: bool = True,
+    move: Callable[[Path, Path], object] | None = None,
 ) -> Windows:
     """Return a Windows, where what is open can be neither renamed nor removed."""
     return Windows(
@@ -64,7 +65,7 @@ def windows(
         ending_signals=(signal.SIGINT, signal.SIGTERM),
         enable_escapes=lambda _: obeys_escapes,
         has_long_paths=lambda: has_long_paths,
-        move=_move,
+        move=move or _move,
         unlink=_unlink,
         sleep=sleep,
     )

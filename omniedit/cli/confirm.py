@@ -21,7 +21,7 @@ def require_consent(context: "Context", question: str) -> None:
         msg = "nothing was sent: there is no terminal to ask on"
         raise InvalidInputError(msg, code="needs_yes", hint="accept the price with `--yes`")
     # A bar would be drawn over the question.
-    printer.end_overlay()
+    printer.end_live()
     printer.question(f"{question} [y/N]")
     answer = ""
     try:
@@ -31,7 +31,7 @@ def require_consent(context: "Context", question: str) -> None:
     finally:
         if not answer.endswith("\n"):
             # Ctrl-C and Ctrl-D leave the cursor where it was.
-            printer.plain("")
+            printer.message("")
     if answer.strip().lower() not in {"y", "yes"}:
         msg = "nothing was sent"
         raise InvalidInputError(msg, code="declined", hint="answer `y`, or use `--yes`")

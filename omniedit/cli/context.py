@@ -10,11 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from omniedit.cli.signals import Signals
-from omniedit.cli.tally import Tally
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError, render_hint
 from omniedit.policy import DEFAULT, Policy
 from omniedit.schemas import FAILURE
-from omniedit.terminal.console import OutputMode, Printer, ProgressMode
+from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 
 if TYPE_CHECKING:
     from omniedit.cli.session import JournalUse
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from omniedit.edits.targets import Destination
     from omniedit.events import Event, Observer
     from omniedit.settings import Settings
-    from omniedit.terminal.document import Document
+    from omniedit.terminal.board import Board
+    from omniedit.terminal.documents import Document
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -52,7 +52,13 @@ class Context:
     destination: str | None = None  # where results go, as it was typed
     is_sandbox_flag: bool = False
     policy: Policy = DEFAULT
-    tally: Tally = field(default_factory=Tally)
+
+    @cached_property
+    def board(self) -> "Board":
+        """What has happened so far."""
+        from omniedit.terminal.board import Board
+
+        return Board()
 
     @cached_property
     def settings(self) -> "Settings":
@@ -121,7 +127,8 @@ class Context:
             )
             progress = _Progress(self.printer)
             if shows_progress:
-                progress.begin = lambda: self._progress(closing, total_tasks=total_tasks)
+                self.board.expect(total_tasks)
+                progress.begin = lambda: self._progress(closing)
                 closing.callback(progress.end)
             yield make_session(
                 found,
@@ -130,7 +137,8 @@ class Context:
                 settings=self.settings,
                 printer=self.printer,
                 signals=self.signals,
-                observers=(self.tally.take, progress, *observers),
+                observers=(self.board.take, progress, *observers),
+                policy=self.policy,
                 is_batch=is_batch,
             )
 
@@ -160,11 +168,11 @@ class Context:
 
         return observe
 
-    def _progress(self, closing: contextlib.ExitStack, *, total_tasks: int) -> "Observer":
+    def _progress(self, closing: contextlib.ExitStack) -> "Observer":
         from omniedit.terminal.progress import watch
 
         return closing.enter_context(
-            watch(self.printer, sandbox=self.settings.is_sandbox, total_tasks=total_tasks)
+            watch(self.printer, self.board, sandbox=self.settings.is_sandbox)
         )
 
 

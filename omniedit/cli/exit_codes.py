@@ -194,7 +194,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return _later_hint(error, command)
         case TaskFailedError():
             from omniedit.models import TaskError
-            from omniedit.terminal.advice import advice_on
+            from omniedit.terminal.human import advice_on
 
             return advice_on(TaskError(code=error.code, message=error.message))
         case NotFinishedError() if error.task_id:

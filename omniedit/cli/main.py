@@ -16,13 +16,13 @@ from omniedit import __version__
 from omniedit.cli.commands import Root
 from omniedit.cli.context import Call, Context, Outcome
 from omniedit.cli.exit_codes import ExitStatus, exit_status, exit_status_of_signal, hint_for, worst
-from omniedit.cli.last_words import remind, say_what_goes_on
+from omniedit.cli.hints import remind, say_what_goes_on
 from omniedit.errors import Hint, Interrupted, InvalidInputError, LocalError, OmniEditError
 from omniedit.policy import DEFAULT, Policy
-from omniedit.terminal.console import OutputMode
+from omniedit.terminal.printer import OutputMode
 
 if TYPE_CHECKING:
-    from omniedit.terminal.document import Document
+    from omniedit.terminal.documents import Document
 
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 _MISSING_COMMAND: Final = "command_missing"
@@ -154,7 +154,7 @@ def _end(context: Context, outcome: Outcome) -> int:
 def _end_at_once(call: Call, interrupted: Interrupted) -> None:
     """End the process in the place of its main thread, which does not come to it."""
     try:
-        call.context.printer.end_overlay()
+        call.context.printer.end_live()
         _end(call.context, Outcome(ended_by=interrupted))
     finally:
         os._exit(exit_status_of_signal(interrupted.signal_number))
@@ -195,11 +195,11 @@ def _answer(
 
 
 def _tasks(context: Context, outcome: Outcome) -> "Sequence[Document]":
-    from omniedit.terminal.document import task_document
+    from omniedit.terminal.documents import task_document
 
     if outcome.tasks is not None:
         return outcome.tasks
-    return [task_document(record) for record in context.tally.records]
+    return [task_document(record) for record in context.board.records]
 
 
 def _print_document(
@@ -210,7 +210,7 @@ def _print_document(
     tasks: "Sequence[Document]",
 ) -> None:
     from omniedit.schemas import unknown_values
-    from omniedit.terminal.document import done_document, envelope, error_document
+    from omniedit.terminal.documents import done_document, envelope, error_document
 
     is_ok, is_sandbox = status is ExitStatus.DONE, context.is_sandbox
     hint = _hint(context, error) if error else None

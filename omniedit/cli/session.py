@@ -18,9 +18,10 @@ from omniedit.errors import (
     LocalError,
     MissingExtraError,
 )
-from omniedit.journal import Journal, set_journal_aside
-from omniedit.terminal.channel import READER_LEFT
-from omniedit.terminal.console import Printer, ProgressMode
+from omniedit.journal import Journal
+from omniedit.policy import Policy
+from omniedit.terminal.printer import Printer, ProgressMode
+from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
     from omniedit.events import Observer
@@ -51,6 +52,7 @@ def make_session(
     printer: Printer,
     signals: Signals,
     observers: "Sequence[Observer]",
+    policy: Policy,
     is_batch: bool = False,
 ) -> Session:
     """Return what the use cases call on, over the real network, disk and clock.
@@ -63,13 +65,14 @@ def make_session(
         printer: Traces HTTP, and knows whether somebody watches.
         signals: Shield submissions.
         observers: Told what happens.
+        policy: Time-outs, budgets and intervals.
         is_batch: Many edits are made side by side.
     """
 
     def open_http() -> "HttpClient":
         from omniedit.http.client import HttpClient
 
-        client = HttpClient(trace=printer.trace if printer.verbose else None)
+        client = HttpClient(trace=printer.trace if printer.verbose else None, policy=policy)
         return closing.enter_context(client)
 
     def find_connection() -> Connection:
@@ -96,6 +99,7 @@ def make_session(
         shielded=signals.shielded,
         drain=signals.drain,
         stream_out=stream_out,
+        policy=policy,
     )
 
 
@@ -136,7 +140,7 @@ def opened_journal(
     try:
         opened = Journal(None if use is JournalUse.NONE else folder)
     except JournalDamagedError as error:
-        _set_aside(folder, error)
+        _recover(folder, error)
         if use is JournalUse.REQUIRED:
             raise
         warn(error.message)
@@ -151,15 +155,19 @@ def opened_journal(
         except JournalDamagedError as error:
             # Found only while it was used.
             journal.close()
-            _set_aside(folder, error)
+            _recover(folder, error)
             raise
 
 
-def _set_aside(folder: Path, error: JournalDamagedError) -> None:
-    place = set_journal_aside(folder)
-    if place is not None:
-        error.message += f"; it was set aside as {place}"
-    error.hint = Hint("{} brings back the account's tasks", "list --remote --adopt")
+def _recover(folder: Path, error: JournalDamagedError) -> None:
+    from omniedit.journal.recovery import recover
+
+    recovery = recover(folder)
+    error.hint = "run the command again"
+    if recovery is not None:
+        error.message += f"; {recovery.summary}"
+        if not recovery.is_complete:
+            error.hint = Hint("{} shows what is missing, and accepts it", "journal recover")
 
 
 @contextlib.contextmanager

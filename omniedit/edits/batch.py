@@ -80,7 +80,6 @@ class Planner:
     """Turns lines into edits and gathers what is wrong with them.
 
     Args:
-        session: The run.
         folder: Where outputs go; None is the current folder.
         shard: Which of how many parts of the manifest this run makes.
         max_credits: What all edits of this shard may be estimated at; None for whatever it is.
@@ -232,12 +231,7 @@ class Planner:
 
 
 class BatchRun:
-    """Runs a plan: submissions and transfers in threads, all looks at the service in one.
-
-    Args:
-        session: The run.
-        options: Concurrency and the like.
-    """
+    """Runs a plan: submissions and transfers in threads, all looks at the service in one."""
 
     def __init__(self, session: Session, options: BatchOptions) -> None:
         self._session = session
@@ -280,8 +274,7 @@ class BatchRun:
         for record, error in self._poller.poll() if self._poller else ():
             followed = self._followed.pop(str(record.task_id))
             if error is not None:
-                self._report(followed.edit, error.about(task_id=record.task_id))
-                yield EditOutcome(edit=followed.edit, record=record, error=error)
+                yield self._failed(followed.edit, record, error)
                 continue
             begun = replace(followed.begun, record=record, is_fresh=True)
             self._pool.give(partial(self._deliver, replace(followed, begun=begun)))
@@ -303,8 +296,9 @@ class BatchRun:
         except OmniEditError as error:
             if _meets_every_edit(error, submit_budget_s=self._session.policy.submit_budget_s):
                 self.halted_by = self.halted_by or error
-            self._report(edit, error)
-            return EditOutcome(edit=edit, error=error)
+            return self._failed(edit, None, error)
+        except Exception as error:  # noqa: BLE001 - the fault of one line is that line's
+            return self._failed(edit, None, _bug(error))
         return _Begun(edit=edit, begun=begun)
 
     def _is_paid_for(self, edit: PlannedEdit) -> bool:
@@ -318,12 +312,15 @@ class BatchRun:
         try:
             record = deliver_edit(self._session, step.begun, self._options_of(step.edit))
         except OmniEditError as error:
-            error.about(task_id=step.begun.record.task_id)
-            self._report(step.edit, error)
-            return EditOutcome(edit=step.edit, record=step.begun.record, error=error)
+            return self._failed(step.edit, step.begun.record, error)
+        except Exception as error:  # noqa: BLE001 - the fault of one line is that line's
+            return self._failed(step.edit, step.begun.record, _bug(error))
         return EditOutcome(edit=step.edit, record=record)
 
-    def _report(self, edit: PlannedEdit, error: OmniEditError) -> None:
+    def _failed(
+        self, edit: PlannedEdit, record: Record | None, error: OmniEditError
+    ) -> EditOutcome:
+        error.about(task_id=record.task_id if record else None)
         # Of a task that failed its own event has told.
         if not isinstance(error, TaskFailedError):
             self._session.report(
@@ -335,6 +332,7 @@ class BatchRun:
                     task_id=error.task_id,
                 )
             )
+        return EditOutcome(edit=edit, record=record, error=error)
 
     def _options_of(self, edit: PlannedEdit) -> EditOptions:
         return EditOptions(
@@ -343,6 +341,10 @@ class BatchRun:
             overwrite=self._options.overwrite,
             timeout_s=self._options.timeout_s,
         )
+
+
+def _bug(error: Exception) -> OmniEditError:
+    return OmniEditError(f"a bug in omniedit: {type(error).__name__}: {error}", code="bug")
 
 
 def _meets_every_edit(error: OmniEditError, *, submit_budget_s: float) -> bool:

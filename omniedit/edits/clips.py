@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -19,9 +18,8 @@ from omniedit.errors import (
     UnavailableError,
 )
 from omniedit.events import Noted, Retrying, Transferring, Warned
-from omniedit.evolink.digest import ClipDigest, digest_clip
-from omniedit.http.hosts import is_internal
-from omniedit.http.ranges import Incomplete, look_at_url, shown_host
+from omniedit.evolink.uploads import ClipDigest, digest_clip
+from omniedit.http.ranges import Incomplete, look_at_url
 from omniedit.http.urls import check_clip_url, without_query
 from omniedit.media import (
     ClipFacts,
@@ -192,17 +190,13 @@ def fetched_clip(session: Session, url: str) -> Generator[Path]:
         InvalidInputError: It cannot be fetched.
         LocalError: The disk does not take it.
     """
-    from omniedit.downloads import Downloader  # noqa: PLC0415 - few clips are fetched
-
-    downloader = Downloader(
-        session.http, sleep=session.sleep, check_link=partial(_check_host, session)
-    )
+    check_clip_url(url, allow_internal=session.allows_internal_clips)
     with ExitStack() as stack:
         try:
             path = stack.enter_context(
-                downloader.fetch(
+                session.downloader.fetch(
                     url,
-                    task_id="clip",
+                    what="clip",
                     folder=session.private_folder,
                     on_progress=progress_of(session, "clip", "download"),
                     on_retry=lambda message, rest_s, attempt: session.report(
@@ -214,25 +208,10 @@ def fetched_clip(session: Session, url: str) -> Generator[Path]:
             msg = f"the clip cannot be fetched to be cut: {error.message}"
             raise InvalidInputError(msg, hint="give a local copy of it") from error
         except OmniEditError as error:
-            error.task_id = None  # there is no task yet
             if isinstance(error, UnavailableError):
                 error.message = f"the clip cannot be fetched: {error.message}"
             raise
         yield path
-
-
-def _check_host(session: Session, url: str) -> None:
-    """Refuse a host of this machine or network, whose files are nobody's clips.
-
-    Raises:
-        InvalidInputError: If it is one.
-    """
-    allow_internal = session.allows_internal_clips
-    check_clip_url(url, allow_internal=allow_internal)
-    if not allow_internal and is_internal(shown_host(url)):
-        msg = f"{shown_host(url)} is an address of this machine or network, which is not asked"
-        hint = "give a public URL, or the path of a local file"
-        raise InvalidInputError(msg, code="internal_address", hint=hint)
 
 
 def _accept_no_extra(session: Session, request: EditRequest) -> None:

@@ -160,7 +160,7 @@ def _journal(folder: Path) -> Check:
             journal.check()
             return _ok("journal", f"{len(journal.recent())} edits, sound")
     except JournalDamagedError as error:
-        error.hint = Hint("the next {} sets it aside and starts a new one", "submit")
+        error.hint = Hint("the next {} restores what can be read", "submit")
         return _failure("journal", error)
     except OmniEditError as error:
         return _failure("journal", error)

@@ -1,9 +1,10 @@
 """One edit from sentence to file, in the sense of make: safe to repeat."""
 
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from omniedit.downloads import check_target as check_target_file
+from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.edits.reads import refresh
 from omniedit.edits.replay import record_call, replay
 from omniedit.edits.requests import PreparedEdit, prepare
@@ -20,7 +21,13 @@ from omniedit.edits.submit import (
 )
 from omniedit.edits.targets import Destination, Target
 from omniedit.edits.wait import Poller, report_end
-from omniedit.errors import LocalError, ResultGoneError, TargetExistsError
+from omniedit.errors import (
+    LocalError,
+    ResultGoneError,
+    TargetBusyError,
+    TargetExistsError,
+    WaitTimeoutError,
+)
 from omniedit.events import Noted
 from omniedit.models import EditRequest, Record, TaskStatus
 
@@ -45,6 +52,7 @@ class BegunEdit:
     edit: PreparedEdit
     record: Record
     is_fresh: bool
+    deadline: float  # monotonic
 
     @property
     def has_ended(self) -> bool:
@@ -58,12 +66,11 @@ def edit(session: Session, request: EditRequest, options: EditOptions) -> Record
     Raises:
         OmniEditError: What kept it; the journal and the message say how it goes on.
     """
-    deadline = session.monotonic() + options.timeout_s
     begun = begin_edit(session, request, options)
     if begun.has_ended:
         report_end(session, begun.record)
         return deliver_edit(session, begun, options)
-    poller = Poller(session, timeout_s=max(0.0, deadline - session.monotonic()))
+    poller = Poller(session, timeout_s=session.left_s(begun.deadline) or 0.0)
     poller.add(begun.record, is_fresh=begun.is_fresh)
     for record, error in poller.to_the_end():
         if error is not None:
@@ -89,14 +96,13 @@ def begin_edit(
     of two that run the same edit at once one submits, and the other follows its task.
 
     Args:
-        session: The run.
         request: As it was asked for.
-        options: Destination, and whether to pay anew.
         planned_identity: Which edit it was when it was planned.
 
     Raises:
         OmniEditError: It has none; the journal says why.
     """
+    deadline = session.monotonic() + options.timeout_s
     with ExitStack() as locks:
         with refusal_recorded(session, request) as request_id:
             edit = prepare(session, request)
@@ -106,18 +112,22 @@ def begin_edit(
                 hint = "run the same command again once nothing writes to it any more"
                 raise LocalError(msg, code="clip_changed", hint=hint)
             if session.has_journal:
-                locks.enter_context(session.journal.editing(edit.identity))
+                locks.enter_context(_editing(session, edit.identity, deadline))
             known = known_edit(session, edit.identity, options)
             # What is unsettled is settled with its own ID, whatever ID this call brought.
             own_id = known.request_id if known and known.is_unsettled else None
-            locks.enter_context(sending_lock(session, own_id or request_id))
+            locks.enter_context(sending_lock(session, own_id or request_id, deadline=deadline))
             known = known or known_submission(session, request_id, edit)
             _check_target(session, known, edit, options)
-            start = known or new_submission(session, edit, request_id)
+            if known is None and session.requires_journal:
+                session.journal.require_recovered()
+            start = known or new_submission(session, edit, request_id, deadline=deadline)
         if isinstance(start, NewSubmission):
-            record = send(session, start, budget_s=options.timeout_s)
-            return BegunEdit(edit=edit, record=record, is_fresh=True)
-        return BegunEdit(edit=edit, record=_settled(session, start), is_fresh=False)
+            record = send(session, start, deadline=deadline)
+        else:
+            record = _settled(session, start, deadline=deadline)
+    is_fresh = isinstance(start, NewSubmission)
+    return BegunEdit(edit=edit, record=record, is_fresh=is_fresh, deadline=deadline)
 
 
 def known_edit(session: Session, identity: str, options: EditOptions) -> Record | None:
@@ -170,14 +180,32 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
         _refuse_taken(session, record, target, options)
     if not begun.is_fresh:
         # The links of a known task may have changed since.
-        record = refresh(session, record)
-    return save(session, record, destination, overwrite=options.overwrite)
+        record = refresh(session, record, deadline=begun.deadline)
+    return save(session, record, destination, overwrite=options.overwrite, deadline=begun.deadline)
 
 
-def _settled(session: Session, known: Record) -> Record:
+@contextmanager
+def _editing(session: Session, identity: str, deadline: float) -> Generator[None]:
+    """Keep others from submitting the same edit for a block; wait for them first.
+
+    Raises:
+        WaitTimeoutError: Another process has not let go in time.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(
+                session.journal.editing(identity, timeout_s=session.left_s(deadline))
+            )
+        except TargetBusyError as error:
+            msg = "another process is still submitting the same edit"
+            raise WaitTimeoutError(msg) from error
+        yield
+
+
+def _settled(session: Session, known: Record, *, deadline: float) -> Record:
     """Return a known edit; one whose outcome is unknown is replayed."""
     if known.task is None:
-        return replay(session, known)
+        return replay(session, known, deadline=deadline)
     record_call(session, known.request_id or "")
     session.report(Noted(message=f"known here as task {known.task_id} ({known.status})"))
     return known

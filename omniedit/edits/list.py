@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from omniedit.edits.references import find_records
 from omniedit.edits.session import Session
-from omniedit.errors import Hint, NoSuchReferenceError, OmniEditError
+from omniedit.errors import Hint, NoSuchReferenceError, OmniEditError, TaskNotFoundError
+from omniedit.events import Warned
 from omniedit.models import Record, Task
 
 
@@ -18,7 +20,6 @@ def list_records(
     """Return the newest attempts and tasks of the journal.
 
     Args:
-        session: The run.
         limit: How many at most.
         unsaved: Only finished ones whose result is not on this machine.
         expiring_s: Only those of them whose link ends within that time.
@@ -35,7 +36,6 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
     """Return the account's tasks of this model, newest first, with what is known of them here.
 
     Args:
-        session: The run.
         limit: How many at most; with `adopt` all are taken, and so many returned.
         adopt: Write down those that are not known here.
 
@@ -53,17 +53,28 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
     return records[:limit]
 
 
-def forget(session: Session, record: Record) -> None:
+def forget(session: Session, reference: str) -> Record:
     """Remove an edit from the journal; its files and the service's task stay.
+
+    Args:
+        reference: A request ID, or what names a task.
 
     Raises:
         NoSuchReferenceError: It is not in the journal.
     """
-    known = session.journal.find_task(str(record.task_id))
+    attempt = session.journal.find_attempt(reference)
+    if attempt is not None and attempt.task is None:
+        session.journal.forget_attempt(reference)
+        if attempt.is_unsettled:
+            message = f"submission {reference} is forgotten: the next `edit` of it may pay again"
+            session.report(Warned(message=message))
+        return attempt
+    known = attempt or session.journal.find_task(str(find_records(session, [reference])[0].task_id))
     if known is None:
-        msg = f"task {record.task_id} is not in the journal"
+        msg = f"task {reference} is not in the journal"
         raise NoSuchReferenceError(msg, hint=Hint("{} shows what is", "list"))
     session.journal.forget(known)
+    return known
 
 
 def unsaved_results(
@@ -88,7 +99,10 @@ def unsaved_results(
     finished = [record for record in candidates if record.task and record.task.is_completed]
     running = [record for record in candidates if record.task and not record.task.is_completed]
     for record, error in read_all(session, running):
-        if error is not None:
+        if isinstance(error, TaskNotFoundError):
+            # Not for ever, for all anybody knows: a later run asks again.
+            session.report(Warned(message=f"{error.message}; passed over"))
+        elif error is not None:
             yield record, error
         elif record.task and record.task.is_completed:
             finished.append(record)

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from omniedit.errors import InvalidInputError
+from omniedit.media import parse_mark
+
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take")
 _NUMBERS: Final = frozenset({"start", "end", "take"})
 _TAKE: Final = re.compile(r"[0-9]{1,9}")
@@ -36,9 +39,12 @@ class Line:
     def is_in_shard(self, index: int, count: int) -> bool:
         """Return whether the line belongs to the shard `index` of `count`, from 1.
 
-        By its own text, so that lines added elsewhere move nothing to another machine.
+        By its own text, so that lines added elsewhere move nothing to another machine; numbers
+        that are the same edit count as the same text.
         """
-        parts = [self.video, self.prompt, self.start, self.end, self.take]
+        take = None if self.take is None or int(self.take) == 1 else int(self.take)
+        marks = [_normalised(mark) for mark in (self.start, self.end)]
+        parts = [self.video, self.prompt, *marks, take]
         digest = hashlib.sha256(json.dumps(parts).encode()).digest()
         return int.from_bytes(digest[:8]) % count == index - 1
 
@@ -157,6 +163,13 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
         end=values["end"],
         take=take,
     )
+
+
+def _normalised(mark: str | None) -> float | str | None:
+    try:
+        return mark if mark is None else parse_mark(mark)
+    except InvalidInputError:
+        return mark  # it is a fault of its line
 
 
 def _parse_field(field: str, value: object) -> str | None:

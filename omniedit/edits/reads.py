@@ -15,19 +15,23 @@ from omniedit.errors import (
 from omniedit.models import BATCH_SIZE, Record, Task
 
 
-def read_task(session: Session, task_id: str) -> Task:
+def read_task(session: Session, task_id: str, *, deadline: float | None = None) -> Task:
     """Return the task as the service now reports it, and write it down where it is known here.
 
     Raises:
         TaskNotFoundError: The service does not know it.
         ServiceError: The service does not answer.
     """
-    task = session.with_retries(lambda: session.service.get_task(task_id), task_id=task_id)
+    task = session.with_retries(
+        lambda: session.service.get_task(task_id, deadline=deadline),
+        deadline=deadline,
+        task_id=task_id,
+    )
     session.journalled(lambda: session.journal.record_task(task, origin=session.origin))
     return task
 
 
-def refresh(session: Session, record: Record) -> Record:
+def refresh(session: Session, record: Record, *, deadline: float | None = None) -> Record:
     """Return a record with its task as the service now reports it.
 
     Where the service is out of reach, the link that the journal holds may still work.
@@ -37,11 +41,12 @@ def refresh(session: Session, record: Record) -> Record:
         OmniEditError: The service refuses, or there is no such link.
     """
     try:
-        return record.with_task(read_task(session, str(record.task_id)))
+        return record.with_task(read_task(session, str(record.task_id), deadline=deadline))
     except TaskNotFoundError as error:
         if record.task is None or not record.task.is_completed:
             raise
-        # Not for ever, for all anybody knows: a later run asks again.
+        # `download --all` passes it over from now on; who names it asks again.
+        session.journalled(lambda: session.journal.record_result_gone(str(record.task_id)))
         msg = f"the service no longer knows task {record.task_id}, which was completed"
         raise ResultGoneError(msg, task_id=record.task_id) from error
     except UnavailableError as error:
@@ -76,7 +81,6 @@ def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterato
     """Yield the account's tasks of this model, newest first, page by page.
 
     Args:
-        session: The run.
         budget_s: How long a page that fails is asked for again.
 
     Raises:
@@ -103,8 +107,7 @@ def tasks_since(session: Session, since: float, *, budget_s: float | None = None
     """Return the account's tasks created since a Unix time, as far as clocks agree.
 
     Args:
-        session: The run.
-        since: Unix time.
+        since: Unix time, by this machine's clock.
         budget_s: How long a page that fails is asked for again.
 
     Raises:
@@ -112,7 +115,9 @@ def tasks_since(session: Session, since: float, *, budget_s: float | None = None
     """
     found: list[Task] = []
     for task in account_tasks(session, budget_s=budget_s):
-        if task.created_at is not None and task.created_at < since - session.policy.clock_skew_s:
+        # The service dates its tasks by its own clock, which its reply has told.
+        oldest = since + (session.service.clock_offset_s or 0.0) - session.policy.clock_skew_s
+        if task.created_at is not None and task.created_at < oldest:
             break
         found.append(task)
     return found

@@ -23,7 +23,6 @@ def find_records(session: Session, references: Sequence[str]) -> list[Record]:
     """Return what is known of the tasks meant; a task that is not known here is only an ID.
 
     Args:
-        session: The run.
         references: IDs, ends of IDs, `last`; none at all means `last`.
 
     Raises:

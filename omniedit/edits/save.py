@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from omniedit.downloads import check_target as check_target_file
-from omniedit.downloads import copy_result, tidy, verify
+from omniedit.downloads.placement import check_target as check_target_file
+from omniedit.downloads.placement import copy_result, tidy, verify
 from omniedit.edits.clips import progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
@@ -25,6 +25,8 @@ from omniedit.errors import (
     ResultGoneError,
     TargetExistsError,
     TaskFailedError,
+    UnavailableError,
+    WaitTimeoutError,
 )
 from omniedit.events import Retrying, Saved
 from omniedit.models import Record, SavedFile, Task, TaskStatus
@@ -84,27 +86,49 @@ def download(
     return save(session, refresh(session, record), destination, overwrite=overwrite)
 
 
-def save(session: Session, record: Record, destination: Destination, *, overwrite: bool) -> Record:
+def save(
+    session: Session,
+    record: Record,
+    destination: Destination,
+    *,
+    overwrite: bool,
+    deadline: float | None = None,
+) -> Record:
     """Save every result of a task that has ended well.
+
+    Args:
+        record: Of the task.
+        destination: Where its results go.
+        overwrite: Replace what is there.
+        deadline: A monotonic instant; what was received until then is kept for the next run.
 
     Raises:
         NotFinishedError: It is not finished.
         TaskFailedError: It failed or was cancelled.
         ResultGoneError: The result is gone, or was never there.
         TargetExistsError: The destination is taken.
+        WaitTimeoutError: The deadline came first.
         OmniEditError: The service or the disk said no.
     """
     task = completed_task(record)
-    if not task.result_urls:
-        # It may have been completed a moment before its links were.
-        task = read_task(session, task.task_id)
-        _url_of(task, 0)
-    if destination.is_stdout:
-        _stream(session, task)
-        return record
-    for index in range(len(task.result_urls)):
-        target = destination.target(record.video, record.task_id, index=index)
-        record = _save_one(session, record, task, index, target, overwrite=overwrite)
+    try:
+        if not task.result_urls:
+            # It may have been completed a moment before its links were.
+            task = read_task(session, task.task_id, deadline=deadline)
+            _url_of(task, 0)
+        if destination.is_stdout:
+            _stream(session, task, deadline)
+            return record
+        for index in range(len(task.result_urls)):
+            target = destination.target(record.video, record.task_id, index=index)
+            record = _save_one(
+                session, record, task, index, target, overwrite=overwrite, deadline=deadline
+            )
+    except UnavailableError as error:
+        if deadline is None or session.monotonic() < deadline:
+            raise
+        msg = f"task {task.task_id} is completed, and the time was up before it was saved"
+        raise WaitTimeoutError(msg, task_id=task.task_id) from error
     return record
 
 
@@ -204,7 +228,14 @@ def failure_of(record: Record) -> TaskFailedError:
 
 
 def _save_one(
-    session: Session, record: Record, task: Task, index: int, target: Target, *, overwrite: bool
+    session: Session,
+    record: Record,
+    task: Task,
+    index: int,
+    target: Target,
+    *,
+    overwrite: bool,
+    deadline: float | None,
 ) -> Record:
     there = saved_as(record, target)
     if there is not None:
@@ -217,6 +248,7 @@ def _save_one(
             target.path,
             task_id=task.task_id,
             overwrite=overwrite,
+            deadline=deadline,
             on_progress=progress_of(session, target.shown, "download", task_id=task.task_id),
             on_retry=_retry_of(session, task.task_id),
             # Before it gets its name: a kill right after that must leave no file nobody knows.
@@ -235,7 +267,7 @@ def _save_one(
     return _saved(session, record, file, target)
 
 
-def _stream(session: Session, task: Task) -> None:
+def _stream(session: Session, task: Task, deadline: float | None) -> None:
     if len(task.result_urls) > 1:
         msg = f"task {task.task_id} has {len(task.result_urls)} results, and standard output is one file"
         raise InvalidInputError(msg, code="needs_folder", hint="name a folder: `out/`")
@@ -245,6 +277,7 @@ def _stream(session: Session, task: Task) -> None:
             url,
             task_id=task.task_id,
             folder=session.private_folder,
+            deadline=deadline,
             on_progress=progress_of(session, "standard output", "download", task_id=task.task_id),
             on_retry=_retry_of(session, task.task_id),
         ) as path:

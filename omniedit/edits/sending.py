@@ -17,9 +17,11 @@ from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
     RateLimitedError,
+    TargetBusyError,
+    WaitTimeoutError,
 )
 from omniedit.events import Noted, Retrying, Submitted, Warned
-from omniedit.http.retry import delay_s, is_certainly_not_accepted, is_transient
+from omniedit.http.retry import backoff_s, is_certainly_not_accepted, is_transient
 from omniedit.models import Record, Submission, TaskError
 
 INTERRUPTED: Final = TaskError(
@@ -34,7 +36,6 @@ class Sending:
     nothing, so every end but a task is "outcome unknown".
 
     Args:
-        session: The run.
         attempt: The journal's record of it: request ID, exact body, first instant.
         recovery_command: Settles it, should the outcome stay unknown; without `omniedit`.
         is_lost: Whether an earlier reply was lost already.
@@ -53,22 +54,24 @@ class Sending:
         self._replays_left = 1
         self._began = session.monotonic()
 
-    def send(self, *, budget_s: float) -> Record:
+    def send(self, *, deadline: float | None = None) -> Record:
         """Return the task that the submission became.
 
         Args:
-            budget_s: How long further attempts may begin.
+            deadline: A monotonic instant after which no further attempt begins; the policy's
+                budget may end earlier.
 
         Raises:
             OutcomeUnknownError: It may or may not have been accepted.
             OmniEditError: It certainly was not.
         """
-        deadline = self._began + budget_s
+        latest = self._began + self._session.policy.submit_budget_s
+        deadline = latest if deadline is None else min(deadline, latest)
         try:
             for number in count(1):
                 was_lost = self._is_lost
                 try:
-                    record, is_replay = self._post()
+                    record, is_replay = self._post(deadline)
                 except OmniEditError as error:
                     rest_s = self._rest_before_next(error, number=number, deadline=deadline)
                     self._session.report(
@@ -84,7 +87,7 @@ class Sending:
             raise
         raise AssertionError  # pragma: no cover - `count` does not end
 
-    def _post(self) -> tuple[Record, bool]:
+    def _post(self, deadline: float) -> tuple[Record, bool]:
         """Send it once; a task is on disk, and announced, before this returns."""
         session = self._session
         session.rate_limiter.wait()
@@ -92,9 +95,13 @@ class Sending:
             # A signal that came while this waited for its turn ends it here, unsent.
             session.check_goes_on()
             self._is_in_flight = True
+            # What was sent may have been paid for: its reply is worth some seconds more.
+            grace = session.monotonic() + session.policy.grace_s
             try:
                 submission = session.service.create_task(
-                    self._attempt.body or b"", request_id=self._request_id
+                    self._attempt.body or b"",
+                    request_id=self._request_id,
+                    deadline=max(deadline, grace),
                 )
             except OmniEditError as error:
                 self._is_in_flight = False
@@ -133,7 +140,12 @@ class Sending:
             )
         elif not is_transient(error):
             raise self._end(error)
-        rest_s = delay_s(number, retry_after_s=error.retry_after_s, jitter=session.jitter)
+        rest_s = backoff_s(
+            number,
+            retry_after_s=error.retry_after_s,
+            jitter=session.jitter,
+            policy=session.policy,
+        )
         if isinstance(error, NotConnectedError):
             # A wrong address or a missing network shows soon; a limit passes later.
             deadline = min(deadline, self._began + session.policy.read_budget_s)
@@ -208,6 +220,14 @@ class Sending:
                     f" other tasks of that time, which may be paid duplicates: {', '.join(others)}"
                 )
             )
+        elif session.service.clock_offset_s is None:
+            # By which clock a task is recent is unknown: nothing can be ruled out.
+            session.report(
+                Warned(
+                    message="the service did not mark its reply as a replay, so a second task may"
+                    " have been paid for"
+                )
+            )
         else:
             session.report(
                 Noted(
@@ -245,13 +265,15 @@ class Sending:
 
 
 @contextmanager
-def sending_lock(session: Session, request_id: str, *, pays: bool = True) -> Generator[None]:
+def sending_lock(
+    session: Session, request_id: str, *, pays: bool = True, deadline: float | None = None
+) -> Generator[None]:
     """Tell other processes for a block that this submission is on its way; wait for theirs.
 
     Args:
-        session: The run.
         request_id: The submission's.
         pays: Whether a task may be paid for in the block, or only one settled that was.
+        deadline: A monotonic instant until which others are waited for.
 
     Raises:
         JournalError: The lock cannot be had, and nothing may be paid for without it.
@@ -259,7 +281,11 @@ def sending_lock(session: Session, request_id: str, *, pays: bool = True) -> Gen
     with ExitStack() as stack:
         if session.has_journal:
             try:
-                stack.enter_context(session.journal.sending(request_id))
+                left_s = session.left_s(deadline)
+                stack.enter_context(session.journal.sending(request_id, timeout_s=left_s))
+            except TargetBusyError as error:
+                msg = f"another process is still sending submission {request_id}"
+                raise WaitTimeoutError(msg, request_id=request_id) from error
             except JournalError as error:
                 if session.requires_journal and pays:
                     raise

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from omniedit.edits.workers import RateLimiter
-from omniedit.errors import Interrupted, JournalError, OmniEditError
+from omniedit.errors import Interrupted, JournalError
 from omniedit.events import Event, Noted, Observer, Retrying, Warned
-from omniedit.http.retry import delay_s, is_transient
+from omniedit.http.retry import Retry
 from omniedit.journal import Journal
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM
 
 if TYPE_CHECKING:
-    from omniedit.downloads import Downloader
+    from omniedit.downloads.transfer import Downloader
     from omniedit.evolink.api import EvoLinkClient
     from omniedit.http.client import HttpClient
 
@@ -133,14 +133,16 @@ class Session:
         from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - brings the HTTP library
 
         connection = self.find_connection()
-        return EvoLinkClient(self.http, base_url=connection.base_url, key=connection.key)
+        return EvoLinkClient(
+            self.http, base_url=connection.base_url, key=connection.key, now=self.now
+        )
 
     @property
     def downloader(self) -> "Downloader":
         """What saves results."""
-        from omniedit.downloads import Downloader  # noqa: PLC0415 - brings the HTTP library
+        from omniedit.downloads.transfer import Downloader  # noqa: PLC0415 - few commands save
 
-        return Downloader(self.http, sleep=self.sleep)
+        return Downloader(self.http, sleep=self.sleep, public_only=not self.allows_internal_clips)
 
     def report(self, event: Event) -> None:
         """Tell the observers of an event."""
@@ -194,6 +196,10 @@ class Session:
 
         return random.random()  # noqa: S311 - it spreads load, nothing secret
 
+    def left_s(self, deadline: float | None) -> float | None:
+        """Return the seconds until a monotonic instant, never below 0; None for no instant."""
+        return None if deadline is None else max(0.0, deadline - self.monotonic())
+
     def new_request_id(self) -> str:
         """Return an ID that nobody else has."""
         return f"omniedit-{uuid.uuid4().hex}"
@@ -203,6 +209,7 @@ class Session:
         call: Callable[[], T],
         *,
         budget_s: float | None = None,
+        deadline: float | None = None,
         task_id: str | None = None,
     ) -> T:
         """Return what `call` returns, resting and calling again while its failures are transient.
@@ -210,28 +217,26 @@ class Session:
         Args:
             call: What costs nothing: a read, or an upload.
             budget_s: How long to go on, rests included; by default as long as a read may take.
+            deadline: A monotonic instant that no rest may overrun.
             task_id: The task it is about, for the observers.
 
         Raises:
             OmniEditError: The last failure.
         """
-        budget_s = self.policy.read_budget_s if budget_s is None else budget_s
-        deadline = self.monotonic() + budget_s
-        attempt = 0
-        while True:
-            try:
-                return call()
-            except OmniEditError as error:
-                attempt += 1
-                rest_s = delay_s(attempt, retry_after_s=error.retry_after_s, jitter=self.jitter)
-                if not is_transient(error) or self.monotonic() + rest_s > deadline:
-                    raise
-                self.report(
-                    Retrying(
-                        message=error.message, delay_s=rest_s, attempt=attempt, task_id=task_id
-                    )
-                )
-            self.sleep(rest_s)
+
+        def report(message: str, rest_s: float, attempt: int) -> None:
+            self.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
+
+        retry = Retry(
+            sleep=self.sleep,
+            clock=self.monotonic,
+            jitter=self.jitter,
+            policy=self.policy,
+            budget_s=self.policy.read_budget_s if budget_s is None else budget_s,
+            deadline=deadline,
+            on_retry=report,
+        )
+        return retry.call(call)
 
     def remember(self, kind: str, path: Path, find: Callable[[], T]) -> T:
         """Return what was found out about a file, again where the file has changed.

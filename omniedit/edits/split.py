@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.downloads import check_target as check_target_file
-from omniedit.downloads import copy_result, saved_file, tidy
+from omniedit.downloads.placement import check_target as check_target_file
+from omniedit.downloads.placement import copy_result, saved_file, tidy
 from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome, PlannedEdit, check_price
 from omniedit.edits.clips import INSTALL_MEDIA, fetched_clip, is_local, look
 from omniedit.edits.edit import EditOptions, known_edit
@@ -133,9 +133,7 @@ def edit_pieces(
     """Make the edits of all pieces, bounded; return the records of those that were saved.
 
     Args:
-        session: The run.
         plan: Of the pieces.
-        options: Like those of one edit.
         on_outcome: Told what came of each piece, as it comes.
     """
     batch_options = BatchOptions(
@@ -164,10 +162,8 @@ def join_pieces(
     """Join the results of all pieces, and give the clip its name; None on standard output.
 
     Args:
-        session: The run.
         plan: Of the pieces.
         records: Of each of them, saved.
-        options: As they were made with.
 
     Raises:
         InvalidInputError: A result is no clip.

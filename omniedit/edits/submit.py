@@ -41,7 +41,6 @@ def submit(session: Session, request: EditRequest, *, accepts_old: bool = False)
     """Submit an edit, whatever is known of it; return the task it became.
 
     Args:
-        session: The run.
         request: As it was asked for.
         accepts_old: Replay an unknown attempt of the same request ID however old it is.
 
@@ -108,7 +107,9 @@ def known_submission(session: Session, request_id: str, edit: PreparedEdit) -> R
     return known
 
 
-def new_submission(session: Session, edit: PreparedEdit, request_id: str) -> NewSubmission:
+def new_submission(
+    session: Session, edit: PreparedEdit, request_id: str, *, deadline: float | None = None
+) -> NewSubmission:
     """Return a submission to be sent, its clip uploaded where it is local.
 
     The caller holds `sending_lock` for the request ID, which is not yet used here.
@@ -122,7 +123,7 @@ def new_submission(session: Session, edit: PreparedEdit, request_id: str) -> New
     if edit.is_uploaded:
         from omniedit.edits.upload import uploaded_url  # noqa: PLC0415 - a URL needs none of it
 
-        clip_url = uploaded_url(session, edit)
+        clip_url = uploaded_url(session, edit, deadline=deadline)
     record = Record(
         request_id=request_id,
         task=None,
@@ -138,14 +139,13 @@ def new_submission(session: Session, edit: PreparedEdit, request_id: str) -> New
     return NewSubmission(edit=edit, record=record, clip_url=clip_url)
 
 
-def send(session: Session, new: NewSubmission, *, budget_s: float | None = None) -> Record:
+def send(session: Session, new: NewSubmission, *, deadline: float | None = None) -> Record:
     """Write a submission down, send it, and return its task.
 
     Args:
-        session: The run.
         new: Whose request ID the caller has locked.
-        budget_s: How long to go on while certainly nothing was accepted; at most, and by
-            default, as long as the policy allows.
+        deadline: A monotonic instant after which no further attempt begins; the policy's budget
+            may end earlier.
 
     Raises:
         OutcomeUnknownError: The service may or may not have accepted it.
@@ -155,8 +155,7 @@ def send(session: Session, new: NewSubmission, *, budget_s: float | None = None)
     sending = Sending(
         session, new.record, recovery_command=_recovery_command(new, is_written=is_written)
     )
-    most_s = session.policy.submit_budget_s
-    sent = sending.send(budget_s=most_s if budget_s is None else min(budget_s, most_s))
+    sent = sending.send(deadline=deadline)
     estimate = new.edit.estimated_credits
     if estimate is not None and sent.task is not None:
         cost = render_cost(estimate, [sent.task])

@@ -8,17 +8,17 @@ from typing import Final
 from omniedit.edits.clips import clip_name, digest_of_clip, fetched_clip, is_local, progress_of
 from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
-from omniedit.errors import JournalError
+from omniedit.errors import JournalError, TargetBusyError
 from omniedit.events import Noted
-from omniedit.evolink.digest import changed, check_size
-from omniedit.evolink.uploads import Uploader
+from omniedit.evolink.uploads import Uploader, changed, check_size
+from omniedit.http.urls import origin_of
 from omniedit.models import UploadedClip
 from omniedit.system.folders import private_folder
 
 _LONGEST_STEM: Final = 50  # characters, of four bytes at most
 
 
-def uploaded_url(session: Session, edit: PreparedEdit) -> str:
+def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None = None) -> str:
     """Return the URL at the file service of a clip, or of what is made of it.
 
     What was uploaded before is used again as long as it lives; of many edits that need the
@@ -33,20 +33,31 @@ def uploaded_url(session: Session, edit: PreparedEdit) -> str:
     if edit.is_written_anew:
         # The query of a clip's URL may be a signature, which has no business in the journal.
         key = digest_of([edit.clip, _mark(edit.start_s), _mark(edit.end_s)])
-    with _uploading(session, key):
+    files_origin = session.origin
+    if not session.is_sandbox:
+        files_origin = origin_of(session.find_connection().files_url)
+    with _uploading(session, key, deadline):
         with suppress(JournalError):
             known = session.journal.find_upload(
-                key, origin=session.origin, valid_for_s=session.policy.upload_margin_s
+                key,
+                origin=session.origin,
+                files_origin=files_origin,
+                valid_for_s=session.policy.upload_margin_s,
             )
             if known is not None:
                 return known.url
         with _ready(session, edit) as path:
             uploaded = session.with_retries(
-                lambda: _upload(session, path, name=clip_name(edit.request.video)),
+                lambda: _upload(
+                    session, path, name=clip_name(edit.request.video), deadline=deadline
+                ),
                 budget_s=session.policy.submit_budget_s,
+                deadline=deadline,
             )
         with suppress(JournalError):
-            session.journal.record_upload(key, uploaded, origin=session.origin)
+            session.journal.record_upload(
+                key, uploaded, origin=session.origin, files_origin=files_origin
+            )
         return uploaded.url
 
 
@@ -83,12 +94,13 @@ def _written_anew(session: Session, source: Path, edit: PreparedEdit) -> Generat
         yield target
 
 
-def _upload(session: Session, path: Path, *, name: str) -> UploadedClip:
+def _upload(session: Session, path: Path, *, name: str, deadline: float | None) -> UploadedClip:
     """Upload a clip, which must be what it was when it was looked at."""
     check_is_same(session, path)
     return uploader(session).upload(
         path,
         expected=digest_of_clip(session, path, check=False),
+        deadline=deadline,
         on_progress=progress_of(session, name, "upload"),
     )
 
@@ -100,11 +112,12 @@ def uploader(session: Session) -> Uploader:
 
 
 @contextmanager
-def _uploading(session: Session, key: str) -> Generator[None]:
+def _uploading(session: Session, key: str, deadline: float | None) -> Generator[None]:
     """Keep others for a block from uploading the same; an upload costs nothing."""
     with ExitStack() as stack:
-        with suppress(JournalError):
-            stack.enter_context(session.journal.uploading(key))
+        # Nor does anybody wait for ever: at worst it is uploaded twice.
+        with suppress(JournalError, TargetBusyError):
+            stack.enter_context(session.journal.uploading(key, timeout_s=session.left_s(deadline)))
         yield
 
 

@@ -21,7 +21,7 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled, Warned
-from omniedit.http.retry import delay_s, is_transient
+from omniedit.http.retry import backoff_s, is_transient
 from omniedit.models import BATCH_SIZE, Record, Task
 
 TRANSFERS_AT_ONCE: Final = 4
@@ -58,13 +58,14 @@ def follow(
         destination.check_count(len(records))
         for record in records:
             check_destination(session, record, destination, overwrite=options.overwrite)
+    deadline = session.monotonic() + options.timeout_s
     poller = Poller(session, timeout_s=options.timeout_s)
     for record in records:
         poller.add(record)
     outcomes = (
-        (_finish(session, ended, options) for ended in poller.to_the_end())
+        (_finish(session, ended, options, deadline) for ended in poller.to_the_end())
         if len(records) == 1 or destination is None
-        else _side_by_side(session, poller, options)
+        else _side_by_side(session, poller, options, deadline)
     )
     for record, error in outcomes:
         yield record, error
@@ -110,7 +111,6 @@ class Poller:
     """Follows tasks until each has ended or its time is up.
 
     Args:
-        session: The run.
         timeout_s: How long each is waited for.
     """
 
@@ -226,19 +226,27 @@ class Poller:
         Raises:
             OmniEditError: It says nothing.
         """
+        # A look at the very end still gets a moment for its reply.
+        least = self._session.monotonic() + self._session.policy.shortest_poll_s
+        deadline = max(least, min(each.deadline for each in chunk))
         if len(chunk) > 1 and self._has_batch_read:
             try:
-                found = self._session.service.get_tasks([each.task_id for each in chunk])
+                found = self._session.service.get_tasks(
+                    [each.task_id for each in chunk], deadline=deadline
+                )
             except EndpointMissingError:
                 self._has_batch_read = False
             else:
                 # One that is missing from the reply is asked for alone before it counts as unknown.
-                return [found.get(each.task_id) or self._read_one(each.task_id) for each in chunk]
-        return [self._read_one(each.task_id) for each in chunk]
+                return [
+                    found.get(each.task_id) or self._read_one(each.task_id, deadline)
+                    for each in chunk
+                ]
+        return [self._read_one(each.task_id, deadline) for each in chunk]
 
-    def _read_one(self, task_id: str) -> Task | TaskNotFoundError:
+    def _read_one(self, task_id: str, deadline: float) -> Task | TaskNotFoundError:
         try:
-            return self._session.service.get_task(task_id)
+            return self._session.service.get_task(task_id, deadline=deadline)
         except TaskNotFoundError as error:
             return error
 
@@ -260,8 +268,11 @@ class Poller:
         if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
             raise error.about(task_id=chunk[0].task_id)
         self._failures += 1
-        rest_s = delay_s(
-            self._failures, retry_after_s=error.retry_after_s, jitter=self._session.jitter
+        rest_s = backoff_s(
+            self._failures,
+            retry_after_s=error.retry_after_s,
+            jitter=self._session.jitter,
+            policy=self._session.policy,
         )
         rest_s = max(rest_s, self._session.policy.shortest_poll_s)
         due_at = self._session.monotonic() + rest_s
@@ -344,24 +355,32 @@ def report_end(session: Session, record: Record) -> None:
     session.report(event(record=record))
 
 
-def _side_by_side(session: Session, poller: Poller, options: FollowOptions) -> Iterator[Outcome]:
+def _side_by_side(
+    session: Session, poller: Poller, options: FollowOptions, deadline: float
+) -> Iterator[Outcome]:
     with WorkerPool[Outcome](TRANSFERS_AT_ONCE) as pool:
         while poller or pool.busy:
             outcome = pool.take(timeout_s=poller.rest_s() if poller else None)
             if outcome is not None:
                 yield outcome
             for ended in poller.poll() if poller else ():
-                pool.give(partial(_finish, session, ended, options))
+                pool.give(partial(_finish, session, ended, options, deadline))
 
 
-def _finish(session: Session, ended: Outcome, options: FollowOptions) -> Outcome:
+def _finish(session: Session, ended: Outcome, options: FollowOptions, deadline: float) -> Outcome:
     record, error = ended
     try:
         if error is not None:
             raise error
         completed_task(record)
         if options.destination is not None:
-            record = save(session, record, options.destination, overwrite=options.overwrite)
+            record = save(
+                session,
+                record,
+                options.destination,
+                overwrite=options.overwrite,
+                deadline=deadline,
+            )
     except OmniEditError as failure:
         return record, failure.about(task_id=record.task_id, request_id=record.request_id)
     return record, None

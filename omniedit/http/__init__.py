@@ -1,1 +1,1 @@
-"""HTTP as this product speaks it: a client with deadlines, URLs, hosts, ranges, and when to retry."""
+"""HTTP as omniedit speaks it: a client with deadlines, URLs, redirects, ranges and retries."""

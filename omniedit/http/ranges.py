@@ -3,31 +3,26 @@
 import io
 import re
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
-from urllib.parse import urljoin, urlsplit
 
 from omniedit.errors import OmniEditError
-from omniedit.http.hosts import addresses_of, is_internal
-from omniedit.http.urls import check_clip_url, without_query
+from omniedit.http.redirects import followed
+from omniedit.http.urls import check_clip_url, shown_host
 
 if TYPE_CHECKING:
-    import httpx
-
-    from omniedit.http.client import HttpClient
+    from omniedit.http.client import HttpClient, StreamedReply
 
 T = TypeVar("T")
 
 MAX_BYTES: Final = 2 * 1024 * 1024
-MAX_SECONDS: Final = 3.0
-MAX_REDIRECTS: Final = 5
 
 _BLOCK_BYTES: Final = 128 * 1024
 _SMALL_BYTES: Final = 4 * _BLOCK_BYTES
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MARGIN_S: Final = 0.2
+"""How long a reader that keeps its own deadline is waited for beyond it."""
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
 
 
@@ -48,37 +43,31 @@ def look_at_url(
     read: "Callable[[RangeReader], T]",
     *,
     allow_internal: bool,
-    resolve: Callable[[str], Iterable[str]] | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> T | Incomplete:
     """Return what `read` finds in the file at a URL, or why too little of it could be read.
 
-    At most 3 s and 2 MiB are spent. No key is sent.
+    At most 3 s (by the client's policy) and 2 MiB are spent. No key is sent.
 
     Args:
         http: Sends the requests.
-        url: Of the clip.
+        url: The clip's.
         read: Reads it; what it raises counts only where all bytes it asked for were there.
         allow_internal: Ask hosts of this machine and network, too (the sandbox's, say).
-        resolve: Returns the addresses of a host.
-        clock: Monotonic seconds.
 
     Raises:
-        InvalidInputError: The URL cannot be a clip's; or what `read` raises.
+        InvalidInputError: If the URL cannot be a clip's; or what `read` raises.
     """
     check_clip_url(url, allow_internal=allow_internal)
-    reader = RangeReader(
-        http, url, allow_internal=allow_internal, resolve=resolve or addresses_of, clock=clock
-    )
+    reader = RangeReader(http, url, allow_internal=allow_internal)
     attempt = _Attempt(reader, read)
-    # A name that does not resolve, or a connection that hangs, knows no deadline of ours. And an
-    # interruption that arrives inside of FFmpeg, while it calls back here, would be lost.
+    timeout_s = http.policy.clip_timeout_s
+    # An interruption that arrives inside of FFmpeg, while it calls back here, would be lost.
     thread = threading.Thread(target=attempt.run, name="look-at-url", daemon=True)
     thread.start()
-    thread.join(MAX_SECONDS + 0.2)
+    thread.join(timeout_s + _MARGIN_S)
     if thread.is_alive():
         reader.close()
-        return Incomplete(reason=f"{shown_host(url)} did not answer within {MAX_SECONDS:.0f} s")
+        return Incomplete(reason=f"{shown_host(url)} did not answer within {timeout_s:g} s")
     return attempt.outcome()
 
 
@@ -88,27 +77,16 @@ class RangeReader(io.RawIOBase):
     Nothing is raised, since FFmpeg, which reads it, keeps errors for later: `failure` tells.
     """
 
-    def __init__(
-        self,
-        http: "HttpClient",
-        url: str,
-        *,
-        allow_internal: bool,
-        resolve: Callable[[str], Iterable[str]],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, http: "HttpClient", url: str, *, allow_internal: bool) -> None:
         super().__init__()
         self._http = http
         self._url = url
         self._allow_internal = allow_internal
-        self._resolve = resolve
-        self._clock = clock
-        self._deadline = clock() + MAX_SECONDS
+        self._deadline = http.clock() + http.policy.clip_timeout_s
         self._left_bytes = MAX_BYTES
         self._blocks: dict[int, bytes] = {}
         self._position = 0
         self._version: str | None = None
-        self._checked_hosts: set[str] = set()
         self.size_bytes: int | None = None
         self.failure: str | None = None
 
@@ -162,72 +140,64 @@ class RangeReader(io.RawIOBase):
         return self._blocks[index]
 
     def _asked(self, first: int) -> bytes:
-        """Ask for a block, following redirects."""
+        """Ask for a block.
+
+        Raises:
+            OmniEditError: If the host does not answer, or must not be asked.
+        """
+        if self._left_bytes < _BLOCK_BYTES:
+            msg = f"more than {MAX_BYTES // 1024**2} MiB would have to be read"
+            raise _StoppedError(msg)
+        self._check_time()
         headers = {
             "range": f"bytes={first}-{first + _BLOCK_BYTES - 1}",
             "accept-encoding": "identity",
         }
-        url = self._url
-        for _ in range(MAX_REDIRECTS + 1):
-            self._check(url)
-            timeout_s = max(0.05, self._deadline - self._clock())
-            with self._http.stream("GET", url, headers=headers, timeout_s=timeout_s) as response:
-                if response.status_code not in _REDIRECTS:
-                    body = self._body(response, url, first)
-                    # The next block is asked for where this one was found.
-                    self._url = url
-                    return body
-                url = redirected(url, response.headers.get("location", ""))
-        msg = f"{shown_host(self._url)} redirects more than {MAX_REDIRECTS} times"
-        raise _StoppedError(msg)
+        with followed(
+            self._http,
+            self._url,
+            what="clip",
+            headers=headers,
+            deadline=self._deadline,
+            public_only=not self._allow_internal,
+        ) as reply:
+            body = self._body(reply, first)
+            # The next block is asked for where this one was found.
+            self._url = reply.url
+            return body
 
-    def _check(self, url: str) -> None:
-        """Refuse what may not be asked, and what would be too much."""
-        if self._clock() >= self._deadline:
-            msg = f"reading took longer than {MAX_SECONDS:.0f} s"
-            raise _StoppedError(msg)
-        if self._left_bytes < _BLOCK_BYTES:
-            msg = f"more than {MAX_BYTES // 1024**2} MiB would have to be read"
-            raise _StoppedError(msg)
-        check_clip_url(url, allow_internal=self._allow_internal)
-        host = urlsplit(url).hostname or ""
-        if self._allow_internal or host in self._checked_hosts:
-            return
-        if is_internal(host, resolve=self._resolve):
-            msg = f"{host} is an address of this machine or network, which is not asked"
-            raise _StoppedError(msg)
-        self._checked_hosts.add(host)
-
-    def _body(self, response: "httpx.Response", url: str, first: int) -> bytes:
-        status = response.status_code
+    def _body(self, reply: "StreamedReply", first: int) -> bytes:
+        status, host = reply.status, shown_host(reply.url)
         if status == HTTPStatus.OK:
-            msg = f"{shown_host(url)} does not answer range requests"
+            msg = f"{host} does not answer range requests"
             raise _StoppedError(msg)
-        found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
         if status != HTTPStatus.PARTIAL_CONTENT or found is None or int(found[1]) != first:
-            msg = f"{shown_host(url)} answered {status} instead of a part of the clip"
+            msg = f"{host} answered {status} instead of a part of the clip"
             raise _StoppedError(msg)
-        encoding = response.headers.get("content-encoding", "identity")
-        version = f"{found[3]} {response.headers.get('etag', '')}"
+        encoding = reply.headers.get("content-encoding", "identity")
+        version = f"{found[3]} {reply.headers.get('etag', '')}"
         if encoding != "identity" or self._version not in {None, version}:
-            msg = f"the file at {shown_host(url)} changed while it was read"
+            msg = f"the file at {host} changed while it was read"
             raise _StoppedError(msg)
         expected = min(int(found[2]) + 1 - first, _BLOCK_BYTES)
         body = b""
-        with self._http.reading(url):
-            for chunk in response.iter_raw():
-                body += chunk
-                if len(body) >= expected:
-                    break
-                if self._clock() >= self._deadline:
-                    msg = f"reading took longer than {MAX_SECONDS:.0f} s"
-                    raise _StoppedError(msg)
+        for chunk in reply.transfer():
+            body += chunk
+            if len(body) >= expected:
+                break
+            self._check_time()
         self._left_bytes -= len(body)
         if len(body) < min(_BLOCK_BYTES, int(found[3]) - first):
-            msg = f"{shown_host(url)} sent less than it announced"
+            msg = f"{host} sent less than it announced"
             raise _StoppedError(msg)
         self._version, self.size_bytes = version, int(found[3])
         return body[:expected]
+
+    def _check_time(self) -> None:
+        if self._http.clock() >= self._deadline:
+            msg = f"reading took longer than {self._http.policy.clip_timeout_s:g} s"
+            raise _StoppedError(msg)
 
 
 class _Attempt(Generic[T]):
@@ -256,24 +226,3 @@ class _Attempt(Generic[T]):
         if self._error is not None:
             raise self._error
         return Incomplete(reason="nothing was read")
-
-
-def redirected(url: str, location: str) -> str:
-    """Return where a redirect leads."""
-    try:
-        target = urljoin(url, location) if location else ""
-        is_downgrade = urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http"
-    except ValueError:
-        target, is_downgrade = "", False
-    if not target:
-        msg = f"{shown_host(url)} redirects to nowhere"
-        raise _StoppedError(msg)
-    if is_downgrade:
-        msg = f"{shown_host(url)} redirects from https to http, which is not followed"
-        raise _StoppedError(msg)
-    return target
-
-
-def shown_host(url: str) -> str:
-    """Return the host of a URL, for messages."""
-    return urlsplit(without_query(url)).hostname or "the host"

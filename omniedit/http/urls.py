@@ -1,9 +1,10 @@
-"""Web addresses: which hosts are this machine, which are internal, and what may be sent."""
+"""Web addresses: which are valid, which lead to this machine or its network, how they are shown."""
 
 import ipaddress
 import re
 import unicodedata
 from enum import Enum, auto
+from functools import cache
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -41,7 +42,7 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
         what: What the URL is for, as the message names it ("clip URL").
 
     Raises:
-        InvalidInputError: It is none.
+        InvalidInputError: If the text is not such a URL.
     """
     if re.search(r"[\x00-\x20\x7f-\x9f\\]", text):
         msg = f"the {what} holds a space, a backslash or a control character"
@@ -77,11 +78,12 @@ def check_clip_url(text: str, *, allow_internal: bool) -> None:
         allow_internal: Let addresses of this machine and network through (sandbox, loopback API).
 
     Raises:
-        InvalidInputError: With what is wrong with it.
+        InvalidInputError: If it is one, or not a URL at all.
     """
     parts = parse_web_url(text, what="clip URL")
-    if not allow_internal and host_kind(parts.hostname or "") is not HostKind.PUBLIC:
-        msg = f"the clip URL names an address only this machine or network can reach: {parts.hostname}"
+    host = parts.hostname or ""
+    if not allow_internal and host_kind(host) is not HostKind.PUBLIC:
+        msg = f"the clip URL names an address only this machine or network can reach: {host}"
         raise InvalidInputError(
             msg,
             code="internal_address",
@@ -97,7 +99,7 @@ def check_callback_url(text: str, *, allow_internal: bool) -> None:
         allow_internal: Let http and addresses of this machine through (sandbox keys only).
 
     Raises:
-        InvalidInputError: With what is wrong with it.
+        InvalidInputError: If it is one, or not a URL at all.
     """
     parts = parse_web_url(text, what="callback URL")
     if len(text) > MAX_CALLBACK_URL_LENGTH:
@@ -112,6 +114,13 @@ def check_callback_url(text: str, *, allow_internal: bool) -> None:
     if kind is not HostKind.PUBLIC:
         msg = f"the callback URL names an address the service does not call: {parts.hostname}"
         raise InvalidInputError(msg, code="invalid_callback_url")
+
+
+def internal_address_error(host: str) -> InvalidInputError:
+    """Return the error of a host that leads to this machine or its network, and must not."""
+    msg = f"{host} is an address of this machine or network, which is not asked"
+    hint = "give a public URL, or the path of a local file"
+    return InvalidInputError(msg, code="internal_address", hint=hint)
 
 
 def origin_of(url: str) -> str:
@@ -129,6 +138,20 @@ def without_query(text: str) -> str:
     return re.split(r"[?#]", text, maxsplit=1)[0]
 
 
+def shown_url(url: str) -> str:
+    """Return a URL for a trace or a message, without its query, which may be a signature."""
+    return without_query(url) + ("?…" if "?" in url else "")
+
+
+def shown_host(url: str) -> str:
+    """Return the host of a URL, for messages."""
+    try:
+        return urlsplit(without_query(url)).hostname or "the host"
+    except ValueError:
+        return "the host"
+
+
+@cache
 def host_kind(host: str) -> HostKind:
     """Return where a host leads, in any spelling that a resolver would understand.
 
@@ -149,7 +172,7 @@ def host_kind(host: str) -> HostKind:
 
 
 def is_loopback_url(url: str) -> bool:
-    """Return whether a URL leads to this machine."""
+    """Return whether a URL names this machine; whether it leads there shows when it connects."""
     try:
         return host_kind(urlsplit(url).hostname or "") is HostKind.LOOPBACK
     except ValueError:

@@ -2,17 +2,27 @@
 
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError
+from omniedit.errors import (
+    JournalDamagedError,
+    JournalError,
+    JournalTooNewError,
+    LocalError,
+    TargetBusyError,
+)
 from omniedit.policy import DEFAULT, Policy
+from omniedit.system.files import check_own_path
 from omniedit.system.folders import make_private_folder
 
 JOURNAL_FILE: Final = "journal.db"
+SANDBOX_FOLDER: Final = "sandbox"
+"""The folder of the sandbox's journal, in the state folder."""
 
 _VERSION_1: Final = (
     # Submissions, including refused and unknown ones.
@@ -82,9 +92,35 @@ _VERSION_1: Final = (
     )
     """,
 )
-_MIGRATIONS: Final = (_VERSION_1,)
+_VERSION_2: Final = (
+    # Which file service a cached upload is at was not recorded.
+    "drop table uploads",
+    """
+    create table uploads (
+        sha256 text not null,
+        origin text not null,
+        files_origin text not null,
+        url text not null,
+        expires_at real not null,
+        primary key (sha256, origin, files_origin)
+    )
+    """,
+    # Damaged journals whose rows are here, except those that could not be read.
+    """
+    create table recoveries (
+        damaged_file text primary key,
+        recovered_at real not null,
+        rows_restored text not null,    -- JSON: table -> number
+        unreadable_pages integer not null,
+        missing_ids text not null       -- JSON
+    )
+    """,
+)
+_MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
 VERSION: Final = len(_MIGRATIONS)
-TABLES: Final = ("attempts", "tasks", "files", "calls", "uploads")
+_UNDECODABLE: Final = "Could not decode to UTF-8"
+"""What Python says of a damaged text."""
+TABLES: Final = ("attempts", "tasks", "files", "calls", "uploads", "recoveries")
 
 
 class Database:
@@ -112,6 +148,7 @@ class Database:
                 isolation_level=None,
                 check_same_thread=False,  # guarded by the lock
             )
+            self._file = path.stat() if path else None
             try:
                 self._prepare()
             except BaseException:
@@ -127,8 +164,7 @@ class Database:
         """
         row: Any = self.rows("pragma quick_check(1)")[0]
         if row[0] != "ok":
-            msg = f"the journal {self.path} is damaged: {row[0]}"
-            raise JournalDamagedError(msg)
+            raise damage(self.path, row[0])
 
     def close(self) -> None:
         """Close the file, as soon as no other thread uses it."""
@@ -154,6 +190,7 @@ class Database:
         with self._lock, mapped_errors(self.path):
             self._connection.execute("begin immediate")
             try:
+                self._check_place()
                 yield
                 self._connection.execute("commit")
             except BaseException:
@@ -161,6 +198,18 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
                 raise
+
+    def _check_place(self) -> None:
+        """Refuse to write to a file that nobody will read again."""
+        if self.path is None or self._file is None:
+            return
+        try:
+            is_same = os.path.samestat(self._file, self.path.stat())
+        except FileNotFoundError:
+            is_same = False
+        if not is_same:
+            msg = f"the journal {self.path} was replaced while it was open"
+            raise JournalError(msg, hint="run the command again")
 
     def _prepare(self) -> None:
         self._connection.row_factory = sqlite3.Row
@@ -194,8 +243,14 @@ class Database:
 
 def _make_private(path: Path) -> None:
     make_private_folder(path.parent)
-    # SQLite would let others read it; its rollback journal gets the same mode.
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+    check_own_path(path.parent, is_folder=True)
+    state = path.parent.parent
+    if path.parent.name == SANDBOX_FOLDER and not state.stat().st_mode & stat.S_ISVTX:
+        check_own_path(state, is_folder=True)
+    check_own_path(path)
+    if not path.exists():
+        # SQLite would let others read it; its rollback journal gets the same mode.
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
 
 
 @contextmanager
@@ -203,17 +258,36 @@ def mapped_errors(path: Path | None) -> Generator[None]:
     """Raise the errors of SQLite and of the file system as `JournalError`."""
     try:
         yield
-    except OSError as error:
-        raise _error(path, error.strerror or str(error)) from error
-    except sqlite3.OperationalError as error:
-        raise _error(path, str(error)) from error
-    except sqlite3.DatabaseError as error:
-        if type(error) is not sqlite3.DatabaseError:
-            # Its subclasses are about the statement, not the file.
+    except (JournalError, TargetBusyError):
+        raise
+    except (LocalError, OSError, UnicodeDecodeError, sqlite3.Error) as error:
+        mapped = _mapped(path, error)
+        if mapped is None:
             raise
-        msg = f"the journal {path} is damaged: {error}"
-        raise JournalDamagedError(msg) from error
+        raise mapped from error
 
 
-def _error(path: Path | None, reason: str) -> JournalError:
-    return JournalError(f"the journal {path} cannot be used: {reason}")
+def damage(path: Path | None, reason: object) -> JournalDamagedError:
+    """Return the error for a file that is not a sound journal."""
+    return JournalDamagedError(f"the journal {path} is damaged: {reason}")
+
+
+def _mapped(path: Path | None, error: Exception) -> JournalError | None:
+    match error:
+        case LocalError():
+            return _error(path, error.message, hint=error.hint)
+        case OSError():
+            return _error(path, error.strerror or str(error))
+        case sqlite3.OperationalError() if _UNDECODABLE not in str(error):
+            return _error(path, str(error))
+        case sqlite3.OperationalError() | UnicodeDecodeError():
+            return damage(path, error)
+        case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:
+            # Its subclasses are about the statement, not the file.
+            return damage(path, error)
+        case _:
+            return None
+
+
+def _error(path: Path | None, reason: str, *, hint: str | None = None) -> JournalError:
+    return JournalError(f"the journal {path} cannot be used: {reason}", hint=hint)

@@ -4,63 +4,31 @@ import json
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from sqlite3 import Row
-from typing import Final, Self
+from typing import Self
 
-from omniedit.errors import JournalError, LocalError
+from omniedit.errors import Hint, JournalError
 from omniedit.http.urls import without_query
-from omniedit.journal.database import JOURNAL_FILE, TABLES, Database
-from omniedit.models import (
-    AttemptState,
-    EditRequest,
-    Record,
-    SavedFile,
-    Task,
-    TaskError,
-    TaskStatus,
-    UploadedClip,
+from omniedit.journal.database import JOURNAL_FILE, TABLES, Database, damage, mapped_errors
+from omniedit.journal.rows import (
+    RECORDS,
+    Attempt,
+    Call,
+    Recovery,
+    is_news,
+    parse_error,
+    parse_file,
+    parse_recovery,
+    parse_task,
+    readable,
+    render_error,
+    storable,
 )
+from omniedit.models import AttemptState, Record, SavedFile, Task, TaskError, UploadedClip
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.folders import make_private_folder
 from omniedit.system.locks import hold, is_held
-
-_COLUMNS: Final = """
-    a.request_id, a.identity, a.state, a.video, a.prompt, a.body, a.body_digest,
-    a.error as refusal, coalesce(a.origin, t.origin) as origin,
-    coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at,
-    t.task_id, t.status, t.model, t.created_at, t.estimated_s, t.credits_reserved, t.credits_used,
-    t.result_urls, t.error, t.completed_after, t.is_adopted, t.is_result_gone
-"""
-_RECORDS: Final = f"""
-    select * from (
-        select {_COLUMNS}, a.rowid as place from attempts a left join tasks t using (task_id)
-        union all
-        select {_COLUMNS}, 0 as place from tasks t left join attempts a using (task_id)
-        where a.request_id is null
-    )
-"""  # noqa: S608 - constants only
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """A submission, as recorded before it is sent."""
-
-    request_id: str
-    origin: str
-    identity: str | None
-    request: EditRequest
-    body: bytes | None
-    body_digest: str | None
-    context: str | None  # the context whose `last` it becomes
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The newest `submit` or `edit` of a context; None stands for a batch."""
-
-    request_id: str | None
 
 
 class Journal:
@@ -110,6 +78,8 @@ class Journal:
             JournalDamagedError: If it is damaged.
         """
         self._database.check()
+        # SQLite does not look into the columns.
+        self.recent()
 
     def close(self) -> None:
         """Close the file."""
@@ -158,17 +128,20 @@ class Journal:
         """Return attempts and adopted tasks, newest first."""
         return self._records("order by begun_at desc, place desc limit ?", limit or -1)
 
-    def find_upload(self, sha256: str, *, origin: str, valid_for_s: float) -> UploadedClip | None:
+    def find_upload(
+        self, sha256: str, *, origin: str, files_origin: str, valid_for_s: float
+    ) -> UploadedClip | None:
         """Return an upload of the same content that stays available for at least this long."""
         rows = self._database.rows(
-            "select url, expires_at from uploads where sha256 = ? and origin = ? and expires_at > ?",
-            (sha256, origin, self._clock() + valid_for_s),
+            "select url, expires_at from uploads"
+            " where sha256 = ? and origin = ? and files_origin = ? and expires_at > ?",
+            (sha256, origin, files_origin, self._clock() + valid_for_s),
         )
         return UploadedClip(url=rows[0]["url"], expires_at=rows[0]["expires_at"]) if rows else None
 
     def find_joined(self, digest: str) -> list[SavedFile]:
         """Return the files that were joined from the results with this digest."""
-        return [_parse_file(row) for row in self._files_of([digest])]
+        return [parse_file(row) for row in self._files_of([digest])]
 
     def record_attempt(self, attempt: Attempt) -> None:
         """Record a submission before it is sent, as the newest call of its context."""
@@ -180,8 +153,8 @@ class Journal:
                 attempt.origin,
                 attempt.identity,
                 AttemptState.SENDING,
-                _storable(attempt.request.video),
-                _storable(attempt.request.prompt),
+                storable(attempt.request.video),
+                storable(attempt.request.prompt),
                 attempt.body,
                 attempt.body_digest,
                 self._clock(),
@@ -195,7 +168,7 @@ class Journal:
             self._execute(
                 "update attempts set state = ?, error = ? where request_id = ?",
                 AttemptState.UNKNOWN,
-                _render_error(error),
+                render_error(error),
                 request_id,
             )
 
@@ -206,7 +179,7 @@ class Journal:
                 "update attempts set state = ?, error = ?, body = null, video = ?"
                 " where request_id = ?",
                 AttemptState.REFUSED,
-                _render_error(error),
+                render_error(error),
                 self._shown_video(request_id),
                 request_id,
             )
@@ -214,14 +187,7 @@ class Journal:
     def record_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
         """Record the task that a submission became."""
         with self._database.writing():
-            self._store_task(task, origin=origin)
-            self._execute(
-                "update attempts set state = 'accepted', task_id = ?, error = null"
-                " where request_id = ?",
-                task.task_id,
-                request_id,
-            )
-            self._forget_query(task)
+            self._store_accepted(request_id, task, origin=origin)
 
     def record_task(self, task: Task, *, origin: str, completed_after: float | None = None) -> None:
         """Record what the service reports about a known task; see `record_tasks`."""
@@ -236,7 +202,7 @@ class Journal:
             (task, completed_after)
             for task, completed_after in reports
             if (known := self.find_task(task.task_id)) is not None
-            and _is_news(known, task, completed_after)
+            and is_news(known, task, completed_after)
         ]
         if not news:
             return
@@ -256,7 +222,7 @@ class Journal:
             self._execute(
                 "insert or replace into files values (?, ?, ?, ?, ?)",
                 task_id,
-                _storable(file.path),
+                storable(file.path),
                 file.size_bytes,
                 file.sha256,
                 self._clock(),
@@ -276,18 +242,73 @@ class Journal:
         with self._database.writing():
             self._store_call(context, request_id)
 
-    def record_upload(self, sha256: str, clip: UploadedClip, *, origin: str) -> None:
+    def record_upload(
+        self, sha256: str, clip: UploadedClip, *, origin: str, files_origin: str
+    ) -> None:
         """Record where a local clip was uploaded to, if it is known how long it stays there."""
         if clip.expires_at is None:
             return
         with self._database.writing():
             self._execute(
-                "insert or replace into uploads values (?, ?, ?, ?)",
+                "insert or replace into uploads values (?, ?, ?, ?, ?)",
                 sha256,
                 origin,
+                files_origin,
                 clip.url,
                 clip.expires_at,
             )
+
+    def forget_upload(self, url: str) -> None:
+        """Remove an upload that the service cannot fetch any more."""
+        with self._database.writing():
+            self._execute("delete from uploads where url = ?", url)
+
+    def settle_attempt(self, request_id: str, task: Task, *, origin: str) -> None:
+        """Record the task that an attempt of unknown outcome became, as its user says."""
+        with self._database.writing():
+            self._store_accepted(request_id, task, origin=origin)
+            # An adopted task is never `last`; this one was submitted from here.
+            self._execute("update tasks set is_adopted = 0 where task_id = ?", task.task_id)
+
+    def forget_attempt(self, request_id: str) -> None:
+        """Remove every trace of an attempt that has no task."""
+        with self._database.writing():
+            self._execute(
+                "delete from attempts where request_id = ? and task_id is null", request_id
+            )
+            self._execute(
+                "delete from calls where request_id = ?1"
+                " and not exists (select 1 from attempts where request_id = ?1)",
+                request_id,
+            )
+
+    @property
+    def has_unrecovered(self) -> bool:
+        """Whether rows of a damaged journal could not be read, and nobody has settled that yet."""
+        return bool(self._database.rows("select 1 from recoveries limit 1"))
+
+    def require_recovered(self) -> None:
+        """Refuse to pay for an edit that may be among the rows that could not be read.
+
+        Raises:
+            JournalError: If a recovery is not settled.
+        """
+        if self.has_unrecovered:
+            msg = "some edits of a damaged journal could not be read, and may have been paid for"
+            hint = Hint("{} shows what is missing, and accepts it", "journal recover")
+            raise JournalError(msg, code="journal_unrecovered", hint=hint)
+
+    def recoveries(self) -> list[Recovery]:
+        """Return the recoveries that left rows behind, and were not settled yet."""
+        return [
+            parse_recovery(row)
+            for row in self._database.rows("select * from recoveries order by recovered_at")
+        ]
+
+    def settle_recoveries(self) -> None:
+        """Accept that what could not be read is lost."""
+        with self._database.writing():
+            self._execute("delete from recoveries")
 
     def clear(self) -> None:
         """Remove everything."""
@@ -305,35 +326,49 @@ class Journal:
                 self._execute("delete from tasks where task_id = ?", record.task_id)
                 self._execute("delete from files where task_id = ?", record.task_id)
 
-    def editing(self, identity: str) -> AbstractContextManager[None]:
-        """Keep other processes from submitting the same edit during a block; wait for them first."""
-        return self._hold(identity)
+    def editing(
+        self, identity: str, *, timeout_s: float | None = None
+    ) -> AbstractContextManager[None]:
+        """Keep other processes from submitting the same edit during a block; wait for them first.
 
-    def sending(self, request_id: str) -> AbstractContextManager[None]:
-        """Mark an attempt as being sent, not unknown, during a block."""
-        return self._hold(request_id)
+        Raises:
+            TargetBusyError: If another process still submits it after `timeout_s`.
+        """
+        return self._hold("editing", identity, timeout_s)
 
-    def uploading(self, key: str) -> AbstractContextManager[None]:
-        """Keep others from uploading the same clip during a block; wait for them first."""
-        return self._hold(f"upload-{key}")
+    def sending(
+        self, request_id: str, *, timeout_s: float | None = None
+    ) -> AbstractContextManager[None]:
+        """Mark an attempt as being sent, not unknown, during a block; waits as `editing` does."""
+        return self._hold("sending", request_id, timeout_s)
+
+    def uploading(
+        self, key: str, *, timeout_s: float | None = None
+    ) -> AbstractContextManager[None]:
+        """Keep others from uploading the same clip during a block; waits as `editing` does."""
+        return self._hold("uploading", key, timeout_s)
 
     @contextmanager
-    def _hold(self, name: str) -> Generator[None]:
+    def _hold(self, action: str, name: str, timeout_s: float | None) -> Generator[None]:
         if self._locks is None:
             yield
             return
-        with held_lock(self._locks, name, sleep=self._sleep):
+        # With the action in its name, no request ID can be the name of another kind of lock.
+        with held_lock(self._locks, f"{action}-{name}", sleep=self._sleep, timeout_s=timeout_s):
             yield
 
     def _find(self, clause: str, *values: object) -> Record | None:
         return next(iter(self._records(clause, *values)), None)
 
     def _records(self, clause: str, *values: object) -> list[Record]:
-        rows = self._database.rows(f"{_RECORDS} {clause}", values)
+        rows = self._database.rows(f"{RECORDS} {clause}", values)
         saved: dict[str, list[SavedFile]] = {}
         for row in self._files_of([row["task_id"] for row in rows if row["task_id"]]):
-            saved.setdefault(row["task_id"], []).append(_parse_file(row))
-        return [self._record(row, tuple(saved.get(row["task_id"], ()))) for row in rows]
+            saved.setdefault(row["task_id"], []).append(parse_file(row))
+        try:
+            return [self._record(row, tuple(saved.get(row["task_id"], ()))) for row in rows]
+        except (LookupError, TypeError, ValueError) as error:
+            raise damage(self._database.path, error) from error
 
     def _files_of(self, task_ids: Sequence[str]) -> list[Row]:
         return self._database.rows(
@@ -343,20 +378,20 @@ class Journal:
         )
 
     def _record(self, row: Row, saved: tuple[SavedFile, ...]) -> Record:
-        task = _parse_task(row) if row["task_id"] else None
+        task = parse_task(row) if row["task_id"] else None
         status = task.status if task else self._status_without_task(row)
         return Record(
             request_id=row["request_id"],
             task=task,
             status=status,
             created_at=row["begun_at"],
-            video=_readable(row["video"]),
-            prompt=_readable(row["prompt"]),
+            video=readable(row["video"]),
+            prompt=readable(row["prompt"]),
             identity=row["identity"],
             origin=row["origin"],
             body=row["body"],
             body_digest=row["body_digest"],
-            error=task.error if task else _parse_error(row["refusal"]),
+            error=task.error if task else parse_error(row["refusal"]),
             saved=saved,
             completed_after=row["completed_after"],
             is_adopted=bool(row["is_adopted"]),
@@ -368,7 +403,9 @@ class Journal:
         state = str(row["state"])
         if state != AttemptState.SENDING:
             return state
-        is_alive = self._locks is not None and is_held(self._locks / f"{row['request_id']}.lock")
+        is_alive = self._locks is not None and is_held(
+            self._locks / f"sending-{row['request_id']}.lock"
+        )
         return AttemptState.SENDING if is_alive else AttemptState.UNKNOWN
 
     def _execute(self, sql: str, *values: object) -> None:
@@ -381,6 +418,16 @@ class Journal:
             request_id,
             self._clock(),
         )
+
+    def _store_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
+        self._store_task(task, origin=origin)
+        self._execute(
+            "update attempts set state = 'accepted', task_id = ?, error = null"
+            " where request_id = ?",
+            task.task_id,
+            request_id,
+        )
+        self._forget_query(task)
 
     def _store_task(
         self,
@@ -411,7 +458,7 @@ class Journal:
             task.credits_reserved,
             task.credits_used,
             json.dumps(task.result_urls),
-            _render_error(task.error),
+            render_error(task.error),
             completed_after,
             is_adopted,
             self._clock(),
@@ -431,78 +478,23 @@ class Journal:
 
     def _shown_video(self, request_id: str) -> str | bytes:
         rows = self._database.rows("select video from attempts where request_id = ?", (request_id,))
-        video = _readable(rows[0]["video"]) or "" if rows else ""
-        return _storable(without_query(video) if "://" in video else video)
+        video = readable(rows[0]["video"]) or "" if rows else ""
+        return storable(without_query(video) if "://" in video else video)
 
 
 @contextmanager
-def held_lock(folder: Path, name: str, *, sleep: Callable[[float], object]) -> Generator[None]:
+def held_lock(
+    folder: Path, name: str, *, sleep: Callable[[float], object], timeout_s: float | None = None
+) -> Generator[None]:
     """Hold a lock in the folder of locks for a block.
 
     Raises:
+        TargetBusyError: If another process still holds it after `timeout_s`.
         JournalError: If the lock cannot be created.
     """
     with ExitStack() as stack:
-        try:
+        with mapped_errors(folder):
             make_private_folder(folder)
-            stack.enter_context(hold(folder / f"{name}.lock", sleep=sleep))
-        except OSError as error:
-            msg = f"cannot create {folder}: {error.strerror}"
-            raise JournalError(msg) from None
-        except LocalError as error:
-            raise JournalError(error.message) from error
+            lock = folder / f"{name}.lock"
+            stack.enter_context(hold(lock, sleep=sleep, timeout_s=timeout_s))
         yield
-
-
-def _readable(value: str | bytes | None) -> str | None:
-    """Return a stored text; bytes are a file name that is not valid UTF-8 (PEP 383)."""
-    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
-
-
-def _storable(text: str) -> str | bytes:
-    """Return a text in a form that SQLite takes; file names need not be UTF-8 (PEP 383)."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="surrogateescape")
-    return text
-
-
-def _parse_file(row: Row) -> SavedFile:
-    return SavedFile(
-        path=_readable(row["path"]) or "", size_bytes=row["size_bytes"], sha256=row["sha256"]
-    )
-
-
-def _parse_task(row: Row) -> Task:
-    return Task(
-        task_id=row["task_id"],
-        status=row["status"],
-        progress=100 if row["status"] == TaskStatus.COMPLETED else None,
-        model=row["model"],
-        created_at=row["created_at"],
-        estimated_s=row["estimated_s"],
-        credits_reserved=row["credits_reserved"],
-        credits_used=row["credits_used"],
-        result_urls=tuple(json.loads(row["result_urls"])),
-        error=_parse_error(row["error"]),
-    )
-
-
-def _parse_error(text: str | None) -> TaskError | None:
-    return TaskError(**json.loads(text)) if text else None
-
-
-def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
-    before = known.task
-    return (
-        before is None
-        or (before.status, before.error) != (task.status, task.error)
-        or (completed_after is not None and known.completed_after is None)
-        or bool(set(task.result_urls) - set(before.result_urls))
-        or (task.credits_used is not None and before.credits_used is None)
-    )
-
-
-def _render_error(error: TaskError | None) -> str | None:
-    return json.dumps(asdict(error)) if error else None

@@ -37,6 +37,7 @@ ENCODING_BUDGET_S: Final = 900.0
 
 _MAX_SIDE: Final = 8192
 _FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,mpeg,ogg,asf,gif"
+_ASF: Final = bytes.fromhex("3026b2758e66cf11")
 _CLIP_HINT: Final = (
     "a clip is a file with video: MP4, MOV, WebM, Matroska, AVI, MPEG, FLV, OGV, WMV, GIF"
 )
@@ -89,7 +90,7 @@ def opened_media(
 
     # Nameless: FFmpeg would take the name as a hint, and its folder as a place for other files.
     # Its methods are C functions: an interrupt raised in Python code inside FFmpeg would be lost.
-    reader = SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
+    reader = SimpleNamespace(read=file.read, seek=_seek_of(file), tell=file.tell)
     with translated_errors(name, refused, is_opening=True):
         container = av.open(
             reader,
@@ -293,6 +294,24 @@ def _error_from(error: Exception, name: str, *, is_opening: bool) -> InvalidInpu
         return InvalidInputError(msg, code="not_a_video", hint=_CLIP_HINT)
     msg = f"{name} cannot be read as a video: {reason[:1].lower()}{reason[1:]}"
     return InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+
+
+def _seek_of(file: Readable) -> Callable[..., int]:
+    """Return how FFmpeg moves in a file."""
+    is_asf = file.read(len(_ASF)) == _ASF
+    file.seek(0)
+    if not is_asf:
+        return file.seek
+    size_bytes = file.seek(0, 2)
+    file.seek(0)
+
+    def seek(offset: int, whence: int = 0) -> int:
+        # A damaged ASF leads far out of the file, where the system's error would end in a traceback.
+        if whence == 0 and not 0 <= offset <= size_bytes:
+            return -1
+        return file.seek(offset, whence)
+
+    return seek
 
 
 def _demuxed(clip: "InputContainer", streams: tuple[StreamT, ...]) -> "Generator[Packet[StreamT]]":

@@ -96,6 +96,10 @@ class FrameFilter:
         filters = [_DEINTERLACE] if self.deinterlaces else []
         filters += [*_ROTATIONS[rotation], f"crop={width & ~1}:{height & ~1}:0:0:exact=1"]
         filters.append(f"scale={_scaling(frame, size)}:{_QUALITY}")
+        # Most frames need none of this, and are as fast as FFmpeg's without it.
+        self._is_idle = _needs_nothing(frame, rotation, size) and not (
+            self.deinterlaces or self.is_hdr
+        )
         self._sink = self._built(filters)
 
     def accepts(self, frame: VideoFrame) -> bool:
@@ -105,13 +109,17 @@ class FrameFilter:
     def apply(self, frame: VideoFrame, pts: int) -> Iterator[tuple[VideoFrame, int]]:
         """Yield the frames that are ready for the encoder, with their times in ticks."""
         frame.pts, frame.time_base = pts, self._tick_s
+        if self._is_idle:
+            yield frame, pts
+            return
         self._source.push(frame)
         yield from self._ready()
 
     def flush(self) -> Iterator[tuple[VideoFrame, int]]:
         """Yield the frames that were held back."""
-        self._source.push(None)
-        yield from self._ready()
+        if not self._is_idle:
+            self._source.push(None)
+            yield from self._ready()
 
     def configure(self, stream: "VideoStream", filtered: VideoFrame, tick_s: Fraction) -> None:
         """Prepare an encoder's stream for frames like this one, which was filtered here."""
@@ -192,6 +200,13 @@ def display_rotation(frame: VideoFrame) -> tuple[int, bool]:
 def _kind(frame: VideoFrame) -> tuple[object, ...]:
     # Once asked for its side data, a frame lives until Python collects cycles; do not ask each one.
     return frame.width, frame.height, frame.format.name, frame.rotation
+
+
+def _needs_nothing(frame: VideoFrame, rotation: tuple[int, bool], size: FrameSize | None) -> bool:
+    is_even = not (frame.width % 2 or frame.height % 2)
+    keeps_size = size is None or (size.width, size.height) == (frame.width, frame.height)
+    is_upright = rotation == (0, False)
+    return frame.format.name == _SDR_FORMAT and is_even and keeps_size and is_upright
 
 
 def _scaling(frame: VideoFrame, target: FrameSize | None) -> str:

@@ -23,7 +23,7 @@ from omniedit.media.mux import (
     written_mp4,
 )
 from omniedit.media.preparing import ENCODING_SLOTS
-from omniedit.media.probing import probe, read_timeline
+from omniedit.media.probing import examine
 from omniedit.media.soundtrack import Sound, original_audio
 from omniedit.media.timeline import Part, Span, Timeline, marked_span
 from omniedit.media.video import copied_packets, copyable_frames, encoded_video, rate_of
@@ -70,7 +70,7 @@ def plan_split(
     Raises:
         InvalidInputError: The source is not a clip, or the marks leave nothing of it.
     """
-    timeline = read_timeline(source)
+    _, timeline = examine(source)
     whole = marked_span(timeline, start_s, end_s, name=str(source))
     spans = _spans(timeline, whole, longest_s)
     marks = (
@@ -135,7 +135,12 @@ def join(
     if not pieces:
         msg = "there is nothing to join"
         raise InvalidInputError(msg)
-    parts = [_part(result) for result in results]
+    examined = [examine(result) for result in results]
+    facts = [each for each, _ in examined]
+    parts = [
+        Part(source=result, timeline=timeline, span=timeline.whole)
+        for result, (_, timeline) in zip(results, examined, strict=True)
+    ]
     gaps_s = [
         piece.duration_s - float(part.span.length_s)
         for piece, part in zip(pieces, parts, strict=True)
@@ -143,7 +148,6 @@ def join(
     parts = _in_a_row(parts) if new_audio else _in_place(parts, pieces)
     last = parts[-1]
     length_s = last.at_s + (last.span.length_s if new_audio else Fraction(pieces[-1].duration_s))
-    facts = [probe(part.source, name=str(part.source)) for part in parts]
     copies_video = _can_copy(parts, facts)
     pixels = 0 if copies_video else facts[0].width * facts[0].height
     with ENCODING_SLOTS.taken(pixels), ExitStack() as stack:
@@ -172,11 +176,6 @@ def join(
         largest_gap_s=max(gaps_s, key=abs),
         lost_marks=tuple(sorted({mark for each in facts for mark in each.marks})),
     )
-
-
-def _part(path: Path) -> Part:
-    timeline = read_timeline(path)
-    return Part(source=path, timeline=timeline, span=timeline.whole)
 
 
 def _in_a_row(parts: list[Part]) -> list[Part]:

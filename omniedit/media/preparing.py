@@ -20,7 +20,7 @@ from omniedit.media.facts import (
     rate_name,
 )
 from omniedit.media.mux import OnProgress, Packets, ignore_progress, interleave, written_mp4
-from omniedit.media.probing import probe, read_timeline
+from omniedit.media.probing import examine, probe
 from omniedit.media.timeline import Part, marked_span
 from omniedit.media.video import (
     FrameCheck,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _COPYABLE_CODECS: Final = frozenset({"h264", "hevc"})
 # Containers that give every packet its time of showing.
-_COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts"})
+_COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts", "flv"})
 _MEMORY_BYTES: Final = 1024**3
 # Of an encoder, with the frames that wait for it and for its decoder: 0.37 GiB at 1080p.
 _BYTES_PER_PIXEL: Final = 192
@@ -98,8 +98,7 @@ def prepare(
             its frames are damaged.
         LocalError: The target cannot be written.
     """
-    facts = probe(source, name=str(source))
-    timeline = read_timeline(source)
+    facts, timeline = examine(source)
     span = marked_span(timeline, start_s, end_s, name=str(source))
     share = float(span.length_s) / timeline.duration_s
     can_copy = _can_copy_video(facts, keeps_hdr=keeps_hdr)
@@ -119,16 +118,16 @@ def prepare(
     return prepared
 
 
-def check_frames(source: Path, *, name: str) -> FrameCheck | None:
+def check_frames(source: Path) -> FrameCheck | None:
     """Decode a clip once, before it is paid for; None if it is longer than what is sent whole.
 
     Raises:
         InvalidInputError: It is not a clip that can be read.
     """
-    timeline = read_timeline(source)
+    _, timeline = examine(source)
     if timeline.duration_s > MAX_CLIP_S + 1:
         return None
-    return count_bad_frames(Part(source=source, timeline=timeline, span=timeline.whole), name=name)
+    return count_bad_frames(Part(source=source, timeline=timeline, span=timeline.whole))
 
 
 def refuse_damage(check: FrameCheck, *, name: str) -> None:
@@ -180,7 +179,7 @@ def save_prepared(
             accepts_damage=accepts_damage,
             on_progress=on_progress,
         )
-    check = check_frames(source, name=str(source)) or FrameCheck(frames=0, bad_frames=0)
+    check = check_frames(source) or FrameCheck(frames=0, bad_frames=0)
     if not accepts_damage:
         refuse_damage(check, name=str(source))
     _copy(source, target)
@@ -326,9 +325,8 @@ def _can_copy_video(facts: ClipFacts, *, keeps_hdr: bool) -> bool:
 
 
 def _check_copy(target: Path) -> FrameCheck:
-    timeline = read_timeline(target)
-    part = Part(source=target, timeline=timeline, span=timeline.whole)
-    return count_bad_frames(part, name=str(target))
+    _, timeline = examine(target)
+    return count_bad_frames(Part(source=target, timeline=timeline, span=timeline.whole))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -18,7 +18,6 @@ from omniedit.media.demux import (
     check_size,
     checked_head,
     external_reference,
-    opened_clip,
     opened_media,
     packets_of,
     video_stream,
@@ -52,6 +51,8 @@ _UNSPECIFIED_COLOR: Final = 2
 _UNSPECIFIED_RANGE: Final = 0
 # Beyond this the lengths of a track and of its file are no matter of rounding or of other tracks.
 _MOST_DISAGREEMENT: Final = 1.5
+# An edit list hides frames of a normal rate; a wrong timescale makes all of them long.
+_LONGEST_FRAME_S: Final = 1.0
 _CHROMA_COMPONENTS: Final = 3
 _PROBE_SIDE: Final = 64
 _CHROMA: Final = {
@@ -79,22 +80,19 @@ def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> Clip
     """
     if isinstance(source, Path):
         with open_file(source) as file:
-            return replace(_probe(file, name=name, reads_all=reads_all), is_local=True)
-    return _probe(source, name=name, reads_all=reads_all)
+            return replace(_probe(file, name=name, reads_all=reads_all)[0], is_local=True)
+    return _probe(source, name=name, reads_all=reads_all)[0]
 
 
-def read_timeline(path: Path) -> Timeline:
-    """Return when each frame of a local clip is shown.
+def examine(path: Path) -> tuple[ClipFacts, Timeline]:
+    """Return what a local clip is, and when each of its frames is shown.
 
     Raises:
         InvalidInputError: It is not a clip that can be read.
     """
-    with opened_clip(path) as container:
-        stream = video_stream(container, name=str(path))
-        builder = _timeline_builder(container, stream, name=str(path))
-        for packet in packets_of(container, stream, name=str(path), budget_s=READING_BUDGET_S):
-            builder.add(packet)
-        return builder.finish()
+    with open_file(path) as file:
+        facts, timeline = _probe(file, name=str(path), reads_all=True)
+    return replace(facts, is_local=True), cast("Timeline", timeline)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +106,7 @@ class _Reading:
     audio_end_s: float | None
 
 
-def _probe(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
+def _probe(file: Readable, *, name: str, reads_all: bool) -> tuple[ClipFacts, Timeline | None]:
     head = checked_head(file, name=name)
     size_bytes = file.seek(0, 2)
     index = b""
@@ -144,7 +142,7 @@ def _probe(file: Readable, *, name: str, reads_all: bool) -> ClipFacts:
             # FFmpeg reports the length of the fragments that it has read so far.
             facts = replace(facts, duration_s=None, container_s=None, frames=None)
     _check(facts)
-    return facts
+    return facts, reading.timeline if reading else None
 
 
 def _check(facts: ClipFacts) -> None:
@@ -169,6 +167,12 @@ def _measured(
         msg = (
             f"the index of {facts.name} is damaged: it says that the video is"
             f" {timeline.duration_s:.2f} s long, and the whole file {announced:.2f} s"
+        )
+        raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+    if timeline.frame_s > _LONGEST_FRAME_S and 2 * len(timeline.times) < (facts.frames or 0):
+        msg = (
+            f"the index of {facts.name} is damaged: it shows {len(timeline.times)} of"
+            f" {facts.frames} frames, for {timeline.frame_s:.2f} s each"
         )
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
     # An MP4 begins at 0 even if its first frame does not; a transport stream with its first frame.

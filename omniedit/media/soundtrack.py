@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit.media.audio import can_copy_audio, copied_audio, encoded_audio
 from omniedit.media.demux import audio_stream, opened_clip
 from omniedit.media.mux import OnProgress, Packets, ignore_progress, interleave, written_mp4
-from omniedit.media.probing import probe, read_timeline
+from omniedit.media.probing import examine
 from omniedit.media.timeline import Part, marked_span
 from omniedit.media.video import copied_video, copyable_frames, encoded_video, rate_of
 
@@ -65,15 +65,13 @@ def lay_sound(
         InvalidInputError: The result or the original is not a clip.
         LocalError: The target cannot be written.
     """
-    facts = probe(result, name=str(result))
-    timeline = read_timeline(result)
+    facts, timeline = examine(result)
     part = Part(source=result, timeline=timeline, span=timeline.whole)
     length_s = part.span.length_s
     difference_s = 0.0
     if original is not None:
-        span = marked_span(
-            read_timeline(original), original_start_s, original_end_s, name=str(original)
-        )
+        _, original_timeline = examine(original)
+        span = marked_span(original_timeline, original_start_s, original_end_s, name=str(original))
         difference_s = float(span.length_s - length_s)
     with ExitStack() as stack:
         container = stack.enter_context(written_mp4(target))
@@ -121,9 +119,9 @@ def original_audio(
     if audio_stream(clip) is None:
         return None
     # A cut between two frames begins with the next one, and so does the audio.
-    span = marked_span(read_timeline(original), start_s, None, name=str(original))
-    audio_s = probe(original, name=str(original)).audio_s
-    is_covered = audio_s is not None and audio_s + _TOLERANCE_S >= length_s
+    facts, timeline = examine(original)
+    span = marked_span(timeline, start_s, None, name=str(original))
+    is_covered = facts.audio_s is not None and facts.audio_s + _TOLERANCE_S >= length_s
     if can_copy_audio(clip) and not start_s and is_covered:
         return copied_audio(container, clip, start_s=span.start_s, length_s=length_s)
     return encoded_audio(container, clip, start_s=span.start_s, length_s=length_s, pads=True)

@@ -229,10 +229,10 @@ class FrameCheck:
         return self.bad_frames <= self.frames * _MOST_BAD
 
 
-def count_bad_frames(part: Part, *, name: str) -> FrameCheck:
+def count_bad_frames(part: Part) -> FrameCheck:
     """Decode a part, and count the frames that are damaged or missing."""
     with opened_clip(part.source) as clip:
-        stream = video_stream(clip, name=name)
+        stream = video_stream(clip, name=str(part.source))
         good = sum(not frame.is_corrupt for frame, _ in _frames(clip, stream, part))
     return frame_check(part, good)
 

@@ -20,7 +20,7 @@ _INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Courier:
+class CallbackSender:
     """Delivers the callbacks that are due, until it is stopped."""
 
     service: Service

@@ -49,9 +49,11 @@ class Server(ThreadedWSGIServer):
         self.stopped = threading.Event()
         self._connections = set[Connection]()
         self._closed_one = threading.Condition()
-        with listener:
-            address = listener.getsockname()
-            super().__init__(address[0], address[1], app, Handler, fd=listener.fileno())
+        address = listener.getsockname()
+        super().__init__(address[0], address[1], app, Handler, fd=listener.fileno())
+        # Werkzeug has made a duplicate; the socket that was bound is the one to accept from.
+        self.socket.close()
+        self.socket = listener
         self.socket.settimeout(_WAKE_TIMEOUT_S)
         self._acceptor = threading.Thread(target=self._accept, name="sandbox", daemon=True)
         self._acceptor.start()

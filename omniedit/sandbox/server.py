@@ -77,7 +77,7 @@ def serve(
     """
     # Imported here, so that the table of markers can be read without Werkzeug.
     from omniedit.sandbox.app import SandboxApp  # noqa: PLC0415
-    from omniedit.sandbox.callbacks import Courier  # noqa: PLC0415
+    from omniedit.sandbox.callbacks import CallbackSender  # noqa: PLC0415
     from omniedit.sandbox.connections import Server  # noqa: PLC0415
     from omniedit.sandbox.exchange import Service, Traffic  # noqa: PLC0415
 
@@ -103,7 +103,7 @@ def serve(
     server = Server(listener, app, traffic.note_text)
     running = RunningSandbox(server, store)
     if allow_local_callbacks:
-        Courier(
+        CallbackSender(
             service=service, origin=running.url, stopped=server.stopped, log=traffic.note_text
         ).start()
     return running

@@ -25,10 +25,7 @@ _TASK_ERRORS = {
         "Change the prompt or the video and submit again.",
     ),
     "invalid_parameters": ("Invalid request parameters.", "Check them against the API reference."),
-    "image_processing_error": (
-        "The input could not be processed.",
-        "Check that it is a valid MP4.",
-    ),
+    "image_processing_error": ("The input could not be processed.", "Check that it is an MP4."),
     "image_dimension_mismatch": ("The input's dimensions are not supported.", "Use another video."),
     "request_cancelled": ("The request was cancelled.", "Submit the task again."),
     "generation_failed_no_content": ("No content was generated.", "Try another prompt."),

@@ -1,213 +1,355 @@
-"""Progress as a person watches it: one line an edit, or one for all and a few of those running."""
+"""Progress as a person watches it: a row for each edit, and one for all, drawn by Rich."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TextIO, cast
 
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.progress import Progress, ProgressColumn, Task, TaskID
+from rich.progress_bar import ProgressBar
+from rich.segment import Segment
+from rich.table import Column
 from rich.text import Text
 
-from omniedit.events import Event, Failed, LineFailed, Saved
-from omniedit.terminal.cells import cell_width, keep_end, keep_start
-from omniedit.terminal.channel import Channel, Size
-from omniedit.terminal.gauge import Gauge
-from omniedit.terminal.glyphs import glyphs_for
-from omniedit.terminal.harmless import make_harmless
-from omniedit.terminal.human import (
-    failure_of,
-    render_clock,
-    render_duration,
-    render_failure,
-    render_size,
-)
-from omniedit.terminal.rows import Piece, Stretch, compose
-from omniedit.terminal.tracks import Board, Track, Transfer
+from omniedit.terminal.board import Board, EditState, Pause
+from omniedit.terminal.human import render_clock, render_duration, render_reserved, render_size
+from omniedit.terminal.streams import ColourDepth, OutputStream
+from omniedit.terminal.text import cell_width
 
 _FRAMES_PER_S: Final = 10
-_BAR_AT_LEAST: Final = 10
-_BAR_AT_MOST: Final = 40
-_NAME: Final = 9
-_BESIDE_COUNTS: Final = 8  # the mark, the percentage and the gaps
+_FRAMES_PER_S_OF_MANY: Final = 4
+"""A screen full of bars costs more, and moves all the same."""
 _MOST_ROWS: Final = 12
-_ENOUGH_TO_TELL: Final = 3.0  # per cent of all, before the end of all is guessed
+_COLOUR_SYSTEMS: Final = {
+    ColourDepth.BASIC: "standard",
+    ColourDepth.EIGHT_BIT: "256",
+    ColourDepth.TRUE: "truecolor",
+}
+_BAR_STYLE: Final = "rgb(124,92,255)"  # legible on white and on black
+_SPINNERS: Final = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\")
+_TASKBAR: Final = "\x1b]9;4;{};{}\x07"
+
+_STATE_WIDTH: Final = 11  # "downloading"
+_PERCENT_WIDTH: Final = 4
+_FIXED_WIDTH: Final = 1 + 1 + _STATE_WIDTH + 1 + _PERCENT_WIDTH  # with the mark, and gaps
+_SHORTEST_FACTS: Final = 10  # "any moment"
+_SHORTEST_BAR: Final = 6
+_LONGEST_BAR: Final = 40
 
 
-class Bars:
-    """Turns a board into lines of text; draws nothing itself."""
+class _Fact(NamedTuple):
+    text: str
+    rank: int = 0
+    """The lowest is left out first where there is no room."""
 
-    def __init__(self, board: Board, channel: Channel, clock: Callable[[], float]) -> None:
+
+class _Row(NamedTuple):
+    """What is drawn of an edit, or of all of them, in this frame."""
+
+    label: str
+    state: str
+    percent: float | None
+    facts: Sequence[_Fact]
+    is_lively: bool  # only one row spins
+    is_alarming: bool = False
+
+
+class _Widths(NamedTuple):
+    """How many cells columns take, 0 for one that is left out.
+
+    They stay whatever the columns say: a bar that changes its width seems to jump.
+    """
+
+    label: int
+    state: int
+    bar: int
+    facts: int
+
+
+class Bars(Progress):
+    """Draws a board at the bottom of a terminal.
+
+    Args:
+        board: What is drawn.
+        stream: The terminal.
+        environ: Says what it can do.
+        is_ticking: Whether to draw again and again, in a thread of its own.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        stream: OutputStream,
+        environ: Mapping[str, str],
+        *,
+        is_ticking: bool = True,
+    ) -> None:
         self._board = board
-        self._channel = channel
-        self._clock = clock
-        self._glyphs = glyphs_for(channel)
-        self._gauge = Gauge(glyphs=self._glyphs, depth=channel.depth)
-
-    def frame(self, size: Size) -> list[Text]:
-        """Return the lines to show now, none wider than the terminal."""
-        now = self._clock()
-        # The last cell stays free: some terminals wrap as soon as it is written.
-        width = size.width - 1
-        running = self._board.running
-        if self._board.is_single:
-            track = self._board.tracks.get("", Track(seen_at=self._board.started_at))
-            return [] if self._board.saved else [self._row(track, now, width)]
-        rows = max(0, min(_MOST_ROWS, size.height - 3))
-        lines = [self._row(track, now, width) for track in running[:rows]]
-        return [*lines, self._overall(now, width)]
-
-    def lasting(self, event: Event, track: Track) -> Text | None:
-        """Return the line that stays of what happened, if any."""
-        now = self._clock()
-        match event:
-            case Saved():
-                return self._saved(event, track, now)
-            case LineFailed():
-                words = keep_start(
-                    make_harmless(f"{event.name}: {event.message}"), self._channel.size.width - 3
-                )
-                return self._marked(self._glyphs.failure, "red", words)
-            case Failed() if not self._board.is_single:
-                error = failure_of(event.record)
-                reason = render_failure(error) if error else "failed"
-                name = make_harmless(event.record.task_id or "")
-                return self._marked(self._glyphs.failure, "red", f"{name} failed: {reason}")
-            case _:
-                return None
-
-    def last_words(self) -> Text | None:
-        """Return the line that stays of a single edit that was not saved."""
-        board = self._board
-        if not board.is_single or not board.completed or board.saved:
-            return None
-        track = next(iter(board.tracks.values()))
-        elapsed = render_duration(track.elapsed_s(track.seen_at))
-        return self._marked(self._glyphs.success, "green", "completed", elapsed)
-
-    def _saved(self, event: Saved, track: Track, now: float) -> Text:
-        size = render_size(event.file.size_bytes)
-        facts = [size, render_duration(track.elapsed_s(now))] if event.is_new else [size]
-        verb = "saved" if event.is_new else "already here:"
-        taken = cell_width(f"+ {verb} ") + sum(cell_width(f" - {fact}") for fact in facts)
-        room = self._channel.size.width - 1 - taken
-        path = self._channel.showable(make_harmless(event.shown_path))
-        if cell_width(path) > room:
-            path = keep_end(path.replace("\\", "/").rsplit("/", 1)[-1], max(12, room))
-        return self._marked(self._glyphs.success, "green", f"{verb} {path}", *facts)
-
-    def _marked(self, mark: str, style: str, text: str, *facts: str) -> Text:
-        line = Text.assemble((mark, f"bold {style}"), " ", self._channel.showable(text))
-        for fact in facts:
-            line.append(f" {self._glyphs.separator} {fact}", "dim")
-        return line
-
-    def _row(self, track: Track, now: float, width: int) -> Text:
-        # Among many rows only the last one spins.
-        mark = self._spinner(now) if self._board.is_single else " "
-        spinner = Piece(text=mark, rank=9, style="cyan")
-        name = make_harmless(track.task_id or "")
-        is_single = self._board.is_single
-        label = Piece(
-            text="" if is_single else self._showable(keep_end(name, _NAME)), rank=7, style="dim"
+        self._stream = stream
+        self._taskbar_percent: int | None = None
+        spinner = next(filter(stream.can_show, _SPINNERS))
+        self._mark = _MarkColumn(spinner)
+        # The first rows are asked for before there is `console`.
+        self._drawn_on = _console(stream, environ)
+        super().__init__(
+            self._mark,
+            console=self._drawn_on,
+            auto_refresh=is_ticking,
+            refresh_per_second=_FRAMES_PER_S if board.is_single else _FRAMES_PER_S_OF_MANY,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            get_time=board.clock,
         )
-        if track.pause is not None:
-            return compose([spinner, label, *self._paused(track, now)], width)
-        pieces: list[Piece | Stretch] = [
-            spinner,
-            label,
-            Piece(text=track.state if is_single else f"{track.state:<11}", rank=6),
-            self._bar(track.percent(now), now, is_lively=is_single),
-            self._percent(track.percent(now)),
-            *(self._facts(track, now) if track.transfer is None else []),
-            *(self._transfer_facts(track.transfer, now) if track.transfer else []),
+
+    def print_above(self, text: str) -> None:
+        """Print rendered lines that stay, in the same write as the bars below them."""
+        with self.console:
+            self.console.print(_Rendered(text), crop=False)
+            # Rich has drawn the bars as they were before.
+            self.refresh()
+
+    def stop(self) -> None:
+        """Take the bars off the screen, and show the cursor again."""
+        super().stop()
+        self._show_on_taskbar(None)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the rows as they are now, none wider than the terminal."""
+        board, size = self._board, self._stream.size
+        # The last cell stays free: some terminals wrap as soon as it is written.
+        width = max(1, size.width - 1)
+        self._drawn_on.size = (width, size.height)
+        if board.is_single:
+            self._show_on_taskbar(board.latest.percent(board.clock()))
+            if not board.latest.is_saved:
+                yield self._table([_single_row(board)], _single_widths(width))
+            return
+        self._show_on_taskbar(board.percent())
+        count = max(0, min(_MOST_ROWS, size.height - 3))
+        rows = [_edit_row(edit, board.clock(), edit.pause) for edit in board.running[:count]]
+        if rows:
+            yield self._table(rows, _edit_widths(width))
+        overall = _overall_row(board, width)
+        yield self._table([overall], _overall_widths(width, cell_width(overall.label)))
+
+    def _table(self, rows: Iterable[_Row], widths: _Widths) -> RenderableType:
+        columns: tuple[tuple[int, ProgressColumn], ...] = (
+            (1, self._mark),
+            (widths.label, _TextColumn(widths.label, self._stream, lambda row: row.label)),
+            (widths.state, _TextColumn(widths.state, self._stream, lambda row: row.state)),
+            (widths.bar, _BarColumn(widths.bar)),
+            (_PERCENT_WIDTH, _PercentColumn()),
+            (widths.facts, _FactsColumn(widths.facts, self._stream)),
+        )
+        self.columns = tuple(column for width, column in columns if width)
+        return self.make_tasks_table(
+            Task(TaskID(0), "", None, 0, self._board.clock, fields={"row": row}, _lock=self._lock)
+            for row in rows
+        )
+
+    def _show_on_taskbar(self, percent: float | None) -> None:
+        """Show progress in the taskbar where the terminal takes it; None clears it."""
+        shown = None if percent is None else int(percent)
+        if shown != self._taskbar_percent and self._stream.shows_taskbar:
+            self._taskbar_percent = shown
+            self._stream.write(_TASKBAR.format(0 if shown is None else 1, shown or 0))
+
+
+class _Rendered:
+    """Lines that need nothing of Rich but its cursor."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Segment(self._text)
+
+
+class _MarkColumn(ProgressColumn):
+    """What turns, to show that it is alive."""
+
+    def __init__(self, shapes: str) -> None:
+        super().__init__(Column(width=1))
+        self._shapes = shapes
+
+    def render(self, task: Task) -> Text:
+        shape = self._shapes[int(task.get_time() * _FRAMES_PER_S) % len(self._shapes)]
+        return Text(shape if _row(task).is_lively else " ", "cyan")
+
+
+class _TextColumn(ProgressColumn):
+    """One text of a row."""
+
+    def __init__(self, width: int, stream: OutputStream, text: Callable[[_Row], str]) -> None:
+        super().__init__(Column(width=width, no_wrap=True))
+        self._stream = stream
+        self._text = text
+
+    def render(self, task: Task) -> Text:
+        return Text(self._stream.shown(self._text(_row(task))), overflow="ellipsis")
+
+
+class _BarColumn(ProgressColumn):
+    """A bar that fills, or swings while nothing is known."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(Column(width=width))
+
+    def render(self, task: Task) -> ProgressBar:
+        percent = _row(task).percent
+        return ProgressBar(
+            total=None if percent is None else 100.0,
+            completed=percent or 0.0,
+            animation_time=task.get_time(),
+            complete_style=_BAR_STYLE,
+            finished_style="green",
+            pulse_style=_BAR_STYLE,
+        )
+
+
+class _PercentColumn(ProgressColumn):
+    """How much is done, in digits that stay in place."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(width=_PERCENT_WIDTH))
+
+    def render(self, task: Task) -> Text:
+        percent = _row(task).percent
+        return Text("" if percent is None else f"{int(percent):3d}%", "bold")
+
+
+class _FactsColumn(ProgressColumn):
+    """As many facts as there is room for."""
+
+    def __init__(self, width: int, stream: OutputStream) -> None:
+        super().__init__(Column(width=width, no_wrap=True))
+        self._width = width
+        self._stream = stream
+
+    def render(self, task: Task) -> Text:
+        row = _row(task)
+        facts = [(fact, self._stream.shown(fact.text)) for fact in row.facts if fact.text]
+        while len(facts) > 1 and len("  ".join(text for _, text in facts)) > self._width:
+            facts.remove(min(facts, key=lambda fact: fact[0].rank))
+        text = "  ".join(text for _, text in facts)
+        return Text(text, "yellow" if row.is_alarming else "", overflow="ellipsis")
+
+
+def _console(stream: OutputStream, environ: Mapping[str, str]) -> Console:
+    return Console(
+        file=cast("TextIO", stream),
+        force_terminal=True,
+        force_interactive=True,
+        force_jupyter=False,
+        legacy_windows=False,  # a console that obeys no escapes gets no bars
+        color_system=cast("None", _COLOUR_SYSTEMS.get(stream.depth)),
+        no_color=not stream.is_coloured,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        _environ=environ,
+    )
+
+
+def _row(task: Task) -> _Row:
+    return cast("_Row", task.fields["row"])
+
+
+def _single_widths(width: int) -> _Widths:
+    spare = width - _FIXED_WIDTH
+    facts = max(_SHORTEST_FACTS, round(0.6 * spare)) if spare > _SHORTEST_FACTS else 0
+    bar = min(_LONGEST_BAR, spare - (facts + 1 if facts else 0) - 1)
+    if bar < _SHORTEST_BAR:
+        return _Widths(0, _STATE_WIDTH, 0, facts)
+    return _Widths(0, _STATE_WIDTH, bar, spare - bar - 2 if facts else 0)
+
+
+def _edit_widths(width: int) -> _Widths:
+    spare = width - _FIXED_WIDTH - 1
+    label = max(0, min(28, round(0.4 * spare)))
+    bar = min(_LONGEST_BAR, round(0.3 * spare) - 1)
+    facts = spare - label - 1 - bar - 1
+    if facts < _SHORTEST_FACTS or bar < _SHORTEST_BAR:
+        return _Widths(max(0, spare), _STATE_WIDTH, 0, 0)
+    return _Widths(label, _STATE_WIDTH, bar, facts)
+
+
+def _overall_widths(width: int, label: int) -> _Widths:
+    spare = width - 1 - 1 - label - 1 - _PERCENT_WIDTH
+    bar = min(_LONGEST_BAR, (spare - 2) // 2)
+    if bar < max(_SHORTEST_BAR, _SHORTEST_FACTS):
+        facts = spare - 1
+        return _Widths(label, 0, 0, facts if facts >= _SHORTEST_FACTS else 0)
+    return _Widths(label, 0, bar, spare - 1 - bar - 1)
+
+
+def _single_row(board: Board) -> _Row:
+    edit, now = board.latest, board.clock()
+    # Before there is a task, what is tried again is of no task.
+    row = _edit_row(edit, now, edit.pause or board.pause)
+    clip = _Fact("" if edit.transfer or row.is_alarming else edit.label)
+    return row._replace(label="", facts=[*row.facts, clip], is_lively=True)
+
+
+def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
+    percent = edit.percent(now)
+    if pause is not None:
+        facts = _pause_facts(pause, now)
+        return _Row(edit.label, "retrying", percent, facts, is_lively=False, is_alarming=True)
+    if edit.still_since is not None:
+        still = _Fact(f"{render_duration(now - edit.still_since)} without a change")
+        return _Row(edit.label, edit.state, percent, [still], is_lively=False, is_alarming=True)
+    if edit.transfer is not None:
+        facts = _transfer_facts(edit, now)
+    elif edit.preparing is not None:
+        facts = _preparation_facts(edit, now)
+    else:
+        facts = [
+            _Fact(render_clock(edit.elapsed_s(now)), rank=2),
+            _remaining(edit.remaining_s(now)),
+            _Fact(render_reserved(edit.record.task if edit.record else None), rank=1),
         ]
-        if is_single and track.transfer is None:
-            pieces.append(Piece(text=name, rank=0, style="dim"))
-        return compose(pieces, width)
+    return _Row(edit.label, edit.state, percent, facts, is_lively=False)
 
-    def _facts(self, track: Track, now: float) -> list[Piece]:
-        elapsed = self._elapsed(track, now)
-        if track.still_since is not None:
-            still = f"nothing moved for {render_duration(now - track.still_since)}"
-            return [elapsed, Piece(text=still, rank=7, style="yellow")]
-        return [elapsed, self._remaining(track.remaining_s(now), rank=7)]
 
-    def _transfer_facts(self, transfer: Transfer, now: float) -> list[Piece]:
-        done = render_size(transfer.done_bytes)
-        total = transfer.total_bytes
-        size = done if total is None else f"{done} of {render_size(total)}"
-        speed = transfer.speed(now)
-        name = self._showable(make_harmless(transfer.name).rsplit("/", 1)[-1])
-        return [
-            Piece(text=size, rank=2 if total else 7),
-            Piece(text=f"{render_size(speed)}/s" if speed else "", rank=3, style="dim"),
-            self._remaining(transfer.remaining_s(now), rank=7),
-            Piece(text=keep_start(name, 30), rank=1, style="dim"),
-        ]
+def _transfer_facts(edit: EditState, now: float) -> list[_Fact]:
+    transfer = edit.transfer
+    if transfer is None:
+        return []
+    done, total, speed = render_size(transfer.done_bytes), transfer.total_bytes, transfer.speed(now)
+    return [
+        _Fact(done if total is None else f"{done} of {render_size(total)}", rank=2),
+        _Fact(f"{render_size(speed)}/s" if speed else "", rank=3),
+        _remaining(edit.remaining_s(now)),
+        _Fact(transfer.name.replace("\\", "/").rpartition("/")[2], rank=1),
+    ]
 
-    def _paused(self, track: Track, now: float) -> list[Piece | Stretch]:
-        pause = track.pause
-        if pause is None:
-            return []
-        left_s = pause.until - now
-        when = f"in {render_duration(left_s + 0.999)}" if left_s > 0 else "now"
-        why = self._showable(make_harmless(f"{pause.message} (attempt {pause.attempt})"))
-        return [
-            Piece(text=f"retrying {when}:", rank=8, style="yellow"),
-            Stretch(
-                draw=lambda width: Text(self._showable(keep_start(why, width))),
-                rank=6,
-                width=min(cell_width(why), 8),
-                most=cell_width(why),
-            ),
-            self._elapsed(track, now),
-        ]
 
-    def _elapsed(self, track: Track, now: float) -> Piece:
-        text = render_clock(track.elapsed_s(now)) if self._board.is_single else ""
-        return Piece(text=text, rank=3, style="dim")
+def _preparation_facts(edit: EditState, now: float) -> list[_Fact]:
+    fps = edit.preparing.fps if edit.preparing else None
+    return [_Fact(f"{fps:.0f} fps" if fps else "", rank=1), _remaining(edit.remaining_s(now))]
 
-    def _overall(self, now: float, width: int) -> Text:
-        board = self._board
-        percent, elapsed_s = board.percent(now), now - board.started_at
-        left_s = elapsed_s * (100 / percent - 1) if percent > _ENOUGH_TO_TELL else None
-        pause = board.pause if board.pause and board.pause.until > now else None
-        pieces: list[Piece | Stretch] = [
-            Piece(text=self._spinner(now), rank=9, style="cyan"),
-            Piece(text=self._counts(width), rank=8, style="bold"),
-            self._bar(percent, now),
-            self._percent(percent),
-            Piece(text=render_clock(elapsed_s), rank=3, style="dim"),
-            self._remaining(left_s, rank=4),
-        ]
-        if pause is not None:
-            text = self._showable(make_harmless(pause.message))
-            left = render_duration(pause.until - now + 0.999)
-            pieces[-1] = Piece(text=f"{keep_start(text, 40)}, on in {left}", rank=5, style="yellow")
-        return compose(pieces, width)
 
-    def _counts(self, width: int) -> str:
-        """Return how many are done and run, or where that is too long only how many are done."""
-        board = self._board
-        is_roomy = cell_width(board.summary) + _BESIDE_COUNTS <= width
-        return board.summary if is_roomy else f"{board.done}/{board.total_tasks}"
+def _pause_facts(pause: Pause, now: float) -> list[_Fact]:
+    left_s = pause.until - now
+    when = f"in {render_duration(left_s + 0.999)}" if left_s > 0 else "now"
+    return [_Fact(f"{when}: {pause.message} (attempt {pause.attempt})")]
 
-    def _bar(self, percent: float | None, now: float, *, is_lively: bool = True) -> Stretch:
-        def draw(width: int) -> Text:
-            if percent is None:
-                return self._gauge.swinging(width=width, now=now)
-            return self._gauge.filled(percent, width=width, now=now if is_lively else None)
 
-        return Stretch(draw=draw, rank=4, width=_BAR_AT_LEAST, most=_BAR_AT_MOST)
+def _overall_row(board: Board, width: int) -> _Row:
+    now, counts = board.clock(), board.summary
+    if cell_width(counts) + _PERCENT_WIDTH + 4 > width:
+        counts = f"{board.done}/{board.total}"
+    if board.pause is not None and board.pause.until > now:
+        facts = _pause_facts(board.pause, now)
+    else:
+        elapsed = _Fact(render_clock(now - board.started_at), rank=1)
+        facts = [elapsed, _remaining(board.remaining_s())]
+    is_paused = board.pause is not None and board.pause.until > now
+    return _Row(counts, "", board.percent(), facts, is_lively=True, is_alarming=is_paused)
 
-    def _percent(self, percent: float | None) -> Piece:
-        return Piece(text="" if percent is None else f"{int(percent):3d}%", rank=8, style="bold")
 
-    def _remaining(self, left_s: float | None, *, rank: int) -> Piece:
-        if left_s is None:
-            return Piece(text="", rank=rank)
-        text = f"{render_clock(left_s)} left" if left_s >= 1 else "any moment"
-        return Piece(text=text, rank=rank)
-
-    def _spinner(self, now: float) -> str:
-        return self._glyphs.spinner[int(now * _FRAMES_PER_S) % len(self._glyphs.spinner)]
-
-    def _showable(self, text: str) -> str:
-        return self._channel.showable(text)
+def _remaining(left_s: float | None) -> _Fact:
+    if left_s is None:
+        return _Fact("")
+    return _Fact(f"{render_clock(left_s)} left" if left_s >= 1 else "any moment", rank=9)

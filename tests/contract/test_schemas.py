@@ -18,7 +18,7 @@ from omniedit.schemas import (
     load_schema,
     load_whole_schema,
 )
-from omniedit.terminal.document import envelope, task_document
+from omniedit.terminal.documents import envelope, task_document
 from tests.commandline import CommandLine
 from tests.contract import readme
 from tests.contract.commands import every_command

@@ -81,7 +81,7 @@ def _run(
     from omniedit.edits.batch import BatchRun
 
     ended_by: BaseException | None = None
-    observers = [context.saved_files(None), report.observe]
+    observers = [context.saved_files(None)]
     try:
         with context.session(
             use, observers=observers, total_tasks=len(edits), is_batch=True

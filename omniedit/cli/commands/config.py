@@ -120,7 +120,7 @@ def _asked_key(context: Context, question: str) -> str:
         return getpass.getpass(question, stream=sys.stderr)
     except (EOFError, UnicodeDecodeError) as error:
         # Both leave the cursor after the question.
-        context.printer.plain("")
+        context.printer.message("")
         # Ctrl-D gives no key; bytes that are not text are refused as one, without being shown.
         return "" if isinstance(error, EOFError) else "\N{REPLACEMENT CHARACTER}"
 

@@ -37,6 +37,6 @@ def _dollars(credits: float | None) -> float | None:  # noqa: A002 - the unit's 
 
 
 def _shown(credits: float | None) -> str:  # noqa: A002 - the unit's name
-    from omniedit.terminal.units import render_credits
+    from omniedit.terminal.human import render_credits
 
     return "unknown" if credits is None else f"{render_credits(credits)} left"

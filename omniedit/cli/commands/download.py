@@ -56,13 +56,13 @@ def download(
             else [(record, None) for record in find_records(session, tasks or [])]
         )
         for record, _ in found:
-            context.tally.add(record)
+            context.board.add(record)
         for record, error in download_each(session, found, destination, overwrite=force):
             if error is None:
-                context.tally.add(record)
+                context.board.add(record)
             else:
                 errors.append(error)
-                context.tally.note_error(record, error)
+                context.board.note_error(record, error)
     if takes_all and not found:
         context.printer.note("every finished result is saved")
     return Outcome(errors=errors)

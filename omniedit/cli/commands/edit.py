@@ -106,5 +106,5 @@ def edit(
     )
     with context.session(use, observers=[context.saved_files(destination)]) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
-        context.tally.add(editing.edit(session, request, options))
+        context.board.add(editing.edit(session, request, options))
     return Outcome()

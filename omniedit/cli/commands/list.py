@@ -31,8 +31,8 @@ def list_(
 ) -> Outcome:
     """List edits: state, saved file, and the time left on the link."""
     from omniedit.edits import list as listing
-    from omniedit.terminal.document import task_document
-    from omniedit.terminal.human import render_table
+    from omniedit.terminal.documents import task_document
+    from omniedit.terminal.tables import render_table
 
     context: Context = ctx.obj
     printer = context.printer
@@ -45,11 +45,8 @@ def list_(
     use = JournalUse.OPTIONAL if remote and not adopt else JournalUse.REQUIRED
     with context.session(use, shows_progress=remote) as session:
         if forget is not None:
-            from omniedit.edits.references import find_records
-
-            records = find_records(session, [forget])[:1]
-            listing.forget(session, records[0])
-            printer.line(f"forgot {records[0].task_id}")
+            records = [listing.forget(session, forget)]
+            printer.line(f"forgot {records[0].task_id or records[0].request_id}")
         elif remote:
             records = listing.list_account(session, limit=limit, adopt=adopt)
         else:
@@ -60,6 +57,5 @@ def list_(
     if not records:
         printer.note("nothing to list")
     elif forget is None:
-        width, colour = printer.stdout_width, printer.is_stdout_coloured
-        printer.lines(render_table(records, now, width, colour=colour))
+        printer.lines(render_table(records, now, printer.stdout_width))
     return Outcome(tasks=[task_document(record, is_raw_known=remote) for record in records])

@@ -14,7 +14,7 @@ def probe(ctx: typer.Context, video: Video) -> Outcome:
     Of a URL little more than the header is read: at most 2 MiB, in 3 seconds.
     """
     from omniedit.edits import clips
-    from omniedit.terminal.clip import clip_fields, render_clip
+    from omniedit.terminal.probe import clip_fields, render_clip
 
     context: Context = ctx.obj
     try:
@@ -30,7 +30,6 @@ def probe(ctx: typer.Context, video: Video) -> Outcome:
             problems,
             cost=cost,
             width=printer.stdout_width,
-            colour=printer.is_stdout_coloured,
         )
     )
     return Outcome(

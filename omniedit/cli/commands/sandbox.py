@@ -14,7 +14,7 @@ from omniedit.errors import Interrupted
 from omniedit.journal import Journal
 from omniedit.system import THIS_SYSTEM
 from omniedit.system.folders import make_private_folder
-from omniedit.terminal.document import envelope
+from omniedit.terminal.documents import envelope
 
 app = typer.Typer(
     name="sandbox",
@@ -69,7 +69,7 @@ def serve(
             time_scale=time_scale,
             rate_limit_per_min=rate_limit,
             allow_local_callbacks=allow_local_callbacks,
-            log=None if context.printer.quiet else context.printer.plain,
+            log=None if context.printer.quiet else context.printer.message,
             record=Path(record) if record else None,
         )
     try:

@@ -30,12 +30,13 @@ from omniedit.errors import (
     OmniEditError,
     TargetExistsError,
 )
-from omniedit.terminal.document import joined_event, saved_document
-from omniedit.terminal.units import render_credits
+from omniedit.events import Saved
+from omniedit.terminal.documents import saved_document
+from omniedit.terminal.human import render_credits
 
 if TYPE_CHECKING:
     from omniedit.models import EditRequest, Record, SavedFile
-    from omniedit.terminal.document import Document
+    from omniedit.terminal.documents import Document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def _made(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile |
     saved_files = context.saved_files(call.options.destination, prints_paths=False)
     with context.session(
         call.use,
-        observers=[saved_files, report.observe],
+        observers=[saved_files],
         total_tasks=len(plan.edits),
         is_batch=True,
     ) as session:
@@ -92,14 +93,14 @@ def _made(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile |
             forget_leftovers(plan)
             for known in plan.known:
                 if known is not None:
-                    context.tally.add(known)
+                    context.board.add(known)
             context.printer.note("they are joined already")
-            return _announced(call, plan, plan.joined)
+            return _announced(call, session, plan, plan.joined)
         records = _edited(call, session, plan, report)
         if report.errors:
             return None
         context.printer.note("joining the results")
-        return _announced(call, plan, _joined(call, session, plan, records))
+        return _announced(call, session, plan, _joined(call, session, plan, records))
 
 
 def _planned(
@@ -216,11 +217,13 @@ def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
             return usual
 
 
-def _announced(call: SplitCall, plan: SplitPlan, file: "SavedFile | None") -> "SavedFile | None":
+def _announced(
+    call: SplitCall, session: Session, plan: SplitPlan, file: "SavedFile | None"
+) -> "SavedFile | None":
     """Print the joined clip's path, and return it; None went to standard output itself."""
     if file is None or plan.target is None:
         return None
-    context = call.context
-    context.printer.event(joined_event(file, at=context.now(), sandbox=context.is_sandbox))
-    context.printer.path(plan.target.shown)
+    shown_path = plan.target.shown
+    session.report(Saved(file=file, shown_path=shown_path, is_new=plan.joined is None))
+    call.context.printer.path(shown_path)
     return file

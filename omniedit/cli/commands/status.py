@@ -23,9 +23,9 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
     with context.session(use) as session:
         for record, error in read_all(session, find_records(session, tasks or [])):
             if error is None:
-                context.tally.add(record)
+                context.board.add(record)
                 context.printer.lines([render_status_line(record, session.now())])
             else:
-                context.tally.note_error(record, error)
+                context.board.note_error(record, error)
                 errors.append(error)
     return Outcome(errors=errors)

@@ -100,7 +100,7 @@ def submit(
 
     with context.session(JournalUse.OPTIONAL, observers=[_task_ids(context)]) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
-        context.tally.add(submitting.submit(session, request, accepts_old=yes))
+        context.board.add(submitting.submit(session, request, accepts_old=yes))
     return Outcome()
 
 
@@ -108,7 +108,7 @@ def _resume(context: Context, request_id: str, *, accepts_old: bool) -> Outcome:
     from omniedit.edits.replay import resume
 
     with context.session(JournalUse.REQUIRED, observers=[_task_ids(context)]) as session:
-        context.tally.add(resume(session, request_id, accepts_old=accepts_old))
+        context.board.add(resume(session, request_id, accepts_old=accepts_old))
     return Outcome()
 
 

@@ -47,19 +47,20 @@ def wait(
     options = FollowOptions(
         destination=destination, overwrite=force, timeout_s=timeout, fail_fast=fail_fast
     )
+    context.board.saves = destination is not None
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     observers = [context.saved_files(destination)]
     with context.session(use, observers=observers, total_tasks=len(tasks or [""])) as session:
         records = find_records(session, tasks or [])
         for record in records:
-            context.tally.add(record)
+            context.board.add(record)
         for record, error in follow(session, records, options):
             if error is not None:
                 errors.append(error)
-                context.tally.note_error(record, error)
+                context.board.note_error(record, error)
                 continue
-            context.tally.add(record)
+            context.board.add(record)
             if destination is None:
                 _print_links(context, record)
     return Outcome(errors=errors)

@@ -140,10 +140,10 @@ def _shown(text: str) -> str:
         return text if len(text) <= PROMPT_WIDTH else f"{text[: PROMPT_WIDTH - 1]}…"
     from unicodedata import combining, east_asian_width
 
-    from omniedit.terminal.harmless import make_harmless
+    from omniedit.terminal.sanitize import sanitize
 
     shown, width = "", 0
-    for character in make_harmless(text):
+    for character in sanitize(text):
         is_wide = east_asian_width(character) in {"W", "F"}
         width += 0 if combining(character) else 1 + is_wide
         if width >= PROMPT_WIDTH:

@@ -14,9 +14,9 @@ from omniedit.errors import (
     TargetExistsError,
     WaitTimeoutError,
 )
-from omniedit.events import Event, Saved, Submitted
+from omniedit.events import Saved, Submitted
 from omniedit.models import EditRequest, Record, SavedFile, Task
-from omniedit.terminal.console import Printer
+from omniedit.terminal.printer import Printer
 from tests.records import record_of
 
 CLIP_URL = "https://example.com/clip.mp4"
@@ -48,20 +48,19 @@ class Told:
         self.report = BatchReport(self.context, "m", again=again, has_journal=has_journal)
         self.report.begin(self.edits, line_count=count)
 
-    def _report(self, event: Event) -> None:
-        self.context.tally.take(event)
-        self.report.observe(event)
-
     def submit(self, number: int, task: Task) -> Record:
         record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")
-        self.context.tally.add(record)
-        self._report(Submitted(record=record))
+        self.context.board.add(record)
+        self.context.board.take(Submitted(record=record))
         return record
 
     def save(self, number: int, *, is_new: bool = True) -> None:
         record = self.submit(number, completed(f"t-{number}")) if is_new else None
-        record = record or record_of(completed(f"t-{number}"))
-        self._report(Saved(task_id=f"t-{number}", file=FILE, shown_path="a.mp4", is_new=is_new))
+        known = record_of(completed(f"t-{number}"), identity=f"identity-{number}")
+        record = record or known
+        self.context.board.take(
+            Saved(task_id=f"t-{number}", file=FILE, shown_path="a.mp4", is_new=is_new)
+        )
         self.report.take(EditOutcome(edit=self.edits[number - 1], record=record))
 
     def fail(self, number: int, error: OmniEditError, record: Record | None = None) -> None:
@@ -99,7 +98,7 @@ def test_the_summary_counts_every_line_and_comes_last() -> None:
         "hint: top up at https://evolink.ai/dashboard/credits",
         (
             "note: 1 done, 1 skipped, 1 failed, 1 finished but not saved,"
-            " 1 still running at the service, 1 not begun; 34 credits (about $0.50)"
+            " 1 still running at the service, 1 not begun; 34 credits ($0.50)"
         ),
         "hint: the same command picks up 2 at the service and begins 1 more; it pays for nothing twice",
     ]

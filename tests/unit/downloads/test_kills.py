@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads import Downloader
+from omniedit.downloads.transfer import Downloader
 from omniedit.http.client import HttpClient
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from omniedit.models import SavedFile
-    from tests.unit.downloads.conftest import Answer, Desk
+    from tests.unit.downloads.conftest import Desk
+    from tests.unit.http.hostile import Answer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 
@@ -30,7 +31,7 @@ _STEPS = ("open", "os.")
 _SCRIPT = """
 import sys, time
 from pathlib import Path
-from omniedit.downloads import Downloader
+from omniedit.downloads.transfer import Downloader
 from omniedit.errors import TargetExistsError
 from omniedit.http.client import HttpClient
 

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads.copying import copy_result
-from omniedit.downloads.part import PartFile, Version
-from omniedit.downloads.placing import open_part, place
-from omniedit.downloads.target import check_target, saved_file
+from omniedit.downloads.part import PartFile, Version, open_part
+from omniedit.downloads.placement import check_target, copy_result, place, saved_file
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.system.windows import PATIENCE_S
 from tests.systems import windows

@@ -233,7 +233,11 @@ class BenchSession(Session):
         super().__init__(
             journal=Journal(None, clock=given.now),
             origin=BASE_URL,
-            open_http=lambda: HttpClient(transport=httpx.MockTransport(transport or self.script)),
+            open_http=lambda: HttpClient(
+                transport=httpx.MockTransport(transport or self.script),
+                clock=given.monotonic,
+                policy=policy,
+            ),
             find_connection=lambda: Connection(BASE_URL, BASE_URL, "sk-evo-tests"),
             private_folder=folder,
             observers=(self._observe,),

@@ -207,11 +207,16 @@ def test_a_download_that_fails_is_told_with_its_task(session: BenchSession, here
     assert made["a"].record is not None
 
 
-def test_a_bug_in_a_thread_is_raised_where_it_is_seen(session: BenchSession) -> None:
-    def stumble(_: str) -> Task:
-        raise ZeroDivisionError
+def test_a_bug_met_by_one_line_is_that_line_s_alone(session: BenchSession, here: Path) -> None:
+    def stumble(prompt: str) -> Task:
+        if prompt == "a":
+            raise ZeroDivisionError
+        return completed(f"task-{prompt}")
 
     session.script.accept = stumble
 
-    with pytest.raises(ZeroDivisionError):
-        run(session, "a")
+    made = run(session, "a", "b")
+
+    assert made["a"].error is not None
+    assert made["a"].error.code == "bug"
+    assert saved(here) == ["b"]

@@ -1,7 +1,10 @@
 """The API: every status and code of a reply, and what each endpoint sends."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -9,8 +12,10 @@ import pytest
 
 from omniedit.errors import (
     AuthenticationError,
+    BlockedClientError,
     EndpointMissingError,
     IdempotencyConflictError,
+    NetworkError,
     OmniEditError,
     QuotaError,
     RateLimitedError,
@@ -22,7 +27,9 @@ from omniedit.errors import (
 )
 from omniedit.evolink.api import EvoLinkClient
 from omniedit.http.client import HttpClient
-from omniedit.http.retry import is_certainly_not_accepted
+from omniedit.http.retry import is_certainly_not_accepted, is_transient
+from omniedit.models import Submission
+from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, Answer, HostileServer
 
 # Over loopback no certificates are loaded, which would take longer than all the rest.
 BASE_URL = "http://127.0.0.1:8000"
@@ -41,16 +48,20 @@ CALLS: dict[str, Call] = {
     "get_credits": lambda api: api.get_credits(),
 }
 every_call = pytest.mark.parametrize("call", [pytest.param(c, id=n) for n, c in CALLS.items()])
+# What the batch read says against itself is said again by single reads; it counts there.
+every_other_call = pytest.mark.parametrize(
+    "call", [pytest.param(c, id=n) for n, c in CALLS.items() if n != "get_tasks"]
+)
 
 
 class Service:
     """A fake wire: answers every request alike, and remembers them."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, *, now: Callable[[], float] = time.time) -> None:
         self.requests: list[httpx.Request] = []
         self._response = response
         self.http = HttpClient(transport=httpx.MockTransport(self._answer))
-        self.api = EvoLinkClient(self.http, base_url=BASE_URL, key=KEY)
+        self.api = EvoLinkClient(self.http, base_url=BASE_URL, key=KEY, now=now)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -200,7 +211,7 @@ def check_refusal(service: Service, call: Call, status: int, expected: type[Exce
 
 
 @every_status
-@every_call
+@every_other_call
 def test_each_status_is_one_error(
     serve: Serve, call: Call, status: int, expected: type[OmniEditError]
 ) -> None:
@@ -308,12 +319,97 @@ def test_no_endpoint_for_submissions_means_another_base_url(
 
 
 @pytest.mark.parametrize("status", [404, 405])
-@pytest.mark.parametrize("name", ["get_tasks", "list_tasks"])
-def test_endpoints_outside_the_reference_may_be_missing(
-    serve: Serve, status: int, name: str
+def test_the_accounts_list_may_be_missing(serve: Serve, status: int) -> None:
+    with pytest.raises(EndpointMissingError):
+        CALLS["list_tasks"](serve(status, json=error("not_found")).api)
+
+
+@pytest.mark.parametrize("status", [307, 400, 401, 402, 403, 404, 405, 409, 410, 422, 501])
+@pytest.mark.parametrize(
+    "response", [{"content": b"<html>"}, {"json": error("invalid_request")}, {"json": error(403)}]
+)
+def test_whatever_the_batch_read_says_against_itself_sends_to_single_reads(
+    serve: Serve, status: int, response: dict[str, Any]
 ) -> None:
     with pytest.raises(EndpointMissingError):
-        CALLS[name](serve(status, json=error("not_found")).api)
+        CALLS["get_tasks"](serve(status, **response).api)
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>", b"", b"null", b"[1]", b'{"data": 3}', b"x" * 17 * 2**20]
+)
+def test_a_batch_read_that_cannot_be_read_sends_to_single_reads(
+    serve: Serve, content: bytes
+) -> None:
+    with pytest.raises(EndpointMissingError):
+        CALLS["get_tasks"](serve(200, content=content).api)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(429, RateLimitedError), (500, ServerError), (503, ServerError)]
+)
+def test_a_batch_read_that_fails_for_now_is_tried_again(
+    serve: Serve, status: int, expected: type[OmniEditError]
+) -> None:
+    with pytest.raises(expected):
+        CALLS["get_tasks"](serve(status).api)
+
+
+@every_other_call
+def test_a_cdn_that_blocks_this_client_is_not_a_refused_key(serve: Serve, call: Call) -> None:
+    with pytest.raises(BlockedClientError) as caught:
+        call(serve(403, content=b"error code: 1010").api)
+
+    assert is_certainly_not_accepted(caught.value)
+    assert not is_transient(caught.value)
+
+
+@pytest.mark.parametrize(
+    "date", ["Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 01 Jan 0001 00:00:00 +2359"]
+)
+def test_an_absurd_date_is_no_time(serve: Serve, date: str) -> None:
+    service = serve(429, headers={"Date": date, "Retry-After": date})
+
+    assert service.api.get_time() is None
+    with pytest.raises(RateLimitedError) as caught:
+        CALLS["create_task"](service.api)
+    assert (caught.value.retry_after_s or 0) < 1e9
+
+
+def test_each_reply_tells_how_far_the_clocks_are_apart() -> None:
+    reply = httpx.Response(200, json=TASK, headers={"Date": "Sat, 06 Sep 2025 11:01:33 GMT"})
+    service = Service(reply, now=lambda: 1757156433.0)
+
+    before = service.api.clock_offset_s
+    service.api.get_task(TASK_ID)
+
+    assert (before, service.api.clock_offset_s) == (None, 60.0)
+
+
+def test_a_task_that_is_nested_too_deep_to_be_written_loses_its_raw(serve: Serve) -> None:
+    deep = json.dumps(TASK)[:-1] + ', "a": ' + "[" * 800 + "NaN" + "]" * 800 + "}"
+
+    submission = CALLS["create_task"](serve(200, content=deep).api)
+
+    assert isinstance(submission, Submission)
+    assert (submission.task.task_id, submission.task.raw) == (TASK_ID, None)
+
+
+def test_a_key_that_is_echoed_reaches_neither_task_nor_error(serve: Serve) -> None:
+    failed = (
+        TASK
+        | {"status": "failed", "results": [f"https://a.example/{KEY}"]}
+        | error("invalid_request", f"bad {KEY}", suggestion=KEY)
+    )
+
+    task = serve(200, json=failed).api.get_task(TASK_ID)
+    with pytest.raises(RequestRefusedError) as caught:
+        serve(400, json=error("invalid_request", f"bad {KEY}", action_url=KEY)).api.get_task(
+            TASK_ID
+        )
+
+    assert KEY not in f"{task} {task.raw} {vars(caught.value)}"
+    assert task.result_urls == ("https://a.example/***",)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +424,7 @@ def test_endpoints_outside_the_reference_may_be_missing(
         pytest.param(b'{"id": "t-', id="cut"),
     ],
 )
-@every_call
+@every_other_call
 def test_garbage_with_200_is_unreadable_and_proves_nothing(
     serve: Serve, call: Call, content: bytes
 ) -> None:
@@ -352,7 +448,7 @@ def test_a_task_that_failed_is_no_failed_request(serve: Serve) -> None:
     assert (task.error.code, task.error.message) == ("content_policy_violation", "line\nline")
 
 
-@every_call
+@every_other_call
 def test_a_redirect_is_never_followed_with_the_key(serve: Serve, call: Call) -> None:
     service = serve(307, headers={"Location": "https://evil.example/v1/tasks"})
 
@@ -384,3 +480,36 @@ def test_the_services_own_advice_becomes_the_hint(
 def test_a_message_beside_the_error_is_shown_too(serve: Serve) -> None:
     with pytest.raises(ServerError, match="upstream is down"):
         CALLS["get_task"](serve(502, json={"message": "upstream is down"}).api)
+
+
+@pytest.mark.parametrize(
+    "answer", [pytest.param(answer, id=name) for name, answer in (BROKEN | ODD).items()]
+)
+@every_call
+def test_whatever_a_server_sends_is_an_answer_or_an_error(
+    serve_bytes: Callable[[Answer], HostileServer], call: Call, answer: Answer
+) -> None:
+    server = serve_bytes(answer)
+
+    with HttpClient() as http, suppress(OmniEditError):
+        call(EvoLinkClient(http, base_url=server.url, key=KEY))
+
+    assert len(server.heads) == 1
+
+
+@every_call
+def test_no_call_outlives_the_callers_deadline(
+    serve_bytes: Callable[[Answer], HostileServer], call: Call
+) -> None:
+    server = serve_bytes(ENDLESS["one-header-line-after-another"])
+
+    with HttpClient() as http, pytest.raises(NetworkError):
+        call(_Hasty(http, base_url=server.url, key=KEY))
+
+
+class _Hasty(EvoLinkClient):
+    """Passes a deadline of milliseconds to each of its calls."""
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        return partial(value, deadline=time.monotonic() + 0.05) if name in CALLS else value

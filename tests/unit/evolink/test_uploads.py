@@ -1,8 +1,11 @@
 """A look at a local clip, and its way to the file service."""
 
+import errno
 import hashlib
+import io
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 
 from omniedit.errors import (
     AuthenticationError,
+    BlockedClientError,
     InvalidInputError,
     LocalError,
     MissingFileError,
@@ -24,9 +28,10 @@ from omniedit.errors import (
     UnreadableReplyError,
     WrongBaseURLError,
 )
-from omniedit.evolink import ClipDigest, Uploader, check_size, digest_clip
+from omniedit.evolink.uploads import ClipDigest, Uploader, check_size, digest_clip
 from omniedit.http.client import HttpClient
 from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
+from tests.unit.http.hostile import ENDLESS, TINY, Answer, HostileServer
 
 FILES_URL = "https://files.example"
 MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(range(256)) * 4000
@@ -187,6 +192,9 @@ def _refused(status: int, words: str) -> httpx.Response:
         pytest.param(_refused(401, "no"), AuthenticationError, "refuses the key: no", id="401"),
         pytest.param(_refused(402, "empty"), QuotaError, "empty", id="402"),
         pytest.param(_refused(403, "no"), AuthenticationError, "no", id="403"),
+        pytest.param(
+            httpx.Response(403, text="error code: 1010"), BlockedClientError, "1010", id="1010"
+        ),
         pytest.param(_refused(404, "?"), WrongBaseURLError, FILES_URL, id="404"),
         pytest.param(httpx.Response(405), WrongBaseURLError, FILES_URL, id="405"),
         pytest.param(httpx.Response(413), RequestRefusedError, "413", id="413"),
@@ -367,3 +375,39 @@ class Streaming(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return self._handler(request)
+
+
+@pytest.mark.parametrize(
+    "answer", [pytest.param(answer, id=name) for name, answer in ENDLESS.items()]
+)
+def test_an_upload_whose_reply_never_ends_is_given_up(
+    serve_bytes: Callable[[Answer], HostileServer], clip: Path, answer: Answer
+) -> None:
+    server = serve_bytes(answer)
+
+    with HttpClient(policy=TINY) as http, pytest.raises(NetworkError):
+        Uploader(http, files_url=server.url, key="k").upload(clip, on_progress=_ignore)
+
+
+def test_an_upload_does_not_outlive_the_callers_deadline(
+    serve_bytes: Callable[[Answer], HostileServer], clip: Path
+) -> None:
+    server = serve_bytes(ENDLESS["silence"])
+
+    with HttpClient() as http, pytest.raises(NetworkError):
+        Uploader(http, files_url=server.url, key="k").upload(
+            clip, on_progress=_ignore, deadline=time.monotonic() + 0.1
+        )
+
+
+def test_a_disk_that_fails_while_a_clip_is_looked_at_is_a_local_error(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(io.BufferedReader):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("omniedit.evolink.uploads.open_file", lambda path: Failing(io.FileIO(path)))
+
+    with pytest.raises(LocalError, match="cannot read"):
+        digest_clip(clip)

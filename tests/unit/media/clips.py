@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -297,4 +298,89 @@ def move_pictures(path: Path, other: Path) -> Path:
         struct.pack_into(">I", content, at, before + len(places) - length)
     content[begin : begin + length] = places
     path.write_bytes(content)
+    return path
+
+
+def with_two_audio_tracks(path: Path, *, default: int) -> Path:
+    """Write an MP4 with two audio tracks; the first beeps at 0.5 s, the second every second."""
+    with av.open(str(path), "w") as container:
+        target = cast("Any", container)
+        video = target.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        tracks = [target.add_stream("aac", rate=48000, options=QUICK["aac"]) for _ in range(2)]
+        made = _video_packets(video, range(20), Fraction(1, 10), 0, {})
+        for track, starts_s, seconds in ((tracks[0], 0.5, 0.1), (tracks[1], 0.0, 2.0)):
+            track.codec_context.layout = "mono"
+            for frame in (*audio_frames(Sound(starts_s=starts_s), seconds, "fltp"), None):
+                made += track.encode(frame)
+        for packet in sorted(made, key=lambda each: each.dts * each.time_base):
+            target.mux(packet)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4
+    for track in range(2):
+        at = content.index(b"tkhd", at) + 4
+        content[at + 3] = 3 if track == default else 2
+    path.write_bytes(content)
+    return path
+
+
+def interlaced(path: Path) -> Path:
+    """Write an interlaced clip whose two fields show a bar at different places."""
+    with av.open(str(path), "w") as container:
+        target = cast("Any", container)
+        video = target.add_stream("libx264", rate=10, options={"x264-params": "tff=1"})
+        video.width, video.height, video.pix_fmt = WIDTH, 64, "yuv420p"
+        for number in range(20):
+            frame = VideoFrame(WIDTH, 64, "gray")
+            width = frame.planes[0].line_size
+            rows = [bytearray([DARK]) * width for _ in range(64)]
+            for y, row in enumerate(rows):
+                begin = (2 * number + y % 2) * 16 % WIDTH
+                row[begin : begin + 16] = bytes([BRIGHT]) * 16
+            frame.planes[0].update(b"".join(rows))
+            target.mux(video.encode(frame.reformat(format="yuv420p")))
+        target.mux(video.encode(None))
+    return path
+
+
+def combing(path: Path) -> float:
+    """Return how much neighbouring rows of a clip's middle frame differ, in grey levels a pixel."""
+    with av.open(str(path)) as container:
+        frame = list(container.decode(video=0))[10].reformat(format="gray")
+    plane, width, height = frame.planes[0], frame.width, frame.height
+    held = bytes(plane)
+    rows = [held[y * plane.line_size :][:width] for y in range(height)]
+    total = sum(
+        abs(a - b)
+        for above, below in pairwise(rows[8:-8])
+        for a, b in zip(above, below, strict=True)
+    )
+    return total / (width * (height - 17))
+
+
+def with_aspect(source: Path, target: Path) -> Path:
+    """Copy a clip into a container that calls for pixels of 4:3."""
+    with av.open(str(source)) as clip, av.open(str(target), "w") as container:
+        stream = container.add_stream_from_template(clip.streams.video[0], opaque=True)
+        cast("Any", stream).codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for packet in clip.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    return target
+
+
+def with_manifest(path: Path) -> Path:
+    """Append the box of a C2PA manifest to an MP4."""
+    content = bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + b"manifest"
+    path.write_bytes(path.read_bytes() + (8 + len(content)).to_bytes(4) + b"uuid" + content)
+    return path
+
+
+def overwrite_packet(path: Path, kind: str, number: int) -> Path:
+    """Fill a packet of a clip with bytes that make no sense."""
+    packet = packets(path, kind)[number]
+    content = path.read_bytes()
+    at = content.index(packet)
+    path.write_bytes(content[:at] + b"\xff" * len(packet) + content[at + len(packet) :])
     return path

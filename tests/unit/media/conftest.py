@@ -3,4 +3,4 @@
 import importlib.util
 
 if importlib.util.find_spec("av") is None:
-    collect_ignore_glob = ["test_[dp]*.py", "test_formats.py"]
+    collect_ignore_glob = ["test_[deps]*.py", "test_formats.py"]

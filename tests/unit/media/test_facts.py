@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from omniedit.media import ClipFacts, estimated_credits, fits, needs_conversion, verdict
+from omniedit.media import (
+    ClipFacts,
+    describe_difference,
+    estimated_credits,
+    fits,
+    is_suspiciously_short,
+    needs_conversion,
+    verdict,
+)
 
 GOOD = ClipFacts(
     name="clip.mp4",
@@ -81,3 +89,49 @@ def test_a_clip_the_file_service_would_not_take_is_too_large() -> None:
 
 def test_ten_seconds_cost_about_64_credits() -> None:
     assert round(estimated_credits(10), 1) == 63.6
+
+
+def test_the_length_of_a_cut_is_not_said_of_the_file() -> None:
+    facts = replace(GOOD, duration_s=15.0)
+
+    assert verdict(facts)[0].message.startswith("it is 15.00 s long")
+    assert verdict(facts, is_cut=True)[0].message.startswith("the cut is 15.00 s long")
+
+
+def test_a_file_that_is_longer_than_its_video_is_rewritten_where_it_is_local() -> None:
+    facts = replace(GOOD, duration_s=9.96, container_s=11.5)
+
+    assert codes(facts) == ["container_too_long"]
+    assert fits(facts)
+    assert not fits(replace(facts, is_local=False))
+    assert codes(replace(facts, container_s=10.03)) == []
+
+
+def test_hdr_is_converted_where_the_clip_is_local() -> None:
+    facts = replace(GOOD, color_transfer=18)
+
+    assert facts.hdr == "HLG"
+    assert codes(facts) == ["hdr"]
+    assert needs_conversion(facts)
+    assert not needs_conversion(facts, keeps_hdr=True)
+    assert codes(replace(facts, is_local=False)) == []
+
+
+def test_a_result_of_another_size_and_rate_is_described() -> None:
+    clip = replace(GOOD, width=1080, height=1920, rotation=90, frame_rate=30000 / 1001)
+    result = replace(GOOD, frame_rate=24.0, duration_s=10.01)
+
+    assert describe_difference(clip, result) == (
+        "the result is 1280x720 at 24 fps; the clip is 1920x1080 at 29.97 fps"
+    )
+    assert describe_difference(GOOD, GOOD) is None
+
+
+def test_a_result_of_another_length_is_described_with_its_length() -> None:
+    result = replace(GOOD, duration_s=4.5)
+
+    assert describe_difference(GOOD, result) == (
+        "the result is 1280x720 at 25 fps, 4.50 s; the clip is 1280x720 at 25 fps, 10.00 s"
+    )
+    assert is_suspiciously_short(GOOD, result)
+    assert not is_suspiciously_short(GOOD, replace(GOOD, duration_s=5.0))

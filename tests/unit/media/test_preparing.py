@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 import av
 import pytest
@@ -16,6 +17,7 @@ from av.video.frame import VideoFrame
 from omniedit.errors import Interrupted, InvalidInputError, LocalError
 from omniedit.media import Progress, prepare, probe, verdict
 from omniedit.media.demux import translated_errors
+from omniedit.media.preparing import EncodingSlots
 from omniedit.models import MAX_UPLOAD_BYTES
 from tests.unit.media.clips import HEIGHT, WIDTH, Sound, make_clip, packets, see, set_matrix
 
@@ -546,3 +548,31 @@ def test_places_and_titles_are_not_passed_on(tmp_path: Path) -> None:
     assert b"48.2" in source.read_bytes()
     assert b"48.2" not in content
     assert b"home" not in content
+
+
+def test_as_many_encoders_run_as_memory_and_cores_allow() -> None:
+    slots = EncodingSlots(memory_bytes=1024**3, cores=8)
+    full_hd = 1920 * 1080
+    taken: list[bool] = []
+
+    with slots.taken(full_hd), slots.taken(full_hd):
+        waiting = Thread(target=lambda: _take(slots, full_hd, taken))
+        waiting.start()
+        waiting.join(timeout=0.05)
+        was_waiting = waiting.is_alive()
+    waiting.join(timeout=5)
+
+    assert was_waiting
+    assert taken == [True]
+
+
+def test_one_encoder_always_runs_and_copies_need_no_room() -> None:
+    slots = EncodingSlots(memory_bytes=1, cores=1)
+
+    with slots.taken(8192 * 8192), slots.taken(0), slots.taken(0):
+        pass
+
+
+def _take(slots: EncodingSlots, pixels: int, taken: list[bool]) -> None:
+    with slots.taken(pixels):
+        taken.append(True)

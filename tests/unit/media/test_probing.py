@@ -221,6 +221,11 @@ def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes, words: str)
         pytest.param(
             "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{other}\n#EXT-X-ENDLIST\n", id="hls"
         ),
+        pytest.param("[Reference]\nRef1=file://{other}\n", id="asf-reference"),
+        pytest.param("ASF http://127.0.0.1/a.asf\n", id="asf-redirect"),
+        pytest.param('<asx><entry><ref href="file://{other}"/></entry></asx>', id="asx"),
+        pytest.param("[playlist]\nFile1={other}\n", id="pls"),
+        pytest.param("v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n", id="sdp"),
     ],
 )
 def test_scripts_open_nothing_even_where_they_are_not_recognised(
@@ -231,6 +236,24 @@ def test_scripts_open_nothing_even_where_they_are_not_recognised(
 
     with pytest.raises(InvalidInputError), opened_media(io.BytesIO(content), name="clip.mp4"):
         pass
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"FLV\1\5\0\0\0\x09\0\0\0\0", id="flv"),
+        pytest.param(b"\0\0\1\xba\x44\0\4\0\4\1", id="mpeg"),
+        pytest.param(b"OggS\0\2" + bytes(20), id="ogg"),
+        pytest.param(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), id="asf"),
+        pytest.param(b"GIF89a\x40\0\x30\0\0\0\0", id="gif"),
+    ],
+)
+def test_a_script_behind_the_head_of_a_video_opens_nothing(tmp_path: Path, head: bytes) -> None:
+    other = make_clip(tmp_path / "a.mp4")
+    script = f"\nffconcat version 1.0\nfile {other}\n#EXTM3U\n#EXTINF:9,\n{other}\n"
+    (tmp_path / "clip.mp4").write_bytes(head + script.encode() * 50)
+
+    assert refusal(tmp_path / "clip.mp4").code in {"damaged_clip", "not_a_video", "no_video"}
 
 
 @pytest.mark.posix

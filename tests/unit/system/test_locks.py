@@ -193,20 +193,3 @@ def test_a_file_system_without_locks_is_a_local_error(path: Path) -> None:
 
     with pytest.raises(LocalError, match="no locks available"):
         open_locked(path, system=linux(lock=lock))
-
-
-@pytest.mark.posix
-def test_a_lock_whose_file_was_replaced_before_it_was_ours_is_taken_anew(path: Path) -> None:
-    others = [path.with_name("others.lock")]
-
-    def lock(descriptor: int) -> None:
-        # As its last holder does between our opening and our locking, and the next one after it.
-        if others:
-            others[0].touch()
-            others.pop().replace(path)
-
-    descriptor = open_locked(path, system=linux(lock=lock))
-
-    assert descriptor is not None
-    assert os.path.samestat(os.fstat(descriptor), path.stat())
-    os.close(descriptor)

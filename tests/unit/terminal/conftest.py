@@ -10,7 +10,7 @@ from rich.cells import get_character_cell_size
 
 from omniedit.models import Record, SavedFile, Task, TaskError
 from omniedit.system import System
-from omniedit.terminal.console import OutputMode, Printer, ProgressMode
+from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from tests.systems import linux
 
 NOW = 1_757_169_743.0

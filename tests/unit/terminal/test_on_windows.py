@@ -7,11 +7,11 @@ import pytest
 
 from omniedit.events import Progressed, Warned
 from omniedit.models import Task
-from omniedit.terminal.channel import ColourDepth
-from omniedit.terminal.console import Printer
-from omniedit.terminal.progress import watch
+from omniedit.terminal.printer import Printer
+from omniedit.terminal.streams import ColourDepth
 from tests.records import record_of
 from tests.systems import windows
+from tests.unit.terminal.observing import watched
 
 TERM = {"TERM": "xterm-256color"}
 
@@ -55,7 +55,7 @@ def test_a_console_that_obeys_no_escapes_gets_none(
     )
 
     printer.error("bad")
-    with watch(printer, sandbox=False, is_ticking=False) as report:
+    with watched(printer) as report:
         report(
             Progressed(record=record_of(make_task(progress=47)), elapsed_s=20.0, remaining_s=22.0)
         )
@@ -88,12 +88,12 @@ def test_a_process_that_ends_beside_its_main_thread_leaves_no_bar(
     console = make_stream(is_terminal=True, descriptor=2)
     printer = make_printer(err=console, system=windows())
 
-    with watch(printer, sandbox=False, is_ticking=False) as report:
+    with watched(printer) as report:
         report(
             Progressed(record=record_of(make_task(progress=47)), elapsed_s=20.0, remaining_s=22.0)
         )
         report(Warned(message="drawn"))
-        printer.end_overlay()
+        printer.end_live()
         printer.error("interrupted")
         screen = make_screen(100).feed(console.text)
 
@@ -154,7 +154,7 @@ def test_no_code_page_is_too_poor(
     stream = make_stream(is_terminal=is_terminal, encoding=encoding)
     printer = make_printer(out=stream, err=stream, system=windows())
 
-    for say in (printer.line, printer.error, printer.warn, printer.note, printer.plain):
+    for say in (printer.line, printer.error, printer.warn, printer.note, printer.message):
         say("Übung 日本 — “…” → ✓ \U0001f3ac")
 
     assert stream.text.count("\n") == 5

@@ -21,9 +21,9 @@ from omniedit.events import (
     Warned,
 )
 from omniedit.models import Record, SavedFile, Task, TaskError
-from omniedit.terminal.console import OutputMode, Printer, ProgressMode
-from omniedit.terminal.progress import watch
+from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from tests.records import record_of
+from tests.unit.terminal.observing import watched
 
 TASK_ID = "task-unified-1757156493-a1b2c3d4"
 FILE = SavedFile(path="/x/out.mp4", size_bytes=2_134_000, sha256="00")
@@ -100,23 +100,23 @@ def _whole_story(report: Observer, clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
-        pytest.param([], "⠋ starting  ━━", id="at-once"),
+        pytest.param([], "⠋ starting    ━━", id="at-once"),
         pytest.param([_progressed(None, None)], "⠋ processing  ━━", id="nothing-known"),
-        pytest.param([_progressed(47)], "  51%  0:32  0:27 left  " + TASK_ID, id="progress"),
-        pytest.param([_progressed(47, 0.0)], "  46%  0:32  any moment  " + TASK_ID, id="late"),
+        pytest.param([_progressed(47)], " 51% 0:32  0:27 left  " + TASK_ID, id="progress"),
+        pytest.param([_progressed(47, 0.0)], " 46% 0:32  any moment  " + TASK_ID, id="late"),
         pytest.param(
             [_progressed(47), Stalled(task_id=TASK_ID, since_s=185.0)],
-            "nothing moved for 3m09s",
+            "3m09s without a change",
             id="stalled",
         ),
         pytest.param(
             [_progressed(47), Retrying(message="503\x1b", delay_s=5.0, attempt=1)],
-            "retrying in 1s:  503\\x1b (attempt 1)",
+            " 51% in 1s: 503\\x1b (attempt 1)",
             id="retrying",
         ),
         pytest.param(
             [_downloading(0), _downloading(1_067_000)],
-            "  50%  1.1 MB of 2.1 MB  267 kB/s  0:04 left  out.mp4",
+            " 50% 1.1 MB of 2.1 MB  267 kB/s  0:04 left  out.mp4",
             id="download",
         ),
         pytest.param([_downloading(5, None)], "5 B  out.mp4", id="download-of-unknown-size"),
@@ -133,7 +133,7 @@ def test_the_bar_says_where_it_stands(
 ) -> None:
     printer = make_printer(err=terminal, environ={"TERM": "xterm", "COLUMNS": "120"})
 
-    with watch(printer, sandbox=False, is_ticking=False) as report:
+    with watched(printer) as report:
         for event in events:
             report(event)
         for _ in range(8):
@@ -165,15 +165,17 @@ def test_the_bar_fits_and_leaves_one_line(
 ) -> None:
     printer = make_printer(err=terminal, environ={**environ, "COLUMNS": str(width)})
 
-    with watch(printer, sandbox=False, is_ticking=False) as report:
+    with watched(printer) as report:
         _whole_story(report, clock)
 
     screen = make_screen(width).feed(terminal.text)
     assert not screen.has_wrapped or width < 40
     assert screen.is_cursor_shown
     assert screen.shown[:2] == ["note: a note", "warning: a warning"]
-    if width >= 40:
-        assert screen.shown[2:] == ["✓ saved out/日落.mp4 · 2.1 MB · 36s"]
+    if width >= 60:
+        assert screen.shown[2:] == ["✓ saved out/日落.mp4 · 2.1 MB · 32 s · credits unknown"]
+    elif width == 40:
+        assert screen.shown[2:] == ["✓ saved out/日落.mp4 · credits unknown"]
 
 
 def test_without_colour_there_is_none(
@@ -181,33 +183,39 @@ def test_without_colour_there_is_none(
 ) -> None:
     printer = make_printer(err=terminal, environ={"TERM": "xterm", "NO_COLOR": "1"})
 
-    with watch(printer, sandbox=False, is_ticking=False) as report:
+    with watched(printer) as report:
         _whole_story(report, clock)
 
     colours = [code for code in terminal.text.split("\x1b[") if code[:1] in "349" and "m" in code]
     assert colours == []
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize(
+    ("encoding", "saved"),
+    [
+        ("ascii", "+ saved out/\\u65e5\\u843d.mp4 - 2.1 MB - 32 s - credits unknown"),
+        ("cp1252", "+ saved out/\\u65e5\\u843d.mp4 · 2.1 MB · 32 s · credits unknown"),
+    ],
+)
 def test_poorer_terminals_get_plainer_bars(
     make_printer: MakePrinter,
     make_stream: Callable[..., Written],
     make_screen: MakeScreen,
     clock: Clock,
+    *,
     encoding: str,
+    saved: str,
 ) -> None:
     terminal = make_stream(is_terminal=True, encoding=encoding)
 
-    with watch(make_printer(err=terminal), sandbox=False, is_ticking=False) as report:
+    with watched(make_printer(err=terminal)) as report:
         report(_downloading(1_000_000))
         report(Warned(message="drawn"))
         _whole_story(report, clock)
 
-    assert "##" in terminal.text
-    assert terminal.text.isascii()
-    assert make_screen(100).feed(terminal.text).shown[-1] == (
-        "+ saved out/\\u65e5\\u843d.mp4 - 2.1 MB - 36s"
-    )
+    assert "--" in terminal.text
+    assert "━" not in terminal.text
+    assert make_screen(100).feed(terminal.text).shown[-1] == saved
 
 
 def test_lines_go_above_the_bar(
@@ -215,7 +223,7 @@ def test_lines_go_above_the_bar(
 ) -> None:
     printer = make_printer(out=terminal, err=terminal)
 
-    with watch(printer, sandbox=False, is_ticking=False) as report:
+    with watched(printer) as report:
         report(_progressed(47))
         printer.line("result")
         printer.error("bad", hint="do")
@@ -232,7 +240,7 @@ def test_what_happens_to_the_command_leaves_no_bar(
     printer = make_printer(err=terminal)
 
     def interrupted() -> None:
-        with watch(printer, sandbox=False, is_ticking=False) as report:
+        with watched(printer) as report:
             report(_progressed(47))
             printer.note("x")
             raise KeyboardInterrupt
@@ -245,30 +253,16 @@ def test_what_happens_to_the_command_leaves_no_bar(
     assert screen.is_cursor_shown
 
 
-def test_a_narrowed_terminal_is_cleared_of_wrapped_rows(
-    make_printer: MakePrinter, terminal: Written
-) -> None:
-    environ = {"TERM": "xterm-256color", "COLUMNS": "100"}
-    printer = make_printer(err=terminal, environ=environ)
-
-    with watch(printer, sandbox=False, is_ticking=False) as report:
-        report(_progressed(47))
-        printer.note("drawn wide")
-        environ["COLUMNS"] = "40"
-        before = len(terminal.text)
-        printer.note("drawn narrow")
-
-    assert terminal.text[before:].startswith("\r\x1b[2K\x1b[1A\x1b[2K\x1b[1A\x1b[2K")
-
-
 def test_a_completed_task_that_is_not_saved_leaves_a_line(
     make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
 ) -> None:
-    with watch(make_printer(err=terminal), sandbox=False, is_ticking=False) as report:
+    with watched(make_printer(err=terminal)) as report:
         report(_progressed(47))
         report(Completed(record=_task("completed")))
 
-    assert make_screen(100).feed(terminal.text).shown == ["✓ completed · 28s"]
+    assert make_screen(100).feed(terminal.text).shown == [
+        "✓ completed after 28 s · credits unknown"
+    ]
 
 
 def test_many_tasks_share_the_screen(
@@ -276,7 +270,7 @@ def test_many_tasks_share_the_screen(
 ) -> None:
     printer = make_printer(err=terminal)
 
-    with watch(printer, sandbox=False, total_tasks=1000, is_ticking=False) as report:
+    with watched(printer, total=1000) as report:
         for number in range(100):
             task = _task("pending", f"task-{number:08}")
             report(Submitted(record=task))
@@ -291,13 +285,13 @@ def test_many_tasks_share_the_screen(
     assert shown[1].startswith("✓ saved out/日落.mp4 · 2.1 MB")
     assert len(shown) == 3 + 12 + 1
     assert "1/1000 saved, 100 running, 1 failed" in shown[-1]
-    assert "429 slow down, on in 8s" in shown[-1]
+    assert "in 8s: 429 slow down" in shown[-1]
 
 
 def test_a_pipe_gets_a_line_for_each_change(
     make_printer: MakePrinter, stdout: Written, stderr: Written, clock: Clock
 ) -> None:
-    with watch(make_printer(), sandbox=False, is_ticking=False) as report:
+    with watched(make_printer()) as report:
         report(Submitted(record=_task("pending")))
         for progress in (None, 3, 12, 14, 47):
             report(_progressed(progress))
@@ -316,16 +310,16 @@ def test_a_pipe_gets_a_line_for_each_change(
         "processing, 47 %, 28s elapsed, about 31s left\n"
         "nothing moved for 3m05s\n"
         "503; trying again in 4s (attempt 1 failed)\n"
-        "completed after 28s\n"
+        "completed after 28 s\n"
         "downloading out.mp4, 0 % of 2.1 MB\n"
-        "saved out/日落.mp4 (2.1 MB) after 28s\n"
+        "saved out/日落.mp4 (2.1 MB, 28 s, credits unknown)\n"
     )
 
 
 def test_plain_lines_are_never_silent_for_long(
     make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
-    with watch(make_printer(), sandbox=False, is_ticking=False) as report:
+    with watched(make_printer()) as report:
         report(_progressed(40))
         clock.turn(29.0)
         report(_progressed(40))
@@ -357,7 +351,7 @@ def test_nothing_but_warnings_when_not_wanted(
         err=stream, progress=progress, quiet=quiet, environ={"TERM": "xterm", "NO_COLOR": "1"}
     )
 
-    with watch(printer, sandbox=False, is_ticking=False) as report:
+    with watched(printer) as report:
         _whole_story(report, clock)
 
     assert stream.text == ("" if quiet else "note: a note\n") + "warning: a warning\n"
@@ -370,7 +364,7 @@ def test_plain_lines_where_no_bar_can_or_may_be(
     mode = ProgressMode.AUTO if environ["TERM"] == "dumb" else ProgressMode.PLAIN
     printer = make_printer(err=terminal, environ=environ, progress=mode)
 
-    with watch(printer, sandbox=False, is_ticking=False) as report:
+    with watched(printer) as report:
         report(_progressed(47))
 
     assert terminal.text == f"{TASK_ID}: processing, 47 %, 28s elapsed, about 31s left\n"
@@ -379,7 +373,7 @@ def test_plain_lines_where_no_bar_can_or_may_be(
 def test_many_tasks_in_a_log_are_one_line_at_every_tenth(
     make_printer: MakePrinter, stderr: Written
 ) -> None:
-    with watch(make_printer(), sandbox=False, total_tasks=20, is_ticking=False) as report:
+    with watched(make_printer(), total=20) as report:
         for number in range(20):
             task = _task("pending", f"t-{number}")
             report(Submitted(record=task))
@@ -399,7 +393,7 @@ def test_events_replace_plain_lines(
 ) -> None:
     printer = make_printer(mode=OutputMode.EVENTS)
 
-    with watch(printer, sandbox=True, is_ticking=False) as report:
+    with watched(printer, sandbox=True) as report:
         _whole_story(report, clock)
 
     events = [json.loads(line) for line in stdout.text.splitlines()]
@@ -421,7 +415,7 @@ def test_events_leave_the_terminal_its_bar(
 ) -> None:
     printer = make_printer(mode=OutputMode.EVENTS, err=terminal)
 
-    with watch(printer, sandbox=True, is_ticking=False) as report:
+    with watched(printer, sandbox=True) as report:
         _whole_story(report, clock)
 
     assert '"event": "saved"' in stdout.text
@@ -433,5 +427,5 @@ def test_a_terminal_that_hangs_up_stops_nothing(
 ) -> None:
     stream = make_broken(BrokenPipeError(32, "gone"))
 
-    with watch(make_printer(err=stream), sandbox=False, is_ticking=False) as report:
+    with watched(make_printer(err=stream)) as report:
         _whole_story(report, clock)

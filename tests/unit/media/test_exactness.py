@@ -1,0 +1,374 @@
+"""Clips that are easily cut or converted wrong: each frame and each sample is where it belongs."""
+
+import struct
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+
+from omniedit.errors import InvalidInputError
+from omniedit.media import (
+    check_frames,
+    needs_conversion,
+    prepare,
+    probe,
+    refuse_damage,
+    save_prepared,
+    verdict,
+)
+from omniedit.media.facts import HLG, PQ
+from omniedit.media.tonemap import _pq_to_light, hald_planes
+from tests.unit.media.clips import (
+    Sound,
+    combing,
+    interlaced,
+    make_clip,
+    overwrite_packet,
+    packets,
+    see,
+    with_aspect,
+    with_manifest,
+    with_two_audio_tracks,
+)
+
+INTRA_REFRESH = {"x264-params": "intra-refresh=1:keyint=10:bframes=0"}
+HDR = {"color_range": 1, "color_primaries": 9, "color_trc": PQ, "colorspace": 9}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_a_false_keyframe_is_not_cut_at(tmp_path: Path, name: str) -> None:
+    source = make_clip(tmp_path / name, seconds=4, codec_options=INTRA_REFRESH)
+    flags = [packet.is_keyframe for packet in av.open(str(source)).demux(video=0)]
+    assert flags[10]
+
+    prepared = prepare(source, tmp_path / "out.mp4", start_s=1.0, end_s=2.0)
+
+    assert not prepared.is_video_copied
+    assert see(prepared.path).numbers == list(range(10, 20))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_true_keyframe_is_cut_at_without_encoding(tmp_path: Path, name: str, codec: str) -> None:
+    params = "log-level=error:keyint=10:min-keyint=10:scenecut=0:bframes=0:open-gop=0"
+    options = {f"{codec.removeprefix('lib')}-params": params}
+    source = make_clip(tmp_path / name, seconds=4, codec=codec, codec_options=options)
+
+    prepared = prepare(source, tmp_path / "out.mp4", start_s=1.0, end_s=2.0)
+
+    assert prepared.done == "cut (copied)"
+    assert see(prepared.path).numbers == list(range(10, 20))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_cut_decodes_from_the_keyframe_before_it(tmp_path: Path, name: str) -> None:
+    options = {"g": "20", "bf": "2", "sc_threshold": "0"}
+    source = make_clip(tmp_path / name, seconds=8, codec_options=options, sound=Sound())
+
+    seen = see(prepare(source, tmp_path / "out.mp4", start_s=6.3, end_s=7.3).path)
+
+    assert seen.numbers == list(range(63, 73))
+    assert seen.beeps == pytest.approx([0.7], abs=0.003)
+
+
+def test_audio_beyond_the_video_is_cut_off(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=9.9, sound=Sound(seconds=11.5))
+    facts = probe(source, name="a.mp4")
+
+    prepared = prepare(source, tmp_path / "out.mp4")
+
+    assert [problem.code for problem in verdict(facts)] == ["container_too_long"]
+    assert needs_conversion(facts)
+    assert (facts.duration_s, facts.container_s) == pytest.approx((9.9, 11.5), abs=0.002)
+    after = probe(prepared.path, name="out")
+    assert verdict(after) == ()
+    assert after.container_s == pytest.approx(9.9, abs=0.001)
+    assert packets(prepared.path) == packets(source)
+
+
+def test_an_empty_edit_is_part_of_the_length(tmp_path: Path) -> None:
+    source = _delayed(make_clip(tmp_path / "a.mp4"), delay_s=1000)
+    facts = probe(source, name="a.mp4")
+
+    prepared = prepare(source, tmp_path / "out.mp4")
+
+    assert facts.duration_s == pytest.approx(2)
+    assert facts.container_s == pytest.approx(1002)
+    assert [problem.code for problem in verdict(facts)] == ["container_too_long"]
+    assert probe(prepared.path, name="out").container_s == pytest.approx(2)
+
+
+def _delayed(path: Path, *, delay_s: int) -> Path:
+    """Put an empty edit before the first frame of an MP4 whose index comes last."""
+    content = bytearray(path.read_bytes())
+    (scale,) = struct.unpack_from(">I", content, content.index(b"mvhd") + 16)
+    begin = content.index(b"elst") - 4
+    content[begin + 12 : begin + 16] = (2).to_bytes(4)
+    entry = struct.pack(">IiI", delay_s * scale, -1, 0x10000)
+    content[begin + 16 : begin + 16] = entry
+    for box in (b"elst", b"edts", b"trak", b"moov"):
+        at = content.index(box) - 4
+        struct.pack_into(">I", content, at, struct.unpack_from(">I", content, at)[0] + len(entry))
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(0.52, 10.52), (None, 10.0)])
+def test_a_cut_of_ten_seconds_is_not_longer_than_that(
+    tmp_path: Path, start_s: float | None, end_s: float
+) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=11, fps=25, sound=Sound())
+
+    facts = probe(
+        prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=end_s).path, name="out"
+    )
+
+    assert facts.container_s == pytest.approx(10.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "start_s"),
+    [
+        pytest.param("a.mp4", "libvpx-vp9", None, id="encoded"),
+        pytest.param("a.mov", "libx264", None, id="copied"),
+        pytest.param("a.mp4", "libx264", 0.5, id="cut"),
+    ],
+)
+def test_the_pixel_aspect_of_the_container_is_kept(
+    tmp_path: Path, name: str, codec: str, start_s: float | None
+) -> None:
+    source = with_aspect(make_clip(tmp_path / f"b{name[1:]}", codec=codec), tmp_path / name)
+
+    facts = probe(prepare(source, tmp_path / "out.mp4", start_s=start_s).path, name="out")
+
+    assert probe(source, name=name).pixel_aspect == Fraction(4, 3)
+    assert facts.display_aspect == Fraction(16, 9)
+
+
+@pytest.mark.parametrize("start_s", [None, 0.5])
+def test_interlaced_video_becomes_progressive(tmp_path: Path, start_s: float | None) -> None:
+    source = interlaced(tmp_path / "a.avi")
+
+    prepared = prepare(source, tmp_path / "out.mp4", start_s=start_s)
+
+    assert probe(source, name="a").is_interlaced
+    assert not probe(prepared.path, name="out").is_interlaced
+    assert prepared.check.bad_frames == 0
+    assert len(packets(prepared.path)) == 20 - round(10 * (start_s or 0))
+    assert combing(prepared.path) < combing(source) / 3
+    assert "interlaced → H.264, 64x64, progressive" in prepared.done
+
+
+def test_hdr_becomes_sdr(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", codec="libx265", colours=HDR, pixel_format="yuv420p10le")
+    facts = probe(source, name="a")
+
+    prepared = prepare(source, tmp_path / "out.mp4")
+
+    after = probe(prepared.path, name="out")
+    assert (facts.hdr, facts.bit_depth, facts.chroma) == ("PQ", 10, "4:2:0")
+    assert [problem.code for problem in verdict(facts)] == ["hdr"]
+    assert "HDR (PQ) → H.264, 64x48, SDR" in prepared.done
+    assert (after.color_primaries, after.color_transfer, after.color_space) == (1, 1, 1)
+    assert (after.hdr, after.bit_depth) == (None, 8)
+    assert see(prepared.path).numbers == list(range(20))
+
+
+def test_hdr_is_kept_on_demand(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", codec="libx265", colours=HDR, pixel_format="yuv420p10le")
+
+    whole = prepare(source, tmp_path / "whole.mp4", keeps_hdr=True)
+    cut = prepare(source, tmp_path / "cut.mp4", start_s=0.5, keeps_hdr=True)
+
+    assert verdict(probe(source, name="a"), keeps_hdr=True) == ()
+    assert (whole.is_video_copied, cut.is_video_copied) == (True, False)
+    for prepared in (whole, cut):
+        facts = probe(prepared.path, name="out")
+        assert (facts.hdr, facts.bit_depth, facts.video_codec) == ("PQ", 10, "hevc")
+    assert see(cut.path).numbers == list(range(5, 20))
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_tones_run_from_black_to_white_and_grey_stays_grey(transfer: int) -> None:
+    green, blue, red = (memoryview(plane).cast("H") for plane in hald_planes(transfer))
+
+    greys = [index * (1 + 36 + 36**2) for index in range(36)]
+    levels = [green[index] for index in greys]
+    assert levels[0] == 0
+    assert levels[-1] == 65535
+    assert all(after >= before for before, after in pairwise(levels))
+    assert all(abs(red[index] - blue[index]) < 70 for index in greys)
+
+
+def test_reference_white_of_hdr_is_bright_and_half_of_it_is_not_darkened() -> None:
+    green, _, _ = (memoryview(plane).cast("H") for plane in hald_planes(PQ))
+
+    def shown(step: int) -> float:
+        return float(green[step * (1 + 36 + 36**2)] / 65535)
+
+    assert 0.85 < shown(20) < 0.95  # 186 cd/m2
+    light = _pq_to_light(17 / 35)  # 79 cd/m2, below the knee
+    assert shown(17) == pytest.approx((light / 203) ** (1 / 2.4), abs=0.001)
+
+
+def test_the_default_audio_track_is_used(tmp_path: Path) -> None:
+    for default in (0, 1):
+        source = with_two_audio_tracks(tmp_path / "a.mp4", default=default)
+
+        seen = see(prepare(source, tmp_path / "out.mp4", start_s=0.5).path)
+
+        assert [track.is_used for track in probe(source, name="a").audio_tracks] == [
+            default == 0,
+            default == 1,
+        ]
+        assert seen.beeps == pytest.approx([0.5 * default], abs=0.003)
+
+
+def test_a_damaged_packet_of_audio_is_silenced(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
+    overwrite_packet(source, "audio", 70)
+
+    prepared = prepare(source, tmp_path / "out.mp4", start_s=0.5)
+
+    assert prepared.silenced_packets == 1
+    assert see(prepared.path).beeps == pytest.approx([0.5, 1.5, 2.5], abs=0.003)
+
+
+@pytest.mark.parametrize("bframes", ["0", "2"])
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_an_avi_keeps_every_frame_and_the_audio_in_place(
+    tmp_path: Path, codec: str, bframes: str
+) -> None:
+    source = make_clip(
+        tmp_path / "a.avi",
+        seconds=4,
+        fps=25,
+        codec=codec,
+        codec_options={"bf": bframes, "g": "25"},
+        sound=Sound(codec="pcm_s16le"),
+    )
+
+    whole = see(prepare(source, tmp_path / "whole.mp4").path)
+    cut = see(prepare(source, tmp_path / "cut.mp4", start_s=1.0, end_s=2.0).path)
+
+    assert probe(source, name="a").frame_rate == pytest.approx(25)
+    assert whole.numbers == list(range(100))
+    assert whole.beeps == pytest.approx([0, 1, 2, 3], abs=0.003)
+    assert cut.numbers == list(range(25, 50))
+    assert cut.beeps[0] == pytest.approx(0, abs=0.003)
+
+
+def test_a_transport_stream_cut_within_a_packet_is_taken(tmp_path: Path) -> None:
+    source = make_clip(
+        tmp_path / "a.ts", seconds=4, fps=25, codec="mpeg2video", sound=Sound(codec="mp2")
+    )
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) // 188 // 2 * 188 + 77])
+
+    seen = see(prepare(source, tmp_path / "out.mp4").path)
+
+    assert len(seen.numbers) > 40
+    assert seen.numbers == list(range(len(seen.numbers)))
+
+
+def test_a_whole_clip_is_checked_by_decoding_it_once(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4, codec_options={"bf": "0", "g": "1"})
+    assert (check := check_frames(source))
+    assert (check.frames, check.bad_frames) == (40, 0)
+
+    for number in (3, 11, 22, 31):
+        overwrite_packet(source, "video", number)
+    few = check_frames(source)
+    overwrite_packet(source, "video", 36)
+    many = check_frames(source)
+
+    assert few is not None
+    assert few.bad_frames == 4
+    refuse_damage(few, name="a.mp4")
+    assert many is not None
+    with pytest.raises(InvalidInputError, match="5 of 40 frames cannot be decoded"):
+        refuse_damage(many, name="a.mp4")
+
+
+def test_a_clip_that_is_too_long_is_not_decoded(tmp_path: Path) -> None:
+    assert check_frames(make_clip(tmp_path / "a.mp4", seconds=12)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "sound", "container"),
+    [
+        pytest.param("a.flv", "flv", Sound(codec="libmp3lame", rate=44100), "flv", id="flv"),
+        pytest.param("a.flv", "libx264", Sound(), "flv", id="flv-h264"),
+        pytest.param("a.mpg", "mpeg2video", Sound(codec="mp2"), "mpeg", id="mpeg-ps"),
+        pytest.param("a.ogg", "libtheora", None, "ogg", id="ogg"),
+        pytest.param("a.asf", "wmv2", Sound(codec="libmp3lame"), "asf", id="wmv"),
+        pytest.param("a.gif", "gif", None, "gif", id="gif"),
+    ],
+)
+def test_older_containers_are_read(
+    tmp_path: Path, name: str, codec: str, sound: Sound | None, container: str
+) -> None:
+    pixel_format = "gray" if codec == "gif" else "yuv420p"
+    if codec not in av.codecs_available:
+        pytest.skip(f"this build of PyAV cannot encode with {codec}")
+    source = make_clip(
+        tmp_path / name, seconds=2, fps=25, codec=codec, pixel_format=pixel_format, sound=sound
+    )
+
+    prepared = prepare(source, tmp_path / "out.mp4")
+
+    assert probe(source, name=name).container == container
+    seen = see(prepared.path)
+    assert seen.numbers == list(range(50))
+    if sound is not None:
+        assert seen.beeps[-1] == pytest.approx(1, abs=0.003)
+
+
+def test_a_gif_of_one_frame_is_an_image(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.gif", codec="gif", pixel_format="gray", seconds=0.1)
+
+    with pytest.raises(InvalidInputError, match="a GIF image, not a video"):
+        probe(source, name="a.gif")
+
+
+@pytest.mark.parametrize("timescale", [0, 1, 100, 250])
+def test_a_damaged_timescale_is_not_taken_for_a_length(tmp_path: Path, timescale: int) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=4, fps=25)
+    content = bytearray(source.read_bytes())
+    at = content.index(b"mdhd") + 16
+    content[at : at + 4] = timescale.to_bytes(4)
+    source.write_bytes(content)
+
+    with pytest.raises(InvalidInputError, match="is damaged: it"):
+        probe(source, name="a.mp4")
+
+
+def test_the_loss_of_a_manifest_is_told(tmp_path: Path) -> None:
+    source = with_manifest(make_clip(tmp_path / "a.mp4"))
+
+    prepared = prepare(source, tmp_path / "out.mp4", end_s=1.0)
+
+    assert probe(source, name="a").marks == ("c2pa",)
+    assert prepared.lost_marks == ("c2pa",)
+    assert probe(prepared.path, name="out").marks == ()
+
+
+def test_what_would_be_sent_unchanged_is_saved_unchanged(tmp_path: Path) -> None:
+    source = with_manifest(make_clip(tmp_path / "a.mp4", sound=Sound()))
+
+    saved = save_prepared(source, tmp_path / "out.mp4")
+
+    assert saved.path.read_bytes() == source.read_bytes()
+    assert (saved.done, saved.lost_marks) == ("unchanged", ())
+
+
+def test_what_was_done_is_said_in_one_line(tmp_path: Path) -> None:
+    source = make_clip(
+        tmp_path / "a.mp4", codec="libvpx-vp9", times=range(60), tick=Fraction(1001, 60000)
+    )
+
+    saved = save_prepared(source, tmp_path / "out.mp4")
+
+    assert saved.done == "written anew: VP9, 59.94 fps → H.264, 64x48"

@@ -1,0 +1,94 @@
+"""The audio of a clip laid over the result of an edit."""
+
+from pathlib import Path
+
+import pytest
+
+from omniedit.media import Sound as Audio
+from omniedit.media import lay_sound, prepare, probe
+from tests.unit.media.clips import Sound, make_clip, packets, see, with_manifest
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    """Return what an edit made of four seconds: other audio, which begins in between."""
+    return make_clip(
+        tmp_path / "result.mp4", seconds=4, sound=Sound(starts_s=0.3), codec_options={"bf": "2"}
+    )
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_the_original_is_in_step_with_the_result(tmp_path: Path, result: Path, codec: str) -> None:
+    original = make_clip(tmp_path / "a.mov", seconds=4, sound=Sound(codec=codec))
+
+    laid = lay_sound(result, tmp_path / "out.mp4", original=original)
+
+    before, after = see(original), see(laid.path)
+    assert laid.sound is Audio.ORIGINAL
+    assert laid.difference_s == pytest.approx(0)
+    assert packets(laid.path) == packets(result)
+    assert after.beeps == pytest.approx([0, 1, 2, 3], abs=0.001)
+    assert after.level(1.01, 1.09) == pytest.approx(before.level(1.01, 1.09), abs=0.1)
+
+
+def test_the_original_of_a_cut_begins_at_the_cut(tmp_path: Path, result: Path) -> None:
+    original = make_clip(tmp_path / "a.mp4", seconds=8, sound=Sound())
+
+    laid = lay_sound(
+        result,
+        tmp_path / "out.mp4",
+        original=original,
+        original_start_s=2.45,
+        original_end_s=6.5,
+    )
+
+    seen = see(laid.path)
+    assert laid.difference_s == pytest.approx(0)
+    assert seen.beeps == pytest.approx([0.5, 1.5, 2.5, 3.5], abs=0.001)
+    assert seen.level(1.51, 1.59) == pytest.approx(see(original).level(1.01, 1.09), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "difference_s"),
+    [pytest.param(6, 2, id="longer-is-trimmed"), pytest.param(3, -1, id="shorter-is-padded")],
+)
+def test_an_original_of_another_length_is_fitted(
+    tmp_path: Path, result: Path, seconds: int, difference_s: float
+) -> None:
+    original = make_clip(tmp_path / "a.mp4", seconds=seconds, sound=Sound())
+
+    laid = lay_sound(result, tmp_path / "out.mp4", original=original)
+
+    facts = probe(laid.path, name="out")
+    assert laid.difference_s == pytest.approx(difference_s)
+    assert facts.audio_s == pytest.approx(4, abs=0.025)
+    assert facts.container_s == pytest.approx(4, abs=0.001)
+    assert see(laid.path).beeps == pytest.approx(range(min(4, seconds)), abs=0.001)
+
+
+@pytest.mark.parametrize("has_silent_original", [True, False])
+def test_without_audio_to_lay_over_the_result_is_silent(
+    tmp_path: Path, result: Path, *, has_silent_original: bool
+) -> None:
+    original = make_clip(tmp_path / "a.mp4", seconds=4) if has_silent_original else None
+
+    laid = lay_sound(result, tmp_path / "out.mp4", original=original)
+
+    assert laid.sound is Audio.NONE
+    assert not probe(laid.path, name="out").has_audio
+    assert packets(laid.path) == packets(result)
+
+
+def test_the_marks_that_a_result_loses_are_told(tmp_path: Path, result: Path) -> None:
+    assert lay_sound(with_manifest(result), tmp_path / "out.mp4", original=None).lost_marks == (
+        "c2pa",
+    )
+
+
+def test_a_clip_prepared_and_laid_over_itself_is_unchanged_in_sound(tmp_path: Path) -> None:
+    original = make_clip(tmp_path / "a.mp4", seconds=6, sound=Sound())
+    prepared = prepare(original, tmp_path / "cut.mp4", start_s=1.3, end_s=5.3)
+
+    laid = lay_sound(prepared.path, tmp_path / "out.mp4", original=original, original_start_s=1.3)
+
+    assert see(laid.path).beeps == pytest.approx(see(prepared.path).beeps, abs=0.001)
