@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import pytest
@@ -25,7 +26,9 @@ from omniedit.events import (
     Warned,
 )
 from omniedit.models import Record, SavedFile, Task, TaskError
+from omniedit.terminal.board import Board
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
+from omniedit.terminal.progress import watch
 from tests.records import record_of
 from tests.unit.terminal.observing import watched
 
@@ -644,3 +647,28 @@ def test_nothing_rings_in_a_pipe(make_printer: MakePrinter, stderr: Written, clo
         clock.turn(60.0)
 
     assert "\x07" not in stderr.text
+
+
+def test_threads_that_report_at_once_tear_nothing(
+    make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
+) -> None:
+    printer = make_printer(out=terminal, err=terminal)
+    board = Board(printer.clock)
+    board.expect(40)
+
+    def work(worker: int, observe: Observer) -> None:
+        for number in range(10):
+            task_id = f"t-{worker}-{number}"
+            event: Event
+            for event in (_submitted(task_id), Saved(file=FILE, shown_path="o", task_id=task_id)):
+                board.take(event)
+                observe(event)
+            printer.line(f"line {worker}-{number}")
+
+    with watch(printer, board, sandbox=False) as observe, ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda worker: work(worker, observe), range(4)))
+
+    shown = make_screen(100).feed(terminal.text).shown
+    lines = {line for line in shown if line.startswith("line")}
+    assert lines == {f"line {worker}-{number}" for worker in range(4) for number in range(10)}
+    assert {line for line in shown if line not in lines} == {"✓ saved o · 2.1 MB · credits unknown"}
