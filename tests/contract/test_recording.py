@@ -17,7 +17,7 @@ AT_MOST = 100_000
 MASKS = {
     r"task-unified-\d+-\w+": "TASK",
     r"\b\d+ [kM]?B\b": "SIZE",
-    r"\b(?:\d+[dhms])+\b": "TIME",
+    r"\b(?:\d+[dhms])+\b|\b\d+ s\b": "TIME",
 }
 
 
