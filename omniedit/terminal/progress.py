@@ -314,12 +314,16 @@ class PlainLines:
                 facts = ", ".join(_saved_facts(event, edit, self._board))
                 verb = "saved" if event.is_new else "already here:"
                 return f"{verb} {event.shown_path} ({facts})"
+            case Failed() if self._board.is_single:
+                return None  # the command's error says it
             case _:
                 return _failure(event)
 
     def _moved(self, event: Event, edit: EditState) -> str | None:
         if isinstance(event, Progressed) and event.record.task and event.record.task.is_terminal:
             return None  # its end has a line of its own
+        if not edit.label:
+            return None  # an upload that has made room for its task
         now, said = self._printer.clock(), self._said_of(edit)
         if edit.state == said.state:
             is_further = _known_percent(edit) // _STEP > said.step
