@@ -31,8 +31,8 @@ class Outcome:
 
     fields: Mapping[str, object] = field(default_factory=dict[str, object])
     """What is known of the document's own keys."""
-    tasks: "Sequence[Document] | None" = None
-    """The documents of its tasks; None: of all that were met, as they are."""
+    tasks: "Callable[[], Sequence[Document]] | None" = None
+    """Returns the documents of its tasks; None: of all on the board, as they are."""
     errors: Sequence[OmniEditError] = ()
     has_shown_errors: bool = False
     """The command itself has printed them."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from omniedit.edits.references import find_records
 from omniedit.edits.session import Session
 from omniedit.errors import Hint, NoSuchReferenceError, OmniEditError, TaskNotFoundError
-from omniedit.events import Warned
 from omniedit.models import Record, Task
 
 
@@ -67,6 +66,8 @@ def forget(session: Session, reference: str) -> Record:
         session.journal.forget_attempt(reference)
         if attempt.is_unsettled:
             message = f"submission {reference} is forgotten: the next `edit` of it may pay again"
+            from omniedit.events import Warned  # noqa: PLC0415 - a listing tells nothing
+
             session.report(Warned(message=message))
         return attempt
     known = attempt or session.journal.find_task(str(find_records(session, [reference])[0].task_id))
@@ -101,6 +102,8 @@ def unsaved_results(
     for record, error in read_all(session, running):
         if isinstance(error, TaskNotFoundError):
             # Not for ever, for all anybody knows: a later run asks again.
+            from omniedit.events import Warned  # noqa: PLC0415 - a listing tells nothing
+
             session.report(Warned(message=f"{error.message}; passed over"))
         elif error is not None:
             yield record, error

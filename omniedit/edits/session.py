@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from omniedit.edits.workers import RateLimiter
 from omniedit.errors import Interrupted, JournalError
-from omniedit.events import Event, Noted, Observer, Retrying, Warned
 from omniedit.http.retry import Retry
 from omniedit.journal import Journal
 from omniedit.policy import DEFAULT, Policy
@@ -20,6 +19,7 @@ from omniedit.system import THIS_SYSTEM
 
 if TYPE_CHECKING:
     from omniedit.downloads.transfer import Downloader
+    from omniedit.events import Event, Observer
     from omniedit.evolink.api import EvoLinkClient
     from omniedit.http.client import HttpClient
 
@@ -86,7 +86,7 @@ class Session:
         allows_internal_clips: bool = False,
         is_watched: bool = False,
         is_batch: bool = False,
-        observers: Sequence[Observer] = (),
+        observers: "Sequence[Observer]" = (),
         shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
         drain: Callable[[], None] = lambda: None,
         stream_out: Callable[[Path], None] = _no_stream,
@@ -144,16 +144,22 @@ class Session:
 
         return Downloader(self.http, sleep=self.sleep, public_only=not self.allows_internal_clips)
 
-    def report(self, event: Event) -> None:
+    def report(self, event: "Event") -> None:
         """Tell the observers of an event."""
-        if self._is_batch and isinstance(event, Noted):
-            is_news = event.is_general and event.message not in self._told
-            self._told.add(event.message)
-            if not is_news:
-                # What is worth a line of one edit is noise of many.
-                return
+        if self._is_batch and not self._is_news(event):
+            return
         for observe in self._observers:
             observe(event)
+
+    def _is_news(self, event: "Event") -> bool:
+        """Return whether to tell of an event among many: what is true of one edit is noise."""
+        from omniedit.events import Noted  # noqa: PLC0415 - a listing reports nothing
+
+        if not isinstance(event, Noted):
+            return True
+        is_first = event.message not in self._told
+        self._told.add(event.message)
+        return event.is_general and is_first
 
     def now(self) -> float:
         """Return the Unix time."""
@@ -225,6 +231,8 @@ class Session:
         """
 
         def report(message: str, rest_s: float, attempt: int) -> None:
+            from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is to be told
+
             self.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
 
         retry = Retry(
@@ -265,6 +273,8 @@ class Session:
         try:
             write()
         except JournalError as error:
+            from omniedit.events import Warned  # noqa: PLC0415 - mostly nothing is to be told
+
             self.report(Warned(message=error.message))
 
 

@@ -239,7 +239,7 @@ def test_what_belongs_to_a_split_goes_with_nothing_else(bench: Bench, option: st
     ended = bench.run("edit", "long.mp4", "make it night", option)
 
     assert (ended.status, bench.posts) == (2, 0)
-    assert f"`{option}` goes with --split only" in ended.stderr
+    assert f"`{option}` requires --split" in ended.stderr
 
 
 @pytest.mark.parametrize(
