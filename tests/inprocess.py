@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, NamedTuple, NoReturn
 
 from omniedit.cli.main import run
 from omniedit.policy import Policy
-from tests.policies import HURRIED, enforced
+from tests.policies import HURRIED
 
 # What a stream is made of before anybody can ask for something else.
 _ENCODING: Final = "PYTHONIOENCODING"
@@ -95,7 +95,7 @@ def carry_out(
         source.seek(0)
         stack.enter_context(_surroundings(folder, environ))
         streams = stack.enter_context(_standard_streams(source, stdout, stderr, environ, hear))
-        with enforced(policy), _deadline(argv, timeout_s):
+        with _deadline(argv, timeout_s):
             status = run(list(argv), os.environ, policy=policy)
         for stream in streams:
             stream.flush()

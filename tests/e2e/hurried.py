@@ -6,9 +6,12 @@ many, each in a fork of a process that has imported everything: that saves half 
 
 import json
 import os
+import pkgutil
 import resource
 import sys
 import traceback
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
@@ -16,10 +19,11 @@ from typing import Any, Final, TypedDict
 sys.path[0] = str(Path(__file__).parents[2])
 
 
+import omniedit  # noqa: E402 - as above
 from omniedit.cli.main import run  # noqa: E402 - as above
 from omniedit.policy import Policy  # noqa: E402 - as above
 from tests.e2e.effects import die_after, die_before  # noqa: E402 - as above
-from tests.policies import HURRIED, enforced, resigned  # noqa: E402 - as above
+from tests.policies import HURRIED, resigned  # noqa: E402 - as above
 
 IN_VAIN: Final = "HURRIED_IN_VAIN"
 """The variable that says that nothing is reached, however often it is tried."""
@@ -47,6 +51,10 @@ def serve() -> None:
 
     Each line is answered twice: with the process IDs, and at the end with the exit statuses.
     """
+    for module in pkgutil.walk_packages(omniedit.__path__, "omniedit."):
+        if module.name != "omniedit.__main__":
+            with suppress(ModuleNotFoundError):  # of an extra that is not installed
+                import_module(module.name)
     errands = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in errands:
@@ -87,9 +95,7 @@ def _carry_out(errand: Errand) -> None:
             die_before(errand["dies_before"])
         if errand["dies_after"]:
             die_after(errand["dies_after"])
-        policy = Policy(**errand["policy"])
-        with enforced(policy):
-            status = run(errand["argv"], os.environ, policy=policy)
+        status = run(errand["argv"], os.environ, policy=Policy(**errand["policy"]))
         sys.setprofile(None)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -102,9 +108,8 @@ def _carry_out(errand: Errand) -> None:
 
 
 if __name__ == "__main__":
-    patience = resigned() if IN_VAIN in os.environ else HURRIED
-    with enforced(patience):
-        if sys.argv[1:] == ["--serve"]:
-            serve()
-        else:
-            sys.exit(run(sys.argv[1:], os.environ, policy=patience))
+    if sys.argv[1:] == ["--serve"]:
+        serve()
+    else:
+        patience = resigned() if IN_VAIN in os.environ else HURRIED
+        sys.exit(run(sys.argv[1:], os.environ, policy=patience))

@@ -19,6 +19,7 @@ from tests.e2e.test_contract_equipment import (
     Scripted,
     Seen,
     check_document,
+    mp4,
     scripted,
     task,
 )
@@ -157,7 +158,7 @@ def test_an_interrupted_wait_still_reports(
 def test_an_interrupted_download_is_finished_by_the_next(
     omniedit: CommandLine, held: threading.Event
 ) -> None:
-    video = b"\x00\x00\x00\x18ftypisom" + bytes(200_000)
+    video = mp4(bytes(200_000))
 
     def answer(seen: Seen) -> Reply:
         if seen.path.startswith("/v1/"):

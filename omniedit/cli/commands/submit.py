@@ -108,7 +108,7 @@ def submit(
 
     from omniedit.edits import submit as submitting
 
-    with context.session(JournalUse.OPTIONAL, observers=[_task_ids(context)]) as session:
+    with context.session(JournalUse.PAYS, observers=[_task_ids(context)]) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
         context.board.add(submitting.submit(session, request, accepts_old=yes))
     return Outcome()
