@@ -52,6 +52,7 @@ class Context:
     destination: str | None = None  # where results go, as it was typed
     is_sandbox_flag: bool = False
     policy: Policy = DEFAULT
+    _told: set[str] = field(default_factory=set[str])  # notes about all edits
 
     @cached_property
     def board(self) -> "Board":
@@ -125,7 +126,7 @@ class Context:
             found = closing.enter_context(
                 opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
             )
-            progress = _Progress(self.printer)
+            progress = _Progress(self.printer, self._told)
             if shows_progress:
                 self.board.expect(total_tasks)
                 progress.begin = lambda: self._progress(closing)
@@ -257,17 +258,27 @@ class Call:
 
 
 class _Progress:
-    """Shows progress from the first event on: what is over before it pays for no bar."""
+    """Shows progress from the first event on: what is over before it pays for no bar.
 
-    def __init__(self, printer: Printer) -> None:
+    Args:
+        printer: The printer.
+        told: Notes about all edits that were shown before.
+    """
+
+    def __init__(self, printer: Printer, told: set[str]) -> None:
         self.begin: Callable[[], Observer] | None = None
         self._printer = printer
+        self._told = told
         self._watch: Observer | None = None
         self._lock = threading.Lock()
 
     def __call__(self, event: "Event") -> None:
         from omniedit.events import Noted, Warned
 
+        if isinstance(event, Noted) and event.is_general:
+            if event.message in self._told:
+                return
+            self._told.add(event.message)
         if not isinstance(event, Warned | Noted):
             with self._lock:
                 if self.begin is not None:
