@@ -103,6 +103,7 @@ def make_session(
         drain=signals.drain,
         stream_out=stream_out,
         policy=policy,
+        told=told,
     )
 
 

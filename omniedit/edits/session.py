@@ -70,6 +70,7 @@ class Session:
         stream_out: Writes a file to standard output.
         clock: The time.
         policy: Time-outs, budgets and intervals.
+        told: Notes that were told already, by an earlier session of the same command.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Session:
         stream_out: Callable[[Path], None] = _no_stream,
         clock: Clock = Clock(),  # noqa: B008 - immutable
         policy: Policy = DEFAULT,
+        told: set[str] | None = None,
     ) -> None:
         self.journal = journal
         self.origin = origin
@@ -114,7 +116,7 @@ class Session:
         self._drain = drain
         self._is_batch = is_batch
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
-        self._told: set[str] = set()  # notes that are true of all edits
+        self._told: set[str] = set() if told is None else told
         self._stopping = threading.Event()
 
     @cached_property

@@ -68,6 +68,7 @@ ROWS: Final[Sequence[tuple[str, str]]] = (
     ("config set-key", ""),
     ("config unset-key", ""),
     ("doctor", "api files"),
+    ("journal recover", ""),
     ("sandbox reset", ""),
     ("help", ""),
     ("help environment", ""),

@@ -13,10 +13,6 @@ from omniedit.policy import DEFAULT
 SMALL = DEFAULT._replace(max_prompt_bytes=8)
 
 
-def stdin_of(content: bytes) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(content), "utf-8")
-
-
 def test_a_prompt_file_of_just_the_size_is_read(tmp_path: Path) -> None:
     (tmp_path / "prompt").write_bytes(b"x" * 8)
 
@@ -30,7 +26,7 @@ def test_a_prompt_file_that_never_ends_is_refused() -> None:
 
 
 def test_standard_input_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", stdin_of(b"x" * 9))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"x" * 9)))
 
     with pytest.raises(InvalidInputError, match="the prompt on standard input is longer"):
         read_prompt("-", None, policy=SMALL)
