@@ -54,8 +54,8 @@ class FrameSize:
 class FrameFilter:
     """Makes frames of one kind what the encoder takes.
 
-    Frames are rotated here, since not every version of PyAV can write a display matrix. An odd side
-    loses its last row or column, for which 4:2:0 has no room.
+    Frames are rotated here, so that no program need know of display matrices. An odd side loses its
+    last row or column, for which 4:2:0 has no room.
 
     Args:
         stream: The stream that the frames come from.

@@ -170,7 +170,9 @@ def test_hdr_becomes_sdr(tmp_path: Path) -> None:
     after = probe(prepared.path, name="out")
     assert (facts.hdr, facts.bit_depth, facts.chroma) == ("PQ", 10, "4:2:0")
     assert [problem.code for problem in verdict(facts)] == ["hdr"]
-    assert "HDR (PQ) → H.264, 64x48, SDR" in prepared.done
+    assert prepared.done == (
+        "written anew: H.265, 10 fps, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR"
+    )
     assert (after.color_primaries, after.color_transfer, after.color_space) == (1, 1, 1)
     assert (after.hdr, after.bit_depth) == (None, 8)
     assert see(prepared.path).numbers == list(range(20))
