@@ -190,7 +190,7 @@ def save_prepared(
         duration_s=facts.duration_s or 0.0,
         is_video_copied=True,
         is_audio_copied=True if facts.has_audio else None,
-        done="unchanged",
+        done="copied",
         check=check,
         silenced_packets=0,
         lost_marks=(),
