@@ -9,7 +9,7 @@ _omniedit_know() {
             options=(--version --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
-            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --events --prompt-file --start --end --max-credits --no-check --check --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'submit')

@@ -27,13 +27,13 @@ def _carry_out(argv: list[str]) -> int:
     if argv == ["--version"] and _has_told_version():
         return 0
     if argv[:1] == ["__complete"]:
-        from omniedit.cli.completion_tasks import main as complete  # noqa: PLC0415
+        from omniedit.cli.completion.tasks import main as complete  # noqa: PLC0415
 
         return complete(argv[1:], os.environ)
     # Nor is there garbage in what imports make, which the collector would look at every time that
     # 700 objects more have come.
     gc.set_threshold(50_000, 20, 20)
-    from omniedit.cli.app import run  # noqa: PLC0415
+    from omniedit.cli.main import run  # noqa: PLC0415
 
     gc.freeze()
     return run(argv, os.environ)

@@ -1,29 +1,52 @@
 """What happens while a use case runs, as frozen values for whoever watches.
 
-Use cases call one `report(event)`; whether that becomes a bar, a line, NDJSON or nothing is
-`output`'s business.
+Use cases call one `report(event)`; whether that becomes a bar, a line, NDJSON or nothing is the
+observers' business.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from omniedit.models import SavedFile, Task
+from omniedit.models import Record, SavedFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """The service accepted a submission; `is_replay`: it had done so before."""
 
-    task: Task
-    request_id: str
+    record: Record
     is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotMade:
-    """One edit of many came to nothing, other than by a task that failed; the others go on."""
+class Progressed:
+    """A poll of a task. Its progress never runs backwards within one wait."""
 
+    record: Record
+    elapsed_s: float  # since the task was created, or since the wait began
+    remaining_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A task ended well."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A task failed or was cancelled."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineFailed:
+    """One edit of many came to nothing without a task that failed; the others go on."""
+
+    name: str  # of the manifest's line, or of the piece
     message: str
     code: str
     request_id: str | None = None
@@ -31,18 +54,8 @@ class NotMade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progressed:
-    """A look at a task. `progress` never runs backwards within one wait."""
-
-    task: Task
-    progress: int | None  # per cent
-    elapsed_s: float  # since the task was created, or since the wait began
-    remaining_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stalled:
-    """Nothing moved for minutes."""
+    """A task has not moved for minutes."""
 
     task_id: str
     since_s: float
@@ -59,17 +72,15 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Completed:
-    """A task ended well."""
+class Preparing:
+    """A clip is being encoded, cut or joined on this machine."""
 
-    task: Task
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A task failed or was cancelled."""
-
-    task: Task
+    name: str  # of the clip
+    what: str  # "converting", "cutting piece 7 of 30"
+    done: float
+    total: float | None
+    fps: float | None = None
+    remaining_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +98,9 @@ class Transferring:
 class Saved:
     """A result lies complete under its final name."""
 
-    task_id: str
     file: SavedFile
     shown_path: str  # as the user gave it
+    task_id: str | None = None  # None: joined from the results of several tasks
     is_new: bool = True  # False: it was there already
 
 
@@ -111,15 +122,16 @@ class Warned:
 
 Event: TypeAlias = (
     Submitted
-    | NotMade
     | Progressed
-    | Stalled
-    | Retrying
     | Completed
     | Failed
+    | LineFailed
+    | Stalled
+    | Retrying
+    | Preparing
     | Transferring
     | Saved
     | Noted
     | Warned
 )
-Report: TypeAlias = Callable[[Event], None]
+Observer: TypeAlias = Callable[[Event], None]

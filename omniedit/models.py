@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
@@ -16,6 +16,14 @@ MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024
 """What the vendor's own client sends to the file service at most."""
 
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_INPUT_CODES = frozenset(
+    {
+        "image_dimension_mismatch",
+        "image_processing_error",
+        "invalid_parameters",
+        "resource_not_found",
+    }
+)
 _RETRYABLE_CODES = frozenset(
     {
         "generation_timeout",
@@ -31,19 +39,24 @@ JSONObject: TypeAlias = Mapping[str, Any]
 
 
 class TaskStatus(StrEnum):
-    """The states a task is known to pass through, in the wire's spelling.
+    """The statuses that a task is known to pass through, as the service spells them."""
 
-    The first three are omniedit's own: of submissions that have no task (yet).
-    """
-
-    SENDING = "sending"
-    UNKNOWN = "unknown"
-    REFUSED = "refused"
     PENDING = "pending"
     PROCESSING = "processing"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class AttemptState(StrEnum):
+    """The states of a submission without a task.
+
+    Never compared with a status of the service, which may be any text, these words included.
+    """
+
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
 
 
 _TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
@@ -64,6 +77,11 @@ class TaskError:
     def is_retryable(self) -> bool:
         """Whether submitting the same edit again is sensible (task error codes, API reference)."""
         return self.code in _RETRYABLE_CODES
+
+    @property
+    def is_about_input(self) -> bool:
+        """Whether the service may not have found, or not have understood, the clip."""
+        return self.code in _INPUT_CODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,33 +127,23 @@ class SavedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditRequest:
-    """What one edit asks for.
+    """An edit as it was asked for; `edits.requests.prepare` checks it."""
 
-    `video` is the text that was typed; `clip` names the content: the URL, or `sha256:…` of a
-    local file. Output, callback and folder are not part of an edit's identity.
-    """
-
-    video: str
-    clip: str
+    video: str  # URL or path
     prompt: str
     callback_url: str | None = None
-    start: str | None = None  # seconds
-    end: str | None = None  # seconds
+    request_id: str | None = None  # chosen by the caller
+    start: str | None = None  # mark, as typed
+    end: str | None = None
     take: int | None = None  # another edit of the same clip and prompt
+    check: bool | None = None  # None: a local clip is looked at, a URL is not
+    max_credits: float | None = None
     source: str | None = None  # path of the clip of a URL, where it was fetched before
-    is_written_anew: bool = False
-    """Whether another file than the clip itself is uploaded: cut, converted, or both."""
-    estimated_credits: float | None = None
 
     @property
-    def start_s(self) -> float | None:
-        """Where the clip is cut to begin; None for its beginning."""
-        return None if self.start is None else float(self.start)
-
-    @property
-    def end_s(self) -> float | None:
-        """Where the clip is cut to end; None for its end."""
-        return None if self.end is None else float(self.end)
+    def is_cut(self) -> bool:
+        """Whether only a part of the clip is meant."""
+        return self.start is not None or self.end is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +205,25 @@ class Record:
     def task_id(self) -> str | None:
         """The task's ID, once the service gave one."""
         return self.task.task_id if self.task else None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the submission was certainly not accepted."""
+        return self.task is None and self.status == AttemptState.REFUSED
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether the submission may have been accepted, and no task is known of it."""
+        return self.task is None and self.status in {AttemptState.SENDING, AttemptState.UNKNOWN}
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its task ended without a result."""
+        return self.task is not None and self.task.has_failed
+
+    def with_task(self, task: Task) -> "Record":
+        """Return this record with a newer state of its task."""
+        return replace(self, task=task, status=task.status, error=task.error)
 
     @property
     def link_valid_until(self) -> float | None:

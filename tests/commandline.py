@@ -1,14 +1,20 @@
-"""The installed command, as the tests run it: a process, its streams, its exit status."""
+"""The command line as the tests run it: its streams, its exit status.
+
+It is carried out in this process, in a few milliseconds, except where a process is the subject.
+"""
 
 import json
 import os
 import subprocess
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omniedit.policy import Policy
+from tests.inprocess import Outcome, carry_out, needs_process
+from tests.policies import HURRIED
 from tests.schemas import hold_to_schema
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "omniedit"
@@ -39,30 +45,52 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """The installed command, in a folder and an environment of its own."""
+    """The command line, in a folder and an environment of its own."""
 
     folder: Path
     environ: Mapping[str, str]
+    policy: Policy | None = HURRIED
+    """None: it is the installed command, in a process of its own and at its own pace."""
 
     def __call__(
         self, *argv: str, stdin: str | bytes = b"", timeout_s: float = 60.0, **environ: str
     ) -> Ended:
-        """Run it to its end; JSON that it prints is held to its schema."""
+        """Carry it out to its end; JSON that it prints is held to its schema."""
+        sent = stdin.encode() if isinstance(stdin, str) else stdin
+        if self.policy is None or needs_process(argv, {**self.environ, **environ}):
+            outcome = self._run(argv, sent, environ, timeout_s=timeout_s)
+        else:
+            outcome = carry_out(
+                argv,
+                folder=self.folder,
+                environ={**os.environ, **self.environ, **environ},
+                stdin=sent,
+                policy=self.policy,
+                timeout_s=timeout_s,
+            )
+        return ended_with(argv, outcome)
+
+    def _run(
+        self, argv: Sequence[str], stdin: bytes, environ: Mapping[str, str], *, timeout_s: float
+    ) -> Outcome:
         ended = subprocess.run(
             [COMMAND, *argv],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            input=stdin,
             capture_output=True,
             cwd=self.folder,
             env={**os.environ, **self.environ, **environ},
             timeout=timeout_s,
             check=False,
         )
-        stdout = ended.stdout.decode(errors="surrogateescape")
-        hold_to_schema(argv, stdout)
-        return Ended(ended.returncode, stdout, ended.stderr.decode(errors="surrogateescape"))
+        return Outcome(ended.returncode, ended.stdout, ended.stderr)
+
+    @property
+    def installed(self) -> "CommandLine":
+        """The installed command, in a process of its own and at its own pace."""
+        return replace(self, policy=None)
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
-        """Start it and return at once."""
+        """Start the installed command and return at once."""
         return subprocess.Popen(
             [COMMAND, *argv],
             stdin=subprocess.DEVNULL,
@@ -74,7 +102,16 @@ class CommandLine:
 
     def in_(self, folder: Path, **environ: str) -> "CommandLine":
         """Return the command in another folder, or with more in its environment."""
-        return CommandLine(folder, {**self.environ, **environ})
+        return replace(self, folder=folder, environ={**self.environ, **environ})
+
+
+def ended_with(argv: Sequence[str], outcome: Outcome) -> Ended:
+    """Return what a command line has printed; its JSON is held to its schema."""
+    stdout, stderr = (
+        content.decode(errors="surrogateescape") for content in (outcome.stdout, outcome.stderr)
+    )
+    hold_to_schema(argv, stdout)
+    return Ended(outcome.status, stdout, stderr)
 
 
 def sandbox_environ(url: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What every test stands on: an empty home, no settings from outside, the installed command."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,23 +17,49 @@ _FROM_OUTSIDE = ("OMNIEDIT_", "EVOLINK_", "GITHUB_", "CI", "XDG_", "NO_COLOR", "
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-# A shell's background job ignores the one, what `nohup` starts the other, and so would every command
-# that is started here.
 # Beside the unit and the contract tests, what Windows can run.
 _EVERYWHERE = frozenset({"test_first_minute.py", "test_no_other_host.py", "test_stdin.py"})
 _SHELLS = frozenset({"test_blocks.py", "test_completion.py", "test_recording.py"})
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own there
+_ENOUGH_BYTES = 2 * 1024**3
+_TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests write in memory, where there is room.
+
+    The journal waits for the disk with every row, as it must; thousands of tests need not.
+    """
+    if config.option.basetemp or _TEMPORARY in os.environ or not os.access(_MEMORY, os.W_OK):
+        return
+    if shutil.disk_usage(_MEMORY).free >= _ENOUGH_BYTES:
+        os.environ[_TEMPORARY] = str(_MEMORY)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many tests `-n auto` runs at once: they wait for more than they work."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # of Linux alone
+        cores = os.cpu_count() or 1
+    return 3 * cores
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip on Windows what needs POSIX: signals, forks, shells, pseudo-terminals."""
-    if os.name != "nt":
-        return
+    """Skip what is marked `full` without `OMNIEDIT_FULL`, and on Windows what needs POSIX."""
     for item in items:
+        if item.get_closest_marker("full") and not os.environ.get("OMNIEDIT_FULL"):
+            item.add_marker(pytest.mark.skip(reason="runs in `.ci/run full`"))
         is_e2e = item.path.parent.name in {"e2e", "pty"} and item.path.name not in _EVERYWHERE
-        if is_e2e or item.path.name in _SHELLS or item.get_closest_marker("posix"):
+        is_posix = is_e2e or item.path.name in _SHELLS or item.get_closest_marker("posix")
+        if os.name == "nt" and is_posix:
             item.add_marker(pytest.mark.skip(reason="needs POSIX"))
 
 
+# A shell's background job ignores the one, what `nohup` starts the other, and so would every command
+# that is started here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

@@ -25,9 +25,8 @@ def attempt(request_id: str, *, prompt: str) -> Attempt:
         request_id=request_id,
         origin=ORIGIN,
         identity=None,
-        request=EditRequest(video="https://example.com/clip.mp4", prompt=prompt, clip="x"),
+        request=EditRequest(video="https://example.com/clip.mp4", prompt=prompt),
         body=b"{}",
         body_digest=None,
         context="user:0",
-        clip_url="https://example.com/clip.mp4",
     )

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from omniedit.system import HERE, System
-from omniedit.system.macos import MacOS
-from omniedit.system.posix import BOOT_ID_FILE
+from omniedit.system import THIS_SYSTEM, System
+from omniedit.system.posix import BOOT_ID_FILE, MacOS
 from omniedit.system.windows import Windows
 
 _DESCRIPTORS: Final = range(1024)
@@ -22,15 +21,18 @@ def linux(
     name_limit: Callable[[Path], int] = lambda _: 255,
     uptime: Callable[[], float] = lambda: 0.0,
     boot_id_file: Path = BOOT_ID_FILE,
+    user: int = 1000,
+    is_private_group: Callable[[int], bool] = lambda _: False,
 ) -> System:
     """Return a Linux."""
     return System(
         lock=lock,
         uptime=uptime,
-        user_id=lambda: 1000,
+        user_id=lambda: user,
         name_limit=name_limit,
         ending_signals=(),
         alarm_clock=None,
+        is_private_group=is_private_group,
         boot_id_file=boot_id_file,
     )
 
@@ -53,6 +55,7 @@ def windows(
     sleep: Callable[[float], object] = lambda _: None,
     obeys_escapes: bool = True,
     has_long_paths: bool = True,
+    move: Callable[[Path, Path], object] | None = None,
 ) -> Windows:
     """Return a Windows, where what is open can be neither renamed nor removed."""
     return Windows(
@@ -62,14 +65,14 @@ def windows(
         ending_signals=(signal.SIGINT, signal.SIGTERM),
         enable_escapes=lambda _: obeys_escapes,
         has_long_paths=lambda: has_long_paths,
-        move=_move,
+        move=move or _move,
         unlink=_unlink,
         sleep=sleep,
     )
 
 
 def _lock(descriptor: int) -> None:
-    if not HERE.try_lock(descriptor):
+    if not THIS_SYSTEM.try_lock(descriptor):
         raise PermissionError(errno.EACCES, "locked")
 
 

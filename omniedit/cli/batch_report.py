@@ -5,17 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from omniedit.cli.failures import ExitStatus, exit_status, hint_for
-from omniedit.errors import InvalidInputError, NotFinishedError, OmniEditError
-from omniedit.events import Event, Saved, Submitted
-from omniedit.models import Record, TaskError, TaskStatus
-from omniedit.output.units import render_credits
+from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
+from omniedit.errors import Hint, InvalidInputError, NotFinishedError, OmniEditError
+from omniedit.models import AttemptState, Record, TaskError
+from omniedit.terminal.human import clip_name, render_credits
 
 if TYPE_CHECKING:
-    from omniedit.batch.plan import PlannedEdit
-    from omniedit.batch.run import Made
-    from omniedit.cli.runtime import Runtime
-    from omniedit.output.document import Document
+    from omniedit.cli.context import Context
+    from omniedit.edits.batch import EditOutcome, PlannedEdit
+    from omniedit.terminal.documents import Document
 
 _SHOWN_FAULTS: Final = 50
 _DONE: Final = "done"
@@ -29,39 +27,37 @@ _STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNSAVED, _RUNNING, _LEFT)
 
 def line_fields(edit: "PlannedEdit") -> "Document":
     """Return what the document of a manifest's line has beside a task's."""
-    return {"line": edit.line.number, "output": edit.output}
+    return {"line": edit.number, "output": edit.output}
 
 
 class BatchReport:
     """Gathers what came of each line of a manifest, or of each piece of a clip.
 
     Args:
-        runtime: Who is told.
-        manifest: Its name, as it was typed; None where there is none.
-        again: Whether edits were to be paid anew.
+        context: The call; its board holds what happened.
+        manifest: The name of the manifest, as typed; None where there is none.
+        again: Whether edits were to be submitted again.
         has_journal: Whether the next call knows what this one did.
-        fields: Returns what the document of an edit has beside a task's.
+        fields: Returns the keys that the document of an edit has beside a task's.
     """
 
     def __init__(
         self,
-        runtime: "Runtime",
+        context: "Context",
         manifest: str | None,
         *,
         again: bool,
         has_journal: bool,
         fields: "Callable[[PlannedEdit], Document]" = line_fields,
     ) -> None:
-        self._runtime = runtime
+        self._context = context
         self._manifest = manifest
         self._fields = fields
         self._is_again = again
         self._has_journal = has_journal
         self._edits: Sequence[PlannedEdit] = ()
-        self._made: dict[int, Made] = {}
+        self._ended: set[int] = set()  # the numbers of the edits that came to an end
         self._faulty: list[Document] = []
-        self._submitted: set[str] = set()
-        self._skipped: set[str] = set()
         self._failures: dict[int, OmniEditError] = {}
 
     @property
@@ -85,15 +81,17 @@ class BatchReport:
     def begin(self, edits: "Sequence[PlannedEdit]", *, line_count: int) -> None:
         """Take in the plan: the edits of this run, of how many lines."""
         self._edits = edits
-        self._runtime.listeners.append(self._listen)
-        self._runtime.sums_up = True
+        labels = {edit.identity: self._label_of(edit) for edit in edits}
+        self._context.board.expect(len(edits), labels)
         if not edits:
-            self._runtime.printer.note(f"none of the {line_count} lines is in this shard")
+            self._context.printer.note(f"none of the {line_count} lines is in this shard")
 
-    def take(self, made: "Made") -> None:
+    def take(self, made: "EditOutcome") -> None:
         """Take in what came of an edit."""
-        number = made.edit.line.number
-        self._made[number] = made
+        number = made.edit.number
+        self._ended.add(number)
+        if made.record is not None:
+            self._context.board.add(made.record)
         if made.error is not None:
             self._failures[number] = made.error
 
@@ -108,17 +106,17 @@ class BatchReport:
         spent = sum(self._cost_of(record) for _, record in found)
         parts = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
         cost = f"; {render_credits(spent)}" if spent else ""
-        self._runtime.printer.note(f"{', '.join(parts)}{cost}")
+        self._context.printer.note(f"{', '.join(parts)}{cost}")
         self._say_way_on(left=counts[_LEFT], begun=counts[_RUNNING] + counts[_UNSAVED])
 
     def documents(self) -> "list[Document]":
         """Return a task document for each line of this run, in the manifest's order."""
-        from omniedit.output.document import task_document
+        from omniedit.terminal.documents import task_document
 
         records = self._records()
         shown: list[Document] = list(self._faulty)
         for edit in self._edits:
-            number = edit.line.number
+            number = edit.number
             error = self._failures.get(number)
             record = self._record_of(edit, records.get(edit.identity))
             if error is not None and record.error is None:
@@ -132,43 +130,42 @@ class BatchReport:
         """Say in one line how what goes on at the service, and what is left, is picked up."""
         if not self._has_journal:
             if begun:
-                way = "`omniedit list --remote --adopt` records them"
-                hint = f"{begun} at the service are in no journal: {way}"
-                self._runtime.printer.hint(self._runtime.pasteable(hint))
+                text = f"{begun} at the service are in no journal: {{}} records them"
+                self._context.printer.hint(Hint(text, "list --remote --adopt"))
             return
         parts = [f"picks up {begun} at the service"] if begun else []
         if left:
             parts.append(f"begins {left} more")
         if parts:
             command = "the same command without `--again`" if self._is_again else "the same command"
-            self._runtime.printer.hint(
+            self._context.printer.hint(
                 f"{command} {' and '.join(parts)}; it pays for nothing twice"
             )
 
-    def _listen(self, event: Event) -> None:
-        if isinstance(event, Submitted):
-            self._submitted.add(event.task.task_id)
-        elif isinstance(event, Saved) and not event.is_new:
-            self._skipped.add(event.task_id)
+    def _label_of(self, edit: "PlannedEdit") -> str:
+        """Return what a person calls one of many: the line's number and clip, or the piece."""
+        if self._manifest is None:
+            return edit.name
+        return f"{edit.number} {clip_name(edit.request.video)}"
 
     def _say_failures(self) -> None:
         # Here rather than at the boundary: an interrupted batch tells them as well, and the
         # summary comes after them.
         last_hint: str | None = None
+        names = {edit.number: edit.name for edit in self._edits}
         for number in sorted(self._failures):
             error = self._failures[number]
             hint = self._hint_for(error)
-            edit = self._made[number].edit
-            place = f"{self._manifest}:{number}" if self._manifest else edit.name
+            place = f"{self._manifest}:{number}" if self._manifest else names[number]
             message = f"{place}: {error.message}"
-            self._runtime.printer.error(message, hint if hint != last_hint else None)
+            self._context.printer.error(message, hint if hint != last_hint else None)
             last_hint = hint
 
     def _hint_for(self, error: OmniEditError) -> str | None:
         if isinstance(error, NotFinishedError):
             return "it goes on at the service"
-        sandbox = self._runtime.is_sandbox_flag
-        return hint_for(error, command=self._runtime.command, is_sandbox_flag=sandbox)
+        hint = hint_for(error, command=self._context.command)
+        return self._context.rendered(hint) if hint else None
 
     def _shown_error(self, error: OmniEditError) -> TaskError:
         return TaskError(
@@ -180,38 +177,35 @@ class BatchReport:
 
     def _records(self) -> dict[str | None, Record]:
         """Return what is known of each edit that has a task, also of those not done with."""
-        return {record.identity: record for record in self._runtime.tally.records if record.task}
+        return {record.identity: record for record in self._context.board.records if record.task}
 
     def _record_of(self, edit: "PlannedEdit", known: Record | None) -> Record:
-        made = self._made.get(edit.line.number)
-        if made is not None and made.record is not None:
-            return made.record
         if known is not None:
             return known
-        error = self._failures.get(edit.line.number)
+        error = self._failures.get(edit.number)
         return Record(
             request_id=error.request_id if error else None,
             task=None,
             status=_status_of(error),
             created_at=0.0,
-            video=edit.draft.video,
-            prompt=edit.draft.prompt,
+            video=edit.request.video,
+            prompt=edit.request.prompt,
         )
 
     def _state_of(self, edit: "PlannedEdit", record: Record) -> str:
-        error = self._failures.get(edit.line.number)
+        error = self._failures.get(edit.number)
         if error is not None:
             return _RUNNING if isinstance(error, NotFinishedError) else _FAILED
         if record.task is None:
             return _LEFT
-        if edit.line.number not in self._made:
+        if edit.number not in self._ended:
             return _UNSAVED if record.task.is_terminal else _RUNNING
-        return _SKIPPED if record.task_id in self._skipped else _DONE
+        return _SKIPPED if record.task_id in self._context.board.skipped else _DONE
 
     def _cost_of(self, record: Record) -> float:
         """Return what this run paid, or promised to pay, for an edit."""
         task = record.task
-        if task is None or task.has_failed or task.task_id not in self._submitted:
+        if task is None or task.has_failed or task.task_id not in self._context.board.submitted:
             return 0.0
         return task.credits_used or task.credits_reserved or 0.0
 
@@ -220,14 +214,14 @@ def _status_of(error: OmniEditError | None) -> str:
     if error is None:
         return ""
     is_unknown = exit_status(error) is ExitStatus.UNKNOWN
-    return TaskStatus.UNKNOWN if is_unknown else TaskStatus.REFUSED
+    return AttemptState.UNKNOWN if is_unknown else AttemptState.REFUSED
 
 
 def _fault_document(number: int, fault: str) -> "Document":
-    from omniedit.output.document import task_document
+    from omniedit.terminal.documents import task_document
 
     error = TaskError(code="invalid_manifest", message=fault)
     record = Record(
-        request_id=None, task=None, status=TaskStatus.REFUSED, created_at=0.0, error=error
+        request_id=None, task=None, status=AttemptState.REFUSED, created_at=0.0, error=error
     )
     return task_document(record) | {"line": number, "output": None}

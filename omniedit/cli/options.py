@@ -7,39 +7,39 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 _SUMMARY_LIMIT: Final = 200
+_COMMANDS_WITH_EVENTS: Final = frozenset({"edit", "wait", "batch"})
 
 
 def parse_duration(text: str | float) -> float:
     """Return the seconds of `90`, `90s`, `15m` or `1h30m`.
 
     Raises:
-        typer.BadParameter: It is none.
+        typer.BadParameter: If the text is not a duration.
     """
     if not isinstance(text, str):  # Typer passes defaults through as well
         return text
     match = _DURATION.fullmatch(text.strip())
     if not match or not any(match.groups()):
-        msg = f"{text!r} is no duration; write 90, 90s, 15m or 1h30m"
+        msg = f"invalid duration {text!r}; write 90, 90s, 15m or 1h30m"
         raise typer.BadParameter(msg)
     hours, minutes, seconds = (float(group or 0) for group in match.groups())
-    return hours * _UNITS["h"] + minutes * _UNITS["m"] + seconds
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def parse_credits(text: str | float) -> float:
     """Return a number of credits.
 
     Raises:
-        typer.BadParameter: It is none; `nan`, above which nothing is, is none either.
+        typer.BadParameter: If the text is not a number from 0; `nan` is not: nothing exceeds it.
     """
     try:
         amount = float(text)
     except ValueError:
         amount = -1.0
     if not amount >= 0:
-        msg = f"{text!r} is no number of credits; write 80 or 12.5"
+        msg = f"invalid number of credits {text!r}; write 80 or 12.5"
         raise typer.BadParameter(msg)
     return amount
 
@@ -48,11 +48,11 @@ def parse_shard(text: str) -> tuple[int, int]:
     """Return I and N of `I/N`.
 
     Raises:
-        typer.BadParameter: It is not one part of N.
+        typer.BadParameter: If the text is not one part of N.
     """
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip(), re.ASCII)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        msg = f"{text!r} is no shard; write I/N with I from 1 to N, say 2/4"
+        msg = f"invalid shard {text!r}; write I/N with I from 1 to N, such as 2/4"
         raise typer.BadParameter(msg)
     return int(match[1]), int(match[2])
 
@@ -74,7 +74,7 @@ PromptFile = Annotated[
 CallbackURL = Annotated[
     str | None,
     typer.Option(
-        "--callback-url", metavar="URL", help="Have the service POST the ended task there."
+        "--callback-url", metavar="URL", help="Have the service POST the finished task to URL."
     ),
 ]
 RequestID = Annotated[
@@ -82,23 +82,23 @@ RequestID = Annotated[
     typer.Option(
         "--request-id",
         metavar="ID",
-        help="Your own ID of this submission: submitted again with it, anywhere, it is not paid again.",
+        help="Your own ID for this submission: with the same ID it is never charged twice.",
     ),
 ]
 Check = Annotated[
     bool | None,
     typer.Option(
         "--check/--no-check",
-        help="Look at the clip before paying: local files always, URLs only with --check.",
+        help="Check the clip before paying: local files always, URLs only with --check.",
     ),
 ]
 Start = Annotated[
     str | None,
-    typer.Option("--start", metavar="T", help="Begin there: seconds, or minutes:seconds."),
+    typer.Option("--start", metavar="T", help="Begin at T: seconds, or minutes:seconds."),
 ]
 End = Annotated[
     str | None,
-    typer.Option("--end", metavar="T", help="Stop there: seconds, or minutes:seconds."),
+    typer.Option("--end", metavar="T", help="End at T: seconds, or minutes:seconds."),
 ]
 MaxCredits = Annotated[
     float | None,
@@ -106,20 +106,20 @@ MaxCredits = Annotated[
         "--max-credits",
         metavar="N",
         parser=parse_credits,
-        help="Refuse what is estimated dearer, or cannot be estimated.",
+        help="Stop if the estimate exceeds N credits, or there is none.",
     ),
 ]
 Again = Annotated[
-    bool, typer.Option("--again", help="Make and pay it anew, though it is known here.")
+    bool, typer.Option("--again", help="Submit again, even if already done (charged again).")
 ]
 NoJournal = Annotated[
-    bool, typer.Option("--no-journal", help="Do without the journal, and its protection.")
+    bool, typer.Option("--no-journal", help="Go without the journal and its protection.")
 ]
 Tasks = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TASK]...",
-        help="Task IDs, ends of them (6 characters at least), or `last`, which is the default.",
+        help="Task IDs, their last characters (6 or more), or `last` (the default).",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
@@ -133,40 +133,45 @@ Timeout = Annotated[
         help="How long to wait: 90, 90s, 15m, 1h30m.",
     ),
 ]
-Events = Annotated[
-    bool, typer.Option("--events", help="Print events as they happen, one JSON object a line.")
-]
 Expiring = Annotated[
     float | None,
     typer.Option(
         "--expiring",
         metavar="DUR",
         parser=parse_duration,
-        help="Only results whose link ends within DUR.",
+        help="Only results whose link expires within DUR.",
     ),
 ]
 
 
 class Command(TyperCommand):
-    """A command that takes the global options behind its name, too."""
+    """A command that takes the global options after its name, too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["params"] = [*(kwargs.get("params") or []), *_global_options()]
-        super().__init__(*args, **kwargs)
+        params = [*(kwargs.get("params") or [])]
+        if kwargs.get("name") in _COMMANDS_WITH_EVENTS:
+            help_text = "Print events as they happen, one JSON object per line."
+            params.append(_flag("--events", help=help_text))
+        super().__init__(*args, **kwargs | {"params": [*params, *_global_options()]})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse what was typed, known from now on to be of this command, also where that fails."""
-        runtime = ctx.find_root().obj
-        if runtime is not None:  # completion looks at commands without one
-            runtime.begin(" ".join(ctx.command_path.split()[1:]))
+        """Parse what was typed; from now on the call is known to be of this command."""
+        call = ctx.find_root().obj
+        if call is not None:  # completion reads commands without one
+            call.command = " ".join(ctx.command_path.split()[1:])
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Carry the command out, in a context that no longer changes."""
+        ctx.obj = ctx.find_root().obj.freeze(ctx.params)
+        return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the arguments as manuals write them: Typer puts a required one in braces."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def get_short_help_str(self, limit: int = 45) -> str:
-        """Return the first sentence whole: a list of commands wraps it, Typer would cut it off."""
+        """Return the whole first sentence: a list of commands wraps it, Typer would cut it off."""
         return super().get_short_help_str(max(limit, _SUMMARY_LIMIT))
 
 
@@ -174,14 +179,14 @@ class Group(TyperGroup):
     """A group of commands that takes the global options before them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["params"] = [*(kwargs.get("params") or []), *_global_options()]
-        super().__init__(*args, **kwargs)
+        params = [*(kwargs.get("params") or []), *_global_options()]
+        super().__init__(*args, **kwargs | {"params": params})
 
 
 def _global_options() -> list[TyperOption]:
     return [
         _flag("--json", help="Print one JSON document."),
-        _flag("--quiet", "-q", help="No progress and no hints; errors are still said."),
+        _flag("--quiet", "-q", help="No progress and no hints; errors are still shown."),
         _flag("--verbose", "-v", help="Trace HTTP, keys masked; show where an error came from."),
         _flag("--sandbox", help="Use the local stand-in of the service: no key, no cost, no edit."),
         TyperOption(
@@ -213,10 +218,10 @@ def _parse_progress(text: str) -> str:
 
 
 def _remember(parse: Callable[[Any], Any]) -> Callable[..., None]:
-    """Return a callback that hands a given option to the runtime; one left out changes nothing."""
+    """Return a callback that notes a given option in the call; one left out changes nothing."""
 
     def remember(context: typer.Context, param: typer.CallbackParam, value: Any) -> None:
         if value:
-            context.find_root().obj.set_flag(param.name, parse(value))
+            context.find_root().obj.options[param.name] = parse(value)
 
     return remember

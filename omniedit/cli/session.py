@@ -1,35 +1,34 @@
 """The composition root: makes what the use cases call on, each thing when it is first needed."""
 
 import contextlib
-import signal
-import threading
-import time
-import uuid
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
+import functools
+import shutil
+import sys
+from collections.abc import Callable, Generator, Sequence
 from enum import Enum, auto
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.cli.runtime import Runtime
+from omniedit.cli.signals import Signals
+from omniedit.edits.session import Connection, Session
 from omniedit.errors import (
-    Interrupted,
+    Hint,
     JournalDamagedError,
     JournalError,
+    JournalTooNewError,
     LocalError,
     MissingExtraError,
 )
-from omniedit.journal import Journal, set_journal_aside
-from omniedit.output.console import ProgressMode
-from omniedit.system import HERE
-from omniedit.tasks.pace import Pace
+from omniedit.journal import Journal
+from omniedit.policy import Policy
+from omniedit.terminal.printer import Printer, ProgressMode
+from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
-    from omniedit.events import Event
-    from omniedit.http import HttpClient
+    from omniedit.events import Observer
+    from omniedit.http.client import HttpClient
     from omniedit.sandbox import RunningSandbox
-    from omniedit.tasks.ports import Clips, Results, Service
+    from omniedit.settings import Settings
 
 _SANDBOX_KEY: Final = "sk-sandbox-embedded"
 
@@ -39,175 +38,96 @@ class JournalUse(Enum):
 
     REQUIRED = auto()
     """It ends before anything is sent."""
+    PAYS = auto()
+    """It says so and goes on, but pays for nothing beside a journal of a newer version."""
     OPTIONAL = auto()
     """It says so and goes on."""
     NONE = auto()
     """It does without one, as asked."""
 
 
-class LiveSession:
-    """What the use cases know as their `Session`, over the real network, disk and clock.
+def make_session(
+    journal: Journal,
+    use: JournalUse,
+    closing: contextlib.ExitStack,
+    *,
+    settings: "Settings",
+    printer: Printer,
+    signals: Signals,
+    observers: "Sequence[Observer]",
+    policy: Policy,
+    is_batch: bool = False,
+) -> Session:
+    """Return what the use cases call on, over the real network, disk and clock.
 
     Args:
-        runtime: Whose settings count, and who is told what happens.
         journal: Open.
-        use: What for.
+        use: Whether something may be paid for without it.
         closing: Closes at the end what is made here.
+        settings: In force.
+        printer: Traces HTTP, and knows whether somebody watches.
+        signals: Shield submissions.
+        observers: Told what happens.
+        policy: Time-outs, budgets and intervals.
         is_batch: Many edits are made side by side.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        journal: Journal,
-        use: JournalUse,
-        closing: contextlib.ExitStack,
-        *,
-        is_batch: bool = False,
-    ) -> None:
-        self._runtime = runtime
-        self._settings = runtime.settings
-        self._closing = closing
-        self._is_batch = is_batch
-        self.journal = journal
-        self.requires_journal = use is JournalUse.REQUIRED
-        self.has_journal = journal.is_lasting
-        self.origin = self._settings.origin
-        # A batch is one call, however many submissions it makes.
-        self.context = None if is_batch else self._settings.context.value
-        self.pace = Pace(self.monotonic, self.sleep)
-        self._stopping = threading.Event()
-        self.is_sandbox = self._settings.is_sandbox
-        self.allows_internal_clips = self._settings.allows_internal_clips
-        self.private_folder = self._settings.journal_folder / "tmp"
+    def open_http() -> "HttpClient":
+        from omniedit.http.client import HttpClient
 
-    @property
-    def service(self) -> "Service":
-        """The API.
+        client = HttpClient(trace=printer.trace if printer.verbose else None, policy=policy)
+        return closing.enter_context(client)
 
-        Raises:
-            CredentialsError: There is no usable key.
-            MissingExtraError: The sandbox is not installed.
-        """
-        return self._service
+    def find_connection() -> Connection:
+        if not settings.is_embedded:
+            key = settings.require_key().reveal()
+            return Connection(settings.base_url.value, settings.files_url.value, key)
+        url = closing.enter_context(_serve_sandbox(settings.sandbox_folder)).url
+        return Connection(url, url, _SANDBOX_KEY)
 
-    @cached_property
-    def _clips(self) -> "Clips":
-        from omniedit.cli.local_clips import LocalClips
+    is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
+    return Session(
+        journal=journal,
+        origin=settings.origin,
+        open_http=open_http,
+        find_connection=functools.cache(find_connection),
+        private_folder=settings.journal_folder / "tmp",
+        context=settings.context.value,
+        requires_journal=use is JournalUse.REQUIRED,
+        is_sandbox=settings.is_sandbox,
+        allows_internal_clips=settings.allows_internal_clips,
+        is_watched=is_shown and printer.stderr.is_animated,
+        is_batch=is_batch,
+        observers=observers,
+        shielded=signals.shielded,
+        drain=signals.drain,
+        stream_out=stream_out,
+        policy=policy,
+    )
 
-        return LocalClips(
-            lambda: self._http,
-            lambda: (self._files_url, self._key),
-            allow_internal=self.allows_internal_clips,
-            sleep=self.sleep,
-        )
 
-    @property
-    def clips(self) -> "Clips":
-        """Clips on this machine, and the file service."""
-        return self._clips
+def stream_out(path: Path) -> None:
+    """Write a file to standard output; a reader that leaves early ends it quietly.
 
-    @property
-    def results(self) -> "Results":
-        """Results on this machine, and their host."""
-        from omniedit.cli.local_results import LocalResults
-
-        return LocalResults(lambda: self._http, sleep=self.sleep)
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether somebody looks at a progress bar."""
-        printer = self._runtime.printer
-        is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
-        return is_shown and printer.stderr.is_animated
-
-    def report(self, event: "Event") -> None:
-        """Pass an event to whoever watches."""
-        from omniedit.events import Noted
-
-        if self._is_batch and isinstance(event, Noted) and not self._runtime.is_first(event):
-            # What is worth a line of one edit is noise of many.
+    Raises:
+        LocalError: It cannot be read or written.
+    """
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        if error.errno in READER_LEFT:
             return
-        self._runtime.report(event)
+        msg = f"cannot write to standard output: {error.strerror}"
+        raise LocalError(msg) from None
 
-    def now(self) -> float:
-        """Return the Unix time."""
-        return time.time()
 
-    def monotonic(self) -> float:
-        """Return seconds that never jump."""
-        return time.monotonic()
+def _serve_sandbox(folder: Path) -> "RunningSandbox":
+    with sandbox_required("serve"):
+        from omniedit.sandbox import serve
 
-    def sleep(self, seconds: float, /) -> None:
-        """Rest.
-
-        Raises:
-            Interrupted: The command is to end.
-        """
-        if HERE.wait(self._stopping, seconds):
-            raise Interrupted(signal.SIGINT)
-
-    def stop(self) -> None:
-        """Have the other threads begin nothing more, and wait a little for their replies."""
-        self._stopping.set()
-        self._runtime.signals.drain()
-
-    def jitter(self) -> float:
-        """Return a random number in [0, 1)."""
-        import random
-
-        return random.random()  # noqa: S311 - it spreads load, nothing secret
-
-    def new_request_id(self) -> str:
-        """Return an ID that nobody else has."""
-        return f"omniedit-{uuid.uuid4().hex}"
-
-    def shielded(self) -> AbstractContextManager[None]:
-        """Return a block that a first signal ends only after some seconds' grace."""
-        return self._runtime.signals.shielded()
-
-    def stream_out(self, path: Path, /) -> None:
-        """Write a file to standard output."""
-        from omniedit.cli.local_results import stream_out
-
-        stream_out(path)
-
-    @cached_property
-    def _service(self) -> "Service":
-        from omniedit.api import EvoLinkClient
-
-        return EvoLinkClient(self._http, base_url=self._base_url, key=self._key)
-
-    @cached_property
-    def _http(self) -> "HttpClient":
-        from omniedit.http import HttpClient
-
-        printer = self._runtime.printer
-        client = HttpClient(trace=printer.trace if printer.verbose else None)
-        return self._closing.enter_context(client)
-
-    @property
-    def _base_url(self) -> str:
-        settings = self._settings
-        return self._sandbox.url if settings.is_embedded else settings.base_url.value
-
-    @property
-    def _files_url(self) -> str:
-        settings = self._settings
-        return self._sandbox.url if settings.is_embedded else settings.files_url.value
-
-    @property
-    def _key(self) -> str:
-        settings = self._settings
-        return _SANDBOX_KEY if settings.is_embedded else settings.require_key().reveal()
-
-    @cached_property
-    def _sandbox(self) -> "RunningSandbox":
-        with sandbox_required("serve"):
-            from omniedit.sandbox import serve
-
-            running = serve(self._settings.sandbox_folder)
-        return self._closing.enter_context(running)
+        return serve(folder)
 
 
 @contextlib.contextmanager
@@ -223,13 +143,14 @@ def opened_journal(
     try:
         opened = Journal(None if use is JournalUse.NONE else folder)
     except JournalDamagedError as error:
-        _set_aside(folder, error)
+        _recover(folder, error)
         if use is JournalUse.REQUIRED:
             raise
         warn(error.message)
         opened = Journal(folder)
     except JournalError as error:
-        if use is JournalUse.REQUIRED:
+        is_newer = isinstance(error, JournalTooNewError)
+        if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):
             raise
         warn(f"{error.message}; going on without it")
     with opened or Journal(None) as journal:
@@ -238,15 +159,19 @@ def opened_journal(
         except JournalDamagedError as error:
             # Found only while it was used.
             journal.close()
-            _set_aside(folder, error)
+            _recover(folder, error)
             raise
 
 
-def _set_aside(folder: Path, error: JournalDamagedError) -> None:
-    place = set_journal_aside(folder)
-    if place is not None:
-        error.message += f"; it was set aside as {place}"
-    error.hint = "`omniedit list --remote --adopt` brings back the account's tasks"
+def _recover(folder: Path, error: JournalDamagedError) -> None:
+    from omniedit.journal.recovery import recover
+
+    recovery = recover(folder)
+    error.hint = "run the command again"
+    if recovery is not None:
+        error.message += f"; {recovery.summary}"
+        if not recovery.is_complete:
+            error.hint = Hint("{} shows what is missing, and accepts it", "journal recover")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import Interrupted
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 
 if TYPE_CHECKING:
     from socket import socket
@@ -34,7 +34,7 @@ class Signals:
         *,
         grace_s: float = GRACE_S,
         patience_s: float = PATIENCE_S,
-        system: System = HERE,
+        system: System = THIS_SYSTEM,
     ) -> None:
         self._on_grace = on_grace
         self._grace_s = grace_s

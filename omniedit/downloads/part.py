@@ -1,24 +1,45 @@
-"""The part file: the bytes so far, and a note beside it of what they are the beginning of.
+"""The part file: the bytes so far, their one writer, and a note of what they are the beginning of.
 
 The note of `.<name>.<end of ID>.part` is `….part.json`. Without it, or where it is torn or the
 machine was restarted since, a download starts over.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
+import stat
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
-from omniedit.downloads.mp4 import HEAD_BYTES, is_mp4, is_whole_mp4
-from omniedit.downloads.target import disk_error
-from omniedit.system import HERE, System
+from omniedit.errors import LocalError, TargetBusyError
+from omniedit.policy import DEFAULT, Policy
+from omniedit.system import THIS_SYSTEM, System
+from omniedit.system.files import read_own_file
+from omniedit.system.mp4 import ReadAt, boxes
 
 NOTE_SUFFIX: Final = ".json"
+BUSY_PAUSE_S: Final = 0.1
+MP4_HEAD_BYTES: Final = 8
+"""How many bytes `is_mp4` needs to see."""
 
+_END_OF_ID_LENGTH: Final = 8
+_MAX_OPENINGS: Final = 1000
 _LONGEST_NOTE_BYTES: Final = 64 * 1024
 _BLOCK_BYTES: Final = 1024 * 1024
+_BOX_HEADER_BYTES: Final = 8
+_LONGEST_FTYP_BYTES: Final = 64 * 1024
+_FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_FLAGS: Final = (
+    os.O_RDWR
+    | os.O_CREAT
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a planted pipe would wait for its other end
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +58,21 @@ class PartFile:
 
     Args:
         path: The file's name.
-        descriptor: The file, open and locked.
-        system: This one.
+        descriptor: The file, open; and locked, unless no other process knows its name.
+        is_exclusive: Whether no other process, and no later run, knows its name.
+        system: The operating system; injected by tests.
     """
 
-    def __init__(self, path: Path, descriptor: int, *, system: System = HERE) -> None:
+    def __init__(
+        self,
+        path: Path,
+        descriptor: int,
+        *,
+        is_exclusive: bool = False,
+        system: System = THIS_SYSTEM,
+    ) -> None:
         self.path = path
+        self.is_exclusive = is_exclusive
         self.size_bytes = 0
         self.version: Version | None = None
         self._descriptor = descriptor
@@ -54,7 +84,7 @@ class PartFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.is_resumable:
+        if self.is_exclusive or not self.is_resumable:
             self.drop()
         self.close()
 
@@ -85,12 +115,14 @@ class PartFile:
         """Take over the bytes that an earlier run left, if it is certain what they are.
 
         Raises:
-            LocalError: The file cannot be read.
+            LocalError: If the file cannot be read.
         """
         try:
-            size_bytes = os.fstat(self._descriptor).st_size
-            version = self._read_note() if size_bytes else None
-            if version is None or not is_mp4(self._read_at(0, HEAD_BYTES)):
+            found = os.fstat(self._descriptor)
+            folder_owner = self.path.parent.stat().st_uid
+            is_safe = not self._system.write_fault(found, folder_owner=folder_owner)
+            version = self._read_note() if found.st_size and is_safe else None
+            if version is None or not is_mp4(self._read_at(0, MP4_HEAD_BYTES)):
                 self.clear()
                 return
             os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -107,7 +139,7 @@ class PartFile:
         """Throw away what is here, to go on with the first byte of `version`.
 
         Raises:
-            LocalError: The file, or the note beside it, cannot be written.
+            LocalError: If the file, or the note beside it, cannot be written.
         """
         self.clear()
         self.version = version
@@ -117,7 +149,7 @@ class PartFile:
         """Throw away what is here.
 
         Raises:
-            LocalError: The file cannot be written.
+            LocalError: If the file cannot be written.
         """
         self.version = None
         try:
@@ -134,7 +166,7 @@ class PartFile:
         """Write a chunk; what is counted and hashed is what was written.
 
         Raises:
-            LocalError: The disk is full, say.
+            LocalError: If the disk is full, say.
         """
         rest = memoryview(chunk)
         while rest:
@@ -150,7 +182,7 @@ class PartFile:
         """Bring the bytes to the disk.
 
         Raises:
-            LocalError: It does not take them; they are void.
+            LocalError: If it does not take them; they are void then.
         """
         try:
             self._system.sync_file(self._descriptor)
@@ -161,15 +193,15 @@ class PartFile:
 
     def has_name(self, path: Path) -> bool:
         """Return whether `path` itself, not a link there, is this very file."""
-        return has_name(self._descriptor, path)
+        return _has_name(self._descriptor, path)
 
     def write_note(self) -> None:
         """Note beside the file what its bytes are, if that can be said for certain.
 
         Raises:
-            LocalError: The note cannot be written.
+            LocalError: If the note cannot be written.
         """
-        if self.version is None or self.version.etag is None:
+        if self.is_exclusive or self.version is None or self.version.etag is None:
             return
         note = {"schema": 1, "boot_id": self._system.boot_id(), **asdict(self.version)}
         try:
@@ -206,9 +238,11 @@ class PartFile:
     def _read_note(self) -> Version | None:
         """Return what the note says, None unless it can be relied on."""
         try:
-            with self._note_path.open("rb") as file:
-                value: object = json.loads(file.read(_LONGEST_NOTE_BYTES))
-        except (OSError, ValueError, RecursionError):
+            content = read_own_file(
+                self._note_path, max_bytes=_LONGEST_NOTE_BYTES, system=self._system
+            )
+            value: object = json.loads(content or b"null")
+        except (LocalError, ValueError, RecursionError):
             return None
         note = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
         match note:
@@ -232,8 +266,170 @@ class PartFile:
             return
 
 
-def has_name(descriptor: int, path: Path) -> bool:
-    """Return whether `path` itself, not a link there, is the open file."""
+def is_mp4(head: bytes) -> bool:
+    """Return whether a file that begins like this may be an MP4: its first box is `ftyp`."""
+    size_bytes = int.from_bytes(head[:4], "big")
+    return head[4:8] == b"ftyp" and _BOX_HEADER_BYTES <= size_bytes <= _LONGEST_FTYP_BYTES
+
+
+def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
+    """Return whether the boxes of a file add up to its size, with an index and media among them.
+
+    Args:
+        read_at: Returns so many bytes from an offset.
+        size_bytes: The size of the file.
+    """
+    end = 0
+    seen: set[bytes] = set()
+    for box in boxes(read_at, size_bytes):
+        seen.add(box.kind)
+        end = box.end
+    return end == size_bytes and {b"moov", b"mdat"} <= seen
+
+
+def part_path(target: Path, ident: str) -> Path:
+    """Return the name of the part file of what shall become `target`."""
+    end_of_id = re.sub(r"[^A-Za-z0-9._-]", "_", ident)[-_END_OF_ID_LENGTH:]
+    # Its note's name, the longest of all, must fit as well.
+    name = shortened_name(".", target.name, f".{end_of_id}.part{NOTE_SUFFIX}", folder=target.parent)
+    return target.with_name(name.removesuffix(NOTE_SUFFIX))
+
+
+def open_part(
+    path: Path,
+    target: Path,
+    *,
+    overwrite: bool,
+    sleep: Callable[[float], object],
+    policy: Policy = DEFAULT,
+    system: System = THIS_SYSTEM,
+) -> PartFile | None:
+    """Open and lock a part file; None where the target turns out to be that very file.
+
+    That is so when the process that was waited for has placed it, or when a killed one had no
+    time to tidy up after it.
+
+    Raises:
+        TargetBusyError: If another process kept it locked.
+        LocalError: If the file cannot be made or locked.
+    """
+    has_waited = False
+    for _ in range(_MAX_OPENINGS):
+        part = PartFile(path, descriptor := _open(path, system=system), system=system)
+        try:
+            has_waited |= _wait_for_lock(
+                descriptor, target, sleep=sleep, budget_s=policy.busy_budget_s, system=system
+            )
+            is_placed = part.has_name(target)
+            if not is_placed and _is_ours_alone(descriptor, path):
+                return part
+            # Never written to: the file has another name too, or the name another file.
+            part.drop()
+        except BaseException:
+            part.close()
+            raise
+        part.close()
+        if is_placed and (has_waited or not overwrite):
+            return None
+    msg = f"{path} keeps being replaced by another process"
+    raise TargetBusyError(msg)
+
+
+def open_exclusive_part(target: Path, *, system: System = THIS_SYSTEM) -> PartFile:
+    """Open a part file under a name that no other process knows, where files cannot be locked.
+
+    Raises:
+        LocalError: If the file cannot be made.
+    """
+    path = part_path(target, os.urandom(_END_OF_ID_LENGTH // 2).hex())
+    return PartFile(
+        path, _open(path, system=system, exclusively=True), is_exclusive=True, system=system
+    )
+
+
+def shortened_name(
+    before: str, name: str, after: str, *, folder: Path, system: System = THIS_SYSTEM
+) -> str:
+    """Return `before + name + after`, the name cut so that the folder's file system takes it."""
+    longest_bytes = system.longest_name_bytes(folder)
+    if len(os.fsencode(before + name + after)) <= longest_bytes:
+        return before + name + after
+    # Two long names may differ at their ends only.
+    after = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{after}"
+    while name and len(os.fsencode(before + name + after)) > longest_bytes:
+        name = name[:-1]
+    return before + name + after
+
+
+def disk_error(path: Path, error: OSError) -> LocalError:
+    """Return what an operation on a file met, with what to do about it."""
+    hint: str | None = None
+    if error.errno in _FULL:
+        hint = "free some space and run the same command again; it goes on where it stopped"
+    elif error.errno == errno.EFBIG:
+        hint = "this file system, or `ulimit -f`, does not take files of that size; choose another folder"
+    elif error.errno == errno.ENOENT:
+        return LocalError(f"cannot write {path}: its folder, or the file itself, has vanished")
+    return LocalError(f"cannot write {path}: {error_reason(error)}", hint=hint)
+
+
+def error_reason(error: Exception) -> str:
+    """Return what the system says of a failed operation on a file."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _open(path: Path, *, system: System, exclusively: bool = False) -> int:
+    try:
+        # Not 0600: the file becomes the final one, and only the kernel knows the umask without
+        # changing it under the other threads.
+        descriptor = os.open(path, _FLAGS | (os.O_EXCL if exclusively else 0), 0o666)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    found = os.fstat(descriptor)
+    fault = None
+    if not stat.S_ISREG(found.st_mode):
+        fault = "it is not a regular file"
+    elif not exclusively:
+        # Its mode is what the umask made of it; whose it is counts.
+        owned = os.stat_result((found.st_mode & ~0o022, *found[1:]))
+        fault = system.write_fault(owned, folder_owner=path.parent.stat().st_uid)
+    if fault:
+        os.close(descriptor)
+        msg = f"{path} is in the way: {fault}"
+        raise LocalError(msg)
+    return descriptor
+
+
+def _wait_for_lock(
+    descriptor: int,
+    target: Path,
+    *,
+    sleep: Callable[[float], object],
+    budget_s: float,
+    system: System,
+) -> bool:
+    """Lock an open file; return whether another process had it locked.
+
+    It stays open meanwhile, so that afterwards it can be told whether it became the target.
+    """
+    waited_s = 0.0
+    try:
+        while not system.try_lock(descriptor):
+            if waited_s >= budget_s:
+                msg = f"another omniedit is downloading {target}"
+                raise TargetBusyError(msg)
+            sleep(BUSY_PAUSE_S)
+            waited_s += BUSY_PAUSE_S
+    except OSError as error:
+        raise disk_error(target, error) from error
+    return waited_s > 0
+
+
+def _is_ours_alone(descriptor: int, path: Path) -> bool:
+    return _has_name(descriptor, path) and os.fstat(descriptor).st_nlink == 1
+
+
+def _has_name(descriptor: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except OSError:

@@ -1,41 +1,44 @@
-"""One request for a result: redirects, ranges, and what each answer means for the part file."""
+"""A result from its link to its final name: requests, ranges, and the attempts between them."""
 
+import random
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
-from omniedit.downloads.mp4 import HEAD_BYTES, described, is_mp4
-from omniedit.downloads.part import PartFile, Version
+from omniedit.downloads.part import MP4_HEAD_BYTES, PartFile, Version, is_mp4
+from omniedit.downloads.placement import write_target
 from omniedit.errors import (
     BlockedClientError,
     BrokenDownloadError,
     InvalidInputError,
-    NetworkError,
     NotAVideoError,
     OmniEditError,
     RateLimitedError,
     ResultGoneError,
     ServerError,
-    UnreadableReplyError,
+    UnavailableError,
 )
-from omniedit.urls import parse_web_url
+from omniedit.http.redirects import followed
+from omniedit.http.reply import is_blocked_client, parse_retry_after
+from omniedit.http.retry import Retry
+from omniedit.models import SavedFile
+from omniedit.system import THIS_SYSTEM, System
+from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
-    import httpx
+    from omniedit.http.client import HttpClient, StreamedReply
 
-    from omniedit.http import HttpClient
-
-MAX_REDIRECTS: Final = 5
+MAX_CHANGES: Final = 5
+"""How often the file at a link may change under a download."""
 PROGRESS_INTERVAL_S: Final = 0.1
 
-_MAX_ERROR_BYTES: Final = 64 * 1024
-_ERROR_TIMEOUT_S: Final = 10.0
 _ACCEPTED: Final = frozenset(
     {
         HTTPStatus.OK,
@@ -43,161 +46,378 @@ _ACCEPTED: Final = frozenset(
         HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     }
 )
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
-# Cloudflare's page, its plain text and its JSON.
-_BLOCKED: Final = re.compile(rb"error[\s_-]*(?:code)?[\"'\s:>]*1010\b", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
 _CONTENT_RANGE: Final = re.compile(
     r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.IGNORECASE
 )
 
+Progress = Callable[[int, int | None], None]
+"""Takes the bytes so far and, where known, in all."""
+OnRetry = Callable[[str, float, int], None]
+"""Takes what went wrong, the seconds until the next attempt, and which one failed."""
 
-def transfer(
-    http: "HttpClient",
-    url: str,
-    part: PartFile,
-    *,
-    on_progress: Callable[[int, int | None], None],
-    clock: Callable[[], float],
-    check_link: Callable[[str], None] = lambda _url: None,
-) -> None:
-    """Bring `part` up to the whole file, from where it stands, with one request.
 
-    Raises:
-        ResultGoneError: The link is dead, or delivers no video.
-        UnavailableError: Worth another try, unless `retry.is_transient` says no; what was
-            received is in the part.
-        LocalError: The disk does not take it.
+class Downloader:
+    """Saves results, whole or not at all.
+
+    Args:
+        http: Sends the requests, never with a key; its policy and its clock count here too.
+        sleep: Rests between two attempts.
+        jitter: A number in [0, 1).
+        public_only: Ask no host of this machine or its network.
+        system: The operating system; injected by tests.
     """
-    if part.is_complete:
-        return
-    # Ranges count encoded bytes, so ask for the bytes as they are.
-    headers = {"accept-encoding": "identity"}
-    if part.is_resumable:
-        etag = part.version.etag if part.version else None
-        headers |= {"range": f"bytes={part.size_bytes}-", "if-range": etag or ""}
-    with _followed(http, url, headers, check_link) as (response, answered_url):
-        if response.status_code not in _ACCEPTED:
-            raise _refusal(response, _error_body(http, response, answered_url, clock=clock))
-        with http.reading(answered_url):
-            end_bytes, chunks = _accepted(response, answered_url, part)
-            _receive(chunks, part, end_bytes=end_bytes, on_progress=on_progress, clock=clock)
-    if not _is_finished(part):
-        msg = f"the download broke off after {part.size_bytes} bytes"
-        raise BrokenDownloadError(msg)
 
+    def __init__(
+        self,
+        http: "HttpClient",
+        *,
+        sleep: Callable[[float], object],
+        jitter: Callable[[], float] = random.random,
+        public_only: bool = False,
+        system: System = THIS_SYSTEM,
+    ) -> None:
+        self._http = http
+        self._sleep = sleep
+        self._jitter = jitter
+        self._public_only = public_only
+        self._system = system
 
-@contextmanager
-def _followed(
-    http: "HttpClient", url: str, headers: Mapping[str, str], check_link: Callable[[str], None]
-) -> Generator[tuple["httpx.Response", str]]:
-    """Hand out the reply at the end of the redirects, and the URL that gave it."""
-    for _ in range(MAX_REDIRECTS + 1):
-        _check_link(url)
-        check_link(url)
-        with ExitStack() as stack:
+    def download(
+        self,
+        url: str,
+        target: Path,
+        *,
+        what: str = "result",
+        task_id: str | None = None,
+        overwrite: bool = False,
+        deadline: float | None = None,
+        on_progress: Progress,
+        on_retry: OnRetry,
+        on_verified: Callable[[SavedFile], None] | None = None,
+    ) -> SavedFile:
+        """Save the file at `url` as `target`, going on where an earlier run stopped.
+
+        Args:
+            url: The link; a fresh one to the same path goes on with the same part file.
+            target: The final name; missing folders are made.
+            what: What the file is, as messages name it: "result" or "clip".
+            task_id: The task it is the result of.
+            overwrite: Replace what has that name.
+            deadline: A monotonic instant that the download does not outlive.
+            on_progress: Called ten times a second at most.
+            on_retry: Called before each rest.
+            on_verified: Takes what is about to get its name, whole and on the disk.
+
+        Raises:
+            TargetExistsError: If another file has that name.
+            LocalError: If the disk, the folder or the name does not allow it.
+            ResultGoneError: If the link is dead, or delivers no video; a fresh one may help.
+            UnavailableError: If it was given up; the bytes so far are kept for the next run.
+        """
+
+        def fill(part: PartFile) -> None:
+            part.resume()
+            transfer = _Transfer(
+                self._http,
+                part,
+                what=what,
+                deadline=deadline,
+                public_only=self._public_only,
+                on_progress=on_progress,
+            )
+            attempts = _Attempts(part, self._retry(deadline, on_retry), self._http)
             try:
-                response = stack.enter_context(http.stream("GET", url, headers=headers))
-            except UnreadableReplyError as error:
-                # Of a request whose reply is not read yet: the URL cannot be asked for at all.
-                raise ResultGoneError(error.message, code="unsafe_link") from error
-            if response.status_code not in _REDIRECTS:
-                yield response, url
+                attempts.repeat(lambda: transfer.ask(url))
+            except OmniEditError as error:
+                raise error.about(task_id=task_id) from error.__cause__
+
+        return write_target(
+            target,
+            task_id or what,
+            fill,
+            overwrite=overwrite,
+            sleep=self._sleep,
+            on_verified=on_verified,
+            policy=self._http.policy,
+            system=self._system,
+        )
+
+    @contextmanager
+    def fetch(
+        self,
+        url: str,
+        *,
+        folder: Path,
+        what: str = "result",
+        task_id: str | None = None,
+        deadline: float | None = None,
+        on_progress: Progress,
+        on_retry: OnRetry,
+    ) -> Generator[Path]:
+        """Hold the verified file at `url` in a private file below `folder` for a block.
+
+        Raises:
+            LocalError: If the disk or the folder does not allow it.
+            ResultGoneError: If the link is dead, or delivers no video; a fresh one may help.
+            UnavailableError: If it was given up.
+        """
+        with private_folder(folder) as private:
+            saved = self.download(
+                url,
+                private / f"{what}.mp4",
+                what=what,
+                task_id=task_id,
+                deadline=deadline,
+                on_progress=on_progress,
+                on_retry=on_retry,
+            )
+            yield Path(saved.path)
+
+    def _retry(self, deadline: float | None, on_retry: OnRetry) -> Retry:
+        return Retry(
+            sleep=self._sleep,
+            clock=self._http.clock,
+            jitter=self._jitter,
+            policy=self._http.policy,
+            deadline=deadline,
+            on_retry=on_retry,
+        )
+
+
+class _Attempts:
+    """Repeats a transfer for as long as it gets somewhere."""
+
+    def __init__(self, part: PartFile, retry: Retry, http: "HttpClient") -> None:
+        self._part = part
+        self._retry = retry
+        self._policy = http.policy
+        self._fruitless = 0
+        self._changes = 0
+        self._version = part.version
+        self._most_bytes = part.size_bytes
+
+    def repeat(self, transfer: Callable[[], None]) -> None:
+        """Transfer until nothing is missing.
+
+        Raises:
+            UnavailableError: If that is hopeless.
+        """
+        while True:
+            try:
+                transfer()
+            except UnavailableError as error:
+                self._take_stock(error)
+                self._retry.rest(error)
+            else:
                 return
-            url = _redirected(url, response.headers.get("location", ""))
-    msg = f"the result link redirects more than {MAX_REDIRECTS} times"
-    raise ResultGoneError(msg, code="unsafe_link")
+
+    def _take_stock(self, error: UnavailableError) -> None:
+        """Decide whether another attempt is worth it.
+
+        Raises:
+            UnavailableError: If it is not.
+        """
+        part = self._part
+        if self._version not in {None, part.version}:
+            self._changes += 1
+            self._most_bytes = 0
+        self._version = part.version
+        if part.size_bytes > self._most_bytes:
+            self._fruitless = 0
+            self._retry.succeeded()
+        else:
+            self._fruitless += 1
+        self._most_bytes = max(part.size_bytes, self._most_bytes)
+        policy = self._policy
+        if (error.retry_after_s or 0.0) > policy.longest_retry_after_s:
+            raise error
+        if (
+            self._fruitless >= policy.fruitless_attempts
+            or self._retry.attempts + 1 >= policy.download_attempts
+            or self._changes >= MAX_CHANGES
+        ):
+            raise self._given_up(error) from error
+
+    def _given_up(self, error: UnavailableError) -> UnavailableError:
+        if not self._most_bytes:
+            return error
+        attempts = self._retry.attempts + 1
+        msg = f"the download keeps breaking off ({attempts} attempts): {error.message}"
+        return BrokenDownloadError(msg, http_status=error.http_status)
 
 
-def _check_link(url: str) -> None:
-    try:
-        parse_web_url(url, what="result link")
-    except InvalidInputError as error:
-        # It is the service's mistake, not the caller's.
-        raise ResultGoneError(error.message, code="unsafe_link") from None
+class _Transfer:
+    """Asks for what is missing of a part file, request by request."""
+
+    def __init__(
+        self,
+        http: "HttpClient",
+        part: PartFile,
+        *,
+        what: str,
+        deadline: float | None,
+        public_only: bool,
+        on_progress: Progress,
+    ) -> None:
+        self._http = http
+        self._part = part
+        self._what = what
+        self._deadline = deadline
+        self._public_only = public_only
+        self._on_progress = on_progress
+
+    def ask(self, url: str) -> None:
+        """Bring the part up to the whole file, from where it stands, with one request.
+
+        Raises:
+            ResultGoneError: If the link is dead, or delivers no video.
+            UnavailableError: If another try may help; what was received is in the part.
+            LocalError: If the disk does not take it.
+        """
+        part = self._part
+        if not part.is_complete:
+            # Ranges count encoded bytes, so ask for the bytes as they are.
+            headers = {"accept-encoding": "identity"}
+            if part.is_resumable:
+                etag = part.version.etag if part.version else None
+                headers |= {"range": f"bytes={part.size_bytes}-", "if-range": etag or ""}
+            try:
+                self._request(url, headers)
+            except InvalidInputError as error:
+                # It is the mistake of whoever gave the link.
+                raise ResultGoneError(error.message, code=error.code) from error
+        if self._total_bytes not in {None, part.size_bytes}:
+            msg = f"the download broke off after {part.size_bytes} bytes"
+            raise BrokenDownloadError(msg)
+        # A host may announce, and send, what was cut on its way there.
+        if not part.is_whole_video:
+            msg = f"the {self._what} breaks off after {part.size_bytes} bytes"
+            if part.is_complete:
+                part.clear()
+            raise BrokenDownloadError(msg)
+
+    def _request(self, url: str, headers: dict[str, str]) -> None:
+        with followed(
+            self._http,
+            url,
+            what=self._what,
+            headers=headers,
+            deadline=self._deadline,
+            public_only=self._public_only,
+        ) as reply:
+            if reply.status not in _ACCEPTED:
+                raise self._refusal(reply)
+            end_bytes, chunks = self._accepted(reply)
+            self._receive(chunks, end_bytes)
+
+    @property
+    def _total_bytes(self) -> int | None:
+        return self._part.version.total_bytes if self._part.version else None
+
+    def _accepted(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
+        """Make the part ready for a body; return at which size it ends, and the body."""
+        match reply.status:
+            case HTTPStatus.OK:
+                return self._from_the_start(reply)
+            case HTTPStatus.PARTIAL_CONTENT if end_bytes := _continues(reply, self._part):
+                return end_bytes, reply.transfer()
+            case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE if _is_at_end(reply, self._part):
+                return self._part.size_bytes, iter(())
+            case _:
+                # Of another version, or of other bytes: a splice of the two would be neither.
+                self._part.clear()
+                msg = f"the file at the {self._what} link changed, or its ranges are wrong"
+                raise BrokenDownloadError(msg, http_status=reply.status)
+
+    def _from_the_start(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
+        """Take a whole file: it changed, ranges are unsupported, or nothing was here yet."""
+        chunks, head = reply.transfer(), b""
+        # The first chunks may be shorter than what tells an MP4.
+        for chunk in chunks:
+            head += chunk
+            if len(head) >= MP4_HEAD_BYTES:
+                break
+        if _is_encoded(reply) or not is_mp4(head):
+            # What is here is kept: the page of a captive portal says nothing about it.
+            kind = _described(head, reply.headers.get("content-type", ""))
+            msg = f"the {self._what} link delivers {kind} instead of an MP4"
+            raise NotAVideoError(msg, http_status=reply.status)
+        version = _version(reply, total_bytes=_content_length(reply))
+        self._check_size(version.total_bytes or 0)
+        self._part.begin(version)
+        return version.total_bytes, chain((head,), chunks)
+
+    def _receive(self, chunks: Iterator[bytes], end_bytes: int | None) -> None:
+        part, clock, total_bytes = self._part, self._http.clock, self._total_bytes
+        self._on_progress(part.size_bytes, total_bytes)
+        due = clock() + PROGRESS_INTERVAL_S
+        for chunk in chunks:
+            part.append(chunk)
+            if end_bytes is not None and part.size_bytes > end_bytes:
+                part.clear()
+                msg = "the server sent more bytes than it announced"
+                raise BrokenDownloadError(msg)
+            self._check_size(part.size_bytes)
+            now = clock()
+            if now >= due:
+                self._on_progress(part.size_bytes, total_bytes)
+                due = now + PROGRESS_INTERVAL_S
+        self._on_progress(part.size_bytes, total_bytes)
+
+    def _check_size(self, size_bytes: int) -> None:
+        limit_bytes = self._http.policy.max_result_bytes
+        if size_bytes > limit_bytes:
+            self._part.clear()
+            msg = f"the {self._what} is larger than {limit_bytes / 1024**3:g} GiB"
+            raise NotAVideoError(msg, code="too_large")
+
+    def _refusal(self, reply: "StreamedReply") -> OmniEditError:
+        """Return what a reply without a video means."""
+        status, what = reply.status, self._what
+        kind: type[OmniEditError] = ResultGoneError
+        message = f"the {what} link answered {status}: it expired, or the {what} is gone"
+        if is_blocked_client(status, reply.beginning()):
+            kind = BlockedClientError
+            message = f"the {what}'s host refuses this client (Cloudflare error 1010)"
+        elif status == HTTPStatus.TOO_MANY_REQUESTS:
+            kind, message = RateLimitedError, f"the {what}'s host asks to slow down (429)"
+        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
+            kind, message = ServerError, f"the {what}'s host answered {status}"
+        elif status < HTTPStatus.MULTIPLE_CHOICES:
+            kind, message = NotAVideoError, f"the {what} link answered {status} without a video"
+        retry_after_s = parse_retry_after(reply.headers.get("retry-after", ""), now=time.time())
+        return kind(message, http_status=status, retry_after_s=retry_after_s)
 
 
-def _redirected(url: str, location: str) -> str:
-    try:
-        target = urljoin(url, location)
-        is_downgrade = urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http"
-    except ValueError:
-        location, target, is_downgrade = "", "", False
-    if not location:
-        msg = "the result link redirects to nowhere"
-        raise ResultGoneError(msg, code="unsafe_link")
-    if is_downgrade:
-        msg = "the result link redirects from https to http, which is not followed"
-        raise ResultGoneError(msg, code="unsafe_link")
-    return target
-
-
-def _accepted(
-    response: "httpx.Response", url: str, part: PartFile
-) -> tuple[int | None, Iterator[bytes]]:
-    """Make the part ready for the body of a reply; return at which size it ends, and the body."""
-    match response.status_code:
-        case HTTPStatus.OK:
-            return _from_the_start(response, url, part)
-        case HTTPStatus.PARTIAL_CONTENT if end_bytes := _continues(response, url, part):
-            return end_bytes, response.iter_raw()
-        case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE if _is_at_end(response, url, part):
-            return part.size_bytes, iter(())
-        case _:
-            # Of another version, or of other bytes: a splice of the two would be neither.
-            part.clear()
-            msg = "the file at the result link changed, or its ranges are wrong"
-            raise BrokenDownloadError(msg, http_status=response.status_code)
-
-
-def _from_the_start(
-    response: "httpx.Response", url: str, part: PartFile
-) -> tuple[int | None, Iterator[bytes]]:
-    """Take a whole file: it changed, ranges are unsupported, or nothing was here yet."""
-    chunks, head = response.iter_raw(), b""
-    # The first chunks may be shorter than what tells an MP4.
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= HEAD_BYTES:
-            break
-    if _is_encoded(response) or not is_mp4(head):
-        # What is here is kept: the page of a captive portal says nothing about it.
-        content_type = response.headers.get("content-type", "")
-        msg = f"the result link delivers {described(head, content_type)} instead of an MP4"
-        raise NotAVideoError(msg, http_status=response.status_code)
-    version = _version(response, url, total_bytes=_content_length(response))
-    part.begin(version)
-    return version.total_bytes, chain((head,), chunks)
-
-
-def _continues(response: "httpx.Response", url: str, part: PartFile) -> int | None:
+def _continues(reply: "StreamedReply", part: PartFile) -> int | None:
     """Return where a 206 ends if it goes on exactly where the part ends, of the same version."""
-    found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-    if found is None or found[1] is None or _is_encoded(response):
+    found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
+    if found is None or found[1] is None or _is_encoded(reply):
         return None
     start, end_bytes, total_bytes = int(found[1]), int(found[2]) + 1, int(found[3])
-    length_bytes = _content_length(response)
+    length_bytes = _content_length(reply)
     if (
         start != part.size_bytes
         or not start < end_bytes <= total_bytes
         or (length_bytes is not None and length_bytes != end_bytes - start)
     ):
         return None
-    version = _version(response, url, total_bytes=total_bytes)
+    version = _version(reply, total_bytes=total_bytes)
     if not part.is_resumable or not _is_same(part.version, version):
         return None
     part.version = version
     return end_bytes
 
 
-def _is_at_end(response: "httpx.Response", url: str, part: PartFile) -> bool:
+def _is_at_end(reply: "StreamedReply", part: PartFile) -> bool:
     """Return whether a 416 says that the part, of unknown length so far, is all there is."""
-    found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+    found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
     if found is None or found[1] is not None or not part.is_resumable:
         return False
-    version = _version(response, url, total_bytes=int(found[3]))
+    version = _version(reply, total_bytes=int(found[3]))
     return version.total_bytes == part.size_bytes and _is_same(part.version, version)
 
 
@@ -207,91 +427,38 @@ def _is_same(held: Version | None, answered: Version) -> bool:
     )
 
 
-def _version(response: "httpx.Response", url: str, *, total_bytes: int | None) -> Version:
-    etag = response.headers.get("etag", "").strip()
+def _version(reply: "StreamedReply", *, total_bytes: int | None) -> Version:
+    etag = reply.headers.get("etag", "").strip()
     # Only a strong validator may stand in If-Range (RFC 9110, 13.1.5).
     is_strong = _STRONG_ETAG.fullmatch(etag) is not None
     return Version(
-        url_path=urlsplit(url).path, etag=etag if is_strong else None, total_bytes=total_bytes
+        url_path=urlsplit(reply.url).path,
+        etag=etag if is_strong else None,
+        total_bytes=total_bytes,
     )
 
 
-def _content_length(response: "httpx.Response") -> int | None:
-    text = response.headers.get("content-length", "").strip()
-    if "transfer-encoding" in response.headers or not _LENGTH.fullmatch(text):
+def _content_length(reply: "StreamedReply") -> int | None:
+    text = reply.headers.get("content-length", "").strip()
+    if "transfer-encoding" in reply.headers or not _LENGTH.fullmatch(text):
         return None
     return int(text)
 
 
-def _is_encoded(response: "httpx.Response") -> bool:
-    encoding = response.headers.get("content-encoding", "").strip().lower()
+def _is_encoded(reply: "StreamedReply") -> bool:
+    encoding = reply.headers.get("content-encoding", "").strip().lower()
     return encoding not in {"", "identity"}
 
 
-def _is_finished(part: PartFile) -> bool:
-    """Return whether nothing is missing; where no length was announced, the MP4 must tell."""
-    return part.is_complete or (_total_bytes(part) is None and part.is_whole_video)
-
-
-def _total_bytes(part: PartFile) -> int | None:
-    return part.version.total_bytes if part.version else None
-
-
-def _receive(
-    chunks: Iterator[bytes],
-    part: PartFile,
-    *,
-    end_bytes: int | None,
-    on_progress: Callable[[int, int | None], None],
-    clock: Callable[[], float],
-) -> None:
-    total_bytes = _total_bytes(part)
-    on_progress(part.size_bytes, total_bytes)
-    due = clock() + PROGRESS_INTERVAL_S
-    for chunk in chunks:
-        part.append(chunk)
-        if end_bytes is not None and part.size_bytes > end_bytes:
-            part.clear()
-            msg = "the server sent more bytes than it announced"
-            raise BrokenDownloadError(msg)
-        now = clock()
-        if now >= due:
-            on_progress(part.size_bytes, total_bytes)
-            due = now + PROGRESS_INTERVAL_S
-    on_progress(part.size_bytes, total_bytes)
-
-
-def _refusal(response: "httpx.Response", body: bytes) -> OmniEditError:
-    """Return what a reply without a video means."""
-    status = response.status_code
-    error_type: type[OmniEditError] = ResultGoneError
-    message = f"the result link answered {status}: it expired, or the result is gone"
-    if status in range(400, 500) and _BLOCKED.search(body):
-        error_type = BlockedClientError
-        message = "the result's host refuses this client (Cloudflare error 1010)"
-    elif status == HTTPStatus.TOO_MANY_REQUESTS:
-        error_type, message = RateLimitedError, "the result's host asks to slow down (429)"
-    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
-        error_type, message = ServerError, f"the result's host answered {status}"
-    elif status < HTTPStatus.MULTIPLE_CHOICES:
-        error_type, message = NotAVideoError, f"the result link answered {status} without a video"
-    return error_type(message, http_status=status, retry_after_s=_retry_after_s(response))
-
-
-def _error_body(
-    http: "HttpClient", response: "httpx.Response", url: str, *, clock: Callable[[], float]
-) -> bytes:
-    """Return the beginning of what came with a refusal, as far as it comes."""
-    body, deadline = b"", clock() + _ERROR_TIMEOUT_S
-    with suppress(NetworkError), http.reading(url):
-        for chunk in response.iter_raw():
-            body += chunk
-            if len(body) >= _MAX_ERROR_BYTES or clock() > deadline:
-                break
-    return body
-
-
-def _retry_after_s(response: "httpx.Response") -> float | None:
-    from omniedit.http import parse_retry_after  # noqa: PLC0415 - brings httpx, loaded by now
-
-    return parse_retry_after(response.headers.get("retry-after", ""), now=datetime.now(UTC))
+def _described(head: bytes, content_type: str) -> str:
+    """Return what a body other than an MP4 seems to be."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<?xml"):
+        return "XML"
+    if text.startswith(b"<"):
+        return "an XML or HTML page"
+    if text.startswith((b"{", b"[")):
+        return "JSON"
+    if not head:
+        return "nothing"
+    return content_type.partition(";")[0].strip()[:60] or "something else"

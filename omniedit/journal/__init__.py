@@ -1,7 +1,7 @@
-"""What this machine knows of every edit: attempts before they are sent, tasks, saved files."""
+"""What this machine knows about every edit: attempts, tasks, saved files, uploads."""
 
-from omniedit.journal.reader import JOURNAL_FILE, Call
-from omniedit.journal.rescue import set_journal_aside
-from omniedit.journal.writer import Attempt, Journal
+from omniedit.journal.database import JOURNAL_FILE
+from omniedit.journal.journal import Journal
+from omniedit.journal.rows import Attempt, Call, Recovery
 
-__all__ = ["JOURNAL_FILE", "Attempt", "Call", "Journal", "set_journal_aside"]
+__all__ = ["JOURNAL_FILE", "Attempt", "Call", "Journal", "Recovery"]

@@ -1,22 +1,32 @@
-"""The journal's SQLite file: opening, schema, transactions, and what its errors mean."""
+"""The journal's SQLite file: opening, schema, transactions and errors."""
 
 import os
 import sqlite3
+import stat
 import threading
-import time
 import uuid
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError
-from omniedit.folders import make_private_folder
+from omniedit.errors import (
+    JournalDamagedError,
+    JournalError,
+    JournalTooNewError,
+    LocalError,
+    TargetBusyError,
+)
+from omniedit.policy import DEFAULT, Policy
+from omniedit.system.files import check_own_path
+from omniedit.system.folders import make_private_folder
 
-BUSY_TIMEOUT_S: Final = 30.0
+JOURNAL_FILE: Final = "journal.db"
+SANDBOX_FOLDER: Final = "sandbox"
+"""The folder of the sandbox's journal, in the state folder."""
 
 _VERSION_1: Final = (
-    # Submissions, refused and unknown ones included.
+    # Submissions, including refused and unknown ones.
     """
     create table attempts (
         request_id text primary key,
@@ -25,7 +35,7 @@ _VERSION_1: Final = (
         state text not null,        -- sending, accepted, refused, unknown
         video text not null,
         prompt text not null,
-        body blob,                  -- exactly as sent, dropped once it is not to be sent again
+        body blob,                  -- exactly as sent; dropped once it will not be sent again
         body_digest text,
         created_at real not null,
         task_id text,
@@ -34,7 +44,7 @@ _VERSION_1: Final = (
     """,
     "create index attempts_by_identity on attempts (origin, identity)",
     "create index attempts_by_task on attempts (task_id)",
-    # What the service made of them, and what was adopted.
+    # The service's tasks: submitted from here, or adopted.
     """
     create table tasks (
         task_id text primary key,
@@ -46,7 +56,7 @@ _VERSION_1: Final = (
         credits_reserved real,
         credits_used real,
         result_urls text not null,  -- JSON
-        error text,                 -- JSON, as above
+        error text,                 -- JSON, as in attempts
         completed_after real,
         is_adopted integer not null,
         is_result_gone integer not null,
@@ -63,12 +73,12 @@ _VERSION_1: Final = (
         primary key (task_id, path)
     )
     """,
-    # What `last` means, by context.
+    # What `last` means in each context.
     """
     create table calls (
         number integer primary key autoincrement,
         context text not null,
-        request_id text,            -- null: a batch, which has no single last task
+        request_id text,            -- null: a batch, which has no last task
         called_at real not null
     )
     """,
@@ -83,39 +93,67 @@ _VERSION_1: Final = (
     )
     """,
 )
-_MIGRATIONS: Final = (_VERSION_1,)
+_VERSION_2: Final = (
+    # Which file service a cached upload is at was not recorded.
+    "drop table uploads",
+    """
+    create table uploads (
+        sha256 text not null,
+        origin text not null,
+        files_origin text not null,
+        url text not null,
+        expires_at real not null,
+        primary key (sha256, origin, files_origin)
+    )
+    """,
+    # Damaged journals whose rows are here, except those that could not be read.
+    """
+    create table recoveries (
+        damaged_file text primary key,
+        recovered_at real not null,
+        rows_restored text not null,    -- JSON: table -> number
+        unreadable_pages integer not null,
+        missing_ids text not null       -- JSON
+    )
+    """,
+)
+_MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
 VERSION: Final = len(_MIGRATIONS)
-TABLES: Final = ("attempts", "tasks", "files", "calls", "uploads")
+_UNDECODABLE: Final = "Could not decode to UTF-8"
+"""What Python says of a damaged text."""
+TABLES: Final = ("attempts", "tasks", "files", "calls", "uploads", "recoveries")
 
 
 class Database:
-    """A SQLite file with a rollback journal, synced at every commit, shared by many processes.
+    """A SQLite file with a rollback journal, synced at every commit, shared by processes.
 
     Args:
         path: The file; None keeps everything in memory.
+        policy: Says how long to wait for another process that writes.
 
     Raises:
-        JournalError: It cannot be opened.
-        JournalDamagedError: It is not a sound database.
-        JournalTooNewError: A newer omniedit wrote it.
+        JournalError: If it cannot be opened.
+        JournalDamagedError: If it is not a sound database.
+        JournalTooNewError: If a newer omniedit wrote it.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, policy: Policy = DEFAULT) -> None:
         self.path = path
         self._lock = threading.RLock()
-        with _mapped_errors(path):
+        with mapped_errors(path):
             if path is not None:
-                _make_private(path)
+                _check_files(path)
             self._connection = sqlite3.connect(
                 path or ":memory:",
-                timeout=BUSY_TIMEOUT_S,
+                timeout=policy.journal_timeout_s,
                 isolation_level=None,
-                check_same_thread=False,  # the lock keeps threads apart
+                check_same_thread=False,  # guarded by the lock
             )
+            self._file = path.stat() if path else None
             try:
-                self._prepare()
+                _prepare(self._connection, path)
             except BaseException:
-                # An open file cannot be set aside on Windows.
+                # Windows cannot rename an open file.
                 self._connection.close()
                 raise
 
@@ -123,114 +161,166 @@ class Database:
         """Read every page.
 
         Raises:
-            JournalDamagedError: One is not sound.
+            JournalDamagedError: If one is damaged.
         """
         row: Any = self.rows("pragma quick_check(1)")[0]
         if row[0] != "ok":
-            msg = f"the journal {self.path} is damaged: {row[0]}"
-            raise JournalDamagedError(msg)
+            raise damage(self.path, row[0])
 
     def close(self) -> None:
-        """Close the file, once no other thread is reading or writing it."""
+        """Close the file, as soon as no other thread uses it."""
         with self._lock:
             self._connection.close()
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
-        """Return what a query finds."""
-        with self._lock, _mapped_errors(self.path):
+        """Return the rows that a query finds."""
+        with self._lock, mapped_errors(self.path):
             return self._connection.execute(sql, values).fetchall()
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> None:
-        """Carry out a statement inside `writing`."""
+        """Execute a statement inside `writing`."""
         self._connection.execute(sql, values)
 
     @contextmanager
     def writing(self) -> Generator[None]:
-        """Hold the write lock for a block, and commit it whole or not at all.
+        """Run a block as one transaction.
 
-        A deferred transaction that first reads fails at once when another process writes,
-        whatever the time-out; so the lock is taken first.
+        It takes the write lock first: a deferred transaction that begins with a read fails at
+        once, whatever the time-out, when another process writes.
         """
-        with self._lock, _mapped_errors(self.path):
+        with self._lock, mapped_errors(self.path):
             self._connection.execute("begin immediate")
             try:
+                self._check_place()
                 yield
                 self._connection.execute("commit")
             except BaseException:
-                # SQLite may have rolled back by itself, on a full disk for one.
+                # SQLite may have rolled back by itself, for example when the disk is full.
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
                 raise
 
-    def _prepare(self) -> None:
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("pragma synchronous=full")
-        # For macOS, whose `fsync` leaves the drive's own cache alone.
-        self._connection.execute("pragma fullfsync=on")
-        self._migrate()
-        # Damage in the middle of a file shows only when it is read.
-        for table in TABLES:
-            self._connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608
-
-    def _migrate(self) -> None:
-        version = self._version()
-        if version > VERSION:
-            msg = f"the journal {self.path} was written by a newer omniedit (version {version})"
-            raise JournalTooNewError(msg, hint="upgrade omniedit: `pip install -U omniedit`")
-        if version == VERSION:
+    def _check_place(self) -> None:
+        """Refuse to write to a file that nobody will read again."""
+        if self.path is None or self._file is None:
             return
-        with self.writing():
-            # Another process may have done it while this one waited for the lock.
-            for migration in _MIGRATIONS[self._version() :]:
-                # Not `executescript`, which would commit first.
-                for statement in migration:
-                    self.execute(statement)
-            self.execute(f"pragma user_version={VERSION}")
-
-    def _version(self) -> int:
-        row: Any = self._connection.execute("pragma user_version").fetchone()
-        return int(row[0])
+        try:
+            is_same = os.path.samestat(self._file, self.path.stat())
+        except FileNotFoundError:
+            is_same = False
+        if not is_same:
+            msg = f"the journal {self.path} was replaced while it was open"
+            raise JournalError(msg, hint="run the command again")
 
 
-def set_aside(path: Path) -> Path:
-    """Give a damaged journal another name, its rollback journal too; return the new name.
-
-    Raises:
-        JournalError: It cannot be renamed.
-    """
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = path.with_name(f"{path.stem}.damaged-{stamp}-{uuid.uuid4().hex[:8]}{path.suffix}")
-    try:
-        path.rename(aside)
-        rollback = path.with_name(f"{path.name}-journal")
-        if rollback.exists():
-            rollback.rename(aside.with_name(f"{aside.name}-journal"))
-    except OSError as error:
-        raise _error(path, error.strerror or str(error)) from error
-    return aside
-
-
-def _make_private(path: Path) -> None:
+def _check_files(path: Path) -> None:
+    """Create what is missing, for this user alone, and refuse what others may have written."""
     make_private_folder(path.parent)
-    # SQLite would make it readable to others, and gives its rollback journal the same mode.
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+    check_own_path(path.parent, is_folder=True)
+    state = path.parent.parent
+    if path.parent.name == SANDBOX_FOLDER and not state.stat().st_mode & stat.S_ISVTX:
+        check_own_path(state, is_folder=True)
+    check_own_path(path)
+    if not path.exists():
+        _create(path)
+    elif path.stat().st_size == 0:
+        # To SQLite that is a new database.
+        raise damage(path, "the file is empty")
+
+
+def _create(path: Path) -> None:
+    """Create a journal under another name first, so that a kill leaves no empty one."""
+    new = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.new")
+    # SQLite would let others read it; its rollback journal gets the same mode.
+    os.close(os.open(new, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            _prepare(connection, path)
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            # Another process was faster.
+            return
+        except OSError:
+            # Not every file system has hard links.
+            if not path.exists():
+                new.rename(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
+    connection.row_factory = sqlite3.Row
+    connection.execute("pragma synchronous=full")
+    # On macOS `fsync` does not empty the drive's own cache.
+    connection.execute("pragma fullfsync=on")
+    version = _version_of(connection)
+    if version > VERSION:
+        msg = f"the journal {path} was written by a newer omniedit (version {version})"
+        raise JournalTooNewError(msg, hint="upgrade omniedit: `pip install -U omniedit`")
+    if version < VERSION:
+        _migrate(connection)
+    # Damage in the middle of a file shows only where it is read.
+    for table in TABLES:
+        connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608 - constants only
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("begin immediate")
+    try:
+        # Another process may have migrated it while this one waited for the lock.
+        for migration in _MIGRATIONS[_version_of(connection) :]:
+            # `executescript` would commit first.
+            for statement in migration:
+                connection.execute(statement)
+        connection.execute(f"pragma user_version={VERSION}")
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    row: Any = connection.execute("pragma user_version").fetchone()
+    return int(row[0])
 
 
 @contextmanager
-def _mapped_errors(path: Path | None) -> Generator[None]:
+def mapped_errors(path: Path | None) -> Generator[None]:
+    """Raise the errors of SQLite and of the file system as `JournalError`."""
     try:
         yield
-    except OSError as error:
-        raise _error(path, error.strerror or str(error)) from error
-    except sqlite3.OperationalError as error:
-        raise _error(path, str(error)) from error
-    except sqlite3.DatabaseError as error:
-        if type(error) is not sqlite3.DatabaseError:
-            # Its subclasses speak of the statement, not of the file.
+    except (JournalError, TargetBusyError):
+        raise
+    except (LocalError, OSError, UnicodeDecodeError, sqlite3.Error) as error:
+        mapped = _mapped(path, error)
+        if mapped is None:
             raise
-        msg = f"the journal {path} is damaged: {error}"
-        raise JournalDamagedError(msg) from error
+        raise mapped from error
 
 
-def _error(path: Path | None, reason: str) -> JournalError:
-    return JournalError(f"the journal {path} cannot be used: {reason}")
+def damage(path: Path | None, reason: object) -> JournalDamagedError:
+    """Return the error for a file that is not a sound journal."""
+    return JournalDamagedError(f"the journal {path} is damaged: {reason}")
+
+
+def _mapped(path: Path | None, error: Exception) -> JournalError | None:
+    match error:
+        case LocalError():
+            return _error(path, error.message, hint=error.hint)
+        case OSError():
+            return _error(path, error.strerror or str(error))
+        case sqlite3.OperationalError() if _UNDECODABLE not in str(error):
+            return _error(path, str(error))
+        case sqlite3.OperationalError() | UnicodeDecodeError():
+            return damage(path, error)
+        case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:
+            # Its subclasses are about the statement, not the file.
+            return damage(path, error)
+        case _:
+            return None
+
+
+def _error(path: Path | None, reason: str, *, hint: str | None = None) -> JournalError:
+    return JournalError(f"the journal {path} cannot be used: {reason}", hint=hint)

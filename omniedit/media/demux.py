@@ -17,9 +17,9 @@ import av
 import av.error
 
 from omniedit.errors import InvalidInputError, LocalError
-from omniedit.files import open_file
 from omniedit.media.formats import EXPORT_AGAIN, HEAD_BYTES, Readable, is_encrypted, unsuitable
 from omniedit.media.timeline import NO_VIDEO
+from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from omniedit.errors import Hint
 from omniedit.models import MAX_UPLOAD_BYTES
 
 MAX_CLIP_S: Final = 10.0
@@ -202,7 +203,7 @@ def verdict(
                     f"{what} {facts.duration_s:.2f} s long, and the service takes"
                     f" {MAX_CLIP_S:.0f} s at most"
                 ),
-                fix="cut it with `--start T --end T`, or in pieces with `omniedit edit --split`",
+                fix=Hint("cut it with `--start T --end T`, or in pieces with {}", "edit --split"),
                 is_automatic=False,
             )
         )

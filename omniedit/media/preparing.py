@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import InvalidInputError, LocalError
-from omniedit.files import open_file
 from omniedit.media.audio import can_copy_audio, copied_audio, encoded_audio
 from omniedit.media.demux import opened_clip
 from omniedit.media.facts import (
@@ -34,6 +33,7 @@ from omniedit.media.video import (
     rate_of,
 )
 from omniedit.models import MAX_UPLOAD_BYTES
+from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer

@@ -10,7 +10,6 @@ import av
 from av.error import FFmpegError, InvalidDataError
 
 from omniedit.errors import InvalidInputError
-from omniedit.files import open_file
 from omniedit.media.demux import (
     READING_BUDGET_S,
     audio_stream,
@@ -38,6 +37,7 @@ from omniedit.media.formats import (
     marks_of,
 )
 from omniedit.media.timeline import MAX_LENGTH_S, NO_VIDEO, Timeline, TimelineBuilder, too_long
+from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
     from av.container import InputContainer

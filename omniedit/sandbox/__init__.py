@@ -2,5 +2,6 @@
 
 from omniedit.sandbox.faults import MARKERS, Marker
 from omniedit.sandbox.server import RunningSandbox, reset, serve
+from omniedit.sandbox.store import RequestKeys
 
-__all__ = ["MARKERS", "Marker", "RunningSandbox", "reset", "serve"]
+__all__ = ["MARKERS", "Marker", "RequestKeys", "RunningSandbox", "reset", "serve"]

@@ -1,6 +1,4 @@
-"""Which hosts are inside, in any spelling; nothing here ever resolves a name."""
-
-from __future__ import annotations
+"""Tell web addresses from others, and internal hosts from the internet, without resolving names."""
 
 import ipaddress
 import re
@@ -8,20 +6,19 @@ import socket
 import unicodedata
 from urllib.parse import SplitResult, unquote, urlsplit
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCALHOST = re.compile(r"(.*\.)?localhost")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 
 
 def parse_web_url(text: str) -> SplitResult | None:
     """Return the parts of an http(s) URL that has a host, or None."""
-    # urlsplit drops tabs and newlines without a word.
+    # urlsplit silently drops tabs and newlines.
     if _UNSAFE.search(text):
         return None
     try:
         parts = urlsplit(text)
-        # `.port` is parsed on access, and raises there.
+        # `.port` is parsed on access and raises there.
         is_web = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return None
@@ -29,46 +26,38 @@ def parse_web_url(text: str) -> SplitResult | None:
 
 
 def is_internal(host: str) -> bool:
-    """Return whether `host` names this machine or a network that is not the internet."""
+    """Return whether `host` is this machine or an address that is not on the internet."""
     address = _parse_address(host)
     if address is None:
-        return _is_localhost(host)
+        return bool(_LOCALHOST.fullmatch(_normalize(host)))
     return not address.is_global or address.is_multicast
 
 
 def loopback_address(host: str) -> str | None:
-    """Return the address to connect to when `host` is this machine, or None."""
+    """Return the address to connect to if `host` is this machine, or None."""
     address = _parse_address(host)
     if address is None:
-        return "127.0.0.1" if _is_localhost(host) else None
+        return "127.0.0.1" if _LOCALHOST.fullmatch(_normalize(host)) else None
     return str(address) if address.is_loopback else None
 
 
-def _plain(host: str) -> str:
-    # Resolvers read full-width digits, ideographic stops and `%31` as what they stand for.
+def _normalize(host: str) -> str:
+    # Resolvers also read full-width digits, ideographic full stops and `%31`.
     return unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower().rstrip(".")
 
 
-def _is_localhost(host: str) -> bool:
-    return _plain(host) == "localhost" or _plain(host).endswith(".localhost")
-
-
-def _parse_address(host: str) -> Address | None:
-    plain = _plain(host)
+def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    text = _normalize(host)
     try:
-        address = ipaddress.ip_address(plain.strip("[]"))
+        address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:
         try:
-            # Octal, hexadecimal, decimal and shortened spellings: inet_aton reads what libc reads.
-            return ipaddress.IPv4Address(socket.inet_aton(plain))
+            # inet_aton also reads the octal, hexadecimal and shortened spellings, as libc does.
+            return ipaddress.IPv4Address(socket.inet_aton(text))
         except (OSError, ValueError):
             return None
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    return _embedded_ipv4(address) or address
-
-
-def _embedded_ipv4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     if address in _NAT64:
         return ipaddress.IPv4Address(address.packed[-4:])
-    return address.ipv4_mapped or address.sixtofour
+    return address.ipv4_mapped or address.sixtofour or address

@@ -1,103 +1,78 @@
-"""Callbacks: told to receivers on this machine, and to nobody else."""
-
-from __future__ import annotations
+"""Callbacks: delivered to receivers on this machine, and to nobody else."""
 
 import contextlib
 import http.client
 import json
 import sqlite3
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from omniedit.sandbox.addresses import loopback_address
-from omniedit.sandbox.lifecycle import task_object
-from omniedit.sandbox.results import link_to
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from omniedit.sandbox.exchange import Context
-    from omniedit.sandbox.lifecycle import Edit
+from omniedit.sandbox.exchange import Service
+from omniedit.sandbox.tasks import Edit
 
 CALLBACK_TIMEOUT_S = 10.0
 RETRY_DELAYS_S = (1.0, 2.0, 4.0)
-_LOOK_EVERY_S = 0.2
-_LOOK_AT_MOST_EVERY_S = 0.02
+_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Courier:
-    """Delivers the callbacks that are due, until it is told to stop."""
+class CallbackSender:
+    """Delivers the callbacks that are due, until it is stopped."""
 
-    context: Context
+    service: Service
     origin: str
     stopped: threading.Event
-    tell: Callable[[str], None]
+    log: Callable[[str], None]
 
     def start(self) -> None:
-        """Look for due callbacks from now on, in a thread that nobody waits for."""
+        """Look for due callbacks from now on, in a daemon thread."""
         threading.Thread(target=self._look, name="sandbox-callbacks", daemon=True).start()
 
     def deliver(self, edit: Edit) -> bool:
-        """Post the task to its callback, again after 1, 2 and 4 s; return whether it was taken."""
-        for delay_s in (*RETRY_DELAYS_S, None):
-            if self._post(edit):
-                self.context.store.end_callback(edit.task_id)
-                return True
-            # A stop leaves the lease to run out: the next process takes the callback up.
-            if delay_s is not None and self.stopped.wait(delay_s * self.context.time_scale):
+        """Post the task, again after 1, 2 and 4 s; return whether the receiver accepted it."""
+        is_accepted = self._post(edit)
+        for delay_s in RETRY_DELAYS_S:
+            # When stopped, let the lease expire: the next process takes the callback up.
+            if not is_accepted and self.stopped.wait(delay_s * self.service.time_scale):
                 return False
-        self.context.store.end_callback(edit.task_id)
-        return False
+            is_accepted = is_accepted or self._post(edit)
+        with contextlib.suppress(sqlite3.Error):  # closed in the meantime
+            self.service.store.end_callback(edit.task_id)
+        return is_accepted
 
     def _look(self) -> None:
-        pause_s = max(_LOOK_EVERY_S * min(self.context.time_scale, 1), _LOOK_AT_MOST_EVERY_S)
-        # Once the store is closed under it, the look-out is over.
+        interval_s = _INTERVAL_S * min(max(self.service.time_scale, 0.1), 1)
+        # Closing the store ends the search.
         with contextlib.suppress(sqlite3.Error):
-            while not self.stopped.wait(pause_s):
-                edit = self.context.store.take_callback(self.context.clock())
+            while not self.stopped.wait(interval_s):
+                edit = self.service.store.take_callback(self.service.clock())
+                # A thread that cannot start leaves the lease to expire.
                 if edit:
-                    threading.Thread(target=self._carry, args=[edit], daemon=True).start()
-
-    def _carry(self, edit: Edit) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self.deliver(edit)
+                    with contextlib.suppress(RuntimeError):
+                        threading.Thread(target=self.deliver, args=[edit], daemon=True).start()
 
     def _post(self, edit: Edit) -> bool:
         parts = urlsplit(edit.callback_url or "")
         # An address, never a name: nothing is resolved, nothing leaves this machine.
         address = loopback_address(parts.hostname or "")
         if address is None:
-            self.tell(f"callback of {edit.task_id} not delivered: its host is not this machine")
+            self.log(f"callback of {edit.task_id} not delivered: its host is not this machine")
             return True
-        link = link_to(edit, origin=self.origin, secret=self.context.secret)
-        task = task_object(edit, now=self.context.clock(), link=link)
-        status = _post_json(
-            address,
-            parts.port,
-            is_tls=parts.scheme == "https",
-            target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-            host=parts.netloc.rpartition("@")[2],
-            body=json.dumps(task).encode(),
-        )
-        self.tell(f"callback of {edit.task_id} {status or 'not answered'}")
+        body = json.dumps(self.service.show(edit, origin=self.origin))
+        host = parts.netloc.rpartition("@")[2]
+        headers = {"Host": host, "Content-Type": "application/json", "User-Agent": "sandbox"}
+        is_tls = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
+        connection = kind(address, parts.port, timeout=CALLBACK_TIMEOUT_S)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        status: int | None = None
+        failures = (OSError, ValueError, http.client.HTTPException)
+        with contextlib.closing(connection), contextlib.suppress(*failures):
+            connection.request("POST", target, body, headers)
+            status = connection.getresponse().status
+        self.log(f"callback of {edit.task_id} {status or 'not answered'}")
         return status is not None and status // 100 == HTTPStatus.OK // 100
-
-
-def _post_json(
-    address: str, port: int | None, *, is_tls: bool, target: str, host: str, body: bytes
-) -> int | None:
-    """Return the status of the answer, or None when there was none."""
-    kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
-    connection = kind(address, port, timeout=CALLBACK_TIMEOUT_S)
-    headers = {"Host": host, "Content-Type": "application/json", "User-Agent": "omniedit-sandbox"}
-    try:
-        connection.request("POST", target, body=body, headers=headers)
-        return connection.getresponse().status
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()

@@ -1,122 +1,80 @@
-"""Clips on disk: the bundled result, uploads, and the results that were uploads."""
-
-from __future__ import annotations
+"""Clips on disk: the bundled one, uploads, and results; with what their bytes say of them."""
 
 import contextlib
 import hashlib
+import importlib
+import mmap
 import os
-import re
-import secrets
 import shutil
+import struct
+import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-from urllib.parse import urlsplit
-
-from omniedit.sandbox.addresses import loopback_address
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import IO, Any
 
 BUNDLED_CLIP = Path(__file__).with_name("sandbox.mp4")
 _ABANDONED_AFTER_S = 3600.0
-_HEAD_BYTES = 16
-_UPLOAD_PATH = re.compile(r"/files/(file_[0-9a-f]{16})/[^/]*")
+# More boxes than any clip has; what has more is made to keep its reader busy.
+_BOXES_LIMIT = 1000
 
-
-class Part:
-    """A file on its way in: written and digested chunk by chunk, kept or dropped as a whole."""
-
-    def __init__(self, path: Path) -> None:
-        """Create the file, for this user alone."""
-        self.path = path
-        self.size_bytes = 0
-        self._digest = hashlib.sha256()
-        self._file: IO[bytes] = os.fdopen(
-            os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600),
-            "wb",
-        )
-        self.head = b""
-
-    @property
-    def sha256(self) -> str:
-        """Return the digest of what was written so far."""
-        return self._digest.hexdigest()
-
-    def write(self, chunk: bytes | bytearray) -> int:
-        """Append one chunk."""
-        if len(self.head) < _HEAD_BYTES:
-            self.head += bytes(chunk[:_HEAD_BYTES])
-        self._digest.update(chunk)
-        self.size_bytes += len(chunk)
-        return self._file.write(chunk)
-
-    def seek(self, offset: int) -> int:
-        """Do nothing: form parsers rewind what they have written, and nobody reads this."""
-        return offset
-
-    def close(self) -> None:
-        """Close the file and, unless it was kept, remove it."""
-        self._file.close()
-        with contextlib.suppress(OSError):
-            self.path.unlink()
-
-    def keep(self, path: Path) -> None:
-        """Give the finished file its final place."""
-        self._file.close()
-        self.path.replace(path)
+Span = tuple[int, int]
 
 
 class Clips:
-    """The files under one sandbox folder; every name is made here, none comes from outside."""
+    """The files under one sandbox folder; all their names are made here."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder; its sub-folders are made when something is stored."""
         self._uploads = folder / "uploads"
         self._results = folder / "results"
 
     @cached_property
     def bundled_etag(self) -> str:
         """Return the digest of the bundled clip."""
-        return hashlib.sha256(BUNDLED_CLIP.read_bytes()).hexdigest()
+        return digest(BUNDLED_CLIP)
 
-    def new_part(self) -> Part:
-        """Return an empty file for an upload."""
+    def open_part(self) -> IO[bytes]:
+        """Return a new file for an upload on its way in, private to this user."""
         self._uploads.mkdir(mode=0o700, exist_ok=True)
-        return Part(self._uploads / f"{secrets.token_hex(8)}.part")
+        return tempfile.NamedTemporaryFile(dir=self._uploads, suffix=".part", delete=False)
 
     def upload_path(self, file_id: str) -> Path:
-        """Return where an upload stands."""
+        """Return the path of an upload."""
         return self._uploads / f"{file_id}.clip"
 
-    def result_path(self, task_id: str, *, is_bundled: bool) -> Path:
-        """Return where a task's result stands."""
-        return BUNDLED_CLIP if is_bundled else self._results / f"{task_id}.mp4"
+    def result_path(self, task_id: str) -> Path:
+        """Return the path of a result that is not the bundled clip."""
+        return self._results / f"{task_id}.mp4"
 
-    def keep_result(self, task_id: str, file_id: str) -> bool:
-        """Make an upload a task's result, which outlives the upload; return whether it could."""
+    def keep_result(self, task_id: str, file_id: str | None, *, is_as_served: bool) -> str | None:
+        """Make an upload (None: the bundled clip) the task's result, independent of the upload.
+
+        Returns:
+            The result's digest, or None where it is the bundled clip as it is.
+        """
+        source = self.upload_path(file_id) if file_id else BUNDLED_CLIP
+        target = self.result_path(task_id)
         self._results.mkdir(mode=0o700, exist_ok=True)
-        source, target = self.upload_path(file_id), self._results / f"{task_id}.mp4"
-        try:
-            os.link(source, target)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            # Not every file system has links.
-            shutil.copyfile(source, target)
-        return True
+        if not (is_as_served and _reencode_as_served(source, target)):
+            if file_id is None:
+                return None
+            try:
+                os.link(source, target)
+            except FileNotFoundError:
+                return None  # deleted in the meantime
+            except OSError:
+                # Not every file system has links.
+                shutil.copyfile(source, target)
+        return digest(target)
 
     def remove(self, *, file_ids: Iterable[str] = (), task_ids: Iterable[str] = ()) -> None:
-        """Remove uploads and results; what is in use or gone already is passed over."""
+        """Remove uploads and results; skip those in use or gone already."""
         paths = [self.upload_path(file_id) for file_id in file_ids]
-        paths += [self.result_path(task_id, is_bundled=False) for task_id in task_ids]
-        for path in paths:
-            with contextlib.suppress(OSError):
-                path.unlink()
+        _remove([*paths, *(self.result_path(task_id) for task_id in task_ids)])
 
     def remove_abandoned(self) -> None:
-        """Remove what uploads left behind whose process was killed."""
+        """Remove the incomplete uploads of processes that were killed."""
         # File times are the real clock's, whatever clock the tasks follow.
         oldest = time.time() - _ABANDONED_AFTER_S
         for path in self._uploads.glob("*.part"):
@@ -125,27 +83,118 @@ class Clips:
                     path.unlink()
 
     def clear(self) -> None:
-        """Remove every upload and result, but not an upload on its way in."""
+        """Remove every upload and result, except uploads in progress."""
         self.remove_abandoned()
-        for path in [*self._uploads.glob("*.clip"), *self._results.glob("*.mp4")]:
-            with contextlib.suppress(OSError):
-                path.unlink()
+        _remove([*self._uploads.glob("*.clip"), *self._results.glob("*.mp4")])
 
 
-def is_mp4(head: bytes) -> bool:
-    """Return whether a file that begins like this is an MP4 or MOV."""
-    return head[4:8] == b"ftyp"
-
-
-def mime_type(head: bytes) -> str | None:
-    """Return the type of a video that begins like this, or None when it is no video."""
-    if is_mp4(head):
+def mime_type(path: Path) -> str | None:
+    """Return the type of a video by its first bytes, or None if it is not a video."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp":
         return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
     return "video/webm" if head.startswith(b"\x1a\x45\xdf\xa3") else None
 
 
-def uploaded_file_id(url: str) -> str | None:
-    """Return the ID of the upload that `url` names, on whichever port it was, or None."""
-    parts = urlsplit(url)
-    found = _UPLOAD_PATH.fullmatch(parts.path)
-    return found[1] if found and loopback_address(parts.hostname or "") else None
+def stated_length_s(path: Path) -> float | None:
+    """Return the length that an MP4's header states for the video, or else for the movie, or None."""
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        # Raised by boxes that are cut short.
+        contextlib.suppress(IndexError, struct.error),
+    ):
+        for moov in _boxes(content, (0, len(content)), b"moov"):
+            for at, _ in _boxes(content, moov, b"mvhd"):
+                layout, offset = (">IQ", 20) if content[at] else (">II", 12)
+                timescale, ticks = struct.unpack_from(layout, content, at + offset)
+                ticks = _video_ticks(content, moov) or ticks
+                return ticks / timescale if ticks and timescale else None
+    return None
+
+
+def _video_ticks(content: mmap.mmap, moov: Span) -> int:
+    for trak in _boxes(content, moov, b"trak"):
+        handlers = [
+            content[at + 8 : at + 12]
+            for mdia in _boxes(content, trak, b"mdia")
+            for at, _ in _boxes(content, mdia, b"hdlr")
+        ]
+        for at, _ in _boxes(content, trak, b"tkhd"):
+            if b"vide" in handlers:
+                layout, offset = (">Q", 28) if content[at] else (">I", 20)
+                return int(struct.unpack_from(layout, content, at + offset)[0])
+    return 0
+
+
+def _boxes(content: mmap.mmap, within: Span, kind: bytes) -> Iterator[Span]:
+    """Return where the contents of boxes of one kind begin and end."""
+    at, end = within
+    for _ in range(_BOXES_LIMIT):
+        if at + 8 > end:
+            return
+        size, found = struct.unpack_from(">I4s", content, at)
+        begin = at + 8
+        if size == 1:  # the size follows, in 64 bits
+            (size,) = struct.unpack_from(">Q", content, begin)
+            begin += 8
+        elif size == 0:  # the box reaches to the end
+            size = end - at
+        if size < begin - at:
+            return
+        if found == kind:
+            yield begin, min(at + size, end)
+        at += size
+
+
+def _reencode_as_served(source: Path, target: Path) -> bool:
+    """Write the clip as the real service would: 720p at 24 fps; return whether it could be done."""
+    try:
+        av: Any = importlib.import_module("av")  # the extra `media`, which is slow to import
+    except ImportError:
+        return False
+    target.touch(mode=0o600)
+    try:
+        # The demuxer is named, because FFmpeg would also follow a playlist to other files.
+        with av.open(source, format="mov") as given, av.open(target, "w", format="mp4") as made:
+            video = given.streams.video[0]
+            width, height = (720, 1280) if video.height > video.width else (1280, 720)
+            encoder = made.add_stream("libx264", rate=24, options={"preset": "ultrafast"})
+            encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+            copies = {one.index: made.add_stream_from_template(one) for one in given.streams.audio}
+            graph = av.filter.Graph()
+            graph.link_nodes(
+                graph.add_buffer(template=video),
+                graph.add("fps", "24"),
+                graph.add("scale", f"{width}:{height}:force_original_aspect_ratio=decrease"),
+                graph.add("pad", f"{width}:{height}:-1:-1"),
+                graph.add("buffersink"),
+            ).configure()
+            for packet in given.demux():
+                if packet.stream_index in copies and packet.size:
+                    packet.stream = copies[packet.stream_index]
+                    made.mux(packet)
+                elif packet.stream_index == video.index:
+                    for frame in [*packet.decode(), *([] if packet.size else [None])]:
+                        graph.push(frame)
+                    with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
+                        while True:
+                            made.mux(encoder.encode(graph.vpull()))
+            made.mux(encoder.encode(None))
+    except (av.error.FFmpegError, IndexError, ValueError):
+        _remove([target])
+        return False
+    return True
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -1,173 +1,126 @@
-"""Markers in a prompt, and the trouble each of them asks for."""
+"""Markers in a prompt, and what each of them makes the sandbox do."""
 
-from __future__ import annotations
-
-import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
-LONGEST_EDIT_S = 86_400.0
+Faults = Mapping[str, str]  # the value that was given for each marker, or an empty text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
-    """One marker as `omniedit help sandbox` lists it."""
+class Marker(NamedTuple):
+    """One marker, as `omniedit help sandbox` lists it."""
 
-    name: str  # as it is looked up: the part before `=`
-    usage: str  # as it is typed
+    usage: str
     does: str
     client_sees: str
+    value: str | None = None  # a pattern, where the marker has one
+
+    @property
+    def name(self) -> str:
+        """Return what stands before `=`."""
+        return re.split(r"[=\]]", self.usage.removeprefix("[sandbox:"))[0]
 
 
-MARKERS: tuple[Marker, ...] = (
+MARKERS = (
     Marker(
-        name="fail",
-        usage="[sandbox:fail=CODE]",
-        does="the task ends failed with this error code; its credits come back",
-        client_sees="status `failed`, progress 0, `error` with the published message",
+        "[sandbox:fail=CODE]",
+        "the task ends failed with this error code; its credits come back",
+        "status `failed`, progress 0, `error` with the published message",
+        r"[a-z0-9_]{1,64}",
     ),
     Marker(
-        name="cancel",
-        usage="[sandbox:cancel]",
-        does="the task ends cancelled; its credits come back",
-        client_sees="status `cancelled`, progress 0, error code `request_cancelled`",
+        "[sandbox:cancel]",
+        "the task ends cancelled; its credits come back",
+        "status `cancelled`, progress 0, error code `request_cancelled`",
     ),
     Marker(
-        name="http",
-        usage="[sandbox:http=429] or [sandbox:http=503*2]",
-        does="the submission is refused with this status, always or only the first N times",
-        client_sees="the status with its documented error; no task; 429 says `Retry-After: 1`",
+        "[sandbox:empty]", "the edit completes without any result", "status `completed`, no links"
     ),
     Marker(
-        name="seconds",
-        usage="[sandbox:seconds=3]",
-        does="the edit takes this long instead of the usual 5 s",
-        client_sees="an `estimated_time` and progress to match",
+        "[sandbox:http=429] or [sandbox:http=503*2]",
+        "the submission is refused with this status, always or only the first N times",
+        "the status with its documented error; no task; 429 says `Retry-After: 1`",
+        r"[45][0-9]{2}(\*[1-9][0-9]{0,2})?",
     ),
     Marker(
-        name="stall",
-        usage="[sandbox:stall]",
-        does="progress stops at 40 % for ever",
-        client_sees="status `processing`, progress 40, whenever it asks",
+        "[sandbox:retired]",
+        "the submission is refused because its model was retired",
+        "status 400, code `model_retired`, another model as `fallback_suggestion`; no task",
     ),
     Marker(
-        name="expired",
-        usage="[sandbox:expired]",
-        does="the edit completes, but its link is dead from the start",
-        client_sees="status `completed`; the link and every fresh one answer 403 with XML",
+        "[sandbox:seconds=3]",
+        "the edit takes this long instead of the usual 5 s",
+        "an `estimated_time` and progress to match",
+        r"[0-9]{1,5}(\.[0-9]{1,6})?",
     ),
     Marker(
-        name="cut",
-        usage="[sandbox:cut]",
-        does="the first download breaks off half-way; later ones succeed",
-        client_sees="a connection closed in the middle of the body, then ranges that work",
+        "[sandbox:stall]",
+        "progress stops at 40 % for ever",
+        "status `processing`, progress 40, whenever it asks",
     ),
     Marker(
-        name="lost-reply",
-        usage="[sandbox:lost-reply]",
-        does="the first submission is carried out (or, with `http`, refused), but its reply is lost",
-        client_sees="a closed connection; the replay answers with `Idempotency-Replayed: true`",
+        "[sandbox:as-served]",
+        "the result is 720p at 24 fps, as the real service's (with the extra `media`)",
+        "a result whose size and frame rate differ from the clip's",
+    ),
+    Marker(
+        "[sandbox:expired]",
+        "the edit completes, but its link is dead from the start",
+        "status `completed`; the link and every fresh one answer 403 with XML",
+    ),
+    Marker(
+        "[sandbox:cut]",
+        "the first download breaks off half-way; later ones succeed",
+        "a connection closed in the middle of the body, then ranges that work",
+    ),
+    Marker(
+        "[sandbox:lost-reply]",
+        "the first submission is carried out (or, with `http`, refused), but its reply is lost",
+        "a closed connection; the replay answers with `Idempotency-Replayed: true`",
     ),
 )
 
 _MARKER = re.compile(r"\[sandbox:([^\]]*)(\]?)", re.IGNORECASE)
-_FAIL_CODE = re.compile(r"[a-z0-9_]{1,64}")
-_HTTP = re.compile(r"([45][0-9]{2})(?:\*([1-9][0-9]{0,2}))?")
-# One task has one end; asking for two of these is a mistake in the prompt.
-_ENDS = ("fail", "cancel", "stall")
-_WITHOUT_VALUE = ("cancel", "stall", "expired", "cut", "lost-reply")
+_KNOWN = {marker.name: marker for marker in MARKERS}
+# A task ends once: two of these contradict each other.
+_ENDS = ("fail", "cancel", "stall", "empty")
 
 
 class MarkerError(ValueError):
     """A marker is unknown, malformed, given twice, or contradicts another."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Faults:
-    """What the markers of one prompt ask for."""
-
-    fail_code: str | None = None
-    is_cancelled: bool = False
-    is_stalled: bool = False
-    http_status: int | None = None
-    http_refusals: int | None = None  # None: every time
-    seconds: float | None = None
-    link_is_dead: bool = False
-    download_is_cut: bool = False
-    reply_is_lost: bool = False
-
-    def refuses(self, attempt: int) -> bool:
-        """Return whether the submission is refused at this attempt (from 1)."""
-        if self.http_status is None:
-            return False
-        return self.http_refusals is None or attempt <= self.http_refusals
-
-
 def parse_markers(prompt: str) -> Faults:
     """Return what the markers in `prompt` ask for.
 
     Raises:
-        MarkerError: one of them cannot be followed; the message names the known ones.
+        MarkerError: If a marker is invalid; the message lists the known ones.
     """
-    given: dict[str, str] = {}
+    faults: dict[str, str] = {}
     for found in _MARKER.finditer(prompt):
-        name, equals, value = found[1].strip().lower().partition("=")
-        _check_shape(found[0], name=name, has_value=bool(equals), is_closed=bool(found[2]))
-        if name in given:
+        name, equals, value = (part.strip() for part in found[1].lower().partition("="))
+        marker = _KNOWN.get(name) if found[2] else None
+        if marker is None or bool(equals) == (marker.value is None):
+            usages = ", ".join(marker.usage for marker in MARKERS)
+            message = f"unknown marker `{found[0][:60]}`; known: {usages}"
+            raise MarkerError(message)
+        if marker.value is not None and not re.fullmatch(marker.value, value):
+            message = f"invalid value in `{found[0][:60]}`; write {marker.usage}"
+            raise MarkerError(message)
+        if name in faults:
             message = f"marker `{name}` is given twice"
             raise MarkerError(message)
-        given[name] = value.strip()
-    ends = [name for name in _ENDS if name in given]
+        faults[name] = value
+    ends = [f"`{name}`" for name in _ENDS if name in faults]
     if len(ends) > 1:
-        message = f"markers {', '.join(f'`{name}`' for name in ends)} exclude each other"
+        message = f"markers {', '.join(ends)} exclude each other"
         raise MarkerError(message)
-    http_status, http_refusals = _parse_http(given.get("http"))
-    return Faults(
-        fail_code=_parse_fail_code(given.get("fail")),
-        is_cancelled="cancel" in given,
-        is_stalled="stall" in given,
-        http_status=http_status,
-        http_refusals=http_refusals,
-        seconds=_parse_seconds(given.get("seconds")),
-        link_is_dead="expired" in given,
-        download_is_cut="cut" in given,
-        reply_is_lost="lost-reply" in given,
-    )
+    return faults
 
 
-def _check_shape(text: str, *, name: str, has_value: bool, is_closed: bool) -> None:
-    known = {marker.name for marker in MARKERS}
-    if not is_closed or name not in known or has_value == (name in _WITHOUT_VALUE):
-        usages = ", ".join(marker.usage for marker in MARKERS)
-        message = f"unknown marker `{text[:60]}`; known: {usages}"
-        raise MarkerError(message)
-
-
-def _parse_fail_code(value: str | None) -> str | None:
-    if value is not None and not _FAIL_CODE.fullmatch(value):
-        message = f"`fail={value[:60]}` is no error code"
-        raise MarkerError(message)
-    return value
-
-
-def _parse_http(value: str | None) -> tuple[int | None, int | None]:
-    if value is None:
-        return None, None
-    found = _HTTP.fullmatch(value)
-    if not found:
-        message = f"`http={value[:60]}` is no status from 400 to 599, nor one like `503*2`"
-        raise MarkerError(message)
-    return int(found[1]), int(found[2]) if found[2] else None
-
-
-def _parse_seconds(value: str | None) -> float | None:
-    if value is None:
+def refused_status(faults: Faults, *, attempt: int) -> int | None:
+    """Return the status with which `http` refuses the submission at this attempt (from 1)."""
+    if "http" not in faults:
         return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= LONGEST_EDIT_S:
-        message = f"`seconds={value[:60]}` is no number from 0 to {LONGEST_EDIT_S:.0f}"
-        raise MarkerError(message)
-    return seconds
+    status, _, times = faults["http"].partition("*")
+    return int(status) if not times or attempt <= int(times) else None

@@ -1,100 +1,169 @@
-"""The sandbox's state on disk: SQLite, shared by many processes and threads at once."""
+"""The sandbox's state on disk: one private SQLite file, shared by processes and threads."""
 
-from __future__ import annotations
-
+import contextlib
+import itertools
+import os
 import secrets
-from dataclasses import astuple, dataclass, fields
-from typing import TYPE_CHECKING
+import sqlite3
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from enum import StrEnum
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from omniedit.sandbox.database import EDIT_COLUMNS, UPLOAD_COLUMNS, Database
-from omniedit.sandbox.lifecycle import (
-    CREDITS_RESERVED,
-    CREDITS_USED,
-    Edit,
-    Status,
-)
+from omniedit.sandbox.tasks import Edit, Status
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
+DATABASE_NAME = "sandbox.sqlite3"
 CREDITS_AT_START = 1_000_000.0
-# A courier that died with its process gives its callback up after this long.
+# A callback whose process died is taken up by another one after this long.
 CALLBACK_LEASE_S = 60.0
-_PORTS_REMEMBERED = 8
-_CREDITS_TAKEN = """
-select total(case when settles_at > ? then ? when ends_as = 'completed' then ? else 0 end) from task
-"""
+_BUSY_TIMEOUT_S = 30.0
+_VERSION = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """One file the file service holds."""
+class Upload(NamedTuple):
+    """One file that the file service holds."""
 
     file_id: str
     file_name: str
     mime_type: str
     size_bytes: int
     sha256: str
+    length_s: float | None
     created_at: float
     expires_at: float
 
 
-class IdempotencyConflictError(Exception):
-    """The request key already stands for another body."""
+class LedgerEntry(NamedTuple):
+    """What one edit did to the account: first a reservation, in the end a charge and a refund."""
+
+    task_id: str
+    model: str
+    request_key: str | None
+    reserved: float
+    charged: float
+    refunded: float
 
 
-class InsufficientCreditsError(Exception):
-    """The account cannot reserve what the edit may cost."""
+class Load(NamedTuple):
+    """How many edits are under way at once."""
+
+    now: int
+    peak: int
+
+
+class RequestKeys(StrEnum):
+    """What the service does with an `Idempotency-Key` that it has seen before."""
+
+    HONOURED = "honoured"  # answers with the first task
+    IGNORED = "ignored"  # makes another task
+    REFUSED = "refused"  # answers 409, also where the body is the same
+
+
+class NotAcceptedError(Exception):
+    """The account does not take an edit, for which the service answers with this status."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+_EDIT = ", ".join(Edit._fields)
+_UPLOAD = ", ".join(Upload._fields)
+_SCHEMA = f"""
+create table setting (name text primary key, value text not null);
+create table attempt (request_key text primary key, count integer not null);
+create table upload ({_UPLOAD.replace("file_id", "file_id text primary key", 1)});
+create table task (
+    {_EDIT.replace("task_id", "task_id text primary key", 1)},
+    settles_at real not null, request_key text, body_digest text not null,
+    is_cut integer not null, callback_due_at real
+);
+create index task_created on task (created_at);
+create index task_request on task (request_key);
+create index task_callback on task (callback_due_at) where callback_due_at is not null;
+"""
+_CREDITS_TAKEN = """
+select total(case when settles_at > ? then credits_reserved else credits_charged end) from task
+"""
 
 
 class Store:
-    """One process's connection to the shared state; safe to use from any thread."""
+    """One process's connection to the state; safe to use from any thread."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the state in `folder`, which is made if it is missing."""
-        self._database = Database(folder)
+        """Open the file in `folder`; both are made if they are missing.
+
+        Raises:
+            OSError: If the folder or the file cannot be made or opened.
+        """
+        self._lock = threading.Lock()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A foreign file system may refuse; the files are private all the same.
+        with contextlib.suppress(PermissionError):
+            folder.chmod(0o700)
+        path = folder / DATABASE_NAME
+        try:
+            self._connection = _open(path)
+        except sqlite3.OperationalError as error:
+            # Locked for too long, say: to the caller, the same as a file that cannot be opened.
+            raise OSError(str(error)) from error
+        except sqlite3.DatabaseError:
+            # Nothing in here was paid for: set a damaged file aside and start anew.
+            path.replace(path.with_suffix(".damaged"))
+            self._connection = _open(path)
 
     def close(self) -> None:
         """Close the connection; idle threads may still hold the store."""
-        self._database.close()
+        with self._lock:
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[sqlite3.Connection]:
+        """Open the one transaction that may write; commit it unless an exception leaves it."""
+        # Immediate: a transaction that reads first cannot wait for the lock later.
+        with self._lock:
+            self._connection.execute("begin immediate")
+            try:
+                yield self._connection
+                self._connection.execute("commit")
+            except BaseException:
+                # SQLite may have rolled back on its own, on a full disk for one.
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
+                raise
+
+    def rows(
+        self, sql: str, values: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with self._lock:
+            return self._connection.execute(sql, values).fetchall()
 
     def secret(self) -> bytes:
-        """Return the key that signs links; the same in every process, for ever."""
-        query = "select value from setting where name = 'secret'"
-        if not self._database.rows(query):
-            with self._database.writing() as database:
-                # Another process may have been faster.
-                database.execute(
-                    "insert or ignore into setting values ('secret', ?)", [secrets.token_hex(32)]
-                )
-        ((value,),) = self._database.rows(query)
-        return bytes.fromhex(str(value))
-
-    def ports(self) -> list[int]:
-        """Return the ports this folder was served on, the one to try first at the front."""
-        return [
-            int(str(port))
-            for (port,) in self._database.rows("select number from port order by rank")
-        ]
-
-    def remember_port(self, port: int, *, is_first: bool) -> None:
-        """Put a port before or behind those known, so that links to it can come back to life."""
-        rank = "min(rank), 0) - 1" if is_first else "max(rank), 0) + 1"
-        with self._database.writing() as database:
+        """Return the key that signs links, the same in every process."""
+        with self.writing() as database:
+            # Another process may have been faster.
             database.execute(
-                f"insert or replace into port select ?, coalesce({rank} from port",  # noqa: S608 - constants
-                [port],
+                "insert or ignore into setting values ('secret', ?)", [secrets.token_hex(32)]
             )
-            database.execute(
-                "delete from port where number not in"
-                " (select number from port order by rank limit ?) and number != ?",
-                [_PORTS_REMEMBERED - 1, port],
-            )
+        ((value,),) = self.rows("select value from setting where name = 'secret'")
+        return bytes.fromhex(value)
+
+    def port(self) -> int | None:
+        """Return the port that this folder was first served on, or was last told to be."""
+        rows = self.rows("select value from setting where name = 'port'")
+        return int(rows[0][0]) if rows else None
+
+    def remember_port(self, port: int) -> None:
+        """Keep a port for the next process, so that the links given out go on working."""
+        with self.writing() as database:
+            database.execute("insert or replace into setting values ('port', ?)", [str(port)])
 
     def count_attempt(self, request_key: str) -> int:
-        """Return how many submissions came with this key, this one included."""
-        with self._database.writing() as database:
+        """Return how many submissions came with this key, including this one."""
+        with self.writing() as database:
             (count,) = database.execute(
                 "insert into attempt values (?, 1)"
                 " on conflict do update set count = count + 1 returning count",
@@ -103,77 +172,93 @@ class Store:
         return int(count)
 
     def accept(
-        self, edit: Edit, *, request_key: str | None, body_digest: str, is_cut: bool
+        self,
+        edit: Edit,
+        *,
+        request_key: str | None,
+        request_keys: RequestKeys,
+        body_digest: str,
+        is_cut: bool,
     ) -> tuple[Edit, bool]:
         """Record an edit once per request key; return the recorded one and whether it is a replay.
 
         Raises:
-            IdempotencyConflictError: the key stands for another body.
-            InsufficientCreditsError: the balance is below the reservation.
+            NotAcceptedError: If the key stands for another submission, or credits are short.
         """
         due_at = edit.settles_at if edit.callback_url and edit.ends_as else None
-        with self._database.writing() as database:
+        with self.writing() as database:
             known = database.execute(
-                f"select body_digest, {EDIT_COLUMNS} from task where request_key = ?",  # noqa: S608 - constant column names
+                f"select body_digest, {_EDIT} from task where request_key = ? order by rowid",  # noqa: S608 - constant column names
                 [request_key],
             ).fetchone()
-            if known:
-                if known[0] != body_digest:
-                    raise IdempotencyConflictError
-                return _edit(known[1:]), True
-            (taken,) = database.execute(_CREDITS_TAKEN, _credits_values(edit.created_at)).fetchone()
-            if CREDITS_AT_START - taken < CREDITS_RESERVED:
-                raise InsufficientCreditsError
-            row = (*astuple(edit), edit.settles_at, request_key, body_digest, is_cut, due_at)
+            if known and request_keys is not RequestKeys.IGNORED:
+                if request_keys is RequestKeys.REFUSED or known[0] != body_digest:
+                    raise NotAcceptedError(HTTPStatus.CONFLICT)
+                return Edit._make(known[1:]), True
+            (taken,) = database.execute(_CREDITS_TAKEN, [edit.created_at]).fetchone()
+            if CREDITS_AT_START - taken < edit.credits_reserved:
+                raise NotAcceptedError(HTTPStatus.PAYMENT_REQUIRED)
+            row = (*edit, edit.settles_at, request_key, body_digest, is_cut, due_at)
             marks = ", ".join("?" * len(row))
             database.execute(f"insert into task values ({marks})", row)  # noqa: S608 - question marks
         return edit, False
 
     def task(self, task_id: str) -> Edit | None:
         """Return one edit, or None."""
-        rows = self._database.rows(f"select {EDIT_COLUMNS} from task where task_id = ?", [task_id])  # noqa: S608 - constant column names
-        return _edit(rows[0]) if rows else None
+        return next(iter(self.tasks_by_id([task_id])), None)
 
     def tasks_by_id(self, task_ids: Sequence[str]) -> list[Edit]:
-        """Return the edits among `task_ids` that are known, in that order."""
+        """Return the known edits among `task_ids`, in that order."""
         marks = ", ".join("?" * len(task_ids))
-        rows = self._database.rows(
-            f"select {EDIT_COLUMNS} from task where task_id in ({marks})",  # noqa: S608 - question marks
-            task_ids,
-        )
-        known = {edit.task_id: edit for edit in map(_edit, rows)}
+        rows = self.rows(f"select {_EDIT} from task where task_id in ({marks})", task_ids)  # noqa: S608 - question marks
+        known = {edit.task_id: edit for edit in map(Edit._make, rows)}
         return [known[task_id] for task_id in task_ids if task_id in known]
 
     def tasks(
         self, *, now: float, status: str | None, model: str | None, limit: int, offset: int
     ) -> tuple[list[Edit], int]:
-        """Return one page of edits, newest first, and how many there are on all pages."""
-        conditions, values = ["1"], list[object]()
-        if status == Status.PROCESSING:
-            conditions.append("settles_at > ?")
-            values.append(now)
-        elif status:
-            conditions.append("settles_at <= ? and ends_as = ?")
-            values += [now, status]
-        if model:
-            conditions.append("model = ?")
-            values.append(model)
-        where = f"from task where {' and '.join(conditions)}"
-        rows = self._database.rows(
-            f"select {EDIT_COLUMNS} {where} order by created_at desc, rowid desc limit ? offset ?",
-            [*values, limit, offset],
+        """Return one page of edits, newest first, and the number of edits on all pages."""
+        where = (
+            "from task where :model in ('', model) and :status in"
+            f" ('', case when settles_at > :now then '{Status.PROCESSING}' else ends_as end)"
         )
-        ((total,),) = self._database.rows(f"select count(*) {where}", values)
-        return [_edit(row) for row in rows], int(str(total))
+        values = {"now": now, "model": model or "", "status": status or ""}
+        rows = self.rows(
+            f"select {_EDIT} {where} order by created_at desc, rowid desc limit :limit offset :offset",
+            values | {"limit": limit, "offset": offset},
+        )
+        ((total,),) = self.rows(f"select count(*) {where}", values)
+        return [*map(Edit._make, rows)], int(total)
 
     def credits_taken(self, now: float) -> float:
         """Return what the account has spent and reserved at `now`."""
-        ((taken,),) = self._database.rows(_CREDITS_TAKEN, _credits_values(now))
-        return float(str(taken))
+        ((taken,),) = self.rows(_CREDITS_TAKEN, [now])
+        return float(taken)
+
+    def ledger(self, now: float) -> list[LedgerEntry]:
+        """Return what each edit has reserved, charged and refunded by `now`, oldest first."""
+        rows = self.rows(
+            "select task_id, model, request_key, credits_reserved,"
+            " iif(settles_at <= ?, credits_charged, 0.0),"
+            " iif(settles_at <= ?, round(credits_reserved - credits_charged, 2), 0.0) from task order by rowid",
+            [now, now],
+        )
+        return [*map(LedgerEntry._make, rows)]
+
+    def load(self, now: float) -> Load:
+        """Return how many edits are under way at `now`, and how many there were at most."""
+        rows = self.rows(
+            "select created_at, settles_at from task where created_at <= ? and settles_at > created_at",
+            [now],
+        )
+        # An edit that ends makes room for one that begins at the same instant.
+        changes = sorted([(end, -1) for _, end in rows] + [(begin, 1) for begin, _ in rows])
+        counts = itertools.accumulate(step for _, step in changes)
+        return Load(now=sum(end > now for _, end in rows), peak=max(counts, default=0))
 
     def take_cut(self, task_id: str) -> bool:
         """Return whether the download that starts now is the one to break off."""
-        with self._database.writing() as database:
+        with self.writing() as database:
             changed = database.execute(
                 "update task set is_cut = 0 where task_id = ? and is_cut", [task_id]
             )
@@ -182,71 +267,90 @@ class Store:
     def take_callback(self, now: float) -> Edit | None:
         """Return an edit whose callback is due, leased to the caller, or None."""
         first = "select task_id from task where callback_due_at <= ? limit 1"
-        if not self._database.rows(first, [now]):
+        if not self.rows(first, [now]):
             return None
-        with self._database.writing() as database:
+        with self.writing() as database:
             row = database.execute(
-                f"update task set callback_due_at = ? where task_id = ({first}) returning {EDIT_COLUMNS}",  # noqa: S608 - constant column names
+                f"update task set callback_due_at = ? where task_id = ({first}) returning {_EDIT}",  # noqa: S608 - constant column names
                 [now + CALLBACK_LEASE_S, now],
             ).fetchone()
-        return _edit(row) if row else None
+        return Edit._make(row) if row else None
 
     def end_callback(self, task_id: str) -> None:
-        """Note that a callback needs no further attempt."""
-        with self._database.writing() as database:
+        """Record that a callback needs no further attempt."""
+        with self.writing() as database:
             database.execute("update task set callback_due_at = null where task_id = ?", [task_id])
 
     def add_upload(self, upload: Upload) -> None:
         """Record an upload whose file is in place."""
-        with self._database.writing() as database:
-            database.execute("insert into upload values (?, ?, ?, ?, ?, ?, ?)", astuple(upload))
+        with self.writing() as database:
+            database.execute(f"insert into upload values ({', '.join('?' * len(upload))})", upload)  # noqa: S608 - question marks
 
     def upload(self, file_id: str, *, now: float) -> Upload | None:
-        """Return one upload while it lives, or None."""
-        rows = self._database.rows(
-            f"select {UPLOAD_COLUMNS} from upload where file_id = ? and expires_at > ?",  # noqa: S608 - constant column names
+        """Return one upload unless it has expired, or None."""
+        rows = self.rows(
+            f"select {_UPLOAD} from upload where file_id = ? and expires_at > ?",  # noqa: S608 - constant column names
             [file_id, now],
         )
-        names = UPLOAD_COLUMNS.split(", ")
-        return Upload(**dict(zip(names, rows[0], strict=True))) if rows else None  # type: ignore[arg-type]  # SQLite's columns have no static types
+        return Upload._make(rows[0]) if rows else None
 
     def count_uploads(self, *, now: float) -> int:
-        """Return how many uploads live at `now`."""
-        ((count,),) = self._database.rows("select count(*) from upload where expires_at > ?", [now])
-        return int(str(count))
+        """Return the number of uploads that have not expired."""
+        ((count,),) = self.rows("select count(*) from upload where expires_at > ?", [now])
+        return int(count)
 
     def forget_upload(self, file_id: str) -> bool:
         """Drop one upload; return whether it was known."""
-        with self._database.writing() as database:
+        with self.writing() as database:
             gone = database.execute("delete from upload where file_id = ?", [file_id])
             return gone.rowcount == 1
 
-    def forget_dead(self, now: float) -> tuple[list[str], list[str]]:
-        """Drop expired uploads; return their IDs and those of the tasks whose link has died."""
-        with self._database.writing() as database:
+    def forget_expired(self, now: float) -> tuple[list[str], list[str]]:
+        """Drop expired uploads; return their IDs and those of tasks whose link has expired."""
+        with self.writing() as database:
             uploads = database.execute(
                 "delete from upload where expires_at <= ? returning file_id", [now]
             ).fetchall()
             tasks = database.execute(
-                "select task_id from task where clip_etag is not null and link_until <= ?", [now]
+                "select task_id from task where result_etag is not null and link_until <= ?", [now]
             ).fetchall()
         return [file_id for (file_id,) in uploads], [task_id for (task_id,) in tasks]
 
     def clear(self) -> int:
         """Drop every task and upload; return how many tasks there were."""
-        with self._database.writing() as database:
+        with self.writing() as database:
             ((count,),) = database.execute("select count(*) from task")
             for table in ("task", "upload", "attempt"):
                 database.execute(f"delete from {table}")  # noqa: S608 - constant table names
         return int(count)
 
 
-def _edit(row: Sequence[object]) -> Edit:
-    values = dict(zip((field.name for field in fields(Edit)), row, strict=True))
-    if values["ends_as"] is not None:
-        values["ends_as"] = Status(str(values["ends_as"]))
-    return Edit(**values)  # type: ignore[arg-type]  # SQLite's columns have no static types
+def _open(path: Path) -> sqlite3.Connection:
+    # Created here, because SQLite would follow the umask; its journal takes the same mode.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        # A power cut may cost the sandbox its state; a killed process does not.
+        connection.execute("pragma synchronous = off")
+        if connection.execute("pragma user_version").fetchone() != (_VERSION,):
+            _create(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _credits_values(now: float) -> list[float]:
-    return [now, CREDITS_RESERVED, CREDITS_USED]
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("begin immediate")
+    # Another process may have been faster.
+    if connection.execute("pragma user_version").fetchone() != (_VERSION,):
+        for (table,) in connection.execute(
+            "select name from sqlite_master where type = 'table'"
+        ).fetchall():
+            connection.execute(f'drop table "{table}"')
+        for statement in _SCHEMA.split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"pragma user_version = {_VERSION}")
+    connection.execute("commit")

@@ -1,51 +1,59 @@
-"""`POST /v1/videos/generations`: the rules, the faults, and one task per request key."""
-
-from __future__ import annotations
+"""`POST /v1/videos/generations`: the published rules, the faults, and one task per request key."""
 
 import hashlib
 import json
+import re
 import secrets
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import NamedTuple, NoReturn, cast
+from urllib.parse import urlsplit
 
-from omniedit.sandbox.clips import uploaded_file_id
-from omniedit.sandbox.exchange import BrokenConnectionError, json_reply
-from omniedit.sandbox.lifecycle import MODEL, Edit, Status, task_object
-from omniedit.sandbox.refusals import Refusal
-from omniedit.sandbox.results import link_to
-from omniedit.sandbox.rules import Submission, parse_request_key, parse_submission
-from omniedit.sandbox.store import IdempotencyConflictError, InsufficientCreditsError
+from werkzeug.wrappers import Response
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from omniedit.sandbox.addresses import is_internal, loopback_address, parse_web_url
+from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, json_reply
+from omniedit.sandbox.faults import Faults, MarkerError, parse_markers, refused_status
+from omniedit.sandbox.store import NotAcceptedError, Upload
+from omniedit.sandbox.tasks import MAX_CLIP_S, MODELS, Edit, Status, price
 
-    from werkzeug.wrappers import Response
+CALLBACK_LIMIT_CHARS = 2048
+# One frame more is let through; none is shown longer than this.
+_LONGEST_FRAME_S = 0.25
+_FIELDS = ("model", "prompt", "video_urls", "callback_url")
+_UNSUPPORTED = ("duration", "aspect_ratio", "negative_prompt")
+_REQUEST_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
+_UPLOAD_PATH = re.compile(r"/files/(file_[0-9a-f]{16})/[^/]*")
 
-    from omniedit.sandbox.exchange import Context, Exchange
 
-_ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+class Submission(NamedTuple):
+    """A submission that keeps every rule."""
+
+    model: str
+    prompt: str
+    video_url: str
+    callback_url: str | None
+    faults: Faults
 
 
-def submit(context: Context, exchange: Exchange) -> Response:
-    """Accept one edit, or refuse it as its markers ask.
-
-    Raises:
-        Refusal: a rule is broken, or a marker asks for it.
-        BrokenConnectionError: a marker asks that the reply be lost.
-    """
-    request_key = parse_request_key(exchange.headers.get("Idempotency-Key"))
+def submit(service: Service, exchange: Exchange) -> Response:
+    """Accept one edit, refuse it, or lose the reply, as the rules and its markers ask."""
+    request_key = exchange.headers.get("Idempotency-Key")
+    if request_key is not None and not _REQUEST_KEY.fullmatch(request_key):
+        message = "Idempotency-Key must be 16 to 96 characters of A-Z, a-z, 0-9, `.`, `_`, `-`"
+        _refuse("Idempotency-Key", message)
     body = exchange.read_json_object()
     submission = parse_submission(body)
-    digest = _digest(body)
-    # Without a key of its own a request is known by its body.
-    attempt = context.store.count_attempt(request_key or f"body:{digest}")
-    # A lost reply may be any reply: that of a refusal, too.
-    is_lost = submission.faults.reply_is_lost and attempt == 1
+    # The same JSON in another order or spacing is the same body.
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    # Without a key, a submission is known by its body.
+    attempt = service.store.count_attempt(request_key or f"body:{digest}")
+    is_lost = "lost-reply" in submission.faults and attempt == 1
     try:
-        edit, is_replay = _accept(
-            context, submission, request_key=request_key, digest=digest, attempt=attempt
-        )
+        _refuse_as_asked(submission, attempt=attempt)
+        edit, is_replay = _accept(service, submission, request_key=request_key, digest=digest)
     except Refusal as refusal:
+        # The reply that is lost may be a refusal, too.
         if is_lost:
             exchange.fault = f"lost-reply of {refusal.status}"
             raise BrokenConnectionError from refusal
@@ -54,78 +62,162 @@ def submit(context: Context, exchange: Exchange) -> Response:
     if is_lost:
         exchange.fault = "lost-reply"
         raise BrokenConnectionError
-    link = link_to(edit, origin=exchange.link_origin, secret=context.secret)
-    return json_reply(
-        task_object(edit, now=context.clock(), link=link),
-        headers={"Idempotency-Replayed": "true"} if is_replay else {},
+    headers = {"Idempotency-Replayed": "true"} if is_replay else {}
+    return json_reply(service.show(edit, origin=exchange.link_origin), headers=headers)
+
+
+def parse_submission(body: Mapping[str, object]) -> Submission:
+    """Return the submission in `body`, or refuse it and name the parameter."""
+    for name in body:
+        if name in _UNSUPPORTED:
+            _refuse(name, f"`{name}` is not supported in video editing mode")
+        if name not in _FIELDS:
+            _refuse(name[:64], "Unknown parameter")
+    for name in _FIELDS[:3]:
+        if name not in body:
+            _refuse(name, f"`{name}` is required")
+    prompt = body["prompt"]
+    if not isinstance(prompt, str) or not prompt.strip():
+        _refuse("prompt", "`prompt` must be a string that is not empty")
+    try:
+        faults = parse_markers(prompt)
+    except MarkerError as error:
+        _refuse("prompt", str(error))
+    return Submission(
+        model=_parse_model(body["model"]),
+        prompt=prompt,
+        video_url=_parse_video_urls(body["video_urls"]),
+        callback_url=_parse_callback(body["callback_url"]) if "callback_url" in body else None,
+        faults=faults,
     )
 
 
+def _parse_model(value: object) -> str:
+    if not isinstance(value, str):
+        _refuse("model", "`model` must be a string")
+    if value not in MODELS:
+        message = f"The model `{value[:128]}` does not exist"
+        raise _model_refusal(message, code="model_not_found", fallback_suggestion=MODELS[0])
+    return value
+
+
+def _parse_video_urls(value: object) -> str:
+    urls = cast("list[object]", value) if isinstance(value, list) else []
+    if len(urls) != 1:
+        _refuse("video_urls", "`video_urls` must be an array of exactly one URL")
+    (url,) = urls
+    if not isinstance(url, str) or parse_web_url(url) is None:
+        _refuse("video_urls", "`video_urls[0]` must be an http or https URL")
+    return url
+
+
+def _parse_callback(value: object) -> str:
+    if not isinstance(value, str):
+        _refuse("callback_url", "`callback_url` must be a string")
+    if len(value) > CALLBACK_LIMIT_CHARS:
+        _refuse("callback_url", f"`callback_url` is longer than {CALLBACK_LIMIT_CHARS} characters")
+    parts = parse_web_url(value)
+    host = (parts.hostname or "") if parts else ""
+    # With a sandbox key, a receiver on this machine is let through, also without TLS.
+    if not loopback_address(host):
+        if parts is None or parts.scheme != "https":
+            _refuse("callback_url", "`callback_url` must be an https URL")
+        if is_internal(host):
+            _refuse("callback_url", "`callback_url` must not name an internal address")
+    return value
+
+
+def _refuse_as_asked(submission: Submission, *, attempt: int) -> None:
+    status = refused_status(submission.faults, attempt=attempt)
+    if status is not None:
+        is_rate_limit = status == HTTPStatus.TOO_MANY_REQUESTS
+        raise Refusal(status, headers={"Retry-After": "1"} if is_rate_limit else {})
+    if "retired" in submission.faults:
+        message = f"The model `{submission.model}` was retired"
+        other = next(model for model in MODELS if model != submission.model)
+        raise _model_refusal(message, code="model_retired", fallback_suggestion=other)
+
+
 def _accept(
-    context: Context,
-    submission: Submission,
-    *,
-    request_key: str | None,
-    digest: str,
-    attempt: int,
+    service: Service, submission: Submission, *, request_key: str | None, digest: str
 ) -> tuple[Edit, bool]:
-    faults = submission.faults
-    if faults.http_status is not None and faults.refuses(attempt):
-        is_rate_limit = faults.http_status == HTTPStatus.TOO_MANY_REQUESTS
-        raise Refusal(faults.http_status, headers={"Retry-After": "1"} if is_rate_limit else {})
-    edit = _plan(context, submission)
+    edit = _plan(service, submission)
+    is_new = False
     try:
-        accepted, is_replay = context.store.accept(
-            edit, request_key=request_key, body_digest=digest, is_cut=faults.download_is_cut
+        accepted, is_replay = service.store.accept(
+            edit,
+            request_key=request_key,
+            request_keys=service.request_keys,
+            body_digest=digest,
+            is_cut="cut" in submission.faults,
         )
-    except IdempotencyConflictError as error:
-        context.clips.remove(task_ids=[edit.task_id])
-        raise Refusal(HTTPStatus.CONFLICT) from error
-    except InsufficientCreditsError as error:
-        context.clips.remove(task_ids=[edit.task_id])
-        raise Refusal(HTTPStatus.PAYMENT_REQUIRED) from error
-    if is_replay:
-        context.clips.remove(task_ids=[edit.task_id])
+        is_new = not is_replay
+    except NotAcceptedError as error:
+        raise Refusal(error.status) from error
+    finally:
+        if not is_new:
+            service.clips.remove(task_ids=[edit.task_id])
     return accepted, is_replay
 
 
-def _plan(context: Context, submission: Submission) -> Edit:
-    faults, now = submission.faults, context.clock()
-    seconds = context.edit_seconds if faults.seconds is None else faults.seconds
-    duration_s = seconds * context.time_scale
-    task_id = f"task-unified-{int(now)}-{''.join(secrets.choice(_ID_ALPHABET) for _ in range(8))}"
+def _plan(service: Service, submission: Submission) -> Edit:
+    faults, now = submission.faults, service.clock()
+    duration_s = float(faults.get("seconds", service.edit_seconds)) * service.time_scale
+    task_id = f"task-unified-{int(now)}-{secrets.token_hex(4)}"
     ends_as: Status | None = Status.COMPLETED
-    if faults.is_stalled:
+    if "stall" in faults:
         ends_as = None
-    elif faults.is_cancelled:
+    elif "cancel" in faults:
         ends_as = Status.CANCELLED
-    elif faults.fail_code:
+    elif "fail" in faults:
         ends_as = Status.FAILED
+    upload = _find_upload(service, submission.video_url)
+    reserved, charged = price(upload.length_s if upload else None)
     return Edit(
         task_id=task_id,
-        model=MODEL,
+        model=submission.model,
         prompt=submission.prompt,
         video_url=submission.video_url,
         callback_url=submission.callback_url,
         created_at=now,
         duration_s=duration_s,
         ends_as=ends_as,
-        fail_code="request_cancelled" if faults.is_cancelled else faults.fail_code,
-        link_until=now + duration_s + (0 if faults.link_is_dead else context.link_ttl_s),
-        clip_etag=_keep_upload(context, task_id, submission.video_url, now=now),
+        fail_code="request_cancelled" if "cancel" in faults else faults.get("fail"),
+        is_empty="empty" in faults,
+        link_until=now + duration_s + (0 if "expired" in faults else service.link_ttl_s),
+        result_etag=service.clips.keep_result(
+            task_id,
+            # A result is always an MP4, whatever was uploaded.
+            upload.file_id if upload and upload.mime_type != "video/webm" else None,
+            is_as_served="as-served" in faults,
+        ),
+        credits_reserved=reserved,
+        credits_charged=charged if ends_as is Status.COMPLETED else 0.0,
     )
 
 
-def _keep_upload(context: Context, task_id: str, video_url: str, *, now: float) -> str | None:
-    """Keep the uploaded clip as the task's result; return its digest, or None for the bundled."""
-    file_id = uploaded_file_id(video_url)
-    upload = context.store.upload(file_id, now=now) if file_id else None
-    # A result is always an MP4, whatever was uploaded.
-    if upload is None or upload.mime_type == "video/webm":
-        return None
-    return upload.sha256 if context.clips.keep_result(task_id, upload.file_id) else None
+def _find_upload(service: Service, video_url: str) -> Upload | None:
+    parts = urlsplit(video_url)
+    # On whichever port it was uploaded: the next process may have another one.
+    found = _UPLOAD_PATH.fullmatch(parts.path) if loopback_address(parts.hostname or "") else None
+    upload = service.store.upload(found[1], now=service.clock()) if found else None
+    if upload and (upload.length_s or 0) > MAX_CLIP_S + _LONGEST_FRAME_S:
+        message = (
+            f"The video is {upload.length_s:.2f} s long; at most {MAX_CLIP_S:.0f} s are supported"
+        )
+        _refuse("video_urls", message)
+    return upload
 
 
-def _digest(body: Mapping[str, object]) -> str:
-    # The same JSON in another order or spacing is the same body.
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+def _refuse(param: str, message: str) -> NoReturn:
+    raise Refusal(HTTPStatus.BAD_REQUEST, message, param=param)
+
+
+def _model_refusal(message: str, *, code: str, fallback_suggestion: str) -> Refusal:
+    return Refusal(
+        HTTPStatus.BAD_REQUEST,
+        message,
+        code=code,
+        param="model",
+        fallback_suggestion=fallback_suggestion,
+    )

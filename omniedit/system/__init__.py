@@ -1,8 +1,8 @@
-"""What operating systems do differently: a class for each, and `HERE` for the one that this is.
+"""What operating systems do differently: a class for each, and `THIS_SYSTEM`, the one in use.
 
-No other module asks which system it runs on, except the sandbox, which stands apart, and
-completion, which has no time to. What a class takes from its system is handed in, so that each
-can be tried on all of them.
+No other module asks which system it runs on, except the sandbox, which is independent, and
+completion, where every import counts. System calls are passed in, so that each class can be
+tested on every system.
 """
 
 import os
@@ -12,16 +12,16 @@ import time
 from pathlib import Path
 from typing import Final
 
-from omniedit.system.posix import AlarmClock, System
+from omniedit.system.posix import AlarmClock, MacOS, System
 
-__all__ = ["HERE", "System"]
+__all__ = ["THIS_SYSTEM", "System"]
 
 if sys.platform == "win32":
     import msvcrt
 
     from omniedit.system.windows import Windows
 
-    _LOCKED_OFFSET: Final = 0x7FFF_FFFF  # far beyond the content, which others may read
+    _LOCKED_OFFSET: Final = 0x7FFF_FFFF  # beyond the content, which stays readable
     _OBEY_ESCAPES: Final = 0x0004  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
     _FILE_SYSTEM_KEY: Final = r"SYSTEM\CurrentControlSet\Control\FileSystem"
 
@@ -52,11 +52,11 @@ if sys.platform == "win32":
         except OSError:
             return False
 
-    HERE: Final[System] = Windows(
+    THIS_SYSTEM: Final[System] = Windows(
         lock=_lock,
         uptime=time.monotonic,
         user_id=lambda: os.environ.get("USERNAME", ""),
-        # A console's window that is closed sends SIGBREAK as well.
+        # Closing the console's window sends SIGBREAK, too.
         ending_signals=(signal.SIGINT, signal.SIGTERM, signal.SIGBREAK),
         enable_escapes=_enable_escapes,
         has_long_paths=_has_long_paths,
@@ -68,11 +68,23 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _uptime() -> float:
-        # Not `monotonic`, which stands still on macOS while the machine sleeps.
+        # On macOS `monotonic` stops while the machine sleeps.
         return time.clock_gettime(time.CLOCK_MONOTONIC)
 
     def _name_limit(folder: Path) -> int:
         return os.pathconf(folder, "PC_NAME_MAX")
+
+    def _is_private_group(group_id: int) -> bool:
+        """Return whether a group is the one that many systems create for each user."""
+        import grp  # noqa: PLC0415 - only for a file that its group may write
+        import pwd  # noqa: PLC0415
+
+        try:
+            user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(group_id)
+        except KeyError:
+            return False
+        is_own = (user.pw_gid, user.pw_name) == (group.gr_gid, group.gr_name)
+        return is_own and {*group.gr_mem} <= {user.pw_name}
 
     def _set_alarm(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -81,27 +93,28 @@ else:
     _ALARM_CLOCK: Final = AlarmClock(signal_number=signal.SIGALRM, set=_set_alarm)
 
     if sys.platform == "darwin":
-        from omniedit.system.macos import MacOS
 
         def _full_sync(descriptor: int) -> None:
-            # `fsync` leaves the drive's own cache alone there.
+            # `fsync` does not empty the drive's own cache there.
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
-        HERE: Final[System] = MacOS(
+        THIS_SYSTEM: Final[System] = MacOS(
             lock=_lock,
             uptime=_uptime,
             user_id=os.getuid,
             name_limit=_name_limit,
             ending_signals=_SIGNALS,
             alarm_clock=_ALARM_CLOCK,
+            is_private_group=_is_private_group,
             sync=_full_sync,
         )
     else:
-        HERE: Final[System] = System(
+        THIS_SYSTEM: Final[System] = System(
             lock=_lock,
             uptime=_uptime,
             user_id=os.getuid,
             name_limit=_name_limit,
             ending_signals=_SIGNALS,
             alarm_clock=_ALARM_CLOCK,
+            is_private_group=_is_private_group,
         )

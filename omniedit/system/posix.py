@@ -1,50 +1,53 @@
-"""Linux, and what all systems have in common."""
+"""Linux and macOS, and what every system has in common."""
 
 import os
 import stat
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from typing import Final, NamedTuple
 
 LONGEST_NAME_BYTES: Final = 255
-"""Of a file's name, on every usual file system."""
+"""The longest file name, on every usual file system."""
 BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
-"""Where Linux tells which start of the machine this is."""
+"""Holds an ID of the current boot on Linux."""
 
 _BOOT_PRECISION_S: Final = 10.0
 _OTHERS: Final = 0o077
+_ROOT: Final = 0
 
 
 class AlarmClock(NamedTuple):
-    """Sends this process a signal, which ends whatever its main thread waits for."""
+    """Sends this process a signal, which interrupts whatever its main thread waits for."""
 
     signal_number: int
     set: Callable[[float], object]
-    """Has it sent so many seconds from now; 0: not at all."""
+    """Schedules the signal after so many seconds; 0 cancels it."""
 
 
 class System:
-    """A POSIX system; what others do differently stands in their classes.
+    """A POSIX system; subclasses override what differs elsewhere.
 
-    No dataclass: to make one takes a tenth of the time in which a command starts.
+    Not a dataclass: creating one takes a tenth of a command's start-up time.
 
     Args:
-        lock: Locks an open file for this process alone; fails where another one has it.
-        uptime: Returns the seconds since the machine was started.
-        user_id: Returns what tells this user from the others.
-        name_limit: Returns how many bytes a name in a folder may have.
+        lock: Locks an open file for this process alone; raises if another process has it.
+        uptime: Returns the seconds since boot.
+        user_id: Returns an ID of the current user.
+        name_limit: Returns the longest file name in a folder, in bytes.
         ending_signals: The signals that end a command.
-        alarm_clock: None where no signal ends what the main thread waits for.
-        sync: Brings an open file to the disk.
-        boot_id_file: Tells which start of the machine this is; may be missing.
+        alarm_clock: None where no signal interrupts a wait of the main thread.
+        is_private_group: Returns whether a group has no other member than the current user.
+        sync: Flushes an open file to disk.
+        boot_id_file: Holds an ID of the current boot; may be missing.
     """
 
     moves_open_files: bool = True
     """Whether a file can be renamed and removed while it is open."""
     has_byte_names: bool = True
-    """Whether file names are bytes, rather than text."""
+    """Whether file names are bytes, not text."""
 
     def __init__(
         self,
@@ -55,12 +58,14 @@ class System:
         name_limit: Callable[[Path], int],
         ending_signals: tuple[int, ...],
         alarm_clock: AlarmClock | None,
+        is_private_group: Callable[[int], bool] = lambda _: False,
         sync: Callable[[int], object] = os.fsync,
         boot_id_file: Path = BOOT_ID_FILE,
     ) -> None:
         self.user_id = user_id
         self.ending_signals = ending_signals
         self.alarm_clock = alarm_clock
+        self._is_private_group = is_private_group
         self._lock = lock
         self._uptime = uptime
         self._name_limit = name_limit
@@ -71,7 +76,7 @@ class System:
         """Lock an open file for this process alone; return whether it was free.
 
         Raises:
-            OSError: Its file system has no locks.
+            OSError: If its file system has no locks.
         """
         try:
             self._lock(descriptor)
@@ -80,15 +85,15 @@ class System:
         return True
 
     def sync_file(self, descriptor: int) -> None:
-        """Bring an open file to the disk.
+        """Flush an open file to disk.
 
         Raises:
-            OSError: The disk does not take it.
+            OSError: If the disk does not take it.
         """
         self._sync(descriptor)
 
     def sync_folder(self, folder: Path) -> None:
-        """Bring the names in a folder to the disk, where the system can."""
+        """Flush the names in a folder to disk, where the system can."""
         try:
             descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
         except OSError:
@@ -103,23 +108,23 @@ class System:
             os.close(descriptor)
 
     def replace(self, source: Path, target: Path) -> None:
-        """Give a file another name, which it takes from the file that has it.
+        """Rename a file, replacing `target` if it exists.
 
         Raises:
-            OSError: It cannot have it.
+            OSError: If it cannot be renamed.
         """
         source.replace(target)
 
     def remove(self, path: Path) -> None:
-        """Remove a file; one that is missing is fine.
+        """Remove a file, if it exists.
 
         Raises:
-            OSError: It cannot be removed.
+            OSError: If it cannot be removed.
         """
         path.unlink(missing_ok=True)
 
     def longest_name_bytes(self, folder: Path) -> int:
-        """Return how long a name in a folder may be."""
+        """Return how long a file name in a folder may be."""
         try:
             longest_bytes = self._name_limit(folder)
         except (OSError, ValueError):
@@ -127,33 +132,65 @@ class System:
         return longest_bytes if longest_bytes > 0 else LONGEST_NAME_BYTES
 
     def path_fault(self, path: Path | str) -> str | None:
-        """Return why no file can have this absolute path, None where one can."""
+        """Return why no file can have this absolute path, or None."""
         return None
 
     def name_key(self, path: str) -> str:
-        """Return what two paths have in common that mean one file."""
+        """Return a key that is equal for all spellings of one path."""
         return path
 
     def is_private(self, mode: int) -> bool:
-        """Return whether a file of this mode is its owner's alone."""
+        """Return whether only the owner can access a file of this mode."""
         return stat.S_IMODE(mode) & _OTHERS == 0
 
+    def write_fault(self, found: os.stat_result, *, folder_owner: int) -> str | None:
+        """Return why another user may have written a file or folder, or None.
+
+        Args:
+            found: Describes it.
+            folder_owner: The owner of its folder, whom root trusts.
+        """
+        user = self.user_id()
+        if found.st_uid not in {user, _ROOT} and (user, found.st_uid) != (_ROOT, folder_owner):
+            return f"it belongs to another user ({found.st_uid})"
+        if found.st_mode & stat.S_IWOTH:
+            return "other users may write to it"
+        if found.st_mode & stat.S_IWGRP and not self._is_private_group(found.st_gid):
+            return "its group may write to it"
+        return None
+
     def boot_id(self) -> str:
-        """Return what changes with every start of the machine."""
+        """Return an ID of the current boot."""
         try:
             return self._boot_id_file.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
-            # Clocks are set right by less than that; who sets one by more downloads once more.
+            # Clock corrections are smaller than that; after a larger one a download starts over.
             return f"{(time.time() - self._uptime()) / _BOOT_PRECISION_S:.0f}"
 
     def obeys_escapes(self, fileno: Callable[[], int]) -> bool:
-        """Return whether a terminal obeys escape sequences, having told it to."""
+        """Return whether a terminal obeys escape sequences, after enabling them."""
         return True
 
     def pieces(self, timeout_s: float | None) -> Iterator[float | None]:
-        """Yield, for waits one after the other, time-outs that come to `timeout_s` in all."""
+        """Split a wait into waits that a signal can interrupt."""
         yield timeout_s
 
     def wait(self, event: Event, timeout_s: float | None = None) -> bool:
-        """Wait until an event happens, a signal comes or the time is up; return whether it did."""
+        """Wait for an event; return False if the time is up first."""
         return any(event.wait(piece_s) for piece_s in self.pieces(timeout_s))
+
+
+class MacOS(System):
+    """macOS, where only a full sync empties the drive's own cache."""
+
+    def sync_file(self, descriptor: int) -> None:
+        """Flush an open file to disk."""
+        try:
+            self._sync(descriptor)
+        except OSError:
+            # Network file systems have no full sync.
+            os.fsync(descriptor)
+
+    def name_key(self, path: str) -> str:
+        """Return the path without case and composition, which its file systems ignore."""
+        return unicodedata.normalize("NFC", path).casefold()

@@ -11,13 +11,13 @@ from typing import Final
 from omniedit.system.posix import LONGEST_NAME_BYTES, System
 
 PIECE_S: Final = 0.1
-"""How long a wait lasts at a stretch, since a signal does not end it."""
+"""The longest uninterrupted wait: a signal does not interrupt one."""
 PATIENCE_S: Final = 2.0
-"""How long it is tried again what another program's open file stands in the way of."""
+"""How long to retry while another program has the file open."""
 
 _PAUSE_S: Final = 0.05
 _LONGEST_PATH: Final = 259
-_LONGEST_ADDITION: Final = 25  # what a part file's name, or its note's, has more than the target's
+_LONGEST_ADDITION: Final = 25  # what the names of a part file and its note add to the target's
 _RESERVED: Final = re.compile(
     r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[1-9¹²³]) *(?:\..*)?",
     re.IGNORECASE | re.DOTALL,
@@ -29,15 +29,15 @@ class Windows(System):
     """Windows.
 
     Args:
-        lock: Locks an open file for this process alone; fails where another one has it.
-        uptime: Returns the seconds since the machine was started.
-        user_id: Returns what tells this user from the others.
+        lock: Locks an open file for this process alone; raises if another process has it.
+        uptime: Returns the seconds since boot.
+        user_id: Returns an ID of the current user.
         ending_signals: The signals that end a command.
-        enable_escapes: Has a console obey escape sequences; returns whether it can.
+        enable_escapes: Makes a console obey escape sequences; returns whether it can.
         has_long_paths: Returns whether paths may be longer than 259 characters.
-        move: Gives a file another name; fails while either is open.
-        unlink: Removes a file; fails while it is open.
-        sleep: Rests between two tries.
+        move: Renames a file; raises while either file is open.
+        unlink: Removes a file; raises while it is open.
+        sleep: Waits between two tries.
     """
 
     moves_open_files = False
@@ -79,35 +79,35 @@ class Windows(System):
         return True
 
     def sync_folder(self, folder: Path) -> None:
-        """Do nothing: a folder cannot be opened there."""
+        """Do nothing: Windows cannot open a folder."""
 
     def replace(self, source: Path, target: Path) -> None:
-        """Give a file another name, once no other program has either open."""
+        """Rename a file, as soon as no other program has either file open."""
         for _ in range(round(PATIENCE_S / _PAUSE_S)):
             try:
                 self._move(source, target)
             except PermissionError:
-                # Virus scanners and indexers open what is new, for a moment.
+                # Virus scanners and indexers briefly open new files.
                 self._sleep(_PAUSE_S)
             else:
                 return
         self._move(source, target)
 
     def remove(self, path: Path) -> None:
-        """Remove a file that nobody has open."""
+        """Remove a file, if it exists and nobody has it open."""
         with suppress(FileNotFoundError):
             self._unlink(path)
 
     def path_fault(self, path: Path | str) -> str | None:
-        """Return what of a path the system would refuse, or take for something else."""
+        """Return why Windows would refuse or misread this path, or None."""
         pure = PureWindowsPath(str(path))
         for name in pure.parts[1:]:
             if found := _NOT_IN_NAMES.search(name):
-                return f"Windows takes no {found[0]!r} in a name"
+                return f"Windows does not allow {found[0]!r} in a file name"
             if name not in {".", ".."} and name.endswith((" ", ".")):
-                return f"Windows takes no name that ends in {name[-1]!r}"
+                return f"Windows does not allow a file name that ends in {name[-1]!r}"
             if is_reserved_name(name):
-                return f"Windows takes {name} for the name of a device"
+                return f"{name} is the name of a device on Windows"
         if len(str(pure)) + _LONGEST_ADDITION > _LONGEST_PATH and not self._has_long_paths():
             return f"the path is too long for Windows: {len(str(pure))} characters"
         return None
@@ -117,18 +117,22 @@ class Windows(System):
         return path.casefold()
 
     def is_private(self, mode: int) -> bool:
-        """Return True: access lists decide, and those of a profile let nobody else in."""
+        """Return True: access lists decide, and a profile's keep others out."""
         return True
 
+    def write_fault(self, found: os.stat_result, *, folder_owner: int) -> str | None:
+        """Return None: access lists decide, as above."""
+        return None
+
     def obeys_escapes(self, fileno: Callable[[], int]) -> bool:
-        """Return whether a console obeys escape sequences, having told it to."""
+        """Return whether a console obeys escape sequences, after enabling them."""
         try:
             return self._enable_escapes(fileno())
         except (OSError, ValueError):
             return False
 
     def pieces(self, timeout_s: float | None) -> Iterator[float | None]:
-        """Yield time-outs after each of which a signal gets its turn."""
+        """Split a wait into short ones, between which signals are handled."""
         if timeout_s is None:
             while True:
                 yield PIECE_S
@@ -139,5 +143,5 @@ class Windows(System):
 
 
 def is_reserved_name(name: str) -> bool:
-    """Return whether Windows takes a name for a device, whatever its ending."""
+    """Return whether a name means a device on Windows, whatever its suffix."""
     return _RESERVED.fullmatch(name) is not None

@@ -19,8 +19,9 @@ _SMALL_BYTES: Final = 8 * 1024 * 1024
 _SERVER: Final = """
 import os, socket, sys, threading
 
-head = b"\\0\\0\\0\\x18ftypisom\\0\\0\\2\\0isomiso2"
 size = int(sys.argv[1])
+head = b"\\0\\0\\0\\x18ftypisom\\0\\0\\2\\0isomiso2\\0\\0\\0\\x08moov"
+head += (size - len(head)).to_bytes(4) + b"mdat"
 block = os.urandom(1024 * 1024)
 server = socket.create_server(("127.0.0.1", 0))
 print(server.getsockname()[1], flush=True)
@@ -44,11 +45,12 @@ while True:
 _CLIENT: Final = """
 import json, os, pty, resource, sys, threading, time
 from pathlib import Path
-from omniedit.downloads import Downloader
+from omniedit.downloads.transfer import Downloader
 from omniedit.events import Transferring
-from omniedit.http import HttpClient
-from omniedit.output.console import Printer
-from omniedit.output.progress import watch
+from omniedit.http.client import HttpClient
+from omniedit.terminal.board import Board
+from omniedit.terminal.printer import Printer
+from omniedit.terminal.progress import watch
 
 url, target = sys.argv[1], Path(sys.argv[2])
 terminal, far_end = os.openpty()
@@ -60,7 +62,12 @@ def drain():
 
 threading.Thread(target=drain, daemon=True).start()
 printer = Printer(stdout=sys.stdout, stderr=screen, environ={"TERM": "xterm-256color"})
-with HttpClient() as http, watch(printer, sandbox=False) as report:
+board = Board()
+with HttpClient() as http, watch(printer, board, sandbox=False) as observe:
+    def report(event):
+        board.take(event)
+        observe(event)
+
     began = time.perf_counter()
     Downloader(http, sleep=time.sleep).download(
         url, target, task_id="task-1", overwrite=True, on_retry=lambda *_: None,

@@ -52,10 +52,10 @@ server.serve_forever()
 """
 _CLIENT: Final = """
 import json, resource, sys, time
-from omniedit.cli.runtime import Runtime
+from omniedit.cli.context import Runtime
 from omniedit.cli.session import JournalUse, LiveSession
 from omniedit.models import Task
-from omniedit.tasks.waiting import Waiting
+from omniedit.edits.waiting import Waiting
 
 leapt, requests, rounds, cpu = 0.0, 0, [], []
 LiveSession.monotonic = lambda self: time.monotonic() + leapt

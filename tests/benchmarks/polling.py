@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from omniedit.schedule import Look, next_look_s
+from omniedit.edits.polling import Standing, next_poll_s
+from omniedit.policy import DEFAULT
 from tests.benchmarks.verdicts import Verdict
 
 FIXED_S: Final = 8.0
@@ -85,14 +86,14 @@ def looks_of(
 ) -> Iterator[float]:
     """Yield the times at which the schedule looks, the last of them at or after the end."""
     now_s, moved_s, seen = 0.0, 0.0, None
-    look = Look(elapsed_s=0.0, estimated_s=ESTIMATE_S, progress=None, unchanged_s=0.0)
+    standing = Standing(elapsed_s=0.0, estimated_s=ESTIMATE_S, progress=None, unchanged_s=0.0)
     while now_s < duration_s:
-        now_s += next_look_s(look, is_watched=is_watched, jitter=draw.random)
+        now_s += next_poll_s(standing, DEFAULT, is_watched=is_watched, jitter=draw.random)
         yield now_s
         reported = progress(min(1.0, now_s / duration_s))
         if reported != seen:
             moved_s, seen = now_s, reported
-        look = Look(
+        standing = Standing(
             elapsed_s=now_s, estimated_s=ESTIMATE_S, progress=seen, unchanged_s=now_s - moved_s
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from omniedit.cli.app import app
+from omniedit.cli.main import app
 
 GLOBAL_OPTIONS = frozenset({"--json", "--quiet", "--verbose", "--sandbox", "--progress"})
 

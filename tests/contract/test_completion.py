@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.cli.completion import Switch, known_commands, scripts
-from omniedit.cli.completion_tasks import PROMPT_WIDTH, journal_folder
-from omniedit.config import load_settings
+from omniedit.cli.completion.model import Switch, known_commands, scripts
+from omniedit.cli.completion.tasks import PROMPT_WIDTH, journal_folder
 from omniedit.journal import Journal
 from omniedit.models import TaskError
+from omniedit.settings import load_settings
 from tests.commandline import CommandLine
 from tests.journals import add_task, attempt
 
 _SCRIPTS = Path(__file__).parents[2] / "completions"
-_SAVED = '{{"schema": 1, "keys": {{"https://api.evolink.ai": "{}"}}}}'
+_SAVED = (
+    '{{"keys": {{"https://api.evolink.ai": '
+    '{{"key": "{}", "files_origin": "https://files-api.evolink.ai"}}}}}}'
+)
 _SHELL_PLACES = {
     "bash": ".local/share/bash-completion/completions/omniedit",
     "zsh": ".local/share/zsh/site-functions/_omniedit",
@@ -27,7 +30,7 @@ _SHELL_PLACES = {
 def test_committed_scripts_are_those_that_are_generated(name: str) -> None:
     committed = (_SCRIPTS / name).read_text(encoding="utf-8")
 
-    assert committed == scripts()[name], "run `python -m omniedit.cli.completion completions`"
+    assert committed == scripts()[name], "run `python -m omniedit.cli.completion.model completions`"
 
 
 @pytest.mark.parametrize("name", ["omniedit.bash", "_omniedit", "omniedit.fish"])
@@ -230,6 +233,19 @@ def test_the_fast_path_finds_the_journal_that_the_settings_name(
     settings = load_settings(os.environ, sandbox=is_sandbox)
 
     assert journal_folder(os.environ, is_sandbox=is_sandbox) == str(settings.journal_folder)
+
+
+@pytest.mark.posix
+def test_pipes_in_the_place_of_settings_and_journal_are_not_waited_for(
+    omniedit: CommandLine, home: Path
+) -> None:
+    for name in ("config/omniedit/credentials", "state/omniedit/journal.db"):
+        (home / name).parent.mkdir(parents=True)
+        os.mkfifo(home / name, 0o600)
+
+    ended = omniedit("__complete", "tasks", "")
+
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
 
 
 def test_settings_that_cannot_be_used_complete_nothing(home: Path) -> None:

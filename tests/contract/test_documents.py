@@ -12,7 +12,7 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
-    NotMade,
+    LineFailed,
     Progressed,
     Retrying,
     Saved,
@@ -20,11 +20,12 @@ from omniedit.events import (
     Submitted,
 )
 from omniedit.models import SavedFile, Task, TaskError
-from omniedit.output.document import event_document
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from omniedit.schemas import FAILURE, load_schema
+from omniedit.terminal.documents import event_document
 from tests.commandline import CommandLine, Ended
 from tests.contract.commands import every_command
+from tests.records import record_of
 from tests.schemas import definition, fault, hold_to_schema, is_valid, keys_of, mutations
 from tests.unit.media.clips import Sound, make_clip
 
@@ -35,15 +36,18 @@ TASK = Task(
 )
 FILE = SavedFile(path="/a/out.mp4", size_bytes=1, sha256="0" * 64)
 EVENTS: Mapping[str, list[Event]] = {
-    "submitted": [Submitted(task=TASK, request_id="r")],
-    "progress": [Progressed(task=TASK, progress=1, elapsed_s=1.0, remaining_s=None)],
+    "submitted": [Submitted(record=record_of(TASK, request_id="r"))],
+    "progress": [Progressed(record=record_of(TASK), elapsed_s=1.0, remaining_s=None)],
     "stalled": [Stalled(task_id="t-1", since_s=180.0)],
     "retrying": [
         Retrying(message="busy", delay_s=1.0, attempt=1),
         Retrying(message="busy", delay_s=1.0, attempt=1, task_id="t-1"),
     ],
-    "completed": [Completed(task=TASK)],
-    "failed": [Failed(task=TASK), NotMade(message="no", code="not_connected")],
+    "completed": [Completed(record=record_of(TASK))],
+    "failed": [
+        Failed(record=record_of(TASK)),
+        LineFailed(name="1", message="no", code="not_connected"),
+    ],
     "saved": [Saved(task_id="t-1", file=FILE, shown_path="out.mp4")],
 }
 

@@ -76,9 +76,10 @@ def test_completion_loads_no_parser(loaded_by: Loaded, home: Path, prompt: str) 
 
     modules = loaded_by("__complete", "tasks", "task")
 
-    assert _own(modules) - {"omniedit.output", "omniedit.output.harmless"} == {
+    assert _own(modules) - {"omniedit.terminal", "omniedit.terminal.sanitize"} == {
         "omniedit.cli",
-        "omniedit.cli.completion_tasks",
+        "omniedit.cli.completion",
+        "omniedit.cli.completion.tasks",
     }
     assert _roots(modules).isdisjoint({*_SLOW, "datetime", "json", "pathlib", "sqlite3", "typer"})
 
@@ -113,15 +114,19 @@ def test_a_listing_loads_neither_events_nor_what_waits(loaded_by: Loaded) -> Non
     modules = loaded_by("list")
 
     assert modules.isdisjoint(
-        {"omniedit.events", "omniedit.output.progress", "omniedit.tasks.waiting"}
+        {"omniedit.events", "omniedit.terminal.progress", "omniedit.edits.waiting"}
     )
-    assert modules.isdisjoint({"omniedit.cli.edit", "omniedit.cli.batch", "getpass", "tomllib"})
+    assert modules.isdisjoint(
+        {"omniedit.cli.commands.edit", "omniedit.cli.commands.batch", "getpass", "tomllib"}
+    )
 
 
 def test_a_usage_error_loads_neither_models_nor_settings(loaded_by: Loaded) -> None:
     modules = loaded_by("no-such-command")
 
-    assert modules.isdisjoint({"omniedit.config", "omniedit.models", "omniedit.events", "sqlite3"})
+    assert modules.isdisjoint(
+        {"omniedit.settings", "omniedit.models", "omniedit.events", "sqlite3"}
+    )
 
 
 def test_a_question_to_the_service_loads_httpx_and_nothing_heavier(
@@ -133,7 +138,9 @@ def test_a_question_to_the_service_loads_httpx_and_nothing_heavier(
     modules = loaded_by("status", submitted.stdout.strip(), **environ)
 
     assert "httpx" in modules
-    assert modules.isdisjoint({"omniedit.output.progress", "omniedit.media", "omniedit.ranges"})
+    assert modules.isdisjoint(
+        {"omniedit.terminal.progress", "omniedit.media", "omniedit.http.ranges"}
+    )
     # click is no part of what users install; where it is importable, httpx takes rich along.
     assert "click" in modules or _roots(modules).isdisjoint(
         set(_SLOW) - {"httpx", "httpcore", "ssl"}

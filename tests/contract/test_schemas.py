@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from omniedit.cli.checks import Verdict
-from omniedit.cli.failures import ExitStatus
+from omniedit.cli.exit_codes import ExitStatus
+from omniedit.edits.doctor import Verdict
 from omniedit.models import MODEL, Record, SavedFile, Task, TaskError, TaskStatus
-from omniedit.output.document import envelope, task_document
 from omniedit.schemas import (
     ENVELOPE,
     FAILURE,
@@ -19,6 +18,7 @@ from omniedit.schemas import (
     load_schema,
     load_whole_schema,
 )
+from omniedit.terminal.documents import envelope, task_document
 from tests.commandline import CommandLine
 from tests.contract import readme
 from tests.contract.commands import every_command

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from omniedit.cli import failures
-from omniedit.cli.failures import MEANINGS, ExitStatus
-from omniedit.cli.topics import VARIABLES
+from omniedit.cli import exit_codes
+from omniedit.cli.commands.help import VARIABLES
+from omniedit.cli.exit_codes import MEANINGS, ExitStatus
 from omniedit.sandbox import MARKERS
 from tests.commandline import CommandLine
 from tests.contract import readme
@@ -31,7 +31,7 @@ def test_the_precedence_of_exit_statuses() -> None:
     [sentence] = re.findall(r"the first that applies of ([\d,\s]+) counts", readme.TEXT)
 
     signals = {ExitStatus.TERMINATED, ExitStatus.HUNG_UP}  # they end a command, as 130 does
-    order = [status for status in failures._PRECEDENCE if status not in signals]
+    order = [status for status in exit_codes._PRECEDENCE if status not in signals]
     assert [int(code) for code in sentence.split(",")] == order
     assert {*order} == {*ExitStatus} - signals - {ExitStatus.DONE}
 

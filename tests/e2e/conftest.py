@@ -1,8 +1,6 @@
 """A bench for the tests of faults, kills and races."""
 
 import importlib.util
-import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,6 @@ import pytest
 from omniedit.sandbox import RunningSandbox
 from tests.e2e.equipment import Bench, ForkServer
 from tests.e2e.faulty import FaultyService
-
-LONGEST_TABLE = 8
 
 if importlib.util.find_spec("av") is None:
     # What makes clips needs PyAV; without it, `test_without_media.py` has the say.
@@ -26,41 +22,18 @@ if importlib.util.find_spec("av") is None:
     ]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take some rows, evenly spread, of long tables whose rules unit tests hold row by row.
-
-    `OMNIEDIT_FULL=1`, as in `.ci/run full`, takes all of them.
-    """
-    if os.environ.get("OMNIEDIT_FULL"):
-        return
-    tables: defaultdict[tuple[Path, str], list[pytest.Item]] = defaultdict(list)
-    for item in items:
-        if item.path.name.startswith("test_contract_"):
-            tables[item.path, item.name.partition("[")[0]].append(item)
-    left_out = {
-        row
-        for rows in tables.values()
-        if len(rows) > LONGEST_TABLE
-        for row in set(rows) - {rows[n * len(rows) // LONGEST_TABLE] for n in range(LONGEST_TABLE)}
-    }
-    if left_out:
-        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
-        items[:] = [item for item in items if item not in left_out]
-
-
 @pytest.fixture(scope="session")
-def fork_servers() -> Iterator[tuple[ForkServer, ForkServer]]:
-    servers = ForkServer(budget_s=1.6), ForkServer(budget_s=0.3)
-    yield servers
-    for server in servers:
-        server.close()
+def fork_server() -> Iterator[ForkServer]:
+    server = ForkServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture
 def make_bench(
     start_sandbox: Callable[..., RunningSandbox],
     folder: Path,
-    fork_servers: tuple[ForkServer, ForkServer],
+    fork_server: ForkServer,
 ) -> Iterator[Callable[..., Bench]]:
     """Return a function that sets up a bench; an edit takes no time unless told otherwise."""
     opened: list[FaultyService] = []
@@ -68,7 +41,7 @@ def make_bench(
     def make(**options: Any) -> Bench:
         service = start_sandbox(**({"edit_seconds": 0.0} | options))
         opened.append(faulty := FaultyService(service.url))
-        return Bench(service, faulty, folder, *fork_servers)
+        return Bench(service, faulty, folder, fork_server)
 
     yield make
     for faulty in opened:

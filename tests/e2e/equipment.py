@@ -10,17 +10,20 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from omniedit.policy import Policy
 from omniedit.sandbox import RunningSandbox
-from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine, Ended
+from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine, Ended, ended_with
 from tests.e2e.faulty import Endpoint, FaultyService
+from tests.inprocess import carry_out
+from tests.policies import HURRIED
 from tests.schemas import hold_to_schema
 
-HURRIED: Final = Path(__file__).with_name("hurried.py")
+SCRIPT: Final = Path(__file__).with_name("hurried.py")
 CLIP_URL: Final = "https://example.com/clip.mp4"
 PROMPT: Final = "warmer lighting, keep everything else unchanged"
 
@@ -32,27 +35,20 @@ class Errand:
     argv: Sequence[str]
     folder: Path
     environ: Mapping[str, str]
+    policy: Policy
     dies_before: int = 0
-    """Which of its effects it does not live to see (`hurried.py`)."""
+    """Which of its effects it does not live to see (`effects.py`)."""
+    dies_after: str = ""
+    """The name of an effect whose first it does not outlive."""
     largest_file: int | None = None
     """How many bytes a file may grow to."""
 
 
 class ForkServer:
-    """Carries out hurried command lines without the time that imports take.
+    """Carries out hurried command lines in processes, without the time that imports take."""
 
-    Args:
-        budget_s: How long they try again.
-    """
-
-    def __init__(self, *, budget_s: float) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, HURRIED, "--serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "HURRIED_BUDGET_S": str(budget_s)},
-        )
+    def __init__(self) -> None:
+        self._started: subprocess.Popen[str] | None = None
         self._folder = tempfile.TemporaryDirectory()
         self._outputs: list[tuple[Path, Path]] = []
         self._argvs: list[Sequence[str]] = []
@@ -66,10 +62,12 @@ class ForkServer:
             {
                 "argv": errand.argv,
                 "environ": dict(errand.environ),
+                "policy": errand.policy._asdict(),
                 "folder": str(errand.folder),
                 "stdout": str(stdout),
                 "stderr": str(stderr),
                 "dies_before": errand.dies_before,
+                "dies_after": errand.dies_after,
                 "largest_file": errand.largest_file,
             }
             for errand, (stdout, stderr) in zip(errands, self._outputs, strict=True)
@@ -95,8 +93,19 @@ class ForkServer:
 
     def close(self) -> None:
         """End it."""
-        with self._process, self._folder:
+        with self._started or contextlib.nullcontext(), self._folder:
             pass
+
+    @property
+    def _process(self) -> subprocess.Popen[str]:
+        if self._started is None:
+            self._started = subprocess.Popen(
+                [sys.executable, SCRIPT, "--serve"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        return self._started
 
     def _new_output(self) -> tuple[Path, Path]:
         self._count += 1
@@ -119,12 +128,11 @@ class Bench:
     faulty: FaultyService
     folder: Path
     fork_server: ForkServer
-    impatient: ForkServer
+    policy: Policy = HURRIED
 
-    @property
-    def in_vain(self) -> "Bench":
-        """The same for commands that had better give up soon."""
-        return replace(self, fork_server=self.impatient)
+    def with_policy(self, policy: Policy) -> "Bench":
+        """Return the same for commands with another policy."""
+        return replace(self, policy=policy)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -136,13 +144,35 @@ class Bench:
         *argv: str,
         folder: Path | None = None,
         largest_file: int | None = None,
+        hear: Callable[[str], object] | None = None,
         **environ: str,
     ) -> Ended:
-        """Carry out a command line, hurried."""
+        """Carry out a command line, hurried; in a process of its own where that is limited.
+
+        `hear` gets what is said on stderr while it is said.
+        """
         errand = self._errand(argv, folder=folder, environ=environ)
-        self.fork_server.begin(replace(errand, largest_file=largest_file))
-        (ended,) = self.fork_server.end()
-        return ended
+        if largest_file is not None:
+            self.fork_server.begin(replace(errand, largest_file=largest_file))
+            (ended,) = self.fork_server.end()
+            return ended
+        outcome = carry_out(
+            argv,
+            folder=errand.folder,
+            environ=errand.environ,
+            stderr_path=self._stderr_path,
+            hear=hear,
+            policy=self.policy,
+        )
+        return ended_with(argv, outcome)
+
+    def has_said(self, words: str) -> bool:
+        """Return whether the command line that runs in this process has said something."""
+        return self._stderr_path.exists() and words in self._stderr_path.read_text("utf-8")
+
+    @property
+    def _stderr_path(self) -> Path:
+        return self.folder.with_name("stderr.txt")
 
     def run_at_once(self, *argvs: Sequence[str]) -> list[Ended]:
         """Carry out command lines side by side, each in a process of its own."""
@@ -152,10 +182,16 @@ class Bench:
         return ended
 
     def begin(
-        self, *argv: str, folder: Path | None = None, dies_before: int = 0, **environ: str
+        self,
+        *argv: str,
+        folder: Path | None = None,
+        dies_before: int = 0,
+        dies_after: str = "",
+        **environ: str,
     ) -> int:
         """Start a command line, hurried, and return its process ID; `end` must follow."""
-        errand = self._errand(argv, folder=folder, dies_before=dies_before, environ=environ)
+        errand = self._errand(argv, folder=folder, environ=environ)
+        errand = replace(errand, dies_before=dies_before, dies_after=dies_after)
         (pid,) = self.fork_server.begin(errand)
         return pid
 
@@ -169,20 +205,19 @@ class Bench:
         argv: Sequence[str],
         *,
         folder: Path | None = None,
-        dies_before: int = 0,
         environ: Mapping[str, str] | None = None,
     ) -> Errand:
         return Errand(
             argv=argv,
             folder=folder or self.folder,
             environ={**os.environ, **self.environ, **(environ or {})},
-            dies_before=dies_before,
+            policy=self.policy,
         )
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
         """Start a hurried command in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, HURRIED, *argv],
+            [sys.executable, SCRIPT, *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -192,9 +227,9 @@ class Bench:
 
     @property
     def installed(self) -> CommandLine:
-        """The installed command, at its own pace."""
+        """The installed command, in a process of its own and at its own pace."""
         assert COMMAND.exists()
-        return CommandLine(self.folder, self.environ)
+        return CommandLine(self.folder, self.environ).installed
 
     @property
     def posts(self) -> int:
@@ -212,8 +247,7 @@ class Bench:
     @property
     def keys(self) -> dict[str, str]:
         """The `Idempotency-Key` of each task that the service has accepted."""
-        rows = self.service.store._database.rows("select task_id, request_key from task")
-        return {str(task_id): str(key) for task_id, key in rows}
+        return {entry.task_id: str(entry.request_key) for entry in self.service.store.ledger(0.0)}
 
     def journal(self) -> list[dict[str, Any]]:
         """What `omniedit list` says."""

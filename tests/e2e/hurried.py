@@ -1,35 +1,32 @@
-"""The command line with every rest and time-out shortened, so that a test need not sit them out.
+"""The command line with every rest and time-out shortened, in a process of its own.
 
-Nothing but numbers differs from the installed command. Run as a script it carries out one command
-line; with `--serve` as its only argument it carries out many, each in a fork of a process that
-has imported everything: that saves half a second a command.
+Run as a script it carries out one command line; with `--serve` as its only argument it carries out
+many, each in a fork of a process that has imported everything: that saves half a second a command.
 """
 
 import json
 import os
+import pkgutil
 import resource
-import signal
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
-from types import FrameType
+from pathlib import Path
 from typing import Any, Final, TypedDict
 
-import omniedit.http
-import omniedit.retry
-import omniedit.schedule
-
-TIMEOUT_S: Final = 1.2
-"""Of each read of a reply; 30 and 60 s in the product."""
-BUDGET_S: Final = float(os.environ.get("HURRIED_BUDGET_S", "1.6"))
-"""How long what costs nothing is tried again; 120 and 30 s in the product."""
-GRACE_S: Final = 0.5
-"""How long a signal waits for an outstanding reply; 5 s in the product."""
+# A script's own folder comes first, and not that of the package it belongs to.
+sys.path[0] = str(Path(__file__).parents[2])
 
 
-_EFFECTS: Final = frozenset(
-    {"open", "write", "fsync", "ftruncate", "mkdir", "link", "rename", "replace", "unlink", "flock"}
-)
+import omniedit  # noqa: E402 - as above
+from omniedit.cli.main import run  # noqa: E402 - as above
+from omniedit.policy import Policy  # noqa: E402 - as above
+from tests.e2e.effects import die_after, die_before  # noqa: E402 - as above
+from tests.policies import HURRIED, resigned  # noqa: E402 - as above
+
+IN_VAIN: Final = "HURRIED_IN_VAIN"
+"""The variable that says that nothing is reached, however often it is tried."""
 
 
 class Errand(TypedDict):
@@ -37,37 +34,16 @@ class Errand(TypedDict):
 
     argv: list[str]
     environ: dict[str, str]
+    policy: dict[str, Any]
     folder: str
     stdout: str
     stderr: str
     dies_before: int
     """Which of its effects it does not live to see, from 1; 0: it lives."""
+    dies_after: str
+    """The name of an effect whose first it does not outlive; nothing: it lives."""
     largest_file: int | None
     """How many bytes a file may grow to (`ulimit -f`)."""
-
-
-def hurry() -> None:
-    """Shorten everything, before the modules are imported that take numbers over by value."""
-    omniedit.retry.FIRST_DELAY_S = 0.05  # type: ignore[misc]
-    omniedit.retry.LONGEST_DELAY_S = 0.2  # type: ignore[misc]
-    omniedit.retry.SUBMIT_BUDGET_S = BUDGET_S  # type: ignore[misc]
-    omniedit.retry.READ_BUDGET_S = BUDGET_S  # type: ignore[misc]
-    omniedit.schedule.EARLY_LOOK_S = 0.05  # type: ignore[misc]
-    omniedit.schedule.FLOOR_S = 0.05  # type: ignore[misc]
-    omniedit.schedule.WATCHED_CAP_S = 0.3  # type: ignore[misc]
-    omniedit.schedule.UNWATCHED_CAP_S = 0.3  # type: ignore[misc]
-    omniedit.http.SUBMIT_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
-    stream: Any = omniedit.http.HttpClient.stream
-    request: Any = omniedit.http.HttpClient.request
-    for function in (request, stream.__wrapped__):
-        function.__kwdefaults__["timeout_s"] = TIMEOUT_S
-
-    from omniedit.cli import signals  # noqa: PLC0415 - after the numbers they take over
-    from omniedit.uploads import uploader  # noqa: PLC0415
-
-    uploader.UPLOAD_TIMEOUT_S = TIMEOUT_S  # type: ignore[misc]
-    shields: Any = signals.Signals.__init__
-    shields.__kwdefaults__["grace_s"] = GRACE_S
 
 
 def serve() -> None:
@@ -75,17 +51,10 @@ def serve() -> None:
 
     Each line is answered twice: with the process IDs, and at the end with the exit statuses.
     """
-    for name in (
-        "api",
-        "cli.app",
-        "cli.local_clips",
-        "cli.local_results",
-        "output.progress",
-        "tasks.editing",
-        "tasks.following",
-    ):
-        import_module(f"omniedit.{name}")
-
+    for module in pkgutil.walk_packages(omniedit.__path__, "omniedit."):
+        if module.name != "omniedit.__main__":
+            with suppress(ModuleNotFoundError):  # of an extra that is not installed
+                import_module(module.name)
     errands = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in errands:
@@ -106,8 +75,6 @@ def _begin(errand: Errand) -> int:
 
 def _carry_out(errand: Errand) -> None:
     """Turn this process into that of a command line, and end it."""
-    from omniedit.cli.app import run  # noqa: PLC0415
-
     status = 1
     try:
         os.environ.clear()
@@ -125,8 +92,10 @@ def _carry_out(errand: Errand) -> None:
             limit = errand["largest_file"]
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         if errand["dies_before"]:
-            _die_before(errand["dies_before"])
-        status = run(errand["argv"], os.environ)
+            die_before(errand["dies_before"])
+        if errand["dies_after"]:
+            die_after(errand["dies_after"])
+        status = run(errand["argv"], os.environ, policy=Policy(**errand["policy"]))
         sys.setprofile(None)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -138,40 +107,9 @@ def _carry_out(errand: Errand) -> None:
         os._exit(status)
 
 
-def _die_before(step: int) -> None:
-    """Kill this process right before the n-th of its calls that reach beyond it."""
-    steps = 0
-
-    def count(_frame: FrameType, event: str, called: Any) -> None:
-        nonlocal steps
-        if event == "c_call" and _is_effect(called):
-            steps += 1
-            if steps == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.setprofile(count)
-
-
-def _is_effect(called: Any) -> bool:
-    """Return whether a built-in function writes, syncs, locks, renames, removes, sends or receives."""
-    owner = getattr(called, "__self__", None)
-    name: str = called.__name__
-    match type(owner).__name__:
-        case "Connection":
-            return name == "execute"
-        case "socket":
-            return name in {"connect", "sendall", "recv", "close"}
-        case "module":
-            return name in _EFFECTS
-        case _:
-            return False
-
-
 if __name__ == "__main__":
-    hurry()
     if sys.argv[1:] == ["--serve"]:
         serve()
     else:
-        from omniedit.cli.app import run
-
-        sys.exit(run(sys.argv[1:], os.environ))
+        patience = resigned() if IN_VAIN in os.environ else HURRIED
+        sys.exit(run(sys.argv[1:], os.environ, policy=patience))

@@ -72,8 +72,7 @@ def test_one_package_knows_the_systems() -> None:
     }
 
     assert {name for name in asking if not name.startswith("system/")} == {
-        "cli/completion_tasks.py",  # which has no time to import anything
-        "sandbox/server.py",  # which shares no code with the client
+        "cli/completion/tasks.py",  # which has no time to import anything
     }
 
 
@@ -138,7 +137,7 @@ def test_a_device_is_no_target(run: Run) -> None:
     ended = run("--sandbox", "edit", CLIP, "x", "-o", "nul.mp4")
 
     assert ended.status == 10, ended
-    assert "Windows takes nul.mp4 for the name of a device" in ended.stderr
+    assert "nul.mp4 is the name of a device on Windows" in ended.stderr
 
 
 def test_a_key_is_saved_and_replaced(run: Run) -> None:
@@ -157,17 +156,25 @@ def test_a_damaged_journal_is_set_aside(run: Run, home: Path) -> None:
     ended = run("--sandbox", "submit", CLIP, f"y {NOW}")
 
     assert ended.status == 0, ended
-    assert "it was set aside as" in ended.stderr
+    assert "was set aside as" in ended.stderr
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "said", "status", "error"),
     [
-        pytest.param(("sandbox", "serve"), "OMNIEDIT_BASE_URL", id="while-it-serves"),
-        pytest.param(("--sandbox", "edit", CLIP, "x [sandbox:stall]"), "submitted", id="at-rest"),
+        pytest.param(("sandbox", "serve"), "OMNIEDIT_BASE_URL", 0, "", id="while-it-serves"),
+        pytest.param(
+            ("--sandbox", "edit", CLIP, "x [sandbox:stall]"),
+            "submitted",
+            130,
+            "error: interrupted",
+            id="at-rest",
+        ),
     ],
 )
-def test_ctrl_c_ends_what_waits(folder: Path, argv: tuple[str, ...], said: str) -> None:
+def test_ctrl_c_ends_what_waits(
+    folder: Path, argv: tuple[str, ...], said: str, status: int, error: str
+) -> None:
     with subprocess.Popen(
         [sys.executable, AS_WINDOWS, *argv],
         stdout=subprocess.DEVNULL,
@@ -184,6 +191,7 @@ def test_ctrl_c_ends_what_waits(folder: Path, argv: tuple[str, ...], said: str) 
             _, stderr = running.communicate(timeout=20)
         finally:
             running.kill()
-    assert running.returncode == 130
-    assert "error: interrupted" in stderr
+    assert running.returncode == status
+    assert error in stderr
+    assert bool(error) == ("error" in stderr)
     assert "Traceback" not in stderr

@@ -194,7 +194,7 @@ FAULTS = [
     pytest.param(b"x", ("--shard", "0/2"), "'0/2' is no shard", id="shard-0"),
     pytest.param(b"x", ("--shard", "3/2"), "'3/2' is no shard", id="shard-3-of-2"),
     pytest.param(b"x", ("--concurrency", "0"), "0 is not in the range", id="concurrency-0"),
-    pytest.param(b"x", ("--timeout", "soon"), "is no duration", id="timeout"),
+    pytest.param(b"x", ("--timeout", "soon"), "invalid duration", id="timeout"),
     pytest.param(None, (), "cannot read the manifest m: No such file", id="no-file"),
 ]
 

@@ -15,6 +15,7 @@ from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import Ended
 from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
 from tests.e2e.faulty import Endpoint, marked, refusal, reset_after
+from tests.policies import resigned
 
 pytestmark = pytest.mark.e2e
 
@@ -124,7 +125,7 @@ def test_a_submission_that_never_arrived_is_made_good_by_its_own_key(
     bench: Bench, flag: str
 ) -> None:
     bench.faulty.refuse(Endpoint.SUBMIT)
-    assert _edit(bench, "out.mp4").status == 8
+    assert _edit(bench.with_policy(resigned()), "out.mp4").status == 8
     bench.faulty.mend()
 
     ended = _edit(bench, "out.mp4", *([] if flag == "plain" else [flag]))

@@ -32,6 +32,7 @@ from tests.e2e.faulty import (
     slow_body,
     slow_but_whole,
 )
+from tests.policies import impatient, resigned
 
 pytestmark = pytest.mark.e2e
 
@@ -68,8 +69,10 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "410": answered(410),
 }
 
-LONG: Final = {"silence before", "silence after", "slow body", "429, seconds", "429, date"}
-"""Before a command can know what it met, its patience must not be at an end."""
+SILENT: Final = {"silence before", "silence after", "slow body"}
+"""What only a time-out tells."""
+DELAYED: Final = {"429, seconds", "429, date"}
+"""What asks for a second: before it is over, the budget must not be spent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +283,9 @@ def test_a_wait_under_a_fault(bench: Bench, row: Row) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
     with_fault(bench, Endpoint.POLL, row)
 
-    ended = bench.run("wait", task_id, "-d", "out.mp4", "--timeout", "0.8s", "--json")
+    ended = patient(bench, row).run(
+        "wait", task_id, "-d", "out.mp4", "--timeout", timeout_of(row), "--json"
+    )
 
     check(bench, ended, row.expected)
     bench.faulty.mend()
@@ -294,7 +299,9 @@ def test_a_wait_for_two_under_a_fault(bench: Bench, row: Row) -> None:
     task_ids = [bench.run("submit", CLIP_URL, f"{PROMPT} {n}").stdout.strip() for n in range(2)]
     with_fault(bench, Endpoint.BATCH, row)
 
-    ended = bench.run("wait", *task_ids, "-d", "./", "--timeout", "0.8s", "--json")
+    ended = patient(bench, row).run(
+        "wait", *task_ids, "-d", "./", "--timeout", timeout_of(row), "--json"
+    )
 
     check(bench, ended, row.expected)
     bench.faulty.mend()
@@ -336,7 +343,7 @@ def test_a_download_under_a_fault(bench: Bench, row: Row) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
     with_fault(bench, Endpoint.RESULT, row)
 
-    ended = bench.run("download", task_id, "-o", "out.mp4", "--json")
+    ended = patient(bench, row).run("download", task_id, "-o", "out.mp4", "--json")
 
     check(bench, ended, row.expected)
     bench.faulty.mend()
@@ -464,7 +471,7 @@ def with_fault(bench: Bench, endpoint: Endpoint, row: Row) -> None:
     if row.fault == REFUSED:
         bench.faulty.refuse(
             endpoint,
-            is_enough=lambda: row.duration == ONCE and bench.fork_server.has_said("cannot connect"),
+            is_enough=lambda: row.duration == ONCE and bench.has_said("cannot connect"),
         )
     elif row.duration == ONCE:
         bench.faulty.script(endpoint, FAULTS[row.fault])
@@ -474,8 +481,17 @@ def with_fault(bench: Bench, endpoint: Endpoint, row: Row) -> None:
 
 def patient(bench: Bench, row: Row) -> Bench:
     """Return what carries out a command as patiently as its row needs it."""
-    is_in_vain = row.duration == FOR_EVER and row.fault not in LONG
-    return bench.in_vain if is_in_vain else bench
+    policy = bench.policy
+    if row.fault in SILENT:
+        policy = impatient(resigned(policy, budget_s=1.0))
+    elif row.duration == FOR_EVER and row.fault not in DELAYED:
+        policy = resigned(policy)
+    return bench.with_policy(policy)
+
+
+def timeout_of(row: Row) -> str:
+    """Return how long a command waits for what may come."""
+    return "0.4s" if row.duration == FOR_EVER else "0.8s"
 
 
 def check(bench: Bench, ended: Ended, expected: Expected) -> None:

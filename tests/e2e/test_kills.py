@@ -137,7 +137,8 @@ def test_a_signal_names_the_submission_that_got_no_reply(
     bench: Bench, name: str, command: str, signals: int
 ) -> None:
     bench.faulty.script(Endpoint.SUBMIT, held)
-    pid = bench.begin(command, CLIP_URL, PROMPT, *_output(command), "--json")
+    hurried = bench.with_policy(bench.policy._replace(grace_s=0.3)) if signals == 1 else bench
+    pid = hurried.begin(command, CLIP_URL, PROMPT, *_output(command), "--json")
     _until(lambda: bench.faulty.count(Endpoint.SUBMIT) == 1)
 
     os.kill(pid, getattr(signal, name))

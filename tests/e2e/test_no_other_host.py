@@ -18,7 +18,7 @@ import pytest
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import COMMAND, SANDBOX_KEY
 from tests.contract.commands import every_command
-from tests.e2e.equipment import HURRIED, PROMPT, Bench
+from tests.e2e.equipment import PROMPT, SCRIPT, Bench
 from tests.e2e.faulty import Endpoint, Visit, passed
 from tests.e2e.test_contract_equipment import KEY, Reply, Scripted, scripted
 from tests.e2e.watched import Seen, Watch
@@ -26,6 +26,7 @@ from tests.e2e.watched import Seen, Watch
 pytestmark = pytest.mark.e2e
 
 CLIP_URL: Final = "https://clips.example/clip.mp4"
+AT_ONCE: Final = "[sandbox:seconds=0]"
 API: Final = "api.evolink.ai:443"
 FILES: Final = "files-api.evolink.ai:443"
 CLIPS: Final = frozenset({"clips.example", "clips.example:443"})
@@ -127,9 +128,11 @@ class Stage:
 
     def run(self, line: str, *before: str, **environ: str) -> tuple[int, Seen]:
         """Run the installed command; return its status and what was seen."""
-        words = {"VIDEO": CLIP_URL, "LOOKED-AT": f"{self.clips.url}/clip.mp4", "PROMPT": PROMPT}
+        prompt = f"{PROMPT} {AT_ONCE}" if "--sandbox" in before else PROMPT
+        words = {"VIDEO": CLIP_URL, "LOOKED-AT": f"{self.clips.url}/clip.mp4", "PROMPT": prompt}
+        _furnish(self.bench.folder, prompt)
         if "TASK" in line:
-            submitted = self.run_plainly(*before, "submit", CLIP_URL, PROMPT, **environ)
+            submitted = self.run_plainly(*before, "submit", CLIP_URL, prompt, **environ)
             words["TASK"] = submitted.strip()
         argv = [words.get(word, word) for word in line.split()]
         ended, seen = self.watch.run(
@@ -168,13 +171,12 @@ def clips() -> Iterator[Scripted]:
 def stage(bench: Bench, watch: Watch, clips: Scripted) -> Stage:
     for endpoint in Endpoint:
         bench.faulty.always(endpoint, _with_a_key_of_the_sandbox)
-    _furnish(bench.folder)
     return Stage(bench, watch, clips)
 
 
-def _furnish(folder: Path) -> None:
+def _furnish(folder: Path, prompt: str = PROMPT) -> None:
     (folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
-    edit = {"video": CLIP_URL, "prompt": PROMPT, "callback_url": "https://hooks.example/x"}
+    edit = {"video": CLIP_URL, "prompt": prompt, "callback_url": "https://hooks.example/x"}
     (folder / "edits.jsonl").write_text(json.dumps(edit))
 
 
@@ -212,10 +214,10 @@ def test_by_default_only_the_named_hosts_are_asked_for(
     argv = [words.get(word, word) for word in line.split()]
 
     _, seen = watch.run(
-        [sys.executable, HURRIED, *argv],
+        [sys.executable, SCRIPT, *argv],
         folder=folder,
         EVOLINK_API_KEY=KEY,
-        HURRIED_BUDGET_S="0.3",
+        HURRIED_IN_VAIN="1",
     )
 
     assert seen == Seen(frozenset(needed))
@@ -229,11 +231,11 @@ def test_behind_a_proxy_only_the_proxy_is_addressed(
 
     with scripted(lambda _: Reply(status=403)) as proxy:
         _, seen = watch.run(
-            [sys.executable, HURRIED, *argv],
+            [sys.executable, SCRIPT, *argv],
             folder=folder,
             EVOLINK_API_KEY=KEY,
             HTTPS_PROXY=proxy.url,
-            HURRIED_BUDGET_S="0.3",
+            HURRIED_IN_VAIN="1",
         )
 
     assert seen == Seen(frozenset({urlsplit(proxy.url).netloc}))

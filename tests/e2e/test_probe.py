@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from omniedit.output.units import render_size
+from omniedit.terminal.human import render_size
 from tests.commandline import CommandLine, Ended
 from tests.e2e.test_contract_equipment import Reply, Scripted, Seen, check_document, scripted
 from tests.unit.media.clips import Sound, make_clip
@@ -66,7 +66,7 @@ def test_a_clip_that_fits(omniedit: CommandLine, clips: Path) -> None:
             "pictures H.264, 64x48\n"
             "sound AAC, 48000 Hz, 2 channels\n"
             f"size {render_size((clips / 'clip.mp4').stat().st_size)}\n"
-            "estimate 12.7 credits (about $0.19)\n"
+            "estimate 12.7 credits ($0.19)\n"
             "verdict fits\n"
         ),
         fits=True,
@@ -95,7 +95,7 @@ def test_a_clip_that_is_converted_on_the_way_fits(omniedit: CommandLine, clips: 
             "pictures VP8, 64x48\n"
             "sound none\n"
             f"size {render_size(size)}\n"
-            "estimate 12.7 credits (about $0.19)\n"
+            "estimate 12.7 credits ($0.19)\n"
             "verdict it is WebM, not MP4: it is converted on the way\n"
             "verdict its video is VP8, not H.264 or H.265: it is converted on the way\n"
         ),
@@ -122,7 +122,7 @@ def test_a_clip_that_is_too_long_is_2_with_the_flag_that_helps(
             "pictures H.264, 64x48\n"
             "sound none\n"
             f"size {render_size(size)}\n"
-            "estimate 76.3 credits (about $1.12)\n"
+            "estimate 76.3 credits ($1.12)\n"
             "verdict does not fit: it is 12.00 s long, and the service takes 10 s at most\n"
         ),
         error="clip.mp4 does not fit: it is 12.00 s long, and the service takes 10 s at most",
@@ -202,7 +202,7 @@ def test_a_url_is_read_here_and_there_without_the_key(omniedit: CommandLine, cli
                 "pictures H.264, 64x48\n"
                 "sound none\n"
                 f"size {render_size(size)}\n"
-                "estimate 25.4 credits (about $0.37)\n"
+                "estimate 25.4 credits ($0.37)\n"
                 "verdict fits\n"
             ),
             fits=True,

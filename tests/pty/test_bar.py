@@ -24,15 +24,21 @@ _SEQUENCE = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 _DRIVER = """
 import os, sys, time
 from omniedit.events import Progressed, Saved
-from omniedit.models import SavedFile, Task
-from omniedit.output.console import Printer
-from omniedit.output.progress import watch
+from omniedit.models import Record, SavedFile, Task
+from omniedit.terminal.printer import Printer
+from omniedit.terminal.progress import watch
+from omniedit.terminal.board import Board
 
-task = Task(task_id="task-unified-1757156493-a1b2c3d4", status="processing")
+task = Task(task_id="task-unified-1757156493-a1b2c3d4", status="processing", progress=47)
+record = Record(request_id="oe-1", task=task, status=task.status, created_at=0.0)
 printer = Printer(stdout=sys.stdout, stderr=sys.stderr, environ=os.environ)
 try:
-    with watch(printer, sandbox=False) as report:
-        report(Progressed(task=task, progress=47, elapsed_s=28, remaining_s=31))
+    board = Board()
+    with watch(printer, board, sandbox=False) as observe:
+        def report(event):
+            board.take(event)
+            observe(event)
+        report(Progressed(record=record, elapsed_s=28, remaining_s=31))
         printer.warn("the clip's host is slow")
         sys.stdin.readline()
         file = SavedFile(path="/x/out.mp4", size_bytes=2_134_000, sha256="00")
@@ -116,7 +122,7 @@ def test_the_bar_is_on_the_terminal_and_the_result_in_the_pipe(session: Session)
     out = session.finish()
 
     assert (out, session.process.returncode) == (b"out.mp4\n", 0)
-    assert "✓ saved out.mp4 · 2.1 MB" in _SEQUENCE.sub("", session.seen)
+    assert "✓ saved out.mp4 · credits unknown" in _SEQUENCE.sub("", session.seen)
 
 
 def test_at_40_columns_no_line_wraps(session: Session) -> None:
@@ -139,7 +145,9 @@ def test_an_interrupt_gives_the_cursor_back_and_leaves_only_lines(session: Sessi
     assert (out, session.process.returncode) == (b"", 130)
     bar, _, after = session.seen.rpartition("\x1b[?25h")
     assert "\x1b[?25l" in bar
-    assert bar.endswith("\r\x1b[2K")
-    assert _SEQUENCE.sub("", after) == (
+    # The bar's line is cleared, and what follows begins there.
+    assert bar.endswith("\r\n")
+    assert after.startswith("\r\x1b[1A\x1b[2K")
+    assert _SEQUENCE.sub("", after).strip("\r") == (
         "error: interrupted; the task goes on\r\nhint: `omniedit wait`\r\n"
     )

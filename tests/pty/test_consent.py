@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals"),
 ]
 
-QUESTION = "send 2 pieces for 76.3 credits (about $1.12)? [y/N]"
+QUESTION = "send 2 pieces for 76.3 credits ($1.12)? [y/N]"
 WAIT_S = 20.0
 CTRL_C = "\x03"
 

@@ -3,11 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from omniedit.batch.manifest import Line
-from omniedit.batch.plan import PlannedEdit
-from omniedit.batch.run import Made
 from omniedit.cli.batch_report import BatchReport
-from omniedit.cli.runtime import Runtime
+from omniedit.cli.context import Context
+from omniedit.cli.signals import Signals
+from omniedit.edits.batch import EditOutcome, PlannedEdit
 from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
@@ -16,12 +15,20 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Saved, Submitted
-from omniedit.models import Record, SavedFile, Task
-from omniedit.output.console import Printer
-from omniedit.tasks.requests import Draft
-from tests.unit.batch.bench import CLIP_URL, completed, record_of, running
+from omniedit.models import EditRequest, Record, SavedFile, Task
+from omniedit.terminal.printer import Printer
+from tests.records import record_of
 
+CLIP_URL = "https://example.com/clip.mp4"
 FILE = SavedFile(path="/x/a.mp4", size_bytes=1, sha256="00")
+
+
+def running(task_id: str) -> Task:
+    return Task(task_id=task_id, status="processing", progress=10)
+
+
+def completed(task_id: str) -> Task:
+    return Task(task_id=task_id, status="completed", progress=100)
 
 
 class Told:
@@ -31,30 +38,33 @@ class Told:
         self, count: int, *, again: bool = False, has_journal: bool = True, quiet: bool = False
     ) -> None:
         self.stderr = io.StringIO()
-        self.runtime = Runtime({})
-        self.runtime.__dict__["printer"] = Printer(
-            stdout=io.StringIO(), stderr=self.stderr, environ={}, quiet=quiet
+        self.context = Context(
+            environ={},
+            printer=Printer(stdout=io.StringIO(), stderr=self.stderr, environ={}, quiet=quiet),
+            signals=Signals(lambda: None),
+            command="batch",
         )
         self.edits = [edit(number) for number in range(1, count + 1)]
-        self.report = BatchReport(self.runtime, "m", again=again, has_journal=has_journal)
+        self.report = BatchReport(self.context, "m", again=again, has_journal=has_journal)
         self.report.begin(self.edits, line_count=count)
 
     def submit(self, number: int, task: Task) -> Record:
         record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")
-        self.runtime.tally.add(record)
-        self.runtime.report(Submitted(task=task, request_id=f"request-{number}"))
+        self.context.board.add(record)
+        self.context.board.take(Submitted(record=record))
         return record
 
     def save(self, number: int, *, is_new: bool = True) -> None:
         record = self.submit(number, completed(f"t-{number}")) if is_new else None
-        record = record or record_of(completed(f"t-{number}"))
-        self.runtime.report(
+        known = record_of(completed(f"t-{number}"), identity=f"identity-{number}")
+        record = record or known
+        self.context.board.take(
             Saved(task_id=f"t-{number}", file=FILE, shown_path="a.mp4", is_new=is_new)
         )
-        self.report.take(Made(edit=self.edits[number - 1], record=record))
+        self.report.take(EditOutcome(edit=self.edits[number - 1], record=record))
 
     def fail(self, number: int, error: OmniEditError, record: Record | None = None) -> None:
-        self.report.take(Made(edit=self.edits[number - 1], record=record, error=error))
+        self.report.take(EditOutcome(edit=self.edits[number - 1], record=record, error=error))
 
     def summary(self) -> list[str]:
         self.report.summarise()
@@ -63,8 +73,9 @@ class Told:
 
 def edit(number: int) -> PlannedEdit:
     return PlannedEdit(
-        line=Line(number=number, video=CLIP_URL, prompt=str(number)),
-        draft=Draft(video=CLIP_URL, prompt=str(number)),
+        number=number,
+        name=f"line {number}",
+        request=EditRequest(video=CLIP_URL, prompt=str(number)),
         identity=f"identity-{number}",
         output=f"{number}.mp4",
     )
@@ -87,7 +98,7 @@ def test_the_summary_counts_every_line_and_comes_last() -> None:
         "hint: top up at https://evolink.ai/dashboard/credits",
         (
             "note: 1 done, 1 skipped, 1 failed, 1 finished but not saved,"
-            " 1 still running at the service, 1 not begun; 34 credits (about $0.50)"
+            " 1 still running at the service, 1 not begun; 34 credits ($0.50)"
         ),
         "hint: the same command picks up 2 at the service and begins 1 more; it pays for nothing twice",
     ]

@@ -6,15 +6,14 @@ import signal
 import pytest
 
 from omniedit import errors
-from omniedit.cli.failures import (
+from omniedit.cli.exit_codes import (
     ExitStatus,
     exit_status,
     exit_status_of_signal,
     hint_for,
-    with_sandbox,
     worst,
 )
-from omniedit.errors import OmniEditError
+from omniedit.errors import OmniEditError, render_hint
 
 EXPECTED = {
     errors.InvalidInputError: 2,
@@ -128,13 +127,13 @@ ALWAYS_WITH_A_HINT = (
 @pytest.mark.parametrize("error", ALWAYS_WITH_A_HINT)
 @pytest.mark.parametrize("command", ["submit", "status", "wait", "download", "edit", "list"])
 def test_what_can_be_done_is_said(error: type[OmniEditError], command: str) -> None:
-    assert hint_for(error("no"), command=command, is_sandbox_flag=False)
+    assert hint_for(error("no"), command=command)
 
 
 def test_a_hint_of_its_own_comes_first() -> None:
     error = errors.QuotaError("no", hint="https://evolink.ai/fix")
 
-    assert hint_for(error, command="submit", is_sandbox_flag=False) == "https://evolink.ai/fix"
+    assert hint_for(error, command="submit") == "https://evolink.ai/fix"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +146,7 @@ def test_a_hint_of_its_own_comes_first() -> None:
     ],
 )
 def test_a_keys_limit_and_the_balance_get_different_advice(code: str, words: str) -> None:
-    hint = hint_for(errors.QuotaError("no", code=code), command="submit", is_sandbox_flag=False)
+    hint = hint_for(errors.QuotaError("no", code=code), command="submit")
 
     assert words in (hint or "")
 
@@ -155,26 +154,25 @@ def test_a_keys_limit_and_the_balance_get_different_advice(code: str, words: str
 def test_an_unfinished_task_is_named_in_its_hint() -> None:
     error = errors.WaitTimeoutError("no", task_id="t-1")
 
-    assert "`omniedit wait t-1 --download out.mp4`" in (
-        hint_for(error, command="wait", is_sandbox_flag=False) or ""
-    )
+    assert "`omniedit wait t-1 --download out.mp4`" in (hint_for(error, command="wait") or "")
 
 
-def test_time_to_come_back_is_said() -> None:
+def test_the_time_to_retry_is_said() -> None:
     error = errors.RateLimitedError("no", retry_after_s=3600, request_id="r" * 16)
 
-    hint = hint_for(error, command="submit", is_sandbox_flag=False)
+    hint = hint_for(error, command="submit")
 
     assert hint
     assert "nothing was accepted; " in hint
     assert "3600 s, at " in hint
 
 
-def test_hints_are_pasteable_where_the_sandbox_was_asked_for() -> None:
-    hint = hint_for(errors.TaskNotFoundError("no"), command="wait", is_sandbox_flag=True)
+@pytest.mark.parametrize("error", [*OmniEditError.subclasses()])
+@pytest.mark.parametrize("command", ["submit", "wait", "edit"])
+def test_every_command_in_a_hint_stays_in_the_sandbox(
+    error: type[OmniEditError], command: str
+) -> None:
+    hint = hint_for(error("no", task_id="t-1"), command=command) or ""
 
-    assert hint
-    assert "`omniedit --sandbox list`" in hint
-    assert with_sandbox("`omniedit --sandbox list`, `omniedit wait`") == (
-        "`omniedit --sandbox list`, `omniedit --sandbox wait`"
-    )
+    assert render_hint(hint, is_sandbox=False) == hint
+    assert render_hint(hint, is_sandbox=True) == hint.replace("`omniedit ", "`omniedit --sandbox ")

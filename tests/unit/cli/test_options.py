@@ -66,7 +66,7 @@ def test_a_shard_is_one_part_of_several(text: str, shard: tuple[int, int]) -> No
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "-1/4", "1/0", "1/2/3", "", "１/２"])  # noqa: RUF001
 def test_what_is_no_shard_is_refused(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="no shard"):
+    with pytest.raises(typer.BadParameter, match="invalid shard"):
         parse_shard(text)
 
 

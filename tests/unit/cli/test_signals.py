@@ -12,13 +12,13 @@ import pytest
 
 from omniedit.cli.signals import Signals
 from omniedit.errors import Interrupted
-from omniedit.system import HERE
+from omniedit.system import THIS_SYSTEM
 from tests.contract.readme import ROOT
 from tests.systems import windows
 
 pytestmark = pytest.mark.posix
 
-NUMBERS = HERE.ending_signals
+NUMBERS = THIS_SYSTEM.ending_signals
 
 
 @pytest.fixture

@@ -1,19 +1,18 @@
 """A result host whose every reply can be scripted, and a downloader that asks it."""
 
-import socketserver
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 import httpx
 import pytest
 
-from omniedit.downloads import Downloader
-from omniedit.http import HttpClient
+from omniedit.downloads.transfer import Downloader
+from omniedit.http.client import HttpClient
 from omniedit.models import SavedFile
-from omniedit.system import HERE, System
+from omniedit.policy import DEFAULT, Policy
+from omniedit.system import THIS_SYSTEM, System
+from tests.unit.http.hostile import Answer, HostileServer
 
 TASK_ID = "task-unified-1700000000-abcd1234"
 URL = "https://cdn.example/results/clip.mp4?signature=one"
@@ -45,28 +44,6 @@ class Body(httpx.SyncByteStream):
 
 def chunked(content: bytes, chunk_bytes: int = 1000) -> list[bytes]:
     return [content[i : i + chunk_bytes] for i in range(0, len(content), chunk_bytes)]
-
-
-class Answer(Protocol):
-    """What a host on a real socket sends to a request, in pieces; then it hangs up."""
-
-    def __call__(self, head: bytes, /) -> Iterable[bytes]: ...
-
-
-class _Host(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    answer: Answer
-
-
-class _Connection(socketserver.StreamRequestHandler):
-    def handle(self) -> None:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += self.rfile.readline()
-        assert isinstance(self.server, _Host)
-        with suppress(OSError):
-            for piece in self.server.answer(head):
-                self.wfile.write(piece)
 
 
 class Step(Protocol):
@@ -131,7 +108,9 @@ class Desk:
     PART: ClassVar[str] = ".out.mp4.abcd1234.part"
     NOTE: ClassVar[str] = PART + ".json"
 
-    def __init__(self, origin: Origin, folder: Path, system: System = HERE) -> None:
+    def __init__(
+        self, origin: Origin, folder: Path, system: System = THIS_SYSTEM, policy: Policy = DEFAULT
+    ) -> None:
         self.origin = origin
         self.folder = folder
         self.target = folder / "out.mp4"
@@ -141,17 +120,19 @@ class Desk:
         self.verified: list[SavedFile] = []
         self.lines: list[str] = []
         self.now = 0.0
-        self.http = HttpClient(transport=httpx.MockTransport(origin), trace=self.lines.append)
-        self.downloader = Downloader(
-            self.http,
-            sleep=self.slept.append,
-            jitter=lambda: 0.0,
+        self.tick_s = 0.05
+        self.http = HttpClient(
+            transport=httpx.MockTransport(origin),
+            trace=self.lines.append,
+            policy=policy,
             clock=self.clock,
-            system=system,
+        )
+        self.downloader = Downloader(
+            self.http, sleep=self.slept.append, jitter=lambda: 0.0, system=system
         )
 
     def clock(self) -> float:
-        self.now += 0.03
+        self.now += self.tick_s
         return self.now
 
     def download(
@@ -161,6 +142,7 @@ class Desk:
         url: str = URL,
         overwrite: bool = False,
         on_progress: Callable[[int, int | None], None] | None = None,
+        on_verified: Callable[[SavedFile], None] | None = None,
     ) -> SavedFile:
         return self.downloader.download(
             url,
@@ -169,7 +151,7 @@ class Desk:
             overwrite=overwrite,
             on_progress=on_progress or (lambda *done: self.progress.append(done)),
             on_retry=lambda *retry: self.retries.append(retry),
-            on_verified=self.verified.append,
+            on_verified=on_verified or self.verified.append,
         )
 
     def leave_part(self, size_bytes: int = 3000) -> None:
@@ -200,10 +182,10 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     """Make desks, each with an origin and an empty folder of its own."""
     desks: list[Desk] = []
 
-    def make(system: System = HERE) -> Desk:
+    def make(system: System = THIS_SYSTEM, policy: Policy = DEFAULT) -> Desk:
         folder = tmp_path / str(len(desks)) / "videos"
         folder.mkdir(parents=True)
-        desks.append(Desk(Origin(), folder, system))
+        desks.append(Desk(Origin(), folder, system, policy))
         return desks[-1]
 
     yield make
@@ -222,17 +204,6 @@ def origin(desk: Desk) -> Origin:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Answer], str]]:
-    """Serve on loopback, by bytes; return the URL."""
-    with ExitStack() as stack:
-
-        def start(answer: Answer) -> str:
-            host = stack.enter_context(_Host(("127.0.0.1", 0), _Connection))
-            host.answer = answer
-            thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.01})
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(host.shutdown)
-            return f"http://127.0.0.1:{host.server_address[1]}/results/clip.mp4"
-
-        yield start
+def serve(serve_bytes: Callable[[Answer], HostileServer]) -> Callable[[Answer], str]:
+    """Serve a result on loopback, by bytes; return the URL."""
+    return lambda answer: serve_bytes(answer).url + "/results/clip.mp4"

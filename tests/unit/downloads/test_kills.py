@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads import Downloader
-from omniedit.http import HttpClient
+from omniedit.downloads.transfer import Downloader
+from omniedit.http.client import HttpClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from omniedit.models import SavedFile
-    from tests.unit.downloads.conftest import Answer, Desk
+    from tests.unit.downloads.conftest import Desk
+    from tests.unit.http.hostile import Answer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 
@@ -30,9 +31,9 @@ _STEPS = ("open", "os.")
 _SCRIPT = """
 import sys, time
 from pathlib import Path
-from omniedit.downloads import Downloader
+from omniedit.downloads.transfer import Downloader
 from omniedit.errors import TargetExistsError
-from omniedit.http import HttpClient
+from omniedit.http.client import HttpClient
 
 with HttpClient() as http:
     try:

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from omniedit.downloads import Downloader
+from omniedit.downloads.transfer import Downloader
 from omniedit.errors import BrokenDownloadError, NetworkError, NotAVideoError, ServerError
-from omniedit.http import HttpClient
+from omniedit.http.client import HttpClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from omniedit.models import SavedFile
-    from tests.unit.downloads.conftest import Answer, Desk
+    from tests.unit.downloads.conftest import Desk
+    from tests.unit.http.hostile import Answer
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ETAG = b'ETag: "v1"\r\n'

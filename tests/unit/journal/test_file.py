@@ -7,14 +7,19 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, LocalError
-from omniedit.journal import Journal, set_journal_aside
-from omniedit.journal.database import VERSION, Database, set_aside
+from omniedit.errors import (
+    JournalDamagedError,
+    JournalError,
+    JournalTooNewError,
+    LocalError,
+    TargetBusyError,
+)
+from omniedit.journal import Journal
+from omniedit.journal.database import _VERSION_1, VERSION, Database
 from tests.systems import windows
 
 _SUBMITTER = """
@@ -26,11 +31,11 @@ from omniedit.models import EditRequest, Task
 name, folder = sys.argv[1], Path(sys.argv[2])
 for number in range(5):
     with Journal(folder) as journal:
-        request = EditRequest(video="https://example.com/c.mp4", clip="c", prompt="p")
+        request = EditRequest(video="https://example.com/c.mp4", prompt="p")
         request_id = f"request-{name}-{number}-0000"
         journal.record_attempt(Attempt(
             request_id=request_id, origin="o", identity=f"{name}-{number}", request=request,
-            body=b"{}", body_digest=None, context="c", clip_url="u",
+            body=b"{}", body_digest=None, context="c",
         ))
         task = Task(task_id=f"task-{name}-{number}", status="completed")
         journal.record_accepted(request_id, task, origin="o")
@@ -55,7 +60,7 @@ def test_folder_and_files_are_private(folder: Path) -> None:
         "journal.db": 0o600,
         "journal.db-journal": 0o600,
         "locks": 0o700,
-        "request.lock": 0o600,
+        "sending-request.lock": 0o600,
     }
 
 
@@ -112,40 +117,38 @@ def test_a_file_of_a_newer_version_is_left_alone(folder: Path) -> None:
     assert (folder / "journal.db").read_bytes() == before
 
 
-def scribble(path: Path) -> None:
-    path.write_bytes(b"no database at all, of some length" * 200)
+@pytest.mark.posix
+def test_a_file_of_another_version_is_migrated_with_every_row(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(folder / "journal.db")) as connection:
+        for statement in _VERSION_1:
+            connection.execute(statement)
+        connection.execute(
+            "insert into attempts values"
+            " ('request-1', 'o', 'i', 'accepted', 'v', 'p', null, null, 1.0, 'task-1', null)"
+        )
+        connection.execute(
+            "insert into tasks values"
+            " ('task-1', 'o', 'completed', 'm', 1.0, 60, 31.8, 31, '[]', null, null, 0, 0, 1.0)"
+        )
+        connection.execute("insert into files values ('task-1', '/out.mp4', 1, '00', 1.0)")
+        connection.execute("insert into calls values (1, 'c', 'request-1', 1.0)")
+        connection.execute("insert into uploads values ('sha', 'o', 'https://f.example', 9e9)")
+        connection.execute("pragma user_version=1")
+        connection.commit()
 
-
-def cut_off(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def overwrite_schema(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[:100] + b"\xff" * 4000 + content[4100:])
-
-
-@pytest.mark.parametrize("damage", [scribble, cut_off, overwrite_schema])
-def test_a_damaged_file_is_told_and_set_aside_whole(
-    folder: Path, damage: Callable[[Path], None]
-) -> None:
     with Journal(folder) as journal:
-        for number in range(50):
-            journal.record_call("c" * 200, f"request-{number}")
-    damage(folder / "journal.db")
-    damaged = (folder / "journal.db").read_bytes()
+        [record] = journal.recent()
+        call = journal.last_call("c")
 
-    with pytest.raises(JournalDamagedError, match="damaged"), Journal(folder) as journal:
-        journal.check()
-    aside = set_journal_aside(folder)
-
-    assert aside is not None
-    assert aside.read_bytes() == damaged
-    assert aside.parent == folder
-    assert aside.name.startswith("journal.damaged-")
-    with Journal(folder) as journal:
-        journal.check()
-        assert journal.recent() == []
+    assert (record.request_id, record.task_id, record.status) == (
+        "request-1",
+        "task-1",
+        "completed",
+    )
+    assert [file.path for file in record.saved] == ["/out.mp4"]
+    assert call
+    assert call.request_id == "request-1"
 
 
 def test_a_file_that_is_none_can_be_renamed_while_its_error_is_handled(folder: Path) -> None:
@@ -161,23 +164,81 @@ def test_a_file_that_is_none_can_be_renamed_while_its_error_is_handled(folder: P
     assert [entry.name for entry in folder.iterdir()] == ["aside"]
 
 
-def test_a_sound_journal_is_never_set_aside(folder: Path) -> None:
-    with Journal(folder) as journal:
-        journal.record_call("here", "request-1")
-
-    assert set_journal_aside(folder) is None
-    assert (folder / "journal.db").exists()
-
-
-def test_a_hot_rollback_journal_goes_with_its_file(folder: Path) -> None:
+@pytest.mark.posix
+@pytest.mark.parametrize("mode", [0o666, 0o602])
+def test_a_file_that_others_may_write_is_a_journal_error(folder: Path, mode: int) -> None:
     with Journal(folder):
         pass
-    (folder / "journal.db-journal").write_bytes(b"hot")
+    (folder / "journal.db").chmod(mode)
 
-    aside = set_aside(folder / "journal.db")
+    with pytest.raises(JournalError, match="other users may write") as caught:
+        Journal(folder)
 
-    assert aside.with_name(f"{aside.name}-journal").read_bytes() == b"hot"
-    assert not (folder / "journal.db-journal").exists()
+    assert "chmod go-w" in (caught.value.hint or "")
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("journal", [".", "sandbox"])
+def test_a_state_folder_that_others_may_write_is_a_journal_error(
+    folder: Path, journal: str
+) -> None:
+    (folder / journal).mkdir(mode=0o700, parents=True)
+    folder.chmod(0o777)
+
+    with pytest.raises(JournalError, match="state is not safe to use: other users may write"):
+        Journal(folder / journal)
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
+def test_a_file_that_never_ends_is_a_journal_error_at_once(folder: Path, target: str) -> None:
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "pipe")
+    (folder / "journal.db").symlink_to(target)
+
+    with pytest.raises(JournalError, match="not a regular file"):
+        Journal(folder)
+
+
+def test_a_kill_while_it_is_created_leaves_nothing_that_looks_damaged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(os, "link", die)
+        with pytest.raises(KeyboardInterrupt):
+            Journal(folder)
+
+    with Journal(folder) as journal:
+        assert journal.recent() == []
+
+
+def test_without_hard_links_a_journal_is_created_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Journal(folder) as journal:
+        journal.record_call("c", "request-1")
+
+    assert [path.name for path in folder.iterdir()] == ["journal.db"]
+
+
+@pytest.mark.posix
+def test_nothing_is_written_to_a_file_that_was_replaced(folder: Path) -> None:
+    with Journal(folder) as journal:
+        (folder / "journal.db").rename(folder / "aside")
+        with pytest.raises(JournalError, match="was replaced while it was open"):
+            journal.record_call("c", "request-1")
+        (folder / "journal.db").touch()
+        with pytest.raises(JournalError, match="was replaced while it was open"):
+            journal.record_call("c", "request-1")
+
+        assert journal.last_call("c") is None
 
 
 @pytest.mark.parametrize("name", ["journal.db", "."])
@@ -241,6 +302,36 @@ def test_an_edit_is_held_by_one_at_a_time(folder: Path) -> None:
                 pytest.fail("it is held")
         with second.editing("a"):
             pass
+
+
+def test_one_name_is_the_name_of_many_kinds_of_locks(folder: Path) -> None:
+    def give_up(_: float) -> None:
+        pytest.fail("it waits for itself")
+
+    name = "upload-0123456789abcdef"
+    with (
+        Journal(folder, sleep=give_up) as journal,
+        journal.editing(name),
+        journal.sending(name),
+        journal.uploading(name),
+        journal.uploading("0123456789abcdef"),
+    ):
+        assert len(list((folder / "locks").iterdir())) == 4
+
+
+@pytest.mark.parametrize("kind", ["editing", "sending", "uploading"])
+def test_waiting_for_a_lock_ends_with_the_time_given(folder: Path, kind: str) -> None:
+    slept: list[float] = []
+    with Journal(folder) as first, Journal(folder, sleep=slept.append) as second:
+        lock = getattr(second, kind)("a", timeout_s=2.0)
+        with (
+            getattr(first, kind)("a"),
+            pytest.raises(TargetBusyError, match=f"{kind}-a"),
+            lock,
+        ):
+            pytest.fail("it is held")
+
+    assert sum(slept) == pytest.approx(2.0)
 
 
 def test_rows_can_be_read_from_other_threads(folder: Path) -> None:

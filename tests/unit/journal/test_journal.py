@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from omniedit.edits.replay import refusal_of
+from omniedit.http.retry import is_certainly_not_accepted
 from omniedit.journal import Attempt, Call, Journal
 from omniedit.models import EditRequest, SavedFile, Task, TaskError, UploadedClip
-from omniedit.retry import is_certainly_not_accepted
-from omniedit.tasks.resuming import refusal_of
 
 ORIGIN = "https://api.evolink.ai"
+FILES = "https://files-api.evolink.ai"
 CONTEXT = "user:0"
 REFUSAL = TaskError(
     code="insufficient_quota", message="top up", kind="insufficient_quota", http_status=402
@@ -47,11 +48,10 @@ def attempt(number: int = 1, **changes: Any) -> Attempt:
         "request_id": f"omniedit-{number:016}",
         "origin": ORIGIN,
         "identity": "identity-a",
-        "request": EditRequest(video=video, clip=video, prompt=prompt),
+        "request": EditRequest(video=video, prompt=prompt),
         "body": b'{"exact": "bytes"}',
         "body_digest": "digest-a",
         "context": CONTEXT,
-        "clip_url": video,
     }
     return Attempt(**fields | changes)
 
@@ -375,26 +375,79 @@ def test_a_result_that_is_gone_is_marked(journal: Journal) -> None:
 
 def test_uploads_are_remembered_while_they_stay(journal: Journal, clock: Clock) -> None:
     clip = UploadedClip(url="https://f.example/c.mp4", expires_at=clock.now + 7200)
-    journal.record_upload("sha", clip, origin=ORIGIN)
-    journal.record_upload(
-        "other", UploadedClip(url="https://f.example/o", expires_at=None), origin=ORIGIN
-    )
+    endless = UploadedClip(url="https://f.example/o", expires_at=None)
+    journal.record_upload("sha", clip, origin=ORIGIN, files_origin=FILES)
+    journal.record_upload("other", endless, origin=ORIGIN, files_origin=FILES)
 
-    assert journal.find_upload("sha", origin=ORIGIN, valid_for_s=3600) == clip
-    assert journal.find_upload("sha", origin="sandbox", valid_for_s=0) is None
-    assert journal.find_upload("sha", origin=ORIGIN, valid_for_s=7201) is None
-    assert journal.find_upload("other", origin=ORIGIN, valid_for_s=0) is None
+    def find(sha256: str, valid_for_s: float, **origins: str) -> UploadedClip | None:
+        origins = {"origin": ORIGIN, "files_origin": FILES} | origins
+        return journal.find_upload(sha256, valid_for_s=valid_for_s, **origins)
+
+    assert find("sha", 3600) == clip
+    assert find("sha", 0, origin="sandbox") is None
+    assert find("sha", 0, files_origin="https://other.example") is None
+    assert find("sha", 7201) is None
+    assert find("other", 0) is None
 
 
 def test_an_upload_made_anew_replaces_the_old_one(journal: Journal, clock: Clock) -> None:
     for name in ("old", "new"):
         clip = UploadedClip(url=f"https://f.example/{name}", expires_at=clock.now + 7200)
-        journal.record_upload("sha", clip, origin=ORIGIN)
+        journal.record_upload("sha", clip, origin=ORIGIN, files_origin=FILES)
 
-    found = journal.find_upload("sha", origin=ORIGIN, valid_for_s=0)
+    found = journal.find_upload("sha", origin=ORIGIN, files_origin=FILES, valid_for_s=0)
 
     assert found
     assert found.url == "https://f.example/new"
+
+
+def test_an_upload_that_the_service_has_forgotten_is_forgotten(
+    journal: Journal, clock: Clock
+) -> None:
+    clip = UploadedClip(url="https://f.example/c.mp4", expires_at=clock.now + 7200)
+    for sha256 in ("sha", "same-again"):
+        journal.record_upload(sha256, clip, origin=ORIGIN, files_origin=FILES)
+
+    journal.forget_upload(clip.url)
+
+    for sha256 in ("sha", "same-again"):
+        found = journal.find_upload(sha256, origin=ORIGIN, files_origin=FILES, valid_for_s=0)
+        assert found is None
+
+
+def test_an_attempt_of_unknown_outcome_is_settled_with_a_task(journal: Journal) -> None:
+    made = attempt()
+    journal.record_attempt(made)
+    journal.record_unknown(made.request_id, TaskError(code="network", message="cut"))
+    journal.record_adopted(task(), origin=ORIGIN)
+
+    journal.settle_attempt(made.request_id, task(), origin=ORIGIN)
+
+    found = journal.find_edit("identity-a", origin=ORIGIN)
+    assert found
+    assert (found.request_id, found.task, found.error) == (made.request_id, task(), None)
+    assert not found.is_adopted
+    assert len(journal.recent()) == 1
+
+
+def test_forgetting_an_attempt_leaves_no_trace_of_it(journal: Journal) -> None:
+    accept(journal, 1)
+    journal.record_attempt(attempt(2))
+
+    journal.forget_attempt(attempt(2).request_id)
+
+    assert journal.find_attempt(attempt(2).request_id) is None
+    assert journal.last_call(CONTEXT) == Call(attempt(1).request_id)
+
+
+def test_an_attempt_with_a_task_is_not_forgotten_as_an_attempt(journal: Journal) -> None:
+    accepted = accept(journal)
+
+    journal.forget_attempt(attempt().request_id)
+
+    assert journal.find_task(accepted.task_id)
+    assert journal.find_attempt(attempt().request_id)
+    assert journal.last_call(CONTEXT) == Call(attempt().request_id)
 
 
 def test_forgetting_an_edit_leaves_no_trace_of_it(journal: Journal) -> None:
@@ -420,3 +473,31 @@ def test_one_kept_in_memory_forgets_everything_and_locks_nothing(clock: Clock) -
             assert len(journal.recent()) == 1
     with Journal(None, clock=clock) as journal:
         assert journal.recent() == []
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        pytest.param("refused", id="refused-as-wrong"),
+        pytest.param("failed", id="failed-over-its-input"),
+    ],
+)
+def test_an_upload_that_the_service_did_not_find_is_not_sent_again(
+    journal: Journal, ends: str
+) -> None:
+    url = "https://files.example.com/clip.mp4"
+    journal.record_upload(
+        "sha", UploadedClip(url=url, expires_at=1e12), origin=ORIGIN, files_origin=ORIGIN
+    )
+    journal.record_attempt(attempt(body=f'{{"video_urls": ["{url}"]}}'.encode()))
+
+    if ends == "refused":
+        error = TaskError(code="invalid_request", message="no", kind="request_refused")
+        journal.record_refused("omniedit-0000000000000001", error)
+    else:
+        error = TaskError(code="resource_not_found", message="no such file")
+        journal.record_accepted("omniedit-0000000000000001", task(), origin=ORIGIN)
+        journal.record_task(task(status="failed", error=error), origin=ORIGIN)
+
+    found = journal.find_upload("sha", origin=ORIGIN, files_origin=ORIGIN, valid_for_s=0.0)
+    assert found is None

@@ -1,4 +1,4 @@
-"""A sandbox without a socket: the WSGI application on a clock that tests turn by hand."""
+"""A sandbox without a socket: the WSGI application on a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from werkzeug.test import Client, TestResponse
 
 from omniedit.sandbox.app import SandboxApp
 from omniedit.sandbox.clips import Clips
-from omniedit.sandbox.exchange import Context
-from omniedit.sandbox.store import Store
-from omniedit.sandbox.traffic import Traffic
+from omniedit.sandbox.exchange import Service, Traffic
+from omniedit.sandbox.store import RequestKeys, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,14 +23,14 @@ STARTED_AT = 1_757_169_743.0
 
 @dataclass
 class FakeClock:
-    """Stands still until it is turned."""
+    """Stands still until it is advanced."""
 
     now: float = STARTED_AT
 
     def __call__(self) -> float:
         return self.now
 
-    def turn(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now += seconds
 
 
@@ -46,7 +45,7 @@ class Bench:
     folder: Path
     clock: FakeClock
     store: Store
-    context: Context
+    service: Service
     app: SandboxApp
     client: Client
     lines: list[str] = field(default_factory=list)
@@ -78,7 +77,7 @@ class Bench:
     def finished(self, prompt: str = "warmer light", **options: Any) -> dict[str, Any]:
         """Return a submitted task, five seconds on."""
         task_id = self.submit(prompt, **options).get_json()["id"]
-        self.clock.turn(5)
+        self.clock.advance(5)
         return self.task(task_id)
 
     def download(self, url: str, **options: Any) -> TestResponse:
@@ -106,11 +105,16 @@ def make_bench(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Bench
     """Build benches on one folder and one clock, as processes share them."""
     stores: list[Store] = []
 
-    def make(*, rate_limit_per_min: int | None = None, record: Path | None = None) -> Bench:
+    def make(
+        *,
+        rate_limit_per_min: int | None = None,
+        record: Path | None = None,
+        request_keys: RequestKeys = RequestKeys.HONOURED,
+    ) -> Bench:
         folder = tmp_path / "sandbox"
         store = Store(folder)
         stores.append(store)
-        context = Context(
+        service = Service(
             store=store,
             clips=Clips(folder),
             secret=store.secret(),
@@ -118,15 +122,16 @@ def make_bench(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Bench
             link_ttl_s=86_400,
             time_scale=1.0,
             edit_seconds=5.0,
+            request_keys=request_keys,
         )
         lines: list[str] = []
         traffic = Traffic(log=lines.append, record=record, clock=clock)
-        app = SandboxApp(context, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
+        app = SandboxApp(service, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
         return Bench(
             folder=folder,
             clock=clock,
             store=store,
-            context=context,
+            service=service,
             app=app,
             client=Client(app),
             lines=lines,

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from omniedit.sandbox.callbacks import Courier
+from omniedit.sandbox.callbacks import CallbackSender
 from omniedit.sandbox.store import CALLBACK_LEASE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from omniedit.sandbox.lifecycle import Edit
+    from omniedit.sandbox.tasks import Edit
     from tests.unit.sandbox.conftest import Bench
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Answers with the statuses it was given, and keeps what it was told."""
+    """Answers with the given statuses, and keeps the bodies it received."""
 
     statuses: ClassVar[list[int]] = []
     bodies: ClassVar[list[dict[str, Any]]] = []
@@ -37,7 +37,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 class Waits(threading.Event):
-    """A stop event that notes how long it was waited for, and waits for nothing."""
+    """A stop event that records how long it was waited for, and never waits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,16 +61,16 @@ def receiver() -> Iterator[str]:
 
 
 @pytest.fixture
-def courier(bench: Bench) -> Courier:
-    return Courier(
-        context=bench.context, origin="http://127.0.0.1:1", stopped=Waits(), tell=bench.lines.append
+def sender(bench: Bench) -> CallbackSender:
+    return CallbackSender(
+        service=bench.service, origin="http://127.0.0.1:1", stopped=Waits(), log=bench.lines.append
     )
 
 
 def due(bench: Bench, url: str, prompt: str = "x") -> Edit:
     bench.submit(prompt, body={"callback_url": url})
     assert bench.store.take_callback(bench.clock()) is None
-    bench.clock.turn(5)
+    bench.clock.advance(5)
     edit = bench.store.take_callback(bench.clock())
     assert edit is not None
     return edit
@@ -84,12 +84,12 @@ def due(bench: Bench, url: str, prompt: str = "x") -> Edit:
         ("[sandbox:cancel]", "cancelled"),
     ],
 )
-def test_the_receiver_is_told_the_task(
-    bench: Bench, courier: Courier, receiver: str, prompt: str, status: str
+def test_the_receiver_gets_the_task(
+    bench: Bench, sender: CallbackSender, receiver: str, prompt: str, status: str
 ) -> None:
     Receiver.statuses.append(204)
 
-    delivered = courier.deliver(due(bench, receiver, prompt))
+    delivered = sender.deliver(due(bench, receiver, prompt))
 
     assert delivered
     (body,) = Receiver.bodies
@@ -107,61 +107,61 @@ def test_the_receiver_is_told_the_task(
 )
 def test_a_failed_callback_is_repeated(
     bench: Bench,
-    courier: Courier,
+    sender: CallbackSender,
     receiver: str,
     statuses: list[int],
     delays_s: list[float],
 ) -> None:
     Receiver.statuses.extend(statuses)
 
-    is_delivered = courier.deliver(due(bench, receiver))
+    is_delivered = sender.deliver(due(bench, receiver))
 
     assert is_delivered is (statuses[-1] < 300)
 
-    assert isinstance(courier.stopped, Waits)
-    assert courier.stopped.delays_s == delays_s
+    assert isinstance(sender.stopped, Waits)
+    assert sender.stopped.delays_s == delays_s
     assert len(Receiver.bodies) == len(statuses)
-    bench.clock.turn(CALLBACK_LEASE_S)
+    bench.clock.advance(CALLBACK_LEASE_S)
     assert bench.store.take_callback(bench.clock()) is None
 
 
-def test_a_foreign_host_is_never_called(bench: Bench, courier: Courier) -> None:
-    courier.deliver(due(bench, "https://example.com/hook"))
+def test_a_foreign_host_is_never_called(bench: Bench, sender: CallbackSender) -> None:
+    sender.deliver(due(bench, "https://example.com/hook"))
 
     assert "not delivered" in bench.lines[-1]
 
 
-def test_a_callback_whose_courier_died_is_taken_up(bench: Bench) -> None:
+def test_a_callback_whose_sender_died_is_taken_up(bench: Bench) -> None:
     edit = due(bench, "http://127.0.0.1:9/")
     assert bench.store.take_callback(bench.clock()) is None
-    bench.clock.turn(CALLBACK_LEASE_S)
+    bench.clock.advance(CALLBACK_LEASE_S)
 
     assert bench.store.take_callback(bench.clock()) == edit
 
 
 def test_a_stalled_task_calls_nobody(bench: Bench) -> None:
     bench.submit("[sandbox:stall]", body={"callback_url": "http://127.0.0.1:9/"})
-    bench.clock.turn(1_000_000)
+    bench.clock.advance(1_000_000)
 
     assert bench.store.take_callback(bench.clock()) is None
 
 
-def test_the_courier_looks_for_itself(bench: Bench, receiver: str) -> None:
+def test_due_callbacks_are_found_and_sent(bench: Bench, receiver: str) -> None:
     # given
     Receiver.statuses.append(200)
     told = threading.Event()
-    courier = Courier(
-        context=bench.context,
+    sender = CallbackSender(
+        service=bench.service,
         origin="http://127.0.0.1:1",
         stopped=threading.Event(),
-        tell=lambda _: told.set(),
+        log=lambda _: told.set(),
     )
     bench.submit(body={"callback_url": receiver})
-    bench.clock.turn(5)
+    bench.clock.advance(5)
 
     # when
-    courier.start()
+    sender.start()
 
     # then
     assert told.wait(5)
-    courier.stopped.set()
+    sender.stopped.set()

@@ -4,34 +4,53 @@ from __future__ import annotations
 
 import pytest
 
-from omniedit.sandbox.faults import MARKERS, Faults, Marker, MarkerError, parse_markers
+from omniedit.sandbox.faults import (
+    MARKERS,
+    Faults,
+    Marker,
+    MarkerError,
+    parse_markers,
+    refused_status,
+)
 
 
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        pytest.param("warmer", Faults(), id="none"),
-        pytest.param("a [b] [sand:box]", Faults(), id="other-brackets-are-text"),
-        pytest.param(
-            "[sandbox:fail=service_error]", Faults(fail_code="service_error"), id="fail-has-code"
-        ),
-        pytest.param("[sandbox:cancel]", Faults(is_cancelled=True), id="cancel"),
-        pytest.param("[sandbox:http=429]", Faults(http_status=429), id="http-is-for-ever"),
-        pytest.param(
-            "[sandbox:http=503*2]", Faults(http_status=503, http_refusals=2), id="http-counted"
-        ),
-        pytest.param("[sandbox:seconds=0.5]", Faults(seconds=0.5), id="seconds-may-be-fractions"),
-        pytest.param("[SANDBOX:Stall]", Faults(is_stalled=True), id="case-does-not-matter"),
-        pytest.param("x[sandbox:expired]y", Faults(link_is_dead=True), id="inside-a-word"),
+        pytest.param("warmer", {}, id="none"),
+        pytest.param("a [b] [sand:box]", {}, id="other-brackets-are-text"),
+        pytest.param("[sandbox:fail=service_error]", {"fail": "service_error"}, id="fail-has-code"),
+        pytest.param("[sandbox:cancel]", {"cancel": ""}, id="cancel"),
+        pytest.param("[sandbox:empty]", {"empty": ""}, id="empty"),
+        pytest.param("[sandbox:retired]", {"retired": ""}, id="retired"),
+        pytest.param("[sandbox:as-served]", {"as-served": ""}, id="as-served"),
+        pytest.param("[sandbox:http=503*2]", {"http": "503*2"}, id="http-counted"),
+        pytest.param("[sandbox:seconds=0.5]", {"seconds": "0.5"}, id="seconds-may-be-fractions"),
+        pytest.param("[SANDBOX:Stall]", {"stall": ""}, id="case-does-not-matter"),
+        pytest.param("x[sandbox:expired]y", {"expired": ""}, id="inside-a-word"),
         pytest.param(
             "[sandbox:cut][sandbox:seconds=1] [sandbox:lost-reply]",
-            Faults(download_is_cut=True, seconds=1.0, reply_is_lost=True),
+            {"cut": "", "seconds": "1", "lost-reply": ""},
             id="several-combine",
         ),
     ],
 )
 def test_markers_are_read(prompt: str, expected: Faults) -> None:
     assert parse_markers(prompt) == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "refusals"),
+    [
+        pytest.param("warmer", [None, None, None], id="no-marker"),
+        pytest.param("[sandbox:http=429]", [429, 429, 429], id="without-a-count-for-ever"),
+        pytest.param("[sandbox:http=503*2]", [503, 503, None], id="as-often-as-it-says"),
+    ],
+)
+def test_http_refuses_by_attempt(prompt: str, refusals: list[int | None]) -> None:
+    faults = parse_markers(prompt)
+
+    assert [refused_status(faults, attempt=attempt) for attempt in (1, 2, 3)] == refusals
 
 
 @pytest.mark.parametrize(
@@ -42,14 +61,15 @@ def test_markers_are_read(prompt: str, expected: Faults) -> None:
         pytest.param("[sandbox:stall", "unknown marker", id="unclosed"),
         pytest.param("[sandbox:fail]", "unknown marker", id="value-missing"),
         pytest.param("[sandbox:stall=1]", "unknown marker", id="value-too-many"),
-        pytest.param("[sandbox:fail=a b]", "no error code", id="code-with-space"),
-        pytest.param("[sandbox:http=200]", "no status", id="http-success"),
-        pytest.param("[sandbox:http=429*0]", "no status", id="http-never"),
-        pytest.param("[sandbox:seconds=-1]", "no number", id="seconds-negative"),
-        pytest.param("[sandbox:seconds=nan]", "no number", id="seconds-nan"),
-        pytest.param("[sandbox:seconds=soon]", "no number", id="seconds-words"),
+        pytest.param("[sandbox:fail=a b]", "invalid value in", id="code-with-space"),
+        pytest.param("[sandbox:http=200]", "invalid value in", id="http-success"),
+        pytest.param("[sandbox:http=429*0]", "invalid value in", id="http-never"),
+        pytest.param("[sandbox:seconds=-1]", "invalid value in", id="seconds-negative"),
+        pytest.param("[sandbox:seconds=nan]", "invalid value in", id="seconds-nan"),
+        pytest.param("[sandbox:seconds=soon]", "invalid value in", id="seconds-words"),
         pytest.param("[sandbox:cut][sandbox:cut]", "given twice", id="twice"),
         pytest.param("[sandbox:stall][sandbox:cancel]", "exclude each other", id="two-ends"),
+        pytest.param("[sandbox:empty][sandbox:fail=x]", "exclude each other", id="empty-failure"),
     ],
 )
 def test_a_marker_that_cannot_be_followed_is_named(prompt: str, said: str) -> None:
@@ -70,4 +90,4 @@ def test_unknown_markers_are_answered_with_the_known_ones() -> None:
 def test_every_listed_marker_is_understood_as_it_is_listed(marker: Marker) -> None:
     usage = marker.usage.partition(" or ")[0].replace("CODE", "service_error")
 
-    assert parse_markers(usage) != Faults()
+    assert [*parse_markers(usage)] == [marker.name]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import sys
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -40,7 +42,7 @@ def test_the_result_is_a_video_with_a_strong_etag(bench: Bench) -> None:
     assert reply.headers["ETag"] == f'"{hashlib.sha256(CLIP).hexdigest()}"'
 
 
-def test_head_tells_of_the_result_without_sending_it(bench: Bench) -> None:
+def test_head_describes_the_result_without_sending_it(bench: Bench) -> None:
     reply = bench.download(link(bench), method="HEAD")
 
     assert (reply.status_code, reply.data) == (200, b"")
@@ -110,9 +112,9 @@ def test_a_link_that_was_changed_is_refused(bench: Bench, change: object) -> Non
 
 def test_a_link_dies_for_good(bench: Bench) -> None:
     task = bench.finished()
-    bench.clock.turn(86_399)
+    bench.clock.advance(86_399)
     alive = bench.download(task["results"][0])
-    bench.clock.turn(1)
+    bench.clock.advance(1)
 
     dead = bench.download(task["results"][0])
     fresh = bench.download(bench.task(task["id"])["results"][0])
@@ -167,6 +169,71 @@ def test_a_default_user_agent_is_blocked(bench: Bench, agent: str | None) -> Non
 
 def test_a_result_does_not_exist_before_its_time(bench: Bench) -> None:
     task = bench.finished()
-    bench.clock.turn(-3)
+    bench.clock.advance(-3)
 
     assert bench.download(task["results"][0]).status_code == 404
+
+
+def test_an_empty_edit_has_nothing_to_download(bench: Bench) -> None:
+    task = bench.finished("[sandbox:empty]")
+    edit = bench.store.task(task["id"])
+    assert edit is not None
+
+    url = edit.link(origin="http://localhost", secret=bench.service.secret)
+
+    assert bench.download(url).status_code == 404
+
+
+@pytest.mark.parametrize("is_uploaded", [True, False], ids=["uploaded", "bundled"])
+def test_a_result_as_served_is_720p_at_24_fps(
+    bench: Bench,
+    is_uploaded: bool,  # noqa: FBT001 - a case's condition
+) -> None:
+    av = pytest.importorskip("av")
+    body = {}
+    if is_uploaded:
+        body["video_urls"] = [bench.upload(CLIP).get_json()["data"]["file_url"]]
+
+    reply = bench.download(bench.finished("[sandbox:as-served]", body=body)["results"][0])
+
+    with av.open(io.BytesIO(reply.data)) as container:
+        (video,), (audio,) = container.streams.video, container.streams.audio
+        assert (video.width, video.height, video.average_rate) == (1280, 720, 24)
+        assert sum(1 for _ in container.decode(video)) == 96  # 4 s, as the clip
+        assert audio.codec_context.name == "aac"
+    assert reply.headers["ETag"] == f'"{hashlib.sha256(reply.data).hexdigest()}"'
+
+
+def test_a_portrait_clip_is_served_in_portrait(bench: Bench) -> None:
+    av = pytest.importorskip("av")
+    made = io.BytesIO()
+    with av.open(made, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 90, 160, "yuv420p"
+        for _ in range(30):
+            container.mux(stream.encode(av.VideoFrame(90, 160, "yuv420p")))
+        container.mux(stream.encode(None))
+    url = bench.upload(made.getvalue()).get_json()["data"]["file_url"]
+
+    task = bench.finished("[sandbox:as-served]", body={"video_urls": [url]})
+
+    with av.open(io.BytesIO(bench.download(task["results"][0]).data)) as container:
+        (video,) = container.streams.video
+        assert (video.width, video.height, video.average_rate) == (720, 1280, 24)
+
+
+@pytest.mark.parametrize(
+    "has_av", [pytest.param(False, id="without-media"), pytest.param(True, id="unreadable-clip")]
+)
+def test_a_clip_that_cannot_be_encoded_is_served_as_it_is(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    has_av: bool,  # noqa: FBT001 - a case's condition
+) -> None:
+    if not has_av:
+        monkeypatch.setitem(sys.modules, "av", None)
+    url = bench.upload().get_json()["data"]["file_url"]
+
+    task = bench.finished("[sandbox:as-served]", body={"video_urls": [url]})
+
+    assert bench.download(task["results"][0]).data == bench.MP4

@@ -123,6 +123,12 @@ def test_a_lost_reply_closes_the_connection_without_a_byte(sandbox: RunningSandb
         ),
         pytest.param(b"Transfer-Encoding: chunked", b"zz\r\n", 400, id="chunk-size-malformed"),
         pytest.param(b"Transfer-Encoding: chunked", b"2\r\n{}oops\r\n", 400, id="chunk-too-long"),
+        pytest.param(
+            b"Transfer-Encoding: chunked", b"0\r\n" + b"T: v\r\n" * 300_000, 400, id="endless-trailers"
+        ),
+        pytest.param(
+            b"Transfer-Encoding: chunked", (b"1;" + b"x" * 4000 + b"\r\n \r\n") * 300, 400, id="endless-extensions"
+        ),
         pytest.param(b"Transfer-Encoding: gzip", b"", 400, id="coding-unknown"),
         pytest.param(
             b"Transfer-Encoding: chunked\r\nContent-Length: 2", b"{}", 400, id="two-framings"
@@ -254,7 +260,7 @@ def test_another_process_sees_the_same_task(folder: Path, sandbox: RunningSandbo
 @pytest.mark.parametrize(
     ("use", "said"),
     [
-        pytest.param("print(len(s.MARKERS))", "8\n", id="the-table-of-markers-is-there"),
+        pytest.param("print(len(s.MARKERS))", "11\n", id="the-table-of-markers-is-there"),
         pytest.param("s.serve(f)", "", id="serving-names-what-is-missing"),
     ],
 )
@@ -284,12 +290,12 @@ def test_the_record_must_be_writable_from_the_start(folder: Path, tmp_path: Path
 
 def test_local_callbacks_are_delivered_where_they_are_allowed(folder: Path) -> None:
     lines: list[str] = []
-    heard = threading.Event()
+    delivered = threading.Event()
 
     def log(line: str) -> None:
         lines.append(line)
         if "callback of" in line:
-            heard.set()
+            delivered.set()
 
     # The sandbox itself answers the callback: without a key, so with 401.
     with (
@@ -306,7 +312,7 @@ def test_local_callbacks_are_delivered_where_they_are_allowed(folder: Path) -> N
         connection.request("POST", "/v1/videos/generations", json.dumps(body), headers)
         task_id = json.load(connection.getresponse())["id"]
 
-        assert heard.wait(5)
+        assert delivered.wait(5)
     assert any(line.endswith(f"callback of {task_id} 401") for line in lines)
 
 
@@ -356,3 +362,22 @@ def test_closing_is_quick_and_leaves_nothing_behind(
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", running.port), timeout=1)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_thread_that_cannot_start_ends_one_connection(
+    sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # given a system that has no thread for the first connection
+    with monkeypatch.context() as patch:
+
+        def refuse(_: threading.Thread) -> None:
+            message = "can't start new thread"
+            raise RuntimeError(message)
+
+        patch.setattr(threading.Thread, "start", refuse)
+        assert exchange(sandbox, b"") == b""
+
+    # then the next one is answered
+    with closing(connect(sandbox)) as connection:
+        assert submit(connection)["id"]
+    assert capfd.readouterr().err == ""

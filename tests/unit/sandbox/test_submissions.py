@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from omniedit.sandbox.exchange import BrokenConnectionError
-from omniedit.sandbox.store import CREDITS_AT_START
+from omniedit.sandbox.store import CREDITS_AT_START, RequestKeys
+from tests.unit.sandbox.boxes import mp4
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,6 @@ def test_an_accepted_edit_is_answered_with_its_task(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
-        pytest.param({"model": "gemini"}, "model", id="other-model"),
         pytest.param({"model": None}, "model", id="model-null"),
         pytest.param({"prompt": ""}, "prompt", id="prompt-empty"),
         pytest.param({"prompt": " \n\t"}, "prompt", id="prompt-blank"),
@@ -125,7 +125,7 @@ def test_a_missing_field_is_named(bench: Bench, missing: str) -> None:
         pytest.param(b" " * (1024 * 1024 + 1), "application/json", 413, id="too-large"),
     ],
 )
-def test_a_body_that_is_none_is_refused(
+def test_an_invalid_body_is_refused(
     bench: Bench, raw: bytes, content_type: str, status: int
 ) -> None:
     reply = bench.call("POST", PATH, data=raw, content_type=content_type)
@@ -258,12 +258,11 @@ def test_the_lost_reply_may_be_a_refusal(bench: Bench) -> None:
 
 def test_an_empty_account_is_told_to_top_up(bench: Bench) -> None:
     # given an account whose balance is one edit short
-    with bench.store._database.writing() as database:
+    with bench.store.writing() as database:
         database.execute(
-            "with recursive n(i) as (select 1 union all select i + 1 from n where i < ?)"
-            " insert into task select 't' || i, 'm', 'p', 'u', null, 0, 0, 'completed', null, 0,"
-            " null, 0, null, '', 0, null from n",
-            [int(CREDITS_AT_START / 31.17)],
+            "insert into task (task_id, settles_at, body_digest, is_cut, credits_charged)"
+            " values ('t', 0, '', 0, ?)",
+            [CREDITS_AT_START - 31],
         )
 
     # when
@@ -272,3 +271,90 @@ def test_an_empty_account_is_told_to_top_up(bench: Bench) -> None:
     # then
     assert reply.status_code == 402
     assert reply.get_json()["error"]["code"] == "insufficient_quota"
+
+
+@pytest.mark.parametrize(
+    "model", ["gemini-omni-flash-video-edit", "gemini-omni-1.1-flash-video-edit"]
+)
+def test_each_known_model_is_accepted_by_its_name(bench: Bench, model: str) -> None:
+    task = bench.submit(body={"model": model}).get_json()
+
+    assert task["model"] == model
+
+
+def test_an_unknown_model_is_refused_with_a_suggestion(bench: Bench) -> None:
+    reply = bench.submit(body={"model": "gemini-omni-2"})
+
+    assert reply.status_code == 400
+    assert reply.get_json()["error"] == {
+        "code": "model_not_found",
+        "message": "The model `gemini-omni-2` does not exist",
+        "type": "invalid_request_error",
+        "param": "model",
+        "fallback_suggestion": bench.MODEL,
+    }
+
+
+def test_a_retired_model_is_refused_with_another_one(bench: Bench) -> None:
+    reply = bench.submit("[sandbox:retired]")
+
+    error = reply.get_json()["error"]
+    assert reply.status_code == 400
+    assert (error["code"], error["param"]) == ("model_retired", "model")
+    assert error["fallback_suggestion"] == "gemini-omni-1.1-flash-video-edit"
+    assert bench.get("/v1/tasks").get_json()["total"] == 0
+
+
+def test_an_uploaded_clip_is_priced_by_its_length(bench: Bench) -> None:
+    url = bench.upload(mp4(video_s=3.2)).get_json()["data"]["file_url"]
+
+    task = bench.finished(body={"video_urls": [url]})
+
+    assert task["usage"]["credits_reserved"] == 20.35  # 6.36077 credits a second
+    assert task["usage"]["credits_used"] == 20.35
+
+
+@pytest.mark.parametrize(
+    ("length_s", "status"),
+    [
+        pytest.param(10.0, 200, id="as-long-as-the-model-takes"),
+        pytest.param(10.04, 200, id="one-frame-over"),
+        pytest.param(10.5, 400, id="longer"),
+        pytest.param(32.0, 400, id="much-longer"),
+    ],
+)
+def test_a_clip_that_is_too_long_is_refused(bench: Bench, length_s: float, status: int) -> None:
+    url = bench.upload(mp4(video_s=length_s)).get_json()["data"]["file_url"]
+
+    reply = bench.submit(body={"video_urls": [url]})
+
+    assert reply.status_code == status
+    if status == 400:
+        error = reply.get_json()["error"]
+        assert error["param"] == "video_urls"
+        assert error["message"] == (
+            f"The video is {length_s:.2f} s long; at most 10 s are supported"
+        )
+
+
+@pytest.mark.parametrize(
+    ("request_keys", "outcomes", "tasks"),
+    [
+        pytest.param(RequestKeys.HONOURED, [(200, None), (200, "true")], 1, id="honoured"),
+        pytest.param(RequestKeys.IGNORED, [(200, None), (200, None)], 2, id="ignored"),
+        pytest.param(RequestKeys.REFUSED, [(200, None), (409, None)], 1, id="refused"),
+    ],
+)
+def test_a_service_may_treat_replays_in_three_ways(
+    make_bench: Callable[..., Bench],
+    request_keys: RequestKeys,
+    outcomes: list[tuple[int, str | None]],
+    tasks: int,
+) -> None:
+    bench = make_bench(request_keys=request_keys)
+
+    replies = [bench.submit(headers=KEY) for _ in range(2)]
+
+    seen = [(reply.status_code, reply.headers.get("Idempotency-Replayed")) for reply in replies]
+    assert seen == outcomes
+    assert bench.get("/v1/tasks").get_json()["total"] == tasks

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from omniedit.sandbox.clips import BUNDLED_CLIP
-from omniedit.sandbox.uploads import UPLOAD_LIMIT_BYTES
+from omniedit.sandbox.files import UPLOAD_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +118,9 @@ def test_a_webm_is_taken_but_the_result_is_an_mp4(bench: Bench) -> None:
         pytest.param(b"", "unsupported_file_type", id="empty"),
     ],
 )
-def test_what_is_no_video_is_refused_and_removed(bench: Bench, content: bytes, code: str) -> None:
+def test_a_file_that_is_not_a_video_is_refused_and_removed(
+    bench: Bench, content: bytes, code: str
+) -> None:
     reply = bench.upload(content)
 
     assert reply.status_code == 400
@@ -146,7 +148,7 @@ def test_what_is_no_video_is_refused_and_removed(bench: Bench, content: bytes, c
         ),
     ],
 )
-def test_a_form_that_is_none_is_refused_and_removed(
+def test_an_invalid_form_is_refused_and_removed(
     bench: Bench, body: bytes, content_type: str
 ) -> None:
     reply = bench.call("POST", PATH, data=body, content_type=content_type)
@@ -170,7 +172,7 @@ def test_more_than_95_mib_is_refused_before_it_is_read(bench: Bench) -> None:
 def test_the_quota_counts_what_lives(bench: Bench) -> None:
     bench.upload()
     one = bench.get("/api/v1/files/quota").get_json()["data"]
-    bench.clock.turn(72 * 3600)
+    bench.clock.advance(72 * 3600)
     bench.upload()
     still_one = bench.get("/api/v1/files/quota").get_json()["data"]
 
@@ -203,7 +205,7 @@ def test_a_dead_result_makes_room(bench: Bench) -> None:
     value = bench.upload().get_json()["data"]
     bench.finished(body={"video_urls": [value["file_url"]]})
     assert len(list(bench.folder.glob("results/*"))) == 1
-    bench.clock.turn(90_000)
+    bench.clock.advance(90_000)
 
     bench.upload()
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniedit.system import HERE, System
+from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.windows import PATIENCE_S, is_reserved_name
 from tests.systems import linux, macos, windows
 
@@ -26,11 +26,11 @@ def failing(error: OSError) -> Callable[..., None]:
 
 
 every_system = pytest.mark.parametrize(
-    "system", [HERE, linux(), macos(), windows()], ids=["here", "linux", "macos", "windows"]
+    "system", [THIS_SYSTEM, linux(), macos(), windows()], ids=["this", "linux", "macos", "windows"]
 )
 
 
-@pytest.mark.parametrize("system", [HERE, windows()], ids=["here", "windows"])
+@pytest.mark.parametrize("system", [THIS_SYSTEM, windows()], ids=["this", "windows"])
 def test_an_open_file_is_locked_once(tmp_path: Path, system: System) -> None:
     first = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
     second = os.open(tmp_path / "lock", os.O_RDWR)
@@ -145,7 +145,7 @@ def test_a_file_that_is_missing_is_fine(tmp_path: Path, system: System) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("system", [HERE, windows()], ids=["here", "windows"])
+@pytest.mark.parametrize("system", [THIS_SYSTEM, windows()], ids=["this", "windows"])
 def test_each_tells_truly_whether_open_files_can_be(tmp_path: Path, system: System) -> None:
     path = tmp_path / "file"
 
@@ -192,7 +192,7 @@ def test_what_only_looks_like_a_device_is_none(name: str) -> None:
         ("C:\\out\\a\tb.mp4", "'\\t'"),
         ("C:\\out \\a.mp4", "' '"),
         ("C:\\out\\a.", "'.'"),
-        ("C:\\nul\\a.mp4", "nul for the name of a device"),
+        ("C:\\nul\\a.mp4", "nul is the name of a device"),
     ],
 )
 def test_windows_says_what_is_wrong_with_a_path(path: str, fault: str) -> None:
@@ -268,7 +268,7 @@ def test_on_windows_the_folder_decides() -> None:
 
 
 def test_one_start_has_one_name() -> None:
-    assert HERE.boot_id() == HERE.boot_id() != ""
+    assert THIS_SYSTEM.boot_id() == THIS_SYSTEM.boot_id() != ""
 
 
 def test_without_a_name_its_instant_serves(tmp_path: Path) -> None:

@@ -1,1 +1,0 @@
-"""Many edits from one manifest: read, planned, and run side by side."""

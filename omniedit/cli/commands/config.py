@@ -1,0 +1,150 @@
+"""`omniedit config`: the key and the settings, each with its source."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.input import decode_text, read_stdin
+from omniedit.cli.options import Command, Group
+from omniedit.errors import Hint, InvalidInputError
+from omniedit.settings import KEY_PAGE, credentials_path
+from omniedit.settings.credentials import CredentialsFile, parse_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from omniedit.settings import Setting, Settings
+
+app = typer.Typer(
+    name="config",
+    cls=Group,
+    help="The key and the settings.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+@app.command("set-key", cls=Command)
+def set_key(ctx: typer.Context) -> Outcome:
+    """Save an API key, read from a hidden prompt or from stdin."""
+    context: Context = ctx.obj
+    settings = _real_settings(context)
+    text = _typed_key(context, settings)
+    if not text.strip():
+        msg = "no key was given"
+        hint = Hint("{} reads it from a file", "config set-key < key.txt")
+        raise InvalidInputError(msg, hint=hint)
+    from omniedit.http.urls import origin_of
+
+    key = parse_key(text, source="the input")
+    origin, path = _key_origin(settings), credentials_path(settings.config_dir.value)
+    CredentialsFile(path).save(origin, key, files_origin=origin_of(settings.files_url.value))
+    context.printer.line(f"saved {key} for {origin} in {path}")
+    source = settings.key.source if settings.key else ""
+    if source.startswith("environment"):
+        context.printer.note(f"{source.partition(': ')[2]} is set and takes precedence over it")
+    return Outcome(fields={"key": str(key), "origin": origin, "path": str(path)})
+
+
+@app.command("unset-key", cls=Command)
+def unset_key(ctx: typer.Context) -> Outcome:
+    """Remove the saved API key of the current base URL."""
+    context: Context = ctx.obj
+    settings = _real_settings(context)
+    origin, path = _key_origin(settings), credentials_path(settings.config_dir.value)
+    is_removed = CredentialsFile(path).remove(origin)
+    what = "removed the key" if is_removed else "no key was saved"
+    context.printer.line(f"{what} for {origin}")
+    return Outcome(fields={"removed": is_removed, "origin": origin, "path": str(path)})
+
+
+@app.command("show", cls=Command)
+def show(ctx: typer.Context) -> Outcome:
+    """Show every setting with its source, the key masked."""
+    context: Context = ctx.obj
+    settings = context.settings
+    rows: dict[str, Setting[str] | Setting[Path]] = {
+        "base_url": settings.base_url,
+        "files_url": settings.files_url,
+        "config_dir": settings.config_dir,
+        "state_dir": settings.state_dir,
+        "context": settings.context,
+    }
+    key, source = _shown_key(settings)
+    fields: dict[str, object] = {"key": key, "key_source": source}
+    context.printer.line(f"{'key':<11} {key or 'none'}  ({source})")
+    for name, setting in rows.items():
+        fields |= {name: str(setting.value), f"{name}_source": setting.source}
+        context.printer.line(f"{name:<11} {setting.value}  ({setting.source})")
+    if settings.key_error is not None:
+        context.printer.warn(settings.key_error.message)
+    return Outcome(fields=fields)
+
+
+@app.command("path", cls=Command)
+def path(ctx: typer.Context) -> Outcome:
+    """Show where settings, key and journal are stored."""
+    from omniedit.journal import JOURNAL_FILE
+
+    context: Context = ctx.obj
+    settings = context.settings
+    folder = settings.config_dir.value
+    paths = {
+        "config": folder / "config.toml",
+        "credentials": credentials_path(folder),
+        "journal": settings.journal_folder / JOURNAL_FILE,
+    }
+    for name, place in paths.items():
+        context.printer.line(f"{name:<12} {place}")
+    return Outcome(fields={name: str(place) for name, place in paths.items()})
+
+
+def _typed_key(context: Context, settings: "Settings") -> str:
+    if sys.stdin is not None and sys.stdin.isatty():
+        return _asked_key(context, f"API key for {settings.origin} ({KEY_PAGE}): ")
+    content = read_stdin(what="key", max_bytes=context.policy.max_settings_bytes)
+    try:
+        return decode_text(content)
+    except UnicodeDecodeError:
+        # Refused as a key without being shown.
+        return content.decode(errors="replace")
+
+
+def _asked_key(context: Context, question: str) -> str:
+    import getpass
+
+    try:
+        return getpass.getpass(question, stream=sys.stderr)
+    except (EOFError, UnicodeDecodeError) as error:
+        # Both leave the cursor after the question.
+        context.printer.message("")
+        # Ctrl-D gives no key; bytes that are not text are refused as one, without being shown.
+        return "" if isinstance(error, EOFError) else "\N{REPLACEMENT CHARACTER}"
+
+
+def _real_settings(context: Context) -> "Settings":
+    if context.settings.is_embedded:
+        msg = "the sandbox needs no key"
+        raise InvalidInputError(msg, hint="leave out `--sandbox` and OMNIEDIT_SANDBOX")
+    return context.settings
+
+
+def _key_origin(settings: "Settings") -> str:
+    from omniedit.http.urls import origin_of
+
+    return origin_of(settings.base_url.value)
+
+
+def _shown_key(settings: "Settings") -> tuple[str | None, str]:
+    if settings.key is not None:
+        return str(settings.key.value), settings.key.source
+    if settings.is_embedded:
+        return None, "the sandbox needs none"
+    if settings.key_error is not None:
+        return None, "set, but cannot be used"
+    if settings.empty_key_variables:
+        return None, f"empty: {', '.join(settings.empty_key_variables)}"
+    return None, "not set"

@@ -1,0 +1,42 @@
+"""`omniedit credits`: the account's balance, and this key's own limit."""
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.session import JournalUse
+from omniedit.models import CREDITS_PER_DOLLAR, Credits
+
+
+def credits_(ctx: typer.Context) -> Outcome:
+    """Show the account's balance and this key's own limit.
+
+    Either can refuse a submission: top up the account, or raise the key's limit.
+    """
+    context: Context = ctx.obj
+    with context.session(JournalUse.NONE) as session:
+        found: Credits = session.with_retries(session.service.get_credits)
+    account, key = found.account_remaining, found.key_remaining
+    limit = "no limit of its own" if found.is_key_unlimited else _shown(key)
+    context.printer.line(f"account  {_shown(account)}")
+    context.printer.line(f"key      {limit}")
+    return Outcome(
+        fields={
+            "account_credits": account,
+            "account_dollars": _dollars(account),
+            "account_used": found.account_used,
+            "key_credits": key,
+            "key_dollars": _dollars(key),
+            "key_used": found.key_used,
+            "key_unlimited": found.is_key_unlimited,
+        }
+    )
+
+
+def _dollars(credits: float | None) -> float | None:  # noqa: A002 - the unit's name
+    return None if credits is None else round(credits / CREDITS_PER_DOLLAR, 2)
+
+
+def _shown(credits: float | None) -> str:  # noqa: A002 - the unit's name
+    from omniedit.terminal.human import render_credits
+
+    return "unknown" if credits is None else f"{render_credits(credits)} left"

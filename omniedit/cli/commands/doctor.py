@@ -1,0 +1,41 @@
+"""`omniedit doctor`: check everything an edit needs, without spending."""
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.exit_codes import hint_for
+from omniedit.cli.session import JournalUse
+from omniedit.errors import Interrupted, OmniEditError
+
+
+def doctor(ctx: typer.Context) -> Outcome:
+    """Check key, network, service, clock, folders and extras; nothing is spent."""
+    from omniedit.edits.doctor import Verdict, every_check
+
+    context: Context = ctx.obj
+    checks: list[dict[str, object]] = []
+    errors: list[OmniEditError] = []
+    ended_by: Interrupted | None = None
+    found = every_check(
+        context.environ,
+        load_settings=lambda: context.settings,
+        open_session=lambda: context.session(JournalUse.NONE, shows_progress=False),
+    )
+    try:
+        for check in found:
+            hint = check.hint or (check.error and hint_for(check.error, command="doctor"))
+            hint = context.rendered(hint) if hint else None
+            verdict = check.verdict.value
+            checks.append(
+                {"name": check.name, "verdict": verdict, "message": check.message, "hint": hint}
+            )
+            context.printer.line(f"{verdict:<8} {check.name:<14} {check.message}")
+            if hint is not None and check.verdict is not Verdict.OK:
+                context.printer.line(f"{'':<23} {hint}")
+            if check.error is not None:
+                errors.append(check.error)
+    except Interrupted as interrupted:
+        ended_by = interrupted
+    return Outcome(
+        fields={"checks": checks}, errors=errors, has_shown_errors=True, ended_by=ended_by
+    )

@@ -1,0 +1,68 @@
+"""`omniedit download`: save finished results."""
+
+from typing import Annotated
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.options import Expiring, Force, Tasks
+from omniedit.cli.session import JournalUse
+from omniedit.errors import InvalidInputError, OmniEditError
+
+
+def download(
+    ctx: typer.Context,
+    tasks: Tasks = None,
+    *,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Save the result to PATH; several need a folder (`out/`); `-` is stdout.",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Save every finished result that is not saved yet.")
+    ] = False,
+    expiring: Expiring = None,
+    force: Force = False,
+) -> Outcome:
+    """Save the results of finished tasks and print their paths.
+
+    An interrupted download is resumed. Existing files are never overwritten without --force.
+    """
+    from omniedit.edits.list import unsaved_results
+    from omniedit.edits.references import find_records
+    from omniedit.edits.save import download_each
+    from omniedit.edits.targets import Destination
+    from omniedit.edits.wait import Outcome as Ended
+
+    context: Context = ctx.obj
+    takes_all = everything or expiring is not None
+    if takes_all and tasks:
+        msg = "TASK cannot be used with --all or --expiring"
+        raise InvalidInputError(msg, code="usage")
+    destination = Destination(output)
+    if destination.is_stdout:
+        context.require_free_stdout("--output -")
+    errors: list[OmniEditError] = []
+    use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
+    with context.session(use, observers=[context.saved_files(destination)]) as session:
+        found: list[Ended] = (
+            list(unsaved_results(session, expiring_s=expiring))
+            if takes_all
+            else [(record, None) for record in find_records(session, tasks or [])]
+        )
+        for record, _ in found:
+            context.board.add(record)
+        for record, error in download_each(session, found, destination, overwrite=force):
+            if error is None:
+                context.board.add(record)
+            else:
+                errors.append(error)
+                context.board.note_error(record, error)
+    if takes_all and not found:
+        context.printer.note("every finished result is saved")
+    return Outcome(errors=errors)

@@ -1,0 +1,110 @@
+"""`omniedit edit`: from sentence to file, safe to repeat."""
+
+from typing import Annotated
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.input import read_request
+from omniedit.cli.options import (
+    Again,
+    CallbackURL,
+    Check,
+    End,
+    Force,
+    MaxCredits,
+    NoJournal,
+    Prompt,
+    PromptFile,
+    RequestID,
+    Start,
+    Timeout,
+    Video,
+)
+from omniedit.cli.session import JournalUse
+from omniedit.errors import InvalidInputError
+from omniedit.models import EditRequest
+
+
+def edit(
+    ctx: typer.Context,
+    video: Video,
+    prompt: Prompt = None,
+    *,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="Save the result to PATH (`-`: stdout)."
+        ),
+    ] = None,
+    again: Again = False,
+    force: Force = False,
+    timeout: Timeout = 1800.0,
+    callback_url: CallbackURL = None,
+    request_id: RequestID = None,
+    no_journal: NoJournal = False,
+    split: Annotated[
+        bool, typer.Option("--split", help="Edit a longer clip in pieces and join the results.")
+    ] = False,
+    new_audio: Annotated[
+        bool, typer.Option("--new-audio", help="With --split: keep the newly made audio.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --split: accept the price without being asked.")
+    ] = False,
+    prompt_file: PromptFile = None,
+    start: Start = None,
+    end: End = None,
+    max_credits: MaxCredits = None,
+    check: Check = None,
+) -> Outcome:
+    """Submit, wait and save in one command that is safe to repeat.
+
+    Like make: the same clip and prompt are paid for once. Run again after a crash, a lost
+    connection or Ctrl-C, it continues where it stopped.
+
+    With --split a clip of more than 10 seconds is edited in equal pieces and joined, its own audio
+    laid over the result. The price is shown first, and you are asked.
+    """
+    from omniedit.edits import edit as editing
+    from omniedit.edits.targets import Destination
+
+    context: Context = ctx.obj
+    destination = Destination(output)
+    if destination.is_stdout:
+        context.require_free_stdout("--output -")
+    if not split and (new_audio or yes):
+        msg = f"`{'--new-audio' if new_audio else '--yes'}` requires --split"
+        raise InvalidInputError(msg, code="usage")
+    request = EditRequest(
+        video=video,
+        prompt=prompt or "",
+        callback_url=callback_url,
+        request_id=request_id,
+        start=start,
+        end=end,
+        check=check,
+        max_credits=max_credits,
+    )
+    use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
+    if split:
+        from omniedit.cli.commands.split import SplitCall, edit_in_pieces
+        from omniedit.edits.split import SplitOptions
+
+        in_pieces = SplitOptions(
+            destination=destination,
+            again=again,
+            overwrite=force,
+            new_audio=new_audio,
+            max_credits=max_credits,
+            timeout_s=timeout,
+        )
+        call = SplitCall(context=context, options=in_pieces, use=use, has_consent=yes)
+        return edit_in_pieces(call, request, prompt=prompt, prompt_file=prompt_file)
+    options = editing.EditOptions(
+        destination=destination, again=again, overwrite=force, timeout_s=timeout
+    )
+    with context.session(use, observers=[context.saved_files(destination)]) as session:
+        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+        context.board.add(editing.edit(session, request, options))
+    return Outcome()

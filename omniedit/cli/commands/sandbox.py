@@ -1,0 +1,102 @@
+"""`omniedit sandbox`: the local stand-in of the service, as a server of its own."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.options import Command, Group, parse_duration
+from omniedit.cli.session import sandbox_required
+from omniedit.errors import Interrupted
+from omniedit.journal import Journal
+from omniedit.system import THIS_SYSTEM
+from omniedit.system.folders import make_private_folder
+from omniedit.terminal.documents import envelope
+
+app = typer.Typer(
+    name="sandbox",
+    cls=Group,
+    help="The local stand-in of the service.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+@app.command("serve", cls=Command)
+def serve(
+    ctx: typer.Context,
+    *,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
+    link_ttl: Annotated[
+        float,
+        typer.Option(
+            "--link-ttl",
+            metavar="DUR",
+            parser=parse_duration,
+            show_default="24h",
+            help="How long links live.",
+        ),
+    ] = 86400.0,
+    time_scale: Annotated[
+        float, typer.Option("--time-scale", min=0.0, help="0.1: edits take a tenth of the time.")
+    ] = 1.0,
+    rate_limit: Annotated[
+        int | None, typer.Option("--rate-limit", metavar="N/MIN", min=1, help="429 beyond that.")
+    ] = None,
+    record: Annotated[
+        str | None,
+        typer.Option("--record", metavar="FILE", help="Append each request to FILE as JSON."),
+    ] = None,
+    allow_local_callbacks: Annotated[
+        bool,
+        typer.Option("--allow-local-callbacks", help="Deliver callbacks to this machine."),
+    ] = False,
+) -> None:
+    """Serve the sandbox until Ctrl-C; the first line on stdout is its base URL."""
+    context: Context = ctx.obj
+    with sandbox_required("serve"):
+        from omniedit.sandbox import serve as start
+
+        make_private_folder(context.settings.sandbox_journal_folder)
+        running = start(
+            context.settings.sandbox_folder,
+            port=port,
+            link_ttl_s=link_ttl,
+            time_scale=time_scale,
+            rate_limit_per_min=rate_limit,
+            allow_local_callbacks=allow_local_callbacks,
+            log=None if context.printer.quiet else context.printer.message,
+            record=Path(record) if record else None,
+        )
+    try:
+        with running:
+            context.printer.line(running.url)
+            context.printer.document(envelope(ok=True, sandbox=True, url=running.url, error=None))
+            context.printer.note(
+                f"OMNIEDIT_BASE_URL={running.url} OMNIEDIT_API_KEY=sk-sandbox-test omniedit …"
+            )
+            THIS_SYSTEM.wait(threading.Event())  # until a signal
+    except Interrupted as interrupted:
+        # Ctrl-C is how a server is stopped, not how it fails.
+        if interrupted.signal_number != signal.SIGINT:
+            raise
+
+
+@app.command("reset", cls=Command)
+def reset(ctx: typer.Context) -> Outcome:
+    """Remove the sandbox's tasks and clips, and their journal entries."""
+    context: Context = ctx.obj
+    settings = context.settings
+    with sandbox_required("reset"):
+        from omniedit.sandbox import reset as remove
+
+        removed = remove(settings.sandbox_folder)
+        # Its entries would name tasks that are gone.
+        with Journal(settings.sandbox_journal_folder) as journal:
+            journal.clear()
+    context.printer.line(f"removed {removed} {'task' if removed == 1 else 'tasks'}")
+    return Outcome(fields={"removed": removed})

@@ -1,0 +1,229 @@
+"""`omniedit edit --split`: what it costs is said and asked for first, then how it went."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from omniedit.cli.batch_report import BatchReport
+from omniedit.cli.confirm import require_consent
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.exit_codes import hint_for
+from omniedit.cli.input import read_request
+from omniedit.cli.session import JournalUse
+from omniedit.edits.batch import EditOutcome, PlannedEdit
+from omniedit.edits.session import Session
+from omniedit.edits.split import (
+    SplitOptions,
+    SplitPlan,
+    edit_pieces,
+    forget_leftovers,
+    join_pieces,
+    planned_split,
+)
+from omniedit.edits.submit import refusal_recorded, render_cost
+from omniedit.errors import (
+    Hint,
+    Interrupted,
+    InvalidInputError,
+    LocalError,
+    NotFinishedError,
+    OmniEditError,
+    TargetExistsError,
+)
+from omniedit.events import Saved
+from omniedit.terminal.documents import saved_document
+from omniedit.terminal.human import render_credits
+
+if TYPE_CHECKING:
+    from omniedit.models import EditRequest, Record, SavedFile
+    from omniedit.terminal.documents import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitCall:
+    """One call of `edit --split`."""
+
+    context: Context
+    options: SplitOptions
+    use: JournalUse
+    has_consent: bool  # what it costs was agreed to beforehand
+
+
+def edit_in_pieces(
+    call: SplitCall, request: "EditRequest", *, prompt: str | None, prompt_file: str | None
+) -> Outcome:
+    """Edit each piece of a clip and join the results.
+
+    Raises:
+        OmniEditError: If nothing was sent.
+    """
+    if request.request_id is not None:
+        msg = "--request-id stands for one submission, and --split makes several"
+        raise InvalidInputError(msg, code="usage", hint="leave `--request-id` out")
+    ended_by: BaseException | None = None
+    joined: SavedFile | None = None
+    with ExitStack() as held:
+        plan = _planned(call, request, held, prompt=prompt, prompt_file=prompt_file)
+        report = _report(call, plan)
+        try:
+            joined = _made(call, plan, report)
+        except (Interrupted, OmniEditError) as error:
+            ended_by = error
+    return Outcome(
+        fields={"joined": saved_document(joined) if joined else None},
+        tasks=report.documents(),
+        errors=report.errors,
+        has_shown_errors=True,
+        ended_by=ended_by,
+    )
+
+
+def _made(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile | None":
+    """Return the joined clip; None where a piece failed, or it went to standard output."""
+    context = call.context
+    saved_files = context.saved_files(call.options.destination, prints_paths=False)
+    with context.session(
+        call.use,
+        observers=[saved_files],
+        total_tasks=len(plan.edits),
+        is_batch=True,
+    ) as session:
+        session.journal.record_call(context.settings.context.value, None)
+        if plan.joined is not None:
+            forget_leftovers(plan)
+            for known in plan.known:
+                if known is not None:
+                    context.board.add(known)
+            context.printer.note("they are joined already")
+            return _announced(call, session, plan, plan.joined)
+        records = _edited(call, session, plan, report)
+        if report.errors:
+            return None
+        context.printer.note("joining the results")
+        return _announced(call, session, plan, _joined(call, session, plan, records))
+
+
+def _planned(
+    call: SplitCall,
+    request: "EditRequest",
+    held: ExitStack,
+    *,
+    prompt: str | None,
+    prompt_file: str | None,
+) -> SplitPlan:
+    """Plan the pieces, and have what they cost agreed to."""
+    with call.context.session(call.use) as session:
+        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+        with refusal_recorded(session, request):
+            plan = held.enter_context(planned_split(session, request, call.options))
+            _say(call, plan)
+            if plan.due_count:
+                _ = session.service  # a missing key is found before anything is agreed to
+            if plan.due_count and not call.has_consent:
+                pieces = f"{plan.due_count} piece{'s' if plan.due_count > 1 else ''}"
+                cost = render_credits(plan.due_credits)
+                require_consent(call.context, f"send {pieces} for {cost}?")
+    return plan
+
+
+def _say(call: SplitCall, plan: SplitPlan) -> None:
+    """Say what is sent, what it costs, and what a clip in pieces is not."""
+    note = call.context.printer.note
+    count, due, cost = len(plan.pieces), plan.due_count, render_credits(plan.due_credits)
+    pieces = f"{count} pieces of {plan.longest_s:.1f} s" if count > 1 else "1 piece"
+    if not due:
+        note(f"{pieces}, all known here: nothing is paid again")
+        return
+    if due == count:
+        note(f"{pieces}, estimated at {cost} in all")
+    else:
+        note(f"{pieces}: {count - due} known here, {due} to be paid, estimated at {cost}")
+    if count > 1:
+        note("the service edits each piece on its own: looks may drift from one to the next")
+    if call.options.new_audio:
+        note("the sound it makes up for each piece is kept, faded from one to the next")
+    elif plan.has_sound:
+        note("the clip's own sound is laid over the result; `--new-audio` keeps the new one")
+    else:
+        note("the clip has no sound, so the result has none; `--new-audio` keeps the new one")
+
+
+def _report(call: SplitCall, plan: SplitPlan) -> BatchReport:
+    def fields(edit: PlannedEdit) -> "Document":
+        start_s, end_s = plan.marks_s(edit.number)
+        return {"piece": edit.number, "start_seconds": start_s, "end_seconds": end_s}
+
+    report = BatchReport(
+        call.context,
+        None,
+        again=call.options.again,
+        has_journal=call.use is not JournalUse.NONE,
+        fields=fields,
+    )
+    report.begin(plan.edits, line_count=len(plan.edits))
+    return report
+
+
+def _edited(
+    call: SplitCall, session: Session, plan: SplitPlan, report: BatchReport
+) -> "list[Record]":
+    """Edit the pieces; return the record of each that was saved."""
+
+    def take(outcome: EditOutcome) -> None:
+        if outcome.error is not None:
+            outcome.error.hint = _hint_for(outcome.error, outcome.edit)
+        report.take(outcome)
+
+    try:
+        records = edit_pieces(session, plan, call.options, take)
+    finally:
+        report.summarise()
+    if plan.due_count and not report.errors:
+        paid = [record.task for record, known in zip(records, plan.known, strict=True) if not known]
+        call.context.printer.note(render_cost(plan.due_credits, [task for task in paid if task]))
+    return records
+
+
+def _joined(
+    call: SplitCall, session: Session, plan: SplitPlan, records: "list[Record]"
+) -> "SavedFile | None":
+    """Join the results; where that is cut off, say that it costs nothing to go on."""
+    try:
+        return join_pieces(session, plan, records, call.options)
+    except (Interrupted, LocalError):
+        if session.has_journal:
+            again = " without `--again`" if call.options.again else ""
+            call.context.printer.hint(
+                f"the pieces are saved: the same command{again} joins them, and pays nothing"
+            )
+        raise
+
+
+def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
+    """Return what to do about a piece; the usual words speak of the whole clip."""
+    request = edit.request
+    usual = hint_for(error, command="edit")
+    match error:
+        case NotFinishedError():
+            return "the same command goes on with it"
+        case TargetExistsError():
+            return "move it away, or replace it with `--force`"
+        case _ if usual and "--again" in usual and request.is_cut:
+            typed = {"--start": request.start, "--end": request.end}
+            words = " ".join(f"{name} {mark}" for name, mark in typed.items() if mark)
+            command = f"edit VIDEO PROMPT {words} --again"
+            return Hint("{} makes this piece again, and pays for it alone", command)
+        case _:
+            return usual
+
+
+def _announced(
+    call: SplitCall, session: Session, plan: SplitPlan, file: "SavedFile | None"
+) -> "SavedFile | None":
+    """Print the joined clip's path, and return it; None went to standard output itself."""
+    if file is None or plan.target is None:
+        return None
+    shown_path = plan.target.shown
+    session.report(Saved(file=file, shown_path=shown_path, is_new=plan.joined is None))
+    call.context.printer.path(shown_path)
+    return file

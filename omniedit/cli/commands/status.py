@@ -1,0 +1,31 @@
+"""`omniedit status`: ask the service once how tasks stand."""
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.options import Tasks
+from omniedit.cli.session import JournalUse
+from omniedit.errors import OmniEditError
+
+
+def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
+    """Show the state of tasks, one per line.
+
+    Exits 0 even if a task failed.
+    """
+    from omniedit.edits.reads import read_all
+    from omniedit.edits.references import find_records
+    from omniedit.terminal.human import render_status_line
+
+    context: Context = ctx.obj
+    errors: list[OmniEditError] = []
+    use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
+    with context.session(use) as session:
+        for record, error in read_all(session, find_records(session, tasks or [])):
+            if error is None:
+                context.board.add(record)
+                context.printer.lines([render_status_line(record, session.now())])
+            else:
+                context.board.note_error(record, error)
+                errors.append(error)
+    return Outcome(errors=errors)

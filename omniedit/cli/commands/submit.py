@@ -1,0 +1,165 @@
+"""`omniedit submit`: send one edit off and print its task ID; `--dry-run` shows the request."""
+
+import json
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.input import read_prompt, read_request
+from omniedit.cli.options import (
+    CallbackURL,
+    Check,
+    End,
+    MaxCredits,
+    Prompt,
+    PromptFile,
+    RequestID,
+    Start,
+)
+from omniedit.cli.session import JournalUse
+from omniedit.errors import Hint, InvalidInputError
+from omniedit.models import EditRequest
+
+if TYPE_CHECKING:
+    from omniedit.events import Event, Observer
+
+_KEY: Final = "$EVOLINK_API_KEY"
+# Of the sandbox inside a command, which nobody can call: where `sandbox serve` answers, and what it
+# takes. The pasted line must not pay.
+_SANDBOX_KEY: Final = "sk-sandbox-dry-run"
+_SANDBOX_PORT: Final = 8123
+
+
+def submit(
+    ctx: typer.Context,
+    video: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="VIDEO", help="The clip: an http(s) URL of an MP4, or a local file."
+        ),
+    ] = None,
+    prompt: Prompt = None,
+    *,
+    prompt_file: PromptFile = None,
+    callback_url: CallbackURL = None,
+    request_id: RequestID = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the exact request and send nothing.")
+    ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="REQUEST_ID", help="Settle a submission whose outcome is unknown."
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --resume: even if it is more than an hour old.")
+    ] = False,
+    start: Start = None,
+    end: End = None,
+    max_credits: MaxCredits = None,
+    check: Check = None,
+) -> Outcome:
+    """Submit one edit and print its task ID.
+
+    VIDEO is at most 10 seconds long. This always submits: use `edit` for a command that is safe
+    to repeat.
+
+    Tips from the service: name what must stay unchanged ("make the lighting warmer and keep
+    everything else unchanged"), and write negative wishes into the prompt ("no text on screen").
+    """
+    context: Context = ctx.obj
+    if resume is not None:
+        if video is not None or prompt is not None or prompt_file is not None or dry_run:
+            msg = (
+                "--resume cannot be used with VIDEO, PROMPT or --dry-run:"
+                " it sends what was sent before"
+            )
+            raise InvalidInputError(msg, code="usage")
+        return _resume(context, resume, accepts_old=yes)
+    if video is None:
+        msg = "VIDEO is missing: the URL or path of the clip to edit"
+        raise InvalidInputError(msg, code="usage", hint=Hint("{}", 'submit VIDEO "PROMPT"'))
+    request = EditRequest(
+        video=video,
+        prompt=prompt or "",
+        callback_url=callback_url,
+        request_id=request_id,
+        start=start,
+        end=end,
+        check=check,
+        max_credits=max_credits,
+    )
+    if dry_run:
+        return _show_request(
+            context,
+            replace(request, prompt=read_prompt(prompt, prompt_file, policy=context.policy)),
+        )
+
+    from omniedit.edits import submit as submitting
+
+    with context.session(JournalUse.PAYS, observers=[_task_ids(context)]) as session:
+        request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+        context.board.add(submitting.submit(session, request, accepts_old=yes))
+    return Outcome()
+
+
+def _resume(context: Context, request_id: str, *, accepts_old: bool) -> Outcome:
+    from omniedit.edits.replay import resume
+
+    with context.session(JournalUse.REQUIRED, observers=[_task_ids(context)]) as session:
+        context.board.add(resume(session, request_id, accepts_old=accepts_old))
+    return Outcome()
+
+
+def _task_ids(context: Context) -> "Observer":
+    """Return an observer that prints the task ID as soon as it is known, and on disk."""
+    from omniedit.events import Submitted
+
+    def observe(event: "Event") -> None:
+        if isinstance(event, Submitted):
+            context.printer.line(str(event.record.task_id))
+
+    return observe
+
+
+def _show_request(context: Context, request: EditRequest) -> Outcome:
+    """Print what would be sent, as JSON and as a line for `curl`."""
+    from omniedit.edits.clips import clip_name
+    from omniedit.edits.requests import prepare
+
+    with context.session(JournalUse.NONE, shows_progress=False) as session:
+        edit = prepare(session, request)
+        request_id = request.request_id or session.new_request_id()
+    clip_url = request.video
+    if edit.is_uploaded:
+        clip_url = f"<URL of {clip_name(request.video)} once it is uploaded>"
+    body = edit.body(clip_url=clip_url)
+    settings = context.settings
+    base_url, key = settings.base_url.value, _KEY
+    if settings.is_embedded:
+        base_url, key = f"http://127.0.0.1:{_SANDBOX_PORT}", _SANDBOX_KEY
+        context.printer.note(f"`omniedit sandbox serve --port {_SANDBOX_PORT}` takes this request")
+    url = f"{base_url}/v1/videos/generations"
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Content-Type": "application/json",
+        "Idempotency-Key": request_id,
+    }
+    shown = {"method": "POST", "url": url, "headers": headers, "body": json.loads(body)}
+    curl = _render_curl(url, headers, body.decode())
+    for line in [*json.dumps(shown, indent=2).splitlines(), curl]:
+        context.printer.line(line)
+    return Outcome(fields={"request": shown, "curl": curl})
+
+
+def _render_curl(url: str, headers: dict[str, str], body: str) -> str:
+    words = ["curl", "--silent", "--show-error", "--request", "POST", shlex.quote(url)]
+    for name, value in headers.items():
+        # In double quotes, so that the shell puts the key in, and not before.
+        quoted = f'"{name}: {value}"' if _KEY in value else shlex.quote(f"{name}: {value}")
+        words += ["--header", quoted]
+    return " ".join([*words, "--data", shlex.quote(body)])

@@ -1,0 +1,77 @@
+"""`omniedit wait`: follow tasks to their end, and save their results."""
+
+from typing import Annotated
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.options import Force, Tasks, Timeout
+from omniedit.cli.session import JournalUse
+from omniedit.errors import Hint, OmniEditError
+from omniedit.models import Record
+
+
+def wait(
+    ctx: typer.Context,
+    tasks: Tasks = None,
+    *,
+    download: Annotated[
+        str | None,
+        typer.Option(
+            "--download",
+            "-d",
+            metavar="PATH",
+            help="Save the result to PATH; several need a folder (`out/`); `-` is stdout.",
+        ),
+    ] = None,
+    force: Force = False,
+    timeout: Timeout = 1800.0,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop waiting at the first task that fails.")
+    ] = False,
+) -> Outcome:
+    """Wait for tasks to finish, and save their results.
+
+    Prints the saved paths, or without --download the result URLs.
+
+    Ctrl-C ends the waiting, not the task: run the same command to pick it up again.
+    """
+    from omniedit.edits.references import find_records
+    from omniedit.edits.targets import Destination
+    from omniedit.edits.wait import FollowOptions, follow
+
+    context: Context = ctx.obj
+    destination = None if download is None else Destination(download)
+    if destination and destination.is_stdout:
+        context.require_free_stdout("--download -")
+    options = FollowOptions(
+        destination=destination, overwrite=force, timeout_s=timeout, fail_fast=fail_fast
+    )
+    context.board.saves = destination is not None
+    errors: list[OmniEditError] = []
+    use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
+    observers = [context.saved_files(destination)]
+    with context.session(use, observers=observers, total_tasks=len(tasks or [""])) as session:
+        records = find_records(session, tasks or [])
+        for record in records:
+            context.board.add(record)
+        for record, error in follow(session, records, options):
+            if error is not None:
+                errors.append(error)
+                context.board.note_error(record, error)
+                continue
+            context.board.add(record)
+            if destination is None:
+                _print_links(context, record)
+    return Outcome(errors=errors)
+
+
+def _print_links(context: Context, record: Record) -> None:
+    """Print result URLs, and say until when they work and how to save them."""
+    from omniedit.terminal.human import render_moment
+
+    for url in record.task.result_urls if record.task else ():
+        context.printer.line(url)
+    end = record.link_valid_until
+    until = f"the link works until {render_moment(end)} at least; " if end else ""
+    context.printer.note(Hint(f"{until}save it: {{}}", f"download {record.task_id}"))

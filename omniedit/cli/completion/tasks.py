@@ -1,0 +1,152 @@
+"""The tasks that a shell completes: read straight from the journal, without what else is slow.
+
+A TAB is answered in the time that Python takes to start; so nothing is imported here that can be
+done without, `typing` and `pathlib` included.
+"""
+
+import os
+import sys
+
+try:
+    # Its wrapper adds dates, and a fourth to the time of all this.
+    import _sqlite3 as sqlite3
+except ImportError:  # pragma: no cover - other Pythons
+    import sqlite3  # type: ignore[no-redef]  # the same names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+LIMIT = 50
+PROMPT_WIDTH = 40
+_LOCKED_TIMEOUT_S = 0.3
+_LONGEST_FILE_BYTES = 1024 * 1024
+_QUERIES = {
+    "tasks": """
+        select t.task_id as id, t.status, coalesce(a.prompt, '')
+        from tasks t left join attempts a on a.task_id = t.task_id
+        where substr(t.task_id, 1, length(:prefix)) = :prefix
+        and length(id) <= 128 and id glob '[A-Za-z0-9._]*' and id not glob '*[^A-Za-z0-9._-]*'
+        order by coalesce(a.created_at, t.created_at, t.recorded_at) desc limit :limit
+    """,
+    # What `submit --resume` takes.
+    "requests": """
+        select request_id as id, state, prompt from attempts
+        where state in ('unknown', 'sending')
+        and substr(request_id, 1, length(:prefix)) = :prefix
+        and length(id) <= 128 and id glob '[A-Za-z0-9._]*' and id not glob '*[^A-Za-z0-9._-]*'
+        order by created_at desc limit :limit
+    """,
+}
+_FALSE = frozenset({"", "0", "false", "no", "off"})
+
+
+def main(argv: "Sequence[str]", environ: "Mapping[str, str]") -> int:
+    """Print a line for each candidate: ID, tab, state and prompt.
+
+    Args:
+        argv: `tasks` or `requests`, perhaps `--sandbox`, then what was typed of the ID.
+        environ: The process's environment.
+    """
+    kind, *rest = argv or ("",)
+    is_sandbox = rest[:1] == ["--sandbox"]
+    prefix = "".join(rest[is_sandbox:])
+    folder = journal_folder(environ, is_sandbox=is_sandbox)
+    if folder is None or kind not in _QUERIES:
+        return 0
+    lines = "".join(f"{line}\n" for line in _candidates(folder, kind, prefix))
+    encoding = sys.stdout.encoding or "utf-8"
+    os.write(sys.stdout.fileno(), lines.encode(encoding, "replace"))
+    return 0
+
+
+def journal_folder(environ: "Mapping[str, str]", *, is_sandbox: bool) -> str | None:
+    """Return the folder of the journal in force, None where the settings cannot be used."""
+    folder = _plain_folder(environ, is_sandbox=is_sandbox)
+    if folder is not None:
+        return folder
+    from omniedit.errors import OmniEditError
+    from omniedit.settings import load_settings
+
+    try:
+        return str(load_settings(environ, sandbox=is_sandbox).journal_folder)
+    except OmniEditError:
+        return None
+
+
+def _plain_folder(environ: "Mapping[str, str]", *, is_sandbox: bool) -> str | None:
+    """Return the journal's folder where environment and XDG rules alone tell it, else None."""
+    if sys.platform in {"darwin", "win32"} or "ANDROID_ROOT" in environ:
+        return None
+    config = _xdg_folder(environ, "OMNIEDIT_CONFIG_DIR", "XDG_CONFIG_HOME", "~/.config")
+    state = _xdg_folder(environ, "OMNIEDIT_STATE_DIR", "XDG_STATE_HOME", "~/.local/state")
+    if config is None or state is None or os.path.lexists(f"{config}/config.toml"):
+        return None
+    if environ.get("OMNIEDIT_SANDBOX", "").strip().lower() not in _FALSE:
+        is_sandbox = True
+    if not is_sandbox and _may_have_sandbox_key(environ, f"{config}/credentials"):
+        return None
+    return f"{state}/sandbox" if is_sandbox else state
+
+
+def _may_have_sandbox_key(environ: "Mapping[str, str]", path: str) -> bool:
+    """Return whether it takes a closer look to tell whose key is in force: the sandbox has some."""
+    keys = environ.get("OMNIEDIT_API_KEY", "") + environ.get("EVOLINK_API_KEY", "")
+    try:
+        # A pipe would be waited for.
+        if os.path.isfile(path):  # noqa: PTH113 - pathlib is slow to import
+            with open(path, "rb") as file:  # noqa: PTH123 - as above
+                keys += file.read(_LONGEST_FILE_BYTES).decode("latin-1")
+    except OSError:
+        pass
+    return "sk-sandbox" in keys
+
+
+def _xdg_folder(
+    environ: "Mapping[str, str]", variable: str, xdg_variable: str, default: str
+) -> str | None:
+    if named := environ.get(variable, "").strip():
+        return named if named.startswith("/") else None
+    if parent := environ.get(xdg_variable, "").strip():
+        return f"{parent}/omniedit" if parent.startswith("/") else None
+    parent = os.path.expanduser(default)  # noqa: PTH111 - pathlib is slow to import
+    return f"{parent}/omniedit" if parent.startswith("/") else None
+
+
+def _candidates(folder: str, kind: str, prefix: str) -> "Iterator[str]":
+    if not os.path.isfile(f"{folder}/journal.db"):  # noqa: PTH113 - pathlib is slow to import
+        # There is none yet, or a pipe in its place would be waited for.
+        return
+    path = f"{folder}/journal.db".replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_LOCKED_TIMEOUT_S)
+        try:
+            found = connection.execute(
+                _QUERIES[kind], {"prefix": prefix, "limit": LIMIT}
+            ).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        # A TAB is no place to complain.
+        return
+    for task_id, state, prompt in found:
+        yield f"{task_id}\t{_shown(state)} {_shown(prompt)}".rstrip()
+
+
+def _shown(text: str) -> str:
+    """Return one line of at most 40 columns, without control, bidi and invisible characters."""
+    text = "".join(filter(str.isprintable, " ".join(text.split())))
+    if text[:PROMPT_WIDTH].isascii():
+        return text if len(text) <= PROMPT_WIDTH else f"{text[: PROMPT_WIDTH - 1]}…"
+    from unicodedata import combining, east_asian_width
+
+    from omniedit.terminal.sanitize import sanitize
+
+    shown, width = "", 0
+    for character in sanitize(text):
+        is_wide = east_asian_width(character) in {"W", "F"}
+        width += 0 if combining(character) else 1 + is_wide
+        if width >= PROMPT_WIDTH:
+            return f"{shown}…"
+        shown += character
+    return shown

@@ -1,0 +1,284 @@
+"""What a command gets and returns: the parsed call, where answers go, and what came of it."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from omniedit.cli.signals import Signals
+from omniedit.errors import InvalidInputError, LocalError, OmniEditError, render_hint
+from omniedit.policy import DEFAULT, Policy
+from omniedit.schemas import FAILURE
+from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
+
+if TYPE_CHECKING:
+    from omniedit.cli.session import JournalUse
+    from omniedit.edits.session import Session
+    from omniedit.edits.targets import Destination
+    from omniedit.events import Event, Observer
+    from omniedit.settings import Settings
+    from omniedit.terminal.board import Board
+    from omniedit.terminal.documents import Document
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Outcome:
+    """What came of a command."""
+
+    fields: Mapping[str, object] = field(default_factory=dict[str, object])
+    """What is known of the document's own keys."""
+    tasks: "Sequence[Document] | None" = None
+    """The documents of its tasks; None: of all that were met, as they are."""
+    errors: Sequence[OmniEditError] = ()
+    has_shown_errors: bool = False
+    """The command itself has printed them."""
+    ended_by: BaseException | None = None
+    """What ended the command early."""
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Context:
+    """What a command gets: the call as it was typed, and where answers go."""
+
+    environ: Mapping[str, str]
+    printer: Printer
+    signals: Signals
+    command: str = ""  # such as `config show`
+    document_name: str = FAILURE
+    destination: str | None = None  # where results go, as it was typed
+    is_sandbox_flag: bool = False
+    policy: Policy = DEFAULT
+
+    @cached_property
+    def board(self) -> "Board":
+        """What has happened so far."""
+        from omniedit.terminal.board import Board
+
+        return Board()
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The settings in force."""
+        from omniedit.settings import load_settings
+
+        return load_settings(self.environ, sandbox=self.is_sandbox_flag)
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether the sandbox answers, as far as the settings can be read."""
+        try:
+            return self.settings.is_sandbox
+        except OmniEditError:
+            return self.is_sandbox_flag
+
+    def rendered(self, hint: str) -> str:
+        """Return a hint whose commands can be pasted."""
+        return render_hint(hint, is_sandbox=self.is_sandbox_flag)
+
+    def now(self) -> float:
+        """Return the Unix time."""
+        return time.time()
+
+    def require_free_stdout(self, option: str) -> None:
+        """Refuse an option that writes a file to standard output where it cannot.
+
+        Raises:
+            InvalidInputError: If the document or the events go there.
+            LocalError: If it is closed.
+        """
+        if sys.stdout is None:
+            msg = f"standard output is closed, and `{option}` writes to it"
+            raise LocalError(msg, hint="name a file instead")
+        if self.printer.mode is not OutputMode.TEXT:
+            msg = f"`{option}` cannot be used with --json or --events: the file goes to stdout"
+            raise InvalidInputError(msg, code="usage")
+
+    @contextlib.contextmanager
+    def session(
+        self,
+        journal: "JournalUse",
+        *,
+        observers: "Sequence[Observer]" = (),
+        total_tasks: int = 1,
+        shows_progress: bool = True,
+        is_batch: bool = False,
+    ) -> Generator["Session"]:
+        """Open the journal, show progress, and close everything at the end.
+
+        Args:
+            journal: What to do where the journal cannot be opened.
+            observers: Told of every event after the board and the progress.
+            total_tasks: How many edits there will be.
+            shows_progress: Whether there is anything to wait for.
+            is_batch: Whether the edits are many, and notes about single ones are left out.
+
+        Raises:
+            JournalError: If the journal is required and cannot be opened.
+        """
+        from omniedit.cli.session import make_session, opened_journal
+
+        with contextlib.ExitStack() as closing:
+            found = closing.enter_context(
+                opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
+            )
+            progress = _Progress(self.printer)
+            if shows_progress:
+                self.board.expect(total_tasks)
+                progress.begin = lambda: self._progress(closing)
+                closing.callback(progress.end)
+            yield make_session(
+                found,
+                journal,
+                closing,
+                settings=self.settings,
+                printer=self.printer,
+                signals=self.signals,
+                observers=(self._take, progress, *observers),
+                policy=self.policy,
+                is_batch=is_batch,
+            )
+
+    def saved_files(
+        self, destination: "Destination | None", *, prints_paths: bool = True
+    ) -> "Observer":
+        """Return an observer that prints the path of each saved result.
+
+        Args:
+            destination: Where results go; None for many places.
+            prints_paths: Whether what is saved is the command's result.
+        """
+        from omniedit.events import Saved
+
+        prints_paths = prints_paths and not (destination is not None and destination.is_stdout)
+        has_noted = False
+
+        def observe(event: "Event") -> None:
+            nonlocal has_noted
+            if not isinstance(event, Saved):
+                return
+            if prints_paths:
+                self.printer.path(event.shown_path)
+            if event.is_new and self.settings.is_sandbox and not has_noted:
+                has_noted = True
+                self.printer.note("sandbox: no edit was made; this is the clip itself or a sample")
+
+        return observe
+
+    def _take(self, event: "Event") -> None:
+        # A listing ends before its first event, and loads no board.
+        self.board.take(event)
+
+    def _progress(self, closing: contextlib.ExitStack) -> "Observer":
+        from omniedit.terminal.progress import watch
+
+        return closing.enter_context(
+            watch(self.printer, self.board, sandbox=self.settings.is_sandbox)
+        )
+
+
+class Call:
+    """A command line while it is parsed."""
+
+    def __init__(self, environ: Mapping[str, str], *, policy: Policy = DEFAULT) -> None:
+        self.options: dict[str, Any] = {}
+        """The options that every command takes, and `--events`, wherever they stood."""
+        self.command = ""
+        self.signals = Signals(self._note_grace, grace_s=policy.grace_s)
+        self._environ = environ
+        self._policy = policy
+        self._params: Mapping[str, Any] | None = None
+
+    @property
+    def is_parsed(self) -> bool:
+        """Whether all of it was understood."""
+        return self._params is not None
+
+    def freeze(self, params: Mapping[str, Any]) -> Context:
+        """Return the context of a call that was parsed.
+
+        Args:
+            params: The command's own options and arguments.
+
+        Raises:
+            InvalidInputError: If two options exclude each other.
+        """
+        if self.options.get("json") and self.options.get("events"):
+            msg = "--json and --events cannot be used together"
+            raise InvalidInputError(msg, code="usage")
+        self._params = params
+        return self.context
+
+    @cached_property
+    def context(self) -> Context:
+        """The context, in which the call is answered also where it was not understood."""
+        options, params = self.options, self._params or {}
+        variant = next((name for name in ("split", "dry_run") if params.get(name)), "")
+        words = f"{self.command} {variant}".replace("_", " ").split()
+        places = (params.get(name) for name in ("output", "download"))
+        return Context(
+            environ=self._environ,
+            printer=self._printer(),
+            signals=self.signals,
+            command=self.command,
+            document_name="-".join(words) or FAILURE,
+            destination=next((place for place in places if place is not None), None),
+            is_sandbox_flag=bool(options.get("sandbox")),
+            policy=self._policy,
+        )
+
+    def _printer(self) -> Printer:
+        options = self.options
+        mode = OutputMode.TEXT
+        if options.get("json"):
+            mode = OutputMode.JSON
+        elif options.get("events"):
+            mode = OutputMode.EVENTS
+        return Printer(
+            stdout=sys.stdout,
+            stderr=sys.stderr,
+            environ=self._environ,
+            mode=mode,
+            quiet=bool(options.get("quiet")),
+            progress=ProgressMode(options.get("progress", "auto")),
+            verbose=bool(options.get("verbose")),
+            is_sandbox_flag=bool(options.get("sandbox")),
+        )
+
+    def _note_grace(self) -> None:
+        # The signal may have come in the middle of writing to the same stream.
+        with contextlib.suppress(RuntimeError):
+            self.context.printer.note(
+                "waiting up to 5 s for the service's reply; press again to stop at once"
+            )
+
+
+class _Progress:
+    """Shows progress from the first event on: what is over before it pays for no bar."""
+
+    def __init__(self, printer: Printer) -> None:
+        self.begin: Callable[[], Observer] | None = None
+        self._printer = printer
+        self._watch: Observer | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, event: "Event") -> None:
+        from omniedit.events import Noted, Warned
+
+        if not isinstance(event, Warned | Noted):
+            with self._lock:
+                if self.begin is not None:
+                    self._watch, self.begin = self.begin(), None
+        if self._watch is not None:
+            self._watch(event)
+        elif isinstance(event, Warned):
+            self._printer.warn(event.message)
+        elif isinstance(event, Noted):
+            self._printer.note(event.message)
+
+    def end(self) -> None:
+        """Show nothing more."""
+        self._watch = self.begin = None

@@ -1,0 +1,230 @@
+"""What an error means to a script (its exit status) and to a person (the hint)."""
+
+import shlex
+import signal
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Final
+
+from omniedit.errors import (
+    AuthenticationError,
+    BlockedClientError,
+    CredentialsError,
+    EndpointMissingError,
+    Hint,
+    IdempotencyConflictError,
+    InvalidInputError,
+    InvalidKeyError,
+    JournalError,
+    LocalError,
+    MissingKeyError,
+    NotConnectedError,
+    NotFinishedError,
+    OmniEditError,
+    OutcomeUnknownError,
+    QuotaError,
+    RequestRefusedError,
+    ResultGoneError,
+    ServiceError,
+    TargetExistsError,
+    TaskFailedError,
+    TaskNotFoundError,
+    TooExpensiveError,
+    UnavailableError,
+    WrongBaseURLError,
+)
+
+CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
+
+
+class ExitStatus(IntEnum):
+    """What a script branches on; README and `help exit-codes` hold the same table."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    KEY = 3
+    CREDITS = 4
+    FAILED = 5
+    UNFINISHED = 6
+    GONE = 7
+    UNAVAILABLE = 8
+    UNKNOWN = 9
+    LOCAL = 10
+    NO_SUCH_TASK = 11
+    TOO_EXPENSIVE = 12
+    HUNG_UP = 129
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
+    "0": ("done", "goes on"),
+    "1": ("a bug in omniedit", "reports it"),
+    "2": ("bad usage or input, refused here or by the service (400)", "fixes the call"),
+    "3": ("no key, key refused, model not allowed (401, 403)", "fixes the key"),
+    "4": ("not enough credits, or the key's limit reached (402)", "tops up"),
+    "5": ("the task failed or was cancelled", "reads the reason"),
+    "6": (
+        "not finished: `wait` timed out, or `download` before completion; the task goes on",
+        "waits again",
+    ),
+    "7": ("the link expired, or the result is gone or missing", "decides; `--again` pays anew"),
+    "8": (
+        (
+            "service or network unavailable after retries;"
+            " of a submission: certainly nothing was accepted"
+        ),
+        "tries later",
+    ),
+    "9": (
+        "outcome unknown: a submission may or may not have been accepted",
+        "`omniedit submit --resume REQUEST_ID`",
+    ),
+    "10": ("local file, disk or journal problem (exists, denied, full)", "fixes the path"),
+    "11": ("the service does not know this task", "checks the ID"),
+    "12": ("dearer than your own `--max-credits`; nothing was sent", "decides"),
+    "130, 143, 129": ("interrupted, terminated, hung up", ""),
+}
+
+_PRECEDENCE: Final = (
+    ExitStatus.INTERRUPTED,
+    ExitStatus.TERMINATED,
+    ExitStatus.HUNG_UP,
+    ExitStatus.BUG,
+    ExitStatus.UNKNOWN,
+    ExitStatus.KEY,
+    ExitStatus.CREDITS,
+    ExitStatus.TOO_EXPENSIVE,
+    ExitStatus.UNAVAILABLE,
+    ExitStatus.USAGE,
+    ExitStatus.FAILED,
+    ExitStatus.GONE,
+    ExitStatus.LOCAL,
+    ExitStatus.UNFINISHED,
+    ExitStatus.NO_SUCH_TASK,
+)
+
+
+def exit_status(error: OmniEditError) -> ExitStatus:  # noqa: C901, PLR0912 - one line a row of the table
+    """Return the exit status of an error; most specific first."""
+    match error:
+        case OutcomeUnknownError() | IdempotencyConflictError():
+            return ExitStatus.UNKNOWN
+        case CredentialsError() | AuthenticationError():
+            return ExitStatus.KEY
+        case QuotaError():
+            return ExitStatus.CREDITS
+        case TaskNotFoundError():
+            return ExitStatus.NO_SUCH_TASK
+        case InvalidInputError() | RequestRefusedError() | EndpointMissingError():
+            return ExitStatus.USAGE
+        case ServiceError():
+            return ExitStatus.UNAVAILABLE
+        case TaskFailedError():
+            return ExitStatus.FAILED
+        case NotFinishedError():
+            return ExitStatus.UNFINISHED
+        case ResultGoneError():
+            return ExitStatus.GONE
+        case LocalError():
+            return ExitStatus.LOCAL
+        case TooExpensiveError():
+            return ExitStatus.TOO_EXPENSIVE
+        case _:
+            return ExitStatus.BUG
+
+
+def exit_status_of_signal(signal_number: int) -> ExitStatus:
+    """Return 128 + the signal's number, as shells do."""
+    if signal_number == signal.SIGTERM:
+        return ExitStatus.TERMINATED
+    is_hang_up = signal_number == getattr(signal, "SIGHUP", None)
+    return ExitStatus.HUNG_UP if is_hang_up else ExitStatus.INTERRUPTED
+
+
+def worst(errors: Iterable[OmniEditError]) -> OmniEditError | None:
+    """Return the error that decides about the exit status of several tasks."""
+    return min(errors, key=lambda error: _PRECEDENCE.index(exit_status(error)), default=None)
+
+
+def hint_for(error: OmniEditError, *, command: str, place: str | None = None) -> str | None:
+    """Return what to do about an error; None where there is nothing to say.
+
+    Args:
+        error: The error; its own hint takes precedence.
+        command: The command that failed.
+        place: Where results go, as it was typed.
+    """
+    return error.hint or _hint(error, command, place)
+
+
+def shown_place(place: str | None) -> str:
+    """Return where a result goes, quoted for a shell."""
+    return "out.mp4" if place is None else shlex.quote(place)
+
+
+def _hint(error: OmniEditError, command: str, place: str | None) -> str | None:  # noqa: C901, PLR0912 - one line a case
+    from omniedit.settings import KEY_PAGE
+
+    match error:
+        case MissingKeyError():
+            return Hint(f"set EVOLINK_API_KEY or run {{}} (keys: {KEY_PAGE})", "config set-key")
+        case AuthenticationError() | InvalidKeyError():
+            return Hint(
+                f"{{}} shows which key was used; keys are made at {KEY_PAGE}", "config show"
+            )
+        case QuotaError():
+            return _quota_hint(error)
+        case TaskNotFoundError():
+            words = "{} shows the tasks known here; only the account that made a task can see it"
+            return Hint(words, "list")
+        case WrongBaseURLError():
+            return Hint("{} shows where the base URL comes from", "config show")
+        case RequestRefusedError() if command == "submit":
+            return Hint("{} shows the request", "submit … --dry-run")
+        case RequestRefusedError() | EndpointMissingError():
+            return Hint("{} checks the key, the base URL and the service", "doctor")
+        case InvalidInputError() if command and error.code != "invalid_manifest":
+            return Hint("{}", f"{command} --help")
+        case BlockedClientError():
+            return "the host of the result blocks this client or network; try from another network"
+        case UnavailableError():
+            return _later_hint(error, command)
+        case TaskFailedError():
+            from omniedit.models import TaskError
+            from omniedit.terminal.human import advice_on
+
+            return advice_on(TaskError(code=error.code, message=error.message))
+        case NotFinishedError() if error.task_id:
+            wait = f"wait {error.task_id} --download {shown_place(place)}"
+            return Hint("it goes on: {}", wait)
+        case ResultGoneError():
+            return Hint("{} makes it again, and is charged again", "edit VIDEO PROMPT --again")
+        case TargetExistsError():
+            return "choose another name, or replace the file with `--force`"
+        case JournalError() if command in {"edit", "batch"}:
+            return "nothing was sent; `--no-journal` goes on without it and its protection"
+        case _:
+            return None
+
+
+def _quota_hint(error: OmniEditError) -> str:
+    from omniedit.settings import KEY_PAGE
+
+    if "token" in error.code or "key" in error.code:
+        return f"this key's own limit is reached, not the account's balance: raise it at {KEY_PAGE}"
+    return f"top up at {CREDITS_PAGE}"
+
+
+def _later_hint(error: OmniEditError, command: str) -> str:
+    is_unsent = command in {"submit", "edit", "batch"} and error.request_id
+    prefix = "nothing was accepted; " if is_unsent else ""
+    if error.retry_after_s is not None:
+        # In the user's own time zone, as a clock on the wall shows it.
+        then = datetime.now().astimezone() + timedelta(seconds=error.retry_after_s)
+        return f"{prefix}retry in {error.retry_after_s:.0f} s, at {then:%H:%M:%S}"
+    if isinstance(error, NotConnectedError):
+        return f"{prefix}check the network and the proxy variables, then try again"
+    return f"{prefix}try again later"

@@ -1,0 +1,124 @@
+"""What a person hands over besides options: a prompt, a manifest or a key in a file or on stdin."""
+
+import codecs
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from omniedit.errors import InvalidInputError, MissingFileError
+from omniedit.policy import DEFAULT, Policy
+from omniedit.system.files import read_at_most
+
+if TYPE_CHECKING:
+    from omniedit.edits.session import Session
+    from omniedit.models import EditRequest
+
+STDIN: Final = "-"
+
+
+def read_request(
+    session: "Session", request: "EditRequest", *, prompt: str | None, prompt_file: str | None
+) -> "EditRequest":
+    """Return a request with its prompt; one that cannot be read makes a refused attempt.
+
+    Raises:
+        InvalidInputError: If there is no prompt, or there are two.
+        MissingFileError: If the file cannot be read.
+    """
+    from omniedit.edits.submit import refusal_recorded
+
+    with refusal_recorded(session, request):
+        return replace(request, prompt=read_prompt(prompt, prompt_file, policy=session.policy))
+
+
+def read_prompt(prompt: str | None, prompt_file: str | None, *, policy: Policy = DEFAULT) -> str:
+    """Return the text of a prompt.
+
+    Only `--prompt-file` and a PROMPT of `-` are read from somewhere; any other text is the
+    prompt itself, whatever files have that name.
+
+    Raises:
+        InvalidInputError: If there is none, or there are two.
+        MissingFileError: If the file cannot be read.
+    """
+    if prompt is not None and prompt_file is not None:
+        msg = "PROMPT and --prompt-file are both given"
+        raise InvalidInputError(msg, code="usage")
+    if prompt is not None and prompt != STDIN:
+        return _from_argv(prompt)
+    source = STDIN if prompt is not None else prompt_file
+    if source is None:
+        msg = "PROMPT is missing"
+        hint = (
+            'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
+        )
+        raise InvalidInputError(msg, code="usage", hint=hint)
+    content = read_source(source, what="prompt", max_bytes=policy.max_prompt_bytes)
+    try:
+        # A text editor's byte order mark and last line break are no part of the sentence.
+        return decode_text(content).rstrip("\r\n")
+    except UnicodeDecodeError:
+        where = "on standard input" if source == STDIN else f"in {source}"
+        msg = f"the prompt {where} is not valid UTF-8 text"
+        raise InvalidInputError(msg, code="invalid_prompt") from None
+
+
+def read_source(source: str, *, what: str, max_bytes: int, hint: str | None = None) -> bytes:
+    """Return the content of a file or a pipe; `-` is standard input.
+
+    Args:
+        source: Its path.
+        what: What it holds, for messages.
+        max_bytes: The most that is accepted, as `/dev/zero` never ends.
+        hint: What to do where it cannot be read.
+
+    Raises:
+        InvalidInputError: If it is too long.
+        MissingFileError: If it cannot be read.
+    """
+    try:
+        if source == STDIN:
+            return read_stdin(what=what, max_bytes=max_bytes)
+        with Path(source).open("rb") as file:
+            return read_at_most(file, max_bytes=max_bytes, what=f"the {what} in {source}")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        msg = f"cannot read the {what} from {source}: {reason}"
+        raise MissingFileError(msg, hint=hint) from None
+
+
+def read_stdin(*, what: str, max_bytes: int) -> bytes:
+    """Return everything on standard input.
+
+    Raises:
+        InvalidInputError: If it is closed, or too long.
+        OSError: If it cannot be read.
+    """
+    if sys.stdin is None:
+        msg = "standard input is closed"
+        raise InvalidInputError(msg, code="usage")
+    what = f"the {what} on standard input"
+    return read_at_most(sys.stdin.buffer, max_bytes=max_bytes, what=what)
+
+
+def decode_text(content: bytes) -> str:
+    """Return the text of a file, without its byte order mark.
+
+    Raises:
+        UnicodeDecodeError: If it is neither UTF-8, nor UTF-16 with such a mark.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        # What `>` writes in Windows PowerShell.
+        return content.decode("utf-16")
+    return content.decode("utf-8-sig")
+
+
+def _from_argv(text: str) -> str:
+    """Return an argument; in a locale without UTF-8 it arrives as the bytes it is (PEP 383)."""
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        # Refused later, like any other text that is not UTF-8.
+        return text

@@ -1,0 +1,307 @@
+"""The root command and the one boundary where errors become messages and an exit status."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from omniedit import __version__
+from omniedit.cli.commands import Root
+from omniedit.cli.context import Call, Context, Outcome
+from omniedit.cli.exit_codes import ExitStatus, exit_status, exit_status_of_signal, hint_for, worst
+from omniedit.cli.hints import remind, say_what_goes_on
+from omniedit.errors import Hint, Interrupted, InvalidInputError, LocalError, OmniEditError
+from omniedit.policy import DEFAULT, Policy
+from omniedit.terminal.printer import OutputMode
+
+if TYPE_CHECKING:
+    from omniedit.terminal.documents import Document
+
+ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
+_MISSING_COMMAND: Final = "command_missing"
+"""The code of the error whose message is a group's help."""
+# Not exported by Typer, which raises it for every wrong call.
+_UsageError: type[typer.TyperException] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    cls=Root,
+    add_completion=False,
+    rich_markup_mode=None,  # Rich would triple the time of `--help`
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Without a key: omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting'",
+)
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - Typer's own signature
+    if value:
+        typer.echo(f"omniedit {__version__}")
+        raise typer.Exit
+
+
+def _install_completion(context: typer.Context, value: bool) -> None:  # noqa: FBT001 - as above
+    if value:
+        from omniedit.cli.completion.model import install
+
+        install(context.obj.context)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
+    ] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            is_eager=True,
+            callback=_install_completion,
+            help="Install completion for your shell (bash, zsh, fish) and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Edit a video with one sentence: a clip and a prompt become an edited MP4 with sound."""
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str], *, policy: Policy = DEFAULT) -> int:
+    """Carry out a command line and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Typer writes help in whatever encoding the terminal has; and no script wants what
+            # Windows makes of line breaks.
+            stream.reconfigure(errors="replace", newline="\n")
+    call = Call(environ, policy=policy)
+    with call.signals.handled(on_overdue=lambda interrupted: _end_at_once(call, interrupted)):
+        outcome = _carry_out(call, argv)
+        try:
+            return _end(call.context, outcome)
+        except Interrupted as interrupted:
+            return exit_status_of_signal(interrupted.signal_number)
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever arrives here is a bug
+            return _end(call.context, Outcome(tasks=(), ended_by=error))
+
+
+def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
+    """Return what came of a call, whatever ended it."""
+    try:
+        outcome: Any = app(args=list(argv), prog_name="omniedit", standalone_mode=False, obj=call)
+    except _UsageError as error:
+        _note_modes(call, argv)
+        return Outcome(errors=[_usage_error(error, argv, command=call.command)])
+    except SystemExit:
+        # Typer's answer to a closed pipe while it writes help.
+        return Outcome()
+    except OSError as error:
+        if call.is_parsed:
+            return Outcome(ended_by=error)
+        # Nothing but help and the version was written.
+        msg = f"cannot write to standard output: {error.strerror}"
+        return Outcome(errors=[LocalError(msg)])
+    except (Exception, Interrupted) as error:  # noqa: BLE001 - the boundary
+        return Outcome(ended_by=error)
+    return outcome if isinstance(outcome, Outcome) else Outcome()
+
+
+def _note_modes(call: Call, argv: Sequence[str]) -> None:
+    """Find out how to answer a call that could not be parsed."""
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    for name in ("json", "events", "sandbox"):
+        if f"--{name}" in options:
+            call.options[name] = True
+
+
+def _end(context: Context, outcome: Outcome) -> int:
+    """Print what is to be said at the end, and return the exit status."""
+    match outcome.ended_by:
+        case None:
+            error = worst(outcome.errors)
+            status = exit_status(error) if error else ExitStatus.DONE
+            _print_errors(context, () if outcome.has_shown_errors else outcome.errors)
+        case OmniEditError() as error:
+            status = exit_status(error)
+            _print_errors(context, [error])
+        case Interrupted(signal_number=number):
+            status = exit_status_of_signal(number)
+            words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
+            error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
+            context.printer.error(error.message)
+            say_what_goes_on(context)
+        case cause:
+            status, error = ExitStatus.BUG, _bug(context, cause)
+            context.printer.error(error.message, error.hint)
+            say_what_goes_on(context)
+            _print_trace(context, cause)
+    _answer(context, outcome, status, error)
+    if status is ExitStatus.DONE:
+        remind(context)
+    return _flush(context, status)
+
+
+def _end_at_once(call: Call, interrupted: Interrupted) -> None:
+    """End the process in the place of its main thread, which does not come to it."""
+    try:
+        call.context.printer.end_live()
+        _end(call.context, Outcome(ended_by=interrupted))
+    finally:
+        os._exit(exit_status_of_signal(interrupted.signal_number))
+
+
+def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
+    for error in errors:
+        if error.code == _MISSING_COMMAND:
+            context.printer.usage(error.message)
+            error.message = "a command is missing"
+            continue
+        is_named = error.task_id is None or error.task_id in error.message
+        message = error.message if is_named else f"task {error.task_id}: {error.message}"
+        context.printer.error(message, _hint(context, error))
+        _print_trace(context, error)
+
+
+def _bug(context: Context, cause: BaseException) -> OmniEditError:
+    message = _redacted(context, f"a bug in omniedit: {type(cause).__name__}: {cause}")
+    return OmniEditError(
+        message, code="bug", hint=f"report it: {ISSUES_PAGE} (`-v` shows where it is)"
+    )
+
+
+def _answer(
+    context: Context, outcome: Outcome, status: ExitStatus, error: OmniEditError | None
+) -> None:
+    """Print the one document, or the last event: whole where that is possible, else without `raw`."""
+    printer = context.printer
+    if printer.mode is OutputMode.TEXT:
+        return
+    try:
+        _print_document(context, status, error, outcome.fields, _tasks(context, outcome))
+    except (RecursionError, TypeError, ValueError):
+        # What the service sent may nest deeper than JSON can be written.
+        tasks = [task | {"raw": None} for task in _tasks(context, outcome)]
+        _print_document(context, status, error, outcome.fields, tasks)
+
+
+def _tasks(context: Context, outcome: Outcome) -> "Sequence[Document]":
+    from omniedit.terminal.documents import task_document
+
+    if outcome.tasks is not None:
+        return outcome.tasks
+    return [task_document(record) for record in context.board.records]
+
+
+def _print_document(
+    context: Context,
+    status: ExitStatus,
+    error: OmniEditError | None,
+    known: Mapping[str, object],
+    tasks: "Sequence[Document]",
+) -> None:
+    from omniedit.schemas import unknown_values
+    from omniedit.terminal.documents import done_document, envelope, error_document
+
+    is_ok, is_sandbox = status is ExitStatus.DONE, context.is_sandbox
+    hint = _hint(context, error) if error else None
+    shown = error_document(error, exit_status=status, hint=hint) if error else None
+    fields = {**unknown_values(context.document_name), **known}
+    if "tasks" in fields:
+        fields["tasks"] = tasks
+    if "task" in fields:
+        fields["task"] = tasks[0] if tasks else None
+    context.printer.document(envelope(ok=is_ok, sandbox=is_sandbox, **fields, error=shown))
+    context.printer.event(
+        done_document(
+            ok=is_ok,
+            exit_status=status,
+            tasks=tasks,
+            at=context.now(),
+            sandbox=is_sandbox,
+            error=shown,
+        )
+    )
+
+
+def _hint(context: Context, error: OmniEditError) -> str | None:
+    hint = hint_for(error, command=context.command, place=context.destination)
+    return context.rendered(hint) if hint else None
+
+
+def _print_trace(context: Context, error: BaseException) -> None:
+    if context.printer.verbose:
+        lines = "".join(traceback.format_exception(error))
+        context.printer.usage(_redacted(context, lines))
+
+
+def _redacted(context: Context, text: str) -> str:
+    with contextlib.suppress(OmniEditError):
+        key = context.settings.key
+        if key is not None:
+            text = text.replace(key.value.reveal(), str(key.value))
+    return text
+
+
+def _flush(context: Context, status: ExitStatus) -> int:
+    """Write out what is buffered; a result that could not be written is no success."""
+    try:
+        if not context.printer.is_stdout_closed:
+            sys.stdout.flush()
+    except OSError:
+        # The interpreter would try again at its end, and say so.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    failure = context.printer.stdout_failure
+    if failure is not None and status is ExitStatus.DONE:
+        context.printer.error(f"cannot write to standard output: {failure.strerror}")
+        return ExitStatus.LOCAL
+    return status
+
+
+def _usage_error(
+    error: typer.TyperException, argv: Sequence[str], *, command: str
+) -> InvalidInputError:
+    """Return what is wrong with a call that Typer did not understand."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    path = context.command_path if context else f"omniedit {command}".rstrip()
+    command = path.partition(" ")[2]
+    message = error.format_message()
+    kind = type(error).__name__
+    if kind == "NoArgsIsHelpError":
+        return InvalidInputError(message, code=_MISSING_COMMAND)
+    is_word_too_much = "unexpected extra argument" in message
+    if is_word_too_much and command == "config set-key":
+        # The argument is not shown: it is the key.
+        hint = Hint("{} asks for it, {} reads it from a file", command, f"{command} < key.txt")
+        message = "a key is never an argument, where others could read it"
+        return InvalidInputError(message, code="usage", hint=hint)
+    hint = Hint("{}", f"{command} --help".lstrip())
+    if is_word_too_much and command in {"edit", "submit"}:
+        hint = Hint("put the whole PROMPT in quotes: {}", f'{command} VIDEO "PROMPT"')
+    elif kind == "NoSuchOption" and {"submit", "edit"} & set(argv) and not _is_misspelt(error):
+        hint = Hint(
+            "a PROMPT that begins with `-` goes last, after `--`: {},"
+            " or into a file: `--prompt-file FILE`",
+            f'{command} VIDEO -- "PROMPT"',
+        )
+    shown = message[:1].lower() + message[1:].rstrip(".")
+    return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
+
+
+def _is_misspelt(error: Any) -> bool:
+    return bool(error.possibilities) and not re.search(r"\s", error.option_name)
+
+
+def _in_plain_words(message: str) -> str:
+    message = message.replace("is not a valid int range", "is not a whole number")
+    return message.replace("is not a valid float range", "is not a number")

@@ -1,0 +1,376 @@
+"""From part file to final name: whether the name can be had, and how a file gets it in one step."""
+
+import errno
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Final
+
+from omniedit.downloads.part import (
+    NOTE_SUFFIX,
+    PartFile,
+    disk_error,
+    error_reason,
+    open_exclusive_part,
+    open_part,
+    part_path,
+    shortened_name,
+)
+from omniedit.errors import LocalError, TargetExistsError
+from omniedit.models import SavedFile
+from omniedit.policy import DEFAULT, Policy
+from omniedit.system import THIS_SYSTEM, System
+from omniedit.system.locks import hold
+
+_BLOCK_BYTES: Final = 1024 * 1024
+# NFS without its lock daemon, Lustre without `flock`, FUSE without the operation.
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+
+
+def check_target(target: Path, *, overwrite: bool = False, system: System = THIS_SYSTEM) -> bool:
+    """Refuse a target that could not be written, before anything is paid or waited for.
+
+    Nothing is made or changed. With `overwrite` a symbolic link is let through: the link itself
+    is replaced, never what it points to.
+
+    Returns:
+        Whether files in its folder can be locked; some network file systems have no locks.
+
+    Raises:
+        TargetExistsError: If it exists, and may not be overwritten.
+        LocalError: If it is not a regular file, or its folder cannot be made or written to.
+    """
+    target = target.absolute()
+    if fault := system.path_fault(target):
+        msg = f"cannot write {target}: {fault}"
+        raise LocalError(msg)
+    try:
+        found = _lstat(target)
+        if target.name in {"", ".."} or target.is_dir():
+            msg = f"{target} is a folder"
+            raise LocalError(msg)
+        has_locks = _check_folder(target, system)
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        msg = f"cannot write {str(target)!r}: {error_reason(error)}"
+        raise LocalError(msg, hint="choose another place for it") from error
+    if found is None:
+        return has_locks
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
+        msg = f"{target} is not a regular file"
+        raise LocalError(msg)
+    if not overwrite:
+        msg = f"{target} exists"
+        raise TargetExistsError(msg)
+    return has_locks
+
+
+def verify(path: Path, *, size_bytes: int, sha256: str) -> bool:
+    """Return whether the file at `path` is, byte for byte, the one that was saved."""
+    try:
+        found = path.stat()
+        return (
+            stat.S_ISREG(found.st_mode)
+            and found.st_size == size_bytes
+            and saved_file(path).sha256 == sha256
+        )
+    except (OSError, ValueError, LocalError):
+        return False
+
+
+def saved_file(path: Path) -> SavedFile:
+    """Return size and digest of a file as it lies on the disk.
+
+    Raises:
+        LocalError: If it cannot be read.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            digest = hashlib.file_digest(file, "sha256")
+            return SavedFile(
+                path=str(path.absolute()), size_bytes=file.tell(), sha256=digest.hexdigest()
+            )
+    except OSError as error:
+        msg = f"cannot read {path}: {error_reason(error)}"
+        raise LocalError(msg) from error
+
+
+def make_folder(folder: Path, *, system: System = THIS_SYSTEM) -> None:
+    """Make a folder and those above it, so that they outlive a power cut.
+
+    Raises:
+        LocalError: If it cannot be made.
+    """
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            system.sync_folder(path.parent)
+    except OSError as error:
+        raise disk_error(folder, error) from error
+
+
+def write_target(
+    target: Path,
+    ident: str,
+    fill: Callable[[PartFile], None],
+    *,
+    overwrite: bool,
+    sleep: Callable[[float], object],
+    on_verified: Callable[[SavedFile], None] | None = None,
+    policy: Policy = DEFAULT,
+    system: System = THIS_SYSTEM,
+) -> SavedFile:
+    """Write a file under its final name: whole, or not at all.
+
+    Args:
+        target: The final name; missing folders are made.
+        ident: What the file is a copy of: a task ID, say.
+        fill: Brings the part file up to the whole file.
+        overwrite: Replace what has that name.
+        sleep: Rests while another process writes the same target.
+        on_verified: Takes what is about to get its name, whole and on the disk. Whoever notes it
+            then knows the file also if a kill comes right after the placement.
+        policy: How long to wait for that process.
+        system: The operating system; injected by tests.
+
+    Raises:
+        TargetExistsError: If another file has that name.
+        TargetBusyError: If another process kept the part file locked.
+        LocalError: If the disk, the folder or the name does not allow it.
+    """
+    target = target.absolute()
+    part = _open_target(
+        target, ident, overwrite=overwrite, sleep=sleep, policy=policy, system=system
+    )
+    if part is None:
+        return saved_file(target)
+    with part:
+        fill(part)
+        part.sync()
+        saved = SavedFile(path=str(target), size_bytes=part.size_bytes, sha256=part.sha256)
+        if on_verified:
+            on_verified(saved)
+        place(part, target, overwrite=overwrite, sleep=sleep, policy=policy, system=system)
+    return saved
+
+
+def copy_result(
+    source: SavedFile,
+    target: Path,
+    *,
+    overwrite: bool,
+    sleep: Callable[[float], object],
+    on_verified: Callable[[SavedFile], None] | None = None,
+    policy: Policy = DEFAULT,
+    system: System = THIS_SYSTEM,
+) -> SavedFile:
+    """Copy a saved result as carefully as if it were downloaded: whole, or not at all.
+
+    Args:
+        source: The file, and what it held when it was saved.
+        target: The name of the copy; missing folders are made.
+        overwrite: Replace what has that name.
+        sleep: Rests while another process writes the same target.
+        on_verified: Takes what is about to get its name, whole and on the disk.
+        policy: How long to wait for that process.
+        system: The operating system; injected by tests.
+
+    Raises:
+        TargetExistsError: If another file has that name.
+        LocalError: If the disk does not allow it, or the source changed meanwhile.
+    """
+
+    def fill(part: PartFile) -> None:
+        part.clear()
+        try:
+            with Path(source.path).open("rb", buffering=0) as file:
+                while block := file.read(_BLOCK_BYTES):
+                    part.append(block)
+        except OSError as error:
+            msg = f"cannot read {source.path}: {error_reason(error)}"
+            raise LocalError(msg) from error
+        if part.sha256 != source.sha256:
+            msg = f"{source.path} changed while it was copied"
+            raise LocalError(msg)
+
+    return write_target(
+        target,
+        source.sha256,
+        fill,
+        overwrite=overwrite,
+        sleep=sleep,
+        on_verified=on_verified,
+        policy=policy,
+        system=system,
+    )
+
+
+def place(
+    part: PartFile,
+    target: Path,
+    *,
+    overwrite: bool,
+    sleep: Callable[[float], object],
+    link: Callable[[Path, Path], None] = os.link,
+    policy: Policy = DEFAULT,
+    system: System = THIS_SYSTEM,
+) -> None:
+    """Give a part file its final name, in one step.
+
+    Args:
+        part: Complete and brought to the disk.
+        target: In the same folder.
+        overwrite: Whether a file of that name is replaced.
+        sleep: Rests while another process places a file of that name.
+        link: Gives a file a second name.
+        policy: How long to wait for that process.
+        system: The operating system; injected by tests.
+
+    Raises:
+        TargetExistsError: If another file has that name; this one is removed.
+        LocalError: If it cannot be placed.
+    """
+    size_bytes, sha256 = part.size_bytes, part.sha256
+    try:
+        if not part.has_name(part.path):
+            raise FileNotFoundError(errno.ENOENT, "the part file has vanished")
+        if overwrite:
+            _rename(part, target, system)
+        else:
+            _link_or_rename(part, target, sleep=sleep, link=link, policy=policy, system=system)
+    except FileExistsError as error:
+        part.drop()
+        if not verify(target, size_bytes=size_bytes, sha256=sha256):
+            msg = f"{target} appeared during the download and is another file; what was downloaded is dropped"
+            raise TargetExistsError(msg) from error
+    except OSError as error:
+        raise disk_error(target, error) from error
+    # The new name is on the disk before the old one goes.
+    system.sync_folder(target.parent)
+    part.drop()
+    system.sync_folder(target.parent)
+
+
+def tidy(target: Path, task_id: str) -> None:
+    """Remove the second name that a kill right after the placement left of a result."""
+    path = part_path(target.absolute(), task_id)
+    if _is_same_file(path, target):
+        for left_over in (path.with_name(path.name + NOTE_SUFFIX), path):
+            with suppress(OSError):
+                left_over.unlink(missing_ok=True)
+
+
+def _open_target(
+    target: Path,
+    ident: str,
+    *,
+    overwrite: bool,
+    sleep: Callable[[float], object],
+    policy: Policy,
+    system: System,
+) -> PartFile | None:
+    """Check a target, make its folder, and open its part file; None where it is finished already."""
+    has_locks = True
+    try:
+        has_locks = check_target(target, overwrite=overwrite, system=system)
+    except TargetExistsError:
+        # A kill right after the placement leaves both names to the finished file.
+        if not _is_same_file(part_path(target, ident), target):
+            raise
+    make_folder(target.parent, system=system)
+    if not has_locks:
+        return open_exclusive_part(target, system=system)
+    path = part_path(target, ident)
+    return open_part(path, target, overwrite=overwrite, sleep=sleep, policy=policy, system=system)
+
+
+def _link_or_rename(
+    part: PartFile,
+    target: Path,
+    *,
+    sleep: Callable[[float], object],
+    link: Callable[[Path, Path], None],
+    policy: Policy,
+    system: System,
+) -> None:
+    """Place a file where none of that name may be.
+
+    Raises:
+        FileExistsError: If there is one.
+    """
+    try:
+        link(part.path, target)
+    except FileExistsError:
+        # NFS says so also when its first reply was lost.
+        if not part.has_name(target):
+            raise
+    except OSError:
+        # FAT and some network file systems have no links: lock, check, rename.
+        if not part.has_name(part.path):
+            raise
+        lock = target.with_name(shortened_name(".", target.name, ".lock", folder=target.parent))
+        timeout_s = policy.busy_budget_s
+        held = hold(lock, sleep=sleep, timeout_s=timeout_s, system=system)
+        # Where nothing can be locked either, two processes may meet in the instant between.
+        with nullcontext() if part.is_exclusive else held:
+            if os.path.lexists(target):
+                raise FileExistsError from None
+            _rename(part, target, system)
+
+
+def _rename(part: PartFile, target: Path, system: System) -> None:
+    # Once the part has lost its name, a note of that name may be the next writer's.
+    part.drop_note()
+    if not system.moves_open_files:
+        part.close()
+    try:
+        system.replace(part.path, target)
+    except OSError:
+        part.write_note()
+        raise
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    """Return whether both names exist and mean one file, without following links."""
+    try:
+        return os.path.samestat(path.lstat(), other.lstat())
+    except (OSError, ValueError):
+        return False
+
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _check_folder(target: Path, system: System) -> bool:
+    """Return whether files in the folder can be locked.
+
+    Raises:
+        OSError: If none can be made there.
+    """
+    folder, names = target.parent, [target.name]
+    while not os.path.lexists(folder):
+        names.append(folder.name)
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
+    longest_bytes = system.longest_name_bytes(folder)
+    for name in names:
+        if len(os.fsencode(name)) > longest_bytes:
+            raise OSError(errno.ENAMETOOLONG, f"the name is longer than {longest_bytes} bytes")
+    # Permission bits tell neither what root may do nor what the file system does; where it can,
+    # this makes a file that never has a name.
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            return system.try_lock(file.fileno())
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return False
+            raise

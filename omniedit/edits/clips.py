@@ -1,0 +1,302 @@
+"""Clips, on this machine and behind URLs: looked at before anything is paid for."""
+
+import re
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from omniedit.edits.session import Session
+from omniedit.errors import (
+    InvalidInputError,
+    MissingExtraError,
+    OmniEditError,
+    ResultGoneError,
+    TooExpensiveError,
+    UnavailableError,
+)
+from omniedit.events import Noted, Retrying, Transferring, Warned
+from omniedit.evolink.uploads import ClipDigest, digest_clip
+from omniedit.http.ranges import Incomplete, look_at_url
+from omniedit.http.urls import check_clip_url, without_query
+from omniedit.media import (
+    ClipFacts,
+    Problem,
+    check_marks,
+    estimated_credits,
+    is_available,
+    needs_conversion,
+    parse_mark,
+    verdict,
+)
+from omniedit.models import EditRequest
+
+INSTALL_MEDIA: Final = "python -m pip install 'omniedit[media]'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPlan:
+    """What a look at a clip led to."""
+
+    start_s: float | None = None
+    end_s: float | None = None
+    is_written_anew: bool = False
+    estimated_credits: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What `probe` found out about a clip."""
+
+    facts: ClipFacts
+    problems: tuple[Problem, ...]
+
+    @property
+    def refusals(self) -> tuple[Problem, ...]:
+        """What keeps the clip from being edited, unless the user does something about it."""
+        return tuple(problem for problem in self.problems if not problem.is_automatic)
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether it can be edited; None where its length is unknown and no problem was found."""
+        if self.refusals:
+            return False
+        return None if self.facts.duration_s is None else True
+
+    @property
+    def estimated_credits(self) -> float | None:
+        """About what an edit costs; None where the length is unknown."""
+        length_s = self.facts.duration_s
+        return None if length_s is None else estimated_credits(length_s)
+
+    @property
+    def error(self) -> InvalidInputError | None:
+        """Why it does not fit, as an error; None where no problem was found."""
+        if not self.refusals:
+            return None
+        first = self.refusals[0]
+        reasons = "; ".join(problem.message for problem in self.refusals)
+        message = f"{self.facts.name} does not fit: {reasons}"
+        return InvalidInputError(message, code=first.code, hint=first.fix)
+
+
+def is_local(video: str) -> bool:
+    """Return whether VIDEO is a path on this machine rather than a URL."""
+    # One letter is a drive of Windows.
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video) is None
+
+
+def clip_name(video: str) -> str:
+    """Return the name of a clip's file, at the end of its path or URL."""
+    return Path(video).name if is_local(video) else unquote(urlsplit(video).path).rpartition("/")[2]
+
+
+def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts | Incomplete:
+    """Return what a clip is; of a URL little more than the header is read.
+
+    Args:
+        video: Path or URL.
+        name: What messages call it, where that is something else.
+
+    Raises:
+        InvalidInputError: It is certainly no clip.
+    """
+    from omniedit.media import probe  # noqa: PLC0415 - brings PyAV
+
+    if is_local(video):
+        path = Path(video)
+        kind = f"facts of {name or video}"
+        return session.remember(kind, path, lambda: probe(path, name=name or video))
+    return look_at_url(
+        session.http,
+        video,
+        lambda file: probe(file, name=without_query(video), reads_all=file.is_small),
+        allow_internal=session.allows_internal_clips,
+    )
+
+
+def probe(session: Session, video: str) -> Findings:
+    """Return what a clip is, whether it fits, and what an edit of it costs.
+
+    Raises:
+        InvalidInputError: It is certainly no clip.
+        UnavailableError: Too little of a URL could be read to tell.
+    """
+    if not video:
+        msg = "VIDEO is empty"
+        raise InvalidInputError(msg, code="invalid_url")
+    facts = look(session, video)
+    if isinstance(facts, Incomplete):
+        # An edit goes on with a warning: it asks the service. Here nobody else is asked.
+        msg = f"the clip could not be looked at: {facts.reason}"
+        hint = "download it and probe the file; an edit does not depend on this"
+        raise UnavailableError(msg, code="clip_not_read", hint=hint)
+    return Findings(facts=facts, problems=verdict(facts))
+
+
+def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
+    """Look at a clip where that is asked for, and refuse what would be paid for in vain.
+
+    Raises:
+        InvalidInputError: The clip does not fit, with the flag that would fix it.
+        MissingExtraError: What is asked for needs an extra that is not installed.
+        TooExpensiveError: Estimated dearer than allowed, or not to be estimated.
+    """
+    start_s = None if request.start is None else parse_mark(request.start)
+    end_s = None if request.end is None else parse_mark(request.end)
+    is_usual = is_local(request.video) if request.check is None else request.check
+    if not (is_usual or request.is_cut or request.max_credits is not None):
+        return ClipPlan()
+    if not is_available():
+        _accept_no_extra(session, request)
+        return ClipPlan()
+    facts = look(session, request.source or request.video, name=request.video)
+    if isinstance(facts, Incomplete):
+        _accept_no_look(session, facts, request)
+        return ClipPlan(start_s=start_s, end_s=end_s, is_written_anew=request.is_cut)
+    length_s = _marked_length(facts, start_s, end_s)
+    sent = replace(facts, duration_s=length_s)
+    if request.is_cut:
+        # What a cut leaves is written as the service wants it.
+        sent = replace(sent, container="mp4", video_codec="h264", size_bytes=None)
+    if (is_usual or request.is_cut) and request.check is not False:
+        _refuse_unfit(sent)
+    is_converted = is_local(request.video) and is_usual and needs_conversion(facts)
+    return ClipPlan(
+        start_s=start_s,
+        end_s=end_s,
+        is_written_anew=request.is_cut or is_converted,
+        estimated_credits=_affordable(facts, length_s, request.max_credits),
+    )
+
+
+def digest_of_clip(session: Session, path: Path, *, check: bool) -> ClipDigest:
+    """Return the digest of a clip that may be uploaded.
+
+    Args:
+        path: The clip.
+        check: Refuse what is certainly too large or not an MP4.
+    """
+    return session.remember("digest", path, lambda: digest_clip(path, check=check))
+
+
+@contextmanager
+def fetched_clip(session: Session, url: str) -> Generator[Path]:
+    """Hold the clip of a URL in a private file for a block.
+
+    Raises:
+        InvalidInputError: It cannot be fetched.
+        LocalError: The disk does not take it.
+    """
+    check_clip_url(url, allow_internal=session.allows_internal_clips)
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(
+                session.downloader.fetch(
+                    url,
+                    what="clip",
+                    folder=session.private_folder,
+                    on_progress=progress_of(session, "clip", "download"),
+                    on_retry=lambda message, rest_s, attempt: session.report(
+                        Retrying(message=message, delay_s=rest_s, attempt=attempt)
+                    ),
+                )
+            )
+        except ResultGoneError as error:
+            msg = f"the clip cannot be fetched to be cut: {error.message}"
+            raise InvalidInputError(msg, hint="give a local copy of it") from error
+        except OmniEditError as error:
+            if isinstance(error, UnavailableError):
+                error.message = f"the clip cannot be fetched: {error.message}"
+            raise
+        yield path
+
+
+def _accept_no_extra(session: Session, request: EditRequest) -> None:
+    if request.is_cut or (request.check and not is_local(request.video)):
+        msg = "looking into clips and cutting them needs the extra `media`"
+        raise MissingExtraError(msg, hint=INSTALL_MEDIA)
+    if request.max_credits is not None:
+        msg = "what the edit costs cannot be estimated without the extra `media`"
+        raise TooExpensiveError(msg, hint=INSTALL_MEDIA)
+    session.report(
+        Noted(
+            message="only the clip's first bytes were looked at, not its length and codecs:"
+            f" `{INSTALL_MEDIA}` adds that",
+            is_general=True,
+        )
+    )
+
+
+def _accept_no_look(session: Session, incomplete: Incomplete, request: EditRequest) -> None:
+    if request.max_credits is not None:
+        msg = f"what the edit costs cannot be estimated: {incomplete.reason}"
+        raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
+    message = f"the clip could not be looked at: {incomplete.reason}"
+    session.report(Warned(message=message))
+
+
+def progress_of(
+    session: Session, name: str, direction: str, *, task_id: str | None = None
+) -> Callable[[int, int | None], None]:
+    """Return what reports the bytes of a transfer, done and in all."""
+
+    def report(done_bytes: int, total_bytes: int | None) -> None:
+        session.report(
+            Transferring(
+                name=name,
+                direction=direction,
+                done_bytes=done_bytes,
+                total_bytes=total_bytes,
+                task_id=task_id,
+            )
+        )
+
+    return report
+
+
+def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None) -> float | None:
+    """Return the length of what is sent, None where the clip's own is unknown.
+
+    Raises:
+        InvalidInputError: The marks leave nothing, or lie beyond the clip.
+    """
+    if facts.duration_s is None:
+        return None
+    check_marks(start_s, end_s, name=facts.name, duration_s=facts.duration_s, frame_s=facts.frame_s)
+    end = facts.duration_s if end_s is None else min(end_s, facts.duration_s)
+    return end - (start_s or 0.0)
+
+
+def _refuse_unfit(facts: ClipFacts) -> None:
+    for problem in verdict(facts):
+        if not problem.is_automatic:
+            msg = f"{facts.name} does not fit: {problem.message}"
+            hint = f"{problem.fix}; `--no-check` sends it as it is"
+            raise InvalidInputError(msg, code=problem.code, hint=hint)
+
+
+def _affordable(
+    facts: ClipFacts, length_s: float | None, max_credits: float | None
+) -> float | None:
+    """Return the estimate where a limit was set.
+
+    Raises:
+        TooExpensiveError: It is above the limit, or there is none.
+    """
+    if max_credits is None:
+        return None
+    if length_s is None:
+        msg = f"what the edit costs cannot be estimated: the length of {facts.name} is unknown"
+        raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
+    estimate = estimated_credits(length_s)
+    if estimate > max_credits:
+        msg = (
+            f"the edit is estimated at {estimate:.1f} credits, above --max-credits"
+            f" {max_credits:g}; nothing was sent"
+        )
+        hint = "raise the limit, or cut the clip with `--start T --end T`"
+        raise TooExpensiveError(msg, hint=hint)
+    return estimate

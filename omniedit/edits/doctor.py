@@ -1,0 +1,198 @@
+"""Checking everything that an edit needs, without spending anything."""
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from omniedit import __version__
+from omniedit.errors import Hint, JournalDamagedError, LocalError, OmniEditError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from omniedit.edits.session import Session
+    from omniedit.settings import Settings
+
+CLOCK_TOLERANCE_S: Final = 120.0
+_EXTRAS: Final = {"sandbox": "werkzeug", "media": "av"}
+_PROXY_VARIABLES: Final = frozenset({"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"})
+_CERTIFICATE_VARIABLES: Final = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR"})
+
+
+class Verdict(Enum):
+    """The result of a check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was checked; `error` decides the exit status."""
+
+    name: str
+    verdict: Verdict
+    message: str
+    hint: str | None = None
+    error: OmniEditError | None = None
+
+
+def every_check(
+    environ: Mapping[str, str],
+    *,
+    load_settings: "Callable[[], Settings]",
+    open_session: "Callable[[], AbstractContextManager[Session]]",
+) -> Iterator[Check]:
+    """Yield each check as it is done.
+
+    Args:
+        environ: The process's environment.
+        load_settings: Returns the settings, or raises what is wrong with them.
+        open_session: Opens a session, where the settings can be read.
+    """
+    yield _ok("python", f"{platform.python_version()} on {platform.system()} ({sys.executable})")
+    yield _ok("omniedit", __version__)
+    try:
+        settings = load_settings()
+    except OmniEditError as error:
+        yield _failure("settings", error)
+    else:
+        yield from _checks_of_settings(settings, open_session)
+    for extra, module in _EXTRAS.items():
+        yield _extra(extra, module)
+    for name, value in sorted(environ.items()):
+        if value and name.upper() in _PROXY_VARIABLES:
+            yield _ok(name, _without_userinfo(value))
+        elif value and name in _CERTIFICATE_VARIABLES:
+            yield _certificates(name, value)
+
+
+def check_clock(session: "Session") -> Check:
+    """Compare this machine's clock with the service's."""
+    try:
+        service_time = session.service.get_time()
+    except OmniEditError:
+        service_time = None
+    if service_time is None:
+        return _warning("clock", "cannot be compared: the service did not send its time")
+    off_s = session.now() - service_time
+    if abs(off_s) > CLOCK_TOLERANCE_S:
+        message = f"{abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} the service's"
+        return _warning("clock", message, "set it: the time left on links depends on it")
+    return _ok("clock", "agrees with the service's")
+
+
+def _checks_of_settings(
+    settings: "Settings", open_session: "Callable[[], AbstractContextManager[Session]]"
+) -> Iterator[Check]:
+    key = _key(settings)
+    yield key
+    if key.error is None:
+        from omniedit.edits.upload import uploader  # noqa: PLC0415 - brings the HTTP library
+
+        with open_session() as session:
+            yield _tried(
+                "service",
+                session.service.get_credits,
+                f"{settings.origin} answers and accepts the key",
+            )
+            yield _tried("file service", lambda: uploader(session).check_service(), "answers")
+            yield check_clock(session)
+    else:
+        yield _warning("service", "not checked without a key")
+    yield _folder("config folder", settings.config_dir.value)
+    yield _folder("state folder", settings.journal_folder)
+    yield _journal(settings.journal_folder)
+
+
+def _key(settings: "Settings") -> Check:
+    if settings.is_embedded:
+        return _ok("key", "the sandbox needs none")
+    try:
+        key = settings.require_key()
+    except OmniEditError as error:
+        return _failure("key", error)
+    return _ok("key", f"{key} ({settings.key.source if settings.key else ''})")
+
+
+def _tried(name: str, call: Callable[[], object], message: str) -> Check:
+    """Return whether a call to a service succeeds."""
+    try:
+        call()
+    except OmniEditError as error:
+        return _failure(name, error)
+    return _ok(name, message)
+
+
+def _folder(name: str, folder: Path) -> Check:
+    try:
+        nearest = folder
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        # Permissions alone do not tell of read-only file systems, quotas and full disks.
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(b"omniedit")
+    except OSError as failure:
+        error = LocalError(f"{folder} cannot be written: {failure.strerror}")
+        hint = "set OMNIEDIT_CONFIG_DIR and OMNIEDIT_STATE_DIR, or change its owner"
+        return Check(
+            name=name, verdict=Verdict.FAILURE, message=error.message, hint=hint, error=error
+        )
+    return _ok(name, str(folder))
+
+
+def _journal(folder: Path) -> Check:
+    from omniedit.journal import JOURNAL_FILE, Journal  # noqa: PLC0415 - brings SQLite
+
+    # What keeps the file from being read at all is found by the check of its folder.
+    if not os.path.lexists(folder / JOURNAL_FILE):
+        return _ok("journal", "none yet")
+    try:
+        with Journal(folder) as journal:
+            journal.check()
+            return _ok("journal", f"{len(journal.recent())} edits, sound")
+    except JournalDamagedError as error:
+        error.hint = Hint("the next {} restores what can be read", "submit")
+        return _failure("journal", error)
+    except OmniEditError as error:
+        return _failure("journal", error)
+
+
+def _extra(extra: str, module: str) -> Check:
+    if find_spec(module) is not None:
+        return _ok(f"extra {extra}", "installed")
+    hint = f"python -m pip install 'omniedit[{extra}]'"
+    return _warning(f"extra {extra}", "not installed", hint)
+
+
+def _certificates(name: str, path: str) -> Check:
+    if os.access(path, os.R_OK):
+        return _ok(name, path)
+    hint = f"unset {name}, or set it to an existing file"
+    return _warning(name, f"{path} does not exist, or cannot be read", hint)
+
+
+def _without_userinfo(text: str) -> str:
+    before, found, after = text.rpartition("@")
+    scheme, has_scheme, _ = before.partition("://")
+    return f"{scheme + '://' if has_scheme else ''}…@{after}" if found else text
+
+
+def _ok(name: str, message: str) -> Check:
+    return Check(name=name, verdict=Verdict.OK, message=message)
+
+
+def _warning(name: str, message: str, hint: str | None = None) -> Check:
+    return Check(name=name, verdict=Verdict.WARNING, message=message, hint=hint)
+
+
+def _failure(name: str, error: OmniEditError) -> Check:
+    return Check(name=name, verdict=Verdict.FAILURE, message=error.message, error=error)

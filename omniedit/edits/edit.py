@@ -1,0 +1,257 @@
+"""One edit from sentence to file, in the sense of make: safe to repeat."""
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from omniedit.downloads.placement import check_target as check_target_file
+from omniedit.edits.reads import refresh
+from omniedit.edits.replay import record_call, replay
+from omniedit.edits.requests import PreparedEdit, prepare
+from omniedit.edits.save import check_target, failure_of, is_whole, save, save_from_here, saved_as
+from omniedit.edits.sending import sending_lock
+from omniedit.edits.session import Session
+from omniedit.edits.submit import (
+    NewSubmission,
+    known_submission,
+    new_submission,
+    refusal_recorded,
+    render_cost,
+    send,
+)
+from omniedit.edits.targets import Destination, Target
+from omniedit.edits.wait import Poller, report_end
+from omniedit.errors import (
+    LocalError,
+    ResultGoneError,
+    TargetBusyError,
+    TargetExistsError,
+    WaitTimeoutError,
+)
+from omniedit.events import Noted
+from omniedit.models import EditRequest, Record, TaskStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditOptions:
+    """How an edit is made.
+
+    `again` pays anew for an edit that is known; `overwrite` replaces the target whatever it is.
+    """
+
+    destination: Destination
+    again: bool = False
+    overwrite: bool = False
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BegunEdit:
+    """An edit that has a task at the service: just submitted, or known from before."""
+
+    edit: PreparedEdit
+    record: Record
+    is_fresh: bool
+    deadline: float  # monotonic
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return self.record.task is not None and self.record.task.is_terminal
+
+
+def edit(session: Session, request: EditRequest, options: EditOptions) -> Record:
+    """Submit an edit where it is not known, follow it to its end, and save its result.
+
+    Raises:
+        OmniEditError: What kept it; the journal and the message say how it goes on.
+    """
+    begun = begin_edit(session, request, options)
+    if begun.has_ended:
+        report_end(session, begun.record)
+        return deliver_edit(session, begun, options)
+    poller = Poller(session, timeout_s=session.left_s(begun.deadline) or 0.0)
+    poller.add(begun.record, is_fresh=begun.is_fresh)
+    for record, error in poller.to_the_end():
+        if error is not None:
+            raise error.about(task_id=record.task_id, request_id=record.request_id)
+        begun = replace(begun, record=record, is_fresh=True)
+    delivered = deliver_edit(session, begun, options)
+    estimate = begun.edit.estimated_credits
+    if estimate is not None and delivered.task is not None:
+        session.report(Noted(message=render_cost(estimate, [delivered.task])))
+    return delivered
+
+
+def begin_edit(
+    session: Session,
+    request: EditRequest,
+    options: EditOptions,
+    *,
+    planned_identity: str | None = None,
+) -> BegunEdit:
+    """Return the task of an edit, submitted where it is not known.
+
+    Look-up, upload, write-ahead row and submission are one critical section over all processes:
+    of two that run the same edit at once one submits, and the other follows its task.
+
+    Args:
+        request: As it was asked for.
+        planned_identity: Which edit it was when it was planned.
+
+    Raises:
+        OmniEditError: It has none; the journal says why.
+    """
+    deadline = session.monotonic() + options.timeout_s
+    with ExitStack() as locks:
+        with refusal_recorded(session, request) as request_id:
+            edit = prepare(session, request)
+            if planned_identity not in {None, edit.identity}:
+                # Nobody has asked for this one.
+                msg = f"{request.video} changed after it was looked at"
+                hint = "run the same command again once nothing writes to it any more"
+                raise LocalError(msg, code="clip_changed", hint=hint)
+            if session.has_journal:
+                locks.enter_context(_editing(session, edit.identity, deadline))
+            known = known_edit(session, edit.identity, options)
+            # What is unsettled is settled with its own ID, whatever ID this call brought.
+            own_id = known.request_id if known and known.is_unsettled else None
+            locks.enter_context(sending_lock(session, own_id or request_id, deadline=deadline))
+            known = known or known_submission(session, request_id, edit)
+            _check_target(session, known, edit, options)
+            if known is None and session.requires_journal:
+                session.journal.require_recovered()
+            start = known or new_submission(session, edit, request_id, deadline=deadline)
+        if isinstance(start, NewSubmission):
+            record = send(session, start, deadline=deadline)
+        else:
+            record = _settled(session, start, deadline=deadline)
+    is_fresh = isinstance(start, NewSubmission)
+    return BegunEdit(edit=edit, record=record, is_fresh=is_fresh, deadline=deadline)
+
+
+def known_edit(session: Session, identity: str, options: EditOptions) -> Record | None:
+    """Return the attempt that this edit goes on with; None where it is to be submitted."""
+    if options.again:
+        return None
+    attempts = session.journal.known_edits(identity, origin=session.origin)
+    known = next(iter(attempts), None)
+    for attempt in attempts:
+        target = options.destination.target_of_edit(attempt.video, identity, attempt.task_id)
+        if target is not None and saved_as(attempt, target) is not None:
+            # Its file is there and whole, whatever became of later ones.
+            return attempt
+        if _comes_first(attempt, options):
+            known = attempt
+            break
+    if known is None or known.task is None:
+        return known
+    is_retryable = (
+        known.status == TaskStatus.FAILED
+        and known.task.error is not None
+        and known.task.error.is_retryable
+    )
+    return None if is_retryable else known
+
+
+def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Record:
+    """Save the result of an edit that has ended.
+
+    Raises:
+        TaskFailedError: It failed or was cancelled.
+        ResultGoneError: Its result is gone.
+        OmniEditError: The service or the disk said no.
+    """
+    record = begun.record
+    if record.has_failed:
+        raise failure_of(record)
+    destination = options.destination
+    # The journal drops the query of a clip's URL, never its name.
+    record = replace(record, video=record.video or begun.edit.request.video)
+    target = None
+    if not destination.is_stdout:
+        target = destination.target_of_edit(record.video, begun.edit.identity, record.task_id)
+    if target is not None:
+        saved = save_from_here(session, record, target, overwrite=options.overwrite)
+        if saved is not None:
+            return saved
+        destination = Destination(target.shown)
+    if record.is_result_gone and target is not None:
+        _refuse_taken(session, record, target, options)
+    if not begun.is_fresh:
+        # The links of a known task may have changed since.
+        record = refresh(session, record, deadline=begun.deadline)
+    return save(session, record, destination, overwrite=options.overwrite, deadline=begun.deadline)
+
+
+@contextmanager
+def _editing(session: Session, identity: str, deadline: float) -> Generator[None]:
+    """Keep others from submitting the same edit for a block; wait for them first.
+
+    Raises:
+        WaitTimeoutError: Another process has not let go in time.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(
+                session.journal.editing(identity, timeout_s=session.left_s(deadline))
+            )
+        except TargetBusyError as error:
+            msg = "another process is still submitting the same edit"
+            raise WaitTimeoutError(msg) from error
+        yield
+
+
+def _settled(session: Session, known: Record, *, deadline: float) -> Record:
+    """Return a known edit; one whose outcome is unknown is replayed."""
+    if known.task is None:
+        return replay(session, known, deadline=deadline)
+    record_call(session, known.request_id or "")
+    session.report(Noted(message=f"known here as task {known.task_id} ({known.status})"))
+    return known
+
+
+def _comes_first(attempt: Record, options: EditOptions) -> bool:
+    """Return whether an attempt is gone on with wherever the file of an older one may lie."""
+    if attempt.is_result_gone or attempt.has_failed:
+        return False
+    if options.destination.is_named_folder:
+        # Each attempt's file has a name of its own there.
+        return True
+    # Paid for with `--again --force`, and cut off before it replaced the older one.
+    return options.overwrite and not any(is_whole(file) for file in attempt.saved)
+
+
+def _refuse_taken(session: Session, record: Record, target: Target, options: EditOptions) -> None:
+    """Report a result that is gone as gone, though its target is taken as well.
+
+    Raises:
+        ResultGoneError: The target is taken.
+    """
+    try:
+        check_target(session, record, target, overwrite=options.overwrite)
+    except TargetExistsError:
+        msg = f"the result of task {record.task_id} is gone"
+        raise ResultGoneError(msg, task_id=record.task_id) from None
+
+
+def _check_target(
+    session: Session, known: Record | None, edit: PreparedEdit, options: EditOptions
+) -> None:
+    """Refuse a target before anything is paid or waited for.
+
+    An edit that is known to bring nothing is reported as that, whatever the target is.
+    """
+    destination = options.destination
+    if destination.is_stdout or (known and (known.is_result_gone or known.has_failed)):
+        return
+    video = edit.request.video if known is None else known.video
+    task_id = known.task_id if known else None
+    target = destination.target_of_edit(video, edit.identity, task_id)
+    if target is None:
+        # The name will be a task's own; whether the folder takes it can be told now.
+        check_target_file(destination.target(video, None).path, overwrite=True)
+    elif known is None:
+        check_target_file(target.path, overwrite=options.overwrite)
+    else:
+        check_target(session, known, target, overwrite=options.overwrite)

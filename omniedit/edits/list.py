@@ -1,0 +1,156 @@
+"""What is known of all tasks: here, at the account, and what would be lost next."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from omniedit.edits.references import find_records
+from omniedit.edits.session import Session
+from omniedit.errors import Hint, NoSuchReferenceError, OmniEditError, TaskNotFoundError
+from omniedit.events import Warned
+from omniedit.models import Record, Task
+
+
+def list_records(
+    session: Session,
+    *,
+    limit: int,
+    unsaved: bool = False,
+    expiring_s: float | None = None,
+) -> list[Record]:
+    """Return the newest attempts and tasks of the journal.
+
+    Args:
+        limit: How many at most.
+        unsaved: Only finished ones whose result is not on this machine.
+        expiring_s: Only those of them whose link ends within that time.
+    """
+    if not unsaved and expiring_s is None:
+        return session.journal.recent(limit=limit)
+    records = [record for record in session.journal.recent() if is_unsaved(record)]
+    if expiring_s is not None:
+        records = _expiring(session, records, within_s=expiring_s)
+    return records[:limit]
+
+
+def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
+    """Return the account's tasks of this model, newest first, with what is known of them here.
+
+    Args:
+        limit: How many at most; with `adopt` all are taken, and so many returned.
+        adopt: Write down those that are not known here.
+
+    Raises:
+        EndpointMissingError: The service offers no such list.
+        OmniEditError: It cannot be read, or not be written down.
+    """
+    from omniedit.edits.reads import account_tasks  # noqa: PLC0415 - `list` mostly reads here
+
+    records: list[Record] = []
+    for task in account_tasks(session):
+        if len(records) >= limit and not adopt:
+            break
+        records.append(_known_or_new(session, task, adopt=adopt))
+    return records[:limit]
+
+
+def forget(session: Session, reference: str) -> Record:
+    """Remove an edit from the journal; its files and the service's task stay.
+
+    Args:
+        reference: A request ID, or what names a task.
+
+    Raises:
+        NoSuchReferenceError: It is not in the journal.
+    """
+    attempt = session.journal.find_attempt(reference)
+    if attempt is not None and attempt.task is None:
+        session.journal.forget_attempt(reference)
+        if attempt.is_unsettled:
+            message = f"submission {reference} is forgotten: the next `edit` of it may pay again"
+            session.report(Warned(message=message))
+        return attempt
+    known = attempt or session.journal.find_task(str(find_records(session, [reference])[0].task_id))
+    if known is None:
+        msg = f"task {reference} is not in the journal"
+        raise NoSuchReferenceError(msg, hint=Hint("{} shows what is", "list"))
+    session.journal.forget(known)
+    return known
+
+
+def unsaved_results(
+    session: Session, *, expiring_s: float | None = None
+) -> Iterator[tuple[Record, OmniEditError | None]]:
+    """Yield the finished tasks of this origin whose result is not here, oldest link first.
+
+    Tasks that were still running when last seen are asked for; those that still are, or failed,
+    are passed over.
+    """
+    from omniedit.edits.reads import read_all  # noqa: PLC0415 - `list` mostly reads here
+
+    candidates = [
+        record
+        for record in session.journal.recent()
+        if record.task is not None
+        and record.origin == session.origin
+        and not record.is_result_gone
+        and not record.task.has_failed
+        and not has_file(record)
+    ]
+    finished = [record for record in candidates if record.task and record.task.is_completed]
+    running = [record for record in candidates if record.task and not record.task.is_completed]
+    for record, error in read_all(session, running):
+        if isinstance(error, TaskNotFoundError):
+            # Not for ever, for all anybody knows: a later run asks again.
+            session.report(Warned(message=f"{error.message}; passed over"))
+        elif error is not None:
+            yield record, error
+        elif record.task and record.task.is_completed:
+            finished.append(record)
+    if expiring_s is not None:
+        finished = _expiring(session, finished, within_s=expiring_s)
+    for record in sorted(finished, key=lambda record: record.link_valid_until or 0.0):
+        yield record, None
+
+
+def is_unsaved(record: Record) -> bool:
+    """Return whether a result could be saved, and is not on this machine."""
+    return (
+        record.task is not None
+        and record.task.is_completed
+        and not record.is_result_gone
+        and not has_file(record)
+    )
+
+
+def has_file(record: Record) -> bool:
+    """Return whether a saved file of a record still has its name and size."""
+    return any(_has_size(Path(file.path), file.size_bytes) for file in record.saved)
+
+
+def _expiring(session: Session, records: list[Record], *, within_s: float) -> list[Record]:
+    end = session.now() + within_s
+    return [record for record in records if (record.link_valid_until or 0.0) <= end]
+
+
+def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:
+    known = session.journal.find_task(task.task_id)
+    if known is not None:
+        return known
+    if adopt:
+        session.journal.record_adopted(task, origin=session.origin)
+    return Record(
+        request_id=None,
+        task=task,
+        status=task.status,
+        created_at=task.created_at or session.now(),
+        origin=session.origin,
+        error=task.error,
+        is_adopted=adopt,
+    )
+
+
+def _has_size(path: Path, size_bytes: int) -> bool:
+    try:
+        return path.stat().st_size == size_bytes
+    except OSError:
+        return False

@@ -1,0 +1,198 @@
+"""The manifest: JSON lines or CSV, read whole, every fault with its line."""
+
+import csv
+import difflib
+import hashlib
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from omniedit.errors import InvalidInputError
+from omniedit.media import parse_mark
+
+FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take")
+_NUMBERS: Final = frozenset({"start", "end", "take"})
+_UNSHOWABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_TAKE: Final = re.compile(r"[0-9]{1,9}")
+
+
+class FaultyLineError(ValueError):
+    """One line of the manifest is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One edit, as the manifest holds it."""
+
+    number: int  # of the text line, from 1
+    video: str
+    prompt: str
+    output: str | None = None
+    callback_url: str | None = None
+    start: str | None = None
+    end: str | None = None
+    take: str | None = None
+
+    def is_in_shard(self, index: int, count: int) -> bool:
+        """Return whether the line belongs to the shard `index` of `count`, from 1.
+
+        By its own text, so that lines added elsewhere move nothing to another machine; numbers
+        that are the same edit count as the same text.
+        """
+        take = None if self.take is None or int(self.take) == 1 else int(self.take)
+        marks = [_normalised(mark) for mark in (self.start, self.end)]
+        parts = [self.video, self.prompt, *marks, take]
+        digest = hashlib.sha256(json.dumps(parts).encode()).digest()
+        return int.from_bytes(digest[:8]) % count == index - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All lines; what is wrong, and what is odd, each with its line number."""
+
+    lines: tuple[Line, ...]
+    faults: tuple[tuple[int, str], ...]
+    oddities: tuple[tuple[int, str], ...]
+
+
+def parse_manifest(content: bytes, *, name: str) -> Manifest:
+    """Return what a manifest holds.
+
+    Args:
+        content: Of the file; a byte order mark and any line ends are fine.
+        name: Its name, which tells CSV from JSON lines; else the first character does.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        return Manifest((), ((number, "is not valid UTF-8 text"),), ())
+    is_csv = name.lower().endswith(".csv") or not (
+        name.lower().endswith((".jsonl", ".ndjson", ".json")) or text.lstrip()[:1] in {"{", ""}
+    )
+    lines: list[Line] = []
+    faults: list[tuple[int, str]] = []
+    unknown: dict[str, int] = {}
+    for number, row in _csv_rows(text) if is_csv else _json_rows(text):
+        try:
+            if isinstance(row, FaultyLineError):
+                raise row
+            lines.append(_parse_line(number, row))
+        except FaultyLineError as fault:
+            faults.append((number, str(fault)))
+        else:
+            for field in row.keys() - set(FIELDS):
+                unknown.setdefault(str(field), number)
+    if not lines and not faults:
+        faults.append((1, "the manifest is empty"))
+    oddities = tuple((number, _unknown_field(name)) for name, number in unknown.items())
+    return Manifest(tuple(lines), tuple(faults), oddities)
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:
+    if text.lstrip().startswith("["):
+        yield 1, FaultyLineError("is a JSON array; write one object a line")
+        return
+    # Not `splitlines`, which also splits at separators that JSON strings may hold.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value: object = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield number, FaultyLineError(f"is not JSON: {getattr(error, 'msg', error)}")
+            continue
+        if isinstance(value, dict):
+            yield number, cast("Mapping[str, Any]", value)
+        else:
+            yield number, FaultyLineError("is not a JSON object")
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield number, FaultyLineError(f"is not CSV: {error}")
+            return
+        if not any(cell.strip() for cell in cells):
+            continue
+        if header is None:
+            header = [cell.strip() for cell in cells]
+            if fault := _header_fault(header):
+                yield number, FaultyLineError(fault)
+                return
+        elif len(cells) > len(header):
+            yield number, FaultyLineError(f"has {len(cells)} cells, the header {len(header)}")
+        else:
+            yield number, {name: cell for name, cell in zip(header, cells, strict=False) if cell}
+
+
+def _header_fault(header: list[str]) -> str | None:
+    if missing := [f"`{name}`" for name in ("video", "prompt") if name not in header]:
+        return f"the header names no column {' and no column '.join(missing)}"
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
+    return f"the header names column `{twice[0]}` twice" if twice else None
+
+
+def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
+    values = {field: _parse_field(field, row.get(field)) for field in FIELDS}
+    for field in ("video", "prompt"):
+        if not values[field]:
+            msg = f"`{field}` is missing"
+            raise FaultyLineError(msg)
+    take = values["take"]
+    if take is not None and not _TAKE.fullmatch(take):
+        msg = f"`take` is no whole number of up to 9 digits: {take[:20]}"
+        raise FaultyLineError(msg)
+    return Line(
+        number=number,
+        video=values["video"] or "",
+        prompt=values["prompt"] or "",
+        output=values["output"],
+        callback_url=values["callback_url"],
+        start=values["start"],
+        end=values["end"],
+        take=take,
+    )
+
+
+def _normalised(mark: str | None) -> float | str | None:
+    try:
+        return mark if mark is None else parse_mark(mark)
+    except InvalidInputError:
+        return mark  # it is a fault of its line
+
+
+def _parse_field(field: str, value: object) -> str | None:
+    if value is None:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, str) or (is_number and field in _NUMBERS):
+        text = str(value)
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            # JSON can write half a character (RFC 8259, 8.2), which no file name or URL can hold.
+            msg = f"`{field}` is not valid Unicode text"
+            raise FaultyLineError(msg)
+        if field == "output" and _UNSHOWABLE.search(text):
+            msg = "`output` has control or bidirectional characters"
+            raise FaultyLineError(msg)
+        return text or None
+    kind = "text or a number" if field in _NUMBERS else "text"
+    msg = f"`{field}` is not {kind}"
+    raise FaultyLineError(msg)
+
+
+def _unknown_field(name: str) -> str:
+    near = difflib.get_close_matches(name, FIELDS, n=1)
+    suggestion = f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(FIELDS)}"
+    return f"`{name}` is not a field of a manifest{suggestion}"

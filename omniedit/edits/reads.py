@@ -1,0 +1,134 @@
+"""Reading the service: one task, many at once, or the account's own list."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import count
+
+from omniedit.edits.session import Session
+from omniedit.errors import (
+    EndpointMissingError,
+    OmniEditError,
+    ResultGoneError,
+    TaskNotFoundError,
+    UnavailableError,
+)
+from omniedit.models import BATCH_SIZE, Record, Task
+
+
+def read_task(session: Session, task_id: str, *, deadline: float | None = None) -> Task:
+    """Return the task as the service now reports it, and write it down where it is known here.
+
+    Raises:
+        TaskNotFoundError: The service does not know it.
+        ServiceError: The service does not answer.
+    """
+    task = session.with_retries(
+        lambda: session.service.get_task(task_id, deadline=deadline),
+        deadline=deadline,
+        task_id=task_id,
+    )
+    session.journalled(lambda: session.journal.record_task(task, origin=session.origin))
+    return task
+
+
+def refresh(session: Session, record: Record, *, deadline: float | None = None) -> Record:
+    """Return a record with its task as the service now reports it.
+
+    Where the service is out of reach, the link that the journal holds may still work.
+
+    Raises:
+        ResultGoneError: The service has forgotten a task that was completed.
+        OmniEditError: The service refuses, or there is no such link.
+    """
+    try:
+        return record.with_task(read_task(session, str(record.task_id), deadline=deadline))
+    except TaskNotFoundError as error:
+        if record.task is None or not record.task.is_completed:
+            raise
+        # `download --all` passes it over from now on; who names it asks again.
+        session.journalled(lambda: session.journal.record_result_gone(str(record.task_id)))
+        msg = f"the service no longer knows task {record.task_id}, which was completed"
+        raise ResultGoneError(msg, task_id=record.task_id) from error
+    except UnavailableError as error:
+        if record.task is None or not record.task.result_urls:
+            raise
+        from omniedit.events import Warned  # noqa: PLC0415 - mostly nothing is to be told
+
+        session.report(Warned(message=f"{error.message}; trying the link that is known here"))
+        return record
+
+
+def read_all(
+    session: Session, records: Sequence[Record]
+) -> Iterator[tuple[Record, OmniEditError | None]]:
+    """Yield each record as the service now reports it, with what kept it from being read.
+
+    More than one are read fifty at a time where the service offers that.
+    """
+    for start in range(0, len(records), BATCH_SIZE):
+        chunk = records[start : start + BATCH_SIZE]
+        found = _read_batch(session, chunk) if len(chunk) > 1 else {}
+        for record in chunk:
+            task = found.get(str(record.task_id))
+            try:
+                # One that is missing from a batch is asked for alone before it counts as unknown.
+                yield record.with_task(task or read_task(session, str(record.task_id))), None
+            except OmniEditError as error:
+                yield record, error.about(task_id=record.task_id)
+
+
+def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterator[Task]:
+    """Yield the account's tasks of this model, newest first, page by page.
+
+    Args:
+        budget_s: How long a page that fails is asked for again.
+
+    Raises:
+        EndpointMissingError: The service offers no such list.
+        ServiceError: It cannot be read.
+    """
+    policy = session.policy
+    seen: set[str] = set()
+    deadline = session.monotonic() + policy.list_budget_s
+    for page_number in count(1):
+        ask = partial(session.service.list_tasks, page=page_number)
+        page = session.with_retries(ask, budget_s=budget_s)
+        # A task that arrives meanwhile pushes others onto the next page.
+        fresh = [task for task in page.tasks if task.task_id not in seen]
+        yield from fresh
+        seen.update(task.task_id for task in fresh)
+        is_whole = not fresh or (page.total is not None and len(seen) >= page.total)
+        # Pages with ever new tasks would be read for ever.
+        if is_whole or page_number >= policy.max_list_pages or session.monotonic() > deadline:
+            return
+
+
+def tasks_since(session: Session, since: float, *, budget_s: float | None = None) -> list[Task]:
+    """Return the account's tasks created since a Unix time, as far as clocks agree.
+
+    Args:
+        since: Unix time, by this machine's clock.
+        budget_s: How long a page that fails is asked for again.
+
+    Raises:
+        ServiceError: The list cannot be read.
+    """
+    found: list[Task] = []
+    for task in account_tasks(session, budget_s=budget_s):
+        # The service dates its tasks by its own clock, which its reply has told.
+        oldest = since + (session.service.clock_offset_s or 0.0) - session.policy.clock_skew_s
+        if task.created_at is not None and task.created_at < oldest:
+            break
+        found.append(task)
+    return found
+
+
+def _read_batch(session: Session, records: Sequence[Record]) -> dict[str, Task]:
+    task_ids = [str(record.task_id) for record in records]
+    try:
+        found = session.with_retries(lambda: session.service.get_tasks(task_ids))
+    except (EndpointMissingError, TaskNotFoundError, UnavailableError):
+        return {}
+    seen = [(task, None) for task in found.values()]
+    session.journalled(lambda: session.journal.record_tasks(seen, origin=session.origin))
+    return found

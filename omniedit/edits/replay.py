@@ -1,0 +1,193 @@
+"""Settling a submission whose outcome is unknown."""
+
+from contextlib import suppress
+
+from omniedit.edits.reads import read_task, tasks_since
+from omniedit.edits.requests import check_request_id
+from omniedit.edits.sending import Sending, resume_command, sending_lock
+from omniedit.edits.session import Session
+from omniedit.errors import (
+    Hint,
+    InvalidInputError,
+    JournalError,
+    NoSuchReferenceError,
+    OmniEditError,
+    OutcomeUnknownError,
+    restored_error,
+)
+from omniedit.events import Noted, Submitted, Warned
+from omniedit.models import MODEL, Record, TaskError, is_task_id
+
+
+def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> Record:
+    """Settle a submission whose outcome is unknown, with its own ID and exact body.
+
+    Args:
+        request_id: As the journal and the error named it.
+        accepts_old: Replay it also when the service may have forgotten its ID.
+
+    Raises:
+        NoSuchReferenceError: The journal does not know it.
+        OutcomeUnknownError: Still unclear, or too old.
+        OmniEditError: What it was refused for.
+    """
+    check_request_id(request_id)
+    with sending_lock(session, request_id, pays=False):
+        record = _known_attempt(session, request_id)
+        return replay(session, record, accepts_old=accepts_old)
+
+
+def settle_as(session: Session, request_id: str, task_id: str) -> Record:
+    """Settle a submission with a task of the account that its user knows to be its own.
+
+    Raises:
+        NoSuchReferenceError: The journal does not know the submission.
+        InvalidInputError: It is settled, or the task cannot be its own.
+        OmniEditError: The service does not know the task, or does not answer.
+    """
+    check_request_id(request_id)
+    if not is_task_id(task_id):
+        msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
+        raise InvalidInputError(msg, code="invalid_task_reference")
+    with sending_lock(session, request_id, pays=False):
+        record = _known_attempt(session, request_id)
+        _check_origin(session, record)
+        if not record.is_unsettled:
+            what = f"task {record.task_id}" if record.task else "refused"
+            msg = f"submission {request_id} is settled: {what}"
+            raise InvalidInputError(msg, code="already_settled", request_id=request_id)
+        known = session.journal.find_task(task_id)
+        if known is not None and known.request_id is not None:
+            msg = f"task {task_id} is the task of submission {known.request_id}"
+            raise InvalidInputError(msg, code="other_submission", request_id=request_id)
+        task = read_task(session, task_id)
+        if task.model not in {None, MODEL}:
+            msg = f"task {task_id} was made by another model: {task.model}"
+            raise InvalidInputError(msg, code="other_model", request_id=request_id)
+        session.journal.settle_attempt(request_id, task, origin=session.origin)
+        record_call(session, request_id)
+        settled = record.with_task(task)
+        session.report(Submitted(record=settled, is_replay=True))
+        return settled
+
+
+def replay(
+    session: Session, record: Record, *, accepts_old: bool = False, deadline: float | None = None
+) -> Record:
+    """Return the task of a known attempt; ask the service with the same ID where it is unknown.
+
+    The caller holds `sending_lock` for its request ID.
+
+    Raises:
+        OutcomeUnknownError: Still unclear, or too old.
+        OmniEditError: What it was refused for.
+    """
+    request_id = record.request_id or ""
+    record_call(session, request_id)
+    # Whoever was sending it may have settled it meanwhile; now nobody is.
+    record = session.journal.find_attempt(request_id) or record
+    if record.is_unsettled:
+        return _replay_unknown(session, record, accepts_old=accepts_old, deadline=deadline)
+    if record.task is None:
+        raise refusal_of(record)
+    session.report(Noted(message=f"already accepted as task {record.task_id}"))
+    session.report(Submitted(record=record, is_replay=True))
+    return record
+
+
+def refusal_of(record: Record) -> OmniEditError:
+    """Return the error that a refused attempt ended with."""
+    error = record.error or TaskError(code="refused", message="the submission was refused")
+    return restored_error(
+        error.kind or "",
+        error.message,
+        code=error.code,
+        http_status=error.http_status,
+        request_id=record.request_id,
+    )
+
+
+def record_call(session: Session, request_id: str) -> None:
+    """Make an attempt the newest of this context; a journal that fails has said so already."""
+    if session.context is None:
+        return
+    with suppress(JournalError):
+        session.journal.record_call(session.context, request_id)
+
+
+def _replay_unknown(
+    session: Session, record: Record, *, accepts_old: bool, deadline: float | None
+) -> Record:
+    request_id = record.request_id or ""
+    _check_origin(session, record)
+    if record.body is None:
+        msg = f"the journal no longer holds what submission {request_id} asked for"
+        raise OutcomeUnknownError(msg, request_id=request_id)
+    if not accepts_old:
+        age_s = _age_s(session, record)
+        # Of an attempt from the future nobody knows how old it is.
+        if not -session.policy.clock_skew_s <= age_s <= session.policy.replay_window_s:
+            raise _too_old(session, record, age_s)
+    # A missing key says nothing about the submission.
+    _ = session.service
+    sending = Sending(session, record, recovery_command=resume_command(request_id), is_lost=True)
+    return sending.send(deadline=deadline)
+
+
+def _known_attempt(session: Session, request_id: str) -> Record:
+    record = session.journal.find_attempt(request_id)
+    if record is None:
+        msg = f"no submission {request_id} in the journal"
+        raise NoSuchReferenceError(msg, hint=Hint("{} shows them", "list"), request_id=request_id)
+    return record
+
+
+def _check_origin(session: Session, record: Record) -> None:
+    if record.origin != session.origin:
+        msg = f"submission {record.request_id} was made at {record.origin}, not at {session.origin}"
+        raise InvalidInputError(msg, code="other_origin", request_id=record.request_id)
+
+
+def _age_s(session: Session, record: Record) -> float:
+    """Return how old an attempt is, at most.
+
+    This machine's clock may have been set back since; the service's has not.
+    """
+    age_s = session.now() - record.created_at
+    with suppress(OmniEditError):
+        service_now = session.service.get_time()
+        if service_now is not None:
+            age_s = max(age_s, service_now - record.created_at)
+    return age_s
+
+
+def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownError:
+    """Show the account's tasks of the attempt's time; return why it is not replayed unasked."""
+    request_id = record.request_id or ""
+    age = f"{age_s / 3600:.0f} h old" if age_s > 0 else "dated in the future"
+    candidate = "TASK"
+    try:
+        tasks = tasks_since(session, record.created_at)
+    except OmniEditError as error:
+        session.report(Warned(message=f"the account's tasks cannot be read: {error.message}"))
+    else:
+        for task in tasks:
+            is_known = session.journal.find_task(task.task_id) is not None
+            whose = "submitted or adopted here" if is_known else "not known here"
+            if not is_known and candidate == "TASK":
+                candidate = task.task_id
+            session.report(
+                Warned(message=f"the account lists {task.task_id} ({task.status}), {whose}")
+            )
+        if not tasks:
+            session.report(Warned(message="the account lists no task since then"))
+    msg = (
+        f"submission {request_id} is {age}: the service may have forgotten its ID, and a"
+        " replay could pay again"
+    )
+    hint = Hint(
+        "{} settles it with a task of the account; {} replays it all the same",
+        f"{resume_command(request_id)} --as {candidate}",
+        f"{resume_command(request_id)} --yes",
+    )
+    return OutcomeUnknownError(msg, hint=hint, request_id=request_id)

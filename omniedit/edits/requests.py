@@ -1,0 +1,170 @@
+"""From what was asked for to what is sent: checks, identity, and the exact body."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from omniedit.edits.clips import digest_of_clip, is_local, plan_clip
+from omniedit.edits.session import Session
+from omniedit.errors import InvalidInputError, MissingFileError
+from omniedit.http.urls import check_callback_url, check_clip_url
+from omniedit.media import is_available
+from omniedit.models import MODEL, EditRequest
+
+EXAMPLE_HINT: Final = (
+    'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
+)
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{16,96}")
+_SANDBOX_MARKER: Final = re.compile(r"\[sandbox:", re.IGNORECASE)
+_SCHEMELESS: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}/")
+"""A host and a slash, as browsers show a URL."""
+_CLIP_NAME: Final = re.compile(r"https?://\S+|\S+\.(?:mp4|m4v|mov|webm|mkv|avi)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedEdit:
+    """An edit that was checked, and is ready to be submitted.
+
+    Output, callback and folder are no part of its identity.
+    """
+
+    request: EditRequest
+    clip: str  # the content: its URL, or `sha256:…` of a local file
+    start_s: float | None
+    end_s: float | None
+    is_written_anew: bool  # another file than the clip itself is uploaded: cut, converted, or both
+    estimated_credits: float | None
+    identity: str
+    """What makes two edits the same: clip, prompt, cut marks, take and model, hashed."""
+    digest: str
+    """What one request ID stands for: the identity and the callback, hashed.
+
+    Unlike the body it does not know where a local clip was uploaded to.
+    """
+
+    @property
+    def is_uploaded(self) -> bool:
+        """Whether the service gets a file from here, rather than the clip's own URL."""
+        return self.is_written_anew or is_local(self.request.video)
+
+    def body(self, *, clip_url: str) -> bytes:
+        """Return the exact JSON of the submission (API reference, GeminiOmniFlashVideoEditRequest).
+
+        Args:
+            clip_url: Where the service finds the clip.
+        """
+        body: dict[str, object] = {
+            "model": MODEL,
+            "prompt": self.request.prompt,
+            "video_urls": [clip_url],
+        }
+        if self.request.callback_url is not None:
+            body["callback_url"] = self.request.callback_url
+        return json.dumps(body).encode()
+
+
+def prepare(session: Session, request: EditRequest) -> PreparedEdit:
+    """Return the edit that a request asks for; nothing is sent to find out.
+
+    Raises:
+        InvalidInputError: The request is wrong.
+        TooExpensiveError: Estimated above its limit, or not to be estimated.
+        LocalError: The clip cannot be read.
+    """
+    if request.request_id is not None:
+        check_request_id(request.request_id)
+    _check_prompt(request.prompt, is_sandbox=session.is_sandbox)
+    if request.callback_url is not None:
+        check_callback_url(request.callback_url, allow_internal=session.is_sandbox)
+    _check_clip(session, request)
+    # Looked at before it is read whole: a film of hours is refused at once.
+    plan = plan_clip(session, request)
+    clip = _identify_clip(session, request)
+    # A cut that begins at 0 begins at the beginning.
+    marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
+    parts = [clip, request.prompt, *marks, MODEL]
+    if request.take is not None and request.take != 1:
+        parts.append(str(request.take))
+    identity = digest_of(parts)
+    return PreparedEdit(
+        request=request,
+        clip=clip,
+        start_s=plan.start_s or None,
+        end_s=plan.end_s,
+        is_written_anew=plan.is_written_anew,
+        estimated_credits=plan.estimated_credits,
+        identity=identity,
+        digest=digest_of([identity, request.callback_url]),
+    )
+
+
+def digest_of(parts: Sequence[object]) -> str:
+    """Return the SHA-256 of values that JSON can hold, as 64 hex digits."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def check_request_id(text: str) -> None:
+    """Refuse a request ID that cannot travel as `Idempotency-Key`.
+
+    Raises:
+        InvalidInputError: If it cannot.
+    """
+    if not _REQUEST_ID.fullmatch(text):
+        msg = "a request ID is 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
+        raise InvalidInputError(msg, code="invalid_request_id")
+
+
+def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
+    if not prompt.strip():
+        msg = "the prompt is empty"
+        raise InvalidInputError(msg, code="empty_prompt", hint=EXAMPLE_HINT)
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        # What argv holds of bytes that are not UTF-8 (PEP 383) has no form in JSON.
+        msg = "the prompt is not valid UTF-8 text"
+        raise InvalidInputError(msg, code="invalid_prompt") from None
+    if not is_sandbox and _SANDBOX_MARKER.search(prompt):
+        msg = "the prompt holds a `[sandbox:…]` marker, which the real service would take for text"
+        hint = "add `--sandbox`, or remove the marker"
+        raise InvalidInputError(msg, code="sandbox_marker", hint=hint)
+
+
+def _check_clip(session: Session, request: EditRequest) -> None:
+    if not is_local(request.video):
+        check_clip_url(request.video, allow_internal=session.allows_internal_clips)
+    elif not request.video:
+        msg = "VIDEO is empty"
+        raise InvalidInputError(msg, code="invalid_url")
+    elif not _exists(Path(request.video)):
+        msg = f"no such file: {request.video}"
+        hint = "VIDEO is an http(s) URL or the path of a local clip"
+        if _CLIP_NAME.fullmatch(request.prompt):
+            hint = "VIDEO comes first, then PROMPT: these two look swapped"
+        elif _SCHEMELESS.match(request.video):
+            hint = f"a URL begins with its scheme: https://{request.video}"
+        raise MissingFileError(msg, hint=hint)
+    elif not is_available():
+        # All that is known of it then comes from its first bytes.
+        _identify_clip(session, request)
+
+
+def _identify_clip(session: Session, request: EditRequest) -> str:
+    if not is_local(request.video):
+        return request.video
+    # With the extra, what is not MP4 is converted.
+    check = request.check is not False and not is_available()
+    return f"sha256:{digest_of_clip(session, Path(request.video), check=check).sha256}"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        # A name that no file can have, or a folder that cannot be entered.
+        msg = f"cannot read {str(path)[:80]}: {error.strerror}"
+        raise MissingFileError(msg) from None

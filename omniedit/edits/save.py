@@ -1,0 +1,361 @@
+"""Saving results: from the service, or from a whole copy on this machine."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from omniedit.downloads.placement import check_target as check_target_file
+from omniedit.downloads.placement import copy_result, tidy, verify
+from omniedit.edits.clips import progress_of
+from omniedit.edits.reads import read_task, refresh
+from omniedit.edits.session import Session
+from omniedit.edits.targets import Destination, Target
+from omniedit.errors import (
+    AuthenticationError,
+    CredentialsError,
+    InvalidInputError,
+    JournalError,
+    NotAVideoError,
+    NotFinishedError,
+    OmniEditError,
+    ResultGoneError,
+    TargetExistsError,
+    TaskFailedError,
+    UnavailableError,
+    WaitTimeoutError,
+)
+from omniedit.events import Retrying, Saved
+from omniedit.models import Record, SavedFile, Task, TaskStatus
+
+T = TypeVar("T")
+_Fetch = Callable[[str], T]
+
+
+def check_destination(
+    session: Session, record: Record, destination: Destination, *, overwrite: bool
+) -> None:
+    """Refuse a destination that could not be written, before anything is waited for.
+
+    Raises:
+        TargetExistsError: It is taken by something other than this task's verified file.
+        LocalError: It cannot be written.
+    """
+    if not destination.is_stdout:
+        check_target(
+            session, record, destination.target(record.video, record.task_id), overwrite=overwrite
+        )
+
+
+def check_target(session: Session, record: Record, target: Target, *, overwrite: bool) -> None:
+    """Refuse a target that could not be written.
+
+    Raises:
+        TargetExistsError: It is taken by something other than this task's verified file.
+        LocalError: It cannot be written.
+    """
+    try:
+        check_target_file(target.path, overwrite=overwrite)
+    except TargetExistsError:
+        if saved_as(_reread(session, record), target) is None:
+            raise
+
+
+def download(
+    session: Session, record: Record, destination: Destination, *, overwrite: bool
+) -> Record:
+    """Save the result of a task, asking the service where this machine has no whole copy of it.
+
+    Raises:
+        NotFinishedError: It is not finished.
+        TaskFailedError: It failed or was cancelled.
+        ResultGoneError: The result is gone.
+        TargetExistsError: The destination is taken.
+        OmniEditError: The service or the disk said no.
+    """
+    check_destination(session, record, destination, overwrite=overwrite)
+    if not destination.is_stdout:
+        here = save_from_here(
+            session, record, destination.target(record.video, record.task_id), overwrite=overwrite
+        )
+        if here is not None:
+            return here
+    return save(session, refresh(session, record), destination, overwrite=overwrite)
+
+
+def save(
+    session: Session,
+    record: Record,
+    destination: Destination,
+    *,
+    overwrite: bool,
+    deadline: float | None = None,
+) -> Record:
+    """Save every result of a task that has ended well.
+
+    Args:
+        record: Of the task.
+        destination: Where its results go.
+        overwrite: Replace what is there.
+        deadline: A monotonic instant; what was received until then is kept for the next run.
+
+    Raises:
+        NotFinishedError: It is not finished.
+        TaskFailedError: It failed or was cancelled.
+        ResultGoneError: The result is gone, or was never there.
+        TargetExistsError: The destination is taken.
+        WaitTimeoutError: The deadline came first.
+        OmniEditError: The service or the disk said no.
+    """
+    task = completed_task(record)
+    try:
+        if not task.result_urls:
+            # It may have been completed a moment before its links were.
+            task = read_task(session, task.task_id, deadline=deadline)
+            _url_of(task, 0)
+        if destination.is_stdout:
+            _stream(session, task, deadline)
+            return record
+        for index in range(len(task.result_urls)):
+            target = destination.target(record.video, record.task_id, index=index)
+            record = _save_one(
+                session, record, task, index, target, overwrite=overwrite, deadline=deadline
+            )
+    except UnavailableError as error:
+        if deadline is None or session.monotonic() < deadline:
+            raise
+        msg = f"task {task.task_id} is completed, and the time was up before it was saved"
+        raise WaitTimeoutError(msg, task_id=task.task_id) from error
+    return record
+
+
+def save_from_here(
+    session: Session, record: Record, target: Target, *, overwrite: bool
+) -> Record | None:
+    """Save a result that lies whole on this machine already; None where it does not.
+
+    Raises:
+        LocalError: The target cannot be written.
+    """
+    if record.task is not None and len(record.task.result_urls) > 1:
+        # Of several, each is looked for on its own.
+        return None
+    there = saved_as(record, target)
+    if there is not None:
+        for ident in (str(record.task_id), there.sha256):  # as it was downloaded, or copied
+            tidy(target.path, ident)
+        _report_saved(session, record, there, target, is_new=False)
+        return record
+    for file in record.saved:
+        if is_whole(file):
+            copy = copy_result(
+                file,
+                target.path,
+                overwrite=overwrite,
+                sleep=session.sleep,
+                on_verified=partial(_record_saved, session, str(record.task_id)),
+            )
+            return _saved(session, record, copy, target)
+    return None
+
+
+def download_each(
+    session: Session,
+    found: Sequence[tuple[Record, OmniEditError | None]],
+    destination: Destination,
+    *,
+    overwrite: bool,
+) -> Iterator[tuple[Record, OmniEditError | None]]:
+    """Yield each task as its result has been saved, with what kept it from that.
+
+    Raises:
+        CredentialsError: There is no usable key.
+        AuthenticationError: The key is not accepted.
+    """
+    destination.check_count(len(found))
+    for record, error in found:
+        if error is not None:
+            yield record, error
+            continue
+        try:
+            saved = download(session, record, destination, overwrite=overwrite)
+        except (CredentialsError, AuthenticationError):
+            # It would end the others in the same way.
+            raise
+        except OmniEditError as failure:
+            yield record, failure.about(task_id=record.task_id, request_id=record.request_id)
+        else:
+            yield saved, None
+
+
+def is_whole(file: SavedFile) -> bool:
+    """Return whether a saved result is still what it was."""
+    return verify(Path(file.path), size_bytes=file.size_bytes, sha256=file.sha256)
+
+
+def completed_task(record: Record) -> Task:
+    """Return the task of a record, which has ended well.
+
+    Raises:
+        TaskFailedError: It failed or was cancelled.
+        NotFinishedError: It is not finished.
+    """
+    task = record.task
+    if task is None or not task.is_terminal:
+        progress = f" at {task.progress} %" if task and task.progress is not None else ""
+        status = task.status if task else record.status
+        msg = f"task {record.task_id} is not finished: {status}{progress}"
+        raise NotFinishedError(msg, task_id=record.task_id, request_id=record.request_id)
+    if task.has_failed:
+        raise failure_of(record)
+    return task
+
+
+def failure_of(record: Record) -> TaskFailedError:
+    """Return the error of a task that failed or was cancelled."""
+    error = record.task.error if record.task else None
+    verb = "was cancelled" if record.status == TaskStatus.CANCELLED else "failed"
+    reason = f": {error.message} ({error.code})" if error else ""
+    return TaskFailedError(
+        f"task {record.task_id} {verb}{reason}",
+        code=error.code if error else None,
+        task_id=record.task_id,
+        request_id=record.request_id,
+    )
+
+
+def _save_one(
+    session: Session,
+    record: Record,
+    task: Task,
+    index: int,
+    target: Target,
+    *,
+    overwrite: bool,
+    deadline: float | None,
+) -> Record:
+    there = saved_as(record, target)
+    if there is not None:
+        _report_saved(session, record, there, target, is_new=False)
+        return record
+
+    def fetch(url: str) -> SavedFile:
+        return session.downloader.download(
+            url,
+            target.path,
+            task_id=task.task_id,
+            overwrite=overwrite,
+            deadline=deadline,
+            on_progress=progress_of(session, target.shown, "download", task_id=task.task_id),
+            on_retry=_retry_of(session, task.task_id),
+            # Before it gets its name: a kill right after that must leave no file nobody knows.
+            on_verified=partial(_record_saved, session, task.task_id),
+        )
+
+    try:
+        file = _with_fresh_link(session, task, index, fetch)
+    except TargetExistsError:
+        # Another process may have saved the same task there meanwhile.
+        there = saved_as(_reread(session, record), target)
+        if there is None:
+            raise
+        _report_saved(session, record, there, target, is_new=False)
+        return record
+    return _saved(session, record, file, target)
+
+
+def _stream(session: Session, task: Task, deadline: float | None) -> None:
+    if len(task.result_urls) > 1:
+        msg = f"task {task.task_id} has {len(task.result_urls)} results, and standard output is one file"
+        raise InvalidInputError(msg, code="needs_folder", hint="name a folder: `out/`")
+
+    def fetch(url: str) -> None:
+        with session.downloader.fetch(
+            url,
+            task_id=task.task_id,
+            folder=session.private_folder,
+            deadline=deadline,
+            on_progress=progress_of(session, "standard output", "download", task_id=task.task_id),
+            on_retry=_retry_of(session, task.task_id),
+        ) as path:
+            session.stream_out(path)
+
+    _with_fresh_link(session, task, 0, fetch)
+
+
+def _with_fresh_link(session: Session, task: Task, index: int, fetch: _Fetch[T]) -> T:
+    """Fetch a result; a link that is dead or delivers no video is replaced once.
+
+    Raises:
+        ResultGoneError: The fresh link is no better, or there is none.
+    """
+    try:
+        return fetch(task.result_urls[index])
+    except ResultGoneError:
+        fresh = read_task(session, task.task_id)
+    try:
+        return fetch(_url_of(fresh, index))
+    except ResultGoneError as error:
+        if not isinstance(error, NotAVideoError):
+            # `download --all` passes it over from now on; what is no video today may be one later.
+            session.journalled(lambda: session.journal.record_result_gone(task.task_id))
+        raise error.about(task_id=task.task_id) from None
+
+
+def _url_of(task: Task, index: int) -> str:
+    if index < len(task.result_urls):
+        return task.result_urls[index]
+    msg = f"the service names no result of task {task.task_id}"
+    raise ResultGoneError(msg, task_id=task.task_id)
+
+
+def _reread(session: Session, record: Record) -> Record:
+    """Return a record with what other processes may have saved since it was read."""
+    known = None
+    with suppress(JournalError):
+        known = session.journal.find_task(record.task_id) if record.task_id else None
+    return replace(record, saved=known.saved) if known else record
+
+
+def saved_as(record: Record, target: Target) -> SavedFile | None:
+    """Return the verified file of this task that has the target's name, where it is whole."""
+    # However it is spelled: `sub/../out.mp4`, or through a link.
+    path = os.path.realpath(target.path)
+    for file in record.saved:
+        if os.path.realpath(file.path) == path and is_whole(file):
+            return file
+    return None
+
+
+def _saved(session: Session, record: Record, file: SavedFile, target: Target) -> Record:
+    _record_saved(session, str(record.task_id), file, is_placed=True)
+    _report_saved(session, record, file, target, is_new=True)
+    others = tuple(known for known in record.saved if known.path != file.path)
+    return replace(record, saved=(*others, file))
+
+
+def _report_saved(
+    session: Session, record: Record, file: SavedFile, target: Target, *, is_new: bool
+) -> None:
+    session.report(
+        Saved(task_id=str(record.task_id), file=file, shown_path=target.shown, is_new=is_new)
+    )
+
+
+def _record_saved(
+    session: Session, task_id: str, file: SavedFile, *, is_placed: bool = False
+) -> None:
+    if session.private_folder in Path(file.path).parents:
+        # It goes when the command ends.
+        return
+    session.journalled(lambda: session.journal.record_saved(task_id, file, is_placed=is_placed))
+
+
+def _retry_of(session: Session, task_id: str) -> Callable[[str, float, int], None]:
+    def report(message: str, rest_s: float, attempt: int) -> None:
+        session.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
+
+    return report

@@ -1,0 +1,305 @@
+"""One submission on its way: what is certain about it so far, and the one replay it may have."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import count
+from typing import Final
+
+from omniedit.edits.reads import tasks_since
+from omniedit.edits.session import Session
+from omniedit.errors import (
+    Hint,
+    IdempotencyConflictError,
+    Interrupted,
+    JournalError,
+    NotConnectedError,
+    OmniEditError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    TargetBusyError,
+    WaitTimeoutError,
+)
+from omniedit.events import Noted, Retrying, Submitted, Warned
+from omniedit.http.retry import backoff_s, is_certainly_not_accepted, is_transient
+from omniedit.models import Record, Submission, TaskError
+
+INTERRUPTED: Final = TaskError(
+    code="interrupted", message="interrupted before anything was sent", kind="not_connected"
+)
+
+
+class Sending:
+    """Sends one body under one request ID until it is accepted, refused, or hopeless.
+
+    The service may accept a submission and lose the reply. From then on a refusal proves
+    nothing, so every end but a task is "outcome unknown".
+
+    Args:
+        attempt: The journal's record of it: request ID, exact body, first instant.
+        recovery_command: Settles it, should the outcome stay unknown; without `omniedit`.
+        is_lost: Whether an earlier reply was lost already.
+    """
+
+    def __init__(
+        self, session: Session, attempt: Record, *, recovery_command: str, is_lost: bool = False
+    ) -> None:
+        self._session = session
+        self._attempt = attempt
+        self._request_id = attempt.request_id or ""
+        self._recovery_command = recovery_command
+        self._is_lost = is_lost
+        self._is_in_flight = False
+        self._is_settled = False
+        self._replays_left = 1
+        self._began = session.monotonic()
+
+    def send(self, *, deadline: float | None = None) -> Record:
+        """Return the task that the submission became.
+
+        Args:
+            deadline: A monotonic instant after which no further attempt begins; the policy's
+                budget may end earlier.
+
+        Raises:
+            OutcomeUnknownError: It may or may not have been accepted.
+            OmniEditError: It certainly was not.
+        """
+        latest = self._began + self._session.policy.submit_budget_s
+        deadline = latest if deadline is None else min(deadline, latest)
+        try:
+            for number in count(1):
+                was_lost = self._is_lost
+                try:
+                    record, is_replay = self._post(deadline)
+                except OmniEditError as error:
+                    rest_s = self._rest_before_next(error, number=number, deadline=deadline)
+                    self._session.report(
+                        Retrying(message=error.message, delay_s=rest_s, attempt=number)
+                    )
+                    self._rest(error, rest_s)
+                else:
+                    if was_lost and not is_replay:
+                        self._warn_of_duplicates(record)
+                    return record
+        except Interrupted:
+            self._record_interruption()
+            raise
+        raise AssertionError  # pragma: no cover - `count` does not end
+
+    def _post(self, deadline: float) -> tuple[Record, bool]:
+        """Send it once; a task is on disk, and announced, before this returns."""
+        session = self._session
+        session.rate_limiter.wait()
+        with session.shielded():
+            # A signal that came while this waited for its turn ends it here, unsent.
+            session.check_goes_on()
+            self._is_in_flight = True
+            # What was sent may have been paid for: its reply is worth some seconds more.
+            grace = session.monotonic() + session.policy.grace_s
+            try:
+                submission = session.service.create_task(
+                    self._attempt.body or b"",
+                    request_id=self._request_id,
+                    deadline=max(deadline, grace),
+                )
+            except OmniEditError as error:
+                self._is_in_flight = False
+                self._is_lost = self._is_lost or not is_certainly_not_accepted(error)
+                raise
+            session.rate_limiter.speed_up()
+            record = self._record_accepted(submission)
+        return record, submission.is_replay
+
+    def _record_accepted(self, submission: Submission) -> Record:
+        session, task = self._session, submission.task
+        failure = self._written(
+            lambda: session.journal.record_accepted(self._request_id, task, origin=session.origin)
+        )
+        self._is_settled = True
+        record = replace(self._attempt.with_task(task), body=None)
+        session.report(Submitted(record=record, is_replay=submission.is_replay))
+        if failure:
+            session.report(Warned(message=f"{failure.message}; note the task ID: {task.task_id}"))
+        return record
+
+    def _rest_before_next(self, error: OmniEditError, *, number: int, deadline: float) -> float:
+        """Return how long to rest before the next attempt.
+
+        Raises:
+            OmniEditError: There is none.
+        """
+        session = self._session
+        if not is_certainly_not_accepted(error):
+            if self._replays_left == 0:
+                raise self._end(error)
+            self._replays_left -= 1
+            # Should this process die while it rests, the journal already says so.
+            self._written(
+                lambda: session.journal.record_unknown(self._request_id, as_task_error(error))
+            )
+        elif not is_transient(error):
+            raise self._end(error)
+        rest_s = backoff_s(
+            number,
+            retry_after_s=error.retry_after_s,
+            jitter=session.jitter,
+            policy=session.policy,
+        )
+        if isinstance(error, NotConnectedError):
+            # A wrong address or a missing network shows soon; a limit passes later.
+            deadline = min(deadline, self._began + session.policy.read_budget_s)
+        if session.monotonic() + rest_s > deadline:
+            raise self._end(error)
+        return rest_s
+
+    def _rest(self, error: OmniEditError, rest_s: float) -> None:
+        if isinstance(error, RateLimitedError):
+            # Others that submit meanwhile would only meet the same limit.
+            self._session.rate_limiter.slow_down(rest_s)
+        else:
+            self._session.sleep(rest_s)
+
+    def _end(self, error: OmniEditError) -> OmniEditError:
+        """Write down how it ended without a task; return the error to raise."""
+        journal = self._session.journal
+        if isinstance(error, IdempotencyConflictError) or self._is_lost:
+            ended = self._unknown(error)
+            reason = as_task_error(ended)
+            self._written(lambda: journal.record_unknown(self._request_id, reason))
+            return ended
+        reason = as_task_error(error)
+        self._written(lambda: journal.record_refused(self._request_id, reason))
+        return error.about(request_id=self._request_id)
+
+    def _unknown(self, error: OmniEditError) -> OmniEditError:
+        request_id = self._request_id
+        if isinstance(error, IdempotencyConflictError):
+            return IdempotencyConflictError(
+                f"request ID {request_id} is held by another request: {error.message}",
+                code=error.code,
+                hint=Hint(
+                    "{} shows the task it became; {} settles it",
+                    "list --remote",
+                    f"submit --resume {request_id} --as TASK",
+                ),
+                request_id=request_id,
+                http_status=error.http_status,
+            )
+        return OutcomeUnknownError(
+            f"submission {request_id} may or may not have been accepted: {error.message}",
+            hint=Hint("{} settles it without paying twice", self._recovery_command),
+            request_id=request_id,
+            http_status=error.http_status,
+        )
+
+    def _warn_of_duplicates(self, record: Record) -> None:
+        """Say what the account lists beside a task whose reply is not marked as a replay."""
+        session = self._session
+        try:
+            others = [
+                task.task_id
+                for task in tasks_since(
+                    session, self._attempt.created_at, budget_s=session.policy.duplicates_budget_s
+                )
+                if task.task_id != record.task_id
+                and session.journal.find_task(task.task_id) is None
+            ]
+        except OmniEditError as error:
+            session.report(
+                Warned(
+                    message="the service did not mark its reply as a replay, so a second task may"
+                    f" have been paid for; the account's tasks cannot be read ({error.message})"
+                )
+            )
+            return
+        if others:
+            session.report(
+                Warned(
+                    message="the service did not mark its reply as a replay; the account lists"
+                    f" other tasks of that time, which may be paid duplicates: {', '.join(others)}"
+                )
+            )
+        elif session.service.clock_offset_s is None:
+            # By which clock a task is recent is unknown: nothing can be ruled out.
+            session.report(
+                Warned(
+                    message="the service did not mark its reply as a replay, so a second task may"
+                    " have been paid for"
+                )
+            )
+        else:
+            session.report(
+                Noted(
+                    message="the service did not mark its reply as a replay, but the account"
+                    " lists no second task"
+                )
+            )
+
+    def _record_interruption(self) -> None:
+        journal = self._session.journal
+        if self._is_settled:
+            return
+        if self._is_in_flight or self._is_lost:
+            reason = TaskError(
+                code="interrupted",
+                message="interrupted before the service answered",
+                kind=OutcomeUnknownError.kind,
+            )
+            self._written(lambda: journal.record_unknown(self._request_id, reason))
+            message = Hint(
+                f"submission {self._request_id} may have been accepted: {{}} settles it",
+                self._recovery_command,
+            )
+            self._session.report(Warned(message=message))
+        else:
+            self._written(lambda: journal.record_refused(self._request_id, INTERRUPTED))
+
+    def _written(self, write: Callable[[], None]) -> JournalError | None:
+        """Write to the journal; a journal that fails now must not hide what the service said."""
+        try:
+            write()
+        except JournalError as error:
+            return error
+        return None
+
+
+@contextmanager
+def sending_lock(
+    session: Session, request_id: str, *, pays: bool = True, deadline: float | None = None
+) -> Generator[None]:
+    """Tell other processes for a block that this submission is on its way; wait for theirs.
+
+    Args:
+        request_id: The submission's.
+        pays: Whether a task may be paid for in the block, or only one settled that was.
+        deadline: A monotonic instant until which others are waited for.
+
+    Raises:
+        JournalError: The lock cannot be had, and nothing may be paid for without it.
+    """
+    with ExitStack() as stack:
+        if session.has_journal:
+            try:
+                left_s = session.left_s(deadline)
+                stack.enter_context(session.journal.sending(request_id, timeout_s=left_s))
+            except TargetBusyError as error:
+                msg = f"another process is still sending submission {request_id}"
+                raise WaitTimeoutError(msg, request_id=request_id) from error
+            except JournalError as error:
+                if session.requires_journal and pays:
+                    raise
+                session.report(Warned(message=f"{error.message}; going on without it"))
+        yield
+
+
+def resume_command(request_id: str) -> str:
+    """Return the command that settles a submission, without `omniedit`."""
+    return f"submit --resume {request_id}"
+
+
+def as_task_error(error: OmniEditError) -> TaskError:
+    """Return an error in the form the journal keeps."""
+    return TaskError(
+        code=error.code, message=error.message, kind=error.kind, http_status=error.http_status
+    )

@@ -1,0 +1,277 @@
+"""One run of a use case: the service, the journal, the clips, the clock, and who is told."""
+
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from omniedit.edits.workers import RateLimiter
+from omniedit.errors import Interrupted, JournalError
+from omniedit.events import Event, Noted, Observer, Retrying, Warned
+from omniedit.http.retry import Retry
+from omniedit.journal import Journal
+from omniedit.policy import DEFAULT, Policy
+from omniedit.system import THIS_SYSTEM
+
+if TYPE_CHECKING:
+    from omniedit.downloads.transfer import Downloader
+    from omniedit.evolink.api import EvoLinkClient
+    from omniedit.http.client import HttpClient
+
+T = TypeVar("T")
+
+
+class Clock(NamedTuple):
+    """What tells the time, and lets it pass."""
+
+    now: Callable[[], float] = time.time  # Unix time
+    monotonic: Callable[[], float] = time.monotonic
+    wait: Callable[[threading.Event, float], bool] = THIS_SYSTEM.wait
+
+
+class Connection(NamedTuple):
+    """Where the service is, and the key that it takes."""
+
+    base_url: str
+    files_url: str
+    key: str
+
+
+def _no_stream(_path: Path) -> None:
+    raise NotImplementedError
+
+
+class Session:
+    """What the use cases call on.
+
+    All that speaks HTTP is made when it is first needed, so that what needs no network neither
+    needs a key nor pays for an HTTP library.
+
+    Args:
+        journal: Open.
+        origin: The API's; what is known of one is not known of another.
+        open_http: Returns the HTTP client.
+        find_connection: Returns the connection, or raises what keeps it from being used.
+        private_folder: Where files without a lasting name may lie.
+        context: Whose `last` a submission becomes; None for the many of a batch.
+        requires_journal: Nothing may be paid for without a journal.
+        is_sandbox: The service is a sandbox.
+        allows_internal_clips: Clips may lie on this machine's network.
+        is_watched: Somebody looks at a progress bar.
+        is_batch: Many edits are made; what is true of all of them is told once.
+        observers: Told of every event, in this order.
+        shielded: Returns a block that a first signal ends only after some seconds' grace.
+        drain: Waits until the replies that other threads wait for have come, for some seconds.
+        stream_out: Writes a file to standard output.
+        clock: The time.
+        policy: Time-outs, budgets and intervals.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        origin: str,
+        open_http: "Callable[[], HttpClient]",
+        find_connection: Callable[[], Connection],
+        private_folder: Path,
+        context: str | None = None,
+        requires_journal: bool = True,
+        is_sandbox: bool = False,
+        allows_internal_clips: bool = False,
+        is_watched: bool = False,
+        is_batch: bool = False,
+        observers: Sequence[Observer] = (),
+        shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
+        drain: Callable[[], None] = lambda: None,
+        stream_out: Callable[[Path], None] = _no_stream,
+        clock: Clock = Clock(),  # noqa: B008 - immutable
+        policy: Policy = DEFAULT,
+    ) -> None:
+        self.journal = journal
+        self.origin = origin
+        self.private_folder = private_folder
+        # A batch is one call, however many submissions it makes.
+        self.context = None if is_batch else context
+        self.requires_journal = requires_journal
+        self.has_journal = journal.is_lasting
+        self.is_sandbox = is_sandbox
+        self.allows_internal_clips = allows_internal_clips
+        self.is_watched = is_watched
+        self.policy = policy
+        self.clock = clock
+        self.rate_limiter = RateLimiter(clock.monotonic, self.sleep)
+        self.find_connection = find_connection
+        self.stream_out = stream_out
+        self._open_http = open_http
+        self._observers = observers
+        self._shielded = shielded
+        self._drain = drain
+        self._is_batch = is_batch
+        self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
+        self._told: set[str] = set()  # notes that are true of all edits
+        self._stopping = threading.Event()
+
+    @cached_property
+    def http(self) -> "HttpClient":
+        """The HTTP client."""
+        return self._open_http()
+
+    @cached_property
+    def service(self) -> "EvoLinkClient":
+        """The API.
+
+        Raises:
+            CredentialsError: There is no usable key.
+            MissingExtraError: The sandbox is not installed.
+        """
+        from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - brings the HTTP library
+
+        connection = self.find_connection()
+        return EvoLinkClient(
+            self.http, base_url=connection.base_url, key=connection.key, now=self.now
+        )
+
+    @property
+    def downloader(self) -> "Downloader":
+        """What saves results."""
+        from omniedit.downloads.transfer import Downloader  # noqa: PLC0415 - few commands save
+
+        return Downloader(self.http, sleep=self.sleep, public_only=not self.allows_internal_clips)
+
+    def report(self, event: Event) -> None:
+        """Tell the observers of an event."""
+        if self._is_batch and isinstance(event, Noted):
+            is_news = event.is_general and event.message not in self._told
+            self._told.add(event.message)
+            if not is_news:
+                # What is worth a line of one edit is noise of many.
+                return
+        for observe in self._observers:
+            observe(event)
+
+    def now(self) -> float:
+        """Return the Unix time."""
+        return self.clock.now()
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump."""
+        return self.clock.monotonic()
+
+    def sleep(self, seconds: float, /) -> None:
+        """Rest.
+
+        Raises:
+            Interrupted: The command is to end.
+        """
+        if self.clock.wait(self._stopping, seconds):
+            raise Interrupted(signal.SIGINT)
+
+    def shielded(self) -> AbstractContextManager[None]:
+        """Return a block that a first signal ends only after some seconds' grace."""
+        return self._shielded()
+
+    def check_goes_on(self) -> None:
+        """Refuse to begin anything once the command is to end.
+
+        Raises:
+            Interrupted: It is.
+        """
+        if self._stopping.is_set():
+            raise Interrupted(signal.SIGINT)
+
+    def stop(self) -> None:
+        """Have the other threads begin nothing more, and wait a little for their replies."""
+        self._stopping.set()
+        self._drain()
+
+    def jitter(self) -> float:
+        """Return a random number in [0, 1), so that many clients do not act in step."""
+        import random  # noqa: PLC0415 - most commands never rest
+
+        return random.random()  # noqa: S311 - it spreads load, nothing secret
+
+    def left_s(self, deadline: float | None) -> float | None:
+        """Return the seconds until a monotonic instant, never below 0; None for no instant."""
+        return None if deadline is None else max(0.0, deadline - self.monotonic())
+
+    def new_request_id(self) -> str:
+        """Return an ID that nobody else has."""
+        return f"omniedit-{uuid.uuid4().hex}"
+
+    def with_retries(
+        self,
+        call: Callable[[], T],
+        *,
+        budget_s: float | None = None,
+        deadline: float | None = None,
+        task_id: str | None = None,
+    ) -> T:
+        """Return what `call` returns, resting and calling again while its failures are transient.
+
+        Args:
+            call: What costs nothing: a read, or an upload.
+            budget_s: How long to go on, rests included; by default as long as a read may take.
+            deadline: A monotonic instant that no rest may overrun.
+            task_id: The task it is about, for the observers.
+
+        Raises:
+            OmniEditError: The last failure.
+        """
+
+        def report(message: str, rest_s: float, attempt: int) -> None:
+            self.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
+
+        retry = Retry(
+            sleep=self.sleep,
+            clock=self.monotonic,
+            jitter=self.jitter,
+            policy=self.policy,
+            budget_s=self.policy.read_budget_s if budget_s is None else budget_s,
+            deadline=deadline,
+            on_retry=report,
+        )
+        return retry.call(call)
+
+    def remember(self, kind: str, path: Path, find: Callable[[], T]) -> T:
+        """Return what was found out about a file, again where the file has changed.
+
+        However many edits a clip has, it is looked at and read once.
+
+        Args:
+            kind: What is found out.
+            path: The file.
+            find: Finds it out.
+        """
+        key, state = (kind, str(path.absolute())), _state_of(path)
+        known = self._remembered.get(key)
+        if known is None or known[0] != state:
+            known = self._remembered[key] = state, find()
+        found: T = known[1]
+        return found
+
+    def has_changed(self, kind: str, path: Path) -> bool:
+        """Return whether a file is no longer what it was when that was found out about it."""
+        known = self._remembered.get((kind, str(path.absolute())))
+        return known is not None and known[0] != _state_of(path)
+
+    def journalled(self, write: Callable[[], None]) -> None:
+        """Write to the journal; a result is saved, and a task read, also where that fails."""
+        try:
+            write()
+        except JournalError as error:
+            self.report(Warned(message=error.message))
+
+
+def _state_of(path: Path) -> tuple[int, int] | None:
+    """Return what changes with a file's content; None where it cannot be looked at."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,384 @@
+"""A long clip as edits of its pieces, and their results as one clip again."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from omniedit.downloads.placement import check_target as check_target_file
+from omniedit.downloads.placement import copy_result, saved_file, tidy
+from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome, PlannedEdit, check_price
+from omniedit.edits.clips import INSTALL_MEDIA, fetched_clip, is_local, look
+from omniedit.edits.edit import EditOptions, known_edit
+from omniedit.edits.requests import PreparedEdit, digest_of, prepare
+from omniedit.edits.save import is_whole
+from omniedit.edits.session import Session
+from omniedit.edits.targets import Destination, Target
+from omniedit.edits.upload import check_is_same
+from omniedit.errors import (
+    InvalidInputError,
+    MissingExtraError,
+    NotAVideoError,
+    OmniEditError,
+    TargetExistsError,
+)
+from omniedit.events import Warned
+from omniedit.http.ranges import Incomplete
+from omniedit.media import estimated_credits, is_available, parse_mark
+from omniedit.models import EditRequest, Record, SavedFile
+from omniedit.system.folders import private_folder
+
+if TYPE_CHECKING:
+    from omniedit.media import Piece
+
+CONCURRENCY: Final = 4
+PIECES_SUFFIX: Final = ".pieces"
+_MARK_DIGITS: Final = 6
+"""Of the seconds of a piece's marks, which are part of what its edit is known by."""
+_UNSEEN_GAP_S: Final = 0.125
+"""A result of another frame rate than its piece may end two frames before or after it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitOptions:
+    """How a clip is edited in pieces."""
+
+    destination: Destination
+    again: bool
+    overwrite: bool
+    new_audio: bool
+    """Keep the sound that was generated for each piece, instead of the original's."""
+    max_credits: float | None
+    timeout_s: float  # for each piece
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitPlan:
+    """The pieces of a clip, and what is known of them."""
+
+    source: Path
+    has_sound: bool
+    pieces: "tuple[Piece, ...]"
+    edits: tuple[PlannedEdit, ...]
+    known: tuple[Record | None, ...]
+    """What each edit goes on with; None where it is to be submitted."""
+    target: Target | None
+    """None is standard output."""
+    joined: SavedFile | None
+    """What has the target's name, where that is these very pieces joined already."""
+
+    def marks_s(self, number: int) -> tuple[float, float]:
+        """Return the marks between which a piece lies, exactly as its edit knows them."""
+        piece = self.pieces[number - 1]
+        start_s = piece.start_mark_s or 0.0
+        end_s = start_s + piece.duration_s if piece.end_mark_s is None else piece.end_mark_s
+        return round(start_s, _MARK_DIGITS), round(end_s, _MARK_DIGITS)
+
+    @property
+    def longest_s(self) -> float:
+        """The length of the longest piece."""
+        return max(piece.duration_s for piece in self.pieces)
+
+    @property
+    def estimated_credits(self) -> float:
+        """Of all pieces, whether they are known or not."""
+        return sum(estimated_credits(piece.duration_s) for piece in self.pieces)
+
+    @property
+    def due_count(self) -> int:
+        """How many pieces are to be submitted, and paid."""
+        return self.known.count(None)
+
+    @property
+    def due_credits(self) -> float:
+        """What they are estimated at."""
+        return sum(
+            estimated_credits(piece.duration_s)
+            for piece, known in zip(self.pieces, self.known, strict=True)
+            if known is None
+        )
+
+
+@contextmanager
+def planned_split(
+    session: Session, request: EditRequest, options: SplitOptions
+) -> Generator[SplitPlan]:
+    """Hold the plan of a clip's pieces, with what it needs on this machine, for a block.
+
+    Nothing is sent. A piece is an edit like any other: the same as one of the clip with `--start`
+    and `--end`.
+
+    Raises:
+        MissingExtraError: The extra that splits is not installed.
+        InvalidInputError: The request is wrong, or the clip cannot be split.
+        TooExpensiveError: All pieces together are estimated dearer than allowed.
+        TargetExistsError: The target is taken.
+        LocalError: The target cannot be written.
+    """
+    _check(session, request)
+    with (
+        _on_this_machine(session, request) as there,
+        private_folder(session.private_folder) as spare,
+    ):
+        yield _plan(session, there, options, spare_folder=str(spare))
+
+
+def edit_pieces(
+    session: Session,
+    plan: SplitPlan,
+    options: SplitOptions,
+    on_outcome: Callable[[EditOutcome], None],
+) -> list[Record]:
+    """Make the edits of all pieces, bounded; return the records of those that were saved.
+
+    Args:
+        plan: Of the pieces.
+        on_outcome: Told what came of each piece, as it comes.
+    """
+    batch_options = BatchOptions(
+        concurrency=CONCURRENCY,
+        again=options.again,
+        overwrite=options.overwrite,
+        timeout_s=options.timeout_s,
+    )
+    records: dict[int, Record] = {}
+    try:
+        for outcome in BatchRun(session, batch_options).run(plan.edits):
+            checked = _checked(session, outcome)
+            on_outcome(checked)
+            if checked.record is not None and checked.error is None:
+                records[outcome.edit.number] = checked.record
+    except BaseException:
+        # Whatever ends it: replies that are outstanding are written down.
+        session.stop()
+        raise
+    return [records[number] for number in sorted(records)]
+
+
+def join_pieces(
+    session: Session, plan: SplitPlan, records: Sequence[Record], options: SplitOptions
+) -> SavedFile | None:
+    """Join the results of all pieces, and give the clip its name; None on standard output.
+
+    Args:
+        plan: Of the pieces.
+        records: Of each of them, saved.
+
+    Raises:
+        InvalidInputError: A result is no clip.
+        TargetExistsError: The target is taken.
+        LocalError: The disk does not allow it.
+    """
+    from omniedit.media import join  # noqa: PLC0415 - brings PyAV
+
+    results = [
+        _place_of(record, edit).absolute() for record, edit in zip(records, plan.edits, strict=True)
+    ]
+    check_is_same(session, plan.source)
+    with private_folder(session.private_folder) as private:
+        path = private / "joined.mp4"
+        joined = join(
+            plan.pieces,
+            results,
+            path,
+            original=plan.source,
+            original_start_s=plan.pieces[0].start_mark_s,
+            new_audio=options.new_audio,
+        )
+        _report_gap(session, joined.largest_gap_s, new_audio=options.new_audio)
+        if plan.target is None:
+            session.stream_out(path)
+            return None
+        return _placed(session, saved_file(path), plan.target, records, options)
+
+
+def forget_leftovers(plan: SplitPlan) -> None:
+    """Remove what a kill right after the clip got its name left beside it."""
+    if plan.joined is not None:
+        tidy(Path(plan.joined.path), plan.joined.sha256)
+
+
+def _check(session: Session, request: EditRequest) -> None:
+    """Refuse what can be told to be wrong before the clip of a URL is fetched."""
+    if not is_available():
+        msg = "splitting a clip needs the extra `media`"
+        raise MissingExtraError(msg, hint=INSTALL_MEDIA)
+    for mark in (request.start, request.end):
+        if mark is not None:
+            parse_mark(mark)
+    prepare(session, replace(request, start=None, end=None, check=False, max_credits=None))
+
+
+@contextmanager
+def _on_this_machine(session: Session, request: EditRequest) -> Generator[EditRequest]:
+    """Fetch the clip of a URL once for all its pieces."""
+    if is_local(request.video):
+        yield request
+        return
+    with fetched_clip(session, request.video) as path:
+        yield replace(request, source=str(path))
+
+
+def _plan(
+    session: Session, request: EditRequest, options: SplitOptions, *, spare_folder: str
+) -> SplitPlan:
+    """Return the plan; results without a place beside the joined clip go to the spare folder."""
+    from omniedit.media import plan_split  # noqa: PLC0415 - brings PyAV
+
+    # Without a look: of what speaks against the clip, the pieces will be free.
+    whole = prepare(session, replace(request, check=False, max_credits=None))
+    source = Path(request.source or request.video)
+    pieces = tuple(plan_split(source, start_s=whole.start_s, end_s=whole.end_s))
+    facts = look(session, str(source), name=request.video)
+    target = None if options.destination.is_stdout else _target(whole, options)
+    folder = spare_folder if target is None else _pieces_folder(whole, target)
+    edits = tuple(
+        _piece_edit(session, request, piece, number, count=len(pieces), folder=f"{folder}/")
+        for number, piece in enumerate(pieces, start=1)
+    )
+    known = tuple(known_edit(session, edit.identity, _options_of(edit, options)) for edit in edits)
+    plan = SplitPlan(
+        source=source,
+        has_sound=not isinstance(facts, Incomplete) and facts.has_audio,
+        pieces=pieces,
+        edits=edits,
+        known=known,
+        target=target,
+        joined=None
+        if target is None
+        else _find_joined(session, target, known, new_audio=options.new_audio),
+    )
+    check_price(
+        f"{len(pieces)} pieces",
+        plan.estimated_credits,
+        max_credits=options.max_credits,
+        hint="raise the limit, or cut the clip with `--start T --end T`",
+    )
+    _check_target(plan, options)
+    return plan
+
+
+def _target(whole: PreparedEdit, options: SplitOptions) -> Target:
+    # Of one sentence, the clip in one go, in pieces, and with either sound are different files.
+    identity = digest_of([whole.identity, "split", options.new_audio])
+    return options.destination.target_of_joined(whole.request.video, identity)
+
+
+def _pieces_folder(whole: PreparedEdit, target: Target) -> str:
+    """Return where results of pieces go: beside the joined clip, whatever it is called."""
+    name = Destination(None).target_of_joined(
+        whole.request.video, digest_of([whole.identity, "split"])
+    )
+    return str(Path(target.shown).with_name(name.path.stem + PIECES_SUFFIX))
+
+
+def _piece_edit(
+    session: Session, request: EditRequest, piece: "Piece", number: int, *, count: int, folder: str
+) -> PlannedEdit:
+    name = f"piece {number} of {count}"
+    own = replace(
+        request,
+        start=_shown_mark(piece.start_mark_s),
+        end=_shown_mark(piece.end_mark_s),
+        max_credits=None,
+    )
+    try:
+        identity = prepare(session, own).identity
+    except InvalidInputError as error:
+        error.message = f"{name}: {error.message}"
+        raise
+    return PlannedEdit(number=number, name=name, request=own, identity=identity, output=folder)
+
+
+def _shown_mark(mark_s: float | None) -> str | None:
+    return None if mark_s is None else f"{mark_s:.{_MARK_DIGITS}f}".rstrip("0").rstrip(".")
+
+
+def _options_of(edit: PlannedEdit, options: SplitOptions) -> EditOptions:
+    return EditOptions(
+        destination=Destination(edit.output), again=options.again, timeout_s=options.timeout_s
+    )
+
+
+def _check_target(plan: SplitPlan, options: SplitOptions) -> None:
+    if plan.target is None:
+        return
+    # What lies in the folder of the pieces, each piece finds out for itself.
+    check_target_file(Path(plan.edits[0].output, "piece.mp4"), overwrite=True)
+    is_free = options.overwrite or plan.joined is not None
+    check_target_file(plan.target.path, overwrite=is_free)
+
+
+def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
+    """Return what came of a piece; a saved result that cannot be joined is an error."""
+    record = outcome.record
+    if record is None or outcome.error is not None:
+        return outcome
+    try:
+        look(session, str(_place_of(record, outcome.edit)))
+    except InvalidInputError as error:
+        msg = f"the result of task {record.task_id} cannot be joined: {error.message}"
+        return replace(outcome, error=NotAVideoError(msg, task_id=record.task_id))
+    except OmniEditError as error:
+        return replace(outcome, error=error)
+    return outcome
+
+
+def _find_joined(
+    session: Session, target: Target, known: Sequence[Record | None], *, new_audio: bool
+) -> SavedFile | None:
+    """Return the joined clip where it has its name already, and is whole."""
+    records = [record for record in known if record is not None and record.task is not None]
+    if len(records) < len(known):
+        return None
+    path = str(target.path.absolute())
+    for file in session.journal.find_joined(_joined_digest(records, new_audio=new_audio)):
+        if file.path == path and is_whole(file):
+            return file
+    return None
+
+
+def _placed(
+    session: Session,
+    file: SavedFile,
+    target: Target,
+    records: Sequence[Record],
+    options: SplitOptions,
+) -> SavedFile:
+    digest = _joined_digest(records, new_audio=options.new_audio)
+    try:
+        return copy_result(
+            file,
+            target.path,
+            overwrite=options.overwrite,
+            sleep=session.sleep,
+            on_verified=lambda copy: session.journalled(
+                lambda: session.journal.record_joined(digest, copy)
+            ),
+        )
+    except TargetExistsError:
+        # Another process may have joined the same pieces meanwhile.
+        there = _find_joined(session, target, records, new_audio=options.new_audio)
+        if there is None:
+            raise
+        return there
+
+
+def _report_gap(session: Session, gap_s: float, *, new_audio: bool) -> None:
+    if abs(gap_s) <= _UNSEEN_GAP_S:
+        return
+    text = f"a result is {abs(gap_s):.1f} s {'shorter' if gap_s > 0 else 'longer'} than its piece"
+    if new_audio:
+        text += ", and the joined clip is as long as its results"
+    else:
+        text += ", whose last picture stays" if gap_s > 0 else ", and its end is left out"
+    session.report(Warned(message=text))
+
+
+def _joined_digest(records: Sequence[Record], *, new_audio: bool) -> str:
+    return digest_of([[record.task_id for record in records], new_audio])
+
+
+def _place_of(record: Record, edit: PlannedEdit) -> Path:
+    return Destination(edit.output).target(record.video, record.task_id).path

@@ -1,0 +1,249 @@
+"""Submitting an edit so that nothing accepted is lost and nothing is paid twice."""
+
+import shlex
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+from omniedit.edits.replay import replay
+from omniedit.edits.requests import PreparedEdit, prepare
+from omniedit.edits.sending import (
+    INTERRUPTED,
+    Sending,
+    as_task_error,
+    resume_command,
+    sending_lock,
+)
+from omniedit.edits.session import Session
+from omniedit.errors import (
+    Hint,
+    Interrupted,
+    InvalidInputError,
+    JournalError,
+    LocalError,
+    OmniEditError,
+)
+from omniedit.events import Noted, Warned
+from omniedit.journal import Attempt
+from omniedit.models import AttemptState, EditRequest, Record, Task, TaskError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubmission:
+    """A submission that is ready to be sent: its clip is where the service finds it."""
+
+    edit: PreparedEdit
+    record: Record
+    clip_url: str
+
+
+def submit(session: Session, request: EditRequest, *, accepts_old: bool = False) -> Record:
+    """Submit an edit, whatever is known of it; return the task it became.
+
+    Args:
+        request: As it was asked for.
+        accepts_old: Replay an unknown attempt of the same request ID however old it is.
+
+    Raises:
+        OutcomeUnknownError: The service may or may not have accepted it.
+        OmniEditError: It was not accepted; the journal says why.
+    """
+    with ExitStack() as locks:
+        with refusal_recorded(session, request) as request_id:
+            edit = prepare(session, request)
+            # Of two that use one request ID at once the second finds what the first one did.
+            locks.enter_context(sending_lock(session, request_id))
+            known = known_submission(session, request_id, edit)
+            if known is None:
+                _note_known_edit(session, edit)
+            start = known or new_submission(session, edit, request_id)
+        if isinstance(start, NewSubmission):
+            return send(session, start)
+        return replay(session, start, accepts_old=accepts_old)
+
+
+@contextmanager
+def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
+    """Draw the request ID of a call, which is an attempt also when it ends in the block.
+
+    In the block nothing is sent yet.
+    """
+    request_id = request.request_id or session.new_request_id()
+    try:
+        yield request_id
+    except OmniEditError as error:
+        _record_refusal(session, request_id, request, as_task_error(error))
+        error.about(request_id=request_id)
+        raise
+    except Interrupted:
+        _record_refusal(session, request_id, request, INTERRUPTED)
+        raise
+
+
+def known_submission(session: Session, request_id: str, edit: PreparedEdit) -> Record | None:
+    """Return the attempt that holds a request ID here, unless it was refused.
+
+    Raises:
+        InvalidInputError: It asks for something else, or was made elsewhere; nothing is sent.
+    """
+    try:
+        known = session.journal.find_attempt(request_id)
+    except JournalError:
+        if session.requires_journal:
+            raise
+        return None
+    if known is None:
+        return None
+    if known.body_digest is not None and known.body_digest != edit.digest:
+        msg = f"request ID {request_id} was used here for another edit"
+        hint = "one request ID stands for one edit: choose another, or leave `--request-id` out"
+        raise InvalidInputError(msg, code="request_id_taken", hint=hint)
+    if known.is_refused:
+        return None
+    if known.origin != session.origin:
+        msg = f"request ID {request_id} was used here at {known.origin}"
+        hint = "a request ID belongs to one service: choose another, or leave `--request-id` out"
+        raise InvalidInputError(msg, code="other_origin", hint=hint)
+    return known
+
+
+def new_submission(
+    session: Session, edit: PreparedEdit, request_id: str, *, deadline: float | None = None
+) -> NewSubmission:
+    """Return a submission to be sent, its clip uploaded where it is local.
+
+    The caller holds `sending_lock` for the request ID, which is not yet used here.
+
+    Raises:
+        OmniEditError: The key is missing, or the clip cannot be uploaded.
+    """
+    # A missing key is found before anything is uploaded.
+    _ = session.service
+    clip_url = edit.request.video
+    if edit.is_uploaded:
+        from omniedit.edits.upload import uploaded_url  # noqa: PLC0415 - a URL needs none of it
+
+        clip_url = uploaded_url(session, edit, deadline=deadline)
+    record = Record(
+        request_id=request_id,
+        task=None,
+        status=AttemptState.SENDING,
+        created_at=session.now(),
+        video=edit.request.video,
+        prompt=edit.request.prompt,
+        identity=edit.identity,
+        origin=session.origin,
+        body=edit.body(clip_url=clip_url),
+        body_digest=edit.digest,
+    )
+    return NewSubmission(edit=edit, record=record, clip_url=clip_url)
+
+
+def send(session: Session, new: NewSubmission, *, deadline: float | None = None) -> Record:
+    """Write a submission down, send it, and return its task.
+
+    Args:
+        new: Whose request ID the caller has locked.
+        deadline: A monotonic instant after which no further attempt begins; the policy's budget
+            may end earlier.
+
+    Raises:
+        OutcomeUnknownError: The service may or may not have accepted it.
+        OmniEditError: It was not accepted.
+    """
+    is_written = _write_ahead(session, new)
+    sending = Sending(
+        session, new.record, recovery_command=_recovery_command(new, is_written=is_written)
+    )
+    sent = sending.send(deadline=deadline)
+    estimate = new.edit.estimated_credits
+    if estimate is not None and sent.task is not None:
+        cost = render_cost(estimate, [sent.task])
+        session.report(Noted(message=f"{cost}; the limit caps the estimate, not the charge"))
+    return sent
+
+
+def render_cost(estimated: float, tasks: Sequence[Task]) -> str:
+    """Return what tasks were estimated at, what is reserved for them, and what they were charged."""
+    reserved = [task.credits_reserved for task in tasks]
+    charged = [task.credits_used for task in tasks]
+    parts = [f"estimated {estimated:.1f} credits", f"reserved {_sum_of(reserved)}"]
+    if any(task.is_terminal for task in tasks):
+        parts.append(f"charged {_sum_of(charged)}")
+    return ", ".join(parts)
+
+
+def _sum_of(amounts: Sequence[float | None]) -> str:
+    known = [amount for amount in amounts if amount is not None]
+    return "unknown" if len(known) < len(amounts) else f"{sum(known):g}"
+
+
+def _record_refusal(
+    session: Session, request_id: str, request: EditRequest, error: TaskError
+) -> None:
+    journal = session.journal
+    with suppress(JournalError):
+        if journal.find_attempt(request_id) is not None:
+            # The ID is another attempt's, which keeps its row.
+            request_id = session.new_request_id()
+        journal.record_attempt(
+            Attempt(
+                request_id=request_id,
+                origin=session.origin,
+                identity=None,
+                request=request,
+                body=None,
+                body_digest=None,
+                context=session.context,
+            )
+        )
+        journal.record_refused(request_id, error)
+
+
+def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
+    with suppress(JournalError):
+        known = session.journal.find_edit(edit.identity, origin=session.origin)
+        if known is not None:
+            what = f"task {known.task_id} ({known.status})" if known.task else known.status
+            session.report(
+                Noted(
+                    message=Hint(f"the same edit is known here: {what}; {{}} pays nothing", "edit")
+                )
+            )
+
+
+def _write_ahead(session: Session, new: NewSubmission) -> bool:
+    """Write a submission down before it is sent; return whether that outlives this process."""
+    record = new.record
+    attempt = Attempt(
+        request_id=record.request_id or "",
+        origin=session.origin,
+        identity=record.identity,
+        request=new.edit.request,
+        body=record.body,
+        body_digest=record.body_digest,
+        context=session.context,
+    )
+    try:
+        session.journal.record_attempt(attempt)
+    except LocalError as error:
+        if session.requires_journal:
+            raise
+        session.report(Warned(message=f"{error.message}; the submission goes on without it"))
+        return False
+    return session.has_journal
+
+
+def _recovery_command(new: NewSubmission, *, is_written: bool) -> str:
+    """Return the command that settles a submission; without a journal it carries everything."""
+    request_id = new.record.request_id or ""
+    if is_written:
+        return resume_command(request_id)
+    request = new.edit.request
+    options = ["--request-id", request_id]
+    if request.callback_url:
+        options = ["--callback-url", request.callback_url, *options]
+    positional = [new.clip_url, request.prompt]
+    is_like_option = request.prompt.startswith("-")
+    words = [*options, "--", *positional] if is_like_option else [*positional, *options]
+    return shlex.join(["submit", *words])

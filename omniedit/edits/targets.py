@@ -1,0 +1,125 @@
+"""Where a result goes: a file, a folder, or standard output."""
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from omniedit.edits.clips import clip_name
+from omniedit.errors import InvalidInputError
+from omniedit.system.windows import is_reserved_name
+
+STDOUT: Final = "-"
+_END_OF_ID: Final = 8
+_END_OF_IDENTITY: Final = 6
+_LONGEST_STEM: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One result's place: as it is opened, and as the user gave it."""
+
+    path: Path
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What `--output` or `--download` named; None for the command's default name here."""
+
+    text: str | None
+
+    @property
+    def is_stdout(self) -> bool:
+        """Whether the file is streamed to standard output."""
+        return self.text == STDOUT
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether files get names of their own below it."""
+        return self.text is None or self.text.endswith(("/", "\\")) or _is_folder(self.text)
+
+    @property
+    def is_named_folder(self) -> bool:
+        """Whether it is a folder in which a file's name holds the end of its task's ID."""
+        return self.text is not None and self.is_folder
+
+    def check_count(self, count: int) -> None:
+        """Refuse one name for several tasks.
+
+        Raises:
+            InvalidInputError: The destination is no folder.
+        """
+        if count > 1 and not self.is_folder:
+            msg = f"{count} tasks cannot be saved as one file: {self.text}"
+            raise InvalidInputError(msg, code="needs_folder", hint=f"name a folder: `{self.text}/`")
+
+    def target(self, video: str | None, task_id: str | None, *, index: int = 0) -> Target:
+        """Return the place of a task's result; its second one is `name-2.mp4`.
+
+        Without a task ID the name is not yet the final one; its folder is.
+        """
+        if self.is_folder:
+            name = f"{_clip_stem(video)}-{_end_of(task_id or '')}.mp4"
+            return self._within_folder(_numbered(name, index))
+        path = PurePosixPath(self.text or "")
+        shown = str(path.with_name(_numbered(path.name, index))) if index else str(self.text)
+        return Target(Path(shown), shown)
+
+    def target_of_edit(
+        self, video: str | None, identity: str, task_id: str | None
+    ) -> Target | None:
+        """Return the place of an edit's result; None while a folder's name needs the task ID."""
+        if self.text is None:
+            return self._within_folder(default_name(video, identity))
+        if self.is_named_folder and task_id is None:
+            return None
+        return self.target(video, task_id)
+
+    def target_of_joined(self, video: str, identity: str) -> Target:
+        """Return the place of a clip that was joined of several results."""
+        if self.text is None or self.is_folder:
+            return self._within_folder(default_name(video, identity))
+        return Target(Path(self.text), self.text)
+
+    def _within_folder(self, name: str) -> Target:
+        if self.text is None:
+            return Target(Path(name), name)
+        path = Path(self.text) / name
+        return Target(path, str(path))
+
+
+def default_name(video: str | None, identity: str) -> str:
+    """Return the name of an edit's result where the user gave none."""
+    return f"{_clip_stem(video)}-{identity[:_END_OF_IDENTITY]}.mp4"
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).is_dir()
+    except (OSError, ValueError):
+        # A name that no folder can have; what is wrong with it shows when it is to be written.
+        return False
+
+
+def _numbered(name: str, index: int) -> str:
+    path = PurePosixPath(name)
+    return name if index == 0 else f"{path.stem}-{index + 1}{path.suffix}"
+
+
+def _clip_stem(video: str | None) -> str:
+    """Return the clip's name without ending, of letters, digits, `-`, `_` and `.` alone."""
+    if not video:
+        return "clip"
+    stem = PurePosixPath(clip_name(video)).stem
+    kept = "".join(
+        character if character.isalnum() or character in "-_." else "-"
+        for character in unicodedata.normalize("NFC", stem)
+    )
+    stem = kept.strip("-.")[:_LONGEST_STEM].strip("-.") or "clip"
+    # As `con.cut-…` would be; everywhere, so that a folder can be moved to another system.
+    return f"clip-{stem}" if is_reserved_name(f"{stem}-") else stem
+
+
+def _end_of(task_id: str) -> str:
+    return task_id[-_END_OF_ID:].strip("-.") or "task"

@@ -1,0 +1,386 @@
+"""Following tasks to their end, with as few polls as notice it early, and saving their results."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, TypeAlias
+
+from omniedit.edits.polling import Standing, next_poll_s, remaining_s
+from omniedit.edits.save import check_destination, completed_task, save
+from omniedit.edits.session import Session
+from omniedit.edits.targets import Destination
+from omniedit.edits.workers import WorkerPool
+from omniedit.errors import (
+    AuthenticationError,
+    EndpointMissingError,
+    JournalError,
+    OmniEditError,
+    QuotaError,
+    RateLimitedError,
+    TaskNotFoundError,
+    WaitTimeoutError,
+)
+from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled, Warned
+from omniedit.http.retry import backoff_s, is_transient
+from omniedit.models import BATCH_SIZE, Record, Task
+
+TRANSFERS_AT_ONCE: Final = 4
+_ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
+_REPLICA_LAG_S: Final = 60.0
+"""How long after its submission a task may be unknown to a replica of the service."""
+
+Outcome: TypeAlias = tuple[Record, OmniEditError | None]
+"""A task that has ended or is given up, and what kept it from ending well where something did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowOptions:
+    """How tasks are waited for, and where their results go; None leaves them at the service."""
+
+    destination: Destination | None
+    overwrite: bool
+    timeout_s: float
+    fail_fast: bool = False
+
+
+def follow(
+    session: Session, records: Sequence[Record], options: FollowOptions
+) -> Iterator[Outcome]:
+    """Yield each task as it has ended and, where asked for, been saved.
+
+    Several are saved side by side, while others still run.
+
+    Raises:
+        OmniEditError: The destination cannot be written, or the key is not accepted.
+    """
+    destination = options.destination
+    if destination is not None:
+        destination.check_count(len(records))
+        for record in records:
+            check_destination(session, record, destination, overwrite=options.overwrite)
+    deadline = session.monotonic() + options.timeout_s
+    poller = Poller(session, timeout_s=options.timeout_s)
+    for record in records:
+        poller.add(record)
+    outcomes = (
+        (_finish(session, ended, options, deadline) for ended in poller.to_the_end())
+        if len(records) == 1 or destination is None
+        else _side_by_side(session, poller, options, deadline)
+    )
+    for record, error in outcomes:
+        yield record, error
+        if error is not None and options.fail_fast:
+            return
+
+
+@dataclass(slots=True, kw_only=True)
+class _Followed:
+    """One task that is being followed."""
+
+    record: Record
+    began_at: float  # monotonic, of the task's creation
+    due_at: float  # monotonic, of the next poll
+    deadline: float  # monotonic
+    moved_at: float  # monotonic, of the latest change
+    stalls_reported: int = 0
+    last_unfinished_at: float | None = None  # Unix time
+
+    @property
+    def task(self) -> Task:
+        """The task as the latest poll showed it."""
+        if self.record.task is None:  # pragma: no cover - only tasks are followed
+            raise AssertionError
+        return self.record.task
+
+    @property
+    def task_id(self) -> str:
+        """The task's ID."""
+        return self.task.task_id
+
+    def standing(self, now: float) -> Standing:
+        """Return where it stands at a monotonic instant."""
+        return Standing(
+            elapsed_s=now - self.began_at,
+            estimated_s=self.task.estimated_s,
+            progress=self.task.progress,
+            unchanged_s=now - self.moved_at,
+        )
+
+
+class Poller:
+    """Follows tasks until each has ended or its time is up.
+
+    Args:
+        timeout_s: How long each is waited for.
+    """
+
+    def __init__(self, session: Session, *, timeout_s: float) -> None:
+        self._session = session
+        self._timeout_s = timeout_s
+        self._followed: dict[str, _Followed] = {}
+        self._failures = 0
+        self._has_batch_read = True
+        self._has_warned = False
+        self._quiet_until = 0.0  # monotonic: a rate limit holds for every poll
+
+    def __len__(self) -> int:
+        """Return how many are still followed."""
+        return len(self._followed)
+
+    def add(self, record: Record, *, is_fresh: bool = False) -> None:
+        """Follow a task from now on.
+
+        Args:
+            record: With a task; one that is followed already is not followed twice.
+            is_fresh: It was submitted a moment ago, so that a first poll can wait a little.
+        """
+        session = self._session
+        now = session.monotonic()
+        # Of a task submitted elsewhere only the service's clock tells when, which may be ahead.
+        age_s = max(0.0, session.now() - record.created_at)
+        rest_s = 0.0
+        if is_fresh:
+            estimated_s = record.task.estimated_s if record.task else None
+            standing = Standing(0.0, estimated_s=estimated_s, progress=None, unchanged_s=0.0)
+            rest_s = self._next_poll_s(standing)
+        followed = _Followed(
+            record=record,
+            began_at=now - age_s,
+            due_at=now + rest_s,
+            deadline=now + self._timeout_s,
+            moved_at=now,
+        )
+        self._followed.setdefault(followed.task_id, followed)
+
+    def rest_s(self) -> float:
+        """Return the seconds until the next poll is due, and no deadline overrun."""
+        due_at = min(followed.due_at for followed in self._followed.values())
+        deadline = min(followed.deadline for followed in self._followed.values())
+        poll_at = min(max(due_at, self._quiet_until), deadline)
+        return max(0.0, poll_at - self._session.monotonic())
+
+    def poll(self) -> Iterator[Outcome]:
+        """Poll every task that is due about now; yield those that ended or ran out of time.
+
+        Raises:
+            AuthenticationError: The key is no longer accepted; nothing can be followed.
+            QuotaError: The key may not read any more.
+        """
+        now = self._session.monotonic()
+        late = [followed for followed in self._followed.values() if followed.deadline <= now]
+        yield from self._poll(self._due(now))
+        for followed in late:
+            if self._followed.pop(followed.task_id, None) is not None:
+                yield followed.record, self._out_of_time(followed)
+
+    def to_the_end(self) -> Iterator[Outcome]:
+        """Yield each task as it ends, resting between the polls.
+
+        Raises:
+            AuthenticationError: The key is no longer accepted; nothing can be followed.
+            QuotaError: The key may not read any more.
+        """
+        while self._followed:
+            if rest_s := self.rest_s():
+                self._session.sleep(rest_s)
+            yield from self.poll()
+
+    def _due(self, now: float) -> list[_Followed]:
+        """Return the tasks to poll: those due soon come along, many of them in one request."""
+        everything = self._followed.values()
+        if now < self._quiet_until and all(each.deadline > now for each in everything):
+            return []
+        if not any(min(each.due_at, each.deadline) <= now for each in everything):
+            return []
+        slack_s = max(self._session.policy.shortest_poll_s / 2, len(everything) * _ROUND_PER_TASK_S)
+        return [each for each in everything if each.due_at <= now + slack_s or each.deadline <= now]
+
+    def _poll(self, due: Sequence[_Followed]) -> Iterator[Outcome]:
+        for start in range(0, len(due), BATCH_SIZE):
+            chunk = due[start : start + BATCH_SIZE]
+            try:
+                answers = self._read(chunk)
+            except OmniEditError as error:
+                self._back_off(error, chunk)
+                if self._session.monotonic() < self._quiet_until:
+                    return
+                continue
+            self._failures = 0
+            seen = list(zip(chunk, answers, strict=True))
+            # On disk before anybody is told, and all of a reply at once.
+            self._journal([followed for followed, task in seen if self._take_in(followed, task)])
+            for followed, answer in seen:
+                missing = answer if isinstance(answer, TaskNotFoundError) else None
+                if missing is None:
+                    self._report(followed)
+                elif self._may_lag(followed):
+                    self._put_off(followed)
+                    continue
+                if missing is not None or followed.task.is_terminal:
+                    del self._followed[followed.task_id]
+                    yield followed.record, missing
+
+    def _read(self, chunk: Sequence[_Followed]) -> list[Task | TaskNotFoundError]:
+        """Return what the service says of each; many through one request where it offers that.
+
+        Raises:
+            OmniEditError: It says nothing.
+        """
+        # A look at the very end still gets a moment for its reply.
+        least = self._session.monotonic() + self._session.policy.shortest_poll_s
+        deadline = max(least, min(each.deadline for each in chunk))
+        if len(chunk) > 1 and self._has_batch_read:
+            try:
+                found = self._session.service.get_tasks(
+                    [each.task_id for each in chunk], deadline=deadline
+                )
+            except EndpointMissingError:
+                self._has_batch_read = False
+            else:
+                # One that is missing from the reply is asked for alone before it counts as unknown.
+                return [
+                    found.get(each.task_id) or self._read_one(each.task_id, deadline)
+                    for each in chunk
+                ]
+        return [self._read_one(each.task_id, deadline) for each in chunk]
+
+    def _read_one(self, task_id: str, deadline: float) -> Task | TaskNotFoundError:
+        try:
+            return self._session.service.get_task(task_id, deadline=deadline)
+        except TaskNotFoundError as error:
+            return error
+
+    def _may_lag(self, followed: _Followed) -> bool:
+        """Return whether a task that the service does not know was submitted a moment ago."""
+        record = followed.record
+        is_ours = record.request_id is not None
+        return is_ours and 0 <= self._session.now() - record.created_at < _REPLICA_LAG_S
+
+    def _put_off(self, followed: _Followed) -> None:
+        followed.due_at = self._session.monotonic() + self._session.policy.shortest_poll_s
+
+    def _back_off(self, error: OmniEditError, chunk: Sequence[_Followed]) -> None:
+        """Put the next poll off; transient trouble does not end a wait.
+
+        Raises:
+            OmniEditError: It will not pass.
+        """
+        if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
+            raise error.about(task_id=chunk[0].task_id)
+        self._failures += 1
+        rest_s = backoff_s(
+            self._failures,
+            retry_after_s=error.retry_after_s,
+            jitter=self._session.jitter,
+            policy=self._session.policy,
+        )
+        rest_s = max(rest_s, self._session.policy.shortest_poll_s)
+        due_at = self._session.monotonic() + rest_s
+        if isinstance(error, RateLimitedError):
+            self._quiet_until = due_at
+        for followed in chunk:
+            followed.due_at = due_at
+        task_id = chunk[0].task_id if len(chunk) == 1 else None
+        self._session.report(
+            Retrying(message=error.message, delay_s=rest_s, attempt=self._failures, task_id=task_id)
+        )
+
+    def _take_in(self, followed: _Followed, task: Task | TaskNotFoundError) -> bool:
+        """Note what a poll showed; return whether the journal does not know it yet."""
+        if isinstance(task, TaskNotFoundError):
+            return False
+        before = followed.task
+        if (task.status, task.progress) != (before.status, before.progress):
+            followed.moved_at, followed.stalls_reported = self._session.monotonic(), 0
+        if not task.has_failed and (before.progress or 0) > (task.progress or 0):
+            task = replace(task, progress=before.progress)
+        followed.record = replace(
+            followed.record.with_task(task),
+            completed_after=followed.last_unfinished_at or followed.record.completed_after,
+        )
+        return task.status != before.status or task.is_terminal
+
+    def _report(self, followed: _Followed) -> None:
+        session, task = self._session, followed.task
+        now = session.monotonic()
+        followed.last_unfinished_at = session.now()
+        standing = followed.standing(now)
+        rest_s = max(self._next_poll_s(standing), len(self._followed) * _ROUND_PER_TASK_S)
+        followed.due_at = now + rest_s
+        session.report(
+            Progressed(
+                record=followed.record,
+                elapsed_s=standing.elapsed_s,
+                remaining_s=None if task.is_terminal else remaining_s(standing),
+            )
+        )
+        report_end(session, followed.record)
+        if task.is_terminal:
+            return
+        stalled_after_s = session.policy.stalled_after_s * (followed.stalls_reported + 1)
+        if standing.unchanged_s >= stalled_after_s:
+            followed.stalls_reported += 1
+            session.report(Stalled(task_id=followed.task_id, since_s=standing.unchanged_s))
+
+    def _next_poll_s(self, standing: Standing) -> float:
+        session = self._session
+        return next_poll_s(
+            standing, session.policy, is_watched=session.is_watched, jitter=session.jitter
+        )
+
+    def _journal(self, followed: Sequence[_Followed]) -> None:
+        news = [(each.task, each.last_unfinished_at) for each in followed]
+        try:
+            self._session.journal.record_tasks(news, origin=self._session.origin)
+        except JournalError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                self._session.report(Warned(message=error.message))
+
+    def _out_of_time(self, followed: _Followed) -> WaitTimeoutError:
+        task = followed.task
+        progress = "" if task.progress is None else f" at {task.progress} %"
+        msg = (
+            f"task {task.task_id} is not finished after {self._timeout_s:.0f} s:"
+            f" {task.status}{progress}"
+        )
+        return WaitTimeoutError(msg, task_id=task.task_id)
+
+
+def report_end(session: Session, record: Record) -> None:
+    """Tell the observers how a task ended, once it has."""
+    if record.task is None or not record.task.is_terminal:
+        return
+    event = Completed if record.task.is_completed else Failed
+    session.report(event(record=record))
+
+
+def _side_by_side(
+    session: Session, poller: Poller, options: FollowOptions, deadline: float
+) -> Iterator[Outcome]:
+    with WorkerPool[Outcome](TRANSFERS_AT_ONCE) as pool:
+        while poller or pool.busy:
+            outcome = pool.take(timeout_s=poller.rest_s() if poller else None)
+            if outcome is not None:
+                yield outcome
+            for ended in poller.poll() if poller else ():
+                pool.give(partial(_finish, session, ended, options, deadline))
+
+
+def _finish(session: Session, ended: Outcome, options: FollowOptions, deadline: float) -> Outcome:
+    record, error = ended
+    try:
+        if error is not None:
+            raise error
+        completed_task(record)
+        if options.destination is not None:
+            record = save(
+                session,
+                record,
+                options.destination,
+                overwrite=options.overwrite,
+                deadline=deadline,
+            )
+    except OmniEditError as failure:
+        return record, failure.about(task_id=record.task_id, request_id=record.request_id)
+    return record, None

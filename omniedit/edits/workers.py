@@ -1,0 +1,164 @@
+"""Threads that carry out steps side by side, and the rate at which submissions go out."""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Generic, Self, TypeAlias, TypeVar
+
+from omniedit.errors import Interrupted
+from omniedit.system import THIS_SYSTEM
+
+T = TypeVar("T")
+Step: TypeAlias = Callable[[], T]
+
+SHORTEST_INTERVAL_S: Final = 0.5
+LONGEST_INTERVAL_S: Final = 10.0
+
+
+class WorkerPool(Generic[T]):
+    """Carries out steps, at most `size` at a time, in the order they are given.
+
+    Its threads are daemons: when a command is to end, nobody waits for a transfer that can be
+    resumed, nor for a reply that the journal knows to be outstanding.
+
+    Args:
+        size: How many steps at a time.
+        resting: Returns how many of those only rest, so that others may take their place.
+    """
+
+    def __init__(self, size: int, *, resting: Callable[[], int] = lambda: 0) -> None:
+        self._size = size
+        self._resting = resting
+        self._steps: deque[Step[T]] = deque()
+        self._outcomes: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._active = 0
+        self._given = 0
+        self._taken = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._steps.clear()
+
+    @property
+    def busy(self) -> int:
+        """How many steps were given whose outcome was not taken yet."""
+        return self._given - self._taken
+
+    def give(self, step: Step[T]) -> None:
+        """Have a step carried out."""
+        self._given += 1
+        with self._lock:
+            self._steps.append(step)
+        self._set_to_work()
+
+    def take(self, *, timeout_s: float | None) -> T | None:
+        """Return the outcome of some step; None where none is there within the time.
+
+        Raises:
+            BaseException: What the step raised.
+        """
+        self._set_to_work()
+        for piece_s in THIS_SYSTEM.pieces(timeout_s):
+            with suppress(queue.Empty):
+                outcome = self._outcomes.get(timeout=piece_s)
+                break
+        else:
+            return None
+        self._taken += 1
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def _set_to_work(self) -> None:
+        while (step := self._next_step()) is not None:
+            threading.Thread(target=self._work, args=[step], daemon=True).start()
+
+    def _work(self, first: Step[T]) -> None:
+        step: Step[T] | None = first
+        while step is not None:
+            try:
+                outcome: T | BaseException = step()
+            except (Exception, Interrupted) as error:  # noqa: BLE001 - raised again by `take`
+                outcome = error
+            step = self._next_step(is_done_with_one=True)
+            self._outcomes.put(outcome)
+
+    def _next_step(self, *, is_done_with_one: bool = False) -> Step[T] | None:
+        """Return a step that may begin now, which is active from then on."""
+        with self._lock:
+            self._active -= is_done_with_one
+            if not self._steps or self._active >= self._size + self._resting():
+                return None
+            self._active += 1
+            return self._steps.popleft()
+
+
+class RateLimiter:
+    """A pause that a rate limit asks for holds for everybody, and afterwards they go in single file.
+
+    Args:
+        monotonic: Seconds that never jump.
+        sleep: How to rest.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], sleep: Callable[[float], object]) -> None:
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._open_at = 0.0
+        self._interval_s = 0.0
+        self._paused_until = 0.0
+        self._pauses = 0
+        self._resting = 0
+
+    @property
+    def resting(self) -> int:
+        """How many callers wait for their turn."""
+        return self._resting
+
+    def wait(self) -> None:
+        """Rest until it is the caller's turn."""
+        while True:
+            with self._lock:
+                now = self._monotonic()
+                pauses = self._pauses
+                turn_at = max(now, self._open_at)
+                self._open_at = turn_at + self._interval_s
+            if turn_at > now:
+                self._rest(turn_at - now)
+            # A pause that began meanwhile voids every turn.
+            if pauses == self._pauses:
+                return
+
+    def slow_down(self, rest_s: float) -> None:
+        """Let nobody go for `rest_s` seconds, and then more slowly than before."""
+        with self._lock:
+            now = self._monotonic()
+            if now >= self._paused_until:
+                # The other replies to what was sent before a pause tell nothing new.
+                doubled_s = max(SHORTEST_INTERVAL_S, 2 * self._interval_s)
+                self._interval_s = min(LONGEST_INTERVAL_S, doubled_s)
+            self._paused_until = max(self._paused_until, now + rest_s)
+            self._open_at = self._paused_until
+            self._pauses += 1
+
+    def speed_up(self) -> None:
+        """Go a little faster again."""
+        with self._lock:
+            slower_s = self._interval_s * 0.8
+            self._interval_s = slower_s if slower_s >= SHORTEST_INTERVAL_S / 2 else 0.0
+
+    def _rest(self, rest_s: float) -> None:
+        with self._lock:
+            self._resting += 1
+        try:
+            self._sleep(rest_s)
+        finally:
+            with self._lock:
+                self._resting -= 1

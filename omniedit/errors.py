@@ -1,0 +1,380 @@
+"""Everything that can go wrong, as one tree.
+
+OmniEditError
+├── InvalidInputError            the call is wrong; nothing was sent
+│   ├── MissingFileError         a named file does not exist
+│   ├── MissingExtraError        an optional part of omniedit is not installed
+│   └── NoSuchReferenceError     `last`, or the end of an ID, names no task or several
+├── CredentialsError             no usable key
+│   ├── MissingKeyError
+│   └── InvalidKeyError
+├── TaskFailedError              the task failed or was cancelled
+├── NotFinishedError             the task goes on
+│   └── WaitTimeoutError
+├── ResultGoneError              the link expired, or the result is missing
+│   └── NotAVideoError           something else was delivered in its place
+├── OutcomeUnknownError          a submission may or may not have been accepted
+├── LocalError                   this machine's files and disk
+│   ├── TargetExistsError
+│   ├── TargetBusyError
+│   └── JournalError
+│       ├── JournalDamagedError
+│       └── JournalTooNewError
+├── TooExpensiveError            dearer than the caller's own limit
+└── ServiceError                 the service, or the way to it, said no
+    ├── RequestRefusedError      400 and its like: the request is wrong
+    │   └── WrongBaseURLError    404 or 405 where an endpoint was expected
+    ├── AuthenticationError      401, 403, and the key codes
+    ├── QuotaError               402, and the quota codes
+    ├── TaskNotFoundError        the service does not know the task
+    ├── EndpointMissingError     an optional endpoint is not offered; callers fall back
+    ├── IdempotencyConflictError the request ID belongs to another request
+    └── UnavailableError         worth trying later
+        ├── RateLimitedError     429
+        ├── ServerError          5xx
+        ├── UnreadableReplyError a reply that is not what the API reference says
+        ├── NetworkError         the connection broke; the request may have arrived
+        │   └── NotConnectedError  nothing was sent
+        ├── BlockedClientError   the CDN refuses this client (1010)
+        └── BrokenDownloadError  the download keeps breaking off
+
+Exit statuses are given in `cli/exit_codes.py`; this module knows none.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar, Self
+
+
+class Hint(str):
+    """Text that names commands, rendered once: where it is known whether `--sandbox` is in force.
+
+    As a string it is what a user without the sandbox reads.
+
+    Args:
+        text: One line; each `{}` stands for a command.
+        commands: Without `omniedit`, quoted for a shell: `list --remote --adopt`.
+    """
+
+    text: str
+    commands: tuple[str, ...]
+
+    def __new__(cls, text: str, *commands: str) -> Self:
+        """Return the hint."""
+        hint = super().__new__(cls, _with_commands("omniedit", text, commands))
+        hint.text, hint.commands = text, commands
+        return hint
+
+
+def render_hint(text: str, *, is_sandbox: bool) -> str:
+    """Return a text whose commands are pasteable where `--sandbox` is in force."""
+    if is_sandbox and isinstance(text, Hint):
+        return _with_commands("omniedit --sandbox", text.text, text.commands)
+    return str(text)
+
+
+def _with_commands(program: str, text: str, commands: tuple[str, ...]) -> str:
+    # Not `format`: a text may quote braces.
+    first, *rest = text.split("{}", len(commands))
+    shown = [f"`{program} {command}`{after}" for command, after in zip(commands, rest, strict=True)]
+    return "".join([first, *shown])
+
+
+class OmniEditError(Exception):
+    """An expected failure: what happened, in one sentence, and what is known about it.
+
+    Args:
+        message: One line, lower case, no full stop.
+        code: The service's own code where it gave one; else the class's.
+        hint: What to do next, where only the place that raises can know.
+        task_id: The task it is about.
+        request_id: The submission it is about.
+        http_status: The status of the reply that said so.
+        retry_after_s: Seconds after which the service wants to be asked again.
+    """
+
+    kind: ClassVar[str] = "error"
+    """Names the class in the journal and in JSON; never changes once released."""
+
+    message: str
+    code: str
+    hint: str | None
+    task_id: str | None
+    request_id: str | None
+    http_status: int | None
+    retry_after_s: float | None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+        task_id: str | None = None,
+        request_id: str | None = None,
+        http_status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.kind
+        self.hint = hint
+        self.task_id = task_id
+        self.request_id = request_id
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+
+    def about(self, *, task_id: str | None = None, request_id: str | None = None) -> Self:
+        """Return this error with the task or submission it concerns filled in, where unknown."""
+        self.task_id = self.task_id or task_id
+        self.request_id = self.request_id or request_id
+        return self
+
+    @classmethod
+    def subclasses(cls) -> Iterator[type["OmniEditError"]]:
+        """Yield this class and everything below it."""
+        yield cls
+        for subclass in cls.__subclasses__():
+            yield from subclass.subclasses()
+
+
+def restored_error(
+    kind: str, message: str, *, code: str | None, http_status: int | None, request_id: str | None
+) -> OmniEditError:
+    """Return the error that the journal once recorded, ready to be raised again."""
+    for cls in OmniEditError.subclasses():
+        if cls.kind == kind:
+            error = cls.__new__(cls)
+            break
+    else:
+        error = OmniEditError.__new__(OmniEditError)
+    OmniEditError.__init__(
+        error, message, code=code, http_status=http_status, request_id=request_id
+    )
+    return error
+
+
+class Interrupted(BaseException):
+    """A signal asked the command to end; no `except Exception` may swallow it.
+
+    Not a KeyboardInterrupt: Typer turns that into a return value.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+class InvalidInputError(OmniEditError):
+    """The call is wrong; nothing was sent."""
+
+    kind = "invalid_input"
+
+
+class MissingFileError(InvalidInputError):
+    """A named file does not exist or cannot be read."""
+
+    kind = "file_not_found"
+
+
+class MissingExtraError(InvalidInputError):
+    """An optional part of omniedit is not installed."""
+
+    kind = "missing_extra"
+
+
+class NoSuchReferenceError(InvalidInputError):
+    """`last`, or the end of an ID, names no task or several."""
+
+    kind = "no_such_task"
+
+
+class CredentialsError(OmniEditError):
+    """There is no usable key."""
+
+    kind = "credentials"
+
+
+class MissingKeyError(CredentialsError):
+    """No key is set anywhere."""
+
+    kind = "missing_key"
+
+
+class InvalidKeyError(CredentialsError):
+    """A key is set that cannot be a key; its text is never part of the message."""
+
+    kind = "invalid_key"
+
+
+class TaskFailedError(OmniEditError):
+    """The task failed or was cancelled."""
+
+    kind = "task_failed"
+
+
+class NotFinishedError(OmniEditError):
+    """The task is not finished and goes on at the service."""
+
+    kind = "not_finished"
+
+
+class WaitTimeoutError(NotFinishedError):
+    """The task did not finish within the time given."""
+
+    kind = "wait_timeout"
+
+
+class ResultGoneError(OmniEditError):
+    """The link expired, or the result is gone or was never there."""
+
+    kind = "result_gone"
+
+
+class NotAVideoError(ResultGoneError):
+    """What the link delivers is not an MP4."""
+
+    kind = "not_a_video"
+
+
+class OutcomeUnknownError(OmniEditError):
+    """A submission may or may not have been accepted."""
+
+    kind = "outcome_unknown"
+
+
+class LocalError(OmniEditError):
+    """A file, the disk or a folder of this machine does not allow it."""
+
+    kind = "local_file"
+
+
+class TargetExistsError(LocalError):
+    """The target exists and is not this task's file."""
+
+    kind = "target_exists"
+
+
+class TargetBusyError(LocalError):
+    """Another process is writing the same target."""
+
+    kind = "target_busy"
+
+
+class JournalError(LocalError):
+    """The journal cannot be opened, read or written."""
+
+    kind = "journal_unavailable"
+
+
+class JournalDamagedError(JournalError):
+    """The journal's file is not a sound database."""
+
+    kind = "journal_damaged"
+
+
+class JournalTooNewError(JournalError):
+    """The journal was written by a newer omniedit."""
+
+    kind = "journal_too_new"
+
+
+class TooExpensiveError(OmniEditError):
+    """The edit is estimated dearer than the caller's own limit, or cannot be estimated."""
+
+    kind = "too_expensive"
+
+
+class ServiceError(OmniEditError):
+    """The service, or the way to it, said no."""
+
+    kind = "service"
+
+
+class RequestRefusedError(ServiceError):
+    """The service finds the request wrong (400 and other 4xx)."""
+
+    kind = "request_refused"
+
+
+class WrongBaseURLError(RequestRefusedError):
+    """404 or 405 where an endpoint was expected: the base URL is not the API's."""
+
+    kind = "wrong_base_url"
+
+
+class AuthenticationError(ServiceError):
+    """The key was refused, or may not use the model (401, 403, and the key codes)."""
+
+    kind = "unauthorized"
+
+
+class QuotaError(ServiceError):
+    """Not enough credits, or the key's own limit is reached (402, and the quota codes)."""
+
+    kind = "insufficient_quota"
+
+
+class TaskNotFoundError(ServiceError):
+    """The service does not know the task."""
+
+    kind = "task_not_found"
+
+
+class EndpointMissingError(ServiceError):
+    """An endpoint that is not in the published reference is not offered here."""
+
+    kind = "endpoint_missing"
+
+
+class IdempotencyConflictError(ServiceError):
+    """The request ID already belongs to another request."""
+
+    kind = "idempotency_conflict"
+
+
+class UnavailableError(ServiceError):
+    """The service or the network does not answer; worth trying later."""
+
+    kind = "unavailable"
+
+
+class RateLimitedError(UnavailableError):
+    """Too many requests (429): certainly nothing was accepted."""
+
+    kind = "rate_limited"
+
+
+class ServerError(UnavailableError):
+    """The service failed (5xx); a submission may have been accepted all the same."""
+
+    kind = "server_error"
+
+
+class UnreadableReplyError(UnavailableError):
+    """The reply is not what the API reference says; a submission may have been accepted."""
+
+    kind = "unreadable_reply"
+
+
+class NetworkError(UnavailableError):
+    """The connection broke or timed out; the request may have arrived."""
+
+    kind = "network"
+
+
+class NotConnectedError(NetworkError):
+    """No connection came about; certainly nothing was sent."""
+
+    kind = "not_connected"
+
+
+class BlockedClientError(UnavailableError):
+    """The CDN refuses this client (Cloudflare error 1010); a fresh link would not help."""
+
+    kind = "blocked_client"
+
+
+class BrokenDownloadError(UnavailableError):
+    """The download keeps breaking off."""
+
+    kind = "broken_download"

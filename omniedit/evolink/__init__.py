@@ -1,0 +1,1 @@
+"""EvoLink: its API, its file service, and what their replies mean."""

@@ -1,0 +1,209 @@
+"""EvoLink's API: one method per endpoint."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from omniedit.errors import (
+    EndpointMissingError,
+    NetworkError,
+    OmniEditError,
+    RateLimitedError,
+    ServerError,
+    ServiceError,
+    TaskNotFoundError,
+    UnreadableReplyError,
+    WrongBaseURLError,
+)
+from omniedit.evolink.replies import (
+    as_object,
+    error_from,
+    parse_credits,
+    parse_refusal,
+    parse_task,
+    parse_task_list,
+    parse_task_page,
+)
+from omniedit.http.client import HttpClient
+from omniedit.http.reply import Reply
+from omniedit.models import BATCH_SIZE, MODEL, Credits, Submission, Task, TaskPage
+
+_MISSING_ENDPOINT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+
+
+class EvoLinkClient:
+    """The service, as the API reference describes it.
+
+    Every method takes a `deadline`, a monotonic instant that its request does not outlive, and
+    raises a `ServiceError` of some kind where the service or the network fails.
+
+    Args:
+        http: Sends the requests.
+        base_url: Without a slash at the end.
+        key: A validated key; it leaves this class in one header of requests to `base_url` only.
+        now: Unix time.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        *,
+        base_url: str,
+        key: str,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.clock_offset_s: float | None = None
+        """How far the service's clock is ahead of this machine's, by its latest reply's `Date`."""
+        self._http = http
+        self._base_url = base_url
+        self._headers = {"authorization": f"Bearer {key}"}
+        self._now = now
+
+    def create_task(
+        self, body: bytes, *, request_id: str, deadline: float | None = None
+    ) -> Submission:
+        """Submit an edit: `POST /v1/videos/generations`. This is the request that costs money.
+
+        Args:
+            body: The exact JSON.
+            request_id: Travels as `Idempotency-Key`, so that a replay finds the first task.
+            deadline: A monotonic instant.
+
+        Raises:
+            ServiceError: If there is no task; `retry.is_certainly_not_accepted` tells what is certain.
+        """
+        reply = self._ask(
+            "POST",
+            "/v1/videos/generations",
+            body,
+            headers={"idempotency-key": request_id},
+            timeout_s=self._http.policy.submit_timeout_s,
+            deadline=deadline,
+        )
+        if reply.status in _MISSING_ENDPOINT:
+            refusal = parse_refusal(reply.json)
+            if not refusal.is_about_content:
+                said = f": {refusal.message}" if refusal.message else ""
+                msg = f"there is no EvoLink API at {self._base_url} (answered {reply.status}{said})"
+                raise WrongBaseURLError(msg, http_status=reply.status)
+        task = parse_task(_value(reply))
+        is_replay = reply.headers.get("idempotency-replayed", "").strip().lower() == "true"
+        return Submission(task=task, is_replay=is_replay)
+
+    def get_task(self, task_id: str, *, deadline: float | None = None) -> Task:
+        """Return the task as the service now reports it: `GET /v1/tasks/{id}`.
+
+        Raises:
+            TaskNotFoundError: If the service does not know it.
+        """
+        reply = self._ask("GET", f"/v1/tasks/{quote(task_id, safe='')}", deadline=deadline)
+        if reply.status == HTTPStatus.NOT_FOUND:
+            refusal = parse_refusal(reply.json)
+            raise TaskNotFoundError(
+                refusal.message or "no such task",
+                code=refusal.code,
+                task_id=task_id,
+                http_status=reply.status,
+            )
+        try:
+            task = parse_task(_value(reply))
+        except OmniEditError as error:
+            raise error.about(task_id=task_id) from None
+        if task.task_id != task_id:
+            msg = f"the service answered with another task: {task.task_id}"
+            raise UnreadableReplyError(msg, task_id=task_id)
+        return task
+
+    def get_tasks(
+        self, task_ids: Sequence[str], *, deadline: float | None = None
+    ) -> dict[str, Task]:
+        """Return what the service knows of up to 50 tasks: `POST /v1/tasks/batch`, a read.
+
+        Tasks that it does not know are absent. The endpoint is not in the published reference, so
+        whatever it answers but 429 and a passing 5xx proves nothing about the tasks.
+
+        Raises:
+            EndpointMissingError: If the tasks must be read one by one.
+        """
+        body = json.dumps({"task_ids": list(task_ids)}).encode()
+        try:
+            reply = self._ask("POST", "/v1/tasks/batch", body, deadline=deadline)
+            return {task.task_id: task for task in parse_task_list(_value(reply))}
+        except ServiceError as error:
+            is_passing = isinstance(error, NetworkError | RateLimitedError | ServerError)
+            if is_passing and error.http_status != HTTPStatus.NOT_IMPLEMENTED:
+                raise
+            msg = f"this service offers no batch read: {error.message}"
+            raise EndpointMissingError(msg, http_status=error.http_status) from error
+
+    def list_tasks(
+        self, *, page: int, status: str | None = None, deadline: float | None = None
+    ) -> TaskPage:
+        """Return a page of the account's tasks of this model, newest first: `GET /v1/tasks`.
+
+        Args:
+            page: From 1.
+            status: `processing`, `completed`, `failed`, `cancelled`, or None for all.
+            deadline: A monotonic instant.
+
+        Raises:
+            EndpointMissingError: If it is not offered (it is not in the published reference).
+        """
+        query = {"page": page, "page_size": BATCH_SIZE, "type": "video", "model": MODEL}
+        path = f"/v1/tasks?{urlencode(query | ({'status': status} if status else {}))}"
+        reply = self._ask("GET", path, deadline=deadline)
+        if reply.status in _MISSING_ENDPOINT:
+            msg = "this service offers no list of tasks"
+            raise EndpointMissingError(msg, http_status=reply.status)
+        return parse_task_page(_value(reply))
+
+    def get_credits(self, *, deadline: float | None = None) -> Credits:
+        """Return the account's balance and this key's limit: `GET /v1/credits`."""
+        return parse_credits(_value(self._ask("GET", "/v1/credits", deadline=deadline)))
+
+    def get_time(self, *, deadline: float | None = None) -> float | None:
+        """Return the service's own Unix time, from the `Date` of a free read; None without one."""
+        return self._ask("GET", "/v1/credits", deadline=deadline).date
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        deadline: float | None,
+    ) -> Reply:
+        content_type = {} if body is None else {"content-type": "application/json"}
+        reply = self._http.request(
+            method,
+            self._base_url + path,
+            headers={**self._headers, **content_type, **(headers or {})},
+            content=body,
+            timeout_s=timeout_s,
+            deadline=deadline,
+        )
+        if reply.date is not None:
+            self.clock_offset_s = reply.date - self._now()
+        return reply
+
+
+def _value(reply: Reply) -> object:
+    """Return the JSON of a success.
+
+    Raises:
+        OmniEditError: If it is not one: another status, or an error in a 200.
+    """
+    value = as_object(reply.json)
+    refusal = parse_refusal(value)
+    is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
+    if not is_success or (refusal.code and "id" not in value):
+        raise error_from(reply, refusal)
+    if not isinstance(reply.json, Mapping):
+        msg = f"the service answered {reply.status} with something that is not JSON"
+        raise UnreadableReplyError(msg, http_status=reply.status)
+    return value

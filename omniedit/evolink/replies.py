@@ -1,0 +1,329 @@
+"""The replies of API and file service, read into `models` and `errors`.
+
+Sources: the published API reference ("P" in the comments) and, where it is silent, what the
+vendor's own open client reads ("C"). Where a reply disagrees with both, the reply is believed:
+parsing never fails on a field that is missing, of another type or new, only on a missing ID.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final, cast
+
+from omniedit.errors import (
+    AuthenticationError,
+    BlockedClientError,
+    IdempotencyConflictError,
+    OmniEditError,
+    QuotaError,
+    RateLimitedError,
+    RequestRefusedError,
+    ServerError,
+    TaskNotFoundError,
+    UnreadableReplyError,
+)
+from omniedit.http.reply import Reply, is_blocked_client
+from omniedit.models import (
+    Credits,
+    JSONObject,
+    Task,
+    TaskError,
+    TaskPage,
+    TaskStatus,
+    UploadedClip,
+    is_task_id,
+)
+
+MAX_DEPTH: Final = 100
+"""A task nested deeper than this is kept without its `raw`, which no JSON writer would take."""
+
+# The quota and key codes mean "refused before anything was charged", whatever the HTTP status.
+# Sources: API reference, "Request errors", and the refusal codes of the vendor's own client.
+_ERROR_BY_CODE: Final[Mapping[str, type[OmniEditError]]] = {
+    "account_balance_insufficient": QuotaError,
+    "insufficient_quota": QuotaError,
+    "insufficient_token_quota": QuotaError,
+    "insufficient_user_quota": QuotaError,
+    "key_daily_quota_exhausted": QuotaError,
+    "key_quota_exhausted": QuotaError,
+    "quota_not_enough": QuotaError,
+    "token_daily_quota_exceeded": QuotaError,
+    "key_disabled": AuthenticationError,
+    "key_expired": AuthenticationError,
+    "key_model_not_allowed": AuthenticationError,
+    "model_access_denied": AuthenticationError,
+    "unauthorized": AuthenticationError,
+    "user_disabled": AuthenticationError,
+    "idempotency_conflict": IdempotencyConflictError,
+    "invalid_task_id": TaskNotFoundError,
+}
+_ERROR_BY_STATUS: Final[Mapping[int, type[OmniEditError]]] = {
+    HTTPStatus.UNAUTHORIZED: AuthenticationError,
+    HTTPStatus.PAYMENT_REQUIRED: QuotaError,
+    HTTPStatus.FORBIDDEN: AuthenticationError,
+    HTTPStatus.TOO_MANY_REQUESTS: RateLimitedError,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a reply says against a request."""
+
+    code: str | None = None
+    """The service's own, where it is a name; older replies repeat the status as a number."""
+    message: str | None = None
+    hint: str | None = None
+    """The page or the advice that the service itself names."""
+
+    @property
+    def is_about_content(self) -> bool:
+        """Whether a 404 speaks of the request's content rather than of a missing route."""
+        return self.code is not None and self.code.isidentifier() and self.code != "not_found"
+
+
+def parse_refusal(value: object) -> Refusal:
+    """Return what the JSON of a reply says against the request."""
+    raw = as_object(value)
+    error = parse_error(raw.get("error"))
+    details = as_object(raw.get("error"))
+    advice = (details.get(key) for key in ("action_url", "suggestion", "fallback_suggestion"))
+    hint = next(filter(None, advice), None)
+    if error is None:
+        message = next((raw[key] for key in ("message", "msg") if raw.get(key)), None)
+        return Refusal(message=message if _has_text(message) else None)
+    is_name = error.code != "unknown_error" and not error.code.lstrip("-").isdigit()
+    return Refusal(
+        code=error.code if is_name else None,
+        message=error.message,
+        hint=hint if isinstance(hint, str) and hint.strip() else None,
+    )
+
+
+def error_type(status: int, code: str | None, body: bytes) -> type[OmniEditError]:
+    """Return the error of a reply that is not a success; the service's `code` decides first."""
+    if found := _ERROR_BY_CODE.get(code or ""):
+        return found
+    if is_blocked_client(status, body):
+        return BlockedClientError
+    if found := _ERROR_BY_STATUS.get(status):
+        return found
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ServerError
+    return UnreadableReplyError if status < HTTPStatus.MULTIPLE_CHOICES else RequestRefusedError
+
+
+def error_from(reply: Reply, refusal: Refusal) -> OmniEditError:
+    """Return what a reply of the API other than a success means."""
+    kind = error_type(reply.status, refusal.code, reply.body)
+    message = refusal.message or f"the service answered {reply.status} without a reason"
+    if kind is BlockedClientError:
+        message = "the service refuses this client (Cloudflare error 1010)"
+    elif kind is RequestRefusedError and reply.status < HTTPStatus.BAD_REQUEST:
+        # Following it would carry the key to wherever it points.
+        message = f"the service answered with a redirect ({reply.status}), which is never followed with a key"
+    return kind(
+        message,
+        code=refusal.code,
+        http_status=reply.status,
+        retry_after_s=reply.retry_after_s,
+        hint=refusal.hint,
+    )
+
+
+def parse_task(value: object) -> Task:
+    """Return the task in a reply of the service.
+
+    Raises:
+        UnreadableReplyError: If it is not an object, or has no usable ID.
+    """
+    raw = as_object(value)
+    task_id = raw.get("id", raw.get("task_id"))
+    if not isinstance(task_id, str) or not is_task_id(task_id):
+        msg = "the service's reply holds no usable task ID"
+        raise UnreadableReplyError(msg)
+    status = _status(raw.get("status"))
+    usage = as_object(raw.get("usage"))
+    progress = _number(raw.get("progress"))
+    return Task(
+        task_id=task_id,
+        status=status,
+        progress=100
+        if status == TaskStatus.COMPLETED
+        else None
+        if progress is None
+        else max(0, min(100, int(progress))),
+        model=_text(raw.get("model")),
+        created_at=_instant(raw.get("created", raw.get("created_at"))),
+        estimated_s=_number(as_object(raw.get("task_info")).get("estimated_time")),
+        credits_reserved=_number(usage.get("credits_reserved")),
+        credits_used=_number(usage.get("credits_used", raw.get("credits_used"))),
+        result_urls=tuple(dict.fromkeys(_result_urls(raw))),
+        error=_task_error(raw.get("error"), status),
+        raw=raw if _is_shallow(raw) else None,
+    )
+
+
+def parse_error(value: object) -> TaskError | None:
+    """Return the `error` of a reply, whatever form it has; None where there is none."""
+    if isinstance(value, str) and value.strip():
+        return TaskError(code="unknown_error", message=value)
+    if not isinstance(value, Mapping) or not value:
+        return None
+    raw = as_object(cast("object", value))
+    code = raw.get("code")
+    return TaskError(
+        code=str(code) if isinstance(code, str | int) and code != "" else "unknown_error",
+        message=_text(raw.get("message")) or "no reason was given",
+        suggestion=_text(raw.get("suggestion", raw.get("fallback_suggestion"))),
+    )
+
+
+def parse_task_list(value: object) -> tuple[Task, ...]:
+    """Return the tasks in `{"data": [task…]}`, leaving out what is not a task.
+
+    Raises:
+        UnreadableReplyError: If there is no such list.
+    """
+    entries = as_object(value).get("data")
+    if not isinstance(entries, list):
+        msg = "the service's reply holds no list of tasks"
+        raise UnreadableReplyError(msg)
+    tasks: list[Task] = []
+    for entry in cast("list[object]", entries):
+        try:
+            tasks.append(parse_task(entry))
+        except UnreadableReplyError:
+            continue
+    return tuple(tasks)
+
+
+def parse_task_page(value: object) -> TaskPage:
+    """Return one page of the account's tasks.
+
+    Raises:
+        UnreadableReplyError: If there is no such list.
+    """
+    total = _number(as_object(value).get("total"))
+    return TaskPage(tasks=parse_task_list(value), total=None if total is None else int(total))
+
+
+def parse_uploaded_clip(value: object) -> UploadedClip:
+    """Return the file service's answer to an upload.
+
+    Raises:
+        UnreadableReplyError: If it names no http(s) URL.
+    """
+    stored = as_object(as_object(value).get("data"))
+    url = _text(stored.get("file_url")) or _text(stored.get("download_url"))
+    if url is None or not _is_web_url(url):
+        msg = "the file service's reply names no URL of the uploaded clip"
+        raise UnreadableReplyError(msg)
+    return UploadedClip(url=url, expires_at=_instant(stored.get("expires_at")))
+
+
+def parse_credits(value: object) -> Credits:
+    """Return the answer of `GET /v1/credits`.
+
+    Raises:
+        UnreadableReplyError: If it holds neither a balance nor a limit.
+    """
+    stored = as_object(as_object(value).get("data"))
+    key, account = as_object(stored.get("token")), as_object(stored.get("user"))
+    if not key and not account:
+        msg = "the service's reply holds no credits"
+        raise UnreadableReplyError(msg)
+    is_unlimited = key.get("unlimited_credits") is True
+    return Credits(
+        account_remaining=_number(account.get("remaining_credits")),
+        account_used=_number(account.get("used_credits")),
+        key_remaining=None if is_unlimited else _number(key.get("remaining_credits")),
+        key_used=_number(key.get("used_credits")),
+        is_key_unlimited=is_unlimited,
+    )
+
+
+def _result_urls(raw: JSONObject) -> Iterable[str]:
+    """Yield the http(s) links of a task; (C) they may also stand in `result_data`."""
+    for key in ("results", "result_data"):
+        entries = raw.get(key)
+        for entry in cast("list[object]", entries) if isinstance(entries, list) else []:
+            url = entry if isinstance(entry, str) else as_object(entry).get("video_url")
+            if isinstance(url, str) and _is_web_url(url):
+                yield url
+
+
+def _is_web_url(url: str) -> bool:
+    return re.match(r"https?://[^/\s]", url, re.IGNORECASE) is not None
+
+
+def _status(value: object) -> str:
+    status = value.strip().lower() if isinstance(value, str) else ""
+    return {"canceled": "cancelled", "": "pending"}.get(status, status)
+
+
+def _task_error(value: object, status: str) -> TaskError | None:
+    error = parse_error(value)
+    if error is None and status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
+        code = "unknown_error" if status == TaskStatus.FAILED else "request_cancelled"
+        return TaskError(code=code, message="no reason was given")
+    return error
+
+
+def _is_shallow(value: object) -> bool:
+    """Return whether a JSON value can be written again: `json` recurses at every level."""
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            for child in (
+                cast("JSONObject", node).values()
+                if isinstance(node, Mapping)
+                else cast("list[object]", node)
+            )
+            if isinstance(child, Mapping | list)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def as_object(value: object) -> JSONObject:
+    """Return a JSON object, an empty one in the place of anything else."""
+    return cast("JSONObject", value) if isinstance(value, Mapping) else {}
+
+
+def _has_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _instant(value: object) -> float | None:
+    """Return Unix seconds of a number (seconds or, where too large, milliseconds) or ISO text."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    number = _number(value)
+    year_5138_s = 1e11
+    if number is None or not 0 < number < year_5138_s * 1000:
+        return None
+    return number / 1000 if number > year_5138_s else number

@@ -1,0 +1,315 @@
+"""Local clips and the file service: a look at the file, its digest, and a streamed upload."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from omniedit.errors import (
+    AuthenticationError,
+    BlockedClientError,
+    InvalidInputError,
+    LocalError,
+    OmniEditError,
+    RateLimitedError,
+    RequestRefusedError,
+    ServerError,
+    WrongBaseURLError,
+)
+from omniedit.evolink.replies import as_object, error_type, parse_refusal, parse_uploaded_clip
+from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
+from omniedit.system.files import open_file
+
+if TYPE_CHECKING:
+    from omniedit.http.client import HttpClient
+    from omniedit.http.reply import Reply
+
+HOST_IT: Final = "host the clip yourself, and give its public URL instead of the file"
+_CONVERT: Final = (
+    "`python -m pip install 'omniedit[media]'` adds conversion; `--no-check` sends it as it is"
+)
+# Major brands of files that begin like an MP4 (mp4ra.org): QuickTime, sound, still pictures.
+_OTHER_BRANDS: Final[Mapping[bytes, str]] = {
+    b"qt  ": "a QuickTime file",
+    b"M4A ": "sound without a picture",
+    b"heic": "a still picture",
+    b"mif1": "a still picture",
+    b"avif": "a still picture",
+}
+
+_BLOCK_BYTES: Final = 256 * 1024
+_LONGEST_NAME: Final = 100
+_CONTENT_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipDigest:
+    """What a local clip holds."""
+
+    sha256: str
+    size_bytes: int
+
+
+def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
+    """Return what a local clip holds, read once.
+
+    Args:
+        path: The clip.
+        check: Refuse what is certainly too large or not an MP4.
+
+    Raises:
+        MissingFileError: If it does not exist, or cannot be read.
+        InvalidInputError: If it is not a file, empty, or refused by the check.
+        LocalError: If the disk fails.
+    """
+    with open_file(path) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes == 0:
+            msg = f"{path} is empty"
+            raise InvalidInputError(msg, code="invalid_clip", hint="copy or export it once more")
+        try:
+            if check:
+                _check_clip(path, file.read(12), size_bytes)
+                file.seek(0)
+            digest = hashlib.file_digest(file, "sha256")
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return ClipDigest(sha256=digest.hexdigest(), size_bytes=file.tell())
+
+
+def check_size(size_bytes: int, *, name: str, hint: str = HOST_IT) -> None:
+    """Refuse what the file service would not take.
+
+    Args:
+        size_bytes: Its size.
+        name: What the message calls it.
+        hint: What to do instead.
+
+    Raises:
+        InvalidInputError: If it is too large.
+    """
+    if size_bytes > MAX_UPLOAD_BYTES:
+        msg = (
+            f"{name} is larger than {MAX_UPLOAD_BYTES // 1024**2} MiB, which the file service takes"
+        )
+        raise InvalidInputError(msg, code="clip_too_large", hint=hint)
+
+
+def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
+    check_size(size_bytes, name=str(path))
+    found = _OTHER_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else "not an MP4"
+    if found:
+        msg = f"{path} is {found}" + ("" if found == "not an MP4" else ", not an MP4")
+        raise InvalidInputError(msg, code="not_an_mp4", hint=_CONVERT)
+
+
+def _unreadable(path: Path, error: OSError) -> LocalError:
+    """Return the error of a disk that fails while a clip is read."""
+    return LocalError(f"cannot read {path}: {error.strerror or error}")
+
+
+def changed(path: Path) -> LocalError:
+    """Return the error of a clip that is not what it was when it was looked at."""
+    msg = f"{path} changed after it was looked at"
+    hint = "run the same command again once nothing writes to it any more"
+    return LocalError(msg, code="clip_changed", hint=hint)
+
+
+class Uploader:
+    """Sends local clips to the file service.
+
+    Args:
+        http: Sends the requests.
+        files_url: The file service's base URL, without a slash at the end.
+        key: A validated key; it leaves this class in one header of requests to `files_url` only.
+    """
+
+    def __init__(self, http: "HttpClient", *, files_url: str, key: str) -> None:
+        self._http = http
+        self._files_url = files_url
+        self._headers = {"authorization": f"Bearer {key}"}
+
+    def upload(
+        self,
+        path: Path,
+        *,
+        on_progress: Callable[[int, int | None], None],
+        name: str | None = None,
+        expected: ClipDigest | None = None,
+        deadline: float | None = None,
+    ) -> UploadedClip:
+        """Upload a clip once, streamed from the disk: `POST /api/v1/files/upload/stream`.
+
+        Args:
+            path: A regular file.
+            on_progress: Takes bytes so far and in all.
+            name: What the file service shall call it, reduced to letters, digits and `-_.`; the
+                file's own by default.
+            expected: What the file held when it was looked at; anything else is not sent whole.
+            deadline: A monotonic instant that the upload does not outlive.
+
+        Raises:
+            MissingFileError: If the clip cannot be read.
+            LocalError: If it changed while it was uploaded.
+            RequestRefusedError: If the file service refuses its type or size, or for its quota.
+            AuthenticationError: If the file service refuses the key.
+            UnavailableError: If another try may help; an upload costs nothing.
+        """
+        with open_file(path) as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            form = _Form(name or path.name)
+            reply = self._http.request(
+                "POST",
+                f"{self._files_url}/api/v1/files/upload/stream",
+                headers=self._headers
+                | {
+                    "content-type": form.content_type,
+                    # Without it httpx sends chunks, and the service cannot refuse by size.
+                    "content-length": str(len(form.head) + size_bytes + len(form.tail)),
+                },
+                content=_form_body(file, path, form, expected=expected, on_progress=on_progress),
+                timeout_s=self._http.policy.upload_timeout_s,
+                deadline=deadline,
+            )
+        return _uploaded(reply, self._files_url)
+
+    def check_service(self, *, deadline: float | None = None) -> None:
+        """Ask for the quota, a free read: `GET /api/v1/files/quota`.
+
+        Raises:
+            ServiceError: If the file service does not answer, or refuses the key.
+        """
+        url = f"{self._files_url}/api/v1/files/quota"
+        reply = self._http.request("GET", url, headers=self._headers, deadline=deadline)
+        # It is not in the published reference: a file service without it answers all the same.
+        missing = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
+        if reply.status >= HTTPStatus.BAD_REQUEST and reply.status not in missing:
+            raise _error_from(reply, self._files_url)
+
+
+def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:
+    """Return where the clip is now.
+
+    Raises:
+        ServiceError: If the file service did not take it.
+    """
+    value = as_object(reply.json)
+    is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
+    if is_success and value.get("success") is not False and not value.get("error"):
+        return parse_uploaded_clip(value)
+    raise _error_from(reply, files_url)
+
+
+def _error_from(reply: "Reply", files_url: str) -> OmniEditError:
+    """Return why the file service did not take a clip, in its own words where it has any."""
+    refusal = parse_refusal(reply.json)
+    status = _meant_status(reply.status, as_object(reply.json).get("code"))
+    reason = refusal.message or f"it answered {status}"
+    kind = error_type(status, refusal.code, reply.body)
+    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        kind = WrongBaseURLError
+    elif kind is RateLimitedError and "quota" in reason.lower():
+        # A full account does not empty itself while somebody waits.
+        kind = RequestRefusedError
+    messages: dict[type[OmniEditError], str] = {
+        AuthenticationError: f"the file service refuses the key: {reason}",
+        BlockedClientError: "the file service refuses this client (Cloudflare error 1010)",
+        RateLimitedError: f"the file service asks to slow down: {reason}",
+        ServerError: f"the file service failed: {reason}",
+        WrongBaseURLError: f"there is no file service at {files_url} (answered {status})",
+    }
+    message = messages.get(kind, f"the file service refuses the clip: {reason}")
+    is_redirect = status < HTTPStatus.BAD_REQUEST
+    if is_redirect:
+        message = f"the file service answered with a redirect ({status}), which is never followed with a key"
+    return kind(
+        message,
+        code=refusal.code,
+        hint=HOST_IT if kind is RequestRefusedError and not is_redirect else None,
+        http_status=reply.status,
+        retry_after_s=reply.retry_after_s,
+    )
+
+
+def _meant_status(status: int, code: object) -> int:
+    """Return the status of a refusal; in a 200 it stands in the body, if anywhere."""
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        return status
+    if isinstance(code, int) and code in range(400, 600):
+        return code
+    return HTTPStatus.BAD_REQUEST
+
+
+class _Form:
+    """The bytes around the one file of a form (RFC 7578).
+
+    Args:
+        name: Of the file, reduced to letters, digits and `-_.`.
+    """
+
+    def __init__(self, name: str) -> None:
+        boundary = os.urandom(16).hex()
+        name = _safe_name(name)
+        content_type = _CONTENT_TYPES.get(Path(name).suffix.lower(), "application/octet-stream")
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self.head = (
+            f"--{boundary}\r\n"
+            f'Content-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            f"Content-Type: {content_type}\r\n\r\n"
+        ).encode("ascii")
+        self.tail = f"\r\n--{boundary}--\r\n".encode("ascii")
+
+
+def _form_body(
+    file: BufferedReader,
+    path: Path,
+    form: _Form,
+    *,
+    expected: ClipDigest | None,
+    on_progress: Callable[[int, int | None], None],
+) -> Generator[bytes]:
+    """Yield a form, without its end if the file is not what it was.
+
+    Raises:
+        LocalError: If it changed meanwhile, or the disk fails.
+    """
+    before = os.fstat(file.fileno())
+    digest, done_bytes = hashlib.sha256(), 0
+    yield form.head
+    on_progress(0, before.st_size)
+    while block := _read(file, path):
+        digest.update(block)
+        done_bytes += len(block)
+        # Longer than announced: it grew.
+        if done_bytes > before.st_size:
+            break
+        yield block
+        on_progress(done_bytes, before.st_size)
+    after = os.fstat(file.fileno())
+    is_unchanged = (
+        done_bytes == before.st_size == after.st_size and before.st_mtime_ns == after.st_mtime_ns
+    )
+    if not is_unchanged or (expected and expected.sha256 != digest.hexdigest()):
+        raise changed(path)
+    yield form.tail
+
+
+def _read(file: BufferedReader, path: Path) -> bytes:
+    try:
+        return file.read(_BLOCK_BYTES)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _safe_name(name: str) -> str:
+    """Return a file name that needs no quoting anywhere."""
+    parts = re.split(r"[/\\]", name)[-1].rpartition(".")
+    # Without a dot, or with the first one at the start, there is no suffix.
+    stem, suffix = (parts[0], parts[2]) if parts[0] else (parts[2], "")
+    stem, suffix = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (stem, suffix))
+    return f"{stem[:_LONGEST_NAME] or 'clip'}.{suffix[:10] or 'mp4'}"

@@ -1,0 +1,1 @@
+"""HTTP as omniedit speaks it: a client with deadlines, URLs, redirects, ranges and retries."""

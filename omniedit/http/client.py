@@ -1,0 +1,408 @@
+"""The HTTP client: deadlines, redaction, tracing, proxies, TLS, and the mapping of errors.
+
+What httpx raises leaves this room as an error of `errors.py`; what a status means is for the
+callers to say.
+"""
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Self, cast
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from omniedit import __version__
+from omniedit.errors import (
+    InvalidInputError,
+    LocalError,
+    NetworkError,
+    NotConnectedError,
+    OmniEditError,
+    UnreadableReplyError,
+)
+from omniedit.http.connections import STALLED, Network, Reach, Timer, addresses_of
+from omniedit.http.reply import Reply, decode, parse_json, redact_json
+from omniedit.http.urls import (
+    HostKind,
+    host_kind,
+    internal_address_error,
+    is_loopback_url,
+    shown_host,
+    shown_url,
+)
+from omniedit.policy import DEFAULT, Policy
+
+USER_AGENT: Final = f"omniedit/{__version__} (+https://github.com/omniedit/omniedit)"
+"""The result host refuses the default agents of HTTP libraries (Cloudflare error 1010)."""
+
+_MAX_ERROR_BYTES: Final = 64 * 1024
+_SHORTEST_SECRET: Final = 8
+"""What is shorter would be found by chance, and replaced in text that has nothing to do with it."""
+_REDACTED: Final = "***"
+
+
+class StreamedReply:
+    """A reply whose body is yet to be read.
+
+    Args:
+        response: httpx's own.
+        url: The URL that was asked.
+        timer: What is left of the request's time.
+        redact: Removes keys from a text.
+    """
+
+    def __init__(
+        self, response: httpx.Response, url: str, timer: Timer, redact: Callable[[str], str]
+    ) -> None:
+        self.status: int = response.status_code
+        self.url: str = url
+        self.headers: Mapping[str, str] = _redacted_headers(response.headers, redact)
+        self._response = response
+        self._timer = timer
+        self._redact = redact
+
+    def transfer(self) -> Iterator[bytes]:
+        """Yield the body as it was sent, for as long as it does not stall.
+
+        Raises:
+            NetworkError: If the connection breaks, or stays below the policy's speed.
+        """
+        self._timer.begin_transfer()
+        with mapped_errors(self.url, self._redact):
+            for chunk in self._response.iter_raw():
+                self._timer.moved(len(chunk))
+                yield chunk
+                self._timer.left_s()
+
+    def whole(self, max_bytes: int) -> bytes:
+        """Return the decoded body.
+
+        Raises:
+            NetworkError: If the connection breaks, or the request's time is up.
+            UnreadableReplyError: If the body is too large or cannot be decoded.
+        """
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        is_plain = encoding in {"", "identity"}
+        body = bytearray()
+        with mapped_errors(self.url, self._redact):
+            # httpx would decode a chunk whole, though a megabyte may stand for a terabyte.
+            chunks = self._response.iter_bytes() if is_plain else self._response.iter_raw()
+            for chunk in chunks:
+                body += chunk
+                self._check_size(len(body), max_bytes)
+                self._timer.left_s()
+        if is_plain:
+            return bytes(body)
+        decoded = decode(bytes(body), encoding, max_bytes=max_bytes + 1)
+        if decoded is None:
+            msg = f"the reply of {shown_host(self.url)} cannot be decoded"
+            raise UnreadableReplyError(msg, http_status=self.status)
+        self._check_size(len(decoded), max_bytes)
+        return decoded
+
+    def _check_size(self, size_bytes: int, max_bytes: int) -> None:
+        if size_bytes > max_bytes:
+            msg = f"the reply is larger than {max_bytes / 1024**2:g} MiB"
+            raise UnreadableReplyError(msg, http_status=self.status)
+
+    def beginning(self, max_bytes: int = _MAX_ERROR_BYTES) -> bytes:
+        """Return the beginning of the raw body, as far as it comes in time."""
+        body = bytearray()
+        try:
+            for chunk in self._response.iter_raw():
+                body += chunk
+                if len(body) >= max_bytes:
+                    break
+                self._timer.left_s()
+        except (httpx.HTTPError, httpx.StreamError, httpcore.TimeoutException):
+            # What is said of a refusal only explains it.
+            return bytes(body)
+        return bytes(body[:max_bytes])
+
+
+class HttpClient:
+    """Sends requests, each with one deadline over everything that belongs to it.
+
+    Args:
+        trace: Takes a line for each request and reply, secrets removed; None for silence.
+        transport: Replaces the network, for tests.
+        policy: Time-outs and bounds.
+        clock: Monotonic seconds.
+        resolve: Returns the addresses of a host and port.
+    """
+
+    def __init__(
+        self,
+        *,
+        trace: Callable[[str], None] | None = None,
+        transport: httpx.BaseTransport | None = None,
+        policy: Policy = DEFAULT,
+        clock: Callable[[], float] = time.monotonic,
+        resolve: Callable[[str, int], Iterable[str]] = addresses_of,
+    ) -> None:
+        self.policy = policy
+        self.clock = clock
+        self._trace = trace
+        self._transport = transport
+        self._resolve = resolve
+        self._clients: dict[tuple[Reach, bool], httpx.Client] = {}
+        self._lock = threading.Lock()
+        self._secrets: frozenset[str] = frozenset()  # replaced whole, as other threads read it
+        self._certificates: ssl.SSLContext | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        while self._clients:
+            self._clients.popitem()[1].close()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | Iterable[bytes] | None = None,
+        timeout_s: float | None = None,
+        deadline: float | None = None,
+    ) -> Reply:
+        """Send a request and read the reply whole.
+
+        Args:
+            method: The HTTP method.
+            url: Absolute; redirects are not followed.
+            headers: Added to the client's own. A key in `authorization` is removed from whatever
+                this client is told from now on.
+            content: The body. While an iterable is sent only the stall rule counts.
+            timeout_s: For all of it (of an iterable: for the reply); the policy's by default.
+            deadline: The caller's own, a monotonic instant.
+
+        Raises:
+            NotConnectedError: If nothing was sent.
+            NetworkError: If the request may have arrived.
+            UnreadableReplyError: If the body is too large or encoded in an unknown way.
+        """
+        sent = {"accept-encoding": "identity"} | dict(headers or {})
+        with self.stream(
+            method, url, headers=sent, content=content, timeout_s=timeout_s, deadline=deadline
+        ) as reply:
+            body = reply.whole(self.policy.max_reply_bytes)
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), _REDACTED.encode())
+        value = parse_json(body)
+        if b"\\" in body:
+            # An escape in JSON hid a key from the lines above.
+            value = redact_json(value, self._redact)
+        return Reply(status=reply.status, headers=reply.headers, body=body, json=value)
+
+    @contextmanager
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | Iterable[bytes] | None = None,
+        timeout_s: float | None = None,
+        deadline: float | None = None,
+        public_only: bool = False,
+    ) -> Generator[StreamedReply]:
+        """Send a request and hand out the reply before its body is read.
+
+        Args:
+            method: The HTTP method.
+            url: Absolute; redirects are not followed.
+            headers: Added to the client's own.
+            content: The body.
+            timeout_s: Until the headers of the reply, and its body unless it is a transfer.
+            deadline: The caller's own, a monotonic instant.
+            public_only: Connect to no address of this machine or its network.
+
+        Raises:
+            InvalidInputError: If the host leads where it must not; nothing was sent.
+            NotConnectedError: If nothing was sent.
+            NetworkError: If the request may have arrived.
+            UnreadableReplyError: If the URL cannot be asked for.
+        """
+        self._keep_secret(headers)
+        timeout_s = self.policy.read_timeout_s if timeout_s is None else timeout_s
+        client = self._client_for(url, public_only=public_only)
+        timer = Timer(timeout_s, deadline=deadline, policy=self.policy, clock=self.clock)
+        if content is not None and not isinstance(content, bytes):
+            content = _upload(content, timer, timeout_s)
+        with mapped_errors(url, self._redact):
+            request = client.build_request(
+                method, url, headers=headers, content=content, extensions=_time_outs(timer)
+            )
+            response = self._send(client, request, shown_url(url))
+        reply = StreamedReply(response, url, timer, self._redact)
+        try:
+            yield reply
+        finally:
+            response.close()
+
+    def _send(self, client: httpx.Client, request: httpx.Request, shown: str) -> httpx.Response:
+        began = self.clock()
+        self._trace_line(f"> {request.method} {shown}")
+        try:
+            response = client.send(request, stream=True)
+        except Exception as error:
+            self._trace_line(f"< {type(error).__name__} after {self._since(began)}")
+            raise
+        names = ("x-request-id", "x-oneapi-request-id")
+        request_id = next((text for name in names if (text := response.headers.get(name))), None)
+        suffix = f" (x-request-id {request_id})" if request_id else ""
+        self._trace_line(f"< {response.status_code} after {self._since(began)}{suffix}")
+        return response
+
+    def _client_for(self, url: str, *, public_only: bool) -> httpx.Client:
+        """Return the client for a URL; connections are shared by those with the same reach only.
+
+        Raises:
+            InvalidInputError: If the URL's own text leads where it must not.
+        """
+        reach = Reach.LOOPBACK if is_loopback_url(url) else Reach.ANY
+        if public_only:
+            if host_kind(shown_host(url)) is not HostKind.PUBLIC:
+                raise internal_address_error(shown_host(url))
+            reach = Reach.PUBLIC
+        key = (reach, url.lower().startswith("https:"))
+        with self._lock:
+            client = self._clients.get(key)
+            if client is None:
+                client = self._clients[key] = self._new_client(reach, needs_certificates=key[1])
+        return client
+
+    def _new_client(self, reach: Reach, *, needs_certificates: bool) -> httpx.Client:
+        try:
+            if needs_certificates and self._certificates is None:
+                self._certificates = httpx.create_ssl_context()
+            client = httpx.Client(
+                headers={"user-agent": USER_AGENT, "accept": "*/*"},
+                # Loading the certificates takes 40 ms, which plain http need not pay; without CAs
+                # every certificate is rejected.
+                verify=self._certificates or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                # Loopback never goes through a proxy, however it is set.
+                trust_env=reach is not Reach.LOOPBACK,
+                follow_redirects=False,
+                transport=self._transport,
+            )
+        except OSError as error:  # ssl.SSLError is one
+            msg = f"the certificates named by SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}"
+            raise LocalError(msg, code="certificates") from None
+        except (ValueError, ImportError, httpx.InvalidURL):
+            # The exception quotes the proxy's URL, which may hold a password.
+            msg = (
+                "the proxy variables (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) hold no usable proxy URL"
+            )
+            raise InvalidInputError(msg, code="invalid_proxy") from None
+        if self._transport is None:
+            self._connect_through(client, reach)
+        return client
+
+    def _connect_through(self, client: httpx.Client, reach: Reach) -> None:
+        """Have a client's connections opened by ours, for which httpx has no parameter."""
+        inner = cast("Any", client)
+        inner._transport._pool._network_backend = Network(reach, self._resolve)  # noqa: SLF001 - as said
+        for proxied in filter(None, inner._mounts.values()):  # noqa: SLF001 - as said
+            # What is connected to there is the proxy, which alone knows where the host leads.
+            proxied._pool._network_backend = Network(Reach.ANY, self._resolve)  # noqa: SLF001 - as said
+
+    def _keep_secret(self, headers: Mapping[str, str] | None) -> None:
+        secret = (headers or {}).get("authorization", "").rpartition(" ")[2]
+        if len(secret) >= _SHORTEST_SECRET and secret not in self._secrets:
+            self._secrets |= {secret}
+
+    def _redact(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _REDACTED)
+        return text
+
+    def _trace_line(self, line: str) -> None:
+        if self._trace:
+            self._trace(self._redact(line))
+
+    def _since(self, began: float) -> str:
+        return f"{round((self.clock() - began) * 1000)} ms"
+
+
+@contextmanager
+def mapped_errors(url: str, redact: Callable[[str], str]) -> Generator[None]:
+    """Raise what httpx raises in a block as an error of ours.
+
+    Raises:
+        NetworkError: If the connection broke, or never came about.
+        UnreadableReplyError: If the URL cannot be asked for, or the reply not be decoded.
+    """
+    try:
+        yield
+    except (
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        httpx.StreamError,
+        httpcore.TimeoutException,
+    ) as error:
+        reason = redact(str(error))
+        # A cause is shown in a traceback, and may quote what came.
+        cause = error if reason == str(error) else None
+        raise _error_from(error, url, reason.rstrip(".")) from cause
+    except UnicodeError:
+        # Of an invalid host name, or of half a character; the exception quotes what it met.
+        msg = f"not an http(s) URL: {shown_url(url)!a}"
+        raise UnreadableReplyError(msg) from None
+
+
+def _error_from(error: Exception, url: str, reason: str) -> OmniEditError:
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    reason = reason or type(error).__name__
+    match error:
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            return UnreadableReplyError(f"not an http(s) URL: {shown_url(url)}")
+        case httpx.ConnectTimeout() | httpx.PoolTimeout() | httpcore.ConnectTimeout():
+            return NotConnectedError(f"{host} did not answer in time")
+        case httpx.ConnectError() if "certificate" in reason.lower():
+            return NotConnectedError(
+                f"the certificate of {host} is not trusted",
+                code="certificate",
+                hint="behind a company proxy, name its CA bundle in SSL_CERT_FILE or SSL_CERT_DIR",
+            )
+        case httpx.ConnectError():
+            return NotConnectedError(f"cannot connect to {host}: {reason}")
+        case httpx.ProxyError():
+            # The proxy answers CONNECT before anything of the request is sent on.
+            return NotConnectedError(f"the proxy does not let through to {host}: {reason}")
+        case httpx.TimeoutException() | httpcore.TimeoutException():
+            return NetworkError(
+                f"{host} {STALLED if reason == STALLED else 'did not answer in time'}"
+            )
+        case _:
+            return NetworkError(f"the connection to {host} broke: {reason}")
+
+
+def _time_outs(timer: Timer) -> dict[str, Any]:
+    """Return httpx's time-outs, with the timer in the place of all that the network backend sees."""
+    pool_s = timer.left_s(httpcore.ConnectTimeout)
+    return {"timeout": {"connect": timer, "read": timer, "write": timer, "pool": pool_s}}
+
+
+def _upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> Iterator[bytes]:
+    """Yield a body under the stall rule; the time for the reply begins after its last byte."""
+    timer.begin_transfer()
+    yield from content
+    timer.begin_reply(timeout_s)
+
+
+def _redacted_headers(headers: httpx.Headers, redact: Callable[[str], str]) -> httpx.Headers:
+    values = "\n".join(headers.values())
+    if redact(values) == values:
+        return headers
+    return httpx.Headers([(name, redact(value)) for name, value in headers.multi_items()])

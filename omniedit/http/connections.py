@@ -1,0 +1,242 @@
+"""Connections that keep one deadline and reach only the addresses they may.
+
+httpx starts a read time-out anew with every byte, and connects to whatever a name resolves to at
+that moment. Both are decided in httpcore's network backend: it resolves, connects, reads and writes.
+"""
+
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Any, Final
+
+import httpcore
+
+from omniedit.errors import InvalidInputError
+from omniedit.http.urls import HostKind, host_kind, internal_address_error
+from omniedit.policy import Policy
+
+STALLED: Final = "transferred too little for too long"
+"""What a time-out of the stall rule says."""
+
+_PIECE_BYTES: Final = 16 * 1024
+"""How much is written at once: small enough for a slow line to finish within a stall window."""
+
+# A download spends a fifth of its time on handling reads of the usual 64 KiB.
+httpcore.HTTP11Connection.READ_NUM_BYTES = 256 * 1024  # pyright: ignore[reportAttributeAccessIssue] - taken for a literal
+
+
+class Reach(Enum):
+    """Which addresses a connection may lead to."""
+
+    ANY = auto()
+    PUBLIC = auto()
+    """Neither this machine's nor its network's."""
+    LOOPBACK = auto()
+    """This machine's alone, as a name like `localhost` claims."""
+
+
+class Timer:
+    """How long one request may take, from connecting to the last byte.
+
+    httpcore passes a time-out to every operation of the network backend untouched; this object
+    takes its place, so that all operations of a request count against one deadline.
+
+    Args:
+        timeout_s: Until the reply's headers, and its body unless `begin_transfer` is called.
+        deadline: The caller's own, a monotonic instant; it holds for transfers too.
+        policy: Time-outs and the stall rule.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        timeout_s: float,
+        *,
+        deadline: float | None,
+        policy: Policy,
+        clock: Callable[[], float],
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._deadline = deadline
+        self._connected_by = clock() + policy.connect_timeout_s
+        self._ends_at = 0.0
+        self._is_transfer = False
+        self._moved_bytes = 0
+        self.begin_reply(timeout_s)
+
+    def begin_transfer(self) -> None:
+        """From now on only the stall rule and the caller's deadline count."""
+        self._is_transfer = True
+        self._begin_window()
+
+    def begin_reply(self, timeout_s: float) -> None:
+        """From now on so many seconds are left for all that follows."""
+        self._is_transfer = False
+        self._ends_at = self._clock() + timeout_s
+
+    def moved(self, size_bytes: int) -> None:
+        """Count bytes of a transfer; whoever moves enough of them gets more time."""
+        self._moved_bytes += size_bytes
+        policy = self._policy
+        if self._is_transfer and self._moved_bytes >= policy.stall_s * policy.stall_bytes_per_s:
+            self._begin_window()
+
+    def left_s(self, error: type[httpcore.TimeoutException] = httpcore.ReadTimeout) -> float:
+        """Return the seconds left for the next operation.
+
+        Raises:
+            httpcore.TimeoutException: None are left.
+        """
+        now = self._clock()
+        ends_at = self._ends_at
+        if error is httpcore.ConnectTimeout:
+            ends_at = min(ends_at, self._connected_by)
+        left_s = ends_at - now
+        if self._is_transfer:
+            if left_s <= 0:
+                raise error(STALLED)
+            left_s = min(left_s, self._policy.read_timeout_s)
+        if self._deadline is not None:
+            left_s = min(left_s, self._deadline - now)
+        if left_s <= 0:
+            raise error
+        return left_s
+
+    def _begin_window(self) -> None:
+        self._moved_bytes = 0
+        self._ends_at = self._clock() + self._policy.stall_s
+
+
+class Network(httpcore.NetworkBackend):
+    """Opens connections whose every operation keeps the request's deadline.
+
+    Args:
+        reach: Which addresses may be connected to.
+        resolve: Returns the addresses of a host and port.
+    """
+
+    def __init__(self, reach: Reach, resolve: Callable[[str, int], Iterable[str]]) -> None:
+        self._reach = reach
+        self._resolve = resolve
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: Any = None,  # noqa: ANN401 - httpcore's type is float; a Timer travels in its place
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address of a host that answers.
+
+        Raises:
+            InvalidInputError: The host leads where it must not.
+            httpcore.ConnectError: No address answers.
+            httpcore.ConnectTimeout: None did in time.
+        """
+        timer: Timer = timeout
+        addresses = self._addresses(host, port, timer)
+        for tried, address in enumerate(addresses, start=1):
+            try:
+                stream = self._backend.connect_tcp(
+                    address,
+                    port,
+                    # An address that swallows packets must leave the others their share.
+                    timer.left_s(httpcore.ConnectTimeout) / (len(addresses) - tried + 1),
+                    local_address,
+                    socket_options,
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if tried == len(addresses):
+                    raise
+            else:
+                return _Stream(stream)
+        msg = "the name has no address"
+        raise httpcore.ConnectError(msg)
+
+    def _addresses(self, host: str, port: int, timer: Timer) -> list[str]:
+        """Return the addresses of a host, all of which may be reached."""
+        found = self._resolved(host, port, timer.left_s(httpcore.ConnectTimeout))
+        kinds = {host_kind(address) for address in found}
+        if self._reach is Reach.PUBLIC and kinds - {HostKind.PUBLIC}:
+            raise internal_address_error(host)
+        if self._reach is Reach.LOOPBACK and kinds - {HostKind.LOOPBACK}:
+            msg = f"{host} does not lead to this machine, though it is a name for it"
+            raise InvalidInputError(
+                msg, code="not_loopback", hint="use 127.0.0.1, or https and the host's own name"
+            )
+        return found
+
+    def _resolved(self, host: str, port: int, timeout_s: float) -> list[str]:
+        with suppress(ValueError):
+            return [str(ipaddress.ip_address(host))]
+        found: list[list[str] | Exception] = []
+
+        def resolve() -> None:
+            try:
+                found.append(list(self._resolve(host, port)))
+            except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+                found.append(error)
+
+        # A resolver knows no deadline of ours.
+        thread = threading.Thread(target=resolve, name="resolve", daemon=True)
+        thread.start()
+        thread.join(timeout_s)
+        match found:
+            case [list() as addresses]:
+                return addresses
+            case [OSError() as error]:
+                raise httpcore.ConnectError(str(error)) from error
+            case [Exception() as error]:
+                raise error
+            case _:
+                raise httpcore.ConnectTimeout
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose operations end when the request's time is up."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: Any = None) -> bytes:  # noqa: ANN401 - a Timer
+        return self._stream.read(max_bytes, timeout.left_s())
+
+    def write(self, buffer: bytes, timeout: Any = None) -> None:  # noqa: ANN401 - a Timer
+        timer: Timer = timeout
+        # `send` takes what fits, and its time-out starts anew with every byte that did.
+        for start in range(0, len(buffer), _PIECE_BYTES):
+            piece = buffer[start : start + _PIECE_BYTES]
+            self._stream.write(piece, timer.left_s(httpcore.WriteTimeout))
+            timer.moved(len(piece))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: Any = None,  # noqa: ANN401 - a Timer
+    ) -> httpcore.NetworkStream:
+        left_s = timeout.left_s(httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left_s))
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore declares it
+        return self._stream.get_extra_info(info)
+
+
+def addresses_of(host: str, port: int) -> list[str]:
+    """Return the addresses of a host.
+
+    Raises:
+        OSError: If there are none.
+    """
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))

@@ -1,0 +1,228 @@
+"""A file at a URL, read here and there through range requests, within narrow limits."""
+
+import io
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from omniedit.errors import OmniEditError
+from omniedit.http.redirects import followed
+from omniedit.http.urls import check_clip_url, shown_host
+
+if TYPE_CHECKING:
+    from omniedit.http.client import HttpClient, StreamedReply
+
+T = TypeVar("T")
+
+MAX_BYTES: Final = 2 * 1024 * 1024
+
+_BLOCK_BYTES: Final = 128 * 1024
+_SMALL_BYTES: Final = 4 * _BLOCK_BYTES
+_MARGIN_S: Final = 0.2
+"""How long a reader that keeps its own deadline is waited for beyond it."""
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incomplete:
+    """Too little could be read to tell; worth a warning, and no reason to refuse anything."""
+
+    reason: str
+
+
+class _StoppedError(Exception):
+    """Reading cannot go on; the message says why."""
+
+
+def look_at_url(
+    http: "HttpClient",
+    url: str,
+    read: "Callable[[RangeReader], T]",
+    *,
+    allow_internal: bool,
+) -> T | Incomplete:
+    """Return what `read` finds in the file at a URL, or why too little of it could be read.
+
+    At most 3 s (by the client's policy) and 2 MiB are spent. No key is sent.
+
+    Args:
+        http: Sends the requests.
+        url: The clip's.
+        read: Reads it; what it raises counts only where all bytes it asked for were there.
+        allow_internal: Ask hosts of this machine and network, too (the sandbox's, say).
+
+    Raises:
+        InvalidInputError: If the URL cannot be a clip's; or what `read` raises.
+    """
+    check_clip_url(url, allow_internal=allow_internal)
+    reader = RangeReader(http, url, allow_internal=allow_internal)
+    attempt = _Attempt(reader, read)
+    timeout_s = http.policy.clip_timeout_s
+    # An interruption that arrives inside of FFmpeg, while it calls back here, would be lost.
+    thread = threading.Thread(target=attempt.run, name="look-at-url", daemon=True)
+    thread.start()
+    thread.join(timeout_s + _MARGIN_S)
+    if thread.is_alive():
+        reader.close()
+        return Incomplete(reason=f"{shown_host(url)} did not answer within {timeout_s:g} s")
+    return attempt.outcome()
+
+
+class RangeReader(io.RawIOBase):
+    """A seekable file over range requests; what cannot be read any more is its end.
+
+    Nothing is raised, since FFmpeg, which reads it, keeps errors for later: `failure` tells.
+    """
+
+    def __init__(self, http: "HttpClient", url: str, *, allow_internal: bool) -> None:
+        super().__init__()
+        self._http = http
+        self._url = url
+        self._allow_internal = allow_internal
+        self._deadline = http.clock() + http.policy.clip_timeout_s
+        self._left_bytes = MAX_BYTES
+        self._blocks: dict[int, bytes] = {}
+        self._position = 0
+        self._version: str | None = None
+        self.size_bytes: int | None = None
+        self.failure: str | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all of the file can be read with a few requests."""
+        self._block(0)
+        return self.size_bytes is not None and self.size_bytes <= _SMALL_BYTES
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position; nothing is asked for, except the size where it is needed."""
+        if whence == io.SEEK_END:
+            self._block(0)
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size_bytes or 0}
+        self._position = max(0, base[whence] + offset)
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Return bytes from the position on: fewer at the end of a block, none at the end of all."""
+        index, offset = divmod(self._position, _BLOCK_BYTES)
+        block = self._block(index)
+        taken = block[offset:] if size < 0 else block[offset : offset + size]
+        self._position += len(taken)
+        return taken
+
+    def _block(self, index: int) -> bytes:
+        if index not in self._blocks:
+            is_beyond = self.size_bytes is not None and index * _BLOCK_BYTES >= self.size_bytes
+            if is_beyond or self.failure is not None:
+                return b""
+            try:
+                self._blocks[index] = self._asked(index * _BLOCK_BYTES)
+            except _StoppedError as error:
+                self.failure = str(error)
+                return b""
+            except OmniEditError as error:
+                self.failure = error.message
+                return b""
+        return self._blocks[index]
+
+    def _asked(self, first: int) -> bytes:
+        """Ask for a block.
+
+        Raises:
+            OmniEditError: If the host does not answer, or must not be asked.
+        """
+        if self._left_bytes < _BLOCK_BYTES:
+            msg = f"more than {MAX_BYTES // 1024**2} MiB would have to be read"
+            raise _StoppedError(msg)
+        self._check_time()
+        headers = {
+            "range": f"bytes={first}-{first + _BLOCK_BYTES - 1}",
+            "accept-encoding": "identity",
+        }
+        with followed(
+            self._http,
+            self._url,
+            what="clip",
+            headers=headers,
+            deadline=self._deadline,
+            public_only=not self._allow_internal,
+        ) as reply:
+            body = self._body(reply, first)
+            # The next block is asked for where this one was found.
+            self._url = reply.url
+            return body
+
+    def _body(self, reply: "StreamedReply", first: int) -> bytes:
+        status, host = reply.status, shown_host(reply.url)
+        if status == HTTPStatus.OK:
+            msg = f"{host} does not answer range requests"
+            raise _StoppedError(msg)
+        found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
+        if status != HTTPStatus.PARTIAL_CONTENT or found is None or int(found[1]) != first:
+            msg = f"{host} answered {status} instead of a part of the clip"
+            raise _StoppedError(msg)
+        encoding = reply.headers.get("content-encoding", "identity")
+        version = f"{found[3]} {reply.headers.get('etag', '')}"
+        if encoding != "identity" or self._version not in {None, version}:
+            msg = f"the file at {host} changed while it was read"
+            raise _StoppedError(msg)
+        expected = min(int(found[2]) + 1 - first, _BLOCK_BYTES)
+        body = b""
+        for chunk in reply.transfer():
+            body += chunk
+            if len(body) >= expected:
+                break
+            self._check_time()
+        self._left_bytes -= len(body)
+        if len(body) < min(_BLOCK_BYTES, int(found[3]) - first):
+            msg = f"{host} sent less than it announced"
+            raise _StoppedError(msg)
+        self._version, self.size_bytes = version, int(found[3])
+        return body[:expected]
+
+    def _check_time(self) -> None:
+        if self._http.clock() >= self._deadline:
+            msg = f"reading took longer than {self._http.policy.clip_timeout_s:g} s"
+            raise _StoppedError(msg)
+
+
+class _Attempt(Generic[T]):
+    """One reading, in a thread of its own."""
+
+    def __init__(self, reader: RangeReader, read: Callable[[RangeReader], T]) -> None:
+        self._reader = reader
+        self._read = read
+        self._found: list[T] = []
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Read."""
+        try:
+            self._found.append(self._read(self._reader))
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+            self._error = error
+
+    def outcome(self) -> T | Incomplete:
+        """Return what was found, or why too little could be read."""
+        if self._found:
+            return self._found[0]
+        # What was missing looks like damage to whoever reads.
+        if self._reader.failure is not None:
+            return Incomplete(reason=self._reader.failure)
+        if self._error is not None:
+            raise self._error
+        return Incomplete(reason="nothing was read")

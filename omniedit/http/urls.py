@@ -1,0 +1,211 @@
+"""Web addresses: which are valid, which lead to this machine or its network, how they are shown."""
+
+import ipaddress
+import re
+import unicodedata
+from enum import Enum, auto
+from functools import cache
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from omniedit.errors import InvalidInputError
+
+MAX_CALLBACK_URL_LENGTH: Final = 2048
+"""API reference, `callback_url`."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_INTERNAL_SUFFIXES: Final = (".local", ".internal", ".localdomain", ".home.arpa")
+_LOOPBACK_NAMES: Final = frozenset(
+    {
+        "localhost",
+        "localhost.localdomain",
+        "ip6-localhost",
+        "ip6-loopback",
+    }
+)
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class HostKind(Enum):
+    """Where a host name or address leads, as far as its text tells."""
+
+    PUBLIC = auto()
+    LOOPBACK = auto()
+    INTERNAL = auto()
+
+
+def parse_web_url(text: str, *, what: str) -> SplitResult:
+    """Return the parts of an absolute http(s) URL with a host and no userinfo.
+
+    Args:
+        text: As typed; `urlsplit` alone would drop tabs and newlines from it without a word.
+        what: What the URL is for, as the message names it ("clip URL").
+
+    Raises:
+        InvalidInputError: If the text is not such a URL.
+    """
+    if re.search(r"[\x00-\x20\x7f-\x9f\\]", text):
+        msg = f"the {what} holds a space, a backslash or a control character"
+        raise InvalidInputError(msg, code="invalid_url")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        msg = f"the {what} is not a valid URL: {error}"
+        raise InvalidInputError(msg, code="invalid_url") from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        msg = f"the {what} must begin with http:// or https://"
+        hint = "a file on this machine goes by its path" if parts.scheme == "file" else None
+        raise InvalidInputError(msg, code="invalid_url", hint=hint)
+    if not host or not host.strip("."):
+        msg = f"the {what} names no host"
+        raise InvalidInputError(msg, code="invalid_url")
+    if "@" in parts.netloc:
+        msg = f"the {what} carries a user name or password"
+        raise InvalidInputError(
+            msg,
+            code="invalid_url",
+            hint="use a signed or public URL instead, without `user:password@`",
+        )
+    return parts
+
+
+def check_clip_url(text: str, *, allow_internal: bool) -> None:
+    """Refuse a clip URL that the service could not fetch.
+
+    Args:
+        text: The URL as typed.
+        allow_internal: Let addresses of this machine and network through (sandbox, loopback API).
+
+    Raises:
+        InvalidInputError: If it is one, or not a URL at all.
+    """
+    parts = parse_web_url(text, what="clip URL")
+    host = parts.hostname or ""
+    if not allow_internal and host_kind(host) is not HostKind.PUBLIC:
+        msg = f"the clip URL names an address only this machine or network can reach: {host}"
+        raise InvalidInputError(
+            msg,
+            code="internal_address",
+            hint="the service fetches the clip itself: give a public URL, or the path of a local file",
+        )
+
+
+def check_callback_url(text: str, *, allow_internal: bool) -> None:
+    """Refuse a callback URL that the service would refuse (API reference, `callback_url`).
+
+    Args:
+        text: The URL as typed.
+        allow_internal: Let http and addresses of this machine through (sandbox keys only).
+
+    Raises:
+        InvalidInputError: If it is one, or not a URL at all.
+    """
+    parts = parse_web_url(text, what="callback URL")
+    if len(text) > MAX_CALLBACK_URL_LENGTH:
+        msg = f"the callback URL is longer than {MAX_CALLBACK_URL_LENGTH} characters: {len(text)}"
+        raise InvalidInputError(msg, code="invalid_callback_url")
+    kind = host_kind(parts.hostname or "")
+    if allow_internal and kind is HostKind.LOOPBACK:
+        return
+    if parts.scheme != "https":
+        msg = "the callback URL must begin with https://"
+        raise InvalidInputError(msg, code="invalid_callback_url")
+    if kind is not HostKind.PUBLIC:
+        msg = f"the callback URL names an address the service does not call: {parts.hostname}"
+        raise InvalidInputError(msg, code="invalid_callback_url")
+
+
+def internal_address_error(host: str) -> InvalidInputError:
+    """Return the error of a host that leads to this machine or its network, and must not."""
+    msg = f"{host} is an address of this machine or network, which is not asked"
+    hint = "give a public URL, or the path of a local file"
+    return InvalidInputError(msg, code="internal_address", hint=hint)
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of a URL, the port only where it is not the default."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    shown = f"[{host}]" if ":" in host else host
+    if parts.port is None or parts.port == _DEFAULT_PORTS.get(parts.scheme):
+        return f"{parts.scheme}://{shown}"
+    return f"{parts.scheme}://{shown}:{parts.port}"
+
+
+def without_query(text: str) -> str:
+    """Return a URL without query and fragment, which may carry signatures."""
+    return re.split(r"[?#]", text, maxsplit=1)[0]
+
+
+def shown_url(url: str) -> str:
+    """Return a URL for a trace or a message, without its query, which may be a signature."""
+    return without_query(url) + ("?…" if "?" in url else "")
+
+
+def shown_host(url: str) -> str:
+    """Return the host of a URL, for messages."""
+    try:
+        return urlsplit(without_query(url)).hostname or "the host"
+    except ValueError:
+        return "the host"
+
+
+@cache
+def host_kind(host: str) -> HostKind:
+    """Return where a host leads, in any spelling that a resolver would understand.
+
+    Names are not resolved: that would ask a third party.
+    """
+    # IDNA maps compatibility characters and ideographic full stops (UTS 46) before resolving.
+    name = unicodedata.normalize("NFKC", unquote(host)).replace("。", ".").lower().rstrip(".")
+    if name in _LOOPBACK_NAMES or name.endswith(".localhost"):
+        return HostKind.LOOPBACK
+    if name.endswith(_INTERNAL_SUFFIXES):
+        return HostKind.INTERNAL
+    address = _parse_ipv6(name) if ":" in name else _parse_ipv4(name)
+    if address is None:
+        return HostKind.PUBLIC
+    if address.is_loopback:
+        return HostKind.LOOPBACK
+    return HostKind.PUBLIC if address.is_global and not address.is_multicast else HostKind.INTERNAL
+
+
+def is_loopback_url(url: str) -> bool:
+    """Return whether a URL names this machine; whether it leads there shows when it connects."""
+    try:
+        return host_kind(urlsplit(url).hostname or "") is HostKind.LOOPBACK
+    except ValueError:
+        return False
+
+
+def _parse_ipv6(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address, or the IPv4 address that is wrapped in it."""
+    try:
+        address = ipaddress.IPv6Address(name.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _parse_ipv4(name: str) -> ipaddress.IPv4Address | None:
+    """Return the address of one to four numbers, decimal, octal or hex (WHATWG URL, 3.5)."""
+    numbers = [_parse_ipv4_number(part) for part in name.split(".")]
+    if len(numbers) > 4:  # noqa: PLR2004 - an IPv4 address has four parts
+        return None
+    value = 0
+    for index, number in enumerate(numbers):
+        if number is None:
+            return None
+        is_last = index == len(numbers) - 1
+        value += number if is_last else number << (8 * (3 - index))
+    return ipaddress.IPv4Address(value) if value <= 0xFFFF_FFFF else None  # noqa: PLR2004 - 32 bits
+
+
+def _parse_ipv4_number(text: str) -> int | None:
+    for pattern, base in ((r"0x([0-9a-f]*)", 16), (r"0([0-7]+)", 8), (r"([0-9]+)", 10)):
+        if match := re.fullmatch(pattern, text, re.ASCII):
+            return int(match[1] or "0", base)
+    return None

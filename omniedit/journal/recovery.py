@@ -1,0 +1,423 @@
+"""Recovery of a damaged journal: readable rows go into a new one, the damaged file is set aside.
+
+Python's `sqlite3` has no `.recover`, and SQL stops at the first damaged page. So the rows are read
+from the file format itself (https://www.sqlite.org/fileformat2.html), page by page.
+"""
+
+import json
+import os
+import sqlite3
+import struct
+import time
+import uuid
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple, TypeAlias
+
+from omniedit.errors import JournalDamagedError
+from omniedit.journal.database import JOURNAL_FILE, Database, mapped_errors
+from omniedit.journal.journal import Journal, held_lock
+from omniedit.journal.rows import Recovery
+from omniedit.models import TaskStatus
+from omniedit.policy import DEFAULT, Policy
+from omniedit.system import THIS_SYSTEM, System
+
+Value: TypeAlias = str | bytes | int | float | None
+
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+_DEFAULT_PAGE_BYTES: Final = 4096
+_TABLE_LEAF: Final = 0x0D
+_TABLE_INTERIOR: Final = 0x05
+_INDEX_PAGES: Final = frozenset({0x02, 0x0A})
+_INTERIOR_PAGES: Final = frozenset({0x02, 0x05})
+# Serial types of a record's values.
+_FLOAT: Final = 7
+_ZERO_AND_ONE: Final = frozenset({8, 9})
+_FIRST_OF_BYTES: Final = 12
+_SIZES: Final = (0, 1, 2, 3, 4, 6, 8, 8)
+
+_TASK_ID: Final = 9  # column of an attempt
+_STATES: Final = frozenset({"sending", "accepted", "refused", "unknown"})
+_KEY_LENGTHS: Final = {"attempts": 1, "tasks": 1, "files": 2, "calls": 1, "recoveries": 1}
+"""The restored tables, each with the number of columns of its key; `uploads` is only a cache."""
+
+
+def recover(
+    folder: Path,
+    *,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], object] = time.sleep,
+    policy: Policy = DEFAULT,
+    system: System = THIS_SYSTEM,
+) -> Recovery | None:
+    """Replace a damaged journal by a new one with all rows that can be read.
+
+    The damaged file keeps its content under another name. Where rows are lost, the new journal
+    knows: see `Journal.has_unrecovered`.
+
+    Args:
+        folder: The state folder.
+        clock: Returns the Unix time.
+        sleep: Waits between two tries to get the lock.
+        policy: Says how long to wait for another process.
+        system: The operating system; injected by tests.
+
+    Returns:
+        None if the journal is sound, for example because another process has recovered it.
+
+    Raises:
+        JournalTooNewError: If a newer omniedit wrote it.
+        TargetBusyError: If another process is still recovering it.
+        JournalError: If it cannot be read or replaced.
+    """
+    timeout_s = policy.journal_timeout_s
+    with held_lock(folder / "locks", "recovering", sleep=sleep, timeout_s=timeout_s):
+        try:
+            with Journal(folder, policy=policy) as journal:
+                journal.check()
+        except JournalDamagedError:
+            path = folder / JOURNAL_FILE
+            with mapped_errors(path):
+                return _replace(path, now=clock(), policy=policy, system=system)
+    return None
+
+
+def _replace(path: Path, *, now: float, policy: Policy, system: System) -> Recovery:
+    """Build the new journal beside the damaged one, which a kill leaves in place until the end."""
+    new = path.with_name(f"{path.stem}.recovering{path.suffix}")
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    aside = path.with_name(f"{path.stem}.damaged-{stamp}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    for leftover in (new, new.with_name(f"{new.name}-journal")):
+        leftover.unlink(missing_ok=True)
+    with ExitStack() as damaged:
+        # Closed last: closing any descriptor of the file drops SQLite's lock on it (POSIX).
+        file = damaged.enter_context(path.open("rb"))
+        damaged.enter_context(_locked(path, policy))
+        found = _Salvage(file)
+        found.read()
+        restored = _restore(new, found, damaged_file=aside, now=now, policy=policy)
+        _link_or_copy(file, path, aside)
+        if not system.moves_open_files:
+            damaged.close()
+        system.replace(new, path)
+        system.sync_folder(path.parent)
+    return restored
+
+
+@contextmanager
+def _locked(path: Path, policy: Policy) -> Generator[None]:
+    """Keep processes that still use the damaged file from writing to it, where SQLite can."""
+    connection = sqlite3.connect(path, timeout=policy.journal_timeout_s, isolation_level=None)
+    try:
+        try:
+            connection.execute("begin exclusive")
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:
+                raise
+        yield
+    finally:
+        connection.close()
+
+
+def _link_or_copy(file: BinaryIO, path: Path, aside: Path) -> None:
+    try:
+        os.link(path, aside)
+    except OSError:
+        # Not every file system has hard links.
+        import shutil  # noqa: PLC0415 - hardly ever needed
+
+        file.seek(0)
+        with aside.open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+            os.fsync(copy.fileno())
+
+
+def _restore(
+    new: Path, found: "_Salvage", *, damaged_file: Path, now: float, policy: Policy
+) -> Recovery:
+    database = Database(new, policy=policy)
+    try:
+        with database.writing():
+            for table, rows in found.rows.items():
+                _insert(database, table, rows)
+            # The next poll brings back what only the row of the task said.
+            database.execute(
+                "insert into tasks (task_id, origin, status, result_urls,"
+                " is_adopted, is_result_gone, recorded_at)"
+                " select task_id, origin, ?, '[]', 0, 0, ? from attempts"
+                " where task_id is not null and task_id not in (select task_id from tasks)",
+                (TaskStatus.PENDING, now),
+            )
+            recovery = Recovery(
+                damaged_file=damaged_file,
+                rows_restored={
+                    table: int(database.rows(f"select count(*) from {table}")[0][0])  # noqa: S608 - constants only
+                    for table in ("attempts", "tasks", "files", "calls")
+                },
+                unreadable_pages=found.unreadable_pages,
+                missing_ids=found.missing_ids(),
+            )
+            if not recovery.is_complete:
+                database.execute(
+                    "insert into recoveries values (?, ?, ?, ?, ?)",
+                    (
+                        os.fsencode(damaged_file),
+                        now,
+                        json.dumps(recovery.rows_restored),
+                        recovery.unreadable_pages,
+                        json.dumps(recovery.missing_ids),
+                    ),
+                )
+    finally:
+        database.close()
+    return recovery
+
+
+def _insert(database: Database, table: str, rows: "Sequence[_Row]") -> None:
+    newest: dict[object, _Row] = {}
+    for row in sorted(rows, key=lambda row: row.row_id):
+        key = tuple(row.values[: _KEY_LENGTHS[table]])
+        # An older version of a row may be left in an unused part of the file.
+        if key not in newest or row.has_task or not newest[key].has_task:
+            newest[key] = row
+    for row in newest.values():
+        marks = ", ".join("?" * len(row.values))
+        database.execute(f"insert into {table} values ({marks})", row.values)  # noqa: S608 - constants only
+
+
+class _Row(NamedTuple):
+    row_id: int
+    values: Sequence[Value]
+    has_task: bool
+
+
+class _DamageError(Exception):
+    """A page or a cell is not what the file format says."""
+
+
+@dataclass
+class _Salvage:
+    """What can be read of a damaged file."""
+
+    file: BinaryIO
+    rows: dict[str, list[_Row]] = field(default_factory=lambda: {name: [] for name in _KEY_LENGTHS})
+    unreadable_pages: int = 0
+    _indexed_ids: set[str] = field(default_factory=set[str])
+    _explained: set[int] = field(default_factory=set[int])  # pages whose purpose is known
+    _page_bytes: int = _DEFAULT_PAGE_BYTES
+    _usable_bytes: int = _DEFAULT_PAGE_BYTES
+    _page_count: int = 0
+
+    def read(self) -> None:
+        """Read every page of the file."""
+        self._read_header()
+        for number in range(1, self._page_count + 1):
+            if number in self._explained:
+                continue
+            try:
+                self._read_page(number)
+            except _DamageError:
+                # Perhaps an overflow page of a later row.
+                continue
+            self._explained.add(number)
+        self.unreadable_pages += self._page_count - len(
+            {number for number in self._explained if number <= self._page_count}
+        )
+
+    def missing_ids(self) -> tuple[str, ...]:
+        """Return the request and task IDs that an index names, and no row."""
+        attempts, tasks = self.rows["attempts"], self.rows["tasks"]
+        known = {row.values[0] for row in [*attempts, *tasks]} | {
+            row.values[_TASK_ID] for row in attempts
+        }
+        return tuple(sorted(self._indexed_ids.difference(map(str, known))))
+
+    def _read_header(self) -> None:
+        size_bytes = self.file.seek(0, os.SEEK_END)
+        self.file.seek(0)
+        header = self.file.read(_HEADER_BYTES)
+        if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
+            # Whatever else it says may be as wrong.
+            self.unreadable_pages += 1
+            self._page_count = size_bytes // self._page_bytes
+            return
+        page_bytes = int.from_bytes(header[16:18]) if header[16:18] != b"\0\1" else 65536
+        if page_bytes in {1 << power for power in range(9, 17)}:
+            self._page_bytes = page_bytes
+        self._usable_bytes = self._page_bytes - header[20]
+        self._page_count = size_bytes // self._page_bytes
+        said_count = int.from_bytes(header[28:32])
+        if header[24:28] == header[92:96] and said_count > self._page_count:
+            self.unreadable_pages += said_count - self._page_count
+        if any(header[52:56]):
+            # An auto-vacuum file has pages that map pointers, every so many pages.
+            self._explained.update(range(2, self._page_count + 1, self._usable_bytes // 5 + 1))
+        self._read_freelist(int.from_bytes(header[32:36]))
+
+    def _read_freelist(self, trunk: int) -> None:
+        """Pass over free pages: they hold rows that were deleted."""
+        while 0 < trunk <= self._page_count and trunk not in self._explained:
+            page = self._page(trunk)
+            self._explained.add(trunk)
+            count = min(int.from_bytes(page[4:8]), self._page_bytes // 4 - 2)
+            leaves = (int.from_bytes(page[at : at + 4]) for at in range(8, 8 + 4 * count, 4))
+            self._explained.update(leaves)
+            trunk = int.from_bytes(page[:4])
+
+    def _read_page(self, number: int) -> None:
+        page = self._page(number)
+        begin = _HEADER_BYTES if number == 1 else 0
+        kind = page[begin]
+        if kind not in {_TABLE_LEAF, _TABLE_INTERIOR, *_INDEX_PAGES}:
+            raise _DamageError
+        is_interior = kind in _INTERIOR_PAGES
+        pointers = begin + (12 if is_interior else 8)
+        count = int.from_bytes(page[begin + 3 : begin + 5])
+        if pointers + 2 * count > self._usable_bytes:
+            raise _DamageError
+        if kind == _TABLE_INTERIOR:
+            return
+        damaged = 0
+        for at in range(pointers, pointers + 2 * count, 2):
+            cell = int.from_bytes(page[at : at + 2])
+            try:
+                if kind == _TABLE_LEAF:
+                    self._take_row(page, cell)
+                else:
+                    self._take_key(page, cell + (4 if is_interior else 0))
+            except (_DamageError, IndexError, UnicodeDecodeError, ValueError):
+                damaged += kind == _TABLE_LEAF
+        if damaged:
+            raise _DamageError
+
+    def _take_row(self, page: bytes, at: int) -> None:
+        size_bytes, at = _varint(page, at)
+        row_id, at = _varint(page, at)
+        payload = self._payload(page, at, size_bytes, most=self._usable_bytes - 35)
+        values = _parse_record(payload)
+        table = _table_of(values)
+        if table is None:
+            return
+        if table == "calls":
+            values[0] = row_id
+        has_task = table == "attempts" and values[_TASK_ID] is not None
+        self.rows[table].append(_Row(row_id, values, has_task))
+
+    def _take_key(self, page: bytes, at: int) -> None:
+        """Read an index entry: those of the request and task IDs have two columns."""
+        size_bytes, at = _varint(page, at)
+        most = (self._usable_bytes - 12) * 64 // 255 - 23
+        match _parse_record(self._payload(page, at, size_bytes, most=most)):
+            case [str(each_id), int()]:
+                self._indexed_ids.add(each_id)
+            case _:
+                pass
+
+    def _payload(self, page: bytes, at: int, size_bytes: int, *, most: int) -> bytes:
+        """Return a payload of which at most so many bytes are in the cell itself."""
+        if size_bytes > self._page_count * self._page_bytes:
+            raise _DamageError
+        if size_bytes <= most:
+            if at + size_bytes > self._usable_bytes:
+                raise _DamageError
+            return page[at : at + size_bytes]
+        least = (self._usable_bytes - 12) * 32 // 255 - 23
+        local = least + (size_bytes - least) % (self._usable_bytes - 4)
+        local = local if local <= most else least
+        payload = page[at : at + local]
+        following = int.from_bytes(page[at + local : at + local + 4])
+        for _ in range(self._page_count):
+            if len(payload) >= size_bytes:
+                return payload[:size_bytes]
+            if not 1 < following <= self._page_count:
+                raise _DamageError
+            self._explained.add(following)
+            overflow = self._page(following)
+            payload += overflow[4 : self._usable_bytes]
+            following = int.from_bytes(overflow[:4])
+        raise _DamageError
+
+    def _page(self, number: int) -> bytes:
+        self.file.seek((number - 1) * self._page_bytes)
+        return self.file.read(self._page_bytes)
+
+
+def _varint(page: bytes, at: int) -> tuple[int, int]:
+    """Return a variable-length integer and the offset behind it."""
+    value = 0
+    for length in range(1, 9):
+        byte = page[at + length - 1]
+        value = value << 7 | byte & 0x7F
+        if byte == byte & 0x7F:
+            return value, at + length
+    return value << 8 | page[at + 8], at + 9
+
+
+def _parse_record(payload: bytes) -> list[Value]:
+    head_bytes, at = _varint(payload, 0)
+    body = head_bytes
+    values: list[Value] = []
+    while at < head_bytes:
+        kind, at = _varint(payload, at)
+        value, size_bytes = _parse_value(payload, kind, body)
+        body += size_bytes
+        values.append(value)
+    if body != len(payload):
+        raise _DamageError
+    return values
+
+
+def _parse_value(payload: bytes, kind: int, at: int) -> tuple[Value, int]:
+    if kind == 0:
+        return None, 0
+    if kind in _ZERO_AND_ONE:
+        return kind % 2, 0
+    is_bytes = kind >= _FIRST_OF_BYTES
+    size_bytes = (kind - _FIRST_OF_BYTES) // 2 if is_bytes else _SIZES[kind]
+    content = payload[at : at + size_bytes]
+    if len(content) != size_bytes:
+        raise _DamageError
+    if is_bytes:
+        return (content.decode() if kind % 2 else content), size_bytes
+    if kind == _FLOAT:
+        return float(struct.unpack(">d", content)[0]), size_bytes
+    return int.from_bytes(content, signed=True), size_bytes
+
+
+def _table_of(values: Sequence[Value]) -> str | None:
+    """Return the table whose rows look like this, or None for one that is not restored.
+
+    Raises:
+        ValueError: If it is a damaged row.
+    """
+    match values:
+        case [str(), str(), _, state, str() | bytes(), str() | bytes(), *rest] if len(rest) == len(
+            ("body", "body_digest", "created_at", "task_id", "error")
+        ):
+            if state not in _STATES:
+                raise ValueError(state)
+            return _checked("attempts", rest[-1])
+        case [str(), str(), str(), *_, str(results), error, _, int(), int(), float() | int()]:
+            return _checked("tasks", results, error)
+        case [str(), str() | bytes(), int(), str(), float() | int()]:
+            return "files"
+        case [None, str(), _, float() | int()]:
+            return "calls"
+        case [str() | bytes(), float() | int(), str(restored), int(), str(missing)]:
+            return _checked("recoveries", restored, missing)
+        case _:
+            return None
+
+
+def _checked(table: str, *texts: Value) -> str:
+    """Return the table if its columns of JSON can be read."""
+    for text in texts:
+        if text is not None:
+            try:
+                json.loads(str(text))
+            except RecursionError as error:
+                raise ValueError(table) from error
+    return table

@@ -1,0 +1,269 @@
+"""HTTP/1.1 on Werkzeug's threaded server: persistent connections, bounded bodies, broken replies."""
+
+import contextlib
+import io
+import json
+import re
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, cast
+
+from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.wrappers import Response
+
+from omniedit.sandbox.app import SandboxApp
+from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal
+
+IDLE_TIMEOUT_S = 75.0
+_WAKE_TIMEOUT_S = 0.5
+_GRACE_S = 0.5
+_LINGER_S = 5.0
+_BUFFER_BYTES = 64 * 1024
+_DRAIN_BYTES = 64 * 1024
+_LENGTH = re.compile("[0-9]{1,19}")
+_CHUNK_SIZE = re.compile(rb"\s*([0-9a-fA-F]{1,16})\s*(;.*)?")
+_CHUNK_LINE_BYTES = 4096
+# All lines between the chunks of a body, its trailers included.
+_FRAMING_BYTES = 1024 * 1024
+_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+Connection = Any  # for `socketserver`, a socket or a datagram
+
+
+class Server(ThreadedWSGIServer):
+    """Accepts connections, each answered in a daemon thread, until it is stopped."""
+
+    # An accept, or a wait for one, ends after this long and looks whether it is to go on.
+    timeout = _WAKE_TIMEOUT_S
+
+    def __init__(
+        self, listener: socket.socket, app: SandboxApp, log: Callable[[str], None]
+    ) -> None:
+        """Take over a listening socket, and begin to answer."""
+        self._log = log
+        self.stopped = threading.Event()
+        self._connections = set[Connection]()
+        self._closed_one = threading.Condition()
+        address = listener.getsockname()
+        super().__init__(address[0], address[1], app, Handler, fd=listener.fileno())
+        # Werkzeug has made a duplicate; the socket that was bound is the one to accept from.
+        self.socket.close()
+        self.socket = listener
+        self.socket.settimeout(_WAKE_TIMEOUT_S)
+        self._acceptor = threading.Thread(target=self._accept, name="sandbox", daemon=True)
+        self._acceptor.start()
+
+    def stop(self) -> None:
+        """Let replies on their way finish for a moment, then close every connection."""
+        self.stopped.set()
+        # A connection wakes the accepting thread at once; without one it wakes a moment later.
+        with contextlib.suppress(OSError):
+            socket.create_connection((self.host, self.port), _WAKE_TIMEOUT_S).close()
+        self._acceptor.join()
+        with self._closed_one:
+            # An idle connection ends at once, a busy one may finish its reply.
+            self._shut_down(socket.SHUT_RD)
+            self._closed_one.wait_for(lambda: not self._connections, _GRACE_S)
+            self._shut_down(socket.SHUT_RDWR)
+
+    def get_request(self) -> tuple[Connection, Any]:
+        """Accept a connection."""
+        try:
+            return super().get_request()
+        except OSError:
+            # Out of descriptors, say: pause, or the loop would spin until there is one.
+            self.stopped.wait(0.01)
+            raise
+
+    def process_request(self, request: Connection, client_address: object) -> None:
+        """Answer a connection in a thread of its own."""
+        with self._closed_one:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Connection) -> None:
+        """Close a connection."""
+        super().shutdown_request(request)
+        with self._closed_one:
+            self._connections.discard(request)
+            self._closed_one.notify_all()
+
+    def handle_error(self, request: Connection, client_address: object) -> None:  # noqa: ARG002 - the base class names them
+        """Log the exception that ended a connection; stderr belongs to the program."""
+        self._log(traceback.format_exc())
+
+    def _accept(self) -> None:
+        while not self.stopped.is_set():
+            self.handle_request()
+        self.server_close()
+
+    def _shut_down(self, direction: int) -> None:
+        for connection in self._connections:
+            # The other end, or its own thread, may have been first.
+            with contextlib.suppress(OSError):
+                connection.shutdown(direction)
+
+
+class Handler(WSGIRequestHandler):
+    """Answers the requests of one connection, which Werkzeug's own would close after the first."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_TIMEOUT_S
+    # Head and body leave together where they fit, and nothing waits for an acknowledgement.
+    wbufsize = _BUFFER_BYTES
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self) -> None:
+        """Answer one request."""
+        if self.request_version == "HTTP/0.9":
+            self.send_error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            return
+        try:
+            body = Body(self.rfile, length=self._body_length(), before_read=self._continue)
+            environ = self.make_environ()
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
+        environ |= {"wsgi.input": body, "wsgi.input_terminated": True}
+        app = cast("SandboxApp", self.server.app)
+        try:
+            with contextlib.closing(app.answer(Exchange(environ))) as response:
+                # A client that still waits for `100 Continue` may or may not send the body now.
+                is_unsure = "Expect" in self.headers and not body.was_read
+                may_stay = body.is_at_end or (not is_unsure and body.drain())
+                self._send(response, environ, may_stay=may_stay)
+        except BrokenConnectionError:
+            self.close_connection = True
+            return
+        if not may_stay:
+            self._linger()
+
+    def handle_expect_100(self) -> bool:
+        """Promise nothing yet: reading the body does."""
+        return True
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the base class names them
+        """Log nothing: the application logs every exchange."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - the base class names them
+        """Answer what is not a request with the documented envelope, and close the connection."""
+        body = json.dumps(Refusal(code, message).envelope)
+        # A line without a version passes for HTTP/0.9, which knows no headers.
+        self.request_version, self.command = self.protocol_version, self.command or "GET"
+        environ = {"REQUEST_METHOD": self.command}
+        self._send(Response(body, code, content_type="application/json"), environ, may_stay=False)
+        self._linger()
+
+    def _send(self, response: Response, environ: dict[str, Any], *, may_stay: bool) -> None:
+        chunks, status, headers = response.get_wsgi_response(environ)
+        code, _, phrase = status.partition(" ")
+        # Without a length, only the end of the connection ends the reply.
+        if not may_stay or not ("Content-Length" in dict(headers) or int(code) in _BODILESS):
+            self.close_connection = True
+        headers.append(("Connection", "close" if self.close_connection else "keep-alive"))
+        headers.append(("Date", self.date_time_string()))
+        self.send_response_only(int(code), phrase)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        for chunk in chunks:
+            self.wfile.write(chunk)
+
+    def _body_length(self) -> int | None:
+        """Return the length of the body, or None if it is chunked; ValueError if it is neither."""
+        codings = [text.lower() for text in self.headers.get_all("Transfer-Encoding") or []]
+        # Two framings at once are how requests are smuggled.
+        match codings, [*set(self.headers.get_all("Content-Length") or [])]:
+            case [], []:
+                return 0
+            case ["chunked"], []:
+                return None
+            case [], [length] if _LENGTH.fullmatch(length):
+                return int(length)
+            case _:
+                raise ValueError
+
+    def _continue(self) -> None:
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.wfile.flush()
+
+    def _linger(self) -> None:
+        """Let a client that is still sending see the reply before the connection is closed."""
+        # Closing with bytes unread would reset the connection, and discard the reply.
+        deadline = time.monotonic() + _LINGER_S
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_LINGER_S)
+            while time.monotonic() < deadline and self.connection.recv(_BUFFER_BYTES):
+                pass
+
+
+class Body(io.RawIOBase):
+    """A request's body, up to its end; `100 Continue` is sent when it is first read."""
+
+    def __init__(
+        self, source: io.BufferedIOBase, *, length: int | None, before_read: Callable[[], None]
+    ) -> None:
+        """Read from `source`; a length of None means chunked."""
+        self._source = source
+        self._is_chunked = length is None
+        self._left = length or 0
+        self._framing_left = _FRAMING_BYTES
+        self._before_read = before_read
+        self.was_read = False
+        self.is_at_end = length == 0
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # Buffer has no name before 3.12
+        """Read what is there, up to the end of the body."""
+        view = memoryview(buffer).cast("B")
+        if self.is_at_end or not len(view):
+            return 0
+        if not self.was_read:
+            self.was_read = True
+            self._before_read()
+        if self._is_chunked and not self._left and not self._next_chunk():
+            return 0
+        piece = self._source.read1(min(len(view), self._left))
+        if not piece:
+            raise ClientDisconnected
+        view[: len(piece)] = piece
+        self._left -= len(piece)
+        if self._is_chunked and not self._left and self._line():
+            raise BadRequest
+        self.is_at_end = not self._is_chunked and not self._left
+        return len(piece)
+
+    def drain(self) -> bool:
+        """Read the little that may be left; return whether the body is at its end."""
+        left = _DRAIN_BYTES
+        with contextlib.suppress(HTTPException):
+            while not self.is_at_end and left > 0:
+                left -= len(self.read(left) or b"")
+        return self.is_at_end
+
+    def _next_chunk(self) -> bool:
+        size = _CHUNK_SIZE.fullmatch(self._line())
+        if not size:
+            raise BadRequest
+        self._left = int(size[1], 16)
+        if not self._left:
+            while self._line():
+                pass  # trailers
+            self.is_at_end = True
+        return not self.is_at_end
+
+    def _line(self) -> bytes:
+        line = self._source.readline(min(_CHUNK_LINE_BYTES, self._framing_left))
+        self._framing_left -= len(line)
+        if not line and self._framing_left:
+            raise ClientDisconnected
+        if not line.endswith(b"\n"):
+            raise BadRequest
+        return line.rstrip(b"\r\n")

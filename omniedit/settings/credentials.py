@@ -1,0 +1,166 @@
+"""API keys: validated, masked, and saved for the API and the file service they are sent to."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from omniedit.errors import CredentialsError, Hint, InvalidKeyError, LocalError
+from omniedit.policy import DEFAULT
+from omniedit.system import THIS_SYSTEM, System
+from omniedit.system.files import read_own_file
+from omniedit.system.folders import make_private_folder
+
+_KEY = re.compile(r"[\x21-\x7e]{1,512}")
+_SHOWN_END: Final = 4
+
+
+class Secret:
+    """A key that is masked unless it is explicitly revealed."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the key itself, for the Authorization header."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Secret({self})"
+
+    def __str__(self) -> str:
+        return mask_key(self._text)
+
+
+def mask_key(text: str) -> str:
+    """Return the public prefix and the last four characters of a key."""
+    prefix = match[0] if (match := re.match(r"sk-(?:[a-z]+-)?", text)) else ""
+    hidden = len(text) - len(prefix) - _SHOWN_END
+    # Four characters of a short key would give too much away.
+    return f"{prefix}…{text[-_SHOWN_END:]}" if hidden >= 2 * _SHOWN_END else f"{prefix}…"
+
+
+def parse_key(text: str, *, source: str) -> Secret:
+    """Return a key that can be sent in a header.
+
+    A key with a line break or a non-ASCII character must never reach httpx, whose exceptions quote
+    the header.
+
+    Args:
+        text: The key; surrounding white space is dropped.
+        source: Where it was found, for the message.
+
+    Raises:
+        InvalidKeyError: If it cannot be a key; the message does not show it.
+    """
+    key = text.strip()
+    if _KEY.fullmatch(key):
+        return Secret(key)
+    if key.lower().startswith("bearer "):
+        reason = "it begins with `Bearer`, which omniedit adds itself"
+    elif not key.isascii() or any(ord(character) <= ord(" ") for character in key):
+        reason = "it contains white space, a control character or a non-ASCII character"
+    else:
+        reason = f"it is {len(key)} characters long"
+    msg = f"the text in {source} cannot be an API key: {reason}"
+    raise InvalidKeyError(msg)
+
+
+class CredentialsFile:
+    """Saved keys, each bound to the origins of its API and file service.
+
+    The file has mode 0600 and is replaced atomically.
+    """
+
+    def __init__(self, path: Path, *, system: System = THIS_SYSTEM) -> None:
+        self._path = path
+        self._system = system
+
+    def load(self, origin: str, *, files_origin: str) -> str | None:
+        """Return the key saved for an API's origin, or None.
+
+        Raises:
+            CredentialsError: If other users can read the file, it is not a credentials file, or
+                the key was saved for another file service.
+            LocalError: If the file cannot be used.
+        """
+        saved = self._load_all().get(origin)
+        if saved is None:
+            return None
+        if saved["files_origin"] != files_origin:
+            msg = (
+                f"the saved key is for the file service {saved['files_origin']}, not {files_origin}"
+            )
+            hint = Hint("{} saves a key for both addresses", "config set-key")
+            raise CredentialsError(msg, hint=hint)
+        return saved["key"]
+
+    def save(self, origin: str, key: Secret, *, files_origin: str) -> None:
+        """Save the key for an API's origin and the origin of its file service.
+
+        Raises:
+            CredentialsError: If other users can read the file, or it is not a credentials file.
+            LocalError: If it cannot be written.
+        """
+        saved = {"key": key.reveal(), "files_origin": files_origin}
+        self._replace({**self._load_all(), origin: saved})
+
+    def remove(self, origin: str) -> bool:
+        """Remove the key of an API's origin; return whether there was one.
+
+        Raises:
+            CredentialsError: If other users can read the file, or it is not a credentials file.
+            LocalError: If it cannot be written.
+        """
+        keys = self._load_all()
+        if keys.pop(origin, None) is None:
+            return False
+        self._replace(keys)
+        return True
+
+    def _load_all(self) -> dict[str, Mapping[str, str]]:
+        content = read_own_file(
+            self._path,
+            max_bytes=DEFAULT.max_settings_bytes,
+            is_secret=True,
+            system=self._system,
+        )
+        if content is None:
+            return {}
+        try:
+            value: Any = json.loads(content)
+            keys: dict[str, dict[str, str]] = value["keys"]
+            return {
+                origin: {"key": str(saved["key"]), "files_origin": str(saved["files_origin"])}
+                for origin, saved in keys.items()
+            }
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            # Not chained: a JSON error quotes the text, which may be a key.
+            msg = f"{self._path} is not a credentials file"
+            hint = f"remove '{self._path}' and save the key again"
+            raise CredentialsError(msg, hint=hint) from None
+
+    def _replace(self, keys: Mapping[str, Mapping[str, str]]) -> None:
+        import tempfile  # noqa: PLC0415 - every command loads this module, few write
+
+        content = json.dumps({"schema": 1, "keys": keys}, indent=2) + "\n"
+        try:
+            make_private_folder(self._path.parent)
+            # `mkstemp` creates it with mode 0600.
+            descriptor, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".credentials-")
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                    file.write(content)
+                    file.flush()
+                    self._system.sync_file(file.fileno())
+                self._system.replace(Path(temporary), self._path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            msg = f"cannot write {self._path}: {error.strerror or error}"
+            raise LocalError(msg) from None

@@ -1,0 +1,355 @@
+"""Progress as a person watches it: a row for each edit, and one for all, drawn by Rich."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TextIO, cast
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.progress import Progress, ProgressColumn, Task, TaskID
+from rich.progress_bar import ProgressBar
+from rich.segment import Segment
+from rich.table import Column
+from rich.text import Text
+
+from omniedit.terminal.board import Board, EditState, Pause
+from omniedit.terminal.human import render_clock, render_duration, render_reserved, render_size
+from omniedit.terminal.streams import ColourDepth, OutputStream
+from omniedit.terminal.text import cell_width
+
+_FRAMES_PER_S: Final = 10
+_FRAMES_PER_S_OF_MANY: Final = 4
+"""A screen full of bars costs more, and moves all the same."""
+_MOST_ROWS: Final = 12
+_COLOUR_SYSTEMS: Final = {
+    ColourDepth.BASIC: "standard",
+    ColourDepth.EIGHT_BIT: "256",
+    ColourDepth.TRUE: "truecolor",
+}
+_BAR_STYLE: Final = "rgb(124,92,255)"  # legible on white and on black
+_SPINNERS: Final = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\")
+_TASKBAR: Final = "\x1b]9;4;{};{}\x07"
+
+_STATE_WIDTH: Final = 11  # "downloading"
+_PERCENT_WIDTH: Final = 4
+_FIXED_WIDTH: Final = 1 + 1 + _STATE_WIDTH + 1 + _PERCENT_WIDTH  # with the mark, and gaps
+_SHORTEST_FACTS: Final = 10  # "any moment"
+_SHORTEST_BAR: Final = 6
+_LONGEST_BAR: Final = 40
+
+
+class _Fact(NamedTuple):
+    text: str
+    rank: int = 0
+    """The lowest is left out first where there is no room."""
+
+
+class _Row(NamedTuple):
+    """What is drawn of an edit, or of all of them, in this frame."""
+
+    label: str
+    state: str
+    percent: float | None
+    facts: Sequence[_Fact]
+    is_lively: bool  # only one row spins
+    is_alarming: bool = False
+
+
+class _Widths(NamedTuple):
+    """How many cells columns take, 0 for one that is left out.
+
+    They stay whatever the columns say: a bar that changes its width seems to jump.
+    """
+
+    label: int
+    state: int
+    bar: int
+    facts: int
+
+
+class Bars(Progress):
+    """Draws a board at the bottom of a terminal.
+
+    Args:
+        board: What is drawn.
+        stream: The terminal.
+        environ: Says what it can do.
+        is_ticking: Whether to draw again and again, in a thread of its own.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        stream: OutputStream,
+        environ: Mapping[str, str],
+        *,
+        is_ticking: bool = True,
+    ) -> None:
+        self._board = board
+        self._stream = stream
+        self._taskbar_percent: int | None = None
+        spinner = next(filter(stream.can_show, _SPINNERS))
+        self._mark = _MarkColumn(spinner)
+        # The first rows are asked for before there is `console`.
+        self._drawn_on = _console(stream, environ)
+        super().__init__(
+            self._mark,
+            console=self._drawn_on,
+            auto_refresh=is_ticking,
+            refresh_per_second=_FRAMES_PER_S if board.is_single else _FRAMES_PER_S_OF_MANY,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            get_time=board.clock,
+        )
+
+    def print_above(self, text: str) -> None:
+        """Print rendered lines that stay, in the same write as the bars below them."""
+        with self.console:
+            self.console.print(_Rendered(text), crop=False)
+            # Rich has drawn the bars as they were before.
+            self.refresh()
+
+    def stop(self) -> None:
+        """Take the bars off the screen, and show the cursor again."""
+        super().stop()
+        self._show_on_taskbar(None)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the rows as they are now, none wider than the terminal."""
+        board, size = self._board, self._stream.size
+        # Room for the `^C` that terminals write where the cursor is: a row must not wrap.
+        width = max(1, size.width - 2)
+        self._drawn_on.size = (width, size.height)
+        if board.is_single:
+            self._show_on_taskbar(board.latest.percent(board.clock()))
+            if not board.latest.is_saved:
+                yield self._table([_single_row(board)], _single_widths(width))
+            return
+        self._show_on_taskbar(board.percent())
+        count = max(0, min(_MOST_ROWS, size.height - 3))
+        rows = [_edit_row(edit, board.clock(), edit.pause) for edit in board.running[:count]]
+        if rows:
+            yield self._table(rows, _edit_widths(width))
+        overall = _overall_row(board, width)
+        yield self._table([overall], _overall_widths(width, cell_width(overall.label)))
+
+    def _table(self, rows: Iterable[_Row], widths: _Widths) -> RenderableType:
+        columns: tuple[tuple[int, ProgressColumn], ...] = (
+            (1, self._mark),
+            (widths.label, _TextColumn(widths.label, self._stream, lambda row: row.label)),
+            (widths.state, _TextColumn(widths.state, self._stream, lambda row: row.state)),
+            (widths.bar, _BarColumn(widths.bar)),
+            (_PERCENT_WIDTH, _PercentColumn()),
+            (widths.facts, _FactsColumn(widths.facts, self._stream)),
+        )
+        self.columns = tuple(column for width, column in columns if width)
+        return self.make_tasks_table(
+            Task(TaskID(0), "", None, 0, self._board.clock, fields={"row": row}, _lock=self._lock)
+            for row in rows
+        )
+
+    def _show_on_taskbar(self, percent: float | None) -> None:
+        """Show progress in the taskbar where the terminal takes it; None clears it."""
+        shown = None if percent is None else int(percent)
+        if shown != self._taskbar_percent and self._stream.shows_taskbar:
+            self._taskbar_percent = shown
+            self._stream.write(_TASKBAR.format(0 if shown is None else 1, shown or 0))
+
+
+class _Rendered:
+    """Lines that need nothing of Rich but its cursor."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Segment(self._text)
+
+
+class _MarkColumn(ProgressColumn):
+    """What turns, to show that it is alive."""
+
+    def __init__(self, shapes: str) -> None:
+        super().__init__(Column(width=1))
+        self._shapes = shapes
+
+    def render(self, task: Task) -> Text:
+        shape = self._shapes[int(task.get_time() * _FRAMES_PER_S) % len(self._shapes)]
+        return Text(shape if _row(task).is_lively else " ", "cyan")
+
+
+class _TextColumn(ProgressColumn):
+    """One text of a row."""
+
+    def __init__(self, width: int, stream: OutputStream, text: Callable[[_Row], str]) -> None:
+        super().__init__(Column(width=width, no_wrap=True))
+        self._stream = stream
+        self._text = text
+
+    def render(self, task: Task) -> Text:
+        return Text(self._stream.shown(self._text(_row(task))), overflow="ellipsis")
+
+
+class _BarColumn(ProgressColumn):
+    """A bar that fills, or swings while nothing is known."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(Column(width=width))
+
+    def render(self, task: Task) -> ProgressBar:
+        percent = _row(task).percent
+        return ProgressBar(
+            total=None if percent is None else 100.0,
+            completed=percent or 0.0,
+            animation_time=task.get_time(),
+            complete_style=_BAR_STYLE,
+            finished_style="green",
+            pulse_style=_BAR_STYLE,
+        )
+
+
+class _PercentColumn(ProgressColumn):
+    """How much is done, in digits that stay in place."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(width=_PERCENT_WIDTH))
+
+    def render(self, task: Task) -> Text:
+        percent = _row(task).percent
+        return Text("" if percent is None else f"{int(percent):3d}%", "bold")
+
+
+class _FactsColumn(ProgressColumn):
+    """As many facts as there is room for."""
+
+    def __init__(self, width: int, stream: OutputStream) -> None:
+        super().__init__(Column(width=width, no_wrap=True))
+        self._width = width
+        self._stream = stream
+
+    def render(self, task: Task) -> Text:
+        row = _row(task)
+        facts = [(fact, self._stream.shown(fact.text)) for fact in row.facts if fact.text]
+        while len(facts) > 1 and len("  ".join(text for _, text in facts)) > self._width:
+            facts.remove(min(facts, key=lambda fact: fact[0].rank))
+        text = "  ".join(text for _, text in facts)
+        return Text(text, "yellow" if row.is_alarming else "", overflow="ellipsis")
+
+
+def _console(stream: OutputStream, environ: Mapping[str, str]) -> Console:
+    return Console(
+        file=cast("TextIO", stream),
+        force_terminal=True,
+        force_interactive=True,
+        force_jupyter=False,
+        legacy_windows=False,  # a console that obeys no escapes gets no bars
+        color_system=cast("None", _COLOUR_SYSTEMS.get(stream.depth)),
+        no_color=not stream.is_coloured,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        _environ=environ,
+    )
+
+
+def _row(task: Task) -> _Row:
+    return cast("_Row", task.fields["row"])
+
+
+def _single_widths(width: int) -> _Widths:
+    spare = width - _FIXED_WIDTH
+    facts = max(_SHORTEST_FACTS, round(0.6 * spare)) if spare > _SHORTEST_FACTS else 0
+    bar = min(_LONGEST_BAR, spare - (facts + 1 if facts else 0) - 1)
+    if bar < _SHORTEST_BAR:
+        return _Widths(0, _STATE_WIDTH, 0, facts)
+    return _Widths(0, _STATE_WIDTH, bar, spare - bar - 2 if facts else 0)
+
+
+def _edit_widths(width: int) -> _Widths:
+    spare = width - _FIXED_WIDTH - 1
+    label = max(0, min(28, round(0.4 * spare)))
+    bar = min(_LONGEST_BAR, round(0.3 * spare) - 1)
+    facts = spare - label - 1 - bar - 1
+    if facts < _SHORTEST_FACTS or bar < _SHORTEST_BAR:
+        return _Widths(max(0, spare), _STATE_WIDTH, 0, 0)
+    return _Widths(label, _STATE_WIDTH, bar, facts)
+
+
+def _overall_widths(width: int, label: int) -> _Widths:
+    spare = width - 1 - 1 - label - 1 - _PERCENT_WIDTH
+    bar = min(_LONGEST_BAR, (spare - 2) // 2)
+    if bar < max(_SHORTEST_BAR, _SHORTEST_FACTS):
+        facts = spare - 1
+        return _Widths(label, 0, 0, facts if facts >= _SHORTEST_FACTS else 0)
+    return _Widths(label, 0, bar, spare - 1 - bar - 1)
+
+
+def _single_row(board: Board) -> _Row:
+    edit, now = board.latest, board.clock()
+    # Before there is a task, what is tried again is of no task.
+    row = _edit_row(edit, now, edit.pause or board.pause)
+    clip = _Fact("" if edit.transfer or row.is_alarming else edit.label)
+    return row._replace(label="", facts=[*row.facts, clip], is_lively=True)
+
+
+def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
+    percent = edit.percent(now)
+    if pause is not None:
+        facts = _pause_facts(pause, now)
+        return _Row(edit.label, "retrying", percent, facts, is_lively=False, is_alarming=True)
+    if edit.still_since is not None:
+        still = _Fact(f"{render_duration(now - edit.still_since)} without a change")
+        return _Row(edit.label, edit.state, percent, [still], is_lively=False, is_alarming=True)
+    if edit.transfer is not None:
+        facts = _transfer_facts(edit, now)
+    elif edit.preparing is not None:
+        facts = _preparation_facts(edit, now)
+    else:
+        facts = [
+            _Fact(render_clock(edit.elapsed_s(now)), rank=2),
+            _remaining(edit.remaining_s(now)),
+            _Fact(render_reserved(edit.record.task if edit.record else None), rank=1),
+        ]
+    return _Row(edit.label, edit.state, percent, facts, is_lively=False)
+
+
+def _transfer_facts(edit: EditState, now: float) -> list[_Fact]:
+    transfer = edit.transfer
+    if transfer is None:
+        return []
+    done, total, speed = render_size(transfer.done_bytes), transfer.total_bytes, transfer.speed(now)
+    return [
+        _Fact(done if total is None else f"{done} of {render_size(total)}", rank=2),
+        _Fact(f"{render_size(speed)}/s" if speed else "", rank=3),
+        _remaining(edit.remaining_s(now)),
+        _Fact(transfer.name.replace("\\", "/").rpartition("/")[2], rank=1),
+    ]
+
+
+def _preparation_facts(edit: EditState, now: float) -> list[_Fact]:
+    fps = edit.preparing.fps if edit.preparing else None
+    return [_Fact(f"{fps:.0f} fps" if fps else "", rank=1), _remaining(edit.remaining_s(now))]
+
+
+def _pause_facts(pause: Pause, now: float) -> list[_Fact]:
+    left_s = pause.until - now
+    when = f"in {render_duration(left_s + 0.999)}" if left_s > 0 else "now"
+    return [_Fact(f"{when}: {pause.message} (attempt {pause.attempt})")]
+
+
+def _overall_row(board: Board, width: int) -> _Row:
+    now, counts = board.clock(), board.summary
+    if cell_width(counts) + _PERCENT_WIDTH + 4 > width:
+        counts = f"{board.done}/{board.total}"
+    if board.pause is not None and board.pause.until > now:
+        facts = _pause_facts(board.pause, now)
+    else:
+        elapsed = _Fact(render_clock(now - board.started_at), rank=1)
+        facts = [elapsed, _remaining(board.remaining_s())]
+    is_paused = board.pause is not None and board.pause.until > now
+    return _Row(counts, "", board.percent(), facts, is_lively=True, is_alarming=is_paused)
+
+
+def _remaining(left_s: float | None) -> _Fact:
+    if left_s is None:
+        return _Fact("")
+    return _Fact(f"{render_clock(left_s)} left" if left_s >= 1 else "any moment", rank=9)

@@ -1,0 +1,478 @@
+"""What has happened so far: the newest record of each edit, and where each stands."""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from omniedit.errors import OmniEditError
+from omniedit.events import (
+    Completed,
+    Event,
+    Failed,
+    LineFailed,
+    Preparing,
+    Progressed,
+    Retrying,
+    Saved,
+    Stalled,
+    Submitted,
+    Transferring,
+)
+from omniedit.models import Record, TaskError
+from omniedit.terminal.human import clip_name
+
+_POLL_EVERY_S: Final = 8.0
+"""How far apart polls of a watched task are, at most."""
+_BAR_EASE_S: Final = 0.7
+"""How quickly the bar closes in on what is known."""
+_REMAINING_EASE_S: Final = 6.0
+"""How quickly the time that remains closes in on what is known."""
+_SPEED_WINDOW_S: Final = 5.0
+_SPEED_SAMPLE_S: Final = 0.25
+_FULL: Final = 100.0
+_USUAL_TASK_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class Remaining:
+    """The seconds that remain, as they are shown: they count down, and never jump."""
+
+    _shown_s: float | None = None
+    _shown_at: float = 0.0
+
+    def ease_to(self, known_s: float, now: float) -> float:
+        """Return what to show where `known_s` is known."""
+        if self._shown_s is None:
+            self._shown_s = known_s
+        else:
+            passed_s = max(0.0, now - self._shown_at)
+            counted_s = max(0.0, self._shown_s - passed_s)
+            share = 1 - math.exp(-passed_s / _REMAINING_EASE_S)
+            self._shown_s = counted_s + (known_s - counted_s) * share
+        self._shown_at = now
+        return self._shown_s
+
+
+@dataclass(slots=True, kw_only=True)
+class Transfer:
+    """Bytes on their way."""
+
+    direction: str
+    name: str
+    done_bytes: int = 0
+    total_bytes: int | None = None
+    samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
+
+    def take(self, event: Transferring, now: float) -> None:
+        """Note how far it is; cheap enough for every chunk."""
+        if event.done_bytes < self.done_bytes:  # started over
+            self.samples.clear()
+        self.done_bytes, self.total_bytes = event.done_bytes, event.total_bytes
+        if not self.samples or now - self.samples[-1][0] >= _SPEED_SAMPLE_S:
+            self.samples.append((now, event.done_bytes))
+            while now - self.samples[0][0] > _SPEED_WINDOW_S:
+                self.samples.popleft()
+
+    @property
+    def percent(self) -> float | None:
+        """How much of it is done; None where the whole is unknown."""
+        return min(_FULL, _FULL * self.done_bytes / self.total_bytes) if self.total_bytes else None
+
+    def speed(self, now: float) -> float | None:
+        """Return bytes a second of late; None before that can be told."""
+        if not self.samples or now - self.samples[0][0] < _SPEED_SAMPLE_S:
+            return None
+        since, had_bytes = self.samples[0]
+        return (self.done_bytes - had_bytes) / (now - since)
+
+    def remaining_s(self, now: float) -> float | None:
+        """Return how long it will take at this speed."""
+        speed = self.speed(now)
+        if not speed or self.total_bytes is None:
+            return None
+        return max(0.0, (self.total_bytes - self.done_bytes) / speed)
+
+
+@dataclass(slots=True, kw_only=True)
+class Pause:
+    """A failure that is about to be tried again."""
+
+    message: str
+    attempt: int
+    until: float
+
+
+@dataclass(slots=True, kw_only=True)
+class EditState:
+    """Where one edit stands, between two polls."""
+
+    seen_at: float
+    task_id: str | None = None
+    label: str = ""
+    """What a person calls it: its clip, or its line."""
+    record: Record | None = None
+    state: str = "starting"
+    progress: int | None = None
+    is_over: bool = False
+    """Whether nothing is under way for it any more, as far as anybody said."""
+    has_ended: bool = False
+    """Whether its task will not change any more; its result may still be on its way."""
+    is_saved: bool = False
+    has_been_followed: bool = False
+    """Whether it was seen unfinished, so that its duration is known."""
+    transfer: Transfer | None = None
+    preparing: Preparing | None = None
+    pause: Pause | None = None
+    still_since: float | None = None
+    _shown_remaining: Remaining = field(default_factory=Remaining)
+    _elapsed_s: float = 0.0
+    _remaining_s: float | None = None
+    _shown: float = 0.0
+    _shown_at: float = 0.0
+
+    def elapsed_s(self, now: float) -> float:
+        """Return for how long the task has been under way, or how long it took."""
+        return self._elapsed_s + (0.0 if self.has_ended else max(0.0, now - self.seen_at))
+
+    def remaining_s(self, now: float) -> float | None:
+        """Return for how long it will go on, as far as anybody knows."""
+        if self.transfer is not None:
+            return self.transfer.remaining_s(now)
+        if self.preparing is not None:
+            return self.preparing.remaining_s
+        if self._remaining_s is None:
+            return None
+        known_s = max(0.0, self._remaining_s - max(0.0, now - self.seen_at))
+        return self._shown_remaining.ease_to(known_s, now)
+
+    def percent(self, now: float) -> float | None:
+        """Return how much to show as done: smooth, and never backwards."""
+        if self.transfer is not None:
+            return self.transfer.percent
+        if self.preparing is not None:
+            total = self.preparing.total
+            return min(_FULL, _FULL * self.preparing.done / total) if total else None
+        if self.progress is None:
+            return None
+        passed_s = max(0.0, now - (self._shown_at or now))
+        gap = self._expected(now, self.progress) - self._shown
+        self._shown += max(0.0, gap) * (1 - math.exp(-passed_s / _BAR_EASE_S))
+        self._shown_at = now
+        return self._shown
+
+    def take_poll(self, event: Progressed, now: float) -> None:
+        """Note the times that hold as of now."""
+        self.seen_at, self._elapsed_s, self.has_ended = now, event.elapsed_s, False
+        self._remaining_s = _probably_remaining_s(event)
+
+    def take_submission(self, event: Submitted, now: float) -> None:
+        """Note that it is under way as of now."""
+        task = event.record.task
+        self.seen_at, self._elapsed_s = now, 0.0
+        self._remaining_s = task.estimated_s if task and not task.is_terminal else None
+
+    def end(self, now: float) -> None:
+        """Note that its task will not change any more."""
+        self._elapsed_s = self.elapsed_s(now)
+        self.seen_at, self._remaining_s = now, None
+        self.is_over = self.has_ended = True
+        self.progress = int(_FULL) if self.state == "completed" else None
+
+    def _expected(self, now: float, progress: int) -> float:
+        """Return where it probably is: at first as fast as expected, but never past the next poll.
+
+        What the next poll will bring is unknown, so the way there is only ever approached.
+        """
+        if progress >= _FULL or not self._remaining_s:
+            return progress
+        rate = (_FULL - progress) / self._remaining_s
+        reach = min(rate * _POLL_EVERY_S, (_FULL - progress) * 0.9)
+        passed_s = max(0.0, now - self.seen_at)
+        return progress + reach * (1 - math.exp(-rate * passed_s / reach))
+
+
+class Board:
+    """The one ledger of a command; every view of what happened reads it.
+
+    Records are the newest of each edit, in the order in which they were met.
+
+    Args:
+        clock: Unix time.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.started_at = clock()
+        self.total = 1
+        self.saves = True
+        """Whether results are saved as well, which says all that there is to say."""
+        self.pause: Pause | None = None
+        """A failure that concerns all edits, or one that has no task yet."""
+        self.submitted: set[str] = set()
+        """The tasks that this command submitted."""
+        self.skipped: set[str] = set()
+        """The tasks whose result was there already."""
+        self.completed = 0
+        self.saved = 0
+        self.failed = 0
+        self._labels: Mapping[str, str] = {}
+        self._records: dict[str, Record] = {}
+        self._edits: dict[str, EditState] = {}
+        self._durations_s: list[float] = []
+        self._remaining = Remaining()
+        self._shown = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def records(self) -> list[Record]:
+        """The newest record of every edit."""
+        return list(self._records.values())
+
+    @property
+    def running(self) -> list[EditState]:
+        """The edits under way, in the order in which they were met."""
+        return [edit for edit in list(self._edits.values()) if not edit.is_over]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one edit only, whatever it reports."""
+        return self.total <= 1
+
+    @property
+    def latest(self) -> EditState:
+        """The edit to show where there is only one."""
+        edits = list(self._edits.values())
+        return edits[-1] if edits else EditState(seen_at=self.started_at)
+
+    @property
+    def done(self) -> int:
+        """How many ended well: saved, or completed where nothing is saved."""
+        return self.saved or self.completed
+
+    @property
+    def summary(self) -> str:
+        """All edits in one line: `37/120 saved, 24 running, 1 failed`."""
+        word = "saved" if self.saved or not self.completed else "completed"
+        parts = [f"{self.done}/{self.total} {word}", f"{len(self.running)} running"]
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return ", ".join(parts)
+
+    def expect(self, total: int, labels: Mapping[str, str] | None = None) -> None:
+        """Say how many edits there will be, from now on.
+
+        Args:
+            total: How many.
+            labels: What people call them, by identity; else each is called by its clip.
+        """
+        with self._lock:
+            self.total, self.started_at = total, self.clock()
+            self._labels = labels if labels is not None else self._labels
+            self._edits.clear()
+            self._shown = 0.0
+
+    def state_of(self, event: Event) -> EditState:
+        """Return where the edit of an event stands; a new state where it concerns none."""
+        return self._edits.get(_key(event)) or EditState(seen_at=self.clock())
+
+    def remaining_s(self) -> float | None:
+        """Return for how long all edits together will go on, as far as anybody knows."""
+        now, running = self.clock(), self.running
+        left = max(0, self.total - self.done - self.failed - len(running))
+        known = [s for edit in running if (s := edit.remaining_s(now)) is not None]
+        if not known and not (left and self._durations_s):
+            return None
+        tasks = [record.task for record in self.records if record.task]
+        estimates_s = [task.estimated_s for task in tasks if task.estimated_s is not None]
+        durations_s = sorted(self._durations_s or estimates_s or [_USUAL_TASK_S])
+        usual_s = durations_s[len(durations_s) // 2]
+        rounds = left / max(1, len(running))
+        return self._remaining.ease_to(max(known, default=0.0) + rounds * usual_s, now)
+
+    def percent(self) -> float:
+        """Return how much of everything is done; never backwards."""
+        now = self.clock()
+        running = sum(edit.percent(now) or 0.0 for edit in self.running if edit.task_id)
+        whole = _FULL * max(1, self.total)
+        percent = min(_FULL, _FULL * (_FULL * (self.done + self.failed) + running) / whole)
+        self._shown = max(self._shown, percent)
+        return self._shown
+
+    def add(self, record: Record) -> None:
+        """Take in a record, which replaces what was known of its edit."""
+        self._records[record.task_id or record.request_id or ""] = record
+
+    def note_error(self, record: Record, error: OmniEditError) -> None:
+        """Take in a record of which something could not be done."""
+        shown = record.error or TaskError(
+            code=error.code, message=error.message, suggestion=error.hint
+        )
+        self.add(replace(record, error=shown))
+
+    def take(self, event: Event) -> None:
+        """Take in an event."""
+        now = self.clock()
+        with self._lock:
+            match event:
+                case Submitted() | Progressed() | Completed() | Failed():
+                    self._take_task(event, now)
+                case Stalled():
+                    self._edit(event, now).still_since = now - event.since_s
+                case Retrying():
+                    self._take_pause(event, now)
+                case Preparing():
+                    self._take_preparation(event, now)
+                case Transferring():
+                    self._take_transfer(event, now)
+                case Saved():
+                    self._take_saved(event)
+                case LineFailed():
+                    self._take_line_failed(event)
+                case _:
+                    pass
+
+    def _edit(self, event: Event, now: float) -> EditState:
+        return self._edits.setdefault(_key(event), EditState(seen_at=now))
+
+    def _take_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
+        record = self._merged(event.record)
+        self.add(record)
+        if self.is_single:
+            # What was prepared or uploaded was for this task.
+            for key in [key for key, edit in self._edits.items() if edit.task_id is None]:
+                del self._edits[key]
+        edit = self._edit(event, now)
+        edit.task_id, edit.label = record.task_id, self._label_of(record)
+        edit.record = record
+        edit.transfer = edit.preparing = edit.pause = None
+        self.pause = None
+        if record.status != edit.state:
+            edit.still_since = None
+        edit.state = record.status
+        if isinstance(event, Submitted):
+            self.submitted.add(str(record.task_id))
+            edit.is_over = False
+            edit.take_submission(event, now)
+        elif isinstance(event, Progressed):
+            self._take_poll(edit, event, now)
+        else:
+            self._take_end(edit, event, now)
+        self.total = max(self.total, sum(1 for each in self._edits.values() if each.task_id))
+
+    def _take_poll(self, edit: EditState, event: Progressed, now: float) -> None:
+        task = event.record.task
+        progress = task.progress if task else None
+        if progress is not None and progress > (edit.progress or 0):
+            edit.still_since = None
+        edit.progress = progress
+        edit.is_over = False
+        edit.has_been_followed |= task is not None and not task.is_terminal
+        edit.take_poll(event, now)
+
+    def _take_end(self, edit: EditState, event: Completed | Failed, now: float) -> None:
+        if isinstance(event, Completed):
+            self.completed += 1
+            if edit.has_been_followed:
+                self._durations_s.append(edit.elapsed_s(now))
+        else:
+            self.failed += 1
+        edit.end(now)
+
+    def _take_pause(self, event: Retrying, now: float) -> None:
+        pause = Pause(message=event.message, attempt=event.attempt, until=now + event.delay_s)
+        if event.task_id is None:
+            self.pause = pause
+        else:
+            self._edit(event, now).pause = pause
+
+    def _take_preparation(self, event: Preparing, now: float) -> None:
+        edit = self._edit(event, now)
+        edit.label, edit.state = event.name, event.what
+        edit.preparing, edit.pause, self.pause = event, None, None
+        if event.total is not None and event.done >= event.total:
+            del self._edits[_key(event)]
+
+    def _take_transfer(self, event: Transferring, now: float) -> None:
+        edit = self._edit(event, now)
+        transfer = edit.transfer
+        if transfer is None or (transfer.direction, transfer.name) != (event.direction, event.name):
+            transfer = edit.transfer = Transfer(direction=event.direction, name=event.name)
+            edit.label = edit.label or event.name
+        edit.state = f"{event.direction}ing"
+        edit.preparing = edit.still_since = edit.pause = self.pause = None
+        edit.is_over = False
+        transfer.take(event, now)
+        is_whole = event.total_bytes is not None and event.done_bytes >= event.total_bytes
+        if is_whole and event.task_id is None:
+            # The task that comes of it has a state of its own.
+            if self.is_single:
+                edit.state, edit.transfer = "submitting", None
+            else:
+                self._edits.pop(_key(event), None)
+
+    def _take_saved(self, event: Saved) -> None:
+        if event.task_id is None:  # joined of what was counted before
+            return
+        self.saved += 1
+        if not event.is_new:
+            self.skipped.add(event.task_id)
+        edit = self._edits.get(event.task_id)
+        if edit is not None:
+            edit.is_over = edit.is_saved = True
+            edit.transfer = None
+        record = self._records.get(event.task_id)
+        if record is not None:
+            others = [file for file in record.saved if file.path != event.file.path]
+            self.add(replace(record, saved=(*others, event.file)))
+
+    def _take_line_failed(self, event: LineFailed) -> None:
+        self.failed += 1
+        edit = self._edits.get(event.task_id or "")
+        if edit is not None:
+            edit.is_over = True
+
+    def _merged(self, record: Record) -> Record:
+        """Return a record with the files that are known to be saved."""
+        known = self._records.get(record.task_id or "")
+        if known is None or not known.saved or record.saved:
+            return record
+        return replace(record, saved=known.saved)
+
+    def _label_of(self, record: Record) -> str:
+        label = self._labels.get(record.identity or "")
+        return label or clip_name(record.video) or str(record.task_id)
+
+
+def _probably_remaining_s(event: Progressed) -> float | None:
+    """Return the seconds that remain, as far as the first per cent can be believed.
+
+    One per cent after six seconds does not mean ten minutes: at first the estimate weighs more.
+    """
+    task = event.record.task
+    if task is None or event.remaining_s is None:
+        return event.remaining_s
+    if task.progress is None or task.estimated_s is None or not 0 < task.progress < _FULL:
+        return event.remaining_s
+    by_progress_s = event.elapsed_s * (_FULL - task.progress) / task.progress
+    by_estimate_s = max(0.0, task.estimated_s - event.elapsed_s)
+    share = task.progress / _FULL
+    return share * by_progress_s + (1 - share) * by_estimate_s
+
+
+def _key(event: Event) -> str:
+    """Return what tells one edit from another; a clip has no task yet."""
+    match event:
+        case Submitted() | Progressed() | Completed() | Failed():
+            return event.record.task_id or event.record.request_id or ""
+        case Transferring() if event.task_id is None:
+            return f"clip {event.name}"
+        case Preparing():
+            return f"clip {event.name}"
+        case Stalled() | Saved() | Retrying() | Transferring():
+            return event.task_id or ""
+        case _:
+            return ""

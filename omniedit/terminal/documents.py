@@ -1,0 +1,222 @@
+"""The JSON documents that scripts read: their keys are promised, and never left out."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias, cast
+
+from omniedit.errors import OmniEditError
+from omniedit.events import (
+    Completed,
+    Event,
+    Failed,
+    LineFailed,
+    Noted,
+    Preparing,
+    Progressed,
+    Retrying,
+    Saved,
+    Stalled,
+    Submitted,
+    Transferring,
+    Warned,
+)
+from omniedit.models import MODEL, Record, SavedFile, TaskError
+from omniedit.terminal.human import advice_on, failure_of
+
+SCHEMA: Final = 1
+
+Document: TypeAlias = dict[str, Any]
+
+
+def envelope(*, ok: bool, sandbox: bool, **fields: object) -> Document:
+    """Return a command's document: what every one begins with, then its own fields."""
+    return {"schema": SCHEMA, "ok": ok, "sandbox": sandbox, **fields}
+
+
+def task_document(record: Record, *, is_raw_known: bool = True) -> Document:
+    """Return all that is known of an edit.
+
+    Args:
+        record: The edit.
+        is_raw_known: Whether the service was asked in this command.
+    """
+    task = record.task
+    return {
+        "task_id": record.task_id,
+        "status": record.status,
+        "progress": task.progress if task else None,
+        "model": task.model if task else MODEL,
+        "created_at": instant(_created_at(record)),
+        "estimated_seconds": task.estimated_s if task else None,
+        "credits_reserved": task.credits_reserved if task else None,
+        "credits_used": task.credits_used if task else None,
+        "video": record.video,
+        "prompt": record.prompt,
+        "request_id": record.request_id,
+        "results": list(task.result_urls) if task else [],
+        "link_valid_until": instant(record.link_valid_until),
+        "saved": [saved_document(file) for file in record.saved],
+        "error": task_error_document(failure_of(record)),
+        "raw": task.raw if task and is_raw_known else None,
+    }
+
+
+def _created_at(record: Record) -> float | None:
+    """Return when the service made the task, else when this machine first tried."""
+    if record.task is not None and record.task.created_at is not None:
+        return record.task.created_at
+    return record.created_at if record.request_id is not None else None
+
+
+def saved_document(file: SavedFile) -> Document:
+    """Return what is known of a saved result."""
+    return {"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256}
+
+
+def task_error_document(error: TaskError | None) -> Document | None:
+    """Return why a task failed or a submission was refused."""
+    if error is None:
+        return None
+    return {
+        "code": error.code,
+        "message": error.message,
+        "retryable": error.is_retryable,
+        "hint": advice_on(error),
+    }
+
+
+def error_document(error: OmniEditError, *, exit_status: int, hint: str | None = None) -> Document:
+    """Return why a command failed, for the key `error` of its document."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint if hint is None else hint,
+        "exit_status": exit_status,
+        "task_id": error.task_id,
+        "request_id": error.request_id,
+        "http_status": error.http_status,
+    }
+
+
+def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
+    """Return the NDJSON line of an event; None for what only concerns people."""
+    if isinstance(event, Preparing | Transferring | Noted | Warned):
+        return None
+    if isinstance(event, LineFailed):
+        error = TaskError(code=event.code, message=f"{event.name}: {event.message}")
+        fields: Document = {"error": task_error_document(error)}
+        return _line("failed", at=at, sandbox=sandbox, task_id=event.task_id, fields=fields)
+    task_id = (
+        event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.record.task_id
+    )
+    name, fields = _name_and_fields(event)
+    return _line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)
+
+
+def done_document(
+    *,
+    ok: bool,
+    exit_status: int,
+    tasks: Sequence[Mapping[str, Any]],
+    at: float,
+    sandbox: bool,
+    **fields: object,
+) -> Document:
+    """Return the last NDJSON line of a command, with all its tasks."""
+    fields = {"ok": ok, "exit_status": exit_status, "tasks": list(tasks), **fields}
+    return _line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
+
+
+def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
+    """Return a moment as ISO 8601 UTC with `Z`; None for what is no moment."""
+    if unix_s is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(unix_s, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def json_text(document: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """Return a document as ASCII JSON, whatever a service sent for it.
+
+    Numbers that JSON does not have become null; a `raw` that is nested too deeply is left out.
+    """
+    try:
+        text = json.dumps(document, indent=indent, allow_nan=False)
+    except (ValueError, RecursionError):
+        text = json.dumps(_serialisable(document), indent=indent)
+    # The one control character that JSON leaves as it is.
+    return text.replace("\x7f", "\\u007f")
+
+
+def _serialisable(value: object) -> object:
+    """Return `value` with null for what JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, object]", value).items()
+        return {key: _raw(item) if key == "raw" else _serialisable(item) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [_serialisable(item) for item in cast("Iterable[object]", value)]
+    return value
+
+
+def _raw(value: object) -> object:
+    """Return the service's own object; None where it is nested too deeply to be written."""
+    try:
+        found = _serialisable(value)
+        # Some levels of nesting are left for the document around it.
+        json.dumps([[[[[[[[found]]]]]]]], indent=2)
+    except RecursionError:
+        return None
+    return found
+
+
+def _name_and_fields(
+    event: Submitted | Progressed | Stalled | Retrying | Completed | Failed | Saved,
+) -> tuple[str, Document]:
+    match event:
+        case Submitted():
+            return "submitted", {"request_id": event.record.request_id}
+        case Progressed():
+            return "progress", {
+                "status": event.record.status,
+                "progress": event.record.task.progress if event.record.task else None,
+                "elapsed_s": _tenths(event.elapsed_s),
+                "remaining_s": _tenths(event.remaining_s),
+            }
+        case Stalled():
+            return "stalled", {"since_s": _tenths(event.since_s)}
+        case Retrying():
+            return "retrying", {
+                "message": event.message,
+                "delay_s": _tenths(event.delay_s),
+                "attempt": event.attempt,
+            }
+        case Completed():
+            return "completed", {}
+        case Failed():
+            return "failed", {"error": task_error_document(failure_of(event.record))}
+        case Saved():
+            return "saved", saved_document(event.file)
+
+
+def _line(
+    name: str, *, at: float, sandbox: bool, task_id: str | None, fields: Mapping[str, Any]
+) -> Document:
+    return {
+        "schema": SCHEMA,
+        "event": name,
+        "at": instant(at, timespec="milliseconds"),
+        "sandbox": sandbox,
+        "task_id": task_id,
+        **fields,
+    }
+
+
+def _tenths(seconds: float | None) -> float | None:
+    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 1)

@@ -1,0 +1,192 @@
+"""Values as people read them: durations, sizes, money, moments, and a task in one line."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from omniedit.errors import Hint
+from omniedit.models import CREDITS_PER_DOLLAR, Record, Task, TaskError
+from omniedit.terminal.text import Span, joined_spans
+
+NOT_SAVED: Final = "not saved"
+
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+_DAY_S: Final = 86400
+_KILO: Final = 1000
+_GAP: Final = "  "
+_NONE: Final = "-"
+_ADVICE: Final = {
+    "content_policy_violation": "change the prompt or the clip: the content policy refuses them",
+    "generation_failed_no_content": "word the prompt differently",
+    "generation_timeout": "submit the edit again later",
+    "image_dimension_mismatch": "use another clip: its dimensions are refused",
+    "image_processing_error": "use another clip: the service cannot read this one",
+    "invalid_parameters": "check the clip and the prompt: the service refuses them as they are",
+    "quota_exceeded": "submit the edit again later, and fewer at a time",
+    "request_cancelled": Hint("make it again if it is still wanted: {}", "edit … --again"),
+    "resource_exhausted": "submit the edit again later: the service is busy",
+    "resource_not_found": "check that the clip's URL still works",
+    "service_error": "submit the edit again later",
+    "service_unavailable": "submit the edit again later",
+    "unknown_error": "ask EvoLink's support, naming the task ID",
+}
+
+
+def advice_on(error: TaskError) -> str | None:
+    """Return the service's own suggestion, else what its code calls for."""
+    return error.suggestion or _ADVICE.get(error.code)
+
+
+def render_duration(seconds: float) -> str:
+    """Return `58s`, `1m05s`, `3h07m` or `2d04h`: two units at most, one word."""
+    total = max(0, int(seconds))
+    if total < _MINUTE_S:
+        return f"{total}s"
+    if total < _HOUR_S:
+        return f"{total // _MINUTE_S}m{total % _MINUTE_S:02d}s"
+    if total < _DAY_S:
+        return f"{total // _HOUR_S}h{total % _HOUR_S // _MINUTE_S:02d}m"
+    return f"{total // _DAY_S}d{total % _DAY_S // _HOUR_S:02d}h"
+
+
+def render_clock(seconds: float) -> str:
+    """Return `0:58`, `1:05` or `3:07:09`: digits that stay in place while they count."""
+    total = max(0, int(seconds))
+    minutes, second = divmod(total, _MINUTE_S)
+    hours, minute = divmod(minutes, _MINUTE_S)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def render_took(seconds: float) -> str:
+    """Return `48 s`, or `1m05s`: how long a task took, in a sentence."""
+    return f"{int(max(0.0, seconds))} s" if seconds < _MINUTE_S else render_duration(seconds)
+
+
+def render_size(size_bytes: float) -> str:
+    """Return `812 B`, `2.1 MB` or `95 MB` (a kB is 1,000 bytes)."""
+    size = float(size_bytes)
+    if size < _KILO:
+        return f"{int(size)} B"
+    for unit in ("kB", "MB", "GB"):
+        size /= _KILO
+        # 9.96 would be shown as 10.0, and 999.7 as 1000.
+        if size < 9.95:  # noqa: PLR2004
+            return f"{size:.1f} {unit}"
+        if size < _KILO - 0.5:
+            return f"{size:.0f} {unit}"
+    return f"{size / _KILO:.1f} TB"
+
+
+def render_credits(amount: float) -> str:
+    """Return `64.2 credits ($0.94)`."""
+    number = render_amount(amount)
+    unit = "credit" if number == "1" else "credits"
+    return f"{number} {unit} (${amount / CREDITS_PER_DOLLAR:,.2f})"
+
+
+def render_amount(credits: float) -> str:  # noqa: A002 - the unit's name
+    """Return `64.2`, or `64` for a whole number."""
+    return f"{credits:,.1f}".removesuffix(".0")
+
+
+def render_charge(task: Task | None) -> str:
+    """Return what a finished task was charged: `31.2 credits ($0.46)`, or that nobody told."""
+    if task is None or task.credits_used is None:
+        return "credits unknown"
+    return render_credits(task.credits_used)
+
+
+def render_reserved(task: Task | None) -> str:
+    """Return what was reserved for a task; empty where the service did not tell."""
+    if task is None or task.credits_reserved is None:
+        return ""
+    return f"{render_credits(task.credits_reserved)} reserved"
+
+
+def render_moment(unix_s: float) -> str:
+    """Return `2026-09-06 14:03 UTC`."""
+    try:
+        moment = datetime.fromtimestamp(unix_s, UTC)
+    except (OverflowError, ValueError, OSError):
+        return "at an unknown time"
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def render_failure(error: TaskError | None) -> str:
+    """Return `failed: code: message` of a task's or a submission's error."""
+    return f"failed: {error.code}: {error.message}" if error else "failed"
+
+
+def render_status_line(record: Record, now: float) -> list[Span]:
+    """Return one line about an edit, its task ID first."""
+    task, error = record.task, failure_of(record)
+    parts = [Span(name_of(record)), Span(record.status)]
+    if task is not None and task.is_completed:
+        parts += [_place(record), Span(render_charge(task)), Span(_link(record, now))]
+    elif error is not None:
+        parts.append(Span(f"{error.code}: {error.message}"))
+    elif task is not None and not task.is_terminal:
+        if task.progress is not None:
+            parts.append(Span(f"{task.progress} %"))
+        parts.append(Span(f"{render_duration(now - started_at(record))} elapsed"))
+        parts.append(Span(render_reserved(task)))
+    return joined_spans(parts, _GAP)
+
+
+def name_of(record: Record) -> str:
+    """Return the ID of the task, or of the request where there is no task."""
+    return record.task_id or record.request_id or _NONE
+
+
+def failure_of(record: Record) -> TaskError | None:
+    """Return why the task failed, or the submission was refused."""
+    return record.error or (record.task.error if record.task else None)
+
+
+def started_at(record: Record) -> float:
+    """Return since when the edit is under way."""
+    created_at = record.task.created_at if record.task else None
+    return record.created_at if created_at is None else created_at
+
+
+def clip_name(video: str | None) -> str:
+    """Return the file name of a clip: of a path, or of a URL without its query."""
+    if not video:
+        return ""
+    text = video.partition("?")[0].partition("#")[0] if "://" in video else video
+    return text.replace("\\", "/").rstrip("/").rpartition("/")[2] or text
+
+
+def link_left_s(record: Record, now: float) -> float | None:
+    """Return for how long the result can surely be fetched; None where nothing is known."""
+    if record.task is None or not record.task.is_completed:
+        return None
+    if record.is_result_gone:
+        return 0.0
+    if record.link_valid_until is None:
+        return None
+    return max(0.0, record.link_valid_until - now)
+
+
+def file_uri(path: str) -> str | None:
+    """Return the URI of an absolute path, for a terminal to open; None for any other."""
+    from pathlib import Path  # noqa: PLC0415 - for links on few terminals only
+
+    try:
+        return Path(path).as_uri()
+    except (ValueError, UnicodeError):
+        return None
+
+
+def _place(record: Record) -> Span:
+    if not record.saved:
+        return Span(NOT_SAVED)
+    path = record.saved[-1].path
+    return Span(f"saved {path}", link=file_uri(path))
+
+
+def _link(record: Record, now: float) -> str:
+    left_s = link_left_s(record, now)
+    if left_s is None:
+        return ""
+    return f"link valid for {render_duration(left_s)}" if left_s else "link expired"

@@ -1,0 +1,154 @@
+"""What a clip is, as lines for people and as fields of a document."""
+
+import textwrap
+from collections.abc import Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from omniedit.media import codec_name, container_name
+from omniedit.models import CREDITS_PER_DOLLAR
+from omniedit.terminal.human import render_credits, render_size
+from omniedit.terminal.sanitize import sanitize
+from omniedit.terminal.text import Colour, Line, Span
+
+if TYPE_CHECKING:
+    from omniedit.media import ClipFacts, Problem
+
+_FACTS: Final[Mapping[str, str]] = {
+    "container": "container",
+    "fragmented": "is_fragmented",
+    "duration_seconds": "duration_s",
+    "measured": "is_measured",
+    "frames": "frames",
+    "frame_rate": "frame_rate",
+    "variable_frame_rate": "is_variable_rate",
+    "video_codec": "video_codec",
+    "width": "width",
+    "height": "height",
+    "rotation": "rotation",
+    "pixel_format": "pixel_format",
+    "color_range": "color_range",
+    "color_primaries": "color_primaries",
+    "color_transfer": "color_transfer",
+    "color_space": "color_space",
+    "audio_codec": "audio_codec",
+    "audio_rate": "audio_rate",
+    "audio_channels": "audio_channels",
+    "bytes": "size_bytes",
+}
+_LABEL_WIDTH: Final = 9
+_GAP: Final = "  "
+_NARROWEST: Final = 20
+"""Cells for the text beside a label; a terminal that has fewer breaks lines itself."""
+
+
+def clip_fields(
+    video: str,
+    facts: "ClipFacts",
+    problems: "Iterable[Problem]",
+    *,
+    fits: bool | None,
+    cost: float | None,
+) -> dict[str, object]:
+    """Return the fields of a clip's document.
+
+    Args:
+        video: As it was typed.
+        facts: What the clip is.
+        problems: Why the service does not take it as it is.
+        fits: Whether it can be edited; None where that is unknown.
+        cost: Estimated credits of an edit.
+    """
+    return {
+        "video": video,
+        "fits": fits,
+        "problems": [
+            {
+                "code": problem.code,
+                "message": problem.message,
+                "fix": problem.fix,
+                "automatic": problem.is_automatic,
+            }
+            for problem in problems
+        ],
+        **{key: getattr(facts, name) for key, name in _FACTS.items()},
+        "estimated_credits": None if cost is None else round(cost, 1),
+        "estimated_usd": None if cost is None else round(cost / CREDITS_PER_DOLLAR, 2),
+    }
+
+
+def render_clip(
+    facts: "ClipFacts",
+    problems: "Iterable[Problem]",
+    *,
+    cost: float | None,
+    width: int | None,
+) -> list[Line]:
+    """Return a line for each thing that is known of a clip, the verdict last.
+
+    Args:
+        facts: What the clip is.
+        problems: Why the service does not take it as it is.
+        cost: Estimated credits of an edit.
+        width: Of the terminal; None for a script, which gets whole lines.
+    """
+    rows = [*_facts(facts, cost), *_verdict(facts, problems)]
+    return [line for label, text, colour in rows for line in _laid_out(label, text, colour, width)]
+
+
+def _laid_out(label: str, text: str, colour: Colour | None, width: int | None) -> list[Line]:
+    """Return a row as one line, or as many as its terminal needs, the label beside the first."""
+    text = sanitize(text)  # it is wrapped as it is shown
+    room = None if width is None else width - _LABEL_WIDTH - len(_GAP)
+    parts = [text] if room is None or room < _NARROWEST else textwrap.wrap(text, room)
+    labels = [label, *[""] * (len(parts) - 1)]
+    return [
+        [Span(f"{name:<{_LABEL_WIDTH}}{_GAP}"), Span(part, colour)]
+        for name, part in zip(labels, parts, strict=True)
+    ]
+
+
+def _facts(facts: "ClipFacts", cost: float | None) -> Generator[tuple[str, str, Colour | None]]:
+    fragmented = ", fragmented" if facts.is_fragmented else ""
+    size = "unknown" if facts.size_bytes is None else render_size(facts.size_bytes)
+    yield "length", _length(facts), None
+    yield "container", container_name(facts.container) + fragmented, None
+    yield "video", _video(facts), None
+    yield "audio", _audio(facts), None
+    yield "size", size, None
+    yield "estimate", "unknown" if cost is None else render_credits(cost), None
+
+
+def _verdict(
+    facts: "ClipFacts", problems: "Iterable[Problem]"
+) -> Generator[tuple[str, str, Colour | None]]:
+    for problem in problems:
+        if problem.is_automatic:
+            yield "verdict", f"{problem.message}: {problem.fix}", Colour.YELLOW
+        else:
+            # What to do about it is the hint's to say.
+            yield "verdict", f"does not fit: {problem.message}", Colour.RED
+    if not problems and facts.duration_s is None:
+        yield "verdict", "no problems found", Colour.YELLOW
+    elif not problems:
+        yield "verdict", "fits", Colour.GREEN
+
+
+def _length(facts: "ClipFacts") -> str:
+    if facts.duration_s is None:
+        return "unknown: the header does not tell"
+    frames = "" if facts.frames is None else f", {facts.frames} frames"
+    rate = "" if facts.frame_rate is None else f", {facts.frame_rate:.4g} fps"
+    variable = ", variable" if facts.is_variable_rate else ""
+    return f"{facts.duration_s:.3f} s{frames}{rate}{variable}"
+
+
+def _video(facts: "ClipFacts") -> str:
+    turned = f", turned by {facts.rotation} degrees" if facts.rotation else ""
+    return f"{codec_name(facts.video_codec)}, {facts.shown_width}x{facts.shown_height}{turned}"
+
+
+def _audio(facts: "ClipFacts") -> str:
+    if facts.audio_codec is None:
+        return "none"
+    channels = "1 channel" if facts.audio_channels == 1 else f"{facts.audio_channels} channels"
+    return f"{codec_name(facts.audio_codec)}, {facts.audio_rate} Hz, {channels}"

@@ -1,0 +1,394 @@
+"""What is shown of what happens: bars or lines on standard error, events on standard output."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from omniedit.errors import Interrupted
+from omniedit.events import (
+    Completed,
+    Event,
+    Failed,
+    LineFailed,
+    Noted,
+    Observer,
+    Preparing,
+    Progressed,
+    Retrying,
+    Saved,
+    Stalled,
+    Submitted,
+    Transferring,
+    Warned,
+)
+from omniedit.terminal.board import Board, EditState
+from omniedit.terminal.documents import event_document
+from omniedit.terminal.human import (
+    failure_of,
+    file_uri,
+    render_charge,
+    render_duration,
+    render_failure,
+    render_reserved,
+    render_size,
+    render_took,
+)
+from omniedit.terminal.printer import LiveDisplay, OutputMode, Printer, ProgressMode
+from omniedit.terminal.text import Colour, Line, Span, cell_width, truncate
+
+MANY: Final = 5
+"""Beyond so many edits plain progress is one line for all."""
+EVERY_S: Final = 30.0
+"""How long plain progress is silent at most."""
+
+_LOOK_S: Final = 1.0  # how precisely the 30 s are kept
+_STEP: Final = 10  # per cent
+_TRANSFER_EVERY_S: Final = 5.0
+_RINGS_AFTER_S: Final = 20.0
+_SOON_S: Final = 120.0
+_PATIENCE_S: Final = 2.0
+"""How long the end of a tick is awaited; a terminal stopped by Ctrl-S may never take it."""
+
+_SHORTEST_NAME: Final = 12
+_LONG_NAME: Final = 24
+_SUCCESS: Final = Span("✓", Colour.BOLD_GREEN)
+_FAILURE: Final = Span("✗", Colour.BOLD_RED)
+_SPACE: Final = Span(" ")
+
+_Show: TypeAlias = Callable[[Event], None]
+
+
+@contextlib.contextmanager
+def watch(
+    printer: Printer, board: Board, *, sandbox: bool, is_ticking: bool = True
+) -> Generator[Observer]:
+    """Show what the board has taken in, in the way the printer was asked to.
+
+    Args:
+        printer: Owns both streams.
+        board: Has taken in each event before this shows it.
+        sandbox: Whether the events come from the sandbox.
+        is_ticking: Whether to move on between events, in a thread of its own.
+    """
+    with _rung(printer), _shown(printer, board, is_ticking=is_ticking) as show:
+
+        def observe(event: Event) -> None:
+            with printer.lock:
+                if printer.mode is OutputMode.EVENTS:
+                    document = event_document(event, at=printer.clock(), sandbox=sandbox)
+                    if document is not None:
+                        printer.event(document)
+                show(event)
+                if isinstance(event, Warned):
+                    printer.warn(event.message)
+                elif isinstance(event, Noted):
+                    printer.note(event.message)
+
+        yield observe
+
+
+@contextlib.contextmanager
+def _shown(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_Show]:
+    is_events = printer.mode is OutputMode.EVENTS
+    is_auto = printer.progress is ProgressMode.AUTO
+    if not printer.shows_progress or (is_auto and is_events and not printer.stderr.is_animated):
+        # Nobody wants it, or the events say it all.
+        yield lambda _: None
+        return
+    is_drawn = is_auto and printer.stderr.is_animated
+    with (_bars if is_drawn else _lines)(printer, board, is_ticking=is_ticking) as view:
+        printer.says_saved = view.says_saved and printer.is_one_terminal
+        try:
+            yield view.show
+        finally:
+            printer.says_saved = False
+
+
+@contextlib.contextmanager
+def _bars(
+    printer: Printer, board: Board, *, is_ticking: bool
+) -> "Generator[_LastingLines | PlainLines]":
+    # Only here, since a command that shows no bar must not wait for Rich.
+    from omniedit.terminal.bars import Bars  # noqa: PLC0415
+
+    bars = Bars(board, printer.stderr, printer.environ, is_ticking=is_ticking)
+    live = LiveDisplay(print_above=bars.print_above, end=bars.stop)
+    view = _LastingLines(printer, board)
+    with bars, printer.showing(live):
+        yield view
+        view.finish()
+
+
+@contextlib.contextmanager
+def _lines(
+    printer: Printer, board: Board, *, is_ticking: bool
+) -> "Generator[_LastingLines | PlainLines]":
+    view = PlainLines(printer, board)
+    with _ticking(printer, view.tick) if is_ticking else contextlib.nullcontext():
+        yield view
+
+
+@contextlib.contextmanager
+def _ticking(printer: Printer, tick: Callable[[], None]) -> Generator[None]:
+    """Call `tick` again and again until the end of the block, never after it."""
+    is_over = threading.Event()
+
+    def beat() -> None:
+        while not is_over.wait(_LOOK_S):
+            with printer.lock:
+                tick()
+
+    thread = threading.Thread(target=beat, name="omniedit-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(_PATIENCE_S)
+
+
+@contextlib.contextmanager
+def _rung(printer: Printer) -> Generator[None]:
+    """Call the user back to the terminal at the end of a long wait."""
+    began_at = printer.clock()
+    is_interrupted = False
+    try:
+        yield
+    except Interrupted:
+        is_interrupted = True
+        raise
+    finally:
+        is_long = printer.clock() - began_at > _RINGS_AFTER_S
+        if is_long and not is_interrupted and printer.shows_progress:
+            printer.stderr.write(printer.stderr.bell)
+
+
+class _LastingLines:
+    """Prints the lines that stay above the bars."""
+
+    says_saved = True
+
+    def __init__(self, printer: Printer, board: Board) -> None:
+        self._printer = printer
+        self._board = board
+        self._has_said_completed = False
+
+    def show(self, event: Event) -> None:
+        """Print what lasts of an event, if anything."""
+        line = self._line(event, self._board.state_of(event))
+        if line:
+            self._printer.message(line)
+
+    def finish(self) -> None:
+        """Print what lasts of a single edit that was neither saved nor said to be completed."""
+        board = self._board
+        is_unsaid = board.completed and not board.saved and not self._has_said_completed
+        if board.is_single and is_unsaid:
+            self._printer.message(_completed(board.latest, board))
+
+    def _line(self, event: Event, edit: EditState) -> Line | None:
+        match event:
+            case Submitted(is_replay=False) if self._board.is_single:
+                reserved = render_reserved(event.record.task)
+                return f"submitted · {reserved}" if reserved else None
+            case Completed() if not self._board.saves:
+                self._has_said_completed = True
+                return _completed(edit, self._board)
+            case Saved():
+                return self._saved(event, edit)
+            case LineFailed():
+                return [_FAILURE, _SPACE, Span(f"{event.name}: {event.message}")]
+            case Failed() if not self._board.is_single:
+                reason = render_failure(failure_of(event.record))
+                return [_FAILURE, _SPACE, Span(f"{edit.label} {reason}")]
+            case _:
+                return None
+
+    def _saved(self, event: Saved, edit: EditState) -> Line:
+        verb = "saved" if event.is_new else "already here:"
+        stream, facts = self._printer.stderr, _saved_facts(event, edit, self._board)
+        path = stream.shown(event.shown_path)
+        name = path.replace("\\", "/").rpartition("/")[2]
+        room = stream.size.width - 1 - len(f"✓ {verb} ")
+        while len(facts) > 1 and _width_of(facts) + min(_LONG_NAME, cell_width(name)) > room:
+            facts.pop(-2)  # what it cost is said last, and always
+        if facts[-1].endswith(")") and _width_of(facts) + cell_width(name) > room:
+            facts[-1] = facts[-1].partition(" (")[0]
+        room -= _width_of(facts)
+        if cell_width(path) > room:
+            path = truncate(name, max(_SHORTEST_NAME, room), keeps_end=True)
+        return [
+            _SUCCESS,
+            Span(f" {verb} "),
+            Span(path, link=file_uri(event.file.path)),
+            *(Span(f" · {fact}", Colour.DIM) for fact in facts),
+        ]
+
+
+class PlainLines:
+    """Prints a line for each edit that moved, as a log keeps it; for many edits one for all."""
+
+    def __init__(self, printer: Printer, board: Board) -> None:
+        self._printer = printer
+        self._board = board
+        self._said: dict[str, _Said] = {}
+        self._said_of_all = _Said(at=printer.clock())
+
+    @property
+    def says_saved(self) -> bool:
+        """Whether each saved file has a line."""
+        return not self._is_many
+
+    def show(self, event: Event) -> None:
+        """Print what an event makes worth a line."""
+        edit = self._board.state_of(event)
+        line = _failure(event) if self._is_many else self._line(event, edit)
+        if line:
+            self._say(edit, line)
+        if self._is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
+            self._show_all()
+
+    def tick(self) -> None:
+        """Print where things stand when nothing was said for long."""
+        now = self._printer.clock()
+        if self._is_many:
+            if now - self._said_of_all.at >= EVERY_S:
+                self._say_all()
+            return
+        for edit in self._board.running:
+            if now - self._said_of(edit).at >= EVERY_S:
+                self._say(edit, _standing(edit, now))
+
+    @property
+    def _is_many(self) -> bool:
+        return self._board.total > MANY
+
+    def _show_all(self) -> None:
+        board = self._board
+        step = (board.done + board.failed) * 100 // max(1, board.total) // _STEP
+        if step > self._said_of_all.step:
+            self._said_of_all.step = step
+            self._say_all()
+
+    def _say_all(self) -> None:
+        self._said_of_all.at = self._printer.clock()
+        self._printer.message(self._board.summary)
+
+    def _say(self, edit: EditState, text: str) -> None:
+        said = self._said_of(edit)
+        said.at, said.state = self._printer.clock(), edit.state
+        said.step = _known_percent(edit) // _STEP
+        self._printer.message(f"{edit.task_id}: {text}" if edit.task_id else text)
+
+    def _said_of(self, edit: EditState) -> "_Said":
+        key = edit.task_id or f"clip {edit.label}"
+        return self._said.setdefault(key, _Said(at=self._board.started_at))
+
+    def _line(self, event: Event, edit: EditState) -> str | None:
+        match event:
+            case Submitted():
+                what = "accepted before, followed on" if event.is_replay else "submitted"
+                return ", ".join(filter(None, [what, render_reserved(event.record.task)]))
+            case Progressed() | Transferring() | Preparing():
+                return self._moved(event, edit)
+            case Stalled():
+                return f"nothing moved for {render_duration(event.since_s)}"
+            case Retrying():
+                wait = f"trying again in {render_duration(max(1.0, event.delay_s))}"
+                return f"{event.message}; {wait} (attempt {event.attempt} failed)"
+            case Completed():
+                how, charge = _how_long(edit, self._board), render_charge(event.record.task)
+                return f"completed{how}, {charge}" if not self._board.saves else f"completed{how}"
+            case Saved():
+                facts = ", ".join(_saved_facts(event, edit, self._board))
+                verb = "saved" if event.is_new else "already here:"
+                return f"{verb} {event.shown_path} ({facts})"
+            case _:
+                return _failure(event)
+
+    def _moved(self, event: Event, edit: EditState) -> str | None:
+        if isinstance(event, Progressed) and event.record.task and event.record.task.is_terminal:
+            return None  # its end has a line of its own
+        now, said = self._printer.clock(), self._said_of(edit)
+        if edit.state == said.state:
+            is_further = _known_percent(edit) // _STEP > said.step
+            # A quick download passes ten steps in a second.
+            is_due = edit.transfer is None or now - said.at >= _TRANSFER_EVERY_S
+            if not (is_further and is_due) and now - said.at < EVERY_S:
+                return None
+        return _standing(edit, now)
+
+
+@dataclass(slots=True)
+class _Said:
+    """What was last said, and when."""
+
+    at: float
+    state: str = ""
+    step: int = 0
+
+
+def _completed(edit: EditState, board: Board) -> Line:
+    charge = render_charge(edit.record.task if edit.record else None)
+    name = "" if board.is_single else f"{edit.label} "
+    said = Span(f"{name}completed{_how_long(edit, board)}")
+    return [_SUCCESS, _SPACE, said, Span(f" · {charge}", Colour.DIM)]
+
+
+def _width_of(facts: list[str]) -> int:
+    return sum(len(f" · {fact}") for fact in facts)
+
+
+def _saved_facts(event: Saved, edit: EditState, board: Board) -> list[str]:
+    """Return size, duration and charge, as far as they are known and this run's."""
+    facts = [render_size(event.file.size_bytes)]
+    if not event.is_new or event.task_id is None:
+        return facts
+    if edit.has_been_followed:
+        facts.append(render_took(edit.elapsed_s(board.clock())))
+    return [*facts, render_charge(edit.record.task if edit.record else None)]
+
+
+def _how_long(edit: EditState, board: Board) -> str:
+    """Return ` after 48 s`, or ` about 3h07m ago` of a task that was not followed to its end."""
+    elapsed_s = edit.elapsed_s(board.clock())
+    if edit.has_been_followed:
+        return f" after {render_took(elapsed_s)}"
+    estimated_s = (edit.record.task.estimated_s if edit.record and edit.record.task else None) or 0
+    ago_s = elapsed_s - estimated_s
+    return f" about {render_duration(ago_s)} ago" if ago_s > _SOON_S else ""
+
+
+def _known_percent(edit: EditState) -> int:
+    if edit.transfer is None and edit.preparing is None:
+        return edit.progress or 0
+    return int(edit.percent(0.0) or 0)
+
+
+def _standing(edit: EditState, now: float) -> str:
+    """Return where an edit stands: `processing, 40 %, 28s elapsed, about 31s left`."""
+    transfer = edit.transfer
+    if transfer is not None:
+        done, total = render_size(transfer.done_bytes), transfer.total_bytes
+        much = f"{int(transfer.percent or 0)} % of {render_size(total)}" if total else done
+        return f"{edit.state} {transfer.name}, {much}"
+    if edit.preparing is not None:
+        percent = edit.percent(now)
+        much = "" if percent is None else f", {int(percent)} %"
+        return f"{edit.label}: {edit.state}{much}"
+    parts = [edit.state]
+    if edit.progress is not None:
+        parts.append(f"{edit.progress} %")
+    parts.append(f"{render_duration(edit.elapsed_s(now))} elapsed")
+    left_s = edit.remaining_s(now)
+    if left_s is not None and left_s >= 1:
+        parts.append(f"about {render_duration(left_s)} left")
+    return ", ".join(parts)
+
+
+def _failure(event: Event) -> str | None:
+    if isinstance(event, LineFailed):
+        return f"{event.name}: {event.message}"
+    return render_failure(failure_of(event.record)) if isinstance(event, Failed) else None

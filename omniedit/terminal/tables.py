@@ -1,0 +1,204 @@
+"""The table of `omniedit list`, laid out for any width.
+
+Without a library's table, whose import would take longer than the whole command.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from omniedit.models import AttemptState, Record, TaskStatus
+from omniedit.terminal.human import (
+    NOT_SAVED,
+    clip_name,
+    file_uri,
+    link_left_s,
+    name_of,
+    render_amount,
+    render_duration,
+)
+from omniedit.terminal.sanitize import sanitize
+from omniedit.terminal.text import Colour, Line, Span, cell_width, truncate
+
+_NONE: Final = "-"
+_GAP: Final = "  "
+_SOON_S: Final = 6 * 3600
+_VERY_SOON_S: Final = 3 * 3600
+_ID_CHARACTERS: Final = 8
+_RUNNING: Final = frozenset({TaskStatus.PENDING, TaskStatus.PROCESSING})
+_STATE_COLOURS: Final[Mapping[str, Colour]] = {
+    TaskStatus.COMPLETED: Colour.GREEN,
+    TaskStatus.FAILED: Colour.RED,
+    TaskStatus.CANCELLED: Colour.DIM,
+}
+_ATTEMPT_COLOURS: Final[Mapping[str, Colour]] = {
+    AttemptState.REFUSED: Colour.RED,
+    AttemptState.UNKNOWN: Colour.YELLOW,
+}
+
+
+class _Column(NamedTuple):
+    """How a column gives way where there is no room."""
+
+    name: str
+    least: int
+    """The fewest cells that it is still of use with."""
+    rank: int
+    """The lowest is dropped first."""
+    keeps_end: bool = False
+
+
+_COLUMNS: Final = (
+    _Column("TASK", least=6, rank=9, keeps_end=True),
+    _Column("CLIP", least=8, rank=3),
+    _Column("PROMPT", least=12, rank=4),
+    _Column("STATE", least=9, rank=8),
+    _Column("CREDITS", least=7, rank=2),
+    _Column("FILE", least=9, rank=5, keeps_end=True),
+    _Column("LINK", least=5, rank=6),
+)
+_STRETCHING: Final = ("PROMPT", "FILE", "CLIP")
+"""What is shortened before anything is dropped, the longest first."""
+
+
+def render_table(
+    records: Sequence[Record],
+    now: float,
+    width: int | None,
+    *,
+    known_ids: Collection[str] = (),
+) -> list[Line]:
+    """Return a header and a line per edit, in at most `width` cells.
+
+    Args:
+        records: In the order of the lines.
+        now: Unix time.
+        width: Of the terminal; None for a script, which gets every column in full.
+        known_ids: Other IDs, from which the short ones must differ as well.
+    """
+    id_length = None if width is None else _id_length([*map(name_of, records), *known_ids])
+    rows = [_cells(record, now, id_length) for record in records]
+    titles = {column.name: Span(column.name, Colour.BOLD) for column in _COLUMNS}
+    table = [titles, *rows]
+    widths = _natural_widths(table)
+    if width is not None and _total(widths) > width:
+        table = [row | {"FILE": _without_folder(row["FILE"])} for row in table]
+        widths = _fitted(_natural_widths(table), width)
+    return [_laid_out(row, widths) for row in table]
+
+
+def _cells(record: Record, now: float, id_length: int | None) -> dict[str, Span]:
+    task = record.task
+    name = sanitize(name_of(record))
+    left_s = link_left_s(record, now)
+    cells = {
+        "TASK": Span(name if id_length is None else name[-id_length:]),
+        "CLIP": Span(clip_name(record.video) or _NONE),
+        "PROMPT": Span(record.prompt or _NONE),
+        "STATE": _state(record),
+        "CREDITS": Span(_credits(record), None if task and task.is_terminal else Colour.DIM),
+        "FILE": _file(record),
+        "LINK": Span(
+            _NONE if left_s is None else render_duration(left_s) if left_s else "gone",
+            _link_colour(record, left_s),
+        ),
+    }
+    # Widths are those of what is shown.
+    return {title: span._replace(text=sanitize(span.text)) for title, span in cells.items()}
+
+
+def _state(record: Record) -> Span:
+    colours = _ATTEMPT_COLOURS if record.task is None else _STATE_COLOURS
+    progress = record.task.progress if record.task and record.status in _RUNNING else None
+    text = record.status + (f" {progress}%" if progress else "")
+    return Span(text, colours.get(record.status))
+
+
+def _credits(record: Record) -> str:
+    """Return what was charged; until that is known what is reserved, in brackets."""
+    task = record.task
+    if task is None:
+        return _NONE
+    if task.credits_used is not None:
+        return render_amount(task.credits_used)
+    if task.has_failed:
+        return _NONE
+    if task.is_completed:
+        return "unknown"
+    return _NONE if task.credits_reserved is None else f"({render_amount(task.credits_reserved)})"
+
+
+def _file(record: Record) -> Span:
+    if record.saved:
+        path = record.saved[-1].path
+        return Span(path, link=file_uri(path))
+    is_completed = record.task is not None and record.task.is_completed
+    return Span(NOT_SAVED) if is_completed else Span(_NONE, Colour.DIM)
+
+
+def _link_colour(record: Record, left_s: float | None) -> Colour:
+    # Once the file is here, the end of the link is nobody's concern.
+    if not left_s or record.saved:
+        return Colour.DIM
+    if left_s < _VERY_SOON_S:
+        return Colour.RED
+    return Colour.YELLOW if left_s < _SOON_S else Colour.GREEN
+
+
+def _id_length(names: Collection[str]) -> int:
+    """Return how many characters at the end tell all IDs apart."""
+    different = set(names)
+    length = _ID_CHARACTERS
+    while len({name[-length:] for name in different}) < len(different):
+        length += 1
+    return length
+
+
+def _without_folder(file: Span) -> Span:
+    return file._replace(text=file.text.replace("\\", "/").rpartition("/")[2])
+
+
+def _natural_widths(table: Sequence[Mapping[str, Span]]) -> dict[str, int]:
+    return {
+        column.name: max(cell_width(row[column.name].text) for row in table) for column in _COLUMNS
+    }
+
+
+def _total(widths: Mapping[str, int]) -> int:
+    return sum(widths.values()) + len(_GAP) * (len(widths) - 1)
+
+
+def _fitted(natural: Mapping[str, int], width: int) -> dict[str, int]:
+    """Return the widths of the columns that fit, the least missed dropped."""
+    columns = sorted(_COLUMNS, key=lambda column: column.rank)
+    for dropped in range(len(columns)):
+        kept = {column.name for column in columns[dropped:]}
+        widths = {column.name: natural[column.name] for column in _COLUMNS if column.name in kept}
+        least = {column.name: min(column.least, natural[column.name]) for column in _COLUMNS}
+        excess = _total(widths) - width
+        while excess > 0:
+            longest = max(
+                (name for name in _STRETCHING if widths.get(name, 0) > least[name]),
+                key=lambda name: widths[name],
+                default=None,
+            )
+            if longest is None:
+                break
+            widths[longest] -= 1
+            excess -= 1
+        if excess <= 0:
+            return widths
+    return {"TASK": min(width, natural["TASK"])}
+
+
+def _laid_out(row: Mapping[str, Span], widths: Mapping[str, int]) -> Line:
+    """Return one line of the table; the last column needs no padding."""
+    spans: list[Span] = []
+    for column in _COLUMNS:
+        if column.name not in widths:
+            continue
+        width, span = widths[column.name], row[column.name]
+        text = span.text
+        if cell_width(text) > width:
+            text = truncate(text, width, keeps_end=column.keeps_end)
+        spans += [span._replace(text=text), Span(" " * (width - cell_width(text)) + _GAP)]
+    return spans[:-1]

@@ -1,0 +1,97 @@
+"""Lines of text for a terminal: their colours and links, and their width in cells."""
+
+import re
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple, TypeAlias
+
+_ELLIPSIS: Final = "…"
+_WORDS: Final = re.compile(r"(\S+)(\s*)")
+
+
+class Colour(StrEnum):
+    """A way to set off text (ECMA-48, 8.3.117): sixteen colours that every theme has tuned."""
+
+    BOLD = "1"
+    DIM = "2"
+    RED = "31"
+    GREEN = "32"
+    YELLOW = "33"
+    CYAN = "36"
+    BOLD_RED = "1;31"
+    BOLD_GREEN = "1;32"
+
+
+class Span(NamedTuple):
+    """A part of a line; what it may act on the terminal with is said beside its text."""
+
+    text: str
+    colour: Colour | None = None
+    link: str | None = None  # a URI
+
+
+Line: TypeAlias = str | Sequence[Span]
+"""One line as it is rendered: foreign text in it is sanitized by the stream that writes it."""
+
+
+def plain_text(line: Line) -> str:
+    """Return a line without colours and links."""
+    return line if isinstance(line, str) else "".join(span.text for span in line)
+
+
+def joined_spans(parts: Iterable[Span], separator: str) -> list[Span]:
+    """Return the parts that have a text, with a dim separator between them."""
+    between = Span(separator, Colour.DIM if separator.strip() else None)
+    spans: list[Span] = []
+    for part in parts:
+        if part.text:
+            spans += [between, part] if spans else [part]
+    return spans
+
+
+def cell_width(text: str) -> int:
+    """Return how many terminal cells `text` takes: a Chinese character takes two."""
+    if text.isascii():
+        return len(text)
+    # Only here, since the tables behind it cost as much to import as a whole listing.
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return cell_len(text)
+
+
+def truncate(text: str, width: int, *, keeps_end: bool = False) -> str:
+    """Return `text` in at most `width` cells, with an ellipsis where something was cut off."""
+    if cell_width(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    if keeps_end:
+        return _ELLIPSIS + _fitting(text[::-1], width - 1)[::-1]
+    return _fitting(text, width - 1) + _ELLIPSIS
+
+
+def wrapped(line: Line, width: int) -> list[list[Span]]:
+    """Return a line as as many as it takes for `width` cells, broken between words."""
+    spans = [Span(line)] if isinstance(line, str) else line
+    lines: list[list[Span]] = [[]]
+    used = 0
+    for span in spans:
+        start = 0  # of what is not in a line yet
+        used += cell_width(span.text) - cell_width(span.text.lstrip())
+        for word in _WORDS.finditer(span.text):
+            needed = cell_width(word[1])
+            if used and used + needed > width:
+                lines[-1].append(span._replace(text=span.text[start : word.start()].rstrip()))
+                lines.append([])
+                start, used = word.start(), 0
+            used += needed + cell_width(word[2])
+        lines[-1].append(span._replace(text=span.text[start:]))
+    return lines
+
+
+def _fitting(text: str, width: int) -> str:
+    """Return the longest start of `text` that takes `width` cells at most."""
+    kept = text[:width]
+    while cell_width(kept) > width:
+        kept = kept[:-1]
+    return kept

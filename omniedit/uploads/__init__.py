@@ -1,6 +1,0 @@
-"""Local clips on their way to the file service: a look at the file, and a streamed upload."""
-
-from omniedit.uploads.digest import ClipDigest, changed, check_size, digest_clip
-from omniedit.uploads.uploader import Uploader
-
-__all__ = ["ClipDigest", "Uploader", "changed", "check_size", "digest_clip"]

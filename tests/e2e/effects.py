@@ -1,0 +1,76 @@
+"""What a command line does beyond its process, call by call: seen, or cut off at any of them."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+_EFFECTS: Final = frozenset(
+    {"open", "write", "fsync", "ftruncate", "mkdir", "link", "rename", "replace", "unlink", "flock"}
+)
+
+
+@contextmanager
+def recorded() -> Generator[list[str]]:
+    """Yield the effects of this thread, by name and in order, as they come in a block."""
+    names: list[str] = []
+    sys.setprofile(_on_effects("c_call", names.append))
+    try:
+        yield names
+    finally:
+        sys.setprofile(None)
+
+
+def die_before(step: int) -> None:
+    """Kill this process right before its n-th effect."""
+    steps = 0
+
+    def count(_: str) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == step:
+            _die()
+
+    sys.setprofile(_on_effects("c_call", count))
+
+
+def die_after(name: str) -> None:
+    """Kill this process right after its first effect of this name."""
+
+    def look(done: str) -> None:
+        if done == name:
+            _die()
+
+    sys.setprofile(_on_effects("c_return", look))
+
+
+def _on_effects(
+    event: str, take: Callable[[str], object]
+) -> Callable[[FrameType, str, Any], object]:
+    def look(_frame: FrameType, happened: str, called: Any) -> None:
+        if happened == event and _is_effect(called):
+            take(called.__name__)
+
+    return look
+
+
+def _is_effect(called: Any) -> bool:
+    """Return whether a built-in function writes, syncs, locks, renames, removes, sends or receives."""
+    owner = getattr(called, "__self__", None)
+    name: str = called.__name__
+    match type(owner).__name__:
+        case "Connection":
+            return name == "execute"
+        case "socket":
+            return name in {"connect", "sendall", "recv", "close"}
+        case "module":
+            return name in _EFFECTS
+        case _:
+            return False
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

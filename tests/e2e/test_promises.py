@@ -1,0 +1,209 @@
+"""What keeps money and files safe between two steps, each seen at the step where it counts."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import pytest
+
+from omniedit.policy import DEFAULT
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.commandline import CommandLine, Ended
+from tests.e2e.effects import recorded
+from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
+from tests.e2e.faulty import Endpoint, Visit, answered, held, passed, reset_after
+from tests.e2e.test_contract_equipment import Reply, check_refusal, scripted, task
+
+pytestmark = pytest.mark.e2e
+
+RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
+HTML: Final = answered(200, b"<!doctype html><html></html>", headers={"Content-Type": "text/html"})
+A_MOMENT_S: Final = 0.4
+"""Long enough for whatever does not wait."""
+
+
+def test_a_task_is_in_the_journal_before_it_is_told(bench: Bench) -> None:
+    known: list[list[str]] = []
+
+    def hear(text: str) -> None:
+        if "submitted" in text:
+            listed = bench.installed("list", "--json").document["tasks"]
+            known.append([task["task_id"] for task in listed])
+
+    ended = bench.run("submit", CLIP_URL, PROMPT, hear=hear)
+
+    assert ended.status == 0, ended
+    assert known == [bench.task_ids]
+
+
+def test_an_edit_waits_for_the_reply_to_a_submission_of_the_same_edit(bench: Bench) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, held)
+    bench.begin("submit", CLIP_URL, PROMPT)
+    until(lambda: bench.posts)
+
+    # Whoever does not wait has sent the same again by then.
+    threading.Timer(A_MOMENT_S, bench.faulty.released.set).start()
+    edited = bench.run("edit", CLIP_URL, PROMPT, "-o", "out.mp4")
+    submitted = bench.end()
+
+    assert (submitted.status, edited.status) == (0, 0), (submitted, edited)
+    assert submitted.stdout.split() == bench.task_ids
+    assert bench.posts == 1, "what the other one was told need not be asked for"
+
+
+def test_an_attempt_that_the_service_may_have_forgotten_is_replayed_with_a_yes_alone(
+    bench: Bench,
+) -> None:
+    request_id = unknown_attempt(bench)
+    later = bench.with_policy(bench.policy._replace(replay_window_s=0.0))
+
+    refused = later.run("submit", "--resume", request_id)
+    posts = bench.posts
+    agreed = later.run("submit", "--resume", request_id, "--yes")
+
+    assert refused.status == 9, refused
+    assert f"`omniedit submit --resume {request_id} --yes`" in refused.stderr
+    assert f"the account lists {bench.task_ids[0]}" in refused.stderr
+    assert posts == 2
+    assert (agreed.status, agreed.stdout.split()) == (0, bench.task_ids), agreed
+
+
+def test_the_service_is_trusted_to_remember_an_attempt_for_an_hour() -> None:
+    assert DEFAULT.replay_window_s == 3600
+
+
+def test_an_attempt_is_replayed_where_it_was_made_alone(omniedit: CommandLine) -> None:
+    with (
+        scripted(lambda _: Reply(is_lost=True)) as here,
+        scripted(lambda _: Reply(body=task("processing"))) as elsewhere,
+    ):
+        unknown = omniedit("submit", CLIP_URL, PROMPT, "--json", **here.environ())
+        request_id = unknown.document["error"]["request_id"]
+        ended = omniedit("submit", "--resume", request_id, **elsewhere.environ())
+
+    check_refusal(ended, 2, f"was made at {here.url}, not at {elsewhere.url}")
+    assert elsewhere.seen == []
+
+
+def test_force_brings_what_was_paid_last_over_the_file_of_an_older_attempt(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(edit_seconds=4.0)  # 0.2 s: the sandbox is twenty times as fast
+    argv = ["edit", CLIP_URL, PROMPT, "-o", "out.mp4"]
+    assert bench.run(*argv).status == 0
+    (older,) = bench.task_ids
+    cut_off = bench.run(*argv, "--again", "--force", "--timeout", "0")
+    (newer,) = {*bench.task_ids} - {older}
+
+    forced = bench.run(*argv, "--force", "--json")
+
+    assert cut_off.status == 6, cut_off
+    assert [task["task_id"] for task in forced.document["tasks"]] == [newer], forced
+    assert [task["saved"] != [] for task in bench.journal()] == [True, True]
+
+
+def test_a_file_is_in_the_journal_when_it_gets_its_name(bench: Bench) -> None:
+    task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
+
+    bench.begin("download", task_id, "-o", "out.mp4", dies_after="link")
+    killed = bench.end()
+
+    assert killed.status == -9, killed
+    assert bench.files() == {"out.mp4": RESULT_BYTES}
+    (listed,) = bench.journal()
+    assert [file["path"] for file in listed["saved"]] == [str(bench.folder / "out.mp4")]
+
+
+def test_a_name_is_on_the_disk_before_the_part_file_goes(bench: Bench) -> None:
+    task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
+
+    with recorded() as effects:
+        ended = bench.run("download", task_id, "-o", "out.mp4")
+
+    assert ended.status == 0, ended
+    placed = effects.index("link")
+    gone = effects.index("unlink", placed)
+    assert "fsync" in effects[placed:gone]
+    assert "fsync" in effects[gone:]
+
+
+def test_a_clip_that_changes_after_it_was_planned_is_not_sent(bench: Bench) -> None:
+    clips = [bench.folder / f"{name}.mp4" for name in "ab"]
+    for number, clip in enumerate(clips):
+        clip.write_bytes(RESULT_BYTES + free(number))
+    manifest = bench.folder / "edits.csv"
+    manifest.write_text("video,prompt\na.mp4,night\nb.mp4,night\n", encoding="utf-8")
+
+    def change_the_other(visit: Visit) -> None:
+        clips[1].write_bytes(RESULT_BYTES + free(2))
+        passed(visit)
+
+    bench.faulty.script(Endpoint.SUBMIT, change_the_other)
+    argv = ["batch", "edits.csv", "--dir", "out", "--concurrency", "1"]
+
+    ended = bench.run(*argv, "--json")
+    again = bench.run(*argv)
+
+    assert (ended.status, len(statuses(ended))) == (10, 2), ended
+    changed = ended.document["tasks"][1]
+    assert changed["task_id"] is None
+    assert "b.mp4 changed after it was looked at" in changed["error"]["message"]
+    assert (again.status, len(bench.task_ids)) == (0, 2), again
+
+
+def test_what_is_no_video_today_may_be_one_later(bench: Bench) -> None:
+    task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
+    bench.faulty.always(Endpoint.RESULT, HTML)
+
+    ended = bench.run("download", task_id, "-o", "out.mp4")
+    bench.faulty.mend()
+    later = bench.run("download", "--all")
+
+    assert ended.status == 7, ended
+    assert later.status == 0, later
+    assert [*bench.files().values()] == [RESULT_BYTES]
+
+
+def test_a_lost_reply_is_in_the_journal_while_the_replay_is_waited_for(bench: Bench) -> None:
+    bench.faulty.script(Endpoint.SUBMIT, reset_after)
+    patient = bench.with_policy(
+        bench.policy._replace(
+            first_backoff_s=60.0, longest_backoff_s=60.0, submit_budget_s=600.0, read_budget_s=600.0
+        )
+    )
+
+    pid = patient.begin("submit", CLIP_URL, PROMPT)
+    until(lambda: bench.fork_server.has_said("the connection to"))
+    (listed,) = bench.journal()
+    os.kill(pid, signal.SIGKILL)
+    bench.end()
+
+    assert (listed["task_id"], listed["status"]) == (None, "unknown")
+    assert "the connection to" in listed["error"]["message"]
+
+
+def unknown_attempt(bench: Bench) -> str:
+    """Leave an attempt whose outcome is unknown, and return its request ID."""
+    bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
+    ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
+    assert ended.status == 9, ended
+    return str(ended.document["error"]["request_id"])
+
+
+def free(number: int) -> bytes:
+    """Return a box that makes a clip another one, and shows nothing."""
+    return b"\0\0\0\x09free" + bytes([number])
+
+
+def statuses(ended: Ended) -> Sequence[Any]:
+    return [task["status"] for task in ended.document["tasks"]]
+
+
+def until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,270 @@
+"""A real session whose clock is turned by hand, and whose service and results follow a script."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from omniedit.edits.session import Clock, Connection, Session
+from omniedit.errors import (
+    AuthenticationError,
+    NetworkError,
+    NotConnectedError,
+    OmniEditError,
+    QuotaError,
+    RateLimitedError,
+    RequestRefusedError,
+    ServerError,
+    UnreadableReplyError,
+)
+from omniedit.events import Event
+from omniedit.http.client import HttpClient
+from omniedit.journal import Journal
+from omniedit.models import Record, Task, TaskError
+from omniedit.policy import DEFAULT, Policy
+
+NOW: Final = 1_700_000_000.0
+CLIP_URL: Final = "https://example.com/clip.mp4"
+BASE_URL: Final = "https://api.evolink.ai"
+RESULTS_URL: Final = "https://results.example.com"
+FTYP: Final = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2"
+MOOV: Final = b"\0\0\0\x08moov"
+
+_STATUSES: Final[dict[type[OmniEditError], int]] = {
+    RequestRefusedError: 400,
+    AuthenticationError: 401,
+    QuotaError: 402,
+    RateLimitedError: 429,
+    ServerError: 503,
+}
+
+
+def running(task_id: str, progress: int = 10) -> Task:
+    return Task(task_id=task_id, status="processing", progress=progress, created_at=NOW)
+
+
+def completed(task_id: str) -> Task:
+    urls = (f"{RESULTS_URL}/{task_id}.mp4",)
+    return Task(task_id=task_id, status="completed", progress=100, created_at=NOW, result_urls=urls)
+
+
+def failed(task_id: str, code: str = "content_policy_violation") -> Task:
+    return Task(
+        task_id=task_id, status="failed", created_at=NOW, error=TaskError(code=code, message="no")
+    )
+
+
+def record_of(task: Task, **fields: Any) -> Record:
+    return replace(Record(request_id=None, task=task, status=task.status, created_at=NOW), **fields)
+
+
+def video_of(task_id: str) -> bytes:
+    """Return what a task made: an MP4, as far as its boxes tell."""
+    content = f"the video of {task_id}".encode()
+    return FTYP + MOOV + (8 + len(content)).to_bytes(4) + b"mdat" + content
+
+
+def answer(error: OmniEditError) -> httpx.Response:
+    """Answer a request in the way that the client takes for this error.
+
+    Raises:
+        httpx.TransportError: Where there is no answer.
+    """
+    if isinstance(error, NotConnectedError):
+        raise httpx.ConnectError(error.message)
+    if isinstance(error, NetworkError):
+        raise httpx.ReadError(error.message)
+    if isinstance(error, UnreadableReplyError):
+        return httpx.Response(200, text="<html>")
+    retry_after_s = error.retry_after_s
+    return httpx.Response(
+        _STATUSES[type(error)],
+        json={"error": {"message": error.message, "code": None}},
+        headers={} if retry_after_s is None else {"retry-after": f"{retry_after_s:.0f}"},
+    )
+
+
+def shown(task: Task) -> dict[str, Any]:
+    """Return a task as the service shows it."""
+    error = task.error and {"code": task.error.code, "message": task.error.message}
+    return {
+        "id": task.task_id,
+        "status": task.status,
+        "progress": task.progress,
+        "created": task.created_at,
+        "task_info": {"estimated_time": task.estimated_s},
+        "results": list(task.result_urls),
+        "error": error,
+    }
+
+
+@dataclass
+class VirtualClock:
+    """Time passes only when somebody rests, or a test turns it."""
+
+    now: float = 0.0
+    rests: list[float] = field(default_factory=list[float])
+
+    def turn(self, seconds: float) -> None:
+        self.now += seconds
+
+    def rest(self, seconds: float, /) -> None:
+        self.rests.append(seconds)
+        self.now += seconds
+
+    def wait(self, stopping: threading.Event, seconds: float) -> bool:
+        self.rest(seconds)
+        return stopping.is_set()
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(now=lambda: NOW + self.now, monotonic=lambda: self.now, wait=self.wait)
+
+
+class Script:
+    """Answers reads with what `look` says of each task, submissions with what `accept` says.
+
+    What either raises becomes the reply, or the lack of one, that means it.
+    """
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.look: Callable[[str], Task | None] = running
+        self.accept: Callable[[str], Task] = completed
+        self.on_download: Callable[[str], object] = lambda _: None
+        self.has_batch_read = True
+        self.left_out: set[str] = set()  # of batch reads
+        self.trouble: list[OmniEditError] = []  # of the next reads, one each
+        self.listed: list[Task] = []  # the account's list
+        self.batch_reads: list[list[str]] = []
+        self.single_reads: list[str] = []
+        self.read_at: list[float] = []
+        self.prompts: list[str] = []
+        self.headers: dict[str, str] = {}  # of every reply
+        self._lock = threading.Lock()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        url = str(request.url)
+        try:
+            if url.startswith(RESULTS_URL):
+                return self._send_result(Path(urlsplit(url).path).stem)
+            reply = self._reply(request.method, urlsplit(url).path, request)
+        except OmniEditError as error:
+            return answer(error)
+        reply.headers.update(self.headers)
+        return reply
+
+    def _reply(self, method: str, path: str, request: httpx.Request) -> httpx.Response:
+        match method, path:
+            case "POST", "/v1/videos/generations":
+                return self._accept(request)
+            case "POST", "/v1/tasks/batch":
+                return self._read_many(json.loads(request.content)["task_ids"])
+            case "GET", "/v1/tasks":
+                page = int(parse_qs(urlsplit(str(request.url)).query)["page"][0])
+                tasks = [shown(task) for task in self.listed[50 * (page - 1) : 50 * page]]
+                return httpx.Response(200, json={"data": tasks, "total": len(self.listed)})
+            case "GET", _:
+                return self._read_one(path.rpartition("/")[2])
+        return httpx.Response(404)
+
+    def _accept(self, request: httpx.Request) -> httpx.Response:
+        prompt: str = json.loads(request.content)["prompt"]
+        with self._lock:
+            self.prompts.append(prompt)
+        return httpx.Response(200, json=shown(self.accept(prompt)))
+
+    def _read_many(self, task_ids: Sequence[str]) -> httpx.Response:
+        self.read_at.append(self.clock.now)
+        if not self.has_batch_read:
+            return httpx.Response(404)
+        self.batch_reads.append(list(task_ids))
+        if self.trouble:
+            raise self.trouble.pop(0)
+        looks = {task_id: self.look(task_id) for task_id in task_ids}
+        tasks = [shown(task) for key, task in looks.items() if task and key not in self.left_out]
+        return httpx.Response(200, json={"data": tasks})
+
+    def _read_one(self, task_id: str) -> httpx.Response:
+        self.read_at.append(self.clock.now)
+        self.single_reads.append(task_id)
+        if self.trouble:
+            raise self.trouble.pop(0)
+        task = self.look(task_id)
+        if task is None:
+            error = {"code": "task_not_found", "message": "Task not found"}
+            return httpx.Response(404, json={"error": error})
+        return httpx.Response(200, json=shown(task))
+
+    def _send_result(self, task_id: str) -> httpx.Response:
+        self.on_download(task_id)
+        content = video_of(task_id)
+        return httpx.Response(
+            200,
+            stream=httpx.ByteStream(content),
+            headers={"etag": f'"{task_id}"', "content-length": str(len(content))},
+        )
+
+
+class BenchSession(Session):
+    """A session over a script, which keeps what it reports."""
+
+    def __init__(
+        self,
+        *,
+        transport: Callable[[httpx.Request], httpx.Response] | None = None,
+        clock: VirtualClock | None = None,
+        folder: Path = Path("private"),
+        policy: Policy = DEFAULT,
+        **options: Any,
+    ) -> None:
+        self.time = clock or VirtualClock()
+        self.script = Script(self.time)
+        self.events: list[Event] = []
+        self.on_report: Callable[[Event], object] = lambda _: None
+        self._numbers = iter(range(10_000_000))
+        self._drawing = threading.Lock()
+        given = self.time.clock
+        super().__init__(
+            journal=Journal(None, clock=given.now),
+            origin=BASE_URL,
+            open_http=lambda: HttpClient(
+                transport=httpx.MockTransport(transport or self.script),
+                clock=given.monotonic,
+                policy=policy,
+            ),
+            find_connection=lambda: Connection(BASE_URL, BASE_URL, "sk-evo-tests"),
+            private_folder=folder,
+            observers=(self._observe,),
+            clock=given,
+            policy=policy,
+            **options,
+        )
+        # It is kept in memory for speed, and counts as one that lasts.
+        self.has_journal = True
+
+    def close(self) -> None:
+        self.journal.close()
+        if "http" in self.__dict__:
+            self.http.close()
+
+    def _observe(self, event: Event) -> None:
+        with self._drawing:
+            self.events.append(event)
+        self.on_report(event)
+
+    def jitter(self) -> float:
+        return 0.0
+
+    def new_request_id(self) -> str:
+        with self._drawing:
+            return f"request-{next(self._numbers):016d}"
+
+    def reported(self, kind: type[Event]) -> list[Any]:
+        """Return the events of a kind."""
+        return [event for event in self.events if isinstance(event, kind)]

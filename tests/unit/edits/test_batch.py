@@ -1,0 +1,222 @@
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome, PlannedEdit, Planner
+from omniedit.edits.manifest import Line, Manifest
+from omniedit.edits.workers import RateLimiter
+from omniedit.errors import (
+    AuthenticationError,
+    NotConnectedError,
+    OmniEditError,
+    QuotaError,
+    RateLimitedError,
+    RequestRefusedError,
+)
+from omniedit.events import LineFailed
+from omniedit.models import Task
+from tests.unit.edits.bench import CLIP_URL, BenchSession, completed, failed, running
+
+WAIT_S = 10.0
+
+
+@pytest.fixture
+def session(session: BenchSession) -> BenchSession:
+    session.script.accept = lambda prompt: completed(f"task-{prompt}")
+    session.script.look = completed
+    return session
+
+
+def plan(session: BenchSession, *prompts: str) -> Sequence[PlannedEdit]:
+    lines = [
+        Line(number=number, video=CLIP_URL, prompt=prompt, output=f"{prompt}.mp4")
+        for number, prompt in enumerate(prompts, start=1)
+    ]
+    return Planner(session, folder=None).plan(Manifest(tuple(lines), (), ()))
+
+
+def run(
+    session: BenchSession, *prompts: str, concurrency: int = 2, again: bool = False
+) -> dict[str, EditOutcome]:
+    """Run a batch to its end; return what came of each prompt."""
+    options = BatchOptions(concurrency=concurrency, again=again, overwrite=False, timeout_s=100.0)
+    edits = plan(session, *prompts)
+    return {made.edit.request.prompt: made for made in BatchRun(session, options).run(edits)}
+
+
+def saved(here: Path) -> list[str]:
+    return sorted(path.stem for path in here.iterdir())
+
+
+def refuse(prompt: str, error: OmniEditError) -> Callable[[str], Task]:
+    def accept(asked: str) -> Task:
+        if asked == prompt:
+            raise error
+        return completed(f"task-{asked}")
+
+    return accept
+
+
+def test_every_edit_is_made(session: BenchSession, here: Path) -> None:
+    made = run(session, "a", "b", "c")
+
+    assert saved(here) == ["a", "b", "c"]
+    assert {prompt: one.error for prompt, one in made.items()} == {"a": None, "b": None, "c": None}
+
+
+def test_the_second_run_submits_only_what_is_new(session: BenchSession, here: Path) -> None:
+    run(session, "a", "b")
+
+    run(session, "new", "b", "a")
+
+    assert sorted(session.script.prompts) == ["a", "b", "new"]
+    assert saved(here) == ["a", "b", "new"]
+
+
+def test_again_pays_anew(session: BenchSession, here: Path) -> None:
+    run(session, "a")
+    (here / "a.mp4").unlink()
+
+    run(session, "a", again=True)
+
+    assert session.script.prompts == ["a", "a"]
+
+
+def test_a_task_that_runs_is_followed_not_submitted(session: BenchSession, here: Path) -> None:
+    session.script.accept = lambda _: failed("t-1", code="service_error")
+    run(session, "a")
+    session.script.accept = lambda _: running("t-2")
+    session.script.look = running
+    edits = plan(session, "a")
+    options = BatchOptions(concurrency=1, again=False, overwrite=False, timeout_s=0.0)
+    [timed_out] = BatchRun(session, options).run(edits)
+    session.script.look = completed
+
+    run(session, "a")
+
+    assert timed_out.error is not None
+    assert timed_out.error.code == "wait_timeout"
+    assert len(session.script.prompts) == 2
+    assert saved(here) == ["a"]
+
+
+def test_one_refusal_does_not_keep_the_others(session: BenchSession, here: Path) -> None:
+    session.script.accept = refuse("b", RequestRefusedError("no"))
+
+    made = run(session, "a", "b", "c")
+
+    assert saved(here) == ["a", "c"]
+    assert made["b"].error is not None
+    [refused] = session.reported(LineFailed)
+    assert (refused.name, refused.message) == ("line 2", "no")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(QuotaError("empty", http_status=402), id="no-credits"),
+        pytest.param(AuthenticationError("bad key"), id="no-key"),
+        pytest.param(NotConnectedError("no network"), id="no-network"),
+        pytest.param(
+            RateLimitedError("busy", retry_after_s=3600.0), id="told-to-come-back-much-later"
+        ),
+    ],
+)
+def test_what_meets_every_edit_ends_the_submissions(
+    session: BenchSession, here: Path, error: OmniEditError
+) -> None:
+    session.script.accept = refuse("b", error)
+
+    made = run(session, "a", "b", "c", "d", concurrency=1)
+
+    assert set(session.script.prompts) == {"a", "b"}
+    assert saved(here) == ["a"]
+    assert [(one.record, one.error) for one in (made["c"], made["d"])] == [(None, None)] * 2
+
+
+def test_without_credits_what_is_paid_for_is_still_saved(session: BenchSession, here: Path) -> None:
+    run(session, "a", "b")
+    (here / "a.mp4").unlink()
+    session.script.accept = refuse("new", QuotaError("empty"))
+
+    made = run(session, "new", "a", "b", "c", concurrency=1)
+
+    assert saved(here) == ["a", "b"]
+    assert session.script.prompts[2:] == ["new"]
+    assert made["c"].record is None
+
+
+def test_no_more_than_so_many_are_under_way_at_a_time(session: BenchSession, here: Path) -> None:
+    lock, together, most = threading.Lock(), 0, 0
+    gate = threading.Barrier(3)
+
+    def accept(prompt: str) -> Task:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        gate.wait(WAIT_S)
+        with lock:
+            together -= 1
+        return completed(f"task-{prompt}")
+
+    session.script.accept = accept
+    run(session, *(str(n) for n in range(9)), concurrency=3)
+
+    assert most == 3
+
+
+def test_a_rate_limit_keeps_no_finished_result_waiting(session: BenchSession, here: Path) -> None:
+    """The submission that rests lends its place to the download of the other."""
+    resting, downloaded = threading.Event(), threading.Event()
+    session.script.accept, session.script.look = lambda _: running("t-1"), running
+    options = BatchOptions(concurrency=1, again=False, overwrite=False, timeout_s=0.0)
+    list(BatchRun(session, options).run(plan(session, "known")))
+
+    def rest(seconds: float, /) -> None:
+        session.time.turn(seconds)
+        resting.set()
+        assert downloaded.wait(WAIT_S)
+
+    def look(task_id: str) -> Task:
+        return completed(task_id) if resting.is_set() else running(task_id)
+
+    session.rate_limiter = RateLimiter(session.monotonic, rest)
+    session.rate_limiter.slow_down(50.0)
+    session.script.look = look
+    session.script.accept = lambda prompt: completed(f"task-{prompt}")
+    session.script.on_download = lambda _: downloaded.set()
+
+    run(session, "known", "new", concurrency=1)
+
+    assert saved(here) == ["known", "new"]
+
+
+def test_a_download_that_fails_is_told_with_its_task(session: BenchSession, here: Path) -> None:
+    def break_off(_: str) -> None:
+        raise NotConnectedError("no way")
+
+    session.script.on_download = break_off
+
+    made = run(session, "a")
+
+    assert made["a"].error is not None
+    assert made["a"].error.task_id == "task-a"
+    assert made["a"].record is not None
+
+
+def test_a_bug_met_by_one_line_is_that_line_s_alone(session: BenchSession, here: Path) -> None:
+    def stumble(prompt: str) -> Task:
+        if prompt == "a":
+            raise ZeroDivisionError
+        return completed(f"task-{prompt}")
+
+    session.script.accept = stumble
+
+    made = run(session, "a", "b")
+
+    assert made["a"].error is not None
+    assert made["a"].error.code == "bug"
+    assert saved(here) == ["b"]

@@ -1,0 +1,34 @@
+from email.utils import formatdate
+
+import pytest
+
+from omniedit.edits.doctor import CLOCK_TOLERANCE_S, Verdict, check_clock
+from omniedit.errors import NotConnectedError
+from tests.unit.edits.bench import NOW, BenchSession
+
+
+@pytest.mark.parametrize(
+    ("service_time", "verdict", "message"),
+    [
+        pytest.param(NOW, Verdict.OK, "agrees", id="same"),
+        pytest.param(NOW + CLOCK_TOLERANCE_S - 1, Verdict.OK, "agrees", id="a-little-behind"),
+        pytest.param(NOW + 600, Verdict.WARNING, "600 s behind the service's", id="behind"),
+        pytest.param(NOW - 600, Verdict.WARNING, "600 s ahead of the service's", id="ahead"),
+        pytest.param(None, Verdict.WARNING, "cannot be compared", id="no-date"),
+    ],
+)
+def test_the_clock_is_compared_with_the_service_s(
+    session: BenchSession, service_time: float | None, verdict: Verdict, message: str
+) -> None:
+    if service_time is not None:
+        session.script.headers = {"date": formatdate(service_time, usegmt=True)}
+
+    check = check_clock(session)
+
+    assert (check.verdict, message in check.message) == (verdict, True), check
+
+
+def test_a_clock_that_cannot_be_asked_for_is_no_failure(session: BenchSession) -> None:
+    session.script.trouble = [NotConnectedError("gone")]
+
+    assert check_clock(session).verdict is Verdict.WARNING

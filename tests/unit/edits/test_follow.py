@@ -1,0 +1,174 @@
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from omniedit.edits.save import download_each
+from omniedit.edits.targets import Destination
+from omniedit.edits.wait import TRANSFERS_AT_ONCE, FollowOptions, follow
+from omniedit.errors import AuthenticationError, InvalidInputError, NotConnectedError, OmniEditError
+from omniedit.events import Event, Progressed, Saved
+from omniedit.models import Record, Task
+from tests.unit.edits.bench import BenchSession, completed, failed, record_of, running
+
+WAIT_S = 10.0
+
+
+@pytest.fixture
+def session(session: BenchSession) -> BenchSession:
+    session.script.look = completed
+    return session
+
+
+def records(*task_ids: str) -> Sequence[Record]:
+    return [record_of(running(task_id, 0)) for task_id in task_ids]
+
+
+def followed(
+    session: BenchSession, *task_ids: str, into: str | None = "out/", fail_fast: bool = False
+) -> dict[str | None, OmniEditError | None]:
+    options = FollowOptions(
+        destination=Destination(into) if into else None,
+        overwrite=False,
+        timeout_s=1800.0,
+        fail_fast=fail_fast,
+    )
+    return {r.task_id: error for r, error in follow(session, records(*task_ids), options)}
+
+
+def test_results_are_saved(session: BenchSession, here: Path) -> None:
+    ended = followed(session, "task-1", "task-2")
+
+    assert ended == {"task-1": None, "task-2": None}
+    assert len(list((here / "out").iterdir())) == 2
+
+
+def test_without_a_destination_results_stay_at_the_service(session: BenchSession) -> None:
+    ended = followed(session, "task-1", "task-2", into=None)
+
+    assert ended == {"task-1": None, "task-2": None}
+    assert session.reported(Saved) == []
+
+
+def test_what_is_finished_is_downloaded_while_others_run(session: BenchSession) -> None:
+    is_seen_running = threading.Event()
+
+    def report(event: Event) -> None:
+        if isinstance(event, Progressed) and event.record.task == running("task-2"):
+            is_seen_running.set()
+
+    def download(_: str) -> None:
+        assert is_seen_running.wait(WAIT_S)
+        session.time.turn(60.0)
+
+    def look(task_id: str) -> Task:
+        # The second is finished only once the first was downloaded.
+        is_ended = task_id == "task-1" or session.time.now > 0
+        return completed(task_id) if is_ended else running(task_id)
+
+    session.script.look = look
+    session.script.on_download, session.on_report = download, report
+
+    ended = followed(session, "task-1", "task-2")
+
+    assert ended == {"task-1": None, "task-2": None}
+
+
+def test_downloads_run_side_by_side_but_not_all_at_once(session: BenchSession) -> None:
+    lock, inside, most = threading.Lock(), 0, 0
+    gate = threading.Barrier(TRANSFERS_AT_ONCE)
+
+    def download(_: str) -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        gate.wait(WAIT_S)
+        with lock:
+            inside -= 1
+
+    session.script.on_download = download
+
+    followed(session, *(f"task-{n}" for n in range(2 * TRANSFERS_AT_ONCE)))
+
+    assert most == TRANSFERS_AT_ONCE
+
+
+def test_one_failure_does_not_keep_the_others(session: BenchSession, here: Path) -> None:
+    session.script.look = lambda task_id: (
+        failed(task_id) if task_id == "task-2" else completed(task_id)
+    )
+
+    ended = followed(session, "task-1", "task-2", "task-3")
+
+    assert {task_id: error and error.code for task_id, error in ended.items()} == {
+        "task-1": None,
+        "task-2": "content_policy_violation",
+        "task-3": None,
+    }
+    assert len(list((here / "out").iterdir())) == 2
+
+
+def test_fail_fast_ends_with_the_first_failure(session: BenchSession) -> None:
+    session.script.look = lambda task_id: (
+        failed(task_id) if task_id == "task-1" else running(task_id)
+    )
+
+    ended = followed(session, "task-1", "task-2", fail_fast=True)
+
+    assert list(ended) == ["task-1"]
+
+
+def test_a_download_that_fails_is_about_its_task(session: BenchSession) -> None:
+    def break_off(task_id: str) -> None:
+        if task_id == "task-1":
+            raise NotConnectedError("no way")
+
+    session.script.on_download = break_off
+
+    ended = followed(session, "task-1", "task-2")
+
+    error = ended["task-1"]
+    assert error is not None
+    assert error.task_id == "task-1"
+    assert ended["task-2"] is None
+
+
+def test_one_name_for_several_tasks_is_refused_before_anything_is_waited_for(
+    session: BenchSession,
+) -> None:
+    with pytest.raises(InvalidInputError, match="2 tasks cannot be saved as one file"):
+        followed(session, "task-1", "task-2", into="out.mp4")
+
+    assert session.script.read_at == []
+
+
+def test_a_target_that_is_taken_is_refused_before_anything_is_waited_for(
+    session: BenchSession, here: Path
+) -> None:
+    (here / "out.mp4").write_bytes(b"other")
+
+    with pytest.raises(OmniEditError, match="exists"):
+        followed(session, "task-1", into="out.mp4")
+
+    assert session.script.read_at == []
+
+
+def test_a_key_that_is_refused_ends_all_downloads(session: BenchSession) -> None:
+    session.script.trouble = [AuthenticationError("bad key")]
+    found = [(record, None) for record in records("task-1", "task-2")]
+
+    with pytest.raises(AuthenticationError):
+        list(download_each(session, found, Destination("out/"), overwrite=False))
+
+
+def test_downloads_go_on_after_one_that_fails(session: BenchSession) -> None:
+    session.script.look = lambda task_id: (
+        running(task_id) if task_id == "task-1" else completed(task_id)
+    )
+    found = [(record, None) for record in records("task-1", "task-2")]
+
+    ended = list(download_each(session, found, Destination("out/"), overwrite=False))
+
+    assert [error and error.code for _, error in ended] == ["not_finished", None]

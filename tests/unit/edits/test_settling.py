@@ -1,0 +1,363 @@
+"""What is settled stays settled, what is unknown is never guessed, and nothing is paid twice."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+
+import httpx
+import pytest
+
+from omniedit.edits.edit import EditOptions, edit
+from omniedit.edits.list import forget, unsaved_results
+from omniedit.edits.manifest import Line
+from omniedit.edits.replay import resume, settle_as
+from omniedit.edits.requests import prepare
+from omniedit.edits.save import download
+from omniedit.edits.submit import submit
+from omniedit.edits.targets import Destination
+from omniedit.errors import (
+    IdempotencyConflictError,
+    Interrupted,
+    InvalidInputError,
+    NetworkError,
+    NoSuchReferenceError,
+    OutcomeUnknownError,
+    ResultGoneError,
+    WaitTimeoutError,
+)
+from omniedit.events import Noted, Warned
+from omniedit.journal import Journal
+from omniedit.models import EditRequest, Record, Task
+from tests.unit.edits.bench import (
+    CLIP_URL,
+    NOW,
+    RESULTS_URL,
+    BenchSession,
+    completed,
+    record_of,
+    running,
+)
+
+REQUEST = EditRequest(video=CLIP_URL, prompt="warmer")
+HOUR_S = 3600.0
+
+
+def options(output: str | None = "out.mp4", *, timeout_s: float = 1800.0) -> EditOptions:
+    return EditOptions(destination=Destination(output), timeout_s=timeout_s)
+
+
+def lose_replies(session: BenchSession) -> None:
+    """Let every submission be lost on its way back."""
+
+    def accept(_: str) -> Task:
+        msg = "reset"
+        raise NetworkError(msg)
+
+    session.script.accept = accept
+
+
+def left_unknown(session: BenchSession) -> str:
+    """Submit an edit whose replies are lost; return its request ID."""
+    lose_replies(session)
+    with pytest.raises(OutcomeUnknownError) as raised:
+        submit(session, REQUEST)
+    session.script.accept = lambda _: completed("task-1")
+    assert raised.value.request_id is not None
+    return raised.value.request_id
+
+
+@pytest.mark.parametrize("status", ["refused", "unknown", "sending", "REFUSED "])
+def test_a_status_that_reads_like_ours_is_not_paid_again(
+    session: BenchSession, status: str
+) -> None:
+    session.script.accept = lambda _: replace(running("task-1"), status=status)
+    session.script.look = lambda _: replace(running("task-1"), status=status)
+    for _ in range(2):
+        with pytest.raises(WaitTimeoutError):
+            edit(session, REQUEST, options(timeout_s=60.0))
+
+    assert session.script.prompts == ["warmer"]
+
+
+def test_an_attempt_that_the_service_s_clock_knows_to_be_old_is_not_replayed(
+    session: BenchSession,
+) -> None:
+    request_id = left_unknown(session)
+    posts = len(session.script.prompts)
+    # 25 hours later this machine's clock shows the time of the attempt.
+    session.script.headers = {"date": formatdate(NOW + 25 * HOUR_S, usegmt=True)}
+
+    with pytest.raises(OutcomeUnknownError, match="25 h old"):
+        resume(session, request_id)
+
+    assert len(session.script.prompts) == posts
+
+
+def test_an_attempt_from_the_future_is_not_replayed(session: BenchSession) -> None:
+    request_id = left_unknown(session)
+    posts = len(session.script.prompts)
+    session.time.turn(-2 * HOUR_S)
+
+    with pytest.raises(OutcomeUnknownError, match="dated in the future"):
+        resume(session, request_id)
+
+    assert len(session.script.prompts) == posts
+
+
+def test_a_second_task_is_found_although_this_clock_is_ahead(session: BenchSession) -> None:
+    request_id = left_unknown(session)
+    service_now = NOW - 300
+    session.script.headers = {"date": formatdate(service_now, usegmt=True)}
+    session.script.listed = [replace(running("task-2"), created_at=service_now - 10)]
+
+    resume(session, request_id)
+
+    assert any("task-2" in event.message for event in session.reported(Warned))
+
+
+def test_absence_is_not_claimed_without_the_service_s_time(session: BenchSession) -> None:
+    request_id = left_unknown(session)
+
+    resume(session, request_id)
+
+    assert not any("no second task" in event.message for event in session.reported(Noted))
+    assert any("may have been paid for" in event.message for event in session.reported(Warned))
+
+
+def test_an_unknown_submission_is_settled_with_the_task_that_its_user_names(
+    session: BenchSession, here: Path
+) -> None:
+    request_id = left_unknown(session)
+    session.script.look = completed
+
+    settled = settle_as(session, request_id, "task-9")
+    edit(session, REQUEST, options())
+
+    assert settled.task_id == "task-9"
+    assert (here / "out.mp4").exists()
+    assert "task-1" not in {record.task_id for record in session.journal.recent()}
+
+
+def test_after_a_conflict_the_way_back_ends(session: BenchSession) -> None:
+    def conflict(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            error = {"code": "idempotency_conflict", "message": "another body"}
+            return httpx.Response(409, json={"error": error})
+        return session.script(request)
+
+    session = BenchSession(transport=conflict)
+    session.script.look = completed
+    with pytest.raises(IdempotencyConflictError) as raised:
+        edit(session, REQUEST, options())
+    request_id = raised.value.request_id
+    assert request_id is not None
+    assert f"submit --resume {request_id} --as TASK" in str(raised.value.hint)
+
+    settle_as(session, request_id, "task-9")
+    made = edit(session, REQUEST, options())
+    session.close()
+
+    assert made.task_id == "task-9"
+
+
+def adopted(session: BenchSession) -> None:
+    session.journal.record_adopted(completed("task-9"), origin=session.origin)
+
+
+def submitted(session: BenchSession) -> None:
+    session.script.accept = lambda _: completed("task-9")
+    submit(session, replace(REQUEST, prompt="other"))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "is_refused"),
+    [
+        pytest.param(adopted, False, id="adopted-before"),
+        pytest.param(submitted, True, id="of-another-submission"),
+    ],
+)
+def test_a_task_settles_one_submission(
+    session: BenchSession, *, prepare: Callable[[BenchSession], None], is_refused: bool
+) -> None:
+    request_id = left_unknown(session)
+    prepare(session)
+    session.script.look = completed
+
+    if is_refused:
+        with pytest.raises(InvalidInputError, match="is the task of submission"):
+            settle_as(session, request_id, "task-9")
+    else:
+        assert settle_as(session, request_id, "task-9").task_id == "task-9"
+
+
+def test_a_task_of_another_model_settles_nothing(session: BenchSession) -> None:
+    request_id = left_unknown(session)
+
+    def look(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"id": "task-9", "status": "completed", "model": "other"})
+
+    other = BenchSession(transport=look)
+    other.journal = session.journal
+
+    with pytest.raises(InvalidInputError, match="another model"):
+        settle_as(other, request_id, "task-9")
+
+
+def test_a_forgotten_submission_says_that_the_next_edit_may_pay_again(
+    session: BenchSession,
+) -> None:
+    request_id = left_unknown(session)
+
+    forget(session, request_id)
+
+    assert session.journal.find_attempt(request_id) is None
+    assert any("may pay again" in event.message for event in session.reported(Warned))
+    with pytest.raises(NoSuchReferenceError):
+        resume(session, request_id)
+
+
+def test_nothing_is_sent_once_the_command_is_to_end(session: BenchSession) -> None:
+    session.rate_limiter.slow_down(0.0)
+    session.stop()
+
+    with pytest.raises(Interrupted):
+        submit(session, REQUEST)
+
+    assert session.script.prompts == []
+
+
+def test_a_request_id_of_another_origin_is_refused(session: BenchSession) -> None:
+    request = replace(REQUEST, request_id="ci-run-1-of-the-first")
+    submit(session, request)
+    session.origin = "https://other.example.com"
+
+    with pytest.raises(InvalidInputError, match="used here at"):
+        submit(session, request)
+
+    assert len(session.script.prompts) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param({"take": "1"}, {"take": "0001"}, id="leading-zeros"),
+        pytest.param({"take": "1"}, {}, id="the-first-take-is-the-plain-edit"),
+        pytest.param({"start": "1"}, {"start": "1.0"}, id="marks"),
+    ],
+)
+def test_the_same_edit_is_in_the_same_shard(one: dict[str, str], other: dict[str, str]) -> None:
+    lines = [Line(number=1, video="a.mp4", prompt="warmer", **fields) for fields in (one, other)]
+
+    shards = [[index for index in range(1, 65) if line.is_in_shard(index, 64)] for line in lines]
+
+    assert shards[0] == shards[1]
+
+
+def of_two_files(task_id: str) -> Task:
+    urls = (f"{RESULTS_URL}/{task_id}.mp4", f"{RESULTS_URL}/{task_id}-b.mp4")
+    return replace(completed(task_id), result_urls=urls)
+
+
+def test_a_second_result_that_was_cut_off_is_saved_by_the_next_run(
+    session: BenchSession, here: Path
+) -> None:
+    session.script.accept = lambda _: of_two_files("task-1")
+    session.script.look = of_two_files
+    edit(session, REQUEST, options())
+    (here / "out-2.mp4").unlink()
+
+    edit(session, REQUEST, options())
+
+    assert (here / "out-2.mp4").exists()
+
+
+def test_several_results_are_not_one_stream(session: BenchSession) -> None:
+    session.script.look = of_two_files
+
+    with pytest.raises(InvalidInputError, match="2 results"):
+        download(session, record_of(running("task-1")), Destination("-"), overwrite=False)
+
+
+def saved_before(session: BenchSession) -> Record:
+    """Save an edit, of which the service then knows nothing any more."""
+    session.script.look = completed
+    made = edit(session, REQUEST, options())
+    session.script.look = lambda _: None
+    return made
+
+
+def test_a_finished_task_that_the_service_has_forgotten_is_gone(
+    session: BenchSession, here: Path
+) -> None:
+    saved_before(session)
+    (here / "out.mp4").unlink()
+
+    with pytest.raises(ResultGoneError, match="no longer knows"):
+        edit(session, REQUEST, options())
+
+
+def test_a_running_task_that_the_service_does_not_know_is_passed_over(
+    session: BenchSession,
+) -> None:
+    session.script.accept = lambda _: running("task-1")
+    submit(session, REQUEST)
+    session.time.turn(HOUR_S)
+    session.script.look = lambda _: None
+
+    assert list(unsaved_results(session)) == []
+
+
+def test_a_task_that_a_replica_does_not_know_yet_is_looked_at_again(
+    session: BenchSession, here: Path
+) -> None:
+    session.script.accept = lambda _: running("task-1")
+    session.script.look = lambda task_id: completed(task_id) if session.time.now > 20 else None
+
+    edit(session, REQUEST, options())
+
+    assert (here / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("spelling", ["sub/../out.mp4", "link/out.mp4"])
+def test_a_verified_file_is_the_same_however_its_path_is_spelled(
+    session: BenchSession, here: Path, spelling: str
+) -> None:
+    (here / "sub").mkdir()
+    (here / "link").symlink_to(here)
+    session.script.look = completed
+    edit(session, REQUEST, options())
+
+    edit(session, REQUEST, options(spelling))
+
+    assert session.script.prompts == ["warmer"]
+
+
+def test_a_file_that_another_result_replaced_is_not_the_saved_one(
+    session: BenchSession, here: Path
+) -> None:
+    first = edit(session, REQUEST, options())
+    session.script.accept = lambda _: completed("task-second")
+    session.script.look = completed
+    edit(session, replace(REQUEST, prompt="other"), replace(options(), overwrite=True))
+
+    unsaved = [record.task_id for record, _ in unsaved_results(session)]
+
+    assert unsaved == [first.task_id]
+
+
+def test_another_process_that_holds_the_edit_is_not_waited_for_longer_than_allowed(
+    tmp_path: Path,
+) -> None:
+    session = BenchSession(folder=tmp_path / "private")
+    session.journal = Journal(tmp_path, clock=session.now, sleep=session.sleep)
+    identity = prepare(session, REQUEST).identity
+
+    with (
+        Journal(tmp_path) as other,
+        other.editing(identity),
+        pytest.raises(WaitTimeoutError, match="another process"),
+    ):
+        edit(session, REQUEST, options(timeout_s=2.0))
+
+    assert session.script.prompts == []

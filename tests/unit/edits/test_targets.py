@@ -1,0 +1,62 @@
+"""Names of results: made from outside text, and harmless on every system."""
+
+from pathlib import PureWindowsPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omniedit.edits.clips import is_local
+from omniedit.edits.targets import Destination
+from tests.systems import windows
+
+IDENTITY = "0123456789abcdef"
+
+
+def name_for(video: str) -> str:
+    target = Destination(None).target_of_edit(video, IDENTITY, None)
+    assert target is not None
+    return target.shown
+
+
+@pytest.mark.parametrize(
+    ("video", "name"),
+    [
+        pytest.param("https://example.com/clip.mp4", "clip-012345.mp4", id="of-a-url"),
+        pytest.param("clips/Take 2.mov", "Take-2-012345.mp4", id="of-a-file"),
+        pytest.param("https://example.com/", "clip-012345.mp4", id="of-nothing"),
+        pytest.param("https://example.com/%2e%2e%2fetc", "etc-012345.mp4", id="never-a-path"),
+        pytest.param("https://example.com/nul.mp4", "nul-012345.mp4", id="more-than-a-device"),
+        pytest.param("https://example.com/con.cut.mp4", "clip-con.cut-012345.mp4", id="no-device"),
+        pytest.param("https://example.com/caf\u0065\u0301.mp4", "café-012345.mp4", id="composed"),
+    ],
+)
+def test_a_result_is_called_after_its_clip(video: str, name: str) -> None:
+    assert name_for(video) == name
+
+
+@given(st.text(max_size=200))
+def test_no_name_of_a_clip_makes_one_that_a_system_refuses(name: str) -> None:
+    made = name_for(f"https://example.com/{name}")
+
+    assert windows().path_fault(f"C:\\out\\{made}") is None
+    assert PureWindowsPath(made).name == made
+    assert not made.startswith((".", "-"))
+    assert len(made) < 100
+
+
+@pytest.mark.parametrize(
+    ("video", "expected"),
+    [
+        ("https://example.com/clip.mp4", False),
+        ("ftp://example.com/clip.mp4", False),
+        ("C:\\clips\\clip.mp4", True),
+        ("C:/clips/clip.mp4", True),
+        ("c://clips/clip.mp4", True),
+        ("\\\\server\\share\\clip.mp4", True),
+        ("clip.mp4", True),
+        ("/clips/clip.mp4", True),
+    ],
+)
+def test_a_drive_is_no_scheme(*, video: str, expected: bool) -> None:
+    assert is_local(video) is expected

@@ -1,0 +1,200 @@
+"""A server on a raw socket that answers by bytes, and a catalogue of what no client survives unaided.
+
+`TINY` is a policy under which every one of these cases ends within a fraction of a second.
+"""
+
+import socketserver
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import chain, repeat
+from types import TracebackType
+from typing import Final, Self
+
+from omniedit.policy import DEFAULT, Policy
+
+TINY: Final[Policy] = DEFAULT._replace(
+    connect_timeout_s=0.5,
+    read_timeout_s=0.06,
+    submit_timeout_s=0.06,
+    upload_timeout_s=0.06,
+    clip_timeout_s=0.06,
+    first_backoff_s=0.001,
+    longest_backoff_s=0.002,
+    read_budget_s=0.2,
+    submit_budget_s=0.2,
+    duplicates_budget_s=0.1,
+    fruitless_attempts=2,
+    longest_retry_after_s=0.1,
+    stall_s=0.06,
+    busy_budget_s=0.2,
+)
+PAUSE_S: Final = 0.004
+
+Pieces = Iterable[bytes | float]
+"""What is sent, with pauses in seconds between."""
+Answer = Callable[[bytes], Pieces]
+"""Takes the head of a request."""
+
+
+class HostileServer:
+    """Serves on loopback for the length of a block; hangs up where an answer ends.
+
+    Args:
+        answer: What each request gets.
+        reads_body: Take what follows a request's head; else it stays in the socket.
+    """
+
+    def __init__(self, answer: Answer, *, reads_body: bool = True) -> None:
+        self.heads: list[bytes] = []
+        self.answer = answer
+        self.reads_body = reads_body
+        self.stopping = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), _Connection)
+        self._server.hostile = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self.port: int = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stopping.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    hostile: HostileServer
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, _Server)
+        hostile = self.server.hostile
+        with suppress(OSError):
+            head = self._head()
+            if not head:
+                return
+            hostile.heads.append(head)
+            if not hostile.reads_body:
+                hostile.stopping.wait(10)
+                return
+            self._skip_body(head)
+            for piece in hostile.answer(head):
+                if isinstance(piece, float):
+                    hostile.stopping.wait(piece)
+                else:
+                    self.wfile.write(piece)
+                if hostile.stopping.is_set():
+                    return
+
+    def _head(self) -> bytes:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = self.rfile.readline()
+            if not line:
+                return b""
+            head += line
+        return head
+
+    def _skip_body(self, head: bytes) -> None:
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                self.rfile.read(int(line.partition(b":")[2]))
+
+
+OK: Final = b"HTTP/1.1 200 OK\r\n"
+
+
+def whole(body: bytes = b"{}", *, headers: bytes = b"") -> Answer:
+    """Answer well."""
+    return lambda _head: [OK, headers, b"Content-Length: %d\r\n\r\n" % len(body), body]
+
+
+def _dripping(start: bytes, drop: bytes) -> Answer:
+    return lambda _head: chain([start], _drops(drop))
+
+
+def _drops(drop: bytes) -> Iterator[bytes | float]:
+    for _ in repeat(None):
+        yield drop
+        yield PAUSE_S
+
+
+def _flooding(start: bytes, drop: bytes) -> Answer:
+    return lambda _head: chain([start], repeat(drop * 100))
+
+
+_CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+_SILENCE = 10.0
+
+ENDLESS: Final[dict[str, Answer]] = {
+    "silence": lambda _head: [_SILENCE],
+    "status-line-drips": _dripping(b"HTTP/1.1 200 O", b"K"),
+    "one-header-line-after-another": _dripping(OK, b"X-Header: 1\r\n"),
+    "one-endless-header": _dripping(OK + b"X-Header: ", b"1"),
+    "interim-100": _dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "interim-103": _dripping(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+    "interim-flood": _flooding(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "silence-after-the-headers": lambda _head: [OK + b"Content-Length: 9\r\n\r\n", _SILENCE],
+    "body-drips": _dripping(OK + b"Content-Length: 999999\r\n\r\n", b" "),
+    "body-without-a-length-drips": _dripping(OK + b"\r\n", b" "),
+    "tiny-chunks-drip": _dripping(_CHUNKED, b"1\r\n \r\n"),
+    "chunk-extension-drips": _dripping(_CHUNKED + b"1;", b"a"),
+    "chunk-extension-floods": _flooding(_CHUNKED, b"1;" + b"a" * 999 + b"\r\n \r\n"),
+    "chunk-size-drips": _dripping(_CHUNKED, b"0"),
+    "trailers-drip": _dripping(_CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: 1\r\n"),
+}
+"""Replies that never end, most of them without ever being silent."""
+
+BROKEN: Final[dict[str, Answer]] = {
+    "hang-up": lambda _head: [],
+    "hang-up-in-the-status-line": lambda _head: [b"HTTP/1.1 2"],
+    "hang-up-in-the-headers": lambda _head: [OK, b"Content-Le"],
+    "hang-up-in-the-body": lambda _head: [OK, b'Content-Length: 99\r\n\r\n{"id": '],
+    "garbage": lambda _head: [b"garbage\r\n\r\n"],
+    "another-protocol": lambda _head: [b"SSH-2.0-OpenSSH_9.6\r\n"],
+    "status-of-letters": lambda _head: [b"HTTP/1.1 abc OK\r\n\r\n"],
+    "two-lengths": lambda _head: [OK, b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"],
+    "length-below-zero": lambda _head: [OK, b"Content-Length: -2\r\n\r\n{}"],
+    "length-of-letters": lambda _head: [OK, b"Content-Length: two\r\n\r\n{}"],
+    "chunk-size-of-letters": lambda _head: [_CHUNKED, b"zz\r\n{}\r\n0\r\n\r\n"],
+    "no-last-chunk": lambda _head: [_CHUNKED, b"2\r\n{}\r\n"],
+    "null-in-a-header": lambda _head: [OK, b"X-A: a\0b\r\nContent-Length: 2\r\n\r\n{}"],
+    "header-without-a-name": lambda _head: [OK, b": b\r\nContent-Length: 2\r\n\r\n{}"],
+    "header-of-a-megabyte": lambda _head: [OK, b"X-A: " + b"a" * 1024**2 + b"\r\n\r\n{}"],
+    "unknown-encoding": lambda _head: [
+        OK,
+        b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+}
+"""Replies that end without having been one."""
+
+ODD: Final[dict[str, Answer]] = {
+    "html": whole(b"<html>Bad Gateway</html>", headers=b"Content-Type: text/html\r\n"),
+    "nothing": whole(b""),
+    "deeply-nested": whole(b'{"id": "t-1", "a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"),
+    "nested": whole(b'{"id": "t-1", "a": ' + b"[" * 800 + b"NaN" + b"]" * 800 + b"}"),
+    "not-a-number": whole(b'{"id": "t-1", "progress": NaN, "created": 1e999}'),
+    "a-number-of-5000-digits": whole(b'{"id": "t-1", "created": ' + b"9" * 5000 + b"}"),
+    "half-a-character": whole(b'{"id": "t-1", "status": "\\ud800"}'),
+    "not-utf-8": whole(b'{"id": "t-1", "status": "\xff"}'),
+    "absurd-dates": whole(
+        b"{}",
+        headers=b"Date: Fri, 31 Dec 9999 23:59:59 -2359\r\n"
+        b"Retry-After: Fri, 31 Dec 9999 23:59:59 -9999\r\n",
+    ),
+    "surplus": whole(b"{}{}", headers=b"Connection: close\r\n"),
+}
+"""Replies that are one as far as HTTP goes."""

@@ -1,0 +1,374 @@
+"""One deadline over everything a request consists of, and the addresses a connection may reach."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+
+import httpx
+import pytest
+
+from omniedit.errors import (
+    InvalidInputError,
+    NetworkError,
+    NotConnectedError,
+    OmniEditError,
+)
+from omniedit.http.client import HttpClient
+from omniedit.http.connections import addresses_of
+from omniedit.http.reply import Reply
+from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, TINY, Answer, HostileServer, whole
+
+Serve = Callable[..., HostileServer]
+LONG_S = 5.0
+"""Far beyond what any of these may take, also on a busy machine."""
+
+
+@pytest.fixture
+def hasty() -> Iterator[HttpClient]:
+    """Gives up after milliseconds."""
+    with HttpClient(policy=TINY) as client:
+        yield client
+
+
+@pytest.fixture
+def http() -> Iterator[HttpClient]:
+    with HttpClient() as client:
+        yield client
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def answers(table: dict[str, Answer]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "answer", [pytest.param(answer, id=name) for name, answer in table.items()]
+    )
+
+
+@answers(ENDLESS)
+def test_a_reply_that_never_ends_is_given_up_at_the_deadline(
+    serve_bytes: Serve, hasty: HttpClient, answer: Answer
+) -> None:
+    server = serve_bytes(answer)
+    began = time.monotonic()
+
+    with pytest.raises(NetworkError):
+        hasty.request("GET", server.url)
+
+    assert time.monotonic() - began < LONG_S
+
+
+@answers(ENDLESS)
+def test_the_callers_deadline_cuts_a_request_short(serve_bytes: Serve, answer: Answer) -> None:
+    server = serve_bytes(answer)
+    began = time.monotonic()
+
+    with HttpClient() as http, pytest.raises(NetworkError):
+        http.request("GET", server.url, deadline=began + 0.06)
+
+    assert time.monotonic() - began < LONG_S
+
+
+def test_past_the_callers_deadline_nothing_is_sent(serve_bytes: Serve, http: HttpClient) -> None:
+    server = serve_bytes(whole())
+
+    with pytest.raises(NotConnectedError):
+        http.request("GET", server.url, deadline=time.monotonic() - 1)
+
+    assert server.heads == []
+
+
+@answers(ENDLESS)
+def test_a_transfer_that_hardly_moves_is_broken_off(serve_bytes: Serve, answer: Answer) -> None:
+    server = serve_bytes(answer)
+
+    with (
+        HttpClient(policy=TINY._replace(stall_bytes_per_s=1_000_000)) as http,
+        pytest.raises(NetworkError),
+        http.stream("GET", server.url) as reply,
+    ):
+        for _ in reply.transfer():
+            pass
+
+
+@answers(BROKEN)
+def test_what_is_no_reply_is_one_error(
+    serve_bytes: Serve, http: HttpClient, answer: Answer
+) -> None:
+    with pytest.raises(OmniEditError):
+        http.request("GET", serve_bytes(answer).url)
+
+
+@answers(ODD)
+def test_what_is_an_odd_reply_is_one(serve_bytes: Serve, http: HttpClient, answer: Answer) -> None:
+    reply = http.request("GET", serve_bytes(answer).url)
+
+    assert isinstance(reply, Reply)
+    assert reply.status == 200
+    assert (reply.retry_after_s or 0) < 1e9
+    assert reply.date is None
+
+
+@pytest.mark.parametrize(
+    ("chunk_bytes", "seconds", "is_taken"),
+    [
+        pytest.param(60_000, 59, True, id="fast-enough"),
+        pytest.param(20_000, 19, True, id="in-small-chunks"),
+        pytest.param(59_000, 61, False, id="too-slow"),
+        pytest.param(1, 1, False, id="byte-by-byte"),
+    ],
+)
+def test_a_transfer_goes_on_for_as_long_as_it_keeps_its_pace(
+    chunk_bytes: int, seconds: int, *, is_taken: bool
+) -> None:
+    clock, received = Clock(), 0
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(100):
+            clock.now += seconds
+            yield b"x" * chunk_bytes
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Chunks(chunks()))
+
+    http = HttpClient(transport=httpx.MockTransport(answer), clock=clock)
+    with (
+        nullcontext() if is_taken else pytest.raises(NetworkError, match="too little"),
+        http.stream("GET", "http://media.example/") as reply,
+    ):
+        for chunk in reply.transfer():
+            received += len(chunk)
+
+    assert (received == 100 * chunk_bytes) is is_taken
+    assert is_taken or clock.now <= 1000 + 62
+
+
+class Chunks(httpx.SyncByteStream):
+    """A body in chunks, which can be read raw."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+
+def test_an_upload_that_nobody_takes_is_broken_off(serve_bytes: Serve, hasty: HttpClient) -> None:
+    server = serve_bytes(whole(), reads_body=False)
+    block = bytes(256 * 1024)
+
+    with pytest.raises(NetworkError):
+        hasty.request("POST", server.url, content=(block for _ in range(1000)))
+
+
+def test_a_long_upload_leaves_the_reply_its_own_time(serve_bytes: Serve) -> None:
+    server, clock = serve_bytes(whole(b'{"a": 1}')), Clock()
+
+    def content() -> Iterator[bytes]:
+        for _ in range(20):
+            clock.now += 50
+            yield bytes(60_000)
+
+    with HttpClient(clock=clock) as http:
+        reply = http.request(
+            "POST",
+            server.url,
+            content=content(),
+            headers={"content-length": "1200000"},
+            timeout_s=60,
+        )
+
+    assert reply.json == {"a": 1}
+
+
+def test_an_upload_does_not_outlive_the_callers_deadline(serve_bytes: Serve) -> None:
+    server, clock = serve_bytes(whole()), Clock()
+
+    def content() -> Iterator[bytes]:
+        for _ in range(20):
+            clock.now += 50
+            yield bytes(60_000)
+
+    with HttpClient(clock=clock) as http, pytest.raises(NetworkError):
+        http.request(
+            "POST",
+            server.url,
+            content=content(),
+            headers={"content-length": "1200000"},
+            deadline=clock.now + 500,
+        )
+
+    assert clock.now <= 1550
+
+
+INTERNAL = ["127.0.0.1", "127.8.8.8", "10.1.2.3", "192.168.0.1", "169.254.169.254", "::1",
+            "fd00::1", "fe80::1", "::ffff:127.0.0.1", "0.0.0.1", "100.64.0.1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", INTERNAL)
+def test_a_public_name_that_leads_inside_is_not_connected_to(
+    serve_bytes: Serve, address: str
+) -> None:
+    server = serve_bytes(whole())
+    url = f"http://media.example:{server.port}/clip.mp4"
+
+    with (
+        HttpClient(policy=TINY, resolve=lambda *_: ["93.184.216.34", address]) as http,
+        pytest.raises(InvalidInputError, match="is an address of this machine") as caught,
+        http.stream("GET", url, public_only=True),
+    ):
+        pass
+
+    assert caught.value.code == "internal_address"
+    assert server.heads == []
+
+
+def test_a_name_is_resolved_where_it_is_connected_to_and_only_there(serve_bytes: Serve) -> None:
+    """A name that led elsewhere for a check could lead inside for the connection."""
+    server = serve_bytes(whole())
+    addresses = iter([["127.0.0.1"]])
+
+    with (
+        HttpClient(resolve=lambda *_: next(addresses)) as http,
+        http.stream("GET", f"http://media.example:{server.port}/") as reply,
+    ):
+        assert reply.status == 200
+
+    assert list(addresses) == []
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "169.254.169.254",
+             "127.0.0.1.", "a.localhost", "printer.local", "[::ffff:10.0.0.1]"],
+)  # fmt: skip
+def test_a_literal_address_inside_is_not_even_resolved(host: str) -> None:
+    def resolve(*_: object) -> list[str]:
+        pytest.fail("resolved")
+
+    with (
+        HttpClient(policy=TINY, resolve=resolve) as http,
+        pytest.raises(InvalidInputError, match="which is not asked"),
+        http.stream("GET", f"http://{host}/", public_only=True),
+    ):
+        pass
+
+
+def test_a_connection_to_the_api_is_not_shared_with_links(serve_bytes: Serve) -> None:
+    server = serve_bytes(whole())
+    url = f"http://media.example:{server.port}/"
+
+    with HttpClient(resolve=lambda *_: ["127.0.0.1"]) as http:
+        assert http.request("GET", url).status == 200
+        with pytest.raises(InvalidInputError), http.stream("GET", url, public_only=True):
+            pass
+
+
+@pytest.mark.parametrize("host", ["evil.localhost", "localhost.localdomain", "localhost"])
+def test_a_name_of_this_machine_that_leads_elsewhere_never_gets_the_key(host: str) -> None:
+    with (
+        HttpClient(policy=TINY, resolve=lambda *_: ["93.184.216.34"]) as http,
+        pytest.raises(InvalidInputError, match="does not lead to this machine") as caught,
+    ):
+        http.request("GET", f"http://{host}/v1", headers={"authorization": "Bearer sk-evo-secret"})
+
+    assert caught.value.code == "not_loopback"
+
+
+def test_a_name_of_this_machine_that_leads_here_is_asked(serve_bytes: Serve) -> None:
+    server = serve_bytes(whole())
+
+    with HttpClient(resolve=lambda *_: ["127.0.0.1"]) as http:
+        assert http.request("GET", f"http://api.localhost:{server.port}/").status == 200
+
+
+def test_through_a_proxy_only_literal_addresses_are_judged(
+    serve_bytes: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = serve_bytes(whole(b"by proxy"))
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+
+    def resolve(host: str, _port: int) -> list[str]:
+        pytest.fail(f"resolved {host}")
+
+    with HttpClient(resolve=resolve) as http:
+        with http.stream("GET", "http://media.example/a", public_only=True) as reply:
+            assert reply.beginning() == b"by proxy"
+        with (
+            pytest.raises(InvalidInputError),
+            http.stream("GET", "http://10.0.0.1/a", public_only=True),
+        ):
+            pass
+
+    assert len(proxy.heads) == 1
+
+
+def test_the_next_address_is_tried_where_one_refuses(serve_bytes: Serve) -> None:
+    server = serve_bytes(whole())
+
+    with HttpClient(resolve=lambda *_: ["127.0.0.9", "127.0.0.1"]) as http:
+        assert http.request("GET", f"http://localhost:{server.port}/").status == 200
+
+
+@pytest.mark.parametrize(
+    "resolve",
+    [
+        pytest.param(lambda *_: ["127.0.0.9", "127.0.0.8"], id="all-refuse"),
+        pytest.param(lambda *_: [], id="none"),
+        pytest.param(lambda *_: _raise(socket.gaierror(-2, "unknown")), id="unknown"),
+    ],
+)
+def test_a_host_without_an_address_that_answers_is_not_connected(
+    resolve: Callable[..., list[str]],
+) -> None:
+    with (
+        HttpClient(policy=TINY, resolve=resolve) as http,
+        pytest.raises(NotConnectedError, match="cannot connect to localhost"),
+    ):
+        http.request("GET", "http://localhost:1/")
+
+
+def test_a_host_name_that_cannot_be_one_is_an_error() -> None:
+    with HttpClient(policy=TINY) as http, pytest.raises(OmniEditError):
+        http.request("GET", f"http://{'a' * 300}.example/")
+
+
+def test_a_resolver_that_hangs_is_given_up() -> None:
+    release = threading.Event()
+
+    def hang(*_: object) -> list[str]:
+        release.wait(LONG_S)
+        return []
+
+    policy = TINY._replace(connect_timeout_s=0.02)
+    try:
+        with HttpClient(policy=policy, resolve=hang) as http, pytest.raises(NotConnectedError):
+            http.request("GET", "http://media.example/")
+    finally:
+        release.set()
+
+
+def test_a_tls_handshake_that_never_ends_is_given_up(serve_bytes: Serve) -> None:
+    server = serve_bytes(ENDLESS["silence"])
+
+    with (
+        HttpClient(policy=TINY._replace(connect_timeout_s=0.05)) as http,
+        pytest.raises(NotConnectedError),
+    ):
+        http.request("GET", server.url.replace("http:", "https:"))
+
+
+def test_addresses_come_from_the_system() -> None:
+    assert "127.0.0.1" in addresses_of("localhost", 80)
+
+
+def _raise(error: Exception) -> list[str]:
+    raise error

@@ -1,0 +1,121 @@
+"""Values of a reply: whatever was sent, they are read or absent, and never raise."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omniedit.http.reply import (
+    LONGEST_RETRY_AFTER_S,
+    Reply,
+    is_blocked_client,
+    parse_date,
+    parse_json,
+    parse_retry_after,
+)
+
+NOW = datetime(2025, 9, 6, 11, 0, 0, tzinfo=UTC)
+NOW_S = NOW.timestamp()
+YEAR_2100_S = 4_102_444_800.0
+
+ABSURD_DATES = [
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "Mon, 01 Jan 0001 00:00:00 +2359",
+    "Sat, 06 Sep 2025 11:01:30 +99999999999999999999",
+    "Sat, 06 Sep 99999999999999999999 11:01:30 GMT",
+    "Sat, 99 Sep 2025 11:01:30 GMT",
+    "Sat, 06 Sep 2025 99:99:99 GMT",
+    "Sat,",
+    ",,,,",
+]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"\xff\xfe", b"[" * 100_000, b'{"a": ', b"NaN, 1"]
+)
+def test_a_body_that_is_no_json_has_none(body: bytes) -> None:
+    assert parse_json(body) is None
+
+
+def test_numbers_that_json_does_not_know_are_null() -> None:
+    value = parse_json(b"[NaN, -Infinity, 1e999, 1.5, 7, %b]" % (b"9" * 5000))
+
+    assert value == [None, None, None, 1.5, 7, None]
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_any_body_is_json_or_none(body: bytes) -> None:
+    value = parse_json(body)
+
+    assert not isinstance(value, float) or math.isfinite(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("7", 7.0, id="seconds"),
+        pytest.param(" 0 ", 0.0, id="zero"),
+        pytest.param("3600", 3600.0, id="an-hour"),
+        pytest.param("9" * 400, LONGEST_RETRY_AFTER_S, id="for-ever"),
+        pytest.param(format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0, id="date"),
+        pytest.param(format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0, id="past"),
+        pytest.param("Sat, 06 Sep 2025 11:01:30 -0000", 90.0, id="date-without-zone"),
+        pytest.param("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_RETRY_AFTER_S, id="year-9999"),
+        pytest.param("", None, id="missing"),
+        pytest.param("-5", None, id="negative"),
+        pytest.param("1.5", None, id="fraction"),
+        pytest.param("soon", None, id="word"),
+        pytest.param("\u0663", None, id="arabic-digit"),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, expected: float | None) -> None:
+    assert parse_retry_after(text, now=NOW_S) == expected
+
+
+@pytest.mark.parametrize("text", ABSURD_DATES)
+def test_an_absurd_date_never_raises(text: str) -> None:
+    moment = parse_date(text)
+    delay_s = parse_retry_after(text, now=NOW_S)
+
+    assert moment is None or 0 <= moment <= YEAR_2100_S
+    assert delay_s is None or 0 <= delay_s <= LONGEST_RETRY_AFTER_S
+    assert Reply(status=200, headers={"date": text}, body=b"").date is None
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40))
+def test_any_retry_after_is_read_or_none(text: str) -> None:
+    found = parse_retry_after(text, now=NOW_S)
+
+    assert found is None or 0 <= found <= LONGEST_RETRY_AFTER_S
+
+
+def test_a_reply_knows_its_date_and_its_retry_after() -> None:
+    headers = httpx.Headers({"Retry-After": "12", "Date": format_datetime(NOW, usegmt=True)})
+
+    reply = Reply(status=429, headers=headers, body=b"")
+
+    assert (reply.retry_after_s, reply.date) == (12, NOW_S)
+    nothing = Reply(status=429, headers={}, body=b"")
+    assert (nothing.retry_after_s, nothing.date) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"error code: 1010",
+        b'{"status": 403, "error_code": 1010}',
+        b'{"error_code":"1010"}',
+        b'<title>Access denied</title><span class="cf-error-code">1010</span>',
+        b"<h1>Error 1010</h1> Ray ID: 1010",
+    ],
+)
+def test_a_blocked_client_is_told_from_a_refusal(body: bytes) -> None:
+    assert is_blocked_client(403, body)
+    assert not is_blocked_client(200, body)
+    assert not is_blocked_client(403, body.replace(b"1010", b"10100"))

@@ -1,0 +1,175 @@
+"""What passes by itself, what proves that nothing was accepted, and how long to rest."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omniedit import errors
+from omniedit.errors import OmniEditError, UnavailableError
+from omniedit.http.retry import Retry, backoff_s, is_certainly_not_accepted, is_transient
+from omniedit.policy import DEFAULT
+
+EVERY_ERROR = [*OmniEditError.subclasses()]
+jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR)
+def test_only_trouble_that_passes_is_tried_again(error: type[OmniEditError]) -> None:
+    expected = issubclass(error, UnavailableError) and error is not errors.BlockedClientError
+
+    assert is_transient(error("no")) is expected
+
+
+def test_a_certificate_does_not_mend_itself() -> None:
+    assert not is_transient(errors.NotConnectedError("no", code="certificate"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NetworkError,
+        errors.ServerError,
+        errors.UnreadableReplyError,
+        errors.UnavailableError,
+    ],
+)
+def test_a_lost_reply_proves_nothing(error: type[OmniEditError]) -> None:
+    assert not is_certainly_not_accepted(error("no"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NotConnectedError,
+        errors.RateLimitedError,
+        errors.BlockedClientError,
+        errors.RequestRefusedError,
+        errors.WrongBaseURLError,
+        errors.AuthenticationError,
+        errors.QuotaError,
+    ],
+)
+def test_a_refusal_and_a_missing_connection_are_certain(error: type[OmniEditError]) -> None:
+    assert is_certainly_not_accepted(error("no"))
+
+
+@given(st.integers(min_value=1, max_value=10_000), jitters)
+def test_rests_grow_to_a_limit(attempt: int, spread: float) -> None:
+    rest_s = backoff_s(attempt, jitter=lambda: spread)
+
+    full_s = min(DEFAULT.longest_backoff_s, DEFAULT.first_backoff_s * 2.0 ** min(attempt - 1, 60))
+    assert full_s / 2 <= rest_s <= full_s
+    assert rest_s <= backoff_s(attempt + 1, jitter=lambda: spread)
+
+
+@given(st.integers(min_value=1, max_value=50), st.floats(min_value=0, max_value=1e6), jitters)
+def test_the_service_is_never_asked_earlier_than_it_wants(
+    attempt: int, retry_after_s: float, spread: float
+) -> None:
+    rest_s = backoff_s(attempt, retry_after_s=retry_after_s, jitter=lambda: spread)
+
+    assert max(retry_after_s, 0.1) <= rest_s <= max(retry_after_s, 0.1) + 0.25
+
+
+def test_clients_do_not_come_back_in_step() -> None:
+    assert len({backoff_s(3) for _ in range(50)}) > 1
+    assert len({backoff_s(3, retry_after_s=5) for _ in range(50)}) > 1
+
+
+class Work:
+    """A piece of work that fails with one error after the other, and then succeeds."""
+
+    def __init__(self, *failures: OmniEditError, took_s: float = 0.0) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+        self.said: list[tuple[str, float, int]] = []
+        self._failures = list(failures)
+        self._took_s = took_s
+
+    def attempt(self) -> str:
+        self.now += self._took_s
+        if self._failures:
+            raise self._failures.pop(0)
+        return "done"
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept.append(seconds)
+
+    def retry(self, budget_s: float | None = None, deadline: float | None = None) -> Retry:
+        return Retry(
+            sleep=self.sleep,
+            clock=lambda: self.now,
+            jitter=lambda: 0.0,
+            budget_s=budget_s,
+            deadline=deadline,
+            on_retry=lambda *said: self.said.append(said),
+        )
+
+
+BUSY = errors.ServerError("busy")
+CUT_OFF = errors.NotConnectedError("no network")
+
+
+def test_work_is_tried_again_until_it_succeeds_and_each_rest_is_told() -> None:
+    work = Work(BUSY, BUSY, BUSY)
+
+    assert work.retry(budget_s=30).call(work.attempt) == "done"
+    assert work.slept == [0.5, 1.0, 2.0]
+    assert work.said == [("busy", 0.5, 1), ("busy", 1.0, 2), ("busy", 2.0, 3)]
+
+
+def test_what_does_not_pass_is_not_tried_again() -> None:
+    refusal = errors.QuotaError("empty")
+    work = Work(refusal)
+
+    with pytest.raises(errors.QuotaError) as caught:
+        work.retry(budget_s=30).call(work.attempt)
+
+    assert caught.value is refusal
+    assert work.slept == []
+
+
+@pytest.mark.parametrize(
+    ("work", "budget_s", "deadline", "expected_s"),
+    [
+        pytest.param(Work(*[BUSY] * 99), 120.0, None, (105, 120), id="budget"),
+        pytest.param(Work(*[BUSY] * 99), 120.0, 110.0, (5, 10), id="deadline"),
+        pytest.param(Work(*[BUSY] * 99, took_s=50), 120.0, None, (100, 120), id="slow-attempts"),
+        pytest.param(Work(*[CUT_OFF] * 99), 120.0, None, (15, 30), id="nothing-to-connect-to"),
+        pytest.param(
+            Work(errors.RateLimitedError("slow", retry_after_s=121)),
+            120.0,
+            None,
+            (0, 0),
+            id="asked",
+        ),
+    ],
+)
+def test_a_rest_that_would_overrun_is_not_begun(
+    work: Work, budget_s: float, deadline: float | None, expected_s: tuple[float, float]
+) -> None:
+    with pytest.raises(errors.UnavailableError):
+        work.retry(budget_s, deadline).call(work.attempt)
+
+    assert expected_s[0] <= work.now - 100 - work._took_s <= expected_s[1]
+
+
+def test_without_a_budget_a_lost_network_is_waited_for() -> None:
+    work = Work(*[CUT_OFF] * 50)
+
+    assert work.retry().call(work.attempt) == "done"
+    assert work.slept[-1] == DEFAULT.longest_backoff_s / 2
+
+
+def test_after_a_success_the_rests_are_short_again() -> None:
+    work = Work(*[BUSY] * 6)
+    retry = work.retry()
+
+    for _ in range(3):
+        retry.rest(BUSY)
+    retry.succeeded()
+    retry.rest(BUSY)
+
+    assert work.slept == [0.5, 1.0, 2.0, 0.5]
+    assert retry.attempts == 4

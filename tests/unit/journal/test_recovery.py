@@ -1,0 +1,364 @@
+"""A damaged journal: what can be read goes into a new one, and what cannot stays refused."""
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, TargetBusyError
+from omniedit.journal import Attempt, Journal
+from omniedit.journal.database import VERSION
+from omniedit.journal.recovery import recover
+from omniedit.models import EditRequest, Task
+from omniedit.policy import Policy
+from omniedit.system.locks import hold
+from tests.systems import windows
+
+ORIGIN = "https://api.evolink.ai"
+PAGE_BYTES = 4096
+EDITS = 200
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the file of a journal of many pages, with rows of every table."""
+    folder = tmp_path_factory.mktemp("filled")
+    fill(folder, EDITS)
+    return (folder / "journal.db").read_bytes()
+
+
+def fill(folder: Path, edits: int) -> None:
+    with Journal(folder, clock=lambda: 1000.0) as journal, journal._database.writing():
+        for number in range(edits):
+            journal._database.execute(
+                "insert into attempts values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(f"request-{number:04}", ORIGIN, f"identity-{number}", "accepted"),
+                    *(b"clip-\xff.mp4", f"pr\u00f6mpt {number}", b"{}" * (number * 20), "digest"),
+                    *(1000.0 + number, f"task-{number:04}", None),
+                ),
+            )
+            journal._store_task(
+                Task(task_id=f"task-{number:04}", status="completed", credits_used=31.2),
+                origin=ORIGIN,
+            )
+            journal._store_call("user:0", f"request-{number:04}")
+            journal._database.execute(
+                "insert into files values (?, ?, ?, ?, ?)",
+                (f"task-{number:04}", f"/out/{number}.mp4", 2**40 + number, "00", 1000.5),
+            )
+
+
+def write(folder: Path, content: bytes) -> Path:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / "journal.db"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return path
+
+
+def pages_of(content: bytes, table: str) -> list[int]:
+    """Return the numbers of a table's pages, its root first."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.deserialize(content)
+        return [
+            number
+            for (number,) in connection.execute(
+                "select pageno from dbstat where name = ? order by path", (table,)
+            )
+        ]
+
+
+def without_page(content: bytes, number: int, *, filling: bytes = b"\xde\xad") -> bytes:
+    start = (number - 1) * PAGE_BYTES
+    return content[:start] + filling * (PAGE_BYTES // len(filling)) + content[start + PAGE_BYTES :]
+
+
+def known_requests(folder: Path) -> set[str]:
+    with Journal(folder) as journal:
+        return {record.request_id for record in journal.recent() if record.request_id}
+
+
+def test_every_row_comes_back_as_it_was_where_only_the_tree_is_damaged(
+    folder: Path, filled: bytes
+) -> None:
+    write(folder, filled)
+    with Journal(folder) as journal:
+        expected, call = journal.recent(), journal.last_call("user:0")
+    root = pages_of(filled, "attempts")[0]
+    write(folder, without_page(filled, root))
+
+    recovery = recover(folder)
+
+    assert recovery is not None
+    assert recovery.rows_restored == {
+        "attempts": EDITS,
+        "tasks": EDITS,
+        "files": EDITS,
+        "calls": EDITS,
+    }
+    assert recovery.unreadable_pages == 1
+    with Journal(folder) as journal:
+        journal.check()
+        assert journal.recent() == expected
+        assert journal.last_call("user:0") == call
+
+
+def test_of_a_lost_page_all_other_rows_come_back_and_the_lost_ones_are_named(
+    folder: Path, filled: bytes
+) -> None:
+    leaf = pages_of(filled, "attempts")[3]
+    write(folder, without_page(filled, leaf))
+
+    recovery = recover(folder)
+
+    assert recovery is not None
+    known = known_requests(folder)
+    lost = {f"request-{number:04}" for number in range(EDITS)} - known
+    assert 0 < len(lost) < EDITS // 10
+    assert lost == {each for each in recovery.missing_ids if each.startswith("request-")}
+    assert not recovery.is_complete
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda content: b"the dog ate it\n" * 1000, id="no-database"),
+        pytest.param(lambda content: bytes(range(100)) + content[100:], id="garbage-header"),
+        pytest.param(lambda content: content[: len(content) // 2], id="cut-off"),
+        pytest.param(lambda content: content[: len(content) // 2 + 7], id="cut-off-in-a-page"),
+        pytest.param(lambda content: without_page(content, 1), id="no-schema"),
+        pytest.param(lambda _: b"", id="emptied"),
+        pytest.param(lambda content: without_page(content, 2, filling=b"\0"), id="page-of-zeros"),
+    ],
+)
+def test_what_is_lost_is_known_until_it_was_settled(
+    folder: Path, filled: bytes, damage: Callable[[bytes], bytes]
+) -> None:
+    damaged = damage(filled)
+    path = write(folder, damaged)
+
+    recovery = recover(folder)
+
+    assert recovery is not None
+    assert not recovery.is_complete
+    assert recovery.damaged_file.read_bytes() == damaged
+    assert recovery.damaged_file.name.startswith("journal.damaged-")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        recovery.damaged_file.name,
+        "journal.db",
+        "locks",
+    ]
+    assert path.stat().st_mode & 0o077 == 0
+    with Journal(folder) as journal:
+        journal.check()
+        assert journal.recoveries() == [recovery]
+        with pytest.raises(JournalError, match="could not be read") as caught:
+            journal.require_recovered()
+        assert "omniedit journal recover" in (caught.value.hint or "")
+        journal.settle_recoveries()
+    with Journal(folder) as journal:
+        journal.require_recovered()
+        assert journal.recoveries() == []
+
+
+def test_a_task_whose_row_is_lost_is_followed_again(folder: Path, filled: bytes) -> None:
+    leaves = pages_of(filled, "tasks")[1:]
+    for leaf in leaves:
+        filled = without_page(filled, leaf)
+    write(folder, filled)
+
+    recover(folder)
+
+    with Journal(folder) as journal:
+        found = journal.find_edit("identity-77", origin=ORIGIN)
+    assert found
+    assert (found.task_id, found.status, len(found.saved)) == ("task-0077", "pending", 1)
+
+
+def test_a_garbage_header_loses_no_row(folder: Path, filled: bytes) -> None:
+    write(folder, bytes(range(100)) + filled[100:])
+
+    recover(folder)
+
+    assert len(known_requests(folder)) == EDITS
+
+
+def test_what_was_not_settled_survives_another_damage(folder: Path, filled: bytes) -> None:
+    path = write(folder, without_page(filled, pages_of(filled, "attempts")[3]))
+    first = recover(folder)
+    path.write_bytes(bytes(100) + path.read_bytes()[100:])
+
+    second = recover(folder)
+
+    with Journal(folder) as journal:
+        assert journal.recoveries() == [first, second]
+
+
+def test_deleted_rows_do_not_come_back(folder: Path) -> None:
+    fill(folder, EDITS)
+    path = folder / "journal.db"
+    with Journal(folder) as journal:
+        for record in journal.recent():
+            if record.request_id != "request-0007":
+                journal.forget(record)
+    content = path.read_bytes()
+    # In the middle of the schema, which is on the first page.
+    path.write_bytes(content[:2000] + b"\xff" * 500 + content[2500:])
+
+    recover(folder)
+
+    assert known_requests(folder) == {"request-0007"}
+
+
+def test_a_sound_journal_is_left_alone(folder: Path) -> None:
+    fill(folder, 1)
+    before = (folder / "journal.db").stat().st_ino
+
+    assert recover(folder) is None
+
+    assert (folder / "journal.db").stat().st_ino == before
+
+
+def test_a_journal_of_a_newer_version_is_left_alone(folder: Path) -> None:
+    with Journal(folder) as journal:
+        journal._database.execute(f"pragma user_version={VERSION + 1}")
+
+    with pytest.raises(JournalTooNewError):
+        recover(folder)
+
+
+def test_whoever_comes_second_finds_a_sound_journal(folder: Path, filled: bytes) -> None:
+    write(folder, without_page(filled, 1))
+
+    assert recover(folder) is not None
+    assert recover(folder) is None
+
+
+def test_another_process_that_recovers_it_is_not_waited_for_without_end(
+    folder: Path, filled: bytes
+) -> None:
+    write(folder, without_page(filled, 1))
+    (folder / "locks").mkdir()
+
+    with (
+        hold(folder / "locks" / "recovering.lock", sleep=lambda _: None),
+        pytest.raises(TargetBusyError),
+    ):
+        recover(folder, sleep=lambda _: None, policy=Policy(journal_timeout_s=1.0))
+
+
+@pytest.mark.posix
+def test_a_process_that_has_the_damaged_file_open_writes_nothing_to_it(
+    folder: Path, filled: bytes
+) -> None:
+    path = write(folder, filled)
+    attempt = Attempt(
+        request_id="request-new",
+        origin=ORIGIN,
+        identity="new",
+        body=b"{}",
+        body_digest=None,
+        request=EditRequest(video="v.mp4", prompt="p"),
+        context=None,
+    )
+    with Journal(folder) as open_journal:
+        damaged = without_page(filled, pages_of(filled, "files")[2])
+        with path.open("r+b") as file:
+            file.write(damaged)
+        recover(folder)
+
+        with pytest.raises(JournalError, match="was replaced"):
+            open_journal.record_attempt(attempt)
+
+
+def test_a_leftover_of_a_killed_recovery_is_overwritten(folder: Path, filled: bytes) -> None:
+    write(folder, without_page(filled, pages_of(filled, "attempts")[0]))
+    (folder / "journal.recovering.db").write_bytes(b"half")
+
+    recover(folder)
+
+    assert len(known_requests(folder)) == EDITS
+
+
+def test_where_open_files_stay_it_is_closed_before_it_is_replaced(
+    folder: Path, filled: bytes
+) -> None:
+    write(folder, without_page(filled, pages_of(filled, "attempts")[0]))
+
+    recover(folder, system=windows())
+
+    assert len(known_requests(folder)) == EDITS
+
+
+def test_without_hard_links_the_damaged_file_is_copied(
+    folder: Path, filled: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    damaged = without_page(filled, 1)
+    write(folder, damaged)
+    monkeypatch.setattr(os, "link", refuse)
+
+    recovery = recover(folder)
+
+    assert recovery
+    assert recovery.damaged_file.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_the_damage_the_new_journal_is_sound_and_knows_what_it_lacks(
+    folder: Path, filled: bytes, seed: int
+) -> None:
+    random = Random(seed)  # noqa: S311 - reproducible noise
+    start = random.choice([random.randrange(len(filled)), random.randrange(8 * PAGE_BYTES)])
+    size = random.choice([1, 8, 600, PAGE_BYTES, 5 * PAGE_BYTES])
+    noise = random.choice([random.randbytes(size), bytes(size), filled[:size]])
+    write(folder, (filled[:start] + noise + filled[start + size :])[: len(filled)])
+
+    recovery = recover(folder)
+
+    if recovery is not None:
+        with Journal(folder) as journal:
+            journal.check()
+            assert journal.has_unrecovered is not recovery.is_complete
+            assert len(journal.recent()) == EDITS or not recovery.is_complete
+
+
+def test_a_column_that_is_no_text_is_damage(folder: Path, filled: bytes) -> None:
+    write(folder, filled.replace("prömpt 77".encode(), b"pr\xff\xffmpt 77"))
+
+    with Journal(folder) as journal, pytest.raises(JournalDamagedError):
+        journal.find_attempt("request-0077")
+    recovery = recover(folder)
+
+    assert recovery
+    assert len(known_requests(folder)) == EDITS - 1
+    assert recovery.missing_ids == ("request-0077",)
+
+
+def test_a_recovery_that_fails_at_its_last_step_is_done_again(folder: Path, filled: bytes) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    damaged = without_page(filled, pages_of(filled, "attempts")[0])
+    path = write(folder, damaged)
+
+    with pytest.raises(JournalError, match="the disk fails"):
+        recover(folder, system=windows(move=fail))
+    left = path.read_bytes()
+    recover(folder)
+
+    assert left == damaged
+    assert len(known_requests(folder)) == EDITS

@@ -1,0 +1,126 @@
+"""The log and the record: every exchange is written, no key is."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from omniedit.sandbox.exchange import BrokenConnectionError, mask_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.sandbox.conftest import Bench
+
+KEY = {"Idempotency-Key": "request-key-0001"}
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    return tmp_path / "record.ndjson"
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench], record: Path) -> Bench:
+    return make_bench(record=record)
+
+
+def entries(record: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in record.read_text("ascii").splitlines()]
+
+
+def test_a_request_is_one_line(bench: Bench) -> None:
+    bench.submit(headers=KEY)
+
+    (line,) = bench.lines
+    assert " POST /v1/videos/generations 200 " in line
+    assert line.endswith("ms key=\u2026key-0001")
+
+
+def test_a_request_is_one_entry(bench: Bench, record: Path) -> None:
+    task_id = bench.submit(headers=KEY).get_json()["id"]
+
+    (entry,) = entries(record)
+    headers = entry.pop("headers")
+    assert headers["authorization"] == "Bearer sk-\u2026****"
+    assert headers["idempotency-key"] == KEY["Idempotency-Key"]
+    assert entry == {
+        "at": "2025-09-06T14:42:23.000Z",
+        "method": "POST",
+        "path": "/v1/videos/generations",
+        "query": "",
+        "body": {
+            "model": bench.MODEL,
+            "prompt": "warmer light",
+            "video_urls": ["https://example.com/a.mp4"],
+        },
+        "status": 200,
+        "task_id": task_id,
+        "fault": None,
+    }
+
+
+def test_a_body_that_is_no_json_is_described(bench: Bench, record: Path) -> None:
+    bench.upload()
+    bench.call("POST", "/v1/tasks/batch", data=b"{oops", content_type="application/json")
+
+    upload, broken = entries(record)
+    assert upload["body"].keys() == {"size_bytes", "sha256"}
+    assert upload["body"]["size_bytes"] == len(bench.MP4)
+    assert broken["body"] == {"size_bytes": 5}
+
+
+def test_a_lost_reply_has_no_status(bench: Bench, record: Path) -> None:
+    with pytest.raises(BrokenConnectionError):
+        bench.submit("[sandbox:lost-reply]", headers=KEY)
+
+    (entry,) = entries(record)
+    assert (entry["status"], entry["fault"]) == (None, "lost-reply")
+    assert " --- " in bench.lines[0]
+
+
+def test_a_leaked_key_is_recorded_as_a_fault_and_not_as_a_key(bench: Bench, record: Path) -> None:
+    bench.get("/results/x.mp4", headers={"Authorization": "Bearer sk-evo-verysecret"})
+
+    (entry,) = entries(record)
+    assert (entry["status"], entry["fault"]) == (400, "key sent to the result host")
+    assert "verysecret" not in record.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Bearer sk-evo-0123456789", "Bearer sk-\u2026****"),
+        ("?key=sk-sandbox&x=1", "?key=sk-\u2026****&x=1"),
+        ("a task-unified-1", "a task-unified-1"),
+    ],
+)
+def test_keys_are_masked_wherever_they_stand(text: str, masked: str) -> None:
+    assert mask_keys(text) == masked
+
+
+def test_a_key_in_a_path_or_a_prompt_is_masked(bench: Bench, record: Path) -> None:
+    bench.get("/v1/tasks/sk-evo-verysecret?k=sk-evo-verysecret")
+    bench.submit("sk-evo-verysecret")
+
+    assert "verysecret" not in record.read_text()
+    assert "verysecret" not in "".join(bench.lines)
+
+
+def test_control_characters_do_not_reach_the_log(bench: Bench) -> None:
+    bench.get("/v1/tasks/%1b[2J%0aforged")
+
+    assert "\x1b" not in bench.lines[0]
+    assert "\n" not in bench.lines[0]
+
+
+def test_a_log_that_fails_is_no_reason_to_refuse(bench: Bench) -> None:
+    def closed_pipe(line: str) -> None:
+        raise BrokenPipeError
+
+    bench.app._traffic._log = closed_pipe
+
+    assert bench.get("/v1/credits").status_code == 200

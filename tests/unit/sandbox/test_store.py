@@ -1,0 +1,87 @@
+"""The sandbox's SQLite file when things go wrong, and what tests read from it."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from omniedit.sandbox.store import DATABASE_NAME, LedgerEntry, Load, Store
+from tests.unit.sandbox.conftest import Bench
+
+
+class BlockError(Exception):
+    """Raised inside a transaction."""
+
+
+def give_up(database: Store) -> None:
+    with database.writing() as connection:
+        # As SQLite does by itself on a full disk.
+        connection.execute("rollback")
+        raise BlockError
+
+
+def test_an_exception_leaves_a_transaction_and_the_next_one_can_begin(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as database:
+        with pytest.raises(BlockError):
+            give_up(database)
+        with database.writing() as connection:
+            connection.execute("insert into attempt values ('body:1', 1)")
+
+        assert database.rows("select count from attempt") == [(1,)]
+
+
+def test_a_database_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)):
+        pass
+    with sqlite3.connect(tmp_path / DATABASE_NAME) as other:
+        other.execute("pragma user_version = 0")
+        other.execute("create view task_view as select * from task")
+        other.execute("drop table attempt")
+        other.execute("create view attempt as select 1")
+    other.close()
+
+    # What is in its way is no table, which it would replace.
+    with pytest.raises(OSError, match="attempt"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "charged", "refunded"),
+    [
+        pytest.param("x", 31.17, 0.63, id="completed"),
+        pytest.param("[sandbox:fail=service_error]", 0.0, 31.8, id="failed"),
+        pytest.param("[sandbox:stall]", 0.0, 0.0, id="unfinished"),
+    ],
+)
+def test_the_ledger_accounts_for_each_edit(
+    bench: Bench, prompt: str, charged: float, refunded: float
+) -> None:
+    task_id = bench.submit(prompt, headers={"Idempotency-Key": "request-key-0001"}).get_json()["id"]
+    (at_first,) = bench.store.ledger(bench.clock())
+    bench.clock.advance(5)
+
+    (entry,) = bench.store.ledger(bench.clock())
+
+    assert at_first == LedgerEntry(task_id, bench.MODEL, "request-key-0001", 31.8, 0.0, 0.0)
+    assert entry == at_first._replace(charged=charged, refunded=refunded)
+
+
+def test_the_load_counts_edits_under_way_now_and_at_peak(bench: Bench) -> None:
+    # given two edits at once, then one that begins as they end
+    bench.submit()
+    bench.submit()
+    bench.clock.advance(5)
+    bench.submit("[sandbox:fail=service_error]")
+
+    # when
+    first = bench.store.load(bench.clock())
+    bench.clock.advance(5)
+
+    # then
+    assert first == Load(now=1, peak=2)
+    assert bench.store.load(bench.clock()) == Load(now=0, peak=2)
+
+
+def test_an_empty_store_has_no_load(bench: Bench) -> None:
+    assert bench.store.load(bench.clock()) == Load(now=0, peak=0)

@@ -1,0 +1,364 @@
+"""The ledger of a command: records, and where each edit stands between two polls."""
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from omniedit.errors import NetworkError
+from omniedit.events import (
+    Completed,
+    Event,
+    Failed,
+    LineFailed,
+    Noted,
+    Preparing,
+    Progressed,
+    Retrying,
+    Saved,
+    Stalled,
+    Submitted,
+    Transferring,
+)
+from omniedit.models import Record, SavedFile, Task, TaskError
+from omniedit.terminal.board import Board, EditState
+from tests.records import record_of
+
+FILE = SavedFile(path="/a/out.mp4", size_bytes=7, sha256="00")
+TASK = Task(task_id="t-1", status="processing", created_at=1.0)
+DONE = replace(TASK, status="completed", progress=100)
+
+
+class Ledger(Board):
+    """A board with a clock that is set by hand."""
+
+    def __init__(self, *events: Event, total: int = 1) -> None:
+        self.now = 1000.0
+        super().__init__(lambda: self.now)
+        self.expect(total)
+        for event in events:
+            self.take(event)
+
+    def take_at(self, now: float, event: Event) -> EditState:
+        self.now = now
+        self.take(event)
+        return self.state_of(event)
+
+
+def _task(status: str = "processing", task_id: str = "t-1", **fields: Any) -> Record:
+    return record_of(Task(task_id=task_id, status=status, **fields))
+
+
+def _progressed(
+    progress: int | None,
+    *,
+    remaining_s: float | None = None,
+    elapsed_s: float = 10.0,
+    estimated_s: float | None = None,
+) -> Progressed:
+    record = _task(progress=progress, estimated_s=estimated_s)
+    return Progressed(record=record, elapsed_s=elapsed_s, remaining_s=remaining_s)
+
+
+def _transferring(
+    done: int, total: int | None = 4000, *, direction: str = "download", task_id: str | None = "t-1"
+) -> Transferring:
+    return Transferring(
+        name="o", direction=direction, done_bytes=done, total_bytes=total, task_id=task_id
+    )
+
+
+def _saved(task_id: str = "t-1", **fields: Any) -> Saved:
+    return Saved(task_id=task_id, file=FILE, shown_path="o", **fields)
+
+
+def _percents(edit: EditState, start: float, seconds: float) -> list[float]:
+    return [edit.percent(start + tick / 10) or 0.0 for tick in range(int(seconds * 10))]
+
+
+def test_events_bring_a_record_up_to_date() -> None:
+    board = Ledger(
+        Submitted(record=_task("pending")),
+        _progressed(40),
+        Completed(record=record_of(DONE, prompt="warmer")),
+    )
+
+    [found] = board.records
+    assert (found.status, found.task, found.prompt) == ("completed", DONE, "warmer")
+
+
+def test_a_failure_brings_its_reason() -> None:
+    reason = TaskError(code="service_error", message="no")
+
+    [found] = Ledger(Failed(record=_task("failed", error=reason))).records
+
+    assert (found.status, found.error) == ("failed", reason)
+
+
+def test_a_saved_file_joins_its_record_once_and_stays_there() -> None:
+    other = SavedFile(path="/b/out.mp4", size_bytes=7, sha256="00")
+    board = Ledger()
+    board.add(record_of(TASK, saved=(other,)))
+
+    for event in (_saved(), _saved(), _progressed(50)):
+        board.take(event)
+
+    assert board.records[0].saved == (other, FILE)
+
+
+def test_an_error_is_noted_beside_what_is_known() -> None:
+    board = Ledger()
+    board.note_error(record_of(TASK), NetworkError("cut", hint="try again"))
+    own = TaskError(code="service_error", message="its own")
+    attempt = replace(record_of(TASK), task=None, request_id="r-2", error=own)
+    board.note_error(attempt, NetworkError("cut"))
+
+    noted, kept = board.records
+    assert noted.error == TaskError(code="network", message="cut", suggestion="try again")
+    assert kept.error == own
+
+
+def test_order_is_that_of_the_first_meeting_and_other_events_change_nothing() -> None:
+    board = Ledger(
+        Noted(message="hello"),
+        Stalled(task_id="t-9", since_s=180),
+        _saved("t-9"),
+        Submitted(record=_task(task_id="t-2")),
+        Submitted(record=_task()),
+        Completed(record=_task("completed", "t-2")),
+        total=3,
+    )
+
+    assert [found.task_id for found in board.records] == ["t-2", "t-1"]
+
+
+def test_what_was_submitted_and_what_was_there_is_told_apart() -> None:
+    board = Ledger(
+        Submitted(record=_task()), _saved(), _saved("t-2", is_new=False), _saved(""), total=3
+    )
+
+    assert (board.submitted, board.skipped) == ({"t-1"}, {"t-2"})
+
+
+def test_between_polls_the_bar_moves_on_but_not_past_the_next_one() -> None:
+    edit = Ledger().take_at(1000.0, _progressed(40, remaining_s=30.0))
+
+    percents = _percents(edit, 1000.0, 60)
+
+    assert percents == sorted(percents)
+    assert 45 < percents[79] < 60
+    assert max(percents) <= 40 + 60 / 30 * 8
+
+
+def test_the_bar_never_runs_backwards() -> None:
+    board = Ledger()
+    before = _percents(board.take_at(1000.0, _progressed(40, remaining_s=5.0)), 1000.0, 10)
+
+    after = _percents(board.take_at(1010.0, _progressed(41, remaining_s=50.0)), 1010.0, 10)
+
+    assert after[0] >= before[-1]
+    assert after == sorted(after)
+
+
+def test_the_bar_stays_below_the_end_until_the_end() -> None:
+    edit = Ledger().take_at(1000.0, _progressed(99, remaining_s=0.5))
+
+    assert max(_percents(edit, 1000.0, 60)) < 100
+
+
+def test_without_an_estimate_it_rests_where_it_was_seen() -> None:
+    edit = Ledger().take_at(1000.0, _progressed(40))
+
+    assert _percents(edit, 1000.0, 60)[-1] == pytest.approx(40, abs=0.1)
+    assert edit.remaining_s(1001.0) is None
+
+
+def test_missing_progress_is_not_invented() -> None:
+    edit = Ledger().take_at(1000.0, _progressed(None, remaining_s=30.0))
+
+    assert edit.percent(1010.0) is None
+    assert edit.remaining_s(1010.0) == 20.0
+    assert edit.remaining_s(1050.0) == 0.0
+    assert edit.elapsed_s(1010.0) == 20.0
+
+
+def test_the_first_per_cent_do_not_make_an_hour_of_a_minute() -> None:
+    event = _progressed(1, elapsed_s=6.0, remaining_s=594.0, estimated_s=60.0)
+
+    remaining_s = Ledger().take_at(1000.0, event).remaining_s(1000.0)
+
+    assert remaining_s is not None
+    assert remaining_s < 2 * 60.0
+
+
+def test_the_time_that_remains_counts_down_and_never_jumps() -> None:
+    board, shown = Ledger(), []
+    for second in range(40):
+        if second % 8 == 0:
+            # What each poll implies swings by half a minute.
+            remaining_s = 60.0 - second + (30.0 if second % 16 else 0.0)
+            board.take_at(1000.0 + second, _progressed(10, remaining_s=remaining_s))
+        shown.append(board.latest.remaining_s(1000.0 + second) or 0.0)
+
+    steps = [after - before for before, after in pairwise(shown)]
+    assert max(map(abs, steps)) < 8
+
+
+def test_a_clock_set_back_does_no_harm() -> None:
+    edit = Ledger().take_at(1000.0, _progressed(40, remaining_s=30.0))
+    percent = edit.percent(1005.0)
+
+    assert edit.percent(900.0) == percent
+    assert edit.elapsed_s(900.0) == 10.0
+
+
+def test_the_duration_is_the_task_s_and_not_the_download_s() -> None:
+    board = Ledger()
+    board.take_at(1000.0, _progressed(90))
+    board.take_at(1005.0, Completed(record=_task("completed")))
+
+    edit = board.take_at(1060.0, _transferring(1))
+
+    assert edit.elapsed_s(1070.0) == 15.0
+
+
+def test_a_transfer_knows_its_speed_and_its_end() -> None:
+    board = Ledger()
+    for second, done in enumerate([1000, 1500, 2000]):
+        board.take_at(1000.0 + second, _transferring(done))
+    edit = board.latest
+
+    assert edit.transfer is not None
+    assert edit.percent(1002.0) == 50.0
+    assert edit.transfer.speed(1002.0) == 500.0
+    assert edit.remaining_s(1002.0) == 4.0
+
+
+def test_a_transfer_of_unknown_size_has_no_percentage() -> None:
+    edit = Ledger().take_at(1000.0, _transferring(5, None))
+
+    assert edit.percent(1001.0) is None
+    assert edit.remaining_s(1001.0) is None
+
+
+def test_a_download_that_starts_over_forgets_its_speed() -> None:
+    board = Ledger()
+    for second, done in enumerate([1000, 2000, 0]):
+        board.take_at(1000.0 + second, _transferring(done))
+    edit = board.latest
+
+    assert edit.transfer is not None
+    assert edit.transfer.speed(1002.0) is None
+
+
+def test_what_moves_again_is_neither_stalled_nor_paused() -> None:
+    board = Ledger()
+    board.take_at(1000.0, _progressed(40))
+    board.take_at(1001.0, Stalled(task_id="t-1", since_s=120.0))
+    retrying = Retrying(message="x", delay_s=4.0, attempt=1, task_id="t-1")
+    edit = board.take_at(1002.0, retrying)
+    assert (edit.still_since, edit.pause is None) == (881.0, False)
+
+    board.take_at(1003.0, _progressed(41))
+
+    assert (edit.still_since, edit.pause) == (None, None)
+
+
+def test_an_upload_becomes_the_single_task() -> None:
+    board = Ledger(_transferring(4000, direction="upload", task_id=None))
+    assert board.latest.state == "submitting"
+
+    board.take(Submitted(record=_task("pending")))
+
+    assert [(edit.state, edit.task_id) for edit in board.running] == [("pending", "t-1")]
+
+
+def test_a_preparation_says_how_far_it_is_and_makes_room() -> None:
+    board = Ledger(total=9)
+    step = Preparing(name="c.mp4", what="converting", done=3.0, total=12.0, remaining_s=9.0)
+
+    edit = board.take_at(1000.0, step)
+
+    assert (edit.label, edit.state, edit.percent(1000.0)) == ("c.mp4", "converting", 25.0)
+    assert edit.remaining_s(1000.0) == 9.0
+    board.take(replace(step, done=12.0))
+    assert board.running == []
+
+
+def test_uploads_of_many_make_room_for_their_tasks() -> None:
+    board = Ledger(
+        _transferring(1, 9, direction="upload", task_id=None),
+        _transferring(9, 9, direction="upload", task_id=None),
+        Retrying(message="429", delay_s=9.0, attempt=1),
+        total=9,
+    )
+
+    assert board.running == []
+    assert board.pause is not None
+
+
+def test_a_file_that_is_here_already_leaves_nothing_running() -> None:
+    board = Ledger(_saved("t-9", is_new=False), total=9)
+
+    assert (board.saved, board.running) == (1, [])
+
+
+def test_the_summary_of_many() -> None:
+    board = Ledger(total=120)
+    for number in range(62):
+        board.take(Submitted(record=_task("pending", f"t-{number}")))
+    assert board.summary == "0/120 saved, 62 running"
+
+    for number in range(37):
+        board.take(Completed(record=_task("completed", f"t-{number}")))
+    assert board.summary == "37/120 completed, 25 running"
+
+    for number in range(37):
+        board.take(_saved(f"t-{number}"))
+    board.take(Failed(record=_task("failed", "t-50")))
+    board.take(LineFailed(name="line 7", message="no", code="x", task_id="t-51"))
+
+    assert board.summary == "37/120 saved, 23 running, 2 failed"
+    assert board.percent() == pytest.approx(100 * 39 / 120)
+
+
+def test_tasks_beyond_the_number_that_was_expected_count_as_well() -> None:
+    board = Ledger(*(Completed(record=_task("completed", f"t-{number}")) for number in range(3)))
+
+    assert board.summary == "3/3 completed, 0 running"
+
+
+@pytest.mark.parametrize(
+    ("fields", "labels", "label"),
+    [
+        pytest.param(
+            {"video": "https://example.com/a/clip.mp4?sig=1"}, {}, "clip.mp4", id="clip-of-a-url"
+        ),
+        pytest.param({"video": "films/clip.mp4"}, {}, "clip.mp4", id="clip-of-a-path"),
+        pytest.param({"identity": "i"}, {"i": "7 clip.mp4"}, "7 clip.mp4", id="line"),
+        pytest.param({}, {}, "t-1", id="nothing-but-its-id"),
+    ],
+)
+def test_an_edit_is_called_by_its_line_or_its_clip(
+    fields: dict[str, str], labels: dict[str, str], label: str
+) -> None:
+    board = Ledger()
+    board.expect(2, labels)
+
+    edit = board.take_at(1000.0, Submitted(record=record_of(TASK, **fields)))
+
+    assert edit.label == label
+
+
+def test_what_remains_of_many_does_not_begin_at_ten_times_the_estimate() -> None:
+    board = Ledger(total=20)
+    for number in range(4):
+        record = _task("pending", f"t-{number}", estimated_s=60.0)
+        board.take(Submitted(record=record))
+    board.now = 1003.0
+
+    remaining_s = board.remaining_s()
+
+    assert remaining_s is not None
+    assert 200 < remaining_s < 400

@@ -1,0 +1,95 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from omniedit.models import Record, TaskError
+from omniedit.terminal.human import (
+    render_clock,
+    render_credits,
+    render_duration,
+    render_moment,
+    render_size,
+    render_status_line,
+    render_took,
+)
+from omniedit.terminal.text import plain_text
+
+NOW = 1_757_169_743.0
+TASK_ID = "task-unified-1757156493-a1b2c3d4"
+MakeRecord = Callable[..., Record]
+H = 3600.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(-1, "0s"), (0.9, "0s"), (58, "58s"), (65, "1m05s"), (11220, "3h07m"), (187200, "2d04h")],
+)
+def test_durations(seconds: float, expected: str) -> None:
+    assert render_duration(seconds) == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(5, "0:05"), (65, "1:05"), (11229, "3:07:09")])
+def test_clocks(seconds: float, expected: str) -> None:
+    assert render_clock(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (2_134_000, "2.1 MB"),
+        (9_960_000, "10 MB"),
+        (95_400_000, "95 MB"),
+        (999_700_000, "1.0 GB"),
+        (5e12, "5.0 TB"),
+    ],
+)
+def test_sizes(size: float, expected: str) -> None:
+    assert render_size(size) == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(-1, "0 s"), (48.9, "48 s"), (65, "1m05s")])
+def test_durations_in_a_sentence(seconds: float, expected: str) -> None:
+    assert render_took(seconds) == expected
+
+
+def test_credits_name_their_price() -> None:
+    assert render_credits(64.25) == "64.2 credits ($0.94)"
+    assert render_credits(1) == "1 credit ($0.01)"
+
+
+def test_moments() -> None:
+    assert render_moment(NOW) == "2025-09-06 14:42 UTC"
+    assert render_moment(1e20) == "at an unknown time"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param(
+            {"status": "processing", "progress": 47},
+            f"{TASK_ID}  processing  47 %  1m30s elapsed",
+            id="running",
+        ),
+        pytest.param(
+            {"status": "completed", "link_left_s": 22 * H},
+            f"{TASK_ID}  completed  not saved  credits unknown  link valid for 22h00m",
+            id="completed",
+        ),
+        pytest.param(
+            {"status": "completed", "link_left_s": -1, "saved": "/x/out.mp4"},
+            f"{TASK_ID}  completed  saved /x/out.mp4  credits unknown  link expired",
+            id="saved",
+        ),
+        pytest.param(
+            {"status": "failed", "error": TaskError(code="boom", message="it\nbroke\x1b")},
+            f"{TASK_ID}  failed  boom: it\nbroke\x1b",
+            id="failed",
+        ),
+        pytest.param({"status": "unknown", "task_id": None}, "oe-7f3a  unknown", id="no-task"),
+    ],
+)
+def test_status_lines(make_record: MakeRecord, fields: dict[str, Any], expected: str) -> None:
+    assert plain_text(render_status_line(make_record(**fields), NOW)) == expected

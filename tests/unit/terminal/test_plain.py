@@ -1,0 +1,109 @@
+from collections.abc import Callable
+from typing import Protocol
+
+from omniedit.events import Completed, Event, Progressed, Saved, Submitted, Transferring
+from omniedit.models import SavedFile, Task
+from omniedit.terminal.board import Board
+from omniedit.terminal.printer import Printer
+from omniedit.terminal.progress import PlainLines
+from tests.records import record_of
+
+MakePrinter = Callable[..., Printer]
+FILE = SavedFile(path="/x/out.mp4", size_bytes=7, sha256="00")
+
+
+class Clock(Protocol):
+    def turn(self, seconds: float) -> None: ...
+
+
+class Written(Protocol):
+    text: str
+
+
+def plain_lines(printer: Printer, *, total: int) -> tuple[Board, PlainLines]:
+    board = Board(printer.clock)
+    board.expect(total)
+    return board, PlainLines(printer, board)
+
+
+def test_a_running_task_is_named_every_30_seconds(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    printer = make_printer()
+    board, lines = plain_lines(printer, total=1)
+    event = Progressed(
+        record=record_of(Task(task_id="t-1", status="processing", progress=40)),
+        elapsed_s=10,
+        remaining_s=20,
+    )
+    board.take(event)
+    lines.show(event)
+
+    for _ in range(65):
+        clock.turn(1.0)
+        lines.tick()
+
+    assert stderr.text.splitlines() == [
+        "t-1: processing, 40 %, 10s elapsed, about 20s left",
+        "t-1: processing, 40 %, 40s elapsed",
+        "t-1: processing, 40 %, 1m10s elapsed",
+    ]
+
+
+def test_what_is_over_is_not_named_again(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    printer = make_printer()
+    board, lines = plain_lines(printer, total=1)
+    board.take(Completed(record=record_of(Task(task_id="t-1", status="completed"))))
+
+    clock.turn(31.0)
+    lines.tick()
+
+    assert stderr.text == ""
+
+
+def test_many_tasks_are_summed_up_every_30_seconds(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    printer = make_printer()
+    board, lines = plain_lines(printer, total=120)
+    event = Submitted(record=record_of(Task(task_id="t-1", status="pending")))
+    board.take(event)
+    lines.show(event)
+
+    for _ in range(65):
+        clock.turn(1.0)
+        lines.tick()
+
+    assert stderr.text == "0/120 saved, 1 running\n" * 2
+
+
+def test_a_long_transfer_tells_its_tenths(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    printer = make_printer()
+    board, lines = plain_lines(printer, total=1)
+    for done, total in [(0, 100), (5, 100), (25, 100), (29, 100)]:
+        event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=total)
+        board.take(event)
+        lines.show(event)
+        clock.turn(6.0)
+
+    assert stderr.text == "uploading c.mp4, 0 % of 100 B\nuploading c.mp4, 25 % of 100 B\n"
+
+
+def test_a_transfer_of_unknown_size_and_a_known_file(
+    make_printer: MakePrinter, stderr: Written
+) -> None:
+    printer = make_printer()
+    board, lines = plain_lines(printer, total=1)
+    events: list[Event] = [
+        Transferring(name="o.mp4", direction="download", done_bytes=5, total_bytes=None),
+        Saved(task_id="t-1", file=FILE, shown_path="o.mp4", is_new=False),
+    ]
+    for event in events:
+        board.take(event)
+        lines.show(event)
+
+    assert stderr.text == "downloading o.mp4, 5 B\nalready here: o.mp4 (7 B)\n"

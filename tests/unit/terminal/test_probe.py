@@ -1,0 +1,128 @@
+"""What a clip is, as people read it at any width."""
+
+from dataclasses import replace
+
+import pytest
+
+from omniedit.media import ClipFacts, verdict
+from omniedit.schemas import unknown_values
+from omniedit.terminal.probe import clip_fields, render_clip
+from omniedit.terminal.text import Colour, Span, cell_width, plain_text
+
+FACTS = ClipFacts(
+    name="clip.mov",
+    is_local=True,
+    size_bytes=2_100_000,
+    container="mov",
+    is_fragmented=False,
+    duration_s=9.8,
+    is_measured=True,
+    frames=294,
+    frame_rate=30.0,
+    is_variable_rate=True,
+    video_codec="hevc",
+    width=1920,
+    height=1080,
+    rotation=90,
+    pixel_format="yuv420p",
+    color_range=None,
+    color_primaries=None,
+    color_transfer=None,
+    color_space=None,
+    audio_codec="aac",
+    audio_rate=44100,
+    audio_channels=2,
+)
+UNKNOWN = replace(FACTS, duration_s=None, frames=None, frame_rate=None, is_variable_rate=False)
+
+
+def rendered(facts: ClipFacts, *, width: int | None = None, cost: float | None = 62.3) -> list[str]:
+    return [plain_text(line) for line in render_clip(facts, verdict(facts), cost=cost, width=width)]
+
+
+def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
+    assert rendered(FACTS) == [
+        "length     9.800 s, 294 frames, 30 fps, variable",
+        "container  QuickTime (MOV)",
+        "video      H.265, 1080x1920, turned by 90 degrees",
+        "audio      AAC, 44100 Hz, 2 channels",
+        "size       2.1 MB",
+        "estimate   62.3 credits ($0.92)",
+        "verdict    it is QuickTime (MOV), not MP4: it is converted on the way",
+    ]
+
+
+def test_what_is_unknown_is_said_to_be() -> None:
+    silent = replace(UNKNOWN, container="mp4", audio_codec=None, size_bytes=None)
+
+    lines = rendered(replace(silent, is_fragmented=True), cost=None)
+
+    assert lines == [
+        "length     unknown: the header does not tell",
+        "container  MP4, fragmented",
+        "video      H.265, 1080x1920, turned by 90 degrees",
+        "audio      none",
+        "size       unknown",
+        "estimate   unknown",
+        "verdict    no problems found",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 31])
+def test_a_narrow_terminal_gets_whole_words_beside_the_labels(width: int) -> None:
+    lines = rendered(replace(FACTS, container="avi", video_codec="mpeg4"), width=width)
+
+    assert all(cell_width(line) <= width for line in lines)
+    assert [line[:9].strip() for line in lines if line[0] != " "] == [
+        *("length", "container", "video", "audio", "size", "estimate", "verdict", "verdict"),
+    ]
+    told = " ".join(line[11:] for line in lines)
+    assert told.endswith(
+        "its video is MPEG-4 Part 2, not H.264 or H.265: it is converted on the way"
+    )
+
+
+def test_a_terminal_too_narrow_for_columns_breaks_lines_itself() -> None:
+    assert rendered(FACTS, width=20) == rendered(FACTS)
+
+
+@pytest.mark.parametrize(
+    ("facts", "text", "colour"),
+    [
+        pytest.param(replace(FACTS, container="mp4"), "fits", Colour.GREEN, id="green-fits"),
+        pytest.param(FACTS, "it is QuickTime", Colour.YELLOW, id="yellow-is-converted"),
+        pytest.param(
+            replace(FACTS, duration_s=11.0), "does not fit", Colour.RED, id="red-is-refused"
+        ),
+    ],
+)
+def test_the_verdict_is_coloured(facts: ClipFacts, text: str, colour: Colour) -> None:
+    lines = render_clip(facts, verdict(facts), cost=62.3, width=None)
+
+    coloured = [span for line in lines for span in line if isinstance(span, Span) and span.colour]
+    assert [span.text.startswith(text) for span in coloured if span.colour is colour][:1] == [True]
+    assert {plain_text(line)[:7] for line in lines if any(s in coloured for s in line)} == {
+        "verdict"
+    }
+
+
+def test_names_from_a_file_do_nothing_to_the_terminal() -> None:
+    hostile = replace(FACTS, video_codec="\x1b[2Jevil", container="mp4")
+
+    assert not any("\x1b" in line for line in rendered(hostile))
+
+
+def test_a_document_has_all_fields_of_a_clip() -> None:
+    full = clip_fields("clip.mov", FACTS, verdict(FACTS), fits=True, cost=62.34)
+
+    assert full.keys() == unknown_values("probe").keys()
+    assert (full["duration_seconds"], full["bytes"], full["fits"]) == (9.8, 2_100_000, True)
+    assert (full["estimated_credits"], full["estimated_usd"]) == (62.3, 0.92)
+    assert full["problems"] == [
+        {
+            "code": "not_an_mp4",
+            "message": "it is QuickTime (MOV), not MP4",
+            "fix": "it is converted on the way",
+            "automatic": True,
+        }
+    ]

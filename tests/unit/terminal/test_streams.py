@@ -1,0 +1,159 @@
+import os
+from collections.abc import Callable, Mapping
+from typing import Protocol, TextIO
+
+import pytest
+
+from omniedit.terminal.printer import Printer
+from omniedit.terminal.streams import ColourDepth, OutputStream, Size
+from omniedit.terminal.text import Span
+from tests.systems import linux
+
+
+class MakeStream(Protocol):
+    def __call__(self, *, is_terminal: bool = False, encoding: str = "utf-8") -> TextIO: ...
+
+
+@pytest.mark.parametrize(
+    ("environ", "depth"),
+    [
+        ({"TERM": "xterm"}, ColourDepth.BASIC),
+        ({"TERM": "xterm-256color"}, ColourDepth.EIGHT_BIT),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, ColourDepth.TRUE),
+        ({"WT_SESSION": "x"}, ColourDepth.TRUE),
+        ({"TERM": "dumb"}, ColourDepth.NONE),
+    ],
+)
+def test_how_many_colours(
+    make_stream: MakeStream, environ: Mapping[str, str], depth: ColourDepth
+) -> None:
+    assert OutputStream(make_stream(is_terminal=True), environ, system=linux()).depth is depth
+
+
+@pytest.mark.parametrize(
+    ("environ", "has_links", "has_taskbar", "bell"),
+    [
+        pytest.param({"TERM": "xterm-256color"}, False, False, "", id="unknown"),
+        pytest.param({"WT_SESSION": "x"}, True, True, "\x07", id="windows-terminal"),
+        pytest.param({"ConEmuANSI": "ON"}, True, True, "\x07", id="conemu"),
+        pytest.param({"TERM_PROGRAM": "ghostty"}, True, True, "\x1b]777;", id="ghostty"),
+        pytest.param({"TERM_PROGRAM": "WezTerm"}, True, True, "\x1b]777;", id="wezterm"),
+        pytest.param({"TERM_PROGRAM": "iTerm.app"}, True, False, "\x1b]9;", id="iterm"),
+        pytest.param({"TERM_PROGRAM": "vscode"}, True, False, "", id="links-alone"),
+        pytest.param({"VTE_VERSION": "7200"}, True, False, "", id="gnome"),
+        pytest.param({"VTE_VERSION": "4000"}, False, False, "", id="old-gnome"),
+        pytest.param({"WT_SESSION": "x", "TMUX": "x"}, False, False, "", id="tmux"),
+        pytest.param({"WT_SESSION": "x", "TERM": "screen"}, False, False, "", id="screen"),
+        pytest.param({"WT_SESSION": "x", "OMNIEDIT_NOTIFY": "0"}, True, False, "", id="not-wanted"),
+    ],
+)
+def test_what_a_terminal_is_known_to_take(
+    make_stream: MakeStream,
+    environ: Mapping[str, str],
+    *,
+    has_links: bool,
+    has_taskbar: bool,
+    bell: str,
+) -> None:
+    terminal = OutputStream(make_stream(is_terminal=True), environ, system=linux())
+    pipe = OutputStream(make_stream(), environ, system=linux())
+
+    assert (terminal.shows_links, terminal.shows_taskbar) == (has_links, has_taskbar)
+    assert terminal.bell[: len(bell)] == bell
+    assert bool(terminal.bell) is bool(bell)
+    assert (pipe.shows_links, pipe.shows_taskbar, pipe.bell) == (False, False, "")
+
+
+def test_a_link_is_an_address_and_nothing_else(make_stream: MakeStream) -> None:
+    terminal = OutputStream(make_stream(is_terminal=True), {"WT_SESSION": "x"}, system=linux())
+
+    shown = terminal.render([Span("out\x1b.mp4", link="https://x/\x1b\\y\x07é?a=1")])
+
+    assert shown == ("\x1b]8;;https://x/%1B%5Cy%07%C3%A9?a=1\x1b\\out\\x1b.mp4\x1b]8;;\x1b\\")
+
+
+@pytest.mark.parametrize(
+    ("is_other_terminal", "is_same"), [(True, False), (False, False)], ids=["terminal", "pipe"]
+)
+def test_two_terminals_are_told_apart(*, is_other_terminal: bool, is_same: bool) -> None:
+    pytest.importorskip("termios", reason="Windows has no pseudo-terminals")
+    terminal, far_end = os.openpty()
+    other = os.openpty() if is_other_terminal else os.pipe()
+    with os.fdopen(far_end, "w") as stream, os.fdopen(other[1], "w") as second:
+        first = OutputStream(stream, {})
+
+        assert first.is_same_terminal(OutputStream(stream, {}))
+        assert first.is_same_terminal(OutputStream(second, {})) is is_same
+    os.close(terminal)
+    os.close(other[0])
+
+
+@pytest.mark.parametrize(
+    ("environ", "size"),
+    [
+        pytest.param({}, Size(80, 24), id="unknown"),
+        pytest.param({"COLUMNS": "40"}, Size(40, 24), id="columns"),
+        pytest.param({"COLUMNS": "x"}, Size(80, 24), id="nonsense"),
+        pytest.param({"COLUMNS": "0"}, Size(80, 24), id="nothing"),
+    ],
+)
+def test_the_size_without_a_terminal(
+    make_stream: MakeStream, environ: Mapping[str, str], size: Size
+) -> None:
+    assert OutputStream(make_stream(is_terminal=True), environ).size == size
+
+
+@pytest.mark.parametrize(
+    ("columns", "environ", "width"),
+    [
+        pytest.param(100, {}, 100, id="the-terminal-knows"),
+        pytest.param(100, {"COLUMNS": "40"}, 40, id="columns-narrow-it"),
+        pytest.param(40, {"COLUMNS": "100"}, 40, id="columns-never-widen-it"),
+        pytest.param(0, {"COLUMNS": "50"}, 50, id="a-terminal-that-does-not-know"),
+        pytest.param(0, {}, 80, id="nobody-knows"),
+    ],
+)
+def test_the_size_of_a_terminal(columns: int, environ: Mapping[str, str], width: int) -> None:
+    termios = pytest.importorskip("termios", reason="Windows has none")
+    terminal, far_end = os.openpty()
+    if columns:
+        termios.tcsetwinsize(far_end, (24, columns))
+    with os.fdopen(far_end, "w") as stream:
+        assert OutputStream(stream, environ).size.width == width
+    os.close(terminal)
+
+
+def test_a_closed_stream_is_no_terminal(make_stream: MakeStream) -> None:
+    stream = make_stream(is_terminal=True)
+    stream.close()
+
+    stream_ = OutputStream(stream, {})
+
+    assert (stream_.is_closed, stream_.write("x")) == (True, 1)
+
+
+def test_no_stream_has_no_descriptor() -> None:
+    with pytest.raises(OSError, match="descriptor"):
+        OutputStream(None, {}).fileno()
+
+
+def test_bytes_to_a_closed_pipe_are_dropped() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        stream_ = OutputStream(stream, {})
+
+        stream_.write_bytes(b"x")
+        stream_.write_bytes(b"y")
+
+    assert stream_.is_closed
+
+
+def test_a_printer_tells_what_is_behind_its_streams(
+    make_printer: Callable[..., Printer], make_stream: MakeStream
+) -> None:
+    printer = make_printer(out=make_stream(is_terminal=True))
+
+    assert not printer.is_stderr_terminal
+    assert printer.stdout_width == 100
+    assert make_printer().stdout_width is None

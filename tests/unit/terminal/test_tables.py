@@ -1,0 +1,133 @@
+"""The table of `list` at any width."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from omniedit.models import Record, Task
+from omniedit.terminal.tables import render_table
+from omniedit.terminal.text import Colour, Span, cell_width, plain_text
+
+NOW = 1_757_169_743.0
+TASK_ID = "task-unified-1757156493-a1b2c3d4"
+MakeRecord = Callable[..., Record]
+H = 3600.0
+
+
+def rendered(records: list[Record], width: int | None, **options: Any) -> list[str]:
+    return [plain_text(line).rstrip() for line in render_table(records, NOW, width, **options)]
+
+
+def paid(record: Record, *, used: float | None = None, reserved: float | None = None) -> Record:
+    assert record.task is not None
+    return replace(record, task=replace(record.task, credits_used=used, credits_reserved=reserved))
+
+
+def _records(make_record: MakeRecord) -> list[Record]:
+    return [
+        paid(make_record(link_left_s=23 * H, saved="/home/me/films/out-a1b2c3.mp4"), used=31.24),
+        make_record(
+            link_left_s=2 * H,
+            task_id="task-unified-1757156493-00000001",
+            prompt="把天空变成傍晚 and keep everything else unchanged",
+        ),
+        paid(
+            make_record("processing", progress=47, task_id="task-unified-1757156493-ffffffff"),
+            reserved=34.0,
+        ),
+        make_record("refused", task_id=None, prompt="x\x1b\ny"),
+        make_record(is_result_gone=True, task_id="task-unified-1757156493-00000002"),
+    ]
+
+
+@pytest.mark.parametrize("width", [10, 20, 30, 40, 41, 60, 80, 100, 160])
+def test_a_table_fits_its_terminal(make_record: MakeRecord, width: int) -> None:
+    lines = rendered(_records(make_record), width)
+
+    assert all(cell_width(line) <= width for line in lines)
+    assert len(lines) == 6
+
+
+def test_a_hundred_columns_show_everything(make_record: MakeRecord) -> None:
+    assert rendered(_records(make_record), 100) == [
+        "TASK      CLIP      PROMPT                           STATE           CREDITS  FILE            LINK",
+        "a1b2c3d4  clip.mp4  make it dusk                     completed       31.2     out-a1b2c3.mp4  23h00m",
+        "00000001  clip.mp4  把天空变成傍晚 and keep everyt…  completed       unknown  not saved       2h00m",
+        "ffffffff  clip.mp4  make it dusk                     processing 47%  (34)     -               -",
+        "oe-7f3a   clip.mp4  x\\x1b y                          refused         -        -               -",
+        "00000002  clip.mp4  make it dusk                     completed       unknown  not saved       gone",
+    ]
+
+
+def test_forty_columns_keep_what_decides(make_record: MakeRecord) -> None:
+    lines = rendered(_records(make_record), 40)
+
+    assert lines[0].split() == ["TASK", "STATE", "LINK"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        *("a1b2c3d4", "00000001", "ffffffff", "oe-7f3a", "00000002")
+    ]
+
+
+def test_a_script_gets_every_column_in_full(make_record: MakeRecord) -> None:
+    lines = rendered(_records(make_record), None)
+
+    assert lines[0].split() == ["TASK", "CLIP", "PROMPT", "STATE", "CREDITS", "FILE", "LINK"]
+    assert lines[1].split()[0] == TASK_ID
+    assert "把天空变成傍晚 and keep everything else unchanged" in lines[2]
+    assert "/home/me/films/out-a1b2c3.mp4" in lines[1]
+    assert not any("\t" in line or "\x1b" in line for line in lines)
+
+
+@pytest.mark.parametrize("known_ids", [(), ("other-1757156493-1b2c3d4x",)])
+def test_short_ids_are_as_long_as_tells_them_apart(
+    make_record: MakeRecord, known_ids: tuple[str, ...]
+) -> None:
+    records = [make_record(task_id="task-1-a1b2c3d4"), make_record(task_id="task-2-a1b2c3d4")]
+
+    lines = rendered(records, 100, known_ids=known_ids)
+
+    assert [line.split()[0] for line in lines[1:]] == ["1-a1b2c3d4", "2-a1b2c3d4"]
+
+
+def test_an_id_that_is_not_shown_makes_short_ones_longer(make_record: MakeRecord) -> None:
+    lines = rendered([make_record(task_id="task-1-a1b2c3d4")], 100, known_ids=["x-9-a1b2c3d4"])
+
+    assert lines[1].split()[0] == "1-a1b2c3d4"
+
+
+@pytest.mark.parametrize(
+    ("fields", "text", "colour"),
+    [
+        pytest.param({"link_left_s": 7 * H}, "7h00m", Colour.GREEN, id="green-above-6-h"),
+        pytest.param({"link_left_s": 5 * H}, "5h00m", Colour.YELLOW, id="yellow-below-6-h"),
+        pytest.param({"link_left_s": 2 * H}, "2h00m", Colour.RED, id="red-below-3-h"),
+        pytest.param({"link_left_s": -1}, "gone", Colour.DIM, id="dim-when-gone"),
+        pytest.param({"link_left_s": 2 * H, "saved": "/x"}, "2h00m", Colour.DIM, id="dim-saved"),
+    ],
+)
+def test_colour_tells_how_urgent_a_link_is(
+    make_record: MakeRecord, fields: dict[str, Any], text: str, colour: Colour
+) -> None:
+    line = render_table([make_record(**fields)], NOW, 100)[1]
+
+    assert Span(text, colour) in line
+
+
+def test_the_service_s_word_is_no_state_of_ours(make_record: MakeRecord) -> None:
+    record = replace(
+        make_record("refused"), task=Task(task_id="t-1", status="refused"), status="refused"
+    )
+
+    assert Span("refused") in render_table([record], NOW, 100)[1]
+
+
+def test_a_file_is_a_link_to_itself(make_record: MakeRecord) -> None:
+    line = render_table([make_record(saved="/home/me/out.mp4")], NOW, 160)[1]
+
+    assert Span("/home/me/out.mp4", link="file:///home/me/out.mp4") in line
+
+
+def test_no_records_leave_the_header() -> None:
+    assert rendered([], 80) == ["TASK  CLIP  PROMPT  STATE  CREDITS  FILE  LINK"]
