@@ -1,6 +1,5 @@
 """Clips that FFmpeg wrote, cut and converted beside FFmpeg itself: the same frames and sounds."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +11,6 @@ from tests.unit.media.clips import Seen, Sound, make_clip, see
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif("OMNIEDIT_FULL" not in os.environ, reason="runs in `.ci/run full`"),
     pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="`ffmpeg` is not installed"),
 ]
 
