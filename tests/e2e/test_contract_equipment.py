@@ -22,7 +22,13 @@ CLIP = "https://example.com/clip.mp4"
 NOW = "[sandbox:seconds=0]"
 KEY = "sk-evo-0123456789abcdefghij"
 TASK = "task-unified-1757169743-7cvnl5zw"
-MP4 = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2" + bytes(4000)
+MP4 = (
+    b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2"
+    + b"\x00\x00\x00\x0dmoovindex"
+    + (4008).to_bytes(4, "big")
+    + b"mdat"
+    + bytes(4000)
+)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 HELD_AT_MOST_S = 30.0
 
