@@ -14,7 +14,6 @@ from omniedit.sandbox import RunningSandbox
 from tests.commandline import COMMAND, CommandLine, sandbox_environ
 from tests.e2e.test_contract_equipment import (
     CLIP,
-    MP4,
     NOW,
     TASK,
     Reply,
@@ -24,6 +23,7 @@ from tests.e2e.test_contract_equipment import (
     requests,
     scripted,
     task,
+    video,
 )
 
 pytestmark = pytest.mark.e2e
@@ -159,14 +159,14 @@ def test_a_second_result_is_numbered(omniedit: CommandLine) -> None:
         if seen.path.startswith("/v1/"):
             host = f"http://{seen.headers['host']}"
             return Reply(body=task(results=[f"{host}/1.mp4", f"{host}/2.mp4"]))
-        return Reply(body=MP4 + seen.path.encode())
+        return Reply(body=video(seen.path.encode()))
 
     with scripted(answer) as service:
         ended = omniedit("download", TASK, "-o", "out.mp4", **service.environ())
 
     assert (ended.status, ended.stdout) == (0, "out.mp4\nout-2.mp4\n"), ended
-    assert (omniedit.folder / "out.mp4").read_bytes() == MP4 + b"/1.mp4"
-    assert (omniedit.folder / "out-2.mp4").read_bytes() == MP4 + b"/2.mp4"
+    assert (omniedit.folder / "out.mp4").read_bytes() == video(b"/1.mp4")
+    assert (omniedit.folder / "out-2.mp4").read_bytes() == video(b"/2.mp4")
 
 
 @pytest.mark.parametrize(
