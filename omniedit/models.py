@@ -16,6 +16,14 @@ MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024
 """What the vendor's own client sends to the file service at most."""
 
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_INPUT_CODES = frozenset(
+    {
+        "image_dimension_mismatch",
+        "image_processing_error",
+        "invalid_parameters",
+        "resource_not_found",
+    }
+)
 _RETRYABLE_CODES = frozenset(
     {
         "generation_timeout",
@@ -69,6 +77,11 @@ class TaskError:
     def is_retryable(self) -> bool:
         """Whether submitting the same edit again is sensible (task error codes, API reference)."""
         return self.code in _RETRYABLE_CODES
+
+    @property
+    def is_about_input(self) -> bool:
+        """Whether the service may not have found, or not have understood, the clip."""
+        return self.code in _INPUT_CODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,7 +137,7 @@ class Context:
                 settings=self.settings,
                 printer=self.printer,
                 signals=self.signals,
-                observers=(self.board.take, progress, *observers),
+                observers=(self._take, progress, *observers),
                 policy=self.policy,
                 is_batch=is_batch,
             )
@@ -167,6 +167,10 @@ class Context:
                 self.printer.note("sandbox: no edit was made; this is the clip itself or a sample")
 
         return observe
+
+    def _take(self, event: "Event") -> None:
+        # A listing ends before its first event, and loads no board.
+        self.board.take(event)
 
     def _progress(self, closing: contextlib.ExitStack) -> "Observer":
         from omniedit.terminal.progress import watch

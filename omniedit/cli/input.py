@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import InvalidInputError, MissingFileError
+from omniedit.policy import DEFAULT, Policy
+from omniedit.system.files import read_at_most
 
 if TYPE_CHECKING:
     from omniedit.edits.session import Session
@@ -28,10 +30,10 @@ def read_request(
     from omniedit.edits.submit import refusal_recorded
 
     with refusal_recorded(session, request):
-        return replace(request, prompt=read_prompt(prompt, prompt_file))
+        return replace(request, prompt=read_prompt(prompt, prompt_file, policy=session.policy))
 
 
-def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
+def read_prompt(prompt: str | None, prompt_file: str | None, *, policy: Policy = DEFAULT) -> str:
     """Return the text of a prompt.
 
     Only `--prompt-file` and a PROMPT of `-` are read from somewhere; any other text is the
@@ -53,7 +55,7 @@ def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
             'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
         )
         raise InvalidInputError(msg, code="usage", hint=hint)
-    content = read_source(source, what="prompt")
+    content = read_source(source, what="prompt", max_bytes=policy.max_prompt_bytes)
     try:
         # A text editor's byte order mark and last line break are no part of the sentence.
         return decode_text(content).rstrip("\r\n")
@@ -63,35 +65,42 @@ def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
         raise InvalidInputError(msg, code="invalid_prompt") from None
 
 
-def read_source(source: str, *, what: str, hint: str | None = None) -> bytes:
-    """Return the content of a file; `-` is standard input.
+def read_source(source: str, *, what: str, max_bytes: int, hint: str | None = None) -> bytes:
+    """Return the content of a file or a pipe; `-` is standard input.
 
     Args:
         source: Its path.
         what: What it holds, for messages.
+        max_bytes: The most that is accepted, as `/dev/zero` never ends.
         hint: What to do where it cannot be read.
 
     Raises:
+        InvalidInputError: If it is too long.
         MissingFileError: If it cannot be read.
     """
     try:
-        return read_stdin() if source == STDIN else Path(source).read_bytes()
-    except OSError as error:
-        msg = f"cannot read the {what} from {source}: {error.strerror}"
+        if source == STDIN:
+            return read_stdin(what=what, max_bytes=max_bytes)
+        with Path(source).open("rb") as file:
+            return read_at_most(file, max_bytes=max_bytes, what=f"the {what} in {source}")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        msg = f"cannot read the {what} from {source}: {reason}"
         raise MissingFileError(msg, hint=hint) from None
 
 
-def read_stdin() -> bytes:
+def read_stdin(*, what: str, max_bytes: int) -> bytes:
     """Return everything on standard input.
 
     Raises:
-        InvalidInputError: If the caller has closed it.
+        InvalidInputError: If it is closed, or too long.
         OSError: If it cannot be read.
     """
     if sys.stdin is None:
         msg = "standard input is closed"
         raise InvalidInputError(msg, code="usage")
-    return sys.stdin.buffer.read()
+    what = f"the {what} on standard input"
+    return read_at_most(sys.stdin.buffer, max_bytes=max_bytes, what=what)
 
 
 def decode_text(content: bytes) -> str:

@@ -15,6 +15,7 @@ from omniedit.errors import (
     Hint,
     JournalDamagedError,
     JournalError,
+    JournalTooNewError,
     LocalError,
     MissingExtraError,
 )
@@ -37,6 +38,8 @@ class JournalUse(Enum):
 
     REQUIRED = auto()
     """It ends before anything is sent."""
+    PAYS = auto()
+    """It says so and goes on, but pays for nothing beside a journal of a newer version."""
     OPTIONAL = auto()
     """It says so and goes on."""
     NONE = auto()
@@ -146,7 +149,8 @@ def opened_journal(
         warn(error.message)
         opened = Journal(folder)
     except JournalError as error:
-        if use is JournalUse.REQUIRED:
+        is_newer = isinstance(error, JournalTooNewError)
+        if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):
             raise
         warn(f"{error.message}; going on without it")
     with opened or Journal(None) as journal:

@@ -16,6 +16,7 @@ from omniedit.media import parse_mark
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take")
 _NUMBERS: Final = frozenset({"start", "end", "take"})
+_UNSHOWABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _TAKE: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -181,6 +182,9 @@ def _parse_field(field: str, value: object) -> str | None:
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
             # JSON can write half a character (RFC 8259, 8.2), which no file name or URL can hold.
             msg = f"`{field}` is not valid Unicode text"
+            raise FaultyLineError(msg)
+        if field == "output" and _UNSHOWABLE.search(text):
+            msg = "`output` has control or bidirectional characters"
             raise FaultyLineError(msg)
         return text or None
     kind = "text or a number" if field in _NUMBERS else "text"

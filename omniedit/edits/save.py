@@ -331,7 +331,7 @@ def saved_as(record: Record, target: Target) -> SavedFile | None:
 
 
 def _saved(session: Session, record: Record, file: SavedFile, target: Target) -> Record:
-    _record_saved(session, str(record.task_id), file)
+    _record_saved(session, str(record.task_id), file, is_placed=True)
     _report_saved(session, record, file, target, is_new=True)
     others = tuple(known for known in record.saved if known.path != file.path)
     return replace(record, saved=(*others, file))
@@ -345,11 +345,13 @@ def _report_saved(
     )
 
 
-def _record_saved(session: Session, task_id: str, file: SavedFile) -> None:
+def _record_saved(
+    session: Session, task_id: str, file: SavedFile, *, is_placed: bool = False
+) -> None:
     if session.private_folder in Path(file.path).parents:
         # It goes when the command ends.
         return
-    session.journalled(lambda: session.journal.record_saved(task_id, file))
+    session.journalled(lambda: session.journal.record_saved(task_id, file, is_placed=is_placed))
 
 
 def _retry_of(session: Session, task_id: str) -> Callable[[str, float, int], None]:

@@ -132,7 +132,7 @@ class HttpClient:
         transport: Replaces the network, for tests.
         policy: Time-outs and bounds.
         clock: Monotonic seconds.
-        resolve: Returns the addresses of a host.
+        resolve: Returns the addresses of a host and port.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class HttpClient:
         transport: httpx.BaseTransport | None = None,
         policy: Policy = DEFAULT,
         clock: Callable[[], float] = time.monotonic,
-        resolve: Callable[[str], Iterable[str]] = addresses_of,
+        resolve: Callable[[str, int], Iterable[str]] = addresses_of,
     ) -> None:
         self.policy = policy
         self.clock = clock

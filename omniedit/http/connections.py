@@ -117,10 +117,10 @@ class Network(httpcore.NetworkBackend):
 
     Args:
         reach: Which addresses may be connected to.
-        resolve: Returns the addresses of a host.
+        resolve: Returns the addresses of a host and port.
     """
 
-    def __init__(self, reach: Reach, resolve: Callable[[str], Iterable[str]]) -> None:
+    def __init__(self, reach: Reach, resolve: Callable[[str, int], Iterable[str]]) -> None:
         self._reach = reach
         self._resolve = resolve
         self._backend = httpcore.SyncBackend()
@@ -141,7 +141,7 @@ class Network(httpcore.NetworkBackend):
             httpcore.ConnectTimeout: None did in time.
         """
         timer: Timer = timeout
-        addresses = self._addresses(host, timer)
+        addresses = self._addresses(host, port, timer)
         for tried, address in enumerate(addresses, start=1):
             try:
                 stream = self._backend.connect_tcp(
@@ -160,9 +160,9 @@ class Network(httpcore.NetworkBackend):
         msg = "the name has no address"
         raise httpcore.ConnectError(msg)
 
-    def _addresses(self, host: str, timer: Timer) -> list[str]:
+    def _addresses(self, host: str, port: int, timer: Timer) -> list[str]:
         """Return the addresses of a host, all of which may be reached."""
-        found = self._resolved(host, timer.left_s(httpcore.ConnectTimeout))
+        found = self._resolved(host, port, timer.left_s(httpcore.ConnectTimeout))
         kinds = {host_kind(address) for address in found}
         if self._reach is Reach.PUBLIC and kinds - {HostKind.PUBLIC}:
             raise internal_address_error(host)
@@ -173,14 +173,14 @@ class Network(httpcore.NetworkBackend):
             )
         return found
 
-    def _resolved(self, host: str, timeout_s: float) -> list[str]:
+    def _resolved(self, host: str, port: int, timeout_s: float) -> list[str]:
         with suppress(ValueError):
             return [str(ipaddress.ip_address(host))]
         found: list[list[str] | Exception] = []
 
         def resolve() -> None:
             try:
-                found.append(list(self._resolve(host)))
+                found.append(list(self._resolve(host, port)))
             except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
                 found.append(error)
 
@@ -232,11 +232,11 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def addresses_of(host: str) -> list[str]:
+def addresses_of(host: str, port: int) -> list[str]:
     """Return the addresses of a host.
 
     Raises:
         OSError: If there are none.
     """
-    entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))

@@ -4,8 +4,9 @@ import os
 import sqlite3
 import stat
 import threading
+import uuid
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -141,7 +142,7 @@ class Database:
         self._lock = threading.RLock()
         with mapped_errors(path):
             if path is not None:
-                _make_private(path)
+                _check_files(path)
             self._connection = sqlite3.connect(
                 path or ":memory:",
                 timeout=policy.journal_timeout_s,
@@ -150,7 +151,7 @@ class Database:
             )
             self._file = path.stat() if path else None
             try:
-                self._prepare()
+                _prepare(self._connection, path)
             except BaseException:
                 # Windows cannot rename an open file.
                 self._connection.close()
@@ -211,37 +212,9 @@ class Database:
             msg = f"the journal {self.path} was replaced while it was open"
             raise JournalError(msg, hint="run the command again")
 
-    def _prepare(self) -> None:
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("pragma synchronous=full")
-        # On macOS `fsync` does not empty the drive's own cache.
-        self._connection.execute("pragma fullfsync=on")
-        self._migrate()
-        # Damage in the middle of a file shows only where it is read.
-        for table in TABLES:
-            self._connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608
 
-    def _migrate(self) -> None:
-        version = self._version()
-        if version > VERSION:
-            msg = f"the journal {self.path} was written by a newer omniedit (version {version})"
-            raise JournalTooNewError(msg, hint="upgrade omniedit: `pip install -U omniedit`")
-        if version == VERSION:
-            return
-        with self.writing():
-            # Another process may have migrated it while this one waited for the lock.
-            for migration in _MIGRATIONS[self._version() :]:
-                # `executescript` would commit first.
-                for statement in migration:
-                    self.execute(statement)
-            self.execute(f"pragma user_version={VERSION}")
-
-    def _version(self) -> int:
-        row: Any = self._connection.execute("pragma user_version").fetchone()
-        return int(row[0])
-
-
-def _make_private(path: Path) -> None:
+def _check_files(path: Path) -> None:
+    """Create what is missing, for this user alone, and refuse what others may have written."""
     make_private_folder(path.parent)
     check_own_path(path.parent, is_folder=True)
     state = path.parent.parent
@@ -249,8 +222,68 @@ def _make_private(path: Path) -> None:
         check_own_path(state, is_folder=True)
     check_own_path(path)
     if not path.exists():
-        # SQLite would let others read it; its rollback journal gets the same mode.
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+        _create(path)
+    elif path.stat().st_size == 0:
+        # To SQLite that is a new database.
+        raise damage(path, "the file is empty")
+
+
+def _create(path: Path) -> None:
+    """Create a journal under another name first, so that a kill leaves no empty one."""
+    new = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.new")
+    # SQLite would let others read it; its rollback journal gets the same mode.
+    os.close(os.open(new, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            _prepare(connection, path)
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            # Another process was faster.
+            return
+        except OSError:
+            # Not every file system has hard links.
+            if not path.exists():
+                new.rename(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
+    connection.row_factory = sqlite3.Row
+    connection.execute("pragma synchronous=full")
+    # On macOS `fsync` does not empty the drive's own cache.
+    connection.execute("pragma fullfsync=on")
+    version = _version_of(connection)
+    if version > VERSION:
+        msg = f"the journal {path} was written by a newer omniedit (version {version})"
+        raise JournalTooNewError(msg, hint="upgrade omniedit: `pip install -U omniedit`")
+    if version < VERSION:
+        _migrate(connection)
+    # Damage in the middle of a file shows only where it is read.
+    for table in TABLES:
+        connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608 - constants only
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("begin immediate")
+    try:
+        # Another process may have migrated it while this one waited for the lock.
+        for migration in _MIGRATIONS[_version_of(connection) :]:
+            # `executescript` would commit first.
+            for statement in migration:
+                connection.execute(statement)
+        connection.execute(f"pragma user_version={VERSION}")
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    row: Any = connection.execute("pragma user_version").fetchone()
+    return int(row[0])
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlite3 import Row
 from typing import Self
 
-from omniedit.errors import Hint, JournalError
+from omniedit.errors import Hint, JournalError, RequestRefusedError
 from omniedit.http.urls import without_query
 from omniedit.journal.database import JOURNAL_FILE, TABLES, Database, damage, mapped_errors
 from omniedit.journal.rows import (
@@ -175,6 +175,8 @@ class Journal:
     def record_refused(self, request_id: str, error: TaskError) -> None:
         """Record that a submission was certainly not accepted."""
         with self._database.writing():
+            if error.kind == RequestRefusedError.kind:
+                self._forget_upload_of(request_id)
             self._execute(
                 "update attempts set state = ?, error = ?, body = null, video = ?"
                 " where request_id = ?",
@@ -216,9 +218,21 @@ class Journal:
         with self._database.writing():
             self._store_task(task, origin=origin, is_adopted=True)
 
-    def record_saved(self, task_id: str, file: SavedFile) -> None:
-        """Record where a verified result was saved."""
+    def record_saved(self, task_id: str, file: SavedFile, *, is_placed: bool = False) -> None:
+        """Record where a verified result was saved.
+
+        Args:
+            task_id: Of the result.
+            file: Where it is, or is about to be.
+            is_placed: It has its name, and what had that name before is replaced.
+        """
         with self._database.writing():
+            if is_placed:
+                self._execute(
+                    "delete from files where path = ? and task_id <> ?",
+                    storable(file.path),
+                    task_id,
+                )
             self._execute(
                 "insert or replace into files values (?, ?, ?, ?, ?)",
                 task_id,
@@ -468,6 +482,8 @@ class Journal:
         """Drop the query of the clip's URL, which may be a signature, once the task has ended."""
         if not task.is_terminal:
             return
+        if task.error is not None and task.error.is_about_input:
+            self._forget_upload_of(task.task_id)
         record = self.find_task(task.task_id)
         if record and record.request_id:
             self._execute(
@@ -475,6 +491,14 @@ class Journal:
                 self._shown_video(record.request_id),
                 record.request_id,
             )
+
+    def _forget_upload_of(self, request_or_task_id: str) -> None:
+        """Remove the cached upload that an attempt sent: the service may not find it any more."""
+        self._execute(
+            "delete from uploads where exists (select 1 from attempts"
+            " where ? in (request_id, task_id) and instr(cast(body as text), url) > 0)",
+            request_or_task_id,
+        )
 
     def _shown_video(self, request_id: str) -> str | bytes:
         rows = self._database.rows("select video from attempts where request_id = ?", (request_id,))

@@ -116,8 +116,8 @@ class Bars(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return the rows as they are now, none wider than the terminal."""
         board, size = self._board, self._stream.size
-        # The last cell stays free: some terminals wrap as soon as it is written.
-        width = max(1, size.width - 1)
+        # Room for the `^C` that terminals write where the cursor is: a row must not wrap.
+        width = max(1, size.width - 2)
         self._drawn_on.size = (width, size.height)
         if board.is_single:
             self._show_on_taskbar(board.latest.percent(board.clock()))

@@ -6,23 +6,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from omniedit.errors import OmniEditError
-    from omniedit.events import (
-        Completed,
-        Event,
-        Failed,
-        LineFailed,
-        Preparing,
-        Progressed,
-        Retrying,
-        Saved,
-        Submitted,
-        Transferring,
-    )
-    from omniedit.models import Record
+from omniedit.errors import OmniEditError
+from omniedit.events import (
+    Completed,
+    Event,
+    Failed,
+    LineFailed,
+    Preparing,
+    Progressed,
+    Retrying,
+    Saved,
+    Stalled,
+    Submitted,
+    Transferring,
+)
+from omniedit.models import Record, TaskError
+from omniedit.terminal.human import clip_name
 
 _POLL_EVERY_S: Final = 8.0
 """How far apart polls of a watched task are, at most."""
@@ -66,7 +67,7 @@ class Transfer:
     total_bytes: int | None = None
     samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
 
-    def take(self, event: "Transferring", now: float) -> None:
+    def take(self, event: Transferring, now: float) -> None:
         """Note how far it is; cheap enough for every chunk."""
         if event.done_bytes < self.done_bytes:  # started over
             self.samples.clear()
@@ -113,7 +114,7 @@ class EditState:
     task_id: str | None = None
     label: str = ""
     """What a person calls it: its clip, or its line."""
-    record: "Record | None" = None
+    record: Record | None = None
     state: str = "starting"
     progress: int | None = None
     is_over: bool = False
@@ -124,7 +125,7 @@ class EditState:
     has_been_followed: bool = False
     """Whether it was seen unfinished, so that its duration is known."""
     transfer: Transfer | None = None
-    preparing: "Preparing | None" = None
+    preparing: Preparing | None = None
     pause: Pause | None = None
     still_since: float | None = None
     _shown_remaining: Remaining = field(default_factory=Remaining)
@@ -163,12 +164,12 @@ class EditState:
         self._shown_at = now
         return self._shown
 
-    def take_poll(self, event: "Progressed", now: float) -> None:
+    def take_poll(self, event: Progressed, now: float) -> None:
         """Note the times that hold as of now."""
         self.seen_at, self._elapsed_s, self.has_ended = now, event.elapsed_s, False
         self._remaining_s = _probably_remaining_s(event)
 
-    def take_submission(self, event: "Submitted", now: float) -> None:
+    def take_submission(self, event: Submitted, now: float) -> None:
         """Note that it is under way as of now."""
         task = event.record.task
         self.seen_at, self._elapsed_s = now, 0.0
@@ -227,7 +228,7 @@ class Board:
         self._lock = threading.Lock()
 
     @property
-    def records(self) -> "list[Record]":
+    def records(self) -> list[Record]:
         """The newest record of every edit."""
         return list(self._records.values())
 
@@ -274,7 +275,7 @@ class Board:
             self._edits.clear()
             self._shown = 0.0
 
-    def state_of(self, event: "Event") -> EditState:
+    def state_of(self, event: Event) -> EditState:
         """Return where the edit of an event stands; a new state where it concerns none."""
         return self._edits.get(_key(event)) or EditState(seen_at=self.clock())
 
@@ -285,7 +286,9 @@ class Board:
         known = [s for edit in running if (s := edit.remaining_s(now)) is not None]
         if not known and not (left and self._durations_s):
             return None
-        durations_s = sorted(self._durations_s or [_USUAL_TASK_S])
+        tasks = [record.task for record in self.records if record.task]
+        estimates_s = [task.estimated_s for task in tasks if task.estimated_s is not None]
+        durations_s = sorted(self._durations_s or estimates_s or [_USUAL_TASK_S])
         usual_s = durations_s[len(durations_s) // 2]
         rounds = left / max(1, len(running))
         return self._remaining.ease_to(max(known, default=0.0) + rounds * usual_s, now)
@@ -299,35 +302,19 @@ class Board:
         self._shown = max(self._shown, percent)
         return self._shown
 
-    def add(self, record: "Record") -> None:
+    def add(self, record: Record) -> None:
         """Take in a record, which replaces what was known of its edit."""
         self._records[record.task_id or record.request_id or ""] = record
 
-    def note_error(self, record: "Record", error: "OmniEditError") -> None:
+    def note_error(self, record: Record, error: OmniEditError) -> None:
         """Take in a record of which something could not be done."""
-        from omniedit.models import TaskError  # noqa: PLC0415 - mostly there is none
-
         shown = record.error or TaskError(
             code=error.code, message=error.message, suggestion=error.hint
         )
         self.add(replace(record, error=shown))
 
-    def take(self, event: "Event") -> None:
+    def take(self, event: Event) -> None:
         """Take in an event."""
-        # A listing reads its records without any event.
-        from omniedit.events import (  # noqa: PLC0415
-            Completed,
-            Failed,
-            LineFailed,
-            Preparing,
-            Progressed,
-            Retrying,
-            Saved,
-            Stalled,
-            Submitted,
-            Transferring,
-        )
-
         now = self.clock()
         with self._lock:
             match event:
@@ -348,12 +335,10 @@ class Board:
                 case _:
                     pass
 
-    def _edit(self, event: "Event", now: float) -> EditState:
+    def _edit(self, event: Event, now: float) -> EditState:
         return self._edits.setdefault(_key(event), EditState(seen_at=now))
 
-    def _take_task(self, event: "Submitted | Progressed | Completed | Failed", now: float) -> None:
-        from omniedit.events import Progressed, Submitted  # noqa: PLC0415 - as in `take`
-
+    def _take_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
         record = self._merged(event.record)
         self.add(record)
         if self.is_single:
@@ -378,7 +363,7 @@ class Board:
             self._take_end(edit, event, now)
         self.total = max(self.total, sum(1 for each in self._edits.values() if each.task_id))
 
-    def _take_poll(self, edit: EditState, event: "Progressed", now: float) -> None:
+    def _take_poll(self, edit: EditState, event: Progressed, now: float) -> None:
         task = event.record.task
         progress = task.progress if task else None
         if progress is not None and progress > (edit.progress or 0):
@@ -388,9 +373,7 @@ class Board:
         edit.has_been_followed |= task is not None and not task.is_terminal
         edit.take_poll(event, now)
 
-    def _take_end(self, edit: EditState, event: "Completed | Failed", now: float) -> None:
-        from omniedit.events import Completed  # noqa: PLC0415 - as in `take`
-
+    def _take_end(self, edit: EditState, event: Completed | Failed, now: float) -> None:
         if isinstance(event, Completed):
             self.completed += 1
             if edit.has_been_followed:
@@ -399,21 +382,21 @@ class Board:
             self.failed += 1
         edit.end(now)
 
-    def _take_pause(self, event: "Retrying", now: float) -> None:
+    def _take_pause(self, event: Retrying, now: float) -> None:
         pause = Pause(message=event.message, attempt=event.attempt, until=now + event.delay_s)
         if event.task_id is None:
             self.pause = pause
         else:
             self._edit(event, now).pause = pause
 
-    def _take_preparation(self, event: "Preparing", now: float) -> None:
+    def _take_preparation(self, event: Preparing, now: float) -> None:
         edit = self._edit(event, now)
         edit.label, edit.state = event.name, event.what
         edit.preparing, edit.pause, self.pause = event, None, None
         if event.total is not None and event.done >= event.total:
             del self._edits[_key(event)]
 
-    def _take_transfer(self, event: "Transferring", now: float) -> None:
+    def _take_transfer(self, event: Transferring, now: float) -> None:
         edit = self._edit(event, now)
         transfer = edit.transfer
         if transfer is None or (transfer.direction, transfer.name) != (event.direction, event.name):
@@ -431,7 +414,7 @@ class Board:
             else:
                 self._edits.pop(_key(event), None)
 
-    def _take_saved(self, event: "Saved") -> None:
+    def _take_saved(self, event: Saved) -> None:
         if event.task_id is None:  # joined of what was counted before
             return
         self.saved += 1
@@ -446,27 +429,25 @@ class Board:
             others = [file for file in record.saved if file.path != event.file.path]
             self.add(replace(record, saved=(*others, event.file)))
 
-    def _take_line_failed(self, event: "LineFailed") -> None:
+    def _take_line_failed(self, event: LineFailed) -> None:
         self.failed += 1
         edit = self._edits.get(event.task_id or "")
         if edit is not None:
             edit.is_over = True
 
-    def _merged(self, record: "Record") -> "Record":
+    def _merged(self, record: Record) -> Record:
         """Return a record with the files that are known to be saved."""
         known = self._records.get(record.task_id or "")
         if known is None or not known.saved or record.saved:
             return record
         return replace(record, saved=known.saved)
 
-    def _label_of(self, record: "Record") -> str:
-        from omniedit.terminal.human import clip_name  # noqa: PLC0415 - as in `take`
-
+    def _label_of(self, record: Record) -> str:
         label = self._labels.get(record.identity or "")
         return label or clip_name(record.video) or str(record.task_id)
 
 
-def _probably_remaining_s(event: "Progressed") -> float | None:
+def _probably_remaining_s(event: Progressed) -> float | None:
     """Return the seconds that remain, as far as the first per cent can be believed.
 
     One per cent after six seconds does not mean ten minutes: at first the estimate weighs more.
@@ -482,20 +463,8 @@ def _probably_remaining_s(event: "Progressed") -> float | None:
     return share * by_progress_s + (1 - share) * by_estimate_s
 
 
-def _key(event: "Event") -> str:
+def _key(event: Event) -> str:
     """Return what tells one edit from another; a clip has no task yet."""
-    from omniedit.events import (  # noqa: PLC0415 - as in `Board.take`
-        Completed,
-        Failed,
-        Preparing,
-        Progressed,
-        Retrying,
-        Saved,
-        Stalled,
-        Submitted,
-        Transferring,
-    )
-
     match event:
         case Submitted() | Progressed() | Completed() | Failed():
             return event.record.task_id or event.record.request_id or ""

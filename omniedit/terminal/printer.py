@@ -12,7 +12,7 @@ from omniedit.errors import render_hint
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.terminal.sanitize import sanitize
 from omniedit.terminal.streams import OutputStream
-from omniedit.terminal.text import Colour, Line, Span
+from omniedit.terminal.text import Colour, Line, Span, plain_text, wrapped
 
 _WORKFLOW_COMMANDS: Final = (("::", ": :"), ("##[", "# #["))
 """What a log of GitHub Actions obeys, and how it is shown instead."""
@@ -182,10 +182,12 @@ class Printer:
 
     def message(self, line: Line) -> None:
         """Print a line of progress, or anything else for people, on stderr."""
-        text = self.stderr.render(line)
-        if self._is_workflow:
-            text = self._without_commands(line, text)
-        self._write(self.stderr, f"{text}\n")
+        lines: list[Line] = [line]
+        if self.stderr.is_terminal and "`" not in plain_text(line):  # a command stays whole
+            shown = [Span(line)] if isinstance(line, str) else line
+            shown = [span._replace(text=self.stderr.shown(span.text)) for span in shown]
+            lines = [*wrapped(shown, self.stderr.size.width)]
+        self._print_message(lines)
 
     def question(self, text: str) -> None:
         """Print a question on stderr; the answer is typed behind it."""
@@ -193,8 +195,7 @@ class Printer:
 
     def usage(self, text: str) -> None:
         """Print help, or a traceback, as it is laid out, line by line, on stderr."""
-        for line in text.splitlines():
-            self.message(line if line.strip() else "")
+        self._print_message(line if line.strip() else "" for line in text.splitlines())
 
     @contextlib.contextmanager
     def showing(self, live: LiveDisplay) -> Generator[None]:
@@ -216,11 +217,17 @@ class Printer:
         text = render_hint(message, is_sandbox=self._is_sandbox_flag)
         self.message([Span(f"{kind}:", colour), Span(" "), Span(text)])
 
+    def _print_message(self, lines: Iterable[Line]) -> None:
+        text = ""
+        for line in lines:
+            shown = self.stderr.render(line)
+            text += f"{self._without_commands(line, shown) if self._is_workflow else shown}\n"
+        self._write(self.stderr, text)
+
     def _without_commands(self, line: Line, text: str) -> str:
         """Return a rendered line in which a log of GitHub Actions finds nothing to obey."""
         (start, shown_start), (group, shown_group) = _WORKFLOW_COMMANDS
-        first = line if isinstance(line, str) else line[0].text
-        if sanitize(first).lstrip().startswith(start):
+        if sanitize(plain_text(line)).lstrip().startswith(start):
             text = text.replace(start, shown_start, 1)
         return text.replace(group, shown_group)
 

@@ -214,6 +214,8 @@ class _LastingLines:
         room = stream.size.width - 1 - len(f"✓ {verb} ")
         while len(facts) > 1 and _width_of(facts) + min(_LONG_NAME, cell_width(name)) > room:
             facts.pop(-2)  # what it cost is said last, and always
+        if facts[-1].endswith(")") and _width_of(facts) + cell_width(name) > room:
+            facts[-1] = facts[-1].partition(" (")[0]
         room -= _width_of(facts)
         if cell_width(path) > room:
             path = truncate(name, max(_SHORTEST_NAME, room), keeps_end=True)

@@ -1,10 +1,12 @@
 """Lines of text for a terminal: their colours and links, and their width in cells."""
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
 _ELLIPSIS: Final = "…"
+_WORDS: Final = re.compile(r"(\S+)(\s*)")
 
 
 class Colour(StrEnum):
@@ -66,6 +68,25 @@ def truncate(text: str, width: int, *, keeps_end: bool = False) -> str:
     if keeps_end:
         return _ELLIPSIS + _fitting(text[::-1], width - 1)[::-1]
     return _fitting(text, width - 1) + _ELLIPSIS
+
+
+def wrapped(line: Line, width: int) -> list[list[Span]]:
+    """Return a line as as many as it takes for `width` cells, broken between words."""
+    spans = [Span(line)] if isinstance(line, str) else line
+    lines: list[list[Span]] = [[]]
+    used = 0
+    for span in spans:
+        start = 0  # of what is not in a line yet
+        used += cell_width(span.text) - cell_width(span.text.lstrip())
+        for word in _WORDS.finditer(span.text):
+            needed = cell_width(word[1])
+            if used and used + needed > width:
+                lines[-1].append(span._replace(text=span.text[start : word.start()].rstrip()))
+                lines.append([])
+                start, used = word.start(), 0
+            used += needed + cell_width(word[2])
+        lines[-1].append(span._replace(text=span.text[start:]))
+    return lines
 
 
 def _fitting(text: str, width: int) -> str:

@@ -20,10 +20,10 @@ from tests.e2e.test_contract_equipment import (
     Seen,
     check_document,
     check_failure,
+    mp4,
     requests,
     scripted,
     task,
-    video,
 )
 
 pytestmark = pytest.mark.e2e
@@ -159,14 +159,14 @@ def test_a_second_result_is_numbered(omniedit: CommandLine) -> None:
         if seen.path.startswith("/v1/"):
             host = f"http://{seen.headers['host']}"
             return Reply(body=task(results=[f"{host}/1.mp4", f"{host}/2.mp4"]))
-        return Reply(body=video(seen.path.encode()))
+        return Reply(body=mp4(seen.path.encode()))
 
     with scripted(answer) as service:
         ended = omniedit("download", TASK, "-o", "out.mp4", **service.environ())
 
     assert (ended.status, ended.stdout) == (0, "out.mp4\nout-2.mp4\n"), ended
-    assert (omniedit.folder / "out.mp4").read_bytes() == video(b"/1.mp4")
-    assert (omniedit.folder / "out-2.mp4").read_bytes() == video(b"/2.mp4")
+    assert (omniedit.folder / "out.mp4").read_bytes() == mp4(b"/1.mp4")
+    assert (omniedit.folder / "out-2.mp4").read_bytes() == mp4(b"/2.mp4")
 
 
 @pytest.mark.parametrize(

@@ -22,18 +22,17 @@ CLIP = "https://example.com/clip.mp4"
 NOW = "[sandbox:seconds=0]"
 KEY = "sk-evo-0123456789abcdefghij"
 TASK = "task-unified-1757169743-7cvnl5zw"
+
+
+def mp4(content: bytes) -> bytes:
+    """Return a video, as far as its boxes tell."""
+    head = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2\x00\x00\x00\x08moov"
+    return head + (len(content) + 8).to_bytes(4) + b"mdat" + content
+
+
+MP4 = mp4(bytes(3984))
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 HELD_AT_MOST_S = 30.0
-
-
-def video(content: bytes = bytes(4000)) -> bytes:
-    """Return an MP4 as far as its boxes tell."""
-    size = (8 + len(content)).to_bytes(4, "big")
-    head = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + b"\0\0\0\x0dmoovindex"
-    return head + size + b"mdat" + content
-
-
-MP4 = video()
 
 
 @dataclass(frozen=True, slots=True)

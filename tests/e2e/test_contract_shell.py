@@ -14,10 +14,10 @@ from tests.commandline import COMMAND, CommandLine
 from tests.e2e.test_contract_equipment import (
     CLIP,
     KEY,
-    MP4,
     NOW,
     TASK,
     check_document,
+    mp4,
     requests,
     scripted,
     submissions,
@@ -285,7 +285,7 @@ def test_a_result_host_by_any_loopback_name_is_reached_directly(omniedit: Comman
             lambda seen: (
                 ScriptedReply(body=task(results=[f"http://localhost:{port}/a.mp4?s=1"]))
                 if seen.path.startswith("/v1/")
-                else ScriptedReply(body=MP4)
+                else ScriptedReply(body=mp4(bytes(100)))
             )
         ) as service,
     ):

@@ -19,9 +19,9 @@ from tests.e2e.test_contract_equipment import (
     Scripted,
     Seen,
     check_document,
+    mp4,
     scripted,
     task,
-    video,
 )
 
 pytestmark = pytest.mark.e2e
@@ -158,12 +158,12 @@ def test_an_interrupted_wait_still_reports(
 def test_an_interrupted_download_is_finished_by_the_next(
     omniedit: CommandLine, held: threading.Event
 ) -> None:
-    content = video(bytes(200_000))
+    video = mp4(bytes(200_000))
 
     def answer(seen: Seen) -> Reply:
         if seen.path.startswith("/v1/"):
             return Reply(body=task(results=[f"http://{seen.headers['host']}/a.mp4"]))
-        return Reply(body=content, after=held)
+        return Reply(body=video, after=held)
 
     with scripted(answer) as service:
         running = omniedit.start("download", TASK, "-o", "a.mp4", **service.environ())
@@ -176,7 +176,7 @@ def test_an_interrupted_download_is_finished_by_the_next(
 
     assert (ended.status, ended.stdout) == (143, ""), ended
     assert TASK in ended.stderr
-    assert (again.status, (omniedit.folder / "a.mp4").read_bytes()) == (0, content), again
+    assert (again.status, (omniedit.folder / "a.mp4").read_bytes()) == (0, video), again
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)

@@ -54,7 +54,9 @@ def batch(
     context: Context = ctx.obj
     part = parse_shard(shard)
     hint = "MANIFEST is a file of JSON lines or CSV, or `-` for standard input"
-    content = read_source(manifest, what="manifest", hint=hint)
+    content = read_source(
+        manifest, what="manifest", max_bytes=context.policy.max_manifest_bytes, hint=hint
+    )
     parsed = parse_manifest(content, name=manifest)
     for number, oddity in parsed.oddities:
         context.printer.warn(f"{manifest}:{number}: {oddity}")

@@ -105,7 +105,7 @@ def path(ctx: typer.Context) -> Outcome:
 def _typed_key(context: Context, settings: "Settings") -> str:
     if sys.stdin is not None and sys.stdin.isatty():
         return _asked_key(context, f"API key for {settings.origin} ({KEY_PAGE}): ")
-    content = read_stdin()
+    content = read_stdin(what="key", max_bytes=context.policy.max_settings_bytes)
     try:
         return decode_text(content)
     except UnicodeDecodeError:

@@ -94,11 +94,14 @@ def submit(
         max_credits=max_credits,
     )
     if dry_run:
-        return _show_request(context, replace(request, prompt=read_prompt(prompt, prompt_file)))
+        return _show_request(
+            context,
+            replace(request, prompt=read_prompt(prompt, prompt_file, policy=context.policy)),
+        )
 
     from omniedit.edits import submit as submitting
 
-    with context.session(JournalUse.OPTIONAL, observers=[_task_ids(context)]) as session:
+    with context.session(JournalUse.PAYS, observers=[_task_ids(context)]) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
         context.board.add(submitting.submit(session, request, accepts_old=yes))
     return Outcome()

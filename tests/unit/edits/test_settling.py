@@ -12,6 +12,7 @@ from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.list import forget, unsaved_results
 from omniedit.edits.manifest import Line
 from omniedit.edits.replay import resume, settle_as
+from omniedit.edits.requests import prepare
 from omniedit.edits.save import download
 from omniedit.edits.submit import submit
 from omniedit.edits.targets import Destination
@@ -26,6 +27,7 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Noted, Warned
+from omniedit.journal import Journal
 from omniedit.models import EditRequest, Record, Task
 from tests.unit.edits.bench import (
     CLIP_URL,
@@ -329,3 +331,33 @@ def test_a_verified_file_is_the_same_however_its_path_is_spelled(
     edit(session, REQUEST, options(spelling))
 
     assert session.script.prompts == ["warmer"]
+
+
+def test_a_file_that_another_result_replaced_is_not_the_saved_one(
+    session: BenchSession, here: Path
+) -> None:
+    first = edit(session, REQUEST, options())
+    session.script.accept = lambda _: completed("task-second")
+    session.script.look = completed
+    edit(session, replace(REQUEST, prompt="other"), replace(options(), overwrite=True))
+
+    unsaved = [record.task_id for record, _ in unsaved_results(session)]
+
+    assert unsaved == [first.task_id]
+
+
+def test_another_process_that_holds_the_edit_is_not_waited_for_longer_than_allowed(
+    tmp_path: Path,
+) -> None:
+    session = BenchSession(folder=tmp_path / "private")
+    session.journal = Journal(tmp_path, clock=session.now, sleep=session.sleep)
+    identity = prepare(session, REQUEST).identity
+
+    with (
+        Journal(tmp_path) as other,
+        other.editing(identity),
+        pytest.raises(WaitTimeoutError, match="another process"),
+    ):
+        edit(session, REQUEST, options(timeout_s=2.0))
+
+    assert session.script.prompts == []

@@ -155,7 +155,10 @@ def encoded(body: bytes, encoding: str) -> Handler:
 
 @pytest.mark.parametrize(
     ("body", "encoding"),
-    [(gzip.compress(b'{"a": 1}'), "gzip"), (zlib.compress(b'{"a": 1}'), "deflate")],
+    [
+        pytest.param(gzip.compress(b'{"a": 1}'), "gzip", id="gzip"),
+        pytest.param(zlib.compress(b'{"a": 1}'), "deflate", id="deflate"),
+    ],
 )
 def test_a_reply_that_is_compressed_unasked_is_read(body: bytes, encoding: str) -> None:
     with client_of(encoded(body, encoding)) as client:

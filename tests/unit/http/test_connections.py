@@ -222,7 +222,7 @@ def test_a_public_name_that_leads_inside_is_not_connected_to(
     url = f"http://media.example:{server.port}/clip.mp4"
 
     with (
-        HttpClient(policy=TINY, resolve=lambda _host: ["93.184.216.34", address]) as http,
+        HttpClient(policy=TINY, resolve=lambda *_: ["93.184.216.34", address]) as http,
         pytest.raises(InvalidInputError, match="is an address of this machine") as caught,
         http.stream("GET", url, public_only=True),
     ):
@@ -238,7 +238,7 @@ def test_a_name_is_resolved_where_it_is_connected_to_and_only_there(serve_bytes:
     addresses = iter([["127.0.0.1"]])
 
     with (
-        HttpClient(resolve=lambda _host: next(addresses)) as http,
+        HttpClient(resolve=lambda *_: next(addresses)) as http,
         http.stream("GET", f"http://media.example:{server.port}/") as reply,
     ):
         assert reply.status == 200
@@ -251,7 +251,7 @@ def test_a_name_is_resolved_where_it_is_connected_to_and_only_there(serve_bytes:
              "127.0.0.1.", "a.localhost", "printer.local", "[::ffff:10.0.0.1]"],
 )  # fmt: skip
 def test_a_literal_address_inside_is_not_even_resolved(host: str) -> None:
-    def resolve(_host: str) -> list[str]:
+    def resolve(*_: object) -> list[str]:
         pytest.fail("resolved")
 
     with (
@@ -266,7 +266,7 @@ def test_a_connection_to_the_api_is_not_shared_with_links(serve_bytes: Serve) ->
     server = serve_bytes(whole())
     url = f"http://media.example:{server.port}/"
 
-    with HttpClient(resolve=lambda _host: ["127.0.0.1"]) as http:
+    with HttpClient(resolve=lambda *_: ["127.0.0.1"]) as http:
         assert http.request("GET", url).status == 200
         with pytest.raises(InvalidInputError), http.stream("GET", url, public_only=True):
             pass
@@ -275,7 +275,7 @@ def test_a_connection_to_the_api_is_not_shared_with_links(serve_bytes: Serve) ->
 @pytest.mark.parametrize("host", ["evil.localhost", "localhost.localdomain", "localhost"])
 def test_a_name_of_this_machine_that_leads_elsewhere_never_gets_the_key(host: str) -> None:
     with (
-        HttpClient(policy=TINY, resolve=lambda _host: ["93.184.216.34"]) as http,
+        HttpClient(policy=TINY, resolve=lambda *_: ["93.184.216.34"]) as http,
         pytest.raises(InvalidInputError, match="does not lead to this machine") as caught,
     ):
         http.request("GET", f"http://{host}/v1", headers={"authorization": "Bearer sk-evo-secret"})
@@ -286,7 +286,7 @@ def test_a_name_of_this_machine_that_leads_elsewhere_never_gets_the_key(host: st
 def test_a_name_of_this_machine_that_leads_here_is_asked(serve_bytes: Serve) -> None:
     server = serve_bytes(whole())
 
-    with HttpClient(resolve=lambda _host: ["127.0.0.1"]) as http:
+    with HttpClient(resolve=lambda *_: ["127.0.0.1"]) as http:
         assert http.request("GET", f"http://api.localhost:{server.port}/").status == 200
 
 
@@ -296,7 +296,7 @@ def test_through_a_proxy_only_literal_addresses_are_judged(
     proxy = serve_bytes(whole(b"by proxy"))
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
 
-    def resolve(host: str) -> list[str]:
+    def resolve(host: str, _port: int) -> list[str]:
         pytest.fail(f"resolved {host}")
 
     with HttpClient(resolve=resolve) as http:
@@ -314,20 +314,20 @@ def test_through_a_proxy_only_literal_addresses_are_judged(
 def test_the_next_address_is_tried_where_one_refuses(serve_bytes: Serve) -> None:
     server = serve_bytes(whole())
 
-    with HttpClient(resolve=lambda _host: ["127.0.0.9", "127.0.0.1"]) as http:
+    with HttpClient(resolve=lambda *_: ["127.0.0.9", "127.0.0.1"]) as http:
         assert http.request("GET", f"http://localhost:{server.port}/").status == 200
 
 
 @pytest.mark.parametrize(
     "resolve",
     [
-        pytest.param(lambda _host: ["127.0.0.9", "127.0.0.8"], id="all-refuse"),
-        pytest.param(lambda _host: [], id="none"),
-        pytest.param(lambda _host: _raise(socket.gaierror(-2, "unknown")), id="unknown"),
+        pytest.param(lambda *_: ["127.0.0.9", "127.0.0.8"], id="all-refuse"),
+        pytest.param(lambda *_: [], id="none"),
+        pytest.param(lambda *_: _raise(socket.gaierror(-2, "unknown")), id="unknown"),
     ],
 )
 def test_a_host_without_an_address_that_answers_is_not_connected(
-    resolve: Callable[[str], list[str]],
+    resolve: Callable[..., list[str]],
 ) -> None:
     with (
         HttpClient(policy=TINY, resolve=resolve) as http,
@@ -344,7 +344,7 @@ def test_a_host_name_that_cannot_be_one_is_an_error() -> None:
 def test_a_resolver_that_hangs_is_given_up() -> None:
     release = threading.Event()
 
-    def hang(_host: str) -> list[str]:
+    def hang(*_: object) -> list[str]:
         release.wait(LONG_S)
         return []
 
@@ -367,7 +367,7 @@ def test_a_tls_handshake_that_never_ends_is_given_up(serve_bytes: Serve) -> None
 
 
 def test_addresses_come_from_the_system() -> None:
-    assert "127.0.0.1" in addresses_of("localhost")
+    assert "127.0.0.1" in addresses_of("localhost", 80)
 
 
 def _raise(error: Exception) -> list[str]:

@@ -268,7 +268,7 @@ def test_a_redirect_inside_is_incomplete() -> None:
 
 
 def test_a_name_that_leads_inside_is_incomplete() -> None:
-    http = HttpClient(resolve=lambda _host: ["10.0.0.1"])
+    http = HttpClient(resolve=lambda *_: ["10.0.0.1"])
 
     file = RangeReader(http, "http://media.example/a.mp4", allow_internal=False)
 

@@ -200,6 +200,34 @@ def test_a_file_that_never_ends_is_a_journal_error_at_once(folder: Path, target:
         Journal(folder)
 
 
+def test_a_kill_while_it_is_created_leaves_nothing_that_looks_damaged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(os, "link", die)
+        with pytest.raises(KeyboardInterrupt):
+            Journal(folder)
+
+    with Journal(folder) as journal:
+        assert journal.recent() == []
+
+
+def test_without_hard_links_a_journal_is_created_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Journal(folder) as journal:
+        journal.record_call("c", "request-1")
+
+    assert [path.name for path in folder.iterdir()] == ["journal.db"]
+
+
 @pytest.mark.posix
 def test_nothing_is_written_to_a_file_that_was_replaced(folder: Path) -> None:
     with Journal(folder) as journal:

@@ -473,3 +473,31 @@ def test_one_kept_in_memory_forgets_everything_and_locks_nothing(clock: Clock) -
             assert len(journal.recent()) == 1
     with Journal(None, clock=clock) as journal:
         assert journal.recent() == []
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        pytest.param("refused", id="refused-as-wrong"),
+        pytest.param("failed", id="failed-over-its-input"),
+    ],
+)
+def test_an_upload_that_the_service_did_not_find_is_not_sent_again(
+    journal: Journal, ends: str
+) -> None:
+    url = "https://files.example.com/clip.mp4"
+    journal.record_upload(
+        "sha", UploadedClip(url=url, expires_at=1e12), origin=ORIGIN, files_origin=ORIGIN
+    )
+    journal.record_attempt(attempt(body=f'{{"video_urls": ["{url}"]}}'.encode()))
+
+    if ends == "refused":
+        error = TaskError(code="invalid_request", message="no", kind="request_refused")
+        journal.record_refused("omniedit-0000000000000001", error)
+    else:
+        error = TaskError(code="resource_not_found", message="no such file")
+        journal.record_accepted("omniedit-0000000000000001", task(), origin=ORIGIN)
+        journal.record_task(task(status="failed", error=error), origin=ORIGIN)
+
+    found = journal.find_upload("sha", origin=ORIGIN, files_origin=ORIGIN, valid_for_s=0.0)
+    assert found is None

@@ -138,6 +138,7 @@ def test_of_a_lost_page_all_other_rows_come_back_and_the_lost_ones_are_named(
         pytest.param(lambda content: content[: len(content) // 2], id="cut-off"),
         pytest.param(lambda content: content[: len(content) // 2 + 7], id="cut-off-in-a-page"),
         pytest.param(lambda content: without_page(content, 1), id="no-schema"),
+        pytest.param(lambda _: b"", id="emptied"),
         pytest.param(lambda content: without_page(content, 2, filling=b"\0"), id="page-of-zeros"),
     ],
 )

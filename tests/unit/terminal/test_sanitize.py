@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniedit.terminal.sanitize import sanitize
-from omniedit.terminal.text import cell_width, truncate
+from omniedit.terminal.text import Colour, Span, cell_width, plain_text, truncate, wrapped
 
 _NASTY = st.sampled_from(
     "\x00\x07\x1b\x7f\x85\x9b\u061c\u200b\u200d\u200e\u202e\u2028\u2066\ufeff\udc9b\ud800\U000e0041\n"
@@ -54,3 +54,13 @@ def test_cut_text_fits(text: str, width: int) -> None:
 def test_cutting_counts_cells_not_characters() -> None:
     assert truncate("把天空变成傍晚", 7) == "把天空…"
     assert truncate("把天空变成傍晚", 7, keeps_end=True) == "…成傍晚"
+
+
+@given(st.text(st.characters(categories=["L", "N", "Zs"])), st.integers(4, 30))
+def test_wrapped_text_loses_nothing_but_spaces(text: str, width: int) -> None:
+    line = [Span("note:", Colour.CYAN), Span(" "), Span(text)]
+
+    lines = [plain_text(each) for each in wrapped(line, width)]
+
+    assert "".join("".join(lines).split()) == "".join(f"note: {text}".split())
+    assert all(cell_width(each.rstrip()) <= width or len(each.split()) == 1 for each in lines)

@@ -1,0 +1,83 @@
+"""Prompts and manifests from files and stdin."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from omniedit.cli.input import read_prompt, read_source
+from omniedit.errors import InvalidInputError, MissingFileError
+from omniedit.policy import DEFAULT
+
+SMALL = DEFAULT._replace(max_prompt_bytes=8)
+
+
+class Stdin(io.StringIO):
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.buffer = io.BytesIO(content)
+
+
+def test_a_prompt_file_of_just_the_size_is_read(tmp_path: Path) -> None:
+    (tmp_path / "prompt").write_bytes(b"x" * 8)
+
+    assert read_prompt(None, str(tmp_path / "prompt"), policy=SMALL) == "x" * 8
+
+
+@pytest.mark.posix
+def test_a_prompt_file_that_never_ends_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="the prompt in /dev/zero is longer than 8 bytes"):
+        read_prompt(None, "/dev/zero", policy=SMALL)
+
+
+def test_standard_input_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Stdin(b"x" * 9))
+
+    with pytest.raises(InvalidInputError, match="the prompt on standard input is longer"):
+        read_prompt("-", None, policy=SMALL)
+
+
+@pytest.mark.posix
+def test_a_pipe_may_hold_the_prompt() -> None:
+    # As `--prompt-file <(command)` hands it over.
+    reader, writer = os.pipe()
+    os.write(writer, b"warmer\n")
+    os.close(writer)
+
+    assert read_prompt(None, f"/dev/fd/{reader}") == "warmer"
+    os.close(reader)
+
+
+@pytest.mark.parametrize("name", ["none", "a\0b"])
+def test_a_name_that_opens_nothing_is_a_missing_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MissingFileError, match="cannot read the manifest from"):
+        read_source(str(tmp_path / name), what="manifest", max_bytes=8)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prompt_file", "message"),
+    [
+        pytest.param("a", "b", "PROMPT and --prompt-file are both given", id="two"),
+        pytest.param(None, None, "PROMPT is missing", id="none"),
+    ],
+)
+def test_there_is_one_prompt(prompt: str | None, prompt_file: str | None, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        read_prompt(prompt, prompt_file)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        pytest.param(b"warmer\r\n", "warmer", id="last-line-break"),
+        pytest.param(b"\xef\xbb\xbfwarmer", "warmer", id="byte-order-mark"),
+        pytest.param("wärmer".encode("utf-16"), "wärmer", id="windows-powershell"),
+    ],
+)
+def test_what_editors_add_is_no_part_of_the_prompt(
+    tmp_path: Path, content: bytes, text: str
+) -> None:
+    (tmp_path / "prompt").write_bytes(content)
+
+    assert read_prompt(None, str(tmp_path / "prompt")) == text
