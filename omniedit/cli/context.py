@@ -139,6 +139,7 @@ class Context:
                 signals=self.signals,
                 observers=(self._ledger(total_tasks), progress, *observers),
                 policy=self.policy,
+                told=self._told,
                 is_batch=is_batch,
             )
 
