@@ -193,7 +193,8 @@ def test_the_first_per_cent_do_not_make_an_hour_of_a_minute() -> None:
 
 
 def test_the_time_that_remains_counts_down_and_never_jumps() -> None:
-    board, shown = Ledger(), []
+    board = Ledger()
+    shown: list[float] = []
     for second in range(40):
         if second % 8 == 0:
             # What each poll implies swings by half a minute.
