@@ -31,8 +31,8 @@ class Outcome:
 
     fields: Mapping[str, object] = field(default_factory=dict[str, object])
     """What is known of the document's own keys."""
-    tasks: "Sequence[Document] | None" = None
-    """The documents of its tasks; None: of all that were met, as they are."""
+    tasks: "Callable[[], Sequence[Document]] | None" = None
+    """Returns the documents of its tasks; None: of all on the board, as they are."""
     errors: Sequence[OmniEditError] = ()
     has_shown_errors: bool = False
     """The command itself has printed them."""
@@ -52,6 +52,7 @@ class Context:
     destination: str | None = None  # where results go, as it was typed
     is_sandbox_flag: bool = False
     policy: Policy = DEFAULT
+    _told: set[str] = field(default_factory=set[str])  # notes about all edits
 
     @cached_property
     def board(self) -> "Board":
@@ -138,6 +139,7 @@ class Context:
                 signals=self.signals,
                 observers=(self._ledger(total_tasks), progress, *observers),
                 policy=self.policy,
+                told=self._told,
                 is_batch=is_batch,
             )
 

@@ -92,7 +92,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], *, policy: Policy = DEF
         except Interrupted as interrupted:
             return exit_status_of_signal(interrupted.signal_number)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever arrives here is a bug
-            return _end(call.context, Outcome(tasks=(), ended_by=error))
+            return _end(call.context, Outcome(tasks=list, ended_by=error))
 
 
 def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
@@ -198,7 +198,7 @@ def _tasks(context: Context, outcome: Outcome) -> "Sequence[Document]":
     from omniedit.terminal.documents import task_document
 
     if outcome.tasks is not None:
-        return outcome.tasks
+        return outcome.tasks()
     return [task_document(record) for record in context.board.records]
 
 

@@ -239,7 +239,7 @@ def test_what_belongs_to_a_split_goes_with_nothing_else(bench: Bench, option: st
     ended = bench.run("edit", "long.mp4", "make it night", option)
 
     assert (ended.status, bench.posts) == (2, 0)
-    assert f"`{option}` goes with --split only" in ended.stderr
+    assert f"`{option}` requires --split" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_a_result_without_pictures_is_told_before_joining(
     assert ended.status == 7, ended
     assert "cannot be joined" in ended.stderr
     assert "has no video stream" in ended.stderr
-    assert "--again` pays anew for this piece alone" in ended.stderr
+    assert "--again` makes this piece again, and pays for it alone" in ended.stderr
     assert not (folder / "out.mp4").exists()
     assert len(pieces_of(folder)) == 3
 

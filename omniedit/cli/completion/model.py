@@ -28,6 +28,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "PATH": FILES,
     "REQUEST_ID": REQUESTS,
     "TASK": TASKS,
+    "TASK|REQUEST_ID": TASKS,
     "VIDEO": FILES,
 }
 """What completes a value, by what help calls it."""
@@ -136,7 +137,7 @@ def _choices(metavar: str) -> tuple[str, ...]:
         return tuple(TOPICS)
     if metavar == "[DOCUMENT]":
         return tuple(document_names())
-    return tuple(metavar.split("|")) if "|" in metavar else ()
+    return tuple(metavar.split("|")) if "|" in metavar and metavar.islower() else ()
 
 
 def scripts() -> dict[str, str]:
