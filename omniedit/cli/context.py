@@ -126,9 +126,8 @@ class Context:
             found = closing.enter_context(
                 opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
             )
-            progress = _Progress(self.printer, self._told)
+            progress = _Progress(self.printer)
             if shows_progress:
-                self.board.expect(total_tasks)
                 progress.begin = lambda: self._progress(closing)
                 closing.callback(progress.end)
             yield make_session(
@@ -138,8 +137,9 @@ class Context:
                 settings=self.settings,
                 printer=self.printer,
                 signals=self.signals,
-                observers=(self._take, progress, *observers),
+                observers=(self._ledger(total_tasks), progress, *observers),
                 policy=self.policy,
+                told=self._told,
                 is_batch=is_batch,
             )
 
@@ -169,9 +169,18 @@ class Context:
 
         return observe
 
-    def _take(self, event: "Event") -> None:
-        # A listing ends before its first event, and loads no board.
-        self.board.take(event)
+    def _ledger(self, total_tasks: int) -> "Observer":
+        """Return an observer that loads the board with the first event, if there is any."""
+        has_begun = False
+
+        def observe(event: "Event") -> None:
+            nonlocal has_begun
+            if not has_begun:
+                has_begun = True
+                self.board.expect(total_tasks)
+            self.board.take(event)
+
+        return observe
 
     def _progress(self, closing: contextlib.ExitStack) -> "Observer":
         from omniedit.terminal.progress import watch
@@ -258,27 +267,17 @@ class Call:
 
 
 class _Progress:
-    """Shows progress from the first event on: what is over before it pays for no bar.
+    """Shows progress from the first event on: what is over before it pays for no bar."""
 
-    Args:
-        printer: The printer.
-        told: Notes about all edits that were shown before.
-    """
-
-    def __init__(self, printer: Printer, told: set[str]) -> None:
+    def __init__(self, printer: Printer) -> None:
         self.begin: Callable[[], Observer] | None = None
         self._printer = printer
-        self._told = told
         self._watch: Observer | None = None
         self._lock = threading.Lock()
 
     def __call__(self, event: "Event") -> None:
         from omniedit.events import Noted, Warned
 
-        if isinstance(event, Noted) and event.is_general:
-            if event.message in self._told:
-                return
-            self._told.add(event.message)
         if not isinstance(event, Warned | Noted):
             with self._lock:
                 if self.begin is not None:

@@ -70,6 +70,7 @@ class Session:
         stream_out: Writes a file to standard output.
         clock: The time.
         policy: Time-outs, budgets and intervals.
+        told: Notes that were told already, by an earlier session of the same command.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Session:
         stream_out: Callable[[Path], None] = _no_stream,
         clock: Clock = Clock(),  # noqa: B008 - immutable
         policy: Policy = DEFAULT,
+        told: set[str] | None = None,
     ) -> None:
         self.journal = journal
         self.origin = origin
@@ -114,7 +116,7 @@ class Session:
         self._drain = drain
         self._is_batch = is_batch
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
-        self._told: set[str] = set()  # notes that are true of all edits
+        self._told: set[str] = set() if told is None else told
         self._stopping = threading.Event()
 
     @cached_property
@@ -146,20 +148,23 @@ class Session:
 
     def report(self, event: "Event") -> None:
         """Tell the observers of an event."""
-        if self._is_batch and not self._is_news(event):
-            return
         for observe in self._observers:
             observe(event)
 
-    def _is_news(self, event: "Event") -> bool:
-        """Return whether to tell of an event among many: what is true of one edit is noise."""
-        from omniedit.events import Noted  # noqa: PLC0415 - a listing reports nothing
+    def note(self, message: str, *, is_general: bool = False) -> None:
+        """Tell the observers what is worth a line; of many edits only what is true of all, once."""
+        from omniedit.events import Noted  # noqa: PLC0415 - a listing loads no events
 
-        if not isinstance(event, Noted):
-            return True
-        is_first = event.message not in self._told
-        self._told.add(event.message)
-        return event.is_general and is_first
+        if self._is_batch and (not is_general or message in self._told):
+            return
+        self._told.add(message)
+        self.report(Noted(message=message))
+
+    def warn(self, message: str) -> None:
+        """Tell the observers of something that the user should know, also when quiet."""
+        from omniedit.events import Warned  # noqa: PLC0415 - as above
+
+        self.report(Warned(message=message))
 
     def now(self) -> float:
         """Return the Unix time."""
@@ -231,7 +236,7 @@ class Session:
         """
 
         def report(message: str, rest_s: float, attempt: int) -> None:
-            from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is to be told
+            from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is retried
 
             self.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
 
@@ -273,9 +278,7 @@ class Session:
         try:
             write()
         except JournalError as error:
-            from omniedit.events import Warned  # noqa: PLC0415 - mostly nothing is to be told
-
-            self.report(Warned(message=error.message))
+            self.warn(error.message)
 
 
 def _state_of(path: Path) -> tuple[int, int] | None:

@@ -195,9 +195,10 @@ def test_a_request_id_of_a_local_clip_pays_once_though_another_machine_uploads_i
 
     ended = bench.run(*argv, folder=elsewhere, OMNIEDIT_STATE_DIR=str(tmp_path / "another"))
 
-    # The body names another upload, so that the ID is refused; the task it became is adopted.
+    # The body names another upload, so that the ID is refused; it became the task that is listed.
     assert (ended.status, len(bench.task_ids)) == (9, 1), ended
-    assert "list --remote --adopt" in ended.stderr
+    assert "`omniedit list --remote`" in ended.stderr
+    assert "--as TASK" in ended.stderr
 
 
 def _edit(bench: Bench, output: str, *flags: str, folder: Path | None = None) -> Ended:

@@ -40,7 +40,7 @@ def list_(
     ] = None,
 ) -> Outcome:
     """List edits: state, saved file, and the time left on the link."""
-    from omniedit.edits import list as listing
+    from omniedit.edits import records as listing
     from omniedit.terminal.tables import render_table
 
     context: Context = ctx.obj
