@@ -127,7 +127,6 @@ class Context:
             )
             progress = _Progress(self.printer)
             if shows_progress:
-                self.board.expect(total_tasks)
                 progress.begin = lambda: self._progress(closing)
                 closing.callback(progress.end)
             yield make_session(
@@ -137,7 +136,7 @@ class Context:
                 settings=self.settings,
                 printer=self.printer,
                 signals=self.signals,
-                observers=(self._take, progress, *observers),
+                observers=(self._ledger(total_tasks), progress, *observers),
                 policy=self.policy,
                 is_batch=is_batch,
             )
@@ -168,9 +167,18 @@ class Context:
 
         return observe
 
-    def _take(self, event: "Event") -> None:
-        # A listing ends before its first event, and loads no board.
-        self.board.take(event)
+    def _ledger(self, total_tasks: int) -> "Observer":
+        """Return an observer that loads the board with the first event, if there is any."""
+        has_begun = False
+
+        def observe(event: "Event") -> None:
+            nonlocal has_begun
+            if not has_begun:
+                has_begun = True
+                self.board.expect(total_tasks)
+            self.board.take(event)
+
+        return observe
 
     def _progress(self, closing: contextlib.ExitStack) -> "Observer":
         from omniedit.terminal.progress import watch
