@@ -2,7 +2,6 @@
 
 import random
 import re
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +25,7 @@ from omniedit.errors import (
     UnavailableError,
 )
 from omniedit.http.redirects import followed
-from omniedit.http.reply import is_blocked_client, parse_retry_after
+from omniedit.http.reply import is_blocked_client, retry_after_of
 from omniedit.http.retry import Retry
 from omniedit.models import SavedFile
 from omniedit.system import THIS_SYSTEM, System
@@ -379,8 +378,7 @@ class _Transfer:
             kind, message = ServerError, f"the {what}'s host answered {status}"
         elif status < HTTPStatus.MULTIPLE_CHOICES:
             kind, message = NotAVideoError, f"the {what} link answered {status} without a video"
-        retry_after_s = parse_retry_after(reply.headers.get("retry-after", ""), now=time.time())
-        return kind(message, http_status=status, retry_after_s=retry_after_s)
+        return kind(message, http_status=status, retry_after_s=retry_after_of(reply.headers))
 
 
 def _continues(reply: "StreamedReply", part: PartFile) -> int | None:
