@@ -35,13 +35,24 @@ class Reply:
     @cached_property
     def retry_after_s(self) -> float | None:
         """Seconds that `Retry-After` asks for, from a number or a date (RFC 9110, 10.2.3)."""
-        return parse_retry_after(self.headers.get("retry-after", ""), now=time.time())
+        return retry_after_of(self.headers)
 
     @cached_property
     def date(self) -> float | None:
         """The Unix time at the server; None where its `Date` is missing or absurd."""
-        moment = parse_date(self.headers.get("date", ""))
-        return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
+        return date_of(self.headers)
+
+
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that `Retry-After` asks for, a date by the server's own clock."""
+    now = date_of(headers) or time.time()
+    return parse_retry_after(headers.get("retry-after", ""), now=now)
+
+
+def date_of(headers: Mapping[str, str]) -> float | None:
+    """Return the Unix time of `Date`; None where it is missing or absurd."""
+    moment = parse_date(headers.get("date", ""))
+    return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
 
 
 def decode(body: bytes, encoding: str, *, max_bytes: int) -> bytes | None:

@@ -105,6 +105,14 @@ def test_a_reply_knows_its_date_and_its_retry_after() -> None:
     assert (nothing.retry_after_s, nothing.date) == (None, None)
 
 
+def test_a_date_to_come_back_at_is_measured_by_the_servers_own_clock() -> None:
+    """This machine's may be wrong by years."""
+    back = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
+    headers = {"retry-after": back, "date": format_datetime(NOW, usegmt=True)}
+
+    assert Reply(status=429, headers=headers, body=b"").retry_after_s == 90
+
+
 @pytest.mark.parametrize(
     "body",
     [
