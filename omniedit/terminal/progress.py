@@ -344,7 +344,7 @@ class _Said:
 
 
 def _completed(edit: EditState, board: Board) -> Line:
-    charge = render_charge(edit.record.task if edit.record else None)
+    charge = render_charge(board.task(edit.task_id))
     name = "" if board.is_single else f"{edit.label} "
     said = Span(f"{name}completed{_how_long(edit, board)}")
     return [_SUCCESS, _SPACE, said, Span(f" · {charge}", Colour.DIM)]
@@ -361,16 +361,15 @@ def _saved_facts(event: Saved, edit: EditState, board: Board) -> list[str]:
         return facts
     if edit.has_been_followed:
         facts.append(render_took(edit.elapsed_s(board.clock())))
-    return [*facts, render_charge(edit.record.task if edit.record else None)]
+    return [*facts, render_charge(board.task(event.task_id))]
 
 
 def _how_long(edit: EditState, board: Board) -> str:
     """Return ` after 48 s`, or ` about 3h07m ago` of a task that was not followed to its end."""
-    elapsed_s = edit.elapsed_s(board.clock())
+    elapsed_s, task = edit.elapsed_s(board.clock()), board.task(edit.task_id)
     if edit.has_been_followed:
         return f" after {render_took(elapsed_s)}"
-    estimated_s = (edit.record.task.estimated_s if edit.record and edit.record.task else None) or 0
-    ago_s = elapsed_s - estimated_s
+    ago_s = elapsed_s - ((task.estimated_s if task else None) or 0.0)
     return f" about {render_duration(ago_s)} ago" if ago_s > _SOON_S else ""
 
 
