@@ -3,7 +3,7 @@
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --timeout --callback-url --request-id --prompt-file --start --end --max-credits --resume --as --download -d --expiring --dir --concurrency --shard --limit --forget --port --link-ttl --time-scale --rate-limit --record
+    set -l valued --progress --output -o --prompt-file --download -d --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
     set -l path
     set -l position 0
     set -l rest 0
@@ -57,7 +57,7 @@ complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Settle what became of 
 complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
 complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
 complete -c omniedit -n '__omniedit_at ""' -l version -d 'Show the version and exit'
-complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish) and exit'
+complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish, PowerShell) and exit'
 complete -c omniedit -n '__omniedit_at ""' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at ""' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at ""' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'

@@ -49,7 +49,7 @@ def _show_version(value: bool) -> None:  # noqa: FBT001 - Typer's own signature
 
 def _install_completion(context: typer.Context, value: bool) -> None:  # noqa: FBT001 - as above
     if value:
-        from omniedit.cli.completion.model import install
+        from omniedit.cli.completion.scripts import install
 
         install(context.obj.context)
         raise typer.Exit
@@ -70,7 +70,7 @@ def root(
             "--install-completion",
             is_eager=True,
             callback=_install_completion,
-            help="Install completion for your shell (bash, zsh, fish) and exit.",
+            help="Install completion for your shell (bash, zsh, fish, PowerShell) and exit.",
         ),
     ] = False,
 ) -> None:
