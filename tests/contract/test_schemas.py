@@ -188,7 +188,8 @@ def test_closed_sets_are_those_of_the_code() -> None:
     words = {*status["properties"]["status"]["examples"]}
     without_a_task = {*status["then"]["properties"]["status"]["enum"]}
 
-    assert words | without_a_task == {*TaskStatus, *AttemptState}
+    assert words == {*TaskStatus}
+    assert without_a_task == {*AttemptState}
     for name in MORE_KEYS:
         one_of_many = definition(name)
         assert {*one_of_many["properties"]["status"]["examples"]} == words

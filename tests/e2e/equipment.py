@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,10 +53,12 @@ class ForkServer:
         self._folder = tempfile.TemporaryDirectory()
         self._outputs: list[tuple[Path, Path]] = []
         self._argvs: list[Sequence[str]] = []
+        self._running: list[int] = []
         self._count = 0
 
     def begin(self, *errands: Errand) -> list[int]:
         """Start command lines side by side, and return their process IDs; `end` must follow."""
+        self._give_up()
         self._outputs = [self._new_output() for _ in errands]
         self._argvs = [errand.argv for errand in errands]
         lines = [
@@ -75,7 +78,8 @@ class ForkServer:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(lines) + "\n")
         self._process.stdin.flush()
-        return self._answer()
+        self._running = self._answer()
+        return self._running
 
     def end(self) -> list[Ended]:
         """Wait for the command lines that were begun; JSON is held to its schema."""
@@ -83,6 +87,7 @@ class ForkServer:
             Ended(status, stdout.read_text("utf-8"), stderr.read_text("utf-8"))
             for status, (stdout, stderr) in zip(self._answer(), self._outputs, strict=True)
         ]
+        self._running = []
         for argv, each in zip(self._argvs, ended, strict=True):
             hold_to_schema(argv, each.stdout)
         return ended
@@ -93,8 +98,18 @@ class ForkServer:
 
     def close(self) -> None:
         """End it."""
+        self._give_up()
         with self._started or contextlib.nullcontext(), self._folder:
             pass
+
+    def _give_up(self) -> None:
+        """End what a test that failed did not wait for."""
+        for pid in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self._running:
+            self._answer()
+        self._running = []
 
     @property
     def _process(self) -> subprocess.Popen[str]:

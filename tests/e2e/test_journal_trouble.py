@@ -40,7 +40,7 @@ TABLE: Final = """
                      | submit | edit | --no-journal | status TASK | wait TASK | download TASK | status | wait | download --all | list
 below a file         |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 a folder in its way  |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
-from a newer version |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+from a newer version |  10    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 not a database       |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 a garbage header     |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 torn in the middle   |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
@@ -106,8 +106,8 @@ def test_each_command_says_what_the_matter_is_and_loses_nothing(
     assert ended.status == status, ended
     assert "Traceback" not in ended.stderr
     new = len(bench.task_ids) - 4
-    assert new == (command in {"submit", "--no-journal"}), ended
-    if command == "submit":
+    assert new == (status == 0 and command in {"submit", "--no-journal"}), ended
+    if command == "submit" and status == 0:
         assert ended.stdout.strip() == bench.task_ids[0], "the ID is printed all the same"
     if ended.stdout == "out.mp4\n":
         assert bench.files() == {"out.mp4": RESULT_BYTES}
@@ -125,7 +125,7 @@ def test_each_command_says_what_the_matter_is_and_loses_nothing(
         assert bench.run("list").status == 0
 
 
-@pytest.mark.parametrize("trouble", troubles())
+@pytest.mark.parametrize("trouble", [trouble for trouble in troubles() if "newer" not in trouble])
 def test_a_lost_reply_names_a_way_back_that_works_in_any_trouble(
     bench: Bench, get_into: Callable[[str], Path], trouble: str
 ) -> None:

@@ -116,7 +116,7 @@ def test_a_signal_waits_for_the_reply_that_is_outstanding(
     _until(lambda: bench.faulty.count(Endpoint.SUBMIT) == 1)
 
     os.kill(pid, getattr(signal, name))
-    _until(lambda: bench.fork_server.has_said("waiting up to 5 s"))
+    _until(lambda: bench.fork_server.has_said("for the service's reply"))
     bench.faulty.released.set()
     ended = bench.end()
 
@@ -142,7 +142,7 @@ def test_a_signal_names_the_submission_that_got_no_reply(
     _until(lambda: bench.faulty.count(Endpoint.SUBMIT) == 1)
 
     os.kill(pid, getattr(signal, name))
-    _until(lambda: bench.fork_server.has_said("waiting up to 5 s"))
+    _until(lambda: bench.fork_server.has_said("for the service's reply"))
     if signals == 2:
         os.kill(pid, getattr(signal, name))
     ended = bench.end()

@@ -666,7 +666,7 @@ def test_threads_that_report_at_once_tear_nothing(
             printer.line(f"line {worker}-{number}")
 
     with watch(printer, board, sandbox=False) as observe, ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda worker: work(worker, observe), range(4)))
+        list(pool.map(work, range(4), [observe] * 4))
 
     shown = make_screen(100).feed(terminal.text).shown
     lines = {line for line in shown if line.startswith("line")}
