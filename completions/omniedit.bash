@@ -5,7 +5,7 @@ _omniedit_know() {
     commands=() options=() arguments=()
     case $1 in
         '')
-            commands=(edit submit wait status download batch probe list credits doctor config sandbox help)
+            commands=(edit submit wait status download batch probe list credits doctor config journal sandbox help)
             options=(--version --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
@@ -13,7 +13,7 @@ _omniedit_know() {
             arguments=(files nothing)
             ;;
         'submit')
-            options=(--prompt-file --callback-url --request-id --dry-run --resume --yes --start --end --max-credits --no-check --check --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--prompt-file --callback-url --request-id --dry-run --resume --as --yes --start --end --max-credits --no-check --check --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'wait')
@@ -61,6 +61,13 @@ _omniedit_know() {
         'config path')
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
+        'journal')
+            commands=(recover)
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'journal recover')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
         'sandbox')
             commands=(serve reset)
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
@@ -85,8 +92,8 @@ _omniedit_value() {
         --output | -o | --prompt-file | --download | -d | --record) kind=files ;;
         --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --concurrency | --shard | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
         --resume) kind=requests ;;
+        --as | --forget) kind=tasks ;;
         --dir) kind=folders ;;
-        --forget) kind=tasks ;;
         *) return 1 ;;
     esac
 }
@@ -116,7 +123,7 @@ _omniedit_offer_kind() {
         requests) _omniedit_offer_known requests ;;
         progress-choices) _omniedit_offer auto plain none ;;
         topic-choices) _omniedit_offer exit-codes environment sandbox json ;;
-        document-choices) _omniedit_offer batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help list probe sandbox-reset sandbox-serve status submit submit-dry-run wait ;;
+        document-choices) _omniedit_offer batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run wait ;;
     esac
     return 0
 }

@@ -2,8 +2,8 @@
 
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
-    set -l groups '' 'config' 'sandbox'
-    set -l valued --progress --output -o --timeout --callback-url --request-id --prompt-file --start --end --max-credits --resume --download -d --expiring --dir --concurrency --shard --limit --forget --port --link-ttl --time-scale --rate-limit --record
+    set -l groups '' 'config' 'journal' 'sandbox'
+    set -l valued --progress --output -o --prompt-file --download -d --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
     set -l path
     set -l position 0
     set -l rest 0
@@ -53,10 +53,11 @@ complete -c omniedit -n '__omniedit_at ""' -a list -d 'List edits: state, saved 
 complete -c omniedit -n '__omniedit_at ""' -a credits -d 'Show the account\'s balance and this key\'s own limit'
 complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, service, clock, folders and extras; nothing is spent'
 complete -c omniedit -n '__omniedit_at ""' -a config -d 'The key and the settings'
+complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Settle what became of a damaged journal'
 complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
 complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
 complete -c omniedit -n '__omniedit_at ""' -l version -d 'Show the version and exit'
-complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish) and exit'
+complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish, PowerShell) and exit'
 complete -c omniedit -n '__omniedit_at ""' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at ""' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at ""' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
@@ -96,6 +97,7 @@ complete -c omniedit -n '__omniedit_at "submit"' -l callback-url -r -f -d 'Have 
 complete -c omniedit -n '__omniedit_at "submit"' -l request-id -r -f -d 'Your own ID for this submission: with the same ID it is never charged twice'
 complete -c omniedit -n '__omniedit_at "submit"' -l dry-run -d 'Print the exact request and send nothing'
 complete -c omniedit -n '__omniedit_at "submit"' -l resume -r -f -k -a '(__omniedit_known requests)' -d 'Settle a submission whose outcome is unknown'
+complete -c omniedit -n '__omniedit_at "submit"' -l as -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'With --resume: this task is what became of it'
 complete -c omniedit -n '__omniedit_at "submit"' -l yes -d 'With --resume: even if it is more than an hour old'
 complete -c omniedit -n '__omniedit_at "submit"' -l start -r -f -d 'Begin at T: seconds, or minutes:seconds'
 complete -c omniedit -n '__omniedit_at "submit"' -l end -r -f -d 'End at T: seconds, or minutes:seconds'
@@ -177,7 +179,7 @@ complete -c omniedit -n '__omniedit_at "list"' -l expiring -r -f -d 'Only result
 complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows'
 complete -c omniedit -n '__omniedit_at "list"' -l remote -d 'The account\'s tasks, wherever submitted from'
 complete -c omniedit -n '__omniedit_at "list"' -l adopt -d 'With --remote: record them in the journal'
-complete -c omniedit -n '__omniedit_at "list"' -l forget -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'Remove a task from the journal'
+complete -c omniedit -n '__omniedit_at "list"' -l forget -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'Remove an edit from the journal; its files and its task stay'
 complete -c omniedit -n '__omniedit_at "list"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "list"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "list"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
@@ -245,6 +247,23 @@ complete -c omniedit -n '__omniedit_at "config path"' -l sandbox -d 'Use the loc
 complete -c omniedit -n '__omniedit_at "config path"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
 complete -c omniedit -n '__omniedit_at "config path"' -l help -s h -d 'Show this message and exit'
 
+# omniedit journal
+complete -c omniedit -n '__omniedit_at "journal"' -a recover -d 'Show what was restored of a damaged journal, and accept what was not'
+complete -c omniedit -n '__omniedit_at "journal"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "journal"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
+complete -c omniedit -n '__omniedit_at "journal"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "journal"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "journal"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "journal"' -l help -s h -d 'Show this message and exit'
+
+# omniedit journal recover
+complete -c omniedit -n '__omniedit_at "journal recover"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "journal recover"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
+complete -c omniedit -n '__omniedit_at "journal recover"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "journal recover"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "journal recover"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "journal recover"' -l help -s h -d 'Show this message and exit'
+
 # omniedit sandbox
 complete -c omniedit -n '__omniedit_at "sandbox"' -a serve -d 'Serve the sandbox until Ctrl-C; the first line on stdout is its base URL'
 complete -c omniedit -n '__omniedit_at "sandbox"' -a reset -d 'Remove the sandbox\'s tasks and clips, and their journal entries'
@@ -279,7 +298,7 @@ complete -c omniedit -n '__omniedit_at "sandbox reset"' -l help -s h -d 'Show th
 
 # omniedit help
 complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'exit-codes environment sandbox json'
-complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help list probe sandbox-reset sandbox-serve status submit submit-dry-run wait'
+complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run wait'
 complete -c omniedit -n '__omniedit_at "help"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "help"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "help"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'

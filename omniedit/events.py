@@ -109,8 +109,6 @@ class Noted:
     """A hint: worth a line, silenced by `--quiet`."""
 
     message: str
-    is_general: bool = False
-    """Whether it is as true of every other edit, and worth telling once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from referencing.jsonschema import DRAFT202012
 from omniedit.schemas import FAILURE, Schema, document_names, load_schema
 
 DEFINITIONS = "definitions"
-GROUPS = frozenset({"config", "sandbox"})
+GROUPS = frozenset({"config", "journal", "sandbox"})
 OPEN = frozenset({"raw", "body"})
 """The keys of objects that are the service's, not ours."""
 

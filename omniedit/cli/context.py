@@ -31,8 +31,8 @@ class Outcome:
 
     fields: Mapping[str, object] = field(default_factory=dict[str, object])
     """What is known of the document's own keys."""
-    tasks: "Sequence[Document] | None" = None
-    """The documents of its tasks; None: of all that were met, as they are."""
+    tasks: "Callable[[], Sequence[Document]] | None" = None
+    """Returns the documents of its tasks; None: of all on the board, as they are."""
     errors: Sequence[OmniEditError] = ()
     has_shown_errors: bool = False
     """The command itself has printed them."""
@@ -52,6 +52,7 @@ class Context:
     destination: str | None = None  # where results go, as it was typed
     is_sandbox_flag: bool = False
     policy: Policy = DEFAULT
+    _told: set[str] = field(default_factory=set[str])  # notes about all edits
 
     @cached_property
     def board(self) -> "Board":
@@ -127,7 +128,6 @@ class Context:
             )
             progress = _Progress(self.printer)
             if shows_progress:
-                self.board.expect(total_tasks)
                 progress.begin = lambda: self._progress(closing)
                 closing.callback(progress.end)
             yield make_session(
@@ -137,8 +137,9 @@ class Context:
                 settings=self.settings,
                 printer=self.printer,
                 signals=self.signals,
-                observers=(self._take, progress, *observers),
+                observers=(self._ledger(total_tasks), progress, *observers),
                 policy=self.policy,
+                told=self._told,
                 is_batch=is_batch,
             )
 
@@ -168,9 +169,18 @@ class Context:
 
         return observe
 
-    def _take(self, event: "Event") -> None:
-        # A listing ends before its first event, and loads no board.
-        self.board.take(event)
+    def _ledger(self, total_tasks: int) -> "Observer":
+        """Return an observer that loads the board with the first event, if there is any."""
+        has_begun = False
+
+        def observe(event: "Event") -> None:
+            nonlocal has_begun
+            if not has_begun:
+                has_begun = True
+                self.board.expect(total_tasks)
+            self.board.take(event)
+
+        return observe
 
     def _progress(self, closing: contextlib.ExitStack) -> "Observer":
         from omniedit.terminal.progress import watch

@@ -40,7 +40,7 @@ def remind(context: "Context") -> None:
         return
     if not context.printer.is_stderr_terminal or context.printer.quiet:
         return
-    from omniedit.edits.list import is_unsaved
+    from omniedit.edits.records import is_unsaved
     from omniedit.journal import Journal
     from omniedit.terminal.human import render_duration
 

@@ -49,7 +49,7 @@ def _show_version(value: bool) -> None:  # noqa: FBT001 - Typer's own signature
 
 def _install_completion(context: typer.Context, value: bool) -> None:  # noqa: FBT001 - as above
     if value:
-        from omniedit.cli.completion.model import install
+        from omniedit.cli.completion.scripts import install
 
         install(context.obj.context)
         raise typer.Exit
@@ -70,7 +70,7 @@ def root(
             "--install-completion",
             is_eager=True,
             callback=_install_completion,
-            help="Install completion for your shell (bash, zsh, fish) and exit.",
+            help="Install completion for your shell (bash, zsh, fish, PowerShell) and exit.",
         ),
     ] = False,
 ) -> None:
@@ -92,7 +92,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], *, policy: Policy = DEF
         except Interrupted as interrupted:
             return exit_status_of_signal(interrupted.signal_number)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever arrives here is a bug
-            return _end(call.context, Outcome(tasks=(), ended_by=error))
+            return _end(call.context, Outcome(tasks=list, ended_by=error))
 
 
 def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
@@ -198,7 +198,7 @@ def _tasks(context: Context, outcome: Outcome) -> "Sequence[Document]":
     from omniedit.terminal.documents import task_document
 
     if outcome.tasks is not None:
-        return outcome.tasks
+        return outcome.tasks()
     return [task_document(record) for record in context.board.records]
 
 

@@ -56,6 +56,7 @@ def make_session(
     signals: Signals,
     observers: "Sequence[Observer]",
     policy: Policy,
+    told: set[str],
     is_batch: bool = False,
 ) -> Session:
     """Return what the use cases call on, over the real network, disk and clock.
@@ -69,6 +70,7 @@ def make_session(
         signals: Shield submissions.
         observers: Told what happens.
         policy: Time-outs, budgets and intervals.
+        told: Notes about all edits that were shown before.
         is_batch: Many edits are made side by side.
     """
 
@@ -103,6 +105,7 @@ def make_session(
         drain=signals.drain,
         stream_out=stream_out,
         policy=policy,
+        told=told,
     )
 
 

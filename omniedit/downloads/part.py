@@ -112,7 +112,7 @@ class PartFile:
             os.lseek(self._descriptor, self.size_bytes, os.SEEK_SET)
 
     def resume(self) -> None:
-        """Take over the bytes that an earlier run left, if it is certain what they are.
+        """Continue with the bytes that an earlier run left, if it is certain what they are.
 
         Raises:
             LocalError: If the file cannot be read.
@@ -136,7 +136,7 @@ class PartFile:
             self.clear()
 
     def begin(self, version: Version) -> None:
-        """Throw away what is here, to go on with the first byte of `version`.
+        """Discard all bytes, to begin with the first one of `version`.
 
         Raises:
             LocalError: If the file, or the note beside it, cannot be written.
@@ -146,14 +146,14 @@ class PartFile:
         self.write_note()
 
     def clear(self) -> None:
-        """Throw away what is here.
+        """Discard all bytes.
 
         Raises:
             LocalError: If the file cannot be written.
         """
         self.version = None
         try:
-            # In this order, so that at no instant the note speaks of other bytes.
+            # In this order, so that the note never describes other bytes.
             self._system.remove(self._note_path)
             os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -163,10 +163,10 @@ class PartFile:
         self._digest = hashlib.sha256()
 
     def append(self, chunk: bytes) -> None:
-        """Write a chunk; what is counted and hashed is what was written.
+        """Write a chunk; count and hash exactly what was written.
 
         Raises:
-            LocalError: If the disk is full, say.
+            LocalError: If the disk is full or fails.
         """
         rest = memoryview(chunk)
         while rest:
@@ -179,15 +179,15 @@ class PartFile:
             rest = rest[written_bytes:]
 
     def sync(self) -> None:
-        """Bring the bytes to the disk.
+        """Flush the bytes to the disk.
 
         Raises:
-            LocalError: If it does not take them; they are void then.
+            LocalError: If the disk fails; the bytes are discarded then.
         """
         try:
             self._system.sync_file(self._descriptor)
         except OSError as error:
-            # What the system could not write, it may have dropped from memory as well.
+            # The system may have dropped from memory what it could not write.
             self.clear()
             raise disk_error(self.path, error) from error
 
@@ -196,7 +196,7 @@ class PartFile:
         return _has_name(self._descriptor, path)
 
     def write_note(self) -> None:
-        """Note beside the file what its bytes are, if that can be said for certain.
+        """Write the note beside the file, if a later run can rely on it.
 
         Raises:
             LocalError: If the note cannot be written.
@@ -206,7 +206,7 @@ class PartFile:
         note = {"schema": 1, "boot_id": self._system.boot_id(), **asdict(self.version)}
         try:
             self._system.remove(self._note_path)
-            # Exclusive, so that no link that was put there is followed.
+            # Exclusively, so that no planted link is followed.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             with os.fdopen(os.open(self._note_path, flags, 0o600), "wb") as file:
                 file.write(json.dumps(note).encode())
@@ -214,7 +214,7 @@ class PartFile:
             raise disk_error(self._note_path, error) from error
 
     def drop_note(self) -> None:
-        """Remove the note; only while the part has its name, as the next writer's is the same."""
+        """Remove the note, while the part still has its name: the next writer's has the same."""
         self._unlink(self._note_path)
 
     def drop(self) -> None:
@@ -262,7 +262,7 @@ class PartFile:
         try:
             self._system.remove(path)
         except OSError:
-            # Left over, it is cleared by the next download of this target.
+            # The next download of this target clears it.
             return
 
 
@@ -288,9 +288,9 @@ def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
 
 
 def part_path(target: Path, ident: str) -> Path:
-    """Return the name of the part file of what shall become `target`."""
+    """Return the name of the part file of `target`."""
     end_of_id = re.sub(r"[^A-Za-z0-9._-]", "_", ident)[-_END_OF_ID_LENGTH:]
-    # Its note's name, the longest of all, must fit as well.
+    # The name of its note, the longest of all, must fit as well.
     name = shortened_name(".", target.name, f".{end_of_id}.part{NOTE_SUFFIX}", folder=target.parent)
     return target.with_name(name.removesuffix(NOTE_SUFFIX))
 
@@ -306,8 +306,8 @@ def open_part(
 ) -> PartFile | None:
     """Open and lock a part file; None where the target turns out to be that very file.
 
-    That is so when the process that was waited for has placed it, or when a killed one had no
-    time to tidy up after it.
+    That is so if the process that held the lock has placed it, or if one was killed right after
+    placing it.
 
     Raises:
         TargetBusyError: If another process kept it locked.
@@ -323,7 +323,7 @@ def open_part(
             is_placed = part.has_name(target)
             if not is_placed and _is_ours_alone(descriptor, path):
                 return part
-            # Never written to: the file has another name too, or the name another file.
+            # Never write to it: the file has a second name, or the name now means another file.
             part.drop()
         except BaseException:
             part.close()
@@ -354,7 +354,7 @@ def shortened_name(
     longest_bytes = system.longest_name_bytes(folder)
     if len(os.fsencode(before + name + after)) <= longest_bytes:
         return before + name + after
-    # Two long names may differ at their ends only.
+    # Two long names may differ only at their ends.
     after = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{after}"
     while name and len(os.fsencode(before + name + after)) > longest_bytes:
         name = name[:-1]
@@ -362,7 +362,7 @@ def shortened_name(
 
 
 def disk_error(path: Path, error: OSError) -> LocalError:
-    """Return what an operation on a file met, with what to do about it."""
+    """Return the error of a failed operation on a file, with what to do about it."""
     hint: str | None = None
     if error.errno in _FULL:
         hint = "free some space and run the same command again; it goes on where it stopped"
@@ -380,8 +380,8 @@ def error_reason(error: Exception) -> str:
 
 def _open(path: Path, *, system: System, exclusively: bool = False) -> int:
     try:
-        # Not 0600: the file becomes the final one, and only the kernel knows the umask without
-        # changing it under the other threads.
+        # Not mode 0600: the part becomes the final file, and only the kernel can apply the umask
+        # without changing it for the other threads.
         descriptor = os.open(path, _FLAGS | (os.O_EXCL if exclusively else 0), 0o666)
     except OSError as error:
         raise disk_error(path, error) from error
@@ -390,7 +390,7 @@ def _open(path: Path, *, system: System, exclusively: bool = False) -> int:
     if not stat.S_ISREG(found.st_mode):
         fault = "it is not a regular file"
     elif not exclusively:
-        # Its mode is what the umask made of it; whose it is counts.
+        # Only its owner counts here: its mode is what the umask left of it.
         owned = os.stat_result((found.st_mode & ~0o022, *found[1:]))
         fault = system.write_fault(owned, folder_owner=path.parent.stat().st_uid)
     if fault:
@@ -410,7 +410,7 @@ def _wait_for_lock(
 ) -> bool:
     """Lock an open file; return whether another process had it locked.
 
-    It stays open meanwhile, so that afterwards it can be told whether it became the target.
+    It stays open meanwhile, to tell afterwards whether it became the target.
     """
     waited_s = 0.0
     try:

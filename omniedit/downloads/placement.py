@@ -1,4 +1,4 @@
-"""From part file to final name: whether the name can be had, and how a file gets it in one step."""
+"""From part file to final name: checking a target, and giving a file its name in one step."""
 
 import errno
 import hashlib
@@ -82,7 +82,7 @@ def verify(path: Path, *, size_bytes: int, sha256: str) -> bool:
 
 
 def saved_file(path: Path) -> SavedFile:
-    """Return size and digest of a file as it lies on the disk.
+    """Return size and digest of a file on the disk.
 
     Raises:
         LocalError: If it cannot be read.
@@ -99,7 +99,7 @@ def saved_file(path: Path) -> SavedFile:
 
 
 def make_folder(folder: Path, *, system: System = THIS_SYSTEM) -> None:
-    """Make a folder and those above it, so that they outlive a power cut.
+    """Make a folder and its parents, so that they survive a power cut.
 
     Raises:
         LocalError: If it cannot be made.
@@ -249,14 +249,14 @@ def place(
             raise TargetExistsError(msg) from error
     except OSError as error:
         raise disk_error(target, error) from error
-    # The new name is on the disk before the old one goes.
+    # The new name must be on the disk before the old one goes.
     system.sync_folder(target.parent)
     part.drop()
     system.sync_folder(target.parent)
 
 
 def tidy(target: Path, task_id: str) -> None:
-    """Remove the second name that a kill right after the placement left of a result."""
+    """Remove the part file's name where a kill right after the placement left it beside the result."""
     path = part_path(target.absolute(), task_id)
     if _is_same_file(path, target):
         for left_over in (path.with_name(path.name + NOTE_SUFFIX), path):
@@ -278,7 +278,7 @@ def _open_target(
     try:
         has_locks = check_target(target, overwrite=overwrite, system=system)
     except TargetExistsError:
-        # A kill right after the placement leaves both names to the finished file.
+        # After a kill right after the placement the finished file has both names.
         if not _is_same_file(part_path(target, ident), target):
             raise
     make_folder(target.parent, system=system)
@@ -297,15 +297,15 @@ def _link_or_rename(
     policy: Policy,
     system: System,
 ) -> None:
-    """Place a file where none of that name may be.
+    """Place a file under a name that must be free.
 
     Raises:
-        FileExistsError: If there is one.
+        FileExistsError: If it is taken.
     """
     try:
         link(part.path, target)
     except FileExistsError:
-        # NFS says so also when its first reply was lost.
+        # NFS says so, too, if the reply to its first try was lost.
         if not part.has_name(target):
             raise
     except OSError:
@@ -323,7 +323,7 @@ def _link_or_rename(
 
 
 def _rename(part: PartFile, target: Path, system: System) -> None:
-    # Once the part has lost its name, a note of that name may be the next writer's.
+    # Once the part has lost its name, the note may be the next writer's.
     part.drop_note()
     if not system.moves_open_files:
         part.close()
@@ -365,8 +365,8 @@ def _check_folder(target: Path, system: System) -> bool:
     for name in names:
         if len(os.fsencode(name)) > longest_bytes:
             raise OSError(errno.ENAMETOOLONG, f"the name is longer than {longest_bytes} bytes")
-    # Permission bits tell neither what root may do nor what the file system does; where it can,
-    # this makes a file that never has a name.
+    # Permission bits do not tell what root may do, or the file system; trying does. Where the
+    # system can, this file never has a name.
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
             return system.try_lock(file.fileno())

@@ -114,8 +114,8 @@ class Downloader:
         Raises:
             TargetExistsError: If another file has that name.
             LocalError: If the disk, the folder or the name does not allow it.
-            ResultGoneError: If the link is dead, or delivers no video; a fresh one may help.
-            UnavailableError: If it was given up; the bytes so far are kept for the next run.
+            ResultGoneError: If the link is dead or does not deliver a video; a fresh one may help.
+            UnavailableError: If the attempts are used up; the bytes so far are kept for the next run.
         """
 
         def fill(part: PartFile) -> None:
@@ -161,8 +161,8 @@ class Downloader:
 
         Raises:
             LocalError: If the disk or the folder does not allow it.
-            ResultGoneError: If the link is dead, or delivers no video; a fresh one may help.
-            UnavailableError: If it was given up.
+            ResultGoneError: If the link is dead or does not deliver a video; a fresh one may help.
+            UnavailableError: If the attempts are used up.
         """
         with private_folder(folder) as private:
             saved = self.download(
@@ -188,7 +188,7 @@ class Downloader:
 
 
 class _Attempts:
-    """Repeats a transfer for as long as it gets somewhere."""
+    """Repeats a transfer for as long as it makes progress."""
 
     def __init__(self, part: PartFile, retry: Retry, http: "HttpClient") -> None:
         self._part = part
@@ -203,7 +203,7 @@ class _Attempts:
         """Transfer until nothing is missing.
 
         Raises:
-            UnavailableError: If that is hopeless.
+            UnavailableError: If the attempts are used up, or another one would not help.
         """
         while True:
             try:
@@ -273,9 +273,9 @@ class _Transfer:
         """Bring the part up to the whole file, from where it stands, with one request.
 
         Raises:
-            ResultGoneError: If the link is dead, or delivers no video.
-            UnavailableError: If another try may help; what was received is in the part.
-            LocalError: If the disk does not take it.
+            ResultGoneError: If the link is dead or does not deliver a video.
+            UnavailableError: If another try may help; the part holds what was received.
+            LocalError: If the disk is full or fails.
         """
         part = self._part
         if not part.is_complete:
@@ -287,12 +287,12 @@ class _Transfer:
             try:
                 self._request(url, headers)
             except InvalidInputError as error:
-                # It is the mistake of whoever gave the link.
+                # Not a wrong call: the link came from elsewhere.
                 raise ResultGoneError(error.message, code=error.code) from error
         if self._total_bytes not in {None, part.size_bytes}:
             msg = f"the download broke off after {part.size_bytes} bytes"
             raise BrokenDownloadError(msg)
-        # A host may announce, and send, what was cut on its way there.
+        # A host may serve, with a matching length, a file that was cut off upstream.
         if not part.is_whole_video:
             msg = f"the {self._what} breaks off after {part.size_bytes} bytes"
             if part.is_complete:
@@ -327,7 +327,7 @@ class _Transfer:
             case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE if _is_at_end(reply, self._part):
                 return self._part.size_bytes, iter(())
             case _:
-                # Of another version, or of other bytes: a splice of the two would be neither.
+                # Another version, or other bytes: never splice two files.
                 self._part.clear()
                 msg = f"the file at the {self._what} link changed, or its ranges are wrong"
                 raise BrokenDownloadError(msg, http_status=reply.status)
@@ -335,13 +335,13 @@ class _Transfer:
     def _from_the_start(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
         """Take a whole file: it changed, ranges are unsupported, or nothing was here yet."""
         chunks, head = reply.transfer(), b""
-        # The first chunks may be shorter than what tells an MP4.
+        # The first chunks may be shorter than the header that identifies an MP4.
         for chunk in chunks:
             head += chunk
             if len(head) >= MP4_HEAD_BYTES:
                 break
         if _is_encoded(reply) or not is_mp4(head):
-            # What is here is kept: the page of a captive portal says nothing about it.
+            # Keep the part: the page of a captive portal says nothing about it.
             kind = _described(head, reply.headers.get("content-type", ""))
             msg = f"the {self._what} link delivers {kind} instead of an MP4"
             raise NotAVideoError(msg, http_status=reply.status)
@@ -375,7 +375,7 @@ class _Transfer:
             raise NotAVideoError(msg, code="too_large")
 
     def _refusal(self, reply: "StreamedReply") -> OmniEditError:
-        """Return what a reply without a video means."""
+        """Return the error of a reply without a video."""
         status, what = reply.status, self._what
         kind: type[OmniEditError] = ResultGoneError
         message = f"the {what} link answered {status}: it expired, or the {what} is gone"

@@ -17,7 +17,7 @@ from omniedit.errors import (
     TooExpensiveError,
     UnavailableError,
 )
-from omniedit.events import Noted, Retrying, Transferring, Warned
+from omniedit.events import Retrying, Transferring
 from omniedit.evolink.uploads import ClipDigest, digest_clip
 from omniedit.http.ranges import Incomplete, look_at_url
 from omniedit.http.urls import check_clip_url, without_query
@@ -221,12 +221,10 @@ def _accept_no_extra(session: Session, request: EditRequest) -> None:
     if request.max_credits is not None:
         msg = "what the edit costs cannot be estimated without the extra `media`"
         raise TooExpensiveError(msg, hint=INSTALL_MEDIA)
-    session.report(
-        Noted(
-            message="only the clip's first bytes were looked at, not its length and codecs:"
-            f" `{INSTALL_MEDIA}` adds that",
-            is_general=True,
-        )
+    session.note(
+        "only the clip's first bytes were looked at, not its length and codecs:"
+        f" `{INSTALL_MEDIA}` adds that",
+        is_general=True,
     )
 
 
@@ -235,7 +233,7 @@ def _accept_no_look(session: Session, incomplete: Incomplete, request: EditReque
         msg = f"what the edit costs cannot be estimated: {incomplete.reason}"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
     message = f"the clip could not be looked at: {incomplete.reason}"
-    session.report(Warned(message=message))
+    session.warn(message)
 
 
 def progress_of(

@@ -101,7 +101,7 @@ def _checks_of_settings(
         with open_session() as session:
             yield _tried(
                 "service",
-                session.service.get_credits,
+                lambda: session.service.get_credits(),  # noqa: PLW0108 - `service` can fail, too
                 f"{settings.origin} answers and accepts the key",
             )
             yield _tried("file service", lambda: uploader(session).check_service(), "answers")

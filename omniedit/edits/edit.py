@@ -28,7 +28,6 @@ from omniedit.errors import (
     TargetExistsError,
     WaitTimeoutError,
 )
-from omniedit.events import Noted
 from omniedit.models import EditRequest, Record, TaskStatus
 
 
@@ -79,7 +78,7 @@ def edit(session: Session, request: EditRequest, options: EditOptions) -> Record
     delivered = deliver_edit(session, begun, options)
     estimate = begun.edit.estimated_credits
     if estimate is not None and delivered.task is not None:
-        session.report(Noted(message=render_cost(estimate, [delivered.task])))
+        session.note(render_cost(estimate, [delivered.task]))
     return delivered
 
 
@@ -207,7 +206,7 @@ def _settled(session: Session, known: Record, *, deadline: float) -> Record:
     if known.task is None:
         return replay(session, known, deadline=deadline)
     record_call(session, known.request_id or "")
-    session.report(Noted(message=f"known here as task {known.task_id} ({known.status})"))
+    session.note(f"known here as task {known.task_id} ({known.status})")
     return known
 
 

@@ -52,9 +52,7 @@ def refresh(session: Session, record: Record, *, deadline: float | None = None) 
     except UnavailableError as error:
         if record.task is None or not record.task.result_urls:
             raise
-        from omniedit.events import Warned  # noqa: PLC0415 - mostly nothing is to be told
-
-        session.report(Warned(message=f"{error.message}; trying the link that is known here"))
+        session.warn(f"{error.message}; trying the link that is known here")
         return record
 
 

@@ -15,7 +15,7 @@ from omniedit.errors import (
     OutcomeUnknownError,
     restored_error,
 )
-from omniedit.events import Noted, Submitted, Warned
+from omniedit.events import Submitted
 from omniedit.models import MODEL, Record, TaskError, is_task_id
 
 
@@ -90,7 +90,7 @@ def replay(
         return _replay_unknown(session, record, accepts_old=accepts_old, deadline=deadline)
     if record.task is None:
         raise refusal_of(record)
-    session.report(Noted(message=f"already accepted as task {record.task_id}"))
+    session.note(f"already accepted as task {record.task_id}")
     session.report(Submitted(record=record, is_replay=True))
     return record
 
@@ -169,18 +169,16 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
     try:
         tasks = tasks_since(session, record.created_at)
     except OmniEditError as error:
-        session.report(Warned(message=f"the account's tasks cannot be read: {error.message}"))
+        session.warn(f"the account's tasks cannot be read: {error.message}")
     else:
         for task in tasks:
             is_known = session.journal.find_task(task.task_id) is not None
             whose = "submitted or adopted here" if is_known else "not known here"
             if not is_known and candidate == "TASK":
                 candidate = task.task_id
-            session.report(
-                Warned(message=f"the account lists {task.task_id} ({task.status}), {whose}")
-            )
+            session.warn(f"the account lists {task.task_id} ({task.status}), {whose}")
         if not tasks:
-            session.report(Warned(message="the account lists no task since then"))
+            session.warn("the account lists no task since then")
     msg = (
         f"submission {request_id} is {age}: the service may have forgotten its ID, and a"
         " replay could pay again"

@@ -20,7 +20,7 @@ from omniedit.errors import (
     TargetBusyError,
     WaitTimeoutError,
 )
-from omniedit.events import Noted, Retrying, Submitted, Warned
+from omniedit.events import Retrying, Submitted
 from omniedit.http.retry import backoff_s, is_certainly_not_accepted, is_transient
 from omniedit.models import Record, Submission, TaskError
 
@@ -120,7 +120,7 @@ class Sending:
         record = replace(self._attempt.with_task(task), body=None)
         session.report(Submitted(record=record, is_replay=submission.is_replay))
         if failure:
-            session.report(Warned(message=f"{failure.message}; note the task ID: {task.task_id}"))
+            session.warn(f"{failure.message}; note the task ID: {task.task_id}")
         return record
 
     def _rest_before_next(self, error: OmniEditError, *, number: int, deadline: float) -> float:
@@ -206,34 +206,26 @@ class Sending:
                 and session.journal.find_task(task.task_id) is None
             ]
         except OmniEditError as error:
-            session.report(
-                Warned(
-                    message="the service did not mark its reply as a replay, so a second task may"
-                    f" have been paid for; the account's tasks cannot be read ({error.message})"
-                )
+            session.warn(
+                "the service did not mark its reply as a replay, so a second task may"
+                f" have been paid for; the account's tasks cannot be read ({error.message})"
             )
             return
         if others:
-            session.report(
-                Warned(
-                    message="the service did not mark its reply as a replay; the account lists"
-                    f" other tasks of that time, which may be paid duplicates: {', '.join(others)}"
-                )
+            session.warn(
+                "the service did not mark its reply as a replay; the account lists"
+                f" other tasks of that time, which may be paid duplicates: {', '.join(others)}"
             )
         elif session.service.clock_offset_s is None:
             # By which clock a task is recent is unknown: nothing can be ruled out.
-            session.report(
-                Warned(
-                    message="the service did not mark its reply as a replay, so a second task may"
-                    " have been paid for"
-                )
+            session.warn(
+                "the service did not mark its reply as a replay, so a second task may"
+                " have been paid for"
             )
         else:
-            session.report(
-                Noted(
-                    message="the service did not mark its reply as a replay, but the account"
-                    " lists no second task"
-                )
+            session.note(
+                "the service did not mark its reply as a replay, but the account"
+                " lists no second task"
             )
 
     def _record_interruption(self) -> None:
@@ -251,7 +243,7 @@ class Sending:
                 f"submission {self._request_id} may have been accepted: {{}} settles it",
                 self._recovery_command,
             )
-            self._session.report(Warned(message=message))
+            self._session.warn(message)
         else:
             self._written(lambda: journal.record_refused(self._request_id, INTERRUPTED))
 
@@ -289,7 +281,7 @@ def sending_lock(
             except JournalError as error:
                 if session.requires_journal and pays:
                     raise
-                session.report(Warned(message=f"{error.message}; going on without it"))
+                session.warn(f"{error.message}; going on without it")
         yield
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from omniedit.edits.workers import RateLimiter
 from omniedit.errors import Interrupted, JournalError
-from omniedit.events import Event, Noted, Observer, Retrying, Warned
 from omniedit.http.retry import Retry
 from omniedit.journal import Journal
 from omniedit.policy import DEFAULT, Policy
@@ -20,6 +19,7 @@ from omniedit.system import THIS_SYSTEM
 
 if TYPE_CHECKING:
     from omniedit.downloads.transfer import Downloader
+    from omniedit.events import Event, Observer
     from omniedit.evolink.api import EvoLinkClient
     from omniedit.http.client import HttpClient
 
@@ -70,6 +70,7 @@ class Session:
         stream_out: Writes a file to standard output.
         clock: The time.
         policy: Time-outs, budgets and intervals.
+        told: Notes that were told already, by an earlier session of the same command.
     """
 
     def __init__(
@@ -86,12 +87,13 @@ class Session:
         allows_internal_clips: bool = False,
         is_watched: bool = False,
         is_batch: bool = False,
-        observers: Sequence[Observer] = (),
+        observers: "Sequence[Observer]" = (),
         shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
         drain: Callable[[], None] = lambda: None,
         stream_out: Callable[[Path], None] = _no_stream,
         clock: Clock = Clock(),  # noqa: B008 - immutable
         policy: Policy = DEFAULT,
+        told: set[str] | None = None,
     ) -> None:
         self.journal = journal
         self.origin = origin
@@ -114,7 +116,7 @@ class Session:
         self._drain = drain
         self._is_batch = is_batch
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
-        self._told: set[str] = set()  # notes that are true of all edits
+        self._told: set[str] = set() if told is None else told
         self._stopping = threading.Event()
 
     @cached_property
@@ -144,16 +146,25 @@ class Session:
 
         return Downloader(self.http, sleep=self.sleep, public_only=not self.allows_internal_clips)
 
-    def report(self, event: Event) -> None:
+    def report(self, event: "Event") -> None:
         """Tell the observers of an event."""
-        if self._is_batch and isinstance(event, Noted):
-            is_news = event.is_general and event.message not in self._told
-            self._told.add(event.message)
-            if not is_news:
-                # What is worth a line of one edit is noise of many.
-                return
         for observe in self._observers:
             observe(event)
+
+    def note(self, message: str, *, is_general: bool = False) -> None:
+        """Tell the observers what is worth a line; of many edits only what is true of all, once."""
+        from omniedit.events import Noted  # noqa: PLC0415 - a listing loads no events
+
+        if self._is_batch and (not is_general or message in self._told):
+            return
+        self._told.add(message)
+        self.report(Noted(message=message))
+
+    def warn(self, message: str) -> None:
+        """Tell the observers of something that the user should know, also when quiet."""
+        from omniedit.events import Warned  # noqa: PLC0415 - as above
+
+        self.report(Warned(message=message))
 
     def now(self) -> float:
         """Return the Unix time."""
@@ -225,6 +236,8 @@ class Session:
         """
 
         def report(message: str, rest_s: float, attempt: int) -> None:
+            from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is retried
+
             self.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
 
         retry = Retry(
@@ -265,7 +278,7 @@ class Session:
         try:
             write()
         except JournalError as error:
-            self.report(Warned(message=error.message))
+            self.warn(error.message)
 
 
 def _state_of(path: Path) -> tuple[int, int] | None:

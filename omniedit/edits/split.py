@@ -23,7 +23,6 @@ from omniedit.errors import (
     OmniEditError,
     TargetExistsError,
 )
-from omniedit.events import Warned
 from omniedit.http.ranges import Incomplete
 from omniedit.media import estimated_credits, is_available, parse_mark
 from omniedit.models import EditRequest, Record, SavedFile
@@ -373,7 +372,7 @@ def _report_gap(session: Session, gap_s: float, *, new_audio: bool) -> None:
         text += ", and the joined clip is as long as its results"
     else:
         text += ", whose last picture stays" if gap_s > 0 else ", and its end is left out"
-    session.report(Warned(message=text))
+    session.warn(text)
 
 
 def _joined_digest(records: Sequence[Record], *, new_audio: bool) -> str:

@@ -23,7 +23,6 @@ from omniedit.errors import (
     LocalError,
     OmniEditError,
 )
-from omniedit.events import Noted, Warned
 from omniedit.journal import Attempt
 from omniedit.models import AttemptState, EditRequest, Record, Task, TaskError
 
@@ -159,7 +158,7 @@ def send(session: Session, new: NewSubmission, *, deadline: float | None = None)
     estimate = new.edit.estimated_credits
     if estimate is not None and sent.task is not None:
         cost = render_cost(estimate, [sent.task])
-        session.report(Noted(message=f"{cost}; the limit caps the estimate, not the charge"))
+        session.note(f"{cost}; the limit caps the estimate, not the charge")
     return sent
 
 
@@ -205,11 +204,7 @@ def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
         known = session.journal.find_edit(edit.identity, origin=session.origin)
         if known is not None:
             what = f"task {known.task_id} ({known.status})" if known.task else known.status
-            session.report(
-                Noted(
-                    message=Hint(f"the same edit is known here: {what}; {{}} pays nothing", "edit")
-                )
-            )
+            session.note(Hint(f"the same edit is known here: {what}; {{}} pays nothing", "edit"))
 
 
 def _write_ahead(session: Session, new: NewSubmission) -> bool:
@@ -229,7 +224,7 @@ def _write_ahead(session: Session, new: NewSubmission) -> bool:
     except LocalError as error:
         if session.requires_journal:
             raise
-        session.report(Warned(message=f"{error.message}; the submission goes on without it"))
+        session.warn(f"{error.message}; the submission goes on without it")
         return False
     return session.has_journal
 

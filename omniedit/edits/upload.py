@@ -9,7 +9,6 @@ from omniedit.edits.clips import clip_name, digest_of_clip, fetched_clip, is_loc
 from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, TargetBusyError
-from omniedit.events import Noted
 from omniedit.evolink.uploads import Uploader, changed, check_size
 from omniedit.http.urls import origin_of
 from omniedit.models import UploadedClip
@@ -80,7 +79,7 @@ def _written_anew(session: Session, source: Path, edit: PreparedEdit) -> Generat
     """Hold a clip that was cut, converted, or both, in a private file."""
     from omniedit.media import prepare  # noqa: PLC0415 - brings PyAV
 
-    session.report(Noted(message="the clip is written anew before it is uploaded"))
+    session.note("the clip is written anew before it is uploaded")
     with private_folder(session.private_folder) as private:
         # There must be room for more in a name.
         target = private / f"{source.stem[:_LONGEST_STEM]}.mp4"

@@ -1,11 +1,16 @@
-"""Following tasks to their end, with as few polls as notice it early, and saving their results."""
+"""Following tasks to their end, with as few polls as notice it early, and saving their results.
 
-from collections.abc import Iterator, Sequence
+Every poll makes the gateway ask the provider, so polls are placed where news is likely: one
+early, since refusals come in the first seconds; then, as long as progress can be believed, close
+to where it says the end is; else at a steady interval. `python -m tests.benchmarks polling`
+simulates the policy beside a fixed interval.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from omniedit.edits.polling import Standing, next_poll_s, remaining_s
 from omniedit.edits.save import check_destination, completed_task, save
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
@@ -20,17 +25,33 @@ from omniedit.errors import (
     TaskNotFoundError,
     WaitTimeoutError,
 )
-from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled, Warned
+from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled
 from omniedit.http.retry import backoff_s, is_transient
 from omniedit.models import BATCH_SIZE, Record, Task
+from omniedit.policy import Policy
 
 TRANSFERS_AT_ONCE: Final = 4
+_JITTER: Final = 0.1
+"""The share of an interval that is left to chance."""
+_COARSE_STEP: Final = 5
+_MISSED_PERCENT: Final = 5.0
+"""Progress that should have moved so far, and did not, is no longer believed."""
+_FULL: Final = 100
 _ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
 _REPLICA_LAG_S: Final = 60.0
 """How long after its submission a task may be unknown to a replica of the service."""
 
 Outcome: TypeAlias = tuple[Record, OmniEditError | None]
 """A task that has ended or is given up, and what kept it from ending well where something did."""
+
+
+class Standing(NamedTuple):
+    """Where a task stands, as the latest poll showed it."""
+
+    elapsed_s: float  # since the task was created
+    estimated_s: float | None
+    progress: int | None  # per cent
+    unchanged_s: float  # since progress or status last moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,7 +356,7 @@ class Poller:
         except JournalError as error:
             if not self._has_warned:
                 self._has_warned = True
-                self._session.report(Warned(message=error.message))
+                self._session.warn(error.message)
 
     def _out_of_time(self, followed: _Followed) -> WaitTimeoutError:
         task = followed.task
@@ -384,3 +405,44 @@ def _finish(session: Session, ended: Outcome, options: FollowOptions, deadline: 
     except OmniEditError as failure:
         return record, failure.about(task_id=record.task_id, request_id=record.request_id)
     return record, None
+
+
+def remaining_s(standing: Standing) -> float | None:
+    """Return the seconds that progress, or else the estimate, says remain; None if neither does."""
+    if standing.progress is not None and 0 < standing.progress < _FULL:
+        return standing.elapsed_s * (_FULL - standing.progress) / standing.progress
+    if standing.estimated_s is not None and standing.elapsed_s < standing.estimated_s:
+        return standing.estimated_s - standing.elapsed_s
+    return None
+
+
+def next_poll_s(
+    standing: Standing, policy: Policy, *, is_watched: bool, jitter: Callable[[], float]
+) -> float:
+    """Return the seconds to rest before the next poll.
+
+    Args:
+        standing: What the latest poll showed.
+        policy: The intervals.
+        is_watched: Whether somebody looks at a progress bar.
+        jitter: A number in [0, 1), so that many clients do not poll in step.
+    """
+    chance = 1 - _JITTER * jitter()
+    # Well before the earliest early poll, so that no rounding makes it two.
+    if standing.elapsed_s < policy.early_poll_s * (1 - 2 * _JITTER):
+        return policy.early_poll_s * chance - standing.elapsed_s
+    cap_s = policy.longest_watched_poll_s if is_watched else policy.longest_unwatched_poll_s
+    return max(policy.shortest_poll_s, min(cap_s, _interval_s(standing, policy)) * chance)
+
+
+def _interval_s(standing: Standing, policy: Policy) -> float:
+    steady_s, progress = policy.steady_poll_s, standing.progress
+    if progress is None or not 0 < progress < _FULL:
+        return steady_s
+    if standing.unchanged_s * progress / standing.elapsed_s > _MISSED_PERCENT:
+        return steady_s
+    left_s = remaining_s(standing) or 0.0
+    # Aim just short of the end where that is near; from afar it is too uncertain.
+    interval_s = min(0.95 * left_s + 0.5, max(steady_s, 0.6 * left_s))
+    # Steps of 5, 10 or 25 % tell little about where between two of them the task is.
+    return min(interval_s, steady_s) if progress % _COARSE_STEP == 0 else interval_s

@@ -199,9 +199,12 @@ def _value(reply: Reply) -> object:
         OmniEditError: If it is not one: another status, or an error in a 200.
     """
     value = as_object(reply.json)
-    refusal = parse_refusal(value)
     is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
-    if not is_success or (refusal.code and "id" not in value):
+    if is_success and "id" in value:
+        # An `error` beside it is the task's own.
+        return value
+    refusal = parse_refusal(value)
+    if not is_success or refusal.code:
         raise error_from(reply, refusal)
     if not isinstance(reply.json, Mapping):
         msg = f"the service answered {reply.status} with something that is not JSON"

@@ -38,7 +38,7 @@ from omniedit.models import (
 )
 
 MAX_DEPTH: Final = 100
-"""A task nested deeper than this is kept without its `raw`, which no JSON writer would take."""
+"""A task nested deeper than this is kept without its `raw`, which could not be written again."""
 
 # The quota and key codes mean "refused before anything was charged", whatever the HTTP status.
 # Sources: API reference, "Request errors", and the refusal codes of the vendor's own client.
@@ -70,7 +70,7 @@ _ERROR_BY_STATUS: Final[Mapping[int, type[OmniEditError]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What a reply says against a request."""
+    """Why the service refuses a request, in its own words."""
 
     code: str | None = None
     """The service's own, where it is a name; older replies repeat the status as a number."""
@@ -85,7 +85,7 @@ class Refusal:
 
 
 def parse_refusal(value: object) -> Refusal:
-    """Return what the JSON of a reply says against the request."""
+    """Return why a request was refused, from the JSON of the reply."""
     raw = as_object(value)
     error = parse_error(raw.get("error"))
     details = as_object(raw.get("error"))
@@ -116,7 +116,7 @@ def error_type(status: int, code: str | None, body: bytes) -> type[OmniEditError
 
 
 def error_from(reply: Reply, refusal: Refusal) -> OmniEditError:
-    """Return what a reply of the API other than a success means."""
+    """Return the error of a reply of the API that is not a success."""
     kind = error_type(reply.status, refusal.code, reply.body)
     message = refusal.message or f"the service answered {reply.status} without a reason"
     if kind is BlockedClientError:
@@ -273,7 +273,7 @@ def _task_error(value: object, status: str) -> TaskError | None:
 
 
 def _is_shallow(value: object) -> bool:
-    """Return whether a JSON value can be written again: `json` recurses at every level."""
+    """Return whether a JSON value can be written again; `json` recurses at every level."""
     level: list[object] = [value]
     for _ in range(MAX_DEPTH):
         level = [

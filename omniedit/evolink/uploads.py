@@ -1,4 +1,4 @@
-"""Local clips and the file service: a look at the file, its digest, and a streamed upload."""
+"""Local clips and the file service: first checks, digests, and streamed uploads."""
 
 import hashlib
 import os
@@ -83,7 +83,7 @@ def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
 
 
 def check_size(size_bytes: int, *, name: str, hint: str = HOST_IT) -> None:
-    """Refuse what the file service would not take.
+    """Refuse a file that is too large for the file service.
 
     Args:
         size_bytes: Its size.
@@ -114,7 +114,7 @@ def _unreadable(path: Path, error: OSError) -> LocalError:
 
 
 def changed(path: Path) -> LocalError:
-    """Return the error of a clip that is not what it was when it was looked at."""
+    """Return the error of a clip that changed after it was checked."""
     msg = f"{path} changed after it was looked at"
     hint = "run the same command again once nothing writes to it any more"
     return LocalError(msg, code="clip_changed", hint=hint)
@@ -193,10 +193,10 @@ class Uploader:
 
 
 def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:
-    """Return where the clip is now.
+    """Return the uploaded clip.
 
     Raises:
-        ServiceError: If the file service did not take it.
+        ServiceError: If the file service refused it.
     """
     value = as_object(reply.json)
     is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
@@ -237,7 +237,7 @@ def _error_from(reply: "Reply", files_url: str) -> OmniEditError:
 
 
 def _meant_status(status: int, code: object) -> int:
-    """Return the status of a refusal; in a 200 it stands in the body, if anywhere."""
+    """Return the status of a refusal, which a reply with 200 may hold in its body."""
     if status >= HTTPStatus.MULTIPLE_CHOICES:
         return status
     if isinstance(code, int) and code in range(400, 600):
@@ -273,7 +273,7 @@ def _form_body(
     expected: ClipDigest | None,
     on_progress: Callable[[int, int | None], None],
 ) -> Generator[bytes]:
-    """Yield a form, without its end if the file is not what it was.
+    """Yield a form; without its end, and so incomplete, if the file changed.
 
     Raises:
         LocalError: If it changed meanwhile, or the disk fails.
@@ -285,7 +285,7 @@ def _form_body(
     while block := _read(file, path):
         digest.update(block)
         done_bytes += len(block)
-        # Longer than announced: it grew.
+        # It grew: do not send more than was announced.
         if done_bytes > before.st_size:
             break
         yield block

@@ -98,14 +98,16 @@ class Timer:
             ends_at = min(ends_at, self._connected_by)
         left_s = ends_at - now
         if self._is_transfer:
-            if left_s <= 0:
-                raise error(STALLED)
             left_s = min(left_s, self._policy.read_timeout_s)
         if self._deadline is not None:
             left_s = min(left_s, self._deadline - now)
         if left_s <= 0:
-            raise error
+            raise self.expired(error)
         return left_s
+
+    def expired(self, error: type[httpcore.TimeoutException]) -> httpcore.TimeoutException:
+        """Return the error of an operation that the time did not suffice for."""
+        return error(STALLED) if self._is_transfer else error()
 
     def _begin_window(self) -> None:
         self._moved_bytes = 0
@@ -206,14 +208,21 @@ class _Stream(httpcore.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:  # noqa: ANN401 - a Timer
-        return self._stream.read(max_bytes, timeout.left_s())
+        timer: Timer = timeout
+        try:
+            return self._stream.read(max_bytes, timer.left_s())
+        except httpcore.ReadTimeout as error:
+            raise timer.expired(httpcore.ReadTimeout) from error
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:  # noqa: ANN401 - a Timer
         timer: Timer = timeout
         # `send` takes what fits, and its time-out starts anew with every byte that did.
         for start in range(0, len(buffer), _PIECE_BYTES):
             piece = buffer[start : start + _PIECE_BYTES]
-            self._stream.write(piece, timer.left_s(httpcore.WriteTimeout))
+            try:
+                self._stream.write(piece, timer.left_s(httpcore.WriteTimeout))
+            except httpcore.WriteTimeout as error:
+                raise timer.expired(httpcore.WriteTimeout) from error
             timer.moved(len(piece))
 
     def close(self) -> None:

@@ -108,7 +108,8 @@ def crossfaded_audio(container: "OutputContainer", parts: "Sequence[Part]") -> P
     last 20 ms backwards.
     """
     stream = _aac_stream(container, rate=_FADED_RATE, layout=_FADED_LAYOUT)
-    return _encoded(stream, _crossfaded(parts))
+    length_s = parts[-1].at_s + parts[-1].span.length_s
+    return _within(_encoded(stream, _crossfaded(parts)), length_s)
 
 
 def _aac_stream(container: "OutputContainer", *, rate: int, layout: str) -> "AudioStream":
@@ -161,7 +162,7 @@ class _Source:
 
 
 def _within(packets: Packets, length_s: Fraction) -> Packets:
-    """Leave out the last packet, which the encoder fills up beyond the end."""
+    """Leave out the last packet where the encoder filled it up beyond the end."""
     for packet in packets:
         end = (packet.pts or 0) + (packet.duration or 0)
         if end * packet.time_base <= length_s + _ROUNDING_S:
@@ -192,7 +193,8 @@ def _decoded(source: _Source) -> Generator["AudioFrame"]:
         try:
             yield from packet.decode()
         except FFmpegError:
-            source.on_damage()
+            if packet.pts is None or packet.pts * packet.time_base >= source.start_s:
+                source.on_damage()
 
 
 def _timed(source: _Source) -> Generator["AudioFrame"]:

@@ -8,7 +8,7 @@ is given neither a file name nor a way to open a second file.
 import errno
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
@@ -208,7 +208,9 @@ def audio_streams(container: "InputContainer") -> "list[AudioStream]":
 def seek_before(clip: "InputContainer", stream: "Stream", before: int | None) -> None:
     """Move to a packet that is not after a time, in ticks; stay where the container has no index."""
     if before is not None and _SEEKABLE & set(clip.format.name.split(",")):
-        clip.seek(before, stream=stream)
+        # A file that was written live may lack its index; it stays at the beginning then.
+        with suppress(av.error.FFmpegError):
+            clip.seek(before, stream=stream)
 
 
 def check_size(width: int, height: int, *, name: str) -> None:
@@ -306,7 +308,7 @@ def _seek_of(file: Readable) -> Callable[..., int]:
     file.seek(0)
 
     def seek(offset: int, whence: int = 0) -> int:
-        # A damaged ASF leads far out of the file, where the system's error would end in a traceback.
+        # A damaged ASF points far beyond its end; PyAV prints the error that the system answers.
         if whence == 0 and not 0 <= offset <= size_bytes:
             return -1
         return file.seek(offset, whence)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _COPYABLE_CODECS: Final = frozenset({"h264", "hevc"})
 # Containers that give every packet its time of showing.
 _COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts", "flv"})
+_SDR_BITS: Final = 8
 _MEMORY_BYTES: Final = 1024**3
 # Of an encoder, with the frames that wait for it and for its decoder: 0.37 GiB at 1080p.
 _BYTES_PER_PIXEL: Final = 192
@@ -189,7 +190,7 @@ def save_prepared(
         duration_s=facts.duration_s or 0.0,
         is_video_copied=True,
         is_audio_copied=True if facts.has_audio else None,
-        done="unchanged",
+        done="copied",
         check=check,
         silenced_packets=0,
         lost_marks=(),
@@ -263,6 +264,9 @@ class _Writing:
             before.append(f"{rate_name(facts.frame_rate)} fps")
         after = ["H.265" if self.keeps_hdr else "H.264"]
         after.append(f"{encoding.size.width}x{encoding.size.height}")
+        if (facts.bit_depth or 0) > _SDR_BITS and not self.keeps_hdr:
+            before.append(f"{facts.bit_depth} bits")
+            after.append(f"{_SDR_BITS} bits")
         if encoding.deinterlaces:
             before.append("interlaced")
             after.append("progressive")
@@ -325,8 +329,10 @@ def _can_copy_video(facts: ClipFacts, *, keeps_hdr: bool) -> bool:
 
 
 def _check_copy(target: Path) -> FrameCheck:
-    _, timeline = examine(target)
-    return count_bad_frames(Part(source=target, timeline=timeline, span=timeline.whole))
+    facts, timeline = examine(target)
+    # Decoders take less memory than encoders, but pieces of a long clip are many.
+    with ENCODING_SLOTS.taken(facts.width * facts.height // 4):
+        return count_bad_frames(Part(source=target, timeline=timeline, span=timeline.whole))
 
 
 def _copy(source: Path, target: Path) -> None:

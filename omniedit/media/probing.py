@@ -288,7 +288,7 @@ def _facts(
                 codec=each.codec_context.codec.canonical_name,
                 rate=each.codec_context.sample_rate,
                 channels=each.codec_context.channels,
-                language=each.language,
+                language=None if each.language == "und" else each.language,
                 is_used=each is audio,
             )
             for each in audio_streams(container)

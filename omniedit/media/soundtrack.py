@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit.media.audio import can_copy_audio, copied_audio, encoded_audio
 from omniedit.media.demux import audio_stream, opened_clip
 from omniedit.media.mux import OnProgress, Packets, ignore_progress, interleave, written_mp4
+from omniedit.media.preparing import ENCODING_SLOTS
 from omniedit.media.probing import examine
 from omniedit.media.timeline import Part, marked_span
 from omniedit.media.video import copied_video, copyable_frames, encoded_video, rate_of
@@ -73,9 +74,11 @@ def lay_sound(
         _, original_timeline = examine(original)
         span = marked_span(original_timeline, original_start_s, original_end_s, name=str(original))
         difference_s = float(span.length_s - length_s)
-    with ExitStack() as stack:
+    copies_video = copyable_frames(timeline, part.span) is not None
+    pixels = 0 if copies_video else facts.width * facts.height
+    with ENCODING_SLOTS.taken(pixels), ExitStack() as stack:
         container = stack.enter_context(written_mp4(target))
-        if copyable_frames(timeline, part.span) is not None:
+        if copies_video:
             video = copied_video(container, stack.enter_context(opened_clip(result)), part)
         else:
             video = encoded_video(container, [part], rate=rate_of(timeline)).packets()

@@ -90,7 +90,7 @@ def copied_packets(
     for frame, packet in zip(frames, (each for each in packets if each.size), strict=False):
         packet.duration = min(packet.duration or 0, part.span.end - frame.pts)
         packet.pts = frame.pts + shift
-        # Matroska has no times of decoding, and FFmpeg guesses them otherwise after a seek.
+        # Matroska has no decoding times, and FFmpeg guesses others after a seek.
         packet.dts = None if frame.dts is None else frame.dts + shift
         packet.stream = target
         yield packet
@@ -104,7 +104,7 @@ def encoded_video(
     size: FrameSize | None = None,
     keeps_hdr: bool = False,
 ) -> "VideoEncoding":
-    """Add a stream, and return what yields the packets of encoded parts for it, one by one.
+    """Add a stream, and return an encoding that yields the packets of parts for it.
 
     Args:
         container: The file that gets the stream.
@@ -205,7 +205,7 @@ class VideoEncoding:
         self._last = pts
         self._lengths[pts] = max(1, round(end_s / self._tick_s) - pts)
         frame.pts, frame.time_base = pts, self._tick_s
-        # The encoder shall choose the kind of frame, whatever it was before.
+        # Let the encoder choose the frame type.
         frame.pict_type = 0
         yield from self._timed(encode(self._stream, frame))
 
@@ -247,7 +247,7 @@ def frame_check(part: Part, good_frames: int) -> FrameCheck:
 def _frames(
     clip: "InputContainer", stream: "VideoStream", part: Part
 ) -> Generator[tuple["VideoFrame", int]]:
-    """Yield the frames of a part, each with its time in ticks; those that cannot be decoded lack."""
+    """Yield the frames of a part that can be decoded, each with its time in ticks."""
     timeline, span = part.timeline, part.span
     first = timeline.shown_at(span.start)
     slots = iter(timeline.times) if timeline.has_slots else None
@@ -278,9 +278,9 @@ def _decoded(
 def _packets_from(
     clip: "InputContainer", stream: "VideoStream", key: CodedFrame | None, *, name: str
 ) -> "Generator[Packet[VideoStream]]":
-    """Yield packets from a keyframe on; from the beginning where it is None."""
+    """Yield packets from a keyframe on; None is the beginning."""
     if key is not None:
-        # The index of an MP4 has times of decoding, that of Matroska times of showing.
+        # An MP4 is indexed by decoding times, Matroska by presentation times.
         is_mov = "mov" in clip.format.name.split(",")
         seek_before(clip, stream, key.dts if is_mov else key.pts)
     is_found = key is None
@@ -289,6 +289,6 @@ def _packets_from(
         if is_found:
             yield packet
     if not is_found:
-        # The index of the container leads astray.
+        # The index of the container is wrong: read from the beginning.
         seek_before(clip, stream, stream.start_time or 0)
         yield from packets_of(clip, stream, name=name, budget_s=ENCODING_BUDGET_S)

@@ -15,9 +15,7 @@ from omniedit.terminal.human import render_clock, render_duration, render_reserv
 from omniedit.terminal.streams import ColourDepth, OutputStream
 from omniedit.terminal.text import cell_width
 
-_FRAMES_PER_S: Final = 10
-_FRAMES_PER_S_OF_MANY: Final = 4
-"""A screen full of bars costs more, and moves all the same."""
+_SHAPES_PER_S: Final = 10  # of the spinner
 _MOST_ROWS: Final = 12
 _COLOUR_SYSTEMS: Final = {
     ColourDepth.BASIC: "standard",
@@ -72,17 +70,9 @@ class Bars(Progress):
         board: What is drawn.
         stream: The terminal.
         environ: Says what it can do.
-        is_ticking: Whether to draw again and again, in a thread of its own.
     """
 
-    def __init__(
-        self,
-        board: Board,
-        stream: OutputStream,
-        environ: Mapping[str, str],
-        *,
-        is_ticking: bool = True,
-    ) -> None:
+    def __init__(self, board: Board, stream: OutputStream, environ: Mapping[str, str]) -> None:
         self._board = board
         self._stream = stream
         self._taskbar_percent: int | None = None
@@ -93,8 +83,8 @@ class Bars(Progress):
         super().__init__(
             self._mark,
             console=self._drawn_on,
-            auto_refresh=is_ticking,
-            refresh_per_second=_FRAMES_PER_S if board.is_single else _FRAMES_PER_S_OF_MANY,
+            # A thread of Rich's could draw between a line and the rows below it.
+            auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -173,7 +163,7 @@ class _MarkColumn(ProgressColumn):
         self._shapes = shapes
 
     def render(self, task: Task) -> Text:
-        shape = self._shapes[int(task.get_time() * _FRAMES_PER_S) % len(self._shapes)]
+        shape = self._shapes[int(task.get_time() * _SHAPES_PER_S) % len(self._shapes)]
         return Text(shape if _row(task).is_lively else " ", "cyan")
 
 

@@ -216,9 +216,9 @@ class Board:
         """The tasks that this command submitted."""
         self.skipped: set[str] = set()
         """The tasks whose result was there already."""
-        self.completed = 0
-        self.saved = 0
-        self.failed = 0
+        self._completed: set[str] = set()
+        self._saved: set[str] = set()
+        self._failed: set[str] = set()
         self._labels: Mapping[str, str] = {}
         self._records: dict[str, Record] = {}
         self._edits: dict[str, EditState] = {}
@@ -247,6 +247,21 @@ class Board:
         """The edit to show where there is only one."""
         edits = list(self._edits.values())
         return edits[-1] if edits else EditState(seen_at=self.started_at)
+
+    @property
+    def completed(self) -> int:
+        """How many tasks ended well."""
+        return len(self._completed)
+
+    @property
+    def saved(self) -> int:
+        """How many tasks have a result here."""
+        return len(self._saved)
+
+    @property
+    def failed(self) -> int:
+        """How many edits came to nothing."""
+        return len(self._failed)
 
     @property
     def done(self) -> int:
@@ -375,11 +390,11 @@ class Board:
 
     def _take_end(self, edit: EditState, event: Completed | Failed, now: float) -> None:
         if isinstance(event, Completed):
-            self.completed += 1
-            if edit.has_been_followed:
+            if edit.has_been_followed and edit.task_id not in self._completed:
                 self._durations_s.append(edit.elapsed_s(now))
+            self._completed.add(str(edit.task_id))
         else:
-            self.failed += 1
+            self._failed.add(str(edit.task_id))
         edit.end(now)
 
     def _take_pause(self, event: Retrying, now: float) -> None:
@@ -417,7 +432,7 @@ class Board:
     def _take_saved(self, event: Saved) -> None:
         if event.task_id is None:  # joined of what was counted before
             return
-        self.saved += 1
+        self._saved.add(event.task_id)
         if not event.is_new:
             self.skipped.add(event.task_id)
         edit = self._edits.get(event.task_id)
@@ -430,7 +445,7 @@ class Board:
             self.add(replace(record, saved=(*others, event.file)))
 
     def _take_line_failed(self, event: LineFailed) -> None:
-        self.failed += 1
+        self._failed.add(event.task_id or event.name)
         edit = self._edits.get(event.task_id or "")
         if edit is not None:
             edit.is_over = True

@@ -195,7 +195,8 @@ class Printer:
 
     def usage(self, text: str) -> None:
         """Print help, or a traceback, as it is laid out, line by line, on stderr."""
-        self._print_message(line if line.strip() else "" for line in text.splitlines())
+        lines = text.rstrip("\n").split("\n")
+        self._print_message(line if line.strip() else "" for line in lines)
 
     @contextlib.contextmanager
     def showing(self, live: LiveDisplay) -> Generator[None]:

@@ -43,6 +43,8 @@ MANY: Final = 5
 EVERY_S: Final = 30.0
 """How long plain progress is silent at most."""
 
+_FRAME_S: Final = 0.1
+_FRAME_OF_MANY_S: Final = 0.25  # a screen full of bars costs more, and moves all the same
 _LOOK_S: Final = 1.0  # how precisely the 30 s are kept
 _STEP: Final = 10  # per cent
 _TRANSFER_EVERY_S: Final = 5.0
@@ -113,11 +115,13 @@ def _bars(
     # Only here, since a command that shows no bar must not wait for Rich.
     from omniedit.terminal.bars import Bars  # noqa: PLC0415
 
-    bars = Bars(board, printer.stderr, printer.environ, is_ticking=is_ticking)
+    bars = Bars(board, printer.stderr, printer.environ)
     live = LiveDisplay(print_above=bars.print_above, end=bars.stop)
     view = _LastingLines(printer, board)
+    interval_s = _FRAME_S if board.is_single else _FRAME_OF_MANY_S
     with bars, printer.showing(live):
-        yield view
+        with _ticking(printer, bars.refresh, interval_s=interval_s, is_on=is_ticking):
+            yield view
         view.finish()
 
 
@@ -126,17 +130,22 @@ def _lines(
     printer: Printer, board: Board, *, is_ticking: bool
 ) -> "Generator[_LastingLines | PlainLines]":
     view = PlainLines(printer, board)
-    with _ticking(printer, view.tick) if is_ticking else contextlib.nullcontext():
+    with _ticking(printer, view.tick, interval_s=_LOOK_S, is_on=is_ticking):
         yield view
 
 
 @contextlib.contextmanager
-def _ticking(printer: Printer, tick: Callable[[], None]) -> Generator[None]:
+def _ticking(
+    printer: Printer, tick: Callable[[], None], *, interval_s: float, is_on: bool
+) -> Generator[None]:
     """Call `tick` again and again until the end of the block, never after it."""
+    if not is_on:
+        yield
+        return
     is_over = threading.Event()
 
     def beat() -> None:
-        while not is_over.wait(_LOOK_S):
+        while not is_over.wait(interval_s):
             with printer.lock:
                 tick()
 
@@ -305,12 +314,16 @@ class PlainLines:
                 facts = ", ".join(_saved_facts(event, edit, self._board))
                 verb = "saved" if event.is_new else "already here:"
                 return f"{verb} {event.shown_path} ({facts})"
+            case Failed() if self._board.is_single:
+                return None  # the command's error says it
             case _:
                 return _failure(event)
 
     def _moved(self, event: Event, edit: EditState) -> str | None:
         if isinstance(event, Progressed) and event.record.task and event.record.task.is_terminal:
             return None  # its end has a line of its own
+        if not edit.label:
+            return None  # an upload that has made room for its task
         now, said = self._printer.clock(), self._said_of(edit)
         if edit.state == said.state:
             is_further = _known_percent(edit) // _STEP > said.step

@@ -188,7 +188,7 @@ def _ffmpeg(*arguments: object) -> list[str]:
 
 
 def _made(path: Path, codec: str, *, seconds: int, size: str = "hd1080") -> Path:
-    video = f"testsrc2=size={size}:rate=30:duration={seconds},noise=alls=4:allf=t"
+    video = f"testsrc2=size={size}:rate=30:duration={seconds},noise=alls=2:allf=t"
     sine = f"sine=440:duration={seconds}"
     _output(_ffmpeg("-f", "lavfi", "-i", video, "-f", "lavfi", "-i", sine, *codec.split(), path))
     return path

@@ -1,12 +1,15 @@
 """Completion: the committed scripts, what they may say, and the fast path to the journal."""
 
 import os
+import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from omniedit.cli.completion.model import Switch, known_commands, scripts
+from omniedit.cli.completion.model import Switch, known_commands
+from omniedit.cli.completion.scripts import scripts
 from omniedit.cli.completion.tasks import PROMPT_WIDTH, journal_folder
 from omniedit.journal import Journal
 from omniedit.models import TaskError
@@ -19,24 +22,57 @@ _SAVED = (
     '{{"keys": {{"https://api.evolink.ai": '
     '{{"key": "{}", "files_origin": "https://files-api.evolink.ai"}}}}}}'
 )
+POWERSHELL = shutil.which("pwsh") or shutil.which("powershell")
+NAMES = ["omniedit.bash", "_omniedit", "omniedit.fish", "omniedit.ps1"]
 _SHELL_PLACES = {
     "bash": ".local/share/bash-completion/completions/omniedit",
     "zsh": ".local/share/zsh/site-functions/_omniedit",
     "fish": ".config/fish/completions/omniedit.fish",
+    "pwsh": ".local/share/omniedit/omniedit.ps1",
 }
 
 
-@pytest.mark.parametrize("name", ["omniedit.bash", "_omniedit", "omniedit.fish"])
+@pytest.mark.parametrize("name", NAMES)
 def test_committed_scripts_are_those_that_are_generated(name: str) -> None:
     committed = (_SCRIPTS / name).read_text(encoding="utf-8")
 
-    assert committed == scripts()[name], "run `python -m omniedit.cli.completion.model completions`"
+    assert committed == scripts()[name], (
+        "run `python -m omniedit.cli.completion.scripts completions`"
+    )
 
 
-@pytest.mark.parametrize("name", ["omniedit.bash", "_omniedit", "omniedit.fish"])
-@pytest.mark.parametrize("forbidden", ["compgen", "eval", "xargs"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("forbidden", ["compgen", "eval", "xargs", "Invoke-Expression", "iex "])
 def test_no_script_carries_candidates_out(name: str, forbidden: str) -> None:
     assert forbidden not in scripts()[name]
+
+
+@pytest.mark.skipif(POWERSHELL is None, reason="PowerShell is not installed")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        pytest.param("omniedit ed", "edit", id="command"),
+        pytest.param("omniedit config sh", "show", id="sub-command"),
+        pytest.param("omniedit edit --prompt-f", "--prompt-file", id="option"),
+        pytest.param("omniedit edit --progress pl", "plain", id="choice"),
+        pytest.param("omniedit help json cred", "credits", id="second-argument"),
+    ],
+)
+def test_powershell_offers_what_the_script_says(line: str, offered: str) -> None:
+    script = (
+        f". '{_SCRIPTS / 'omniedit.ps1'}'\n"
+        f"(TabExpansion2 '{line}' {len(line)}).CompletionMatches.CompletionText"
+    )
+
+    ended = subprocess.run(
+        [str(POWERSHELL), "-NoProfile", "-NonInteractive", "-Command", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.stdout.split() == [offered], ended
 
 
 def test_an_option_means_the_same_wherever_it_stands() -> None:

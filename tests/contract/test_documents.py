@@ -258,6 +258,7 @@ def test_settings_and_account(omniedit: CommandLine, served: CommandLine) -> Non
     shown = check(omniedit("config", "show", "--json"), "config-show")
     assert shown["key"] == "sk-evo-…6789"
     check(omniedit("config", "path", "--json"), "config-path")
+    check(omniedit("journal", "recover", "--json"), "journal-recover")
     check(omniedit("config", "unset-key", "--json"), "config-unset-key")
     check(served("credits", "--json"), "credits")
     check(served("doctor", "--json"), "doctor")

@@ -16,8 +16,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 AT_MOST = 100_000
 MASKS = {
     r"task-unified-\d+-\w+": "TASK",
+    r"(?m)^\w{8}(?= clip)": "TASK",
     r"\b\d+ [kM]?B\b": "SIZE",
-    r"\b(?:\d+[dhms])+\b": "TIME",
+    r"\b(?:\d+[dhms])+\b|\b\d+ s\b": "TIME",
 }
 
 

@@ -133,6 +133,7 @@ def test_readme_names_the_keys_of_every_document() -> None:
         "…_source",
     ]
     expected["doctor"] += _keys_of_items("doctor", "checks")
+    expected["journal-recover"] += _keys_of_items("journal-recover", "recoveries")
     after_problems = expected["probe"].index("problems") + 1
     expected["probe"][after_problems:after_problems] = _keys_of_items("probe", "problems")
     assert named == expected

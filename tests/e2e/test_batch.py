@@ -188,7 +188,7 @@ FAULTS = [
         b'{"video": "URL", "prompt": "p", "output": "a\\ud800"}', (), "Unicode", id="half-character"
     ),
     pytest.param(
-        b'{"video": "URL", "prompt": "p", "output": "a\\u0000"}', (), "no file", id="zero-byte"
+        b'{"video": "URL", "prompt": "p", "output": "a\\u0000"}', (), "control", id="zero-byte"
     ),
     pytest.param(b'\xff{"video": "URL"}', (), "m:1: is not valid UTF-8", id="no-utf-8"),
     pytest.param(b"x", ("--shard", "0/2"), "invalid shard '0/2'", id="shard-0"),

@@ -187,6 +187,8 @@ silence before    | 0 2 2 2 accepted | 6 2 2 0 accepted
 garbage 200       | 0 2 2 2 accepted | 0 2 2 2 accepted
 cut body          | 0 2 2 2 accepted | 6 2 2 0 accepted
 slow body         | 0 2 2 2 accepted | 6 2 2 0 accepted
+401               | 0 2 2 2 accepted | 0 2 2 2 accepted
+403               | 0 2 2 2 accepted | 0 2 2 2 accepted
 404               | 0 2 2 2 accepted | 0 2 2 2 accepted
 405               | 0 2 2 2 accepted | 0 2 2 2 accepted
 """

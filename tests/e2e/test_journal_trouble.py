@@ -40,7 +40,7 @@ TABLE: Final = """
                      | submit | edit | --no-journal | status TASK | wait TASK | download TASK | status | wait | download --all | list
 below a file         |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 a folder in its way  |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
-from a newer version |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+from a newer version |  10    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 not a database       |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 a garbage header     |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 torn in the middle   |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
@@ -125,7 +125,7 @@ def test_each_command_says_what_the_matter_is_and_loses_nothing(
         assert bench.run("list").status == 0
 
 
-@pytest.mark.parametrize("trouble", troubles())
+@pytest.mark.parametrize("trouble", [trouble for trouble in troubles() if "newer" not in trouble])
 def test_a_lost_reply_names_a_way_back_that_works_in_any_trouble(
     bench: Bench, get_into: Callable[[str], Path], trouble: str
 ) -> None:

@@ -29,7 +29,7 @@ CLIP_URL: Final = "https://clips.example/clip.mp4"
 AT_ONCE: Final = "[sandbox:seconds=0]"
 API: Final = "api.evolink.ai:443"
 FILES: Final = "files-api.evolink.ai:443"
-CLIPS: Final = frozenset({"clips.example", "clips.example:443"})
+CLIP_HOST: Final = "clips.example:443"
 
 ROWS: Final[Sequence[tuple[str, str]]] = (
     # A command line, and whom it needs: the API, the host of files and results, the clip's host.
@@ -68,6 +68,7 @@ ROWS: Final[Sequence[tuple[str, str]]] = (
     ("config set-key", ""),
     ("config unset-key", ""),
     ("doctor", "api files"),
+    ("journal recover", ""),
     ("sandbox reset", ""),
     ("help", ""),
     ("help environment", ""),
@@ -76,7 +77,7 @@ ROWS: Final[Sequence[tuple[str, str]]] = (
 IN_THE_SANDBOX: Final = [row for row in ROWS if row[1] or row[0] in {"list", "config show"}]
 BY_DEFAULT: Final[Sequence[tuple[str, set[str]]]] = (
     ("edit VIDEO PROMPT -o out.mp4 --timeout 1s", {API}),
-    ("edit VIDEO PROMPT -o out.mp4 --check", {*CLIPS, API}),
+    ("edit VIDEO PROMPT -o out.mp4 --check", {CLIP_HOST, API}),
     ("edit clip.mp4 PROMPT -o out.mp4", {FILES}),
     ("submit VIDEO PROMPT --callback-url https://hooks.example/x", {API}),
     ("status task-unified-1", {API}),
@@ -84,7 +85,7 @@ BY_DEFAULT: Final[Sequence[tuple[str, set[str]]]] = (
     ("download task-unified-1 -o out.mp4", {API}),
     ("batch edits.jsonl", {API}),
     ("list --remote", {API}),
-    ("probe VIDEO", {*CLIPS}),
+    ("probe VIDEO", {CLIP_HOST}),
     ("credits", {API}),
     ("doctor", {API, FILES}),
     ("config show", set()),

@@ -61,10 +61,10 @@ def test_a_clip_that_fits(omniedit: CommandLine, clips: Path) -> None:
         omniedit,
         "clip.mp4",
         text=(
-            "length 2.000 s, 20 frames, 10 a second\n"
+            "length 2.000 s, 20 frames, 10 fps\n"
             "container MP4\n"
-            "pictures H.264, 64x48\n"
-            "sound AAC, 48000 Hz, 2 channels\n"
+            "video H.264, 64x48\n"
+            "audio AAC, 48000 Hz, 2 channels\n"
             f"size {render_size((clips / 'clip.mp4').stat().st_size)}\n"
             "estimate 12.7 credits ($0.19)\n"
             "verdict fits\n"
@@ -90,10 +90,10 @@ def test_a_clip_that_is_converted_on_the_way_fits(omniedit: CommandLine, clips: 
         omniedit,
         "clip.webm",
         text=(
-            "length 2.000 s, 20 frames, 10 a second\n"
+            "length 2.000 s, 20 frames, 10 fps\n"
             "container WebM\n"
-            "pictures VP8, 64x48\n"
-            "sound none\n"
+            "video VP8, 64x48\n"
+            "audio none\n"
             f"size {render_size(size)}\n"
             "estimate 12.7 credits ($0.19)\n"
             "verdict it is WebM, not MP4: it is converted on the way\n"
@@ -117,10 +117,10 @@ def test_a_clip_that_is_too_long_is_2_with_the_flag_that_helps(
         "clip.mp4",
         status=2,
         text=(
-            "length 12.000 s, 120 frames, 10 a second\n"
+            "length 12.000 s, 120 frames, 10 fps\n"
             "container MP4\n"
-            "pictures H.264, 64x48\n"
-            "sound none\n"
+            "video H.264, 64x48\n"
+            "audio none\n"
             f"size {render_size(size)}\n"
             "estimate 76.3 credits ($1.12)\n"
             "verdict does not fit: it is 12.00 s long, and the service takes 10 s at most\n"
@@ -197,10 +197,10 @@ def test_a_url_is_read_here_and_there_without_the_key(omniedit: CommandLine, cli
             probed(omniedit, host),
             f"{host.url}/clip.mp4?signature=secret",
             text=(
-                "length 4.000 s, 40 frames, 10 a second\n"
+                "length 4.000 s, 40 frames, 10 fps\n"
                 "container MP4\n"
-                "pictures H.264, 64x48\n"
-                "sound none\n"
+                "video H.264, 64x48\n"
+                "audio none\n"
                 f"size {render_size(size)}\n"
                 "estimate 25.4 credits ($0.37)\n"
                 "verdict fits\n"

@@ -24,6 +24,7 @@ _ATTRIBUTES: Final[Mapping[str, str]] = {
     "credits": "credits_",
     "doctor": "doctor",
     "config": "app",
+    "journal": "app",
     "sandbox": "app",
     "help": "help_",
 }

@@ -65,7 +65,7 @@ def batch(
         planner = Planner(session, folder=folder, shard=part, max_credits=max_credits)
         edits = planner.plan(parsed)
     if planner.faults:
-        return Outcome(errors=report.faults(planner.faults), tasks=report.documents())
+        return Outcome(errors=report.faults(planner.faults), tasks=report.documents)
     options = BatchOptions(concurrency=concurrency, again=again, overwrite=force, timeout_s=timeout)
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
     return _run(context, report, edits, options, use=use, line_count=len(parsed.lines))
@@ -100,5 +100,5 @@ def _run(
     except (Interrupted, OmniEditError) as error:
         ended_by = error
     return Outcome(
-        tasks=report.documents(), errors=report.errors, has_shown_errors=True, ended_by=ended_by
+        tasks=report.documents, errors=report.errors, has_shown_errors=True, ended_by=ended_by
     )

@@ -33,8 +33,7 @@ def download(
 
     An interrupted download is resumed. Existing files are never overwritten without --force.
     """
-    from omniedit.edits.list import unsaved_results
-    from omniedit.edits.references import find_records
+    from omniedit.edits.records import find_records, unsaved_results
     from omniedit.edits.save import download_each
     from omniedit.edits.targets import Destination
     from omniedit.edits.wait import Outcome as Ended

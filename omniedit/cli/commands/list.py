@@ -1,6 +1,8 @@
 """`omniedit list`: the journal, or the account's own list."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +10,10 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Expiring
 from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError
+from omniedit.models import Record
+
+if TYPE_CHECKING:
+    from omniedit.terminal.documents import Document
 
 
 def list_(
@@ -26,12 +32,15 @@ def list_(
     ] = False,
     forget: Annotated[
         str | None,
-        typer.Option("--forget", metavar="TASK", help="Remove a task from the journal."),
+        typer.Option(
+            "--forget",
+            metavar="TASK|REQUEST_ID",
+            help="Remove an edit from the journal; its files and its task stay.",
+        ),
     ] = None,
 ) -> Outcome:
     """List edits: state, saved file, and the time left on the link."""
-    from omniedit.edits import list as listing
-    from omniedit.terminal.documents import task_document
+    from omniedit.edits import records as listing
     from omniedit.terminal.tables import render_table
 
     context: Context = ctx.obj
@@ -58,4 +67,10 @@ def list_(
         printer.note("nothing to list")
     elif forget is None:
         printer.lines(render_table(records, now, printer.stdout_width))
-    return Outcome(tasks=[task_document(record, is_raw_known=remote) for record in records])
+    return Outcome(tasks=partial(_documents, records, is_raw_known=remote))
+
+
+def _documents(records: Sequence[Record], *, is_raw_known: bool) -> "list[Document]":
+    from omniedit.terminal.documents import task_document
+
+    return [task_document(record, is_raw_known=is_raw_known) for record in records]

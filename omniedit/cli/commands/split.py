@@ -71,7 +71,7 @@ def edit_in_pieces(
             ended_by = error
     return Outcome(
         fields={"joined": saved_document(joined) if joined else None},
-        tasks=report.documents(),
+        tasks=report.documents,
         errors=report.errors,
         has_shown_errors=True,
         ended_by=ended_by,

@@ -14,7 +14,7 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
     Exits 0 even if a task failed.
     """
     from omniedit.edits.reads import read_all
-    from omniedit.edits.references import find_records
+    from omniedit.edits.records import find_records
     from omniedit.terminal.human import render_status_line
 
     context: Context = ctx.obj

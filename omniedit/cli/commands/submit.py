@@ -55,6 +55,10 @@ def submit(
             "--resume", metavar="REQUEST_ID", help="Settle a submission whose outcome is unknown."
         ),
     ] = None,
+    as_task: Annotated[
+        str | None,
+        typer.Option("--as", metavar="TASK", help="With --resume: this task is what became of it."),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="With --resume: even if it is more than an hour old.")
     ] = False,
@@ -79,7 +83,10 @@ def submit(
                 " it sends what was sent before"
             )
             raise InvalidInputError(msg, code="usage")
-        return _resume(context, resume, accepts_old=yes)
+        return _resume(context, resume, as_task=as_task, accepts_old=yes)
+    if as_task is not None:
+        msg = "--as requires --resume"
+        raise InvalidInputError(msg, code="usage")
     if video is None:
         msg = "VIDEO is missing: the URL or path of the clip to edit"
         raise InvalidInputError(msg, code="usage", hint=Hint("{}", 'submit VIDEO "PROMPT"'))
@@ -107,11 +114,17 @@ def submit(
     return Outcome()
 
 
-def _resume(context: Context, request_id: str, *, accepts_old: bool) -> Outcome:
-    from omniedit.edits.replay import resume
+def _resume(
+    context: Context, request_id: str, *, as_task: str | None, accepts_old: bool
+) -> Outcome:
+    from omniedit.edits.replay import resume, settle_as
 
     with context.session(JournalUse.REQUIRED, observers=[_task_ids(context)]) as session:
-        context.board.add(resume(session, request_id, accepts_old=accepts_old))
+        context.board.add(
+            resume(session, request_id, accepts_old=accepts_old)
+            if as_task is None
+            else settle_as(session, request_id, as_task)
+        )
     return Outcome()
 
 

@@ -36,7 +36,7 @@ def wait(
 
     Ctrl-C ends the waiting, not the task: run the same command to pick it up again.
     """
-    from omniedit.edits.references import find_records
+    from omniedit.edits.records import find_records
     from omniedit.edits.targets import Destination
     from omniedit.edits.wait import FollowOptions, follow
 

@@ -1,1 +1,1 @@
-"""Completion in shells: the model of the command line, a template a shell, the fast answer to TAB."""
+"""Completion in shells: what there is to complete, a script for each shell, the answer to TAB."""

@@ -1,19 +1,12 @@
-"""Completion by the shell itself: static scripts, made from the commands as Typer knows them.
+"""What can be completed: the commands as Typer knows them.
 
-Sub-commands, options, files and choices complete without a process. For the tasks of the journal
-the scripts call `omniedit __complete` (`completion_tasks.py`).
-
-`python -m omniedit.cli.completion.model completions` writes the three scripts into that folder.
+Shells complete commands, options, files and choices by static scripts, without a process. For the
+tasks of the journal the scripts call `omniedit __complete` (`tasks.py`).
 """
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
-
-from omniedit.cli.context import Context
-from omniedit.errors import InvalidInputError, LocalError
 
 FILES: Final = "files"
 FOLDERS: Final = "folders"
@@ -28,9 +21,10 @@ _KINDS: Final[Mapping[str, str]] = {
     "PATH": FILES,
     "REQUEST_ID": REQUESTS,
     "TASK": TASKS,
+    "TASK|REQUEST_ID": TASKS,
     "VIDEO": FILES,
 }
-"""What completes a value, by what help calls it."""
+"""What completes a value, by the name that help gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +50,7 @@ class Switch:
 class Known:
     """A command or a group of commands."""
 
-    path: tuple[str, ...]  # its names, from below `omniedit`
+    path: tuple[str, ...]  # its names, without `omniedit`
     help: str
     switches: tuple[Switch, ...]
     arguments: tuple[Value, ...]
@@ -64,7 +58,7 @@ class Known:
 
     @property
     def name(self) -> str:
-        """Its last name."""
+        """The last of its names."""
         return self.path[-1]
 
     def everything(self) -> Iterator["Known"]:
@@ -73,9 +67,15 @@ class Known:
         for command in self.commands:
             yield from command.everything()
 
+    def values(self) -> Iterator[Value]:
+        """Yield what its arguments and options take, and those of every command below it."""
+        for command in self.everything():
+            yield from command.arguments
+            yield from (switch.value for switch in command.switches if switch.value is not None)
+
 
 def known_commands() -> Known:
-    """Return all there is to complete."""
+    """Return the root command, with everything below it."""
     from typer.main import get_command
 
     from omniedit.cli.main import app
@@ -136,92 +136,4 @@ def _choices(metavar: str) -> tuple[str, ...]:
         return tuple(TOPICS)
     if metavar == "[DOCUMENT]":
         return tuple(document_names())
-    return tuple(metavar.split("|")) if "|" in metavar else ()
-
-
-def scripts() -> dict[str, str]:
-    """Return the text of each script by its file name."""
-    from omniedit.cli.completion.bash import bash_script
-    from omniedit.cli.completion.fish import fish_script
-    from omniedit.cli.completion.zsh import zsh_script
-
-    known = known_commands()
-    return {
-        "omniedit.bash": bash_script(known),
-        "_omniedit": zsh_script(known),
-        "omniedit.fish": fish_script(known),
-    }
-
-
-def install(context: Context) -> None:
-    """Put the script of the user's shell where that shell looks for it.
-
-    Raises:
-        InvalidInputError: The shell is another one.
-        LocalError: The file cannot be written.
-    """
-    shell = Path(context.environ.get("SHELL", "")).name
-    if shell not in _PLACES:
-        msg = f"there is no completion for {shell or 'a shell without a name'}: SHELL names it"
-        hint = "for bash, zsh or fish: `SHELL=bash omniedit --install-completion`"
-        raise InvalidInputError(msg, code="usage", hint=hint)
-    script, place, advise = _PLACES[shell]
-    path = place(context.environ)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(scripts()[script], encoding="utf-8")
-    except OSError as error:
-        msg = f"cannot write {path}: {error.strerror or error}"
-        raise LocalError(msg) from None
-    context.printer.path(str(path))
-    context.printer.note(advise(path))
-
-
-def _folder(environ: Mapping[str, str], variable: str, default: str) -> Path:
-    named = environ.get(variable, "").strip()
-    return Path(named) if named.startswith("/") else Path.home() / default
-
-
-def _bash_place(environ: Mapping[str, str]) -> Path:
-    return (
-        _folder(environ, "XDG_DATA_HOME", ".local/share") / "bash-completion/completions/omniedit"
-    )
-
-
-def _zsh_place(environ: Mapping[str, str]) -> Path:
-    return _folder(environ, "XDG_DATA_HOME", ".local/share") / "zsh/site-functions/_omniedit"
-
-
-def _fish_place(environ: Mapping[str, str]) -> Path:
-    return _folder(environ, "XDG_CONFIG_HOME", ".config") / "fish/completions/omniedit.fish"
-
-
-def _advise_bash(path: Path) -> str:
-    return (
-        f"open a new shell; without the package bash-completion, add `source '{path}'` to ~/.bashrc"
-    )
-
-
-def _advise_zsh(path: Path) -> str:
-    return (
-        f"add `fpath=('{path.parent}' $fpath)` to ~/.zshrc, before its `compinit`"
-        " (without one: `autoload -Uz compinit && compinit`), and open a new shell"
-    )
-
-
-def _advise_fish(_: Path) -> str:
-    return "open a new shell"
-
-
-_PLACES: Final[
-    Mapping[str, tuple[str, Callable[[Mapping[str, str]], Path], Callable[[Path], str]]]
-] = {
-    "bash": ("omniedit.bash", _bash_place, _advise_bash),
-    "zsh": ("_omniedit", _zsh_place, _advise_zsh),
-    "fish": ("omniedit.fish", _fish_place, _advise_fish),
-}
-
-
-if __name__ == "__main__":  # pragma: no cover - the contract test calls `scripts`
-    for file_name, text in scripts().items():
-        Path(sys.argv[1], file_name).write_text(text, encoding="utf-8")
+    return tuple(metavar.split("|")) if "|" in metavar and metavar.islower() else ()

@@ -13,12 +13,6 @@ from omniedit.policy import DEFAULT
 SMALL = DEFAULT._replace(max_prompt_bytes=8)
 
 
-class Stdin(io.StringIO):
-    def __init__(self, content: bytes) -> None:
-        super().__init__()
-        self.buffer = io.BytesIO(content)
-
-
 def test_a_prompt_file_of_just_the_size_is_read(tmp_path: Path) -> None:
     (tmp_path / "prompt").write_bytes(b"x" * 8)
 
@@ -32,7 +26,7 @@ def test_a_prompt_file_that_never_ends_is_refused() -> None:
 
 
 def test_standard_input_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", Stdin(b"x" * 9))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"x" * 9)))
 
     with pytest.raises(InvalidInputError, match="the prompt on standard input is longer"):
         read_prompt("-", None, policy=SMALL)

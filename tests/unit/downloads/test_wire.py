@@ -10,9 +10,11 @@ import pytest
 from omniedit.downloads.transfer import Downloader
 from omniedit.errors import BrokenDownloadError, NetworkError, NotAVideoError, ServerError
 from omniedit.http.client import HttpClient
+from omniedit.policy import DEFAULT, Policy
+from tests.unit.http.hostile import ENDLESS, TINY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from omniedit.models import SavedFile
@@ -28,8 +30,8 @@ def content(make_desk: Callable[[], Desk]) -> bytes:
     return make_desk().origin.video(size_bytes=300_000)
 
 
-def _save(url: str, target: Path) -> SavedFile:
-    with HttpClient() as http:
+def _save(url: str, target: Path, policy: Policy = DEFAULT) -> SavedFile:
+    with HttpClient(policy=policy) as http:
         return Downloader(http, sleep=lambda _: None).download(
             url,
             target,
@@ -151,3 +153,34 @@ def test_a_server_that_stays_down_is_unavailable(
 
     with pytest.raises(ServerError):
         _save(url, tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize(
+    "answer", [pytest.param(answer, id=name) for name, answer in ENDLESS.items()]
+)
+def test_a_host_that_never_comes_to_an_end_is_given_up(
+    serve: Callable[[Answer], str], tmp_path: Path, answer: Answer
+) -> None:
+    with pytest.raises((NetworkError, NotAVideoError)):
+        _save(serve(answer), tmp_path / "out.mp4", TINY)
+
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_a_video_that_drips_is_given_up_and_kept_for_the_next_run(
+    serve: Callable[[Answer], str], content: bytes, tmp_path: Path
+) -> None:
+    def drip(_head: bytes) -> Iterator[bytes | float]:
+        yield OK + ETAG + _length(len(content)) + b"\r\n" + content[:1000]
+        for byte in content[1000:]:
+            yield bytes([byte])
+            yield 0.004
+
+    policy = TINY._replace(stall_bytes_per_s=1_000_000, download_attempts=3)
+
+    with pytest.raises(BrokenDownloadError, match="too little"):
+        _save(serve(drip), tmp_path / "out.mp4", policy)
+
+    part = (tmp_path / ".out.mp4.1-abcdef.part").read_bytes()
+    assert len(part) > 1000
+    assert content.startswith(part)

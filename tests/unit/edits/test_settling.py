@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from omniedit.edits.edit import EditOptions, edit
-from omniedit.edits.list import forget, unsaved_results
 from omniedit.edits.manifest import Line
+from omniedit.edits.records import forget, unsaved_results
 from omniedit.edits.replay import resume, settle_as
 from omniedit.edits.requests import prepare
 from omniedit.edits.save import download

@@ -166,7 +166,7 @@ def test_an_upload_that_nobody_takes_is_broken_off(serve_bytes: Serve, hasty: Ht
     server = serve_bytes(whole(), reads_body=False)
     block = bytes(256 * 1024)
 
-    with pytest.raises(NetworkError):
+    with pytest.raises(NetworkError, match="transferred too little"):
         hasty.request("POST", server.url, content=(block for _ in range(1000)))
 
 

@@ -379,8 +379,10 @@ def with_manifest(path: Path) -> Path:
 
 def overwrite_packet(path: Path, kind: str, number: int) -> Path:
     """Fill a packet of a clip with bytes that make no sense."""
-    packet = packets(path, kind)[number]
+    with av.open(str(path)) as container:
+        demuxed = container.demux(getattr(container.streams, kind)[0])
+        packet = [each for each in demuxed if each.size][number]
+        begin, end = packet.pos or 0, (packet.pos or 0) + packet.size
     content = path.read_bytes()
-    at = content.index(packet)
-    path.write_bytes(content[:at] + b"\xff" * len(packet) + content[at + len(packet) :])
+    path.write_bytes(content[:begin] + b"\xff" * (end - begin) + content[end:])
     return path

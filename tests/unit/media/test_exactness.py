@@ -62,10 +62,23 @@ def test_a_true_keyframe_is_cut_at_without_encoding(tmp_path: Path, name: str, c
     assert see(prepared.path).numbers == list(range(10, 20))
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_a_cut_decodes_from_the_keyframe_before_it(tmp_path: Path, name: str) -> None:
-    options = {"g": "20", "bf": "2", "sc_threshold": "0"}
-    source = make_clip(tmp_path / name, seconds=8, codec_options=options, sound=Sound())
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param("a.mp4", {}, id="mp4"),
+        pytest.param("a.mp4", {"movflags": "frag_keyframe+empty_moov"}, id="fragmented"),
+        pytest.param("a.mkv", {}, id="matroska"),
+        pytest.param("a.mkv", {"live": "1"}, id="matroska-without-an-index"),
+        pytest.param("a.ts", {}, id="transport-stream"),
+    ],
+)
+def test_a_cut_decodes_from_the_keyframe_before_it(
+    tmp_path: Path, name: str, options: dict[str, str]
+) -> None:
+    codec_options = {"g": "20", "bf": "2", "sc_threshold": "0"}
+    source = make_clip(
+        tmp_path / name, seconds=8, codec_options=codec_options, options=options, sound=Sound()
+    )
 
     seen = see(prepare(source, tmp_path / "out.mp4", start_s=6.3, end_s=7.3).path)
 
@@ -170,7 +183,9 @@ def test_hdr_becomes_sdr(tmp_path: Path) -> None:
     after = probe(prepared.path, name="out")
     assert (facts.hdr, facts.bit_depth, facts.chroma) == ("PQ", 10, "4:2:0")
     assert [problem.code for problem in verdict(facts)] == ["hdr"]
-    assert "HDR (PQ) → H.264, 64x48, SDR" in prepared.done
+    assert prepared.done == (
+        "written anew: H.265, 10 fps, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR"
+    )
     assert (after.color_primaries, after.color_transfer, after.color_space) == (1, 1, 1)
     assert (after.hdr, after.bit_depth) == (None, 8)
     assert see(prepared.path).numbers == list(range(20))
@@ -361,7 +376,7 @@ def test_what_would_be_sent_unchanged_is_saved_unchanged(tmp_path: Path) -> None
     saved = save_prepared(source, tmp_path / "out.mp4")
 
     assert saved.path.read_bytes() == source.read_bytes()
-    assert (saved.done, saved.lost_marks) == ("unchanged", ())
+    assert (saved.done, saved.lost_marks) == ("copied", ())
 
 
 def test_what_was_done_is_said_in_one_line(tmp_path: Path) -> None:

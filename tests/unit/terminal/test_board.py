@@ -193,7 +193,8 @@ def test_the_first_per_cent_do_not_make_an_hour_of_a_minute() -> None:
 
 
 def test_the_time_that_remains_counts_down_and_never_jumps() -> None:
-    board, shown = Ledger(), []
+    board = Ledger()
+    shown: list[float] = []
     for second in range(40):
         if second % 8 == 0:
             # What each poll implies swings by half a minute.
@@ -321,6 +322,20 @@ def test_the_summary_of_many() -> None:
 
     assert board.summary == "37/120 saved, 23 running, 2 failed"
     assert board.percent() == pytest.approx(100 * 39 / 120)
+
+
+def test_a_task_of_two_results_is_saved_once() -> None:
+    second = replace(FILE, path="/a/out-2.mp4")
+    board = Ledger(
+        Completed(record=record_of(DONE)),
+        Completed(record=record_of(DONE)),
+        _saved(),
+        Saved(task_id="t-1", file=second, shown_path="out-2.mp4"),
+        total=2,
+    )
+
+    assert board.summary == "1/2 saved, 0 running"
+    assert [len(record.saved) for record in board.records] == [2]
 
 
 def test_tasks_beyond_the_number_that_was_expected_count_as_well() -> None:

@@ -78,7 +78,8 @@ def _with_statuses(event: Event) -> list[Event]:
         )
         for status in (HOSTILE, "completed", "failed")
     ]
-    return [type(event)(**_fields(event) | {"record": each}) for each in records]
+    kind: Any = type(event)
+    return [kind(**_fields(event) | {"record": each}) for each in records]
 
 
 EVENTS: Final = [each for kind in get_args(Event) for each in _with_statuses(hostile(kind))] + [

@@ -1,7 +1,9 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from omniedit.events import Completed, Event, Progressed, Saved, Submitted, Transferring
+import pytest
+
+from omniedit.events import Completed, Event, Failed, Progressed, Saved, Submitted, Transferring
 from omniedit.models import SavedFile, Task
 from omniedit.terminal.board import Board
 from omniedit.terminal.printer import Printer
@@ -107,3 +109,35 @@ def test_a_transfer_of_unknown_size_and_a_known_file(
         lines.show(event)
 
     assert stderr.text == "downloading o.mp4, 5 B\nalready here: o.mp4 (7 B)\n"
+
+
+def test_an_upload_of_several_ends_without_a_line(
+    make_printer: MakePrinter, stderr: Written
+) -> None:
+    board, lines = plain_lines(make_printer(), total=3)
+    for done in (0, 100):
+        event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=100)
+        board.take(event)
+        lines.show(event)
+
+    assert stderr.text == "uploading c.mp4, 0 % of 100 B\n"
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [
+        pytest.param(1, "", id="one-is-the-command-s-error"),
+        pytest.param(2, "t-1: failed\n", id="several"),
+        pytest.param(9, "t-1: failed\n0/9 saved, 0 running, 1 failed\n", id="many"),
+    ],
+)
+def test_a_failure_is_said_once(
+    make_printer: MakePrinter, stderr: Written, total: int, expected: str
+) -> None:
+    board, lines = plain_lines(make_printer(), total=total)
+    event = Failed(record=record_of(Task(task_id="t-1", status="failed")))
+    board.take(event)
+    lines.show(event)
+
+    assert stderr.text.startswith(expected)
+    assert bool(stderr.text) is bool(expected)

@@ -1,17 +1,22 @@
 """What `watch` puts on the screen, into a log and onto stdout."""
 
+import contextlib
 import json
+import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import pytest
 
+from omniedit.errors import Interrupted
 from omniedit.events import (
     Completed,
     Event,
     Failed,
     Noted,
     Observer,
+    Preparing,
     Progressed,
     Retrying,
     Saved,
@@ -21,7 +26,9 @@ from omniedit.events import (
     Warned,
 )
 from omniedit.models import Record, SavedFile, Task, TaskError
+from omniedit.terminal.board import Board
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
+from omniedit.terminal.progress import watch
 from tests.records import record_of
 from tests.unit.terminal.observing import watched
 
@@ -429,3 +436,239 @@ def test_a_terminal_that_hangs_up_stops_nothing(
 
     with watched(make_printer(err=stream)) as report:
         _whole_story(report, clock)
+
+
+def _completed(**fields: object) -> Completed:
+    task = Task(task_id=TASK_ID, status="completed", credits_used=31.2, **fields)  # type: ignore[arg-type]  # a test's
+    return Completed(record=record_of(task))
+
+
+def _submitted(task_id: str = TASK_ID, video: str | None = None) -> Submitted:
+    task = Task(task_id=task_id, status="pending", credits_reserved=34.0)
+    return Submitted(record=record_of(task, video=video))
+
+
+def test_money_is_said_where_it_is_spent(
+    make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
+) -> None:
+    with watched(make_printer(err=terminal)) as report:
+        report(_submitted())
+        report(_progressed(47))
+        report(_completed())
+        report(SAVED)
+
+    assert make_screen(100).feed(terminal.text).shown == [
+        "submitted · 34 credits ($0.50) reserved",
+        "✓ saved out/日落.mp4 · 2.1 MB · 28 s · 31.2 credits ($0.46)",
+    ]
+
+
+def test_money_is_said_in_a_log_as_well(make_printer: MakePrinter, stderr: Written) -> None:
+    with watched(make_printer()) as report:
+        report(_submitted())
+        report(_progressed(47))
+        report(_completed())
+        report(SAVED)
+
+    lines = stderr.text.replace(f"{TASK_ID}: ", "").splitlines()
+    assert lines[0] == "submitted, 34 credits ($0.50) reserved"
+    assert lines[-1] == "saved out/日落.mp4 (2.1 MB, 28 s, 31.2 credits ($0.46))"
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        pytest.param([_progressed(47)], "completed after 28 s", id="followed"),
+        pytest.param([], "completed", id="just-now"),
+        pytest.param(
+            [
+                Progressed(
+                    record=record_of(Task(task_id=TASK_ID, status="completed", estimated_s=60)),
+                    elapsed_s=3 * 3600.0,
+                    remaining_s=None,
+                )
+            ],
+            "completed about 2h59m ago",
+            id="found-completed",
+        ),
+    ],
+)
+def test_without_saving_the_end_is_said_at_once_and_once(
+    make_printer: MakePrinter,
+    terminal: Written,
+    make_screen: MakeScreen,
+    *,
+    events: list[Event],
+    said: str,
+) -> None:
+    printer = make_printer(out=terminal, err=terminal)
+
+    with watched(printer, saves=False) as report:
+        for event in events:
+            report(event)
+        report(_completed(estimated_s=60.0))
+        printer.line("https://example.com/result.mp4")
+
+    assert make_screen(100).feed(terminal.text).shown == [
+        f"✓ {said} · 31.2 credits ($0.46)",
+        "https://example.com/result.mp4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "total", "quiet", "is_said"),
+    [
+        pytest.param(ProgressMode.AUTO, 1, False, True, id="bar"),
+        pytest.param(ProgressMode.AUTO, 9, False, True, id="bars"),
+        pytest.param(ProgressMode.PLAIN, 1, False, True, id="lines"),
+        pytest.param(ProgressMode.PLAIN, 9, False, False, id="one-line-for-all"),
+        pytest.param(ProgressMode.NONE, 1, False, False, id="no-progress"),
+        pytest.param(ProgressMode.AUTO, 1, True, False, id="quiet"),
+    ],
+)
+def test_on_one_terminal_a_saved_file_is_said_once(
+    make_printer: MakePrinter,
+    terminal: Written,
+    make_screen: MakeScreen,
+    *,
+    mode: ProgressMode,
+    total: int,
+    quiet: bool,
+    is_said: bool,
+) -> None:
+    printer = make_printer(out=terminal, err=terminal, progress=mode, quiet=quiet)
+
+    with watched(printer, total=total) as report:
+        report(SAVED)
+        printer.path(SAVED.shown_path)
+
+    shown = [line for line in make_screen(100).feed(terminal.text).shown if "日落" in line]
+    assert len(shown) == 1
+    assert (shown[0] == SAVED.shown_path) is not is_said
+
+
+def test_a_pipe_gets_the_path_beside_a_terminal_that_says_it(
+    make_printer: MakePrinter, stdout: Written, terminal: Written
+) -> None:
+    printer = make_printer(err=terminal)
+
+    with watched(printer) as report:
+        report(SAVED)
+        printer.path(SAVED.shown_path)
+
+    assert stdout.text == "out/日落.mp4\n"
+
+
+def test_a_joined_clip_has_its_line_and_its_event(
+    make_printer: MakePrinter, stdout: Written, stderr: Written
+) -> None:
+    printer = make_printer(mode=OutputMode.EVENTS, progress=ProgressMode.PLAIN)
+
+    with watched(printer) as report:
+        report(Saved(file=FILE, shown_path="out.mp4"))
+
+    assert stderr.text == "saved out.mp4 (2.1 MB)\n"
+    event = json.loads(stdout.text)
+    assert (event["event"], event["task_id"], event["path"]) == ("saved", None, "/x/out.mp4")
+
+
+def test_rows_name_the_clip(
+    make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
+) -> None:
+    printer = make_printer(err=terminal)
+
+    with watched(printer, total=2) as report:
+        report(_submitted("t-1", "films/a.mp4"))
+        report(_submitted("t-2", "https://example.com/b.mp4?sig=1"))
+        printer.note("drawn")
+        shown = make_screen(100).feed(terminal.text).shown
+
+    assert [line.split()[0] for line in shown] == ["note:", "a.mp4", "b.mp4", "⠋"]
+
+
+def test_a_clip_that_is_prepared_says_how_far_it_is(
+    make_printer: MakePrinter, terminal: Written, stderr: Written, make_screen: MakeScreen
+) -> None:
+    event = Preparing(
+        name="c.mp4", what="converting", done=3.0, total=12.0, fps=29.97, remaining_s=9.0
+    )
+    with watched(make_printer(err=terminal)) as report:
+        report(event)
+        report(Warned(message="drawn"))
+        shown = make_screen(100).feed(terminal.text).shown[-1]
+    with watched(make_printer()) as report:
+        report(event)
+
+    assert "converting" in shown
+    assert " 25% 30 fps  0:09 left  c.mp4" in shown
+    assert stderr.text.splitlines()[0] == "c.mp4: converting, 25 %"
+
+
+@pytest.mark.parametrize("is_interrupted", [True, False])
+def test_the_taskbar_follows_and_is_cleared(
+    make_printer: MakePrinter, terminal: Written, clock: Clock, *, is_interrupted: bool
+) -> None:
+    printer = make_printer(err=terminal, environ={"TERM": "xterm", "WT_SESSION": "x"})
+
+    def waiting() -> None:
+        with watched(printer) as report:
+            report(_progressed(47))
+            for seconds in (1.0, 29.0):
+                clock.turn(seconds)
+                printer.note("drawn")
+            if is_interrupted:
+                raise Interrupted(2)
+
+    with pytest.raises(Interrupted) if is_interrupted else contextlib.nullcontext():
+        waiting()
+
+    taskbar = re.findall(r"\x1b\]9;4;(\d);(\d+)\x07", terminal.text)
+    assert ("1", "60") in taskbar
+    assert taskbar[-1] == ("0", "0")
+    rings = terminal.text.replace("\x1b]9;4;", "").count("\x07") - len(taskbar)
+    assert rings == (0 if is_interrupted else 1)
+
+
+def test_a_short_wait_does_not_ring(
+    make_printer: MakePrinter, terminal: Written, clock: Clock
+) -> None:
+    environ = {"TERM": "xterm", "TERM_PROGRAM": "iTerm.app"}
+
+    with watched(make_printer(err=terminal, environ=environ)) as report:
+        report(_progressed(47))
+        clock.turn(19.0)
+
+    assert "\x07" not in terminal.text
+
+
+def test_nothing_rings_in_a_pipe(make_printer: MakePrinter, stderr: Written, clock: Clock) -> None:
+    with watched(make_printer(environ={"WT_SESSION": "x"})) as report:
+        report(_progressed(47))
+        clock.turn(60.0)
+
+    assert "\x07" not in stderr.text
+
+
+def test_threads_that_report_at_once_tear_nothing(
+    make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
+) -> None:
+    printer = make_printer(out=terminal, err=terminal)
+    board = Board(printer.clock)
+    board.expect(40)
+
+    def work(worker: int, observe: Observer) -> None:
+        for number in range(10):
+            task_id = f"t-{worker}-{number}"
+            event: Event
+            for event in (_submitted(task_id), Saved(file=FILE, shown_path="o", task_id=task_id)):
+                board.take(event)
+                observe(event)
+            printer.line(f"line {worker}-{number}")
+
+    with watch(printer, board, sandbox=False) as observe, ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4), [observe] * 4))
+
+    shown = make_screen(100).feed(terminal.text).shown
+    lines = {line for line in shown if line.startswith("line")}
+    assert lines == {f"line {worker}-{number}" for worker in range(4) for number in range(10)}
+    assert {line for line in shown if line not in lines} == {"✓ saved o · 2.1 MB · credits unknown"}

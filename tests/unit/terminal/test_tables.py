@@ -110,7 +110,7 @@ def test_an_id_that_is_not_shown_makes_short_ones_longer(make_record: MakeRecord
 def test_colour_tells_how_urgent_a_link_is(
     make_record: MakeRecord, fields: dict[str, Any], text: str, colour: Colour
 ) -> None:
-    line = render_table([make_record(**fields)], NOW, 100)[1]
+    line = [*render_table([make_record(**fields)], NOW, 100)[1]]
 
     assert Span(text, colour) in line
 
@@ -120,11 +120,11 @@ def test_the_service_s_word_is_no_state_of_ours(make_record: MakeRecord) -> None
         make_record("refused"), task=Task(task_id="t-1", status="refused"), status="refused"
     )
 
-    assert Span("refused") in render_table([record], NOW, 100)[1]
+    assert Span("refused") in [*render_table([record], NOW, 100)[1]]
 
 
 def test_a_file_is_a_link_to_itself(make_record: MakeRecord) -> None:
-    line = render_table([make_record(saved="/home/me/out.mp4")], NOW, 160)[1]
+    line = [*render_table([make_record(saved="/home/me/out.mp4")], NOW, 160)[1]]
 
     assert Span("/home/me/out.mp4", link="file:///home/me/out.mp4") in line
 

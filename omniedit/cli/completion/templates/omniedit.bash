@@ -1,11 +1,4 @@
-"""The completion script for bash, 3.2 and newer, with or without the package bash-completion."""
-
-from collections.abc import Iterable
-from typing import Final
-
-from omniedit.cli.completion.model import Known, Value
-
-_FRAME: Final = r"""# bash completion for omniedit; made by `omniedit --install-completion`, not by hand.
+# bash completion for omniedit; made by `omniedit --install-completion`, not by hand.
 
 # Sets what may follow the command $1: its commands, options and kinds of arguments.
 _omniedit_know() {
@@ -88,59 +81,3 @@ _omniedit() {
 }
 
 complete -F _omniedit omniedit
-"""
-
-
-def bash_script(root: Known) -> str:
-    """Return the script."""
-    everything = list(root.everything())
-    kinds: dict[str, list[str]] = {}
-    choices: dict[str, tuple[str, ...]] = {}
-    for command in everything:
-        for value in command.arguments:
-            choices |= _choices(value)
-        for switch in command.switches:
-            if switch.value is not None:
-                choices |= _choices(switch.value)
-                patterns = kinds.setdefault(_kind(switch.value), [])
-                patterns += [name for name in switch.names if name not in patterns]
-    return (
-        _FRAME.replace("@KNOWN@", "\n".join(map(_known, everything)))
-        .replace("@VALUES@", "\n".join(_value_case(kind, kinds[kind]) for kind in kinds))
-        .replace("@CHOICES@", "\n".join(_choice_case(kind, choices[kind]) for kind in choices))
-    )
-
-
-def _known(command: Known) -> str:
-    options = [name for switch in command.switches for name in switch.names]
-    lines = [
-        f"commands=({_words(known.name for known in command.commands)})",
-        f"options=({_words(options)})",
-        f"arguments=({_words(map(_argument, command.arguments))})",
-    ]
-    shown = "\n".join(f"            {line}" for line in lines if not line.endswith("=()"))
-    return f"        '{' '.join(command.path)}')\n{shown}\n            ;;"
-
-
-def _argument(value: Value) -> str:
-    return _kind(value) + ("..." if value.is_repeated else "")
-
-
-def _kind(value: Value) -> str:
-    return f"{value.name}-choices" if value.choices else value.kind
-
-
-def _choices(value: Value) -> dict[str, tuple[str, ...]]:
-    return {_kind(value): value.choices} if value.choices else {}
-
-
-def _value_case(kind: str, names: Iterable[str]) -> str:
-    return f"        {' | '.join(names)}) kind={kind} ;;"
-
-
-def _choice_case(kind: str, words: Iterable[str]) -> str:
-    return f"        {kind}) _omniedit_offer {_words(words)} ;;"
-
-
-def _words(words: Iterable[str]) -> str:
-    return " ".join(words)

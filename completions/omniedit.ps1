@@ -1,0 +1,530 @@
+# PowerShell completion for omniedit; made by `omniedit --install-completion`, not by hand.
+
+Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+
+    # What may follow each command: name or option, then what it does; and kinds of arguments.
+    $known = @{
+        '' = @{
+            commands = [ordered]@{
+                'edit' = 'Submit, wait and save in one command that is safe to repeat'
+                'submit' = 'Submit one edit and print its task ID'
+                'wait' = 'Wait for tasks to finish, and save their results'
+                'status' = 'Show the state of tasks, one per line'
+                'download' = 'Save the results of finished tasks and print their paths'
+                'batch' = 'Make every edit of a manifest; run it again to make only what is missing'
+                'probe' = 'Show what a clip is, whether it fits, and about what an edit of it costs'
+                'list' = 'List edits: state, saved file, and the time left on the link'
+                'credits' = 'Show the account''s balance and this key''s own limit'
+                'doctor' = 'Check key, network, service, clock, folders and extras; nothing is spent'
+                'config' = 'The key and the settings'
+                'journal' = 'Settle what became of a damaged journal'
+                'sandbox' = 'The local stand-in of the service'
+                'help' = 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
+            }
+            options = [ordered]@{
+                '--version' = 'Show the version and exit'
+                '--install-completion' = 'Install completion for your shell (bash, zsh, fish, PowerShell) and exit'
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'edit' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--output' = 'Save the result to PATH (`-`: stdout)'
+                '-o' = 'Save the result to PATH (`-`: stdout)'
+                '--again' = 'Submit again, even if already done (charged again)'
+                '--force' = 'Replace an existing file'
+                '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m'
+                '--callback-url' = 'Have the service POST the finished task to URL'
+                '--request-id' = 'Your own ID for this submission: with the same ID it is never charged twice'
+                '--no-journal' = 'Go without the journal and its protection'
+                '--split' = 'Edit a longer clip in pieces and join the results'
+                '--new-audio' = 'With --split: keep the newly made audio'
+                '--yes' = 'With --split: accept the price without being asked'
+                '--prompt-file' = 'Read the prompt from FILE (`-`: stdin)'
+                '--start' = 'Begin at T: seconds, or minutes:seconds'
+                '--end' = 'End at T: seconds, or minutes:seconds'
+                '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
+                '--no-check' = 'Check the clip before paying: local files always, URLs only with --check'
+                '--check' = 'Check the clip before paying: local files always, URLs only with --check'
+                '--events' = 'Print events as they happen, one JSON object per line'
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('files', 'nothing')
+        }
+        'submit' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--prompt-file' = 'Read the prompt from FILE (`-`: stdin)'
+                '--callback-url' = 'Have the service POST the finished task to URL'
+                '--request-id' = 'Your own ID for this submission: with the same ID it is never charged twice'
+                '--dry-run' = 'Print the exact request and send nothing'
+                '--resume' = 'Settle a submission whose outcome is unknown'
+                '--as' = 'With --resume: this task is what became of it'
+                '--yes' = 'With --resume: even if it is more than an hour old'
+                '--start' = 'Begin at T: seconds, or minutes:seconds'
+                '--end' = 'End at T: seconds, or minutes:seconds'
+                '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
+                '--no-check' = 'Check the clip before paying: local files always, URLs only with --check'
+                '--check' = 'Check the clip before paying: local files always, URLs only with --check'
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('files', 'nothing')
+        }
+        'wait' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--download' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
+                '-d' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
+                '--force' = 'Replace an existing file'
+                '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m'
+                '--fail-fast' = 'Stop waiting at the first task that fails'
+                '--events' = 'Print events as they happen, one JSON object per line'
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('tasks')
+        }
+        'status' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('tasks')
+        }
+        'download' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--output' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
+                '-o' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
+                '--all' = 'Save every finished result that is not saved yet'
+                '--expiring' = 'Only results whose link expires within DUR'
+                '--force' = 'Replace an existing file'
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('tasks')
+        }
+        'batch' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--dir' = 'Where outputs go; else here'
+                '--concurrency' = 'Submissions and transfers at a time'
+                '--shard' = 'Only part I of N of the manifest'
+                '--again' = 'Submit every edit again (charged again)'
+                '--force' = 'Replace an existing file'
+                '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m'
+                '--no-journal' = 'Go without the journal and its protection'
+                '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
+                '--events' = 'Print events as they happen, one JSON object per line'
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('files')
+        }
+        'probe' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('files')
+        }
+        'list' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--unsaved' = 'Only finished edits whose result is not saved'
+                '--expiring' = 'Only results whose link expires within DUR'
+                '--limit' = 'How many rows'
+                '--remote' = 'The account''s tasks, wherever submitted from'
+                '--adopt' = 'With --remote: record them in the journal'
+                '--forget' = 'Remove an edit from the journal; its files and its task stay'
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'credits' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'doctor' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'config' = @{
+            commands = [ordered]@{
+                'set-key' = 'Save an API key, read from a hidden prompt or from stdin'
+                'unset-key' = 'Remove the saved API key of the current base URL'
+                'show' = 'Show every setting with its source, the key masked'
+                'path' = 'Show where settings, key and journal are stored'
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'config set-key' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'config unset-key' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'config show' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'config path' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'journal' = @{
+            commands = [ordered]@{
+                'recover' = 'Show what was restored of a damaged journal, and accept what was not'
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'journal recover' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'sandbox' = @{
+            commands = [ordered]@{
+                'serve' = 'Serve the sandbox until Ctrl-C; the first line on stdout is its base URL'
+                'reset' = 'Remove the sandbox''s tasks and clips, and their journal entries'
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'sandbox serve' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--port' = '0: any free one'
+                '--link-ttl' = 'How long links live'
+                '--time-scale' = '0.1: edits take a tenth of the time'
+                '--rate-limit' = '429 beyond that'
+                '--record' = 'Append each request to FILE as JSON'
+                '--allow-local-callbacks' = 'Deliver callbacks to this machine'
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'sandbox reset' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
+        'help' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('topic-choices', 'document-choices')
+        }
+    }
+    # The kind of value that each option takes.
+    $values = @{
+        '--progress' = 'progress-choices'
+        '--output' = 'files'
+        '-o' = 'files'
+        '--prompt-file' = 'files'
+        '--download' = 'files'
+        '-d' = 'files'
+        '--record' = 'files'
+        '--timeout' = 'nothing'
+        '--callback-url' = 'nothing'
+        '--request-id' = 'nothing'
+        '--start' = 'nothing'
+        '--end' = 'nothing'
+        '--max-credits' = 'nothing'
+        '--expiring' = 'nothing'
+        '--concurrency' = 'nothing'
+        '--shard' = 'nothing'
+        '--limit' = 'nothing'
+        '--port' = 'nothing'
+        '--link-ttl' = 'nothing'
+        '--time-scale' = 'nothing'
+        '--rate-limit' = 'nothing'
+        '--resume' = 'requests'
+        '--as' = 'tasks'
+        '--forget' = 'tasks'
+        '--dir' = 'folders'
+    }
+    $choices = @{
+        'progress-choices' = @('auto', 'plain', 'none')
+        'topic-choices' = @('exit-codes', 'environment', 'sandbox', 'json')
+        'document-choices' = @('batch', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'status', 'submit', 'submit-dry-run', 'wait')
+    }
+
+    $path = ''
+    $kind = ''
+    $rest = $false
+    $position = 0
+    $sandbox = @()
+    foreach ($element in ($commandAst.CommandElements | Select-Object -Skip 1)) {
+        if ($element.Extent.EndOffset -ge $cursorPosition -and $wordToComplete) { break }
+        $word = $element.Extent.Text
+        if ($kind) {
+            $kind = ''
+        } elseif (-not $rest -and $word -ceq '--') {
+            $rest = $true
+        } elseif (-not $rest -and $word -clike '-?*') {
+            if ($word -ceq '--sandbox') { $sandbox = @('--sandbox') }
+            if ($values.ContainsKey($word)) { $kind = $values[$word] }
+        } elseif ($known[$path].commands.Count) {
+            $path = "$path $word".Trim()
+            if (-not $known.ContainsKey($path)) { return }
+        } else {
+            $position += 1
+        }
+    }
+    $offered = [ordered]@{}
+    if ($kind -or ($rest -or $wordToComplete -notlike '-*')) {
+        if (-not $kind -and $known[$path].commands.Count) {
+            $offered = $known[$path].commands
+        } elseif (-not $kind -and $known[$path].arguments.Count) {
+            $arguments = $known[$path].arguments
+            $kind = $arguments[[Math]::Min($position, $arguments.Count - 1)]
+        }
+        if ($kind -ceq 'tasks' -or $kind -ceq 'requests') {
+            # Candidates are text: read by line, and never invoked.
+            foreach ($line in (omniedit __complete $kind @sandbox $wordToComplete 2>$null)) {
+                $id, $shown = $line -split "`t", 2
+                $offered[$id] = $shown
+            }
+            if ($kind -ceq 'tasks') { $offered['last'] = 'the newest' }
+        } elseif ($choices.ContainsKey($kind)) {
+            foreach ($choice in $choices[$kind]) { $offered[$choice] = $choice }
+        }
+    } else {
+        $offered = $known[$path].options
+    }
+    # Without any result PowerShell completes file names.
+    foreach ($name in $offered.Keys) {
+        if ($name.StartsWith($wordToComplete, [StringComparison]::Ordinal)) {
+            $shown = if ($offered[$name]) { $offered[$name] } else { $name }
+            [System.Management.Automation.CompletionResult]::new($name, $name, 'ParameterValue', $shown)
+        }
+    }
+}

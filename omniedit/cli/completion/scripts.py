@@ -1,0 +1,337 @@
+"""The completion scripts of bash, zsh, fish and PowerShell: templates filled with the commands.
+
+`python -m omniedit.cli.completion.scripts completions` writes them into that folder.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from omniedit.cli.completion.model import (
+    FILES,
+    FOLDERS,
+    REQUESTS,
+    TASKS,
+    Known,
+    Switch,
+    Value,
+    known_commands,
+)
+from omniedit.cli.context import Context
+from omniedit.errors import InvalidInputError, LocalError
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+def scripts() -> dict[str, str]:
+    """Return the text of each script by its file name."""
+    root = known_commands()
+    return {name: script(name, root) for name in _PARTS}
+
+
+def script(name: str, root: Known) -> str:
+    """Return the text of one script.
+
+    Args:
+        name: Its file name.
+        root: All that can be completed.
+    """
+    text = (_TEMPLATES / name).read_text(encoding="utf-8")
+    for part, lines in _PARTS[name](root).items():
+        text = text.replace(f"@{part}@", "\n".join(lines))
+    return text
+
+
+def install(context: Context) -> None:
+    """Put the script of the user's shell where that shell looks for it.
+
+    Raises:
+        InvalidInputError: If there is no script for the shell.
+        LocalError: If the file cannot be written.
+    """
+    shell = _shell(context.environ)
+    if shell not in _PLACES:
+        msg = f"there is no completion for {shell or 'an unknown shell'}: SHELL names it"
+        hint = "for bash, zsh, fish or pwsh: `SHELL=bash omniedit --install-completion`"
+        raise InvalidInputError(msg, code="usage", hint=hint)
+    variable, default, place = _PLACES[shell]
+    named = context.environ.get(variable, "").strip()
+    folder = Path(named) if Path(named).is_absolute() else Path.home() / default
+    path = folder / place
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(script(_NAMES[shell], known_commands()), encoding="utf-8", newline="\n")
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror or error}"
+        raise LocalError(msg) from None
+    context.printer.path(str(path))
+    context.printer.note(_advice(shell, path))
+
+
+def _shell(environ: Mapping[str, str]) -> str:
+    """Return the name of the user's shell; PowerShell on Windows sets no SHELL."""
+    name = Path(environ.get("SHELL", "")).name.removesuffix(".exe")
+    if not name and "PSModulePath" in environ:
+        return "pwsh"
+    return "pwsh" if name == "powershell" else name
+
+
+def _advice(shell: str, path: Path) -> str:
+    match shell:
+        case "bash":
+            return (
+                "open a new shell; without the package bash-completion, add"
+                f" `source '{path}'` to ~/.bashrc"
+            )
+        case "zsh":
+            return (
+                f"add `fpath=('{path.parent}' $fpath)` to ~/.zshrc, before its `compinit`"
+                " (without one: `autoload -Uz compinit && compinit`), and open a new shell"
+            )
+        case "pwsh":
+            return f"add `. '{path}'` to the file that $PROFILE names, and open a new shell"
+        case _:
+            return "open a new shell"
+
+
+def _bash(root: Known) -> dict[str, Iterable[str]]:
+    return {
+        "KNOWN": map(_bash_command, root.everything()),
+        "VALUES": [
+            f"        {' | '.join(names)}) kind={kind} ;;" for kind, names in _options(root).items()
+        ],
+        "CHOICES": [
+            f"        {kind}) _omniedit_offer {' '.join(words)} ;;"
+            for kind, words in _choices(root).items()
+        ],
+    }
+
+
+def _bash_command(command: Known) -> str:
+    arguments = [_kind(value) + ("..." if value.is_repeated else "") for value in command.arguments]
+    lists = {
+        "commands": [known.name for known in command.commands],
+        "options": [name for switch in command.switches for name in switch.names],
+        "arguments": arguments,
+    }
+    lines = [f"            {name}=({' '.join(words)})" for name, words in lists.items() if words]
+    return "\n".join([f"        '{' '.join(command.path)}')", *lines, "            ;;"])
+
+
+def _zsh(root: Known) -> dict[str, Iterable[str]]:
+    # The root last: it is what the file is called for, as the first time it is loaded.
+    return {"FUNCTIONS": ["\n\n".join(map(_zsh_function, reversed([*root.everything()])))]}
+
+
+def _zsh_function(command: Known) -> str:
+    name = "-".join(("_omniedit", *command.path))
+    lines = [f"{name}() {{"]
+    specs = [spec for switch in command.switches for spec in _zsh_switch(switch)]
+    if not command.commands:
+        specs += [_zsh_argument(value) for value in command.arguments]
+        lines.append(_zsh_arguments(specs, "-s -S"))
+        return "\n".join([*lines, "}"])
+    if not command.path:
+        lines.append('    local -a _omniedit_line=("${words[@]}")')
+    specs += ["': :->command'", "'*:: :->rest'"]
+    entries = (_zsh_quoted(f"{known.name}:{known.help}") for known in command.commands)
+    lines += [
+        "    local state line",
+        "    local curcontext=$curcontext",
+        _zsh_arguments(specs, "-C -s -S") + " && return",
+        "    case $state in",
+        "        command)",
+        "            local -a commands=(",
+        *(f"                {entry}" for entry in entries),
+        "            )",
+        "            _describe -t commands command commands",
+        "            ;;",
+        "        rest)",
+        "            case $line[1] in",
+        f"                {'|'.join(known.name for known in command.commands)}) {name}-$line[1] ;;",
+        "            esac",
+        "            ;;",
+        "    esac",
+    ]
+    return "\n".join([*lines, "}"])
+
+
+def _zsh_arguments(specs: list[str], flags: str) -> str:
+    return " \\\n        ".join([f"    _arguments {flags} :", *specs])
+
+
+def _zsh_switch(switch: Switch) -> list[str]:
+    exclusive = f"({' '.join(switch.names)})" if len(switch.names) > 1 else ""
+    specs: list[str] = []
+    for name in switch.names:
+        text = f"{exclusive}{name}"
+        if switch.value is not None and name.startswith("--"):
+            text += "="
+        text += f"[{_zsh_escaped(switch.help)}]"
+        if switch.value is not None:
+            text += f":{_zsh_escaped(switch.value.name)}:{_zsh_action(switch.value)}"
+        specs.append(_zsh_quoted(text))
+    return specs
+
+
+def _zsh_argument(value: Value) -> str:
+    position = "*" if value.is_repeated else ""
+    return _zsh_quoted(f"{position}:{_zsh_escaped(value.name)}:{_zsh_action(value)}")
+
+
+def _zsh_action(value: Value) -> str:
+    if value.choices:
+        return f"({' '.join(value.choices)})"
+    actions = {
+        FILES: "_files",
+        FOLDERS: "_files -/",
+        TASKS: "_omniedit_tasks",
+        REQUESTS: "_omniedit_requests",
+    }
+    return actions.get(value.kind, " ")
+
+
+def _zsh_escaped(text: str) -> str:
+    for character in "\\[]:":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def _zsh_quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _fish(root: Known) -> dict[str, Iterable[str]]:
+    everything = list(root.everything())
+    groups = [_fish_quoted(" ".join(known.path)) for known in everything if known.commands]
+    valued = dict.fromkeys(name for names in _options(root).values() for name in names)
+    return {
+        "GROUPS": [" ".join(groups)],
+        "VALUED": [" ".join(valued)],
+        "LINES": [line for known in everything for line in _fish_lines(known)],
+    }
+
+
+def _fish_lines(command: Known) -> list[str]:
+    path = " ".join(command.path)
+    lines = ["", f"# omniedit {path}".rstrip()]
+    lines += [
+        _fish_line(path, f"-a {known.name} -d {_fish_quoted(known.help)}")
+        for known in command.commands
+    ]
+    for number, value in enumerate(command.arguments):
+        position = None if value.is_repeated else number
+        if offer := _fish_offer(value):
+            lines.append(_fish_line(path, offer, position=position))
+    return lines + [_fish_line(path, _fish_switch(switch)) for switch in command.switches]
+
+
+def _fish_line(path: str, rest: str, *, position: int | None = None) -> str:
+    condition = f'__omniedit_at "{path}"'
+    if position is not None:
+        condition += f" {position}"
+    return f"complete -c omniedit -n {_fish_quoted(condition)} {rest}"
+
+
+def _fish_switch(switch: Switch) -> str:
+    parts = [
+        f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in switch.names
+    ]
+    if switch.value is not None:
+        parts.append(f"-r {_fish_offer(switch.value) or '-f'}")
+    return " ".join([*parts, f"-d {_fish_quoted(switch.help)}"])
+
+
+def _fish_offer(value: Value) -> str:
+    if value.choices:
+        return f"-f -a {_fish_quoted(' '.join(value.choices))}"
+    return {
+        FILES: "-F",
+        FOLDERS: "-f -a '(__fish_complete_directories (commandline -ct))'",
+        TASKS: "-f -k -a '(__omniedit_known tasks; echo last)'",
+        REQUESTS: "-f -k -a '(__omniedit_known requests)'",
+    }.get(value.kind, "")
+
+
+def _fish_quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _powershell(root: Known) -> dict[str, Iterable[str]]:
+    quoted = _powershell_quoted
+    return {
+        "KNOWN": map(_powershell_command, root.everything()),
+        "VALUES": [
+            f"        {quoted(name)} = {quoted(kind)}"
+            for kind, names in _options(root).items()
+            for name in names
+        ],
+        "CHOICES": [
+            f"        {quoted(kind)} = @({', '.join(map(quoted, words))})"
+            for kind, words in _choices(root).items()
+        ],
+    }
+
+
+def _powershell_command(command: Known) -> str:
+    quoted = _powershell_quoted
+    commands = {known.name: known.help for known in command.commands}
+    options = {name: switch.help for switch in command.switches for name in switch.names}
+    lines = [f"        {quoted(' '.join(command.path))} = @{{"]
+    for name, entries in {"commands": commands, "options": options}.items():
+        shown = (f"                {quoted(key)} = {quoted(text)}" for key, text in entries.items())
+        lines += [f"            {name} = [ordered]@{{", *shown, "            }"]
+    kinds = ", ".join(quoted(_kind(value)) for value in command.arguments)
+    return "\n".join([*lines, f"            arguments = @({kinds})", "        }"])
+
+
+def _powershell_quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _options(root: Known) -> dict[str, list[str]]:
+    """Return the options that take a value, by its kind."""
+    found: dict[str, list[str]] = {}
+    for command in root.everything():
+        for switch in command.switches:
+            if switch.value is not None:
+                names = found.setdefault(_kind(switch.value), [])
+                names += [name for name in switch.names if name not in names]
+    return found
+
+
+def _choices(root: Known) -> dict[str, tuple[str, ...]]:
+    """Return the words of each value that has a closed set of them."""
+    return {_kind(value): value.choices for value in root.values() if value.choices}
+
+
+def _kind(value: Value) -> str:
+    return f"{value.name}-choices" if value.choices else value.kind
+
+
+_NAMES: Final[Mapping[str, str]] = {
+    "bash": "omniedit.bash",
+    "zsh": "_omniedit",
+    "fish": "omniedit.fish",
+    "pwsh": "omniedit.ps1",
+}
+"""The script of each shell."""
+_PLACES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "bash": ("XDG_DATA_HOME", ".local/share", "bash-completion/completions/omniedit"),
+    "zsh": ("XDG_DATA_HOME", ".local/share", "zsh/site-functions/_omniedit"),
+    "fish": ("XDG_CONFIG_HOME", ".config", "fish/completions/omniedit.fish"),
+    "pwsh": ("XDG_DATA_HOME", ".local/share", "omniedit/omniedit.ps1"),
+}
+"""For each shell the variable and the default of a folder, and where the script belongs in it."""
+_PARTS: Final[Mapping[str, Callable[[Known], Mapping[str, Iterable[str]]]]] = {
+    "omniedit.bash": _bash,
+    "_omniedit": _zsh,
+    "omniedit.fish": _fish,
+    "omniedit.ps1": _powershell,
+}
+"""What fills the template of each script."""
+
+if __name__ == "__main__":  # pragma: no cover - the contract test calls `scripts`
+    for file_name, text in scripts().items():
+        Path(sys.argv[1], file_name).write_text(text, encoding="utf-8", newline="\n")

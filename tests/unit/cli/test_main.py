@@ -1,0 +1,106 @@
+"""The boundary: whatever a command ends with becomes a message, a document and an exit status."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omniedit.cli import main
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.signals import Signals
+from omniedit.errors import InvalidInputError, TaskFailedError
+from omniedit.models import Record, Task
+from omniedit.terminal.documents import task_document
+from omniedit.terminal.printer import OutputMode, Printer
+
+
+class Ended:
+    """A command that has ended in the given way, and what it printed."""
+
+    def __init__(self, outcome: Outcome, mode: OutputMode, name: str = "wait") -> None:
+        self.stdout, self.stderr = io.StringIO(), io.StringIO()
+        context = Context(
+            environ={"OMNIEDIT_SANDBOX": "1"},
+            printer=Printer(stdout=self.stdout, stderr=self.stderr, environ={}, mode=mode),
+            signals=Signals(lambda: None),
+            command=name,
+            document_name=name,
+        )
+        self.status = main._end(context, outcome)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.stdout.getvalue())
+        return document
+
+
+def nested(depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"number": float("nan")}
+    for _ in range(depth):
+        found = {"deeper": found}
+    return found
+
+
+def completed(raw: dict[str, Any]) -> Record:
+    task = Task(task_id="t-1", status="completed", raw=raw)
+    return Record(request_id="r-1", task=task, status=task.status, created_at=1.0)
+
+
+@pytest.mark.parametrize("mode", [OutputMode.JSON, OutputMode.EVENTS])
+@pytest.mark.parametrize("depth", [800, 100_000])
+def test_what_json_cannot_hold_loses_its_raw_and_never_the_document(
+    mode: OutputMode, depth: int
+) -> None:
+    outcome = Outcome(tasks=lambda: [task_document(completed(nested(depth)))])
+
+    ended = Ended(outcome, mode)
+
+    [task] = ended.document["tasks"]
+    assert (ended.status, task["task_id"], task["raw"]) == (0, "t-1", None)
+
+
+def test_a_document_that_cannot_be_made_is_a_bug_with_a_document() -> None:
+    def fail() -> list[dict[str, Any]]:
+        msg = "no document"
+        raise RuntimeError(msg)
+
+    with pytest.raises(RuntimeError, match="no document"):
+        Ended(Outcome(tasks=fail), OutputMode.JSON)
+    ended = Ended(Outcome(tasks=list, ended_by=RuntimeError("no document")), OutputMode.JSON)
+
+    assert ended.status == 1
+    assert (ended.document["ok"], ended.document["tasks"]) == (False, [])
+    assert ended.document["error"]["code"] == "bug"
+
+
+def test_of_several_errors_each_is_shown_and_the_gravest_is_in_the_document() -> None:
+    errors = [TaskFailedError("no video", task_id="t-1"), InvalidInputError("wrong", code="usage")]
+
+    ended = Ended(Outcome(errors=errors), OutputMode.JSON)
+
+    assert (ended.status, ended.document["error"]["message"]) == (2, "wrong")
+    assert "error: task t-1: no video\n" in ended.stderr.getvalue()
+    assert "error: wrong\nhint: `omniedit wait --help`\n" in ended.stderr.getvalue()
+
+
+def test_errors_that_were_shown_before_are_not_shown_again() -> None:
+    outcome = Outcome(errors=[InvalidInputError("wrong")], has_shown_errors=True)
+
+    ended = Ended(outcome, OutputMode.TEXT)
+
+    assert (ended.status, ended.stderr.getvalue()) == (2, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], ["edit", "--help"], ["help", "json"]])
+def test_a_full_device_is_a_local_problem(monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stderr)
+
+    with Path("/dev/full").open("w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        status = main.run(argv, {})
+
+    assert (status, "cannot write to standard output: No space" in stderr.getvalue()) == (10, True)
