@@ -47,6 +47,21 @@ def test_numbers_that_json_does_not_know_are_null() -> None:
     assert value == [None, None, None, 1.5, 7, None]
 
 
+def test_half_a_character_is_replaced() -> None:
+    value = parse_json(rb'{"status": "a\ud800", "\uDFFF": ["\ud83d\ude00"]}')
+
+    assert value == {"status": "a\ufffd", "\ufffd": ["\U0001f600"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_json_is_read_in_the_encoding_in_which_keys_are_looked_for(encoding: str) -> None:
+    assert parse_json('{"message": "sk-evo-0123456789"}'.encode(encoding)) is None
+
+
+def test_a_byte_order_mark_is_no_part_of_json() -> None:
+    assert parse_json(b"\xef\xbb\xbf[1]") == [1]
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_body_is_json_or_none(body: bytes) -> None:
