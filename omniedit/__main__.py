@@ -24,7 +24,7 @@ def main() -> int:
 
 
 def _carry_out(argv: list[str]) -> int:
-    if argv == ["--version"] and _has_told_version():
+    if argv in (["--version"], ["-V"]) and _has_told_version():
         return 0
     if argv[:1] == ["__complete"]:
         from omniedit.cli.completion.tasks import main as complete  # noqa: PLC0415

@@ -11,6 +11,10 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import MEANINGS
 from omniedit.errors import Hint, InvalidInputError
 
+EXAMPLES: Final = """
+omniedit help exit-codes
+omniedit help json edit > edit.schema.json
+"""
 _UNWRAPPED: Final = 1000
 VARIABLES: Final[Mapping[str, str]] = {
     "OMNIEDIT_API_KEY": "the API key; takes precedence",
