@@ -219,7 +219,7 @@ class _FactsColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         row = _row(task)
         facts = [(fact, self._stream.shown(fact.text)) for fact in row.facts if fact.text]
-        while len(facts) > 1 and len("  ".join(text for _, text in facts)) > self._width:
+        while len(facts) > 1 and cell_width("  ".join(text for _, text in facts)) > self._width:
             facts.remove(min(facts, key=lambda fact: fact[0].rank))
         text = "  ".join(text for _, text in facts)
         return Text(text, "yellow" if row.is_alarming else "", overflow="ellipsis")
@@ -298,7 +298,8 @@ def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
             _Fact(render_clock(edit.elapsed_s(now)), rank=2),
             _remaining(edit.remaining_s(now)),
         ]
-    return _Row(edit.label, edit.state, percent, facts, is_lively=False)
+    state = edit.state.partition(" ")[0] if edit.preparing else edit.state
+    return _Row(edit.label, state, percent, facts, is_lively=False)
 
 
 def _transfer_facts(edit: EditState, now: float) -> list[_Fact]:
@@ -316,7 +317,11 @@ def _transfer_facts(edit: EditState, now: float) -> list[_Fact]:
 
 def _preparation_facts(edit: EditState, now: float) -> list[_Fact]:
     fps = edit.preparing.fps if edit.preparing else None
-    return [_Fact(f"{fps:.0f} fps" if fps else "", rank=1), _remaining(edit.remaining_s(now))]
+    return [
+        _Fact(edit.state.partition(" ")[2], rank=2),  # "piece 7 of 30", of what is cut
+        _Fact(f"{fps:.0f} fps" if fps else "", rank=1),
+        _remaining(edit.remaining_s(now)),
+    ]
 
 
 def _pause_facts(pause: Pause, now: float) -> list[_Fact]:

@@ -590,7 +590,7 @@ def test_a_clip_that_is_prepared_says_how_far_it_is(
     make_printer: MakePrinter, terminal: Written, stderr: Written, make_screen: MakeScreen
 ) -> None:
     event = Preparing(
-        name="c.mp4", what="converting", done=3.0, total=12.0, fps=29.97, remaining_s=9.0
+        name="c.mp4", what="cutting piece 7 of 30", done=3.0, total=12.0, fps=29.97, remaining_s=9.0
     )
     with watched(make_printer(err=terminal)) as report:
         report(event)
@@ -599,9 +599,9 @@ def test_a_clip_that_is_prepared_says_how_far_it_is(
     with watched(make_printer()) as report:
         report(event)
 
-    assert "converting" in shown
-    assert " 25% 30 fps  0:09 left  c.mp4" in shown
-    assert stderr.text.splitlines()[0] == "c.mp4: converting, 25 %"
+    assert shown.startswith("⠋ cutting  ")
+    assert " 25% piece 7 of 30  30 fps  0:09 left  c.mp4" in shown
+    assert stderr.text.splitlines()[0] == "c.mp4: cutting piece 7 of 30, 25 %"
 
 
 @pytest.mark.parametrize("is_interrupted", [True, False])
