@@ -247,8 +247,12 @@ def _hint(context: Context, error: OmniEditError) -> str | None:
 
 def _print_trace(context: Context, error: BaseException) -> None:
     if context.printer.verbose:
-        lines = "".join(traceback.format_exception(error))
-        context.printer.usage(_redacted(context, lines))
+        # A message from outside may have lines of its own, which must not look like others.
+        entries = [
+            entry if entry.startswith("  File ") else " ".join(entry.splitlines()) + "\n"
+            for entry in traceback.format_exception(error)
+        ]
+        context.printer.usage(_redacted(context, "".join(entries)))
 
 
 def _redacted(context: Context, text: str) -> str:

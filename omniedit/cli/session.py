@@ -146,11 +146,17 @@ def opened_journal(
     try:
         opened = Journal(None if use is JournalUse.NONE else folder)
     except JournalDamagedError as error:
-        _recover(folder, error)
-        if use is JournalUse.REQUIRED:
-            raise
-        warn(error.message)
-        opened = Journal(folder)
+        try:
+            _recover(folder, error)
+        except LocalError as failure:
+            if use is JournalUse.REQUIRED:
+                raise
+            warn(f"{failure.message}; going on without it")
+        else:
+            if use is JournalUse.REQUIRED:
+                raise
+            warn(error.message)
+            opened = Journal(folder)
     except JournalError as error:
         is_newer = isinstance(error, JournalTooNewError)
         if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):

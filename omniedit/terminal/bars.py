@@ -11,7 +11,7 @@ from rich.table import Column
 from rich.text import Text
 
 from omniedit.terminal.board import Board, EditState, Pause
-from omniedit.terminal.human import render_clock, render_duration, render_reserved, render_size
+from omniedit.terminal.human import render_clock, render_credits, render_duration, render_size
 from omniedit.terminal.streams import ColourDepth, OutputStream
 from omniedit.terminal.text import cell_width
 
@@ -297,7 +297,6 @@ def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
         facts = [
             _Fact(render_clock(edit.elapsed_s(now)), rank=2),
             _remaining(edit.remaining_s(now)),
-            _Fact(render_reserved(edit.record.task if edit.record else None), rank=1),
         ]
     return _Row(edit.label, edit.state, percent, facts, is_lively=False)
 
@@ -334,7 +333,9 @@ def _overall_row(board: Board, width: int) -> _Row:
         facts = _pause_facts(board.pause, now)
     else:
         elapsed = _Fact(render_clock(now - board.started_at), rank=1)
-        facts = [elapsed, _remaining(board.remaining_s())]
+        spent = board.spent_credits
+        money = _Fact(render_credits(spent) if spent else "")
+        facts = [elapsed, _remaining(board.remaining_s()), money]
     is_paused = board.pause is not None and board.pause.until > now
     return _Row(counts, "", board.percent(), facts, is_lively=True, is_alarming=is_paused)
 

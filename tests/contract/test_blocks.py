@@ -154,7 +154,6 @@ def service_tasks(service: RunningSandbox) -> list[str]:
 
 
 @pytest.mark.full
-@pytest.mark.skipif("OMNIEDIT_FULL" not in os.environ, reason="runs in `.ci/run full`")
 @pytest.mark.parametrize(("marker", "status"), MARKERS.items())
 def test_a_marker_ends_an_edit_as_the_table_says(
     served: CommandLine, marker: str, status: int

@@ -672,3 +672,17 @@ def test_threads_that_report_at_once_tear_nothing(
     lines = {line for line in shown if line.startswith("line")}
     assert lines == {f"line {worker}-{number}" for worker in range(4) for number in range(10)}
     assert {line for line in shown if line not in lines} == {"✓ saved o · 2.1 MB · credits unknown"}
+
+
+def test_what_was_charged_is_known_of_a_task_that_nobody_followed(
+    make_printer: MakePrinter, stderr: Written
+) -> None:
+    printer = make_printer()
+    board = Board(printer.clock)
+    board.add(_completed().record)
+
+    with watch(printer, board, sandbox=False, is_ticking=False) as observe:
+        board.take(SAVED)
+        observe(SAVED)
+
+    assert stderr.text == f"{TASK_ID}: saved out/日落.mp4 (2.1 MB, 31.2 credits ($0.46))\n"
