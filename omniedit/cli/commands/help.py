@@ -76,7 +76,7 @@ def _command(ctx: typer.Context, name: str) -> list[str]:
     if command is None:
         msg = f"there is no help on {name!r}"
         raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
-    own = typer.Context(command, info_name=name, parent=root)
+    own = typer.Context(command, info_name=name, parent=root, color=False)
     text: str = command.get_help(own)
     return text.splitlines()
 
