@@ -112,7 +112,7 @@ def stream_out(path: Path) -> None:
     """Write a file to standard output; a reader that leaves early ends it quietly.
 
     Raises:
-        LocalError: It cannot be read or written.
+        LocalError: If it cannot be read or written.
     """
     try:
         with path.open("rb") as file:
@@ -139,7 +139,7 @@ def opened_journal(
     """Open the journal for a block; one that lasts only as long where it may be done without.
 
     Raises:
-        JournalError: It is required and cannot be opened; a damaged one is set aside.
+        JournalError: If it is required and cannot be opened; a damaged one is set aside.
     """
     with _open(folder, use, warn) as journal:
         try:
@@ -190,8 +190,8 @@ def sandbox_required(action: str) -> Generator[None]:
         action: What is done with it there.
 
     Raises:
-        MissingExtraError: It is not installed.
-        LocalError: Its folder or its port cannot be had.
+        MissingExtraError: If it is not installed.
+        LocalError: If its folder or its port cannot be had.
     """
     try:
         yield

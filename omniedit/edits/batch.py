@@ -249,7 +249,7 @@ class BatchRun:
         """Yield what came of each edit, as it comes.
 
         Raises:
-            OmniEditError: The service can no longer be asked.
+            OmniEditError: If the service can no longer be asked.
         """
         backlog = deque(edits)
         with self._pool:

@@ -101,7 +101,7 @@ def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts 
         name: What messages call it, where that is something else.
 
     Raises:
-        InvalidInputError: It is certainly no clip.
+        InvalidInputError: If it is certainly no clip.
     """
     from omniedit.media import probe  # noqa: PLC0415 - brings PyAV
 
@@ -121,8 +121,8 @@ def probe(session: Session, video: str) -> Findings:
     """Return what a clip is, whether it fits, and what an edit of it costs.
 
     Raises:
-        InvalidInputError: It is certainly no clip.
-        UnavailableError: Too little of a URL could be read to tell.
+        InvalidInputError: If it is certainly no clip.
+        UnavailableError: If too little of a URL could be read to tell.
     """
     if not video:
         msg = "VIDEO is empty"
@@ -140,9 +140,9 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     """Look at a clip where that is asked for, and refuse what would be paid for in vain.
 
     Raises:
-        InvalidInputError: The clip does not fit, with the flag that would fix it.
-        MissingExtraError: What is asked for needs an extra that is not installed.
-        TooExpensiveError: Estimated dearer than allowed, or not to be estimated.
+        InvalidInputError: If the clip does not fit, with the flag that would fix it.
+        MissingExtraError: If it needs an extra that is not installed.
+        TooExpensiveError: If it is estimated above its limit, or cannot be estimated.
     """
     start_s = None if request.start is None else parse_mark(request.start)
     end_s = None if request.end is None else parse_mark(request.end)
@@ -187,8 +187,8 @@ def fetched_clip(session: Session, url: str) -> Generator[Path]:
     """Hold the clip of a URL in a private file for a block.
 
     Raises:
-        InvalidInputError: It cannot be fetched.
-        LocalError: The disk does not take it.
+        InvalidInputError: If it cannot be fetched.
+        LocalError: If the disk does not take it.
     """
     check_clip_url(url, allow_internal=session.allows_internal_clips)
     with ExitStack() as stack:
@@ -282,7 +282,7 @@ def _affordable(
     """Return the estimate where a limit was set.
 
     Raises:
-        TooExpensiveError: It is above the limit, or there is none.
+        TooExpensiveError: If it is above the limit, or there is none.
     """
     if max_credits is None:
         return None

@@ -63,7 +63,7 @@ def edit(session: Session, request: EditRequest, options: EditOptions) -> Record
     """Submit an edit where it is not known, follow it to its end, and save its result.
 
     Raises:
-        OmniEditError: What kept it; the journal and the message say how it goes on.
+        OmniEditError: If it cannot be finished; the message says how to go on.
     """
     begun = begin_edit(session, request, options)
     if begun.has_ended:
@@ -99,7 +99,7 @@ def begin_edit(
         planned_identity: Which edit it was when it was planned.
 
     Raises:
-        OmniEditError: It has none; the journal says why.
+        OmniEditError: If it has none; the journal keeps the reason.
     """
     deadline = session.monotonic() + options.timeout_s
     with ExitStack() as locks:
@@ -157,9 +157,9 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     """Save the result of an edit that has ended.
 
     Raises:
-        TaskFailedError: It failed or was cancelled.
-        ResultGoneError: Its result is gone.
-        OmniEditError: The service or the disk said no.
+        TaskFailedError: If it failed or was cancelled.
+        ResultGoneError: If its result is gone.
+        OmniEditError: If the service or the disk refuses.
     """
     record = begun.record
     if record.has_failed:
@@ -188,7 +188,7 @@ def _editing(session: Session, identity: str, deadline: float) -> Generator[None
     """Keep others from submitting the same edit for a block; wait for them first.
 
     Raises:
-        WaitTimeoutError: Another process has not let go in time.
+        WaitTimeoutError: If another process has not let go in time.
     """
     with ExitStack() as stack:
         try:
@@ -225,7 +225,7 @@ def _refuse_taken(session: Session, record: Record, target: Target, options: Edi
     """Report a result that is gone as gone, though its target is taken as well.
 
     Raises:
-        ResultGoneError: The target is taken.
+        ResultGoneError: If the target is taken.
     """
     try:
         check_target(session, record, target, overwrite=options.overwrite)

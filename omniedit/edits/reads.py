@@ -19,8 +19,8 @@ def read_task(session: Session, task_id: str, *, deadline: float | None = None) 
     """Return the task as the service now reports it, and write it down where it is known here.
 
     Raises:
-        TaskNotFoundError: The service does not know it.
-        ServiceError: The service does not answer.
+        TaskNotFoundError: If the service does not know it.
+        ServiceError: If the service does not answer.
     """
     task = session.with_retries(
         lambda: session.service.get_task(task_id, deadline=deadline),
@@ -37,8 +37,8 @@ def refresh(session: Session, record: Record, *, deadline: float | None = None) 
     Where the service is out of reach, the link that the journal holds may still work.
 
     Raises:
-        ResultGoneError: The service has forgotten a task that was completed.
-        OmniEditError: The service refuses, or there is no such link.
+        ResultGoneError: If the service has forgotten a task that was completed.
+        OmniEditError: If the service refuses, or there is no such link.
     """
     try:
         return record.with_task(read_task(session, str(record.task_id), deadline=deadline))
@@ -82,8 +82,8 @@ def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterato
         budget_s: How long a page that fails is asked for again.
 
     Raises:
-        EndpointMissingError: The service offers no such list.
-        ServiceError: It cannot be read.
+        EndpointMissingError: If the service offers no such list.
+        ServiceError: If it cannot be read.
     """
     policy = session.policy
     seen: set[str] = set()
@@ -109,7 +109,7 @@ def tasks_since(session: Session, since: float, *, budget_s: float | None = None
         budget_s: How long a page that fails is asked for again.
 
     Raises:
-        ServiceError: The list cannot be read.
+        ServiceError: If the list cannot be read.
     """
     found: list[Task] = []
     for task in account_tasks(session, budget_s=budget_s):

@@ -29,9 +29,9 @@ def find_records(session: Session, references: Sequence[str]) -> list[Record]:
         references: IDs, ends of IDs, `last`; none at all means `last`.
 
     Raises:
-        InvalidInputError: One cannot be an ID.
-        NoSuchReferenceError: One means no task, or several.
-        OmniEditError: The newest attempt has no task: what it ended with.
+        InvalidInputError: If one cannot be an ID.
+        NoSuchReferenceError: If one means no task, or several.
+        OmniEditError: If the newest attempt has no task: the error that it ended with.
     """
     records = [
         find_last(session) if reference == LAST else _find_task(session, reference)
@@ -45,9 +45,9 @@ def find_last(session: Session) -> Record:
     """Return the newest attempt of this context, named on stderr; it has a task.
 
     Raises:
-        NoSuchReferenceError: There is none, or the newest call made several.
-        OutcomeUnknownError: It may or may not have been accepted.
-        OmniEditError: What it was refused for.
+        NoSuchReferenceError: If there is none, or the newest call made several.
+        OutcomeUnknownError: If it may or may not have been accepted.
+        OmniEditError: If it was refused: the refusal.
     """
     call = session.journal.last_call(session.context) if session.context else None
     if call is None:
@@ -142,8 +142,8 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
         adopt: Write down those that are not known here.
 
     Raises:
-        EndpointMissingError: The service offers no such list.
-        OmniEditError: It cannot be read, or not be written down.
+        EndpointMissingError: If the service offers no such list.
+        OmniEditError: If it cannot be read, or not be written down.
     """
     from omniedit.edits.reads import account_tasks  # noqa: PLC0415 - `list` mostly reads here
 
@@ -162,7 +162,7 @@ def forget(session: Session, reference: str) -> Record:
         reference: A request ID, or what names a task.
 
     Raises:
-        NoSuchReferenceError: It is not in the journal.
+        NoSuchReferenceError: If it is not in the journal.
     """
     attempt = session.journal.find_attempt(reference)
     if attempt is not None and attempt.task is None:

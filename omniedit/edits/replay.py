@@ -27,9 +27,9 @@ def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> R
         accepts_old: Replay it also when the service may have forgotten its ID.
 
     Raises:
-        NoSuchReferenceError: The journal does not know it.
-        OutcomeUnknownError: Still unclear, or too old.
-        OmniEditError: What it was refused for.
+        NoSuchReferenceError: If the journal does not know it.
+        OutcomeUnknownError: If it is still unknown, or too old to be replayed.
+        OmniEditError: If it was refused: the refusal.
     """
     check_request_id(request_id)
     with sending_lock(session, request_id, pays=False):
@@ -41,9 +41,9 @@ def settle_as(session: Session, request_id: str, task_id: str) -> Record:
     """Settle a submission with a task of the account that its user knows to be its own.
 
     Raises:
-        NoSuchReferenceError: The journal does not know the submission.
-        InvalidInputError: It is settled, or the task cannot be its own.
-        OmniEditError: The service does not know the task, or does not answer.
+        NoSuchReferenceError: If the journal does not know the submission.
+        InvalidInputError: If it is settled, or the task cannot be its own.
+        OmniEditError: If the service does not know the task, or does not answer.
     """
     check_request_id(request_id)
     if not is_task_id(task_id):
@@ -79,8 +79,8 @@ def replay(
     The caller holds `sending_lock` for its request ID.
 
     Raises:
-        OutcomeUnknownError: Still unclear, or too old.
-        OmniEditError: What it was refused for.
+        OutcomeUnknownError: If it is still unknown, or too old to be replayed.
+        OmniEditError: If it was refused: the refusal.
     """
     request_id = record.request_id or ""
     record_call(session, request_id)
@@ -153,7 +153,7 @@ def _check_key(session: Session, record: Record) -> None:
     """Refuse to replay with another account's key, where nothing of the submission is known.
 
     Raises:
-        OutcomeUnknownError: It was made with another key, which may have been replaced.
+        OutcomeUnknownError: If it was made with another key, which may have been replaced.
     """
     request_id = record.request_id or ""
     known = session.journal.key_digest(request_id)

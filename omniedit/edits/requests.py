@@ -72,9 +72,9 @@ def prepare(session: Session, request: EditRequest) -> PreparedEdit:
     """Return the edit that a request asks for; nothing is sent to find out.
 
     Raises:
-        InvalidInputError: The request is wrong.
-        TooExpensiveError: Estimated above its limit, or not to be estimated.
-        LocalError: The clip cannot be read.
+        InvalidInputError: If the request is wrong.
+        TooExpensiveError: If it is estimated above its limit, or cannot be estimated.
+        LocalError: If the clip cannot be read.
     """
     if request.request_id is not None:
         check_request_id(request.request_id)

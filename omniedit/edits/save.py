@@ -41,8 +41,8 @@ def check_destination(
     """Refuse a destination that could not be written, before anything is waited for.
 
     Raises:
-        TargetExistsError: It is taken by something other than this task's verified file.
-        LocalError: It cannot be written.
+        TargetExistsError: If it is taken by something other than this task's verified file.
+        LocalError: If it cannot be written.
     """
     if not destination.is_stdout:
         check_target(
@@ -54,8 +54,8 @@ def check_target(session: Session, record: Record, target: Target, *, overwrite:
     """Refuse a target that could not be written.
 
     Raises:
-        TargetExistsError: It is taken by something other than this task's verified file.
-        LocalError: It cannot be written.
+        TargetExistsError: If it is taken by something other than this task's verified file.
+        LocalError: If it cannot be written.
     """
     try:
         check_target_file(target.path, overwrite=overwrite)
@@ -70,11 +70,11 @@ def download(
     """Save the result of a task, asking the service where this machine has no whole copy of it.
 
     Raises:
-        NotFinishedError: It is not finished.
-        TaskFailedError: It failed or was cancelled.
-        ResultGoneError: The result is gone.
-        TargetExistsError: The destination is taken.
-        OmniEditError: The service or the disk said no.
+        NotFinishedError: If it is not finished.
+        TaskFailedError: If it failed or was cancelled.
+        ResultGoneError: If the result is gone.
+        TargetExistsError: If the destination is taken.
+        OmniEditError: If the service or the disk refuses.
     """
     check_destination(session, record, destination, overwrite=overwrite)
     if not destination.is_stdout:
@@ -103,12 +103,12 @@ def save(
         deadline: A monotonic instant; what was received until then is kept for the next run.
 
     Raises:
-        NotFinishedError: It is not finished.
-        TaskFailedError: It failed or was cancelled.
-        ResultGoneError: The result is gone, or was never there.
-        TargetExistsError: The destination is taken.
-        WaitTimeoutError: The deadline came first.
-        OmniEditError: The service or the disk said no.
+        NotFinishedError: If it is not finished.
+        TaskFailedError: If it failed or was cancelled.
+        ResultGoneError: If the result is gone, or was never there.
+        TargetExistsError: If the destination is taken.
+        WaitTimeoutError: If the deadline came first.
+        OmniEditError: If the service or the disk refuses.
     """
     task = completed_task(record)
     try:
@@ -138,7 +138,7 @@ def save_from_here(
     """Save a result that lies whole on this machine already; None where it does not.
 
     Raises:
-        LocalError: The target cannot be written.
+        LocalError: If the target cannot be written.
     """
     if record.task is not None and len(record.task.result_urls) > 1:
         # Of several, each is looked for on its own.
@@ -172,8 +172,8 @@ def download_each(
     """Yield each task as its result has been saved, with what kept it from that.
 
     Raises:
-        CredentialsError: There is no usable key.
-        AuthenticationError: The key is not accepted.
+        CredentialsError: If there is no usable key.
+        AuthenticationError: If the key is not accepted.
     """
     destination.check_count(len(found))
     for record, error in found:
@@ -200,8 +200,8 @@ def completed_task(record: Record) -> Task:
     """Return the task of a record, which has ended well.
 
     Raises:
-        TaskFailedError: It failed or was cancelled.
-        NotFinishedError: It is not finished.
+        TaskFailedError: If it failed or was cancelled.
+        NotFinishedError: If it is not finished.
     """
     task = record.task
     if task is None or not task.is_terminal:
@@ -290,7 +290,7 @@ def _with_fresh_link(session: Session, task: Task, index: int, fetch: _Fetch[T])
     """Fetch a result; a link that is dead or delivers no video is replaced once.
 
     Raises:
-        ResultGoneError: The fresh link is no better, or there is none.
+        ResultGoneError: If the fresh link is no better, or there is none.
     """
     try:
         return fetch(task.result_urls[index])

@@ -62,8 +62,8 @@ class Sending:
                 budget may end earlier.
 
         Raises:
-            OutcomeUnknownError: It may or may not have been accepted.
-            OmniEditError: It certainly was not.
+            OutcomeUnknownError: If it may or may not have been accepted.
+            OmniEditError: If it certainly was not.
         """
         latest = self._began + self._session.policy.submit_budget_s
         deadline = latest if deadline is None else min(deadline, latest)
@@ -127,7 +127,7 @@ class Sending:
         """Return how long to rest before the next attempt.
 
         Raises:
-            OmniEditError: There is none.
+            OmniEditError: If there is none.
         """
         session = self._session
         if not is_certainly_not_accepted(error):
@@ -268,7 +268,7 @@ def sending_lock(
         deadline: A monotonic instant until which others are waited for.
 
     Raises:
-        JournalError: The lock cannot be had, and nothing may be paid for without it.
+        JournalError: If the lock cannot be had, and nothing may be paid for without it.
     """
     with ExitStack() as stack:
         if session.has_journal:

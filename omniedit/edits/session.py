@@ -129,8 +129,8 @@ class Session:
         """The API.
 
         Raises:
-            CredentialsError: There is no usable key.
-            MissingExtraError: The sandbox is not installed.
+            CredentialsError: If there is no usable key.
+            MissingExtraError: If the sandbox is not installed.
         """
         from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - brings the HTTP library
 

@@ -109,11 +109,11 @@ def planned_split(
     and `--end`.
 
     Raises:
-        MissingExtraError: The extra that splits is not installed.
-        InvalidInputError: The request is wrong, or the clip cannot be split.
-        TooExpensiveError: All pieces together are estimated dearer than allowed.
-        TargetExistsError: The target is taken.
-        LocalError: The target cannot be written.
+        MissingExtraError: If the extra that splits is not installed.
+        InvalidInputError: If the request is wrong, or the clip cannot be split.
+        TooExpensiveError: If all pieces together are estimated dearer than allowed.
+        TargetExistsError: If the target is taken.
+        LocalError: If the target cannot be written.
     """
     _check(session, request)
     with (
@@ -165,9 +165,9 @@ def join_pieces(
         records: Of each of them, saved.
 
     Raises:
-        InvalidInputError: A result is no clip.
-        TargetExistsError: The target is taken.
-        LocalError: The disk does not allow it.
+        InvalidInputError: If a result is no clip.
+        TargetExistsError: If the target is taken.
+        LocalError: If the disk does not allow it.
     """
     from omniedit.media import join  # noqa: PLC0415 - brings PyAV
 

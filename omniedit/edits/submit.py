@@ -44,8 +44,8 @@ def submit(session: Session, request: EditRequest, *, accepts_old: bool = False)
         accepts_old: Replay an unknown attempt of the same request ID however old it is.
 
     Raises:
-        OutcomeUnknownError: The service may or may not have accepted it.
-        OmniEditError: It was not accepted; the journal says why.
+        OutcomeUnknownError: If the service may or may not have accepted it.
+        OmniEditError: If it was not accepted; the journal says why.
     """
     with ExitStack() as locks:
         with refusal_recorded(session, request) as request_id:
@@ -83,7 +83,7 @@ def known_submission(session: Session, request_id: str, edit: PreparedEdit) -> R
     """Return the attempt that holds a request ID here, unless it was refused.
 
     Raises:
-        InvalidInputError: It asks for something else, or was made elsewhere; nothing is sent.
+        InvalidInputError: If it asks for something else, or was made elsewhere; nothing is sent.
     """
     try:
         known = session.journal.find_attempt(request_id)
@@ -114,7 +114,7 @@ def new_submission(
     The caller holds `sending_lock` for the request ID, which is not yet used here.
 
     Raises:
-        OmniEditError: The key is missing, or the clip cannot be uploaded.
+        OmniEditError: If the key is missing, or the clip cannot be uploaded.
     """
     # A missing key is found before anything is uploaded.
     _ = session.service
@@ -147,8 +147,8 @@ def send(session: Session, new: NewSubmission, *, deadline: float | None = None)
             may end earlier.
 
     Raises:
-        OutcomeUnknownError: The service may or may not have accepted it.
-        OmniEditError: It was not accepted.
+        OutcomeUnknownError: If the service may or may not have accepted it.
+        OmniEditError: If it was not accepted.
     """
     is_written = _write_ahead(session, new)
     sending = Sending(

@@ -48,7 +48,7 @@ class Destination:
         """Refuse one name for several tasks.
 
         Raises:
-            InvalidInputError: The destination is no folder.
+            InvalidInputError: If the destination is no folder.
         """
         if count > 1 and not self.is_folder:
             msg = f"{count} tasks cannot be saved as one file: {self.text}"

@@ -24,9 +24,9 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
     same at once, one uploads it.
 
     Raises:
-        InvalidInputError: The clip cannot be fetched, cut or converted.
-        LocalError: It changed, or the disk fails.
-        ServiceError: The file service does not take it.
+        InvalidInputError: If the clip cannot be fetched, cut or converted.
+        LocalError: If it changed, or the disk fails.
+        ServiceError: If the file service does not take it.
     """
     key = edit.clip.removeprefix("sha256:")
     if edit.is_written_anew:
@@ -124,7 +124,7 @@ def check_is_same(session: Session, path: Path) -> None:
     """Refuse a clip that is not what it was when its digest was taken.
 
     Raises:
-        LocalError: It changed.
+        LocalError: If it changed.
     """
     if session.has_changed("digest", path):
         raise changed(path)

@@ -72,7 +72,7 @@ def follow(
     Several are saved side by side, while others still run.
 
     Raises:
-        OmniEditError: The destination cannot be written, or the key is not accepted.
+        OmniEditError: If the destination cannot be written, or the key is not accepted.
     """
     destination = options.destination
     if destination is not None:
@@ -184,8 +184,8 @@ class Poller:
         """Poll every task that is due about now; yield those that ended or ran out of time.
 
         Raises:
-            AuthenticationError: The key is no longer accepted; nothing can be followed.
-            QuotaError: The key may not read any more.
+            AuthenticationError: If the key is no longer accepted; nothing can be followed.
+            QuotaError: If the key may not read any more.
         """
         now = self._session.monotonic()
         late = [followed for followed in self._followed.values() if followed.deadline <= now]
@@ -198,8 +198,8 @@ class Poller:
         """Yield each task as it ends, resting between the polls.
 
         Raises:
-            AuthenticationError: The key is no longer accepted; nothing can be followed.
-            QuotaError: The key may not read any more.
+            AuthenticationError: If the key is no longer accepted; nothing can be followed.
+            QuotaError: If the key may not read any more.
         """
         while self._followed:
             if rest_s := self.rest_s():
@@ -245,7 +245,7 @@ class Poller:
         """Return what the service says of each; many through one request where it offers that.
 
         Raises:
-            OmniEditError: It says nothing.
+            OmniEditError: If it says nothing.
         """
         # A look at the very end still gets a moment for its reply.
         least = self._session.monotonic() + self._session.policy.shortest_poll_s
@@ -284,7 +284,7 @@ class Poller:
         """Put the next poll off; transient trouble does not end a wait.
 
         Raises:
-            OmniEditError: It will not pass.
+            OmniEditError: If it will not pass.
         """
         if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
             raise error.about(task_id=chunk[0].task_id)

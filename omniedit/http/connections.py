@@ -138,7 +138,7 @@ class Network(httpcore.NetworkBackend):
         """Connect to the first address of a host that answers.
 
         Raises:
-            InvalidInputError: The host leads where it must not.
+            InvalidInputError: If the host leads where it must not.
             httpcore.ConnectError: No address answers.
             httpcore.ConnectTimeout: None did in time.
         """

@@ -60,8 +60,8 @@ def opened_clip(path: Path) -> Generator["InputContainer"]:
     """Open a local clip for reading.
 
     Raises:
-        InvalidInputError: It is not a media file.
-        MissingFileError: It cannot be read.
+        InvalidInputError: If it is not a media file.
+        MissingFileError: If it cannot be read.
     """
     with open_file(path) as file, opened_media(file, name=str(path)) as container:
         yield container
@@ -79,7 +79,7 @@ def opened_media(
         is_partial: Whether to read little beyond the header.
 
     Raises:
-        InvalidInputError: It is empty, cut off, or not a media file.
+        InvalidInputError: If it is empty, cut off, or not a media file.
     """
     options = _OPTIONS | (_HEADER_OPTIONS if is_partial else {})
     refused: list[str] = []
@@ -109,7 +109,7 @@ def checked_head(file: Readable, *, name: str) -> bytes:
     """Return the first bytes of a file that may be a video.
 
     Raises:
-        InvalidInputError: It is empty, or certainly not a video.
+        InvalidInputError: If it is empty, or certainly not a video.
     """
     head = file.read(HEAD_BYTES)
     file.seek(0)
@@ -156,7 +156,7 @@ def packets_of(
         clock: Monotonic seconds.
 
     Raises:
-        InvalidInputError: It takes longer.
+        InvalidInputError: If it takes longer.
     """
     deadline = clock() + budget_s
     for packet in _demuxed(clip, streams):
@@ -171,7 +171,7 @@ def video_stream(container: "InputContainer", *, name: str) -> "VideoStream":
     """Return the video stream of a clip, which is not a cover picture.
 
     Raises:
-        InvalidInputError: There is none, or none that can be decoded.
+        InvalidInputError: If there is none, or none that can be decoded.
     """
     streams = [stream for stream in container.streams.video if not _is_still(stream)]
     if not streams:
@@ -251,8 +251,8 @@ def translated_errors(
         is_written: Whether the file is written rather than read.
 
     Raises:
-        InvalidInputError: The clip is at fault.
-        LocalError: The disk is at fault.
+        InvalidInputError: If the clip is at fault.
+        LocalError: If the disk is at fault.
     """
     try:
         yield

@@ -201,7 +201,7 @@ def check_is_whole(file: Readable, head: bytes, *, name: str, size_bytes: int) -
         size_bytes: Its size.
 
     Raises:
-        InvalidInputError: Its end or its index is missing.
+        InvalidInputError: If its end or its index is missing.
     """
     end: int | None = None
     if is_boxed(head):
@@ -232,7 +232,7 @@ def _end_of_boxes(file: Readable, *, name: str, size_bytes: int) -> int:
     """Return where the last box of an MP4 or MOV ends.
 
     Raises:
-        InvalidInputError: There is no index.
+        InvalidInputError: If there is no index.
     """
     kinds: set[bytes] = set()
     end = 0

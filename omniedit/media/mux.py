@@ -69,7 +69,7 @@ def written_mp4(target: Path) -> Generator["OutputContainer"]:
     """Open an MP4 for writing; it takes the target's name once it is complete.
 
     Raises:
-        LocalError: The file cannot be written.
+        LocalError: If the file cannot be written.
     """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     with translated_errors(str(target), is_written=True):
@@ -154,7 +154,7 @@ def new_stream(
     """Add a stream that is encoded.
 
     Raises:
-        LocalError: This build of PyAV has no such encoder.
+        LocalError: If this build of PyAV has no such encoder.
     """
     try:
         return cast("Any", container).add_stream(codec, rate=rate, options=dict(options or {}))

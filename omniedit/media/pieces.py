@@ -68,7 +68,7 @@ def plan_split(
         longest_s: How long a piece may be; a single one may be a frame longer.
 
     Raises:
-        InvalidInputError: The source is not a clip, or the marks leave nothing of it.
+        InvalidInputError: If the source is not a clip, or the marks leave nothing of it.
     """
     _, timeline = examine(source)
     whole = marked_span(timeline, start_s, end_s, name=str(source))
@@ -129,8 +129,8 @@ def join(
         on_progress: Called after each frame.
 
     Raises:
-        InvalidInputError: A result or the original is not a clip.
-        LocalError: The target cannot be written.
+        InvalidInputError: If a result or the original is not a clip.
+        LocalError: If the target cannot be written.
     """
     if not pieces:
         msg = "there is nothing to join"

@@ -97,7 +97,7 @@ def prepare(
     Raises:
         InvalidInputError: The source is not a clip, the marks leave nothing of it, or too many of
             its frames are damaged.
-        LocalError: The target cannot be written.
+        LocalError: If the target cannot be written.
     """
     facts, timeline = examine(source)
     span = marked_span(timeline, start_s, end_s, name=str(source))
@@ -123,7 +123,7 @@ def check_frames(source: Path) -> FrameCheck | None:
     """Decode a clip once, before it is paid for; None if it is longer than what is sent whole.
 
     Raises:
-        InvalidInputError: It is not a clip that can be read.
+        InvalidInputError: If it is not a clip that can be read.
     """
     _, timeline = examine(source)
     if timeline.duration_s > MAX_CLIP_S + 1:
@@ -135,7 +135,7 @@ def refuse_damage(check: FrameCheck, *, name: str) -> None:
     """Refuse a clip with too many bad frames.
 
     Raises:
-        InvalidInputError: More than a tenth of them are bad.
+        InvalidInputError: If more than a tenth of them are bad.
     """
     if check.is_acceptable:
         return
@@ -167,7 +167,7 @@ def save_prepared(
 
     Raises:
         InvalidInputError: As `prepare`.
-        LocalError: The target cannot be written.
+        LocalError: If the target cannot be written.
     """
     facts = probe(source, name=str(source))
     if start_s is not None or end_s is not None or needs_conversion(facts, keeps_hdr=keeps_hdr):

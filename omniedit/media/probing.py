@@ -75,8 +75,8 @@ def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> Clip
         reads_all: Read every packet to measure the length, instead of believing the header.
 
     Raises:
-        MissingFileError: A local file cannot be read.
-        InvalidInputError: It is certainly not a clip.
+        MissingFileError: If a local file cannot be read.
+        InvalidInputError: If it is certainly not a clip.
     """
     if isinstance(source, Path):
         with open_file(source) as file:
@@ -88,7 +88,7 @@ def examine(path: Path) -> tuple[ClipFacts, Timeline]:
     """Return what a local clip is, and when each of its frames is shown.
 
     Raises:
-        InvalidInputError: It is not a clip that can be read.
+        InvalidInputError: If it is not a clip that can be read.
     """
     with open_file(path) as file:
         facts, timeline = _probe(file, name=str(path), reads_all=True)
@@ -159,7 +159,7 @@ def _measured(
     """Add what all packets tell.
 
     Raises:
-        InvalidInputError: The index contradicts itself.
+        InvalidInputError: If the index contradicts itself.
     """
     timeline = reading.timeline
     announced = None if facts.is_fragmented else announced_s(index)

@@ -63,8 +63,8 @@ def lay_sound(
         on_progress: Called after each frame.
 
     Raises:
-        InvalidInputError: The result or the original is not a clip.
-        LocalError: The target cannot be written.
+        InvalidInputError: If the result or the original is not a clip.
+        LocalError: If the target cannot be written.
     """
     facts, timeline = examine(result)
     part = Part(source=result, timeline=timeline, span=timeline.whole)

@@ -158,7 +158,7 @@ class TimelineBuilder:
         """Take in a packet.
 
         Raises:
-            InvalidInputError: The clip is too long.
+            InvalidInputError: If the clip is too long.
         """
         if not packet.size:  # the end of the stream
             return
@@ -180,7 +180,7 @@ class TimelineBuilder:
         """Return the timeline.
 
         Raises:
-            InvalidInputError: There is no frame.
+            InvalidInputError: If there is no frame.
         """
         if not self._frames:
             msg = f"{self._name} has a video stream without frames"

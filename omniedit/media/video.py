@@ -148,7 +148,7 @@ class VideoEncoding:
         """Yield the packets of all parts.
 
         Raises:
-            InvalidInputError: No frame could be decoded.
+            InvalidInputError: If no frame could be decoded.
         """
         for part in self._parts:
             yield from self._of_part(part)

@@ -201,7 +201,7 @@ class OutputStream:
         """Return the descriptor behind it.
 
         Raises:
-            OSError: There is none.
+            OSError: If there is none.
         """
         if self._stream is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
