@@ -339,10 +339,8 @@ class Board:
 
     def note_error(self, record: Record, error: OmniEditError) -> None:
         """Take in a record of which something could not be done."""
-        shown = record.error or TaskError(
-            code=error.code, message=error.message, suggestion=error.hint
-        )
-        self.add(replace(record, error=shown))
+        cause = TaskError(code=error.code, message=error.message, suggestion=error.hint)
+        self.add(replace(record, error=record.error or cause))
 
     def take(self, event: Event) -> None:
         """Take in an event."""
@@ -370,7 +368,10 @@ class Board:
         return self._edits.setdefault(_key(event), EditState(seen_at=now))
 
     def _take_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
-        record = self._merged(event.record)
+        record = event.record
+        known = self._records.get(record.task_id or "")
+        if known is not None:
+            record = replace(record, saved=record.saved or known.saved)
         self.add(record)
         if self.is_single:
             # What was prepared or uploaded was for this task.
@@ -465,13 +466,6 @@ class Board:
         if edit is not None:
             edit.is_over = True
 
-    def _merged(self, record: Record) -> Record:
-        """Return a record with the files that are known to be saved."""
-        known = self._records.get(record.task_id or "")
-        if known is None or not known.saved or record.saved:
-            return record
-        return replace(record, saved=known.saved)
-
     def _label_of(self, record: Record) -> str:
         label = self._labels.get(record.identity or "")
         return label or clip_name(record.video) or str(record.task_id)
@@ -498,9 +492,7 @@ def _key(event: Event) -> str:
     match event:
         case Submitted() | Progressed() | Completed() | Failed():
             return event.record.task_id or event.record.request_id or ""
-        case Transferring() if event.task_id is None:
-            return f"clip {event.name}"
-        case Preparing():
+        case Transferring(task_id=None) | Preparing():
             return f"clip {event.name}"
         case Stalled() | Saved() | Retrying() | Transferring():
             return event.task_id or ""
