@@ -26,7 +26,7 @@ class Command(TyperCommand):
     """A command that takes the global options after its name, too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        params = [*(kwargs.get("params") or [])]
+        params: list[Any] = [*(kwargs.get("params") or [])]
         if kwargs.get("name") in _COMMANDS_WITH_EVENTS:
             text = "Print events as they happen, one JSON object per line."
             params.append(_flag("--events", help=text, section=SCRIPTS))
@@ -65,7 +65,7 @@ class Group(TyperGroup):
     """A group of commands that takes the global options before them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        params = [*(kwargs.get("params") or []), *_global_options()]
+        params: list[Any] = [*(kwargs.get("params") or []), *_global_options()]
         super().__init__(*args, **kwargs | {"params": params})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
