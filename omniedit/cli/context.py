@@ -3,7 +3,6 @@
 import contextlib
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -82,7 +81,7 @@ class Context:
 
     def now(self) -> float:
         """Return the Unix time."""
-        return time.time()
+        return self.printer.clock()
 
     def require_free_stdout(self, option: str) -> None:
         """Refuse an option that writes a file to standard output where it cannot.
