@@ -6,7 +6,7 @@ _omniedit_know() {
     case $1 in
         '')
             commands=(edit submit wait status download batch probe list credits doctor config journal sandbox help)
-            options=(--version --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--version -V --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
             options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
@@ -17,7 +17,7 @@ _omniedit_know() {
             arguments=(files nothing)
             ;;
         'wait')
-            options=(--download -d --force --timeout --fail-fast --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--download -d -o --force --timeout --fail-fast --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(tasks...)
             ;;
         'status')
@@ -29,7 +29,7 @@ _omniedit_know() {
             arguments=(tasks...)
             ;;
         'batch')
-            options=(--dir --concurrency --shard --again --force --timeout --no-journal --max-credits --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--dir -o --concurrency --shard --again --force --timeout --no-journal --max-credits --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files)
             ;;
         'probe')

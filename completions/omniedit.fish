@@ -56,7 +56,7 @@ complete -c omniedit -n '__omniedit_at ""' -a config -d 'The key and the setting
 complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Settle what became of a damaged journal'
 complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
 complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
-complete -c omniedit -n '__omniedit_at ""' -l version -d 'Show the version and exit'
+complete -c omniedit -n '__omniedit_at ""' -l version -s V -d 'Show the version and exit'
 complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish, PowerShell) and exit'
 complete -c omniedit -n '__omniedit_at ""' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at ""' -l quiet -s q -d 'No progress and no hints; errors are still shown'
@@ -70,7 +70,7 @@ complete -c omniedit -n '__omniedit_at "edit" 0' -F
 complete -c omniedit -n '__omniedit_at "edit"' -l output -s o -r -F -d 'Save the result to PATH (`-`: stdout)'
 complete -c omniedit -n '__omniedit_at "edit"' -l again -d 'Submit again, even if already done (charged again)'
 complete -c omniedit -n '__omniedit_at "edit"' -l force -d 'Replace an existing file'
-complete -c omniedit -n '__omniedit_at "edit"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m'
+complete -c omniedit -n '__omniedit_at "edit"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
 complete -c omniedit -n '__omniedit_at "edit"' -l callback-url -r -f -d 'Have the service POST the finished task to URL'
 complete -c omniedit -n '__omniedit_at "edit"' -l request-id -r -f -d 'Your own ID for this submission: with the same ID it is never charged twice'
 complete -c omniedit -n '__omniedit_at "edit"' -l no-journal -d 'Go without the journal and its protection'
@@ -112,9 +112,9 @@ complete -c omniedit -n '__omniedit_at "submit"' -l help -s h -d 'Show this mess
 
 # omniedit wait
 complete -c omniedit -n '__omniedit_at "wait"' -f -k -a '(__omniedit_known tasks; echo last)'
-complete -c omniedit -n '__omniedit_at "wait"' -l download -s d -r -F -d 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
+complete -c omniedit -n '__omniedit_at "wait"' -l download -s d -s o -r -F -d 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
 complete -c omniedit -n '__omniedit_at "wait"' -l force -d 'Replace an existing file'
-complete -c omniedit -n '__omniedit_at "wait"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m'
+complete -c omniedit -n '__omniedit_at "wait"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
 complete -c omniedit -n '__omniedit_at "wait"' -l fail-fast -d 'Stop waiting at the first task that fails'
 complete -c omniedit -n '__omniedit_at "wait"' -l events -d 'Print events as they happen, one JSON object per line'
 complete -c omniedit -n '__omniedit_at "wait"' -l json -d 'Print one JSON document'
@@ -148,12 +148,12 @@ complete -c omniedit -n '__omniedit_at "download"' -l help -s h -d 'Show this me
 
 # omniedit batch
 complete -c omniedit -n '__omniedit_at "batch" 0' -F
-complete -c omniedit -n '__omniedit_at "batch"' -l dir -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'Where outputs go; else here'
-complete -c omniedit -n '__omniedit_at "batch"' -l concurrency -r -f -d 'Submissions and transfers at a time'
+complete -c omniedit -n '__omniedit_at "batch"' -l dir -s o -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'The folder for outputs (default: this one)'
+complete -c omniedit -n '__omniedit_at "batch"' -l concurrency -r -f -d 'Submissions and transfers at a time (default 4)'
 complete -c omniedit -n '__omniedit_at "batch"' -l shard -r -f -d 'Only part I of N of the manifest'
 complete -c omniedit -n '__omniedit_at "batch"' -l again -d 'Submit every edit again (charged again)'
 complete -c omniedit -n '__omniedit_at "batch"' -l force -d 'Replace an existing file'
-complete -c omniedit -n '__omniedit_at "batch"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m'
+complete -c omniedit -n '__omniedit_at "batch"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
 complete -c omniedit -n '__omniedit_at "batch"' -l no-journal -d 'Go without the journal and its protection'
 complete -c omniedit -n '__omniedit_at "batch"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits, or there is none'
 complete -c omniedit -n '__omniedit_at "batch"' -l events -d 'Print events as they happen, one JSON object per line'
@@ -176,7 +176,7 @@ complete -c omniedit -n '__omniedit_at "probe"' -l help -s h -d 'Show this messa
 # omniedit list
 complete -c omniedit -n '__omniedit_at "list"' -l unsaved -d 'Only finished edits whose result is not saved'
 complete -c omniedit -n '__omniedit_at "list"' -l expiring -r -f -d 'Only results whose link expires within DUR'
-complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows'
+complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50)'
 complete -c omniedit -n '__omniedit_at "list"' -l remote -d 'The account\'s tasks, wherever submitted from'
 complete -c omniedit -n '__omniedit_at "list"' -l adopt -d 'With --remote: record them in the journal'
 complete -c omniedit -n '__omniedit_at "list"' -l forget -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'Remove an edit from the journal; its files and its task stay'
@@ -275,10 +275,10 @@ complete -c omniedit -n '__omniedit_at "sandbox"' -l progress -r -f -a 'auto pla
 complete -c omniedit -n '__omniedit_at "sandbox"' -l help -s h -d 'Show this message and exit'
 
 # omniedit sandbox serve
-complete -c omniedit -n '__omniedit_at "sandbox serve"' -l port -r -f -d '0: any free one'
-complete -c omniedit -n '__omniedit_at "sandbox serve"' -l link-ttl -r -f -d 'How long links live'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l port -r -f -d 'The port (default: a free one)'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l link-ttl -r -f -d 'How long links work (default 24h)'
 complete -c omniedit -n '__omniedit_at "sandbox serve"' -l time-scale -r -f -d '0.1: edits take a tenth of the time'
-complete -c omniedit -n '__omniedit_at "sandbox serve"' -l rate-limit -r -f -d '429 beyond that'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l rate-limit -r -f -d 'Answer 429 beyond N submissions a minute'
 complete -c omniedit -n '__omniedit_at "sandbox serve"' -l record -r -F -d 'Append each request to FILE as JSON'
 complete -c omniedit -n '__omniedit_at "sandbox serve"' -l allow-local-callbacks -d 'Deliver callbacks to this machine'
 complete -c omniedit -n '__omniedit_at "sandbox serve"' -l json -d 'Print one JSON document'

@@ -24,6 +24,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             }
             options = [ordered]@{
                 '--version' = 'Show the version and exit'
+                '-V' = 'Show the version and exit'
                 '--install-completion' = 'Install completion for your shell (bash, zsh, fish, PowerShell) and exit'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
@@ -45,7 +46,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '-o' = 'Save the result to PATH (`-`: stdout)'
                 '--again' = 'Submit again, even if already done (charged again)'
                 '--force' = 'Replace an existing file'
-                '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m'
+                '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
                 '--callback-url' = 'Have the service POST the finished task to URL'
                 '--request-id' = 'Your own ID for this submission: with the same ID it is never charged twice'
                 '--no-journal' = 'Go without the journal and its protection'
@@ -105,8 +106,9 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             options = [ordered]@{
                 '--download' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
                 '-d' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
+                '-o' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
                 '--force' = 'Replace an existing file'
-                '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m'
+                '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
                 '--fail-fast' = 'Stop waiting at the first task that fails'
                 '--events' = 'Print events as they happen, one JSON object per line'
                 '--json' = 'Print one JSON document'
@@ -162,12 +164,13 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             commands = [ordered]@{
             }
             options = [ordered]@{
-                '--dir' = 'Where outputs go; else here'
-                '--concurrency' = 'Submissions and transfers at a time'
+                '--dir' = 'The folder for outputs (default: this one)'
+                '-o' = 'The folder for outputs (default: this one)'
+                '--concurrency' = 'Submissions and transfers at a time (default 4)'
                 '--shard' = 'Only part I of N of the manifest'
                 '--again' = 'Submit every edit again (charged again)'
                 '--force' = 'Replace an existing file'
-                '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m'
+                '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
                 '--no-journal' = 'Go without the journal and its protection'
                 '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
                 '--events' = 'Print events as they happen, one JSON object per line'
@@ -205,7 +208,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             options = [ordered]@{
                 '--unsaved' = 'Only finished edits whose result is not saved'
                 '--expiring' = 'Only results whose link expires within DUR'
-                '--limit' = 'How many rows'
+                '--limit' = 'How many rows (default 50)'
                 '--remote' = 'The account''s tasks, wherever submitted from'
                 '--adopt' = 'With --remote: record them in the journal'
                 '--forget' = 'Remove an edit from the journal; its files and its task stay'
@@ -392,10 +395,10 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             commands = [ordered]@{
             }
             options = [ordered]@{
-                '--port' = '0: any free one'
-                '--link-ttl' = 'How long links live'
+                '--port' = 'The port (default: a free one)'
+                '--link-ttl' = 'How long links work (default 24h)'
                 '--time-scale' = '0.1: edits take a tenth of the time'
-                '--rate-limit' = '429 beyond that'
+                '--rate-limit' = 'Answer 429 beyond N submissions a minute'
                 '--record' = 'Append each request to FILE as JSON'
                 '--allow-local-callbacks' = 'Deliver callbacks to this machine'
                 '--json' = 'Print one JSON document'

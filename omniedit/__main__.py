@@ -1,9 +1,9 @@
-"""The entry point: as little as possible before it is known what was asked for."""
+"""The entry point: it does as little as possible before it knows what was asked for."""
 
 import signal
 
 # An interrupt during the imports below ends the process without a traceback; the real handler
-# comes with the command. What was told to ignore it goes on doing so.
+# is installed with the command. A process that was started to ignore it keeps ignoring it.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -19,19 +19,18 @@ def main() -> int:
     try:
         return _carry_out(sys.argv[1:])
     finally:
-        # What is left goes with the process; to look for garbage in it takes a tenth of the time.
+        # Memory goes with the process; a last garbage collection would take a tenth of the time.
         gc.freeze()
 
 
 def _carry_out(argv: list[str]) -> int:
-    if argv == ["--version"] and _has_told_version():
+    if argv in (["--version"], ["-V"]) and _has_told_version():
         return 0
     if argv[:1] == ["__complete"]:
         from omniedit.cli.completion.tasks import main as complete  # noqa: PLC0415
 
         return complete(argv[1:], os.environ)
-    # Nor is there garbage in what imports make, which the collector would look at every time that
-    # 700 objects more have come.
+    # Imports allocate a lot and free nothing: keep the collector out of it.
     gc.set_threshold(50_000, 20, 20)
     from omniedit.cli.main import run  # noqa: PLC0415
 
@@ -40,12 +39,12 @@ def _carry_out(argv: list[str]) -> int:
 
 
 def _has_told_version() -> bool:
-    """Print the version without the parser, which takes five times as long to load as all this."""
+    """Print the version without the parser, which takes five times as long to load as this."""
     try:
         # Bytes, since no script wants what Windows makes of line breaks.
         os.write(1, f"omniedit {__version__}\n".encode())
     except OSError:
-        # What there is to say about that is for the parser's callers to say.
+        # The boundary reports it.
         return False
     return True
 

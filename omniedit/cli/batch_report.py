@@ -103,7 +103,7 @@ class BatchReport:
         records = self._records()
         found = [(edit, self._record_of(edit, records.get(edit.identity))) for edit in self._edits]
         counts = Counter(self._state_of(edit, record) for edit, record in found)
-        spent = sum(self._cost_of(record) for _, record in found)
+        spent = self._context.board.spent_credits
         parts = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
         cost = f"; {render_credits(spent)}" if spent else ""
         self._context.printer.note(f"{', '.join(parts)}{cost}")
@@ -201,13 +201,6 @@ class BatchReport:
         if edit.number not in self._ended:
             return _UNSAVED if record.task.is_terminal else _RUNNING
         return _SKIPPED if record.task_id in self._context.board.skipped else _DONE
-
-    def _cost_of(self, record: Record) -> float:
-        """Return what this run paid, or promised to pay, for an edit."""
-        task = record.task
-        if task is None or task.has_failed or task.task_id not in self._context.board.submitted:
-            return 0.0
-        return task.credits_used or task.credits_reserved or 0.0
 
 
 def _status_of(error: OmniEditError | None) -> str:

@@ -1,4 +1,4 @@
-"""What an error means to a script (its exit status) and to a person (the hint)."""
+"""What an error means to a script (exit status) and to a person (hint)."""
 
 import shlex
 import signal
@@ -35,6 +35,8 @@ from omniedit.errors import (
     WrongBaseURLError,
 )
 
+_FAULTY_FILES: Final = frozenset({"invalid_config", "invalid_manifest"})
+"""Codes of errors that lie in a file rather than in the call."""
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
 
 
@@ -145,7 +147,7 @@ def exit_status_of_signal(signal_number: int) -> ExitStatus:
 
 
 def worst(errors: Iterable[OmniEditError]) -> OmniEditError | None:
-    """Return the error that decides about the exit status of several tasks."""
+    """Return the error that decides the exit status of several tasks."""
     return min(errors, key=lambda error: _PRECEDENCE.index(exit_status(error)), default=None)
 
 
@@ -186,7 +188,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return Hint("{} shows the request", "submit … --dry-run")
         case RequestRefusedError() | EndpointMissingError():
             return Hint("{} checks the key, the base URL and the service", "doctor")
-        case InvalidInputError() if command and error.code != "invalid_manifest":
+        case InvalidInputError() if command and error.code not in _FAULTY_FILES:
             return Hint("{}", f"{command} --help")
         case BlockedClientError():
             return "the host of the result blocks this client or network; try from another network"

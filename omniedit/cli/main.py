@@ -37,7 +37,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Without a key: omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting'",
+    epilog=(
+        "omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting'\n"
+        'omniedit edit clip.mp4 "make it night" -o night.mp4'
+    ),
 )
 
 
@@ -61,7 +64,11 @@ def root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+            "--version",
+            "-V",
+            is_eager=True,
+            callback=_show_version,
+            help="Show the version and exit.",
         ),
     ] = False,
     install_completion: Annotated[
@@ -240,8 +247,12 @@ def _hint(context: Context, error: OmniEditError) -> str | None:
 
 def _print_trace(context: Context, error: BaseException) -> None:
     if context.printer.verbose:
-        lines = "".join(traceback.format_exception(error))
-        context.printer.usage(_redacted(context, lines))
+        # A message from outside may have lines of its own, which must not look like others.
+        entries = [
+            entry if entry.startswith("  File ") else " ".join(entry.splitlines()) + "\n"
+            for entry in traceback.format_exception(error)
+        ]
+        context.printer.usage(_redacted(context, "".join(entries)))
 
 
 def _redacted(context: Context, text: str) -> str:
@@ -276,8 +287,7 @@ def _usage_error(
     path = context.command_path if context else f"omniedit {command}".rstrip()
     command = path.partition(" ")[2]
     message = error.format_message()
-    kind = type(error).__name__
-    if kind == "NoArgsIsHelpError":
+    if type(error).__name__ == "NoArgsIsHelpError":
         return InvalidInputError(message, code=_MISSING_COMMAND)
     is_word_too_much = "unexpected extra argument" in message
     if is_word_too_much and command == "config set-key":
@@ -288,18 +298,33 @@ def _usage_error(
     hint = Hint("{}", f"{command} --help".lstrip())
     if is_word_too_much and command in {"edit", "submit"}:
         hint = Hint("put the whole PROMPT in quotes: {}", f'{command} VIDEO "PROMPT"')
-    elif kind == "NoSuchOption" and {"submit", "edit"} & set(argv) and not _is_misspelt(error):
-        hint = Hint(
-            "a PROMPT that begins with `-` goes last, after `--`: {},"
-            " or into a file: `--prompt-file FILE`",
-            f'{command} VIDEO -- "PROMPT"',
-        )
+    elif message.startswith("No such command 'cancel'"):
+        hint = Hint("the service cannot cancel a task; one that fails is not charged")
+    elif type(error).__name__ == "NoSuchOption":
+        hint = _option_hint(error, command, argv) or hint
     shown = message[:1].lower() + message[1:].rstrip(".")
     return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
 
 
-def _is_misspelt(error: Any) -> bool:
-    return bool(error.possibilities) and not re.search(r"\s", error.option_name)
+def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
+    """Return what was probably meant by an option that does not exist; None for a mere typo."""
+    name: str = error.option_name
+    if name in {"-o", "--out", "--output"} and command == "submit":
+        words = "{} sends an edit and does not wait; {} also saves the result"
+        return Hint(words, "submit", "edit VIDEO PROMPT --output PATH")
+    if name in {"-i", "--input", "--video"}:
+        return Hint("VIDEO needs no option: {}", f'{command} VIDEO "PROMPT"')
+    if name in {"-p", "--prompt"} and command in {"edit", "submit"}:
+        return Hint("PROMPT needs no option: {}", f'{command} VIDEO "PROMPT"')
+    if error.possibilities and not re.search(r"\s", name):
+        return None
+    if not {"submit", "edit"} & set(argv):
+        return None
+    return Hint(
+        "a PROMPT that begins with `-` goes last, after `--`: {},"
+        " or into a file: `--prompt-file FILE`",
+        f'{command} VIDEO -- "PROMPT"',
+    )
 
 
 def _in_plain_words(message: str) -> str:

@@ -1,15 +1,13 @@
 """Options that commands share, and the values people type into them."""
 
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING
 
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
-_SUMMARY_LIMIT: Final = 200
-_COMMANDS_WITH_EVENTS: Final = frozenset({"edit", "wait", "batch"})
 
 
 def parse_duration(text: str | float) -> float:
@@ -69,18 +67,27 @@ Prompt = Annotated[
 ]
 PromptFile = Annotated[
     str | None,
-    typer.Option("--prompt-file", metavar="FILE", help="Read the prompt from FILE (`-`: stdin)."),
+    typer.Option(
+        "--prompt-file",
+        rich_help_panel=CLIP,
+        metavar="FILE",
+        help="Read the prompt from FILE (`-`: stdin).",
+    ),
 ]
 CallbackURL = Annotated[
     str | None,
     typer.Option(
-        "--callback-url", metavar="URL", help="Have the service POST the finished task to URL."
+        "--callback-url",
+        rich_help_panel=SCRIPTS,
+        metavar="URL",
+        help="Have the service POST the finished task to URL.",
     ),
 ]
 RequestID = Annotated[
     str | None,
     typer.Option(
         "--request-id",
+        rich_help_panel=SCRIPTS,
         metavar="ID",
         help="Your own ID for this submission: with the same ID it is never charged twice.",
     ),
@@ -89,31 +96,46 @@ Check = Annotated[
     bool | None,
     typer.Option(
         "--check/--no-check",
+        rich_help_panel=CLIP,
         help="Check the clip before paying: local files always, URLs only with --check.",
     ),
 ]
 Start = Annotated[
     str | None,
-    typer.Option("--start", metavar="T", help="Begin at T: seconds, or minutes:seconds."),
+    typer.Option(
+        "--start",
+        rich_help_panel=CLIP,
+        metavar="T",
+        help="Begin at T: seconds, or minutes:seconds.",
+    ),
 ]
 End = Annotated[
     str | None,
-    typer.Option("--end", metavar="T", help="End at T: seconds, or minutes:seconds."),
+    typer.Option(
+        "--end", rich_help_panel=CLIP, metavar="T", help="End at T: seconds, or minutes:seconds."
+    ),
 ]
 MaxCredits = Annotated[
     float | None,
     typer.Option(
         "--max-credits",
+        rich_help_panel=COST,
         metavar="N",
         parser=parse_credits,
         help="Stop if the estimate exceeds N credits, or there is none.",
     ),
 ]
 Again = Annotated[
-    bool, typer.Option("--again", help="Submit again, even if already done (charged again).")
+    bool,
+    typer.Option(
+        "--again", rich_help_panel=COST, help="Submit again, even if already done (charged again)."
+    ),
 ]
 NoJournal = Annotated[
-    bool, typer.Option("--no-journal", help="Go without the journal and its protection.")
+    bool,
+    typer.Option(
+        "--no-journal", rich_help_panel=SCRIPTS, help="Go without the journal and its protection."
+    ),
 ]
 Tasks = Annotated[
     list[str] | None,
@@ -122,106 +144,26 @@ Tasks = Annotated[
         help="Task IDs, their last characters (6 or more), or `last` (the default).",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+Force = Annotated[
+    bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace an existing file.")
+]
 Timeout = Annotated[
     float,
     typer.Option(
         "--timeout",
+        rich_help_panel=WAITING,
         metavar="DUR",
         parser=parse_duration,
-        show_default="30m",
-        help="How long to wait: 90, 90s, 15m, 1h30m.",
+        help="How long to wait: 90, 90s, 15m, 1h30m (default 30m).",
     ),
 ]
 Expiring = Annotated[
     float | None,
     typer.Option(
         "--expiring",
+        rich_help_panel=OUTPUT,
         metavar="DUR",
         parser=parse_duration,
         help="Only results whose link expires within DUR.",
     ),
 ]
-
-
-class Command(TyperCommand):
-    """A command that takes the global options after its name, too."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        params = [*(kwargs.get("params") or [])]
-        if kwargs.get("name") in _COMMANDS_WITH_EVENTS:
-            help_text = "Print events as they happen, one JSON object per line."
-            params.append(_flag("--events", help=help_text))
-        super().__init__(*args, **kwargs | {"params": [*params, *_global_options()]})
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse what was typed; from now on the call is known to be of this command."""
-        call = ctx.find_root().obj
-        if call is not None:  # completion reads commands without one
-            call.command = " ".join(ctx.command_path.split()[1:])
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Carry the command out, in a context that no longer changes."""
-        ctx.obj = ctx.find_root().obj.freeze(ctx.params)
-        return super().invoke(ctx)
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the arguments as manuals write them: Typer puts a required one in braces."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
-
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """Return the whole first sentence: a list of commands wraps it, Typer would cut it off."""
-        return super().get_short_help_str(max(limit, _SUMMARY_LIMIT))
-
-
-class Group(TyperGroup):
-    """A group of commands that takes the global options before them."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        params = [*(kwargs.get("params") or []), *_global_options()]
-        super().__init__(*args, **kwargs | {"params": params})
-
-
-def _global_options() -> list[TyperOption]:
-    return [
-        _flag("--json", help="Print one JSON document."),
-        _flag("--quiet", "-q", help="No progress and no hints; errors are still shown."),
-        _flag("--verbose", "-v", help="Trace HTTP, keys masked; show where an error came from."),
-        _flag("--sandbox", help="Use the local stand-in of the service: no key, no cost, no edit."),
-        TyperOption(
-            param_decls=["--progress"],
-            metavar="auto|plain|none",
-            expose_value=False,
-            callback=_remember(_parse_progress),
-            help="How progress is shown on stderr.",
-        ),
-    ]
-
-
-def _flag(*names: str, help: str) -> TyperOption:  # noqa: A002 - Typer's own word
-    return TyperOption(
-        param_decls=list(names),
-        is_flag=True,
-        default=False,
-        expose_value=False,
-        callback=_remember(bool),
-        help=help,
-    )
-
-
-def _parse_progress(text: str) -> str:
-    if text not in {"auto", "plain", "none"}:
-        msg = f"{text!r} is not one of auto, plain, none"
-        raise typer.BadParameter(msg)
-    return text
-
-
-def _remember(parse: Callable[[Any], Any]) -> Callable[..., None]:
-    """Return a callback that notes a given option in the call; one left out changes nothing."""
-
-    def remember(context: typer.Context, param: typer.CallbackParam, value: Any) -> None:
-        if value:
-            context.find_root().obj.options[param.name] = parse(value)
-
-    return remember

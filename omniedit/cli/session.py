@@ -14,7 +14,6 @@ from omniedit.edits.session import Connection, Session
 from omniedit.errors import (
     Hint,
     JournalDamagedError,
-    JournalError,
     JournalTooNewError,
     LocalError,
     MissingExtraError,
@@ -142,21 +141,7 @@ def opened_journal(
     Raises:
         JournalError: It is required and cannot be opened; a damaged one is set aside.
     """
-    opened: Journal | None = None
-    try:
-        opened = Journal(None if use is JournalUse.NONE else folder)
-    except JournalDamagedError as error:
-        _recover(folder, error)
-        if use is JournalUse.REQUIRED:
-            raise
-        warn(error.message)
-        opened = Journal(folder)
-    except JournalError as error:
-        is_newer = isinstance(error, JournalTooNewError)
-        if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):
-            raise
-        warn(f"{error.message}; going on without it")
-    with opened or Journal(None) as journal:
+    with _open(folder, use, warn) as journal:
         try:
             yield journal
         except JournalDamagedError as error:
@@ -164,6 +149,26 @@ def opened_journal(
             journal.close()
             _recover(folder, error)
             raise
+
+
+def _open(folder: Path, use: JournalUse, warn: Callable[[str], None]) -> Journal:
+    if use is JournalUse.NONE:
+        return Journal(None)
+    try:
+        try:
+            return Journal(folder)
+        except JournalDamagedError as error:
+            _recover(folder, error)
+            if use is JournalUse.REQUIRED:
+                raise
+            warn(error.message)
+            return Journal(folder)
+    except LocalError as error:
+        is_newer = isinstance(error, JournalTooNewError)
+        if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):
+            raise
+        warn(f"{error.message}; going on without it")
+        return Journal(None)
 
 
 def _recover(folder: Path, error: JournalDamagedError) -> None:

@@ -8,14 +8,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import Interrupted
+from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System
 
 if TYPE_CHECKING:
     from socket import socket
 
-GRACE_S: Final = 5.0
 PATIENCE_S: Final = 2.0
-"""How long the main thread has to notice a signal, where none ends a system call."""
+"""How long the main thread may take to notice a signal, where signals end no system call."""
 
 
 class Signals:
@@ -24,15 +24,15 @@ class Signals:
     Args:
         on_grace: Called when a first signal waits for a reply.
         grace_s: How long it waits at most.
-        patience_s: As above.
-        system: This one.
+        patience_s: How long the main thread may take to notice a signal, before `on_overdue`.
+        system: The operating system; injected by tests.
     """
 
     def __init__(
         self,
         on_grace: Callable[[], None],
         *,
-        grace_s: float = GRACE_S,
+        grace_s: float = DEFAULT.grace_s,
         patience_s: float = PATIENCE_S,
         system: System = THIS_SYSTEM,
     ) -> None:
@@ -50,15 +50,15 @@ class Signals:
     def handled(
         self, *, on_overdue: Callable[[Interrupted], None] = lambda _: None
     ) -> Generator[None]:
-        """Handle the signals for the length of a block; those ignored from outside stay ignored.
+        """Handle the signals within a block; those that the caller ignores stay ignored.
 
         Args:
-            on_overdue: Called in another thread when the main thread does not get to notice one.
+            on_overdue: Called in another thread if the main thread does not notice a signal.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        # `nohup`, and shells that start a job in the background, ask for that.
+        # As `nohup` does, and shells that start a job in the background.
         numbers = [
             number
             for number in self._system.ending_signals
@@ -77,9 +77,9 @@ class Signals:
 
     @contextmanager
     def shielded(self) -> Generator[None]:
-        """Let a first signal wait for the end of the block, for some seconds."""
+        """Hold back a first signal until the end of the block, for a few seconds at most."""
         if threading.current_thread() is not threading.main_thread():
-            # Signals arrive in the main thread, which waits for the others with `drain`.
+            # Signals arrive in the main thread, which waits for other threads in `drain`.
             with self._counted():
                 yield
             return
@@ -91,11 +91,11 @@ class Signals:
             if self._shields == 0 and self._pending is not None:
                 self._stop_clock()
                 number, self._pending = self._pending, None
-                # It replaces whatever the block raised: the command is to end.
+                # It takes precedence over whatever the block raised.
                 raise self._noticed(number)
 
     def drain(self) -> None:
-        """Wait until no other thread is shielded, as long as the grace lasts."""
+        """Wait until no other thread is shielded, for the grace period at most."""
         with self._idle:
             self._idle.wait_for(lambda: self._in_threads == 0, timeout=self._grace_s)
 
@@ -112,25 +112,25 @@ class Signals:
 
     @contextmanager
     def _watched(self, on_overdue: Callable[[Interrupted], None]) -> Generator[None]:
-        """Have another thread see to it that the process ends, where the main one may be stuck."""
+        """Let another thread end the process, where the main thread may be stuck in a system call."""
         import socket
 
         reader, writer = socket.socketpair()
         writer.settimeout(0)
         before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        watchman = threading.Thread(target=self._watch, args=[reader, on_overdue], daemon=True)
-        watchman.start()
+        watcher = threading.Thread(target=self._watch, args=[reader, on_overdue], daemon=True)
+        watcher.start()
         try:
             yield
         finally:
             self._is_noticed.set()
             signal.set_wakeup_fd(before)
             writer.close()
-            watchman.join()
+            watcher.join()
             reader.close()
 
     def _watch(self, reader: "socket", on_overdue: Callable[[Interrupted], None]) -> None:
-        """Take the numbers of signals, which arrive here whatever the main thread is in."""
+        """Read the numbers of signals, which arrive here whatever the main thread is doing."""
         while came := reader.recv(1):
             if self._shields:
                 reader.settimeout(self._grace_s)
@@ -145,7 +145,7 @@ class Signals:
 
     def _end_shield(self, number: int) -> None:
         if not self._is_noticed.is_set():
-            # As if it had come a second time.
+            # Act as if it had arrived a second time.
             signal.raise_signal(number)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:

@@ -2,7 +2,6 @@
 
 import random
 import re
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +25,7 @@ from omniedit.errors import (
     UnavailableError,
 )
 from omniedit.http.redirects import followed
-from omniedit.http.reply import is_blocked_client, parse_retry_after
+from omniedit.http.reply import is_blocked_client, retry_after_of
 from omniedit.http.retry import Retry
 from omniedit.models import SavedFile
 from omniedit.system import THIS_SYSTEM, System
@@ -46,6 +45,7 @@ _ACCEPTED: Final = frozenset(
         HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     }
 )
+_BAD_LINK: Final = frozenset({"internal_address", "invalid_url", "not_loopback", "unsafe_link"})
 _TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
@@ -117,20 +117,28 @@ class Downloader:
             ResultGoneError: If the link is dead or does not deliver a video; a fresh one may help.
             UnavailableError: If the attempts are used up; the bytes so far are kept for the next run.
         """
+        retry = Retry(
+            sleep=self._sleep,
+            clock=self._http.clock,
+            jitter=self._jitter,
+            policy=self._http.policy,
+            deadline=deadline,
+            on_retry=on_retry,
+        )
 
         def fill(part: PartFile) -> None:
             part.resume()
             transfer = _Transfer(
                 self._http,
                 part,
+                retry,
                 what=what,
                 deadline=deadline,
                 public_only=self._public_only,
                 on_progress=on_progress,
             )
-            attempts = _Attempts(part, self._retry(deadline, on_retry), self._http)
             try:
-                attempts.repeat(lambda: transfer.ask(url))
+                transfer.complete(url)
             except OmniEditError as error:
                 raise error.about(task_id=task_id) from error.__cause__
 
@@ -176,86 +184,15 @@ class Downloader:
             )
             yield Path(saved.path)
 
-    def _retry(self, deadline: float | None, on_retry: OnRetry) -> Retry:
-        return Retry(
-            sleep=self._sleep,
-            clock=self._http.clock,
-            jitter=self._jitter,
-            policy=self._http.policy,
-            deadline=deadline,
-            on_retry=on_retry,
-        )
-
-
-class _Attempts:
-    """Repeats a transfer for as long as it makes progress."""
-
-    def __init__(self, part: PartFile, retry: Retry, http: "HttpClient") -> None:
-        self._part = part
-        self._retry = retry
-        self._policy = http.policy
-        self._fruitless = 0
-        self._changes = 0
-        self._version = part.version
-        self._most_bytes = part.size_bytes
-
-    def repeat(self, transfer: Callable[[], None]) -> None:
-        """Transfer until nothing is missing.
-
-        Raises:
-            UnavailableError: If the attempts are used up, or another one would not help.
-        """
-        while True:
-            try:
-                transfer()
-            except UnavailableError as error:
-                self._take_stock(error)
-                self._retry.rest(error)
-            else:
-                return
-
-    def _take_stock(self, error: UnavailableError) -> None:
-        """Decide whether another attempt is worth it.
-
-        Raises:
-            UnavailableError: If it is not.
-        """
-        part = self._part
-        if self._version not in {None, part.version}:
-            self._changes += 1
-            self._most_bytes = 0
-        self._version = part.version
-        if part.size_bytes > self._most_bytes:
-            self._fruitless = 0
-            self._retry.succeeded()
-        else:
-            self._fruitless += 1
-        self._most_bytes = max(part.size_bytes, self._most_bytes)
-        policy = self._policy
-        if (error.retry_after_s or 0.0) > policy.longest_retry_after_s:
-            raise error
-        if (
-            self._fruitless >= policy.fruitless_attempts
-            or self._retry.attempts + 1 >= policy.download_attempts
-            or self._changes >= MAX_CHANGES
-        ):
-            raise self._given_up(error) from error
-
-    def _given_up(self, error: UnavailableError) -> UnavailableError:
-        if not self._most_bytes:
-            return error
-        attempts = self._retry.attempts + 1
-        msg = f"the download keeps breaking off ({attempts} attempts): {error.message}"
-        return BrokenDownloadError(msg, http_status=error.http_status)
-
 
 class _Transfer:
-    """Asks for what is missing of a part file, request by request."""
+    """Asks for what is missing of a part file, for as long as that makes progress."""
 
     def __init__(
         self,
         http: "HttpClient",
         part: PartFile,
+        retry: Retry,
         *,
         what: str,
         deadline: float | None,
@@ -264,18 +201,69 @@ class _Transfer:
     ) -> None:
         self._http = http
         self._part = part
+        self._retry = retry
         self._what = what
         self._deadline = deadline
         self._public_only = public_only
         self._on_progress = on_progress
+        self._fruitless = 0
+        self._changes = 0
+        self._version = part.version
+        self._most_bytes = part.size_bytes
 
-    def ask(self, url: str) -> None:
-        """Bring the part up to the whole file, from where it stands, with one request.
+    def complete(self, url: str) -> None:
+        """Bring the part up to the whole file, from where it stands.
 
         Raises:
             ResultGoneError: If the link is dead or does not deliver a video.
-            UnavailableError: If another try may help; the part holds what was received.
+            UnavailableError: If the attempts are used up, or another one would not help.
             LocalError: If the disk is full or fails.
+        """
+        while True:
+            try:
+                self._ask(url)
+            except UnavailableError as error:
+                self._check_progress(error)
+                self._retry.rest(error)
+            else:
+                return
+
+    def _check_progress(self, error: UnavailableError) -> None:
+        """Count what an attempt brought.
+
+        Raises:
+            UnavailableError: If another one is not worth it.
+        """
+        part, policy = self._part, self._http.policy
+        if self._version not in {None, part.version}:
+            self._changes += 1
+            self._most_bytes = 0
+        self._version = part.version
+        if part.size_bytes > self._most_bytes:
+            self._most_bytes = part.size_bytes
+            self._fruitless = 0
+            self._retry.succeeded()
+        else:
+            self._fruitless += 1
+        if (error.retry_after_s or 0.0) > policy.longest_retry_after_s:
+            raise error
+        attempts = self._retry.attempts + 1
+        if (
+            self._fruitless < policy.fruitless_attempts
+            and attempts < policy.download_attempts
+            and self._changes < MAX_CHANGES
+        ):
+            return
+        if not self._most_bytes:
+            raise error
+        msg = f"the download keeps breaking off ({attempts} attempts): {error.message}"
+        raise BrokenDownloadError(msg, http_status=error.http_status) from error
+
+    def _ask(self, url: str) -> None:
+        """Ask once for what is missing.
+
+        Raises:
+            UnavailableError: If something is missing still; the part holds what was received.
         """
         part = self._part
         if not part.is_complete:
@@ -287,6 +275,8 @@ class _Transfer:
             try:
                 self._request(url, headers)
             except InvalidInputError as error:
+                if error.code not in _BAD_LINK:
+                    raise
                 # Not a wrong call: the link came from elsewhere.
                 raise ResultGoneError(error.message, code=error.code) from error
         if self._total_bytes not in {None, part.size_bytes}:
@@ -388,8 +378,7 @@ class _Transfer:
             kind, message = ServerError, f"the {what}'s host answered {status}"
         elif status < HTTPStatus.MULTIPLE_CHOICES:
             kind, message = NotAVideoError, f"the {what} link answered {status} without a video"
-        retry_after_s = parse_retry_after(reply.headers.get("retry-after", ""), now=time.time())
-        return kind(message, http_status=status, retry_after_s=retry_after_s)
+        return kind(message, http_status=status, retry_after_s=retry_after_of(reply.headers))
 
 
 def _continues(reply: "StreamedReply", part: PartFile) -> int | None:

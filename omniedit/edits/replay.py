@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from omniedit.edits.reads import read_task, tasks_since
-from omniedit.edits.requests import check_request_id
+from omniedit.edits.requests import check_request_id, digest_of_key
 from omniedit.edits.sending import Sending, resume_command, sending_lock
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -124,6 +124,7 @@ def _replay_unknown(
         msg = f"the journal no longer holds what submission {request_id} asked for"
         raise OutcomeUnknownError(msg, request_id=request_id)
     if not accepts_old:
+        _check_key(session, record)
         age_s = _age_s(session, record)
         # Of an attempt from the future nobody knows how old it is.
         if not -session.policy.clock_skew_s <= age_s <= session.policy.replay_window_s:
@@ -146,6 +147,25 @@ def _check_origin(session: Session, record: Record) -> None:
     if record.origin != session.origin:
         msg = f"submission {record.request_id} was made at {record.origin}, not at {session.origin}"
         raise InvalidInputError(msg, code="other_origin", request_id=record.request_id)
+
+
+def _check_key(session: Session, record: Record) -> None:
+    """Refuse to replay with another account's key, where nothing of the submission is known.
+
+    Raises:
+        OutcomeUnknownError: It was made with another key, which may have been replaced.
+    """
+    request_id = record.request_id or ""
+    known = session.journal.key_digest(request_id)
+    if known is None:
+        return
+    if digest_of_key(session.find_connection().key, salt=known.partition(":")[0]) != known:
+        msg = f"submission {request_id} was made with another key, and may have been accepted"
+        hint = Hint(
+            "use that key again; if it was replaced, {} replays it with this one",
+            f"{resume_command(request_id)} --yes",
+        )
+        raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
 
 
 def _age_s(session: Session, record: Record) -> float:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,17 @@ def prepare(session: Session, request: EditRequest) -> PreparedEdit:
 def digest_of(parts: Sequence[object]) -> str:
     """Return the SHA-256 of values that JSON can hold, as 64 hex digits."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def digest_of_key(key: str, *, salt: str | None = None) -> str:
+    """Return what tells whether two submissions were made with one key, and nothing of the key.
+
+    Args:
+        key: The API key.
+        salt: That of the digest to compare with; None makes a new one.
+    """
+    salt = secrets.token_hex(16) if salt is None else salt
+    return f"{salt}:{hashlib.sha256(f'{salt}{key}'.encode()).hexdigest()}"
 
 
 def check_request_id(text: str) -> None:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from omniedit.edits.replay import replay
-from omniedit.edits.requests import PreparedEdit, prepare
+from omniedit.edits.requests import PreparedEdit, digest_of_key, prepare
 from omniedit.edits.sending import (
     INTERRUPTED,
     Sending,
@@ -218,6 +218,7 @@ def _write_ahead(session: Session, new: NewSubmission) -> bool:
         body=record.body,
         body_digest=record.body_digest,
         context=session.context,
+        key_digest=digest_of_key(session.find_connection().key),
     )
     try:
         session.journal.record_attempt(attempt)

@@ -19,6 +19,7 @@ from omniedit.errors import (
     RateLimitedError,
     RequestRefusedError,
     ServerError,
+    UnreadableReplyError,
     WrongBaseURLError,
 )
 from omniedit.evolink.replies import as_object, error_type, parse_refusal, parse_uploaded_clip
@@ -190,6 +191,10 @@ class Uploader:
         missing = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
         if reply.status >= HTTPStatus.BAD_REQUEST and reply.status not in missing:
             raise _error_from(reply, self._files_url)
+        if reply.status < HTTPStatus.MULTIPLE_CHOICES and not isinstance(reply.json, Mapping):
+            # The page of a captive portal, say.
+            msg = f"the file service answered {reply.status} with something that is not JSON"
+            raise UnreadableReplyError(msg, http_status=reply.status)
 
 
 def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:

@@ -25,7 +25,7 @@ from omniedit.errors import (
     UnreadableReplyError,
 )
 from omniedit.http.connections import STALLED, Network, Reach, Timer, addresses_of
-from omniedit.http.reply import Reply, decode, parse_json, redact_json
+from omniedit.http.reply import Reply, decode, map_strings, parse_json
 from omniedit.http.urls import (
     HostKind,
     host_kind,
@@ -201,7 +201,7 @@ class HttpClient:
         value = parse_json(body)
         if b"\\" in body:
             # An escape in JSON hid a key from the lines above.
-            value = redact_json(value, self._redact)
+            value = map_strings(value, self._redact)
         return Reply(status=reply.status, headers=reply.headers, body=body, json=value)
 
     @contextmanager

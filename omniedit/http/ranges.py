@@ -3,16 +3,17 @@
 import io
 import re
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from omniedit.errors import OmniEditError
 from omniedit.http.redirects import followed
 from omniedit.http.urls import check_clip_url, shown_host
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from omniedit.http.client import HttpClient, StreamedReply
 
 T = TypeVar("T")
@@ -59,16 +60,29 @@ def look_at_url(
     """
     check_clip_url(url, allow_internal=allow_internal)
     reader = RangeReader(http, url, allow_internal=allow_internal)
-    attempt = _Attempt(reader, read)
+    found: list[T] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            found.append(read(reader))
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+            errors.append(error)
+
     timeout_s = http.policy.clip_timeout_s
     # An interruption that arrives inside of FFmpeg, while it calls back here, would be lost.
-    thread = threading.Thread(target=attempt.run, name="look-at-url", daemon=True)
+    thread = threading.Thread(target=run, name="look-at-url", daemon=True)
     thread.start()
     thread.join(timeout_s + _MARGIN_S)
     if thread.is_alive():
         reader.close()
         return Incomplete(reason=f"{shown_host(url)} did not answer within {timeout_s:g} s")
-    return attempt.outcome()
+    if found:
+        return found[0]
+    # What is missing looks like damage to whoever reads.
+    if reader.failure is not None:
+        return Incomplete(reason=reader.failure)
+    raise errors[0]
 
 
 class RangeReader(io.RawIOBase):
@@ -198,31 +212,3 @@ class RangeReader(io.RawIOBase):
         if self._http.clock() >= self._deadline:
             msg = f"reading took longer than {self._http.policy.clip_timeout_s:g} s"
             raise _StoppedError(msg)
-
-
-class _Attempt(Generic[T]):
-    """One reading, in a thread of its own."""
-
-    def __init__(self, reader: RangeReader, read: Callable[[RangeReader], T]) -> None:
-        self._reader = reader
-        self._read = read
-        self._found: list[T] = []
-        self._error: Exception | None = None
-
-    def run(self) -> None:
-        """Read."""
-        try:
-            self._found.append(self._read(self._reader))
-        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
-            self._error = error
-
-    def outcome(self) -> T | Incomplete:
-        """Return what was found, or why too little could be read."""
-        if self._found:
-            return self._found[0]
-        # What was missing looks like damage to whoever reads.
-        if self._reader.failure is not None:
-            return Incomplete(reason=self._reader.failure)
-        if self._error is not None:
-            raise self._error
-        return Incomplete(reason="nothing was read")

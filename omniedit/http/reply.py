@@ -18,6 +18,8 @@ LONGEST_RETRY_AFTER_S: Final = 366 * 24 * 3600.0
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 _EARLIEST_DATE: Final = 1_000_000_000.0  # 2001
 _LATEST_DATE: Final = 4_102_444_800.0  # 2100
+_ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # Cloudflare's page, its plain text and its JSON.
 _BLOCKED: Final = re.compile(rb"error[\s_-]*(?:code)?[\"'\s:>]*1010\b", re.IGNORECASE)
 
@@ -35,23 +37,37 @@ class Reply:
     @cached_property
     def retry_after_s(self) -> float | None:
         """Seconds that `Retry-After` asks for, from a number or a date (RFC 9110, 10.2.3)."""
-        return parse_retry_after(self.headers.get("retry-after", ""), now=time.time())
+        return retry_after_of(self.headers)
 
     @cached_property
     def date(self) -> float | None:
         """The Unix time at the server; None where its `Date` is missing or absurd."""
-        moment = parse_date(self.headers.get("date", ""))
-        return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
+        return date_of(self.headers)
+
+
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that `Retry-After` asks for, a date by the server's own clock."""
+    now = date_of(headers) or time.time()
+    return parse_retry_after(headers.get("retry-after", ""), now=now)
+
+
+def date_of(headers: Mapping[str, str]) -> float | None:
+    """Return the Unix time of `Date`; None where it is missing or absurd."""
+    moment = parse_date(headers.get("date", ""))
+    return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
 
 
 def decode(body: bytes, encoding: str, *, max_bytes: int) -> bytes | None:
     """Return so much of a body that was sent encoded, unasked; None if it cannot be decoded."""
     if encoding not in {"gzip", "x-gzip", "deflate"}:
         return None
+    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
-        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, max_bytes)
+        decoded = inflater.decompress(body, max_bytes)
     except zlib.error:
         return None
+    is_cut = not inflater.eof and len(decoded) < max_bytes
+    return None if is_cut else decoded
 
 
 def parse_json(body: bytes) -> object:
@@ -59,12 +75,17 @@ def parse_json(body: bytes) -> object:
     # Python refuses numbers of thousands of digits.
     for parse_int in (int, _readable_int):
         with suppress(ValueError, RecursionError):
-            return json.loads(
-                body,
+            value = json.loads(
+                # Of bytes it would guess the encoding, and keys are looked for in UTF-8.
+                body.decode("utf-8-sig"),
                 parse_constant=lambda _name: None,
                 parse_float=_finite_float,
                 parse_int=parse_int,
             )
+            if _ESCAPED_SURROGATE.search(body):
+                # Half a character can be written to no file.
+                return map_strings(value, lambda text: _SURROGATE.sub("\ufffd", text))
+            return value
     return None
 
 
@@ -98,29 +119,29 @@ def is_blocked_client(status: int, body: bytes) -> bool:
     return status in range(400, 500) and _BLOCKED.search(body) is not None
 
 
-def redact_json(value: object, redact: Callable[[str], str]) -> object:
-    """Redact all strings of a JSON value in place, however deep it is nested."""
+def map_strings(value: object, change: Callable[[str], str]) -> object:
+    """Change all strings of a JSON value in place, however deep it is nested."""
     root: list[object] = [value]
     nodes: list[dict[str, object] | list[object]] = [root]
     while nodes:
         node = nodes.pop()
         if isinstance(node, dict):
-            redacted = {redact(key): _redacted(child, redact, nodes) for key, child in node.items()}
+            changed = {change(key): _changed(child, change, nodes) for key, child in node.items()}
             node.clear()
-            node.update(redacted)
+            node.update(changed)
         else:
-            node[:] = [_redacted(child, redact, nodes) for child in node]
+            node[:] = [_changed(child, change, nodes) for child in node]
     return root[0]
 
 
-def _redacted(
+def _changed(
     value: object,
-    redact: Callable[[str], str],
+    change: Callable[[str], str],
     nodes: list[dict[str, object] | list[object]],
 ) -> object:
-    """Return a string redacted; put a container by, to be looked at later."""
+    """Return a string changed; put a container by, to be looked at later."""
     if isinstance(value, str):
-        return redact(value)
+        return change(value)
     if type(value) in {dict, list}:
         nodes.append(cast("dict[str, object] | list[object]", value))
     return value

@@ -106,6 +106,13 @@ _VERSION_2: Final = (
         primary key (sha256, origin, files_origin)
     )
     """,
+    # The key that a submission was sent with: another account's must not send it again.
+    """
+    create table attempt_keys (
+        request_id text primary key,
+        key_digest text not null        -- salt:SHA-256 of salt and key
+    )
+    """,
     # Damaged journals whose rows are here, except those that could not be read.
     """
     create table recoveries (
@@ -121,7 +128,15 @@ _MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
 VERSION: Final = len(_MIGRATIONS)
 _UNDECODABLE: Final = "Could not decode to UTF-8"
 """What Python says of a damaged text."""
-TABLES: Final = ("attempts", "tasks", "files", "calls", "uploads", "recoveries")
+TABLES: Final = (
+    "attempts",
+    "attempt_keys",
+    "tasks",
+    "files",
+    "calls",
+    "uploads",
+    "recoveries",
+)
 
 
 class Database:

@@ -89,6 +89,13 @@ class Journal:
         """Return the attempt with this request ID."""
         return self._find("where request_id = ?", request_id)
 
+    def key_digest(self, request_id: str) -> str | None:
+        """Return the digest of the key that an attempt was sent with, where it is known."""
+        rows = self._database.rows(
+            "select key_digest from attempt_keys where request_id = ?", (request_id,)
+        )
+        return str(rows[0]["key_digest"]) if rows else None
+
     def find_task(self, task_id: str) -> Record | None:
         """Return the task with this ID."""
         return self._find("where task_id = ?", task_id)
@@ -159,6 +166,12 @@ class Journal:
                 attempt.body_digest,
                 self._clock(),
             )
+            if attempt.key_digest is not None:
+                self._execute(
+                    "insert or replace into attempt_keys values (?, ?)",
+                    attempt.request_id,
+                    attempt.key_digest,
+                )
             if attempt.context is not None:
                 self._store_call(attempt.context, attempt.request_id)
 

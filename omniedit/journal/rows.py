@@ -37,6 +37,7 @@ class Attempt:
     body: bytes | None
     body_digest: str | None
     context: str | None  # the context whose `last` it becomes
+    key_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

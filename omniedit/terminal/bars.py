@@ -11,7 +11,7 @@ from rich.table import Column
 from rich.text import Text
 
 from omniedit.terminal.board import Board, EditState, Pause
-from omniedit.terminal.human import render_clock, render_duration, render_reserved, render_size
+from omniedit.terminal.human import render_clock, render_credits, render_duration, render_size
 from omniedit.terminal.streams import ColourDepth, OutputStream
 from omniedit.terminal.text import cell_width
 
@@ -219,7 +219,7 @@ class _FactsColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         row = _row(task)
         facts = [(fact, self._stream.shown(fact.text)) for fact in row.facts if fact.text]
-        while len(facts) > 1 and len("  ".join(text for _, text in facts)) > self._width:
+        while len(facts) > 1 and cell_width("  ".join(text for _, text in facts)) > self._width:
             facts.remove(min(facts, key=lambda fact: fact[0].rank))
         text = "  ".join(text for _, text in facts)
         return Text(text, "yellow" if row.is_alarming else "", overflow="ellipsis")
@@ -297,9 +297,9 @@ def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
         facts = [
             _Fact(render_clock(edit.elapsed_s(now)), rank=2),
             _remaining(edit.remaining_s(now)),
-            _Fact(render_reserved(edit.record.task if edit.record else None), rank=1),
         ]
-    return _Row(edit.label, edit.state, percent, facts, is_lively=False)
+    state = edit.state.partition(" ")[0] if edit.preparing else edit.state
+    return _Row(edit.label, state, percent, facts, is_lively=False)
 
 
 def _transfer_facts(edit: EditState, now: float) -> list[_Fact]:
@@ -317,7 +317,11 @@ def _transfer_facts(edit: EditState, now: float) -> list[_Fact]:
 
 def _preparation_facts(edit: EditState, now: float) -> list[_Fact]:
     fps = edit.preparing.fps if edit.preparing else None
-    return [_Fact(f"{fps:.0f} fps" if fps else "", rank=1), _remaining(edit.remaining_s(now))]
+    return [
+        _Fact(edit.state.partition(" ")[2], rank=2),  # "piece 7 of 30", of what is cut
+        _Fact(f"{fps:.0f} fps" if fps else "", rank=1),
+        _remaining(edit.remaining_s(now)),
+    ]
 
 
 def _pause_facts(pause: Pause, now: float) -> list[_Fact]:
@@ -334,7 +338,9 @@ def _overall_row(board: Board, width: int) -> _Row:
         facts = _pause_facts(board.pause, now)
     else:
         elapsed = _Fact(render_clock(now - board.started_at), rank=1)
-        facts = [elapsed, _remaining(board.remaining_s())]
+        spent = board.spent_credits
+        money = _Fact(render_credits(spent) if spent else "")
+        facts = [elapsed, _remaining(board.remaining_s()), money]
     is_paused = board.pause is not None and board.pause.until > now
     return _Row(counts, "", board.percent(), facts, is_lively=True, is_alarming=is_paused)
 

@@ -22,7 +22,7 @@ from omniedit.events import (
     Submitted,
     Transferring,
 )
-from omniedit.models import Record, TaskError
+from omniedit.models import Record, Task, TaskError
 from omniedit.terminal.human import clip_name
 
 _POLL_EVERY_S: Final = 8.0
@@ -114,7 +114,6 @@ class EditState:
     task_id: str | None = None
     label: str = ""
     """What a person calls it: its clip, or its line."""
-    record: Record | None = None
     state: str = "starting"
     progress: int | None = None
     is_over: bool = False
@@ -232,6 +231,11 @@ class Board:
         """The newest record of every edit."""
         return list(self._records.values())
 
+    def task(self, task_id: str | None) -> Task | None:
+        """Return a task as it was last seen."""
+        record = self._records.get(task_id or "")
+        return record.task if record else None
+
     @property
     def running(self) -> list[EditState]:
         """The edits under way, in the order in which they were met."""
@@ -271,11 +275,22 @@ class Board:
     @property
     def summary(self) -> str:
         """All edits in one line: `37/120 saved, 24 running, 1 failed`."""
-        word = "saved" if self.saved or not self.completed else "completed"
+        is_saving = self.saves and (self.saved or not self.completed)
+        word = "saved" if is_saving else "completed"
         parts = [f"{self.done}/{self.total} {word}", f"{len(self.running)} running"]
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join(parts)
+
+    @property
+    def spent_credits(self) -> float:
+        """What this command's submissions were charged, or as long as they run what is reserved."""
+        tasks = [self.task(task_id) for task_id in self.submitted]
+        return sum(
+            (task.credits_reserved if task.credits_used is None else task.credits_used) or 0.0
+            for task in tasks
+            if task is not None and not task.has_failed
+        )
 
     def expect(self, total: int, labels: Mapping[str, str] | None = None) -> None:
         """Say how many edits there will be, from now on.
@@ -292,7 +307,8 @@ class Board:
 
     def state_of(self, event: Event) -> EditState:
         """Return where the edit of an event stands; a new state where it concerns none."""
-        return self._edits.get(_key(event)) or EditState(seen_at=self.clock())
+        task_id = event.task_id if isinstance(event, Saved) else None
+        return self._edits.get(_key(event)) or EditState(seen_at=self.clock(), task_id=task_id)
 
     def remaining_s(self) -> float | None:
         """Return for how long all edits together will go on, as far as anybody knows."""
@@ -362,7 +378,6 @@ class Board:
                 del self._edits[key]
         edit = self._edit(event, now)
         edit.task_id, edit.label = record.task_id, self._label_of(record)
-        edit.record = record
         edit.transfer = edit.preparing = edit.pause = None
         self.pause = None
         if record.status != edit.state:

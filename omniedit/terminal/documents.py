@@ -7,21 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias, cast
 
 from omniedit.errors import OmniEditError
-from omniedit.events import (
-    Completed,
-    Event,
-    Failed,
-    LineFailed,
-    Noted,
-    Preparing,
-    Progressed,
-    Retrying,
-    Saved,
-    Stalled,
-    Submitted,
-    Transferring,
-    Warned,
-)
 from omniedit.models import MODEL, Record, SavedFile, TaskError
 from omniedit.terminal.human import advice_on, failure_of
 
@@ -100,21 +85,6 @@ def error_document(error: OmniEditError, *, exit_status: int, hint: str | None =
     }
 
 
-def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
-    """Return the NDJSON line of an event; None for what only concerns people."""
-    if isinstance(event, Preparing | Transferring | Noted | Warned):
-        return None
-    if isinstance(event, LineFailed):
-        error = TaskError(code=event.code, message=f"{event.name}: {event.message}")
-        fields: Document = {"error": task_error_document(error)}
-        return _line("failed", at=at, sandbox=sandbox, task_id=event.task_id, fields=fields)
-    task_id = (
-        event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.record.task_id
-    )
-    name, fields = _name_and_fields(event)
-    return _line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)
-
-
 def done_document(
     *,
     ok: bool,
@@ -126,7 +96,7 @@ def done_document(
 ) -> Document:
     """Return the last NDJSON line of a command, with all its tasks."""
     fields = {"ok": ok, "exit_status": exit_status, "tasks": list(tasks), **fields}
-    return _line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
+    return event_line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
 
 
 def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
@@ -176,38 +146,10 @@ def _raw(value: object) -> object:
     return found
 
 
-def _name_and_fields(
-    event: Submitted | Progressed | Stalled | Retrying | Completed | Failed | Saved,
-) -> tuple[str, Document]:
-    match event:
-        case Submitted():
-            return "submitted", {"request_id": event.record.request_id}
-        case Progressed():
-            return "progress", {
-                "status": event.record.status,
-                "progress": event.record.task.progress if event.record.task else None,
-                "elapsed_s": _tenths(event.elapsed_s),
-                "remaining_s": _tenths(event.remaining_s),
-            }
-        case Stalled():
-            return "stalled", {"since_s": _tenths(event.since_s)}
-        case Retrying():
-            return "retrying", {
-                "message": event.message,
-                "delay_s": _tenths(event.delay_s),
-                "attempt": event.attempt,
-            }
-        case Completed():
-            return "completed", {}
-        case Failed():
-            return "failed", {"error": task_error_document(failure_of(event.record))}
-        case Saved():
-            return "saved", saved_document(event.file)
-
-
-def _line(
+def event_line(
     name: str, *, at: float, sandbox: bool, task_id: str | None, fields: Mapping[str, Any]
 ) -> Document:
+    """Return a line of NDJSON: what every one begins with, then its own fields."""
     return {
         "schema": SCHEMA,
         "event": name,
@@ -216,7 +158,3 @@ def _line(
         "task_id": task_id,
         **fields,
     }
-
-
-def _tenths(seconds: float | None) -> float | None:
-    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 1)

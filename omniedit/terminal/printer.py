@@ -73,8 +73,7 @@ class Printer:
         self.says_saved = False
         """Whether the user reads of each saved file where its path would be printed."""
         self.stderr = OutputStream(stderr, environ, system=system)
-        is_exact = not OutputStream(stdout, environ, system=system).is_terminal
-        self.stdout = OutputStream(stdout, environ, is_exact=is_exact, system=system)
+        self.stdout = OutputStream(stdout, environ, keeps_columns=True, system=system)
         self._has_byte_names = system.has_byte_names
         self._is_workflow = environ.get("GITHUB_ACTIONS") == "true"
         self._lock = threading.RLock()

@@ -1,6 +1,7 @@
 """What is shown of what happens: bars or lines on standard error, events on standard output."""
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ from omniedit.events import (
     Transferring,
     Warned,
 )
+from omniedit.models import TaskError
 from omniedit.terminal.board import Board, EditState
-from omniedit.terminal.documents import event_document
+from omniedit.terminal.documents import Document, event_line, saved_document, task_error_document
 from omniedit.terminal.human import (
     failure_of,
     file_uri,
@@ -89,6 +91,21 @@ def watch(
                     printer.note(event.message)
 
         yield observe
+
+
+def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
+    """Return the NDJSON line of an event; None for what only concerns people."""
+    if isinstance(event, Preparing | Transferring | Noted | Warned):
+        return None
+    if isinstance(event, LineFailed):
+        error = TaskError(code=event.code, message=f"{event.name}: {event.message}")
+        fields: Document = {"error": task_error_document(error)}
+        return event_line("failed", at=at, sandbox=sandbox, task_id=event.task_id, fields=fields)
+    task_id = (
+        event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.record.task_id
+    )
+    name, fields = _name_and_fields(event)
+    return event_line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)
 
 
 @contextlib.contextmanager
@@ -344,7 +361,7 @@ class _Said:
 
 
 def _completed(edit: EditState, board: Board) -> Line:
-    charge = render_charge(edit.record.task if edit.record else None)
+    charge = render_charge(board.task(edit.task_id))
     name = "" if board.is_single else f"{edit.label} "
     said = Span(f"{name}completed{_how_long(edit, board)}")
     return [_SUCCESS, _SPACE, said, Span(f" · {charge}", Colour.DIM)]
@@ -361,16 +378,15 @@ def _saved_facts(event: Saved, edit: EditState, board: Board) -> list[str]:
         return facts
     if edit.has_been_followed:
         facts.append(render_took(edit.elapsed_s(board.clock())))
-    return [*facts, render_charge(edit.record.task if edit.record else None)]
+    return [*facts, render_charge(board.task(event.task_id))]
 
 
 def _how_long(edit: EditState, board: Board) -> str:
     """Return ` after 48 s`, or ` about 3h07m ago` of a task that was not followed to its end."""
-    elapsed_s = edit.elapsed_s(board.clock())
+    elapsed_s, task = edit.elapsed_s(board.clock()), board.task(edit.task_id)
     if edit.has_been_followed:
         return f" after {render_took(elapsed_s)}"
-    estimated_s = (edit.record.task.estimated_s if edit.record and edit.record.task else None) or 0
-    ago_s = elapsed_s - estimated_s
+    ago_s = elapsed_s - ((task.estimated_s if task else None) or 0.0)
     return f" about {render_duration(ago_s)} ago" if ago_s > _SOON_S else ""
 
 
@@ -405,3 +421,36 @@ def _failure(event: Event) -> str | None:
     if isinstance(event, LineFailed):
         return f"{event.name}: {event.message}"
     return render_failure(failure_of(event.record)) if isinstance(event, Failed) else None
+
+
+def _name_and_fields(
+    event: Submitted | Progressed | Stalled | Retrying | Completed | Failed | Saved,
+) -> tuple[str, Document]:
+    match event:
+        case Submitted():
+            return "submitted", {"request_id": event.record.request_id}
+        case Progressed():
+            return "progress", {
+                "status": event.record.status,
+                "progress": event.record.task.progress if event.record.task else None,
+                "elapsed_s": _tenths(event.elapsed_s),
+                "remaining_s": _tenths(event.remaining_s),
+            }
+        case Stalled():
+            return "stalled", {"since_s": _tenths(event.since_s)}
+        case Retrying():
+            return "retrying", {
+                "message": event.message,
+                "delay_s": _tenths(event.delay_s),
+                "attempt": event.attempt,
+            }
+        case Completed():
+            return "completed", {}
+        case Failed():
+            return "failed", {"error": task_error_document(failure_of(event.record))}
+        case Saved():
+            return "saved", saved_document(event.file)
+
+
+def _tenths(seconds: float | None) -> float | None:
+    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 1)

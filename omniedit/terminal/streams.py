@@ -59,7 +59,7 @@ class OutputStream:
     Args:
         stream: None where the caller closed it (`2>&-`).
         environ: Says what the terminal can do.
-        is_exact: Show what the encoding lacks as its escape, not as `?`.
+        keeps_columns: On a terminal, show what the encoding lacks as `?`, not as its escape.
         system: The operating system; injected by tests.
     """
 
@@ -68,7 +68,7 @@ class OutputStream:
         stream: TextIO | None,
         environ: Mapping[str, str],
         *,
-        is_exact: bool = True,
+        keeps_columns: bool = False,
         system: System = THIS_SYSTEM,
     ) -> None:
         self._stream = stream
@@ -78,6 +78,7 @@ class OutputStream:
         self.failure: OSError | None = None
         """Why it can no longer be written, where that is not a reader who left (a full disk)."""
         self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
+        is_exact = not (keeps_columns and self.is_terminal)
         self._errors = "omniedit.exact" if is_exact else "omniedit.shown"
         self._obeys_escapes = self.is_terminal and system.obeys_escapes(self.fileno)
         self.depth = _colour_depth(environ, is_terminal=self._obeys_escapes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.cli.completion.model import Switch, known_commands
+from omniedit.cli.completion.model import FILES, FOLDERS, Switch, known_commands
 from omniedit.cli.completion.scripts import scripts
 from omniedit.cli.completion.tasks import PROMPT_WIDTH, journal_folder
 from omniedit.journal import Journal
@@ -77,9 +77,11 @@ def test_powershell_offers_what_the_script_says(line: str, offered: str) -> None
 
 def test_an_option_means_the_same_wherever_it_stands() -> None:
     # The scripts tell by the name alone whether a value follows.
+    # What `-o` saves to is a file here, a folder there: both complete as paths.
     meanings: dict[str, set[tuple[str, tuple[str, ...]] | None]] = {}
     for switch in _switches():
-        value = (switch.value.kind, switch.value.choices) if switch.value else None
+        kind = switch.value and switch.value.kind.replace(FOLDERS, FILES)
+        value = (str(kind), switch.value.choices) if switch.value else None
         for name in switch.names:
             meanings.setdefault(name, set()).add(value)
 

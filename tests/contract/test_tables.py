@@ -63,7 +63,7 @@ def test_every_command_and_option_is_in_the_table_of_commands() -> None:
 
 
 def test_the_options_of_every_command_are_named() -> None:
-    for option in {*GLOBAL_OPTIONS, *root_options()} - {"--version"}:
+    for option in {*GLOBAL_OPTIONS, *root_options()} - {"--version/-V"}:
         assert option.split("/")[0] in readme.TEXT
 
 
@@ -109,5 +109,35 @@ def test_help_is_short_and_plain(omniedit: CommandLine, name: str) -> None:
 
     assert (ended.status, ended.stderr) == (0, "")
     assert f"omniedit {name}".strip() in ended.stdout
-    assert max(map(len, ended.stdout.splitlines())) <= 80
-    assert "\x1b" not in ended.stdout
+    lines = ended.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 60
+    assert not re.search(r"\[default|<.* range>|\x1b", ended.stdout)
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_ends_with_examples_of_the_command(omniedit: CommandLine, name: str) -> None:
+    ended = omniedit(*name.split(), "--help", COLUMNS="80")
+
+    examples = ended.stdout.partition("\nExamples:\n")[2].splitlines()
+    assert 1 <= len(examples) <= 2
+    for example in examples:
+        assert f"omniedit {name}".strip() in example
+
+
+@pytest.mark.parametrize("columns", ["60", "100"])
+def test_help_fits_the_terminal(omniedit: CommandLine, columns: str) -> None:
+    ended = omniedit("edit", "--help", COLUMNS=columns)
+
+    page = ended.stdout.partition("\nExamples:\n")[0]
+    assert max(map(len, page.splitlines())) <= int(columns)
+
+
+def test_help_on_a_command_is_its_help_page(omniedit: CommandLine) -> None:
+    assert omniedit("help", "edit").stdout == omniedit("edit", "--help").stdout
+
+
+def test_ls_is_list(omniedit: CommandLine) -> None:
+    listed, other = omniedit("list", "--limit", "0"), omniedit("ls", "--limit", "0")
+
+    assert (other.status, other.stderr) == (listed.status, listed.stderr) != (0, "")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import typer
 from typer.main import get_command
 
-from omniedit.cli.options import Command, Group
+from omniedit.cli.parser import Command, Group
 
 _ATTRIBUTES: Final[Mapping[str, str]] = {
     "edit": "edit",
@@ -39,6 +39,12 @@ class Root(Group):
         # Typer takes names, also those it suggests, from here.
         self.commands: dict[str, Any] = dict.fromkeys(_ATTRIBUTES)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is called, and the rest of its call."""
+        if args[:1] == ["ls"]:
+            args = ["list", *args[1:]]
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, None if there is no such command."""
         if cmd_name in _ATTRIBUTES and self.commands[cmd_name] is None:
@@ -47,8 +53,9 @@ class Root(Group):
 
 
 def _load(name: str) -> Any:
-    found = getattr(import_module(f"omniedit.cli.commands.{name}"), _ATTRIBUTES[name])
+    module: Any = import_module(f"omniedit.cli.commands.{name}")
+    found = getattr(module, _ATTRIBUTES[name])
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
-        found.command(name, cls=Command)(function)
+        found.command(name, cls=Command, epilog=module.EXAMPLES)(function)
     return get_command(found)

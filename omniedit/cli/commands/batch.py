@@ -1,19 +1,25 @@
 """`omniedit batch`: many edits from one manifest."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import read_source
 from omniedit.cli.options import Force, MaxCredits, NoJournal, Timeout, parse_shard
+from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Interrupted, OmniEditError
 
 if TYPE_CHECKING:
     from omniedit.cli.batch_report import BatchReport
     from omniedit.edits.batch import BatchOptions, PlannedEdit
+
+EXAMPLES: Final = """
+omniedit batch edits.jsonl --dir results
+omniedit batch edits.csv --shard 1/4 --max-credits 500
+"""
 
 
 def batch(
@@ -26,17 +32,39 @@ def batch(
     ],
     *,
     folder: Annotated[
-        str | None, typer.Option("--dir", metavar="DIR", help="Where outputs go; else here.")
+        str | None,
+        typer.Option(
+            "--dir",
+            "-o",
+            rich_help_panel=OUTPUT,
+            metavar="DIR",
+            help="The folder for outputs (default: this one).",
+        ),
     ] = None,
     concurrency: Annotated[
         int,
-        typer.Option("--concurrency", min=1, help="Submissions and transfers at a time."),
+        typer.Option(
+            "--concurrency",
+            rich_help_panel=WAITING,
+            min=1,
+            metavar="N",
+            help="Submissions and transfers at a time (default 4).",
+        ),
     ] = 4,
     shard: Annotated[
-        str, typer.Option("--shard", metavar="I/N", help="Only part I of N of the manifest.")
+        str,
+        typer.Option(
+            "--shard",
+            rich_help_panel=SCRIPTS,
+            metavar="I/N",
+            help="Only part I of N of the manifest.",
+        ),
     ] = "1/1",
     again: Annotated[
-        bool, typer.Option("--again", help="Submit every edit again (charged again).")
+        bool,
+        typer.Option(
+            "--again", rich_help_panel=COST, help="Submit every edit again (charged again)."
+        ),
     ] = False,
     force: Force = False,
     timeout: Timeout = 1800.0,

@@ -7,7 +7,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import decode_text, read_stdin
-from omniedit.cli.options import Command, Group
+from omniedit.cli.parser import Command, Group
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.settings import KEY_PAGE, credentials_path
 from omniedit.settings.credentials import CredentialsFile, parse_key
@@ -27,7 +27,9 @@ app = typer.Typer(
 )
 
 
-@app.command("set-key", cls=Command)
+@app.command(
+    "set-key", cls=Command, epilog="omniedit config set-key\nomniedit config set-key < key.txt"
+)
 def set_key(ctx: typer.Context) -> Outcome:
     """Save an API key, read from a hidden prompt or from stdin."""
     context: Context = ctx.obj
@@ -49,7 +51,7 @@ def set_key(ctx: typer.Context) -> Outcome:
     return Outcome(fields={"key": str(key), "origin": origin, "path": str(path)})
 
 
-@app.command("unset-key", cls=Command)
+@app.command("unset-key", cls=Command, epilog="omniedit config unset-key")
 def unset_key(ctx: typer.Context) -> Outcome:
     """Remove the saved API key of the current base URL."""
     context: Context = ctx.obj
@@ -61,7 +63,7 @@ def unset_key(ctx: typer.Context) -> Outcome:
     return Outcome(fields={"removed": is_removed, "origin": origin, "path": str(path)})
 
 
-@app.command("show", cls=Command)
+@app.command("show", cls=Command, epilog="omniedit config show\nomniedit config show --json")
 def show(ctx: typer.Context) -> Outcome:
     """Show every setting with its source, the key masked."""
     context: Context = ctx.obj
@@ -84,7 +86,7 @@ def show(ctx: typer.Context) -> Outcome:
     return Outcome(fields=fields)
 
 
-@app.command("path", cls=Command)
+@app.command("path", cls=Command, epilog="omniedit config path")
 def path(ctx: typer.Context) -> Outcome:
     """Show where settings, key and journal are stored."""
     from omniedit.journal import JOURNAL_FILE

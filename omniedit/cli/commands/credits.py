@@ -1,10 +1,17 @@
 """`omniedit credits`: the account's balance, and this key's own limit."""
 
+from typing import Final
+
 import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.session import JournalUse
 from omniedit.models import CREDITS_PER_DOLLAR, Credits
+
+EXAMPLES: Final = """
+omniedit credits
+omniedit credits --json
+"""
 
 
 def credits_(ctx: typer.Context) -> Outcome:

@@ -1,11 +1,18 @@
 """`omniedit doctor`: check everything an edit needs, without spending."""
 
+from typing import Final
+
 import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import hint_for
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Interrupted, OmniEditError
+
+EXAMPLES: Final = """
+omniedit doctor
+omniedit doctor --sandbox
+"""
 
 
 def doctor(ctx: typer.Context) -> Outcome:

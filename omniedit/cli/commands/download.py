@@ -1,13 +1,19 @@
 """`omniedit download`: save finished results."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Expiring, Force, Tasks
+from omniedit.cli.parser import OUTPUT
 from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError, OmniEditError
+
+EXAMPLES: Final = """
+omniedit download --output out.mp4
+omniedit download --expiring 6h --output results/
+"""
 
 
 def download(
@@ -19,12 +25,18 @@ def download(
         typer.Option(
             "--output",
             "-o",
+            rich_help_panel=OUTPUT,
             metavar="PATH",
             help="Save the result to PATH; several need a folder (`out/`); `-` is stdout.",
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Save every finished result that is not saved yet.")
+        bool,
+        typer.Option(
+            "--all",
+            rich_help_panel=OUTPUT,
+            help="Save every finished result that is not saved yet.",
+        ),
     ] = False,
     expiring: Expiring = None,
     force: Force = False,

@@ -1,6 +1,6 @@
 """`omniedit edit`: from sentence to file, safe to repeat."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -21,9 +21,15 @@ from omniedit.cli.options import (
     Timeout,
     Video,
 )
+from omniedit.cli.parser import CLIP, COST, OUTPUT
 from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError
 from omniedit.models import EditRequest
+
+EXAMPLES: Final = """
+omniedit edit clip.mp4 "make it night, keep all else unchanged" -o out.mp4
+omniedit edit https://example.com/clip.mp4 --prompt-file prompt.txt --end 5
+"""
 
 
 def edit(
@@ -34,7 +40,11 @@ def edit(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="PATH", help="Save the result to PATH (`-`: stdout)."
+            "--output",
+            "-o",
+            rich_help_panel=OUTPUT,
+            metavar="PATH",
+            help="Save the result to PATH (`-`: stdout).",
         ),
     ] = None,
     again: Again = False,
@@ -44,13 +54,26 @@ def edit(
     request_id: RequestID = None,
     no_journal: NoJournal = False,
     split: Annotated[
-        bool, typer.Option("--split", help="Edit a longer clip in pieces and join the results.")
+        bool,
+        typer.Option(
+            "--split",
+            rich_help_panel=CLIP,
+            help="Edit a longer clip in pieces and join the results.",
+        ),
     ] = False,
     new_audio: Annotated[
-        bool, typer.Option("--new-audio", help="With --split: keep the newly made audio.")
+        bool,
+        typer.Option(
+            "--new-audio", rich_help_panel=CLIP, help="With --split: keep the newly made audio."
+        ),
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="With --split: accept the price without being asked.")
+        bool,
+        typer.Option(
+            "--yes",
+            rich_help_panel=COST,
+            help="With --split: accept the price without being asked.",
+        ),
     ] = False,
     prompt_file: PromptFile = None,
     start: Start = None,

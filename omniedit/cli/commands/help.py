@@ -11,6 +11,10 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import MEANINGS
 from omniedit.errors import Hint, InvalidInputError
 
+EXAMPLES: Final = """
+omniedit help exit-codes
+omniedit help json edit > edit.schema.json
+"""
 _UNWRAPPED: Final = 1000
 VARIABLES: Final[Mapping[str, str]] = {
     "OMNIEDIT_API_KEY": "the API key; takes precedence",
@@ -72,7 +76,7 @@ def _command(ctx: typer.Context, name: str) -> list[str]:
     if command is None:
         msg = f"there is no help on {name!r}"
         raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
-    own = typer.Context(command, info_name=name, parent=root)
+    own = typer.Context(command, info_name=name, parent=root, color=False)
     text: str = command.get_help(own)
     return text.splitlines()
 

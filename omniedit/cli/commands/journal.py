@@ -3,7 +3,7 @@
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.options import Command, Group
+from omniedit.cli.parser import Command, Group
 from omniedit.journal import JOURNAL_FILE, Journal, Recovery
 from omniedit.journal.recovery import recover as recover_journal
 
@@ -22,7 +22,9 @@ def journal() -> None:
     """Settle what became of a damaged journal."""
 
 
-@app.command("recover", cls=Command)
+@app.command(
+    "recover", cls=Command, epilog="omniedit journal recover\nomniedit journal recover --json"
+)
 def recover(ctx: typer.Context) -> Outcome:
     """Show what was restored of a damaged journal, and accept what was not.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +15,11 @@ from omniedit.models import Record
 if TYPE_CHECKING:
     from omniedit.terminal.documents import Document
 
+EXAMPLES: Final = """
+omniedit list --unsaved
+omniedit list --remote --adopt
+"""
+
 
 def list_(
     ctx: typer.Context,
@@ -23,7 +28,9 @@ def list_(
         bool, typer.Option("--unsaved", help="Only finished edits whose result is not saved.")
     ] = False,
     expiring: Expiring = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many rows.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, metavar="N", help="How many rows (default 50).")
+    ] = 50,
     remote: Annotated[
         bool, typer.Option("--remote", help="The account's tasks, wherever submitted from.")
     ] = False,

@@ -1,11 +1,18 @@
 """`omniedit probe`: what a clip is, whether the service takes it, and what it would cost."""
 
+from typing import Final
+
 import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Video
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Interrupted, OmniEditError
+
+EXAMPLES: Final = """
+omniedit probe clip.mp4
+omniedit probe https://example.com/clip.mp4 --json
+"""
 
 
 def probe(ctx: typer.Context, video: Video) -> Outcome:

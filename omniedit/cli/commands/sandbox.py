@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.options import Command, Group, parse_duration
+from omniedit.cli.options import parse_duration
+from omniedit.cli.parser import Command, Group
 from omniedit.cli.session import sandbox_required
 from omniedit.errors import Interrupted
 from omniedit.journal import Journal
@@ -26,26 +27,40 @@ app = typer.Typer(
 )
 
 
-@app.command("serve", cls=Command)
+@app.command(
+    "serve",
+    cls=Command,
+    epilog="omniedit sandbox serve --port 8123\nomniedit sandbox serve --time-scale 0.1 --rate-limit 30",
+)
 def serve(
     ctx: typer.Context,
     *,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", min=0, max=65535, metavar="N", help="The port (default: a free one)."
+        ),
+    ] = 0,
     link_ttl: Annotated[
         float,
         typer.Option(
             "--link-ttl",
             metavar="DUR",
             parser=parse_duration,
-            show_default="24h",
-            help="How long links live.",
+            help="How long links work (default 24h).",
         ),
     ] = 86400.0,
     time_scale: Annotated[
-        float, typer.Option("--time-scale", min=0.0, help="0.1: edits take a tenth of the time.")
+        float,
+        typer.Option(
+            "--time-scale", min=0.0, metavar="X", help="0.1: edits take a tenth of the time."
+        ),
     ] = 1.0,
     rate_limit: Annotated[
-        int | None, typer.Option("--rate-limit", metavar="N/MIN", min=1, help="429 beyond that.")
+        int | None,
+        typer.Option(
+            "--rate-limit", metavar="N/MIN", min=1, help="Answer 429 beyond N submissions a minute."
+        ),
     ] = None,
     record: Annotated[
         str | None,
@@ -86,7 +101,7 @@ def serve(
             raise
 
 
-@app.command("reset", cls=Command)
+@app.command("reset", cls=Command, epilog="omniedit sandbox reset")
 def reset(ctx: typer.Context) -> Outcome:
     """Remove the sandbox's tasks and clips, and their journal entries."""
     context: Context = ctx.obj

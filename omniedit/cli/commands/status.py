@@ -1,11 +1,18 @@
 """`omniedit status`: ask the service once how tasks stand."""
 
+from typing import Final
+
 import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Tasks
 from omniedit.cli.session import JournalUse
 from omniedit.errors import OmniEditError
+
+EXAMPLES: Final = """
+omniedit status
+omniedit status a1b2c3 --json
+"""
 
 
 def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:

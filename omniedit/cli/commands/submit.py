@@ -19,6 +19,7 @@ from omniedit.cli.options import (
     RequestID,
     Start,
 )
+from omniedit.cli.parser import COST, SCRIPTS
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.models import EditRequest
@@ -26,6 +27,10 @@ from omniedit.models import EditRequest
 if TYPE_CHECKING:
     from omniedit.events import Event, Observer
 
+EXAMPLES: Final = """
+omniedit submit https://example.com/clip.mp4 "make it night"
+omniedit submit clip.mp4 "make it night" --dry-run
+"""
 _KEY: Final = "$EVOLINK_API_KEY"
 # Of the sandbox inside a command, which nobody can call: where `sandbox serve` answers, and what it
 # takes. The pasted line must not pay.
@@ -47,20 +52,36 @@ def submit(
     callback_url: CallbackURL = None,
     request_id: RequestID = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the exact request and send nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", rich_help_panel=COST, help="Print the exact request and send nothing."
+        ),
     ] = False,
     resume: Annotated[
         str | None,
         typer.Option(
-            "--resume", metavar="REQUEST_ID", help="Settle a submission whose outcome is unknown."
+            "--resume",
+            rich_help_panel=SCRIPTS,
+            metavar="REQUEST_ID",
+            help="Settle a submission whose outcome is unknown.",
         ),
     ] = None,
     as_task: Annotated[
         str | None,
-        typer.Option("--as", metavar="TASK", help="With --resume: this task is what became of it."),
+        typer.Option(
+            "--as",
+            rich_help_panel=SCRIPTS,
+            metavar="TASK",
+            help="With --resume: this task is what became of it.",
+        ),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="With --resume: even if it is more than an hour old.")
+        bool,
+        typer.Option(
+            "--yes",
+            rich_help_panel=SCRIPTS,
+            help="With --resume: even if it is more than an hour old.",
+        ),
     ] = False,
     start: Start = None,
     end: End = None,

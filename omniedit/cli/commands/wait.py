@@ -1,14 +1,20 @@
 """`omniedit wait`: follow tasks to their end, and save their results."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Force, Tasks, Timeout
+from omniedit.cli.parser import OUTPUT, WAITING
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, OmniEditError
 from omniedit.models import Record
+
+EXAMPLES: Final = """
+omniedit wait --download out.mp4
+omniedit wait a1b2c3 d4e5f6 --download results/ --timeout 1h
+"""
 
 
 def wait(
@@ -20,6 +26,8 @@ def wait(
         typer.Option(
             "--download",
             "-d",
+            "-o",
+            rich_help_panel=OUTPUT,
             metavar="PATH",
             help="Save the result to PATH; several need a folder (`out/`); `-` is stdout.",
         ),
@@ -27,7 +35,12 @@ def wait(
     force: Force = False,
     timeout: Timeout = 1800.0,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop waiting at the first task that fails.")
+        bool,
+        typer.Option(
+            "--fail-fast",
+            rich_help_panel=WAITING,
+            help="Stop waiting at the first task that fails.",
+        ),
     ] = False,
 ) -> Outcome:
     """Wait for tasks to finish, and save their results.

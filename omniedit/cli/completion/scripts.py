@@ -291,13 +291,16 @@ def _powershell_quoted(text: str) -> str:
 
 
 def _options(root: Known) -> dict[str, list[str]]:
-    """Return the options that take a value, by its kind."""
-    found: dict[str, list[str]] = {}
+    """Return the options that take a value, by its kind; the first command decides."""
+    kinds: dict[str, str] = {}
     for command in root.everything():
         for switch in command.switches:
             if switch.value is not None:
-                names = found.setdefault(_kind(switch.value), [])
-                names += [name for name in switch.names if name not in names]
+                kind = _kind(switch.value)
+                kinds |= {name: kinds.get(name, kind) for name in switch.names}
+    found: dict[str, list[str]] = {}
+    for name, kind in kinds.items():
+        found.setdefault(kind, []).append(name)
     return found
 
 

@@ -1,7 +1,7 @@
-"""The tasks that a shell completes: read straight from the journal, without what else is slow.
+"""The tasks that a shell completes, read straight from the journal.
 
-A TAB is answered in the time that Python takes to start; so nothing is imported here that can be
-done without, `typing` and `pathlib` included.
+A TAB is answered in the time that Python takes to start, so nothing is imported that can be done
+without, `typing` and `pathlib` included.
 """
 
 import os

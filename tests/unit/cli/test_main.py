@@ -104,3 +104,49 @@ def test_a_full_device_is_a_local_problem(monkeypatch: pytest.MonkeyPatch, argv:
         status = main.run(argv, {})
 
     assert (status, "cannot write to standard output: No space" in stderr.getvalue()) == (10, True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        pytest.param(
+            ["submit", "-o", "x"],
+            "`omniedit submit` sends an edit and does not wait;"
+            " `omniedit edit VIDEO PROMPT --output PATH` also saves the result",
+            id="submit-does-not-save",
+        ),
+        pytest.param(
+            ["edit", "-i", "a.mp4", "x"],
+            'VIDEO needs no option: `omniedit edit VIDEO "PROMPT"`',
+            id="video-as-an-option",
+        ),
+        pytest.param(
+            ["edit", "a.mp4", "-p", "x"],
+            'PROMPT needs no option: `omniedit edit VIDEO "PROMPT"`',
+            id="prompt-as-an-option",
+        ),
+        pytest.param(["edit", "a.mp4", "x", "--out", "y"], "`omniedit edit --help`", id="typo"),
+        pytest.param(
+            ["cancel", "t-1"],
+            "the service cannot cancel a task; one that fails is not charged",
+            id="cancel",
+        ),
+        pytest.param(
+            ["edit", "a.mp4", "make", "it", "night"],
+            'put the whole PROMPT in quotes: `omniedit edit VIDEO "PROMPT"`',
+            id="prompt-without-quotes",
+        ),
+        pytest.param(
+            ["edit", "a.mp4", "--rain and wind"],
+            "a PROMPT that begins with `-` goes last, after `--`:"
+            ' `omniedit edit VIDEO -- "PROMPT"`, or into a file: `--prompt-file FILE`',
+            id="prompt-like-an-option",
+        ),
+    ],
+)
+def test_a_usage_mistake_is_answered_with_what_was_meant(
+    capsys: pytest.CaptureFixture[str], argv: list[str], hint: str
+) -> None:
+    status = main.run(argv, {})
+
+    assert (status, capsys.readouterr().err.splitlines()[-1]) == (2, f"hint: {hint}")

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from omniedit.downloads.transfer import Downloader
-from omniedit.errors import ResultGoneError
+from omniedit.errors import InvalidInputError, ResultGoneError
+from omniedit.http.client import HttpClient
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.unit.downloads.conftest import Desk, Origin
 
 
@@ -76,3 +79,17 @@ def test_a_redirect_to_another_path_is_not_continued(desk: Desk, origin: Origin)
 
     assert origin.ranges == [None, None, "bytes=3000-", "bytes=3000-", None]
     assert desk.target.read_bytes() == origin.content
+
+
+def test_a_proxy_that_cannot_be_used_says_nothing_about_the_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "socks9://proxy")
+
+    with HttpClient() as http, pytest.raises(InvalidInputError, match="HTTP_PROXY"):
+        Downloader(http, sleep=lambda _: None).download(
+            "http://cdn.example/a.mp4",
+            tmp_path / "out.mp4",
+            on_progress=lambda *_: None,
+            on_retry=lambda *_: None,
+        )

@@ -14,6 +14,7 @@ from omniedit.edits.records import forget, unsaved_results
 from omniedit.edits.replay import resume, settle_as
 from omniedit.edits.requests import prepare
 from omniedit.edits.save import download
+from omniedit.edits.session import Connection
 from omniedit.edits.submit import submit
 from omniedit.edits.targets import Destination
 from omniedit.errors import (
@@ -30,6 +31,7 @@ from omniedit.events import Noted, Warned
 from omniedit.journal import Journal
 from omniedit.models import EditRequest, Record, Task
 from tests.unit.edits.bench import (
+    BASE_URL,
     CLIP_URL,
     NOW,
     RESULTS_URL,
@@ -361,3 +363,16 @@ def test_another_process_that_holds_the_edit_is_not_waited_for_longer_than_allow
         edit(session, REQUEST, options(timeout_s=2.0))
 
     assert session.script.prompts == []
+
+
+def test_an_unknown_submission_is_not_replayed_with_another_key(session: BenchSession) -> None:
+    request_id = left_unknown(session)
+    posts = len(session.script.prompts)
+    session.find_connection = lambda: Connection(BASE_URL, BASE_URL, "sk-evo-other")
+
+    with pytest.raises(OutcomeUnknownError, match="another key") as raised:
+        resume(session, request_id)
+    resume(session, request_id, accepts_old=True)
+
+    assert "--yes" in str(raised.value.hint)
+    assert len(session.script.prompts) == posts + 1

@@ -3,6 +3,7 @@
 `TINY` is a policy under which every one of these cases ends within a fraction of a second.
 """
 
+import gzip
 import socketserver
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -117,9 +118,11 @@ class _Connection(socketserver.StreamRequestHandler):
 OK: Final = b"HTTP/1.1 200 OK\r\n"
 
 
-def whole(body: bytes = b"{}", *, headers: bytes = b"") -> Answer:
-    """Answer well."""
-    return lambda _head: [OK, headers, b"Content-Length: %d\r\n\r\n" % len(body), body]
+def whole(body: bytes = b"{}", *, headers: bytes = b"", status: bytes = b"200 OK") -> Answer:
+    """Return what answers as HTTP has it."""
+    head = b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n"
+    head %= status, headers, len(body)
+    return lambda _head: [head, body]
 
 
 def _dripping(start: bytes, drop: bytes) -> Answer:
@@ -198,3 +201,55 @@ ODD: Final[dict[str, Answer]] = {
     "surplus": whole(b"{}{}", headers=b"Connection: close\r\n"),
 }
 """Replies that are one as far as HTTP goes."""
+
+
+def _zipped(size_bytes: int) -> bytes:
+    return gzip.compress(b'{"id": "t-1"}' + b" " * size_bytes, 1)
+
+
+_GZIP: Final = b"Content-Encoding: gzip\r\n"
+
+HEAPS: Final[dict[str, Answer]] = {
+    "seventeen-mebibytes": lambda _head: [OK, b"\r\n", *repeat(b" " * 1024**2, 17)],
+    "announced-exabyte": lambda _head: [OK, b"Content-Length: 999999999999999999\r\n\r\n{}"],
+    "gzip-bomb": whole(_zipped(24 * 1024**2), headers=_GZIP),
+    "gzip-cut": whole(_zipped(99_999)[:-9], headers=_GZIP),
+}
+"""Replies of more than anybody asked for, or than they say."""
+
+
+def broken_videos(video: bytes) -> dict[str, Answer]:
+    """Return replies that begin like a video, or lead to one, and come to nothing.
+
+    Args:
+        video: A whole one.
+    """
+    half = video[: len(video) // 2]
+    length = b"Content-Length: %d\r\n\r\n" % len(video)
+    tag = b'ETag: "v1"\r\n'
+
+    def from_elsewhere(head: bytes) -> Pieces:
+        ranged = b"206 Partial Content" if b"\r\nrange:" in head.lower() else b"200 OK"
+        span = b"Content-Range: bytes 0-9/%d\r\n" % len(video)
+        return [b"HTTP/1.1 " + ranged + b"\r\n", span, tag, length, half]
+
+    return {
+        "video-drips": lambda _head: chain([OK, length, half], _drops(b"\0")),
+        "video-without-end": lambda _head: chain([OK, b"\r\n", half], repeat(bytes(64 * 1024))),
+        "video-stops": lambda _head: [OK, tag, length, half, _SILENCE],
+        "video-breaks-off": lambda _head: [OK, length, half],
+        "video-cut-on-its-way": whole(half, headers=tag),
+        "video-cut-in-chunks": lambda _head: [
+            _CHUNKED,
+            b"%x\r\n" % len(half),
+            half,
+            b"\r\n0\r\n\r\n",
+        ],
+        "video-of-another-range": from_elsewhere,
+        "video-encoded": whole(video, headers=_GZIP),
+        "range-not-satisfiable": whole(b"", status=b"416 -"),
+        "redirects-for-ever": whole(b"", headers=b"Location: ?again\r\n", status=b"302 -"),
+        "redirects-to-a-file": whole(b"", headers=b"Location: file:///x\r\n", status=b"302 -"),
+        "redirects-nowhere": whole(b"", status=b"302 -"),
+        "no-content": whole(b"", status=b"204 -"),
+    }

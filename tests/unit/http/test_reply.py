@@ -47,6 +47,21 @@ def test_numbers_that_json_does_not_know_are_null() -> None:
     assert value == [None, None, None, 1.5, 7, None]
 
 
+def test_half_a_character_is_replaced() -> None:
+    value = parse_json(rb'{"status": "a\ud800", "\uDFFF": ["\ud83d\ude00"]}')
+
+    assert value == {"status": "a\ufffd", "\ufffd": ["\U0001f600"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_json_is_read_in_the_encoding_in_which_keys_are_looked_for(encoding: str) -> None:
+    assert parse_json('{"message": "sk-evo-0123456789"}'.encode(encoding)) is None
+
+
+def test_a_byte_order_mark_is_no_part_of_json() -> None:
+    assert parse_json(b"\xef\xbb\xbf[1]") == [1]
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_body_is_json_or_none(body: bytes) -> None:
@@ -103,6 +118,14 @@ def test_a_reply_knows_its_date_and_its_retry_after() -> None:
     assert (reply.retry_after_s, reply.date) == (12, NOW_S)
     nothing = Reply(status=429, headers={}, body=b"")
     assert (nothing.retry_after_s, nothing.date) == (None, None)
+
+
+def test_a_date_to_come_back_at_is_measured_by_the_servers_own_clock() -> None:
+    """This machine's may be wrong by years."""
+    back = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
+    headers = {"retry-after": back, "date": format_datetime(NOW, usegmt=True)}
+
+    assert Reply(status=429, headers=headers, body=b"").retry_after_s == 90
 
 
 @pytest.mark.parametrize(

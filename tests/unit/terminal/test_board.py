@@ -377,3 +377,17 @@ def test_what_remains_of_many_does_not_begin_at_ten_times_the_estimate() -> None
 
     assert remaining_s is not None
     assert 200 < remaining_s < 400
+
+
+def test_what_is_spent_is_what_was_charged_or_else_reserved() -> None:
+    board = Ledger(
+        Submitted(record=_task("pending", "t-1", credits_reserved=34.0)),
+        Submitted(record=_task("pending", "t-2", credits_reserved=34.0)),
+        Submitted(record=_task("pending", "t-3", credits_reserved=34.0)),
+        Completed(record=_task("completed", "t-2", credits_reserved=34.0, credits_used=31.5)),
+        Failed(record=_task("failed", "t-3", credits_reserved=34.0)),
+        Completed(record=_task("completed", "t-4", credits_used=99.0)),  # of another command
+        total=4,
+    )
+
+    assert board.spent_credits == 65.5

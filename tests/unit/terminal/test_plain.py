@@ -108,7 +108,7 @@ def test_a_transfer_of_unknown_size_and_a_known_file(
         board.take(event)
         lines.show(event)
 
-    assert stderr.text == "downloading o.mp4, 5 B\nalready here: o.mp4 (7 B)\n"
+    assert stderr.text == "downloading o.mp4, 5 B\nt-1: already here: o.mp4 (7 B)\n"
 
 
 def test_an_upload_of_several_ends_without_a_line(

@@ -590,7 +590,7 @@ def test_a_clip_that_is_prepared_says_how_far_it_is(
     make_printer: MakePrinter, terminal: Written, stderr: Written, make_screen: MakeScreen
 ) -> None:
     event = Preparing(
-        name="c.mp4", what="converting", done=3.0, total=12.0, fps=29.97, remaining_s=9.0
+        name="c.mp4", what="cutting piece 7 of 30", done=3.0, total=12.0, fps=29.97, remaining_s=9.0
     )
     with watched(make_printer(err=terminal)) as report:
         report(event)
@@ -599,9 +599,9 @@ def test_a_clip_that_is_prepared_says_how_far_it_is(
     with watched(make_printer()) as report:
         report(event)
 
-    assert "converting" in shown
-    assert " 25% 30 fps  0:09 left  c.mp4" in shown
-    assert stderr.text.splitlines()[0] == "c.mp4: converting, 25 %"
+    assert shown.startswith("⠋ cutting  ")
+    assert " 25% piece 7 of 30  30 fps  0:09 left  c.mp4" in shown
+    assert stderr.text.splitlines()[0] == "c.mp4: cutting piece 7 of 30, 25 %"
 
 
 @pytest.mark.parametrize("is_interrupted", [True, False])
@@ -672,3 +672,17 @@ def test_threads_that_report_at_once_tear_nothing(
     lines = {line for line in shown if line.startswith("line")}
     assert lines == {f"line {worker}-{number}" for worker in range(4) for number in range(10)}
     assert {line for line in shown if line not in lines} == {"✓ saved o · 2.1 MB · credits unknown"}
+
+
+def test_what_was_charged_is_known_of_a_task_that_nobody_followed(
+    make_printer: MakePrinter, stderr: Written
+) -> None:
+    printer = make_printer()
+    board = Board(printer.clock)
+    board.add(_completed().record)
+
+    with watch(printer, board, sandbox=False, is_ticking=False) as observe:
+        board.take(SAVED)
+        observe(SAVED)
+
+    assert stderr.text == f"{TASK_ID}: saved out/日落.mp4 (2.1 MB, 31.2 credits ($0.46))\n"

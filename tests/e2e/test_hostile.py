@@ -1,0 +1,529 @@
+"""Whatever a host answers: a command ends, in time, by its table of statuses, and says nothing raw.
+
+Each site is one request of one command. It meets every reply in turn, while all else answers well.
+A plain run plays the sites at which money, waiting and saving meet every reply, and every other
+site a few; what is left out carries the `full` marker.
+"""
+
+import json
+import re
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from omniedit.policy import Policy
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.commandline import CommandLine, Ended
+from tests.policies import HURRIED
+from tests.unit.http.hostile import (
+    BROKEN,
+    ENDLESS,
+    HEAPS,
+    ODD,
+    Answer,
+    HostileServer,
+    broken_videos,
+    whole,
+)
+
+pytestmark = pytest.mark.e2e
+
+KEY: Final = "sk-evo-0123456789abcdefghij"
+TASKS: Final = ("task-unified-1757169743-7cvnl5zw", "task-unified-1757169744-8dwom6ax")
+VIDEO: Final = BUNDLED_CLIP.read_bytes()
+RAW: Final = (
+    "\x1b]52;c;ZXZpbA==\x07\x1b]8;;https://evil.example\x1b\\x\x1b]8;;\x1b\\\x1b[2J\x9b31m\x85"
+    "\r\n::error::evil\n\u202eevil\u2066\u200b\u2028\x7f"
+)
+LONG_S: Final = 30.0
+"""Far beyond what any of these may take, also on a busy machine."""
+
+
+class Endpoint(StrEnum):
+    """What is asked for."""
+
+    SUBMIT = "POST /v1/videos/generations"
+    BATCH = "POST /v1/tasks/batch"
+    LIST = "GET /v1/tasks?"
+    POLL = "GET /v1/tasks/"
+    CREDITS = "GET /v1/credits"
+    UPLOAD = "POST /api/v1/files/upload/stream"
+    QUOTA = "GET /api/v1/files/quota"
+    RESULT = "GET /results/"
+    CLIP = "GET /clip.mp4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One request of a command line."""
+
+    argv: str
+    endpoint: Endpoint
+    """The one that is attacked."""
+    silent: int
+    """The exit status where no reply comes, or none that can be read."""
+    policy: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Shortens the time-outs of that request."""
+
+    def words(self, url: str) -> list[str]:
+        """Return the command line, with what its words stand for."""
+        named = {"URL": f"{url}/clip.mp4", "FIRST": TASKS[0], "SECOND": TASKS[1]}
+        return [named.get(word, word) for word in self.argv.split()]
+
+
+_SUBMIT: Final[Mapping[str, Any]] = {"submit_timeout_s": 0.1, "submit_budget_s": 0.3}
+_READ: Final[Mapping[str, Any]] = {
+    "read_timeout_s": 0.2,
+    "read_budget_s": 0.05,
+    "shortest_poll_s": 0.2,
+}
+_RESULT: Final[Mapping[str, Any]] = {
+    "read_timeout_s": 0.4,
+    "read_budget_s": 0.1,
+    "stall_s": 0.15,
+    "fruitless_attempts": 2,
+    "max_result_bytes": 1024**2,
+}
+
+SITES: Final[Mapping[str, Site]] = {
+    "submit": Site(argv="submit URL x", endpoint=Endpoint.SUBMIT, silent=9, policy=_SUBMIT),
+    "status": Site(argv="status FIRST", endpoint=Endpoint.POLL, silent=8, policy=_READ),
+    "download-result": Site(
+        argv="download FIRST -o out.mp4",
+        endpoint=Endpoint.RESULT,
+        silent=8,
+        policy=_RESULT,
+    ),
+    "edit-submit": Site(
+        argv="edit URL x -o out.mp4", endpoint=Endpoint.SUBMIT, silent=9, policy=_SUBMIT
+    ),
+    "edit-poll": Site(
+        argv="edit URL x -o out.mp4 --timeout 0", endpoint=Endpoint.POLL, silent=6, policy=_READ
+    ),
+    "edit-result": Site(
+        argv="edit URL x -o out.mp4", endpoint=Endpoint.RESULT, silent=8, policy=_RESULT
+    ),
+    "upload": Site(
+        argv="submit clip.mp4 x",
+        endpoint=Endpoint.UPLOAD,
+        silent=8,
+        policy={"upload_timeout_s": 0.1, "read_budget_s": 0.05, "submit_budget_s": 0.05},
+    ),
+    "status-of-two": Site(
+        argv="status FIRST SECOND", endpoint=Endpoint.BATCH, silent=0, policy=_RESULT
+    ),
+    "wait-poll": Site(
+        argv="wait FIRST --timeout 0", endpoint=Endpoint.POLL, silent=6, policy=_READ
+    ),
+    "wait-result": Site(
+        argv="wait FIRST -d out.mp4", endpoint=Endpoint.RESULT, silent=8, policy=_RESULT
+    ),
+    "download-poll": Site(
+        argv="download FIRST -o out.mp4", endpoint=Endpoint.POLL, silent=8, policy=_READ
+    ),
+    "batch-submit": Site(
+        argv="batch edits.csv --dir out",
+        endpoint=Endpoint.SUBMIT,
+        silent=9,
+        policy={**_SUBMIT, "submit_timeout_s": 0.2},
+    ),
+    "batch-result": Site(
+        argv="batch edits.csv --dir out",
+        endpoint=Endpoint.RESULT,
+        silent=8,
+        policy=_RESULT,
+    ),
+    "wait-for-two": Site(
+        argv="wait FIRST SECOND --timeout 0", endpoint=Endpoint.BATCH, silent=6, policy=_READ
+    ),
+    "list-remote": Site(
+        argv="list --remote --adopt", endpoint=Endpoint.LIST, silent=8, policy=_READ
+    ),
+    "credits": Site(argv="credits", endpoint=Endpoint.CREDITS, silent=8, policy=_READ),
+    "doctor-credits": Site(argv="doctor", endpoint=Endpoint.CREDITS, silent=8, policy=_RESULT),
+    "doctor-files": Site(argv="doctor", endpoint=Endpoint.QUOTA, silent=8, policy=_RESULT),
+    "probe": Site(
+        argv="probe URL", endpoint=Endpoint.CLIP, silent=8, policy={"clip_timeout_s": 0.2}
+    ),
+    "check": Site(
+        argv="submit URL x --check",
+        endpoint=Endpoint.CLIP,
+        silent=0,
+        policy={"clip_timeout_s": 0.2},
+    ),
+}
+ALWAYS: Final = ("submit", "status", "download-result")
+"""The sites that meet every reply in a plain run."""
+SAMPLES: Final = ("one-header-line-after-another", "hang-up-in-the-body", "nested", "html")
+"""The replies that every site meets in a plain run."""
+REPLIES: Final[Mapping[str, Answer]] = {**ENDLESS, **BROKEN, **ODD, **HEAPS}
+VIDEOS: Final[Mapping[str, Answer]] = broken_videos(VIDEO)
+
+AS_TASKS: Final = frozenset(
+    {"nested", "not-a-number", "a-number-of-5000-digits", "half-a-character"}
+)
+"""The replies of the catalogue that hold a task."""
+GONE: Final = frozenset(
+    {
+        "video-without-end",
+        "video-encoded",
+        "redirects-for-ever",
+        "redirects-to-a-file",
+        "redirects-nowhere",
+        "no-content",
+    }
+)
+"""The replies without a video, as another look at the task's links does not mend."""
+AS_OBJECTS: Final = AS_TASKS | {"absurd-dates"}
+AS_REPLIES: Final = {*ODD, *HEAPS, "unknown-encoding"} - {"announced-exabyte"}
+"""The replies of the catalogue that come whole, whatever they hold."""
+AS_CONTENT: Final = (
+    frozenset({*ODD, *HEAPS, "unknown-encoding", "body-drips", "body-without-a-length-drips"})
+    | {"tiny-chunks-drip", "chunk-extension-floods"}
+) - {"announced-exabyte"}
+"""The replies of the catalogue whose body begins, with what is no video."""
+
+
+def rows() -> list[Any]:
+    """Return each site with each reply."""
+    found: list[Any] = []
+    for name, site in SITES.items():
+        replies = {**REPLIES, **(VIDEOS if site.endpoint is Endpoint.RESULT else {})}
+        for reply in replies:
+            is_plain = name in ALWAYS or reply in SAMPLES
+            marks = () if is_plain else (pytest.mark.full,)
+            found.append(pytest.param(name, reply, id=f"{name}-{reply}", marks=marks))
+    return found
+
+
+def expected(site: Site, reply: str) -> int:
+    """Return the exit status of a site that meets a reply."""
+    match site.endpoint:
+        case Endpoint.SUBMIT if reply in AS_TASKS:
+            return 0
+        case Endpoint.QUOTA if reply in AS_OBJECTS:
+            return 0
+        case Endpoint.BATCH if reply in AS_REPLIES:
+            return 0
+        case Endpoint.RESULT if reply in AS_CONTENT | GONE:
+            return 7
+        case _:
+            return site.silent
+
+
+class Service:
+    """API, file service and results in one, which answers well but for one endpoint."""
+
+    def __init__(self) -> None:
+        self.attacks: dict[Endpoint, Answer] = {}
+        self.asked: list[tuple[Endpoint | None, bytes]] = []
+        self.keys: list[str] = []
+        self.url = ""
+
+    def __call__(self, head: bytes) -> Any:
+        endpoint = next((e for e in Endpoint if head.startswith(e.encode())), None)
+        self.asked.append((endpoint, head))
+        if endpoint is Endpoint.SUBMIT:
+            (key,) = re.findall(rb"(?i)idempotency-key: (\S+)", head)
+            self.keys.append(key.decode())
+        if endpoint in self.attacks:
+            return self.attacks[endpoint](head)
+        if endpoint is None:
+            return [b"HTTP/1.1 404 -\r\nContent-Length: 0\r\n\r\n"]
+        if endpoint in {Endpoint.RESULT, Endpoint.CLIP}:
+            return whole(VIDEO, headers=b'ETag: "v1"\r\nContent-Type: video/mp4\r\n')(head)
+        return whole(json.dumps(self.value(endpoint, head)).encode())(head)
+
+    def value(self, endpoint: Endpoint, head: bytes) -> Any:
+        """Return what an endpoint answers, as JSON."""
+        match endpoint:
+            case Endpoint.SUBMIT:
+                number = len(set(self.keys)) - 1
+                return self.task(TASKS[number % 2], "processing")
+            case Endpoint.POLL:
+                return self.task(head.split()[1].decode().rpartition("/")[2])
+            case Endpoint.BATCH | Endpoint.LIST:
+                return {"data": [self.task(task_id) for task_id in TASKS], "total": 2}
+            case Endpoint.CREDITS:
+                stored = {"remaining_credits": 7.5, "used_credits": 1.0}
+                return {"success": True, "message": "", "data": {"token": stored, "user": stored}}
+            case Endpoint.UPLOAD:
+                return {
+                    "success": True,
+                    "code": 200,
+                    "msg": "stored",
+                    "data": {
+                        "file_id": "f-1",
+                        "file_url": f"{self.url}/clip.mp4",
+                        "mime_type": "video/mp4",
+                        "expires_at": "2099-01-01T00:00:00Z",
+                    },
+                }
+            case _:
+                return {"success": True, "msg": "", "data": {"total_files": 1}}
+
+    def task(self, task_id: str, status: str = "completed") -> dict[str, Any]:
+        """Return a task."""
+        return {
+            "id": task_id,
+            "object": "video.generation.task",
+            "type": "video",
+            "model": "gemini-omni-flash-video-edit",
+            "status": status,
+            "progress": 100 if status == "completed" else 10,
+            "created": int(time.time()),
+            "task_info": {"can_cancel": False, "estimated_time": 1},
+            "usage": {"credits_reserved": 31.8},
+            "results": [f"{self.url}/results/{task_id}.mp4"] if status == "completed" else [],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A command line before a service that is about to attack."""
+
+    service: Service
+    command: CommandLine
+    home: Path
+
+    def run(self, site: Site, *options: str, policy: Policy, **environ: str) -> Ended:
+        """Carry out a site's command line."""
+        command = replace(self.command, policy=policy)
+        return command(*site.words(self.service.url), *options, timeout_s=LONG_S, **environ)
+
+    def check_was_attacked(self, endpoint: Endpoint) -> None:
+        """The request came in, though on a busy machine the client may have left before."""
+        deadline = time.monotonic() + LONG_S
+        while not any(asked is endpoint for asked, _ in self.service.asked):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def check_nothing_is_lost(self) -> None:
+        """Every submission that was sent is in the journal: as its task, or with a way back."""
+        listed = self.command("list", "--json", "--limit", "1000").document["tasks"]
+        by_key = {task["request_id"]: task for task in listed}
+        for key in {*self.service.keys}:
+            assert key in by_key, (key, listed)
+
+    def check_key_is_nowhere(self, *ended: Ended) -> None:
+        """The key is in nothing that was written, to streams or to files."""
+        for one in ended:
+            assert KEY not in one.stdout + one.stderr, one
+        for path in (*self.home.rglob("*"), *self.command.folder.rglob("*")):
+            if path.is_file():
+                assert KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.fixture
+def stage(folder: Path, home: Path) -> Iterator[Stage]:
+    (folder / "clip.mp4").write_bytes(VIDEO)
+    (folder / "edits.csv").write_text("video,prompt\nclip.mp4,x\nclip.mp4,y\n")
+    service = Service()
+    with HostileServer(service) as server:
+        service.url = server.url
+        environ = {
+            "OMNIEDIT_BASE_URL": server.url,
+            "OMNIEDIT_FILES_URL": server.url,
+            "EVOLINK_API_KEY": KEY,
+        }
+        yield Stage(service, CommandLine(folder, environ), home)
+
+
+def check_nothing_raw(ended: Ended, *, is_in_ci: bool = False) -> None:
+    """Nothing that was written acts on a terminal, or begins a command of a CI service."""
+    written = ended.stdout + ended.stderr
+    acting = {
+        one
+        for one in written
+        if one != "\n" and unicodedata.category(one) in {"Cc", "Cf", "Zl", "Zp", "Cs"}
+    }
+    assert not acting, (acting, ended)
+    commands = [line for line in written.splitlines() if line.lstrip().startswith("::")]
+    assert all(is_in_ci and line.startswith("::error::") for line in commands), ended
+    assert not any(line.startswith("::error::evil") for line in commands), ended
+    assert "##[" not in written
+
+
+@pytest.mark.parametrize(("site", "reply"), rows())
+def test_a_command_ends_by_its_table_whatever_is_answered(
+    stage: Stage, site: str, reply: str
+) -> None:
+    attacked = SITES[site]
+    stage.service.attacks[attacked.endpoint] = {**REPLIES, **VIDEOS}[reply]
+
+    ended = stage.run(attacked, "--json", policy=HURRIED._replace(**attacked.policy))
+
+    assert ended.status == expected(attacked, reply), ended
+    assert ended.document["ok"] is (ended.status == 0)
+    assert "Traceback" not in ended.stderr
+    check_nothing_raw(ended)
+    stage.check_key_is_nowhere(ended)
+    stage.check_was_attacked(attacked.endpoint)
+    stage.check_nothing_is_lost()
+
+
+TAINTED: Final = ("submit", "status", "edit-poll", "upload", "list-remote", "doctor-credits")
+"""The sites whose replies are tainted in a plain run."""
+TALKATIVE: Final = HURRIED._replace(read_budget_s=0.05, submit_budget_s=0.3, shortest_poll_s=2.0)
+"""For replies that come at once."""
+ABSURD: Final = "Fri, 31 Dec 9999 23:59:59 -9999"
+TAINTS: Final = ("as-it-is", "failed", "status")
+MODES: Final = ("-v", "--json", "--progress plain", "--events", "in-ci")
+
+
+def tainted(value: Any, *, kept: Sequence[str], name: str = "") -> Any:
+    """Return a JSON value whose every text acts on terminals, and echoes the key."""
+    match value:
+        case dict():
+            return {key: tainted(child, kept=kept, name=key) for key, child in value.items()}
+        case list():
+            return [tainted(child, kept=kept, name=name) for child in value]
+        case str() if name in kept:
+            return value
+        case str():
+            return f"{value}{RAW}{KEY}"
+        case _:
+            return value
+
+
+def expected_refusal(site: Site) -> int:
+    """Return the exit status of a site whose key is refused."""
+    return 0 if site.endpoint is Endpoint.BATCH else 3
+
+
+def reports_events(site: Site) -> bool:
+    return site.argv.partition(" ")[0] in {"wait", "edit", "batch"}
+
+
+def tainted_rows() -> list[Any]:
+    """Return each site whose reply is JSON, with each way to taint it and each output."""
+    found: list[Any] = []
+    for name, site in SITES.items():
+        if site.endpoint in {Endpoint.RESULT, Endpoint.CLIP}:
+            continue
+        for taint in (*TAINTS, "401", "400", "500"):
+            for mode in MODES:
+                if mode == "--events" and not reports_events(site):
+                    continue
+                is_plain = mode in {"-v", "--json"} and taint in {"failed", "401", "as-it-is"}
+                marks = () if is_plain and name in TAINTED else (pytest.mark.full,)
+                id_ = f"{name}-{taint}-{mode.strip('-').replace(' ', '-')}"
+                found.append(pytest.param(name, taint, mode, id=id_, marks=marks))
+    return found
+
+
+def tainting(service: Service, endpoint: Endpoint, taint: str) -> Answer:
+    """Return what answers an endpoint with texts that are not to be shown as they are."""
+    headers = f"X-Request-Id: {KEY}\r\nIdempotency-Replayed: {KEY}\r\nRetry-After: {ABSURD}\r\n"
+
+    def answer(head: bytes) -> Any:
+        error = dict.fromkeys(("code", "message", "type", "param", "suggestion"), "x")
+        error["action_url"] = "https://evil.example/"
+        status = b"200 OK"
+        if taint in {"401", "400", "500"}:
+            value, kept = {"error": error, "message": "x", "msg": "x"}, []
+            status = taint.encode() + b" " + KEY.encode()
+        else:
+            value = service.value(endpoint, head)
+            kept = ["id"] if taint == "status" else ["id", "status"]
+            for task in [value, *_entries(value)]:
+                if taint == "failed" and "status" in task:
+                    task |= {"status": "failed", "error": error}
+                task["result_data"] = [{"video_url": f"{service.url}/results/x.mp4?"}]
+        body = json.dumps(tainted(value, kept=kept)).encode()
+        return whole(body, headers=headers.encode(), status=status)(head)
+
+    return answer
+
+
+def _entries(value: dict[str, Any]) -> list[dict[str, Any]]:
+    entries = value.get("data")
+    return entries if isinstance(entries, list) else []
+
+
+@pytest.mark.parametrize(("site", "taint", "mode"), tainted_rows())
+def test_no_text_of_a_reply_acts_or_shows_the_key(
+    stage: Stage, site: str, taint: str, mode: str
+) -> None:
+    attacked = SITES[site]
+    stage.service.attacks[attacked.endpoint] = tainting(stage.service, attacked.endpoint, taint)
+    is_in_ci = mode == "in-ci"
+
+    ended = stage.run(
+        attacked,
+        *(() if is_in_ci else mode.split()),
+        policy=TALKATIVE,
+        **({"GITHUB_ACTIONS": "true"} if is_in_ci else {}),
+    )
+
+    assert ended.status != 1, ended
+    assert taint != "401" or ended.status == expected_refusal(attacked), ended
+    check_nothing_raw(ended, is_in_ci=is_in_ci)
+    stage.check_key_is_nowhere(ended)
+    stage.check_was_attacked(attacked.endpoint)
+    stage.check_nothing_is_lost()
+
+
+@pytest.mark.parametrize(
+    ("task_id", "status"),
+    [
+        pytest.param("../../v1/credits", 9, id="path"),
+        pytest.param("..", 9, id="dots"),
+        pytest.param("a b", 9, id="space"),
+        pytest.param("", 9, id="nothing"),
+        pytest.param("x" * 129, 9, id="too-long"),
+        pytest.param(7, 9, id="number"),
+        pytest.param(["t-1"], 9, id="list"),
+        pytest.param(RAW, 9, id="escapes"),
+        pytest.param(KEY, 9, id="key"),
+        pytest.param("Task.1_2-3", 0, id="usual"),
+    ],
+)
+def test_a_task_id_that_cannot_be_one_leaves_the_outcome_unknown(
+    stage: Stage, task_id: object, status: int
+) -> None:
+    body = json.dumps({"id": task_id, "status": "processing"}).encode()
+    stage.service.attacks[Endpoint.SUBMIT] = whole(body)
+
+    ended = stage.run(SITES["submit"], policy=TALKATIVE)
+
+    assert ended.status == status, ended
+    assert ended.stdout == (f"{task_id}\n" if status == 0 else "")
+    check_nothing_raw(ended)
+    stage.check_key_is_nowhere(ended)
+    stage.check_nothing_is_lost()
+
+
+@pytest.mark.parametrize("status", ["refused", "unknown", "sending", "REFUSED ", "completed?", 7])
+@pytest.mark.parametrize("command", ["edit", "batch"])
+def test_no_word_of_the_service_makes_an_edit_pay_twice(
+    stage: Stage, command: str, status: object
+) -> None:
+    def answer(head: bytes) -> Any:
+        task_id = TASKS[(len({*stage.service.keys}) - 1) % 2]
+        if head.startswith(b"GET"):
+            task_id = head.split()[1].decode().rpartition("/")[2]
+        return whole(json.dumps({"id": task_id, "status": status}).encode())(head)
+
+    url = f"{stage.service.url}/clip.mp4"
+    (stage.command.folder / "urls.csv").write_text(f"video,prompt\n{url},x\n{url},y\n")
+    missing = whole(b"", status=b"404 -")
+    stage.service.attacks |= {
+        Endpoint.SUBMIT: answer,
+        Endpoint.POLL: answer,
+        Endpoint.BATCH: missing,
+    }
+    argv = "edit URL x -o out.mp4" if command == "edit" else "batch urls.csv --dir out"
+    site = replace(SITES["edit-poll"], argv=f"{argv} --timeout 0")
+
+    ended = [stage.run(site, policy=TALKATIVE) for _ in range(3)]
+
+    assert [one.status for one in ended] == [6, 6, 6], ended
+    assert len(stage.service.keys) == (1 if command == "edit" else 2)
+    stage.check_nothing_is_lost()

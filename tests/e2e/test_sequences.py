@@ -1,0 +1,404 @@
+"""Commands in any order, under faults and kills: no edit is paid twice, and none is lost.
+
+Sequences are drawn at random, seeded. After each step the service's ledger is held against the
+journal; at the end, with everything mended, the ways back that hints name are followed until each
+edit has its file.
+"""
+
+import json
+import os
+import random
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from omniedit.journal import Journal
+from omniedit.models import Record
+from omniedit.sandbox import RequestKeys
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.commandline import Ended
+from tests.e2e.equipment import CLIP_URL, Bench
+from tests.e2e.faulty import (
+    Endpoint,
+    Fault,
+    answered,
+    cut_body,
+    marked,
+    refusal,
+    reset_after,
+    reset_before,
+)
+from tests.policies import HURRIED, resigned
+
+pytestmark = pytest.mark.e2e
+
+STEPS: Final = 8
+PLAIN: Final = 12
+ALL: Final = 200
+RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
+EFFECTS: Final = 120
+"""About how many effects the longest command has (`effects.py`)."""
+LATER: Final = resigned()._replace(replay_window_s=0.0)
+"""As if every attempt were more than an hour old."""
+
+EditOf = tuple[str, str]
+EDITS: Final[Sequence[EditOf]] = (
+    (CLIP_URL, "warmer"),
+    (CLIP_URL, "colder"),
+    ("../clip.mp4", "warmer"),
+)
+FAULTS: Final[Mapping[str, tuple[Endpoint, Fault]]] = {
+    "submit, lost before": (Endpoint.SUBMIT, reset_before),
+    "submit, lost after": (Endpoint.SUBMIT, reset_after),
+    "submit, cut": (Endpoint.SUBMIT, cut_body),
+    "submit, 500 after": (Endpoint.SUBMIT, answered(500, after=True)),
+    "submit, 503": (Endpoint.SUBMIT, answered(503)),
+    "submit, HTML after": (Endpoint.SUBMIT, answered(200, b"<html>", after=True)),
+    "submit, 429": (Endpoint.SUBMIT, answered(429)),
+    "submit, 402": (Endpoint.SUBMIT, refusal(402, "insufficient_quota")),
+    "submit, 409": (Endpoint.SUBMIT, refusal(409, "idempotency_conflict")),
+    "submit, fails later": (Endpoint.SUBMIT, marked("[sandbox:fail=service_unavailable]")),
+    "poll, 503": (Endpoint.POLL, answered(503)),
+    "poll, 404": (Endpoint.POLL, answered(404)),
+    "poll, cut": (Endpoint.POLL, cut_body),
+    "batch, 501": (Endpoint.BATCH, answered(501)),
+    "batch, lost": (Endpoint.BATCH, reset_after),
+    "list, 500": (Endpoint.LIST, answered(500)),
+    "list, 404": (Endpoint.LIST, answered(404)),
+    "upload, 500": (Endpoint.UPLOAD, answered(500)),
+    "upload, lost after": (Endpoint.UPLOAD, reset_after),
+    "result, cut": (Endpoint.RESULT, cut_body),
+    "result, 403": (Endpoint.RESULT, answered(403)),
+    "credits, 500": (Endpoint.OTHER, answered(500)),
+}
+COMMANDS: Final[Mapping[str, int]] = {
+    "edit": 6,
+    "again": 2,
+    "submit": 4,
+    "submit-by-id": 3,
+    "batch": 3,
+    "wait": 2,
+    "download": 1,
+    "adopt": 2,
+    "resume": 3,
+    "resume-yes": 2,
+    "resume-as": 1,
+    "forget": 1,
+    "recover": 1,
+}
+"""What may come next, and how likely."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What a step may pay for: how many new keys of an edit, or which ones."""
+
+    new: dict[EditOf, int] = field(default_factory=dict[EditOf, int])
+    keys: set[str] = field(default_factory=set[str])
+
+
+@dataclass(slots=True)
+class Player:
+    """Plays one sequence, and holds the account against the journal."""
+
+    bench: Bench
+    folder: Path
+    draw: random.Random
+    request_keys: RequestKeys
+    said: list[str] = field(default_factory=list[str])
+    played: list[str] = field(default_factory=list[str])
+    forgotten: set[str] = field(default_factory=set[str])
+
+    # What is the case.
+
+    @property
+    def bodies(self) -> dict[str, set[bytes]]:
+        """The bodies that reached the door under each key."""
+        found: dict[str, set[bytes]] = {}
+        for request in self.bench.faulty.seen(Endpoint.SUBMIT):
+            if request.body:
+                found.setdefault(request.key, set()).add(request.body)
+        return found
+
+    def edit_of(self, body: bytes) -> EditOf:
+        """Return which edit a body asks for."""
+        value = json.loads(body)
+        video = value["video_urls"][0]
+        return (CLIP_URL if video == CLIP_URL else "../clip.mp4", value["prompt"])
+
+    @property
+    def tasks(self) -> dict[str, tuple[str, EditOf]]:
+        """The key and the edit of each task that the service has accepted."""
+        bodies = self.bodies
+        return {
+            task_id: (key, self.edit_of(next(iter(bodies[key]))))
+            for task_id, key in self.bench.keys.items()
+        }
+
+    def journal(self) -> list[Record]:
+        """Return all that the journal knows."""
+        folder = Path(os.environ["XDG_STATE_HOME"]) / "omniedit" / "sandbox"
+        with closing(Journal(folder)) as journal:
+            return journal.recent()
+
+    def unsettled(self) -> list[Record]:
+        """Return the attempts whose outcome is unknown."""
+        return [record for record in self.journal() if record.is_unsettled]
+
+    def standing(self, edit: EditOf) -> set[str]:
+        """Return the keys under which an edit was accepted and did not fail."""
+        failed = {r.request_id for r in self.journal() if r.task is not None and r.has_failed}
+        failed_ids = {r.task_id for r in self.journal() if r.has_failed}
+        return {
+            key
+            for task_id, (key, of) in self.tasks.items()
+            if of == edit
+            and key not in failed | self.forgotten
+            and task_id not in failed_ids
+            and not self.has_failed(task_id)
+        }
+
+    def has_failed(self, task_id: str) -> bool:
+        edit = self.bench.service.store.task(task_id)
+        return edit is not None and edit.fail_code is not None
+
+    # One step.
+
+    def step(self) -> None:
+        """Play one command, well or not, and check what it left behind."""
+        name = self.draw.choices([*COMMANDS], [*COMMANDS.values()])[0]
+        argv, allowed = self.command(name)
+        if argv is None:
+            argv, allowed = self.command("edit")
+        assert argv is not None
+        policy = LATER if self.draw.random() < 0.2 else resigned()
+        bench = self.bench.with_policy(policy)
+        before = self.tasks
+        chance = self.draw.random()
+        if chance < 0.35:
+            faults = [self.draw.choice([*FAULTS]) for _ in range(self.draw.choice([1, 1, 2]))]
+            times = self.draw.choice([1, 2, 3])
+            for fault in faults:
+                endpoint, what = FAULTS[fault]
+                self.bench.faulty.script(endpoint, *[what] * times)
+            self.note(argv, f"{faults} {times} times", policy)
+            ended = bench.run(*argv)
+            self.bench.faulty.mend()
+        elif chance < 0.6:
+            effect = self.draw.randint(1, EFFECTS)
+            self.note(argv, f"killed before effect {effect}", policy)
+            bench.begin(*argv, dies_before=effect)
+            ended = bench.end()
+            assert ended.status != 1, self.story(ended)
+        else:
+            self.note(argv, "", policy)
+            ended = bench.run(*argv)
+        if name == "forget" and ended.status in {0, -9}:
+            known = {record.request_id for record in self.journal()}
+            self.forgotten |= {argv[-1]} - known
+        self.check(ended, before, allowed)
+
+    def note(self, argv: Sequence[str], what: str, policy: object) -> None:
+        later = " an hour later" if policy is LATER else ""
+        self.played.append(f"{shlex.join(argv)}{later} {what}")
+
+    def command(self, name: str) -> tuple[list[str] | None, Allowance]:
+        """Return a command line and what it may pay for; None where it makes no sense now."""
+        edit = self.draw.choice(EDITS)
+        output = f"{EDITS.index(edit)}.mp4"
+        unsettled = self.unsettled()
+        settling = self.draw.choice(unsettled).request_id if unsettled else None
+        allowed = Allowance()
+        match name:
+            case "edit":
+                self.allow_edit(allowed, edit)
+                return ["edit", *edit, "-o", output], allowed
+            case "again":
+                allowed.new[edit] = 1
+                return ["edit", *edit, "-o", output, "--again", "--force"], allowed
+            case "submit":
+                allowed.new[edit] = 1
+                return ["submit", *edit], allowed
+            case "submit-by-id":
+                request_id = f"the-{self.draw.choice('ab')}-of-edit-{EDITS.index(edit)}"
+                allowed.keys.add(request_id)
+                return ["submit", *edit, "--request-id", request_id], allowed
+            case "batch":
+                edits = self.draw.sample(EDITS, 2)
+                for each in edits:
+                    self.allow_edit(allowed, each)
+                lines = [f"{video},{prompt}\n" for video, prompt in edits]
+                (self.folder / "edits.csv").write_text("".join(["video,prompt\n", *lines]))
+                return ["batch", "edits.csv", "--dir", "batch"], allowed
+            case "wait":
+                known = [r.task_id for r in self.journal() if r.task_id]
+                if not known:
+                    return None, allowed
+                task_id = str(self.draw.choice(known))
+                return ["wait", task_id, "-d", "waited/"], allowed
+            case "download":
+                return ["download", "--all", "-o", "all/"], allowed
+            case "adopt":
+                return ["list", "--remote", "--adopt"], allowed
+            case "recover":
+                return ["journal", "recover"], allowed
+            case _ if settling is None:
+                return None, allowed
+            case "resume" | "resume-yes":
+                allowed.keys.add(settling)
+                yes = ["--yes"] if name == "resume-yes" else []
+                return ["submit", "--resume", settling, *yes], allowed
+            case "resume-as":
+                own = [task_id for task_id, (key, _) in self.tasks.items() if key == settling]
+                if not own:
+                    return None, allowed
+                return ["submit", "--resume", settling, "--as", own[0]], allowed
+            case _:
+                return ["list", "--forget", settling], allowed
+
+    def allow_edit(self, allowed: Allowance, edit: EditOf) -> None:
+        """Let an edit be paid for once, unless it was; what is unsettled goes on under its key."""
+        own = {
+            record.request_id
+            for record in self.unsettled()
+            if (record.video, record.prompt) == edit
+            or (record.body is not None and self.edit_of(record.body) == edit)
+        }
+        allowed.keys |= {key for key in own if key}
+        if not own and not self.standing(edit):
+            allowed.new[edit] = 1
+
+    # What must hold.
+
+    def check(
+        self, ended: Ended, before: Mapping[str, tuple[str, EditOf]], allowed: Allowance
+    ) -> None:
+        """Hold the account against the journal."""
+        self.said.append(ended.stdout + ended.stderr)
+        assert ended.status != 1, self.story(ended)
+        assert "Traceback" not in ended.stderr, self.story(ended)
+        self.check_payments(ended, before, allowed)
+        self.check_journal(ended)
+
+    def check_payments(
+        self, ended: Ended, before: Mapping[str, tuple[str, EditOf]], allowed: Allowance
+    ) -> None:
+        known = {key for key, _ in before.values()}
+        now = self.tasks
+        fresh = {key: of for key, of in now.values() if key not in known}
+        for key, edit in fresh.items():
+            if key in allowed.keys:
+                continue
+            allowed.new[edit] = allowed.new.get(edit, 0) - 1
+            assert allowed.new[edit] >= 0, self.story(ended, f"{edit} was paid again as {key}")
+        if self.request_keys is not RequestKeys.IGNORED:
+            keys = [key for key, _ in now.values()]
+            assert len(keys) == len({*keys}), self.story(ended, "a key has two tasks")
+        for key, bodies in self.bodies.items():
+            assert len(bodies) == 1, self.story(ended, f"{key} was sent with two bodies")
+
+    def check_journal(self, ended: Ended) -> None:
+        records = self.journal()
+        known = {record.task_id for record in records}
+        attempts = {record.request_id: record for record in records}
+        said = "".join(self.said)
+        for task_id, (key, _) in self.tasks.items():
+            if task_id in known or task_id in said or key in self.forgotten:
+                continue
+            attempt = attempts.get(key)
+            assert attempt is not None, self.story(ended, f"{task_id} is lost")
+            if attempt.is_unsettled:
+                assert {attempt.body} == self.bodies[key], self.story(ended, "another body")
+                continue
+            was_told = "a second task may have been paid for" in said
+            assert was_told, self.story(ended, f"{task_id} of {key} is lost: {attempt.status}")
+
+    def story(self, ended: Ended, what: str = "") -> str:
+        """Return all that was done, for whoever reads a failure."""
+        lines = [what, f"keys are {self.request_keys}", *self.played, f"{ended.status}"]
+        return "\n".join([*lines, ended.stdout, ended.stderr])
+
+    # The end.
+
+    def finish(self) -> None:
+        """Follow what hints say until each edit has its file."""
+        policy = HURRIED._replace(replay_window_s=self.draw.choice([0.0, 3600.0]))
+        self.bench = self.bench.with_policy(policy)
+        for edit in EDITS:
+            for _ in range(6):
+                if self.try_again(edit):
+                    break
+            else:
+                pytest.fail(self.story(Ended(0, "", ""), f"{edit} never comes to its end"))
+
+    def try_again(self, edit: EditOf) -> bool:
+        """Run an edit; where it does not end well, follow a hint, and return False."""
+        output = f"end-{EDITS.index(edit)}.mp4"
+        allowed = Allowance()
+        self.allow_edit(allowed, edit)
+        ended = self.at_the_end(["edit", *edit, "-o", output], allowed)
+        if ended.status == 0:
+            (content,) = {(self.folder / output).read_bytes()}
+            assert content == RESULT_BYTES, self.story(ended, "not the result")
+            self.check_saved_is_own(edit, output, ended)
+            return True
+        assert ended.status == 9, self.story(ended)
+        ways = [way for way in map(self.followed, _ways_back(ended)) if way is not None]
+        assert ways, self.story(ended, "no way back")
+        way = self.draw.choice(ways)
+        if "--resume" in way:
+            allowed = Allowance(keys={way[way.index("--resume") + 1]})
+        back = self.at_the_end(way, allowed)
+        assert back.status in {0, 9}, self.story(back, "the way back does not end")
+        return False
+
+    def at_the_end(self, argv: list[str], allowed: Allowance) -> Ended:
+        before = self.tasks
+        self.note(argv, "(at the end)", None)
+        ended = self.bench.run(*argv)
+        self.check(ended, before, allowed)
+        return ended
+
+    def followed(self, way: list[str]) -> list[str] | None:
+        """Return a way back as its user goes it; None where it says nothing about this attempt."""
+        if way[:2] != ["submit", "--resume"]:
+            return None
+        if way[-1] == "TASK":
+            own = [task_id for task_id, (key, _) in self.tasks.items() if key == way[2]]
+            return [*way[:-1], own[0]] if own else None
+        return way
+
+    def check_saved_is_own(self, edit: EditOf, output: str, ended: Ended) -> None:
+        """The file is that of a task which asked for this edit."""
+        path = str(self.folder / output)
+        saved = [r for r in self.journal() if path in [file.path for file in r.saved]]
+        tasks = self.tasks
+        assert {tasks[str(r.task_id)][1] for r in saved} == {edit}, self.story(ended, "another's")
+
+
+def _ways_back(ended: Ended) -> list[list[str]]:
+    hints = [line for line in ended.stderr.splitlines() if line.startswith("hint:")]
+    return [shlex.split(way) for way in re.findall(r"`omniedit ([^`]+)`", "\n".join(hints))]
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [pytest.param(seed, marks=() if seed < PLAIN else (pytest.mark.full,)) for seed in range(ALL)],
+)
+def test_no_sequence_pays_twice_or_loses_what_was_paid(
+    make_bench: Callable[..., Bench], folder: Path, seed: int
+) -> None:
+    request_keys = [*RequestKeys][seed % 3]
+    (folder.parent / "clip.mp4").write_bytes(RESULT_BYTES)
+    draw = random.Random(seed)  # noqa: S311 - nothing secret
+    player = Player(make_bench(request_keys=request_keys), folder, draw, request_keys)
+
+    for _ in range(STEPS):
+        player.step()
+    player.finish()
