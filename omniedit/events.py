@@ -75,8 +75,8 @@ class Retrying:
 class Preparing:
     """A clip is being encoded, cut or joined on this machine."""
 
-    name: str  # of the clip
-    what: str  # "converting", "cutting piece 7 of 30"
+    name: str  # of the clip, or "piece 7 of 30"
+    what: str  # "converting", "cutting", "joining", "checking"
     done: float
     total: float | None
     fps: float | None = None

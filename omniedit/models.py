@@ -138,6 +138,8 @@ class EditRequest:
     take: int | None = None  # another edit of the same clip and prompt
     check: bool | None = None  # None: a local clip is looked at, a URL is not
     max_credits: float | None = None
+    keeps_hdr: bool = False  # HDR colours are sent as they are
+    piece: str | None = None  # of a clip that is split: "piece 7 of 30"
     source: str | None = None  # path of the clip of a URL, where it was fetched before
 
     @property

@@ -100,6 +100,10 @@ Check = Annotated[
         help="Check the clip before paying: local files always, URLs only with --check.",
     ),
 ]
+KeepHDR = Annotated[
+    bool,
+    typer.Option("--keep-hdr", help="Send HDR colours (PQ, HLG) as they are, not as SDR."),
+]
 Start = Annotated[
     str | None,
     typer.Option(

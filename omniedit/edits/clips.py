@@ -160,10 +160,21 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     sent = replace(facts, duration_s=length_s)
     if request.is_cut:
         # What a cut leaves is written as the service wants it.
-        sent = replace(sent, container="mp4", video_codec="h264", size_bytes=None)
+        sent = replace(
+            sent,
+            container="mp4",
+            container_s=None,
+            video_codec="h264",
+            color_transfer=None,
+            size_bytes=None,
+        )
     if (is_usual or request.is_cut) and request.check is not False:
-        _refuse_unfit(sent)
-    is_converted = is_local(request.video) and is_usual and needs_conversion(facts)
+        _refuse_unfit(sent, request)
+    is_converted = (
+        is_local(request.video)
+        and is_usual
+        and needs_conversion(facts, keeps_hdr=request.keeps_hdr)
+    )
     return ClipPlan(
         start_s=start_s,
         end_s=end_s,
@@ -268,8 +279,8 @@ def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None)
     return end - (start_s or 0.0)
 
 
-def _refuse_unfit(facts: ClipFacts) -> None:
-    for problem in verdict(facts):
+def _refuse_unfit(facts: ClipFacts, request: EditRequest) -> None:
+    for problem in verdict(facts, keeps_hdr=request.keeps_hdr, is_cut=request.is_cut):
         if not problem.is_automatic:
             msg = f"{facts.name} does not fit: {problem.message}"
             hint = f"{problem.fix}; `--no-check` sends it as it is"

@@ -111,6 +111,9 @@ def save(
         OmniEditError: If the service or the disk refuses.
     """
     task = completed_task(record)
+    if deadline is not None:
+        # One that is found completed at the last moment gets some seconds to be saved.
+        deadline = max(deadline, session.monotonic() + session.policy.grace_s)
     try:
         if not task.result_urls:
             # It may have been completed a moment before its links were.

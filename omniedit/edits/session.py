@@ -117,6 +117,7 @@ class Session:
         self._is_batch = is_batch
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
         self._told: set[str] = set() if told is None else told
+        self._telling = threading.Lock()
         self._stopping = threading.Event()
 
     @cached_property
@@ -160,10 +161,20 @@ class Session:
         self._told.add(message)
         self.report(Noted(message=message))
 
-    def warn(self, message: str) -> None:
-        """Tell the observers of something that the user should know, also when quiet."""
+    def warn(self, message: str, *, is_once: bool = False) -> None:
+        """Tell the observers of something that the user should know, also when quiet.
+
+        Args:
+            message: What to know.
+            is_once: Whether it is told once, however many edits it is true of.
+        """
         from omniedit.events import Warned  # noqa: PLC0415 - as above
 
+        if is_once:
+            with self._telling:
+                if message in self._told:
+                    return
+                self._told.add(message)
         self.report(Warned(message=message))
 
     def now(self) -> float:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.downloads.placement import copy_result, saved_file, tidy
 from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome, PlannedEdit, check_price
-from omniedit.edits.clips import INSTALL_MEDIA, fetched_clip, is_local, look
+from omniedit.edits.clips import INSTALL_MEDIA, clip_name, fetched_clip, is_local, look
 from omniedit.edits.edit import EditOptions, known_edit
 from omniedit.edits.requests import PreparedEdit, digest_of, prepare
 from omniedit.edits.save import is_whole
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination, Target
-from omniedit.edits.upload import check_is_same
+from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
 from omniedit.errors import (
     InvalidInputError,
     MissingExtraError,
@@ -177,14 +177,20 @@ def join_pieces(
     check_is_same(session, plan.source)
     with private_folder(session.private_folder) as private:
         path = private / "joined.mp4"
-        joined = join(
-            plan.pieces,
-            results,
-            path,
-            original=plan.source,
-            original_start_s=plan.pieces[0].start_mark_s,
-            new_audio=options.new_audio,
+        name = (
+            clip_name(plan.edits[0].request.video) if plan.target is None else plan.target.path.name
         )
+        with preparation_shown(session, name, "joining") as on_progress:
+            joined = join(
+                plan.pieces,
+                results,
+                path,
+                original=plan.source,
+                original_start_s=plan.pieces[0].start_mark_s,
+                new_audio=options.new_audio,
+                on_progress=on_progress,
+            )
+        warn_of_lost_marks(session, joined.lost_marks, whose="the results", where="the joined clip")
         _report_gap(session, joined.largest_gap_s, new_audio=options.new_audio)
         if plan.target is None:
             session.stream_out(path)
@@ -281,6 +287,7 @@ def _piece_edit(
         start=_shown_mark(piece.start_mark_s),
         end=_shown_mark(piece.end_mark_s),
         max_credits=None,
+        piece=name,
     )
     try:
         identity = prepare(session, own).identity

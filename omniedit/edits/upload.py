@@ -1,20 +1,29 @@
 """The clips of edits, or what is made of them, on their way to the file service."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from omniedit.downloads.placement import copy_result, saved_file
 from omniedit.edits.clips import clip_name, digest_of_clip, fetched_clip, is_local, progress_of
 from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, TargetBusyError
+from omniedit.events import Preparing
 from omniedit.evolink.uploads import Uploader, changed, check_size
 from omniedit.http.urls import origin_of
-from omniedit.models import UploadedClip
+from omniedit.media import C2PA, is_available
+from omniedit.models import EditRequest, SavedFile, UploadedClip
 from omniedit.system.folders import private_folder
 
+if TYPE_CHECKING:
+    from omniedit.media import FrameCheck, Prepared, Progress
+
 _LONGEST_STEM: Final = 50  # characters, of four bytes at most
+_SHOWN_EVERY_S: Final = 0.1
+_CHECK_SHOWN_AFTER_S: Final = 1.0
+_MARK_NAMES: Final = {C2PA: "C2PA manifest"}
 
 
 def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None = None) -> str:
@@ -24,18 +33,19 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
     same at once, one uploads it.
 
     Raises:
-        InvalidInputError: If the clip cannot be fetched, cut or converted.
+        InvalidInputError: If the clip cannot be fetched, cut or converted, or is damaged.
         LocalError: If it changed, or the disk fails.
         ServiceError: If the file service does not take it.
     """
     key = edit.clip.removeprefix("sha256:")
     if edit.is_written_anew:
         # The query of a clip's URL may be a signature, which has no business in the journal.
-        key = digest_of([edit.clip, _mark(edit.start_s), _mark(edit.end_s)])
+        key = digest_of([edit.clip, _mark(edit.start_s), _mark(edit.end_s), edit.request.keeps_hdr])
     files_origin = session.origin
     if not session.is_sandbox:
         files_origin = origin_of(session.find_connection().files_url)
     with _uploading(session, key, deadline):
+        _check_frames(session, edit)
         with suppress(JournalError):
             known = session.journal.find_upload(
                 key,
@@ -47,9 +57,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
                 return known.url
         with _ready(session, edit) as path:
             uploaded = session.with_retries(
-                lambda: _upload(
-                    session, path, name=clip_name(edit.request.video), deadline=deadline
-                ),
+                lambda: _upload(session, path, name=_name_of(edit.request), deadline=deadline),
                 budget_s=session.policy.submit_budget_s,
                 deadline=deadline,
             )
@@ -79,18 +87,157 @@ def _written_anew(session: Session, source: Path, edit: PreparedEdit) -> Generat
     """Hold a clip that was cut, converted, or both, in a private file."""
     from omniedit.media import prepare  # noqa: PLC0415 - brings PyAV
 
-    session.note("the clip is written anew before it is uploaded")
+    request = edit.request
+    what = "cutting" if request.is_cut else "converting"
     with private_folder(session.private_folder) as private:
         # There must be room for more in a name.
         target = private / f"{source.stem[:_LONGEST_STEM]}.mp4"
-        prepare(source, target, start_s=edit.start_s, end_s=edit.end_s)
+        with preparation_shown(session, _name_of(request), what) as on_progress:
+            prepared = prepare(
+                source,
+                target,
+                start_s=edit.start_s,
+                end_s=edit.end_s,
+                keeps_hdr=request.keeps_hdr,
+                accepts_damage=request.check is False,
+                on_progress=on_progress,
+            )
         check_is_same(session, source)
-        check_size(
-            target.stat().st_size,
-            name=f"what {source} becomes",
-            hint="make it smaller with another program, or host it as an MP4 and give its URL",
-        )
+        _check_prepared_size(source, target)
+        _tell(session, request, prepared)
         yield target
+
+
+def save_prepared(session: Session, video: str, target: Path) -> tuple[SavedFile, "Prepared"]:
+    """Write the clip that an edit would upload under a name that is free; nothing is sent.
+
+    Raises:
+        InvalidInputError: The clip cannot be converted, or it is damaged.
+        TargetExistsError: The target is taken.
+        LocalError: The disk does not allow it.
+    """
+    from omniedit.media import save_prepared as save  # noqa: PLC0415 - brings PyAV
+
+    source = Path(video)
+    with private_folder(session.private_folder) as private:
+        path = private / "prepared.mp4"
+        with preparation_shown(session, clip_name(video), "converting") as on_progress:
+            prepared = save(source, path, on_progress=on_progress)
+        _check_prepared_size(source, path)
+        _tell(session, EditRequest(video=video, prompt=""), prepared)
+        saved = copy_result(saved_file(path), target, overwrite=False, sleep=session.sleep)
+    return saved, prepared
+
+
+@contextmanager
+def preparation_shown(
+    session: Session, name: str, what: str, *, after_s: float = 0.0
+) -> Generator["Callable[[Progress], None]"]:
+    """Return for a block what reports how far work on a clip is, and ends it after a signal.
+
+    Args:
+        session: Is told, ten times a second at most.
+        name: What a person calls the clip.
+        what: What is done to it, such as `cutting`.
+        after_s: Work that takes less is not worth a line.
+    """
+    next_s: float | None = None
+
+    def report(progress: "Progress") -> None:
+        nonlocal next_s
+        session.check_goes_on()
+        now = session.monotonic()
+        is_due = progress.elapsed_s >= after_s if next_s is None else now >= next_s
+        if is_due and progress.done_s < progress.total_s:
+            next_s = now + _SHOWN_EVERY_S
+            session.report(
+                Preparing(
+                    name=name,
+                    what=what,
+                    done=progress.done_s,
+                    total=progress.total_s,
+                    fps=progress.fps,
+                    remaining_s=progress.remaining_s,
+                )
+            )
+
+    try:
+        yield report
+    finally:
+        if next_s is not None:
+            session.report(Preparing(name=name, what=what, done=1.0, total=1.0))
+
+
+def warn_of_lost_marks(session: Session, marks: tuple[str, ...], *, whose: str, where: str) -> None:
+    """Tell which marks of origin are lost in a file that is made of others.
+
+    Args:
+        session: Is told, once for the same.
+        marks: What is lost.
+        whose: Which files carry them.
+        where: Which file does not.
+    """
+    for mark in marks:
+        name = _MARK_NAMES.get(mark, mark)
+        session.warn(f"the {name} of {whose} is lost in {where}", is_once=True)
+
+
+def _check_frames(session: Session, edit: PreparedEdit) -> None:
+    """Decode a clip that is sent as it is, once in a run.
+
+    Raises:
+        InvalidInputError: Too many of its frames are damaged.
+    """
+    request = edit.request
+    if edit.is_written_anew or request.check is False or not is_local(request.video):
+        return
+    if not is_available():
+        return
+    from omniedit.media import check_frames, refuse_damage  # noqa: PLC0415 - brings PyAV
+
+    path, name = Path(request.video), clip_name(request.video)
+
+    def check() -> "FrameCheck | None":
+        shown = preparation_shown(session, name, "checking", after_s=_CHECK_SHOWN_AFTER_S)
+        with shown as on_progress:
+            return check_frames(path, on_progress=on_progress)
+
+    found = session.remember("frames", path, check)
+    if found is not None:
+        refuse_damage(found, name=request.video)
+        _warn_of_damage(session, name, found)
+
+
+def _tell(session: Session, request: EditRequest, prepared: "Prepared") -> None:
+    """Say what was done to a clip, and what is not as it was."""
+    name, count = _name_of(request), prepared.silenced_packets
+    session.note(prepared.done)
+    _warn_of_damage(session, name, prepared.check)
+    if count:
+        what = "1 packet of audio" if count == 1 else f"{count} packets of audio"
+        session.warn(f"{name}: {what} cannot be decoded, and became silence", is_once=True)
+    warn_of_lost_marks(
+        session, prepared.lost_marks, whose=clip_name(request.video), where="what is uploaded"
+    )
+
+
+def _warn_of_damage(session: Session, name: str, check: "FrameCheck") -> None:
+    if check.bad_frames:
+        what = f"{check.bad_frames} of {check.frames} frames cannot be decoded"
+        session.warn(f"{name}: {what}", is_once=True)
+
+
+def _check_prepared_size(source: Path, path: Path) -> None:
+    check_size(
+        path.stat().st_size,
+        name=f"what {source} becomes",
+        hint="make it smaller with another program, or host it as an MP4 and give its URL",
+    )
+
+
+def _name_of(request: EditRequest) -> str:
+    """Return what a person calls what is uploaded."""
+    return request.piece or clip_name(request.video)
 
 
 def _upload(session: Session, path: Path, *, name: str, deadline: float | None) -> UploadedClip:

@@ -119,8 +119,12 @@ def prepare(
     return prepared
 
 
-def check_frames(source: Path) -> FrameCheck | None:
+def check_frames(source: Path, *, on_progress: OnProgress = ignore_progress) -> FrameCheck | None:
     """Decode a clip once, before it is paid for; None if it is longer than what is sent whole.
+
+    Args:
+        source: A local clip.
+        on_progress: Called after each frame.
 
     Raises:
         InvalidInputError: If it is not a clip that can be read.
@@ -128,7 +132,8 @@ def check_frames(source: Path) -> FrameCheck | None:
     _, timeline = examine(source)
     if timeline.duration_s > MAX_CLIP_S + 1:
         return None
-    return count_bad_frames(Part(source=source, timeline=timeline, span=timeline.whole))
+    whole = Part(source=source, timeline=timeline, span=timeline.whole)
+    return count_bad_frames(whole, on_progress=on_progress)
 
 
 def refuse_damage(check: FrameCheck, *, name: str) -> None:

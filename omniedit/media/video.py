@@ -1,5 +1,6 @@
 """The video of a clip on its way into an MP4, copied or encoded."""
 
+import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +18,16 @@ from omniedit.media.demux import (
 )
 from omniedit.media.filters import FrameFilter, FrameSize
 from omniedit.media.formats import EXPORT_AGAIN
-from omniedit.media.mux import HEVC_TAG, Packets, copied_stream, encode, new_stream
+from omniedit.media.mux import (
+    HEVC_TAG,
+    OnProgress,
+    Packets,
+    Progress,
+    copied_stream,
+    encode,
+    ignore_progress,
+    new_stream,
+)
 from omniedit.media.timeline import CodedFrame, Part, Span, Timeline
 
 if TYPE_CHECKING:
@@ -229,11 +239,21 @@ class FrameCheck:
         return self.bad_frames <= self.frames * _MOST_BAD
 
 
-def count_bad_frames(part: Part) -> FrameCheck:
+def count_bad_frames(part: Part, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
     """Decode a part, and count the frames that are damaged or missing."""
+    started, good, span = time.monotonic(), 0, part.span
     with opened_clip(part.source) as clip:
         stream = video_stream(clip, name=str(part.source))
-        good = sum(not frame.is_corrupt for frame, _ in _frames(clip, stream, part))
+        for count, (frame, pts) in enumerate(_frames(clip, stream, part), start=1):
+            good += not frame.is_corrupt
+            on_progress(
+                Progress(
+                    done_s=float((pts - span.start) * span.tick_s),
+                    total_s=float(span.length_s),
+                    frames=count,
+                    elapsed_s=time.monotonic() - started,
+                )
+            )
     return frame_check(part, good)
 
 

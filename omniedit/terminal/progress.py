@@ -344,8 +344,9 @@ class PlainLines:
         now, said = self._printer.clock(), self._said_of(edit)
         if edit.state == said.state:
             is_further = _known_percent(edit) // _STEP > said.step
-            # A quick download passes ten steps in a second.
-            is_due = edit.transfer is None or now - said.at >= _TRANSFER_EVERY_S
+            # A quick download passes ten steps in a second, and so does a quick conversion.
+            is_slow = edit.transfer is None and edit.preparing is None
+            is_due = is_slow or now - said.at >= _TRANSFER_EVERY_S
             if not (is_further and is_due) and now - said.at < EVERY_S:
                 return None
         return _standing(edit, now)
@@ -406,7 +407,7 @@ def _standing(edit: EditState, now: float) -> str:
     if edit.preparing is not None:
         percent = edit.percent(now)
         much = "" if percent is None else f", {int(percent)} %"
-        return f"{edit.label}: {edit.state}{much}"
+        return f"{edit.state} {edit.label}{much}"
     parts = [edit.state]
     if edit.progress is not None:
         parts.append(f"{edit.progress} %")

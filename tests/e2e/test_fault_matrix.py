@@ -159,7 +159,7 @@ silence before    | 0 1 1 1 accepted | 6 1 1 0 accepted
 429               | 0 1 1 1 accepted | 6 1 1 0 accepted
 429, seconds      | 0 1 1 1 accepted | 6 1 1 0 accepted
 429, date         | 0 1 1 1 accepted | 6 1 1 0 accepted
-429, an hour      | 6 1 1 0 accepted | 6 1 1 0 accepted
+429, an hour      | 0 1 1 1 accepted | 6 1 1 0 accepted
 500               | 0 1 1 1 accepted | 6 1 1 0 accepted
 502 HTML          | 0 1 1 1 accepted | 6 1 1 0 accepted
 503               | 0 1 1 1 accepted | 6 1 1 0 accepted
@@ -180,7 +180,7 @@ silence before    | 0 2 2 2 accepted | 6 2 2 0 accepted
 429               | 0 2 2 2 accepted | 6 2 2 0 accepted
 429, seconds      | 0 2 2 2 accepted | 6 2 2 0 accepted
 429, date         | 0 2 2 2 accepted | 6 2 2 0 accepted
-429, an hour      | 6 2 2 0 accepted | 6 2 2 0 accepted
+429, an hour      | 0 2 2 2 accepted | 6 2 2 0 accepted
 500               | 0 2 2 2 accepted | 6 2 2 0 accepted
 502 HTML          | 0 2 2 2 accepted | 6 2 2 0 accepted
 503               | 0 2 2 2 accepted | 6 2 2 0 accepted

@@ -12,6 +12,7 @@ from omniedit.cli.options import (
     Check,
     End,
     Force,
+    KeepHDR,
     MaxCredits,
     NoJournal,
     Prompt,
@@ -80,6 +81,7 @@ def edit(
     end: End = None,
     max_credits: MaxCredits = None,
     check: Check = None,
+    keep_hdr: KeepHDR = False,
 ) -> Outcome:
     """Submit, wait and save in one command that is safe to repeat.
 
@@ -108,6 +110,7 @@ def edit(
         end=end,
         check=check,
         max_credits=max_credits,
+        keeps_hdr=keep_hdr,
     )
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
     if split:

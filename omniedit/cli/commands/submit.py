@@ -13,6 +13,7 @@ from omniedit.cli.options import (
     CallbackURL,
     Check,
     End,
+    KeepHDR,
     MaxCredits,
     Prompt,
     PromptFile,
@@ -87,6 +88,7 @@ def submit(
     end: End = None,
     max_credits: MaxCredits = None,
     check: Check = None,
+    keep_hdr: KeepHDR = False,
 ) -> Outcome:
     """Submit one edit and print its task ID.
 
@@ -120,6 +122,7 @@ def submit(
         end=end,
         check=check,
         max_credits=max_credits,
+        keeps_hdr=keep_hdr,
     )
     if dry_run:
         return _show_request(
