@@ -9,11 +9,11 @@ _omniedit_know() {
             options=(--version -V --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
-            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --keep-hdr --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'submit')
-            options=(--prompt-file --callback-url --request-id --dry-run --resume --as --yes --start --end --max-credits --no-check --check --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--prompt-file --callback-url --request-id --dry-run --resume --as --yes --start --end --max-credits --no-check --check --keep-hdr --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'wait')
