@@ -58,6 +58,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
                 '--no-check' = 'Check the clip before paying: local files always, URLs only with --check'
                 '--check' = 'Check the clip before paying: local files always, URLs only with --check'
+                '--keep-hdr' = 'Send HDR colours (PQ, HLG) as they are, not as SDR'
                 '--events' = 'Print events as they happen, one JSON object per line'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
@@ -87,6 +88,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
                 '--no-check' = 'Check the clip before paying: local files always, URLs only with --check'
                 '--check' = 'Check the clip before paying: local files always, URLs only with --check'
+                '--keep-hdr' = 'Send HDR colours (PQ, HLG) as they are, not as SDR'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
                 '-q' = 'No progress and no hints; errors are still shown'
@@ -187,6 +189,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             commands = [ordered]@{
             }
             options = [ordered]@{
+                '--save-prepared' = 'Write the clip that would be sent to FILE'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
                 '-q' = 'No progress and no hints; errors are still shown'
@@ -451,6 +454,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         '--prompt-file' = 'files'
         '--download' = 'files'
         '-d' = 'files'
+        '--save-prepared' = 'files'
         '--record' = 'files'
         '--timeout' = 'nothing'
         '--callback-url' = 'nothing'
