@@ -601,7 +601,7 @@ def test_a_clip_that_is_prepared_says_how_far_it_is(
 
     assert "converting" in shown
     assert " 25% 30 fps  0:09 left  c.mp4" in shown
-    assert stderr.text.splitlines()[0] == "c.mp4: converting, 25 %"
+    assert stderr.text.splitlines()[0] == "converting c.mp4, 25 %"
 
 
 @pytest.mark.parametrize("is_interrupted", [True, False])
