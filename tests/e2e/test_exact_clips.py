@@ -292,23 +292,23 @@ def test_what_does_not_fit_is_named_with_a_way_out(
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["clip.flv", "clip.mpg", "clip.wmv", "clip.gif"],
+    ("name", "settings"),
+    [
+        pytest.param("clip.flv", {"codec": "flv"}, id="flv"),
+        pytest.param("clip.mpg", {"codec": "mpeg2video", "fps": 25}, id="mpg"),
+        pytest.param("clip.wmv", {"codec": "wmv2"}, id="wmv"),
+        pytest.param("clip.gif", {"codec": "gif", "pixel_format": "rgb8"}, id="gif"),
+    ],
 )
-def test_older_containers_are_converted(bench: Bench, folder: Path, name: str) -> None:
-    settings = {
-        ".flv": {"codec": "flv"},
-        ".mpg": {"codec": "mpeg2video", "fps": 25},
-        ".wmv": {"codec": "wmv2"},
-        ".gif": {"codec": "gif", "pixel_format": "rgb8"},
-    }[Path(name).suffix]
-    made: dict[str, Any] = {"codec_options": {"q": "2"}} | settings
-    make_clip(folder / name, **made)
+def test_older_containers_are_converted(
+    bench: Bench, folder: Path, name: str, settings: dict[str, Any]
+) -> None:
+    make_clip(folder / name, codec_options={"q": "2"}, **settings)
 
     ended, out = edited(bench, name, PROMPT)
 
     assert "note: written anew: " in ended.stderr
-    assert see(out).numbers == list(range(50 if name.endswith("mpg") else 20))
+    assert see(out).numbers == list(range(2 * settings.get("fps", 10)))
 
 
 def test_the_clip_that_would_be_sent_is_saved_without_sending_it(
