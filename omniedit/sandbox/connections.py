@@ -42,10 +42,15 @@ class Server(ThreadedWSGIServer):
     timeout = _WAKE_TIMEOUT_S
 
     def __init__(
-        self, listener: socket.socket, app: SandboxApp, log: Callable[[str], None]
+        self,
+        listener: socket.socket,
+        app: SandboxApp,
+        log: Callable[[str], None],
+        clock: Callable[[], float],
     ) -> None:
         """Take over a listening socket, and begin to answer."""
         self._log = log
+        self.clock = clock
         self.stopped = threading.Event()
         self._connections = set[Connection]()
         self._closed_one = threading.Condition()
@@ -166,7 +171,7 @@ class Handler(WSGIRequestHandler):
         if not may_stay or not ("Content-Length" in dict(headers) or int(code) in _BODILESS):
             self.close_connection = True
         headers.append(("Connection", "close" if self.close_connection else "keep-alive"))
-        headers.append(("Date", self.date_time_string()))
+        headers.append(("Date", self.date_time_string(cast("Server", self.server).clock())))
         self.send_response_only(int(code), phrase)
         for name, value in headers:
             self.send_header(name, value)

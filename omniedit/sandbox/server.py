@@ -100,7 +100,7 @@ def serve(
         request_keys=RequestKeys(request_keys),
     )
     app = SandboxApp(service, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
-    server = Server(listener, app, traffic.note_text)
+    server = Server(listener, app, traffic.note_text, clock)
     running = RunningSandbox(server, store)
     if allow_local_callbacks:
         CallbackSender(

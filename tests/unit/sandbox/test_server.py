@@ -84,6 +84,14 @@ def test_a_connection_is_kept_alive_also_after_errors(sandbox: RunningSandbox) -
     assert statuses == [405, 405, 405]
 
 
+def test_a_reply_is_dated_by_the_sandbox_s_own_clock(folder: Path) -> None:
+    with serve(folder, clock=lambda: 1_757_169_743.0) as sandbox, closing(connect(sandbox)) as sent:
+        sent.request("GET", "/v1/credits", headers=KEY)
+        dated = sent.getresponse().headers["Date"]
+
+    assert dated == "Sat, 06 Sep 2025 14:42:23 GMT"
+
+
 def test_a_cut_download_ends_in_the_middle_and_is_continued(sandbox: RunningSandbox) -> None:
     with closing(connect(sandbox)) as connection:
         task = submit(connection, "[sandbox:cut]")
