@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -46,6 +47,9 @@ EFFECTS: Final = 120
 """About how many effects the longest command has (`effects.py`)."""
 LATER: Final = resigned()._replace(replay_window_s=0.0)
 """As if every attempt were more than an hour old."""
+
+JUMPS_S: Final = (300.0, 3500.0, 7200.0)
+"""How much further this machine's clock may be set back; the service's never is."""
 
 EditOf = tuple[str, str]
 EDITS: Final[Sequence[EditOf]] = (
@@ -91,6 +95,7 @@ COMMANDS: Final[Mapping[str, int]] = {
     "resume-as": 1,
     "forget": 1,
     "recover": 1,
+    "clock": 2,
 }
 """What may come next, and how likely."""
 
@@ -104,6 +109,16 @@ class Allowance:
 
 
 @dataclass(slots=True)
+class Clock:
+    """The service's clock, beside which that of this machine is wrong at times."""
+
+    ahead_s: float
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
+
+
+@dataclass(slots=True)
 class Player:
     """Plays one sequence, and holds the account against the journal."""
 
@@ -111,6 +126,7 @@ class Player:
     folder: Path
     draw: random.Random
     request_keys: RequestKeys
+    clock: Clock
     said: list[str] = field(default_factory=list[str])
     played: list[str] = field(default_factory=list[str])
     forgotten: set[str] = field(default_factory=set[str])
@@ -173,52 +189,69 @@ class Player:
     def step(self) -> None:
         """Play one command, well or not, and check what it left behind."""
         name = self.draw.choices([*COMMANDS], [*COMMANDS.values()])[0]
-        argv, allowed = self.command(name)
-        if argv is None:
-            argv, allowed = self.command("edit")
-        assert argv is not None
-        policy = LATER if self.draw.random() < 0.2 else resigned()
-        bench = self.bench.with_policy(policy)
+        if name == "clock":
+            self.clock.ahead_s += self.draw.choice(JUMPS_S)
+            self.played.append(f"the service's clock is {self.clock.ahead_s:g} s ahead")
+            return
+        argv, allowed = self.command(name) or self.command_of_edit("edit")
+        self.allow_late(allowed)
         before = self.tasks
-        chance = self.draw.random()
-        if chance < 0.35:
-            faults = [self.draw.choice([*FAULTS]) for _ in range(self.draw.choice([1, 1, 2]))]
-            times = self.draw.choice([1, 2, 3])
-            for fault in faults:
-                endpoint, what = FAULTS[fault]
-                self.bench.faulty.script(endpoint, *[what] * times)
-            self.note(argv, f"{faults} {times} times", policy)
-            ended = bench.run(*argv)
-            self.bench.faulty.mend()
-        elif chance < 0.6:
-            effect = self.draw.randint(1, EFFECTS)
-            self.note(argv, f"killed before effect {effect}", policy)
-            bench.begin(*argv, dies_before=effect)
-            ended = bench.end()
-            assert ended.status != 1, self.story(ended)
-        else:
-            self.note(argv, "", policy)
-            ended = bench.run(*argv)
+        ended = self.run(argv)
         if name == "forget" and ended.status in {0, -9}:
             known = {record.request_id for record in self.journal()}
             self.forgotten |= {argv[-1]} - known
         self.check(ended, before, allowed)
 
+    def run(self, argv: list[str]) -> Ended:
+        """Carry out a command line: under faults, until it is killed, or well."""
+        policy = LATER if self.draw.random() < 0.2 else resigned()
+        bench = self.bench.with_policy(policy)
+        chance = self.draw.random()
+        if chance < 0.35:
+            faults = [self.draw.choice([*FAULTS]) for _ in range(self.draw.choice([1, 1, 2]))]
+            times = self.draw.choice([1, 2, 3])
+            for endpoint, fault in map(FAULTS.__getitem__, faults):
+                self.bench.faulty.script(endpoint, *[fault] * times)
+            self.note(argv, f"{faults} {times} times", policy)
+            ended = bench.run(*argv)
+            self.bench.faulty.mend()
+            return ended
+        if chance < 0.6:
+            effect = self.draw.randint(1, EFFECTS)
+            self.note(argv, f"killed before effect {effect}", policy)
+            bench.begin(*argv, dies_before=effect)
+            return bench.end()
+        self.note(argv, "", policy)
+        return bench.run(*argv)
+
     def note(self, argv: Sequence[str], what: str, policy: object) -> None:
         later = " an hour later" if policy is LATER else ""
         self.played.append(f"{shlex.join(argv)}{later} {what}")
 
-    def command(self, name: str) -> tuple[list[str] | None, Allowance]:
+    def command(self, name: str) -> tuple[list[str], Allowance] | None:
         """Return a command line and what it may pay for; None where it makes no sense now."""
+        match name:
+            case "download":
+                return ["download", "--all", "-o", "all/"], Allowance()
+            case "adopt":
+                return ["list", "--remote", "--adopt"], Allowance()
+            case "recover":
+                return ["journal", "recover"], Allowance()
+            case "wait":
+                known = [record.task_id for record in self.journal() if record.task_id]
+                choice = [self.draw.choice(known)] if known else []
+                return (["wait", *choice, "-d", "waited/"], Allowance()) if choice else None
+            case "resume" | "resume-yes" | "resume-as" | "forget":
+                return self.command_of_attempt(name)
+            case _:
+                return self.command_of_edit(name)
+
+    def command_of_edit(self, name: str) -> tuple[list[str], Allowance]:
+        """Return a command line that makes an edit, or several, and what it may pay for."""
         edit = self.draw.choice(EDITS)
         output = f"{EDITS.index(edit)}.mp4"
-        unsettled = self.unsettled()
-        settling = self.draw.choice(unsettled).request_id if unsettled else None
         allowed = Allowance()
         match name:
-            case "edit":
-                self.allow_edit(allowed, edit)
-                return ["edit", *edit, "-o", output], allowed
             case "again":
                 allowed.new[edit] = 1
                 return ["edit", *edit, "-o", output, "--again", "--force"], allowed
@@ -226,7 +259,7 @@ class Player:
                 allowed.new[edit] = 1
                 return ["submit", *edit], allowed
             case "submit-by-id":
-                request_id = f"the-{self.draw.choice('ab')}-of-edit-{EDITS.index(edit)}"
+                request_id = f"job-{self.draw.choice('ab')}-of-edit-{EDITS.index(edit):04}"
                 allowed.keys.add(request_id)
                 return ["submit", *edit, "--request-id", request_id], allowed
             case "batch":
@@ -236,31 +269,26 @@ class Player:
                 lines = [f"{video},{prompt}\n" for video, prompt in edits]
                 (self.folder / "edits.csv").write_text("".join(["video,prompt\n", *lines]))
                 return ["batch", "edits.csv", "--dir", "batch"], allowed
-            case "wait":
-                known = [r.task_id for r in self.journal() if r.task_id]
-                if not known:
-                    return None, allowed
-                task_id = str(self.draw.choice(known))
-                return ["wait", task_id, "-d", "waited/"], allowed
-            case "download":
-                return ["download", "--all", "-o", "all/"], allowed
-            case "adopt":
-                return ["list", "--remote", "--adopt"], allowed
-            case "recover":
-                return ["journal", "recover"], allowed
-            case _ if settling is None:
-                return None, allowed
-            case "resume" | "resume-yes":
-                allowed.keys.add(settling)
-                yes = ["--yes"] if name == "resume-yes" else []
-                return ["submit", "--resume", settling, *yes], allowed
-            case "resume-as":
-                own = [task_id for task_id, (key, _) in self.tasks.items() if key == settling]
-                if not own:
-                    return None, allowed
-                return ["submit", "--resume", settling, "--as", own[0]], allowed
             case _:
-                return ["list", "--forget", settling], allowed
+                self.allow_edit(allowed, edit)
+                return ["edit", *edit, "-o", output], allowed
+
+    def command_of_attempt(self, name: str) -> tuple[list[str], Allowance] | None:
+        """Return a command line about an attempt whose outcome is unknown."""
+        unsettled = [str(record.request_id) for record in self.unsettled()]
+        if not unsettled:
+            return None
+        request_id = self.draw.choice(unsettled)
+        argv = ["submit", "--resume", request_id]
+        match name:
+            case "forget":
+                return ["list", "--forget", request_id], Allowance()
+            case "resume-as":
+                own = [task_id for task_id, (key, _) in self.tasks.items() if key == request_id]
+                return ([*argv, "--as", own[0]], Allowance()) if own else None
+            case _:
+                yes = ["--yes"] if name == "resume-yes" else []
+                return [*argv, *yes], Allowance(keys={request_id})
 
     def allow_edit(self, allowed: Allowance, edit: EditOf) -> None:
         """Let an edit be paid for once, unless it was; what is unsettled goes on under its key."""
@@ -273,6 +301,10 @@ class Player:
         allowed.keys |= {key for key in own if key}
         if not own and not self.standing(edit):
             allowed.new[edit] = 1
+
+    def allow_late(self, allowed: Allowance) -> None:
+        """Let the service accept what was sent by somebody who is dead by now."""
+        allowed.keys |= {str(record.request_id) for record in self.unsettled()}
 
     # What must hold.
 
@@ -359,6 +391,7 @@ class Player:
         return False
 
     def at_the_end(self, argv: list[str], allowed: Allowance) -> Ended:
+        self.allow_late(allowed)
         before = self.tasks
         self.note(argv, "(at the end)", None)
         ended = self.bench.run(*argv)
@@ -397,7 +430,9 @@ def test_no_sequence_pays_twice_or_loses_what_was_paid(
     request_keys = [*RequestKeys][seed % 3]
     (folder.parent / "clip.mp4").write_bytes(RESULT_BYTES)
     draw = random.Random(seed)  # noqa: S311 - nothing secret
-    player = Player(make_bench(request_keys=request_keys), folder, draw, request_keys)
+    clock = Clock(draw.choice((-7200.0, -300.0, 0.0)))
+    bench = make_bench(request_keys=request_keys, clock=clock)
+    player = Player(bench, folder, draw, request_keys, clock)
 
     for _ in range(STEPS):
         player.step()
