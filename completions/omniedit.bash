@@ -9,11 +9,11 @@ _omniedit_know() {
             options=(--version -V --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
-            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --keep-hdr --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'submit')
-            options=(--prompt-file --callback-url --request-id --dry-run --resume --as --yes --start --end --max-credits --no-check --check --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--prompt-file --callback-url --request-id --dry-run --resume --as --yes --start --end --max-credits --no-check --check --keep-hdr --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'wait')
@@ -33,7 +33,7 @@ _omniedit_know() {
             arguments=(files)
             ;;
         'probe')
-            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--save-prepared --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files)
             ;;
         'list')
@@ -89,7 +89,7 @@ _omniedit_know() {
 _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
-        --output | -o | --prompt-file | --download | -d | --record) kind=files ;;
+        --output | -o | --prompt-file | --download | -d | --save-prepared | --record) kind=files ;;
         --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --concurrency | --shard | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
         --resume) kind=requests ;;
         --as | --forget) kind=tasks ;;

@@ -3,7 +3,7 @@
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --prompt-file --download -d --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
+    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
     set -l path
     set -l position 0
     set -l rest 0
@@ -82,6 +82,7 @@ complete -c omniedit -n '__omniedit_at "edit"' -l start -r -f -d 'Begin at T: se
 complete -c omniedit -n '__omniedit_at "edit"' -l end -r -f -d 'End at T: seconds, or minutes:seconds'
 complete -c omniedit -n '__omniedit_at "edit"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits, or there is none'
 complete -c omniedit -n '__omniedit_at "edit"' -l no-check -l check -d 'Check the clip before paying: local files always, URLs only with --check'
+complete -c omniedit -n '__omniedit_at "edit"' -l keep-hdr -d 'Send HDR colours (PQ, HLG) as they are, not as SDR'
 complete -c omniedit -n '__omniedit_at "edit"' -l events -d 'Print events as they happen, one JSON object per line'
 complete -c omniedit -n '__omniedit_at "edit"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "edit"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
@@ -103,6 +104,7 @@ complete -c omniedit -n '__omniedit_at "submit"' -l start -r -f -d 'Begin at T: 
 complete -c omniedit -n '__omniedit_at "submit"' -l end -r -f -d 'End at T: seconds, or minutes:seconds'
 complete -c omniedit -n '__omniedit_at "submit"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits, or there is none'
 complete -c omniedit -n '__omniedit_at "submit"' -l no-check -l check -d 'Check the clip before paying: local files always, URLs only with --check'
+complete -c omniedit -n '__omniedit_at "submit"' -l keep-hdr -d 'Send HDR colours (PQ, HLG) as they are, not as SDR'
 complete -c omniedit -n '__omniedit_at "submit"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "submit"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "submit"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
@@ -166,6 +168,7 @@ complete -c omniedit -n '__omniedit_at "batch"' -l help -s h -d 'Show this messa
 
 # omniedit probe
 complete -c omniedit -n '__omniedit_at "probe" 0' -F
+complete -c omniedit -n '__omniedit_at "probe"' -l save-prepared -r -F -d 'Write the clip that would be sent to FILE'
 complete -c omniedit -n '__omniedit_at "probe"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "probe"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "probe"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'

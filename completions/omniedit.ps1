@@ -59,6 +59,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
                 '--no-check' = 'Check the clip before paying: local files always, URLs only with --check'
                 '--check' = 'Check the clip before paying: local files always, URLs only with --check'
+                '--keep-hdr' = 'Send HDR colours (PQ, HLG) as they are, not as SDR'
                 '--events' = 'Print events as they happen, one JSON object per line'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
@@ -88,6 +89,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
                 '--no-check' = 'Check the clip before paying: local files always, URLs only with --check'
                 '--check' = 'Check the clip before paying: local files always, URLs only with --check'
+                '--keep-hdr' = 'Send HDR colours (PQ, HLG) as they are, not as SDR'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
                 '-q' = 'No progress and no hints; errors are still shown'
@@ -190,6 +192,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             commands = [ordered]@{
             }
             options = [ordered]@{
+                '--save-prepared' = 'Write the clip that would be sent to FILE'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
                 '-q' = 'No progress and no hints; errors are still shown'
@@ -454,6 +457,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         '--prompt-file' = 'files'
         '--download' = 'files'
         '-d' = 'files'
+        '--save-prepared' = 'files'
         '--record' = 'files'
         '--timeout' = 'nothing'
         '--callback-url' = 'nothing'

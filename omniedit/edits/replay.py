@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from omniedit.edits.reads import read_task, tasks_since
 from omniedit.edits.requests import check_request_id, digest_of_key
-from omniedit.edits.sending import Sending, resume_command, sending_lock
+from omniedit.edits.sending import Sending, resume_command, sending_lock, warn_of_duplicates
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
@@ -68,6 +68,7 @@ def settle_as(session: Session, request_id: str, task_id: str) -> Record:
         record_call(session, request_id)
         settled = record.with_task(task)
         session.report(Submitted(record=settled, is_replay=True))
+        warn_of_duplicates(session, settled, why="the submission may have been accepted twice")
         return settled
 
 

@@ -65,7 +65,7 @@ def test_a_long_clip_becomes_one_edited_clip_with_its_own_sound(
     ended = bench.run(*split("--yes", "-o", "out.mp4"))
 
     assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
-    assert check_whole(folder / "out.mp4").beeps == pytest.approx(BEEPS, abs=0.003)
+    assert check_whole(folder / "out.mp4").beeps == pytest.approx(BEEPS, abs=0.001)
     assert len(bench.task_ids) == len(pieces_of(folder)) == 3
     assert "3 pieces of 8.4 s, estimated at 159 credits ($2.34) in all" in ended.stderr
     assert "looks may drift from one to the next" in ended.stderr
@@ -178,7 +178,7 @@ def test_a_part_of_a_clip_can_be_split(bench: Bench, folder: Path) -> None:
     seen = see(folder / "out.mp4")
     assert ended.status == 0, ended
     assert seen.numbers == list(range(25, 150))
-    assert seen.beeps == pytest.approx([second + 0.5 for second in range(12)], abs=0.003)
+    assert seen.beeps == pytest.approx([second + 0.5 for second in range(12)], abs=0.001)
     assert bench.posts == 2
 
 

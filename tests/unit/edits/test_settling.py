@@ -376,3 +376,15 @@ def test_an_unknown_submission_is_not_replayed_with_another_key(session: BenchSe
 
     assert "--yes" in str(raised.value.hint)
     assert len(session.script.prompts) == posts + 1
+
+
+def test_a_second_task_is_named_when_one_of_them_settles_a_submission(
+    session: BenchSession,
+) -> None:
+    request_id = left_unknown(session)
+    session.script.look = completed
+    session.script.listed = [completed("task-9"), completed("task-8")]
+
+    settle_as(session, request_id, "task-9")
+
+    assert any("task-8" in event.message for event in session.reported(Warned))
