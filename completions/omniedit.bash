@@ -9,11 +9,11 @@ _omniedit_know() {
             options=(--version -V --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
-            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --keep-hdr --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'submit')
-            options=(--prompt-file --callback-url --request-id --dry-run --resume --as --yes --start --end --max-credits --no-check --check --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--prompt-file --callback-url --request-id --dry-run --resume --as --yes --start --end --max-credits --no-check --check --keep-hdr --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'wait')
@@ -122,7 +122,7 @@ _omniedit_offer_kind() {
         tasks) _omniedit_offer last; _omniedit_offer_known tasks ;;
         requests) _omniedit_offer_known requests ;;
         progress-choices) _omniedit_offer auto plain none ;;
-        topic-choices) _omniedit_offer exit-codes environment sandbox json ;;
+        topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json ;;
         document-choices) _omniedit_offer batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run wait ;;
     esac
     return 0

@@ -55,7 +55,7 @@ complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, ser
 complete -c omniedit -n '__omniedit_at ""' -a config -d 'The key and the settings'
 complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Settle what became of a damaged journal'
 complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
-complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
+complete -c omniedit -n '__omniedit_at ""' -a help -d 'Show a page of the manual, a JSON Schema, or the help of a command'
 complete -c omniedit -n '__omniedit_at ""' -l version -s V -d 'Show the version and exit'
 complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish, PowerShell) and exit'
 complete -c omniedit -n '__omniedit_at ""' -l json -d 'Print one JSON document'
@@ -82,6 +82,7 @@ complete -c omniedit -n '__omniedit_at "edit"' -l start -r -f -d 'Begin at T: se
 complete -c omniedit -n '__omniedit_at "edit"' -l end -r -f -d 'End at T: seconds, or minutes:seconds'
 complete -c omniedit -n '__omniedit_at "edit"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits, or there is none'
 complete -c omniedit -n '__omniedit_at "edit"' -l no-check -l check -d 'Check the clip before paying: local files always, URLs only with --check'
+complete -c omniedit -n '__omniedit_at "edit"' -l keep-hdr -d 'Send HDR colours (PQ, HLG) as they are, not as SDR'
 complete -c omniedit -n '__omniedit_at "edit"' -l events -d 'Print events as they happen, one JSON object per line'
 complete -c omniedit -n '__omniedit_at "edit"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "edit"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
@@ -103,6 +104,7 @@ complete -c omniedit -n '__omniedit_at "submit"' -l start -r -f -d 'Begin at T: 
 complete -c omniedit -n '__omniedit_at "submit"' -l end -r -f -d 'End at T: seconds, or minutes:seconds'
 complete -c omniedit -n '__omniedit_at "submit"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits, or there is none'
 complete -c omniedit -n '__omniedit_at "submit"' -l no-check -l check -d 'Check the clip before paying: local files always, URLs only with --check'
+complete -c omniedit -n '__omniedit_at "submit"' -l keep-hdr -d 'Send HDR colours (PQ, HLG) as they are, not as SDR'
 complete -c omniedit -n '__omniedit_at "submit"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "submit"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "submit"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
@@ -297,7 +299,7 @@ complete -c omniedit -n '__omniedit_at "sandbox reset"' -l progress -r -f -a 'au
 complete -c omniedit -n '__omniedit_at "sandbox reset"' -l help -s h -d 'Show this message and exit'
 
 # omniedit help
-complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'exit-codes environment sandbox json'
+complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'scripting ci batch clips sandbox reliability agents exit-codes environment json'
 complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run wait'
 complete -c omniedit -n '__omniedit_at "help"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "help"' -l quiet -s q -d 'No progress and no hints; errors are still shown'

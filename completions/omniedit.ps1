@@ -20,7 +20,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 'config' = 'The key and the settings'
                 'journal' = 'Settle what became of a damaged journal'
                 'sandbox' = 'The local stand-in of the service'
-                'help' = 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
+                'help' = 'Show a page of the manual, a JSON Schema, or the help of a command'
             }
             options = [ordered]@{
                 '--version' = 'Show the version and exit'
@@ -59,6 +59,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
                 '--no-check' = 'Check the clip before paying: local files always, URLs only with --check'
                 '--check' = 'Check the clip before paying: local files always, URLs only with --check'
+                '--keep-hdr' = 'Send HDR colours (PQ, HLG) as they are, not as SDR'
                 '--events' = 'Print events as they happen, one JSON object per line'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
@@ -88,6 +89,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
                 '--no-check' = 'Check the clip before paying: local files always, URLs only with --check'
                 '--check' = 'Check the clip before paying: local files always, URLs only with --check'
+                '--keep-hdr' = 'Send HDR colours (PQ, HLG) as they are, not as SDR'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
                 '-q' = 'No progress and no hints; errors are still shown'
@@ -476,7 +478,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
     }
     $choices = @{
         'progress-choices' = @('auto', 'plain', 'none')
-        'topic-choices' = @('exit-codes', 'environment', 'sandbox', 'json')
+        'topic-choices' = @('scripting', 'ci', 'batch', 'clips', 'sandbox', 'reliability', 'agents', 'exit-codes', 'environment', 'json')
         'document-choices' = @('batch', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'status', 'submit', 'submit-dry-run', 'wait')
     }
 
