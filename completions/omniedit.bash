@@ -33,7 +33,7 @@ _omniedit_know() {
             arguments=(files)
             ;;
         'probe')
-            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--save-prepared --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files)
             ;;
         'list')
@@ -89,7 +89,7 @@ _omniedit_know() {
 _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
-        --output | -o | --prompt-file | --download | -d | --record) kind=files ;;
+        --output | -o | --prompt-file | --download | -d | --save-prepared | --record) kind=files ;;
         --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --concurrency | --shard | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
         --resume) kind=requests ;;
         --as | --forget) kind=tasks ;;

@@ -3,7 +3,7 @@
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --prompt-file --download -d --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
+    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
     set -l path
     set -l position 0
     set -l rest 0
@@ -168,6 +168,7 @@ complete -c omniedit -n '__omniedit_at "batch"' -l help -s h -d 'Show this messa
 
 # omniedit probe
 complete -c omniedit -n '__omniedit_at "probe" 0' -F
+complete -c omniedit -n '__omniedit_at "probe"' -l save-prepared -r -F -d 'Write the clip that would be sent to FILE'
 complete -c omniedit -n '__omniedit_at "probe"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "probe"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "probe"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'

@@ -192,6 +192,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             commands = [ordered]@{
             }
             options = [ordered]@{
+                '--save-prepared' = 'Write the clip that would be sent to FILE'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
                 '-q' = 'No progress and no hints; errors are still shown'
@@ -456,6 +457,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         '--prompt-file' = 'files'
         '--download' = 'files'
         '-d' = 'files'
+        '--save-prepared' = 'files'
         '--record' = 'files'
         '--timeout' = 'nothing'
         '--callback-url' = 'nothing'

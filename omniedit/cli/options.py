@@ -102,7 +102,11 @@ Check = Annotated[
 ]
 KeepHDR = Annotated[
     bool,
-    typer.Option("--keep-hdr", help="Send HDR colours (PQ, HLG) as they are, not as SDR."),
+    typer.Option(
+        "--keep-hdr",
+        rich_help_panel=CLIP,
+        help="Send HDR colours (PQ, HLG) as they are, not as SDR.",
+    ),
 ]
 Start = Annotated[
     str | None,

@@ -22,11 +22,15 @@ LAST: Final = "last"
 SHORTEST_END: Final = 6
 
 
-def find_records(session: Session, references: Sequence[str]) -> list[Record]:
+def find_records(
+    session: Session, references: Sequence[str], *, command: str, options: str = ""
+) -> list[Record]:
     """Return what is known of the tasks meant; a task that is not known here is only an ID.
 
     Args:
         references: IDs, ends of IDs, `last`; none at all means `last`.
+        command: The command that takes them, for hints.
+        options: Its options, for hints.
 
     Raises:
         InvalidInputError: If one cannot be an ID.
@@ -34,14 +38,16 @@ def find_records(session: Session, references: Sequence[str]) -> list[Record]:
         OmniEditError: If the newest attempt has no task: the error that it ended with.
     """
     records = [
-        find_last(session) if reference == LAST else _find_task(session, reference)
+        find_last(session, command=command, options=options)
+        if reference == LAST
+        else _find_task(session, reference)
         for reference in references or [LAST]
     ]
     unique = {record.task_id: record for record in records}
     return list(unique.values())
 
 
-def find_last(session: Session) -> Record:
+def find_last(session: Session, *, command: str, options: str = "") -> Record:
     """Return the newest attempt of this context, named on stderr; it has a task.
 
     Raises:
@@ -58,12 +64,29 @@ def find_last(session: Session) -> Record:
         msg = "the newest call made several tasks, and has no single last one"
         raise NoSuchReferenceError(msg, hint=Hint("name the task IDs; {} shows them", "list"))
     if record.task is None:
-        raise _error_of(record)
+        error = _error_of(record)
+        _name_accepted(session, error, command=command, options=options)
+        raise error
     session.note(f"task {record.task_id} (the newest)")
     return record
 
 
-def _error_of(record: Record) -> Exception:
+def _name_accepted(session: Session, error: OmniEditError, *, command: str, options: str) -> None:
+    """Have an error's hint name the newest task that was accepted, in a line to paste."""
+    accepted = session.journal.last_accepted(session.context) if session.context else None
+    if accepted is None:
+        return
+    line = f"{command} {accepted.task_id} {options}".rstrip()
+    settles = error.hint if isinstance(error, OutcomeUnknownError) else None
+    if isinstance(settles, Hint):
+        error.hint = Hint(
+            f"{settles.text}; the newest accepted task: {{}}", *settles.commands, line
+        )
+    else:
+        error.hint = Hint("the newest accepted task: {}", line)
+
+
+def _error_of(record: Record) -> OmniEditError:
     """Return what the newest attempt ended with, so that no older task is taken in its place."""
     from omniedit.edits.replay import refusal_of  # noqa: PLC0415 - a named task needs none of it
     from omniedit.edits.sending import resume_command  # noqa: PLC0415 - as above
@@ -172,7 +195,9 @@ def forget(session: Session, reference: str) -> Record:
                 f"submission {reference} is forgotten: the next `edit` of it may pay again"
             )
         return attempt
-    known = attempt or session.journal.find_task(str(find_records(session, [reference])[0].task_id))
+    known = attempt or session.journal.find_task(
+        str(find_records(session, [reference], command="list --forget")[0].task_id)
+    )
     if known is None:
         msg = f"task {reference} is not in the journal"
         raise NoSuchReferenceError(msg, hint=Hint("{} shows what is", "list"))

@@ -13,7 +13,7 @@ from omniedit.downloads.placement import copy_result, tidy, verify
 from omniedit.edits.clips import progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
-from omniedit.edits.targets import Destination, Target
+from omniedit.edits.targets import Destination, Target, refuse_source
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
@@ -55,8 +55,9 @@ def check_target(session: Session, record: Record, target: Target, *, overwrite:
 
     Raises:
         TargetExistsError: If it is taken by something other than this task's verified file.
-        LocalError: If it cannot be written.
+        LocalError: If it cannot be written, or is the clip that the result was made from.
     """
+    refuse_source(record.video, target.path)
     try:
         check_target_file(target.path, overwrite=overwrite)
     except TargetExistsError:
@@ -240,6 +241,7 @@ def _save_one(
     overwrite: bool,
     deadline: float | None,
 ) -> Record:
+    refuse_source(record.video, target.path)
     there = saved_as(record, target)
     if there is not None:
         _report_saved(session, record, there, target, is_new=False)

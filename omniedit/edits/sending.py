@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Final
 
-from omniedit.edits.reads import tasks_since
+from omniedit.edits.reads import render_oldest_instant, tasks_since
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
@@ -80,7 +80,11 @@ class Sending:
                     self._rest(error, rest_s)
                 else:
                     if was_lost and not is_replay:
-                        self._warn_of_duplicates(record)
+                        warn_of_duplicates(
+                            self._session,
+                            record,
+                            why="the service did not mark its reply as a replay",
+                        )
                     return record
         except Interrupted:
             self._record_interruption()
@@ -193,41 +197,6 @@ class Sending:
             http_status=error.http_status,
         )
 
-    def _warn_of_duplicates(self, record: Record) -> None:
-        """Say what the account lists beside a task whose reply is not marked as a replay."""
-        session = self._session
-        try:
-            others = [
-                task.task_id
-                for task in tasks_since(
-                    session, self._attempt.created_at, budget_s=session.policy.duplicates_budget_s
-                )
-                if task.task_id != record.task_id
-                and session.journal.find_task(task.task_id) is None
-            ]
-        except OmniEditError as error:
-            session.warn(
-                "the service did not mark its reply as a replay, so a second task may"
-                f" have been paid for; the account's tasks cannot be read ({error.message})"
-            )
-            return
-        if others:
-            session.warn(
-                "the service did not mark its reply as a replay; the account lists"
-                f" other tasks of that time, which may be paid duplicates: {', '.join(others)}"
-            )
-        elif session.service.clock_offset_s is None:
-            # By which clock a task is recent is unknown: nothing can be ruled out.
-            session.warn(
-                "the service did not mark its reply as a replay, so a second task may"
-                " have been paid for"
-            )
-        else:
-            session.note(
-                "the service did not mark its reply as a replay, but the account"
-                " lists no second task"
-            )
-
     def _record_interruption(self) -> None:
         journal = self._session.journal
         if self._is_settled:
@@ -283,6 +252,40 @@ def sending_lock(
                     raise
                 session.warn(f"{error.message}; going on without it")
         yield
+
+
+def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
+    """Say which other tasks the account lists since an attempt, or that this cannot be told.
+
+    Args:
+        record: Of the attempt, with its task.
+        why: What makes a second task possible.
+    """
+    try:
+        others = [
+            task.task_id
+            for task in tasks_since(
+                session, record.created_at, budget_s=session.policy.duplicates_budget_s
+            )
+            if task.task_id != record.task_id and session.journal.find_task(task.task_id) is None
+        ]
+    except OmniEditError as error:
+        session.warn(
+            f"{why}, so a second task may have been paid for; the account's tasks cannot be read"
+            f" ({error.message})"
+        )
+        return
+    if others:
+        session.warn(
+            f"{why}; the account lists other tasks of that time, which may be paid duplicates:"
+            f" {', '.join(others)}"
+        )
+    elif session.service.clock_offset_s is None:
+        # By which clock a task is recent is unknown: nothing can be ruled out.
+        session.warn(f"{why}, so a second task may have been paid for")
+    else:
+        since = render_oldest_instant(session, record.created_at)
+        session.note(f"{why}, but the account lists no second task since {since}")
 
 
 def resume_command(request_id: str) -> str:

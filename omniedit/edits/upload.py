@@ -142,6 +142,10 @@ def preparation_shown(
         after_s: Work that takes less is not worth a line.
     """
     next_s: float | None = None
+    if not after_s:
+        # Seeking, or other encoders, may come before the first frame.
+        next_s = session.monotonic()
+        session.report(Preparing(name=name, what=what, done=0.0, total=None))
 
     def report(progress: "Progress") -> None:
         nonlocal next_s

@@ -131,6 +131,15 @@ class Journal:
         )
         return Call(rows[0]["request_id"]) if rows else None
 
+    def last_accepted(self, context: str) -> Record | None:
+        """Return the newest attempt of a context that has a task."""
+        rows = self._database.rows(
+            "select request_id from calls join attempts using (request_id)"
+            " where context = ? and task_id is not null order by number desc limit 1",
+            (context,),
+        )
+        return self.find_attempt(rows[0]["request_id"]) if rows else None
+
     def recent(self, *, limit: int | None = None) -> list[Record]:
         """Return attempts and adopted tasks, newest first."""
         return self._records("order by begun_at desc, place desc limit ?", limit or -1)

@@ -313,14 +313,24 @@ class Board:
     def remaining_s(self) -> float | None:
         """Return for how long all edits together will go on, as far as anybody knows."""
         now, running = self.clock(), self.running
+        is_joining = self.done + self.failed >= self.total
         left = max(0, self.total - self.done - self.failed - len(running))
-        known = [s for edit in running if (s := edit.remaining_s(now)) is not None]
-        if not known and not (left and self._durations_s):
-            return None
         tasks = [record.task for record in self.records if record.task]
         estimates_s = [task.estimated_s for task in tasks if task.estimated_s is not None]
         durations_s = sorted(self._durations_s or estimates_s or [_USUAL_TASK_S])
         usual_s = durations_s[len(durations_s) // 2]
+        known: list[float] = []
+        for edit in running:
+            left_s = edit.remaining_s(now)
+            if edit.task_id is None and not is_joining:
+                # A clip that is prepared or uploaded has its task still before it.
+                known.append((left_s or 0.0) + usual_s)
+            elif left_s is not None:
+                known.append(left_s)
+        if not known and not (left and self._durations_s):
+            return None
+        if is_joining:
+            return max(known)
         rounds = left / max(1, len(running))
         return self._remaining.ease_to(max(known, default=0.0) + rounds * usual_s, now)
 

@@ -2,21 +2,23 @@
 
 import textwrap
 from collections.abc import Generator, Iterable, Mapping
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from omniedit.media import codec_name, container_name
+from omniedit.media import C2PA, codec_name, container_name
 from omniedit.models import CREDITS_PER_DOLLAR
 from omniedit.terminal.human import render_credits, render_size
 from omniedit.terminal.sanitize import sanitize
 from omniedit.terminal.text import Colour, Line, Span
 
 if TYPE_CHECKING:
-    from omniedit.media import ClipFacts, Problem
+    from omniedit.media import AudioTrack, ClipFacts, Problem
 
 _FACTS: Final[Mapping[str, str]] = {
     "container": "container",
     "fragmented": "is_fragmented",
     "duration_seconds": "duration_s",
+    "container_seconds": "container_s",
     "measured": "is_measured",
     "frames": "frames",
     "frame_rate": "frame_rate",
@@ -25,7 +27,13 @@ _FACTS: Final[Mapping[str, str]] = {
     "width": "width",
     "height": "height",
     "rotation": "rotation",
+    "pixel_aspect": "pixel_aspect",
+    "display_aspect": "display_aspect",
+    "interlaced": "is_interlaced",
     "pixel_format": "pixel_format",
+    "bit_depth": "bit_depth",
+    "chroma": "chroma",
+    "hdr": "hdr",
     "color_range": "color_range",
     "color_primaries": "color_primaries",
     "color_transfer": "color_transfer",
@@ -33,6 +41,7 @@ _FACTS: Final[Mapping[str, str]] = {
     "audio_codec": "audio_codec",
     "audio_rate": "audio_rate",
     "audio_channels": "audio_channels",
+    "audio_seconds": "audio_s",
     "bytes": "size_bytes",
 }
 _LABEL_WIDTH: Final = 9
@@ -70,7 +79,18 @@ def clip_fields(
             }
             for problem in problems
         ],
-        **{key: getattr(facts, name) for key, name in _FACTS.items()},
+        **{key: _value(getattr(facts, name)) for key, name in _FACTS.items()},
+        "audio_tracks": [
+            {
+                "codec": track.codec,
+                "rate": track.rate,
+                "channels": track.channels,
+                "language": track.language,
+                "used": track.is_used,
+            }
+            for track in facts.audio_tracks
+        ],
+        "marks": list(facts.marks),
         "estimated_credits": None if cost is None else round(cost, 1),
         "estimated_usd": None if cost is None else round(cost / CREDITS_PER_DOLLAR, 2),
     }
@@ -111,10 +131,17 @@ def _facts(facts: "ClipFacts", cost: float | None) -> Generator[tuple[str, str, 
     fragmented = ", fragmented" if facts.is_fragmented else ""
     size = "unknown" if facts.size_bytes is None else render_size(facts.size_bytes)
     yield "length", _length(facts), None
-    yield "container", container_name(facts.container) + fragmented, None
+    length = "" if facts.container_s is None else f", {facts.container_s:.3f} s"
+    yield "container", container_name(facts.container) + length + fragmented, None
     yield "video", _video(facts), None
-    yield "audio", _audio(facts), None
+    yield "colours", _colours(facts), None
+    for track in facts.audio_tracks:
+        yield "audio", _audio(track, is_one_of_many=len(facts.audio_tracks) > 1), None
+    if not facts.audio_tracks:
+        yield "audio", "none", None
     yield "size", size, None
+    if C2PA in facts.marks:
+        yield "marks", "C2PA manifest (Content Credentials)", None
     yield "estimate", "unknown" if cost is None else render_credits(cost), None
 
 
@@ -143,12 +170,33 @@ def _length(facts: "ClipFacts") -> str:
 
 
 def _video(facts: "ClipFacts") -> str:
-    turned = f", turned by {facts.rotation} degrees" if facts.rotation else ""
-    return f"{codec_name(facts.video_codec)}, {facts.shown_width}x{facts.shown_height}{turned}"
+    parts = [codec_name(facts.video_codec), f"{facts.shown_width}x{facts.shown_height}"]
+    if facts.rotation:
+        parts.append(f"turned by {facts.rotation} degrees")
+    parts.append(f"SAR {_ratio(facts.pixel_aspect)}, DAR {_ratio(facts.display_aspect)}")
+    parts.append("interlaced" if facts.is_interlaced else "progressive")
+    return ", ".join(parts)
 
 
-def _audio(facts: "ClipFacts") -> str:
-    if facts.audio_codec is None:
-        return "none"
-    channels = "1 channel" if facts.audio_channels == 1 else f"{facts.audio_channels} channels"
-    return f"{codec_name(facts.audio_codec)}, {facts.audio_rate} Hz, {channels}"
+def _colours(facts: "ClipFacts") -> str:
+    depth = f"{facts.bit_depth} bits" if facts.bit_depth else None
+    kind = f"HDR ({facts.hdr})" if facts.hdr else "SDR"
+    return ", ".join(filter(None, [depth, facts.chroma, kind]))
+
+
+def _audio(track: "AudioTrack", *, is_one_of_many: bool) -> str:
+    channels = "1 channel" if track.channels == 1 else f"{track.channels} channels"
+    parts = [codec_name(track.codec), f"{track.rate} Hz", channels]
+    if track.language:
+        parts.append(track.language)
+    if is_one_of_many:
+        parts.append("used" if track.is_used else "left out")
+    return ", ".join(parts)
+
+
+def _ratio(ratio: Fraction) -> str:
+    return f"{ratio.numerator}:{ratio.denominator}"
+
+
+def _value(value: object) -> object:
+    return _ratio(value) if isinstance(value, Fraction) else value

@@ -135,8 +135,10 @@ def test_the_manual_names_the_keys_of_every_document() -> None:
     ]
     expected["doctor"] += _keys_of_items("doctor", "checks")
     expected["journal-recover"] += _keys_of_items("journal-recover", "recoveries")
-    after_problems = expected["probe"].index("problems") + 1
-    expected["probe"][after_problems:after_problems] = _keys_of_items("probe", "problems")
+    for key in ("problems", "audio_tracks"):
+        behind = expected["probe"].index(key) + 1
+        expected["probe"][behind:behind] = _keys_of_items("probe", key)
+    expected["probe"] += keys_of(load_schema("probe")["properties"]["prepared"])
     assert named == expected
 
 

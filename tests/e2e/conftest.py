@@ -16,6 +16,7 @@ if importlib.util.find_spec("av") is None:
     collect_ignore = [
         "test_bad_clips.py",
         "test_clip_uploads.py",
+        "test_exact_clips.py",
         "test_local_clips.py",
         "test_probe.py",
         "test_split.py",

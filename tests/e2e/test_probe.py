@@ -62,8 +62,9 @@ def test_a_clip_that_fits(omniedit: CommandLine, clips: Path) -> None:
         "clip.mp4",
         text=(
             "length 2.000 s, 20 frames, 10 fps\n"
-            "container MP4\n"
-            "video H.264, 64x48\n"
+            "container MP4, 2.000 s\n"
+            "video H.264, 64x48, SAR 1:1, DAR 4:3, progressive\n"
+            "colours 8 bits, 4:2:0, SDR\n"
             "audio AAC, 48000 Hz, 2 channels\n"
             f"size {render_size((clips / 'clip.mp4').stat().st_size)}\n"
             "estimate 12.7 credits ($0.19)\n"
@@ -91,8 +92,9 @@ def test_a_clip_that_is_converted_on_the_way_fits(omniedit: CommandLine, clips: 
         "clip.webm",
         text=(
             "length 2.000 s, 20 frames, 10 fps\n"
-            "container WebM\n"
-            "video VP8, 64x48\n"
+            "container WebM, 2.000 s\n"
+            "video VP8, 64x48, SAR 1:1, DAR 4:3, progressive\n"
+            "colours 8 bits, 4:2:0, SDR\n"
             "audio none\n"
             f"size {render_size(size)}\n"
             "estimate 12.7 credits ($0.19)\n"
@@ -118,8 +120,9 @@ def test_a_clip_that_is_too_long_is_2_with_the_flag_that_helps(
         status=2,
         text=(
             "length 12.000 s, 120 frames, 10 fps\n"
-            "container MP4\n"
-            "video H.264, 64x48\n"
+            "container MP4, 12.000 s\n"
+            "video H.264, 64x48, SAR 1:1, DAR 4:3, progressive\n"
+            "colours 8 bits, 4:2:0, SDR\n"
             "audio none\n"
             f"size {render_size(size)}\n"
             "estimate 76.3 credits ($1.12)\n"
@@ -198,8 +201,9 @@ def test_a_url_is_read_here_and_there_without_the_key(omniedit: CommandLine, cli
             f"{host.url}/clip.mp4?signature=secret",
             text=(
                 "length 4.000 s, 40 frames, 10 fps\n"
-                "container MP4\n"
-                "video H.264, 64x48\n"
+                "container MP4, 4.000 s\n"
+                "video H.264, 64x48, SAR 1:1, DAR 4:3, progressive\n"
+                "colours 8 bits, 4:2:0, SDR\n"
                 "audio none\n"
                 f"size {render_size(size)}\n"
                 "estimate 25.4 credits ($0.37)\n"

@@ -180,6 +180,14 @@ class Player:
         policy = LATER if self.draw.random() < 0.2 else resigned()
         bench = self.bench.with_policy(policy)
         before = self.tasks
+        ended = self.played_out(bench, argv, policy)
+        if name == "forget" and ended.status in {0, -9}:
+            known = {record.request_id for record in self.journal()}
+            self.forgotten |= {argv[-1]} - known
+        self.check(ended, before, allowed)
+
+    def played_out(self, bench: Bench, argv: Sequence[str], policy: object) -> Ended:
+        """Play a command line: under faults, until it is killed, or undisturbed."""
         chance = self.draw.random()
         if chance < 0.35:
             faults = [self.draw.choice([*FAULTS]) for _ in range(self.draw.choice([1, 1, 2]))]
@@ -190,25 +198,24 @@ class Player:
             self.note(argv, f"{faults} {times} times", policy)
             ended = bench.run(*argv)
             self.bench.faulty.mend()
-        elif chance < 0.6:
+            return ended
+        if chance < 0.6:
             effect = self.draw.randint(1, EFFECTS)
             self.note(argv, f"killed before effect {effect}", policy)
             bench.begin(*argv, dies_before=effect)
             ended = bench.end()
             assert ended.status != 1, self.story(ended)
-        else:
-            self.note(argv, "", policy)
-            ended = bench.run(*argv)
-        if name == "forget" and ended.status in {0, -9}:
-            known = {record.request_id for record in self.journal()}
-            self.forgotten |= {argv[-1]} - known
-        self.check(ended, before, allowed)
+            return ended
+        self.note(argv, "", policy)
+        return bench.run(*argv)
 
     def note(self, argv: Sequence[str], what: str, policy: object) -> None:
         later = " an hour later" if policy is LATER else ""
         self.played.append(f"{shlex.join(argv)}{later} {what}")
 
-    def command(self, name: str) -> tuple[list[str] | None, Allowance]:
+    def command(  # noqa: C901, PLR0912, PLR0915 - one branch a command
+        self, name: str
+    ) -> tuple[list[str] | None, Allowance]:
         """Return a command line and what it may pay for; None where it makes no sense now."""
         edit = self.draw.choice(EDITS)
         output = f"{EDITS.index(edit)}.mp4"

@@ -1,13 +1,20 @@
 """`omniedit probe`: what a clip is, whether the service takes it, and what it would cost."""
 
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Video
+from omniedit.cli.parser import OUTPUT
 from omniedit.cli.session import JournalUse
-from omniedit.errors import Interrupted, OmniEditError
+from omniedit.errors import Interrupted, InvalidInputError, OmniEditError, TargetExistsError
+
+if TYPE_CHECKING:
+    from omniedit.edits.clips import Findings
+    from omniedit.edits.session import Session
+    from omniedit.terminal.documents import Document
 
 EXAMPLES: Final = """
 omniedit probe clip.mp4
@@ -15,31 +22,81 @@ omniedit probe https://example.com/clip.mp4 --json
 """
 
 
-def probe(ctx: typer.Context, video: Video) -> Outcome:
+def probe(
+    ctx: typer.Context,
+    video: Video,
+    *,
+    save_prepared: Annotated[
+        str | None,
+        typer.Option(
+            "--save-prepared",
+            rich_help_panel=OUTPUT,
+            metavar="FILE",
+            help="Write the clip that would be sent to FILE.",
+        ),
+    ] = None,
+) -> Outcome:
     """Show what a clip is, whether it fits, and about what an edit of it costs.
 
     Of a URL little more than the header is read: at most 2 MiB, in 3 seconds.
     """
     from omniedit.edits import clips
-    from omniedit.terminal.probe import clip_fields, render_clip
 
     context: Context = ctx.obj
+    fields: Document = {"video": video}
     try:
-        with context.session(JournalUse.NONE, shows_progress=False) as session:
+        if save_prepared is not None:
+            _check_target(video, save_prepared)
+        with context.session(JournalUse.NONE, shows_progress=save_prepared is not None) as session:
             found = clips.probe(session, video)
+            fields |= _shown(context, video, found)
+            if save_prepared is not None and found.error is None:
+                fields["prepared"] = _prepared(session, video, save_prepared)
     except (Interrupted, OmniEditError) as error:
-        return Outcome(fields={"video": video}, ended_by=error)
+        return Outcome(fields=fields, ended_by=error)
+    return Outcome(fields=fields, errors=[found.error] if found.error else [])
+
+
+def _shown(context: Context, video: str, found: "Findings") -> "Document":
+    """Print what was found out about a clip, and return it as fields of the document."""
+    from omniedit.terminal.probe import clip_fields, render_clip
+
     facts, problems, cost = found.facts, found.problems, found.estimated_credits
     printer = context.printer
-    printer.lines(
-        render_clip(
-            facts,
-            problems,
-            cost=cost,
-            width=printer.stdout_width,
-        )
-    )
-    return Outcome(
-        fields=clip_fields(video, facts, problems, fits=found.fits, cost=cost),
-        errors=[found.error] if found.error else [],
-    )
+    printer.lines(render_clip(facts, problems, cost=cost, width=printer.stdout_width))
+    return clip_fields(video, facts, problems, fits=found.fits, cost=cost)
+
+
+def _check_target(video: str, file: str) -> None:
+    """Refuse a file that cannot be written, or a clip that nothing is done to here.
+
+    Raises:
+        InvalidInputError: The clip is a URL, which the service fetches itself.
+        TargetExistsError: The file is there already.
+        LocalError: It cannot be written.
+    """
+    from omniedit.downloads.placement import check_target
+    from omniedit.edits.clips import is_local
+
+    if not is_local(video):
+        msg = "`--save-prepared` needs a local clip: one behind a URL is not prepared here"
+        raise InvalidInputError(msg, code="usage", hint="give a local copy of it")
+    if file == "-":
+        msg = "`--save-prepared` writes to a file: what the clip is goes to stdout"
+        raise InvalidInputError(msg, code="usage", hint="name a file")
+    try:
+        check_target(Path(file))
+    except TargetExistsError as error:
+        error.hint = "choose another name: `probe` replaces no file"
+        raise
+
+
+def _prepared(session: "Session", video: str, file: str) -> "Document":
+    """Write the clip that would be sent, and return the fields that tell of it."""
+    from omniedit.edits.upload import save_prepared
+    from omniedit.events import Saved
+    from omniedit.terminal.documents import saved_document
+
+    saved, prepared = save_prepared(session, video, Path(file))
+    session.report(Saved(file=saved, shown_path=file))
+    return {**saved_document(saved), "done": prepared.done}

@@ -287,6 +287,33 @@ def test_a_preparation_says_how_far_it_is_and_makes_room() -> None:
     assert board.running == []
 
 
+def test_time_left_does_not_climb_once_pieces_that_are_cut_are_submitted() -> None:
+    board = Ledger(total=2)
+    cutting = [
+        Preparing(name=f"piece {n} of 2", what="cutting", done=1.0, total=9.0, remaining_s=8.0)
+        for n in (1, 2)
+    ]
+    for step in cutting:
+        board.take_at(1000.0, step)
+    before_s = board.remaining_s()
+    for number, step in enumerate(cutting):
+        board.take_at(1008.0, replace(step, done=9.0))
+        board.take(Submitted(record=_task("pending", f"t-{number}", estimated_s=60.0)))
+
+    after_s = board.remaining_s()
+
+    assert before_s == pytest.approx(68.0)
+    assert after_s == pytest.approx(60.0)
+
+
+def test_time_left_of_a_join_is_its_own() -> None:
+    board = Ledger(_saved("t-1"), _saved("t-2"), total=2)
+
+    board.take(Preparing(name="out.mp4", what="joining", done=1.0, total=9.0, remaining_s=2.0))
+
+    assert board.remaining_s() == 2.0
+
+
 def test_uploads_of_many_make_room_for_their_tasks() -> None:
     board = Ledger(
         _transferring(1, 9, direction="upload", task_id=None),

@@ -1,10 +1,11 @@
 """What a clip is, as people read it at any width."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
-from omniedit.media import ClipFacts, verdict
+from omniedit.media import C2PA, AudioTrack, ClipFacts, verdict
 from omniedit.schemas import unknown_values
 from omniedit.terminal.probe import clip_fields, render_clip
 from omniedit.terminal.text import Colour, Span, cell_width, plain_text
@@ -32,6 +33,10 @@ FACTS = ClipFacts(
     audio_codec="aac",
     audio_rate=44100,
     audio_channels=2,
+    container_s=9.85,
+    bit_depth=8,
+    chroma="4:2:0",
+    audio_tracks=(AudioTrack(codec="aac", rate=44100, channels=2, language=None, is_used=True),),
 )
 UNKNOWN = replace(FACTS, duration_s=None, frames=None, frame_rate=None, is_variable_rate=False)
 
@@ -43,8 +48,9 @@ def rendered(facts: ClipFacts, *, width: int | None = None, cost: float | None =
 def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
     assert rendered(FACTS) == [
         "length     9.800 s, 294 frames, 30 fps, variable",
-        "container  QuickTime (MOV)",
-        "video      H.265, 1080x1920, turned by 90 degrees",
+        "container  QuickTime (MOV), 9.850 s",
+        "video      H.265, 1080x1920, turned by 90 degrees, SAR 1:1, DAR 9:16, progressive",
+        "colours    8 bits, 4:2:0, SDR",
         "audio      AAC, 44100 Hz, 2 channels",
         "size       2.1 MB",
         "estimate   62.3 credits ($0.92)",
@@ -52,15 +58,48 @@ def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
     ]
 
 
+def test_every_track_the_fields_the_colours_and_the_marks_have_their_lines() -> None:
+    track = FACTS.audio_tracks[0]
+    facts = replace(
+        FACTS,
+        is_interlaced=True,
+        pixel_aspect=Fraction(64, 45),
+        width=720,
+        height=576,
+        rotation=0,
+        bit_depth=10,
+        color_transfer=16,
+        audio_tracks=(
+            replace(track, language="eng", is_used=False),
+            replace(track, codec="opus", rate=48000, channels=1, language="fra"),
+        ),
+        marks=(C2PA,),
+    )
+
+    lines = rendered(facts)
+
+    assert lines[2:6] == [
+        "video      H.265, 720x576, SAR 64:45, DAR 16:9, interlaced",
+        "colours    10 bits, 4:2:0, HDR (PQ)",
+        "audio      AAC, 44100 Hz, 2 channels, eng, left out",
+        "audio      Opus, 48000 Hz, 1 channel, fra, used",
+    ]
+    assert "marks      C2PA manifest (Content Credentials)" in lines
+
+
 def test_what_is_unknown_is_said_to_be() -> None:
-    silent = replace(UNKNOWN, container="mp4", audio_codec=None, size_bytes=None)
+    silent = replace(
+        UNKNOWN, container="mp4", container_s=None, bit_depth=None, chroma=None, audio_tracks=()
+    )
+    silent = replace(silent, audio_codec=None, size_bytes=None)
 
     lines = rendered(replace(silent, is_fragmented=True), cost=None)
 
     assert lines == [
         "length     unknown: the header does not tell",
         "container  MP4, fragmented",
-        "video      H.265, 1080x1920, turned by 90 degrees",
+        "video      H.265, 1080x1920, turned by 90 degrees, SAR 1:1, DAR 9:16, progressive",
+        "colours    SDR",
         "audio      none",
         "size       unknown",
         "estimate   unknown",
@@ -74,7 +113,8 @@ def test_a_narrow_terminal_gets_whole_words_beside_the_labels(width: int) -> Non
 
     assert all(cell_width(line) <= width for line in lines)
     assert [line[:9].strip() for line in lines if line[0] != " "] == [
-        *("length", "container", "video", "audio", "size", "estimate", "verdict", "verdict"),
+        *("length", "container", "video", "colours", "audio", "size", "estimate"),
+        *("verdict", "verdict"),
     ]
     told = " ".join(line[11:] for line in lines)
     assert told.endswith(
@@ -115,7 +155,11 @@ def test_names_from_a_file_do_nothing_to_the_terminal() -> None:
 def test_a_document_has_all_fields_of_a_clip() -> None:
     full = clip_fields("clip.mov", FACTS, verdict(FACTS), fits=True, cost=62.34)
 
-    assert full.keys() == unknown_values("probe").keys()
+    assert {*full, "prepared"} == unknown_values("probe").keys()
+    assert (full["pixel_aspect"], full["display_aspect"]) == ("1:1", "9:16")
+    assert full["audio_tracks"] == [
+        {"codec": "aac", "rate": 44100, "channels": 2, "language": None, "used": True}
+    ]
     assert (full["duration_seconds"], full["bytes"], full["fits"]) == (9.8, 2_100_000, True)
     assert (full["estimated_credits"], full["estimated_usd"]) == (62.3, 0.92)
     assert full["problems"] == [

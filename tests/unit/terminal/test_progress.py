@@ -601,7 +601,7 @@ def test_a_clip_that_is_prepared_says_how_far_it_is(
 
     assert shown.startswith("⠋ cutting  ")
     assert " 25% piece 7 of 30  30 fps  0:09 left  c.mp4" in shown
-    assert stderr.text.splitlines()[0] == "c.mp4: cutting piece 7 of 30, 25 %"
+    assert stderr.text.splitlines()[0] == "cutting piece 7 of 30 c.mp4, 25 %"
 
 
 @pytest.mark.parametrize("is_interrupted", [True, False])

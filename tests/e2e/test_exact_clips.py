@@ -1,0 +1,369 @@
+"""What is done to a clip on its way, and what is wrong with it, is said before it is paid for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omniedit.media import probe
+from omniedit.media.facts import PQ
+from tests.commandline import CommandLine, Ended
+from tests.e2e.equipment import Bench
+from tests.e2e.faulty import Endpoint, Visit, answered
+from tests.e2e.test_contract_equipment import check_failure
+from tests.unit.media.clips import (
+    Sound,
+    interlaced,
+    make_clip,
+    overwrite_packet,
+    see,
+    with_manifest,
+)
+
+pytestmark = pytest.mark.e2e
+
+PROMPT = "make it night"
+KEYS_ONLY = {"bf": "0", "g": "1"}
+HDR: dict[str, Any] = {
+    "codec": "libx265",
+    "pixel_format": "yuv420p10le",
+    "colours": {"color_range": 1, "color_primaries": 9, "color_trc": PQ, "colorspace": 9},
+}
+LOST = "the C2PA manifest of clip.mp4 is lost in what is uploaded"
+
+
+def edited(bench: Bench, *argv: str) -> tuple[Ended, Path]:
+    """Make an edit; return how it ended, and what the sandbox was sent."""
+    ended = bench.run("edit", *argv, "-o", "out.mp4")
+    assert ended.status == 0, ended
+    return ended, bench.folder / "out.mp4"
+
+
+def damaged(path: Path, *, bad_frames: int) -> Path:
+    """Write a clip of forty frames, some of which cannot be decoded."""
+    clip = make_clip(path, seconds=4, codec_options=KEYS_ONLY)
+    for number in range(bad_frames):
+        overwrite_packet(clip, "video", 3 + 4 * number)
+    return clip
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "marks", "done"),
+    [
+        pytest.param("a.mov", {}, (), "copied", id="another-container"),
+        pytest.param(
+            "a.mp4",
+            {"codec_options": KEYS_ONLY},
+            ("--start", "1"),
+            "cut (copied)",
+            id="a-cut-at-a-keyframe",
+        ),
+        pytest.param(
+            "a.webm",
+            {"codec": "libvpx-vp9"},
+            (),
+            "written anew: VP9, 10 fps → H.264, 64x48",
+            id="another-codec",
+        ),
+        pytest.param(
+            "a.mp4",
+            HDR,
+            (),
+            "written anew: H.265, 10 fps, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR",
+            id="hdr",
+        ),
+    ],
+)
+def test_one_line_says_what_was_done(
+    bench: Bench,
+    folder: Path,
+    name: str,
+    settings: dict[str, Any],
+    marks: tuple[str, ...],
+    *,
+    done: str,
+) -> None:
+    make_clip(folder / name, **settings)
+
+    ended, _ = edited(bench, name, PROMPT, *marks)
+
+    assert f"note: {done}\n" in ended.stderr
+    assert "warning" not in ended.stderr
+
+
+def test_interlaced_video_is_sent_progressive(bench: Bench, folder: Path) -> None:
+    interlaced(folder / "a.avi")
+
+    ended, out = edited(bench, "a.avi", PROMPT)
+
+    assert "interlaced → H.264, 64x64, progressive" in ended.stderr
+    assert not probe(out, name="out.mp4").is_interlaced
+
+
+def test_how_far_the_work_on_a_clip_is_goes_to_stderr(bench: Bench, folder: Path) -> None:
+    make_clip(folder / "a.avi", codec="mpeg4")
+
+    ended, _ = edited(bench, "a.avi", PROMPT)
+    quiet = bench.run("edit", "a.avi", "make it dawn", "--end", "1", "-q", "-o", "dawn.mp4")
+
+    lines = ended.stderr.splitlines()
+    assert lines[0] == "converting a.avi"
+    assert lines[1].startswith("note: written anew")
+    assert (quiet.status, quiet.stderr) == (0, ""), quiet
+
+
+def test_a_few_bad_frames_of_a_clip_are_told_and_sent(bench: Bench, folder: Path) -> None:
+    clip = damaged(folder / "clip.mp4", bad_frames=4)
+
+    ended, out = edited(bench, "clip.mp4", PROMPT)
+
+    assert "warning: clip.mp4: 4 of 40 frames cannot be decoded\n" in ended.stderr
+    assert out.read_bytes() == clip.read_bytes()
+
+
+@pytest.mark.parametrize("marks", [(), ("--start", "0.1")], ids=["whole", "cut"])
+def test_more_bad_frames_than_a_tenth_are_refused(
+    bench: Bench, folder: Path, marks: tuple[str, ...]
+) -> None:
+    damaged(folder / "clip.mp4", bad_frames=5)
+
+    for command in ("submit", "edit"):
+        ended = bench.run(command, "clip.mp4", PROMPT, *marks)
+        check_failure(ended, 2, "frames cannot be decoded", "`--no-check` sends it as it is")
+
+    assert bench.posts == bench.faulty.count(Endpoint.UPLOAD) == 0
+    forced, _ = edited(bench, "clip.mp4", PROMPT, *marks, "--no-check")
+    assert ("warning" in forced.stderr) == bool(marks)
+
+
+def test_an_upload_without_a_check_hides_no_damage_from_the_next_edit(
+    bench: Bench, folder: Path
+) -> None:
+    damaged(folder / "clip.mp4", bad_frames=5)
+    edited(bench, "clip.mp4", PROMPT, "--no-check")
+
+    ended = bench.run("edit", "clip.mp4", "make it dawn")
+
+    check_failure(ended, 2, "5 of 40 frames cannot be decoded")
+    assert bench.posts == 1
+
+
+def test_damage_is_told_once_for_all_edits_of_a_clip(bench: Bench, folder: Path) -> None:
+    damaged(folder / "clip.mp4", bad_frames=2)
+    lines = [{"video": "clip.mp4", "prompt": f"{number}"} for number in range(4)]
+    (folder / "edits.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    ended = bench.run("batch", "edits.jsonl", "--dir", "out")
+
+    assert ended.status == 0, ended
+    assert ended.stderr.count("2 of 40 frames cannot be decoded") == 1
+
+
+def test_a_bad_packet_of_audio_is_silenced_and_told(bench: Bench, folder: Path) -> None:
+    clip = make_clip(folder / "clip.mp4", seconds=4, sound=Sound())
+    overwrite_packet(clip, "audio", 70)
+
+    ended, out = edited(bench, "clip.mp4", PROMPT, "--start", "0.5")
+
+    said = "warning: clip.mp4: 1 packet of audio cannot be decoded, and became silence\n"
+    assert said in ended.stderr
+    assert see(out).beeps == pytest.approx([0.5, 1.5, 2.5], abs=0.003)
+
+
+def test_a_file_that_is_longer_than_its_video_is_sent_as_long_as_that(
+    bench: Bench, folder: Path
+) -> None:
+    make_clip(folder / "clip.mp4", seconds=9.9, sound=Sound(seconds=11.5))
+
+    ended, out = edited(bench, "clip.mp4", PROMPT)
+
+    assert "note: copied\n" in ended.stderr
+    assert probe(out, name="out.mp4").container_s == pytest.approx(9.9, abs=0.001)
+
+
+def test_of_a_file_that_is_longer_than_its_video_a_cut_is_no_longer(
+    bench: Bench, folder: Path
+) -> None:
+    make_clip(folder / "clip.mp4", seconds=12, sound=Sound(seconds=14))
+
+    _, out = edited(bench, "clip.mp4", PROMPT, "--end", "10")
+
+    assert probe(out, name="out.mp4").container_s == pytest.approx(10, abs=0.001)
+
+
+def test_hdr_is_kept_on_demand_and_not_mistaken_for_what_was_converted(
+    bench: Bench, folder: Path
+) -> None:
+    clip = make_clip(folder / "clip.mp4", **HDR)
+    edited(bench, "clip.mp4", PROMPT, "--end", "1")
+
+    kept = [
+        bench.run("edit", "clip.mp4", PROMPT, *marks, "--keep-hdr", "--again", "-o", name)
+        for marks, name in ((("--end", "1"), "cut.mp4"), ((), "whole.mp4"))
+    ]
+
+    assert [ended.status for ended in kept] == [0, 0], kept
+    assert [probe(folder / name, name=name).hdr for name in ("out.mp4", "cut.mp4")] == [None, "PQ"]
+    assert (folder / "whole.mp4").read_bytes() == clip.read_bytes()
+    assert bench.faulty.count(Endpoint.UPLOAD) == 3
+
+
+def test_keeping_hdr_makes_no_other_edit(bench: Bench, folder: Path) -> None:
+    make_clip(folder / "clip.mp4", **HDR)
+    edited(bench, "clip.mp4", PROMPT)
+
+    ended = bench.run("edit", "clip.mp4", PROMPT, "--keep-hdr", "-o", "out.mp4")
+
+    assert (ended.status, bench.posts) == (0, 1), ended
+
+
+@pytest.mark.parametrize(
+    ("marks", "is_lost"), [((), False), (("--end", "1"), True)], ids=["whole", "cut"]
+)
+def test_the_loss_of_a_manifest_is_told(
+    bench: Bench, folder: Path, marks: tuple[str, ...], *, is_lost: bool
+) -> None:
+    with_manifest(make_clip(folder / "clip.mp4"))
+
+    ended, out = edited(bench, "clip.mp4", PROMPT, *marks)
+
+    assert (f"warning: {LOST}\n" in ended.stderr) == is_lost
+    assert probe(out, name="out.mp4").marks == (() if is_lost else ("c2pa",))
+
+
+def test_the_manifests_that_a_join_loses_are_told_once(
+    bench: Bench, tmp_path: Path, folder: Path
+) -> None:
+    with_manifest(make_clip(folder / "clip.mp4", seconds=12, sound=Sound()))
+
+    def marked(visit: Visit) -> None:
+        result = tmp_path / "result.mp4"
+        result.write_bytes(visit.forward().body)
+        answered(200, with_manifest(result).read_bytes())(visit)
+
+    bench.faulty.script(Endpoint.RESULT, marked, marked)
+    ended, out = edited(bench, "clip.mp4", PROMPT, "--split", "--yes")
+
+    assert ended.stderr.count(LOST) == 1
+    joined = "warning: the C2PA manifest of the results is lost in the joined clip\n"
+    assert ended.stderr.count(joined) == 1
+    assert probe(out, name="out.mp4").marks == ()
+
+
+def test_the_pieces_of_a_clip_say_which_is_cut_and_when_they_are_joined(
+    bench: Bench, folder: Path
+) -> None:
+    make_clip(folder / "clip.mp4", seconds=12, sound=Sound())
+
+    ended, _ = edited(bench, "clip.mp4", PROMPT, "--split", "--yes")
+
+    lines = ended.stderr.splitlines()
+    assert {"cutting piece 1 of 2", "cutting piece 2 of 2", "joining out.mp4"} <= {*lines}
+
+
+@pytest.mark.parametrize(
+    ("settings", "argv", "words"),
+    [
+        pytest.param(
+            {"seconds": 16},
+            ("--end", "15"),
+            "the cut is 15.00 s long, and the service takes 10 s at most",
+            id="a-cut-that-is-too-long",
+        ),
+        pytest.param(
+            {"codec": "rawvideo", "size": (1, 1), "format": "avi"},
+            (),
+            "is too small: 1x1",
+            id="one-pixel",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_with_a_way_out(
+    bench: Bench, folder: Path, settings: dict[str, Any], argv: tuple[str, ...], *, words: str
+) -> None:
+    make_clip(folder / "clip.mp4", **settings)
+
+    ended = bench.run("submit", "clip.mp4", PROMPT, *argv)
+
+    check_failure(ended, 2, words)
+    assert "--help" not in ended.stderr
+    assert bench.posts == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        pytest.param("clip.flv", {"codec": "flv"}, id="flv"),
+        pytest.param("clip.mpg", {"codec": "mpeg2video", "fps": 25}, id="mpg"),
+        pytest.param("clip.wmv", {"codec": "wmv2"}, id="wmv"),
+        pytest.param("clip.gif", {"codec": "gif", "pixel_format": "rgb8"}, id="gif"),
+    ],
+)
+def test_older_containers_are_converted(
+    bench: Bench, folder: Path, name: str, settings: dict[str, Any]
+) -> None:
+    make_clip(folder / name, codec_options={"q": "2"}, **settings)
+
+    ended, out = edited(bench, name, PROMPT)
+
+    assert "note: written anew: " in ended.stderr
+    assert see(out).numbers == list(range(2 * settings.get("fps", 10)))
+
+
+def test_the_clip_that_would_be_sent_is_saved_without_sending_it(
+    bench: Bench, folder: Path
+) -> None:
+    make_clip(folder / "clip.webm", codec="libvpx", sound=Sound(codec="libopus"))
+
+    ended = bench.run("probe", "clip.webm", "--save-prepared", "prepared.mp4")
+    _, sent = edited(bench, "clip.webm", PROMPT)
+
+    assert ended.status == 0, ended
+    assert "note: written anew: VP8, 10 fps → H.264, 64x48\n" in ended.stderr
+    assert "saved prepared.mp4 (" in ended.stderr
+    assert bench.posts == 1
+    assert (folder / "prepared.mp4").read_bytes() == sent.read_bytes()
+
+
+def test_a_clip_that_needs_nothing_is_saved_as_it_is(omniedit: CommandLine, folder: Path) -> None:
+    clip = with_manifest(make_clip(folder / "clip.mp4"))
+
+    ended = omniedit("probe", "clip.mp4", "--save-prepared", "new/prepared.mp4", "--json")
+
+    prepared = ended.document["prepared"]
+    assert (ended.status, prepared["done"]) == (0, "copied"), ended
+    assert prepared["path"] == str(folder / "new" / "prepared.mp4")
+    assert prepared["bytes"] == clip.stat().st_size
+    assert (folder / "new" / "prepared.mp4").read_bytes() == clip.read_bytes()
+    assert ended.document["marks"] == ["c2pa"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "words"),
+    [
+        pytest.param(("clip.mp4", "taken.mp4"), 10, "taken.mp4 exists", id="taken"),
+        pytest.param(("clip.mp4", "./clip.mp4"), 10, "clip.mp4 exists", id="the-source"),
+        pytest.param(("clip.mp4", "."), 10, "is a folder", id="a-folder"),
+        pytest.param(("clip.mp4", "-"), 2, "writes to a file", id="stdout"),
+        pytest.param(("long.mp4", "new.mp4"), 2, "it is 12.00 s long", id="too-long"),
+        pytest.param(("bad.mp4", "new.mp4"), 2, "frames cannot be decoded", id="damaged"),
+        pytest.param(("https://example.com/a.mp4", "new.mp4"), 2, "needs a local", id="a-url"),
+    ],
+)
+def test_nothing_is_saved_where_something_speaks_against_it(
+    omniedit: CommandLine, folder: Path, argv: tuple[str, str], *, status: int, words: str
+) -> None:
+    clip = make_clip(folder / "clip.mp4").read_bytes()
+    make_clip(folder / "long.mp4", seconds=12)
+    damaged(folder / "bad.mp4", bad_frames=5)
+    (folder / "taken.mp4").write_text("mine")
+
+    ended = omniedit("probe", argv[0], "--save-prepared", argv[1], "--json")
+
+    assert (ended.status, ended.document["prepared"]) == (status, None), ended
+    assert words in ended.document["error"]["message"]
+    assert "--force" not in (ended.document["error"]["hint"] or "")
+    assert (folder / "clip.mp4").read_bytes() == clip
+    assert (folder / "taken.mp4").read_text() == "mine"
+    assert not (folder / "new.mp4").exists()
