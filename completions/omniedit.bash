@@ -122,7 +122,7 @@ _omniedit_offer_kind() {
         tasks) _omniedit_offer last; _omniedit_offer_known tasks ;;
         requests) _omniedit_offer_known requests ;;
         progress-choices) _omniedit_offer auto plain none ;;
-        topic-choices) _omniedit_offer exit-codes environment sandbox json ;;
+        topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json ;;
         document-choices) _omniedit_offer batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run wait ;;
     esac
     return 0

@@ -55,7 +55,7 @@ complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, ser
 complete -c omniedit -n '__omniedit_at ""' -a config -d 'The key and the settings'
 complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Settle what became of a damaged journal'
 complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
-complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
+complete -c omniedit -n '__omniedit_at ""' -a help -d 'Show a page of the manual, a JSON Schema, or the help of a command'
 complete -c omniedit -n '__omniedit_at ""' -l version -s V -d 'Show the version and exit'
 complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish, PowerShell) and exit'
 complete -c omniedit -n '__omniedit_at ""' -l json -d 'Print one JSON document'
@@ -304,7 +304,7 @@ complete -c omniedit -n '__omniedit_at "sandbox reset"' -l progress -r -f -a 'au
 complete -c omniedit -n '__omniedit_at "sandbox reset"' -l help -s h -d 'Show this message and exit'
 
 # omniedit help
-complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'exit-codes environment sandbox json'
+complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'scripting ci batch clips sandbox reliability agents exit-codes environment json'
 complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run wait'
 complete -c omniedit -n '__omniedit_at "help"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "help"' -l quiet -s q -d 'No progress and no hints; errors are still shown'

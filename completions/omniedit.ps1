@@ -20,7 +20,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 'config' = 'The key and the settings'
                 'journal' = 'Settle what became of a damaged journal'
                 'sandbox' = 'The local stand-in of the service'
-                'help' = 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
+                'help' = 'Show a page of the manual, a JSON Schema, or the help of a command'
             }
             options = [ordered]@{
                 '--version' = 'Show the version and exit'
@@ -487,7 +487,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
     }
     $choices = @{
         'progress-choices' = @('auto', 'plain', 'none')
-        'topic-choices' = @('exit-codes', 'environment', 'sandbox', 'json')
+        'topic-choices' = @('scripting', 'ci', 'batch', 'clips', 'sandbox', 'reliability', 'agents', 'exit-codes', 'environment', 'json')
         'document-choices' = @('batch', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'status', 'submit', 'submit-dry-run', 'wait')
     }
 

@@ -1,6 +1,7 @@
 """Reading the service: one task, many at once, or the account's own list."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 
@@ -113,12 +114,20 @@ def tasks_since(session: Session, since: float, *, budget_s: float | None = None
     """
     found: list[Task] = []
     for task in account_tasks(session, budget_s=budget_s):
-        # The service dates its tasks by its own clock, which its reply has told.
-        oldest = since + (session.service.clock_offset_s or 0.0) - session.policy.clock_skew_s
-        if task.created_at is not None and task.created_at < oldest:
+        if task.created_at is not None and task.created_at < _oldest_instant(session, since):
             break
         found.append(task)
     return found
+
+
+def render_oldest_instant(session: Session, since: float) -> str:
+    """Return from when on `tasks_since` looks for tasks, by the service's clock."""
+    return f"{datetime.fromtimestamp(_oldest_instant(session, since), UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _oldest_instant(session: Session, since: float) -> float:
+    # The service's latest reply has told how far its clock is ahead of this machine's.
+    return since + (session.service.clock_offset_s or 0.0) - session.policy.clock_skew_s
 
 
 def _read_batch(session: Session, records: Sequence[Record]) -> dict[str, Task]:

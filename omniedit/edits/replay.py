@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from omniedit.edits.reads import read_task, tasks_since
+from omniedit.edits.reads import read_task, render_oldest_instant, tasks_since
 from omniedit.edits.requests import check_request_id, digest_of_key
 from omniedit.edits.sending import Sending, resume_command, sending_lock, warn_of_duplicates
 from omniedit.edits.session import Session
@@ -186,7 +186,7 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
     """Show the account's tasks of the attempt's time; return why it is not replayed unasked."""
     request_id = record.request_id or ""
     age = f"{age_s / 3600:.0f} h old" if age_s > 0 else "dated in the future"
-    candidate = "TASK"
+    candidates: list[str] = []
     try:
         tasks = tasks_since(session, record.created_at)
     except OmniEditError as error:
@@ -195,11 +195,15 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
         for task in tasks:
             is_known = session.journal.find_task(task.task_id) is not None
             whose = "submitted or adopted here" if is_known else "not known here"
-            if not is_known and candidate == "TASK":
-                candidate = task.task_id
+            candidates += [] if is_known else [task.task_id]
             session.warn(f"the account lists {task.task_id} ({task.status}), {whose}")
-        if not tasks:
-            session.warn("the account lists no task since then")
+        if not tasks and session.service.clock_offset_s is not None:
+            since = render_oldest_instant(session, record.created_at)
+            session.warn(f"the account lists no task since {since}")
+    unsettled = [each for each in session.journal.recent() if each.is_unsettled]
+    # Whose task it is, nobody but the user can tell where there is a choice.
+    is_certain = len(candidates) == len(unsettled) == 1
+    candidate = candidates[0] if is_certain else "TASK"
     msg = (
         f"submission {request_id} is {age}: the service may have forgotten its ID, and a"
         " replay could pay again"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Final
 
-from omniedit.edits.reads import tasks_since
+from omniedit.edits.reads import render_oldest_instant, tasks_since
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
@@ -284,7 +284,8 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
         # By which clock a task is recent is unknown: nothing can be ruled out.
         session.warn(f"{why}, so a second task may have been paid for")
     else:
-        session.note(f"{why}, but the account lists no second task")
+        since = render_oldest_instant(session, record.created_at)
+        session.note(f"{why}, but the account lists no second task since {since}")
 
 
 def resume_command(request_id: str) -> str:

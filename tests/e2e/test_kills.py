@@ -101,7 +101,7 @@ def test_a_kill_loses_nothing_and_the_next_run_finishes(
     _check_nothing_is_lost(bench)
 
 
-def test_the_kills_are_as_many_as_the_readme_says() -> None:
+def test_the_kills_are_as_many_as_the_manual_says() -> None:
     assert len(kills()) in {24, 200}
 
 

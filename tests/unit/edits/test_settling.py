@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from omniedit.errors import (
 from omniedit.events import Noted, Warned
 from omniedit.journal import Journal
 from omniedit.models import EditRequest, Record, Task
+from omniedit.policy import DEFAULT
 from tests.unit.edits.bench import (
     BASE_URL,
     CLIP_URL,
@@ -105,6 +107,60 @@ def test_an_attempt_from_the_future_is_not_replayed(session: BenchSession) -> No
         resume(session, request_id)
 
     assert len(session.script.prompts) == posts
+
+
+def hours_later(session: BenchSession, *task_ids: str) -> None:
+    """Let two hours pass; the account then lists these tasks of the attempt's time."""
+    session.script.headers = {"date": formatdate(NOW + 2 * HOUR_S, usegmt=True)}
+    session.script.listed = [replace(running(each), created_at=NOW) for each in task_ids]
+    session.time.turn(2 * HOUR_S)
+
+
+def test_the_one_task_that_an_old_attempt_can_have_become_is_named(session: BenchSession) -> None:
+    request_id = left_unknown(session)
+    hours_later(session, "task-1")
+
+    with pytest.raises(OutcomeUnknownError) as raised:
+        resume(session, request_id)
+
+    assert f"submit --resume {request_id} --as task-1" in str(raised.value.hint)
+
+
+def test_of_several_tasks_none_is_put_into_an_old_attempt_s_way_back(
+    session: BenchSession,
+) -> None:
+    request_id = left_unknown(session)
+    hours_later(session, "task-2", "task-1")
+
+    with pytest.raises(OutcomeUnknownError) as raised:
+        resume(session, request_id)
+
+    assert f"submit --resume {request_id} --as TASK" in str(raised.value.hint)
+
+
+def test_of_several_old_attempts_none_is_given_another_s_task(session: BenchSession) -> None:
+    left_unknown(session)
+    request_id = left_unknown(session)
+    hours_later(session, "task-1")
+
+    with pytest.raises(OutcomeUnknownError) as raised:
+        resume(session, request_id)
+
+    assert f"submit --resume {request_id} --as TASK" in str(raised.value.hint)
+
+
+def test_absence_is_claimed_with_the_instant_from_which_it_was_looked_for(
+    session: BenchSession,
+) -> None:
+    request_id = left_unknown(session)
+    hours_later(session)
+
+    with pytest.raises(OutcomeUnknownError):
+        resume(session, request_id)
+
+    since = datetime.fromtimestamp(NOW - DEFAULT.clock_skew_s, UTC)
+    (told,) = [event.message for event in session.reported(Warned) if "lists no" in event.message]
+    assert told == f"the account lists no task since {since:%Y-%m-%d %H:%M} UTC"
 
 
 def test_a_second_task_is_found_although_this_clock_is_ahead(session: BenchSession) -> None:
