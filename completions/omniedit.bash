@@ -37,7 +37,7 @@ _omniedit_know() {
             arguments=(files)
             ;;
         'list')
-            options=(--unsaved --expiring --limit --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--unsaved --expiring --state --clip --since --limit --all --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'credits')
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
@@ -90,7 +90,7 @@ _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
         --output | -o | --prompt-file | --download | -d | --save-prepared | --record) kind=files ;;
-        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --concurrency | --shard | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
+        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --concurrency | --shard | --state | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
         --resume) kind=requests ;;
         --as | --forget) kind=tasks ;;
         --dir) kind=folders ;;

@@ -3,7 +3,7 @@
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
+    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
     set -l path
     set -l position 0
     set -l rest 0
@@ -179,7 +179,11 @@ complete -c omniedit -n '__omniedit_at "probe"' -l help -s h -d 'Show this messa
 # omniedit list
 complete -c omniedit -n '__omniedit_at "list"' -l unsaved -d 'Only finished edits whose result is not saved'
 complete -c omniedit -n '__omniedit_at "list"' -l expiring -r -f -d 'Only results whose link expires within DUR'
-complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50)'
+complete -c omniedit -n '__omniedit_at "list"' -l state -r -f -d 'Only edits in this state, such as `failed`'
+complete -c omniedit -n '__omniedit_at "list"' -l clip -r -f -d 'Only clips whose name or URL holds TEXT'
+complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits since a date (UTC), or `2h`'
+complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50; 0: all)'
+complete -c omniedit -n '__omniedit_at "list"' -l all -d 'Also attempts that were refused before they were sent'
 complete -c omniedit -n '__omniedit_at "list"' -l remote -d 'The account\'s tasks, wherever submitted from'
 complete -c omniedit -n '__omniedit_at "list"' -l adopt -d 'With --remote: record them in the journal'
 complete -c omniedit -n '__omniedit_at "list"' -l forget -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'Remove an edit from the journal; its files and its task stay'

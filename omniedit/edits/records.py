@@ -1,6 +1,7 @@
 """Which records are meant, what is known of all of them, and what would be lost next."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -135,33 +136,65 @@ def _find_task(session: Session, reference: str) -> Record:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which rows of a listing are meant."""
+
+    unsaved: bool = False  # only finished ones whose result is not on this machine
+    expiring_s: float | None = None  # only those of them whose link ends within that time
+    state: str | None = None  # as JSON's `status`
+    clip: str | None = None  # a part of the clip's name or URL
+    since: float | None = None  # Unix time
+
+    @property
+    def keep_all(self) -> bool:
+        """Whether every row is meant."""
+        return self == Filters()
+
+    def keep(self, record: Record, *, now: float) -> bool:
+        """Return whether a row is meant."""
+        if (self.unsaved or self.expiring_s is not None) and not is_unsaved(record):
+            return False
+        if self.expiring_s is not None and (record.link_valid_until or 0.0) > now + self.expiring_s:
+            return False
+        if self.state is not None and not self._is_in_state(record):
+            return False
+        if self.clip is not None and self.clip.casefold() not in (record.video or "").casefold():
+            return False
+        return self.since is None or record.created_at >= self.since
+
+    def _is_in_state(self, record: Record) -> bool:
+        # The service's words are any text, ours among them.
+        is_ours = self.state in set(AttemptState)
+        return record.status == self.state and is_ours is (record.task is None)
+
+
 def list_records(
-    session: Session,
-    *,
-    limit: int,
-    unsaved: bool = False,
-    expiring_s: float | None = None,
-) -> list[Record]:
-    """Return the newest attempts and tasks of the journal.
+    session: Session, filters: Filters, *, limit: int, shows_unsent: bool = False
+) -> tuple[list[Record], int]:
+    """Return the newest attempts and tasks of the journal, and how many there are in all.
 
     Args:
-        limit: How many at most.
-        unsaved: Only finished ones whose result is not on this machine.
-        expiring_s: Only those of them whose link ends within that time.
+        filters: Which of them.
+        limit: How many at most; 0 for all.
+        shows_unsent: Show attempts that were refused before anything was sent.
     """
-    if not unsaved and expiring_s is None:
-        return session.journal.recent(limit=limit)
-    records = [record for record in session.journal.recent() if is_unsaved(record)]
-    if expiring_s is not None:
-        records = _expiring(session, records, within_s=expiring_s)
-    return records[:limit]
+    journal, hides = session.journal, not shows_unsent
+    if filters.keep_all:
+        records = journal.recent(limit=limit, leaves_out_unsent=hides)
+        is_cut = limit and len(records) == limit
+        return records, len(journal.names(leaves_out_unsent=hides)) if is_cut else len(records)
+    now = session.now()
+    everything = journal.recent(leaves_out_unsent=hides)
+    records = [record for record in everything if filters.keep(record, now=now)]
+    return records[: limit or None], len(records)
 
 
 def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
     """Return the account's tasks of this model, newest first, with what is known of them here.
 
     Args:
-        limit: How many at most; with `adopt` all are taken, and so many returned.
+        limit: How many at most, 0 for all; with `adopt` all are taken, and so many returned.
         adopt: Write down those that are not known here.
 
     Raises:
@@ -172,27 +205,27 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
 
     records: list[Record] = []
     for task in account_tasks(session):
-        if len(records) >= limit and not adopt:
+        if limit and len(records) >= limit and not adopt:
             break
         records.append(_known_or_new(session, task, adopt=adopt))
-    return records[:limit]
+    return records[: limit or None]
 
 
 def forget(session: Session, reference: str) -> Record:
     """Remove an edit from the journal; its files and the service's task stay.
 
     Args:
-        reference: A request ID, or what names a task.
+        reference: A request ID or the end of one, or what names a task.
 
     Raises:
-        NoSuchReferenceError: If it is not in the journal.
+        NoSuchReferenceError: If it is not in the journal, or means several.
     """
-    attempt = session.journal.find_attempt(reference)
+    attempt = session.journal.find_attempt(reference) or _attempt_ending_with(session, reference)
     if attempt is not None and attempt.task is None:
-        session.journal.forget_attempt(reference)
+        session.journal.forget_attempt(str(attempt.request_id))
         if attempt.is_unsettled:
             session.warn(
-                f"submission {reference} is forgotten: the next `edit` of it may pay again"
+                f"submission {attempt.request_id} is forgotten: the next `edit` of it may pay again"
             )
         return attempt
     known = attempt or session.journal.find_task(
@@ -203,6 +236,21 @@ def forget(session: Session, reference: str) -> Record:
         raise NoSuchReferenceError(msg, hint=Hint("{} shows what is", "list"))
     session.journal.forget(known)
     return known
+
+
+def _attempt_ending_with(session: Session, end: str) -> Record | None:
+    """Return the attempt without a task that an end of its request ID means, if it means one.
+
+    Raises:
+        NoSuchReferenceError: If it means something else as well.
+    """
+    if len(end) < SHORTEST_END:
+        return None
+    attempts = session.journal.attempts_ending_with(end)
+    if len(attempts) > 1 or (attempts and session.journal.tasks_ending_with(end)):
+        msg = f"several submissions or tasks end with {end}"
+        raise NoSuchReferenceError(msg, code="ambiguous_task", hint="give more of the ID")
+    return attempts[0] if attempts else None
 
 
 def unsaved_results(
