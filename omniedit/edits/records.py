@@ -16,7 +16,7 @@ from omniedit.errors import (
     OutcomeUnknownError,
     TaskNotFoundError,
 )
-from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id
+from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id, task_name
 
 LAST: Final = "last"
 SHORTEST_END: Final = 6
@@ -59,7 +59,7 @@ def find_last(session: Session) -> Record:
         raise NoSuchReferenceError(msg, hint=Hint("name the task IDs; {} shows them", "list"))
     if record.task is None:
         raise _error_of(record)
-    session.note(f"task {record.task_id} (the newest)")
+    session.note(f"{task_name(record.task_id)} (the newest)")
     return record
 
 
@@ -174,7 +174,7 @@ def forget(session: Session, reference: str) -> Record:
         return attempt
     known = attempt or session.journal.find_task(str(find_records(session, [reference])[0].task_id))
     if known is None:
-        msg = f"task {reference} is not in the journal"
+        msg = f"{task_name(reference)} is not in the journal"
         raise NoSuchReferenceError(msg, hint=Hint("{} shows what is", "list"))
     session.journal.forget(known)
     return known
