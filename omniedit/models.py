@@ -260,3 +260,9 @@ def is_task_id(text: str) -> bool:
     A text of dots alone would be taken for a path step by HTTP libraries (RFC 3986, 5.2.4).
     """
     return _TASK_ID.fullmatch(text) is not None and text.strip(".") != ""
+
+
+def task_name(task_id: str | None) -> str:
+    """Return what a sentence calls a task; most IDs begin with that word themselves."""
+    text = str(task_id)
+    return text if text.startswith("task") else f"task {text}"

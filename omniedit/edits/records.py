@@ -17,7 +17,7 @@ from omniedit.errors import (
     OutcomeUnknownError,
     TaskNotFoundError,
 )
-from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id
+from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id, task_name
 
 LAST: Final = "last"
 SHORTEST_END: Final = 6
@@ -68,7 +68,7 @@ def find_last(session: Session, *, command: str, options: str = "") -> Record:
         error = _error_of(record)
         _name_accepted(session, error, command=command, options=options)
         raise error
-    session.note(f"task {record.task_id} (the newest)")
+    session.note(f"{task_name(record.task_id)} (the newest)")
     return record
 
 
@@ -232,7 +232,7 @@ def forget(session: Session, reference: str) -> Record:
         str(find_records(session, [reference], command="list --forget")[0].task_id)
     )
     if known is None:
-        msg = f"task {reference} is not in the journal"
+        msg = f"{task_name(reference)} is not in the journal"
         raise NoSuchReferenceError(msg, hint=Hint("{} shows what is", "list"))
     session.journal.forget(known)
     return known

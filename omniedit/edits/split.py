@@ -27,7 +27,7 @@ from omniedit.errors import (
 )
 from omniedit.http.ranges import Incomplete
 from omniedit.media import estimated_credits, is_available, parse_mark
-from omniedit.models import EditRequest, Record, SavedFile
+from omniedit.models import EditRequest, Record, SavedFile, task_name
 from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
@@ -346,7 +346,7 @@ def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
     try:
         look(session, str(_place_of(record, outcome.edit)))
     except InvalidInputError as error:
-        msg = f"the result of task {record.task_id} cannot be joined: {error.message}"
+        msg = f"the result of {task_name(record.task_id)} cannot be joined: {error.message}"
         return replace(outcome, error=NotAVideoError(msg, task_id=record.task_id))
     except OmniEditError as error:
         return replace(outcome, error=error)
