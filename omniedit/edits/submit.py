@@ -194,9 +194,10 @@ def _record_refusal(
                 body=None,
                 body_digest=None,
                 context=session.context,
-            )
+            ),
+            # In one step: killed between two, this would be in doubt for ever.
+            refusal=error,
         )
-        journal.record_refused(request_id, error)
 
 
 def _note_known_edit(session: Session, edit: PreparedEdit) -> None:

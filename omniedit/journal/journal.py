@@ -179,8 +179,13 @@ class Journal:
         """Return the files that were joined from the results with this digest."""
         return [parse_file(row) for row in self._files_of([digest])]
 
-    def record_attempt(self, attempt: Attempt) -> None:
-        """Record a submission before it is sent, as the newest call of its context."""
+    def record_attempt(self, attempt: Attempt, *, refusal: TaskError | None = None) -> None:
+        """Record a submission before it is sent, as the newest call of its context.
+
+        Args:
+            attempt: The submission.
+            refusal: Why it is not sent at all.
+        """
         with self._database.writing():
             self._execute(
                 # The request ID of a refused attempt may be used again.
@@ -203,6 +208,8 @@ class Journal:
                 )
             if attempt.context is not None:
                 self._store_call(attempt.context, attempt.request_id)
+            if refusal is not None:
+                self._store_refusal(attempt.request_id, refusal)
 
     def record_unknown(self, request_id: str, error: TaskError) -> None:
         """Record that a submission may or may not have been accepted."""
@@ -217,16 +224,7 @@ class Journal:
     def record_refused(self, request_id: str, error: TaskError) -> None:
         """Record that a submission was certainly not accepted."""
         with self._database.writing():
-            if error.kind == RequestRefusedError.kind:
-                self._forget_upload_of(request_id)
-            self._execute(
-                "update attempts set state = ?, error = ?, body = null, video = ?"
-                " where request_id = ?",
-                AttemptState.REFUSED,
-                render_error(error),
-                self._shown_video(request_id),
-                request_id,
-            )
+            self._store_refusal(request_id, error)
 
     def record_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
         """Record the task that a submission became."""
@@ -473,6 +471,17 @@ class Journal:
             context,
             request_id,
             self._clock(),
+        )
+
+    def _store_refusal(self, request_id: str, error: TaskError) -> None:
+        if error.kind == RequestRefusedError.kind:
+            self._forget_upload_of(request_id)
+        self._execute(
+            "update attempts set state = ?, error = ?, body = null, video = ? where request_id = ?",
+            AttemptState.REFUSED,
+            render_error(error),
+            self._shown_video(request_id),
+            request_id,
         )
 
     def _store_accepted(self, request_id: str, task: Task, *, origin: str) -> None:

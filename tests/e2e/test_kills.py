@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -99,6 +100,18 @@ def test_a_kill_loses_nothing_and_the_next_run_finishes(
     assert bench.files() == {"out.mp4": RESULT_BYTES}
     assert [path.name for path in bench.folder.iterdir()] == ["out.mp4"], "nothing is left over"
     _check_nothing_is_lost(bench)
+
+
+def test_no_kill_makes_a_doubt_of_what_was_refused_here(bench: Bench) -> None:
+    for effect in count(1):
+        bench.begin("submit", CLIP_URL, PROMPT, "--request-id", "short", dies_before=effect)
+        ended = bench.end()
+        assert {task["status"] for task in bench.journal()} <= {"refused"}, effect
+        if ended.status != -signal.SIGKILL:
+            break
+
+    assert ended.status == 2, ended
+    assert bench.posts == 0
 
 
 def test_the_kills_are_as_many_as_the_manual_says() -> None:

@@ -308,7 +308,7 @@ def test_a_piece_that_fails_leaves_nothing_joined(bench: Bench, folder: Path) ->
     ended = bench.run("edit", "long.mp4", prompt, "--split", "--yes", "-o", "out.mp4")
 
     assert ended.status == 5, ended
-    assert "error: piece 1 of 3: task " in ended.stderr
+    assert "error: piece 1 of 3: " in ended.stderr
     assert not (folder / "out.mp4").exists()
 
 
