@@ -37,7 +37,7 @@ _omniedit_know() {
             arguments=(files)
             ;;
         'list')
-            options=(--unsaved --expiring --limit --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--unsaved --expiring --state --clip --since --limit --all --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'credits')
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
@@ -90,7 +90,7 @@ _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
         --output | -o | --prompt-file | --download | -d | --save-prepared | --record) kind=files ;;
-        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --concurrency | --shard | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
+        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --concurrency | --shard | --state | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
         --resume) kind=requests ;;
         --as | --forget) kind=tasks ;;
         --dir) kind=folders ;;
@@ -122,7 +122,7 @@ _omniedit_offer_kind() {
         tasks) _omniedit_offer last; _omniedit_offer_known tasks ;;
         requests) _omniedit_offer_known requests ;;
         progress-choices) _omniedit_offer auto plain none ;;
-        topic-choices) _omniedit_offer exit-codes environment sandbox json ;;
+        topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json ;;
         document-choices) _omniedit_offer batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run wait ;;
     esac
     return 0

@@ -3,7 +3,7 @@
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
+    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
     set -l path
     set -l position 0
     set -l rest 0
@@ -55,7 +55,7 @@ complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, ser
 complete -c omniedit -n '__omniedit_at ""' -a config -d 'The key and the settings'
 complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Settle what became of a damaged journal'
 complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
-complete -c omniedit -n '__omniedit_at ""' -a help -d 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
+complete -c omniedit -n '__omniedit_at ""' -a help -d 'Show a page of the manual, a JSON Schema, or the help of a command'
 complete -c omniedit -n '__omniedit_at ""' -l version -s V -d 'Show the version and exit'
 complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish, PowerShell) and exit'
 complete -c omniedit -n '__omniedit_at ""' -l json -d 'Print one JSON document'
@@ -179,7 +179,11 @@ complete -c omniedit -n '__omniedit_at "probe"' -l help -s h -d 'Show this messa
 # omniedit list
 complete -c omniedit -n '__omniedit_at "list"' -l unsaved -d 'Only finished edits whose result is not saved'
 complete -c omniedit -n '__omniedit_at "list"' -l expiring -r -f -d 'Only results whose link expires within DUR'
-complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50)'
+complete -c omniedit -n '__omniedit_at "list"' -l state -r -f -d 'Only edits in this state, such as `failed`'
+complete -c omniedit -n '__omniedit_at "list"' -l clip -r -f -d 'Only clips whose name or URL holds TEXT'
+complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits since a date (UTC), or `2h`'
+complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50; 0: all)'
+complete -c omniedit -n '__omniedit_at "list"' -l all -d 'Also attempts that were refused before they were sent'
 complete -c omniedit -n '__omniedit_at "list"' -l remote -d 'The account\'s tasks, wherever submitted from'
 complete -c omniedit -n '__omniedit_at "list"' -l adopt -d 'With --remote: record them in the journal'
 complete -c omniedit -n '__omniedit_at "list"' -l forget -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'Remove an edit from the journal; its files and its task stay'
@@ -300,7 +304,7 @@ complete -c omniedit -n '__omniedit_at "sandbox reset"' -l progress -r -f -a 'au
 complete -c omniedit -n '__omniedit_at "sandbox reset"' -l help -s h -d 'Show this message and exit'
 
 # omniedit help
-complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'exit-codes environment sandbox json'
+complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'scripting ci batch clips sandbox reliability agents exit-codes environment json'
 complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run wait'
 complete -c omniedit -n '__omniedit_at "help"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "help"' -l quiet -s q -d 'No progress and no hints; errors are still shown'

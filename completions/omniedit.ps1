@@ -20,7 +20,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 'config' = 'The key and the settings'
                 'journal' = 'Settle what became of a damaged journal'
                 'sandbox' = 'The local stand-in of the service'
-                'help' = 'Explain exit codes, environment variables, the sandbox, the JSON documents, or a command'
+                'help' = 'Show a page of the manual, a JSON Schema, or the help of a command'
             }
             options = [ordered]@{
                 '--version' = 'Show the version and exit'
@@ -211,7 +211,11 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             options = [ordered]@{
                 '--unsaved' = 'Only finished edits whose result is not saved'
                 '--expiring' = 'Only results whose link expires within DUR'
-                '--limit' = 'How many rows (default 50)'
+                '--state' = 'Only edits in this state, such as `failed`'
+                '--clip' = 'Only clips whose name or URL holds TEXT'
+                '--since' = 'Only edits since a date (UTC), or `2h`'
+                '--limit' = 'How many rows (default 50; 0: all)'
+                '--all' = 'Also attempts that were refused before they were sent'
                 '--remote' = 'The account''s tasks, wherever submitted from'
                 '--adopt' = 'With --remote: record them in the journal'
                 '--forget' = 'Remove an edit from the journal; its files and its task stay'
@@ -468,6 +472,9 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         '--expiring' = 'nothing'
         '--concurrency' = 'nothing'
         '--shard' = 'nothing'
+        '--state' = 'nothing'
+        '--clip' = 'nothing'
+        '--since' = 'nothing'
         '--limit' = 'nothing'
         '--port' = 'nothing'
         '--link-ttl' = 'nothing'
@@ -480,7 +487,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
     }
     $choices = @{
         'progress-choices' = @('auto', 'plain', 'none')
-        'topic-choices' = @('exit-codes', 'environment', 'sandbox', 'json')
+        'topic-choices' = @('scripting', 'ci', 'batch', 'clips', 'sandbox', 'reliability', 'agents', 'exit-codes', 'environment', 'json')
         'document-choices' = @('batch', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'status', 'submit', 'submit-dry-run', 'wait')
     }
 

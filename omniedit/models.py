@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 MODEL: Final = "gemini-omni-flash-video-edit"
 LINK_LIFETIME_S: Final = 24 * 3600
@@ -35,6 +35,7 @@ _RETRYABLE_CODES = frozenset(
     }
 )
 
+T = TypeVar("T")
 JSONObject: TypeAlias = Mapping[str, Any]
 
 
@@ -224,7 +225,20 @@ class Record:
         return self.task is not None and self.task.has_failed
 
     def with_task(self, task: Task) -> "Record":
-        """Return this record with a newer state of its task."""
+        """Return this record with a newer state of its task.
+
+        What the newer state leaves out is as it was known.
+        """
+        known = self.task
+        if known is not None and known.task_id == task.task_id:
+            task = replace(
+                task,
+                model=_first_known(task.model, known.model),
+                created_at=_first_known(task.created_at, known.created_at),
+                estimated_s=_first_known(task.estimated_s, known.estimated_s),
+                credits_reserved=_first_known(task.credits_reserved, known.credits_reserved),
+                credits_used=_first_known(task.credits_used, known.credits_used),
+            )
         return replace(self, task=task, status=task.status, error=task.error)
 
     @property
@@ -236,9 +250,19 @@ class Record:
         return since + LINK_LIFETIME_S if since else None
 
 
+def _first_known(newer: T | None, older: T | None) -> T | None:
+    return older if newer is None else newer
+
+
 def is_task_id(text: str) -> bool:
     """Return whether `text` may stand in a URL as a task ID.
 
     A text of dots alone would be taken for a path step by HTTP libraries (RFC 3986, 5.2.4).
     """
     return _TASK_ID.fullmatch(text) is not None and text.strip(".") != ""
+
+
+def task_name(task_id: str | None) -> str:
+    """Return what a sentence calls a task; most IDs begin with that word themselves."""
+    text = str(task_id)
+    return text if text.startswith("task") else f"task {text}"

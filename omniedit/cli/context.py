@@ -87,7 +87,7 @@ class Context:
         """Refuse an option that writes a file to standard output where it cannot.
 
         Raises:
-            InvalidInputError: If the document or the events go there.
+            InvalidInputError: If the document or the events go there, or it is a terminal.
             LocalError: If it is closed.
         """
         if sys.stdout is None:
@@ -96,6 +96,10 @@ class Context:
         if self.printer.mode is not OutputMode.TEXT:
             msg = f"`{option}` cannot be used with --json or --events: the file goes to stdout"
             raise InvalidInputError(msg, code="usage")
+        if self.printer.stdout.is_terminal:
+            msg = f"`{option}` would write the file's bytes to your terminal"
+            hint = "name a file, or pipe it: `… -o - | ffplay -`"
+            raise InvalidInputError(msg, code="usage", hint=hint)
 
     @contextlib.contextmanager
     def session(

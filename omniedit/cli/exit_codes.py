@@ -2,7 +2,7 @@
 
 import shlex
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
@@ -41,7 +41,7 @@ CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
 
 
 class ExitStatus(IntEnum):
-    """What a script branches on; README and `help exit-codes` hold the same table."""
+    """What a script branches on; `omniedit help exit-codes` explains them."""
 
     DONE = 0
     BUG = 1
@@ -60,35 +60,6 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
     TERMINATED = 143
 
-
-MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
-    "0": ("done", "goes on"),
-    "1": ("a bug in omniedit", "reports it"),
-    "2": ("bad usage or input, refused here or by the service (400)", "fixes the call"),
-    "3": ("no key, key refused, model not allowed (401, 403)", "fixes the key"),
-    "4": ("not enough credits, or the key's limit reached (402)", "tops up"),
-    "5": ("the task failed or was cancelled", "reads the reason"),
-    "6": (
-        "not finished: `wait` timed out, or `download` before completion; the task goes on",
-        "waits again",
-    ),
-    "7": ("the link expired, or the result is gone or missing", "decides; `--again` pays anew"),
-    "8": (
-        (
-            "service or network unavailable after retries;"
-            " of a submission: certainly nothing was accepted"
-        ),
-        "tries later",
-    ),
-    "9": (
-        "outcome unknown: a submission may or may not have been accepted",
-        "`omniedit submit --resume REQUEST_ID`",
-    ),
-    "10": ("local file, disk or journal problem (exists, denied, full)", "fixes the path"),
-    "11": ("the service does not know this task", "checks the ID"),
-    "12": ("dearer than your own `--max-credits`; nothing was sent", "decides"),
-    "130, 143, 129": ("interrupted, terminated, hung up", ""),
-}
 
 _PRECEDENCE: Final = (
     ExitStatus.INTERRUPTED,

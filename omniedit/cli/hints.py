@@ -17,11 +17,15 @@ def say_what_goes_on(context: "Context") -> None:
     if context.document_name in {"batch", "edit-split"}:
         # Its summary names one command for all of them.
         return
+    from omniedit.models import task_name
+
     place = context.destination
     running = [r for r in context.board.records if r.task and not r.task.is_terminal]
     for record in running[:_SHOWN_TASKS]:
         command = f"wait {record.task_id} --download {shown_place(place)}"
-        context.printer.hint(Hint(f"task {record.task_id} goes on at the service: {{}}", command))
+        context.printer.hint(
+            Hint(f"{task_name(record.task_id)} goes on at the service: {{}}", command)
+        )
     if len(running) > _SHOWN_TASKS:
         context.printer.hint(Hint(f"{len(running) - _SHOWN_TASKS} more go on: {{}}", "list"))
     unsaved = [r for r in context.board.records if r.task and r.task.is_completed and not r.saved]
@@ -30,7 +34,7 @@ def say_what_goes_on(context: "Context") -> None:
         if place is not None:
             command += f" --output {shown_place(place)}"
         context.printer.hint(
-            Hint(f"task {record.task_id} is finished and not saved: {{}}", command)
+            Hint(f"{task_name(record.task_id)} is finished and not saved: {{}}", command)
         )
 
 

@@ -17,7 +17,17 @@ from omniedit.cli.commands import Root
 from omniedit.cli.context import Call, Context, Outcome
 from omniedit.cli.exit_codes import ExitStatus, exit_status, exit_status_of_signal, hint_for, worst
 from omniedit.cli.hints import remind, say_what_goes_on
-from omniedit.errors import Hint, Interrupted, InvalidInputError, LocalError, OmniEditError
+from omniedit.errors import (
+    AuthenticationError,
+    CredentialsError,
+    Hint,
+    Interrupted,
+    InvalidInputError,
+    LocalError,
+    NotConnectedError,
+    OmniEditError,
+    QuotaError,
+)
 from omniedit.policy import DEFAULT, Policy
 from omniedit.terminal.printer import OutputMode
 
@@ -27,6 +37,8 @@ if TYPE_CHECKING:
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 _MISSING_COMMAND: Final = "command_missing"
 """The code of the error whose message is a group's help."""
+_GENERAL: Final = (CredentialsError, AuthenticationError, QuotaError, NotConnectedError)
+"""Errors that are of the key or the network, whichever task was asked for."""
 # Not exported by Typer, which raises it for every wrong call.
 _UsageError: type[typer.TyperException] = typer.BadParameter.__mro__[1]
 
@@ -168,15 +180,21 @@ def _end_at_once(call: Call, interrupted: Interrupted) -> None:
 
 
 def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
+    said: set[str] = set()
     for error in errors:
         if error.code == _MISSING_COMMAND:
             context.printer.usage(error.message)
             error.message = "a command is missing"
             continue
-        is_named = error.task_id is None or error.task_id in error.message
-        message = error.message if is_named else f"task {error.task_id}: {error.message}"
-        context.printer.error(message, _hint(context, error))
-        _print_trace(context, error)
+        message = error.message
+        if error.task_id and error.task_id not in message and not isinstance(error, _GENERAL):
+            from omniedit.models import task_name
+
+            message = f"{task_name(error.task_id)}: {message}"
+        if message not in said:
+            context.printer.error(message, _hint(context, error))
+            _print_trace(context, error)
+        said.add(message)
 
 
 def _bug(context: Context, cause: BaseException) -> OmniEditError:

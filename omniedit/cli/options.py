@@ -26,6 +26,27 @@ def parse_duration(text: str | float) -> float:
     return hours * 3600 + minutes * 60 + seconds
 
 
+def parse_since(text: str, *, now: float) -> float:
+    """Return the Unix time of a date in UTC, or of so long ago.
+
+    Raises:
+        typer.BadParameter: If the text is neither.
+    """
+    from datetime import UTC, datetime
+
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip(), re.ASCII):
+        try:
+            return datetime.fromisoformat(text.strip()).replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            msg = f"no such date: {text}"
+            raise typer.BadParameter(msg) from None
+    try:
+        return now - parse_duration(text)
+    except typer.BadParameter:
+        msg = f"invalid date {text!r}; write 2026-01-31 (UTC), or 90s, 15m, 1h30m ago"
+        raise typer.BadParameter(msg) from None
+
+
 def parse_credits(text: str | float) -> float:
     """Return a number of credits.
 

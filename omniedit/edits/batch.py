@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -109,6 +109,7 @@ class Planner:
         self._line_of_edit: dict[str, int] = {}
         self._line_of_output: dict[str, int] = {}
         self._resolved_folders: dict[str, str] = {}
+        self._unnamed: dict[int, tuple[str, str, str]] = {}
         self._max_credits = max_credits
         self._estimated_credits = 0.0
         self.faults: list[tuple[int, str]] = []
@@ -128,10 +129,15 @@ class Planner:
                 error.message = f"line {line.number}: {error.message}"
                 raise
             except OmniEditError as error:
-                self._note_fault(line, error.message)
+                self._note_fault(line.number, error.message)
             else:
                 if edit is not None:
                     planned.append(edit)
+        names = self._name_outputs()
+        planned = [
+            replace(edit, output=self._shown(names.get(edit.number, edit.output)))
+            for edit in planned
+        ]
         self.faults.sort()
         if not self.faults:
             self._check_price(count=len(planned))
@@ -150,7 +156,7 @@ class Planner:
         if not is_own and (is_local(line.video) or request.is_cut):
             # The clips of other shards need neither be on this machine nor be looked at.
             self._note_edit(line, repr((line.video, line.prompt, line.start, line.end, line.take)))
-            self._note_output(line, line.output)
+            self._note_output(line.number, line.output)
             return None
         looked_at = request
         if is_own and self._max_credits is not None:
@@ -158,9 +164,10 @@ class Planner:
             looked_at = replace(request, max_credits=math.inf)
         edit = prepare(self._session, looked_at)
         is_new = self._note_edit(line, edit.identity)
-        output = line.output or default_name(line.video, edit.identity)
-        if is_new or line.output:
-            self._note_output(line, output)
+        if line.output:
+            self._note_output(line.number, line.output)
+        elif is_new:
+            self._unnamed[line.number] = (line.video, request.prompt, edit.identity)
         if not is_own:
             return None
         self._estimated_credits += edit.estimated_credits or 0.0
@@ -169,8 +176,23 @@ class Planner:
             name=f"line {line.number}",
             request=request,
             identity=edit.identity,
-            output=self._shown(output),
+            output=line.output or "",
         )
+
+    def _name_outputs(self) -> dict[int, str]:
+        """Return the outputs of the lines that name none, long enough to tell them apart."""
+        short = {number: default_name(*parts) for number, parts in self._unnamed.items()}
+        keys = {number: self._output_key(name) for number, name in short.items()}
+        counts = Counter(keys.values()) + Counter(self._line_of_output)
+        names: dict[int, str] = {}
+        for number, parts in self._unnamed.items():
+            meets = counts[keys[number]] > 1
+            names[number] = default_name(*parts, is_long=True) if meets else short[number]
+            self._note_output(number, names[number])
+        return names
+
+    def _output_key(self, output: str) -> str:
+        return self._system.name_key(os.path.join(self._base, output))  # noqa: PTH118 - on strings
 
     def _check_price(self, *, count: int) -> None:
         check_price(
@@ -185,27 +207,27 @@ class Planner:
         first = self._line_of_edit.setdefault(identity, line.number)
         if first != line.number:
             fault = f"is the same edit as line {first}; `take` makes it another one"
-            self._note_fault(line, fault)
+            self._note_fault(line.number, fault)
         return first == line.number
 
-    def _note_output(self, line: Line, output: str | None) -> None:
+    def _note_output(self, number: int, output: str | None) -> None:
         if output is None:
             return
         resolved = self._resolved(output)
         if resolved is None:
-            self._note_fault(line, f"`output` names no file: {output}")
+            self._note_fault(number, f"`output` names no file: {output}")
         elif Path(output).is_absolute() or not _is_below(resolved, self._base):
-            self._note_fault(line, f"`output` leaves the folder: {output}")
+            self._note_fault(number, f"`output` leaves the folder: {output}")
         elif fault := self._system.path_fault(resolved):
-            self._note_fault(line, f"`output` names no file: {output}: {fault}")
+            self._note_fault(number, f"`output` names no file: {output}: {fault}")
         else:
             key = self._system.name_key(resolved)
-            first = self._line_of_output.setdefault(key, line.number)
-            if first != line.number:
-                self._note_fault(line, f"has the same output as line {first}: {output}")
+            first = self._line_of_output.setdefault(key, number)
+            if first != number:
+                self._note_fault(number, f"has the same output as line {first}: {output}")
 
-    def _note_fault(self, line: Line, fault: str) -> None:
-        self.faults.append((line.number, fault))
+    def _note_fault(self, number: int, fault: str) -> None:
+        self.faults.append((number, fault))
 
     def _resolved(self, output: str) -> str | None:
         """Return where an output would be written, links resolved; None where that is no file.

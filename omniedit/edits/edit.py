@@ -19,7 +19,7 @@ from omniedit.edits.submit import (
     render_cost,
     send,
 )
-from omniedit.edits.targets import Destination, Target
+from omniedit.edits.targets import Destination, Target, refuse_source
 from omniedit.edits.wait import Poller, report_end
 from omniedit.errors import (
     LocalError,
@@ -136,7 +136,9 @@ def known_edit(session: Session, identity: str, options: EditOptions) -> Record 
     attempts = session.journal.known_edits(identity, origin=session.origin)
     known = next(iter(attempts), None)
     for attempt in attempts:
-        target = options.destination.target_of_edit(attempt.video, identity, attempt.task_id)
+        target = options.destination.target_of_edit(
+            attempt.video, attempt.prompt, identity, attempt.task_id
+        )
         if target is not None and saved_as(attempt, target) is not None:
             # Its file is there and whole, whatever became of later ones.
             return attempt
@@ -169,7 +171,8 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     record = replace(record, video=record.video or begun.edit.request.video)
     target = None
     if not destination.is_stdout:
-        target = destination.target_of_edit(record.video, begun.edit.identity, record.task_id)
+        prompt, identity = begun.edit.request.prompt, begun.edit.identity
+        target = destination.target_of_edit(record.video, prompt, identity, record.task_id)
     if target is not None:
         saved = save_from_here(session, record, target, overwrite=options.overwrite)
         if saved is not None:
@@ -246,11 +249,13 @@ def _check_target(
         return
     video = edit.request.video if known is None else known.video
     task_id = known.task_id if known else None
-    target = destination.target_of_edit(video, edit.identity, task_id)
+    target = destination.target_of_edit(video, edit.request.prompt, edit.identity, task_id)
     if target is None:
         # The name will be a task's own; whether the folder takes it can be told now.
         check_target_file(destination.target(video, None).path, overwrite=True)
-    elif known is None:
+        return
+    refuse_source(edit.request.video, target.path)
+    if known is None:
         check_target_file(target.path, overwrite=options.overwrite)
     else:
         check_target(session, known, target, overwrite=options.overwrite)

@@ -13,7 +13,7 @@ from omniedit.errors import (
     TaskNotFoundError,
     UnavailableError,
 )
-from omniedit.models import BATCH_SIZE, Record, Task
+from omniedit.models import BATCH_SIZE, Record, Task, task_name
 
 
 def read_task(session: Session, task_id: str, *, deadline: float | None = None) -> Task:
@@ -48,7 +48,7 @@ def refresh(session: Session, record: Record, *, deadline: float | None = None) 
             raise
         # `download --all` passes it over from now on; who names it asks again.
         session.journalled(lambda: session.journal.record_result_gone(str(record.task_id)))
-        msg = f"the service no longer knows task {record.task_id}, which was completed"
+        msg = f"the service no longer knows {task_name(record.task_id)}, which was completed"
         raise ResultGoneError(msg, task_id=record.task_id) from error
     except UnavailableError as error:
         if record.task is None or not record.task.result_urls:

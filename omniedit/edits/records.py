@@ -1,6 +1,7 @@
 """Which records are meant, what is known of all of them, and what would be lost next."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,17 +17,21 @@ from omniedit.errors import (
     OutcomeUnknownError,
     TaskNotFoundError,
 )
-from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id
+from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id, task_name
 
 LAST: Final = "last"
 SHORTEST_END: Final = 6
 
 
-def find_records(session: Session, references: Sequence[str]) -> list[Record]:
+def find_records(
+    session: Session, references: Sequence[str], *, command: str, options: str = ""
+) -> list[Record]:
     """Return what is known of the tasks meant; a task that is not known here is only an ID.
 
     Args:
         references: IDs, ends of IDs, `last`; none at all means `last`.
+        command: The command that takes them, for hints.
+        options: Its options, for hints.
 
     Raises:
         InvalidInputError: If one cannot be an ID.
@@ -34,14 +39,16 @@ def find_records(session: Session, references: Sequence[str]) -> list[Record]:
         OmniEditError: If the newest attempt has no task: the error that it ended with.
     """
     records = [
-        find_last(session) if reference == LAST else _find_task(session, reference)
+        find_last(session, command=command, options=options)
+        if reference == LAST
+        else _find_task(session, reference)
         for reference in references or [LAST]
     ]
     unique = {record.task_id: record for record in records}
     return list(unique.values())
 
 
-def find_last(session: Session) -> Record:
+def find_last(session: Session, *, command: str, options: str = "") -> Record:
     """Return the newest attempt of this context, named on stderr; it has a task.
 
     Raises:
@@ -58,12 +65,29 @@ def find_last(session: Session) -> Record:
         msg = "the newest call made several tasks, and has no single last one"
         raise NoSuchReferenceError(msg, hint=Hint("name the task IDs; {} shows them", "list"))
     if record.task is None:
-        raise _error_of(record)
-    session.note(f"task {record.task_id} (the newest)")
+        error = _error_of(record)
+        _name_accepted(session, error, command=command, options=options)
+        raise error
+    session.note(f"{task_name(record.task_id)} (the newest)")
     return record
 
 
-def _error_of(record: Record) -> Exception:
+def _name_accepted(session: Session, error: OmniEditError, *, command: str, options: str) -> None:
+    """Have an error's hint name the newest task that was accepted, in a line to paste."""
+    accepted = session.journal.last_accepted(session.context) if session.context else None
+    if accepted is None:
+        return
+    line = f"{command} {accepted.task_id} {options}".rstrip()
+    settles = error.hint if isinstance(error, OutcomeUnknownError) else None
+    if isinstance(settles, Hint):
+        error.hint = Hint(
+            f"{settles.text}; the newest accepted task: {{}}", *settles.commands, line
+        )
+    else:
+        error.hint = Hint("the newest accepted task: {}", line)
+
+
+def _error_of(record: Record) -> OmniEditError:
     """Return what the newest attempt ended with, so that no older task is taken in its place."""
     from omniedit.edits.replay import refusal_of  # noqa: PLC0415 - a named task needs none of it
     from omniedit.edits.sending import resume_command  # noqa: PLC0415 - as above
@@ -112,33 +136,65 @@ def _find_task(session: Session, reference: str) -> Record:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which rows of a listing are meant."""
+
+    unsaved: bool = False  # only finished ones whose result is not on this machine
+    expiring_s: float | None = None  # only those of them whose link ends within that time
+    state: str | None = None  # as JSON's `status`
+    clip: str | None = None  # a part of the clip's name or URL
+    since: float | None = None  # Unix time
+
+    @property
+    def keep_all(self) -> bool:
+        """Whether every row is meant."""
+        return self == Filters()
+
+    def keep(self, record: Record, *, now: float) -> bool:
+        """Return whether a row is meant."""
+        if (self.unsaved or self.expiring_s is not None) and not is_unsaved(record):
+            return False
+        if self.expiring_s is not None and (record.link_valid_until or 0.0) > now + self.expiring_s:
+            return False
+        if self.state is not None and not self._is_in_state(record):
+            return False
+        if self.clip is not None and self.clip.casefold() not in (record.video or "").casefold():
+            return False
+        return self.since is None or record.created_at >= self.since
+
+    def _is_in_state(self, record: Record) -> bool:
+        # The service's words are any text, ours among them.
+        is_ours = self.state in set(AttemptState)
+        return record.status == self.state and is_ours is (record.task is None)
+
+
 def list_records(
-    session: Session,
-    *,
-    limit: int,
-    unsaved: bool = False,
-    expiring_s: float | None = None,
-) -> list[Record]:
-    """Return the newest attempts and tasks of the journal.
+    session: Session, filters: Filters, *, limit: int, shows_unsent: bool = False
+) -> tuple[list[Record], int]:
+    """Return the newest attempts and tasks of the journal, and how many there are in all.
 
     Args:
-        limit: How many at most.
-        unsaved: Only finished ones whose result is not on this machine.
-        expiring_s: Only those of them whose link ends within that time.
+        filters: Which of them.
+        limit: How many at most; 0 for all.
+        shows_unsent: Show attempts that were refused before anything was sent.
     """
-    if not unsaved and expiring_s is None:
-        return session.journal.recent(limit=limit)
-    records = [record for record in session.journal.recent() if is_unsaved(record)]
-    if expiring_s is not None:
-        records = _expiring(session, records, within_s=expiring_s)
-    return records[:limit]
+    journal, hides = session.journal, not shows_unsent
+    if filters.keep_all:
+        records = journal.recent(limit=limit, leaves_out_unsent=hides)
+        is_cut = limit and len(records) == limit
+        return records, len(journal.names(leaves_out_unsent=hides)) if is_cut else len(records)
+    now = session.now()
+    everything = journal.recent(leaves_out_unsent=hides)
+    records = [record for record in everything if filters.keep(record, now=now)]
+    return records[: limit or None], len(records)
 
 
 def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
     """Return the account's tasks of this model, newest first, with what is known of them here.
 
     Args:
-        limit: How many at most; with `adopt` all are taken, and so many returned.
+        limit: How many at most, 0 for all; with `adopt` all are taken, and so many returned.
         adopt: Write down those that are not known here.
 
     Raises:
@@ -149,35 +205,52 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
 
     records: list[Record] = []
     for task in account_tasks(session):
-        if len(records) >= limit and not adopt:
+        if limit and len(records) >= limit and not adopt:
             break
         records.append(_known_or_new(session, task, adopt=adopt))
-    return records[:limit]
+    return records[: limit or None]
 
 
 def forget(session: Session, reference: str) -> Record:
     """Remove an edit from the journal; its files and the service's task stay.
 
     Args:
-        reference: A request ID, or what names a task.
+        reference: A request ID or the end of one, or what names a task.
 
     Raises:
-        NoSuchReferenceError: If it is not in the journal.
+        NoSuchReferenceError: If it is not in the journal, or means several.
     """
-    attempt = session.journal.find_attempt(reference)
+    attempt = session.journal.find_attempt(reference) or _attempt_ending_with(session, reference)
     if attempt is not None and attempt.task is None:
-        session.journal.forget_attempt(reference)
+        session.journal.forget_attempt(str(attempt.request_id))
         if attempt.is_unsettled:
             session.warn(
-                f"submission {reference} is forgotten: the next `edit` of it may pay again"
+                f"submission {attempt.request_id} is forgotten: the next `edit` of it may pay again"
             )
         return attempt
-    known = attempt or session.journal.find_task(str(find_records(session, [reference])[0].task_id))
+    known = attempt or session.journal.find_task(
+        str(find_records(session, [reference], command="list --forget")[0].task_id)
+    )
     if known is None:
-        msg = f"task {reference} is not in the journal"
+        msg = f"{task_name(reference)} is not in the journal"
         raise NoSuchReferenceError(msg, hint=Hint("{} shows what is", "list"))
     session.journal.forget(known)
     return known
+
+
+def _attempt_ending_with(session: Session, end: str) -> Record | None:
+    """Return the attempt without a task that an end of its request ID means, if it means one.
+
+    Raises:
+        NoSuchReferenceError: If it means something else as well.
+    """
+    if len(end) < SHORTEST_END:
+        return None
+    attempts = session.journal.attempts_ending_with(end)
+    if len(attempts) > 1 or (attempts and session.journal.tasks_ending_with(end)):
+        msg = f"several submissions or tasks end with {end}"
+        raise NoSuchReferenceError(msg, code="ambiguous_task", hint="give more of the ID")
+    return attempts[0] if attempts else None
 
 
 def unsaved_results(

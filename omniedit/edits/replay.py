@@ -16,7 +16,7 @@ from omniedit.errors import (
     restored_error,
 )
 from omniedit.events import Submitted
-from omniedit.models import MODEL, Record, TaskError, is_task_id
+from omniedit.models import MODEL, Record, TaskError, is_task_id, task_name
 
 
 def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> Record:
@@ -53,16 +53,16 @@ def settle_as(session: Session, request_id: str, task_id: str) -> Record:
         record = _known_attempt(session, request_id)
         _check_origin(session, record)
         if not record.is_unsettled:
-            what = f"task {record.task_id}" if record.task else "refused"
+            what = f"{task_name(record.task_id)}" if record.task else "refused"
             msg = f"submission {request_id} is settled: {what}"
             raise InvalidInputError(msg, code="already_settled", request_id=request_id)
         known = session.journal.find_task(task_id)
         if known is not None and known.request_id is not None:
-            msg = f"task {task_id} is the task of submission {known.request_id}"
+            msg = f"{task_name(task_id)} is the task of submission {known.request_id}"
             raise InvalidInputError(msg, code="other_submission", request_id=request_id)
         task = read_task(session, task_id)
         if task.model not in {None, MODEL}:
-            msg = f"task {task_id} was made by another model: {task.model}"
+            msg = f"{task_name(task_id)} was made by another model: {task.model}"
             raise InvalidInputError(msg, code="other_model", request_id=request_id)
         session.journal.settle_attempt(request_id, task, origin=session.origin)
         record_call(session, request_id)
@@ -91,7 +91,7 @@ def replay(
         return _replay_unknown(session, record, accepts_old=accepts_old, deadline=deadline)
     if record.task is None:
         raise refusal_of(record)
-    session.note(f"already accepted as task {record.task_id}")
+    session.note(f"already accepted as {task_name(record.task_id)}")
     session.report(Submitted(record=record, is_replay=True))
     return record
 

@@ -13,7 +13,7 @@ from omniedit.downloads.placement import copy_result, tidy, verify
 from omniedit.edits.clips import progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
-from omniedit.edits.targets import Destination, Target
+from omniedit.edits.targets import Destination, Target, refuse_source
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
@@ -29,7 +29,7 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Retrying, Saved
-from omniedit.models import Record, SavedFile, Task, TaskStatus
+from omniedit.models import Record, SavedFile, Task, TaskStatus, task_name
 
 T = TypeVar("T")
 _Fetch = Callable[[str], T]
@@ -55,8 +55,9 @@ def check_target(session: Session, record: Record, target: Target, *, overwrite:
 
     Raises:
         TargetExistsError: If it is taken by something other than this task's verified file.
-        LocalError: If it cannot be written.
+        LocalError: If it cannot be written, or is the clip that the result was made from.
     """
+    refuse_source(record.video, target.path)
     try:
         check_target_file(target.path, overwrite=overwrite)
     except TargetExistsError:
@@ -130,7 +131,7 @@ def save(
     except UnavailableError as error:
         if deadline is None or session.monotonic() < deadline:
             raise
-        msg = f"task {task.task_id} is completed, and the time was up before it was saved"
+        msg = f"{task_name(task.task_id)} is completed, and the time was up before it was saved"
         raise WaitTimeoutError(msg, task_id=task.task_id) from error
     return record
 
@@ -210,7 +211,7 @@ def completed_task(record: Record) -> Task:
     if task is None or not task.is_terminal:
         progress = f" at {task.progress} %" if task and task.progress is not None else ""
         status = task.status if task else record.status
-        msg = f"task {record.task_id} is not finished: {status}{progress}"
+        msg = f"{task_name(record.task_id)} is not finished: {status}{progress}"
         raise NotFinishedError(msg, task_id=record.task_id, request_id=record.request_id)
     if task.has_failed:
         raise failure_of(record)
@@ -223,7 +224,7 @@ def failure_of(record: Record) -> TaskFailedError:
     verb = "was cancelled" if record.status == TaskStatus.CANCELLED else "failed"
     reason = f": {error.message} ({error.code})" if error else ""
     return TaskFailedError(
-        f"task {record.task_id} {verb}{reason}",
+        f"{task_name(record.task_id)} {verb}{reason}",
         code=error.code if error else None,
         task_id=record.task_id,
         request_id=record.request_id,
@@ -240,6 +241,7 @@ def _save_one(
     overwrite: bool,
     deadline: float | None,
 ) -> Record:
+    refuse_source(record.video, target.path)
     there = saved_as(record, target)
     if there is not None:
         _report_saved(session, record, there, target, is_new=False)
@@ -272,7 +274,7 @@ def _save_one(
 
 def _stream(session: Session, task: Task, deadline: float | None) -> None:
     if len(task.result_urls) > 1:
-        msg = f"task {task.task_id} has {len(task.result_urls)} results, and standard output is one file"
+        msg = f"{task_name(task.task_id)} has {len(task.result_urls)} results, and standard output is one file"
         raise InvalidInputError(msg, code="needs_folder", hint="name a folder: `out/`")
 
     def fetch(url: str) -> None:
@@ -311,7 +313,7 @@ def _with_fresh_link(session: Session, task: Task, index: int, fetch: _Fetch[T])
 def _url_of(task: Task, index: int) -> str:
     if index < len(task.result_urls):
         return task.result_urls[index]
-    msg = f"the service names no result of task {task.task_id}"
+    msg = f"the service names no result of {task_name(task.task_id)}"
     raise ResultGoneError(msg, task_id=task.task_id)
 
 

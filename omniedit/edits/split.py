@@ -1,5 +1,7 @@
 """A long clip as edits of its pieces, and their results as one clip again."""
 
+import itertools
+import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,9 +14,9 @@ from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome, PlannedEdi
 from omniedit.edits.clips import INSTALL_MEDIA, clip_name, fetched_clip, is_local, look
 from omniedit.edits.edit import EditOptions, known_edit
 from omniedit.edits.requests import PreparedEdit, digest_of, prepare
-from omniedit.edits.save import is_whole
+from omniedit.edits.save import is_whole, saved_as
 from omniedit.edits.session import Session
-from omniedit.edits.targets import Destination, Target
+from omniedit.edits.targets import Destination, Target, numbered, refuse_source
 from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
 from omniedit.errors import (
     InvalidInputError,
@@ -25,7 +27,7 @@ from omniedit.errors import (
 )
 from omniedit.http.ranges import Incomplete
 from omniedit.media import estimated_credits, is_available, parse_mark
-from omniedit.models import EditRequest, Record, SavedFile
+from omniedit.models import EditRequest, Record, SavedFile, task_name
 from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
@@ -238,11 +240,17 @@ def _plan(
     facts = look(session, str(source), name=request.video)
     target = None if options.destination.is_stdout else _target(whole, options)
     folder = spare_folder if target is None else _pieces_folder(whole, target)
-    edits = tuple(
+    planned = [
         _piece_edit(session, request, piece, number, count=len(pieces), folder=f"{folder}/")
         for number, piece in enumerate(pieces, start=1)
+    ]
+    known = tuple(
+        known_edit(session, edit.identity, _options_of(edit, options)) for edit in planned
     )
-    known = tuple(known_edit(session, edit.identity, _options_of(edit, options)) for edit in edits)
+    edits = tuple(
+        replace(edit, output=_place_for(edit, record, folder=Path(folder), count=len(pieces)))
+        for edit, record in zip(planned, known, strict=True)
+    )
     plan = SplitPlan(
         source=source,
         has_sound=not isinstance(facts, Incomplete) and facts.has_audio,
@@ -267,13 +275,14 @@ def _plan(
 def _target(whole: PreparedEdit, options: SplitOptions) -> Target:
     # Of one sentence, the clip in one go, in pieces, and with either sound are different files.
     identity = digest_of([whole.identity, "split", options.new_audio])
-    return options.destination.target_of_joined(whole.request.video, identity)
+    request = whole.request
+    return options.destination.target_of_joined(request.video, request.prompt, identity)
 
 
 def _pieces_folder(whole: PreparedEdit, target: Target) -> str:
     """Return where results of pieces go: beside the joined clip, whatever it is called."""
     name = Destination(None).target_of_joined(
-        whole.request.video, digest_of([whole.identity, "split"])
+        whole.request.video, whole.request.prompt, digest_of([whole.identity, "split"])
     )
     return str(Path(target.shown).with_name(name.path.stem + PIECES_SUFFIX))
 
@@ -297,6 +306,19 @@ def _piece_edit(
     return PlannedEdit(number=number, name=name, request=own, identity=identity, output=folder)
 
 
+def _place_for(edit: PlannedEdit, known: Record | None, *, folder: Path, count: int) -> str:
+    """Return where the result of a piece goes: `07.mp4`, or `07-2.mp4` beside an older one."""
+    name = f"{edit.number:0{max(2, len(str(count)))}}.mp4"
+    paths = (folder / numbered(name, index) for index in itertools.count())
+    return str(next(path for path in paths if _is_free_for(known, path)))
+
+
+def _is_free_for(known: Record | None, path: Path) -> bool:
+    if not os.path.lexists(path):
+        return True
+    return known is not None and saved_as(known, Target(path, str(path))) is not None
+
+
 def _shown_mark(mark_s: float | None) -> str | None:
     return None if mark_s is None else f"{mark_s:.{_MARK_DIGITS}f}".rstrip("0").rstrip(".")
 
@@ -310,8 +332,8 @@ def _options_of(edit: PlannedEdit, options: SplitOptions) -> EditOptions:
 def _check_target(plan: SplitPlan, options: SplitOptions) -> None:
     if plan.target is None:
         return
-    # What lies in the folder of the pieces, each piece finds out for itself.
-    check_target_file(Path(plan.edits[0].output, "piece.mp4"), overwrite=True)
+    refuse_source(plan.edits[0].request.video, plan.target.path)
+    check_target_file(Path(plan.edits[0].output), overwrite=True)
     is_free = options.overwrite or plan.joined is not None
     check_target_file(plan.target.path, overwrite=is_free)
 
@@ -324,7 +346,7 @@ def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
     try:
         look(session, str(_place_of(record, outcome.edit)))
     except InvalidInputError as error:
-        msg = f"the result of task {record.task_id} cannot be joined: {error.message}"
+        msg = f"the result of {task_name(record.task_id)} cannot be joined: {error.message}"
         return replace(outcome, error=NotAVideoError(msg, task_id=record.task_id))
     except OmniEditError as error:
         return replace(outcome, error=error)

@@ -24,7 +24,7 @@ from omniedit.errors import (
     OmniEditError,
 )
 from omniedit.journal import Attempt
-from omniedit.models import AttemptState, EditRequest, Record, Task, TaskError
+from omniedit.models import AttemptState, EditRequest, Record, Task, TaskError, task_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +204,7 @@ def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
     with suppress(JournalError):
         known = session.journal.find_edit(edit.identity, origin=session.origin)
         if known is not None:
-            what = f"task {known.task_id} ({known.status})" if known.task else known.status
+            what = f"{task_name(known.task_id)} ({known.status})" if known.task else known.status
             session.note(Hint(f"the same edit is known here: {what}; {{}} pays nothing", "edit"))
 
 

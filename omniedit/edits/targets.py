@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from omniedit.edits.clips import clip_name
-from omniedit.errors import InvalidInputError
+from omniedit.edits.clips import clip_name, is_local
+from omniedit.errors import InvalidInputError, LocalError
 from omniedit.system.windows import is_reserved_name
 
 STDOUT: Final = "-"
 _END_OF_ID: Final = 8
 _END_OF_IDENTITY: Final = 6
+_LONG_END_OF_IDENTITY: Final = 12
 _LONGEST_STEM: Final = 80
+_LONGEST_WORDS: Final = 40
+_MOST_NAME_BYTES: Final = 240
+"""Of a default name: a system takes 255, and something may be added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +65,25 @@ class Destination:
         """
         if self.is_folder:
             name = f"{_clip_stem(video)}-{_end_of(task_id or '')}.mp4"
-            return self._within_folder(_numbered(name, index))
+            return self._within_folder(numbered(name, index))
         path = PurePosixPath(self.text or "")
-        shown = str(path.with_name(_numbered(path.name, index))) if index else str(self.text)
+        shown = str(path.with_name(numbered(path.name, index))) if index else str(self.text)
         return Target(Path(shown), shown)
 
     def target_of_edit(
-        self, video: str | None, identity: str, task_id: str | None
+        self, video: str | None, prompt: str | None, identity: str, task_id: str | None
     ) -> Target | None:
         """Return the place of an edit's result; None while a folder's name needs the task ID."""
         if self.text is None:
-            return self._within_folder(default_name(video, identity))
+            return self._within_folder(default_name(video, prompt, identity))
         if self.is_named_folder and task_id is None:
             return None
         return self.target(video, task_id)
 
-    def target_of_joined(self, video: str, identity: str) -> Target:
+    def target_of_joined(self, video: str, prompt: str, identity: str) -> Target:
         """Return the place of a clip that was joined of several results."""
         if self.text is None or self.is_folder:
-            return self._within_folder(default_name(video, identity))
+            return self._within_folder(default_name(video, prompt, identity))
         return Target(Path(self.text), self.text)
 
     def _within_folder(self, name: str) -> Target:
@@ -89,9 +93,47 @@ class Destination:
         return Target(path, str(path))
 
 
-def default_name(video: str | None, identity: str) -> str:
-    """Return the name of an edit's result where the user gave none."""
-    return f"{_clip_stem(video)}-{identity[:_END_OF_IDENTITY]}.mp4"
+def default_name(
+    video: str | None, prompt: str | None, identity: str, *, is_long: bool = False
+) -> str:
+    """Return the name of an edit's result where the user gave none.
+
+    Args:
+        video: The clip.
+        prompt: Its first words tell one edit of a clip from another.
+        identity: Its first digits tell apart what has the same words.
+        is_long: Whether the usual number of digits does not.
+    """
+    digits = identity[: _LONG_END_OF_IDENTITY if is_long else _END_OF_IDENTITY]
+    words = _first_words(prompt or "")
+    rest = f"-{words}-{digits}.mp4" if words else f"-{digits}.mp4"
+    room = _MOST_NAME_BYTES - len(rest.encode())
+    stem = _clip_stem(video).encode()[:room].decode(errors="ignore").rstrip("-.")
+    return stem + rest
+
+
+def numbered(name: str, index: int) -> str:
+    """Return the name of the file with this index: `name.mp4`, `name-2.mp4`, and so on."""
+    path = PurePosixPath(name)
+    return name if index == 0 else f"{path.stem}-{index + 1}{path.suffix}"
+
+
+def refuse_source(video: str | None, target: Path) -> None:
+    """Refuse to replace the clip on this machine that a result was made from.
+
+    Raises:
+        LocalError: If both are one file, by whichever names and links.
+    """
+    if not video or not is_local(video):
+        return
+    try:
+        is_source = Path(video).samefile(target)
+    except (OSError, ValueError):
+        # One of them does not exist.
+        return
+    if is_source:
+        msg = f"{target} is the clip that is edited: a result never replaces it"
+        raise LocalError(msg, code="target_is_source", hint="choose another name for the result")
 
 
 def _is_folder(text: str) -> bool:
@@ -102,9 +144,22 @@ def _is_folder(text: str) -> bool:
         return False
 
 
-def _numbered(name: str, index: int) -> str:
-    path = PurePosixPath(name)
-    return name if index == 0 else f"{path.stem}-{index + 1}{path.suffix}"
+def _first_words(prompt: str) -> str:
+    """Return the first words of a prompt, of letters and digits alone, joined by `-`."""
+    text = unicodedata.normalize("NFC", prompt[:_MOST_NAME_BYTES])
+    spaced = "".join(character if _is_of_word(character) else " " for character in text)
+    words, *others = spaced.split() or [""]
+    words = words[:_LONGEST_WORDS]
+    for word in others:
+        if len(words) + 1 + len(word) > _LONGEST_WORDS:
+            break
+        words += f"-{word}"
+    return words
+
+
+def _is_of_word(character: str) -> bool:
+    # The vowels of many scripts are marks on letters.
+    return character.isalnum() or unicodedata.category(character) in {"Mn", "Mc"}
 
 
 def _clip_stem(video: str | None) -> str:

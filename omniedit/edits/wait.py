@@ -27,7 +27,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled
 from omniedit.http.retry import backoff_s, is_transient
-from omniedit.models import BATCH_SIZE, Record, Task
+from omniedit.models import BATCH_SIZE, Record, Task, task_name
 from omniedit.policy import Policy
 
 TRANSFERS_AT_ONCE: Final = 4
@@ -362,7 +362,7 @@ class Poller:
         task = followed.task
         progress = "" if task.progress is None else f" at {task.progress} %"
         msg = (
-            f"task {task.task_id} is not finished after {self._timeout_s:.0f} s:"
+            f"{task_name(task.task_id)} is not finished after {self._timeout_s:.0f} s:"
             f" {task.status}{progress}"
         )
         return WaitTimeoutError(msg, task_id=task.task_id)
@@ -408,12 +408,26 @@ def _finish(session: Session, ended: Outcome, options: FollowOptions, deadline: 
 
 
 def remaining_s(standing: Standing) -> float | None:
-    """Return the seconds that progress, or else the estimate, says remain; None if neither does."""
-    if standing.progress is not None and 0 < standing.progress < _FULL:
-        return standing.elapsed_s * (_FULL - standing.progress) / standing.progress
-    if standing.estimated_s is not None and standing.elapsed_s < standing.estimated_s:
-        return standing.estimated_s - standing.elapsed_s
-    return None
+    """Return the seconds that progress and estimate say remain; None if neither says any.
+
+    One per cent after six seconds does not mean ten minutes: at first the estimate weighs more.
+    """
+    by_progress_s, by_estimate_s = _left_by_progress_s(standing), None
+    if standing.estimated_s is not None:
+        by_estimate_s = max(0.0, standing.estimated_s - standing.elapsed_s)
+    if by_progress_s is None or standing.progress is None:
+        return by_estimate_s or None
+    if by_estimate_s is None:
+        return by_progress_s
+    share = standing.progress / _FULL
+    return share * by_progress_s + (1 - share) * by_estimate_s
+
+
+def _left_by_progress_s(standing: Standing) -> float | None:
+    """Return the seconds that remain at the pace so far."""
+    if standing.progress is None or not 0 < standing.progress < _FULL:
+        return None
+    return standing.elapsed_s * (_FULL - standing.progress) / standing.progress
 
 
 def next_poll_s(
@@ -441,7 +455,7 @@ def _interval_s(standing: Standing, policy: Policy) -> float:
         return steady_s
     if standing.unchanged_s * progress / standing.elapsed_s > _MISSED_PERCENT:
         return steady_s
-    left_s = remaining_s(standing) or 0.0
+    left_s = _left_by_progress_s(standing) or 0.0
     # Aim just short of the end where that is near; from afar it is too uncertain.
     interval_s = min(0.95 * left_s + 0.5, max(steady_s, 0.6 * left_s))
     # Steps of 5, 10 or 25 % tell little about where between two of them the task is.

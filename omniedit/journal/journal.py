@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from sqlite3 import Row
-from typing import Self
+from typing import Final, Self
 
 from omniedit.errors import Hint, JournalError, RequestRefusedError
 from omniedit.http.urls import without_query
@@ -29,6 +29,8 @@ from omniedit.models import AttemptState, Record, SavedFile, Task, TaskError, Up
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.folders import make_private_folder
 from omniedit.system.locks import hold, is_held
+
+_SENT: Final = "where not (task_id is null and state = 'refused' and identity is null)"
 
 
 class Journal:
@@ -131,9 +133,36 @@ class Journal:
         )
         return Call(rows[0]["request_id"]) if rows else None
 
-    def recent(self, *, limit: int | None = None) -> list[Record]:
-        """Return attempts and adopted tasks, newest first."""
-        return self._records("order by begun_at desc, place desc limit ?", limit or -1)
+    def last_accepted(self, context: str) -> Record | None:
+        """Return the newest attempt of a context that has a task."""
+        rows = self._database.rows(
+            "select request_id from calls join attempts using (request_id)"
+            " where context = ? and task_id is not null order by number desc limit 1",
+            (context,),
+        )
+        return self.find_attempt(rows[0]["request_id"]) if rows else None
+
+    def attempts_ending_with(self, end: str) -> list[Record]:
+        """Return the attempts without a task whose request ID ends with `end`."""
+        return self._records("where task_id is null and substr(request_id, -?) = ?", len(end), end)
+
+    def recent(self, *, limit: int | None = None, leaves_out_unsent: bool = False) -> list[Record]:
+        """Return attempts and adopted tasks, newest first.
+
+        Args:
+            limit: How many at most.
+            leaves_out_unsent: Leave out attempts that were refused before anything was sent.
+        """
+        clause = _SENT if leaves_out_unsent else ""
+        return self._records(f"{clause} order by begun_at desc, place desc limit ?", limit or -1)
+
+    def names(self, *, leaves_out_unsent: bool = False) -> list[str]:
+        """Return the ID of each task, and the request ID of each attempt without one."""
+        clause = _SENT if leaves_out_unsent else ""
+        rows = self._database.rows(
+            f"select coalesce(task_id, request_id) as name from ({RECORDS}) {clause}"  # noqa: S608 - constants only
+        )
+        return [str(row["name"]) for row in rows]
 
     def find_upload(
         self, sha256: str, *, origin: str, files_origin: str, valid_for_s: float

@@ -166,7 +166,7 @@ class EditState:
     def take_poll(self, event: Progressed, now: float) -> None:
         """Note the times that hold as of now."""
         self.seen_at, self._elapsed_s, self.has_ended = now, event.elapsed_s, False
-        self._remaining_s = _probably_remaining_s(event)
+        self._remaining_s = event.remaining_s
 
     def take_submission(self, event: Submitted, now: float) -> None:
         """Note that it is under way as of now."""
@@ -479,22 +479,6 @@ class Board:
     def _label_of(self, record: Record) -> str:
         label = self._labels.get(record.identity or "")
         return label or clip_name(record.video) or str(record.task_id)
-
-
-def _probably_remaining_s(event: Progressed) -> float | None:
-    """Return the seconds that remain, as far as the first per cent can be believed.
-
-    One per cent after six seconds does not mean ten minutes: at first the estimate weighs more.
-    """
-    task = event.record.task
-    if task is None or event.remaining_s is None:
-        return event.remaining_s
-    if task.progress is None or task.estimated_s is None or not 0 < task.progress < _FULL:
-        return event.remaining_s
-    by_progress_s = event.elapsed_s * (_FULL - task.progress) / task.progress
-    by_estimate_s = max(0.0, task.estimated_s - event.elapsed_s)
-    share = task.progress / _FULL
-    return share * by_progress_s + (1 - share) * by_estimate_s
 
 
 def _key(event: Event) -> str:

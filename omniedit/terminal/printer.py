@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TextIO
 
-from omniedit.errors import render_hint
+from omniedit.errors import Hint, render_hint
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.terminal.sanitize import sanitize
 from omniedit.terminal.streams import OutputStream
@@ -165,6 +165,12 @@ class Printer:
         """Print what to do next, also when quiet."""
         self._say("hint", Colour.CYAN, message)
 
+    def next_step(self, command: str) -> None:
+        """Print on a terminal what to type next, in one piece; scripts know it."""
+        if self.is_one_terminal and self.mode is OutputMode.TEXT and not self.quiet:
+            text = render_hint(Hint("{}", command), is_sandbox=self._is_sandbox_flag).strip("`")
+            self._print_message([[Span("next:", Colour.CYAN), Span(f" {text}")]])
+
     def warn(self, message: str) -> None:
         """Print a warning, also when quiet."""
         self._say("warning", Colour.YELLOW, message)
@@ -182,7 +188,7 @@ class Printer:
     def message(self, line: Line) -> None:
         """Print a line of progress, or anything else for people, on stderr."""
         lines: list[Line] = [line]
-        if self.stderr.is_terminal and "`" not in plain_text(line):  # a command stays whole
+        if self.stderr.is_terminal:
             shown = [Span(line)] if isinstance(line, str) else line
             shown = [span._replace(text=self.stderr.shown(span.text)) for span in shown]
             lines = [*wrapped(shown, self.stderr.size.width)]

@@ -15,6 +15,7 @@ from omniedit.terminal.text import Line, Span
 _PLAINER: Final = {
     "…": "~",  # one cell, so that what was laid out still fits
     "·": "-",
+    "•": "-",
     "\N{EN DASH}": "-",
     "—": "-",
     "\N{LEFT SINGLE QUOTATION MARK}": "'",

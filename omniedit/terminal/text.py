@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
 _ELLIPSIS: Final = "…"
-_WORDS: Final = re.compile(r"(\S+)(\s*)")
+_WORDS: Final = re.compile(r"([^\s`]*`[^`]*`\S*|\S+)(\s*)")
+"""Words and what follows them; a command in backquotes is one, so that it can be pasted."""
 
 
 class Colour(StrEnum):

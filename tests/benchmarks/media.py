@@ -84,13 +84,14 @@ def measure() -> Iterator[Verdict]:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = _made(folder / "source.avi", "-c:v mpeg4 -q:v 2 -c:a pcm_s16le", seconds=10)
-        yield from _conversion(folder, source)
+        # Every piece of it must be encoded, so that all results have one format, as the service's.
+        encoded = "-c:v mpeg4 -q:v 2 -c:a pcm_s16le"
+        yield from _conversion(folder, _made(folder / "source.avi", encoded, seconds=10))
         long_gop = "-c:v libx264 -preset ultrafast -crf 20 -g 600 -c:a aac"
         yield from _short_cut(folder, _made(folder / "long.mp4", long_gop, seconds=20))
-        yield from _split(folder, _made(folder / "minute.mp4", long_gop, seconds=60))
-        uhd = "-c:v libx264 -preset ultrafast -crf 25 -g 600 -c:a aac"
-        yield from _split_memory(folder, _made(folder / "uhd.mp4", uhd, seconds=60, size="uhd2160"))
+        yield from _split(folder, _made(folder / "minute.avi", encoded, seconds=60))
+        uhd = _made(folder / "uhd.avi", encoded, seconds=60, size="uhd2160")
+        yield from _split_memory(folder, uhd)
 
 
 def _conversion(folder: Path, source: Path) -> Iterator[Verdict]:

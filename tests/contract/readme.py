@@ -1,18 +1,21 @@
-"""README, taken apart: its tables and its blocks of code."""
+"""README and the pages of the manual, taken apart: their tables and their blocks of code."""
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "README.md").read_text("utf-8")
-INSTALLS = re.compile(r"^ *(?:- )?(?:run: )?python -m pip install .*?(?: && |$)", re.MULTILINE)
+INSTALLS = re.compile(
+    r"^ *(?:- )?(?:run: )?(?:python -m pip|pipx|uv tool) install .*?(?: && |$)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """A fenced block of code."""
 
+    page: str
     language: str
     text: str
     line: int
@@ -20,29 +23,54 @@ class Block:
     @property
     def name(self) -> str:
         """Where it stands, for people."""
-        return f"line-{self.line}"
+        return f"{self.page}-line-{self.line}"
 
 
-def blocks(language: str) -> list[Block]:
-    """Return the blocks of a language, in order."""
-    found = re.finditer(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-    return [
-        Block(match[1], match[2], TEXT.count("\n", 0, match.start()) + 1)
-        for match in found
-        if match[1] == language
-    ]
+@dataclass(frozen=True)
+class Page:
+    """A page of Markdown."""
+
+    path: Path
+
+    @cached_property
+    def text(self) -> str:
+        """All of it."""
+        return self.path.read_text("utf-8")
+
+    def blocks(self, *languages: str) -> list[Block]:
+        """Return its blocks in order: of some languages, or all."""
+        found = re.finditer(r"^```(\w*)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
+        return [
+            Block(self.path.stem, match[1], match[2], self.text.count("\n", 0, match.start()) + 1)
+            for match in found
+            if match[1] in languages or not languages
+        ]
+
+    def table(self, *header: str) -> list[list[str]]:
+        """Return the rows of its one table with this header."""
+        lines = self.text.splitlines()
+        [start] = [number for number, line in enumerate(lines) if _cells(line) == list(header)]
+        rows: list[list[str]] = []
+        for line in lines[start + 2 :]:
+            if not line.startswith("|"):
+                break
+            rows.append(_cells(line))
+        return rows
+
+    def paragraph(self, start: str) -> str:
+        """Return its one paragraph that starts so, as one line."""
+        [text] = [text for text in self.text.split("\n\n") if text.startswith(start)]
+        return text.replace("\n", " ")
 
 
-def table(*header: str) -> list[list[str]]:
-    """Return the rows of the one table with this header."""
-    lines = TEXT.splitlines()
-    [start] = [number for number, line in enumerate(lines) if _cells(line) == list(header)]
-    rows: list[list[str]] = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append(_cells(line))
-    return rows
+README = Page(ROOT / "README.md")
+MANUAL = {path.stem: Page(path) for path in sorted((ROOT / "omniedit" / "manual").glob("*.md"))}
+PAGES = (README, *MANUAL.values())
+
+
+def blocks(*languages: str) -> list[Block]:
+    """Return the blocks of all pages: of some languages, or all."""
+    return [block for page in PAGES for block in page.blocks(*languages)]
 
 
 def words_in_code(cell: str) -> list[str]:

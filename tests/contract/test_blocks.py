@@ -1,4 +1,4 @@
-"""Every block of commands in README does what it says, run by a shell."""
+"""Every block of README and the manual does what it says, run by a shell."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import pytest
 
 from omniedit.sandbox import RunningSandbox
 from tests.commandline import COMMAND, CommandLine, sandbox_environ
-from tests.contract.readme import INSTALLS, ROOT, Block, blocks, table
+from tests.contract.readme import INSTALLS, MANUAL, README, ROOT, Block, blocks
 from tests.unit.media.clips import Sound, make_clip
 
 pytestmark = [
@@ -27,6 +27,9 @@ TEST_LINE = 'python -m pip install -e ".[dev]" && python -m pytest -n auto'
 INSTALL_LINES = {
     'python -m pip install ".[sandbox]" && ',
     'python -m pip install -e ".[dev]" && ',
+    'python -m pip install "omniedit[all] @ git+https://github.com/omniedit/omniedit"',
+    'pipx install "omniedit[all] @ git+https://github.com/omniedit/omniedit"',
+    'uv tool install "omniedit[all] @ git+https://github.com/omniedit/omniedit"',
     "- run: python -m pip install git+https://github.com/omniedit/omniedit",
     "- python -m pip install git+https://github.com/omniedit/omniedit",
 }
@@ -49,6 +52,8 @@ MARKERS = {
     "lost-reply": 0,
 }
 
+(MANIFEST,) = blocks("jsonl")
+
 shell_blocks = pytest.mark.parametrize("block", blocks("bash"), ids=lambda block: block.name)
 workflow_blocks = pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.name)
 
@@ -59,7 +64,10 @@ def shop(folder: Path) -> Path:
     clip = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
     (folder / "clip.mp4").write_bytes(clip)
     make_clip(folder / "long.mp4", seconds=12, sound=Sound())
-    (folder / "edits.jsonl").write_text(blocks("jsonl")[0].text)
+    (folder / "clips").mkdir()
+    for number in (1, 2):
+        make_clip(folder / "clips" / f"{number}.mp4", seconds=number)
+    (folder / "edits.jsonl").write_text(MANIFEST.text)
     return folder
 
 
@@ -68,7 +76,9 @@ def run(script: str, folder: Path, environ: dict[str, str]) -> None:
     ended = subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - whichever bash there is
         cwd=folder,
-        env=os.environ | environ | {"PATH": f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"},
+        env=os.environ
+        | environ
+        | {"PATH": f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}", "SHELL": "/bin/bash"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -106,6 +116,19 @@ def test_a_block_of_commands(shop: Path, service: RunningSandbox, block: Block) 
     run(script, shop, {} if is_apart else sandbox_environ(service.url))
 
 
+@pytest.mark.parametrize("folder_name", ["looks", "night"])
+def test_a_recipe_for_many_edits_pays_for_each_once(
+    shop: Path, service: RunningSandbox, folder_name: str
+) -> None:
+    [block] = [block for block in README.blocks("bash") if f"--dir {folder_name}" in block.text]
+
+    for _ in range(2):
+        run(block.text, shop, sandbox_environ(service.url))
+
+    saved = [*(shop / folder_name).iterdir()]
+    assert len(saved) == len(service_tasks(service)) == {"looks": 5, "night": 2}[folder_name]
+
+
 @workflow_blocks
 def test_the_script_of_a_workflow(shop: Path, service: RunningSandbox, block: Block) -> None:
     found = [*scripts(block.text)]
@@ -137,7 +160,7 @@ def test_the_matrix_makes_every_line_once(
             environ = {"SHARD": shard, "OMNIEDIT_STATE_DIR": f".omniedit-{shard}"}
             run(script, shop, sandbox_environ(service.url) | environ)
 
-    assert len(service_tasks(service)) == len(blocks("jsonl")[0].text.splitlines())
+    assert len(service_tasks(service)) == len(MANIFEST.text.splitlines())
 
 
 def service_tasks(service: RunningSandbox) -> list[str]:
@@ -161,7 +184,9 @@ def test_a_marker_ends_an_edit_as_the_table_says(
     name = marker.partition("=")[0]
     [then] = [
         then
-        for usage, _, then in table("marker", "what it does", "`omniedit edit` then")
+        for usage, _, then in MANUAL["sandbox"].table(
+            "marker", "what it does", "`omniedit edit` then"
+        )
         if f"`[sandbox:{name}" in usage
     ]
     prompt = f"make it night [sandbox:{marker}]"
@@ -172,8 +197,12 @@ def test_a_marker_ends_an_edit_as_the_table_says(
     assert str(status) in then
 
 
+def test_every_block_is_in_a_language_that_is_run() -> None:
+    assert {block.language for block in blocks()} == {"bash", "yaml", "yml", "jsonl"}
+
+
 def test_every_line_that_is_not_run_installs_something() -> None:
-    text = "".join(block.text for language in ("bash", "yaml") for block in blocks(language))
+    text = "".join(block.text for block in blocks("bash", "yaml", "yml"))
 
     left_out = {" ".join(match[0].split()) for match in INSTALLS.finditer(text)}
 
@@ -183,13 +212,13 @@ def test_every_line_that_is_not_run_installs_something() -> None:
 def test_ci_runs_the_line_that_readme_names() -> None:
     script = (ROOT / ".ci" / "run").read_text()
 
-    assert TEST_LINE in [block.text.strip() for block in blocks("bash")]
+    assert README.blocks("bash")[-1].text.strip() == TEST_LINE
     assert f"test_line='{TEST_LINE}'\n" in script
     assert 'bash -c "$test_line"\n' in script
 
 
 def test_the_first_block_installs_and_runs_the_main_job() -> None:
-    first = blocks("bash")[0].text
+    first = README.blocks("bash")[0].text
 
     assert first.startswith('python -m pip install ".[sandbox]" && omniedit --sandbox edit ')
     assert first.count("\n") == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.readme import ROOT, TEXT, blocks
+from tests.contract.readme import README, ROOT
 from tests.recording.screen import Screen
 
 PICTURE = ROOT / ".github" / "recording.svg"
@@ -72,16 +72,16 @@ def test_it_shows_no_folder_of_the_machine_that_made_it() -> None:
 
 
 def test_readme_shows_it_between_its_first_words_and_the_command() -> None:
-    image = re.search(r"^!\[([^]]+)\]\(([^)]+)\)$", TEXT, re.MULTILINE)
+    image = re.search(r"^!\[([^]]+)\]\(([^)]+)\)$", README.text, re.MULTILINE)
 
     assert image
     assert ROOT / image[2] == PICTURE
-    assert TEXT[: image.start()].count("\n\n") == 2
-    assert image.end() < TEXT.index("```")
+    assert README.text[: image.start()].count("\n\n") == 2
+    assert image.end() < README.text.index("```")
 
 
 def test_it_begins_with_the_command_that_readme_begins_with() -> None:
-    command = blocks("bash")[0].text.strip().partition(" && ")[2]
+    command = README.blocks("bash")[0].text.strip().partition(" && ")[2]
 
     assert last_screen(PICTURE)[0] == f"$ {command}"
 

@@ -1,4 +1,4 @@
-"""The JSON Schemas: sound, strict, the same as README's tables and the code, and within reach."""
+"""The JSON Schemas: sound, strict, the same as the manual's tables and the code, and within reach."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,11 +20,12 @@ from omniedit.schemas import (
 )
 from omniedit.terminal.documents import envelope, task_document
 from tests.commandline import CommandLine
-from tests.contract import readme
 from tests.contract.commands import every_command
+from tests.contract.readme import MANUAL, words_in_code
 from tests.schemas import DEFINITIONS, OPEN, definition, fault, is_valid, keys_of
 
 NAMES = document_names()
+PAGE = MANUAL["json"]
 WITHOUT_A_COMMAND = {"edit-split", "event", FAILURE, "submit-dry-run"}
 MORE_KEYS = {
     "batch_task": ("line", "output"),
@@ -73,7 +74,7 @@ def references(schema: object) -> Iterator[str]:
 def document(**task: object) -> dict[str, Any]:
     """Return what `list` prints of one task."""
     tasks = [task_document(RECORD) | task]
-    return envelope(ok=True, sandbox=False, tasks=tasks, error=None)
+    return envelope(ok=True, sandbox=False, total=len(tasks), tasks=tasks, error=None)
 
 
 @pytest.mark.parametrize("name", [*NAMES, DEFINITIONS])
@@ -118,11 +119,11 @@ def test_every_command_has_a_schema() -> None:
             assert keys_of(load_schema(name)) == (*ENVELOPE[:-1], *own_keys(name), ENVELOPE[-1])
 
 
-def test_readme_names_the_keys_of_every_document() -> None:
+def test_the_manual_names_the_keys_of_every_document() -> None:
     named: dict[str, list[str]] = {}
-    for commands, keys in readme.table("command", "its own keys"):
-        for command in readme.words_in_code(commands):
-            named[command.replace(" --", " ").replace(" ", "-")] = readme.words_in_code(keys)
+    for commands, keys in PAGE.table("command", "its own keys"):
+        for command in words_in_code(commands):
+            named[command.replace(" --", " ").replace(" ", "-")] = words_in_code(keys)
 
     verdicts = {verdict.value for verdict in Verdict}
     assert verdicts < {*named["doctor"]}
@@ -145,37 +146,35 @@ def _keys_of_items(name: str, key: str) -> tuple[str, ...]:
     return keys_of(load_schema(name)["properties"][key]["items"])
 
 
-def test_readme_names_the_keys_that_all_documents_have() -> None:
-    [paragraph] = [text for text in readme.TEXT.split("\n\n") if text.startswith("`--json` prints")]
+def test_the_manual_names_the_keys_that_all_documents_have() -> None:
+    words = words_in_code(PAGE.paragraph("`--json` prints"))
 
-    words = readme.words_in_code(paragraph.replace("\n", " "))
     assert words == ["--json", *ENVELOPE, *keys_of(definition("failure")), "code"]
 
 
-def test_readme_names_the_keys_of_a_task() -> None:
+def test_the_manual_names_the_keys_of_a_task() -> None:
     named: list[str] = []
-    for names, value in readme.table("key", "value"):
-        named += readme.words_in_code(names)
+    for names, value in PAGE.table("key", "value"):
+        named += words_in_code(names)
         if names == "`saved`":
-            assert tuple(readme.words_in_code(value)) == keys_of(definition("saved_file"))
+            assert tuple(words_in_code(value)) == keys_of(definition("saved_file"))
         if names == "`error`":
-            assert tuple(readme.words_in_code(value)) == keys_of(definition("task_error"))
+            assert tuple(words_in_code(value)) == keys_of(definition("task_error"))
         if names == "`status`":
-            assert {*readme.words_in_code(value)} == {*TaskStatus, *AttemptState}
+            assert {*words_in_code(value)} == {*TaskStatus, *AttemptState}
 
     assert tuple(named) == keys_of(definition("task"))
     for name, more in MORE_KEYS.items():
         assert keys_of(definition(name)) == (*named, *more)
-        assert all(f"`{key}`" in readme.TEXT for key in more)
+        assert all(f"`{key}`" in PAGE.text for key in more)
 
 
-def test_readme_names_the_keys_of_every_event() -> None:
+def test_the_manual_names_the_keys_of_every_event() -> None:
     named = {
-        readme.words_in_code(name)[0]: readme.words_in_code(keys)
-        for name, keys in readme.table("event", "its own keys")
+        words_in_code(name)[0]: words_in_code(keys)
+        for name, keys in PAGE.table("event", "its own keys")
     }
-    [sentence] = [text for text in readme.TEXT.split("\n\n") if text.startswith("`--events` of")]
-    shared = readme.words_in_code(sentence.partition("Each holds")[2].replace("\n", " "))
+    shared = words_in_code(PAGE.paragraph("`--events` of").partition("Each holds")[2])
 
     events = [branch["$ref"].rpartition("/")[2] for branch in load_schema("event")["oneOf"]]
     assert [*named] == events
@@ -258,8 +257,7 @@ def test_help_prints_schemas_that_need_no_other_file(omniedit: CommandLine) -> N
 
     assert (listed.status, listed.stderr, printed.status, printed.stderr) == (0, "", 0, "")
     for name in NAMES:
-        assert f"\n{name} " in listed.stdout
-        assert load_schema(name)["description"] in listed.stdout
+        assert f"\n| `{name}` | {load_schema(name)['description']} |\n" in listed.stdout
     schema = json.loads(printed.stdout)
     assert schema == load_whole_schema("list")
     # Without a registry: it would have to fetch what is not embedded.

@@ -1,18 +1,24 @@
-"""README's tables, the help texts and the code say the same."""
+"""The tables of README and the manual, the help texts and the code say the same."""
 
 import re
+from dataclasses import fields
 
 import pytest
 
 from omniedit.cli import exit_codes
-from omniedit.cli.commands.help import VARIABLES
-from omniedit.cli.exit_codes import MEANINGS, ExitStatus
+from omniedit.cli.commands.help import TOPICS
+from omniedit.cli.exit_codes import ExitStatus
+from omniedit.edits.doctor import _CERTIFICATE_VARIABLES, _PROXY_VARIABLES
+from omniedit.media import estimated_credits
+from omniedit.models import CREDITS_PER_DOLLAR
 from omniedit.sandbox import MARKERS
+from omniedit.settings import Settings
 from tests.commandline import CommandLine
-from tests.contract import readme
 from tests.contract.commands import GLOBAL_OPTIONS, every_command, options_of, root_options
+from tests.contract.readme import MANUAL, README, ROOT, words_in_code
 
 COMMANDS = every_command()
+SOURCES = sorted((ROOT / "omniedit").rglob("*.py"))
 
 
 def squeezed(text: str) -> str:
@@ -20,15 +26,25 @@ def squeezed(text: str) -> str:
 
 
 def test_the_exit_table() -> None:
-    rows = readme.table("code", "meaning", "a script then")
+    rows = MANUAL["exit-codes"].table("code", "meaning", "a script then")
 
-    assert rows == [[code, *words] for code, words in MEANINGS.items()]
-    codes = [int(code) for codes in MEANINGS for code in codes.split(", ")]
+    codes = [int(code) for codes, _, _ in rows for code in codes.split(", ")]
     assert sorted(codes) == sorted(ExitStatus)
+    assert all(meaning for _, meaning, _ in rows)
+
+
+def test_readme_names_every_exit_status_of_an_error() -> None:
+    section = README.text.partition("\n## Exit status\n")[2].partition("\n## ")[0]
+
+    signals = {ExitStatus.HUNG_UP, ExitStatus.INTERRUPTED, ExitStatus.TERMINATED}
+    named = {int(number) for number in re.findall(r"\b\d+\b", section)}
+    assert named == {*ExitStatus} - signals - {ExitStatus.BUG}
 
 
 def test_the_precedence_of_exit_statuses() -> None:
-    [sentence] = re.findall(r"the first that applies of ([\d,\s]+) counts", readme.TEXT)
+    [sentence] = re.findall(
+        r"the first that applies of ([\d,\s]+) counts", MANUAL["exit-codes"].text
+    )
 
     signals = {ExitStatus.TERMINATED, ExitStatus.HUNG_UP}  # they end a command, as 130 does
     order = [status for status in exit_codes._PRECEDENCE if status not in signals]
@@ -36,35 +52,72 @@ def test_the_precedence_of_exit_statuses() -> None:
     assert {*order} == {*ExitStatus} - signals - {ExitStatus.DONE}
 
 
-def test_the_table_of_variables() -> None:
-    rows = readme.table("variable", "meaning")
+def test_the_table_of_variables_has_every_one_that_the_code_names() -> None:
+    rows = MANUAL["environment"].table("variable", "meaning")
 
-    assert [(", ".join(readme.words_in_code(names)), meaning) for names, meaning in rows] == [
-        *VARIABLES.items()
-    ]
+    named = {word for names, _ in rows for word in words_in_code(names)}
+    code = "".join(path.read_text("utf-8") for path in SOURCES)
+    own = {*re.findall(r"\b(?:OMNIEDIT|EVOLINK)_[A-Z_]*[A-Z]\b", code)}
+    # Those of addresses are made from the names of the settings.
+    own |= {
+        f"OMNIEDIT_{field.name.upper()}"
+        for field in fields(Settings)
+        if field.name.endswith("_url")
+    }
+    assert {name for name in named if name.startswith(("OMNIEDIT", "EVOLINK"))} == own
+    assert {*_PROXY_VARIABLES, *_CERTIFICATE_VARIABLES} < named
 
 
-def test_the_table_of_markers() -> None:
-    rows = readme.table("marker", "what it does", "`omniedit edit` then")
+def test_the_tables_of_markers() -> None:
+    page = MANUAL["sandbox"]
+    rows = page.table("marker", "what it does", "`omniedit edit` then")
+    seen = page.table("marker", "what a client sees")
 
     assert [(usage.replace("`", ""), does) for usage, does, _ in rows] == [
         (marker.usage, marker.does) for marker in MARKERS
     ]
+    assert [(usage.replace("`", ""), sees) for usage, sees in seen] == [
+        (marker.usage, marker.client_sees) for marker in MARKERS
+    ]
+
+
+def test_the_table_of_prices() -> None:
+    for length, cost, dollars in README.table("clip", "credits", "dollars"):
+        estimate = estimated_credits(float(length.removesuffix(" s")))
+
+        assert cost == f"{estimate:.1f}"
+        assert dollars == f"${estimate / CREDITS_PER_DOLLAR:.2f}"
+
+
+def usages(rows: list[list[str]]) -> dict[str, str]:
+    """Return the cell behind each command of a table."""
+    return {
+        " ".join(word for word in usage.split() if word[0].islower()): row[-1]
+        for row in rows
+        for usage in words_in_code(row[0])
+    }
 
 
 def test_every_command_and_option_is_in_the_table_of_commands() -> None:
-    documented: dict[str, list[str]] = {}
-    for names, _, options in readme.table("command", "does", "options"):
-        for usage in readme.words_in_code(names):
-            name = " ".join(word for word in usage.split() if word[0].islower())
-            documented[name] = readme.words_in_code(options)
+    options = usages(MANUAL["scripting"].table("command", "does", "options"))
 
+    documented = {name: words_in_code(cell) for name, cell in options.items()}
     assert documented == {name: options_of(command) for name, command in COMMANDS.items()}
+
+
+def test_readme_has_a_line_for_every_command() -> None:
+    assert {*usages(README.table("command", "does"))} == {*COMMANDS}
 
 
 def test_the_options_of_every_command_are_named() -> None:
     for option in {*GLOBAL_OPTIONS, *root_options()} - {"--version/-V"}:
-        assert option.split("/")[0] in readme.TEXT
+        assert option.split("/")[0] in MANUAL["scripting"].text
+
+
+def test_readme_is_a_landing_page() -> None:
+    assert len(README.text.splitlines()) <= 200
+    for topic in TOPICS:
+        assert f"/omniedit/manual/{topic}.md)" in README.text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -88,19 +141,38 @@ def test_submit_carries_the_services_two_tips() -> None:
     assert "negative wishes into the prompt" in text
 
 
-@pytest.mark.parametrize("topic", ["exit-codes", "environment", "sandbox"])
-def test_help_prints_the_tables(omniedit: CommandLine, topic: str) -> None:
+def test_every_page_of_the_manual_is_a_topic(omniedit: CommandLine) -> None:
+    listed = omniedit("help")
+
+    assert {*TOPICS} == {*MANUAL}
+    assert (listed.status, listed.stderr) == (0, "")
+    assert [line.split()[2] for line in listed.stdout.splitlines()] == [*TOPICS]
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_help_prints_a_page_as_it_stands_into_a_pipe(omniedit: CommandLine, topic: str) -> None:
     ended = omniedit("help", topic)
 
-    shown = squeezed(ended.stdout)
-    expected = {
-        "exit-codes": [word for code, words in MEANINGS.items() for word in (code, *words)],
-        "environment": [word for row in VARIABLES.items() for word in row],
-        "sandbox": [word for marker in MARKERS for word in (marker.usage, marker.does)],
-    }
     assert (ended.status, ended.stderr) == (0, "")
-    for words in expected[topic]:
-        assert squeezed(words) in shown
+    assert ended.stdout == MANUAL[topic].text
+
+
+def test_help_gives_a_page_to_a_script(omniedit: CommandLine) -> None:
+    document = omniedit("--json", "help", "ci").document
+
+    assert (document["topic"], document["topics"]) == ("ci", [*TOPICS])
+    assert document["text"] == MANUAL["ci"].text.rstrip("\n")
+
+
+@pytest.mark.parametrize("topic", sorted({*TOPICS} & {name.split()[0] for name in COMMANDS}))
+def test_a_topic_wins_over_a_command_and_names_its_help(topic: str) -> None:
+    assert f"`omniedit {topic} --help`" in MANUAL[topic].text
+
+
+@pytest.mark.parametrize("name", MANUAL)
+def test_links_between_pages_lead_somewhere(name: str) -> None:
+    for page in re.findall(r"\]\(([^)]+)\)", MANUAL[name].text):
+        assert page.removesuffix(".md") in {*MANUAL} - {name}
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])

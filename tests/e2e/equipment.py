@@ -266,7 +266,7 @@ class Bench:
 
     def journal(self) -> list[dict[str, Any]]:
         """What `omniedit list` says."""
-        listed = self.run("list", "--json", "--limit", "10000")
+        listed = self.run("list", "--json", "--all", "--limit", "0")
         assert listed.status == 0, listed
         tasks: list[dict[str, Any]] = listed.document["tasks"]
         return tasks

@@ -62,12 +62,12 @@ def test_a_repeated_edit_is_done_already(served: CommandLine, record: Path) -> N
     assert len(submissions(record)) == 1
 
 
-def test_the_name_without_output_is_made_of_clip_and_identity(served: CommandLine) -> None:
+def test_the_name_without_output_is_made_of_clip_prompt_and_identity(served: CommandLine) -> None:
     first = served("edit", CLIP, PROMPT)
     again = served("edit", CLIP, PROMPT)
     other = served("edit", CLIP, f"colder {NOW}")
 
-    assert re.fullmatch(r"clip-[0-9a-f]{6}\.mp4\n", first.stdout), first
+    assert re.fullmatch(r"clip-warmer-sandbox-seconds-0-[0-9a-f]{6}\.mp4\n", first.stdout), first
     assert again.stdout == first.stdout != other.stdout
 
 

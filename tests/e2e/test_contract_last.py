@@ -1,6 +1,7 @@
 """Without TASK a command takes the newest attempt of its context, and never an older task."""
 
 import itertools
+import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -91,9 +92,32 @@ def test_after_a_failed_attempt_no_older_task_is_taken(
     assert (older.status, tried.status) == (0, status), tried
     for ended in (shown, waited, saved):
         check_refusal(ended, status)
-        assert older.stdout.strip() not in ended.stderr
+        named = [each for each in ended.stderr.splitlines() if older.stdout.strip() in each]
+        assert [each[: len("hint:")] for each in named] == ["hint:"], ended
     assert len(requests(record)) == asked
     assert [one.name for one in served.folder.iterdir()] == ["taken.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("newest", "status"),
+    [
+        pytest.param(["edit", "clpi.mp4", "y"], 2, id="refused"),
+        pytest.param(["submit", CLIP, "x [sandbox:lost-reply][sandbox:http=402]"], 9, id="unknown"),
+    ],
+)
+def test_the_task_that_was_meant_is_named_in_a_line_to_paste(
+    served: CommandLine, newest: list[str], status: int
+) -> None:
+    served("submit", CLIP, f"oldest {NOW}")
+    meant = served("submit", CLIP, f"meant {NOW}").stdout.strip()
+    served(*newest)
+
+    waited = served("wait", "--download", "my out.mp4")
+    line = f"omniedit wait {meant} --download 'my out.mp4'"
+    pasted = served(*shlex.split(line)[1:])
+
+    assert (waited.status, f"`{line}`" in waited.stderr) == (status, True), waited
+    assert (pasted.status, pasted.stdout) == (0, "my out.mp4\n"), pasted
 
 
 def test_without_a_key_the_attempt_counts_too(omniedit: CommandLine) -> None:
@@ -251,3 +275,20 @@ def test_the_journal_is_private(omniedit: CommandLine, home: Path, flags: list[l
     for journal in journals:
         assert stat.S_IMODE(journal.stat().st_mode) == 0o600, journal
         assert stat.S_IMODE(journal.parent.stat().st_mode) == 0o700, journal.parent
+
+
+def test_what_a_later_reply_leaves_out_stays_known(omniedit: CommandLine) -> None:
+    bare = {"id": "task-bare-1", "object": "video.generation.task", "status": "processing"}
+
+    def answer(seen: Seen) -> Reply:
+        return Reply(body=task("pending", task_id="task-bare-1") if seen.method == "POST" else bare)
+
+    with scripted(answer) as service:
+        submitted = omniedit("submit", CLIP, "x", "--json", **service.environ())
+        shown = omniedit("status", "--json", **service.environ())
+
+    (known,) = check_document(shown)["tasks"]
+    first = check_document(submitted)["task"]
+    for key in ("credits_reserved", "estimated_seconds", "model", "created_at"):
+        assert first[key] is not None, first
+        assert known[key] == first[key], known

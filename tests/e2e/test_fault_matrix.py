@@ -462,7 +462,7 @@ def test_a_service_that_ignores_the_key_may_be_paid_twice_and_the_user_is_told(
     assert (edited.status, len(bench.task_ids)) == (0, 2), edited
 
 
-def test_the_matrix_is_as_large_as_the_readme_says() -> None:
+def test_the_matrix_is_as_large_as_the_manual_says() -> None:
     assert FAULTS_IN_THE_MATRIX == 232
 
 

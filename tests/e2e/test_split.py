@@ -79,7 +79,7 @@ def test_the_same_command_again_sends_nothing_and_keeps_the_file(
     bench: Bench, folder: Path
 ) -> None:
     first = bench.run(*split("--yes"))
-    (out,) = folder.glob("long-*.mp4")
+    (out,) = folder.glob("long-make-it-night-*.mp4")
     before = out.stat()
 
     again = bench.run(*split())
@@ -135,7 +135,25 @@ def test_a_piece_made_anew_is_the_one_that_is_joined(bench: Bench, folder: Path)
     assert ended.status == 0, ended
     assert ended.document["tasks"][1]["task_id"] == made["task_id"]
     assert len(bench.task_ids) == 4
+    assert [path.name for path in pieces_of(folder)] == ["01.mp4", "02-2.mp4", "02.mp4", "03.mp4"]
     check_whole(folder / "out.mp4")
+
+
+def test_the_pieces_lie_beside_the_joined_clip_in_order(bench: Bench, folder: Path) -> None:
+    bench.run(*split("--yes", "-o", "out.mp4"))
+
+    (place,) = folder.glob("long-make-it-night-??????.pieces")
+    assert [path.name for path in pieces_of(folder)] == ["01.mp4", "02.mp4", "03.mp4"]
+    assert place.is_dir()
+
+
+def test_the_joined_clip_never_replaces_the_long_one(bench: Bench, folder: Path) -> None:
+    before = (folder / "long.mp4").read_bytes()
+
+    ended = bench.run(*split("--yes", "-o", "long.mp4", "--force"))
+
+    assert (ended.status, bench.posts) == (10, 0), ended
+    assert (folder / "long.mp4").read_bytes() == before
 
 
 def test_the_marks_of_a_piece_are_told_exactly(bench: Bench, folder: Path) -> None:
@@ -290,7 +308,7 @@ def test_a_piece_that_fails_leaves_nothing_joined(bench: Bench, folder: Path) ->
     ended = bench.run("edit", "long.mp4", prompt, "--split", "--yes", "-o", "out.mp4")
 
     assert ended.status == 5, ended
-    assert "error: piece 1 of 3: task " in ended.stderr
+    assert "error: piece 1 of 3: " in ended.stderr
     assert not (folder / "out.mp4").exists()
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
+from omniedit.cli.exit_codes import shown_place
 from omniedit.cli.options import Expiring, Force, Tasks
 from omniedit.cli.parser import OUTPUT
 from omniedit.cli.session import JournalUse
@@ -58,13 +59,19 @@ def download(
     destination = Destination(output)
     if destination.is_stdout:
         context.require_free_stdout("--output -")
+    options = "" if output is None else f"--output {shown_place(output)}"
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(use, observers=[context.saved_files(destination)]) as session:
         found: list[Ended] = (
             list(unsaved_results(session, expiring_s=expiring))
             if takes_all
-            else [(record, None) for record in find_records(session, tasks or [])]
+            else [
+                (record, None)
+                for record in find_records(
+                    session, tasks or [], command="download", options=options
+                )
+            ]
         )
         for record, _ in found:
             context.board.add(record)

@@ -1,71 +1,92 @@
-"""`omniedit help`: the tables that scripts rely on."""
+"""`omniedit help`: the manual, the JSON Schemas, and the help of a command."""
 
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.exit_codes import MEANINGS
 from omniedit.errors import Hint, InvalidInputError
+from omniedit.terminal.printer import Printer
+from omniedit.terminal.text import Line
 
 EXAMPLES: Final = """
 omniedit help exit-codes
 omniedit help json edit > edit.schema.json
 """
-_UNWRAPPED: Final = 1000
-VARIABLES: Final[Mapping[str, str]] = {
-    "OMNIEDIT_API_KEY": "the API key; takes precedence",
-    "EVOLINK_API_KEY": "the API key; before the one saved by `omniedit config set-key`",
-    "OMNIEDIT_BASE_URL": "the API's address: https, or http on this machine",
-    "OMNIEDIT_FILES_URL": "the file service's address: https, or http on this machine",
-    "OMNIEDIT_CONFIG_DIR": "the folder of config.toml and the saved key",
-    "OMNIEDIT_STATE_DIR": "the folder of the journal",
-    "OMNIEDIT_CONTEXT": "whose newest task `last` means; by default the CI job's, else this user's",
-    "OMNIEDIT_SANDBOX": "1: use the sandbox in every command, as `--sandbox` does",
-    "NO_COLOR, FORCE_COLOR, TERM": "as usual",
-    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "as usual; loopback never uses a proxy",
-    "SSL_CERT_FILE, SSL_CERT_DIR": "the certificates to trust",
+TOPICS: Final[Mapping[str, str]] = {
+    "scripting": "steps, streams, and the options of every command",
+    "ci": "jobs that are safe to run again",
+    "batch": "many edits from a manifest",
+    "clips": "clips, prompts, prices, and clips of more than 10 seconds",
+    "sandbox": "trying everything without a key",
+    "reliability": "what you can rely on, and what is not promised",
+    "agents": "rules for programs that run omniedit for a person",
+    "exit-codes": "what a script branches on",
+    "environment": "variables, settings and the key",
+    "json": "the documents of --json and --events",
 }
+"""The pages of the manual, in the order in which they are listed."""
+
+_MANUAL: Final = Path(__file__).parents[2] / "manual"
+# On a terminal, a link to another page becomes the command that prints it.
+_PAGE_LINK: Final = re.compile(r"\[[^]]+\]\(([a-z-]+)\.md\)")
 
 
 def help_(
     ctx: typer.Context,
     topic: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[TOPIC]", help="exit-codes, environment, sandbox, json, or a command."
-        ),
+        typer.Argument(metavar="[TOPIC]", help="A page of the manual, or a command."),
     ] = None,
     document: Annotated[
         str | None,
         typer.Argument(metavar="[DOCUMENT]", help="Of `help json`: print its JSON Schema."),
     ] = None,
 ) -> Outcome:
-    """Explain exit codes, environment variables, the sandbox, the JSON documents, or a command."""
+    """Show a page of the manual, a JSON Schema, or the help of a command."""
     context: Context = ctx.obj
     fields: dict[str, object] = {"topics": [*TOPICS]}
     if topic is None:
-        for name, (summary, _) in TOPICS.items():
+        for name, summary in TOPICS.items():
             context.printer.line(f"omniedit help {name:<12} {summary}")
         return Outcome(fields=fields)
     try:
-        if document is not None:
-            lines = _schema(topic, document)
-        elif topic in TOPICS:
-            lines = TOPICS[topic][1](context.printer.stdout_width)
-        else:
-            lines = _command(ctx, topic)
+        text = _text(ctx, topic, document)
     except InvalidInputError as error:
         return Outcome(fields=fields, errors=[error])
-    for line in lines:
-        context.printer.line(line)
-    return Outcome(fields={**fields, "topic": topic, "text": "\n".join(lines)})
+    is_page = topic in TOPICS and document is None
+    context.printer.lines(_page(text, context.printer) if is_page else text.splitlines())
+    return Outcome(fields={**fields, "topic": topic, "text": text})
 
 
-def _command(ctx: typer.Context, name: str) -> list[str]:
+def _text(ctx: typer.Context, topic: str, document: str | None) -> str:
+    """Return what was asked for, a page of the manual as Markdown.
+
+    Raises:
+        InvalidInputError: If there is no such topic, command or document.
+    """
+    if document is not None:
+        return _schema(topic, document)
+    if topic in TOPICS:
+        return (_MANUAL / f"{topic}.md").read_text(encoding="utf-8").rstrip("\n")
+    return _command(ctx, topic)
+
+
+def _page(text: str, printer: Printer) -> list[Line]:
+    """Return a page as a terminal shows it; a pipe gets it as it stands."""
+    if printer.stdout_width is None:
+        return [*text.splitlines()]
+    from omniedit.terminal.markdown import render_markdown
+
+    text = _PAGE_LINK.sub(r"`omniedit help \1`", text)
+    return render_markdown(text, width=printer.stdout_width, encoding=printer.stdout.encoding)
+
+
+def _command(ctx: typer.Context, name: str) -> str:
     """Return what `--help` of a command says.
 
     Raises:
@@ -78,50 +99,11 @@ def _command(ctx: typer.Context, name: str) -> list[str]:
         raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
     own = typer.Context(command, info_name=name, parent=root, color=False)
     text: str = command.get_help(own)
-    return text.splitlines()
+    return text
 
 
-def _exit_codes(width: int | None) -> list[str]:
-    rows = [(code, meaning, then) for code, (meaning, then) in MEANINGS.items()]
-    return _table(("code", "meaning", "a script then"), rows, width)
-
-
-def _environment(width: int | None) -> list[str]:
-    return _table(("variable", "meaning"), [*VARIABLES.items()], width)
-
-
-def _sandbox(width: int | None) -> list[str]:
-    from omniedit.sandbox import MARKERS
-
-    intro = [
-        "The sandbox stands in for the service on this machine: no key, no cost, no edit.",
-        "",
-        "  omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting' -o out.mp4",
-        "  omniedit sandbox serve --port 8123",
-        "  OMNIEDIT_BASE_URL=http://127.0.0.1:8123 OMNIEDIT_API_KEY=sk-sandbox-test omniedit …",
-        "",
-        "A marker in the prompt makes something go wrong:",
-        "",
-    ]
-    rows = [(marker.usage, marker.does, marker.client_sees) for marker in MARKERS]
-    return [*intro, *_table(("marker", "what it does", "what a client sees"), rows, width)]
-
-
-def _json(width: int | None) -> list[str]:
-    from omniedit.schemas import document_names, load_schema
-
-    intro = [
-        "Every document has a JSON Schema (draft 2020-12), printed whole:",
-        "",
-        "  omniedit help json edit > edit.schema.json",
-        "",
-    ]
-    rows = [(name, load_schema(name)["description"]) for name in document_names()]
-    return [*intro, *_table(("document", "what it tells"), rows, width)]
-
-
-def _schema(topic: str, document: str) -> list[str]:
-    """Return the lines of a JSON Schema.
+def _schema(topic: str, document: str) -> str:
+    """Return the text of a JSON Schema.
 
     Raises:
         InvalidInputError: If there is none.
@@ -131,28 +113,4 @@ def _schema(topic: str, document: str) -> list[str]:
     if topic != "json" or document not in document_names():
         msg = f"there is no help on {topic!r} {document!r}"
         raise InvalidInputError(msg, code="usage", hint=Hint("{} lists the documents", "help json"))
-    return json.dumps(load_whole_schema(document), indent=2).splitlines()
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Return rows in columns, wrapped where a terminal is too narrow for them."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    text = io.StringIO()
-    Console(file=text, width=width or _UNWRAPPED, color_system=None).print(table)
-    return [line.rstrip() for line in text.getvalue().splitlines()]
-
-
-TOPICS: Final[Mapping[str, tuple[str, Callable[[int | None], list[str]]]]] = {
-    "exit-codes": ("what a script branches on", _exit_codes),
-    "environment": ("variables that are read", _environment),
-    "sandbox": ("trying everything without a key", _sandbox),
-    "json": ("the documents of --json and --events", _json),
-}
+    return json.dumps(load_whole_schema(document), indent=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.options import Expiring
+from omniedit.cli.options import Expiring, parse_since
 from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError
 from omniedit.models import Record
@@ -28,9 +28,25 @@ def list_(
         bool, typer.Option("--unsaved", help="Only finished edits whose result is not saved.")
     ] = False,
     expiring: Expiring = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", metavar="S", help="Only edits in this state, such as `failed`."),
+    ] = None,
+    clip: Annotated[
+        str | None,
+        typer.Option("--clip", metavar="TEXT", help="Only clips whose name or URL holds TEXT."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="DATE|DUR", help="Only edits since a date (UTC), or `2h`."),
+    ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, metavar="N", help="How many rows (default 50).")
+        int,
+        typer.Option("--limit", min=0, metavar="N", help="How many rows (default 50; 0: all)."),
     ] = 50,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also attempts that were refused before they were sent.")
+    ] = False,
     remote: Annotated[
         bool, typer.Option("--remote", help="The account's tasks, wherever submitted from.")
     ] = False,
@@ -52,29 +68,46 @@ def list_(
 
     context: Context = ctx.obj
     printer = context.printer
-    if adopt and not remote:
-        msg = "--adopt requires --remote"
-        raise InvalidInputError(msg, code="usage")
-    if remote and (unsaved or expiring is not None or forget is not None):
-        msg = "--remote cannot be used with --unsaved, --expiring or --forget"
-        raise InvalidInputError(msg, code="usage")
+    filters = listing.Filters(
+        unsaved=unsaved,
+        expiring_s=expiring,
+        state=state,
+        clip=clip,
+        since=None if since is None else parse_since(since, now=context.now()),
+    )
+    is_filtered = everything or forget is not None or not filters.keep_all
+    _check_combination(remote=remote, adopt=adopt, is_filtered=is_filtered)
     use = JournalUse.OPTIONAL if remote and not adopt else JournalUse.REQUIRED
     with context.session(use, shows_progress=remote) as session:
         if forget is not None:
-            records = [listing.forget(session, forget)]
+            records, total = [listing.forget(session, forget)], None
             printer.line(f"forgot {records[0].task_id or records[0].request_id}")
         elif remote:
             records = listing.list_account(session, limit=limit, adopt=adopt)
+            total = None if limit and len(records) == limit else len(records)
         else:
-            records = listing.list_records(
-                session, limit=limit, unsaved=unsaved, expiring_s=expiring
+            records, total = listing.list_records(
+                session, filters, limit=limit, shows_unsent=everything
             )
+        width = printer.stdout_width
+        known_ids = session.journal.names() if width is not None else ()
         now = session.now()
     if not records:
         printer.note("nothing to list")
     elif forget is None:
-        printer.lines(render_table(records, now, printer.stdout_width))
-    return Outcome(tasks=partial(_documents, records, is_raw_known=remote))
+        printer.lines(render_table(records, now, width, known_ids=known_ids))
+        if total is not None and total > len(records):
+            printer.note(f"{len(records)} of {total} shown")
+    return Outcome(fields={"total": total}, tasks=partial(_documents, records, is_raw_known=remote))
+
+
+def _check_combination(*, remote: bool, adopt: bool, is_filtered: bool) -> None:
+    if adopt and not remote:
+        msg = "--adopt requires --remote"
+        raise InvalidInputError(msg, code="usage")
+    if remote and is_filtered:
+        msg = "--remote goes with --limit and --adopt alone"
+        raise InvalidInputError(msg, code="usage")
 
 
 def _documents(records: Sequence[Record], *, is_raw_known: bool) -> "list[Document]":

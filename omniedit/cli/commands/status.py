@@ -28,7 +28,8 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(use) as session:
-        for record, error in read_all(session, find_records(session, tasks or [])):
+        records = find_records(session, tasks or [], command="status")
+        for record, error in read_all(session, records):
             if error is None:
                 context.board.add(record)
                 context.printer.lines([render_status_line(record, session.now())])

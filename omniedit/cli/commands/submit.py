@@ -135,6 +135,7 @@ def submit(
     with context.session(JournalUse.PAYS, observers=[_task_ids(context)]) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
         context.board.add(submitting.submit(session, request, accepts_old=yes))
+    context.printer.next_step("wait --download out.mp4")
     return Outcome()
 
 

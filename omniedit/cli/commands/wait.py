@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
+from omniedit.cli.exit_codes import shown_place
 from omniedit.cli.options import Force, Tasks, Timeout
 from omniedit.cli.parser import OUTPUT, WAITING
 from omniedit.cli.session import JournalUse
@@ -65,7 +66,8 @@ def wait(
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     observers = [context.saved_files(destination)]
     with context.session(use, observers=observers, total_tasks=len(tasks or [""])) as session:
-        records = find_records(session, tasks or [])
+        saving = "" if download is None else f"--download {shown_place(download)}"
+        records = find_records(session, tasks or [], command="wait", options=saving)
         for record in records:
             context.board.add(record)
         for record, error in follow(session, records, options):

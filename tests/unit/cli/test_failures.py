@@ -70,7 +70,7 @@ def test_an_error_of_no_kind_is_a_bug() -> None:
     assert exit_status(OmniEditError("no")) is ExitStatus.BUG
 
 
-# In this order, with several tasks (README, "Exit status").
+# In this order, with several tasks (`omniedit help exit-codes`).
 PRECEDENCE = [1, 9, 3, 4, 12, 8, 2, 5, 7, 10, 6, 11]
 
 

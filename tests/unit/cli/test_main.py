@@ -10,7 +10,7 @@ import pytest
 from omniedit.cli import main
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.signals import Signals
-from omniedit.errors import InvalidInputError, TaskFailedError
+from omniedit.errors import InvalidInputError, MissingKeyError, TaskFailedError
 from omniedit.models import Record, Task
 from omniedit.terminal.documents import task_document
 from omniedit.terminal.printer import OutputMode, Printer
@@ -83,6 +83,23 @@ def test_of_several_errors_each_is_shown_and_the_gravest_is_in_the_document() ->
     assert (ended.status, ended.document["error"]["message"]) == (2, "wrong")
     assert "error: task t-1: no video\n" in ended.stderr.getvalue()
     assert "error: wrong\nhint: `omniedit wait --help`\n" in ended.stderr.getvalue()
+
+
+def test_a_missing_key_is_said_once_and_of_no_task() -> None:
+    errors = [MissingKeyError("no API key", task_id=task_id) for task_id in ("t-1", "t-2")]
+
+    ended = Ended(Outcome(errors=errors), OutputMode.TEXT)
+
+    assert ended.status == 3
+    assert ended.stderr.getvalue().count("error: no API key\n") == 1
+
+
+def test_a_task_is_not_called_task_twice() -> None:
+    errors = [TaskFailedError("no video", task_id="task-unified-1")]
+
+    ended = Ended(Outcome(errors=errors), OutputMode.TEXT)
+
+    assert "error: task-unified-1: no video\n" in ended.stderr.getvalue()
 
 
 def test_errors_that_were_shown_before_are_not_shown_again() -> None:

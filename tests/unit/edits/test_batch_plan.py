@@ -1,3 +1,4 @@
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,9 @@ import pytest
 import omniedit.sandbox
 from omniedit.edits.batch import PlannedEdit, Planner
 from omniedit.edits.manifest import Line, Manifest
+from omniedit.edits.requests import digest_of
 from omniedit.errors import LocalError
+from omniedit.models import MODEL
 from omniedit.system import THIS_SYSTEM, System
 from tests.systems import windows
 from tests.unit.edits.bench import CLIP_URL, BenchSession
@@ -38,9 +41,30 @@ def test_an_output_without_a_name_is_called_after_clip_and_edit() -> None:
     [first, second], faults = planned(line(1), line(2, take="2"), folder="out")
 
     assert faults == []
-    assert first.output == f"out/clip-{first.identity[:6]}.mp4"
-    assert second.output == f"out/clip-{second.identity[:6]}.mp4"
+    assert first.output == f"out/clip-warmer-{first.identity[:6]}.mp4"
+    assert second.output == f"out/clip-warmer-{second.identity[:6]}.mp4"
     assert first.output != second.output
+
+
+def meeting_takes() -> tuple[str, str]:
+    """Return two takes of one edit whose identities begin with the same six digits."""
+    takes: dict[str, str] = {}
+    for take in map(str, itertools.count(2)):
+        digits = digest_of([CLIP_URL, "warmer", None, None, MODEL, take])[:6]
+        if digits in takes:
+            return takes[digits], take
+        takes[digits] = take
+    raise AssertionError
+
+
+def test_outputs_that_would_meet_get_twelve_digits() -> None:
+    one, other = meeting_takes()
+
+    edits, faults = planned(line(1, take=one), line(2), line(3, take=other))
+
+    assert faults == []
+    digits = [edit.identity[:length] for edit, length in zip(edits, (12, 6, 12), strict=True)]
+    assert [edit.output for edit in edits] == [f"clip-warmer-{each}.mp4" for each in digits]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """When a task is looked at next: bounds that hold whatever the service reports."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -106,6 +107,15 @@ def test_what_remains_comes_from_progress_then_estimate(
     now: Standing, expected: float | None
 ) -> None:
     assert remaining_s(now) == expected
+
+
+def test_the_first_per_cent_do_not_make_an_hour_of_a_minute() -> None:
+    left_s = [remaining_s(look(second, progress=second * 100 // 60)) or 0.0 for second in (1, 2, 6)]
+    early = remaining_s(look(6, progress=1))
+
+    assert early is not None
+    assert early < 2 * 60
+    assert max(abs(after - before) for before, after in pairwise(left_s)) < 10
 
 
 def test_the_first_look_is_early() -> None:

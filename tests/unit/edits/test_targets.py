@@ -13,8 +13,8 @@ from tests.systems import windows
 IDENTITY = "0123456789abcdef"
 
 
-def name_for(video: str) -> str:
-    target = Destination(None).target_of_edit(video, IDENTITY, None)
+def name_for(video: str, prompt: str = "") -> str:
+    target = Destination(None).target_of_edit(video, prompt, IDENTITY, None)
     assert target is not None
     return target.shown
 
@@ -35,14 +35,38 @@ def test_a_result_is_called_after_its_clip(video: str, name: str) -> None:
     assert name_for(video) == name
 
 
-@given(st.text(max_size=200))
-def test_no_name_of_a_clip_makes_one_that_a_system_refuses(name: str) -> None:
-    made = name_for(f"https://example.com/{name}")
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        pytest.param("warmer lighting", "warmer-lighting", id="words"),
+        pytest.param(" warmer: «lighting»!\n", "warmer-lighting", id="without-signs"),
+        pytest.param("../../etc/passwd", "etc-passwd", id="never-a-path"),
+        pytest.param(
+            "テーブルを赤く、ほかはそのまま", "テーブルを赤く-ほかはそのまま", id="of-any-script"
+        ),
+        pytest.param("रात बना दो", "रात-बना-दो", id="with-its-marks"),
+        pytest.param("caf\u0065\u0301", "café", id="composed"),
+        pytest.param(
+            "make it night, and keep everything else unchanged",
+            "make-it-night-and-keep-everything-else",
+            id="forty-characters-of-whole-words",
+        ),
+        pytest.param("x" * 50, "x" * 40, id="a-word-that-is-longer"),
+    ],
+)
+def test_a_result_is_called_after_the_first_words_of_its_prompt(prompt: str, words: str) -> None:
+    assert name_for("clip.mp4", prompt) == f"clip-{words}-012345.mp4"
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_no_clip_and_prompt_make_a_name_that_a_system_refuses(name: str, prompt: str) -> None:
+    made = name_for(f"https://example.com/{name}", prompt)
 
     assert windows().path_fault(f"C:\\out\\{made}") is None
     assert PureWindowsPath(made).name == made
     assert not made.startswith((".", "-"))
-    assert len(made) < 100
+    assert len(made) <= 80 + 1 + 40 + 1 + 6 + 4
+    assert len(made.encode()) <= 240
 
 
 @pytest.mark.parametrize(

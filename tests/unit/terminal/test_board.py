@@ -183,15 +183,6 @@ def test_missing_progress_is_not_invented() -> None:
     assert edit.elapsed_s(1010.0) == 20.0
 
 
-def test_the_first_per_cent_do_not_make_an_hour_of_a_minute() -> None:
-    event = _progressed(1, elapsed_s=6.0, remaining_s=594.0, estimated_s=60.0)
-
-    remaining_s = Ledger().take_at(1000.0, event).remaining_s(1000.0)
-
-    assert remaining_s is not None
-    assert remaining_s < 2 * 60.0
-
-
 def test_the_time_that_remains_counts_down_and_never_jumps() -> None:
     board = Ledger()
     shown: list[float] = []

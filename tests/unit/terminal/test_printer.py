@@ -231,3 +231,31 @@ def test_usage_keeps_its_lines(make_printer: MakePrinter, stderr: Written) -> No
     make_printer().usage("Usage: omniedit\n\n  --json  x\n")
 
     assert stderr.text == "Usage: omniedit\n\n  --json  x\n"
+
+
+def test_what_to_type_next_is_said_in_one_piece_where_result_and_messages_are_read(
+    make_printer: MakePrinter, make_stream: MakeStream
+) -> None:
+    narrow = {"COLUMNS": "20", "NO_COLOR": "1"}
+    terminal, pipe = make_stream(is_terminal=True), make_stream()
+
+    for stdout in (terminal, pipe):
+        printer = make_printer(out=stdout, err=terminal, environ=narrow)
+        printer.next_step("wait --download out.mp4")
+
+    assert terminal.text == "next: omniedit wait --download out.mp4\n"
+
+
+def test_long_messages_break_between_words_and_never_inside_a_command(
+    make_printer: MakePrinter, make_stream: MakeStream
+) -> None:
+    terminal = make_stream(is_terminal=True)
+    printer = make_printer(err=terminal, environ={"COLUMNS": "30", "NO_COLOR": "1"})
+
+    printer.hint("the task goes on at the service: `omniedit wait task-unified-1 -d out.mp4`")
+
+    assert terminal.text.splitlines() == [
+        "hint: the task goes on at the",
+        "service:",
+        "`omniedit wait task-unified-1 -d out.mp4`",
+    ]

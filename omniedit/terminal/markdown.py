@@ -1,0 +1,87 @@
+"""Markdown, laid out by Rich as lines for a terminal."""
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import CodeBlock, Heading, Markdown
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from rich.theme import Theme
+
+from omniedit.terminal.text import Colour, Line, Span
+
+_WIDEST: Final = 100  # longer lines are hard to read
+_THEME: Final = Theme(
+    {
+        **dict.fromkeys(("markdown.h1", "markdown.h2", "markdown.h3"), "bold"),
+        **dict.fromkeys(("markdown.strong", "markdown.table.header"), "bold"),
+        **dict.fromkeys(("markdown.hr", "markdown.item.bullet", "markdown.table.border"), "dim"),
+        **dict.fromkeys(("markdown.code", "markdown.code_block"), "cyan"),
+    }
+)
+
+
+def render_markdown(text: str, *, width: int, encoding: str) -> list[Line]:
+    """Return a Markdown document as lines of at most `width` cells; code is not wrapped.
+
+    Args:
+        text: The document.
+        width: Of the terminal.
+        encoding: Of the terminal, which decides how tables are drawn.
+    """
+    console = Console(
+        file=io.TextIOWrapper(io.BytesIO(), encoding=encoding),
+        width=min(width, _WIDEST),
+        color_system="standard",
+        force_terminal=True,
+        legacy_windows=False,
+        theme=_THEME,
+        _environ={},
+    )
+    segments = console.render(_Page(text, hyperlinks=False))
+    return [_line(segments) for segments in Segment.split_lines(segments)]
+
+
+class _LeftHeading(Heading):
+    """A heading that is not centred."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.text
+
+
+class _PlainCode(CodeBlock):
+    """Code as it is pasted: without a background, padding, or line breaks of its own."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in str(self.text).rstrip().splitlines():
+            yield Text(f"  {line}", self.style_name, no_wrap=True, overflow="ignore")
+
+
+class _Page(Markdown):
+    elements = {  # noqa: RUF012 - Rich declares it so
+        **Markdown.elements,
+        "heading_open": _LeftHeading,
+        "fence": _PlainCode,
+    }
+
+
+def _line(segments: Iterable[Segment]) -> Line:
+    """Return one line without the blanks that Rich fills it with."""
+    spans = [Span(segment.text, _colour(segment.style)) for segment in segments]
+    while spans and not spans[-1].text.strip():
+        spans.pop()
+    if spans:
+        spans[-1] = spans[-1]._replace(text=spans[-1].text.rstrip())
+    return spans
+
+
+def _colour(style: Style | None) -> Colour | None:
+    colours: Mapping[Colour, bool | None] = {
+        Colour.CYAN: style is not None and style.color is not None,
+        Colour.BOLD: style is not None and style.bold,
+        Colour.DIM: style is not None and style.dim,
+    }
+    return next((colour for colour, is_meant in colours.items() if is_meant), None)

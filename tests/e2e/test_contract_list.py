@@ -1,0 +1,88 @@
+"""`list` shows what is asked for, says how much there is, and takes back the IDs that it shows."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commandline import CommandLine, Ended
+from tests.e2e.test_contract_equipment import CLIP, NOW, check_document, check_failure
+
+pytestmark = pytest.mark.e2e
+
+UNKNOWN = "x [sandbox:lost-reply][sandbox:http=402]"
+
+
+def rows(served: CommandLine, *argv: str) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = check_document(served("list", "--json", *argv))["tasks"]
+    return tasks
+
+
+@pytest.fixture
+def mixed(served: CommandLine) -> CommandLine:
+    """A journal with two saved edits, one unknown, one refused there and one refused here."""
+    for name in ("one", "two"):
+        url = f"https://example.com/{name}.mp4"
+        assert served("edit", url, f"x {NOW}", "-o", f"{name}.mp4").status == 0
+    assert served("submit", CLIP, UNKNOWN).status == 9
+    assert served("submit", CLIP, "x [sandbox:http=402]").status == 4
+    assert served("submit", "ftp://example.com/c.mp4", "x").status == 2
+    return served
+
+
+@pytest.mark.parametrize(
+    ("argv", "states"),
+    [
+        pytest.param([], ["refused", "unknown", "completed", "completed"], id="what-was-sent"),
+        pytest.param(
+            ["--all"], ["refused", "refused", "unknown", "completed", "completed"], id="all"
+        ),
+        pytest.param(["--state", "completed"], ["completed"] * 2, id="in-a-state"),
+        pytest.param(["--state", "unknown"], ["unknown"], id="without-a-task"),
+        pytest.param(["--clip", "TWO"], ["completed"], id="of-a-clip"),
+        pytest.param(["--since", "1h", "--clip", "one"], ["completed"], id="of-late"),
+        pytest.param(["--since", "2999-01-01"], [], id="since-a-day"),
+    ],
+)
+def test_filters_let_through_what_is_meant(
+    mixed: CommandLine, argv: list[str], states: list[str]
+) -> None:
+    listed = check_document(mixed("list", "--json", *argv))
+
+    assert [row["status"] for row in listed["tasks"]] == states
+    assert listed["total"] == len(states)
+
+
+def test_a_limit_says_how_many_there_are(mixed: CommandLine) -> None:
+    cut, whole = mixed("list", "--limit", "1"), mixed("list", "--limit", "0")
+    filtered = check_document(mixed("list", "--json", "--limit", "1", "--state", "completed"))
+
+    assert "1 of 4 shown" in cut.stderr
+    assert (len(whole.stdout.splitlines()), "shown" in whole.stderr) == (5, False)
+    assert (len(filtered["tasks"]), filtered["total"]) == (1, 2)
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2026-13-01", "2026-1-1"])
+def test_a_date_that_is_none_is_refused(served: CommandLine, since: str) -> None:
+    check_failure(served("list", "--since", since), 2)
+
+
+def test_today_is_since_midnight_utc(mixed: CommandLine) -> None:
+    today = datetime.now(UTC).date().isoformat()
+
+    assert len(rows(mixed, "--since", today)) == 4
+
+
+def test_the_end_of_a_request_id_is_forgotten_as_it_is_shown(mixed: CommandLine) -> None:
+    (unknown,) = rows(mixed, "--state", "unknown")
+
+    ended: Ended = mixed("list", "--forget", unknown["request_id"][-8:])
+
+    assert ended.status == 0, ended
+    assert rows(mixed, "--state", "unknown") == []
+
+
+def test_remote_takes_no_filter_of_the_journal(served: CommandLine, tmp_path: Path) -> None:
+    for argv in (["--state", "failed"], ["--all"], ["--clip", "x"]):
+        check_failure(served("list", "--remote", *argv), 2)

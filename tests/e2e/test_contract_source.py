@@ -1,0 +1,83 @@
+"""No result replaces the clip on this machine that it was made from, whatever is forced."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from omniedit.sandbox import RunningSandbox
+from tests.commandline import CommandLine
+from tests.e2e.test_contract_equipment import CLIP, NOW, check_failure, submissions
+
+pytestmark = pytest.mark.e2e
+
+PROMPT = f"warmer {NOW}"
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    return tmp_path / "record.jsonl"
+
+
+@pytest.fixture
+def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> RunningSandbox:
+    return start_sandbox(record=record)
+
+
+@pytest.fixture
+def served(served: CommandLine, service: RunningSandbox) -> CommandLine:
+    return served.in_(served.folder, OMNIEDIT_FILES_URL=service.url)
+
+
+@pytest.fixture
+def clip(served: CommandLine, service: RunningSandbox, record: Path) -> Path:
+    """A real MP4 on this machine: a result of the sandbox."""
+    assert served("edit", CLIP, f"clip {NOW}", "-o", "clip.mp4", "-q").status == 0
+    record.unlink()
+    folder = served.folder
+    (folder / "sub").mkdir()
+    (folder / "link.mp4").symlink_to("clip.mp4")
+    os.link(folder / "clip.mp4", folder / "hard.mp4")
+    return folder / "clip.mp4"
+
+
+@pytest.mark.parametrize("target", ["clip.mp4", "sub/../clip.mp4", "link.mp4", "hard.mp4"])
+def test_an_edit_never_replaces_its_clip(
+    served: CommandLine, clip: Path, record: Path, target: str
+) -> None:
+    before = clip.read_bytes()
+
+    ended = served("edit", "clip.mp4", PROMPT, "-o", target, "--force")
+
+    check_failure(ended, 10, "clip")
+    assert clip.read_bytes() == before
+    assert not record.exists() or not submissions(record)
+
+
+@pytest.mark.parametrize(
+    "command", [["wait", "-o"], ["download", "-o"], ["edit", "clip.mp4", PROMPT, "-o"]]
+)
+def test_nor_does_what_was_paid_for_before(
+    served: CommandLine, clip: Path, command: list[str]
+) -> None:
+    before = clip.read_bytes()
+    assert served("submit", "clip.mp4", PROMPT).status == 0
+
+    for target in ("clip.mp4", "hard.mp4"):
+        check_failure(served(*command, target, "--force"), 10, "clip")
+
+    assert clip.read_bytes() == before
+    assert (clip.parent / "hard.mp4").samefile(clip)
+
+
+def test_a_line_of_a_batch_never_replaces_its_clip(served: CommandLine, clip: Path) -> None:
+    before = clip.read_bytes()
+    line = {"video": "clip.mp4", "prompt": PROMPT, "output": "clip.mp4"}
+    (clip.parent / "edits.jsonl").write_text(json.dumps(line))
+
+    ended = served("batch", "edits.jsonl", "--force")
+
+    check_failure(ended, 10, "clip")
+    assert clip.read_bytes() == before

@@ -1,0 +1,56 @@
+"""A page of the manual on a real pseudo-terminal."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.commandline import COMMAND
+
+pytestmark = [
+    pytest.mark.pty,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals"),
+]
+
+
+def shown(*argv: str, **environ: str) -> str:
+    """Return what a command writes to a terminal."""
+    terminal, far_end = os.openpty()
+    with subprocess.Popen(
+        [COMMAND, *argv], stdin=far_end, stdout=far_end, env={**os.environ, **environ}
+    ) as process:
+        os.close(far_end)
+        written = b""
+        while chunk := _read(terminal):
+            written += chunk
+    os.close(terminal)
+    assert process.returncode == 0, written
+    return written.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux answers EIO, not EOF, once the other end has closed
+        return b""
+
+
+def test_a_page_is_laid_out_on_a_terminal() -> None:
+    page = shown("help", "exit-codes", COLUMNS="60")
+
+    assert page.startswith("\x1b[1mExit codes\x1b[0m\n")
+    assert "| ---" not in page
+
+
+def test_links_to_other_pages_are_commands_on_a_terminal() -> None:
+    page = " ".join(shown("help", "batch", NO_COLOR="1").split())
+
+    assert "see omniedit help clips." in page
+    assert ".md" not in page
+
+
+def test_a_schema_is_the_same_on_a_terminal() -> None:
+    piped = subprocess.run([COMMAND, "help", "json", "edit"], capture_output=True, check=True)
+
+    assert shown("help", "json", "edit") == piped.stdout.decode()

@@ -1,0 +1,63 @@
+"""Markdown as a terminal shows it."""
+
+import pytest
+
+from omniedit.terminal.markdown import render_markdown
+from omniedit.terminal.text import Colour, Line, Span, cell_width, plain_text
+
+PAGE = """# Batch
+
+Many edits from a **manifest**, with `batch`; run it again to make only what is missing.
+
+```bash
+omniedit batch edits.jsonl --dir a-folder-with-a-long-name --concurrency 2
+```
+
+- the first
+
+| code | meaning |
+| --- | --- |
+| 6 | not finished: `wait` timed out |
+"""
+COMMAND = "  omniedit batch edits.jsonl --dir a-folder-with-a-long-name --concurrency 2"
+
+
+def rendered(*, width: int = 60, encoding: str = "utf-8") -> list[Line]:
+    return render_markdown(PAGE, width=width, encoding=encoding)
+
+
+@pytest.mark.parametrize("width", [40, 60, 100, 300])
+def test_all_but_code_fits_the_terminal(width: int) -> None:
+    lines = [plain_text(line) for line in rendered(width=width)]
+
+    assert max(cell_width(line) for line in lines if line != COMMAND) <= min(width, 100)
+
+
+def test_code_is_whole_so_that_it_can_be_pasted() -> None:
+    assert COMMAND in [plain_text(line) for line in rendered(width=40)]
+
+
+def test_lines_end_where_their_text_ends() -> None:
+    lines = [plain_text(line) for line in rendered()]
+
+    assert lines == [line.rstrip() for line in lines]
+    assert lines[0] == "Batch"
+
+
+def test_words_are_set_off_in_colours_that_every_theme_has() -> None:
+    spans = [span for line in rendered() for span in line if isinstance(span, Span)]
+
+    colours = {span.text: span.colour for span in spans}
+    assert colours["Batch"] is Colour.BOLD
+    assert colours["manifest"] is Colour.BOLD
+    assert colours["batch"] is colours[COMMAND] is Colour.CYAN
+    assert colours["the first"] is None
+
+
+def test_tables_are_drawn_in_what_the_encoding_has() -> None:
+    def drawn(encoding: str) -> list[str]:
+        lines = [plain_text(line) for line in rendered(encoding=encoding)]
+        return [line for line in lines if "•" not in line]
+
+    assert any("─" in line for line in drawn("utf-8"))
+    assert all(line.isascii() for line in drawn("ascii"))
