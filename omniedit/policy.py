@@ -46,6 +46,8 @@ class Policy(NamedTuple):
     longest_watched_poll_s: float = 8.0
     longest_unwatched_poll_s: float = 15.0
     stalled_after_s: float = 180.0
+    last_reply_s: float = 2.0
+    """How long the reply to a poll at the deadline may take."""
 
     # Downloads.
     fruitless_attempts: int = 5

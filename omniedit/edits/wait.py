@@ -248,7 +248,7 @@ class Poller:
             OmniEditError: If it says nothing.
         """
         # A look at the very end still gets a moment for its reply.
-        least = self._session.monotonic() + self._session.policy.shortest_poll_s
+        least = self._session.monotonic() + self._session.policy.last_reply_s
         deadline = max(least, min(each.deadline for each in chunk))
         if len(chunk) > 1 and self._has_batch_read:
             try:
