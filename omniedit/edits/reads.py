@@ -80,7 +80,8 @@ def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterato
     """Yield the account's tasks of this model, newest first, page by page.
 
     Args:
-        budget_s: How long a page that fails is asked for again.
+        budget_s: How long to read pages, and to ask again for one that fails; by default as long
+            as the policy allows.
 
     Raises:
         EndpointMissingError: If the service offers no such list.
@@ -88,7 +89,7 @@ def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterato
     """
     policy = session.policy
     seen: set[str] = set()
-    deadline = session.monotonic() + policy.list_budget_s
+    deadline = session.monotonic() + (policy.list_budget_s if budget_s is None else budget_s)
     for page_number in count(1):
         ask = partial(session.service.list_tasks, page=page_number)
         page = session.with_retries(ask, budget_s=budget_s)

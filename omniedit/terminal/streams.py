@@ -117,7 +117,7 @@ class OutputStream:
             mine, its = os.fstat(self.fileno()), os.fstat(other.fileno())
         except (OSError, ValueError):  # no descriptor: two terminals are likelier the same one
             return True
-        return (mine.st_dev, mine.st_ino, mine.st_rdev) == (its.st_dev, its.st_ino, its.st_rdev)
+        return os.path.samestat(mine, its)
 
     @property
     def size(self) -> Size:

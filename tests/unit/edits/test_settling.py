@@ -444,3 +444,24 @@ def test_a_second_task_is_named_when_one_of_them_settles_a_submission(
     settle_as(session, request_id, "task-9")
 
     assert any("task-8" in event.message for event in session.reported(Warned))
+
+
+def test_pages_with_ever_new_tasks_are_not_read_for_ever(session: BenchSession) -> None:
+    request_id = left_unknown(session)
+    pages = 0
+
+    def list_for_ever(request: httpx.Request) -> httpx.Response:
+        nonlocal pages
+        if "page=" not in str(request.url):
+            return session.script(request)
+        pages += 1
+        endless.time.turn(1.0)
+        tasks = [{"id": f"task-{pages}-{n}", "status": "completed"} for n in range(50)]
+        return httpx.Response(200, json={"data": tasks, "total": 10**9})
+
+    endless = BenchSession(transport=list_for_ever)
+    endless.journal, endless.time.now = session.journal, session.time.now
+
+    resume(endless, request_id)
+
+    assert 0 < pages <= session.policy.duplicates_budget_s + 1
