@@ -527,3 +527,35 @@ def test_no_word_of_the_service_makes_an_edit_pay_twice(
     assert [one.status for one in ended] == [6, 6, 6], ended
     assert len(stage.service.keys) == (1 if command == "edit" else 2)
     stage.check_nothing_is_lost()
+
+
+@pytest.mark.parametrize("reply", ["silence", "body-drips", "one-header-line-after-another"])
+@pytest.mark.parametrize("site", ["wait-poll", "edit-poll", "wait-result", "edit-result"])
+def test_the_timeout_of_a_command_cuts_every_request_of_it(
+    stage: Stage, site: str, reply: str
+) -> None:
+    attacked = SITES[site]
+    stage.service.attacks[attacked.endpoint] = (
+        VIDEOS["video-drips"] if reply == "body-drips" else REPLIES[reply]
+    )
+    argv = f"{attacked.argv.removesuffix(' --timeout 0')} --timeout 1s"
+
+    began = time.monotonic()
+    # The time-outs of requests are those of the product, half a minute and more.
+    ended = stage.run(replace(attacked, argv=argv), policy=HURRIED._replace(grace_s=1.0))
+
+    assert time.monotonic() - began < 15, ended
+    assert ended.status in {6, 8}, ended
+    stage.check_nothing_is_lost()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 422, 501])
+@pytest.mark.parametrize("argv", ["status FIRST SECOND", "wait FIRST SECOND -d out/"])
+def test_a_refused_batch_read_proves_nothing_about_the_tasks(
+    stage: Stage, argv: str, status: int
+) -> None:
+    stage.service.attacks[Endpoint.BATCH] = whole(b"", status=b"%d -" % status)
+
+    ended = stage.run(replace(SITES["status-of-two"], argv=argv), policy=TALKATIVE)
+
+    assert ended.status == 0, ended
