@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,13 @@ import pytest
 from omniedit.edits.save import download_each
 from omniedit.edits.targets import Destination
 from omniedit.edits.wait import TRANSFERS_AT_ONCE, FollowOptions, follow
-from omniedit.errors import AuthenticationError, InvalidInputError, NotConnectedError, OmniEditError
+from omniedit.errors import (
+    AuthenticationError,
+    InvalidInputError,
+    NotConnectedError,
+    OmniEditError,
+    ResultGoneError,
+)
 from omniedit.events import Event, Progressed, Saved
 from omniedit.models import Record, Task
 from tests.unit.edits.bench import BenchSession, completed, failed, record_of, running
@@ -35,6 +42,19 @@ def followed(
         fail_fast=fail_fast,
     )
     return {r.task_id: error for r, error in follow(session, records(*task_ids), options)}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "169.254.169.254"])
+def test_a_public_service_s_link_to_this_machine_or_network_is_not_followed(
+    session: BenchSession, here: Path, host: str
+) -> None:
+    links = (f"http://{host}/a.mp4",)
+    session.script.look = lambda task_id: replace(completed(task_id), result_urls=links)
+
+    (error,) = followed(session, "task-1").values()
+
+    assert isinstance(error, ResultGoneError)
+    assert error.code == "internal_address"
 
 
 def test_results_are_saved(session: BenchSession, here: Path) -> None:
