@@ -123,7 +123,12 @@ def _replay_unknown(
     _check_origin(session, record)
     if record.body is None:
         msg = f"the journal no longer holds what submission {request_id} asked for"
-        raise OutcomeUnknownError(msg, request_id=request_id)
+        hint = Hint(
+            "{} settles it with a task of the account; {} drops it",
+            f"{resume_command(request_id)} --as TASK",
+            f"list --forget {request_id}",
+        )
+        raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
     if not accepts_old:
         _check_key(session, record)
         age_s = _age_s(session, record)

@@ -29,7 +29,7 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Noted, Warned
-from omniedit.journal import Journal
+from omniedit.journal import Attempt, Journal
 from omniedit.models import EditRequest, Record, Task
 from omniedit.policy import DEFAULT
 from tests.unit.edits.bench import (
@@ -147,6 +147,26 @@ def test_of_several_old_attempts_none_is_given_another_s_task(session: BenchSess
         resume(session, request_id)
 
     assert f"submit --resume {request_id} --as TASK" in str(raised.value.hint)
+
+
+def test_a_submission_whose_body_is_lost_has_ways_back_too(session: BenchSession) -> None:
+    lost = Attempt(
+        request_id="request-of-long-ago",
+        origin=session.origin,
+        identity=None,
+        request=REQUEST,
+        body=None,
+        body_digest=None,
+        context=None,
+    )
+    session.journal.record_attempt(lost)
+
+    with pytest.raises(OutcomeUnknownError) as raised:
+        resume(session, lost.request_id)
+
+    hint = str(raised.value.hint)
+    assert f"submit --resume {lost.request_id} --as TASK" in hint
+    assert f"list --forget {lost.request_id}" in hint
 
 
 def test_absence_is_claimed_with_the_instant_from_which_it_was_looked_for(
