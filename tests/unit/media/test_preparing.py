@@ -494,7 +494,7 @@ def test_pictures_are_let_go_of_once_they_are_written(tmp_path: Path) -> None:
     ("size", "waiting"),
     [
         pytest.param((WIDTH, HEIGHT), 30, id="as-many-as-is-usual"),
-        pytest.param((4112, 2304), 5, id="few-of-huge-ones"),
+        pytest.param((3840, 2160), 5, id="few-of-4k-ones"),
     ],
 )
 def test_few_huge_pictures_wait_in_memory(
