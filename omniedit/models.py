@@ -192,6 +192,8 @@ class Record:
     task: Task | None
     status: str  # the task's, or sending, unknown, refused
     created_at: float  # Unix time of the attempt, or of the task where it was adopted
+    clock_offset_s: float | None = None
+    """How far the service's clock was ahead of this machine's, which may be set right later."""
     video: str | None = None
     prompt: str | None = None
     identity: str | None = None

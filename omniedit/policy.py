@@ -34,6 +34,8 @@ class Policy(NamedTuple):
     """How long after an attempt the service is trusted to remember its request ID."""
     clock_skew_s: float = 120.0
     """How far this machine's clock and the service's may be apart."""
+    unknown_clock_skew_s: float = 24 * 3600.0
+    """How far they may have been apart at an attempt to which the service never answered."""
     grace_s: float = 5.0
     """How long a first signal waits for the reply to a submission."""
     upload_margin_s: float = 3600.0

@@ -8,6 +8,7 @@ from itertools import count
 from omniedit.edits.session import Session
 from omniedit.errors import (
     EndpointMissingError,
+    Hint,
     OmniEditError,
     ResultGoneError,
     TaskNotFoundError,
@@ -85,6 +86,7 @@ def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterato
 
     Raises:
         EndpointMissingError: If the service offers no such list.
+        UnavailableError: If the list goes on when the time is up.
         ServiceError: If it cannot be read.
     """
     policy = session.policy
@@ -97,38 +99,41 @@ def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterato
         fresh = [task for task in page.tasks if task.task_id not in seen]
         yield from fresh
         seen.update(task.task_id for task in fresh)
-        is_whole = not fresh or (page.total is not None and len(seen) >= page.total)
-        # Pages with ever new tasks would be read for ever.
-        if is_whole or page_number >= policy.max_list_pages or session.monotonic() > deadline:
+        if not fresh or (page.total is not None and len(seen) >= page.total):
             return
+        # Pages with ever new tasks would be read for ever.
+        if page_number >= policy.max_list_pages or session.monotonic() > deadline:
+            msg = f"the account's list goes on after {len(seen)} tasks"
+            raise UnavailableError(msg, hint=Hint("{} reads the newest", "list --remote --limit N"))
 
 
-def tasks_since(session: Session, since: float, *, budget_s: float | None = None) -> list[Task]:
-    """Return the account's tasks created since a Unix time, as far as clocks agree.
+def tasks_since(session: Session, attempt: Record, *, budget_s: float | None = None) -> list[Task]:
+    """Return the account's tasks that may have been created by an attempt, or after it.
 
     Args:
-        since: Unix time, by this machine's clock.
-        budget_s: How long a page that fails is asked for again.
+        attempt: Its time is of this machine's clock.
+        budget_s: How long to read.
 
     Raises:
         ServiceError: If the list cannot be read.
     """
     found: list[Task] = []
     for task in account_tasks(session, budget_s=budget_s):
-        if task.created_at is not None and task.created_at < _oldest_instant(session, since):
+        if task.created_at is not None and task.created_at < _oldest_instant(session, attempt):
             break
         found.append(task)
     return found
 
 
-def render_oldest_instant(session: Session, since: float) -> str:
+def render_oldest_instant(session: Session, attempt: Record) -> str:
     """Return from when on `tasks_since` looks for tasks, by the service's clock."""
-    return f"{datetime.fromtimestamp(_oldest_instant(session, since), UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{datetime.fromtimestamp(_oldest_instant(session, attempt), UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _oldest_instant(session: Session, since: float) -> float:
-    # The service's latest reply has told how far its clock is ahead of this machine's.
-    return since + (session.service.clock_offset_s or 0.0) - session.policy.clock_skew_s
+def _oldest_instant(session: Session, attempt: Record) -> float:
+    if attempt.clock_offset_s is None:
+        return attempt.created_at - session.policy.unknown_clock_skew_s
+    return attempt.created_at + attempt.clock_offset_s - session.policy.clock_skew_s
 
 
 def _read_batch(session: Session, records: Sequence[Record]) -> dict[str, Task]:

@@ -175,14 +175,16 @@ def _check_key(session: Session, record: Record) -> None:
 
 
 def _age_s(session: Session, record: Record) -> float:
-    """Return how old an attempt is, at most.
+    """Return how old an attempt is: by the service's clock where it tells, else at most.
 
-    This machine's clock may have been set back since; the service's has not.
+    This machine's clock may have been set since; the service's has not.
     """
     age_s = session.now() - record.created_at
     with suppress(OmniEditError):
         service_now = session.service.get_time()
-        if service_now is not None:
+        if service_now is not None and record.clock_offset_s is not None:
+            age_s = service_now - record.created_at - record.clock_offset_s
+        elif service_now is not None:
             age_s = max(age_s, service_now - record.created_at)
     return age_s
 
@@ -193,7 +195,7 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
     age = f"{age_s / 3600:.0f} h old" if age_s > 0 else "dated in the future"
     candidates: list[str] = []
     try:
-        tasks = tasks_since(session, record.created_at)
+        tasks = tasks_since(session, record)
     except OmniEditError as error:
         session.warn(f"the account's tasks cannot be read: {error.message}")
     else:
@@ -203,7 +205,7 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
             candidates += [] if is_known else [task.task_id]
             session.warn(f"the account lists {task.task_id} ({task.status}), {whose}")
         if not tasks and session.service.clock_offset_s is not None:
-            since = render_oldest_instant(session, record.created_at)
+            since = render_oldest_instant(session, record)
             session.warn(f"the account lists no task since {since}")
     unsettled = [each for each in session.journal.recent() if each.is_unsettled]
     # Whose task it is, nobody but the user can tell where there is a choice.

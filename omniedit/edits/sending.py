@@ -1,7 +1,7 @@
 """One submission on its way: what is certain about it so far, and the one replay it may have."""
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from typing import Final
@@ -49,6 +49,7 @@ class Sending:
         self._request_id = attempt.request_id or ""
         self._recovery_command = recovery_command
         self._is_lost = is_lost
+        self._is_new = not is_lost
         self._is_in_flight = False
         self._is_settled = False
         self._replays_left = 1
@@ -117,6 +118,7 @@ class Sending:
 
     def _record_accepted(self, submission: Submission) -> Record:
         session, task = self._session, submission.task
+        self._learn_clock()
         failure = self._written(
             lambda: session.journal.record_accepted(self._request_id, task, origin=session.origin)
         )
@@ -139,9 +141,7 @@ class Sending:
                 raise self._end(error)
             self._replays_left -= 1
             # Should this process die while it rests, the journal already says so.
-            self._written(
-                lambda: session.journal.record_unknown(self._request_id, as_task_error(error))
-            )
+            self._record_unknown(as_task_error(error))
         elif not is_transient(error):
             raise self._end(error)
         rest_s = backoff_s(
@@ -166,14 +166,18 @@ class Sending:
 
     def _end(self, error: OmniEditError) -> OmniEditError:
         """Write down how it ended without a task; return the error to raise."""
-        journal = self._session.journal
+        session = self._session
         if isinstance(error, IdempotencyConflictError) or self._is_lost:
             ended = self._unknown(error)
-            reason = as_task_error(ended)
-            self._written(lambda: journal.record_unknown(self._request_id, reason))
+            if session.service.clock_offset_s is None:
+                with suppress(OmniEditError):
+                    session.service.get_time(
+                        deadline=session.monotonic() + session.policy.last_reply_s
+                    )
+            self._record_unknown(as_task_error(ended))
             return ended
         reason = as_task_error(error)
-        self._written(lambda: journal.record_refused(self._request_id, reason))
+        self._written(lambda: session.journal.record_refused(self._request_id, reason))
         return error.about(request_id=self._request_id)
 
     def _unknown(self, error: OmniEditError) -> OmniEditError:
@@ -198,7 +202,6 @@ class Sending:
         )
 
     def _record_interruption(self) -> None:
-        journal = self._session.journal
         if self._is_settled:
             return
         if self._is_in_flight or self._is_lost:
@@ -207,14 +210,28 @@ class Sending:
                 message="interrupted before the service answered",
                 kind=OutcomeUnknownError.kind,
             )
-            self._written(lambda: journal.record_unknown(self._request_id, reason))
+            self._record_unknown(reason)
             message = Hint(
                 f"submission {self._request_id} may have been accepted: {{}} settles it",
                 self._recovery_command,
             )
             self._session.warn(message)
         else:
+            journal = self._session.journal
             self._written(lambda: journal.record_refused(self._request_id, INTERRUPTED))
+
+    def _record_unknown(self, reason: TaskError) -> None:
+        self._learn_clock()
+        offset_s, journal = self._attempt.clock_offset_s, self._session.journal
+        self._written(
+            lambda: journal.record_unknown(self._request_id, reason, clock_offset_s=offset_s)
+        )
+
+    def _learn_clock(self) -> None:
+        """Keep how far apart the clocks are; of an attempt by another process it cannot be told."""
+        offset_s = self._session.service.clock_offset_s
+        if self._is_new and self._attempt.clock_offset_s is None and offset_s is not None:
+            self._attempt = replace(self._attempt, clock_offset_s=offset_s)
 
     def _written(self, write: Callable[[], None]) -> JournalError | None:
         """Write to the journal; a journal that fails now must not hide what the service said."""
@@ -264,9 +281,7 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
     try:
         others = [
             task.task_id
-            for task in tasks_since(
-                session, record.created_at, budget_s=session.policy.duplicates_budget_s
-            )
+            for task in tasks_since(session, record, budget_s=session.policy.duplicates_budget_s)
             if task.task_id != record.task_id and session.journal.find_task(task.task_id) is None
         ]
     except OmniEditError as error:
@@ -284,7 +299,7 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
         # By which clock a task is recent is unknown: nothing can be ruled out.
         session.warn(f"{why}, so a second task may have been paid for")
     else:
-        since = render_oldest_instant(session, record.created_at)
+        since = render_oldest_instant(session, record)
         session.note(f"{why}, but the account lists no second task since {since}")
 
 

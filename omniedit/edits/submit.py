@@ -128,6 +128,7 @@ def new_submission(
         task=None,
         status=AttemptState.SENDING,
         created_at=session.now(),
+        clock_offset_s=session.service.clock_offset_s,
         video=edit.request.video,
         prompt=edit.request.prompt,
         identity=edit.identity,
@@ -220,6 +221,7 @@ def _write_ahead(session: Session, new: NewSubmission) -> bool:
         body_digest=record.body_digest,
         context=session.context,
         key_digest=digest_of_key(session.find_connection().key),
+        clock_offset_s=record.clock_offset_s,
     )
     try:
         session.journal.record_attempt(attempt)

@@ -124,7 +124,12 @@ _VERSION_2: Final = (
     )
     """,
 )
-_MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
+_VERSION_3: Final = (
+    # Rows that were written before are not rewritten: `recover` reads them without these columns,
+    # all of which may be null.
+    "alter table attempts add column clock_offset_s real",  # the service's clock minus this one's
+)
+_MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION: Final = len(_MIGRATIONS)
 _UNDECODABLE: Final = "Could not decode to UTF-8"
 """What Python says of a damaged text."""

@@ -189,7 +189,9 @@ class Journal:
         with self._database.writing():
             self._execute(
                 # The request ID of a refused attempt may be used again.
-                "insert or replace into attempts values (?, ?, ?, ?, ?, ?, ?, ?, ?, null, null)",
+                "insert or replace into attempts (request_id, origin, identity, state, video,"
+                " prompt, body, body_digest, created_at, clock_offset_s)"
+                " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 attempt.request_id,
                 attempt.origin,
                 attempt.identity,
@@ -199,6 +201,7 @@ class Journal:
                 attempt.body,
                 attempt.body_digest,
                 self._clock(),
+                attempt.clock_offset_s,
             )
             if attempt.key_digest is not None:
                 self._execute(
@@ -211,13 +214,23 @@ class Journal:
             if refusal is not None:
                 self._store_refusal(attempt.request_id, refusal)
 
-    def record_unknown(self, request_id: str, error: TaskError) -> None:
-        """Record that a submission may or may not have been accepted."""
+    def record_unknown(
+        self, request_id: str, error: TaskError, *, clock_offset_s: float | None = None
+    ) -> None:
+        """Record that a submission may or may not have been accepted.
+
+        Args:
+            request_id: The submission's.
+            error: What is known of the reason.
+            clock_offset_s: See `Record`; what is known already stays.
+        """
         with self._database.writing():
             self._execute(
-                "update attempts set state = ?, error = ? where request_id = ?",
+                "update attempts set state = ?, error = ?,"
+                " clock_offset_s = coalesce(clock_offset_s, ?) where request_id = ?",
                 AttemptState.UNKNOWN,
                 render_error(error),
+                clock_offset_s,
                 request_id,
             )
 
@@ -274,7 +287,8 @@ class Journal:
                     task_id,
                 )
             self._execute(
-                "insert or replace into files values (?, ?, ?, ?, ?)",
+                "insert or replace into files (task_id, path, size_bytes, sha256, saved_at)"
+                " values (?, ?, ?, ?, ?)",
                 task_id,
                 storable(file.path),
                 file.size_bytes,
@@ -446,6 +460,7 @@ class Journal:
             body=row["body"],
             body_digest=row["body_digest"],
             error=task.error if task else parse_error(row["refusal"]),
+            clock_offset_s=row["clock_offset_s"],
             saved=saved,
             completed_after=row["completed_after"],
             is_adopted=bool(row["is_adopted"]),
@@ -503,7 +518,9 @@ class Journal:
         is_adopted: bool = False,
     ) -> None:
         self._execute(
-            "insert into tasks values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
+            "insert into tasks (task_id, origin, status, model, created_at, estimated_s,"
+            " credits_reserved, credits_used, result_urls, error, completed_after, is_adopted,"
+            " is_result_gone, recorded_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
             " on conflict (task_id) do update set status = excluded.status,"
             " model = coalesce(excluded.model, model),"
             " created_at = coalesce(excluded.created_at, created_at),"

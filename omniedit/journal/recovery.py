@@ -183,9 +183,12 @@ def _insert(database: Database, table: str, rows: "Sequence[_Row]") -> None:
         # An older version of a row may be left in an unused part of the file.
         if key not in newest or row.has_task or not newest[key].has_task:
             newest[key] = row
+    columns = len(database.rows(f"pragma table_info({table})"))
+    marks = ", ".join("?" * columns)
     for row in newest.values():
-        marks = ", ".join("?" * len(row.values))
-        database.execute(f"insert into {table} values ({marks})", row.values)  # noqa: S608 - constants only
+        # A row from before a column was added has no value for it.
+        values = [*row.values, *[None] * (columns - len(row.values))]
+        database.execute(f"insert into {table} values ({marks})", values)  # noqa: S608 - constants only
 
 
 class _Row(NamedTuple):
@@ -394,15 +397,13 @@ def _table_of(values: Sequence[Value]) -> str | None:
         ValueError: If it is a damaged row.
     """
     match values:
-        case [str(), str(), _, state, str() | bytes(), str() | bytes(), *rest] if len(rest) == len(
-            ("body", "body_digest", "created_at", "task_id", "error")
-        ):
+        case [str(), str(), _, state, str() | bytes(), str() | bytes(), _, _, _, _, error, *_]:
             if state not in _STATES:
                 raise ValueError(state)
-            return _checked("attempts", rest[-1])
+            return _checked("attempts", error)
         case [str(), str(), str(), *_, str(results), error, _, int(), int(), float() | int()]:
             return _checked("tasks", results, error)
-        case [str(), str() | bytes(), int(), str(), float() | int()]:
+        case [str(), str() | bytes(), int(), str(), float() | int(), *_]:
             return "files"
         case [None, str(), _, float() | int()]:
             return "calls"

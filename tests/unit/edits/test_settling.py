@@ -109,6 +109,68 @@ def test_an_attempt_from_the_future_is_not_replayed(session: BenchSession) -> No
     assert len(session.script.prompts) == posts
 
 
+def left_unknown_while_ahead(session: BenchSession, ahead_s: float) -> str:
+    """Leave an attempt unknown while this machine's clock is ahead, which is then set right."""
+    session.script.headers = {"date": formatdate(NOW - ahead_s, usegmt=True)}
+    request_id = left_unknown(session)
+    session.time.turn(-ahead_s)
+    return request_id
+
+
+def pass_time(session: BenchSession, seconds: float) -> None:
+    """Let time pass, on this machine as at the service."""
+    session.time.turn(seconds)
+    now = session.now()
+    session.script.headers = {"date": formatdate(now, usegmt=True)}
+
+
+def test_a_task_is_found_although_the_clock_was_ahead_at_the_attempt(
+    session: BenchSession,
+) -> None:
+    request_id = left_unknown_while_ahead(session, HOUR_S)
+    session.script.listed = [replace(running("task-1"), created_at=NOW - HOUR_S)]
+    pass_time(session, 3 * HOUR_S)
+
+    with pytest.raises(OutcomeUnknownError, match="3 h old") as raised:
+        resume(session, request_id)
+
+    assert f"submit --resume {request_id} --as task-1" in str(raised.value.hint)
+
+
+def test_an_attempt_is_as_old_as_the_service_s_clock_says(session: BenchSession) -> None:
+    request_id = left_unknown_while_ahead(session, 0.5 * HOUR_S)
+    posts = len(session.script.prompts)
+    # By this machine's clock, 50 minutes.
+    pass_time(session, HOUR_S + 0.5 * HOUR_S - 600)
+
+    with pytest.raises(OutcomeUnknownError, match="1 h old"):
+        resume(session, request_id)
+
+    assert len(session.script.prompts) == posts
+
+
+def test_an_attempt_without_any_reply_is_looked_for_a_day_back(session: BenchSession) -> None:
+    # As a process that was killed while it submitted leaves it.
+    body = prepare(session, REQUEST).body(clip_url=CLIP_URL)
+    killed = Attempt(
+        request_id="request-of-a-killed-process",
+        origin=session.origin,
+        identity=None,
+        request=REQUEST,
+        body=body,
+        body_digest=None,
+        context=None,
+    )
+    session.journal.record_attempt(killed)
+    session.script.listed = [replace(running("task-1"), created_at=NOW - 20 * HOUR_S)]
+    pass_time(session, 2 * HOUR_S)
+
+    with pytest.raises(OutcomeUnknownError) as raised:
+        resume(session, killed.request_id)
+
+    assert f"submit --resume {killed.request_id} --as task-1" in str(raised.value.hint)
+
+
 def hours_later(session: BenchSession, *task_ids: str) -> None:
     """Let two hours pass; the account then lists these tasks of the attempt's time."""
     session.script.headers = {"date": formatdate(NOW + 2 * HOUR_S, usegmt=True)}
@@ -172,6 +234,7 @@ def test_a_submission_whose_body_is_lost_has_ways_back_too(session: BenchSession
 def test_absence_is_claimed_with_the_instant_from_which_it_was_looked_for(
     session: BenchSession,
 ) -> None:
+    session.script.headers = {"date": formatdate(NOW, usegmt=True)}
     request_id = left_unknown(session)
     hours_later(session)
 
@@ -485,3 +548,6 @@ def test_pages_with_ever_new_tasks_are_not_read_for_ever(session: BenchSession) 
     resume(endless, request_id)
 
     assert 0 < pages <= session.policy.duplicates_budget_s + 1
+    # What was not read to its end proves no absence.
+    assert not any("no second task" in event.message for event in endless.reported(Noted))
+    assert any("goes on after" in event.message for event in endless.reported(Warned))

@@ -12,7 +12,7 @@ import pytest
 
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, TargetBusyError
 from omniedit.journal import Attempt, Journal
-from omniedit.journal.database import VERSION
+from omniedit.journal.database import _VERSION_1, _VERSION_2, VERSION
 from omniedit.journal.recovery import recover
 from omniedit.models import EditRequest, Task
 from omniedit.policy import Policy
@@ -41,7 +41,9 @@ def fill(folder: Path, edits: int) -> None:
     with Journal(folder, clock=lambda: 1000.0) as journal, journal._database.writing():
         for number in range(edits):
             journal._database.execute(
-                "insert into attempts values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into attempts (request_id, origin, identity, state, video, prompt, body,"
+                " body_digest, created_at, task_id, error)"
+                " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(f"request-{number:04}", ORIGIN, f"identity-{number}", "accepted"),
                     *(b"clip-\xff.mp4", f"pr\u00f6mpt {number}", b"{}" * (number * 20), "digest"),
@@ -54,7 +56,8 @@ def fill(folder: Path, edits: int) -> None:
             )
             journal._store_call("user:0", f"request-{number:04}")
             journal._database.execute(
-                "insert into files values (?, ?, ?, ?, ?)",
+                "insert into files (task_id, path, size_bytes, sha256, saved_at)"
+                " values (?, ?, ?, ?, ?)",
                 (f"task-{number:04}", f"/out/{number}.mp4", 2**40 + number, "00", 1000.5),
             )
 
@@ -192,6 +195,29 @@ def test_a_garbage_header_loses_no_row(folder: Path, filled: bytes) -> None:
     recover(folder)
 
     assert len(known_requests(folder)) == EDITS
+
+
+def test_a_row_from_before_a_migration_comes_back(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    path = folder / "journal.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for statement in (*_VERSION_1, *_VERSION_2):
+            connection.execute(statement)
+        connection.execute(
+            "insert into attempts values"
+            " ('request-1', 'o', 'i', 'unknown', 'v', 'p', null, null, 1.0, null, null)"
+        )
+        connection.execute("pragma user_version=2")
+        connection.commit()
+    path.chmod(0o600)
+    with Journal(folder) as journal:
+        expected = journal.recent()
+    write(folder, b"\xff" * 40 + path.read_bytes()[40:])
+
+    recover(folder)
+
+    with Journal(folder) as journal:
+        assert journal.recent() == expected
 
 
 def test_what_was_not_settled_survives_another_damage(folder: Path, filled: bytes) -> None:
