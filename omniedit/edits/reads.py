@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
+from typing import Final
 
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -16,21 +17,62 @@ from omniedit.errors import (
 )
 from omniedit.models import BATCH_SIZE, Record, Task, task_name
 
+_REPLICA_LAG_S: Final = 60.0
+"""How long after its submission a task may be unknown to a replica of the service."""
 
-def read_task(session: Session, task_id: str, *, deadline: float | None = None) -> Task:
+
+def read_task(
+    session: Session,
+    task_id: str,
+    *,
+    known: Record | None = None,
+    deadline: float | None = None,
+) -> Task:
     """Return the task as the service now reports it, and write it down where it is known here.
 
+    Args:
+        task_id: The task's.
+        known: What is known of it here.
+        deadline: A monotonic instant.
+
     Raises:
+        ResultGoneError: If the service has forgotten it, which was completed.
         TaskNotFoundError: If the service does not know it.
-        ServiceError: If the service does not answer.
+        UnavailableError: If the service does not answer, or does not know it yet.
+        ServiceError: If the service refuses.
     """
-    task = session.with_retries(
-        lambda: session.service.get_task(task_id, deadline=deadline),
-        deadline=deadline,
-        task_id=task_id,
-    )
+
+    def read() -> Task:
+        try:
+            return session.service.get_task(task_id, deadline=deadline)
+        except TaskNotFoundError as error:
+            if known is None or not may_lag(session, known):
+                raise
+            msg = f"{task_name(task_id)} was submitted a moment ago, and is not known there yet"
+            raise UnavailableError(msg, task_id=task_id) from error
+
+    try:
+        task = session.with_retries(read, deadline=deadline, task_id=task_id)
+    except TaskNotFoundError as error:
+        raise (error if known is None else forgotten(session, known, error)) from None
     session.journalled(lambda: session.journal.record_task(task, origin=session.origin))
     return task
+
+
+def may_lag(session: Session, record: Record) -> bool:
+    """Return whether a task was submitted so lately that the service may not know it yet."""
+    is_ours = record.request_id is not None
+    return is_ours and 0 <= session.now() - record.created_at < _REPLICA_LAG_S
+
+
+def forgotten(session: Session, record: Record, error: TaskNotFoundError) -> OmniEditError:
+    """Return what it means that the service does not know a task: one that was completed is gone."""
+    if record.task is None or not record.task.is_completed:
+        return error
+    # `download --all` passes it over from now on; who names it asks again.
+    session.journalled(lambda: session.journal.record_result_gone(str(record.task_id)))
+    msg = f"the service no longer knows {task_name(record.task_id)}, which was completed"
+    return ResultGoneError(msg, task_id=record.task_id)
 
 
 def refresh(session: Session, record: Record, *, deadline: float | None = None) -> Record:
@@ -43,14 +85,9 @@ def refresh(session: Session, record: Record, *, deadline: float | None = None) 
         OmniEditError: If the service refuses, or there is no such link.
     """
     try:
-        return record.with_task(read_task(session, str(record.task_id), deadline=deadline))
-    except TaskNotFoundError as error:
-        if record.task is None or not record.task.is_completed:
-            raise
-        # `download --all` passes it over from now on; who names it asks again.
-        session.journalled(lambda: session.journal.record_result_gone(str(record.task_id)))
-        msg = f"the service no longer knows {task_name(record.task_id)}, which was completed"
-        raise ResultGoneError(msg, task_id=record.task_id) from error
+        return record.with_task(
+            read_task(session, str(record.task_id), known=record, deadline=deadline)
+        )
     except UnavailableError as error:
         if record.task is None or not record.task.result_urls:
             raise
@@ -72,7 +109,8 @@ def read_all(
             task = found.get(str(record.task_id))
             try:
                 # One that is missing from a batch is asked for alone before it counts as unknown.
-                yield record.with_task(task or read_task(session, str(record.task_id))), None
+                task = task or read_task(session, str(record.task_id), known=record)
+                yield record.with_task(task), None
             except OmniEditError as error:
                 yield record, error.about(task_id=record.task_id)
 

@@ -118,10 +118,10 @@ def save(
     try:
         if not task.result_urls:
             # It may have been completed a moment before its links were.
-            task = read_task(session, task.task_id, deadline=deadline)
+            task = read_task(session, task.task_id, known=record, deadline=deadline)
             _url_of(task, 0)
         if destination.is_stdout:
-            _stream(session, task, deadline)
+            _stream(session, record.with_task(task), deadline)
             return record
         for index in range(len(task.result_urls)):
             target = destination.target(record.video, record.task_id, index=index)
@@ -261,7 +261,7 @@ def _save_one(
         )
 
     try:
-        file = _with_fresh_link(session, task, index, fetch)
+        file = _with_fresh_link(session, record.with_task(task), index, fetch, deadline)
     except TargetExistsError:
         # Another process may have saved the same task there meanwhile.
         there = saved_as(_reread(session, record), target)
@@ -272,7 +272,8 @@ def _save_one(
     return _saved(session, record, file, target)
 
 
-def _stream(session: Session, task: Task, deadline: float | None) -> None:
+def _stream(session: Session, record: Record, deadline: float | None) -> None:
+    task = completed_task(record)
     if len(task.result_urls) > 1:
         msg = f"{task_name(task.task_id)} has {len(task.result_urls)} results, and standard output is one file"
         raise InvalidInputError(msg, code="needs_folder", hint="name a folder: `out/`")
@@ -288,19 +289,22 @@ def _stream(session: Session, task: Task, deadline: float | None) -> None:
         ) as path:
             session.stream_out(path)
 
-    _with_fresh_link(session, task, 0, fetch)
+    _with_fresh_link(session, record, 0, fetch, deadline)
 
 
-def _with_fresh_link(session: Session, task: Task, index: int, fetch: _Fetch[T]) -> T:
+def _with_fresh_link(
+    session: Session, record: Record, index: int, fetch: _Fetch[T], deadline: float | None
+) -> T:
     """Fetch a result; a link that is dead or delivers no video is replaced once.
 
     Raises:
         ResultGoneError: If the fresh link is no better, or there is none.
     """
+    task = completed_task(record)
     try:
         return fetch(task.result_urls[index])
     except ResultGoneError:
-        fresh = read_task(session, task.task_id)
+        fresh = read_task(session, task.task_id, known=record, deadline=deadline)
     try:
         return fetch(_url_of(fresh, index))
     except ResultGoneError as error:

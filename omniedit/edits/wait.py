@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
+from omniedit.edits.reads import forgotten, may_lag
 from omniedit.edits.save import check_destination, completed_task, save
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
@@ -38,8 +39,6 @@ _MISSED_PERCENT: Final = 5.0
 """Progress that should have moved so far, and did not, is no longer believed."""
 _FULL: Final = 100
 _ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
-_REPLICA_LAG_S: Final = 60.0
-"""How long after its submission a task may be unknown to a replica of the service."""
 
 Outcome: TypeAlias = tuple[Record, OmniEditError | None]
 """A task that has ended or is given up, and what kept it from ending well where something did."""
@@ -234,12 +233,13 @@ class Poller:
                 missing = answer if isinstance(answer, TaskNotFoundError) else None
                 if missing is None:
                     self._report(followed)
-                elif self._may_lag(followed):
+                elif may_lag(self._session, followed.record):
                     self._put_off(followed)
                     continue
                 if missing is not None or followed.task.is_terminal:
                     del self._followed[followed.task_id]
-                    yield followed.record, missing
+                    ended = missing and forgotten(self._session, followed.record, missing)
+                    yield followed.record, ended
 
     def _read(self, chunk: Sequence[_Followed]) -> list[Task | TaskNotFoundError]:
         """Return what the service says of each; many through one request where it offers that.
@@ -270,12 +270,6 @@ class Poller:
             return self._session.service.get_task(task_id, deadline=deadline)
         except TaskNotFoundError as error:
             return error
-
-    def _may_lag(self, followed: _Followed) -> bool:
-        """Return whether a task that the service does not know was submitted a moment ago."""
-        record = followed.record
-        is_ours = record.request_id is not None
-        return is_ours and 0 <= self._session.now() - record.created_at < _REPLICA_LAG_S
 
     def _put_off(self, followed: _Followed) -> None:
         followed.due_at = self._session.monotonic() + self._session.policy.shortest_poll_s

@@ -1,6 +1,6 @@
 """What is settled stays settled, what is unknown is never guessed, and nothing is paid twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -11,21 +11,26 @@ import pytest
 
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.manifest import Line
+from omniedit.edits.reads import read_all
 from omniedit.edits.records import forget, unsaved_results
 from omniedit.edits.replay import resume, settle_as
 from omniedit.edits.requests import prepare
 from omniedit.edits.save import download
-from omniedit.edits.session import Connection
+from omniedit.edits.session import Connection, Session
 from omniedit.edits.submit import submit
 from omniedit.edits.targets import Destination
+from omniedit.edits.wait import FollowOptions, Outcome, follow
 from omniedit.errors import (
     IdempotencyConflictError,
     Interrupted,
     InvalidInputError,
     NetworkError,
     NoSuchReferenceError,
+    OmniEditError,
     OutcomeUnknownError,
+    RequestRefusedError,
     ResultGoneError,
+    UnavailableError,
     WaitTimeoutError,
 )
 from omniedit.events import Noted, Warned
@@ -421,9 +426,10 @@ def test_several_results_are_not_one_stream(session: BenchSession) -> None:
 
 
 def saved_before(session: BenchSession) -> Record:
-    """Save an edit, of which the service then knows nothing any more."""
+    """Save an edit, of which the service knows nothing any more an hour later."""
     session.script.look = completed
     made = edit(session, REQUEST, options())
+    session.time.turn(HOUR_S)
     session.script.look = lambda _: None
     return made
 
@@ -436,6 +442,40 @@ def test_a_finished_task_that_the_service_has_forgotten_is_gone(
 
     with pytest.raises(ResultGoneError, match="no longer knows"):
         edit(session, REQUEST, options())
+
+
+WAITING = FollowOptions(destination=None, overwrite=False, timeout_s=60.0)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda session, record: follow(session, [record], WAITING), id="wait"),
+        pytest.param(lambda session, record: read_all(session, [record]), id="status"),
+    ],
+)
+def test_a_finished_task_is_gone_whoever_asks_for_it(
+    session: BenchSession, here: Path, ask: Callable[[Session, Record], Iterable[Outcome]]
+) -> None:
+    made = saved_before(session)
+
+    ((_, error),) = ask(session, made)
+
+    assert isinstance(error, ResultGoneError)
+
+
+def test_a_task_that_is_forgotten_while_its_link_dies_is_gone(session: BenchSession) -> None:
+    looks = iter([completed("task-1")])
+    session.script.look = lambda _: next(looks, None)
+
+    def die(_: str) -> None:
+        msg = "expired"
+        raise RequestRefusedError(msg)
+
+    session.script.on_download = die
+
+    with pytest.raises(ResultGoneError, match="no longer knows"):
+        download(session, record_of(running("task-1")), Destination("out.mp4"), overwrite=False)
 
 
 def test_a_running_task_that_the_service_does_not_know_is_passed_over(
@@ -458,6 +498,21 @@ def test_a_task_that_a_replica_does_not_know_yet_is_looked_at_again(
     edit(session, REQUEST, options())
 
     assert (here / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(("known_after_s", "error"), [(10.0, None), (90.0, UnavailableError)])
+def test_a_task_that_was_just_submitted_is_looked_at_again(
+    session: BenchSession, known_after_s: float, error: type[OmniEditError] | None
+) -> None:
+    session.script.accept = lambda _: running("task-1")
+    submitted = submit(session, REQUEST)
+    session.script.look = lambda task_id: (
+        running(task_id) if session.time.now > known_after_s else None
+    )
+
+    ((_, raised),) = read_all(session, [submitted])
+
+    assert type(raised) is (error or type(None))
 
 
 @pytest.mark.parametrize("spelling", ["sub/../out.mp4", "link/out.mp4"])
