@@ -37,7 +37,7 @@ _omniedit_know() {
             arguments=(files)
             ;;
         'list')
-            options=(--unsaved --expiring --state --clip --since --limit --all --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--unsaved --expiring --state --clip --since --limit --all --offline --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'credits')
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)

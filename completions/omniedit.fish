@@ -184,6 +184,7 @@ complete -c omniedit -n '__omniedit_at "list"' -l clip -r -f -d 'Only clips whos
 complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits since a date (UTC), or `2h`'
 complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50; 0: all)'
 complete -c omniedit -n '__omniedit_at "list"' -l all -d 'Also attempts that were refused before they were sent'
+complete -c omniedit -n '__omniedit_at "list"' -l offline -d 'Ask nothing: open edits as they were last seen'
 complete -c omniedit -n '__omniedit_at "list"' -l remote -d 'The account\'s tasks, wherever submitted from'
 complete -c omniedit -n '__omniedit_at "list"' -l adopt -d 'With --remote: record them in the journal'
 complete -c omniedit -n '__omniedit_at "list"' -l forget -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'Remove an edit from the journal; its files and its task stay'

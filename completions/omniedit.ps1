@@ -216,6 +216,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--since' = 'Only edits since a date (UTC), or `2h`'
                 '--limit' = 'How many rows (default 50; 0: all)'
                 '--all' = 'Also attempts that were refused before they were sent'
+                '--offline' = 'Ask nothing: open edits as they were last seen'
                 '--remote' = 'The account''s tasks, wherever submitted from'
                 '--adopt' = 'With --remote: record them in the journal'
                 '--forget' = 'Remove an edit from the journal; its files and its task stay'

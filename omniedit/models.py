@@ -60,7 +60,8 @@ class AttemptState(StrEnum):
     REFUSED = "refused"
 
 
-_TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
+TERMINAL: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
+"""The statuses that a task keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ class Task:
     @property
     def is_terminal(self) -> bool:
         """Whether the service will not change it any more."""
-        return self.status in _TERMINAL
+        return self.status in TERMINAL
 
     @property
     def is_completed(self) -> bool:
@@ -205,6 +206,8 @@ class Record:
     completed_after: float | None = None  # Unix time of the last look that showed it unfinished
     is_adopted: bool = False
     is_result_gone: bool = False
+    seen_at: float | None = None
+    """Unix time when its task was last found to have changed; None: it was just asked for."""
 
     @property
     def task_id(self) -> str | None:
@@ -226,6 +229,11 @@ class Record:
         """Whether its task ended without a result."""
         return self.task is not None and self.task.has_failed
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its task had not ended when it was last seen."""
+        return self.task is not None and not self.task.is_terminal
+
     def with_task(self, task: Task) -> "Record":
         """Return this record with a newer state of its task.
 
@@ -241,7 +249,7 @@ class Record:
                 credits_reserved=_first_known(task.credits_reserved, known.credits_reserved),
                 credits_used=_first_known(task.credits_used, known.credits_used),
             )
-        return replace(self, task=task, status=task.status, error=task.error)
+        return replace(self, task=task, status=task.status, error=task.error, seen_at=None)
 
     @property
     def link_valid_until(self) -> float | None:

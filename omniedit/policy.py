@@ -22,6 +22,10 @@ class Policy(NamedTuple):
     # Trying again.
     first_backoff_s: float = 1.0
     longest_backoff_s: float = 30.0
+    look_s: float = 2.0
+    """For all that a listing asks the service."""
+    looks: int = 5
+    """How many tasks it asks for one by one, where they cannot be read at once."""
     read_budget_s: float = 30.0
     """How long one read of the service is tried again, in all."""
     submit_budget_s: float = 120.0

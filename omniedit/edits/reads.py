@@ -1,6 +1,7 @@
 """Reading the service: one task, many at once, or the account's own list."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -113,6 +114,41 @@ def read_all(
                 yield record.with_task(task), None
             except OmniEditError as error:
                 yield record, error.about(task_id=record.task_id)
+
+
+def look_at_open(session: Session) -> tuple[dict[str, Task], OmniEditError | None]:
+    """Return the newest open tasks of this origin as the service now reports them.
+
+    They are asked for once and briefly: what a listing does without is no trouble. The error is
+    what kept some from being read.
+    """
+    found: dict[str, Task] = {}
+    failure: OmniEditError | None = None
+    task_ids = session.journal.open_task_ids(origin=session.origin, limit=BATCH_SIZE)
+    try:
+        for task in _read_once(session, task_ids) if task_ids else ():
+            if task.task_id in task_ids:
+                found[task.task_id] = task
+    except OmniEditError as error:
+        failure = error
+    seen = [(task, None) for task in found.values()]
+    session.journalled(lambda: session.journal.record_tasks(seen, origin=session.origin))
+    return found, failure
+
+
+def _read_once(session: Session, task_ids: Sequence[str]) -> Iterator[Task]:
+    service = session.service
+    deadline = session.monotonic() + session.policy.look_s
+    if len(task_ids) > 1:
+        try:
+            yield from service.get_tasks(task_ids, deadline=deadline).values()
+        except EndpointMissingError:
+            task_ids = task_ids[: session.policy.looks]
+        else:
+            return
+    for task_id in task_ids:
+        with suppress(TaskNotFoundError):
+            yield service.get_task(task_id, deadline=deadline)
 
 
 def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterator[Task]:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from omniedit.edits.reads import account_tasks, look_at_open, read_all
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
@@ -169,28 +170,50 @@ class Filters:
         return record.status == self.state and is_ours is (record.task is None)
 
 
+class Listing(NamedTuple):
+    """Rows of the journal or of the account's list, newest first."""
+
+    records: Sequence[Record]
+    total: int | None = None
+    """How many the filters let through; None where nobody counted."""
+    failure: OmniEditError | None = None
+    """What kept open tasks from being asked for."""
+
+    @property
+    def as_of(self) -> float | None:
+        """Since when an open task was not seen, the oldest; None: all are as of now."""
+        sights = [record.seen_at for record in self.records if record.is_open]
+        return min((sight for sight in sights if sight is not None), default=None)
+
+
 def list_records(
-    session: Session, filters: Filters, *, limit: int, shows_unsent: bool = False
-) -> tuple[list[Record], int]:
-    """Return the newest attempts and tasks of the journal, and how many there are in all.
+    session: Session, filters: Filters, *, limit: int, shows_unsent: bool, is_offline: bool
+) -> Listing:
+    """Return the newest attempts and tasks of the journal, open ones as they are now.
 
     Args:
         filters: Which of them.
         limit: How many at most; 0 for all.
         shows_unsent: Show attempts that were refused before anything was sent.
+        is_offline: Ask the service nothing.
     """
     journal, hides = session.journal, not shows_unsent
-    if filters.keep_all:
-        records = journal.recent(limit=limit, leaves_out_unsent=hides)
-        is_cut = limit and len(records) == limit
-        return records, len(journal.names(leaves_out_unsent=hides)) if is_cut else len(records)
-    now = session.now()
-    everything = journal.recent(leaves_out_unsent=hides)
-    records = [record for record in everything if filters.keep(record, now=now)]
-    return records[: limit or None], len(records)
+    seen, failure = ({}, None) if is_offline else look_at_open(session)
+    has_filters = not filters.keep_all
+    records = [
+        # Progress is in no journal.
+        record.with_task(seen[str(record.task_id)]) if record.task_id in seen else record
+        for record in journal.recent(limit=None if has_filters else limit, leaves_out_unsent=hides)
+    ]
+    if has_filters:
+        records = [record for record in records if filters.keep(record, now=session.now())]
+        return Listing(records[: limit or None], len(records), failure)
+    is_cut = limit and len(records) == limit
+    total = len(journal.names(leaves_out_unsent=hides)) if is_cut else len(records)
+    return Listing(records, total, failure)
 
 
-def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
+def list_account(session: Session, *, limit: int, adopt: bool) -> Listing:
     """Return the account's tasks of this model, newest first, with what is known of them here.
 
     Args:
@@ -201,14 +224,13 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> list[Record]:
         EndpointMissingError: If the service offers no such list.
         OmniEditError: If it cannot be read, or not be written down.
     """
-    from omniedit.edits.reads import account_tasks  # noqa: PLC0415 - `list` mostly reads here
-
     records: list[Record] = []
     for task in account_tasks(session):
         if limit and len(records) >= limit and not adopt:
             break
         records.append(_known_or_new(session, task, adopt=adopt))
-    return records[: limit or None]
+    is_cut = limit and len(records) >= limit
+    return Listing(records[: limit or None], None if is_cut else len(records))
 
 
 def forget(session: Session, reference: str) -> Record:
@@ -261,8 +283,6 @@ def unsaved_results(
     Tasks that were still running when last seen are asked for; those that still are, or failed,
     are passed over.
     """
-    from omniedit.edits.reads import read_all  # noqa: PLC0415 - `list` mostly reads here
-
     candidates = [
         record
         for record in session.journal.recent()
@@ -311,7 +331,8 @@ def _expiring(session: Session, records: list[Record], *, within_s: float) -> li
 def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:
     known = session.journal.find_task(task.task_id)
     if known is not None:
-        return known
+        session.journalled(lambda: session.journal.record_task(task, origin=session.origin))
+        return known.with_task(task)
     if adopt:
         session.journal.record_adopted(task, origin=session.origin)
     return Record(

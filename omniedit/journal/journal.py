@@ -25,7 +25,7 @@ from omniedit.journal.rows import (
     render_error,
     storable,
 )
-from omniedit.models import AttemptState, Record, SavedFile, Task, TaskError, UploadedClip
+from omniedit.models import TERMINAL, AttemptState, Record, SavedFile, Task, TaskError, UploadedClip
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.folders import make_private_folder
 from omniedit.system.locks import hold, is_held
@@ -155,6 +155,16 @@ class Journal:
         """
         clause = _SENT if leaves_out_unsent else ""
         return self._records(f"{clause} order by begun_at desc, place desc limit ?", limit or -1)
+
+    def open_task_ids(self, *, origin: str, limit: int) -> list[str]:
+        """Return the newest tasks of an origin that had not ended when they were last seen."""
+        rows = self._database.rows(
+            f"select task_id from ({RECORDS}) where origin = ?"  # noqa: S608 - constants only
+            " and status not in (select value from json_each(?))"
+            " order by begun_at desc, place desc limit ?",
+            (origin, json.dumps(sorted(TERMINAL)), limit),
+        )
+        return [str(row["task_id"]) for row in rows]
 
     def names(self, *, leaves_out_unsent: bool = False) -> list[str]:
         """Return the ID of each task, and the request ID of each attempt without one."""
@@ -465,6 +475,7 @@ class Journal:
             completed_after=row["completed_after"],
             is_adopted=bool(row["is_adopted"]),
             is_result_gone=bool(row["is_result_gone"]),
+            seen_at=row["recorded_at"],
         )
 
     def _status_without_task(self, row: Row) -> str:
@@ -530,7 +541,8 @@ class Journal:
             " result_urls = case excluded.result_urls when '[]' then result_urls"
             " else excluded.result_urls end,"
             " error = coalesce(excluded.error, error),"
-            " completed_after = coalesce(excluded.completed_after, completed_after)",
+            " completed_after = coalesce(excluded.completed_after, completed_after),"
+            " recorded_at = excluded.recorded_at",
             task.task_id,
             origin,
             task.status,

@@ -14,7 +14,7 @@ _COLUMNS: Final = """
     a.error as refusal, a.clock_offset_s, coalesce(a.origin, t.origin) as origin,
     coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at,
     t.task_id, t.status, t.model, t.created_at, t.estimated_s, t.credits_reserved, t.credits_used,
-    t.result_urls, t.error, t.completed_after, t.is_adopted, t.is_result_gone
+    t.result_urls, t.error, t.completed_after, t.is_adopted, t.is_result_gone, t.recorded_at
 """
 RECORDS: Final = f"""
     select * from (

@@ -20,13 +20,8 @@ def envelope(*, ok: bool, sandbox: bool, **fields: object) -> Document:
     return {"schema": SCHEMA, "ok": ok, "sandbox": sandbox, **fields}
 
 
-def task_document(record: Record, *, is_raw_known: bool = True) -> Document:
-    """Return all that is known of an edit.
-
-    Args:
-        record: The edit.
-        is_raw_known: Whether the service was asked in this command.
-    """
+def task_document(record: Record) -> Document:
+    """Return all that is known of an edit."""
     task = record.task
     return {
         "task_id": record.task_id,
@@ -44,7 +39,7 @@ def task_document(record: Record, *, is_raw_known: bool = True) -> Document:
         "link_valid_until": instant(record.link_valid_until),
         "saved": [saved_document(file) for file in record.saved],
         "error": task_error_document(failure_of(record)),
-        "raw": task.raw if task and is_raw_known else None,
+        "raw": task.raw if task else None,
     }
 
 

@@ -49,6 +49,15 @@ def render_duration(seconds: float) -> str:
     return f"{total // _DAY_S}d{total % _DAY_S // _HOUR_S:02d}h"
 
 
+def render_age(seconds: float) -> str:
+    """Return `58s ago`, `10m ago`, `3h ago` or `2d ago`."""
+    total = max(0, int(seconds))
+    for unit_s, unit in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "m")):
+        if total >= unit_s:
+            return f"{total // unit_s}{unit} ago"
+    return f"{total}s ago"
+
+
 def render_clock(seconds: float) -> str:
     """Return `0:58`, `1:05` or `3:07:09`: digits that stay in place while they count."""
     total = max(0, int(seconds))

@@ -13,6 +13,7 @@ from omniedit.terminal.human import (
     file_uri,
     link_left_s,
     name_of,
+    render_age,
     render_amount,
     render_duration,
 )
@@ -94,7 +95,7 @@ def _cells(record: Record, now: float, id_length: int | None) -> dict[str, Span]
         "TASK": Span(name if id_length is None else name[-id_length:]),
         "CLIP": Span(clip_name(record.video) or _NONE),
         "PROMPT": Span(record.prompt or _NONE),
-        "STATE": _state(record),
+        "STATE": _state(record, now),
         "CREDITS": Span(_credits(record), None if task and task.is_terminal else Colour.DIM),
         "FILE": _file(record),
         "LINK": Span(
@@ -106,10 +107,12 @@ def _cells(record: Record, now: float, id_length: int | None) -> dict[str, Span]
     return {title: span._replace(text=sanitize(span.text)) for title, span in cells.items()}
 
 
-def _state(record: Record) -> Span:
+def _state(record: Record, now: float) -> Span:
     colours = _ATTEMPT_COLOURS if record.task is None else _STATE_COLOURS
     progress = record.task.progress if record.task and record.status in _RUNNING else None
     text = record.status + (f" {progress}%" if progress else "")
+    if record.is_open and record.seen_at is not None:
+        text += f" {render_age(now - record.seen_at)}"
     return Span(text, colours.get(record.status))
 
 

@@ -1,9 +1,12 @@
 """What each command prints as JSON, in success and in failure, is as its schema says."""
 
 import json
+import re
 import signal
 import sys
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +28,7 @@ from omniedit.schemas import FAILURE, load_schema
 from omniedit.terminal.progress import event_document
 from tests.commandline import CommandLine, Ended
 from tests.contract.commands import every_command
+from tests.journals import add_task
 from tests.records import record_of
 from tests.schemas import definition, fault, hold_to_schema, is_valid, keys_of, mutations
 from tests.unit.media.clips import Sound, make_clip
@@ -97,10 +101,42 @@ def test_a_submission_and_everything_after_it(served: CommandLine) -> None:
         assert [task["task_id"] for task in document["tasks"]] == [task_id]
     listed = check(served("list", "--json"), "list")
     assert listed["tasks"][0]["saved"]
+    assert listed["as_of"] is None
     check(served("list", "--remote", "--json"), "list")
     [saved] = listed["tasks"][0]["saved"]
     probed = check(served("probe", saved["path"], "--json"), "probe")
     assert (probed["fits"], probed["problems"]) == (True, [])
+
+
+def test_a_list_shows_open_tasks_as_they_are(served: CommandLine) -> None:
+    served("submit", CLIP, "warmer [sandbox:seconds=60]")
+
+    document = check(served("list", "--json"), "list")
+
+    (task,) = document["tasks"]
+    assert (document["as_of"], task["raw"]["id"]) == (None, task["task_id"])
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        pytest.param((), ": no API key", id="without-a-key"),
+        pytest.param(("--offline",), "", id="offline"),
+    ],
+)
+def test_a_list_says_how_old_its_open_tasks_are(
+    omniedit: CommandLine, home: Path, options: tuple[str, ...], why: str
+) -> None:
+    add_task(home / "state/omniedit", "task-1", prompt="warmer", now=time.time() - 600)
+
+    ended = omniedit("list", *options)
+    document = check(omniedit("list", "--json", *options), "list")
+
+    assert ended.status == 0
+    assert re.search(r"\ntask-1 .* processing 10m ago ", ended.stdout)
+    assert ended.stderr == f"note: open edits are as last seen, up to 10m ago{why}\n"
+    assert document["as_of"] == document["tasks"][0]["created_at"]
+    assert document["tasks"][0]["raw"] is None
 
 
 def test_an_edit_a_batch_and_their_failures(served: CommandLine) -> None:

@@ -74,7 +74,7 @@ def references(schema: object) -> Iterator[str]:
 def document(**task: object) -> dict[str, Any]:
     """Return what `list` prints of one task."""
     tasks = [task_document(RECORD) | task]
-    return envelope(ok=True, sandbox=False, total=len(tasks), tasks=tasks, error=None)
+    return envelope(ok=True, sandbox=False, total=len(tasks), as_of=None, tasks=tasks, error=None)
 
 
 @pytest.mark.parametrize("name", [*NAMES, DEFINITIONS])

@@ -13,7 +13,10 @@ from omniedit.errors import InvalidInputError
 from omniedit.models import Record
 
 if TYPE_CHECKING:
+    from omniedit.edits.records import Listing
+    from omniedit.edits.session import Session
     from omniedit.terminal.documents import Document
+    from omniedit.terminal.printer import Printer
 
 EXAMPLES: Final = """
 omniedit list --unsaved
@@ -47,6 +50,9 @@ def list_(
     everything: Annotated[
         bool, typer.Option("--all", help="Also attempts that were refused before they were sent.")
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask nothing: open edits as they were last seen.")
+    ] = False,
     remote: Annotated[
         bool, typer.Option("--remote", help="The account's tasks, wherever submitted from.")
     ] = False,
@@ -62,9 +68,12 @@ def list_(
         ),
     ] = None,
 ) -> Outcome:
-    """List edits: state, saved file, and the time left on the link."""
+    """List edits: state, saved file, and the time left on the link.
+
+    Open edits are asked for once, within 2 s; what was not asked shows when it was last seen.
+    """
     from omniedit.edits import records as listing
-    from omniedit.terminal.tables import render_table
+    from omniedit.terminal.documents import instant
 
     context: Context = ctx.obj
     printer = context.printer
@@ -75,30 +84,43 @@ def list_(
         clip=clip,
         since=None if since is None else parse_since(since, now=context.now()),
     )
-    is_filtered = everything or forget is not None or not filters.keep_all
+    is_filtered = everything or offline or forget is not None or not filters.keep_all
     _check_combination(remote=remote, adopt=adopt, is_filtered=is_filtered)
     use = JournalUse.OPTIONAL if remote and not adopt else JournalUse.REQUIRED
     with context.session(use, shows_progress=remote) as session:
         if forget is not None:
-            records, total = [listing.forget(session, forget)], None
-            printer.line(f"forgot {records[0].task_id or records[0].request_id}")
+            found = listing.Listing([listing.forget(session, forget)])
+            printer.line(f"forgot {found.records[0].task_id or found.records[0].request_id}")
         elif remote:
-            records = listing.list_account(session, limit=limit, adopt=adopt)
-            total = None if limit and len(records) == limit else len(records)
+            found = listing.list_account(session, limit=limit, adopt=adopt)
         else:
-            records, total = listing.list_records(
-                session, filters, limit=limit, shows_unsent=everything
+            found = listing.list_records(
+                session, filters, limit=limit, shows_unsent=everything, is_offline=offline
             )
-        width = printer.stdout_width
-        known_ids = session.journal.names() if width is not None else ()
-        now = session.now()
-    if not records:
+        if forget is None:
+            _show(printer, session, found)
+    return Outcome(
+        fields={"total": found.total, "as_of": instant(found.as_of)},
+        tasks=partial(_documents, found.records),
+    )
+
+
+def _show(printer: "Printer", session: "Session", found: "Listing") -> None:
+    """Print the rows, and how many and how old they are."""
+    from omniedit.terminal.human import render_age
+    from omniedit.terminal.tables import render_table
+
+    if not found.records:
         printer.note("nothing to list")
-    elif forget is None:
-        printer.lines(render_table(records, now, width, known_ids=known_ids))
-        if total is not None and total > len(records):
-            printer.note(f"{len(records)} of {total} shown")
-    return Outcome(fields={"total": total}, tasks=partial(_documents, records, is_raw_known=remote))
+        return
+    width, now = printer.stdout_width, session.now()
+    known_ids = session.journal.names() if width is not None else ()
+    printer.lines(render_table(found.records, now, width, known_ids=known_ids))
+    if found.total is not None and found.total > len(found.records):
+        printer.note(f"{len(found.records)} of {found.total} shown")
+    if found.as_of is not None:
+        why = f": {found.failure.message}" if found.failure else ""
+        printer.note(f"open edits are as last seen, up to {render_age(now - found.as_of)}{why}")
 
 
 def _check_combination(*, remote: bool, adopt: bool, is_filtered: bool) -> None:
@@ -110,7 +132,7 @@ def _check_combination(*, remote: bool, adopt: bool, is_filtered: bool) -> None:
         raise InvalidInputError(msg, code="usage")
 
 
-def _documents(records: Sequence[Record], *, is_raw_known: bool) -> "list[Document]":
+def _documents(records: Sequence[Record]) -> "list[Document]":
     from omniedit.terminal.documents import task_document
 
-    return [task_document(record, is_raw_known=is_raw_known) for record in records]
+    return [task_document(record) for record in records]

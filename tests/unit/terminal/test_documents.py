@@ -83,7 +83,6 @@ def test_a_task_has_every_key() -> None:
         "error": None,
         "raw": raw,
     }
-    assert task_document(record, is_raw_known=False)["raw"] is None
 
 
 def test_an_attempt_without_a_task_has_the_same_keys(make_record: Callable[..., Record]) -> None:

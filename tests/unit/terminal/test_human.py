@@ -5,6 +5,7 @@ import pytest
 
 from omniedit.models import Record, TaskError
 from omniedit.terminal.human import (
+    render_age,
     render_clock,
     render_credits,
     render_duration,
@@ -53,6 +54,14 @@ def test_sizes(size: float, expected: str) -> None:
 @pytest.mark.parametrize(("seconds", "expected"), [(-1, "0 s"), (48.9, "48 s"), (65, "1m05s")])
 def test_durations_in_a_sentence(seconds: float, expected: str) -> None:
     assert render_took(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(-1, "0s ago"), (59.9, "59s ago"), (659, "10m ago"), (7199, "1h ago"), (187200, "2d ago")],
+)
+def test_ages(seconds: float, expected: str) -> None:
+    assert render_age(seconds) == expected
 
 
 def test_credits_name_their_price() -> None:

@@ -1,0 +1,126 @@
+from dataclasses import replace
+
+import pytest
+
+from omniedit.edits.records import Filters, Listing, list_account, list_records
+from omniedit.errors import AuthenticationError, NotConnectedError, OmniEditError, RateLimitedError
+from tests.journals import attempt
+from tests.unit.edits.bench import BASE_URL, NOW, BenchSession, completed, running
+
+
+def add_open(session: BenchSession, count: int, *, origin: str = BASE_URL) -> list[str]:
+    """Record tasks that run, the newest last; return their IDs, newest first."""
+    task_ids = [f"task-{number:03d}" for number in range(count)]
+    for task_id in task_ids:
+        session.journal.record_attempt(
+            replace(attempt(f"request-{task_id}", prompt="dusk"), origin=origin)
+        )
+        task = replace(running(task_id), progress=None, created_at=None)
+        session.journal.record_accepted(f"request-{task_id}", task, origin=origin)
+        session.time.turn(1.0)
+    return task_ids[::-1]
+
+
+def listed(session: BenchSession, *, is_offline: bool = False, state: str | None = None) -> Listing:
+    return list_records(
+        session, Filters(state=state), limit=0, shows_unsent=False, is_offline=is_offline
+    )
+
+
+def test_open_tasks_are_asked_for_in_one_request(session: BenchSession) -> None:
+    task_ids = add_open(session, 60)
+    session.time.turn(600.0)
+
+    found = listed(session)
+
+    assert session.script.batch_reads == [task_ids[:50]]
+    assert session.script.single_reads == []
+    assert [record.seen_at is None for record in found.records] == [True] * 50 + [False] * 10
+    assert [record.task and record.task.progress for record in found.records[49:51]] == [10, None]
+    assert found.as_of == NOW
+    assert found.failure is None
+
+
+def test_without_batch_reads_five_are_asked_for(session: BenchSession) -> None:
+    task_ids = add_open(session, 7)
+    session.script.has_batch_read = False
+
+    found = listed(session)
+
+    assert session.script.single_reads == task_ids[:5]
+    assert [record.seen_at is None for record in found.records] == [True] * 5 + [False] * 2
+
+
+def test_what_has_completed_is_shown_and_remembered(session: BenchSession) -> None:
+    add_open(session, 2)
+    session.script.look = completed
+
+    found = listed(session, state="completed")
+    session.script.look = running
+    again = listed(session)
+
+    assert [record.status for record in found.records] == ["completed", "completed"]
+    assert [record.status for record in again.records] == ["completed", "completed"]
+    assert len(session.script.read_at) == 1
+
+
+@pytest.mark.parametrize("origin", [BASE_URL, "https://elsewhere.example"])
+def test_only_open_tasks_of_this_origin_are_asked_for(session: BenchSession, origin: str) -> None:
+    add_open(session, 1, origin=origin)
+
+    found = listed(session)
+
+    assert len(session.script.read_at) == (origin == BASE_URL)
+    assert (found.as_of is None) == (origin == BASE_URL)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotConnectedError("cannot reach api.evolink.ai"),
+        AuthenticationError("no such key"),
+        RateLimitedError("slow down", retry_after_s=30.0),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_look_that_fails_is_not_repeated(session: BenchSession, error: OmniEditError) -> None:
+    add_open(session, 3)
+    session.script.trouble = [error, error]
+    session.time.turn(60.0)
+
+    found = listed(session)
+
+    # A batch read that is refused proves nothing about single ones.
+    assert len(session.script.read_at) == (2 if isinstance(error, AuthenticationError) else 1)
+    assert session.time.rests == []
+    assert isinstance(found.failure, type(error))
+    assert [record.seen_at for record in found.records] == [NOW + 2, NOW + 1, NOW]
+
+
+def test_a_task_that_the_service_does_not_know_is_as_last_seen(session: BenchSession) -> None:
+    add_open(session, 1)
+    session.script.look = lambda _: None
+
+    found = listed(session)
+
+    assert (found.records[0].status, found.records[0].seen_at) == ("processing", NOW)
+    assert found.failure is None
+
+
+def test_offline_nothing_is_asked(session: BenchSession) -> None:
+    add_open(session, 2)
+
+    found = listed(session, is_offline=True)
+
+    assert session.script.read_at == []
+    assert found.as_of == NOW
+
+
+def test_the_account_s_list_tells_of_known_tasks_as_well(session: BenchSession) -> None:
+    (task_id,) = add_open(session, 1)
+    session.script.listed = [completed(task_id)]
+
+    (record,) = list_account(session, limit=0, adopt=False).records
+
+    assert (record.status, record.prompt) == ("completed", "dusk")
+    assert listed(session, is_offline=True).records[0].status == "completed"
