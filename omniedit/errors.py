@@ -42,7 +42,10 @@ Exit statuses are given in `cli/exit_codes.py`; this module knows none.
 """
 
 from collections.abc import Iterator
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
+
+OFFLINE_CODE: Final = "offline"
+"""The code of an error of a machine that seems to have no network."""
 
 
 class Hint(str):

@@ -28,6 +28,8 @@ class Policy(NamedTuple):
     """How many tasks it asks for one by one, where they cannot be read at once."""
     read_budget_s: float = 30.0
     """How long one read of the service is tried again, in all."""
+    offline_budget_s: float = 5.0
+    """How long to try again, in all, as long as this machine seems to have no network."""
     submit_budget_s: float = 120.0
     """How long a submission that certainly was not accepted is tried again, in all."""
     duplicates_budget_s: float = 5.0

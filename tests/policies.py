@@ -9,6 +9,7 @@ HURRIED: Final = DEFAULT._replace(
     first_backoff_s=0.02,
     longest_backoff_s=0.1,
     read_budget_s=1.6,
+    offline_budget_s=0.8,
     submit_budget_s=1.6,
     early_poll_s=0.02,
     shortest_poll_s=0.02,

@@ -9,6 +9,7 @@ from typing import Final
 
 from omniedit.edits.session import Session
 from omniedit.errors import (
+    OFFLINE_CODE,
     EndpointMissingError,
     Hint,
     OmniEditError,
@@ -90,7 +91,7 @@ def refresh(session: Session, record: Record, *, deadline: float | None = None) 
             read_task(session, str(record.task_id), known=record, deadline=deadline)
         )
     except UnavailableError as error:
-        if record.task is None or not record.task.result_urls:
+        if error.code == OFFLINE_CODE or record.task is None or not record.task.result_urls:
             raise
         session.warn(f"{error.message}; trying the link that is known here")
         return record

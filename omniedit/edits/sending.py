@@ -13,7 +13,6 @@ from omniedit.errors import (
     IdempotencyConflictError,
     Interrupted,
     JournalError,
-    NotConnectedError,
     OmniEditError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -21,7 +20,12 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Retrying, Submitted
-from omniedit.http.retry import backoff_s, is_certainly_not_accepted, is_transient
+from omniedit.http.retry import (
+    backoff_s,
+    is_certainly_not_accepted,
+    is_transient,
+    longest_retry_s,
+)
 from omniedit.models import Record, Submission, TaskError
 
 INTERRUPTED: Final = TaskError(
@@ -150,9 +154,7 @@ class Sending:
             jitter=session.jitter,
             policy=session.policy,
         )
-        if isinstance(error, NotConnectedError):
-            # A wrong address or a missing network shows soon; a limit passes later.
-            deadline = min(deadline, self._began + session.policy.read_budget_s)
+        deadline = min(deadline, self._began + longest_retry_s(error, session.policy))
         if session.monotonic() + rest_s > deadline:
             raise self._end(error)
         return rest_s

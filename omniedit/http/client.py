@@ -17,6 +17,7 @@ import httpx
 
 from omniedit import __version__
 from omniedit.errors import (
+    OFFLINE_CODE,
     InvalidInputError,
     LocalError,
     NetworkError,
@@ -24,7 +25,7 @@ from omniedit.errors import (
     OmniEditError,
     UnreadableReplyError,
 )
-from omniedit.http.connections import STALLED, Network, Reach, Timer, addresses_of
+from omniedit.http.connections import OFFLINE, STALLED, Network, Reach, Timer, addresses_of
 from omniedit.http.reply import Reply, decode, map_strings, parse_json
 from omniedit.http.urls import (
     HostKind,
@@ -151,6 +152,7 @@ class HttpClient:
         self._resolve = resolve
         self._clients: dict[tuple[Reach, bool], httpx.Client] = {}
         self._lock = threading.Lock()
+        self._has_connected = False
         self._secrets: frozenset[str] = frozenset()  # replaced whole, as other threads read it
         self._certificates: ssl.SSLContext | None = None
 
@@ -239,7 +241,7 @@ class HttpClient:
         timer = Timer(timeout_s, deadline=deadline, policy=self.policy, clock=self.clock)
         if content is not None and not isinstance(content, bytes):
             content = _upload(content, timer, timeout_s)
-        with mapped_errors(url, self._redact):
+        with mapped_errors(url, self._redact, has_connected=self._has_connected):
             request = client.build_request(
                 method, url, headers=headers, content=content, extensions=_time_outs(timer)
             )
@@ -258,6 +260,7 @@ class HttpClient:
         except Exception as error:
             self._trace_line(f"< {type(error).__name__} after {self._since(began)}")
             raise
+        self._has_connected = True
         names = ("x-request-id", "x-oneapi-request-id")
         request_id = next((text for name in names if (text := response.headers.get(name))), None)
         suffix = f" (x-request-id {request_id})" if request_id else ""
@@ -336,8 +339,15 @@ class HttpClient:
 
 
 @contextmanager
-def mapped_errors(url: str, redact: Callable[[str], str]) -> Generator[None]:
+def mapped_errors(
+    url: str, redact: Callable[[str], str], *, has_connected: bool = True
+) -> Generator[None]:
     """Raise what httpx raises in a block as an error of ours.
+
+    Args:
+        url: What is asked for.
+        redact: Removes keys from a text.
+        has_connected: Whether any host was reached before.
 
     Raises:
         NetworkError: If the connection broke, or never came about.
@@ -354,14 +364,14 @@ def mapped_errors(url: str, redact: Callable[[str], str]) -> Generator[None]:
         reason = redact(str(error))
         # A cause is shown in a traceback, and may quote what came.
         cause = error if reason == str(error) else None
-        raise _error_from(error, url, reason.rstrip(".")) from cause
+        raise _error_from(error, url, reason.rstrip("."), has_connected=has_connected) from cause
     except UnicodeError:
         # Of an invalid host name, or of half a character; the exception quotes what it met.
         msg = f"not an http(s) URL: {shown_url(url)!a}"
         raise UnreadableReplyError(msg) from None
 
 
-def _error_from(error: Exception, url: str, reason: str) -> OmniEditError:
+def _error_from(error: Exception, url: str, reason: str, *, has_connected: bool) -> OmniEditError:
     host = urlsplit(url).netloc.rpartition("@")[2]
     reason = reason or type(error).__name__
     match error:
@@ -375,6 +385,9 @@ def _error_from(error: Exception, url: str, reason: str) -> OmniEditError:
                 code="certificate",
                 hint="behind a company proxy, name its CA bundle in SSL_CERT_FILE or SSL_CERT_DIR",
             )
+        case httpx.ConnectError() if reason == OFFLINE:
+            code = None if has_connected else OFFLINE_CODE
+            return NotConnectedError(f"cannot reach {host}: {OFFLINE}", code=code)
         case httpx.ConnectError():
             return NotConnectedError(f"cannot connect to {host}: {reason}")
         case httpx.ProxyError():

@@ -4,6 +4,7 @@ httpx starts a read time-out anew with every byte, and connects to whatever a na
 that moment. Both are decided in httpcore's network backend: it resolves, connects, reads and writes.
 """
 
+import errno
 import ipaddress
 import socket
 import ssl
@@ -21,7 +22,10 @@ from omniedit.policy import Policy
 
 STALLED: Final = "transferred too little for too long"
 """What a time-out of the stall rule says."""
+OFFLINE: Final = "are you online?"
+"""What is said where no name resolves or no route leads anywhere."""
 
+_NO_ROUTE: Final = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
 _PIECE_BYTES: Final = 16 * 1024
 """How much is written at once: small enough for a slow line to finish within a stall window."""
 
@@ -154,8 +158,10 @@ class Network(httpcore.NetworkBackend):
                     local_address,
                     socket_options,
                 )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 if tried == len(addresses):
+                    if getattr(error.__cause__, "errno", None) in _NO_ROUTE:
+                        raise httpcore.ConnectError(OFFLINE) from error
                     raise
             else:
                 return _Stream(stream)
@@ -194,7 +200,7 @@ class Network(httpcore.NetworkBackend):
             case [list() as addresses]:
                 return addresses
             case [OSError() as error]:
-                raise httpcore.ConnectError(str(error)) from error
+                raise httpcore.ConnectError(OFFLINE) from error
             case [Exception() as error]:
                 raise error
             case _:

@@ -3,9 +3,11 @@
 import random
 import time
 from collections.abc import Callable
+from math import inf
 from typing import TypeVar
 
 from omniedit.errors import (
+    OFFLINE_CODE,
     BlockedClientError,
     NotConnectedError,
     OmniEditError,
@@ -105,10 +107,7 @@ class Retry:
             return False
         if self._budget_s is None:
             return True
-        # A wrong address or a missing network shows soon; a limit passes later.
-        is_cut_off = isinstance(error, NotConnectedError)
-        budget_s = min(self._budget_s, self._policy.read_budget_s) if is_cut_off else self._budget_s
-        return ends_at <= self._began + budget_s
+        return ends_at <= self._began + min(self._budget_s, longest_retry_s(error, self._policy))
 
 
 def is_transient(error: OmniEditError) -> bool:
@@ -119,6 +118,16 @@ def is_transient(error: OmniEditError) -> bool:
         and not isinstance(error, BlockedClientError)
         and error.code != "certificate"
     )
+
+
+def longest_retry_s(error: OmniEditError, policy: Policy) -> float:
+    """Return how long it makes sense to try again after an error, in all.
+
+    A missing network shows at once and a wrong address soon; a limit passes later.
+    """
+    if not isinstance(error, NotConnectedError):
+        return inf
+    return policy.offline_budget_s if error.code == OFFLINE_CODE else policy.read_budget_s
 
 
 def is_certainly_not_accepted(error: OmniEditError) -> bool:

@@ -323,7 +323,7 @@ class PlainLines:
                 return f"nothing moved for {render_duration(event.since_s)}"
             case Retrying():
                 wait = f"trying again in {render_duration(max(1.0, event.delay_s))}"
-                return f"{event.message}; {wait} (attempt {event.attempt} failed)"
+                return f"{event.message} (attempt {event.attempt} failed, {wait})"
             case Completed():
                 how, charge = _how_long(edit, self._board), render_charge(event.record.task)
                 return f"completed{how}, {charge}" if not self._board.saves else f"completed{how}"

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from omniedit.errors import (
+    OFFLINE_CODE,
     InvalidInputError,
     NetworkError,
     NotConnectedError,
@@ -323,7 +324,6 @@ def test_the_next_address_is_tried_where_one_refuses(serve_bytes: Serve) -> None
     [
         pytest.param(lambda *_: ["127.0.0.9", "127.0.0.8"], id="all-refuse"),
         pytest.param(lambda *_: [], id="none"),
-        pytest.param(lambda *_: _raise(socket.gaierror(-2, "unknown")), id="unknown"),
     ],
 )
 def test_a_host_without_an_address_that_answers_is_not_connected(
@@ -334,6 +334,32 @@ def test_a_host_without_an_address_that_answers_is_not_connected(
         pytest.raises(NotConnectedError, match="cannot connect to localhost"),
     ):
         http.request("GET", "http://localhost:1/")
+
+
+def test_a_name_that_does_not_resolve_asks_whether_there_is_a_network(serve_bytes: Serve) -> None:
+    server = serve_bytes(whole())
+
+    def resolve(host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"] if host == "localhost" else _raise(socket.gaierror(-2, "unknown"))
+
+    codes: list[str] = []
+    with HttpClient(policy=TINY, resolve=resolve) as http:
+        for _ in range(2):
+            with pytest.raises(NotConnectedError, match=r"reach no\.example: are you") as caught:
+                http.request("GET", "http://no.example/")
+            codes.append(caught.value.code)
+            http.request("GET", f"http://localhost:{server.port}/")
+
+    assert codes == [OFFLINE_CODE, NotConnectedError.kind]
+
+
+@pytest.mark.posix
+def test_an_address_without_a_route_asks_whether_there_is_a_network() -> None:
+    with (
+        HttpClient(policy=TINY, resolve=lambda *_: ["255.255.255.255"]) as http,
+        pytest.raises(NotConnectedError, match=r"reach no\.example: are you online"),
+    ):
+        http.request("GET", "http://no.example/")
 
 
 def test_a_host_name_that_cannot_be_one_is_an_error() -> None:

@@ -316,7 +316,7 @@ def test_a_pipe_gets_a_line_for_each_change(
         "processing, 12 %, 28s elapsed, about 31s left\n"
         "processing, 47 %, 28s elapsed, about 31s left\n"
         "nothing moved for 3m05s\n"
-        "503; trying again in 4s (attempt 1 failed)\n"
+        "503 (attempt 1 failed, trying again in 4s)\n"
         "completed after 28 s\n"
         "downloading out.mp4, 0 % of 2.1 MB\n"
         "saved out/日落.mp4 (2.1 MB, 28 s, credits unknown)\n"
