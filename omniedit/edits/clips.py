@@ -20,7 +20,7 @@ from omniedit.errors import (
 from omniedit.events import Retrying, Transferring
 from omniedit.evolink.uploads import ClipDigest, digest_clip
 from omniedit.http.ranges import Incomplete, look_at_url
-from omniedit.http.urls import check_clip_url, without_query
+from omniedit.http.urls import check_clip_url, check_no_video_page, without_query
 from omniedit.media import (
     ClipFacts,
     Problem,
@@ -127,6 +127,8 @@ def probe(session: Session, video: str) -> Findings:
     if not video:
         msg = "VIDEO is empty"
         raise InvalidInputError(msg, code="invalid_url")
+    if not is_local(video):
+        check_no_video_page(video)
     facts = look(session, video)
     if isinstance(facts, Incomplete):
         # An edit goes on with a warning: it asks the service. Here nobody else is asked.

@@ -12,7 +12,7 @@ from typing import Final
 from omniedit.edits.clips import digest_of_clip, is_local, plan_clip
 from omniedit.edits.session import Session
 from omniedit.errors import InvalidInputError, MissingFileError
-from omniedit.http.urls import check_callback_url, check_clip_url
+from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
 from omniedit.media import is_available
 from omniedit.models import MODEL, EditRequest
 
@@ -149,6 +149,8 @@ def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
 def _check_clip(session: Session, request: EditRequest) -> None:
     if not is_local(request.video):
         check_clip_url(request.video, allow_internal=session.allows_internal_clips)
+        if request.check is not False:
+            check_no_video_page(request.video)
     elif not request.video:
         msg = "VIDEO is empty"
         raise InvalidInputError(msg, code="invalid_url")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from omniedit.errors import OmniEditError
+from omniedit.errors import InvalidInputError, OmniEditError
 from omniedit.http.redirects import followed
-from omniedit.http.urls import check_clip_url, shown_host
+from omniedit.http.urls import check_clip_url, shown_host, web_page_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,10 @@ MAX_BYTES: Final = 2 * 1024 * 1024
 
 _BLOCK_BYTES: Final = 128 * 1024
 _SMALL_BYTES: Final = 4 * _BLOCK_BYTES
+_HEAD_BYTES: Final = 1024
+_HTML: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html)", re.IGNORECASE | re.DOTALL
+)
 _MARGIN_S: Final = 0.2
 """How long a reader that keeps its own deadline is waited for beyond it."""
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
@@ -56,7 +60,7 @@ def look_at_url(
         allow_internal: Ask hosts of this machine and network, too (the sandbox's, say).
 
     Raises:
-        InvalidInputError: If the URL cannot be a clip's; or what `read` raises.
+        InvalidInputError: If the URL cannot be a clip's or is a web page's; or what `read` raises.
     """
     check_clip_url(url, allow_internal=allow_internal)
     reader = RangeReader(http, url, allow_internal=allow_internal)
@@ -77,6 +81,8 @@ def look_at_url(
     if thread.is_alive():
         reader.close()
         return Incomplete(reason=f"{shown_host(url)} did not answer within {timeout_s:g} s")
+    if reader.refusal is not None:
+        raise reader.refusal
     if found:
         return found[0]
     # What is missing looks like damage to whoever reads.
@@ -88,7 +94,8 @@ def look_at_url(
 class RangeReader(io.RawIOBase):
     """A seekable file over range requests; what cannot be read any more is its end.
 
-    Nothing is raised, since FFmpeg, which reads it, keeps errors for later: `failure` tells.
+    Nothing is raised, since FFmpeg, which reads it, keeps errors for later: `failure` tells, and
+    `refusal` of what can be no clip.
     """
 
     def __init__(self, http: "HttpClient", url: str, *, allow_internal: bool) -> None:
@@ -103,6 +110,7 @@ class RangeReader(io.RawIOBase):
         self._version: str | None = None
         self.size_bytes: int | None = None
         self.failure: str | None = None
+        self.refusal: InvalidInputError | None = None
 
     @property
     def is_small(self) -> bool:
@@ -183,6 +191,7 @@ class RangeReader(io.RawIOBase):
     def _body(self, reply: "StreamedReply", first: int) -> bytes:
         status, host = reply.status, shown_host(reply.url)
         if status == HTTPStatus.OK:
+            self._check_no_page(reply.beginning(_HEAD_BYTES), host)
             msg = f"{host} does not answer range requests"
             raise _StoppedError(msg)
         found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
@@ -205,8 +214,15 @@ class RangeReader(io.RawIOBase):
         if len(body) < min(_BLOCK_BYTES, int(found[3]) - first):
             msg = f"{host} sent less than it announced"
             raise _StoppedError(msg)
+        if first == 0:
+            self._check_no_page(body, host)
         self._version, self.size_bytes = version, int(found[3])
         return body[:expected]
+
+    def _check_no_page(self, head: bytes, host: str) -> None:
+        if _HTML.match(head):
+            self.refusal = web_page_error(host)
+            raise self.refusal
 
     def _check_time(self) -> None:
         if self._http.clock() >= self._deadline:

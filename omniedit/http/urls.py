@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import shlex
 import unicodedata
 from enum import Enum, auto
 from functools import cache
@@ -23,6 +24,30 @@ _LOOPBACK_NAMES: Final = frozenset(
         "ip6-loopback",
     }
 )
+_VIDEO_SITES: Final = (
+    "youtube.com",
+    "youtube-nocookie.com",
+    "youtu.be",
+    "vimeo.com",
+    "dailymotion.com",
+    "dai.ly",
+    "tiktok.com",
+    "instagram.com",
+    "facebook.com",
+    "fb.watch",
+    "twitter.com",
+    "x.com",
+    "twitch.tv",
+    "reddit.com",
+    "bilibili.com",
+    "b23.tv",
+    "nicovideo.jp",
+    "rumble.com",
+    "streamable.com",
+    "loom.com",
+)
+"""Sites whose addresses lead to pages; their video files lie on other hosts, or have a suffix."""
+_VIDEO_FILE: Final = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi)", re.IGNORECASE)
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -89,6 +114,31 @@ def check_clip_url(text: str, *, allow_internal: bool) -> None:
             code="internal_address",
             hint="the service fetches the clip itself: give a public URL, or the path of a local file",
         )
+
+
+def check_no_video_page(url: str) -> None:
+    """Refuse the page of a well-known video site, by its address.
+
+    Raises:
+        InvalidInputError: If it is one.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    is_of_site = any(host == site or host.endswith(f".{site}") for site in _VIDEO_SITES)
+    if is_of_site and not _VIDEO_FILE.search(parts.path):
+        msg = f"this is a page of {host}, not a video file"
+        hint = (
+            f"fetch the video first: `yt-dlp -f mp4 -o clip.mp4 {shlex.quote(url)}`, then give"
+            " clip.mp4; `--no-check` sends the URL as it is"
+        )
+        raise InvalidInputError(msg, code="web_page", hint=hint)
+
+
+def web_page_error(host: str) -> InvalidInputError:
+    """Return the error of a clip URL that leads to a web page."""
+    msg = f"this is a web page of {host}, not a video file"
+    hint = "fetch the video first, e.g. with yt-dlp, and give the file"
+    return InvalidInputError(msg, code="web_page", hint=hint)
 
 
 def check_callback_url(text: str, *, allow_internal: bool) -> None:

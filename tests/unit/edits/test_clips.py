@@ -1,8 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from omniedit.edits.clips import look
+from omniedit.edits.clips import look, probe
+from omniedit.edits.requests import prepare
+from omniedit.errors import InvalidInputError
+from omniedit.models import EditRequest
 from tests.unit.edits.bench import BenchSession
 
 pytest.importorskip("av")
@@ -18,3 +22,13 @@ def test_a_clip_is_looked_at_once_until_it_changes(session: BenchSession, tmp_pa
 
     assert first is second
     assert third != first
+
+
+def test_a_page_of_a_video_site_is_refused_unless_its_user_insists(session: BenchSession) -> None:
+    request = EditRequest(video="https://youtu.be/dQw4w9WgXcQ", prompt="warmer")
+
+    for refused in (lambda: prepare(session, request), lambda: probe(session, request.video)):
+        with pytest.raises(InvalidInputError, match=r"a page of youtu\.be"):
+            refused()
+
+    assert prepare(session, replace(request, check=False)).clip == request.video

@@ -216,6 +216,25 @@ def test_whatever_is_no_part_of_a_clip_is_incomplete_and_refuses_nothing(
     assert "secret" not in found.reason
 
 
+PAGE = b"\xef\xbb\xbf\n<!-- a page -->\n<!DOCTYPE html><title>Clip</title>"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(
+            lambda _request: httpx.Response(200, stream=httpx.ByteStream(PAGE)), id="whole"
+        ),
+        pytest.param(Host(PAGE), id="in-parts"),
+    ],
+)
+def test_a_web_page_is_refused(answer: Handler) -> None:
+    with pytest.raises(InvalidInputError, match="this is a web page of media") as caught:
+        look(answer, lambda file: file.read(8))
+
+    assert "yt-dlp" in (caught.value.hint or "")
+
+
 def test_a_broken_connection_is_incomplete() -> None:
     def broken(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
@@ -317,7 +336,8 @@ def test_a_host_that_never_answers_is_given_up() -> None:
         return httpx.Response(404)
 
     policy = DEFAULT._replace(clip_timeout_s=0.01)
-    http = HttpClient(transport=httpx.MockTransport(hang), policy=policy)
+    # The reader's own deadline does not pass: the host is given up from outside.
+    http = HttpClient(transport=httpx.MockTransport(hang), policy=policy, clock=lambda: 0.0)
     try:
         found = look_at_url(http, "http://media.example/", read_all, allow_internal=False)
     finally:

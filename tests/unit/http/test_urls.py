@@ -1,6 +1,7 @@
 """Addresses in every spelling that a resolver understands."""
 
 import ipaddress
+import shlex
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +14,7 @@ from omniedit.http.urls import (
     HostKind,
     check_callback_url,
     check_clip_url,
+    check_no_video_page,
     host_kind,
     is_loopback_url,
     origin_of,
@@ -205,6 +207,38 @@ def test_an_internal_clip_is_let_through_only_where_allowed(host: str) -> None:
 @pytest.mark.parametrize("url", ["https://example.com/clip.mp4", "HTTP://EXAMPLE.COM/a?b=c#d"])
 def test_a_public_clip_is_let_through(url: str) -> None:
     check_clip_url(url, allow_internal=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://www.youtube.com/watch?v=dQw4w9WgXcQ",
+        "https://YouTu.be/dQw4w9WgXcQ",
+        "https://m.youtube.com/shorts/abc",
+        "https://vimeo.com/76979871",
+        "https://vm.tiktok.com/ZM8abc/",
+        "https://x.com./somebody/status/1",
+    ],
+)
+def test_a_page_of_a_video_site_is_refused_with_a_way_to_fetch_it(url: str) -> None:
+    with pytest.raises(InvalidInputError, match="not a video file") as caught:
+        check_no_video_page(url)
+
+    assert caught.value.code == "web_page"
+    assert f"`yt-dlp -f mp4 -o clip.mp4 {shlex.quote(url)}`" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/clip.mp4",
+        "https://notyoutube.com/watch?v=1",
+        "https://player.vimeo.com/external/1.hd.MP4?s=1",
+        "https://video.twimg.com/ext_tw_video/1/vid.mp4",
+    ],
+)
+def test_a_video_file_is_no_page(url: str) -> None:
+    check_no_video_page(url)
 
 
 @pytest.mark.parametrize(
