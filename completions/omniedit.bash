@@ -18,7 +18,7 @@ _omniedit_know() {
             ;;
         'wait')
             options=(--download -d -o --force --timeout --fail-fast --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(tasks...)
+            arguments=(unfinished...)
             ;;
         'status')
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
@@ -26,7 +26,7 @@ _omniedit_know() {
             ;;
         'download')
             options=(--output -o --all --expiring --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(tasks...)
+            arguments=(finished...)
             ;;
         'batch')
             options=(--dir -o --concurrency --shard --again --force --timeout --no-journal --max-credits --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
@@ -119,7 +119,7 @@ _omniedit_offer_kind() {
     case $1 in
         files) compopt -o default 2>/dev/null ;;
         folders) compopt -o dirnames 2>/dev/null ;;
-        tasks) _omniedit_offer last; _omniedit_offer_known tasks ;;
+        tasks | unfinished | finished) _omniedit_offer last; _omniedit_offer_known "$1" ;;
         requests) _omniedit_offer_known requests ;;
         progress-choices) _omniedit_offer auto plain none ;;
         topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json ;;

@@ -113,7 +113,7 @@ complete -c omniedit -n '__omniedit_at "submit"' -l progress -r -f -a 'auto plai
 complete -c omniedit -n '__omniedit_at "submit"' -l help -s h -d 'Show this message and exit'
 
 # omniedit wait
-complete -c omniedit -n '__omniedit_at "wait"' -f -k -a '(__omniedit_known tasks; echo last)'
+complete -c omniedit -n '__omniedit_at "wait"' -f -k -a '(__omniedit_known unfinished; echo last)'
 complete -c omniedit -n '__omniedit_at "wait"' -l download -s d -s o -r -F -d 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
 complete -c omniedit -n '__omniedit_at "wait"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "wait"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
@@ -136,7 +136,7 @@ complete -c omniedit -n '__omniedit_at "status"' -l progress -r -f -a 'auto plai
 complete -c omniedit -n '__omniedit_at "status"' -l help -s h -d 'Show this message and exit'
 
 # omniedit download
-complete -c omniedit -n '__omniedit_at "download"' -f -k -a '(__omniedit_known tasks; echo last)'
+complete -c omniedit -n '__omniedit_at "download"' -f -k -a '(__omniedit_known finished; echo last)'
 complete -c omniedit -n '__omniedit_at "download"' -l output -s o -r -F -d 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
 complete -c omniedit -n '__omniedit_at "download"' -l all -d 'Save every finished result that is not saved yet'
 complete -c omniedit -n '__omniedit_at "download"' -l expiring -r -f -d 'Only results whose link expires within DUR'

@@ -131,15 +131,33 @@ def test_a_folder_that_cannot_be_written_is_a_local_problem(
     assert "cannot write" in ended.stderr
 
 
-def test_tasks_come_newest_first_with_state_and_prompt(omniedit: CommandLine, home: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "offered"),
+    [("tasks", ["task-2", "task-1"]), ("unfinished", ["task-2"]), ("finished", ["task-1"])],
+)
+def test_tasks_come_newest_first_with_state_clip_and_prompt(
+    omniedit: CommandLine, home: Path, kind: str, offered: list[str]
+) -> None:
     folder = home / "state/omniedit"
     add_task(folder, "task-1", prompt="warmer", status="completed", now=1.0)
     add_task(folder, "task-2", prompt="colder", now=2.0)
     add_task(folder, "other", prompt="x", now=3.0)
+    shown = {"task-1": "completed clip.mp4: warmer", "task-2": "processing clip.mp4: colder"}
 
-    ended = omniedit("__complete", "tasks", "task-")
+    ended = omniedit("__complete", kind, "task-")
 
-    assert ended.stdout == "task-2\tprocessing colder\ntask-1\tcompleted warmer\n"
+    assert ended.stdout == "".join(f"{task_id}\t{shown[task_id]}\n" for task_id in offered)
+
+
+def test_each_command_offers_the_tasks_it_is_called_for() -> None:
+    kinds = {
+        known.name: value.kind
+        for known in known_commands().everything()
+        for value in known.arguments
+        if value.name == "tasks"
+    }
+
+    assert kinds == {"status": "tasks", "wait": "unfinished", "download": "finished"}
 
 
 def test_open_submissions_are_offered_to_be_resumed(omniedit: CommandLine, home: Path) -> None:
@@ -151,7 +169,7 @@ def test_open_submissions_are_offered_to_be_resumed(omniedit: CommandLine, home:
 
     ended = omniedit("__complete", "requests", "")
 
-    assert ended.stdout == "request-unknown-1\tunknown warmer\n"
+    assert ended.stdout == "request-unknown-1\tunknown clip.mp4: warmer\n"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +192,7 @@ def test_prompts_are_one_harmless_line(
 
     ended = omniedit("__complete", "tasks", "")
 
-    assert ended.stdout == f"task-1\tprocessing {shown}\n"
+    assert ended.stdout == f"task-1\tprocessing clip.mp4: {shown}\n"
     assert PROMPT_WIDTH == 40
 
 
@@ -221,7 +239,7 @@ def test_the_journal_may_be_in_use(omniedit: CommandLine, home: Path) -> None:
     ended = omniedit("__complete", "tasks", "")
 
     writer.close()
-    assert ended.stdout == "task-1\tprocessing x\n"
+    assert ended.stdout == "task-1\tprocessing clip.mp4: x\n"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from typing import Any, Final
 FILES: Final = "files"
 FOLDERS: Final = "folders"
 TASKS: Final = "tasks"
+UNFINISHED: Final = "unfinished"
+FINISHED: Final = "finished"
 REQUESTS: Final = "requests"
 NOTHING: Final = "nothing"
 
@@ -25,6 +27,8 @@ _KINDS: Final[Mapping[str, str]] = {
     "VIDEO": FILES,
 }
 """What completes a value, by the name that help gives it."""
+_TASKS_OF: Final[Mapping[str, str]] = {"download": FINISHED, "wait": UNFINISHED}
+"""Which tasks a command is mostly called for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +105,9 @@ def _known(command: Any, context: Any, path: tuple[str, ...]) -> Known:
             if param.param_type_name == "option" and not param.hidden
         ),
         arguments=tuple(
-            _value(param, param.name) for param in params if param.param_type_name == "argument"
+            _value(param, param.name, command=context.info_name)
+            for param in params
+            if param.param_type_name == "argument"
         ),
         commands=tuple(subcommands),
     )
@@ -117,12 +123,13 @@ def _switch(param: Any) -> Switch:
     )
 
 
-def _value(param: Any, name: str) -> Value:
+def _value(param: Any, name: str, *, command: str = "") -> Value:
     metavar = (param.metavar or name).strip("[].").upper()
     choices = _choices(param.metavar or "")
+    kind = NOTHING if choices else _KINDS.get(metavar, NOTHING)
     return Value(
         name=name,
-        kind=NOTHING if choices else _KINDS.get(metavar, NOTHING),
+        kind=_TASKS_OF.get(command, kind) if kind == TASKS else kind,
         choices=choices,
         is_repeated=param.nargs == -1,
     )

@@ -10,9 +10,11 @@ from typing import Final
 
 from omniedit.cli.completion.model import (
     FILES,
+    FINISHED,
     FOLDERS,
     REQUESTS,
     TASKS,
+    UNFINISHED,
     Known,
     Switch,
     Value,
@@ -186,7 +188,9 @@ def _zsh_action(value: Value) -> str:
     actions = {
         FILES: "_files",
         FOLDERS: "_files -/",
-        TASKS: "_omniedit_tasks",
+        TASKS: "_omniedit_tasks tasks",
+        UNFINISHED: "_omniedit_tasks unfinished",
+        FINISHED: "_omniedit_tasks finished",
         REQUESTS: "_omniedit_requests",
     }
     return actions.get(value.kind, " ")
@@ -246,10 +250,11 @@ def _fish_switch(switch: Switch) -> str:
 def _fish_offer(value: Value) -> str:
     if value.choices:
         return f"-f -a {_fish_quoted(' '.join(value.choices))}"
+    if value.kind in {TASKS, UNFINISHED, FINISHED}:
+        return f"-f -k -a '(__omniedit_known {value.kind}; echo last)'"
     return {
         FILES: "-F",
         FOLDERS: "-f -a '(__fish_complete_directories (commandline -ct))'",
-        TASKS: "-f -k -a '(__omniedit_known tasks; echo last)'",
         REQUESTS: "-f -k -a '(__omniedit_known requests)'",
     }.get(value.kind, "")
 

@@ -21,17 +21,20 @@ LIMIT = 50
 PROMPT_WIDTH = 40
 _LOCKED_TIMEOUT_S = 0.3
 _LONGEST_FILE_BYTES = 1024 * 1024
-_QUERIES = {
-    "tasks": """
-        select t.task_id as id, t.status, coalesce(a.prompt, '')
+_TASKS = """
+        select t.task_id as id, t.status, coalesce(a.video, ''), coalesce(a.prompt, '')
         from tasks t left join attempts a on a.task_id = t.task_id
-        where substr(t.task_id, 1, length(:prefix)) = :prefix
+        where {} and substr(t.task_id, 1, length(:prefix)) = :prefix
         and length(id) <= 128 and id glob '[A-Za-z0-9._]*' and id not glob '*[^A-Za-z0-9._-]*'
         order by coalesce(a.created_at, t.created_at, t.recorded_at) desc limit :limit
-    """,
+"""
+_QUERIES = {
+    "tasks": _TASKS.format("true"),
+    "unfinished": _TASKS.format("t.status not in ('completed', 'failed', 'cancelled')"),
+    "finished": _TASKS.format("t.status = 'completed'"),
     # What `submit --resume` takes.
     "requests": """
-        select request_id as id, state, prompt from attempts
+        select request_id as id, state, video, prompt from attempts
         where state in ('unknown', 'sending')
         and substr(request_id, 1, length(:prefix)) = :prefix
         and length(id) <= 128 and id glob '[A-Za-z0-9._]*' and id not glob '*[^A-Za-z0-9._-]*'
@@ -42,10 +45,11 @@ _FALSE = frozenset({"", "0", "false", "no", "off"})
 
 
 def main(argv: "Sequence[str]", environ: "Mapping[str, str]") -> int:
-    """Print a line for each candidate: ID, tab, state and prompt.
+    """Print a line for each candidate: ID, tab, state, clip and prompt.
 
     Args:
-        argv: `tasks` or `requests`, perhaps `--sandbox`, then what was typed of the ID.
+        argv: `tasks`, `unfinished`, `finished` or `requests`, perhaps `--sandbox`, then what was
+            typed of the ID.
         environ: The process's environment.
     """
     kind, *rest = argv or ("",)
@@ -129,8 +133,17 @@ def _candidates(folder: str, kind: str, prefix: str) -> "Iterator[str]":
     except sqlite3.Error:
         # A TAB is no place to complain.
         return
-    for task_id, state, prompt in found:
-        yield f"{task_id}\t{_shown(state)} {_shown(prompt)}".rstrip()
+    for task_id, state, video, prompt in found:
+        shown = ": ".join(filter(None, (_shown(_clip_name(video)), _shown(prompt))))
+        yield f"{task_id}\t{_shown(state)} {shown}".rstrip()
+
+
+def _clip_name(video: "str | bytes") -> str:
+    """Return the last part of a path or URL; to import `terminal.human` for it takes too long."""
+    text = video.decode("utf-8", "replace") if isinstance(video, bytes) else video
+    if "://" in text:
+        text = text.partition("?")[0].partition("#")[0]
+    return text.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _shown(text: str) -> str:

@@ -37,7 +37,7 @@ _omniedit_offer_kind() {
     case $1 in
         files) compopt -o default 2>/dev/null ;;
         folders) compopt -o dirnames 2>/dev/null ;;
-        tasks) _omniedit_offer last; _omniedit_offer_known tasks ;;
+        tasks | unfinished | finished) _omniedit_offer last; _omniedit_offer_known "$1" ;;
         requests) _omniedit_offer_known requests ;;
 @CHOICES@
     esac

@@ -45,13 +45,13 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             $arguments = $known[$path].arguments
             $kind = $arguments[[Math]::Min($position, $arguments.Count - 1)]
         }
-        if ($kind -ceq 'tasks' -or $kind -ceq 'requests') {
+        if ($kind -cin 'tasks', 'unfinished', 'finished', 'requests') {
             # Candidates are text: read by line, and never invoked.
             foreach ($line in (omniedit __complete $kind @sandbox $wordToComplete 2>$null)) {
                 $id, $shown = $line -split "`t", 2
                 $offered[$id] = $shown
             }
-            if ($kind -ceq 'tasks') { $offered['last'] = 'the newest' }
+            if ($kind -cne 'requests') { $offered['last'] = 'the newest' }
         } elseif ($choices.ContainsKey($kind)) {
             foreach ($choice in $choices[$kind]) { $offered[$choice] = $choice }
         }
