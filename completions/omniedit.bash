@@ -29,8 +29,8 @@ _omniedit_know() {
             arguments=(finished...)
             ;;
         'batch')
-            options=(--dir -o --concurrency --shard --again --force --timeout --no-journal --max-credits --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
-            arguments=(files)
+            options=(--prompt --takes --dir -o --concurrency --rate --keep-going --shard --again --yes --force --timeout --no-journal --max-credits --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(files...)
             ;;
         'probe')
             options=(--save-prepared --json --quiet -q --verbose -v --sandbox --progress --help -h)
@@ -90,7 +90,7 @@ _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
         --output | -o | --prompt-file | --download | -d | --save-prepared | --record) kind=files ;;
-        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --concurrency | --shard | --state | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
+        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --prompt | --takes | --concurrency | --rate | --shard | --state | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
         --resume) kind=requests ;;
         --as | --forget) kind=tasks ;;
         --dir) kind=folders ;;

@@ -3,7 +3,7 @@
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --concurrency --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
+    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --prompt --takes --concurrency --rate --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
     set -l path
     set -l position 0
     set -l rest 0
@@ -47,7 +47,7 @@ complete -c omniedit -n '__omniedit_at ""' -a submit -d 'Submit one edit and pri
 complete -c omniedit -n '__omniedit_at ""' -a wait -d 'Wait for tasks to finish, and save their results'
 complete -c omniedit -n '__omniedit_at ""' -a status -d 'Show the state of tasks, one per line'
 complete -c omniedit -n '__omniedit_at ""' -a download -d 'Save the results of finished tasks and print their paths'
-complete -c omniedit -n '__omniedit_at ""' -a batch -d 'Make every edit of a manifest; run it again to make only what is missing'
+complete -c omniedit -n '__omniedit_at ""' -a batch -d 'Make many edits; run it again to make only what is missing'
 complete -c omniedit -n '__omniedit_at ""' -a probe -d 'Show what a clip is, whether it fits, and about what an edit of it costs'
 complete -c omniedit -n '__omniedit_at ""' -a list -d 'List edits: state, saved file, and the time left on the link'
 complete -c omniedit -n '__omniedit_at ""' -a credits -d 'Show the account\'s balance and this key\'s own limit'
@@ -149,11 +149,16 @@ complete -c omniedit -n '__omniedit_at "download"' -l progress -r -f -a 'auto pl
 complete -c omniedit -n '__omniedit_at "download"' -l help -s h -d 'Show this message and exit'
 
 # omniedit batch
-complete -c omniedit -n '__omniedit_at "batch" 0' -F
+complete -c omniedit -n '__omniedit_at "batch"' -F
+complete -c omniedit -n '__omniedit_at "batch"' -l prompt -r -f -d 'Edit every clip with TEXT; can be repeated'
+complete -c omniedit -n '__omniedit_at "batch"' -l takes -r -f -d 'With --prompt: make N edits of each clip and prompt'
 complete -c omniedit -n '__omniedit_at "batch"' -l dir -s o -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'The folder for outputs (default: this one)'
-complete -c omniedit -n '__omniedit_at "batch"' -l concurrency -r -f -d 'Submissions and transfers at a time (default 4)'
-complete -c omniedit -n '__omniedit_at "batch"' -l shard -r -f -d 'Only part I of N of the manifest'
+complete -c omniedit -n '__omniedit_at "batch"' -l concurrency -r -f -d 'Edits under way at the service at once (default 8)'
+complete -c omniedit -n '__omniedit_at "batch"' -l rate -r -f -d 'Submit no faster: 2/s, 30/m or 500/h, evenly spaced'
+complete -c omniedit -n '__omniedit_at "batch"' -l keep-going -d 'Go on after five refusals in a row'
+complete -c omniedit -n '__omniedit_at "batch"' -l shard -r -f -d 'Only part I of N of the edits'
 complete -c omniedit -n '__omniedit_at "batch"' -l again -d 'Submit every edit again (charged again)'
+complete -c omniedit -n '__omniedit_at "batch"' -l yes -d 'Accept the price without being asked'
 complete -c omniedit -n '__omniedit_at "batch"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "batch"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
 complete -c omniedit -n '__omniedit_at "batch"' -l no-journal -d 'Go without the journal and its protection'

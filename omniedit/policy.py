@@ -57,7 +57,9 @@ class Policy(NamedTuple):
     last_reply_s: float = 2.0
     """How long the reply to a poll at the deadline may take."""
 
-    # Downloads.
+    # Transfers.
+    transfers_at_once: int = 4
+    """How many results are saved at a time, and how many clips uploaded."""
     fruitless_attempts: int = 5
     """How many attempts in a row may bring no byte."""
     download_attempts: int = 200

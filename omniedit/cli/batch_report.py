@@ -12,7 +12,9 @@ from omniedit.terminal.human import clip_name, render_credits
 
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
-    from omniedit.edits.batch import EditOutcome, PlannedEdit
+    from omniedit.edits.batch import EditOutcome
+    from omniedit.edits.manifest import Manifest
+    from omniedit.edits.planner import PlannedEdit
     from omniedit.terminal.documents import Document
 
 _SHOWN_FAULTS: Final = 50
@@ -22,6 +24,8 @@ _FAILED: Final = "failed"
 _UNSAVED: Final = "finished but not saved"
 _RUNNING: Final = "still running at the service"
 _LEFT: Final = "not begun"
+_UNSENT: Final = "unsent"
+"""The status of a line that nothing was sent of."""
 _STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNSAVED, _RUNNING, _LEFT)
 
 
@@ -35,7 +39,7 @@ class BatchReport:
 
     Args:
         context: The call; its board holds what happened.
-        manifest: The name of the manifest, as typed; None where there is none.
+        manifest: The name of the manifest, as typed; None where edits have names of their own.
         again: Whether edits were to be submitted again.
         has_journal: Whether the next call knows what this one did.
         fields: Returns the keys that the document of an edit has beside a task's.
@@ -65,11 +69,15 @@ class BatchReport:
         """What went wrong, in the manifest's order."""
         return [self._failures[number] for number in sorted(self._failures)]
 
-    def faults(self, faults: Sequence[tuple[int, str]]) -> list[OmniEditError]:
-        """Return the errors of a manifest that is wrong; nothing was sent."""
+    def faults(self, faults: Sequence[tuple[int, str]], parsed: "Manifest") -> list[OmniEditError]:
+        """Return the errors of lines that are wrong; nothing was sent."""
+        names = {line.number: line.name for line in parsed.lines} if not self._manifest else {}
         self._faulty = [_fault_document(number, fault) for number, fault in faults]
         errors: list[OmniEditError] = [
-            InvalidInputError(f"{self._manifest}:{number}: {fault}", code="invalid_manifest")
+            InvalidInputError(
+                f"{names.get(number) or f'{self._manifest}:{number}'}: {fault}",
+                code="invalid_manifest",
+            )
             for number, fault in faults[:_SHOWN_FAULTS]
         ]
         if len(faults) > _SHOWN_FAULTS:
@@ -122,8 +130,6 @@ class BatchReport:
             if error is not None and record.error is None:
                 record = replace(record, error=self._shown_error(error))
             shown.append(task_document(record) | self._fields(edit))
-            if not record.status:
-                shown[-1]["status"] = None
         return shown
 
     def _say_way_on(self, *, left: int, begun: int) -> None:
@@ -205,7 +211,7 @@ class BatchReport:
 
 def _status_of(error: OmniEditError | None) -> str:
     if error is None:
-        return ""
+        return _UNSENT
     is_unknown = exit_status(error) is ExitStatus.UNKNOWN
     return AttemptState.UNKNOWN if is_unknown else AttemptState.REFUSED
 

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from omniedit.cli.context import Context
 
 
+def can_ask(context: "Context") -> bool:
+    """Return whether somebody is there to answer."""
+    is_typed = sys.stdin is not None and sys.stdin.isatty()
+    return is_typed and context.printer.is_stderr_terminal
+
+
 def require_consent(context: "Context", question: str) -> None:
     """Ask on a terminal; any answer but yes is a no.
 
@@ -17,7 +23,7 @@ def require_consent(context: "Context", question: str) -> None:
         InvalidInputError: If the answer is no, or nobody is there to give one.
     """
     printer = context.printer
-    if sys.stdin is None or not sys.stdin.isatty() or not printer.is_stderr_terminal:
+    if not can_ask(context):
         msg = "nothing was sent: there is no terminal to ask on"
         raise InvalidInputError(msg, code="needs_yes", hint="accept the price with `--yes`")
     # A bar would be drawn over the question.

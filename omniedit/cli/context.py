@@ -110,6 +110,7 @@ class Context:
         total_tasks: int = 1,
         shows_progress: bool = True,
         is_batch: bool = False,
+        submission_interval_s: float = 0.0,
     ) -> Generator["Session"]:
         """Open the journal, show progress, and close everything at the end.
 
@@ -119,6 +120,7 @@ class Context:
             total_tasks: How many edits there will be.
             shows_progress: Whether there is anything to wait for.
             is_batch: Whether the edits are many, and notes about single ones are left out.
+            submission_interval_s: At least so long from one submission to the next.
 
         Raises:
             JournalError: If the journal is required and cannot be opened.
@@ -144,6 +146,7 @@ class Context:
                 policy=self.policy,
                 told=self._told,
                 is_batch=is_batch,
+                submission_interval_s=submission_interval_s,
             )
 
     def saved_files(

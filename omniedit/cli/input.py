@@ -47,7 +47,7 @@ def read_prompt(prompt: str | None, prompt_file: str | None, *, policy: Policy =
         msg = "PROMPT and --prompt-file are both given"
         raise InvalidInputError(msg, code="usage")
     if prompt is not None and prompt != STDIN:
-        return _from_argv(prompt)
+        return decode_argument(prompt)
     source = STDIN if prompt is not None else prompt_file
     if source is None:
         msg = "PROMPT is missing"
@@ -115,7 +115,7 @@ def decode_text(content: bytes) -> str:
     return content.decode("utf-8-sig")
 
 
-def _from_argv(text: str) -> str:
+def decode_argument(text: str) -> str:
     """Return an argument; in a locale without UTF-8 it arrives as the bytes it is (PEP 383)."""
     try:
         return os.fsencode(text).decode("utf-8")

@@ -4,9 +4,11 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 _MISSING_COMMAND: Final = "command_missing"
 """The code of the error whose message is a group's help."""
+_CLIP: Final = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi|gif)$", re.IGNORECASE)
 _GENERAL: Final = (CredentialsError, AuthenticationError, QuotaError, NotConnectedError)
 """Errors that are of the key or the network, whichever task was asked for."""
 # Not exported by Typer, which raises it for every wrong call.
@@ -315,13 +318,30 @@ def _usage_error(
         return InvalidInputError(message, code="usage", hint=hint)
     hint = Hint("{}", f"{command} --help".lstrip())
     if is_word_too_much and command in {"edit", "submit"}:
-        hint = Hint("put the whole PROMPT in quotes: {}", f'{command} VIDEO "PROMPT"')
+        hint = _batch_hint(argv) or Hint(
+            "put the whole PROMPT in quotes: {}", f'{command} VIDEO "PROMPT"'
+        )
     elif message.startswith("No such command 'cancel'"):
         hint = Hint("the service cannot cancel a task; one that fails is not charged")
     elif type(error).__name__ == "NoSuchOption":
         hint = _option_hint(error, command, argv) or hint
     shown = message[:1].lower() + message[1:].rstrip(".")
     return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
+
+
+def _batch_hint(argv: Sequence[str]) -> Hint | None:
+    """Return how to edit the clips of a call that takes one; None where it names no more."""
+    words = [
+        word
+        for before, word in pairwise(["", *argv])
+        if not word.startswith("-") and not before.startswith("-")
+    ]
+    clips = [word for word in words if _CLIP.search(word)]
+    if len(clips) < 2:  # noqa: PLR2004 - several
+        return None
+    prompt = shlex.quote(words[-1]) if words[-1] not in clips else '"PROMPT"'
+    command = f"batch {shlex.join(clips)} --prompt {prompt}"
+    return Hint("several clips, and each with the same prompt: {}", command)
 
 
 def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:

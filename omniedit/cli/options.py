@@ -63,6 +63,21 @@ def parse_credits(text: str | float) -> float:
     return amount
 
 
+def parse_rate(text: str | float) -> float:
+    """Return the seconds from one to the next at `30/m`: so many a second, minute or hour.
+
+    Raises:
+        typer.BadParameter: If the text is not a rate above 0.
+    """
+    if not isinstance(text, str):
+        return text
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)/([smh])", text.strip(), re.ASCII)
+    if not match or float(match[1]) == 0:
+        msg = f"invalid rate {text!r}; write 30/m, or so many a second (/s) or an hour (/h)"
+        raise typer.BadParameter(msg)
+    return {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]] / float(match[1])
+
+
 def parse_shard(text: str) -> tuple[int, int]:
     """Return I and N of `I/N`.
 
@@ -159,6 +174,10 @@ Again = Annotated[
     typer.Option(
         "--again", rich_help_panel=COST, help="Submit again, even if already done (charged again)."
     ),
+]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", rich_help_panel=COST, help="Accept what it costs; ask nothing."),
 ]
 NoJournal = Annotated[
     bool,

@@ -57,6 +57,7 @@ def make_session(
     policy: Policy,
     told: set[str],
     is_batch: bool = False,
+    submission_interval_s: float = 0.0,
 ) -> Session:
     """Return what the use cases call on, over the real network, disk and clock.
 
@@ -71,6 +72,7 @@ def make_session(
         policy: Time-outs, budgets and intervals.
         told: Notes about all edits that were shown before.
         is_batch: Many edits are made side by side.
+        submission_interval_s: At least so long from one submission to the next.
     """
 
     def open_http() -> "HttpClient":
@@ -99,6 +101,7 @@ def make_session(
         allows_internal_clips=settings.allows_internal_clips,
         is_watched=is_shown and printer.stderr.is_animated,
         is_batch=is_batch,
+        submission_interval_s=submission_interval_s,
         observers=observers,
         shielded=signals.shielded,
         drain=signals.drain,

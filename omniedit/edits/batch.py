@@ -1,64 +1,48 @@
-"""Many edits: planned whole before anything is sent, and made side by side, each like make."""
+"""Many edits made side by side, each like make, so many at the service at once."""
 
-import math
-import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-from omniedit.edits.clips import is_local
 from omniedit.edits.edit import BegunEdit, EditOptions, begin_edit, deliver_edit
-from omniedit.edits.manifest import Line, Manifest
-from omniedit.edits.requests import prepare
+from omniedit.edits.planner import PlannedEdit
 from omniedit.edits.session import Session
-from omniedit.edits.targets import STDOUT, Destination, default_name
+from omniedit.edits.targets import Destination
 from omniedit.edits.wait import Poller, report_end
 from omniedit.edits.workers import WorkerPool
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
     JournalError,
-    LocalError,
     NotConnectedError,
     OmniEditError,
+    OutcomeUnknownError,
     QuotaError,
     RateLimitedError,
+    RequestRefusedError,
     TaskFailedError,
     TooExpensiveError,
     WrongBaseURLError,
 )
 from omniedit.events import LineFailed
-from omniedit.models import EditRequest, Record
-from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.posix import LONGEST_NAME_BYTES
+from omniedit.models import Record, Task
 
-WHOLE: Final = (1, 1)
-_REST_S: Final = 1.0
-"""How often to look whether a transfer may take the place of a submission that rests."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedEdit:
-    """One edit of many, ready to be made."""
-
-    number: int  # the manifest's line, or the piece, from 1
-    name: str  # what messages call it: `line 7`, `piece 2 of 4`
-    request: EditRequest
-    identity: str
-    output: str  # as it is shown, below the folder that was asked for
+_MOST_REFUSALS: Final = 5
+"""Of submissions in a row, with one code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
     """How planned edits are made."""
 
-    concurrency: int  # submissions, uploads and downloads at a time
+    concurrency: int  # edits under way at the service
     again: bool
     overwrite: bool
     timeout_s: float  # for each edit
+    max_credits: float | None = None  # what all of them may newly cost
+    keeps_going: bool = False  # whatever is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,194 +60,22 @@ class _Begun:
     begun: BegunEdit
 
 
-class Planner:
-    """Turns lines into edits and gathers what is wrong with them.
-
-    Args:
-        folder: Where outputs go; None is the current folder.
-        shard: Which of how many parts of the manifest this run makes.
-        max_credits: What all edits of this shard may be estimated at; None for whatever it is.
-        system: The operating system; injected by tests.
-
-    Raises:
-        LocalError: `folder` is something else.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        *,
-        folder: str | None,
-        shard: tuple[int, int] = WHOLE,
-        max_credits: float | None = None,
-        system: System = THIS_SYSTEM,
-    ) -> None:
-        self._session = session
-        self._system = system
-        self._folder = folder
-        self._base = os.path.realpath(folder or ".")
-        if os.path.lexists(self._base) and not Path(self._base).is_dir():
-            msg = f"{folder} is not a folder"
-            raise LocalError(msg, hint="`--dir` names the folder for the outputs")
-        self._shard = shard
-        self._line_of_edit: dict[str, int] = {}
-        self._line_of_output: dict[str, int] = {}
-        self._resolved_folders: dict[str, str] = {}
-        self._unnamed: dict[int, tuple[str, str, str]] = {}
-        self._max_credits = max_credits
-        self._estimated_credits = 0.0
-        self.faults: list[tuple[int, str]] = []
-
-    def plan(self, manifest: Manifest) -> Sequence[PlannedEdit]:
-        """Return the edits of this shard; `faults` says what is wrong with any line.
-
-        Raises:
-            TooExpensiveError: Together they are estimated dearer than allowed, or one cannot be.
-        """
-        planned: list[PlannedEdit] = []
-        self.faults = list(manifest.faults)
-        for line in manifest.lines:
-            try:
-                edit = self._plan_line(line)
-            except TooExpensiveError as error:
-                error.message = f"line {line.number}: {error.message}"
-                raise
-            except OmniEditError as error:
-                self._note_fault(line.number, error.message)
-            else:
-                if edit is not None:
-                    planned.append(edit)
-        names = self._name_outputs()
-        planned = [
-            replace(edit, output=self._shown(names.get(edit.number, edit.output)))
-            for edit in planned
-        ]
-        self.faults.sort()
-        if not self.faults:
-            self._check_price(count=len(planned))
-        return planned
-
-    def _plan_line(self, line: Line) -> PlannedEdit | None:
-        request = EditRequest(
-            video=line.video,
-            prompt=line.prompt,
-            callback_url=line.callback_url,
-            take=None if line.take is None else int(line.take),
-            start=line.start,
-            end=line.end,
-        )
-        is_own = line.is_in_shard(*self._shard)
-        if not is_own and (is_local(line.video) or request.is_cut):
-            # The clips of other shards need neither be on this machine nor be looked at.
-            self._note_edit(line, repr((line.video, line.prompt, line.start, line.end, line.take)))
-            self._note_output(line.number, line.output)
-            return None
-        looked_at = request
-        if is_own and self._max_credits is not None:
-            # With a limit, if only to be told what it costs.
-            looked_at = replace(request, max_credits=math.inf)
-        edit = prepare(self._session, looked_at)
-        is_new = self._note_edit(line, edit.identity)
-        if line.output:
-            self._note_output(line.number, line.output)
-        elif is_new:
-            self._unnamed[line.number] = (line.video, request.prompt, edit.identity)
-        if not is_own:
-            return None
-        self._estimated_credits += edit.estimated_credits or 0.0
-        return PlannedEdit(
-            number=line.number,
-            name=f"line {line.number}",
-            request=request,
-            identity=edit.identity,
-            output=line.output or "",
-        )
-
-    def _name_outputs(self) -> dict[int, str]:
-        """Return the outputs of the lines that name none, long enough to tell them apart."""
-        short = {number: default_name(*parts) for number, parts in self._unnamed.items()}
-        keys = {number: self._output_key(name) for number, name in short.items()}
-        counts = Counter(keys.values()) + Counter(self._line_of_output)
-        names: dict[int, str] = {}
-        for number, parts in self._unnamed.items():
-            meets = counts[keys[number]] > 1
-            names[number] = default_name(*parts, is_long=True) if meets else short[number]
-            self._note_output(number, names[number])
-        return names
-
-    def _output_key(self, output: str) -> str:
-        return self._system.name_key(os.path.join(self._base, output))  # noqa: PTH118 - on strings
-
-    def _check_price(self, *, count: int) -> None:
-        check_price(
-            f"{count} edits",
-            self._estimated_credits,
-            max_credits=self._max_credits,
-            hint="raise the limit, or take lines out of the manifest",
-        )
-
-    def _note_edit(self, line: Line, identity: str) -> bool:
-        """Note an edit; return whether it is the first of its kind."""
-        first = self._line_of_edit.setdefault(identity, line.number)
-        if first != line.number:
-            fault = f"is the same edit as line {first}; `take` makes it another one"
-            self._note_fault(line.number, fault)
-        return first == line.number
-
-    def _note_output(self, number: int, output: str | None) -> None:
-        if output is None:
-            return
-        resolved = self._resolved(output)
-        if resolved is None:
-            self._note_fault(number, f"`output` names no file: {output}")
-        elif Path(output).is_absolute() or not _is_below(resolved, self._base):
-            self._note_fault(number, f"`output` leaves the folder: {output}")
-        elif fault := self._system.path_fault(resolved):
-            self._note_fault(number, f"`output` names no file: {output}: {fault}")
-        else:
-            key = self._system.name_key(resolved)
-            first = self._line_of_output.setdefault(key, number)
-            if first != number:
-                self._note_fault(number, f"has the same output as line {first}: {output}")
-
-    def _note_fault(self, number: int, fault: str) -> None:
-        self.faults.append((number, fault))
-
-    def _resolved(self, output: str) -> str | None:
-        """Return where an output would be written, links resolved; None where that is no file.
-
-        On strings, and with one look at each folder: a manifest may have 100,000 lines.
-        """
-        folder, name = os.path.split(os.path.join(self._base, output))  # noqa: PTH118 - see above
-        is_name = name not in {"", ".", ".."} and len(os.fsencode(name)) <= LONGEST_NAME_BYTES
-        if "\0" in output or output.endswith("\\") or not is_name:
-            return None
-        if folder not in self._resolved_folders:
-            self._resolved_folders[folder] = os.path.realpath(folder)
-        path = os.path.join(self._resolved_folders[folder], name)  # noqa: PTH118 - see above
-        if os.path.islink(path):  # noqa: PTH114 - see above
-            path = os.path.realpath(path)
-        return None if os.path.isdir(path) else path  # noqa: PTH112 - see above
-
-    def _shown(self, output: str) -> str:
-        if self._folder is None:
-            # A file of that name, not standard output.
-            return f"./{output}" if output == STDOUT else output
-        return str(Path(self._folder) / output)
-
-
 class BatchRun:
     """Runs a plan: submissions and transfers in threads, all looks at the service in one."""
 
     def __init__(self, session: Session, options: BatchOptions) -> None:
         self._session = session
         self._options = options
-        # A submission that sits out a rate limit keeps no transfer waiting.
-        self._pool = WorkerPool[_Begun | EditOutcome](
-            options.concurrency, resting=lambda: session.rate_limiter.resting
-        )
+        at_once = options.concurrency + session.policy.transfers_at_once
+        self._pool = WorkerPool[_Begun | EditOutcome](at_once)
         self._poller = Poller(session, timeout_s=options.timeout_s)
+        self._beginning: set[int] = set()  # the numbers of the edits that are being submitted
         self._followed: dict[str, _Begun] = {}
+        self._ended: deque[_Begun] = deque()  # at the service; not saved yet
+        self._saving: set[int] = set()
+        self._committed: dict[int, float] = {}
+        """What edits newly cost: estimated, then reserved, then charged."""
+        self._refusals: list[str] = []  # the codes of those in a row
         self.halted_by: OmniEditError | None = None
         """Why nothing more is paid for: no credits, no valid key, no network, no journal."""
 
@@ -275,22 +87,34 @@ class BatchRun:
         """
         backlog = deque(edits)
         with self._pool:
-            while backlog or self._pool.busy or self._poller:
-                # Transfers of what is finished come before submissions of what is not begun.
-                while backlog and self._pool.busy < self._options.concurrency:
-                    self._pool.give(partial(self._begin, backlog.popleft()))
-                outcome = self._pool.take(timeout_s=self._rest_s())
-                if isinstance(outcome, EditOutcome):
-                    yield outcome
-                elif outcome is not None:
-                    self._go_on_with(outcome)
+            while backlog or self._pool.busy or self._ended or self._poller:
+                yield from self._set_to_work(backlog)
+                rest_s = self._poller.rest_s() if self._poller else None
+                outcome = self._pool.take(timeout_s=rest_s) if self._is_active else None
+                if outcome is not None:
+                    yield from self._go_on_with(outcome)
                 yield from self._poll()
 
-    def _rest_s(self) -> float | None:
-        rests = [self._poller.rest_s()] if self._poller else []
-        if self._pool.busy > self._options.concurrency:
-            rests.append(_REST_S)
-        return min(rests, default=None)
+    @property
+    def _is_active(self) -> bool:
+        return bool(self._pool.busy or self._poller)
+
+    def _set_to_work(self, backlog: deque[PlannedEdit]) -> Iterator[EditOutcome]:
+        """Begin as many transfers and edits as may be under way."""
+        while self._ended and len(self._saving) < self._session.policy.transfers_at_once:
+            step = self._ended.popleft()
+            self._saving.add(step.edit.number)
+            self._pool.give(partial(self._deliver, step))
+        while backlog and len(self._beginning) + len(self._followed) < self._options.concurrency:
+            edit = backlog.popleft()
+            try:
+                self._commit(edit)
+            except TooExpensiveError as error:
+                self.halted_by = self.halted_by or error
+                yield self._failed(edit, None, error)
+                continue
+            self._beginning.add(edit.number)
+            self._pool.give(partial(self._begin, edit))
 
     def _poll(self) -> Iterator[EditOutcome]:
         for record, error in self._poller.poll() if self._poller else ():
@@ -298,16 +122,76 @@ class BatchRun:
             if error is not None:
                 yield self._failed(followed.edit, record, error)
                 continue
-            begun = replace(followed.begun, record=record, is_fresh=True)
-            self._pool.give(partial(self._deliver, replace(followed, begun=begun)))
+            self._note_cost(followed.edit, record.task)
+            # A transfer has as much time as the wait before it.
+            deadline = self._session.monotonic() + self._options.timeout_s
+            begun = replace(followed.begun, record=record, is_fresh=True, deadline=deadline)
+            self._ended.append(replace(followed, begun=begun))
 
-    def _go_on_with(self, step: _Begun) -> None:
-        if step.begun.has_ended:
-            report_end(self._session, step.begun.record)
-            self._pool.give(partial(self._deliver, step))
+    def _go_on_with(self, outcome: _Begun | EditOutcome) -> Iterator[EditOutcome]:
+        number = outcome.edit.number
+        if number in self._saving:
+            self._saving.discard(number)
         else:
-            self._followed[str(step.begun.record.task_id)] = step
-            self._poller.add(step.begun.record, is_fresh=step.begun.is_fresh)
+            self._beginning.discard(number)
+            self._note_submission(outcome)
+        if isinstance(outcome, EditOutcome):
+            yield outcome
+        elif outcome.begun.has_ended:
+            report_end(self._session, outcome.begun.record)
+            self._ended.append(outcome)
+        else:
+            self._followed[str(outcome.begun.record.task_id)] = outcome
+            self._poller.add(outcome.begun.record, is_fresh=outcome.begun.is_fresh)
+
+    def _commit(self, edit: PlannedEdit) -> None:
+        """Take the price of an edit into account before it is begun.
+
+        Raises:
+            TooExpensiveError: If it would be one too many, as what was reserved shows.
+        """
+        limit, estimate = self._options.max_credits, edit.estimated_credits or 0.0
+        if limit is None or not edit.is_due or self.halted_by is not None:
+            return
+        committed = sum(self._committed.values())
+        if committed + estimate > limit:
+            msg = (
+                f"{committed:.1f} credits are reserved or charged: {estimate:.1f} more would be"
+                f" above --max-credits {limit:g}; nothing more is sent"
+            )
+            raise TooExpensiveError(msg, hint="the same command with a higher limit goes on")
+        self._committed[edit.number] = estimate
+
+    def _note_cost(self, edit: PlannedEdit, task: Task | None) -> None:
+        """Put what the service reserved or charged in the place of the estimate."""
+        if edit.number not in self._committed or task is None:
+            return
+        cost = 0.0 if task.has_failed else task.credits_reserved
+        cost = cost if task.credits_used is None else task.credits_used
+        if cost is not None:
+            self._committed[edit.number] = cost
+
+    def _note_submission(self, outcome: _Begun | EditOutcome) -> None:
+        """Stop after several refusals in a row: the next ones would be refused as well."""
+        if isinstance(outcome, _Begun):
+            self._note_cost(outcome.edit, outcome.begun.record.task)
+            if outcome.begun.is_fresh:
+                self._refusals.clear()
+            return
+        error = outcome.error
+        if not isinstance(error, OutcomeUnknownError):
+            self._committed.pop(outcome.edit.number, None)
+        if not isinstance(error, RequestRefusedError) or self._options.keeps_going:
+            return
+        if error.code not in self._refusals:
+            self._refusals.clear()
+        self._refusals.append(error.code)
+        if len(self._refusals) == _MOST_REFUSALS and self.halted_by is None:
+            self.halted_by = error
+            self._session.warn(
+                f"{_MOST_REFUSALS} submissions in a row were refused with `{error.code}`:"
+                " nothing more is sent; `--keep-going` goes on all the same"
+            )
 
     def _begin(self, edit: PlannedEdit) -> _Begun | EditOutcome:
         try:
@@ -378,28 +262,3 @@ def _meets_every_edit(error: OmniEditError, *, submit_budget_s: float) -> bool:
         isinstance(error, RateLimitedError) and (error.retry_after_s or 0.0) > submit_budget_s
     )
     return is_account or is_way or is_long_pause
-
-
-def check_price(what: str, estimate: float, *, max_credits: float | None, hint: str) -> None:
-    """Refuse several edits that are dearer together than allowed.
-
-    Args:
-        what: They are, for the message.
-        estimate: In credits, of all of them.
-        max_credits: What is allowed; None for whatever it is.
-        hint: What to do about it.
-
-    Raises:
-        TooExpensiveError: They are.
-    """
-    if max_credits is None or estimate <= max_credits:
-        return
-    msg = (
-        f"{what} are estimated at {estimate:.1f} credits in all,"
-        f" above --max-credits {max_credits:g}; nothing was sent"
-    )
-    raise TooExpensiveError(msg, hint=hint)
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path.startswith(folder if folder.endswith(os.sep) else folder + os.sep)

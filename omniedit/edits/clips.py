@@ -1,7 +1,7 @@
 """Clips, on this machine and behind URLs: looked at before anything is paid for."""
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from omniedit.edits.session import Session
 from omniedit.errors import (
     InvalidInputError,
+    LocalError,
     MissingExtraError,
     OmniEditError,
     ResultGoneError,
@@ -31,8 +32,13 @@ from omniedit.media import (
     parse_mark,
     verdict,
 )
-from omniedit.models import EditRequest
+from omniedit.models import EditRequest, SavedFile
 
+_VIDEO_SUFFIXES: Final = frozenset(
+    {".3g2", ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
+    | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
+)
+"""What the names of a folder's videos end with."""
 INSTALL_MEDIA: Final = "python -m pip install 'omniedit[media]'"
 
 
@@ -91,6 +97,69 @@ def is_local(video: str) -> bool:
 def clip_name(video: str) -> str:
     """Return the name of a clip's file, at the end of its path or URL."""
     return Path(video).name if is_local(video) else unquote(urlsplit(video).path).rpartition("/")[2]
+
+
+def clips_of(session: Session, sources: Sequence[str]) -> list[str]:
+    """Return the clips that are meant: a folder stands for its videos, in natural order.
+
+    What a folder holds of results that are known here is left out; what was named never is.
+
+    Raises:
+        InvalidInputError: If a folder holds no video.
+        LocalError: If a folder cannot be read.
+    """
+    clips: list[str] = []
+    for source in sources:
+        if is_local(source) and Path(source).is_dir():
+            clips += _clips_in(session, Path(source))
+        else:
+            clips.append(source)
+    return clips
+
+
+def _clips_in(session: Session, folder: Path) -> list[str]:
+    try:
+        videos = [path for path in folder.iterdir() if _is_video(path)]
+    except OSError as error:
+        msg = f"cannot read the folder {folder}: {error.strerror}"
+        raise LocalError(msg) from None
+    if not videos:
+        msg = f"{folder} holds no videos"
+        hint = "folders in it are not looked into, nor files with unknown endings or hidden ones"
+        raise InvalidInputError(msg, code="no_videos", hint=hint)
+    results: dict[int, list[SavedFile]] = {}
+    for file in session.journal.saved_files():
+        results.setdefault(file.size_bytes, []).append(file)
+    clips = [
+        str(path)
+        for path in sorted(videos, key=_natural_order)
+        if not _is_result(session, path, results.get(path.stat().st_size, ()))
+    ]
+    if left_out := len(videos) - len(clips):
+        what = "1 result" if left_out == 1 else f"{left_out} results"
+        session.note(f"{what} of edits in {folder} left out", is_general=True)
+    return clips
+
+
+def _is_result(session: Session, path: Path, same_size: Sequence[SavedFile]) -> bool:
+    if session.is_sandbox:
+        # Its results have the content of their clips.
+        same_size = [file for file in same_size if file.path == str(path.absolute())]
+    if not same_size:
+        return False
+    digest = digest_of_clip(session, path, check=False).sha256
+    return any(file.sha256 == digest for file in same_size)
+
+
+def _is_video(path: Path) -> bool:
+    is_shown = not path.name.startswith(".")
+    return is_shown and path.suffix.lower() in _VIDEO_SUFFIXES and path.is_file()
+
+
+def _natural_order(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
+    """Sort `clip2` before `Clip10`."""
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", path.name.casefold())
+    return [(not digits, int(digits or 0), text) for digits, text in parts], path.name
 
 
 def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts | Incomplete:

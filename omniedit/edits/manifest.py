@@ -7,10 +7,11 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError
 from omniedit.media import parse_mark
 
@@ -36,6 +37,12 @@ class Line:
     start: str | None = None
     end: str | None = None
     take: str | None = None
+    label: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it: by its label, where it is of no file."""
+        return self.label or f"line {self.number}"
 
     def is_in_shard(self, index: int, count: int) -> bool:
         """Return whether the line belongs to the shard `index` of `count`, from 1.
@@ -91,6 +98,21 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
         faults.append((1, "the manifest is empty"))
     oddities = tuple((number, _unknown_field(name)) for name, number in unknown.items())
     return Manifest(tuple(lines), tuple(faults), oddities)
+
+
+def lines_of(clips: Sequence[str], prompts: Sequence[str], *, takes: int) -> Manifest:
+    """Return a line for every clip with every prompt, so many times; the first take is plain."""
+    lines: list[Line] = []
+    for clip in clips:
+        for place, prompt in enumerate(prompts, start=1):
+            for take in range(1, takes + 1):
+                label = clip_name(clip) or clip
+                label += f", prompt {place}" if len(prompts) > 1 else ""
+                label += f", take {take}" if takes > 1 else ""
+                number = len(lines) + 1
+                line = Line(number=number, video=clip, prompt=prompt, take=str(take), label=label)
+                lines.append(line)
+    return Manifest(tuple(lines), (), ())
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:

@@ -75,6 +75,11 @@ class Sending:
         try:
             for number in count(1):
                 was_lost = self._is_lost
+                rested_s = self._session.rate_limiter.wait()
+                if number == 1 and self._session.rate_limiter.is_paced:
+                    # The turn may be far away, through no fault of the service's.
+                    self._began += rested_s
+                    deadline += rested_s
                 try:
                     record, is_replay = self._post(deadline)
                 except OmniEditError as error:
@@ -99,7 +104,6 @@ class Sending:
     def _post(self, deadline: float) -> tuple[Record, bool]:
         """Send it once; a task is on disk, and announced, before this returns."""
         session = self._session
-        session.rate_limiter.wait()
         with session.shielded():
             # A signal that came while this waited for its turn ends it here, unsent.
             session.check_goes_on()

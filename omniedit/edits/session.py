@@ -71,6 +71,7 @@ class Session:
         clock: The time.
         policy: Time-outs, budgets and intervals.
         told: Notes that were told already, by an earlier session of the same command.
+        submission_interval_s: At least so long from one submission to the next.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Session:
         clock: Clock = Clock(),  # noqa: B008 - immutable
         policy: Policy = DEFAULT,
         told: set[str] | None = None,
+        submission_interval_s: float = 0.0,
     ) -> None:
         self.journal = journal
         self.origin = origin
@@ -107,7 +109,11 @@ class Session:
         self.is_watched = is_watched
         self.policy = policy
         self.clock = clock
-        self.rate_limiter = RateLimiter(clock.monotonic, self.sleep)
+        self.rate_limiter = RateLimiter(
+            clock.monotonic, self.sleep, least_interval_s=submission_interval_s
+        )
+        self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)
+        """Held while a clip is made ready and uploaded."""
         self.find_connection = find_connection
         self.stream_out = stream_out
         self._open_http = open_http

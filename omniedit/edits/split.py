@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.downloads.placement import copy_result, saved_file, tidy
-from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome, PlannedEdit, check_price
+from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
 from omniedit.edits.clips import INSTALL_MEDIA, clip_name, fetched_clip, is_local, look
 from omniedit.edits.edit import EditOptions, known_edit
+from omniedit.edits.planner import PlannedEdit, check_price
 from omniedit.edits.requests import PreparedEdit, digest_of, prepare
 from omniedit.edits.save import is_whole, saved_as
 from omniedit.edits.session import Session
@@ -82,11 +83,6 @@ class SplitPlan:
         return max(piece.duration_s for piece in self.pieces)
 
     @property
-    def estimated_credits(self) -> float:
-        """Of all pieces, whether they are known or not."""
-        return sum(estimated_credits(piece.duration_s) for piece in self.pieces)
-
-    @property
     def due_count(self) -> int:
         """How many pieces are to be submitted, and paid."""
         return self.known.count(None)
@@ -94,11 +90,7 @@ class SplitPlan:
     @property
     def due_credits(self) -> float:
         """What they are estimated at."""
-        return sum(
-            estimated_credits(piece.duration_s)
-            for piece, known in zip(self.pieces, self.known, strict=True)
-            if known is None
-        )
+        return sum(edit.estimated_credits or 0.0 for edit in self.edits if edit.is_due)
 
 
 @contextmanager
@@ -142,6 +134,7 @@ def edit_pieces(
         again=options.again,
         overwrite=options.overwrite,
         timeout_s=options.timeout_s,
+        max_credits=options.max_credits,
     )
     records: dict[int, Record] = {}
     try:
@@ -248,8 +241,13 @@ def _plan(
         known_edit(session, edit.identity, _options_of(edit, options)) for edit in planned
     )
     edits = tuple(
-        replace(edit, output=_place_for(edit, record, folder=Path(folder), count=len(pieces)))
-        for edit, record in zip(planned, known, strict=True)
+        replace(
+            edit,
+            output=_place_for(edit, record, folder=Path(folder), count=len(pieces)),
+            is_due=record is None,
+            estimated_credits=estimated_credits(piece.duration_s),
+        )
+        for edit, record, piece in zip(planned, known, pieces, strict=True)
     )
     plan = SplitPlan(
         source=source,
@@ -263,8 +261,8 @@ def _plan(
         else _find_joined(session, target, known, new_audio=options.new_audio),
     )
     check_price(
-        f"{len(pieces)} pieces",
-        plan.estimated_credits,
+        f"{plan.due_count} pieces",
+        plan.due_credits,
         max_credits=options.max_credits,
         hint="raise the limit, or cut the clip with `--start T --end T`",
     )

@@ -55,7 +55,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
             )
             if known is not None:
                 return known.url
-        with _ready(session, edit) as path:
+        with session.uploads, _ready(session, edit) as path:
             uploaded = session.with_retries(
                 lambda: _upload(session, path, name=_name_of(edit.request), deadline=deadline),
                 budget_s=session.policy.submit_budget_s,
@@ -71,6 +71,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
 @contextmanager
 def _ready(session: Session, edit: PreparedEdit) -> Generator[Path]:
     """Hold the file that is uploaded for a block: the clip, or what was made of it."""
+    session.check_goes_on()
     video, source = edit.request.video, edit.request.source
     if is_local(video) and not edit.is_written_anew:
         yield Path(video)

@@ -31,13 +31,13 @@ from omniedit.http.retry import backoff_s, is_transient
 from omniedit.models import BATCH_SIZE, Record, Task, task_name
 from omniedit.policy import Policy
 
-TRANSFERS_AT_ONCE: Final = 4
 _JITTER: Final = 0.1
 """The share of an interval that is left to chance."""
 _COARSE_STEP: Final = 5
 _MISSED_PERCENT: Final = 5.0
 """Progress that should have moved so far, and did not, is no longer believed."""
 _FULL: Final = 100
+_SURELY_OVER_S: Final = 0.05
 _ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
 
 Outcome: TypeAlias = tuple[Record, OmniEditError | None]
@@ -102,6 +102,7 @@ class _Followed:
     due_at: float  # monotonic, of the next poll
     deadline: float  # monotonic
     moved_at: float  # monotonic, of the latest change
+    comes_along: bool = True  # with others that are due a little before it
     stalls_reported: int = 0
     last_unfinished_at: float | None = None  # Unix time
 
@@ -142,6 +143,7 @@ class Poller:
         self._has_batch_read = True
         self._has_warned = False
         self._quiet_until = 0.0  # monotonic: a rate limit holds for every poll
+        self._round_at = 0.0  # monotonic, of the next one at the earliest
 
     def __len__(self) -> int:
         """Return how many are still followed."""
@@ -169,6 +171,7 @@ class Poller:
             due_at=now + rest_s,
             deadline=now + self._timeout_s,
             moved_at=now,
+            comes_along=rest_s <= self._session.policy.early_poll_s,
         )
         self._followed.setdefault(followed.task_id, followed)
 
@@ -176,7 +179,7 @@ class Poller:
         """Return the seconds until the next poll is due, and no deadline overrun."""
         due_at = min(followed.due_at for followed in self._followed.values())
         deadline = min(followed.deadline for followed in self._followed.values())
-        poll_at = min(max(due_at, self._quiet_until), deadline)
+        poll_at = min(max(due_at, self._quiet_until, self._round_at), deadline)
         return max(0.0, poll_at - self._session.monotonic())
 
     def poll(self) -> Iterator[Outcome]:
@@ -208,14 +211,21 @@ class Poller:
     def _due(self, now: float) -> list[_Followed]:
         """Return the tasks to poll: those due soon come along, many of them in one request."""
         everything = self._followed.values()
-        if now < self._quiet_until and all(each.deadline > now for each in everything):
+        if now < max(self._quiet_until, self._round_at) and all(
+            each.deadline > now for each in everything
+        ):
             return []
         if not any(min(each.due_at, each.deadline) <= now for each in everything):
             return []
         slack_s = max(self._session.policy.shortest_poll_s / 2, len(everything) * _ROUND_PER_TASK_S)
-        return [each for each in everything if each.due_at <= now + slack_s or each.deadline <= now]
+        return [
+            each
+            for each in everything
+            if each.due_at <= now + slack_s * each.comes_along or each.deadline <= now
+        ]
 
     def _poll(self, due: Sequence[_Followed]) -> Iterator[Outcome]:
+        self._round_at = self._session.monotonic() + len(due) * _ROUND_PER_TASK_S
         for start in range(0, len(due), BATCH_SIZE):
             chunk = due[start : start + BATCH_SIZE]
             try:
@@ -322,6 +332,7 @@ class Poller:
         standing = followed.standing(now)
         rest_s = max(self._next_poll_s(standing), len(self._followed) * _ROUND_PER_TASK_S)
         followed.due_at = now + rest_s
+        followed.comes_along = True
         session.report(
             Progressed(
                 record=followed.record,
@@ -373,7 +384,7 @@ def report_end(session: Session, record: Record) -> None:
 def _side_by_side(
     session: Session, poller: Poller, options: FollowOptions, deadline: float
 ) -> Iterator[Outcome]:
-    with WorkerPool[Outcome](TRANSFERS_AT_ONCE) as pool:
+    with WorkerPool[Outcome](session.policy.transfers_at_once) as pool:
         while poller or pool.busy:
             outcome = pool.take(timeout_s=poller.rest_s() if poller else None)
             if outcome is not None:
@@ -436,6 +447,10 @@ def next_poll_s(
         jitter: A number in [0, 1), so that many clients do not poll in step.
     """
     chance = 1 - _JITTER * jitter()
+    estimated_s = standing.estimated_s or 0.0
+    if not standing.elapsed_s and estimated_s < policy.early_poll_s + policy.shortest_poll_s:
+        # What is over so soon is looked at when it should be over, rather than twice.
+        return max(policy.early_poll_s * chance, estimated_s + _SURELY_OVER_S)
     # Well before the earliest early poll, so that no rounding makes it two.
     if standing.elapsed_s < policy.early_poll_s * (1 - 2 * _JITTER):
         return policy.early_poll_s * chance - standing.elapsed_s

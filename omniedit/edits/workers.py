@@ -25,12 +25,10 @@ class WorkerPool(Generic[T]):
 
     Args:
         size: How many steps at a time.
-        resting: Returns how many of those only rest, so that others may take their place.
     """
 
-    def __init__(self, size: int, *, resting: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._resting = resting
         self._steps: deque[Step[T]] = deque()
         self._outcomes: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -55,7 +53,8 @@ class WorkerPool(Generic[T]):
         self._given += 1
         with self._lock:
             self._steps.append(step)
-        self._set_to_work()
+        if (next_step := self._next_step()) is not None:
+            threading.Thread(target=self._work, args=[next_step], daemon=True).start()
 
     def take(self, *, timeout_s: float | None) -> T | None:
         """Return the outcome of some step; None where none is there within the time.
@@ -63,7 +62,6 @@ class WorkerPool(Generic[T]):
         Raises:
             BaseException: What the step raised.
         """
-        self._set_to_work()
         for piece_s in THIS_SYSTEM.pieces(timeout_s):
             with suppress(queue.Empty):
                 outcome = self._outcomes.get(timeout=piece_s)
@@ -74,10 +72,6 @@ class WorkerPool(Generic[T]):
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
-
-    def _set_to_work(self) -> None:
-        while (step := self._next_step()) is not None:
-            threading.Thread(target=self._work, args=[step], daemon=True).start()
 
     def _work(self, first: Step[T]) -> None:
         step: Step[T] | None = first
@@ -93,7 +87,7 @@ class WorkerPool(Generic[T]):
         """Return a step that may begin now, which is active from then on."""
         with self._lock:
             self._active -= is_done_with_one
-            if not self._steps or self._active >= self._size + self._resting():
+            if not self._steps or self._active >= self._size:
                 return None
             self._active += 1
             return self._steps.popleft()
@@ -105,36 +99,44 @@ class RateLimiter:
     Args:
         monotonic: Seconds that never jump.
         sleep: How to rest.
+        least_interval_s: Between any two turns, whether the service asks for it or not.
     """
 
-    def __init__(self, monotonic: Callable[[], float], sleep: Callable[[float], object]) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], object],
+        *,
+        least_interval_s: float = 0.0,
+    ) -> None:
         self._monotonic = monotonic
         self._sleep = sleep
         self._lock = threading.Lock()
         self._open_at = 0.0
         self._interval_s = 0.0
+        self._least_interval_s = least_interval_s
         self._paused_until = 0.0
         self._pauses = 0
-        self._resting = 0
 
     @property
-    def resting(self) -> int:
-        """How many callers wait for their turn."""
-        return self._resting
+    def is_paced(self) -> bool:
+        """Whether turns are apart without the service's asking for it."""
+        return self._least_interval_s > 0
 
-    def wait(self) -> None:
-        """Rest until it is the caller's turn."""
+    def wait(self) -> float:
+        """Rest until it is the caller's turn; return for how many seconds."""
+        began = self._monotonic()
         while True:
             with self._lock:
                 now = self._monotonic()
                 pauses = self._pauses
                 turn_at = max(now, self._open_at)
-                self._open_at = turn_at + self._interval_s
+                self._open_at = turn_at + max(self._interval_s, self._least_interval_s)
             if turn_at > now:
-                self._rest(turn_at - now)
+                self._sleep(turn_at - now)
             # A pause that began meanwhile voids every turn.
             if pauses == self._pauses:
-                return
+                return self._monotonic() - began
 
     def slow_down(self, rest_s: float) -> None:
         """Let nobody go for `rest_s` seconds, and then more slowly than before."""
@@ -153,12 +155,3 @@ class RateLimiter:
         with self._lock:
             slower_s = self._interval_s * 0.8
             self._interval_s = slower_s if slower_s >= SHORTEST_INTERVAL_S / 2 else 0.0
-
-    def _rest(self, rest_s: float) -> None:
-        with self._lock:
-            self._resting += 1
-        try:
-            self._sleep(rest_s)
-        finally:
-            with self._lock:
-                self._resting -= 1

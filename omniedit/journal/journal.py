@@ -25,7 +25,16 @@ from omniedit.journal.rows import (
     render_error,
     storable,
 )
-from omniedit.models import TERMINAL, AttemptState, Record, SavedFile, Task, TaskError, UploadedClip
+from omniedit.models import (
+    TERMINAL,
+    AttemptState,
+    Record,
+    SavedFile,
+    Task,
+    TaskError,
+    TaskStatus,
+    UploadedClip,
+)
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.folders import make_private_folder
 from omniedit.system.locks import hold, is_held
@@ -124,6 +133,34 @@ class Journal:
             if not record.is_refused
         ]
         return sorted(known, key=lambda record: bool(record.task and record.task.has_failed))
+
+    def settled_edits(self, *, origin: str) -> frozenset[str]:
+        """Return the identities of the edits that are known, and not to be submitted anew.
+
+        As `known_edits` has them: an attempt that did not fail decides, else the newest one.
+        """
+        rows = self._database.rows(
+            "select identity, status, t.error from attempts a left join tasks t using (task_id)"
+            " where a.origin = ? and identity is not null and state <> 'refused'"
+            " order by a.rowid",
+            (origin,),
+        )
+        settled: set[str] = set()
+        unfailed: set[str] = set()
+        for identity, status, text in rows:
+            has_failed = status in {TaskStatus.FAILED, TaskStatus.CANCELLED}
+            error = parse_error(text) if status == TaskStatus.FAILED else None
+            if not has_failed:
+                unfailed.add(identity)
+            if error is not None and error.is_retryable and identity not in unfailed:
+                settled.discard(identity)
+            else:
+                settled.add(identity)
+        return frozenset(settled)
+
+    def saved_files(self) -> list[SavedFile]:
+        """Return every result that was saved."""
+        return [parse_file(row) for row in self._database.rows("select * from files")]
 
     def last_call(self, context: str) -> Call | None:
         """Return the newest call in a context."""

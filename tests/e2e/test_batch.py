@@ -1,6 +1,7 @@
 """A batch as a user runs it, against a served sandbox."""
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -343,3 +344,113 @@ def test_a_batch_that_is_estimated_dearer_than_allowed_sends_nothing(served: Com
     assert (refused.status, refused.stdout) == (12, ""), refused
     assert "76.3 credits" in refused.stderr
     assert (made.status, len(made.stdout.split())) == (0, 3), made
+
+
+def test_no_more_than_so_many_edits_are_under_way_at_the_service(
+    make_bench: MakeBench, folder: Path
+) -> None:
+    bench = make_bench(edit_seconds=20.0)  # 1 s
+    lines = [{"video": URL, "prompt": str(number)} for number in range(10)]
+
+    ended = bench.run("batch", write(folder, *lines), "--dir", "out", "--concurrency", "3")
+
+    assert ended.status == 0, ended
+    assert bench.service.store.load(time.time()).peak == 3
+    assert len(bench.task_ids) == len(names(folder / "out")) == 10
+
+
+def clips(folder: Path, *names: str) -> None:
+    sample = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Each with a content of its own, in a box that players skip.
+        path.write_bytes(sample + b"\0\0\0\x0cfree" + number.to_bytes(4))
+
+
+def test_every_clip_is_edited_with_every_prompt_so_many_times(bench: Bench, folder: Path) -> None:
+    clips(folder, "clips/clip10.mp4", "clips/Clip2.mp4", "clips/.hidden.mp4", "clips/below/x.mp4")
+    (folder / "clips" / "notes.txt").write_text("no clip")
+    prompts = ["--prompt", "night [sandbox:seconds=0]", "--prompt", "day [sandbox:seconds=0]"]
+
+    ended = bench.run("batch", "clips", URL, *prompts, "--takes", "2", "--dir", "out", "--json")
+
+    tasks = ended.document["tasks"]
+    assert ended.status == 0, ended
+    assert [task["video"] for task in tasks[::4]] == ["clips/Clip2.mp4", "clips/clip10.mp4", URL]
+    assert [task["prompt"].split()[0] for task in tasks[:4]] == ["night", "night", "day", "day"]
+    assert len(names(folder / "out")) == len(bench.task_ids) == 12
+
+
+def test_the_first_take_is_the_plain_edit(bench: Bench, folder: Path) -> None:
+    prompt = "night [sandbox:seconds=0]"
+    bench.run("edit", URL, prompt)
+
+    ended = bench.run("batch", URL, "--prompt", prompt, "--takes", "2", "-q")
+
+    assert ended.status == 0, ended
+    assert len(bench.task_ids) == 2
+
+
+def test_results_among_the_clips_of_a_folder_are_left_out(bench: Bench, folder: Path) -> None:
+    clips(folder, "a.mp4", "b.mp4")
+    line = ["batch", ".", "--prompt", "night [sandbox:seconds=0]"]
+    bench.run(*line)
+
+    again = bench.run(*line)
+
+    assert again.status == 0, again
+    assert "2 results of edits in . left out" in again.stderr
+    assert len(bench.task_ids) == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        pytest.param(["clips"], 'omniedit batch clips --prompt "PROMPT"', id="folder-alone"),
+        pytest.param(["a.mp4", "b.mp4"], "`omniedit batch SOURCE…", id="clips-alone"),
+        pytest.param(["m.csv", "--prompt", "x"], "leave `--prompt` out", id="manifest-and-prompt"),
+        pytest.param(["m.csv", "--takes", "2"], "a field `take`", id="manifest-and-takes"),
+        pytest.param(["empty", "--prompt", "x"], "empty holds no videos", id="empty-folder"),
+        pytest.param(["a.mp4", "--prompt", "x"], "no such file: a.mp4", id="missing-clip"),
+        pytest.param(
+            ["clips", "clips/a.mp4", "--prompt", "x"],
+            "a.mp4: is the same edit as a.mp4",
+            id="clip-named-twice",
+        ),
+        pytest.param([URL, "--prompt", "x", "--rate", "0/m"], "invalid rate '0/m'", id="no-rate"),
+    ],
+)
+def test_sources_that_make_no_edits_are_refused(
+    bench: Bench, folder: Path, argv: Sequence[str], words: str
+) -> None:
+    clips(folder, "clips/a.mp4")
+    (folder / "empty").mkdir()
+    write(folder, "video,prompt", f"{URL},x", name="m.csv")
+
+    ended = bench.run("batch", *argv)
+
+    assert ended.status == 2, ended
+    assert words in ended.stderr
+    assert bench.posts == 0
+
+
+def test_several_clips_of_edit_are_a_batch(bench: Bench) -> None:
+    ended = bench.run("edit", "a.mp4", "my b.mp4", "make it night")
+
+    assert ended.status == 2
+    line = "omniedit batch a.mp4 'my b.mp4' --prompt 'make it night'"
+    assert line in ended.stderr
+
+
+def test_what_is_known_counts_nothing_against_the_limit(bench: Bench, folder: Path) -> None:
+    clips(folder, "a.mp4", "b.mp4")
+    line = ["batch", "a.mp4", "b.mp4", "--prompt", "night [sandbox:seconds=0]"]
+    price = bench.run("probe", "a.mp4", "--json").document["estimated_credits"]
+    bench.run("edit", "a.mp4", "night [sandbox:seconds=0]")
+
+    refused = bench.run(*line, "--max-credits", str(0.9 * price))
+    made = bench.run(*line, "--max-credits", str(1.1 * price))
+
+    assert (refused.status, made.status) == (12, 0), (refused, made)
+    assert len(bench.task_ids) == 2

@@ -71,7 +71,7 @@ def test_an_interrupted_batch_tells_what_goes_on_and_the_same_command_picks_it_u
 ) -> None:
     manifest = write(folder, 12, seconds=20)  # 1 s
 
-    process = bench.start("batch", manifest, "--events", "--concurrency", "2")
+    process = bench.start("batch", manifest, "--events", "--concurrency", "6")
     wait_until(lambda: len(bench.task_ids) >= 6, process)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=WAIT_S)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,25 +23,24 @@ pytestmark = [
 ]
 
 QUESTION = "send 2 pieces for 76.3 credits ($1.12)? [y/N]"
+PROMPT = "make it night [sandbox:seconds=0]"
 WAIT_S = 20.0
 CTRL_C = "\x03"
 
 
 def answered(
-    served: CommandLine, answer: str, *, video: str = "long.mp4", considered_s: float = 0.0
+    served: CommandLine,
+    answer: str,
+    *,
+    video: str = "long.mp4",
+    considered_s: float = 0.0,
+    argv: Sequence[str] = (),
+    question: str = QUESTION,
 ) -> tuple[int, bytes, str]:
     """Return the exit status, stdout and the screen of a call whose question is answered."""
     terminal, far_end = os.openpty()
     process = subprocess.Popen(
-        [
-            COMMAND,
-            "edit",
-            video,
-            "make it night [sandbox:seconds=0]",
-            "--split",
-            "-o",
-            "out.mp4",
-        ],
+        [COMMAND, *(argv or ["edit", video, PROMPT, "--split", "-o", "out.mp4"])],
         stdin=far_end,
         stdout=subprocess.PIPE,
         stderr=far_end,
@@ -53,7 +53,7 @@ def answered(
     with contextlib.suppress(OSError):
         while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
             screen += os.read(terminal, 65536).decode(errors="replace")
-            if QUESTION in screen and not has_answered:
+            if question in screen and not has_answered:
                 has_answered = True
                 if select.select([terminal], [], [], considered_s)[0]:
                     screen += os.read(terminal, 65536).decode(errors="replace")
@@ -114,3 +114,27 @@ def test_what_ends_the_question_leaves_the_line(served: CommandLine) -> None:
     _, _, screen = answered(served, "\x04")
 
     assert screen.partition(QUESTION)[2].startswith(" \r\n"), screen
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "tasks"),
+    [pytest.param("y\n", 0, 3, id="yes"), pytest.param("n\n", 2, 1, id="no")],
+)
+def test_a_batch_asks_before_it_pays_for_more_than_one_edit(
+    served: CommandLine, service: RunningSandbox, answer: str, *, status: int, tasks: int
+) -> None:
+    for seconds in (1, 2, 3):
+        make_clip(served.folder / "clips" / f"{seconds}.mp4", seconds=seconds)
+    served("edit", "clips/2.mp4", PROMPT)
+
+    ended = answered(
+        served,
+        answer,
+        argv=["batch", "clips", "--prompt", PROMPT],
+        question="send 2 edits for about 25.4 credits ($0.37)? [y/N]",
+    )
+
+    _, count = service.store.tasks(now=0.0, status=None, model=None, limit=10, offset=0)
+    assert ended[0] == status, ended[2]
+    assert "3 edits: 1 known here, 2 to be paid, about 25.4 credits ($0.37)" in ended[2]
+    assert count == tasks

@@ -1,36 +1,57 @@
-"""`omniedit batch`: many edits from one manifest."""
+"""`omniedit batch`: many edits, from a manifest, or of clips and folders."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from omniedit.cli.confirm import can_ask, require_consent
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.input import read_source
-from omniedit.cli.options import Force, MaxCredits, NoJournal, Timeout, parse_shard
+from omniedit.cli.input import decode_argument, read_source
+from omniedit.cli.options import Force, MaxCredits, NoJournal, Timeout, parse_rate, parse_shard
 from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING
 from omniedit.cli.session import JournalUse
-from omniedit.errors import Interrupted, OmniEditError
+from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
 
 if TYPE_CHECKING:
     from omniedit.cli.batch_report import BatchReport
-    from omniedit.edits.batch import BatchOptions, PlannedEdit
+    from omniedit.edits.batch import BatchOptions
+    from omniedit.edits.manifest import Manifest
+    from omniedit.edits.planner import PlannedEdit
+    from omniedit.edits.session import Session
 
 EXAMPLES: Final = """
-omniedit batch edits.jsonl --dir results
+omniedit batch clips/ --prompt "make it night" --dir night
 omniedit batch edits.csv --shard 1/4 --max-credits 500
 """
 
 
 def batch(
     ctx: typer.Context,
-    manifest: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            metavar="MANIFEST", help="JSON lines or CSV: video, prompt, and optionally output, …"
+            metavar="SOURCE...",
+            help="One manifest (JSON lines or CSV); or, with --prompt, clips and folders of clips.",
         ),
     ],
     *,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompt", metavar="TEXT", help="Edit every clip with TEXT; can be repeated."
+        ),
+    ] = None,
+    takes: Annotated[
+        int | None,
+        typer.Option(
+            "--takes",
+            min=1,
+            metavar="N",
+            help="With --prompt: make N edits of each clip and prompt.",
+        ),
+    ] = None,
     folder: Annotated[
         str | None,
         typer.Option(
@@ -48,16 +69,34 @@ def batch(
             rich_help_panel=WAITING,
             min=1,
             metavar="N",
-            help="Submissions and transfers at a time (default 4).",
+            help="Edits under way at the service at once (default 8).",
         ),
-    ] = 4,
+    ] = 8,
+    rate: Annotated[
+        float,
+        typer.Option(
+            "--rate",
+            rich_help_panel=WAITING,
+            metavar="N/m",
+            parser=parse_rate,
+            help="Submit no faster: 2/s, 30/m or 500/h, evenly spaced.",
+        ),
+    ] = 0.0,
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going",
+            rich_help_panel=WAITING,
+            help="Go on after five refusals in a row.",
+        ),
+    ] = False,
     shard: Annotated[
         str,
         typer.Option(
             "--shard",
             rich_help_panel=SCRIPTS,
             metavar="I/N",
-            help="Only part I of N of the manifest.",
+            help="Only part I of N of the edits.",
         ),
     ] = "1/1",
     again: Annotated[
@@ -66,37 +105,120 @@ def batch(
             "--again", rich_help_panel=COST, help="Submit every edit again (charged again)."
         ),
     ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", rich_help_panel=COST, help="Accept the price without being asked."),
+    ] = False,
     force: Force = False,
     timeout: Timeout = 1800.0,
     no_journal: NoJournal = False,
     max_credits: MaxCredits = None,
 ) -> Outcome:
-    """Make every edit of a manifest; run it again to make only what is missing.
+    """Make many edits; run it again to make only what is missing.
 
-    A line is {"video": …, "prompt": …}, and optionally output, callback_url, start, end, take.
+    Of clips and folders, every clip with every prompt. A manifest's line is {"video": …,
+    "prompt": …}, and optionally output, callback_url, start, end, take.
     """
     from omniedit.cli.batch_report import BatchReport
-    from omniedit.edits.batch import BatchOptions, Planner
-    from omniedit.edits.manifest import parse_manifest
+    from omniedit.edits.batch import BatchOptions
+    from omniedit.edits.planner import Planner
 
     context: Context = ctx.obj
     part = parse_shard(shard)
-    hint = "MANIFEST is a file of JSON lines or CSV, or `-` for standard input"
-    content = read_source(
-        manifest, what="manifest", max_bytes=context.policy.max_manifest_bytes, hint=hint
-    )
-    parsed = parse_manifest(content, name=manifest)
-    for number, oddity in parsed.oddities:
-        context.printer.warn(f"{manifest}:{number}: {oddity}")
-    report = BatchReport(context, manifest, again=again, has_journal=not no_journal)
-    with context.session(JournalUse.NONE, shows_progress=False, is_batch=True) as session:
-        planner = Planner(session, folder=folder, shard=part, max_credits=max_credits)
-        edits = planner.plan(parsed)
-    if planner.faults:
-        return Outcome(errors=report.faults(planner.faults), tasks=report.documents)
-    options = BatchOptions(concurrency=concurrency, again=again, overwrite=force, timeout_s=timeout)
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
-    return _run(context, report, edits, options, use=use, line_count=len(parsed.lines))
+    name = None if prompts else sources[0]
+    report = BatchReport(context, name, again=again, has_journal=not no_journal)
+    with context.session(use, shows_progress=False, is_batch=True) as session:
+        parsed = _read(context, session, sources, prompts, takes=takes)
+        planner = Planner(
+            session,
+            folder=folder,
+            shard=part,
+            again=again,
+            max_credits=max_credits,
+            estimates=context.printer.is_stderr_terminal,
+        )
+        edits = planner.plan(parsed)
+        if planner.faults:
+            return Outcome(errors=report.faults(planner.faults, parsed), tasks=report.documents)
+        _agree(context, session, edits, has_consent=yes)
+    options = BatchOptions(
+        concurrency=concurrency,
+        again=again,
+        overwrite=force,
+        timeout_s=timeout,
+        max_credits=max_credits,
+        keeps_going=keep_going,
+    )
+    report.begin(edits, line_count=len(parsed.lines))
+    return _run(context, report, edits, options, use=use, interval_s=rate)
+
+
+def _read(
+    context: Context,
+    session: "Session",
+    sources: Sequence[str],
+    prompts: Sequence[str] | None,
+    *,
+    takes: int | None,
+) -> "Manifest":
+    """Return the lines of a manifest, or those that clips and prompts make.
+
+    Raises:
+        InvalidInputError: If the sources are neither.
+    """
+    from omniedit.edits.clips import clips_of
+    from omniedit.edits.manifest import lines_of, parse_manifest
+
+    if prompts:
+        if name := next(
+            (name for name in sources if Path(name).suffix in {".jsonl", ".csv"}), None
+        ):
+            msg = f"{name} is a manifest, which has prompts of its own"
+            raise InvalidInputError(msg, code="usage", hint="leave `--prompt` out")
+        texts = [decode_argument(prompt) for prompt in prompts]
+        return lines_of(clips_of(session, sources), texts, takes=takes or 1)
+    name = sources[0]
+    if len(sources) > 1 or Path(name).is_dir() or "://" in name:
+        msg = "without --prompt, SOURCE is one manifest"
+        command = f'batch {name if len(sources) == 1 else "SOURCE…"} --prompt "PROMPT"'
+        raise InvalidInputError(msg, code="usage", hint=Hint("{} edits clips and folders", command))
+    if takes is not None:
+        msg = "--takes goes with --prompt; a manifest has a field `take`"
+        raise InvalidInputError(msg, code="usage")
+    hint = "a manifest is a file of JSON lines or CSV, or `-` for standard input"
+    max_bytes = context.policy.max_manifest_bytes
+    content = read_source(name, what="manifest", max_bytes=max_bytes, hint=hint)
+    parsed = parse_manifest(content, name=name)
+    for number, oddity in parsed.oddities:
+        context.printer.warn(f"{name}:{number}: {oddity}")
+    return parsed
+
+
+def _agree(
+    context: Context, session: "Session", edits: "Sequence[PlannedEdit]", *, has_consent: bool
+) -> None:
+    """Say on a terminal what is to be paid, and have that agreed to where it is more than one edit.
+
+    Raises:
+        InvalidInputError: If the answer is no.
+    """
+    from omniedit.terminal.human import render_credits
+
+    due = [edit for edit in edits if edit.is_due]
+    if not context.printer.is_stderr_terminal or not edits:
+        return
+    estimates = [edit.estimated_credits for edit in due if edit.estimated_credits is not None]
+    cost = f"about {render_credits(sum(estimates))}" if estimates else "an unknown price"
+    if estimates and len(estimates) < len(due):
+        cost += f", and {len(due) - len(estimates)} that cannot be estimated"
+    count = f"{len(edits)} edit{'s' if len(edits) > 1 else ''}"
+    known = f"{len(edits) - len(due)} known here, " if len(due) < len(edits) else ""
+    context.printer.note(f"{count}: {known}{len(due)} to be paid{f', {cost}' if due else ''}")
+    if due:
+        _ = session.service  # a missing key is found before anything is agreed to
+    if len(due) > 1 and not has_consent and can_ask(context):
+        require_consent(context, f"send {len(due)} edits for {cost}?")
 
 
 def _run(
@@ -106,7 +228,7 @@ def _run(
     options: "BatchOptions",
     *,
     use: JournalUse,
-    line_count: int,
+    interval_s: float,
 ) -> Outcome:
     from omniedit.edits.batch import BatchRun
 
@@ -114,10 +236,13 @@ def _run(
     observers = [context.saved_files(None)]
     try:
         with context.session(
-            use, observers=observers, total_tasks=len(edits), is_batch=True
+            use,
+            observers=observers,
+            total_tasks=len(edits),
+            is_batch=True,
+            submission_interval_s=interval_s,
         ) as session:
             session.journal.record_call(context.settings.context.value, None)
-            report.begin(edits, line_count=line_count)
             try:
                 for made in BatchRun(session, options).run(edits):
                     report.take(made)

@@ -10,7 +10,8 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import hint_for
 from omniedit.cli.input import read_request
 from omniedit.cli.session import JournalUse
-from omniedit.edits.batch import EditOutcome, PlannedEdit
+from omniedit.edits.batch import EditOutcome
+from omniedit.edits.planner import PlannedEdit
 from omniedit.edits.session import Session
 from omniedit.edits.split import (
     SplitOptions,

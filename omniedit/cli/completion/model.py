@@ -19,9 +19,9 @@ NOTHING: Final = "nothing"
 _KINDS: Final[Mapping[str, str]] = {
     "DIR": FOLDERS,
     "FILE": FILES,
-    "MANIFEST": FILES,
     "PATH": FILES,
     "REQUEST_ID": REQUESTS,
+    "SOURCE": FILES,
     "TASK": TASKS,
     "TASK|REQUEST_ID": TASKS,
     "VIDEO": FILES,

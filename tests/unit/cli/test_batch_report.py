@@ -6,7 +6,9 @@ import pytest
 from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.context import Context
 from omniedit.cli.signals import Signals
-from omniedit.edits.batch import EditOutcome, PlannedEdit
+from omniedit.edits.batch import EditOutcome
+from omniedit.edits.manifest import Manifest
+from omniedit.edits.planner import PlannedEdit
 from omniedit.errors import (
     OmniEditError,
     OutcomeUnknownError,
@@ -167,7 +169,7 @@ def test_an_empty_shard_says_so() -> None:
     [
         pytest.param(QuotaError("no"), "refused", id="refused"),
         pytest.param(OutcomeUnknownError("perhaps", request_id="r"), "unknown", id="unknown"),
-        pytest.param(None, None, id="not-begun"),
+        pytest.param(None, "unsent", id="not-begun"),
     ],
 )
 def test_a_line_without_a_task_has_every_key(
@@ -197,7 +199,8 @@ def test_a_line_whose_task_runs_on_has_its_task() -> None:
 def test_faults_are_documents_too_and_only_so_many_lines() -> None:
     told = Told(0)
 
-    errors = told.report.faults([(number, "is odd") for number in range(1, 61)])
+    faults = [(number, "is odd") for number in range(1, 61)]
+    errors = told.report.faults(faults, Manifest((), (), ()))
 
     documents = told.report.documents()
     assert [document["line"] for document in documents] == list(range(1, 61))

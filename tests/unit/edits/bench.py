@@ -98,6 +98,7 @@ def shown(task: Task) -> dict[str, Any]:
         "progress": task.progress,
         "created": task.created_at,
         "task_info": {"estimated_time": task.estimated_s},
+        "usage": {"credits_reserved": task.credits_reserved, "credits_used": task.credits_used},
         "results": list(task.result_urls),
         "error": error,
     }

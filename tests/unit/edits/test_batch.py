@@ -1,11 +1,13 @@
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome, PlannedEdit, Planner
+from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
 from omniedit.edits.manifest import Line, Manifest
+from omniedit.edits.planner import PlannedEdit, Planner
 from omniedit.edits.workers import RateLimiter
 from omniedit.errors import (
     AuthenticationError,
@@ -14,12 +16,14 @@ from omniedit.errors import (
     QuotaError,
     RateLimitedError,
     RequestRefusedError,
+    TooExpensiveError,
 )
-from omniedit.events import LineFailed
+from omniedit.events import LineFailed, Warned
 from omniedit.models import Task
 from tests.unit.edits.bench import CLIP_URL, BenchSession, completed, failed, running
 
 WAIT_S = 10.0
+OPTIONS = BatchOptions(concurrency=2, again=False, overwrite=False, timeout_s=100.0)
 
 
 @pytest.fixture
@@ -38,10 +42,10 @@ def plan(session: BenchSession, *prompts: str) -> Sequence[PlannedEdit]:
 
 
 def run(
-    session: BenchSession, *prompts: str, concurrency: int = 2, again: bool = False
+    session: BenchSession, *prompts: str, concurrency: int = 2, **fields: bool
 ) -> dict[str, EditOutcome]:
     """Run a batch to its end; return what came of each prompt."""
-    options = BatchOptions(concurrency=concurrency, again=again, overwrite=False, timeout_s=100.0)
+    options = replace(OPTIONS, concurrency=concurrency, **fields)
     edits = plan(session, *prompts)
     return {made.edit.request.prompt: made for made in BatchRun(session, options).run(edits)}
 
@@ -169,7 +173,7 @@ def test_no_more_than_so_many_are_under_way_at_a_time(session: BenchSession, her
 
 
 def test_a_rate_limit_keeps_no_finished_result_waiting(session: BenchSession, here: Path) -> None:
-    """The submission that rests lends its place to the download of the other."""
+    """Transfers have places of their own."""
     resting, downloaded = threading.Event(), threading.Event()
     session.script.accept, session.script.look = lambda _: running("t-1"), running
     options = BatchOptions(concurrency=1, again=False, overwrite=False, timeout_s=0.0)
@@ -181,7 +185,8 @@ def test_a_rate_limit_keeps_no_finished_result_waiting(session: BenchSession, he
         assert downloaded.wait(WAIT_S)
 
     def look(task_id: str) -> Task:
-        return completed(task_id) if resting.is_set() else running(task_id)
+        assert resting.wait(WAIT_S)
+        return completed(task_id)
 
     session.rate_limiter = RateLimiter(session.monotonic, rest)
     session.rate_limiter.slow_down(50.0)
@@ -189,9 +194,83 @@ def test_a_rate_limit_keeps_no_finished_result_waiting(session: BenchSession, he
     session.script.accept = lambda prompt: completed(f"task-{prompt}")
     session.script.on_download = lambda _: downloaded.set()
 
-    run(session, "known", "new", concurrency=1)
+    run(session, "known", "new", concurrency=2)
 
     assert saved(here) == ["known", "new"]
+
+
+def test_five_refusals_in_a_row_with_one_code_end_the_submissions(
+    session: BenchSession, here: Path
+) -> None:
+    def accept(prompt: str) -> Task:
+        if prompt in "abdefghi":
+            raise RequestRefusedError("no")
+        return completed(f"task-{prompt}")
+
+    session.script.accept = accept
+
+    made = run(session, *"abcdefghijk", concurrency=1)
+
+    assert session.script.prompts == [*"abcdefgh"]
+    assert [made[left].error for left in "ijk"] == [None] * 3
+    [warned] = session.reported(Warned)
+    assert "`--keep-going`" in warned.message
+
+
+def test_refusals_do_not_end_what_was_told_to_keep_going(session: BenchSession, here: Path) -> None:
+    def accept(_: str) -> Task:
+        raise RequestRefusedError("no")
+
+    session.script.accept = accept
+
+    run(session, *"abcdefgh", concurrency=1, keeps_going=True)
+
+    assert session.script.prompts == [*"abcdefgh"]
+
+
+def test_what_was_reserved_counts_against_the_limit(session: BenchSession, here: Path) -> None:
+    def reserve(prompt: str) -> Task:
+        return replace(completed(f"task-{prompt}"), credits_reserved=30.0)
+
+    session.script.accept, session.script.look = reserve, completed
+    edits = [replace(edit, estimated_credits=10.0) for edit in plan(session, *"abcd")]
+    options = replace(OPTIONS, concurrency=1, max_credits=50.0)
+
+    made = {one.edit.request.prompt: one for one in BatchRun(session, options).run(edits)}
+
+    assert session.script.prompts == ["a", "b"]
+    assert isinstance(made["c"].error, TooExpensiveError)
+    assert made["d"] == EditOutcome(edit=edits[3])
+    assert saved(here) == ["a", "b"]
+
+
+def test_what_failed_gives_back_what_it_had_reserved(session: BenchSession, here: Path) -> None:
+    def reserve(prompt: str) -> Task:
+        return replace(failed(f"task-{prompt}"), credits_reserved=30.0)
+
+    session.script.accept = reserve
+    edits = [replace(edit, estimated_credits=30.0) for edit in plan(session, *"abcd")]
+    options = replace(OPTIONS, concurrency=1, max_credits=50.0)
+
+    list(BatchRun(session, options).run(edits))
+
+    assert session.script.prompts == [*"abcd"]
+
+
+def test_submissions_are_evenly_spaced(here: Path) -> None:
+    paced = BenchSession(submission_interval_s=2000.0)
+    posted_at: list[float] = []
+
+    def accept(prompt: str) -> Task:
+        posted_at.append(paced.time.now)
+        return completed(f"task-{prompt}")
+
+    paced.script.accept, paced.script.look = accept, completed
+
+    run(paced, "a", "b", "c", concurrency=1)
+
+    assert posted_at == [0.0, 2000.0, 4000.0]
+    assert saved(here) == ["a", "b", "c"]
 
 
 def test_a_download_that_fails_is_told_with_its_task(session: BenchSession, here: Path) -> None:

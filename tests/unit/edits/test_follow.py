@@ -7,7 +7,7 @@ import pytest
 
 from omniedit.edits.save import download_each
 from omniedit.edits.targets import Destination
-from omniedit.edits.wait import TRANSFERS_AT_ONCE, FollowOptions, follow
+from omniedit.edits.wait import FollowOptions, follow
 from omniedit.errors import (
     AuthenticationError,
     InvalidInputError,
@@ -17,6 +17,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Event, Progressed, Saved
 from omniedit.models import Record, Task
+from omniedit.policy import DEFAULT
 from tests.unit.edits.bench import BenchSession, completed, failed, record_of, running
 
 WAIT_S = 10.0
@@ -97,7 +98,7 @@ def test_what_is_finished_is_downloaded_while_others_run(session: BenchSession) 
 
 def test_downloads_run_side_by_side_but_not_all_at_once(session: BenchSession) -> None:
     lock, inside, most = threading.Lock(), 0, 0
-    gate = threading.Barrier(TRANSFERS_AT_ONCE)
+    gate = threading.Barrier(DEFAULT.transfers_at_once)
 
     def download(_: str) -> None:
         nonlocal inside, most
@@ -110,9 +111,9 @@ def test_downloads_run_side_by_side_but_not_all_at_once(session: BenchSession) -
 
     session.script.on_download = download
 
-    followed(session, *(f"task-{n}" for n in range(2 * TRANSFERS_AT_ONCE)))
+    followed(session, *(f"task-{n}" for n in range(2 * DEFAULT.transfers_at_once)))
 
-    assert most == TRANSFERS_AT_ONCE
+    assert most == DEFAULT.transfers_at_once
 
 
 def test_one_failure_does_not_keep_the_others(session: BenchSession, here: Path) -> None:

@@ -1,5 +1,3 @@
-import threading
-
 import pytest
 
 from omniedit.edits.workers import LONGEST_INTERVAL_S, SHORTEST_INTERVAL_S, RateLimiter
@@ -102,21 +100,12 @@ def test_a_pause_that_begins_meanwhile_voids_the_turns_of_those_who_rest() -> No
     assert rests == [10.0, 30.0]
 
 
-def test_it_tells_how_many_rest() -> None:
-    resting, go_on = threading.Event(), threading.Event()
+def test_a_pace_keeps_turns_apart_whether_or_not_the_service_asks_for_it() -> None:
+    clock = VirtualClock(now=1000.0)
+    limiter = RateLimiter(lambda: clock.now, clock.rest, least_interval_s=20.0)
 
-    def rest(_: float) -> None:
-        resting.set()
-        assert go_on.wait(WAIT_S)
+    rested = [limiter.wait() for _ in range(3)]
+    limiter.slow_down(50.0)
+    rested += [limiter.wait(), limiter.wait()]
 
-    limiter = RateLimiter(lambda: 0.0, rest)
-    limiter.slow_down(5.0)
-    thread = threading.Thread(target=limiter.wait)
-    before = limiter.resting
-    thread.start()
-    assert resting.wait(WAIT_S)
-    meanwhile = limiter.resting
-    go_on.set()
-    thread.join(WAIT_S)
-
-    assert (before, meanwhile, limiter.resting) == (0, 1, 0)
+    assert rested == [0.0, 20.0, 20.0, 50.0, 20.0]

@@ -96,25 +96,6 @@ def test_no_more_than_its_size_are_at_work() -> None:
     assert gate.most_inside == 3
 
 
-def test_those_who_rest_lend_their_places_and_have_them_back() -> None:
-    gate, resting = Gate(), 0
-    pool = WorkerPool[int](2, resting=lambda: resting)
-    finish = filled(pool, gate, 4)
-    assert gate.have_begun(2)
-    resting = 1
-    pool.take(timeout_s=0.0)
-    assert gate.have_begun(1)
-    during = gate.inside
-    resting = 0
-    gate.through.release(1)
-    pool.take(timeout_s=WAIT_S)
-    pool.give(gate.step)
-    after = gate.inside
-    finish()
-
-    assert (during, after, gate.most_inside) == (3, 2, 3)
-
-
 def test_what_was_not_begun_at_the_end_never_is() -> None:
     gate = Gate()
     with WorkerPool[int](1) as pool:

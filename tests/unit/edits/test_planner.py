@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import omniedit.sandbox
-from omniedit.edits.batch import PlannedEdit, Planner
 from omniedit.edits.manifest import Line, Manifest
+from omniedit.edits.planner import PlannedEdit, Planner
 from omniedit.edits.requests import digest_of
 from omniedit.errors import LocalError
 from omniedit.models import MODEL

@@ -1,0 +1,259 @@
+"""Many edits planned whole before anything is sent: what is wrong with them, and what they cost."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from omniedit.edits.clips import is_local
+from omniedit.edits.manifest import Line, Manifest
+from omniedit.edits.requests import PreparedEdit, prepare
+from omniedit.edits.session import Session
+from omniedit.edits.targets import STDOUT, default_name
+from omniedit.errors import LocalError, OmniEditError, TooExpensiveError
+from omniedit.media import is_available
+from omniedit.models import EditRequest
+from omniedit.system import THIS_SYSTEM, System
+from omniedit.system.posix import LONGEST_NAME_BYTES
+
+WHOLE: Final = (1, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedEdit:
+    """One edit of many, ready to be made."""
+
+    number: int  # the manifest's line, or the piece, from 1
+    name: str  # what messages call it: `line 7`, `clip.mp4`, `piece 2 of 4`
+    request: EditRequest
+    identity: str
+    output: str  # as it is shown, below the folder that was asked for
+    is_due: bool = True  # to be submitted and paid, for all that is known
+    estimated_credits: float | None = None
+
+
+class Planner:
+    """Turns lines into edits and gathers what is wrong with them.
+
+    Args:
+        folder: Where outputs go; None is the current folder.
+        shard: Which of how many parts of the manifest this run makes.
+        again: Whether edits that are known are paid for anew.
+        max_credits: What the edits of this shard may newly cost; None for whatever it is.
+        estimates: Whether to estimate what the edits cost that are to be paid.
+        system: The operating system; injected by tests.
+
+    Raises:
+        LocalError: `folder` is something else.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        folder: str | None,
+        shard: tuple[int, int] = WHOLE,
+        again: bool = False,
+        max_credits: float | None = None,
+        estimates: bool = False,
+        system: System = THIS_SYSTEM,
+    ) -> None:
+        self._session = session
+        self._system = system
+        self._folder = folder
+        self._base = os.path.realpath(folder or ".")
+        if os.path.lexists(self._base) and not Path(self._base).is_dir():
+            msg = f"{folder} is not a folder"
+            raise LocalError(msg, hint="`--dir` names the folder for the outputs")
+        self._shard = shard
+        self._line_of_edit: dict[str, Line] = {}
+        self._line_of_output: dict[str, int] = {}
+        self._resolved_folders: dict[str, str] = {}
+        self._unnamed: dict[int, tuple[str, str, str]] = {}
+        self._max_credits = max_credits
+        self._estimates = estimates
+        self._known: frozenset[str] = frozenset()
+        if not again:
+            self._known = session.journal.settled_edits(origin=session.origin)
+        self.faults: list[tuple[int, str]] = []
+
+    def plan(self, manifest: Manifest) -> Sequence[PlannedEdit]:
+        """Return the edits of this shard; `faults` says what is wrong with any line.
+
+        Raises:
+            TooExpensiveError: Together they are estimated dearer than allowed, or one cannot be.
+        """
+        planned: list[PlannedEdit] = []
+        self.faults = list(manifest.faults)
+        for line in manifest.lines:
+            try:
+                edit = self._plan_line(line)
+            except TooExpensiveError as error:
+                error.message = f"{line.name}: {error.message}"
+                raise
+            except OmniEditError as error:
+                self._note_fault(line.number, error.message)
+            else:
+                if edit is not None:
+                    planned.append(edit)
+        names = self._name_outputs()
+        planned = [
+            replace(edit, output=self._shown(names.get(edit.number, edit.output)))
+            for edit in planned
+        ]
+        self.faults.sort()
+        if not self.faults:
+            self._check_price(planned)
+        return planned
+
+    def _plan_line(self, line: Line) -> PlannedEdit | None:
+        request = EditRequest(
+            video=line.video,
+            prompt=line.prompt,
+            callback_url=line.callback_url,
+            take=None if line.take is None else int(line.take),
+            start=line.start,
+            end=line.end,
+        )
+        is_own = line.is_in_shard(*self._shard)
+        if not is_own and (is_local(line.video) or request.is_cut):
+            # The clips of other shards need neither be on this machine nor be looked at.
+            self._note_edit(line, repr((line.video, line.prompt, line.start, line.end, line.take)))
+            self._note_output(line.number, line.output)
+            return None
+        edit = prepare(self._session, request)
+        is_new = self._note_edit(line, edit.identity)
+        if line.output:
+            self._note_output(line.number, line.output)
+        elif is_new:
+            self._unnamed[line.number] = (line.video, request.prompt, edit.identity)
+        if not is_own:
+            return None
+        is_due = edit.identity not in self._known
+        return PlannedEdit(
+            number=line.number,
+            name=line.name,
+            request=request,
+            identity=edit.identity,
+            output=line.output or "",
+            is_due=is_due,
+            estimated_credits=self._estimate(edit) if is_due else None,
+        )
+
+    def _estimate(self, edit: PreparedEdit) -> float | None:
+        """Return about what an edit costs, None where nobody asks or it cannot be told.
+
+        Raises:
+            TooExpensiveError: If there is a limit, and it cannot be told.
+        """
+        can_look = is_local(edit.request.video) and is_available()
+        if self._max_credits is None and not (self._estimates and can_look):
+            return None
+        try:
+            # With a limit, if only to be told what it costs.
+            limited = replace(edit.request, max_credits=math.inf)
+            return prepare(self._session, limited).estimated_credits
+        except TooExpensiveError:
+            if self._max_credits is None:
+                return None
+            raise
+
+    def _name_outputs(self) -> dict[int, str]:
+        """Return the outputs of the lines that name none, long enough to tell them apart."""
+        short = {number: default_name(*parts) for number, parts in self._unnamed.items()}
+        keys = {number: self._output_key(name) for number, name in short.items()}
+        counts = Counter(keys.values()) + Counter(self._line_of_output)
+        names: dict[int, str] = {}
+        for number, parts in self._unnamed.items():
+            meets = counts[keys[number]] > 1
+            names[number] = default_name(*parts, is_long=True) if meets else short[number]
+            self._note_output(number, names[number])
+        return names
+
+    def _output_key(self, output: str) -> str:
+        return self._system.name_key(os.path.join(self._base, output))  # noqa: PTH118 - on strings
+
+    def _check_price(self, edits: Sequence[PlannedEdit]) -> None:
+        check_price(
+            f"{sum(edit.is_due for edit in edits)} edits",
+            sum(edit.estimated_credits or 0.0 for edit in edits),
+            max_credits=self._max_credits,
+            hint="raise the limit, or ask for fewer edits",
+        )
+
+    def _note_edit(self, line: Line, identity: str) -> bool:
+        """Note an edit; return whether it is the first of its kind."""
+        first = self._line_of_edit.setdefault(identity, line)
+        if first is not line:
+            advice = "" if line.label else "; `take` makes it another one"
+            self._note_fault(line.number, f"is the same edit as {first.name}{advice}")
+        return first is line
+
+    def _note_output(self, number: int, output: str | None) -> None:
+        if output is None:
+            return
+        resolved = self._resolved(output)
+        if resolved is None:
+            self._note_fault(number, f"`output` names no file: {output}")
+        elif Path(output).is_absolute() or not _is_below(resolved, self._base):
+            self._note_fault(number, f"`output` leaves the folder: {output}")
+        elif fault := self._system.path_fault(resolved):
+            self._note_fault(number, f"`output` names no file: {output}: {fault}")
+        else:
+            key = self._system.name_key(resolved)
+            first = self._line_of_output.setdefault(key, number)
+            if first != number:
+                self._note_fault(number, f"has the same output as line {first}: {output}")
+
+    def _note_fault(self, number: int, fault: str) -> None:
+        self.faults.append((number, fault))
+
+    def _resolved(self, output: str) -> str | None:
+        """Return where an output would be written, links resolved; None where that is no file.
+
+        On strings, and with one look at each folder: a manifest may have 100,000 lines.
+        """
+        folder, name = os.path.split(os.path.join(self._base, output))  # noqa: PTH118 - see above
+        is_name = name not in {"", ".", ".."} and len(os.fsencode(name)) <= LONGEST_NAME_BYTES
+        if "\0" in output or output.endswith("\\") or not is_name:
+            return None
+        if folder not in self._resolved_folders:
+            self._resolved_folders[folder] = os.path.realpath(folder)
+        path = os.path.join(self._resolved_folders[folder], name)  # noqa: PTH118 - see above
+        if os.path.islink(path):  # noqa: PTH114 - see above
+            path = os.path.realpath(path)
+        return None if os.path.isdir(path) else path  # noqa: PTH112 - see above
+
+    def _shown(self, output: str) -> str:
+        if self._folder is None:
+            # A file of that name, not standard output.
+            return f"./{output}" if output == STDOUT else output
+        return str(Path(self._folder) / output)
+
+
+def check_price(what: str, estimate: float, *, max_credits: float | None, hint: str) -> None:
+    """Refuse several edits that are dearer together than allowed.
+
+    Args:
+        what: They are, for the message.
+        estimate: In credits, of all of them.
+        max_credits: What is allowed; None for whatever it is.
+        hint: What to do about it.
+
+    Raises:
+        TooExpensiveError: They are.
+    """
+    if max_credits is None or estimate <= max_credits:
+        return
+    msg = (
+        f"{what} are estimated at {estimate:.1f} credits in all,"
+        f" above --max-credits {max_credits:g}; nothing was sent"
+    )
+    raise TooExpensiveError(msg, hint=hint)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder if folder.endswith(os.sep) else folder + os.sep)
