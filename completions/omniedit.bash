@@ -5,7 +5,7 @@ _omniedit_know() {
     commands=() options=() arguments=()
     case $1 in
         '')
-            commands=(edit submit wait status download batch probe list credits doctor config journal sandbox help)
+            commands=(edit submit wait status download batch probe list usage credits doctor config journal sandbox help)
             options=(--version -V --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
@@ -39,6 +39,9 @@ _omniedit_know() {
         'list')
             options=(--unsaved --expiring --state --clip --since --limit --all --offline --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
+        'usage')
+            options=(--by --since --remote --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
         'credits')
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
@@ -62,8 +65,12 @@ _omniedit_know() {
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'journal')
-            commands=(recover)
+            commands=(merge recover)
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            ;;
+        'journal merge')
+            options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(nothing...)
             ;;
         'journal recover')
             options=(--json --quiet -q --verbose -v --sandbox --progress --help -h)
@@ -94,6 +101,7 @@ _omniedit_value() {
         --resume) kind=requests ;;
         --as | --forget) kind=tasks ;;
         --dir) kind=folders ;;
+        --by) kind=by-choices ;;
         *) return 1 ;;
     esac
 }
@@ -122,8 +130,9 @@ _omniedit_offer_kind() {
         tasks | unfinished | finished) _omniedit_offer last; _omniedit_offer_known "$1" ;;
         requests) _omniedit_offer_known requests ;;
         progress-choices) _omniedit_offer auto plain none ;;
+        by-choices) _omniedit_offer month day clip model ;;
         topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json ;;
-        document-choices) _omniedit_offer batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run wait ;;
+        document-choices) _omniedit_offer batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run usage wait ;;
     esac
     return 0
 }

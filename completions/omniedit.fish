@@ -3,7 +3,7 @@
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --prompt --takes --concurrency --rate --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir
+    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --prompt --takes --concurrency --rate --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir --by
     set -l path
     set -l position 0
     set -l rest 0
@@ -50,10 +50,11 @@ complete -c omniedit -n '__omniedit_at ""' -a download -d 'Save the results of f
 complete -c omniedit -n '__omniedit_at ""' -a batch -d 'Make many edits; run it again to make only what is missing'
 complete -c omniedit -n '__omniedit_at ""' -a probe -d 'Show what a clip is, whether it fits, and about what an edit of it costs'
 complete -c omniedit -n '__omniedit_at ""' -a list -d 'List edits: state, saved file, and the time left on the link'
+complete -c omniedit -n '__omniedit_at ""' -a usage -d 'Show what edits cost: charged, still reserved, or unknown'
 complete -c omniedit -n '__omniedit_at ""' -a credits -d 'Show the account\'s balance and this key\'s own limit'
 complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, service, clock, folders and extras; nothing is spent'
 complete -c omniedit -n '__omniedit_at ""' -a config -d 'The key and the settings'
-complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Settle what became of a damaged journal'
+complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Take in other journals, or settle what became of a damaged one'
 complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
 complete -c omniedit -n '__omniedit_at ""' -a help -d 'Show a page of the manual, a JSON Schema, or the help of a command'
 complete -c omniedit -n '__omniedit_at ""' -l version -s V -d 'Show the version and exit'
@@ -200,6 +201,17 @@ complete -c omniedit -n '__omniedit_at "list"' -l sandbox -d 'Use the local stan
 complete -c omniedit -n '__omniedit_at "list"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
 complete -c omniedit -n '__omniedit_at "list"' -l help -s h -d 'Show this message and exit'
 
+# omniedit usage
+complete -c omniedit -n '__omniedit_at "usage"' -l by -r -f -a 'month day clip model' -d 'A row for each of these'
+complete -c omniedit -n '__omniedit_at "usage"' -l since -r -f -d 'Only edits since a date (UTC), or `2h`'
+complete -c omniedit -n '__omniedit_at "usage"' -l remote -d 'The account\'s tasks, wherever submitted from'
+complete -c omniedit -n '__omniedit_at "usage"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "usage"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
+complete -c omniedit -n '__omniedit_at "usage"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "usage"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "usage"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "usage"' -l help -s h -d 'Show this message and exit'
+
 # omniedit credits
 complete -c omniedit -n '__omniedit_at "credits"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "credits"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
@@ -261,6 +273,7 @@ complete -c omniedit -n '__omniedit_at "config path"' -l progress -r -f -a 'auto
 complete -c omniedit -n '__omniedit_at "config path"' -l help -s h -d 'Show this message and exit'
 
 # omniedit journal
+complete -c omniedit -n '__omniedit_at "journal"' -a merge -d 'Take the edits of other journals into this one, and say what contradicts it'
 complete -c omniedit -n '__omniedit_at "journal"' -a recover -d 'Show what was restored of a damaged journal, and accept what was not'
 complete -c omniedit -n '__omniedit_at "journal"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "journal"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
@@ -268,6 +281,14 @@ complete -c omniedit -n '__omniedit_at "journal"' -l verbose -s v -d 'Trace HTTP
 complete -c omniedit -n '__omniedit_at "journal"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
 complete -c omniedit -n '__omniedit_at "journal"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
 complete -c omniedit -n '__omniedit_at "journal"' -l help -s h -d 'Show this message and exit'
+
+# omniedit journal merge
+complete -c omniedit -n '__omniedit_at "journal merge"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "journal merge"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
+complete -c omniedit -n '__omniedit_at "journal merge"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "journal merge"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "journal merge"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "journal merge"' -l help -s h -d 'Show this message and exit'
 
 # omniedit journal recover
 complete -c omniedit -n '__omniedit_at "journal recover"' -l json -d 'Print one JSON document'
@@ -311,7 +332,7 @@ complete -c omniedit -n '__omniedit_at "sandbox reset"' -l help -s h -d 'Show th
 
 # omniedit help
 complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'scripting ci batch clips sandbox reliability agents exit-codes environment json'
-complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run wait'
+complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run usage wait'
 complete -c omniedit -n '__omniedit_at "help"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "help"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "help"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'

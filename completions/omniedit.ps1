@@ -15,10 +15,11 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 'batch' = 'Make many edits; run it again to make only what is missing'
                 'probe' = 'Show what a clip is, whether it fits, and about what an edit of it costs'
                 'list' = 'List edits: state, saved file, and the time left on the link'
+                'usage' = 'Show what edits cost: charged, still reserved, or unknown'
                 'credits' = 'Show the account''s balance and this key''s own limit'
                 'doctor' = 'Check key, network, service, clock, folders and extras; nothing is spent'
                 'config' = 'The key and the settings'
-                'journal' = 'Settle what became of a damaged journal'
+                'journal' = 'Take in other journals, or settle what became of a damaged one'
                 'sandbox' = 'The local stand-in of the service'
                 'help' = 'Show a page of the manual, a JSON Schema, or the help of a command'
             }
@@ -237,6 +238,25 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             }
             arguments = @()
         }
+        'usage' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--by' = 'A row for each of these'
+                '--since' = 'Only edits since a date (UTC), or `2h`'
+                '--remote' = 'The account''s tasks, wherever submitted from'
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @()
+        }
         'credits' = @{
             commands = [ordered]@{
             }
@@ -355,6 +375,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         }
         'journal' = @{
             commands = [ordered]@{
+                'merge' = 'Take the edits of other journals into this one, and say what contradicts it'
                 'recover' = 'Show what was restored of a damaged journal, and accept what was not'
             }
             options = [ordered]@{
@@ -369,6 +390,22 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '-h' = 'Show this message and exit'
             }
             arguments = @()
+        }
+        'journal merge' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('nothing')
         }
         'journal recover' = @{
             commands = [ordered]@{
@@ -493,11 +530,13 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         '--as' = 'tasks'
         '--forget' = 'tasks'
         '--dir' = 'folders'
+        '--by' = 'by-choices'
     }
     $choices = @{
         'progress-choices' = @('auto', 'plain', 'none')
+        'by-choices' = @('month', 'day', 'clip', 'model')
         'topic-choices' = @('scripting', 'ci', 'batch', 'clips', 'sandbox', 'reliability', 'agents', 'exit-codes', 'environment', 'json')
-        'document-choices' = @('batch', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'status', 'submit', 'submit-dry-run', 'wait')
+        'document-choices' = @('batch', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-merge', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'status', 'submit', 'submit-dry-run', 'usage', 'wait')
     }
 
     $path = ''

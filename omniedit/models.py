@@ -125,6 +125,7 @@ class SavedFile:
     path: str  # absolute
     size_bytes: int
     sha256: str
+    is_elsewhere: bool = False  # on another machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

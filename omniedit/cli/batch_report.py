@@ -24,7 +24,7 @@ _FAILED: Final = "failed"
 _UNSAVED: Final = "finished but not saved"
 _RUNNING: Final = "still running at the service"
 _LEFT: Final = "not begun"
-_UNSENT: Final = "unsent"
+UNSENT: Final = "unsent"
 """The status of a line that nothing was sent of."""
 _STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNSAVED, _RUNNING, _LEFT)
 
@@ -211,7 +211,7 @@ class BatchReport:
 
 def _status_of(error: OmniEditError | None) -> str:
     if error is None:
-        return _UNSENT
+        return UNSENT
     is_unknown = exit_status(error) is ExitStatus.UNKNOWN
     return AttemptState.UNKNOWN if is_unknown else AttemptState.REFUSED
 

@@ -78,6 +78,18 @@ def parse_rate(text: str | float) -> float:
     return {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]] / float(match[1])
 
 
+def parse_choice(text: str, choices: tuple[str, ...]) -> str:
+    """Return one of several words.
+
+    Raises:
+        typer.BadParameter: If the text is none of them.
+    """
+    if text not in choices:
+        msg = f"{text!r} is not one of {', '.join(choices)}"
+        raise typer.BadParameter(msg)
+    return text
+
+
 def parse_shard(text: str) -> tuple[int, int]:
     """Return I and N of `I/N`.
 

@@ -117,7 +117,9 @@ def read_all(
                 yield record, error.about(task_id=record.task_id)
 
 
-def look_at_open(session: Session) -> tuple[dict[str, Task], OmniEditError | None]:
+def look_at_open(
+    session: Session, *, most: int = BATCH_SIZE
+) -> tuple[dict[str, Task], OmniEditError | None]:
     """Return the newest open tasks of this origin as the service now reports them.
 
     They are asked for once and briefly: what a listing does without is no trouble. The error is
@@ -125,11 +127,13 @@ def look_at_open(session: Session) -> tuple[dict[str, Task], OmniEditError | Non
     """
     found: dict[str, Task] = {}
     failure: OmniEditError | None = None
-    task_ids = session.journal.open_task_ids(origin=session.origin, limit=BATCH_SIZE)
+    task_ids = session.journal.open_task_ids(origin=session.origin, limit=most)
     try:
-        for task in _read_once(session, task_ids) if task_ids else ():
-            if task.task_id in task_ids:
-                found[task.task_id] = task
+        for start in range(0, len(task_ids), BATCH_SIZE):
+            chunk = task_ids[start : start + BATCH_SIZE]
+            for task in _read_once(session, chunk):
+                if task.task_id in chunk:
+                    found[task.task_id] = task
     except OmniEditError as error:
         failure = error
     seen = [(task, None) for task in found.values()]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from omniedit.edits.reads import account_tasks, look_at_open, read_all
@@ -18,6 +17,7 @@ from omniedit.errors import (
     OutcomeUnknownError,
     TaskNotFoundError,
 )
+from omniedit.journal.rows import is_here
 from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id, task_name
 
 LAST: Final = "last"
@@ -320,7 +320,7 @@ def is_unsaved(record: Record) -> bool:
 
 def has_file(record: Record) -> bool:
     """Return whether a saved file of a record still has its name and size."""
-    return any(_has_size(Path(file.path), file.size_bytes) for file in record.saved)
+    return any(is_here(file) for file in record.saved)
 
 
 def _expiring(session: Session, records: list[Record], *, within_s: float) -> list[Record]:
@@ -344,10 +344,3 @@ def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:
         error=task.error,
         is_adopted=adopt,
     )
-
-
-def _has_size(path: Path, size_bytes: int) -> bool:
-    try:
-        return path.stat().st_size == size_bytes
-    except OSError:
-        return False

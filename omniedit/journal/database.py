@@ -128,6 +128,7 @@ _VERSION_3: Final = (
     # Rows that were written before are not rewritten: `recover` reads them without these columns,
     # all of which may be null.
     "alter table attempts add column clock_offset_s real",  # the service's clock minus this one's
+    "alter table files add column is_elsewhere integer",  # on another machine, whose journal came
 )
 _MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION: Final = len(_MIGRATIONS)
@@ -200,6 +201,16 @@ class Database:
     def execute(self, sql: str, values: Sequence[object] = ()) -> None:
         """Execute a statement inside `writing`."""
         self._connection.execute(sql, values)
+
+    @contextmanager
+    def attached(self, path: Path) -> Generator[None]:
+        """Have the tables of another file as `other.…` for a block."""
+        with self._lock, mapped_errors(self.path):
+            self._connection.execute("attach database ? as other", (str(path),))
+            try:
+                yield
+            finally:
+                self._connection.execute("detach database other")
 
     @contextmanager
     def writing(self) -> Generator[None]:

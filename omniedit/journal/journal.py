@@ -162,6 +162,24 @@ class Journal:
         """Return every result that was saved."""
         return [parse_file(row) for row in self._database.rows("select * from files")]
 
+    def expenses(self, *, since: float) -> list[Row]:
+        """Return what each task cost, as far as anybody told, by the time of its submission."""
+        return self._database.rows(
+            "select strftime('%Y-%m-%d', begun_at, 'unixepoch'), video, model, status,"
+            " credits_reserved, credits_used from ("
+            " select t.*, a.video, coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at"
+            " from tasks t left join attempts a using (task_id) group by task_id)"
+            " where begun_at >= ? order by begun_at",
+            (since,),
+        )
+
+    def count_in_doubt(self) -> int:
+        """Return how many submissions may have been accepted, and have no task here."""
+        rows = self._database.rows(
+            "select count(*) from attempts where task_id is null and state <> 'refused'"
+        )
+        return int(rows[0][0])
+
     def last_call(self, context: str) -> Call | None:
         """Return the newest call in a context."""
         rows = self._database.rows(

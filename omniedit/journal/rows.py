@@ -90,8 +90,19 @@ def storable(text: str) -> str | bytes:
 def parse_file(row: Row) -> SavedFile:
     """Return a saved file."""
     return SavedFile(
-        path=readable(row["path"]) or "", size_bytes=row["size_bytes"], sha256=row["sha256"]
+        path=readable(row["path"]) or "",
+        size_bytes=row["size_bytes"],
+        sha256=row["sha256"],
+        is_elsewhere=bool(row["is_elsewhere"]),
     )
+
+
+def is_here(file: SavedFile) -> bool:
+    """Return whether a file has its name and size on this machine."""
+    try:
+        return Path(file.path).stat().st_size == file.size_bytes
+    except (OSError, ValueError):
+        return False
 
 
 def parse_task(row: Row) -> Task:

@@ -25,6 +25,7 @@ _GAP: Final = "  "
 _SOON_S: Final = 6 * 3600
 _VERY_SOON_S: Final = 3 * 3600
 _ID_CHARACTERS: Final = 8
+_LEAST_NAME: Final = 8
 _RUNNING: Final = frozenset({TaskStatus.PENDING, TaskStatus.PROCESSING})
 _STATE_COLOURS: Final[Mapping[str, Colour]] = {
     TaskStatus.COMPLETED: Colour.GREEN,
@@ -87,6 +88,27 @@ def render_table(
     return [_laid_out(row, widths) for row in table]
 
 
+def render_columns(rows: Sequence[Sequence[str]], width: int | None) -> list[Line]:
+    """Return a line per row, the first of them a header: a name, and numbers to its right.
+
+    Args:
+        rows: Of as many cells each.
+        width: Of the terminal, in which long names give way; None for a script.
+    """
+    widths = [max(map(cell_width, column)) for column in zip(*rows, strict=True)]
+    if width is not None:
+        widths[0] = min(widths[0], max(_LEAST_NAME, width - sum(widths[1:]) - 2 * len(widths[1:])))
+    lines: list[Line] = []
+    for number, (name, *cells) in enumerate(rows):
+        shown = truncate(sanitize(name), widths[0], keeps_end=True)
+        text = shown + " " * (widths[0] - cell_width(shown))
+        text += "".join(
+            _GAP + cell.rjust(size) for cell, size in zip(cells, widths[1:], strict=True)
+        )
+        lines.append([Span(text, Colour.BOLD)] if number == 0 else text)
+    return lines
+
+
 def _cells(record: Record, now: float, id_length: int | None) -> dict[str, Span]:
     task = record.task
     name = sanitize(name_of(record))
@@ -132,8 +154,10 @@ def _credits(record: Record) -> str:
 
 def _file(record: Record) -> Span:
     if record.saved:
-        path = record.saved[-1].path
-        return Span(path, link=file_uri(path))
+        file = record.saved[-1]
+        if file.is_elsewhere:
+            return Span("elsewhere", Colour.DIM)
+        return Span(file.path, link=file_uri(file.path))
     is_completed = record.task is not None and record.task.is_completed
     return Span(NOT_SAVED) if is_completed else Span(_NONE, Colour.DIM)
 

@@ -295,6 +295,7 @@ def test_settings_and_account(omniedit: CommandLine, served: CommandLine) -> Non
     assert shown["key"] == "sk-evo-…6789"
     check(omniedit("config", "path", "--json"), "config-path")
     check(omniedit("journal", "recover", "--json"), "journal-recover")
+    check(omniedit("usage", "--json"), "usage")
     check(omniedit("config", "unset-key", "--json"), "config-unset-key")
     check(served("credits", "--json"), "credits")
     check(served("doctor", "--json"), "doctor")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from omniedit.cli.batch_report import UNSENT
 from omniedit.cli.exit_codes import ExitStatus
 from omniedit.edits.doctor import Verdict
 from omniedit.models import MODEL, AttemptState, Record, SavedFile, Task, TaskError, TaskStatus
@@ -134,6 +135,8 @@ def test_the_manual_names_the_keys_of_every_document() -> None:
         "…_source",
     ]
     expected["doctor"] += _keys_of_items("doctor", "checks")
+    expected["journal-merge"] += _keys_of_items("journal-merge", "folders")
+    expected["usage"] += keys_of(load_schema("usage")["$defs"]["bill"])
     expected["journal-recover"] += _keys_of_items("journal-recover", "recoveries")
     for key in ("problems", "audio_tracks"):
         behind = expected["probe"].index(key) + 1
@@ -194,7 +197,7 @@ def test_closed_sets_are_those_of_the_code() -> None:
     for name in MORE_KEYS:
         one_of_many = definition(name)
         assert {*one_of_many["properties"]["status"]["examples"]} == words
-        assert {*one_of_many["then"]["properties"]["status"]["enum"]} == without_a_task | {None}
+        assert {*one_of_many["then"]["properties"]["status"]["enum"]} == without_a_task | {UNSENT}
     ended = definition("done", of="event")["properties"]["exit_status"]["enum"]
     failed = definition("failure")["properties"]["exit_status"]["enum"]
     assert ended == sorted(ExitStatus)

@@ -21,6 +21,7 @@ _ATTRIBUTES: Final[Mapping[str, str]] = {
     "batch": "batch",
     "probe": "probe",
     "list": "list_",
+    "usage": "usage",
     "credits": "credits_",
     "doctor": "doctor",
     "config": "app",

@@ -1,16 +1,23 @@
 """`omniedit journal`: what is to be done about the journal by hand."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.parser import Command, Group
+from omniedit.errors import LocalError, OmniEditError
 from omniedit.journal import JOURNAL_FILE, Journal, Recovery
 from omniedit.journal.recovery import recover as recover_journal
+
+if TYPE_CHECKING:
+    from omniedit.journal.merging import Merged
 
 app = typer.Typer(
     name="journal",
     cls=Group,
-    help="Settle what became of a damaged journal.",
+    help="Take in other journals, or settle what became of a damaged one.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -19,7 +26,47 @@ app = typer.Typer(
 
 @app.callback()
 def journal() -> None:
-    """Settle what became of a damaged journal."""
+    """Take in other journals, or settle what became of a damaged one."""
+
+
+@app.command(
+    "merge", cls=Command, epilog="omniedit journal merge shard-1/.omniedit shard-2/.omniedit"
+)
+def merge(
+    ctx: typer.Context,
+    folders: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FOLDER...",
+            help="State folders (OMNIEDIT_STATE_DIR) of other machines or jobs.",
+        ),
+    ],
+) -> Outcome:
+    """Take the edits of other journals into this one, and say what contradicts it.
+
+    The others are only read, and a second time nothing changes. What comes from them is never
+    `last`.
+    """
+    from omniedit.journal.merging import merge as merge_journal
+
+    context: Context = ctx.obj
+    into = context.settings.journal_folder
+    found: list[dict[str, object]] = []
+    errors: list[OmniEditError] = []
+    for folder in folders:
+        source = Path(folder)
+        if into == context.settings.sandbox_journal_folder:
+            source /= into.name
+        try:
+            merged = merge_journal(into, source, private=into / "tmp")
+        except LocalError as error:
+            # The others are taken all the same.
+            errors.append(error)
+            found.append(_merged_document(folder, None, error))
+        else:
+            _print_merged(context, folder, merged)
+            found.append(_merged_document(folder, merged, None))
+    return Outcome(fields={"folders": found}, errors=errors)
 
 
 @app.command(
@@ -46,6 +93,26 @@ def recover(ctx: typer.Context) -> Outcome:
     if not recoveries:
         context.printer.note("the journal is sound; there is nothing to recover")
     return Outcome(fields={"recoveries": [_document(recovery) for recovery in recoveries]})
+
+
+def _print_merged(context: Context, folder: str, merged: "Merged") -> None:
+    new = f"{merged.submissions} submissions, {merged.tasks} tasks, {merged.files} files"
+    context.printer.line(f"{folder}: {new} new")
+    for conflict in merged.conflicts:
+        context.printer.warn(f"{folder}: {conflict}")
+
+
+def _merged_document(
+    folder: str, merged: "Merged | None", error: OmniEditError | None
+) -> dict[str, object]:
+    return {
+        "folder": folder,
+        "submissions": merged.submissions if merged else None,
+        "tasks": merged.tasks if merged else None,
+        "files": merged.files if merged else None,
+        "conflicts": [*merged.conflicts] if merged else [],
+        "error": error.message if error else None,
+    }
 
 
 def _print(context: Context, recovery: Recovery) -> None:

@@ -1,0 +1,107 @@
+"""`omniedit usage`: what edits cost."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.options import parse_choice, parse_since
+from omniedit.cli.session import JournalUse
+from omniedit.errors import Hint
+
+if TYPE_CHECKING:
+    from omniedit.edits.session import Session
+    from omniedit.edits.usage import Bill, Expense
+
+EXAMPLES: Final = """
+omniedit usage --by day --since 2026-11-01
+omniedit usage --by clip --json
+"""
+
+
+def usage(
+    ctx: typer.Context,
+    *,
+    by: Annotated[
+        str, typer.Option("--by", metavar="month|day|clip|model", help="A row for each of these.")
+    ] = "month",
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="DATE|DUR", help="Only edits since a date (UTC), or `2h`."),
+    ] = None,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="The account's tasks, wherever submitted from.")
+    ] = False,
+) -> Outcome:
+    """Show what edits cost: charged, still reserved, or unknown.
+
+    Open edits are asked for first. What nobody told the price of is counted apart, never as 0.
+    """
+    from omniedit.edits.usage import KEYS, bills
+
+    context: Context = ctx.obj
+    key = KEYS[parse_choice(by, tuple(KEYS))]
+    begin = 0.0 if since is None else parse_since(since, now=context.now())
+    use = JournalUse.NONE if remote else JournalUse.REQUIRED
+    with context.session(use, shows_progress=False) as session:
+        rows, total = bills(_expenses(context, session, since=begin, remote=remote), key)
+    _print(context, by, rows, total)
+    return Outcome(
+        fields={
+            "by": by,
+            "rows": [_document(name, bill) for name, bill in rows.items()],
+            "total": _document(None, total),
+        }
+    )
+
+
+def _expenses(
+    context: Context, session: "Session", *, since: float, remote: bool
+) -> "list[Expense]":
+    from omniedit.edits.usage import account_expenses, known_expenses
+
+    if remote:
+        found = [*account_expenses(session, since=since)]
+        oldest = min((expense.day for expense in found if expense.day), default=None)
+        if oldest is not None:
+            context.printer.note(f"the account's list goes back to {oldest}")
+        return found
+    known, failure = known_expenses(session, since=since)
+    if failure is not None:
+        context.printer.warn(f"open edits are as they were last seen: {failure.message}")
+    if in_doubt := session.journal.count_in_doubt():
+        what = "1 submission that is" if in_doubt == 1 else f"{in_doubt} submissions that are"
+        context.printer.note(Hint(f"without {what} in doubt: {{}}", "list --state unknown"))
+    return known
+
+
+def _print(context: Context, by: str, rows: "Mapping[str | None, Bill]", total: "Bill") -> None:
+    from omniedit.terminal.tables import render_columns
+
+    if not rows:
+        context.printer.note("no edits yet")
+        return
+    cells = [(by.upper(), "TASKS", "CHARGED", "RESERVED", "UNKNOWN")]
+    cells += [_cells(name or "-", bill) for name, bill in rows.items()]
+    if len(rows) > 1:
+        cells.append(_cells("total", total))
+    context.printer.lines(render_columns(cells, context.printer.stdout_width))
+
+
+def _cells(name: str, bill: "Bill") -> tuple[str, str, str, str, str]:
+    from omniedit.terminal.human import render_credits
+
+    reserved = render_credits(bill.reserved) if bill.reserved else "-"
+    unknown = str(bill.unknown) if bill.unknown else "-"
+    return name, f"{bill.tasks:,}", render_credits(bill.charged), reserved, unknown
+
+
+def _document(key: str | None, bill: "Bill") -> dict[str, object]:
+    return {
+        "key": key,
+        "tasks": bill.tasks,
+        "credits_charged": bill.charged,
+        "credits_reserved": bill.reserved,
+        "tasks_unknown": bill.unknown,
+    }

@@ -1,0 +1,175 @@
+"""Taking the edits of other journals into this one; theirs are read, never written to."""
+
+import shutil
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from omniedit.errors import JournalError
+from omniedit.journal.database import JOURNAL_FILE, Database, mapped_errors
+from omniedit.journal.rows import is_here, parse_file
+from omniedit.models import TaskStatus
+from omniedit.system.folders import private_folder
+
+_ENDED: Final = f"('{TaskStatus.COMPLETED}', '{TaskStatus.FAILED}', '{TaskStatus.CANCELLED}')"
+_TASKS: Final = f"""
+    insert into tasks ({{columns}}) select {{columns}} from other.tasks where true
+    on conflict (task_id) do update set
+        status = iif(status in {_ENDED}, status, excluded.status),
+        model = coalesce(model, excluded.model),
+        created_at = coalesce(created_at, excluded.created_at),
+        estimated_s = coalesce(estimated_s, excluded.estimated_s),
+        credits_reserved = coalesce(credits_reserved, excluded.credits_reserved),
+        credits_used = coalesce(credits_used, excluded.credits_used),
+        result_urls = iif(result_urls = '[]', excluded.result_urls, result_urls),
+        error = coalesce(error, excluded.error),
+        completed_after = coalesce(completed_after, excluded.completed_after),
+        is_adopted = min(is_adopted, excluded.is_adopted)
+    where origin = excluded.origin
+"""  # noqa: S608 - constants only
+_ATTEMPTS: Final = """
+    insert into attempts ({columns}) select {theirs} from other.attempts where true
+    order by created_at
+    on conflict (request_id) do update set
+        state = excluded.state, task_id = excluded.task_id, error = excluded.error,
+        video = excluded.video, body = excluded.body
+    where origin = excluded.origin and body_digest is excluded.body_digest and task_id is null
+        and (excluded.task_id is not null or (state = 'refused' and excluded.state = 'unknown'))
+"""
+_CONFLICTS: Final = (
+    """
+    select 'request ID ' || request_id || ' became task ' || ours.task_id || ' here, and task '
+        || theirs.task_id || ' there'
+    from attempts ours join other.attempts theirs using (request_id)
+    where ours.task_id <> theirs.task_id
+    """,
+    """
+    select 'request ID ' || request_id || ' stands for another edit there'
+    from attempts ours join other.attempts theirs using (request_id)
+    where ours.origin <> theirs.origin or ours.body_digest <> theirs.body_digest
+    """,
+    f"""
+    select 'task ' || task_id || ' is ' || ours.status || ' here, and ' || theirs.status || ' there'
+    from tasks ours join other.tasks theirs using (task_id)
+    where ours.origin <> theirs.origin
+        or (ours.status <> theirs.status and ours.status in {_ENDED} and theirs.status in {_ENDED})
+        or ours.credits_used <> theirs.credits_used
+    """,  # noqa: S608 - constants only
+)
+_COUNTED: Final = ("attempts", "tasks", "files")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What one journal brought that was not known here, and what contradicts it."""
+
+    submissions: int
+    tasks: int
+    files: int
+    conflicts: tuple[str, ...]
+
+
+def merge(into: Path, folder: Path, *, private: Path) -> Merged:
+    """Take the edits of the journal in `folder` into the one in the folder `into`.
+
+    It is one transaction, and a second one finds nothing new. What is known here is kept where
+    theirs contradicts it; every task that was paid for is taken, and no call: `last` stays.
+
+    Args:
+        into: The state folder whose journal grows.
+        folder: The other state folder.
+        private: Where a copy may lie meanwhile.
+
+    Raises:
+        JournalError: If either journal is damaged, of a newer version, or cannot be used.
+    """
+    with (
+        _copied(folder / JOURNAL_FILE, private) as copy,
+        closing(Database(into / JOURNAL_FILE)) as database,
+        database.attached(copy),
+        database.writing(),
+    ):
+        conflicts = [str(row[0]) for sql in _CONFLICTS for row in database.rows(sql)]
+        before = _counts(database)
+        columns = _columns(database, "tasks")
+        database.execute(_TASKS.format(columns=columns))
+        columns = _columns(database, "attempts")
+        # What another machine is sending, or was, is in doubt here.
+        theirs = columns.replace(" state", " iif(state = 'sending', 'unknown', state)")
+        database.execute(_ATTEMPTS.format(columns=columns, theirs=theirs))
+        _take_files(database)
+        for table in ("attempt_keys", "recoveries"):
+            columns = _columns(database, table)
+            database.execute(
+                f"insert or ignore into {table} ({columns}) select {columns} from other.{table}"  # noqa: S608 - constants only
+            )
+        after = _counts(database)
+    new = {table: after[table] - before[table] for table in _COUNTED}
+    return Merged(
+        submissions=new["attempts"],
+        tasks=new["tasks"],
+        files=new["files"],
+        conflicts=tuple(conflicts),
+    )
+
+
+@contextmanager
+def _copied(path: Path, private: Path) -> Generator[Path]:
+    """Hold a copy of a journal, of this version, for a block.
+
+    Raises:
+        JournalError: If it is missing, damaged or of a newer version.
+    """
+    with private_folder(private) as folder:
+        copy = folder / JOURNAL_FILE
+        with mapped_errors(path):
+            _copy(path, copy)
+        try:
+            # Which also brings an older one up to this version.
+            with closing(Database(copy)) as database:
+                database.check()
+        except JournalError as error:
+            error.message = error.message.replace(str(copy), str(path))
+            raise
+        yield copy
+
+
+def _copy(path: Path, copy: Path) -> None:
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with (
+            closing(sqlite3.connect(uri, uri=True)) as theirs,
+            closing(sqlite3.connect(copy)) as new,
+        ):
+            theirs.backup(new)
+    except sqlite3.OperationalError:
+        # A process was killed in the middle of a transaction, which the copy is to roll back.
+        rest = path.with_name(f"{path.name}-journal")
+        for source, target in ((path, copy), (rest, copy.with_name(rest.name))):
+            if source == path or source.exists():
+                shutil.copyfile(source, target)
+
+
+def _columns(database: Database, table: str) -> str:
+    return ", ".join(str(row["name"]) for row in database.rows(f"pragma table_info({table})"))
+
+
+def _counts(database: Database) -> dict[str, int]:
+    return {
+        table: int(database.rows(f"select count(*) from {table}")[0][0])  # noqa: S608 - constants only
+        for table in _COUNTED
+    }
+
+
+def _take_files(database: Database) -> None:
+    for row in database.rows(
+        "select * from other.files where (task_id, path) not in (select task_id, path from files)"
+    ):
+        database.execute(
+            "insert into files (task_id, path, size_bytes, sha256, saved_at, is_elsewhere)"
+            " values (?, ?, ?, ?, ?, ?)",
+            (*tuple(row)[:5], None if is_here(parse_file(row)) else 1),
+        )

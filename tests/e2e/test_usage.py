@@ -1,0 +1,137 @@
+"""The bill: what edits cost, on one machine and on many, held against the service's own ledger."""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commandline import Ended
+from tests.e2e.equipment import CLIP_URL, Bench
+
+pytestmark = pytest.mark.e2e
+
+SHARDS = 8
+
+
+def write(folder: Path, prompts: Sequence[str]) -> str:
+    lines = [{"video": CLIP_URL, "prompt": prompt} for prompt in prompts]
+    (folder / "m.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    return "m.jsonl"
+
+
+def charged(bench: Bench) -> float:
+    ledger = bench.service.store.ledger(time.time())
+    return round(math.fsum(entry.charged for entry in ledger), 6)
+
+
+def bill(bench: Bench, *argv: str) -> Mapping[str, Any]:
+    return bench.run("usage", "--json", *argv).document
+
+
+def test_the_bill_is_the_service_s_own_after_kills_failures_and_refunds(
+    bench: Bench, folder: Path
+) -> None:
+    prompts = [f"{n} [sandbox:seconds=0]" for n in range(8)]
+    prompts += [f"{n} [sandbox:fail=content_policy_violation]" for n in range(3)]
+    prompts += [f"{n} [sandbox:cancel]" for n in range(2)]
+    manifest = write(folder, prompts)
+    for effect in (60, 90, 120):
+        bench.begin("batch", manifest, "--dir", "out", dies_before=effect)
+        bench.end()
+    bench.run("batch", manifest, "--dir", "out")
+
+    document = bill(bench)
+
+    assert document["total"]["credits_charged"] == charged(bench)
+    assert document["total"] == document["rows"][0] | {"key": None}
+    assert document["total"]["tasks"] == len(bench.task_ids)
+    assert (document["total"]["credits_reserved"], document["total"]["tasks_unknown"]) == (0, 0)
+
+
+def test_open_edits_are_asked_for_before_they_are_summed(bench: Bench) -> None:
+    done = bench.run("submit", CLIP_URL, "a [sandbox:seconds=0]")
+    bench.run("submit", CLIP_URL, "b [sandbox:stall]")
+
+    document = bill(bench, "--by", "clip")
+
+    assert done.status == 0
+    [row] = document["rows"]
+    assert (row["key"], row["tasks"], row["tasks_unknown"]) == (CLIP_URL, 2, 0)
+    assert row["credits_charged"] == charged(bench) > 0
+    assert row["credits_reserved"] > 0
+
+
+def test_without_the_service_what_is_open_is_reserved_and_that_is_said(bench: Bench) -> None:
+    bench.run("submit", CLIP_URL, "a [sandbox:stall]")
+    bench.service.close()
+
+    ended = bench.run("usage")
+
+    assert ended.status == 0, ended
+    assert "open edits are as they were last seen" in ended.stderr
+    assert "0 credits ($0.00)" in ended.stdout
+
+
+@pytest.mark.parametrize("by", ["month", "day", "clip", "model"])
+def test_the_rows_add_up_to_the_total(bench: Bench, folder: Path, by: str) -> None:
+    bench.run("batch", write(folder, [f"{n} [sandbox:seconds=0]" for n in range(3)]))
+
+    ended = bench.run("usage", "--by", by)
+    document = bill(bench, "--by", by)
+
+    assert [row["tasks"] for row in document["rows"]] == [3]
+    assert ended.stdout.splitlines()[0].split() == [
+        by.upper(), "TASKS", "CHARGED", "RESERVED", "UNKNOWN",
+    ]  # fmt: skip
+    assert bill(bench, "--by", by, "--since", "1h")["total"] == document["total"]
+    assert bill(bench, "--since", "2099-01-01")["rows"] == []
+
+
+def test_the_account_s_list_knows_what_no_journal_does(bench: Bench) -> None:
+    bench.run("submit", CLIP_URL, "a [sandbox:seconds=0]", OMNIEDIT_STATE_DIR="elsewhere")
+
+    ended = bench.run("usage", "--remote", "--json")
+
+    assert ended.document["total"]["credits_charged"] == charged(bench)
+    assert "the account's list goes back to 20" in ended.stderr
+
+
+def merged(bench: Bench) -> Ended:
+    folders = [f"state-{shard}" for shard in range(1, SHARDS + 1)]
+    return bench.run("journal", "merge", *folders, "--json")
+
+
+def test_eight_shards_some_of_them_killed_are_one_bill(bench: Bench, folder: Path) -> None:
+    prompts = [f"{n} [sandbox:seconds=0]" for n in range(40)]
+    prompts += [f"{n} [sandbox:fail=content_policy_violation]" for n in range(6)]
+    manifest = write(folder, prompts)
+    for shard in range(1, SHARDS + 1):
+        argv = ["batch", manifest, "--dir", "out", "--shard", f"{shard}/{SHARDS}"]
+        state = f"state-{shard}"
+        if shard in {3, 6}:
+            bench.begin(*argv, dies_before=50 + 10 * shard, OMNIEDIT_STATE_DIR=state)
+            bench.end()
+        else:
+            bench.run(*argv, OMNIEDIT_STATE_DIR=state)
+
+    first, second = merged(bench), merged(bench)
+    listed = bench.run("list", "--json", "--limit", "0").document["tasks"]
+    saved = bench.run("download", "--all", "-o", "rest/")
+
+    assert (first.status, second.status) == (0, 0), (first, second)
+    assert {folder["tasks"] for folder in second.document["folders"]} == {0}
+    known = [task["task_id"] for task in listed if task["task_id"]]
+    in_doubt = [task["request_id"] for task in listed if task["status"] == "unknown"]
+    assert len(known) == len(set(known))
+    entries = bench.service.store.ledger(time.time())
+    assert {entry.task_id for entry in entries} - set(known) == {
+        entry.task_id for entry in entries if entry.request_key in in_doubt
+    }
+    for request_id in in_doubt:
+        bench.run("submit", "--resume", request_id)
+    assert bill(bench)["total"]["credits_charged"] == charged(bench)
+    assert saved.status == 0, saved
