@@ -9,7 +9,7 @@ _omniedit_know() {
             options=(--version -V --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
-            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --keep-hdr --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --keep-hdr --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'submit')
@@ -17,7 +17,7 @@ _omniedit_know() {
             arguments=(files nothing)
             ;;
         'wait')
-            options=(--download -d -o --force --timeout --fail-fast --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--download -d -o --force --timeout --fail-fast --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(unfinished...)
             ;;
         'status')
@@ -29,7 +29,7 @@ _omniedit_know() {
             arguments=(finished...)
             ;;
         'batch')
-            options=(--prompt --takes --dir -o --concurrency --rate --keep-going --shard --again --yes --force --timeout --no-journal --max-credits --events --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--prompt --takes --dir -o --concurrency --rate --keep-going --shard --again --yes --force --timeout --no-journal --max-credits --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files...)
             ;;
         'probe')
@@ -96,7 +96,7 @@ _omniedit_know() {
 _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
-        --output | -o | --prompt-file | --download | -d | --save-prepared | --record) kind=files ;;
+        --output | -o | --prompt-file | --summary | --download | -d | --save-prepared | --record) kind=files ;;
         --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --prompt | --takes | --concurrency | --rate | --shard | --state | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
         --resume) kind=requests ;;
         --as | --forget) kind=tasks ;;

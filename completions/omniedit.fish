@@ -3,7 +3,7 @@
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --prompt-file --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --prompt --takes --concurrency --rate --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir --by
+    set -l valued --progress --output -o --prompt-file --summary --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --prompt --takes --concurrency --rate --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir --by
     set -l path
     set -l position 0
     set -l rest 0
@@ -85,6 +85,7 @@ complete -c omniedit -n '__omniedit_at "edit"' -l max-credits -r -f -d 'Stop if 
 complete -c omniedit -n '__omniedit_at "edit"' -l no-check -l check -d 'Check the clip before paying: local files always, URLs only with --check'
 complete -c omniedit -n '__omniedit_at "edit"' -l keep-hdr -d 'Send HDR colours (PQ, HLG) as they are, not as SDR'
 complete -c omniedit -n '__omniedit_at "edit"' -l events -d 'Print events as they happen, one JSON object per line'
+complete -c omniedit -n '__omniedit_at "edit"' -l summary -r -F -d 'Append a Markdown table of the edits to FILE'
 complete -c omniedit -n '__omniedit_at "edit"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "edit"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "edit"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
@@ -120,6 +121,7 @@ complete -c omniedit -n '__omniedit_at "wait"' -l force -d 'Replace an existing 
 complete -c omniedit -n '__omniedit_at "wait"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
 complete -c omniedit -n '__omniedit_at "wait"' -l fail-fast -d 'Stop waiting at the first task that fails'
 complete -c omniedit -n '__omniedit_at "wait"' -l events -d 'Print events as they happen, one JSON object per line'
+complete -c omniedit -n '__omniedit_at "wait"' -l summary -r -F -d 'Append a Markdown table of the edits to FILE'
 complete -c omniedit -n '__omniedit_at "wait"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "wait"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "wait"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
@@ -165,6 +167,7 @@ complete -c omniedit -n '__omniedit_at "batch"' -l timeout -r -f -d 'How long to
 complete -c omniedit -n '__omniedit_at "batch"' -l no-journal -d 'Go without the journal and its protection'
 complete -c omniedit -n '__omniedit_at "batch"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits, or there is none'
 complete -c omniedit -n '__omniedit_at "batch"' -l events -d 'Print events as they happen, one JSON object per line'
+complete -c omniedit -n '__omniedit_at "batch"' -l summary -r -F -d 'Append a Markdown table of the edits to FILE'
 complete -c omniedit -n '__omniedit_at "batch"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "batch"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "batch"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omniedit.cli.signals import Signals
@@ -49,6 +50,7 @@ class Context:
     command: str = ""  # such as `config show`
     document_name: str = FAILURE
     destination: str | None = None  # where results go, as it was typed
+    summary: str | None = None  # the file that a table of the edits is appended to
     is_sandbox_flag: bool = False
     policy: Policy = DEFAULT
     _told: set[str] = field(default_factory=set[str])  # notes about all edits
@@ -124,9 +126,13 @@ class Context:
 
         Raises:
             JournalError: If the journal is required and cannot be opened.
+            LocalError: If the file of `--summary` cannot be written.
         """
         from omniedit.cli.session import make_session, opened_journal
 
+        if self.summary is not None:
+            # Found out before anything is paid for.
+            self.append_summary("")
         with contextlib.ExitStack() as closing:
             found = closing.enter_context(
                 opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
@@ -148,6 +154,19 @@ class Context:
                 is_batch=is_batch,
                 submission_interval_s=submission_interval_s,
             )
+
+    def append_summary(self, text: str) -> None:
+        """Append to the file of `--summary`.
+
+        Raises:
+            LocalError: If it cannot be written.
+        """
+        try:
+            with Path(self.summary or "").open("a", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+        except (OSError, ValueError) as error:
+            msg = f"cannot write the summary to {self.summary}: {error}"
+            raise LocalError(msg) from None
 
     def saved_files(
         self, destination: "Destination | None", *, prints_paths: bool = True
@@ -242,6 +261,7 @@ class Call:
             command=self.command,
             document_name="-".join(words) or FAILURE,
             destination=next((place for place in places if place is not None), None),
+            summary=options.get("summary"),
             is_sandbox_flag=bool(options.get("sandbox")),
             policy=self._policy,
         )

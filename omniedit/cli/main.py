@@ -144,6 +144,10 @@ def _note_modes(call: Call, argv: Sequence[str]) -> None:
     for name in ("json", "events", "sandbox"):
         if f"--{name}" in options:
             call.options[name] = True
+    for before, word in pairwise([*options, ""]):
+        name, is_joined, value = before.partition("=")
+        if name == "--summary":
+            call.options["summary"] = value if is_joined else word
 
 
 def _end(context: Context, outcome: Outcome) -> int:
@@ -167,6 +171,7 @@ def _end(context: Context, outcome: Outcome) -> int:
             context.printer.error(error.message, error.hint)
             say_what_goes_on(context)
             _print_trace(context, cause)
+    _summarise(context, outcome, error)
     _answer(context, outcome, status, error)
     if status is ExitStatus.DONE:
         remind(context)
@@ -205,6 +210,18 @@ def _bug(context: Context, cause: BaseException) -> OmniEditError:
     return OmniEditError(
         message, code="bug", hint=f"report it: {ISSUES_PAGE} (`-v` shows where it is)"
     )
+
+
+def _summarise(context: Context, outcome: Outcome, error: OmniEditError | None) -> None:
+    if context.summary is None:
+        return
+    from omniedit.terminal.summary import render_summary
+
+    try:
+        context.append_summary(render_summary(_tasks(context, outcome), error))
+    except LocalError as failure:
+        # What was made is no worse for it.
+        context.printer.warn(failure.message)
 
 
 def _answer(

@@ -30,6 +30,16 @@ class Command(TyperCommand):
         if kwargs.get("name") in _COMMANDS_WITH_EVENTS:
             text = "Print events as they happen, one JSON object per line."
             params.append(_flag("--events", help=text, section=SCRIPTS))
+            params.append(
+                TyperOption(
+                    param_decls=["--summary"],
+                    metavar="FILE",
+                    expose_value=False,
+                    callback=_remember(str),
+                    help="Append a Markdown table of the edits to FILE.",
+                    rich_help_panel=SCRIPTS,
+                )
+            )
         super().__init__(*args, **kwargs | {"params": [*params, *_global_options()]})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -257,7 +257,8 @@ def _error_command(stream: OutputStream, message: str) -> str:
     """Return the line by which a log of GitHub Actions marks an error."""
     for character, escaped in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
         message = message.replace(character, escaped)
-    return f"::error::{stream.render(message)}\n"
+    _, (group, shown_group) = _WORKFLOW_COMMANDS
+    return f"::error::{stream.render(message).replace(group, shown_group)}\n"
 
 
 def _file_name_bytes(path: str) -> bytes:

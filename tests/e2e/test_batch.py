@@ -454,3 +454,25 @@ def test_what_is_known_counts_nothing_against_the_limit(bench: Bench, folder: Pa
 
     assert (refused.status, made.status) == (12, 0), (refused, made)
     assert len(bench.task_ids) == 2
+
+
+def test_the_summary_has_every_line_also_what_was_never_sent(bench: Bench, folder: Path) -> None:
+    empty = {"video": URL, "prompt": "2 [sandbox:http=402]"}
+    manifest = write(folder, row("1"), empty, row("3"))
+
+    ended = bench.run("batch", manifest, "--concurrency", "1", "--summary", "summary.md")
+
+    lines = (folder / "summary.md").read_text().strip().splitlines()
+    assert ended.status == 4, ended
+    assert [line.split(" | ")[2].split()[0] for line in lines[2:]] == [
+        "completed",
+        "refused",
+        "unsent",
+    ]
+
+
+def test_a_summary_that_cannot_be_written_is_found_out_before_paying(bench: Bench) -> None:
+    ended = bench.run("edit", URL, "x [sandbox:seconds=0]", "--summary", "missing/summary.md")
+
+    assert ended.status == 10, ended
+    assert bench.posts == 0

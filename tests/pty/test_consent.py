@@ -123,6 +123,7 @@ def test_what_ends_the_question_leaves_the_line(served: CommandLine) -> None:
 def test_a_batch_asks_before_it_pays_for_more_than_one_edit(
     served: CommandLine, service: RunningSandbox, answer: str, *, status: int, tasks: int
 ) -> None:
+    (served.folder / "clips").mkdir()
     for seconds in (1, 2, 3):
         make_clip(served.folder / "clips" / f"{seconds}.mp4", seconds=seconds)
     served("edit", "clips/2.mp4", PROMPT)

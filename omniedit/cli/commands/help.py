@@ -82,6 +82,8 @@ def _page(text: str, printer: Printer) -> list[Line]:
         return [*text.splitlines()]
     from omniedit.terminal.markdown import render_markdown
 
+    # What stands before a page is for programs.
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
     text = _PAGE_LINK.sub(r"`omniedit help \1`", text)
     return render_markdown(text, width=printer.stdout_width, encoding=printer.stdout.encoding)
 
