@@ -162,7 +162,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case InvalidInputError() if command and error.code not in _FAULTY_FILES:
             return Hint("{}", f"{command} --help")
         case BlockedClientError():
-            return "the host of the result blocks this client or network; try from another network"
+            return "its host blocks this client or this network; try from another network"
         case UnavailableError():
             return _later_hint(error, command)
         case TaskFailedError():

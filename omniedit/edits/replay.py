@@ -4,7 +4,13 @@ from contextlib import suppress
 
 from omniedit.edits.reads import read_task, render_oldest_instant, tasks_since
 from omniedit.edits.requests import check_request_id, digest_of_key
-from omniedit.edits.sending import Sending, resume_command, sending_lock, warn_of_duplicates
+from omniedit.edits.sending import (
+    Sending,
+    is_of_a_submission,
+    resume_command,
+    sending_lock,
+    warn_of_duplicates,
+)
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
@@ -200,8 +206,8 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
         session.warn(f"the account's tasks cannot be read: {error.message}")
     else:
         for task in tasks:
-            is_known = session.journal.find_task(task.task_id) is not None
-            whose = "submitted or adopted here" if is_known else "not known here"
+            is_known = is_of_a_submission(session, task)
+            whose = "of another submission from here" if is_known else "not submitted from here"
             candidates += [] if is_known else [task.task_id]
             session.warn(f"the account lists {task.task_id} ({task.status}), {whose}")
         if not tasks and session.service.clock_offset_s is not None:

@@ -26,7 +26,7 @@ from omniedit.http.retry import (
     is_transient,
     longest_retry_s,
 )
-from omniedit.models import Record, Submission, TaskError
+from omniedit.models import Record, Submission, Task, TaskError
 
 INTERRUPTED: Final = TaskError(
     code="interrupted", message="interrupted before anything was sent", kind="not_connected"
@@ -288,7 +288,7 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
         others = [
             task.task_id
             for task in tasks_since(session, record, budget_s=session.policy.duplicates_budget_s)
-            if task.task_id != record.task_id and session.journal.find_task(task.task_id) is None
+            if task.task_id != record.task_id and not is_of_a_submission(session, task)
         ]
     except OmniEditError as error:
         session.warn(
@@ -307,6 +307,15 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
     else:
         since = render_oldest_instant(session, record)
         session.note(f"{why}, but the account lists no second task since {since}")
+
+
+def is_of_a_submission(session: Session, task: Task) -> bool:
+    """Return whether a task of the account is known to be of a submission from here.
+
+    One that was adopted may be anybody's, this submission's too.
+    """
+    known = session.journal.find_task(task.task_id)
+    return known is not None and known.request_id is not None
 
 
 def resume_command(request_id: str) -> str:

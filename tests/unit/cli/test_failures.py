@@ -157,6 +157,11 @@ def test_an_unfinished_task_is_named_in_its_hint() -> None:
     assert "`omniedit wait t-1 --download out.mp4`" in (hint_for(error, command="wait") or "")
 
 
+def test_a_block_is_not_blamed_on_the_host_of_results() -> None:
+    # API, file service and results may each refuse a client.
+    assert "result" not in str(hint_for(errors.BlockedClientError("no"), command="credits"))
+
+
 def test_the_time_to_retry_is_said() -> None:
     error = errors.RateLimitedError("no", retry_after_s=3600, request_id="r" * 16)
 

@@ -12,7 +12,7 @@ import pytest
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.manifest import Line
 from omniedit.edits.reads import read_all
-from omniedit.edits.records import forget, unsaved_results
+from omniedit.edits.records import forget, list_account, unsaved_results
 from omniedit.edits.replay import resume, settle_as
 from omniedit.edits.requests import prepare
 from omniedit.edits.save import download
@@ -582,6 +582,31 @@ def test_a_second_task_is_named_when_one_of_them_settles_a_submission(
     settle_as(session, request_id, "task-9")
 
     assert any("task-8" in event.message for event in session.reported(Warned))
+
+
+def test_a_second_task_that_was_adopted_is_named_as_well(session: BenchSession) -> None:
+    request_id = left_unknown(session)
+    session.script.look = completed
+    session.script.listed = [completed("task-9"), completed("task-8")]
+    list(list_account(session, limit=0, adopt=True))
+
+    settle_as(session, request_id, "task-9")
+
+    assert any("task-8" in event.message for event in session.reported(Warned))
+
+
+def test_an_adopted_task_is_offered_for_a_submission_too_old_to_replay(
+    session: BenchSession,
+) -> None:
+    request_id = left_unknown(session)
+    session.script.listed = [completed("task-9")]
+    list(list_account(session, limit=0, adopt=True))
+    session.time.turn(2 * HOUR_S)
+
+    with pytest.raises(OutcomeUnknownError) as raised:
+        edit(session, REQUEST, options())
+
+    assert f"submit --resume {request_id} --as task-9" in str(raised.value.hint)
 
 
 def test_pages_with_ever_new_tasks_are_not_read_for_ever(session: BenchSession) -> None:
