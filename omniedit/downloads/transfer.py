@@ -18,6 +18,7 @@ from omniedit.errors import (
     BrokenDownloadError,
     InvalidInputError,
     NotAVideoError,
+    NotConnectedError,
     OmniEditError,
     RateLimitedError,
     ResultGoneError,
@@ -27,6 +28,7 @@ from omniedit.errors import (
 from omniedit.http.redirects import followed
 from omniedit.http.reply import is_blocked_client, retry_after_of
 from omniedit.http.retry import Retry
+from omniedit.http.urls import LEADS_INSIDE
 from omniedit.models import SavedFile
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.folders import private_folder
@@ -275,10 +277,7 @@ class _Transfer:
             try:
                 self._request(url, headers)
             except InvalidInputError as error:
-                if error.code not in _BAD_LINK:
-                    raise
-                # Not a wrong call: the link came from elsewhere.
-                raise ResultGoneError(error.message, code=error.code) from error
+                raise _error_of_link(error) from None
         if self._total_bytes not in {None, part.size_bytes}:
             msg = f"the download broke off after {part.size_bytes} bytes"
             raise BrokenDownloadError(msg)
@@ -451,3 +450,13 @@ def _described(head: bytes, content_type: str) -> str:
     if not head:
         return "nothing"
     return content_type.partition(";")[0].strip()[:60] or "something else"
+
+
+def _error_of_link(error: InvalidInputError) -> OmniEditError:
+    """Return what it means that a link must not be followed: it came from elsewhere."""
+    if error.code == LEADS_INSIDE:
+        # The file is there, and the name of its host may lead to it tomorrow.
+        return NotConnectedError(error.message, hint=error.hint)
+    if error.code in _BAD_LINK:
+        return ResultGoneError(error.message, code=error.code)
+    return error

@@ -49,6 +49,11 @@ _VIDEO_SITES: Final = (
 """Sites whose addresses lead to pages; their video files lie on other hosts, or have a suffix."""
 _VIDEO_FILE: Final = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi)", re.IGNORECASE)
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+"""Every public address of IPv6 (RFC 4291, 2.4); the others wrap IPv4, or stay inside."""
+
+LEADS_INSIDE: Final = "leads_inside"
+"""The code of a public name that resolves to an address of this machine or its network."""
 
 
 class HostKind(Enum):
@@ -173,6 +178,13 @@ def internal_address_error(host: str) -> InvalidInputError:
     return InvalidInputError(msg, code="internal_address", hint=hint)
 
 
+def leads_inside_error(host: str) -> InvalidInputError:
+    """Return the error of a public name that leads to this machine or its network, as of now."""
+    msg = f"{host} leads to an address of this machine or network, which is not asked"
+    hint = "a name server or filter of this network may answer for it; try from another network"
+    return InvalidInputError(msg, code=LEADS_INSIDE, hint=hint)
+
+
 def origin_of(url: str) -> str:
     """Return scheme, host and port of a URL, the port only where it is not the default."""
     parts = urlsplit(url)
@@ -218,7 +230,10 @@ def host_kind(host: str) -> HostKind:
         return HostKind.PUBLIC
     if address.is_loopback:
         return HostKind.LOOPBACK
-    return HostKind.PUBLIC if address.is_global and not address.is_multicast else HostKind.INTERNAL
+    is_public = address.is_global and not address.is_multicast
+    if isinstance(address, ipaddress.IPv6Address):
+        is_public = is_public and address in _GLOBAL_UNICAST
+    return HostKind.PUBLIC if is_public else HostKind.INTERNAL
 
 
 def is_loopback_url(url: str) -> bool:

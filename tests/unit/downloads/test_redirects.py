@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from omniedit.downloads.transfer import Downloader
-from omniedit.errors import InvalidInputError, ResultGoneError
+from omniedit.errors import InvalidInputError, NotConnectedError, ResultGoneError
 from omniedit.http.client import HttpClient
+from omniedit.policy import DEFAULT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,23 @@ def test_a_link_to_this_machine_or_network_is_not_fetched(
 
     assert caught.value.code == "internal_address"
     assert origin.requests == []
+
+
+def test_a_name_that_leads_inside_today_does_not_make_a_result_gone(tmp_path: Path) -> None:
+    policy = DEFAULT._replace(fruitless_attempts=2)
+
+    with (
+        HttpClient(policy=policy, resolve=lambda *_: ["127.0.0.1"]) as http,
+        pytest.raises(NotConnectedError, match="leads to an address of this machine") as caught,
+    ):
+        Downloader(http, sleep=lambda _: None, public_only=True).download(
+            "http://cdn.example/a.mp4",
+            tmp_path / "out.mp4",
+            on_progress=lambda *_: None,
+            on_retry=lambda *_: None,
+        )
+
+    assert "try from another network" in str(caught.value.hint)
 
 
 def test_ranges_travel_through_a_redirect(desk: Desk, origin: Origin) -> None:

@@ -19,6 +19,7 @@ from omniedit.errors import (
 from omniedit.http.client import HttpClient
 from omniedit.http.connections import addresses_of
 from omniedit.http.reply import Reply
+from omniedit.http.urls import LEADS_INSIDE
 from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, TINY, Answer, HostileServer, whole
 
 Serve = Callable[..., HostileServer]
@@ -224,12 +225,12 @@ def test_a_public_name_that_leads_inside_is_not_connected_to(
 
     with (
         HttpClient(policy=TINY, resolve=lambda *_: ["93.184.216.34", address]) as http,
-        pytest.raises(InvalidInputError, match="is an address of this machine") as caught,
+        pytest.raises(InvalidInputError, match="leads to an address of this machine") as caught,
         http.stream("GET", url, public_only=True),
     ):
         pass
 
-    assert caught.value.code == "internal_address"
+    assert caught.value.code == LEADS_INSIDE
     assert server.heads == []
 
 

@@ -77,6 +77,10 @@ INTERNAL = (
     "::ffff:10.0.0.1",
     "::ffff:192.168.1.1",
     "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::7f00:1",  # NAT64 of this network (RFC 8215)
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "fec0::1",
     "printer.local",
     "metadata.google.internal",
     "nas.home.arpa",
