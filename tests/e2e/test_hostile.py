@@ -574,3 +574,29 @@ def test_a_refused_batch_read_proves_nothing_about_the_tasks(
     ended = stage.run(replace(SITES["status-of-two"], argv=argv), policy=TALKATIVE)
 
     assert ended.status == 0, ended
+
+
+@pytest.mark.parametrize(
+    "bound", [{"max_list_pages": 3}, {"list_budget_s": 0.1}], ids=["number", "time"]
+)
+@pytest.mark.parametrize("argv", ["list --remote --limit 0", "list --remote --adopt"])
+def test_pages_with_ever_new_tasks_are_not_read_for_ever(
+    stage: Stage, argv: str, bound: Mapping[str, Any]
+) -> None:
+    pages = 0
+
+    def answer(head: bytes) -> Any:
+        nonlocal pages
+        pages += 1
+        tasks = [stage.service.task(f"task-{pages}-{number}") for number in range(50)]
+        return whole(json.dumps({"data": tasks, "total": 10**9}).encode())(head)
+
+    stage.service.attacks[Endpoint.LIST] = answer
+
+    ended = stage.run(replace(SITES["list-remote"], argv=argv), policy=TALKATIVE._replace(**bound))
+
+    assert ended.status == 8, ended
+    assert f"goes on after {pages * 50} tasks" in ended.stderr
+    assert pages == bound.get("max_list_pages", pages)
+    adopted = stage.command("list", "--json", "--limit", "1").document["total"]
+    assert adopted == (pages * 50 if "--adopt" in argv else 0)

@@ -5,10 +5,12 @@
 
 import gzip
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, repeat
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -44,12 +46,19 @@ class HostileServer:
     Args:
         answer: What each request gets.
         reads_body: Take what follows a request's head; else it stays in the socket.
+        tunnels_to: The certificate, with its key, of the hosts that it stands for as their proxy.
     """
 
-    def __init__(self, answer: Answer, *, reads_body: bool = True) -> None:
+    def __init__(
+        self, answer: Answer, *, reads_body: bool = True, tunnels_to: Path | None = None
+    ) -> None:
         self.heads: list[bytes] = []
         self.answer = answer
         self.reads_body = reads_body
+        self.tls: ssl.SSLContext | None = None
+        if tunnels_to is not None:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(tunnels_to)
         self.stopping = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Connection)
         self._server.hostile = self
@@ -88,6 +97,8 @@ class _Connection(socketserver.StreamRequestHandler):
             if not head:
                 return
             hostile.heads.append(head)
+            if hostile.tls is not None and head.startswith(b"CONNECT "):
+                head = self._head_in_tunnel(hostile.tls)
             if not hostile.reads_body:
                 hostile.stopping.wait(10)
                 return
@@ -108,6 +119,17 @@ class _Connection(socketserver.StreamRequestHandler):
                 return b""
             head += line
         return head
+
+    def _head_in_tunnel(self, tls: ssl.SSLContext) -> bytes:
+        self.wfile.write(OK + b"\r\n")
+        self.request = tls.wrap_socket(self.connection, server_side=True)
+        self.setup()
+        return self._head()
+
+    def finish(self) -> None:
+        with suppress(OSError):
+            super().finish()
+        self.request.close()
 
     def _skip_body(self, head: bytes) -> None:
         for line in head.lower().split(b"\r\n"):

@@ -1,0 +1,119 @@
+"""A public API, reached as from an office: by https, through a proxy, which leads to all of its hosts."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from tests.commandline import CommandLine
+from tests.e2e.test_hostile import KEY, TASKS, Endpoint, Service
+from tests.unit.http.hostile import HostileServer, whole
+
+pytestmark = pytest.mark.e2e
+
+CLIP_URL: Final = "https://clips.example/clip.mp4"
+INSIDE: Final = (
+    "http://127.0.0.1/results/a.mp4",
+    "https://localhost/results/a.mp4",
+    "http://2130706433/results/a.mp4",
+    "http://169.254.169.254/latest/meta-data",
+    "https://[::ffff:10.0.0.1]/results/a.mp4",
+)
+# Of api.example and its like, until 2119; it vouches for nobody but these tests.
+CERTIFICATE: Final = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgB46JvEQxZ2cremR4
+JuP8kxz8czePVH2yVLSUaScgwPChRANCAAQtzKggH038DrrxY0sy7ZBzMuc+JSPg
+eyXv8GgRcKrJryj8mR5FeYT0V50h30PeCCazmLSpDQqSg5c4KkPdkR5Q
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIB5jCCAYygAwIBAgIUE8tgmhtcLgCHouYqbU/XJ57FSukwCgYIKoZIzj0EAwIw
+GTEXMBUGA1UEAwwOb21uaWVkaXQgdGVzdHMwIBcNMjAwMTAxMDAwMDAxWhgPMjEx
+OTEyMDgwMDAwMDFaMBkxFzAVBgNVBAMMDm9tbmllZGl0IHRlc3RzMFkwEwYHKoZI
+zj0CAQYIKoZIzj0DAQcDQgAELcyoIB9N/A668WNLMu2QczLnPiUj4Hsl7/BoEXCq
+ya8o/JkeRXmE9FedId9D3ggms5i0qQ0KkoOXOCpD3ZEeUKOBrzCBrDAdBgNVHQ4E
+FgQUOzI+mWtapZA3M9Li+6lEMoZ/9P0wHwYDVR0jBBgwFoAUOzI+mWtapZA3M9Li
++6lEMoZ/9P0wDwYDVR0TAQH/BAUwAwEB/zA0BgNVHREELTArggthcGkuZXhhbXBs
+ZYINZmlsZXMuZXhhbXBsZYINY2xpcHMuZXhhbXBsZTATBgNVHSUEDDAKBggrBgEF
+BQcDATAOBgNVHQ8BAf8EBAMCAoQwCgYIKoZIzj0EAwIDSAAwRQIgEO/BD+ZNk48U
+VExpM+rb5Q5ZkM9gMU5/HAMlnPJETCICIQCZBY2XxKOySjcYxi+kKC+pO2bubn8T
+z60ZjHuzQTLPrg==
+-----END CERTIFICATE-----
+"""
+
+
+class Office:
+    """A public service behind a proxy, and the command line of somebody who uses it."""
+
+    def __init__(self, service: Service, proxy: HostileServer, command: CommandLine) -> None:
+        self.service = service
+        self.proxy = proxy
+        self.command = command
+
+    def link_to(self, url: str) -> None:
+        """Let the result of every task be behind a link."""
+        done = self.service.task(TASKS[0]) | {"results": [url]}
+        self.service.attacks[Endpoint.POLL] = whole(json.dumps(done).encode())
+
+    @property
+    def asked_inside(self) -> list[bytes]:
+        """The requests and tunnels to others than the service's own hosts."""
+        return [head for head in self.proxy.heads if b".example" not in head.split(b"\r\n")[0]]
+
+
+@pytest.fixture
+def office(folder: Path, home: Path) -> Iterator[Office]:
+    (folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
+    certificate = home / "certificate.pem"
+    certificate.write_text(CERTIFICATE)
+    service = Service()
+    service.url = "https://files.example"
+    with HostileServer(service, tunnels_to=certificate) as proxy:
+        environ = {
+            "OMNIEDIT_BASE_URL": "https://api.example",
+            "OMNIEDIT_FILES_URL": "https://files.example",
+            "EVOLINK_API_KEY": KEY,
+            "HTTP_PROXY": proxy.url,
+            "HTTPS_PROXY": proxy.url,
+            "SSL_CERT_FILE": str(certificate),
+        }
+        yield Office(service, proxy, CommandLine(folder, environ))
+
+
+def test_an_edit_asks_the_public_hosts_and_shows_the_proxy_no_key(office: Office) -> None:
+    ended = office.command("edit", "clip.mp4", "x", "-o", "out.mp4")
+
+    assert ended.status == 0, ended
+    assert (office.command.folder / "out.mp4").read_bytes() == BUNDLED_CLIP.read_bytes()
+    tunnels = {head for head in office.proxy.heads if head.startswith(b"CONNECT")}
+    assert {head.split()[1] for head in tunnels} == {b"api.example:443", b"files.example:443"}
+    assert not any(KEY.encode() in head for head in tunnels)
+    results = [head for endpoint, head in office.service.asked if endpoint is Endpoint.RESULT]
+    assert results
+    assert not any(KEY.encode() in head for head in results)
+
+
+@pytest.mark.parametrize("url", INSIDE)
+def test_a_result_on_this_machine_or_network_is_not_asked_for(office: Office, url: str) -> None:
+    office.link_to(url)
+
+    ended = office.command("edit", CLIP_URL, "x", "-o", "out.mp4", "--json")
+
+    assert ended.status == 7, ended
+    assert ended.document["error"]["code"] == "internal_address"
+    assert office.asked_inside == []
+
+
+@pytest.mark.parametrize("url", INSIDE)
+def test_a_clip_on_this_machine_or_network_is_not_looked_at(office: Office, url: str) -> None:
+    ended = [
+        office.command("probe", url),
+        office.command("submit", url, "x", "--check"),
+        office.command("edit", url, "x", "--end", "1"),
+    ]
+
+    assert [one.status for one in ended] == [2, 2, 2], ended
+    assert office.proxy.heads == []
