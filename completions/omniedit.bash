@@ -5,11 +5,11 @@ _omniedit_know() {
     commands=() options=() arguments=()
     case $1 in
         '')
-            commands=(edit submit wait status download batch probe list usage credits doctor config journal sandbox help)
+            commands=(edit submit wait status download batch compare probe list usage credits doctor config journal sandbox help)
             options=(--version -V --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
-            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --prompt-file --start --end --max-credits --no-check --check --keep-hdr --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --sidecar --prompt-file --start --end --max-credits --no-check --check --keep-hdr --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'submit')
@@ -17,7 +17,7 @@ _omniedit_know() {
             arguments=(files nothing)
             ;;
         'wait')
-            options=(--download -d -o --force --timeout --fail-fast --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--download -d -o --force --timeout --sidecar --fail-fast --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(unfinished...)
             ;;
         'status')
@@ -25,19 +25,23 @@ _omniedit_know() {
             arguments=(tasks...)
             ;;
         'download')
-            options=(--output -o --all --expiring --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--output -o --all --sidecar --expiring --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(finished...)
             ;;
         'batch')
-            options=(--prompt --takes --dir -o --concurrency --rate --keep-going --shard --again --yes --force --timeout --no-journal --max-credits --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--prompt --takes --dir -o --concurrency --rate --keep-going --shard --again --yes --sidecar --force --timeout --no-journal --max-credits --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files...)
+            ;;
+        'compare')
+            options=(--output -o --embed --open --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            arguments=(tasks...)
             ;;
         'probe')
             options=(--save-prepared --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files)
             ;;
         'list')
-            options=(--unsaved --expiring --state --clip --since --limit --all --offline --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--unsaved --expiring --state --clip --since --limit --all --tree --offline --remote --adopt --forget --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'usage')
             options=(--by --since --remote --json --quiet -q --verbose -v --sandbox --progress --help -h)
@@ -132,7 +136,7 @@ _omniedit_offer_kind() {
         progress-choices) _omniedit_offer auto plain none ;;
         by-choices) _omniedit_offer month day clip model ;;
         topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json ;;
-        document-choices) _omniedit_offer batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run usage wait ;;
+        document-choices) _omniedit_offer batch compare config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve sidecar status submit submit-dry-run usage wait ;;
     esac
     return 0
 }

@@ -48,6 +48,7 @@ complete -c omniedit -n '__omniedit_at ""' -a wait -d 'Wait for tasks to finish,
 complete -c omniedit -n '__omniedit_at ""' -a status -d 'Show the state of tasks, one per line'
 complete -c omniedit -n '__omniedit_at ""' -a download -d 'Save the results of finished tasks and print their paths'
 complete -c omniedit -n '__omniedit_at ""' -a batch -d 'Make many edits; run it again to make only what is missing'
+complete -c omniedit -n '__omniedit_at ""' -a compare -d 'Show a clip and what edits made of it, side by side and in step'
 complete -c omniedit -n '__omniedit_at ""' -a probe -d 'Show what a clip is, whether it fits, and about what an edit of it costs'
 complete -c omniedit -n '__omniedit_at ""' -a list -d 'List edits: state, saved file, and the time left on the link'
 complete -c omniedit -n '__omniedit_at ""' -a usage -d 'Show what edits cost: charged, still reserved, or unknown'
@@ -78,6 +79,7 @@ complete -c omniedit -n '__omniedit_at "edit"' -l no-journal -d 'Go without the 
 complete -c omniedit -n '__omniedit_at "edit"' -l split -d 'Edit a longer clip in pieces and join the results'
 complete -c omniedit -n '__omniedit_at "edit"' -l new-audio -d 'With --split: keep the newly made audio'
 complete -c omniedit -n '__omniedit_at "edit"' -l yes -d 'With --split: accept the price without being asked'
+complete -c omniedit -n '__omniedit_at "edit"' -l sidecar -d 'Also write where it comes from, as NAME.mp4.json'
 complete -c omniedit -n '__omniedit_at "edit"' -l prompt-file -r -F -d 'Read the prompt from FILE (`-`: stdin)'
 complete -c omniedit -n '__omniedit_at "edit"' -l start -r -f -d 'Begin at T: seconds, or minutes:seconds'
 complete -c omniedit -n '__omniedit_at "edit"' -l end -r -f -d 'End at T: seconds, or minutes:seconds'
@@ -119,6 +121,7 @@ complete -c omniedit -n '__omniedit_at "wait"' -f -k -a '(__omniedit_known unfin
 complete -c omniedit -n '__omniedit_at "wait"' -l download -s d -s o -r -F -d 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
 complete -c omniedit -n '__omniedit_at "wait"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "wait"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
+complete -c omniedit -n '__omniedit_at "wait"' -l sidecar -d 'Also write where it comes from, as NAME.mp4.json'
 complete -c omniedit -n '__omniedit_at "wait"' -l fail-fast -d 'Stop waiting at the first task that fails'
 complete -c omniedit -n '__omniedit_at "wait"' -l events -d 'Print events as they happen, one JSON object per line'
 complete -c omniedit -n '__omniedit_at "wait"' -l summary -r -F -d 'Append a Markdown table of the edits to FILE'
@@ -142,6 +145,7 @@ complete -c omniedit -n '__omniedit_at "status"' -l help -s h -d 'Show this mess
 complete -c omniedit -n '__omniedit_at "download"' -f -k -a '(__omniedit_known finished; echo last)'
 complete -c omniedit -n '__omniedit_at "download"' -l output -s o -r -F -d 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
 complete -c omniedit -n '__omniedit_at "download"' -l all -d 'Save every finished result that is not saved yet'
+complete -c omniedit -n '__omniedit_at "download"' -l sidecar -d 'Also write where it comes from, as NAME.mp4.json'
 complete -c omniedit -n '__omniedit_at "download"' -l expiring -r -f -d 'Only results whose link expires within DUR'
 complete -c omniedit -n '__omniedit_at "download"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "download"' -l json -d 'Print one JSON document'
@@ -162,6 +166,7 @@ complete -c omniedit -n '__omniedit_at "batch"' -l keep-going -d 'Go on after fi
 complete -c omniedit -n '__omniedit_at "batch"' -l shard -r -f -d 'Only part I of N of the edits'
 complete -c omniedit -n '__omniedit_at "batch"' -l again -d 'Submit every edit again (charged again)'
 complete -c omniedit -n '__omniedit_at "batch"' -l yes -d 'Accept the price without being asked'
+complete -c omniedit -n '__omniedit_at "batch"' -l sidecar -d 'Also write where it comes from, as NAME.mp4.json'
 complete -c omniedit -n '__omniedit_at "batch"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "batch"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
 complete -c omniedit -n '__omniedit_at "batch"' -l no-journal -d 'Go without the journal and its protection'
@@ -174,6 +179,19 @@ complete -c omniedit -n '__omniedit_at "batch"' -l verbose -s v -d 'Trace HTTP, 
 complete -c omniedit -n '__omniedit_at "batch"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
 complete -c omniedit -n '__omniedit_at "batch"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
 complete -c omniedit -n '__omniedit_at "batch"' -l help -s h -d 'Show this message and exit'
+
+# omniedit compare
+complete -c omniedit -n '__omniedit_at "compare"' -f -k -a '(__omniedit_known tasks; echo last)'
+complete -c omniedit -n '__omniedit_at "compare"' -l output -s o -r -F -d 'PAGE.html (default: beside the first result), or SHEET.png: 8 moments of each'
+complete -c omniedit -n '__omniedit_at "compare"' -l embed -d 'Put the videos into the page (256 MiB in all)'
+complete -c omniedit -n '__omniedit_at "compare"' -l open -d 'Open it in the browser'
+complete -c omniedit -n '__omniedit_at "compare"' -l force -d 'Replace an existing file'
+complete -c omniedit -n '__omniedit_at "compare"' -l json -d 'Print one JSON document'
+complete -c omniedit -n '__omniedit_at "compare"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
+complete -c omniedit -n '__omniedit_at "compare"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
+complete -c omniedit -n '__omniedit_at "compare"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "compare"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
+complete -c omniedit -n '__omniedit_at "compare"' -l help -s h -d 'Show this message and exit'
 
 # omniedit probe
 complete -c omniedit -n '__omniedit_at "probe" 0' -F
@@ -193,6 +211,7 @@ complete -c omniedit -n '__omniedit_at "list"' -l clip -r -f -d 'Only clips whos
 complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits since a date (UTC), or `2h`'
 complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50; 0: all)'
 complete -c omniedit -n '__omniedit_at "list"' -l all -d 'Also attempts that were refused before they were sent'
+complete -c omniedit -n '__omniedit_at "list"' -l tree -d 'Edits of a result below the edit that made it'
 complete -c omniedit -n '__omniedit_at "list"' -l offline -d 'Ask nothing: open edits as they were last seen'
 complete -c omniedit -n '__omniedit_at "list"' -l remote -d 'The account\'s tasks, wherever submitted from'
 complete -c omniedit -n '__omniedit_at "list"' -l adopt -d 'With --remote: record them in the journal'
@@ -335,7 +354,7 @@ complete -c omniedit -n '__omniedit_at "sandbox reset"' -l help -s h -d 'Show th
 
 # omniedit help
 complete -c omniedit -n '__omniedit_at "help" 0' -f -a 'scripting ci batch clips sandbox reliability agents exit-codes environment json'
-complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve status submit submit-dry-run usage wait'
+complete -c omniedit -n '__omniedit_at "help" 1' -f -a 'batch compare config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve sidecar status submit submit-dry-run usage wait'
 complete -c omniedit -n '__omniedit_at "help"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "help"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "help"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'

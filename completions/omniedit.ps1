@@ -13,6 +13,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 'status' = 'Show the state of tasks, one per line'
                 'download' = 'Save the results of finished tasks and print their paths'
                 'batch' = 'Make many edits; run it again to make only what is missing'
+                'compare' = 'Show a clip and what edits made of it, side by side and in step'
                 'probe' = 'Show what a clip is, whether it fits, and about what an edit of it costs'
                 'list' = 'List edits: state, saved file, and the time left on the link'
                 'usage' = 'Show what edits cost: charged, still reserved, or unknown'
@@ -54,6 +55,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--split' = 'Edit a longer clip in pieces and join the results'
                 '--new-audio' = 'With --split: keep the newly made audio'
                 '--yes' = 'With --split: accept the price without being asked'
+                '--sidecar' = 'Also write where it comes from, as NAME.mp4.json'
                 '--prompt-file' = 'Read the prompt from FILE (`-`: stdin)'
                 '--start' = 'Begin at T: seconds, or minutes:seconds'
                 '--end' = 'End at T: seconds, or minutes:seconds'
@@ -113,6 +115,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '-o' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
                 '--force' = 'Replace an existing file'
                 '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
+                '--sidecar' = 'Also write where it comes from, as NAME.mp4.json'
                 '--fail-fast' = 'Stop waiting at the first task that fails'
                 '--events' = 'Print events as they happen, one JSON object per line'
                 '--summary' = 'Append a Markdown table of the edits to FILE'
@@ -151,6 +154,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--output' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
                 '-o' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
                 '--all' = 'Save every finished result that is not saved yet'
+                '--sidecar' = 'Also write where it comes from, as NAME.mp4.json'
                 '--expiring' = 'Only results whose link expires within DUR'
                 '--force' = 'Replace an existing file'
                 '--json' = 'Print one JSON document'
@@ -179,6 +183,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--shard' = 'Only part I of N of the edits'
                 '--again' = 'Submit every edit again (charged again)'
                 '--yes' = 'Accept the price without being asked'
+                '--sidecar' = 'Also write where it comes from, as NAME.mp4.json'
                 '--force' = 'Replace an existing file'
                 '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
                 '--no-journal' = 'Go without the journal and its protection'
@@ -196,6 +201,27 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '-h' = 'Show this message and exit'
             }
             arguments = @('files')
+        }
+        'compare' = @{
+            commands = [ordered]@{
+            }
+            options = [ordered]@{
+                '--output' = 'PAGE.html (default: beside the first result), or SHEET.png: 8 moments of each'
+                '-o' = 'PAGE.html (default: beside the first result), or SHEET.png: 8 moments of each'
+                '--embed' = 'Put the videos into the page (256 MiB in all)'
+                '--open' = 'Open it in the browser'
+                '--force' = 'Replace an existing file'
+                '--json' = 'Print one JSON document'
+                '--quiet' = 'No progress and no hints; errors are still shown'
+                '-q' = 'No progress and no hints; errors are still shown'
+                '--verbose' = 'Trace HTTP, keys masked; show where an error came from'
+                '-v' = 'Trace HTTP, keys masked; show where an error came from'
+                '--sandbox' = 'Use the local stand-in of the service: no key, no cost, no edit'
+                '--progress' = 'How progress is shown on stderr'
+                '--help' = 'Show this message and exit'
+                '-h' = 'Show this message and exit'
+            }
+            arguments = @('tasks')
         }
         'probe' = @{
             commands = [ordered]@{
@@ -225,6 +251,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--since' = 'Only edits since a date (UTC), or `2h`'
                 '--limit' = 'How many rows (default 50; 0: all)'
                 '--all' = 'Also attempts that were refused before they were sent'
+                '--tree' = 'Edits of a result below the edit that made it'
                 '--offline' = 'Ask nothing: open edits as they were last seen'
                 '--remote' = 'The account''s tasks, wherever submitted from'
                 '--adopt' = 'With --remote: record them in the journal'
@@ -540,7 +567,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         'progress-choices' = @('auto', 'plain', 'none')
         'by-choices' = @('month', 'day', 'clip', 'model')
         'topic-choices' = @('scripting', 'ci', 'batch', 'clips', 'sandbox', 'reliability', 'agents', 'exit-codes', 'environment', 'json')
-        'document-choices' = @('batch', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-merge', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'status', 'submit', 'submit-dry-run', 'usage', 'wait')
+        'document-choices' = @('batch', 'compare', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-merge', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'sidecar', 'status', 'submit', 'submit-dry-run', 'usage', 'wait')
     }
 
     $path = ''

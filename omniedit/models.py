@@ -14,6 +14,8 @@ BATCH_SIZE: Final = 50
 """The most tasks in one batch read, and in one page of the account's list."""
 MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024
 """What the vendor's own client sends to the file service at most."""
+TASK_PREFIX: Final = "task:"
+"""Begins a VIDEO that is the result of a task."""
 
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _INPUT_CODES = frozenset(
@@ -142,6 +144,7 @@ class EditRequest:
     check: bool | None = None  # None: a local clip is looked at, a URL is not
     max_credits: float | None = None
     keeps_hdr: bool = False  # HDR colours are sent as they are
+    parent: str | None = None  # the task whose result the clip is: VIDEO was `task:TASK`
     piece: str | None = None  # of a clip that is split: "piece 7 of 30"
     source: str | None = None  # path of the clip of a URL, where it was fetched before
 
@@ -149,6 +152,11 @@ class EditRequest:
     def is_cut(self) -> bool:
         """Whether only a part of the clip is meant."""
         return self.start is not None or self.end is not None
+
+    @property
+    def shown_video(self) -> str:
+        """The clip as the journal, documents and names of files know it."""
+        return self.video if self.parent is None else f"{TASK_PREFIX}{self.parent}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +210,10 @@ class Record:
     origin: str | None = None
     body: bytes | None = None
     body_digest: str | None = None
+    clip_sha256: str | None = None  # of a local clip
+    start_s: float | None = None  # where the edit begins and ends in it
+    end_s: float | None = None
+    parent: str | None = None  # the task whose result the clip is
     error: TaskError | None = None
     saved: tuple[SavedFile, ...] = ()
     completed_after: float | None = None  # Unix time of the last look that showed it unfinished

@@ -111,6 +111,7 @@ class Context:
         observers: "Sequence[Observer]" = (),
         total_tasks: int = 1,
         shows_progress: bool = True,
+        sidecars: bool = False,
         is_batch: bool = False,
         submission_interval_s: float = 0.0,
     ) -> Generator["Session"]:
@@ -121,6 +122,7 @@ class Context:
             observers: Told of every event after the board and the progress.
             total_tasks: How many edits there will be.
             shows_progress: Whether there is anything to wait for.
+            sidecars: Whether each saved result gets one, whatever the settings say.
             is_batch: Whether the edits are many, and notes about single ones are left out.
             submission_interval_s: At least so long from one submission to the next.
 
@@ -151,6 +153,7 @@ class Context:
                 observers=(self._ledger(total_tasks), progress, *observers),
                 policy=self.policy,
                 told=self._told,
+                writes_sidecars=sidecars or self.settings.sidecar.value,
                 is_batch=is_batch,
                 submission_interval_s=submission_interval_s,
             )

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING
+from omniedit.errors import InvalidInputError
 
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 
@@ -103,9 +104,23 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def refuse_sidecar(is_wanted: bool) -> None:  # noqa: FBT001 - the value of an option
+    """Refuse `--sidecar` where no file is saved.
+
+    Raises:
+        InvalidInputError: If it was given.
+    """
+    if is_wanted:
+        msg = "--sidecar writes beside a saved file, and none is saved"
+        raise InvalidInputError(msg, code="usage")
+
+
 Video = Annotated[
     str,
-    typer.Argument(metavar="VIDEO", help="The clip: an http(s) URL of an MP4, or a local file."),
+    typer.Argument(
+        metavar="VIDEO",
+        help="The clip: a URL, a local file, or the result `task:TASK`.",
+    ),
 ]
 Prompt = Annotated[
     str | None,
@@ -206,6 +221,14 @@ Tasks = Annotated[
 ]
 Force = Annotated[
     bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace an existing file.")
+]
+Sidecar = Annotated[
+    bool,
+    typer.Option(
+        "--sidecar",
+        rich_help_panel=OUTPUT,
+        help="Also write where it comes from, as NAME.mp4.json.",
+    ),
 ]
 Timeout = Annotated[
     float,

@@ -56,6 +56,7 @@ def make_session(
     observers: "Sequence[Observer]",
     policy: Policy,
     told: set[str],
+    writes_sidecars: bool = False,
     is_batch: bool = False,
     submission_interval_s: float = 0.0,
 ) -> Session:
@@ -71,6 +72,7 @@ def make_session(
         observers: Told what happens.
         policy: Time-outs, budgets and intervals.
         told: Notes about all edits that were shown before.
+        writes_sidecars: Each saved result gets a file that says where it comes from.
         is_batch: Many edits are made side by side.
         submission_interval_s: At least so long from one submission to the next.
     """
@@ -99,6 +101,7 @@ def make_session(
         requires_journal=use is JournalUse.REQUIRED,
         is_sandbox=settings.is_sandbox,
         allows_internal_clips=settings.allows_internal_clips,
+        writes_sidecars=writes_sidecars,
         is_watched=is_shown and printer.stderr.is_animated,
         is_batch=is_batch,
         submission_interval_s=submission_interval_s,
@@ -108,6 +111,7 @@ def make_session(
         stream_out=stream_out,
         policy=policy,
         told=told,
+        closing=closing,
     )
 
 

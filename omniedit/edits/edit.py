@@ -11,6 +11,7 @@ from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.save import check_target, failure_of, is_whole, save, save_from_here, saved_as
 from omniedit.edits.sending import sending_lock
 from omniedit.edits.session import Session
+from omniedit.edits.sidecar import check_sidecar
 from omniedit.edits.submit import (
     NewSubmission,
     known_submission,
@@ -104,7 +105,7 @@ def begin_edit(
     deadline = session.monotonic() + options.timeout_s
     with ExitStack() as locks:
         with refusal_recorded(session, request) as request_id:
-            edit = prepare(session, request)
+            edit = prepare(session, request, deadline=deadline)
             if planned_identity not in {None, edit.identity}:
                 # Nobody has asked for this one.
                 msg = f"{request.video} changed after it was looked at"
@@ -168,7 +169,7 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
         raise failure_of(record)
     destination = options.destination
     # The journal drops the query of a clip's URL, never its name.
-    record = replace(record, video=record.video or begun.edit.request.video)
+    record = replace(record, video=record.video or begun.edit.request.shown_video)
     target = None
     if not destination.is_stdout:
         prompt, identity = begun.edit.request.prompt, begun.edit.identity
@@ -247,7 +248,7 @@ def _check_target(
     destination = options.destination
     if destination.is_stdout or (known and (known.is_result_gone or known.has_failed)):
         return
-    video = edit.request.video if known is None else known.video
+    video = edit.request.shown_video if known is None else known.video
     task_id = known.task_id if known else None
     target = destination.target_of_edit(video, edit.request.prompt, edit.identity, task_id)
     if target is None:
@@ -257,5 +258,6 @@ def _check_target(
     refuse_source(edit.request.video, target.path)
     if known is None:
         check_target_file(target.path, overwrite=options.overwrite)
+        check_sidecar(session, target.path, None, overwrite=options.overwrite)
     else:
         check_target(session, known, target, overwrite=options.overwrite)

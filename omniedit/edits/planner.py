@@ -129,7 +129,7 @@ class Planner:
         if line.output:
             self._note_output(line.number, line.output)
         elif is_new:
-            self._unnamed[line.number] = (line.video, request.prompt, edit.identity)
+            self._unnamed[line.number] = (edit.request.shown_video, request.prompt, edit.identity)
         if not is_own:
             return None
         is_due = edit.identity not in self._known

@@ -22,6 +22,7 @@ from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id, 
 
 LAST: Final = "last"
 SHORTEST_END: Final = 6
+_MOST_PARENTS: Final = 1000
 
 
 def find_records(
@@ -135,6 +136,17 @@ def _find_task(session: Session, reference: str) -> Record:
     return Record(
         request_id=None, task=task, status=task.status, created_at=session.now(), origin=None
     )
+
+
+def parents_of(session: Session, record: Record) -> tuple[str, ...]:
+    """Return the tasks that the clip of an edit comes from, the nearest first."""
+    parents: list[str] = []
+    parent = record.parent
+    while parent is not None and parent not in parents and len(parents) < _MOST_PARENTS:
+        parents.append(parent)
+        known = session.journal.find_task(parent)
+        parent = known.parent if known else None
+    return tuple(parents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,12 @@ from omniedit.edits.session import Session
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
 from omniedit.media import is_available
-from omniedit.models import MODEL, EditRequest
+from omniedit.models import MODEL, TASK_PREFIX, EditRequest
 
 EXAMPLE_HINT: Final = (
     'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
 )
+_SHA256: Final = "sha256:"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _SANDBOX_MARKER: Final = re.compile(r"\[sandbox:", re.IGNORECASE)
 _SCHEMELESS: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}/")
@@ -48,6 +49,11 @@ class PreparedEdit:
     """
 
     @property
+    def clip_sha256(self) -> str | None:
+        """The digest of a local clip."""
+        return self.clip.removeprefix(_SHA256) if self.clip.startswith(_SHA256) else None
+
+    @property
     def is_uploaded(self) -> bool:
         """Whether the service gets a file from here, rather than the clip's own URL."""
         return self.is_written_anew or is_local(self.request.video)
@@ -68,19 +74,31 @@ class PreparedEdit:
         return json.dumps(body).encode()
 
 
-def prepare(session: Session, request: EditRequest) -> PreparedEdit:
-    """Return the edit that a request asks for; nothing is sent to find out.
+def prepare(
+    session: Session, request: EditRequest, *, deadline: float | None = None
+) -> PreparedEdit:
+    """Return the edit that a request asks for; only the result of a task is fetched to find out.
+
+    Args:
+        session: Holds what was fetched.
+        request: As it was asked for.
+        deadline: A monotonic instant that fetching does not outlive.
 
     Raises:
         InvalidInputError: If the request is wrong.
         TooExpensiveError: If it is estimated above its limit, or cannot be estimated.
         LocalError: If the clip cannot be read.
+        OmniEditError: If the clip is the result of a task, and cannot be had.
     """
     if request.request_id is not None:
         check_request_id(request.request_id)
     _check_prompt(request.prompt, is_sandbox=session.is_sandbox)
     if request.callback_url is not None:
         check_callback_url(request.callback_url, allow_internal=session.is_sandbox)
+    if request.video.startswith(TASK_PREFIX):
+        from omniedit.edits.lineage import with_result  # noqa: PLC0415 - most clips are no results
+
+        request = with_result(session, request, deadline=deadline)
     _check_clip(session, request)
     # Looked at before it is read whole: a film of hours is refused at once.
     plan = plan_clip(session, request)
@@ -172,7 +190,7 @@ def _identify_clip(session: Session, request: EditRequest) -> str:
         return request.video
     # With the extra, what is not MP4 is converted.
     check = request.check is not False and not is_available()
-    return f"sha256:{digest_of_clip(session, Path(request.video), check=check).sha256}"
+    return f"{_SHA256}{digest_of_clip(session, Path(request.video), check=check).sha256}"
 
 
 def _exists(path: Path) -> bool:

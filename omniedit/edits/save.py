@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from omniedit.downloads.placement import copy_result, tidy, verify
 from omniedit.edits.clips import progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
+from omniedit.edits.sidecar import check_sidecar, write_sidecar
 from omniedit.edits.targets import Destination, Target, refuse_source
 from omniedit.errors import (
     AuthenticationError,
@@ -58,6 +59,7 @@ def check_target(session: Session, record: Record, target: Target, *, overwrite:
         LocalError: If it cannot be written, or is the clip that the result was made from.
     """
     refuse_source(record.video, target.path)
+    check_sidecar(session, target.path, record.task_id, overwrite=overwrite)
     try:
         check_target_file(target.path, overwrite=overwrite)
     except TargetExistsError:
@@ -151,7 +153,7 @@ def save_from_here(
     if there is not None:
         for ident in (str(record.task_id), there.sha256):  # as it was downloaded, or copied
             tidy(target.path, ident)
-        _report_saved(session, record, there, target, is_new=False)
+        _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
         return record
     for file in record.saved:
         if is_whole(file):
@@ -162,8 +164,48 @@ def save_from_here(
                 sleep=session.sleep,
                 on_verified=partial(_record_saved, session, str(record.task_id)),
             )
-            return _saved(session, record, copy, target)
+            return _saved(session, record, copy, target, overwrite=overwrite)
     return None
+
+
+def whole_result(record: Record) -> SavedFile | None:
+    """Return the file of a task's first result, where it lies whole on this machine."""
+    urls = record.task.result_urls if record.task else ()
+    # Of several results the first was saved first.
+    saved = record.saved if len(urls) <= 1 else record.saved[:1]
+    return next((file for file in saved if is_whole(file)), None)
+
+
+def result_file(session: Session, record: Record, *, deadline: float | None = None) -> Path:
+    """Return the first result of a task as the service made it: its saved file, or a fetched one.
+
+    What is fetched lies in a private folder until the session ends.
+
+    Raises:
+        NotFinishedError: If the task is not finished.
+        TaskFailedError: If it failed or was cancelled.
+        ResultGoneError: If the result is gone.
+        OmniEditError: If the service or the disk refuses.
+    """
+    task_id = str(record.task_id)
+    here = whole_result(record)
+    if here is not None:
+        return Path(here.path)
+    if task_id not in session.fetched:
+        record = refresh(session, record, deadline=deadline)
+        if not completed_task(record).result_urls:
+            # It may have been completed a moment before its links were.
+            task = read_task(session, task_id, known=record, deadline=deadline)
+            _url_of(task, 0)
+            record = record.with_task(task)
+
+        def fetch(url: str) -> Path:
+            return session.holding.enter_context(
+                _fetched(session, url, task_id, task_name(task_id), deadline)
+            )
+
+        session.fetched[task_id] = _with_fresh_link(session, record, 0, fetch, deadline)
+    return session.fetched[task_id]
 
 
 def download_each(
@@ -244,7 +286,7 @@ def _save_one(
     refuse_source(record.video, target.path)
     there = saved_as(record, target)
     if there is not None:
-        _report_saved(session, record, there, target, is_new=False)
+        _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
         return record
 
     def fetch(url: str) -> SavedFile:
@@ -255,7 +297,7 @@ def _save_one(
             overwrite=overwrite,
             deadline=deadline,
             on_progress=progress_of(session, target.shown, "download", task_id=task.task_id),
-            on_retry=_retry_of(session, task.task_id),
+            on_retry=retry_of(session, task.task_id),
             # Before it gets its name: a kill right after that must leave no file nobody knows.
             on_verified=partial(_record_saved, session, task.task_id),
         )
@@ -267,9 +309,9 @@ def _save_one(
         there = saved_as(_reread(session, record), target)
         if there is None:
             raise
-        _report_saved(session, record, there, target, is_new=False)
+        _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
         return record
-    return _saved(session, record, file, target)
+    return _saved(session, record, file, target, overwrite=overwrite)
 
 
 def _stream(session: Session, record: Record, deadline: float | None) -> None:
@@ -279,17 +321,24 @@ def _stream(session: Session, record: Record, deadline: float | None) -> None:
         raise InvalidInputError(msg, code="needs_folder", hint="name a folder: `out/`")
 
     def fetch(url: str) -> None:
-        with session.downloader.fetch(
-            url,
-            task_id=task.task_id,
-            folder=session.private_folder,
-            deadline=deadline,
-            on_progress=progress_of(session, "standard output", "download", task_id=task.task_id),
-            on_retry=_retry_of(session, task.task_id),
-        ) as path:
+        with _fetched(session, url, task.task_id, "standard output", deadline) as path:
             session.stream_out(path)
 
     _with_fresh_link(session, record, 0, fetch, deadline)
+
+
+def _fetched(
+    session: Session, url: str, task_id: str, name: str, deadline: float | None
+) -> AbstractContextManager[Path]:
+    """Return a block that holds a result in a private file; its progress has that name."""
+    return session.downloader.fetch(
+        url,
+        task_id=task_id,
+        folder=session.private_folder,
+        deadline=deadline,
+        on_progress=progress_of(session, name, "download", task_id=task_id),
+        on_retry=retry_of(session, task_id),
+    )
 
 
 def _with_fresh_link(
@@ -339,19 +388,28 @@ def saved_as(record: Record, target: Target) -> SavedFile | None:
     return None
 
 
-def _saved(session: Session, record: Record, file: SavedFile, target: Target) -> Record:
+def _saved(
+    session: Session, record: Record, file: SavedFile, target: Target, *, overwrite: bool
+) -> Record:
     _record_saved(session, str(record.task_id), file, is_placed=True)
-    _report_saved(session, record, file, target, is_new=True)
+    _report_saved(session, record, file, target, is_new=True, overwrite=overwrite)
     others = tuple(known for known in record.saved if known.path != file.path)
     return replace(record, saved=(*others, file))
 
 
 def _report_saved(
-    session: Session, record: Record, file: SavedFile, target: Target, *, is_new: bool
+    session: Session,
+    record: Record,
+    file: SavedFile,
+    target: Target,
+    *,
+    is_new: bool,
+    overwrite: bool,
 ) -> None:
     session.report(
         Saved(task_id=str(record.task_id), file=file, shown_path=target.shown, is_new=is_new)
     )
+    write_sidecar(session, record, file, overwrite=overwrite)
 
 
 def _record_saved(
@@ -363,7 +421,9 @@ def _record_saved(
     session.journalled(lambda: session.journal.record_saved(task_id, file, is_placed=is_placed))
 
 
-def _retry_of(session: Session, task_id: str) -> Callable[[str, float, int], None]:
+def retry_of(session: Session, task_id: str | None) -> Callable[[str, float, int], None]:
+    """Return what reports that a transfer rests before it goes on."""
+
     def report(message: str, rest_s: float, attempt: int) -> None:
         session.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
 

@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -62,6 +62,7 @@ class Session:
         requires_journal: Nothing may be paid for without a journal.
         is_sandbox: The service is a sandbox.
         allows_internal_clips: Clips may lie on this machine's network.
+        writes_sidecars: Each saved result gets a file that says where it comes from.
         is_watched: Somebody looks at a progress bar.
         is_batch: Many edits are made; what is true of all of them is told once.
         observers: Told of every event, in this order.
@@ -72,6 +73,7 @@ class Session:
         policy: Time-outs, budgets and intervals.
         told: Notes that were told already, by an earlier session of the same command.
         submission_interval_s: At least so long from one submission to the next.
+        closing: Ends with the session.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Session:
         requires_journal: bool = True,
         is_sandbox: bool = False,
         allows_internal_clips: bool = False,
+        writes_sidecars: bool = False,
         is_watched: bool = False,
         is_batch: bool = False,
         observers: "Sequence[Observer]" = (),
@@ -96,16 +99,20 @@ class Session:
         policy: Policy = DEFAULT,
         told: set[str] | None = None,
         submission_interval_s: float = 0.0,
+        closing: ExitStack | None = None,
     ) -> None:
         self.journal = journal
         self.origin = origin
         self.private_folder = private_folder
+        self.last_context = context
+        """Whose `last` is meant."""
         # A batch is one call, however many submissions it makes.
         self.context = None if is_batch else context
         self.requires_journal = requires_journal
         self.has_journal = journal.is_lasting
         self.is_sandbox = is_sandbox
         self.allows_internal_clips = allows_internal_clips
+        self.writes_sidecars = writes_sidecars
         self.is_watched = is_watched
         self.policy = policy
         self.clock = clock
@@ -115,6 +122,8 @@ class Session:
         self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)
         """Held while a clip is made ready and uploaded."""
         self.find_connection = find_connection
+        self.holding = ExitStack() if closing is None else closing.enter_context(ExitStack())
+        """Holds what was fetched for the session; who needs it for longer takes it over."""
         self.stream_out = stream_out
         self._open_http = open_http
         self._observers = observers
@@ -130,6 +139,11 @@ class Session:
     def http(self) -> "HttpClient":
         """The HTTP client."""
         return self._open_http()
+
+    @cached_property
+    def fetched(self) -> dict[str, Path]:
+        """Results in private files, by their task."""
+        return {}
 
     @cached_property
     def service(self) -> "EvoLinkClient":

@@ -13,10 +13,12 @@ from omniedit.downloads.placement import copy_result, saved_file, tidy
 from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
 from omniedit.edits.clips import INSTALL_MEDIA, clip_name, fetched_clip, is_local, look
 from omniedit.edits.edit import EditOptions, known_edit
+from omniedit.edits.lineage import with_result
 from omniedit.edits.planner import PlannedEdit, check_price
 from omniedit.edits.requests import PreparedEdit, digest_of, prepare
 from omniedit.edits.save import is_whole, saved_as
 from omniedit.edits.session import Session
+from omniedit.edits.sidecar import check_sidecar
 from omniedit.edits.targets import Destination, Target, numbered, refuse_source
 from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
 from omniedit.errors import (
@@ -28,7 +30,7 @@ from omniedit.errors import (
 )
 from omniedit.http.ranges import Incomplete
 from omniedit.media import estimated_credits, is_available, parse_mark
-from omniedit.models import EditRequest, Record, SavedFile, task_name
+from omniedit.models import TASK_PREFIX, EditRequest, Record, SavedFile, task_name
 from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
@@ -109,8 +111,11 @@ def planned_split(
         TargetExistsError: If the target is taken.
         LocalError: If the target cannot be written.
     """
+    if request.video.startswith(TASK_PREFIX):
+        request = with_result(session, request)
     _check(session, request)
     with (
+        session.holding.pop_all(),
         _on_this_machine(session, request) as there,
         private_folder(session.private_folder) as spare,
     ):
@@ -266,7 +271,7 @@ def _plan(
         max_credits=options.max_credits,
         hint="raise the limit, or cut the clip with `--start T --end T`",
     )
-    _check_target(plan, options)
+    _check_target(session, plan, options)
     return plan
 
 
@@ -274,13 +279,13 @@ def _target(whole: PreparedEdit, options: SplitOptions) -> Target:
     # Of one sentence, the clip in one go, in pieces, and with either sound are different files.
     identity = digest_of([whole.identity, "split", options.new_audio])
     request = whole.request
-    return options.destination.target_of_joined(request.video, request.prompt, identity)
+    return options.destination.target_of_joined(request.shown_video, request.prompt, identity)
 
 
 def _pieces_folder(whole: PreparedEdit, target: Target) -> str:
     """Return where results of pieces go: beside the joined clip, whatever it is called."""
     name = Destination(None).target_of_joined(
-        whole.request.video, whole.request.prompt, digest_of([whole.identity, "split"])
+        whole.request.shown_video, whole.request.prompt, digest_of([whole.identity, "split"])
     )
     return str(Path(target.shown).with_name(name.path.stem + PIECES_SUFFIX))
 
@@ -327,13 +332,15 @@ def _options_of(edit: PlannedEdit, options: SplitOptions) -> EditOptions:
     )
 
 
-def _check_target(plan: SplitPlan, options: SplitOptions) -> None:
+def _check_target(session: Session, plan: SplitPlan, options: SplitOptions) -> None:
     if plan.target is None:
         return
     refuse_source(plan.edits[0].request.video, plan.target.path)
     check_target_file(Path(plan.edits[0].output), overwrite=True)
     is_free = options.overwrite or plan.joined is not None
     check_target_file(plan.target.path, overwrite=is_free)
+    joined = plan.joined.sha256 if plan.joined else None
+    check_sidecar(session, plan.target.path, None, sha256=joined, overwrite=options.overwrite)
 
 
 def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:

@@ -129,12 +129,16 @@ def new_submission(
         status=AttemptState.SENDING,
         created_at=session.now(),
         clock_offset_s=session.service.clock_offset_s,
-        video=edit.request.video,
+        video=edit.request.shown_video,
         prompt=edit.request.prompt,
         identity=edit.identity,
         origin=session.origin,
         body=edit.body(clip_url=clip_url),
         body_digest=edit.digest,
+        clip_sha256=edit.clip_sha256,
+        start_s=edit.start_s,
+        end_s=edit.end_s,
+        parent=edit.request.parent,
     )
     return NewSubmission(edit=edit, record=record, clip_url=clip_url)
 
@@ -222,6 +226,9 @@ def _write_ahead(session: Session, new: NewSubmission) -> bool:
         context=session.context,
         key_digest=digest_of_key(session.find_connection().key),
         clock_offset_s=record.clock_offset_s,
+        clip_sha256=record.clip_sha256,
+        start_s=record.start_s,
+        end_s=record.end_s,
     )
     try:
         session.journal.record_attempt(attempt)

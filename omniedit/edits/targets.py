@@ -7,6 +7,7 @@ from typing import Final
 
 from omniedit.edits.clips import clip_name, is_local
 from omniedit.errors import InvalidInputError, LocalError
+from omniedit.models import TASK_PREFIX
 from omniedit.system.windows import is_reserved_name
 
 STDOUT: Final = "-"
@@ -64,7 +65,7 @@ class Destination:
         Without a task ID the name is not yet the final one; its folder is.
         """
         if self.is_folder:
-            name = f"{_clip_stem(video)}-{_end_of(task_id or '')}.mp4"
+            name = f"{clip_stem(video)}-{_end_of(task_id or '')}.mp4"
             return self._within_folder(numbered(name, index))
         path = PurePosixPath(self.text or "")
         shown = str(path.with_name(numbered(path.name, index))) if index else str(self.text)
@@ -108,7 +109,7 @@ def default_name(
     words = _first_words(prompt or "")
     rest = f"-{words}-{digits}.mp4" if words else f"-{digits}.mp4"
     room = _MOST_NAME_BYTES - len(rest.encode())
-    stem = _clip_stem(video).encode()[:room].decode(errors="ignore").rstrip("-.")
+    stem = clip_stem(video).encode()[:room].decode(errors="ignore").rstrip("-.")
     return stem + rest
 
 
@@ -162,10 +163,12 @@ def _is_of_word(character: str) -> bool:
     return character.isalnum() or unicodedata.category(character) in {"Mn", "Mc"}
 
 
-def _clip_stem(video: str | None) -> str:
+def clip_stem(video: str | None) -> str:
     """Return the clip's name without ending, of letters, digits, `-`, `_` and `.` alone."""
     if not video:
         return "clip"
+    if video.startswith(TASK_PREFIX):
+        return _end_of(video.removeprefix(TASK_PREFIX))
     stem = PurePosixPath(clip_name(video)).stem
     kept = "".join(
         character if character.isalnum() or character in "-_." else "-"

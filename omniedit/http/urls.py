@@ -200,6 +200,11 @@ def without_query(text: str) -> str:
     return re.split(r"[?#]", text, maxsplit=1)[0]
 
 
+def public_url(text: str) -> str:
+    """Return a URL without anything that may be secret: user, password, query and fragment."""
+    return re.sub(r"(?<=://)[^/]*@", "", without_query(text)) if "://" in text else text
+
+
 def shown_url(url: str) -> str:
     """Return a URL for a trace or a message, without its query, which may be a signature."""
     return without_query(url) + ("?…" if "?" in url else "")

@@ -129,6 +129,11 @@ _VERSION_3: Final = (
     # all of which may be null.
     "alter table attempts add column clock_offset_s real",  # the service's clock minus this one's
     "alter table files add column is_elsewhere integer",  # on another machine, whose journal came
+    # What was edited: to compare the result with it, and to tell where it comes from.
+    "alter table attempts add column clip_sha256 text",
+    "alter table attempts add column start_s real",
+    "alter table attempts add column end_s real",
+    "alter table attempts add column parent text",  # the task whose result the clip is
 )
 _MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION: Final = len(_MIGRATIONS)

@@ -255,18 +255,22 @@ class Journal:
             self._execute(
                 # The request ID of a refused attempt may be used again.
                 "insert or replace into attempts (request_id, origin, identity, state, video,"
-                " prompt, body, body_digest, created_at, clock_offset_s)"
-                " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " prompt, body, body_digest, created_at, clock_offset_s, clip_sha256, start_s,"
+                " end_s, parent) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 attempt.request_id,
                 attempt.origin,
                 attempt.identity,
                 AttemptState.SENDING,
-                storable(attempt.request.video),
+                storable(attempt.request.shown_video),
                 storable(attempt.request.prompt),
                 attempt.body,
                 attempt.body_digest,
                 self._clock(),
                 attempt.clock_offset_s,
+                attempt.clip_sha256,
+                attempt.start_s,
+                attempt.end_s,
+                attempt.request.parent,
             )
             if attempt.key_digest is not None:
                 self._execute(
@@ -526,6 +530,10 @@ class Journal:
             body_digest=row["body_digest"],
             error=task.error if task else parse_error(row["refusal"]),
             clock_offset_s=row["clock_offset_s"],
+            clip_sha256=row["clip_sha256"],
+            start_s=row["start_s"],
+            end_s=row["end_s"],
+            parent=row["parent"],
             saved=saved,
             completed_after=row["completed_after"],
             is_adopted=bool(row["is_adopted"]),

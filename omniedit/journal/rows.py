@@ -11,7 +11,8 @@ from omniedit.models import EditRequest, Record, SavedFile, Task, TaskError, Tas
 
 _COLUMNS: Final = """
     a.request_id, a.identity, a.state, a.video, a.prompt, a.body, a.body_digest,
-    a.error as refusal, a.clock_offset_s, coalesce(a.origin, t.origin) as origin,
+    a.error as refusal, a.clock_offset_s, a.clip_sha256, a.start_s, a.end_s, a.parent,
+    coalesce(a.origin, t.origin) as origin,
     coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at,
     t.task_id, t.status, t.model, t.created_at, t.estimated_s, t.credits_reserved, t.credits_used,
     t.result_urls, t.error, t.completed_after, t.is_adopted, t.is_result_gone, t.recorded_at
@@ -39,6 +40,9 @@ class Attempt:
     context: str | None  # the context whose `last` it becomes
     key_digest: str | None = None
     clock_offset_s: float | None = None
+    clip_sha256: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from omniedit.media.facts import (
 from omniedit.media.timeline import check_marks, parse_mark
 
 if TYPE_CHECKING:
+    from omniedit.media.comparison import Change, View, measure_changes, most_changed, view
     from omniedit.media.mux import Progress
     from omniedit.media.pieces import Joined, Piece, join, plan_split
     from omniedit.media.preparing import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         save_prepared,
     )
     from omniedit.media.probing import probe
+    from omniedit.media.sheet import Row, draw_sheet
     from omniedit.media.soundtrack import Overlaid, Sound, lay_sound
     from omniedit.media.video import FrameCheck
 
@@ -48,6 +50,7 @@ __all__ = [
     "CREDITS_PER_SECOND",
     "MAX_CLIP_S",
     "AudioTrack",
+    "Change",
     "ClipFacts",
     "FrameCheck",
     "Joined",
@@ -56,12 +59,15 @@ __all__ = [
     "Prepared",
     "Problem",
     "Progress",
+    "Row",
     "Sound",
+    "View",
     "check_frames",
     "check_marks",
     "codec_name",
     "container_name",
     "describe_difference",
+    "draw_sheet",
     "estimated_credits",
     "fits",
     "is_available",
@@ -69,6 +75,8 @@ __all__ = [
     "is_too_long",
     "join",
     "lay_sound",
+    "measure_changes",
+    "most_changed",
     "needs_conversion",
     "parse_mark",
     "plan_split",
@@ -78,24 +86,32 @@ __all__ = [
     "refuse_damage",
     "save_prepared",
     "verdict",
+    "view",
 ]
 
 _MODULES: Final = {
+    "Change": "comparison",
     "FrameCheck": "video",
     "Joined": "pieces",
     "Overlaid": "soundtrack",
     "Piece": "pieces",
     "Prepared": "preparing",
     "Progress": "mux",
+    "Row": "sheet",
     "Sound": "soundtrack",
+    "View": "comparison",
     "check_frames": "preparing",
+    "draw_sheet": "sheet",
     "join": "pieces",
     "lay_sound": "soundtrack",
+    "measure_changes": "comparison",
+    "most_changed": "comparison",
     "plan_split": "pieces",
     "prepare": "preparing",
     "probe": "probing",
     "refuse_damage": "preparing",
     "save_prepared": "preparing",
+    "view": "comparison",
 }
 
 
@@ -116,7 +132,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - depends on the name
     try:
         module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "av":
+        if (error.name or "").partition(".")[0] not in {"av", "PIL"}:
             raise
         msg = "looking into clips needs the extra `media`"
         raise MissingExtraError(msg, hint="python -m pip install 'omniedit[media]'") from error

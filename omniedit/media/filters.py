@@ -23,6 +23,8 @@ _SDR_FORMAT: Final = "yuv420p"
 _HDR_FORMAT: Final = "yuv420p10le"
 _MAPPED_FORMAT: Final = "gbrp16le"
 _QUALITY: Final = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
+ROUGH: Final = "flags=area"
+"""Scaling for frames that are looked at or measured small, in a fourth of the time."""
 # Weaves two fields into one frame, and leaves progressive frames alone.
 _DEINTERLACE: Final = "bwdif=mode=send_frame:deint=interlaced"
 _UNSPECIFIED: Final = 2
@@ -62,6 +64,7 @@ class FrameFilter:
         frame: The first of them.
         size: The size they get; None for their own.
         keeps_hdr: Whether HDR colours stay as they are, in 10 bits, instead of becoming SDR.
+        scaling: How FFmpeg scales.
         name: The clip, for messages.
     """
 
@@ -72,6 +75,7 @@ class FrameFilter:
         size: FrameSize | None,
         *,
         keeps_hdr: bool = False,
+        scaling: str = _QUALITY,
         name: str,
     ) -> None:
         self._kind = _kind(frame)
@@ -95,7 +99,7 @@ class FrameFilter:
         self._source = self._graph.add("buffer", _source(frame, self._tick_s))
         filters = [_DEINTERLACE] if self.deinterlaces else []
         filters += [*_ROTATIONS[rotation], f"crop={width & ~1}:{height & ~1}:0:0:exact=1"]
-        filters.append(f"scale={_scaling(frame, size)}:{_QUALITY}")
+        filters.append(f"scale={_scaling(frame, size)}:{scaling}")
         # Most frames need nothing of this; copying them would cost a tenth of the time.
         self._passes_through = _needs_nothing(frame, rotation, size) and not (
             self.deinterlaces or self.is_hdr

@@ -16,7 +16,7 @@ from omniedit.media.demux import (
     seek_before,
     video_stream,
 )
-from omniedit.media.filters import FrameFilter, FrameSize
+from omniedit.media.filters import ROUGH, FrameFilter, FrameSize
 from omniedit.media.formats import EXPORT_AGAIN
 from omniedit.media.mux import (
     HEVC_TAG,
@@ -262,6 +262,21 @@ def frame_check(part: Part, good_frames: int) -> FrameCheck:
     first = part.timeline.shown_at(part.span.start)
     frames = sum(first <= time < part.span.end for time in part.timeline.times)
     return FrameCheck(frames=frames, bad_frames=max(0, frames - good_frames))
+
+
+def shown_frames(part: Part, size: FrameSize) -> Generator[tuple["VideoFrame", Fraction]]:
+    """Yield a part's frames upright, in SDR and of one size, with their seconds from its beginning."""
+    name, span = str(part.source), part.span
+    frame_filter: FrameFilter | None = None
+    with opened_clip(part.source) as clip:
+        stream = video_stream(clip, name=name)
+        for frame, pts in _frames(clip, stream, part):
+            if frame_filter is None or not frame_filter.accepts(frame):
+                frame_filter = FrameFilter(stream, frame, size, scaling=ROUGH, name=name)
+            for shown, at in frame_filter.apply(frame, pts):
+                yield shown, max(at - span.start, 0) * span.tick_s
+        for shown, at in frame_filter.flush() if frame_filter else ():
+            yield shown, max(at - span.start, 0) * span.tick_s
 
 
 def _frames(

@@ -4,6 +4,7 @@ They are the one place that says which keys a document has.
 """
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -33,6 +34,17 @@ def load_whole_schema(name: str) -> Schema:
     """Return a schema that needs no other file: what it refers to is embedded by its `$id`."""
     schema = load_schema(name)
     return schema | {"$defs": schema.get("$defs", {}) | {_DEFINITIONS: load_schema(_DEFINITIONS)}}
+
+
+def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
+    """Return a moment as ISO 8601 UTC with `Z`; None for what is no moment."""
+    if unix_s is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(unix_s, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def unknown_values(name: str) -> dict[str, object]:

@@ -19,7 +19,7 @@ KEY_VARIABLES: Final = ("OMNIEDIT_API_KEY", "EVOLINK_API_KEY")
 SANDBOX_KEY_PREFIX: Final = "sk-sandbox"
 SANDBOX_ORIGIN: Final = "sandbox"
 
-_FILE_SETTINGS: Final = frozenset({"base_url", "files_url", "state_dir"})
+_FILE_SETTINGS: Final = {"base_url": str, "files_url": str, "sidecar": bool, "state_dir": str}
 _FALSE: Final = frozenset({"", "0", "false", "no", "off"})
 
 T = TypeVar("T")
@@ -45,6 +45,7 @@ class Settings:
     config_dir: Setting[Path]
     state_dir: Setting[Path]
     context: Setting[str]
+    sidecar: Setting[bool]
     is_sandbox: bool
     is_embedded: bool  # the sandbox runs inside this process
 
@@ -141,6 +142,7 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         config_dir=config_dir,
         state_dir=state_dir,
         context=_context(environ),
+        sidecar=_sidecar(stored),
         is_sandbox=is_embedded or (key is not None and is_sandbox_key(key.value)),
         is_embedded=is_embedded,
     )
@@ -236,11 +238,17 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
         msg = f"{path} is not valid TOML: {error}"
         raise InvalidInputError(msg, code="invalid_config") from None
     for name, value in table.items():
-        if name not in _FILE_SETTINGS or not isinstance(value, str) or "\0" in value:
-            known = ", ".join(sorted(_FILE_SETTINGS))
-            msg = f"`{name}` in {path} is not a setting with a text value"
+        if not isinstance(value, _FILE_SETTINGS.get(name, ())) or "\0" in str(value):
+            known = ", ".join(_FILE_SETTINGS)
+            kind = "true or false" if name == "sidecar" else "a text value"
+            msg = f"`{name}` in {path} is not a setting with {kind}"
             raise InvalidInputError(msg, code="invalid_config", hint=f"known settings: {known}")
     return {name: Setting(str(value), f"file: {path}") for name, value in table.items()}
+
+
+def _sidecar(stored: Mapping[str, Setting[str]]) -> Setting[bool]:
+    found = stored.get("sidecar")
+    return Setting(found.value == str(True), found.source) if found else Setting(False, "default")  # noqa: FBT003 - a value
 
 
 def _context(environ: Mapping[str, str]) -> Setting[str]:

@@ -3,11 +3,11 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias, cast
 
 from omniedit.errors import OmniEditError
 from omniedit.models import MODEL, Record, SavedFile, TaskError
+from omniedit.schemas import instant
 from omniedit.terminal.human import advice_on, failure_of
 
 SCHEMA: Final = 1
@@ -35,6 +35,7 @@ def task_document(record: Record) -> Document:
         "video": record.video,
         "prompt": record.prompt,
         "request_id": record.request_id,
+        "parent": record.parent,
         "results": list(task.result_urls) if task else [],
         "link_valid_until": instant(record.link_valid_until),
         "saved": [saved_document(file) for file in record.saved],
@@ -92,17 +93,6 @@ def done_document(
     """Return the last NDJSON line of a command, with all its tasks."""
     fields = {"ok": ok, "exit_status": exit_status, "tasks": list(tasks), **fields}
     return event_line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
-
-
-def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
-    """Return a moment as ISO 8601 UTC with `Z`; None for what is no moment."""
-    if unix_s is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(unix_s, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def json_text(document: Mapping[str, Any], *, indent: int | None = None) -> str:

@@ -14,6 +14,10 @@ from omniedit.terminal.text import Line, Span
 
 _PLAINER: Final = {
     "…": "~",  # one cell, so that what was laid out still fits
+    "├": "|",
+    "│": "|",
+    "└": "`",
+    "─": "-",
     "·": "-",
     "•": "-",
     "\N{EN DASH}": "-",

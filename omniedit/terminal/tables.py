@@ -68,6 +68,7 @@ def render_table(
     width: int | None,
     *,
     known_ids: Collection[str] = (),
+    is_tree: bool = False,
 ) -> list[Line]:
     """Return a header and a line per edit, in at most `width` cells.
 
@@ -76,9 +77,11 @@ def render_table(
         now: Unix time.
         width: Of the terminal; None for a script, which gets every column in full.
         known_ids: Other IDs, from which the short ones must differ as well.
+        is_tree: Whether edits of results stand below the edits that made them.
     """
     id_length = None if width is None else _id_length([*map(name_of, records), *known_ids])
-    rows = [_cells(record, now, id_length) for record in records]
+    placed = _tree(records) if is_tree else [("", record) for record in records]
+    rows = [_cells(record, now, id_length, branch) for branch, record in placed]
     titles = {column.name: Span(column.name, Colour.BOLD) for column in _COLUMNS}
     table = [titles, *rows]
     widths = _natural_widths(table)
@@ -109,12 +112,37 @@ def render_columns(rows: Sequence[Sequence[str]], width: int | None) -> list[Lin
     return lines
 
 
-def _cells(record: Record, now: float, id_length: int | None) -> dict[str, Span]:
+def _tree(records: Sequence[Record]) -> list[tuple[str, Record]]:
+    """Return records with the branches that lead to them; the oldest of several comes first."""
+    listed = {record.task_id for record in records if record.task_id}
+    below: dict[str | None, list[Record]] = {}
+    for record in records:
+        is_below = record.parent in listed and record.parent != record.task_id
+        below.setdefault(record.parent if is_below else None, []).insert(0, record)
+    placed: list[tuple[str, Record]] = []
+    # Not by recursion: a chain may be long.
+    waiting = [("", "", record) for record in below.pop(None, [])]
+    while waiting:
+        branch, indent, record = waiting.pop()
+        placed.append((branch, record))
+        children = below.pop(record.task_id, [])
+        bends = [("├─ ", "│  ")] * (len(children) - 1) + [("└─ ", "   ")]
+        waiting += reversed(
+            [
+                (indent + bend, indent + beside, child)
+                for (bend, beside), child in zip(bends, children, strict=False)
+            ]
+        )
+    # What is its own ancestor, as no journal of ours says, is not left out.
+    return placed + [("", record) for records in below.values() for record in records]
+
+
+def _cells(record: Record, now: float, id_length: int | None, branch: str) -> dict[str, Span]:
     task = record.task
     name = sanitize(name_of(record))
     left_s = link_left_s(record, now)
     cells = {
-        "TASK": Span(name if id_length is None else name[-id_length:]),
+        "TASK": Span(branch + (name if id_length is None else name[-id_length:])),
         "CLIP": Span(clip_name(record.video) or _NONE),
         "PROMPT": Span(record.prompt or _NONE),
         "STATE": _state(record, now),

@@ -5,6 +5,7 @@ come at an instant, half right before one of its effects. They are 24 in the usu
 `OMNIEDIT_FULL=1` is set.
 """
 
+import json
 import os
 import random
 import signal
@@ -99,6 +100,33 @@ def test_a_kill_loses_nothing_and_the_next_run_finishes(
     assert bench.files() == {"out.mp4": RESULT_BYTES}
     assert [path.name for path in bench.folder.iterdir()] == ["out.mp4"], "nothing is left over"
     _check_nothing_is_lost(bench)
+
+
+@pytest.mark.parametrize("effect", range(3, 140, 134 // (KILLS // 4)))
+def test_a_chain_that_is_killed_is_paid_once_and_keeps_its_sidecar_behind_its_video(
+    bench: Bench, effect: int
+) -> None:
+    (bench.folder / "clip.mp4").write_bytes(RESULT_BYTES)
+    bench.run("edit", "clip.mp4", PROMPT, "-o", "one.mp4")
+    argv = ["edit", f"task:{bench.task_ids[0]}", f"{PROMPT}, twice", "-o", "two.mp4", "--sidecar"]
+
+    bench.begin(*argv, dies_before=effect)
+    killed = bench.end()
+
+    video, sidecar = bench.folder / "two.mp4", bench.folder / "two.mp4.json"
+    assert video.exists() or not sidecar.exists(), killed
+    if killed.status == 0:
+        return
+    again = bench.run(*argv)
+    assert again.status == 0, (killed, again)
+    assert json.loads(sidecar.read_bytes())["parents"] == [bench.journal()[-1]["task_id"]]
+    assert len(bench.task_ids) == 2, (killed, again)
+    assert {path.name for path in bench.folder.iterdir()} == {
+        "clip.mp4",
+        "one.mp4",
+        "two.mp4",
+        "two.mp4.json",
+    }, "nothing is left over"
 
 
 def test_no_kill_makes_a_doubt_of_what_was_refused_here(bench: Bench) -> None:

@@ -19,6 +19,7 @@ _ATTRIBUTES: Final[Mapping[str, str]] = {
     "status": "status",
     "download": "download",
     "batch": "batch",
+    "compare": "compare",
     "probe": "probe",
     "list": "list_",
     "usage": "usage",

@@ -9,7 +9,15 @@ import typer
 from omniedit.cli.confirm import can_ask, require_consent
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import decode_argument, read_source
-from omniedit.cli.options import Force, MaxCredits, NoJournal, Timeout, parse_rate, parse_shard
+from omniedit.cli.options import (
+    Force,
+    MaxCredits,
+    NoJournal,
+    Sidecar,
+    Timeout,
+    parse_rate,
+    parse_shard,
+)
 from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
@@ -109,6 +117,7 @@ def batch(
         bool,
         typer.Option("--yes", rich_help_panel=COST, help="Accept the price without being asked."),
     ] = False,
+    sidecar: Sidecar = False,
     force: Force = False,
     timeout: Timeout = 1800.0,
     no_journal: NoJournal = False,
@@ -128,7 +137,7 @@ def batch(
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
     name = None if prompts else sources[0]
     report = BatchReport(context, name, again=again, has_journal=not no_journal)
-    with context.session(use, shows_progress=False, is_batch=True) as session:
+    with context.session(use, shows_progress=False, sidecars=sidecar, is_batch=True) as session:
         parsed = _read(context, session, sources, prompts, takes=takes)
         planner = Planner(
             session,
@@ -151,7 +160,7 @@ def batch(
         keeps_going=keep_going,
     )
     report.begin(edits, line_count=len(parsed.lines))
-    return _run(context, report, edits, options, use=use, interval_s=rate)
+    return _run(context, report, edits, options, use=use, interval_s=rate, sidecars=sidecar)
 
 
 def _read(
@@ -229,6 +238,7 @@ def _run(
     *,
     use: JournalUse,
     interval_s: float,
+    sidecars: bool,
 ) -> Outcome:
     from omniedit.edits.batch import BatchRun
 
@@ -240,6 +250,7 @@ def _run(
             observers=observers,
             total_tasks=len(edits),
             is_batch=True,
+            sidecars=sidecars,
             submission_interval_s=interval_s,
         ) as session:
             session.journal.record_call(context.settings.context.value, None)

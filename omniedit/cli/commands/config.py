@@ -9,13 +9,13 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import decode_text, read_stdin
 from omniedit.cli.parser import Command, Group
 from omniedit.errors import Hint, InvalidInputError
-from omniedit.settings import KEY_PAGE, credentials_path
+from omniedit.settings import KEY_PAGE, Setting, credentials_path
 from omniedit.settings.credentials import CredentialsFile, parse_key
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from omniedit.settings import Setting, Settings
+    from omniedit.settings import Settings
 
 app = typer.Typer(
     name="config",
@@ -74,6 +74,7 @@ def show(ctx: typer.Context) -> Outcome:
         "config_dir": settings.config_dir,
         "state_dir": settings.state_dir,
         "context": settings.context,
+        "sidecar": Setting(str(settings.sidecar.value).lower(), settings.sidecar.source),
     }
     key, source = _shown_key(settings)
     fields: dict[str, object] = {"key": key, "key_source": source}

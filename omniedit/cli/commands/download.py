@@ -6,7 +6,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import shown_place
-from omniedit.cli.options import Expiring, Force, Tasks
+from omniedit.cli.options import Expiring, Force, Sidecar, Tasks, refuse_sidecar
 from omniedit.cli.parser import OUTPUT
 from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError, OmniEditError
@@ -39,6 +39,7 @@ def download(
             help="Save every finished result that is not saved yet.",
         ),
     ] = False,
+    sidecar: Sidecar = False,
     expiring: Expiring = None,
     force: Force = False,
 ) -> Outcome:
@@ -59,10 +60,13 @@ def download(
     destination = Destination(output)
     if destination.is_stdout:
         context.require_free_stdout("--output -")
+        refuse_sidecar(sidecar)
     options = "" if output is None else f"--output {shown_place(output)}"
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
-    with context.session(use, observers=[context.saved_files(destination)]) as session:
+    with context.session(
+        use, observers=[context.saved_files(destination)], sidecars=sidecar
+    ) as session:
         found: list[Ended] = (
             list(unsaved_results(session, expiring_s=expiring))
             if takes_all

@@ -18,9 +18,11 @@ from omniedit.cli.options import (
     Prompt,
     PromptFile,
     RequestID,
+    Sidecar,
     Start,
     Timeout,
     Video,
+    refuse_sidecar,
 )
 from omniedit.cli.parser import CLIP, COST, OUTPUT
 from omniedit.cli.session import JournalUse
@@ -76,6 +78,7 @@ def edit(
             help="With --split: accept the price without being asked.",
         ),
     ] = False,
+    sidecar: Sidecar = False,
     prompt_file: PromptFile = None,
     start: Start = None,
     end: End = None,
@@ -98,6 +101,7 @@ def edit(
     destination = Destination(output)
     if destination.is_stdout:
         context.require_free_stdout("--output -")
+        refuse_sidecar(sidecar)
     if not split and (new_audio or yes):
         msg = f"`{'--new-audio' if new_audio else '--yes'}` requires --split"
         raise InvalidInputError(msg, code="usage")
@@ -125,12 +129,16 @@ def edit(
             max_credits=max_credits,
             timeout_s=timeout,
         )
-        call = SplitCall(context=context, options=in_pieces, use=use, has_consent=yes)
+        call = SplitCall(
+            context=context, options=in_pieces, use=use, has_consent=yes, sidecars=sidecar
+        )
         return edit_in_pieces(call, request, prompt=prompt, prompt_file=prompt_file)
     options = editing.EditOptions(
         destination=destination, again=again, overwrite=force, timeout_s=timeout
     )
-    with context.session(use, observers=[context.saved_files(destination)]) as session:
+    with context.session(
+        use, observers=[context.saved_files(destination)], sidecars=sidecar
+    ) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
         context.board.add(editing.edit(session, request, options))
     return Outcome()

@@ -50,6 +50,9 @@ def list_(
     everything: Annotated[
         bool, typer.Option("--all", help="Also attempts that were refused before they were sent.")
     ] = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Edits of a result below the edit that made it.")
+    ] = False,
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask nothing: open edits as they were last seen.")
     ] = False,
@@ -73,7 +76,7 @@ def list_(
     Open edits are asked for once, within 2 s; what was not asked shows when it was last seen.
     """
     from omniedit.edits import records as listing
-    from omniedit.terminal.documents import instant
+    from omniedit.schemas import instant
 
     context: Context = ctx.obj
     printer = context.printer
@@ -84,7 +87,7 @@ def list_(
         clip=clip,
         since=None if since is None else parse_since(since, now=context.now()),
     )
-    is_filtered = everything or offline or forget is not None or not filters.keep_all
+    is_filtered = everything or tree or offline or forget is not None or not filters.keep_all
     _check_combination(remote=remote, adopt=adopt, is_filtered=is_filtered)
     use = JournalUse.OPTIONAL if remote and not adopt else JournalUse.REQUIRED
     with context.session(use, shows_progress=remote) as session:
@@ -98,14 +101,14 @@ def list_(
                 session, filters, limit=limit, shows_unsent=everything, is_offline=offline
             )
         if forget is None:
-            _show(printer, session, found)
+            _show(printer, session, found, is_tree=tree)
     return Outcome(
         fields={"total": found.total, "as_of": instant(found.as_of)},
         tasks=partial(_documents, found.records),
     )
 
 
-def _show(printer: "Printer", session: "Session", found: "Listing") -> None:
+def _show(printer: "Printer", session: "Session", found: "Listing", *, is_tree: bool) -> None:
     """Print the rows, and how many and how old they are."""
     from omniedit.terminal.human import render_age
     from omniedit.terminal.tables import render_table
@@ -115,7 +118,7 @@ def _show(printer: "Printer", session: "Session", found: "Listing") -> None:
         return
     width, now = printer.stdout_width, session.now()
     known_ids = session.journal.names() if width is not None else ()
-    printer.lines(render_table(found.records, now, width, known_ids=known_ids))
+    printer.lines(render_table(found.records, now, width, known_ids=known_ids, is_tree=is_tree))
     if found.total is not None and found.total > len(found.records):
         printer.note(f"{len(found.records)} of {found.total} shown")
     if found.as_of is not None:

@@ -10,6 +10,7 @@ from omniedit.cli.options import Video
 from omniedit.cli.parser import OUTPUT
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Interrupted, InvalidInputError, OmniEditError, TargetExistsError
+from omniedit.models import TASK_PREFIX
 
 if TYPE_CHECKING:
     from omniedit.edits.clips import Findings
@@ -47,14 +48,26 @@ def probe(
     try:
         if save_prepared is not None:
             _check_target(video, save_prepared)
-        with context.session(JournalUse.NONE, shows_progress=save_prepared is not None) as session:
-            found = clips.probe(session, video)
+        is_result = video.startswith(TASK_PREFIX)
+        use = JournalUse.OPTIONAL if is_result else JournalUse.NONE
+        shows_progress = is_result or save_prepared is not None
+        with context.session(use, shows_progress=shows_progress) as session:
+            clip = _file_of(session, video) if is_result else video
+            found = clips.probe(session, clip)
             fields |= _shown(context, video, found)
             if save_prepared is not None and found.error is None:
-                fields["prepared"] = _prepared(session, video, save_prepared)
+                fields["prepared"] = _prepared(session, clip, save_prepared)
     except (Interrupted, OmniEditError) as error:
         return Outcome(fields=fields, ended_by=error)
     return Outcome(fields=fields, errors=[found.error] if found.error else [])
+
+
+def _file_of(session: "Session", video: str) -> str:
+    """Return the file of the result that `task:TASK` means."""
+    from omniedit.edits.lineage import find_result
+
+    path, _ = find_result(session, video.removeprefix(TASK_PREFIX), command="probe")
+    return str(path)
 
 
 def _shown(context: Context, video: str, found: "Findings") -> "Document":

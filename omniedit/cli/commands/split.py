@@ -13,6 +13,7 @@ from omniedit.cli.session import JournalUse
 from omniedit.edits.batch import EditOutcome
 from omniedit.edits.planner import PlannedEdit
 from omniedit.edits.session import Session
+from omniedit.edits.sidecar import write_joined_sidecar
 from omniedit.edits.split import (
     SplitOptions,
     SplitPlan,
@@ -36,6 +37,8 @@ from omniedit.terminal.documents import saved_document
 from omniedit.terminal.human import render_credits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from omniedit.models import EditRequest, Record, SavedFile
     from omniedit.terminal.documents import Document
 
@@ -48,6 +51,7 @@ class SplitCall:
     options: SplitOptions
     use: JournalUse
     has_consent: bool  # what it costs was agreed to beforehand
+    sidecars: bool  # each saved file gets one
 
 
 def edit_in_pieces(
@@ -88,6 +92,7 @@ def _made(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile |
         observers=[saved_files],
         total_tasks=len(plan.edits),
         is_batch=True,
+        sidecars=call.sidecars,
     ) as session:
         session.journal.record_call(context.settings.context.value, None)
         if plan.joined is not None:
@@ -96,12 +101,13 @@ def _made(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile |
                 if known is not None:
                     context.board.add(known)
             context.printer.note("they are joined already")
-            return _announced(call, session, plan, plan.joined)
+            return _announced(call, session, plan, plan.known, plan.joined)
         records = _edited(call, session, plan, report)
         if report.errors:
             return None
         context.printer.note("joining the results")
-        return _announced(call, session, plan, _joined(call, session, plan, records))
+        joined = _joined(call, session, plan, records)
+        return _announced(call, session, plan, records, joined)
 
 
 def _planned(
@@ -113,7 +119,7 @@ def _planned(
     prompt_file: str | None,
 ) -> SplitPlan:
     """Plan the pieces, and have what they cost agreed to."""
-    with call.context.session(call.use) as session:
+    with call.context.session(call.use, sidecars=call.sidecars) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
         with refusal_recorded(session, request):
             plan = held.enter_context(planned_split(session, request, call.options))
@@ -219,7 +225,11 @@ def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
 
 
 def _announced(
-    call: SplitCall, session: Session, plan: SplitPlan, file: "SavedFile | None"
+    call: SplitCall,
+    session: Session,
+    plan: SplitPlan,
+    records: "Sequence[Record | None]",
+    file: "SavedFile | None",
 ) -> "SavedFile | None":
     """Print the joined clip's path, and return it; None went to standard output itself."""
     if file is None or plan.target is None:
@@ -227,4 +237,6 @@ def _announced(
     shown_path = plan.target.shown
     session.report(Saved(file=file, shown_path=shown_path, is_new=plan.joined is None))
     call.context.printer.path(shown_path)
+    pieces = [record for record in records if record is not None]
+    write_joined_sidecar(session, pieces, file, overwrite=call.options.overwrite)
     return file

@@ -23,7 +23,7 @@ from omniedit.cli.options import (
 from omniedit.cli.parser import COST, SCRIPTS
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, InvalidInputError
-from omniedit.models import EditRequest
+from omniedit.models import TASK_PREFIX, EditRequest
 
 if TYPE_CHECKING:
     from omniedit.events import Event, Observer
@@ -44,7 +44,8 @@ def submit(
     video: Annotated[
         str | None,
         typer.Argument(
-            metavar="VIDEO", help="The clip: an http(s) URL of an MP4, or a local file."
+            metavar="VIDEO",
+            help="The clip: a URL, a local file, or the result `task:TASK`.",
         ),
     ] = None,
     prompt: Prompt = None,
@@ -169,12 +170,14 @@ def _show_request(context: Context, request: EditRequest) -> Outcome:
     from omniedit.edits.clips import clip_name
     from omniedit.edits.requests import prepare
 
-    with context.session(JournalUse.NONE, shows_progress=False) as session:
+    is_result = request.video.startswith(TASK_PREFIX)
+    use = JournalUse.OPTIONAL if is_result else JournalUse.NONE
+    with context.session(use, shows_progress=is_result) as session:
         edit = prepare(session, request)
         request_id = request.request_id or session.new_request_id()
     clip_url = request.video
     if edit.is_uploaded:
-        clip_url = f"<URL of {clip_name(request.video)} once it is uploaded>"
+        clip_url = f"<URL of {clip_name(edit.request.video)} once it is uploaded>"
     body = edit.body(clip_url=clip_url)
     settings = context.settings
     base_url, key = settings.base_url.value, _KEY

@@ -6,7 +6,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import shown_place
-from omniedit.cli.options import Force, Tasks, Timeout
+from omniedit.cli.options import Force, Sidecar, Tasks, Timeout, refuse_sidecar
 from omniedit.cli.parser import OUTPUT, WAITING
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, OmniEditError
@@ -35,6 +35,7 @@ def wait(
     ] = None,
     force: Force = False,
     timeout: Timeout = 1800.0,
+    sidecar: Sidecar = False,
     fail_fast: Annotated[
         bool,
         typer.Option(
@@ -56,6 +57,8 @@ def wait(
 
     context: Context = ctx.obj
     destination = None if download is None else Destination(download)
+    if destination is None or destination.is_stdout:
+        refuse_sidecar(sidecar)
     if destination and destination.is_stdout:
         context.require_free_stdout("--download -")
     options = FollowOptions(
@@ -65,7 +68,9 @@ def wait(
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     observers = [context.saved_files(destination)]
-    with context.session(use, observers=observers, total_tasks=len(tasks or [""])) as session:
+    with context.session(
+        use, observers=observers, total_tasks=len(tasks or [""]), sidecars=sidecar
+    ) as session:
         saving = "" if download is None else f"--download {shown_place(download)}"
         records = find_records(session, tasks or [], command="wait", options=saving)
         for record in records:

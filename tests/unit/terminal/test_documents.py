@@ -19,11 +19,11 @@ from omniedit.events import (
 )
 from omniedit.evolink.replies import parse_task
 from omniedit.models import Record, SavedFile, Task, TaskError
+from omniedit.schemas import instant
 from omniedit.terminal.documents import (
     done_document,
     envelope,
     error_document,
-    instant,
     task_document,
     task_error_document,
 )
@@ -77,6 +77,7 @@ def test_a_task_has_every_key() -> None:
         "video": "clip.mp4",
         "prompt": "dusk",
         "request_id": "oe-1",
+        "parent": None,
         "results": ["https://cdn.example.com/x.mp4?sig=1"],
         "link_valid_until": "2025-09-07T14:42:23Z",
         "saved": [{"path": "/x/out.mp4", "bytes": 7, "sha256": "00"}],

@@ -131,3 +131,28 @@ def test_a_file_is_a_link_to_itself(make_record: MakeRecord) -> None:
 
 def test_no_records_leave_the_header() -> None:
     assert rendered([], 80) == ["TASK  CLIP  PROMPT  STATE  CREDITS  FILE  LINK"]
+
+
+def test_a_tree_has_edits_of_a_result_below_it(make_record: MakeRecord) -> None:
+    def edit(name: str, parent: str | None = None) -> Record:
+        return replace(make_record(task_id=name), parent=parent)
+
+    newest_first = [
+        edit("grandchild", "second"),
+        edit("other"),
+        edit("second", "root"),
+        edit("first", "root"),
+        edit("orphan", "unlisted"),
+        edit("root"),
+    ]
+
+    lines = rendered(newest_first, None, is_tree=True)[1:]
+
+    assert [line.partition("  clip")[0].rstrip() for line in lines] == [
+        "other",
+        "orphan",
+        "root",
+        "├─ first",
+        "└─ second",
+        "   └─ grandchild",
+    ]

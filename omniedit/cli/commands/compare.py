@@ -1,0 +1,254 @@
+"""`omniedit compare`: a clip and what edits made of it, side by side, as a page or a picture."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import quote
+
+import typer
+
+from omniedit.cli.context import Context, Outcome
+from omniedit.cli.options import Force
+from omniedit.cli.parser import OUTPUT
+from omniedit.cli.session import JournalUse
+from omniedit.errors import InvalidInputError, TargetExistsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from omniedit.downloads.part import PartFile
+    from omniedit.edits.compare import ComparedVideo, Comparison
+    from omniedit.edits.session import Session
+    from omniedit.media import Change
+    from omniedit.models import SavedFile
+    from omniedit.terminal.documents import Document
+    from omniedit.terminal.page import PageVideo
+
+EXAMPLES: Final = """
+omniedit compare --open
+omniedit compare clip.mp4 warm.mp4 cold.mp4 -o looks.html
+"""
+_MOST_EMBEDDED_BYTES: Final = 256 * 1024 * 1024
+_PAGE: Final = ".html"
+_SHEET: Final = ".png"
+
+
+def compare(
+    ctx: typer.Context,
+    videos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TASK|FILE]...",
+            help="Tasks, each with its clip, or files, the first being what the others are"
+            " compared with (default: the newest saved edit).",
+        ),
+    ] = None,
+    *,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            rich_help_panel=OUTPUT,
+            metavar="PATH",
+            help="PAGE.html (default: beside the first result), or SHEET.png: 8 moments of each.",
+        ),
+    ] = None,
+    embed: Annotated[
+        bool,
+        typer.Option(
+            "--embed", rich_help_panel=OUTPUT, help="Put the videos into the page (256 MiB in all)."
+        ),
+    ] = False,
+    opens: Annotated[
+        bool, typer.Option("--open", rich_help_panel=OUTPUT, help="Open it in the browser.")
+    ] = False,
+    force: Force = False,
+) -> Outcome:
+    """Show a clip and what edits made of it, side by side and in step.
+
+    The page is one file beside its videos. It needs no network: only the clip of a URL, or a result
+    that is not saved, is fetched once.
+    """
+    from omniedit.edits.compare import find_videos, measured
+
+    context: Context = ctx.obj
+    target = None if output is None else _checked(output, overwrite=force)
+    is_sheet = target is not None and target.suffix.lower() == _SHEET
+    if is_sheet and embed:
+        msg = "--embed puts videos into a page, and a picture has none"
+        raise InvalidInputError(msg, code="usage")
+    with context.session(JournalUse.OPTIONAL) as session:
+        folder = None if target is None else target.absolute().parent
+        comparison = find_videos(session, videos or [], folder=folder)
+        if target is None:
+            target = _checked(str(_default_target(comparison)), overwrite=force)
+        if embed:
+            _check_size(comparison)
+        for reason in comparison.missing:
+            context.printer.warn(reason)
+        if is_sheet:
+            chunks = _sheet(comparison)
+        else:
+            comparison = measured(session, comparison)
+            chunks = _page(comparison, target, embeds=embed)
+        written = _write(session, chunks, target, overwrite=force)
+    context.printer.path(output or str(target))
+    if opens:
+        _open(context, written)
+    return Outcome(fields=_fields(comparison, written))
+
+
+def _checked(output: str, *, overwrite: bool) -> Path:
+    """Return where the page goes, which must be free.
+
+    Raises:
+        InvalidInputError: It is no page.
+        TargetExistsError: It is taken.
+        LocalError: It cannot be written.
+    """
+    from omniedit.downloads.placement import check_target
+
+    if Path(output).suffix.lower() not in {_PAGE, _SHEET}:
+        msg = f"{output} is neither a page nor a picture"
+        raise InvalidInputError(msg, code="usage", hint="a page ends in .html, a picture in .png")
+    try:
+        check_target(Path(output), overwrite=overwrite)
+    except TargetExistsError as error:
+        error.hint = "`--force` replaces it, `-o` names another"
+        raise
+    return Path(output)
+
+
+def _default_target(comparison: "Comparison") -> Path:
+    results = [video for video in comparison.videos if video.record is not None]
+    path = Path((results or comparison.videos[-1:])[0].file.path)
+    target = path.with_name(f"{path.stem}-compare{_PAGE}")
+    return Path(target.name) if target.parent == Path.cwd() else target
+
+
+def _check_size(comparison: "Comparison") -> None:
+    total = sum(video.file.size_bytes for video in comparison.videos)
+    if total > _MOST_EMBEDDED_BYTES:
+        msg = f"the videos have {total} bytes, and a page holds {_MOST_EMBEDDED_BYTES} at most"
+        raise InvalidInputError(msg, code="too_large", hint="leave `--embed` out")
+
+
+def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[bytes]":
+    from omniedit.terminal.page import page_chunks
+
+    folder = target.absolute().parent
+    videos = [
+        _page_video(video, None if embeds else _address(video.file.path, folder))
+        for video in comparison.videos
+    ]
+    return page_chunks(videos, missing=comparison.missing, moments=_moments(comparison))
+
+
+def _sheet(comparison: "Comparison") -> "Iterator[bytes]":
+    from omniedit.media import Row, draw_sheet, view
+    from omniedit.terminal.sanitize import sanitize
+
+    rows = [
+        Row(
+            view(Path(video.file.path), end_s=video.until_s),
+            sanitize(f"{Path(video.file.path).name} {video.record.prompt if video.record else ''}"),
+            video.from_s,
+        )
+        for video in comparison.videos
+    ]
+    yield draw_sheet(rows)
+
+
+def _write(
+    session: "Session", chunks: "Iterator[bytes]", target: Path, *, overwrite: bool
+) -> "SavedFile":
+    from omniedit.downloads.placement import write_target
+
+    def fill(part: "PartFile") -> None:
+        part.clear()
+        for chunk in chunks:
+            part.append(chunk)
+
+    return write_target(
+        target, "compare", fill, overwrite=overwrite, sleep=session.sleep, policy=session.policy
+    )
+
+
+def _address(path: str, folder: Path) -> str:
+    """Return the address of a video in a page, whatever its name holds."""
+    try:
+        relative = os.path.relpath(path, folder)
+    except ValueError:
+        # Another drive of Windows.
+        return Path(path).as_uri()
+    return quote(os.fsencode(relative.replace(os.sep, "/")))
+
+
+def _page_video(video: "ComparedVideo", address: str | None) -> "PageVideo":
+    from omniedit.http.urls import public_url
+    from omniedit.media import rate_name
+    from omniedit.terminal.page import PageVideo
+
+    kind, facts = None, video.view.facts if video.view else None
+    if facts is not None:
+        rate = "" if facts.frame_rate is None else f", {rate_name(facts.frame_rate)} fps"
+        length = "" if facts.duration_s is None else f", {facts.duration_s:.2f} s"
+        kind = f"{facts.shown_width}x{facts.shown_height}{rate}{length}"
+    return PageVideo(
+        file=video.file,
+        address=address,
+        record=video.record,
+        parents=video.parents,
+        clip=None if video.clip is None else public_url(video.clip),
+        kind=kind,
+        frame_rate=facts.frame_rate if facts else None,
+        from_s=video.from_s,
+        until_s=video.until_s,
+        changes=video.changes,
+    )
+
+
+def _moments(comparison: "Comparison") -> "tuple[Change, ...]":
+    changes = [change for video in comparison.videos for change in video.changes]
+    if not changes:
+        return ()
+    from omniedit.media import most_changed
+
+    return most_changed(changes)
+
+
+def _open(context: Context, page: "SavedFile") -> None:
+    import webbrowser
+
+    if not webbrowser.open(Path(page.path).as_uri()):
+        context.printer.warn("no browser was found to open the page")
+
+
+def _fields(comparison: "Comparison", page: "SavedFile") -> "Document":
+    from omniedit.terminal.documents import saved_document
+
+    return {
+        "output": saved_document(page),
+        "videos": [
+            {
+                **saved_document(video.file),
+                "task_id": video.record.task_id if video.record else None,
+                "parents": list(video.parents),
+                "similarity": _similarity(video.changes),
+            }
+            for video in comparison.videos
+        ],
+        "moments": [
+            {"seconds": round(change.at_s, 3), "similarity": round(1 - change.amount, 6)}
+            for change in _moments(comparison)
+        ],
+        "missing": list(comparison.missing),
+    }
+
+
+def _similarity(changes: "tuple[Change, ...]") -> float | None:
+    """Return the mean SSIM of a video and the first one."""
+    if not changes:
+        return None
+    return round(1 - sum(change.amount for change in changes) / len(changes), 6)

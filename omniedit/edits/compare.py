@@ -1,0 +1,243 @@
+"""A clip and what edits made of it, found here or fetched, to be looked at side by side."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from omniedit.downloads.placement import saved_file
+from omniedit.edits.clips import clip_name, is_local, progress_of
+from omniedit.edits.records import find_records, has_file, parents_of
+from omniedit.edits.save import download, retry_of, whole_result
+from omniedit.edits.session import Session
+from omniedit.edits.targets import Destination, clip_stem
+from omniedit.edits.upload import preparation_shown
+from omniedit.errors import (
+    Hint,
+    InvalidInputError,
+    LocalError,
+    MissingFileError,
+    NoSuchReferenceError,
+    OmniEditError,
+)
+from omniedit.http.urls import check_clip_url
+from omniedit.media import is_available
+from omniedit.models import TASK_PREFIX, Record, SavedFile, task_name
+
+if TYPE_CHECKING:
+    from omniedit.media import Change, View
+
+MOST_VIDEOS: Final = 9
+_URL_DIGITS: Final = 6
+_SHOWN_AFTER_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedVideo:
+    """A clip, or a result, and when it is shown beside the others."""
+
+    file: SavedFile
+    record: Record | None = None
+    """The edit that it is the result of; None of a clip, or of a file that was named."""
+    parents: tuple[str, ...] = ()
+    clip: str | None = None
+    """Of a clip: what the edit knows it by."""
+    from_s: float = 0.0
+    """Where it is when all begin; below 0 it begins later."""
+    until_s: float | None = None
+    view: "View | None" = None
+    changes: "tuple[Change, ...]" = ()
+    """How much it differs from the first video, on the clock of all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Videos that are looked at side by side, the one that others are compared with first."""
+
+    videos: tuple[ComparedVideo, ...]
+    missing: tuple[str, ...] = ()
+    """Which clips are not there, and why."""
+
+
+def find_videos(session: Session, references: Sequence[str], *, folder: Path | None) -> Comparison:
+    """Return the videos that are meant; what is not here is fetched.
+
+    Args:
+        session: Knows the edits.
+        references: Tasks, each with its clip, and files; nothing means the newest saved edit.
+        folder: Where fetched files go; None is beside the first result.
+
+    Raises:
+        InvalidInputError: If there are too few or too many.
+        OmniEditError: If a result that was named cannot be had.
+    """
+    finder = _Finder(session, folder)
+    for reference in references or [_newest_saved(session)]:
+        finder.take(reference)
+    videos = finder.videos
+    if not finder.missing and not 1 < len(videos) <= MOST_VIDEOS:
+        msg = f"2 to {MOST_VIDEOS} videos can be compared, not {len(videos)}"
+        raise InvalidInputError(msg, code="usage", hint="name a task, or two files and more")
+    return Comparison(videos=tuple(videos), missing=tuple(finder.missing))
+
+
+def measured(session: Session, comparison: Comparison) -> Comparison:
+    """Return a comparison with how much each moment changed, as far as that can be measured."""
+    if not is_available():
+        return comparison
+    from omniedit.media import view  # noqa: PLC0415 - brings PyAV
+
+    first, *others = comparison.videos
+    videos: list[ComparedVideo] = []
+    try:
+        first = replace(first, view=view(Path(first.file.path)))
+        for other in others:
+            seen = replace(other, view=view(Path(other.file.path)))
+            videos.append(replace(seen, changes=tuple(_changes(session, first, seen))))
+    except InvalidInputError as error:
+        session.warn(f"what changed is not measured: {error.message}")
+        return comparison
+    return replace(comparison, videos=(first, *videos))
+
+
+class _Finder:
+    """Gathers the videos of a comparison, each file once."""
+
+    def __init__(self, session: Session, folder: Path | None) -> None:
+        self._session = session
+        self._folder = folder
+        self._has_reference = False
+        self.videos: list[ComparedVideo] = []
+        self.missing: list[str] = []
+
+    def take(self, reference: str) -> None:
+        """Add what a reference means."""
+        path = Path(reference)
+        if not reference.startswith(TASK_PREFIX) and _exists(path):
+            # The first of several files is what the others are compared with.
+            self._has_reference = self._has_reference or not self.videos
+            self._add(ComparedVideo(file=saved_file(path)))
+            return
+        [record] = find_records(
+            self._session, [reference.removeprefix(TASK_PREFIX)], command="compare"
+        )
+        if record.origin is None and path.suffix:
+            msg = f"no such file: {reference}"
+            raise MissingFileError(msg, hint=Hint("{} shows the tasks known here", "list"))
+        self._take_task(record)
+
+    def _take_task(self, record: Record) -> None:
+        session = self._session
+        result = whole_result(record)
+        if result is None:
+            folder = self._folder or Path()
+            record = download(session, record, Destination(f"{folder}/"), overwrite=False)
+            result = record.saved[-1]
+        self._folder = self._folder or Path(result.path).parent
+        start_s = record.start_s or 0.0
+        if not self._has_reference:
+            try:
+                clip = self._clip_of(record)
+            except OmniEditError as error:
+                self.missing.append(error.message)
+            else:
+                self._add(replace(clip, from_s=start_s, until_s=record.end_s))
+        begin_s = next((video.from_s for video in self.videos if video.clip), start_s)
+        video = ComparedVideo(
+            file=result,
+            record=record,
+            parents=parents_of(session, record),
+            from_s=begin_s - start_s,
+        )
+        self._add(video)
+
+    def _add(self, video: ComparedVideo) -> None:
+        """Add a video; of several edits the same clip is shown once."""
+        clips = {each.file.sha256 for each in self.videos if each.clip}
+        if video.clip is None or video.file.sha256 not in clips:
+            self.videos.append(video)
+
+    def _clip_of(self, record: Record) -> ComparedVideo:
+        """Return the clip of an edit.
+
+        Raises:
+            OmniEditError: If it is gone, or not what it was.
+        """
+        video = record.video
+        if video is None:
+            msg = f"the clip of {task_name(record.task_id)} is not known here"
+            raise MissingFileError(msg)
+        if record.parent is not None:
+            file = self._parent_result(record.parent)
+        elif is_local(video):
+            file = self._local_clip(video, record)
+        else:
+            file = self._fetched_clip(video)
+        if record.clip_sha256 not in {None, file.sha256}:
+            msg = f"{video} is not the clip that was edited: it has changed"
+            raise LocalError(msg)
+        return ComparedVideo(file=file, clip=video)
+
+    def _parent_result(self, parent: str) -> SavedFile:
+        [record] = find_records(self._session, [parent], command="compare")
+        known = whole_result(record)
+        if known is not None:
+            return known
+        destination = Destination(f"{self._folder}/")
+        return download(self._session, record, destination, overwrite=False).saved[-1]
+
+    def _local_clip(self, video: str, record: Record) -> SavedFile:
+        # A relative path was typed in a folder that the journal does not know.
+        for path in (Path(video), *(Path(file.path).parent / video for file in record.saved)):
+            if _exists(path):
+                return saved_file(path)
+        msg = f"the clip {video} is gone"
+        raise MissingFileError(msg)
+
+    def _fetched_clip(self, url: str) -> SavedFile:
+        """Return the clip of a URL, from a file beside the page, which is fetched once."""
+        session = self._session
+        digits = hashlib.sha256(url.encode()).hexdigest()[:_URL_DIGITS]
+        target = (self._folder or Path()) / f"{clip_stem(url)}-clip-{digits}.mp4"
+        if _exists(target):
+            return saved_file(target)
+        check_clip_url(url, allow_internal=session.allows_internal_clips)
+        return session.downloader.download(
+            url,
+            target,
+            what="clip",
+            on_progress=progress_of(session, clip_name(url), "download"),
+            on_retry=retry_of(session, None),
+        )
+
+
+def _newest_saved(session: Session) -> str:
+    for record in session.journal.recent():
+        if has_file(record):
+            session.note(f"{task_name(record.task_id)} (the newest that is saved)")
+            return f"{TASK_PREFIX}{record.task_id}"
+    msg = "no edit of this journal is saved on this machine"
+    raise NoSuchReferenceError(msg, hint=Hint("name a task or two files; {} shows tasks", "list"))
+
+
+def _changes(session: Session, first: ComparedVideo, other: ComparedVideo) -> "Iterator[Change]":
+    """Yield how much a video differs from the first one where both are shown."""
+    from omniedit.media import measure_changes  # noqa: PLC0415 - brings PyAV
+
+    if first.view is None or other.view is None:
+        return
+    # The clip's clock at the first frame of the other.
+    begin_s = first.from_s - other.from_s
+    reference = replace(first.view, start_s=begin_s or None, end_s=first.until_s)
+    name = Path(other.file.path).name
+    with preparation_shown(session, name, "comparing", after_s=_SHOWN_AFTER_S) as on_progress:
+        for change in measure_changes(reference, other.view, on_progress=on_progress):
+            yield change._replace(at_s=change.at_s - other.from_s)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

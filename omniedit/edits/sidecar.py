@@ -1,0 +1,166 @@
+"""Sidecars: what a saved result is and where it comes from, as JSON beside it."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from omniedit import __version__
+from omniedit.downloads.placement import check_target, write_target
+from omniedit.edits.clips import look
+from omniedit.edits.records import parents_of
+from omniedit.edits.session import Session
+from omniedit.errors import JournalError, LocalError, OmniEditError, TargetExistsError
+from omniedit.http.urls import public_url
+from omniedit.media import ClipFacts, is_available
+from omniedit.models import Record, SavedFile
+from omniedit.schemas import instant
+from omniedit.system.files import read_own_file
+
+if TYPE_CHECKING:
+    from omniedit.downloads.part import PartFile
+
+SCHEMA: Final = 1
+SUFFIX: Final = ".json"
+_MOST_BYTES: Final = 1024 * 1024
+
+
+def check_sidecar(
+    session: Session,
+    target: Path,
+    task_id: str | None,
+    *,
+    sha256: str | None = None,
+    overwrite: bool,
+) -> None:
+    """Refuse a result whose sidecar could not be written, before anything is paid or waited for.
+
+    Args:
+        session: Says whether there are sidecars.
+        target: Of the result.
+        task_id: Whose result it is; None of a new one, or one of several tasks.
+        sha256: Of the file that is there.
+        overwrite: Replace what has the sidecar's name.
+
+    Raises:
+        TargetExistsError: If something else than this result's sidecar has its name.
+        LocalError: If it cannot be written.
+    """
+    if not session.writes_sidecars:
+        return
+    path = _path_of(target)
+    try:
+        check_target(path, overwrite=overwrite)
+    except TargetExistsError as error:
+        if not _is_of(path, task_id, sha256):
+            error.hint = "choose another name for the result, or replace both with `--force`"
+            raise
+
+
+def write_sidecar(session: Session, record: Record, file: SavedFile, *, overwrite: bool) -> None:
+    """Write the sidecar of a saved result, where one is wanted and not there yet.
+
+    Raises:
+        TargetExistsError: If something else has its name.
+        LocalError: If it cannot be written.
+    """
+    if session.writes_sidecars and session.private_folder not in Path(file.path).parents:
+        # The journal knows what other looks at the task have told.
+        with suppress(JournalError):
+            record = session.journal.find_task(str(record.task_id)) or record
+        credits_used = record.task.credits_used if record.task else None
+        _write(session, record, file, credits_used=credits_used, overwrite=overwrite)
+
+
+def write_joined_sidecar(
+    session: Session, pieces: Sequence[Record], file: SavedFile, *, overwrite: bool
+) -> None:
+    """Write the sidecar of a clip that was joined of several results; it names no single task.
+
+    Raises:
+        TargetExistsError: If something else has its name.
+        LocalError: If it cannot be written.
+    """
+    if session.writes_sidecars:
+        first, last = pieces[0], pieces[-1]
+        whole = replace(first, request_id=None, end_s=last.end_s)
+        costs = [piece.task.credits_used if piece.task else None for piece in pieces]
+        known = [cost for cost in costs if cost is not None]
+        credits_used = sum(known) if len(known) == len(costs) else None
+        _write(session, whole, file, credits_used=credits_used, is_joined=True, overwrite=overwrite)
+
+
+def _write(
+    session: Session,
+    record: Record,
+    file: SavedFile,
+    *,
+    credits_used: float | None,
+    is_joined: bool = False,
+    overwrite: bool,
+) -> None:
+    path = _path_of(Path(file.path))
+    task_id = None if is_joined else record.task_id
+    if _is_of(path, task_id, file.sha256):
+        return
+    task = record.task
+    fields = {
+        "schema": SCHEMA,
+        "omniedit": __version__,
+        "video": None if record.video is None else public_url(record.video),
+        "video_sha256": record.clip_sha256,
+        "prompt": record.prompt,
+        "model": task.model if task else None,
+        "sound": None,
+        "start_seconds": record.start_s,
+        "end_seconds": record.end_s,
+        "parents": list(parents_of(session, record)),
+        "task_id": task_id,
+        "request_id": record.request_id,
+        "created_at": instant(task.created_at if task else None),
+        "completed_at": instant(record.completed_after),
+        "credits_used": credits_used,
+        **_facts_of(session, file),
+    }
+    content = json.dumps(fields, indent=2).encode() + b"\n"
+
+    def fill(part: "PartFile") -> None:
+        part.clear()
+        part.append(content)
+
+    write_target(path, file.sha256, fill, overwrite=overwrite, sleep=session.sleep)
+
+
+def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:
+    """Return what is known of a saved file, without its folder, which is nobody else's concern."""
+    facts = None
+    if is_available():
+        with suppress(OmniEditError):
+            found = look(session, file.path)
+            facts = found if isinstance(found, ClipFacts) else None
+    return {
+        "file": Path(file.path).name,
+        "bytes": file.size_bytes,
+        "sha256": file.sha256,
+        "width": facts.shown_width if facts else None,
+        "height": facts.shown_height if facts else None,
+        "frame_rate": facts.frame_rate if facts else None,
+        "duration_seconds": facts.duration_s if facts else None,
+        "marks": list(facts.marks) if facts else None,
+    }
+
+
+def _path_of(target: Path) -> Path:
+    return target.with_name(target.name + SUFFIX)
+
+
+def _is_of(path: Path, task_id: str | None, sha256: str | None) -> bool:
+    """Return whether there is a sidecar of a result, which is then whole."""
+    try:
+        content = read_own_file(path, max_bytes=_MOST_BYTES)
+        found: Any = json.loads(content or b"{}")
+        return found["task_id"] == task_id and (task_id is not None or found["sha256"] == sha256)
+    except (LocalError, LookupError, TypeError, ValueError, RecursionError):
+        return False

@@ -1,0 +1,118 @@
+"""A contact sheet: each video a row of moments, and how it differs from the first, as one picture."""
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFont, ImageOps
+
+from omniedit.media.comparison import View
+from omniedit.media.filters import FrameSize
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+MOMENTS: Final = 8
+_SIDE: Final = 240
+_GAP: Final = 8
+_TEXT: Final = 16
+_LINE: Final = _TEXT + 6
+_AMPLIFIED: Final = 4
+_PAPER: Final = (22, 22, 26)
+_INK: Final = (236, 236, 241)
+_FONTS: Final = ("NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc", "DejaVuSans.ttf")
+"""For labels beyond Latin, for which Pillow's own font has no glyphs."""
+
+
+class Row(NamedTuple):
+    """A video of a sheet."""
+
+    view: View
+    label: str
+    from_s: float
+    """Where it is when all begin."""
+
+
+def draw_sheet(rows: Sequence[Row]) -> bytes:
+    """Return a contact sheet as PNG: a row a video, and a row of differences for each but the first.
+
+    Raises:
+        InvalidInputError: If a video cannot be read.
+    """
+    total_s = max(row.view.length_s - row.from_s for row in rows)
+    moments = [total_s * (number + 0.5) / MOMENTS for number in range(MOMENTS)]
+    pictures = [_pictures(row, moments) for row in rows]
+    strips = [(row.label, shown) for row, shown in zip(rows, pictures, strict=True)]
+    strips += [
+        (f"how {row.label} differs, {_AMPLIFIED}x", _differences(pictures[0], shown))
+        for row, shown in zip(rows[1:], pictures[1:], strict=True)
+    ]
+    heights = [_LINE + shown[0].height + _GAP for _, shown in strips]
+    sheet = Image.new("RGB", (MOMENTS * (_SIDE + _GAP) + _GAP, _LINE + sum(heights) + _GAP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, moment in enumerate(moments):
+        _write(draw, f"{moment:.2f} s", _GAP + number * (_SIDE + _GAP), _GAP)
+    top = _GAP + _LINE
+    for (label, shown), height in zip(strips, heights, strict=True):
+        _write(draw, label, _GAP, top)
+        for number, picture in enumerate(shown):
+            sheet.paste(picture, (_GAP + number * (_SIDE + _GAP), top + _LINE))
+        top += height
+    content = io.BytesIO()
+    sheet.save(content, "PNG")
+    return content.getvalue()
+
+
+def _pictures(row: Row, moments: Sequence[float]) -> list[Image.Image]:
+    """Return what a video shows at each moment: its first or last frame outside its span."""
+    waiting = [Fraction(moment + row.from_s) for moment in moments]
+    found: list[Image.Image] = []
+    before: VideoFrame | None = None
+    for frame, at_s in row.view.frames(_size_of(row.view)):
+        while waiting and at_s > waiting[0]:
+            found.append(_image_of(before or frame))
+            del waiting[0]
+        if not waiting:
+            break
+        before = frame
+    last = _image_of(before) if before else Image.new("RGB", (_SIDE, _SIDE))
+    return [*found, *[last] * len(waiting)]
+
+
+def _differences(
+    pictures: Sequence[Image.Image], others: Sequence[Image.Image]
+) -> list[Image.Image]:
+    differences = (
+        ImageChops.difference(picture, ImageOps.fit(other, picture.size))
+        for picture, other in zip(pictures, others, strict=True)
+    )
+    return [ImageEnhance.Brightness(each).enhance(_AMPLIFIED) for each in differences]
+
+
+def _image_of(frame: "VideoFrame") -> Image.Image:
+    shown = frame.reformat(format="rgb24")
+    plane = shown.planes[0]
+    size = (shown.width, shown.height)
+    return Image.frombytes("RGB", size, bytes(plane), "raw", "RGB", plane.line_size)
+
+
+def _size_of(view: View) -> FrameSize:
+    width, height = view.facts.shown_width, view.facts.shown_height
+    scale = _SIDE / max(width, height)
+    return FrameSize(
+        width=max(2, round(width * scale / 2) * 2), height=max(2, round(height * scale / 2) * 2)
+    )
+
+
+def _write(draw: ImageDraw.ImageDraw, text: str, left: int, top: int) -> None:
+    draw.text((left, top), text, fill=_INK, font=_font_for(text))
+
+
+def _font_for(text: str) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    for name in () if text.isascii() else _FONTS:
+        try:
+            return ImageFont.truetype(name, _TEXT)
+        except OSError:
+            continue
+    return ImageFont.load_default(_TEXT)

@@ -1,0 +1,165 @@
+"""The page of `omniedit compare`: one HTML file that needs nothing but its videos.
+
+What comes from outside is escaped text in it, and its content security policy admits no script but
+its own, and no request.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from omniedit.models import Record, SavedFile
+from omniedit.terminal.human import render_charge, render_size
+from omniedit.terminal.sanitize import sanitize
+
+_TEMPLATE: Final = "page.html"
+_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+_BLOCK_BYTES: Final = 3 * 256 * 1024  # Base64 makes four characters of three bytes
+_PROMPT_CHARACTERS: Final = 80
+_DIGITS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageVideo:
+    """A video of the page."""
+
+    file: SavedFile
+    address: str | None
+    """Relative to the page; None puts the video into it."""
+    record: Record | None = None
+    parents: tuple[str, ...] = ()
+    clip: str | None = None
+    kind: str | None = None
+    """Size, frame rate and length, where they are known."""
+    frame_rate: float | None = None
+    from_s: float = 0.0
+    until_s: float | None = None
+    changes: Sequence[tuple[float, float]] = ()
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return sanitize(Path(self.file.path).name)
+
+
+def page_chunks(
+    videos: Sequence[PageVideo],
+    *,
+    missing: Sequence[str] = (),
+    moments: Sequence[tuple[float, float]] = (),
+) -> Iterator[bytes]:
+    """Yield the page, piece by piece: a video in it may have hundreds of megabytes.
+
+    Args:
+        videos: The first is what the others are compared with.
+        missing: Which clips could not be had, and why.
+        moments: When most changed, and how much.
+    """
+    template = Path(__file__).with_name(_TEMPLATE).read_text("utf-8")
+    places: dict[str, Iterable[str]] = {
+        "style_digest": [_digest_of(template, "style")],
+        "script_digest": [_digest_of(template, "script")],
+        "title": [escape(" · ".join(video.name for video in videos))],
+        "videos": (text for video in videos for text in _figure(video)),
+        "plot": [_plot(videos, moments)],
+        "moments": [_moments(moments)],
+        "details": [*map(_details, videos), *map(_missing, missing)],
+    }
+    end = 0
+    for match in _PLACE.finditer(template):
+        yield template[end : match.start()].encode()
+        for text in places[match[1]]:
+            yield text.encode()
+        end = match.end()
+    yield template[end:].encode()
+
+
+def _digest_of(template: str, element: str) -> str:
+    """Return what names the one style or script of the page in its policy (CSP 3, 2.3.1)."""
+    content = template.partition(f"<{element}>")[2].partition(f"</{element}>")[0]
+    digest = hashlib.sha256(content.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _figure(video: PageVideo) -> Iterator[str]:
+    yield '<figure><video src="'
+    if video.address is None:
+        yield "data:video/mp4;base64,"
+        with Path(video.file.path).open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                yield base64.b64encode(block).decode()
+    else:
+        yield escape(video.address)
+    marks = {"from": video.from_s or None, "until": video.until_s, "fps": video.frame_rate}
+    given = "".join(
+        f' data-{name}="{value:.6g}"' for name, value in marks.items() if value is not None
+    )
+    label = escape(video.name)
+    yield f'"{given} muted playsinline preload="auto" aria-label="{label}"></video>'
+    said = video.record.prompt if video.record else "the clip" if video.clip else None
+    said = sanitize(said or "")[:_PROMPT_CHARACTERS]
+    yield f"<figcaption>{label} <bdi>{escape(said)}</bdi></figcaption></figure>\n"
+
+
+def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -> str:
+    """Return how much changed over time: as high as the most is, and as wide as the script says."""
+    plotted = [video.changes for video in videos if video.changes]
+    highest = max((amount for changes in plotted for _, amount in changes), default=0.0)
+    if not plotted:
+        return ""
+    lines = [
+        " ".join(f"{at_s:.3f},{1 - amount / (highest or 1):.3f}" for at_s, amount in changes)
+        for changes in plotted
+    ]
+    shown = "".join(f'<polyline points="{line}"/>' for line in lines)
+    marks = "".join(f'<line x1="{at:.3f}" x2="{at:.3f}" y1="0" y2="1"/>' for at, _ in moments)
+    label = f"How much changed over time, from 0 to {highest:.{_DIGITS}f} (1 - SSIM)"
+    return (
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 1 1" preserveAspectRatio="none">'
+        f"{shown}{marks}</svg>"
+    )
+
+
+def _moments(moments: Sequence[tuple[float, float]]) -> str:
+    if not moments:
+        return ""
+    buttons = "".join(
+        f'<button data-at="{at_s:.3f}">{at_s:.2f} s ({amount:.{_DIGITS}f})</button>'
+        for at_s, amount in moments
+    )
+    return f'<p class="row">Most changed at {buttons}</p>'
+
+
+def _details(video: PageVideo) -> str:
+    rows = "".join(
+        f"<dt>{term}</dt><dd>{_shown(text)}</dd>" for term, text in _facts_of(video) if text
+    )
+    return f"<section><h2>{escape(video.name)}</h2><dl>{rows}</dl></section>\n"
+
+
+def _facts_of(video: PageVideo) -> Iterator[tuple[str, str]]:
+    record = video.record
+    yield "Clip", video.clip or ""
+    if record is not None:
+        yield "Prompt", record.prompt or ""
+        yield "Model", (record.task.model if record.task else None) or ""
+        yield "Credits", render_charge(record.task)
+        yield "Task", record.task_id or ""
+    yield "Made from", " ← ".join(video.parents)
+    yield "Video", video.kind or ""
+    yield "Size", render_size(video.file.size_bytes)
+    yield "SHA-256", video.file.sha256
+
+
+def _missing(reason: str) -> str:
+    return f"<p>Not shown: {_shown(reason)}</p>\n"
+
+
+def _shown(text: str) -> str:
+    """Return outside text as text of the page, in the lines that it has."""
+    return escape("\n".join(map(sanitize, text.splitlines())))

@@ -1,0 +1,222 @@
+"""The page of `omniedit compare`, opened in a browser: in step, by keys and mouse, and harmless."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from omniedit.models import SavedFile, Task
+from omniedit.terminal.page import PageVideo, page_chunks
+from tests.browser.chromium import PROGRAM, Tab, browser
+from tests.records import record_of
+from tests.unit.cli.test_compare import HOSTILE
+from tests.unit.media.clips import Sound, make_clip
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.full,
+    pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed"),
+]
+FRAME_S = 1 / 24
+FILE = SavedFile(path="/clips/clip.mp4", size_bytes=1, sha256="a" * 64)
+# How far the videos are from each other, where each holds its first or last frame outside its span.
+DRIFT = """(() => {
+  const at = usable().filter(v => isLive(v, now)).map(v => v.currentTime - v.from);
+  return at.length > 1 ? Math.max(...at) - Math.min(...at) : 0;
+})()"""
+PLAYED = f"""new Promise(done => {{
+  const drifts = [], since = performance.now();
+  const look = () => {{
+    drifts.push({DRIFT});
+    if (performance.now() - since < 10000) requestAnimationFrame(look);
+    else done(drifts.sort((a, b) => a - b)[Math.floor(drifts.length * .95)]);
+  }};
+  look();
+}})"""
+AT_REST = "new Promise(done => { const look = () => usable().some(v => v.seeking) ? setTimeout(look, 10) : done(); look(); })"
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with browser(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+@pytest.fixture
+def page(tab: Tab, folder: Path) -> Path:
+    """Return a page of three videos of different size, rate and length, which is open."""
+    make_clip(folder / "clip.mp4", seconds=12, fps=30, size=(320, 180), sound=Sound())
+    make_clip(folder / "warm.mp4", seconds=11, fps=24, size=(180, 320), sound=Sound())
+    make_clip(folder / "cold.mp4", seconds=11.5, fps=25, size=(256, 144))
+    videos = [
+        PageVideo(file=FILE, address=f"{name}.mp4", clip=clip, frame_rate=rate, changes=changes)
+        for name, rate, clip, changes in (
+            ("clip", 30, "clip.mp4", ()),
+            ("warm", 24, None, ((0.0, 0.1), (6.0, 0.6), (11.0, 0.2))),
+            ("cold", 25, None, ((0.0, 0.2), (11.5, 0.1))),
+        )
+    ]
+    return opened(tab, folder / "page.html", videos, moments=[(6.0, 0.6)])
+
+
+def opened(tab: Tab, path: Path, videos: list[PageVideo], **others: object) -> Path:
+    path.write_bytes(b"".join(page_chunks(videos, **others)))  # type: ignore[arg-type]  # as they come
+    tab.show_as(width=1280, height=900)
+    tab.open(path)
+    return path
+
+
+def test_videos_of_any_kind_play_in_step(tab: Tab, page: Path) -> None:
+    tab.press(" ")
+    assert tab.evaluate(PLAYED) < FRAME_S
+
+    tab.press(" ")
+    tab.evaluate(AT_REST)
+    assert tab.evaluate(DRIFT) == 0
+    assert tab.evaluate("playing") is False
+
+
+def test_videos_are_in_step_at_rest_after_seeks(tab: Tab, page: Path) -> None:
+    tab.evaluate(
+        "new Promise(done => { let count = 0; const next = () => { seek(Math.random() * 11);"
+        " if (++count < 50) setTimeout(next, 10); else done(); }; next(); })"
+    )
+    tab.evaluate(AT_REST)
+
+    assert tab.evaluate(DRIFT) == 0
+    assert tab.evaluate("usable().map(v => v.currentTime - now)") == pytest.approx(
+        [0, 0, 0], abs=1e-6
+    )
+
+
+def test_keys_do_what_the_page_lists(tab: Tab, page: Path) -> None:
+    frame = float(Fraction(1, 30))
+    tab.press("ArrowRight")
+    tab.press("ArrowRight")
+    assert tab.evaluate("now") == pytest.approx(2 * frame, abs=0.002)
+    tab.press("ArrowLeft")
+    tab.press("ArrowRight", shift=True)
+    assert tab.evaluate("now") == pytest.approx(1 + frame, abs=0.002)
+    tab.press("i")
+    tab.press("ArrowRight", shift=True)
+    tab.press("o")
+    assert tab.evaluate("[begin, end, looping]") == pytest.approx(
+        [1 + frame, 2 + frame, True], abs=0.002
+    )
+    for key, heard in (("2", [1]), ("3", [2]), ("0", [])):
+        tab.press(key)
+        assert tab.evaluate("videos.flatMap((v, i) => v.muted ? [] : [i])") == heard
+    tab.press("-")
+    assert tab.evaluate("speed") == 0.5
+    tab.press("End")
+    assert tab.evaluate("now === total") is True
+
+
+def test_a_loop_stays_in_its_part(tab: Tab, page: Path) -> None:
+    tab.evaluate("begin = 1; end = 1.5; setLoop(true); seek(1.2); setPlaying(true)")
+
+    reached = tab.evaluate(
+        "new Promise(done => { let most = 0; const since = performance.now(); const look = () => {"
+        " most = Math.max(most, now); performance.now() - since < 2000 ?"
+        " requestAnimationFrame(look) : done(most); }; look(); })"
+    )
+
+    assert 1.2 < reached < 1.8
+    assert tab.evaluate("playing") is True
+
+
+def test_the_wipe_follows_mouse_and_keys(tab: Tab, page: Path) -> None:
+    tab.press("w")
+    box = tab.evaluate(
+        "(({left, top, width, height}) => [left, top, width, height])(stage.getBoundingClientRect())"
+    )
+    left, top, width, height = box
+    tab.drag((left + width / 2, top + height / 2), (left + width / 4, top + height / 2))
+    assert tab.evaluate("+edge.value") == pytest.approx(25, abs=1)
+
+    tab.press("]")
+    assert tab.evaluate("+edge.value") == pytest.approx(30, abs=1)
+    tab.press("3")
+    assert tab.evaluate(
+        "[...document.querySelectorAll('.chosen video')].map(v => v.src.slice(-8))"
+    ) == ["cold.mp4"]
+
+
+def test_the_curve_is_the_scrubber_and_marks_the_moments(tab: Tab, page: Path) -> None:
+    box = tab.evaluate(
+        "(({left, top, width, height}) => [left, top, width, height])(time.getBoundingClientRect())"
+    )
+    left, top, width, height = box
+    tab.drag((left + width / 4, top + height / 2), (left + width / 2, top + height / 2))
+    assert tab.evaluate("now") == pytest.approx(6, abs=0.2)
+
+    tab.evaluate("document.querySelector('[data-at]').click()")
+    assert tab.evaluate("now") == 6
+    assert tab.evaluate("document.querySelectorAll('svg line').length") == 1
+
+
+def test_everything_can_be_reached_by_keyboard_and_has_a_name(tab: Tab, page: Path) -> None:
+    tree = tab.call("Accessibility.getFullAXTree")["nodes"]
+
+    roles = {"button", "slider", "combobox", "video", "Video", "image", "DisclosureTriangle"}
+    named = [
+        (node["role"]["value"], node.get("name", {}).get("value"))
+        for node in tree
+        if node.get("role", {}).get("value") in roles
+    ]
+    assert len(named) > 15
+    assert all(name for _, name in named), named
+    assert tab.evaluate(
+        "[...document.querySelectorAll('button, input, select')].every(e => e.tabIndex === 0)"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_scrolling_sideways(tab: Tab, page: Path, scheme: str) -> None:
+    tab.show_as(width=360, height=740, prefers_color_scheme=scheme)
+
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == {"light": "rgb(251, 251, 253)", "dark": "rgb(22, 22, 26)"}[scheme]
+
+
+def test_outside_text_runs_nothing_and_asks_for_nothing(tab: Tab, folder: Path) -> None:
+    name = "\"><script>document.title='run'</script>'&.mp4".replace("/", "")
+    make_clip(folder / "clip.mp4", seconds=1)
+    videos = [PageVideo(file=FILE, address="clip.mp4", clip=text) for text in HOSTILE]
+    for text in HOSTILE:
+        task = Task(task_id="t", status="completed", model=text)
+        record = record_of(task, prompt=text)
+        file = SavedFile(path=f"/clips/{name}", size_bytes=1, sha256="b" * 64)
+        videos.append(
+            PageVideo(file=file, address="clip.mp4", record=record, parents=(text,), kind=text)
+        )
+
+    path = opened(tab, folder / "page.html", videos, missing=HOSTILE)
+
+    assert {*tab.requests} == {path.as_uri(), (folder / "clip.mp4").as_uri()}
+    assert tab.exceptions == []
+    assert tab.evaluate("document.title").startswith("clip.mp4")
+    assert tab.evaluate("document.querySelectorAll('script').length") == 1
+    shown = tab.evaluate("document.querySelector('main').textContent")
+    assert all(text in shown for text in HOSTILE[:3])
+    # Nor would a script that got in run.
+    tab.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'),"
+        " {textContent: 'document.title = \"run\"'}))"
+    )
+    assert tab.evaluate("document.title") != "run"
+
+
+def test_a_video_that_cannot_be_played_is_named(tab: Tab, folder: Path) -> None:
+    make_clip(folder / "clip.mp4", seconds=1)
+    videos = [
+        PageVideo(file=FILE, address=name, clip="clip.mp4") for name in ("clip.mp4", "none.mp4")
+    ]
+
+    opened(tab, folder / "page.html", videos)
+
+    assert "cannot be played here" in tab.evaluate("document.querySelector('.broken').textContent")
+    tab.press("ArrowRight")
+    assert tab.evaluate("now") > 0

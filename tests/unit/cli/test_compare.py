@@ -1,0 +1,250 @@
+"""`omniedit compare` finds a clip and its results, and writes one page that needs nothing else."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omniedit.models import SavedFile, Task
+from omniedit.sandbox.clips import BUNDLED_CLIP
+from omniedit.terminal.page import PageVideo, page_chunks
+from tests.commandline import CommandLine, Ended
+from tests.e2e.equipment import web_server
+from tests.records import record_of
+from tests.unit.media.clips import make_clip
+
+NOW = "[sandbox:seconds=0]"
+HOSTILE = (
+    "</script><script>document.title='run'</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'; alert(1); '",
+    "\u2028alert(1)\u2029",
+    "\u202egnp.exe \u2066x\u2069",
+    "{{script_digest}} {{videos}}",
+    "javascript:alert(1) https://example.com/",
+    "\x1b]8;;https://example.com\x07",
+)
+
+
+@pytest.fixture
+def edited(served: CommandLine) -> CommandLine:
+    """Return a command line in whose folder `clip.mp4` became `night.mp4`."""
+    make_clip(served.folder / "clip.mp4", seconds=2)
+    edit(served, f"night {NOW}", "-o", "night.mp4")
+    return served
+
+
+def edit(served: CommandLine, prompt: str, *options: str, clip: str = "clip.mp4") -> dict[str, Any]:
+    ended = served("--json", "edit", clip, prompt, *options)
+    assert ended.status == 0, ended
+    task: dict[str, Any] = ended.document["tasks"][0]
+    return task
+
+
+def addresses(page: Path) -> list[str]:
+    return re.findall(r'<video src="([^"]*)"', page.read_text())
+
+
+def names(ended: Ended) -> list[str]:
+    return [Path(video["path"]).name for video in ended.document["videos"]]
+
+
+def test_the_newest_saved_edit_is_shown_with_its_clip(edited: CommandLine) -> None:
+    ended = edited("compare")
+
+    page = (edited.folder / "night-compare.html").read_text()
+    assert (ended.status, ended.stdout) == (0, "night-compare.html\n")
+    assert addresses(edited.folder / "night-compare.html") == ["clip.mp4", "night.mp4"]
+    for fact in (f"night {NOW}", "gemini-omni-flash-video-edit", "64x48, 10 fps, 2.00 s"):
+        assert fact in page
+    assert "<polyline" in page
+    assert not re.search("https?:", page)
+
+
+def test_a_page_is_written_where_it_is_free(edited: CommandLine) -> None:
+    target = edited.folder / "pages" / "p.html"
+
+    assert edited("compare", "-o", "pages/p.html").status == 0
+    again = edited("compare", "-o", "pages/p.html")
+    forced = edited("compare", "-o", "pages/p.html", "--force")
+
+    assert (again.status, forced.status) == (10, 0)
+    assert addresses(target) == ["../clip.mp4", "../night.mp4"]
+    assert edited("compare", "-o", "page.mp4").status == 2
+
+
+def test_a_page_may_hold_its_videos(edited: CommandLine) -> None:
+    edited("compare", "--embed", "-o", "one.html")
+
+    page = (edited.folder / "one.html").read_text()
+    assert page.count('src="data:video/mp4;base64,') == 2
+    with (edited.folder / "large.mp4").open("wb") as file:
+        file.truncate(256 * 1024 * 1024)
+    assert edited("compare", "clip.mp4", "large.mp4", "--embed", "-o", "two.html").status == 2
+
+
+@pytest.mark.parametrize(
+    ("happens", "words"),
+    [
+        pytest.param(lambda clip: clip.unlink(), "is gone", id="gone"),
+        pytest.param(lambda clip: clip.write_bytes(b"another"), "has changed", id="changed"),
+    ],
+)
+def test_without_its_clip_a_result_is_shown_alone(
+    edited: CommandLine, happens: Any, words: str
+) -> None:
+    happens(edited.folder / "clip.mp4")
+
+    ended = edited("--json", "compare")
+
+    assert (ended.status, names(ended)) == (0, ["night.mp4"])
+    assert words in ended.document["missing"][0]
+    assert words in ended.stderr
+    assert words in (edited.folder / "night-compare.html").read_text()
+
+
+def test_the_clip_of_a_url_is_fetched_once_beside_the_page(
+    served: CommandLine, tmp_path: Path
+) -> None:
+    make_clip(tmp_path / "film.mp4", seconds=1)
+    with web_server(tmp_path) as (url, asked):
+        edit(served, NOW, "-o", "out/night.mp4", clip=f"{url}/film.mp4?token=secret")
+        asked.clear()
+
+        first = served("--json", "compare")
+        second = served("--json", "compare", "--force")
+
+    [clip, _] = names(first)
+    assert names(second) == names(first)
+    assert len(asked) == 1
+    assert re.fullmatch(r"film-clip-[0-9a-f]{6}\.mp4", clip)
+    assert (served.folder / "out" / clip).read_bytes() == (tmp_path / "film.mp4").read_bytes()
+    assert "secret" not in (served.folder / "out" / "night-compare.html").read_text()
+
+
+def test_a_clip_is_in_step_with_the_part_of_it_that_was_edited(served: CommandLine) -> None:
+    make_clip(served.folder / "clip.mp4", seconds=4)
+    edit(served, NOW, "--start", "1", "--end", "3", "-o", "part.mp4")
+
+    ended = served("--json", "compare")
+
+    page = (served.folder / "part-compare.html").read_text()
+    assert '<video src="clip.mp4" data-from="1" data-until="3"' in page
+    # The sandbox returns the part itself.
+    assert ended.document["videos"][1]["similarity"] > 0.99
+
+
+def test_edits_of_one_clip_share_it_and_a_chain_names_its_tasks(edited: CommandLine) -> None:
+    first = edit(edited, f"one {NOW}", "-o", "one.mp4")["task_id"]
+    second = edit(edited, f"two {NOW}", "-o", "two.mp4")["task_id"]
+    third = edit(edited, f"three {NOW}", "-o", "three.mp4", clip=f"task:{second}")["task_id"]
+
+    both = edited("--json", "compare", first, second, "-o", "both.html")
+    chain = edited("--json", "compare", third)
+
+    assert names(both) == ["clip.mp4", "one.mp4", "two.mp4"]
+    assert names(chain)[1] == "three.mp4"
+    assert chain.document["videos"][1]["parents"] == [second]
+
+
+def test_files_are_compared_with_the_first(edited: CommandLine) -> None:
+    other = make_clip(edited.folder / "task:other.mp4", seconds=1, fps=12, size=(48, 64))
+
+    ended = edited("--json", "compare", "clip.mp4", "night.mp4", str(other))
+
+    same, differs = (video["similarity"] for video in ended.document["videos"][1:])
+    assert (ended.status, same) == (0, 1.0)
+    assert differs < 0.99
+    assert addresses(edited.folder / "task:other-compare.html")[2] == "task%3Aother.mp4"
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        pytest.param(["clip.mp4"], 2, id="one-file"),
+        pytest.param(["clip.mp4", "none.mp4"], 2, id="no-such-file"),
+        pytest.param(["clip.mp4"] * 10, 2, id="too-many"),
+        pytest.param(["../../x"], 2, id="no-task"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    edited: CommandLine, argv: list[str], status: int
+) -> None:
+    ended = edited("compare", *argv)
+
+    assert ended.status == status, ended
+    assert not [*edited.folder.glob("*.html")]
+
+
+def test_without_a_saved_edit_there_is_nothing_to_compare(served: CommandLine) -> None:
+    assert served("compare").status == 2
+
+
+@pytest.mark.parametrize(
+    ("marker", "status"), [("stall", 6), ("fail=content_policy_violation", 5), ("expired", 7)]
+)
+def test_a_task_without_a_result_cannot_be_compared(
+    served: CommandLine, marker: str, status: int
+) -> None:
+    (served.folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
+    task_id = served("submit", "clip.mp4", f"[sandbox:{marker}]").stdout.strip()
+    if status != 6:
+        served("wait", task_id)
+
+    assert served("compare", task_id).status == status
+
+
+def test_a_browser_opens_the_page(edited: CommandLine) -> None:
+    script = edited.folder / "browser"
+    script.write_text(f'#!/bin/sh\nprintf %s "$1" > {edited.folder}/opened\n')
+    script.chmod(0o755)
+
+    ended = edited.installed("compare", "--open", BROWSER=str(script))
+
+    assert ended.status == 0, ended
+    assert (edited.folder / "opened").read_text().endswith("/night-compare.html")
+
+
+def test_a_picture_shows_moments_of_each_video_and_how_they_differ(edited: CommandLine) -> None:
+    image = pytest.importorskip("PIL.Image")
+    make_clip(edited.folder / "other.mp4", seconds=1, fps=12, size=(48, 64), first_number=7)
+
+    ended = edited("compare", "clip.mp4", "night.mp4", "other.mp4", "-o", "looks.png")
+
+    assert (ended.status, ended.stdout) == (0, "looks.png\n")
+    with image.open(edited.folder / "looks.png") as sheet:
+        rows = [180, 180, 240, 180, 180]  # of 4:3, 4:3 and 3:4; then two of differences
+        assert sheet.size == (8 * 248 + 8, 22 + 8 + sum(22 + height + 8 for height in rows))
+        tops = [30 + 22 + sum(30 + height for height in rows[:number]) for number in range(5)]
+        clip, night, _, same, differs = (
+            sheet.crop((8, top, 248, top + 180)).tobytes() for top in tops
+        )
+    assert clip == night
+    assert max(same) == 0 < max(differs)
+    assert edited("compare", "--embed", "-o", "other.png").status == 2
+
+
+def pair(prompt: str = "make it night") -> list[PageVideo]:
+    file = SavedFile(path="/clips/a.mp4", size_bytes=1_000_000, sha256="a" * 64)
+    record = record_of(Task(task_id="t", status="completed"), prompt=prompt)
+    return [
+        PageVideo(file=file, address="a.mp4", clip="https://example.com/a.mp4"),
+        PageVideo(file=file, address="b.mp4", record=record, parents=("t-1", "t-2")),
+    ]
+
+
+def test_a_page_of_a_pair_is_small() -> None:
+    assert len(b"".join(page_chunks(pair("make it night " * 20)))) < 15_000
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_outside_text_is_text_in_the_page(text: str) -> None:
+    plain = b"".join(page_chunks(pair("")))
+
+    page = b"".join(page_chunks(pair(text), missing=[text])).decode()
+
+    assert (
+        page.count("<") == plain.decode().count("<") + 4 + 2
+    )  # a prompt's row, and what is missing
+    assert not re.search("[\x1b\u2028\u2029\u202e\u2066]", page)
