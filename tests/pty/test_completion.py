@@ -160,6 +160,15 @@ def test_a_task_of_the_journal_is_completed(shell: Shell, home: Path) -> None:
     assert not (shell.folder / "pwned").exists()
 
 
+def test_only_what_a_command_is_called_for_is_completed(shell: Shell, home: Path) -> None:
+    add_task(home / "state/omniedit", "task-done", prompt="x", status="completed")
+    add_task(home / "state/omniedit", "task-open", prompt="x")
+
+    calls = shell.calls_after("omniedit download task\t")
+
+    assert calls[-1] == "download task-done"
+
+
 def test_a_task_of_the_sandbox_is_completed_where_the_line_says_so(
     shell: Shell, home: Path
 ) -> None:
@@ -177,7 +186,7 @@ def test_candidates_are_shown_and_never_carried_out(shell: Shell, home: Path) ->
         home / "state/omniedit", f"{_TASK}-2", prompt="warmer\n\x1b[31mlighting", status="failed"
     )
 
-    shell.type("omniedit wait \t")
+    shell.type("omniedit status \t")
     shell.read_until("last")
     shell.read_until(re.escape(f"{_TASK}-2"))
     calls = shell.calls_after("\x03")
@@ -185,5 +194,5 @@ def test_candidates_are_shown_and_never_carried_out(shell: Shell, home: Path) ->
     assert not (shell.folder / "pwned").exists()
     assert calls[0] == "__complete tasks "
     if shell.name != "bash":
-        assert "processing $(touch pwned) `touch pwned` ; touch pw" in shell.seen
-        assert "failed warmer [31mlighting" in shell.seen
+        assert "processing clip.mp4: $(touch pwned) `touch pwned` ; touch pw" in shell.seen
+        assert "failed clip.mp4: warmer [31mlighting" in shell.seen

@@ -188,9 +188,10 @@ def _zsh_action(value: Value) -> str:
     actions = {
         FILES: "_files",
         FOLDERS: "_files -/",
-        TASKS: "_omniedit_tasks tasks",
-        UNFINISHED: "_omniedit_tasks unfinished",
-        FINISHED: "_omniedit_tasks finished",
+        # With a space before it a function gets its own arguments alone.
+        TASKS: " _omniedit_tasks tasks",
+        UNFINISHED: " _omniedit_tasks unfinished",
+        FINISHED: " _omniedit_tasks finished",
         REQUESTS: "_omniedit_requests",
     }
     return actions.get(value.kind, " ")
