@@ -3,12 +3,14 @@
 import codecs
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.policy import DEFAULT, Policy
+from omniedit.system import THIS_SYSTEM
 from omniedit.system.files import read_at_most
 
 if TYPE_CHECKING:
@@ -30,14 +32,27 @@ def read_request(
     from omniedit.edits.submit import refusal_recorded
 
     with refusal_recorded(session, request):
-        return replace(request, prompt=read_prompt(prompt, prompt_file, policy=session.policy))
+        text = read_prompt(prompt, prompt_file, note=session.note, policy=session.policy)
+        return replace(request, prompt=text)
 
 
-def read_prompt(prompt: str | None, prompt_file: str | None, *, policy: Policy = DEFAULT) -> str:
+def read_prompt(
+    prompt: str | None,
+    prompt_file: str | None,
+    *,
+    note: Callable[[str], object] = lambda _message: None,
+    policy: Policy = DEFAULT,
+) -> str:
     """Return the text of a prompt.
 
     Only `--prompt-file` and a PROMPT of `-` are read from somewhere; any other text is the
     prompt itself, whatever files have that name.
+
+    Args:
+        prompt: The argument.
+        prompt_file: The option.
+        note: Told what is waited for, where it is typed on a terminal.
+        policy: Says how long it may be.
 
     Raises:
         InvalidInputError: If there is none, or there are two.
@@ -55,7 +70,7 @@ def read_prompt(prompt: str | None, prompt_file: str | None, *, policy: Policy =
             'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
         )
         raise InvalidInputError(msg, code="usage", hint=hint)
-    content = read_source(source, what="prompt", max_bytes=policy.max_prompt_bytes)
+    content = read_source(source, what="prompt", max_bytes=policy.max_prompt_bytes, note=note)
     try:
         # A text editor's byte order mark and last line break are no part of the sentence.
         return decode_text(content).rstrip("\r\n")
@@ -65,13 +80,21 @@ def read_prompt(prompt: str | None, prompt_file: str | None, *, policy: Policy =
         raise InvalidInputError(msg, code="invalid_prompt") from None
 
 
-def read_source(source: str, *, what: str, max_bytes: int, hint: str | None = None) -> bytes:
+def read_source(
+    source: str,
+    *,
+    what: str,
+    max_bytes: int,
+    note: Callable[[str], object] = lambda _message: None,
+    hint: str | None = None,
+) -> bytes:
     """Return the content of a file or a pipe; `-` is standard input.
 
     Args:
         source: Its path.
         what: What it holds, for messages.
         max_bytes: The most that is accepted, as `/dev/zero` never ends.
+        note: Told what is waited for, where it is typed on a terminal.
         hint: What to do where it cannot be read.
 
     Raises:
@@ -80,6 +103,8 @@ def read_source(source: str, *, what: str, max_bytes: int, hint: str | None = No
     """
     try:
         if source == STDIN:
+            if sys.stdin is not None and sys.stdin.isatty():
+                note(f"type the {what}; {THIS_SYSTEM.end_of_input} ends it")
             return read_stdin(what=what, max_bytes=max_bytes)
         with Path(source).open("rb") as file:
             return read_at_most(file, max_bytes=max_bytes, what=f"the {what} in {source}")

@@ -48,6 +48,8 @@ class System:
     """Whether a file can be renamed and removed while it is open."""
     has_byte_names: bool = True
     """Whether file names are bytes, not text."""
+    end_of_input: str = "Ctrl-D"
+    """What ends an input that is typed, on a line of its own."""
 
     def __init__(
         self,

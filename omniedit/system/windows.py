@@ -42,6 +42,7 @@ class Windows(System):
 
     moves_open_files = False
     has_byte_names = False
+    end_of_input = "Ctrl-Z and Enter"
 
     def __init__(
         self,

@@ -197,7 +197,9 @@ def _read(
         raise InvalidInputError(msg, code="usage")
     hint = "a manifest is a file of JSON lines or CSV, or `-` for standard input"
     max_bytes = context.policy.max_manifest_bytes
-    content = read_source(name, what="manifest", max_bytes=max_bytes, hint=hint)
+    content = read_source(
+        name, what="manifest", max_bytes=max_bytes, note=context.printer.note, hint=hint
+    )
     parsed = parse_manifest(content, name=name)
     for number, oddity in parsed.oddities:
         context.printer.warn(f"{name}:{number}: {oddity}")

@@ -126,10 +126,8 @@ def submit(
         keeps_hdr=keep_hdr,
     )
     if dry_run:
-        return _show_request(
-            context,
-            replace(request, prompt=read_prompt(prompt, prompt_file, policy=context.policy)),
-        )
+        text = read_prompt(prompt, prompt_file, note=context.printer.note, policy=context.policy)
+        return _show_request(context, replace(request, prompt=text))
 
     from omniedit.edits import submit as submitting
 

@@ -9,6 +9,7 @@ import pytest
 from omniedit.cli.input import read_prompt, read_source
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.policy import DEFAULT
+from omniedit.system import THIS_SYSTEM
 
 SMALL = DEFAULT._replace(max_prompt_bytes=8)
 
@@ -30,6 +31,32 @@ def test_standard_input_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(InvalidInputError, match="the prompt on standard input is longer"):
         read_prompt("-", None, policy=SMALL)
+
+
+class _Keyboard(io.BytesIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        pytest.param(
+            _Keyboard(b"warmer\n"),
+            [f"type the prompt; {THIS_SYSTEM.end_of_input} ends it"],
+            id="typed",
+        ),
+        pytest.param(io.BytesIO(b"warmer\n"), [], id="piped"),
+    ],
+)
+def test_a_prompt_that_is_typed_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, file: io.BytesIO, expected: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
+    notes: list[str] = []
+
+    assert read_prompt("-", None, note=notes.append) == "warmer"
+    assert notes == expected
 
 
 @pytest.mark.posix
