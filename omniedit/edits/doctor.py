@@ -109,7 +109,7 @@ def _checks_of_settings(
     else:
         yield _warning("service", "not checked without a key")
     yield _folder("config folder", settings.config_dir.value)
-    yield _folder("state folder", settings.journal_folder)
+    yield _folder("state folder", settings.state_dir.value, used=settings.journal_folder)
     yield _journal(settings.journal_folder)
 
 
@@ -132,9 +132,10 @@ def _tried(name: str, call: Callable[[], object], message: str) -> Check:
     return _ok(name, message)
 
 
-def _folder(name: str, folder: Path) -> Check:
+def _folder(name: str, folder: Path, *, used: Path | None = None) -> Check:
+    """Return whether a folder can be written, or the folder in it that is in use."""
     try:
-        nearest = folder
+        nearest = used or folder
         while not nearest.exists() and nearest != nearest.parent:
             nearest = nearest.parent
         # Permissions alone do not tell of read-only file systems, quotas and full disks.
@@ -154,11 +155,11 @@ def _journal(folder: Path) -> Check:
 
     # What keeps the file from being read at all is found by the check of its folder.
     if not os.path.lexists(folder / JOURNAL_FILE):
-        return _ok("journal", "none yet")
+        return _ok("journal", f"none yet: {folder / JOURNAL_FILE}")
     try:
         with Journal(folder) as journal:
             journal.check()
-            return _ok("journal", f"{len(journal.recent())} edits, sound")
+            return _ok("journal", f"{len(journal.recent())} edits, sound: {folder / JOURNAL_FILE}")
     except JournalDamagedError as error:
         error.hint = Hint("the next {} restores what can be read", "submit")
         return _failure("journal", error)

@@ -1,6 +1,5 @@
 """What a clip is, as lines for people and as fields of a document."""
 
-import textwrap
 from collections.abc import Generator, Iterable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -8,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit.media import C2PA, codec_name, container_name
 from omniedit.models import CREDITS_PER_DOLLAR
 from omniedit.terminal.human import render_credits, render_size
-from omniedit.terminal.sanitize import sanitize
-from omniedit.terminal.text import Colour, Line, Span
+from omniedit.terminal.text import Colour, Line, Span, labelled
 
 if TYPE_CHECKING:
     from omniedit.media import AudioTrack, ClipFacts, Problem
@@ -45,9 +43,6 @@ _FACTS: Final[Mapping[str, str]] = {
     "bytes": "size_bytes",
 }
 _LABEL_WIDTH: Final = 9
-_GAP: Final = "  "
-_NARROWEST: Final = 20
-"""Cells for the text beside a label; a terminal that has fewer breaks lines itself."""
 
 
 def clip_fields(
@@ -112,18 +107,10 @@ def render_clip(
         width: Of the terminal; None for a script, which gets whole lines.
     """
     rows = [*_facts(facts, cost), *_verdict(facts, problems)]
-    return [line for label, text, colour in rows for line in _laid_out(label, text, colour, width)]
-
-
-def _laid_out(label: str, text: str, colour: Colour | None, width: int | None) -> list[Line]:
-    """Return a row as one line, or as many as its terminal needs, the label beside the first."""
-    text = sanitize(text)  # it is wrapped as it is shown
-    room = None if width is None else width - _LABEL_WIDTH - len(_GAP)
-    parts = [text] if room is None or room < _NARROWEST else textwrap.wrap(text, room)
-    labels = [label, *[""] * (len(parts) - 1)]
     return [
-        [Span(f"{name:<{_LABEL_WIDTH}}{_GAP}"), Span(part, colour)]
-        for name, part in zip(labels, parts, strict=True)
+        line
+        for label, text, colour in rows
+        for line in labelled([Span(f"{label:<{_LABEL_WIDTH}}  ")], Span(text, colour), width)
     ]
 
 

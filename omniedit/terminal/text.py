@@ -5,9 +5,15 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from omniedit.terminal.sanitize import sanitize
+
 _ELLIPSIS: Final = "…"
 _WORDS: Final = re.compile(r"([^\s`]*`[^`]*`\S*|\S+)(\s*)")
 """Words and what follows them; a command in backquotes is one, so that it can be pasted."""
+
+
+_NARROWEST: Final = 16
+"""Cells for the text beside a label; a terminal that has fewer breaks lines itself."""
 
 
 class Colour(StrEnum):
@@ -88,6 +94,28 @@ def wrapped(line: Line, width: int) -> list[list[Span]]:
             used += needed + cell_width(word[2])
         lines[-1].append(span._replace(text=span.text[start:]))
     return lines
+
+
+def labelled(label: Sequence[Span], text: Span, width: int | None) -> list[Line]:
+    """Return a text beside its label, in as many lines as its terminal needs.
+
+    Args:
+        label: With the gap behind it.
+        text: Wrapped as it is shown.
+        width: Of the terminal; None for a script, which gets one line.
+    """
+    text = text._replace(text=sanitize(text.text))
+    label_width = sum(cell_width(span.text) for span in label)
+    if width is None or width - label_width < _NARROWEST:
+        return [[*label, text]]
+    import textwrap  # noqa: PLC0415 - a script needs none
+
+    parts = textwrap.wrap(text.text, width - label_width) or [""]
+    margin = [Span(" " * label_width)]
+    return [
+        [*(margin if number else label), text._replace(text=part)]
+        for number, part in enumerate(parts)
+    ]
 
 
 def _fitting(text: str, width: int) -> str:

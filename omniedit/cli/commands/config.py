@@ -66,6 +66,8 @@ def unset_key(ctx: typer.Context) -> Outcome:
 @app.command("show", cls=Command, epilog="omniedit config show\nomniedit config show --json")
 def show(ctx: typer.Context) -> Outcome:
     """Show every setting with its source, the key masked."""
+    from omniedit.terminal.text import Colour, Span
+
     context: Context = ctx.obj
     settings = context.settings
     rows: dict[str, Setting[str] | Setting[Path]] = {
@@ -78,10 +80,14 @@ def show(ctx: typer.Context) -> Outcome:
     }
     key, source = _shown_key(settings)
     fields: dict[str, object] = {"key": key, "key_source": source}
-    context.printer.line(f"{'key':<11} {key or 'none'}  ({source})")
+    has_key = key is not None or settings.is_embedded
+    key_colour = Colour.GREEN if has_key else Colour.RED
+    context.printer.line([Span(f"{'key':<11} "), Span(f"{key or 'none'}  ({source})", key_colour)])
     for name, setting in rows.items():
         fields |= {name: str(setting.value), f"{name}_source": setting.source}
-        context.printer.line(f"{name:<11} {setting.value}  ({setting.source})")
+        source_colour = Colour.DIM if setting.source == "default" else Colour.YELLOW
+        source_shown = Span(f"  ({setting.source})", source_colour)
+        context.printer.line([Span(f"{name:<11} {setting.value}"), source_shown])
     if settings.key_error is not None:
         context.printer.warn(settings.key_error.message)
     return Outcome(fields=fields)

@@ -1,12 +1,15 @@
 """`omniedit credits`: the account's balance, and this key's own limit."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.session import JournalUse
 from omniedit.models import CREDITS_PER_DOLLAR, Credits
+
+if TYPE_CHECKING:
+    from omniedit.terminal.text import Span
 
 EXAMPLES: Final = """
 omniedit credits
@@ -19,13 +22,15 @@ def credits_(ctx: typer.Context) -> Outcome:
 
     Either can refuse a submission: top up the account, or raise the key's limit.
     """
+    from omniedit.terminal.text import Colour, Span
+
     context: Context = ctx.obj
     with context.session(JournalUse.NONE) as session:
         found: Credits = session.with_retries(session.service.get_credits)
     account, key = found.account_remaining, found.key_remaining
-    limit = "no limit of its own" if found.is_key_unlimited else _shown(key)
-    context.printer.line(f"account  {_shown(account)}")
-    context.printer.line(f"key      {limit}")
+    limit = Span("no limit of its own", Colour.GREEN) if found.is_key_unlimited else _shown(key)
+    context.printer.line([Span("account  "), _shown(account)])
+    context.printer.line([Span("key      "), limit])
     return Outcome(
         fields={
             "account_credits": account,
@@ -43,7 +48,14 @@ def _dollars(credits: float | None) -> float | None:  # noqa: A002 - the unit's 
     return None if credits is None else round(credits / CREDITS_PER_DOLLAR, 2)
 
 
-def _shown(credits: float | None) -> str:  # noqa: A002 - the unit's name
+def _shown(credits: float | None) -> "Span":  # noqa: A002 - the unit's name
     from omniedit.terminal.human import render_credits
+    from omniedit.terminal.text import Colour, Span
 
-    return "unknown" if credits is None else f"{render_credits(credits)} left"
+    if credits is None:
+        return Span("unknown", Colour.YELLOW)
+    if credits <= 0:
+        return Span(f"nothing left: {render_credits(credits)}", Colour.RED)
+    if credits < CREDITS_PER_DOLLAR:
+        return Span(f"{render_credits(credits)} left, less than a dollar", Colour.YELLOW)
+    return Span(f"{render_credits(credits)} left", Colour.GREEN)

@@ -18,8 +18,15 @@ omniedit doctor --sandbox
 def doctor(ctx: typer.Context) -> Outcome:
     """Check key, network, service, clock, folders and extras; nothing is spent."""
     from omniedit.edits.doctor import Verdict, every_check
+    from omniedit.terminal.text import Colour, Span, labelled
 
     context: Context = ctx.obj
+    printer = context.printer
+    colours = {
+        Verdict.OK: Colour.GREEN,
+        Verdict.WARNING: Colour.YELLOW,
+        Verdict.FAILURE: Colour.BOLD_RED,
+    }
     checks: list[dict[str, object]] = []
     errors: list[OmniEditError] = []
     ended_by: Interrupted | None = None
@@ -36,9 +43,10 @@ def doctor(ctx: typer.Context) -> Outcome:
             checks.append(
                 {"name": check.name, "verdict": verdict, "message": check.message, "hint": hint}
             )
-            context.printer.line(f"{verdict:<8} {check.name:<14} {check.message}")
+            label = [Span(f"{verdict:<8} ", colours[check.verdict]), Span(f"{check.name:<14} ")]
+            printer.lines(labelled(label, Span(check.message), printer.stdout_width))
             if hint is not None and check.verdict is not Verdict.OK:
-                context.printer.line(f"{'':<23} {hint}")
+                printer.lines(labelled([Span(" " * 24)], Span(hint), printer.stdout_width))
             if check.error is not None:
                 errors.append(check.error)
     except Interrupted as interrupted:

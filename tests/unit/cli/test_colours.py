@@ -1,0 +1,36 @@
+"""Colours say nothing that the words do not."""
+
+import re
+
+import pytest
+
+from omniedit.terminal.text import Colour
+from tests.commandline import CommandLine
+
+CODES = re.compile(r"\x1b\[([\d;]*)m")
+
+
+def test_colours_only_add(served: CommandLine) -> None:
+    for command in ("credits", "config show", "doctor"):
+        coloured = served(*command.split(), FORCE_COLOR="1")
+        plain = served(*command.split())
+
+        assert Colour.GREEN in CODES.findall(coloured.stdout), command
+        assert CODES.sub("", coloured.stdout) == plain.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "colour"),
+    [
+        pytest.param("config show", "key         none", Colour.RED, id="no-key"),
+        pytest.param("doctor", "failure  key", Colour.BOLD_RED, id="failure"),
+        pytest.param("doctor", "warning  service", Colour.YELLOW, id="warning"),
+    ],
+)
+def test_what_is_amiss_stands_out(
+    omniedit: CommandLine, command: str, words: str, colour: Colour
+) -> None:
+    lines = omniedit(*command.split(), FORCE_COLOR="1").stdout.splitlines()
+
+    (line,) = [line for line in lines if CODES.sub("", line).startswith(words)]
+    assert colour in CODES.findall(line)
