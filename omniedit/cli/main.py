@@ -341,6 +341,7 @@ def _usage_error(
     elif message.startswith("No such command 'cancel'"):
         hint = Hint("the service cannot cancel a task; one that fails is not charged")
     elif type(error).__name__ == "NoSuchOption":
+        message = f"No such option: {getattr(error, 'option_name', '')}"
         hint = _option_hint(error, command, argv) or hint
     shown = message[:1].lower() + message[1:].rstrip(".")
     return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
@@ -362,7 +363,7 @@ def _batch_hint(argv: Sequence[str]) -> Hint | None:
 
 
 def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
-    """Return what was probably meant by an option that does not exist; None for a mere typo."""
+    """Return what was probably meant by an option that does not exist; None where nobody knows."""
     name: str = error.option_name
     if name in {"-o", "--out", "--output"} and command == "submit":
         words = "{} sends an edit and does not wait; {} also saves the result"
@@ -372,7 +373,8 @@ def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
     if name in {"-p", "--prompt"} and command in {"edit", "submit"}:
         return Hint("PROMPT needs no option: {}", f'{command} VIDEO "PROMPT"')
     if error.possibilities and not re.search(r"\s", name):
-        return None
+        similar = sorted(error.possibilities, key=lambda option: not option.startswith(name))
+        return Hint(f"did you mean `{similar[0]}`? {{}} lists all", f"{command} --help".lstrip())
     if not {"submit", "edit"} & set(argv):
         return None
     return Hint(

@@ -117,8 +117,9 @@ class Printer:
         return self._lock
 
     def line(self, line: Line) -> None:
-        """Print one line of the result."""
-        self.lines([line])
+        """Print one line of the result, between words as many as a terminal needs."""
+        width = self.stdout_width
+        self.lines([line] if width is None else wrapped(self._shown(self.stdout, line), width))
 
     def lines(self, lines: Iterable[Line]) -> None:
         """Print lines of the result."""
@@ -134,7 +135,7 @@ class Printer:
         if self.says_saved:
             return
         if self.stdout.is_terminal:
-            self.line(text)
+            self.lines([text])
         elif self.mode is OutputMode.TEXT:
             with self._lock:
                 if self._has_byte_names or not self.stdout.can_show(text):
@@ -189,9 +190,7 @@ class Printer:
         """Print a line of progress, or anything else for people, on stderr."""
         lines: list[Line] = [line]
         if self.stderr.is_terminal:
-            shown = [Span(line)] if isinstance(line, str) else line
-            shown = [span._replace(text=self.stderr.shown(span.text)) for span in shown]
-            lines = [*wrapped(shown, self.stderr.size.width)]
+            lines = [*wrapped(self._shown(self.stderr, line), self.stderr.size.width)]
         self._print_message(lines)
 
     def question(self, text: str) -> None:
@@ -218,6 +217,12 @@ class Printer:
             if self._live is not None:
                 self._live.end()
             self._live = None
+
+    @staticmethod
+    def _shown(stream: OutputStream, line: Line) -> list[Span]:
+        """Return a line in the characters that a stream shows, whose widths count."""
+        spans = [Span(line)] if isinstance(line, str) else line
+        return [span._replace(text=stream.shown(span.text)) for span in spans]
 
     def _say(self, kind: str, colour: Colour, message: str) -> None:
         text = render_hint(message, is_sandbox=self._is_sandbox_flag)

@@ -224,11 +224,13 @@ class _LastingLines:
                 return _completed(edit, self._board)
             case Saved():
                 return self._saved(event, edit)
+            # Why is said at the end, with what to do about it.
             case LineFailed():
-                return [_FAILURE, _SPACE, Span(f"{event.name}: {event.message}")]
+                return [_FAILURE, _SPACE, Span(f"{event.name} failed ({event.code})")]
             case Failed() if not self._board.is_single:
-                reason = render_failure(failure_of(event.record))
-                return [_FAILURE, _SPACE, Span(f"{edit.label} {reason}")]
+                error = failure_of(event.record)
+                code = f" ({error.code})" if error else ""
+                return [_FAILURE, _SPACE, Span(f"{edit.label} failed{code}")]
             case _:
                 return None
 

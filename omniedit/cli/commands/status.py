@@ -32,7 +32,7 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
         for record, error in read_all(session, records):
             if error is None:
                 context.board.add(record)
-                context.printer.lines([render_status_line(record, session.now())])
+                context.printer.line(render_status_line(record, session.now()))
             else:
                 context.board.note_error(record, error)
                 errors.append(error)

@@ -190,8 +190,7 @@ def _show_request(context: Context, request: EditRequest) -> Outcome:
     }
     shown = {"method": "POST", "url": url, "headers": headers, "body": json.loads(body)}
     curl = _render_curl(url, headers, body.decode())
-    for line in [*json.dumps(shown, indent=2).splitlines(), curl]:
-        context.printer.line(line)
+    context.printer.lines([*json.dumps(shown, indent=2).splitlines(), curl])
     return Outcome(fields={"request": shown, "curl": curl})
 
 

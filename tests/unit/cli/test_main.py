@@ -142,7 +142,11 @@ def test_a_full_device_is_a_local_problem(monkeypatch: pytest.MonkeyPatch, argv:
             'PROMPT needs no option: `omniedit edit VIDEO "PROMPT"`',
             id="prompt-as-an-option",
         ),
-        pytest.param(["edit", "a.mp4", "x", "--out", "y"], "`omniedit edit --help`", id="typo"),
+        pytest.param(
+            ["edit", "a.mp4", "x", "--out", "y"],
+            "did you mean `--output`? `omniedit edit --help` lists all",
+            id="typo",
+        ),
         pytest.param(
             ["cancel", "t-1"],
             "the service cannot cancel a task; one that fails is not charged",

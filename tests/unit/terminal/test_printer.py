@@ -78,6 +78,23 @@ def test_each_mode_prints_its_own_kind(
     assert stdout.text == expected
 
 
+def test_a_line_of_the_result_breaks_between_words_on_a_terminal_alone(
+    make_printer: MakePrinter, stdout: Written, terminal: Written
+) -> None:
+    narrow = {"TERM": "xterm", "COLUMNS": "24"}
+    line, path = (
+        "task-1  pending  5s elapsed  31.8 credits reserved",
+        "a long path with many words.mp4",
+    )
+
+    for printer in (make_printer(out=terminal, environ=narrow), make_printer(environ=narrow)):
+        printer.line(line)
+        printer.path(path)
+
+    assert stdout.text == f"{line}\n{path}\n"
+    assert terminal.text == f"task-1  pending  5s\nelapsed  31.8 credits\nreserved\n{path}\n"
+
+
 def test_json_is_ascii_and_valid_whatever_a_service_sent(
     make_printer: MakePrinter, stdout: Written
 ) -> None:

@@ -288,7 +288,7 @@ def test_many_tasks_share_the_screen(
         printer.note("x")
         shown = make_screen(100).feed(terminal.text).shown
 
-    assert shown[0] == f"✗ {TASK_ID} failed: boom: it broke\\x1b[2J [red]"
+    assert shown[0] == f"✗ {TASK_ID} failed (boom)"
     assert shown[1].startswith("✓ saved out/日落.mp4 · 2.1 MB")
     assert len(shown) == 3 + 12 + 1
     assert "1/1000 saved, 100 running, 1 failed" in shown[-1]
