@@ -152,7 +152,7 @@ RequestID = Annotated[
         "--request-id",
         rich_help_panel=SCRIPTS,
         metavar="ID",
-        help="Your own ID for this submission: with the same ID it is never charged twice.",
+        help="Your own ID: the same ID is never charged twice.",
     ),
 ]
 Check = Annotated[
@@ -160,7 +160,7 @@ Check = Annotated[
     typer.Option(
         "--check/--no-check",
         rich_help_panel=CLIP,
-        help="Check the clip before paying: local files always, URLs only with --check.",
+        help="Check the clip before paying (default: local files).",
     ),
 ]
 KeepHDR = Annotated[

@@ -142,8 +142,8 @@ def _global_options() -> list[TyperOption]:
     return [
         _flag("--json", help="Print one JSON document."),
         _flag("--quiet", "-q", help="No progress and no hints; errors are still shown."),
-        _flag("--verbose", "-v", help="Trace HTTP, keys masked; show where an error came from."),
-        _flag("--sandbox", help="Use the local stand-in of the service: no key, no cost, no edit."),
+        _flag("--verbose", "-v", help="Trace HTTP, keys masked, and where errors come from."),
+        _flag("--sandbox", help="Use the local stand-in: no key, no cost, no edit."),
         TyperOption(
             param_decls=["--progress"],
             metavar="auto|plain|none",
