@@ -289,7 +289,7 @@ def test_bytes_of_something_else_are_2(omniedit: CommandLine) -> None:
         ended = probed(omniedit, host)("probe", f"{host.url}/clip.mp4?x=secret")
 
         assert (ended.status, ended.stdout) == (2, ""), ended
-        assert "is an HTML or XML page, not a video" in ended.stderr
+        assert "this is a web page of 127.0.0.1, not a video" in ended.stderr
         assert "secret" not in ended.stderr
 
 
