@@ -218,6 +218,8 @@ def expected(site: Site, reply: str) -> int:
             return 0
         case Endpoint.RESULT if reply in AS_CONTENT | GONE:
             return 7
+        case Endpoint.CLIP if reply == "html":
+            return 2
         case _:
             return site.silent
 
