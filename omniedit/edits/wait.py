@@ -105,6 +105,7 @@ class _Followed:
     comes_along: bool = True  # with others that are due a little before it
     stalls_reported: int = 0
     last_unfinished_at: float | None = None  # Unix time
+    trouble: str | None = None  # what kept the latest poll from being answered
 
     @property
     def task(self) -> Task:
@@ -304,7 +305,7 @@ class Poller:
         if isinstance(error, RateLimitedError):
             self._quiet_until = due_at
         for followed in chunk:
-            followed.due_at = due_at
+            followed.due_at, followed.trouble = due_at, error.message
         task_id = chunk[0].task_id if len(chunk) == 1 else None
         self._session.report(
             Retrying(message=error.message, delay_s=rest_s, attempt=self._failures, task_id=task_id)
@@ -328,6 +329,7 @@ class Poller:
     def _report(self, followed: _Followed) -> None:
         session, task = self._session, followed.task
         now = session.monotonic()
+        followed.trouble = None
         followed.last_unfinished_at = session.now()
         standing = followed.standing(now)
         rest_s = max(self._next_poll_s(standing), len(self._followed) * _ROUND_PER_TASK_S)
@@ -366,9 +368,10 @@ class Poller:
     def _out_of_time(self, followed: _Followed) -> WaitTimeoutError:
         task = followed.task
         progress = "" if task.progress is None else f" at {task.progress} %"
+        trouble = "" if followed.trouble is None else f" when last heard of ({followed.trouble})"
         msg = (
             f"{task_name(task.task_id)} is not finished after {self._timeout_s:.0f} s:"
-            f" {task.status}{progress}"
+            f" {task.status}{progress}{trouble}"
         )
         return WaitTimeoutError(msg, task_id=task.task_id)
 

@@ -224,6 +224,16 @@ def test_the_deadline_message_tells_how_far_it_came(session: BenchSession) -> No
     assert error.message == "task t-0 is not finished after 10 s: processing at 40 %"
 
 
+def test_the_deadline_message_tells_what_kept_it_from_being_known(session: BenchSession) -> None:
+    session.script.trouble = [NetworkError("no answer")] * 20
+
+    ((_, _, error),) = outcomes(waiting_for(session, 1, timeout_s=10.0))
+
+    assert error is not None
+    assert ": processing at 0 % when last heard of (" in error.message
+    assert error.message.endswith("no answer)")
+
+
 def test_progress_never_runs_backwards(session: BenchSession) -> None:
     told = iter([30, 20, 0, 60, 50])
     session.script.look = lambda task_id: (
