@@ -214,9 +214,9 @@ class Journal:
     def open_task_ids(self, *, origin: str, limit: int) -> list[str]:
         """Return the newest tasks of an origin that had not ended when they were last seen."""
         rows = self._database.rows(
-            f"select task_id from ({RECORDS}) where origin = ?"  # noqa: S608 - constants only
+            "select task_id from tasks where origin = ?"
             " and status not in (select value from json_each(?))"
-            " order by begun_at desc, place desc limit ?",
+            " order by coalesce(created_at, recorded_at) desc limit ?",
             (origin, json.dumps(sorted(TERMINAL)), limit),
         )
         return [str(row["task_id"]) for row in rows]
