@@ -110,7 +110,11 @@ def labelled(label: Sequence[Span], text: Span, width: int | None) -> list[Line]
         return [[*label, text]]
     import textwrap  # noqa: PLC0415 - a script needs none
 
-    parts = textwrap.wrap(text.text, width - label_width) or [""]
+    # A path that the terminal itself breaks can still be copied.
+    wrapper = textwrap.TextWrapper(
+        width - label_width, break_long_words=False, break_on_hyphens=False
+    )
+    parts = wrapper.wrap(text.text) or [""]
     margin = [Span(" " * label_width)]
     return [
         [*(margin if number else label), text._replace(text=part)]
