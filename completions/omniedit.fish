@@ -229,8 +229,8 @@ complete -c omniedit -n '__omniedit_at "usage"' -l since -r -f -d 'Only edits si
 complete -c omniedit -n '__omniedit_at "usage"' -l remote -d 'The account\'s tasks, wherever submitted from'
 complete -c omniedit -n '__omniedit_at "usage"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "usage"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
-complete -c omniedit -n '__omniedit_at "usage"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
-complete -c omniedit -n '__omniedit_at "usage"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "usage"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
+complete -c omniedit -n '__omniedit_at "usage"' -l sandbox -d 'Use the local stand-in: no key, no cost, no edit'
 complete -c omniedit -n '__omniedit_at "usage"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
 complete -c omniedit -n '__omniedit_at "usage"' -l help -s h -d 'Show this message and exit'
 
@@ -307,8 +307,8 @@ complete -c omniedit -n '__omniedit_at "journal"' -l help -s h -d 'Show this mes
 # omniedit journal merge
 complete -c omniedit -n '__omniedit_at "journal merge"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "journal merge"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
-complete -c omniedit -n '__omniedit_at "journal merge"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
-complete -c omniedit -n '__omniedit_at "journal merge"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "journal merge"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
+complete -c omniedit -n '__omniedit_at "journal merge"' -l sandbox -d 'Use the local stand-in: no key, no cost, no edit'
 complete -c omniedit -n '__omniedit_at "journal merge"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
 complete -c omniedit -n '__omniedit_at "journal merge"' -l help -s h -d 'Show this message and exit'
 
