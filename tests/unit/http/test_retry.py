@@ -108,7 +108,8 @@ class Work:
 
 
 BUSY = errors.ServerError("busy")
-CUT_OFF = errors.NotConnectedError("no network")
+CUT_OFF = errors.NotConnectedError("refused")
+OFFLINE = errors.NotConnectedError("no network", code=errors.OFFLINE_CODE)
 
 
 def test_work_is_tried_again_until_it_succeeds_and_each_rest_is_told() -> None:
@@ -137,6 +138,7 @@ def test_what_does_not_pass_is_not_tried_again() -> None:
         pytest.param(Work(*[BUSY] * 99), 120.0, 110.0, (5, 10), id="deadline"),
         pytest.param(Work(*[BUSY] * 99, took_s=50), 120.0, None, (100, 120), id="slow-attempts"),
         pytest.param(Work(*[CUT_OFF] * 99), 120.0, None, (15, 30), id="nothing-to-connect-to"),
+        pytest.param(Work(*[OFFLINE] * 99), 120.0, None, (2, 5), id="no-network"),
         pytest.param(
             Work(errors.RateLimitedError("slow", retry_after_s=121)),
             120.0,
