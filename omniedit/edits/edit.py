@@ -29,7 +29,7 @@ from omniedit.errors import (
     TargetExistsError,
     WaitTimeoutError,
 )
-from omniedit.models import EditRequest, Record, TaskStatus
+from omniedit.models import EditRequest, Record, TaskStatus, task_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +210,7 @@ def _settled(session: Session, known: Record, *, deadline: float) -> Record:
     if known.task is None:
         return replay(session, known, deadline=deadline)
     record_call(session, known.request_id or "")
-    session.note(f"known here as task {known.task_id} ({known.status})")
+    session.note(f"known here as {task_name(known.task_id)} ({known.status})")
     return known
 
 
@@ -234,7 +234,7 @@ def _refuse_taken(session: Session, record: Record, target: Target, options: Edi
     try:
         check_target(session, record, target, overwrite=options.overwrite)
     except TargetExistsError:
-        msg = f"the result of task {record.task_id} is gone"
+        msg = f"the result of {task_name(record.task_id)} is gone"
         raise ResultGoneError(msg, task_id=record.task_id) from None
 
 
