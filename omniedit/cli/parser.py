@@ -58,10 +58,6 @@ class Command(TyperCommand):
         """Return the arguments as manuals write them: Typer puts a required one in braces."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """Return the whole first sentence: a list of commands wraps it, Typer would cut it off."""
-        return super().get_short_help_str(max(limit, _SUMMARY_LIMIT))
-
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options, in sections."""
         _write_sections(self.get_params(ctx), ctx, formatter)
@@ -88,7 +84,12 @@ class Group(TyperGroup):
         """Write the commands, then the options in sections."""
         with formatter.section(_painted(ctx, "Commands", Colour.BOLD)):
             commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-            rows = [(name, command.get_short_help_str()) for name, command in commands if command]
+            # The whole first sentence: it is wrapped, where Typer would cut it off.
+            rows = [
+                (name, command.get_short_help_str(_SUMMARY_LIMIT))
+                for name, command in commands
+                if command
+            ]
             _write_rows(rows, ctx, formatter)
         _write_sections(self.get_params(ctx), ctx, formatter)
 

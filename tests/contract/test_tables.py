@@ -205,6 +205,13 @@ def test_help_fits_the_terminal(omniedit: CommandLine, columns: str) -> None:
     assert max(map(len, page.splitlines())) <= int(columns)
 
 
+@pytest.mark.parametrize("name", ["", "config", "journal", "sandbox"])
+def test_a_list_of_commands_cuts_no_sentence_off(omniedit: CommandLine, name: str) -> None:
+    page = omniedit(*name.split(), "--help").stdout
+
+    assert "...\n" not in page.partition("\nCommands:\n")[2]
+
+
 def test_help_on_a_command_is_its_help_page(omniedit: CommandLine) -> None:
     assert omniedit("help", "edit").stdout == omniedit("edit", "--help").stdout
 
