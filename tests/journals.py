@@ -1,8 +1,10 @@
 """Journals with something in them."""
 
+import hashlib
+import sqlite3
 from pathlib import Path
 
-from omniedit.journal import Attempt, Journal
+from omniedit.journal import JOURNAL_FILE, Attempt, Journal
 from omniedit.models import EditRequest, Task
 
 ORIGIN = "https://api.evolink.ai"
@@ -30,3 +32,53 @@ def attempt(request_id: str, *, prompt: str) -> Attempt:
         body_digest=None,
         context="user:0",
     )
+
+
+def add_finished(state: Path, count: int, *, identity: str, folder: Path) -> None:
+    """Record edits that ended and were saved, the first of them with an identity and a file."""
+    with Journal(state):
+        pass
+    result = folder / "known.mp4"
+    result.write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
+    digest = hashlib.sha256(result.read_bytes()).hexdigest()
+    connection = sqlite3.connect(state / JOURNAL_FILE)
+    with connection:
+        connection.executemany(
+            "insert into attempts (request_id, origin, identity, state, video, prompt, body_digest,"
+            " created_at, task_id) values (?, ?, ?, 'accepted', ?, 'make it night', 'd', ?, ?)",
+            (
+                (
+                    f"omniedit-{number:032}",
+                    ORIGIN,
+                    identity if number == 0 else f"{number:064}",
+                    f"https://example.com/{number % 1000}.mp4"
+                    if number
+                    else "https://example.com/clip.mp4",
+                    1_757_156_493.0 + 60 * number,
+                    f"task-unified-1757156493-{number:08}",
+                )
+                for number in range(count)
+            ),
+        )
+        connection.executemany(
+            "insert into tasks (task_id, origin, status, model, created_at, credits_reserved,"
+            " credits_used, result_urls, is_adopted, is_result_gone, recorded_at)"
+            " values (?, ?, 'completed', 'gemini-omni-flash-video-edit', ?, 32.0, 31.2, '[]', 0, 0, 0)",
+            (
+                (f"task-unified-1757156493-{number:08}", ORIGIN, 1_757_156_493.0 + 60 * number)
+                for number in range(count)
+            ),
+        )
+        connection.executemany(
+            "insert into files (task_id, path, size_bytes, sha256, saved_at) values (?, ?, ?, ?, 0)",
+            (
+                (
+                    f"task-unified-1757156493-{number:08}",
+                    str(result if number == 0 else folder / f"{number}.mp4"),
+                    result.stat().st_size,
+                    digest,
+                )
+                for number in range(count)
+            ),
+        )
+    connection.close()

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -96,7 +96,10 @@ def is_local(video: str) -> bool:
 
 def clip_name(video: str) -> str:
     """Return the name of a clip's file, at the end of its path or URL."""
-    return Path(video).name if is_local(video) else unquote(urlsplit(video).path).rpartition("/")[2]
+    if is_local(video):
+        return Path(video).name
+    _, _, path = without_query(video).partition("://")[2].partition("/")
+    return unquote(path).rpartition("/")[2]
 
 
 def clips_of(session: Session, sources: Sequence[str]) -> list[str]:

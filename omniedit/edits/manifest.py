@@ -50,6 +50,8 @@ class Line:
         By its own text, so that lines added elsewhere move nothing to another machine; numbers
         that are the same edit count as the same text.
         """
+        if count == 1:
+            return True
         take = None if self.take is None or int(self.take) == 1 else int(self.take)
         marks = [_normalised(mark) for mark in (self.start, self.end)]
         parts = [self.video, self.prompt, *marks, take]

@@ -2,9 +2,9 @@
 
 import math
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -27,12 +27,17 @@ class PlannedEdit:
     """One edit of many, ready to be made."""
 
     number: int  # the manifest's line, or the piece, from 1
-    name: str  # what messages call it: `line 7`, `clip.mp4`, `piece 2 of 4`
     request: EditRequest
     identity: str
     output: str  # as it is shown, below the folder that was asked for
     is_due: bool = True  # to be submitted and paid, for all that is known
     estimated_credits: float | None = None
+    label: str | None = None  # `clip.mp4`, `piece 2 of 4`
+
+    @property
+    def name(self) -> str:
+        """What messages call it: by its label, where it is of no manifest."""
+        return self.label or f"line {self.number}"
 
 
 class Planner:
@@ -63,7 +68,7 @@ class Planner:
     ) -> None:
         self._session = session
         self._system = system
-        self._folder = folder
+        self._folder = None if folder is None else str(Path(folder))
         self._base = os.path.realpath(folder or ".")
         if os.path.lexists(self._base) and not Path(self._base).is_dir():
             msg = f"{folder} is not a folder"
@@ -72,7 +77,8 @@ class Planner:
         self._line_of_edit: dict[str, Line] = {}
         self._line_of_output: dict[str, int] = {}
         self._resolved_folders: dict[str, str] = {}
-        self._unnamed: dict[int, tuple[str, str, str]] = {}
+        self._elsewhere: list[tuple[str, str, str]] = []
+        """What other shards name, so that a name does not depend on the shard."""
         self._max_credits = max_credits
         self._estimates = estimates
         self._known: frozenset[str] = frozenset()
@@ -99,11 +105,8 @@ class Planner:
             else:
                 if edit is not None:
                     planned.append(edit)
-        names = self._name_outputs()
-        planned = [
-            replace(edit, output=self._shown(names.get(edit.number, edit.output)))
-            for edit in planned
-        ]
+        self._line_of_edit.clear()
+        self._name_outputs(planned)
         self.faults.sort()
         if not self.faults:
             self._check_price(planned)
@@ -128,14 +131,16 @@ class Planner:
         is_new = self._note_edit(line, edit.identity)
         if line.output:
             self._note_output(line.number, line.output)
-        elif is_new:
-            self._unnamed[line.number] = (edit.request.shown_video, request.prompt, edit.identity)
+        if not is_new:
+            return None
         if not is_own:
+            if not line.output:
+                self._elsewhere.append((edit.request.shown_video, line.prompt, edit.identity))
             return None
         is_due = edit.identity not in self._known
         return PlannedEdit(
             number=line.number,
-            name=line.name,
+            label=line.label,
             request=request,
             identity=edit.identity,
             output=line.output or "",
@@ -161,17 +166,36 @@ class Planner:
                 return None
             raise
 
-    def _name_outputs(self) -> dict[int, str]:
-        """Return the outputs of the lines that name none, long enough to tell them apart."""
-        short = {number: default_name(*parts) for number, parts in self._unnamed.items()}
-        keys = {number: self._output_key(name) for number, name in short.items()}
-        counts = Counter(keys.values()) + Counter(self._line_of_output)
-        names: dict[int, str] = {}
-        for number, parts in self._unnamed.items():
-            meets = counts[keys[number]] > 1
-            names[number] = default_name(*parts, is_long=True) if meets else short[number]
-            self._note_output(number, names[number])
-        return names
+    def _name_outputs(self, edits: list[PlannedEdit]) -> None:
+        """Name the outputs of the lines that do not, long enough to tell them apart."""
+        meeting = self._meeting_names(edits)
+        for place, edit in enumerate(edits):
+            output = edit.output
+            if not output:
+                parts = edit.request.shown_video, edit.request.prompt, edit.identity
+                output = default_name(*parts)
+                if output in meeting:
+                    output = default_name(*parts, is_long=True)
+                self._note_output(edit.number, output)
+            # In its place: of 100,000 edits there is no room for two each.
+            edits[place] = replace(edit, output=self._shown(output))
+
+    def _meeting_names(self, edits: Sequence[PlannedEdit]) -> frozenset[str]:
+        """Return the default names that more than one line would have."""
+        taken = set(self._line_of_output)
+        meeting: set[str] = set()
+        own = (
+            (edit.request.shown_video, edit.request.prompt, edit.identity)
+            for edit in edits
+            if not edit.output
+        )
+        for parts in chain(own, self._elsewhere):
+            name = default_name(*parts)
+            key = self._output_key(name)
+            if key in taken:
+                meeting.add(name)
+            taken.add(key)
+        return frozenset(meeting)
 
     def _output_key(self, output: str) -> str:
         return self._system.name_key(os.path.join(self._base, output))  # noqa: PTH118 - on strings
@@ -198,7 +222,7 @@ class Planner:
         resolved = self._resolved(output)
         if resolved is None:
             self._note_fault(number, f"`output` names no file: {output}")
-        elif Path(output).is_absolute() or not _is_below(resolved, self._base):
+        elif os.path.isabs(output) or not _is_below(resolved, self._base):  # noqa: PTH117 - see below
             self._note_fault(number, f"`output` leaves the folder: {output}")
         elif fault := self._system.path_fault(resolved):
             self._note_fault(number, f"`output` names no file: {output}: {fault}")
@@ -231,7 +255,10 @@ class Planner:
         if self._folder is None:
             # A file of that name, not standard output.
             return f"./{output}" if output == STDOUT else output
-        return str(Path(self._folder) / output)
+        if os.sep in output:
+            return str(Path(self._folder) / output)
+        # As `Path` joins them, which takes longer and keeps every name for ever.
+        return output if self._folder == "." else f"{self._folder}{os.sep}{output}"
 
 
 def check_price(what: str, estimate: float, *, max_credits: float | None, hint: str) -> None:

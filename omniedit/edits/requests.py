@@ -42,11 +42,14 @@ class PreparedEdit:
     estimated_credits: float | None
     identity: str
     """What makes two edits the same: clip, prompt, cut marks, take and model, hashed."""
-    digest: str
-    """What one request ID stands for: the identity and the callback, hashed.
 
-    Unlike the body it does not know where a local clip was uploaded to.
-    """
+    @property
+    def digest(self) -> str:
+        """What one request ID stands for: the identity and the callback, hashed.
+
+        Unlike the body it does not know where a local clip was uploaded to.
+        """
+        return digest_of([self.identity, self.request.callback_url])
 
     @property
     def clip_sha256(self) -> str | None:
@@ -117,7 +120,6 @@ def prepare(
         is_written_anew=plan.is_written_anew,
         estimated_credits=plan.estimated_credits,
         identity=identity,
-        digest=digest_of([identity, request.callback_url]),
     )
 
 

@@ -306,7 +306,7 @@ def _piece_edit(
     except InvalidInputError as error:
         error.message = f"{name}: {error.message}"
         raise
-    return PlannedEdit(number=number, name=name, request=own, identity=identity, output=folder)
+    return PlannedEdit(number=number, label=name, request=own, identity=identity, output=folder)
 
 
 def _place_for(edit: PlannedEdit, known: Record | None, *, folder: Path, count: int) -> str:

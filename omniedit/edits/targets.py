@@ -1,5 +1,7 @@
 """Where a result goes: a file, a folder, or standard output."""
 
+import os
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +18,8 @@ _END_OF_IDENTITY: Final = 6
 _LONG_END_OF_IDENTITY: Final = 12
 _LONGEST_STEM: Final = 80
 _LONGEST_WORDS: Final = 40
+_NO_ASCII_WORD: Final = re.compile(r"[^A-Za-z0-9]+")
+_NO_STEM: Final = re.compile(r"[^\w.-]")
 _MOST_NAME_BYTES: Final = 240
 """Of a default name: a system takes 255, and something may be added."""
 
@@ -148,7 +152,10 @@ def _is_folder(text: str) -> bool:
 def _first_words(prompt: str) -> str:
     """Return the first words of a prompt, of letters and digits alone, joined by `-`."""
     text = unicodedata.normalize("NFC", prompt[:_MOST_NAME_BYTES])
-    spaced = "".join(character if _is_of_word(character) else " " for character in text)
+    if text.isascii():
+        spaced = _NO_ASCII_WORD.sub(" ", text)
+    else:
+        spaced = "".join(character if _is_of_word(character) else " " for character in text)
     words, *others = spaced.split() or [""]
     words = words[:_LONGEST_WORDS]
     for word in others:
@@ -169,11 +176,8 @@ def clip_stem(video: str | None) -> str:
         return "clip"
     if video.startswith(TASK_PREFIX):
         return _end_of(video.removeprefix(TASK_PREFIX))
-    stem = PurePosixPath(clip_name(video)).stem
-    kept = "".join(
-        character if character.isalnum() or character in "-_." else "-"
-        for character in unicodedata.normalize("NFC", stem)
-    )
+    stem = os.path.splitext(clip_name(video))[0]  # noqa: PTH122 - a manifest may have 100,000 lines
+    kept = _NO_STEM.sub("-", unicodedata.normalize("NFC", stem))
     stem = kept.strip("-.")[:_LONGEST_STEM].strip("-.") or "clip"
     # As `con.cut-…` would be; everywhere, so that a folder can be moved to another system.
     return f"clip-{stem}" if is_reserved_name(f"{stem}-") else stem

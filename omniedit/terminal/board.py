@@ -222,6 +222,7 @@ class Board:
         self._records: dict[str, Record] = {}
         self._edits: dict[str, EditState] = {}
         self._durations_s: list[float] = []
+        self._task_ids: set[str | None] = set()
         self._remaining = Remaining()
         self._shown = 0.0
         self._lock = threading.Lock()
@@ -402,7 +403,8 @@ class Board:
             self._take_poll(edit, event, now)
         else:
             self._take_end(edit, event, now)
-        self.total = max(self.total, sum(1 for each in self._edits.values() if each.task_id))
+        self._task_ids.add(record.task_id)
+        self.total = max(self.total, len(self._task_ids))
 
     def _take_poll(self, edit: EditState, event: Progressed, now: float) -> None:
         task = event.record.task

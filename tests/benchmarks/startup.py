@@ -34,14 +34,14 @@ def measure() -> Iterator[Verdict]:
     compileall.compile_dir(Path(omniedit.__file__).parent, quiet=2)
     with tempfile.TemporaryDirectory() as name, Listener() as listener:
         folder = Path(name)
-        environ = _environ(folder)
+        environ = spare_environ(folder)
         for number in range(50):
             add_task(folder / "state", f"task-unified-1757156493-{number:08}", prompt="warmer")
         calls: dict[str, Callable[[], float]] = {
-            what: partial(_run, [str(COMMAND), *argv], environ)
+            what: partial(run_timed, [str(COMMAND), *argv], environ)
             for what, (argv, _) in _TARGETS.items()
         }
-        calls["pass"] = partial(_run, [sys.executable, "-c", "pass"], environ)
+        calls["pass"] = partial(run_timed, [sys.executable, "-c", "pass"], environ)
         status = [str(COMMAND), "status", "task-unified-1757156493-00000001"]
         asked = environ | {"OMNIEDIT_BASE_URL": listener.url, "OMNIEDIT_API_KEY": "sk-benchmark"}
         calls["status"] = partial(listener.time_to_first_byte, status, asked)
@@ -77,7 +77,7 @@ class Listener:
         waiter = threading.Thread(target=self._answer)
         waiter.start()
         started = time.perf_counter()
-        _run(argv, environ)
+        run_timed(argv, environ)
         waiter.join()
         return self._arrived_at - started
 
@@ -92,7 +92,8 @@ class Listener:
             connection.sendall(head.encode() + body)
 
 
-def _run(argv: Sequence[str], environ: Mapping[str, str]) -> float:
+def run_timed(argv: Sequence[str], environ: Mapping[str, str]) -> float:
+    """Return the seconds that a process took."""
     started = time.perf_counter()
     subprocess.run(
         argv,
@@ -105,9 +106,9 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> float:
     return time.perf_counter() - started
 
 
-def _environ(folder: Path) -> dict[str, str]:
+def spare_environ(folder: Path) -> dict[str, str]:
     """Return an empty home; without click, which only the tools of developers bring."""
-    (folder / "hidden").mkdir()
+    (folder / "hidden").mkdir(parents=True)
     (folder / "hidden" / "click.py").write_text("raise ImportError\n")
     return {
         "HOME": str(folder),
