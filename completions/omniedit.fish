@@ -188,8 +188,8 @@ complete -c omniedit -n '__omniedit_at "compare"' -l open -d 'Open it in the bro
 complete -c omniedit -n '__omniedit_at "compare"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "compare"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "compare"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
-complete -c omniedit -n '__omniedit_at "compare"' -l verbose -s v -d 'Trace HTTP, keys masked; show where an error came from'
-complete -c omniedit -n '__omniedit_at "compare"' -l sandbox -d 'Use the local stand-in of the service: no key, no cost, no edit'
+complete -c omniedit -n '__omniedit_at "compare"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
+complete -c omniedit -n '__omniedit_at "compare"' -l sandbox -d 'Use the local stand-in: no key, no cost, no edit'
 complete -c omniedit -n '__omniedit_at "compare"' -l progress -r -f -a 'auto plain none' -d 'How progress is shown on stderr'
 complete -c omniedit -n '__omniedit_at "compare"' -l help -s h -d 'Show this message and exit'
 

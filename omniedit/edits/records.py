@@ -221,7 +221,7 @@ def list_records(
         records = [record for record in records if filters.keep(record, now=session.now())]
         return Listing(records[: limit or None], len(records), failure)
     is_cut = limit and len(records) == limit
-    total = len(journal.names(leaves_out_unsent=hides)) if is_cut else len(records)
+    total = journal.count(leaves_out_unsent=hides) if is_cut else len(records)
     return Listing(records, total, failure)
 
 

@@ -1,10 +1,10 @@
 """What edits cost: charged, still reserved, or told by nobody."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from omniedit.edits.reads import account_tasks, look_at_open
 from omniedit.edits.session import Session
@@ -17,14 +17,13 @@ _DIGITS: Final = 6
 
 
 class Expense(NamedTuple):
-    """One task, as a bill sees it."""
+    """Tasks that cost the same, as a bill sees them."""
 
-    day: str | None  # of its submission, in UTC
-    clip: str | None
-    model: str | None
+    key: str | None  # the month, day, clip or model
     status: str
     reserved: float | None
     used: float | None
+    tasks: int = 1
 
 
 @dataclass(slots=True)
@@ -48,59 +47,65 @@ class Bill:
         return round(math.fsum(self._reserved), _DIGITS)
 
     def add(self, expense: Expense) -> None:
-        """Add a task."""
-        self.tasks += 1
+        """Add tasks."""
+        self.tasks += expense.tasks
         amount, amounts = expense.reserved, self._reserved
         if expense.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
             amount, amounts = expense.used or 0.0, self._charged
         elif expense.status == TaskStatus.COMPLETED:
             amount, amounts = expense.used, self._charged
         if amount is None:
-            self.unknown += 1
+            self.unknown += expense.tasks
         else:
-            amounts.append(amount)
+            amounts.append(amount * expense.tasks)
 
 
-Key: TypeAlias = Callable[[Expense], str | None]
-KEYS: Final[Mapping[str, Key]] = {
-    "month": lambda expense: expense.day and expense.day[:7],
-    "day": lambda expense: expense.day,
-    "clip": lambda expense: expense.clip,
-    "model": lambda expense: expense.model,
-}
+KEYS: Final = ("month", "day", "clip", "model")
+"""What a bill may have a row for."""
 
 
-def bills(expenses: Iterable[Expense], key: Key) -> tuple[Mapping[str | None, Bill], Bill]:
+def bills(expenses: Iterable[Expense]) -> tuple[Mapping[str | None, Bill], Bill]:
     """Return a bill for each key, in order, and one for everything."""
     rows: dict[str | None, Bill] = {}
     total = Bill()
     for expense in expenses:
-        rows.setdefault(key(expense), Bill()).add(expense)
+        rows.setdefault(expense.key, Bill()).add(expense)
         total.add(expense)
     return dict(sorted(rows.items(), key=lambda row: row[0] or "")), total
 
 
-def known_expenses(session: Session, *, since: float) -> tuple[list[Expense], OmniEditError | None]:
+def known_expenses(
+    session: Session, by: str, *, since: float
+) -> tuple[list[Expense], OmniEditError | None]:
     """Return what the journal knows, once open tasks were asked for; what kept some from that."""
     _, failure = look_at_open(session, most=_MOST_OPEN)
-    rows = session.journal.expenses(since=since)
+    rows = session.journal.expenses(by, since=since)
     return [Expense._make(row) for row in rows], failure
 
 
-def account_expenses(session: Session, *, since: float) -> Iterator[Expense]:
-    """Yield what the account's list knows, newest first, as far back as it goes.
+def account_expenses(
+    session: Session, by: str, *, since: float
+) -> tuple[list[Expense], float | None]:
+    """Return what the account's list knows, and the Unix time of its oldest task.
 
     Raises:
         OmniEditError: If it cannot be read.
     """
+    expenses: list[Expense] = []
+    oldest: float | None = None
     for task in account_tasks(session):
         if task.created_at is not None and task.created_at < since:
-            return
-        yield _expense(task)
+            break
+        oldest = task.created_at or oldest
+        cost = task.status, task.credits_reserved, task.credits_used
+        expenses.append(Expense(_key_of(task, by), *cost))
+    return expenses, oldest
 
 
-def _expense(task: Task) -> Expense:
-    day = None
-    if task.created_at is not None:
-        day = f"{datetime.fromtimestamp(task.created_at, UTC):%Y-%m-%d}"
-    return Expense(day, None, task.model, task.status, task.credits_reserved, task.credits_used)
+def _key_of(task: Task, by: str) -> str | None:
+    if by == "model":
+        return task.model
+    if by == "clip" or task.created_at is None:
+        return None
+    moment = datetime.fromtimestamp(task.created_at, UTC)
+    return f"{moment:%Y-%m}" if by == "month" else f"{moment:%Y-%m-%d}"

@@ -25,6 +25,14 @@ JOURNAL_FILE: Final = "journal.db"
 SANDBOX_FOLDER: Final = "sandbox"
 """The folder of the sandbox's journal, in the state folder."""
 
+ENDED: Final = "('cancelled', 'completed', 'failed')"
+"""The statuses that a task keeps, in SQL."""
+ADOPT_ORPHANS: Final = """
+    update tasks set is_adopted = 1
+    where task_id not in (select task_id from attempts where task_id is not null)
+"""
+"""A task is known by its attempt, or is adopted."""
+
 _VERSION_1: Final = (
     # Submissions, including refused and unknown ones.
     """
@@ -134,6 +142,11 @@ _VERSION_3: Final = (
     "alter table attempts add column start_s real",
     "alter table attempts add column end_s real",
     "alter table attempts add column parent text",  # the task whose result the clip is
+    # What is asked of a hundred thousand edits at every turn.
+    "create index attempts_by_time on attempts (created_at)",
+    f"create index tasks_open on tasks (origin) where status not in {ENDED}",
+    "create index tasks_adopted on tasks (task_id) where is_adopted = 1",
+    ADOPT_ORPHANS,
 )
 _MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION: Final = len(_MIGRATIONS)

@@ -10,8 +10,10 @@ from typing import Final, Self
 
 from omniedit.errors import Hint, JournalError, RequestRefusedError
 from omniedit.http.urls import without_query
-from omniedit.journal.database import JOURNAL_FILE, TABLES, Database, damage, mapped_errors
+from omniedit.journal.database import ENDED, JOURNAL_FILE, TABLES, Database, damage, mapped_errors
 from omniedit.journal.rows import (
+    ADOPTED,
+    ATTEMPTED,
     RECORDS,
     Attempt,
     Call,
@@ -26,7 +28,6 @@ from omniedit.journal.rows import (
     storable,
 )
 from omniedit.models import (
-    TERMINAL,
     AttemptState,
     Record,
     SavedFile,
@@ -162,14 +163,25 @@ class Journal:
         """Return every result that was saved."""
         return [parse_file(row) for row in self._database.rows("select * from files")]
 
-    def expenses(self, *, since: float) -> list[Row]:
-        """Return what each task cost, as far as anybody told, by the time of its submission."""
+    def expenses(self, by: str, *, since: float) -> list[Row]:
+        """Return how many tasks cost what, as far as anybody told.
+
+        Args:
+            by: What the first column is: `month` or `day` of the submission, `clip`, `model`.
+            since: Unix time of the oldest submission.
+        """
+        begun_at = "coalesce(a.created_at, t.created_at, t.recorded_at)"
+        keys = {
+            "month": f"strftime('%Y-%m', {begun_at}, 'unixepoch')",
+            "day": f"strftime('%Y-%m-%d', {begun_at}, 'unixepoch')",
+            "clip": "a.video",
+            "model": "t.model",
+        }
         return self._database.rows(
-            "select strftime('%Y-%m-%d', begun_at, 'unixepoch'), video, model, status,"
-            " credits_reserved, credits_used from ("
-            " select t.*, a.video, coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at"
-            " from tasks t left join attempts a using (task_id) group by task_id)"
-            " where begun_at >= ? order by begun_at",
+            f"select {keys[by]}, t.status, t.credits_reserved, t.credits_used, count(*)"  # noqa: S608 - constants only
+            " from tasks t left join attempts a on a.rowid ="
+            " (select min(rowid) from attempts where task_id = t.task_id)"
+            f" where {begun_at} >= ? group by 1, 2, 3, 4",
             (since,),
         )
 
@@ -209,25 +221,39 @@ class Journal:
             leaves_out_unsent: Leave out attempts that were refused before anything was sent.
         """
         clause = _SENT if leaves_out_unsent else ""
-        return self._records(f"{clause} order by begun_at desc, place desc limit ?", limit or -1)
+        newest = f"{ATTEMPTED} {clause} order by a.created_at desc, a.rowid desc limit ?1"
+        adopted = f"{ADOPTED} order by begun_at desc limit ?1"
+        # Each part in the order of an index: no more rows are read than are wanted.
+        rows = f"select * from ({newest}) union all select * from ({adopted})"  # noqa: S608 - constants only
+        return self._records_of(f"{rows} order by begun_at desc, place desc limit ?1", limit or -1)
 
     def open_task_ids(self, *, origin: str, limit: int) -> list[str]:
         """Return the newest tasks of an origin that had not ended when they were last seen."""
         rows = self._database.rows(
-            "select task_id from tasks where origin = ?"
-            " and status not in (select value from json_each(?))"
+            "select task_id from tasks where origin = ?"  # noqa: S608 - constants only
+            f" and status not in {ENDED}"
             " order by coalesce(created_at, recorded_at) desc limit ?",
-            (origin, json.dumps(sorted(TERMINAL)), limit),
+            (origin, limit),
         )
         return [str(row["task_id"]) for row in rows]
 
-    def names(self, *, leaves_out_unsent: bool = False) -> list[str]:
-        """Return the ID of each task, and the request ID of each attempt without one."""
-        clause = _SENT if leaves_out_unsent else ""
+    def count(self, *, leaves_out_unsent: bool = False) -> int:
+        """Return how many attempts and adopted tasks there are."""
+        unsent = "task_id is null and state = 'refused' and identity is null"
         rows = self._database.rows(
-            f"select coalesce(task_id, request_id) as name from ({RECORDS}) {clause}"  # noqa: S608 - constants only
+            "select count(*) from attempts union all"  # noqa: S608 - constants only
+            f" select count(*) from attempts where {unsent} union all"
+            f" select count(*) from ({ADOPTED})"
         )
-        return [str(row["name"]) for row in rows]
+        attempts, left_out, adopted = (int(row[0]) for row in rows)
+        return attempts + adopted - left_out * leaves_out_unsent
+
+    def names(self) -> list[str]:
+        """Return the ID of each task, and the request ID of each attempt without one."""
+        rows = self._database.rows(
+            f"select coalesce(task_id, request_id) from attempts union select task_id from ({ADOPTED})"  # noqa: S608 - constants only
+        )
+        return [str(row[0]) for row in rows]
 
     def find_upload(
         self, sha256: str, *, origin: str, files_origin: str, valid_for_s: float
@@ -498,7 +524,10 @@ class Journal:
         return next(iter(self._records(clause, *values)), None)
 
     def _records(self, clause: str, *values: object) -> list[Record]:
-        rows = self._database.rows(f"{RECORDS} {clause}", values)
+        return self._records_of(f"{RECORDS} {clause}", *values)
+
+    def _records_of(self, sql: str, *values: object) -> list[Record]:
+        rows = self._database.rows(sql, values)
         saved: dict[str, list[SavedFile]] = {}
         for row in self._files_of([row["task_id"] for row in rows if row["task_id"]]):
             saved.setdefault(row["task_id"], []).append(parse_file(row))

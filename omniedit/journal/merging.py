@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.errors import JournalError
-from omniedit.journal.database import JOURNAL_FILE, Database, mapped_errors
+from omniedit.journal.database import ADOPT_ORPHANS, ENDED, JOURNAL_FILE, Database, mapped_errors
 from omniedit.journal.rows import is_here, parse_file
-from omniedit.models import TaskStatus
 from omniedit.system.folders import private_folder
 
-_ENDED: Final = f"('{TaskStatus.COMPLETED}', '{TaskStatus.FAILED}', '{TaskStatus.CANCELLED}')"
 _TASKS: Final = f"""
     insert into tasks ({{columns}}) select {{columns}} from other.tasks where true
     on conflict (task_id) do update set
-        status = iif(status in {_ENDED}, status, excluded.status),
+        status = iif(status in {ENDED}, status, excluded.status),
         model = coalesce(model, excluded.model),
         created_at = coalesce(created_at, excluded.created_at),
         estimated_s = coalesce(estimated_s, excluded.estimated_s),
@@ -55,7 +53,7 @@ _CONFLICTS: Final = (
     select 'task ' || task_id || ' is ' || ours.status || ' here, and ' || theirs.status || ' there'
     from tasks ours join other.tasks theirs using (task_id)
     where ours.origin <> theirs.origin
-        or (ours.status <> theirs.status and ours.status in {_ENDED} and theirs.status in {_ENDED})
+        or (ours.status <> theirs.status and ours.status in {ENDED} and theirs.status in {ENDED})
         or ours.credits_used <> theirs.credits_used
     """,  # noqa: S608 - constants only
 )
@@ -100,6 +98,7 @@ def merge(into: Path, folder: Path, *, private: Path) -> Merged:
         # What another machine is sending, or was, is in doubt here.
         theirs = columns.replace(" state", " iif(state = 'sending', 'unknown', state)")
         database.execute(_ATTEMPTS.format(columns=columns, theirs=theirs))
+        database.execute(ADOPT_ORPHANS)
         _take_files(database)
         for table in ("attempt_keys", "recoveries"):
             columns = _columns(database, table)

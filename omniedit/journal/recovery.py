@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
 from omniedit.errors import JournalDamagedError
-from omniedit.journal.database import JOURNAL_FILE, Database, mapped_errors
+from omniedit.journal.database import ADOPT_ORPHANS, JOURNAL_FILE, Database, mapped_errors
 from omniedit.journal.journal import Journal, held_lock
 from omniedit.journal.rows import Recovery
 from omniedit.models import TaskStatus
@@ -143,6 +143,7 @@ def _restore(
         with database.writing():
             for table, rows in found.rows.items():
                 _insert(database, table, rows)
+            database.execute(ADOPT_ORPHANS)
             # The next poll brings back what only the row of the task said.
             database.execute(
                 "insert into tasks (task_id, origin, status, result_urls,"

@@ -17,14 +17,14 @@ _COLUMNS: Final = """
     t.task_id, t.status, t.model, t.created_at, t.estimated_s, t.credits_reserved, t.credits_used,
     t.result_urls, t.error, t.completed_after, t.is_adopted, t.is_result_gone, t.recorded_at
 """
-RECORDS: Final = f"""
-    select * from (
-        select {_COLUMNS}, a.rowid as place from attempts a left join tasks t using (task_id)
-        union all
-        select {_COLUMNS}, 0 as place from tasks t left join attempts a using (task_id)
-        where a.request_id is null
-    )
+ATTEMPTED: Final = f"""
+    select {_COLUMNS}, a.rowid as place from attempts a left join tasks t using (task_id)
 """  # noqa: S608 - constants only
+ADOPTED: Final = f"""
+    select {_COLUMNS}, 0 as place from tasks t left join attempts a using (task_id)
+    where t.is_adopted = 1 and a.request_id is null
+"""  # noqa: S608 - constants only
+RECORDS: Final = f"select * from ({ATTEMPTED} union all {ADOPTED})"  # noqa: S608 - constants only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

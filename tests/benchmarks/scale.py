@@ -17,7 +17,7 @@ from tests.commandline import COMMAND, SANDBOX_KEY
 from tests.journals import add_finished
 
 LINES: Final = 100_000
-EDITS: Final = 300
+EDITS: Final = 10_000
 ROUNDS: Final = 7
 CLIP_URL: Final = "https://example.com/clip.mp4"
 # What a command line takes, without the start of the interpreter.
@@ -69,8 +69,8 @@ def _journal(folder: Path) -> Iterator[Verdict]:
     prompt = "make it night"
     identity = digest_of([CLIP_URL, prompt, None, None, MODEL])
     environs = {count: spare_environ(folder / str(count)) for count in (1, LINES)}
-    for count, environ in environs.items():
-        add_finished(Path(environ["OMNIEDIT_STATE_DIR"]), count, identity=identity, folder=folder)
+    for count, found in environs.items():
+        add_finished(Path(found["OMNIEDIT_STATE_DIR"]), count, identity=identity, folder=folder)
     edit = ["edit", CLIP_URL, prompt, "-o", str(folder / "known.mp4")]
     full = environs[LINES]
     calls: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {
@@ -83,9 +83,9 @@ def _journal(folder: Path) -> Iterator[Verdict]:
     }
     times: dict[str, list[float]] = {what: [] for what in calls}
     for _ in range(ROUNDS):
-        for what, (argv, environ) in calls.items():
-            times[what].append(run_timed(argv, environ))
-    took = {what: statistics.median(found) for what, found in times.items()}
+        for what, (argv, around) in calls.items():
+            times[what].append(run_timed(argv, around))
+    took = {what: statistics.median(seconds) for what, seconds in times.items()}
     base, many = took["pass"], f"with {LINES:,} tasks"
     yield Verdict(
         what=f"`list`, less 0.1 s, {many}", measured=(took["list"] - 0.1) / base, target=9

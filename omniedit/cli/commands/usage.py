@@ -41,11 +41,11 @@ def usage(
     from omniedit.edits.usage import KEYS, bills
 
     context: Context = ctx.obj
-    key = KEYS[parse_choice(by, tuple(KEYS))]
+    by = parse_choice(by, KEYS)
     begin = 0.0 if since is None else parse_since(since, now=context.now())
     use = JournalUse.NONE if remote else JournalUse.REQUIRED
     with context.session(use, shows_progress=False) as session:
-        rows, total = bills(_expenses(context, session, since=begin, remote=remote), key)
+        rows, total = bills(_expenses(context, session, by, since=begin, remote=remote))
     _print(context, by, rows, total)
     return Outcome(
         fields={
@@ -57,17 +57,17 @@ def usage(
 
 
 def _expenses(
-    context: Context, session: "Session", *, since: float, remote: bool
+    context: Context, session: "Session", by: str, *, since: float, remote: bool
 ) -> "list[Expense]":
     from omniedit.edits.usage import account_expenses, known_expenses
+    from omniedit.terminal.human import render_moment
 
     if remote:
-        found = [*account_expenses(session, since=since)]
-        oldest = min((expense.day for expense in found if expense.day), default=None)
+        found, oldest = account_expenses(session, by, since=since)
         if oldest is not None:
-            context.printer.note(f"the account's list goes back to {oldest}")
+            context.printer.note(f"the account's list goes back to {render_moment(oldest)}")
         return found
-    known, failure = known_expenses(session, since=since)
+    known, failure = known_expenses(session, by, since=since)
     if failure is not None:
         context.printer.warn(f"open edits are as they were last seen: {failure.message}")
     if in_doubt := session.journal.count_in_doubt():

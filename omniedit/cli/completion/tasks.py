@@ -21,13 +21,25 @@ LIMIT = 50
 PROMPT_WIDTH = 40
 _LOCKED_TIMEOUT_S = 0.3
 _LONGEST_FILE_BYTES = 1024 * 1024
-_TASKS = """
-        select t.task_id as id, t.status, coalesce(a.video, ''), coalesce(a.prompt, '')
-        from tasks t left join attempts a on a.task_id = t.task_id
-        where {} and substr(t.task_id, 1, length(:prefix)) = :prefix
+_MATCHES = """
+        substr(id, 1, length(:prefix)) = :prefix
         and length(id) <= 128 and id glob '[A-Za-z0-9._]*' and id not glob '*[^A-Za-z0-9._-]*'
-        order by coalesce(a.created_at, t.created_at, t.recorded_at) desc limit :limit
 """
+# Each part in the order of an index: a journal may hold a hundred thousand.
+_TASKS = f"""
+        select id, status, video, prompt from (
+            select * from (
+                select t.task_id as id, t.status, a.video, a.prompt, a.created_at as begun_at
+                from attempts a join tasks t using (task_id)
+                where {{0}} and {_MATCHES} order by a.created_at desc limit :limit
+            ) union all select * from (
+                select t.task_id as id, t.status, '', '', coalesce(t.created_at, t.recorded_at) as at
+                from tasks t where t.is_adopted = 1 and {{0}} and {_MATCHES}
+                and not exists (select 1 from attempts a where a.task_id = t.task_id)
+                order by at desc limit :limit
+            )
+        ) order by begun_at desc limit :limit
+"""  # noqa: S608 - constants only
 _QUERIES = {
     "tasks": _TASKS.format("true"),
     "unfinished": _TASKS.format("t.status not in ('completed', 'failed', 'cancelled')"),

@@ -1,0 +1,102 @@
+"""The manual's recipes for engines, run where these are installed (`.ci/run full` installs them)."""
+
+import os
+import re
+import shutil
+import subprocess
+import textwrap
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from tests.commandline import COMMAND
+from tests.contract.readme import MANUAL
+from tests.e2e.equipment import Bench
+from tests.e2e.faulty import Endpoint, refusal
+
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
+
+MARKERS = ("seconds=0", "lost-reply", "seconds=1", "cut")
+BATCH = MANUAL["batch"].text
+
+
+def recipe(beginning: str) -> str:
+    """Return the block of the page on batches that begins so."""
+    blocks = re.findall(
+        r"^ *```(?:sh|snakemake|k8s)\n(.*?)^ *```$", BATCH, re.MULTILINE | re.DOTALL
+    )
+    [found] = [text for text in map(textwrap.dedent, blocks) if text.startswith(beginning)]
+    return found
+
+
+@pytest.fixture
+def shop(folder: Path) -> Path:
+    """Return a folder with a clip for each trouble, named after it, and the script for retries."""
+    sample = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
+    (folder / "clips").mkdir()
+    for number, marker in enumerate(MARKERS):
+        # Each with a content of its own, in a box that players skip.
+        content = sample + b"\0\0\0\x0cfree" + number.to_bytes(4)
+        (folder / "clips" / f"{marker}.mp4").write_bytes(content)
+    again = folder / "again.sh"
+    again.write_text(recipe("#!/usr/bin/env bash\nfor"))
+    again.chmod(0o700)
+    return folder
+
+
+def run(argv: Sequence[str], shop: Path, bench: Bench) -> None:
+    path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
+    environ = os.environ | bench.environ | {"PATH": path, "AGAIN_AFTER": "0"}
+    ended = subprocess.run(
+        argv, cwd=shop, env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def check_each_once(shop: Path, bench: Bench) -> None:
+    tasks, count = bench.service.store.tasks(now=0.0, status=None, model=None, limit=10, offset=0)
+    assert count == len({task.prompt for task in tasks}) == len(MARKERS)
+    assert sorted(path.stem for path in (shop / "night").iterdir()) == sorted(MARKERS)
+
+
+@pytest.mark.skipif(shutil.which("parallel") is None, reason="GNU parallel is not installed")
+def test_gnu_parallel_makes_each_edit_once(shop: Path, bench: Bench) -> None:
+    script = recipe("mkdir -p night").replace("make it night", "make it night [sandbox:{/.}]")
+
+    bench.faulty.script(Endpoint.SUBMIT, refusal(503, "service_unavailable"))
+
+    for _ in range(2):
+        run(["bash", "-euc", script], shop, bench)
+
+    check_each_once(shop, bench)
+
+
+@pytest.mark.skipif("SNAKEMAKE" not in os.environ, reason="SNAKEMAKE names no snakemake")
+def test_snakemake_makes_each_edit_once(shop: Path, bench: Bench) -> None:
+    rules = recipe("CLIPS =").replace(
+        'prompt="make it night"', "prompt=lambda found: f'make it night [sandbox:{found.clip}]'"
+    )
+    (shop / "Snakefile").write_text(rules)
+    line = [os.environ["SNAKEMAKE"], "--cores", "4", "--quiet", "all"]
+
+    bench.faulty.script(Endpoint.SUBMIT, refusal(503, "service_unavailable"))
+    run(line, shop, bench)
+    before = {path: path.stat().st_mtime_ns for path in (shop / "night").iterdir()}
+    run(line, shop, bench)
+
+    check_each_once(shop, bench)
+    assert {path: path.stat().st_mtime_ns for path in (shop / "night").iterdir()} == before
+
+
+def test_the_scripts_for_slurm_and_kubernetes_are_scripts() -> None:
+    job = recipe("apiVersion: batch/v1")
+    inner = job.partition("- |\n")[2].partition("          volumeMounts")[0]
+
+    for script in (
+        recipe("#!/usr/bin/env bash\n#SBATCH"),
+        inner,
+        recipe("#!/usr/bin/env bash\nfor"),
+    ):
+        subprocess.run(["bash", "-n", "-c", script], check=True)  # noqa: S607 - whichever there is
