@@ -143,8 +143,7 @@ def _replay_unknown(
             raise _too_old(session, record, age_s)
     # A missing key says nothing about the submission.
     _ = session.service
-    sending = Sending(session, record, recovery_command=resume_command(request_id), is_lost=True)
-    return sending.send(deadline=deadline)
+    return Sending(session, record, is_lost=True).send(deadline=deadline)
 
 
 def _known_attempt(session: Session, request_id: str) -> Record:

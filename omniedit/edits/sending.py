@@ -41,17 +41,24 @@ class Sending:
 
     Args:
         attempt: The journal's record of it: request ID, exact body, first instant.
-        recovery_command: Settles it, should the outcome stay unknown; without `omniedit`.
+        write_ahead: Writes it down, and returns the command that settles it should the outcome
+            stay unknown, without `omniedit`; None if it is in the journal already.
         is_lost: Whether an earlier reply was lost already.
     """
 
     def __init__(
-        self, session: Session, attempt: Record, *, recovery_command: str, is_lost: bool = False
+        self,
+        session: Session,
+        attempt: Record,
+        *,
+        write_ahead: Callable[[], str] | None = None,
+        is_lost: bool = False,
     ) -> None:
         self._session = session
         self._attempt = attempt
         self._request_id = attempt.request_id or ""
-        self._recovery_command = recovery_command
+        self._recovery_command = resume_command(self._request_id)
+        self._write_ahead = write_ahead
         self._is_lost = is_lost
         self._is_new = not is_lost
         self._is_in_flight = False
@@ -107,6 +114,10 @@ class Sending:
         with session.shielded():
             # A signal that came while this waited for its turn ends it here, unsent.
             session.check_goes_on()
+            if self._write_ahead is not None:
+                # Not before its turn has come: whoever ends until then leaves nothing in doubt.
+                self._recovery_command = self._write_ahead()
+                self._write_ahead = None
             self._is_in_flight = True
             # What was sent may have been paid for: its reply is worth some seconds more.
             grace = session.monotonic() + session.policy.grace_s

@@ -155,11 +155,11 @@ def send(session: Session, new: NewSubmission, *, deadline: float | None = None)
         OutcomeUnknownError: If the service may or may not have accepted it.
         OmniEditError: If it was not accepted.
     """
-    is_written = _write_ahead(session, new)
-    sending = Sending(
-        session, new.record, recovery_command=_recovery_command(new, is_written=is_written)
-    )
-    sent = sending.send(deadline=deadline)
+
+    def write_ahead() -> str:
+        return _recovery_command(new, is_written=_write_ahead(session, new))
+
+    sent = Sending(session, new.record, write_ahead=write_ahead).send(deadline=deadline)
     estimate = new.edit.estimated_credits
     if estimate is not None and sent.task is not None:
         cost = render_cost(estimate, [sent.task])

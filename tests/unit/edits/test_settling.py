@@ -43,6 +43,7 @@ from tests.unit.edits.bench import (
     NOW,
     RESULTS_URL,
     BenchSession,
+    VirtualClock,
     completed,
     record_of,
     running,
@@ -631,3 +632,21 @@ def test_pages_with_ever_new_tasks_are_not_read_for_ever(session: BenchSession) 
     # What was not read to its end proves no absence.
     assert not any("no second task" in event.message for event in endless.reported(Noted))
     assert any("goes on after" in event.message for event in endless.reported(Warned))
+
+
+def test_a_submission_that_waits_for_its_turn_leaves_no_doubt_when_it_is_killed() -> None:
+    unsettled: list[Record] = []
+
+    class WatchingClock(VirtualClock):
+        def rest(self, seconds: float, /) -> None:
+            super().rest(seconds)
+            unsettled.extend(record for record in session.journal.recent() if record.is_unsettled)
+
+    session = BenchSession(clock=WatchingClock())
+    session.rate_limiter.slow_down(60.0)
+
+    submit(session, REQUEST)
+
+    assert session.time.rests
+    assert unsettled == []
+    assert session.script.prompts == ["warmer"]
