@@ -57,6 +57,16 @@ class View:
         """Return its frames as a player shows them, with their seconds from its beginning."""
         return shown_frames(self._part, size)
 
+    def frames_at(
+        self, moments_s: Sequence[float], size: FrameSize
+    ) -> "list[tuple[VideoFrame, Fraction]]":
+        """Return the frames that are shown at some moments: the first or last outside its span."""
+        part = self._part
+        span, timeline = part.span, part.timeline
+        ticks = [span.start + int(Fraction(moment) / span.tick_s) for moment in moments_s]
+        wanted = {timeline.shown_at(min(max(at, span.start), span.end - 1)) for at in ticks}
+        return list(shown_frames(part, size, only=wanted))
+
     def size_of(self, *, height: int) -> FrameSize:
         """Return the size of its frames where they are so high."""
         facts = self.facts

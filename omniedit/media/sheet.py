@@ -1,12 +1,13 @@
 """A contact sheet: each video a row of moments, and how it differs from the first, as one picture."""
 
 import io
+from bisect import bisect_right
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
+from omniedit.errors import InvalidInputError
 from omniedit.media.comparison import View
 from omniedit.media.filters import FrameSize
 
@@ -65,19 +66,16 @@ def draw_sheet(rows: Sequence[Row]) -> bytes:
 
 
 def _pictures(row: Row, moments: Sequence[float]) -> list[Image.Image]:
-    """Return what a video shows at each moment: its first or last frame outside its span."""
-    waiting = [Fraction(moment + row.from_s) for moment in moments]
-    found: list[Image.Image] = []
-    before: VideoFrame | None = None
-    for frame, at_s in row.view.frames(_size_of(row.view)):
-        while waiting and at_s > waiting[0]:
-            found.append(_image_of(before or frame))
-            del waiting[0]
-        if not waiting:
-            break
-        before = frame
-    last = _image_of(before) if before else Image.new("RGB", (_SIDE, _SIDE))
-    return [*found, *[last] * len(waiting)]
+    """Return what a video shows at each moment; a frame that is damaged is the one before it."""
+    own = [moment + row.from_s for moment in moments]
+    found = [
+        (at_s, _image_of(frame)) for frame, at_s in row.view.frames_at(own, _size_of(row.view))
+    ]
+    if not found:
+        msg = f"no frame of {row.view.path} could be decoded: it is damaged"
+        raise InvalidInputError(msg, code="damaged_clip")
+    starts = [at_s for at_s, _ in found]
+    return [found[max(0, bisect_right(starts, moment) - 1)][1] for moment in own]
 
 
 def _differences(

@@ -1,7 +1,7 @@
 """The video of a clip on its way into an MP4, copied or encoded."""
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Container, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
@@ -264,13 +264,23 @@ def frame_check(part: Part, good_frames: int) -> FrameCheck:
     return FrameCheck(frames=frames, bad_frames=max(0, frames - good_frames))
 
 
-def shown_frames(part: Part, size: FrameSize) -> Generator[tuple["VideoFrame", Fraction]]:
-    """Yield a part's frames upright, in SDR and of one size, with their seconds from its beginning."""
+def shown_frames(
+    part: Part, size: FrameSize, *, only: Container[int] | None = None
+) -> Generator[tuple["VideoFrame", Fraction]]:
+    """Yield a part's frames upright, in SDR and of one size, with their seconds from its beginning.
+
+    Args:
+        part: Of a clip.
+        size: What they get.
+        only: When those are shown that are wanted, in ticks; None for all.
+    """
     name, span = str(part.source), part.span
     frame_filter: FrameFilter | None = None
     with opened_clip(part.source) as clip:
         stream = video_stream(clip, name=name)
         for frame, pts in _frames(clip, stream, part):
+            if only is not None and pts not in only:
+                continue
             if frame_filter is None or not frame_filter.accepts(frame):
                 frame_filter = FrameFilter(stream, frame, size, scaling=ROUGH, name=name)
             for shown, at in frame_filter.apply(frame, pts):

@@ -1,9 +1,9 @@
-"""`python -m tests.benchmarks [startup|polling|download|many|scale|walk|media]`: all targets, or some."""
+"""`python -m tests.benchmarks [startup|polling|download|many|scale|walk|media|compare]`: all targets, or some."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.benchmarks import download, many, media, polling, scale, startup, walk
+from tests.benchmarks import compare, download, many, media, polling, scale, startup, walk
 from tests.benchmarks.verdicts import Verdict
 
 BENCHMARKS: Mapping[str, tuple[str, Callable[[], Iterable[Verdict]]]] = {
@@ -13,6 +13,7 @@ BENCHMARKS: Mapping[str, tuple[str, Callable[[], Iterable[Verdict]]]] = {
     "many": ("1,000 tasks in one process", many.measure),
     "scale": ("100,000 lines and tasks, 10,000 edits", scale.measure),
     "walk": ("calls of our own code", walk.measure),
+    "compare": ("pages and pictures of `compare`, and videos in step", compare.measure),
     "media": ("clips, over FFmpeg at the same settings", media.measure),
 }
 
