@@ -9,11 +9,11 @@ _omniedit_know() {
             options=(--version -V --install-completion --json --quiet -q --verbose -v --sandbox --progress --help -h)
             ;;
         'edit')
-            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --new-audio --yes --sidecar --prompt-file --start --end --max-credits --no-check --check --keep-hdr --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--output -o --again --force --timeout --callback-url --request-id --no-journal --split --sound --yes --sidecar --prompt-file --start --end --max-credits --no-check --check --keep-hdr --model --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'submit')
-            options=(--prompt-file --callback-url --request-id --dry-run --resume --as --yes --start --end --max-credits --no-check --check --keep-hdr --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--prompt-file --callback-url --request-id --dry-run --resume --as --yes --start --end --max-credits --no-check --check --keep-hdr --model --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files nothing)
             ;;
         'wait')
@@ -29,7 +29,7 @@ _omniedit_know() {
             arguments=(finished...)
             ;;
         'batch')
-            options=(--prompt --takes --dir -o --concurrency --rate --keep-going --shard --again --yes --sidecar --force --timeout --no-journal --max-credits --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--prompt --takes --dir -o --concurrency --rate --keep-going --shard --again --yes --sidecar --force --timeout --no-journal --max-credits --model --sound --events --summary --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files...)
             ;;
         'compare')
@@ -37,7 +37,7 @@ _omniedit_know() {
             arguments=(tasks...)
             ;;
         'probe')
-            options=(--save-prepared --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--save-prepared --model --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(files)
             ;;
         'list')
@@ -101,7 +101,7 @@ _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
         --output | -o | --prompt-file | --summary | --download | -d | --save-prepared | --record) kind=files ;;
-        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --prompt | --takes | --concurrency | --rate | --shard | --state | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
+        --timeout | --callback-url | --request-id | --sound | --start | --end | --max-credits | --model | --expiring | --prompt | --takes | --concurrency | --rate | --shard | --state | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
         --resume) kind=requests ;;
         --as | --forget) kind=tasks ;;
         --dir) kind=folders ;;

@@ -25,6 +25,7 @@ OmniEditError
     ├── RequestRefusedError      400 and its like: the request is wrong
     │   └── WrongBaseURLError    404 or 405 where an endpoint was expected
     ├── AuthenticationError      401, 403, and the key codes
+    ├── ModelRefusedError        the model is unknown, retired, or not allowed
     ├── QuotaError               402, and the quota codes
     ├── TaskNotFoundError        the service does not know the task
     ├── EndpointMissingError     an optional endpoint is not offered; callers fall back
@@ -306,9 +307,15 @@ class WrongBaseURLError(RequestRefusedError):
 
 
 class AuthenticationError(ServiceError):
-    """The key was refused, or may not use the model (401, 403, and the key codes)."""
+    """The key was refused (401, 403, and the key codes)."""
 
     kind = "unauthorized"
+
+
+class ModelRefusedError(ServiceError):
+    """The model is unknown to the service, retired, or not allowed for this key or account."""
+
+    kind = "model_refused"
 
 
 class QuotaError(ServiceError):

@@ -17,6 +17,7 @@ class Submitted:
 
     record: Record
     is_replay: bool = False
+    estimated_credits: float | None = None  # where the clip was looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

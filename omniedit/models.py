@@ -1,12 +1,12 @@
 """The service's nouns, as frozen values."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, TypeVar
 
-MODEL: Final = "gemini-omni-flash-video-edit"
 LINK_LIFETIME_S: Final = 24 * 3600
 """Result links live 24 hours from completion (API reference)."""
 CREDITS_PER_DOLLAR: Final = 68
@@ -17,6 +17,7 @@ MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024
 TASK_PREFIX: Final = "task:"
 """Begins a VIDEO that is the result of a task."""
 
+_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _INPUT_CODES = frozenset(
     {
@@ -39,6 +40,53 @@ _RETRYABLE_CODES = frozenset(
 
 T = TypeVar("T")
 JSONObject: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model of the service: what it takes, makes and charges (the vendor's price pages, 2026)."""
+
+    model_id: str
+    longest_clip_s: float = math.inf
+    sizes: tuple[tuple[int, int], ...] = ((1280, 720), (720, 1280))
+    """Width and height of its results."""
+    input_tokens_per_s: int = 5792
+    output_tokens_per_s: int = 5792  # the audio included
+    input_credits_per_token: float = 86.7e-6
+    output_credits_per_token: float = 1011.5e-6
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its limits and prices are known."""
+        return self.model_id in MODELS
+
+    def estimated_credits(self, clip_s: float | None) -> float | None:
+        """Return about what an edit costs at least, without its thinking tokens.
+
+        Args:
+            clip_s: The length of the clip; None where that is unknown, as its price is then.
+        """
+        if clip_s is None or not self.is_known:
+            return None
+        input_credits = self.input_tokens_per_s * self.input_credits_per_token
+        # A result is as long as its clip.
+        return clip_s * (input_credits + self.output_tokens_per_s * self.output_credits_per_token)
+
+
+MODELS: Final[Mapping[str, Model]] = {
+    model.model_id: model
+    for model in (
+        Model(model_id="gemini-omni-flash-video-edit", longest_clip_s=10.0),
+        Model(model_id="gemini-omni-1.1-flash-video-edit", longest_clip_s=10.0),
+    )
+}
+"""The models that are known, the default first."""
+DEFAULT_MODEL: Final = next(iter(MODELS))
+
+
+def find_model(model_id: str) -> Model:
+    """Return the model with this ID; one that is not known has no limits and no price."""
+    return MODELS.get(model_id) or Model(model_id=model_id, sizes=())
 
 
 class TaskStatus(StrEnum):
@@ -110,6 +158,11 @@ class Task:
         return self.status in TERMINAL
 
     @property
+    def has_known_status(self) -> bool:
+        """Whether anybody knows what its status means."""
+        return self.status in set(TaskStatus)
+
+    @property
     def is_completed(self) -> bool:
         """Whether it ended well."""
         return self.status == TaskStatus.COMPLETED
@@ -120,6 +173,28 @@ class Task:
         return self.is_terminal and not self.is_completed
 
 
+class Sound(StrEnum):
+    """Whose sound a saved result has."""
+
+    NEW = "new"
+    """What the service returned."""
+    ORIGINAL = "original"
+    """The clip's own."""
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoFacts:
+    """What a video is, as far as its viewer sees it."""
+
+    width: int
+    height: int
+    frame_rate: float | None
+    duration_s: float | None
+    codec: str
+    marks: tuple[str, ...] = ()  # of its origin, such as `c2pa`
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedFile:
     """A result on this machine's disk, complete and verified when it was written."""
@@ -128,6 +203,14 @@ class SavedFile:
     size_bytes: int
     sha256: str
     is_elsewhere: bool = False  # on another machine
+    facts: VideoFacts | None = None  # where somebody looked
+    sound: Sound = Sound.NEW
+    served_path: str | None = None  # of the result as it was served, where that is another file
+
+    @property
+    def is_served(self) -> bool:
+        """Whether its bytes are those that the service returned."""
+        return self.served_path is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +228,8 @@ class EditRequest:
     max_credits: float | None = None
     keeps_hdr: bool = False  # HDR colours are sent as they are
     parent: str | None = None  # the task whose result the clip is: VIDEO was `task:TASK`
+    model: str = DEFAULT_MODEL
+    model_source: str = "default"  # which setting chose it
     piece: str | None = None  # of a clip that is split: "piece 7 of 30"
     source: str | None = None  # path of the clip of a URL, where it was fetched before
 
@@ -208,6 +293,8 @@ class Record:
     prompt: str | None = None
     identity: str | None = None
     origin: str | None = None
+    model: str | None = None
+    clip: VideoFacts | None = None  # what was sent, where somebody looked
     body: bytes | None = None
     body_digest: str | None = None
     clip_sha256: str | None = None  # of a local clip
@@ -226,6 +313,11 @@ class Record:
     def task_id(self) -> str | None:
         """The task's ID, once the service gave one."""
         return self.task.task_id if self.task else None
+
+    @property
+    def shown_model(self) -> str | None:
+        """The model, as the service says; before it does as the attempt asked."""
+        return (self.task and self.task.model) or self.model
 
     @property
     def is_refused(self) -> bool:
@@ -283,6 +375,11 @@ def is_task_id(text: str) -> bool:
     A text of dots alone would be taken for a path step by HTTP libraries (RFC 3986, 5.2.4).
     """
     return _TASK_ID.fullmatch(text) is not None and text.strip(".") != ""
+
+
+def is_model_id(text: str) -> bool:
+    """Return whether `text` may be the ID of a model, known or not."""
+    return _MODEL_ID.fullmatch(text) is not None
 
 
 def task_name(task_id: str | None) -> str:

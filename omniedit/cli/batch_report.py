@@ -196,6 +196,7 @@ class BatchReport:
             created_at=0.0,
             video=edit.request.video,
             prompt=edit.request.prompt,
+            model=edit.request.model,
         )
 
     def _state_of(self, edit: "PlannedEdit", record: Record) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from omniedit.edits.session import Session
     from omniedit.edits.targets import Destination
     from omniedit.events import Event, Observer
-    from omniedit.settings import Settings
+    from omniedit.settings import Setting, Settings
     from omniedit.terminal.board import Board
     from omniedit.terminal.documents import Document
 
@@ -76,6 +76,16 @@ class Context:
             return self.settings.is_sandbox
         except OmniEditError:
             return self.is_sandbox_flag
+
+    def model(self, option: str | None) -> "Setting[str]":
+        """Return the model that edits are made with, and what chose it.
+
+        Args:
+            option: `--model`, which takes precedence over the settings.
+        """
+        from omniedit.settings import Setting
+
+        return self.settings.model if option is None else Setting(option, "option: --model")
 
     def rendered(self, hint: str) -> str:
         """Return a hint whose commands can be pasted."""

@@ -19,6 +19,7 @@ from omniedit.errors import (
     JournalError,
     LocalError,
     MissingKeyError,
+    ModelRefusedError,
     NotConnectedError,
     NotFinishedError,
     OmniEditError,
@@ -85,7 +86,7 @@ def exit_status(error: OmniEditError) -> ExitStatus:  # noqa: C901, PLR0912 - on
     match error:
         case OutcomeUnknownError() | IdempotencyConflictError():
             return ExitStatus.UNKNOWN
-        case CredentialsError() | AuthenticationError():
+        case CredentialsError() | AuthenticationError() | ModelRefusedError():
             return ExitStatus.KEY
         case QuotaError():
             return ExitStatus.CREDITS
@@ -148,6 +149,9 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return Hint(
                 f"{{}} shows which key was used; keys are made at {KEY_PAGE}", "config show"
             )
+        case ModelRefusedError():
+            words = "choose another model with `--model ID`; {} shows which is set"
+            return Hint(words, "config show")
         case QuotaError():
             return _quota_hint(error)
         case TaskNotFoundError():

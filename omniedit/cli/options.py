@@ -7,6 +7,7 @@ import typer
 
 from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING
 from omniedit.errors import InvalidInputError
+from omniedit.models import Sound
 
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 
@@ -89,6 +90,19 @@ def parse_choice(text: str, choices: tuple[str, ...]) -> str:
         msg = f"{text!r} is not one of {', '.join(choices)}"
         raise typer.BadParameter(msg)
     return text
+
+
+def parse_sound(text: str) -> Sound:
+    """Return whose sound a result gets.
+
+    Raises:
+        typer.BadParameter: If the text names none.
+    """
+    try:
+        return Sound(text)
+    except ValueError:
+        msg = f"{text!r} is not one of {', '.join(Sound)}"
+        raise typer.BadParameter(msg) from None
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -184,6 +198,25 @@ End = Annotated[
     str | None,
     typer.Option(
         "--end", rich_help_panel=CLIP, metavar="T", help="End at T: seconds, or minutes:seconds."
+    ),
+]
+ModelID = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        rich_help_panel=CLIP,
+        metavar="ID",
+        help="The model (`config show` names the default).",
+    ),
+]
+SoundOption = Annotated[
+    Sound | None,
+    typer.Option(
+        "--sound",
+        rich_help_panel=OUTPUT,
+        metavar="SOUND",
+        parser=parse_sound,
+        help="The `new` sound, the clip's `original`, or `none`.",
     ),
 ]
 MaxCredits = Annotated[

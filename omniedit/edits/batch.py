@@ -16,6 +16,7 @@ from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
     JournalError,
+    ModelRefusedError,
     NotConnectedError,
     OmniEditError,
     OutcomeUnknownError,
@@ -27,7 +28,7 @@ from omniedit.errors import (
     WrongBaseURLError,
 )
 from omniedit.events import LineFailed
-from omniedit.models import Record, Task
+from omniedit.models import Record, Sound, Task
 
 _MOST_REFUSALS: Final = 5
 """Of submissions in a row, with one code."""
@@ -38,6 +39,7 @@ class BatchOptions:
     """How planned edits are made."""
 
     concurrency: int  # edits under way at the service
+    sound: Sound = Sound.NEW
     again: bool
     overwrite: bool
     timeout_s: float  # for each edit
@@ -78,6 +80,7 @@ class BatchRun:
         self._refusals: list[str] = []  # the codes of those in a row
         self.halted_by: OmniEditError | None = None
         """Why nothing more is paid for: no credits, no valid key, no network, no journal."""
+        self._refused_models: set[str] = set()
 
     def run(self, edits: Sequence[PlannedEdit]) -> Iterator[EditOutcome]:
         """Yield what came of each edit, as it comes.
@@ -195,11 +198,14 @@ class BatchRun:
 
     def _begin(self, edit: PlannedEdit) -> _Begun | EditOutcome:
         try:
-            if self.halted_by is not None and not self._is_paid_for(edit):
+            is_halted = self.halted_by is not None or edit.request.model in self._refused_models
+            if is_halted and not self._is_paid_for(edit):
                 return EditOutcome(edit=edit)
             options = self._options_of(edit)
             begun = begin_edit(self._session, edit.request, options, planned_identity=edit.identity)
         except OmniEditError as error:
+            if isinstance(error, ModelRefusedError):
+                self._refused_models.add(edit.request.model)
             if _meets_every_edit(error, submit_budget_s=self._session.policy.submit_budget_s):
                 self.halted_by = self.halted_by or error
             return self._failed(edit, None, error)
@@ -243,6 +249,7 @@ class BatchRun:
     def _options_of(self, edit: PlannedEdit) -> EditOptions:
         return EditOptions(
             destination=Destination(edit.output),
+            sound=self._options.sound,
             again=self._options.again,
             overwrite=self._options.overwrite,
             timeout_s=self._options.timeout_s,

@@ -26,13 +26,14 @@ from omniedit.media import (
     ClipFacts,
     Problem,
     check_marks,
-    estimated_credits,
+    describe_difference,
     is_available,
+    is_suspiciously_short,
     needs_conversion,
     parse_mark,
     verdict,
 )
-from omniedit.models import EditRequest, SavedFile
+from omniedit.models import EditRequest, Model, SavedFile, VideoFacts, find_model
 
 _VIDEO_SUFFIXES: Final = frozenset(
     {".3g2", ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
@@ -50,6 +51,7 @@ class ClipPlan:
     end_s: float | None = None
     is_written_anew: bool = False
     estimated_credits: float | None = None
+    sent: VideoFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ class Findings:
 
     facts: ClipFacts
     problems: tuple[Problem, ...]
+    model: Model
 
     @property
     def refusals(self) -> tuple[Problem, ...]:
@@ -73,9 +76,8 @@ class Findings:
 
     @property
     def estimated_credits(self) -> float | None:
-        """About what an edit costs; None where the length is unknown."""
-        length_s = self.facts.duration_s
-        return None if length_s is None else estimated_credits(length_s)
+        """About what an edit costs at least; None where length or model is unknown."""
+        return self.model.estimated_credits(self.facts.duration_s)
 
     @property
     def error(self) -> InvalidInputError | None:
@@ -189,8 +191,38 @@ def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts 
     )
 
 
-def probe(session: Session, video: str) -> Findings:
-    """Return what a clip is, whether it fits, and what an edit of it costs.
+def look_at_result(
+    session: Session, path: str, *, name: str, clip: VideoFacts | None
+) -> VideoFacts | None:
+    """Return what came back, and tell how it differs from the clip; None where nobody can look.
+
+    Args:
+        session: Is told.
+        path: Of the saved result.
+        name: What messages call it.
+        clip: What was sent, where that is known.
+    """
+    if not session.looks_at_results or not is_available():
+        return None
+    try:
+        found = look(session, path, name=name)
+    except OmniEditError as error:
+        session.warn(f"{name} may not be playable: {error.message}")
+        return None
+    if isinstance(found, Incomplete):
+        return None
+    result = found.seen
+    if clip is not None and is_suspiciously_short(clip, result):
+        lengths = f"{result.duration_s:.2f} s of {clip.duration_s:.2f} s"
+        session.warn(f"{name} is shorter than half the clip: {lengths}")
+    elif clip is not None and (difference := describe_difference(clip, result)):
+        # In a batch the same is said once.
+        session.note(difference, is_general=True)
+    return result
+
+
+def probe(session: Session, video: str, model: Model) -> Findings:
+    """Return what a clip is, whether it fits a model, and what an edit of it costs.
 
     Raises:
         InvalidInputError: If it is certainly no clip.
@@ -207,7 +239,8 @@ def probe(session: Session, video: str) -> Findings:
         msg = f"the clip could not be looked at: {facts.reason}"
         hint = "download it and probe the file; an edit does not depend on this"
         raise UnavailableError(msg, code="clip_not_read", hint=hint)
-    return Findings(facts=facts, problems=verdict(facts))
+    problems = verdict(facts, longest_s=model.longest_clip_s)
+    return Findings(facts=facts, problems=problems, model=model)
 
 
 def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
@@ -220,6 +253,10 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     """
     start_s = None if request.start is None else parse_mark(request.start)
     end_s = None if request.end is None else parse_mark(request.end)
+    model = find_model(request.model)
+    if request.max_credits is not None and not model.is_known:
+        msg = f"what the edit costs cannot be estimated: the prices of {model.model_id} are unknown"
+        raise TooExpensiveError(msg, hint="leave `--max-credits` out, or choose a known model")
     is_usual = is_local(request.video) if request.check is None else request.check
     if not (is_usual or request.is_cut or request.max_credits is not None):
         return ClipPlan()
@@ -247,13 +284,14 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     is_converted = (
         is_local(request.video)
         and is_usual
-        and needs_conversion(facts, keeps_hdr=request.keeps_hdr)
+        and needs_conversion(facts, longest_s=model.longest_clip_s, keeps_hdr=request.keeps_hdr)
     )
     return ClipPlan(
         start_s=start_s,
         end_s=end_s,
         is_written_anew=request.is_cut or is_converted,
-        estimated_credits=_affordable(facts, length_s, request.max_credits),
+        estimated_credits=_affordable(facts, length_s, request),
+        sent=sent.seen,
     )
 
 
@@ -265,6 +303,21 @@ def digest_of_clip(session: Session, path: Path, *, check: bool) -> ClipDigest:
         check: Refuse what is certainly too large or not an MP4.
     """
     return session.remember("digest", path, lambda: digest_clip(path, check=check))
+
+
+@contextmanager
+def clip_on_this_machine(session: Session, request: EditRequest) -> Generator[Path]:
+    """Hold the file of a clip for a block; that of a URL is fetched, unless it was before.
+
+    Raises:
+        InvalidInputError: If it cannot be fetched.
+        LocalError: If the disk does not take it.
+    """
+    if request.source is not None or is_local(request.video):
+        yield Path(request.source or request.video)
+        return
+    with fetched_clip(session, request.video) as path:
+        yield path
 
 
 @contextmanager
@@ -290,7 +343,7 @@ def fetched_clip(session: Session, url: str) -> Generator[Path]:
                 )
             )
         except ResultGoneError as error:
-            msg = f"the clip cannot be fetched to be cut: {error.message}"
+            msg = f"the clip cannot be fetched: {error.message}"
             raise InvalidInputError(msg, hint="give a local copy of it") from error
         except OmniEditError as error:
             if isinstance(error, UnavailableError):
@@ -354,30 +407,32 @@ def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None)
 
 
 def _refuse_unfit(facts: ClipFacts, request: EditRequest) -> None:
-    for problem in verdict(facts, keeps_hdr=request.keeps_hdr, is_cut=request.is_cut):
+    longest_s = find_model(request.model).longest_clip_s
+    for problem in verdict(
+        facts, longest_s=longest_s, keeps_hdr=request.keeps_hdr, is_cut=request.is_cut
+    ):
         if not problem.is_automatic:
             msg = f"{facts.name} does not fit: {problem.message}"
             hint = f"{problem.fix}; `--no-check` sends it as it is"
             raise InvalidInputError(msg, code=problem.code, hint=hint)
 
 
-def _affordable(
-    facts: ClipFacts, length_s: float | None, max_credits: float | None
-) -> float | None:
-    """Return the estimate where a limit was set.
+def _affordable(facts: ClipFacts, length_s: float | None, request: EditRequest) -> float | None:
+    """Return the estimate, None where there is none.
 
     Raises:
-        TooExpensiveError: If it is above the limit, or there is none.
+        TooExpensiveError: If it is above the limit, or there is none to hold against it.
     """
+    max_credits = request.max_credits
+    estimate = find_model(request.model).estimated_credits(length_s)
     if max_credits is None:
-        return None
-    if length_s is None:
+        return estimate
+    if estimate is None:
         msg = f"what the edit costs cannot be estimated: the length of {facts.name} is unknown"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
-    estimate = estimated_credits(length_s)
     if estimate > max_credits:
         msg = (
-            f"the edit is estimated at {estimate:.1f} credits, above --max-credits"
+            f"the edit is estimated at about {estimate:.1f} credits at least, above --max-credits"
             f" {max_credits:g}; nothing was sent"
         )
         hint = "raise the limit, or cut the clip with `--start T --end T`"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from omniedit.edits.session import Session
-    from omniedit.settings import Settings
+    from omniedit.settings import Setting, Settings
 
 CLOCK_TOLERANCE_S: Final = 120.0
 _EXTRAS: Final = {"sandbox": "werkzeug", "media": "av"}
@@ -90,6 +90,18 @@ def check_clock(session: "Session") -> Check:
     return _ok("clock", "agrees with the service's")
 
 
+def check_model(session: "Session", model: "Setting[str]") -> Check:
+    """Return whether the account is known to have used a model; only a submission tells for sure."""
+    name = f"{model.value} ({model.source})"
+    try:
+        tasks = session.service.list_tasks(model=model.value, page=1).tasks
+    except OmniEditError as error:
+        return _ok("model", f"{name}; whether your key may use it cannot be told: {error.message}")
+    if any(task.model == model.value for task in tasks):
+        return _ok("model", f"{name}, which this account has used")
+    return _ok("model", f"{name}; only an edit can tell whether your key may use it")
+
+
 def _checks_of_settings(
     settings: "Settings", open_session: "Callable[[], AbstractContextManager[Session]]"
 ) -> Iterator[Check]:
@@ -106,6 +118,7 @@ def _checks_of_settings(
             )
             yield _tried("file service", lambda: uploader(session).check_service(), "answers")
             yield check_clock(session)
+            yield check_model(session, settings.model)
     else:
         yield _warning("service", "not checked without a key")
     yield _folder("config folder", settings.config_dir.value)

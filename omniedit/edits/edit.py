@@ -3,24 +3,33 @@
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.edits.reads import refresh
 from omniedit.edits.replay import record_call, replay
 from omniedit.edits.requests import PreparedEdit, prepare
-from omniedit.edits.save import check_target, failure_of, is_whole, save, save_from_here, saved_as
+from omniedit.edits.save import (
+    check_target,
+    failure_of,
+    find_saved,
+    is_whole,
+    save,
+    save_from_here,
+    saved_as,
+)
 from omniedit.edits.sending import sending_lock
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar
+from omniedit.edits.sound import check_sound, save_with_sound, with_sound
 from omniedit.edits.submit import (
     NewSubmission,
     known_submission,
     new_submission,
     refusal_recorded,
-    render_cost,
     send,
 )
-from omniedit.edits.targets import Destination, Target, refuse_source
+from omniedit.edits.targets import Destination, Target, refuse_source, served_destination
 from omniedit.edits.wait import Poller, report_end
 from omniedit.errors import (
     LocalError,
@@ -29,7 +38,7 @@ from omniedit.errors import (
     TargetExistsError,
     WaitTimeoutError,
 )
-from omniedit.models import EditRequest, Record, TaskStatus, task_name
+from omniedit.models import EditRequest, Record, Sound, TaskStatus, task_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +49,7 @@ class EditOptions:
     """
 
     destination: Destination
+    sound: Sound = Sound.NEW
     again: bool = False
     overwrite: bool = False
     timeout_s: float
@@ -76,11 +86,7 @@ def edit(session: Session, request: EditRequest, options: EditOptions) -> Record
         if error is not None:
             raise error.about(task_id=record.task_id, request_id=record.request_id)
         begun = replace(begun, record=record, is_fresh=True)
-    delivered = deliver_edit(session, begun, options)
-    estimate = begun.edit.estimated_credits
-    if estimate is not None and delivered.task is not None:
-        session.note(render_cost(estimate, [delivered.task]))
-    return delivered
+    return deliver_edit(session, begun, options)
 
 
 def begin_edit(
@@ -105,6 +111,7 @@ def begin_edit(
     deadline = session.monotonic() + options.timeout_s
     with ExitStack() as locks:
         with refusal_recorded(session, request) as request_id:
+            check_sound(options.sound)
             edit = prepare(session, request, deadline=deadline)
             if planned_identity not in {None, edit.identity}:
                 # Nobody has asked for this one.
@@ -138,9 +145,9 @@ def known_edit(session: Session, identity: str, options: EditOptions) -> Record 
     known = next(iter(attempts), None)
     for attempt in attempts:
         target = options.destination.target_of_edit(
-            attempt.video, attempt.prompt, identity, attempt.task_id
+            attempt.video, attempt.prompt, identity, attempt.task_id, sound=options.sound
         )
-        if target is not None and saved_as(attempt, target) is not None:
+        if target is not None and saved_as(attempt, target, sound=options.sound) is not None:
             # Its file is there and whole, whatever became of later ones.
             return attempt
         if _comes_first(attempt, options):
@@ -167,24 +174,73 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     record = begun.record
     if record.has_failed:
         raise failure_of(record)
-    destination = options.destination
     # The journal drops the query of a clip's URL, never its name.
     record = replace(record, video=record.video or begun.edit.request.shown_video)
-    target = None
-    if not destination.is_stdout:
-        prompt, identity = begun.edit.request.prompt, begun.edit.identity
-        target = destination.target_of_edit(record.video, prompt, identity, record.task_id)
+    begun = replace(begun, record=record)
+    target = _target_of(options, begun.edit, record)
+    if options.sound is Sound.NEW or target is None:
+        return _deliver_as_served(session, begun, target, options)
+    there = find_saved(session, record, target, sound=options.sound, overwrite=options.overwrite)
+    if there is not None:
+        return there
+    kept = served_destination(target)
+    record = _deliver_as_served(session, begun, kept.target(None, None), options)
+    count = len(record.task.result_urls) if record.task else 0
+    for index in range(max(1, count)):
+        served = saved_as(record, kept.target(None, None, index=index))
+        if served is not None:
+            record = save_with_sound(
+                session,
+                begun.edit,
+                record,
+                served,
+                Destination(target.shown).target(None, None, index=index),
+                sound=options.sound,
+                overwrite=options.overwrite,
+            )
+    return record
+
+
+def _target_of(options: EditOptions, edit: PreparedEdit, record: Record) -> Target | None:
+    """Return the place of an edit's result; None is standard output."""
+    if options.destination.is_stdout:
+        return None
+    return options.destination.target_of_edit(
+        record.video, edit.request.prompt, edit.identity, record.task_id, sound=options.sound
+    )
+
+
+def _deliver_as_served(
+    session: Session, begun: BegunEdit, target: Target | None, options: EditOptions
+) -> Record:
+    record, destination = begun.record, options.destination
     if target is not None:
         saved = save_from_here(session, record, target, overwrite=options.overwrite)
         if saved is not None:
             return saved
-        destination = Destination(target.shown)
+        destination = Destination(target.shown, is_aside=target.is_aside)
     if record.is_result_gone and target is not None:
         _refuse_taken(session, record, target, options)
     if not begun.is_fresh:
         # The links of a known task may have changed since.
         record = refresh(session, record, deadline=begun.deadline)
-    return save(session, record, destination, overwrite=options.overwrite, deadline=begun.deadline)
+
+    def stream_out(path: Path) -> None:
+        if options.sound is Sound.NEW:
+            session.stream_out(path)
+            return
+        name = "standard output"
+        with with_sound(session, begun.edit, path, sound=options.sound, name=name) as changed:
+            session.stream_out(changed)
+
+    return save(
+        session,
+        record,
+        destination,
+        overwrite=options.overwrite,
+        deadline=begun.deadline,
+        stream_out=stream_out,
+    )
 
 
 @contextmanager
@@ -250,14 +306,27 @@ def _check_target(
         return
     video = edit.request.shown_video if known is None else known.video
     task_id = known.task_id if known else None
-    target = destination.target_of_edit(video, edit.request.prompt, edit.identity, task_id)
+    target = destination.target_of_edit(
+        video, edit.request.prompt, edit.identity, task_id, sound=options.sound
+    )
     if target is None:
         # The name will be a task's own; whether the folder takes it can be told now.
         check_target_file(destination.target(video, None).path, overwrite=True)
         return
     refuse_source(edit.request.video, target.path)
+    _check_free(session, known, target, options, sound=options.sound)
+    is_there = known is not None and saved_as(known, target, sound=options.sound) is not None
+    if options.sound is not Sound.NEW and not is_there:
+        kept = served_destination(target).target(None, None)
+        refuse_source(edit.request.video, kept.path)
+        _check_free(session, known, kept, options, sound=Sound.NEW)
+
+
+def _check_free(
+    session: Session, known: Record | None, target: Target, options: EditOptions, *, sound: Sound
+) -> None:
     if known is None:
         check_target_file(target.path, overwrite=options.overwrite)
         check_sidecar(session, target.path, None, overwrite=options.overwrite)
     else:
-        check_target(session, known, target, overwrite=options.overwrite)
+        check_target(session, known, target, overwrite=options.overwrite, sound=sound)

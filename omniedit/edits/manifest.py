@@ -15,7 +15,7 @@ from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError
 from omniedit.media import parse_mark
 
-FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take")
+FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take", "model")
 _NUMBERS: Final = frozenset({"start", "end", "take"})
 _UNSHOWABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _TAKE: Final = re.compile(r"[0-9]{1,9}")
@@ -37,6 +37,7 @@ class Line:
     start: str | None = None
     end: str | None = None
     take: str | None = None
+    model: str | None = None
     label: str | None = None
 
     @property
@@ -54,7 +55,7 @@ class Line:
             return True
         take = None if self.take is None or int(self.take) == 1 else int(self.take)
         marks = [_normalised(mark) for mark in (self.start, self.end)]
-        parts = [self.video, self.prompt, *marks, take]
+        parts = [self.video, self.prompt, *marks, take, *([self.model] if self.model else [])]
         digest = hashlib.sha256(json.dumps(parts).encode()).digest()
         return int.from_bytes(digest[:8]) % count == index - 1
 
@@ -187,6 +188,7 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
         start=values["start"],
         end=values["end"],
         take=take,
+        model=values["model"],
     )
 
 

@@ -12,10 +12,11 @@ from omniedit.edits.clips import is_local
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.session import Session
+from omniedit.edits.sound import check_sound
 from omniedit.edits.targets import STDOUT, default_name
 from omniedit.errors import LocalError, OmniEditError, TooExpensiveError
-from omniedit.media import is_available
-from omniedit.models import EditRequest
+from omniedit.models import EditRequest, Sound
+from omniedit.settings import Setting
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.posix import LONGEST_NAME_BYTES
 
@@ -44,11 +45,12 @@ class Planner:
     """Turns lines into edits and gathers what is wrong with them.
 
     Args:
+        model: Of the lines that name none.
+        sound: Of all results; their names tell.
         folder: Where outputs go; None is the current folder.
         shard: Which of how many parts of the manifest this run makes.
         again: Whether edits that are known are paid for anew.
         max_credits: What the edits of this shard may newly cost; None for whatever it is.
-        estimates: Whether to estimate what the edits cost that are to be paid.
         system: The operating system; injected by tests.
 
     Raises:
@@ -59,16 +61,20 @@ class Planner:
         self,
         session: Session,
         *,
+        model: Setting[str],
+        sound: Sound = Sound.NEW,
         folder: str | None,
         shard: tuple[int, int] = WHOLE,
         again: bool = False,
         max_credits: float | None = None,
-        estimates: bool = False,
         system: System = THIS_SYSTEM,
     ) -> None:
         self._session = session
         self._system = system
         self._folder = None if folder is None else str(Path(folder))
+        self._model = model
+        self._sound = sound
+        check_sound(sound)
         self._base = os.path.realpath(folder or ".")
         if os.path.lexists(self._base) and not Path(self._base).is_dir():
             msg = f"{folder} is not a folder"
@@ -80,7 +86,6 @@ class Planner:
         self._elsewhere: list[tuple[str, str, str]] = []
         """What other shards name, so that a name does not depend on the shard."""
         self._max_credits = max_credits
-        self._estimates = estimates
         self._known: frozenset[str] = frozenset()
         if not again:
             self._known = session.journal.settled_edits(origin=session.origin)
@@ -120,11 +125,14 @@ class Planner:
             take=None if line.take is None else int(line.take),
             start=line.start,
             end=line.end,
+            model=line.model or self._model.value,
+            model_source=f"manifest: line {line.number}" if line.model else self._model.source,
         )
         is_own = line.is_in_shard(*self._shard)
         if not is_own and (is_local(line.video) or request.is_cut):
             # The clips of other shards need neither be on this machine nor be looked at.
-            self._note_edit(line, repr((line.video, line.prompt, line.start, line.end, line.take)))
+            parts = (line.video, line.prompt, line.start, line.end, line.take, request.model)
+            self._note_edit(line, repr(parts))
             self._note_output(line.number, line.output)
             return None
         edit = prepare(self._session, request)
@@ -149,22 +157,16 @@ class Planner:
         )
 
     def _estimate(self, edit: PreparedEdit) -> float | None:
-        """Return about what an edit costs, None where nobody asks or it cannot be told.
+        """Return about what an edit costs, None where that cannot be told.
 
         Raises:
             TooExpensiveError: If there is a limit, and it cannot be told.
         """
-        can_look = is_local(edit.request.video) and is_available()
-        if self._max_credits is None and not (self._estimates and can_look):
-            return None
-        try:
-            # With a limit, if only to be told what it costs.
-            limited = replace(edit.request, max_credits=math.inf)
-            return prepare(self._session, limited).estimated_credits
-        except TooExpensiveError:
-            if self._max_credits is None:
-                return None
-            raise
+        if self._max_credits is None or edit.estimated_credits is not None:
+            return edit.estimated_credits
+        # With a limit, if only to be told what it costs.
+        limited = replace(edit.request, max_credits=math.inf)
+        return prepare(self._session, limited).estimated_credits
 
     def _name_outputs(self, edits: list[PlannedEdit]) -> None:
         """Name the outputs of the lines that do not, long enough to tell them apart."""
@@ -173,9 +175,9 @@ class Planner:
             output = edit.output
             if not output:
                 parts = edit.request.shown_video, edit.request.prompt, edit.identity
-                output = default_name(*parts)
+                output = default_name(*parts, sound=self._sound)
                 if output in meeting:
-                    output = default_name(*parts, is_long=True)
+                    output = default_name(*parts, is_long=True, sound=self._sound)
                 self._note_output(edit.number, output)
             # In its place: of 100,000 edits there is no room for two each.
             edits[place] = replace(edit, output=self._shown(output))
@@ -190,7 +192,7 @@ class Planner:
             if not edit.output
         )
         for parts in chain(own, self._elsewhere):
-            name = default_name(*parts)
+            name = default_name(*parts, sound=self._sound)
             key = self._output_key(name)
             if key in taken:
                 meeting.add(name)
@@ -261,19 +263,24 @@ class Planner:
         return output if self._folder == "." else f"{self._folder}{os.sep}{output}"
 
 
-def check_price(what: str, estimate: float, *, max_credits: float | None, hint: str) -> None:
+def check_price(what: str, estimate: float | None, *, max_credits: float | None, hint: str) -> None:
     """Refuse several edits that are dearer together than allowed.
 
     Args:
         what: They are, for the message.
-        estimate: In credits, of all of them.
+        estimate: In credits, of all of them; None where it is unknown.
         max_credits: What is allowed; None for whatever it is.
         hint: What to do about it.
 
     Raises:
-        TooExpensiveError: They are.
+        TooExpensiveError: They are, or nobody can tell.
     """
-    if max_credits is None or estimate <= max_credits:
+    if max_credits is None:
+        return
+    if estimate is None:
+        msg = f"what {what} cost cannot be estimated: the prices of the model are unknown"
+        raise TooExpensiveError(msg, hint="leave `--max-credits` out, or choose a known model")
+    if estimate <= max_credits:
         return
     msg = (
         f"{what} are estimated at {estimate:.1f} credits in all,"

@@ -1,6 +1,8 @@
 """Reading the service: one task, many at once, or the account's own list."""
 
-from collections.abc import Iterator, Sequence
+import heapq
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +19,7 @@ from omniedit.errors import (
     TaskNotFoundError,
     UnavailableError,
 )
-from omniedit.models import BATCH_SIZE, Record, Task, task_name
+from omniedit.models import BATCH_SIZE, MODELS, Record, Task, task_name
 
 _REPLICA_LAG_S: Final = 60.0
 """How long after its submission a task may be unknown to a replica of the service."""
@@ -156,10 +158,14 @@ def _read_once(session: Session, task_ids: Sequence[str]) -> Iterator[Task]:
             yield service.get_task(task_id, deadline=deadline)
 
 
-def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterator[Task]:
-    """Yield the account's tasks of this model, newest first, page by page.
+def account_tasks(
+    session: Session, models: Iterable[str], *, budget_s: float | None = None
+) -> Iterator[Task]:
+    """Yield the account's tasks of some models, newest first, page by page.
 
     Args:
+        session: Asks.
+        models: Their IDs.
         budget_s: How long to read pages, and to ask again for one that fails; by default as long
             as the policy allows.
 
@@ -168,17 +174,28 @@ def account_tasks(session: Session, *, budget_s: float | None = None) -> Iterato
         UnavailableError: If the list goes on when the time is up.
         ServiceError: If it cannot be read.
     """
-    policy = session.policy
+    # Should a service not tell models apart, each task is still one.
     seen: set[str] = set()
+    lists = [_tasks_of_model(session, model, seen, budget_s=budget_s) for model in models]
+    # A task of unknown age may be new.
+    yield from heapq.merge(*lists, key=lambda task: -(task.created_at or math.inf))
+
+
+def _tasks_of_model(
+    session: Session, model: str, seen: set[str], *, budget_s: float | None
+) -> Iterator[Task]:
+    policy = session.policy
+    count_of_model = 0
     deadline = session.monotonic() + (policy.list_budget_s if budget_s is None else budget_s)
     for page_number in count(1):
-        ask = partial(session.service.list_tasks, page=page_number)
+        ask = partial(session.service.list_tasks, model=model, page=page_number)
         page = session.with_retries(ask, budget_s=budget_s)
         # A task that arrives meanwhile pushes others onto the next page.
         fresh = [task for task in page.tasks if task.task_id not in seen]
-        yield from fresh
         seen.update(task.task_id for task in fresh)
-        if not fresh or (page.total is not None and len(seen) >= page.total):
+        count_of_model += len(fresh)
+        yield from fresh
+        if not fresh or (page.total is not None and count_of_model >= page.total):
             return
         # Pages with ever new tasks would be read for ever.
         if page_number >= policy.max_list_pages or session.monotonic() > deadline:
@@ -197,7 +214,8 @@ def tasks_since(session: Session, attempt: Record, *, budget_s: float | None = N
         ServiceError: If the list cannot be read.
     """
     found: list[Task] = []
-    for task in account_tasks(session, budget_s=budget_s):
+    models = [attempt.model] if attempt.model else MODELS
+    for task in account_tasks(session, models, budget_s=budget_s):
         if task.created_at is not None and task.created_at < _oldest_instant(session, attempt):
             break
         found.append(task)

@@ -1,6 +1,6 @@
 """Which records are meant, what is known of all of them, and what would be lost next."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -225,10 +225,12 @@ def list_records(
     return Listing(records, total, failure)
 
 
-def list_account(session: Session, *, limit: int, adopt: bool) -> Listing:
-    """Return the account's tasks of this model, newest first, with what is known of them here.
+def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: bool) -> Listing:
+    """Return the account's tasks of some models, newest first, with what is known of them here.
 
     Args:
+        session: Asks.
+        models: Their IDs.
         limit: How many at most, 0 for all; with `adopt` all are taken, and so many returned.
         adopt: Write down those that are not known here.
 
@@ -237,7 +239,7 @@ def list_account(session: Session, *, limit: int, adopt: bool) -> Listing:
         OmniEditError: If it cannot be read, or not be written down.
     """
     records: list[Record] = []
-    for task in account_tasks(session):
+    for task in account_tasks(session, models):
         if limit and len(records) >= limit and not adopt:
             break
         records.append(_known_or_new(session, task, adopt=adopt))

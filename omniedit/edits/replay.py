@@ -22,7 +22,7 @@ from omniedit.errors import (
     restored_error,
 )
 from omniedit.events import Submitted
-from omniedit.models import MODEL, Record, TaskError, is_task_id, task_name
+from omniedit.models import Record, TaskError, is_task_id, task_name
 
 
 def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> Record:
@@ -67,7 +67,7 @@ def settle_as(session: Session, request_id: str, task_id: str) -> Record:
             msg = f"{task_name(task_id)} is the task of submission {known.request_id}"
             raise InvalidInputError(msg, code="other_submission", request_id=request_id)
         task = read_task(session, task_id)
-        if task.model not in {None, MODEL}:
+        if task.model not in {None, record.model}:
             msg = f"{task_name(task_id)} was made by another model: {task.model}"
             raise InvalidInputError(msg, code="other_model", request_id=request_id)
         session.journal.settle_attempt(request_id, task, origin=session.origin)

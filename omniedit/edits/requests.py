@@ -14,7 +14,7 @@ from omniedit.edits.session import Session
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
 from omniedit.media import is_available
-from omniedit.models import MODEL, TASK_PREFIX, EditRequest
+from omniedit.models import TASK_PREFIX, EditRequest, VideoFacts, find_model, is_model_id
 
 EXAMPLE_HINT: Final = (
     'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
@@ -40,6 +40,7 @@ class PreparedEdit:
     end_s: float | None
     is_written_anew: bool  # another file than the clip itself is uploaded: cut, converted, or both
     estimated_credits: float | None
+    sent: VideoFacts | None  # what the service gets, where somebody looked
     identity: str
     """What makes two edits the same: clip, prompt, cut marks, take and model, hashed."""
 
@@ -68,7 +69,7 @@ class PreparedEdit:
             clip_url: Where the service finds the clip.
         """
         body: dict[str, object] = {
-            "model": MODEL,
+            "model": self.request.model,
             "prompt": self.request.prompt,
             "video_urls": [clip_url],
         }
@@ -95,6 +96,7 @@ def prepare(
     """
     if request.request_id is not None:
         check_request_id(request.request_id)
+    _check_model(session, request)
     _check_prompt(request.prompt, is_sandbox=session.is_sandbox)
     if request.callback_url is not None:
         check_callback_url(request.callback_url, allow_internal=session.is_sandbox)
@@ -108,7 +110,7 @@ def prepare(
     clip = _identify_clip(session, request)
     # A cut that begins at 0 begins at the beginning.
     marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
-    parts = [clip, request.prompt, *marks, MODEL]
+    parts = [clip, request.prompt, *marks, request.model]
     if request.take is not None and request.take != 1:
         parts.append(str(request.take))
     identity = digest_of(parts)
@@ -119,6 +121,7 @@ def prepare(
         end_s=plan.end_s,
         is_written_anew=plan.is_written_anew,
         estimated_credits=plan.estimated_credits,
+        sent=plan.sent,
         identity=identity,
     )
 
@@ -148,6 +151,19 @@ def check_request_id(text: str) -> None:
     if not _REQUEST_ID.fullmatch(text):
         msg = "a request ID is 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
         raise InvalidInputError(msg, code="invalid_request_id")
+
+
+def _check_model(session: Session, request: EditRequest) -> None:
+    """Refuse what cannot be a model's ID; one that is not known passes with a warning."""
+    if not is_model_id(request.model):
+        msg = f"`{request.model}` is not the ID of a model ({request.model_source})"
+        raise InvalidInputError(msg, code="invalid_model")
+    if not find_model(request.model).is_known:
+        session.warn(
+            f"model {request.model} is not known here: its longest clip and its prices are not"
+            " checked",
+            is_once=True,
+        )
 
 
 def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:

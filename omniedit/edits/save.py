@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.downloads.placement import copy_result, tidy, verify
-from omniedit.edits.clips import progress_of
+from omniedit.edits.clips import look_at_result, progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar, write_sidecar
@@ -18,6 +18,7 @@ from omniedit.edits.targets import Destination, Target, refuse_source
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
+    Hint,
     InvalidInputError,
     JournalError,
     NotAVideoError,
@@ -30,7 +31,14 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Retrying, Saved
-from omniedit.models import Record, SavedFile, Task, TaskStatus, task_name
+from omniedit.models import (
+    Record,
+    SavedFile,
+    Sound,
+    Task,
+    TaskStatus,
+    task_name,
+)
 
 T = TypeVar("T")
 _Fetch = Callable[[str], T]
@@ -51,7 +59,14 @@ def check_destination(
         )
 
 
-def check_target(session: Session, record: Record, target: Target, *, overwrite: bool) -> None:
+def check_target(
+    session: Session,
+    record: Record,
+    target: Target,
+    *,
+    overwrite: bool,
+    sound: Sound = Sound.NEW,
+) -> None:
     """Refuse a target that could not be written.
 
     Raises:
@@ -63,7 +78,7 @@ def check_target(session: Session, record: Record, target: Target, *, overwrite:
     try:
         check_target_file(target.path, overwrite=overwrite)
     except TargetExistsError:
-        if saved_as(_reread(session, record), target) is None:
+        if saved_as(_reread(session, record), target, sound=sound) is None:
             raise
 
 
@@ -96,6 +111,7 @@ def save(
     *,
     overwrite: bool,
     deadline: float | None = None,
+    stream_out: Callable[[Path], None] | None = None,
 ) -> Record:
     """Save every result of a task that has ended well.
 
@@ -104,6 +120,7 @@ def save(
         destination: Where its results go.
         overwrite: Replace what is there.
         deadline: A monotonic instant; what was received until then is kept for the next run.
+        stream_out: Writes a file to standard output, where that is the destination.
 
     Raises:
         NotFinishedError: If it is not finished.
@@ -118,12 +135,9 @@ def save(
         # One that is found completed at the last moment gets some seconds to be saved.
         deadline = max(deadline, session.monotonic() + session.policy.grace_s)
     try:
-        if not task.result_urls:
-            # It may have been completed a moment before its links were.
-            task = read_task(session, task.task_id, known=record, deadline=deadline)
-            _url_of(task, 0)
+        task = with_results(session, record, deadline=deadline)
         if destination.is_stdout:
-            _stream(session, record.with_task(task), deadline)
+            _stream(session, record.with_task(task), deadline, stream_out or session.stream_out)
             return record
         for index in range(len(task.result_urls)):
             target = destination.target(record.video, record.task_id, index=index)
@@ -156,15 +170,16 @@ def save_from_here(
         _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
         return record
     for file in record.saved:
-        if is_whole(file):
+        if file.is_served and is_whole(file):
             copy = copy_result(
                 file,
                 target.path,
                 overwrite=overwrite,
                 sleep=session.sleep,
-                on_verified=partial(_record_saved, session, str(record.task_id)),
+                on_verified=partial(record_saved, session, str(record.task_id)),
             )
-            return _saved(session, record, copy, target, overwrite=overwrite)
+            copy = replace(copy, facts=file.facts)
+            return placed(session, record, copy, target, overwrite=overwrite)
     return None
 
 
@@ -173,7 +188,7 @@ def whole_result(record: Record) -> SavedFile | None:
     urls = record.task.result_urls if record.task else ()
     # Of several results the first was saved first.
     saved = record.saved if len(urls) <= 1 else record.saved[:1]
-    return next((file for file in saved if is_whole(file)), None)
+    return next((file for file in saved if file.is_served and is_whole(file)), None)
 
 
 def result_file(session: Session, record: Record, *, deadline: float | None = None) -> Path:
@@ -193,11 +208,8 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
         return Path(here.path)
     if task_id not in session.fetched:
         record = refresh(session, record, deadline=deadline)
-        if not completed_task(record).result_urls:
-            # It may have been completed a moment before its links were.
-            task = read_task(session, task_id, known=record, deadline=deadline)
-            _url_of(task, 0)
-            record = record.with_task(task)
+        completed_task(record)
+        record = record.with_task(with_results(session, record, deadline=deadline))
 
         def fetch(url: str) -> Path:
             return session.holding.enter_context(
@@ -260,6 +272,31 @@ def completed_task(record: Record) -> Task:
     return task
 
 
+def with_results(session: Session, record: Record, *, deadline: float | None) -> Task:
+    """Return a task that ended well with its results; one that shows none is looked at once more.
+
+    Raises:
+        TaskFailedError: If it failed or was cancelled.
+        NotFinishedError: If it is not finished.
+        ResultGoneError: If there is none.
+        OmniEditError: If the service does not answer.
+    """
+    task = completed_task(record)
+    if task.result_urls:
+        return task
+    # It may have been completed a moment before its links were.
+    fresh = read_task(session, task.task_id, known=record, deadline=deadline)
+    if fresh.result_urls:
+        return fresh
+    session.journalled(lambda: session.journal.record_result_gone(task.task_id))
+    msg = (
+        f"{task_name(task.task_id)} was completed without a result, as happens to clips from"
+        " regions where editing is blocked"
+    )
+    hint = Hint("{} shows whether it was charged", "usage")
+    raise ResultGoneError(msg, hint=hint, task_id=task.task_id)
+
+
 def failure_of(record: Record) -> TaskFailedError:
     """Return the error of a task that failed or was cancelled."""
     error = record.task.error if record.task else None
@@ -299,22 +336,23 @@ def _save_one(
             on_progress=progress_of(session, target.shown, "download", task_id=task.task_id),
             on_retry=retry_of(session, task.task_id),
             # Before it gets its name: a kill right after that must leave no file nobody knows.
-            on_verified=partial(_record_saved, session, task.task_id),
+            on_verified=partial(record_saved, session, task.task_id),
         )
 
     try:
         file = _with_fresh_link(session, record.with_task(task), index, fetch, deadline)
     except TargetExistsError:
         # Another process may have saved the same task there meanwhile.
-        there = saved_as(_reread(session, record), target)
-        if there is None:
+        known = find_saved(session, record, target, overwrite=overwrite)
+        if known is None:
             raise
-        _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
-        return record
-    return _saved(session, record, file, target, overwrite=overwrite)
+        return known
+    return placed(session, record, file, target, overwrite=overwrite)
 
 
-def _stream(session: Session, record: Record, deadline: float | None) -> None:
+def _stream(
+    session: Session, record: Record, deadline: float | None, stream_out: Callable[[Path], None]
+) -> None:
     task = completed_task(record)
     if len(task.result_urls) > 1:
         msg = f"{task_name(task.task_id)} has {len(task.result_urls)} results, and standard output is one file"
@@ -322,7 +360,7 @@ def _stream(session: Session, record: Record, deadline: float | None) -> None:
 
     def fetch(url: str) -> None:
         with _fetched(session, url, task.task_id, "standard output", deadline) as path:
-            session.stream_out(path)
+            stream_out(path)
 
     _with_fresh_link(session, record, 0, fetch, deadline)
 
@@ -378,20 +416,41 @@ def _reread(session: Session, record: Record) -> Record:
     return replace(record, saved=known.saved) if known else record
 
 
-def saved_as(record: Record, target: Target) -> SavedFile | None:
+def find_saved(
+    session: Session,
+    record: Record,
+    target: Target,
+    *,
+    overwrite: bool,
+    sound: Sound = Sound.NEW,
+) -> Record | None:
+    """Return a record whose file has the target's name, whoever saved it there; None without."""
+    record = _reread(session, record)
+    there = saved_as(record, target, sound=sound)
+    if there is None:
+        return None
+    _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
+    return record
+
+
+def saved_as(record: Record, target: Target, *, sound: Sound = Sound.NEW) -> SavedFile | None:
     """Return the verified file of this task that has the target's name, where it is whole."""
     # However it is spelled: `sub/../out.mp4`, or through a link.
     path = os.path.realpath(target.path)
     for file in record.saved:
-        if os.path.realpath(file.path) == path and is_whole(file):
+        if file.sound is sound and os.path.realpath(file.path) == path and is_whole(file):
             return file
     return None
 
 
-def _saved(
+def placed(
     session: Session, record: Record, file: SavedFile, target: Target, *, overwrite: bool
 ) -> Record:
-    _record_saved(session, str(record.task_id), file, is_placed=True)
+    """Return a record with a file that has just got its name, and tell of it."""
+    if file.facts is None:
+        facts = look_at_result(session, file.path, name=target.shown, clip=record.clip)
+        file = replace(file, facts=facts)
+    record_saved(session, str(record.task_id), file, is_placed=True)
     _report_saved(session, record, file, target, is_new=True, overwrite=overwrite)
     others = tuple(known for known in record.saved if known.path != file.path)
     return replace(record, saved=(*others, file))
@@ -406,15 +465,18 @@ def _report_saved(
     is_new: bool,
     overwrite: bool,
 ) -> None:
+    if target.is_aside:
+        return
     session.report(
         Saved(task_id=str(record.task_id), file=file, shown_path=target.shown, is_new=is_new)
     )
     write_sidecar(session, record, file, overwrite=overwrite)
 
 
-def _record_saved(
+def record_saved(
     session: Session, task_id: str, file: SavedFile, *, is_placed: bool = False
 ) -> None:
+    """Write down where a verified result is, or is about to be."""
     if session.private_folder in Path(file.path).parents:
         # It goes when the command ends.
         return

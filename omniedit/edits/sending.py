@@ -44,6 +44,7 @@ class Sending:
         write_ahead: Writes it down, and returns the command that settles it should the outcome
             stay unknown, without `omniedit`; None if it is in the journal already.
         is_lost: Whether an earlier reply was lost already.
+        estimated_credits: What it is expected to cost, where that is known.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Sending:
         *,
         write_ahead: Callable[[], str] | None = None,
         is_lost: bool = False,
+        estimated_credits: float | None = None,
     ) -> None:
         self._session = session
         self._attempt = attempt
@@ -60,6 +62,7 @@ class Sending:
         self._recovery_command = resume_command(self._request_id)
         self._write_ahead = write_ahead
         self._is_lost = is_lost
+        self._estimated_credits = estimated_credits
         self._is_new = not is_lost
         self._is_in_flight = False
         self._is_settled = False
@@ -143,7 +146,13 @@ class Sending:
         )
         self._is_settled = True
         record = replace(self._attempt.with_task(task), body=None)
-        session.report(Submitted(record=record, is_replay=submission.is_replay))
+        session.report(
+            Submitted(
+                record=record,
+                is_replay=submission.is_replay,
+                estimated_credits=self._estimated_credits,
+            )
+        )
         if failure:
             session.warn(f"{failure.message}; note the task ID: {task.task_id}")
         return record

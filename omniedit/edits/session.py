@@ -65,6 +65,7 @@ class Session:
         writes_sidecars: Each saved result gets a file that says where it comes from.
         is_watched: Somebody looks at a progress bar.
         is_batch: Many edits are made; what is true of all of them is told once.
+        looks_at_results: What was saved is looked into, where the extra `media` is installed.
         observers: Told of every event, in this order.
         shielded: Returns a block that a first signal ends only after some seconds' grace.
         drain: Waits until the replies that other threads wait for have come, for some seconds.
@@ -91,6 +92,7 @@ class Session:
         writes_sidecars: bool = False,
         is_watched: bool = False,
         is_batch: bool = False,
+        looks_at_results: bool = True,
         observers: "Sequence[Observer]" = (),
         shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
         drain: Callable[[], None] = lambda: None,
@@ -108,12 +110,12 @@ class Session:
         """Whose `last` is meant."""
         # A batch is one call, however many submissions it makes.
         self.context = None if is_batch else context
-        self.requires_journal = requires_journal
-        self.has_journal = journal.is_lasting
+        self.requires_journal, self.has_journal = requires_journal, journal.is_lasting
         self.is_sandbox = is_sandbox
         self.allows_internal_clips = allows_internal_clips
         self.writes_sidecars = writes_sidecars
         self.is_watched = is_watched
+        self.looks_at_results = looks_at_results
         self.policy = policy
         self.clock = clock
         self.rate_limiter = RateLimiter(

@@ -54,7 +54,7 @@ def check_sidecar(
     try:
         check_target(path, overwrite=overwrite)
     except TargetExistsError as error:
-        if not _is_of(path, task_id, sha256):
+        if _sha256_in(path, task_id, sha256) is None:
             error.hint = "choose another name for the result, or replace both with `--force`"
             raise
 
@@ -103,7 +103,8 @@ def _write(
 ) -> None:
     path = _path_of(Path(file.path))
     task_id = None if is_joined else record.task_id
-    if _is_of(path, task_id, file.sha256):
+    told = _sha256_in(path, task_id, file.sha256)
+    if told == file.sha256:
         return
     task = record.task
     fields = {
@@ -112,8 +113,8 @@ def _write(
         "video": None if record.video is None else public_url(record.video),
         "video_sha256": record.clip_sha256,
         "prompt": record.prompt,
-        "model": task.model if task else None,
-        "sound": None,
+        "model": record.shown_model,
+        "sound": file.sound,
         "start_seconds": record.start_s,
         "end_seconds": record.end_s,
         "parents": list(parents_of(session, record)),
@@ -130,22 +131,24 @@ def _write(
         part.clear()
         part.append(content)
 
-    write_target(path, file.sha256, fill, overwrite=overwrite, sleep=session.sleep)
+    # The result's own may be of the same result with another sound.
+    is_own = told is not None
+    write_target(path, file.sha256, fill, overwrite=overwrite or is_own, sleep=session.sleep)
 
 
 def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:
     """Return what is known of a saved file, without its folder, which is nobody else's concern."""
-    facts = None
-    if is_available():
+    facts = file.facts
+    if facts is None and is_available():
         with suppress(OmniEditError):
             found = look(session, file.path)
-            facts = found if isinstance(found, ClipFacts) else None
+            facts = found.seen if isinstance(found, ClipFacts) else None
     return {
         "file": Path(file.path).name,
         "bytes": file.size_bytes,
         "sha256": file.sha256,
-        "width": facts.shown_width if facts else None,
-        "height": facts.shown_height if facts else None,
+        "width": facts.width if facts else None,
+        "height": facts.height if facts else None,
         "frame_rate": facts.frame_rate if facts else None,
         "duration_seconds": facts.duration_s if facts else None,
         "marks": list(facts.marks) if facts else None,
@@ -156,11 +159,12 @@ def _path_of(target: Path) -> Path:
     return target.with_name(target.name + SUFFIX)
 
 
-def _is_of(path: Path, task_id: str | None, sha256: str | None) -> bool:
-    """Return whether there is a sidecar of a result, which is then whole."""
+def _sha256_in(path: Path, task_id: str | None, sha256: str | None) -> str | None:
+    """Return the digest in the sidecar of a result, which is then whole; None where there is none."""
     try:
         content = read_own_file(path, max_bytes=_MOST_BYTES)
         found: Any = json.loads(content or b"{}")
-        return found["task_id"] == task_id and (task_id is not None or found["sha256"] == sha256)
+        is_own = found["task_id"] == task_id and (task_id is not None or found["sha256"] == sha256)
+        return str(found["sha256"]) if is_own else None
     except (LocalError, LookupError, TypeError, ValueError, RecursionError):
-        return False
+        return None

@@ -29,8 +29,19 @@ from omniedit.errors import (
     TargetExistsError,
 )
 from omniedit.http.ranges import Incomplete
-from omniedit.media import estimated_credits, is_available, parse_mark
-from omniedit.models import TASK_PREFIX, EditRequest, Record, SavedFile, task_name
+from omniedit.media import is_available, parse_mark
+from omniedit.models import (
+    DEFAULT_MODEL,
+    MODELS,
+    TASK_PREFIX,
+    EditRequest,
+    Model,
+    Record,
+    SavedFile,
+    Sound,
+    find_model,
+    task_name,
+)
 from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:
@@ -51,8 +62,7 @@ class SplitOptions:
     destination: Destination
     again: bool
     overwrite: bool
-    new_audio: bool
-    """Keep the sound that was generated for each piece, instead of the original's."""
+    sound: Sound
     max_credits: float | None
     timeout_s: float  # for each piece
 
@@ -62,6 +72,7 @@ class SplitPlan:
     """The pieces of a clip, and what is known of them."""
 
     source: Path
+    model: Model
     has_sound: bool
     pieces: "tuple[Piece, ...]"
     edits: tuple[PlannedEdit, ...]
@@ -90,9 +101,12 @@ class SplitPlan:
         return self.known.count(None)
 
     @property
-    def due_credits(self) -> float:
-        """What they are estimated at."""
-        return sum(edit.estimated_credits or 0.0 for edit in self.edits if edit.is_due)
+    def due_credits(self) -> float | None:
+        """What they are estimated at; None where nobody can tell."""
+        pieces = zip(self.pieces, self.known, strict=True)
+        return self.model.estimated_credits(
+            sum(piece.duration_s for piece, known in pieces if known is None)
+        )
 
 
 @contextmanager
@@ -185,13 +199,13 @@ def join_pieces(
                 plan.pieces,
                 results,
                 path,
-                original=plan.source,
+                original=None if options.sound is Sound.NONE else plan.source,
                 original_start_s=plan.pieces[0].start_mark_s,
-                new_audio=options.new_audio,
+                new_audio=options.sound is Sound.NEW,
                 on_progress=on_progress,
             )
         warn_of_lost_marks(session, joined.lost_marks, whose="the results", where="the joined clip")
-        _report_gap(session, joined.largest_gap_s, new_audio=options.new_audio)
+        _report_gap(session, joined.largest_gap_s, sound=options.sound)
         if plan.target is None:
             session.stream_out(path)
             return None
@@ -234,7 +248,17 @@ def _plan(
     # Without a look: of what speaks against the clip, the pieces will be free.
     whole = prepare(session, replace(request, check=False, max_credits=None))
     source = Path(request.source or request.video)
-    pieces = tuple(plan_split(source, start_s=whole.start_s, end_s=whole.end_s))
+    model = find_model(request.model)
+    pieces = tuple(
+        plan_split(
+            source,
+            longest_s=model.longest_clip_s
+            if model.is_known
+            else MODELS[DEFAULT_MODEL].longest_clip_s,
+            start_s=whole.start_s,
+            end_s=whole.end_s,
+        )
+    )
     facts = look(session, str(source), name=request.video)
     target = None if options.destination.is_stdout else _target(whole, options)
     folder = spare_folder if target is None else _pieces_folder(whole, target)
@@ -250,12 +274,13 @@ def _plan(
             edit,
             output=_place_for(edit, record, folder=Path(folder), count=len(pieces)),
             is_due=record is None,
-            estimated_credits=estimated_credits(piece.duration_s),
+            estimated_credits=model.estimated_credits(piece.duration_s),
         )
         for edit, record, piece in zip(planned, known, pieces, strict=True)
     )
     plan = SplitPlan(
         source=source,
+        model=model,
         has_sound=not isinstance(facts, Incomplete) and facts.has_audio,
         pieces=pieces,
         edits=edits,
@@ -263,7 +288,7 @@ def _plan(
         target=target,
         joined=None
         if target is None
-        else _find_joined(session, target, known, new_audio=options.new_audio),
+        else _find_joined(session, target, known, sound=options.sound),
     )
     check_price(
         f"{plan.due_count} pieces",
@@ -276,10 +301,16 @@ def _plan(
 
 
 def _target(whole: PreparedEdit, options: SplitOptions) -> Target:
-    # Of one sentence, the clip in one go, in pieces, and with either sound are different files.
-    identity = digest_of([whole.identity, "split", options.new_audio])
+    # Of one sentence, the clip in one go, in pieces, and with each sound are different files.
+    identity = digest_of([whole.identity, "split", options.sound is Sound.NEW])
     request = whole.request
-    return options.destination.target_of_joined(request.shown_video, request.prompt, identity)
+    return options.destination.target_of_joined(
+        request.shown_video,
+        request.prompt,
+        identity,
+        # The original's is what is usual here.
+        sound=Sound.NONE if options.sound is Sound.NONE else Sound.NEW,
+    )
 
 
 def _pieces_folder(whole: PreparedEdit, target: Target) -> str:
@@ -359,14 +390,14 @@ def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
 
 
 def _find_joined(
-    session: Session, target: Target, known: Sequence[Record | None], *, new_audio: bool
+    session: Session, target: Target, known: Sequence[Record | None], *, sound: Sound
 ) -> SavedFile | None:
     """Return the joined clip where it has its name already, and is whole."""
     records = [record for record in known if record is not None and record.task is not None]
     if len(records) < len(known):
         return None
     path = str(target.path.absolute())
-    for file in session.journal.find_joined(_joined_digest(records, new_audio=new_audio)):
+    for file in session.journal.find_joined(_joined_digest(records, sound=sound)):
         if file.path == path and is_whole(file):
             return file
     return None
@@ -379,7 +410,7 @@ def _placed(
     records: Sequence[Record],
     options: SplitOptions,
 ) -> SavedFile:
-    digest = _joined_digest(records, new_audio=options.new_audio)
+    digest = _joined_digest(records, sound=options.sound)
     try:
         return copy_result(
             file,
@@ -392,25 +423,27 @@ def _placed(
         )
     except TargetExistsError:
         # Another process may have joined the same pieces meanwhile.
-        there = _find_joined(session, target, records, new_audio=options.new_audio)
+        there = _find_joined(session, target, records, sound=options.sound)
         if there is None:
             raise
         return there
 
 
-def _report_gap(session: Session, gap_s: float, *, new_audio: bool) -> None:
+def _report_gap(session: Session, gap_s: float, *, sound: Sound) -> None:
     if abs(gap_s) <= _UNSEEN_GAP_S:
         return
     text = f"a result is {abs(gap_s):.1f} s {'shorter' if gap_s > 0 else 'longer'} than its piece"
-    if new_audio:
+    if sound is Sound.NEW:
         text += ", and the joined clip is as long as its results"
     else:
         text += ", whose last picture stays" if gap_s > 0 else ", and its end is left out"
     session.warn(text)
 
 
-def _joined_digest(records: Sequence[Record], *, new_audio: bool) -> str:
-    return digest_of([[record.task_id for record in records], new_audio])
+def _joined_digest(records: Sequence[Record], *, sound: Sound) -> str:
+    # Before there were three, it was whether the sound is the service's.
+    kind = sound if sound is Sound.NONE else sound is Sound.NEW
+    return digest_of([[record.task_id for record in records], kind])
 
 
 def _place_of(record: Record, edit: PlannedEdit) -> Path:

@@ -21,6 +21,7 @@ from omniedit.errors import (
     InvalidInputError,
     JournalError,
     LocalError,
+    ModelRefusedError,
     OmniEditError,
 )
 from omniedit.journal import Attempt
@@ -133,6 +134,8 @@ def new_submission(
         prompt=edit.request.prompt,
         identity=edit.identity,
         origin=session.origin,
+        model=edit.request.model,
+        clip=edit.sent,
         body=edit.body(clip_url=clip_url),
         body_digest=edit.digest,
         clip_sha256=edit.clip_sha256,
@@ -159,22 +162,37 @@ def send(session: Session, new: NewSubmission, *, deadline: float | None = None)
     def write_ahead() -> str:
         return _recovery_command(new, is_written=_write_ahead(session, new))
 
-    sent = Sending(session, new.record, write_ahead=write_ahead).send(deadline=deadline)
-    estimate = new.edit.estimated_credits
-    if estimate is not None and sent.task is not None:
-        cost = render_cost(estimate, [sent.task])
-        session.note(f"{cost}; the limit caps the estimate, not the charge")
-    return sent
+    sending = Sending(
+        session,
+        new.record,
+        write_ahead=write_ahead,
+        estimated_credits=new.edit.estimated_credits,
+    )
+    try:
+        return sending.send(deadline=deadline)
+    except ModelRefusedError as error:
+        error.hint = _other_model_hint(new.edit.request, suggestion=error.hint)
+        raise
 
 
-def render_cost(estimated: float, tasks: Sequence[Task]) -> str:
+def render_cost(estimated: float | None, tasks: Sequence[Task]) -> str:
     """Return what tasks were estimated at, what is reserved for them, and what they were charged."""
     reserved = [task.credits_reserved for task in tasks]
     charged = [task.credits_used for task in tasks]
-    parts = [f"estimated {estimated:.1f} credits", f"reserved {_sum_of(reserved)}"]
+    estimate = "unknown" if estimated is None else f"about {estimated:.1f} credits at least"
+    parts = [f"estimated {estimate}", f"reserved {_sum_of(reserved)}"]
     if any(task.is_terminal for task in tasks):
         parts.append(f"charged {_sum_of(charged)}")
     return ", ".join(parts)
+
+
+def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:
+    """Return which setting chose the model that was refused, and what to choose instead."""
+    kind, _, name = request.model_source.partition(": ")
+    source = {"default": "omniedit's default", "file": f"`model` in {name}"}.get(kind, name)
+    suggested = f"; the service suggests {suggestion}" if suggestion else ""
+    place = "there" if kind == "manifest" else "with `--model ID`"
+    return f"{request.model} was chosen by {source}{suggested}; choose another {place}"
 
 
 def _sum_of(amounts: Sequence[float | None]) -> str:
@@ -225,6 +243,7 @@ def _write_ahead(session: Session, new: NewSubmission) -> bool:
         body_digest=record.body_digest,
         context=session.context,
         key_digest=digest_of_key(session.find_connection().key),
+        clip=record.clip,
         clock_offset_s=record.clock_offset_s,
         clip_sha256=record.clip_sha256,
         start_s=record.start_s,
@@ -247,6 +266,8 @@ def _recovery_command(new: NewSubmission, *, is_written: bool) -> str:
         return resume_command(request_id)
     request = new.edit.request
     options = ["--request-id", request_id]
+    if request.model_source != "default":
+        options = ["--model", request.model, *options]
     if request.callback_url:
         options = ["--callback-url", request.callback_url, *options]
     positional = [new.clip_url, request.prompt]

@@ -9,7 +9,7 @@ from typing import Final
 
 from omniedit.edits.clips import clip_name, is_local
 from omniedit.errors import InvalidInputError, LocalError
-from omniedit.models import TASK_PREFIX
+from omniedit.models import TASK_PREFIX, Sound
 from omniedit.system.windows import is_reserved_name
 
 STDOUT: Final = "-"
@@ -30,6 +30,7 @@ class Target:
 
     path: Path
     shown: str
+    is_aside: bool = False  # kept beside what was asked for, and not announced
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Destination:
     """What `--output` or `--download` named; None for the command's default name here."""
 
     text: str | None
+    is_aside: bool = False  # it names what is kept beside what was asked for
 
     @property
     def is_stdout(self) -> bool:
@@ -63,32 +65,47 @@ class Destination:
             msg = f"{count} tasks cannot be saved as one file: {self.text}"
             raise InvalidInputError(msg, code="needs_folder", hint=f"name a folder: `{self.text}/`")
 
-    def target(self, video: str | None, task_id: str | None, *, index: int = 0) -> Target:
+    def target(
+        self,
+        video: str | None,
+        task_id: str | None,
+        *,
+        index: int = 0,
+        sound: Sound = Sound.NEW,
+    ) -> Target:
         """Return the place of a task's result; its second one is `name-2.mp4`.
 
         Without a task ID the name is not yet the final one; its folder is.
         """
         if self.is_folder:
-            name = f"{clip_stem(video)}-{_end_of(task_id or '')}.mp4"
+            name = f"{clip_stem(video)}-{_end_of(task_id or '')}{_end_for(sound)}.mp4"
             return self._within_folder(numbered(name, index))
         path = PurePosixPath(self.text or "")
         shown = str(path.with_name(numbered(path.name, index))) if index else str(self.text)
-        return Target(Path(shown), shown)
+        return Target(Path(shown), shown, is_aside=self.is_aside)
 
     def target_of_edit(
-        self, video: str | None, prompt: str | None, identity: str, task_id: str | None
+        self,
+        video: str | None,
+        prompt: str | None,
+        identity: str,
+        task_id: str | None,
+        *,
+        sound: Sound = Sound.NEW,
     ) -> Target | None:
         """Return the place of an edit's result; None while a folder's name needs the task ID."""
         if self.text is None:
-            return self._within_folder(default_name(video, prompt, identity))
+            return self._within_folder(default_name(video, prompt, identity, sound=sound))
         if self.is_named_folder and task_id is None:
             return None
-        return self.target(video, task_id)
+        return self.target(video, task_id, sound=sound)
 
-    def target_of_joined(self, video: str, prompt: str, identity: str) -> Target:
+    def target_of_joined(
+        self, video: str, prompt: str, identity: str, *, sound: Sound = Sound.NEW
+    ) -> Target:
         """Return the place of a clip that was joined of several results."""
         if self.text is None or self.is_folder:
-            return self._within_folder(default_name(video, prompt, identity))
+            return self._within_folder(default_name(video, prompt, identity, sound=sound))
         return Target(Path(self.text), self.text)
 
     def _within_folder(self, name: str) -> Target:
@@ -99,7 +116,12 @@ class Destination:
 
 
 def default_name(
-    video: str | None, prompt: str | None, identity: str, *, is_long: bool = False
+    video: str | None,
+    prompt: str | None,
+    identity: str,
+    *,
+    is_long: bool = False,
+    sound: Sound = Sound.NEW,
 ) -> str:
     """Return the name of an edit's result where the user gave none.
 
@@ -108,13 +130,22 @@ def default_name(
         prompt: Its first words tell one edit of a clip from another.
         identity: Its first digits tell apart what has the same words.
         is_long: Whether the usual number of digits does not.
+        sound: Named where it is not the service's.
     """
     digits = identity[: _LONG_END_OF_IDENTITY if is_long else _END_OF_IDENTITY]
     words = _first_words(prompt or "")
+    digits += _end_for(sound)
     rest = f"-{words}-{digits}.mp4" if words else f"-{digits}.mp4"
     room = _MOST_NAME_BYTES - len(rest.encode())
     stem = clip_stem(video).encode()[:room].decode(errors="ignore").rstrip("-.")
     return stem + rest
+
+
+def served_destination(target: Target) -> Destination:
+    """Return where a result stays as it was served, beside a file with another sound."""
+    path = Path(target.shown)
+    name = path.with_name(f"{path.stem}.served{path.suffix}")
+    return Destination(str(name), is_aside=True)
 
 
 def numbered(name: str, index: int) -> str:
@@ -181,6 +212,10 @@ def clip_stem(video: str | None) -> str:
     stem = kept.strip("-.")[:_LONGEST_STEM].strip("-.") or "clip"
     # As `con.cut-…` would be; everywhere, so that a folder can be moved to another system.
     return f"clip-{stem}" if is_reserved_name(f"{stem}-") else stem
+
+
+def _end_for(sound: Sound) -> str:
+    return "" if sound is Sound.NEW else f"-{sound}"
 
 
 def _end_of(task_id: str) -> str:

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import copy_result, saved_file
-from omniedit.edits.clips import clip_name, digest_of_clip, fetched_clip, is_local, progress_of
+from omniedit.edits.clips import (
+    clip_name,
+    clip_on_this_machine,
+    digest_of_clip,
+    is_local,
+    progress_of,
+)
 from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, TargetBusyError
@@ -72,15 +78,12 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
 def _ready(session: Session, edit: PreparedEdit) -> Generator[Path]:
     """Hold the file that is uploaded for a block: the clip, or what was made of it."""
     session.check_goes_on()
-    video, source = edit.request.video, edit.request.source
-    if is_local(video) and not edit.is_written_anew:
-        yield Path(video)
-        return
-    with ExitStack() as stack:
-        path = Path(source or video)
-        if source is None and not is_local(video):
-            path = stack.enter_context(fetched_clip(session, video))
-        yield stack.enter_context(_written_anew(session, path, edit))
+    with clip_on_this_machine(session, edit.request) as path:
+        if not edit.is_written_anew:
+            yield path
+            return
+        with _written_anew(session, path, edit) as written:
+            yield written
 
 
 @contextmanager
@@ -109,8 +112,16 @@ def _written_anew(session: Session, source: Path, edit: PreparedEdit) -> Generat
         yield target
 
 
-def save_prepared(session: Session, video: str, target: Path) -> tuple[SavedFile, "Prepared"]:
+def save_prepared(
+    session: Session, video: str, target: Path, *, longest_s: float
+) -> tuple[SavedFile, "Prepared"]:
     """Write the clip that an edit would upload under a name that is free; nothing is sent.
+
+    Args:
+        session: Is told how far it is.
+        video: A local clip.
+        target: Where it goes.
+        longest_s: The longest clip that the model takes.
 
     Raises:
         InvalidInputError: The clip cannot be converted, or it is damaged.
@@ -123,7 +134,7 @@ def save_prepared(session: Session, video: str, target: Path) -> tuple[SavedFile
     with private_folder(session.private_folder) as private:
         path = private / "prepared.mp4"
         with preparation_shown(session, clip_name(video), "converting") as on_progress:
-            prepared = save(source, path, on_progress=on_progress)
+            prepared = save(source, path, longest_s=longest_s, on_progress=on_progress)
         _check_prepared_size(source, path)
         _tell(session, EditRequest(video=video, prompt=""), prepared)
         saved = copy_result(saved_file(path), target, overwrite=False, sleep=session.sleep)
@@ -202,15 +213,14 @@ def _check_frames(session: Session, edit: PreparedEdit) -> None:
 
     path, name = Path(request.video), clip_name(request.video)
 
-    def check() -> "FrameCheck | None":
+    def check() -> "FrameCheck":
         shown = preparation_shown(session, name, "checking", after_s=_CHECK_SHOWN_AFTER_S)
         with shown as on_progress:
             return check_frames(path, on_progress=on_progress)
 
     found = session.remember("frames", path, check)
-    if found is not None:
-        refuse_damage(found, name=request.video)
-        _warn_of_damage(session, name, found)
+    refuse_damage(found, name=request.video)
+    _warn_of_damage(session, name, found)
 
 
 def _tell(session: Session, request: EditRequest, prepared: "Prepared") -> None:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from omniedit.edits.reads import account_tasks, look_at_open
 from omniedit.edits.session import Session
 from omniedit.errors import OmniEditError
-from omniedit.models import Task, TaskStatus
+from omniedit.models import MODELS, Task, TaskStatus
 
 _MOST_OPEN: Final = 1000
 _DIGITS: Final = 6
@@ -93,7 +93,7 @@ def account_expenses(
     """
     expenses: list[Expense] = []
     oldest: float | None = None
-    for task in account_tasks(session):
+    for task in account_tasks(session, MODELS):
         if task.created_at is not None and task.created_at < since:
             break
         oldest = task.created_at or oldest

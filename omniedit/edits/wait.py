@@ -7,12 +7,12 @@ simulates the policy beside a fixed interval.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from omniedit.edits.reads import forgotten, may_lag
-from omniedit.edits.save import check_destination, completed_task, save
+from omniedit.edits.save import check_destination, completed_task, save, with_results
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
 from omniedit.edits.workers import WorkerPool
@@ -104,6 +104,7 @@ class _Followed:
     moved_at: float  # monotonic, of the latest change
     comes_along: bool = True  # with others that are due a little before it
     stalls_reported: int = 0
+    odd_statuses: list[str] = field(default_factory=list[str])  # that nobody knows, in a row
     last_unfinished_at: float | None = None  # Unix time
     trouble: str | None = None  # what kept the latest poll from being answered
 
@@ -316,6 +317,10 @@ class Poller:
         if isinstance(task, TaskNotFoundError):
             return False
         before = followed.task
+        if not task.has_known_status:
+            followed.odd_statuses.append(task.status)
+            return False
+        followed.odd_statuses.clear()
         if (task.status, task.progress) != (before.status, before.progress):
             followed.moved_at, followed.stalls_reported = self._session.monotonic(), 0
         if not task.has_failed and (before.progress or 0) > (task.progress or 0):
@@ -335,13 +340,23 @@ class Poller:
         rest_s = max(self._next_poll_s(standing), len(self._followed) * _ROUND_PER_TASK_S)
         followed.due_at = now + rest_s
         followed.comes_along = True
-        session.report(
-            Progressed(
-                record=followed.record,
-                elapsed_s=standing.elapsed_s,
-                remaining_s=None if task.is_terminal else remaining_s(standing),
+        if followed.odd_statuses:
+            session.report(
+                Retrying(
+                    message=f"the service shows a status that is not known: {followed.odd_statuses[-1]}",
+                    delay_s=rest_s,
+                    attempt=len(followed.odd_statuses),
+                    task_id=followed.task_id,
+                )
             )
-        )
+        else:
+            session.report(
+                Progressed(
+                    record=followed.record,
+                    elapsed_s=standing.elapsed_s,
+                    remaining_s=None if task.is_terminal else remaining_s(standing),
+                )
+            )
         report_end(session, followed.record)
         if task.is_terminal:
             return
@@ -371,7 +386,7 @@ class Poller:
         trouble = "" if followed.trouble is None else f" when last heard of ({followed.trouble})"
         msg = (
             f"{task_name(task.task_id)} is not finished after {self._timeout_s:.0f} s:"
-            f" {task.status}{progress}{trouble}"
+            f" {(followed.odd_statuses or [task.status])[-1]}{progress}{trouble}"
         )
         return WaitTimeoutError(msg, task_id=task.task_id)
 
@@ -402,7 +417,10 @@ def _finish(session: Session, ended: Outcome, options: FollowOptions, deadline: 
         if error is not None:
             raise error
         completed_task(record)
-        if options.destination is not None:
+        if options.destination is None:
+            latest = max(deadline, session.monotonic() + session.policy.grace_s)
+            record = record.with_task(with_results(session, record, deadline=latest))
+        else:
             record = save(
                 session,
                 record,

@@ -29,7 +29,7 @@ from omniedit.evolink.replies import (
 )
 from omniedit.http.client import HttpClient
 from omniedit.http.reply import Reply
-from omniedit.models import BATCH_SIZE, MODEL, Credits, Submission, Task, TaskPage
+from omniedit.models import BATCH_SIZE, Credits, Submission, Task, TaskPage
 
 _MISSING_ENDPOINT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
@@ -140,11 +140,12 @@ class EvoLinkClient:
             raise EndpointMissingError(msg, http_status=error.http_status) from error
 
     def list_tasks(
-        self, *, page: int, status: str | None = None, deadline: float | None = None
+        self, *, model: str, page: int, status: str | None = None, deadline: float | None = None
     ) -> TaskPage:
-        """Return a page of the account's tasks of this model, newest first: `GET /v1/tasks`.
+        """Return a page of the account's tasks of a model, newest first: `GET /v1/tasks`.
 
         Args:
+            model: Its ID.
             page: From 1.
             status: `processing`, `completed`, `failed`, `cancelled`, or None for all.
             deadline: A monotonic instant.
@@ -152,7 +153,7 @@ class EvoLinkClient:
         Raises:
             EndpointMissingError: If it is not offered (it is not in the published reference).
         """
-        query = {"page": page, "page_size": BATCH_SIZE, "type": "video", "model": MODEL}
+        query = {"page": page, "page_size": BATCH_SIZE, "type": "video", "model": model}
         path = f"/v1/tasks?{urlencode(query | ({'status': status} if status else {}))}"
         reply = self._ask("GET", path, deadline=deadline)
         if reply.status in _MISSING_ENDPOINT:

@@ -17,6 +17,7 @@ from omniedit.errors import (
     AuthenticationError,
     BlockedClientError,
     IdempotencyConflictError,
+    ModelRefusedError,
     OmniEditError,
     QuotaError,
     RateLimitedError,
@@ -53,10 +54,13 @@ _ERROR_BY_CODE: Final[Mapping[str, type[OmniEditError]]] = {
     "token_daily_quota_exceeded": QuotaError,
     "key_disabled": AuthenticationError,
     "key_expired": AuthenticationError,
-    "key_model_not_allowed": AuthenticationError,
-    "model_access_denied": AuthenticationError,
     "unauthorized": AuthenticationError,
     "user_disabled": AuthenticationError,
+    "key_model_not_allowed": ModelRefusedError,
+    "model_access_denied": ModelRefusedError,
+    "model_deprecated": ModelRefusedError,
+    "model_not_found": ModelRefusedError,
+    "model_retired": ModelRefusedError,
     "idempotency_conflict": IdempotencyConflictError,
     "invalid_task_id": TaskNotFoundError,
 }
@@ -77,6 +81,10 @@ class Refusal:
     message: str | None = None
     hint: str | None = None
     """The page or the advice that the service itself names."""
+    suggestion: str | None = None
+    """What to take instead, such as another model."""
+    param: str | None = None
+    """The part of the request that it is about."""
 
     @property
     def is_about_content(self) -> bool:
@@ -90,7 +98,7 @@ def parse_refusal(value: object) -> Refusal:
     error = parse_error(raw.get("error"))
     details = as_object(raw.get("error"))
     advice = (details.get(key) for key in ("action_url", "suggestion", "fallback_suggestion"))
-    hint = next(filter(None, advice), None)
+    hint = next(filter(_has_text, advice), None)
     if error is None:
         message = next((raw[key] for key in ("message", "msg") if raw.get(key)), None)
         return Refusal(message=message if _has_text(message) else None)
@@ -98,14 +106,18 @@ def parse_refusal(value: object) -> Refusal:
     return Refusal(
         code=error.code if is_name else None,
         message=error.message,
-        hint=hint if isinstance(hint, str) and hint.strip() else None,
+        hint=hint,
+        suggestion=error.suggestion,
+        param=_text(details.get("param")),
     )
 
 
-def error_type(status: int, code: str | None, body: bytes) -> type[OmniEditError]:
+def error_type(status: int, refusal: Refusal, body: bytes) -> type[OmniEditError]:
     """Return the error of a reply that is not a success; the service's `code` decides first."""
-    if found := _ERROR_BY_CODE.get(code or ""):
+    if found := _ERROR_BY_CODE.get(refusal.code or ""):
         return found
+    if status == HTTPStatus.BAD_REQUEST and refusal.param == "model":
+        return ModelRefusedError
     if is_blocked_client(status, body):
         return BlockedClientError
     if found := _ERROR_BY_STATUS.get(status):
@@ -117,7 +129,7 @@ def error_type(status: int, code: str | None, body: bytes) -> type[OmniEditError
 
 def error_from(reply: Reply, refusal: Refusal) -> OmniEditError:
     """Return the error of a reply of the API that is not a success."""
-    kind = error_type(reply.status, refusal.code, reply.body)
+    kind = error_type(reply.status, refusal, reply.body)
     message = refusal.message or f"the service answered {reply.status} without a reason"
     if kind is BlockedClientError:
         message = "the service refuses this client (Cloudflare error 1010)"
@@ -129,7 +141,7 @@ def error_from(reply: Reply, refusal: Refusal) -> OmniEditError:
         code=refusal.code,
         http_status=reply.status,
         retry_after_s=reply.retry_after_s,
-        hint=refusal.hint,
+        hint=refusal.suggestion if kind is ModelRefusedError else refusal.hint,
     )
 
 

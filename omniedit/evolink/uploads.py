@@ -215,7 +215,7 @@ def _error_from(reply: "Reply", files_url: str) -> OmniEditError:
     refusal = parse_refusal(reply.json)
     status = _meant_status(reply.status, as_object(reply.json).get("code"))
     reason = refusal.message or f"it answered {status}"
-    kind = error_type(status, refusal.code, reply.body)
+    kind = error_type(status, refusal, reply.body)
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
         kind = WrongBaseURLError
     elif kind is RateLimitedError and "quota" in reason.lower():

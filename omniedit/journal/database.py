@@ -142,6 +142,11 @@ _VERSION_3: Final = (
     "alter table attempts add column start_s real",
     "alter table attempts add column end_s real",
     "alter table attempts add column parent text",  # the task whose result the clip is
+    "alter table attempts add column model text",
+    "alter table attempts add column clip text",  # JSON: the facts of what was sent
+    "alter table files add column facts text",  # JSON
+    "alter table files add column sound text",  # null: as it was served
+    "alter table files add column served_path text",
     # What is asked of a hundred thousand edits at every turn.
     "create index attempts_by_time on attempts (created_at)",
     f"create index tasks_open on tasks (origin) where status not in {ENDED}",

@@ -18,19 +18,22 @@ from omniedit.journal.rows import (
     Attempt,
     Call,
     Recovery,
+    chosen_model,
     is_news,
     parse_error,
+    parse_facts,
     parse_file,
     parse_recovery,
     parse_task,
     readable,
-    render_error,
+    render_json,
     storable,
 )
 from omniedit.models import (
     AttemptState,
     Record,
     SavedFile,
+    Sound,
     Task,
     TaskError,
     TaskStatus,
@@ -282,7 +285,8 @@ class Journal:
                 # The request ID of a refused attempt may be used again.
                 "insert or replace into attempts (request_id, origin, identity, state, video,"
                 " prompt, body, body_digest, created_at, clock_offset_s, clip_sha256, start_s,"
-                " end_s, parent) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " end_s, parent, model, clip)"
+                " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 attempt.request_id,
                 attempt.origin,
                 attempt.identity,
@@ -297,6 +301,8 @@ class Journal:
                 attempt.start_s,
                 attempt.end_s,
                 attempt.request.parent,
+                attempt.request.model,
+                render_json(attempt.clip),
             )
             if attempt.key_digest is not None:
                 self._execute(
@@ -324,7 +330,7 @@ class Journal:
                 "update attempts set state = ?, error = ?,"
                 " clock_offset_s = coalesce(clock_offset_s, ?) where request_id = ?",
                 AttemptState.UNKNOWN,
-                render_error(error),
+                render_json(error),
                 clock_offset_s,
                 request_id,
             )
@@ -382,13 +388,23 @@ class Journal:
                     task_id,
                 )
             self._execute(
-                "insert or replace into files (task_id, path, size_bytes, sha256, saved_at)"
-                " values (?, ?, ?, ?, ?)",
+                "insert or replace into files (task_id, path, size_bytes, sha256, saved_at, facts,"
+                " sound, served_path) values (?, ?, ?, ?, ?, ?, ?, ?)",
                 task_id,
                 storable(file.path),
                 file.size_bytes,
                 file.sha256,
                 self._clock(),
+                render_json(file.facts),
+                None if file.sound is Sound.NEW else file.sound,
+                None if file.served_path is None else storable(file.served_path),
+            )
+
+    def forget_file(self, task_id: str, file: SavedFile) -> None:
+        """Remove a saved file that was taken away again."""
+        with self._database.writing():
+            self._execute(
+                "delete from files where task_id = ? and path = ?", task_id, storable(file.path)
             )
 
     def record_joined(self, digest: str, file: SavedFile) -> None:
@@ -555,6 +571,8 @@ class Journal:
             prompt=readable(row["prompt"]),
             identity=row["identity"],
             origin=row["origin"],
+            model=chosen_model(row),
+            clip=parse_facts(row["clip"]),
             body=row["body"],
             body_digest=row["body_digest"],
             error=task.error if task else parse_error(row["refusal"]),
@@ -597,7 +615,7 @@ class Journal:
         self._execute(
             "update attempts set state = ?, error = ?, body = null, video = ? where request_id = ?",
             AttemptState.REFUSED,
-            render_error(error),
+            render_json(error),
             self._shown_video(request_id),
             request_id,
         )
@@ -644,7 +662,7 @@ class Journal:
             task.credits_reserved,
             task.credits_used,
             json.dumps(task.result_urls),
-            render_error(task.error),
+            render_json(task.error),
             completed_after,
             is_adopted,
             self._clock(),

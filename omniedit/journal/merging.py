@@ -28,6 +28,16 @@ _TASKS: Final = f"""
         is_adopted = min(is_adopted, excluded.is_adopted)
     where origin = excluded.origin
 """  # noqa: S608 - constants only
+_OF_FILES: Final = (
+    "task_id",
+    "path",
+    "size_bytes",
+    "sha256",
+    "saved_at",
+    "facts",
+    "sound",
+    "served_path",
+)
 _ATTEMPTS: Final = """
     insert into attempts ({columns}) select {theirs} from other.attempts where true
     order by created_at
@@ -168,7 +178,7 @@ def _take_files(database: Database) -> None:
         "select * from other.files where (task_id, path) not in (select task_id, path from files)"
     ):
         database.execute(
-            "insert into files (task_id, path, size_bytes, sha256, saved_at, is_elsewhere)"
-            " values (?, ?, ?, ?, ?, ?)",
-            (*tuple(row)[:5], None if is_here(parse_file(row)) else 1),
+            f"insert into files ({', '.join(_OF_FILES)}, is_elsewhere)"  # noqa: S608 - constants only
+            f" values ({'?, ' * len(_OF_FILES)}?)",
+            (*(row[name] for name in _OF_FILES), None if is_here(parse_file(row)) else 1),
         )

@@ -7,11 +7,23 @@ from pathlib import Path
 from sqlite3 import Row
 from typing import Final
 
-from omniedit.models import EditRequest, Record, SavedFile, Task, TaskError, TaskStatus
+from omniedit.models import (
+    EditRequest,
+    Record,
+    SavedFile,
+    Sound,
+    Task,
+    TaskError,
+    TaskStatus,
+    VideoFacts,
+)
 
+_MODEL_BEFORE: Final = "gemini-omni-flash-video-edit"
+"""Of attempts from before their model was recorded, when there was no other."""
 _COLUMNS: Final = """
     a.request_id, a.identity, a.state, a.video, a.prompt, a.body, a.body_digest,
     a.error as refusal, a.clock_offset_s, a.clip_sha256, a.start_s, a.end_s, a.parent,
+    a.model as chosen_model, a.clip,
     coalesce(a.origin, t.origin) as origin,
     coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at,
     t.task_id, t.status, t.model, t.created_at, t.estimated_s, t.credits_reserved, t.credits_used,
@@ -39,6 +51,7 @@ class Attempt:
     body_digest: str | None
     context: str | None  # the context whose `last` it becomes
     key_digest: str | None = None
+    clip: VideoFacts | None = None  # what is sent
     clock_offset_s: float | None = None
     clip_sha256: str | None = None
     start_s: float | None = None
@@ -98,6 +111,9 @@ def parse_file(row: Row) -> SavedFile:
         size_bytes=row["size_bytes"],
         sha256=row["sha256"],
         is_elsewhere=bool(row["is_elsewhere"]),
+        facts=parse_facts(row["facts"]),
+        sound=Sound(row["sound"] or Sound.NEW),
+        served_path=readable(row["served_path"]),
     )
 
 
@@ -125,14 +141,28 @@ def parse_task(row: Row) -> Task:
     )
 
 
+def chosen_model(row: Row) -> str | None:
+    """Return the model that an attempt asked for; None of a task that was adopted."""
+    chosen: str | None = row["chosen_model"]
+    return _MODEL_BEFORE if chosen is None and row["request_id"] is not None else chosen
+
+
+def parse_facts(text: str | None) -> VideoFacts | None:
+    """Return a video's facts that were stored as JSON."""
+    if not text:
+        return None
+    stored = json.loads(text)
+    return VideoFacts(**stored | {"marks": tuple(stored["marks"])})
+
+
+def render_json(value: TaskError | VideoFacts | None) -> str | None:
+    """Return an error or a video's facts as JSON."""
+    return json.dumps(asdict(value)) if value else None
+
+
 def parse_error(text: str | None) -> TaskError | None:
     """Return an error that was stored as JSON."""
     return TaskError(**json.loads(text)) if text else None
-
-
-def render_error(error: TaskError | None) -> str | None:
-    """Return an error as JSON."""
-    return json.dumps(asdict(error)) if error else None
 
 
 def parse_recovery(row: Row) -> Recovery:

@@ -11,18 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from omniedit.errors import MissingExtraError
 from omniedit.media.facts import (
     C2PA,
-    CREDITS_PER_SECOND,
-    MAX_CLIP_S,
     AudioTrack,
     ClipFacts,
     Problem,
     codec_name,
     container_name,
     describe_difference,
-    estimated_credits,
-    fits,
     is_suspiciously_short,
-    is_too_long,
     needs_conversion,
     rate_name,
     verdict,
@@ -42,13 +37,11 @@ if TYPE_CHECKING:
     )
     from omniedit.media.probing import probe
     from omniedit.media.sheet import Row, draw_sheet
-    from omniedit.media.soundtrack import Overlaid, Sound, lay_sound
+    from omniedit.media.soundtrack import Overlaid, lay_sound
     from omniedit.media.video import FrameCheck
 
 __all__ = [
     "C2PA",
-    "CREDITS_PER_SECOND",
-    "MAX_CLIP_S",
     "AudioTrack",
     "Change",
     "ClipFacts",
@@ -60,7 +53,6 @@ __all__ = [
     "Problem",
     "Progress",
     "Row",
-    "Sound",
     "View",
     "check_frames",
     "check_marks",
@@ -68,11 +60,8 @@ __all__ = [
     "container_name",
     "describe_difference",
     "draw_sheet",
-    "estimated_credits",
-    "fits",
     "is_available",
     "is_suspiciously_short",
-    "is_too_long",
     "join",
     "lay_sound",
     "measure_changes",
@@ -98,7 +87,6 @@ _MODULES: Final = {
     "Prepared": "preparing",
     "Progress": "mux",
     "Row": "sheet",
-    "Sound": "soundtrack",
     "View": "comparison",
     "check_frames": "preparing",
     "draw_sheet": "sheet",

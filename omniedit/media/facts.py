@@ -1,4 +1,4 @@
-"""What a clip is, whether the service takes it, and what an edit of it costs."""
+"""What a clip is, and whether the service takes it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,18 +6,7 @@ from fractions import Fraction
 from typing import Final
 
 from omniedit.errors import Hint
-from omniedit.models import MAX_UPLOAD_BYTES
-
-MAX_CLIP_S: Final = 10.0
-"""`video_urls` takes an MP4 of 10 seconds at most (API reference)."""
-TOKENS_PER_SECOND: Final = 5792
-"""Video input, and 720p output with its audio, a second each (the vendor's price pages, 2026)."""
-INPUT_CREDITS_PER_TOKEN: Final = 86.7e-6
-"""86.7 credits per million input tokens (the vendor's price pages, 2026)."""
-OUTPUT_CREDITS_PER_TOKEN: Final = 1011.5e-6
-"""1,011.5 credits per million output tokens (the vendor's price pages, 2026)."""
-CREDITS_PER_SECOND: Final = TOKENS_PER_SECOND * (INPUT_CREDITS_PER_TOKEN + OUTPUT_CREDITS_PER_TOKEN)
-"""About 6.36, since a result is as long as its clip; `credits_reserved` rules."""
+from omniedit.models import MAX_UPLOAD_BYTES, VideoFacts
 
 C2PA: Final = "c2pa"
 """The mark of a clip that carries a manifest of its origin (C2PA, Content Credentials)."""
@@ -170,6 +159,18 @@ class ClipFacts:
         """Height after rotation."""
         return self.width if self.rotation in {90, 270} else self.height
 
+    @property
+    def seen(self) -> VideoFacts:
+        """What its viewer sees of it."""
+        return VideoFacts(
+            width=self.shown_width,
+            height=self.shown_height,
+            frame_rate=self.frame_rate,
+            duration_s=self.duration_s,
+            codec=self.video_codec,
+            marks=self.marks,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -184,30 +185,32 @@ class Problem:
 
 
 def verdict(
-    facts: ClipFacts, *, keeps_hdr: bool = False, is_cut: bool = False
+    facts: ClipFacts, *, longest_s: float, keeps_hdr: bool = False, is_cut: bool = False
 ) -> tuple[Problem, ...]:
     """Return every reason why the service would not take a clip; empty if none is known.
 
     Args:
         facts: The clip, or what a cut leaves of it.
+        longest_s: The longest clip that the model takes.
         keeps_hdr: Whether HDR colours are sent as they are.
         is_cut: Whether the length is that of a cut, for the message.
     """
     problems: list[Problem] = []
-    if is_too_long(facts):
+    # One frame over is let through.
+    if _exceeds(facts.duration_s, longest_s, facts.frame_s):
         what = "the cut is" if is_cut else "it is"
         problems.append(
             Problem(
                 code="clip_too_long",
                 message=(
-                    f"{what} {facts.duration_s:.2f} s long, and the service takes"
-                    f" {MAX_CLIP_S:.0f} s at most"
+                    f"{what} {facts.duration_s:.2f} s long, and the model takes"
+                    f" {longest_s:g} s at most"
                 ),
                 fix=Hint("cut it with `--start T --end T`, or in pieces with {}", "edit --split"),
                 is_automatic=False,
             )
         )
-    elif facts.container_s is not None and _exceeds_limit(facts.container_s, facts.frame_s):
+    elif _exceeds(facts.container_s, longest_s, facts.frame_s):
         message = (
             f"its video is {facts.duration_s:.2f} s long, but the file {facts.container_s:.2f} s"
         )
@@ -234,20 +237,11 @@ def verdict(
     return tuple(problems)
 
 
-def fits(facts: ClipFacts, *, keeps_hdr: bool = False) -> bool:
-    """Return whether a clip can be edited, as it is or after conversion."""
-    return all(problem.is_automatic for problem in verdict(facts, keeps_hdr=keeps_hdr))
-
-
-def needs_conversion(facts: ClipFacts, *, keeps_hdr: bool = False) -> bool:
+def needs_conversion(facts: ClipFacts, *, longest_s: float, keeps_hdr: bool = False) -> bool:
     """Return whether a clip must be rewritten before the service takes it."""
-    codes = {problem.code for problem in verdict(facts, keeps_hdr=keeps_hdr)}
+    problems = verdict(facts, longest_s=longest_s, keeps_hdr=keeps_hdr)
+    codes = {problem.code for problem in problems}
     return bool(codes & {"container_too_long", "not_an_mp4", "unsuitable_codec", "hdr"})
-
-
-def is_too_long(facts: ClipFacts) -> bool:
-    """Return whether a clip is certainly too long; one frame over is let through."""
-    return facts.duration_s is not None and _exceeds_limit(facts.duration_s, facts.frame_s)
 
 
 def allowed_overrun_s(frame_s: float) -> float:
@@ -255,10 +249,10 @@ def allowed_overrun_s(frame_s: float) -> float:
     return min(frame_s, _LONGEST_FRAME_S) + _ROUNDING_S
 
 
-def describe_difference(clip: ClipFacts, result: ClipFacts) -> str | None:
+def describe_difference(clip: VideoFacts, result: VideoFacts) -> str | None:
     """Return in one line how a result differs from its clip in size, rate or length; None if not."""
     differs = (
-        (result.shown_width, result.shown_height) != (clip.shown_width, clip.shown_height)
+        (result.width, result.height) != (clip.width, clip.height)
         or not _is_near(
             result.frame_rate, clip.frame_rate, _RATE_TOLERANCE * (clip.frame_rate or 0)
         )
@@ -271,16 +265,11 @@ def describe_difference(clip: ClipFacts, result: ClipFacts) -> str | None:
     return f"the result is {described[0]}; the clip is {described[1]}"
 
 
-def is_suspiciously_short(clip: ClipFacts, result: ClipFacts) -> bool:
+def is_suspiciously_short(clip: VideoFacts, result: VideoFacts) -> bool:
     """Return whether a result is less than half as long as its clip."""
     if clip.duration_s is None or result.duration_s is None:
         return False
     return result.duration_s < _LOWEST_SHARE * clip.duration_s
-
-
-def estimated_credits(duration_s: float) -> float:
-    """Return roughly what an edit of so many seconds costs; the service charges by its own count."""
-    return duration_s * CREDITS_PER_SECOND
 
 
 def rate_name(frame_rate: float) -> str:
@@ -303,15 +292,15 @@ def _conversion(facts: ClipFacts, code: str, message: str) -> Problem:
     return Problem(code=code, message=message, fix=fix, is_automatic=facts.is_local)
 
 
-def _exceeds_limit(duration_s: float, frame_s: float) -> bool:
-    return duration_s > MAX_CLIP_S + allowed_overrun_s(frame_s)
+def _exceeds(duration_s: float | None, longest_s: float, frame_s: float) -> bool:
+    return duration_s is not None and duration_s > longest_s + allowed_overrun_s(frame_s)
 
 
 def _is_near(one: float | None, other: float | None, tolerance: float) -> bool:
     return one is None or other is None or abs(one - other) <= tolerance
 
 
-def _described(facts: ClipFacts, *, with_length: bool) -> str:
+def _described(facts: VideoFacts, *, with_length: bool) -> str:
     rate = "" if facts.frame_rate is None else f" at {rate_name(facts.frame_rate)} fps"
     length = f", {facts.duration_s:.2f} s" if with_length else ""
-    return f"{facts.shown_width}x{facts.shown_height}{rate}{length}"
+    return f"{facts.width}x{facts.height}{rate}{length}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit.errors import InvalidInputError
 from omniedit.media.audio import crossfaded_audio
 from omniedit.media.demux import opened_clip, video_stream
-from omniedit.media.facts import MAX_CLIP_S, ClipFacts, allowed_overrun_s
+from omniedit.media.facts import ClipFacts, allowed_overrun_s
 from omniedit.media.filters import FrameSize
 from omniedit.media.mux import (
     OnProgress,
@@ -24,9 +24,10 @@ from omniedit.media.mux import (
 )
 from omniedit.media.preparing import ENCODING_SLOTS
 from omniedit.media.probing import examine
-from omniedit.media.soundtrack import Sound, original_audio
+from omniedit.media.soundtrack import original_audio
 from omniedit.media.timeline import Part, Span, Timeline, marked_span
 from omniedit.media.video import copied_packets, copyable_frames, encoded_video, rate_of
+from omniedit.models import Sound
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -52,9 +53,9 @@ class Piece:
 def plan_split(
     source: Path,
     *,
+    longest_s: float,
     start_s: float | None = None,
     end_s: float | None = None,
-    longest_s: float = MAX_CLIP_S,
 ) -> tuple[Piece, ...]:
     """Return a clip as pieces of equal length; each frame is in exactly one of them.
 
@@ -158,7 +159,7 @@ def join(
             streams = [_encoded(container, parts, facts[0])]
         sound = Sound.NONE
         if new_audio:
-            sound = Sound.GENERATED
+            sound = Sound.NEW
             streams.append(crossfaded_audio(container, parts))
         elif original is not None:
             audio = original_audio(

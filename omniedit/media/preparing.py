@@ -13,7 +13,6 @@ from omniedit.errors import InvalidInputError, LocalError
 from omniedit.media.audio import can_copy_audio, copied_audio, encoded_audio
 from omniedit.media.demux import opened_clip
 from omniedit.media.facts import (
-    MAX_CLIP_S,
     ClipFacts,
     codec_name,
     needs_conversion,
@@ -119,8 +118,8 @@ def prepare(
     return prepared
 
 
-def check_frames(source: Path, *, on_progress: OnProgress = ignore_progress) -> FrameCheck | None:
-    """Decode a clip once, before it is paid for; None if it is longer than what is sent whole.
+def check_frames(source: Path, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
+    """Decode a clip once, before it is paid for.
 
     Args:
         source: A local clip.
@@ -130,8 +129,6 @@ def check_frames(source: Path, *, on_progress: OnProgress = ignore_progress) -> 
         InvalidInputError: If it is not a clip that can be read.
     """
     _, timeline = examine(source)
-    if timeline.duration_s > MAX_CLIP_S + 1:
-        return None
     whole = Part(source=source, timeline=timeline, span=timeline.whole)
     return count_bad_frames(whole, on_progress=on_progress)
 
@@ -153,6 +150,7 @@ def save_prepared(
     source: Path,
     target: Path,
     *,
+    longest_s: float,
     start_s: float | None = None,
     end_s: float | None = None,
     keeps_hdr: bool = False,
@@ -164,6 +162,7 @@ def save_prepared(
     Args:
         source: A local clip.
         target: Replaced if it exists.
+        longest_s: The longest clip that the model takes.
         start_s: Where to begin; None for the beginning.
         end_s: Where to stop; None for the end.
         keeps_hdr: Keep HDR colours, instead of converting them to SDR.
@@ -175,7 +174,8 @@ def save_prepared(
         LocalError: If the target cannot be written.
     """
     facts = probe(source, name=str(source))
-    if start_s is not None or end_s is not None or needs_conversion(facts, keeps_hdr=keeps_hdr):
+    is_cut = start_s is not None or end_s is not None
+    if is_cut or needs_conversion(facts, longest_s=longest_s, keeps_hdr=keeps_hdr):
         return prepare(
             source,
             target,
@@ -185,7 +185,7 @@ def save_prepared(
             accepts_damage=accepts_damage,
             on_progress=on_progress,
         )
-    check = check_frames(source) or FrameCheck(frames=0, bad_frames=0)
+    check = check_frames(source)
     if not accepts_damage:
         refuse_damage(check, name=str(source))
     _copy(source, target)

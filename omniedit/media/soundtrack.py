@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,20 +13,13 @@ from omniedit.media.preparing import ENCODING_SLOTS
 from omniedit.media.probing import examine
 from omniedit.media.timeline import Part, marked_span
 from omniedit.media.video import copied_video, copyable_frames, encoded_video, rate_of
+from omniedit.models import Sound
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
 
 # Audio that ends this much earlier than the video is filled up with silence.
 _TOLERANCE_S: Final = 0.05
-
-
-class Sound(StrEnum):
-    """Whose audio a clip has."""
-
-    ORIGINAL = "original"
-    GENERATED = "generated"
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from omniedit.errors import CredentialsError, Hint, InvalidInputError, LocalError, MissingKeyError
 from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
+from omniedit.models import DEFAULT_MODEL
 from omniedit.policy import DEFAULT
 from omniedit.settings.credentials import CredentialsFile, Secret, parse_key
 from omniedit.system import THIS_SYSTEM
@@ -19,7 +20,13 @@ KEY_VARIABLES: Final = ("OMNIEDIT_API_KEY", "EVOLINK_API_KEY")
 SANDBOX_KEY_PREFIX: Final = "sk-sandbox"
 SANDBOX_ORIGIN: Final = "sandbox"
 
-_FILE_SETTINGS: Final = {"base_url": str, "files_url": str, "sidecar": bool, "state_dir": str}
+_FILE_SETTINGS: Final = {
+    "base_url": str,
+    "files_url": str,
+    "model": str,
+    "sidecar": bool,
+    "state_dir": str,
+}
 _FALSE: Final = frozenset({"", "0", "false", "no", "off"})
 
 T = TypeVar("T")
@@ -45,6 +52,7 @@ class Settings:
     config_dir: Setting[Path]
     state_dir: Setting[Path]
     context: Setting[str]
+    model: Setting[str]
     sidecar: Setting[bool]
     is_sandbox: bool
     is_embedded: bool  # the sandbox runs inside this process
@@ -142,6 +150,7 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         config_dir=config_dir,
         state_dir=state_dir,
         context=_context(environ),
+        model=_model(environ, stored),
         sidecar=_sidecar(stored),
         is_sandbox=is_embedded or (key is not None and is_sandbox_key(key.value)),
         is_embedded=is_embedded,
@@ -244,6 +253,12 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
             msg = f"`{name}` in {path} is not a setting with {kind}"
             raise InvalidInputError(msg, code="invalid_config", hint=f"known settings: {known}")
     return {name: Setting(str(value), f"file: {path}") for name, value in table.items()}
+
+
+def _model(environ: Mapping[str, str], stored: Mapping[str, Setting[str]]) -> Setting[str]:
+    if text := _text(environ, "OMNIEDIT_MODEL"):
+        return Setting(text, "environment: OMNIEDIT_MODEL")
+    return stored.get("model", Setting(DEFAULT_MODEL, "default"))
 
 
 def _sidecar(stored: Mapping[str, Setting[str]]) -> Setting[bool]:

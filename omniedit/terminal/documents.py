@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 from omniedit.errors import OmniEditError
-from omniedit.models import MODEL, Record, SavedFile, TaskError
+from omniedit.models import Record, SavedFile, TaskError
 from omniedit.schemas import instant
 from omniedit.terminal.human import advice_on, failure_of
 
@@ -27,7 +27,7 @@ def task_document(record: Record) -> Document:
         "task_id": record.task_id,
         "status": record.status,
         "progress": task.progress if task else None,
-        "model": task.model if task else MODEL,
+        "model": record.shown_model,
         "created_at": instant(_created_at(record)),
         "estimated_seconds": task.estimated_s if task else None,
         "credits_reserved": task.credits_reserved if task else None,
@@ -36,9 +36,10 @@ def task_document(record: Record) -> Document:
         "prompt": record.prompt,
         "request_id": record.request_id,
         "parent": record.parent,
+        "sound": record.saved[-1].sound if record.saved else None,
         "results": list(task.result_urls) if task else [],
         "link_valid_until": instant(record.link_valid_until),
-        "saved": [saved_document(file) for file in record.saved],
+        "saved": _saved_documents(record.saved),
         "error": task_error_document(failure_of(record)),
         "raw": task.raw if task else None,
     }
@@ -51,9 +52,42 @@ def _created_at(record: Record) -> float | None:
     return record.created_at if record.request_id is not None else None
 
 
-def saved_document(file: SavedFile) -> Document:
-    """Return what is known of a saved result."""
+def _saved_documents(files: Sequence[SavedFile]) -> list[Document]:
+    """Return each saved file; a result as it was served stands with what was made of it."""
+    by_path = {file.path: file for file in files}
+    kept = {file.served_path for file in files}
+    return [
+        saved_document(file, served=by_path.get(file.served_path or ""))
+        for file in files
+        if file.path not in kept
+    ]
+
+
+def saved_document(file: SavedFile, *, served: SavedFile | None = None) -> Document:
+    """Return what is known of a saved result.
+
+    Args:
+        file: With the sound that was asked for.
+        served: The same as it was served, where that is another file.
+    """
+    return _file_document(file) | {"served": None if served is None else _file_document(served)}
+
+
+def content_document(file: SavedFile) -> Document:
+    """Return where a file is, and what tells whether it is whole."""
     return {"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256}
+
+
+def _file_document(file: SavedFile) -> Document:
+    """Return what is known of a file, and of what it shows where somebody looked."""
+    facts = file.facts
+    return content_document(file) | {
+        "width": facts and facts.width,
+        "height": facts and facts.height,
+        "frame_rate": facts and facts.frame_rate,
+        "duration_seconds": facts and facts.duration_s,
+        "marks": None if facts is None else list(facts.marks),
+    }
 
 
 def task_error_document(error: TaskError | None) -> Document | None:

@@ -93,6 +93,13 @@ def render_credits(amount: float) -> str:
     return f"{number} {unit} (${amount / CREDITS_PER_DOLLAR:,.2f})"
 
 
+def render_estimate(amount: float | None) -> str:
+    """Return `about 64.2 credits ($0.94) at least`, with what is not in it, or that it is unknown."""
+    if amount is None:
+        return "an unknown price"
+    return f"about {render_credits(amount)} at least, without thinking tokens"
+
+
 def render_amount(credits: float) -> str:  # noqa: A002 - the unit's name
     """Return `64.2`, or `64` for a whole number."""
     return f"{credits:,.1f}".removesuffix(".0")
@@ -105,11 +112,14 @@ def render_charge(task: Task | None) -> str:
     return render_credits(task.credits_used)
 
 
-def render_reserved(task: Task | None) -> str:
-    """Return what was reserved for a task; empty where the service did not tell."""
-    if task is None or task.credits_reserved is None:
-        return ""
-    return f"{render_credits(task.credits_reserved)} reserved"
+def render_reserved(task: Task | None, *, estimate: float | None = None) -> str:
+    """Return what was reserved for a task, and estimated before; empty where nobody told."""
+    parts: list[str] = []
+    if task is not None and task.credits_reserved is not None:
+        parts.append(f"{render_credits(task.credits_reserved)} reserved")
+    if estimate is not None:
+        parts.append(f"estimated {render_estimate(estimate)}")
+    return "; ".join(parts)
 
 
 def render_moment(unix_s: float) -> str:

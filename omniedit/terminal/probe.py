@@ -5,8 +5,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from omniedit.media import C2PA, codec_name, container_name
-from omniedit.models import CREDITS_PER_DOLLAR
-from omniedit.terminal.human import render_credits, render_size
+from omniedit.models import CREDITS_PER_DOLLAR, Model
+from omniedit.terminal.human import render_estimate, render_size
 from omniedit.terminal.text import Colour, Line, Span, labelled
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def clip_fields(
     facts: "ClipFacts",
     problems: "Iterable[Problem]",
     *,
+    model: Model,
     fits: bool | None,
     cost: float | None,
 ) -> dict[str, object]:
@@ -59,11 +60,13 @@ def clip_fields(
         video: As it was typed.
         facts: What the clip is.
         problems: Why the service does not take it as it is.
+        model: What would edit it.
         fits: Whether it can be edited; None where that is unknown.
         cost: Estimated credits of an edit.
     """
     return {
         "video": video,
+        "model": model.model_id,
         "fits": fits,
         "problems": [
             {
@@ -95,6 +98,7 @@ def render_clip(
     facts: "ClipFacts",
     problems: "Iterable[Problem]",
     *,
+    model: Model,
     cost: float | None,
     width: int | None,
 ) -> list[Line]:
@@ -103,10 +107,16 @@ def render_clip(
     Args:
         facts: What the clip is.
         problems: Why the service does not take it as it is.
+        model: What would edit it.
         cost: Estimated credits of an edit.
         width: Of the terminal; None for a script, which gets whole lines.
     """
-    rows = [*_facts(facts, cost), *_verdict(facts, problems)]
+    rows: Iterable[tuple[str, str, Colour | None]] = (
+        *_facts(facts),
+        ("model", _model(model), None),
+        ("estimate", _estimate(cost), None),
+        *_verdict(facts, problems),
+    )
     return [
         line
         for label, text, colour in rows
@@ -114,7 +124,7 @@ def render_clip(
     ]
 
 
-def _facts(facts: "ClipFacts", cost: float | None) -> Generator[tuple[str, str, Colour | None]]:
+def _facts(facts: "ClipFacts") -> Generator[tuple[str, str, Colour | None]]:
     fragmented = ", fragmented" if facts.is_fragmented else ""
     size = "unknown" if facts.size_bytes is None else render_size(facts.size_bytes)
     yield "length", _length(facts), None
@@ -129,7 +139,6 @@ def _facts(facts: "ClipFacts", cost: float | None) -> Generator[tuple[str, str, 
     yield "size", size, None
     if C2PA in facts.marks:
         yield "marks", "C2PA manifest (Content Credentials)", None
-    yield "estimate", "unknown" if cost is None else render_credits(cost), None
 
 
 def _verdict(
@@ -145,6 +154,17 @@ def _verdict(
         yield "verdict", "no problems found", Colour.YELLOW
     elif not problems:
         yield "verdict", "fits", Colour.GREEN
+
+
+def _model(model: Model) -> str:
+    if not model.is_known:
+        return f"{model.model_id}, which is not known here"
+    sizes = " or ".join(f"{width}x{height}" for width, height in model.sizes)
+    return f"{model.model_id}: clips of {model.longest_clip_s:g} s at most, results of {sizes}"
+
+
+def _estimate(cost: float | None) -> str:
+    return "unknown" if cost is None else render_estimate(cost)
 
 
 def _length(facts: "ClipFacts") -> str:

@@ -26,7 +26,7 @@ from omniedit.events import (
 )
 from omniedit.models import TaskError
 from omniedit.terminal.board import Board, EditState
-from omniedit.terminal.documents import Document, event_line, saved_document, task_error_document
+from omniedit.terminal.documents import Document, content_document, event_line, task_error_document
 from omniedit.terminal.human import (
     failure_of,
     file_uri,
@@ -217,7 +217,7 @@ class _LastingLines:
     def _line(self, event: Event, edit: EditState) -> Line | None:
         match event:
             case Submitted(is_replay=False) if self._board.is_single:
-                reserved = render_reserved(event.record.task)
+                reserved = render_reserved(event.record.task, estimate=event.estimated_credits)
                 return f"submitted · {reserved}" if reserved else None
             case Completed() if not self._board.saves:
                 self._has_said_completed = True
@@ -318,7 +318,8 @@ class PlainLines:
         match event:
             case Submitted():
                 what = "accepted before, followed on" if event.is_replay else "submitted"
-                return ", ".join(filter(None, [what, render_reserved(event.record.task)]))
+                reserved = render_reserved(event.record.task, estimate=event.estimated_credits)
+                return ", ".join(filter(None, [what, reserved]))
             case Progressed() | Transferring() | Preparing():
                 return self._moved(event, edit)
             case Stalled():
@@ -452,7 +453,7 @@ def _name_and_fields(
         case Failed():
             return "failed", {"error": task_error_document(failure_of(event.record))}
         case Saved():
-            return "saved", saved_document(event.file)
+            return "saved", content_document(event.file)
 
 
 def _tenths(seconds: float | None) -> float | None:

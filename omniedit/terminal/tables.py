@@ -6,7 +6,7 @@ Without a library's table, whose import would take longer than the whole command
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from omniedit.models import AttemptState, Record, TaskStatus
+from omniedit.models import DEFAULT_MODEL, AttemptState, Record, TaskStatus
 from omniedit.terminal.human import (
     NOT_SAVED,
     clip_name,
@@ -57,6 +57,7 @@ _COLUMNS: Final = (
     _Column("CREDITS", least=7, rank=2),
     _Column("FILE", least=9, rank=5, keeps_end=True),
     _Column("LINK", least=5, rank=6),
+    _Column("MODEL", least=28, rank=1),
 )
 _STRETCHING: Final = ("PROMPT", "FILE", "CLIP")
 """What is shortened before anything is dropped, the longest first."""
@@ -84,6 +85,9 @@ def render_table(
     rows = [_cells(record, now, id_length, branch) for branch, record in placed]
     titles = {column.name: Span(column.name, Colour.BOLD) for column in _COLUMNS}
     table = [titles, *rows]
+    if width is not None and {record.shown_model for record in records} <= {None, DEFAULT_MODEL}:
+        # What is the same everywhere takes room from what is not.
+        table = [{name: span for name, span in row.items() if name != "MODEL"} for row in table]
     widths = _natural_widths(table)
     if width is not None and _total(widths) > width:
         table = [row | {"FILE": _without_folder(row["FILE"])} for row in table]
@@ -152,6 +156,7 @@ def _cells(record: Record, now: float, id_length: int | None, branch: str) -> di
             _NONE if left_s is None else render_duration(left_s) if left_s else "gone",
             _link_colour(record, left_s),
         ),
+        "MODEL": Span(record.shown_model or _NONE, Colour.DIM),
     }
     # Widths are those of what is shown.
     return {title: span._replace(text=sanitize(span.text)) for title, span in cells.items()}
@@ -213,9 +218,7 @@ def _without_folder(file: Span) -> Span:
 
 
 def _natural_widths(table: Sequence[Mapping[str, Span]]) -> dict[str, int]:
-    return {
-        column.name: max(cell_width(row[column.name].text) for row in table) for column in _COLUMNS
-    }
+    return {name: max(cell_width(row[name].text) for row in table) for name in table[0]}
 
 
 def _total(widths: Mapping[str, int]) -> int:
@@ -224,11 +227,12 @@ def _total(widths: Mapping[str, int]) -> int:
 
 def _fitted(natural: Mapping[str, int], width: int) -> dict[str, int]:
     """Return the widths of the columns that fit, the least missed dropped."""
-    columns = sorted(_COLUMNS, key=lambda column: column.rank)
+    columns = [column for column in _COLUMNS if column.name in natural]
+    by_rank = sorted(columns, key=lambda column: column.rank)
     for dropped in range(len(columns)):
-        kept = {column.name for column in columns[dropped:]}
-        widths = {column.name: natural[column.name] for column in _COLUMNS if column.name in kept}
-        least = {column.name: min(column.least, natural[column.name]) for column in _COLUMNS}
+        kept = {column.name for column in by_rank[dropped:]}
+        widths = {column.name: natural[column.name] for column in columns if column.name in kept}
+        least = {column.name: min(column.least, natural[column.name]) for column in columns}
         excess = _total(widths) - width
         while excess > 0:
             longest = max(

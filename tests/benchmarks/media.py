@@ -58,7 +58,7 @@ from pathlib import Path
 from omniedit.media import join, plan_split, prepare
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
-pieces = plan_split(source)
+pieces = plan_split(source, longest_s=10)
 
 def written(numbered):
     number, piece = numbered

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from omniedit.edits.requests import digest_of
-from omniedit.models import MODEL
+from omniedit.models import DEFAULT_MODEL
 from tests.benchmarks.startup import run_timed, spare_environ
 from tests.benchmarks.verdicts import Verdict
 from tests.commandline import COMMAND, SANDBOX_KEY
@@ -67,7 +67,7 @@ def _plan(folder: Path) -> Iterator[Verdict]:
 
 def _journal(folder: Path) -> Iterator[Verdict]:
     prompt = "make it night"
-    identity = digest_of([CLIP_URL, prompt, None, None, MODEL])
+    identity = digest_of([CLIP_URL, prompt, None, None, DEFAULT_MODEL])
     environs = {count: spare_environ(folder / str(count)) for count in (1, LINES)}
     for count, found in environs.items():
         add_finished(Path(found["OMNIEDIT_STATE_DIR"]), count, identity=identity, folder=folder)

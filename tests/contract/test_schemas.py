@@ -10,7 +10,15 @@ from jsonschema import Draft202012Validator
 from omniedit.cli.batch_report import UNSENT
 from omniedit.cli.exit_codes import ExitStatus
 from omniedit.edits.doctor import Verdict
-from omniedit.models import MODEL, AttemptState, Record, SavedFile, Task, TaskError, TaskStatus
+from omniedit.models import (
+    DEFAULT_MODEL,
+    AttemptState,
+    Record,
+    SavedFile,
+    Task,
+    TaskError,
+    TaskStatus,
+)
 from omniedit.schemas import (
     ENVELOPE,
     FAILURE,
@@ -32,7 +40,7 @@ MORE_KEYS = {
     "batch_task": ("line", "output"),
     "piece_task": ("piece", "start_seconds", "end_seconds"),
 }
-TASK = Task(task_id="t-1", status="completed", progress=100, model=MODEL, created_at=1.0)
+TASK = Task(task_id="t-1", status="completed", progress=100, model=DEFAULT_MODEL, created_at=1.0)
 FILE = SavedFile(path="/a/out.mp4", size_bytes=1, sha256="0" * 64)
 RECORD = Record(
     request_id="r",

@@ -9,8 +9,7 @@ from omniedit.cli import exit_codes
 from omniedit.cli.commands.help import TOPICS
 from omniedit.cli.exit_codes import ExitStatus
 from omniedit.edits.doctor import _CERTIFICATE_VARIABLES, _PROXY_VARIABLES
-from omniedit.media import estimated_credits
-from omniedit.models import CREDITS_PER_DOLLAR
+from omniedit.models import CREDITS_PER_DOLLAR, DEFAULT_MODEL, MODELS
 from omniedit.sandbox import MARKERS
 from omniedit.settings import Settings
 from tests.commandline import CommandLine
@@ -83,7 +82,8 @@ def test_the_tables_of_markers() -> None:
 
 def test_the_table_of_prices() -> None:
     for length, cost, dollars in README.table("clip", "credits", "dollars"):
-        estimate = estimated_credits(float(length.removesuffix(" s")))
+        estimate = MODELS[DEFAULT_MODEL].estimated_credits(float(length.removesuffix(" s")))
+        assert estimate is not None
 
         assert cost == f"{estimate:.1f}"
         assert dollars == f"${estimate / CREDITS_PER_DOLLAR:.2f}"

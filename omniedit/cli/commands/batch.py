@@ -12,8 +12,10 @@ from omniedit.cli.input import decode_argument, read_source
 from omniedit.cli.options import (
     Force,
     MaxCredits,
+    ModelID,
     NoJournal,
     Sidecar,
+    SoundOption,
     Timeout,
     parse_rate,
     parse_shard,
@@ -21,6 +23,7 @@ from omniedit.cli.options import (
 from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
+from omniedit.models import Sound
 
 if TYPE_CHECKING:
     from omniedit.cli.batch_report import BatchReport
@@ -122,11 +125,13 @@ def batch(
     timeout: Timeout = 1800.0,
     no_journal: NoJournal = False,
     max_credits: MaxCredits = None,
+    model: ModelID = None,
+    sound: SoundOption = None,
 ) -> Outcome:
     """Make many edits; run it again to make only what is missing.
 
     Of clips and folders, every clip with every prompt. A manifest's line is {"video": …,
-    "prompt": …}, and optionally output, callback_url, start, end, take.
+    "prompt": …}, and optionally output, callback_url, start, end, take, model.
     """
     from omniedit.cli.batch_report import BatchReport
     from omniedit.edits.batch import BatchOptions
@@ -141,11 +146,12 @@ def batch(
         parsed = _read(context, session, sources, prompts, takes=takes)
         planner = Planner(
             session,
+            model=context.model(model),
+            sound=sound or Sound.NEW,
             folder=folder,
             shard=part,
             again=again,
             max_credits=max_credits,
-            estimates=context.printer.is_stderr_terminal,
         )
         edits = planner.plan(parsed)
         if planner.faults:
@@ -153,6 +159,7 @@ def batch(
         _agree(context, session, edits, has_consent=yes)
     options = BatchOptions(
         concurrency=concurrency,
+        sound=sound or Sound.NEW,
         again=again,
         overwrite=force,
         timeout_s=timeout,
@@ -214,13 +221,13 @@ def _agree(
     Raises:
         InvalidInputError: If the answer is no.
     """
-    from omniedit.terminal.human import render_credits
+    from omniedit.terminal.human import render_estimate
 
     due = [edit for edit in edits if edit.is_due]
     if not context.printer.is_stderr_terminal or not edits:
         return
     estimates = [edit.estimated_credits for edit in due if edit.estimated_credits is not None]
-    cost = f"about {render_credits(sum(estimates))}" if estimates else "an unknown price"
+    cost = render_estimate(sum(estimates) if estimates else None)
     if estimates and len(estimates) < len(due):
         cost += f", and {len(due) - len(estimates)} that cannot be estimated"
     count = f"{len(edits)} edit{'s' if len(edits) > 1 else ''}"

@@ -77,6 +77,7 @@ def show(ctx: typer.Context) -> Outcome:
         "state_dir": settings.state_dir,
         "context": settings.context,
         "sidecar": Setting(str(settings.sidecar.value).lower(), settings.sidecar.source),
+        "model": settings.model,
     }
     key, source = _shown_key(settings)
     fields: dict[str, object] = {"key": key, "key_source": source}

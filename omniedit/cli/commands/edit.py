@@ -14,11 +14,13 @@ from omniedit.cli.options import (
     Force,
     KeepHDR,
     MaxCredits,
+    ModelID,
     NoJournal,
     Prompt,
     PromptFile,
     RequestID,
     Sidecar,
+    SoundOption,
     Start,
     Timeout,
     Video,
@@ -27,7 +29,7 @@ from omniedit.cli.options import (
 from omniedit.cli.parser import CLIP, COST, OUTPUT
 from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError
-from omniedit.models import EditRequest
+from omniedit.models import EditRequest, Sound
 
 EXAMPLES: Final = """
 omniedit edit clip.mp4 "make it night, keep all else unchanged" -o out.mp4
@@ -64,12 +66,7 @@ def edit(
             help="Edit a longer clip in pieces and join the results.",
         ),
     ] = False,
-    new_audio: Annotated[
-        bool,
-        typer.Option(
-            "--new-audio", rich_help_panel=CLIP, help="With --split: keep the newly made audio."
-        ),
-    ] = False,
+    sound: SoundOption = None,
     yes: Annotated[
         bool,
         typer.Option(
@@ -85,14 +82,15 @@ def edit(
     max_credits: MaxCredits = None,
     check: Check = None,
     keep_hdr: KeepHDR = False,
+    model: ModelID = None,
 ) -> Outcome:
     """Submit, wait and save in one command that is safe to repeat.
 
     Like make: the same clip and prompt are paid for once. Run again after a crash, a lost
     connection or Ctrl-C, it continues where it stopped.
 
-    With --split a clip of more than 10 seconds is edited in equal pieces and joined, its own audio
-    laid over the result. The price is shown first, and you are asked.
+    With --split a longer clip is edited in equal pieces and joined, its own sound laid over the
+    result. The price is shown first, and you are asked.
     """
     from omniedit.edits import edit as editing
     from omniedit.edits.targets import Destination
@@ -102,9 +100,10 @@ def edit(
     if destination.is_stdout:
         context.require_free_stdout("--output -")
         refuse_sidecar(sidecar)
-    if not split and (new_audio or yes):
-        msg = f"`{'--new-audio' if new_audio else '--yes'}` requires --split"
+    if yes and not split:
+        msg = "`--yes` requires --split"
         raise InvalidInputError(msg, code="usage")
+    chosen = context.model(model)
     request = EditRequest(
         video=video,
         prompt=prompt or "",
@@ -115,6 +114,8 @@ def edit(
         check=check,
         max_credits=max_credits,
         keeps_hdr=keep_hdr,
+        model=chosen.value,
+        model_source=chosen.source,
     )
     use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
     if split:
@@ -125,7 +126,7 @@ def edit(
             destination=destination,
             again=again,
             overwrite=force,
-            new_audio=new_audio,
+            sound=sound or Sound.ORIGINAL,
             max_credits=max_credits,
             timeout_s=timeout,
         )
@@ -134,7 +135,11 @@ def edit(
         )
         return edit_in_pieces(call, request, prompt=prompt, prompt_file=prompt_file)
     options = editing.EditOptions(
-        destination=destination, again=again, overwrite=force, timeout_s=timeout
+        destination=destination,
+        sound=sound or Sound.NEW,
+        again=again,
+        overwrite=force,
+        timeout_s=timeout,
     )
     with context.session(
         use, observers=[context.saved_files(destination)], sidecars=sidecar

@@ -21,7 +21,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "scripting": "steps, streams, and the options of every command",
     "ci": "jobs that are safe to run again",
     "batch": "many edits from a manifest",
-    "clips": "clips, prompts, prices, and clips of more than 10 seconds",
+    "clips": "clips, prompts, prices, and long clips",
     "sandbox": "trying everything without a key",
     "reliability": "what you can rely on, and what is not promised",
     "agents": "rules for programs that run omniedit for a person",

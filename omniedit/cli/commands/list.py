@@ -10,7 +10,7 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Expiring, parse_since
 from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError
-from omniedit.models import Record
+from omniedit.models import MODELS, Record
 
 if TYPE_CHECKING:
     from omniedit.edits.records import Listing
@@ -95,7 +95,13 @@ def list_(
             found = listing.Listing([listing.forget(session, forget)])
             printer.line(f"forgot {found.records[0].task_id or found.records[0].request_id}")
         elif remote:
-            found = listing.list_account(session, limit=limit, adopt=adopt)
+            found = listing.list_account(
+                session,
+                # One that is not known, but in use here, is meant as well.
+                dict.fromkeys([*MODELS, context.settings.model.value]),
+                limit=limit,
+                adopt=adopt,
+            )
         else:
             found = listing.list_records(
                 session, filters, limit=limit, shows_unsent=everything, is_offline=offline

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.options import Video
+from omniedit.cli.options import ModelID, Video
 from omniedit.cli.parser import OUTPUT
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Interrupted, InvalidInputError, OmniEditError, TargetExistsError
-from omniedit.models import TASK_PREFIX
+from omniedit.models import TASK_PREFIX, find_model
 
 if TYPE_CHECKING:
     from omniedit.edits.clips import Findings
     from omniedit.edits.session import Session
+    from omniedit.models import Model
     from omniedit.terminal.documents import Document
 
 EXAMPLES: Final = """
@@ -36,6 +37,7 @@ def probe(
             help="Write the clip that would be sent to FILE.",
         ),
     ] = None,
+    model: ModelID = None,
 ) -> Outcome:
     """Show what a clip is, whether it fits, and about what an edit of it costs.
 
@@ -53,10 +55,10 @@ def probe(
         shows_progress = is_result or save_prepared is not None
         with context.session(use, shows_progress=shows_progress) as session:
             clip = _file_of(session, video) if is_result else video
-            found = clips.probe(session, clip)
+            found = clips.probe(session, clip, find_model(context.model(model).value))
             fields |= _shown(context, video, found)
             if save_prepared is not None and found.error is None:
-                fields["prepared"] = _prepared(session, clip, save_prepared)
+                fields["prepared"] = _prepared(session, clip, save_prepared, model=found.model)
     except (Interrupted, OmniEditError) as error:
         return Outcome(fields=fields, ended_by=error)
     return Outcome(fields=fields, errors=[found.error] if found.error else [])
@@ -76,8 +78,9 @@ def _shown(context: Context, video: str, found: "Findings") -> "Document":
 
     facts, problems, cost = found.facts, found.problems, found.estimated_credits
     printer = context.printer
-    printer.lines(render_clip(facts, problems, cost=cost, width=printer.stdout_width))
-    return clip_fields(video, facts, problems, fits=found.fits, cost=cost)
+    lines = render_clip(facts, problems, model=found.model, cost=cost, width=printer.stdout_width)
+    printer.lines(lines)
+    return clip_fields(video, facts, problems, model=found.model, fits=found.fits, cost=cost)
 
 
 def _check_target(video: str, file: str) -> None:
@@ -104,12 +107,12 @@ def _check_target(video: str, file: str) -> None:
         raise
 
 
-def _prepared(session: "Session", video: str, file: str) -> "Document":
+def _prepared(session: "Session", video: str, file: str, *, model: "Model") -> "Document":
     """Write the clip that would be sent, and return the fields that tell of it."""
     from omniedit.edits.upload import save_prepared
     from omniedit.events import Saved
-    from omniedit.terminal.documents import saved_document
+    from omniedit.terminal.documents import content_document
 
-    saved, prepared = save_prepared(session, video, Path(file))
+    saved, prepared = save_prepared(session, video, Path(file), longest_s=model.longest_clip_s)
     session.report(Saved(file=saved, shown_path=file))
-    return {**saved_document(saved), "done": prepared.done}
+    return {**content_document(saved), "done": prepared.done}

@@ -33,8 +33,9 @@ from omniedit.errors import (
     TargetExistsError,
 )
 from omniedit.events import Saved
+from omniedit.models import Sound
 from omniedit.terminal.documents import saved_document
-from omniedit.terminal.human import render_credits
+from omniedit.terminal.human import render_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +129,7 @@ def _planned(
                 _ = session.service  # a missing key is found before anything is agreed to
             if plan.due_count and not call.has_consent:
                 pieces = f"{plan.due_count} piece{'s' if plan.due_count > 1 else ''}"
-                cost = render_credits(plan.due_credits)
+                cost = render_estimate(plan.due_credits)
                 require_consent(call.context, f"send {pieces} for {cost}?")
     return plan
 
@@ -136,23 +137,25 @@ def _planned(
 def _say(call: SplitCall, plan: SplitPlan) -> None:
     """Say what is sent, what it costs, and what a clip in pieces is not."""
     note = call.context.printer.note
-    count, due, cost = len(plan.pieces), plan.due_count, render_credits(plan.due_credits)
+    count, due, cost = len(plan.pieces), plan.due_count, render_estimate(plan.due_credits)
     pieces = f"{count} pieces of {plan.longest_s:.1f} s" if count > 1 else "1 piece"
     if not due:
         note(f"{pieces}, all known here: nothing is paid again")
         return
     if due == count:
-        note(f"{pieces}, estimated at {cost} in all")
+        note(f"{pieces}: {cost}")
     else:
-        note(f"{pieces}: {count - due} known here, {due} to be paid, estimated at {cost}")
+        note(f"{pieces}: {count - due} known here, {due} to be paid: {cost}")
     if count > 1:
         note("the service edits each piece on its own: looks may drift from one to the next")
-    if call.options.new_audio:
+    if call.options.sound is Sound.NEW:
         note("the sound it makes up for each piece is kept, faded from one to the next")
+    elif call.options.sound is Sound.NONE:
+        note("the result has no sound")
     elif plan.has_sound:
-        note("the clip's own sound is laid over the result; `--new-audio` keeps the new one")
+        note("the clip's own sound is laid over the result; `--sound new` keeps the new one")
     else:
-        note("the clip has no sound, so the result has none; `--new-audio` keeps the new one")
+        note("the clip has no sound, so the result has none; `--sound new` keeps the new one")
 
 
 def _report(call: SplitCall, plan: SplitPlan) -> BatchReport:

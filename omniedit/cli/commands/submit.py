@@ -15,6 +15,7 @@ from omniedit.cli.options import (
     End,
     KeepHDR,
     MaxCredits,
+    ModelID,
     Prompt,
     PromptFile,
     RequestID,
@@ -90,11 +91,12 @@ def submit(
     max_credits: MaxCredits = None,
     check: Check = None,
     keep_hdr: KeepHDR = False,
+    model: ModelID = None,
 ) -> Outcome:
     """Submit one edit and print its task ID.
 
-    VIDEO is at most 10 seconds long. This always submits: use `edit` for a command that is safe
-    to repeat.
+    `probe` tells whether VIDEO is too long. This always submits: use `edit` for a command that is
+    safe to repeat.
 
     Tips from the service: name what must stay unchanged ("make the lighting warmer and keep
     everything else unchanged"), and write negative wishes into the prompt ("no text on screen").
@@ -114,6 +116,7 @@ def submit(
     if video is None:
         msg = "VIDEO is missing: the URL or path of the clip to edit"
         raise InvalidInputError(msg, code="usage", hint=Hint("{}", 'submit VIDEO "PROMPT"'))
+    chosen = context.model(model)
     request = EditRequest(
         video=video,
         prompt=prompt or "",
@@ -124,6 +127,8 @@ def submit(
         check=check,
         max_credits=max_credits,
         keeps_hdr=keep_hdr,
+        model=chosen.value,
+        model_source=chosen.source,
     )
     if dry_run:
         text = read_prompt(prompt, prompt_file, note=context.printer.note, policy=context.policy)
@@ -167,6 +172,7 @@ def _show_request(context: Context, request: EditRequest) -> Outcome:
     """Print what would be sent, as JSON and as a line for `curl`."""
     from omniedit.edits.clips import clip_name
     from omniedit.edits.requests import prepare
+    from omniedit.terminal.human import render_estimate
 
     is_result = request.video.startswith(TASK_PREFIX)
     use = JournalUse.OPTIONAL if is_result else JournalUse.NONE
@@ -191,7 +197,11 @@ def _show_request(context: Context, request: EditRequest) -> Outcome:
     shown = {"method": "POST", "url": url, "headers": headers, "body": json.loads(body)}
     curl = _render_curl(url, headers, body.decode())
     context.printer.lines([*json.dumps(shown, indent=2).splitlines(), curl])
-    return Outcome(fields={"request": shown, "curl": curl})
+    estimate = edit.estimated_credits
+    if estimate is not None:
+        context.printer.note(f"it is estimated at {render_estimate(estimate)}")
+    fields = {"request": shown, "curl": curl, "estimated_credits": estimate and round(estimate, 1)}
+    return Outcome(fields=fields)
 
 
 def _render_curl(url: str, headers: dict[str, str], body: str) -> str:

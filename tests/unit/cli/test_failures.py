@@ -27,6 +27,7 @@ EXPECTED = {
     errors.MissingKeyError: 3,
     errors.InvalidKeyError: 3,
     errors.AuthenticationError: 3,
+    errors.ModelRefusedError: 3,
     errors.QuotaError: 4,
     errors.TaskFailedError: 5,
     errors.NotFinishedError: 6,
@@ -107,6 +108,7 @@ def test_a_signal_is_128_and_its_number(number: int, status: int) -> None:
 ALWAYS_WITH_A_HINT = (
     errors.MissingKeyError,
     errors.AuthenticationError,
+    errors.ModelRefusedError,
     errors.QuotaError,
     errors.TaskNotFoundError,
     errors.WrongBaseURLError,

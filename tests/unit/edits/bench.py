@@ -25,11 +25,13 @@ from omniedit.errors import (
 from omniedit.events import Event
 from omniedit.http.client import HttpClient
 from omniedit.journal import Journal
-from omniedit.models import Record, Task, TaskError
+from omniedit.models import DEFAULT_MODEL, Record, Task, TaskError
 from omniedit.policy import DEFAULT, Policy
+from omniedit.settings import Setting
 
 NOW: Final = 1_700_000_000.0
 CLIP_URL: Final = "https://example.com/clip.mp4"
+MODEL: Final = Setting(DEFAULT_MODEL, "default")
 BASE_URL: Final = "https://api.evolink.ai"
 RESULTS_URL: Final = "https://results.example.com"
 FTYP: Final = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2"
@@ -138,6 +140,7 @@ class Script:
         self.look: Callable[[str], Task | None] = running
         self.accept: Callable[[str], Task] = completed
         self.on_download: Callable[[str], object] = lambda _: None
+        self.video: Callable[[str], bytes] = video_of
         self.has_batch_read = True
         self.left_out: set[str] = set()  # of batch reads
         self.trouble: list[OmniEditError] = []  # of the next reads, one each
@@ -204,7 +207,7 @@ class Script:
 
     def _send_result(self, task_id: str) -> httpx.Response:
         self.on_download(task_id)
-        content = video_of(task_id)
+        content = self.video(task_id)
         return httpx.Response(
             200,
             stream=httpx.ByteStream(content),
@@ -222,6 +225,7 @@ class BenchSession(Session):
         clock: VirtualClock | None = None,
         folder: Path = Path("private"),
         policy: Policy = DEFAULT,
+        looks_at_results: bool = False,  # most are no videos
         **options: Any,
     ) -> None:
         self.time = clock or VirtualClock()
@@ -242,6 +246,7 @@ class BenchSession(Session):
             find_connection=lambda: Connection(BASE_URL, BASE_URL, "sk-evo-tests"),
             private_folder=folder,
             observers=(self._observe,),
+            looks_at_results=looks_at_results,
             clock=given,
             policy=policy,
             **options,

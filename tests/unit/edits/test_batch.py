@@ -2,6 +2,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from omniedit.errors import (
 )
 from omniedit.events import LineFailed, Warned
 from omniedit.models import Task
-from tests.unit.edits.bench import CLIP_URL, BenchSession, completed, failed, running
+from tests.unit.edits.bench import CLIP_URL, MODEL, BenchSession, completed, failed, running
 
 WAIT_S = 10.0
 OPTIONS = BatchOptions(concurrency=2, again=False, overwrite=False, timeout_s=100.0)
@@ -38,11 +39,11 @@ def plan(session: BenchSession, *prompts: str) -> Sequence[PlannedEdit]:
         Line(number=number, video=CLIP_URL, prompt=prompt, output=f"{prompt}.mp4")
         for number, prompt in enumerate(prompts, start=1)
     ]
-    return Planner(session, folder=None).plan(Manifest(tuple(lines), (), ()))
+    return Planner(session, model=MODEL, folder=None).plan(Manifest(tuple(lines), (), ()))
 
 
 def run(
-    session: BenchSession, *prompts: str, concurrency: int = 2, **fields: bool
+    session: BenchSession, *prompts: str, concurrency: int = 2, **fields: Any
 ) -> dict[str, EditOutcome]:
     """Run a batch to its end; return what came of each prompt."""
     options = replace(OPTIONS, concurrency=concurrency, **fields)

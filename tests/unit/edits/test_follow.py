@@ -15,7 +15,7 @@ from omniedit.errors import (
     OmniEditError,
     ResultGoneError,
 )
-from omniedit.events import Event, Progressed, Saved
+from omniedit.events import Event, Progressed, Retrying, Saved
 from omniedit.models import Record, Task
 from omniedit.policy import DEFAULT
 from tests.unit.edits.bench import BenchSession, completed, failed, record_of, running
@@ -70,6 +70,63 @@ def test_without_a_destination_results_stay_at_the_service(session: BenchSession
 
     assert ended == {"task-1": None, "task-2": None}
     assert session.reported(Saved) == []
+
+
+@pytest.mark.parametrize("into", [None, "out/"])
+def test_a_task_without_a_result_is_looked_at_once_more_and_then_gone(
+    session: BenchSession, into: str | None
+) -> None:
+    session.script.look = lambda task_id: replace(completed(task_id), result_urls=())
+
+    (error,) = followed(session, "task-1", into=into).values()
+
+    assert isinstance(error, ResultGoneError)
+    assert "regions where editing is blocked" in error.message
+    assert error.hint == "`omniedit usage` shows whether it was charged"
+    assert len(session.script.single_reads) == 2
+
+
+def test_a_result_that_comes_a_moment_after_the_completion_is_saved(
+    session: BenchSession, here: Path
+) -> None:
+    looks = [replace(completed("task-1"), result_urls=()), completed("task-1")]
+    session.script.look = lambda _: looks.pop(0)
+
+    assert followed(session, "task-1") == {"task-1": None}
+
+
+def test_a_status_that_nobody_knows_is_said_and_looked_at_again(session: BenchSession) -> None:
+    odd = replace(running("task-1", 90), status="archived")
+    looks = [running("task-1", 40), odd, odd, running("task-1", 50), completed("task-1")]
+    session.script.look = lambda _: looks.pop(0)
+
+    assert followed(session, "task-1", into=None) == {"task-1": None}
+
+    said = [(event.message, event.attempt) for event in session.reported(Retrying)]
+    message = "the service shows a status that is not known: archived"
+    assert said == [(message, 1), (message, 2)]
+    seen = [event.record.task.progress for event in session.reported(Progressed)]
+    assert seen == [40, 50, 100]
+
+
+def test_a_reply_about_another_task_is_said_and_looked_at_again(session: BenchSession) -> None:
+    looks = [running("task-2", 90), completed("task-1")]
+    session.script.look = lambda _: looks.pop(0)
+
+    assert followed(session, "task-1", into=None) == {"task-1": None}
+
+    [said] = session.reported(Retrying)
+    assert said.message == "the service answered with another task: task-2"
+    assert [event.record.task_id for event in session.reported(Progressed)] == ["task-1"]
+
+
+def test_a_wait_that_ends_at_a_status_that_nobody_knows_names_it(session: BenchSession) -> None:
+    session.script.look = lambda task_id: replace(running(task_id), status="archived")
+
+    (error,) = followed(session, "task-1", into=None).values()
+
+    assert error is not None
+    assert error.message.endswith("not finished after 1800 s: archived at 0 %")
 
 
 def test_what_is_finished_is_downloaded_while_others_run(session: BenchSession) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from omniedit.edits.records import Filters, Listing, list_account, list_records
 from omniedit.errors import AuthenticationError, NotConnectedError, OmniEditError, RateLimitedError
+from omniedit.models import DEFAULT_MODEL
 from tests.journals import attempt
 from tests.unit.edits.bench import BASE_URL, NOW, BenchSession, completed, running
 
@@ -120,7 +121,7 @@ def test_the_account_s_list_tells_of_known_tasks_as_well(session: BenchSession) 
     (task_id,) = add_open(session, 1)
     session.script.listed = [completed(task_id)]
 
-    (record,) = list_account(session, limit=0, adopt=False).records
+    (record,) = list_account(session, [DEFAULT_MODEL], limit=0, adopt=False).records
 
     assert (record.status, record.prompt) == ("completed", "dusk")
     assert listed(session, is_offline=True).records[0].status == "completed"

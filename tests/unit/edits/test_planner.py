@@ -10,10 +10,11 @@ from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.planner import PlannedEdit, Planner
 from omniedit.edits.requests import digest_of
 from omniedit.errors import LocalError
-from omniedit.models import MODEL
+from omniedit.models import DEFAULT_MODEL
+from omniedit.settings import Setting
 from omniedit.system import THIS_SYSTEM, System
 from tests.systems import windows
-from tests.unit.edits.bench import CLIP_URL, BenchSession
+from tests.unit.edits.bench import CLIP_URL, MODEL, BenchSession
 
 SAMPLE = Path(omniedit.sandbox.__file__).with_name("sandbox.mp4")
 
@@ -29,11 +30,12 @@ def line(number: int, *, video: str = CLIP_URL, prompt: str = "warmer", **fields
 
 def planned(
     *lines: Line,
+    model: Setting[str] = MODEL,
     folder: str | None = None,
     shard: tuple[int, int] = (1, 1),
     system: System = THIS_SYSTEM,
 ) -> tuple[Sequence[PlannedEdit], list[tuple[int, str]]]:
-    planner = Planner(BenchSession(), folder=folder, shard=shard, system=system)
+    planner = Planner(BenchSession(), model=model, folder=folder, shard=shard, system=system)
     return planner.plan(Manifest(lines, (), ())), planner.faults
 
 
@@ -50,7 +52,7 @@ def meeting_takes() -> tuple[str, str]:
     """Return two takes of one edit whose identities begin with the same six digits."""
     takes: dict[str, str] = {}
     for take in map(str, itertools.count(2)):
-        digits = digest_of([CLIP_URL, "warmer", None, None, MODEL, take])[:6]
+        digits = digest_of([CLIP_URL, "warmer", None, None, DEFAULT_MODEL, take])[:6]
         if digits in takes:
             return takes[digits], take
         takes[digits] = take
@@ -193,7 +195,7 @@ def test_a_line_that_is_no_edit_is_a_fault(faulty: Line, fault: str) -> None:
 
 
 def test_faults_come_in_the_order_of_the_lines() -> None:
-    planner = Planner(BenchSession(), folder=None)
+    planner = Planner(BenchSession(), model=MODEL, folder=None)
 
     planner.plan(Manifest((line(1, prompt=" "), line(3, prompt=" ")), ((2, "is odd"),), ()))
 

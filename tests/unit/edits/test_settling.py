@@ -35,7 +35,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Noted, Warned
 from omniedit.journal import Attempt, Journal
-from omniedit.models import EditRequest, Record, Task
+from omniedit.models import MODELS, EditRequest, Record, Task
 from omniedit.policy import DEFAULT
 from tests.unit.edits.bench import (
     BASE_URL,
@@ -589,7 +589,7 @@ def test_a_second_task_that_was_adopted_is_named_as_well(session: BenchSession) 
     request_id = left_unknown(session)
     session.script.look = completed
     session.script.listed = [completed("task-9"), completed("task-8")]
-    list(list_account(session, limit=0, adopt=True))
+    list(list_account(session, MODELS, limit=0, adopt=True))
 
     settle_as(session, request_id, "task-9")
 
@@ -601,7 +601,7 @@ def test_an_adopted_task_is_offered_for_a_submission_too_old_to_replay(
 ) -> None:
     request_id = left_unknown(session)
     session.script.listed = [completed("task-9")]
-    list(list_account(session, limit=0, adopt=True))
+    list(list_account(session, MODELS, limit=0, adopt=True))
     session.time.turn(2 * HOUR_S)
 
     with pytest.raises(OutcomeUnknownError) as raised:

@@ -15,6 +15,7 @@ from omniedit.errors import (
     BlockedClientError,
     EndpointMissingError,
     IdempotencyConflictError,
+    ModelRefusedError,
     NetworkError,
     OmniEditError,
     QuotaError,
@@ -28,7 +29,7 @@ from omniedit.errors import (
 from omniedit.evolink.api import EvoLinkClient
 from omniedit.http.client import HttpClient
 from omniedit.http.retry import is_certainly_not_accepted, is_transient
-from omniedit.models import Submission
+from omniedit.models import DEFAULT_MODEL, Submission
 from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, Answer, HostileServer
 
 # Over loopback no certificates are loaded, which would take longer than all the rest.
@@ -44,7 +45,7 @@ CALLS: dict[str, Call] = {
     "create_task": lambda api: api.create_task(BODY, request_id=REQUEST_ID),
     "get_task": lambda api: api.get_task(TASK_ID),
     "get_tasks": lambda api: api.get_tasks([TASK_ID]),
-    "list_tasks": lambda api: api.list_tasks(page=1),
+    "list_tasks": lambda api: api.list_tasks(model=DEFAULT_MODEL, page=1),
     "get_credits": lambda api: api.get_credits(),
 }
 every_call = pytest.mark.parametrize("call", [pytest.param(c, id=n) for n, c in CALLS.items()])
@@ -154,7 +155,7 @@ def test_many_tasks_are_read_with_one_post(serve: Serve) -> None:
 def test_the_accounts_list_is_of_this_model_alone(serve: Serve) -> None:
     service = serve(200, json={"data": [TASK], "total": 1})
 
-    page = service.api.list_tasks(page=3, status="completed")
+    page = service.api.list_tasks(model=DEFAULT_MODEL, page=3, status="completed")
 
     assert (page.total, [task.task_id for task in page.tasks]) == (1, [TASK_ID])
     assert dict(service.requests[0].url.params) == {
@@ -243,9 +244,10 @@ QUOTA_CODES = (
     "account_balance_insufficient", "insufficient_token_quota", "key_quota_exhausted",
     "token_daily_quota_exceeded", "key_daily_quota_exhausted",
 )  # fmt: skip
-KEY_CODES = (
-    "key_disabled", "key_expired", "key_model_not_allowed", "user_disabled", "unauthorized",
-    "model_access_denied",
+KEY_CODES = ("key_disabled", "key_expired", "user_disabled", "unauthorized")
+MODEL_CODES = (
+    "key_model_not_allowed", "model_access_denied", "model_deprecated", "model_not_found",
+    "model_retired",
 )  # fmt: skip
 
 
@@ -255,6 +257,7 @@ KEY_CODES = (
     [
         *((code, QuotaError) for code in QUOTA_CODES),
         *((code, AuthenticationError) for code in KEY_CODES),
+        *((code, ModelRefusedError) for code in MODEL_CODES),
         ("idempotency_conflict", IdempotencyConflictError),
     ],
 )
@@ -269,6 +272,16 @@ def test_the_code_of_a_refusal_decides_before_the_status(
     assert type(caught.value) is expected
     assert (caught.value.code, caught.value.message) == (code, "the service's own words")
     assert is_certainly_not_accepted(caught.value)
+
+
+def test_a_bad_request_that_names_the_model_is_about_the_model(serve: Serve) -> None:
+    said = {"code": "invalid_request", "message": "no", "param": "model", "suggestion": "other"}
+    service = serve(400, json={"error": said})
+
+    with pytest.raises(ModelRefusedError) as caught:
+        service.api.create_task(BODY, request_id=REQUEST_ID)
+
+    assert caught.value.hint == "other"
 
 
 @pytest.mark.parametrize("code", [404, "503", -1, None, "", "unknown_error"])

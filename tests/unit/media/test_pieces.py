@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import Interrupted, InvalidInputError
-from omniedit.media import Piece, Progress, fits, join, plan_split, prepare, probe, verdict
-from omniedit.media.soundtrack import Sound as Audio
+from omniedit.media import Piece, Progress, join, plan_split, prepare, probe, verdict
+from omniedit.models import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, see
 
 FOUR_SECONDS = list(range(40))
@@ -66,7 +66,7 @@ def test_every_picture_is_in_exactly_one_piece(
         sound=Sound(codec="libopus" if codec == "libvpx-vp9" else "aac"),
     )
 
-    pieces = plan_split(source)
+    pieces = plan_split(source, longest_s=10)
 
     paths = written(source, pieces, folder)
     seen = [see(path) for path in paths]
@@ -75,7 +75,7 @@ def test_every_picture_is_in_exactly_one_piece(
     assert [number for each in seen for number in each.numbers] == [n % 256 for n in range(count)]
     assert count == (254 if fps == 25 else 120)
     for piece, path, each in zip(pieces, paths, seen, strict=True):
-        assert verdict(probe(path, name="piece")) == ()
+        assert verdict(probe(path, name="piece"), longest_s=10) == ()
         assert each.duration_s == pytest.approx(piece.duration_s, abs=0.002)
         assert piece.duration_s <= 10
         assert len(each.samples) / each.rate == pytest.approx(piece.duration_s, abs=0.045)
@@ -101,7 +101,7 @@ def test_pieces_are_equal_and_between_the_marks(
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=seconds)
 
-    plan = plan_split(source, **marks)
+    plan = plan_split(source, longest_s=10, **marks)
 
     assert [piece.duration_s for piece in plan] == pytest.approx(durations)
     assert (plan[0].start_mark_s, plan[-1].end_mark_s) == (marks.get("start_s"), marks.get("end_s"))
@@ -127,7 +127,7 @@ def test_a_picture_that_is_shown_long_is_continued_in_the_next_piece(
     times = [0, 100, 200, 25000, 25100]
     source = make_clip(tmp_path / "a.mp4", times=times, tick=Fraction(1, 1000))
 
-    pieces = plan_split(source)
+    pieces = plan_split(source, longest_s=10)
 
     seen = [see(path) for path in written(source, pieces, folder)]
     assert [each.numbers for each in seen] == [[0, 1, 2], [2], [2, 3, 4]]
@@ -138,10 +138,11 @@ def test_a_picture_that_is_shown_long_is_continued_in_the_next_piece(
 def test_a_slide_show_is_not_let_through_for_its_long_pictures(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", times=[0, 4000, 8000], tick=Fraction(1, 1000))
 
-    pieces = plan_split(source)
+    pieces = plan_split(source, longest_s=10)
 
     assert [piece.duration_s for piece in pieces] == pytest.approx([6.0, 6.0])
-    assert not fits(probe(source, name="slides"))
+    [problem] = verdict(probe(source, name="slides"), longest_s=10)
+    assert problem.code == "clip_too_long"
 
 
 def test_results_that_agree_are_joined_as_they_are(tmp_path: Path, folder: Path) -> None:
@@ -225,7 +226,7 @@ def test_generated_sound_is_faded_without_being_shifted(tmp_path: Path, folder: 
     joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=True)
 
     seen = see(joined.path)
-    assert joined.sound is Audio.GENERATED
+    assert joined.sound is Audio.NEW
     assert joined.is_video_copied
     assert seen.beeps == pytest.approx(list(range(5)), abs=0.025)
     assert len(seen.samples) / seen.rate == pytest.approx(5, abs=0.045)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media import Sound as Audio
 from omniedit.media import lay_sound, prepare, probe
+from omniedit.models import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, see, with_manifest
 
 

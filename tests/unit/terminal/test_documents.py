@@ -78,9 +78,22 @@ def test_a_task_has_every_key() -> None:
         "prompt": "dusk",
         "request_id": "oe-1",
         "parent": None,
+        "sound": "new",
         "results": ["https://cdn.example.com/x.mp4?sig=1"],
         "link_valid_until": "2025-09-07T14:42:23Z",
-        "saved": [{"path": "/x/out.mp4", "bytes": 7, "sha256": "00"}],
+        "saved": [
+            {
+                "path": "/x/out.mp4",
+                "bytes": 7,
+                "sha256": "00",
+                "width": None,
+                "height": None,
+                "frame_rate": None,
+                "duration_seconds": None,
+                "marks": None,
+                "served": None,
+            }
+        ],
         "error": None,
         "raw": raw,
     }

@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 
 from omniedit.media import C2PA, AudioTrack, ClipFacts, verdict
+from omniedit.models import DEFAULT_MODEL, find_model
 from omniedit.schemas import unknown_values
 from omniedit.terminal.probe import clip_fields, render_clip
 from omniedit.terminal.text import Colour, Span, cell_width, plain_text
@@ -38,11 +39,18 @@ FACTS = ClipFacts(
     chroma="4:2:0",
     audio_tracks=(AudioTrack(codec="aac", rate=44100, channels=2, language=None, is_used=True),),
 )
+MODEL = find_model(DEFAULT_MODEL)
+MODEL_LINE = f"model      {DEFAULT_MODEL}: clips of 10 s at most, results of 1280x720 or 720x1280"
 UNKNOWN = replace(FACTS, duration_s=None, frames=None, frame_rate=None, is_variable_rate=False)
 
 
 def rendered(facts: ClipFacts, *, width: int | None = None, cost: float | None = 62.3) -> list[str]:
-    return [plain_text(line) for line in render_clip(facts, verdict(facts), cost=cost, width=width)]
+    return [
+        plain_text(line)
+        for line in render_clip(
+            facts, verdict(facts, longest_s=10), model=MODEL, cost=cost, width=width
+        )
+    ]
 
 
 def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
@@ -53,7 +61,8 @@ def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
         "colours    8 bits, 4:2:0, SDR",
         "audio      AAC, 44100 Hz, 2 channels",
         "size       2.1 MB",
-        "estimate   62.3 credits ($0.92)",
+        MODEL_LINE,
+        "estimate   about 62.3 credits ($0.92) at least, without thinking tokens",
         "verdict    it is QuickTime (MOV), not MP4: it is converted on the way",
     ]
 
@@ -102,6 +111,7 @@ def test_what_is_unknown_is_said_to_be() -> None:
         "colours    SDR",
         "audio      none",
         "size       unknown",
+        MODEL_LINE,
         "estimate   unknown",
         "verdict    no problems found",
     ]
@@ -113,7 +123,7 @@ def test_a_narrow_terminal_gets_whole_words_beside_the_labels(width: int) -> Non
 
     assert all(cell_width(line) <= width for line in lines)
     assert [line[:9].strip() for line in lines if line[0] != " "] == [
-        *("length", "container", "video", "colours", "audio", "size", "estimate"),
+        *("length", "container", "video", "colours", "audio", "size", "model", "estimate"),
         *("verdict", "verdict"),
     ]
     told = " ".join(line[11:] for line in lines)
@@ -137,7 +147,7 @@ def test_a_terminal_too_narrow_for_columns_breaks_lines_itself() -> None:
     ],
 )
 def test_the_verdict_is_coloured(facts: ClipFacts, text: str, colour: Colour) -> None:
-    lines = render_clip(facts, verdict(facts), cost=62.3, width=None)
+    lines = render_clip(facts, verdict(facts, longest_s=10), model=MODEL, cost=62.3, width=None)
 
     coloured = [span for line in lines for span in line if isinstance(span, Span) and span.colour]
     assert [span.text.startswith(text) for span in coloured if span.colour is colour][:1] == [True]
@@ -153,7 +163,9 @@ def test_names_from_a_file_do_nothing_to_the_terminal() -> None:
 
 
 def test_a_document_has_all_fields_of_a_clip() -> None:
-    full = clip_fields("clip.mov", FACTS, verdict(FACTS), fits=True, cost=62.34)
+    full = clip_fields(
+        "clip.mov", FACTS, verdict(FACTS, longest_s=10), model=MODEL, fits=True, cost=62.34
+    )
 
     assert {*full, "prepared"} == unknown_values("probe").keys()
     assert (full["pixel_aspect"], full["display_aspect"]) == ("1:1", "9:16")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from omniedit.models import Record, Task
+from omniedit.models import DEFAULT_MODEL, Record, Task
 from omniedit.terminal.tables import render_table
 from omniedit.terminal.text import Colour, Span, cell_width, plain_text
 
@@ -42,6 +42,22 @@ def _records(make_record: MakeRecord) -> list[Record]:
     ]
 
 
+def test_models_are_shown_where_one_is_not_the_usual_one_and_there_is_room(
+    make_record: MakeRecord,
+) -> None:
+    usual = replace(make_record(), model=DEFAULT_MODEL)
+    other = replace(make_record(task_id="task-2"), model="gemini-omni-9")
+
+    assert rendered([usual, usual], 160)[0].endswith("LINK")
+    assert [line.split()[-1] for line in rendered([usual, other], 160)] == [
+        "MODEL",
+        DEFAULT_MODEL,
+        "gemini-omni-9",
+    ]
+    assert rendered([usual, other], 80)[0].endswith("LINK")
+    assert rendered([usual], None)[0].endswith("MODEL")
+
+
 @pytest.mark.parametrize("width", [10, 20, 30, 40, 41, 60, 80, 100, 160])
 def test_a_table_fits_its_terminal(make_record: MakeRecord, width: int) -> None:
     lines = rendered(_records(make_record), width)
@@ -73,7 +89,8 @@ def test_forty_columns_keep_what_decides(make_record: MakeRecord) -> None:
 def test_a_script_gets_every_column_in_full(make_record: MakeRecord) -> None:
     lines = rendered(_records(make_record), None)
 
-    assert lines[0].split() == ["TASK", "CLIP", "PROMPT", "STATE", "CREDITS", "FILE", "LINK"]
+    titles = ["TASK", "CLIP", "PROMPT", "STATE", "CREDITS", "FILE", "LINK", "MODEL"]
+    assert lines[0].split() == titles
     assert lines[1].split()[0] == TASK_ID
     assert "把天空变成傍晚 and keep everything else unchanged" in lines[2]
     assert "/home/me/films/out-a1b2c3.mp4" in lines[1]

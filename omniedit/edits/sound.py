@@ -1,0 +1,172 @@
+"""The sound of saved results: the service's own, the clip's laid over it, or none."""
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from omniedit.downloads.placement import copy_result, saved_file
+from omniedit.edits.clips import INSTALL_MEDIA, clip_name, clip_on_this_machine, look
+from omniedit.edits.requests import PreparedEdit
+from omniedit.edits.save import find_saved, placed, record_saved
+from omniedit.edits.session import Session
+from omniedit.edits.targets import Target
+from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
+from omniedit.errors import (
+    InvalidInputError,
+    MissingExtraError,
+    NotAVideoError,
+    OmniEditError,
+    TargetExistsError,
+)
+from omniedit.http.ranges import Incomplete
+from omniedit.media import is_available
+from omniedit.models import Record, SavedFile, Sound
+from omniedit.system.folders import private_folder
+
+_UNHEARD_S: Final = 0.05
+
+
+def check_sound(sound: Sound) -> None:
+    """Refuse a sound that cannot be had here.
+
+    Raises:
+        MissingExtraError: If the extra that lays it over is not installed.
+    """
+    if sound is not Sound.NEW and not is_available():
+        msg = f"`--sound {sound}` needs the extra `media`"
+        raise MissingExtraError(msg, hint=INSTALL_MEDIA)
+
+
+def save_with_sound(
+    session: Session,
+    edit: PreparedEdit,
+    record: Record,
+    served: SavedFile,
+    target: Target,
+    *,
+    sound: Sound,
+    overwrite: bool,
+) -> Record:
+    """Save a result with another sound; as it was served it stays, where that makes a difference.
+
+    Args:
+        session: Is told.
+        edit: Whose clip has the original sound.
+        record: Of the task.
+        served: The result as it was served, saved and whole.
+        target: The name of the file with the other sound.
+        sound: Which.
+        overwrite: Replace what is there.
+
+    Raises:
+        NotAVideoError: If the result is not a video.
+        InvalidInputError: If the clip cannot be fetched or read.
+        TargetExistsError: If the target is taken.
+        LocalError: If the disk does not allow it.
+    """
+    task_id = str(record.task_id)
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(
+                with_sound(session, edit, Path(served.path), sound=sound, name=target.shown)
+            )
+        except OmniEditError:
+            session.warn(f"the result as it was served is kept: {served.path}")
+            raise
+        is_changed = path != Path(served.path)
+
+        def variant(file: SavedFile) -> SavedFile:
+            return replace(
+                file,
+                # What is written anew has lost its marks.
+                facts=served.facts and replace(served.facts, marks=())
+                if is_changed
+                else served.facts,
+                sound=sound,
+                served_path=served.path if is_changed else None,
+            )
+
+        try:
+            file = copy_result(
+                saved_file(path) if is_changed else served,
+                target.path,
+                overwrite=overwrite,
+                sleep=session.sleep,
+                on_verified=lambda file: record_saved(session, task_id, variant(file)),
+            )
+        except TargetExistsError:
+            # Another process may have made the same meanwhile.
+            there = find_saved(session, record, target, sound=sound, overwrite=overwrite)
+            if there is None:
+                raise
+            return there
+    if not is_changed:
+        Path(served.path).unlink(missing_ok=True)
+        session.journalled(lambda: session.journal.forget_file(task_id, served))
+        others = tuple(known for known in record.saved if known.path != served.path)
+        record = replace(record, saved=others)
+    return placed(session, record, variant(file), target, overwrite=overwrite)
+
+
+@contextmanager
+def with_sound(
+    session: Session, edit: PreparedEdit, result: Path, *, sound: Sound, name: str
+) -> Generator[Path]:
+    """Hold a result with another sound for a block; the result itself where nothing changes.
+
+    Args:
+        session: Is told.
+        edit: Whose clip has the original sound.
+        result: As it was served.
+        sound: Which it gets.
+        name: What messages call what is made.
+
+    Raises:
+        NotAVideoError: If the result is not a video.
+        InvalidInputError: If the clip cannot be fetched or read.
+        LocalError: If the disk does not allow it.
+    """
+    from omniedit.media import lay_sound  # noqa: PLC0415 - brings PyAV
+
+    try:
+        facts = look(session, str(result), name=name)
+    except InvalidInputError as error:
+        msg = f"the sound of {name} cannot be changed: {error.message}"
+        raise NotAVideoError(msg) from error
+    with ExitStack() as stack:
+        private = stack.enter_context(private_folder(session.private_folder))
+        original = None
+        if sound is Sound.ORIGINAL:
+            original = stack.enter_context(clip_on_this_machine(session, edit.request))
+        what = "muting" if original is None else "laying sound over"
+        shown = preparation_shown(session, clip_name(name), what)
+        with shown as on_progress:
+            laid = lay_sound(
+                result,
+                private / "sound.mp4",
+                original=original,
+                original_start_s=edit.start_s,
+                original_end_s=edit.end_s,
+                on_progress=on_progress,
+            )
+        if original is not None:
+            check_is_same(session, original)
+        if laid.sound is Sound.NONE and not isinstance(facts, Incomplete) and not facts.has_audio:
+            yield result
+            return
+        warn_of_lost_marks(session, laid.lost_marks, whose="the result", where=name)
+        _report_difference(session, laid.difference_s)
+        yield laid.path
+
+
+def _report_difference(session: Session, difference_s: float) -> None:
+    if abs(difference_s) <= _UNHEARD_S:
+        return
+    what = (
+        "longer than the result, and ends with it"
+        if difference_s > 0
+        else ("shorter than the result, which ends in silence")
+    )
+    session.warn(f"the clip's sound is {abs(difference_s):.2f} s {what}")

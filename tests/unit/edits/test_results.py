@@ -1,0 +1,75 @@
+"""What came back is looked at once, held against the clip, and written down."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from omniedit.edits.save import download
+from omniedit.edits.targets import Destination
+from omniedit.events import Noted, Warned
+from omniedit.models import Record, VideoFacts
+from tests.unit.edits.bench import BenchSession, completed, record_of, video_of
+from tests.unit.media.clips import make_clip, with_manifest
+
+CLIP = VideoFacts(width=160, height=120, frame_rate=10.0, duration_s=4.0, codec="h264")
+
+
+@pytest.fixture
+def session(here: Path) -> BenchSession:
+    session = BenchSession(looks_at_results=True, folder=here / "private")
+    session.script.look = completed
+    return session
+
+
+def downloaded(session: BenchSession, content: bytes, *, clip: VideoFacts | None = CLIP) -> Record:
+    session.script.video = lambda _: content
+    session.journal.record_adopted(completed("task-1"), origin=session.origin)
+    record = record_of(completed("task-1"), clip=clip, origin=session.origin)
+    return download(session, record, Destination("out.mp4"), overwrite=False)
+
+
+def said(session: BenchSession) -> list[str]:
+    return [event.message for kind in (Noted, Warned) for event in session.reported(kind)]
+
+
+def test_what_came_back_is_written_down_with_its_marks(session: BenchSession, here: Path) -> None:
+    clip = with_manifest(make_clip(here / "clip.mp4", seconds=4))
+
+    [file] = downloaded(session, clip.read_bytes(), clip=None).saved
+
+    known = session.journal.find_task("task-1")
+    assert known is not None
+    assert known.saved == (file,)
+    assert file.facts is not None
+    assert (file.facts.codec, file.facts.marks) == ("h264", ("c2pa",))
+    assert said(session) == []
+
+
+def test_a_difference_from_the_clip_is_said_in_one_line(session: BenchSession, here: Path) -> None:
+    content = make_clip(here / "clip.mp4", seconds=4).read_bytes()
+
+    [file] = downloaded(session, content, clip=replace(CLIP, width=1920, height=1080)).saved
+
+    facts = file.facts
+    assert facts is not None
+    assert said(session) == [
+        f"the result is {facts.width}x{facts.height} at 10 fps; the clip is 1920x1080 at 10 fps"
+    ]
+
+
+def test_a_result_shorter_than_half_the_clip_is_warned_of(
+    session: BenchSession, here: Path
+) -> None:
+    downloaded(session, make_clip(here / "clip.mp4", seconds=1).read_bytes())
+
+    [warning] = session.reported(Warned)
+    assert warning.message == "out.mp4 is shorter than half the clip: 1.00 s of 4.00 s"
+
+
+def test_a_result_without_a_picture_is_warned_of_and_kept(session: BenchSession) -> None:
+    [file] = downloaded(session, video_of("task-1")).saved
+
+    [warning] = session.reported(Warned)
+    assert warning.message.startswith("out.mp4 may not be playable: ")
+    assert (file.facts, Path(file.path).exists()) == (None, True)
