@@ -8,7 +8,9 @@ import pytest
 
 from omniedit.models import SavedFile, Task
 from omniedit.terminal.page import PageVideo, page_chunks
+from tests.browser.__main__ import PICTURE, take
 from tests.browser.chromium import PROGRAM, Tab, browser
+from tests.contract.readme import README, ROOT
 from tests.records import record_of
 from tests.unit.cli.test_compare import HOSTILE
 from tests.unit.media.clips import Sound, make_clip
@@ -207,6 +209,15 @@ def test_outside_text_runs_nothing_and_asks_for_nothing(tab: Tab, folder: Path) 
         " {textContent: 'document.title = \"run\"'}))"
     )
     assert tab.evaluate("document.title") != "run"
+
+
+def test_readme_shows_a_page_as_it_is_today(tab: Tab, folder: Path) -> None:
+    picture = take(tab, folder)
+
+    size = slice(16, 24)  # width and height of a PNG
+    assert PICTURE.read_bytes()[size] == picture[size]
+    assert f"({PICTURE.relative_to(ROOT)})" in README.text
+    assert tab.evaluate("document.querySelectorAll('polyline').length") == 1
 
 
 def test_a_video_that_cannot_be_played_is_named(tab: Tab, folder: Path) -> None:
