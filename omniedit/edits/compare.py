@@ -21,7 +21,7 @@ from omniedit.errors import (
     NoSuchReferenceError,
     OmniEditError,
 )
-from omniedit.http.urls import check_clip_url
+from omniedit.http.urls import check_clip_url, public_url
 from omniedit.media import is_available
 from omniedit.models import TASK_PREFIX, Record, SavedFile, task_name
 
@@ -202,14 +202,18 @@ class _Finder:
         target = (self._folder or Path()) / f"{clip_stem(url)}-clip-{digits}.mp4"
         if _exists(target):
             return saved_file(target)
-        check_clip_url(url, allow_internal=session.allows_internal_clips)
-        return session.downloader.download(
-            url,
-            target,
-            what="clip",
-            on_progress=progress_of(session, clip_name(url), "download"),
-            on_retry=retry_of(session, None),
-        )
+        try:
+            check_clip_url(url, allow_internal=session.allows_internal_clips)
+            return session.downloader.download(
+                url,
+                target,
+                what="clip",
+                on_progress=progress_of(session, clip_name(url), "download"),
+                on_retry=retry_of(session, None),
+            )
+        except OmniEditError as error:
+            error.message = f"the clip {public_url(url)} cannot be fetched: {error.message}"
+            raise
 
 
 def _newest_saved(session: Session) -> str:

@@ -123,6 +123,16 @@ def test_the_clip_of_a_url_is_fetched_once_beside_the_page(
     assert "secret" not in (served.folder / "out" / "night-compare.html").read_text()
 
 
+def test_a_clip_that_cannot_be_fetched_is_named(served: CommandLine, tmp_path: Path) -> None:
+    with web_server(tmp_path) as (url, _):
+        edit(served, NOW, "-o", "night.mp4", clip=f"{url}/none.mp4?token=secret")
+
+        ended = served("--json", "compare")
+
+    assert (ended.status, names(ended)) == (0, ["night.mp4"])
+    assert f"the clip {url}/none.mp4 cannot be fetched" in ended.document["missing"][0]
+
+
 def test_a_clip_is_in_step_with_the_part_of_it_that_was_edited(served: CommandLine) -> None:
     make_clip(served.folder / "clip.mp4", seconds=4)
     edit(served, NOW, "--start", "1", "--end", "3", "-o", "part.mp4")
@@ -223,6 +233,15 @@ def test_a_picture_shows_moments_of_each_video_and_how_they_differ(edited: Comma
     assert clip == night
     assert max(same) == 0 < max(differs)
     assert edited("compare", "--embed", "-o", "other.png").status == 2
+
+
+def test_outside_text_is_text_in_a_picture(edited: CommandLine) -> None:
+    image = pytest.importorskip("PIL.Image")
+    edit(edited, f"{''.join(HOSTILE)} 把天空变成傍晚 {NOW}", "-o", "odd.mp4")
+
+    assert edited("compare", "-o", "odd.png").status == 0
+    with image.open(edited.folder / "odd.png") as sheet:
+        assert (sheet.format, sheet.info) == ("PNG", {})
 
 
 def pair(prompt: str = "make it night") -> list[PageVideo]:

@@ -12,6 +12,7 @@ from omniedit.sandbox import RunningSandbox
 from tests.commandline import CommandLine
 from tests.contract.test_blocks import service_tasks
 from tests.schemas import fault
+from tests.unit.cli.test_compare import HOSTILE
 from tests.unit.media.clips import Sound, make_clip
 
 NOW = "[sandbox:seconds=0]"
@@ -61,6 +62,15 @@ def test_a_url_loses_what_may_be_secret(served: CommandLine) -> None:
     served("edit", "https://example.com/a.mp4?token=secret", NOW, "-o", "1.mp4", "--sidecar")
 
     assert told(served.folder / "1.mp4")["video"] == "https://example.com/a.mp4"
+
+
+def test_outside_text_is_text_in_it(served: CommandLine, clip: Path) -> None:
+    prompt = "".join(HOSTILE) + NOW
+
+    served("edit", "clip.mp4", prompt, "-o", "1.mp4", "--sidecar")
+
+    assert told(served.folder / "1.mp4")["prompt"] == prompt
+    assert (served.folder / "1.mp4.json").read_bytes().isascii()
 
 
 @pytest.mark.parametrize("command", ["edit", "wait", "download", "batch"])
