@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit.downloads.placement import saved_file
 from omniedit.edits.clips import clip_name, is_local, progress_of
 from omniedit.edits.records import find_records, has_file, parents_of
-from omniedit.edits.save import download, retry_of, whole_result
+from omniedit.edits.save import download, is_whole, retry_of, whole_result
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination, clip_stem
 from omniedit.edits.upload import preparation_shown
@@ -129,7 +129,7 @@ class _Finder:
 
     def _take_task(self, record: Record) -> None:
         session = self._session
-        result = whole_result(record)
+        result = _shown_result(record)
         if result is None:
             folder = self._folder or Path()
             record = download(session, record, Destination(f"{folder}/"), overwrite=False)
@@ -214,6 +214,13 @@ class _Finder:
         except OmniEditError as error:
             error.message = f"the clip {public_url(url)} cannot be fetched: {error.message}"
             raise
+
+
+def _shown_result(record: Record) -> SavedFile | None:
+    """Return the file of a task's first result that is looked at: with the sound it was given."""
+    if record.task is not None and len(record.task.result_urls) > 1:
+        return whole_result(record)
+    return next((file for file in reversed(record.saved) if is_whole(file)), None)
 
 
 def _newest_saved(session: Session) -> str:

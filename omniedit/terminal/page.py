@@ -147,7 +147,8 @@ def _facts_of(video: PageVideo) -> Iterator[tuple[str, str]]:
     yield "Clip", video.clip or ""
     if record is not None:
         yield "Prompt", record.prompt or ""
-        yield "Model", (record.task.model if record.task else None) or ""
+        yield "Model", record.shown_model or ""
+        yield "Sound", video.file.sound
         yield "Credits", render_charge(record.task)
         yield "Task", record.task_id or ""
     yield "Made from", " ← ".join(video.parents)

@@ -226,13 +226,13 @@ def _open(context: Context, page: "SavedFile") -> None:
 
 
 def _fields(comparison: "Comparison", page: "SavedFile") -> "Document":
-    from omniedit.terminal.documents import saved_document
+    from omniedit.terminal.documents import content_document
 
     return {
-        "output": saved_document(page),
+        "output": content_document(page),
         "videos": [
             {
-                **saved_document(video.file),
+                **content_document(video.file),
                 "task_id": video.record.task_id if video.record else None,
                 "parents": list(video.parents),
                 "similarity": _similarity(video.changes),
