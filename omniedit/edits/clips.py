@@ -40,6 +40,7 @@ _VIDEO_SUFFIXES: Final = frozenset(
     | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
 """What the names of a folder's videos end with."""
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 INSTALL_MEDIA: Final = "python -m pip install 'omniedit[media]'"
 
 
@@ -93,7 +94,7 @@ class Findings:
 def is_local(video: str) -> bool:
     """Return whether VIDEO is a path on this machine rather than a URL."""
     # One letter is a drive of Windows.
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", video) is None
+    return _SCHEME.match(video) is None
 
 
 def clip_name(video: str) -> str:

@@ -47,6 +47,7 @@ _VIDEO_SITES: Final = (
     "loom.com",
 )
 """Sites whose addresses lead to pages; their video files lie on other hosts, or have a suffix."""
+_BELOW_VIDEO_SITES: Final = tuple(f".{site}" for site in _VIDEO_SITES)
 _VIDEO_FILE: Final = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi)", re.IGNORECASE)
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
@@ -129,7 +130,7 @@ def check_no_video_page(url: str) -> None:
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
-    is_of_site = any(host == site or host.endswith(f".{site}") for site in _VIDEO_SITES)
+    is_of_site = f".{host}".endswith(_BELOW_VIDEO_SITES)
     if is_of_site and not _VIDEO_FILE.search(parts.path):
         msg = f"this is a page of {host}, not a video file"
         hint = (

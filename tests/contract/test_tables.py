@@ -220,3 +220,14 @@ def test_ls_is_list(omniedit: CommandLine) -> None:
     listed, other = omniedit("list", "--limit", "0"), omniedit("ls", "--limit", "0")
 
     assert (other.status, other.stderr) == (listed.status, listed.stderr) != (0, "")
+
+
+def test_the_page_for_agents_is_a_short_skill_whose_options_exist() -> None:
+    text = MANUAL["agents"].text
+    known = {*GLOBAL_OPTIONS, "--help"}
+    for command in COMMANDS.values():
+        known |= {name for option in options_of(command) for name in option.split("/")}
+
+    assert len(text) < 6000
+    assert re.match(r"---\nname: omniedit\ndescription: [^\n]+\n---\n\n# ", text)
+    assert {*re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)} <= known
