@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit import __version__
 from omniedit.errors import Hint, JournalDamagedError, LocalError, OmniEditError
+from omniedit.system import THIS_SYSTEM, System
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -121,8 +122,8 @@ def _checks_of_settings(
             yield check_model(session, settings.model)
     else:
         yield _warning("service", "not checked without a key")
-    yield _folder("config folder", settings.config_dir.value)
-    yield _folder("state folder", settings.state_dir.value, used=settings.journal_folder)
+    yield check_folder("config folder", settings.config_dir.value)
+    yield check_folder("state folder", settings.state_dir.value, used=settings.journal_folder)
     yield _journal(settings.journal_folder)
 
 
@@ -145,8 +146,19 @@ def _tried(name: str, call: Callable[[], object], message: str) -> Check:
     return _ok(name, message)
 
 
-def _folder(name: str, folder: Path, *, used: Path | None = None) -> Check:
-    """Return whether a folder can be written, or the folder in it that is in use."""
+def check_folder(
+    name: str, folder: Path, *, used: Path | None = None, system: System = THIS_SYSTEM
+) -> Check:
+    """Return whether a folder can be written.
+
+    Args:
+        name: What it is.
+        folder: The folder, which may not be made yet.
+        used: The folder in it that is in use, whose files are locked.
+        system: The operating system; injected by tests.
+    """
+    hint = "set OMNIEDIT_CONFIG_DIR and OMNIEDIT_STATE_DIR, or change its owner"
+    fault = f"{folder} cannot be written"
     try:
         nearest = used or folder
         while not nearest.exists() and nearest != nearest.parent:
@@ -154,9 +166,13 @@ def _folder(name: str, folder: Path, *, used: Path | None = None) -> Check:
         # Permissions alone do not tell of read-only file systems, quotas and full disks.
         with tempfile.TemporaryFile(dir=nearest) as file:
             file.write(b"omniedit")
+            file.flush()
+            if used is not None:
+                hint = "set OMNIEDIT_STATE_DIR to a folder on a disk of this machine"
+                fault = f"files in {folder} cannot be locked"
+                system.try_lock(file.fileno())
     except OSError as failure:
-        error = LocalError(f"{folder} cannot be written: {failure.strerror}")
-        hint = "set OMNIEDIT_CONFIG_DIR and OMNIEDIT_STATE_DIR, or change its owner"
+        error = LocalError(f"{fault}: {failure.strerror}")
         return Check(
             name=name, verdict=Verdict.FAILURE, message=error.message, hint=hint, error=error
         )

@@ -1,9 +1,12 @@
+import errno
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 
-from omniedit.edits.doctor import CLOCK_TOLERANCE_S, Verdict, check_clock
+from omniedit.edits.doctor import CLOCK_TOLERANCE_S, Verdict, check_clock, check_folder
 from omniedit.errors import NotConnectedError
+from tests.systems import linux
 from tests.unit.edits.bench import NOW, BenchSession
 
 
@@ -32,3 +35,13 @@ def test_a_clock_that_cannot_be_asked_for_is_no_failure(session: BenchSession) -
     session.script.trouble = [NotConnectedError("gone")]
 
     assert check_clock(session).verdict is Verdict.WARNING
+
+
+def test_a_state_folder_whose_files_cannot_be_locked_is_a_failure(tmp_path: Path) -> None:
+    def lock(_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    check = check_folder("state folder", tmp_path, used=tmp_path, system=linux(lock=lock))
+
+    assert check.verdict is Verdict.FAILURE
+    assert "cannot be locked: No locks available" in check.message
