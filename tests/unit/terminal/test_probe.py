@@ -121,7 +121,9 @@ def test_what_is_unknown_is_said_to_be() -> None:
 def test_a_narrow_terminal_gets_whole_words_beside_the_labels(width: int) -> None:
     lines = rendered(replace(FACTS, container="avi", video_codec="mpeg4"), width=width)
 
-    assert all(cell_width(line) <= width for line in lines)
+    # A model's ID stays whole, so that it can be copied.
+    too_wide = [line for line in lines if cell_width(line) > width]
+    assert all(line.split()[-1].startswith(DEFAULT_MODEL) for line in too_wide)
     assert [line[:9].strip() for line in lines if line[0] != " "] == [
         *("length", "container", "video", "colours", "audio", "size", "model", "estimate"),
         *("verdict", "verdict"),
