@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final
 from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.downloads.placement import copy_result, saved_file, tidy
 from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
-from omniedit.edits.clips import INSTALL_MEDIA, clip_name, fetched_clip, is_local, look
+from omniedit.edits.clips import (
+    INSTALL_MEDIA,
+    clip_name,
+    fetched_clip,
+    is_local,
+    look,
+    look_at_result,
+)
 from omniedit.edits.edit import EditOptions, known_edit
 from omniedit.edits.lineage import with_result
 from omniedit.edits.planner import PlannedEdit, check_price
@@ -209,7 +216,9 @@ def join_pieces(
         if plan.target is None:
             session.stream_out(path)
             return None
-        return _placed(session, saved_file(path), plan.target, records, options)
+        facts = look_at_result(session, str(path), name=name, clip=None)
+        file = replace(saved_file(path), facts=facts, sound=options.sound)
+        return _placed(session, file, plan.target, records, options)
 
 
 def forget_leftovers(plan: SplitPlan) -> None:
@@ -411,16 +420,20 @@ def _placed(
     options: SplitOptions,
 ) -> SavedFile:
     digest = _joined_digest(records, sound=options.sound)
+
+    def record(copy: SavedFile) -> None:
+        known = replace(file, path=copy.path)
+        session.journalled(lambda: session.journal.record_joined(digest, known))
+
     try:
-        return copy_result(
+        copy = copy_result(
             file,
             target.path,
             overwrite=options.overwrite,
             sleep=session.sleep,
-            on_verified=lambda copy: session.journalled(
-                lambda: session.journal.record_joined(digest, copy)
-            ),
+            on_verified=record,
         )
+        return replace(file, path=copy.path)
     except TargetExistsError:
         # Another process may have joined the same pieces meanwhile.
         there = _find_joined(session, target, records, sound=options.sound)

@@ -155,6 +155,19 @@ def test_a_batch_and_the_pieces_of_a_split_take_it_too(served: CommandLine) -> N
         assert not probe(path, name="out").has_audio
 
 
+def test_a_joined_clip_is_known_by_its_sound_and_what_it_shows(served: CommandLine) -> None:
+    make_clip(served.folder / "long.mp4", seconds=12, sound=Sound())
+
+    argv = ["edit", "long.mp4", PROMPT, "--split", "--yes", "--sidecar", "-o", "out.mp4", "--json"]
+    ended, again = served(*argv), served(*argv)
+
+    joined = ended.document["joined"]
+    assert joined == again.document["joined"]
+    assert (joined["duration_seconds"], joined["marks"]) == (pytest.approx(12, abs=0.1), [])
+    sidecar = json.loads((served.folder / "out.mp4.json").read_text())
+    assert (sidecar["sound"], sidecar["sha256"]) == ("original", joined["sha256"])
+
+
 def test_a_manifest_that_gets_lost_is_told(served: CommandLine) -> None:
     with_manifest(served.folder / "clip.mp4")
 
