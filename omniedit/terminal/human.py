@@ -96,8 +96,13 @@ def render_credits(amount: float) -> str:
 def render_estimate(amount: float | None) -> str:
     """Return `about 64.2 credits ($0.94) at least`, with what is not in it, or that it is unknown."""
     if amount is None:
-        return "an unknown price"
-    return f"about {render_credits(amount)} at least, without thinking tokens"
+        return render_price(amount)
+    return f"{render_price(amount)} at least, without thinking tokens"
+
+
+def render_price(amount: float | None) -> str:
+    """Return `about 64.2 credits ($0.94)`, or that it is unknown."""
+    return "an unknown price" if amount is None else f"about {render_credits(amount)}"
 
 
 def render_amount(credits: float) -> str:  # noqa: A002 - the unit's name

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals"),
 ]
 
-QUESTION = "send 2 pieces for 76.3 credits ($1.12)? [y/N]"
+QUESTION = "send 2 pieces for about 76.3 credits ($1.12)? [y/N]"
 PROMPT = "make it night [sandbox:seconds=0]"
 WAIT_S = 20.0
 CTRL_C = "\x03"

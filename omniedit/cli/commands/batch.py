@@ -221,22 +221,24 @@ def _agree(
     Raises:
         InvalidInputError: If the answer is no.
     """
-    from omniedit.terminal.human import render_estimate
+    from omniedit.terminal.human import render_estimate, render_price
 
     due = [edit for edit in edits if edit.is_due]
     if not context.printer.is_stderr_terminal or not edits:
         return
     estimates = [edit.estimated_credits for edit in due if edit.estimated_credits is not None]
-    cost = render_estimate(sum(estimates) if estimates else None)
+    estimated = sum(estimates) if estimates else None
+    cost, price = render_estimate(estimated), render_price(estimated)
     if estimates and len(estimates) < len(due):
-        cost += f", and {len(due) - len(estimates)} that cannot be estimated"
+        rest = f", and {len(due) - len(estimates)} that cannot be estimated"
+        cost, price = cost + rest, price + rest
     count = f"{len(edits)} edit{'s' if len(edits) > 1 else ''}"
     known = f"{len(edits) - len(due)} known here, " if len(due) < len(edits) else ""
     context.printer.note(f"{count}: {known}{len(due)} to be paid{f', {cost}' if due else ''}")
     if due:
         _ = session.service  # a missing key is found before anything is agreed to
     if len(due) > 1 and not has_consent and can_ask(context):
-        require_consent(context, f"send {len(due)} edits for {cost}?")
+        require_consent(context, f"send {len(due)} edits for {price}?")
 
 
 def _run(

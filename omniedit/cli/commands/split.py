@@ -35,7 +35,7 @@ from omniedit.errors import (
 from omniedit.events import Saved
 from omniedit.models import Sound
 from omniedit.terminal.documents import saved_document
-from omniedit.terminal.human import render_estimate
+from omniedit.terminal.human import render_estimate, render_price
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,8 +129,8 @@ def _planned(
                 _ = session.service  # a missing key is found before anything is agreed to
             if plan.due_count and not call.has_consent:
                 pieces = f"{plan.due_count} piece{'s' if plan.due_count > 1 else ''}"
-                cost = render_estimate(plan.due_credits)
-                require_consent(call.context, f"send {pieces} for {cost}?")
+                price = render_price(plan.due_credits)
+                require_consent(call.context, f"send {pieces} for {price}?")
     return plan
 
 
