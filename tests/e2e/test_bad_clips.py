@@ -132,7 +132,7 @@ BAD: list[tuple[str, Make, str]] = [
     ("avi-cut-off", partial(cut_off, "mpeg4", "avi"), "is cut off"),
     ("without-a-size", without_size, "has no size (0x0)"),
     ("too-large", too_large, "too large: 8200x16, at most 8192 per side"),
-    ("too-long", too_long, "it is 10.30 s long, and the service takes 10 s at most"),
+    ("too-long", too_long, "it is 10.30 s long, and the model takes 10 s at most"),
     ("far-too-long", far_too_long, "is longer than 10 minutes"),
     ("too-many-bytes", too_many_bytes, "the file service takes 95 MiB at most"),
     ("a-folder", folder_of_clips, "is a folder, not a clip"),

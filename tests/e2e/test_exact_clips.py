@@ -268,7 +268,7 @@ def test_the_pieces_of_a_clip_say_which_is_cut_and_when_they_are_joined(
         pytest.param(
             {"seconds": 16},
             ("--end", "15"),
-            "the cut is 15.00 s long, and the service takes 10 s at most",
+            "the cut is 15.00 s long, and the model takes 10 s at most",
             id="a-cut-that-is-too-long",
         ),
         pytest.param(

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -16,6 +16,9 @@ from tests.unit.media.clips import Sound, make_clip
 
 pytestmark = pytest.mark.e2e
 
+MODEL: Final = (
+    "model gemini-omni-flash-video-edit: clips of 10 s at most, results of 1280x720 or 720x1280\n"
+)
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
 
 
@@ -67,7 +70,8 @@ def test_a_clip_that_fits(omniedit: CommandLine, clips: Path) -> None:
             "colours 8 bits, 4:2:0, SDR\n"
             "audio AAC, 48000 Hz, 2 channels\n"
             f"size {render_size((clips / 'clip.mp4').stat().st_size)}\n"
-            "estimate 12.7 credits ($0.19)\n"
+            f"{MODEL}"
+            "estimate about 12.7 credits ($0.19) at least, without thinking tokens\n"
             "verdict fits\n"
         ),
         fits=True,
@@ -97,7 +101,8 @@ def test_a_clip_that_is_converted_on_the_way_fits(omniedit: CommandLine, clips: 
             "colours 8 bits, 4:2:0, SDR\n"
             "audio none\n"
             f"size {render_size(size)}\n"
-            "estimate 12.7 credits ($0.19)\n"
+            f"{MODEL}"
+            "estimate about 12.7 credits ($0.19) at least, without thinking tokens\n"
             "verdict it is WebM, not MP4: it is converted on the way\n"
             "verdict its video is VP8, not H.264 or H.265: it is converted on the way\n"
         ),
@@ -125,10 +130,11 @@ def test_a_clip_that_is_too_long_is_2_with_the_flag_that_helps(
             "colours 8 bits, 4:2:0, SDR\n"
             "audio none\n"
             f"size {render_size(size)}\n"
-            "estimate 76.3 credits ($1.12)\n"
-            "verdict does not fit: it is 12.00 s long, and the service takes 10 s at most\n"
+            f"{MODEL}"
+            "estimate about 76.3 credits ($1.12) at least, without thinking tokens\n"
+            "verdict does not fit: it is 12.00 s long, and the model takes 10 s at most\n"
         ),
-        error="clip.mp4 does not fit: it is 12.00 s long, and the service takes 10 s at most",
+        error="clip.mp4 does not fit: it is 12.00 s long, and the model takes 10 s at most",
         hint="cut it with `--start T --end T`, or in pieces with `omniedit edit --split`",
         fits=False,
         duration_seconds=12.0,
@@ -206,7 +212,8 @@ def test_a_url_is_read_here_and_there_without_the_key(omniedit: CommandLine, cli
                 "colours 8 bits, 4:2:0, SDR\n"
                 "audio none\n"
                 f"size {render_size(size)}\n"
-                "estimate 25.4 credits ($0.37)\n"
+                f"{MODEL}"
+                "estimate about 25.4 credits ($0.37) at least, without thinking tokens\n"
                 "verdict fits\n"
             ),
             fits=True,
