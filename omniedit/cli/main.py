@@ -152,7 +152,7 @@ def _note_modes(call: Call, argv: Sequence[str]) -> None:
 
 def _end(context: Context, outcome: Outcome) -> int:
     """Print what is to be said at the end, and return the exit status."""
-    match outcome.ended_by:
+    match _interrupt_in(outcome.ended_by):
         case None:
             error = worst(outcome.errors)
             status = exit_status(error) if error else ExitStatus.DONE
@@ -176,6 +176,17 @@ def _end(context: Context, outcome: Outcome) -> int:
     if status is ExitStatus.DONE:
         remind(context)
     return _flush(context, status)
+
+
+def _interrupt_in(error: BaseException | None) -> BaseException | None:
+    """Return the interrupt that an error comes from, or the error.
+
+    One that arrives while a lock is released comes out as the lock's own error.
+    """
+    found = error
+    while found is not None and not isinstance(found, Interrupted | OmniEditError):
+        found = found.__context__
+    return found if isinstance(found, Interrupted) else error
 
 
 def _end_at_once(call: Call, interrupted: Interrupted) -> None:

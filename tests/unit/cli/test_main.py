@@ -2,6 +2,8 @@
 
 import io
 import json
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import pytest
 
 from omniedit.cli import main
 from omniedit.cli.context import Context, Outcome
+from omniedit.cli.exit_codes import ExitStatus
 from omniedit.cli.signals import Signals
-from omniedit.errors import InvalidInputError, MissingKeyError, TaskFailedError
+from omniedit.errors import Interrupted, InvalidInputError, MissingKeyError, TaskFailedError
 from omniedit.models import Record, Task
 from omniedit.terminal.documents import task_document
 from omniedit.terminal.printer import OutputMode, Printer
@@ -59,6 +62,24 @@ def test_what_json_cannot_hold_loses_its_raw_and_never_the_document(
 
     [task] = ended.document["tasks"]
     assert (ended.status, task["task_id"], task["raw"]) == (0, "t-1", None)
+
+
+def interrupt_in_a_lock() -> None:
+    lock = threading.Condition()
+    with lock:
+        # As where a signal arrives after `wait` has let go of the lock.
+        lock.release()
+        raise Interrupted(signal.SIGTERM)
+
+
+def test_an_interrupt_that_a_lock_turned_into_its_own_error_is_an_interrupt() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        interrupt_in_a_lock()
+
+    ended = Ended(Outcome(tasks=list, ended_by=raised.value), OutputMode.TEXT)
+
+    assert ended.status == ExitStatus.TERMINATED
+    assert "bug" not in ended.stderr.getvalue()
 
 
 def test_a_document_that_cannot_be_made_is_a_bug_with_a_document() -> None:
