@@ -110,8 +110,7 @@ class AttemptState(StrEnum):
     REFUSED = "refused"
 
 
-TERMINAL: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
-"""The statuses that a task keeps."""
+_TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +154,7 @@ class Task:
     @property
     def is_terminal(self) -> bool:
         """Whether the service will not change it any more."""
-        return self.status in TERMINAL
+        return self.status in _TERMINAL
 
     @property
     def has_known_status(self) -> bool:

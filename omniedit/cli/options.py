@@ -98,11 +98,7 @@ def parse_sound(text: str) -> Sound:
     Raises:
         typer.BadParameter: If the text names none.
     """
-    try:
-        return Sound(text)
-    except ValueError:
-        msg = f"{text!r} is not one of {', '.join(Sound)}"
-        raise typer.BadParameter(msg) from None
+    return Sound(parse_choice(text, tuple(Sound)))
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -235,10 +231,6 @@ Again = Annotated[
         "--again", rich_help_panel=COST, help="Submit again, even if already done (charged again)."
     ),
 ]
-Yes = Annotated[
-    bool,
-    typer.Option("--yes", rich_help_panel=COST, help="Accept what it costs; ask nothing."),
-]
 NoJournal = Annotated[
     bool,
     typer.Option(
@@ -251,6 +243,13 @@ Tasks = Annotated[
         metavar="[TASK]...",
         help="Task IDs, their last characters (6 or more), or `last` (the default).",
     ),
+]
+Remote = Annotated[
+    bool, typer.Option("--remote", help="The account's tasks, wherever submitted from.")
+]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="DATE|DUR", help="Only edits since a date (UTC), or `2h`."),
 ]
 Force = Annotated[
     bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace an existing file.")

@@ -59,7 +59,7 @@ def settle_as(session: Session, request_id: str, task_id: str) -> Record:
         record = _known_attempt(session, request_id)
         _check_origin(session, record)
         if not record.is_unsettled:
-            what = f"{task_name(record.task_id)}" if record.task else "refused"
+            what = task_name(record.task_id) if record.task else "refused"
             msg = f"submission {request_id} is settled: {what}"
             raise InvalidInputError(msg, code="already_settled", request_id=request_id)
         known = session.journal.find_task(task_id)

@@ -196,6 +196,7 @@ class Sending:
         if isinstance(error, IdempotencyConflictError) or self._is_lost:
             ended = self._unknown(error)
             if session.service.clock_offset_s is None:
+                # No reply has told the service's time, by which the attempt is looked for later.
                 with suppress(OmniEditError):
                     session.service.get_time(
                         deadline=session.monotonic() + session.policy.last_reply_s

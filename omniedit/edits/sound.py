@@ -164,9 +164,7 @@ def with_sound(
 def _report_difference(session: Session, difference_s: float) -> None:
     if abs(difference_s) <= _UNHEARD_S:
         return
-    what = (
-        "longer than the result, and ends with it"
-        if difference_s > 0
-        else ("shorter than the result, which ends in silence")
-    )
+    what = "shorter than the result, which ends in silence"
+    if difference_s > 0:
+        what = "longer than the result, and ends with it"
     session.warn(f"the clip's sound is {abs(difference_s):.2f} s {what}")

@@ -454,7 +454,7 @@ def _report_gap(session: Session, gap_s: float, *, sound: Sound) -> None:
 
 
 def _joined_digest(records: Sequence[Record], *, sound: Sound) -> str:
-    # Before there were three, it was whether the sound is the service's.
+    # A bool for two of the three: so the journal knows the clips that were joined before.
     kind = sound if sound is Sound.NONE else sound is Sound.NEW
     return digest_of([[record.task_id for record in records], kind])
 

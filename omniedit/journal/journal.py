@@ -43,7 +43,7 @@ from omniedit.policy import DEFAULT, Policy
 from omniedit.system.folders import make_private_folder
 from omniedit.system.locks import hold, is_held
 
-_SENT: Final = "where not (task_id is null and state = 'refused' and identity is null)"
+_UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
 
 
 class Journal:
@@ -223,7 +223,7 @@ class Journal:
             limit: How many at most.
             leaves_out_unsent: Leave out attempts that were refused before anything was sent.
         """
-        clause = _SENT if leaves_out_unsent else ""
+        clause = f"where not ({_UNSENT})" if leaves_out_unsent else ""
         newest = f"{ATTEMPTED} {clause} order by a.created_at desc, a.rowid desc limit ?1"
         adopted = f"{ADOPTED} order by begun_at desc limit ?1"
         # Each part in the order of an index: no more rows are read than are wanted.
@@ -242,10 +242,9 @@ class Journal:
 
     def count(self, *, leaves_out_unsent: bool = False) -> int:
         """Return how many attempts and adopted tasks there are."""
-        unsent = "task_id is null and state = 'refused' and identity is null"
         rows = self._database.rows(
             "select count(*) from attempts union all"  # noqa: S608 - constants only
-            f" select count(*) from attempts where {unsent} union all"
+            f" select count(*) from attempts where {_UNSENT} union all"
             f" select count(*) from ({ADOPTED})"
         )
         attempts, left_out, adopted = (int(row[0]) for row in rows)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.options import Expiring, parse_since
+from omniedit.cli.options import Expiring, Remote, Since, parse_since
 from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError
 from omniedit.models import MODELS, Record
@@ -39,10 +39,7 @@ def list_(
         str | None,
         typer.Option("--clip", metavar="TEXT", help="Only clips whose name or URL holds TEXT."),
     ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="DATE|DUR", help="Only edits since a date (UTC), or `2h`."),
-    ] = None,
+    since: Since = None,
     limit: Annotated[
         int,
         typer.Option("--limit", min=0, metavar="N", help="How many rows (default 50; 0: all)."),
@@ -56,9 +53,7 @@ def list_(
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask nothing: open edits as they were last seen.")
     ] = False,
-    remote: Annotated[
-        bool, typer.Option("--remote", help="The account's tasks, wherever submitted from.")
-    ] = False,
+    remote: Remote = False,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="With --remote: record them in the journal.")
     ] = False,

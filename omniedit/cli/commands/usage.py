@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.options import parse_choice, parse_since
+from omniedit.cli.options import Remote, Since, parse_choice, parse_since
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint
 
@@ -26,13 +26,8 @@ def usage(
     by: Annotated[
         str, typer.Option("--by", metavar="month|day|clip|model", help="A row for each of these.")
     ] = "month",
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="DATE|DUR", help="Only edits since a date (UTC), or `2h`."),
-    ] = None,
-    remote: Annotated[
-        bool, typer.Option("--remote", help="The account's tasks, wherever submitted from.")
-    ] = False,
+    since: Since = None,
+    remote: Remote = False,
 ) -> Outcome:
     """Show what edits cost: charged, still reserved, or unknown.
 

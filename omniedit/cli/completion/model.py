@@ -23,7 +23,6 @@ _KINDS: Final[Mapping[str, str]] = {
     "REQUEST_ID": REQUESTS,
     "SOURCE": FILES,
     "TASK": TASKS,
-    "PAGE.HTML": FILES,
     "TASK|FILE": TASKS,
     "TASK|REQUEST_ID": TASKS,
     "VIDEO": FILES,

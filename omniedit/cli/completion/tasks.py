@@ -45,13 +45,11 @@ _QUERIES = {
     "unfinished": _TASKS.format("t.status not in ('completed', 'failed', 'cancelled')"),
     "finished": _TASKS.format("t.status = 'completed'"),
     # What `submit --resume` takes.
-    "requests": """
+    "requests": f"""
         select request_id as id, state, video, prompt from attempts
-        where state in ('unknown', 'sending')
-        and substr(request_id, 1, length(:prefix)) = :prefix
-        and length(id) <= 128 and id glob '[A-Za-z0-9._]*' and id not glob '*[^A-Za-z0-9._-]*'
+        where state in ('unknown', 'sending') and {_MATCHES}
         order by created_at desc limit :limit
-    """,
+    """,  # noqa: S608 - constants only
 }
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
