@@ -173,6 +173,7 @@ class Database:
 
     Args:
         path: The file; None keeps everything in memory.
+        shown_path: What errors call it, where the file is a copy.
         policy: Says how long to wait for another process that writes.
 
     Raises:
@@ -181,12 +182,15 @@ class Database:
         JournalTooNewError: If a newer omniedit wrote it.
     """
 
-    def __init__(self, path: Path | None, *, policy: Policy = DEFAULT) -> None:
+    def __init__(
+        self, path: Path | None, *, shown_path: Path | None = None, policy: Policy = DEFAULT
+    ) -> None:
         self.path = path
+        self._shown_path = shown_path or path
         self._lock = threading.RLock()
-        with mapped_errors(path):
+        with mapped_errors(self._shown_path):
             if path is not None:
-                _check_files(path)
+                _check_files(path, shown_path or path)
             self._connection = sqlite3.connect(
                 path or ":memory:",
                 timeout=policy.journal_timeout_s,
@@ -195,7 +199,7 @@ class Database:
             )
             self._file = path.stat() if path else None
             try:
-                _prepare(self._connection, path)
+                _prepare(self._connection, self._shown_path)
             except BaseException:
                 # Windows cannot rename an open file.
                 self._connection.close()
@@ -209,7 +213,7 @@ class Database:
         """
         row: Any = self.rows("pragma quick_check(1)")[0]
         if row[0] != "ok":
-            raise damage(self.path, row[0])
+            raise damage(self._shown_path, row[0])
 
     def close(self) -> None:
         """Close the file, as soon as no other thread uses it."""
@@ -218,8 +222,19 @@ class Database:
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Return the rows that a query finds."""
-        with self._lock, mapped_errors(self.path):
+        with self._lock, mapped_errors(self._shown_path):
             return self._connection.execute(sql, values).fetchall()
+
+    def columns(self, table: str) -> list[str]:
+        """Return the names of a table's columns."""
+        return [str(row["name"]) for row in self.rows(f"pragma table_info({table})")]
+
+    def counts(self, tables: Sequence[str]) -> dict[str, int]:
+        """Return how many rows tables have."""
+        return {
+            table: int(self.rows(f"select count(*) from {table}")[0][0])  # noqa: S608 - constants only
+            for table in tables
+        }
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> None:
         """Execute a statement inside `writing`."""
@@ -267,7 +282,7 @@ class Database:
             raise JournalError(msg, hint="run the command again")
 
 
-def _check_files(path: Path) -> None:
+def _check_files(path: Path, shown_path: Path) -> None:
     """Create what is missing, for this user alone, and refuse what others may have written."""
     make_private_folder(path.parent)
     check_own_path(path.parent, is_folder=True)
@@ -279,7 +294,7 @@ def _check_files(path: Path) -> None:
         _create(path)
     elif path.stat().st_size == 0:
         # To SQLite that is a new database.
-        raise damage(path, "the file is empty")
+        raise damage(shown_path, "the file is empty")
 
 
 def _create(path: Path) -> None:

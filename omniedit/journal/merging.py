@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from omniedit.errors import JournalError
 from omniedit.journal.database import ADOPT_ORPHANS, ENDED, JOURNAL_FILE, Database, mapped_errors
 from omniedit.journal.rows import is_here, parse_file
 from omniedit.system.folders import private_folder
@@ -101,21 +100,20 @@ def merge(into: Path, folder: Path, *, private: Path) -> Merged:
         database.writing(),
     ):
         conflicts = [str(row[0]) for sql in _CONFLICTS for row in database.rows(sql)]
-        before = _counts(database)
-        columns = _columns(database, "tasks")
-        database.execute(_TASKS.format(columns=columns))
-        columns = _columns(database, "attempts")
+        before = database.counts(_COUNTED)
+        database.execute(_TASKS.format(columns=", ".join(database.columns("tasks"))))
+        columns = ", ".join(database.columns("attempts"))
         # What another machine is sending, or was, is in doubt here.
         theirs = columns.replace(" state", " iif(state = 'sending', 'unknown', state)")
         database.execute(_ATTEMPTS.format(columns=columns, theirs=theirs))
         database.execute(ADOPT_ORPHANS)
         _take_files(database)
         for table in ("attempt_keys", "recoveries"):
-            columns = _columns(database, table)
+            columns = ", ".join(database.columns(table))
             database.execute(
                 f"insert or ignore into {table} ({columns}) select {columns} from other.{table}"  # noqa: S608 - constants only
             )
-        after = _counts(database)
+        after = database.counts(_COUNTED)
     new = {table: after[table] - before[table] for table in _COUNTED}
     return Merged(
         submissions=new["attempts"],
@@ -136,13 +134,9 @@ def _copied(path: Path, private: Path) -> Generator[Path]:
         copy = folder / JOURNAL_FILE
         with mapped_errors(path):
             _copy(path, copy)
-        try:
-            # Which also brings an older one up to this version.
-            with closing(Database(copy)) as database:
-                database.check()
-        except JournalError as error:
-            error.message = error.message.replace(str(copy), str(path))
-            raise
+        # Which also brings an older one up to this version.
+        with closing(Database(copy, shown_path=path)) as database:
+            database.check()
         yield copy
 
 
@@ -160,17 +154,6 @@ def _copy(path: Path, copy: Path) -> None:
         for source, target in ((path, copy), (rest, copy.with_name(rest.name))):
             if source == path or source.exists():
                 shutil.copyfile(source, target)
-
-
-def _columns(database: Database, table: str) -> str:
-    return ", ".join(str(row["name"]) for row in database.rows(f"pragma table_info({table})"))
-
-
-def _counts(database: Database) -> dict[str, int]:
-    return {
-        table: int(database.rows(f"select count(*) from {table}")[0][0])  # noqa: S608 - constants only
-        for table in _COUNTED
-    }
 
 
 def _take_files(database: Database) -> None:

@@ -154,10 +154,7 @@ def _restore(
             )
             recovery = Recovery(
                 damaged_file=damaged_file,
-                rows_restored={
-                    table: int(database.rows(f"select count(*) from {table}")[0][0])  # noqa: S608 - constants only
-                    for table in ("attempts", "tasks", "files", "calls")
-                },
+                rows_restored=database.counts(("attempts", "tasks", "files", "calls")),
                 unreadable_pages=found.unreadable_pages,
                 missing_ids=found.missing_ids(),
             )
@@ -184,7 +181,7 @@ def _insert(database: Database, table: str, rows: "Sequence[_Row]") -> None:
         # An older version of a row may be left in an unused part of the file.
         if key not in newest or row.has_task or not newest[key].has_task:
             newest[key] = row
-    columns = len(database.rows(f"pragma table_info({table})"))
+    columns = len(database.columns(table))
     marks = ", ".join("?" * columns)
     for row in newest.values():
         # A row from before a column was added has no value for it.
