@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from omniedit.journal.database import ADOPT_ORPHANS, ENDED, JOURNAL_FILE, Database, mapped_errors
+from omniedit.journal.database import (
+    ADOPT_ORPHANS,
+    ENDED,
+    JOURNAL_FILE,
+    Database,
+    damage,
+    mapped_errors,
+)
 from omniedit.journal.rows import is_here, parse_file
 from omniedit.system.folders import private_folder
 
@@ -133,6 +140,9 @@ def _copied(path: Path, private: Path) -> Generator[Path]:
     with private_folder(private) as folder:
         copy = folder / JOURNAL_FILE
         with mapped_errors(path):
+            if path.stat().st_size == 0:
+                # To SQLite that is a database without rows.
+                raise damage(path, "the file is empty")
             _copy(path, copy)
         # Which also brings an older one up to this version.
         with closing(Database(copy, shown_path=path)) as database:

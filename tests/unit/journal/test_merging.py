@@ -173,12 +173,18 @@ def damaged(folder: Path) -> None:
     (folder / "journal.db").write_bytes(b"no database " * 1000)
 
 
+def empty(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "journal.db").touch()
+
+
 @pytest.mark.parametrize(
     ("make", "error"),
     [
         pytest.param(lambda _: None, JournalError, id="missing"),
         pytest.param(newer, JournalTooNewError, id="newer"),
         pytest.param(damaged, JournalDamagedError, id="damaged"),
+        pytest.param(empty, JournalDamagedError, id="empty"),
     ],
 )
 def test_a_journal_that_cannot_be_read_is_refused_by_its_name(
