@@ -5,7 +5,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final
@@ -156,6 +156,38 @@ def write_target(
             on_verified(saved)
         place(part, target, overwrite=overwrite, sleep=sleep, policy=policy, system=system)
     return saved
+
+
+def write_content(
+    target: Path,
+    ident: str,
+    chunks: Iterable[bytes],
+    *,
+    overwrite: bool,
+    sleep: Callable[[float], object],
+    policy: Policy = DEFAULT,
+) -> SavedFile:
+    """Write a file that is made here under its final name: whole, or not at all.
+
+    Args:
+        target: The final name; missing folders are made.
+        ident: What the file is of.
+        chunks: Its content, piece by piece.
+        overwrite: Replace what has that name.
+        sleep: Rests while another process writes the same target.
+        policy: How long to wait for that process.
+
+    Raises:
+        TargetExistsError: If another file has that name.
+        LocalError: If the disk, the folder or the name does not allow it.
+    """
+
+    def fill(part: PartFile) -> None:
+        part.clear()
+        for chunk in chunks:
+            part.append(chunk)
+
+    return write_target(target, ident, fill, overwrite=overwrite, sleep=sleep, policy=policy)
 
 
 def copy_result(

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from omniedit import __version__
-from omniedit.downloads.placement import check_target, write_target
+from omniedit.downloads.placement import check_target, write_content
 from omniedit.edits.clips import look
 from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
@@ -16,11 +16,8 @@ from omniedit.errors import JournalError, LocalError, OmniEditError, TargetExist
 from omniedit.http.urls import public_url
 from omniedit.media import ClipFacts, is_available
 from omniedit.models import Record, SavedFile
-from omniedit.schemas import instant
+from omniedit.schemas import instant, video_fields
 from omniedit.system.files import read_own_file
-
-if TYPE_CHECKING:
-    from omniedit.downloads.part import PartFile
 
 SCHEMA: Final = 1
 SUFFIX: Final = ".json"
@@ -126,14 +123,9 @@ def _write(
         **_facts_of(session, file),
     }
     content = json.dumps(fields, indent=2).encode() + b"\n"
-
-    def fill(part: "PartFile") -> None:
-        part.clear()
-        part.append(content)
-
     # The result's own may be of the same result with another sound.
     is_own = told is not None
-    write_target(path, file.sha256, fill, overwrite=overwrite or is_own, sleep=session.sleep)
+    write_content(path, file.sha256, [content], overwrite=overwrite or is_own, sleep=session.sleep)
 
 
 def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:
@@ -147,11 +139,7 @@ def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:
         "file": Path(file.path).name,
         "bytes": file.size_bytes,
         "sha256": file.sha256,
-        "width": facts.width if facts else None,
-        "height": facts.height if facts else None,
-        "frame_rate": facts.frame_rate if facts else None,
-        "duration_seconds": facts.duration_s if facts else None,
-        "marks": list(facts.marks) if facts else None,
+        **video_fields(facts),
     }
 
 

@@ -1,7 +1,7 @@
 """Submitting an edit so that nothing accepted is lost and nothing is paid twice."""
 
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ from omniedit.errors import (
     OmniEditError,
 )
 from omniedit.journal import Attempt
-from omniedit.models import AttemptState, EditRequest, Record, Task, TaskError, task_name
+from omniedit.models import AttemptState, EditRequest, Record, TaskError, task_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,17 +175,6 @@ def send(session: Session, new: NewSubmission, *, deadline: float | None = None)
         raise
 
 
-def render_cost(estimated: float | None, tasks: Sequence[Task]) -> str:
-    """Return what tasks were estimated at, what is reserved for them, and what they were charged."""
-    reserved = [task.credits_reserved for task in tasks]
-    charged = [task.credits_used for task in tasks]
-    estimate = "unknown" if estimated is None else f"about {estimated:.1f} credits at least"
-    parts = [f"estimated {estimate}", f"reserved {_sum_of(reserved)}"]
-    if any(task.is_terminal for task in tasks):
-        parts.append(f"charged {_sum_of(charged)}")
-    return ", ".join(parts)
-
-
 def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:
     """Return which setting chose the model that was refused, and what to choose instead."""
     kind, _, name = request.model_source.partition(": ")
@@ -193,11 +182,6 @@ def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:
     suggested = f"; the service suggests {suggestion}" if suggestion else ""
     place = "there" if kind == "manifest" else "with `--model ID`"
     return f"{request.model} was chosen by {source}{suggested}; choose another {place}"
-
-
-def _sum_of(amounts: Sequence[float | None]) -> str:
-    known = [amount for amount in amounts if amount is not None]
-    return "unknown" if len(known) < len(amounts) else f"{sum(known):g}"
 
 
 def _record_refusal(

@@ -6,7 +6,10 @@ They are the one place that says which keys a document has.
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from omniedit.models import VideoFacts
 
 ENVELOPE: Final = ("schema", "ok", "sandbox", "error")
 """The keys that every command's document has."""
@@ -45,6 +48,17 @@ def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
     except (OverflowError, ValueError, OSError):
         return None
     return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def video_fields(facts: "VideoFacts | None") -> dict[str, object]:
+    """Return what a saved video is, as documents and sidecars name it; null where nobody looked."""
+    return {
+        "width": facts and facts.width,
+        "height": facts and facts.height,
+        "frame_rate": facts and facts.frame_rate,
+        "duration_seconds": facts and facts.duration_s,
+        "marks": None if facts is None else list(facts.marks),
+    }
 
 
 def unknown_values(name: str) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from omniedit.errors import OmniEditError
 from omniedit.models import Record, SavedFile, TaskError
-from omniedit.schemas import instant
+from omniedit.schemas import instant, video_fields
 from omniedit.terminal.human import advice_on, failure_of
 
 SCHEMA: Final = 1
@@ -80,14 +80,7 @@ def content_document(file: SavedFile) -> Document:
 
 def _file_document(file: SavedFile) -> Document:
     """Return what is known of a file, and of what it shows where somebody looked."""
-    facts = file.facts
-    return content_document(file) | {
-        "width": facts and facts.width,
-        "height": facts and facts.height,
-        "frame_rate": facts and facts.frame_rate,
-        "duration_seconds": facts and facts.duration_s,
-        "marks": None if facts is None else list(facts.marks),
-    }
+    return content_document(file) | video_fields(file.facts)
 
 
 def task_error_document(error: TaskError | None) -> Document | None:

@@ -16,7 +16,6 @@ from omniedit.errors import InvalidInputError, TargetExistsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from omniedit.downloads.part import PartFile
     from omniedit.edits.compare import ComparedVideo, Comparison
     from omniedit.edits.session import Session
     from omniedit.media import Change
@@ -163,15 +162,10 @@ def _sheet(comparison: "Comparison") -> "Iterator[bytes]":
 def _write(
     session: "Session", chunks: "Iterator[bytes]", target: Path, *, overwrite: bool
 ) -> "SavedFile":
-    from omniedit.downloads.placement import write_target
+    from omniedit.downloads.placement import write_content
 
-    def fill(part: "PartFile") -> None:
-        part.clear()
-        for chunk in chunks:
-            part.append(chunk)
-
-    return write_target(
-        target, "compare", fill, overwrite=overwrite, sleep=session.sleep, policy=session.policy
+    return write_content(
+        target, "compare", chunks, overwrite=overwrite, sleep=session.sleep, policy=session.policy
     )
 
 

@@ -22,7 +22,7 @@ from omniedit.edits.split import (
     join_pieces,
     planned_split,
 )
-from omniedit.edits.submit import refusal_recorded, render_cost
+from omniedit.edits.submit import refusal_recorded
 from omniedit.errors import (
     Hint,
     Interrupted,
@@ -40,7 +40,7 @@ from omniedit.terminal.human import render_estimate, render_price
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from omniedit.models import EditRequest, Record, SavedFile
+    from omniedit.models import EditRequest, Record, SavedFile, Task
     from omniedit.terminal.documents import Document
 
 
@@ -190,8 +190,24 @@ def _edited(
         report.summarise()
     if plan.due_count and not report.errors:
         paid = [record.task for record, known in zip(records, plan.known, strict=True) if not known]
-        call.context.printer.note(render_cost(plan.due_credits, [task for task in paid if task]))
+        call.context.printer.note(_render_cost(plan.due_credits, [task for task in paid if task]))
     return records
+
+
+def _render_cost(estimated: float | None, tasks: "Sequence[Task]") -> str:
+    """Return what tasks were estimated at, what is reserved for them, and what they were charged."""
+    reserved = [task.credits_reserved for task in tasks]
+    charged = [task.credits_used for task in tasks]
+    estimate = "unknown" if estimated is None else f"about {estimated:.1f} credits at least"
+    parts = [f"estimated {estimate}", f"reserved {_sum_of(reserved)}"]
+    if any(task.is_terminal for task in tasks):
+        parts.append(f"charged {_sum_of(charged)}")
+    return ", ".join(parts)
+
+
+def _sum_of(amounts: "Sequence[float | None]") -> str:
+    known = [amount for amount in amounts if amount is not None]
+    return "unknown" if len(known) < len(amounts) else f"{sum(known):g}"
 
 
 def _joined(
