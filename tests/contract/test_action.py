@@ -97,6 +97,20 @@ def test_a_hostile_prompt_is_a_prompt(folder: Path, service: RunningSandbox) -> 
     check_harmless(ended, folder)
 
 
+def test_another_model_in_the_same_run_is_another_edit(
+    folder: Path, service: RunningSandbox
+) -> None:
+    edit = {"clip": "https://example.com/clip.mp4", "prompt": "x [sandbox:seconds=0]"}
+
+    first = act(folder, service, **edit, output="one.mp4")
+    second = act(
+        folder, service, **edit, output="two.mp4", model="gemini-omni-1.1-flash-video-edit"
+    )
+
+    assert (first.status, second.status) == (0, 0), second
+    assert first.outputs["task-id"] != second.outputs["task-id"]
+
+
 @pytest.mark.parametrize(
     "inputs",
     [

@@ -19,7 +19,8 @@ def main() -> int:
     """Run omniedit, write the outputs, and return its exit status."""
     clip, prompt = os.environ["EDIT_CLIP"], os.environ["EDIT_PROMPT"]
     # With the same ID, a run that is repeated finds the edit that it has paid for.
-    digest = hashlib.sha256(json.dumps([clip, prompt]).encode()).hexdigest()
+    parts = [clip, prompt, os.environ.get("EDIT_MODEL")]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     options = [f"--request-id={os.environ['GITHUB_RUN_ID']}-{digest[:32]}"]
     for option, name in _OPTIONS.items():
         if value := os.environ.get(name):
