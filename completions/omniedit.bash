@@ -33,7 +33,7 @@ _omniedit_know() {
             arguments=(files...)
             ;;
         'compare')
-            options=(--output -o --embed --open --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
+            options=(--output -o --embed --open --show --force --json --quiet -q --verbose -v --sandbox --progress --help -h)
             arguments=(tasks...)
             ;;
         'probe')
@@ -101,7 +101,9 @@ _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
         --output | -o | --prompt-file | --summary | --download | -d | --save-prepared | --record) kind=files ;;
-        --timeout | --callback-url | --request-id | --sound | --start | --end | --max-credits | --model | --expiring | --prompt | --takes | --concurrency | --rate | --shard | --state | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
+        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --prompt | --takes | --concurrency | --rate | --shard | --state | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
+        --sound) kind=sound-choices ;;
+        --model) kind=model-choices ;;
         --resume) kind=requests ;;
         --as | --forget) kind=tasks ;;
         --dir) kind=folders ;;
@@ -134,6 +136,8 @@ _omniedit_offer_kind() {
         tasks | unfinished | finished) _omniedit_offer last; _omniedit_offer_known "$1" ;;
         requests) _omniedit_offer_known requests ;;
         progress-choices) _omniedit_offer auto plain none ;;
+        sound-choices) _omniedit_offer new original none ;;
+        model-choices) _omniedit_offer gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit ;;
         by-choices) _omniedit_offer month day clip model ;;
         topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json ;;
         document-choices) _omniedit_offer batch compare config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve sidecar status submit submit-dry-run usage wait ;;

@@ -3,7 +3,7 @@
 # Prints what was typed so far: each command on a line, then the number of arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --prompt-file --summary --download -d --save-prepared --record --timeout --callback-url --request-id --sound --start --end --max-credits --model --expiring --prompt --takes --concurrency --rate --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --resume --as --forget --dir --by
+    set -l valued --progress --output -o --prompt-file --summary --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --prompt --takes --concurrency --rate --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --sound --model --resume --as --forget --dir --by
     set -l path
     set -l position 0
     set -l rest 0
@@ -77,7 +77,7 @@ complete -c omniedit -n '__omniedit_at "edit"' -l callback-url -r -f -d 'Have th
 complete -c omniedit -n '__omniedit_at "edit"' -l request-id -r -f -d 'Your own ID: the same ID is never charged twice'
 complete -c omniedit -n '__omniedit_at "edit"' -l no-journal -d 'Go without the journal and its protection'
 complete -c omniedit -n '__omniedit_at "edit"' -l split -d 'Edit a longer clip in pieces and join the results'
-complete -c omniedit -n '__omniedit_at "edit"' -l sound -r -f -d 'The `new` sound, the clip\'s `original`, or `none`'
+complete -c omniedit -n '__omniedit_at "edit"' -l sound -r -f -a 'new original none' -d 'The service\'s sound, the clip\'s own, or none'
 complete -c omniedit -n '__omniedit_at "edit"' -l yes -d 'With --split: accept the price without being asked'
 complete -c omniedit -n '__omniedit_at "edit"' -l sidecar -d 'Also write where it comes from, as NAME.mp4.json'
 complete -c omniedit -n '__omniedit_at "edit"' -l prompt-file -r -F -d 'Read the prompt from FILE (`-`: stdin)'
@@ -86,7 +86,7 @@ complete -c omniedit -n '__omniedit_at "edit"' -l end -r -f -d 'End at T: second
 complete -c omniedit -n '__omniedit_at "edit"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits, or there is none'
 complete -c omniedit -n '__omniedit_at "edit"' -l no-check -l check -d 'Check the clip before paying (default: local files)'
 complete -c omniedit -n '__omniedit_at "edit"' -l keep-hdr -d 'Send HDR colours (PQ, HLG) as they are, not as SDR'
-complete -c omniedit -n '__omniedit_at "edit"' -l model -r -f -d 'The model (`config show` names the default)'
+complete -c omniedit -n '__omniedit_at "edit"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` names the default)'
 complete -c omniedit -n '__omniedit_at "edit"' -l events -d 'Print events as they happen, one JSON object per line'
 complete -c omniedit -n '__omniedit_at "edit"' -l summary -r -F -d 'Append a Markdown table of the edits to FILE'
 complete -c omniedit -n '__omniedit_at "edit"' -l json -d 'Print one JSON document'
@@ -110,7 +110,7 @@ complete -c omniedit -n '__omniedit_at "submit"' -l end -r -f -d 'End at T: seco
 complete -c omniedit -n '__omniedit_at "submit"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits, or there is none'
 complete -c omniedit -n '__omniedit_at "submit"' -l no-check -l check -d 'Check the clip before paying (default: local files)'
 complete -c omniedit -n '__omniedit_at "submit"' -l keep-hdr -d 'Send HDR colours (PQ, HLG) as they are, not as SDR'
-complete -c omniedit -n '__omniedit_at "submit"' -l model -r -f -d 'The model (`config show` names the default)'
+complete -c omniedit -n '__omniedit_at "submit"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` names the default)'
 complete -c omniedit -n '__omniedit_at "submit"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "submit"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "submit"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
@@ -173,8 +173,8 @@ complete -c omniedit -n '__omniedit_at "batch"' -l force -d 'Replace an existing
 complete -c omniedit -n '__omniedit_at "batch"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
 complete -c omniedit -n '__omniedit_at "batch"' -l no-journal -d 'Go without the journal and its protection'
 complete -c omniedit -n '__omniedit_at "batch"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits, or there is none'
-complete -c omniedit -n '__omniedit_at "batch"' -l model -r -f -d 'The model (`config show` names the default)'
-complete -c omniedit -n '__omniedit_at "batch"' -l sound -r -f -d 'The `new` sound, the clip\'s `original`, or `none`'
+complete -c omniedit -n '__omniedit_at "batch"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` names the default)'
+complete -c omniedit -n '__omniedit_at "batch"' -l sound -r -f -a 'new original none' -d 'The service\'s sound, the clip\'s own, or none'
 complete -c omniedit -n '__omniedit_at "batch"' -l events -d 'Print events as they happen, one JSON object per line'
 complete -c omniedit -n '__omniedit_at "batch"' -l summary -r -F -d 'Append a Markdown table of the edits to FILE'
 complete -c omniedit -n '__omniedit_at "batch"' -l json -d 'Print one JSON document'
@@ -189,6 +189,7 @@ complete -c omniedit -n '__omniedit_at "compare"' -f -k -a '(__omniedit_known ta
 complete -c omniedit -n '__omniedit_at "compare"' -l output -s o -r -F -d 'PAGE.html (default: beside the first result), or SHEET.png: 8 moments of each'
 complete -c omniedit -n '__omniedit_at "compare"' -l embed -d 'Put the videos into the page (256 MiB in all)'
 complete -c omniedit -n '__omniedit_at "compare"' -l open -d 'Open it in the browser'
+complete -c omniedit -n '__omniedit_at "compare"' -l show -d 'Draw 8 moments of each on the terminal too'
 complete -c omniedit -n '__omniedit_at "compare"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "compare"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "compare"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
@@ -200,7 +201,7 @@ complete -c omniedit -n '__omniedit_at "compare"' -l help -s h -d 'Show this mes
 # omniedit probe
 complete -c omniedit -n '__omniedit_at "probe" 0' -F
 complete -c omniedit -n '__omniedit_at "probe"' -l save-prepared -r -F -d 'Write the clip that would be sent to FILE'
-complete -c omniedit -n '__omniedit_at "probe"' -l model -r -f -d 'The model (`config show` names the default)'
+complete -c omniedit -n '__omniedit_at "probe"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` names the default)'
 complete -c omniedit -n '__omniedit_at "probe"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "probe"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "probe"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'

@@ -53,7 +53,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--request-id' = 'Your own ID: the same ID is never charged twice'
                 '--no-journal' = 'Go without the journal and its protection'
                 '--split' = 'Edit a longer clip in pieces and join the results'
-                '--sound' = 'The `new` sound, the clip''s `original`, or `none`'
+                '--sound' = 'The service''s sound, the clip''s own, or none'
                 '--yes' = 'With --split: accept the price without being asked'
                 '--sidecar' = 'Also write where it comes from, as NAME.mp4.json'
                 '--prompt-file' = 'Read the prompt from FILE (`-`: stdin)'
@@ -191,7 +191,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--no-journal' = 'Go without the journal and its protection'
                 '--max-credits' = 'Stop if the estimate exceeds N credits, or there is none'
                 '--model' = 'The model (`config show` names the default)'
-                '--sound' = 'The `new` sound, the clip''s `original`, or `none`'
+                '--sound' = 'The service''s sound, the clip''s own, or none'
                 '--events' = 'Print events as they happen, one JSON object per line'
                 '--summary' = 'Append a Markdown table of the edits to FILE'
                 '--json' = 'Print one JSON document'
@@ -214,6 +214,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '-o' = 'PAGE.html (default: beside the first result), or SHEET.png: 8 moments of each'
                 '--embed' = 'Put the videos into the page (256 MiB in all)'
                 '--open' = 'Open it in the browser'
+                '--show' = 'Draw 8 moments of each on the terminal too'
                 '--force' = 'Replace an existing file'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
@@ -545,11 +546,9 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         '--timeout' = 'nothing'
         '--callback-url' = 'nothing'
         '--request-id' = 'nothing'
-        '--sound' = 'nothing'
         '--start' = 'nothing'
         '--end' = 'nothing'
         '--max-credits' = 'nothing'
-        '--model' = 'nothing'
         '--expiring' = 'nothing'
         '--prompt' = 'nothing'
         '--takes' = 'nothing'
@@ -564,6 +563,8 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         '--link-ttl' = 'nothing'
         '--time-scale' = 'nothing'
         '--rate-limit' = 'nothing'
+        '--sound' = 'sound-choices'
+        '--model' = 'model-choices'
         '--resume' = 'requests'
         '--as' = 'tasks'
         '--forget' = 'tasks'
@@ -572,6 +573,8 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
     }
     $choices = @{
         'progress-choices' = @('auto', 'plain', 'none')
+        'sound-choices' = @('new', 'original', 'none')
+        'model-choices' = @('gemini-omni-flash-video-edit', 'gemini-omni-1.1-flash-video-edit')
         'by-choices' = @('month', 'day', 'clip', 'model')
         'topic-choices' = @('scripting', 'ci', 'batch', 'clips', 'sandbox', 'reliability', 'agents', 'exit-codes', 'environment', 'json')
         'document-choices' = @('batch', 'compare', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-merge', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'sidecar', 'status', 'submit', 'submit-dry-run', 'usage', 'wait')

@@ -1,7 +1,7 @@
 """What many edits say: each failure with its line, a summary, the documents in order."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from omniedit.terminal.documents import Document
 
 _SHOWN_FAULTS: Final = 50
+_INVALID: Final = "invalid_manifest"
 _DONE: Final = "done"
 _SKIPPED: Final = "skipped"
 _FAILED: Final = "failed"
@@ -69,20 +70,33 @@ class BatchReport:
         """What went wrong, in the manifest's order."""
         return [self._failures[number] for number in sorted(self._failures)]
 
-    def faults(self, faults: Sequence[tuple[int, str]], parsed: "Manifest") -> list[OmniEditError]:
-        """Return the errors of lines that are wrong; nothing was sent."""
+    def faults(
+        self,
+        faults: Sequence[tuple[int, str]],
+        parsed: "Manifest",
+        causes: "Mapping[int, OmniEditError]",
+    ) -> list[OmniEditError]:
+        """Return the errors of lines that cannot be sent; none was.
+
+        Args:
+            faults: The number and the fault of each line.
+            parsed: Names the lines that are of no manifest.
+            causes: Of faults that are not the line's own.
+        """
         names = {line.number: line.name for line in parsed.lines} if not self._manifest else {}
-        self._faulty = [_fault_document(number, fault) for number, fault in faults]
-        errors: list[OmniEditError] = [
-            InvalidInputError(
-                f"{names.get(number) or f'{self._manifest}:{number}'}: {fault}",
-                code="invalid_manifest",
-            )
-            for number, fault in faults[:_SHOWN_FAULTS]
+        self._faulty = [
+            _fault_document(number, fault, causes.get(number)) for number, fault in faults
         ]
-        if len(faults) > _SHOWN_FAULTS:
-            msg = f"{len(faults) - _SHOWN_FAULTS} more lines are wrong"
-            errors.append(InvalidInputError(msg, code="invalid_manifest"))
+        errors: list[OmniEditError] = []
+        for number, fault in faults[:_SHOWN_FAULTS]:
+            error = causes.get(number) or InvalidInputError(fault, code=_INVALID)
+            error.message = f"{names.get(number) or f'{self._manifest}:{number}'}: {fault}"
+            errors.append(error)
+        if rest := faults[_SHOWN_FAULTS:]:
+            msg = f"{len(rest)} more lines are wrong"
+            error = causes.get(rest[0][0]) or InvalidInputError(msg, code=_INVALID)
+            error.message = msg
+            errors.append(error)
         errors[-1].hint = "nothing was sent"
         return errors
 
@@ -217,10 +231,10 @@ def _status_of(error: OmniEditError | None) -> str:
     return AttemptState.UNKNOWN if is_unknown else AttemptState.REFUSED
 
 
-def _fault_document(number: int, fault: str) -> "Document":
+def _fault_document(number: int, fault: str, cause: OmniEditError | None) -> "Document":
     from omniedit.terminal.documents import task_document
 
-    error = TaskError(code="invalid_manifest", message=fault)
+    error = TaskError(code=cause.code if cause else _INVALID, message=fault)
     record = Record(
         request_id=None, task=None, status=AttemptState.REFUSED, created_at=0.0, error=error
     )

@@ -210,9 +210,9 @@ SoundOption = Annotated[
     typer.Option(
         "--sound",
         rich_help_panel=OUTPUT,
-        metavar="SOUND",
+        metavar="new|original|none",
         parser=parse_sound,
-        help="The `new` sound, the clip's `original`, or `none`.",
+        help="The service's sound, the clip's own, or none.",
     ),
 ]
 MaxCredits = Annotated[

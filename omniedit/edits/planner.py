@@ -14,7 +14,7 @@ from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.session import Session
 from omniedit.edits.sound import check_sound
 from omniedit.edits.targets import STDOUT, default_name
-from omniedit.errors import LocalError, OmniEditError, TooExpensiveError
+from omniedit.errors import InvalidInputError, LocalError, OmniEditError, TooExpensiveError
 from omniedit.models import EditRequest, Sound
 from omniedit.settings import Setting
 from omniedit.system import THIS_SYSTEM, System
@@ -90,6 +90,8 @@ class Planner:
         if not again:
             self._known = session.journal.settled_edits(origin=session.origin)
         self.faults: list[tuple[int, str]] = []
+        self.causes: dict[int, OmniEditError] = {}
+        """Of faults that no change of the manifest mends: a parent unfinished, or no network."""
 
     def plan(self, manifest: Manifest) -> Sequence[PlannedEdit]:
         """Return the edits of this shard; `faults` says what is wrong with any line.
@@ -107,6 +109,8 @@ class Planner:
                 raise
             except OmniEditError as error:
                 self._note_fault(line.number, error.message)
+                if not isinstance(error, InvalidInputError | LocalError):
+                    self.causes[line.number] = error
             else:
                 if edit is not None:
                     planned.append(edit)

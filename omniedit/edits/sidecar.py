@@ -1,19 +1,21 @@
 """Sidecars: what a saved result is and where it comes from, as JSON beside it."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from omniedit import __version__
-from omniedit.downloads.placement import check_target, write_content
+from omniedit.downloads.placement import check_target, verify, write_content
 from omniedit.edits.clips import look
 from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, LocalError, OmniEditError, TargetExistsError
 from omniedit.http.urls import public_url
+from omniedit.journal.rows import is_here
 from omniedit.media import ClipFacts, is_available
 from omniedit.models import Record, SavedFile
 from omniedit.schemas import instant, video_fields
@@ -69,6 +71,24 @@ def write_sidecar(session: Session, record: Record, file: SavedFile, *, overwrit
             record = session.journal.find_task(str(record.task_id)) or record
         credits_used = record.task.credits_used if record.task else None
         _write(session, record, file, credits_used=credits_used, overwrite=overwrite)
+
+
+def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
+    """Write those that saved results of this origin lack; yield what kept one from that."""
+    if not session.writes_sidecars:
+        return
+    for record in session.journal.recent():
+        asides = {file.served_path for file in record.saved}
+        for file in record.saved:
+            path = Path(file.path)
+            is_wanted = record.origin == session.origin and file.path not in asides
+            if not is_wanted or not is_here(file) or os.path.lexists(_path_of(path)):
+                continue
+            try:
+                if verify(path, size_bytes=file.size_bytes, sha256=file.sha256):
+                    write_sidecar(session, record, file, overwrite=False)
+            except OmniEditError as error:
+                yield error.about(task_id=record.task_id, request_id=record.request_id)
 
 
 def write_joined_sidecar(

@@ -137,6 +137,12 @@ def shell(request: pytest.FixtureRequest, folder: Path) -> Iterator[Shell]:
         pytest.param("omniedit edit --fo\t", "edit --force", id="an-option"),
         pytest.param("omniedit wait --progress pl\t", "wait --progress plain", id="a-choice"),
         pytest.param("omniedit wait --progress=pl\t", "wait --progress=plain", id="a-glued-choice"),
+        pytest.param("omniedit edit --sound or\t", "edit --sound original", id="a-sound"),
+        pytest.param(
+            "omniedit edit --model gemini-omni-1\t",
+            "edit --model gemini-omni-1.1-flash-video-edit",
+            id="a-model",
+        ),
         pytest.param("omniedit help exi\t", "help exit-codes", id="a-topic"),
         pytest.param("omniedit edit cl\t", "edit clip.mp4", id="a-file"),
         pytest.param("omniedit edit -o cl\t", "edit -o clip.mp4", id="the-file-of-an-option"),

@@ -155,7 +155,8 @@ def batch(
         )
         edits = planner.plan(parsed)
         if planner.faults:
-            return Outcome(errors=report.faults(planner.faults, parsed), tasks=report.documents)
+            errors = report.faults(planner.faults, parsed, planner.causes)
+            return Outcome(errors=errors, tasks=report.documents)
         _agree(context, session, edits, has_consent=yes)
     options = BatchOptions(
         concurrency=concurrency,

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import typer
 
+from omniedit.cli.confirm import can_ask
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Force
 from omniedit.cli.parser import OUTPUT
@@ -62,6 +63,12 @@ def compare(
     opens: Annotated[
         bool, typer.Option("--open", rich_help_panel=OUTPUT, help="Open it in the browser.")
     ] = False,
+    shows: Annotated[
+        bool,
+        typer.Option(
+            "--show", rich_help_panel=OUTPUT, help="Draw 8 moments of each on the terminal too."
+        ),
+    ] = False,
     force: Force = False,
 ) -> Outcome:
     """Show a clip and what edits made of it, side by side and in step.
@@ -77,25 +84,45 @@ def compare(
     if is_sheet and embed:
         msg = "--embed puts videos into a page, and a picture has none"
         raise InvalidInputError(msg, code="usage")
+    if shows:
+        _require_screen(context)
     with context.session(JournalUse.OPTIONAL) as session:
         folder = None if target is None else target.absolute().parent
         comparison = find_videos(session, videos or [], folder=folder)
-        if target is None:
-            target = _checked(str(_default_target(comparison)), overwrite=force)
-        if embed:
-            _check_size(comparison)
+        target = target or _checked(str(_default_target(comparison)), overwrite=force)
         for reason in comparison.missing:
             context.printer.warn(reason)
+        sheet = _sheet(comparison) if is_sheet or shows else b""
         if is_sheet:
-            chunks = _sheet(comparison)
+            chunks = iter([sheet])
         else:
             comparison = measured(session, comparison)
             chunks = _page(comparison, target, embeds=embed)
         written = _write(session, chunks, target, overwrite=force)
     context.printer.path(output or str(target))
+    if shows:
+        _show(context, sheet)
     if opens:
         _open(context, written)
     return Outcome(fields=_fields(comparison, written))
+
+
+def _require_screen(context: Context) -> None:
+    """Refuse to draw where nobody would see it.
+
+    Raises:
+        InvalidInputError: There is no terminal.
+    """
+    if not (can_ask(context) and context.printer.stdout_width):
+        msg = "--show draws on a terminal, and there is none"
+        raise InvalidInputError(msg, code="usage", hint="`-o SHEET.png` writes the picture")
+
+
+def _show(context: Context, sheet: bytes) -> None:
+    from omniedit.terminal.pictures import print_picture
+
+    if not print_picture(sheet):
+        context.printer.warn("this terminal takes no pictures: `-o SHEET.png` writes one to a file")
 
 
 def _checked(output: str, *, overwrite: bool) -> Path:
@@ -136,6 +163,9 @@ def _check_size(comparison: "Comparison") -> None:
 def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[bytes]":
     from omniedit.terminal.page import page_chunks
 
+    if embeds:
+        _check_size(comparison)
+
     folder = target.absolute().parent
     videos = [
         _page_video(video, None if embeds else _address(video.file.path, folder))
@@ -144,7 +174,7 @@ def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[
     return page_chunks(videos, missing=comparison.missing, moments=_moments(comparison))
 
 
-def _sheet(comparison: "Comparison") -> "Iterator[bytes]":
+def _sheet(comparison: "Comparison") -> bytes:
     from omniedit.media import Row, draw_sheet, view
     from omniedit.terminal.sanitize import sanitize
 
@@ -156,7 +186,7 @@ def _sheet(comparison: "Comparison") -> "Iterator[bytes]":
         )
         for video in comparison.videos
     ]
-    yield draw_sheet(rows)
+    return draw_sheet(rows)
 
 
 def _write(

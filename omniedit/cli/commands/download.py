@@ -49,6 +49,7 @@ def download(
     """
     from omniedit.edits.records import find_records, unsaved_results
     from omniedit.edits.save import download_each
+    from omniedit.edits.sidecar import complete_sidecars
     from omniedit.edits.targets import Destination
     from omniedit.edits.wait import Outcome as Ended
 
@@ -85,6 +86,8 @@ def download(
             else:
                 errors.append(error)
                 context.board.note_error(record, error)
+        if takes_all:
+            errors.extend(complete_sidecars(session))
     if takes_all and not found:
         context.printer.note("every finished result is saved")
     return Outcome(errors=errors)

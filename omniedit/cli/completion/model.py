@@ -126,7 +126,7 @@ def _switch(param: Any) -> Switch:
 
 def _value(param: Any, name: str, *, command: str = "") -> Value:
     metavar = (param.metavar or name).strip("[].").upper()
-    choices = _choices(param.metavar or "")
+    choices = _choices(param.metavar or "", name)
     kind = NOTHING if choices else _KINDS.get(metavar, NOTHING)
     return Value(
         name=name,
@@ -136,12 +136,15 @@ def _value(param: Any, name: str, *, command: str = "") -> Value:
     )
 
 
-def _choices(metavar: str) -> tuple[str, ...]:
+def _choices(metavar: str, name: str) -> tuple[str, ...]:
     from omniedit.cli.commands.help import TOPICS
+    from omniedit.models import MODELS
     from omniedit.schemas import document_names
 
     if metavar == "[TOPIC]":
         return tuple(TOPICS)
     if metavar == "[DOCUMENT]":
         return tuple(document_names())
+    if name == "model":
+        return tuple(MODELS)
     return tuple(metavar.split("|")) if "|" in metavar and metavar.islower() else ()

@@ -199,7 +199,7 @@ def test_faults_are_documents_too_and_only_so_many_lines() -> None:
     told = Told(0)
 
     faults = [(number, "is odd") for number in range(1, 61)]
-    errors = told.report.faults(faults, Manifest((), (), ()))
+    errors = told.report.faults(faults, Manifest((), (), ()), {})
 
     documents = told.report.documents()
     assert [document["line"] for document in documents] == list(range(1, 61))

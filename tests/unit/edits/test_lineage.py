@@ -81,16 +81,32 @@ def test_a_result_never_replaces_the_result_it_was_made_from(
         pytest.param("expired", 7, id="gone"),
     ],
 )
+@pytest.mark.parametrize("command", ["edit", "submit", "batch"])
 def test_a_task_without_a_result_is_no_clip(
-    served: CommandLine, service: RunningSandbox, marker: str, status: int
+    served: CommandLine, service: RunningSandbox, marker: str, status: int, command: str
 ) -> None:
     task_id = served("submit", "https://example.com/clip.mp4", f"[sandbox:{marker}]").stdout.strip()
     if status != 6:
         served("wait", task_id)
+    argv = ["batch", "-"] if command == "batch" else [command, f"task:{task_id}", "more"]
 
-    ended = served("edit", f"task:{task_id}", "more")
+    ended = served(*argv, stdin=json.dumps({"video": f"task:{task_id}", "prompt": "more"}))
 
     assert ended.status == status, ended
+    assert len(service_tasks(service)) == 1
+
+
+def test_a_line_that_is_wrong_counts_more_than_one_whose_parent_is_unfinished(
+    served: CommandLine, service: RunningSandbox
+) -> None:
+    task_id = served("submit", "https://example.com/clip.mp4", "[sandbox:stall]").stdout.strip()
+    unfinished = json.dumps({"video": f"task:{task_id}", "prompt": "more"})
+
+    ended = served("--json", "batch", "-", stdin=f'{unfinished}\n{{"video": "x"}}\n')
+
+    assert ended.status == 2, ended
+    codes = [task["error"]["code"] for task in ended.document["tasks"]]
+    assert codes == ["not_finished", "invalid_manifest"]
     assert len(service_tasks(service)) == 1
 
 

@@ -144,6 +144,21 @@ def test_the_next_run_completes_it_and_changes_no_whole_one(
     assert len(service_tasks(service)) == 1
 
 
+def test_download_of_all_completes_those_of_saved_results(served: CommandLine, clip: Path) -> None:
+    served("edit", "clip.mp4", NOW, "-o", "1.mp4")
+    served("edit", "clip.mp4", f"gone {NOW}", "-o", "2.mp4")
+    served("edit", "clip.mp4", f"drop {NOW}", "--sound", "none", "-o", "3.mp4")
+    (served.folder / "2.mp4").write_bytes(b"x" * (served.folder / "2.mp4").stat().st_size)
+
+    assert served("download", "--all").status == 0
+    assert not [*served.folder.glob("*.json")]
+    ended = served("download", "--all", "--sidecar")
+
+    assert (ended.status, ended.stdout) == (0, "")
+    assert told(served.folder / "1.mp4")["file"] == "1.mp4"
+    assert {path.name for path in served.folder.glob("*.json")} == {"1.mp4.json", "3.mp4.json"}
+
+
 def test_another_try_replaces_the_sidecar_with_the_video(served: CommandLine, clip: Path) -> None:
     argv = ["edit", "clip.mp4", NOW, "-o", "1.mp4", "--sidecar"]
     served(*argv)

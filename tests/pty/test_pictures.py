@@ -1,0 +1,105 @@
+"""`compare --show` draws on the terminals that say that they take pictures."""
+
+import contextlib
+import os
+import re
+import select
+import struct
+import subprocess
+import time
+
+import pytest
+
+from tests.commandline import COMMAND, CommandLine
+from tests.unit.media.clips import make_clip
+
+fcntl = pytest.importorskip("fcntl", reason="Windows has no pseudo-terminals")
+termios = pytest.importorskip("termios", reason="Windows has no pseudo-terminals")
+
+pytestmark = pytest.mark.pty
+
+WAIT_S = 30.0
+ASKED = re.compile(rb"\x1b\[c|\x1b_G[^\x1b]*a=q[^\x1b]*\x1b\\|\x1b\[16t")
+
+
+def shown(
+    served: CommandLine, answers: dict[bytes, bytes], *, columns: int = 100
+) -> tuple[int, bytes]:
+    """Return the exit status and the screen of a call on a terminal that answers questions so."""
+    terminal, far_end = os.openpty()
+    fcntl.ioctl(far_end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        [COMMAND, "compare", "clip.mp4", "night.mp4", "-o", "sheet.png", "--show"],
+        stdin=far_end,
+        stdout=far_end,
+        stderr=far_end,
+        cwd=served.folder,
+        env={**os.environ, **served.environ},
+    )
+    os.close(far_end)
+    screen, seen, deadline = b"", 0, time.monotonic() + WAIT_S
+    # Linux answers EIO, not EOF, once the other end has closed.
+    with contextlib.suppress(OSError):
+        while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            screen += os.read(terminal, 65536)
+            for asked in ASKED.finditer(screen, seen):
+                seen = asked.end()
+                for question, answer in answers.items():
+                    if question in asked.group():
+                        os.write(terminal, answer)
+    os.close(terminal)
+    return process.wait(WAIT_S), screen
+
+
+@pytest.fixture
+def clips(served: CommandLine) -> CommandLine:
+    for name in ("clip.mp4", "night.mp4"):
+        make_clip(served.folder / name, seconds=1)
+    return served
+
+
+@pytest.mark.parametrize(
+    ("answers", "drawn"),
+    [
+        pytest.param({b"\x1b[c": b"\x1b[?62;4c"}, b"\x1bP", id="sixels"),
+        pytest.param(
+            {b"\x1b[c": b"\x1b[?62c", b"a=q": b"\x1b_Gi=1;OK\x1b\\"}, b"f=100", id="kitty"
+        ),
+    ],
+)
+def test_the_sheet_is_drawn_beneath_its_path(
+    clips: CommandLine, answers: dict[bytes, bytes], drawn: bytes
+) -> None:
+    status, screen = shown(clips, answers)
+
+    assert status == 0, screen
+    path, _, picture = screen.partition(b"sheet.png\r\n")
+    assert drawn in picture, screen[:2000]
+    assert drawn not in path
+    assert (clips.folder / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("answers", "columns"),
+    [
+        pytest.param({}, 100, id="silent"),
+        pytest.param({b"\x1b[c": b"\x1b[?62;22c"}, 100, id="plain"),
+        pytest.param({b"\x1b[c": b"\x1b[?62;4c"}, 0, id="of-unknown-width"),
+    ],
+)
+def test_a_terminal_that_takes_none_gets_the_path(
+    clips: CommandLine, answers: dict[bytes, bytes], columns: int
+) -> None:
+    status, screen = shown(clips, answers, columns=columns)
+
+    assert status == 0, screen
+    assert b"sheet.png\r\n" in screen
+    assert b"takes no pictures" in screen
+    assert b"Traceback" not in screen
+
+
+def test_without_a_terminal_nothing_is_written(clips: CommandLine) -> None:
+    ended = clips("compare", "clip.mp4", "night.mp4", "--show")
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert not [*clips.folder.glob("*.html")]
