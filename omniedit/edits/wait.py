@@ -81,7 +81,7 @@ def follow(
     deadline = session.monotonic() + options.timeout_s
     poller = Poller(session, timeout_s=options.timeout_s)
     for record in records:
-        poller.add(record)
+        poller.add(record, deadline=deadline)
     outcomes = (
         (_finish(session, ended, options, deadline) for ended in poller.to_the_end())
         if len(records) == 1 or destination is None
@@ -151,12 +151,16 @@ class Poller:
         """Return how many are still followed."""
         return len(self._followed)
 
-    def add(self, record: Record, *, is_fresh: bool = False) -> None:
+    def add(
+        self, record: Record, *, is_fresh: bool = False, deadline: float | None = None
+    ) -> None:
         """Follow a task from now on.
 
         Args:
             record: With a task; one that is followed already is not followed twice.
             is_fresh: It was submitted a moment ago, so that a first poll can wait a little.
+            deadline: A monotonic instant, the same for tasks that are waited for together; None
+                is the poller's time from now.
         """
         session = self._session
         now = session.monotonic()
@@ -171,7 +175,7 @@ class Poller:
             record=record,
             began_at=now - age_s,
             due_at=now + rest_s,
-            deadline=now + self._timeout_s,
+            deadline=now + self._timeout_s if deadline is None else deadline,
             moved_at=now,
             comes_along=rest_s <= self._session.policy.early_poll_s,
         )

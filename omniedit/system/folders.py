@@ -3,6 +3,7 @@
 import atexit
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,10 @@ ABANDONED_AFTER_S: Final = 3600.0
 _PREFIX: Final = "omniedit-"
 _LOCK: Final = ".lock"
 _held: Final[dict[Path, int | None]] = {}
-"""This process's temporary folders, each with the descriptor of its lock."""
+"""This process's temporary folders, each with the descriptor of its lock, until they are gone."""
+_guard: Final = threading.Lock()
+"""Of `_held`, and of the end of the process, after which no folder is made."""
+_ending: Final = threading.Event()
 
 
 def make_private_folder(folder: Path) -> None:
@@ -48,12 +52,16 @@ def private_folder(parent: Path, *, now: Callable[[], float] = time.time) -> Gen
     import tempfile  # noqa: PLC0415 - every command loads this module, few create a folder
 
     try:
-        make_private_folder(parent)
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        with _guard:
+            if _ending.is_set():
+                msg = "the process is about to end"
+                raise LocalError(msg)
+            make_private_folder(parent)
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            _held[folder] = _locked(folder)
     except OSError as error:
         msg = f"cannot create a folder in {parent}: {error.strerror or error}"
         raise LocalError(msg) from error
-    _held[folder] = _locked(folder)
     try:
         _remove_abandoned(parent, now())
         yield folder
@@ -84,11 +92,18 @@ def _remove_abandoned(parent: Path, now: float) -> None:
 
 
 def _remove(folder: Path) -> None:
-    lock = _held.pop(folder, None)
+    _unlock(folder)
+    _remove_tree(folder)
+    with _guard:
+        _held.pop(folder, None)
+
+
+def _unlock(folder: Path) -> None:
+    with _guard:
+        lock, _held[folder] = _held.get(folder), None
     if lock is not None:
         # Windows removes no open file.
         os.close(lock)
-    _remove_tree(folder)
 
 
 def _remove_tree(folder: Path) -> None:
@@ -99,12 +114,13 @@ def _remove_tree(folder: Path) -> None:
 
 @atexit.register
 def _remove_all() -> None:
-    # A worker thread may not reach the end of its block when a signal ends the process. Once the
-    # folder is renamed, the thread cannot add files to it any more.
-    for folder in list(_held):
-        lock = _held.pop(folder)
-        if lock is not None:
-            os.close(lock)
+    # A worker thread may not reach the end of its block, nor of a removal, when the process ends.
+    with _guard:
+        _ending.set()
+        folders = list(_held)
+    for folder in folders:
+        _unlock(folder)
+        # Once the folder is renamed, the thread cannot add files to it any more.
         renamed = folder.with_name(f"{folder.name}-left")
         with suppress(OSError):
             folder.rename(renamed)

@@ -116,3 +116,33 @@ def test_where_no_folder_can_be_made_this_machine_is_to_blame(above: Path) -> No
 
     with pytest.raises(LocalError, match="cannot create a folder"), private_folder(above / "file"):
         pass
+
+
+_THREAD = """
+import pathlib, sys, threading
+from omniedit.system.folders import private_folder
+
+leaving = threading.Event()
+
+def use():
+    with private_folder(pathlib.Path(sys.argv[1])) as folder:
+        for number in range(3000):
+            (folder / str(number)).touch()
+        leaving.set()
+    while True:
+        with private_folder(pathlib.Path(sys.argv[1])):
+            pass
+
+threading.Thread(target=use, daemon=True).start()
+leaving.wait()
+"""
+
+
+def test_the_end_of_the_process_waits_for_no_thread_and_leaves_nothing(above: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _THREAD, str(above)], stderr=subprocess.PIPE, check=False
+    )
+
+    assert ended.returncode == 0
+    assert b"Fatal" not in ended.stderr
+    assert [*above.iterdir()] == []
