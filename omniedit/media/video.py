@@ -44,7 +44,9 @@ _X264: Final = {
     "maxrate": "70M",
     "bufsize": "35M",
     # The result depends on their number, and a clip should become the same file on any machine.
-    "threads": "8",
+    # Each holds frames in memory, as does the look ahead.
+    "threads": "4",
+    "rc-lookahead": "20",
 }
 # An MP4 lists the lengths of frames in decoding order, which must then be the order of showing.
 _IN_ORDER: Final = {"bf": "0"}
@@ -57,7 +59,7 @@ _X265_IN_ORDER: Final = {"x265-params": f"{_X265['x265-params']}:bframes=0"}
 # A clip with more frames that are bad is refused.
 _MOST_BAD: Final = 0.1
 # Frames wait in memory to be encoded: forty take 1.2 GB of 4K, 5 GB of 8K.
-_HUGE: Final = {"rc-lookahead": "5", "threads": "4"}
+_HUGE: Final = {"rc-lookahead": "5"}
 _HUGE_PIXELS: Final = 3840 * 2160
 _RATE_DENOMINATOR: Final = 1001  # of 29.97 fps
 
@@ -127,6 +129,8 @@ def encoded_video(
     if any(part.timeline.is_variable for part in parts):
         options = options | (_X265_IN_ORDER if keeps_hdr else _IN_ORDER)
     stream: VideoStream = new_stream(container, codec, rate=rate, options=options)
+    # PyAV asks for slices, whose threads wait for each other at the end of every frame.
+    stream.codec_context.thread_type = "FRAME"
     if keeps_hdr:
         stream.codec_context.codec_tag = HEVC_TAG
     return VideoEncoding(stream, parts, size, keeps_hdr=keeps_hdr)

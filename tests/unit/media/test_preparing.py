@@ -493,7 +493,7 @@ def test_pictures_are_let_go_of_once_they_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "waiting"),
     [
-        pytest.param((WIDTH, HEIGHT), 30, id="as-many-as-is-usual"),
+        pytest.param((WIDTH, HEIGHT), 20, id="as-many-as-is-usual"),
         pytest.param((3840, 2160), 5, id="few-of-4k-ones"),
     ],
 )
@@ -506,6 +506,7 @@ def test_few_huge_pictures_wait_in_memory(
 
     # The encoder notes its settings in what it writes.
     assert f"rc_lookahead={waiting}".encode() in content
+    assert b"sliced_threads=0" in content
 
 
 @pytest.mark.parametrize(
