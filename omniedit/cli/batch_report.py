@@ -13,7 +13,6 @@ from omniedit.terminal.human import clip_name, render_credits
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
     from omniedit.edits.batch import EditOutcome
-    from omniedit.edits.manifest import Manifest
     from omniedit.edits.planner import PlannedEdit
     from omniedit.terminal.documents import Document
 
@@ -73,17 +72,16 @@ class BatchReport:
     def faults(
         self,
         faults: Sequence[tuple[int, str]],
-        parsed: "Manifest",
-        causes: "Mapping[int, OmniEditError]",
+        names: Mapping[int, str],
+        causes: Mapping[int, OmniEditError],
     ) -> list[OmniEditError]:
         """Return the errors of lines that cannot be sent; none was.
 
         Args:
             faults: The number and the fault of each line.
-            parsed: Names the lines that are of no manifest.
+            names: Of the lines that are of no manifest.
             causes: Of faults that are not the line's own.
         """
-        names = {line.number: line.name for line in parsed.lines} if not self._manifest else {}
         self._faulty = [
             _fault_document(number, fault, causes.get(number)) for number, fault in faults
         ]

@@ -64,7 +64,7 @@ class Line:
 class Manifest:
     """All lines; what is wrong, and what is odd, each with its line number."""
 
-    lines: tuple[Line, ...]
+    lines: list[Line]
     faults: tuple[tuple[int, str], ...]
     oddities: tuple[tuple[int, str], ...]
 
@@ -80,7 +80,7 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        return Manifest((), ((number, "is not valid UTF-8 text"),), ())
+        return Manifest([], ((number, "is not valid UTF-8 text"),), ())
     is_csv = name.lower().endswith(".csv") or not (
         name.lower().endswith((".jsonl", ".ndjson", ".json")) or text.lstrip()[:1] in {"{", ""}
     )
@@ -100,7 +100,7 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
     if not lines and not faults:
         faults.append((1, "the manifest is empty"))
     oddities = tuple((number, _unknown_field(name)) for name, number in unknown.items())
-    return Manifest(tuple(lines), tuple(faults), oddities)
+    return Manifest(lines, tuple(faults), oddities)
 
 
 def lines_of(clips: Sequence[str], prompts: Sequence[str], *, takes: int) -> Manifest:
@@ -115,7 +115,7 @@ def lines_of(clips: Sequence[str], prompts: Sequence[str], *, takes: int) -> Man
                 number = len(lines) + 1
                 line = Line(number=number, video=clip, prompt=prompt, take=str(take), label=label)
                 lines.append(line)
-    return Manifest(tuple(lines), (), ())
+    return Manifest(lines, (), ())
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:

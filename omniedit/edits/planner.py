@@ -83,8 +83,9 @@ class Planner:
         self._line_of_edit: dict[str, Line] = {}
         self._line_of_output: dict[int, int] = {}
         self._resolved_folders: dict[str, str] = {}
-        self._elsewhere: list[tuple[str, str, str]] = []
-        """What other shards name, so that a name does not depend on the shard."""
+        self._named: set[int] = set()  # the lines that name their output
+        self._elsewhere: list[str] = []
+        """Outputs of other shards, so that a name does not depend on the shard."""
         self._max_credits = max_credits
         self._known: frozenset[str] = frozenset()
         if not again:
@@ -96,12 +97,16 @@ class Planner:
     def plan(self, manifest: Manifest) -> Sequence[PlannedEdit]:
         """Return the edits of this shard; `faults` says what is wrong with any line.
 
+        Lines are taken out one by one: of 100,000 there is no room beside their edits.
+
         Raises:
             TooExpensiveError: Together they are estimated dearer than allowed, or one cannot be.
         """
         planned: list[PlannedEdit] = []
         self.faults = list(manifest.faults)
-        for line in manifest.lines:
+        manifest.lines.reverse()
+        while manifest.lines:
+            line = manifest.lines.pop()
             try:
                 edit = self._plan_line(line)
             except TooExpensiveError as error:
@@ -142,12 +147,14 @@ class Planner:
         edit = prepare(self._session, request)
         is_new = self._note_edit(line, edit.identity)
         if line.output:
+            self._named.add(line.number)
             self._note_output(line.number, line.output)
         if not is_new:
             return None
+        output = line.output or self._default_name(edit.request, edit.identity)
         if not is_own:
             if not line.output:
-                self._elsewhere.append((edit.request.shown_video, line.prompt, edit.identity))
+                self._elsewhere.append(output)
             return None
         is_due = edit.identity not in self._known
         return PlannedEdit(
@@ -155,7 +162,7 @@ class Planner:
             label=line.label,
             request=request,
             identity=edit.identity,
-            output=line.output or "",
+            output=output,
             is_due=is_due,
             estimated_credits=self._estimate(edit) if is_due else None,
         )
@@ -172,16 +179,19 @@ class Planner:
         limited = replace(edit.request, max_credits=math.inf)
         return prepare(self._session, limited).estimated_credits
 
+    def _default_name(self, request: EditRequest, identity: str, *, is_long: bool = False) -> str:
+        return default_name(
+            request.shown_video, request.prompt, identity, is_long=is_long, sound=self._sound
+        )
+
     def _name_outputs(self, edits: list[PlannedEdit]) -> None:
-        """Name the outputs of the lines that do not, long enough to tell them apart."""
+        """Make default names long enough to tell outputs apart, and put the folder before all."""
         meeting = self._meeting_names(edits)
         for place, edit in enumerate(edits):
             output = edit.output
-            if not output:
-                parts = edit.request.shown_video, edit.request.prompt, edit.identity
-                output = default_name(*parts, sound=self._sound)
+            if edit.number not in self._named:
                 if output in meeting:
-                    output = default_name(*parts, is_long=True, sound=self._sound)
+                    output = self._default_name(edit.request, edit.identity, is_long=True)
                 self._note_output(edit.number, output)
             # In its place: of 100,000 edits there is no room for two each.
             edits[place] = replace(edit, output=self._shown(output))
@@ -190,13 +200,8 @@ class Planner:
         """Return the default names that more than one line would have."""
         taken = set(self._line_of_output)
         meeting: set[str] = set()
-        own = (
-            (edit.request.shown_video, edit.request.prompt, edit.identity)
-            for edit in edits
-            if not edit.output
-        )
-        for parts in chain(own, self._elsewhere):
-            name = default_name(*parts, sound=self._sound)
+        own = (edit.output for edit in edits if edit.number not in self._named)
+        for name in chain(own, self._elsewhere):
             key = self._output_key(name)
             if key in taken:
                 meeting.add(name)

@@ -151,9 +151,7 @@ class Poller:
         """Return how many are still followed."""
         return len(self._followed)
 
-    def add(
-        self, record: Record, *, is_fresh: bool = False, deadline: float | None = None
-    ) -> None:
+    def add(self, record: Record, *, is_fresh: bool = False, deadline: float | None = None) -> None:
         """Follow a task from now on.
 
         Args:

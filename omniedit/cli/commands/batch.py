@@ -153,9 +153,11 @@ def batch(
             again=again,
             max_credits=max_credits,
         )
+        line_count = len(parsed.lines)
+        names = {line.number: line.label for line in parsed.lines if line.label}
         edits = planner.plan(parsed)
         if planner.faults:
-            errors = report.faults(planner.faults, parsed, planner.causes)
+            errors = report.faults(planner.faults, names, planner.causes)
             return Outcome(errors=errors, tasks=report.documents)
         _agree(context, session, edits, has_consent=yes)
     options = BatchOptions(
@@ -167,7 +169,7 @@ def batch(
         max_credits=max_credits,
         keeps_going=keep_going,
     )
-    report.begin(edits, line_count=len(parsed.lines))
+    report.begin(edits, line_count=line_count)
     return _run(context, report, edits, options, use=use, interval_s=rate, sidecars=sidecar)
 
 

@@ -7,7 +7,6 @@ from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.context import Context
 from omniedit.cli.signals import Signals
 from omniedit.edits.batch import EditOutcome
-from omniedit.edits.manifest import Manifest
 from omniedit.edits.planner import PlannedEdit
 from omniedit.errors import (
     OmniEditError,
@@ -199,7 +198,7 @@ def test_faults_are_documents_too_and_only_so_many_lines() -> None:
     told = Told(0)
 
     faults = [(number, "is odd") for number in range(1, 61)]
-    errors = told.report.faults(faults, Manifest((), (), ()), {})
+    errors = told.report.faults(faults, {}, {})
 
     documents = told.report.documents()
     assert [document["line"] for document in documents] == list(range(1, 61))

@@ -45,7 +45,7 @@ def test_every_field_is_read() -> None:
 
     manifest = parse(row(**fields))
 
-    assert manifest.lines == (
+    assert manifest.lines == [
         Line(
             number=1,
             video=URL,
@@ -56,7 +56,7 @@ def test_every_field_is_read() -> None:
             end="3",
             take="2",
         ),
-    )
+    ]
 
 
 @pytest.mark.parametrize(

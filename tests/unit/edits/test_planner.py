@@ -36,7 +36,7 @@ def planned(
     system: System = THIS_SYSTEM,
 ) -> tuple[Sequence[PlannedEdit], list[tuple[int, str]]]:
     planner = Planner(BenchSession(), model=model, folder=folder, shard=shard, system=system)
-    return planner.plan(Manifest(lines, (), ())), planner.faults
+    return planner.plan(Manifest([*lines], (), ())), planner.faults
 
 
 def test_an_output_without_a_name_is_called_after_clip_and_edit() -> None:
@@ -197,7 +197,7 @@ def test_a_line_that_is_no_edit_is_a_fault(faulty: Line, fault: str) -> None:
 def test_faults_come_in_the_order_of_the_lines() -> None:
     planner = Planner(BenchSession(), model=MODEL, folder=None)
 
-    planner.plan(Manifest((line(1, prompt=" "), line(3, prompt=" ")), ((2, "is odd"),), ()))
+    planner.plan(Manifest([line(1, prompt=" "), line(3, prompt=" ")], ((2, "is odd"),), ()))
 
     assert [number for number, _ in planner.faults] == [1, 2, 3]
 
