@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 LINK_LIFETIME_S: Final = 24 * 3600
 """Result links live 24 hours from completion (API reference)."""
@@ -38,7 +38,6 @@ _RETRYABLE_CODES = frozenset(
     }
 )
 
-T = TypeVar("T")
 JSONObject: TypeAlias = Mapping[str, Any]
 
 
@@ -278,6 +277,16 @@ class UploadedClip:
     expires_at: float | None  # Unix time
 
 
+_KEPT_OF_TASKS: Final = (
+    "model",
+    "created_at",
+    "estimated_s",
+    "credits_reserved",
+    "credits_used",
+)
+"""What a newer state of a task may leave out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One edit, as this machine knows it: the attempt, the task it became, the saved files."""
@@ -345,14 +354,12 @@ class Record:
         """
         known = self.task
         if known is not None and known.task_id == task.task_id:
-            task = replace(
-                task,
-                model=_first_known(task.model, known.model),
-                created_at=_first_known(task.created_at, known.created_at),
-                estimated_s=_first_known(task.estimated_s, known.estimated_s),
-                credits_reserved=_first_known(task.credits_reserved, known.credits_reserved),
-                credits_used=_first_known(task.credits_used, known.credits_used),
-            )
+            kept = {
+                name: getattr(known, name)
+                for name in _KEPT_OF_TASKS
+                if getattr(task, name) is None and getattr(known, name) is not None
+            }
+            task = replace(task, **kept) if kept else task
         return replace(self, task=task, status=task.status, error=task.error, seen_at=None)
 
     @property
@@ -362,10 +369,6 @@ class Record:
             return None
         since = max(self.completed_after or 0.0, self.task.created_at or 0.0)
         return since + LINK_LIFETIME_S if since else None
-
-
-def _first_known(newer: T | None, older: T | None) -> T | None:
-    return older if newer is None else newer
 
 
 def is_task_id(text: str) -> bool:

@@ -327,10 +327,10 @@ class Poller:
             followed.moved_at, followed.stalls_reported = self._session.monotonic(), 0
         if not task.has_failed and (before.progress or 0) > (task.progress or 0):
             task = replace(task, progress=before.progress)
-        followed.record = replace(
-            followed.record.with_task(task),
-            completed_after=followed.last_unfinished_at or followed.record.completed_after,
-        )
+        record = followed.record.with_task(task)
+        if task.is_terminal and followed.last_unfinished_at is not None:
+            record = replace(record, completed_after=followed.last_unfinished_at)
+        followed.record = record
         return task.status != before.status or task.is_terminal
 
     def _report(self, followed: _Followed) -> None:

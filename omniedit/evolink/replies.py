@@ -40,6 +40,7 @@ from omniedit.models import (
 
 MAX_DEPTH: Final = 100
 """A task nested deeper than this is kept without its `raw`, which could not be written again."""
+_NESTS: Final = (dict, list)
 
 # The quota and key codes mean "refused before anything was charged", whatever the HTTP status.
 # Sources: API reference, "Request errors", and the refusal codes of the vendor's own client.
@@ -182,7 +183,7 @@ def parse_error(value: object) -> TaskError | None:
     """Return the `error` of a reply, whatever form it has; None where there is none."""
     if isinstance(value, str) and value.strip():
         return TaskError(code="unknown_error", message=value)
-    if not isinstance(value, Mapping) or not value:
+    if not isinstance(value, dict) or not value:
         return None
     raw = as_object(cast("object", value))
     code = raw.get("code")
@@ -293,10 +294,10 @@ def _is_shallow(value: object) -> bool:
             for node in level
             for child in (
                 cast("JSONObject", node).values()
-                if isinstance(node, Mapping)
+                if isinstance(node, dict)
                 else cast("list[object]", node)
             )
-            if isinstance(child, Mapping | list)
+            if isinstance(child, _NESTS)
         ]
         if not level:
             return True
@@ -305,7 +306,7 @@ def _is_shallow(value: object) -> bool:
 
 def as_object(value: object) -> JSONObject:
     """Return a JSON object, an empty one in the place of anything else."""
-    return cast("JSONObject", value) if isinstance(value, Mapping) else {}
+    return cast("JSONObject", value) if isinstance(value, dict) else {}
 
 
 def _has_text(value: object) -> bool:

@@ -381,8 +381,8 @@ class Board:
     def _take_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
         record = event.record
         known = self._records.get(record.task_id or "")
-        if known is not None:
-            record = replace(record, saved=record.saved or known.saved)
+        if known is not None and known.saved and not record.saved:
+            record = replace(record, saved=known.saved)
         self.add(record)
         if self.is_single:
             # What was prepared or uploaded was for this task.

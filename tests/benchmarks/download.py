@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tests.benchmarks.startup import spare_environ
 from tests.benchmarks.verdicts import Verdict
 
 ROUNDS: Final = 7
@@ -43,7 +44,8 @@ while True:
     threading.Thread(target=answer, args=(connection,), daemon=True).start()
 """
 _CLIENT: Final = """
-import json, os, pty, resource, sys, threading, time
+import json, os, pty, sys, threading, time
+from tests.benchmarks.memory import peak_kib
 from pathlib import Path
 from omniedit.downloads.transfer import Downloader
 from omniedit.events import Transferring
@@ -76,7 +78,7 @@ with HttpClient() as http, watch(printer, board, sandbox=False) as observe:
         )),
     )
     took = time.perf_counter() - began
-print(json.dumps({"took": took, "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+print(json.dumps({"took": took, "rss": peak_kib()}))
 """
 
 
@@ -139,6 +141,8 @@ def _curl_s(url: str, folder: Path) -> float:
 
 def _ours(url: str, folder: Path) -> dict[str, float]:
     argv = [sys.executable, "-c", _CLIENT, url, str(folder / "ours.mp4")]
-    ended = subprocess.run(argv, capture_output=True, check=True, text=True)
+    with tempfile.TemporaryDirectory() as home:
+        environ = spare_environ(Path(home))
+        ended = subprocess.run(argv, capture_output=True, check=True, text=True, env=environ)
     found: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
     return found

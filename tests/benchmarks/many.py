@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
+from tests.benchmarks.startup import spare_environ
 from tests.benchmarks.verdicts import Verdict
 
 TASKS: Final = 1000
@@ -51,7 +53,8 @@ print(server.server_port, flush=True)
 server.serve_forever()
 """
 _CLIENT: Final = """
-import json, resource, sys, time
+import json, sys, time
+from tests.benchmarks.memory import peak_kib
 from omniedit.cli.context import Call
 from omniedit.cli.session import JournalUse
 from omniedit.edits.session import Clock
@@ -73,8 +76,7 @@ with call.freeze({}).session(JournalUse.REQUIRED, total_tasks=count) as session:
     now = time.time()
     for number in range(count):
         task = Task(task_id=f"task-unified-1757156493-{number:08}", status="processing", created_at=now)
-        with session.journal._database.writing():
-            session.journal._store_task(task, origin=session.origin)
+        session.journal.record_adopted(task, origin=session.origin)
         waiting.add(session.journal.find_task(task.task_id), is_fresh=True)
     get_tasks = session.service.get_tasks
 
@@ -94,7 +96,7 @@ with call.freeze({}).session(JournalUse.REQUIRED, total_tasks=count) as session:
     end_cpu = time.process_time() - cpu[-1]
 print(json.dumps({
     "ended": ended, "took": took, "cpu": waited_cpu, "end_cpu": end_cpu, "requests": requests,
-    "rounds": len(rounds), "shortest": min(b - a for a, b in zip(rounds, rounds[1:])), "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    "rounds": len(rounds), "shortest": min(b - a for a, b in zip(rounds, rounds[1:])), "rss": peak_kib(),
 }))
 """
 
@@ -108,6 +110,7 @@ def measure() -> Iterator[Verdict]:
         with tempfile.TemporaryDirectory() as folder:
             ended = subprocess.run(
                 [sys.executable, "-c", _CLIENT, url, folder, str(TASKS)],
+                env=spare_environ(Path(folder) / "home"),
                 capture_output=True,
                 check=True,
                 text=True,

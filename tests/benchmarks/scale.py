@@ -24,11 +24,12 @@ CLIP_URL: Final = "https://example.com/clip.mp4"
 _MEASURED: Final = """
 import json, os, resource, sys, time
 from omniedit.cli.main import run
+from tests.benchmarks.memory import peak_kib
 began = time.perf_counter()
 status = run(sys.argv[2:], os.environ)
 used = resource.getrusage(resource.RUSAGE_SELF)
 with open(sys.argv[1], "w") as file:
-    json.dump([status, time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024], file)
+    json.dump([status, time.perf_counter() - began, used.ru_utime + used.ru_stime, peak_kib() / 1024], file)
 """
 
 
