@@ -60,7 +60,7 @@ class Context:
         """What has happened so far."""
         from omniedit.terminal.board import Board
 
-        return Board()
+        return Board(keeps_replies=self.printer.mode is not OutputMode.TEXT)
 
     @cached_property
     def settings(self) -> "Settings":
