@@ -155,9 +155,10 @@ class Session:
             CredentialsError: If there is no usable key.
             MissingExtraError: If the sandbox is not installed.
         """
-        from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - brings the HTTP library
-
+        # First: without a key there is no need of the HTTP library.
         connection = self.find_connection()
+        from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - brings that library
+
         return EvoLinkClient(
             self.http, base_url=connection.base_url, key=connection.key, now=self.now
         )

@@ -149,7 +149,7 @@ def measure() -> Iterator[Verdict]:
 _NEVER_MORE: Final = ((1.0, 1.2), (1.0, 1.2))
 _LIMITS: Final = {
     # Delay and requests, unwatched and on a terminal.
-    smooth: ((0.35, 0.9), (0.35, 1.2)),
+    smooth: ((0.30, 0.85), (0.30, 1.15)),
     coarse: _NEVER_MORE,
     late: _NEVER_MORE,
     stuck: _NEVER_MORE,

@@ -110,6 +110,12 @@ def test_what_needs_no_network_loads_no_http(
     assert _roots(modules).isdisjoint(_SLOW)
 
 
+def test_a_listing_without_a_key_asks_nobody(loaded_by: Loaded, home: Path) -> None:
+    add_task(home / "state/omniedit", "task-1", prompt="warmer", status="processing")
+
+    assert _roots(loaded_by("list")).isdisjoint(_SLOW)
+
+
 def test_a_listing_loads_neither_events_nor_what_waits(loaded_by: Loaded) -> None:
     modules = loaded_by("list")
 
