@@ -47,6 +47,9 @@ class Policy(NamedTuple):
     upload_margin_s: float = 3600.0
     """How long an uploaded clip must still live to be used again."""
 
+    submissions_at_once: int = 32
+    """How many edits are being submitted at a time; each takes a thread and a connection."""
+
     # Polling; `python -m tests.benchmarks polling` simulates it.
     early_poll_s: float = 3.0
     shortest_poll_s: float = 2.0

@@ -29,6 +29,7 @@ from omniedit.errors import (
 )
 from omniedit.events import LineFailed
 from omniedit.models import Record, Sound, Task
+from omniedit.system.memory import share_heap
 
 _MOST_REFUSALS: Final = 5
 """Of submissions in a row, with one code."""
@@ -68,7 +69,9 @@ class BatchRun:
     def __init__(self, session: Session, options: BatchOptions) -> None:
         self._session = session
         self._options = options
-        at_once = options.concurrency + session.policy.transfers_at_once
+        share_heap()
+        self._submissions = min(options.concurrency, session.policy.submissions_at_once)
+        at_once = self._submissions + session.policy.transfers_at_once
         self._pool = WorkerPool[_Begun | EditOutcome](at_once)
         self._poller = Poller(session, timeout_s=options.timeout_s)
         self._beginning: set[int] = set()  # the numbers of the edits that are being submitted
@@ -108,7 +111,7 @@ class BatchRun:
             step = self._ended.popleft()
             self._saving.add(step.edit.number)
             self._pool.give(partial(self._deliver, step))
-        while backlog and len(self._beginning) + len(self._followed) < self._options.concurrency:
+        while backlog and self._has_room:
             edit = backlog.popleft()
             try:
                 self._commit(edit)
@@ -118,6 +121,11 @@ class BatchRun:
                 continue
             self._beginning.add(edit.number)
             self._pool.give(partial(self._begin, edit))
+
+    @property
+    def _has_room(self) -> bool:
+        under_way = len(self._beginning) + len(self._followed)
+        return under_way < self._options.concurrency and len(self._beginning) < self._submissions
 
     def _poll(self) -> Iterator[EditOutcome]:
         for record, error in self._poller.poll() if self._poller else ():

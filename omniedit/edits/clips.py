@@ -205,14 +205,14 @@ def look_at_result(
     """
     if not session.looks_at_results or not is_available():
         return None
+    from omniedit.media import probe  # noqa: PLC0415 - brings PyAV
+
     try:
-        found = look(session, path, name=name)
+        # Not remembered: a batch has thousands, and each is looked at once.
+        result = probe(Path(path), name=name).seen
     except OmniEditError as error:
         session.warn(f"{name} may not be playable: {error.message}")
         return None
-    if isinstance(found, Incomplete):
-        return None
-    result = found.seen
     if clip is not None and is_suspiciously_short(clip, result):
         lengths = f"{result.duration_s:.2f} s of {clip.duration_s:.2f} s"
         session.warn(f"{name} is shorter than half the clip: {lengths}")

@@ -1,5 +1,7 @@
 """What a clip is, from its header, its packets and its first frame."""
 
+import gc
+import itertools
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -64,6 +66,10 @@ _CHROMA: Final = {
 }
 # In a stream that begins in the middle, frames before the next keyframe cannot be decoded.
 _MOST_ATTEMPTS: Final = 600
+# A frame that was asked for its rotation is part of a cycle, and Python thinks it is small: of the
+# thousand results of a batch a gigabyte would wait to be collected.
+_COLLECT_EVERY: Final = 16
+_PROBES: Final = itertools.count(1)
 
 
 def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> ClipFacts:
@@ -78,6 +84,8 @@ def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> Clip
         MissingFileError: If a local file cannot be read.
         InvalidInputError: If it is certainly not a clip.
     """
+    if next(_PROBES) % _COLLECT_EVERY == 0:
+        gc.collect()
     if isinstance(source, Path):
         with open_file(source) as file:
             return replace(_probe(file, name=name, reads_all=reads_all)[0], is_local=True)
