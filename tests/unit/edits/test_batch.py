@@ -21,6 +21,7 @@ from omniedit.errors import (
 )
 from omniedit.events import LineFailed, Warned
 from omniedit.models import Task
+from omniedit.policy import DEFAULT
 from tests.unit.edits.bench import CLIP_URL, MODEL, BenchSession, completed, failed, running
 
 WAIT_S = 10.0
@@ -153,7 +154,14 @@ def test_without_credits_what_is_paid_for_is_still_saved(session: BenchSession, 
     assert made["c"].record is None
 
 
-def test_no_more_than_so_many_are_under_way_at_a_time(session: BenchSession, here: Path) -> None:
+@pytest.mark.parametrize(
+    ("concurrency", "submissions_at_once"),
+    [pytest.param(3, 32, id="under-way"), pytest.param(9, 3, id="being-submitted")],
+)
+def test_no_more_than_so_many_are_under_way_at_a_time(
+    here: Path, concurrency: int, submissions_at_once: int
+) -> None:
+    session = BenchSession(policy=DEFAULT._replace(submissions_at_once=submissions_at_once))
     lock, together, most = threading.Lock(), 0, 0
     gate = threading.Barrier(3)
 
@@ -167,8 +175,8 @@ def test_no_more_than_so_many_are_under_way_at_a_time(session: BenchSession, her
             together -= 1
         return completed(f"task-{prompt}")
 
-    session.script.accept = accept
-    run(session, *(str(n) for n in range(9)), concurrency=3)
+    session.script.accept, session.script.look = accept, completed
+    run(session, *(str(n) for n in range(9)), concurrency=concurrency)
 
     assert most == 3
 

@@ -1,5 +1,6 @@
 """What is read from a clip, and what is refused."""
 
+import gc
 import io
 import os
 import wave
@@ -381,3 +382,18 @@ def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
 
     assert replace(facts, rotation=90).shown_width == 48
     assert draw(5, (64, 48), "yuv420p").width == 64
+
+
+def test_of_many_clips_that_are_looked_at_few_pictures_wait_in_memory(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", seconds=0.2)
+    gc.collect()
+    gc.disable()
+
+    try:
+        for _ in range(40):
+            probe(source, name="a.mp4")
+        alive = [each for each in gc.get_objects() if isinstance(each, av.VideoFrame)]
+    finally:
+        gc.enable()
+
+    assert len(alive) <= 16
