@@ -90,6 +90,17 @@ def test_snakemake_makes_each_edit_once(shop: Path, bench: Bench) -> None:
     assert {path: path.stat().st_mtime_ns for path in (shop / "night").iterdir()} == before
 
 
+@pytest.mark.skipif(
+    "KUBERNETES_VALIDATE" not in os.environ, reason="KUBERNETES_VALIDATE names no validator"
+)
+def test_the_job_for_kubernetes_is_one(folder: Path) -> None:
+    (folder / "job.yaml").write_text(recipe("apiVersion: batch/v1"))
+
+    subprocess.run(
+        [os.environ["KUBERNETES_VALIDATE"], "--strict", "job.yaml"], cwd=folder, check=True
+    )
+
+
 def test_the_scripts_for_slurm_and_kubernetes_are_scripts() -> None:
     job = recipe("apiVersion: batch/v1")
     inner = job.partition("- |\n")[2].partition("          volumeMounts")[0]
