@@ -90,6 +90,7 @@ def compare(
         folder = None if target is None else target.absolute().parent
         comparison = find_videos(session, videos or [], folder=folder)
         target = target or _checked(str(_default_target(comparison)), overwrite=force)
+        _check_size(comparison, embeds=embed)
         for reason in comparison.missing:
             context.printer.warn(reason)
         sheet = _sheet(comparison) if is_sheet or shows else b""
@@ -153,18 +154,15 @@ def _default_target(comparison: "Comparison") -> Path:
     return Path(target.name) if target.parent == Path.cwd() else target
 
 
-def _check_size(comparison: "Comparison") -> None:
+def _check_size(comparison: "Comparison", *, embeds: bool) -> None:
     total = sum(video.file.size_bytes for video in comparison.videos)
-    if total > _MOST_EMBEDDED_BYTES:
+    if embeds and total > _MOST_EMBEDDED_BYTES:
         msg = f"the videos have {total} bytes, and a page holds {_MOST_EMBEDDED_BYTES} at most"
         raise InvalidInputError(msg, code="too_large", hint="leave `--embed` out")
 
 
 def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[bytes]":
     from omniedit.terminal.page import page_chunks
-
-    if embeds:
-        _check_size(comparison)
 
     folder = target.absolute().parent
     videos = [
