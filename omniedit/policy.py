@@ -46,7 +46,6 @@ class Policy(NamedTuple):
     """How long a first signal waits for the reply to a submission."""
     upload_margin_s: float = 3600.0
     """How long an uploaded clip must still live to be used again."""
-
     submissions_at_once: int = 32
     """How many edits are being submitted at a time; each takes a thread and a connection."""
 

@@ -85,14 +85,14 @@ class Planner:
         self._resolved_folders: dict[str, str] = {}
         self._named: set[int] = set()  # the lines that name their output
         self._elsewhere: list[str] = []
-        """Outputs of other shards, so that a name does not depend on the shard."""
+        """Default names of other shards, so that no name depends on which shard is planned."""
         self._max_credits = max_credits
         self._known: frozenset[str] = frozenset()
         if not again:
             self._known = session.journal.settled_edits(origin=session.origin)
         self.faults: list[tuple[int, str]] = []
         self.causes: dict[int, OmniEditError] = {}
-        """Of faults that no change of the manifest mends: a parent unfinished, or no network."""
+        """By line: the error behind a fault that is not the manifest's, such as no network."""
 
     def plan(self, manifest: Manifest) -> Sequence[PlannedEdit]:
         """Return the edits of this shard; `faults` says what is wrong with any line.

@@ -74,15 +74,16 @@ def write_sidecar(session: Session, record: Record, file: SavedFile, *, overwrit
 
 
 def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
-    """Write those that saved results of this origin lack; yield what kept one from that."""
+    """Write the missing sidecars of this origin's saved results; yield why one could not be."""
     if not session.writes_sidecars:
         return
     for record in session.journal.recent():
+        if record.origin != session.origin:
+            continue
         asides = {file.served_path for file in record.saved}
         for file in record.saved:
             path = Path(file.path)
-            is_wanted = record.origin == session.origin and file.path not in asides
-            if not is_wanted or not is_here(file) or os.path.lexists(_path_of(path)):
+            if file.path in asides or not is_here(file) or os.path.lexists(_path_of(path)):
                 continue
             try:
                 if verify(path, size_bytes=file.size_bytes, sha256=file.sha256):

@@ -157,8 +157,8 @@ class Poller:
         Args:
             record: With a task; one that is followed already is not followed twice.
             is_fresh: It was submitted a moment ago, so that a first poll can wait a little.
-            deadline: A monotonic instant, the same for tasks that are waited for together; None
-                is the poller's time from now.
+            deadline: A monotonic instant, which tasks that are waited for together share; None
+                gives this one the poller's whole time.
         """
         session = self._session
         now = session.monotonic()

@@ -66,8 +66,8 @@ _CHROMA: Final = {
 }
 # In a stream that begins in the middle, frames before the next keyframe cannot be decoded.
 _MOST_ATTEMPTS: Final = 600
-# A frame that was asked for its rotation is part of a cycle, and Python thinks it is small: of the
-# thousand results of a batch a gigabyte would wait to be collected.
+# Asking a frame for its rotation puts it into a reference cycle, and Python does not know how large
+# it is: after a thousand results of a batch, a gigabyte would wait to be collected.
 _COLLECT_EVERY: Final = 16
 _PROBES: Final = itertools.count(1)
 

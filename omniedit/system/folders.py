@@ -21,7 +21,7 @@ _LOCK: Final = ".lock"
 _held: Final[dict[Path, int | None]] = {}
 """This process's temporary folders, each with the descriptor of its lock, until they are gone."""
 _guard: Final = threading.Lock()
-"""Of `_held`, and of the end of the process, after which no folder is made."""
+"""Held while `_held` changes, so that no folder is made once the process has begun to end."""
 _ending: Final = threading.Event()
 
 

@@ -14,6 +14,6 @@ def share_heap() -> None:
     """
     import ctypes  # noqa: PLC0415 - only work with many threads needs it
 
-    # Other C libraries have one heap anyway; Windows names none.
+    # Other C libraries have no such call, and on Windows the library needs a name.
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
