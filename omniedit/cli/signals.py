@@ -1,25 +1,28 @@
 """Signals that end a command: at once, or after a grace while a reply is outstanding."""
 
+import os
 import signal
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from omniedit.errors import Interrupted
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System
 
-if TYPE_CHECKING:
-    from socket import socket
-
 PATIENCE_S: Final = 2.0
-"""How long the main thread may take to notice a signal, where signals end no system call."""
+"""How long the main thread may take to notice a signal that it need not hold back."""
+
+_TICK_S: Final = 0.1
 
 
 class Signals:
     """Turns SIGINT, SIGTERM and SIGHUP into `Interrupted`, raised in the main thread.
+
+    A thread watches over that: a signal that arrives just before a system call of the main thread
+    does not end it, and on Windows none ends any.
 
     Args:
         on_grace: Called when a first signal waits for a reply.
@@ -44,6 +47,7 @@ class Signals:
         self._in_threads = 0
         self._idle = threading.Condition()
         self._pending: int | None = None
+        self._is_grace_over = False
         self._is_noticed = threading.Event()
 
     @contextmanager
@@ -65,11 +69,11 @@ class Signals:
             if signal.getsignal(number) is not signal.SIG_IGN
         ]
         before = {number: signal.signal(number, self._handle) for number in numbers}
-        clock = self._system.alarm_clock
-        if clock is not None:
-            before[clock.signal_number] = signal.signal(clock.signal_number, self._end_grace)
+        wake_signal = self._system.wake_signal
+        if wake_signal is not None:
+            before[wake_signal] = signal.signal(wake_signal, self._end_grace)
         try:
-            with nullcontext() if clock else self._watched(on_overdue):
+            with self._watched(numbers, on_overdue):
                 yield
         finally:
             for number, handler in before.items():
@@ -89,7 +93,6 @@ class Signals:
         finally:
             self._shields -= 1
             if self._shields == 0 and self._pending is not None:
-                self._stop_clock()
                 number, self._pending = self._pending, None
                 # It takes precedence over whatever the block raised.
                 raise self._noticed(number)
@@ -111,61 +114,67 @@ class Signals:
                 self._idle.notify_all()
 
     @contextmanager
-    def _watched(self, on_overdue: Callable[[Interrupted], None]) -> Generator[None]:
-        """Let another thread end the process, where the main thread may be stuck in a system call."""
-        import socket
-
-        reader, writer = socket.socketpair()
-        writer.settimeout(0)
-        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        watcher = threading.Thread(target=self._watch, args=[reader, on_overdue], daemon=True)
+    def _watched(
+        self, numbers: Sequence[int], on_overdue: Callable[[Interrupted], None]
+    ) -> Generator[None]:
+        """Let another thread see to it that the main thread notices these signals."""
+        reader, writer = os.pipe()
+        if hasattr(os, "set_blocking"):
+            # Windows, which has it since Python 3.12, does without.
+            os.set_blocking(writer, False)
+        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        watcher = threading.Thread(
+            target=self._watch, args=[reader, threading.get_ident(), numbers, on_overdue]
+        )
         watcher.start()
         try:
             yield
         finally:
             self._is_noticed.set()
             signal.set_wakeup_fd(before)
-            writer.close()
+            os.close(writer)
             watcher.join()
-            reader.close()
+            os.close(reader)
 
-    def _watch(self, reader: "socket", on_overdue: Callable[[Interrupted], None]) -> None:
+    def _watch(
+        self,
+        reader: int,
+        thread_id: int,
+        numbers: Sequence[int],
+        on_overdue: Callable[[Interrupted], None],
+    ) -> None:
         """Read the numbers of signals, which arrive here whatever the main thread is doing."""
-        while came := reader.recv(1):
-            if self._shields:
-                reader.settimeout(self._grace_s)
-                try:
-                    if not reader.recv(1):
-                        return
-                except TimeoutError:
-                    self._end_shield(came[0])
-                reader.settimeout(None)
-            if not self._is_noticed.wait(self._patience_s):
+        while (came := os.read(reader, 1)) and came[0] not in numbers:
+            pass
+        waited_s = 0.0
+        # Counted, not timed: the process may be suspended meanwhile.
+        while came and not self._is_noticed.wait(_TICK_S):
+            waited_s += _TICK_S
+            allowed_s = self._grace_s if self._shields else 0.0
+            if waited_s > allowed_s + self._patience_s:
                 on_overdue(Interrupted(came[0]))
+                return
+            self._is_grace_over = waited_s >= allowed_s
+            self._wake(thread_id, came[0])
 
-    def _end_shield(self, number: int) -> None:
-        if not self._is_noticed.is_set():
+    def _wake(self, thread_id: int, number: int) -> None:
+        if self._system.wake_signal is not None:
+            signal.pthread_kill(thread_id, self._system.wake_signal)
+        elif self._is_grace_over:
             # Act as if it had arrived a second time.
             signal.raise_signal(number)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._shields == 0 or self._pending is not None:
             self._pending = None
-            self._stop_clock()
             raise self._noticed(number)
         self._pending = number
-        if self._system.alarm_clock is not None:
-            self._system.alarm_clock.set(self._grace_s)
         self._on_grace()
 
     def _end_grace(self, _number: int, _frame: FrameType | None) -> None:
-        if self._pending is not None:
+        if self._is_grace_over and self._pending is not None:
             number, self._pending = self._pending, None
             raise self._noticed(number)
-
-    def _stop_clock(self) -> None:
-        if self._system.alarm_clock is not None:
-            self._system.alarm_clock.set(0)
 
     def _noticed(self, number: int) -> Interrupted:
         self._is_noticed.set()

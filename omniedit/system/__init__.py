@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from omniedit.system.posix import AlarmClock, MacOS, System
+from omniedit.system.posix import MacOS, System
 
 __all__ = ["THIS_SYSTEM", "System"]
 
@@ -86,11 +86,7 @@ else:
         is_own = (user.pw_gid, user.pw_name) == (group.gr_gid, group.gr_name)
         return is_own and {*group.gr_mem} <= {user.pw_name}
 
-    def _set_alarm(seconds: float) -> None:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
     _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    _ALARM_CLOCK: Final = AlarmClock(signal_number=signal.SIGALRM, set=_set_alarm)
 
     if sys.platform == "darwin":
 
@@ -104,7 +100,7 @@ else:
             user_id=os.getuid,
             name_limit=_name_limit,
             ending_signals=_SIGNALS,
-            alarm_clock=_ALARM_CLOCK,
+            wake_signal=signal.SIGALRM,
             is_private_group=_is_private_group,
             sync=_full_sync,
         )
@@ -115,6 +111,6 @@ else:
             user_id=os.getuid,
             name_limit=_name_limit,
             ending_signals=_SIGNALS,
-            alarm_clock=_ALARM_CLOCK,
+            wake_signal=signal.SIGALRM,
             is_private_group=_is_private_group,
         )

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
-from typing import Final, NamedTuple
+from typing import Final
 
 LONGEST_NAME_BYTES: Final = 255
 """The longest file name, on every usual file system."""
@@ -17,14 +17,6 @@ BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_PRECISION_S: Final = 10.0
 _OTHERS: Final = 0o077
 _ROOT: Final = 0
-
-
-class AlarmClock(NamedTuple):
-    """Sends this process a signal, which interrupts whatever its main thread waits for."""
-
-    signal_number: int
-    set: Callable[[float], object]
-    """Schedules the signal after so many seconds; 0 cancels it."""
 
 
 class System:
@@ -38,7 +30,7 @@ class System:
         user_id: Returns an ID of the current user.
         name_limit: Returns the longest file name in a folder, in bytes.
         ending_signals: The signals that end a command.
-        alarm_clock: None where no signal interrupts a wait of the main thread.
+        wake_signal: Interrupts whatever a thread waits for; None where no signal does.
         is_private_group: Returns whether a group has no other member than the current user.
         sync: Flushes an open file to disk.
         boot_id_file: Holds an ID of the current boot; may be missing.
@@ -59,14 +51,14 @@ class System:
         user_id: Callable[[], object],
         name_limit: Callable[[Path], int],
         ending_signals: tuple[int, ...],
-        alarm_clock: AlarmClock | None,
+        wake_signal: int | None,
         is_private_group: Callable[[int], bool] = lambda _: False,
         sync: Callable[[int], object] = os.fsync,
         boot_id_file: Path = BOOT_ID_FILE,
     ) -> None:
         self.user_id = user_id
         self.ending_signals = ending_signals
-        self.alarm_clock = alarm_clock
+        self.wake_signal = wake_signal
         self._is_private_group = is_private_group
         self._lock = lock
         self._uptime = uptime
