@@ -1,5 +1,6 @@
 """What every test stands on: an empty home, no settings from outside, the installed command."""
 
+import gc
 import os
 import shutil
 import signal
@@ -56,6 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_posix = is_e2e or item.path.name in _SHELLS or item.get_closest_marker("posix")
         if os.name == "nt" and is_posix:
             item.add_marker(pytest.mark.skip(reason="needs POSIX"))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over the tests themselves, many times as much as a command has."""
+    gc.collect()
+    gc.freeze()
 
 
 # A shell's background job ignores the one, what `nohup` starts the other, and so would every command

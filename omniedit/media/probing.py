@@ -210,13 +210,13 @@ def _read(
     builder = _timeline_builder(container, stream, name=name)
     frame: VideoFrame | None = None
     attempts = 0
-    ends_s: dict[int, float] = {}
     streams: list[Stream] = [stream, *audio_streams(container)]
+    ends: dict[Stream, int] = {}
     for packet in packets_of(container, *streams, name=name, budget_s=READING_BUDGET_S):
         if packet.stream_index != stream.index:
             if packet.size and packet.pts is not None:
-                end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                ends_s[packet.stream_index] = max(end_s, ends_s.get(packet.stream_index, end_s))
+                end = packet.pts + (packet.duration or 0)
+                ends[packet.stream] = max(end, ends.get(packet.stream, end))
             continue
         builder.add(cast("Packet[VideoStream]", packet))
         if frame is None and attempts < _MOST_ATTEMPTS:
@@ -231,6 +231,7 @@ def _read(
     if frame is None:
         msg = f"no frame of {name} can be decoded: it is damaged or encrypted"
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
+    ends_s = {each.index: float(end * (each.time_base or 0)) for each, end in ends.items()}
     audio = audio_stream(container)
     return _Reading(
         timeline=timeline,
