@@ -60,9 +60,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over the tests themselves, many times as much as a command has."""
+    """Keep the garbage collector from the tests themselves, which are many times a command's objects."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # as `omniedit/__main__.py` sets it
 
 
 # A shell's background job ignores the one, what `nohup` starts the other, and so would every command

@@ -95,17 +95,19 @@ def test_statuses_end_a_script(bash: Bash) -> None:
     assert ended.stdout.decode() == "4 <>\n4\nnot: 11\n", ended
 
 
-@pytest.mark.parametrize("command", ["list", "list --json", "status", "help exit-codes", "--help"])
 @pytest.mark.parametrize("reader", ["head -1", "true", "head -c 1"])
-def test_a_closed_pipe_ends_quietly(bash: Bash, command: str, reader: str) -> None:
+def test_a_closed_pipe_ends_quietly(bash: Bash, reader: str) -> None:
     ended = bash(f"""
         set +e
         omniedit submit {CLIP} "warmer {NOW}" -q > /dev/null
-        omniedit {command} | {reader} > /dev/null
-        echo "${{PIPESTATUS[0]}}"
+        for command in list "list --json" status "help exit-codes" --help; do
+            omniedit $command | {reader} > /dev/null
+            echo "${{PIPESTATUS[0]}}"
+        done
     """)
 
-    assert ended.stdout.decode().strip() in {"0", "141"}, ended
+    statuses = ended.stdout.decode().split()
+    assert (len(statuses), {*statuses} <= {"0", "141"}) == (5, True), ended
     assert not [line for line in ended.stderr.splitlines() if line.startswith((b"error", b"Trace"))]
 
 

@@ -69,6 +69,8 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "410": answered(410),
 }
 
+TWINS: Final = {"429, date", "500 after", "empty 200", "HTML 200", "JSON 200", "405"}
+"""What is answered as another fault is: it meets its request in `.ci/run full`."""
 SILENT: Final = {"silence before", "silence after", "slow body"}
 """What only a time-out tells."""
 DELAYED: Final = {"429, seconds", "429, date"}
@@ -112,7 +114,10 @@ def rows(table: str) -> list[Row]:
 
 
 def cases(table: str) -> list[object]:
-    return [pytest.param(row, id=row.name) for row in rows(table)]
+    return [
+        pytest.param(row, id=row.name, marks=[pytest.mark.full] if row.fault in TWINS else [])
+        for row in rows(table)
+    ]
 
 
 #                   exit POSTs tasks files journal

@@ -78,6 +78,8 @@ ROWS: Final[Sequence[tuple[str, str]]] = (
     ("help sandbox", ""),
 )
 IN_THE_SANDBOX: Final = [row for row in ROWS if row[1] or row[0] in {"list", "config show"}]
+REPRESENTATIVE: Final = ("edit clip.mp4", "wait TASK -d", "list", "doctor")
+"""The rest of what the sandbox is asked for is watched in `.ci/run full`."""
 BY_DEFAULT: Final[Sequence[tuple[str, set[str]]]] = (
     ("edit VIDEO PROMPT -o out.mp4 --timeout 1s", {API}),
     ("edit VIDEO PROMPT -o out.mp4 --check", {CLIP_HOST, API}),
@@ -199,7 +201,15 @@ def test_with_a_key_only_who_is_needed_is_addressed(stage: Stage, line: str, nee
 
 
 @pytest.mark.parametrize(
-    ("line", "needed"), IN_THE_SANDBOX, ids=[line for line, _ in IN_THE_SANDBOX]
+    ("line", "needed"),
+    [
+        pytest.param(
+            *row,
+            id=row[0],
+            marks=[] if row[0].startswith(REPRESENTATIVE) else [pytest.mark.full],
+        )
+        for row in IN_THE_SANDBOX
+    ],
 )
 def test_the_sandbox_talks_to_itself_alone(stage: Stage, line: str, needed: str) -> None:
     _, seen = stage.run(line, "--sandbox")

@@ -231,7 +231,7 @@ def test_an_edit_is_paid_once_whatever_happens() -> None:
     run_state_machine_as_test(
         EditMachine,
         settings=settings(
-            max_examples=150,
+            max_examples=300 if os.environ.get("OMNIEDIT_FULL") else 60,
             stateful_step_count=20,
             deadline=None,
             derandomize=True,
