@@ -28,10 +28,11 @@ _TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what tests write in memory, where there is room.
+    """Keep what tests write in memory, where there is room, and compile every module only once.
 
     The journal waits for the disk with every row, as it must; thousands of tests need not.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if config.option.basetemp or _TEMPORARY in os.environ or not os.access(_MEMORY, os.W_OK):
         return
     if shutil.disk_usage(_MEMORY).free >= _ENOUGH_BYTES:
