@@ -17,8 +17,14 @@ import typer
 from omniedit import __version__
 from omniedit.cli.commands import Root
 from omniedit.cli.context import Call, Context, Outcome
-from omniedit.cli.exit_codes import ExitStatus, exit_status, exit_status_of_signal, hint_for, worst
-from omniedit.cli.hints import remind, say_what_goes_on
+from omniedit.cli.exit_codes import (
+    ExitStatus,
+    exit_status,
+    exit_status_of_signal,
+    hint_for,
+    shown_place,
+    worst,
+)
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
@@ -36,7 +42,11 @@ from omniedit.terminal.printer import OutputMode
 if TYPE_CHECKING:
     from omniedit.terminal.documents import Document
 
+
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
+REMIND_WITHIN_S: Final = 3 * 3600
+
+_SHOWN_TASKS: Final = 5
 _MISSING_COMMAND: Final = "command_missing"
 """The code of the error whose message is a group's help."""
 _CLIP: Final = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi|gif)$", re.IGNORECASE)
@@ -165,11 +175,11 @@ def _end(context: Context, outcome: Outcome) -> int:
             words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
             error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
             context.printer.error(error.message)
-            say_what_goes_on(context)
+            _say_what_goes_on(context)
         case cause:
             status, error = ExitStatus.BUG, _bug(context, cause)
             context.printer.error(error.message, error.hint)
-            say_what_goes_on(context)
+            _say_what_goes_on(context)
             _print_trace(context, cause)
     _summarise(context, outcome, error)
     _answer(context, outcome, status, error)
@@ -216,6 +226,66 @@ def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
         said.add(message)
 
 
+def _say_what_goes_on(context: Context) -> None:
+    """Name the tasks that go on at the service, and the command that picks each up."""
+    if context.document_name in {"batch", "edit-split"}:
+        # Its summary names one command for all of them.
+        return
+    from omniedit.models import task_name
+
+    place = context.destination
+    running = [r for r in context.board.records if r.task and not r.task.is_terminal]
+    for record in running[:_SHOWN_TASKS]:
+        command = f"wait {record.task_id} --download {shown_place(place)}"
+        context.printer.hint(
+            Hint(f"{task_name(record.task_id)} goes on at the service: {{}}", command)
+        )
+    if len(running) > _SHOWN_TASKS:
+        context.printer.hint(Hint(f"{len(running) - _SHOWN_TASKS} more go on: {{}}", "list"))
+    unsaved = [r for r in context.board.records if r.task and r.task.is_completed and not r.saved]
+    for record in unsaved[:_SHOWN_TASKS]:
+        command = f"download {record.task_id}"
+        if place is not None:
+            command += f" --output {shown_place(place)}"
+        context.printer.hint(
+            Hint(f"{task_name(record.task_id)} is finished and not saved: {{}}", command)
+        )
+
+
+def remind(context: Context) -> None:
+    """On a terminal, say in one line when unsaved results expire soon."""
+    if context.command not in {"submit", "status", "wait", "edit"}:
+        return
+    if not context.printer.is_stderr_terminal or context.printer.quiet:
+        return
+    from omniedit.edits.records import is_unsaved
+    from omniedit.journal import Journal
+    from omniedit.terminal.human import render_duration
+
+    now = context.now()
+    shown = {record.task_id for record in context.board.records}
+    try:
+        with Journal(context.settings.journal_folder) as journal:
+            ends = [
+                end
+                for record in journal.recent()
+                # What was made elsewhere, `download --all` passes over.
+                if record.origin == context.settings.origin
+                and is_unsaved(record)
+                and record.task_id not in shown
+                and (end := record.link_valid_until) is not None
+                and now < end < now + REMIND_WITHIN_S
+            ]
+    except OmniEditError:
+        return
+    if ends:
+        what = (
+            "1 unsaved result expires" if len(ends) == 1 else f"{len(ends)} unsaved results expire"
+        )
+        left = render_duration(min(ends) - now)
+        context.printer.note(Hint(f"{what} in {left}: {{}}", "download --all"))
+
+
 def _bug(context: Context, cause: BaseException) -> OmniEditError:
     message = _redacted(context, f"a bug in omniedit: {type(cause).__name__}: {cause}")
     return OmniEditError(
@@ -226,7 +296,7 @@ def _bug(context: Context, cause: BaseException) -> OmniEditError:
 def _summarise(context: Context, outcome: Outcome, error: OmniEditError | None) -> None:
     if context.summary is None:
         return
-    from omniedit.terminal.summary import render_summary
+    from omniedit.terminal.documents import render_summary
 
     try:
         context.append_summary(render_summary(_tasks(context, outcome), error))

@@ -29,7 +29,7 @@ from omniedit.errors import (
 )
 from omniedit.events import LineFailed
 from omniedit.models import Record, Sound, Task
-from omniedit.system.memory import share_heap
+from omniedit.system import share_heap
 
 _MOST_REFUSALS: Final = 5
 """Of submissions in a row, with one code."""

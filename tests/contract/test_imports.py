@@ -120,7 +120,7 @@ def test_a_listing_loads_neither_events_nor_what_waits(loaded_by: Loaded) -> Non
     modules = loaded_by("list")
 
     assert modules.isdisjoint(
-        {"omniedit.events", "omniedit.terminal.progress", "omniedit.edits.waiting"}
+        {"omniedit.events", "omniedit.terminal.progress", "omniedit.edits.wait"}
     )
     assert modules.isdisjoint(
         {"omniedit.cli.commands.edit", "omniedit.cli.commands.batch", "getpass", "tomllib"}

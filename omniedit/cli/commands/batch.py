@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from omniedit.cli.confirm import can_ask, require_consent
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.input import decode_argument, read_source
+from omniedit.cli.input import can_ask, decode_argument, read_source, require_consent
 from omniedit.cli.options import (
     Force,
     MaxCredits,

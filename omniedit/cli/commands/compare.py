@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import typer
 
-from omniedit.cli.confirm import can_ask
 from omniedit.cli.context import Context, Outcome
+from omniedit.cli.input import can_ask
 from omniedit.cli.options import Force
 from omniedit.cli.parser import OUTPUT
 from omniedit.cli.session import JournalUse

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from omniedit.cli.batch_report import BatchReport
-from omniedit.cli.confirm import require_consent
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import hint_for
-from omniedit.cli.input import read_request
+from omniedit.cli.input import read_request, require_consent
 from omniedit.cli.session import JournalUse
 from omniedit.edits.batch import EditOutcome
 from omniedit.edits.planner import PlannedEdit

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.cli.context import Context
-from omniedit.cli.hints import remind
+from omniedit.cli.main import remind
 from omniedit.cli.signals import Signals
 from omniedit.journal import Journal
 from omniedit.models import SavedFile, Task
