@@ -5,14 +5,12 @@ observers' business.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from omniedit.models import Record, SavedFile
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted:
+class Submitted(NamedTuple):
     """The service accepted a submission; `is_replay`: it had done so before."""
 
     record: Record
@@ -20,8 +18,7 @@ class Submitted:
     estimated_credits: float | None = None  # where the clip was looked at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progressed:
+class Progressed(NamedTuple):
     """A poll of a task. Its progress never runs backwards within one wait."""
 
     record: Record
@@ -29,22 +26,19 @@ class Progressed:
     remaining_s: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completed:
+class Completed(NamedTuple):
     """A task ended well."""
 
     record: Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(NamedTuple):
     """A task failed or was cancelled."""
 
     record: Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineFailed:
+class LineFailed(NamedTuple):
     """One edit of many came to nothing without a task that failed; the others go on."""
 
     name: str  # of the manifest's line, or of the piece
@@ -54,16 +48,14 @@ class LineFailed:
     task_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stalled:
+class Stalled(NamedTuple):
     """A task has not moved for minutes."""
 
     task_id: str
     since_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retrying:
+class Retrying(NamedTuple):
     """Something transient went wrong and is tried again after `delay_s`."""
 
     message: str
@@ -72,8 +64,7 @@ class Retrying:
     task_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparing:
+class Preparing(NamedTuple):
     """A clip is being encoded, cut or joined on this machine."""
 
     name: str  # of the clip, or "piece 7 of 30"
@@ -84,8 +75,7 @@ class Preparing:
     remaining_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transferring:
+class Transferring(NamedTuple):
     """Bytes moved: a download (`name` is the target) or an upload (`name` is the clip)."""
 
     name: str
@@ -95,8 +85,7 @@ class Transferring:
     task_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class Saved(NamedTuple):
     """A result lies complete under its final name."""
 
     file: SavedFile
@@ -105,15 +94,13 @@ class Saved:
     is_new: bool = True  # False: it was there already
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
+class Noted(NamedTuple):
     """A hint: worth a line, silenced by `--quiet`."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warned:
+class Warned(NamedTuple):
     """A warning: shown also with `--quiet`."""
 
     message: str

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 LINK_LIFETIME_S: Final = 24 * 3600
 """Result links live 24 hours from completion (API reference)."""
@@ -41,8 +41,7 @@ _RETRYABLE_CODES = frozenset(
 JSONObject: TypeAlias = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class Model(NamedTuple):
     """A model of the service: what it takes, makes and charges (the vendor's price pages, 2026)."""
 
     model_id: str
@@ -112,8 +111,7 @@ class AttemptState(StrEnum):
 _TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskError:
+class TaskError(NamedTuple):
     """Why a task failed, or a submission was refused."""
 
     code: str
@@ -181,8 +179,7 @@ class Sound(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VideoFacts:
+class VideoFacts(NamedTuple):
     """What a video is, as far as its viewer sees it."""
 
     width: int
@@ -193,8 +190,7 @@ class VideoFacts:
     marks: tuple[str, ...] = ()  # of its origin, such as `c2pa`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedFile:
+class SavedFile(NamedTuple):
     """A result on this machine's disk, complete and verified when it was written."""
 
     path: str  # absolute
@@ -211,8 +207,7 @@ class SavedFile:
         return self.served_path is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EditRequest:
+class EditRequest(NamedTuple):
     """An edit as it was asked for; `edits.requests.prepare` checks it."""
 
     video: str  # URL or path
@@ -242,24 +237,21 @@ class EditRequest:
         return self.video if self.parent is None else f"{TASK_PREFIX}{self.parent}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(NamedTuple):
     """The service's answer to a submission: the task, and whether it is an earlier one's."""
 
     task: Task
     is_replay: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskPage:
+class TaskPage(NamedTuple):
     """One page of the account's tasks, newest first."""
 
     tasks: tuple[Task, ...]
     total: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credits:
+class Credits(NamedTuple):
     """What may still be spent: the account's balance, and the limit of one key."""
 
     account_remaining: float | None
@@ -269,8 +261,7 @@ class Credits:
     is_key_unlimited: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadedClip:
+class UploadedClip(NamedTuple):
     """A local clip as the file service holds it."""
 
     url: str
@@ -287,8 +278,7 @@ _KEPT_OF_TASKS: Final = (
 """What a newer state of a task may leave out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """One edit, as this machine knows it: the attempt, the task it became, the saved files."""
 
     request_id: str | None
@@ -360,7 +350,7 @@ class Record:
                 if getattr(task, name) is None and getattr(known, name) is not None
             }
             task = replace(task, **kept) if kept else task
-        return replace(self, task=task, status=task.status, error=task.error, seen_at=None)
+        return self._replace(task=task, status=task.status, error=task.error, seen_at=None)
 
     @property
     def link_valid_until(self) -> float | None:

@@ -1,6 +1,5 @@
 """Records for tests that are about something else."""
 
-from dataclasses import replace
 from typing import Any
 
 from omniedit.models import Record, Task
@@ -11,4 +10,4 @@ def record_of(task: Task, **fields: Any) -> Record:
     record = Record(
         request_id=None, task=task, status=task.status, created_at=0.0, error=task.error
     )
-    return replace(record, **fields)
+    return record._replace(**fields)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
@@ -140,7 +139,7 @@ class BatchReport:
             error = self._failures.get(number)
             record = self._record_of(edit, records.get(edit.identity))
             if error is not None and record.error is None:
-                record = replace(record, error=self._shown_error(error))
+                record = record._replace(error=self._shown_error(error))
             shown.append(task_document(record) | self._fields(edit))
         return shown
 

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,7 +34,7 @@ def read_request(
 
     with refusal_recorded(session, request):
         text = read_prompt(prompt, prompt_file, note=session.note, policy=session.policy)
-        return replace(request, prompt=text)
+        return request._replace(prompt=text)
 
 
 def read_prompt(

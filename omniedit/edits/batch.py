@@ -136,7 +136,7 @@ class BatchRun:
             self._note_cost(followed.edit, record.task)
             # A transfer has as much time as the wait before it.
             deadline = self._session.monotonic() + self._options.timeout_s
-            begun = replace(followed.begun, record=record, is_fresh=True, deadline=deadline)
+            begun = followed.begun._replace(record=record, is_fresh=True, deadline=deadline)
             self._ended.append(replace(followed, begun=begun))
 
     def _go_on_with(self, outcome: _Begun | EditOutcome) -> Iterator[EditOutcome]:

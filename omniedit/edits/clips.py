@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from omniedit.edits.session import Session
@@ -44,8 +44,7 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 INSTALL_MEDIA: Final = "python -m pip install 'omniedit[media]'"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipPlan:
+class ClipPlan(NamedTuple):
     """What a look at a clip led to."""
 
     start_s: float | None = None
@@ -55,8 +54,7 @@ class ClipPlan:
     sent: VideoFacts | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class Findings(NamedTuple):
     """What `probe` found out about a clip."""
 
     facts: ClipFacts

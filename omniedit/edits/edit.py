@@ -2,8 +2,8 @@
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.edits.reads import refresh
@@ -41,22 +41,20 @@ from omniedit.errors import (
 from omniedit.models import EditRequest, Record, Sound, TaskStatus, task_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EditOptions:
+class EditOptions(NamedTuple):
     """How an edit is made.
 
     `again` pays anew for an edit that is known; `overwrite` replaces the target whatever it is.
     """
 
     destination: Destination
+    timeout_s: float
     sound: Sound = Sound.NEW
     again: bool = False
     overwrite: bool = False
-    timeout_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BegunEdit:
+class BegunEdit(NamedTuple):
     """An edit that has a task at the service: just submitted, or known from before."""
 
     edit: PreparedEdit
@@ -85,7 +83,7 @@ def edit(session: Session, request: EditRequest, options: EditOptions) -> Record
     for record, error in poller.to_the_end():
         if error is not None:
             raise error.about(task_id=record.task_id, request_id=record.request_id)
-        begun = replace(begun, record=record, is_fresh=True)
+        begun = begun._replace(record=record, is_fresh=True)
     return deliver_edit(session, begun, options)
 
 
@@ -175,8 +173,8 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     if record.has_failed:
         raise failure_of(record)
     # The journal drops the query of a clip's URL, never its name.
-    record = replace(record, video=record.video or begun.edit.request.shown_video)
-    begun = replace(begun, record=record)
+    record = record._replace(video=record.video or begun.edit.request.shown_video)
+    begun = begun._replace(record=record)
     target = _target_of(options, begun.edit, record)
     if options.sound is Sound.NEW or target is None:
         return _deliver_as_served(session, begun, target, options)

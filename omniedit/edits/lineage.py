@@ -1,6 +1,5 @@
 """Edits of results: the file that VIDEO `task:TASK` means."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from omniedit.edits.records import LAST, find_records
@@ -35,7 +34,7 @@ def with_result(
         "the clip is a result: each further edit is another encoding by the service",
         is_general=True,
     )
-    return replace(request, video=str(path), parent=parent)
+    return request._replace(video=str(path), parent=parent)
 
 
 def find_result(

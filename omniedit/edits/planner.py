@@ -176,7 +176,7 @@ class Planner:
         if self._max_credits is None or edit.estimated_credits is not None:
             return edit.estimated_credits
         # With a limit, if only to be told what it costs.
-        limited = replace(edit.request, max_credits=math.inf)
+        limited = edit.request._replace(max_credits=math.inf)
         return prepare(self._session, limited).estimated_credits
 
     def _default_name(self, request: EditRequest, identity: str, *, is_long: bool = False) -> str:

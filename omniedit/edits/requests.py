@@ -5,9 +5,8 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from omniedit.edits.clips import digest_of_clip, is_local, plan_clip
 from omniedit.edits.session import Session
@@ -27,8 +26,7 @@ _SCHEMELESS: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}/")
 _CLIP_NAME: Final = re.compile(r"https?://\S+|\S+\.(?:mp4|m4v|mov|webm|mkv|avi)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedEdit:
+class PreparedEdit(NamedTuple):
     """An edit that was checked, and is ready to be submitted.
 
     Output, callback and folder are no part of its identity.

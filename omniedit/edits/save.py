@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -178,7 +177,7 @@ def save_from_here(
                 sleep=session.sleep,
                 on_verified=partial(record_saved, session, str(record.task_id)),
             )
-            copy = replace(copy, facts=file.facts)
+            copy = copy._replace(facts=file.facts)
             return placed(session, record, copy, target, overwrite=overwrite)
     return None
 
@@ -413,7 +412,7 @@ def _reread(session: Session, record: Record) -> Record:
     known = None
     with suppress(JournalError):
         known = session.journal.find_task(record.task_id) if record.task_id else None
-    return replace(record, saved=known.saved) if known else record
+    return record._replace(saved=known.saved) if known else record
 
 
 def find_saved(
@@ -449,11 +448,11 @@ def placed(
     """Return a record with a file that has just got its name, and tell of it."""
     if file.facts is None:
         facts = look_at_result(session, file.path, name=target.shown, clip=record.clip)
-        file = replace(file, facts=facts)
+        file = file._replace(facts=facts)
     record_saved(session, str(record.task_id), file, is_placed=True)
     _report_saved(session, record, file, target, is_new=True, overwrite=overwrite)
     others = tuple(known for known in record.saved if known.path != file.path)
-    return replace(record, saved=(*others, file))
+    return record._replace(saved=(*others, file))
 
 
 def _report_saved(

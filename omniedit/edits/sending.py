@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from itertools import count
 from typing import Final
 
@@ -145,7 +144,7 @@ class Sending:
             lambda: session.journal.record_accepted(self._request_id, task, origin=session.origin)
         )
         self._is_settled = True
-        record = replace(self._attempt.with_task(task), body=None)
+        record = self._attempt.with_task(task)._replace(body=None)
         session.report(
             Submitted(
                 record=record,
@@ -258,7 +257,7 @@ class Sending:
         """Keep how far apart the clocks are; of an attempt by another process it cannot be told."""
         offset_s = self._session.service.clock_offset_s
         if self._is_new and self._attempt.clock_offset_s is None and offset_s is not None:
-            self._attempt = replace(self._attempt, clock_offset_s=offset_s)
+            self._attempt = self._attempt._replace(clock_offset_s=offset_s)
 
     def _written(self, write: Callable[[], None]) -> JournalError | None:
         """Write to the journal; a journal that fails now must not hide what the service said."""

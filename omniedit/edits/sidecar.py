@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +102,7 @@ def write_joined_sidecar(
     """
     if session.writes_sidecars:
         first, last = pieces[0], pieces[-1]
-        whole = replace(first, request_id=None, end_s=last.end_s)
+        whole = first._replace(request_id=None, end_s=last.end_s)
         costs = [piece.task.credits_used if piece.task else None for piece in pieces]
         known = [cost for cost in costs if cost is not None]
         credits_used = sum(known) if len(known) == len(costs) else None

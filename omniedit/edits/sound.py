@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -78,10 +77,8 @@ def save_with_sound(
         is_changed = path != Path(served.path)
 
         def variant(file: SavedFile) -> SavedFile:
-            return replace(
-                file,
-                # What is written anew has lost its marks.
-                facts=served.facts and replace(served.facts, marks=())
+            return file._replace(
+                facts=served.facts and served.facts._replace(marks=())
                 if is_changed
                 else served.facts,
                 sound=sound,
@@ -106,7 +103,7 @@ def save_with_sound(
         Path(served.path).unlink(missing_ok=True)
         session.journalled(lambda: session.journal.forget_file(task_id, served))
         others = tuple(known for known in record.saved if known.path != served.path)
-        record = replace(record, saved=others)
+        record = record._replace(saved=others)
     return placed(session, record, variant(file), target, overwrite=overwrite)
 
 

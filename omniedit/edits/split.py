@@ -217,7 +217,7 @@ def join_pieces(
             session.stream_out(path)
             return None
         facts = look_at_result(session, str(path), name=name, clip=None)
-        file = replace(saved_file(path), facts=facts, sound=options.sound)
+        file = saved_file(path)._replace(facts=facts, sound=options.sound)
         return _placed(session, file, plan.target, records, options)
 
 
@@ -235,7 +235,7 @@ def _check(session: Session, request: EditRequest) -> None:
     for mark in (request.start, request.end):
         if mark is not None:
             parse_mark(mark)
-    prepare(session, replace(request, start=None, end=None, check=False, max_credits=None))
+    prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))
 
 
 @contextmanager
@@ -245,7 +245,7 @@ def _on_this_machine(session: Session, request: EditRequest) -> Generator[EditRe
         yield request
         return
     with fetched_clip(session, request.video) as path:
-        yield replace(request, source=str(path))
+        yield request._replace(source=str(path))
 
 
 def _plan(
@@ -255,7 +255,7 @@ def _plan(
     from omniedit.media import plan_split  # noqa: PLC0415 - brings PyAV
 
     # Without a look: of what speaks against the clip, the pieces will be free.
-    whole = prepare(session, replace(request, check=False, max_credits=None))
+    whole = prepare(session, request._replace(check=False, max_credits=None))
     source = Path(request.source or request.video)
     model = find_model(request.model)
     pieces = tuple(
@@ -334,8 +334,7 @@ def _piece_edit(
     session: Session, request: EditRequest, piece: "Piece", number: int, *, count: int, folder: str
 ) -> PlannedEdit:
     name = f"piece {number} of {count}"
-    own = replace(
-        request,
+    own = request._replace(
         start=_shown_mark(piece.start_mark_s),
         end=_shown_mark(piece.end_mark_s),
         max_credits=None,
@@ -422,7 +421,7 @@ def _placed(
     digest = _joined_digest(records, sound=options.sound)
 
     def record(copy: SavedFile) -> None:
-        known = replace(file, path=copy.path)
+        known = file._replace(path=copy.path)
         session.journalled(lambda: session.journal.record_joined(digest, known))
 
     try:
@@ -433,7 +432,7 @@ def _placed(
             sleep=session.sleep,
             on_verified=record,
         )
-        return replace(file, path=copy.path)
+        return file._replace(path=copy.path)
     except TargetExistsError:
         # Another process may have joined the same pieces meanwhile.
         there = _find_joined(session, target, records, sound=options.sound)

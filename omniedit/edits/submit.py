@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from omniedit.edits.replay import replay
 from omniedit.edits.requests import PreparedEdit, digest_of_key, prepare
@@ -28,8 +28,7 @@ from omniedit.journal import Attempt
 from omniedit.models import AttemptState, EditRequest, Record, TaskError, task_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewSubmission:
+class NewSubmission(NamedTuple):
     """A submission that is ready to be sent: its clip is where the service finds it."""
 
     edit: PreparedEdit

@@ -3,9 +3,8 @@
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 from omniedit.edits.clips import clip_name, is_local
 from omniedit.errors import InvalidInputError, LocalError
@@ -24,8 +23,7 @@ _MOST_NAME_BYTES: Final = 240
 """Of a default name: a system takes 255, and something may be added."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One result's place: as it is opened, and as the user gave it."""
 
     path: Path
@@ -33,8 +31,7 @@ class Target:
     is_aside: bool = False  # kept beside what was asked for, and not announced
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(NamedTuple):
     """What `--output` or `--download` named; None for the command's default name here."""
 
     text: str | None

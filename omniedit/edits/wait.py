@@ -53,8 +53,7 @@ class Standing(NamedTuple):
     unchanged_s: float  # since progress or status last moved
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FollowOptions:
+class FollowOptions(NamedTuple):
     """How tasks are waited for, and where their results go; None leaves them at the service."""
 
     destination: Destination | None
@@ -329,7 +328,7 @@ class Poller:
             task = replace(task, progress=before.progress)
         record = followed.record.with_task(task)
         if task.is_terminal and followed.last_unfinished_at is not None:
-            record = replace(record, completed_after=followed.last_unfinished_at)
+            record = record._replace(completed_after=followed.last_unfinished_at)
         followed.record = record
         return task.status != before.status or task.is_terminal
 

@@ -8,10 +8,9 @@ parsing never fails on a field that is missing, of another type or new, only on 
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from omniedit.errors import (
     AuthenticationError,
@@ -73,8 +72,7 @@ _ERROR_BY_STATUS: Final[Mapping[int, type[OmniEditError]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Why the service refuses a request, in its own words."""
 
     code: str | None = None

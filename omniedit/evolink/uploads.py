@@ -4,11 +4,10 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from omniedit.errors import (
     AuthenticationError,
@@ -48,8 +47,7 @@ _LONGEST_NAME: Final = 100
 _CONTENT_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipDigest:
+class ClipDigest(NamedTuple):
     """What a local clip holds."""
 
     sha256: str

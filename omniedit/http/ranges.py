@@ -3,9 +3,8 @@
 import io
 import re
 import threading
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from omniedit.errors import InvalidInputError, OmniEditError
 from omniedit.http.redirects import followed
@@ -31,8 +30,7 @@ _MARGIN_S: Final = 0.2
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incomplete:
+class Incomplete(NamedTuple):
     """Too little could be read to tell; worth a warning, and no reason to refuse anything."""
 
     reason: str

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from sqlite3 import Row
-from typing import Final
+from typing import Final, NamedTuple
 
 from omniedit.models import (
     EditRequest,
@@ -39,8 +38,7 @@ ADOPTED: Final = f"""
 RECORDS: Final = f"select * from ({ATTEMPTED} union all {ADOPTED})"  # noqa: S608 - constants only
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A submission, as recorded before it is sent."""
 
     request_id: str
@@ -58,15 +56,13 @@ class Attempt:
     end_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """The newest `submit` or `edit` of a context; None stands for a batch."""
 
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery:
+class Recovery(NamedTuple):
     """What became of a damaged journal."""
 
     damaged_file: Path  # set aside, as it was
@@ -157,7 +153,7 @@ def parse_facts(text: str | None) -> VideoFacts | None:
 
 def render_json(value: TaskError | VideoFacts | None) -> str | None:
     """Return an error or a video's facts as JSON."""
-    return json.dumps(asdict(value)) if value else None
+    return json.dumps(value._asdict()) if value else None
 
 
 def parse_error(text: str | None) -> TaskError | None:

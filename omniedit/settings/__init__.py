@@ -1,9 +1,8 @@
 """Settings, each with its source: the environment, then the config file, then a default."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from omniedit.errors import CredentialsError, Hint, InvalidInputError, LocalError, MissingKeyError
 from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
@@ -32,16 +31,14 @@ _FALSE: Final = frozenset({"", "0", "false", "no", "off"})
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting(Generic[T]):
+class Setting(NamedTuple, Generic[T]):
     """A value and its source, as `config show` shows it."""
 
     value: T
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything that is set outside the command line."""
 
     key: Setting[Secret] | None

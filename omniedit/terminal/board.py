@@ -353,13 +353,13 @@ class Board:
         """Take in a record, which replaces what was known of its edit."""
         task = record.task
         if task is not None and task.is_terminal and task.raw and not self._keeps_replies:
-            record = replace(record, task=replace(task, raw=None))
+            record = record._replace(task=replace(task, raw=None))
         self._records[record.task_id or record.request_id or ""] = record
 
     def note_error(self, record: Record, error: OmniEditError) -> None:
         """Take in a record of which something could not be done."""
         cause = TaskError(code=error.code, message=error.message, suggestion=error.hint)
-        self.add(replace(record, error=record.error or cause))
+        self.add(record._replace(error=record.error or cause))
 
     def take(self, event: Event) -> None:
         """Take in an event."""
@@ -390,7 +390,7 @@ class Board:
         record = event.record
         known = self._records.get(record.task_id or "")
         if known is not None and known.saved and not record.saved:
-            record = replace(record, saved=known.saved)
+            record = record._replace(saved=known.saved)
         self.add(record)
         if self.is_single:
             # What was prepared or uploaded was for this task.
@@ -478,7 +478,7 @@ class Board:
         record = self._records.get(event.task_id)
         if record is not None:
             others = [file for file in record.saved if file.path != event.file.path]
-            self.add(replace(record, saved=(*others, event.file)))
+            self.add(record._replace(saved=(*others, event.file)))
 
     def _take_line_failed(self, event: LineFailed) -> None:
         self._failed.add(event.task_id or event.name)

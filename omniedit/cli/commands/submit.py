@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -132,7 +131,7 @@ def submit(
     )
     if dry_run:
         text = read_prompt(prompt, prompt_file, note=context.printer.note, policy=context.policy)
-        return _show_request(context, replace(request, prompt=text))
+        return _show_request(context, request._replace(prompt=text))
 
     from omniedit.edits import submit as submitting
 

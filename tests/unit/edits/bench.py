@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -62,7 +62,7 @@ def failed(task_id: str, code: str = "content_policy_violation") -> Task:
 
 
 def record_of(task: Task, **fields: Any) -> Record:
-    return replace(Record(request_id=None, task=task, status=task.status, created_at=NOW), **fields)
+    return Record(request_id=None, task=task, status=task.status, created_at=NOW)._replace(**fields)
 
 
 def video_of(task_id: str) -> bytes:

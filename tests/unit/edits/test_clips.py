@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,4 +33,4 @@ def test_a_page_of_a_video_site_is_refused_unless_its_user_insists(session: Benc
         with pytest.raises(InvalidInputError, match=r"a page of youtu\.be"):
             refused()
 
-    assert prepare(session, replace(request, check=False)).clip == request.video
+    assert prepare(session, request._replace(check=False)).clip == request.video

@@ -1,6 +1,5 @@
 """What came back is looked at once, held against the clip, and written down."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,7 +48,7 @@ def test_what_came_back_is_written_down_with_its_marks(session: BenchSession, he
 def test_a_difference_from_the_clip_is_said_in_one_line(session: BenchSession, here: Path) -> None:
     content = make_clip(here / "clip.mp4", seconds=4).read_bytes()
 
-    [file] = downloaded(session, content, clip=replace(CLIP, width=1920, height=1080)).saved
+    [file] = downloaded(session, content, clip=CLIP._replace(width=1920, height=1080)).saved
 
     facts = file.facts
     assert facts is not None

@@ -314,7 +314,7 @@ def adopted(session: BenchSession) -> None:
 
 def submitted(session: BenchSession) -> None:
     session.script.accept = lambda _: completed("task-9")
-    submit(session, replace(REQUEST, prompt="other"))
+    submit(session, REQUEST._replace(prompt="other"))
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,7 @@ def test_nothing_is_sent_once_the_command_is_to_end(session: BenchSession) -> No
 
 
 def test_a_request_id_of_another_origin_is_refused(session: BenchSession) -> None:
-    request = replace(REQUEST, request_id="ci-run-1-of-the-first")
+    request = REQUEST._replace(request_id="ci-run-1-of-the-first")
     submit(session, request)
     session.origin = "https://other.example.com"
 
@@ -536,7 +536,7 @@ def test_a_file_that_another_result_replaced_is_not_the_saved_one(
     first = edit(session, REQUEST, options())
     session.script.accept = lambda _: completed("task-second")
     session.script.look = completed
-    edit(session, replace(REQUEST, prompt="other"), replace(options(), overwrite=True))
+    edit(session, REQUEST._replace(prompt="other"), options()._replace(overwrite=True))
 
     unsaved = [record.task_id for record, _ in unsaved_results(session)]
 

@@ -3,7 +3,6 @@
 import shutil
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,8 +29,8 @@ def submit(
 ) -> None:
     """Record a submission, and the task it became, if any."""
     with Journal(folder) as journal:
-        given = replace(
-            attempt(name, prompt=name), body_digest=digest, key_digest=f"{folder}:{name}"
+        given = attempt(name, prompt=name)._replace(
+            body_digest=digest, key_digest=f"{folder}:{name}"
         )
         journal.record_attempt(given)
         if task_id:

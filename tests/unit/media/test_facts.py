@@ -134,4 +134,4 @@ def test_a_result_of_another_length_is_described_with_its_length() -> None:
         "the result is 1280x720 at 25 fps, 4.50 s; the clip is 1280x720 at 25 fps, 10.00 s"
     )
     assert is_suspiciously_short(GOOD.seen, result.seen)
-    assert not is_suspiciously_short(GOOD.seen, replace(GOOD.seen, duration_s=5.0))
+    assert not is_suspiciously_short(GOOD.seen, GOOD.seen._replace(duration_s=5.0))

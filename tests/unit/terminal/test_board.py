@@ -111,7 +111,7 @@ def test_an_error_is_noted_beside_what_is_known() -> None:
     board = Ledger()
     board.note_error(record_of(TASK), NetworkError("cut", hint="try again"))
     own = TaskError(code="service_error", message="its own")
-    attempt = replace(record_of(TASK), task=None, request_id="r-2", error=own)
+    attempt = record_of(TASK)._replace(task=None, request_id="r-2", error=own)
     board.note_error(attempt, NetworkError("cut"))
 
     noted, kept = board.records
@@ -274,7 +274,7 @@ def test_a_preparation_says_how_far_it_is_and_makes_room() -> None:
 
     assert (edit.label, edit.state, edit.percent(1000.0)) == ("c.mp4", "converting", 25.0)
     assert edit.remaining_s(1000.0) == 9.0
-    board.take(replace(step, done=12.0))
+    board.take(step._replace(done=12.0))
     assert board.running == []
 
 
@@ -288,7 +288,7 @@ def test_time_left_does_not_climb_once_pieces_that_are_cut_are_submitted() -> No
         board.take_at(1000.0, step)
     before_s = board.remaining_s()
     for number, step in enumerate(cutting):
-        board.take_at(1008.0, replace(step, done=9.0))
+        board.take_at(1008.0, step._replace(done=9.0))
         board.take(Submitted(record=_task("pending", f"t-{number}", estimated_s=60.0)))
 
     after_s = board.remaining_s()
@@ -343,7 +343,7 @@ def test_the_summary_of_many() -> None:
 
 
 def test_a_task_of_two_results_is_saved_once() -> None:
-    second = replace(FILE, path="/a/out-2.mp4")
+    second = FILE._replace(path="/a/out-2.mp4")
     board = Ledger(
         Completed(record=record_of(DONE)),
         Completed(record=record_of(DONE)),

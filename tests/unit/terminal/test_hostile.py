@@ -1,12 +1,12 @@
 """Text from outside, in every field of every event and record, through every view."""
 
-import dataclasses
 import json
 import re
 import types
 import typing
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass, replace
 from typing import Any, Final, Protocol, get_args, get_origin, get_type_hints
 
 import pytest
@@ -54,18 +54,14 @@ def hostile(kind: Any) -> Any:
         return kind(1)
     if kind is bytes:
         return b""
-    if dataclasses.is_dataclass(kind):
+    if hasattr(kind, "_fields") or is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{name: hostile(hint) for name, hint in hints.items()})  # type: ignore[operator]  # a class
+        return kind(**{name: hostile(hint) for name, hint in hints.items()})
     if get_origin(kind) in {types.UnionType, typing.Union}:
         return hostile(next(each for each in get_args(kind) if each is not type(None)))
     if get_origin(kind) is tuple:
         return (hostile(get_args(kind)[0]),)
     return {HOSTILE: HOSTILE}  # the service's own object
-
-
-def _fields(event: Any) -> dict[str, Any]:
-    return {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
 
 
 def _with_statuses(event: Event) -> list[Event]:
@@ -74,27 +70,25 @@ def _with_statuses(event: Event) -> list[Event]:
     if not isinstance(record, Record) or record.task is None:
         return [event]
     records = [
-        dataclasses.replace(
-            record, status=status, task=dataclasses.replace(record.task, status=status)
-        )
+        record._replace(status=status, task=replace(record.task, status=status))
         for status in (HOSTILE, "completed", "failed")
     ]
-    kind: Any = type(event)
-    return [kind(**_fields(event) | {"record": each}) for each in records]
+    as_any: Any = event
+    return [as_any._replace(record=each) for each in records]
 
 
 EVENTS: Final = [each for kind in get_args(Event) for each in _with_statuses(hostile(kind))] + [
-    dataclasses.replace(hostile(Preparing), done=0.0, total=9.0),
-    dataclasses.replace(hostile(Saved), task_id=None),
-    dataclasses.replace(hostile(Saved), is_new=False),
-    dataclasses.replace(hostile(LineFailed), task_id=None),
+    hostile(Preparing)._replace(done=0.0, total=9.0),
+    hostile(Saved)._replace(task_id=None),
+    hostile(Saved)._replace(is_new=False),
+    hostile(LineFailed)._replace(task_id=None),
 ]
 RECORDS: Final = [
     record
     for event in EVENTS
     for record in [getattr(event, "record", None)]
     if isinstance(record, Record)
-] + [dataclasses.replace(hostile(Record), task=None)]
+] + [hostile(Record)._replace(task=None)]
 
 
 def check(text: str) -> None:
@@ -209,7 +203,7 @@ def test_what_cannot_be_written_loses_its_raw_and_never_the_document(
     depth: int, indent: int | None
 ) -> None:
     task = Task(task_id="t-1", status="failed", raw=_nested(depth))
-    record = dataclasses.replace(hostile(Record), task=task)
+    record = hostile(Record)._replace(task=task)
     document = {"schema": 1, "tasks": [task_document(record)]}
 
     [shown] = json.loads(json_text(document, indent=indent), parse_constant=pytest.fail)["tasks"]

@@ -22,7 +22,7 @@ def rendered(records: list[Record], width: int | None, **options: Any) -> list[s
 
 def paid(record: Record, *, used: float | None = None, reserved: float | None = None) -> Record:
     assert record.task is not None
-    return replace(record, task=replace(record.task, credits_used=used, credits_reserved=reserved))
+    return record._replace(task=replace(record.task, credits_used=used, credits_reserved=reserved))
 
 
 def _records(make_record: MakeRecord) -> list[Record]:
@@ -45,8 +45,8 @@ def _records(make_record: MakeRecord) -> list[Record]:
 def test_models_are_shown_where_one_is_not_the_usual_one_and_there_is_room(
     make_record: MakeRecord,
 ) -> None:
-    usual = replace(make_record(), model=DEFAULT_MODEL)
-    other = replace(make_record(task_id="task-2"), model="gemini-omni-9")
+    usual = make_record()._replace(model=DEFAULT_MODEL)
+    other = make_record(task_id="task-2")._replace(model="gemini-omni-9")
 
     assert rendered([usual, usual], 160)[0].endswith("LINK")
     assert [line.split()[-1] for line in rendered([usual, other], 160)] == [
@@ -133,8 +133,8 @@ def test_colour_tells_how_urgent_a_link_is(
 
 
 def test_the_service_s_word_is_no_state_of_ours(make_record: MakeRecord) -> None:
-    record = replace(
-        make_record("refused"), task=Task(task_id="t-1", status="refused"), status="refused"
+    record = make_record("refused")._replace(
+        task=Task(task_id="t-1", status="refused"), status="refused"
     )
 
     assert Span("refused") in [*render_table([record], NOW, 100)[1]]
@@ -152,7 +152,7 @@ def test_no_records_leave_the_header() -> None:
 
 def test_a_tree_has_edits_of_a_result_below_it(make_record: MakeRecord) -> None:
     def edit(name: str, parent: str | None = None) -> Record:
-        return replace(make_record(task_id=name), parent=parent)
+        return make_record(task_id=name)._replace(parent=parent)
 
     newest_first = [
         edit("grandchild", "second"),
