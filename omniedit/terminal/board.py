@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from omniedit.errors import OmniEditError
 from omniedit.events import (
@@ -37,7 +37,7 @@ _FULL: Final = 100.0
 _USUAL_TASK_S: Final = 60.0
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Remaining:
     """The seconds that remain, as they are shown: they count down, and never jump."""
 
@@ -57,7 +57,7 @@ class Remaining:
         return self._shown_s
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(eq=False, repr=False, slots=True, kw_only=True)
 class Transfer:
     """Bytes on their way."""
 
@@ -97,8 +97,7 @@ class Transfer:
         return max(0.0, (self.total_bytes - self.done_bytes) / speed)
 
 
-@dataclass(slots=True, kw_only=True)
-class Pause:
+class Pause(NamedTuple):
     """A failure that is about to be tried again."""
 
     message: str
@@ -106,7 +105,7 @@ class Pause:
     until: float
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(eq=False, repr=False, slots=True, kw_only=True)
 class EditState:
     """Where one edit stands, between two polls."""
 
