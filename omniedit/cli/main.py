@@ -117,14 +117,16 @@ def run(argv: Sequence[str], environ: Mapping[str, str], *, policy: Policy = DEF
             # Windows makes of line breaks.
             stream.reconfigure(errors="replace", newline="\n")
     call = Call(environ, policy=policy)
-    with call.signals.handled(on_overdue=lambda interrupted: _end_at_once(call, interrupted)):
-        outcome = _carry_out(call, argv)
-        try:
-            return _end(call.context, outcome)
-        except Interrupted as interrupted:
-            return exit_status_of_signal(interrupted.signal_number)
-        except Exception as error:  # noqa: BLE001 - the boundary: whatever arrives here is a bug
-            return _end(call.context, Outcome(tasks=list, ended_by=error))
+    try:
+        with call.signals.handled(on_overdue=lambda interrupted: _end_at_once(call, interrupted)):
+            outcome = _carry_out(call, argv)
+            try:
+                return _end(call.context, outcome)
+            except Exception as error:  # noqa: BLE001 - the boundary: whatever arrives here is a bug
+                return _end(call.context, Outcome(tasks=list, ended_by=error))
+    except Interrupted as interrupted:
+        # It came while the end was told.
+        return exit_status_of_signal(interrupted.signal_number)
 
 
 def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -48,6 +48,7 @@ class Signals:
         self._idle = threading.Condition()
         self._pending: int | None = None
         self._is_grace_over = False
+        self._is_over = False
         self._is_noticed = threading.Event()
 
     @contextmanager
@@ -118,28 +119,37 @@ class Signals:
         self, numbers: Sequence[int], on_overdue: Callable[[Interrupted], None]
     ) -> Generator[None]:
         """Let another thread see to it that the main thread notices these signals."""
-        reader, writer = os.pipe()
+        try:
+            reader, writer = os.pipe()
+        except OSError:
+            # No descriptor is left, which a command that needs one will say.
+            yield
+            return
         if hasattr(os, "set_blocking"):
             # Windows, which has it since Python 3.12, does without.
             os.set_blocking(writer, False)
         before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        main_thread = threading.get_ident()
         watcher = threading.Thread(
-            target=self._watch, args=[reader, threading.get_ident(), numbers, on_overdue]
+            target=self._watch, args=[reader, main_thread, numbers, on_overdue], daemon=True
         )
-        watcher.start()
+        with suppress(RuntimeError):  # no thread is to be had
+            watcher.start()
         try:
             yield
         finally:
+            self._is_over = True
             self._is_noticed.set()
             signal.set_wakeup_fd(before)
             os.close(writer)
-            watcher.join()
+            if watcher.ident is not None:
+                watcher.join()
             os.close(reader)
 
     def _watch(
         self,
         reader: int,
-        thread_id: int,
+        main_thread: int,
         numbers: Sequence[int],
         on_overdue: Callable[[Interrupted], None],
     ) -> None:
@@ -155,16 +165,19 @@ class Signals:
                 on_overdue(Interrupted(came[0]))
                 return
             self._is_grace_over = waited_s >= allowed_s
-            self._wake(thread_id, came[0])
+            self._wake(main_thread, came[0])
 
-    def _wake(self, thread_id: int, number: int) -> None:
+    def _wake(self, main_thread: int, number: int) -> None:
         if self._system.wake_signal is not None:
-            signal.pthread_kill(thread_id, self._system.wake_signal)
+            signal.pthread_kill(main_thread, self._system.wake_signal)
         elif self._is_grace_over:
             # Act as if it had arrived a second time.
             signal.raise_signal(number)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._is_over:
+            # What came of the command is decided, and said.
+            return
         if self._shields == 0 or self._pending is not None:
             self._pending = None
             raise self._noticed(number)

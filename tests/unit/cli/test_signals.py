@@ -2,6 +2,7 @@
 
 # ruff: noqa: PT012 - what a block still does after a signal is the point
 
+import os
 import signal
 import subprocess
 import sys
@@ -119,6 +120,36 @@ def test_what_was_ignored_from_outside_stays_ignored() -> None:
             assert interrupted_by(signal.SIGTERM) == signal.SIGTERM
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "error"),
+    [
+        pytest.param(os, "pipe", OSError(24, "Too many open files"), id="descriptor"),
+        pytest.param(
+            threading.Thread, "start", RuntimeError("can't start new thread"), id="thread"
+        ),
+    ],
+)
+def test_without_what_watching_takes_signals_are_handled_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, module: object, name: str, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, name, fail)
+
+    with Signals(lambda: None).handled():
+        assert interrupted_by(signal.SIGTERM) == signal.SIGTERM
+
+
+def test_a_signal_after_all_was_said_changes_nothing() -> None:
+    signals = Signals(lambda: None)
+    with signals.handled():
+        handler = signal.getsignal(signal.SIGTERM)
+
+    assert callable(handler)
+    handler(signal.SIGTERM, None)
 
 
 def test_other_threads_leave_signals_alone() -> None:
