@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Final
 
@@ -22,7 +24,8 @@ class Signals:
     """Turns SIGINT, SIGTERM and SIGHUP into `Interrupted`, raised in the main thread.
 
     A thread watches over that: a signal that arrives just before a system call of the main thread
-    does not end it, and on Windows none ends any.
+    does not end it, and on Windows none ends any; and what is raised while Python removes an object
+    is ignored.
 
     Args:
         on_grace: Called when a first signal waits for a reply.
@@ -47,6 +50,7 @@ class Signals:
         self._in_threads = 0
         self._idle = threading.Condition()
         self._pending: int | None = None
+        self._ignored: int | None = None
         self._is_grace_over = False
         self._is_over = False
         self._is_noticed = threading.Event()
@@ -72,7 +76,7 @@ class Signals:
         before = {number: signal.signal(number, self._handle) for number in numbers}
         wake_signal = self._system.wake_signal
         if wake_signal is not None:
-            before[wake_signal] = signal.signal(wake_signal, self._end_grace)
+            before[wake_signal] = signal.signal(wake_signal, self._notice_late)
         try:
             with self._watched(numbers, on_overdue):
                 yield
@@ -135,16 +139,33 @@ class Signals:
         )
         with suppress(RuntimeError):  # no thread is to be had
             watcher.start()
+        hook = sys.unraisablehook
+        sys.unraisablehook = partial(self._take_ignored, hook, writer)
         try:
             yield
         finally:
             self._is_over = True
             self._is_noticed.set()
+            sys.unraisablehook = hook
             signal.set_wakeup_fd(before)
             os.close(writer)
             if watcher.ident is not None:
                 watcher.join()
             os.close(reader)
+
+    def _take_ignored(
+        self,
+        hook: Callable[["sys.UnraisableHookArgs"], object],
+        writer: int,
+        ignored: "sys.UnraisableHookArgs",
+    ) -> None:
+        """Have a signal raised again that was raised where Python ignores exceptions."""
+        if not isinstance(ignored.exc_value, Interrupted):
+            hook(ignored)
+            return
+        self._ignored = ignored.exc_value.signal_number
+        self._is_noticed.clear()
+        os.write(writer, bytes([self._ignored]))
 
     def _watch(
         self,
@@ -154,18 +175,17 @@ class Signals:
         on_overdue: Callable[[Interrupted], None],
     ) -> None:
         """Read the numbers of signals, which arrive here whatever the main thread is doing."""
-        while (came := os.read(reader, 1)) and came[0] not in numbers:
-            pass
-        waited_s = 0.0
-        # Counted, not timed: the process may be suspended meanwhile.
-        while came and not self._is_noticed.wait(_TICK_S):
-            waited_s += _TICK_S
-            allowed_s = self._grace_s if self._shields else 0.0
-            if waited_s > allowed_s + self._patience_s:
-                on_overdue(Interrupted(came[0]))
-                return
-            self._is_grace_over = waited_s >= allowed_s
-            self._wake(main_thread, came[0])
+        while came := os.read(reader, 1):
+            waited_s = 0.0
+            # Counted, not timed: the process may be suspended meanwhile.
+            while came[0] in numbers and not self._is_noticed.wait(_TICK_S):
+                waited_s += _TICK_S
+                allowed_s = self._grace_s if self._shields else 0.0
+                if waited_s > allowed_s + self._patience_s:
+                    on_overdue(Interrupted(came[0]))
+                    return
+                self._is_grace_over = waited_s >= allowed_s
+                self._wake(main_thread, came[0])
 
     def _wake(self, main_thread: int, number: int) -> None:
         if self._system.wake_signal is not None:
@@ -184,8 +204,11 @@ class Signals:
         self._pending = number
         self._on_grace()
 
-    def _end_grace(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_grace_over and self._pending is not None:
+    def _notice_late(self, _number: int, _frame: FrameType | None) -> None:
+        if self._ignored is not None:
+            number, self._ignored = self._ignored, None
+            self._handle(number, None)
+        elif self._is_grace_over and self._pending is not None:
             number, self._pending = self._pending, None
             raise self._noticed(number)
 

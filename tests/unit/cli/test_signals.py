@@ -143,6 +143,22 @@ def test_without_what_watching_takes_signals_are_handled_all_the_same(
         assert interrupted_by(signal.SIGTERM) == signal.SIGTERM
 
 
+class Dying:
+    """Is interrupted while it is removed, when Python ignores whatever is raised."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_is_not_lost_where_exceptions_are_ignored(signals: Signals) -> None:
+    with pytest.raises(Interrupted) as caught:
+        Dying()
+        threading.Event().wait(20)
+        pytest.fail("it was lost")
+
+    assert caught.value.signal_number == signal.SIGTERM
+
+
 def test_a_signal_after_all_was_said_changes_nothing() -> None:
     signals = Signals(lambda: None)
     with signals.handled():
@@ -258,6 +274,15 @@ def test_without_a_wake_signal_a_second_signal_does_not_wait(watched: Signals) -
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("the second one ends it")
+
+    assert caught.value.signal_number == signal.SIGTERM
+
+
+def test_without_a_wake_signal_none_is_lost_where_exceptions_are_ignored(watched: Signals) -> None:
+    with pytest.raises(Interrupted) as caught:
+        Dying()
+        windows().wait(threading.Event(), 20)
+        pytest.fail("it was lost")
 
     assert caught.value.signal_number == signal.SIGTERM
 
