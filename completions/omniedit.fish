@@ -160,7 +160,7 @@ complete -c omniedit -n '__omniedit_at "download"' -l help -s h -d 'Show this me
 # omniedit batch
 complete -c omniedit -n '__omniedit_at "batch"' -F
 complete -c omniedit -n '__omniedit_at "batch"' -l prompt -r -f -d 'Edit every clip with TEXT; can be repeated'
-complete -c omniedit -n '__omniedit_at "batch"' -l takes -r -f -d 'With --prompt: make N edits of each clip and prompt'
+complete -c omniedit -n '__omniedit_at "batch"' -l takes -r -f -d 'With --prompt: make N edits of each clip and prompt (at most 10000)'
 complete -c omniedit -n '__omniedit_at "batch"' -l dir -s o -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'The folder for outputs (default: this one)'
 complete -c omniedit -n '__omniedit_at "batch"' -l concurrency -r -f -d 'Edits under way at the service at once (default 8)'
 complete -c omniedit -n '__omniedit_at "batch"' -l rate -r -f -d 'Submit no faster: 2/s, 30/m or 500/h, evenly spaced'

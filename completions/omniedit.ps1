@@ -176,7 +176,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             }
             options = [ordered]@{
                 '--prompt' = 'Edit every clip with TEXT; can be repeated'
-                '--takes' = 'With --prompt: make N edits of each clip and prompt'
+                '--takes' = 'With --prompt: make N edits of each clip and prompt (at most 10000)'
                 '--dir' = 'The folder for outputs (default: this one)'
                 '-o' = 'The folder for outputs (default: this one)'
                 '--concurrency' = 'Edits under way at the service at once (default 8)'

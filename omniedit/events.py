@@ -62,6 +62,7 @@ class Retrying(NamedTuple):
     delay_s: float
     attempt: int  # from 1: the one that just failed
     task_id: str | None = None
+    record: Record | None = None  # of that task, where something was seen of it
 
 
 class Preparing(NamedTuple):
@@ -91,6 +92,7 @@ class Saved(NamedTuple):
     file: SavedFile
     shown_path: str  # as the user gave it
     task_id: str | None = None  # None: joined from the results of several tasks
+    record: Record | None = None  # of that task, as it was last seen
     is_new: bool = True  # False: it was there already
 
 

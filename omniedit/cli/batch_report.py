@@ -102,7 +102,7 @@ class BatchReport:
         self._edits = edits
         labels = {edit.identity: self._label_of(edit) for edit in edits}
         self._context.board.expect(len(edits), labels)
-        if not edits:
+        if not edits and line_count:
             self._context.printer.note(f"none of the {line_count} lines is in this shard")
 
     def take(self, made: "EditOutcome") -> None:

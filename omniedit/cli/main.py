@@ -177,11 +177,11 @@ def _end(context: Context, outcome: Outcome) -> int:
             words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
             error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
             context.printer.error(error.message)
-            _say_what_goes_on(context)
+            _say_what_goes_on(context, error)
         case cause:
             status, error = ExitStatus.BUG, _bug(context, cause)
             context.printer.error(error.message, error.hint)
-            _say_what_goes_on(context)
+            _say_what_goes_on(context, error)
             _print_trace(context, cause)
     _summarise(context, outcome, error)
     _answer(context, outcome, status, error)
@@ -228,30 +228,40 @@ def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
         said.add(message)
 
 
-def _say_what_goes_on(context: Context) -> None:
-    """Name the tasks that go on at the service, and the command that picks each up."""
+def _say_what_goes_on(context: Context, error: OmniEditError) -> None:
+    """Name the tasks that go on at the service, and the command that picks each up.
+
+    Args:
+        context: Of the command.
+        error: What ended the command; the document names the first of these tasks with it.
+    """
     if context.document_name in {"batch", "edit-split"}:
         # Its summary names one command for all of them.
         return
     from omniedit.models import task_name
 
-    place = context.destination
-    running = [r for r in context.board.records if r.task and not r.task.is_terminal]
-    for record in running[:_SHOWN_TASKS]:
-        command = f"wait {record.task_id} --download {shown_place(place)}"
-        context.printer.hint(
-            Hint(f"{task_name(record.task_id)} goes on at the service: {{}}", command)
+    place, records = context.destination, context.board.records
+    running = [r for r in records if r.task and not r.task.is_terminal]
+    hints = [
+        Hint(
+            f"{task_name(record.task_id)} goes on at the service: {{}}",
+            f"wait {record.task_id} --download {shown_place(place)}",
         )
+        for record in running[:_SHOWN_TASKS]
+    ]
     if len(running) > _SHOWN_TASKS:
-        context.printer.hint(Hint(f"{len(running) - _SHOWN_TASKS} more go on: {{}}", "list"))
-    unsaved = [r for r in context.board.records if r.task and r.task.is_completed and not r.saved]
+        hints.append(Hint(f"{len(running) - _SHOWN_TASKS} more go on: {{}}", "list"))
+    unsaved = [r for r in records if r.task and r.task.is_completed and not r.saved]
     for record in unsaved[:_SHOWN_TASKS]:
         command = f"download {record.task_id}"
         if place is not None:
             command += f" --output {shown_place(place)}"
-        context.printer.hint(
-            Hint(f"{task_name(record.task_id)} is finished and not saved: {{}}", command)
-        )
+        hints.append(Hint(f"{task_name(record.task_id)} is finished and not saved: {{}}", command))
+    for hint in hints:
+        context.printer.hint(hint)
+    for record in [*running, *unsaved][:1]:
+        error.hint = error.hint or hints[0]
+        error.task_id, error.request_id = record.task_id, record.request_id
 
 
 def remind(context: Context) -> None:

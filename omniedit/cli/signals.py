@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -17,7 +18,7 @@ from omniedit.system import THIS_SYSTEM, System
 PATIENCE_S: Final = 2.0
 """How long the main thread may take to notice a signal that it need not hold back."""
 
-_TICK_S: Final = 0.1
+_TICK_S: Final = 0.05
 
 
 class Signals:
@@ -53,7 +54,9 @@ class Signals:
         self._ignored: int | None = None
         self._is_grace_over = False
         self._is_over = False
-        self._is_noticed = threading.Event()
+        # Plain, since no handler may take a lock: another signal may interrupt it.
+        self._is_noticed = False
+        self._is_overdue = False
 
     @contextmanager
     def handled(
@@ -78,11 +81,23 @@ class Signals:
         if wake_signal is not None:
             before[wake_signal] = signal.signal(wake_signal, self._notice_late)
         try:
-            with self._watched(numbers, on_overdue):
+            with self._watched(numbers, on_overdue), self._unblocked(wake_signal):
                 yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def _unblocked(self, wake_signal: int | None) -> Generator[None]:
+        """Let the wake signal through, which the process that started this one may have blocked."""
+        if wake_signal is None:
+            yield
+            return
+        before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {wake_signal})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @contextmanager
     def shielded(self) -> Generator[None]:
@@ -144,8 +159,7 @@ class Signals:
         try:
             yield
         finally:
-            self._is_over = True
-            self._is_noticed.set()
+            self._is_over = self._is_noticed = True
             sys.unraisablehook = hook
             signal.set_wakeup_fd(before)
             os.close(writer)
@@ -164,7 +178,7 @@ class Signals:
             hook(ignored)
             return
         self._ignored = ignored.exc_value.signal_number
-        self._is_noticed.clear()
+        self._is_noticed = False
         os.write(writer, bytes([self._ignored]))
 
     def _watch(
@@ -178,14 +192,20 @@ class Signals:
         while came := os.read(reader, 1):
             waited_s = 0.0
             # Counted, not timed: the process may be suspended meanwhile.
-            while came[0] in numbers and not self._is_noticed.wait(_TICK_S):
+            while came[0] in numbers and not self._is_noticed_soon():
                 waited_s += _TICK_S
                 allowed_s = self._grace_s if self._shields else 0.0
                 if waited_s > allowed_s + self._patience_s:
+                    self._is_overdue = True
                     on_overdue(Interrupted(came[0]))
                     return
                 self._is_grace_over = waited_s >= allowed_s
                 self._wake(main_thread, came[0])
+
+    def _is_noticed_soon(self) -> bool:
+        if not self._is_noticed:
+            time.sleep(_TICK_S)
+        return self._is_noticed
 
     def _wake(self, main_thread: int, number: int) -> None:
         if self._system.wake_signal is not None:
@@ -213,5 +233,8 @@ class Signals:
             raise self._noticed(number)
 
     def _noticed(self, number: int) -> Interrupted:
-        self._is_noticed.set()
+        self._is_noticed = True
+        while self._is_overdue:
+            # Another thread tells the end, and ends the process.
+            time.sleep(_TICK_S)
         return Interrupted(number)

@@ -273,7 +273,9 @@ def is_mp4(head: bytes) -> bool:
 
 
 def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
-    """Return whether the boxes of a file add up to its size, with an index and media among them.
+    """Return whether a file consists of whole boxes, with an index and media among them.
+
+    Too few bytes for the header of another box may follow the last one, as after some editors.
 
     Args:
         read_at: Returns so many bytes from an offset.
@@ -282,9 +284,11 @@ def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
     end = 0
     seen: set[bytes] = set()
     for box in boxes(read_at, size_bytes):
+        if box.end < box.content:
+            return False
         seen.add(box.kind)
         end = box.end
-    return end == size_bytes and {b"moov", b"mdat"} <= seen
+    return 0 <= size_bytes - end < _BOX_HEADER_BYTES and {b"moov", b"mdat"} <= seen
 
 
 def part_path(target: Path, ident: str) -> Path:

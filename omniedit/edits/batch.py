@@ -75,7 +75,7 @@ class BatchRun:
         self._pool = WorkerPool[_Begun | EditOutcome](at_once)
         self._poller = Poller(session, timeout_s=options.timeout_s)
         self._beginning: set[int] = set()  # the numbers of the edits that are being submitted
-        self._followed: dict[str, _Begun] = {}
+        self._followed: dict[str, list[_Begun]] = {}
         self._ended: deque[_Begun] = deque()  # at the service; not saved yet
         self._saving: set[int] = set()
         self._committed: dict[int, float] = {}
@@ -110,7 +110,10 @@ class BatchRun:
         while self._ended and len(self._saving) < self._session.policy.transfers_at_once:
             step = self._ended.popleft()
             self._saving.add(step.edit.number)
-            self._pool.give(partial(self._deliver, step))
+            # A transfer has as much time as the wait before it, however long it stood in line.
+            deadline = self._session.monotonic() + self._options.timeout_s
+            begun = step.begun._replace(deadline=deadline)
+            self._pool.give(partial(self._deliver, replace(step, begun=begun)))
         while backlog and self._has_room:
             edit = backlog.popleft()
             try:
@@ -129,15 +132,13 @@ class BatchRun:
 
     def _poll(self) -> Iterator[EditOutcome]:
         for record, error in self._poller.poll() if self._poller else ():
-            followed = self._followed.pop(str(record.task_id))
-            if error is not None:
-                yield self._failed(followed.edit, record, error)
-                continue
-            self._note_cost(followed.edit, record.task)
-            # A transfer has as much time as the wait before it.
-            deadline = self._session.monotonic() + self._options.timeout_s
-            begun = followed.begun._replace(record=record, is_fresh=True, deadline=deadline)
-            self._ended.append(replace(followed, begun=begun))
+            for followed in self._followed.pop(str(record.task_id)):
+                if error is not None:
+                    yield self._failed(followed.edit, record, error)
+                    continue
+                self._note_cost(followed.edit, record.task)
+                begun = followed.begun._replace(record=record, is_fresh=True)
+                self._ended.append(replace(followed, begun=begun))
 
     def _go_on_with(self, outcome: _Begun | EditOutcome) -> Iterator[EditOutcome]:
         number = outcome.edit.number
@@ -152,7 +153,8 @@ class BatchRun:
             report_end(self._session, outcome.begun.record)
             self._ended.append(outcome)
         else:
-            self._followed[str(outcome.begun.record.task_id)] = outcome
+            # A service that mixes up submissions may answer two with one task.
+            self._followed.setdefault(str(outcome.begun.record.task_id), []).append(outcome)
             self._poller.add(outcome.begun.record, is_fresh=outcome.begun.is_fresh)
 
     def _commit(self, edit: PlannedEdit) -> None:

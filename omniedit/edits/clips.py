@@ -26,6 +26,7 @@ from omniedit.media import (
     ClipFacts,
     Problem,
     check_marks,
+    check_order,
     describe_difference,
     is_available,
     is_suspiciously_short,
@@ -252,6 +253,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     """
     start_s = None if request.start is None else parse_mark(request.start)
     end_s = None if request.end is None else parse_mark(request.end)
+    check_order(start_s, end_s, name=request.video)
     model = find_model(request.model)
     if request.max_credits is not None and not model.is_known:
         msg = f"what the edit costs cannot be estimated: the prices of {model.model_id} are unknown"

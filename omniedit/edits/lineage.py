@@ -5,7 +5,7 @@ from pathlib import Path
 from omniedit.edits.records import LAST, find_records
 from omniedit.edits.save import result_file
 from omniedit.edits.session import Session
-from omniedit.errors import InvalidInputError
+from omniedit.errors import Hint, InvalidInputError, NotFinishedError
 from omniedit.models import TASK_PREFIX, EditRequest
 
 
@@ -46,4 +46,9 @@ def find_result(
         OmniEditError: If the task has none, or it cannot be had.
     """
     [record] = find_records(session, [reference], command=command)
-    return result_file(session, record, deadline=deadline), str(record.task_id)
+    try:
+        return result_file(session, record, deadline=deadline), str(record.task_id)
+    except NotFinishedError as error:
+        # Where the result of this command goes is no place for its clip.
+        error.hint = Hint("it goes on: {}", f"wait {record.task_id}")
+        raise

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError
-from omniedit.media import parse_mark
+from omniedit.media import check_order, parse_mark
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take", "model")
 _NUMBERS: Final = frozenset({"start", "end", "take"})
@@ -179,6 +179,7 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
     if take is not None and not _TAKE.fullmatch(take):
         msg = f"`take` is no whole number of up to 9 digits: {take[:20]}"
         raise FaultyLineError(msg)
+    _check_order(values["start"], values["end"])
     return Line(
         number=number,
         video=values["video"] or "",
@@ -190,6 +191,15 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
         take=take,
         model=values["model"],
     )
+
+
+def _check_order(start: str | None, end: str | None) -> None:
+    marks = (_normalised(start), _normalised(end))
+    start_s, end_s = (mark if isinstance(mark, float) else None for mark in marks)
+    try:
+        check_order(start_s, end_s, name="the clip")
+    except InvalidInputError as error:
+        raise FaultyLineError(error.message) from None
 
 
 def _normalised(mark: str | None) -> float | str | None:

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.downloads.placement import copy_result, tidy, verify
-from omniedit.edits.clips import look_at_result, progress_of
+from omniedit.edits.clips import digest_of_clip, look_at_result, progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar, write_sidecar
-from omniedit.edits.targets import Destination, Target, refuse_source
+from omniedit.edits.targets import Destination, Target, target_is_source
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
@@ -72,13 +72,34 @@ def check_target(
         TargetExistsError: If it is taken by something other than this task's verified file.
         LocalError: If it cannot be written, or is the clip that the result was made from.
     """
-    refuse_source(record.video, target.path)
+    _refuse_clip(session, record, target)
     check_sidecar(session, target.path, record.task_id, overwrite=overwrite)
     try:
         check_target_file(target.path, overwrite=overwrite)
     except TargetExistsError:
         if saved_as(_reread(session, record), target, sound=sound) is None:
             raise
+
+
+def _refuse_clip(session: Session, record: Record, target: Target) -> None:
+    """Refuse to replace the local clip that a result was made from, wherever it was named.
+
+    Raises:
+        LocalError: If the target is that clip.
+    """
+    if record.clip_sha256 is None or not target.path.is_file():
+        return
+    if digest_of_clip(session, target.path, check=False).sha256 != record.clip_sha256:
+        return
+    # In the sandbox results have the content of their clips.
+    results = {
+        file.path
+        for known in (session.journal.recent() if session.is_sandbox else ())
+        if known.clip_sha256 == record.clip_sha256
+        for file in known.saved
+    }
+    if str(target.path.absolute()) not in results:
+        raise target_is_source(target.path)
 
 
 def download(
@@ -319,7 +340,7 @@ def _save_one(
     overwrite: bool,
     deadline: float | None,
 ) -> Record:
-    refuse_source(record.video, target.path)
+    _refuse_clip(session, record, target)
     there = saved_as(record, target)
     if there is not None:
         _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
@@ -467,7 +488,13 @@ def _report_saved(
     if target.is_aside:
         return
     session.report(
-        Saved(task_id=str(record.task_id), file=file, shown_path=target.shown, is_new=is_new)
+        Saved(
+            task_id=str(record.task_id),
+            record=record,
+            file=file,
+            shown_path=target.shown,
+            is_new=is_new,
+        )
     )
     write_sidecar(session, record, file, overwrite=overwrite)
 

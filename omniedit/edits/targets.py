@@ -152,7 +152,7 @@ def numbered(name: str, index: int) -> str:
 
 
 def refuse_source(video: str | None, target: Path) -> None:
-    """Refuse to replace the clip on this machine that a result was made from.
+    """Refuse to replace the clip on this machine that a result is to be made from.
 
     Raises:
         LocalError: If both are one file, by whichever names and links.
@@ -165,8 +165,13 @@ def refuse_source(video: str | None, target: Path) -> None:
         # One of them does not exist.
         return
     if is_source:
-        msg = f"{target} is the clip that is edited: a result never replaces it"
-        raise LocalError(msg, code="target_is_source", hint="choose another name for the result")
+        raise target_is_source(target)
+
+
+def target_is_source(target: Path) -> LocalError:
+    """Return the error for a target that is the clip."""
+    msg = f"{target} is the clip that is edited: a result never replaces it"
+    return LocalError(msg, code="target_is_source", hint="choose another name for the result")
 
 
 def _is_folder(text: str) -> bool:

@@ -6,7 +6,7 @@ to where it says the end is; else at a steady interval. `python -m tests.benchma
 simulates the policy beside a fixed interval.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
@@ -20,6 +20,7 @@ from omniedit.errors import (
     AuthenticationError,
     EndpointMissingError,
     JournalError,
+    NotConnectedError,
     OmniEditError,
     QuotaError,
     RateLimitedError,
@@ -39,6 +40,11 @@ _MISSED_PERCENT: Final = 5.0
 _FULL: Final = 100
 _SURELY_OVER_S: Final = 0.05
 _ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
+_MOST_TROUBLES: Final = 2
+"""After so many tasks in a row that could not be read, the rest of a round waits for the next."""
+
+_Answer: TypeAlias = Task | OmniEditError | None
+"""What the service says of a task; None: it was not asked."""
 
 Outcome: TypeAlias = tuple[Record, OmniEditError | None]
 """A task that has ended or is given up, and what kept it from ending well where something did."""
@@ -103,7 +109,10 @@ class _Followed:
     moved_at: float  # monotonic, of the latest change
     comes_along: bool = True  # with others that are due a little before it
     stalls_reported: int = 0
-    odd_statuses: list[str] = field(default_factory=list[str])  # that nobody knows, in a row
+    failures: int = 0  # to be read alone, in a row
+    odd: list[Record] = field(
+        default_factory=list[Record]
+    )  # in statuses that nobody knows, in a row
     last_unfinished_at: float | None = None  # Unix time
     trouble: str | None = None  # what kept the latest poll from being answered
 
@@ -243,26 +252,44 @@ class Poller:
             # On disk before anybody is told, and all of a reply at once.
             self._journal([followed for followed, task in seen if self._take_in(followed, task)])
             for followed, answer in seen:
-                missing = answer if isinstance(answer, TaskNotFoundError) else None
-                if missing is None:
-                    self._report(followed)
-                elif may_lag(self._session, followed.record):
-                    self._put_off(followed)
+                if self._goes_on(followed, answer):
                     continue
-                if missing is not None or followed.task.is_terminal:
-                    del self._followed[followed.task_id]
-                    ended = missing and forgotten(self._session, followed.record, missing)
-                    yield followed.record, ended
+                del self._followed[followed.task_id]
+                reason = answer if isinstance(answer, OmniEditError) else None
+                if isinstance(reason, TaskNotFoundError):
+                    reason = forgotten(self._session, followed.record, reason)
+                yield followed.record, reason
 
-    def _read(self, chunk: Sequence[_Followed]) -> list[Task | TaskNotFoundError]:
+    def _goes_on(self, followed: _Followed, answer: _Answer) -> bool:
+        """Tell what a poll showed of one task, and return whether it is polled again."""
+        match answer:
+            case None:
+                is_news = False
+            case TaskNotFoundError():
+                is_news = not may_lag(self._session, followed.record)
+            case OmniEditError() if is_transient(answer):
+                followed.failures += 1
+                self._rest(answer, [followed], followed.failures)
+                return True
+            case OmniEditError():
+                is_news = True
+            case _:
+                self._report(followed)
+                return not followed.task.is_terminal
+        if not is_news:
+            self._put_off(followed)
+        return not is_news
+
+    def _read(self, chunk: Sequence[_Followed]) -> list[_Answer]:
         """Return what the service says of each; many through one request where it offers that.
 
         Raises:
-            OmniEditError: If it says nothing.
+            OmniEditError: If it says nothing of any.
         """
         # A look at the very end still gets a moment for its reply.
         least = self._session.monotonic() + self._session.policy.last_reply_s
         deadline = max(least, min(each.deadline for each in chunk))
+        found: Mapping[str, Task] = {}
         if len(chunk) > 1 and self._has_batch_read:
             try:
                 found = self._session.service.get_tasks(
@@ -270,19 +297,30 @@ class Poller:
                 )
             except EndpointMissingError:
                 self._has_batch_read = False
-            else:
-                # One that is missing from the reply is asked for alone before it counts as unknown.
-                return [
-                    found.get(each.task_id) or self._read_one(each.task_id, deadline)
-                    for each in chunk
-                ]
-        return [self._read_one(each.task_id, deadline) for each in chunk]
+        # One that is missing from the reply is asked for alone before it counts as unknown.
+        answers: list[_Answer] = []
+        troubles = 0
+        for each in chunk:
+            answer: _Answer = found.get(each.task_id)
+            if answer is None and troubles < _MOST_TROUBLES:
+                answer = self._read_one(each.task_id, deadline)
+            is_trouble = isinstance(answer, OmniEditError) and is_transient(answer)
+            troubles = troubles + 1 if is_trouble else 0 if answer is not None else troubles
+            answers.append(answer)
+        return answers
 
-    def _read_one(self, task_id: str, deadline: float) -> Task | TaskNotFoundError:
+    def _read_one(self, task_id: str, deadline: float) -> Task | OmniEditError:
+        """Return what the service says of one task; what keeps it from that is about it alone.
+
+        Raises:
+            OmniEditError: If another task would be answered in the same way.
+        """
         try:
             return self._session.service.get_task(task_id, deadline=deadline)
-        except TaskNotFoundError as error:
-            return error
+        except (AuthenticationError, QuotaError, RateLimitedError, NotConnectedError):
+            raise
+        except OmniEditError as error:
+            return error.about(task_id=task_id)
 
     def _put_off(self, followed: _Followed) -> None:
         followed.due_at = self._session.monotonic() + self._session.policy.shortest_poll_s
@@ -296,8 +334,12 @@ class Poller:
         if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
             raise error.about(task_id=chunk[0].task_id)
         self._failures += 1
+        self._rest(error, chunk, self._failures)
+
+    def _rest(self, error: OmniEditError, chunk: Sequence[_Followed], failures: int) -> None:
+        """Put the next poll of some tasks off, the longer the more often they failed in a row."""
         rest_s = backoff_s(
-            self._failures,
+            failures,
             retry_after_s=error.retry_after_s,
             jitter=self._session.jitter,
             policy=self._session.policy,
@@ -310,18 +352,18 @@ class Poller:
             followed.due_at, followed.trouble = due_at, error.message
         task_id = chunk[0].task_id if len(chunk) == 1 else None
         self._session.report(
-            Retrying(message=error.message, delay_s=rest_s, attempt=self._failures, task_id=task_id)
+            Retrying(message=error.message, delay_s=rest_s, attempt=failures, task_id=task_id)
         )
 
-    def _take_in(self, followed: _Followed, task: Task | TaskNotFoundError) -> bool:
+    def _take_in(self, followed: _Followed, task: _Answer) -> bool:
         """Note what a poll showed; return whether the journal does not know it yet."""
-        if isinstance(task, TaskNotFoundError):
+        if task is None or isinstance(task, OmniEditError):
             return False
         before = followed.task
         if not task.has_known_status:
-            followed.odd_statuses.append(task.status)
+            followed.odd.append(followed.record.with_task(task))
             return False
-        followed.odd_statuses.clear()
+        followed.odd.clear()
         if (task.status, task.progress) != (before.status, before.progress):
             followed.moved_at, followed.stalls_reported = self._session.monotonic(), 0
         if not task.has_failed and (before.progress or 0) > (task.progress or 0):
@@ -335,19 +377,21 @@ class Poller:
     def _report(self, followed: _Followed) -> None:
         session, task = self._session, followed.task
         now = session.monotonic()
-        followed.trouble = None
+        followed.trouble, followed.failures = None, 0
         followed.last_unfinished_at = session.now()
         standing = followed.standing(now)
         rest_s = max(self._next_poll_s(standing), len(self._followed) * _ROUND_PER_TASK_S)
         followed.due_at = now + rest_s
         followed.comes_along = True
-        if followed.odd_statuses:
+        if followed.odd:
+            odd = followed.odd[-1]
             session.report(
                 Retrying(
-                    message=f"the service shows a status that is not known: {followed.odd_statuses[-1]}",
+                    message=f"the service shows a status that is not known: {odd.status}",
                     delay_s=rest_s,
-                    attempt=len(followed.odd_statuses),
+                    attempt=len(followed.odd),
                     task_id=followed.task_id,
+                    record=odd,
                 )
             )
         else:
@@ -387,7 +431,7 @@ class Poller:
         trouble = "" if followed.trouble is None else f" when last heard of ({followed.trouble})"
         msg = (
             f"{task_name(task.task_id)} is not finished after {self._timeout_s:.0f} s:"
-            f" {(followed.odd_statuses or [task.status])[-1]}{progress}{trouble}"
+            f" {(followed.odd or [followed.record])[-1].status}{progress}{trouble}"
         )
         return WaitTimeoutError(msg, task_id=task.task_id)
 

@@ -40,6 +40,8 @@ from omniedit.models import (
 MAX_DEPTH: Final = 100
 """A task nested deeper than this is kept without its `raw`, which could not be written again."""
 _NESTS: Final = (dict, list)
+_YEAR_5138_S: Final = 1e11
+_MOST_CREDITS: Final = 1e12
 
 # The quota and key codes mean "refused before anything was charged", whatever the HTTP status.
 # Sources: API reference, "Request errors", and the refusal codes of the vendor's own client.
@@ -169,8 +171,8 @@ def parse_task(value: object) -> Task:
         model=_text(raw.get("model")),
         created_at=_instant(raw.get("created", raw.get("created_at"))),
         estimated_s=_number(as_object(raw.get("task_info")).get("estimated_time")),
-        credits_reserved=_number(usage.get("credits_reserved")),
-        credits_used=_number(usage.get("credits_used", raw.get("credits_used"))),
+        credits_reserved=_amount(usage.get("credits_reserved")),
+        credits_used=_amount(usage.get("credits_used", raw.get("credits_used"))),
         result_urls=tuple(dict.fromkeys(_result_urls(raw))),
         error=_task_error(raw.get("error"), status),
         raw=raw if _is_shallow(raw) else None,
@@ -330,11 +332,17 @@ def _instant(value: object) -> float | None:
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             return None
+        return seconds if 0 < seconds < _YEAR_5138_S else None
     number = _number(value)
-    year_5138_s = 1e11
-    if number is None or not 0 < number < year_5138_s * 1000:
+    if number is None or not 0 < number < _YEAR_5138_S * 1000:
         return None
-    return number / 1000 if number > year_5138_s else number
+    return number / 1000 if number > _YEAR_5138_S else number
+
+
+def _amount(value: object) -> float | None:
+    """Return credits; None of what can be no price."""
+    number = _number(value)
+    return number if number is not None and 0 <= number < _MOST_CREDITS else None

@@ -258,8 +258,9 @@ class Database:
         once, whatever the time-out, when another process writes.
         """
         with self._lock, mapped_errors(self.path):
-            self._connection.execute("begin immediate")
             try:
+                # A signal that comes while it waits for the lock is raised once it has it.
+                self._connection.execute("begin immediate")
                 self._check_place()
                 yield
                 self._connection.execute("commit")

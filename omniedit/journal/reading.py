@@ -1,6 +1,7 @@
 """What the journal is asked."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from sqlite3 import Row
@@ -199,7 +200,8 @@ class Reader:
         adopted = f"{ADOPTED} order by begun_at desc limit ?1"
         # Each part in the order of an index: no more rows are read than are wanted.
         rows = f"select * from ({newest}) union all select * from ({adopted})"  # noqa: S608 - constants only
-        return self._records_of(f"{rows} order by begun_at desc, place desc limit ?1", limit or -1)
+        most = min(limit, sys.maxsize) if limit else -1
+        return self._records_of(f"{rows} order by begun_at desc, place desc limit ?1", most)
 
     def open_task_ids(self, *, origin: str, limit: int) -> list[str]:
         """Return the newest tasks of an origin that had not ended when they were last seen."""

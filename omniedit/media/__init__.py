@@ -22,7 +22,7 @@ from omniedit.media.facts import (
     rate_name,
     verdict,
 )
-from omniedit.media.timeline import check_marks, parse_mark
+from omniedit.media.timeline import check_marks, check_order, parse_mark
 
 if TYPE_CHECKING:
     from omniedit.media.comparison import Change, View, measure_changes, most_changed, view
@@ -56,6 +56,7 @@ __all__ = [
     "View",
     "check_frames",
     "check_marks",
+    "check_order",
     "codec_name",
     "container_name",
     "describe_difference",

@@ -224,6 +224,21 @@ def parse_mark(text: str) -> float:
     return hours * _HOUR_S + minutes * _MINUTE_S + seconds
 
 
+def check_order(start_s: float | None, end_s: float | None, *, name: str) -> None:
+    """Refuse marks that leave nothing of any clip.
+
+    Raises:
+        InvalidInputError: If they do.
+    """
+    if start_s is not None and end_s is not None and end_s <= start_s:
+        msg = f"--end {end_s:g} is not after --start {start_s:g}"
+    elif end_s is not None and end_s <= 0:
+        msg = f"--end {end_s:g} leaves nothing of {name}"
+    else:
+        return
+    raise InvalidInputError(msg, code="invalid_mark", hint=_RANGE_HINT)
+
+
 def check_marks(
     start_s: float | None, end_s: float | None, *, name: str, duration_s: float, frame_s: float
 ) -> None:
@@ -239,12 +254,9 @@ def check_marks(
     Raises:
         InvalidInputError: If they do.
     """
-    if start_s is not None and end_s is not None and end_s <= start_s:
-        msg = f"--end {end_s:g} is not after --start {start_s:g}"
-    elif start_s is not None and start_s > duration_s - frame_s + _HALF_TICK_S:
+    check_order(start_s, end_s, name=name)
+    if start_s is not None and start_s > duration_s - frame_s + _HALF_TICK_S:
         msg = f"--start {start_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
-    elif end_s is not None and end_s <= 0:
-        msg = f"--end {end_s:g} leaves nothing of {name}"
     elif end_s is not None and end_s > duration_s + frame_s + _HALF_TICK_S:
         msg = f"--end {end_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
     else:

@@ -434,6 +434,8 @@ class Board:
 
     def _take_pause(self, event: Retrying, now: float) -> None:
         pause = Pause(message=event.message, attempt=event.attempt, until=now + event.delay_s)
+        if event.record is not None:
+            self.add(event.record)
         if event.task_id is None:
             self.pause = pause
         else:
@@ -451,6 +453,7 @@ class Board:
         transfer = edit.transfer
         if transfer is None or (transfer.direction, transfer.name) != (event.direction, event.name):
             transfer = edit.transfer = Transfer(direction=event.direction, name=event.name)
+            edit.task_id = edit.task_id or event.task_id
             edit.label = edit.label or event.name
         edit.state = f"{event.direction}ing"
         edit.preparing = edit.still_since = edit.pause = self.pause = None
@@ -474,7 +477,7 @@ class Board:
         if edit is not None:
             edit.is_over = edit.is_saved = True
             edit.transfer = None
-        record = self._records.get(event.task_id)
+        record = event.record or self._records.get(event.task_id)
         if record is not None:
             others = [file for file in record.saved if file.path != event.file.path]
             self.add(record._replace(saved=(*others, event.file)))

@@ -72,6 +72,20 @@ def test_nor_does_what_was_paid_for_before(
     assert (clip.parent / "hard.mp4").samefile(clip)
 
 
+@pytest.mark.parametrize("command", ["wait", "download"])
+def test_nor_from_another_folder(served: CommandLine, clip: Path, command: str) -> None:
+    before = clip.read_bytes()
+    assert served("submit", "clip.mp4", PROMPT).status == 0
+    elsewhere = served.in_(clip.parent / "sub")
+    (elsewhere.folder / "clip.mp4").write_bytes(b"another file of that name")
+
+    check_failure(elsewhere(command, "-o", "../clip.mp4", "--force"), 10, "clip")
+    replaced = elsewhere(command, "-o", "clip.mp4", "--force")
+
+    assert clip.read_bytes() == before
+    assert (replaced.status, replaced.stdout) == (0, "clip.mp4\n"), replaced
+
+
 def test_a_line_of_a_batch_never_replaces_its_clip(served: CommandLine, clip: Path) -> None:
     before = clip.read_bytes()
     line = {"video": "clip.mp4", "prompt": PROMPT, "output": "clip.mp4"}

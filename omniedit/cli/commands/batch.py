@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from omniedit.edits.planner import PlannedEdit
     from omniedit.edits.session import Session
 
+_MAX_TAKES: Final = 10_000
 EXAMPLES: Final = """
 omniedit batch clips/ --prompt "make it night" --dir night
 omniedit batch edits.csv --shard 1/4 --max-credits 500
@@ -58,8 +59,9 @@ def batch(
         typer.Option(
             "--takes",
             min=1,
+            max=_MAX_TAKES,
             metavar="N",
-            help="With --prompt: make N edits of each clip and prompt.",
+            help=f"With --prompt: make N edits of each clip and prompt (at most {_MAX_TAKES}).",
         ),
     ] = None,
     folder: Annotated[

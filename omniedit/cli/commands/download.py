@@ -62,7 +62,7 @@ def download(
     if destination.is_stdout:
         context.require_free_stdout("--output -")
         refuse_sidecar(sidecar)
-    options = "" if output is None else f"--output {shown_place(output)}"
+    options = ("" if output is None else f"--output {shown_place(output)}") + " --force" * force
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(

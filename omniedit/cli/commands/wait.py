@@ -71,7 +71,9 @@ def wait(
     with context.session(
         use, observers=observers, total_tasks=len(tasks or [""]), sidecars=sidecar
     ) as session:
-        saving = "" if download is None else f"--download {shown_place(download)}"
+        saving = ("" if download is None else f"--download {shown_place(download)}") + (
+            " --force" * force
+        )
         records = find_records(session, tasks or [], command="wait", options=saving)
         for record in records:
             context.board.add(record)

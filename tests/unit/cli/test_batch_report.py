@@ -36,7 +36,13 @@ class Told:
     """A report, what it is told, and what it says."""
 
     def __init__(
-        self, count: int, *, again: bool = False, has_journal: bool = True, quiet: bool = False
+        self,
+        count: int,
+        *,
+        line_count: int | None = None,
+        again: bool = False,
+        has_journal: bool = True,
+        quiet: bool = False,
     ) -> None:
         self.stderr = io.StringIO()
         self.context = Context(
@@ -47,7 +53,7 @@ class Told:
         )
         self.edits = [edit(number) for number in range(1, count + 1)]
         self.report = BatchReport(self.context, "m", again=again, has_journal=has_journal)
-        self.report.begin(self.edits, line_count=count)
+        self.report.begin(self.edits, line_count=count if line_count is None else line_count)
 
     def submit(self, number: int, task: Task) -> Record:
         record = record_of(task, identity=f"identity-{number}", request_id=f"request-{number}")
@@ -157,9 +163,13 @@ def test_quiet_keeps_errors_and_the_way_on() -> None:
 
 
 def test_an_empty_shard_says_so() -> None:
-    told = Told(0)
+    told = Told(0, line_count=3)
 
-    assert told.summary() == ["note: none of the 0 lines is in this shard"]
+    assert told.summary() == ["note: none of the 3 lines is in this shard"]
+
+
+def test_where_there_are_no_lines_no_shard_is_spoken_of() -> None:
+    assert Told(0).summary() == []
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,6 @@ def test_retry_after_is_obeyed(session: BenchSession) -> None:
     [
         pytest.param(AuthenticationError("bad key"), id="401"),
         pytest.param(QuotaError("empty"), id="402"),
-        pytest.param(RequestRefusedError("what?"), id="400"),
     ],
 )
 def test_what_does_not_pass_ends_it(session: BenchSession, error: OmniEditError) -> None:
@@ -192,6 +191,28 @@ def test_what_does_not_pass_ends_it(session: BenchSession, error: OmniEditError)
 
     with pytest.raises(type(error)):
         outcomes(waiting_for(session, 2))
+
+
+def test_one_that_cannot_be_read_keeps_no_other_from_its_end(session: BenchSession) -> None:
+    def look(task_id: str) -> Task:
+        if task_id == "t-1":
+            raise broken
+        return completed(task_id)
+
+    ended: dict[str, dict[str | None, str | None]] = {}
+    for broken in (ServerError("broken", http_status=500), RequestRefusedError("what?")):
+        session.script.look = look
+        session.script.has_batch_read = False
+        ended[type(broken).__name__] = {
+            task_id: error and error.code
+            for task_id, _, error in outcomes(waiting_for(session, 4, timeout_s=60.0))
+        }
+
+    others = dict.fromkeys(["t-0", "t-2", "t-3"])
+    assert ended == {
+        "ServerError": {**others, "t-1": "wait_timeout"},
+        "RequestRefusedError": {**others, "t-1": "request_refused"},
+    }
 
 
 def test_a_deadline_ends_each_in_its_own_time(session: BenchSession) -> None:
