@@ -110,9 +110,8 @@ class _Followed:
     comes_along: bool = True  # with others that are due a little before it
     stalls_reported: int = 0
     failures: int = 0  # to be read alone, in a row
-    odd: list[Record] = field(
-        default_factory=list[Record]
-    )  # in statuses that nobody knows, in a row
+    odd: list[Record] = field(default_factory=list[Record])
+    """What polls in a row showed in statuses that nobody knows."""
     last_unfinished_at: float | None = None  # Unix time
     trouble: str | None = None  # what kept the latest poll from being answered
 
@@ -127,6 +126,11 @@ class _Followed:
     def task_id(self) -> str:
         """The task's ID."""
         return self.task.task_id
+
+    @property
+    def shown(self) -> Record:
+        """What the latest poll showed, whatever its status means."""
+        return self.odd[-1] if self.odd else self.record
 
     def standing(self, now: float) -> Standing:
         """Return where it stands at a monotonic instant."""
@@ -206,7 +210,7 @@ class Poller:
         yield from self._poll(self._due(now))
         for followed in late:
             if self._followed.pop(followed.task_id, None) is not None:
-                yield followed.record, self._out_of_time(followed)
+                yield followed.shown, self._out_of_time(followed)
 
     def to_the_end(self) -> Iterator[Outcome]:
         """Yield each task as it ends, resting between the polls.
@@ -384,14 +388,14 @@ class Poller:
         followed.due_at = now + rest_s
         followed.comes_along = True
         if followed.odd:
-            odd = followed.odd[-1]
+            status = followed.shown.status
             session.report(
                 Retrying(
-                    message=f"the service shows a status that is not known: {odd.status}",
+                    message=f"the service shows a status that is not known: {status}",
                     delay_s=rest_s,
                     attempt=len(followed.odd),
                     task_id=followed.task_id,
-                    record=odd,
+                    record=followed.shown,
                 )
             )
         else:
@@ -431,7 +435,7 @@ class Poller:
         trouble = "" if followed.trouble is None else f" when last heard of ({followed.trouble})"
         msg = (
             f"{task_name(task.task_id)} is not finished after {self._timeout_s:.0f} s:"
-            f" {(followed.odd or [followed.record])[-1].status}{progress}{trouble}"
+            f" {followed.shown.status}{progress}{trouble}"
         )
         return WaitTimeoutError(msg, task_id=task.task_id)
 

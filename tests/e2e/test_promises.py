@@ -207,3 +207,80 @@ def until(is_so: Callable[[], object]) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_marks_that_leave_nothing_are_told_without_a_look_at_the_clip(bench: Bench) -> None:
+    ended = bench.run("submit", CLIP_URL, PROMPT, "--start", "5", "--end", "3")
+
+    assert (ended.status, bench.posts) == (2, 0), ended
+    assert "--end 3 is not after --start 5" in ended.stderr
+
+
+@pytest.mark.parametrize("limit", ["9223372036854775807", "9223372036854775808", "1" + "0" * 30])
+def test_a_list_may_be_as_long_as_it_likes(bench: Bench, limit: str) -> None:
+    bench.run("submit", CLIP_URL, PROMPT)
+
+    assert len(bench.run("list", "--json", "--limit", limit).document["tasks"]) == 1
+
+
+def test_more_takes_than_anybody_makes_are_refused(bench: Bench) -> None:
+    (bench.folder / "clip.mp4").write_bytes(RESULT_BYTES)
+
+    ended = bench.run("batch", "clip.mp4", "--prompt", PROMPT, "--takes", "1" + "0" * 20)
+
+    assert (ended.status, bench.posts) == (2, 0), ended
+
+
+def test_whoever_forgets_an_edit_hears_that_the_next_one_pays(bench: Bench) -> None:
+    submitted = bench.run("submit", CLIP_URL, PROMPT, "--json").document["task"]
+
+    forgotten = bench.run("list", "--forget", submitted["request_id"])
+
+    assert forgotten.status == 0, forgotten
+    assert "the next `edit` of it may pay again" in forgotten.stderr
+
+
+def test_the_way_to_an_unfinished_clip_does_not_end_at_the_name_of_its_edit(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(edit_seconds=600.0)
+    task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
+
+    ended = bench.run("edit", f"task:{task_id}", "colder", "-o", "colder.mp4")
+
+    assert (ended.status, bench.posts) == (6, 1), ended
+    assert f"`omniedit wait {task_id}`" in ended.stderr
+
+
+def test_a_download_tells_what_was_charged_and_of_which_task(bench: Bench) -> None:
+    task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
+
+    ended = bench.run("download", task_id, "-o", "out.mp4")
+
+    (saved,) = [line for line in ended.stderr.splitlines() if "saved out.mp4" in line]
+    assert saved.startswith(f"{task_id}: ")
+    assert " credits ($" in saved
+
+
+def test_a_status_that_nobody_knows_is_that_of_the_document(bench: Bench) -> None:
+    with scripted(lambda _: Reply(body=task("archived"))) as service:
+        wait = ("wait", "task-unified-1757169743-7cvnl5zw", "--timeout", "2s", "--json")
+        ended = bench.installed(*wait, **service.environ())
+
+    (shown,) = ended.document["tasks"]
+    assert (ended.status, shown["status"]) == (6, "archived"), ended
+
+
+def test_the_document_of_an_interrupted_edit_has_the_way_back(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(edit_seconds=600.0)
+    pid = bench.begin("edit", CLIP_URL, PROMPT, "-o", "out.mp4", "--json")
+    until(lambda: bench.task_ids)
+    until(lambda: bench.fork_server.has_said("submitted"))
+    os.kill(pid, signal.SIGTERM)
+    ended = bench.end()
+
+    error = ended.document["error"]
+    assert (ended.status, error["task_id"]) == (143, bench.task_ids[0]), ended
+    assert f"omniedit wait {bench.task_ids[0]} --download out.mp4" in error["hint"]

@@ -159,6 +159,15 @@ def test_a_signal_is_not_lost_where_exceptions_are_ignored(signals: Signals) -> 
     assert caught.value.signal_number == signal.SIGTERM
 
 
+def test_a_signal_amid_the_handling_of_another_keeps_none_from_its_end() -> None:
+    signals = Signals(lambda: signal.raise_signal(signal.SIGTERM))
+
+    with signals.handled(), pytest.raises(Interrupted) as caught, signals.shielded():
+        signal.raise_signal(signal.SIGINT)
+
+    assert caught.value.signal_number == signal.SIGTERM
+
+
 def test_a_signal_after_all_was_said_changes_nothing() -> None:
     signals = Signals(lambda: None)
     with signals.handled():
@@ -314,6 +323,9 @@ def tell():
     print("stuck", flush=True)
 
 system = windows() if "windows" in sys.argv else THIS_SYSTEM
+if "blocked" in sys.argv:
+    # A mask is inherited.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
 signals = Signals(lambda: None, grace_s=0.2, patience_s=0.1, system=system)
 gate, never = threading.Lock(), threading.Lock()
 shielded = signals.shielded() if "shielded" in sys.argv else nullcontext()
@@ -336,7 +348,7 @@ except Interrupted as interrupted:
 @pytest.mark.parametrize(
     ("system", "outcome"), [("this-system", "noticed"), ("windows", "overdue")]
 )
-@pytest.mark.parametrize("at", ["work", "shielded"])
+@pytest.mark.parametrize("at", ["work", "shielded", "blocked"])
 def test_a_main_thread_that_is_stuck_does_not_keep_the_command_alive(
     system: str, outcome: str, at: str
 ) -> None:

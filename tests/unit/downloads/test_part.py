@@ -33,6 +33,7 @@ OPEN = (0).to_bytes(4, "big") + b"mdat" + b"frames to the end"
         pytest.param(FTYP + MDAT + MOOV, True, id="index-last"),
         pytest.param(FTYP + LARGE + MOOV, True, id="size-of-64-bits"),
         pytest.param(FTYP + MOOV + OPEN, True, id="last-box-to-the-end"),
+        pytest.param(FTYP + MOOV + MDAT + bytes(7), True, id="less-than-a-header-beyond"),
         pytest.param(FTYP + MOOV + MDAT[:-1], False, id="cut-in-the-media"),
         pytest.param(FTYP + MDAT + MOOV[:-1], False, id="cut-in-the-index"),
         pytest.param(FTYP + MDAT + MOOV[:5], False, id="cut-in-a-header"),

@@ -72,6 +72,21 @@ def test_every_edit_is_made(session: BenchSession, here: Path) -> None:
     assert {prompt: one.error for prompt, one in made.items()} == {"a": None, "b": None, "c": None}
 
 
+def test_edits_that_are_answered_with_one_task_are_each_delivered(
+    session: BenchSession, here: Path
+) -> None:
+    session.script.accept = lambda _: running("t-1")
+    session.script.look = running
+    timed_out = run(session, "a", "b", timeout_s=0.0)
+    session.script.look = completed
+
+    made = run(session, "a", "b")
+
+    assert [one.error and one.error.code for one in timed_out.values()] == ["wait_timeout"] * 2
+    assert saved(here) == ["a", "b"]
+    assert {prompt: one.error for prompt, one in made.items()} == {"a": None, "b": None}
+
+
 def test_the_second_run_submits_only_what_is_new(session: BenchSession, here: Path) -> None:
     run(session, "a", "b")
 

@@ -179,6 +179,15 @@ def test_a_shard_depends_on_what_is_edited_alone() -> None:
     assert [i for i in range(1, 100) if line.is_in_shard(i, 99)] == [93]
 
 
+@pytest.mark.parametrize(("start", "end"), [(5, 3), ("0:02", "2"), (None, 0)])
+def test_marks_that_leave_nothing_are_a_fault_of_their_line(start: object, end: object) -> None:
+    manifest = parse(row(), row(start=start, end=end))
+
+    ((number, fault),) = manifest.faults
+    assert number == 2
+    assert "--end" in fault
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -204,7 +204,7 @@ def test_one_that_cannot_be_read_keeps_no_other_from_its_end(session: BenchSessi
         session.script.look = look
         session.script.has_batch_read = False
         ended[type(broken).__name__] = {
-            task_id: error and error.code
+            task_id: error.code if error else None
             for task_id, _, error in outcomes(waiting_for(session, 4, timeout_s=60.0))
         }
 

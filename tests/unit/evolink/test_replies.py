@@ -248,6 +248,8 @@ def test_only_links_that_can_be_fetched_are_results(
         ("2025-09-06T11:01:33Z", 1757156493.0),
         ("2025-09-06T11:01:33", 1757156493.0),
         ("2025-09-06T13:01:33+02:00", 1757156493.0),
+        ("9999-12-31T23:59:59-14:00", None),
+        ("0001-01-01T00:00:00+14:00", None),
         ("yesterday", None),
         (0, None),
         (-1, None),
@@ -257,6 +259,13 @@ def test_only_links_that_can_be_fetched_are_results(
 )
 def test_instants_are_seconds_milliseconds_or_iso(created: object, expected: float | None) -> None:
     assert parsed(created=created).created_at == expected
+
+
+@pytest.mark.parametrize("amount", [-1, 1e308, "31", True])
+def test_what_can_be_no_price_is_unknown(amount: object) -> None:
+    task = parsed(usage={"credits_reserved": amount, "credits_used": amount})
+
+    assert (task.credits_reserved, task.credits_used) == (None, None)
 
 
 def test_numbers_that_are_none_are_unknown() -> None:

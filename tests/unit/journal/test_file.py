@@ -3,10 +3,13 @@
 import concurrent.futures
 import contextlib
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,6 +85,29 @@ def test_processes_that_write_at_once_lose_nothing(folder: Path) -> None:
     assert [writer.wait(60) for writer in writers] == [0] * 6
     with Journal(folder) as journal:
         assert len({record.task_id for record in journal.recent()}) == 30
+
+
+@pytest.mark.posix
+def test_a_signal_while_it_waits_for_the_lock_leaves_no_transaction(folder: Path) -> None:
+    with (
+        Journal(folder) as journal,
+        contextlib.closing(
+            sqlite3.connect(folder / "journal.db", isolation_level=None, check_same_thread=False)
+        ) as other,
+    ):
+        other.execute("begin immediate")
+        # SQLite waits in C, and the handler runs once it has the lock.
+        for delay_s, act in (
+            (0.1, partial(signal.raise_signal, signal.SIGINT)),
+            (0.3, other.rollback),
+        ):
+            threading.Timer(delay_s, act).start()
+        with pytest.raises(KeyboardInterrupt):
+            journal.record_call("context", None)
+
+        other.execute("begin immediate")
+        other.rollback()
+        journal.record_call("context", None)
 
 
 def test_a_failed_write_leaves_everything_as_it_was(folder: Path) -> None:
