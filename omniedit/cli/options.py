@@ -222,7 +222,7 @@ MaxCredits = Annotated[
         rich_help_panel=COST,
         metavar="N",
         parser=parse_credits,
-        help="Stop if the estimate exceeds N credits, or there is none.",
+        help="Stop if the estimate exceeds N credits or cannot be made.",
     ),
 ]
 Again = Annotated[

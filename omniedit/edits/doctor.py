@@ -188,7 +188,9 @@ def _journal(folder: Path) -> Check:
     try:
         with Journal(folder) as journal:
             journal.check()
-            return _ok("journal", f"{len(journal.recent())} edits, sound: {folder / JOURNAL_FILE}")
+            count = journal.count(leaves_out_unsent=True)
+            edits = "1 edit" if count == 1 else f"{count} edits"
+            return _ok("journal", f"{edits}, sound: {folder / JOURNAL_FILE}")
     except JournalDamagedError as error:
         error.hint = Hint("the next {} restores what can be read", "submit")
         return _failure("journal", error)

@@ -80,7 +80,9 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        return Manifest([], ((number, "is not valid UTF-8 text"),), ())
+        is_clip = content[4:8] == b"ftyp"
+        fault = "is a clip: `--prompt TEXT` edits it" if is_clip else "is not valid UTF-8 text"
+        return Manifest([], ((number, fault),), ())
     is_csv = name.lower().endswith(".csv") or not (
         name.lower().endswith((".jsonl", ".ndjson", ".json")) or text.lstrip()[:1] in {"{", ""}
     )

@@ -206,7 +206,9 @@ def verdict(
                     f"{what} {facts.duration_s:.2f} s long, and the model takes"
                     f" {longest_s:g} s at most"
                 ),
-                fix=Hint("cut it with `--start T --end T`, or in pieces with {}", "edit --split"),
+                fix=Hint(
+                    "{} cuts it, {} edits it in pieces", "edit --start T --end T", "edit --split"
+                ),
                 is_automatic=False,
             )
         )

@@ -325,8 +325,7 @@ class PlainLines:
             case Stalled():
                 return f"nothing moved for {render_duration(event.since_s)}"
             case Retrying():
-                wait = f"trying again in {render_duration(max(1.0, event.delay_s))}"
-                return f"{event.message} (attempt {event.attempt} failed, {wait})"
+                return self._retrying(event, edit)
             case Completed():
                 how, charge = _how_long(edit, self._board), render_charge(event.record.task)
                 return f"completed{how}, {charge}" if not self._board.saves else f"completed{how}"
@@ -338,6 +337,13 @@ class PlainLines:
                 return None  # the command's error says it
             case _:
                 return _failure(event)
+
+    def _retrying(self, event: Retrying, edit: EditState) -> str | None:
+        """Return the first of several failures in a row, and from then on one in a while."""
+        if event.attempt > 1 and self._printer.clock() - self._said_of(edit).at < EVERY_S:
+            return None
+        wait = f"trying again in {render_duration(max(1.0, event.delay_s))}"
+        return f"{event.message} (attempt {event.attempt} failed, {wait})"
 
     def _moved(self, event: Event, edit: EditState) -> str | None:
         if isinstance(event, Progressed) and event.record.task and event.record.task.is_terminal:

@@ -278,9 +278,18 @@ def test_help_prints_schemas_that_need_no_other_file(omniedit: CommandLine) -> N
     assert not Draft202012Validator(schema).is_valid(document(progress=101))
 
 
-@pytest.mark.parametrize("argv", [("json", "nonsense"), ("json", DEFINITIONS), ("sandbox", "edit")])
+@pytest.mark.parametrize("argv", [("json", "nonsense"), ("json", DEFINITIONS)])
 def test_help_names_the_way_to_what_there_is(omniedit: CommandLine, argv: tuple[str, str]) -> None:
     ended = omniedit("help", *argv)
 
     assert (ended.status, ended.stdout) == (2, "")
     assert "`omniedit help json`" in ended.stderr
+
+
+def test_help_on_a_command_of_a_group_is_its_own(omniedit: CommandLine) -> None:
+    shown = omniedit("help", "config", "set-key")
+    unknown = omniedit("help", "sandbox", "edit")
+
+    assert shown == omniedit("config", "set-key", "--help")
+    assert (unknown.status, unknown.stdout) == (2, "")
+    assert "there is no help on `sandbox edit`" in unknown.stderr

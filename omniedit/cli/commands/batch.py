@@ -71,7 +71,7 @@ def batch(
             "-o",
             rich_help_panel=OUTPUT,
             metavar="DIR",
-            help="The folder for outputs (default: this one).",
+            help="The folder for outputs (default: the current one).",
         ),
     ] = None,
     concurrency: Annotated[

@@ -44,7 +44,7 @@ def help_(
     ] = None,
     document: Annotated[
         str | None,
-        typer.Argument(metavar="[DOCUMENT]", help="Of `help json`: print its JSON Schema."),
+        typer.Argument(metavar="[DOCUMENT]", help="Of `json`: print its JSON Schema; or a command of a group."),
     ] = None,
 ) -> Outcome:
     """Show a page of the manual, a JSON Schema, or the help of a command."""
@@ -70,7 +70,7 @@ def _text(ctx: typer.Context, topic: str, document: str | None) -> str:
         InvalidInputError: If there is no such topic, command or document.
     """
     if document is not None:
-        return _schema(topic, document)
+        return _schema(document) if topic == "json" else _command(ctx, topic, document)
     if topic in TOPICS:
         return (_MANUAL / f"{topic}.md").read_text(encoding="utf-8").rstrip("\n")
     return _command(ctx, topic)
@@ -88,23 +88,29 @@ def _page(text: str, printer: Printer) -> list[Line]:
     return render_markdown(text, width=printer.stdout_width, encoding=printer.stdout.encoding)
 
 
-def _command(ctx: typer.Context, name: str) -> str:
+def _command(ctx: typer.Context, *names: str) -> str:
     """Return what `--help` of a command says.
+
+    Args:
+        ctx: Of this command.
+        names: Of the command, or of a group and a command in it.
 
     Raises:
         InvalidInputError: If there is no such command or topic.
     """
-    root: Any = ctx.find_root()
-    command = root.command.get_command(root, name)
-    if command is None:
-        msg = f"there is no help on {name!r}"
-        raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
-    own = typer.Context(command, info_name=name, parent=root, color=False)
-    text: str = command.get_help(own)
+    own: Any = ctx.find_root()
+    for name in names:
+        find = getattr(own.command, "get_command", lambda *_: None)
+        command = find(own, name)
+        if command is None:
+            msg = f"there is no help on `{' '.join(names)}`"
+            raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
+        own = typer.Context(command, info_name=name, parent=own, color=False)
+    text: str = own.command.get_help(own)
     return text
 
 
-def _schema(topic: str, document: str) -> str:
+def _schema(document: str) -> str:
     """Return the text of a JSON Schema.
 
     Raises:
@@ -112,7 +118,7 @@ def _schema(topic: str, document: str) -> str:
     """
     from omniedit.schemas import document_names, load_whole_schema
 
-    if topic != "json" or document not in document_names():
-        msg = f"there is no help on {topic!r} {document!r}"
+    if document not in document_names():
+        msg = f"there is no help on `json {document}`"
         raise InvalidInputError(msg, code="usage", hint=Hint("{} lists the documents", "help json"))
     return json.dumps(load_whole_schema(document), indent=2)

@@ -68,7 +68,7 @@ def list_(
 ) -> Outcome:
     """List edits: state, saved file, and the time left on the link.
 
-    Open edits are asked for once, within 2 s; what was not asked shows when it was last seen.
+    Open edits are asked for once, within 2 s; the others show when they were last seen.
     """
     from omniedit.edits import records as listing
     from omniedit.schemas import instant

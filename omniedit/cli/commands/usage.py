@@ -31,7 +31,7 @@ def usage(
 ) -> Outcome:
     """Show what edits cost: charged, still reserved, or unknown.
 
-    Open edits are asked for first. What nobody told the price of is counted apart, never as 0.
+    Open edits are asked for first. Edits whose price is unknown are counted apart, never as 0.
     """
     from omniedit.edits.usage import KEYS, bills
 

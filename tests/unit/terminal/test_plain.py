@@ -3,7 +3,16 @@ from typing import Protocol
 
 import pytest
 
-from omniedit.events import Completed, Event, Failed, Progressed, Saved, Submitted, Transferring
+from omniedit.events import (
+    Completed,
+    Event,
+    Failed,
+    Progressed,
+    Retrying,
+    Saved,
+    Submitted,
+    Transferring,
+)
 from omniedit.models import SavedFile, Task
 from omniedit.terminal.board import Board
 from omniedit.terminal.printer import Printer
@@ -49,6 +58,24 @@ def test_a_running_task_is_named_every_30_seconds(
         "t-1: processing, 40 %, 10s elapsed, about 20s left",
         "t-1: processing, 40 %, 40s elapsed",
         "t-1: processing, 40 %, 1m10s elapsed",
+    ]
+
+
+def test_a_failure_that_repeats_is_told_at_once_and_then_every_30_seconds(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    printer = make_printer()
+    board, lines = plain_lines(printer, total=1)
+
+    for attempt in range(1, 61):
+        event = Retrying(message="429", delay_s=1.0, attempt=attempt)
+        board.take(event)
+        lines.show(event)
+        clock.turn(1.0)
+
+    assert stderr.text.splitlines() == [
+        "429 (attempt 1 failed, trying again in 1s)",
+        "429 (attempt 31 failed, trying again in 1s)",
     ]
 
 
