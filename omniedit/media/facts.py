@@ -206,9 +206,7 @@ def verdict(
                     f"{what} {facts.duration_s:.2f} s long, and the model takes"
                     f" {longest_s:g} s at most"
                 ),
-                fix=Hint(
-                    "{} cuts it, {} edits it in pieces", "edit --start T --end T", "edit --split"
-                ),
+                fix=Hint("cut it with `--start T --end T`, or in pieces with {}", "edit --split"),
                 is_automatic=False,
             )
         )

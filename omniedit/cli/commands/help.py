@@ -44,7 +44,9 @@ def help_(
     ] = None,
     document: Annotated[
         str | None,
-        typer.Argument(metavar="[DOCUMENT]", help="Of `json`: print its JSON Schema; or a command of a group."),
+        typer.Argument(
+            metavar="[DOCUMENT]", help="Of `json`: print its JSON Schema; or a command of a group."
+        ),
     ] = None,
 ) -> Outcome:
     """Show a page of the manual, a JSON Schema, or the help of a command."""
