@@ -102,8 +102,8 @@ def _command(ctx: typer.Context, *names: str) -> str:
     """
     own: Any = ctx.find_root()
     for name in names:
-        find = getattr(own.command, "get_command", lambda *_: None)
-        command = find(own, name)
+        find: Any = getattr(own.command, "get_command", None)
+        command = find(own, name) if find else None
         if command is None:
             msg = f"there is no help on `{' '.join(names)}`"
             raise InvalidInputError(msg, code="usage", hint=f"topics: {', '.join(TOPICS)}")
