@@ -31,7 +31,7 @@ def linux(
         user_id=lambda: user,
         name_limit=name_limit,
         ending_signals=(),
-        wake_signal=None,
+        waking=None,
         is_private_group=is_private_group,
         boot_id_file=boot_id_file,
     )
@@ -45,7 +45,7 @@ def macos(sync: Callable[[int], object] = os.fsync) -> MacOS:
         user_id=lambda: 501,
         name_limit=lambda _: 255,
         ending_signals=(),
-        wake_signal=None,
+        waking=None,
         sync=sync,
     )
 

@@ -6,10 +6,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from omniedit.errors import Interrupted
 from omniedit.policy import DEFAULT
@@ -77,27 +77,18 @@ class Signals:
             if signal.getsignal(number) is not signal.SIG_IGN
         ]
         before = {number: signal.signal(number, self._handle) for number in numbers}
-        wake_signal = self._system.wake_signal
-        if wake_signal is not None:
-            before[wake_signal] = signal.signal(wake_signal, self._notice_late)
+        waking = self._system.waking
+        if waking is not None:
+            before[waking.signal_number] = signal.signal(waking.signal_number, self._notice_late)
         try:
-            with self._watched(numbers, on_overdue), self._unblocked(wake_signal):
+            with (
+                self._watched(numbers, on_overdue),
+                waking.let_through() if waking else nullcontext(),
+            ):
                 yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    @contextmanager
-    def _unblocked(self, wake_signal: int | None) -> Generator[None]:
-        """Let the wake signal through, which the process that started this one may have blocked."""
-        if wake_signal is None:
-            yield
-            return
-        before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {wake_signal})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @contextmanager
     def shielded(self) -> Generator[None]:
@@ -144,9 +135,10 @@ class Signals:
             # No descriptor is left, which a command that needs one will say.
             yield
             return
-        if hasattr(os, "set_blocking"):
-            # Windows, which has it since Python 3.12, does without.
-            os.set_blocking(writer, False)
+        # Windows, which has it since Python 3.12, does without.
+        set_blocking: Any = getattr(os, "set_blocking", None)
+        if set_blocking is not None:
+            set_blocking(writer, False)
         before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         main_thread = threading.get_ident()
         watcher = threading.Thread(
@@ -208,8 +200,8 @@ class Signals:
         return self._is_noticed
 
     def _wake(self, main_thread: int, number: int) -> None:
-        if self._system.wake_signal is not None:
-            signal.pthread_kill(main_thread, self._system.wake_signal)
+        if self._system.waking is not None:
+            self._system.waking.send(main_thread)
         elif self._is_grace_over:
             # Act as if it had arrived a second time.
             signal.raise_signal(number)

@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from omniedit.system.posix import MacOS, System
+from omniedit.system.posix import MacOS, System, Waking
 
 __all__ = ["THIS_SYSTEM", "System", "share_heap"]
 
@@ -90,6 +91,18 @@ else:
         is_own = (user.pw_gid, user.pw_name) == (group.gr_gid, group.gr_name)
         return is_own and {*group.gr_mem} <= {user.pw_name}
 
+    def _wake(thread_id: int) -> None:
+        signal.pthread_kill(thread_id, signal.SIGALRM)
+
+    @contextmanager
+    def _let_through() -> Generator[None]:
+        before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    _WAKING: Final = Waking(signal.SIGALRM, send=_wake, let_through=_let_through)
     _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     if sys.platform == "darwin":
@@ -104,7 +117,7 @@ else:
             user_id=os.getuid,
             name_limit=_name_limit,
             ending_signals=_SIGNALS,
-            wake_signal=signal.SIGALRM,
+            waking=_WAKING,
             is_private_group=_is_private_group,
             sync=_full_sync,
         )
@@ -115,7 +128,7 @@ else:
             user_id=os.getuid,
             name_limit=_name_limit,
             ending_signals=_SIGNALS,
-            wake_signal=signal.SIGALRM,
+            waking=_WAKING,
             is_private_group=_is_private_group,
         )
 

@@ -5,9 +5,10 @@ import stat
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Event
-from typing import Final
+from typing import Final, NamedTuple
 
 LONGEST_NAME_BYTES: Final = 255
 """The longest file name, on every usual file system."""
@@ -17,6 +18,16 @@ BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_PRECISION_S: Final = 10.0
 _OTHERS: Final = 0o077
 _ROOT: Final = 0
+
+
+class Waking(NamedTuple):
+    """Interrupts whatever a thread waits for, by a signal of its own."""
+
+    signal_number: int
+    send: Callable[[int], object]
+    """Sends it to the thread with this ID."""
+    let_through: Callable[[], AbstractContextManager[object]]
+    """Keeps it from being blocked, as the process that started this one may have it."""
 
 
 class System:
@@ -30,7 +41,7 @@ class System:
         user_id: Returns an ID of the current user.
         name_limit: Returns the longest file name in a folder, in bytes.
         ending_signals: The signals that end a command.
-        wake_signal: Interrupts whatever a thread waits for; None where no signal does.
+        waking: None where no signal interrupts what a thread waits for.
         is_private_group: Returns whether a group has no other member than the current user.
         sync: Flushes an open file to disk.
         boot_id_file: Holds an ID of the current boot; may be missing.
@@ -51,14 +62,14 @@ class System:
         user_id: Callable[[], object],
         name_limit: Callable[[Path], int],
         ending_signals: tuple[int, ...],
-        wake_signal: int | None,
+        waking: Waking | None,
         is_private_group: Callable[[int], bool] = lambda _: False,
         sync: Callable[[int], object] = os.fsync,
         boot_id_file: Path = BOOT_ID_FILE,
     ) -> None:
         self.user_id = user_id
         self.ending_signals = ending_signals
-        self.wake_signal = wake_signal
+        self.waking = waking
         self._is_private_group = is_private_group
         self._lock = lock
         self._uptime = uptime

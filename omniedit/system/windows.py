@@ -63,7 +63,7 @@ class Windows(System):
             user_id=user_id,
             name_limit=lambda _: LONGEST_NAME_BYTES,
             ending_signals=ending_signals,
-            wake_signal=None,
+            waking=None,
         )
         self._enable_escapes = enable_escapes
         self._has_long_paths = has_long_paths
