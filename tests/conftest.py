@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from the tests themselves, which are many times a command's objects."""
+    """Keep the garbage collector from the tests' own objects, of which a command has a fraction."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)  # as `omniedit/__main__.py` sets it

@@ -134,6 +134,12 @@ def hint_for(error: OmniEditError, *, command: str, place: str | None = None) ->
     return error.hint or _hint(error, command, place)
 
 
+def shown_saving(option: str, place: str | None, *, force: bool) -> str:
+    """Return the options that say where a result goes, as they were typed."""
+    words = [] if place is None else [option, shown_place(place)]
+    return " ".join([*words, "--force"] if force else words)
+
+
 def shown_place(place: str | None) -> str:
     """Return where a result goes, quoted for a shell."""
     return "out.mp4" if place is None else shlex.quote(place)

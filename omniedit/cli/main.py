@@ -259,9 +259,10 @@ def _say_what_goes_on(context: Context, error: OmniEditError) -> None:
         hints.append(Hint(f"{task_name(record.task_id)} is finished and not saved: {{}}", command))
     for hint in hints:
         context.printer.hint(hint)
-    for record in [*running, *unsaved][:1]:
+    if hints:
+        first = [*running, *unsaved][0]
         error.hint = error.hint or hints[0]
-        error.task_id, error.request_id = record.task_id, record.request_id
+        error.task_id, error.request_id = first.task_id, first.request_id
 
 
 def remind(context: Context) -> None:

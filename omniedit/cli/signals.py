@@ -24,9 +24,9 @@ _TICK_S: Final = 0.05
 class Signals:
     """Turns SIGINT, SIGTERM and SIGHUP into `Interrupted`, raised in the main thread.
 
-    A thread watches over that: a signal that arrives just before a system call of the main thread
-    does not end it, and on Windows none ends any; and what is raised while Python removes an object
-    is ignored.
+    A watcher thread sees to it that none is lost. A signal that arrives just before a system call
+    does not interrupt it, and on Windows no signal does; and Python ignores what is raised while
+    it removes an object.
 
     Args:
         on_grace: Called when a first signal waits for a reply.
@@ -104,9 +104,8 @@ class Signals:
         finally:
             self._shields -= 1
             if self._shields == 0 and self._pending is not None:
-                number, self._pending = self._pending, None
                 # It takes precedence over whatever the block raised.
-                raise self._noticed(number)
+                raise self._noticed(self._pending)
 
     def drain(self) -> None:
         """Wait until no other thread is shielded, for the grace period at most."""
@@ -211,7 +210,6 @@ class Signals:
             # What came of the command is decided, and said.
             return
         if self._shields == 0 or self._pending is not None:
-            self._pending = None
             raise self._noticed(number)
         self._pending = number
         self._on_grace()
@@ -221,11 +219,10 @@ class Signals:
             number, self._ignored = self._ignored, None
             self._handle(number, None)
         elif self._is_grace_over and self._pending is not None:
-            number, self._pending = self._pending, None
-            raise self._noticed(number)
+            raise self._noticed(self._pending)
 
     def _noticed(self, number: int) -> Interrupted:
-        self._is_noticed = True
+        self._is_noticed, self._pending = True, None
         while self._is_overdue:
             # Another thread tells the end, and ends the process.
             time.sleep(_TICK_S)

@@ -275,7 +275,7 @@ def is_mp4(head: bytes) -> bool:
 def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
     """Return whether a file consists of whole boxes, with an index and media among them.
 
-    Too few bytes for the header of another box may follow the last one, as after some editors.
+    A few bytes may follow the last box, fewer than the header of another one has.
 
     Args:
         read_at: Returns so many bytes from an offset.

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from omniedit.downloads.part import is_mp4
 from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError
 from omniedit.media import check_order, parse_mark
@@ -80,7 +81,7 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        is_clip = content[4:8] == b"ftyp"
+        is_clip = is_mp4(content)
         fault = "is a clip: `--prompt TEXT` edits it" if is_clip else "is not valid UTF-8 text"
         return Manifest([], ((number, fault),), ())
     is_csv = name.lower().endswith(".csv") or not (
@@ -181,7 +182,8 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
     if take is not None and not _TAKE.fullmatch(take):
         msg = f"`take` is no whole number of up to 9 digits: {take[:20]}"
         raise FaultyLineError(msg)
-    _check_order(values["start"], values["end"])
+    if values["end"] is not None:
+        _check_order(values["start"], values["end"])
     return Line(
         number=number,
         video=values["video"] or "",

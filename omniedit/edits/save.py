@@ -340,11 +340,11 @@ def _save_one(
     overwrite: bool,
     deadline: float | None,
 ) -> Record:
-    _refuse_clip(session, record, target)
     there = saved_as(record, target)
     if there is not None:
         _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
         return record
+    _refuse_clip(session, record, target)
 
     def fetch(url: str) -> SavedFile:
         return session.downloader.download(

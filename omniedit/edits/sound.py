@@ -78,6 +78,7 @@ def save_with_sound(
 
         def variant(file: SavedFile) -> SavedFile:
             return file._replace(
+                # What is written anew has lost its marks.
                 facts=served.facts and served.facts._replace(marks=())
                 if is_changed
                 else served.facts,

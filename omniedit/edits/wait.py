@@ -266,23 +266,18 @@ class Poller:
 
     def _goes_on(self, followed: _Followed, answer: _Answer) -> bool:
         """Tell what a poll showed of one task, and return whether it is polled again."""
-        match answer:
-            case None:
-                is_news = False
-            case TaskNotFoundError():
-                is_news = not may_lag(self._session, followed.record)
-            case OmniEditError() if is_transient(answer):
-                followed.failures += 1
-                self._rest(answer, [followed], followed.failures)
-                return True
-            case OmniEditError():
-                is_news = True
-            case _:
-                self._report(followed)
-                return not followed.task.is_terminal
-        if not is_news:
+        if isinstance(answer, Task):
+            self._report(followed)
+            return not followed.task.is_terminal
+        is_missing = isinstance(answer, TaskNotFoundError)
+        if answer is None or (is_missing and may_lag(self._session, followed.record)):
             self._put_off(followed)
-        return not is_news
+            return True
+        if not is_transient(answer):
+            return False
+        followed.failures += 1
+        self._rest(answer, [followed], followed.failures)
+        return True
 
     def _read(self, chunk: Sequence[_Followed]) -> list[_Answer]:
         """Return what the service says of each; many through one request where it offers that.
@@ -308,8 +303,10 @@ class Poller:
             answer: _Answer = found.get(each.task_id)
             if answer is None and troubles < _MOST_TROUBLES:
                 answer = self._read_one(each.task_id, deadline)
-            is_trouble = isinstance(answer, OmniEditError) and is_transient(answer)
-            troubles = troubles + 1 if is_trouble else 0 if answer is not None else troubles
+            if isinstance(answer, OmniEditError) and is_transient(answer):
+                troubles += 1
+            elif answer is not None:
+                troubles = 0
             answers.append(answer)
         return answers
 

@@ -27,7 +27,7 @@ class Waking(NamedTuple):
     send: Callable[[int], object]
     """Sends it to the thread with this ID."""
     let_through: Callable[[], AbstractContextManager[object]]
-    """Keeps it from being blocked, as the process that started this one may have it."""
+    """Unblocks it for a block: a process may have been started with it blocked."""
 
 
 class System:

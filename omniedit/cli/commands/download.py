@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.exit_codes import shown_place
+from omniedit.cli.exit_codes import shown_saving
 from omniedit.cli.options import Expiring, Force, Sidecar, Tasks, refuse_sidecar
 from omniedit.cli.parser import OUTPUT
 from omniedit.cli.session import JournalUse
@@ -62,7 +62,7 @@ def download(
     if destination.is_stdout:
         context.require_free_stdout("--output -")
         refuse_sidecar(sidecar)
-    options = ("" if output is None else f"--output {shown_place(output)}") + " --force" * force
+    options = shown_saving("--output", output, force=force)
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(

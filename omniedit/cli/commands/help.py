@@ -45,7 +45,8 @@ def help_(
     document: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DOCUMENT]", help="Of `json`: print its JSON Schema; or a command of a group."
+            metavar="[DOCUMENT]",
+            help="After `json`: a document, for its JSON Schema; after a group: its command.",
         ),
     ] = None,
 ) -> Outcome:

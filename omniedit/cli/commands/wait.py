@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.exit_codes import shown_place
+from omniedit.cli.exit_codes import shown_saving
 from omniedit.cli.options import Force, Sidecar, Tasks, Timeout, refuse_sidecar
 from omniedit.cli.parser import OUTPUT, WAITING
 from omniedit.cli.session import JournalUse
@@ -71,9 +71,7 @@ def wait(
     with context.session(
         use, observers=observers, total_tasks=len(tasks or [""]), sidecars=sidecar
     ) as session:
-        saving = ("" if download is None else f"--download {shown_place(download)}") + (
-            " --force" * force
-        )
+        saving = shown_saving("--download", download, force=force)
         records = find_records(session, tasks or [], command="wait", options=saving)
         for record in records:
             context.board.add(record)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniedit.edits.manifest import FIELDS, Line, Manifest, parse_manifest
+from omniedit.sandbox.clips import BUNDLED_CLIP
 
 URL = "https://example.com/clip.mp4"
 
@@ -177,6 +178,12 @@ def test_a_shard_depends_on_what_is_edited_alone() -> None:
     assert places[0] == places[1]
     # Held for ever: a shard of one release is the shard of the next.
     assert [i for i in range(1, 100) if line.is_in_shard(i, 99)] == [93]
+
+
+def test_a_clip_in_the_place_of_a_manifest_is_told_as_one() -> None:
+    manifest = parse_manifest(BUNDLED_CLIP.read_bytes(), name="clip.mp4")
+
+    assert manifest.faults == ((1, "is a clip: `--prompt TEXT` edits it"),)
 
 
 @pytest.mark.parametrize(("start", "end"), [(5, 3), ("0:02", "2"), (None, 0)])
