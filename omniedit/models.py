@@ -137,7 +137,7 @@ class Task:
     """One edit, as the service last reported it."""
 
     task_id: str
-    status: str  # the wire's spelling; not a TaskStatus, since new ones may appear
+    status: str | None  # the wire's spelling, maybe a new one; None: the service was not asked
     progress: int | None = None  # per cent
     model: str | None = None
     created_at: float | None = None  # Unix time
@@ -283,7 +283,7 @@ class Record(NamedTuple):
 
     request_id: str | None
     task: Task | None
-    status: str  # the task's, or sending, unknown, refused
+    status: str | None  # the task's, or sending, unknown, refused
     created_at: float  # Unix time of the attempt, or of the task where it was adopted
     clock_offset_s: float | None = None
     """How far the service's clock was ahead of this machine's, which may be set right later."""
@@ -311,6 +311,11 @@ class Record(NamedTuple):
     def task_id(self) -> str | None:
         """The task's ID, once the service gave one."""
         return self.task.task_id if self.task else None
+
+    @property
+    def shown_status(self) -> str:
+        """Its status, in words where nobody has told it yet."""
+        return self.status or "status unknown"
 
     @property
     def shown_model(self) -> str | None:

@@ -11,6 +11,7 @@ from omniedit.errors import (
     InvalidInputError,
     JournalError,
     LocalError,
+    MissingKeyError,
     NoSuchReferenceError,
     NotFinishedError,
     OmniEditError,
@@ -18,7 +19,7 @@ from omniedit.errors import (
     TaskNotFoundError,
 )
 from omniedit.journal.rows import is_here
-from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id, task_name
+from omniedit.models import AttemptState, Record, Task, is_task_id, task_name
 
 LAST: Final = "last"
 SHORTEST_END: Final = 6
@@ -104,7 +105,7 @@ def _error_of(record: Record) -> OmniEditError:
         hint = Hint("{} settles it without paying twice", resume_command(request_id))
         return OutcomeUnknownError(msg, hint=hint, request_id=request_id)
     error = refusal_of(record)
-    if isinstance(error, InvalidInputError | LocalError):
+    if isinstance(error, InvalidInputError | LocalError | MissingKeyError):
         error.hint = Hint("submit it again, or name the task you mean: {} shows them", "list")
     error.message = f"the newest submission was refused: {error.message}"
     return error
@@ -132,10 +133,8 @@ def _find_task(session: Session, reference: str) -> Record:
         raise NoSuchReferenceError(msg, code="ambiguous_task", hint="give more of the ID")
     if ending:
         return ending[0]
-    task = Task(task_id=reference, status=TaskStatus.PENDING)
-    return Record(
-        request_id=None, task=task, status=task.status, created_at=session.now(), origin=None
-    )
+    task = Task(task_id=reference, status=None)
+    return Record(request_id=None, task=task, status=None, created_at=session.now(), origin=None)
 
 
 def parents_of(session: Session, record: Record) -> tuple[str, ...]:

@@ -284,8 +284,7 @@ def completed_task(record: Record) -> Task:
     task = record.task
     if task is None or not task.is_terminal:
         progress = f" at {task.progress} %" if task and task.progress is not None else ""
-        status = task.status if task else record.status
-        msg = f"{task_name(record.task_id)} is not finished: {status}{progress}"
+        msg = f"{task_name(record.task_id)} is not finished: {record.shown_status}{progress}"
         raise NotFinishedError(msg, task_id=record.task_id, request_id=record.request_id)
     if task.has_failed:
         raise failure_of(record)

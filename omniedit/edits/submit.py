@@ -186,24 +186,17 @@ def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:
 def _record_refusal(
     session: Session, request_id: str, request: EditRequest, error: TaskError
 ) -> None:
-    journal = session.journal
+    attempt = Attempt(
+        request_id=request_id,
+        origin=session.origin,
+        identity=None,
+        request=request,
+        body=None,
+        body_digest=None,
+        context=session.context,
+    )
     with suppress(JournalError):
-        if journal.find_attempt(request_id) is not None:
-            # The ID is another attempt's, which keeps its row.
-            request_id = session.new_request_id()
-        journal.record_attempt(
-            Attempt(
-                request_id=request_id,
-                origin=session.origin,
-                identity=None,
-                request=request,
-                body=None,
-                body_digest=None,
-                context=session.context,
-            ),
-            # In one step: killed between two, this would be in doubt for ever.
-            refusal=error,
-        )
+        session.journal.record_unsent(attempt, error, spare_id=session.new_request_id())
 
 
 def _note_known_edit(session: Session, edit: PreparedEdit) -> None:

@@ -100,6 +100,7 @@ def _written_anew(session: Session, source: Path, edit: PreparedEdit) -> Generat
             prepared = prepare(
                 source,
                 target,
+                name=request.video,
                 start_s=edit.start_s,
                 end_s=edit.end_s,
                 keeps_hdr=request.keeps_hdr,
@@ -107,7 +108,7 @@ def _written_anew(session: Session, source: Path, edit: PreparedEdit) -> Generat
                 on_progress=on_progress,
             )
         check_is_same(session, source)
-        _check_prepared_size(source, target)
+        _check_prepared_size(target, name=request.video)
         _tell(session, request, prepared)
         yield target
 
@@ -135,7 +136,7 @@ def save_prepared(
         path = private / "prepared.mp4"
         with preparation_shown(session, clip_name(video), "converting") as on_progress:
             prepared = save(source, path, longest_s=longest_s, on_progress=on_progress)
-        _check_prepared_size(source, path)
+        _check_prepared_size(path, name=video)
         _tell(session, EditRequest(video=video, prompt=""), prepared)
         saved = copy_result(saved_file(path), target, overwrite=False, sleep=session.sleep)
     return saved, prepared
@@ -242,10 +243,10 @@ def _warn_of_damage(session: Session, name: str, check: "FrameCheck") -> None:
         session.warn(f"{name}: {what}", is_once=True)
 
 
-def _check_prepared_size(source: Path, path: Path) -> None:
+def _check_prepared_size(path: Path, *, name: str) -> None:
     check_size(
         path.stat().st_size,
-        name=f"what {source} becomes",
+        name=f"what {name} becomes",
         hint="make it smaller with another program, or host it as an MP4 and give its URL",
     )
 

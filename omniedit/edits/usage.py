@@ -20,7 +20,7 @@ class Expense(NamedTuple):
     """Tasks that cost the same, as a bill sees them."""
 
     key: str | None  # the month, day, clip or model
-    status: str
+    status: str | None
     reserved: float | None
     used: float | None
     tasks: int = 1

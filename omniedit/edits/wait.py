@@ -24,6 +24,7 @@ from omniedit.errors import (
     OmniEditError,
     QuotaError,
     RateLimitedError,
+    ServerError,
     TaskNotFoundError,
     WaitTimeoutError,
 )
@@ -42,6 +43,8 @@ _SURELY_OVER_S: Final = 0.05
 _ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
 _MOST_TROUBLES: Final = 2
 """After so many tasks in a row that could not be read, the rest of a round waits for the next."""
+_MOST_FAILED_ROUNDS: Final = 3
+"""After so many in a row the batch read is suspected."""
 
 _Answer: TypeAlias = Task | OmniEditError | None
 """What the service says of a task; None: it was not asked."""
@@ -288,14 +291,7 @@ class Poller:
         # A look at the very end still gets a moment for its reply.
         least = self._session.monotonic() + self._session.policy.last_reply_s
         deadline = max(least, min(each.deadline for each in chunk))
-        found: Mapping[str, Task] = {}
-        if len(chunk) > 1 and self._has_batch_read:
-            try:
-                found = self._session.service.get_tasks(
-                    [each.task_id for each in chunk], deadline=deadline
-                )
-            except EndpointMissingError:
-                self._has_batch_read = False
+        found = self._read_batch(chunk, deadline) if len(chunk) > 1 else {}
         # One that is missing from the reply is asked for alone before it counts as unknown.
         answers: list[_Answer] = []
         troubles = 0
@@ -309,6 +305,30 @@ class Poller:
                 troubles = 0
             answers.append(answer)
         return answers
+
+    def _read_batch(self, chunk: Sequence[_Followed], deadline: float) -> Mapping[str, Task]:
+        """Return what one request tells of tasks; nothing where the service offers none such.
+
+        Raises:
+            OmniEditError: If the service does not answer it.
+        """
+        if not self._has_batch_read:
+            return {}
+        try:
+            return self._session.service.get_tasks(
+                [each.task_id for each in chunk], deadline=deadline
+            )
+        except EndpointMissingError:
+            self._has_batch_read = False
+        except ServerError:
+            # Its own trouble, or of every read? One task tells, another one in each round.
+            probed = chunk[self._failures % len(chunk)].task_id
+            if self._failures < _MOST_FAILED_ROUNDS or not isinstance(
+                self._read_one(probed, deadline), Task
+            ):
+                raise
+            self._has_batch_read = False
+        return {}
 
     def _read_one(self, task_id: str, deadline: float) -> Task | OmniEditError:
         """Return what the service says of one task; what keeps it from that is about it alone.
@@ -432,7 +452,7 @@ class Poller:
         trouble = "" if followed.trouble is None else f" when last heard of ({followed.trouble})"
         msg = (
             f"{task_name(task.task_id)} is not finished after {self._timeout_s:.0f} s:"
-            f" {followed.shown.status}{progress}{trouble}"
+            f" {followed.shown.shown_status}{progress}{trouble}"
         )
         return WaitTimeoutError(msg, task_id=task.task_id)
 

@@ -12,6 +12,7 @@ from omniedit.errors import (
     NetworkError,
     OmniEditError,
     RateLimitedError,
+    RequestRefusedError,
     ServerError,
     ServiceError,
     TaskNotFoundError,
@@ -85,10 +86,14 @@ class EvoLinkClient:
         )
         if reply.status in _MISSING_ENDPOINT:
             refusal = parse_refusal(reply.json)
-            if not refusal.is_about_content:
-                said = f": {refusal.message}" if refusal.message else ""
-                msg = f"there is no EvoLink API at {self._base_url} (answered {reply.status}{said})"
-                raise WrongBaseURLError(msg, http_status=reply.status)
+            if refusal.is_about_content:
+                error = error_from(reply, refusal)
+                if isinstance(error, RequestRefusedError):
+                    error.message += f" (answered {reply.status} by {self._base_url})"
+                raise error
+            said = f": {refusal.message}" if refusal.message else ""
+            msg = f"there is no EvoLink API at {self._base_url} (answered {reply.status}{said})"
+            raise WrongBaseURLError(msg, http_status=reply.status)
         task = parse_task(_value(reply))
         is_replay = reply.headers.get("idempotency-replayed", "").strip().lower() == "true"
         return Submission(task=task, is_replay=is_replay)

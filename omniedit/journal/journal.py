@@ -44,47 +44,25 @@ class Journal(Reader):
         super().__init__(folder, clock=clock, policy=policy)
         self._sleep = sleep
 
-    def record_attempt(self, attempt: Attempt, *, refusal: TaskError | None = None) -> None:
-        """Record a submission before it is sent, as the newest call of its context.
+    def record_attempt(self, attempt: Attempt) -> None:
+        """Record a submission before it is sent, as the newest call of its context."""
+        with self._database.writing():
+            self._store_attempt(attempt)
+
+    def record_unsent(self, attempt: Attempt, error: TaskError, *, spare_id: str) -> None:
+        """Record an attempt that ended before it was sent.
 
         Args:
-            attempt: The submission.
-            refusal: Why it is not sent at all.
+            attempt: The attempt.
+            error: Why it was not sent.
+            spare_id: Names it where its request ID is another attempt's, which keeps its row.
         """
+        # In one step: killed between two, it would be in doubt for ever.
         with self._database.writing():
-            self._execute(
-                # The request ID of a refused attempt may be used again.
-                "insert or replace into attempts (request_id, origin, identity, state, video,"
-                " prompt, body, body_digest, created_at, clock_offset_s, clip_sha256, start_s,"
-                " end_s, parent, model, clip)"
-                " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                attempt.request_id,
-                attempt.origin,
-                attempt.identity,
-                AttemptState.SENDING,
-                storable(attempt.request.shown_video),
-                storable(attempt.request.prompt),
-                attempt.body,
-                attempt.body_digest,
-                self._clock(),
-                attempt.clock_offset_s,
-                attempt.clip_sha256,
-                attempt.start_s,
-                attempt.end_s,
-                attempt.request.parent,
-                attempt.request.model,
-                render_json(attempt.clip),
-            )
-            if attempt.key_digest is not None:
-                self._execute(
-                    "insert or replace into attempt_keys values (?, ?)",
-                    attempt.request_id,
-                    attempt.key_digest,
-                )
-            if attempt.context is not None:
-                self._store_call(attempt.context, attempt.request_id)
-            if refusal is not None:
-                self._store_refusal(attempt.request_id, refusal)
+            if self.find_attempt(attempt.request_id) is not None:
+                attempt = attempt._replace(request_id=spare_id)
+            self._store_attempt(attempt)
+            self._store_refusal(attempt.request_id, error)
 
     def record_unknown(
         self, request_id: str, error: TaskError, *, clock_offset_s: float | None = None
@@ -286,6 +264,39 @@ class Journal(Reader):
 
     def _execute(self, sql: str, *values: object) -> None:
         self._database.execute(sql, values)
+
+    def _store_attempt(self, attempt: Attempt) -> None:
+        self._execute(
+            # The request ID of a refused attempt may be used again.
+            "insert or replace into attempts (request_id, origin, identity, state, video,"
+            " prompt, body, body_digest, created_at, clock_offset_s, clip_sha256, start_s,"
+            " end_s, parent, model, clip)"
+            " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            attempt.request_id,
+            attempt.origin,
+            attempt.identity,
+            AttemptState.SENDING,
+            storable(attempt.request.shown_video),
+            storable(attempt.request.prompt),
+            attempt.body,
+            attempt.body_digest,
+            self._clock(),
+            attempt.clock_offset_s,
+            attempt.clip_sha256,
+            attempt.start_s,
+            attempt.end_s,
+            attempt.request.parent,
+            attempt.request.model,
+            render_json(attempt.clip),
+        )
+        if attempt.key_digest is not None:
+            self._execute(
+                "insert or replace into attempt_keys values (?, ?)",
+                attempt.request_id,
+                attempt.key_digest,
+            )
+        if attempt.context is not None:
+            self._store_call(attempt.context, attempt.request_id)
 
     def _store_call(self, context: str, request_id: str | None) -> None:
         self._execute(

@@ -70,6 +70,7 @@ def prepare(
     source: Path,
     target: Path,
     *,
+    name: str | None = None,
     start_s: float | None = None,
     end_s: float | None = None,
     keeps_hdr: bool = False,
@@ -86,6 +87,7 @@ def prepare(
     Args:
         source: A local clip.
         target: Appears once it is complete, in a folder that belongs to the caller.
+        name: What messages call the clip; its path by default.
         start_s: Where to begin; None for the beginning.
         end_s: Where to stop; None for the end.
         keeps_hdr: Keep HDR colours, instead of converting them to SDR.
@@ -98,8 +100,9 @@ def prepare(
             its frames are damaged.
         LocalError: If the target cannot be written.
     """
-    facts, timeline = examine(source)
-    span = marked_span(timeline, start_s, end_s, name=str(source))
+    name = name or str(source)
+    facts, timeline = examine(source, name=name)
+    span = marked_span(timeline, start_s, end_s, name=name)
     share = float(span.length_s) / timeline.duration_s
     can_copy = _can_copy_video(facts, keeps_hdr=keeps_hdr)
     writing = _Writing(
@@ -111,7 +114,7 @@ def prepare(
     prepared = writing.write(target, on_progress)
     if not accepts_damage:
         try:
-            refuse_damage(prepared.check, name=str(source))
+            refuse_damage(prepared.check, name=name)
         except InvalidInputError:
             target.unlink()
             raise

@@ -92,14 +92,18 @@ def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> Clip
     return _probe(source, name=name, reads_all=reads_all)[0]
 
 
-def examine(path: Path) -> tuple[ClipFacts, Timeline]:
+def examine(path: Path, *, name: str | None = None) -> tuple[ClipFacts, Timeline]:
     """Return what a local clip is, and when each of its frames is shown.
+
+    Args:
+        path: The clip.
+        name: What messages call it; its path by default.
 
     Raises:
         InvalidInputError: If it is not a clip that can be read.
     """
     with open_file(path) as file:
-        facts, timeline = _probe(file, name=str(path), reads_all=True)
+        facts, timeline = _probe(file, name=name or str(path), reads_all=True)
     return replace(facts, is_local=True), cast("Timeline", timeline)
 
 

@@ -399,9 +399,9 @@ class Board:
         edit.task_id, edit.label = record.task_id, self._label_of(record)
         edit.transfer = edit.preparing = edit.pause = None
         self.pause = None
-        if record.status != edit.state:
+        if record.shown_status != edit.state:
             edit.still_since = None
-        edit.state = record.status
+        edit.state = record.shown_status
         if isinstance(event, Submitted):
             self.submitted.add(str(record.task_id))
             edit.is_over = False

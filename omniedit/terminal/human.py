@@ -144,7 +144,7 @@ def render_failure(error: TaskError | None) -> str:
 def render_status_line(record: Record, now: float) -> list[Span]:
     """Return one line about an edit, its task ID first."""
     task, error = record.task, failure_of(record)
-    parts = [Span(name_of(record)), Span(record.status)]
+    parts = [Span(name_of(record)), Span(record.shown_status)]
     if task is not None and task.is_completed:
         parts += [_place(record), Span(render_charge(task)), Span(_link(record, now))]
     elif error is not None:

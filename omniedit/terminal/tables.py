@@ -165,10 +165,10 @@ def _cells(record: Record, now: float, id_length: int | None, branch: str) -> di
 def _state(record: Record, now: float) -> Span:
     colours = _ATTEMPT_COLOURS if record.task is None else _STATE_COLOURS
     progress = record.task.progress if record.task and record.status in _RUNNING else None
-    text = record.status + (f" {progress}%" if progress else "")
+    text = record.shown_status + (f" {progress}%" if progress else "")
     if record.is_open and record.seen_at is not None:
         text += f" {render_age(now - record.seen_at)}"
-    return Span(text, colours.get(record.status))
+    return Span(text, colours.get(record.status or ""))
 
 
 def _credits(record: Record) -> str:

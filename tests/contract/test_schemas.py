@@ -229,7 +229,7 @@ def test_closed_sets_are_those_of_the_code() -> None:
         pytest.param({"results": ["file:///etc/passwd"]}, id="no-web-link"),
         pytest.param({"task_id": "../credits"}, id="no-task-id"),
         pytest.param({"task_id": None}, id="completed-without-a-task"),
-        pytest.param({"status": None}, id="task-without-a-status"),
+        pytest.param({"status": ""}, id="task-without-a-status"),
         pytest.param({"saved": [{"path": "a.mp4", "bytes": 1, "sha256": "0" * 64}]}, id="relative"),
         pytest.param({"saved": [{"path": "/a", "bytes": 1, "sha256": "00"}]}, id="short-digest"),
         pytest.param({"line": 1, "output": "a.mp4"}, id="line-outside-a-batch"),

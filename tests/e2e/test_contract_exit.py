@@ -437,6 +437,18 @@ def test_an_unknown_task_among_others_does_not_hide_them(served: CommandLine) ->
     assert "task-unified-1-nobodys" in ended.stderr
 
 
+@pytest.mark.parametrize("command", ["status", "wait", "download"])
+def test_nobody_told_the_status_of_a_task_that_is_not_known(
+    served: CommandLine, command: str
+) -> None:
+    document: dict[str, Any] = check_document(served(command, "task-unified-1-nobodys", "--json"))
+
+    assert document["error"]["exit_status"] == 11, document
+    assert [(one["task_id"], one["status"]) for one in document["tasks"]] == [
+        ("task-unified-1-nobodys", None)
+    ]
+
+
 def test_of_several_downloads_every_one_is_tried(served: CommandLine) -> None:
     dead = served("submit", CLIP, f"x [sandbox:expired]{NOW}").stdout.strip()
     good = served("submit", CLIP, f"y {NOW}").stdout.strip()

@@ -1,14 +1,20 @@
 """How far the work on a clip is, as observers are told."""
 
+from pathlib import Path
+
+import httpx
 import pytest
 
-from omniedit.errors import Interrupted
+from omniedit.edits.requests import prepare
+from omniedit.errors import Interrupted, InvalidInputError
 from omniedit.events import Preparing
+from omniedit.models import EditRequest
 from tests.unit.edits.bench import BenchSession
 
 pytest.importorskip("av")
-from omniedit.edits.upload import preparation_shown
+from omniedit.edits.upload import preparation_shown, uploaded_url
 from omniedit.media import Progress
+from tests.unit.media.clips import make_clip
 
 
 def frame(number: int, *, of: int = 100, elapsed_s: float | None = None) -> Progress:
@@ -61,3 +67,20 @@ def test_work_on_a_clip_ends_with_its_command(session: BenchSession) -> None:
         cut()
 
     assert session.reported(Preparing)[-1].total == 1.0
+
+
+def test_what_cannot_be_cut_has_the_name_that_was_typed(tmp_path: Path) -> None:
+    content = make_clip(tmp_path / "a.mp4", seconds=1).read_bytes()
+    # Its host knows no ranges, so that it is fetched before its length is known.
+    session = BenchSession(
+        transport=lambda _: httpx.Response(200, stream=httpx.ByteStream(content)),
+        folder=tmp_path / "private",
+    )
+    url = "https://example.com/a.mp4"
+
+    edit = prepare(session, EditRequest(video=url, prompt="warmer", start="9"))
+    with pytest.raises(InvalidInputError) as raised:
+        uploaded_url(session, edit)
+
+    assert raised.value.message == f"--start 9 is beyond the end of {url}, which is 1.00 s long"
+    session.close()

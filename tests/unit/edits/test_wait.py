@@ -126,6 +126,40 @@ def test_where_the_batch_endpoint_is_missing_tasks_are_read_one_by_one(
     assert len(session.script.read_at) == len(session.script.single_reads) + 1
 
 
+def test_where_only_the_batch_endpoint_keeps_failing_tasks_are_read_one_by_one(
+    session: BenchSession,
+) -> None:
+    def look(task_id: str) -> Task:
+        if len(session.script.batch_reads) > len(asked):
+            asked.append(task_id)
+            raise ServerError("broken", http_status=500)
+        return completed(task_id)
+
+    asked: list[str] = []
+    session.script.look = look
+
+    ended = outcomes(waiting_for(session, 3))
+
+    assert [error for _, _, error in ended] == [None] * 3
+    assert len(session.script.batch_reads) == 4
+
+
+def test_an_outage_is_asked_about_with_few_requests(session: BenchSession) -> None:
+    def look(task_id: str) -> Task:
+        if session.time.now < 120.0:
+            raise ServerError("broken", http_status=500)
+        return completed(task_id)
+
+    session.script.look = look
+
+    ended = outcomes(waiting_for(session, 100))
+
+    assert len(ended) == 100
+    # Once a round, and each is read in a batch again when it is over.
+    assert len(session.script.single_reads) < len(session.script.batch_reads)
+    assert len(session.script.batch_reads[-1]) == BATCH_SIZE
+
+
 def test_a_task_missing_from_a_reply_is_read_alone_before_it_counts_as_unknown(
     session: BenchSession,
 ) -> None:

@@ -121,6 +121,18 @@ def test_a_refused_attempt_can_be_raised_again_and_is_not_sent_again(journal: Jo
     assert is_certainly_not_accepted(error)
 
 
+def test_an_attempt_that_was_not_sent_leaves_the_row_of_another_alone(journal: Journal) -> None:
+    sent = attempt(body=b"first")
+    journal.record_attempt(sent)
+    unsent = sent._replace(identity=None, body=None, body_digest=None)
+
+    for spare_id in ("spare-1", "spare-2"):
+        journal.record_unsent(unsent, REFUSAL, spare_id=spare_id)
+
+    found = {str(record.request_id): record.status for record in journal.recent()}
+    assert found == {sent.request_id: "unknown", "spare-1": "refused", "spare-2": "refused"}
+
+
 def test_an_accepted_attempt_is_its_task(journal: Journal) -> None:
     accepted = accept(journal)
 
