@@ -174,6 +174,16 @@ def test_a_wrong_base_url_is_named(omniedit: CommandLine, status: int) -> None:
     check_failure(ended, 2, service.url)
 
 
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_404_with_a_code_of_its_own_names_the_base_url_too(
+    omniedit: CommandLine, status: int
+) -> None:
+    with scripted(lambda _: refusal(status, "route_gone", "SAID")) as service:
+        ended = omniedit("submit", CLIP, "x", **service.environ())
+
+    check_failure(ended, 2, f"SAID (answered {status} by {service.url})")
+
+
 def test_a_429_is_waited_for_with_the_same_key(served: CommandLine, record: Path) -> None:
     ended = served("submit", CLIP, "x [sandbox:http=429*1]")
 

@@ -132,6 +132,18 @@ def test_without_a_key_the_attempt_counts_too(omniedit: CommandLine) -> None:
     assert not service.asked("GET")
 
 
+def test_once_there_is_a_key_an_attempt_without_one_is_to_be_made_again(
+    omniedit: CommandLine,
+) -> None:
+    with scripted(lambda _: Reply(body=task("processing"))) as service:
+        environ = service.environ()
+        omniedit("submit", CLIP, "x", **(environ | {"EVOLINK_API_KEY": ""}))
+        waited = omniedit("wait", "--timeout", "1", **environ)
+
+    check_failure(waited, 3, "no API key")
+    assert "hint: submit it again" in waited.stderr
+
+
 def test_the_newest_attempt_is_named_on_stderr(served: CommandLine) -> None:
     served("submit", CLIP, f"older {NOW}")
     task_id = served("submit", CLIP, f"newer {NOW}").stdout.strip()
