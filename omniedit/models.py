@@ -19,6 +19,7 @@ TASK_PREFIX: Final = "task:"
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _INPUT_CODES = frozenset(
     {
         "image_dimension_mismatch",
@@ -232,9 +233,25 @@ class EditRequest(NamedTuple):
         return self.start is not None or self.end is not None
 
     @property
+    def is_looked_at(self) -> bool:
+        """Whether its clip is looked at before it is sent."""
+        is_checked = is_local(self.video) if self.check is None else self.check
+        return is_checked or self.is_cut or self.max_credits is not None
+
+    @property
     def shown_video(self) -> str:
         """The clip as the journal, documents and names of files know it."""
         return self.video if self.parent is None else f"{TASK_PREFIX}{self.parent}"
+
+
+class ClipPlan(NamedTuple):
+    """What a look at a clip led to."""
+
+    start_s: float | None = None
+    end_s: float | None = None
+    is_written_anew: bool = False
+    estimated_credits: float | None = None
+    sent: VideoFacts | None = None
 
 
 class Submission(NamedTuple):
@@ -364,6 +381,12 @@ class Record(NamedTuple):
             return None
         since = max(self.completed_after or 0.0, self.task.created_at or 0.0)
         return since + LINK_LIFETIME_S if since else None
+
+
+def is_local(video: str) -> bool:
+    """Return whether VIDEO is a path on this machine rather than a URL."""
+    # One letter is a drive of Windows.
+    return _SCHEME.match(video) is None
 
 
 def is_task_id(text: str) -> bool:

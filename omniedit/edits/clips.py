@@ -34,25 +34,22 @@ from omniedit.media import (
     parse_mark,
     verdict,
 )
-from omniedit.models import EditRequest, Model, SavedFile, VideoFacts, find_model
+from omniedit.models import (
+    ClipPlan,
+    EditRequest,
+    Model,
+    SavedFile,
+    VideoFacts,
+    find_model,
+    is_local,
+)
 
 _VIDEO_SUFFIXES: Final = frozenset(
     {".3g2", ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
     | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
 """What the names of a folder's videos end with."""
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 INSTALL_MEDIA: Final = "python -m pip install 'omniedit[media]'"
-
-
-class ClipPlan(NamedTuple):
-    """What a look at a clip led to."""
-
-    start_s: float | None = None
-    end_s: float | None = None
-    is_written_anew: bool = False
-    estimated_credits: float | None = None
-    sent: VideoFacts | None = None
 
 
 class Findings(NamedTuple):
@@ -88,12 +85,6 @@ class Findings(NamedTuple):
         reasons = "; ".join(problem.message for problem in self.refusals)
         message = f"{self.facts.name} does not fit: {reasons}"
         return InvalidInputError(message, code=first.code, hint=first.fix)
-
-
-def is_local(video: str) -> bool:
-    """Return whether VIDEO is a path on this machine rather than a URL."""
-    # One letter is a drive of Windows.
-    return _SCHEME.match(video) is None
 
 
 def clip_name(video: str) -> str:
@@ -244,7 +235,7 @@ def probe(session: Session, video: str, model: Model) -> Findings:
 
 
 def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
-    """Look at a clip where that is asked for, and refuse what would be paid for in vain.
+    """Look at a clip, and refuse what would be paid for in vain.
 
     Raises:
         InvalidInputError: If the clip does not fit, with the flag that would fix it.
@@ -258,9 +249,6 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     if request.max_credits is not None and not model.is_known:
         msg = f"what the edit costs cannot be estimated: the prices of {model.model_id} are unknown"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or choose a known model")
-    is_usual = is_local(request.video) if request.check is None else request.check
-    if not (is_usual or request.is_cut or request.max_credits is not None):
-        return ClipPlan()
     if not is_available():
         _accept_no_extra(session, request)
         return ClipPlan()
@@ -280,11 +268,12 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
             color_transfer=None,
             size_bytes=None,
         )
-    if (is_usual or request.is_cut) and request.check is not False:
+    is_checked = is_local(request.video) if request.check is None else request.check
+    if is_checked or (request.is_cut and request.check is None):
         _refuse_unfit(sent, request)
     is_converted = (
         is_local(request.video)
-        and is_usual
+        and is_checked
         and needs_conversion(facts, longest_s=model.longest_clip_s, keeps_hdr=request.keeps_hdr)
     )
     return ClipPlan(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import saved_file
-from omniedit.edits.clips import clip_name, is_local, progress_of
+from omniedit.edits.clips import clip_name, progress_of
 from omniedit.edits.records import find_records, has_file, parents_of
 from omniedit.edits.save import download, is_whole, retry_of, whole_result
 from omniedit.edits.session import Session
@@ -23,7 +23,7 @@ from omniedit.errors import (
 )
 from omniedit.http.urls import check_clip_url, public_url
 from omniedit.media import is_available
-from omniedit.models import TASK_PREFIX, Record, SavedFile, task_name
+from omniedit.models import TASK_PREFIX, Record, SavedFile, is_local, task_name
 
 if TYPE_CHECKING:
     from omniedit.media import Change, View

@@ -8,14 +8,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from omniedit.edits.clips import is_local
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.session import Session
 from omniedit.edits.sound import check_sound
 from omniedit.edits.targets import STDOUT, default_name
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError, TooExpensiveError
-from omniedit.models import EditRequest, Sound
+from omniedit.models import EditRequest, Sound, is_local
 from omniedit.settings import Setting
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.posix import LONGEST_NAME_BYTES

@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from omniedit.edits.clips import digest_of_clip, is_local, plan_clip
 from omniedit.edits.session import Session
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
 from omniedit.media import is_available
-from omniedit.models import TASK_PREFIX, EditRequest, VideoFacts, find_model, is_model_id
+from omniedit.models import (
+    TASK_PREFIX,
+    ClipPlan,
+    EditRequest,
+    VideoFacts,
+    find_model,
+    is_local,
+    is_model_id,
+)
 
 EXAMPLE_HINT: Final = (
     'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
@@ -103,8 +110,12 @@ def prepare(
 
         request = with_result(session, request, deadline=deadline)
     _check_clip(session, request)
-    # Looked at before it is read whole: a film of hours is refused at once.
-    plan = plan_clip(session, request)
+    plan = ClipPlan()
+    if request.is_looked_at:
+        from omniedit.edits.clips import plan_clip  # noqa: PLC0415 - a URL rarely needs it
+
+        # Before it is read whole: a film of hours is refused at once.
+        plan = plan_clip(session, request)
     clip = _identify_clip(session, request)
     # A cut that begins at 0 begins at the beginning.
     marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
@@ -204,6 +215,8 @@ def _check_clip(session: Session, request: EditRequest) -> None:
 def _identify_clip(session: Session, request: EditRequest) -> str:
     if not is_local(request.video):
         return request.video
+    from omniedit.edits.clips import digest_of_clip  # noqa: PLC0415 - as above
+
     # With the extra, what is not MP4 is converted.
     check = request.check is not False and not is_available()
     return f"{_SHA256}{digest_of_clip(session, Path(request.video), check=check).sha256}"

@@ -15,7 +15,6 @@ from omniedit.edits.clips import (
     INSTALL_MEDIA,
     clip_name,
     fetched_clip,
-    is_local,
     look,
     look_at_result,
 )
@@ -47,6 +46,7 @@ from omniedit.models import (
     SavedFile,
     Sound,
     find_model,
+    is_local,
     task_name,
 )
 from omniedit.system.folders import private_folder

@@ -10,7 +10,6 @@ from omniedit.edits.clips import (
     clip_name,
     clip_on_this_machine,
     digest_of_clip,
-    is_local,
     progress_of,
 )
 from omniedit.edits.requests import PreparedEdit, digest_of
@@ -20,7 +19,7 @@ from omniedit.events import Preparing
 from omniedit.evolink.uploads import Uploader, changed, check_size
 from omniedit.http.urls import origin_of
 from omniedit.media import C2PA, is_available
-from omniedit.models import EditRequest, SavedFile, UploadedClip
+from omniedit.models import EditRequest, SavedFile, UploadedClip, is_local
 from omniedit.system.folders import private_folder
 
 if TYPE_CHECKING:

@@ -291,7 +291,9 @@ class Poller:
         # A look at the very end still gets a moment for its reply.
         least = self._session.monotonic() + self._session.policy.last_reply_s
         deadline = max(least, min(each.deadline for each in chunk))
-        found = self._read_batch(chunk, deadline) if len(chunk) > 1 else {}
+        found: Mapping[str, Task] = {}
+        if len(chunk) > 1:
+            found = self._read_batch(chunk, deadline)
         # One that is missing from the reply is asked for alone before it counts as unknown.
         answers: list[_Answer] = []
         troubles = 0

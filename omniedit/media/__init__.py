@@ -1,7 +1,7 @@
 """Clips on this machine: probe, cut, convert, split, join (extra `media`, PyAV).
 
-Nothing else imports `av`. The modules that need it are loaded when one of their names is first
-used, so that the package itself can be imported without the extra.
+Nothing else imports `av`. A module is loaded when one of its names is first used, so that the
+package itself can be imported without the extra.
 """
 
 import importlib
@@ -9,23 +9,22 @@ import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
 from omniedit.errors import MissingExtraError
-from omniedit.media.facts import (
-    C2PA,
-    AudioTrack,
-    ClipFacts,
-    Problem,
-    codec_name,
-    container_name,
-    describe_difference,
-    is_suspiciously_short,
-    needs_conversion,
-    rate_name,
-    verdict,
-)
-from omniedit.media.timeline import check_marks, check_order, parse_mark
 
 if TYPE_CHECKING:
     from omniedit.media.comparison import Change, View, measure_changes, most_changed, view
+    from omniedit.media.facts import (
+        C2PA,
+        AudioTrack,
+        ClipFacts,
+        Problem,
+        codec_name,
+        container_name,
+        describe_difference,
+        is_suspiciously_short,
+        needs_conversion,
+        rate_name,
+        verdict,
+    )
     from omniedit.media.mux import Progress
     from omniedit.media.pieces import Joined, Piece, join, plan_split
     from omniedit.media.preparing import (
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from omniedit.media.probing import probe
     from omniedit.media.sheet import Row, draw_sheet
     from omniedit.media.soundtrack import Overlaid, lay_sound
+    from omniedit.media.timeline import check_marks, check_order, parse_mark
     from omniedit.media.video import FrameCheck
 
 __all__ = [
@@ -80,26 +80,40 @@ __all__ = [
 ]
 
 _MODULES: Final = {
+    "AudioTrack": "facts",
+    "C2PA": "facts",
     "Change": "comparison",
+    "ClipFacts": "facts",
     "FrameCheck": "video",
     "Joined": "pieces",
     "Overlaid": "soundtrack",
     "Piece": "pieces",
     "Prepared": "preparing",
+    "Problem": "facts",
     "Progress": "mux",
     "Row": "sheet",
     "View": "comparison",
     "check_frames": "preparing",
+    "check_marks": "timeline",
+    "check_order": "timeline",
+    "codec_name": "facts",
+    "container_name": "facts",
+    "describe_difference": "facts",
     "draw_sheet": "sheet",
+    "is_suspiciously_short": "facts",
     "join": "pieces",
     "lay_sound": "soundtrack",
     "measure_changes": "comparison",
     "most_changed": "comparison",
+    "needs_conversion": "facts",
+    "parse_mark": "timeline",
     "plan_split": "pieces",
     "prepare": "preparing",
     "probe": "probing",
+    "rate_name": "facts",
     "refuse_damage": "preparing",
     "save_prepared": "preparing",
+    "verdict": "facts",
     "view": "comparison",
 }
 
@@ -110,7 +124,7 @@ def is_available() -> bool:
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - depends on the name
-    """Load a name that needs PyAV (PEP 562).
+    """Load a name with its module (PEP 562).
 
     Raises:
         MissingExtraError: PyAV is not installed.

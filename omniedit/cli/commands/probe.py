@@ -92,7 +92,7 @@ def _check_target(video: str, file: str) -> None:
         LocalError: It cannot be written.
     """
     from omniedit.downloads.placement import check_target
-    from omniedit.edits.clips import is_local
+    from omniedit.models import is_local
 
     if not is_local(video):
         msg = "`--save-prepared` needs a local clip: one behind a URL is not prepared here"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniedit.edits.clips import is_local
 from omniedit.edits.targets import Destination
+from omniedit.models import is_local
 from tests.systems import windows
 
 IDENTITY = "0123456789abcdef"
