@@ -8,9 +8,9 @@ from typing import Final
 
 from omniedit.edits.edit import BegunEdit, EditOptions, begin_edit, deliver_edit
 from omniedit.edits.planner import PlannedEdit
+from omniedit.edits.poller import Poller, report_end
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
-from omniedit.edits.wait import Poller, report_end
 from omniedit.edits.workers import WorkerPool
 from omniedit.errors import (
     AuthenticationError,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from omniedit.downloads.placement import check_target as check_target_file
+from omniedit.edits.poller import Poller, report_end
 from omniedit.edits.reads import refresh
 from omniedit.edits.replay import record_call, replay
 from omniedit.edits.requests import PreparedEdit, prepare
@@ -30,7 +31,6 @@ from omniedit.edits.submit import (
     send,
 )
 from omniedit.edits.targets import Destination, Target, refuse_source, served_destination
-from omniedit.edits.wait import Poller, report_end
 from omniedit.errors import (
     LocalError,
     ResultGoneError,

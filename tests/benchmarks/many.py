@@ -58,7 +58,7 @@ from tests.benchmarks.memory import peak_kib
 from omniedit.cli.context import Call
 from omniedit.cli.session import JournalUse
 from omniedit.edits.session import Clock
-from omniedit.edits.wait import Poller
+from omniedit.edits.poller import Poller
 from omniedit.models import Task
 
 leapt, requests, rounds, cpu = 0.0, 0, [], []

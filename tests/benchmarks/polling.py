@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from omniedit.edits.wait import Standing, next_poll_s
+from omniedit.edits.poller import Standing, next_poll_s
 from omniedit.policy import DEFAULT
 from tests.benchmarks.verdicts import Verdict
 

@@ -120,7 +120,7 @@ def test_a_listing_loads_neither_events_nor_what_waits(loaded_by: Loaded) -> Non
     modules = loaded_by("list")
 
     assert modules.isdisjoint(
-        {"omniedit.events", "omniedit.terminal.progress", "omniedit.edits.wait"}
+        {"omniedit.events", "omniedit.terminal.progress", "omniedit.edits.poller"}
     )
     assert modules.isdisjoint(
         {"omniedit.cli.commands.edit", "omniedit.cli.commands.batch", "getpass", "tomllib"}
@@ -133,6 +133,20 @@ def test_a_usage_error_loads_neither_models_nor_settings(loaded_by: Loaded) -> N
     assert modules.isdisjoint(
         {"omniedit.settings", "omniedit.models", "omniedit.events", "sqlite3"}
     )
+
+
+def test_a_submission_of_a_url_loads_nothing_that_looks_into_clips(
+    loaded_by: Loaded, served: CommandLine
+) -> None:
+    environ = {name: served.environ[name] for name in served.environ}
+
+    modules = loaded_by("submit", "https://example.com/clip.mp4", "warmer", **environ)
+
+    assert "omniedit.edits.submit" in modules
+    assert modules.isdisjoint(
+        {"omniedit.edits.clips", "omniedit.evolink.uploads", "omniedit.http.ranges"}
+    )
+    assert modules.isdisjoint({"omniedit.media.facts", "omniedit.media.timeline"})
 
 
 def test_a_question_to_the_service_loads_httpx_and_nothing_heavier(

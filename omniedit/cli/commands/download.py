@@ -47,11 +47,11 @@ def download(
 
     An interrupted download is resumed. Existing files are never overwritten without --force.
     """
+    from omniedit.edits.poller import Outcome as Ended
     from omniedit.edits.records import find_records, unsaved_results
     from omniedit.edits.save import download_each
     from omniedit.edits.sidecar import complete_sidecars
     from omniedit.edits.targets import Destination
-    from omniedit.edits.wait import Outcome as Ended
 
     context: Context = ctx.obj
     takes_all = everything or expiring is not None

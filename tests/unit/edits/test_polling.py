@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniedit.edits.wait import Standing, next_poll_s, remaining_s
+from omniedit.edits.poller import Standing, next_poll_s, remaining_s
 from omniedit.policy import DEFAULT
 
 seconds = st.floats(min_value=0, max_value=1e7)

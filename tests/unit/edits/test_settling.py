@@ -11,6 +11,7 @@ import pytest
 
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.manifest import Line
+from omniedit.edits.poller import Outcome
 from omniedit.edits.reads import read_all
 from omniedit.edits.records import forget, list_account, unsaved_results
 from omniedit.edits.replay import resume, settle_as
@@ -19,7 +20,7 @@ from omniedit.edits.save import download
 from omniedit.edits.session import Connection, Session
 from omniedit.edits.submit import submit
 from omniedit.edits.targets import Destination
-from omniedit.edits.wait import FollowOptions, Outcome, follow
+from omniedit.edits.wait import FollowOptions, follow
 from omniedit.errors import (
     IdempotencyConflictError,
     Interrupted,

@@ -1,357 +1,252 @@
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from omniedit.edits.wait import Outcome, Poller
+from omniedit.edits.save import download_each
+from omniedit.edits.targets import Destination
+from omniedit.edits.wait import FollowOptions, follow
 from omniedit.errors import (
     AuthenticationError,
-    NetworkError,
+    InvalidInputError,
+    NotConnectedError,
     OmniEditError,
-    QuotaError,
-    RateLimitedError,
-    RequestRefusedError,
-    ServerError,
-    UnreadableReplyError,
+    ResultGoneError,
 )
-from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled
-from omniedit.models import BATCH_SIZE, Task
+from omniedit.events import Event, Progressed, Retrying, Saved
+from omniedit.models import Record, Task
 from omniedit.policy import DEFAULT
 from tests.unit.edits.bench import BenchSession, completed, failed, record_of, running
 
-TIMEOUT_S = 1800.0
+WAIT_S = 10.0
 
 
-def waiting_for(session: BenchSession, count: int, *, timeout_s: float = TIMEOUT_S) -> Poller:
-    waiting = Poller(session, timeout_s=timeout_s)
-    for number in range(count):
-        waiting.add(record_of(running(f"t-{number}", 0)))
-    return waiting
+@pytest.fixture
+def session(session: BenchSession) -> BenchSession:
+    session.script.look = completed
+    return session
 
 
-def outcomes(waiting: Poller) -> list[tuple[str | None, str, OmniEditError | None]]:
-    return [(r.task_id, r.status, error) for r, error in waiting.to_the_end()]
+def records(*task_ids: str) -> Sequence[Record]:
+    return [record_of(running(task_id, 0)) for task_id in task_ids]
 
 
-def done_at(session: BenchSession, seconds: float) -> Callable[[str], Task]:
-    """Return a script: everything is completed after some seconds."""
-    return lambda task_id: (
-        completed(task_id) if session.time.now >= seconds else running(task_id, 50)
+def followed(
+    session: BenchSession, *task_ids: str, into: str | None = "out/", fail_fast: bool = False
+) -> dict[str | None, OmniEditError | None]:
+    options = FollowOptions(
+        destination=Destination(into) if into else None,
+        overwrite=False,
+        timeout_s=1800.0,
+        fail_fast=fail_fast,
     )
+    return {r.task_id: error for r, error in follow(session, records(*task_ids), options)}
 
 
-def rounds_of(session: BenchSession) -> list[list[float]]:
-    """Return the instants of all reads, those of one instant together."""
-    instants = sorted(set(session.script.read_at))
-    return [[at for at in session.script.read_at if at == instant] for instant in instants]
-
-
-def test_tasks_are_followed_to_their_ends(session: BenchSession) -> None:
-    ends = {"t-0": completed("t-0"), "t-1": failed("t-1"), "t-2": completed("t-2")}
-    session.script.look = ends.get
-
-    ended = outcomes(waiting_for(session, 3))
-
-    assert ended == [
-        ("t-0", "completed", None),
-        ("t-1", "failed", None),
-        ("t-2", "completed", None),
-    ]
-    assert [event.record.task_id for event in session.reported(Completed)] == ["t-0", "t-2"]
-    assert [event.record.task_id for event in session.reported(Failed)] == ["t-1"]
-
-
-def test_each_is_yielded_as_soon_as_it_has_ended(session: BenchSession) -> None:
-    session.script.look = lambda task_id: (
-        completed(task_id) if task_id == "t-1" else running(task_id, 50)
-    )
-    waiting = waiting_for(session, 2)
-
-    record, _ = next(waiting.to_the_end())
-
-    assert (record.task_id, len(waiting)) == ("t-1", 1)
-
-
-def test_a_thousand_tasks_are_20_requests_a_round_and_a_round_every_20_seconds(
-    session: BenchSession,
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "169.254.169.254"])
+def test_a_public_service_s_link_to_this_machine_or_network_is_not_followed(
+    session: BenchSession, here: Path, host: str
 ) -> None:
-    session.script.look = done_at(session, 130.0)
+    links = (f"http://{host}/a.mp4",)
+    session.script.look = lambda task_id: replace(completed(task_id), result_urls=links)
 
-    ended = outcomes(waiting_for(session, 1000))
+    (error,) = followed(session, "task-1").values()
 
-    rounds = rounds_of(session)
-    assert len(ended) == 1000
-    assert {len(reads) for reads in rounds} == {20}
-    assert {len(read) for read in session.script.batch_reads} == {BATCH_SIZE}
-    assert session.script.single_reads == []
-    distances = [b[0] - a[0] for a, b in pairwise(rounds)]
-    assert min(distances) >= 20.0
+    assert isinstance(error, ResultGoneError)
+    assert error.code == "internal_address"
 
 
-def test_tasks_that_came_one_by_one_end_up_in_common_rounds(session: BenchSession) -> None:
-    waiting = Poller(session, timeout_s=TIMEOUT_S)
-    session.script.look = lambda task_id: running(task_id, 1)
-    for number in range(500):
-        waiting.add(record_of(running(f"t-{number}", 0)))
-        session.time.turn(0.1)
-        list(waiting.poll())
-    before, began_at = len(session.script.batch_reads), session.time.now
+def test_results_are_saved(session: BenchSession, here: Path) -> None:
+    ended = followed(session, "task-1", "task-2")
 
-    while session.time.now < began_at + 100.0:
-        session.time.turn(waiting.rest_s())
-        list(waiting.poll())
-
-    requests = len(session.script.batch_reads) - before
-    assert requests <= 10 * (100 / 10 + 2)
+    assert ended == {"task-1": None, "task-2": None}
+    assert len(list((here / "out").iterdir())) == 2
 
 
-def test_a_single_task_is_read_alone(session: BenchSession) -> None:
-    session.script.look = completed
+def test_without_a_destination_results_stay_at_the_service(session: BenchSession) -> None:
+    ended = followed(session, "task-1", "task-2", into=None)
 
-    outcomes(waiting_for(session, 1))
+    assert ended == {"task-1": None, "task-2": None}
+    assert session.reported(Saved) == []
 
-    assert (session.script.batch_reads, session.script.single_reads) == ([], ["t-0"])
 
-
-def test_where_the_batch_endpoint_is_missing_tasks_are_read_one_by_one(
-    session: BenchSession,
+@pytest.mark.parametrize("into", [None, "out/"])
+def test_a_task_without_a_result_is_looked_at_once_more_and_then_gone(
+    session: BenchSession, into: str | None
 ) -> None:
-    session.script.has_batch_read = False
-    session.script.look = done_at(session, 30.0)
+    session.script.look = lambda task_id: replace(completed(task_id), result_urls=())
 
-    ended = outcomes(waiting_for(session, 3))
+    (error,) = followed(session, "task-1", into=into).values()
 
-    assert len(ended) == 3
-    # It was asked for once, not in every round.
-    assert len(session.script.read_at) == len(session.script.single_reads) + 1
+    assert isinstance(error, ResultGoneError)
+    assert "regions where editing is blocked" in error.message
+    assert error.hint == "`omniedit usage` shows whether it was charged"
+    assert len(session.script.single_reads) == 2
 
 
-def test_where_only_the_batch_endpoint_keeps_failing_tasks_are_read_one_by_one(
-    session: BenchSession,
+def test_a_result_that_comes_a_moment_after_the_completion_is_saved(
+    session: BenchSession, here: Path
 ) -> None:
-    def look(task_id: str) -> Task:
-        if len(session.script.batch_reads) > len(asked):
-            asked.append(task_id)
-            raise ServerError("broken", http_status=500)
-        return completed(task_id)
+    looks = [replace(completed("task-1"), result_urls=()), completed("task-1")]
+    session.script.look = lambda _: looks.pop(0)
 
-    asked: list[str] = []
-    session.script.look = look
-
-    ended = outcomes(waiting_for(session, 3))
-
-    assert [error for _, _, error in ended] == [None] * 3
-    assert len(session.script.batch_reads) == 4
+    assert followed(session, "task-1") == {"task-1": None}
 
 
-def test_an_outage_is_asked_about_with_few_requests(session: BenchSession) -> None:
-    def look(task_id: str) -> Task:
-        if session.time.now < 120.0:
-            raise ServerError("broken", http_status=500)
-        return completed(task_id)
+def test_a_status_that_nobody_knows_is_said_and_looked_at_again(session: BenchSession) -> None:
+    odd = replace(running("task-1", 90), status="archived")
+    looks = [running("task-1", 40), odd, odd, running("task-1", 50), completed("task-1")]
+    session.script.look = lambda _: looks.pop(0)
 
-    session.script.look = look
+    assert followed(session, "task-1", into=None) == {"task-1": None}
 
-    ended = outcomes(waiting_for(session, 100))
-
-    assert len(ended) == 100
-    # Once a round, and each is read in a batch again when it is over.
-    assert len(session.script.single_reads) < len(session.script.batch_reads)
-    assert len(session.script.batch_reads[-1]) == BATCH_SIZE
+    said = [(event.message, event.attempt) for event in session.reported(Retrying)]
+    message = "the service shows a status that is not known: archived"
+    assert said == [(message, 1), (message, 2)]
+    seen = [event.record.task.progress for event in session.reported(Progressed)]
+    assert seen == [40, 50, 100]
 
 
-def test_a_task_missing_from_a_reply_is_read_alone_before_it_counts_as_unknown(
-    session: BenchSession,
-) -> None:
-    session.script.left_out = {"t-1"}
-    session.script.look = lambda task_id: None if task_id == "t-2" else completed(task_id)
+def test_a_reply_about_another_task_is_said_and_looked_at_again(session: BenchSession) -> None:
+    looks = [running("task-2", 90), completed("task-1")]
+    session.script.look = lambda _: looks.pop(0)
 
-    ended = {
-        task_id: error and error.code for task_id, _, error in outcomes(waiting_for(session, 3))
-    }
+    assert followed(session, "task-1", into=None) == {"task-1": None}
 
-    assert ended == {"t-0": None, "t-1": None, "t-2": "task_not_found"}
-    assert session.script.single_reads == ["t-1", "t-2"]
+    [said] = session.reported(Retrying)
+    assert said.message == "the service answered with another task: task-2"
+    assert [event.record.task_id for event in session.reported(Progressed)] == ["task-1"]
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        pytest.param(RateLimitedError("busy", http_status=429), id="429"),
-        pytest.param(ServerError("oops", http_status=502), id="502"),
-        pytest.param(NetworkError("timed out"), id="network"),
-    ],
-)
-@pytest.mark.parametrize("count", [1, 2])
-def test_transient_trouble_does_not_end_a_wait(
-    session: BenchSession, error: OmniEditError, count: int
-) -> None:
-    session.script.look = completed
-    session.script.trouble = [error] * 3
+def test_a_wait_that_ends_at_a_status_that_nobody_knows_names_it(session: BenchSession) -> None:
+    session.script.look = lambda task_id: replace(running(task_id), status="archived")
 
-    ended = outcomes(waiting_for(session, count))
-
-    assert [status for _, status, _ in ended] == ["completed"] * count
-    assert [event.attempt for event in session.reported(Retrying)] == [1, 2, 3]
-
-
-def test_an_unreadable_reply_does_not_end_a_wait(session: BenchSession) -> None:
-    session.script.look = completed
-    session.script.trouble = [UnreadableReplyError("no JSON")] * 3
-
-    assert [status for _, status, _ in outcomes(waiting_for(session, 1))] == ["completed"]
-
-
-def test_retry_after_is_obeyed(session: BenchSession) -> None:
-    session.script.look = completed
-    session.script.trouble = [RateLimitedError("busy", retry_after_s=77.0)]
-
-    outcomes(waiting_for(session, 2))
-
-    first, second = rounds_of(session)
-    assert second[0] - first[0] >= 77.0
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        pytest.param(AuthenticationError("bad key"), id="401"),
-        pytest.param(QuotaError("empty"), id="402"),
-    ],
-)
-def test_what_does_not_pass_ends_it(session: BenchSession, error: OmniEditError) -> None:
-    # Of the batch read, which proves nothing, and of a single one.
-    session.script.trouble = [error] * 2
-
-    with pytest.raises(type(error)):
-        outcomes(waiting_for(session, 2))
-
-
-def test_one_that_cannot_be_read_keeps_no_other_from_its_end(session: BenchSession) -> None:
-    def look(task_id: str) -> Task:
-        if task_id == "t-1":
-            raise broken
-        return completed(task_id)
-
-    ended: dict[str, dict[str | None, str | None]] = {}
-    for broken in (ServerError("broken", http_status=500), RequestRefusedError("what?")):
-        session.script.look = look
-        session.script.has_batch_read = False
-        ended[type(broken).__name__] = {
-            task_id: error.code if error else None
-            for task_id, _, error in outcomes(waiting_for(session, 4, timeout_s=60.0))
-        }
-
-    others = dict.fromkeys(["t-0", "t-2", "t-3"])
-    assert ended == {
-        "ServerError": {**others, "t-1": "wait_timeout"},
-        "RequestRefusedError": {**others, "t-1": "request_refused"},
-    }
-
-
-def test_a_deadline_ends_each_in_its_own_time(session: BenchSession) -> None:
-    waiting = waiting_for(session, 1, timeout_s=60.0)
-    session.time.turn(30.0)
-    waiting.add(record_of(running("late", 0)))
-
-    ended = [
-        (record.task_id, error and error.code, session.time.now)
-        for record, error in waiting.to_the_end()
-    ]
-
-    assert ended == [("t-0", "wait_timeout", 60.0), ("late", "wait_timeout", 90.0)]
-
-
-def test_at_its_deadline_a_task_has_a_last_look(session: BenchSession) -> None:
-    session.script.look = done_at(session, 60.0)
-
-    ended = outcomes(waiting_for(session, 2, timeout_s=60.0))
-
-    assert [(status, error) for _, status, error in ended] == [("completed", None)] * 2
-
-
-def test_the_deadline_message_tells_how_far_it_came(session: BenchSession) -> None:
-    session.script.look = lambda task_id: running(task_id, 40)
-
-    [(_, _, error)] = outcomes(waiting_for(session, 1, timeout_s=10.0))
+    (error,) = followed(session, "task-1", into=None).values()
 
     assert error is not None
-    assert error.message == "task t-0 is not finished after 10 s: processing at 40 %"
+    assert error.message.endswith("not finished after 1800 s: archived at 0 %")
 
 
-def test_the_deadline_message_tells_what_kept_it_from_being_known(session: BenchSession) -> None:
-    session.script.trouble = [NetworkError("no answer")] * 20
+def test_what_is_finished_is_downloaded_while_others_run(session: BenchSession) -> None:
+    is_seen_running = threading.Event()
 
-    ((_, _, error),) = outcomes(waiting_for(session, 1, timeout_s=10.0))
+    def report(event: Event) -> None:
+        if isinstance(event, Progressed) and event.record.task == running("task-2"):
+            is_seen_running.set()
 
-    assert error is not None
-    assert ": processing at 0 % when last heard of (" in error.message
-    assert error.message.endswith("no answer)")
+    def download(_: str) -> None:
+        assert is_seen_running.wait(WAIT_S)
+        session.time.turn(60.0)
+
+    def look(task_id: str) -> Task:
+        # The second is finished only once the first was downloaded.
+        is_ended = task_id == "task-1" or session.time.now > 0
+        return completed(task_id) if is_ended else running(task_id)
+
+    session.script.look = look
+    session.script.on_download, session.on_report = download, report
+
+    ended = followed(session, "task-1", "task-2")
+
+    assert ended == {"task-1": None, "task-2": None}
 
 
-def test_progress_never_runs_backwards(session: BenchSession) -> None:
-    told = iter([30, 20, 0, 60, 50])
+def test_downloads_run_side_by_side_but_not_all_at_once(session: BenchSession) -> None:
+    lock, inside, most = threading.Lock(), 0, 0
+    gate = threading.Barrier(DEFAULT.transfers_at_once)
+
+    def download(_: str) -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        gate.wait(WAIT_S)
+        with lock:
+            inside -= 1
+
+    session.script.on_download = download
+
+    followed(session, *(f"task-{n}" for n in range(2 * DEFAULT.transfers_at_once)))
+
+    assert most == DEFAULT.transfers_at_once
+
+
+def test_one_failure_does_not_keep_the_others(session: BenchSession, here: Path) -> None:
     session.script.look = lambda task_id: (
-        running(task_id, next(told, 100)) if session.time.now < 99 else completed(task_id)
+        failed(task_id) if task_id == "task-2" else completed(task_id)
     )
 
-    outcomes(waiting_for(session, 1))
+    ended = followed(session, "task-1", "task-2", "task-3")
 
-    shown = [event.record.task.progress for event in session.reported(Progressed)]
-    assert shown == sorted(shown)
-    assert shown[0] == 30
-
-
-def test_a_task_that_does_not_move_is_told_every_three_minutes(session: BenchSession) -> None:
-    session.script.look = lambda task_id: running(task_id, 40)
-
-    outcomes(waiting_for(session, 1, timeout_s=3 * DEFAULT.stalled_after_s + 60))
-
-    since = [event.since_s for event in session.reported(Stalled)]
-    assert [round(s // DEFAULT.stalled_after_s) for s in since] == [1, 2, 3]
+    assert {task_id: error and error.code for task_id, error in ended.items()} == {
+        "task-1": None,
+        "task-2": "content_policy_violation",
+        "task-3": None,
+    }
+    assert len(list((here / "out").iterdir())) == 2
 
 
-def test_a_task_of_the_future_has_not_run_yet(session: BenchSession) -> None:
-    """The service's clock may be ahead of this machine's."""
-    session.script.look = completed
-    waiting = Poller(session, timeout_s=TIMEOUT_S)
-    waiting.add(record_of(running("t"), created_at=session.now() + 500))
+def test_fail_fast_ends_with_the_first_failure(session: BenchSession) -> None:
+    session.script.look = lambda task_id: (
+        failed(task_id) if task_id == "task-1" else running(task_id)
+    )
 
-    list(waiting.to_the_end())
+    ended = followed(session, "task-1", "task-2", fail_fast=True)
 
-    assert session.reported(Progressed)[0].elapsed_s == 0.0
-
-
-def test_a_task_that_was_just_submitted_is_given_a_moment(session: BenchSession) -> None:
-    session.script.look = completed
-    waiting = Poller(session, timeout_s=TIMEOUT_S)
-    waiting.add(record_of(running("fresh"), created_at=session.now()), is_fresh=True)
-    waiting.add(record_of(running("known"), created_at=session.now()))
-
-    ended: list[Outcome] = [*waiting.poll()]
-
-    assert [record.task_id for record, _ in ended] == ["known"]
+    assert list(ended) == ["task-1"]
 
 
-def test_a_task_is_followed_once(session: BenchSession) -> None:
-    session.script.look = completed
-    waiting = waiting_for(session, 1)
-    waiting.add(record_of(running("t-0")))
+def test_a_download_that_fails_is_about_its_task(session: BenchSession) -> None:
+    def break_off(task_id: str) -> None:
+        if task_id == "task-1":
+            raise NotConnectedError("no way")
 
-    assert len(outcomes(waiting)) == 1
+    session.script.on_download = break_off
+
+    ended = followed(session, "task-1", "task-2")
+
+    error = ended["task-1"]
+    assert error is not None
+    assert error.task_id == "task-1"
+    assert ended["task-2"] is None
 
 
-def test_changes_are_journalled_and_progress_is_not(session: BenchSession) -> None:
-    written: list[list[str]] = []
-    record = session.journal.record_tasks
+def test_one_name_for_several_tasks_is_refused_before_anything_is_waited_for(
+    session: BenchSession,
+) -> None:
+    with pytest.raises(InvalidInputError, match="2 tasks cannot be saved as one file"):
+        followed(session, "task-1", "task-2", into="out.mp4")
 
-    def note(looks: Sequence[tuple[Task, float | None]], *, origin: str) -> None:
-        written.append([task.status for task, _ in looks])
-        record(looks, origin=origin)
+    assert session.script.read_at == []
 
-    session.journal.record_tasks = note  # type: ignore[method-assign]
-    session.script.look = done_at(session, 100.0)
 
-    outcomes(waiting_for(session, 3))
+def test_a_target_that_is_taken_is_refused_before_anything_is_waited_for(
+    session: BenchSession, here: Path
+) -> None:
+    (here / "out.mp4").write_bytes(b"other")
 
-    assert [each for each in written if each] == [["completed"] * 3]
+    with pytest.raises(OmniEditError, match="exists"):
+        followed(session, "task-1", into="out.mp4")
+
+    assert session.script.read_at == []
+
+
+def test_a_key_that_is_refused_ends_all_downloads(session: BenchSession) -> None:
+    session.script.trouble = [AuthenticationError("bad key")]
+    found = [(record, None) for record in records("task-1", "task-2")]
+
+    with pytest.raises(AuthenticationError):
+        list(download_each(session, found, Destination("out/"), overwrite=False))
+
+
+def test_downloads_go_on_after_one_that_fails(session: BenchSession) -> None:
+    session.script.look = lambda task_id: (
+        running(task_id) if task_id == "task-1" else completed(task_id)
+    )
+    found = [(record, None) for record in records("task-1", "task-2")]
+
+    ended = list(download_each(session, found, Destination("out/"), overwrite=False))
+
+    assert [error and error.code for _, error in ended] == ["not_finished", None]

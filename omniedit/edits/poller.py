@@ -1,0 +1,483 @@
+"""Following tasks to their end, with as few polls as notice it early.
+
+Every poll makes the gateway ask the provider, so polls are placed where news is likely: one
+early, since refusals come in the first seconds; then, as long as progress can be believed, close
+to where it says the end is; else at a steady interval. `python -m tests.benchmarks polling`
+simulates the policy beside a fixed interval.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple, TypeAlias
+
+from omniedit.edits.reads import forgotten, may_lag
+from omniedit.edits.session import Session
+from omniedit.errors import (
+    AuthenticationError,
+    EndpointMissingError,
+    JournalError,
+    NotConnectedError,
+    OmniEditError,
+    QuotaError,
+    RateLimitedError,
+    ServerError,
+    TaskNotFoundError,
+    WaitTimeoutError,
+)
+from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled
+from omniedit.http.retry import backoff_s, is_transient
+from omniedit.models import BATCH_SIZE, Record, Task, task_name
+from omniedit.policy import Policy
+
+_JITTER: Final = 0.1
+"""The share of an interval that is left to chance."""
+_COARSE_STEP: Final = 5
+_MISSED_PERCENT: Final = 5.0
+"""Progress that should have moved so far, and did not, is no longer believed."""
+_FULL: Final = 100
+_SURELY_OVER_S: Final = 0.05
+_ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
+_MOST_TROUBLES: Final = 2
+"""After so many tasks in a row that could not be read, the rest of a round waits for the next."""
+_MOST_FAILED_ROUNDS: Final = 3
+"""After so many in a row the batch read is suspected."""
+
+_Answer: TypeAlias = Task | OmniEditError | None
+"""What the service says of a task; None: it was not asked."""
+
+Outcome: TypeAlias = tuple[Record, OmniEditError | None]
+"""A task that has ended or is given up, and what kept it from ending well where something did."""
+
+
+class Standing(NamedTuple):
+    """Where a task stands, as the latest poll showed it."""
+
+    elapsed_s: float  # since the task was created
+    estimated_s: float | None
+    progress: int | None  # per cent
+    unchanged_s: float  # since progress or status last moved
+
+
+@dataclass(slots=True, kw_only=True)
+class _Followed:
+    """One task that is being followed."""
+
+    record: Record
+    began_at: float  # monotonic, of the task's creation
+    due_at: float  # monotonic, of the next poll
+    deadline: float  # monotonic
+    moved_at: float  # monotonic, of the latest change
+    comes_along: bool = True  # with others that are due a little before it
+    stalls_reported: int = 0
+    failures: int = 0  # to be read alone, in a row
+    odd: list[Record] = field(default_factory=list[Record])
+    """What polls in a row showed in statuses that nobody knows."""
+    last_unfinished_at: float | None = None  # Unix time
+    trouble: str | None = None  # what kept the latest poll from being answered
+
+    @property
+    def task(self) -> Task:
+        """The task as the latest poll showed it."""
+        if self.record.task is None:  # pragma: no cover - only tasks are followed
+            raise AssertionError
+        return self.record.task
+
+    @property
+    def task_id(self) -> str:
+        """The task's ID."""
+        return self.task.task_id
+
+    @property
+    def shown(self) -> Record:
+        """What the latest poll showed, whatever its status means."""
+        return self.odd[-1] if self.odd else self.record
+
+    def standing(self, now: float) -> Standing:
+        """Return where it stands at a monotonic instant."""
+        return Standing(
+            elapsed_s=now - self.began_at,
+            estimated_s=self.task.estimated_s,
+            progress=self.task.progress,
+            unchanged_s=now - self.moved_at,
+        )
+
+
+class Poller:
+    """Follows tasks until each has ended or its time is up.
+
+    Args:
+        timeout_s: How long each is waited for.
+    """
+
+    def __init__(self, session: Session, *, timeout_s: float) -> None:
+        self._session = session
+        self._timeout_s = timeout_s
+        self._followed: dict[str, _Followed] = {}
+        self._failures = 0
+        self._has_batch_read = True
+        self._has_warned = False
+        self._quiet_until = 0.0  # monotonic: a rate limit holds for every poll
+        self._round_at = 0.0  # monotonic, of the next one at the earliest
+
+    def __len__(self) -> int:
+        """Return how many are still followed."""
+        return len(self._followed)
+
+    def add(self, record: Record, *, is_fresh: bool = False, deadline: float | None = None) -> None:
+        """Follow a task from now on.
+
+        Args:
+            record: With a task; one that is followed already is not followed twice.
+            is_fresh: It was submitted a moment ago, so that a first poll can wait a little.
+            deadline: A monotonic instant, which tasks that are waited for together share; None
+                gives this one the poller's whole time.
+        """
+        session = self._session
+        now = session.monotonic()
+        # Of a task submitted elsewhere only the service's clock tells when, which may be ahead.
+        age_s = max(0.0, session.now() - record.created_at)
+        rest_s = 0.0
+        if is_fresh:
+            estimated_s = record.task.estimated_s if record.task else None
+            standing = Standing(0.0, estimated_s=estimated_s, progress=None, unchanged_s=0.0)
+            rest_s = self._next_poll_s(standing)
+        followed = _Followed(
+            record=record,
+            began_at=now - age_s,
+            due_at=now + rest_s,
+            deadline=now + self._timeout_s if deadline is None else deadline,
+            moved_at=now,
+            comes_along=rest_s <= self._session.policy.early_poll_s,
+        )
+        self._followed.setdefault(followed.task_id, followed)
+
+    def rest_s(self) -> float:
+        """Return the seconds until the next poll is due, and no deadline overrun."""
+        due_at = min(followed.due_at for followed in self._followed.values())
+        deadline = min(followed.deadline for followed in self._followed.values())
+        poll_at = min(max(due_at, self._quiet_until, self._round_at), deadline)
+        return max(0.0, poll_at - self._session.monotonic())
+
+    def poll(self) -> Iterator[Outcome]:
+        """Poll every task that is due about now; yield those that ended or ran out of time.
+
+        Raises:
+            AuthenticationError: If the key is no longer accepted; nothing can be followed.
+            QuotaError: If the key may not read any more.
+        """
+        now = self._session.monotonic()
+        late = [followed for followed in self._followed.values() if followed.deadline <= now]
+        yield from self._poll(self._due(now))
+        for followed in late:
+            if self._followed.pop(followed.task_id, None) is not None:
+                yield followed.shown, self._out_of_time(followed)
+
+    def to_the_end(self) -> Iterator[Outcome]:
+        """Yield each task as it ends, resting between the polls.
+
+        Raises:
+            AuthenticationError: If the key is no longer accepted; nothing can be followed.
+            QuotaError: If the key may not read any more.
+        """
+        while self._followed:
+            if rest_s := self.rest_s():
+                self._session.sleep(rest_s)
+            yield from self.poll()
+
+    def _due(self, now: float) -> list[_Followed]:
+        """Return the tasks to poll: those due soon come along, many of them in one request."""
+        everything = self._followed.values()
+        if now < max(self._quiet_until, self._round_at) and all(
+            each.deadline > now for each in everything
+        ):
+            return []
+        if not any(min(each.due_at, each.deadline) <= now for each in everything):
+            return []
+        slack_s = max(self._session.policy.shortest_poll_s / 2, len(everything) * _ROUND_PER_TASK_S)
+        return [
+            each
+            for each in everything
+            if each.due_at <= now + slack_s * each.comes_along or each.deadline <= now
+        ]
+
+    def _poll(self, due: Sequence[_Followed]) -> Iterator[Outcome]:
+        self._round_at = self._session.monotonic() + len(due) * _ROUND_PER_TASK_S
+        for start in range(0, len(due), BATCH_SIZE):
+            chunk = due[start : start + BATCH_SIZE]
+            try:
+                answers = self._read(chunk)
+            except OmniEditError as error:
+                self._back_off(error, chunk)
+                if self._session.monotonic() < self._quiet_until:
+                    return
+                continue
+            self._failures = 0
+            seen = list(zip(chunk, answers, strict=True))
+            # On disk before anybody is told, and all of a reply at once.
+            self._journal([followed for followed, task in seen if self._take_in(followed, task)])
+            for followed, answer in seen:
+                if self._goes_on(followed, answer):
+                    continue
+                del self._followed[followed.task_id]
+                reason = answer if isinstance(answer, OmniEditError) else None
+                if isinstance(reason, TaskNotFoundError):
+                    reason = forgotten(self._session, followed.record, reason)
+                yield followed.record, reason
+
+    def _goes_on(self, followed: _Followed, answer: _Answer) -> bool:
+        """Tell what a poll showed of one task, and return whether it is polled again."""
+        if isinstance(answer, Task):
+            self._report(followed)
+            return not followed.task.is_terminal
+        is_missing = isinstance(answer, TaskNotFoundError)
+        if answer is None or (is_missing and may_lag(self._session, followed.record)):
+            self._put_off(followed)
+            return True
+        if not is_transient(answer):
+            return False
+        followed.failures += 1
+        self._rest(answer, [followed], followed.failures)
+        return True
+
+    def _read(self, chunk: Sequence[_Followed]) -> list[_Answer]:
+        """Return what the service says of each; many through one request where it offers that.
+
+        Raises:
+            OmniEditError: If it says nothing of any.
+        """
+        # A look at the very end still gets a moment for its reply.
+        least = self._session.monotonic() + self._session.policy.last_reply_s
+        deadline = max(least, min(each.deadline for each in chunk))
+        found: Mapping[str, Task] = {}
+        if len(chunk) > 1:
+            found = self._read_batch(chunk, deadline)
+        # One that is missing from the reply is asked for alone before it counts as unknown.
+        answers: list[_Answer] = []
+        troubles = 0
+        for each in chunk:
+            answer: _Answer = found.get(each.task_id)
+            if answer is None and troubles < _MOST_TROUBLES:
+                answer = self._read_one(each.task_id, deadline)
+            if isinstance(answer, OmniEditError) and is_transient(answer):
+                troubles += 1
+            elif answer is not None:
+                troubles = 0
+            answers.append(answer)
+        return answers
+
+    def _read_batch(self, chunk: Sequence[_Followed], deadline: float) -> Mapping[str, Task]:
+        """Return what one request tells of tasks; nothing where the service offers none such.
+
+        Raises:
+            OmniEditError: If the service does not answer it.
+        """
+        if not self._has_batch_read:
+            return {}
+        try:
+            return self._session.service.get_tasks(
+                [each.task_id for each in chunk], deadline=deadline
+            )
+        except EndpointMissingError:
+            self._has_batch_read = False
+        except ServerError:
+            # Its own trouble, or of every read? One task tells, another one in each round.
+            probed = chunk[self._failures % len(chunk)].task_id
+            if self._failures < _MOST_FAILED_ROUNDS or not isinstance(
+                self._read_one(probed, deadline), Task
+            ):
+                raise
+            self._has_batch_read = False
+        return {}
+
+    def _read_one(self, task_id: str, deadline: float) -> Task | OmniEditError:
+        """Return what the service says of one task; what keeps it from that is about it alone.
+
+        Raises:
+            OmniEditError: If another task would be answered in the same way.
+        """
+        try:
+            return self._session.service.get_task(task_id, deadline=deadline)
+        except (AuthenticationError, QuotaError, RateLimitedError, NotConnectedError):
+            raise
+        except OmniEditError as error:
+            return error.about(task_id=task_id)
+
+    def _put_off(self, followed: _Followed) -> None:
+        followed.due_at = self._session.monotonic() + self._session.policy.shortest_poll_s
+
+    def _back_off(self, error: OmniEditError, chunk: Sequence[_Followed]) -> None:
+        """Put the next poll off; transient trouble does not end a wait.
+
+        Raises:
+            OmniEditError: If it will not pass.
+        """
+        if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
+            raise error.about(task_id=chunk[0].task_id)
+        self._failures += 1
+        self._rest(error, chunk, self._failures)
+
+    def _rest(self, error: OmniEditError, chunk: Sequence[_Followed], failures: int) -> None:
+        """Put the next poll of some tasks off, the longer the more often they failed in a row."""
+        rest_s = backoff_s(
+            failures,
+            retry_after_s=error.retry_after_s,
+            jitter=self._session.jitter,
+            policy=self._session.policy,
+        )
+        rest_s = max(rest_s, self._session.policy.shortest_poll_s)
+        due_at = self._session.monotonic() + rest_s
+        if isinstance(error, RateLimitedError):
+            self._quiet_until = due_at
+        for followed in chunk:
+            followed.due_at, followed.trouble = due_at, error.message
+        task_id = chunk[0].task_id if len(chunk) == 1 else None
+        self._session.report(
+            Retrying(message=error.message, delay_s=rest_s, attempt=failures, task_id=task_id)
+        )
+
+    def _take_in(self, followed: _Followed, task: _Answer) -> bool:
+        """Note what a poll showed; return whether the journal does not know it yet."""
+        if task is None or isinstance(task, OmniEditError):
+            return False
+        before = followed.task
+        if not task.has_known_status:
+            followed.odd.append(followed.record.with_task(task))
+            return False
+        followed.odd.clear()
+        if (task.status, task.progress) != (before.status, before.progress):
+            followed.moved_at, followed.stalls_reported = self._session.monotonic(), 0
+        if not task.has_failed and (before.progress or 0) > (task.progress or 0):
+            task = replace(task, progress=before.progress)
+        record = followed.record.with_task(task)
+        if task.is_terminal and followed.last_unfinished_at is not None:
+            record = record._replace(completed_after=followed.last_unfinished_at)
+        followed.record = record
+        return task.status != before.status or task.is_terminal
+
+    def _report(self, followed: _Followed) -> None:
+        session, task = self._session, followed.task
+        now = session.monotonic()
+        followed.trouble, followed.failures = None, 0
+        followed.last_unfinished_at = session.now()
+        standing = followed.standing(now)
+        rest_s = max(self._next_poll_s(standing), len(self._followed) * _ROUND_PER_TASK_S)
+        followed.due_at = now + rest_s
+        followed.comes_along = True
+        if followed.odd:
+            status = followed.shown.status
+            session.report(
+                Retrying(
+                    message=f"the service shows a status that is not known: {status}",
+                    delay_s=rest_s,
+                    attempt=len(followed.odd),
+                    task_id=followed.task_id,
+                    record=followed.shown,
+                )
+            )
+        else:
+            session.report(
+                Progressed(
+                    record=followed.record,
+                    elapsed_s=standing.elapsed_s,
+                    remaining_s=None if task.is_terminal else remaining_s(standing),
+                )
+            )
+        report_end(session, followed.record)
+        if task.is_terminal:
+            return
+        stalled_after_s = session.policy.stalled_after_s * (followed.stalls_reported + 1)
+        if standing.unchanged_s >= stalled_after_s:
+            followed.stalls_reported += 1
+            session.report(Stalled(task_id=followed.task_id, since_s=standing.unchanged_s))
+
+    def _next_poll_s(self, standing: Standing) -> float:
+        session = self._session
+        return next_poll_s(
+            standing, session.policy, is_watched=session.is_watched, jitter=session.jitter
+        )
+
+    def _journal(self, followed: Sequence[_Followed]) -> None:
+        news = [(each.task, each.last_unfinished_at) for each in followed]
+        try:
+            self._session.journal.record_tasks(news, origin=self._session.origin)
+        except JournalError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                self._session.warn(error.message)
+
+    def _out_of_time(self, followed: _Followed) -> WaitTimeoutError:
+        task = followed.task
+        progress = "" if task.progress is None else f" at {task.progress} %"
+        trouble = "" if followed.trouble is None else f" when last heard of ({followed.trouble})"
+        msg = (
+            f"{task_name(task.task_id)} is not finished after {self._timeout_s:.0f} s:"
+            f" {followed.shown.shown_status}{progress}{trouble}"
+        )
+        return WaitTimeoutError(msg, task_id=task.task_id)
+
+
+def report_end(session: Session, record: Record) -> None:
+    """Tell the observers how a task ended, once it has."""
+    if record.task is None or not record.task.is_terminal:
+        return
+    event = Completed if record.task.is_completed else Failed
+    session.report(event(record=record))
+
+
+def remaining_s(standing: Standing) -> float | None:
+    """Return the seconds that progress and estimate say remain; None if neither says any.
+
+    One per cent after six seconds does not mean ten minutes: at first the estimate weighs more.
+    """
+    by_progress_s, by_estimate_s = _left_by_progress_s(standing), None
+    if standing.estimated_s is not None:
+        by_estimate_s = max(0.0, standing.estimated_s - standing.elapsed_s)
+    if by_progress_s is None or standing.progress is None:
+        return by_estimate_s or None
+    if by_estimate_s is None:
+        return by_progress_s
+    share = standing.progress / _FULL
+    return share * by_progress_s + (1 - share) * by_estimate_s
+
+
+def _left_by_progress_s(standing: Standing) -> float | None:
+    """Return the seconds that remain at the pace so far."""
+    if standing.progress is None or not 0 < standing.progress < _FULL:
+        return None
+    return standing.elapsed_s * (_FULL - standing.progress) / standing.progress
+
+
+def next_poll_s(
+    standing: Standing, policy: Policy, *, is_watched: bool, jitter: Callable[[], float]
+) -> float:
+    """Return the seconds to rest before the next poll.
+
+    Args:
+        standing: What the latest poll showed.
+        policy: The intervals.
+        is_watched: Whether somebody looks at a progress bar.
+        jitter: A number in [0, 1), so that many clients do not poll in step.
+    """
+    chance = 1 - _JITTER * jitter()
+    estimated_s = standing.estimated_s or 0.0
+    if not standing.elapsed_s and estimated_s < policy.early_poll_s + policy.shortest_poll_s:
+        # What is over so soon is looked at when it should be over, rather than twice.
+        return max(policy.early_poll_s * chance, estimated_s + _SURELY_OVER_S)
+    # Well before the earliest early poll, so that no rounding makes it two.
+    if standing.elapsed_s < policy.early_poll_s * (1 - 2 * _JITTER):
+        return policy.early_poll_s * chance - standing.elapsed_s
+    cap_s = policy.longest_watched_poll_s if is_watched else policy.longest_unwatched_poll_s
+    return max(policy.shortest_poll_s, min(cap_s, _interval_s(standing, policy)) * chance)
+
+
+def _interval_s(standing: Standing, policy: Policy) -> float:
+    steady_s, progress = policy.steady_poll_s, standing.progress
+    if progress is None or not 0 < progress < _FULL:
+        return steady_s
+    if standing.unchanged_s * progress / standing.elapsed_s > _MISSED_PERCENT:
+        return steady_s
+    left_s = _left_by_progress_s(standing) or 0.0
+    # Aim just short of the end where that is near; from afar it is too uncertain.
+    interval_s = min(0.95 * left_s + 0.5, max(steady_s, 0.6 * left_s))
+    # Steps of 5, 10 or 25 % tell little about where between two of them the task is.
+    return min(interval_s, steady_s) if progress % _COARSE_STEP == 0 else interval_s
