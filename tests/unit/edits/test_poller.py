@@ -29,7 +29,7 @@ def waiting_for(session: BenchSession, count: int, *, timeout_s: float = TIMEOUT
     return waiting
 
 
-def outcomes(waiting: Poller) -> list[tuple[str | None, str, OmniEditError | None]]:
+def outcomes(waiting: Poller) -> list[tuple[str | None, str | None, OmniEditError | None]]:
     return [(r.task_id, r.status, error) for r, error in waiting.to_the_end()]
 
 
@@ -342,7 +342,7 @@ def test_a_task_is_followed_once(session: BenchSession) -> None:
 
 
 def test_changes_are_journalled_and_progress_is_not(session: BenchSession) -> None:
-    written: list[list[str]] = []
+    written: list[list[str | None]] = []
     record = session.journal.record_tasks
 
     def note(looks: Sequence[tuple[Task, float | None]], *, origin: str) -> None:
