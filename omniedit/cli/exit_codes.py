@@ -38,6 +38,8 @@ from omniedit.errors import (
 
 _FAULTY_FILES: Final = frozenset({"invalid_config", "invalid_manifest"})
 """Codes of errors that lie in a file rather than in the call."""
+MISSING_COMMAND: Final = "command_missing"
+"""The code of the error whose message is a group's help."""
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
 
 

@@ -3,8 +3,6 @@
 import contextlib
 import io
 import os
-import re
-import shlex
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -18,6 +16,7 @@ from omniedit import __version__
 from omniedit.cli.commands import Root
 from omniedit.cli.context import Call, Context, Outcome
 from omniedit.cli.exit_codes import (
+    MISSING_COMMAND,
     ExitStatus,
     exit_status,
     exit_status_of_signal,
@@ -30,7 +29,6 @@ from omniedit.errors import (
     CredentialsError,
     Hint,
     Interrupted,
-    InvalidInputError,
     LocalError,
     NotConnectedError,
     OmniEditError,
@@ -47,9 +45,6 @@ ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 REMIND_WITHIN_S: Final = 3 * 3600
 
 _SHOWN_TASKS: Final = 5
-_MISSING_COMMAND: Final = "command_missing"
-"""The code of the error whose message is a group's help."""
-_CLIP: Final = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi|gif)$", re.IGNORECASE)
 _GENERAL: Final = (CredentialsError, AuthenticationError, QuotaError, NotConnectedError)
 """Errors that are of the key or the network, whichever task was asked for."""
 # Not exported by Typer, which raises it for every wrong call.
@@ -134,8 +129,10 @@ def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
     try:
         outcome: Any = app(args=list(argv), prog_name="omniedit", standalone_mode=False, obj=call)
     except _UsageError as error:
+        from omniedit.cli.usage_errors import usage_error
+
         _note_modes(call, argv)
-        return Outcome(errors=[_usage_error(error, argv, command=call.command)])
+        return Outcome(errors=[usage_error(error, argv, command=call.command)])
     except SystemExit:
         # Typer's answer to a closed pipe while it writes help.
         return Outcome()
@@ -213,7 +210,7 @@ def _end_at_once(call: Call, interrupted: Interrupted) -> None:
 def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
     said: set[str] = set()
     for error in errors:
-        if error.code == _MISSING_COMMAND:
+        if error.code == MISSING_COMMAND:
             context.printer.usage(error.message)
             error.message = "a command is missing"
             continue
@@ -409,75 +406,3 @@ def _flush(context: Context, status: ExitStatus) -> int:
         context.printer.error(f"cannot write to standard output: {failure.strerror}")
         return ExitStatus.LOCAL
     return status
-
-
-def _usage_error(
-    error: typer.TyperException, argv: Sequence[str], *, command: str
-) -> InvalidInputError:
-    """Return what is wrong with a call that Typer did not understand."""
-    context: typer.Context | None = getattr(error, "ctx", None)
-    path = context.command_path if context else f"omniedit {command}".rstrip()
-    command = path.partition(" ")[2]
-    message = error.format_message()
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return InvalidInputError(message, code=_MISSING_COMMAND)
-    is_word_too_much = "unexpected extra argument" in message
-    if is_word_too_much and command == "config set-key":
-        # The argument is not shown: it is the key.
-        hint = Hint("{} asks for it, {} reads it from a file", command, f"{command} < key.txt")
-        message = "a key is never an argument, where others could read it"
-        return InvalidInputError(message, code="usage", hint=hint)
-    hint = Hint("{}", f"{command} --help".lstrip())
-    if is_word_too_much and command in {"edit", "submit"}:
-        hint = _batch_hint(argv) or Hint(
-            "put the whole PROMPT in quotes: {}", f'{command} VIDEO "PROMPT"'
-        )
-    elif message.startswith("No such command 'cancel'"):
-        hint = Hint("the service cannot cancel a task; one that fails is not charged")
-    elif type(error).__name__ == "NoSuchOption":
-        message = f"No such option: {getattr(error, 'option_name', '')}"
-        hint = _option_hint(error, command, argv) or hint
-    shown = message[:1].lower() + message[1:].rstrip(".")
-    return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
-
-
-def _batch_hint(argv: Sequence[str]) -> Hint | None:
-    """Return how to edit the clips of a call that takes one; None where it names no more."""
-    words = [
-        word
-        for before, word in pairwise(["", *argv])
-        if not word.startswith("-") and not before.startswith("-")
-    ]
-    clips = [word for word in words if _CLIP.search(word)]
-    if len(clips) < 2:  # noqa: PLR2004 - several
-        return None
-    prompt = shlex.quote(words[-1]) if words[-1] not in clips else '"PROMPT"'
-    command = f"batch {shlex.join(clips)} --prompt {prompt}"
-    return Hint("several clips, and each with the same prompt: {}", command)
-
-
-def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
-    """Return what was probably meant by an option that does not exist; None where nobody knows."""
-    name: str = error.option_name
-    if name in {"-o", "--out", "--output"} and command == "submit":
-        words = "{} sends an edit and does not wait; {} also saves the result"
-        return Hint(words, "submit", "edit VIDEO PROMPT --output PATH")
-    if name in {"-i", "--input", "--video"}:
-        return Hint("VIDEO needs no option: {}", f'{command} VIDEO "PROMPT"')
-    if name in {"-p", "--prompt"} and command in {"edit", "submit"}:
-        return Hint("PROMPT needs no option: {}", f'{command} VIDEO "PROMPT"')
-    if error.possibilities and not re.search(r"\s", name):
-        similar = sorted(error.possibilities, key=lambda option: not option.startswith(name))
-        return Hint(f"did you mean `{similar[0]}`? {{}} lists all", f"{command} --help".lstrip())
-    if not {"submit", "edit"} & set(argv):
-        return None
-    return Hint(
-        "a PROMPT that begins with `-` goes last, after `--`: {},"
-        " or into a file: `--prompt-file FILE`",
-        f'{command} VIDEO -- "PROMPT"',
-    )
-
-
-def _in_plain_words(message: str) -> str:
-    message = message.replace("is not a valid int range", "is not a whole number")
-    return message.replace("is not a valid float range", "is not a number")

@@ -169,6 +169,46 @@ def test_a_full_device_is_a_local_problem(monkeypatch: pytest.MonkeyPatch, argv:
             id="typo",
         ),
         pytest.param(
+            ["edit", "a.mp4", "x", "-y"],
+            "did you mean `--yes`? `omniedit edit --help` lists all",
+            id="short-name-of-other-tools",
+        ),
+        pytest.param(
+            ["download", "--overwrite"],
+            "did you mean `--force`? `omniedit download --help` lists all",
+            id="long-name-of-other-tools",
+        ),
+        pytest.param(
+            ["list", "-n", "5"],
+            "did you mean `--limit`? `omniedit list --help` lists all",
+            id="number-of-rows",
+        ),
+        pytest.param(
+            ["edit", "a.mp4", "x", "--dry-run"],
+            '`omniedit submit VIDEO "PROMPT" --dry-run` shows what an edit would send',
+            id="dry-run-of-another-command",
+        ),
+        pytest.param(
+            ["credits", "--api-key", "sk-evo-1"],
+            "a key is never an option: `omniedit config set-key` asks for it",
+            id="key-as-an-option",
+        ),
+        pytest.param(
+            ["--sandbox", "balance"],
+            "did you mean `omniedit --sandbox credits`? `omniedit --sandbox --help` lists all",
+            id="command-of-other-tools",
+        ),
+        pytest.param(
+            ["config", "set", "key"],
+            "did you mean `omniedit config set-key`? `omniedit config --help` lists all",
+            id="command-of-a-group",
+        ),
+        pytest.param(
+            ["downlod"],
+            "did you mean `omniedit download`? `omniedit --help` lists all",
+            id="typo-in-a-command",
+        ),
+        pytest.param(
             ["cancel", "t-1"],
             "the service cannot cancel a task; one that fails is not charged",
             id="cancel",
@@ -192,3 +232,36 @@ def test_a_usage_mistake_is_answered_with_what_was_meant(
     status = main.run(argv, {})
 
     assert (status, capsys.readouterr().err.splitlines()[-1]) == (2, f"hint: {hint}")
+
+
+@pytest.mark.parametrize(
+    ("argv", "pasteable"),
+    [
+        pytest.param(
+            ["edit", "my", "clip.mp4", "make it night"],
+            "edit 'my clip.mp4' 'make it night'",
+            id="with-a-prompt",
+        ),
+        pytest.param(["probe", "my", "clip.mp4"], "probe 'my clip.mp4'", id="alone"),
+        pytest.param(
+            ["submit", "my", "clip.mp4", "x" * 5000],
+            f"submit 'my clip.mp4' {'x' * 5000}",
+            id="beside-what-no-name-can-be",
+        ),
+    ],
+)
+def test_the_name_of_a_file_with_blanks_is_put_in_quotes(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    argv: list[str],
+    pasteable: str,
+) -> None:
+    (tmp_path / "my clip.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+
+    status = main.run(argv, {})
+
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert status == 2
+    assert said == f"hint: put the name of the file in quotes: `omniedit {pasteable}`"

@@ -1,0 +1,175 @@
+"""What is wrong with a call that Typer did not understand, and what was probably meant."""
+
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import typer
+
+from omniedit.cli.exit_codes import MISSING_COMMAND
+from omniedit.errors import Hint, InvalidInputError
+
+_CLIP: Final = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi|gif)$", re.IGNORECASE)
+_NO_SUCH_COMMAND: Final = re.compile(r"No such command '([^']*)'(?:\. Did you mean '([^']+)')?")
+_TOO_MANY_WORDS: Final = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)
+
+# What other tools call it.
+_COMMANDS: Final[Mapping[str, str]] = {
+    "login": "config set-key",
+    "auth": "config set-key",
+    "init": "config set-key",
+    "config set": "config set-key",
+    "config get": "config show",
+    "balance": "credits",
+    "create": "edit",
+    "generate": "edit",
+    "get": "download",
+    "history": "list",
+    "tasks": "list",
+    "sandbox start": "sandbox serve",
+    "version": "--version",
+}
+_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "-f": ("--force",),
+    "-j": ("--concurrency",),
+    "-m": ("--model",),
+    "-n": ("--limit", "--dry-run"),
+    "-y": ("--yes",),
+    "--debug": ("--verbose",),
+    "--jobs": ("--concurrency",),
+    "--overwrite": ("--force",),
+}
+
+
+def usage_error(
+    error: typer.TyperException, argv: Sequence[str], *, command: str
+) -> InvalidInputError:
+    """Return the error of a call, with a hint that can be pasted where it is known.
+
+    Args:
+        error: Typer's own.
+        argv: What was typed.
+        command: The command, as far as it was recognised.
+    """
+    context: typer.Context | None = getattr(error, "ctx", None)
+    path = context.command_path if context else f"omniedit {command}".rstrip()
+    command = path.partition(" ")[2]
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return InvalidInputError(message, code=MISSING_COMMAND)
+    hint: Hint | None = None
+    if found := _TOO_MANY_WORDS.match(message):
+        if command == "config set-key":
+            # The argument is not shown: it is the key.
+            hint = Hint("{} asks for it, {} reads it from a file", command, f"{command} < key.txt")
+            message = "a key is never an argument, where others could read it"
+        elif context:
+            hint = _words_hint(context.params, found[1], command, argv)
+    elif found := _NO_SUCH_COMMAND.match(message):
+        message = f"no such command '{found[1]}'"
+        hint = _command_hint(found[1], found[2], command)
+    elif type(error).__name__ == "NoSuchOption":
+        message = f"No such option: {getattr(error, 'option_name', '')}"
+        hint = _option_hint(error, command, argv)
+    shown = message[:1].lower() + message[1:].rstrip(".")
+    hint = hint or Hint("{}", f"{command} --help".lstrip())
+    return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
+
+
+def _words_hint(
+    params: Mapping[str, Any], rest: str, command: str, argv: Sequence[str]
+) -> Hint | None:
+    """Return which words belong together; None where the command takes no clip.
+
+    Args:
+        params: The arguments that were understood.
+        rest: The words that were not.
+        command: Whose they are.
+        argv: What was typed.
+    """
+    if "video" not in params:
+        return None
+    words = " ".join(filter(None, [params["video"], params.get("prompt"), rest]))
+    for blank in [*re.finditer(" ", f"{words} ")][1:]:
+        name, prompt = words[: blank.start()], words[blank.end() :]
+        if os.path.isfile(name):  # noqa: PTH113 - Path raises where a name is too long
+            typed = f"{command} {shlex.quote(name)}"
+            if "prompt" in params:
+                typed += f" {shlex.quote(prompt)}" if prompt else ' "PROMPT"'
+            return Hint("put the name of the file in quotes: {}", typed)
+    if "prompt" not in params:
+        return None
+    words_hint = Hint("put the whole PROMPT in quotes: {}", f'{command} VIDEO "PROMPT"')
+    return _batch_hint(argv) or words_hint
+
+
+def _batch_hint(argv: Sequence[str]) -> Hint | None:
+    """Return how to edit the clips of a call that takes one; None where it names no more."""
+    words = [
+        word
+        for before, word in pairwise(["", *argv])
+        if not word.startswith("-") and not before.startswith("-")
+    ]
+    clips = [word for word in words if _CLIP.search(word)]
+    if len(clips) < 2:  # noqa: PLR2004 - several
+        return None
+    prompt = shlex.quote(words[-1]) if words[-1] not in clips else '"PROMPT"'
+    command = f"batch {shlex.join(clips)} --prompt {prompt}"
+    return Hint("several clips, and each with the same prompt: {}", command)
+
+
+def _command_hint(name: str, similar: str | None, command: str) -> Hint | None:
+    """Return which command was probably meant; None where nobody knows."""
+    if name == "cancel":
+        return Hint("the service cannot cancel a task; one that fails is not charged")
+    group = f"{command} ".lstrip()
+    meant = _COMMANDS.get(f"{group}{name}") or (similar and f"{group}{similar}")
+    return Hint("did you mean {}? {} lists all", meant, f"{group}--help") if meant else None
+
+
+def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
+    """Return what was probably meant by an option that does not exist; None where nobody knows."""
+    name: str = error.option_name
+    if hint := _other_way(name, command):
+        return hint
+    own = {option for param in error.ctx.command.params for option in param.opts}
+    similar = [option for option in _OPTIONS.get(name, ()) if option in own]
+    if not similar and error.possibilities and not re.search(r"\s", name):
+        similar = sorted(error.possibilities, key=lambda option: not option.startswith(name))
+    if similar:
+        return Hint(f"did you mean `{similar[0]}`? {{}} lists all", f"{command} --help".lstrip())
+    if not {"submit", "edit"} & set(argv):
+        return None
+    return Hint(
+        "a PROMPT that begins with `-` goes last, after `--`: {},"
+        " or into a file: `--prompt-file FILE`",
+        f'{command} VIDEO -- "PROMPT"',
+    )
+
+
+def _other_way(name: str, command: str) -> Hint | None:
+    """Return how to do without an option that other tools have; None where we know of no way."""
+    takes_prompt = command in {"edit", "submit"}
+    match name:
+        case "-o" | "--out" | "--output" | "--wait" if command == "submit":
+            words = "{} sends an edit and does not wait; {} also saves the result"
+            return Hint(words, "submit", "edit VIDEO PROMPT --output PATH")
+        case "-n" | "--dry-run" if command in {"edit", "batch"}:
+            return Hint("{} shows what an edit would send", 'submit VIDEO "PROMPT" --dry-run')
+        case "-i" | "--input" | "--video":
+            return Hint("VIDEO needs no option: {}", f'{command} VIDEO "PROMPT"')
+        case "-p" | "--prompt" if takes_prompt:
+            return Hint("PROMPT needs no option: {}", f'{command} VIDEO "PROMPT"')
+        case "--api-key" | "--key":
+            return Hint("a key is never an option: {} asks for it", "config set-key")
+        case _:
+            return None
+
+
+def _in_plain_words(message: str) -> str:
+    message = message.replace("is not a valid int range", "is not a whole number")
+    message = message.replace("is not a valid float range", "is not a number")
+    return re.sub(r"is not in the range x>=(\d+)", r"is less than \1", message)
