@@ -42,7 +42,9 @@ OmniEditError
 Exit statuses are given in `cli/exit_codes.py`; this module knows none.
 """
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar, Final, Self
 
 OFFLINE_CODE: Final = "offline"
@@ -184,6 +186,21 @@ class MissingExtraError(InvalidInputError):
     """An optional part of omniedit is not installed."""
 
     kind = "missing_extra"
+
+
+def install_command(extra: str, *, environment: str = sys.prefix) -> str:
+    """Return the command that installs an optional part of omniedit.
+
+    Args:
+        extra: Its name.
+        environment: The folder that omniedit is installed in.
+    """
+    # These two tools replace the whole environment: every extra is named, so that none gets lost.
+    if Path(environment, "pipx_metadata.json").exists():
+        return "pipx install --force 'omniedit[all]'"
+    if Path(environment, "uv-receipt.toml").exists():
+        return "uv tool install 'omniedit[all]'"
+    return f"python -m pip install 'omniedit[{extra}]'"
 
 
 class NoSuchReferenceError(InvalidInputError):

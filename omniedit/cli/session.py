@@ -17,6 +17,7 @@ from omniedit.errors import (
     JournalTooNewError,
     LocalError,
     MissingExtraError,
+    install_command,
 )
 from omniedit.journal import Journal
 from omniedit.policy import Policy
@@ -204,8 +205,7 @@ def sandbox_required(action: str) -> Generator[None]:
         yield
     except ModuleNotFoundError as error:
         msg = "the sandbox is not installed"
-        hint = "python -m pip install 'omniedit[sandbox]'"
-        raise MissingExtraError(msg, hint=hint) from error
+        raise MissingExtraError(msg, hint=install_command("sandbox")) from error
     except OSError as error:
         msg = f"cannot {action} the sandbox: {error.strerror or error}"
         raise LocalError(msg) from error

@@ -17,6 +17,7 @@ from omniedit.errors import (
     ResultGoneError,
     TooExpensiveError,
     UnavailableError,
+    install_command,
 )
 from omniedit.events import Retrying, Transferring
 from omniedit.evolink.uploads import ClipDigest, digest_clip
@@ -49,7 +50,6 @@ _VIDEO_SUFFIXES: Final = frozenset(
     | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
 """What the names of a folder's videos end with."""
-INSTALL_MEDIA: Final = "python -m pip install 'omniedit[media]'"
 
 
 class Findings(NamedTuple):
@@ -345,13 +345,13 @@ def fetched_clip(session: Session, url: str) -> Generator[Path]:
 def _accept_no_extra(session: Session, request: EditRequest) -> None:
     if request.is_cut or (request.check and not is_local(request.video)):
         msg = "looking into clips and cutting them needs the extra `media`"
-        raise MissingExtraError(msg, hint=INSTALL_MEDIA)
+        raise MissingExtraError(msg, hint=install_command("media"))
     if request.max_credits is not None:
         msg = "what the edit costs cannot be estimated without the extra `media`"
-        raise TooExpensiveError(msg, hint=INSTALL_MEDIA)
+        raise TooExpensiveError(msg, hint=install_command("media"))
     session.note(
         "only the clip's first bytes were looked at, not its length and codecs:"
-        f" `{INSTALL_MEDIA}` adds that",
+        f" `{install_command('media')}` adds that",
         is_general=True,
     )
 

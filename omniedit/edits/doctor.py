@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit import __version__
-from omniedit.errors import Hint, JournalDamagedError, LocalError, OmniEditError
+from omniedit.errors import Hint, JournalDamagedError, LocalError, OmniEditError, install_command
 from omniedit.system import THIS_SYSTEM, System
 
 if TYPE_CHECKING:
@@ -201,8 +201,7 @@ def _journal(folder: Path) -> Check:
 def _extra(extra: str, module: str) -> Check:
     if find_spec(module) is not None:
         return _ok(f"extra {extra}", "installed")
-    hint = f"python -m pip install 'omniedit[{extra}]'"
-    return _warning(f"extra {extra}", "not installed", hint)
+    return _warning(f"extra {extra}", "not installed", install_command(extra))
 
 
 def _certificates(name: str, path: str) -> Check:

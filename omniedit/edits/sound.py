@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.downloads.placement import copy_result, saved_file
-from omniedit.edits.clips import INSTALL_MEDIA, clip_name, clip_on_this_machine, look
+from omniedit.edits.clips import clip_name, clip_on_this_machine, look
 from omniedit.edits.requests import PreparedEdit
 from omniedit.edits.save import find_saved, placed, record_saved
 from omniedit.edits.session import Session
@@ -18,6 +18,7 @@ from omniedit.errors import (
     NotAVideoError,
     OmniEditError,
     TargetExistsError,
+    install_command,
 )
 from omniedit.http.ranges import Incomplete
 from omniedit.media import is_available
@@ -35,7 +36,7 @@ def check_sound(sound: Sound) -> None:
     """
     if sound is not Sound.NEW and not is_available():
         msg = f"`--sound {sound}` needs the extra `media`"
-        raise MissingExtraError(msg, hint=INSTALL_MEDIA)
+        raise MissingExtraError(msg, hint=install_command("media"))
 
 
 def save_with_sound(

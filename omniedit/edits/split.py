@@ -12,7 +12,6 @@ from omniedit.downloads.placement import check_target as check_target_file
 from omniedit.downloads.placement import copy_result, saved_file, tidy
 from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
 from omniedit.edits.clips import (
-    INSTALL_MEDIA,
     clip_name,
     fetched_clip,
     look,
@@ -33,6 +32,7 @@ from omniedit.errors import (
     NotAVideoError,
     OmniEditError,
     TargetExistsError,
+    install_command,
 )
 from omniedit.http.ranges import Incomplete
 from omniedit.media import is_available, parse_mark
@@ -231,7 +231,7 @@ def _check(session: Session, request: EditRequest) -> None:
     """Refuse what can be told to be wrong before the clip of a URL is fetched."""
     if not is_available():
         msg = "splitting a clip needs the extra `media`"
-        raise MissingExtraError(msg, hint=INSTALL_MEDIA)
+        raise MissingExtraError(msg, hint=install_command("media"))
     for mark in (request.start, request.end):
         if mark is not None:
             parse_mark(mark)

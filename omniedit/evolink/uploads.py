@@ -20,6 +20,7 @@ from omniedit.errors import (
     ServerError,
     UnreadableReplyError,
     WrongBaseURLError,
+    install_command,
 )
 from omniedit.evolink.replies import as_object, error_type, parse_refusal, parse_uploaded_clip
 from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from omniedit.http.reply import Reply
 
 HOST_IT: Final = "host the clip yourself, and give its public URL instead of the file"
-_CONVERT: Final = (
-    "`python -m pip install 'omniedit[media]'` adds conversion; `--no-check` sends it as it is"
-)
 # Major brands of files that begin like an MP4 (mp4ra.org): QuickTime, sound, still pictures.
 _OTHER_BRANDS: Final[Mapping[bytes, str]] = {
     b"qt  ": "a QuickTime file",
@@ -104,7 +102,8 @@ def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
     found = _OTHER_BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else "not an MP4"
     if found:
         msg = f"{path} is {found}" + ("" if found == "not an MP4" else ", not an MP4")
-        raise InvalidInputError(msg, code="not_an_mp4", hint=_CONVERT)
+        hint = f"`{install_command('media')}` adds conversion; `--no-check` sends it as it is"
+        raise InvalidInputError(msg, code="not_an_mp4", hint=hint)
 
 
 def _unreadable(path: Path, error: OSError) -> LocalError:

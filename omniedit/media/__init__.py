@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
-from omniedit.errors import MissingExtraError
+from omniedit.errors import MissingExtraError, install_command
 
 if TYPE_CHECKING:
     from omniedit.media.comparison import Change, View, measure_changes, most_changed, view
@@ -138,5 +138,5 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - depends on the name
         if (error.name or "").partition(".")[0] not in {"av", "PIL"}:
             raise
         msg = "looking into clips needs the extra `media`"
-        raise MissingExtraError(msg, hint="python -m pip install 'omniedit[media]'") from error
+        raise MissingExtraError(msg, hint=install_command("media")) from error
     return getattr(module, name)

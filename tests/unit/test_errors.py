@@ -1,11 +1,12 @@
 """The tree of errors: every one has a kind of its own, and survives the journal."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 
 from omniedit import errors
-from omniedit.errors import Interrupted, OmniEditError, restored_error
+from omniedit.errors import Interrupted, OmniEditError, install_command, restored_error
 
 EVERY_ERROR = [*OmniEditError.subclasses()]
 
@@ -76,3 +77,20 @@ def test_an_interrupt_is_not_swallowed_with_other_exceptions() -> None:
     assert not issubclass(Interrupted, Exception)
     assert not issubclass(Interrupted, KeyboardInterrupt)
     assert Interrupted(15).signal_number == 15
+
+
+@pytest.mark.parametrize(
+    ("receipt", "command"),
+    [
+        pytest.param(None, "python -m pip install 'omniedit[media]'", id="pip"),
+        pytest.param("pipx_metadata.json", "pipx install --force 'omniedit[all]'", id="pipx"),
+        pytest.param("uv-receipt.toml", "uv tool install 'omniedit[all]'", id="uv-tool"),
+    ],
+)
+def test_an_extra_is_installed_by_the_tool_that_installed_omniedit(
+    tmp_path: Path, receipt: str | None, command: str
+) -> None:
+    if receipt is not None:
+        (tmp_path / receipt).touch()
+
+    assert install_command("media", environment=str(tmp_path)) == command
