@@ -41,12 +41,12 @@ def parse_since(text: str, *, now: float) -> float:
             return datetime.fromisoformat(text.strip()).replace(tzinfo=UTC).timestamp()
         except ValueError:
             msg = f"no such date: {text}"
-            raise typer.BadParameter(msg) from None
+            raise typer.BadParameter(msg, param_hint="'--since'") from None
     try:
         return now - parse_duration(text)
     except typer.BadParameter:
         msg = f"invalid date {text!r}; write 2026-01-31 (UTC), or 90s, 15m, 1h30m ago"
-        raise typer.BadParameter(msg) from None
+        raise typer.BadParameter(msg, param_hint="'--since'") from None
 
 
 def parse_credits(text: str | float) -> float:
@@ -110,7 +110,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip(), re.ASCII)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         msg = f"invalid shard {text!r}; write I/N with I from 1 to N, such as 2/4"
-        raise typer.BadParameter(msg)
+        raise typer.BadParameter(msg, param_hint="'--shard'")
     return int(match[1]), int(match[2])
 
 

@@ -242,8 +242,8 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
         MissingExtraError: If it needs an extra that is not installed.
         TooExpensiveError: If it is estimated above its limit, or cannot be estimated.
     """
-    start_s = None if request.start is None else parse_mark(request.start)
-    end_s = None if request.end is None else parse_mark(request.end)
+    start_s = None if request.start is None else parse_mark(request.start, name="--start")
+    end_s = None if request.end is None else parse_mark(request.end, name="--end")
     check_order(start_s, end_s, name=request.video)
     model = find_model(request.model)
     if request.max_credits is not None and not model.is_known:

@@ -19,7 +19,7 @@ from omniedit.errors import (
     TaskNotFoundError,
 )
 from omniedit.journal.rows import is_here
-from omniedit.models import AttemptState, Record, Task, is_task_id, task_name
+from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id, task_name
 
 LAST: Final = "last"
 SHORTEST_END: Final = 6
@@ -207,6 +207,9 @@ def list_records(
         limit: How many at most; 0 for all.
         shows_unsent: Show attempts that were refused before anything was sent.
         is_offline: Ask the service nothing.
+
+    Raises:
+        InvalidInputError: If a filter names a state that is unknown.
     """
     journal, hides = session.journal, not shows_unsent
     seen, failure = ({}, None) if is_offline else look_at_open(session)
@@ -217,11 +220,24 @@ def list_records(
         for record in journal.recent(limit=None if has_filters else limit, leaves_out_unsent=hides)
     ]
     if has_filters:
+        _check_state(filters.state, records)
         records = [record for record in records if filters.keep(record, now=session.now())]
         return Listing(records[: limit or None], len(records), failure)
     is_cut = limit and len(records) == limit
     total = journal.count(leaves_out_unsent=hides) if is_cut else len(records)
     return Listing(records, total, failure)
+
+
+def _check_state(state: str | None, records: Iterable[Record]) -> None:
+    """Refuse a state that no edit can be in, as far as anybody knows.
+
+    Raises:
+        InvalidInputError: If it is neither a word of ours, nor one the service has used.
+    """
+    known = [*TaskStatus, *AttemptState]
+    if state is not None and state not in known and all(each.status != state for each in records):
+        msg = f"invalid value for '--state': {state!r} is not one of {', '.join(known)}"
+        raise InvalidInputError(msg, code="usage")
 
 
 def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: bool) -> Listing:

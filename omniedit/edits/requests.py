@@ -158,7 +158,7 @@ def check_request_id(text: str) -> None:
         InvalidInputError: If it cannot.
     """
     if not _REQUEST_ID.fullmatch(text):
-        msg = "a request ID is 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
+        msg = f"invalid request ID {text!r}; write 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
         raise InvalidInputError(msg, code="invalid_request_id")
 
 

@@ -232,9 +232,9 @@ def _check(session: Session, request: EditRequest) -> None:
     if not is_available():
         msg = "splitting a clip needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media"))
-    for mark in (request.start, request.end):
+    for name, mark in (("--start", request.start), ("--end", request.end)):
         if mark is not None:
-            parse_mark(mark)
+            parse_mark(mark, name=name)
     prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))
 
 

@@ -207,19 +207,23 @@ def too_long(name: str) -> InvalidInputError:
     return InvalidInputError(msg, code="clip_too_long", hint="cut it with another program first")
 
 
-def parse_mark(text: str) -> float:
+def parse_mark(text: str, *, name: str = "time") -> float:
     """Return the seconds of `12`, `12.5`, `1:02.5` or `1:02:03`.
+
+    Args:
+        text: As typed.
+        name: What it is, for messages.
 
     Raises:
         InvalidInputError: If the text is not a valid time.
     """
     match = _MARK.fullmatch(text.strip())
     if match is None:
-        msg = f"invalid time {text!r}"
+        msg = f"invalid {name} {text!r}"
         raise InvalidInputError(msg, code="invalid_mark", hint=_MARK_HINT)
     hours, minutes, seconds = (float(group or 0) for group in match.groups())
     if match[2] is not None and (seconds >= _MINUTE_S or (match[1] and minutes >= _MINUTE_S)):
-        msg = f"invalid time {text!r}: minutes and seconds after a colon go up to 59"
+        msg = f"invalid {name} {text!r}: minutes and seconds after a colon go up to 59"
         raise InvalidInputError(msg, code="invalid_mark", hint=_MARK_HINT)
     return hours * _HOUR_S + minutes * _MINUTE_S + seconds
 

@@ -201,10 +201,10 @@ def test_a_script_that_is_sent_anyway_is_sent_itself_and_nothing_it_names(
         ("--end 9", "--end 9 is beyond the end of clip.mp4, which is 2.00 s long"),
         ("--start 1:00:00", "--start 3600 is beyond the end"),
         ("--end 0", "--end 0 leaves nothing of clip.mp4"),
-        ("--start soon", "invalid time 'soon'"),
-        ("--start -1", "invalid time '-1'"),
-        ("--end 1:60", "invalid time '1:60'"),
-        ("--end nan", "invalid time 'nan'"),
+        ("--start soon", "invalid --start 'soon'"),
+        ("--start -1", "invalid --start '-1'"),
+        ("--end 1:60", "invalid --end '1:60'"),
+        ("--end nan", "invalid --end 'nan'"),
     ],
 )
 @pytest.mark.parametrize("forced", [False, True])

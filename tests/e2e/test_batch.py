@@ -194,7 +194,7 @@ FAULTS = [
     pytest.param(b'\xff{"video": "URL"}', (), "m:1: is not valid UTF-8", id="no-utf-8"),
     pytest.param(b"x", ("--shard", "0/2"), "invalid shard '0/2'", id="shard-0"),
     pytest.param(b"x", ("--shard", "3/2"), "invalid shard '3/2'", id="shard-3-of-2"),
-    pytest.param(b"x", ("--concurrency", "0"), "0 is not in the range", id="concurrency-0"),
+    pytest.param(b"x", ("--concurrency", "0"), "0 is less than 1", id="concurrency-0"),
     pytest.param(b"x", ("--timeout", "soon"), "invalid duration", id="timeout"),
     pytest.param(None, (), "cannot read the manifest from m: No such file", id="no-file"),
 ]

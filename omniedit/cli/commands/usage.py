@@ -20,11 +20,23 @@ omniedit usage --by clip --json
 """
 
 
+def _parse_key(text: str) -> str:
+    from omniedit.edits.usage import KEYS
+
+    return parse_choice(text, KEYS)
+
+
 def usage(
     ctx: typer.Context,
     *,
     by: Annotated[
-        str, typer.Option("--by", metavar="month|day|clip|model", help="A row for each of these.")
+        str,
+        typer.Option(
+            "--by",
+            metavar="month|day|clip|model",
+            parser=_parse_key,
+            help="A row for each of these.",
+        ),
     ] = "month",
     since: Since = None,
     remote: Remote = False,
@@ -33,10 +45,9 @@ def usage(
 
     Open edits are asked for first. Edits whose price is unknown are counted apart, never as 0.
     """
-    from omniedit.edits.usage import KEYS, bills
+    from omniedit.edits.usage import bills
 
     context: Context = ctx.obj
-    by = parse_choice(by, KEYS)
     begin = 0.0 if since is None else parse_since(since, now=context.now())
     use = JournalUse.NONE if remote else JournalUse.REQUIRED
     with context.session(use, shows_progress=False) as session:

@@ -235,6 +235,26 @@ def test_a_usage_mistake_is_answered_with_what_was_meant(
 
 
 @pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("list --since tomorrow", "invalid value for '--since': invalid date 'tomorrow'"),
+        ("list --since 2026-02-30", "invalid value for '--since': no such date: 2026-02-30"),
+        ("list --state faild", "invalid value for '--state': 'faild' is not one of pending, "),
+        ("list --limit -1", "invalid value for '--limit': -1 is less than 0"),
+        ("usage --by year", "invalid value for '--by': 'year' is not one of month, day"),
+        ("batch c.mp4 --prompt x --shard 3/2", "invalid value for '--shard': invalid shard"),
+        ("edit c.mp4 x --request-id short", "invalid request ID 'short'; write 16 to 96"),
+    ],
+)
+def test_a_value_that_is_refused_is_named_with_its_option(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, message: str
+) -> None:
+    status = main.run(["--sandbox", *command.split()], {"OMNIEDIT_STATE_DIR": str(tmp_path)})
+
+    assert (status, capsys.readouterr().err.startswith(f"error: {message}")) == (2, True)
+
+
+@pytest.mark.parametrize(
     ("argv", "pasteable"),
     [
         pytest.param(
