@@ -163,8 +163,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case QuotaError():
             return _quota_hint(error)
         case TaskNotFoundError():
-            words = "{} shows the tasks known here; only the account that made a task can see it"
-            return Hint(words, "list")
+            return _no_task_hint(error)
         case WrongBaseURLError():
             return Hint("{} shows where the base URL comes from", "config show")
         case RequestRefusedError() if command == "submit":
@@ -193,6 +192,15 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return "nothing was sent; `--no-journal` goes on without it and its protection"
         case _:
             return None
+
+
+def _no_task_hint(error: OmniEditError) -> str:
+    from omniedit.edits.records import SHORTEST_END
+
+    words = "only the account that made a task can see it"
+    if error.task_id and len(error.task_id) < SHORTEST_END:
+        words = f"the end of a task ID must have at least {SHORTEST_END} characters"
+    return Hint(f"{{}} shows the tasks known here; {words}", "list")
 
 
 def _quota_hint(error: OmniEditError) -> str:

@@ -159,6 +159,21 @@ def test_an_unfinished_task_is_named_in_its_hint() -> None:
     assert "`omniedit wait t-1 --download out.mp4`" in (hint_for(error, command="wait") or "")
 
 
+@pytest.mark.parametrize(
+    ("task_id", "words"),
+    [
+        ("abcde", "the end of a task ID must have at least 6 characters"),
+        ("abcdef", "only the account that made a task can see it"),
+    ],
+)
+def test_an_end_of_an_id_that_is_too_short_to_be_looked_up_is_explained(
+    task_id: str, words: str
+) -> None:
+    error = errors.TaskNotFoundError("no", task_id=task_id)
+
+    assert words in (hint_for(error, command="wait") or "")
+
+
 def test_a_block_is_not_blamed_on_the_host_of_results() -> None:
     # API, file service and results may each refuse a client.
     assert "result" not in str(hint_for(errors.BlockedClientError("no"), command="credits"))

@@ -14,6 +14,7 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import ExitStatus
 from omniedit.cli.signals import Signals
 from omniedit.errors import Interrupted, InvalidInputError, MissingKeyError, TaskFailedError
+from omniedit.journal import Journal
 from omniedit.models import Record, Task
 from omniedit.terminal.documents import task_document
 from omniedit.terminal.printer import OutputMode, Printer
@@ -252,6 +253,19 @@ def test_a_value_that_is_refused_is_named_with_its_option(
     status = main.run(["--sandbox", *command.split()], {"OMNIEDIT_STATE_DIR": str(tmp_path)})
 
     assert (status, capsys.readouterr().err.startswith(f"error: {message}")) == (2, True)
+
+
+def test_a_state_that_the_service_alone_knows_can_be_listed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with Journal(tmp_path) as journal:
+        journal.record_adopted(Task(task_id="task-1", status="archived"), origin="elsewhere")
+
+    status = main.run(
+        ["list", "--state", "archived", "--offline"], {"OMNIEDIT_STATE_DIR": str(tmp_path)}
+    )
+
+    assert (status, "task-1" in capsys.readouterr().out) == (0, True)
 
 
 @pytest.mark.parametrize(
