@@ -237,12 +237,12 @@ def _say_what_goes_on(context: Context, error: OmniEditError) -> None:
         return
     from omniedit.models import task_name
 
-    place, records = context.destination, context.board.records
+    records = context.board.records
     running = [r for r in records if r.task and not r.task.is_terminal]
     hints = [
         Hint(
             f"{task_name(record.task_id)} goes on at the service: {{}}",
-            f"wait {record.task_id} --download {shown_place(place)}",
+            f"wait {record.task_id} --download {shown_place(_place_of(context, record.task_id))}",
         )
         for record in running[:_SHOWN_TASKS]
     ]
@@ -251,6 +251,7 @@ def _say_what_goes_on(context: Context, error: OmniEditError) -> None:
     unsaved = [r for r in records if r.task and r.task.is_completed and not r.saved]
     for record in unsaved[:_SHOWN_TASKS]:
         command = f"download {record.task_id}"
+        place = _place_of(context, record.task_id)
         if place is not None:
             command += f" --output {shown_place(place)}"
         hints.append(Hint(f"{task_name(record.task_id)} is finished and not saved: {{}}", command))
@@ -370,8 +371,20 @@ def _print_document(
 
 
 def _hint(context: Context, error: OmniEditError) -> str | None:
-    hint = hint_for(error, command=context.command, place=context.destination)
+    place = _place_of(context, error.task_id)
+    hint = hint_for(error, command=context.command, place=place)
     return context.rendered(hint) if hint else None
+
+
+def _place_of(context: Context, task_id: str | None) -> str | None:
+    """Return where a task's result goes: as it was typed, or by the name that `edit` gives it."""
+    if task_id is not None and context.destination is None and context.command == "edit":
+        from omniedit.edits.targets import default_name
+
+        for record in context.board.records:
+            if record.task_id == task_id and record.identity is not None:
+                return default_name(record.video, record.prompt, record.identity)
+    return context.destination
 
 
 def _print_trace(context: Context, error: BaseException) -> None:

@@ -13,7 +13,13 @@ from omniedit.cli import main
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import ExitStatus
 from omniedit.cli.signals import Signals
-from omniedit.errors import Interrupted, InvalidInputError, MissingKeyError, TaskFailedError
+from omniedit.errors import (
+    Interrupted,
+    InvalidInputError,
+    MissingKeyError,
+    TaskFailedError,
+    WaitTimeoutError,
+)
 from omniedit.journal import Journal
 from omniedit.models import Record, Task
 from omniedit.terminal.documents import task_document
@@ -23,7 +29,9 @@ from omniedit.terminal.printer import OutputMode, Printer
 class Ended:
     """A command that has ended in the given way, and what it printed."""
 
-    def __init__(self, outcome: Outcome, mode: OutputMode, name: str = "wait") -> None:
+    def __init__(
+        self, outcome: Outcome, mode: OutputMode, name: str = "wait", known: Record | None = None
+    ) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
         context = Context(
             environ={"OMNIEDIT_SANDBOX": "1"},
@@ -32,6 +40,8 @@ class Ended:
             command=name,
             document_name=name,
         )
+        if known is not None:
+            context.board.add(known)
         self.status = main._end(context, outcome)
 
     @property
@@ -105,6 +115,31 @@ def test_of_several_errors_each_is_shown_and_the_gravest_is_in_the_document() ->
     assert (ended.status, ended.document["error"]["message"]) == (2, "wrong")
     assert "error: task t-1: no video\n" in ended.stderr.getvalue()
     assert "error: wrong\nhint: `omniedit wait --help`\n" in ended.stderr.getvalue()
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        pytest.param(Outcome(ended_by=Interrupted(signal.SIGINT)), id="interrupted"),
+        pytest.param(Outcome(errors=[WaitTimeoutError("no end", task_id="t-1")]), id="timed-out"),
+    ],
+)
+def test_the_way_back_of_an_edit_saves_what_it_would_have_saved(outcome: Outcome) -> None:
+    task = Task(task_id="t-1", status="pending")
+    record = Record(
+        request_id="r-1",
+        task=task,
+        status=task.status,
+        created_at=1.0,
+        video="https://example.com/clip.mp4",
+        prompt="make it night",
+        identity="0123456789abcdef",
+    )
+
+    ended = Ended(outcome, OutputMode.TEXT, "edit", record)
+
+    way_back = "`omniedit wait t-1 --download clip-make-it-night-012345.mp4`"
+    assert way_back in ended.stderr.getvalue()
 
 
 def test_a_missing_key_is_said_once_and_of_no_task() -> None:
