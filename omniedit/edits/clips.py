@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from omniedit.edits.session import Session
 from omniedit.errors import (
+    Hint,
     InvalidInputError,
     LocalError,
     MissingExtraError,
@@ -403,7 +404,8 @@ def _refuse_unfit(facts: ClipFacts, request: EditRequest) -> None:
     ):
         if not problem.is_automatic:
             msg = f"{facts.name} does not fit: {problem.message}"
-            hint = f"{problem.fix}; `--no-check` sends it as it is"
+            text = f"{problem.fix.text}; `--no-check` sends it as it is"
+            hint = Hint(text, *problem.fix.commands)
             raise InvalidInputError(msg, code=problem.code, hint=hint)
 
 

@@ -178,7 +178,7 @@ class Problem:
 
     code: str
     message: str
-    fix: str
+    fix: Hint
     """What to do about it, as a hint."""
     is_automatic: bool
     """Whether `edit` and `submit` fix it on their own, by converting the local clip."""
@@ -206,7 +206,11 @@ def verdict(
                     f"{what} {facts.duration_s:.2f} s long, and the model takes"
                     f" {longest_s:g} s at most"
                 ),
-                fix=Hint("cut it with `--start T --end T`, or in pieces with {}", "edit --split"),
+                fix=Hint(
+                    "cut it with {}, or edit it in pieces with {}",
+                    "edit VIDEO PROMPT --start T --end T",
+                    "edit VIDEO PROMPT --split",
+                ),
                 is_automatic=False,
             )
         )
@@ -223,14 +227,14 @@ def verdict(
         problems.append(_conversion(facts, "unsuitable_codec", message))
     if facts.is_local and facts.hdr and not keeps_hdr:
         message = f"its colours are HDR ({facts.hdr}), which the service may misread"
-        fix = "it is converted to SDR on the way, unless you add `--keep-hdr`"
+        fix = Hint("it is converted to SDR on the way, unless you add `--keep-hdr`")
         problems.append(Problem(code="hdr", message=message, fix=fix, is_automatic=True))
     if facts.is_local and not problems and (facts.size_bytes or 0) > MAX_UPLOAD_BYTES:
         problems.append(
             Problem(
                 code="clip_too_large",
                 message=f"the file service takes {MAX_UPLOAD_BYTES // 1024**2} MiB at most",
-                fix="host it yourself, and give its public URL instead of the file",
+                fix=Hint("host it yourself, and give its public URL instead of the file"),
                 is_automatic=False,
             )
         )
@@ -289,7 +293,7 @@ def codec_name(codec: str) -> str:
 
 def _conversion(facts: ClipFacts, code: str, message: str) -> Problem:
     fix = "it is converted on the way" if facts.is_local else "give a local file: it is converted"
-    return Problem(code=code, message=message, fix=fix, is_automatic=facts.is_local)
+    return Problem(code=code, message=message, fix=Hint(fix), is_automatic=facts.is_local)
 
 
 def _exceeds(duration_s: float | None, longest_s: float, frame_s: float) -> bool:

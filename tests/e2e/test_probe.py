@@ -135,10 +135,24 @@ def test_a_clip_that_is_too_long_is_2_with_the_flag_that_helps(
             "verdict does not fit: it is 12.00 s long, and the model takes 10 s at most\n"
         ),
         error="clip.mp4 does not fit: it is 12.00 s long, and the model takes 10 s at most",
-        hint="cut it with `--start T --end T`, or in pieces with `omniedit edit --split`",
+        hint=(
+            "cut it with `omniedit edit VIDEO PROMPT --start T --end T`,"
+            " or edit it in pieces with `omniedit edit VIDEO PROMPT --split`"
+        ),
         fits=False,
         duration_seconds=12.0,
     )
+
+
+def test_the_way_to_edit_a_long_clip_stays_in_the_sandbox(
+    omniedit: CommandLine, clips: Path
+) -> None:
+    make_clip(clips / "clip.mp4", seconds=12)
+
+    ended = omniedit("--sandbox", "edit", "clip.mp4", "make it night")
+
+    assert ended.status == 2, ended
+    assert "`omniedit --sandbox edit VIDEO PROMPT --split`; `--no-check`" in ended.stderr
 
 
 def test_what_is_no_clip_is_2_and_every_fact_null(omniedit: CommandLine, clips: Path) -> None:
