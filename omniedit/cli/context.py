@@ -35,7 +35,7 @@ class Outcome:
     """Returns the documents of its tasks; None: of all on the board, as they are."""
     errors: Sequence[OmniEditError] = ()
     has_shown_errors: bool = False
-    """The command itself has printed them."""
+    """The command itself has printed them, or was stopped as it was meant to be."""
     ended_by: BaseException | None = None
     """What ended the command early."""
 

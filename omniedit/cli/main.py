@@ -173,7 +173,8 @@ def _end(context: Context, outcome: Outcome) -> int:
             status = exit_status_of_signal(number)
             words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
             error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
-            context.printer.error(error.message)
+            if not outcome.has_shown_errors:
+                context.printer.error(error.message)
             _say_what_goes_on(context, error)
         case cause:
             status, error = ExitStatus.BUG, _bug(context, cause)

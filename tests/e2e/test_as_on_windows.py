@@ -162,7 +162,7 @@ def test_a_damaged_journal_is_set_aside(run: Run, home: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "said", "status", "error"),
     [
-        pytest.param(("sandbox", "serve"), "OMNIEDIT_BASE_URL", 0, "", id="while-it-serves"),
+        pytest.param(("sandbox", "serve"), "OMNIEDIT_BASE_URL", 130, "", id="while-it-serves"),
         pytest.param(
             ("--sandbox", "edit", CLIP, "x [sandbox:stall]"),
             "submitted",

@@ -1,6 +1,5 @@
 """`omniedit sandbox`: the local stand-in of the service, as a server of its own."""
 
-import signal
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -70,7 +69,7 @@ def serve(
         bool,
         typer.Option("--allow-local-callbacks", help="Deliver callbacks to this machine."),
     ] = False,
-) -> None:
+) -> Outcome:
     """Serve the sandbox until Ctrl-C; the first line on stdout is its base URL."""
     context: Context = ctx.obj
     with sandbox_required("serve"):
@@ -96,9 +95,9 @@ def serve(
             )
             THIS_SYSTEM.wait(threading.Event())  # until a signal
     except Interrupted as interrupted:
-        # Ctrl-C is how a server is stopped, not how it fails.
-        if interrupted.signal_number != signal.SIGINT:
-            raise
+        # A signal is how a server is stopped, not how it fails.
+        return Outcome(ended_by=interrupted, has_shown_errors=True)
+    return Outcome()
 
 
 @app.command("reset", cls=Command, epilog="omniedit sandbox reset")
