@@ -98,9 +98,12 @@ def _print(context: Context, by: str, rows: "Mapping[str | None, Bill]", total: 
 def _cells(name: str, bill: "Bill") -> tuple[str, str, str, str, str]:
     from omniedit.terminal.human import render_credits
 
+    # A sum of nothing that anybody told is not 0.
+    is_known = bill.charged or not bill.unknown
+    charged = render_credits(bill.charged) if is_known else "unknown"
     reserved = render_credits(bill.reserved) if bill.reserved else "-"
     unknown = str(bill.unknown) if bill.unknown else "-"
-    return name, f"{bill.tasks:,}", render_credits(bill.charged), reserved, unknown
+    return name, f"{bill.tasks:,}", charged, reserved, unknown
 
 
 def _document(key: str | None, bill: "Bill") -> dict[str, object]:

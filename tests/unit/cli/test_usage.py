@@ -1,0 +1,38 @@
+"""What `usage` says of money that nobody told of."""
+
+from pathlib import Path
+
+import pytest
+
+from omniedit.cli import main
+from omniedit.journal import Journal
+from omniedit.models import Task
+
+NOVEMBER = 1_793_491_200.0
+DECEMBER = 1_796_083_200.0
+
+
+def finished(task_id: str, *, at: float, used: float | None) -> Task:
+    return Task(task_id=task_id, status="completed", created_at=at, credits_used=used)
+
+
+def test_a_sum_of_which_nothing_is_known_is_unknown_and_never_0(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with Journal(tmp_path) as journal:
+        for task in (
+            finished("t-1", at=NOVEMBER, used=None),
+            finished("t-2", at=DECEMBER, used=None),
+            finished("t-3", at=DECEMBER, used=31.2),
+        ):
+            journal.record_adopted(task, origin="elsewhere")
+
+    status = main.run(["usage"], {"OMNIEDIT_STATE_DIR": str(tmp_path)})
+
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert status == 0
+    assert lines == [
+        "2026-11 1 unknown - 1",
+        "2026-12 2 31.2 credits ($0.46) - 1",
+        "total 3 31.2 credits ($0.46) - 2",
+    ]
