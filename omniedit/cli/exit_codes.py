@@ -28,6 +28,7 @@ from omniedit.errors import (
     RequestRefusedError,
     ResultGoneError,
     ServiceError,
+    TargetBusyError,
     TargetExistsError,
     TaskFailedError,
     TaskNotFoundError,
@@ -184,6 +185,8 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case NotFinishedError() if error.task_id:
             wait = f"wait {error.task_id} --download {shown_place(place)}"
             return Hint("it goes on: {}", wait)
+        case NotFinishedError() | TargetBusyError():
+            return "wait for the other process to end, then run the same command again"
         case ResultGoneError():
             return Hint("{} makes it again, and is charged again", "edit VIDEO PROMPT --again")
         case TargetExistsError():

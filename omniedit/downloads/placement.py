@@ -27,6 +27,7 @@ from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.locks import hold
 
 _BLOCK_BYTES: Final = 1024 * 1024
+_ELSEWHERE: Final = "choose another place for it"
 # NFS without its lock daemon, Lustre without `flock`, FUSE without the operation.
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
@@ -47,21 +48,21 @@ def check_target(target: Path, *, overwrite: bool = False, system: System = THIS
     target = target.absolute()
     if fault := system.path_fault(target):
         msg = f"cannot write {target}: {fault}"
-        raise LocalError(msg)
+        raise LocalError(msg, hint=_ELSEWHERE)
     try:
         found = _lstat(target)
         if target.name in {"", ".."} or target.is_dir():
             msg = f"{target} is a folder"
-            raise LocalError(msg)
+            raise LocalError(msg, hint=_ELSEWHERE)
         has_locks = _check_folder(target, system)
     except (OSError, ValueError) as error:  # ValueError: a null character
         msg = f"cannot write {str(target)!r}: {error_reason(error)}"
-        raise LocalError(msg, hint="choose another place for it") from error
+        raise LocalError(msg, hint=_ELSEWHERE) from error
     if found is None:
         return has_locks
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
         msg = f"{target} is not a regular file"
-        raise LocalError(msg)
+        raise LocalError(msg, hint=_ELSEWHERE)
     if not overwrite:
         msg = f"{target} exists"
         raise TargetExistsError(msg)

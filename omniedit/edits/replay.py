@@ -157,7 +157,8 @@ def _known_attempt(session: Session, request_id: str) -> Record:
 def _check_origin(session: Session, record: Record) -> None:
     if record.origin != session.origin:
         msg = f"submission {record.request_id} was made at {record.origin}, not at {session.origin}"
-        raise InvalidInputError(msg, code="other_origin", request_id=record.request_id)
+        hint = "settle it with the base URL that it was made with"
+        raise InvalidInputError(msg, code="other_origin", hint=hint, request_id=record.request_id)
 
 
 def _check_key(session: Session, record: Record) -> None:

@@ -133,7 +133,7 @@ def with_sound(
         facts = look(session, str(result), name=name)
     except InvalidInputError as error:
         msg = f"the sound of {name} cannot be changed: {error.message}"
-        raise NotAVideoError(msg) from error
+        raise NotAVideoError(msg, hint="`--sound new` saves it as it is") from error
     with ExitStack() as stack:
         private = stack.enter_context(private_folder(session.private_folder))
         original = None

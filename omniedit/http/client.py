@@ -301,13 +301,15 @@ class HttpClient:
             )
         except OSError as error:  # ssl.SSLError is one
             msg = f"the certificates named by SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}"
-            raise LocalError(msg, code="certificates") from None
+            hint = "unset them, or set them to files that exist"
+            raise LocalError(msg, code="certificates", hint=hint) from None
         except (ValueError, ImportError, httpx.InvalidURL):
             # The exception quotes the proxy's URL, which may hold a password.
             msg = (
                 "the proxy variables (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) hold no usable proxy URL"
             )
-            raise InvalidInputError(msg, code="invalid_proxy") from None
+            hint = "set them to a URL such as http://proxy.example.com:8080, or unset them"
+            raise InvalidInputError(msg, code="invalid_proxy", hint=hint) from None
         if self._transport is None:
             self._connect_through(client, reach)
         return client

@@ -123,6 +123,9 @@ ALWAYS_WITH_A_HINT = (
     errors.BlockedClientError,
     errors.BrokenDownloadError,
     errors.TargetExistsError,
+    errors.TargetBusyError,
+    errors.NotFinishedError,
+    errors.WaitTimeoutError,
 )
 
 
