@@ -1,6 +1,7 @@
 """The service's nouns, as frozen values."""
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,10 @@ MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024
 TASK_PREFIX: Final = "task:"
 """Begins a VIDEO that is the result of a task."""
 
+_VIDEO_SUFFIXES = frozenset(
+    {".3g2", ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
+    | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
+)
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -395,6 +400,11 @@ def is_task_id(text: str) -> bool:
     A text of dots alone would be taken for a path step by HTTP libraries (RFC 3986, 5.2.4).
     """
     return _TASK_ID.fullmatch(text) is not None and text.strip(".") != ""
+
+
+def is_video_name(name: str) -> bool:
+    """Return whether the name of a file, or a path to it, ends as those of videos do."""
+    return os.path.splitext(name)[1].lower() in _VIDEO_SUFFIXES  # noqa: PTH122 - no Path is needed
 
 
 def is_model_id(text: str) -> bool:

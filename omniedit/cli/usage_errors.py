@@ -12,7 +12,6 @@ import typer
 from omniedit.cli.exit_codes import MISSING_COMMAND
 from omniedit.errors import Hint, InvalidInputError
 
-_CLIP: Final = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi|gif)$", re.IGNORECASE)
 _NO_SUCH_COMMAND: Final = re.compile(r"No such command '([^']*)'(?:\. Did you mean '([^']+)')?")
 _TOO_MANY_WORDS: Final = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)
 
@@ -108,12 +107,14 @@ def _words_hint(
 
 def _batch_hint(argv: Sequence[str]) -> Hint | None:
     """Return how to edit the clips of a call that takes one; None where it names no more."""
+    from omniedit.models import is_video_name
+
     words = [
         word
         for before, word in pairwise(["", *argv])
         if not word.startswith("-") and not before.startswith("-")
     ]
-    clips = [word for word in words if _CLIP.search(word)]
+    clips = [word for word in words if is_video_name(word)]
     if len(clips) < 2:  # noqa: PLR2004 - several
         return None
     prompt = shlex.quote(words[-1]) if words[-1] not in clips else '"PROMPT"'

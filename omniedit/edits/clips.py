@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from omniedit.edits.session import Session
@@ -44,13 +44,8 @@ from omniedit.models import (
     VideoFacts,
     find_model,
     is_local,
+    is_video_name,
 )
-
-_VIDEO_SUFFIXES: Final = frozenset(
-    {".3g2", ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
-    | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
-)
-"""What the names of a folder's videos end with."""
 
 
 class Findings(NamedTuple):
@@ -150,7 +145,7 @@ def _is_result(session: Session, path: Path, same_size: Sequence[SavedFile]) -> 
 
 def _is_video(path: Path) -> bool:
     is_shown = not path.name.startswith(".")
-    return is_shown and path.suffix.lower() in _VIDEO_SUFFIXES and path.is_file()
+    return is_shown and is_video_name(path.name) and path.is_file()
 
 
 def _natural_order(path: Path) -> tuple[list[tuple[bool, int, str]], str]:

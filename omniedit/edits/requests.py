@@ -20,6 +20,7 @@ from omniedit.models import (
     find_model,
     is_local,
     is_model_id,
+    is_video_name,
 )
 
 EXAMPLE_HINT: Final = (
@@ -30,7 +31,6 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _SANDBOX_MARKER: Final = re.compile(r"\[sandbox:", re.IGNORECASE)
 _SCHEMELESS: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}/")
 """A host and a slash, as browsers show a URL."""
-_CLIP_NAME: Final = re.compile(r"https?://\S+|\S+\.(?:mp4|m4v|mov|webm|mkv|avi)", re.IGNORECASE)
 
 
 class PreparedEdit(NamedTuple):
@@ -202,7 +202,7 @@ def _check_clip(session: Session, request: EditRequest) -> None:
     elif not _exists(Path(request.video)):
         msg = f"no such file: {request.video}"
         hint = "VIDEO is an http(s) URL or the path of a local clip"
-        if _CLIP_NAME.fullmatch(request.prompt):
+        if _is_clip(request.prompt):
             hint = "VIDEO comes first, then PROMPT: these two look swapped"
         elif _SCHEMELESS.match(request.video):
             hint = f"a URL begins with its scheme: https://{request.video}"
@@ -210,6 +210,11 @@ def _check_clip(session: Session, request: EditRequest) -> None:
     elif not is_available():
         # All that is known of it then comes from its first bytes.
         _identify_clip(session, request)
+
+
+def _is_clip(prompt: str) -> bool:
+    """Return whether a prompt is rather the address or the name of a clip."""
+    return len(prompt.split()) == 1 and (not is_local(prompt) or is_video_name(prompt))
 
 
 def _identify_clip(session: Session, request: EditRequest) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from omniedit.errors import InvalidInputError
+from omniedit.models import is_video_name
 
 MAX_CALLBACK_URL_LENGTH: Final = 2048
 """API reference, `callback_url`."""
@@ -48,7 +49,6 @@ _VIDEO_SITES: Final = (
 )
 """Sites whose addresses lead to pages; their video files lie on other hosts, or have a suffix."""
 _BELOW_VIDEO_SITES: Final = tuple(f".{site}" for site in _VIDEO_SITES)
-_VIDEO_FILE: Final = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi)", re.IGNORECASE)
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 """Every public address of IPv6 (RFC 4291, 2.4); the others wrap IPv4, or stay inside."""
@@ -131,7 +131,7 @@ def check_no_video_page(url: str) -> None:
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     is_of_site = f".{host}".endswith(_BELOW_VIDEO_SITES)
-    if is_of_site and not _VIDEO_FILE.search(parts.path):
+    if is_of_site and not is_video_name(parts.path):
         msg = f"this is a page of {host}, not a video file"
         hint = (
             f"fetch the video first: `yt-dlp -f mp4 -o clip.mp4 {shlex.quote(url)}`, then give"
