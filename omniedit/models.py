@@ -33,11 +33,11 @@ _INPUT_CODES = frozenset(
         "resource_not_found",
     }
 )
-# Not `request_cancelled`: whether a task that somebody cancelled is made again is theirs to say.
 _RETRYABLE_CODES = frozenset(
     {
         "generation_timeout",
         "quota_exceeded",
+        "request_cancelled",
         "resource_exhausted",
         "service_error",
         "service_unavailable",
@@ -129,7 +129,7 @@ class TaskError(NamedTuple):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether submitting the same edit again is sensible without being asked."""
+        """Whether submitting the same edit again is sensible (task error codes, API reference)."""
         return self.code in _RETRYABLE_CODES
 
     @property

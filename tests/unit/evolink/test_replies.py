@@ -163,7 +163,7 @@ def test_a_failed_task_always_has_a_reason() -> None:
     )
     cancelled = parsed(status="cancelled")
     assert cancelled.error is not None
-    assert (cancelled.error.code, cancelled.error.is_retryable) == ("request_cancelled", False)
+    assert (cancelled.error.code, cancelled.error.is_retryable) == ("request_cancelled", True)
 
 
 @pytest.mark.parametrize(
