@@ -1,5 +1,6 @@
 """Progress as a person watches it: a row for each edit, and one for all, drawn by Rich."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TextIO, cast
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from omniedit.terminal.board import Board, EditState, Pause
 from omniedit.terminal.human import render_clock, render_credits, render_duration, render_size
 from omniedit.terminal.streams import ColourDepth, OutputStream
-from omniedit.terminal.text import cell_width
+from omniedit.terminal.text import cell_width, truncate
 
 _SHAPES_PER_S: Final = 10  # of the spinner
 _MOST_ROWS: Final = 12
@@ -116,7 +117,8 @@ class Bars(Progress):
             return
         self._show_on_taskbar(board.percent())
         count = max(0, min(_MOST_ROWS, size.height - 3))
-        rows = [_edit_row(edit, board.clock(), edit.pause) for edit in board.running[:count]]
+        running = sorted(board.running, key=lambda edit: _natural_order(edit.label))
+        rows = [_edit_row(edit, board.clock(), edit.pause) for edit in running[:count]]
         if rows:
             yield self._table(rows, _edit_widths(width))
         overall = _overall_row(board, width)
@@ -172,11 +174,14 @@ class _TextColumn(ProgressColumn):
 
     def __init__(self, width: int, stream: OutputStream, text: Callable[[_Row], str]) -> None:
         super().__init__(Column(width=width, no_wrap=True))
+        self._width = width
         self._stream = stream
         self._text = text
 
     def render(self, task: Task) -> Text:
-        return Text(self._stream.shown(self._text(_row(task))), overflow="ellipsis")
+        text = self._stream.shown(self._text(_row(task)))
+        # Lines are told apart by the number in front, clips by the end of their names.
+        return Text(truncate(text, self._width, keeps_end=True, head=self._width // 3))
 
 
 class _BarColumn(ProgressColumn):
@@ -219,7 +224,11 @@ class _FactsColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         row = _row(task)
         facts = [(fact, self._stream.shown(fact.text)) for fact in row.facts if fact.text]
-        while len(facts) > 1 and cell_width("  ".join(text for _, text in facts)) > self._width:
+        # A number that is cut short misleads; what is wrong is told as far as there is room.
+        fewest = 1 if row.is_alarming else 0
+        while (
+            len(facts) > fewest and cell_width("  ".join(text for _, text in facts)) > self._width
+        ):
             facts.remove(min(facts, key=lambda fact: fact[0].rank))
         text = "  ".join(text for _, text in facts)
         return Text(text, "yellow" if row.is_alarming else "", overflow="ellipsis")
@@ -243,6 +252,12 @@ def _console(stream: OutputStream, environ: Mapping[str, str]) -> Console:
 
 def _row(task: Task) -> _Row:
     return cast("_Row", task.fields["row"])
+
+
+def _natural_order(label: str) -> list[tuple[int, str]]:
+    """Sort `line 2` before `line 10`, so that no row moves while others come and go."""
+    parts = re.findall(r"([0-9]*)([^0-9]*)", label)
+    return [(int(digits or 0), text) for digits, text in parts]
 
 
 def _single_widths(width: int) -> _Widths:

@@ -34,7 +34,6 @@ _REMAINING_EASE_S: Final = 6.0
 _SPEED_WINDOW_S: Final = 5.0
 _SPEED_SAMPLE_S: Final = 0.25
 _FULL: Final = 100.0
-_USUAL_TASK_S: Final = 60.0
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -228,6 +227,7 @@ class Board:
         self._durations_s: list[float] = []
         self._task_ids: set[str | None] = set()
         self._remaining = Remaining()
+        self._most_running = 1
         self._shown = 0.0
         self._lock = threading.Lock()
 
@@ -275,13 +275,12 @@ class Board:
     @property
     def done(self) -> int:
         """How many ended well: saved, or completed where nothing is saved."""
-        return self.saved or self.completed
+        return self.saved if self.saves else self.completed
 
     @property
     def summary(self) -> str:
         """All edits in one line: `37/120 saved, 24 running, 1 failed`."""
-        is_saving = self.saves and (self.saved or not self.completed)
-        word = "saved" if is_saving else "completed"
+        word = "saved" if self.saves else "completed"
         parts = [f"{self.done}/{self.total} {word}", f"{len(self.running)} running"]
         if self.failed:
             parts.append(f"{self.failed} failed")
@@ -308,7 +307,7 @@ class Board:
             self.total, self.started_at = total, self.clock()
             self._labels = labels if labels is not None else self._labels
             self._edits.clear()
-            self._shown = 0.0
+            self._shown, self._most_running = 0.0, 1
 
     def state_of(self, event: Event) -> EditState:
         """Return where the edit of an event stands; a new state where it concerns none."""
@@ -316,28 +315,25 @@ class Board:
         return self._edits.get(_key(event)) or EditState(seen_at=self.clock(), task_id=task_id)
 
     def remaining_s(self) -> float | None:
-        """Return for how long all edits together will go on, as far as anybody knows."""
+        """Return for how long all edits together will go on, as far as anybody knows.
+
+        While some have not begun, that is from when one has shown how long an edit takes.
+        """
         now, running = self.clock(), self.running
-        is_joining = self.done + self.failed >= self.total
-        left = max(0, self.total - self.done - self.failed - len(running))
-        tasks = [record.task for record in self.records if record.task]
-        estimates_s = [task.estimated_s for task in tasks if task.estimated_s is not None]
-        durations_s = sorted(self._durations_s or estimates_s or [_USUAL_TASK_S])
-        usual_s = durations_s[len(durations_s) // 2]
-        known: list[float] = []
-        for edit in running:
-            left_s = edit.remaining_s(now)
-            if edit.task_id is None and not is_joining:
-                # A clip that is prepared or uploaded has its task still before it.
-                known.append((left_s or 0.0) + usual_s)
-            elif left_s is not None:
-                known.append(left_s)
-        if not known and not (left and self._durations_s):
+        self._most_running = max(self._most_running, len(running))
+        ended = len(self._completed | self._saved | self._failed)
+        begun = sum(edit.task_id is not None and not edit.has_ended for edit in running)
+        left = max(0, self.total - ended - begun)
+        known = [left_s for edit in running if (left_s := edit.remaining_s(now)) is not None]
+        if not self._durations_s if left else not known:
             return None
-        if is_joining:
-            return max(known)
-        rounds = left / max(1, len(running))
-        return self._remaining.ease_to(max(known, default=0.0) + rounds * usual_s, now)
+        remaining_s = max(known, default=0.0)
+        if left:
+            usual_s = sorted(self._durations_s)[len(self._durations_s) // 2]
+            # Between two waves of edits few are running.
+            remaining_s += usual_s * max(1.0, left / self._most_running)
+        is_joining = ended >= self.total
+        return remaining_s if is_joining else self._remaining.ease_to(remaining_s, now)
 
     def percent(self) -> float:
         """Return how much of everything is done; never backwards."""

@@ -38,7 +38,7 @@ from omniedit.terminal.human import (
     render_took,
 )
 from omniedit.terminal.printer import LiveDisplay, OutputMode, Printer, ProgressMode
-from omniedit.terminal.text import Colour, Line, Span, cell_width, truncate
+from omniedit.terminal.text import Colour, Line, Span, cell_width
 
 MANY: Final = 5
 """Beyond so many edits plain progress is one line for all."""
@@ -55,8 +55,6 @@ _SOON_S: Final = 120.0
 _PATIENCE_S: Final = 2.0
 """How long the end of a tick is awaited; a terminal stopped by Ctrl-S may never take it."""
 
-_SHORTEST_NAME: Final = 12
-_LONG_NAME: Final = 24
 _SUCCESS: Final = Span("✓", Colour.BOLD_GREEN)
 _FAILURE: Final = Span("✗", Colour.BOLD_RED)
 _SPACE: Final = Span(" ")
@@ -238,21 +236,18 @@ class _LastingLines:
         verb = "saved" if event.is_new else "already here:"
         stream, facts = self._printer.stderr, _saved_facts(event, edit, self._board)
         path = stream.shown(event.shown_path)
-        name = path.replace("\\", "/").rpartition("/")[2]
-        room = stream.size.width - 1 - len(f"✓ {verb} ")
-        while len(facts) > 1 and _width_of(facts) + min(_LONG_NAME, cell_width(name)) > room:
-            facts.pop(-2)  # what it cost is said last, and always
-        if facts[-1].endswith(")") and _width_of(facts) + cell_width(name) > room:
-            facts[-1] = facts[-1].partition(" (")[0]
-        room -= _width_of(facts)
-        if cell_width(path) > room:
-            path = truncate(name, max(_SHORTEST_NAME, room), keeps_end=True)
-        return [
-            _SUCCESS,
-            Span(f" {verb} "),
-            Span(path, link=file_uri(event.file.path)),
-            *(Span(f" · {fact}", Colour.DIM) for fact in facts),
-        ]
+        room = stream.size.width - len(f"✓ {verb} ") - cell_width(path)
+        saved = [_SUCCESS, Span(f" {verb} "), Span(path, link=file_uri(event.file.path))]
+        kept = [*facts]
+        while len(kept) > 1 and _width_of(kept) > room:
+            kept.pop(-2)  # what it cost is said last, and always
+        if _width_of(kept) > room:
+            kept[-1] = kept[-1].partition(" (")[0]
+        if _width_of(kept) > room:
+            # A path is never cut: there is a line for what is said beside it.
+            self._printer.message(saved)
+            return [Span(f"  {' · '.join(facts)}", Colour.DIM)]
+        return [*saved, *(Span(f" · {fact}", Colour.DIM) for fact in kept)]
 
 
 class PlainLines:

@@ -66,15 +66,24 @@ def cell_width(text: str) -> int:
     return cell_len(text)
 
 
-def truncate(text: str, width: int, *, keeps_end: bool = False) -> str:
-    """Return `text` in at most `width` cells, with an ellipsis where something was cut off."""
+def truncate(text: str, width: int, *, keeps_end: bool = False, head: int = 0) -> str:
+    """Return `text` in at most `width` cells, with an ellipsis where something was cut off.
+
+    Args:
+        text: Sanitized.
+        width: In cells.
+        keeps_end: Whether the end stays, not the beginning.
+        head: With `keeps_end`: how many cells of the beginning stay all the same.
+    """
     if cell_width(text) <= width:
         return text
     if width <= 0:
         return ""
-    if keeps_end:
-        return _ELLIPSIS + _fitting(text[::-1], width - 1)[::-1]
-    return _fitting(text, width - 1) + _ELLIPSIS
+    if not keeps_end:
+        return _fitting(text, width - 1) + _ELLIPSIS
+    start = _fitting(text, min(head, width - 1))
+    end = _fitting(text[::-1], width - 1 - cell_width(start))[::-1]
+    return f"{start}{_ELLIPSIS}{end}"
 
 
 def wrapped(line: Line, width: int) -> list[list[Span]]:

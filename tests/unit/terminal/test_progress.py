@@ -586,6 +586,49 @@ def test_rows_name_the_clip(
     assert [line.split()[0] for line in shown] == ["note:", "a.mp4", "b.mp4", "⠋"]
 
 
+def test_narrow_rows_keep_what_tells_them_apart_and_their_order(
+    make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
+) -> None:
+    printer = make_printer(err=terminal, environ={"TERM": "xterm", "COLUMNS": "60"})
+
+    with watched(printer, total=9) as report:
+        for number in (10, 9, 1):
+            report(_submitted(f"t-{number}", f"films/holiday-in-the-alps-{number:02}.mp4"))
+        printer.note("drawn")
+        shown = make_screen(60).feed(terminal.text).shown
+
+    assert [line.split()[0] for line in shown[1:-1]] == [
+        "holid…lps-01.mp4",
+        "holid…lps-09.mp4",
+        "holid…lps-10.mp4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        pytest.param(60, ["✓ saved {} · 2.1 MB · credits unknown"], id="in-one-line"),
+        pytest.param(50, ["✓ saved {} · credits unknown"], id="less-beside-it"),
+        pytest.param(40, ["✓ saved {}", "  2.1 MB · credits unknown"], id="in-two-lines"),
+    ],
+)
+def test_the_path_of_a_saved_file_is_never_cut(
+    make_printer: MakePrinter,
+    terminal: Written,
+    make_screen: MakeScreen,
+    width: int,
+    lines: list[str],
+) -> None:
+    path = "out/holiday-warmer.mp4"
+    printer = make_printer(err=terminal, environ={"TERM": "xterm", "COLUMNS": str(width)})
+
+    with watched(printer) as report:
+        report(SAVED._replace(shown_path=path))
+
+    screen = make_screen(width).feed(terminal.text)
+    assert screen.shown == [line.format(path) for line in lines]
+
+
 def test_a_clip_that_is_prepared_says_how_far_it_is(
     make_printer: MakePrinter, terminal: Written, stderr: Written, make_screen: MakeScreen
 ) -> None:
