@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,8 @@ ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 REMIND_WITHIN_S: Final = 3 * 3600
 
 _SHOWN_TASKS: Final = 5
+_NARROWEST_HELP: Final = 20
+_WIDEST_HELP: Final = 98
 _GENERAL: Final = (CredentialsError, AuthenticationError, QuotaError, NotConnectedError)
 """Errors that are of the key or the network, whichever task was asked for."""
 # Not exported by Typer, which raises it for every wrong call.
@@ -56,7 +59,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # Rich would triple the time of `--help`
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting'\n"
         'omniedit edit clip.mp4 "make it night" -o night.mp4'
@@ -127,7 +130,16 @@ def run(argv: Sequence[str], environ: Mapping[str, str], *, policy: Policy = DEF
 def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
     """Return what came of a call, whatever ended it."""
     try:
-        outcome: Any = app(args=list(argv), prog_name="omniedit", standalone_mode=False, obj=call)
+        outcome: Any = app(
+            args=list(argv),
+            prog_name="omniedit",
+            standalone_mode=False,
+            obj=call,
+            # Typer's own choice has 50 columns at least.
+            terminal_width=max(
+                _NARROWEST_HELP, min(shutil.get_terminal_size().columns - 2, _WIDEST_HELP)
+            ),
+        )
     except _UsageError as error:
         from omniedit.cli.usage_errors import usage_error
 

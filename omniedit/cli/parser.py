@@ -122,7 +122,8 @@ def _names_of(param: Any) -> str:
 
 def _write_rows(rows: Iterable[tuple[str, str]], ctx: Any, formatter: Any) -> None:
     shown = [(_painted(ctx, name, Colour.CYAN), text) for name, text in rows]
-    formatter.write_dl(shown, col_max=_NAME_WIDTH)
+    # Beside a narrow column of names there is room for what is said of them.
+    formatter.write_dl(shown, col_max=min(_NAME_WIDTH, (formatter.width + 2) // 4))
 
 
 def _write_examples(examples: str | None, ctx: Any, formatter: Any) -> None:

@@ -4,8 +4,8 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import CodeBlock, Heading, Markdown
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
+from rich.markdown import CodeBlock, Heading, Markdown, TableDataElement
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -60,11 +60,21 @@ class _PlainCode(CodeBlock):
             yield Text(f"  {line}", self.style_name, no_wrap=True, overflow="ignore")
 
 
+class _WholeCell(TableDataElement):
+    """A cell of which nothing is cut off: half the name of an option is none."""
+
+    def __init__(self, justify: JustifyMethod) -> None:
+        super().__init__(justify)
+        self.content.overflow = "fold"
+
+
 class _Page(Markdown):
     elements = {  # noqa: RUF012 - Rich declares it so
         **Markdown.elements,
         "heading_open": _LeftHeading,
         "fence": _PlainCode,
+        "td_open": _WholeCell,
+        "th_open": _WholeCell,
     }
 
 

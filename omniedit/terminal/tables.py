@@ -51,7 +51,7 @@ class _Column(NamedTuple):
 
 _COLUMNS: Final = (
     _Column("TASK", least=6, rank=9, keeps_end=True),
-    _Column("CLIP", least=8, rank=3),
+    _Column("CLIP", least=8, rank=3, keeps_end=True),
     _Column("PROMPT", least=12, rank=4),
     _Column("STATE", least=9, rank=8),
     _Column("CREDITS", least=7, rank=2),
@@ -100,19 +100,47 @@ def render_columns(rows: Sequence[Sequence[str]], width: int | None) -> list[Lin
 
     Args:
         rows: Of as many cells each.
-        width: Of the terminal, in which long names give way; None for a script.
+        width: Of the terminal; None for a script. Where there is no room, columns without a number
+            give way, then long names, and at last numbers stand below their name.
     """
-    widths = [max(map(cell_width, column)) for column in zip(*rows, strict=True)]
-    if width is not None:
-        widths[0] = min(widths[0], max(_LEAST_NAME, width - sum(widths[1:]) - 2 * len(widths[1:])))
+    name, *columns = zip(*rows, strict=True)
+    if width is not None and _width_of(name) + _room_for(columns) > width:
+        columns = [column for column in columns if {*column[1:]} != {_NONE}]
+    name_width = _width_of(name)
+    if width is not None and name_width + _room_for(columns) > width:
+        name_width = max(_LEAST_NAME, width - _room_for(columns))
+        if name_width + _room_for(columns) > width:
+            return _stacked(name, columns)
     lines: list[Line] = []
-    for number, (name, *cells) in enumerate(rows):
-        shown = truncate(sanitize(name), widths[0], keeps_end=True)
-        text = shown + " " * (widths[0] - cell_width(shown))
+    for number, (first, *cells) in enumerate(zip(name, *columns, strict=True)):
+        shown = truncate(sanitize(first), name_width, keeps_end=True)
+        text = shown + " " * (name_width - cell_width(shown))
         text += "".join(
-            _GAP + cell.rjust(size) for cell, size in zip(cells, widths[1:], strict=True)
+            _GAP + cell.rjust(_width_of(column))
+            for cell, column in zip(cells, columns, strict=True)
         )
         lines.append([Span(text, Colour.BOLD)] if number == 0 else text)
+    return lines
+
+
+def _width_of(column: Sequence[str]) -> int:
+    return max(map(cell_width, column))
+
+
+def _room_for(columns: Sequence[Sequence[str]]) -> int:
+    return sum(len(_GAP) + _width_of(column) for column in columns)
+
+
+def _stacked(name: Sequence[str], columns: Sequence[Sequence[str]]) -> list[Line]:
+    width = max(len(column[0]) for column in columns)
+    lines: list[Line] = []
+    for number, first in enumerate(name[1:], 1):
+        lines.append([Span(first, Colour.BOLD)])
+        lines += [
+            f"{_GAP}{column[0].lower():{width}}{_GAP}{column[number]}"
+            for column in columns
+            if column[number] != _NONE
+        ]
     return lines
 
 

@@ -192,7 +192,7 @@ def test_help_ends_with_examples_of_the_command(omniedit: CommandLine, name: str
         assert f"omniedit {name}".strip() in example
 
 
-@pytest.mark.parametrize("columns", ["60", "100"])
+@pytest.mark.parametrize("columns", ["40", "60", "100"])
 def test_help_fits_the_terminal(omniedit: CommandLine, columns: str) -> None:
     ended = omniedit("edit", "--help", COLUMNS=columns)
 

@@ -11,7 +11,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.terminal.printer import Printer
-from omniedit.terminal.text import Line
+from omniedit.terminal.text import Line, Span, labelled
 
 EXAMPLES: Final = """
 omniedit help exit-codes
@@ -55,7 +55,9 @@ def help_(
     fields: dict[str, object] = {"topics": [*TOPICS]}
     if topic is None:
         for name, summary in TOPICS.items():
-            context.printer.line(f"omniedit help {name:<12} {summary}")
+            label = [Span(f"omniedit help {name:<12} ")]
+            for line in labelled(label, Span(summary), context.printer.stdout_width):
+                context.printer.line(line)
         return Outcome(fields=fields)
     try:
         text = _text(ctx, topic, document)

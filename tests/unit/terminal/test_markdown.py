@@ -61,3 +61,16 @@ def test_tables_are_drawn_in_what_the_encoding_has() -> None:
 
     assert any("─" in line for line in drawn("utf-8"))
     assert all(line.isascii() for line in drawn("ascii"))
+
+
+def test_no_narrow_cell_cuts_a_name_off() -> None:
+    page = "| variable | option |\n| --- | --- |\n| `OMNIEDIT_CONFIG_DIR` | `--callback-url` |\n"
+
+    lines = [plain_text(line) for line in render_markdown(page, width=24, encoding="utf-8")]
+
+    first, second = (
+        "".join(cell.strip() for line in lines for cell in [line[start:end]])
+        for start, end in ((0, 12), (12, 24))
+    )
+    assert "OMNIEDIT_CONFIG_DIR" in first
+    assert "--callback-url" in second

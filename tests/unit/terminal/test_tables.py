@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from omniedit.models import DEFAULT_MODEL, Record, Task
-from omniedit.terminal.tables import render_table
+from omniedit.terminal.tables import render_columns, render_table
 from omniedit.terminal.text import Colour, Span, cell_width, plain_text
 
 NOW = 1_757_169_743.0
@@ -173,3 +173,32 @@ def test_a_tree_has_edits_of_a_result_below_it(make_record: MakeRecord) -> None:
         "└─ second",
         "   └─ grandchild",
     ]
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        pytest.param(
+            None,
+            ["CLIP            TASKS  CHARGED  UNKNOWN", "films/clip.mp4      3      1.5        -"],
+            id="script",
+        ),
+        pytest.param(
+            30,
+            ["CLIP            TASKS  CHARGED", "films/clip.mp4      3      1.5"],
+            id="without-the-empty-column",
+        ),
+        pytest.param(
+            26,
+            ["CLIP        TASKS  CHARGED", "…/clip.mp4      3      1.5"],
+            id="name-cut",
+        ),
+        pytest.param(
+            20, ["films/clip.mp4", "  tasks    3", "  charged  1.5"], id="one-below-the-other"
+        ),
+    ],
+)
+def test_numbers_are_whole_at_any_width(width: int | None, lines: list[str]) -> None:
+    rows = [("CLIP", "TASKS", "CHARGED", "UNKNOWN"), ("films/clip.mp4", "3", "1.5", "-")]
+
+    assert [plain_text(line) for line in render_columns(rows, width)] == lines
