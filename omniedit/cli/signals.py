@@ -60,12 +60,17 @@ class Signals:
 
     @contextmanager
     def handled(
-        self, *, on_overdue: Callable[[Interrupted], None] = lambda _: None
+        self,
+        *,
+        on_overdue: Callable[[Interrupted], None] = lambda _: None,
+        on_stop: Callable[[Callable[[], object]], None] | None = None,
     ) -> Generator[None]:
         """Handle the signals within a block; those that the caller ignores stay ignored.
 
         Args:
             on_overdue: Called in another thread if the main thread does not notice a signal.
+            on_stop: Called in another thread upon Ctrl-Z, with what stops the process; None leaves
+                that to the system.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -80,9 +85,14 @@ class Signals:
         waking = self._system.waking
         if waking is not None:
             before[waking.signal_number] = signal.signal(waking.signal_number, self._notice_late)
+        stopping = self._system.stopping if on_stop else None
+        if stopping and signal.getsignal(stopping.signal_number) is signal.SIG_DFL:
+            number = stopping.signal_number
+            # The watcher sees it: this thread may hold what the display needs to be put away.
+            before[number] = signal.signal(number, lambda _number, _frame: None)
         try:
             with (
-                self._watched(numbers, on_overdue),
+                self._watched(numbers, on_overdue, on_stop),
                 waking.let_through() if waking else nullcontext(),
             ):
                 yield
@@ -125,7 +135,10 @@ class Signals:
 
     @contextmanager
     def _watched(
-        self, numbers: Sequence[int], on_overdue: Callable[[Interrupted], None]
+        self,
+        numbers: Sequence[int],
+        on_overdue: Callable[[Interrupted], None],
+        on_stop: Callable[[Callable[[], object]], None] | None,
     ) -> Generator[None]:
         """Let another thread see to it that the main thread notices these signals."""
         try:
@@ -141,7 +154,9 @@ class Signals:
         before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         main_thread = threading.get_ident()
         watcher = threading.Thread(
-            target=self._watch, args=[reader, main_thread, numbers, on_overdue], daemon=True
+            target=self._watch,
+            args=[reader, main_thread, numbers, on_overdue, on_stop],
+            daemon=True,
         )
         with suppress(RuntimeError):  # no thread is to be had
             watcher.start()
@@ -178,9 +193,13 @@ class Signals:
         main_thread: int,
         numbers: Sequence[int],
         on_overdue: Callable[[Interrupted], None],
+        on_stop: Callable[[Callable[[], object]], None] | None,
     ) -> None:
         """Read the numbers of signals, which arrive here whatever the main thread is doing."""
+        stopping = self._system.stopping
         while came := os.read(reader, 1):
+            if stopping and on_stop and came[0] == stopping.signal_number:
+                on_stop(stopping.stop)
             waited_s = 0.0
             # Counted, not timed: the process may be suspended meanwhile.
             while came[0] in numbers and not self._is_noticed_soon():

@@ -8,13 +8,14 @@ tested on every system.
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from omniedit.system.posix import MacOS, System, Waking
+from omniedit.system.posix import MacOS, Stopping, System, Waking
 
 __all__ = ["THIS_SYSTEM", "System", "share_heap"]
 
@@ -102,6 +103,13 @@ else:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def _stop() -> None:
+        # No shell continues a process that shares its group with the leader of the session.
+        if os.getpgrp() != os.getsid(0):
+            # To this thread: it does not return from the call before all of them have stopped.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+    _STOPPING: Final = Stopping(signal.SIGTSTP, stop=_stop)
     _WAKING: Final = Waking(signal.SIGALRM, send=_wake, let_through=_let_through)
     _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -118,6 +126,7 @@ else:
             name_limit=_name_limit,
             ending_signals=_SIGNALS,
             waking=_WAKING,
+            stopping=_STOPPING,
             is_private_group=_is_private_group,
             sync=_full_sync,
         )
@@ -129,6 +138,7 @@ else:
             name_limit=_name_limit,
             ending_signals=_SIGNALS,
             waking=_WAKING,
+            stopping=_STOPPING,
             is_private_group=_is_private_group,
         )
 

@@ -30,6 +30,15 @@ class Waking(NamedTuple):
     """Unblocks it for a block: a process may have been started with it blocked."""
 
 
+class Stopping(NamedTuple):
+    """Stops this process until its shell continues it."""
+
+    signal_number: int
+    """What asks for that: Ctrl-Z."""
+    stop: Callable[[], object]
+    """Returns when the process goes on."""
+
+
 class System:
     """A POSIX system; subclasses override what differs elsewhere.
 
@@ -42,6 +51,7 @@ class System:
         name_limit: Returns the longest file name in a folder, in bytes.
         ending_signals: The signals that end a command.
         waking: None where no signal interrupts what a thread waits for.
+        stopping: None where no process can be stopped.
         is_private_group: Returns whether a group has no other member than the current user.
         sync: Flushes an open file to disk.
         boot_id_file: Holds an ID of the current boot; may be missing.
@@ -63,6 +73,7 @@ class System:
         name_limit: Callable[[Path], int],
         ending_signals: tuple[int, ...],
         waking: Waking | None,
+        stopping: Stopping | None = None,
         is_private_group: Callable[[int], bool] = lambda _: False,
         sync: Callable[[int], object] = os.fsync,
         boot_id_file: Path = BOOT_ID_FILE,
@@ -70,6 +81,7 @@ class System:
         self.user_id = user_id
         self.ending_signals = ending_signals
         self.waking = waking
+        self.stopping = stopping
         self._is_private_group = is_private_group
         self._lock = lock
         self._uptime = uptime

@@ -1,7 +1,8 @@
 """Progress as a person watches it: a row for each edit, and one for all, drawn by Rich."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -77,6 +78,7 @@ class Bars(Progress):
         self._board = board
         self._stream = stream
         self._taskbar_percent: int | None = None
+        self._is_away = False
         spinner = next(filter(stream.can_show, _SPINNERS))
         self._mark = _MarkColumn(spinner)
         # The first rows are asked for before there is `console`.
@@ -104,8 +106,23 @@ class Bars(Progress):
         super().stop()
         self._show_on_taskbar(None)
 
+    @contextmanager
+    def put_away(self) -> Generator[None]:
+        """Take the bars off the screen for a block, at whose end the cursor may be anywhere."""
+        self._is_away = True
+        self.refresh()
+        self.stop()
+        try:
+            yield
+        finally:
+            self._is_away = False
+            self.start()
+
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return the rows as they are now, none wider than the terminal."""
+        if self._is_away:
+            # Rich must know of no row, or it would look for it where the shell has written since.
+            return
         board, size = self._board, self._stream.size
         # Room for the `^C` that terminals write where the cursor is: a row must not wrap.
         width = max(1, size.width - 2)

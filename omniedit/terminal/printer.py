@@ -18,6 +18,9 @@ _WORKFLOW_COMMANDS: Final = (("::", ": :"), ("##[", "# #["))
 """What a log of GitHub Actions obeys, and how it is shown instead."""
 
 
+_PATIENCE_S: Final = 1.0
+
+
 class OutputMode(StrEnum):
     """What standard output carries."""
 
@@ -40,6 +43,8 @@ class LiveDisplay(NamedTuple):
     print_above: Callable[[str], None]
     end: Callable[[], None]
     """Takes it off the screen for good."""
+    put_away: Callable[[], contextlib.AbstractContextManager[object]]
+    """Takes it off the screen for a block."""
 
 
 class Printer:
@@ -217,6 +222,18 @@ class Printer:
             if self._live is not None:
                 self._live.end()
             self._live = None
+
+    def stop(self, stop: Callable[[], object]) -> None:
+        """Have `stop` stop the process, and nothing drawn on the screen meanwhile."""
+        # A terminal that takes nothing may keep another thread writing, but not this one waiting.
+        is_free = self._lock.acquire(timeout=_PATIENCE_S)
+        is_drawn = is_free and self._live is not None
+        try:
+            with self._live.put_away() if is_drawn and self._live else contextlib.nullcontext():
+                stop()
+        finally:
+            if is_free:
+                self._lock.release()
 
     @staticmethod
     def _shown(stream: OutputStream, line: Line) -> list[Span]:

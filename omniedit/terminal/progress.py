@@ -131,7 +131,7 @@ def _bars(
     from omniedit.terminal.bars import Bars  # noqa: PLC0415
 
     bars = Bars(board, printer.stderr, printer.environ)
-    live = LiveDisplay(print_above=bars.print_above, end=bars.stop)
+    live = LiveDisplay(print_above=bars.print_above, end=bars.stop, put_away=bars.put_away)
     view = _LastingLines(printer, board)
     interval_s = _FRAME_S if board.is_single else _FRAME_OF_MANY_S
     with bars, printer.showing(live):

@@ -23,6 +23,8 @@ _DEADLINE_S = 20.0
 _SEQUENCE = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 _DRIVER = """
 import os, sys, time
+from omniedit.cli.signals import Signals
+from omniedit.errors import Interrupted
 from omniedit.events import Progressed, Saved
 from omniedit.models import Record, SavedFile, Task
 from omniedit.terminal.printer import Printer
@@ -34,7 +36,10 @@ record = Record(request_id="oe-1", task=task, status=task.status, created_at=0.0
 printer = Printer(stdout=sys.stdout, stderr=sys.stderr, environ=os.environ)
 try:
     board = Board()
-    with watch(printer, board, sandbox=False) as observe:
+    with (
+        Signals(lambda: None).handled(on_stop=printer.stop),
+        watch(printer, board, sandbox=False) as observe,
+    ):
         def report(event):
             board.take(event)
             observe(event)
@@ -44,7 +49,7 @@ try:
         file = SavedFile(path="/x/out.mp4", size_bytes=2_134_000, sha256="00")
         report(Saved(task_id=task.task_id, file=file, shown_path="out.mp4"))
     printer.path("out.mp4")
-except KeyboardInterrupt:
+except Interrupted:
     printer.error("interrupted; the task goes on", "`omniedit wait`")
     sys.exit(130)
 """
@@ -97,6 +102,7 @@ def session() -> Iterator[Session]:
         stdout=subprocess.PIPE,
         stderr=far_end,
         env=environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
+        process_group=0,  # as a shell's job
     )
     os.close(far_end)
     yield Session(process, terminal)
@@ -151,3 +157,19 @@ def test_an_interrupt_gives_the_cursor_back_and_leaves_only_lines(session: Sessi
     assert _SEQUENCE.sub("", after).strip("\r") == (
         "error: interrupted; the task goes on\r\nhint: `omniedit wait`\r\n"
     )
+
+
+def test_a_job_that_is_stopped_leaves_its_shell_a_clean_terminal(session: Session) -> None:
+    session.read_until("[2-4][0-9]%")
+    session.process.send_signal(signal.SIGTSTP)
+    _, status = os.waitpid(session.process.pid, os.WUNTRACED)
+    session.read_until(r"\x1b\[\?25h")
+    stopped = session.seen
+    session.process.send_signal(signal.SIGCONT)
+    session.read_until(r"\x1b\[\?25h[^h]*\x1b\[\?25l[^h]*[2-4][0-9]%")
+    session.process.communicate(b"\n", timeout=_DEADLINE_S)
+
+    assert os.WIFSTOPPED(status)
+    # The bar's line is empty, and the cursor at its beginning.
+    assert stopped.endswith("\r\x1b[2K\x1b[?25h\r")
+    assert session.process.returncode == 0

@@ -76,6 +76,17 @@ def test_the_grace_ends(signals: Signals) -> None:
     assert caught.value.signal_number == signal.SIGINT
 
 
+def test_a_stop_is_left_to_who_can_put_the_display_away() -> None:
+    asked = threading.Event()
+
+    with Signals(lambda: None).handled(on_stop=lambda _: asked.set()):
+        signal.raise_signal(signal.SIGTSTP)
+
+        assert asked.wait(20)
+
+    assert signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
+
+
 def test_an_error_in_the_block_gives_way_to_the_signal(signals: Signals) -> None:
     with pytest.raises(Interrupted), signals.shielded():
         signal.raise_signal(signal.SIGINT)
