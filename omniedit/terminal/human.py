@@ -121,7 +121,10 @@ def render_reserved(task: Task | None, *, estimate: float | None = None) -> str:
     """Return what was reserved for a task, and estimated before; empty where nobody told."""
     parts: list[str] = []
     if task is not None and task.credits_reserved is not None:
-        parts.append(f"{render_credits(task.credits_reserved)} reserved")
+        reserved = render_credits(task.credits_reserved)
+        if estimate is not None and reserved == render_credits(estimate):
+            return f"{reserved} reserved, as estimated"
+        parts.append(f"{reserved} reserved")
     if estimate is not None:
         parts.append(f"estimated {render_estimate(estimate)}")
     return "; ".join(parts)

@@ -171,7 +171,7 @@ def test_probe_a_dry_run_and_the_edit_agree_on_what_it_costs_at_least(
 
     assert f"estimate   {estimate}\n" in probed.stdout
     assert f"it is estimated at {estimate}\n" in dry.stderr
-    assert f"submitted, 31.8 credits ($0.47) reserved; estimated {estimate}\n" in edited.stderr
+    assert "submitted, 31.8 credits ($0.47) reserved, as estimated\n" in edited.stderr
 
 
 def test_doctor_tells_of_the_model_what_can_be_told_for_nothing(served: CommandLine) -> None:

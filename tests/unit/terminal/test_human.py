@@ -3,13 +3,14 @@ from typing import Any
 
 import pytest
 
-from omniedit.models import Record, TaskError
+from omniedit.models import Record, Task, TaskError
 from omniedit.terminal.human import (
     render_age,
     render_clock,
     render_credits,
     render_duration,
     render_moment,
+    render_reserved,
     render_size,
     render_status_line,
     render_took,
@@ -67,6 +68,25 @@ def test_ages(seconds: float, expected: str) -> None:
 def test_credits_name_their_price() -> None:
     assert render_credits(64.25) == "64.2 credits ($0.94)"
     assert render_credits(1) == "1 credit ($0.01)"
+
+
+@pytest.mark.parametrize(
+    ("estimate", "expected"),
+    [
+        pytest.param(None, "31.8 credits ($0.47) reserved", id="no-estimate"),
+        pytest.param(31.84, "31.8 credits ($0.47) reserved, as estimated", id="said-once"),
+        pytest.param(
+            19.1,
+            "31.8 credits ($0.47) reserved; "
+            "estimated about 19.1 credits ($0.28) at least, without thinking tokens",
+            id="another-amount",
+        ),
+    ],
+)
+def test_an_estimate_that_held_is_not_said_again(estimate: float | None, expected: str) -> None:
+    task = Task(task_id=TASK_ID, status="pending", credits_reserved=31.8)
+
+    assert render_reserved(task, estimate=estimate) == expected
 
 
 def test_moments() -> None:
