@@ -339,9 +339,8 @@ class Board:
         """Return how much of everything is done; never backwards."""
         now = self.clock()
         running = sum(edit.percent(now) or 0.0 for edit in self.running if edit.task_id)
-        whole = _FULL * max(1, self.total)
-        percent = min(_FULL, _FULL * (_FULL * (self.done + self.failed) + running) / whole)
-        self._shown = max(self._shown, percent)
+        percent = (_FULL * (self.done + self.failed) + running) / max(1, self.total)
+        self._shown = max(self._shown, min(_FULL, percent))
         return self._shown
 
     def add(self, record: Record) -> None:

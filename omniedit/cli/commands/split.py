@@ -34,7 +34,7 @@ from omniedit.errors import (
 from omniedit.events import Saved
 from omniedit.models import Sound
 from omniedit.terminal.documents import saved_document
-from omniedit.terminal.human import render_estimate, render_price
+from omniedit.terminal.human import render_amount, render_estimate, render_price
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,7 +197,9 @@ def _render_cost(estimated: float | None, tasks: "Sequence[Task]") -> str:
     """Return what tasks were estimated at, what is reserved for them, and what they were charged."""
     reserved = [task.credits_reserved for task in tasks]
     charged = [task.credits_used for task in tasks]
-    estimate = "unknown" if estimated is None else f"about {estimated:.1f} credits at least"
+    estimate = (
+        "unknown" if estimated is None else f"about {render_amount(estimated)} credits at least"
+    )
     parts = [f"estimated {estimate}", f"reserved {_sum_of(reserved)}"]
     if any(task.is_terminal for task in tasks):
         parts.append(f"charged {_sum_of(charged)}")
@@ -206,7 +208,7 @@ def _render_cost(estimated: float | None, tasks: "Sequence[Task]") -> str:
 
 def _sum_of(amounts: "Sequence[float | None]") -> str:
     known = [amount for amount in amounts if amount is not None]
-    return "unknown" if len(known) < len(amounts) else f"{sum(known):g}"
+    return "unknown" if len(known) < len(amounts) else render_amount(sum(known))
 
 
 def _joined(
