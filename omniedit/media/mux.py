@@ -31,6 +31,7 @@ HEVC_TAG: Final = "hvc1"
 
 # The index comes first, so that a reader across a network can begin at once.
 _FASTSTART: Final = {"movflags": "+faststart"}
+_TELLING: Final = 0.05  # of a clip, before which its pace tells nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,8 @@ class Progress:
     @property
     def remaining_s(self) -> float | None:
         """Estimated time left; None before there is anything to tell."""
-        if self.done_s <= 0 or self.elapsed_s <= 0:
+        # The first frames take many times as long as those after them.
+        if self.done_s <= _TELLING * self.total_s or self.elapsed_s <= 0:
             return None
         return self.elapsed_s * (self.total_s - self.done_s) / self.done_s
 

@@ -531,6 +531,7 @@ def test_progress_tells_the_speed_and_the_time_left() -> None:
     assert progress.fps == 12.5
     assert progress.remaining_s == 16.0
     assert Progress(done_s=0.0, total_s=10.0, frames=0, elapsed_s=0.0).remaining_s is None
+    assert Progress(done_s=0.4, total_s=10.0, frames=10, elapsed_s=4.0).remaining_s is None
 
 
 def test_places_and_titles_are_not_passed_on(tmp_path: Path) -> None:
