@@ -260,6 +260,13 @@ class Call:
         self._params = params
         return self.context
 
+    def stop(self, stop: Callable[[], object]) -> None:
+        """Have `stop` stop the process, with nothing drawn on the terminal meanwhile."""
+        if self.is_parsed:
+            self.context.printer.stop(stop)
+        else:
+            stop()
+
     @cached_property
     def context(self) -> Context:
         """The context, in which the call is answered also where it was not understood."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -119,7 +119,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], *, policy: Policy = DEF
     try:
         with call.signals.handled(
             on_overdue=lambda interrupted: _end_at_once(call, interrupted),
-            on_stop=(lambda stop: _stop(call, stop)) if is_watched else None,
+            on_stop=call.stop if is_watched else None,
         ):
             outcome = _carry_out(call, argv)
             try:
@@ -222,14 +222,6 @@ def _end_at_once(call: Call, interrupted: Interrupted) -> None:
         _end(call.context, Outcome(ended_by=interrupted))
     finally:
         os._exit(exit_status_of_signal(interrupted.signal_number))
-
-
-def _stop(call: Call, stop: Callable[[], object]) -> None:
-    """Stop the process, with nothing drawn on the terminal that its shell then has."""
-    if call.is_parsed:
-        call.context.printer.stop(stop)
-    else:
-        stop()
 
 
 def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
