@@ -88,9 +88,7 @@ def render_size(size_bytes: float) -> str:
 
 def render_credits(amount: float) -> str:
     """Return `64.2 credits ($0.94)`."""
-    number = render_amount(amount)
-    unit = "credit" if number == "1" else "credits"
-    return f"{number} {unit} (${amount / CREDITS_PER_DOLLAR:,.2f})"
+    return f"{render_amount(amount)} credits (${amount / CREDITS_PER_DOLLAR:,.2f})"
 
 
 def render_estimate(amount: float | None) -> str:
@@ -106,8 +104,8 @@ def render_price(amount: float | None) -> str:
 
 
 def render_amount(credits: float) -> str:  # noqa: A002 - the unit's name
-    """Return `64.2`, or `64` for a whole number."""
-    return f"{credits:,.1f}".removesuffix(".0")
+    """Return `64.2`."""
+    return f"{credits:,.1f}"
 
 
 def render_charge(task: Task | None) -> str:

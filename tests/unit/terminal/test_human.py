@@ -67,7 +67,7 @@ def test_ages(seconds: float, expected: str) -> None:
 
 def test_credits_name_their_price() -> None:
     assert render_credits(64.25) == "64.2 credits ($0.94)"
-    assert render_credits(1) == "1 credit ($0.01)"
+    assert render_credits(1) == "1.0 credits ($0.01)"
 
 
 @pytest.mark.parametrize(

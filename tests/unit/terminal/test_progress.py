@@ -458,7 +458,7 @@ def test_money_is_said_where_it_is_spent(
         report(SAVED)
 
     assert make_screen(100).feed(terminal.text).shown == [
-        "submitted · 34 credits ($0.50) reserved",
+        "submitted · 34.0 credits ($0.50) reserved",
         "✓ saved out/日落.mp4 · 2.1 MB · 28 s · 31.2 credits ($0.46)",
     ]
 
@@ -471,7 +471,7 @@ def test_money_is_said_in_a_log_as_well(make_printer: MakePrinter, stderr: Writt
         report(SAVED)
 
     lines = stderr.text.replace(f"{TASK_ID}: ", "").splitlines()
-    assert lines[0] == "submitted, 34 credits ($0.50) reserved"
+    assert lines[0] == "submitted, 34.0 credits ($0.50) reserved"
     assert lines[-1] == "saved out/日落.mp4 (2.1 MB, 28 s, 31.2 credits ($0.46))"
 
 

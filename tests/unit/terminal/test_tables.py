@@ -71,7 +71,7 @@ def test_a_hundred_columns_show_everything(make_record: MakeRecord) -> None:
         "TASK      CLIP      PROMPT                           STATE           CREDITS  FILE            LINK",
         "a1b2c3d4  clip.mp4  make it dusk                     completed       31.2     out-a1b2c3.mp4  23h00m",
         "00000001  clip.mp4  把天空变成傍晚 and keep everyt…  completed       unknown  not saved       2h00m",
-        "ffffffff  clip.mp4  make it dusk                     processing 47%  (34)     -               -",
+        "ffffffff  clip.mp4  make it dusk                     processing 47%  (34.0)   -               -",
         "oe-7f3a   clip.mp4  x\\x1b y                          refused         -        -               -",
         "00000002  clip.mp4  make it dusk                     completed       unknown  not saved       gone",
     ]
