@@ -7,7 +7,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omniedit.cli.signals import Signals
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError, render_hint
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
     from omniedit.terminal.documents import Document
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of a command."""
 
-    fields: Mapping[str, object] = field(default_factory=dict[str, object])
+    fields: Mapping[str, object] = MappingProxyType({})
     """What is known of the document's own keys."""
     tasks: "Callable[[], Sequence[Document]] | None" = None
     """Returns the documents of its tasks; None: of all on the board, as they are."""

@@ -1,7 +1,6 @@
 """Which records are meant, what is known of all of them, and what would be lost next."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from omniedit.edits.reads import account_tasks, look_at_open, read_all
@@ -148,8 +147,7 @@ def parents_of(session: Session, record: Record) -> tuple[str, ...]:
     return tuple(parents)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
+class Filters(NamedTuple):
     """Which rows of a listing are meant."""
 
     unsaved: bool = False  # only finished ones whose result is not on this machine

@@ -33,7 +33,11 @@ def test_a_row_says_clip_prompt_state_credits_and_file() -> None:
     ("task", "state", "credits"),
     [
         (Task(task_id="t", status="completed"), "completed", "unknown"),
-        (Task(task_id="t", status="processing", credits_reserved=9.0), "processing", "9.0 reserved"),
+        (
+            Task(task_id="t", status="processing", credits_reserved=9.0),
+            "processing",
+            "9.0 reserved",
+        ),
         (
             Task(task_id="t", status="failed", error=TaskError(code="no", message="x")),
             "failed (no)",
