@@ -388,6 +388,11 @@ class Record(NamedTuple):
         return since + LINK_LIFETIME_S if since else None
 
 
+def compared_prompt(prompt: str) -> str:
+    """Return what of a prompt tells one edit from another; it is sent as it was typed."""
+    return prompt.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+
+
 def is_local(video: str) -> bool:
     """Return whether VIDEO is a path on this machine rather than a URL."""
     # One letter is a drive of Windows.

@@ -15,6 +15,7 @@ from omniedit.downloads.part import is_mp4
 from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError
 from omniedit.media import check_order, parse_mark
+from omniedit.models import compared_prompt
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take", "model")
 _NUMBERS: Final = frozenset({"start", "end", "take"})
@@ -56,7 +57,8 @@ class Line:
             return True
         take = None if self.take is None or int(self.take) == 1 else int(self.take)
         marks = [_normalised(mark) for mark in (self.start, self.end)]
-        parts = [self.video, self.prompt, *marks, take, *([self.model] if self.model else [])]
+        model = [self.model] if self.model else []
+        parts = [self.video, compared_prompt(self.prompt), *marks, take, *model]
         digest = hashlib.sha256(json.dumps(parts).encode()).digest()
         return int.from_bytes(digest[:8]) % count == index - 1
 

@@ -14,7 +14,7 @@ from omniedit.edits.session import Session
 from omniedit.edits.sound import check_sound
 from omniedit.edits.targets import STDOUT, default_name
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError, TooExpensiveError
-from omniedit.models import EditRequest, Sound, is_local
+from omniedit.models import EditRequest, Sound, compared_prompt, is_local
 from omniedit.settings import Setting
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.posix import LONGEST_NAME_BYTES
@@ -139,7 +139,8 @@ class Planner:
         is_own = line.is_in_shard(*self._shard)
         if not is_own and (is_local(line.video) or request.is_cut):
             # The clips of other shards need neither be on this machine nor be looked at.
-            parts = (line.video, line.prompt, line.start, line.end, line.take, request.model)
+            prompt = compared_prompt(line.prompt)
+            parts = (line.video, prompt, line.start, line.end, line.take, request.model)
             self._note_edit(line, repr(parts))
             self._note_output(line.number, line.output)
             return None

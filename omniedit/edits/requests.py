@@ -17,6 +17,7 @@ from omniedit.models import (
     ClipPlan,
     EditRequest,
     VideoFacts,
+    compared_prompt,
     find_model,
     is_local,
     is_model_id,
@@ -119,7 +120,7 @@ def prepare(
     clip = _identify_clip(session, request)
     # A cut that begins at 0 begins at the beginning.
     marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
-    parts = [clip, request.prompt, *marks, request.model]
+    parts = [clip, compared_prompt(request.prompt), *marks, request.model]
     if request.take is not None and request.take != 1:
         parts.append(str(request.take))
     identity = digest_of(parts)

@@ -94,6 +94,18 @@ def test_what_is_not_identity_is_not_paid_for(
     assert len(submissions(record)) == 1
 
 
+@pytest.mark.parametrize("other", ["make it\r\nnight", "make it\nnight \t", "make it\nnight\n"])
+def test_neither_line_ends_nor_white_space_at_the_end_make_another_prompt(
+    served: CommandLine, record: Path, other: str
+) -> None:
+    served("submit", CLIP, "make it\nnight")
+
+    ended = served("edit", CLIP, other, "-o", "a.mp4", "--timeout", "1")
+
+    assert "known here as" in ended.stderr, ended
+    assert len(submissions(record)) == 1
+
+
 def test_a_known_edit_is_copied_even_when_its_link_died(
     served: CommandLine, service: RunningSandbox, record: Path
 ) -> None:

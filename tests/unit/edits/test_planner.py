@@ -161,6 +161,12 @@ def test_the_same_edit_twice_is_one_fault_that_names_both_lines() -> None:
     ]
 
 
+def test_white_space_at_the_end_of_a_prompt_makes_no_other_edit() -> None:
+    _, faults = planned(line(1, prompt="a\nb"), line(2, prompt="a\r\nb "))
+
+    assert [number for number, _ in faults] == [2]
+
+
 def test_the_same_content_under_two_names_is_the_same_edit(here: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         (here / name).write_bytes(clip(1))

@@ -392,10 +392,12 @@ def test_a_request_id_of_another_origin_is_refused(session: BenchSession) -> Non
         pytest.param({"take": "1"}, {"take": "0001"}, id="leading-zeros"),
         pytest.param({"take": "1"}, {}, id="the-first-take-is-the-plain-edit"),
         pytest.param({"start": "1"}, {"start": "1.0"}, id="marks"),
+        pytest.param({"prompt": "a\nb"}, {"prompt": "a\r\nb \t\n"}, id="white-space"),
     ],
 )
 def test_the_same_edit_is_in_the_same_shard(one: dict[str, str], other: dict[str, str]) -> None:
-    lines = [Line(number=1, video="a.mp4", prompt="warmer", **fields) for fields in (one, other)]
+    base = Line(number=1, video="a.mp4", prompt="warmer")
+    lines = [replace(base, **fields) for fields in (one, other)]
 
     shards = [[index for index in range(1, 65) if line.is_in_shard(index, 64)] for line in lines]
 
