@@ -24,6 +24,7 @@ from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System
+from omniedit.system.files import settled_path
 from omniedit.system.locks import hold
 
 _BLOCK_BYTES: Final = 1024 * 1024
@@ -45,7 +46,7 @@ def check_target(target: Path, *, overwrite: bool = False, system: System = THIS
         TargetExistsError: If it exists, and may not be overwritten.
         LocalError: If it is not a regular file, or its folder cannot be made or written to.
     """
-    target = target.absolute()
+    target = settled_path(target).absolute()
     if fault := system.path_fault(target):
         msg = f"cannot write {target}: {fault}"
         raise LocalError(msg, hint=_ELSEWHERE)
@@ -143,7 +144,7 @@ def write_target(
         TargetBusyError: If another process kept the part file locked.
         LocalError: If the disk, the folder or the name does not allow it.
     """
-    target = target.absolute()
+    target = settled_path(target).absolute()
     part = _open_target(
         target, ident, overwrite=overwrite, sleep=sleep, policy=policy, system=system
     )

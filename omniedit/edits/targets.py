@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError, LocalError
 from omniedit.models import TASK_PREFIX, Sound, is_local
+from omniedit.system.files import settled_path
 from omniedit.system.windows import is_reserved_name
 
 STDOUT: Final = "-"
@@ -79,7 +80,7 @@ class Destination(NamedTuple):
             return self._within_folder(numbered(name, index))
         path = PurePosixPath(self.text or "")
         shown = str(path.with_name(numbered(path.name, index))) if index else str(self.text)
-        return Target(Path(shown), shown, is_aside=self.is_aside)
+        return _target(shown, is_aside=self.is_aside)
 
     def target_of_edit(
         self,
@@ -103,13 +104,14 @@ class Destination(NamedTuple):
         """Return the place of a clip that was joined of several results."""
         if self.text is None or self.is_folder:
             return self._within_folder(default_name(video, prompt, identity, sound=sound))
-        return Target(Path(self.text), self.text)
+        return _target(self.text)
 
     def _within_folder(self, name: str) -> Target:
-        if self.text is None:
-            return Target(Path(name), name)
-        path = Path(self.text) / name
-        return Target(path, str(path))
+        return _target(name if self.text is None else str(Path(self.text) / name))
+
+
+def _target(shown: str, *, is_aside: bool = False) -> Target:
+    return Target(settled_path(Path(shown)), shown, is_aside=is_aside)
 
 
 def default_name(

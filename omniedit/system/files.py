@@ -31,6 +31,16 @@ class _IrregularFileError(Exception):
         self.kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file")
 
 
+def settled_path(path: Path) -> Path:
+    """Return a path that leads to the same file once missing folders on it were made.
+
+    `new/../a.mp4` names nothing before there is a folder `new`, and then the file beside it.
+    """
+    if ".." not in path.parts:
+        return path
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
 def open_file(path: Path) -> BufferedReader:
     """Open a clip that the user named.
 

@@ -43,7 +43,9 @@ def clip(served: CommandLine, service: RunningSandbox, record: Path) -> Path:
     return folder / "clip.mp4"
 
 
-@pytest.mark.parametrize("target", ["clip.mp4", "sub/../clip.mp4", "link.mp4", "hard.mp4"])
+@pytest.mark.parametrize(
+    "target", ["clip.mp4", "sub/../clip.mp4", "new/../clip.mp4", "link.mp4", "hard.mp4"]
+)
 def test_an_edit_never_replaces_its_clip(
     served: CommandLine, clip: Path, record: Path, target: str
 ) -> None:
@@ -65,7 +67,7 @@ def test_nor_does_what_was_paid_for_before(
     before = clip.read_bytes()
     assert served("submit", "clip.mp4", PROMPT).status == 0
 
-    for target in ("clip.mp4", "hard.mp4"):
+    for target in ("clip.mp4", "new/../clip.mp4", "hard.mp4"):
         check_failure(served(*command, target, "--force"), 10, "clip")
 
     assert clip.read_bytes() == before
@@ -86,9 +88,24 @@ def test_nor_from_another_folder(served: CommandLine, clip: Path, command: str) 
     assert (replaced.status, replaced.stdout) == (0, "clip.mp4\n"), replaced
 
 
-def test_a_line_of_a_batch_never_replaces_its_clip(served: CommandLine, clip: Path) -> None:
+def test_a_file_behind_a_folder_that_is_not_there_yet_is_found_before_anything_is_paid(
+    served: CommandLine, clip: Path, record: Path
+) -> None:
     before = clip.read_bytes()
-    line = {"video": "clip.mp4", "prompt": PROMPT, "output": "clip.mp4"}
+
+    check_failure(served("edit", CLIP, PROMPT, "-o", "new/../clip.mp4"), 10, "exists")
+    check_failure(served("probe", "hard.mp4", "--save-prepared", "new/../clip.mp4"), 10, "exists")
+
+    assert clip.read_bytes() == before
+    assert not record.exists() or not submissions(record)
+
+
+@pytest.mark.parametrize("output", ["clip.mp4", "new/../clip.mp4"])
+def test_a_line_of_a_batch_never_replaces_its_clip(
+    served: CommandLine, clip: Path, output: str
+) -> None:
+    before = clip.read_bytes()
+    line = {"video": "clip.mp4", "prompt": PROMPT, "output": output}
     (clip.parent / "edits.jsonl").write_text(json.dumps(line))
 
     ended = served("batch", "edits.jsonl", "--force")
