@@ -252,6 +252,7 @@ def _say_what_goes_on(context: Context, error: OmniEditError) -> None:
     if context.document_name in {"batch", "edit-split"}:
         # Its summary names one command for all of them.
         return
+    from omniedit.edits.records import is_unsaved
     from omniedit.models import task_name
 
     records = context.board.records
@@ -265,7 +266,7 @@ def _say_what_goes_on(context: Context, error: OmniEditError) -> None:
     ]
     if len(running) > _SHOWN_TASKS:
         hints.append(Hint(f"{len(running) - _SHOWN_TASKS} more go on: {{}}", "list"))
-    unsaved = [r for r in records if r.task and r.task.is_completed and not r.saved]
+    unsaved = [r for r in records if is_unsaved(r)]
     for record in unsaved[:_SHOWN_TASKS]:
         command = f"download {record.task_id}"
         place = _place_of(context, record.task_id)

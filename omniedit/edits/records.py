@@ -1,6 +1,7 @@
 """Which records are meant, what is known of all of them, and what would be lost next."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from omniedit.edits.reads import account_tasks, look_at_open, read_all
@@ -321,7 +322,7 @@ def unsaved_results(
         and record.origin == session.origin
         and not record.is_result_gone
         and not record.task.has_failed
-        and not has_file(record)
+        and not has_every_file(record)
     ]
     finished = [record for record in candidates if record.task and record.task.is_completed]
     running = [record for record in candidates if record.task and not record.task.is_completed]
@@ -345,13 +346,27 @@ def is_unsaved(record: Record) -> bool:
         record.task is not None
         and record.task.is_completed
         and not record.is_result_gone
-        and not has_file(record)
+        and not has_every_file(record)
     )
 
 
 def has_file(record: Record) -> bool:
     """Return whether a saved file of a record still has its name and size."""
     return any(is_here(file) for file in record.saved)
+
+
+def has_every_file(record: Record) -> bool:
+    """Return whether each result of a task is on this machine, beside the first one."""
+    count = len(record.task.result_urls) if record.task else 0
+    if count <= 1:
+        return has_file(record)
+    from omniedit.edits.targets import numbered  # noqa: PLC0415 - few tasks have several results
+
+    here = {Path(file.path) for file in record.saved if is_here(file)}
+    return any(
+        all(path.with_name(numbered(path.name, index)) in here for index in range(count))
+        for path in here
+    )
 
 
 def _expiring(session: Session, records: list[Record], *, within_s: float) -> list[Record]:

@@ -422,6 +422,21 @@ def test_a_second_result_that_was_cut_off_is_saved_by_the_next_run(
     assert (here / "out-2.mp4").exists()
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out-2.mp4"])
+def test_a_task_is_saved_once_each_of_its_results_is(
+    session: BenchSession, here: Path, name: str
+) -> None:
+    session.script.accept = lambda _: of_two_files("task-1")
+    session.script.look = of_two_files
+    edit(session, REQUEST, options())
+
+    before = list(unsaved_results(session))
+    (here / name).unlink()
+
+    assert before == []
+    assert [record.task_id for record, _ in unsaved_results(session)] == ["task-1"]
+
+
 def test_several_results_are_not_one_stream(session: BenchSession) -> None:
     session.script.look = of_two_files
 
