@@ -128,7 +128,9 @@ class BatchRun:
     @property
     def _has_room(self) -> bool:
         under_way = len(self._beginning) + len(self._followed)
-        return under_way < self._options.concurrency and len(self._beginning) < self._submissions
+        # With a limit one by one: what the one before has reserved tells whether another is too dear.
+        at_once = self._submissions if self._options.max_credits is None else 1
+        return under_way < self._options.concurrency and len(self._beginning) < at_once
 
     def _poll(self) -> Iterator[EditOutcome]:
         for record, error in self._poller.poll() if self._poller else ():

@@ -252,13 +252,16 @@ def test_refusals_do_not_end_what_was_told_to_keep_going(session: BenchSession, 
     assert session.script.prompts == [*"abcdefgh"]
 
 
-def test_what_was_reserved_counts_against_the_limit(session: BenchSession, here: Path) -> None:
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_what_was_reserved_counts_against_the_limit(
+    session: BenchSession, here: Path, concurrency: int
+) -> None:
     def reserve(prompt: str) -> Task:
         return replace(completed(f"task-{prompt}"), credits_reserved=30.0)
 
     session.script.accept, session.script.look = reserve, completed
     edits = [replace(edit, estimated_credits=10.0) for edit in plan(session, *"abcd")]
-    options = replace(OPTIONS, concurrency=1, max_credits=50.0)
+    options = replace(OPTIONS, concurrency=concurrency, max_credits=50.0)
 
     made = {one.edit.request.prompt: one for one in BatchRun(session, options).run(edits)}
 

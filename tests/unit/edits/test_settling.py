@@ -396,8 +396,8 @@ def test_a_request_id_of_another_origin_is_refused(session: BenchSession) -> Non
     ],
 )
 def test_the_same_edit_is_in_the_same_shard(one: dict[str, str], other: dict[str, str]) -> None:
-    base = Line(number=1, video="a.mp4", prompt="warmer")
-    lines = [replace(base, **fields) for fields in (one, other)]
+    usual = {"video": "a.mp4", "prompt": "warmer"}
+    lines = [Line(number=1, **(usual | fields)) for fields in (one, other)]
 
     shards = [[index for index in range(1, 65) if line.is_in_shard(index, 64)] for line in lines]
 
