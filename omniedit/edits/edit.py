@@ -110,7 +110,8 @@ def begin_edit(
     with ExitStack() as locks:
         with refusal_recorded(session, request) as request_id:
             check_sound(options.sound)
-            edit = prepare(session, request, deadline=deadline)
+            # What is known costs nothing, however low the limit.
+            edit = prepare(session, request._replace(max_credits=None), deadline=deadline)
             if planned_identity not in {None, edit.identity}:
                 # Nobody has asked for this one.
                 msg = f"{request.video} changed after it was looked at"
@@ -123,6 +124,8 @@ def begin_edit(
             own_id = known.request_id if known and known.is_unsettled else None
             locks.enter_context(sending_lock(session, own_id or request_id, deadline=deadline))
             known = known or known_submission(session, request_id, edit)
+            if known is None and request.max_credits is not None:
+                edit = prepare(session, request, deadline=deadline)
             _check_target(session, known, edit, options)
             if known is None and session.requires_journal:
                 session.journal.require_recovered()

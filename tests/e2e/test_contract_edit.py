@@ -106,6 +106,21 @@ def test_neither_line_ends_nor_white_space_at_the_end_make_another_prompt(
     assert len(submissions(record)) == 1
 
 
+@pytest.mark.parametrize("video", [CLIP, "clip.mp4"])
+def test_what_is_known_costs_nothing_however_low_the_limit(
+    served: CommandLine, clip: Path, record: Path, video: str
+) -> None:
+    pytest.importorskip("av")
+    served("edit", video, PROMPT, "-o", "a.mp4")
+
+    again = served("edit", video, PROMPT, "-o", "a.mp4", "--max-credits", "0.1")
+    dearer = served("edit", "clip.mp4", "another", "-o", "b.mp4", "--max-credits", "0.1")
+
+    assert (again.status, again.stdout) == (0, "a.mp4\n"), again
+    check_failure(dearer, 12, "--max-credits 0.1")
+    assert len(submissions(record)) == 1
+
+
 def test_a_known_edit_is_copied_even_when_its_link_died(
     served: CommandLine, service: RunningSandbox, record: Path
 ) -> None:
