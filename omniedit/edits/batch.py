@@ -196,7 +196,8 @@ class BatchRun:
         error = outcome.error
         if not isinstance(error, OutcomeUnknownError):
             self._committed.pop(outcome.edit.number, None)
-        if not isinstance(error, RequestRefusedError) or self._options.keeps_going:
+        is_refusal = isinstance(error, RequestRefusedError | QuotaError | AuthenticationError)
+        if not is_refusal or self._options.keeps_going:
             return
         if error.code not in self._refusals:
             self._refusals.clear()
@@ -274,10 +275,11 @@ def _bug(error: Exception) -> OmniEditError:
 
 def _meets_every_edit(error: OmniEditError, *, submit_budget_s: float) -> bool:
     """Return whether another submission would end in the same way, for all anybody knows."""
-    is_account = isinstance(error, QuotaError | AuthenticationError | CredentialsError)
-    is_way = isinstance(error, NotConnectedError | WrongBaseURLError | JournalError)
+    is_way = isinstance(
+        error, CredentialsError | NotConnectedError | WrongBaseURLError | JournalError
+    )
     # One that is longer than a submission may rest in all.
     is_long_pause = (
         isinstance(error, RateLimitedError) and (error.retry_after_s or 0.0) > submit_budget_s
     )
-    return is_account or is_way or is_long_pause
+    return is_way or is_long_pause

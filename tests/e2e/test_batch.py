@@ -120,14 +120,14 @@ def test_without_credits_what_is_paid_for_is_saved_and_the_rest_is_counted(
 ) -> None:
     bench.run("batch", write(folder, *rows(2)))
     (folder / "2.mp4").unlink()
-    empty = row("new", output="new.mp4") | {"prompt": "new [sandbox:http=402]"}
+    empty = [{"video": URL, "prompt": f"{number} [sandbox:http=402]"} for number in range(5)]
 
-    ended = bench.run("batch", write(folder, empty, *rows(9)), "--concurrency", "1")
+    ended = bench.run("batch", write(folder, *empty, *rows(9)), "--concurrency", "1")
 
     assert ended.status == 4, ended
     assert sorted(ended.stdout.split()) == ["1.mp4", "2.mp4"]
     assert "error: m.jsonl:1: Insufficient quota" in ended.stderr
-    assert "1 done, 1 skipped, 1 failed, 7 not begun" in ended.stderr
+    assert "1 done, 1 skipped, 5 failed, 7 not begun" in ended.stderr
     assert len(bench.task_ids) == 2
 
 
@@ -457,8 +457,8 @@ def test_what_is_known_counts_nothing_against_the_limit(bench: Bench, folder: Pa
 
 
 def test_the_summary_has_every_line_also_what_was_never_sent(bench: Bench, folder: Path) -> None:
-    empty = {"video": URL, "prompt": "2 [sandbox:http=402]"}
-    manifest = write(folder, row("1"), empty, row("3"))
+    empty = [{"video": URL, "prompt": f"{number} [sandbox:http=402]"} for number in range(5)]
+    manifest = write(folder, row("1"), *empty, row("3"))
 
     ended = bench.run("batch", manifest, "--concurrency", "1", "--summary", "summary.md")
 
@@ -466,7 +466,7 @@ def test_the_summary_has_every_line_also_what_was_never_sent(bench: Bench, folde
     assert ended.status == 4, ended
     assert [line.split(" | ")[2].split()[0] for line in lines[2:]] == [
         "completed",
-        "refused",
+        *["refused"] * 5,
         "unsent",
     ]
 

@@ -186,9 +186,9 @@ silence before    | 0 2 2 2 accepted | 6 2 2 0 accepted
 429, seconds      | 0 2 2 2 accepted | 6 2 2 0 accepted
 429, date         | 0 2 2 2 accepted | 6 2 2 0 accepted
 429, an hour      | 0 2 2 2 accepted | 6 2 2 0 accepted
-500               | 0 2 2 2 accepted | 6 2 2 0 accepted
-502 HTML          | 0 2 2 2 accepted | 6 2 2 0 accepted
-503               | 0 2 2 2 accepted | 6 2 2 0 accepted
+500               | 0 2 2 2 accepted | 0 2 2 2 accepted
+502 HTML          | 0 2 2 2 accepted | 0 2 2 2 accepted
+503               | 0 2 2 2 accepted | 0 2 2 2 accepted
 garbage 200       | 0 2 2 2 accepted | 0 2 2 2 accepted
 cut body          | 0 2 2 2 accepted | 6 2 2 0 accepted
 slow body         | 0 2 2 2 accepted | 6 2 2 0 accepted

@@ -56,9 +56,9 @@ def saved(here: Path) -> list[str]:
     return sorted(path.stem for path in here.iterdir())
 
 
-def refuse(prompt: str, error: OmniEditError) -> Callable[[str], Task]:
+def refuse(prompts: str, error: OmniEditError) -> Callable[[str], Task]:
     def accept(asked: str) -> Task:
-        if asked == prompt:
+        if asked in prompts:
             raise error
         return completed(f"task-{asked}")
 
@@ -137,8 +137,6 @@ def test_one_refusal_does_not_keep_the_others(session: BenchSession, here: Path)
 @pytest.mark.parametrize(
     "error",
     [
-        pytest.param(QuotaError("empty", http_status=402), id="no-credits"),
-        pytest.param(AuthenticationError("bad key"), id="no-key"),
         pytest.param(NotConnectedError("no network"), id="no-network"),
         pytest.param(
             RateLimitedError("busy", retry_after_s=3600.0), id="told-to-come-back-much-later"
@@ -160,12 +158,12 @@ def test_what_meets_every_edit_ends_the_submissions(
 def test_without_credits_what_is_paid_for_is_still_saved(session: BenchSession, here: Path) -> None:
     run(session, "a", "b")
     (here / "a.mp4").unlink()
-    session.script.accept = refuse("new", QuotaError("empty"))
+    session.script.accept = refuse("vwxyz", QuotaError("empty"))
 
-    made = run(session, "new", "a", "b", "c", concurrency=1)
+    made = run(session, *"vwxyz", "a", "b", "c", concurrency=1)
 
     assert saved(here) == ["a", "b"]
-    assert session.script.prompts[2:] == ["new"]
+    assert session.script.prompts[2:] == [*"vwxyz"]
     assert made["c"].record is None
 
 
@@ -223,15 +221,18 @@ def test_a_rate_limit_keeps_no_finished_result_waiting(session: BenchSession, he
     assert saved(here) == ["known", "new"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(RequestRefusedError("no"), id="request"),
+        pytest.param(QuotaError("empty", http_status=402), id="credits"),
+        pytest.param(AuthenticationError("bad key"), id="key"),
+    ],
+)
 def test_five_refusals_in_a_row_with_one_code_end_the_submissions(
-    session: BenchSession, here: Path
+    session: BenchSession, here: Path, error: OmniEditError
 ) -> None:
-    def accept(prompt: str) -> Task:
-        if prompt in "abdefghi":
-            raise RequestRefusedError("no")
-        return completed(f"task-{prompt}")
-
-    session.script.accept = accept
+    session.script.accept = refuse("abdefghi", error)
 
     made = run(session, *"abcdefghijk", concurrency=1)
 
@@ -241,11 +242,11 @@ def test_five_refusals_in_a_row_with_one_code_end_the_submissions(
     assert "`--keep-going`" in warned.message
 
 
-def test_refusals_do_not_end_what_was_told_to_keep_going(session: BenchSession, here: Path) -> None:
-    def accept(_: str) -> Task:
-        raise RequestRefusedError("no")
-
-    session.script.accept = accept
+@pytest.mark.parametrize("error", [RequestRefusedError("no"), QuotaError("empty")])
+def test_refusals_do_not_end_what_was_told_to_keep_going(
+    session: BenchSession, here: Path, error: OmniEditError
+) -> None:
+    session.script.accept = refuse("abcdefgh", error)
 
     run(session, *"abcdefgh", concurrency=1, keeps_going=True)
 
