@@ -6,6 +6,7 @@ to where it says the end is; else at a steady interval. `python -m tests.benchma
 simulates the policy beside a fixed interval.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeAlias
@@ -68,6 +69,7 @@ class _Followed:
     deadline: float  # monotonic
     moved_at: float  # monotonic, of the latest change
     comes_along: bool = True  # with others that are due a little before it
+    looked_at: float = -math.inf  # monotonic, when the latest poll was over
     stalls_reported: int = 0
     failures: int = 0  # to be read alone, in a row
     odd: list[Record] = field(default_factory=list[Record])
@@ -197,7 +199,8 @@ class Poller:
         return [
             each
             for each in everything
-            if each.due_at <= now + slack_s * each.comes_along or each.deadline <= now
+            if each.due_at <= now + slack_s * each.comes_along
+            or each.looked_at < each.deadline <= now
         ]
 
     def _poll(self, due: Sequence[_Followed]) -> Iterator[Outcome]:
@@ -211,6 +214,9 @@ class Poller:
                 if self._session.monotonic() < self._quiet_until:
                     return
                 continue
+            finally:
+                for each in chunk:
+                    each.looked_at = self._session.monotonic()
             self._failures = 0
             seen = list(zip(chunk, answers, strict=True))
             # On disk before anybody is told, and all of a reply at once.
@@ -245,9 +251,10 @@ class Poller:
         Raises:
             OmniEditError: If it says nothing of any.
         """
-        # A look at the very end still gets a moment for its reply.
-        least = self._session.monotonic() + self._session.policy.last_reply_s
-        deadline = max(least, min(each.deadline for each in chunk))
+        now, deadline = self._session.monotonic(), max(each.deadline for each in chunk)
+        if deadline <= now:
+            # A look at the very end still gets a moment for its reply.
+            deadline = now + self._session.policy.last_reply_s
         found: Mapping[str, Task] = {}
         if len(chunk) > 1:
             found = self._read_batch(chunk, deadline)

@@ -270,6 +270,20 @@ def test_at_its_deadline_a_task_has_a_last_look(session: BenchSession) -> None:
     assert [(status, error) for _, status, error in ended] == [("completed", None)] * 2
 
 
+def test_a_look_that_its_deadline_has_cut_is_the_last(session: BenchSession) -> None:
+    def hang(_: str) -> Task:
+        session.time.turn(60.0)
+        raise NetworkError("timed out")
+
+    session.script.look = hang
+
+    [(_, _, error)] = outcomes(waiting_for(session, 1, timeout_s=60.0))
+
+    assert error is not None
+    assert (error.code, session.time.now) == ("wait_timeout", 60.0)
+    assert len(session.script.single_reads) == 1
+
+
 def test_the_deadline_message_tells_how_far_it_came(session: BenchSession) -> None:
     session.script.look = lambda task_id: running(task_id, 40)
 
