@@ -65,8 +65,9 @@ def read_task(
 
 def may_lag(session: Session, record: Record) -> bool:
     """Return whether a task was submitted so lately that the service may not know it yet."""
-    is_ours = record.request_id is not None
-    return is_ours and 0 <= session.now() - record.created_at < _REPLICA_LAG_S
+    if record.request_id is None or (record.task is not None and record.task.is_terminal):
+        return False
+    return 0 <= session.now() - record.created_at < _REPLICA_LAG_S
 
 
 def forgotten(session: Session, record: Record, error: TaskNotFoundError) -> OmniEditError:

@@ -497,6 +497,17 @@ def test_a_task_that_is_forgotten_while_its_link_dies_is_gone(session: BenchSess
         download(session, record_of(running("task-1")), Destination("out.mp4"), overwrite=False)
 
 
+def test_a_task_that_was_completed_is_gone_also_in_its_first_minute(session: BenchSession) -> None:
+    session.script.accept = completed
+    record = submit(session, REQUEST)
+    session.script.look = lambda _: None
+
+    [(_, error)] = read_all(session, [record])
+
+    assert isinstance(error, ResultGoneError)
+    assert session.time.now == 0.0
+
+
 def test_a_running_task_that_the_service_does_not_know_is_passed_over(
     session: BenchSession,
 ) -> None:
