@@ -143,7 +143,7 @@ class Task:
     """One edit, as the service last reported it."""
 
     task_id: str
-    status: str | None  # the wire's spelling, maybe a new one; None: the service was not asked
+    status: str | None  # the wire's spelling, maybe a new one; None: nobody has told
     progress: int | None = None  # per cent
     model: str | None = None
     created_at: float | None = None  # Unix time
@@ -153,6 +153,11 @@ class Task:
     result_urls: tuple[str, ...] = ()
     error: TaskError | None = None
     raw: JSONObject | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def shown_status(self) -> str:
+        """Its status, in words where nobody has told it."""
+        return self.status or "status unknown"
 
     @property
     def is_terminal(self) -> bool:
@@ -336,8 +341,8 @@ class Record(NamedTuple):
 
     @property
     def shown_status(self) -> str:
-        """Its status, in words where nobody has told it yet."""
-        return self.status or "status unknown"
+        """Its status, in words where nobody has told it."""
+        return str(self.status) if self.task is None else self.task.shown_status
 
     @property
     def shown_model(self) -> str | None:

@@ -196,8 +196,9 @@ class BatchRun:
         error = outcome.error
         if not isinstance(error, OutcomeUnknownError):
             self._committed.pop(outcome.edit.number, None)
-        is_refusal = isinstance(error, RequestRefusedError | QuotaError | AuthenticationError)
-        if not is_refusal or self._options.keeps_going:
+        if self._options.keeps_going or not isinstance(
+            error, RequestRefusedError | QuotaError | AuthenticationError
+        ):
             return
         if error.code not in self._refusals:
             self._refusals.clear()

@@ -267,7 +267,7 @@ def _settled(session: Session, known: Record, *, deadline: float) -> Record:
     if known.task is None:
         return replay(session, known, deadline=deadline)
     record_call(session, known.request_id or "")
-    session.note(f"known here as {task_name(known.task_id)} ({known.status})")
+    session.note(f"known here as {task_name(known.task_id)} ({known.shown_status})")
     return known
 
 

@@ -371,7 +371,7 @@ class Poller:
         followed.due_at = now + rest_s
         followed.comes_along = True
         if followed.odd:
-            status = followed.shown.status
+            status = followed.shown.status or "none at all"
             session.report(
                 Retrying(
                     message=f"the service shows a status that is not known: {status}",

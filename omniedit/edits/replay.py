@@ -209,7 +209,7 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
             is_known = is_of_a_submission(session, task)
             whose = "of another submission from here" if is_known else "not submitted from here"
             candidates += [] if is_known else [task.task_id]
-            session.warn(f"the account lists {task.task_id} ({task.status}), {whose}")
+            session.warn(f"the account lists {task.task_id} ({task.shown_status}), {whose}")
         if not tasks and session.service.clock_offset_s is not None:
             since = render_oldest_instant(session, record)
             session.warn(f"the account lists no task since {since}")

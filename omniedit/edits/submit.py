@@ -203,7 +203,9 @@ def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
     with suppress(JournalError):
         known = session.journal.find_edit(edit.identity, origin=session.origin)
         if known is not None:
-            what = f"{task_name(known.task_id)} ({known.status})" if known.task else known.status
+            what = known.shown_status
+            if known.task is not None:
+                what = f"{task_name(known.task_id)} ({what})"
             session.note(Hint(f"the same edit is known here: {what}; {{}} pays nothing", "edit"))
 
 

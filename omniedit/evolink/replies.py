@@ -272,12 +272,12 @@ def _is_web_url(url: str) -> bool:
     return re.match(r"https?://[^/\s]", url, re.IGNORECASE) is not None
 
 
-def _status(value: object) -> str:
+def _status(value: object) -> str | None:
     status = value.strip().lower() if isinstance(value, str) else ""
-    return {"canceled": "cancelled", "": "pending"}.get(status, status)
+    return "cancelled" if status == "canceled" else status or None
 
 
-def _task_error(value: object, status: str) -> TaskError | None:
+def _task_error(value: object, status: str | None) -> TaskError | None:
     error = parse_error(value)
     if error is None and status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
         code = "unknown_error" if status == TaskStatus.FAILED else "request_cancelled"

@@ -352,7 +352,7 @@ class Journal(Reader):
             " recorded_at = excluded.recorded_at",
             task.task_id,
             origin,
-            task.status,
+            task.status or "",
             task.model,
             task.created_at,
             task.estimated_s,

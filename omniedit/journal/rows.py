@@ -125,7 +125,7 @@ def parse_task(row: Row) -> Task:
     """Return a task; progress is not recorded."""
     return Task(
         task_id=row["task_id"],
-        status=row["status"],
+        status=row["status"] or None,
         progress=100 if row["status"] == TaskStatus.COMPLETED else None,
         model=row["model"],
         created_at=row["created_at"],
