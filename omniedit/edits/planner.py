@@ -224,8 +224,8 @@ class Planner:
         """Note an edit; return whether it is the first of its kind."""
         first = self._line_of_edit.setdefault(identity, line)
         if first is not line:
-            advice = "" if line.label else "; `take` makes it another one"
-            self._note_fault(line.number, f"is the same edit as {first.name}{advice}")
+            advice = "leave one of them out" if line.label else "`take` makes it another one"
+            self._note_fault(line.number, f"is the same edit as {first.name}; {advice}")
         return first is line
 
     def _note_output(self, number: int, output: str | None) -> None:
