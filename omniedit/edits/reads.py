@@ -59,15 +59,19 @@ def read_task(
         task = session.with_retries(read, deadline=deadline, task_id=task_id)
     except TaskNotFoundError as error:
         raise (error if known is None else forgotten(session, known, error)) from None
+    except UnavailableError as error:
+        if known is None or not isinstance(error.__cause__, TaskNotFoundError):
+            raise
+        gone = forgotten(session, known, error.__cause__)
+        raise (gone if isinstance(gone, ResultGoneError) else error) from None
     session.journalled(lambda: session.journal.record_task(task, origin=session.origin))
     return task
 
 
 def may_lag(session: Session, record: Record) -> bool:
     """Return whether a task was submitted so lately that the service may not know it yet."""
-    if record.request_id is None or (record.task is not None and record.task.is_terminal):
-        return False
-    return 0 <= session.now() - record.created_at < _REPLICA_LAG_S
+    is_ours = record.request_id is not None
+    return is_ours and 0 <= session.now() - record.created_at < _REPLICA_LAG_S
 
 
 def forgotten(session: Session, record: Record, error: TaskNotFoundError) -> OmniEditError:
