@@ -1,6 +1,7 @@
 """What every test stands on: an empty home, no settings from outside, the installed command."""
 
 import gc
+import itertools
 import os
 import shutil
 import signal
@@ -26,12 +27,16 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own ther
 _ENOUGH_BYTES = 2 * 1024**3
 _TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
 
+_FINISHED = itertools.count(1)
+_KEEP_EVERY = 64
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep what tests write in memory, where there is room, and compile every module only once.
 
     The journal waits for the disk with every row, as it must; thousands of tests need not.
     """
+    gc.set_threshold(50_000, 20, 20)  # as `omniedit/__main__.py` sets it
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if config.option.basetemp or _TEMPORARY in os.environ or not os.access(_MEMORY, os.W_OK):
         return
@@ -62,9 +67,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Keep the garbage collector from the tests' own objects, of which a command has a fraction."""
+    _keep_for_good()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logfinish() -> None:
+    """Keep it from the reports as well, of which there are more after every test."""
+    if next(_FINISHED) % _KEEP_EVERY == 0:
+        _keep_for_good()
+
+
+def _keep_for_good() -> None:
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)  # as `omniedit/__main__.py` sets it
 
 
 # A shell's background job ignores the one, what `nohup` starts the other, and so would every command

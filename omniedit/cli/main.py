@@ -1,6 +1,7 @@
 """The root command and the one boundary where errors become messages and an exit status."""
 
 import contextlib
+import functools
 import io
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.main import get_command
 
 from omniedit import __version__
 from omniedit.cli.commands import Root
@@ -134,7 +136,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str], *, policy: Policy = DEF
 def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
     """Return what came of a call, whatever ended it."""
     try:
-        outcome: Any = app(
+        command = _root_command()
+        outcome: Any = command(
             args=list(argv),
             prog_name="omniedit",
             standalone_mode=False,
@@ -161,6 +164,12 @@ def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the boundary
         return Outcome(ended_by=error)
     return outcome if isinstance(outcome, Outcome) else Outcome()
+
+
+@functools.cache
+def _root_command() -> Any:
+    """Return the command that holds all others; it is as good for the next call as for the first."""
+    return get_command(app)
 
 
 def _note_modes(call: Call, argv: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ from omniedit.terminal.documents import envelope, task_document
 from tests.commandline import CommandLine
 from tests.contract.commands import every_command
 from tests.contract.readme import MANUAL, words_in_code
-from tests.schemas import DEFINITIONS, OPEN, definition, fault, is_valid, keys_of
+from tests.schemas import DEFINITIONS, OPEN, definition, fault, faults, is_valid, keys_of
 
 NAMES = document_names()
 PAGE = MANUAL["json"]
@@ -117,6 +117,18 @@ def test_a_whole_schema_refers_to_nothing_outside(name: str) -> None:
         found = embedded[place or whole["$id"]]["$defs"]
         for step in pointer.split("/"):
             found = found[step]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_these_tests_hold_a_document_to_what_its_schema_refers_to(name: str) -> None:
+    wrong = {
+        key: {"neither": "known", "nor": 1.5} for key in load_schema(name).get("properties", "a")
+    }
+    validator = Draft202012Validator(load_whole_schema(name))
+
+    found = [(error.json_path, error.message) for error in validator.iter_errors(wrong)]
+    assert found
+    assert sorted(found) == sorted(faults(wrong, name))
 
 
 def test_every_command_has_a_schema() -> None:
