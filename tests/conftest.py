@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from omniedit.sandbox import RunningSandbox, serve
-from tests.commandline import CommandLine, sandbox_environ
+from tests.commandline import COMMAND, CommandLine, sandbox_environ
+from tests.e2e.equipment import ForkServer
 
 _FROM_OUTSIDE = ("OMNIEDIT_", "EVOLINK_", "GITHUB_", "CI", "XDG_", "NO_COLOR", "FORCE_COLOR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -126,6 +127,23 @@ def folder(tmp_path: Path) -> Path:
 def omniedit(folder: Path) -> CommandLine:
     """Return the installed command, with nothing set."""
     return CommandLine(folder, {})
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Return what carries out command lines in processes of their own."""
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def commands(fork_server: ForkServer) -> Path:
+    """Return the folder of the command `omniedit` for shells.
+
+    `.ci/run full` takes the installed one; it takes ten times as long to start.
+    """
+    return COMMAND.parent if os.environ.get("OMNIEDIT_FULL") else fork_server.commands
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -35,6 +35,7 @@ INSTALL_LINES = {
 }
 FREE_PORT = "8123"
 EDITED = b"ftyp"
+Run = Callable[[str, Mapping[str, str]], None]
 MARKERS = {
     "fail=content_policy_violation": 5,
     "cancel": 5,
@@ -73,23 +74,33 @@ def shop(folder: Path) -> Path:
     return folder
 
 
-def run(script: str, folder: Path, environ: dict[str, str]) -> None:
-    """Run a script as a careful user would, and hold it to the files that it names."""
-    ended = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - whichever bash there is
-        cwd=folder,
-        env=os.environ
-        | environ
-        | {"PATH": f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}", "SHELL": "/bin/bash"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    for name in re.findall(r"(?:-o|--download) (\S+\.mp4)", script):
-        assert (folder / name).read_bytes()[4:8] == EDITED, name
+@pytest.fixture
+def run(shop: Path, commands: Path) -> Run:
+    """Return a function that runs a script in the shop, as a careful user would."""
+
+    def run(script: str, environ: Mapping[str, str]) -> None:
+        # A signal has to reach what is meant.
+        path = COMMAND.parent if "kill" in script else commands
+        ended = subprocess.run(
+            ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - whichever bash there is
+            cwd=shop,
+            env={
+                **os.environ,
+                **environ,
+                "PATH": f"{path}{os.pathsep}{os.environ['PATH']}",
+                "SHELL": "/bin/bash",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        for name in re.findall(r"(?:-o|--download) (\S+\.mp4)", script):
+            assert (shop / name).read_bytes()[4:8] == EDITED, name
+
+    return run
 
 
 def without_installing(text: str) -> str:
@@ -109,30 +120,32 @@ def scripts(workflow: str) -> Iterator[str]:
 
 
 @shell_blocks
-def test_a_block_of_commands(shop: Path, service: RunningSandbox, block: Block) -> None:
+def test_a_block_of_commands(run: Run, service: RunningSandbox, block: Block) -> None:
     script = without_installing(block.text).replace(FREE_PORT, free_port())
     if script.strip() == "python -m pytest -n auto":
         return
     # Where the block does not bring a sandbox, it talks to one that is ten times as fast.
     is_apart = "sandbox" in script
-    run(script, shop, {} if is_apart else sandbox_environ(service.url))
+    run(script, {} if is_apart else sandbox_environ(service.url))
 
 
 @pytest.mark.parametrize("folder_name", ["looks", "night"])
 def test_a_recipe_for_many_edits_pays_for_each_once(
-    shop: Path, service: RunningSandbox, folder_name: str
+    run: Run, shop: Path, service: RunningSandbox, folder_name: str
 ) -> None:
     [block] = [block for block in README.blocks("bash") if f"--dir {folder_name}" in block.text]
 
     for _ in range(2):
-        run(block.text, shop, sandbox_environ(service.url))
+        run(block.text, sandbox_environ(service.url))
 
     saved = [*(shop / folder_name).iterdir()]
     assert len(saved) == len(service_tasks(service)) == {"looks": 5, "night": 2}[folder_name]
 
 
 @workflow_blocks
-def test_the_script_of_a_workflow(shop: Path, service: RunningSandbox, block: Block) -> None:
+def test_the_script_of_a_workflow(
+    run: Run, shop: Path, service: RunningSandbox, block: Block
+) -> None:
     found = [*scripts(block.text)]
     environ = {
         **sandbox_environ(service.url),
@@ -150,7 +163,7 @@ def test_the_script_of_a_workflow(shop: Path, service: RunningSandbox, block: Bl
 
     assert len(found) == 1
     for _ in range(2):
-        run(found[0], shop, environ)
+        run(found[0], environ)
         # Again on a fresh machine, with neither cache nor file.
         shutil.rmtree(shop / ".omniedit")
         for path in shop.glob("intro*.mp4"):
@@ -159,30 +172,21 @@ def test_the_script_of_a_workflow(shop: Path, service: RunningSandbox, block: Bl
 
 
 @pytest.mark.parametrize("block", blocks("yml"), ids=lambda block: block.name)
-def test_the_matrix_makes_every_line_once(
-    shop: Path, service: RunningSandbox, block: Block
-) -> None:
+def test_the_matrix_makes_every_line_once(run: Run, service: RunningSandbox, block: Block) -> None:
     (script,) = scripts(block.text)
 
     for _ in range(2):
         for shard in "1234":
             environ = {"SHARD": shard, "OMNIEDIT_STATE_DIR": f".omniedit-{shard}"}
-            run(script, shop, sandbox_environ(service.url) | environ)
+            run(script, sandbox_environ(service.url) | environ)
 
     assert len(service_tasks(service)) == len(MANIFEST.text.splitlines())
 
 
 def service_tasks(service: RunningSandbox) -> list[str]:
     """Return the IDs of the tasks that a sandbox holds."""
-    ended = subprocess.run(
-        [COMMAND, "--json", "list", "--remote"],
-        env=os.environ | sandbox_environ(service.url),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return re.findall(r'"task_id": "(task-[^"]+)", "status"', ended.stdout)
+    tasks, _ = service.store.tasks(now=0.0, status=None, model=None, limit=100, offset=0)
+    return [task.task_id for task in tasks]
 
 
 @pytest.mark.full

@@ -23,13 +23,6 @@ if importlib.util.find_spec("av") is None:
     ]
 
 
-@pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
-    server = ForkServer()
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def make_bench(
     start_sandbox: Callable[..., RunningSandbox],

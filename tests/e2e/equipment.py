@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from tests.policies import HURRIED
 from tests.schemas import hold_to_schema
 
 SCRIPT: Final = Path(__file__).with_name("hurried.py")
+SHELL_COMMAND: Final = Path(__file__).with_name("shell_command.py")
 CLIP_URL: Final = "https://example.com/clip.mp4"
 PROMPT: Final = "warmer lighting, keep everything else unchanged"
 
@@ -46,7 +48,7 @@ class Errand:
 
 
 class ForkServer:
-    """Carries out hurried command lines in processes, without the time that imports take."""
+    """Carries out command lines in processes, without the time that imports take."""
 
     def __init__(self) -> None:
         self._started: subprocess.Popen[str] | None = None
@@ -102,6 +104,26 @@ class ForkServer:
         with self._started or contextlib.nullcontext(), self._folder:
             pass
 
+    @property
+    def commands(self) -> Path:
+        """A folder with the command `omniedit` for shells, hurried; no signal reaches what it does."""
+        folder = Path(self._folder.name) / "commands"
+        if not folder.exists():
+            folder.mkdir()
+            words = [sys.executable, "-IS", SHELL_COMMAND, self._door]
+            call = shlex.join(map(str, words))
+            command = folder / "omniedit"
+            command.write_text(f'#!/bin/sh\nexec {call} "$@"\n')
+            command.chmod(0o700)
+            # Once it has answered, its door is open.
+            self.begin()
+            self.end()
+        return folder
+
+    @property
+    def _door(self) -> Path:
+        return Path(self._folder.name) / "door"
+
     def _give_up(self) -> None:
         """End what a test that failed did not wait for."""
         for pid in self._running:
@@ -115,7 +137,7 @@ class ForkServer:
     def _process(self) -> subprocess.Popen[str]:
         if self._started is None:
             self._started = subprocess.Popen(
-                [sys.executable, SCRIPT, "--serve"],
+                [sys.executable, SCRIPT, "--serve", self._door],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

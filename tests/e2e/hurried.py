@@ -1,14 +1,19 @@
 """The command line with every rest and time-out shortened, in a process of its own.
 
-Run as a script it carries out one command line; with `--serve` as its only argument it carries out
-many, each in a fork of a process that has imported everything: that saves half a second a command.
+Run as a script it carries out one command line; with `--serve` and a path it carries out many, each
+in a fork of a process that has imported everything: that saves half a second a command. At the path
+it takes what shells call (`shell_command.py`).
 """
 
 import json
+import marshal
 import os
 import pkgutil
 import resource
+import select
+import socket
 import sys
+import time
 import traceback
 from contextlib import suppress
 from importlib import import_module
@@ -46,10 +51,13 @@ class Errand(TypedDict):
     """How many bytes a file may grow to (`ulimit -f`)."""
 
 
-def serve() -> None:
-    """Carry out the errands that come on stdin, those of one line side by side.
+def serve(path: str) -> None:
+    """Carry out the errands that come on stdin, those of one line side by side, and shells' commands.
 
     Each line is answered twice: with the process IDs, and at the end with the exit statuses.
+
+    Args:
+        path: Of the socket where commands of shells come in.
     """
     for module in pkgutil.walk_packages(omniedit.__path__, "omniedit."):
         if module.name != "omniedit.__main__":
@@ -57,13 +65,66 @@ def serve() -> None:
                 import_module(module.name)
     errands = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    for line in errands:
-        children = [_begin(errand) for errand in json.loads(line)]
-        answers.write(json.dumps(children) + "\n")
-        answers.flush()
-        ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        answers.write(json.dumps(ended) + "\n")
-        answers.flush()
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(path)
+        door.listen()
+        while True:
+            ready, _, _ = select.select([errands, door], [], [])
+            if door in ready:
+                _let_in(door)
+                continue
+            line = errands.readline()
+            if not line:
+                break
+            children = [_begin(errand) for errand in json.loads(line)]
+            answers.write(json.dumps(children) + "\n")
+            answers.flush()
+            ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+            answers.write(json.dumps(ended) + "\n")
+            answers.flush()
+
+
+def _let_in(door: socket.socket) -> None:
+    """Have a process of its own carry out what a shell calls, and forget those that have ended."""
+    connection, _ = door.accept()
+    with connection:
+        if os.fork() == 0:
+            _carry_out_for_shell(connection)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _carry_out_for_shell(connection: socket.socket) -> None:
+    """Turn this process into the command that a shell has called, and end it.
+
+    The other end of the connection is `shell_command.py`.
+    """
+    status = 1
+    try:
+        head, streams, _, _ = socket.recv_fds(connection, 8, 3)
+        with connection.makefile("rb") as file:
+            request = file.read(int.from_bytes(head, "little"))
+        argv, environ, folder = marshal.loads(request)  # noqa: S302 - from a test
+        os.environb.clear()
+        os.environb.update(environ)
+        time.tzset()
+        os.chdir(folder)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        # Whether a stream can seek is found out when it is opened.
+        sys.stdin = open(0, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        status = run(argv, os.environ, policy=HURRIED)
+        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        connection.sendall(bytes([status]))
+        os._exit(status)
 
 
 def _begin(errand: Errand) -> int:
@@ -108,8 +169,8 @@ def _carry_out(errand: Errand) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--serve"]:
-        serve()
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2])
     else:
         patience = resigned() if IN_VAIN in os.environ else HURRIED
         sys.exit(run(sys.argv[1:], os.environ, policy=patience))
