@@ -5,6 +5,8 @@ in a fork of a process that has imported everything: that saves half a second a 
 it takes what shells call (`shell_command.py`).
 """
 
+import gc
+import io
 import json
 import marshal
 import os
@@ -13,9 +15,10 @@ import resource
 import select
 import socket
 import sys
+import tempfile
 import time
 import traceback
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypedDict
@@ -63,6 +66,11 @@ def serve(path: str) -> None:
         if module.name != "omniedit.__main__":
             with suppress(ModuleNotFoundError):  # of an extra that is not installed
                 import_module(module.name)
+    _warm_up()
+    gc.collect()
+    # A collection in a fork would copy every page with an object.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # as `omniedit/__main__.py` sets it
     errands = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     with socket.socket(socket.AF_UNIX) as door:
@@ -82,6 +90,19 @@ def serve(path: str) -> None:
             ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
             answers.write(json.dumps(ended) + "\n")
             answers.flush()
+
+
+def _warm_up() -> None:
+    """Carry out an edit, so that what it imports, builds and keeps is there for every fork."""
+    edit = "--sandbox", "edit", "https://example.com/clip.mp4", "warmer [sandbox:seconds=0]"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        redirect_stdout(io.StringIO()),
+        redirect_stderr(io.StringIO()),
+    ):
+        environ = {"OMNIEDIT_STATE_DIR": folder, "OMNIEDIT_CONFIG_DIR": folder}
+        run(["--help"], environ)
+        run([*edit, "--output", f"{folder}/out.mp4"], environ, policy=HURRIED)
 
 
 def _let_in(door: socket.socket) -> None:
