@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, Final, NamedTuple, NoReturn
@@ -161,31 +162,62 @@ def _standard_streams(
 
 @contextmanager
 def _deadline(argv: Sequence[str], timeout_s: float) -> Generator[None]:
-    """Interrupt the main thread where a block does not end in time."""
-    is_over = threading.Event()
-    main = threading.main_thread().ident
-    assert main is not None
-
-    def interrupt() -> None:
-        is_over.set()
-        signal.pthread_kill(main, signal.SIGINT)
+    """Interrupt the main thread where a block does not end in time, to within a second."""
 
     def fail(_number: int, _frame: FrameType | None) -> NoReturn:
         raise TooSlowError
 
     before = signal.signal(signal.SIGINT, fail)
-    alarm = threading.Timer(timeout_s, interrupt)
-    alarm.daemon = True
-    alarm.start()
+    watchdog = _watchdog()
+    watchdog.begin(timeout_s)
     try:
         yield
     finally:
-        alarm.cancel()
+        is_over = watchdog.end()
         signal.signal(signal.SIGINT, before)
-        if is_over.is_set():
+        if is_over:
             # Whatever came of it: a command turns an interrupt into an exit status.
             message = f"no end within {timeout_s} s: {' '.join(argv)}"
             raise TooSlowError(message)
+
+
+class _Watchdog(threading.Thread):
+    """Interrupts the main thread at its deadline: one for all commands, which are thousands."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._lock = threading.Lock()
+        self._ends_at: float | None = None
+        self._is_over = False
+
+    def begin(self, timeout_s: float) -> None:
+        """Let the main thread go on for so long."""
+        with self._lock:
+            self._ends_at, self._is_over = time.monotonic() + timeout_s, False
+
+    def end(self) -> bool:
+        """Let it go on, and return whether it was interrupted."""
+        with self._lock:
+            self._ends_at = None
+            return self._is_over
+
+    def run(self) -> None:
+        """Look at the clock once a second."""
+        main = threading.main_thread().ident
+        assert main is not None
+        while True:
+            time.sleep(1)
+            with self._lock:
+                if self._ends_at is not None and time.monotonic() > self._ends_at:
+                    self._ends_at, self._is_over = None, True
+                    signal.pthread_kill(main, signal.SIGINT)
+
+
+@cache
+def _watchdog() -> _Watchdog:
+    started = _Watchdog()
+    started.start()
+    return started
 
 
 def _content(file: BinaryIO) -> bytes:
