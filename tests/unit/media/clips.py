@@ -22,6 +22,7 @@ DARK, BRIGHT = 40, 200
 # The default settings of some encoders take ten times as long.
 QUICK: dict[str, dict[str, str]] = {
     "aac": {"aac_coder": "fast"},
+    "libx264": {"preset": "superfast"},  # the quickest that has B-frames
     "libvpx": {"deadline": "realtime", "cpu-used": "8"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=error"},
@@ -190,7 +191,7 @@ class Seen:
     times: list[float]
     size: tuple[int, int]
     duration_s: float
-    samples: list[float]
+    samples: "array.array[float]"
     rate: int
 
     @property
@@ -239,23 +240,22 @@ def see(path: Path) -> Seen:
     )
 
 
-def hear(path: Path) -> tuple[list[float], int]:
+def hear(path: Path) -> tuple["array.array[float]", int]:
     """Return the first channel of a clip's sound, by its own times, and its rate."""
-    samples: list[float] = []
+    samples = array.array("f")
     with av.open(str(path)) as container:
         if not container.streams.audio:
-            return [], 1
+            return samples, 1
         rate = 48000
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate)
         first = True
         for decoded in (*container.decode(audio=0), None):
             if first and decoded is not None:
                 silence = round(float(decoded.time or 0.0) * rate)
-                samples += [0.0] * max(0, silence)
+                samples.frombytes(bytes(4 * max(0, silence)))
                 first = False
             for frame in resampler.resample(decoded):
-                held = bytes(frame.planes[0])[: 4 * frame.samples]
-                samples += array.array("f", held)
+                samples.frombytes(memoryview(frame.planes[0])[: 4 * frame.samples])
     return samples, rate
 
 
