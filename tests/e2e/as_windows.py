@@ -2,6 +2,8 @@
 
 Modules and names of POSIX are gone, open files can be neither renamed nor removed, nothing is a
 signal but what Windows has, and standard output speaks a code page with line breaks of its own.
+
+With `--serve` it carries out many command lines, each in a fork of what has imported the libraries.
 """
 
 # What decides about its system when it is imported has to do so before it changes. omniedit, of
@@ -9,11 +11,13 @@ signal but what Windows has, and standard output speaks a code page with line br
 import errno
 import fcntl
 import io
+import json
 import os
 import select
 import signal
 import sys
 import time
+import traceback
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
@@ -67,6 +71,48 @@ def become_windows() -> None:
     )
 
 
+def serve() -> None:
+    """Carry out the command line of each line on stdin, and answer with its exit status."""
+    for name in PRELOADED:
+        import_module(name)
+    with os.fdopen(os.dup(0), encoding="utf-8") as calls:
+        for call in calls:
+            child = os.fork()
+            if child == 0:
+                _carry_out(**json.loads(call))
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            os.write(1, f"{status}\n".encode())
+
+
+def _carry_out(
+    *, argv: list[str], folder: str, environ: dict[str, str], streams: list[str]
+) -> None:
+    """Turn this process into that of a command line, and end it."""
+    end, status = os._exit, 1
+    try:
+        os.environ.clear()
+        os.environ.update(environ)
+        os.chdir(folder)
+        for number, path in enumerate(streams):
+            os.dup2(os.open(path, os.O_RDWR), number)
+        sys.argv[1:] = argv
+        status = _main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        end(status)
+
+
+def _main() -> int:
+    become_windows()
+    from omniedit.__main__ import main  # noqa: PLC0415 - nothing of it is imported before
+
+    return main()
+
+
 def _msvcrt() -> Any:
     fake: Any = ModuleType("msvcrt")
     flock = fcntl.flock
@@ -104,11 +150,12 @@ def _refusing_open_files(act: Any) -> Any:
 
 
 if __name__ == "__main__":
-    become_windows()
-    if sys.argv[1:2] == ["--import"]:
-        for module_name in sys.argv[2:]:
-            import_module(module_name)
-        sys.exit(0)
-    from omniedit.__main__ import main
-
-    sys.exit(main())
+    match sys.argv[1:]:
+        case ["--serve"]:
+            serve()
+        case ["--import", *names]:
+            become_windows()
+            for module_name in names:
+                import_module(module_name)
+        case _:
+            sys.exit(_main())

@@ -77,8 +77,8 @@ def serve(path: str) -> None:
         door.bind(path)
         door.listen()
         while True:
-            ready, _, _ = select.select([errands, door], [], [])
-            if door in ready:
+            ready, _, _ = select.select([errands.fileno(), door.fileno()], [], [])
+            if door.fileno() in ready:
                 _let_in(door)
                 continue
             line = errands.readline()
