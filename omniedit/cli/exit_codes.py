@@ -1,6 +1,5 @@
 """What an error means to a script (exit status) and to a person (hint)."""
 
-import shlex
 import signal
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -36,6 +35,7 @@ from omniedit.errors import (
     UnavailableError,
     WrongBaseURLError,
 )
+from omniedit.sanitize import quoted
 
 _FAULTY_FILES: Final = frozenset({"invalid_config", "invalid_manifest"})
 """Codes of errors that lie in a file rather than in the call."""
@@ -145,7 +145,7 @@ def shown_saving(option: str, place: str | None, *, force: bool) -> str:
 
 def shown_place(place: str | None) -> str:
     """Return where a result goes, quoted for a shell."""
-    return "out.mp4" if place is None else shlex.quote(place)
+    return "out.mp4" if place is None else quoted(place)
 
 
 def _hint(error: OmniEditError, command: str, place: str | None) -> str | None:  # noqa: C901, PLR0912 - one line a case

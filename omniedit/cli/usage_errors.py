@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -11,6 +10,7 @@ import typer
 
 from omniedit.cli.exit_codes import MISSING_COMMAND
 from omniedit.errors import Hint, InvalidInputError
+from omniedit.sanitize import quoted
 
 _NO_SUCH_COMMAND: Final = re.compile(r"No such command '([^']*)'(?:\. Did you mean '([^']+)')?")
 _TOO_MANY_WORDS: Final = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)
@@ -95,9 +95,9 @@ def _words_hint(
     for blank in [*re.finditer(" ", f"{words} ")][1:]:
         name, prompt = words[: blank.start()], words[blank.end() :]
         if os.path.isfile(name):  # noqa: PTH113 - Path raises where a name is too long
-            typed = f"{command} {shlex.quote(name)}"
+            typed = f"{command} {quoted(name)}"
             if "prompt" in params:
-                typed += f" {shlex.quote(prompt)}" if prompt else ' "PROMPT"'
+                typed += f" {quoted(prompt)}" if prompt else ' "PROMPT"'
             return Hint("put the name of the file in quotes: {}", typed)
     if "prompt" not in params:
         return None
@@ -117,8 +117,8 @@ def _batch_hint(argv: Sequence[str]) -> Hint | None:
     clips = [word for word in words if is_video_name(word)]
     if len(clips) < 2:  # noqa: PLR2004 - several
         return None
-    prompt = shlex.quote(words[-1]) if words[-1] not in clips else '"PROMPT"'
-    command = f"batch {shlex.join(clips)} --prompt {prompt}"
+    prompt = quoted(words[-1]) if words[-1] not in clips else '"PROMPT"'
+    command = f"batch {quoted(*clips)} --prompt {prompt}"
     return Hint("several clips, and each with the same prompt: {}", command)
 
 

@@ -1,6 +1,5 @@
 """Submitting an edit so that nothing accepted is lost and nothing is paid twice."""
 
-import shlex
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
@@ -26,6 +25,7 @@ from omniedit.errors import (
 )
 from omniedit.journal import Attempt
 from omniedit.models import AttemptState, EditRequest, Record, TaskError, task_name
+from omniedit.sanitize import quoted
 
 
 class NewSubmission(NamedTuple):
@@ -251,4 +251,4 @@ def _recovery_command(new: NewSubmission, *, is_written: bool) -> str:
     positional = [new.clip_url, request.prompt]
     is_like_option = request.prompt.startswith("-")
     words = [*options, "--", *positional] if is_like_option else [*positional, *options]
-    return shlex.join(["submit", *words])
+    return quoted("submit", *words)

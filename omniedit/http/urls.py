@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-import shlex
 import unicodedata
 from enum import Enum, auto
 from functools import cache
@@ -11,6 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from omniedit.errors import InvalidInputError
 from omniedit.models import is_video_name
+from omniedit.sanitize import quoted
 
 MAX_CALLBACK_URL_LENGTH: Final = 2048
 """API reference, `callback_url`."""
@@ -134,7 +134,7 @@ def check_no_video_page(url: str) -> None:
     if is_of_site and not is_video_name(parts.path):
         msg = f"this is a page of {host}, not a video file"
         hint = (
-            f"fetch the video first: `yt-dlp -f mp4 -o clip.mp4 {shlex.quote(url)}`, then give"
+            f"fetch the video first: `yt-dlp -f mp4 -o clip.mp4 {quoted(url)}`, then give"
             " clip.mp4; `--no-check` sends the URL as it is"
         )
         raise InvalidInputError(msg, code="web_page", hint=hint)

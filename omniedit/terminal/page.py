@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.models import Record, SavedFile
+from omniedit.sanitize import sanitize
 from omniedit.terminal.human import render_charge, render_size
-from omniedit.terminal.sanitize import sanitize
 
 _TEMPLATE: Final = "page.html"
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")

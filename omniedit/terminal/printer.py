@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple, TextIO
 
 from omniedit.errors import Hint, render_hint
+from omniedit.sanitize import sanitize
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.terminal.sanitize import sanitize
 from omniedit.terminal.streams import OutputStream
 from omniedit.terminal.text import Colour, Line, Span, plain_text, wrapped
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple, TextIO
 
+from omniedit.sanitize import sanitize
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.terminal.sanitize import sanitize
 from omniedit.terminal.text import Line, Span
 
 _PLAINER: Final = {

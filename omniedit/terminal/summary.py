@@ -7,9 +7,9 @@ from typing import Final
 
 from omniedit.errors import OmniEditError
 from omniedit.models import TaskStatus
+from omniedit.sanitize import sanitize
 from omniedit.terminal.documents import Document
 from omniedit.terminal.human import clip_name, render_amount
-from omniedit.terminal.sanitize import sanitize
 from omniedit.terminal.text import truncate
 
 _LONGEST_PROMPT: Final = 80

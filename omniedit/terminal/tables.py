@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from omniedit.models import DEFAULT_MODEL, AttemptState, Record, TaskStatus
+from omniedit.sanitize import sanitize
 from omniedit.terminal.human import (
     NOT_SAVED,
     clip_name,
@@ -17,7 +18,6 @@ from omniedit.terminal.human import (
     render_amount,
     render_duration,
 )
-from omniedit.terminal.sanitize import sanitize
 from omniedit.terminal.text import Colour, Line, Span, cell_width, truncate
 
 _NONE: Final = "-"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
-from omniedit.terminal.sanitize import sanitize
+from omniedit.sanitize import sanitize
 
 _ELLIPSIS: Final = "…"
 _WORDS: Final = re.compile(r"([^\s`]*`[^`]*`\S*|\S+)(\s*)")

@@ -76,7 +76,7 @@ def test_completion_loads_no_parser(loaded_by: Loaded, home: Path, prompt: str) 
 
     modules = loaded_by("__complete", "tasks", "task")
 
-    assert _own(modules) - {"omniedit.terminal", "omniedit.terminal.sanitize"} == {
+    assert _own(modules) - {"omniedit.sanitize"} == {
         "omniedit.cli",
         "omniedit.cli.completion",
         "omniedit.cli.completion.tasks",

@@ -142,14 +142,33 @@ def test_a_lost_reply_names_a_way_back_that_works_in_any_trouble(
     assert len(bench.task_ids) == 2
 
 
-def test_a_way_back_carries_a_prompt_that_looks_like_an_option(bench: Bench) -> None:
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        pytest.param("--no-captions, please", id="like-an-option"),
+        pytest.param("make it night\nkeep the rest", id="of-two-lines"),
+        pytest.param("tab\tCR\r\nESC\x1b[31m", id="with-controls"),
+        pytest.param("bidi \u202e, no\xa0break, emoji \u2764\ufe0f", id="with-what-is-not-shown"),
+        pytest.param("it's `x` $(y) !z \\n \n", id="with-what-a-shell-obeys"),
+    ],
+)
+def test_a_way_back_can_be_pasted_whatever_the_prompt_is(
+    bench: Bench, prompt: str, shell: str
+) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
     bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
 
-    ended = bench.run("edit", "--no-journal", "--", CLIP_URL, "--no-captions, please")
+    ended = bench.run("edit", "--no-journal", "--json", "--", CLIP_URL, prompt)
     (way_back,) = re.findall(r"`(omniedit .*?)` settles", ended.stderr) or [""]
-    settled = bench.run(*shlex.split(way_back)[1:])
+    pasted = subprocess.run(
+        [shell, "-c", f"printf '%s\\0' {way_back}"], capture_output=True, check=True
+    )
+    settled = bench.run(*pasted.stdout.decode().split("\0")[1:-1])
 
     assert ended.status == 9, ended
+    assert f"`{way_back}`" in ended.document["error"]["hint"]
     assert (settled.status, settled.stdout.split()) == (0, bench.task_ids), (ended, settled)
     assert len(bench.task_ids) == 1
 

@@ -23,6 +23,7 @@ from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
 from omniedit.models import Sound
+from omniedit.sanitize import quoted
 
 if TYPE_CHECKING:
     from omniedit.cli.batch_report import BatchReport
@@ -201,7 +202,7 @@ def _read(
     name = sources[0]
     if len(sources) > 1 or Path(name).is_dir() or "://" in name:
         msg = "without --prompt, SOURCE is one manifest"
-        command = f'batch {name if len(sources) == 1 else "SOURCE…"} --prompt "PROMPT"'
+        command = f'batch {quoted(name) if len(sources) == 1 else "SOURCE…"} --prompt "PROMPT"'
         raise InvalidInputError(msg, code="usage", hint=Hint("{} edits clips and folders", command))
     if takes is not None:
         msg = "--takes goes with --prompt; a manifest has a field `take`"

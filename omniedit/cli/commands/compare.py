@@ -174,7 +174,7 @@ def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[
 
 def _sheet(comparison: "Comparison") -> bytes:
     from omniedit.media import Row, draw_sheet, view
-    from omniedit.terminal.sanitize import sanitize
+    from omniedit.sanitize import sanitize
 
     rows = [
         Row(

@@ -1,7 +1,6 @@
 """`omniedit submit`: send one edit off and print its task ID; `--dry-run` shows the request."""
 
 import json
-import shlex
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -24,6 +23,7 @@ from omniedit.cli.parser import COST, SCRIPTS
 from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.models import TASK_PREFIX, EditRequest
+from omniedit.sanitize import quoted
 
 if TYPE_CHECKING:
     from omniedit.events import Event, Observer
@@ -204,9 +204,9 @@ def _show_request(context: Context, request: EditRequest) -> Outcome:
 
 
 def _render_curl(url: str, headers: dict[str, str], body: str) -> str:
-    words = ["curl", "--silent", "--show-error", "--request", "POST", shlex.quote(url)]
+    words = ["curl", "--silent", "--show-error", "--request", "POST", quoted(url)]
     for name, value in headers.items():
         # In double quotes, so that the shell puts the key in, and not before.
-        quoted = f'"{name}: {value}"' if _KEY in value else shlex.quote(f"{name}: {value}")
-        words += ["--header", quoted]
-    return " ".join([*words, "--data", shlex.quote(body)])
+        header = f"{name}: {value}"
+        words += ["--header", f'"{header}"' if _KEY in value else quoted(header)]
+    return " ".join([*words, "--data", quoted(body)])

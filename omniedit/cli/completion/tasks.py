@@ -163,7 +163,7 @@ def _shown(text: str) -> str:
         return text if len(text) <= PROMPT_WIDTH else f"{text[: PROMPT_WIDTH - 1]}…"
     from unicodedata import combining, east_asian_width
 
-    from omniedit.terminal.sanitize import sanitize
+    from omniedit.sanitize import sanitize
 
     shown, width = "", 0
     for character in sanitize(text):

@@ -1,4 +1,4 @@
-"""Foreign text sanitized: one line, no control, bidi or invisible characters."""
+"""Foreign text as a message shows it: one line, no control, bidi or invisible characters."""
 
 import re
 import unicodedata
@@ -13,6 +13,7 @@ _LINE_BREAKS = re.compile(r"[ \t]*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029][\s\x1c-\x1
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
 """Where `surrogateescape` (PEP 383) keeps the bytes of file names that are no text."""
+_ESCAPES: Final = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\\": r"\\"}
 
 
 def sanitize(text: str) -> str:
@@ -25,6 +26,35 @@ def sanitize(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(map(_shown, _LINE_BREAKS.sub(" ", text).strip()))
+
+
+def quoted(*words: str) -> str:
+    r"""Return words for a shell, in a form that `sanitize` leaves as it is.
+
+    What it would change, and backquotes, which stand around commands, are escaped as bash, zsh and
+    ksh read it: `$'make it night\nkeep the rest'`.
+    """
+    import shlex  # noqa: PLC0415 - completion only sanitizes
+
+    return " ".join(
+        shlex.quote(word) if all(map(_is_shown, word)) else f"$'{''.join(map(_escaped, word))}'"
+        for word in words
+    )
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() and character != "`" and not _INVISIBLE.match(character)
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if _is_shown(character) and character != "'":
+        return character
+    is_byte = ord(character) in _ESCAPED_BYTES
+    encoded = character.encode(errors="surrogateescape" if is_byte else "surrogatepass")
+    # Octal escapes end after three digits; hexadecimal ones go on in some shells.
+    return "".join(f"\\{byte:03o}" for byte in encoded)
 
 
 def _shown(character: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniedit.terminal.sanitize import sanitize
+from omniedit.sanitize import quoted, sanitize
 from omniedit.terminal.text import Colour, Span, cell_width, plain_text, truncate, wrapped
 
 _NASTY = st.sampled_from(
@@ -24,6 +24,14 @@ def test_harmless_text_stays_as_it_is(text: str) -> None:
     once = sanitize(text)
 
     assert sanitize(once) == once
+
+
+@given(st.text(st.one_of(_NASTY, st.sampled_from("`'\\"), st.characters())))
+def test_what_is_quoted_for_a_shell_stays_as_it_is_between_backquotes(text: str) -> None:
+    word = quoted(text)
+
+    assert sanitize(word) == word
+    assert "`" not in word
 
 
 @pytest.mark.parametrize(
@@ -64,3 +72,19 @@ def test_wrapped_text_loses_nothing_but_spaces(text: str, width: int) -> None:
 
     assert "".join("".join(lines).split()) == "".join(f"note: {text}".split())
     assert all(cell_width(each.rstrip()) <= width or len(each.split()) == 1 for each in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("plain", "plain", id="a-plain-word-stays"),
+        pytest.param("it's é", """'it'"'"'s é'""", id="what-is-shown-is-quoted-as-usual"),
+        pytest.param("a\nb\tc\r", r"$'a\nb\tc\r'", id="line-breaks-and-tabs"),
+        pytest.param("\x1b[31m", r"$'\033[31m'", id="controls"),
+        pytest.param("é\u202e\ufe0f", r"$'é\342\200\256\357\270\217'", id="bidi-and-invisible"),
+        pytest.param("it's `x\\n`", r"$'it\047s \140x\\n\140'", id="backquotes"),
+        pytest.param("caf\udce9.mp4", r"$'caf\351.mp4'", id="bytes-of-a-file-name"),
+    ],
+)
+def test_a_word_is_quoted_so_that_a_message_can_show_it(text: str, expected: str) -> None:
+    assert quoted(text) == expected
