@@ -19,7 +19,7 @@ from omniedit.errors import (
     MissingExtraError,
     install_command,
 )
-from omniedit.journal import Journal
+from omniedit.journal import Journal, check_version
 from omniedit.policy import Policy
 from omniedit.terminal.printer import Printer, ProgressMode
 from omniedit.terminal.streams import READER_LEFT
@@ -42,8 +42,10 @@ class JournalUse(Enum):
     """It says so and goes on, but pays for nothing beside a journal of a newer version."""
     OPTIONAL = auto()
     """It says so and goes on."""
+    DECLINED = auto()
+    """It does without one, as asked, but pays for nothing beside one of a newer version."""
     NONE = auto()
-    """It does without one, as asked."""
+    """It needs none."""
 
 
 def make_session(
@@ -160,7 +162,9 @@ def opened_journal(
 
 
 def _open(folder: Path, use: JournalUse, warn: Callable[[str], None]) -> Journal:
-    if use is JournalUse.NONE:
+    if use is JournalUse.DECLINED:
+        check_version(folder)
+    if use in {JournalUse.DECLINED, JournalUse.NONE}:
         return Journal(None)
     try:
         try:

@@ -18,7 +18,7 @@ from omniedit.errors import (
     TargetBusyError,
 )
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system.files import check_own_path
+from omniedit.system.files import check_own_path, open_own_file
 from omniedit.system.folders import make_private_folder
 
 JOURNAL_FILE: Final = "journal.db"
@@ -155,6 +155,9 @@ _VERSION_3: Final = (
 )
 _MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION: Final = len(_MIGRATIONS)
+_MAGIC: Final = b"SQLite format 3\0"
+_USER_VERSION: Final = slice(60, 64)
+"""Where the version stands in a file (https://sqlite.org/fileformat.html, 1.3)."""
 _UNDECODABLE: Final = "Could not decode to UTF-8"
 """What Python says of a damaged text."""
 TABLES: Final = (
@@ -283,6 +286,28 @@ class Database:
             raise JournalError(msg, hint="run the command again")
 
 
+def check_version(folder: Path) -> None:
+    """Refuse a journal of a newer omniedit; nothing in its folder is created or changed.
+
+    One that cannot be read passes: the caller does without it.
+
+    Raises:
+        JournalTooNewError: If a newer omniedit wrote it.
+    """
+    path = folder / JOURNAL_FILE
+    try:
+        # Not through SQLite, which would write to finish what a killed process began.
+        file = open_own_file(path)
+        if file is None:
+            return
+        with file:
+            header = file.read(_USER_VERSION.stop)
+    except (LocalError, OSError):
+        return
+    if header.startswith(_MAGIC):
+        _refuse_newer(int.from_bytes(header[_USER_VERSION]), path)
+
+
 def _check_files(path: Path, shown_path: Path) -> None:
     """Create what is missing, for this user alone, and refuse what others may have written."""
     make_private_folder(path.parent)
@@ -325,14 +350,18 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     # On macOS `fsync` does not empty the drive's own cache.
     connection.execute("pragma fullfsync=on")
     version = _version_of(connection)
-    if version > VERSION:
-        msg = f"the journal {path} was written by a newer omniedit (version {version})"
-        raise JournalTooNewError(msg, hint="upgrade omniedit: `pip install -U omniedit`")
+    _refuse_newer(version, path)
     if version < VERSION:
         _migrate(connection)
     # Damage in the middle of a file shows only where it is read.
     for table in TABLES:
         connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608 - constants only
+
+
+def _refuse_newer(version: int, path: Path | None) -> None:
+    if version > VERSION:
+        msg = f"the journal {path} was written by a newer omniedit (version {version})"
+        raise JournalTooNewError(msg, hint="upgrade omniedit: `pip install -U omniedit`")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

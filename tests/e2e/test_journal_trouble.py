@@ -40,7 +40,7 @@ TABLE: Final = """
                      | submit | edit | --no-journal | status TASK | wait TASK | download TASK | status | wait | download --all | list
 below a file         |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 a folder in its way  |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
-from a newer version |  10    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+from a newer version |  10    |  10  |      10      |      0      |     0     |       0       |   10   |  10  |       10       |  10
 not a database       |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 a garbage header     |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 torn in the middle   |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
@@ -123,6 +123,29 @@ def test_each_command_says_what_the_matter_is_and_loses_nothing(
         assert [path.read_bytes() for path in aside] == [broken], "set aside, and not deleted"
         assert aside[0].name in ended.stderr
         assert bench.run("list").status == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        pytest.param(("edit", CLIP_URL, PROMPT, "-o", "a.mp4", "--no-journal"), 10, id="edit"),
+        pytest.param(("batch", CLIP_URL, "--prompt", PROMPT, "--no-journal"), 10, id="batch"),
+        pytest.param(("submit", CLIP_URL, PROMPT, "--dry-run"), 0, id="a-dry-run-pays-nothing"),
+        pytest.param(("usage", "--remote"), 0, id="what-was-paid-can-be-read"),
+    ],
+)
+def test_beside_a_journal_of_a_newer_version_nothing_is_paid_without_it_either(
+    bench: Bench, state: Path, get_into: Callable[[str], Path], argv: tuple[str, ...], status: int
+) -> None:
+    bench.run("submit", CLIP_URL, PROMPT)
+    journal = get_into("from a newer version")
+    paid, before = bench.task_ids, (*journal.parent.iterdir(), journal.read_bytes())
+
+    ended = bench.run(*argv)
+
+    assert ended.status == status, ended
+    assert bench.task_ids == paid
+    assert (*journal.parent.iterdir(), journal.read_bytes()) == before
 
 
 @pytest.mark.parametrize("trouble", [trouble for trouble in troubles() if "newer" not in trouble])

@@ -141,7 +141,7 @@ def batch(
 
     context: Context = ctx.obj
     part = parse_shard(shard)
-    use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
+    use = JournalUse.DECLINED if no_journal else JournalUse.REQUIRED
     name = None if prompts else sources[0]
     report = BatchReport(context, name, again=again, has_journal=not no_journal)
     with context.session(use, shows_progress=False, sidecars=sidecar, is_batch=True) as session:

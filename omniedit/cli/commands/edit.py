@@ -117,7 +117,7 @@ def edit(
         model=chosen.value,
         model_source=chosen.source,
     )
-    use = JournalUse.NONE if no_journal else JournalUse.REQUIRED
+    use = JournalUse.DECLINED if no_journal else JournalUse.REQUIRED
     if split:
         from omniedit.cli.commands.split import SplitCall, edit_in_pieces
         from omniedit.edits.split import SplitOptions

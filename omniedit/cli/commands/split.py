@@ -166,7 +166,7 @@ def _report(call: SplitCall, plan: SplitPlan) -> BatchReport:
         call.context,
         None,
         again=call.options.again,
-        has_journal=call.use is not JournalUse.NONE,
+        has_journal=call.use is JournalUse.REQUIRED,
         fields=fields,
     )
     report.begin(plan.edits, line_count=len(plan.edits))

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from omniedit.errors import (
     LocalError,
     TargetBusyError,
 )
-from omniedit.journal import Journal
+from omniedit.journal import Journal, check_version
 from omniedit.journal.database import _VERSION_1, VERSION, Database
 from tests.systems import windows
 
@@ -136,11 +137,36 @@ def test_a_file_of_a_newer_version_is_left_alone(folder: Path) -> None:
         journal._database.execute(f"pragma user_version={VERSION + 1}")
     before = (folder / "journal.db").read_bytes()
 
-    with pytest.raises(JournalTooNewError, match="newer omniedit") as caught:
-        Journal(folder)
+    for look in (Journal, check_version):
+        with pytest.raises(JournalTooNewError, match="newer omniedit") as caught:
+            look(folder)
+        assert "upgrade" in (caught.value.hint or "")
 
-    assert "upgrade" in (caught.value.hint or "")
     assert (folder / "journal.db").read_bytes() == before
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda path: None, id="none"),
+        pytest.param(Path.touch, id="empty"),
+        pytest.param(Path.mkdir, id="a-folder"),
+        pytest.param(lambda path: os.mkfifo(path, 0o600), id="a-pipe-that-nobody-writes-to"),
+        pytest.param(lambda path: path.write_bytes(b"\xff" * 100), id="another-kind-of-file"),
+        pytest.param(lambda path: Journal(path.parent).close(), id="of-this-version"),
+    ],
+)
+def test_what_is_no_journal_of_a_newer_version_is_passed(
+    folder: Path, make: Callable[[Path], object]
+) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    make(folder / "journal.db")
+    before = [*folder.iterdir()]
+
+    check_version(folder)
+
+    assert [*folder.iterdir()] == before
 
 
 @pytest.mark.posix
