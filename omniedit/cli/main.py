@@ -238,7 +238,6 @@ def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
     for error in errors:
         if error.code == MISSING_COMMAND:
             context.printer.usage(error.message)
-            error.message = "a command is missing"
             continue
         message = error.message
         if error.task_id and error.task_id not in message and not isinstance(error, _GENERAL):

@@ -58,7 +58,9 @@ def usage_error(
     command = path.partition(" ")[2]
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
-        return InvalidInputError(message, code=MISSING_COMMAND)
+        if not any(word.startswith("-") for word in argv):
+            return InvalidInputError(message, code=MISSING_COMMAND)
+        message = "missing command"  # as where the options stand behind the group's name
     hint: Hint | None = None
     if found := _TOO_MANY_WORDS.match(message):
         if command == "config set-key":

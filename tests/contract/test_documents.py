@@ -364,3 +364,19 @@ def test_a_wrong_call_is_a_document_too(omniedit: CommandLine, argv: list[str], 
 
     assert ended.status == 2
     check(ended, name, ok=False)
+
+
+@pytest.mark.parametrize("group", ["", "config", "journal", "sandbox"])
+def test_a_missing_command_is_told_alike_wherever_the_options_stand(
+    omniedit: CommandLine, group: str
+) -> None:
+    before = omniedit("--json", *group.split())
+    behind = omniedit(*group.split(), "--json")
+
+    assert before == behind
+    error = before.document["error"]
+    assert (error["message"], error["hint"]) == (
+        "missing command",
+        f"`{' '.join(['omniedit', *group.split(), '--help'])}`",
+    )
+    assert before.stderr == f"error: missing command\nhint: {error['hint']}\n"
