@@ -39,7 +39,6 @@ class BatchReport:
     Args:
         context: The call; its board holds what happened.
         manifest: The name of the manifest, as typed; None where edits have names of their own.
-        again: Whether edits were to be submitted again.
         has_journal: Whether the next call knows what this one did.
         fields: Returns the keys that the document of an edit has beside a task's.
     """
@@ -49,19 +48,19 @@ class BatchReport:
         context: "Context",
         manifest: str | None,
         *,
-        again: bool,
         has_journal: bool,
         fields: "Callable[[PlannedEdit], Document]" = line_fields,
     ) -> None:
         self._context = context
         self._manifest = manifest
         self._fields = fields
-        self._is_again = again
         self._has_journal = has_journal
         self._edits: Sequence[PlannedEdit] = ()
         self._ended: set[int] = set()  # the numbers of the edits that came to an end
         self._faulty: list[Document] = []
         self._failures: dict[int, OmniEditError] = {}
+        self.way_on: str | None = None
+        """How to go on, where that was said."""
 
     @property
     def errors(self) -> list[OmniEditError]:
@@ -126,7 +125,12 @@ class BatchReport:
         parts = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
         cost = f"; {render_credits(spent)}" if spent else ""
         self._context.printer.note(f"{', '.join(parts)}{cost}")
-        self._say_way_on(left=counts[_LEFT], begun=counts[_RUNNING] + counts[_UNSAVED])
+        self._say_what_is_left(left=counts[_LEFT], begun=counts[_RUNNING] + counts[_UNSAVED])
+
+    def say_way_on(self, hint: str) -> None:
+        """Say how to go on, and have the document say it as well."""
+        self.way_on = hint
+        self._context.printer.hint(hint)
 
     def documents(self) -> "list[Document]":
         """Return a task document for each line of this run, in the manifest's order."""
@@ -143,21 +147,19 @@ class BatchReport:
             shown.append(task_document(record) | self._fields(edit))
         return shown
 
-    def _say_way_on(self, *, left: int, begun: int) -> None:
+    def _say_what_is_left(self, *, left: int, begun: int) -> None:
         """Say in one line how what goes on at the service, and what is left, is picked up."""
         if not self._has_journal:
             if begun:
                 text = f"{begun} at the service are in no journal: {{}} records them"
-                self._context.printer.hint(Hint(text, "list --remote --adopt"))
+                self.say_way_on(Hint(text, "list --remote --adopt"))
             return
         parts = [f"picks up {begun} at the service"] if begun else []
         if left:
             parts.append(f"begins {left} more")
         if parts:
-            command = "the same command without `--again`" if self._is_again else "the same command"
-            self._context.printer.hint(
-                f"{command} {' and '.join(parts)}; it pays for nothing twice"
-            )
+            command = self._context.same_command()
+            self.say_way_on(f"{command} {' and '.join(parts)}; it pays for nothing twice")
 
     def _label_of(self, edit: "PlannedEdit") -> str:
         """Return what a person calls one of many: the line's number and clip, or the piece."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from omniedit.cli.signals import Signals
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError, render_hint
 from omniedit.policy import DEFAULT, Policy
+from omniedit.sanitize import quoted
 from omniedit.schemas import FAILURE
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from omniedit.settings import Setting, Settings
     from omniedit.terminal.board import Board
     from omniedit.terminal.documents import Document
+
+_LONGEST_COMMAND: Final = 2000
+"""Characters; a longer one, of a thousand clips say, hides what is said of it."""
 
 
 class Outcome(NamedTuple):
@@ -38,6 +42,8 @@ class Outcome(NamedTuple):
     """The command itself has printed them, or was stopped as it was meant to be."""
     ended_by: BaseException | None = None
     """What ended the command early."""
+    way_on: str | None = None
+    """The hint, shown already, at how to go on."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -47,6 +53,7 @@ class Context:
     environ: Mapping[str, str]
     printer: Printer
     signals: Signals
+    argv: Sequence[str] = ()  # as it was typed, without `omniedit`
     command: str = ""  # such as `config show`
     document_name: str = FAILURE
     destination: str | None = None  # where results go, as it was typed
@@ -90,6 +97,13 @@ class Context:
     def rendered(self, hint: str) -> str:
         """Return a hint whose commands can be pasted."""
         return render_hint(hint, is_sandbox=self.is_sandbox_flag)
+
+    def same_command(self) -> str:
+        """Return the command as it was typed, to be pasted, but for an `--again` that pays anew."""
+        command = quoted("omniedit", *(word for word in self.argv if word != "--again"))
+        if len(command) <= _LONGEST_COMMAND:
+            return f"`{command}`"
+        return "the same command" + (" without `--again`" if "--again" in self.argv else "")
 
     def now(self) -> float:
         """Return the Unix time."""
@@ -231,12 +245,15 @@ class Context:
 class Call:
     """A command line while it is parsed."""
 
-    def __init__(self, environ: Mapping[str, str], *, policy: Policy = DEFAULT) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], *, argv: Sequence[str] = (), policy: Policy = DEFAULT
+    ) -> None:
         self.options: dict[str, Any] = {}
         """The options that every command takes, and `--events`, wherever they stood."""
         self.command = ""
         self.signals = Signals(self._note_grace, grace_s=policy.grace_s)
         self._environ = environ
+        self._argv = argv
         self._policy = policy
         self._params: Mapping[str, Any] | None = None
 
@@ -278,6 +295,7 @@ class Call:
             environ=self._environ,
             printer=self._printer(),
             signals=self.signals,
+            argv=self._argv,
             command=self.command,
             document_name="-".join(words) or FAILURE,
             destination=next((place for place in places if place is not None), None),

@@ -116,7 +116,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], *, policy: Policy = DEF
             # Typer writes help in whatever encoding the terminal has; and no script wants what
             # Windows makes of line breaks.
             stream.reconfigure(errors="replace", newline="\n")
-    call = Call(environ, policy=policy)
+    call = Call(environ, argv=argv, policy=policy)
     is_watched = sys.stderr is not None and sys.stderr.isatty()
     try:
         with call.signals.handled(
@@ -200,6 +200,7 @@ def _end(context: Context, outcome: Outcome) -> int:
             error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
             if not outcome.has_shown_errors:
                 context.printer.error(error.message)
+            error.hint = outcome.way_on
             _say_what_goes_on(context, error)
         case cause:
             status, error = ExitStatus.BUG, _bug(context, cause)
@@ -258,7 +259,7 @@ def _say_what_goes_on(context: Context, error: OmniEditError) -> None:
         error: What ended the command; the document names the first of these tasks with it.
     """
     if context.document_name in {"batch", "edit-split"}:
-        # Its summary names one command for all of them.
+        # Their summary has named one command for all of them.
         return
     from omniedit.edits.records import is_unsaved
     from omniedit.models import task_name

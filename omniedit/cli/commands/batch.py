@@ -143,7 +143,7 @@ def batch(
     part = parse_shard(shard)
     use = JournalUse.DECLINED if no_journal else JournalUse.REQUIRED
     name = None if prompts else sources[0]
-    report = BatchReport(context, name, again=again, has_journal=not no_journal)
+    report = BatchReport(context, name, has_journal=not no_journal)
     with context.session(use, shows_progress=False, sidecars=sidecar, is_batch=True) as session:
         parsed = _read(context, session, sources, prompts, takes=takes)
         planner = Planner(
@@ -280,5 +280,9 @@ def _run(
     except (Interrupted, OmniEditError) as error:
         ended_by = error
     return Outcome(
-        tasks=report.documents, errors=report.errors, has_shown_errors=True, ended_by=ended_by
+        tasks=report.documents,
+        errors=report.errors,
+        has_shown_errors=True,
+        ended_by=ended_by,
+        way_on=report.way_on,
     )

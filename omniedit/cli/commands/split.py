@@ -80,6 +80,7 @@ def edit_in_pieces(
         errors=report.errors,
         has_shown_errors=True,
         ended_by=ended_by,
+        way_on=report.way_on,
     )
 
 
@@ -106,7 +107,7 @@ def _made(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile |
         if report.errors:
             return None
         context.printer.note("joining the results")
-        joined = _joined(call, session, plan, records)
+        joined = _joined(call, session, plan, records, report)
         return _announced(call, session, plan, records, joined)
 
 
@@ -165,7 +166,6 @@ def _report(call: SplitCall, plan: SplitPlan) -> BatchReport:
     report = BatchReport(
         call.context,
         None,
-        again=call.options.again,
         has_journal=call.use is JournalUse.REQUIRED,
         fields=fields,
     )
@@ -212,17 +212,19 @@ def _sum_of(amounts: "Sequence[float | None]") -> str:
 
 
 def _joined(
-    call: SplitCall, session: Session, plan: SplitPlan, records: "list[Record]"
+    call: SplitCall,
+    session: Session,
+    plan: SplitPlan,
+    records: "list[Record]",
+    report: BatchReport,
 ) -> "SavedFile | None":
     """Join the results; where that is cut off, say that it costs nothing to go on."""
     try:
         return join_pieces(session, plan, records, call.options)
     except (Interrupted, LocalError):
         if session.has_journal:
-            again = " without `--again`" if call.options.again else ""
-            call.context.printer.hint(
-                f"the pieces are saved: the same command{again} joins them, and pays nothing"
-            )
+            command = call.context.same_command()
+            report.say_way_on(f"the pieces are saved: {command} joins them, and pays nothing")
         raise
 
 

@@ -40,7 +40,7 @@ class Told:
         count: int,
         *,
         line_count: int | None = None,
-        again: bool = False,
+        options: tuple[str, ...] = (),
         has_journal: bool = True,
         quiet: bool = False,
     ) -> None:
@@ -49,10 +49,11 @@ class Told:
             environ={},
             printer=Printer(stdout=io.StringIO(), stderr=self.stderr, environ={}, quiet=quiet),
             signals=Signals(lambda: None),
+            argv=("batch", "m", *options),
             command="batch",
         )
         self.edits = [edit(number) for number in range(1, count + 1)]
-        self.report = BatchReport(self.context, "m", again=again, has_journal=has_journal)
+        self.report = BatchReport(self.context, "m", has_journal=has_journal)
         self.report.begin(self.edits, line_count=count if line_count is None else line_count)
 
     def submit(self, number: int, task: Task) -> Record:
@@ -106,7 +107,10 @@ def test_the_summary_counts_every_line_and_comes_last() -> None:
             "note: 1 done, 1 skipped, 1 failed, 1 finished but not saved,"
             " 1 still running at the service, 1 not begun; 34.0 credits ($0.50)"
         ),
-        "hint: the same command picks up 2 at the service and begins 1 more; it pays for nothing twice",
+        (
+            "hint: `omniedit batch m` picks up 2 at the service and begins 1 more;"
+            " it pays for nothing twice"
+        ),
     ]
 
 
@@ -131,14 +135,25 @@ def test_a_task_that_was_not_waited_for_long_enough_has_not_failed() -> None:
 
     assert told.summary()[2:] == [
         "note: 1 still running at the service",
-        "hint: the same command picks up 1 at the service; it pays for nothing twice",
+        "hint: `omniedit batch m` picks up 1 at the service; it pays for nothing twice",
     ]
 
 
 def test_after_again_the_way_on_is_without_it() -> None:
-    told = Told(1, again=True)
+    told = Told(1, options=("--again", "--prompt", "one\ntwo"))
 
-    assert told.summary()[-1].startswith("hint: the same command without `--again` begins 1 more")
+    hint = "`omniedit batch m --prompt $'one\\ntwo'` begins 1 more; it pays for nothing twice"
+    assert told.summary()[-1] == f"hint: {hint}"
+    assert told.report.way_on == hint
+
+
+def test_a_command_that_would_hide_what_is_said_of_it_is_not_spelled_out() -> None:
+    clips = tuple(f"clips/{number}.mp4" for number in range(200))
+
+    plain, again = Told(1, options=clips), Told(1, options=("--again", *clips))
+
+    assert plain.summary()[-1].startswith("hint: the same command begins 1 more")
+    assert again.summary()[-1].startswith("hint: the same command without `--again` begins 1 more")
 
 
 def test_without_a_journal_nothing_is_promised() -> None:
@@ -158,7 +173,7 @@ def test_quiet_keeps_errors_and_the_way_on() -> None:
     lines = told.summary()
 
     assert "error: m:1: empty" in lines
-    assert lines[-1].startswith("hint: the same command begins 1 more")
+    assert lines[-1].startswith("hint: `omniedit batch m` begins 1 more")
     assert not any(line.startswith("note:") for line in lines)
 
 
