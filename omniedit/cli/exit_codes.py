@@ -168,7 +168,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case WrongBaseURLError():
             return Hint("{} shows where the base URL comes from", "config show")
         case RequestRefusedError() if command == "submit":
-            return Hint("{} shows the request", "submit … --dry-run")
+            return "the same command with `--dry-run` shows the request"
         case RequestRefusedError() | EndpointMissingError():
             return Hint("{} checks the key, the base URL and the service", "doctor")
         case InvalidInputError() if command and error.code not in _FAULTY_FILES:

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from omniedit.errors import Hint
 from omniedit.models import CREDITS_PER_DOLLAR, Record, Task, TaskError
 from omniedit.terminal.text import Span, joined_spans
 
@@ -23,7 +22,7 @@ _ADVICE: Final = {
     "image_processing_error": "use another clip: the service cannot read this one",
     "invalid_parameters": "check the clip and the prompt: the service refuses them as they are",
     "quota_exceeded": "submit the edit again later, and fewer at a time",
-    "request_cancelled": Hint("make it again if it is still wanted: {}", "edit … --again"),
+    "request_cancelled": "if you still want it, run the same `edit` with `--again`",
     "resource_exhausted": "submit the edit again later: the service is busy",
     "resource_not_found": "check that the clip's URL still works",
     "service_error": "submit the edit again later",

@@ -130,7 +130,9 @@ ALWAYS_WITH_A_HINT = (
 
 
 @pytest.mark.parametrize("error", ALWAYS_WITH_A_HINT)
-@pytest.mark.parametrize("command", ["submit", "status", "wait", "download", "edit", "list"])
+@pytest.mark.parametrize(
+    "command", ["submit", "status", "wait", "download", "edit", "list", "usage"]
+)
 def test_what_can_be_done_is_said(error: type[OmniEditError], command: str) -> None:
     assert hint_for(error("no"), command=command)
 
@@ -201,3 +203,12 @@ def test_every_command_in_a_hint_stays_in_the_sandbox(
 
     assert render_hint(hint, is_sandbox=False) == hint
     assert render_hint(hint, is_sandbox=True) == hint.replace("`omniedit ", "`omniedit --sandbox ")
+
+
+@pytest.mark.parametrize("error", [*OmniEditError.subclasses()])
+@pytest.mark.parametrize("command", ["submit", "wait", "edit", "batch", "list", "journal merge"])
+@pytest.mark.parametrize("code", [None, "request_cancelled"])
+def test_no_command_in_a_hint_leaves_something_out(
+    error: type[OmniEditError], command: str, code: str | None
+) -> None:
+    assert "…" not in (hint_for(error("no", code=code), command=command) or "")
