@@ -228,7 +228,8 @@ def _absolute(setting: Setting[str]) -> Setting[Path]:
         folder = Path(setting.value).expanduser().absolute()
     except RuntimeError as error:
         msg = f"the folder in {setting.source.partition(': ')[2]} cannot be used: {error}"
-        raise InvalidInputError(msg, code="invalid_config") from None
+        hint = "give the whole path"
+        raise InvalidInputError(msg, code="invalid_config", hint=hint) from None
     return Setting(folder, setting.source)
 
 
@@ -242,7 +243,8 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
         table: dict[str, Any] = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
         msg = f"{path} is not valid TOML: {error}"
-        raise InvalidInputError(msg, code="invalid_config") from None
+        hint = "correct the file, or move it away"
+        raise InvalidInputError(msg, code="invalid_config", hint=hint) from None
     for name, value in table.items():
         if not isinstance(value, _FILE_SETTINGS.get(name, ())) or "\0" in str(value):
             known = ", ".join(_FILE_SETTINGS)

@@ -32,8 +32,12 @@ _ADVICE: Final = {
 
 
 def advice_on(error: TaskError) -> str | None:
-    """Return the service's own suggestion, else what its code calls for."""
-    return error.suggestion or _ADVICE.get(error.code)
+    """Return the service's own suggestion, else what its code calls for.
+
+    An error of a kind is of a submission that was refused, not of a task.
+    """
+    otherwise = None if error.kind else _ADVICE["unknown_error"]
+    return error.suggestion or _ADVICE.get(error.code, otherwise)
 
 
 def render_duration(seconds: float) -> str:

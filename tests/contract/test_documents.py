@@ -380,3 +380,25 @@ def test_a_missing_command_is_told_alike_wherever_the_options_stand(
         f"`{' '.join(['omniedit', *group.split(), '--help'])}`",
     )
     assert before.stderr == f"error: missing command\nhint: {error['hint']}\n"
+
+
+@pytest.mark.parametrize("command", ["list", "wait", "status", "usage", "download", "batch"])
+@pytest.mark.parametrize("trouble", ["journal", "settings"])
+def test_a_document_says_what_to_do_about_files_that_cannot_be_used(
+    omniedit: CommandLine, folder: Path, trouble: str, command: str
+) -> None:
+    (folder / "m.jsonl").write_text('{"video": "https://example.com/c.mp4", "prompt": "x"}\n')
+    (folder / "state/journal.db").mkdir(parents=True)
+    (folder / "config.toml").write_text("state_dir =\n")
+    environ = {
+        "journal": {"OMNIEDIT_STATE_DIR": str(folder / "state")},
+        "settings": {"OMNIEDIT_CONFIG_DIR": str(folder)},
+    }
+    source = ["m.jsonl"] if command == "batch" else []
+
+    ended = omniedit.in_(folder, **environ[trouble])(command, *source, "--json")
+
+    assert ended.status == (10 if trouble == "journal" else 2)
+    hint = ended.document["error"]["hint"]
+    assert hint
+    assert f"hint: {hint}\n" in ended.stderr

@@ -240,8 +240,9 @@ def test_a_config_file_that_is_wrong_is_named(
 ) -> None:
     (config_dir / "config.toml").write_bytes(content)
 
-    with pytest.raises(InvalidInputError, match=r"config\.toml"):
+    with pytest.raises(InvalidInputError, match=r"config\.toml") as refused:
         load_settings(environ)
+    assert refused.value.hint
 
 
 @pytest.mark.posix

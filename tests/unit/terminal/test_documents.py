@@ -122,7 +122,14 @@ def test_an_attempt_without_a_task_has_the_same_keys(make_record: Callable[..., 
             "submit the edit again later",
             id="our-advice",
         ),
-        pytest.param(TaskError(code="new_code", message="x"), None, id="no-advice"),
+        pytest.param(
+            TaskError(code="new_code", message="x"),
+            "ask EvoLink's support, naming the task ID",
+            id="unknown-code",
+        ),
+        pytest.param(
+            TaskError(code="new_code", message="x", kind="request_refused"), None, id="no-task"
+        ),
     ],
 )
 def test_a_task_error_says_what_to_do(error: TaskError, hint: str | None) -> None:
