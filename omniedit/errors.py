@@ -47,6 +47,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
+_SOURCE: Final = "git+https://github.com/omniedit/omniedit"
+"""Where pipx and uv find what is in no package index yet."""
+
 OFFLINE_CODE: Final = "offline"
 """The code of an error of a machine that seems to have no network."""
 
@@ -195,12 +198,24 @@ def install_command(extra: str, *, environment: str = sys.prefix) -> str:
         extra: Its name.
         environment: The folder that omniedit is installed in.
     """
-    # These two tools replace the whole environment: every extra is named, so that none gets lost.
+    tool = _installer(environment)
+    if tool is None:
+        return f"python -m pip install 'omniedit[{extra}]'"
+    # These two replace the whole environment: every extra is named, so that none gets lost.
+    return f"{tool} install --force 'omniedit[all] @ {_SOURCE}'"
+
+
+def upgrade_command(*, environment: str = sys.prefix) -> str:
+    """Return the command that installs the newest omniedit; see `install_command`."""
+    tool = _installer(environment)
+    return "python -m pip install -U omniedit" if tool is None else f"{tool} upgrade omniedit"
+
+
+def _installer(environment: str) -> str | None:
+    """Return what has made an environment for omniedit alone; None of any other."""
     if Path(environment, "pipx_metadata.json").exists():
-        return "pipx install --force 'omniedit[all]'"
-    if Path(environment, "uv-receipt.toml").exists():
-        return "uv tool install 'omniedit[all]'"
-    return f"python -m pip install 'omniedit[{extra}]'"
+        return "pipx"
+    return "uv tool" if Path(environment, "uv-receipt.toml").exists() else None
 
 
 class NoSuchReferenceError(InvalidInputError):

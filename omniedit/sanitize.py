@@ -1,6 +1,7 @@
 """Foreign text as a message shows it: one line, no control, bidi or invisible characters."""
 
 import re
+import sys
 import unicodedata
 from typing import Final
 
@@ -31,8 +32,8 @@ def sanitize(text: str) -> str:
 def quoted(*words: str) -> str:
     r"""Return words for a shell, in a form that `sanitize` leaves as it is.
 
-    What it would change, and backquotes, which stand around commands, are escaped as bash, zsh and
-    ksh read it: `$'make it night\nkeep the rest'`.
+    What it would change, what this terminal cannot show, and backquotes, which stand around
+    commands, are escaped as bash, zsh and ksh read it: `$'make it night\nkeep the rest'`.
     """
     import shlex  # noqa: PLC0415 - completion only sanitizes
 
@@ -43,7 +44,14 @@ def quoted(*words: str) -> str:
 
 
 def _is_shown(character: str) -> bool:
-    return character.isprintable() and character != "`" and not _INVISIBLE.match(character)
+    is_there = character.isascii() or _shows_unicode()
+    is_visible = character.isprintable() and not _INVISIBLE.match(character)
+    return is_there and is_visible and character != "`"
+
+
+def _shows_unicode() -> bool:
+    encoding: str = getattr(sys.stderr, "encoding", None) or "utf-8"
+    return encoding.lower().startswith("utf")
 
 
 def _escaped(character: str) -> str:

@@ -101,6 +101,8 @@ class Context:
     def same_command(self) -> str:
         """Return the command as it was typed, to be pasted, but for an `--again` that pays anew."""
         command = quoted("omniedit", *(word for word in self.argv if word != "--again"))
+        if "-" in self.argv:
+            return f"`{command}` with the same input"
         if len(command) <= _LONGEST_COMMAND:
             return f"`{command}`"
         return "the same command" + (" without `--again`" if "--again" in self.argv else "")

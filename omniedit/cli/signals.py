@@ -85,16 +85,16 @@ class Signals:
         waking = self._system.waking
         if waking is not None:
             before[waking.signal_number] = signal.signal(waking.signal_number, self._notice_late)
-        stopping = self._system.stopping if on_stop else None
-        if stopping and signal.getsignal(stopping.signal_number) is signal.SIG_DFL:
-            number = stopping.signal_number
-            # The watcher sees it: this thread may hold what the display needs to be put away.
-            before[number] = signal.signal(number, lambda _number, _frame: None)
         try:
             with (
-                self._watched(numbers, on_overdue, on_stop),
+                self._watched(numbers, on_overdue, on_stop) as is_watched,
                 waking.let_through() if waking else nullcontext(),
             ):
+                stopping = self._system.stopping if on_stop and is_watched else None
+                if stopping and signal.getsignal(stopping.signal_number) is signal.SIG_DFL:
+                    number = stopping.signal_number
+                    # The watcher sees it: this thread may hold what the display is put away with.
+                    before[number] = signal.signal(number, lambda _number, _frame: None)
                 yield
         finally:
             for number, handler in before.items():
@@ -139,13 +139,16 @@ class Signals:
         numbers: Sequence[int],
         on_overdue: Callable[[Interrupted], None],
         on_stop: Callable[[Callable[[], object]], None] | None,
-    ) -> Generator[None]:
-        """Let another thread see to it that the main thread notices these signals."""
+    ) -> Generator[bool]:
+        """Let another thread see to it that the main thread notices these signals.
+
+        Yields whether there is one.
+        """
         try:
             reader, writer = os.pipe()
         except OSError:
             # No descriptor is left, which a command that needs one will say.
-            yield
+            yield False
             return
         # Windows, which has it since Python 3.12, does without.
         set_blocking: Any = getattr(os, "set_blocking", None)
@@ -163,7 +166,7 @@ class Signals:
         hook = sys.unraisablehook
         sys.unraisablehook = partial(self._take_ignored, hook, writer)
         try:
-            yield
+            yield watcher.ident is not None
         finally:
             self._is_over = self._is_noticed = True
             sys.unraisablehook = hook

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Final
 
 import typer
@@ -93,10 +92,14 @@ def _words_hint(
     """
     if "video" not in params:
         return None
+    # With options, which a command spelt out here would lose, only the words are named.
+    has_options = any(word.startswith("-") and word != "--sandbox" for word in argv)
     words = " ".join(filter(None, [params["video"], params.get("prompt"), rest]))
     for blank in [*re.finditer(" ", f"{words} ")][1:]:
         name, prompt = words[: blank.start()], words[blank.end() :]
         if os.path.isfile(name):  # noqa: PTH113 - Path raises where a name is too long
+            if has_options:
+                return Hint(f"put the name of the file in quotes: {quoted(name)}")
             typed = f"{command} {quoted(name)}"
             if "prompt" in params:
                 typed += f" {quoted(prompt)}" if prompt else ' "PROMPT"'
@@ -104,24 +107,23 @@ def _words_hint(
     if "prompt" not in params:
         return None
     words_hint = Hint("put the whole PROMPT in quotes: {}", f'{command} VIDEO "PROMPT"')
-    return _batch_hint(argv) or words_hint
+    return _batch_hint(argv, command, has_options=has_options) or words_hint
 
 
-def _batch_hint(argv: Sequence[str]) -> Hint | None:
+def _batch_hint(argv: Sequence[str], command: str, *, has_options: bool) -> Hint | None:
     """Return how to edit the clips of a call that takes one; None where it names no more."""
     from omniedit.models import is_video_name
 
-    words = [
-        word
-        for before, word in pairwise(["", *argv])
-        if not word.startswith("-") and not before.startswith("-")
-    ]
+    words = [word for word in argv if not word.startswith("-") and word != command]
     clips = [word for word in words if is_video_name(word)]
     if len(clips) < 2:  # noqa: PLR2004 - several
         return None
-    prompt = quoted(words[-1]) if words[-1] not in clips else '"PROMPT"'
-    command = f"batch {quoted(*clips)} --prompt {prompt}"
-    return Hint("several clips, and each with the same prompt: {}", command)
+    others = [word for word in words if word not in clips]
+    batch = 'batch CLIP… --prompt "PROMPT"'
+    if not has_options and len(others) <= 1:
+        prompt = quoted(*others) or '"PROMPT"'
+        batch = f"batch {quoted(*clips)} --prompt {prompt}"
+    return Hint("several clips, and each with the same prompt: {}", batch)
 
 
 def _command_hint(name: str, similar: str | None, command: str) -> Hint | None:
@@ -141,7 +143,9 @@ def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
     own = {option for param in error.ctx.command.params for option in param.opts}
     similar = [option for option in _OPTIONS.get(name, ()) if option in own]
     if not similar and error.possibilities and not re.search(r"\s", name):
-        similar = sorted(error.possibilities, key=lambda option: not option.startswith(name))
+        # What pays or replaces unasked is not what a slip meant.
+        likely = [option for option in error.possibilities if option not in {"--force", "--yes"}]
+        similar = sorted(likely, key=lambda option: not option.startswith(name))
     if similar:
         return Hint(f"did you mean `{similar[0]}`? {{}} lists all", f"{command} --help".lstrip())
     if not {"submit", "edit"} & set(argv):
@@ -162,8 +166,9 @@ def _other_way(name: str, command: str) -> Hint | None:
             return Hint(words, "submit", "edit VIDEO PROMPT --output PATH")
         case "-n" | "--dry-run" if command in {"edit", "batch"}:
             return Hint("{} shows what an edit would send", 'submit VIDEO "PROMPT" --dry-run')
-        case "-i" | "--input" | "--video":
-            return Hint("VIDEO needs no option: {}", f'{command} VIDEO "PROMPT"')
+        case "-i" | "--input" | "--video" if takes_prompt or command == "probe":
+            prompt = ' "PROMPT"' if takes_prompt else ""
+            return Hint("VIDEO needs no option: {}", f"{command} VIDEO{prompt}")
         case "-p" | "--prompt" if takes_prompt:
             return Hint("PROMPT needs no option: {}", f'{command} VIDEO "PROMPT"')
         case "--api-key" | "--key":

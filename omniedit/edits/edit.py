@@ -111,12 +111,8 @@ def begin_edit(
         with refusal_recorded(session, request) as request_id:
             check_sound(options.sound)
             # What is known costs nothing, however low the limit.
-            edit = prepare(session, request._replace(max_credits=None), deadline=deadline)
-            if planned_identity not in {None, edit.identity}:
-                # Nobody has asked for this one.
-                msg = f"{request.video} changed after it was looked at"
-                hint = "run the same command again once nothing writes to it any more"
-                raise LocalError(msg, code="clip_changed", hint=hint)
+            unlimited = request._replace(max_credits=None)
+            edit = _prepared(session, unlimited, planned_identity, deadline)
             if session.has_journal:
                 locks.enter_context(_editing(session, edit.identity, deadline))
             known = known_edit(session, edit.identity, options)
@@ -125,7 +121,7 @@ def begin_edit(
             locks.enter_context(sending_lock(session, own_id or request_id, deadline=deadline))
             known = known or known_submission(session, request_id, edit)
             if known is None and request.max_credits is not None:
-                edit = prepare(session, request, deadline=deadline)
+                edit = _prepared(session, request, edit.identity, deadline)
             _check_target(session, known, edit, options)
             if known is None and session.requires_journal:
                 session.journal.require_recovered()
@@ -136,6 +132,24 @@ def begin_edit(
             record = _settled(session, start, deadline=deadline)
     is_fresh = isinstance(start, NewSubmission)
     return BegunEdit(edit=edit, record=record, is_fresh=is_fresh, deadline=deadline)
+
+
+def _prepared(
+    session: Session, request: EditRequest, identity: str | None, deadline: float
+) -> PreparedEdit:
+    """Return the edit that is asked for.
+
+    Raises:
+        LocalError: If it is another one than was found before.
+        OmniEditError: If it cannot be made.
+    """
+    edit = prepare(session, request, deadline=deadline)
+    if identity not in {None, edit.identity}:
+        # Nobody has asked for this one.
+        msg = f"{request.video} changed after it was looked at"
+        hint = "run the same command again once nothing writes to it any more"
+        raise LocalError(msg, code="clip_changed", hint=hint)
+    return edit
 
 
 def known_edit(session: Session, identity: str, options: EditOptions) -> Record | None:

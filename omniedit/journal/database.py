@@ -16,6 +16,7 @@ from omniedit.errors import (
     JournalTooNewError,
     LocalError,
     TargetBusyError,
+    upgrade_command,
 )
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import check_own_path, open_own_file
@@ -361,7 +362,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
 def _refuse_newer(version: int, path: Path | None) -> None:
     if version > VERSION:
         msg = f"the journal {path} was written by a newer omniedit (version {version})"
-        raise JournalTooNewError(msg, hint="upgrade omniedit: `pip install -U omniedit`")
+        raise JournalTooNewError(msg, hint=f"upgrade omniedit: `{upgrade_command()}`")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -271,10 +271,11 @@ def _row(task: Task) -> _Row:
     return cast("_Row", task.fields["row"])
 
 
-def _natural_order(label: str) -> list[tuple[int, str]]:
+def _natural_order(label: str) -> list[tuple[int, str, str]]:
     """Sort `line 2` before `line 10`, so that no row moves while others come and go."""
-    parts = re.findall(r"([0-9]*)([^0-9]*)", label)
-    return [(int(digits or 0), text) for digits, text in parts]
+    # As text: of a number in a name Python reads 4,300 digits at most.
+    parts = re.findall(r"0*([0-9]*)([^0-9]*)", label)
+    return [(len(digits), digits, text) for digits, text in parts]
 
 
 def _single_widths(width: int) -> _Widths:

@@ -352,7 +352,9 @@ class Board:
 
     def note_error(self, record: Record, error: OmniEditError) -> None:
         """Take in a record of which something could not be done."""
-        cause = TaskError(code=error.code, message=error.message, suggestion=error.hint)
+        cause = TaskError(
+            code=error.code, message=error.message, suggestion=error.hint, kind=error.kind
+        )
         self.add(record._replace(error=record.error or cause))
 
     def take(self, event: Event) -> None:

@@ -34,7 +34,7 @@ _ADVICE: Final = {
 def advice_on(error: TaskError) -> str | None:
     """Return the service's own suggestion, else what its code calls for.
 
-    An error of a kind is of a submission that was refused, not of a task.
+    An error of a kind is ours, or of a submission that was refused: the service's of a task has none.
     """
     otherwise = None if error.kind else _ADVICE["unknown_error"]
     return error.suggestion or _ADVICE.get(error.code, otherwise)

@@ -35,13 +35,33 @@ MODULES: Final = (
 NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
     os: (
         *("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "chown", "fchmod", "fork"),
-        *("getegid", "geteuid", "getgid", "getuid", "killpg", "lchown", "mkfifo", "openpty"),
+        *(
+            "getegid",
+            "geteuid",
+            "getgid",
+            "getpgrp",
+            "getsid",
+            "getuid",
+            "killpg",
+            "lchown",
+            "mkfifo",
+            "openpty",
+        ),
         *("pathconf", "sched_getaffinity", "setsid", "statvfs", "sysconf", "uname", "umask"),
     ),
     select: ("epoll", "poll"),
     signal: (
-        *("ITIMER_REAL", "SIGALRM", "SIGHUP", "SIGPIPE", "SIGQUIT", "SIGUSR1"),
-        *("alarm", "pthread_sigmask", "setitimer", "sigwait"),
+        *(
+            "ITIMER_REAL",
+            "SIGALRM",
+            "SIGHUP",
+            "SIGPIPE",
+            "SIGQUIT",
+            "SIGSTOP",
+            "SIGTSTP",
+            "SIGUSR1",
+        ),
+        *("alarm", "pthread_kill", "pthread_sigmask", "setitimer", "sigwait"),
     ),
     time: ("CLOCK_MONOTONIC", "clock_gettime", "tzset"),
 }

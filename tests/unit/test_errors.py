@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from omniedit import errors
-from omniedit.errors import Interrupted, OmniEditError, install_command, restored_error
+from omniedit.errors import (
+    Interrupted,
+    OmniEditError,
+    install_command,
+    restored_error,
+    upgrade_command,
+)
 
 EVERY_ERROR = [*OmniEditError.subclasses()]
 
@@ -82,15 +88,21 @@ def test_an_interrupt_is_not_swallowed_with_other_exceptions() -> None:
 @pytest.mark.parametrize(
     ("receipt", "command"),
     [
-        pytest.param(None, "python -m pip install 'omniedit[media]'", id="pip"),
-        pytest.param("pipx_metadata.json", "pipx install --force 'omniedit[all]'", id="pipx"),
-        pytest.param("uv-receipt.toml", "uv tool install 'omniedit[all]'", id="uv-tool"),
+        pytest.param(None, "python -m pip", id="pip"),
+        pytest.param("pipx_metadata.json", "pipx", id="pipx"),
+        pytest.param("uv-receipt.toml", "uv tool", id="uv-tool"),
     ],
 )
-def test_an_extra_is_installed_by_the_tool_that_installed_omniedit(
+def test_the_tool_that_installed_omniedit_installs_extras_and_upgrades(
     tmp_path: Path, receipt: str | None, command: str
 ) -> None:
     if receipt is not None:
         (tmp_path / receipt).touch()
 
-    assert install_command("media", environment=str(tmp_path)) == command
+    extra = install_command("media", environment=str(tmp_path))
+    upgrade = upgrade_command(environment=str(tmp_path))
+
+    assert extra.startswith(f"{command} install ")
+    assert extra.endswith("'omniedit[media]'" if receipt is None else "omniedit/omniedit'")
+    assert upgrade.startswith(command)
+    assert upgrade.endswith(" omniedit")

@@ -1,3 +1,4 @@
+import io
 import unicodedata
 
 import pytest
@@ -88,3 +89,9 @@ def test_wrapped_text_loses_nothing_but_spaces(text: str, width: int) -> None:
 )
 def test_a_word_is_quoted_so_that_a_message_can_show_it(text: str, expected: str) -> None:
     assert quoted(text) == expected
+
+
+def test_a_terminal_that_lacks_a_character_gets_it_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+
+    assert quoted("café") == r"$'caf\303\251'"

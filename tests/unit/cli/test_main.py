@@ -195,6 +195,10 @@ def test_a_full_device_is_a_local_problem(monkeypatch: pytest.MonkeyPatch, argv:
             id="video-as-an-option",
         ),
         pytest.param(
+            ["probe", "-i", "a.mp4"], "VIDEO needs no option: `omniedit probe VIDEO`", id="probe-i"
+        ),
+        pytest.param(["list", "-i", "a.mp4"], "`omniedit list --help`", id="no-video-at-all"),
+        pytest.param(
             ["edit", "a.mp4", "-p", "x"],
             'PROMPT needs no option: `omniedit edit VIDEO "PROMPT"`',
             id="prompt-as-an-option",
@@ -317,6 +321,9 @@ def test_a_state_that_the_service_alone_knows_can_be_listed(
             f"submit 'my clip.mp4' {'x' * 5000}",
             id="beside-what-no-name-can-be",
         ),
+        pytest.param(
+            ["edit", "my", "clip.mp4", "warm", "--max-credits", "5"], None, id="beside-an-option"
+        ),
     ],
 )
 def test_the_name_of_a_file_with_blanks_is_put_in_quotes(
@@ -324,7 +331,7 @@ def test_the_name_of_a_file_with_blanks_is_put_in_quotes(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     argv: list[str],
-    pasteable: str,
+    pasteable: str | None,
 ) -> None:
     (tmp_path / "my clip.mp4").touch()
     monkeypatch.chdir(tmp_path)
@@ -333,4 +340,37 @@ def test_the_name_of_a_file_with_blanks_is_put_in_quotes(
 
     said = capsys.readouterr().err.splitlines()[-1]
     assert status == 2
-    assert said == f"hint: put the name of the file in quotes: `omniedit {pasteable}`"
+    # A command that lost the limit would be no help.
+    shown = "'my clip.mp4'" if pasteable is None else f"`omniedit {pasteable}`"
+    assert said == f"hint: put the name of the file in quotes: {shown}"
+
+
+def test_what_pays_unasked_is_never_taken_for_a_slip(capsys: pytest.CaptureFixture[str]) -> None:
+    main.run(["edit", "a.mp4", "x", "--takes", "3"], {})
+
+    assert "--yes" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "pasteable"),
+    [
+        pytest.param("a.mp4 b.mp4 warm", "batch a.mp4 b.mp4 --prompt warm", id="one-word"),
+        pytest.param("a.mp4 b.mp4 c.mp4", 'batch a.mp4 b.mp4 c.mp4 --prompt "PROMPT"', id="none"),
+        pytest.param("a.mp4 b.mp4 warm light", 'batch CLIP… --prompt "PROMPT"', id="several"),
+        pytest.param(
+            "--again a.mp4 b.mp4 warm --max-credits 5",
+            'batch CLIP… --prompt "PROMPT"',
+            id="options",
+        ),
+    ],
+)
+def test_several_clips_are_a_batch(
+    capsys: pytest.CaptureFixture[str], line: str, pasteable: str
+) -> None:
+    status = main.run(["edit", *line.split()], {})
+
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert (status, said) == (
+        2,
+        f"hint: several clips, and each with the same prompt: `omniedit {pasteable}`",
+    )

@@ -1,10 +1,13 @@
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from omniedit.edits.clips import look, probe
+from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.requests import prepare
-from omniedit.errors import InvalidInputError
+from omniedit.edits.targets import Destination
+from omniedit.errors import InvalidInputError, LocalError
 from omniedit.models import DEFAULT_MODEL, EditRequest, find_model
 from tests.unit.edits.bench import BenchSession
 
@@ -34,3 +37,23 @@ def test_a_page_of_a_video_site_is_refused_unless_its_user_insists(session: Benc
             refused()
 
     assert prepare(session, request._replace(check=False)).clip == request.video
+
+
+def test_a_clip_that_changes_before_its_price_is_looked_at_is_not_paid_for(
+    session: BenchSession, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", seconds=1)
+    lock = session.journal.editing
+
+    def change(identity: str, *, timeout_s: float | None = None) -> AbstractContextManager[None]:
+        make_clip(clip, seconds=2)
+        return lock(identity, timeout_s=timeout_s)
+
+    session.journal.editing = change  # type: ignore[method-assign]
+    options = EditOptions(destination=Destination("out.mp4"), timeout_s=60.0)
+    request = EditRequest(video=str(clip), prompt="warmer", max_credits=1000.0)
+
+    with pytest.raises(LocalError, match="changed after it was looked at"):
+        edit(session, request, options)
+
+    assert session.script.prompts == []

@@ -115,7 +115,9 @@ def test_an_error_is_noted_beside_what_is_known() -> None:
     board.note_error(attempt, NetworkError("cut"))
 
     noted, kept = board.records
-    assert noted.error == TaskError(code="network", message="cut", suggestion="try again")
+    assert noted.error == TaskError(
+        code="network", message="cut", suggestion="try again", kind="network"
+    )
     assert kept.error == own
 
 

@@ -27,6 +27,8 @@ HOSTILE: Final = (
     "\x1b]52;c;ZXZpbA==\x07"  # writes the clipboard
     "\x1b]8;;https://evil.example\x1b\\link\x1b]8;;\x1b\\"
     "\x1b[2J\x9b31m\x85\n::error::evil\r\n##[group]\u202eevil\u2066\u200b[bold]\udc9b\ud800\x7f"
+    + "9"
+    * 4301  # more digits than Python takes for a number
 )
 _OWN_SEQUENCES: Final = re.compile(
     r"\x1b\[[0-9;]*[mAK]|\x1b\[\?25[hl]"  # colours, and the cursor of bars
