@@ -233,7 +233,8 @@ def _status_of(error: OmniEditError | None) -> str:
 def _fault_document(number: int, fault: str, cause: OmniEditError | None) -> "Document":
     from omniedit.terminal.documents import task_document
 
-    error = TaskError(code=cause.code if cause else _INVALID, message=fault)
+    kind = InvalidInputError.kind if cause is None else cause.kind
+    error = TaskError(code=cause.code if cause else _INVALID, message=fault, kind=kind)
     record = Record(
         request_id=None, task=None, status=AttemptState.REFUSED, created_at=0.0, error=error
     )

@@ -1,12 +1,12 @@
 """What a command gets and returns: the parsed call, where answers go, and what came of it."""
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from omniedit.terminal.board import Board
     from omniedit.terminal.documents import Document
 
+_HEAD_BYTES: Final = 4096
 _LONGEST_COMMAND: Final = 2000
 """Characters; a longer one, of a thousand clips say, hides what is said of it."""
 
@@ -188,14 +189,22 @@ class Context:
         """Append to the file of `--summary`.
 
         Raises:
-            LocalError: If it cannot be written.
+            LocalError: If it cannot be written, or is no text, such as the clip.
         """
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        # Nobody need read a named pipe, and Windows would write line breaks of its own.
+        flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
-            with Path(self.summary or "").open("a", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with os.fdopen(os.open(self.summary or "", flags, 0o666), "r+b", buffering=0) as file:
+                is_text = not file.seekable() or b"\0" not in file.read(_HEAD_BYTES)
+                if is_text:
+                    file.write(text.encode())
         except (OSError, ValueError) as error:
             msg = f"cannot write the summary to {self.summary}: {error}"
             raise LocalError(msg) from None
+        if not is_text:
+            msg = f"cannot write the summary to {self.summary}: it is no text"
+            raise LocalError(msg, hint="name a file such as summary.md")
 
     def saved_files(
         self, destination: "Destination | None", *, prints_paths: bool = True

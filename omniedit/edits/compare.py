@@ -24,6 +24,7 @@ from omniedit.errors import (
 from omniedit.http.urls import check_clip_url, public_url
 from omniedit.media import is_available
 from omniedit.models import TASK_PREFIX, Record, SavedFile, is_local, task_name
+from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
     from omniedit.media import Change, View
@@ -117,6 +118,8 @@ class _Finder:
         if not reference.startswith(TASK_PREFIX) and _exists(path):
             # The first of several files is what the others are compared with.
             self._has_reference = self._has_reference or not self.videos
+            # Whatever else has a name, such as a named pipe, is refused by what it is.
+            open_file(path).close()
             self._add(ComparedVideo(file=saved_file(path)))
             return
         [record] = find_records(
@@ -249,6 +252,6 @@ def _changes(session: Session, first: ComparedVideo, other: ComparedVideo) -> "I
 
 def _exists(path: Path) -> bool:
     try:
-        return path.is_file()
+        return path.exists() and not path.is_dir()
     except (OSError, ValueError):
         return False

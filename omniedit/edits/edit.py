@@ -195,13 +195,17 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     target = _target_of(options, begun.edit, record)
     if options.sound is Sound.NEW or target is None:
         return _deliver_as_served(session, begun, target, options)
-    there = find_saved(session, record, target, sound=options.sound, overwrite=options.overwrite)
-    if there is not None:
-        return there
+    targets = _targets_like(target, record)
+    if all(saved_as(record, each, sound=options.sound) for each in targets):
+        for each in targets:
+            record = (
+                find_saved(session, record, each, sound=options.sound, overwrite=options.overwrite)
+                or record
+            )
+        return record
     kept = served_destination(target)
     record = _deliver_as_served(session, begun, kept.target(None, None), options)
-    count = len(record.task.result_urls) if record.task else 0
-    for index in range(max(1, count)):
+    for index, each in enumerate(_targets_like(target, record)):
         served = saved_as(record, kept.target(None, None, index=index))
         if served is not None:
             record = save_with_sound(
@@ -209,11 +213,18 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
                 begun.edit,
                 record,
                 served,
-                Destination(target.shown).target(None, None, index=index),
+                each,
                 sound=options.sound,
                 overwrite=options.overwrite,
             )
     return record
+
+
+def _targets_like(target: Target, record: Record) -> list[Target]:
+    """Return the places of all results of a task, the first of which is given."""
+    count = len(record.task.result_urls) if record.task else 0
+    named = Destination(target.shown)
+    return [named.target(None, None, index=index) for index in range(max(1, count))]
 
 
 def _target_of(options: EditOptions, edit: PreparedEdit, record: Record) -> Target | None:

@@ -27,6 +27,7 @@ OFFLINE: Final = "are you online?"
 
 _NO_ROUTE: Final = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
 _PIECE_BYTES: Final = 16 * 1024
+_HTTP: Final = b"HTTP/"
 """How much is written at once: small enough for a slow line to finish within a stall window."""
 
 # A download spends a fifth of its time on handling reads of the usual 64 KiB.
@@ -212,16 +213,40 @@ class _Stream(httpcore.NetworkStream):
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
+        self._asks_proxy = self._has_begun = False
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:  # noqa: ANN401 - a Timer
         timer: Timer = timeout
+        if self._asks_proxy:
+            return self._read_of_proxy(max_bytes, timer)
         try:
             return self._stream.read(max_bytes, timer.left_s())
         except httpcore.ReadTimeout as error:
             raise timer.expired(httpcore.ReadTimeout) from error
 
+    def _read_of_proxy(self, max_bytes: int, timer: Timer) -> bytes:
+        """Read what a proxy says of its way to the host, to which nothing has been sent yet.
+
+        Raises:
+            httpcore.ConnectError: It is no reply.
+            httpcore.ConnectTimeout: It did not come in time.
+        """
+        try:
+            found = self._stream.read(max_bytes, timer.left_s(httpcore.ConnectTimeout))
+        except httpcore.ReadTimeout as error:
+            raise httpcore.ConnectTimeout from error
+        except httpcore.ReadError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        if not found or not (self._has_begun or _HTTP.startswith(found[: len(_HTTP)])):
+            msg = "the proxy does not answer as one"
+            raise httpcore.ConnectError(msg)
+        self._has_begun = True
+        return found
+
     def write(self, buffer: bytes, timeout: Any = None) -> None:  # noqa: ANN401 - a Timer
         timer: Timer = timeout
+        # Once the way is there, TLS begins on a stream of its own (`start_tls`).
+        self._asks_proxy = self._asks_proxy or buffer.startswith(b"CONNECT ")
         # `send` takes what fits, and its time-out starts anew with every byte that did.
         for start in range(0, len(buffer), _PIECE_BYTES):
             piece = buffer[start : start + _PIECE_BYTES]

@@ -1,6 +1,7 @@
 """A batch as a user runs it, against a served sandbox."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -468,6 +469,27 @@ def test_the_summary_has_every_line_also_what_was_never_sent(bench: Bench, folde
         *["refused"] * 5,
         "unsent",
     ]
+
+
+def test_a_summary_is_never_appended_to_what_is_no_text(bench: Bench, folder: Path) -> None:
+    before = b"\0\0\0\x18ftypmp42" + bytes(100)
+    (folder / "clip.mp4").write_bytes(before)
+
+    ended = bench.run("edit", "clip.mp4", "x [sandbox:seconds=0]", "--summary", "clip.mp4")
+
+    assert ended.status == 10, ended
+    assert "hint: name a file such as summary.md" in ended.stderr
+    assert (folder / "clip.mp4").read_bytes() == before
+    assert bench.posts == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_summary_waits_for_no_reader(bench: Bench, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+
+    ended = bench.run("edit", URL, "x [sandbox:seconds=0]", "--summary", "pipe")
+
+    assert ended.status == 0, ended
 
 
 def test_a_summary_that_cannot_be_written_is_found_out_before_paying(bench: Bench) -> None:

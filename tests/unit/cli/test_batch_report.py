@@ -229,3 +229,5 @@ def test_faults_are_documents_too_and_only_so_many_lines() -> None:
     assert [document["line"] for document in documents] == list(range(1, 61))
     assert [error.message for error in errors][-2:] == ["m:50: is odd", "10 more lines are wrong"]
     assert errors[-1].hint == "nothing was sent"
+    # Nobody's support knows what is odd in the caller's own file.
+    assert documents[0]["error"]["hint"] is None

@@ -1,5 +1,6 @@
 """`omniedit compare` finds a clip and its results, and writes one page that needs nothing else."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,16 @@ def test_what_cannot_be_compared_is_refused(
 
     assert ended.status == status, ended
     assert not [*edited.folder.glob("*.html")]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_named_pipe_is_called_by_what_it_is(edited: CommandLine) -> None:
+    os.mkfifo(edited.folder / "pipe.mp4")
+
+    ended = edited("compare", "pipe.mp4", "clip.mp4")
+
+    assert ended.status == 2, ended
+    assert "pipe.mp4 is a named pipe" in ended.stderr
 
 
 def test_without_a_saved_edit_there_is_nothing_to_compare(served: CommandLine) -> None:

@@ -1,18 +1,21 @@
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from omniedit import models
 from omniedit.edits.clips import look, probe
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.requests import prepare
 from omniedit.edits.targets import Destination
 from omniedit.errors import InvalidInputError, LocalError
+from omniedit.events import Saved
 from omniedit.models import DEFAULT_MODEL, EditRequest, find_model
-from tests.unit.edits.bench import BenchSession
+from tests.unit.edits.bench import CLIP_URL, RESULTS_URL, BenchSession, completed
 
 pytest.importorskip("av")
-from tests.unit.media.clips import make_clip
+from tests.unit.media.clips import Sound, make_clip
 
 
 def test_a_clip_is_looked_at_once_until_it_changes(session: BenchSession, tmp_path: Path) -> None:
@@ -37,6 +40,34 @@ def test_a_page_of_a_video_site_is_refused_unless_its_user_insists(session: Benc
             refused()
 
     assert prepare(session, request._replace(check=False)).clip == request.video
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out-2.mp4"])
+def test_each_of_several_results_gets_the_sound_that_was_asked_for(
+    session: BenchSession, here: Path, name: str
+) -> None:
+    content = make_clip(here / "result.mp4", seconds=1, sound=Sound()).read_bytes()
+    task = replace(
+        completed("task-1"), result_urls=(f"{RESULTS_URL}/a.mp4", f"{RESULTS_URL}/b.mp4")
+    )
+    session.script.video = lambda _: content
+    session.script.accept = session.script.look = lambda _: task
+    options = EditOptions(
+        destination=Destination("out.mp4"), timeout_s=60.0, sound=models.Sound.NONE
+    )
+    request = EditRequest(video=CLIP_URL, prompt="warmer")
+
+    edit(session, request, options)
+    before = [event.shown_path for event in session.reported(Saved)]
+    (here / name).unlink()
+    edit(session, request, options)
+    session.events.clear()
+    edit(session, request, options)
+
+    assert before == ["out.mp4", "out-2.mp4"]
+    assert [event.shown_path for event in session.reported(Saved)] == before
+    assert (here / name).exists()
+    assert len(session.script.prompts) == 1
 
 
 def test_a_clip_that_changes_before_its_price_is_looked_at_is_not_paid_for(

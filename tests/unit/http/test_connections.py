@@ -20,6 +20,7 @@ from omniedit.http.client import HttpClient
 from omniedit.http.connections import addresses_of
 from omniedit.http.reply import Reply
 from omniedit.http.urls import LEADS_INSIDE
+from omniedit.policy import DEFAULT
 from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, TINY, Answer, HostileServer, whole
 
 Serve = Callable[..., HostileServer]
@@ -311,6 +312,40 @@ def test_through_a_proxy_only_literal_addresses_are_judged(
             pass
 
     assert len(proxy.heads) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"", id="hangs-up"),
+        pytest.param(b"\x00\xff\r\n\r\n", id="no-http"),
+        pytest.param(None, id="silence"),
+    ],
+)
+def test_where_a_proxy_finds_no_way_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes | None
+) -> None:
+    policy = DEFAULT._replace(connect_timeout_s=0.2)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+
+        def serve() -> None:
+            connection, _ = proxy.accept()
+            with connection:
+                connection.recv(65536)
+                if answer is None:
+                    connection.recv(1)  # until the client gives up
+                else:
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with (
+            HttpClient(policy=policy) as http,
+            pytest.raises(NotConnectedError),
+        ):
+            http.request("POST", "https://api.example/", content=b"{}", timeout_s=10.0)
+        thread.join(5.0)
 
 
 def test_the_next_address_is_tried_where_one_refuses(serve_bytes: Serve) -> None:
