@@ -16,6 +16,7 @@ _KINDS: Final = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_MOVE_IT: Final = "move it away, and run the command again"
 # Opening a named pipe waits for a writer, and a pipe may replace the file after the first check.
 _FLAGS: Final = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")
@@ -86,7 +87,7 @@ def open_own_file(
         return None
     except _IrregularFileError as error:
         msg = f"{path} is {error.kind}, not a regular file"
-        raise LocalError(msg) from None
+        raise LocalError(msg, hint=_MOVE_IT) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     try:
@@ -116,7 +117,7 @@ def read_own_file(
             raise _unreadable(path, error) from error
     if len(content) > max_bytes:
         msg = f"{path} is longer than {max_bytes} bytes"
-        raise LocalError(msg)
+        raise LocalError(msg, hint=_MOVE_IT)
     return content
 
 
@@ -138,7 +139,7 @@ def check_own_path(path: Path, *, is_folder: bool = False, system: System = THIS
     if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(found.st_mode):
         kind = "a file" if stat.S_ISREG(found.st_mode) else _IrregularFileError(found.st_mode).kind
         msg = f"{path} is {kind}, not {'a folder' if is_folder else 'a regular file'}"
-        raise LocalError(msg)
+        raise LocalError(msg, hint=_MOVE_IT)
     # As root, omniedit works in the folders of others.
     _check_owner(path, found, system=system, folder_owner=found.st_uid if is_folder else None)
 

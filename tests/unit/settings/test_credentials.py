@@ -195,8 +195,10 @@ def test_a_pipe_in_its_place_is_refused_without_waiting_for_a_writer(path: Path)
     path.parent.mkdir()
     os.mkfifo(path, 0o600)
 
-    with pytest.raises(LocalError, match="credentials is a named pipe"):
+    with pytest.raises(LocalError, match="credentials is a named pipe") as caught:
         CredentialsFile(path).load(ORIGIN, files_origin=FILES)
+
+    assert caught.value.hint == "move it away, and run the command again"
 
 
 def test_a_file_is_replaced_whole(path: Path) -> None:
