@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
     """Returns the documents of its tasks; None: of all on the board, as they are."""
     errors: Sequence[OmniEditError] = ()
     has_shown_errors: bool = False
-    """The command itself has printed them, or was stopped as it was meant to be."""
+    """The command itself has printed them."""
     ended_by: BaseException | None = None
     """What ended the command early."""
     way_on: str | None = None

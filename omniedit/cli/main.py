@@ -48,6 +48,8 @@ ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 REMIND_WITHIN_S: Final = 3 * 3600
 
 _SHOWN_TASKS: Final = 5
+_SERVER: Final = "sandbox-serve"
+"""The document of the one command that a signal ends as it is meant to be."""
 _NARROWEST_HELP: Final = 20
 _WIDEST_HELP: Final = 98
 _GENERAL: Final = (CredentialsError, AuthenticationError, QuotaError, NotConnectedError)
@@ -198,7 +200,7 @@ def _end(context: Context, outcome: Outcome) -> int:
             status = exit_status_of_signal(number)
             words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
             error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
-            if not outcome.has_shown_errors:
+            if context.document_name != _SERVER:
                 context.printer.error(error.message)
             error.hint = outcome.way_on
             _say_what_goes_on(context, error)

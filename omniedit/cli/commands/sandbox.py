@@ -96,7 +96,7 @@ def serve(
             THIS_SYSTEM.wait(threading.Event())  # until a signal
     except Interrupted as interrupted:
         # A signal is how a server is stopped, not how it fails.
-        return Outcome(ended_by=interrupted, has_shown_errors=True)
+        return Outcome(ended_by=interrupted)
     return Outcome()
 
 
