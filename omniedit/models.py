@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 LINK_LIFETIME_S: Final = 24 * 3600
@@ -243,10 +244,14 @@ class EditRequest(NamedTuple):
         return self.start is not None or self.end is not None
 
     @property
+    def is_checked(self) -> bool:
+        """Whether its clip is refused where it does not fit: as was asked, else if it is local."""
+        return is_local(self.video) if self.check is None else self.check
+
+    @property
     def is_looked_at(self) -> bool:
         """Whether its clip is looked at before it is sent."""
-        is_checked = is_local(self.video) if self.check is None else self.check
-        return is_checked or self.is_cut or self.max_credits is not None
+        return self.is_checked or self.is_cut or self.max_credits is not None
 
     @property
     def shown_video(self) -> str:
@@ -415,6 +420,14 @@ def is_task_id(text: str) -> bool:
 def is_video_name(name: str) -> bool:
     """Return whether the name of a file, or a path to it, ends as those of videos do."""
     return os.path.splitext(name)[1].lower() in _VIDEO_SUFFIXES  # noqa: PTH122 - no Path is needed
+
+
+@lru_cache(maxsize=1024)  # a screen full of bars is sorted several times a second
+def natural_order(name: str) -> list[tuple[bool, int, str, str]]:
+    """Return a key that sorts `clip2` before `Clip10`."""
+    # Digits as text: Python reads no number of more than 4,300.
+    parts = re.findall(r"0*([0-9]+)|([^0-9]+)", name.casefold())
+    return [(not digits, len(digits), digits, text) for digits, text in parts]
 
 
 def is_model_id(text: str) -> bool:

@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
     ended_by: BaseException | None = None
     """What ended the command early."""
     way_on: str | None = None
-    """The hint, shown already, at how to go on."""
+    """The hint at how to go on, where the command has printed one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -100,13 +100,11 @@ class Context:
         return render_hint(hint, is_sandbox=self.is_sandbox_flag)
 
     def same_command(self) -> str:
-        """Return the command as it was typed, to be pasted, but for an `--again` that pays anew."""
-        command = quoted("omniedit", *(word for word in self.argv if word != "--again"))
-        if "-" in self.argv:
-            return f"`{command}` with the same input"
-        if len(command) <= _LONGEST_COMMAND:
-            return f"`{command}`"
-        return "the same command" + (" without `--again`" if "--again" in self.argv else "")
+        """Return the command as it was typed, ready to paste; `--again`, which pays anew, is left out."""
+        command = f"`{quoted('omniedit', *(word for word in self.argv if word != '--again'))}`"
+        if len(command) > _LONGEST_COMMAND:
+            command = "the same command" + (" without `--again`" if "--again" in self.argv else "")
+        return command + (" with the same input" if "-" in self.argv else "")
 
     def now(self) -> float:
         """Return the Unix time."""
@@ -189,10 +187,10 @@ class Context:
         """Append to the file of `--summary`.
 
         Raises:
-            LocalError: If it cannot be written, or is no text, such as the clip.
+            LocalError: If it cannot be written, or is not a text file, as the clip is not.
         """
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-        # Nobody need read a named pipe, and Windows would write line breaks of its own.
+        # A named pipe need not have a reader, and Windows is not to translate line breaks.
         flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
             with os.fdopen(os.open(self.summary or "", flags, 0o666), "r+b", buffering=0) as file:
@@ -203,7 +201,7 @@ class Context:
             msg = f"cannot write the summary to {self.summary}: {error}"
             raise LocalError(msg) from None
         if not is_text:
-            msg = f"cannot write the summary to {self.summary}: it is no text"
+            msg = f"cannot write the summary to {self.summary}: it is not a text file"
             raise LocalError(msg, hint="name a file such as summary.md")
 
     def saved_files(

@@ -49,7 +49,7 @@ REMIND_WITHIN_S: Final = 3 * 3600
 
 _SHOWN_TASKS: Final = 5
 _SERVER: Final = "sandbox-serve"
-"""The document of the one command that a signal ends as it is meant to be."""
+"""The document of the one command that is meant to be ended by a signal."""
 _NARROWEST_HELP: Final = 20
 _WIDEST_HELP: Final = 98
 _GENERAL: Final = (CredentialsError, AuthenticationError, QuotaError, NotConnectedError)

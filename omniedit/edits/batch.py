@@ -128,7 +128,7 @@ class BatchRun:
     @property
     def _has_room(self) -> bool:
         under_way = len(self._beginning) + len(self._followed)
-        # With a limit one by one: what the one before has reserved tells whether another is too dear.
+        # With a limit one by one: only what the last one reserved tells whether the next one fits.
         at_once = self._submissions if self._options.max_credits is None else 1
         return under_way < self._options.concurrency and len(self._beginning) < at_once
 

@@ -1,6 +1,5 @@
 """Clips, on this machine and behind URLs: looked at before anything is paid for."""
 
-import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -45,6 +44,7 @@ from omniedit.models import (
     find_model,
     is_local,
     is_video_name,
+    natural_order,
 )
 
 
@@ -124,7 +124,7 @@ def _clips_in(session: Session, folder: Path) -> list[str]:
         results.setdefault(file.size_bytes, []).append(file)
     clips = [
         str(path)
-        for path in sorted(videos, key=_natural_order)
+        for path in sorted(videos, key=lambda path: (natural_order(path.name), path.name))
         if not _is_result(session, path, results.get(path.stat().st_size, ()))
     ]
     if left_out := len(videos) - len(clips):
@@ -146,12 +146,6 @@ def _is_result(session: Session, path: Path, same_size: Sequence[SavedFile]) -> 
 def _is_video(path: Path) -> bool:
     is_shown = not path.name.startswith(".")
     return is_shown and is_video_name(path.name) and path.is_file()
-
-
-def _natural_order(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
-    """Sort `clip2` before `Clip10`."""
-    parts = re.findall(r"([0-9]+)|([^0-9]+)", path.name.casefold())
-    return [(not digits, int(digits or 0), text) for digits, text in parts], path.name
 
 
 def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts | Incomplete:
@@ -264,12 +258,11 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
             color_transfer=None,
             size_bytes=None,
         )
-    is_checked = is_local(request.video) if request.check is None else request.check
-    if is_checked or (request.is_cut and request.check is None):
+    if request.is_checked or (request.is_cut and request.check is None):
         _refuse_unfit(sent, request)
     is_converted = (
         is_local(request.video)
-        and is_checked
+        and request.is_checked
         and needs_conversion(facts, longest_s=model.longest_clip_s, keeps_hdr=request.keeps_hdr)
     )
     return ClipPlan(

@@ -287,7 +287,8 @@ class Poller:
         except EndpointMissingError:
             self._has_batch_read = False
         except ServerError:
-            # Its own trouble, or of every read? One task tells, another one in each round.
+            # Where a single task can be read, it is the batch read alone that fails. Each round asks
+            # for another task, since one may have trouble of its own.
             probed = chunk[self._failures % len(chunk)].task_id
             if self._failures < _MOST_FAILED_ROUNDS or not isinstance(
                 self._read_one(probed, deadline), Task
@@ -371,10 +372,11 @@ class Poller:
         followed.due_at = now + rest_s
         followed.comes_along = True
         if followed.odd:
-            status = followed.shown.status or "none at all"
+            status = followed.shown.status
+            said = f"a status that is not known: {status}" if status else "no status"
             session.report(
                 Retrying(
-                    message=f"the service shows a status that is not known: {status}",
+                    message=f"the service shows {said}",
                     delay_s=rest_s,
                     attempt=len(followed.odd),
                     task_id=followed.task_id,

@@ -57,13 +57,12 @@ def read_task(
 
     try:
         task = session.with_retries(read, deadline=deadline, task_id=task_id)
-    except TaskNotFoundError as error:
-        raise (error if known is None else forgotten(session, known, error)) from None
-    except UnavailableError as error:
-        if known is None or not isinstance(error.__cause__, TaskNotFoundError):
+    except (TaskNotFoundError, UnavailableError) as error:
+        missing = error if isinstance(error, TaskNotFoundError) else error.__cause__
+        if known is None or not isinstance(missing, TaskNotFoundError):
             raise
-        gone = forgotten(session, known, error.__cause__)
-        raise (gone if isinstance(gone, ResultGoneError) else error) from None
+        ended = forgotten(session, known, missing)
+        raise (error if ended is missing else ended) from None
     session.journalled(lambda: session.journal.record_task(task, origin=session.origin))
     return task
 

@@ -26,8 +26,8 @@ OFFLINE: Final = "are you online?"
 """What is said where no name resolves or no route leads anywhere."""
 
 _NO_ROUTE: Final = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
-_PIECE_BYTES: Final = 16 * 1024
 _HTTP: Final = b"HTTP/"
+_PIECE_BYTES: Final = 16 * 1024
 """How much is written at once: small enough for a slow line to finish within a stall window."""
 
 # A download spends a fifth of its time on handling reads of the usual 64 KiB.
@@ -225,7 +225,7 @@ class _Stream(httpcore.NetworkStream):
             raise timer.expired(httpcore.ReadTimeout) from error
 
     def _read_of_proxy(self, max_bytes: int, timer: Timer) -> bytes:
-        """Read what a proxy says of its way to the host, to which nothing has been sent yet.
+        """Read a proxy's reply to CONNECT; nothing has been sent to the host yet.
 
         Raises:
             httpcore.ConnectError: It is no reply.
@@ -238,7 +238,7 @@ class _Stream(httpcore.NetworkStream):
         except httpcore.ReadError as error:
             raise httpcore.ConnectError(str(error)) from error
         if not found or not (self._has_begun or _HTTP.startswith(found[: len(_HTTP)])):
-            msg = "the proxy does not answer as one"
+            msg = "the proxy gave no usable answer"
             raise httpcore.ConnectError(msg)
         self._has_begun = True
         return found

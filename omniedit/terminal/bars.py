@@ -1,6 +1,5 @@
 """Progress as a person watches it: a row for each edit, and one for all, drawn by Rich."""
 
-import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, TextIO, cast
@@ -12,6 +11,7 @@ from rich.segment import Segment
 from rich.table import Column
 from rich.text import Text
 
+from omniedit.models import natural_order
 from omniedit.terminal.board import Board, EditState, Pause
 from omniedit.terminal.human import render_clock, render_credits, render_duration, render_size
 from omniedit.terminal.streams import ColourDepth, OutputStream
@@ -134,7 +134,7 @@ class Bars(Progress):
             return
         self._show_on_taskbar(board.percent())
         count = max(0, min(_MOST_ROWS, size.height - 3))
-        running = sorted(board.running, key=lambda edit: _natural_order(edit.label))
+        running = sorted(board.running, key=lambda edit: natural_order(edit.label))
         rows = [_edit_row(edit, board.clock(), edit.pause) for edit in running[:count]]
         if rows:
             yield self._table(rows, _edit_widths(width))
@@ -269,13 +269,6 @@ def _console(stream: OutputStream, environ: Mapping[str, str]) -> Console:
 
 def _row(task: Task) -> _Row:
     return cast("_Row", task.fields["row"])
-
-
-def _natural_order(label: str) -> list[tuple[int, str, str]]:
-    """Sort `line 2` before `line 10`, so that no row moves while others come and go."""
-    # As text: of a number in a name Python reads 4,300 digits at most.
-    parts = re.findall(r"0*([0-9]*)([^0-9]*)", label)
-    return [(len(digits), digits, text) for digits, text in parts]
 
 
 def _single_widths(width: int) -> _Widths:

@@ -325,7 +325,8 @@ class Board:
         begun = sum(edit.task_id is not None and not edit.has_ended for edit in running)
         left = max(0, self.total - ended - begun)
         known = [left_s for edit in running if (left_s := edit.remaining_s(now)) is not None]
-        if not self._durations_s if left else not known:
+        is_telling = self._durations_s if left else known
+        if not is_telling:
             return None
         remaining_s = max(known, default=0.0)
         if left:

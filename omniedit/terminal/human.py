@@ -34,7 +34,7 @@ _ADVICE: Final = {
 def advice_on(error: TaskError) -> str | None:
     """Return the service's own suggestion, else what its code calls for.
 
-    An error of a kind is ours, or of a submission that was refused: the service's of a task has none.
+    An error that has a kind is omniedit's own, or that of a refused submission: no task has failed.
     """
     otherwise = None if error.kind else _ADVICE["unknown_error"]
     return error.suggestion or _ADVICE.get(error.code, otherwise)

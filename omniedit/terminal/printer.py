@@ -17,8 +17,8 @@ from omniedit.terminal.text import Colour, Line, Span, plain_text, wrapped
 _WORKFLOW_COMMANDS: Final = (("::", ": :"), ("##[", "# #["))
 """What a log of GitHub Actions obeys, and how it is shown instead."""
 
-
 _PATIENCE_S: Final = 1.0
+"""How long another thread may take to finish what it writes."""
 
 
 class OutputMode(StrEnum):
@@ -227,9 +227,9 @@ class Printer:
         """Have `stop` stop the process, and nothing drawn on the screen meanwhile."""
         # A terminal that takes nothing may keep another thread writing, but not this one waiting.
         is_free = self._lock.acquire(timeout=_PATIENCE_S)
-        is_drawn = is_free and self._live is not None
+        live = self._live if is_free else None
         try:
-            with self._live.put_away() if is_drawn and self._live else contextlib.nullcontext():
+            with live.put_away() if live else contextlib.nullcontext():
                 stop()
         finally:
             if is_free:

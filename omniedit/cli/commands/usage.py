@@ -98,7 +98,7 @@ def _print(context: Context, by: str, rows: "Mapping[str | None, Bill]", total: 
 def _cells(name: str, bill: "Bill") -> tuple[str, str, str, str, str]:
     from omniedit.terminal.human import render_credits
 
-    # A sum of nothing that anybody told is not 0.
+    # Where nobody has told any charge, 0 would be a guess.
     is_known = bill.charged or not bill.unknown
     charged = render_credits(bill.charged) if is_known else "unknown"
     reserved = render_credits(bill.reserved) if bill.reserved else "-"
