@@ -1,5 +1,6 @@
 """Which records are meant, what is known of all of them, and what would be lost next."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -353,6 +354,16 @@ def is_unsaved(record: Record) -> bool:
 def has_file(record: Record) -> bool:
     """Return whether a saved file of a record still has its name and size."""
     return any(is_here(file) for file in record.saved)
+
+
+def lost_files(records: Iterable[Record]) -> dict[str, str]:
+    """Return what became of files saved on this machine that are not as they were, by path."""
+    return {
+        file.path: "changed" if os.path.lexists(file.path) else "gone"
+        for record in records
+        for file in record.saved
+        if not file.is_elsewhere and not is_here(file)
+    }
 
 
 def has_every_file(record: Record) -> bool:

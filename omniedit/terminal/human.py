@@ -1,9 +1,10 @@
 """Values as people read them: durations, sizes, money, moments, and a task in one line."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from omniedit.models import CREDITS_PER_DOLLAR, Record, Task, TaskError
+from omniedit.models import CREDITS_PER_DOLLAR, Record, SavedFile, Task, TaskError
 from omniedit.terminal.text import Span, joined_spans
 
 NOT_SAVED: Final = "not saved"
@@ -145,12 +146,24 @@ def render_failure(error: TaskError | None) -> str:
     return f"failed: {error.code}: {error.message}" if error else "failed"
 
 
-def render_status_line(record: Record, now: float) -> list[Span]:
-    """Return one line about an edit, its task ID first."""
+def render_status_line(
+    record: Record, now: float, *, lost_files: Mapping[str, str] | None = None
+) -> list[Span]:
+    """Return one line about an edit, its task ID first.
+
+    Args:
+        record: The edit.
+        now: Unix time.
+        lost_files: What became of saved files that are not there as they were saved, by path.
+    """
     task, error = record.task, failure_of(record)
     parts = [Span(name_of(record)), Span(record.shown_status)]
     if task is not None and task.is_completed:
-        parts += [_place(record), Span(render_charge(task)), Span(_link(record, now))]
+        parts += [
+            _place(record, lost_files or {}),
+            Span(render_charge(task)),
+            Span(_link(record, now)),
+        ]
     elif error is not None:
         parts.append(Span(f"{error.code}: {error.message}"))
     elif task is not None and not task.is_terminal:
@@ -196,6 +209,16 @@ def link_left_s(record: Record, now: float) -> float | None:
     return max(0.0, record.link_valid_until - now)
 
 
+def shown_file(record: Record, lost_files: Mapping[str, str]) -> SavedFile | None:
+    """Return the newest saved file that is still there, else the newest of all."""
+    there = (
+        file
+        for file in reversed(record.saved)
+        if not file.is_elsewhere and file.path not in lost_files
+    )
+    return next(there, record.saved[-1] if record.saved else None)
+
+
 def file_uri(path: str) -> str | None:
     """Return the URI of an absolute path, for a terminal to open; None for any other."""
     from pathlib import Path  # noqa: PLC0415 - for links on few terminals only
@@ -206,11 +229,15 @@ def file_uri(path: str) -> str | None:
         return None
 
 
-def _place(record: Record) -> Span:
-    if not record.saved:
+def _place(record: Record, lost_files: Mapping[str, str]) -> Span:
+    file = shown_file(record, lost_files)
+    if file is None:
         return Span(NOT_SAVED)
-    path = record.saved[-1].path
-    return Span(f"saved {path}", link=file_uri(path))
+    if file.is_elsewhere:
+        return Span("saved elsewhere")
+    if file.path in lost_files:
+        return Span(f"{file.path} is {lost_files[file.path]}")
+    return Span(f"saved {file.path}", link=file_uri(file.path))
 
 
 def _link(record: Record, now: float) -> str:

@@ -6,7 +6,7 @@ Without a library's table, whose import would take longer than the whole command
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from omniedit.models import DEFAULT_MODEL, AttemptState, Record, TaskStatus
+from omniedit.models import DEFAULT_MODEL, AttemptState, Record, SavedFile, TaskStatus
 from omniedit.sanitize import sanitize
 from omniedit.terminal.human import (
     NOT_SAVED,
@@ -17,6 +17,7 @@ from omniedit.terminal.human import (
     render_age,
     render_amount,
     render_duration,
+    shown_file,
 )
 from omniedit.terminal.text import Colour, Line, Span, cell_width, truncate
 
@@ -69,6 +70,7 @@ def render_table(
     width: int | None,
     *,
     known_ids: Collection[str] = (),
+    lost_files: Mapping[str, str] | None = None,
     is_tree: bool = False,
 ) -> list[Line]:
     """Return a header and a line per edit, in at most `width` cells.
@@ -78,11 +80,12 @@ def render_table(
         now: Unix time.
         width: Of the terminal; None for a script, which gets every column in full.
         known_ids: Other IDs, from which the short ones must differ as well.
+        lost_files: What became of saved files that are not there as they were saved, by path.
         is_tree: Whether edits of results stand below the edits that made them.
     """
     id_length = None if width is None else _id_length([*map(name_of, records), *known_ids])
     placed = _tree(records) if is_tree else [("", record) for record in records]
-    rows = [_cells(record, now, id_length, branch) for branch, record in placed]
+    rows = [_cells(record, now, id_length, branch, lost_files or {}) for branch, record in placed]
     titles = {column.name: Span(column.name, Colour.BOLD) for column in _COLUMNS}
     table = [titles, *rows]
     if width is not None and {record.shown_model for record in records} <= {None, DEFAULT_MODEL}:
@@ -169,20 +172,23 @@ def _tree(records: Sequence[Record]) -> list[tuple[str, Record]]:
     return placed + [("", record) for records in below.values() for record in records]
 
 
-def _cells(record: Record, now: float, id_length: int | None, branch: str) -> dict[str, Span]:
+def _cells(
+    record: Record, now: float, id_length: int | None, branch: str, lost_files: Mapping[str, str]
+) -> dict[str, Span]:
     task = record.task
     name = sanitize(name_of(record))
-    left_s = link_left_s(record, now)
+    left_s, file = link_left_s(record, now), shown_file(record, lost_files)
+    fate = None if file is None else lost_files.get(file.path)
     cells = {
         "TASK": Span(branch + (name if id_length is None else name[-id_length:])),
         "CLIP": Span(clip_name(record.video) or _NONE),
         "PROMPT": Span(record.prompt or _NONE),
         "STATE": _state(record, now),
         "CREDITS": Span(_credits(record), None if task and task.is_terminal else Colour.DIM),
-        "FILE": _file(record),
+        "FILE": _file(record, file, fate),
         "LINK": Span(
             _NONE if left_s is None else render_duration(left_s) if left_s else "gone",
-            _link_colour(record, left_s),
+            _link_colour(left_s, is_needed=file is None or fate is not None),
         ),
         "MODEL": Span(record.shown_model or _NONE, Colour.DIM),
     }
@@ -213,19 +219,20 @@ def _credits(record: Record) -> str:
     return _NONE if task.credits_reserved is None else f"({render_amount(task.credits_reserved)})"
 
 
-def _file(record: Record) -> Span:
-    if record.saved:
-        file = record.saved[-1]
+def _file(record: Record, file: SavedFile | None, fate: str | None) -> Span:
+    if file is not None:
         if file.is_elsewhere:
             return Span("elsewhere", Colour.DIM)
+        if fate is not None:
+            return Span(fate, Colour.YELLOW)
         return Span(file.path, link=file_uri(file.path))
     is_completed = record.task is not None and record.task.is_completed
     return Span(NOT_SAVED) if is_completed else Span(_NONE, Colour.DIM)
 
 
-def _link_colour(record: Record, left_s: float | None) -> Colour:
+def _link_colour(left_s: float | None, *, is_needed: bool) -> Colour:
     # Once the file is here, the end of the link is nobody's concern.
-    if not left_s or record.saved:
+    if not left_s or not is_needed:
         return Colour.DIM
     if left_s < _VERY_SOON_S:
         return Colour.RED

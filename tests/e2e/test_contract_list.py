@@ -1,5 +1,6 @@
 """`list` shows what is asked for, says how much there is, and takes back the IDs that it shows."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,35 @@ def test_the_end_of_a_request_id_is_forgotten_as_it_is_shown(mixed: CommandLine)
 def test_remote_takes_no_filter_of_the_journal(served: CommandLine, tmp_path: Path) -> None:
     for argv in (["--state", "failed"], ["--all"], ["--clip", "x"]):
         check_failure(served("list", "--remote", *argv), 2)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fate"),
+    [
+        pytest.param(lambda file: file.unlink(), "gone", id="gone"),
+        pytest.param(lambda file: file.write_bytes(b"other"), "changed", id="changed"),
+    ],
+)
+def test_a_file_that_is_not_as_it_was_saved_is_shown_as_that(
+    mixed: CommandLine, spoil: Callable[[Path], object], fate: str
+) -> None:
+    spoil(mixed.folder / "two.mp4")
+    task = rows(mixed, "--clip", "two")[0]["task_id"]
+
+    listed, status = mixed("list").stdout.splitlines(), mixed("status", task).stdout
+
+    assert [line.split()[-3] for line in listed if "completed" in line] == [
+        fate,
+        str(mixed.folder / "one.mp4"),
+    ]
+    assert f"{mixed.folder / 'two.mp4'} is {fate}" in status
+    assert [row["task_id"] for row in rows(mixed, "--unsaved")] == [task]
+
+
+def test_of_several_files_one_that_is_still_there_is_shown(mixed: CommandLine) -> None:
+    assert mixed("download", rows(mixed, "--clip", "two")[0]["task_id"], "-o", "3.mp4").status == 0
+    (mixed.folder / "3.mp4").unlink()
+
+    shown = mixed("list", "--clip", "two").stdout
+
+    assert str(mixed.folder / "two.mp4") in shown

@@ -111,6 +111,7 @@ def list_(
 
 def _show(printer: "Printer", session: "Session", found: "Listing", *, is_tree: bool) -> None:
     """Print the rows, and how many and how old they are."""
+    from omniedit.edits.records import lost_files
     from omniedit.terminal.human import render_age
     from omniedit.terminal.tables import render_table
 
@@ -119,7 +120,12 @@ def _show(printer: "Printer", session: "Session", found: "Listing", *, is_tree: 
         return
     width, now = printer.stdout_width, session.now()
     known_ids = session.journal.names() if width is not None else ()
-    printer.lines(render_table(found.records, now, width, known_ids=known_ids, is_tree=is_tree))
+    lost = lost_files(found.records)
+    printer.lines(
+        render_table(
+            found.records, now, width, known_ids=known_ids, lost_files=lost, is_tree=is_tree
+        )
+    )
     if found.total is not None and found.total > len(found.records):
         printer.note(f"{len(found.records)} of {found.total} shown")
     if found.as_of is not None:

@@ -21,7 +21,7 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
     Exits 0 even if a task failed.
     """
     from omniedit.edits.reads import read_all
-    from omniedit.edits.records import find_records
+    from omniedit.edits.records import find_records, lost_files
     from omniedit.terminal.human import render_status_line
 
     context: Context = ctx.obj
@@ -32,7 +32,8 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
         for record, error in read_all(session, records):
             if error is None:
                 context.board.add(record)
-                context.printer.line(render_status_line(record, session.now()))
+                line = render_status_line(record, session.now(), lost_files=lost_files([record]))
+                context.printer.line(line)
             else:
                 context.board.note_error(record, error)
                 errors.append(error)
