@@ -1,19 +1,22 @@
 """Markdown, laid out by Rich as lines for a terminal."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
-from rich.markdown import CodeBlock, Heading, Markdown, TableDataElement
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import CodeBlock, Heading, Markdown, TableElement
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from omniedit.terminal.text import Colour, Line, Span
+from omniedit.terminal.text import Colour, Line, Span, cell_width
 
 _WIDEST: Final = 100  # longer lines are hard to read
+_CELL_PADDING: Final = 2
 _THEME: Final = Theme(
     {
         **dict.fromkeys(("markdown.h1", "markdown.h2", "markdown.h3"), "bold"),
@@ -60,12 +63,25 @@ class _PlainCode(CodeBlock):
             yield Text(f"  {line}", self.style_name, no_wrap=True, overflow="ignore")
 
 
-class _WholeCell(TableDataElement):
-    """A cell of which nothing is cut off: half the name of an option is none."""
+class _Table(TableElement):
+    """A table; its rows stand as paragraphs where there is no room for columns of whole words."""
 
-    def __init__(self, justify: JustifyMethod) -> None:
-        super().__init__(justify)
-        self.content.overflow = "fold"
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        head = self.header.row.cells if self.header and self.header.row else []
+        rows = [[cell.content for cell in row.cells] for row in self.body.rows] if self.body else []
+        columns = [*zip([cell.content for cell in head], *rows, strict=True)]
+        widths = _whole_widths(columns, options.max_width - _CELL_PADDING * len(columns))
+        if widths is not None:
+            for table in super().__rich_console__(console, options):
+                if isinstance(table, Table):
+                    for column, width in zip(table.columns, widths, strict=True):
+                        column.width = width
+                yield table
+            return
+        for name, *cells in rows:
+            yield Text.assemble(name, style="markdown.strong")
+            yield from (Padding(cell, (0, 0, 0, 2)) for cell in cells if cell)
+        yield ""
 
 
 class _Page(Markdown):
@@ -73,9 +89,26 @@ class _Page(Markdown):
         **Markdown.elements,
         "heading_open": _LeftHeading,
         "fence": _PlainCode,
-        "td_open": _WholeCell,
-        "th_open": _WholeCell,
+        "table_open": _Table,
     }
+
+
+def _whole_widths(columns: Sequence[Sequence[Text]], width: int) -> list[int] | None:
+    """Return what columns get of a width if no word is broken; None where that is impossible."""
+    least = [
+        max(cell_width(word) for cell in column for word in cell.plain.split() or [""])
+        for column in columns
+    ]
+    if sum(least) > width:
+        return None
+    widths = [max(cell.cell_len for cell in column) for column in columns]
+    while sum(widths) > width:
+        widest = max(
+            (index for index in range(len(widths)) if widths[index] > least[index]),
+            key=lambda index: widths[index],
+        )
+        widths[widest] -= 1
+    return widths
 
 
 def _line(segments: Iterable[Segment]) -> Line:

@@ -63,14 +63,35 @@ def test_tables_are_drawn_in_what_the_encoding_has() -> None:
     assert all(line.isascii() for line in drawn("ascii"))
 
 
-def test_no_narrow_cell_cuts_a_name_off() -> None:
-    page = "| variable | option |\n| --- | --- |\n| `OMNIEDIT_CONFIG_DIR` | `--callback-url` |\n"
+TABLE = """
+| variable | option | meaning |
+| --- | --- | --- |
+| `OMNIEDIT_CONFIG_DIR` | `--callback-url` | a folder |
+| `NO_COLOR` | | no colour |
+"""
 
-    lines = [plain_text(line) for line in render_markdown(page, width=24, encoding="utf-8")]
 
-    first, second = (
-        "".join(cell.strip() for line in lines for cell in [line[start:end]])
-        for start, end in ((0, 12), (12, 24))
+@pytest.mark.parametrize("width", range(12, 46))
+def test_no_width_breaks_or_cuts_a_name_that_fits_a_line(width: int) -> None:
+    lines = [plain_text(line) for line in render_markdown(TABLE, width=width, encoding="utf-8")]
+
+    text = "\n".join(lines)
+    assert max(map(cell_width, lines)) <= width
+    assert all(
+        name in text
+        for name in ("OMNIEDIT_CONFIG_DIR", "--callback-url", "folder", "NO_COLOR")
+        if len(name) <= width - 2
     )
-    assert "OMNIEDIT_CONFIG_DIR" in first
-    assert "--callback-url" in second
+    assert "…" not in text
+
+
+def test_rows_stand_one_below_the_other_where_columns_would_break_words() -> None:
+    lines = [plain_text(line) for line in render_markdown(TABLE, width=40, encoding="utf-8")]
+
+    assert [line for line in lines if line] == [
+        "OMNIEDIT_CONFIG_DIR",
+        "  --callback-url",
+        "  a folder",
+        "NO_COLOR",
+        "  no colour",
+    ]
