@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.posix import BOOT_ID_FILE, MacOS
+from omniedit.system.posix import BOOT_ID_FILE, MacOS, Stopping
 from omniedit.system.windows import Windows
 
 _DESCRIPTORS: Final = range(1024)
@@ -23,6 +23,7 @@ def linux(
     boot_id_file: Path = BOOT_ID_FILE,
     user: int = 1000,
     is_private_group: Callable[[int], bool] = lambda _: False,
+    stopping: Stopping | None = None,
 ) -> System:
     """Return a Linux."""
     return System(
@@ -32,6 +33,7 @@ def linux(
         name_limit=name_limit,
         ending_signals=(),
         waking=None,
+        stopping=stopping,
         is_private_group=is_private_group,
         boot_id_file=boot_id_file,
     )

@@ -109,7 +109,11 @@ else:
             # To this thread: it does not return from the call before all of them have stopped.
             signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
-    _STOPPING: Final = Stopping(signal.SIGTSTP, stop=_stop)
+    def _is_in_background(descriptor: int) -> bool:
+        # 0: a process that cannot be seen from here, as from within a container.
+        return os.tcgetpgrp(descriptor) not in {0, os.getpgrp()}
+
+    _STOPPING: Final = Stopping(signal.SIGTSTP, stop=_stop, is_in_background=_is_in_background)
     _WAKING: Final = Waking(signal.SIGALRM, send=_wake, let_through=_let_through)
     _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

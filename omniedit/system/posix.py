@@ -31,12 +31,14 @@ class Waking(NamedTuple):
 
 
 class Stopping(NamedTuple):
-    """Stops this process until its shell continues it."""
+    """Stops this process until its shell continues it, perhaps in the background."""
 
     signal_number: int
     """What asks for that: Ctrl-Z."""
     stop: Callable[[], object]
     """Returns when the process goes on."""
+    is_in_background: Callable[[int], bool]
+    """Returns whether another job has the terminal behind this descriptor."""
 
 
 class System:

@@ -79,6 +79,7 @@ class Bars(Progress):
         self._stream = stream
         self._taskbar_percent: int | None = None
         self._is_away = False
+        self._is_wanted = False
         spinner = next(filter(stream.can_show, _SPINNERS))
         self._mark = _MarkColumn(spinner)
         # The first rows are asked for before there is `console`.
@@ -101,8 +102,23 @@ class Bars(Progress):
             # Rich has drawn the bars as they were before.
             self.refresh()
 
+    def start(self) -> None:
+        """Draw the bars, once the terminal is this job's."""
+        self._is_wanted = True
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the bars as they are now, unless another job has the terminal."""
+        if self._stream.is_in_background:
+            return
+        if self._is_wanted and not self.live.is_started:
+            super().start()
+        else:
+            super().refresh()
+
     def stop(self) -> None:
         """Take the bars off the screen, and show the cursor again."""
+        self._is_wanted = False
         super().stop()
         self._show_on_taskbar(None)
 

@@ -114,7 +114,8 @@ def _shown(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_Sh
         # Nobody wants it, or the events say it all.
         yield lambda _: None
         return
-    is_drawn = is_auto and printer.stderr.is_animated
+    stderr = printer.stderr
+    is_drawn = is_auto and stderr.is_animated and not stderr.is_in_background
     with (_bars if is_drawn else _lines)(printer, board, is_ticking=is_ticking) as view:
         printer.says_saved = view.says_saved and printer.is_one_terminal
         try:

@@ -85,6 +85,7 @@ class OutputStream:
         self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
         is_exact = not (keeps_columns and self.is_terminal)
         self._errors = "omniedit.exact" if is_exact else "omniedit.shown"
+        self._stopping = system.stopping
         self._obeys_escapes = self.is_terminal and system.obeys_escapes(self.fileno)
         self.depth = _colour_depth(environ, is_terminal=self._obeys_escapes)
 
@@ -97,6 +98,14 @@ class OutputStream:
     def is_animated(self) -> bool:
         """Whether it is a terminal on which the cursor can be moved."""
         return self._obeys_escapes and not _is_dumb(self._environ)
+
+    @property
+    def is_in_background(self) -> bool:
+        """Whether its terminal is another job's meanwhile: the shell's, after `&` or `bg`."""
+        try:
+            return self._stopping is not None and self._stopping.is_in_background(self.fileno())
+        except (OSError, ValueError):  # no terminal of this session: no other job is in front
+            return False
 
     @property
     def shows_links(self) -> bool:

@@ -173,3 +173,55 @@ def test_a_job_that_is_stopped_leaves_its_shell_a_clean_terminal(session: Sessio
     # The bar's line is empty, and the cursor at its beginning.
     assert stopped.endswith("\r\x1b[2K\x1b[?25h\r")
     assert session.process.returncode == 0
+
+
+_SHELL = """
+import fcntl, os, signal, subprocess, sys, termios
+
+fcntl.ioctl(2, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+job = subprocess.Popen(
+    [sys.executable, "-c", sys.argv[1]],
+    stdin=subprocess.PIPE,
+    process_group=0,
+    preexec_fn=lambda: os.tcsetpgrp(2, os.getpid()),
+)
+sys.stdin.readline()
+os.kill(job.pid, signal.SIGTSTP)
+os.waitpid(job.pid, os.WUNTRACED)
+os.tcsetpgrp(2, os.getpgrp())
+os.write(2, b"$ bg\\n")
+os.kill(job.pid, signal.SIGCONT)
+job.communicate(b"\\n")
+sys.exit(job.returncode)
+"""
+
+
+def test_a_job_that_is_put_in_the_background_draws_no_more() -> None:
+    terminal, far_end = os.openpty()
+    fcntl.ioctl(far_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    environ = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SHELL, _DRIVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=far_end,
+        env=environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
+        start_new_session=True,
+    )
+    os.close(far_end)
+    session = Session(process, terminal)
+    try:
+        session.read_until("[2-4][0-9]%")
+        process.communicate(b"\n", timeout=_DEADLINE_S)
+        session.read_until("saved out.mp4")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+    drawn, _, after = session.seen.partition("$ bg")
+    assert "\x1b[?25l" in drawn
+    assert "\x1b[?25l" not in after
+    assert "processing" not in after
+    assert process.returncode == 0

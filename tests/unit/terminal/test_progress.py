@@ -26,10 +26,12 @@ from omniedit.events import (
     Warned,
 )
 from omniedit.models import Record, SavedFile, Task, TaskError
+from omniedit.system.posix import Stopping
 from omniedit.terminal.board import Board
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.progress import watch
 from tests.records import record_of
+from tests.systems import linux
 from tests.unit.terminal.observing import watched
 
 TASK_ID = "task-unified-1757156493-a1b2c3d4"
@@ -258,6 +260,60 @@ def test_what_happens_to_the_command_leaves_no_bar(
     screen = make_screen(100).feed(terminal.text)
     assert screen.shown == ["note: x"]
     assert screen.is_cursor_shown
+
+
+class Jobs:
+    """A shell's job that is stopped, and goes on in front or in the background."""
+
+    def __init__(self) -> None:
+        self.is_in_background = False
+        self.system = linux(
+            stopping=Stopping(
+                20, stop=lambda: None, is_in_background=lambda _: self.is_in_background
+            )
+        )
+
+    def stop(self, printer: Printer, *, then_background: bool) -> None:
+        printer.stop(lambda: setattr(self, "is_in_background", then_background))
+
+
+def test_a_job_that_goes_on_in_the_background_leaves_the_screen_to_its_shell(
+    make_printer: MakePrinter, make_stream: Callable[..., Written], make_screen: MakeScreen
+) -> None:
+    terminal, jobs = make_stream(is_terminal=True, descriptor=2), Jobs()
+    printer = make_printer(err=terminal, system=jobs.system)
+
+    def screen() -> Screen:
+        return make_screen(100).feed(terminal.text)
+
+    with watched(printer) as report:
+        report(_progressed(47))
+        jobs.stop(printer, then_background=True)
+        printer.warn("the host is slow")
+        report(_progressed(48))
+        behind = screen()
+        jobs.stop(printer, then_background=False)
+        report(_progressed(49))
+        printer.note("in front again")
+        in_front = screen()
+
+    assert (behind.shown, behind.is_cursor_shown) == (["warning: the host is slow"], True)
+    assert in_front.shown[:2] == ["warning: the host is slow", "note: in front again"]
+    assert "processing" in in_front.shown[2]
+    assert not in_front.is_cursor_shown
+    assert screen().is_cursor_shown
+
+
+def test_a_job_that_starts_in_the_background_prints_lines(
+    make_printer: MakePrinter, make_stream: Callable[..., Written]
+) -> None:
+    terminal, jobs = make_stream(is_terminal=True, descriptor=2), Jobs()
+    jobs.is_in_background = True
+
+    with watched(make_printer(err=terminal, system=jobs.system)) as report:
+        report(_progressed(47))
+
+    assert terminal.text == f"{TASK_ID}: processing, 47 %, 28s elapsed, about 31s left\n"
 
 
 def test_a_completed_task_that_is_not_saved_leaves_a_line(
