@@ -16,7 +16,6 @@ import typer
 from typer.main import get_command
 
 from omniedit import __version__
-from omniedit.cli.commands import Root
 from omniedit.cli.context import Call, Context, Outcome
 from omniedit.cli.exit_codes import (
     MISSING_COMMAND,
@@ -27,6 +26,7 @@ from omniedit.cli.exit_codes import (
     shown_place,
     worst,
 )
+from omniedit.cli.parser import Root
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,

@@ -1,10 +1,12 @@
 """Typer's classes with the options that every command takes, and help pages of our own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.main import get_command
 
 from omniedit.terminal.text import Colour
 
@@ -17,37 +19,89 @@ EVERYWHERE: Final = "Everywhere"
 _SECTIONS: Final = ("Arguments", "Options", OUTPUT, COST, CLIP, WAITING, SCRIPTS, EVERYWHERE)
 """The sections of a help page, in their order."""
 
+_COMMANDS: Final[Mapping[str, str]] = {
+    "edit": "edit",
+    "submit": "submit",
+    "wait": "wait",
+    "status": "status",
+    "download": "download",
+    "batch": "batch",
+    "compare": "compare",
+    "probe": "probe",
+    "list": "list_",
+    "usage": "usage",
+    "credits": "credits_",
+    "doctor": "doctor",
+    "config": "app",
+    "journal": "app",
+    "sandbox": "app",
+    "help": "help_",
+}
+"""The function or group of each command, in the module of its name."""
 _COMMANDS_WITH_EVENTS: Final = frozenset({"edit", "wait", "batch"})
 _NAME_WIDTH: Final = 20
 _SUMMARY_LIMIT: Final = 200
+
+
+def _parse_progress(
+    _context: typer.Context, _param: typer.CallbackParam, value: str | None
+) -> str | None:
+    if value and value not in {"auto", "plain", "none"}:
+        msg = f"{value!r} is not one of auto, plain, none"
+        raise typer.BadParameter(msg)
+    return value
+
+
+def _flag(*names: str, help: str, section: str = EVERYWHERE) -> TyperOption:  # noqa: A002 - Typer's own word
+    return TyperOption(
+        param_decls=list(names), is_flag=True, default=False, help=help, rich_help_panel=section
+    )
+
+
+_EVERYWHERE: Final = (
+    _flag("--json", help="Print one JSON document."),
+    _flag("--quiet", "-q", help="No progress and no hints; errors are still shown."),
+    _flag("--verbose", "-v", help="Trace HTTP, keys masked, and where errors come from."),
+    _flag("--sandbox", help="Use the local stand-in: no key, no cost, no edit."),
+    TyperOption(
+        param_decls=["--progress"],
+        metavar="auto|plain|none",
+        callback=_parse_progress,
+        help="How progress is shown on stderr.",
+        rich_help_panel=EVERYWHERE,
+    ),
+)
+"""The options that every command takes, before and after its name."""
+_OF_EVENTS: Final = (
+    _flag(
+        "--events", help="Print events as they happen, one JSON object per line.", section=SCRIPTS
+    ),
+    TyperOption(
+        param_decls=["--summary"],
+        metavar="FILE",
+        help="Append a Markdown table of the edits to FILE.",
+        rich_help_panel=SCRIPTS,
+    ),
+)
 
 
 class Command(TyperCommand):
     """A command that takes the global options after its name, too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        params: list[Any] = [*(kwargs.get("params") or [])]
-        if kwargs.get("name") in _COMMANDS_WITH_EVENTS:
-            text = "Print events as they happen, one JSON object per line."
-            params.append(_flag("--events", help=text, section=SCRIPTS))
-            params.append(
-                TyperOption(
-                    param_decls=["--summary"],
-                    metavar="FILE",
-                    expose_value=False,
-                    callback=_remember(str),
-                    help="Append a Markdown table of the edits to FILE.",
-                    rich_help_panel=SCRIPTS,
-                )
-            )
-        super().__init__(*args, **kwargs | {"params": [*params, *_global_options()]})
+        of_events = _OF_EVENTS if kwargs.get("name") in _COMMANDS_WITH_EVENTS else ()
+        kwargs["params"] = [*(kwargs.get("params") or ()), *of_events, *_EVERYWHERE]
+        super().__init__(*args, **kwargs)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what was typed; from now on the call is known to be of this command."""
         call = ctx.find_root().obj
         if call is not None:  # completion reads commands without one
             call.command = " ".join(ctx.command_path.split()[1:])
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            _take_options(ctx)
 
     def invoke(self, ctx: Any) -> Any:
         """Carry the command out, in a context that no longer changes."""
@@ -71,14 +125,17 @@ class Group(TyperGroup):
     """A group of commands that takes the global options before them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        params: list[Any] = [*(kwargs.get("params") or []), *_global_options()]
-        super().__init__(*args, **kwargs | {"params": params})
+        kwargs["params"] = [*(kwargs.get("params") or ()), *_EVERYWHERE]
+        super().__init__(*args, **kwargs)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what was typed; help in the place of a missing command is an error message."""
         if not args:
             ctx.color = False
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            _take_options(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the options in sections."""
@@ -96,6 +153,43 @@ class Group(TyperGroup):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples, each on a line of its own that can be pasted."""
         _write_examples(self.epilog, ctx, formatter)
+
+
+class Root(Group):
+    """The group of all commands, in the order that help shows them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Typer takes names, also those it suggests, from here.
+        self.commands: dict[str, Any] = dict.fromkeys(_COMMANDS)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is called, and the rest of its call."""
+        if args[:1] == ["ls"]:
+            args = ["list", *args[1:]]
+        return super().resolve_command(ctx, args)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, None if there is no such command."""
+        if cmd_name in _COMMANDS and self.commands[cmd_name] is None:
+            self.commands[cmd_name] = _load(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _load(name: str) -> Any:
+    module: Any = import_module(f"omniedit.cli.commands.{name}")
+    found = getattr(module, _COMMANDS[name])
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
+        found.command(name, cls=Command, epilog=module.EXAMPLES)(function)
+    return get_command(found)
+
+
+def _take_options(ctx: Any) -> None:
+    """Note the global options that were given in the call, as far as it was understood."""
+    for option in (*_EVERYWHERE, *_OF_EVENTS):
+        if value := ctx.params.pop(option.name, None):
+            ctx.find_root().obj.options[option.name] = value
 
 
 def _write_sections(params: Iterable[Any], ctx: Any, formatter: Any) -> None:
@@ -138,49 +232,3 @@ def _painted(ctx: Any, text: str, colour: Colour) -> str:
         call = ctx.find_root().obj
         ctx.color = call is not None and call.context.printer.stdout.is_coloured
     return f"\x1b[{colour}m{text}\x1b[0m" if ctx.color else text
-
-
-def _global_options() -> list[TyperOption]:
-    return [
-        _flag("--json", help="Print one JSON document."),
-        _flag("--quiet", "-q", help="No progress and no hints; errors are still shown."),
-        _flag("--verbose", "-v", help="Trace HTTP, keys masked, and where errors come from."),
-        _flag("--sandbox", help="Use the local stand-in: no key, no cost, no edit."),
-        TyperOption(
-            param_decls=["--progress"],
-            metavar="auto|plain|none",
-            expose_value=False,
-            callback=_remember(_parse_progress),
-            help="How progress is shown on stderr.",
-            rich_help_panel=EVERYWHERE,
-        ),
-    ]
-
-
-def _flag(*names: str, help: str, section: str = EVERYWHERE) -> TyperOption:  # noqa: A002 - Typer's own word
-    return TyperOption(
-        param_decls=list(names),
-        is_flag=True,
-        default=False,
-        expose_value=False,
-        callback=_remember(bool),
-        help=help,
-        rich_help_panel=section,
-    )
-
-
-def _parse_progress(text: str) -> str:
-    if text not in {"auto", "plain", "none"}:
-        msg = f"{text!r} is not one of auto, plain, none"
-        raise typer.BadParameter(msg)
-    return text
-
-
-def _remember(parse: Callable[[Any], Any]) -> Callable[..., None]:
-    """Return a callback that notes a given option in the call; one left out changes nothing."""
-
-    def remember(context: typer.Context, param: typer.CallbackParam, value: Any) -> None:
-        if value:
-            context.find_root().obj.options[param.name] = parse(value)
-
-    return remember

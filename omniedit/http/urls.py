@@ -26,29 +26,28 @@ _LOOPBACK_NAMES: Final = frozenset(
     }
 )
 _VIDEO_SITES: Final = (
-    "youtube.com",
-    "youtube-nocookie.com",
-    "youtu.be",
-    "vimeo.com",
-    "dailymotion.com",
-    "dai.ly",
-    "tiktok.com",
-    "instagram.com",
-    "facebook.com",
-    "fb.watch",
-    "twitter.com",
-    "x.com",
-    "twitch.tv",
-    "reddit.com",
-    "bilibili.com",
-    "b23.tv",
-    "nicovideo.jp",
-    "rumble.com",
-    "streamable.com",
-    "loom.com",
+    ".youtube.com",
+    ".youtube-nocookie.com",
+    ".youtu.be",
+    ".vimeo.com",
+    ".dailymotion.com",
+    ".dai.ly",
+    ".tiktok.com",
+    ".instagram.com",
+    ".facebook.com",
+    ".fb.watch",
+    ".twitter.com",
+    ".x.com",
+    ".twitch.tv",
+    ".reddit.com",
+    ".bilibili.com",
+    ".b23.tv",
+    ".nicovideo.jp",
+    ".rumble.com",
+    ".streamable.com",
+    ".loom.com",
 )
 """Sites whose addresses lead to pages; their video files lie on other hosts, or have a suffix."""
-_BELOW_VIDEO_SITES: Final = tuple(f".{site}" for site in _VIDEO_SITES)
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 """Every public address of IPv6 (RFC 4291, 2.4); the others wrap IPv4, or stay inside."""
@@ -130,7 +129,7 @@ def check_no_video_page(url: str) -> None:
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
-    is_of_site = f".{host}".endswith(_BELOW_VIDEO_SITES)
+    is_of_site = f".{host}".endswith(_VIDEO_SITES)
     if is_of_site and not is_video_name(parts.path):
         msg = f"this is a page of {host}, not a video file"
         hint = (
