@@ -3,9 +3,10 @@
 import hashlib
 import sqlite3
 from pathlib import Path
+from typing import Any
 
-from omniedit.journal import JOURNAL_FILE, Attempt, Journal
-from omniedit.models import EditRequest, Task
+from omniedit.journal import JOURNAL_FILE, Journal
+from omniedit.models import Record, Task
 
 ORIGIN = "https://api.evolink.ai"
 
@@ -15,23 +16,21 @@ def add_task(
 ) -> None:
     """Record a task as if it had been submitted from here."""
     with Journal(folder, clock=lambda: now) as journal:
-        journal.record_attempt(attempt(f"request-{task_id}", prompt=prompt))
+        journal.record_attempt(attempt(f"request-{task_id}", prompt=prompt), context="user:0")
         journal.record_accepted(
             f"request-{task_id}", Task(task_id=task_id, status=status), origin=ORIGIN
         )
 
 
-def attempt(request_id: str, *, prompt: str) -> Attempt:
+def attempt(request_id: str, *, prompt: str, origin: str = ORIGIN, **known: Any) -> Record:
     """Return a submission that is about to be sent."""
-    return Attempt(
-        request_id=request_id,
-        origin=ORIGIN,
-        identity=None,
-        request=EditRequest(video="https://example.com/clip.mp4", prompt=prompt),
-        body=b"{}",
-        body_digest=None,
-        context="user:0",
-    )
+    fields: dict[str, Any] = {
+        "status": "sending",
+        "created_at": 0.0,
+        "video": "https://example.com/clip.mp4",
+        "body": b"{}",
+    }
+    return Record(request_id=request_id, task=None, prompt=prompt, origin=origin, **fields | known)
 
 
 def add_finished(state: Path, count: int, *, identity: str, folder: Path) -> None:

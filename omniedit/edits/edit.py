@@ -279,7 +279,7 @@ def _editing(session: Session, identity: str, deadline: float) -> Generator[None
     with ExitStack() as stack:
         try:
             stack.enter_context(
-                session.journal.editing(identity, timeout_s=session.left_s(deadline))
+                session.journal.locked("editing", identity, timeout_s=session.left_s(deadline))
             )
         except TargetBusyError as error:
             msg = "another process is still submitting the same edit"

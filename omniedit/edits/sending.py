@@ -286,7 +286,7 @@ def sending_lock(
         if session.has_journal:
             try:
                 left_s = session.left_s(deadline)
-                stack.enter_context(session.journal.sending(request_id, timeout_s=left_s))
+                stack.enter_context(session.journal.locked("sending", request_id, timeout_s=left_s))
             except TargetBusyError as error:
                 msg = f"another process is still sending submission {request_id}"
                 raise WaitTimeoutError(msg, request_id=request_id) from error

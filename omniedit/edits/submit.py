@@ -23,7 +23,6 @@ from omniedit.errors import (
     ModelRefusedError,
     OmniEditError,
 )
-from omniedit.journal import Attempt
 from omniedit.models import AttemptState, EditRequest, Record, TaskError, task_name
 from omniedit.sanitize import quoted
 
@@ -186,17 +185,21 @@ def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:
 def _record_refusal(
     session: Session, request_id: str, request: EditRequest, error: TaskError
 ) -> None:
-    attempt = Attempt(
+    attempt = Record(
         request_id=request_id,
+        task=None,
+        status=AttemptState.REFUSED,
+        created_at=session.now(),
+        video=request.shown_video,
+        prompt=request.prompt,
         origin=session.origin,
-        identity=None,
-        request=request,
-        body=None,
-        body_digest=None,
-        context=session.context,
+        model=request.model,
+        parent=request.parent,
     )
     with suppress(JournalError):
-        session.journal.record_unsent(attempt, error, spare_id=session.new_request_id())
+        session.journal.record_unsent(
+            attempt, error, context=session.context, spare_id=session.new_request_id()
+        )
 
 
 def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
@@ -211,24 +214,12 @@ def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
 
 def _write_ahead(session: Session, new: NewSubmission) -> bool:
     """Write a submission down before it is sent; return whether that outlives this process."""
-    record = new.record
-    attempt = Attempt(
-        request_id=record.request_id or "",
-        origin=session.origin,
-        identity=record.identity,
-        request=new.edit.request,
-        body=record.body,
-        body_digest=record.body_digest,
-        context=session.context,
-        key_digest=digest_of_key(session.find_connection().key),
-        clip=record.clip,
-        clock_offset_s=record.clock_offset_s,
-        clip_sha256=record.clip_sha256,
-        start_s=record.start_s,
-        end_s=record.end_s,
-    )
     try:
-        session.journal.record_attempt(attempt)
+        session.journal.record_attempt(
+            new.record,
+            context=session.context,
+            key_digest=digest_of_key(session.find_connection().key),
+        )
     except LocalError as error:
         if session.requires_journal:
             raise

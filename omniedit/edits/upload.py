@@ -278,7 +278,9 @@ def _uploading(session: Session, key: str, deadline: float | None) -> Generator[
     with ExitStack() as stack:
         # Nor does anybody wait for ever: at worst it is uploaded twice.
         with suppress(JournalError, TargetBusyError):
-            stack.enter_context(session.journal.uploading(key, timeout_s=session.left_s(deadline)))
+            stack.enter_context(
+                session.journal.locked("uploading", key, timeout_s=session.left_s(deadline))
+            )
         yield
 
 

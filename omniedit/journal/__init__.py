@@ -2,6 +2,6 @@
 
 from omniedit.journal.database import JOURNAL_FILE, check_version
 from omniedit.journal.journal import Journal
-from omniedit.journal.rows import Attempt, Call, Recovery
+from omniedit.journal.rows import Call, Recovery
 
-__all__ = ["JOURNAL_FILE", "Attempt", "Call", "Journal", "Recovery", "check_version"]
+__all__ = ["JOURNAL_FILE", "Call", "Journal", "Recovery", "check_version"]

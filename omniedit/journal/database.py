@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from omniedit.errors import (
     JournalDamagedError,
@@ -161,6 +161,8 @@ _USER_VERSION: Final = slice(60, 64)
 """Where the version stands in a file (https://sqlite.org/fileformat.html, 1.3)."""
 _UNDECODABLE: Final = "Could not decode to UTF-8"
 """What Python says of a damaged text."""
+FAILURES: Final = (LocalError, OSError, UnicodeDecodeError, sqlite3.Error)
+"""What the disk, the file system and SQLite raise."""
 TABLES: Final = (
     "attempts",
     "attempt_keys",
@@ -192,7 +194,7 @@ class Database:
         self.path = path
         self._shown_path = shown_path or path
         self._lock = threading.RLock()
-        with mapped_errors(self._shown_path):
+        try:
             if path is not None:
                 _check_files(path, shown_path or path)
             self._connection = sqlite3.connect(
@@ -208,6 +210,8 @@ class Database:
                 # Windows cannot rename an open file.
                 self._connection.close()
                 raise
+        except FAILURES as error:
+            raise_mapped(self._shown_path, error)
 
     def check(self) -> None:
         """Read every page.
@@ -224,10 +228,13 @@ class Database:
         with self._lock:
             self._connection.close()
 
-    def rows(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """Return the rows that a query finds."""
-        with self._lock, mapped_errors(self._shown_path):
-            return self._connection.execute(sql, values).fetchall()
+        try:
+            with self._lock:
+                return self._connection.execute(sql, values).fetchall()
+        except FAILURES as error:
+            raise_mapped(self._shown_path, error)
 
     def columns(self, table: str) -> list[str]:
         """Return the names of a table's columns."""
@@ -240,7 +247,7 @@ class Database:
             for table in tables
         }
 
-    def execute(self, sql: str, values: Sequence[object] = ()) -> None:
+    def execute(self, sql: str, *values: object) -> None:
         """Execute a statement inside `writing`."""
         self._connection.execute(sql, values)
 
@@ -261,18 +268,21 @@ class Database:
         It takes the write lock first: a deferred transaction that begins with a read fails at
         once, whatever the time-out, when another process writes.
         """
-        with self._lock, mapped_errors(self.path):
-            try:
-                # A signal that comes while it waits for the lock is raised once it has it.
-                self._connection.execute("begin immediate")
-                self._check_place()
-                yield
-                self._connection.execute("commit")
-            except BaseException:
-                # SQLite may have rolled back by itself, for example when the disk is full.
-                if self._connection.in_transaction:
-                    self._connection.execute("rollback")
-                raise
+        try:
+            with self._lock:
+                try:
+                    # A signal that comes while it waits for the lock is raised once it has it.
+                    self._connection.execute("begin immediate")
+                    self._check_place()
+                    yield
+                    self._connection.execute("commit")
+                except BaseException:
+                    # SQLite may have rolled back by itself, for example when the disk is full.
+                    if self._connection.in_transaction:
+                        self._connection.execute("rollback")
+                    raise
+        except FAILURES as error:
+            raise_mapped(self.path, error)
 
     def _check_place(self) -> None:
         """Refuse to write to a file that nobody will read again."""
@@ -305,8 +315,9 @@ def check_version(folder: Path) -> None:
             header = file.read(_USER_VERSION.stop)
     except (LocalError, OSError):
         return
-    if header.startswith(_MAGIC):
-        _refuse_newer(int.from_bytes(header[_USER_VERSION]), path)
+    version = int.from_bytes(header[_USER_VERSION])
+    if header.startswith(_MAGIC) and version > VERSION:
+        raise _too_new(path, version)
 
 
 def _check_files(path: Path, shown_path: Path) -> None:
@@ -351,7 +362,8 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     # On macOS `fsync` does not empty the drive's own cache.
     connection.execute("pragma fullfsync=on")
     version = _version_of(connection)
-    _refuse_newer(version, path)
+    if version > VERSION:
+        raise _too_new(path, version)
     if version < VERSION:
         _migrate(connection)
     # Damage in the middle of a file shows only where it is read.
@@ -359,10 +371,9 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608 - constants only
 
 
-def _refuse_newer(version: int, path: Path | None) -> None:
-    if version > VERSION:
-        msg = f"the journal {path} was written by a newer omniedit (version {version})"
-        raise JournalTooNewError(msg, hint=f"upgrade omniedit: `{upgrade_command()}`")
+def _too_new(path: Path | None, version: int) -> JournalTooNewError:
+    msg = f"the journal {path} was written by a newer omniedit (version {version})"
+    return JournalTooNewError(msg, hint=f"upgrade omniedit: `{upgrade_command()}`")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -391,13 +402,16 @@ def mapped_errors(path: Path | None) -> Generator[None]:
     """Raise the errors of SQLite and of the file system as `JournalError`."""
     try:
         yield
-    except (JournalError, TargetBusyError):
-        raise
-    except (LocalError, OSError, UnicodeDecodeError, sqlite3.Error) as error:
-        mapped = _mapped(path, error)
-        if mapped is None:
-            raise
-        raise mapped from error
+    except FAILURES as error:
+        raise_mapped(path, error)
+
+
+def raise_mapped(path: Path | None, error: Exception) -> NoReturn:
+    """Raise an error of SQLite or of the file system as `JournalError`; any other as it is."""
+    mapped = _mapped(path, error)
+    if mapped is None:
+        raise error
+    raise mapped from error
 
 
 def damage(path: Path | None, reason: object) -> JournalDamagedError:
@@ -407,6 +421,8 @@ def damage(path: Path | None, reason: object) -> JournalDamagedError:
 
 def _mapped(path: Path | None, error: Exception) -> JournalError | None:
     match error:
+        case JournalError() | TargetBusyError():
+            return None
         case LocalError():
             return _error(path, error.message, hint=error.hint)
         case OSError():

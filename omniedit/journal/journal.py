@@ -3,14 +3,14 @@
 import json
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from omniedit.errors import RequestRefusedError
 from omniedit.http.urls import without_query
-from omniedit.journal.database import TABLES, mapped_errors
+from omniedit.journal.database import FAILURES, TABLES, raise_mapped
 from omniedit.journal.reading import Reader
-from omniedit.journal.rows import Attempt, is_news, readable, render_json, storable
+from omniedit.journal.rows import is_news, readable, render_json, storable
 from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.folders import make_private_folder
@@ -44,25 +44,46 @@ class Journal(Reader):
         super().__init__(folder, clock=clock, policy=policy)
         self._sleep = sleep
 
-    def record_attempt(self, attempt: Attempt) -> None:
-        """Record a submission before it is sent, as the newest call of its context."""
+    def record_attempt(
+        self, attempt: Record, *, context: str | None, key_digest: str | None = None
+    ) -> None:
+        """Record a submission before it is sent.
+
+        Args:
+            attempt: The submission.
+            context: The context whose newest call it becomes.
+            key_digest: Tells with which key it is sent.
+        """
         with self._database.writing():
             self._store_attempt(attempt)
+            if key_digest is not None:
+                self._database.execute(
+                    "insert or replace into attempt_keys values (?, ?)",
+                    attempt.request_id,
+                    key_digest,
+                )
+            if context is not None:
+                self._store_call(context, attempt.request_id)
 
-    def record_unsent(self, attempt: Attempt, error: TaskError, *, spare_id: str) -> None:
+    def record_unsent(
+        self, attempt: Record, error: TaskError, *, context: str | None, spare_id: str
+    ) -> None:
         """Record an attempt that ended before it was sent.
 
         Args:
             attempt: The attempt.
             error: Why it was not sent.
+            context: The context whose newest call it becomes.
             spare_id: Names it where its request ID is another attempt's, which keeps its row.
         """
         # In one step: killed between two, it would be in doubt for ever.
         with self._database.writing():
-            if self.find_attempt(attempt.request_id) is not None:
+            if self.find_attempt(attempt.request_id or "") is not None:
                 attempt = attempt._replace(request_id=spare_id)
             self._store_attempt(attempt)
-            self._store_refusal(attempt.request_id, error)
+            if context is not None:
+                self._store_call(context, attempt.request_id)
+            self._store_refusal(attempt.request_id or "", error)
 
     def record_unknown(
         self, request_id: str, error: TaskError, *, clock_offset_s: float | None = None
@@ -75,7 +96,7 @@ class Journal(Reader):
             clock_offset_s: See `Record`; what is known already stays.
         """
         with self._database.writing():
-            self._execute(
+            self._database.execute(
                 "update attempts set state = ?, error = ?,"
                 " clock_offset_s = coalesce(clock_offset_s, ?) where request_id = ?",
                 AttemptState.UNKNOWN,
@@ -131,12 +152,12 @@ class Journal(Reader):
         """
         with self._database.writing():
             if is_placed:
-                self._execute(
+                self._database.execute(
                     "delete from files where path = ? and task_id <> ?",
                     storable(file.path),
                     task_id,
                 )
-            self._execute(
+            self._database.execute(
                 "insert or replace into files (task_id, path, size_bytes, sha256, saved_at, facts,"
                 " sound, served_path) values (?, ?, ?, ?, ?, ?, ?, ?)",
                 task_id,
@@ -152,7 +173,7 @@ class Journal(Reader):
     def forget_file(self, task_id: str, file: SavedFile) -> None:
         """Remove a saved file that was taken away again."""
         with self._database.writing():
-            self._execute(
+            self._database.execute(
                 "delete from files where task_id = ? and path = ?", task_id, storable(file.path)
             )
 
@@ -163,7 +184,7 @@ class Journal(Reader):
     def record_result_gone(self, task_id: str) -> None:
         """Record that the result of a finished task is no longer available."""
         with self._database.writing():
-            self._execute("update tasks set is_result_gone = 1 where task_id = ?", task_id)
+            self._database.execute("update tasks set is_result_gone = 1 where task_id = ?", task_id)
 
     def record_call(self, context: str, request_id: str | None) -> None:
         """Record an attempt as the newest call of its context; None stands for a batch."""
@@ -177,7 +198,7 @@ class Journal(Reader):
         if clip.expires_at is None:
             return
         with self._database.writing():
-            self._execute(
+            self._database.execute(
                 "insert or replace into uploads values (?, ?, ?, ?, ?)",
                 sha256,
                 origin,
@@ -189,22 +210,24 @@ class Journal(Reader):
     def forget_upload(self, url: str) -> None:
         """Remove an upload that the service cannot fetch any more."""
         with self._database.writing():
-            self._execute("delete from uploads where url = ?", url)
+            self._database.execute("delete from uploads where url = ?", url)
 
     def settle_attempt(self, request_id: str, task: Task, *, origin: str) -> None:
         """Record the task that an attempt of unknown outcome became, as its user says."""
         with self._database.writing():
             self._store_accepted(request_id, task, origin=origin)
             # An adopted task is never `last`; this one was submitted from here.
-            self._execute("update tasks set is_adopted = 0 where task_id = ?", task.task_id)
+            self._database.execute(
+                "update tasks set is_adopted = 0 where task_id = ?", task.task_id
+            )
 
     def forget_attempt(self, request_id: str) -> None:
         """Remove every trace of an attempt that has no task."""
         with self._database.writing():
-            self._execute(
+            self._database.execute(
                 "delete from attempts where request_id = ? and task_id is null", request_id
             )
-            self._execute(
+            self._database.execute(
                 "delete from calls where request_id = ?1"
                 " and not exists (select 1 from attempts where request_id = ?1)",
                 request_id,
@@ -213,60 +236,46 @@ class Journal(Reader):
     def settle_recoveries(self) -> None:
         """Accept that what could not be read is lost."""
         with self._database.writing():
-            self._execute("delete from recoveries")
+            self._database.execute("delete from recoveries")
 
     def clear(self) -> None:
         """Remove everything."""
         with self._database.writing():
             for table in TABLES:
-                self._execute(f"delete from {table}")  # noqa: S608 - constants only
+                self._database.execute(f"delete from {table}")  # noqa: S608 - constants only
 
     def forget(self, record: Record) -> None:
         """Remove every trace of an edit, except its files."""
         with self._database.writing():
             if record.request_id:
-                self._execute("delete from attempts where request_id = ?", record.request_id)
-                self._execute("delete from calls where request_id = ?", record.request_id)
+                self._database.execute(
+                    "delete from attempts where request_id = ?", record.request_id
+                )
+                self._database.execute("delete from calls where request_id = ?", record.request_id)
             if record.task_id:
-                self._execute("delete from tasks where task_id = ?", record.task_id)
-                self._execute("delete from files where task_id = ?", record.task_id)
+                self._database.execute("delete from tasks where task_id = ?", record.task_id)
+                self._database.execute("delete from files where task_id = ?", record.task_id)
 
-    def editing(
-        self, identity: str, *, timeout_s: float | None = None
+    def locked(
+        self, action: str, name: str, *, timeout_s: float | None = None
     ) -> AbstractContextManager[None]:
-        """Keep other processes from submitting the same edit during a block; wait for them first.
+        """Keep other processes from doing the same during a block; wait for them first.
+
+        Args:
+            action: What is done: `editing` an identity, `sending` a request ID, `uploading` a clip.
+            name: Of what it is done to.
+            timeout_s: How long to wait; None for as long as it takes.
 
         Raises:
-            TargetBusyError: If another process still submits it after `timeout_s`.
+            TargetBusyError: If another process still does it after `timeout_s`.
         """
-        return self._hold("editing", identity, timeout_s)
-
-    def sending(
-        self, request_id: str, *, timeout_s: float | None = None
-    ) -> AbstractContextManager[None]:
-        """Mark an attempt as being sent, not unknown, during a block; waits as `editing` does."""
-        return self._hold("sending", request_id, timeout_s)
-
-    def uploading(
-        self, key: str, *, timeout_s: float | None = None
-    ) -> AbstractContextManager[None]:
-        """Keep others from uploading the same clip during a block; waits as `editing` does."""
-        return self._hold("uploading", key, timeout_s)
-
-    @contextmanager
-    def _hold(self, action: str, name: str, timeout_s: float | None) -> Generator[None]:
         if self._locks is None:
-            yield
-            return
+            return nullcontext()
         # With the action in its name, no request ID can be the name of another kind of lock.
-        with held_lock(self._locks, f"{action}-{name}", sleep=self._sleep, timeout_s=timeout_s):
-            yield
+        return held_lock(self._locks, f"{action}-{name}", sleep=self._sleep, timeout_s=timeout_s)
 
-    def _execute(self, sql: str, *values: object) -> None:
-        self._database.execute(sql, values)
-
-    def _store_attempt(self, attempt: Attempt) -> None:
-        self._execute(
+    def _store_attempt(self, attempt: Record) -> None:
+        self._database.execute(
             # The request ID of a refused attempt may be used again.
             "insert or replace into attempts (request_id, origin, identity, state, video,"
             " prompt, body, body_digest, created_at, clock_offset_s, clip_sha256, start_s,"
@@ -276,8 +285,8 @@ class Journal(Reader):
             attempt.origin,
             attempt.identity,
             AttemptState.SENDING,
-            storable(attempt.request.shown_video),
-            storable(attempt.request.prompt),
+            storable(attempt.video or ""),
+            storable(attempt.prompt or ""),
             attempt.body,
             attempt.body_digest,
             self._clock(),
@@ -285,21 +294,13 @@ class Journal(Reader):
             attempt.clip_sha256,
             attempt.start_s,
             attempt.end_s,
-            attempt.request.parent,
-            attempt.request.model,
+            attempt.parent,
+            attempt.model,
             render_json(attempt.clip),
         )
-        if attempt.key_digest is not None:
-            self._execute(
-                "insert or replace into attempt_keys values (?, ?)",
-                attempt.request_id,
-                attempt.key_digest,
-            )
-        if attempt.context is not None:
-            self._store_call(attempt.context, attempt.request_id)
 
     def _store_call(self, context: str, request_id: str | None) -> None:
-        self._execute(
+        self._database.execute(
             "insert into calls (context, request_id, called_at) values (?, ?, ?)",
             context,
             request_id,
@@ -309,7 +310,7 @@ class Journal(Reader):
     def _store_refusal(self, request_id: str, error: TaskError) -> None:
         if error.kind == RequestRefusedError.kind:
             self._forget_upload_of(request_id)
-        self._execute(
+        self._database.execute(
             "update attempts set state = ?, error = ?, body = null, video = ? where request_id = ?",
             AttemptState.REFUSED,
             render_json(error),
@@ -319,7 +320,7 @@ class Journal(Reader):
 
     def _store_accepted(self, request_id: str, task: Task, *, origin: str) -> None:
         self._store_task(task, origin=origin)
-        self._execute(
+        self._database.execute(
             "update attempts set state = 'accepted', task_id = ?, error = null"
             " where request_id = ?",
             task.task_id,
@@ -335,7 +336,7 @@ class Journal(Reader):
         completed_after: float | None = None,
         is_adopted: bool = False,
     ) -> None:
-        self._execute(
+        self._database.execute(
             "insert into tasks (task_id, origin, status, model, created_at, estimated_s,"
             " credits_reserved, credits_used, result_urls, error, completed_after, is_adopted,"
             " is_result_gone, recorded_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
@@ -373,7 +374,7 @@ class Journal(Reader):
             self._forget_upload_of(task.task_id)
         record = self.find_task(task.task_id)
         if record and record.request_id:
-            self._execute(
+            self._database.execute(
                 "update attempts set body = null, video = ? where request_id = ?",
                 self._shown_video(record.request_id),
                 record.request_id,
@@ -381,14 +382,14 @@ class Journal(Reader):
 
     def _forget_upload_of(self, request_or_task_id: str) -> None:
         """Remove the cached upload that an attempt sent: the service may not find it any more."""
-        self._execute(
+        self._database.execute(
             "delete from uploads where exists (select 1 from attempts"
             " where ? in (request_id, task_id) and instr(cast(body as text), url) > 0)",
             request_or_task_id,
         )
 
     def _shown_video(self, request_id: str) -> str | bytes:
-        rows = self._database.rows("select video from attempts where request_id = ?", (request_id,))
+        rows = self._database.rows("select video from attempts where request_id = ?", request_id)
         video = readable(rows[0]["video"]) or "" if rows else ""
         return storable(without_query(video) if "://" in video else video)
 
@@ -404,8 +405,10 @@ def held_lock(
         JournalError: If the lock cannot be created.
     """
     with ExitStack() as stack:
-        with mapped_errors(folder):
+        try:
             make_private_folder(folder)
             lock = folder / f"{name}.lock"
             stack.enter_context(hold(lock, sleep=sleep, timeout_s=timeout_s))
+        except FAILURES as error:
+            raise_mapped(folder, error)
         yield

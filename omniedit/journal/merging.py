@@ -173,5 +173,6 @@ def _take_files(database: Database) -> None:
         database.execute(
             f"insert into files ({', '.join(_OF_FILES)}, is_elsewhere)"  # noqa: S608 - constants only
             f" values ({'?, ' * len(_OF_FILES)}?)",
-            (*(row[name] for name in _OF_FILES), None if is_here(parse_file(row)) else 1),
+            *(row[name] for name in _OF_FILES),
+            None if is_here(parse_file(row)) else 1,
         )

@@ -74,22 +74,22 @@ class Reader:
 
     def find_attempt(self, request_id: str) -> Record | None:
         """Return the attempt with this request ID."""
-        return self._find("where request_id = ?", request_id)
+        return self._find(f"{RECORDS} where request_id = ?", request_id)
 
     def key_digest(self, request_id: str) -> str | None:
         """Return the digest of the key that an attempt was sent with, where it is known."""
         rows = self._database.rows(
-            "select key_digest from attempt_keys where request_id = ?", (request_id,)
+            "select key_digest from attempt_keys where request_id = ?", request_id
         )
         return str(rows[0]["key_digest"]) if rows else None
 
     def find_task(self, task_id: str) -> Record | None:
         """Return the task with this ID."""
-        return self._find("where task_id = ?", task_id)
+        return self._find(f"{RECORDS} where task_id = ?", task_id)
 
     def tasks_ending_with(self, end: str) -> list[Record]:
         """Return the tasks whose ID ends with `end`."""
-        return self._records("where substr(task_id, -?) = ?", len(end), end)
+        return self._records(f"{RECORDS} where substr(task_id, -?) = ?", len(end), end)
 
     def find_edit(self, identity: str, *, origin: str) -> Record | None:
         """Return the attempt that decides what becomes of a known edit."""
@@ -101,14 +101,13 @@ class Reader:
         A failed attempt must not hide an older one that the service accepted: that would be paid
         for again.
         """
-        known = [
-            record
-            for record in self._records(
-                "where identity = ? and origin = ? order by place desc", identity, origin
-            )
-            if not record.is_refused
-        ]
-        return sorted(known, key=lambda record: bool(record.task and record.task.has_failed))
+        known = self._records(
+            f"{RECORDS} where identity = ? and origin = ?"
+            " and (task_id is not null or state <> 'refused') order by place desc",
+            identity,
+            origin,
+        )
+        return sorted(known, key=lambda record: record.has_failed)
 
     def settled_edits(self, *, origin: str) -> frozenset[str]:
         """Return the identities of the edits that are known, and not to be submitted anew.
@@ -119,7 +118,7 @@ class Reader:
             "select identity, status, t.error from attempts a left join tasks t using (task_id)"
             " where a.origin = ? and identity is not null and state <> 'refused'"
             " order by a.rowid",
-            (origin,),
+            origin,
         )
         settled: set[str] = set()
         unfailed: set[str] = set()
@@ -157,7 +156,7 @@ class Reader:
             " from tasks t left join attempts a on a.rowid ="
             " (select min(rowid) from attempts where task_id = t.task_id)"
             f" where {begun_at} >= ? group by 1, 2, 3, 4",
-            (since,),
+            since,
         )
 
     def count_in_doubt(self) -> int:
@@ -171,7 +170,7 @@ class Reader:
         """Return the newest call in a context."""
         rows = self._database.rows(
             "select request_id from calls where context = ? order by number desc limit 1",
-            (context,),
+            context,
         )
         return Call(rows[0]["request_id"]) if rows else None
 
@@ -180,13 +179,15 @@ class Reader:
         rows = self._database.rows(
             "select request_id from calls join attempts using (request_id)"
             " where context = ? and task_id is not null order by number desc limit 1",
-            (context,),
+            context,
         )
         return self.find_attempt(rows[0]["request_id"]) if rows else None
 
     def attempts_ending_with(self, end: str) -> list[Record]:
         """Return the attempts without a task whose request ID ends with `end`."""
-        return self._records("where task_id is null and substr(request_id, -?) = ?", len(end), end)
+        return self._records(
+            f"{RECORDS} where task_id is null and substr(request_id, -?) = ?", len(end), end
+        )
 
     def recent(self, *, limit: int | None = None, leaves_out_unsent: bool = False) -> list[Record]:
         """Return attempts and adopted tasks, newest first.
@@ -201,7 +202,7 @@ class Reader:
         # Each part in the order of an index: no more rows are read than are wanted.
         rows = f"select * from ({newest}) union all select * from ({adopted})"  # noqa: S608 - constants only
         most = min(limit, sys.maxsize) if limit else -1
-        return self._records_of(f"{rows} order by begun_at desc, place desc limit ?1", most)
+        return self._records(f"{rows} order by begun_at desc, place desc limit ?1", most)
 
     def open_task_ids(self, *, origin: str, limit: int) -> list[str]:
         """Return the newest tasks of an origin that had not ended when they were last seen."""
@@ -209,7 +210,8 @@ class Reader:
             "select task_id from tasks where origin = ?"  # noqa: S608 - constants only
             f" and status not in {ENDED}"
             " order by coalesce(created_at, recorded_at) desc limit ?",
-            (origin, limit),
+            origin,
+            limit,
         )
         return [str(row["task_id"]) for row in rows]
 
@@ -237,7 +239,10 @@ class Reader:
         rows = self._database.rows(
             "select url, expires_at from uploads"
             " where sha256 = ? and origin = ? and files_origin = ? and expires_at > ?",
-            (sha256, origin, files_origin, self._clock() + valid_for_s),
+            sha256,
+            origin,
+            files_origin,
+            self._clock() + valid_for_s,
         )
         return UploadedClip(url=rows[0]["url"], expires_at=rows[0]["expires_at"]) if rows else None
 
@@ -268,14 +273,13 @@ class Reader:
             for row in self._database.rows("select * from recoveries order by recovered_at")
         ]
 
-    def _find(self, clause: str, *values: object) -> Record | None:
-        return next(iter(self._records(clause, *values)), None)
+    def _find(self, sql: str, value: str) -> Record | None:
+        return next(iter(self._records(sql, value)), None)
 
-    def _records(self, clause: str, *values: object) -> list[Record]:
-        return self._records_of(f"{RECORDS} {clause}", *values)
-
-    def _records_of(self, sql: str, *values: object) -> list[Record]:
-        rows = self._database.rows(sql, values)
+    def _records(self, sql: str, *values: object) -> list[Record]:
+        rows = self._database.rows(sql, *values)
+        if not rows:
+            return []
         saved: dict[str, list[SavedFile]] = {}
         for row in self._files_of([row["task_id"] for row in rows if row["task_id"]]):
             saved.setdefault(row["task_id"], []).append(parse_file(row))
@@ -288,7 +292,7 @@ class Reader:
         return self._database.rows(
             "select * from files where task_id in (select value from json_each(?))"
             " order by saved_at",
-            (json.dumps(task_ids),),
+            json.dumps(task_ids),
         )
 
     def _record(self, row: Row, saved: tuple[SavedFile, ...]) -> Record:

@@ -150,7 +150,8 @@ def _restore(
                 " is_adopted, is_result_gone, recorded_at)"
                 " select task_id, origin, ?, '[]', 0, 0, ? from attempts"
                 " where task_id is not null and task_id not in (select task_id from tasks)",
-                (TaskStatus.PENDING, now),
+                TaskStatus.PENDING,
+                now,
             )
             recovery = Recovery(
                 damaged_file=damaged_file,
@@ -161,13 +162,11 @@ def _restore(
             if not recovery.is_complete:
                 database.execute(
                     "insert into recoveries values (?, ?, ?, ?, ?)",
-                    (
-                        os.fsencode(damaged_file),
-                        now,
-                        json.dumps(recovery.rows_restored),
-                        recovery.unreadable_pages,
-                        json.dumps(recovery.missing_ids),
-                    ),
+                    os.fsencode(damaged_file),
+                    now,
+                    json.dumps(recovery.rows_restored),
+                    recovery.unreadable_pages,
+                    json.dumps(recovery.missing_ids),
                 )
     finally:
         database.close()
@@ -186,7 +185,7 @@ def _insert(database: Database, table: str, rows: "Sequence[_Row]") -> None:
     for row in newest.values():
         # A row from before a column was added has no value for it.
         values = [*row.values, *[None] * (columns - len(row.values))]
-        database.execute(f"insert into {table} values ({marks})", values)  # noqa: S608 - constants only
+        database.execute(f"insert into {table} values ({marks})", *values)  # noqa: S608 - constants only
 
 
 class _Row(NamedTuple):

@@ -7,7 +7,6 @@ from sqlite3 import Row
 from typing import Final, NamedTuple
 
 from omniedit.models import (
-    EditRequest,
     Record,
     SavedFile,
     Sound,
@@ -36,24 +35,6 @@ ADOPTED: Final = f"""
     where t.is_adopted = 1 and a.request_id is null
 """  # noqa: S608 - constants only
 RECORDS: Final = f"select * from ({ATTEMPTED} union all {ADOPTED})"  # noqa: S608 - constants only
-
-
-class Attempt(NamedTuple):
-    """A submission, as recorded before it is sent."""
-
-    request_id: str
-    origin: str
-    identity: str | None
-    request: EditRequest
-    body: bytes | None
-    body_digest: str | None
-    context: str | None  # the context whose `last` it becomes
-    key_digest: str | None = None
-    clip: VideoFacts | None = None  # what is sent
-    clock_offset_s: float | None = None
-    clip_sha256: str | None = None
-    start_s: float | None = None
-    end_s: float | None = None
 
 
 class Call(NamedTuple):

@@ -162,9 +162,9 @@ def test_each_command_offers_the_tasks_it_is_called_for() -> None:
 
 def test_open_submissions_are_offered_to_be_resumed(omniedit: CommandLine, home: Path) -> None:
     with Journal(home / "state/omniedit") as journal:
-        journal.record_attempt(attempt("request-refused-1", prompt="x"))
+        journal.record_attempt(attempt("request-refused-1", prompt="x"), context=None)
         journal.record_refused("request-refused-1", TaskError(code="x", message="no"))
-        journal.record_attempt(attempt("request-unknown-1", prompt="warmer"))
+        journal.record_attempt(attempt("request-unknown-1", prompt="warmer"), context=None)
         journal.record_unknown("request-unknown-1", TaskError(code="x", message="lost"))
 
     ended = omniedit("__complete", "requests", "")

@@ -74,13 +74,16 @@ def test_a_clip_that_changes_before_its_price_is_looked_at_is_not_paid_for(
     session: BenchSession, tmp_path: Path
 ) -> None:
     clip = make_clip(tmp_path / "clip.mp4", seconds=1)
-    lock = session.journal.editing
+    lock = session.journal.locked
 
-    def change(identity: str, *, timeout_s: float | None = None) -> AbstractContextManager[None]:
-        make_clip(clip, seconds=2)
-        return lock(identity, timeout_s=timeout_s)
+    def change(
+        action: str, name: str, *, timeout_s: float | None = None
+    ) -> AbstractContextManager[None]:
+        if action == "editing":
+            make_clip(clip, seconds=2)
+        return lock(action, name, timeout_s=timeout_s)
 
-    session.journal.editing = change  # type: ignore[method-assign]
+    session.journal.locked = change  # type: ignore[method-assign]
     options = EditOptions(destination=Destination("out.mp4"), timeout_s=60.0)
     request = EditRequest(video=str(clip), prompt="warmer", max_credits=1000.0)
 

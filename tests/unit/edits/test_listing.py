@@ -14,7 +14,7 @@ def add_open(session: BenchSession, count: int, *, origin: str = BASE_URL) -> li
     task_ids = [f"task-{number:03d}" for number in range(count)]
     for task_id in task_ids:
         session.journal.record_attempt(
-            attempt(f"request-{task_id}", prompt="dusk")._replace(origin=origin)
+            attempt(f"request-{task_id}", prompt="dusk", origin=origin), context="user:0"
         )
         task = replace(running(task_id), progress=None, created_at=None)
         session.journal.record_accepted(f"request-{task_id}", task, origin=origin)

@@ -35,9 +35,10 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Noted, Warned
-from omniedit.journal import Attempt, Journal
+from omniedit.journal import Journal
 from omniedit.models import MODELS, EditRequest, Record, Task
 from omniedit.policy import DEFAULT
+from tests.journals import attempt
 from tests.unit.edits.bench import (
     BASE_URL,
     CLIP_URL,
@@ -159,23 +160,16 @@ def test_an_attempt_is_as_old_as_the_service_s_clock_says(session: BenchSession)
 def test_an_attempt_without_any_reply_is_looked_for_a_day_back(session: BenchSession) -> None:
     # As a process that was killed while it submitted leaves it.
     body = prepare(session, REQUEST).body(clip_url=CLIP_URL)
-    killed = Attempt(
-        request_id="request-of-a-killed-process",
-        origin=session.origin,
-        identity=None,
-        request=REQUEST,
-        body=body,
-        body_digest=None,
-        context=None,
-    )
-    session.journal.record_attempt(killed)
+    request_id = "request-of-a-killed-process"
+    killed = attempt(request_id, prompt=REQUEST.prompt, origin=session.origin, body=body)
+    session.journal.record_attempt(killed, context=None)
     session.script.listed = [replace(running("task-1"), created_at=NOW - 20 * HOUR_S)]
     pass_time(session, 2 * HOUR_S)
 
     with pytest.raises(OutcomeUnknownError) as raised:
-        resume(session, killed.request_id)
+        resume(session, request_id)
 
-    assert f"submit --resume {killed.request_id} --as task-1" in str(raised.value.hint)
+    assert f"submit --resume {request_id} --as task-1" in str(raised.value.hint)
 
 
 def hours_later(session: BenchSession, *task_ids: str) -> None:
@@ -219,23 +213,16 @@ def test_of_several_old_attempts_none_is_given_another_s_task(session: BenchSess
 
 
 def test_a_submission_whose_body_is_lost_has_ways_back_too(session: BenchSession) -> None:
-    lost = Attempt(
-        request_id="request-of-long-ago",
-        origin=session.origin,
-        identity=None,
-        request=REQUEST,
-        body=None,
-        body_digest=None,
-        context=None,
-    )
-    session.journal.record_attempt(lost)
+    request_id = "request-of-long-ago"
+    lost = attempt(request_id, prompt=REQUEST.prompt, origin=session.origin, body=None)
+    session.journal.record_attempt(lost, context=None)
 
     with pytest.raises(OutcomeUnknownError) as raised:
-        resume(session, lost.request_id)
+        resume(session, request_id)
 
     hint = str(raised.value.hint)
-    assert f"submit --resume {lost.request_id} --as TASK" in hint
-    assert f"list --forget {lost.request_id}" in hint
+    assert f"submit --resume {request_id} --as TASK" in hint
+    assert f"list --forget {request_id}" in hint
 
 
 def test_absence_is_claimed_with_the_instant_from_which_it_was_looked_for(
@@ -582,7 +569,7 @@ def test_another_process_that_holds_the_edit_is_not_waited_for_longer_than_allow
 
     with (
         Journal(tmp_path) as other,
-        other.editing(identity),
+        other.locked("editing", identity),
         pytest.raises(WaitTimeoutError, match="another process"),
     ):
         edit(session, REQUEST, options(timeout_s=2.0))

@@ -29,18 +29,18 @@ from tests.systems import windows
 _SUBMITTER = """
 import sys
 from pathlib import Path
-from omniedit.journal import Attempt, Journal
-from omniedit.models import EditRequest, Task
+from omniedit.journal import Journal
+from omniedit.models import Record, Task
 
 name, folder = sys.argv[1], Path(sys.argv[2])
 for number in range(5):
     with Journal(folder) as journal:
-        request = EditRequest(video="https://example.com/c.mp4", prompt="p")
         request_id = f"request-{name}-{number}-0000"
-        journal.record_attempt(Attempt(
-            request_id=request_id, origin="o", identity=f"{name}-{number}", request=request,
-            body=b"{}", body_digest=None, context="c",
-        ))
+        attempt = Record(
+            request_id=request_id, task=None, status="sending", created_at=0.0, origin="o",
+            identity=f"{name}-{number}", video="https://example.com/c.mp4", prompt="p", body=b"{}",
+        )
+        journal.record_attempt(attempt, context="c")
         task = Task(task_id=f"task-{name}-{number}", status="completed")
         journal.record_accepted(request_id, task, origin="o")
 """
@@ -55,7 +55,11 @@ def folder(tmp_path: Path) -> Path:
 
 @posix_modes
 def test_folder_and_files_are_private(folder: Path) -> None:
-    with Journal(folder) as journal, journal.sending("request"), journal._database.writing():
+    with (
+        Journal(folder) as journal,
+        journal.locked("sending", "request"),
+        journal._database.writing(),
+    ):
         journal._database.execute("insert into calls values (1, 'c', null, 0)")
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
 
@@ -335,7 +339,7 @@ def test_a_full_disk_is_a_journal_error_and_leaves_it_readable(folder: Path) -> 
 def test_a_lock_folder_that_cannot_be_made_is_a_local_error(folder: Path) -> None:
     with Journal(folder) as journal:
         (folder / "locks").write_text("a file")
-        with pytest.raises(LocalError, match="locks"), journal.editing("identity"):
+        with pytest.raises(LocalError, match="locks"), journal.locked("editing", "identity"):
             pytest.fail("there is no lock")
 
 
@@ -347,12 +351,12 @@ def test_an_edit_is_held_by_one_at_a_time(folder: Path) -> None:
         raise StillBusyError
 
     with Journal(folder) as first, Journal(folder, sleep=give_up) as second:
-        with first.editing("a"):
-            with second.editing("b"):
+        with first.locked("editing", "a"):
+            with second.locked("editing", "b"):
                 pass
-            with pytest.raises(StillBusyError), second.editing("a"):
+            with pytest.raises(StillBusyError), second.locked("editing", "a"):
                 pytest.fail("it is held")
-        with second.editing("a"):
+        with second.locked("editing", "a"):
             pass
 
 
@@ -363,10 +367,10 @@ def test_one_name_is_the_name_of_many_kinds_of_locks(folder: Path) -> None:
     name = "upload-0123456789abcdef"
     with (
         Journal(folder, sleep=give_up) as journal,
-        journal.editing(name),
-        journal.sending(name),
-        journal.uploading(name),
-        journal.uploading("0123456789abcdef"),
+        journal.locked("editing", name),
+        journal.locked("sending", name),
+        journal.locked("uploading", name),
+        journal.locked("uploading", "0123456789abcdef"),
     ):
         assert len(list((folder / "locks").iterdir())) == 4
 
@@ -375,9 +379,9 @@ def test_one_name_is_the_name_of_many_kinds_of_locks(folder: Path) -> None:
 def test_waiting_for_a_lock_ends_with_the_time_given(folder: Path, kind: str) -> None:
     slept: list[float] = []
     with Journal(folder) as first, Journal(folder, sleep=slept.append) as second:
-        lock = getattr(second, kind)("a", timeout_s=2.0)
+        lock = second.locked(kind, "a", timeout_s=2.0)
         with (
-            getattr(first, kind)("a"),
+            first.locked(kind, "a"),
             pytest.raises(TargetBusyError, match=f"{kind}-a"),
             lock,
         ):

@@ -8,8 +8,8 @@ import pytest
 
 from omniedit.edits.replay import refusal_of
 from omniedit.http.retry import is_certainly_not_accepted
-from omniedit.journal import Attempt, Call, Journal
-from omniedit.models import EditRequest, SavedFile, Task, TaskError, UploadedClip
+from omniedit.journal import Call, Journal
+from omniedit.models import Record, SavedFile, Task, TaskError, UploadedClip
 
 ORIGIN = "https://api.evolink.ai"
 FILES = "https://files-api.evolink.ai"
@@ -41,19 +41,23 @@ def journal(tmp_path: Path, clock: Clock) -> Any:
         yield journal
 
 
-def attempt(number: int = 1, **changes: Any) -> Attempt:
+def attempt(number: int = 1, **changes: Any) -> Record:
     video = changes.pop("video", "https://example.com/clip.mp4?signature=abc")
     prompt = changes.pop("prompt", "warmer")
     fields: dict[str, Any] = {
         "request_id": f"omniedit-{number:016}",
         "origin": ORIGIN,
         "identity": "identity-a",
-        "request": EditRequest(video=video, prompt=prompt),
+        "video": video,
+        "prompt": prompt,
         "body": b'{"exact": "bytes"}',
         "body_digest": "digest-a",
-        "context": CONTEXT,
     }
-    return Attempt(**fields | changes)
+    return Record(task=None, status="sending", created_at=0.0, **fields | changes)
+
+
+def record(journal: Journal, attempt: Record, *, context: str | None = CONTEXT) -> None:
+    journal.record_attempt(attempt, context=context)
 
 
 def task(number: int = 1, status: str = "processing", **changes: Any) -> Task:
@@ -66,15 +70,16 @@ def task(number: int = 1, status: str = "processing", **changes: Any) -> Task:
 
 
 def accept(journal: Journal, number: int = 1, status: str = "processing", **changes: Any) -> Task:
+    context = changes.pop("context", CONTEXT)
     made = attempt(number, **changes)
     accepted = task(number, status)
-    journal.record_attempt(made)
-    journal.record_accepted(made.request_id, accepted, origin=made.origin)
+    record(journal, made, context=context)
+    journal.record_accepted(str(made.request_id), accepted, origin=ORIGIN)
     return accepted
 
 
 def test_an_attempt_is_on_disk_before_anything_is_sent(tmp_path: Path, journal: Journal) -> None:
-    journal.record_attempt(attempt())
+    record(journal, attempt())
 
     with Journal(tmp_path / "state") as another_process:
         found = another_process.find_attempt("omniedit-0000000000000001")
@@ -86,33 +91,33 @@ def test_an_attempt_is_on_disk_before_anything_is_sent(tmp_path: Path, journal: 
 
 def test_it_is_being_sent_while_its_process_lives_and_unknown_afterwards(journal: Journal) -> None:
     made = attempt()
-    with journal.sending(made.request_id):
-        journal.record_attempt(made)
-        during = journal.find_attempt(made.request_id)
-    afterwards = journal.find_attempt(made.request_id)
+    with journal.locked("sending", str(made.request_id)):
+        record(journal, made)
+        during = journal.find_attempt(str(made.request_id))
+    afterwards = journal.find_attempt(str(made.request_id))
 
     assert [record and record.status for record in (during, afterwards)] == ["sending", "unknown"]
 
 
 def test_an_unknown_attempt_keeps_what_it_takes_to_send_it_again(journal: Journal) -> None:
     made = attempt()
-    journal.record_attempt(made)
-    journal.record_unknown(made.request_id, TaskError(code="network", message="cut"))
+    record(journal, made)
+    journal.record_unknown(str(made.request_id), TaskError(code="network", message="cut"))
 
-    found = journal.find_attempt(made.request_id)
+    found = journal.find_attempt(str(made.request_id))
 
     assert found is not None
     assert (found.status, found.body) == ("unknown", made.body)
     assert found.error == TaskError(code="network", message="cut")
-    assert found.video == made.request.video
+    assert found.video == made.video
 
 
 def test_a_refused_attempt_can_be_raised_again_and_is_not_sent_again(journal: Journal) -> None:
     made = attempt()
-    journal.record_attempt(made)
-    journal.record_refused(made.request_id, REFUSAL)
+    record(journal, made)
+    journal.record_refused(str(made.request_id), REFUSAL)
 
-    found = journal.find_attempt(made.request_id)
+    found = journal.find_attempt(str(made.request_id))
 
     assert found is not None
     assert (found.status, found.error, found.body) == ("refused", REFUSAL, None)
@@ -123,11 +128,11 @@ def test_a_refused_attempt_can_be_raised_again_and_is_not_sent_again(journal: Jo
 
 def test_an_attempt_that_was_not_sent_leaves_the_row_of_another_alone(journal: Journal) -> None:
     sent = attempt(body=b"first")
-    journal.record_attempt(sent)
+    record(journal, sent)
     unsent = sent._replace(identity=None, body=None, body_digest=None)
 
     for spare_id in ("spare-1", "spare-2"):
-        journal.record_unsent(unsent, REFUSAL, spare_id=spare_id)
+        journal.record_unsent(unsent, REFUSAL, context=CONTEXT, spare_id=spare_id)
 
     found = {str(record.request_id): record.status for record in journal.recent()}
     assert found == {sent.request_id: "unknown", "spare-1": "refused", "spare-2": "refused"}
@@ -146,12 +151,12 @@ def test_an_accepted_attempt_is_its_task(journal: Journal) -> None:
 
 def test_a_submission_sent_again_keeps_one_row(journal: Journal) -> None:
     made = attempt()
-    journal.record_attempt(made)
-    journal.record_refused(made.request_id, REFUSAL)
-    journal.record_attempt(attempt(body=b"second"))
+    record(journal, made)
+    journal.record_refused(str(made.request_id), REFUSAL)
+    record(journal, attempt(body=b"second"))
 
     assert len(journal.recent()) == 1
-    found = journal.find_attempt(made.request_id)
+    found = journal.find_attempt(str(made.request_id))
     assert found is not None
     assert (found.status, found.body, found.error) == ("unknown", b"second", None)
 
@@ -172,10 +177,10 @@ def test_query_and_body_go_once_the_task_has_ended(journal: Journal, status: str
 
 
 def test_the_query_of_a_refused_clip_goes_at_once(journal: Journal) -> None:
-    journal.record_attempt(attempt())
-    journal.record_refused(attempt().request_id, REFUSAL)
+    record(journal, attempt())
+    journal.record_refused(str(attempt().request_id), REFUSAL)
 
-    found = journal.find_attempt(attempt().request_id)
+    found = journal.find_attempt(str(attempt().request_id))
 
     assert found
     assert found.video == "https://example.com/clip.mp4"
@@ -252,8 +257,8 @@ def test_what_a_poorer_reply_leaves_out_stays(journal: Journal) -> None:
 def test_last_is_the_newest_attempt_of_a_context_whatever_became_of_it(journal: Journal) -> None:
     accept(journal, 1)
     accept(journal, 2, context="github:7:clips")
-    journal.record_attempt(attempt(3))
-    journal.record_refused(attempt(3).request_id, REFUSAL)
+    record(journal, attempt(3))
+    journal.record_refused(str(attempt(3).request_id), REFUSAL)
 
     assert journal.last_call(CONTEXT) == Call(attempt(3).request_id)
     assert journal.last_call("github:7:clips") == Call(attempt(2).request_id)
@@ -320,11 +325,11 @@ def test_what_was_accepted_and_did_not_fail_decides_about_an_edit(
 ) -> None:
     for number, state in enumerate(history, start=1):
         made = attempt(number)
-        journal.record_attempt(made)
+        record(journal, made)
         if state == "refused":
-            journal.record_refused(made.request_id, REFUSAL)
+            journal.record_refused(str(made.request_id), REFUSAL)
         elif state != "unknown":
-            journal.record_accepted(made.request_id, task(number, state), origin=ORIGIN)
+            journal.record_accepted(str(made.request_id), task(number, state), origin=ORIGIN)
 
     found = journal.find_edit("identity-a", origin=ORIGIN)
 
@@ -429,36 +434,36 @@ def test_an_upload_that_the_service_has_forgotten_is_forgotten(
 
 def test_an_attempt_of_unknown_outcome_is_settled_with_a_task(journal: Journal) -> None:
     made = attempt()
-    journal.record_attempt(made)
-    journal.record_unknown(made.request_id, TaskError(code="network", message="cut"))
+    record(journal, made)
+    journal.record_unknown(str(made.request_id), TaskError(code="network", message="cut"))
     journal.record_adopted(task(), origin=ORIGIN)
 
-    journal.settle_attempt(made.request_id, task(), origin=ORIGIN)
+    journal.settle_attempt(str(made.request_id), task(), origin=ORIGIN)
 
     found = journal.find_edit("identity-a", origin=ORIGIN)
     assert found
-    assert (found.request_id, found.task, found.error) == (made.request_id, task(), None)
+    assert (found.request_id, found.task, found.error) == (str(made.request_id), task(), None)
     assert not found.is_adopted
     assert len(journal.recent()) == 1
 
 
 def test_forgetting_an_attempt_leaves_no_trace_of_it(journal: Journal) -> None:
     accept(journal, 1)
-    journal.record_attempt(attempt(2))
+    record(journal, attempt(2))
 
-    journal.forget_attempt(attempt(2).request_id)
+    journal.forget_attempt(str(attempt(2).request_id))
 
-    assert journal.find_attempt(attempt(2).request_id) is None
+    assert journal.find_attempt(str(attempt(2).request_id)) is None
     assert journal.last_call(CONTEXT) == Call(attempt(1).request_id)
 
 
 def test_an_attempt_with_a_task_is_not_forgotten_as_an_attempt(journal: Journal) -> None:
     accepted = accept(journal)
 
-    journal.forget_attempt(attempt().request_id)
+    journal.forget_attempt(str(attempt().request_id))
 
     assert journal.find_task(accepted.task_id)
-    assert journal.find_attempt(attempt().request_id)
+    assert journal.find_attempt(str(attempt().request_id))
     assert journal.last_call(CONTEXT) == Call(attempt().request_id)
 
 
@@ -480,7 +485,7 @@ def test_forgetting_an_edit_leaves_no_trace_of_it(journal: Journal) -> None:
 def test_one_kept_in_memory_forgets_everything_and_locks_nothing(clock: Clock) -> None:
     with Journal(None, clock=clock) as journal:
         accept(journal)
-        with journal.editing("identity-a"), journal.sending("x"):
+        with journal.locked("editing", "identity-a"), journal.locked("sending", "x"):
             assert not journal.is_lasting
             assert len(journal.recent()) == 1
     with Journal(None, clock=clock) as journal:
@@ -501,7 +506,7 @@ def test_an_upload_that_the_service_did_not_find_is_not_sent_again(
     journal.record_upload(
         "sha", UploadedClip(url=url, expires_at=1e12), origin=ORIGIN, files_origin=ORIGIN
     )
-    journal.record_attempt(attempt(body=f'{{"video_urls": ["{url}"]}}'.encode()))
+    record(journal, attempt(body=f'{{"video_urls": ["{url}"]}}'.encode()))
 
     if ends == "refused":
         error = TaskError(code="invalid_request", message="no", kind="request_refused")

@@ -29,10 +29,8 @@ def submit(
 ) -> None:
     """Record a submission, and the task it became, if any."""
     with Journal(folder) as journal:
-        given = attempt(name, prompt=name)._replace(
-            body_digest=digest, key_digest=f"{folder}:{name}"
-        )
-        journal.record_attempt(given)
+        given = attempt(name, prompt=name, body_digest=digest)
+        journal.record_attempt(given, context="user:0", key_digest=f"{folder}:{name}")
         if task_id:
             fields = {"status": "processing", **task}
             journal.record_accepted(name, Task(task_id=task_id, **fields), origin=ORIGIN)  # type: ignore[arg-type]

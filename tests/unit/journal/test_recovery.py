@@ -11,12 +11,13 @@ from random import Random
 import pytest
 
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, TargetBusyError
-from omniedit.journal import Attempt, Journal
+from omniedit.journal import Journal
 from omniedit.journal.database import _VERSION_1, _VERSION_2, VERSION
 from omniedit.journal.recovery import recover
-from omniedit.models import EditRequest, Task
+from omniedit.models import Task
 from omniedit.policy import Policy
 from omniedit.system.locks import hold
+from tests.journals import attempt
 from tests.systems import windows
 
 ORIGIN = "https://api.evolink.ai"
@@ -44,11 +45,9 @@ def fill(folder: Path, edits: int) -> None:
                 "insert into attempts (request_id, origin, identity, state, video, prompt, body,"
                 " body_digest, created_at, task_id, error)"
                 " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(f"request-{number:04}", ORIGIN, f"identity-{number}", "accepted"),
-                    *(b"clip-\xff.mp4", f"pr\u00f6mpt {number}", b"{}" * (number * 20), "digest"),
-                    *(1000.0 + number, f"task-{number:04}", None),
-                ),
+                *(f"request-{number:04}", ORIGIN, f"identity-{number}", "accepted"),
+                *(b"clip-\xff.mp4", f"pr\u00f6mpt {number}", b"{}" * (number * 20), "digest"),
+                *(1000.0 + number, f"task-{number:04}", None),
             )
             journal._store_task(
                 Task(task_id=f"task-{number:04}", status="completed", credits_used=31.2),
@@ -58,7 +57,7 @@ def fill(folder: Path, edits: int) -> None:
             journal._database.execute(
                 "insert into files (task_id, path, size_bytes, sha256, saved_at)"
                 " values (?, ?, ?, ?, ?)",
-                (f"task-{number:04}", f"/out/{number}.mp4", 2**40 + number, "00", 1000.5),
+                *(f"task-{number:04}", f"/out/{number}.mp4", 2**40 + number, "00", 1000.5),
             )
 
 
@@ -289,15 +288,6 @@ def test_a_process_that_has_the_damaged_file_open_writes_nothing_to_it(
     folder: Path, filled: bytes
 ) -> None:
     path = write(folder, filled)
-    attempt = Attempt(
-        request_id="request-new",
-        origin=ORIGIN,
-        identity="new",
-        body=b"{}",
-        body_digest=None,
-        request=EditRequest(video="v.mp4", prompt="p"),
-        context=None,
-    )
     with Journal(folder) as open_journal:
         damaged = without_page(filled, pages_of(filled, "files")[2])
         with path.open("r+b") as file:
@@ -305,7 +295,7 @@ def test_a_process_that_has_the_damaged_file_open_writes_nothing_to_it(
         recover(folder)
 
         with pytest.raises(JournalError, match="was replaced"):
-            open_journal.record_attempt(attempt)
+            open_journal.record_attempt(attempt("request-new", prompt="p"), context=None)
 
 
 def test_a_leftover_of_a_killed_recovery_is_overwritten(folder: Path, filled: bytes) -> None:
