@@ -24,8 +24,7 @@ from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.files import settled_path
-from omniedit.system.locks import hold
+from omniedit.system.files import hold, settled_path
 
 _BLOCK_BYTES: Final = 1024 * 1024
 _ELSEWHERE: Final = "choose another place for it"

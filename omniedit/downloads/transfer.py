@@ -31,7 +31,7 @@ from omniedit.http.retry import Retry
 from omniedit.http.urls import LEADS_INSIDE
 from omniedit.models import SavedFile
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.folders import private_folder
+from omniedit.system.files import private_folder
 
 if TYPE_CHECKING:
     from omniedit.http.client import HttpClient, StreamedReply

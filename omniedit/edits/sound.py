@@ -23,7 +23,7 @@ from omniedit.errors import (
 from omniedit.http.ranges import Incomplete
 from omniedit.media import is_available
 from omniedit.models import Record, SavedFile, Sound
-from omniedit.system.folders import private_folder
+from omniedit.system.files import private_folder
 
 _UNHEARD_S: Final = 0.05
 

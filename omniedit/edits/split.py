@@ -49,7 +49,7 @@ from omniedit.models import (
     is_local,
     task_name,
 )
-from omniedit.system.folders import private_folder
+from omniedit.system.files import private_folder
 
 if TYPE_CHECKING:
     from omniedit.media import Piece

@@ -20,7 +20,7 @@ from omniedit.evolink.uploads import Uploader, changed, check_size
 from omniedit.http.urls import origin_of
 from omniedit.media import C2PA, is_available
 from omniedit.models import EditRequest, SavedFile, UploadedClip, is_local
-from omniedit.system.folders import private_folder
+from omniedit.system.files import private_folder
 
 if TYPE_CHECKING:
     from omniedit.media import FrameCheck, Prepared, Progress

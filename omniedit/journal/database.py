@@ -19,8 +19,7 @@ from omniedit.errors import (
     upgrade_command,
 )
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system.files import check_own_path, open_own_file
-from omniedit.system.folders import make_private_folder
+from omniedit.system.files import check_own_path, make_private_folder, open_own_file
 
 JOURNAL_FILE: Final = "journal.db"
 SANDBOX_FOLDER: Final = "sandbox"

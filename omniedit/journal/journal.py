@@ -13,8 +13,7 @@ from omniedit.journal.reading import Reader
 from omniedit.journal.rows import is_news, readable, render_json, storable
 from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system.folders import make_private_folder
-from omniedit.system.locks import hold
+from omniedit.system.files import hold, make_private_folder
 
 
 class Journal(Reader):

@@ -17,7 +17,7 @@ from omniedit.journal.database import (
     mapped_errors,
 )
 from omniedit.journal.rows import is_here, parse_file
-from omniedit.system.folders import private_folder
+from omniedit.system.files import private_folder
 
 _TASKS: Final = f"""
     insert into tasks ({{columns}}) select {{columns}} from other.tasks where true

@@ -25,7 +25,7 @@ from omniedit.journal.rows import (
 )
 from omniedit.models import AttemptState, Record, SavedFile, TaskStatus, UploadedClip
 from omniedit.policy import Policy
-from omniedit.system.locks import is_held
+from omniedit.system.files import is_held
 
 _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
 

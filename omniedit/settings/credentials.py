@@ -10,8 +10,7 @@ from typing import Any, Final
 from omniedit.errors import CredentialsError, Hint, InvalidKeyError, LocalError
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.files import read_own_file
-from omniedit.system.folders import make_private_folder
+from omniedit.system.files import make_private_folder, read_own_file
 
 _KEY = re.compile(r"[\x21-\x7e]{1,512}")
 _SHOWN_END: Final = 4

@@ -13,7 +13,7 @@ from omniedit.cli.session import sandbox_required
 from omniedit.errors import Interrupted
 from omniedit.journal import Journal
 from omniedit.system import THIS_SYSTEM
-from omniedit.system.folders import make_private_folder
+from omniedit.system.files import make_private_folder
 from omniedit.terminal.documents import envelope
 
 app = typer.Typer(

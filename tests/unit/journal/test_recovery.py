@@ -16,7 +16,7 @@ from omniedit.journal.database import _VERSION_1, _VERSION_2, VERSION
 from omniedit.journal.recovery import recover
 from omniedit.models import Task
 from omniedit.policy import Policy
-from omniedit.system.locks import hold
+from omniedit.system.files import hold
 from tests.journals import attempt
 from tests.systems import windows
 

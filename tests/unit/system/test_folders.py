@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import LocalError
-from omniedit.system.folders import ABANDONED_AFTER_S, private_folder
+from omniedit.system.files import ABANDONED_AFTER_S, private_folder
 
 NOW = 1_800_000_000.0
 
 HOLDING = """
 import pathlib, sys
-from omniedit.system.folders import private_folder
+from omniedit.system.files import private_folder
 with private_folder(pathlib.Path(sys.argv[1])) as folder:
     (folder / "clip.mp4").write_bytes(b"secret")
     print(folder, flush=True)
@@ -120,7 +120,7 @@ def test_where_no_folder_can_be_made_this_machine_is_to_blame(above: Path) -> No
 
 _THREAD = """
 import pathlib, sys, threading
-from omniedit.system.folders import private_folder
+from omniedit.system.files import private_folder
 
 leaving = threading.Event()
 
