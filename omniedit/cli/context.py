@@ -1,6 +1,7 @@
 """What a command gets and returns: the parsed call, where answers go, and what came of it."""
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from omniedit.edits.session import Session
     from omniedit.edits.targets import Destination
     from omniedit.events import Event, Observer
+    from omniedit.http.client import HttpClient
     from omniedit.settings import Setting, Settings
     from omniedit.terminal.board import Board
     from omniedit.terminal.documents import Document
 
+_SANDBOX_KEY: Final = "sk-sandbox-embedded"
 _HEAD_BYTES: Final = 4096
 _LONGEST_COMMAND: Final = 2000
 """Characters; a longer one, of a thousand clips say, hides what is said of it."""
@@ -155,32 +158,55 @@ class Context:
             JournalError: If the journal is required and cannot be opened.
             LocalError: If the file of `--summary` cannot be written.
         """
-        from omniedit.cli.session import make_session, opened_journal
+        from omniedit.cli.session import JournalUse, opened_journal, serve_sandbox, stream_out
+        from omniedit.edits.session import Connection, Session
 
         if self.summary is not None:
             # Found out before anything is paid for.
             self.append_summary("")
-        with contextlib.ExitStack() as closing:
-            found = closing.enter_context(
-                opened_journal(self.settings.journal_folder, journal, warn=self.printer.warn)
-            )
-            progress = _Progress(self.printer)
-            if shows_progress:
-                progress.begin = lambda: self._progress(closing)
-                closing.callback(progress.end)
-            yield make_session(
-                found,
-                journal,
-                closing,
-                settings=self.settings,
-                printer=self.printer,
-                signals=self.signals,
-                observers=(self._ledger(total_tasks), progress, *observers),
-                policy=self.policy,
-                told=self._told,
-                writes_sidecars=sidecars or self.settings.sidecar.value,
+        settings, printer = self.settings, self.printer
+        folder = settings.journal_folder
+        closing = contextlib.ExitStack()
+
+        def open_http() -> "HttpClient":
+            from omniedit.http.client import HttpClient
+
+            trace = printer.trace if printer.verbose else None
+            return closing.enter_context(HttpClient(trace=trace, policy=self.policy))
+
+        def find_connection() -> Connection:
+            if not settings.is_embedded:
+                key = settings.require_key().reveal()
+                return Connection(settings.base_url.value, settings.files_url.value, key)
+            url = closing.enter_context(serve_sandbox(settings.sandbox_folder)).url
+            return Connection(url, url, _SANDBOX_KEY)
+
+        with closing:
+            opened = closing.enter_context(opened_journal(folder, journal, warn=printer.warn))
+            shown = _Shown(self, total_tasks, closing if shows_progress else None)
+            closing.callback(shown.end)
+            is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
+            yield Session(
+                journal=opened,
+                origin=settings.origin,
+                open_http=open_http,
+                find_connection=functools.cache(find_connection),
+                private_folder=folder / "tmp",
+                context=settings.context.value,
+                requires_journal=journal is JournalUse.REQUIRED,
+                is_sandbox=settings.is_sandbox,
+                allows_internal_clips=settings.allows_internal_clips,
+                writes_sidecars=sidecars or settings.sidecar.value,
+                is_watched=is_shown and printer.stderr.is_animated,
                 is_batch=is_batch,
                 submission_interval_s=submission_interval_s,
+                observers=(shown, *observers),
+                shielded=self.signals.shielded,
+                drain=self.signals.drain,
+                stream_out=stream_out,
+                policy=self.policy,
+                told=self._told,
+                closing=closing,
             )
 
     def append_summary(self, text: str) -> None:
@@ -230,26 +256,6 @@ class Context:
 
         return observe
 
-    def _ledger(self, total_tasks: int) -> "Observer":
-        """Return an observer that loads the board with the first event, if there is any."""
-        has_begun = False
-
-        def observe(event: "Event") -> None:
-            nonlocal has_begun
-            if not has_begun:
-                has_begun = True
-                self.board.expect(total_tasks)
-            self.board.take(event)
-
-        return observe
-
-    def _progress(self, closing: contextlib.ExitStack) -> "Observer":
-        from omniedit.terminal.progress import watch
-
-        return closing.enter_context(
-            watch(self.printer, self.board, sandbox=self.settings.is_sandbox)
-        )
-
 
 class Call:
     """A command line while it is parsed."""
@@ -297,38 +303,31 @@ class Call:
     def context(self) -> Context:
         """The context, in which the call is answered also where it was not understood."""
         options, params = self.options, self._params or {}
-        variant = next((name for name in ("split", "dry_run") if params.get(name)), "")
+        variant = "split" if params.get("split") else "dry_run" if params.get("dry_run") else ""
         words = f"{self.command} {variant}".replace("_", " ").split()
-        places = (params.get(name) for name in ("output", "download"))
+        place = params.get("output")
+        mode = OutputMode.EVENTS if options.get("events") else OutputMode.TEXT
+        is_sandbox_flag = bool(options.get("sandbox"))
         return Context(
             environ=self._environ,
-            printer=self._printer(),
+            printer=Printer(
+                stdout=sys.stdout,
+                stderr=sys.stderr,
+                environ=self._environ,
+                mode=OutputMode.JSON if options.get("json") else mode,
+                quiet=bool(options.get("quiet")),
+                progress=ProgressMode(options.get("progress", "auto")),
+                verbose=bool(options.get("verbose")),
+                is_sandbox_flag=is_sandbox_flag,
+            ),
             signals=self.signals,
             argv=self._argv,
             command=self.command,
             document_name="-".join(words) or FAILURE,
-            destination=next((place for place in places if place is not None), None),
+            destination=params.get("download") if place is None else place,
             summary=options.get("summary"),
-            is_sandbox_flag=bool(options.get("sandbox")),
+            is_sandbox_flag=is_sandbox_flag,
             policy=self._policy,
-        )
-
-    def _printer(self) -> Printer:
-        options = self.options
-        mode = OutputMode.TEXT
-        if options.get("json"):
-            mode = OutputMode.JSON
-        elif options.get("events"):
-            mode = OutputMode.EVENTS
-        return Printer(
-            stdout=sys.stdout,
-            stderr=sys.stderr,
-            environ=self._environ,
-            mode=mode,
-            quiet=bool(options.get("quiet")),
-            progress=ProgressMode(options.get("progress", "auto")),
-            verbose=bool(options.get("verbose")),
-            is_sandbox_flag=bool(options.get("sandbox")),
         )
 
     def _note_grace(self) -> None:
@@ -339,29 +338,47 @@ class Call:
             )
 
 
-class _Progress:
-    """Shows progress from the first event on: what is over before it pays for no bar."""
+class _Shown:
+    """Takes events into the board, and shows them: what is over before the first pays for no bar.
 
-    def __init__(self, printer: Printer) -> None:
-        self.begin: Callable[[], Observer] | None = None
-        self._printer = printer
-        self._watch: Observer | None = None
+    Args:
+        context: Of the command.
+        total_tasks: How many edits there will be.
+        closing: Ends what is shown; None: there is nothing to wait for.
+    """
+
+    def __init__(
+        self, context: Context, total_tasks: int, closing: contextlib.ExitStack | None
+    ) -> None:
+        self._context = context
+        self._total_tasks: int | None = total_tasks
+        self._closing = closing
+        self._show: Observer | None = None
         self._lock = threading.Lock()
 
     def __call__(self, event: "Event") -> None:
         from omniedit.events import Noted, Warned
 
-        if not isinstance(event, Warned | Noted):
-            with self._lock:
-                if self.begin is not None:
-                    self._watch, self.begin = self.begin(), None
-        if self._watch is not None:
-            self._watch(event)
+        printer, board = self._context.printer, self._context.board
+        is_message = isinstance(event, Warned | Noted)
+        with self._lock:
+            if self._total_tasks is not None:
+                board.expect(self._total_tasks)
+                self._total_tasks = None
+            if self._closing is not None and not is_message:
+                from omniedit.terminal.progress import watch
+
+                is_sandbox = self._context.settings.is_sandbox
+                watching = watch(printer, board, sandbox=is_sandbox)
+                self._show, self._closing = self._closing.enter_context(watching), None
+        board.take(event)
+        if self._show is not None:
+            self._show(event)
         elif isinstance(event, Warned):
-            self._printer.warn(event.message)
+            printer.warn(event.message)
         elif isinstance(event, Noted):
-            self._printer.note(event.message)
+            printer.note(event.message)
 
     def end(self) -> None:
         """Show nothing more."""
-        self._watch = self.begin = None
+        self._show = self._closing = None

@@ -1,16 +1,13 @@
-"""The composition root: makes what the use cases call on, each thing when it is first needed."""
+"""What a session of a command is made of: its journal, standard output, and the sandbox."""
 
 import contextlib
-import functools
 import shutil
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from omniedit.cli.signals import Signals
-from omniedit.edits.session import Connection, Session
 from omniedit.errors import (
     Hint,
     JournalDamagedError,
@@ -20,17 +17,10 @@ from omniedit.errors import (
     install_command,
 )
 from omniedit.journal import Journal, check_version
-from omniedit.policy import Policy
-from omniedit.terminal.printer import Printer, ProgressMode
 from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
-    from omniedit.events import Observer
-    from omniedit.http.client import HttpClient
     from omniedit.sandbox import RunningSandbox
-    from omniedit.settings import Settings
-
-_SANDBOX_KEY: Final = "sk-sandbox-embedded"
 
 
 class JournalUse(Enum):
@@ -46,76 +36,6 @@ class JournalUse(Enum):
     """It does without one, as asked, but pays for nothing beside one of a newer version."""
     NONE = auto()
     """It needs none."""
-
-
-def make_session(
-    journal: Journal,
-    use: JournalUse,
-    closing: contextlib.ExitStack,
-    *,
-    settings: "Settings",
-    printer: Printer,
-    signals: Signals,
-    observers: "Sequence[Observer]",
-    policy: Policy,
-    told: set[str],
-    writes_sidecars: bool = False,
-    is_batch: bool = False,
-    submission_interval_s: float = 0.0,
-) -> Session:
-    """Return what the use cases call on, over the real network, disk and clock.
-
-    Args:
-        journal: Open.
-        use: Whether something may be paid for without it.
-        closing: Closes at the end what is made here.
-        settings: In force.
-        printer: Traces HTTP, and knows whether somebody watches.
-        signals: Shield submissions.
-        observers: Told what happens.
-        policy: Time-outs, budgets and intervals.
-        told: Notes about all edits that were shown before.
-        writes_sidecars: Each saved result gets a file that says where it comes from.
-        is_batch: Many edits are made side by side.
-        submission_interval_s: At least so long from one submission to the next.
-    """
-
-    def open_http() -> "HttpClient":
-        from omniedit.http.client import HttpClient
-
-        client = HttpClient(trace=printer.trace if printer.verbose else None, policy=policy)
-        return closing.enter_context(client)
-
-    def find_connection() -> Connection:
-        if not settings.is_embedded:
-            key = settings.require_key().reveal()
-            return Connection(settings.base_url.value, settings.files_url.value, key)
-        url = closing.enter_context(_serve_sandbox(settings.sandbox_folder)).url
-        return Connection(url, url, _SANDBOX_KEY)
-
-    is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
-    return Session(
-        journal=journal,
-        origin=settings.origin,
-        open_http=open_http,
-        find_connection=functools.cache(find_connection),
-        private_folder=settings.journal_folder / "tmp",
-        context=settings.context.value,
-        requires_journal=use is JournalUse.REQUIRED,
-        is_sandbox=settings.is_sandbox,
-        allows_internal_clips=settings.allows_internal_clips,
-        writes_sidecars=writes_sidecars,
-        is_watched=is_shown and printer.stderr.is_animated,
-        is_batch=is_batch,
-        submission_interval_s=submission_interval_s,
-        observers=observers,
-        shielded=signals.shielded,
-        drain=signals.drain,
-        stream_out=stream_out,
-        policy=policy,
-        told=told,
-        closing=closing,
-    )
 
 
 def stream_out(path: Path) -> None:
@@ -135,7 +55,8 @@ def stream_out(path: Path) -> None:
         raise LocalError(msg) from None
 
 
-def _serve_sandbox(folder: Path) -> "RunningSandbox":
+def serve_sandbox(folder: Path) -> "RunningSandbox":
+    """Serve the sandbox inside this process; it ends with the block it is used in."""
     with sandbox_required("serve"):
         from omniedit.sandbox import serve
 

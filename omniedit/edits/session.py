@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from omniedit.edits.workers import RateLimiter
 from omniedit.errors import Interrupted, JournalError
 from omniedit.http.retry import Retry
 from omniedit.journal import Journal
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
     from omniedit.http.client import HttpClient
 
 T = TypeVar("T")
+
+SHORTEST_INTERVAL_S: Final = 0.5
+LONGEST_INTERVAL_S: Final = 10.0
+"""Between two submissions, after the service has asked to slow down."""
 
 
 class Clock(NamedTuple):
@@ -40,6 +43,67 @@ class Connection(NamedTuple):
     base_url: str
     files_url: str
     key: str
+
+
+class RateLimiter:
+    """A pause that a rate limit asks for holds for everybody, and afterwards they go in single file.
+
+    Args:
+        monotonic: Seconds that never jump.
+        sleep: How to rest.
+        least_interval_s: Between any two turns, whether the service asks for it or not.
+    """
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], object],
+        *,
+        least_interval_s: float = 0.0,
+    ) -> None:
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._open_at = 0.0
+        self._interval_s = 0.0
+        self._least_interval_s = least_interval_s
+        self.is_paced = least_interval_s > 0
+        """Whether turns are apart without the service's asking for it."""
+        self._paused_until = 0.0
+        self._pauses = 0
+
+    def wait(self) -> float:
+        """Rest until it is the caller's turn; return for how many seconds."""
+        began = self._monotonic()
+        while True:
+            with self._lock:
+                now = self._monotonic()
+                pauses = self._pauses
+                turn_at = max(now, self._open_at)
+                self._open_at = turn_at + max(self._interval_s, self._least_interval_s)
+            if turn_at > now:
+                self._sleep(turn_at - now)
+            # A pause that began meanwhile voids every turn.
+            if pauses == self._pauses:
+                return self._monotonic() - began
+
+    def slow_down(self, rest_s: float) -> None:
+        """Let nobody go for `rest_s` seconds, and then more slowly than before."""
+        with self._lock:
+            now = self._monotonic()
+            if now >= self._paused_until:
+                # The other replies to what was sent before a pause tell nothing new.
+                doubled_s = max(SHORTEST_INTERVAL_S, 2 * self._interval_s)
+                self._interval_s = min(LONGEST_INTERVAL_S, doubled_s)
+            self._paused_until = max(self._paused_until, now + rest_s)
+            self._open_at = self._paused_until
+            self._pauses += 1
+
+    def speed_up(self) -> None:
+        """Go a little faster again."""
+        with self._lock:
+            slower_s = self._interval_s * 0.8
+            self._interval_s = slower_s if slower_s >= SHORTEST_INTERVAL_S / 2 else 0.0
 
 
 def _no_stream(_path: Path) -> None:
@@ -117,7 +181,7 @@ class Session:
         self.is_watched = is_watched
         self.looks_at_results = looks_at_results
         self.policy = policy
-        self.clock = clock
+        self.now, self.monotonic, self._wait = clock
         self.rate_limiter = RateLimiter(
             clock.monotonic, self.sleep, least_interval_s=submission_interval_s
         )
@@ -127,9 +191,9 @@ class Session:
         self.holding = ExitStack() if closing is None else closing.enter_context(ExitStack())
         """Holds what was fetched for the session; who needs it for longer takes it over."""
         self.stream_out = stream_out
-        self._open_http = open_http
-        self._observers = observers
-        self._shielded = shielded
+        self._open_http, self._observers = open_http, observers
+        self.shielded = shielded
+        """Returns a block that a first signal ends only after some seconds' grace."""
         self._drain = drain
         self._is_batch = is_batch
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
@@ -200,26 +264,14 @@ class Session:
                 self._told.add(message)
         self.report(Warned(message=message))
 
-    def now(self) -> float:
-        """Return the Unix time."""
-        return self.clock.now()
-
-    def monotonic(self) -> float:
-        """Return seconds that never jump."""
-        return self.clock.monotonic()
-
     def sleep(self, seconds: float, /) -> None:
         """Rest.
 
         Raises:
             Interrupted: The command is to end.
         """
-        if self.clock.wait(self._stopping, seconds):
+        if self._wait(self._stopping, seconds):
             raise Interrupted(signal.SIGINT)
-
-    def shielded(self) -> AbstractContextManager[None]:
-        """Return a block that a first signal ends only after some seconds' grace."""
-        return self._shielded()
 
     def check_goes_on(self) -> None:
         """Refuse to begin anything once the command is to end.

@@ -1,20 +1,17 @@
-"""Threads that carry out steps side by side, and the rate at which submissions go out."""
+"""Threads that carry out steps side by side."""
 
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Generic, Self, TypeAlias, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 from omniedit.errors import Interrupted
 from omniedit.system import THIS_SYSTEM
 
 T = TypeVar("T")
 Step: TypeAlias = Callable[[], T]
-
-SHORTEST_INTERVAL_S: Final = 0.5
-LONGEST_INTERVAL_S: Final = 10.0
 
 
 class WorkerPool(Generic[T]):
@@ -91,67 +88,3 @@ class WorkerPool(Generic[T]):
                 return None
             self._active += 1
             return self._steps.popleft()
-
-
-class RateLimiter:
-    """A pause that a rate limit asks for holds for everybody, and afterwards they go in single file.
-
-    Args:
-        monotonic: Seconds that never jump.
-        sleep: How to rest.
-        least_interval_s: Between any two turns, whether the service asks for it or not.
-    """
-
-    def __init__(
-        self,
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], object],
-        *,
-        least_interval_s: float = 0.0,
-    ) -> None:
-        self._monotonic = monotonic
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._open_at = 0.0
-        self._interval_s = 0.0
-        self._least_interval_s = least_interval_s
-        self._paused_until = 0.0
-        self._pauses = 0
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether turns are apart without the service's asking for it."""
-        return self._least_interval_s > 0
-
-    def wait(self) -> float:
-        """Rest until it is the caller's turn; return for how many seconds."""
-        began = self._monotonic()
-        while True:
-            with self._lock:
-                now = self._monotonic()
-                pauses = self._pauses
-                turn_at = max(now, self._open_at)
-                self._open_at = turn_at + max(self._interval_s, self._least_interval_s)
-            if turn_at > now:
-                self._sleep(turn_at - now)
-            # A pause that began meanwhile voids every turn.
-            if pauses == self._pauses:
-                return self._monotonic() - began
-
-    def slow_down(self, rest_s: float) -> None:
-        """Let nobody go for `rest_s` seconds, and then more slowly than before."""
-        with self._lock:
-            now = self._monotonic()
-            if now >= self._paused_until:
-                # The other replies to what was sent before a pause tell nothing new.
-                doubled_s = max(SHORTEST_INTERVAL_S, 2 * self._interval_s)
-                self._interval_s = min(LONGEST_INTERVAL_S, doubled_s)
-            self._paused_until = max(self._paused_until, now + rest_s)
-            self._open_at = self._paused_until
-            self._pauses += 1
-
-    def speed_up(self) -> None:
-        """Go a little faster again."""
-        with self._lock:
-            slower_s = self._interval_s * 0.8
-            self._interval_s = slower_s if slower_s >= SHORTEST_INTERVAL_S / 2 else 0.0

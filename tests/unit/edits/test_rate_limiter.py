@@ -1,6 +1,6 @@
 import pytest
 
-from omniedit.edits.workers import LONGEST_INTERVAL_S, SHORTEST_INTERVAL_S, RateLimiter
+from omniedit.edits.session import LONGEST_INTERVAL_S, SHORTEST_INTERVAL_S, RateLimiter
 from tests.unit.edits.bench import VirtualClock
 
 WAIT_S = 10.0
