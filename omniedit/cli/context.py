@@ -365,13 +365,13 @@ class _Shown:
             if self._total_tasks is not None:
                 board.expect(self._total_tasks)
                 self._total_tasks = None
+            board.take(event)
             if self._closing is not None and not is_message:
                 from omniedit.terminal.progress import watch
 
                 is_sandbox = self._context.settings.is_sandbox
                 watching = watch(printer, board, sandbox=is_sandbox)
                 self._show, self._closing = self._closing.enter_context(watching), None
-        board.take(event)
         if self._show is not None:
             self._show(event)
         elif isinstance(event, Warned):

@@ -153,7 +153,7 @@ def decode_argument(text: str) -> str:
 def can_ask(context: "Context") -> bool:
     """Return whether somebody is there to answer."""
     is_typed = sys.stdin is not None and sys.stdin.isatty()
-    return is_typed and context.printer.is_stderr_terminal
+    return is_typed and context.printer.stderr.is_terminal
 
 
 def require_consent(context: "Context", question: str) -> None:

@@ -296,7 +296,7 @@ def remind(context: Context) -> None:
     """On a terminal, say in one line when unsaved results expire soon."""
     if context.command not in {"submit", "status", "wait", "edit"}:
         return
-    if not context.printer.is_stderr_terminal or context.printer.quiet:
+    if not context.printer.stderr.is_terminal or context.printer.quiet:
         return
     from omniedit.edits.records import is_unsaved
     from omniedit.journal import Journal
@@ -437,13 +437,13 @@ def _redacted(context: Context, text: str) -> str:
 def _flush(context: Context, status: ExitStatus) -> int:
     """Write out what is buffered; a result that could not be written is no success."""
     try:
-        if not context.printer.is_stdout_closed:
+        if not context.printer.stdout.is_closed:
             sys.stdout.flush()
     except OSError:
         # The interpreter would try again at its end, and say so.
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-    failure = context.printer.stdout_failure
+    failure = context.printer.stdout.failure
     if failure is not None and status is ExitStatus.DONE:
         context.printer.error(f"cannot write to standard output: {failure.strerror}")
         return ExitStatus.LOCAL

@@ -384,31 +384,32 @@ class Board:
         return self._edits.setdefault(_key(event), EditState(seen_at=now))
 
     def _take_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
-        record = event.record
-        known = self._records.get(record.task_id or "")
+        record, task_id = event.record, event.record.task_id
+        known = self._records.get(task_id or "")
         if known is not None and known.saved and not record.saved:
             record = record._replace(saved=known.saved)
         self.add(record)
         if self.is_single:
             # What was prepared or uploaded was for this task.
-            for key in [key for key, edit in self._edits.items() if edit.task_id is None]:
-                del self._edits[key]
-        edit = self._edit(event, now)
-        edit.task_id, edit.label = record.task_id, self._label_of(record)
+            for key, edit in list(self._edits.items()):
+                if edit.task_id is None:
+                    del self._edits[key]
+        edit, status = self._edit(event, now), record.shown_status
+        edit.task_id, edit.label = task_id, self._label_of(record)
         edit.transfer = edit.preparing = edit.pause = None
         self.pause = None
-        if record.shown_status != edit.state:
+        if status != edit.state:
             edit.still_since = None
-        edit.state = record.shown_status
+        edit.state = status
         if isinstance(event, Submitted):
-            self.submitted.add(str(record.task_id))
+            self.submitted.add(str(task_id))
             edit.is_over = False
             edit.take_submission(event, now)
         elif isinstance(event, Progressed):
             self._take_poll(edit, event, now)
         else:
             self._take_end(edit, event, now)
-        self._task_ids.add(record.task_id)
+        self._task_ids.add(task_id)
         self.total = max(self.total, len(self._task_ids))
 
     def _take_poll(self, edit: EditState, event: Progressed, now: float) -> None:

@@ -81,24 +81,10 @@ class Printer:
         self.stdout = OutputStream(stdout, environ, keeps_columns=True, system=system)
         self._has_byte_names = system.has_byte_names
         self._is_workflow = environ.get("GITHUB_ACTIONS") == "true"
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held by whoever writes to either stream."""
         self._live: LiveDisplay | None = None
         self._has_document = False
-
-    @property
-    def is_stdout_closed(self) -> bool:
-        """Whether nobody reads the result any more."""
-        return self.stdout.is_closed
-
-    @property
-    def stdout_failure(self) -> OSError | None:
-        """Why the result could not be written, unless its reader just left (a full disk)."""
-        return self.stdout.failure
-
-    @property
-    def is_stderr_terminal(self) -> bool:
-        """Whether a person reads the messages."""
-        return self.stderr.is_terminal
 
     @property
     def stdout_width(self) -> int | None:
@@ -116,20 +102,19 @@ class Printer:
         is_wanted = not self.quiet and self.progress is not ProgressMode.NONE
         return is_wanted and not self.stderr.is_closed
 
-    @property
-    def lock(self) -> threading.RLock:
-        """Held by whoever writes to either stream."""
-        return self._lock
-
     def line(self, line: Line) -> None:
         """Print one line of the result, between words as many as a terminal needs."""
-        width = self.stdout_width
-        self.lines([line] if width is None else wrapped(self._shown(self.stdout, line), width))
+        if self.stdout.is_terminal:
+            self.lines(wrapped(self._shown(self.stdout, line), self.stdout.size.width))
+        else:
+            self.lines([line])
 
     def lines(self, lines: Iterable[Line]) -> None:
         """Print lines of the result."""
         if self.mode is OutputMode.TEXT:
-            text = "".join(f"{self.stdout.render(line)}\n" for line in lines)
+            text = ""
+            for line in lines:
+                text += f"{self.stdout.render(line)}\n"
             self._write(self.stdout, text)
 
     def path(self, text: str) -> None:
@@ -142,7 +127,7 @@ class Printer:
         if self.stdout.is_terminal:
             self.lines([text])
         elif self.mode is OutputMode.TEXT:
-            with self._lock:
+            with self.lock:
                 if self._has_byte_names or not self.stdout.can_show(text):
                     self.stdout.write_bytes(_file_name_bytes(text) + b"\n")
                 else:
@@ -218,7 +203,7 @@ class Printer:
 
     def end_live(self) -> None:
         """Take off the screen what is drawn there, for good."""
-        with self._lock:
+        with self.lock:
             if self._live is not None:
                 self._live.end()
             self._live = None
@@ -226,14 +211,14 @@ class Printer:
     def stop(self, stop: Callable[[], object]) -> None:
         """Have `stop` stop the process, and nothing drawn on the screen meanwhile."""
         # A terminal that takes nothing may keep another thread writing, but not this one waiting.
-        is_free = self._lock.acquire(timeout=_PATIENCE_S)
+        is_free = self.lock.acquire(timeout=_PATIENCE_S)
         live = self._live if is_free else None
         try:
             with live.put_away() if live else contextlib.nullcontext():
                 stop()
         finally:
             if is_free:
-                self._lock.release()
+                self.lock.release()
 
     @staticmethod
     def _shown(stream: OutputStream, line: Line) -> list[Span]:
@@ -265,7 +250,7 @@ class Printer:
         self._write(self.stdout, f"{json_text(document, indent=indent)}\n")
 
     def _write(self, stream: OutputStream, text: str) -> None:
-        with self._lock:
+        with self.lock:
             is_torn = self._live is not None and (
                 stream is self.stderr or stream.is_same_terminal(self.stderr)
             )

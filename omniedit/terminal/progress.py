@@ -74,21 +74,31 @@ def watch(
         sandbox: Whether the events come from the sandbox.
         is_ticking: Whether to move on between events, in a thread of its own.
     """
-    with _rung(printer), _shown(printer, board, is_ticking=is_ticking) as show:
+    began_at, is_interrupted = printer.clock(), False
+    try:
+        with _shown(printer, board, is_ticking=is_ticking) as show:
 
-        def observe(event: Event) -> None:
-            with printer.lock:
-                if printer.mode is OutputMode.EVENTS:
-                    document = event_document(event, at=printer.clock(), sandbox=sandbox)
-                    if document is not None:
-                        printer.event(document)
-                show(event)
-                if isinstance(event, Warned):
-                    printer.warn(event.message)
-                elif isinstance(event, Noted):
-                    printer.note(event.message)
+            def observe(event: Event) -> None:
+                with printer.lock:
+                    if printer.mode is OutputMode.EVENTS:
+                        document = event_document(event, at=printer.clock(), sandbox=sandbox)
+                        if document is not None:
+                            printer.event(document)
+                    show(event)
+                    if isinstance(event, Warned):
+                        printer.warn(event.message)
+                    elif isinstance(event, Noted):
+                        printer.note(event.message)
 
-        yield observe
+            yield observe
+    except Interrupted:
+        is_interrupted = True
+        raise
+    finally:
+        is_long = printer.clock() - began_at > _RINGS_AFTER_S
+        if is_long and not is_interrupted and printer.shows_progress:
+            # Call the user back to the terminal.
+            printer.stderr.write(printer.stderr.bell)
 
 
 def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
@@ -110,14 +120,19 @@ def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None
 def _shown(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_Show]:
     is_events = printer.mode is OutputMode.EVENTS
     is_auto = printer.progress is ProgressMode.AUTO
-    if not printer.shows_progress or (is_auto and is_events and not printer.stderr.is_animated):
+    is_animated = printer.stderr.is_animated
+    if not printer.shows_progress or (is_auto and is_events and not is_animated):
         # Nobody wants it, or the events say it all.
         yield lambda _: None
         return
-    stderr = printer.stderr
-    is_drawn = is_auto and stderr.is_animated and not stderr.is_in_background
-    with (_bars if is_drawn else _lines)(printer, board, is_ticking=is_ticking) as view:
-        printer.says_saved = view.says_saved and printer.is_one_terminal
+    view: _LastingLines | PlainLines
+    with contextlib.ExitStack() as stack:
+        if is_auto and is_animated and not printer.stderr.is_in_background:
+            view = stack.enter_context(_bars(printer, board, is_ticking=is_ticking))
+        else:
+            view = PlainLines(printer, board)
+            stack.enter_context(_ticking(printer, view.tick, interval_s=_LOOK_S, is_on=is_ticking))
+        printer.says_saved = printer.is_one_terminal and view.says_saved
         try:
             yield view.show
         finally:
@@ -125,9 +140,7 @@ def _shown(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_Sh
 
 
 @contextlib.contextmanager
-def _bars(
-    printer: Printer, board: Board, *, is_ticking: bool
-) -> "Generator[_LastingLines | PlainLines]":
+def _bars(printer: Printer, board: Board, *, is_ticking: bool) -> "Generator[_LastingLines]":
     # Only here, since a command that shows no bar must not wait for Rich.
     from omniedit.terminal.bars import Bars  # noqa: PLC0415
 
@@ -139,15 +152,6 @@ def _bars(
         with _ticking(printer, bars.refresh, interval_s=interval_s, is_on=is_ticking):
             yield view
         view.finish()
-
-
-@contextlib.contextmanager
-def _lines(
-    printer: Printer, board: Board, *, is_ticking: bool
-) -> "Generator[_LastingLines | PlainLines]":
-    view = PlainLines(printer, board)
-    with _ticking(printer, view.tick, interval_s=_LOOK_S, is_on=is_ticking):
-        yield view
 
 
 @contextlib.contextmanager
@@ -172,22 +176,6 @@ def _ticking(
     finally:
         is_over.set()
         thread.join(_PATIENCE_S)
-
-
-@contextlib.contextmanager
-def _rung(printer: Printer) -> Generator[None]:
-    """Call the user back to the terminal at the end of a long wait."""
-    began_at = printer.clock()
-    is_interrupted = False
-    try:
-        yield
-    except Interrupted:
-        is_interrupted = True
-        raise
-    finally:
-        is_long = printer.clock() - began_at > _RINGS_AFTER_S
-        if is_long and not is_interrupted and printer.shows_progress:
-            printer.stderr.write(printer.stderr.bell)
 
 
 class _LastingLines:
@@ -267,11 +255,11 @@ class PlainLines:
 
     def show(self, event: Event) -> None:
         """Print what an event makes worth a line."""
-        edit = self._board.state_of(event)
-        line = _failure(event) if self._is_many else self._line(event, edit)
+        edit, is_many = self._board.state_of(event), self._is_many
+        line = _failure(event) if is_many else self._line(event, edit)
         if line:
             self._say(edit, line)
-        if self._is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
+        if is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
             self._show_all()
 
     def tick(self) -> None:

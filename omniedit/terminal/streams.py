@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import cached_property
 from typing import Final, NamedTuple, TextIO
 
 from omniedit.sanitize import sanitize
@@ -87,7 +88,11 @@ class OutputStream:
         self._errors = "omniedit.exact" if is_exact else "omniedit.shown"
         self._stopping = system.stopping
         self._obeys_escapes = self.is_terminal and system.obeys_escapes(self.fileno)
-        self.depth = _colour_depth(environ, is_terminal=self._obeys_escapes)
+
+    @cached_property
+    def depth(self) -> ColourDepth:
+        """How many colours are wanted and shown here."""
+        return _colour_depth(self._environ, is_terminal=self._obeys_escapes)
 
     @property
     def is_coloured(self) -> bool:
@@ -162,11 +167,11 @@ class OutputStream:
     def render(self, line: Line) -> str:
         """Return a line with the colours and links that are shown here, all text sanitized."""
         if isinstance(line, str):
-            return self.shown(line)
+            return sanitize(line)
         return "".join(map(self._rendered, line))
 
     def _rendered(self, span: Span) -> str:
-        text = self.shown(span.text)
+        text = sanitize(span.text)
         if span.colour is not None and text and self.is_coloured:
             text = f"\x1b[{span.colour}m{text}\x1b[0m"
         if span.link is not None and text and self.shows_links:

@@ -229,7 +229,7 @@ def _agree(
     from omniedit.terminal.human import render_estimate, render_price
 
     due = [edit for edit in edits if edit.is_due]
-    if not context.printer.is_stderr_terminal or not edits:
+    if not context.printer.stderr.is_terminal or not edits:
         return
     estimates = [edit.estimated_credits for edit in due if edit.estimated_credits is not None]
     estimated = sum(estimates) if estimates else None

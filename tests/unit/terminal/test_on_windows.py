@@ -158,4 +158,4 @@ def test_no_code_page_is_too_poor(
         say("Übung 日本 — “…” → ✓ \U0001f3ac")
 
     assert stream.text.count("\n") == 5
-    assert not printer.is_stdout_closed
+    assert not printer.stdout.is_closed

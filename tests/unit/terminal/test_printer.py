@@ -197,8 +197,8 @@ def test_a_closed_pipe_is_remembered_and_never_raises(
     printer.line("one")
     printer.line("two")
 
-    assert printer.is_stdout_closed
-    assert printer.stdout_failure is None
+    assert printer.stdout.is_closed
+    assert printer.stdout.failure is None
 
 
 def test_a_full_disk_is_told_apart_from_a_reader_who_left(
@@ -208,8 +208,8 @@ def test_a_full_disk_is_told_apart_from_a_reader_who_left(
 
     printer.line("one")
 
-    assert printer.stdout_failure is not None
-    assert printer.stdout_failure.errno == errno.ENOSPC
+    assert printer.stdout.failure is not None
+    assert printer.stdout.failure.errno == errno.ENOSPC
 
 
 def test_closed_streams_are_survived(make_printer: MakePrinter) -> None:
@@ -219,7 +219,7 @@ def test_closed_streams_are_survived(make_printer: MakePrinter) -> None:
     printer.path("two")
     printer.error("three")
 
-    assert printer.is_stdout_closed
+    assert printer.stdout.is_closed
 
 
 def test_leftovers_do_not_fail_again_at_exit(make_printer: MakePrinter) -> None:
@@ -231,7 +231,7 @@ def test_leftovers_do_not_fail_again_at_exit(make_printer: MakePrinter) -> None:
 
         stream.write("left in the buffer")
 
-    assert printer.is_stdout_closed
+    assert printer.stdout.is_closed
 
 
 def test_a_file_gets_bytes_and_text_in_order(make_printer: MakePrinter, tmp_path: Path) -> None:

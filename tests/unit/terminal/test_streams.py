@@ -154,6 +154,6 @@ def test_a_printer_tells_what_is_behind_its_streams(
 ) -> None:
     printer = make_printer(out=make_stream(is_terminal=True))
 
-    assert not printer.is_stderr_terminal
+    assert not printer.stderr.is_terminal
     assert printer.stdout_width == 100
     assert make_printer().stdout_width is None
