@@ -269,13 +269,6 @@ class ClipPlan(NamedTuple):
     sent: VideoFacts | None = None
 
 
-class Submission(NamedTuple):
-    """The service's answer to a submission: the task, and whether it is an earlier one's."""
-
-    task: Task
-    is_replay: bool
-
-
 class TaskPage(NamedTuple):
     """One page of the account's tasks, newest first."""
 

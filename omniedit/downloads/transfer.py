@@ -25,7 +25,7 @@ from omniedit.errors import (
     ServerError,
     UnavailableError,
 )
-from omniedit.http.redirects import followed
+from omniedit.http.links import followed
 from omniedit.http.reply import is_blocked_client, retry_after_of
 from omniedit.http.retry import Retry
 from omniedit.http.urls import LEADS_INSIDE

@@ -21,7 +21,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Retrying, Transferring
 from omniedit.evolink.uploads import ClipDigest, digest_clip
-from omniedit.http.ranges import Incomplete, look_at_url
+from omniedit.http.links import Incomplete, look_at_url
 from omniedit.http.urls import check_clip_url, check_no_video_page, without_query
 from omniedit.media import (
     ClipFacts,

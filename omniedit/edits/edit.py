@@ -24,7 +24,6 @@ from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar
 from omniedit.edits.sound import check_sound, save_with_sound, with_sound
 from omniedit.edits.submit import (
-    NewSubmission,
     known_submission,
     new_submission,
     refusal_recorded,
@@ -125,13 +124,12 @@ def begin_edit(
             _check_target(session, known, edit, options)
             if known is None and session.requires_journal:
                 session.journal.require_recovered()
-            start = known or new_submission(session, edit, request_id, deadline=deadline)
-        if isinstance(start, NewSubmission):
-            record = send(session, start, deadline=deadline)
+            attempt = known or new_submission(session, edit, request_id, deadline=deadline)
+        if known is None:
+            record = send(session, edit, attempt, deadline=deadline)
         else:
-            record = _settled(session, start, deadline=deadline)
-    is_fresh = isinstance(start, NewSubmission)
-    return BegunEdit(edit=edit, record=record, is_fresh=is_fresh, deadline=deadline)
+            record = _settled(session, attempt, deadline=deadline)
+    return BegunEdit(edit=edit, record=record, is_fresh=known is None, deadline=deadline)
 
 
 def _prepared(

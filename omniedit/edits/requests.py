@@ -13,12 +13,12 @@ from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
 from omniedit.media import is_available
 from omniedit.models import (
+    MODELS,
     TASK_PREFIX,
     ClipPlan,
     EditRequest,
     VideoFacts,
     compared_prompt,
-    find_model,
     is_local,
     is_model_id,
     is_video_name,
@@ -110,7 +110,12 @@ def prepare(
         from omniedit.edits.lineage import with_result  # noqa: PLC0415 - most clips are no results
 
         request = with_result(session, request, deadline=deadline)
-    _check_clip(session, request)
+    if is_local(request.video):
+        _check_local_clip(session, request)
+    else:
+        check_clip_url(request.video, allow_internal=session.allows_internal_clips)
+        if request.check is not False:
+            check_no_video_page(request.video)
     plan = ClipPlan()
     if request.is_looked_at:
         from omniedit.edits.clips import plan_clip  # noqa: PLC0415 - a URL rarely needs it
@@ -165,15 +170,15 @@ def check_request_id(text: str) -> None:
 
 def _check_model(session: Session, request: EditRequest) -> None:
     """Refuse what cannot be a model's ID; one that is not known passes with a warning."""
+    if request.model in MODELS:
+        return
     if not is_model_id(request.model):
         msg = f"`{request.model}` is not the ID of a model ({request.model_source})"
         raise InvalidInputError(msg, code="invalid_model")
-    if not find_model(request.model).is_known:
-        session.warn(
-            f"model {request.model} is not known here: its longest clip and its prices are not"
-            " checked",
-            is_once=True,
-        )
+    session.warn(
+        f"model {request.model} is not known here: its longest clip and its prices are not checked",
+        is_once=True,
+    )
 
 
 def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
@@ -192,15 +197,11 @@ def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
         raise InvalidInputError(msg, code="sandbox_marker", hint=hint)
 
 
-def _check_clip(session: Session, request: EditRequest) -> None:
-    if not is_local(request.video):
-        check_clip_url(request.video, allow_internal=session.allows_internal_clips)
-        if request.check is not False:
-            check_no_video_page(request.video)
-    elif not request.video:
+def _check_local_clip(session: Session, request: EditRequest) -> None:
+    if not request.video:
         msg = "VIDEO is empty"
         raise InvalidInputError(msg, code="invalid_url")
-    elif not _exists(Path(request.video)):
+    if not _exists(Path(request.video)):
         msg = f"no such file: {request.video}"
         hint = "VIDEO is an http(s) URL or the path of a local clip"
         if _is_clip(request.prompt):
@@ -208,7 +209,7 @@ def _check_clip(session: Session, request: EditRequest) -> None:
         elif _SCHEMELESS.match(request.video):
             hint = f"a URL begins with its scheme: https://{request.video}"
         raise MissingFileError(msg, hint=hint)
-    elif not is_available():
+    if not is_available():
         # All that is known of it then comes from its first bytes.
         _identify_clip(session, request)
 

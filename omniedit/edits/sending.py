@@ -25,7 +25,7 @@ from omniedit.http.retry import (
     is_transient,
     longest_retry_s,
 )
-from omniedit.models import Record, Submission, Task, TaskError
+from omniedit.models import Record, Task, TaskError
 
 INTERRUPTED: Final = TaskError(
     code="interrupted", message="interrupted before anything was sent", kind="not_connected"
@@ -124,7 +124,7 @@ class Sending:
             # What was sent may have been paid for: its reply is worth some seconds more.
             grace = session.monotonic() + session.policy.grace_s
             try:
-                submission = session.service.create_task(
+                task, is_replay = session.service.create_task(
                     self._attempt.body or b"",
                     request_id=self._request_id,
                     deadline=max(deadline, grace),
@@ -134,11 +134,10 @@ class Sending:
                 self._is_lost = self._is_lost or not is_certainly_not_accepted(error)
                 raise
             session.rate_limiter.speed_up()
-            record = self._record_accepted(submission)
-        return record, submission.is_replay
+            return self._record_accepted(task, is_replay=is_replay), is_replay
 
-    def _record_accepted(self, submission: Submission) -> Record:
-        session, task = self._session, submission.task
+    def _record_accepted(self, task: Task, *, is_replay: bool) -> Record:
+        session = self._session
         self._learn_clock()
         failure = self._written(
             lambda: session.journal.record_accepted(self._request_id, task, origin=session.origin)
@@ -146,11 +145,7 @@ class Sending:
         self._is_settled = True
         record = self._attempt.with_task(task)._replace(body=None)
         session.report(
-            Submitted(
-                record=record,
-                is_replay=submission.is_replay,
-                estimated_credits=self._estimated_credits,
-            )
+            Submitted(record=record, is_replay=is_replay, estimated_credits=self._estimated_credits)
         )
         if failure:
             session.warn(f"{failure.message}; note the task ID: {task.task_id}")

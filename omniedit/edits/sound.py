@@ -20,7 +20,7 @@ from omniedit.errors import (
     TargetExistsError,
     install_command,
 )
-from omniedit.http.ranges import Incomplete
+from omniedit.http.links import Incomplete
 from omniedit.media import is_available
 from omniedit.models import Record, SavedFile, Sound
 from omniedit.system.files import private_folder

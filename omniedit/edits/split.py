@@ -34,7 +34,7 @@ from omniedit.errors import (
     TargetExistsError,
     install_command,
 )
-from omniedit.http.ranges import Incomplete
+from omniedit.http.links import Incomplete
 from omniedit.media import is_available, parse_mark
 from omniedit.models import (
     DEFAULT_MODEL,

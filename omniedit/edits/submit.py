@@ -1,8 +1,9 @@
 """Submitting an edit so that nothing accepted is lost and nothing is paid twice."""
 
+import json
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import NamedTuple
+from functools import partial
 
 from omniedit.edits.replay import replay
 from omniedit.edits.requests import PreparedEdit, digest_of_key, prepare
@@ -27,14 +28,6 @@ from omniedit.models import AttemptState, EditRequest, Record, TaskError, task_n
 from omniedit.sanitize import quoted
 
 
-class NewSubmission(NamedTuple):
-    """A submission that is ready to be sent: its clip is where the service finds it."""
-
-    edit: PreparedEdit
-    record: Record
-    clip_url: str
-
-
 def submit(session: Session, request: EditRequest, *, accepts_old: bool = False) -> Record:
     """Submit an edit, whatever is known of it; return the task it became.
 
@@ -54,10 +47,10 @@ def submit(session: Session, request: EditRequest, *, accepts_old: bool = False)
             known = known_submission(session, request_id, edit)
             if known is None:
                 _note_known_edit(session, edit)
-            start = known or new_submission(session, edit, request_id)
-        if isinstance(start, NewSubmission):
-            return send(session, start)
-        return replay(session, start, accepts_old=accepts_old)
+            attempt = known or new_submission(session, edit, request_id)
+        if known is None:
+            return send(session, edit, attempt)
+        return replay(session, attempt, accepts_old=accepts_old)
 
 
 @contextmanager
@@ -107,7 +100,7 @@ def known_submission(session: Session, request_id: str, edit: PreparedEdit) -> R
 
 def new_submission(
     session: Session, edit: PreparedEdit, request_id: str, *, deadline: float | None = None
-) -> NewSubmission:
+) -> Record:
     """Return a submission to be sent, its clip uploaded where it is local.
 
     The caller holds `sending_lock` for the request ID, which is not yet used here.
@@ -122,7 +115,7 @@ def new_submission(
         from omniedit.edits.upload import uploaded_url  # noqa: PLC0415 - a URL needs none of it
 
         clip_url = uploaded_url(session, edit, deadline=deadline)
-    record = Record(
+    return Record(
         request_id=request_id,
         task=None,
         status=AttemptState.SENDING,
@@ -141,14 +134,16 @@ def new_submission(
         end_s=edit.end_s,
         parent=edit.request.parent,
     )
-    return NewSubmission(edit=edit, record=record, clip_url=clip_url)
 
 
-def send(session: Session, new: NewSubmission, *, deadline: float | None = None) -> Record:
+def send(
+    session: Session, edit: PreparedEdit, attempt: Record, *, deadline: float | None = None
+) -> Record:
     """Write a submission down, send it, and return its task.
 
     Args:
-        new: Whose request ID the caller has locked.
+        edit: The edit that is submitted.
+        attempt: The submission, whose request ID the caller has locked.
         deadline: A monotonic instant after which no further attempt begins; the policy's budget
             may end earlier.
 
@@ -156,20 +151,16 @@ def send(session: Session, new: NewSubmission, *, deadline: float | None = None)
         OutcomeUnknownError: If the service may or may not have accepted it.
         OmniEditError: If it was not accepted.
     """
-
-    def write_ahead() -> str:
-        return _recovery_command(new, is_written=_write_ahead(session, new))
-
     sending = Sending(
         session,
-        new.record,
-        write_ahead=write_ahead,
-        estimated_credits=new.edit.estimated_credits,
+        attempt,
+        write_ahead=partial(_write_ahead, session, edit, attempt),
+        estimated_credits=edit.estimated_credits,
     )
     try:
         return sending.send(deadline=deadline)
     except ModelRefusedError as error:
-        error.hint = _other_model_hint(new.edit.request, suggestion=error.hint)
+        error.hint = _other_model_hint(edit.request, suggestion=error.hint)
         raise
 
 
@@ -212,11 +203,11 @@ def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
             session.note(Hint(f"the same edit is known here: {what}; {{}} pays nothing", "edit"))
 
 
-def _write_ahead(session: Session, new: NewSubmission) -> bool:
-    """Write a submission down before it is sent; return whether that outlives this process."""
+def _write_ahead(session: Session, edit: PreparedEdit, attempt: Record) -> str:
+    """Write a submission down before it is sent; return the command that settles it."""
     try:
         session.journal.record_attempt(
-            new.record,
+            attempt,
             context=session.context,
             key_digest=digest_of_key(session.find_connection().key),
         )
@@ -224,22 +215,21 @@ def _write_ahead(session: Session, new: NewSubmission) -> bool:
         if session.requires_journal:
             raise
         session.warn(f"{error.message}; the submission goes on without it")
-        return False
-    return session.has_journal
+    else:
+        if session.has_journal:
+            return resume_command(attempt.request_id or "")
+    return _whole_command(edit.request, attempt)
 
 
-def _recovery_command(new: NewSubmission, *, is_written: bool) -> str:
-    """Return the command that settles a submission; without a journal it carries everything."""
-    request_id = new.record.request_id or ""
-    if is_written:
-        return resume_command(request_id)
-    request = new.edit.request
-    options = ["--request-id", request_id]
+def _whole_command(request: EditRequest, attempt: Record) -> str:
+    """Return the command that settles a submission without a journal: it carries everything."""
+    options = ["--request-id", attempt.request_id or ""]
     if request.model_source != "default":
         options = ["--model", request.model, *options]
     if request.callback_url:
         options = ["--callback-url", request.callback_url, *options]
-    positional = [new.clip_url, request.prompt]
+    # Where a local clip was uploaded to, only the body knows.
+    positional = [*json.loads(attempt.body or b"")["video_urls"], request.prompt]
     is_like_option = request.prompt.startswith("-")
     words = [*options, "--", *positional] if is_like_option else [*positional, *options]
     return quoted("submit", *words)

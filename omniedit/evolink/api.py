@@ -30,7 +30,7 @@ from omniedit.evolink.replies import (
 )
 from omniedit.http.client import HttpClient
 from omniedit.http.reply import Reply
-from omniedit.models import BATCH_SIZE, Credits, Submission, Task, TaskPage
+from omniedit.models import BATCH_SIZE, Credits, Task, TaskPage
 
 _MISSING_ENDPOINT: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
@@ -65,8 +65,11 @@ class EvoLinkClient:
 
     def create_task(
         self, body: bytes, *, request_id: str, deadline: float | None = None
-    ) -> Submission:
+    ) -> tuple[Task, bool]:
         """Submit an edit: `POST /v1/videos/generations`. This is the request that costs money.
+
+        Returns:
+            The task, and whether it is that of an earlier submission, which this one replays.
 
         Args:
             body: The exact JSON.
@@ -96,7 +99,7 @@ class EvoLinkClient:
             raise WrongBaseURLError(msg, http_status=reply.status)
         task = parse_task(_value(reply))
         is_replay = reply.headers.get("idempotency-replayed", "").strip().lower() == "true"
-        return Submission(task=task, is_replay=is_replay)
+        return task, is_replay
 
     def get_task(self, task_id: str, *, deadline: float | None = None) -> Task:
         """Return the task as the service now reports it: `GET /v1/tasks/{id}`.

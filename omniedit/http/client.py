@@ -242,25 +242,33 @@ class HttpClient:
         if content is not None and not isinstance(content, bytes):
             content = _upload(content, timer, timeout_s)
         with mapped_errors(url, self._redact, has_connected=self._has_connected):
+            # The timer stands in the place of all time-outs that the network backend sees.
+            pool_s = timer.left_s(httpcore.ConnectTimeout)
+            time_outs = {"connect": timer, "read": timer, "write": timer, "pool": pool_s}
             request = client.build_request(
-                method, url, headers=headers, content=content, extensions=_time_outs(timer)
+                method, url, headers=headers, content=content, extensions={"timeout": time_outs}
             )
-            response = self._send(client, request, shown_url(url))
+            if self._trace is None:
+                response = client.send(request, stream=True)
+            else:
+                response = self._send_traced(client, request, url)
+            self._has_connected = True
         reply = StreamedReply(response, url, timer, self._redact)
         try:
             yield reply
         finally:
             response.close()
 
-    def _send(self, client: httpx.Client, request: httpx.Request, shown: str) -> httpx.Response:
+    def _send_traced(
+        self, client: httpx.Client, request: httpx.Request, url: str
+    ) -> httpx.Response:
         began = self.clock()
-        self._trace_line(f"> {request.method} {shown}")
+        self._trace_line(f"> {request.method} {shown_url(url)}")
         try:
             response = client.send(request, stream=True)
         except Exception as error:
             self._trace_line(f"< {type(error).__name__} after {self._since(began)}")
             raise
-        self._has_connected = True
         names = ("x-request-id", "x-oneapi-request-id")
         request_id = next((text for name in names if (text := response.headers.get(name))), None)
         suffix = f" (x-request-id {request_id})" if request_id else ""
@@ -401,12 +409,6 @@ def _error_from(error: Exception, url: str, reason: str, *, has_connected: bool)
             )
         case _:
             return NetworkError(f"the connection to {host} broke: {reason}")
-
-
-def _time_outs(timer: Timer) -> dict[str, Any]:
-    """Return httpx's time-outs, with the timer in the place of all that the network backend sees."""
-    pool_s = timer.left_s(httpcore.ConnectTimeout)
-    return {"timeout": {"connect": timer, "read": timer, "write": timer, "pool": pool_s}}
 
 
 def _upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> Iterator[bytes]:

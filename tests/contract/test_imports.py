@@ -144,7 +144,7 @@ def test_a_submission_of_a_url_loads_nothing_that_looks_into_clips(
 
     assert "omniedit.edits.submit" in modules
     assert modules.isdisjoint(
-        {"omniedit.edits.clips", "omniedit.evolink.uploads", "omniedit.http.ranges"}
+        {"omniedit.edits.clips", "omniedit.evolink.uploads", "omniedit.http.links"}
     )
     assert modules.isdisjoint({"omniedit.media.facts", "omniedit.media.timeline"})
 
@@ -159,7 +159,7 @@ def test_a_question_to_the_service_loads_httpx_and_nothing_heavier(
 
     assert "httpx" in modules
     assert modules.isdisjoint(
-        {"omniedit.terminal.progress", "omniedit.media", "omniedit.http.ranges"}
+        {"omniedit.terminal.progress", "omniedit.media", "omniedit.http.links"}
     )
     assert _roots(modules).isdisjoint({*_SLOW} - {"httpx", "httpcore", "ssl"})
     assert _roots(modules).isdisjoint({"asyncio", "av", "pydantic", "werkzeug"})

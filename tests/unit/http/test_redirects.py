@@ -7,7 +7,7 @@ import pytest
 
 from omniedit.errors import InvalidInputError
 from omniedit.http.client import HttpClient
-from omniedit.http.redirects import MAX_REDIRECTS, followed
+from omniedit.http.links import MAX_REDIRECTS, followed
 
 URL = "https://cdn.example/results/clip.mp4?signature=one"
 

@@ -11,7 +11,7 @@ import pytest
 
 from omniedit.errors import InvalidInputError
 from omniedit.http.client import HttpClient
-from omniedit.http.ranges import MAX_BYTES, Incomplete, RangeReader, look_at_url
+from omniedit.http.links import MAX_BYTES, Incomplete, RangeReader, look_at_url
 from omniedit.policy import DEFAULT
 from tests.unit.http.hostile import ENDLESS, TINY, Answer, HostileServer
 
