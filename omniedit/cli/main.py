@@ -209,8 +209,10 @@ def _end(context: Context, outcome: Outcome) -> int:
             context.printer.error(error.message, error.hint)
             _say_what_goes_on(context, error)
             _print_trace(context, cause)
-    _summarise(context, outcome, error)
-    _answer(context, outcome, status, error)
+    if context.summary is not None:
+        _summarise(context, outcome, error)
+    if context.printer.mode is not OutputMode.TEXT:
+        _answer(context, outcome, status, error)
     if status is ExitStatus.DONE:
         remind(context)
     return _flush(context, status)
@@ -334,8 +336,6 @@ def _bug(context: Context, cause: BaseException) -> OmniEditError:
 
 
 def _summarise(context: Context, outcome: Outcome, error: OmniEditError | None) -> None:
-    if context.summary is None:
-        return
     from omniedit.terminal.summary import render_summary
 
     try:
@@ -349,9 +349,6 @@ def _answer(
     context: Context, outcome: Outcome, status: ExitStatus, error: OmniEditError | None
 ) -> None:
     """Print the one document, or the last event: whole where that is possible, else without `raw`."""
-    printer = context.printer
-    if printer.mode is OutputMode.TEXT:
-        return
     try:
         _print_document(context, status, error, outcome.fields, _tasks(context, outcome))
     except (RecursionError, TypeError, ValueError):

@@ -75,13 +75,12 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        # As `nohup` does, and shells that start a job in the background.
-        numbers = [
-            number
-            for number in self._system.ending_signals
-            if signal.getsignal(number) is not signal.SIG_IGN
-        ]
-        before = {number: signal.signal(number, self._handle) for number in numbers}
+        before: dict[int, Any] = {}
+        for number in self._system.ending_signals:
+            # `nohup` has them ignored, and shells that start a job in the background.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, self._handle)
+        numbers = list(before)
         waking = self._system.waking
         if waking is not None:
             before[waking.signal_number] = signal.signal(waking.signal_number, self._notice_late)

@@ -1,6 +1,5 @@
 """A result from its link to its final name: requests, ranges, and the attempts between them."""
 
-import random
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -27,9 +26,9 @@ from omniedit.errors import (
 )
 from omniedit.http.links import followed
 from omniedit.http.reply import is_blocked_client, retry_after_of
-from omniedit.http.retry import Retry
 from omniedit.http.urls import LEADS_INSIDE
 from omniedit.models import SavedFile
+from omniedit.policy import Retry
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.files import private_folder
 
@@ -77,7 +76,7 @@ class Downloader:
         http: "HttpClient",
         *,
         sleep: Callable[[float], object],
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float],
         public_only: bool = False,
         system: System = THIS_SYSTEM,
     ) -> None:

@@ -26,9 +26,8 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Completed, Failed, Progressed, Retrying, Stalled
-from omniedit.http.retry import backoff_s, is_transient
 from omniedit.models import BATCH_SIZE, Record, Task, task_name
-from omniedit.policy import Policy
+from omniedit.policy import Policy, backoff_s, is_transient
 
 _JITTER: Final = 0.1
 """The share of an interval that is left to chance."""

@@ -19,13 +19,13 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Retrying, Submitted
-from omniedit.http.retry import (
+from omniedit.models import Record, Task, TaskError
+from omniedit.policy import (
     backoff_s,
     is_certainly_not_accepted,
     is_transient,
     longest_retry_s,
 )
-from omniedit.models import Record, Task, TaskError
 
 INTERRUPTED: Final = TaskError(
     code="interrupted", message="interrupted before anything was sent", kind="not_connected"

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from omniedit.errors import Interrupted, JournalError
-from omniedit.http.retry import Retry
 from omniedit.journal import Journal
-from omniedit.policy import DEFAULT, Policy
+from omniedit.policy import DEFAULT, Policy, Retry
 from omniedit.system import THIS_SYSTEM
 
 if TYPE_CHECKING:
@@ -232,7 +231,12 @@ class Session:
         """What saves results."""
         from omniedit.downloads.transfer import Downloader  # noqa: PLC0415 - few commands save
 
-        return Downloader(self.http, sleep=self.sleep, public_only=not self.allows_internal_clips)
+        return Downloader(
+            self.http,
+            sleep=self.sleep,
+            jitter=self.jitter,
+            public_only=not self.allows_internal_clips,
+        )
 
     def report(self, event: "Event") -> None:
         """Tell the observers of an event."""

@@ -77,7 +77,7 @@ class EvoLinkClient:
             deadline: A monotonic instant.
 
         Raises:
-            ServiceError: If there is no task; `retry.is_certainly_not_accepted` tells what is certain.
+            ServiceError: If there is no task; `policy.is_certainly_not_accepted` tells what is certain.
         """
         reply = self._ask(
             "POST",

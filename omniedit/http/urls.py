@@ -48,6 +48,10 @@ _VIDEO_SITES: Final = (
     ".loom.com",
 )
 """Sites whose addresses lead to pages; their video files lie on other hosts, or have a suffix."""
+_IPV4_NUMBER: Final = re.compile(
+    r"0x(?P<hex>[0-9a-f]*)|0(?P<octal>[0-7]+)|(?P<decimal>[0-9]+)", re.ASCII
+)
+_BASES: Final = {"hex": 16, "octal": 8, "decimal": 10}
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 """Every public address of IPv6 (RFC 4291, 2.4); the others wrap IPv4, or stay inside."""
@@ -262,20 +266,15 @@ def _parse_ipv6(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
 
 def _parse_ipv4(name: str) -> ipaddress.IPv4Address | None:
     """Return the address of one to four numbers, decimal, octal or hex (WHATWG URL, 3.5)."""
-    numbers = [_parse_ipv4_number(part) for part in name.split(".")]
-    if len(numbers) > 4:  # noqa: PLR2004 - an IPv4 address has four parts
+    parts = name.split(".")
+    if len(parts) > 4:  # noqa: PLR2004 - an IPv4 address has four parts
         return None
     value = 0
-    for index, number in enumerate(numbers):
-        if number is None:
+    for index, part in enumerate(parts):
+        found = _IPV4_NUMBER.fullmatch(part)
+        if found is None or found.lastgroup is None:
             return None
-        is_last = index == len(numbers) - 1
+        number = int(found[found.lastgroup] or "0", _BASES[found.lastgroup])
+        is_last = index == len(parts) - 1
         value += number if is_last else number << (8 * (3 - index))
     return ipaddress.IPv4Address(value) if value <= 0xFFFF_FFFF else None  # noqa: PLR2004 - 32 bits
-
-
-def _parse_ipv4_number(text: str) -> int | None:
-    for pattern, base in ((r"0x([0-9a-f]*)", 16), (r"0([0-7]+)", 8), (r"([0-9]+)", 10)):
-        if match := re.fullmatch(pattern, text, re.ASCII):
-            return int(match[1] or "0", base)
-    return None

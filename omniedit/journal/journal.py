@@ -1,7 +1,6 @@
 """The journal: every attempt before it is sent, and what became of it."""
 
 import json
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -12,7 +11,6 @@ from omniedit.journal.database import FAILURES, TABLES, raise_mapped
 from omniedit.journal.reading import Reader
 from omniedit.journal.rows import is_news, readable, render_json, storable
 from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
-from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import hold, make_private_folder
 
 
@@ -21,27 +19,7 @@ class Journal(Reader):
 
     Every method raises `JournalError` if the file cannot be read or written, and
     `JournalDamagedError` if it is not a sound database.
-
-    Args:
-        folder: The state folder, which also holds the locks; None keeps everything in memory.
-        clock: Returns the Unix time.
-        sleep: Waits between two tries to get a lock.
-        policy: Says how long to wait for another process that writes.
-
-    Raises:
-        JournalError: If it cannot be opened.
     """
-
-    def __init__(
-        self,
-        folder: Path | None,
-        *,
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], object] = time.sleep,
-        policy: Policy = DEFAULT,
-    ) -> None:
-        super().__init__(folder, clock=clock, policy=policy)
-        self._sleep = sleep
 
     def record_attempt(
         self, attempt: Record, *, context: str | None, key_digest: str | None = None

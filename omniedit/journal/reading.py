@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from sqlite3 import Row
@@ -24,7 +25,7 @@ from omniedit.journal.rows import (
     readable,
 )
 from omniedit.models import AttemptState, Record, SavedFile, TaskStatus, UploadedClip
-from omniedit.policy import Policy
+from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import is_held
 
 _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
@@ -36,27 +37,33 @@ class Reader:
     Args:
         folder: The state folder, which also holds the locks; None keeps everything in memory.
         clock: Returns the Unix time.
+        sleep: Waits between two tries to get a lock.
         policy: Says how long to wait for another process that writes.
 
     Raises:
         JournalError: If it cannot be opened.
     """
 
-    def __init__(self, folder: Path | None, *, clock: Callable[[], float], policy: Policy) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] = time.sleep,
+        policy: Policy = DEFAULT,
+    ) -> None:
+        self.is_lasting = folder is not None
+        """Whether it outlives this process."""
         self._database = Database(folder / JOURNAL_FILE if folder else None, policy=policy)
         self._locks = folder / "locks" if folder else None
         self._clock = clock
+        self._sleep = sleep
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def is_lasting(self) -> bool:
-        """Whether the journal outlives this process."""
-        return self._locks is not None
+        self._database.close()
 
     def check(self) -> None:
         """Read the whole file.

@@ -128,7 +128,9 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
     state_dir = _folder(environ, "OMNIEDIT_STATE_DIR", "user_state_path", stored)
     is_embedded = sandbox or environ.get("OMNIEDIT_SANDBOX", "").strip().lower() not in _FALSE
     base_url = _url(environ, stored, "base_url", DEFAULT_BASE_URL)
-    files_url = _files_url(environ, stored, base_url)
+    # A key for another API must not reach the default file service.
+    files_default = DEFAULT_FILES_URL if base_url.value == DEFAULT_BASE_URL else base_url.value
+    files_url = _url(environ, stored, "files_url", files_default)
     key, key_error = None, None
     if not is_embedded:
         try:
@@ -181,8 +183,10 @@ def _url(
     variable = f"OMNIEDIT_{name.upper()}"
     if text := _text(environ, variable):
         found = Setting(text, f"environment: {variable}")
+    elif name in stored:
+        found = stored[name]
     else:
-        found = stored.get(name, Setting(default, "default"))
+        return Setting(default, "default")
     url = found.value.rstrip("/")
     where = found.source.partition(": ")[2] or found.source
     try:
@@ -197,14 +201,6 @@ def _url(
         error.hint = f"correct {where}, or remove it to use {default}"
         raise
     return Setting(url, found.source)
-
-
-def _files_url(
-    environ: Mapping[str, str], stored: Mapping[str, Setting[str]], base_url: Setting[str]
-) -> Setting[str]:
-    # A key for another API must not reach the default file service.
-    default = DEFAULT_FILES_URL if base_url.value == DEFAULT_BASE_URL else base_url.value
-    return _url(environ, stored, "files_url", default)
 
 
 def _folder(

@@ -6,13 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from omniedit.errors import Hint, render_hint
 from omniedit.sanitize import sanitize
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.terminal.streams import OutputStream
 from omniedit.terminal.text import Colour, Line, Span, plain_text, wrapped
+
+if TYPE_CHECKING:
+    from omniedit.terminal.bars import Bars
 
 _WORKFLOW_COMMANDS: Final = (("::", ": :"), ("##[", "# #["))
 """What a log of GitHub Actions obeys, and how it is shown instead."""
@@ -35,16 +38,6 @@ class ProgressMode(StrEnum):
     AUTO = "auto"
     PLAIN = "plain"
     NONE = "none"
-
-
-class LiveDisplay(NamedTuple):
-    """What is drawn at the bottom of the terminal, and makes room for a line."""
-
-    print_above: Callable[[str], None]
-    end: Callable[[], None]
-    """Takes it off the screen for good."""
-    put_away: Callable[[], contextlib.AbstractContextManager[object]]
-    """Takes it off the screen for a block."""
 
 
 class Printer:
@@ -83,7 +76,7 @@ class Printer:
         self._is_workflow = environ.get("GITHUB_ACTIONS") == "true"
         self.lock = threading.RLock()
         """Held by whoever writes to either stream."""
-        self._live: LiveDisplay | None = None
+        self._live: Bars | None = None
         self._has_document = False
 
     @property
@@ -193,7 +186,7 @@ class Printer:
         self._print_message(line if line.strip() else "" for line in lines)
 
     @contextlib.contextmanager
-    def showing(self, live: LiveDisplay) -> Generator[None]:
+    def showing(self, live: "Bars") -> Generator[None]:
         """Print above `live` until the end of the block."""
         self._live = live
         try:
@@ -205,7 +198,7 @@ class Printer:
         """Take off the screen what is drawn there, for good."""
         with self.lock:
             if self._live is not None:
-                self._live.end()
+                self._live.stop()
             self._live = None
 
     def stop(self, stop: Callable[[], object]) -> None:

@@ -37,7 +37,7 @@ from omniedit.terminal.human import (
     render_size,
     render_took,
 )
-from omniedit.terminal.printer import LiveDisplay, OutputMode, Printer, ProgressMode
+from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.text import Colour, Line, Span, cell_width
 
 MANY: Final = 5
@@ -145,10 +145,9 @@ def _bars(printer: Printer, board: Board, *, is_ticking: bool) -> "Generator[_La
     from omniedit.terminal.bars import Bars  # noqa: PLC0415
 
     bars = Bars(board, printer.stderr, printer.environ)
-    live = LiveDisplay(print_above=bars.print_above, end=bars.stop, put_away=bars.put_away)
     view = _LastingLines(printer, board)
     interval_s = _FRAME_S if board.is_single else _FRAME_OF_MANY_S
-    with bars, printer.showing(live):
+    with bars, printer.showing(bars):
         with _ticking(printer, bars.refresh, interval_s=interval_s, is_on=is_ticking):
             yield view
         view.finish()

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TextIO
 
 from omniedit.sanitize import sanitize
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.terminal.text import Line, Span
+from omniedit.terminal.text import Line
 
 _PLAINER: Final = {
     "…": "~",  # one cell, so that what was laid out still fits
@@ -168,18 +168,18 @@ class OutputStream:
         """Return a line with the colours and links that are shown here, all text sanitized."""
         if isinstance(line, str):
             return sanitize(line)
-        return "".join(map(self._rendered, line))
+        rendered = ""
+        for span in line:
+            text = sanitize(span.text)
+            if span.colour is not None and text and self.is_coloured:
+                text = f"\x1b[{span.colour}m{text}\x1b[0m"
+            if span.link is not None and text and self.shows_links:
+                from urllib.parse import quote  # noqa: PLC0415 - for links on few terminals only
 
-    def _rendered(self, span: Span) -> str:
-        text = sanitize(span.text)
-        if span.colour is not None and text and self.is_coloured:
-            text = f"\x1b[{span.colour}m{text}\x1b[0m"
-        if span.link is not None and text and self.shows_links:
-            from urllib.parse import quote  # noqa: PLC0415 - for links on few terminals only
-
-            uri = quote(span.link, safe="%/:=&?~#+!$,;'@()*[]")
-            text = f"\x1b]8;;{uri}\x1b\\{text}\x1b]8;;\x1b\\"
-        return text
+                uri = quote(span.link, safe="%/:=&?~#+!$,;'@()*[]")
+                text = f"\x1b]8;;{uri}\x1b\\{text}\x1b]8;;\x1b\\"
+            rendered += text
+        return rendered
 
     def _encodable(self, text: str) -> str:
         """Return `text` with plainer characters where the encoding lacks them."""

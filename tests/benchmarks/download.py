@@ -71,7 +71,7 @@ with HttpClient() as http, watch(printer, board, sandbox=False) as observe:
         observe(event)
 
     began = time.perf_counter()
-    Downloader(http, sleep=time.sleep).download(
+    Downloader(http, sleep=time.sleep, jitter=random.random).download(
         url, target, task_id="task-1", overwrite=True, on_retry=lambda *_: None,
         on_progress=lambda done, total: report(Transferring(
             name=target.name, direction="download", done_bytes=done, total_bytes=total,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 
 _STEPS = ("open", "os.")
 _SCRIPT = """
-import sys, time
+import random, sys, time
 from pathlib import Path
 from omniedit.downloads.transfer import Downloader
 from omniedit.errors import TargetExistsError
@@ -37,7 +38,7 @@ from omniedit.http.client import HttpClient
 
 with HttpClient() as http:
     try:
-        saved = Downloader(http, sleep=time.sleep).download(
+        saved = Downloader(http, sleep=time.sleep, jitter=random.random).download(
             sys.argv[1], Path(sys.argv[2]), task_id="task-1-abcdef",
             on_progress=lambda *_: None, on_retry=lambda *_: None,
         )
@@ -148,7 +149,7 @@ def test_threads_that_save_one_target_at_once_all_succeed(
 
     def save() -> SavedFile:
         with HttpClient() as http:
-            return Downloader(http, sleep=sleep).download(
+            return Downloader(http, sleep=sleep, jitter=random.random).download(
                 url,
                 tmp_path / "out.mp4",
                 task_id="task-1-abcdef",

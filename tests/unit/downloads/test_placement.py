@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import random
 import shutil
 import socket
 from pathlib import Path
@@ -341,7 +342,7 @@ def test_who_waited_for_another_download_of_it_has_succeeded(
                 other.append(origin.content)
                 place(other, desk.target, overwrite=overwrite, sleep=sleep)
 
-    downloader = Downloader(desk.http, sleep=sleep)
+    downloader = Downloader(desk.http, sleep=sleep, jitter=random.random)
     saved = downloader.download(
         desk.URL,
         desk.target,
@@ -359,7 +360,7 @@ def test_who_waited_for_another_download_of_it_has_succeeded(
 def test_who_waited_for_a_process_that_died_goes_on_from_there(desk: Desk, origin: Origin) -> None:
     other = _other_process(desk)
     other.append(origin.content[:2000])
-    downloader = Downloader(desk.http, sleep=lambda _: other.close())
+    downloader = Downloader(desk.http, sleep=lambda _: other.close(), jitter=random.random)
 
     downloader.download(
         desk.URL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,7 +46,9 @@ def test_a_link_that_cannot_be_asked_for_is_a_result_that_is_gone(
 def test_a_link_to_this_machine_or_network_is_not_fetched(
     desk: Desk, origin: Origin, host: str
 ) -> None:
-    downloader = Downloader(desk.http, sleep=desk.slept.append, public_only=True)
+    downloader = Downloader(
+        desk.http, sleep=desk.slept.append, jitter=random.random, public_only=True
+    )
 
     with pytest.raises(ResultGoneError, match="which is not asked") as caught:
         downloader.download(
@@ -66,7 +69,7 @@ def test_a_name_that_leads_inside_today_does_not_make_a_result_gone(tmp_path: Pa
         HttpClient(policy=policy, resolve=lambda *_: ["127.0.0.1"]) as http,
         pytest.raises(NotConnectedError, match="leads to an address of this machine") as caught,
     ):
-        Downloader(http, sleep=lambda _: None, public_only=True).download(
+        Downloader(http, sleep=lambda _: None, jitter=random.random, public_only=True).download(
             "http://cdn.example/a.mp4",
             tmp_path / "out.mp4",
             on_progress=lambda *_: None,
@@ -105,7 +108,7 @@ def test_a_proxy_that_cannot_be_used_says_nothing_about_the_link(
     monkeypatch.setenv("HTTP_PROXY", "socks9://proxy")
 
     with HttpClient() as http, pytest.raises(InvalidInputError, match="HTTP_PROXY"):
-        Downloader(http, sleep=lambda _: None).download(
+        Downloader(http, sleep=lambda _: None, jitter=random.random).download(
             "http://cdn.example/a.mp4",
             tmp_path / "out.mp4",
             on_progress=lambda *_: None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def content(make_desk: Callable[[], Desk]) -> bytes:
 
 def _save(url: str, target: Path, policy: Policy = DEFAULT) -> SavedFile:
     with HttpClient(policy=policy) as http:
-        return Downloader(http, sleep=lambda _: None).download(
+        return Downloader(http, sleep=lambda _: None, jitter=random.random).download(
             url,
             target,
             task_id="task-1-abcdef",

@@ -28,8 +28,8 @@ from omniedit.errors import (
 )
 from omniedit.evolink.api import EvoLinkClient
 from omniedit.http.client import HttpClient
-from omniedit.http.retry import is_certainly_not_accepted, is_transient
 from omniedit.models import DEFAULT_MODEL
+from omniedit.policy import is_certainly_not_accepted, is_transient
 from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, Answer, HostileServer
 
 # Over loopback no certificates are loaded, which would take longer than all the rest.

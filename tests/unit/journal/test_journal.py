@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from omniedit.edits.replay import refusal_of
-from omniedit.http.retry import is_certainly_not_accepted
 from omniedit.journal import Call, Journal
 from omniedit.models import Record, SavedFile, Task, TaskError, UploadedClip
+from omniedit.policy import is_certainly_not_accepted
 
 ORIGIN = "https://api.evolink.ai"
 FILES = "https://files-api.evolink.ai"
