@@ -336,7 +336,7 @@ def _bug(context: Context, cause: BaseException) -> OmniEditError:
 
 
 def _summarise(context: Context, outcome: Outcome, error: OmniEditError | None) -> None:
-    from omniedit.terminal.summary import render_summary
+    from omniedit.terminal.documents import render_summary
 
     try:
         context.append_summary(render_summary(_tasks(context, outcome), error))

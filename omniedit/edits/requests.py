@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from omniedit.edits.session import Session
-from omniedit.errors import InvalidInputError, MissingFileError
+from omniedit.errors import Hint, InvalidInputError, MissingFileError, NotFinishedError
 from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
 from omniedit.media import is_available
 from omniedit.models import (
@@ -107,8 +107,6 @@ def prepare(
     if request.callback_url is not None:
         check_callback_url(request.callback_url, allow_internal=session.is_sandbox)
     if request.video.startswith(TASK_PREFIX):
-        from omniedit.edits.lineage import with_result  # noqa: PLC0415 - most clips are no results
-
         request = with_result(session, request, deadline=deadline)
     if is_local(request.video):
         _check_local_clip(session, request)
@@ -139,6 +137,56 @@ def prepare(
         sent=plan.sent,
         identity=identity,
     )
+
+
+def with_result(
+    session: Session, request: EditRequest, *, deadline: float | None = None
+) -> EditRequest:
+    """Return a request whose VIDEO is the file of the result that it named as `task:TASK`.
+
+    Args:
+        request: As it was asked for.
+        deadline: A monotonic instant that fetching the result does not outlive.
+
+    Raises:
+        InvalidInputError: If VIDEO is `task:last`, which would be another task the next time.
+        OmniEditError: If the task has no result, or it cannot be had.
+    """
+    from omniedit.edits.records import LAST  # noqa: PLC0415 - most clips are no results
+
+    reference = request.video.removeprefix(TASK_PREFIX)
+    if reference == LAST:
+        context = session.last_context
+        accepted = session.journal.last_accepted(context) if context else None
+        shown = accepted.task_id if accepted else "TASK"
+        msg = f"`task:last` is another task each time this is run: write `task:{shown}`"
+        raise InvalidInputError(msg, code="unstable_reference", hint=f"VIDEO is `task:{shown}`")
+    path, parent = find_result(session, reference, command="edit", deadline=deadline)
+    session.note(
+        "the clip is a result: each further edit is another encoding by the service",
+        is_general=True,
+    )
+    return request._replace(video=str(path), parent=parent)
+
+
+def find_result(
+    session: Session, reference: str, *, command: str, deadline: float | None = None
+) -> tuple[Path, str]:
+    """Return the file of a task's first result, fetched where it is not here, and the task's ID.
+
+    Raises:
+        OmniEditError: If the task has none, or it cannot be had.
+    """
+    from omniedit.edits.records import find_records  # noqa: PLC0415 - most clips are no results
+    from omniedit.edits.save import result_file  # noqa: PLC0415 - as above
+
+    [record] = find_records(session, [reference], command=command)
+    try:
+        return result_file(session, record, deadline=deadline), str(record.task_id)
+    except NotFinishedError as error:
+        # Where the result of this command goes is no place for its clip.
+        error.hint = Hint("it goes on: {}", f"wait {record.task_id}")
+        raise
 
 
 def digest_of(parts: Sequence[object]) -> str:

@@ -18,9 +18,8 @@ from omniedit.edits.clips import (
     look_at_result,
 )
 from omniedit.edits.edit import EditOptions, known_edit
-from omniedit.edits.lineage import with_result
 from omniedit.edits.planner import PlannedEdit, check_price
-from omniedit.edits.requests import PreparedEdit, digest_of, prepare
+from omniedit.edits.requests import PreparedEdit, digest_of, prepare, with_result
 from omniedit.edits.save import is_whole, saved_as
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omniedit.sandbox.addresses import loopback_address
+from omniedit.sandbox.callbacks import loopback_address
 from omniedit.sandbox.clips import Clips
 from omniedit.sandbox.store import DATABASE_NAME, RequestKeys, Store
 

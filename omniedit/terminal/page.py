@@ -1,4 +1,4 @@
-"""The page of `omniedit compare`: one HTML file that needs nothing but its videos.
+"""What `omniedit compare` shows: one HTML file that needs nothing but its videos, or a picture.
 
 What comes from outside is escaped text in it, and its content security policy admits no script but
 its own, and no request.
@@ -6,7 +6,11 @@ its own, and no request.
 
 import base64
 import hashlib
+import io
+import logging
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -77,6 +81,24 @@ def page_chunks(
             yield text.encode()
         end = match.end()
     yield template[end:].encode()
+
+
+def print_picture(png: bytes) -> bool:
+    """Print a picture as wide as the terminal; return whether the terminal takes any.
+
+    It goes by Kitty's graphics protocol, or as sixels. Standard input and output must be the terminal, which is asked what it takes. Importing the
+    library asks it, so this does so, and nothing else.
+    """
+    # It warns of a terminal that does not tell the size of its cells, and takes the usual one.
+    logging.getLogger("textual_image").setLevel(logging.ERROR)
+    from rich.console import Console  # noqa: PLC0415 - only pictures need either
+    from textual_image.renderable import Image, SixelImage, TGPImage  # noqa: PLC0415 - as above
+
+    # On one of unknown width the library divides by zero.
+    if Image not in {SixelImage, TGPImage} or not os.get_terminal_size().columns:
+        return False
+    Console(file=sys.__stdout__).print(Image(io.BytesIO(png), width="100%", height="auto"))
+    return True
 
 
 def _digest_of(template: str, element: str) -> str:

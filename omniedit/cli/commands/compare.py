@@ -120,7 +120,7 @@ def _require_screen(context: Context) -> None:
 
 
 def _show(context: Context, sheet: bytes) -> None:
-    from omniedit.terminal.pictures import print_picture
+    from omniedit.terminal.page import print_picture
 
     if not print_picture(sheet):
         context.printer.warn("this terminal takes no pictures: `-o SHEET.png` writes one to a file")

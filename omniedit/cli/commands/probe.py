@@ -66,7 +66,7 @@ def probe(
 
 def _file_of(session: "Session", video: str) -> str:
     """Return the file of the result that `task:TASK` means."""
-    from omniedit.edits.lineage import find_result
+    from omniedit.edits.requests import find_result
 
     path, _ = find_result(session, video.removeprefix(TASK_PREFIX), command="probe")
     return str(path)

@@ -19,7 +19,7 @@ from omniedit.media import (
     verdict,
 )
 from omniedit.media.facts import HLG, PQ
-from omniedit.media.tonemap import _pq_to_light, hald_planes
+from omniedit.media.filters import _pq_to_light, hald_planes
 from tests.unit.media.clips import (
     Sound,
     combing,

@@ -2,8 +2,7 @@ import pytest
 
 from omniedit.errors import QuotaError
 from omniedit.models import SavedFile, Task, TaskError
-from omniedit.terminal.documents import task_document
-from omniedit.terminal.summary import render_summary
+from omniedit.terminal.documents import render_summary, task_document
 from tests.records import record_of
 
 CLIP = "https://user:word@example.com/a.mp4?signature=secret"
