@@ -3,27 +3,38 @@
 import contextlib
 import functools
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from omniedit.cli.signals import Signals
-from omniedit.errors import InvalidInputError, LocalError, OmniEditError, render_hint
+from omniedit.errors import (
+    InvalidInputError,
+    LocalError,
+    MissingExtraError,
+    OmniEditError,
+    install_command,
+    render_hint,
+)
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import quoted
 from omniedit.schemas import FAILURE
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
+from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
-    from omniedit.cli.session import JournalUse
     from omniedit.edits.session import Session
     from omniedit.edits.targets import Destination
     from omniedit.events import Event, Observer
     from omniedit.http.client import HttpClient
+    from omniedit.journal import JournalUse
+    from omniedit.sandbox import RunningSandbox
     from omniedit.settings import Setting, Settings
     from omniedit.terminal.board import Board
     from omniedit.terminal.documents import Document
@@ -158,8 +169,8 @@ class Context:
             JournalError: If the journal is required and cannot be opened.
             LocalError: If the file of `--summary` cannot be written.
         """
-        from omniedit.cli.session import JournalUse, opened_journal, serve_sandbox, stream_out
         from omniedit.edits.session import Connection, Session
+        from omniedit.journal import JournalUse, opened_journal
 
         if self.summary is not None:
             # Found out before anything is paid for.
@@ -178,7 +189,7 @@ class Context:
             if not settings.is_embedded:
                 key = settings.require_key().reveal()
                 return Connection(settings.base_url.value, settings.files_url.value, key)
-            url = closing.enter_context(serve_sandbox(settings.sandbox_folder)).url
+            url = closing.enter_context(_serve_sandbox(settings.sandbox_folder)).url
             return Connection(url, url, _SANDBOX_KEY)
 
         with closing:
@@ -203,7 +214,7 @@ class Context:
                 observers=(shown, *observers),
                 shielded=self.signals.shielded,
                 drain=self.signals.drain,
-                stream_out=stream_out,
+                stream_out=_stream_out,
                 policy=self.policy,
                 told=self._told,
                 closing=closing,
@@ -382,3 +393,48 @@ class _Shown:
     def end(self) -> None:
         """Show nothing more."""
         self._show = self._closing = None
+
+
+@contextlib.contextmanager
+def sandbox_required(action: str) -> Generator[None]:
+    """Say in a block what keeps the sandbox from being used.
+
+    Args:
+        action: What is done with it there.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+        LocalError: If its folder or its port cannot be had.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        msg = "the sandbox is not installed"
+        raise MissingExtraError(msg, hint=install_command("sandbox")) from error
+    except OSError as error:
+        msg = f"cannot {action} the sandbox: {error.strerror or error}"
+        raise LocalError(msg) from error
+
+
+def _stream_out(path: Path) -> None:
+    """Write a file to standard output; a reader that leaves early ends it quietly.
+
+    Raises:
+        LocalError: If it cannot be read or written.
+    """
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        if error.errno in READER_LEFT:
+            return
+        msg = f"cannot write to standard output: {error.strerror}"
+        raise LocalError(msg) from None
+
+
+def _serve_sandbox(folder: Path) -> "RunningSandbox":
+    with sandbox_required("serve"):
+        from omniedit.sandbox import serve
+
+        return serve(folder)

@@ -19,7 +19,7 @@ from omniedit.errors import (
     OutcomeUnknownError,
     TaskNotFoundError,
 )
-from omniedit.journal.rows import is_here
+from omniedit.journal.reading import is_here
 from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id, task_name
 
 LAST: Final = "last"

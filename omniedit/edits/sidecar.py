@@ -14,7 +14,7 @@ from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, LocalError, OmniEditError, TargetExistsError
 from omniedit.http.urls import public_url
-from omniedit.journal.rows import is_here
+from omniedit.journal.reading import is_here
 from omniedit.media import ClipFacts, is_available
 from omniedit.models import Record, SavedFile
 from omniedit.schemas import instant, video_fields

@@ -1,7 +1,7 @@
 """What this machine knows about every edit: attempts, tasks, saved files, uploads."""
 
-from omniedit.journal.database import JOURNAL_FILE, check_version
-from omniedit.journal.journal import Journal
-from omniedit.journal.rows import Call, Recovery
+from omniedit.journal.database import JOURNAL_FILE
+from omniedit.journal.journal import Journal, JournalUse, opened_journal
+from omniedit.journal.reading import Call, Recovery
 
-__all__ = ["JOURNAL_FILE", "Call", "Journal", "Recovery", "check_version"]
+__all__ = ["JOURNAL_FILE", "Call", "Journal", "JournalUse", "Recovery", "opened_journal"]

@@ -3,15 +3,36 @@
 import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from enum import Enum, auto
 from pathlib import Path
 
-from omniedit.errors import RequestRefusedError
+from omniedit.errors import (
+    Hint,
+    JournalDamagedError,
+    JournalTooNewError,
+    LocalError,
+    RequestRefusedError,
+)
 from omniedit.http.urls import without_query
-from omniedit.journal.database import FAILURES, TABLES, raise_mapped
-from omniedit.journal.reading import Reader
-from omniedit.journal.rows import is_news, readable, render_json, storable
+from omniedit.journal.database import FAILURES, TABLES, check_version, raise_mapped
+from omniedit.journal.reading import Reader, readable, render_json, storable
 from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
 from omniedit.system.files import hold, make_private_folder
+
+
+class JournalUse(Enum):
+    """What a command does when the journal cannot be opened."""
+
+    REQUIRED = auto()
+    """It ends before anything is sent."""
+    PAYS = auto()
+    """It says so and goes on, but pays for nothing beside a journal of a newer version."""
+    OPTIONAL = auto()
+    """It says so and goes on."""
+    DECLINED = auto()
+    """It does without one, as asked, but pays for nothing beside one of a newer version."""
+    NONE = auto()
+    """It needs none."""
 
 
 class Journal(Reader):
@@ -105,7 +126,7 @@ class Journal(Reader):
             (task, completed_after)
             for task, completed_after in reports
             if (known := self.find_task(task.task_id)) is not None
-            and is_news(known, task, completed_after)
+            and _is_news(known, task, completed_after)
         ]
         if not news:
             return
@@ -389,3 +410,67 @@ def held_lock(
         except FAILURES as error:
             raise_mapped(folder, error)
         yield
+
+
+@contextmanager
+def opened_journal(
+    folder: Path, use: JournalUse, *, warn: Callable[[str], None]
+) -> Generator[Journal]:
+    """Open the journal for a block; one that lasts only as long where it may be done without.
+
+    Raises:
+        JournalError: If it is required and cannot be opened; a damaged one is set aside.
+    """
+    with _open(folder, use, warn) as journal:
+        try:
+            yield journal
+        except JournalDamagedError as error:
+            # Found only while it was used.
+            journal.close()
+            _recover(folder, error)
+            raise
+
+
+def _open(folder: Path, use: JournalUse, warn: Callable[[str], None]) -> Journal:
+    if use is JournalUse.DECLINED:
+        check_version(folder)
+    if use in {JournalUse.DECLINED, JournalUse.NONE}:
+        return Journal(None)
+    try:
+        try:
+            return Journal(folder)
+        except JournalDamagedError as error:
+            _recover(folder, error)
+            if use is JournalUse.REQUIRED:
+                raise
+            warn(error.message)
+            return Journal(folder)
+    except LocalError as error:
+        is_newer = isinstance(error, JournalTooNewError)
+        if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):
+            raise
+        warn(f"{error.message}; going on without it")
+        return Journal(None)
+
+
+def _recover(folder: Path, error: JournalDamagedError) -> None:
+    from omniedit.journal.recovery import recover  # noqa: PLC0415 - hardly ever needed
+
+    recovery = recover(folder)
+    error.hint = "run the command again"
+    if recovery is not None:
+        error.message += f"; {recovery.summary}"
+        if not recovery.is_complete:
+            error.hint = Hint("{} shows what is missing, and accepts it", "journal recover")
+
+
+def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
+    """Return whether a poll changes what is known about a task; progress does not count."""
+    before = known.task
+    return (
+        before is None
+        or (before.status, before.error) != (task.status, task.error)
+        or (completed_after is not None and known.completed_after is None)
+        or bool(set(task.result_urls) - set(before.result_urls))
+        or (task.credits_used is not None and before.credits_used is None)
+    )

@@ -16,7 +16,7 @@ from omniedit.journal.database import (
     damage,
     mapped_errors,
 )
-from omniedit.journal.rows import is_here, parse_file
+from omniedit.journal.reading import is_here, parse_file
 from omniedit.system.files import private_folder
 
 _TASKS: Final = f"""

@@ -1,34 +1,79 @@
-"""What the journal is asked."""
+"""What the journal is asked; its rows as values, and back."""
 
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Row
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from omniedit.errors import Hint, JournalError
 from omniedit.journal.database import ENDED, JOURNAL_FILE, Database, damage
-from omniedit.journal.rows import (
-    ADOPTED,
-    ATTEMPTED,
-    RECORDS,
-    Call,
-    Recovery,
-    chosen_model,
-    parse_error,
-    parse_facts,
-    parse_file,
-    parse_recovery,
-    parse_task,
-    readable,
+from omniedit.models import (
+    AttemptState,
+    Record,
+    SavedFile,
+    Sound,
+    Task,
+    TaskError,
+    TaskStatus,
+    UploadedClip,
+    VideoFacts,
 )
-from omniedit.models import AttemptState, Record, SavedFile, TaskStatus, UploadedClip
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import is_held
 
+_MODEL_BEFORE: Final = "gemini-omni-flash-video-edit"
+"""Of attempts from before their model was recorded, when there was no other."""
+_COLUMNS: Final = """
+    a.request_id, a.identity, a.state, a.video, a.prompt, a.body, a.body_digest,
+    a.error as refusal, a.clock_offset_s, a.clip_sha256, a.start_s, a.end_s, a.parent,
+    a.model as chosen_model, a.clip,
+    coalesce(a.origin, t.origin) as origin,
+    coalesce(a.created_at, t.created_at, t.recorded_at) as begun_at,
+    t.task_id, t.status, t.model, t.created_at, t.estimated_s, t.credits_reserved, t.credits_used,
+    t.result_urls, t.error, t.completed_after, t.is_adopted, t.is_result_gone, t.recorded_at
+"""
+_ATTEMPTED: Final = f"""
+    select {_COLUMNS}, a.rowid as place from attempts a left join tasks t using (task_id)
+"""  # noqa: S608 - constants only
+_ADOPTED: Final = f"""
+    select {_COLUMNS}, 0 as place from tasks t left join attempts a using (task_id)
+    where t.is_adopted = 1 and a.request_id is null
+"""  # noqa: S608 - constants only
+_RECORDS: Final = f"select * from ({_ATTEMPTED} union all {_ADOPTED})"  # noqa: S608 - constants only
 _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
+
+
+class Call(NamedTuple):
+    """The newest `submit` or `edit` of a context; None stands for a batch."""
+
+    request_id: str | None
+
+
+class Recovery(NamedTuple):
+    """What became of a damaged journal."""
+
+    damaged_file: Path  # set aside, as it was
+    rows_restored: Mapping[str, int]  # by table
+    unreadable_pages: int
+    missing_ids: tuple[str, ...]  # request and task IDs of rows that are known to be lost
+
+    @property
+    def summary(self) -> str:
+        """What was restored and what was not, in one sentence."""
+        attempts, tasks = self.rows_restored["attempts"], self.rows_restored["tasks"]
+        lost = "nothing is lost" if self.is_complete else "some could not be read"
+        return (
+            f"{attempts} submissions and {tasks} tasks were restored, {lost};"
+            f" the damaged file was set aside as {self.damaged_file}"
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row was restored."""
+        return not self.unreadable_pages and not self.missing_ids
 
 
 class Reader:
@@ -81,7 +126,7 @@ class Reader:
 
     def find_attempt(self, request_id: str) -> Record | None:
         """Return the attempt with this request ID."""
-        return self._find(f"{RECORDS} where request_id = ?", request_id)
+        return self._find(f"{_RECORDS} where request_id = ?", request_id)
 
     def key_digest(self, request_id: str) -> str | None:
         """Return the digest of the key that an attempt was sent with, where it is known."""
@@ -92,11 +137,11 @@ class Reader:
 
     def find_task(self, task_id: str) -> Record | None:
         """Return the task with this ID."""
-        return self._find(f"{RECORDS} where task_id = ?", task_id)
+        return self._find(f"{_RECORDS} where task_id = ?", task_id)
 
     def tasks_ending_with(self, end: str) -> list[Record]:
         """Return the tasks whose ID ends with `end`."""
-        return self._records(f"{RECORDS} where substr(task_id, -?) = ?", len(end), end)
+        return self._records(f"{_RECORDS} where substr(task_id, -?) = ?", len(end), end)
 
     def find_edit(self, identity: str, *, origin: str) -> Record | None:
         """Return the attempt that decides what becomes of a known edit."""
@@ -109,7 +154,7 @@ class Reader:
         for again.
         """
         known = self._records(
-            f"{RECORDS} where identity = ? and origin = ?"
+            f"{_RECORDS} where identity = ? and origin = ?"
             " and (task_id is not null or state <> 'refused') order by place desc",
             identity,
             origin,
@@ -131,7 +176,7 @@ class Reader:
         unfailed: set[str] = set()
         for identity, status, text in rows:
             has_failed = status in {TaskStatus.FAILED, TaskStatus.CANCELLED}
-            error = parse_error(text) if status == TaskStatus.FAILED else None
+            error = _parse_error(text) if status == TaskStatus.FAILED else None
             if not has_failed:
                 unfailed.add(identity)
             if error is not None and error.is_retryable and identity not in unfailed:
@@ -193,7 +238,7 @@ class Reader:
     def attempts_ending_with(self, end: str) -> list[Record]:
         """Return the attempts without a task whose request ID ends with `end`."""
         return self._records(
-            f"{RECORDS} where task_id is null and substr(request_id, -?) = ?", len(end), end
+            f"{_RECORDS} where task_id is null and substr(request_id, -?) = ?", len(end), end
         )
 
     def recent(self, *, limit: int | None = None, leaves_out_unsent: bool = False) -> list[Record]:
@@ -204,8 +249,8 @@ class Reader:
             leaves_out_unsent: Leave out attempts that were refused before anything was sent.
         """
         clause = f"where not ({_UNSENT})" if leaves_out_unsent else ""
-        newest = f"{ATTEMPTED} {clause} order by a.created_at desc, a.rowid desc limit ?1"
-        adopted = f"{ADOPTED} order by begun_at desc limit ?1"
+        newest = f"{_ATTEMPTED} {clause} order by a.created_at desc, a.rowid desc limit ?1"
+        adopted = f"{_ADOPTED} order by begun_at desc limit ?1"
         # Each part in the order of an index: no more rows are read than are wanted.
         rows = f"select * from ({newest}) union all select * from ({adopted})"  # noqa: S608 - constants only
         most = min(limit, sys.maxsize) if limit else -1
@@ -227,7 +272,7 @@ class Reader:
         rows = self._database.rows(
             "select count(*) from attempts union all"  # noqa: S608 - constants only
             f" select count(*) from attempts where {_UNSENT} union all"
-            f" select count(*) from ({ADOPTED})"
+            f" select count(*) from ({_ADOPTED})"
         )
         attempts, left_out, adopted = (int(row[0]) for row in rows)
         return attempts + adopted - left_out * leaves_out_unsent
@@ -235,7 +280,7 @@ class Reader:
     def names(self) -> list[str]:
         """Return the ID of each task, and the request ID of each attempt without one."""
         rows = self._database.rows(
-            f"select coalesce(task_id, request_id) from attempts union select task_id from ({ADOPTED})"  # noqa: S608 - constants only
+            f"select coalesce(task_id, request_id) from attempts union select task_id from ({_ADOPTED})"  # noqa: S608 - constants only
         )
         return [str(row[0]) for row in rows]
 
@@ -276,7 +321,7 @@ class Reader:
     def recoveries(self) -> list[Recovery]:
         """Return the recoveries that left rows behind, and were not settled yet."""
         return [
-            parse_recovery(row)
+            _parse_recovery(row)
             for row in self._database.rows("select * from recoveries order by recovered_at")
         ]
 
@@ -303,7 +348,7 @@ class Reader:
         )
 
     def _record(self, row: Row, saved: tuple[SavedFile, ...]) -> Record:
-        task = parse_task(row) if row["task_id"] else None
+        task = _parse_task(row) if row["task_id"] else None
         status = task.status if task else self._status_without_task(row)
         return Record(
             request_id=row["request_id"],
@@ -314,11 +359,11 @@ class Reader:
             prompt=readable(row["prompt"]),
             identity=row["identity"],
             origin=row["origin"],
-            model=chosen_model(row),
-            clip=parse_facts(row["clip"]),
+            model=_chosen_model(row),
+            clip=_parse_facts(row["clip"]),
             body=row["body"],
             body_digest=row["body_digest"],
-            error=task.error if task else parse_error(row["refusal"]),
+            error=task.error if task else _parse_error(row["refusal"]),
             clock_offset_s=row["clock_offset_s"],
             clip_sha256=row["clip_sha256"],
             start_s=row["start_s"],
@@ -340,3 +385,88 @@ class Reader:
             self._locks / f"sending-{row['request_id']}.lock"
         )
         return AttemptState.SENDING if is_alive else AttemptState.UNKNOWN
+
+
+def readable(value: str | bytes | None) -> str | None:
+    """Return a stored text; bytes are a file name that is not valid UTF-8 (PEP 383)."""
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
+
+
+def storable(text: str) -> str | bytes:
+    """Return a text in a form that SQLite takes; file names need not be UTF-8 (PEP 383)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogateescape")
+    return text
+
+
+def parse_file(row: Row) -> SavedFile:
+    """Return a saved file."""
+    return SavedFile(
+        path=readable(row["path"]) or "",
+        size_bytes=row["size_bytes"],
+        sha256=row["sha256"],
+        is_elsewhere=bool(row["is_elsewhere"]),
+        facts=_parse_facts(row["facts"]),
+        sound=Sound(row["sound"] or Sound.NEW),
+        served_path=readable(row["served_path"]),
+    )
+
+
+def is_here(file: SavedFile) -> bool:
+    """Return whether a file has its name and size on this machine."""
+    try:
+        return Path(file.path).stat().st_size == file.size_bytes
+    except (OSError, ValueError):
+        return False
+
+
+def _parse_task(row: Row) -> Task:
+    """Return a task; progress is not recorded."""
+    return Task(
+        task_id=row["task_id"],
+        status=row["status"] or None,
+        progress=100 if row["status"] == TaskStatus.COMPLETED else None,
+        model=row["model"],
+        created_at=row["created_at"],
+        estimated_s=row["estimated_s"],
+        credits_reserved=row["credits_reserved"],
+        credits_used=row["credits_used"],
+        result_urls=tuple(json.loads(row["result_urls"])),
+        error=_parse_error(row["error"]),
+    )
+
+
+def _chosen_model(row: Row) -> str | None:
+    """Return the model that an attempt asked for; None of a task that was adopted."""
+    chosen: str | None = row["chosen_model"]
+    return _MODEL_BEFORE if chosen is None and row["request_id"] is not None else chosen
+
+
+def _parse_facts(text: str | None) -> VideoFacts | None:
+    """Return a video's facts that were stored as JSON."""
+    if not text:
+        return None
+    stored = json.loads(text)
+    return VideoFacts(**stored | {"marks": tuple(stored["marks"])})
+
+
+def render_json(value: TaskError | VideoFacts | None) -> str | None:
+    """Return an error or a video's facts as JSON."""
+    return json.dumps(value._asdict()) if value else None
+
+
+def _parse_error(text: str | None) -> TaskError | None:
+    """Return an error that was stored as JSON."""
+    return TaskError(**json.loads(text)) if text else None
+
+
+def _parse_recovery(row: Row) -> Recovery:
+    """Return a recovery that is not settled."""
+    return Recovery(
+        damaged_file=Path(readable(row["damaged_file"]) or ""),
+        rows_restored=json.loads(row["rows_restored"]),
+        unreadable_pages=row["unreadable_pages"],
+        missing_ids=tuple(json.loads(row["missing_ids"])),
+    )

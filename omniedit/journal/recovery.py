@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, NamedTuple, TypeAlias
 from omniedit.errors import JournalDamagedError
 from omniedit.journal.database import ADOPT_ORPHANS, JOURNAL_FILE, Database, mapped_errors
 from omniedit.journal.journal import Journal, held_lock
-from omniedit.journal.rows import Recovery
+from omniedit.journal.reading import Recovery
 from omniedit.models import TaskStatus
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System

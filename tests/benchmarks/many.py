@@ -56,7 +56,7 @@ _CLIENT: Final = """
 import json, sys, time
 from tests.benchmarks.memory import peak_kib
 from omniedit.cli.context import Call
-from omniedit.cli.session import JournalUse
+from omniedit.journal import JournalUse
 from omniedit.edits.session import Clock
 from omniedit.edits.poller import Poller
 from omniedit.models import Task

@@ -20,8 +20,8 @@ from omniedit.cli.options import (
     parse_shard,
 )
 from omniedit.cli.parser import COST, OUTPUT, SCRIPTS, WAITING
-from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
+from omniedit.journal import JournalUse
 from omniedit.models import Sound
 from omniedit.sanitize import quoted
 

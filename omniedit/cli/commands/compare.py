@@ -11,8 +11,8 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import can_ask
 from omniedit.cli.options import Force
 from omniedit.cli.parser import OUTPUT
-from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError, TargetExistsError
+from omniedit.journal import JournalUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

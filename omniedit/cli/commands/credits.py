@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.session import JournalUse
+from omniedit.journal import JournalUse
 from omniedit.models import CREDITS_PER_DOLLAR, Credits
 
 if TYPE_CHECKING:

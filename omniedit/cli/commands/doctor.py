@@ -6,8 +6,8 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import hint_for
-from omniedit.cli.session import JournalUse
 from omniedit.errors import Interrupted, OmniEditError
+from omniedit.journal import JournalUse
 
 EXAMPLES: Final = """
 omniedit doctor

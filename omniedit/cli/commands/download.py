@@ -8,8 +8,8 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import shown_saving
 from omniedit.cli.options import Expiring, Force, Sidecar, Tasks, refuse_sidecar
 from omniedit.cli.parser import OUTPUT
-from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError, OmniEditError
+from omniedit.journal import JournalUse
 
 EXAMPLES: Final = """
 omniedit download --output out.mp4

@@ -27,8 +27,8 @@ from omniedit.cli.options import (
     refuse_sidecar,
 )
 from omniedit.cli.parser import CLIP, COST, OUTPUT
-from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError
+from omniedit.journal import JournalUse
 from omniedit.models import EditRequest, Sound
 
 EXAMPLES: Final = """

@@ -8,8 +8,8 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Expiring, Remote, Since, parse_since
-from omniedit.cli.session import JournalUse
 from omniedit.errors import InvalidInputError
+from omniedit.journal import JournalUse
 from omniedit.models import MODELS, Record
 
 if TYPE_CHECKING:

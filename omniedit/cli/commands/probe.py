@@ -8,8 +8,8 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import ModelID, Video
 from omniedit.cli.parser import OUTPUT
-from omniedit.cli.session import JournalUse
 from omniedit.errors import Interrupted, InvalidInputError, OmniEditError, TargetExistsError
+from omniedit.journal import JournalUse
 from omniedit.models import TASK_PREFIX, find_model
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from omniedit.cli.context import Context, Outcome
+from omniedit.cli.context import Context, Outcome, sandbox_required
 from omniedit.cli.options import parse_duration
 from omniedit.cli.parser import Command, Group
-from omniedit.cli.session import sandbox_required
 from omniedit.errors import Interrupted
 from omniedit.journal import Journal
 from omniedit.system import THIS_SYSTEM

@@ -8,7 +8,6 @@ from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import hint_for
 from omniedit.cli.input import read_request, require_consent
-from omniedit.cli.session import JournalUse
 from omniedit.edits.batch import EditOutcome
 from omniedit.edits.planner import PlannedEdit
 from omniedit.edits.session import Session
@@ -32,6 +31,7 @@ from omniedit.errors import (
     TargetExistsError,
 )
 from omniedit.events import Saved
+from omniedit.journal import JournalUse
 from omniedit.models import Sound
 from omniedit.terminal.documents import saved_document
 from omniedit.terminal.human import render_amount, render_estimate, render_price

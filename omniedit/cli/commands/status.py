@@ -6,8 +6,8 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Tasks
-from omniedit.cli.session import JournalUse
 from omniedit.errors import OmniEditError
+from omniedit.journal import JournalUse
 
 EXAMPLES: Final = """
 omniedit status

@@ -20,8 +20,8 @@ from omniedit.cli.options import (
     Start,
 )
 from omniedit.cli.parser import COST, SCRIPTS
-from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, InvalidInputError
+from omniedit.journal import JournalUse
 from omniedit.models import TASK_PREFIX, EditRequest
 from omniedit.sanitize import quoted
 

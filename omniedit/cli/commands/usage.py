@@ -7,8 +7,8 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Remote, Since, parse_choice, parse_since
-from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint
+from omniedit.journal import JournalUse
 
 if TYPE_CHECKING:
     from omniedit.edits.session import Session

@@ -8,8 +8,8 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import shown_saving
 from omniedit.cli.options import Force, Sidecar, Tasks, Timeout, refuse_sidecar
 from omniedit.cli.parser import OUTPUT, WAITING
-from omniedit.cli.session import JournalUse
 from omniedit.errors import Hint, OmniEditError
+from omniedit.journal import JournalUse
 from omniedit.models import Record
 
 EXAMPLES: Final = """

@@ -22,8 +22,8 @@ from omniedit.errors import (
     LocalError,
     TargetBusyError,
 )
-from omniedit.journal import Journal, check_version
-from omniedit.journal.database import _VERSION_1, VERSION, Database
+from omniedit.journal import Journal
+from omniedit.journal.database import _VERSION_1, VERSION, Database, check_version
 from tests.systems import windows
 
 _SUBMITTER = """
