@@ -16,8 +16,7 @@ from omniedit.edits.targets import STDOUT, default_name
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError, TooExpensiveError
 from omniedit.models import EditRequest, Sound, compared_prompt, is_local
 from omniedit.settings import Setting
-from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.posix import LONGEST_NAME_BYTES
+from omniedit.system import LONGEST_NAME_BYTES, THIS_SYSTEM, System
 
 WHOLE: Final = (1, 1)
 

@@ -1,14 +1,21 @@
 """Settings, each with its source: the environment, then the config file, then a default."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from omniedit.errors import CredentialsError, Hint, InvalidInputError, LocalError, MissingKeyError
+from omniedit.errors import (
+    CredentialsError,
+    Hint,
+    InvalidInputError,
+    InvalidKeyError,
+    LocalError,
+    MissingKeyError,
+)
 from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
 from omniedit.models import DEFAULT_MODEL
 from omniedit.policy import DEFAULT
-from omniedit.settings.credentials import CredentialsFile, Secret, parse_key
 from omniedit.system import THIS_SYSTEM
 from omniedit.system.files import read_own_file
 
@@ -26,9 +33,69 @@ _FILE_SETTINGS: Final = {
     "sidecar": bool,
     "state_dir": str,
 }
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,512}")
+_SHOWN_END: Final = 4
 _FALSE: Final = frozenset({"", "0", "false", "no", "off"})
 
 T = TypeVar("T")
+
+
+class Secret:
+    """A key that is masked unless it is explicitly revealed."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @property
+    def is_for_sandbox(self) -> bool:
+        """Whether it is for the sandbox only."""
+        return self._text.startswith(SANDBOX_KEY_PREFIX)
+
+    def reveal(self) -> str:
+        """Return the key itself, for the Authorization header."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Secret({self})"
+
+    def __str__(self) -> str:
+        return mask_key(self._text)
+
+
+def mask_key(text: str) -> str:
+    """Return the public prefix and the last four characters of a key."""
+    prefix = match[0] if (match := re.match(r"sk-(?:[a-z]+-)?", text)) else ""
+    hidden = len(text) - len(prefix) - _SHOWN_END
+    # Four characters of a short key would give too much away.
+    return f"{prefix}…{text[-_SHOWN_END:]}" if hidden >= 2 * _SHOWN_END else f"{prefix}…"
+
+
+def parse_key(text: str, *, source: str) -> Secret:
+    """Return a key that can be sent in a header.
+
+    A key with a line break or a non-ASCII character must never reach httpx, whose exceptions quote
+    the header.
+
+    Args:
+        text: The key; surrounding white space is dropped.
+        source: Where it was found, for the message.
+
+    Raises:
+        InvalidKeyError: If it cannot be a key; the message does not show it.
+    """
+    key = text.strip()
+    if _KEY.fullmatch(key):
+        return Secret(key)
+    if key.lower().startswith("bearer "):
+        reason = "it begins with `Bearer`, which omniedit adds itself"
+    elif not key.isascii() or any(ord(character) <= ord(" ") for character in key):
+        reason = "it contains white space, a control character or a non-ASCII character"
+    else:
+        reason = f"it is {len(key)} characters long"
+    msg = f"the text in {source} cannot be an API key: {reason}"
+    raise InvalidKeyError(msg)
 
 
 class Setting(NamedTuple, Generic[T]):
@@ -138,6 +205,7 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         except (CredentialsError, LocalError) as error:
             # Commands that need no key go on.
             key_error = error
+    sidecar = stored.get("sidecar", Setting(str(False), "default"))
     return Settings(
         key=key,
         key_error=key_error,
@@ -150,15 +218,10 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         state_dir=state_dir,
         context=_context(environ),
         model=_model(environ, stored),
-        sidecar=_sidecar(stored),
-        is_sandbox=is_embedded or (key is not None and is_sandbox_key(key.value)),
+        sidecar=Setting(sidecar.value == str(True), sidecar.source),
+        is_sandbox=is_embedded or (key is not None and key.value.is_for_sandbox),
         is_embedded=is_embedded,
     )
-
-
-def is_sandbox_key(key: Secret) -> bool:
-    """Return whether a key is for the sandbox only."""
-    return key.reveal().startswith(SANDBOX_KEY_PREFIX)
 
 
 def credentials_path(config_dir: Path) -> Path:
@@ -172,6 +235,8 @@ def _key(
     for name in KEY_VARIABLES:
         if text := environ.get(name, "").strip():
             return Setting(parse_key(text, source=name), f"environment: {name}")
+    from omniedit.settings.credentials import CredentialsFile  # noqa: PLC0415 - it takes a Secret
+
     path = credentials_path(config_dir)
     saved = CredentialsFile(path).load(origin_of(base_url), files_origin=origin_of(files_url))
     return Setting(parse_key(saved, source=str(path)), f"file: {path}") if saved else None
@@ -254,11 +319,6 @@ def _model(environ: Mapping[str, str], stored: Mapping[str, Setting[str]]) -> Se
     if text := _text(environ, "OMNIEDIT_MODEL"):
         return Setting(text, "environment: OMNIEDIT_MODEL")
     return stored.get("model", Setting(DEFAULT_MODEL, "default"))
-
-
-def _sidecar(stored: Mapping[str, Setting[str]]) -> Setting[bool]:
-    found = stored.get("sidecar")
-    return Setting(found.value == str(True), found.source) if found else Setting(False, "default")  # noqa: FBT003 - a value
 
 
 def _context(environ: Mapping[str, str]) -> Setting[str]:

@@ -1,72 +1,16 @@
-"""API keys: validated, masked, and saved for the API and the file service they are sent to."""
+"""Saved API keys, each for the API and the file service that it is sent to."""
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from omniedit.errors import CredentialsError, Hint, InvalidKeyError, LocalError
+from omniedit.errors import CredentialsError, Hint, LocalError
 from omniedit.policy import DEFAULT
+from omniedit.settings import Secret
 from omniedit.system import THIS_SYSTEM, System
 from omniedit.system.files import make_private_folder, read_own_file
-
-_KEY = re.compile(r"[\x21-\x7e]{1,512}")
-_SHOWN_END: Final = 4
-
-
-class Secret:
-    """A key that is masked unless it is explicitly revealed."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the key itself, for the Authorization header."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return f"Secret({self})"
-
-    def __str__(self) -> str:
-        return mask_key(self._text)
-
-
-def mask_key(text: str) -> str:
-    """Return the public prefix and the last four characters of a key."""
-    prefix = match[0] if (match := re.match(r"sk-(?:[a-z]+-)?", text)) else ""
-    hidden = len(text) - len(prefix) - _SHOWN_END
-    # Four characters of a short key would give too much away.
-    return f"{prefix}…{text[-_SHOWN_END:]}" if hidden >= 2 * _SHOWN_END else f"{prefix}…"
-
-
-def parse_key(text: str, *, source: str) -> Secret:
-    """Return a key that can be sent in a header.
-
-    A key with a line break or a non-ASCII character must never reach httpx, whose exceptions quote
-    the header.
-
-    Args:
-        text: The key; surrounding white space is dropped.
-        source: Where it was found, for the message.
-
-    Raises:
-        InvalidKeyError: If it cannot be a key; the message does not show it.
-    """
-    key = text.strip()
-    if _KEY.fullmatch(key):
-        return Secret(key)
-    if key.lower().startswith("bearer "):
-        reason = "it begins with `Bearer`, which omniedit adds itself"
-    elif not key.isascii() or any(ord(character) <= ord(" ") for character in key):
-        reason = "it contains white space, a control character or a non-ASCII character"
-    else:
-        reason = f"it is {len(key)} characters long"
-    msg = f"the text in {source} cannot be an API key: {reason}"
-    raise InvalidKeyError(msg)
 
 
 class CredentialsFile:
@@ -144,7 +88,7 @@ class CredentialsFile:
             raise CredentialsError(msg, hint=hint) from None
 
     def _replace(self, keys: Mapping[str, Mapping[str, str]]) -> None:
-        import tempfile  # noqa: PLC0415 - every command loads this module, few write
+        import tempfile  # noqa: PLC0415 - many commands load this module, few write
 
         content = json.dumps({"schema": 1, "keys": keys}, indent=2) + "\n"
         try:

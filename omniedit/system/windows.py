@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 from typing import Final
 
-from omniedit.system.posix import LONGEST_NAME_BYTES, System
+from omniedit.system import LONGEST_NAME_BYTES, System
 
 PIECE_S: Final = 0.1
 """The longest uninterrupted wait: a signal does not interrupt one."""

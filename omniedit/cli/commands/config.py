@@ -9,8 +9,8 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import decode_text, read_stdin
 from omniedit.cli.parser import Command, Group
 from omniedit.errors import Hint, InvalidInputError
-from omniedit.settings import KEY_PAGE, Setting, credentials_path
-from omniedit.settings.credentials import CredentialsFile, parse_key
+from omniedit.settings import KEY_PAGE, Setting, credentials_path, parse_key
+from omniedit.settings.credentials import CredentialsFile
 
 if TYPE_CHECKING:
     from pathlib import Path

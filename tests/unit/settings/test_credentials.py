@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniedit.errors import CredentialsError, InvalidKeyError, LocalError
-from omniedit.settings.credentials import CredentialsFile, Secret, mask_key, parse_key
+from omniedit.settings import Secret, mask_key, parse_key
+from omniedit.settings.credentials import CredentialsFile
 from tests.systems import windows
 
 KEY = "sk-evo-abcdefghijklmnopqrstuvwxyz0123456789"

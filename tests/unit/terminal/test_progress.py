@@ -26,7 +26,7 @@ from omniedit.events import (
     Warned,
 )
 from omniedit.models import Record, SavedFile, Task, TaskError
-from omniedit.system.posix import Stopping
+from omniedit.system import Stopping
 from omniedit.terminal.board import Board
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.progress import watch
