@@ -15,7 +15,6 @@ from omniedit.errors import (
     IdempotencyConflictError,
     InvalidInputError,
     InvalidKeyError,
-    JournalDamagedError,
     JournalError,
     LocalError,
     MissingKeyError,
@@ -194,10 +193,6 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return "choose another name, or replace the file with `--force`"
         case JournalError() if command in {"edit", "batch"}:
             return "nothing was sent; `--no-journal` goes on without it and its protection"
-        case JournalDamagedError() if command == "journal merge":
-            return Hint("where it comes from, {} restores what can be read", "journal recover")
-        case JournalError() if command == "journal merge":
-            return Hint("FOLDER is a state folder: {} names it where it comes from", "config path")
         case JournalError():
             words = "{} shows where it is; OMNIEDIT_STATE_DIR names another folder"
             return Hint(words, "config path")

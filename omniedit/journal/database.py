@@ -19,7 +19,12 @@ from omniedit.errors import (
     upgrade_command,
 )
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system.files import check_own_path, make_private_folder, open_own_file
+from omniedit.system.files import (
+    check_own_path,
+    make_private_folder,
+    open_own_file,
+    refuse_dangling,
+)
 
 JOURNAL_FILE: Final = "journal.db"
 SANDBOX_FOLDER: Final = "sandbox"
@@ -191,7 +196,7 @@ class Database:
         self, path: Path | None, *, shown_path: Path | None = None, policy: Policy = DEFAULT
     ) -> None:
         self.path = path
-        self._shown_path = shown_path or path
+        self.shown_path = shown_path or path
         self._lock = threading.RLock()
         try:
             if path is not None:
@@ -204,13 +209,13 @@ class Database:
             )
             self._file = path.stat() if path else None
             try:
-                _prepare(self._connection, self._shown_path)
+                _prepare(self._connection, self.shown_path)
             except BaseException:
                 # Windows cannot rename an open file.
                 self._connection.close()
                 raise
         except FAILURES as error:
-            raise_mapped(self._shown_path, error)
+            raise_mapped(self.shown_path, error)
 
     def check(self) -> None:
         """Read every page.
@@ -220,7 +225,7 @@ class Database:
         """
         row: Any = self.rows("pragma quick_check(1)")[0]
         if row[0] != "ok":
-            raise damage(self._shown_path, row[0])
+            raise damage(self.shown_path, row[0])
 
     def close(self) -> None:
         """Close the file, as soon as no other thread uses it."""
@@ -233,7 +238,7 @@ class Database:
             with self._lock:
                 return self._connection.execute(sql, values).fetchall()
         except FAILURES as error:
-            raise_mapped(self._shown_path, error)
+            raise_mapped(self.shown_path, error)
 
     def columns(self, table: str) -> list[str]:
         """Return the names of a table's columns."""
@@ -328,6 +333,7 @@ def _check_files(path: Path, shown_path: Path) -> None:
         check_own_path(state, is_folder=True)
     check_own_path(path)
     if not path.exists():
+        refuse_dangling(path)
         _create(path)
     elif path.stat().st_size == 0:
         # To SQLite that is a new database.
@@ -429,7 +435,7 @@ def _mapped(path: Path | None, error: Exception) -> JournalError | None:
         case sqlite3.OperationalError() if _UNDECODABLE not in str(error):
             return _error(path, str(error))
         case sqlite3.OperationalError() | UnicodeDecodeError():
-            return damage(path, error)
+            return damage(path, "a text is not UTF-8")
         case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:
             # Its subclasses are about the statement, not the file.
             return damage(path, error)

@@ -234,7 +234,8 @@ class Journal(Reader):
     def settle_recoveries(self) -> None:
         """Accept that what could not be read is lost."""
         with self._database.writing():
-            self._database.execute("delete from recoveries")
+            # A row stays, so that no other journal brings it back.
+            self._database.execute("update recoveries set unreadable_pages = 0, missing_ids = '[]'")
 
     def clear(self) -> None:
         """Remove everything."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from omniedit.errors import Hint, JournalDamagedError, JournalError
 from omniedit.journal.database import (
     ADOPT_ORPHANS,
     ENDED,
@@ -16,7 +17,8 @@ from omniedit.journal.database import (
     damage,
     mapped_errors,
 )
-from omniedit.journal.reading import is_here, parse_file
+from omniedit.journal.reading import Reader, is_here, parse_file
+from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import private_folder
 
 _TASKS: Final = f"""
@@ -44,6 +46,11 @@ _OF_FILES: Final = (
     "sound",
     "served_path",
 )
+_REPLACED: Final = """
+    select request_id from attempts ours join other.attempts theirs using (request_id)
+    where ours.state = 'refused' and theirs.state <> 'refused'
+"""
+"""Attempts that came to nothing here, and perhaps to a task there."""
 _ATTEMPTS: Final = """
     insert into attempts ({columns}) select {theirs} from other.attempts where true
     order by created_at
@@ -51,8 +58,14 @@ _ATTEMPTS: Final = """
         state = excluded.state, task_id = excluded.task_id, error = excluded.error,
         video = excluded.video, body = excluded.body
     where origin = excluded.origin and body_digest is excluded.body_digest and task_id is null
-        and (excluded.task_id is not null or (state = 'refused' and excluded.state = 'unknown'))
+        and excluded.task_id is not null
 """
+_RENAMED: Final = """
+    insert into attempts ({columns}) select {theirs} from other.attempts
+    where task_id is not null
+        and task_id not in (select task_id from attempts where task_id is not null)
+"""
+"""What was paid for under a request ID that stands for another edit here."""
 _CONFLICTS: Final = (
     """
     select 'request ID ' || request_id || ' became task ' || ours.task_id || ' here, and task '
@@ -63,7 +76,8 @@ _CONFLICTS: Final = (
     """
     select 'request ID ' || request_id || ' stands for another edit there'
     from attempts ours join other.attempts theirs using (request_id)
-    where ours.origin <> theirs.origin or ours.body_digest <> theirs.body_digest
+    where 'refused' not in (ours.state, theirs.state)
+        and (ours.origin <> theirs.origin or ours.body_digest <> theirs.body_digest)
     """,
     f"""
     select 'task ' || task_id || ' is ' || ours.status || ' here, and ' || theirs.status || ' there'
@@ -86,7 +100,7 @@ class Merged:
     conflicts: tuple[str, ...]
 
 
-def merge(into: Path, folder: Path, *, private: Path) -> Merged:
+def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) -> Merged:
     """Take the edits of the journal in `folder` into the one in the folder `into`.
 
     It is one transaction, and a second one finds nothing new. What is known here is kept where
@@ -96,13 +110,14 @@ def merge(into: Path, folder: Path, *, private: Path) -> Merged:
         into: The state folder whose journal grows.
         folder: The other state folder.
         private: Where a copy may lie meanwhile.
+        policy: Says how long to wait for a process that writes to either journal.
 
     Raises:
         JournalError: If either journal is damaged, of a newer version, or cannot be used.
     """
     with (
-        _copied(folder / JOURNAL_FILE, private) as copy,
-        closing(Database(into / JOURNAL_FILE)) as database,
+        _copied(folder / JOURNAL_FILE, private, policy) as copy,
+        closing(Database(into / JOURNAL_FILE, policy=policy)) as database,
         database.attached(copy),
         database.writing(),
     ):
@@ -110,9 +125,13 @@ def merge(into: Path, folder: Path, *, private: Path) -> Merged:
         before = database.counts(_COUNTED)
         database.execute(_TASKS.format(columns=", ".join(database.columns("tasks"))))
         columns = ", ".join(database.columns("attempts"))
+        for table in ("attempt_keys", "attempts"):
+            database.execute(f"delete from {table} where request_id in ({_REPLACED})")  # noqa: S608 - constants only
         # What another machine is sending, or was, is in doubt here.
         theirs = columns.replace(" state", " iif(state = 'sending', 'unknown', state)")
         database.execute(_ATTEMPTS.format(columns=columns, theirs=theirs))
+        theirs = theirs.replace("request_id", "'merged-' || task_id")
+        database.execute(_RENAMED.format(columns=columns, theirs=theirs))
         database.execute(ADOPT_ORPHANS)
         _take_files(database)
         for table in ("attempt_keys", "recoveries"):
@@ -131,7 +150,7 @@ def merge(into: Path, folder: Path, *, private: Path) -> Merged:
 
 
 @contextmanager
-def _copied(path: Path, private: Path) -> Generator[Path]:
+def _copied(path: Path, private: Path, policy: Policy) -> Generator[Path]:
     """Hold a copy of a journal, of this version, for a block.
 
     Raises:
@@ -139,26 +158,41 @@ def _copied(path: Path, private: Path) -> Generator[Path]:
     """
     with private_folder(private) as folder:
         copy = folder / JOURNAL_FILE
-        with mapped_errors(path):
-            if path.stat().st_size == 0:
-                # To SQLite that is a database without rows.
-                raise damage(path, "the file is empty")
-            _copy(path, copy)
-        # Which also brings an older one up to this version.
-        with closing(Database(copy, shown_path=path)) as database:
-            database.check()
+        try:
+            with mapped_errors(path):
+                if path.stat().st_size == 0:
+                    # To SQLite that is a database without rows.
+                    raise damage(path, "the file is empty")
+                _copy(path, copy, policy)
+            # Which also brings an older one up to this version.
+            with Reader(folder, shown_path=path) as theirs:
+                theirs.check()
+        except JournalError as error:
+            error.hint = error.hint or _hint(error)
+            raise
         yield copy
 
 
-def _copy(path: Path, copy: Path) -> None:
+def _hint(error: JournalError) -> Hint:
+    if isinstance(error, JournalDamagedError):
+        return Hint("where it comes from, {} restores what can be read", "journal recover")
+    return Hint("FOLDER is a state folder: {} names it where it comes from", "config path")
+
+
+def _copy(path: Path, copy: Path, policy: Policy) -> None:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with (
-            closing(sqlite3.connect(uri, uri=True)) as theirs,
+            closing(sqlite3.connect(uri, uri=True, timeout=policy.journal_timeout_s)) as theirs,
             closing(sqlite3.connect(copy)) as new,
         ):
+            # `backup` itself would wait without end for a process that keeps the file locked.
+            theirs.execute("begin")
+            theirs.execute("select count(*) from sqlite_master")
             theirs.backup(new)
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise
         # A process was killed in the middle of a transaction, which the copy is to roll back.
         rest = path.with_name(f"{path.name}-journal")
         for source, target in ((path, copy), (rest, copy.with_name(rest.name))):

@@ -3,10 +3,11 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Row
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, cast
 
 from omniedit.errors import Hint, JournalError
 from omniedit.journal.database import ENDED, JOURNAL_FILE, Database, damage
@@ -43,6 +44,11 @@ _ADOPTED: Final = f"""
     where t.is_adopted = 1 and a.request_id is null
 """  # noqa: S608 - constants only
 _RECORDS: Final = f"select * from ({_ATTEMPTED} union all {_ADOPTED})"  # noqa: S608 - constants only
+UNPARSABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
+"""What parsers raise of columns that are damaged."""
+RESTORED: Final = ("attempts", "tasks", "files", "calls")
+"""The tables whose restored rows are counted."""
+_UNSETTLED: Final = "(unreadable_pages > 0 or missing_ids <> '[]')"
 _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
 
 
@@ -81,6 +87,7 @@ class Reader:
 
     Args:
         folder: The state folder, which also holds the locks; None keeps everything in memory.
+        shown_path: What errors call the file, where it is a copy.
         clock: Returns the Unix time.
         sleep: Waits between two tries to get a lock.
         policy: Says how long to wait for another process that writes.
@@ -93,13 +100,15 @@ class Reader:
         self,
         folder: Path | None,
         *,
+        shown_path: Path | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
         policy: Policy = DEFAULT,
     ) -> None:
         self.is_lasting = folder is not None
         """Whether it outlives this process."""
-        self._database = Database(folder / JOURNAL_FILE if folder else None, policy=policy)
+        path = folder / JOURNAL_FILE if folder else None
+        self._database = Database(path, shown_path=shown_path, policy=policy)
         self._locks = folder / "locks" if folder else None
         self._clock = clock
         self._sleep = sleep
@@ -119,6 +128,8 @@ class Reader:
         self._database.check()
         # SQLite does not look into the columns.
         self.recent()
+        self.saved_files()
+        self.recoveries()
 
     def close(self) -> None:
         """Close the file."""
@@ -155,7 +166,7 @@ class Reader:
         """
         known = self._records(
             f"{_RECORDS} where identity = ? and origin = ?"
-            " and (task_id is not null or state <> 'refused') order by place desc",
+            " and (task_id is not null or state <> 'refused') order by begun_at desc, place desc",
             identity,
             origin,
         )
@@ -169,14 +180,15 @@ class Reader:
         rows = self._database.rows(
             "select identity, status, t.error from attempts a left join tasks t using (task_id)"
             " where a.origin = ? and identity is not null and state <> 'refused'"
-            " order by a.rowid",
+            " order by a.created_at, a.rowid",
             origin,
         )
         settled: set[str] = set()
         unfailed: set[str] = set()
         for identity, status, text in rows:
             has_failed = status in {TaskStatus.FAILED, TaskStatus.CANCELLED}
-            error = _parse_error(text) if status == TaskStatus.FAILED else None
+            with self._parsing():
+                error = parse_error(text) if status == TaskStatus.FAILED else None
             if not has_failed:
                 unfailed.add(identity)
             if error is not None and error.is_retryable and identity not in unfailed:
@@ -187,7 +199,8 @@ class Reader:
 
     def saved_files(self) -> list[SavedFile]:
         """Return every result that was saved."""
-        return [parse_file(row) for row in self._database.rows("select * from files")]
+        with self._parsing():
+            return [parse_file(row) for row in self._database.rows("select * from files")]
 
     def expenses(self, by: str, *, since: float) -> list[Row]:
         """Return how many tasks cost what, as far as anybody told.
@@ -300,12 +313,13 @@ class Reader:
 
     def find_joined(self, digest: str) -> list[SavedFile]:
         """Return the files that were joined from the results with this digest."""
-        return [parse_file(row) for row in self._files_of([digest])]
+        with self._parsing():
+            return [parse_file(row) for row in self._files_of([digest])]
 
     @property
     def has_unrecovered(self) -> bool:
         """Whether rows of a damaged journal could not be read, and nobody has settled that yet."""
-        return bool(self._database.rows("select 1 from recoveries limit 1"))
+        return bool(self._database.rows(f"select 1 from recoveries where {_UNSETTLED} limit 1"))  # noqa: S608 - constants only
 
     def require_recovered(self) -> None:
         """Refuse to pay for an edit that may be among the rows that could not be read.
@@ -320,10 +334,11 @@ class Reader:
 
     def recoveries(self) -> list[Recovery]:
         """Return the recoveries that left rows behind, and were not settled yet."""
-        return [
-            _parse_recovery(row)
-            for row in self._database.rows("select * from recoveries order by recovered_at")
-        ]
+        rows = self._database.rows(
+            f"select * from recoveries where {_UNSETTLED} order by recovered_at"  # noqa: S608 - constants only
+        )
+        with self._parsing():
+            return [_parse_recovery(row) for row in rows]
 
     def _find(self, sql: str, value: str) -> Record | None:
         return next(iter(self._records(sql, value)), None)
@@ -333,12 +348,18 @@ class Reader:
         if not rows:
             return []
         saved: dict[str, list[SavedFile]] = {}
-        for row in self._files_of([row["task_id"] for row in rows if row["task_id"]]):
-            saved.setdefault(row["task_id"], []).append(parse_file(row))
-        try:
+        with self._parsing():
+            for row in self._files_of([row["task_id"] for row in rows if row["task_id"]]):
+                saved.setdefault(row["task_id"], []).append(parse_file(row))
             return [self._record(row, tuple(saved.get(row["task_id"], ()))) for row in rows]
-        except (LookupError, TypeError, ValueError) as error:
-            raise damage(self._database.path, error) from error
+
+    @contextmanager
+    def _parsing(self) -> Generator[None]:
+        """Call what cannot be parsed damage."""
+        try:
+            yield
+        except UNPARSABLE as error:
+            raise damage(self._database.shown_path, error) from error
 
     def _files_of(self, task_ids: Sequence[str]) -> list[Row]:
         return self._database.rows(
@@ -360,10 +381,10 @@ class Reader:
             identity=row["identity"],
             origin=row["origin"],
             model=_chosen_model(row),
-            clip=_parse_facts(row["clip"]),
+            clip=parse_facts(row["clip"]),
             body=row["body"],
             body_digest=row["body_digest"],
-            error=task.error if task else _parse_error(row["refusal"]),
+            error=task.error if task else parse_error(row["refusal"]),
             clock_offset_s=row["clock_offset_s"],
             clip_sha256=row["clip_sha256"],
             start_s=row["start_s"],
@@ -408,7 +429,7 @@ def parse_file(row: Row) -> SavedFile:
         size_bytes=row["size_bytes"],
         sha256=row["sha256"],
         is_elsewhere=bool(row["is_elsewhere"]),
-        facts=_parse_facts(row["facts"]),
+        facts=parse_facts(row["facts"]),
         sound=Sound(row["sound"] or Sound.NEW),
         served_path=readable(row["served_path"]),
     )
@@ -433,8 +454,8 @@ def _parse_task(row: Row) -> Task:
         estimated_s=row["estimated_s"],
         credits_reserved=row["credits_reserved"],
         credits_used=row["credits_used"],
-        result_urls=tuple(json.loads(row["result_urls"])),
-        error=_parse_error(row["error"]),
+        result_urls=parse_texts(row["result_urls"]),
+        error=parse_error(row["error"]),
     )
 
 
@@ -444,7 +465,22 @@ def _chosen_model(row: Row) -> str | None:
     return _MODEL_BEFORE if chosen is None and row["request_id"] is not None else chosen
 
 
-def _parse_facts(text: str | None) -> VideoFacts | None:
+def parse_texts(text: str) -> tuple[str, ...]:
+    """Return texts that were stored as JSON."""
+    texts: object = json.loads(text)
+    if not isinstance(texts, list):
+        msg = "not a list"
+        raise TypeError(msg)
+    return tuple(map(str, cast("list[object]", texts)))
+
+
+def parse_counts(text: str) -> dict[str, int]:
+    """Return how many rows of tables were restored, as it was stored as JSON."""
+    counts = json.loads(text)
+    return {table: int(counts[table]) for table in RESTORED}
+
+
+def parse_facts(text: str | None) -> VideoFacts | None:
     """Return a video's facts that were stored as JSON."""
     if not text:
         return None
@@ -457,7 +493,7 @@ def render_json(value: TaskError | VideoFacts | None) -> str | None:
     return json.dumps(value._asdict()) if value else None
 
 
-def _parse_error(text: str | None) -> TaskError | None:
+def parse_error(text: str | None) -> TaskError | None:
     """Return an error that was stored as JSON."""
     return TaskError(**json.loads(text)) if text else None
 
@@ -466,7 +502,7 @@ def _parse_recovery(row: Row) -> Recovery:
     """Return a recovery that is not settled."""
     return Recovery(
         damaged_file=Path(readable(row["damaged_file"]) or ""),
-        rows_restored=json.loads(row["rows_restored"]),
+        rows_restored=parse_counts(row["rows_restored"]),
         unreadable_pages=row["unreadable_pages"],
-        missing_ids=tuple(json.loads(row["missing_ids"])),
+        missing_ids=parse_texts(row["missing_ids"]),
     )

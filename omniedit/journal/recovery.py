@@ -19,8 +19,16 @@ from typing import BinaryIO, Final, NamedTuple, TypeAlias
 from omniedit.errors import JournalDamagedError
 from omniedit.journal.database import ADOPT_ORPHANS, JOURNAL_FILE, Database, mapped_errors
 from omniedit.journal.journal import Journal, held_lock
-from omniedit.journal.reading import Recovery
-from omniedit.models import TaskStatus
+from omniedit.journal.reading import (
+    RESTORED,
+    UNPARSABLE,
+    Recovery,
+    parse_counts,
+    parse_error,
+    parse_facts,
+    parse_texts,
+)
+from omniedit.models import Sound, TaskStatus
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System
 
@@ -43,6 +51,15 @@ _TASK_ID: Final = 9  # column of an attempt
 _STATES: Final = frozenset({"sending", "accepted", "refused", "unknown"})
 _KEY_LENGTHS: Final = {"attempts": 1, "tasks": 1, "files": 2, "calls": 1, "recoveries": 1}
 """The restored tables, each with the number of columns of its key; `uploads` is only a cache."""
+_PARSED: Final[Sequence[tuple[str, str, Callable[[str], object], str | None]]] = (
+    ("attempts", "error", parse_error, None),
+    ("attempts", "clip", parse_facts, None),
+    ("tasks", "error", parse_error, None),
+    ("tasks", "result_urls", parse_texts, "[]"),
+    ("files", "facts", parse_facts, None),
+    ("files", "sound", Sound, None),
+)
+"""The columns that are not taken as they are: how they are parsed, and what is none."""
 
 
 def recover(
@@ -143,6 +160,7 @@ def _restore(
         with database.writing():
             for table, rows in found.rows.items():
                 _insert(database, table, rows)
+            _mend(database)
             database.execute(ADOPT_ORPHANS)
             # The next poll brings back what only the row of the task said.
             database.execute(
@@ -155,7 +173,7 @@ def _restore(
             )
             recovery = Recovery(
                 damaged_file=damaged_file,
-                rows_restored=database.counts(("attempts", "tasks", "files", "calls")),
+                rows_restored=database.counts(RESTORED),
                 unreadable_pages=found.unreadable_pages,
                 missing_ids=found.missing_ids(),
             )
@@ -186,6 +204,17 @@ def _insert(database: Database, table: str, rows: "Sequence[_Row]") -> None:
         # A row from before a column was added has no value for it.
         values = [*row.values, *[None] * (columns - len(row.values))]
         database.execute(f"insert into {table} values ({marks})", *values)  # noqa: S608 - constants only
+
+
+def _mend(database: Database) -> None:
+    """Empty columns that cannot be parsed: what they say can be asked for again."""
+    for table, column, parse, empty in _PARSED:
+        rows = database.rows(f"select rowid, {column} from {table} where {column} is not null")  # noqa: S608 - constants only
+        for row_id, text in rows:
+            try:
+                parse(text)
+            except UNPARSABLE:
+                database.execute(f"update {table} set {column} = ? where rowid = ?", empty, row_id)  # noqa: S608 - constants only
 
 
 class _Row(NamedTuple):
@@ -230,7 +259,8 @@ class _Salvage:
     def missing_ids(self) -> tuple[str, ...]:
         """Return the request and task IDs that an index names, and no row."""
         attempts, tasks = self.rows["attempts"], self.rows["tasks"]
-        known = {row.values[0] for row in [*attempts, *tasks]} | {
+        # Their second column is the origin, which has an index of the same form.
+        known = {value for row in [*attempts, *tasks] for value in row.values[:2]} | {
             row.values[_TASK_ID] for row in attempts
         }
         return tuple(sorted(self._indexed_ids.difference(map(str, known))))
@@ -288,7 +318,7 @@ class _Salvage:
                     self._take_row(page, cell)
                 else:
                     self._take_key(page, cell + (4 if is_interior else 0))
-            except (_DamageError, IndexError, UnicodeDecodeError, ValueError):
+            except (_DamageError, *UNPARSABLE):
                 damaged += kind == _TABLE_LEAF
         if damaged:
             raise _DamageError
@@ -391,31 +421,22 @@ def _table_of(values: Sequence[Value]) -> str | None:
     """Return the table whose rows look like this, or None for one that is not restored.
 
     Raises:
-        ValueError: If it is a damaged row.
+        ValueError: If it is a damaged row; or another of `UNPARSABLE`.
     """
     match values:
-        case [str(), str(), _, state, str() | bytes(), str() | bytes(), _, _, _, _, error, *_]:
+        case [str(), str(), _, state, str() | bytes(), str() | bytes(), _, _, _, _, _, *_]:
             if state not in _STATES:
                 raise ValueError(state)
-            return _checked("attempts", error)
-        case [str(), str(), str(), *_, str(results), error, _, int(), int(), float() | int()]:
-            return _checked("tasks", results, error)
+            return "attempts"
+        case [str(), str(), str(), *_, str(), _, _, int(), int(), float() | int()]:
+            return "tasks"
         case [str(), str() | bytes(), int(), str(), float() | int(), *_]:
             return "files"
         case [None, str(), _, float() | int()]:
             return "calls"
         case [str() | bytes(), float() | int(), str(restored), int(), str(missing)]:
-            return _checked("recoveries", restored, missing)
+            parse_counts(restored)
+            parse_texts(missing)
+            return "recoveries"
         case _:
             return None
-
-
-def _checked(table: str, *texts: Value) -> str:
-    """Return the table if its columns of JSON can be read."""
-    for text in texts:
-        if text is not None:
-            try:
-                json.loads(str(text))
-            except RecursionError as error:
-                raise ValueError(table) from error
-    return table

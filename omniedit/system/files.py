@@ -242,11 +242,24 @@ def make_private_folder(folder: Path) -> None:
     `Path.mkdir` applies its mode to the last one only.
 
     Raises:
+        LocalError: If one is a link to what does not exist.
         OSError: If one cannot be created.
     """
     for path in reversed((folder, *folder.parents)):
         if not path.exists():
+            refuse_dangling(path)
             path.mkdir(mode=0o700, exist_ok=True)
+
+
+def refuse_dangling(path: Path) -> None:
+    """Refuse a link to what does not exist, which a file of any mode could be made at.
+
+    Raises:
+        LocalError: If it is one.
+    """
+    if path.is_symlink() and not path.exists():
+        msg = f"{path} links to {path.readlink()}, which does not exist"
+        raise LocalError(msg)
 
 
 @contextmanager

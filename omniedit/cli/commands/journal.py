@@ -1,5 +1,6 @@
 """`omniedit journal`: what is to be done about the journal by hand."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,7 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.parser import Command, Group
 from omniedit.errors import LocalError, OmniEditError
-from omniedit.journal import JOURNAL_FILE, Journal, Recovery
+from omniedit.journal import JOURNAL_FILE, Journal, JournalUse, Recovery, opened_journal
 from omniedit.journal.recovery import recover as recover_journal
 
 if TYPE_CHECKING:
@@ -53,19 +54,21 @@ def merge(
     into = context.settings.journal_folder
     found: list[dict[str, object]] = []
     errors: list[OmniEditError] = []
-    for folder in folders:
-        source = Path(folder)
-        if into == context.settings.sandbox_journal_folder:
-            source /= into.name
-        try:
-            merged = merge_journal(into, source, private=into / "tmp")
-        except LocalError as error:
-            # The others are taken all the same.
-            errors.append(error)
-            found.append(_merged_document(folder, None, error))
-        else:
-            _print_merged(context, folder, merged)
-            found.append(_merged_document(folder, merged, None))
+    # A damaged one of ours is set aside here, as by other commands.
+    with opened_journal(into, JournalUse.REQUIRED, warn=context.printer.warn):
+        for folder in folders:
+            source = Path(folder)
+            if into == context.settings.sandbox_journal_folder:
+                source /= into.name
+            try:
+                merged = merge_journal(into, source, private=into / "tmp", policy=context.policy)
+            except LocalError as error:
+                # The others are taken all the same.
+                errors.append(error)
+                found.append(_merged_document(folder, None, error))
+            else:
+                _print_merged(context, folder, merged)
+                found.append(_merged_document(folder, merged, None))
     return Outcome(fields={"folders": found}, errors=errors)
 
 
@@ -81,7 +84,7 @@ def recover(ctx: typer.Context) -> Outcome:
     context: Context = ctx.obj
     folder = context.settings.journal_folder
     recoveries: list[Recovery] = []
-    if (folder / JOURNAL_FILE).exists():
+    if os.path.lexists(folder / JOURNAL_FILE):
         found = recover_journal(folder, policy=context.policy)
         with Journal(folder) as opened:
             recoveries = opened.recoveries()

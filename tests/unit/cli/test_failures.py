@@ -215,10 +215,3 @@ def test_no_command_in_a_hint_leaves_something_out(
     error: type[OmniEditError], command: str, code: str | None
 ) -> None:
     assert "…" not in (hint_for(error("no", code=code), command=command) or "")
-
-
-@pytest.mark.parametrize("error", [errors.JournalError, errors.JournalDamagedError])
-def test_what_to_do_about_a_folder_that_cannot_be_merged_is_said(
-    error: type[OmniEditError],
-) -> None:
-    assert "where it comes from" in (hint_for(error("no"), command="journal merge") or "")

@@ -256,6 +256,20 @@ def test_a_file_that_never_ends_is_a_journal_error_at_once(folder: Path, target:
         Journal(folder)
 
 
+@pytest.mark.posix
+@pytest.mark.parametrize("link", ["journal.db", "."])
+def test_a_link_to_nothing_is_refused_by_its_name(folder: Path, tmp_path: Path, link: str) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if link != ".":
+        folder.mkdir(mode=0o700)
+    (folder / link).symlink_to(tmp_path / "missing")
+
+    with pytest.raises(JournalError, match="missing, which does not exist"):
+        Journal(folder)
+
+    assert not (tmp_path / "missing").exists()
+
+
 def test_a_kill_while_it_is_created_leaves_nothing_that_looks_damaged(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

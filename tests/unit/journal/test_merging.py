@@ -1,8 +1,10 @@
 """Journals of other machines taken into one: what is new, what contradicts, and nothing twice."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError
 from omniedit.journal import Journal
 from omniedit.journal.merging import Merged, merge
-from omniedit.models import AttemptState, SavedFile, Task
+from omniedit.models import AttemptState, SavedFile, Task, TaskError, VideoFacts
+from omniedit.policy import Policy
 from tests.journals import ORIGIN, attempt
 
 
@@ -193,3 +196,151 @@ def test_a_journal_that_cannot_be_read_is_refused_by_its_name(
         merged(ours, theirs)
 
     assert str(theirs / "journal.db") in caught.value.message
+    assert caught.value.hint
+
+
+def refuse(folder: Path, name: str, *, digest: str | None = None, origin: str = ORIGIN) -> None:
+    """Record a submission that came to nothing."""
+    with Journal(folder) as journal:
+        given = attempt(name, prompt="refused", body_digest=digest, origin=origin)
+        journal.record_attempt(given, context="user:0", key_digest="our key")
+        journal.record_refused(name, TaskError(code="target_exists", message="taken"))
+
+
+@pytest.mark.parametrize(
+    "ours_is",
+    [
+        pytest.param({}, id="unsent"),
+        pytest.param({"digest": "another"}, id="of-another-body"),
+        pytest.param({"origin": "https://other.example"}, id="at-another-origin"),
+    ],
+)
+@pytest.mark.parametrize("task_id", ["task-1", ""], ids=["accepted", "in-doubt"])
+def test_what_was_refused_here_hides_nothing_that_was_paid_for_there(
+    ours: Path, theirs: Path, ours_is: dict[str, str], task_id: str
+) -> None:
+    refuse(ours, "one", **ours_is)
+    submit(theirs, "one", task_id=task_id)
+
+    first, second = merged(ours, theirs), merged(ours, theirs)
+
+    assert (first.conflicts, second) == (
+        (),
+        Merged(submissions=0, tasks=0, files=0, conflicts=()),
+    )
+    with Journal(ours) as journal:
+        record = journal.find_attempt("one")
+        assert record is not None
+        assert (record.prompt, record.task_id) == ("one", task_id or None)
+        assert record.status == ("processing" if task_id else AttemptState.UNKNOWN)
+        assert journal.key_digest("one") == f"{theirs}:one"
+
+
+def test_what_was_paid_for_under_a_request_id_of_ours_is_a_known_edit(
+    ours: Path, theirs: Path
+) -> None:
+    with Journal(ours) as journal:
+        given = attempt("one", prompt="ours", identity="our-edit")
+        journal.record_attempt(given, context=None)
+        journal.record_accepted("one", Task(task_id="t-1", status="completed"), origin=ORIGIN)
+    with Journal(theirs) as journal:
+        given = attempt("one", prompt="theirs", identity="their-edit", body_digest="another")
+        journal.record_attempt(given, context=None)
+        journal.record_accepted("one", Task(task_id="t-2", status="completed"), origin=ORIGIN)
+
+    first, second = merged(ours, theirs), merged(ours, theirs)
+
+    assert first.submissions == 1
+    assert second.submissions == 0
+    with Journal(ours) as journal:
+        found = {
+            identity: journal.find_edit(identity, origin=ORIGIN)
+            for identity in ("our-edit", "their-edit")
+        }
+    assert {key: record and record.task_id for key, record in found.items()} == {
+        "our-edit": "t-1",
+        "their-edit": "t-2",
+    }
+
+
+def test_of_two_attempts_the_later_decides_wherever_it_was_made(ours: Path, theirs: Path) -> None:
+    failures = {
+        ours: (2000.0, TaskError(code="content_policy_violation", message="no")),
+        theirs: (1000.0, TaskError(code="service_error", message="later")),
+    }
+    for folder, (at, error) in failures.items():
+        with Journal(folder, clock=lambda at=at: at) as journal:  # type: ignore[misc]
+            given = attempt(f"request-{at}", prompt="x", identity="edit")
+            journal.record_attempt(given, context=None)
+            task = Task(task_id=f"task-{at}", status="failed", error=error)
+            journal.record_accepted(f"request-{at}", task, origin=ORIGIN)
+
+    merged(ours, theirs)
+
+    with Journal(ours) as journal:
+        known = journal.find_edit("edit", origin=ORIGIN)
+        assert known is not None
+        assert known.task_id == "task-2000.0"
+        assert journal.settled_edits(origin=ORIGIN) == {"edit"}
+
+
+@pytest.mark.parametrize(
+    ("sound", "rotten"),
+    [
+        pytest.param(b"prompt-of-theirs", b"prompt-\xff\xfe-theirs", id="text"),
+        pytest.param(b'["https://x', b'{"https://x', id="links"),
+        pytest.param(b'"marks": []', b'"marks" [] ', id="facts-of-a-file"),
+    ],
+)
+def test_no_damaged_row_comes_into_a_sound_journal(
+    ours: Path, theirs: Path, sound: bytes, rotten: bytes
+) -> None:
+    submit(ours, "one", task_id="task-1")
+    with Journal(theirs) as journal:
+        journal.record_attempt(attempt("two", prompt="prompt-of-theirs"), context=None)
+        task = Task(task_id="task-2", status="completed", result_urls=("https://x/1.mp4",))
+        journal.record_accepted("two", task, origin=ORIGIN)
+        facts = VideoFacts(width=1, height=1, frame_rate=1.0, duration_s=1.0, codec="h264")
+        file = SavedFile(path="/x/two.mp4", size_bytes=1, sha256="00", facts=facts)
+        journal.record_saved("task-2", file)
+    content = (theirs / "journal.db").read_bytes()
+    assert sound in content
+    (theirs / "journal.db").write_bytes(content.replace(sound, rotten))
+
+    with pytest.raises(JournalDamagedError) as caught:
+        merged(ours, theirs)
+
+    assert str(theirs / "journal.db") in caught.value.message
+    assert len(caught.value.message) < 300
+    assert "journal recover" in (caught.value.hint or "")
+    with Journal(ours) as journal:
+        journal.check()
+        assert [record.task_id for record in journal.recent()] == ["task-1"]
+
+
+def test_a_journal_that_stays_locked_is_given_up(ours: Path, theirs: Path) -> None:
+    submit(theirs, "one", task_id="task-1")
+    with closing(sqlite3.connect(theirs / "journal.db", isolation_level=None)) as other:
+        other.execute("begin exclusive")
+
+        with pytest.raises(JournalError, match="locked"):
+            merge(ours, theirs, private=ours / "tmp", policy=Policy(journal_timeout_s=0.01))
+
+
+def test_a_recovery_that_was_settled_here_does_not_come_back(ours: Path, theirs: Path) -> None:
+    counts = {"attempts": 1, "tasks": 1, "files": 0, "calls": 0}
+    with Journal(theirs) as journal, journal._database.writing():
+        journal._database.execute(
+            "insert into recoveries values ('journal.damaged-1.db', 0, ?, 1, '[]')",
+            json.dumps(counts),
+        )
+    merged(ours, theirs)
+    with Journal(ours) as journal:
+        assert journal.has_unrecovered
+        journal.settle_recoveries()
+
+    merged(ours, theirs)
+
+    with Journal(ours) as journal:
+        assert not journal.has_unrecovered
+        assert journal.recoveries() == []

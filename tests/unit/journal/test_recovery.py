@@ -364,6 +364,65 @@ def test_a_column_that_is_no_text_is_damage(folder: Path, filled: bytes) -> None
     assert recovery.missing_ids == ("request-0077",)
 
 
+ERROR = '{"code": "boom", "message": "no"}'
+FACTS = '{"width": 1, "height": 1, "frame_rate": 1.0, "duration_s": 1.0, "marks": []}'
+
+
+@pytest.mark.parametrize(
+    ("sql", "sound", "rotten"),
+    [
+        pytest.param("update tasks set error = ?", '"code": "boom"', '"core": "boom"', id="error"),
+        pytest.param("update tasks set error = ?", ERROR, "[" * len(ERROR), id="no-json"),
+        pytest.param(
+            "update attempts set task_id = null, state = 'refused', error = ?",
+            *('"message"', '"massage"'),
+            id="refusal",
+        ),
+        pytest.param("update attempts set clip = ?", '"marks"', '"parks"', id="clip"),
+        pytest.param("update files set facts = ?", '"marks": []', '"marks" [] ', id="facts"),
+        pytest.param("update tasks set result_urls = ?", '["https', '{"https', id="links"),
+        pytest.param("update files set sound = ?", "original", "oroginal", id="sound"),
+    ],
+)
+def test_a_column_that_cannot_be_parsed_costs_no_row(
+    folder: Path, filled: bytes, sql: str, sound: str, rotten: str
+) -> None:
+    values = (ERROR, FACTS, '["https://x.example/1.mp4"]', "original")
+    path = write(folder, filled)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        value = next(value for value in values if sound in value)
+        connection.execute(f"{sql} where rowid = 7", (value,))
+        connection.commit()
+    content = path.read_bytes()
+    assert sound.encode() in content
+    path.write_bytes(content.replace(sound.encode(), rotten.encode()))
+
+    with Journal(folder) as journal, pytest.raises(JournalDamagedError):
+        journal.check()
+    recovery = recover(folder)
+
+    assert recovery is not None
+    assert recovery.is_complete
+    assert len(known_requests(folder)) == EDITS
+    assert recover(folder) is None
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "sandbox"])
+def test_an_open_task_makes_its_origin_no_lost_id(folder: Path, origin: str) -> None:
+    with Journal(folder) as journal:
+        journal.record_attempt(attempt("request-1", prompt="x", origin=origin), context=None)
+        task = Task(task_id="task-1", status="processing")
+        journal.record_accepted("request-1", task, origin=origin)
+    path = folder / "journal.db"
+    content = path.read_bytes()
+    path.write_bytes(bytes(range(100)) + content[100:])
+
+    recovery = recover(folder)
+
+    assert recovery is not None
+    assert recovery.missing_ids == ()
+
+
 def test_a_recovery_that_fails_at_its_last_step_is_done_again(folder: Path, filled: bytes) -> None:
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "the disk fails")
