@@ -148,7 +148,7 @@ complete -c omniedit -n '__omniedit_at "download"' -f -k -a '(__omniedit_known f
 complete -c omniedit -n '__omniedit_at "download"' -l output -s o -r -F -d 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
 complete -c omniedit -n '__omniedit_at "download"' -l all -d 'Save every finished result that is not saved yet'
 complete -c omniedit -n '__omniedit_at "download"' -l sidecar -d 'Also write where it comes from, as NAME.mp4.json'
-complete -c omniedit -n '__omniedit_at "download"' -l expiring -r -f -d 'Only results whose link expires within DUR'
+complete -c omniedit -n '__omniedit_at "download"' -l expiring -r -f -d 'Only unsaved results whose link expires within DUR'
 complete -c omniedit -n '__omniedit_at "download"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "download"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "download"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
@@ -211,7 +211,7 @@ complete -c omniedit -n '__omniedit_at "probe"' -l help -s h -d 'Show this messa
 
 # omniedit list
 complete -c omniedit -n '__omniedit_at "list"' -l unsaved -d 'Only finished edits whose result is not saved'
-complete -c omniedit -n '__omniedit_at "list"' -l expiring -r -f -d 'Only results whose link expires within DUR'
+complete -c omniedit -n '__omniedit_at "list"' -l expiring -r -f -d 'Only unsaved results whose link expires within DUR'
 complete -c omniedit -n '__omniedit_at "list"' -l state -r -f -d 'Only edits in this state, such as `failed`'
 complete -c omniedit -n '__omniedit_at "list"' -l clip -r -f -d 'Only clips whose name or URL holds TEXT'
 complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits since a date (UTC), or `2h`'

@@ -157,7 +157,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '-o' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
                 '--all' = 'Save every finished result that is not saved yet'
                 '--sidecar' = 'Also write where it comes from, as NAME.mp4.json'
-                '--expiring' = 'Only results whose link expires within DUR'
+                '--expiring' = 'Only unsaved results whose link expires within DUR'
                 '--force' = 'Replace an existing file'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
@@ -251,7 +251,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             }
             options = [ordered]@{
                 '--unsaved' = 'Only finished edits whose result is not saved'
-                '--expiring' = 'Only results whose link expires within DUR'
+                '--expiring' = 'Only unsaved results whose link expires within DUR'
                 '--state' = 'Only edits in this state, such as `failed`'
                 '--clip' = 'Only clips whose name or URL holds TEXT'
                 '--since' = 'Only edits since a date (UTC), or `2h`'

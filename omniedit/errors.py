@@ -200,7 +200,7 @@ def install_command(extra: str, *, environment: str = sys.prefix) -> str:
     """
     tool = _installer(environment)
     if tool is None:
-        return f"python -m pip install 'omniedit[{extra}]'"
+        return f"{_python()} -m pip install 'omniedit[{extra}]'"
     # These two replace the whole environment: every extra is named, so that none gets lost.
     return f"{tool} install --force 'omniedit[all] @ {_SOURCE}'"
 
@@ -208,7 +208,20 @@ def install_command(extra: str, *, environment: str = sys.prefix) -> str:
 def upgrade_command(*, environment: str = sys.prefix) -> str:
     """Return the command that installs the newest omniedit; see `install_command`."""
     tool = _installer(environment)
-    return "python -m pip install -U omniedit" if tool is None else f"{tool} upgrade omniedit"
+    if tool is None:
+        return f"{_python()} -m pip install -U 'omniedit @ {_SOURCE}'"
+    return f"{tool} upgrade omniedit"
+
+
+def _python() -> str:
+    """Return what a shell calls the Python that runs this."""
+    import shutil  # noqa: PLC0415 - hardly ever needed, as the next
+
+    from omniedit.sanitize import quoted  # noqa: PLC0415
+
+    found = shutil.which("python")
+    is_this = found is not None and Path(found).parent == Path(sys.executable).parent
+    return "python" if is_this else quoted(sys.executable)
 
 
 def _installer(environment: str) -> str | None:

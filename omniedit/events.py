@@ -44,6 +44,7 @@ class LineFailed(NamedTuple):
     name: str  # of the manifest's line, or of the piece
     message: str
     code: str
+    kind: str  # of the error; see `TaskError`
     request_id: str | None = None
     task_id: str | None = None
 

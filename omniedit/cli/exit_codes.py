@@ -187,6 +187,8 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return Hint("it goes on: {}", wait)
         case NotFinishedError() | TargetBusyError():
             return "wait for the other process to end, then run the same command again"
+        case ResultGoneError() if command == "edit":
+            return "the same command with `--again` makes it again, and is charged again"
         case ResultGoneError():
             return Hint("{} makes it again, and is charged again", "edit VIDEO PROMPT --again")
         case TargetExistsError():

@@ -276,9 +276,8 @@ Expiring = Annotated[
     float | None,
     typer.Option(
         "--expiring",
-        rich_help_panel=OUTPUT,
         metavar="DUR",
         parser=parse_duration,
-        help="Only results whose link expires within DUR.",
+        help="Only unsaved results whose link expires within DUR.",
     ),
 ]

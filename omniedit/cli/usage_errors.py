@@ -70,7 +70,7 @@ def usage_error(
             hint = _words_hint(context.params, found[1], command, argv)
     elif found := _NO_SUCH_COMMAND.match(message):
         message = f"no such command '{found[1]}'"
-        hint = _command_hint(found[1], found[2], command)
+        hint = _edit_hint(found[1], argv) or _command_hint(found[1], found[2], command)
     elif type(error).__name__ == "NoSuchOption":
         message = f"No such option: {getattr(error, 'option_name', '')}"
         hint = _option_hint(error, command, argv)
@@ -124,6 +124,19 @@ def _batch_hint(argv: Sequence[str], command: str, *, has_options: bool) -> Hint
         prompt = quoted(*others) or '"PROMPT"'
         batch = f"batch {quoted(*clips)} --prompt {prompt}"
     return Hint("several clips, and each with the same prompt: {}", batch)
+
+
+def _edit_hint(name: str, argv: Sequence[str]) -> Hint | None:
+    """Return the edit that a clip in the place of a command stands for; None where it is none."""
+    if "." not in name:
+        return None
+    from omniedit.models import is_video_name
+
+    if not (is_video_name(name) or name.startswith(("http://", "https://"))):
+        return None
+    words = [word for word in argv if word != "--sandbox"]
+    prompt = "" if len(words) > 1 else ' "PROMPT"'
+    return Hint("did you mean {}?", f"edit {quoted(*words)}{prompt}")
 
 
 def _command_hint(name: str, similar: str | None, command: str) -> Hint | None:

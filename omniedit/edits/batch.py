@@ -254,6 +254,7 @@ class BatchRun:
                     name=edit.name,
                     message=error.message,
                     code=error.code,
+                    kind=error.kind,
                     request_id=error.request_id,
                     task_id=error.task_id,
                 )

@@ -31,7 +31,9 @@ from omniedit.edits.submit import (
 )
 from omniedit.edits.targets import Destination, Target, refuse_source, served_destination
 from omniedit.errors import (
+    Hint,
     LocalError,
+    OutcomeUnknownError,
     ResultGoneError,
     TargetBusyError,
     TargetExistsError,
@@ -119,6 +121,8 @@ def begin_edit(
             own_id = known.request_id if known and known.is_unsettled else None
             locks.enter_context(sending_lock(session, own_id or request_id, deadline=deadline))
             known = known or known_submission(session, request_id, edit)
+            if known is not None and options.again:
+                session.warn(f"`--again` has no effect: request ID {request_id} is known here")
             if known is None and request.max_credits is not None:
                 edit = _prepared(session, request, edit.identity, deadline)
             _check_target(session, known, edit, options)
@@ -126,7 +130,7 @@ def begin_edit(
                 session.journal.require_recovered()
             attempt = known or new_submission(session, edit, request_id, deadline=deadline)
         if known is None:
-            record = send(session, edit, attempt, deadline=deadline)
+            record = _sent(session, edit, attempt, deadline=deadline)
         else:
             record = _settled(session, attempt, deadline=deadline)
     return BegunEdit(edit=edit, record=record, is_fresh=known is None, deadline=deadline)
@@ -285,12 +289,24 @@ def _editing(session: Session, identity: str, deadline: float) -> Generator[None
         yield
 
 
+def _sent(session: Session, edit: PreparedEdit, attempt: Record, *, deadline: float) -> Record:
+    """Return what an edit that is submitted became."""
+    try:
+        return send(session, edit, attempt, deadline=deadline)
+    except OutcomeUnknownError as error:
+        if session.has_journal and isinstance(error.hint, Hint):
+            words = f"run the same command again; or {error.hint.text}"
+            error.hint = Hint(words, *error.hint.commands)
+        raise
+
+
 def _settled(session: Session, known: Record, *, deadline: float) -> Record:
     """Return a known edit; one whose outcome is unknown is replayed."""
     if known.task is None:
         return replay(session, known, deadline=deadline)
     record_call(session, known.request_id or "")
-    session.note(f"known here as {task_name(known.task_id)} ({known.shown_status})")
+    name = task_name(known.task_id)
+    session.note(f"known here as {name} ({known.shown_status}); nothing is paid again")
     return known
 
 

@@ -418,7 +418,7 @@ class Poller:
         progress = "" if task.progress is None else f" at {task.progress} %"
         trouble = "" if followed.trouble is None else f" when last heard of ({followed.trouble})"
         msg = (
-            f"{task_name(task.task_id)} is not finished after {self._timeout_s:.0f} s:"
+            f"{task_name(task.task_id)} is not finished after {math.ceil(self._timeout_s)} s:"
             f" {followed.shown.shown_status}{progress}{trouble}"
         )
         return WaitTimeoutError(msg, task_id=task.task_id)

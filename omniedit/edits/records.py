@@ -351,6 +351,12 @@ def is_unsaved(record: Record) -> bool:
     )
 
 
+def lost_count(session: Session) -> int:
+    """Return how many results are gone, and not on this machine."""
+    records = session.journal.recent()
+    return sum(record.is_result_gone and not has_every_file(record) for record in records)
+
+
 def has_file(record: Record) -> bool:
     """Return whether a saved file of a record still has its name and size."""
     return any(is_here(file) for file in record.saved)

@@ -32,6 +32,12 @@ INTERRUPTED: Final = TaskError(
 )
 
 
+def say_nothing_was_accepted(session: Session) -> None:
+    """Say of one edit that was interrupted that nothing is paid; a batch sums up."""
+    if session.context is not None:
+        session.note("nothing was accepted, and nothing is paid; the same command starts anew")
+
+
 class Sending:
     """Sends one body under one request ID until it is accepted, refused, or hopeless.
 
@@ -240,6 +246,7 @@ class Sending:
         else:
             journal = self._session.journal
             self._written(lambda: journal.record_refused(self._request_id, INTERRUPTED))
+            say_nothing_was_accepted(self._session)
 
     def _record_unknown(self, reason: TaskError) -> None:
         self._learn_clock()

@@ -106,7 +106,9 @@ def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None
     if isinstance(event, Preparing | Transferring | Noted | Warned):
         return None
     if isinstance(event, LineFailed):
-        error = TaskError(code=event.code, message=f"{event.name}: {event.message}")
+        error = TaskError(
+            code=event.code, message=f"{event.name}: {event.message}", kind=event.kind
+        )
         fields: Document = {"error": task_error_document(error)}
         return event_line("failed", at=at, sandbox=sandbox, task_id=event.task_id, fields=fields)
     task_id = (
@@ -213,7 +215,11 @@ class _LastingLines:
             # Why is said at the end, with what to do about it.
             case LineFailed():
                 return [_FAILURE, _SPACE, Span(f"{event.name} failed ({event.code})")]
-            case Failed() if not self._board.is_single:
+            case Failed(record=record) if self._board.is_single:
+                said = Span(f"{record.shown_status}{_how_long(edit, self._board)}")
+                charge = Span(f" · {render_charge(record.task)}", Colour.DIM)
+                return [_FAILURE, _SPACE, said, charge]
+            case Failed():
                 error = failure_of(event.record)
                 code = f" ({error.code})" if error else ""
                 return [_FAILURE, _SPACE, Span(f"{edit.label} failed{code}")]
@@ -316,8 +322,9 @@ class PlainLines:
                 facts = ", ".join(_saved_facts(event, edit, self._board))
                 verb = "saved" if event.is_new else "already here:"
                 return f"{verb} {event.shown_path} ({facts})"
-            case Failed() if self._board.is_single:
-                return None  # the command's error says it
+            case Failed(record=record) if self._board.is_single:
+                how = _how_long(edit, self._board)
+                return f"{record.shown_status}{how}, {render_charge(record.task)}"
             case _:
                 return _failure(event)
 

@@ -102,7 +102,7 @@ def test_neither_line_ends_nor_white_space_at_the_end_make_another_prompt(
 
     ended = served("edit", CLIP, other, "-o", "a.mp4", "--timeout", "1")
 
-    assert "known here as" in ended.stderr, ended
+    assert "nothing is paid again" in ended.stderr, ended
     assert len(submissions(record)) == 1
 
 
@@ -252,7 +252,7 @@ def test_an_unknown_edit_is_replayed_with_its_own_key(served: CommandLine, recor
 
     ended = served("edit", CLIP, prompt, "-o", "a.mp4")
 
-    check_failure(unknown, 9, "--resume")
+    check_failure(unknown, 9, "run the same command again", "--resume")
     assert (ended.status, ended.stdout) == (0, "a.mp4\n"), ended
     assert len({one["headers"]["idempotency-key"] for one in submissions(record)}) == 1
 
@@ -330,6 +330,26 @@ def test_a_request_id_replays_instead_of_paying(
     assert first.status == second.status == 0, (first, second)
     assert first.stdout == second.stdout
     assert {one["headers"]["idempotency-key"] for one in submissions(record)} == {REQUEST_ID}
+
+
+def test_a_known_request_id_is_not_paid_again_and_says_so(
+    served: CommandLine, record: Path
+) -> None:
+    call = ("edit", CLIP, PROMPT, "--request-id", REQUEST_ID)
+    first = served(*call, "-o", "a.mp4")
+
+    again = served(*call, "--again", "-o", "b.mp4")
+
+    assert first.status == again.status == 0, (first, again)
+    assert "`--again` has no effect" in again.stderr
+    assert len(submissions(record)) == 1
+
+
+def test_what_a_failed_edit_was_charged_is_said(served: CommandLine) -> None:
+    ended = served("edit", CLIP, f"x [sandbox:fail=generation_timeout]{NOW}", "-o", "a.mp4")
+
+    check_failure(ended, 5)
+    assert re.search(r": failed.*, 0\.0 credits \(\$0\.00\)\n", ended.stderr), ended
 
 
 @pytest.mark.parametrize("command", ["submit", "edit"])

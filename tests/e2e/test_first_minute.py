@@ -82,6 +82,59 @@ def test_a_slip_is_answered_with_the_next_step(
     assert next_step in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["clip.mp4", "make it night"], "omniedit edit clip.mp4 'make it night'"),
+        (["--sandbox", "a b.MOV"], "omniedit --sandbox edit 'a b.MOV' \"PROMPT\""),
+        (
+            ["https://example.com/clip", "night", "-o", "out.mp4"],
+            "omniedit edit https://example.com/clip night -o out.mp4",
+        ),
+    ],
+    ids=["clip", "clip-alone", "url"],
+)
+def test_a_clip_in_the_place_of_a_command_is_an_edit(
+    omniedit: CommandLine, typed: list[str], meant: str
+) -> None:
+    ended = omniedit(*typed)
+
+    assert ended.status == 2, ended
+    assert f"did you mean `{meant}`?" in ended.stderr
+
+
+def test_an_empty_list_tells_where_the_edits_of_the_sandbox_are(omniedit: CommandLine) -> None:
+    empty = omniedit("list")
+    omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "warmer")
+
+    ended = omniedit("list")
+
+    assert empty.stderr == "note: nothing to list\n"
+    assert ended.status == 0, ended
+    assert "`omniedit --sandbox list`" in ended.stderr
+
+
+def test_a_result_that_is_saved_need_not_be_saved_again(omniedit: CommandLine) -> None:
+    omniedit("--sandbox", "edit", "https://example.com/clip.mp4", "x [sandbox:seconds=0]")
+
+    waited = omniedit("--sandbox", "wait")
+
+    assert waited.status == 0, waited
+    assert "download" not in waited.stderr
+    assert f"note: saved as {omniedit.folder}" in waited.stderr
+
+
+def test_what_can_no_longer_be_saved_is_counted(omniedit: CommandLine) -> None:
+    omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "x [sandbox:expired]")
+    gone = omniedit("--sandbox", "wait", "-d", "out.mp4")
+
+    ended = omniedit("--sandbox", "download", "--all")
+
+    assert gone.status == 7, gone
+    assert ended.status == 0, ended
+    assert "note: nothing is left to save; 1 result is gone\n" in ended.stderr
+
+
 def test_a_key_typed_as_an_argument_is_not_shown(omniedit: CommandLine) -> None:
     ended = omniedit("-v", "--json", "config", "set-key", "sk-evo-secretpart")
 

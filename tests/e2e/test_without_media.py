@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from omniedit.errors import install_command
 from omniedit.sandbox import RunningSandbox
 from tests.commandline import CommandLine
 from tests.e2e.test_contract_equipment import (
@@ -20,7 +21,7 @@ from tests.e2e.test_contract_equipment import (
 pytestmark = pytest.mark.e2e
 
 PROMPT = "make it night [sandbox:seconds=0]"
-INSTALL = "python -m pip install 'omniedit[media]'"
+INSTALL = install_command("media")
 NOTE = (
     "note: only the clip's first bytes were looked at, not its length and codecs:"
     f" `{INSTALL}` adds that"

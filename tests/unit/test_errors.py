@@ -1,6 +1,7 @@
 """The tree of errors: every one has a kind of its own, and survives the journal."""
 
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from omniedit.errors import (
     restored_error,
     upgrade_command,
 )
+from omniedit.sanitize import quoted
 
 EVERY_ERROR = [*OmniEditError.subclasses()]
 
@@ -102,7 +104,22 @@ def test_the_tool_that_installed_omniedit_installs_extras_and_upgrades(
     extra = install_command("media", environment=str(tmp_path))
     upgrade = upgrade_command(environment=str(tmp_path))
 
+    extra, upgrade = (text.replace(quoted(sys.executable), "python") for text in (extra, upgrade))
     assert extra.startswith(f"{command} install ")
     assert extra.endswith("'omniedit[media]'" if receipt is None else "omniedit/omniedit'")
     assert upgrade.startswith(command)
-    assert upgrade.endswith(" omniedit")
+    assert upgrade.endswith("omniedit/omniedit'" if receipt is None else " omniedit")
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("is_first", [True, False], ids=["activated", "another-python-first"])
+def test_an_extra_is_installed_by_the_python_that_runs_omniedit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_first: bool
+) -> None:
+    (tmp_path / "python").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str((tmp_path if is_first else Path("/a b")) / "python"))
+
+    line = install_command("media", environment=str(tmp_path))
+
+    assert line.partition(" -m ")[0] == ("python" if is_first else "'/a b/python'")

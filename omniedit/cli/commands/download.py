@@ -48,7 +48,7 @@ def download(
     An interrupted download is resumed. Existing files are never overwritten without --force.
     """
     from omniedit.edits.poller import Outcome as Ended
-    from omniedit.edits.records import find_records, unsaved_results
+    from omniedit.edits.records import find_records, lost_count, unsaved_results
     from omniedit.edits.save import download_each
     from omniedit.edits.sidecar import complete_sidecars
     from omniedit.edits.targets import Destination
@@ -88,6 +88,11 @@ def download(
                 context.board.note_error(record, error)
         if takes_all:
             errors.extend(complete_sidecars(session))
-    if takes_all and not found:
-        context.printer.note("every finished result is saved")
+            if not found:
+                _say_nothing_is_left(context, lost_count(session))
     return Outcome(errors=errors)
+
+
+def _say_nothing_is_left(context: Context, lost: int) -> None:
+    gone = f"; {lost} {'result is' if lost == 1 else 'results are'} gone" if lost else ""
+    context.printer.note(f"nothing is left to save{gone}")

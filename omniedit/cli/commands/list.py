@@ -9,14 +9,13 @@ import typer
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Expiring, Remote, Since, parse_since
 from omniedit.errors import InvalidInputError
-from omniedit.journal import JournalUse
+from omniedit.journal import JOURNAL_FILE, JournalUse
 from omniedit.models import MODELS, Record
 
 if TYPE_CHECKING:
     from omniedit.edits.records import Listing
     from omniedit.edits.session import Session
     from omniedit.terminal.documents import Document
-    from omniedit.terminal.printer import Printer
 
 EXAMPLES: Final = """
 omniedit list --unsaved
@@ -102,21 +101,25 @@ def list_(
                 session, filters, limit=limit, shows_unsent=everything, is_offline=offline
             )
         if forget is None:
-            _show(printer, session, found, is_tree=tree)
+            _show(context, session, found, is_tree=tree)
     return Outcome(
         fields={"total": found.total, "as_of": instant(found.as_of)},
         tasks=partial(_documents, found.records),
     )
 
 
-def _show(printer: "Printer", session: "Session", found: "Listing", *, is_tree: bool) -> None:
+def _show(context: Context, session: "Session", found: "Listing", *, is_tree: bool) -> None:
     """Print the rows, and how many and how old they are."""
+    printer = context.printer
     from omniedit.edits.records import lost_files
     from omniedit.terminal.human import render_age
     from omniedit.terminal.tables import render_table
 
     if not found.records:
         printer.note("nothing to list")
+        sandbox = context.settings.sandbox_journal_folder / JOURNAL_FILE
+        if not session.is_sandbox and not session.journal.count() and sandbox.exists():
+            printer.hint("`omniedit --sandbox list` lists the edits of the sandbox")
         return
     width, now = printer.stdout_width, session.now()
     known_ids = session.journal.names() if width is not None else ()

@@ -88,10 +88,14 @@ def wait(
 
 def _print_links(context: Context, record: Record) -> None:
     """Print result URLs, and say until when they work and how to save them."""
+    from omniedit.edits.records import has_every_file
     from omniedit.terminal.human import render_moment
 
     for url in record.task.result_urls if record.task else ():
         context.printer.line(url)
+    if has_every_file(record):
+        context.printer.note(f"saved as {record.saved[-1].path}")
+        return
     end = record.link_valid_until
     until = f"the link works until {render_moment(end)} at least; " if end else ""
     context.printer.note(Hint(f"{until}save it: {{}}", f"download {record.task_id}"))

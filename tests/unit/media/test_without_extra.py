@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import omniedit.media
-from omniedit.errors import MissingExtraError
+from omniedit.errors import MissingExtraError, install_command
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_what_needs_pyav_says_how_to_install_it(name: str) -> None:
     with pytest.raises(MissingExtraError) as caught:
         getattr(omniedit.media, name)
 
-    assert caught.value.hint == "python -m pip install 'omniedit[media]'"
+    assert caught.value.hint == install_command("media")
 
 
 def test_other_names_are_unknown() -> None:

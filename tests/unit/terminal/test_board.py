@@ -338,7 +338,7 @@ def test_the_summary_of_many() -> None:
     for number in range(37):
         board.take(_saved(f"t-{number}"))
     board.take(Failed(record=_task("failed", "t-50")))
-    board.take(LineFailed(name="line 7", message="no", code="x", task_id="t-51"))
+    board.take(LineFailed(name="line 7", message="no", code="x", kind="x", task_id="t-51"))
 
     assert board.summary == "37/120 saved, 23 running, 2 failed"
     assert board.percent() == pytest.approx(100 * 39 / 120)
