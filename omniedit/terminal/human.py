@@ -112,6 +112,11 @@ def render_amount(credits: float) -> str:  # noqa: A002 - the unit's name
     return f"{credits:,.1f}"
 
 
+def render_count(number: int, noun: str) -> str:
+    """Return `1 task` or `12 tasks`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def render_charge(task: Task | None) -> str:
     """Return what a finished task was charged: `31.2 credits ($0.46)`, or that nobody told."""
     if task is None or task.credits_used is None:

@@ -132,7 +132,7 @@ def test_what_can_no_longer_be_saved_is_counted(omniedit: CommandLine) -> None:
 
     assert gone.status == 7, gone
     assert ended.status == 0, ended
-    assert "note: nothing is left to save; 1 result is gone\n" in ended.stderr
+    assert "note: nothing is left to save; gone: 1 result\n" in ended.stderr
 
 
 def test_a_key_typed_as_an_argument_is_not_shown(omniedit: CommandLine) -> None:

@@ -94,5 +94,7 @@ def download(
 
 
 def _say_nothing_is_left(context: Context, lost: int) -> None:
-    gone = f"; {lost} {'result is' if lost == 1 else 'results are'} gone" if lost else ""
+    from omniedit.terminal.human import render_count
+
+    gone = f"; gone: {render_count(lost, 'result')}" if lost else ""
     context.printer.note(f"nothing is left to save{gone}")

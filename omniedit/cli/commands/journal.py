@@ -99,8 +99,11 @@ def recover(ctx: typer.Context) -> Outcome:
 
 
 def _print_merged(context: Context, folder: str, merged: "Merged") -> None:
-    new = f"{merged.submissions} submissions, {merged.tasks} tasks, {merged.files} files"
-    context.printer.line(f"{folder}: {new} new")
+    from omniedit.terminal.human import render_count
+
+    new = {"submission": merged.submissions, "task": merged.tasks, "file": merged.files}
+    counts = ", ".join(render_count(number, noun) for noun, number in new.items())
+    context.printer.line(f"{folder}: {counts} new")
     for conflict in merged.conflicts:
         context.printer.warn(f"{folder}: {conflict}")
 

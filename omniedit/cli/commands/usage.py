@@ -66,7 +66,7 @@ def _expenses(
     context: Context, session: "Session", by: str, *, since: float, remote: bool
 ) -> "list[Expense]":
     from omniedit.edits.usage import account_expenses, known_expenses
-    from omniedit.terminal.human import render_moment
+    from omniedit.terminal.human import render_count, render_moment
 
     if remote:
         found, oldest = account_expenses(session, by, since=since)
@@ -77,8 +77,9 @@ def _expenses(
     if failure is not None:
         context.printer.warn(f"open edits are as they were last seen: {failure.message}")
     if in_doubt := session.journal.count_in_doubt():
-        what = "1 submission that is" if in_doubt == 1 else f"{in_doubt} submissions that are"
-        context.printer.note(Hint(f"without {what} in doubt: {{}}", "list --state unknown"))
+        what = render_count(in_doubt, "submission")
+        words = f"not counted, since nobody knows whether they were accepted: {what} ({{}})"
+        context.printer.note(Hint(words, "list --state unknown"))
     return known
 
 
