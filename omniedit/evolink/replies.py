@@ -98,16 +98,14 @@ def parse_refusal(value: object) -> Refusal:
     raw = as_object(value)
     error = parse_error(raw.get("error"))
     details = as_object(raw.get("error"))
-    advice = (details.get(key) for key in ("action_url", "suggestion", "fallback_suggestion"))
-    hint = next(filter(_has_text, advice), None)
     if error is None:
-        message = next((raw[key] for key in ("message", "msg") if raw.get(key)), None)
-        return Refusal(message=message if _has_text(message) else None)
+        message = raw.get("message") or raw.get("msg")
+        return Refusal(message=message if isinstance(message, str) and message.strip() else None)
     is_name = error.code != "unknown_error" and not error.code.lstrip("-").isdigit()
     return Refusal(
         code=error.code if is_name else None,
         message=error.message,
-        hint=hint,
+        hint=_first_text(details, "action_url", "suggestion", "fallback_suggestion"),
         suggestion=error.suggestion,
         param=_text(details.get("param")),
     )
@@ -309,8 +307,13 @@ def as_object(value: object) -> JSONObject:
     return cast("JSONObject", value) if isinstance(value, dict) else {}
 
 
-def _has_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _first_text(raw: JSONObject, *keys: str) -> str | None:
+    """Return the first value of these keys that is a text with something in it."""
+    for key in keys:
+        value = raw.get(key)
+        if isinstance(value, str) and value.strip():
+            return value
+    return None
 
 
 def _text(value: object) -> str | None:

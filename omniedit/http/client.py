@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Self, cast
+from typing import Any, Final, NoReturn, Self, cast
 from urllib.parse import urlsplit
 
 import httpcore
@@ -40,6 +40,14 @@ from omniedit.policy import DEFAULT, Policy
 USER_AGENT: Final = f"omniedit/{__version__} (+https://github.com/omniedit/omniedit)"
 """The result host refuses the default agents of HTTP libraries (Cloudflare error 1010)."""
 
+_FAILURES: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    httpcore.TimeoutException,
+    UnicodeError,
+)
+"""What httpx raises, and the timer."""
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _SHORTEST_SECRET: Final = 8
 """What is shorter would be found by chance, and replaced in text that has nothing to do with it."""
@@ -73,11 +81,13 @@ class StreamedReply:
             NetworkError: If the connection breaks, or stays below the policy's speed.
         """
         self._timer.begin_transfer()
-        with mapped_errors(self.url, self._redact):
+        try:
             for chunk in self._response.iter_raw():
                 self._timer.moved(len(chunk))
                 yield chunk
                 self._timer.left_s()
+        except _FAILURES as error:
+            _raise_mapped(error, self.url, self._redact)
 
     def whole(self, max_bytes: int) -> bytes:
         """Return the decoded body.
@@ -89,13 +99,15 @@ class StreamedReply:
         encoding = self.headers.get("content-encoding", "").strip().lower()
         is_plain = encoding in {"", "identity"}
         body = bytearray()
-        with mapped_errors(self.url, self._redact):
+        try:
             # httpx would decode a chunk whole, though a megabyte may stand for a terabyte.
             chunks = self._response.iter_bytes() if is_plain else self._response.iter_raw()
             for chunk in chunks:
                 body += chunk
                 self._check_size(len(body), max_bytes)
                 self._timer.left_s()
+        except _FAILURES as error:
+            _raise_mapped(error, self.url, self._redact)
         if is_plain:
             return bytes(body)
         decoded = decode(bytes(body), encoding, max_bytes=max_bytes + 1)
@@ -241,7 +253,7 @@ class HttpClient:
         timer = Timer(timeout_s, deadline=deadline, policy=self.policy, clock=self.clock)
         if content is not None and not isinstance(content, bytes):
             content = _upload(content, timer, timeout_s)
-        with mapped_errors(url, self._redact, has_connected=self._has_connected):
+        try:
             # The timer stands in the place of all time-outs that the network backend sees.
             pool_s = timer.left_s(httpcore.ConnectTimeout)
             time_outs = {"connect": timer, "read": timer, "write": timer, "pool": pool_s}
@@ -253,6 +265,8 @@ class HttpClient:
             else:
                 response = self._send_traced(client, request, url)
             self._has_connected = True
+        except _FAILURES as error:
+            _raise_mapped(error, url, self._redact, has_connected=self._has_connected)
         reply = StreamedReply(response, url, timer, self._redact)
         try:
             yield reply
@@ -348,13 +362,13 @@ class HttpClient:
         return f"{round((self.clock() - began) * 1000)} ms"
 
 
-@contextmanager
-def mapped_errors(
-    url: str, redact: Callable[[str], str], *, has_connected: bool = True
-) -> Generator[None]:
-    """Raise what httpx raises in a block as an error of ours.
+def _raise_mapped(
+    error: Exception, url: str, redact: Callable[[str], str], *, has_connected: bool = True
+) -> NoReturn:
+    """Raise what httpx raised as an error of ours.
 
     Args:
+        error: httpx's.
         url: What is asked for.
         redact: Removes keys from a text.
         has_connected: Whether any host was reached before.
@@ -363,22 +377,14 @@ def mapped_errors(
         NetworkError: If the connection broke, or never came about.
         UnreadableReplyError: If the URL cannot be asked for, or the reply not be decoded.
     """
-    try:
-        yield
-    except (
-        httpx.HTTPError,
-        httpx.InvalidURL,
-        httpx.StreamError,
-        httpcore.TimeoutException,
-    ) as error:
-        reason = redact(str(error))
-        # A cause is shown in a traceback, and may quote what came.
-        cause = error if reason == str(error) else None
-        raise _error_from(error, url, reason.rstrip("."), has_connected=has_connected) from cause
-    except UnicodeError:
+    if isinstance(error, UnicodeError):
         # Of an invalid host name, or of half a character; the exception quotes what it met.
         msg = f"not an http(s) URL: {shown_url(url)!a}"
         raise UnreadableReplyError(msg) from None
+    reason = redact(str(error))
+    # A cause is shown in a traceback, and may quote what came.
+    cause = error if reason == str(error) else None
+    raise _error_from(error, url, reason.rstrip("."), has_connected=has_connected) from cause
 
 
 def _error_from(error: Exception, url: str, reason: str, *, has_connected: bool) -> OmniEditError:

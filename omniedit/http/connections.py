@@ -69,10 +69,9 @@ class Timer:
         self._clock = clock
         self._deadline = deadline
         self._connected_by = clock() + policy.connect_timeout_s
-        self._ends_at = 0.0
+        self._ends_at = clock() + timeout_s
         self._is_transfer = False
         self._moved_bytes = 0
-        self.begin_reply(timeout_s)
 
     def begin_transfer(self) -> None:
         """From now on only the stall rule and the caller's deadline count."""

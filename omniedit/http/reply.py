@@ -47,8 +47,10 @@ class Reply:
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that `Retry-After` asks for, a date by the server's own clock."""
-    now = date_of(headers) or time.time()
-    return parse_retry_after(headers.get("retry-after", ""), now=now)
+    asked = headers.get("retry-after")
+    if not asked:
+        return None
+    return parse_retry_after(asked, now=date_of(headers) or time.time())
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:

@@ -141,15 +141,15 @@ class Bars(Progress):
             return
         board, size = self._board, self._stream.size
         # Room for the `^C` that terminals write where the cursor is: a row must not wrap.
-        width = max(1, size.width - 2)
-        self._drawn_on.size = (width, size.height)
+        width = max(1, size.columns - 2)
+        self._drawn_on.size = (width, size.lines)
         if board.is_single:
             self._show_on_taskbar(board.latest.percent(board.clock()))
             if not board.latest.is_saved:
                 yield self._table([_single_row(board)], _single_widths(width))
             return
         self._show_on_taskbar(board.percent())
-        count = max(0, min(_MOST_ROWS, size.height - 3))
+        count = max(0, min(_MOST_ROWS, size.lines - 3))
         running = sorted(board.running, key=lambda edit: natural_order(edit.label))
         rows = [_edit_row(edit, board.clock(), edit.pause) for edit in running[:count]]
         if rows:

@@ -395,7 +395,10 @@ class Board:
                 if edit.task_id is None:
                     del self._edits[key]
         edit, status = self._edit(event, now), record.shown_status
-        edit.task_id, edit.label = task_id, self._label_of(record)
+        edit.task_id = task_id
+        edit.label = (
+            self._labels.get(record.identity or "") or clip_name(record.video) or str(task_id)
+        )
         edit.transfer = edit.preparing = edit.pause = None
         self.pause = None
         if status != edit.state:
@@ -486,10 +489,6 @@ class Board:
         edit = self._edits.get(event.task_id or "")
         if edit is not None:
             edit.is_over = True
-
-    def _label_of(self, record: Record) -> str:
-        label = self._labels.get(record.identity or "")
-        return label or clip_name(record.video) or str(record.task_id)
 
 
 def _key(event: Event) -> str:

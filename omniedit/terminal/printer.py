@@ -82,7 +82,7 @@ class Printer:
     @property
     def stdout_width(self) -> int | None:
         """The width of the terminal that shows the result; None where that is no terminal."""
-        return self.stdout.size.width if self.stdout.is_terminal else None
+        return self.stdout.size.columns if self.stdout.is_terminal else None
 
     @property
     def is_one_terminal(self) -> bool:
@@ -98,7 +98,7 @@ class Printer:
     def line(self, line: Line) -> None:
         """Print one line of the result, between words as many as a terminal needs."""
         if self.stdout.is_terminal:
-            self.lines(wrapped(self._shown(self.stdout, line), self.stdout.size.width))
+            self.lines(wrapped(self._shown(self.stdout, line), self.stdout.size.columns))
         else:
             self.lines([line])
 
@@ -173,7 +173,7 @@ class Printer:
         """Print a line of progress, or anything else for people, on stderr."""
         lines: list[Line] = [line]
         if self.stderr.is_terminal:
-            lines = [*wrapped(self._shown(self.stderr, line), self.stderr.size.width)]
+            lines = [*wrapped(self._shown(self.stderr, line), self.stderr.size.columns)]
         self._print_message(lines)
 
     def question(self, text: str) -> None:

@@ -230,7 +230,7 @@ class _LastingLines:
         verb = "saved" if event.is_new else "already here:"
         stream, facts = self._printer.stderr, _saved_facts(event, edit, self._board)
         path = stream.shown(event.shown_path)
-        room = stream.size.width - len(f"✓ {verb} ") - cell_width(path)
+        room = stream.size.columns - len(f"✓ {verb} ") - cell_width(path)
         saved = [_SUCCESS, Span(f" {verb} "), Span(path, link=file_uri(event.file.path))]
         kept = [*facts]
         while len(kept) > 1 and _width_of(kept) > room:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from enum import IntEnum
 from functools import cached_property
-from typing import Final, NamedTuple, TextIO
+from typing import Final, TextIO
 
 from omniedit.sanitize import sanitize
 from omniedit.system import THIS_SYSTEM, System
@@ -38,7 +38,7 @@ READER_LEFT: Final = frozenset({errno.EPIPE, errno.EINVAL, errno.ESHUTDOWN})
 """What is raised where the reader at a pipe's other end went away."""
 # EIO is how Linux reports a terminal that hung up.
 _GONE: Final = READER_LEFT | {errno.EIO, errno.EBADF}
-_DEFAULT_SIZE: Final = (80, 24)
+_DEFAULT_SIZE: Final = os.terminal_size((80, 24))
 _VTE_WITH_LINKS: Final = 5000
 _FINISHED: Final = "the edit has ended"
 
@@ -50,13 +50,6 @@ class ColourDepth(IntEnum):
     BASIC = 16
     EIGHT_BIT = 256
     TRUE = 1 << 24
-
-
-class Size(NamedTuple):
-    """Of a terminal, in cells."""
-
-    width: int
-    height: int
 
 
 class OutputStream:
@@ -138,19 +131,16 @@ class OutputStream:
         return os.path.samestat(mine, its)
 
     @property
-    def size(self) -> Size:
-        """The terminal's size now; `COLUMNS` can narrow it."""
-        size = Size(*_DEFAULT_SIZE)
+    def size(self) -> os.terminal_size:
+        """The terminal's size now, in cells; `COLUMNS` can narrow it."""
         width = self._environ.get("COLUMNS", "")
-        wished = int(width) if width.isdecimal() and int(width) > 0 else None
+        wished = int(width) if width.isdecimal() else 0
         try:
             seen = os.get_terminal_size(self.fileno())
         except (OSError, ValueError):
-            return Size(wished or size.width, size.height)
-        narrowest = min(seen.columns or size.width, wished or seen.columns or size.width)
-        if not seen.columns and wished:
-            narrowest = wished
-        return Size(narrowest, seen.lines or size.height)
+            seen = os.terminal_size((0, 0))
+        columns = min(filter(None, (seen.columns, wished)), default=_DEFAULT_SIZE.columns)
+        return os.terminal_size((columns, seen.lines or _DEFAULT_SIZE.lines))
 
     def can_show(self, text: str) -> bool:
         """Return whether the encoding has every character of `text`."""

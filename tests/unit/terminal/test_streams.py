@@ -5,7 +5,7 @@ from typing import Protocol, TextIO
 import pytest
 
 from omniedit.terminal.printer import Printer
-from omniedit.terminal.streams import ColourDepth, OutputStream, Size
+from omniedit.terminal.streams import ColourDepth, OutputStream
 from omniedit.terminal.text import Span
 from tests.systems import linux
 
@@ -91,14 +91,14 @@ def test_two_terminals_are_told_apart(*, is_other_terminal: bool, is_same: bool)
 @pytest.mark.parametrize(
     ("environ", "size"),
     [
-        pytest.param({}, Size(80, 24), id="unknown"),
-        pytest.param({"COLUMNS": "40"}, Size(40, 24), id="columns"),
-        pytest.param({"COLUMNS": "x"}, Size(80, 24), id="nonsense"),
-        pytest.param({"COLUMNS": "0"}, Size(80, 24), id="nothing"),
+        pytest.param({}, os.terminal_size((80, 24)), id="unknown"),
+        pytest.param({"COLUMNS": "40"}, os.terminal_size((40, 24)), id="columns"),
+        pytest.param({"COLUMNS": "x"}, os.terminal_size((80, 24)), id="nonsense"),
+        pytest.param({"COLUMNS": "0"}, os.terminal_size((80, 24)), id="nothing"),
     ],
 )
 def test_the_size_without_a_terminal(
-    make_stream: MakeStream, environ: Mapping[str, str], size: Size
+    make_stream: MakeStream, environ: Mapping[str, str], size: os.terminal_size
 ) -> None:
     assert OutputStream(make_stream(is_terminal=True), environ).size == size
 
@@ -119,7 +119,7 @@ def test_the_size_of_a_terminal(columns: int, environ: Mapping[str, str], width:
     if columns:
         termios.tcsetwinsize(far_end, (24, columns))
     with os.fdopen(far_end, "w") as stream:
-        assert OutputStream(stream, environ).size.width == width
+        assert OutputStream(stream, environ).size.columns == width
     os.close(terminal)
 
 
