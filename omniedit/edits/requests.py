@@ -66,7 +66,7 @@ class PreparedEdit(NamedTuple):
     @property
     def is_uploaded(self) -> bool:
         """Whether the service gets a file from here, rather than the clip's own URL."""
-        return self.is_written_anew or is_local(self.request.video)
+        return self.is_written_anew or self.clip.startswith(_SHA256)
 
     def body(self, *, clip_url: str) -> bytes:
         """Return the exact JSON of the submission (API reference, GeminiOmniFlashVideoEditRequest).
@@ -108,7 +108,8 @@ def prepare(
         check_callback_url(request.callback_url, allow_internal=session.is_sandbox)
     if request.video.startswith(TASK_PREFIX):
         request = with_result(session, request, deadline=deadline)
-    if is_local(request.video):
+    is_here = is_local(request.video)
+    if is_here:
         _check_local_clip(session, request)
     else:
         check_clip_url(request.video, allow_internal=session.allows_internal_clips)
@@ -120,7 +121,7 @@ def prepare(
 
         # Before it is read whole: a film of hours is refused at once.
         plan = plan_clip(session, request)
-    clip = _identify_clip(session, request)
+    clip = _digest_of_clip(session, request) if is_here else request.video
     # A cut that begins at 0 begins at the beginning.
     marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
     parts = [clip, compared_prompt(request.prompt), *marks, request.model]
@@ -259,7 +260,7 @@ def _check_local_clip(session: Session, request: EditRequest) -> None:
         raise MissingFileError(msg, hint=hint)
     if not is_available():
         # All that is known of it then comes from its first bytes.
-        _identify_clip(session, request)
+        _digest_of_clip(session, request)
 
 
 def _is_clip(prompt: str) -> bool:
@@ -267,9 +268,7 @@ def _is_clip(prompt: str) -> bool:
     return len(prompt.split()) == 1 and (not is_local(prompt) or is_video_name(prompt))
 
 
-def _identify_clip(session: Session, request: EditRequest) -> str:
-    if not is_local(request.video):
-        return request.video
+def _digest_of_clip(session: Session, request: EditRequest) -> str:
     from omniedit.edits.clips import digest_of_clip  # noqa: PLC0415 - as above
 
     # With the extra, what is not MP4 is converted.

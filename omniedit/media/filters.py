@@ -30,7 +30,6 @@ ROUGH: Final = "flags=area"
 """Scaling for frames that are looked at or measured small, in a fourth of the time."""
 # Weaves two fields into one frame, and leaves progressive frames alone.
 _DEINTERLACE: Final = "bwdif=mode=send_frame:deint=interlaced"
-_UNSPECIFIED: Final = 2
 _FULL_RANGE: Final = 2
 _RGB: Final = 0
 _BT709: Final = 1

@@ -326,28 +326,21 @@ else:
             # `fsync` does not empty the drive's own cache there.
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
-        THIS_SYSTEM: Final[System] = MacOS(
-            lock=_lock,
-            uptime=_uptime,
-            user_id=os.getuid,
-            name_limit=_name_limit,
-            ending_signals=_SIGNALS,
-            waking=_WAKING,
-            stopping=_STOPPING,
-            is_private_group=_is_private_group,
-            sync=_full_sync,
-        )
+        _KIND, _SYNC = MacOS, _full_sync
     else:
-        THIS_SYSTEM: Final[System] = System(
-            lock=_lock,
-            uptime=_uptime,
-            user_id=os.getuid,
-            name_limit=_name_limit,
-            ending_signals=_SIGNALS,
-            waking=_WAKING,
-            stopping=_STOPPING,
-            is_private_group=_is_private_group,
-        )
+        _KIND, _SYNC = System, os.fsync
+
+    THIS_SYSTEM: Final[System] = _KIND(
+        lock=_lock,
+        uptime=_uptime,
+        user_id=os.getuid,
+        name_limit=_name_limit,
+        ending_signals=_SIGNALS,
+        waking=_WAKING,
+        stopping=_STOPPING,
+        is_private_group=_is_private_group,
+        sync=_SYNC,
+    )
 
 
 def share_heap() -> None:

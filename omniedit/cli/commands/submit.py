@@ -137,7 +137,7 @@ def submit(
 
     with context.session(JournalUse.PAYS, observers=[_task_ids(context)]) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
-        context.board.add(submitting.submit(session, request, accepts_old=yes))
+        submitting.submit(session, request, accepts_old=yes)
     context.printer.next_step("wait --download out.mp4")
     return Outcome()
 
@@ -148,11 +148,10 @@ def _resume(
     from omniedit.edits.replay import resume, settle_as
 
     with context.session(JournalUse.REQUIRED, observers=[_task_ids(context)]) as session:
-        context.board.add(
+        if as_task is None:
             resume(session, request_id, accepts_old=accepts_old)
-            if as_task is None
-            else settle_as(session, request_id, as_task)
-        )
+        else:
+            settle_as(session, request_id, as_task)
     return Outcome()
 
 
