@@ -150,16 +150,9 @@ def restored_error(
     kind: str, message: str, *, code: str | None, http_status: int | None, request_id: str | None
 ) -> OmniEditError:
     """Return the error that the journal once recorded, ready to be raised again."""
-    for cls in OmniEditError.subclasses():
-        if cls.kind == kind:
-            error = cls.__new__(cls)
-            break
-    else:
-        error = OmniEditError.__new__(OmniEditError)
-    OmniEditError.__init__(
-        error, message, code=code, http_status=http_status, request_id=request_id
-    )
-    return error
+    known = {cls.kind: cls for cls in OmniEditError.subclasses()}
+    cls = known.get(kind, OmniEditError)
+    return cls(message, code=code, http_status=http_status, request_id=request_id)
 
 
 class Interrupted(BaseException):

@@ -370,25 +370,29 @@ class _Shown:
     def __call__(self, event: "Event") -> None:
         from omniedit.events import Noted, Warned
 
-        printer, board = self._context.printer, self._context.board
-        is_message = isinstance(event, Warned | Noted)
-        with self._lock:
-            if self._total_tasks is not None:
-                board.expect(self._total_tasks)
-                self._total_tasks = None
-            board.take(event)
-            if self._closing is not None and not is_message:
-                from omniedit.terminal.progress import watch
-
-                is_sandbox = self._context.settings.is_sandbox
-                watching = watch(printer, board, sandbox=is_sandbox)
-                self._show, self._closing = self._closing.enter_context(watching), None
+        printer = self._context.printer
+        if not isinstance(event, Warned | Noted):
+            self._take(event)
         if self._show is not None:
             self._show(event)
         elif isinstance(event, Warned):
             printer.warn(event.message)
         elif isinstance(event, Noted):
             printer.note(event.message)
+
+    def _take(self, event: "Event") -> None:
+        printer, board = self._context.printer, self._context.board
+        with self._lock:
+            if self._total_tasks is not None:
+                board.expect(self._total_tasks)
+                self._total_tasks = None
+            board.take(event)
+            if self._closing is not None:
+                from omniedit.terminal.progress import watch
+
+                is_sandbox = self._context.settings.is_sandbox
+                watching = watch(printer, board, sandbox=is_sandbox)
+                self._show, self._closing = self._closing.enter_context(watching), None
 
     def end(self) -> None:
         """Show nothing more."""

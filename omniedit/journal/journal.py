@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum, auto
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from omniedit.http.urls import without_query
 from omniedit.journal.database import FAILURES, TABLES, check_version, raise_mapped
 from omniedit.journal.reading import Reader, readable, render_json, storable
 from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
-from omniedit.system.files import hold, make_private_folder
+from omniedit.system.files import acquire, make_private_folder, release
 
 
 class JournalUse(Enum):
@@ -403,14 +403,16 @@ def held_lock(
         TargetBusyError: If another process still holds it after `timeout_s`.
         JournalError: If the lock cannot be created.
     """
-    with ExitStack() as stack:
-        try:
-            make_private_folder(folder)
-            lock = folder / f"{name}.lock"
-            stack.enter_context(hold(lock, sleep=sleep, timeout_s=timeout_s))
-        except FAILURES as error:
-            raise_mapped(folder, error)
+    path = folder / f"{name}.lock"
+    try:
+        make_private_folder(folder)
+        descriptor = acquire(path, sleep=sleep, timeout_s=timeout_s)
+    except FAILURES as error:
+        raise_mapped(folder, error)
+    try:
         yield
+    finally:
+        release(path, descriptor)
 
 
 @contextmanager

@@ -391,7 +391,22 @@ def hold(
     timeout_s: float | None = None,
     system: System = THIS_SYSTEM,
 ) -> Generator[None]:
-    """Hold the lock named by `path` for a block, and remove its file afterwards.
+    """Hold the lock named by `path` for a block, and remove its file afterwards; see `acquire`."""
+    descriptor = acquire(path, sleep=sleep, timeout_s=timeout_s, system=system)
+    try:
+        yield
+    finally:
+        release(path, descriptor, system=system)
+
+
+def acquire(
+    path: Path,
+    *,
+    sleep: Callable[[float], object],
+    timeout_s: float | None = None,
+    system: System = THIS_SYSTEM,
+) -> int:
+    """Lock the file at `path`, waiting for others; return the lock's descriptor.
 
     Args:
         path: A file with no other use.
@@ -410,10 +425,7 @@ def hold(
             raise TargetBusyError(msg)
         sleep(PAUSE_S)
         waited_s += PAUSE_S
-    try:
-        yield
-    finally:
-        release(path, descriptor, system=system)
+    return descriptor
 
 
 def release(path: Path, descriptor: int, *, system: System = THIS_SYSTEM) -> None:
