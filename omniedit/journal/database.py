@@ -5,10 +5,10 @@ import sqlite3
 import stat
 import threading
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from omniedit.errors import (
     JournalDamagedError,
@@ -176,6 +176,30 @@ TABLES: Final = (
     "uploads",
     "recoveries",
 )
+
+
+class Recovery(NamedTuple):
+    """What became of a damaged journal."""
+
+    damaged_file: Path  # set aside, as it was
+    rows_restored: Mapping[str, int]  # by table
+    unreadable_pages: int
+    missing_ids: tuple[str, ...]  # request and task IDs of rows that are known to be lost
+
+    @property
+    def summary(self) -> str:
+        """What was restored and what was not, in one sentence."""
+        attempts, tasks = self.rows_restored["attempts"], self.rows_restored["tasks"]
+        lost = "nothing is lost" if self.is_complete else "some could not be read"
+        return (
+            f"{attempts} submissions and {tasks} tasks were restored, {lost};"
+            f" the damaged file was set aside as {self.damaged_file}"
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row was restored."""
+        return not self.unreadable_pages and not self.missing_ids
 
 
 class Database:

@@ -3,14 +3,14 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Row
 from typing import Final, NamedTuple, Self, cast
 
 from omniedit.errors import Hint, JournalError
-from omniedit.journal.database import ENDED, JOURNAL_FILE, Database, damage
+from omniedit.journal.database import ENDED, JOURNAL_FILE, Database, Recovery, damage
 from omniedit.models import (
     AttemptState,
     Record,
@@ -56,30 +56,6 @@ class Call(NamedTuple):
     """The newest `submit` or `edit` of a context; None stands for a batch."""
 
     request_id: str | None
-
-
-class Recovery(NamedTuple):
-    """What became of a damaged journal."""
-
-    damaged_file: Path  # set aside, as it was
-    rows_restored: Mapping[str, int]  # by table
-    unreadable_pages: int
-    missing_ids: tuple[str, ...]  # request and task IDs of rows that are known to be lost
-
-    @property
-    def summary(self) -> str:
-        """What was restored and what was not, in one sentence."""
-        attempts, tasks = self.rows_restored["attempts"], self.rows_restored["tasks"]
-        lost = "nothing is lost" if self.is_complete else "some could not be read"
-        return (
-            f"{attempts} submissions and {tasks} tasks were restored, {lost};"
-            f" the damaged file was set aside as {self.damaged_file}"
-        )
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every row was restored."""
-        return not self.unreadable_pages and not self.missing_ids
 
 
 class Reader:

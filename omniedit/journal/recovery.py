@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
 from omniedit.errors import JournalDamagedError
-from omniedit.journal.database import ADOPT_ORPHANS, JOURNAL_FILE, Database, mapped_errors
+from omniedit.journal.database import ADOPT_ORPHANS, JOURNAL_FILE, Database, Recovery, mapped_errors
 from omniedit.journal.journal import Journal, held_lock
 from omniedit.journal.reading import (
     RESTORED,
     UNPARSABLE,
-    Recovery,
     parse_counts,
     parse_error,
     parse_facts,
