@@ -11,6 +11,21 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 from omniedit.errors import OmniEditError
+from omniedit.events import (
+    Completed,
+    Event,
+    Failed,
+    LineFailed,
+    Noted,
+    Preparing,
+    Progressed,
+    Retrying,
+    Saved,
+    Stalled,
+    Submitted,
+    Transferring,
+    Warned,
+)
 from omniedit.models import Record, SavedFile, TaskError, TaskStatus
 from omniedit.sanitize import sanitize
 from omniedit.schemas import instant, video_fields
@@ -134,7 +149,7 @@ def done_document(
 ) -> Document:
     """Return the last NDJSON line of a command, with all its tasks."""
     fields = {"ok": ok, "exit_status": exit_status, "tasks": list(tasks), **fields}
-    return event_line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
+    return _event_line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
 
 
 def json_text(document: Mapping[str, Any], *, indent: int | None = None) -> str:
@@ -173,7 +188,7 @@ def _raw(value: object) -> object:
     return found
 
 
-def event_line(
+def _event_line(
     name: str, *, at: float, sandbox: bool, task_id: str | None, fields: Mapping[str, Any]
 ) -> Document:
     """Return a line of NDJSON: what every one begins with, then its own fields."""
@@ -185,6 +200,56 @@ def event_line(
         "task_id": task_id,
         **fields,
     }
+
+
+def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
+    """Return the NDJSON line of an event; None for what only concerns people."""
+    if isinstance(event, Preparing | Transferring | Noted | Warned):
+        return None
+    if isinstance(event, LineFailed):
+        error = TaskError(
+            code=event.code, message=f"{event.name}: {event.message}", kind=event.kind
+        )
+        fields: Document = {"error": task_error_document(error)}
+        return _event_line("failed", at=at, sandbox=sandbox, task_id=event.task_id, fields=fields)
+    task_id = (
+        event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.record.task_id
+    )
+    name, fields = _name_and_fields(event)
+    return _event_line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)
+
+
+def _name_and_fields(
+    event: Submitted | Progressed | Stalled | Retrying | Completed | Failed | Saved,
+) -> tuple[str, Document]:
+    match event:
+        case Submitted():
+            return "submitted", {"request_id": event.record.request_id}
+        case Progressed():
+            return "progress", {
+                "status": event.record.status,
+                "progress": event.record.task.progress if event.record.task else None,
+                "elapsed_s": _tenths(event.elapsed_s),
+                "remaining_s": _tenths(event.remaining_s),
+            }
+        case Stalled():
+            return "stalled", {"since_s": _tenths(event.since_s)}
+        case Retrying():
+            return "retrying", {
+                "message": event.message,
+                "delay_s": _tenths(event.delay_s),
+                "attempt": event.attempt,
+            }
+        case Completed():
+            return "completed", {}
+        case Failed():
+            return "failed", {"error": task_error_document(failure_of(event.record))}
+        case Saved():
+            return "saved", content_document(event.file)
+
+
+def _tenths(seconds: float | None) -> float | None:
+    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 1)
 
 
 def render_summary(documents: Sequence[Document], error: OmniEditError | None) -> str:

@@ -1,7 +1,6 @@
 """What is shown of what happens: bars or lines on standard error, events on standard output."""
 
 import contextlib
-import math
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -24,9 +23,7 @@ from omniedit.events import (
     Transferring,
     Warned,
 )
-from omniedit.models import TaskError
 from omniedit.terminal.board import Board, EditState
-from omniedit.terminal.documents import Document, content_document, event_line, task_error_document
 from omniedit.terminal.human import (
     failure_of,
     file_uri,
@@ -81,6 +78,9 @@ def watch(
             def observe(event: Event) -> None:
                 with printer.lock:
                     if printer.mode is OutputMode.EVENTS:
+                        # Only here: text is shown without it.
+                        from omniedit.terminal.documents import event_document  # noqa: PLC0415
+
                         document = event_document(event, at=printer.clock(), sandbox=sandbox)
                         if document is not None:
                             printer.event(document)
@@ -99,23 +99,6 @@ def watch(
         if is_long and not is_interrupted and printer.shows_progress:
             # Call the user back to the terminal.
             printer.stderr.write(printer.stderr.bell)
-
-
-def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
-    """Return the NDJSON line of an event; None for what only concerns people."""
-    if isinstance(event, Preparing | Transferring | Noted | Warned):
-        return None
-    if isinstance(event, LineFailed):
-        error = TaskError(
-            code=event.code, message=f"{event.name}: {event.message}", kind=event.kind
-        )
-        fields: Document = {"error": task_error_document(error)}
-        return event_line("failed", at=at, sandbox=sandbox, task_id=event.task_id, fields=fields)
-    task_id = (
-        event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.record.task_id
-    )
-    name, fields = _name_and_fields(event)
-    return event_line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)
 
 
 @contextlib.contextmanager
@@ -421,36 +404,3 @@ def _failure(event: Event) -> str | None:
     if isinstance(event, LineFailed):
         return f"{event.name}: {event.message}"
     return render_failure(failure_of(event.record)) if isinstance(event, Failed) else None
-
-
-def _name_and_fields(
-    event: Submitted | Progressed | Stalled | Retrying | Completed | Failed | Saved,
-) -> tuple[str, Document]:
-    match event:
-        case Submitted():
-            return "submitted", {"request_id": event.record.request_id}
-        case Progressed():
-            return "progress", {
-                "status": event.record.status,
-                "progress": event.record.task.progress if event.record.task else None,
-                "elapsed_s": _tenths(event.elapsed_s),
-                "remaining_s": _tenths(event.remaining_s),
-            }
-        case Stalled():
-            return "stalled", {"since_s": _tenths(event.since_s)}
-        case Retrying():
-            return "retrying", {
-                "message": event.message,
-                "delay_s": _tenths(event.delay_s),
-                "attempt": event.attempt,
-            }
-        case Completed():
-            return "completed", {}
-        case Failed():
-            return "failed", {"error": task_error_document(failure_of(event.record))}
-        case Saved():
-            return "saved", content_document(event.file)
-
-
-def _tenths(seconds: float | None) -> float | None:
-    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 1)

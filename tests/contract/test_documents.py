@@ -25,7 +25,7 @@ from omniedit.events import (
 from omniedit.models import SavedFile, Task, TaskError
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from omniedit.schemas import FAILURE, load_schema
-from omniedit.terminal.progress import event_document
+from omniedit.terminal.documents import event_document
 from tests.commandline import CommandLine, Ended
 from tests.contract.commands import every_command
 from tests.journals import add_task

@@ -24,10 +24,10 @@ from omniedit.terminal.documents import (
     done_document,
     envelope,
     error_document,
+    event_document,
     task_document,
     task_error_document,
 )
-from omniedit.terminal.progress import event_document
 from tests.records import record_of
 from tests.schemas import definition, keys_of
 

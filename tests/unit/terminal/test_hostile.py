@@ -14,10 +14,9 @@ import pytest
 from omniedit.errors import OmniEditError
 from omniedit.events import Event, LineFailed, Preparing, Saved
 from omniedit.models import Record, Task
-from omniedit.terminal.documents import error_document, json_text, task_document
+from omniedit.terminal.documents import error_document, event_document, json_text, task_document
 from omniedit.terminal.human import render_status_line
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
-from omniedit.terminal.progress import event_document
 from omniedit.terminal.tables import render_table
 from tests.unit.terminal.observing import watched
 
