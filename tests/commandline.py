@@ -51,6 +51,8 @@ class CommandLine:
     environ: Mapping[str, str]
     policy: Policy | None = HURRIED
     """None: it is the installed command, in a process of its own and at its own pace."""
+    command: Path = COMMAND
+    """What is started in a process of its own."""
 
     def __call__(
         self, *argv: str, stdin: str | bytes = b"", timeout_s: float = 60.0, **environ: str
@@ -74,7 +76,7 @@ class CommandLine:
         self, argv: Sequence[str], stdin: bytes, environ: Mapping[str, str], *, timeout_s: float
     ) -> Outcome:
         ended = subprocess.run(
-            [COMMAND, *argv],
+            [self.command, *argv],
             input=stdin,
             capture_output=True,
             cwd=self.folder,
@@ -87,12 +89,12 @@ class CommandLine:
     @property
     def installed(self) -> "CommandLine":
         """The installed command, in a process of its own and at its own pace."""
-        return replace(self, policy=None)
+        return replace(self, policy=None, command=COMMAND)
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
-        """Start the installed command and return at once."""
+        """Start it in a process of its own and return at once."""
         return subprocess.Popen(
-            [COMMAND, *argv],
+            [self.command, *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

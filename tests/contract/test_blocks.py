@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.sandbox import RunningSandbox
-from tests.commandline import COMMAND, CommandLine, sandbox_environ
+from tests.commandline import CommandLine, sandbox_environ
 from tests.contract.readme import INSTALLS, MANUAL, README, ROOT, Block, blocks
 from tests.unit.media.clips import Sound, make_clip
 
@@ -79,15 +79,13 @@ def run(shop: Path, commands: Path) -> Run:
     """Return a function that runs a script in the shop, as a careful user would."""
 
     def run(script: str, environ: Mapping[str, str]) -> None:
-        # A signal has to reach what is meant.
-        path = COMMAND.parent if "kill" in script else commands
         ended = subprocess.run(
             ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - whichever bash there is
             cwd=shop,
             env={
                 **os.environ,
                 **environ,
-                "PATH": f"{path}{os.pathsep}{os.environ['PATH']}",
+                "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
                 "SHELL": "/bin/bash",
             },
             stdin=subprocess.DEVNULL,

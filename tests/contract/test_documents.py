@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,8 +272,11 @@ def test_events_end_with_done(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be interrupted there")
 @pytest.mark.parametrize("option", ["--json", "--events"])
-def test_an_interrupted_edit_is_told_as_well(served: CommandLine, option: str) -> None:
-    process = served.start("edit", CLIP, "x [sandbox:seconds=600]", "-v", option)
+def test_an_interrupted_edit_is_told_as_well(
+    served: CommandLine, commands: Path, option: str
+) -> None:
+    forked = replace(served, command=commands / "omniedit")
+    process = forked.start("edit", CLIP, "x [sandbox:seconds=600]", "-v", option)
     assert process.stderr is not None
     while b"/v1/tasks/" not in process.stderr.readline():
         pass

@@ -3,16 +3,18 @@
 Modules and names of POSIX are gone, open files can be neither renamed nor removed, nothing is a
 signal but what Windows has, and standard output speaks a code page with line breaks of its own.
 
-With `--serve` it carries out many command lines, each in a fork of what has imported the libraries.
+With `--serve` it carries out many command lines, each in a fork of what has imported everything.
 """
 
-# What decides about its system when it is imported has to do so before it changes. omniedit, of
-# which nothing is imported before, is what is tried here.
+# What decides about its system when it is imported has to do so before it changes. omniedit, which
+# is imported afterwards, is what is tried here.
 import errno
 import fcntl
+import gc
 import io
 import json
 import os
+import pkgutil
 import select
 import signal
 import sys
@@ -85,6 +87,9 @@ def become_windows() -> None:
     for name in ("remove", "rename", "replace", "unlink"):
         setattr(os, name, _refusing_open_files(getattr(os, name)))
     sys.platform = "win32"
+
+
+def _speak_a_code_page() -> None:
     sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="cp1252", newline="\r\n")
     sys.stderr = io.TextIOWrapper(
         sys.stderr.buffer, encoding="cp1252", newline="\r\n", errors="backslashreplace"
@@ -93,11 +98,15 @@ def become_windows() -> None:
 
 def serve() -> None:
     """Carry out the command line of each line on stdin, and answer with its exit status."""
-    for name in PRELOADED:
-        import_module(name)
+    fork = os.fork
+    become_windows()
+    package = import_module("omniedit")
+    for module in pkgutil.walk_packages(package.__path__, "omniedit."):
+        import_module(module.name)
+    gc.freeze()
     with os.fdopen(os.dup(0), encoding="utf-8") as calls:
         for call in calls:
-            child = os.fork()
+            child = fork()
             if child == 0:
                 _carry_out(**json.loads(call))
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -127,8 +136,8 @@ def _carry_out(
 
 
 def _main() -> int:
-    become_windows()
-    from omniedit.__main__ import main  # noqa: PLC0415 - nothing of it is imported before
+    _speak_a_code_page()
+    from omniedit.__main__ import main  # noqa: PLC0415 - never before the system has changed
 
     return main()
 
@@ -178,4 +187,5 @@ if __name__ == "__main__":
             for module_name in names:
                 import_module(module_name)
         case _:
+            become_windows()
             sys.exit(_main())

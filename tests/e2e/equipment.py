@@ -48,9 +48,14 @@ class Errand:
 
 
 class ForkServer:
-    """Carries out command lines in processes, without the time that imports take."""
+    """Carries out command lines in processes, without the time that imports take.
 
-    def __init__(self) -> None:
+    Args:
+        environ: What else the process finds set that imports everything.
+    """
+
+    def __init__(self, **environ: str) -> None:
+        self._environ = environ
         self._started: subprocess.Popen[str] | None = None
         self._folder = tempfile.TemporaryDirectory()
         self._outputs: list[tuple[Path, Path]] = []
@@ -106,14 +111,15 @@ class ForkServer:
 
     @property
     def commands(self) -> Path:
-        """A folder with the command `omniedit` for shells, hurried; no signal reaches what it does."""
+        """A folder with the command `omniedit` for shells, hurried."""
         folder = Path(self._folder.name) / "commands"
         if not folder.exists():
             folder.mkdir()
-            words = [sys.executable, "-IS", SHELL_COMMAND, self._door]
-            call = shlex.join(map(str, words))
             command = folder / "omniedit"
-            command.write_text(f'#!/bin/sh\nexec {call} "$@"\n')
+            # To a shell the first lines are one command, and to Python a string: after `#!` there
+            # may be neither a long path nor one with spaces.
+            head = f"#!/bin/sh\n'''exec' {shlex.quote(sys.executable)} -IS \"$0\" \"$@\"\n' '''\n"
+            command.write_text(head + SHELL_COMMAND.read_text("utf-8"))
             command.chmod(0o700)
             # Once it has answered, its door is open.
             self.begin()
@@ -137,10 +143,11 @@ class ForkServer:
     def _process(self) -> subprocess.Popen[str]:
         if self._started is None:
             self._started = subprocess.Popen(
-                [sys.executable, SCRIPT, "--serve", self._door],
+                [sys.executable, SCRIPT, self._door],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                env={**os.environ, **self._environ},
             )
         return self._started
 
@@ -252,9 +259,12 @@ class Bench:
         )
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
-        """Start a hurried command in a process of its own."""
+        """Start a hurried command in a process of its own, which signals reach.
+
+        Once its streams are at their end, so is the process, whatever ended it.
+        """
         return subprocess.Popen(
-            [sys.executable, SCRIPT, *argv],
+            [self.fork_server.commands / "omniedit", *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

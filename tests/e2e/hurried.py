@@ -1,10 +1,11 @@
-"""The command line with every rest and time-out shortened, in a process of its own.
+"""The command line with every rest and time-out shortened, in processes of its own.
 
-Run as a script it carries out one command line; with `--serve` and a path it carries out many, each
-in a fork of a process that has imported everything: that saves half a second a command. At the path
-it takes what shells call (`shell_command.py`).
+Run as a script with a path it carries out many command lines, each in a fork of a process that has
+imported everything: that saves a fifth of a second a command. At the path it takes what shells call
+(`shell_command.py`).
 """
 
+import atexit
 import gc
 import io
 import json
@@ -13,15 +14,17 @@ import os
 import pkgutil
 import resource
 import select
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NoReturn, TypedDict
 
 # A script's own folder comes first, and not that of the package it belongs to.
 sys.path[0] = str(Path(__file__).parents[2])
@@ -35,6 +38,10 @@ from tests.policies import HURRIED, resigned  # noqa: E402 - as above
 
 IN_VAIN: Final = "HURRIED_IN_VAIN"
 """The variable that says that nothing is reached, however often it is tried."""
+
+
+WATCH: Final = "WATCHED_HOOK"
+"""The variable that names the code to run before a shell's command, which puts it under watch."""
 
 
 class Errand(TypedDict):
@@ -71,25 +78,114 @@ def serve(path: str) -> None:
     # A collection in a fork would copy every page with an object.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)  # as `omniedit/__main__.py` sets it
-    errands = os.fdopen(os.dup(0), encoding="utf-8")
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(path)
         door.listen()
+        call = _Server(door).call()
+    # The server's loop is left behind: what follows is the process of a command.
+    call.carry_out()
+
+
+class _Server:
+    """Starts processes for whoever asks, and tells how they ended."""
+
+    def __init__(self, door: socket.socket) -> None:
+        self._door = door
+        self._errands = os.fdopen(os.dup(0), encoding="utf-8")
+        self._answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        self._statuses: dict[int, int | None] | None = None
+        self._callers: dict[int, socket.socket] = {}
+        # The end of a process wakes whoever waits for this.
+        self._woken, self._bell = socket.socketpair()
+        for end in (self._woken, self._bell):
+            end.settimeout(0)
+        signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def call(self) -> "_Call":
+        """Serve; return in the fork of a command that a shell has called, and end with stdin."""
         while True:
-            ready, _, _ = select.select([errands.fileno(), door.fileno()], [], [])
-            if door.fileno() in ready:
-                _let_in(door)
-                continue
-            line = errands.readline()
-            if not line:
-                break
-            children = [_begin(errand) for errand in json.loads(line)]
-            answers.write(json.dumps(children) + "\n")
-            answers.flush()
-            ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-            answers.write(json.dumps(ended) + "\n")
-            answers.flush()
+            by_connection = {connection: pid for pid, connection in self._callers.items()}
+            sources: list[Any] = [self._errands, self._door, self._woken, *by_connection]
+            for source in select.select(sources, [], [])[0]:
+                if source is self._errands:
+                    self._begin_errands()
+                elif source is self._woken:
+                    self._woken.recv(4096)
+                elif source is self._door:
+                    if call := self._let_in():
+                        return call
+                else:
+                    _pass_on(source, by_connection[source])
+            self._tell_ends()
+
+    def _begin_errands(self) -> None:
+        line = self._errands.readline()
+        if not line:
+            os._exit(0)
+        children = [_begin(errand) for errand in json.loads(line)]
+        self._statuses = dict.fromkeys(children)
+        self._answer(children)
+
+    def _let_in(self) -> "_Call | None":
+        connection, _ = self._door.accept()
+        head, streams, _, _ = socket.recv_fds(connection, 8, 3)
+        with connection.makefile("rb") as file:
+            request = file.read(int.from_bytes(head, "little"))
+        try:
+            call = _Call(streams, *marshal.loads(request))  # noqa: S302 - from a test
+        except (EOFError, ValueError):  # the caller was killed before it had said what it wants
+            for stream in streams:
+                os.close(stream)
+            connection.close()
+            return None
+        child = os.fork()
+        if child == 0:
+            _forget_server()
+            return call
+        for stream in streams:
+            os.close(stream)
+        self._callers[child] = connection
+        return None
+
+    def _tell_ends(self) -> None:
+        if self._statuses is not None:
+            for pid in [pid for pid, status in self._statuses.items() if status is None]:
+                self._statuses[pid] = _status_of(pid)
+            if None not in self._statuses.values():
+                self._answer([*self._statuses.values()])
+                self._statuses = None
+        for pid, connection in [*self._callers.items()]:
+            status = _status_of(pid)
+            if status is not None:
+                with suppress(OSError), connection:
+                    connection.sendall(status.to_bytes(2, "little", signed=True))
+                del self._callers[pid]
+
+    def _answer(self, numbers: object) -> None:
+        self._answers.write(json.dumps(numbers) + "\n")
+        self._answers.flush()
+
+
+def _pass_on(caller: socket.socket, pid: int) -> None:
+    """Send a process the signals that its caller got; it does not outlive its caller."""
+    try:
+        signals = caller.recv(16)
+    except OSError:
+        signals = b""
+    for number in signals or [signal.SIGKILL]:
+        os.kill(pid, number)
+
+
+def _status_of(pid: int) -> int | None:
+    """Return the exit status of a process that has ended."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def _forget_server() -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _warm_up() -> None:
@@ -105,52 +201,79 @@ def _warm_up() -> None:
         run([*edit, "--output", f"{folder}/out.mp4"], environ, policy=HURRIED)
 
 
-def _let_in(door: socket.socket) -> None:
-    """Have a process of its own carry out what a shell calls, and forget those that have ended."""
-    connection, _ = door.accept()
-    with connection:
-        if os.fork() == 0:
-            _carry_out_for_shell(connection)
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+class _Call:
+    """A command that a shell has called; the other end of the connection is `shell_command.py`."""
 
+    def __init__(
+        self,
+        streams: list[int],
+        argv: list[str],
+        environ: dict[bytes, bytes],
+        folder: str,
+        numbers: list[int],
+    ) -> None:
+        self._argv = argv
+        self._environ = environ
+        self._folder = folder
+        self._streams = dict(zip(numbers, streams, strict=True))
 
-def _carry_out_for_shell(connection: socket.socket) -> None:
-    """Turn this process into the command that a shell has called, and end it.
+    def carry_out(self) -> NoReturn:
+        """Turn this process into that of the command, and end it."""
+        status = 1
+        try:
+            self._take_place()
+            status = run(self._argv, os.environ, policy=_patience())
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            _end(status)
 
-    The other end of the connection is `shell_command.py`.
-    """
-    status = 1
-    try:
-        head, streams, _, _ = socket.recv_fds(connection, 8, 3)
-        with connection.makefile("rb") as file:
-            request = file.read(int.from_bytes(head, "little"))
-        argv, environ, folder = marshal.loads(request)  # noqa: S302 - from a test
+    def _take_place(self) -> None:
         os.environb.clear()
-        os.environb.update(environ)
+        os.environb.update(self._environ)
         time.tzset()
-        os.chdir(folder)
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-            os.close(stream)
+        os.chdir(self._folder)
+        for number in range(3):
+            # Whoever called may have closed it.
+            os.close(number)
+            if number in self._streams:
+                os.dup2(self._streams[number], number)
+                os.close(self._streams[number])
         # Whether a stream can seek is found out when it is opened.
-        sys.stdin = open(0, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
-        sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
-        sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-        status = run(argv, os.environ, policy=HURRIED)
-        sys.stdout.flush()
-    except BaseException:
-        traceback.print_exc()
-        raise
-    finally:
-        connection.sendall(bytes([status]))
-        os._exit(status)
+        sys.stdin = self._opened(0, "r", errors="surrogateescape")
+        sys.stdout = self._opened(1, "w", errors="surrogateescape")
+        sys.stderr = self._opened(2, "w", errors="backslashreplace", buffering=1)
+        if watch := os.environ.get(WATCH):
+            exec(Path(watch).read_text("utf-8"), {})  # noqa: S102 - from a test
+
+    def _opened(self, number: int, mode: str, *, errors: str, buffering: int = -1) -> Any:
+        if number not in self._streams:
+            return None
+        return open(number, mode, buffering, encoding="utf-8", errors=errors)
+
+
+def _end(status: int) -> NoReturn:
+    """End this process as the interpreter does, without taking apart what all forks share."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except OSError:
+        status = 120
+    os._exit(status)
+
+
+def _patience() -> Policy:
+    return resigned() if IN_VAIN in os.environ else HURRIED
 
 
 def _begin(errand: Errand) -> int:
     child = os.fork()
     if child == 0:
+        _forget_server()
         _carry_out(errand)
     return child
 
@@ -190,8 +313,4 @@ def _carry_out(errand: Errand) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2])
-    else:
-        patience = resigned() if IN_VAIN in os.environ else HURRIED
-        sys.exit(run(sys.argv[1:], os.environ, policy=patience))
+    serve(sys.argv[1])

@@ -1,7 +1,7 @@
-"""`omniedit` for shells: has the server in `hurried.py` carry it out, in a twentieth of the time.
+"""`omniedit` for shells: has the server in `hurried.py` carry it out, in a tenth of the time.
 
-Called with the path of the server's socket, and the command line. It imports what the interpreter
-has built in, and nothing else.
+It stands in a folder beside the server's socket, behind lines that call the interpreter.
+It imports what the interpreter has built in, and nothing else.
 """
 
 import marshal
@@ -9,11 +9,34 @@ import posix
 import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 
+_signal = __import__("_signal")  # `signal` itself takes a millisecond to import
+PASSED_ON = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM)
+
+
+def is_open(number: int) -> bool:
+    try:
+        posix.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+# Found out first: what is opened below takes the number of what is closed.
+numbers = [number for number in range(3) if is_open(number)]
 door = socket(AF_UNIX, SOCK_STREAM)
-door.connect(sys.argv[1])
-request = marshal.dumps((sys.argv[2:], posix.environ, posix.getcwd()))
-streams = b"".join(number.to_bytes(4, sys.byteorder) for number in range(3))
-door.sendmsg([len(request).to_bytes(8, "little")], [(SOL_SOCKET, SCM_RIGHTS, streams)])
+door.connect(f"{sys.argv[0].rpartition('/')[0]}/../door")
+request = marshal.dumps((sys.argv[1:], posix.environ, posix.getcwd(), numbers))
+streams = b"".join(number.to_bytes(4, sys.byteorder) for number in numbers)
+rights = [(SOL_SOCKET, SCM_RIGHTS, streams)] if streams else []
+door.sendmsg([len(request).to_bytes(8, "little")], rights)
 door.sendall(request)
-# Nothing comes where a signal has ended it, which is a failure here.
-posix._exit(int.from_bytes(door.recv(1) or b"\xff"))
+for number in PASSED_ON:
+    if _signal.getsignal(number) is not _signal.SIG_IGN:
+        _signal.signal(number, lambda received, _: door.sendall(bytes([received])))
+status = int.from_bytes(door.recv(2), "little", signed=True)
+if status < 0:
+    # It ends as the command did.
+    if -status in PASSED_ON:
+        _signal.signal(-status, _signal.SIG_DFL)
+    posix.kill(posix.getpid(), -status)
+posix._exit(status)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -268,10 +269,11 @@ def test_a_running_edit_is_followed(served: CommandLine, record: Path) -> None:
     assert len(submissions(record)) == 1
 
 
-def test_two_at_once_pay_once(served: CommandLine, record: Path) -> None:
+def test_two_at_once_pay_once(served: CommandLine, commands: Path, record: Path) -> None:
+    forked = replace(served, command=commands / "omniedit")
     argv = ["edit", CLIP, "x [sandbox:seconds=20]", "-o", "a.mp4"]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        ended = list(pool.map(lambda _: served(*argv), range(3)))
+        ended = list(pool.map(lambda _: forked(*argv), range(3)))
 
     assert [(one.status, one.stdout) for one in ended] == [(0, "a.mp4\n")] * 3, ended
     assert len(submissions(record)) == 1

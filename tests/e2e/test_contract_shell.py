@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from omniedit.sandbox import RunningSandbox
-from tests.commandline import COMMAND, CommandLine
+from tests.commandline import CommandLine
 from tests.e2e.test_contract_equipment import (
     CLIP,
     KEY,
@@ -50,11 +50,11 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
 
 
 @pytest.fixture
-def bash(served: CommandLine) -> Bash:
+def bash(served: CommandLine, commands: Path) -> Bash:
     """Run a script in `bash -eu -o pipefail`, with the served sandbox's settings."""
 
     def run(script: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
-        path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
+        path = f"{commands}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
             ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - this machine's bash
             cwd=served.folder,

@@ -8,6 +8,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +33,11 @@ SIGNALS = [
     pytest.param(signal.SIGTERM, 143, id="terminated"),
     pytest.param(getattr(signal, "SIGHUP", 1), 129, id="hung-up"),
 ]
+
+
+@pytest.fixture
+def omniedit(omniedit: CommandLine, commands: Path) -> CommandLine:
+    return replace(omniedit, command=commands / "omniedit")
 
 
 @pytest.fixture
@@ -103,7 +110,7 @@ def test_after_five_seconds_the_outcome_is_unknown(
     omniedit: CommandLine, held: threading.Event, command: str
 ) -> None:
     with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
-        running = omniedit.start(command, CLIP, "x", **service.environ())
+        running = omniedit.installed.start(command, CLIP, "x", **service.environ())
         assert service.arrived.acquire(timeout=20)
         started = time.monotonic()
         running.send_signal(signal.SIGTERM)
@@ -242,7 +249,7 @@ def test_the_first_moments_are_interruptible(omniedit: CommandLine) -> None:
     spec = importlib.util.find_spec("omniedit")
     package = spec.submodule_search_locations if spec else None
     for delay_s in (0.0, 0.03, 0.08, 0.15):
-        running = omniedit.start("list")
+        running = omniedit.installed.start("list")
         time.sleep(delay_s)
         running.send_signal(signal.SIGINT)
         ended = end(running)

@@ -131,7 +131,7 @@ def test_a_signal_during_a_conversion_leaves_nothing(
 ) -> None:
     make_clip(folder / "a.avi", seconds=8, codec="mpeg4", size=(1920, 1080))
 
-    process = bench.installed.start("edit", "a.avi", PROMPT)
+    process = bench.start("edit", "a.avi", PROMPT)
     until(lambda: process.poll() is not None or list(home.rglob("tmp/*/.a.mp4.*.part")))
     process.send_signal(number)
     _, stderr = process.communicate(timeout=WAIT_S)
@@ -149,7 +149,7 @@ def test_a_signal_during_an_upload_leaves_nothing(
     make_clip(folder / "a.mov")
     bench.faulty.always(Endpoint.UPLOAD, silence_before)
 
-    process = bench.installed.start("edit", "a.mov", PROMPT)
+    process = bench.start("edit", "a.mov", PROMPT)
     until(lambda: bench.faulty.count(Endpoint.UPLOAD))
     assert left_over(home)
     process.send_signal(number)
@@ -164,7 +164,7 @@ def test_a_signal_during_an_upload_leaves_nothing(
 def test_the_next_edit_removes_what_a_kill_left(bench: Bench, folder: Path, home: Path) -> None:
     make_clip(folder / "a.mov")
     bench.faulty.script(Endpoint.UPLOAD, silence_before)
-    process = bench.installed.start("edit", "a.mov", PROMPT)
+    process = bench.start("edit", "a.mov", PROMPT)
     until(lambda: bench.faulty.count(Endpoint.UPLOAD))
     process.kill()
     process.communicate()

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,15 +16,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import omniedit
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine
 from tests.contract.commands import every_command
-from tests.e2e.equipment import PROMPT, SCRIPT, Bench
+from tests.e2e.equipment import PROMPT, Bench, ForkServer
 from tests.e2e.faulty import Endpoint, Visit, passed
 from tests.e2e.test_contract_equipment import KEY, Reply, Scripted, scripted
 from tests.e2e.watched import Seen, Watch
 
 pytestmark = pytest.mark.e2e
+needs_forks = pytest.mark.skipif(
+    sys.platform == "win32", reason="what shortens the waiting needs POSIX"
+)
 
 CLIP_URL: Final = "https://clips.example/clip.mp4"
 AT_ONCE: Final = "[sandbox:seconds=0]"
@@ -78,6 +83,8 @@ ROWS: Final[Sequence[tuple[str, str]]] = (
     ("help sandbox", ""),
 )
 IN_THE_SANDBOX: Final = [row for row in ROWS if row[1] or row[0] in {"list", "config show"}]
+BEFORE_THE_PARSER: Final = {"--version", "__complete tasks t"}
+"""What is answered before the parser is loaded, and not by a fork."""
 REPRESENTATIVE: Final = ("edit clip.mp4", "wait TASK -d", "list", "doctor")
 """The rest of what the sandbox is asked for is watched in `.ci/run full`."""
 BY_DEFAULT: Final[Sequence[tuple[str, set[str]]]] = (
@@ -119,6 +126,7 @@ class Stage:
     bench: Bench
     watch: Watch
     clips: Scripted
+    commands: Path
 
     @property
     def places(self) -> dict[str, str]:
@@ -133,7 +141,7 @@ class Stage:
         return {**self.bench.faulty.environ, "EVOLINK_API_KEY": KEY}
 
     def run(self, line: str, *before: str, **environ: str) -> tuple[int, Seen]:
-        """Run the installed command; return its status and what was seen."""
+        """Run a command; return its status and what was seen."""
         prompt = f"{PROMPT} {AT_ONCE}" if "--sandbox" in before else PROMPT
         words = {"VIDEO": CLIP_URL, "LOOKED-AT": f"{self.clips.url}/clip.mp4", "PROMPT": prompt}
         _furnish(self.bench.folder, prompt)
@@ -142,8 +150,9 @@ class Stage:
             submit = CommandLine(self.bench.folder, environ)
             words["TASK"] = submit(*before, "submit", CLIP_URL, prompt).stdout.strip()
         argv = [words.get(word, word) for word in line.split()]
+        command = COMMAND if line in BEFORE_THE_PARSER else self.commands / "omniedit"
         ended, seen = self.watch.run(
-            [COMMAND, *before, *argv],
+            [command, *before, *argv],
             folder=self.bench.folder,
             stdin=KEY,
             **{"SHELL": "bash"} | environ,
@@ -169,10 +178,10 @@ def clips() -> Iterator[Scripted]:
 
 
 @pytest.fixture
-def stage(bench: Bench, watch: Watch, clips: Scripted) -> Stage:
+def stage(bench: Bench, watch: Watch, clips: Scripted, commands: Path) -> Stage:
     for endpoint in Endpoint:
         bench.faulty.always(endpoint, _with_a_key_of_the_sandbox)
-    return Stage(bench, watch, clips)
+    return Stage(bench, watch, clips, commands)
 
 
 def _furnish(folder: Path, prompt: str = PROMPT) -> None:
@@ -214,16 +223,16 @@ def test_the_sandbox_talks_to_itself_alone(stage: Stage, line: str, needed: str)
 
 
 @pytest.mark.parametrize(("line", "needed"), BY_DEFAULT, ids=[line for line, _ in BY_DEFAULT])
-@pytest.mark.skipif(sys.platform == "win32", reason="what shortens the waiting needs POSIX")
+@needs_forks
 def test_by_default_only_the_named_hosts_are_asked_for(
-    watch: Watch, folder: Path, line: str, needed: set[str]
+    watch: Watch, folder: Path, fork_server: ForkServer, line: str, needed: set[str]
 ) -> None:
     _furnish(folder)
     words = {"VIDEO": CLIP_URL, "PROMPT": PROMPT}
     argv = [words.get(word, word) for word in line.split()]
 
     _, seen = watch.run(
-        [sys.executable, SCRIPT, *argv],
+        [fork_server.commands / "omniedit", *argv],
         folder=folder,
         EVOLINK_API_KEY=KEY,
         HURRIED_IN_VAIN="1",
@@ -232,15 +241,16 @@ def test_by_default_only_the_named_hosts_are_asked_for(
     assert seen == Seen(frozenset(needed))
 
 
+@needs_forks
 @pytest.mark.parametrize("line", ["doctor", "credits", "edit VIDEO PROMPT --timeout 1s"])
 def test_behind_a_proxy_only_the_proxy_is_addressed(
-    watch: Watch, folder: Path, clips: Scripted, line: str
+    watch: Watch, folder: Path, fork_server: ForkServer, line: str
 ) -> None:
     argv = [{"VIDEO": CLIP_URL, "PROMPT": PROMPT}.get(word, word) for word in line.split()]
 
     with scripted(lambda _: Reply(status=403)) as proxy:
         _, seen = watch.run(
-            [sys.executable, SCRIPT, *argv],
+            [fork_server.commands / "omniedit", *argv],
             folder=folder,
             EVOLINK_API_KEY=KEY,
             HTTPS_PROXY=proxy.url,
@@ -272,6 +282,15 @@ def test_a_served_sandbox_addresses(
 
     expected = {urlsplit(receiver.url).netloc} if is_called else set[str]()
     assert watch.seen() == Seen(frozenset(expected), listened=True)
+
+
+def test_to_import_omniedit_addresses_nobody(watch: Watch, folder: Path) -> None:
+    names = [module.name for module in pkgutil.walk_packages(omniedit.__path__, "omniedit.")]
+
+    ended, seen = watch.run([sys.executable, "-c", f"import {', '.join(names)}"], folder=folder)
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert seen == Seen()
 
 
 @pytest.mark.parametrize("code", CANARIES.values(), ids=CANARIES)

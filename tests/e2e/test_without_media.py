@@ -1,7 +1,9 @@
 """Without the extra `media` every command works, and says in one line what it could not check."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from omniedit.errors import install_command
 from omniedit.sandbox import RunningSandbox
 from tests.commandline import CommandLine
+from tests.e2e.equipment import ForkServer
 from tests.e2e.test_contract_equipment import (
     CLIP,
     MP4,
@@ -39,15 +42,31 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
     return start_sandbox(record=record)
 
 
-@pytest.fixture
-def bare(served: CommandLine, tmp_path: Path) -> CommandLine:
-    """Return the command where PyAV is not installed, and a local MP4 beside it."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for PYTHONPATH where PyAV is as good as not installed."""
+    site = tmp_path_factory.mktemp("site")
     # Importing it fails as if it were not there; Python reads this file when it starts.
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text("import sys\nsys.modules['av'] = None\n")
+    (site / "sitecustomize.py").write_text("import sys\nsys.modules['av'] = None\n")
+    return site
+
+
+@pytest.fixture(scope="module")
+def bare_server(site: Path) -> Iterator[ForkServer]:
+    """Return what forks commands from a process that has found no PyAV."""
+    server = ForkServer(PYTHONPATH=str(site))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bare(served: CommandLine, site: Path, bare_server: ForkServer) -> CommandLine:
+    """Return the command where PyAV is not installed, and a local MP4 beside it."""
     (served.folder / "clip.mp4").write_bytes(MP4)
     (served.folder / "clip.mov").write_bytes(MOV)
-    return served.in_(served.folder, PYTHONPATH=str(tmp_path / "site"))
+    if os.environ.get("OMNIEDIT_FULL"):
+        return served.in_(served.folder, PYTHONPATH=str(site)).installed
+    return replace(served, policy=None, command=bare_server.commands / "omniedit")
 
 
 def notes(stderr: str) -> list[str]:

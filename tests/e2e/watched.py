@@ -85,8 +85,14 @@ class Watch:
         folder.mkdir()
         self._notes = folder / "notes.ndjson"
         # Every Python imports a module of this name before anything else.
-        (folder / "sitecustomize.py").write_text(_HOOK, encoding="utf-8")
-        self.environ = {"PYTHONPATH": str(folder), "WATCHED_NOTES": str(self._notes)}
+        hook = folder / "sitecustomize.py"
+        hook.write_text(_HOOK, encoding="utf-8")
+        self.environ = {
+            "PYTHONPATH": str(folder),
+            # A fork has started before (`hurried.py`).
+            "WATCHED_HOOK": str(hook),
+            "WATCHED_NOTES": str(self._notes),
+        }
 
     def run(
         self, command: Sequence[str | Path], *, folder: Path, stdin: str = "", **environ: str

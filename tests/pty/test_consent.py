@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from omniedit.sandbox import RunningSandbox
-from tests.commandline import COMMAND, CommandLine
+from tests.commandline import CommandLine
 from tests.e2e.equipment import web_server
 from tests.unit.media.clips import make_clip
 
@@ -28,6 +29,11 @@ WAIT_S = 20.0
 CTRL_C = "\x03"
 
 
+@pytest.fixture
+def served(served: CommandLine, commands: Path) -> CommandLine:
+    return replace(served, command=commands / "omniedit")
+
+
 def answered(
     served: CommandLine,
     answer: str,
@@ -40,7 +46,7 @@ def answered(
     """Return the exit status, stdout and the screen of a call whose question is answered."""
     terminal, far_end = os.openpty()
     process = subprocess.Popen(
-        [COMMAND, *(argv or ["edit", video, PROMPT, "--split", "-o", "out.mp4"])],
+        [served.command, *(argv or ["edit", video, PROMPT, "--split", "-o", "out.mp4"])],
         stdin=far_end,
         stdout=subprocess.PIPE,
         stderr=far_end,
