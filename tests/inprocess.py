@@ -107,7 +107,7 @@ def carry_out(
 def _surroundings(folder: Path, environ: Mapping[str, str]) -> Generator[None]:
     """Be in a folder, with nothing but `environ` set."""
     before, back, temporary = dict(os.environ), Path.cwd(), tempfile.tempdir
-    _set_environ(environ)
+    _change_environ(before, environ)
     os.chdir(folder)
     tempfile.tempdir = None  # it would be that of whoever asked first
     try:
@@ -115,17 +115,17 @@ def _surroundings(folder: Path, environ: Mapping[str, str]) -> Generator[None]:
     finally:
         tempfile.tempdir = temporary
         os.chdir(back)
-        _set_environ(before)
+        _change_environ(dict(os.environ), before)
 
 
-def _set_environ(environ: Mapping[str, str]) -> None:
-    zone = os.environ.get("TZ")
-    for name in os.environ.keys() - environ.keys():
+def _change_environ(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Set what differs: every look at `os.environ` itself encodes and decodes."""
+    for name in before.keys() - after.keys():
         del os.environ[name]
-    for name, value in environ.items():
-        if os.environ.get(name) != value:
+    for name, value in after.items():
+        if before.get(name) != value:
             os.environ[name] = value
-    if os.environ.get("TZ") != zone:
+    if before.get("TZ") != after.get("TZ"):
         time.tzset()
 
 
