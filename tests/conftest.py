@@ -1,12 +1,14 @@
 """What every test stands on: an empty home, no settings from outside, the installed command."""
 
 import gc
+import importlib.util
 import itertools
 import os
 import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own ther
 _ENOUGH_BYTES = 2 * 1024**3
 _TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
 
+_TESTS = Path(__file__).parent
+_MANY_FILES = 20
+
 _FINISHED = itertools.count(1)
 _KEEP_EVERY = 64
 
@@ -48,11 +53,51 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many tests `-n auto` runs at once: they wait for more than they work."""
+    return 3 * _cores()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the tests of a fresh clone once, before every worker does so for itself.
+
+    Workers start at the same moment: none finds what another has compiled.
+    """
+    config = session.config
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if not is_whole or not getattr(config.option, "numprocesses", None):
+        return
+    stale = sorted(_uncompiled(), key=lambda path: path.stat().st_size)
+    if len(stale) >= _MANY_FILES:
+        shares = [stale[number :: _cores()] for number in range(_cores())]
+        for collecting in [_collect(share) for share in shares]:
+            # Whatever is wrong with a file, the workers will tell.
+            collecting.wait()
+
+
+def _uncompiled() -> Iterator[Path]:
+    """Yield the files of tests that pytest has not compiled since they changed."""
+    name = f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}.pyc"
+    for path in _TESTS.rglob("test_*.py"):
+        compiled = Path(importlib.util.cache_from_source(path)).with_name(f"{path.stem}.{name}")
+        if not compiled.exists() or compiled.stat().st_mtime < path.stat().st_mtime:
+            yield path
+
+
+def _collect(paths: Sequence[Path]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-n0", "--collect-only", "--quiet", *paths],
+        cwd=_TESTS.parent,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _cores() -> int:
     try:
-        cores = len(os.sched_getaffinity(0))
+        return len(os.sched_getaffinity(0))
     except AttributeError:  # of Linux alone
-        cores = os.cpu_count() or 1
-    return 3 * cores
+        return os.cpu_count() or 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -141,9 +186,10 @@ def fork_server() -> Iterator[ForkServer]:
 def commands(fork_server: ForkServer) -> Path:
     """Return the folder of the command `omniedit` for shells.
 
-    `.ci/run full` takes the installed one; it takes ten times as long to start.
+    `.ci/run full` takes the installed one, as does Windows; it takes ten times as long to start.
     """
-    return COMMAND.parent if os.environ.get("OMNIEDIT_FULL") else fork_server.commands
+    is_installed = os.environ.get("OMNIEDIT_FULL") or os.name == "nt"
+    return COMMAND.parent if is_installed else fork_server.commands
 
 
 @pytest.fixture
