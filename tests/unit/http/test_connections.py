@@ -392,7 +392,7 @@ def test_a_name_that_does_not_resolve_asks_whether_there_is_a_network(serve_byte
 @pytest.mark.posix
 def test_an_address_without_a_route_asks_whether_there_is_a_network() -> None:
     with (
-        HttpClient(policy=TINY, resolve=lambda *_: ["255.255.255.255"]) as http,
+        HttpClient(resolve=lambda *_: ["255.255.255.255"]) as http,
         pytest.raises(NotConnectedError, match=r"reach no\.example: are you online"),
     ):
         http.request("GET", "http://no.example/")
