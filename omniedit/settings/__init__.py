@@ -192,7 +192,13 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
     """
     config_dir = _folder(environ, "OMNIEDIT_CONFIG_DIR", "user_config_path")
     stored = _load_config_file(config_dir.value / "config.toml")
-    state_dir = _folder(environ, "OMNIEDIT_STATE_DIR", "user_state_path", stored)
+    state_dir = _folder(
+        environ,
+        "OMNIEDIT_STATE_DIR",
+        "user_state_path",
+        stored.get("state_dir"),
+        config_dir.value,
+    )
     is_embedded = sandbox or environ.get("OMNIEDIT_SANDBOX", "").strip().lower() not in _FALSE
     base_url = _url(environ, stored, "base_url", DEFAULT_BASE_URL)
     # A key for another API must not reach the default file service.
@@ -272,21 +278,23 @@ def _folder(
     environ: Mapping[str, str],
     variable: str,
     default: str,
-    stored: Mapping[str, Setting[str]] | None = None,
+    stored: Setting[str] | None = None,
+    base: Path = Path(),
 ) -> Setting[Path]:
     if text := environ.get(variable, "").strip():
         return _absolute(Setting(text, f"environment: {variable}"))
-    if stored and (found := stored.get("state_dir")):
-        return _absolute(found)
+    if stored is not None:
+        # Whichever folder a command runs in, it is the same one.
+        return _absolute(stored, base)
     import platformdirs  # noqa: PLC0415 - not needed where the variable is set
 
     folder: Path = getattr(platformdirs, default)("omniedit", appauthor=False)
     return Setting(folder, "default")
 
 
-def _absolute(setting: Setting[str]) -> Setting[Path]:
+def _absolute(setting: Setting[str], base: Path = Path()) -> Setting[Path]:
     try:
-        folder = Path(setting.value).expanduser().absolute()
+        folder = (base / Path(setting.value).expanduser()).absolute()
     except RuntimeError as error:
         msg = f"the folder in {setting.source.partition(': ')[2]} cannot be used: {error}"
         hint = "give the whole path"
@@ -312,7 +320,8 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
             kind = "true or false" if name == "sidecar" else "a text value"
             msg = f"`{name}` in {path} is not a setting with {kind}"
             raise InvalidInputError(msg, code="invalid_config", hint=f"known settings: {known}")
-    return {name: Setting(str(value), f"file: {path}") for name, value in table.items()}
+    texts = {name: str(value).strip() for name, value in table.items()}
+    return {name: Setting(text, f"file: {path}") for name, text in texts.items() if text}
 
 
 def _model(environ: Mapping[str, str], stored: Mapping[str, Setting[str]]) -> Setting[str]:

@@ -63,6 +63,21 @@ def test_a_repeated_edit_is_done_already(served: CommandLine, record: Path) -> N
     assert len(submissions(record)) == 1
 
 
+@pytest.mark.parametrize("value", ["state", ".", ""])
+def test_one_journal_serves_every_working_folder(
+    served: CommandLine, home: Path, record: Path, value: str
+) -> None:
+    config, elsewhere = home / "config" / "omniedit", served.folder / "elsewhere"
+    config.mkdir()
+    elsewhere.mkdir()
+    (config / "config.toml").write_text(f'state_dir = "{value}"\n')
+
+    for command in (served, served.in_(elsewhere)):
+        assert command("edit", CLIP, PROMPT, "-o", "a.mp4").status == 0
+
+    assert len(submissions(record)) == 1
+
+
 def test_the_name_without_output_is_made_of_clip_prompt_and_identity(served: CommandLine) -> None:
     first = served("edit", CLIP, PROMPT)
     again = served("edit", CLIP, PROMPT)

@@ -223,6 +223,31 @@ def test_the_file_comes_after_the_environment(environ: dict[str, str], config_di
     assert str(by_variable.state_dir.value) == environ["OMNIEDIT_STATE_DIR"]
 
 
+@pytest.mark.parametrize("value", ["state", ".", "../state"])
+def test_a_folder_in_the_file_is_the_same_from_every_working_folder(
+    config_dir: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    (config_dir / "config.toml").write_text(f'state_dir = "{value}"\n')
+    monkeypatch.chdir("/")
+
+    settings = load_settings({"OMNIEDIT_CONFIG_DIR": str(config_dir)})
+
+    assert settings.state_dir.value == config_dir / value
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_a_blank_text_in_the_file_counts_as_unset(
+    config_dir: Path, environ: dict[str, str], text: str
+) -> None:
+    names = ("base_url", "files_url", "model", "state_dir")
+    (config_dir / "config.toml").write_text("".join(f'{name} = "{text}"\n' for name in names))
+    del environ["OMNIEDIT_STATE_DIR"]
+
+    settings = load_settings(environ)
+
+    assert {getattr(settings, name).source for name in names} == {"default"}
+
+
 @pytest.mark.parametrize(
     "content",
     [
