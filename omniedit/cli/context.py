@@ -92,12 +92,18 @@ class Context:
         return load_settings(self.environ, sandbox=self.is_sandbox_flag)
 
     @property
+    def readable_settings(self) -> "Settings | None":
+        """The settings in force; None where they cannot be read, whatever keeps them from it."""
+        # What keeps them may be the very bug that is being reported.
+        with contextlib.suppress(Exception):
+            return self.settings
+        return None
+
+    @property
     def is_sandbox(self) -> bool:
         """Whether the sandbox answers, as far as the settings can be read."""
-        try:
-            return self.settings.is_sandbox
-        except OmniEditError:
-            return self.is_sandbox_flag
+        settings = self.readable_settings
+        return self.is_sandbox_flag if settings is None else settings.is_sandbox
 
     def model(self, option: str | None) -> "Setting[str]":
         """Return the model that edits are made with, and what chose it.

@@ -1,6 +1,5 @@
 """The root command and the one boundary where errors become messages and an exit status."""
 
-import contextlib
 import functools
 import io
 import os
@@ -424,10 +423,10 @@ def _print_trace(context: Context, error: BaseException) -> None:
 
 
 def _redacted(context: Context, text: str) -> str:
-    with contextlib.suppress(OmniEditError):
-        key = context.settings.key
-        if key is not None:
-            text = text.replace(key.value.reveal(), str(key.value))
+    settings = context.readable_settings
+    if settings is not None and settings.key is not None:
+        key = settings.key.value
+        text = text.replace(key.reveal(), str(key))
     return text
 
 

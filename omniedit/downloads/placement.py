@@ -24,7 +24,7 @@ from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.files import hold, settled_path
+from omniedit.system.files import absolute_path, hold, settled_path
 
 _BLOCK_BYTES: Final = 1024 * 1024
 _ELSEWHERE: Final = "choose another place for it"
@@ -45,7 +45,7 @@ def check_target(target: Path, *, overwrite: bool = False, system: System = THIS
         TargetExistsError: If it exists, and may not be overwritten.
         LocalError: If it is not a regular file, or its folder cannot be made or written to.
     """
-    target = settled_path(target).absolute()
+    target = absolute_path(settled_path(target))
     if fault := system.path_fault(target):
         msg = f"cannot write {target}: {fault}"
         raise LocalError(msg, hint=_ELSEWHERE)
@@ -92,7 +92,7 @@ def saved_file(path: Path) -> SavedFile:
         with path.open("rb", buffering=0) as file:
             digest = hashlib.file_digest(file, "sha256")
             return SavedFile(
-                path=str(path.absolute()), size_bytes=file.tell(), sha256=digest.hexdigest()
+                path=str(absolute_path(path)), size_bytes=file.tell(), sha256=digest.hexdigest()
             )
     except OSError as error:
         msg = f"cannot read {path}: {error_reason(error)}"
@@ -143,7 +143,7 @@ def write_target(
         TargetBusyError: If another process kept the part file locked.
         LocalError: If the disk, the folder or the name does not allow it.
     """
-    target = settled_path(target).absolute()
+    target = absolute_path(settled_path(target))
     part = _open_target(
         target, ident, overwrite=overwrite, sleep=sleep, policy=policy, system=system
     )
@@ -290,7 +290,7 @@ def place(
 
 def tidy(target: Path, task_id: str) -> None:
     """Remove the part file's name where a kill right after the placement left it beside the result."""
-    path = part_path(target.absolute(), task_id)
+    path = part_path(absolute_path(target), task_id)
     if _is_same_file(path, target):
         for left_over in (path.with_name(path.name + NOTE_SUFFIX), path):
             with suppress(OSError):

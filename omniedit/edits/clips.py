@@ -46,6 +46,7 @@ from omniedit.models import (
     is_video_name,
     natural_order,
 )
+from omniedit.system.files import absolute_path
 
 
 class Findings(NamedTuple):
@@ -136,7 +137,7 @@ def _clips_in(session: Session, folder: Path) -> list[str]:
 def _is_result(session: Session, path: Path, same_size: Sequence[SavedFile]) -> bool:
     if session.is_sandbox:
         # Its results have the content of their clips.
-        same_size = [file for file in same_size if file.path == str(path.absolute())]
+        same_size = [file for file in same_size if file.path == str(absolute_path(path))]
     if not same_size:
         return False
     digest = digest_of_clip(session, path, check=False).sha256

@@ -17,6 +17,7 @@ from omniedit.errors import InvalidInputError, LocalError, OmniEditError, TooExp
 from omniedit.models import EditRequest, Sound, compared_prompt, is_local
 from omniedit.settings import Setting
 from omniedit.system import LONGEST_NAME_BYTES, THIS_SYSTEM, System
+from omniedit.system.files import real_path
 
 WHOLE: Final = (1, 1)
 
@@ -73,7 +74,7 @@ class Planner:
         self._model = model
         self._sound = sound
         check_sound(sound)
-        self._base = os.path.realpath(folder or ".")
+        self._base = str(real_path(Path(folder or ".")))
         if os.path.lexists(self._base) and not Path(self._base).is_dir():
             msg = f"{folder} is not a folder"
             raise LocalError(msg, hint="`--dir` names the folder for the outputs")

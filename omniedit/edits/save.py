@@ -1,6 +1,5 @@
 """Saving results: from the service, or from a whole copy on this machine."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
@@ -38,6 +37,7 @@ from omniedit.models import (
     TaskStatus,
     task_name,
 )
+from omniedit.system.files import absolute_path, real_path
 
 T = TypeVar("T")
 _Fetch = Callable[[str], T]
@@ -98,7 +98,7 @@ def _refuse_clip(session: Session, record: Record, target: Target) -> None:
         if known.clip_sha256 == record.clip_sha256
         for file in known.saved
     }
-    if str(target.path.absolute()) not in results:
+    if str(absolute_path(target.path)) not in results:
         raise target_is_source(target.path)
 
 
@@ -455,9 +455,9 @@ def find_saved(
 def saved_as(record: Record, target: Target, *, sound: Sound = Sound.NEW) -> SavedFile | None:
     """Return the verified file of this task that has the target's name, where it is whole."""
     # However it is spelled: `sub/../out.mp4`, or through a link.
-    path = os.path.realpath(target.path)
+    path = real_path(target.path)
     for file in record.saved:
-        if file.sound is sound and os.path.realpath(file.path) == path and is_whole(file):
+        if file.sound is sound and real_path(Path(file.path)) == path and is_whole(file):
             return file
     return None
 

@@ -14,6 +14,7 @@ from omniedit.errors import Interrupted, JournalError
 from omniedit.journal import Journal
 from omniedit.policy import DEFAULT, Policy, Retry
 from omniedit.system import THIS_SYSTEM
+from omniedit.system.files import absolute_path
 
 if TYPE_CHECKING:
     from omniedit.downloads.transfer import Downloader
@@ -351,7 +352,7 @@ class Session:
             path: The file.
             find: Finds it out.
         """
-        key, state = (kind, str(path.absolute())), _state_of(path)
+        key, state = (kind, str(absolute_path(path))), _state_of(path)
         known = self._remembered.get(key)
         if known is None or known[0] != state:
             known = self._remembered[key] = state, find()
@@ -360,7 +361,7 @@ class Session:
 
     def has_changed(self, kind: str, path: Path) -> bool:
         """Return whether a file is no longer what it was when that was found out about it."""
-        known = self._remembered.get((kind, str(path.absolute())))
+        known = self._remembered.get((kind, str(absolute_path(path))))
         return known is not None and known[0] != _state_of(path)
 
     def journalled(self, write: Callable[[], None]) -> None:

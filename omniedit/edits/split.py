@@ -48,7 +48,7 @@ from omniedit.models import (
     is_local,
     task_name,
 )
-from omniedit.system.files import private_folder
+from omniedit.system.files import absolute_path, private_folder
 
 if TYPE_CHECKING:
     from omniedit.media import Piece
@@ -192,7 +192,8 @@ def join_pieces(
     from omniedit.media import join  # noqa: PLC0415 - brings PyAV
 
     results = [
-        _place_of(record, edit).absolute() for record, edit in zip(records, plan.edits, strict=True)
+        absolute_path(_place_of(record, edit))
+        for record, edit in zip(records, plan.edits, strict=True)
     ]
     check_is_same(session, plan.source)
     with private_folder(session.private_folder) as private:
@@ -403,7 +404,7 @@ def _find_joined(
     records = [record for record in known if record is not None and record.task is not None]
     if len(records) < len(known):
         return None
-    path = str(target.path.absolute())
+    path = str(absolute_path(target.path))
     for file in session.journal.find_joined(_joined_digest(records, sound=sound)):
         if file.path == path and is_whole(file):
             return file

@@ -17,7 +17,7 @@ from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
 from omniedit.models import DEFAULT_MODEL
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM
-from omniedit.system.files import read_own_file
+from omniedit.system.files import absolute_path, read_own_file
 
 DEFAULT_BASE_URL: Final = "https://api.evolink.ai"
 DEFAULT_FILES_URL: Final = "https://files-api.evolink.ai"
@@ -294,12 +294,12 @@ def _folder(
 
 def _absolute(setting: Setting[str], base: Path = Path()) -> Setting[Path]:
     try:
-        folder = (base / Path(setting.value).expanduser()).absolute()
+        folder = base / Path(setting.value).expanduser()
     except RuntimeError as error:
         msg = f"the folder in {setting.source.partition(': ')[2]} cannot be used: {error}"
         hint = "give the whole path"
         raise InvalidInputError(msg, code="invalid_config", hint=hint) from None
-    return Setting(folder, setting.source)
+    return Setting(absolute_path(folder), setting.source)
 
 
 def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:

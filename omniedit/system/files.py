@@ -65,6 +65,28 @@ class _IrregularFileError(Exception):
         self.kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file")
 
 
+def absolute_path(path: Path) -> Path:
+    """Return a path that does not depend on the working folder.
+
+    Raises:
+        LocalError: If it does, and that folder was removed.
+    """
+    try:
+        return path.absolute()
+    except OSError as error:
+        msg = f"cannot tell where {str(path)!r} is: the working folder is gone"
+        raise LocalError(msg, hint="change to another folder, and run the command again") from error
+
+
+def real_path(path: Path) -> Path:
+    """Return an absolute path without links, whether or not it leads to anything.
+
+    Raises:
+        LocalError: If it depends on the working folder, and that was removed.
+    """
+    return Path(os.path.realpath(absolute_path(path)))
+
+
 def settled_path(path: Path) -> Path:
     """Return a path that leads to the same file once missing folders on it were made.
 
@@ -72,7 +94,7 @@ def settled_path(path: Path) -> Path:
     """
     if ".." not in path.parts:
         return path
-    return Path(os.path.realpath(path.parent)) / path.name
+    return real_path(path.parent) / path.name
 
 
 def open_file(path: Path) -> BufferedReader:

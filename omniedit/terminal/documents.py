@@ -293,7 +293,10 @@ def _summary_credits(document: Document) -> str:
 
 
 def _shown_path(path: str) -> str:
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # it was removed meanwhile
+        return path
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 

@@ -13,6 +13,7 @@ from omniedit.cli.options import Force
 from omniedit.cli.parser import OUTPUT
 from omniedit.errors import InvalidInputError, TargetExistsError
 from omniedit.journal import JournalUse
+from omniedit.system.files import absolute_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ def compare(
     if shows:
         _require_screen(context)
     with context.session(JournalUse.OPTIONAL) as session:
-        folder = None if target is None else target.absolute().parent
+        folder = None if target is None else absolute_path(target).parent
         comparison = find_videos(session, videos or [], folder=folder)
         target = target or _checked(str(_default_target(comparison)), overwrite=force)
         _check_size(comparison, embeds=embed)
@@ -151,7 +152,7 @@ def _default_target(comparison: "Comparison") -> Path:
     results = [video for video in comparison.videos if video.record is not None]
     path = Path((results or comparison.videos[-1:])[0].file.path)
     target = path.with_name(f"{path.stem}-compare{_PAGE}")
-    return Path(target.name) if target.parent == Path.cwd() else target
+    return Path(target.name) if target.parent == absolute_path(Path()) else target
 
 
 def _check_size(comparison: "Comparison", *, embeds: bool) -> None:
@@ -164,7 +165,7 @@ def _check_size(comparison: "Comparison", *, embeds: bool) -> None:
 def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[bytes]":
     from omniedit.terminal.page import page_chunks
 
-    folder = target.absolute().parent
+    folder = absolute_path(target).parent
     videos = [
         _page_video(video, None if embeds else _address(video.file.path, folder))
         for video in comparison.videos

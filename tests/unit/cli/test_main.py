@@ -93,6 +93,22 @@ def test_an_interrupt_that_a_lock_turned_into_its_own_error_is_an_interrupt() ->
     assert "bug" not in ended.stderr.getvalue()
 
 
+def test_a_bug_in_the_settings_is_reported_like_any_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Broken(dict[str, str]):
+        def get(self, name: str, default: object = None) -> Any:
+            if name == "OMNIEDIT_STATE_DIR":
+                raise ZeroDivisionError
+            return super().get(name, default)
+
+    status = main.run(["list", "--json"], Broken())
+
+    answer = capsys.readouterr()
+    assert (status, json.loads(answer.out)["error"]["code"]) == (1, "bug")
+    assert "a bug in omniedit: ZeroDivisionError" in answer.err
+
+
 def test_a_document_that_cannot_be_made_is_a_bug_with_a_document() -> None:
     def fail() -> list[dict[str, Any]]:
         msg = "no document"
