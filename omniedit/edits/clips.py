@@ -1,6 +1,6 @@
 """Clips, on this machine and behind URLs: looked at before anything is paid for."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ from omniedit.models import (
     is_video_name,
     natural_order,
 )
-from omniedit.system.files import absolute_path
+from omniedit.system.files import absolute_path, is_file, is_folder
 
 
 class Findings(NamedTuple):
@@ -103,7 +103,7 @@ def clips_of(session: Session, sources: Sequence[str]) -> list[str]:
     """
     clips: list[str] = []
     for source in sources:
-        if is_local(source) and Path(source).is_dir():
+        if is_local(source) and is_folder(source):
             clips += _clips_in(session, Path(source))
         else:
             clips.append(source)
@@ -126,7 +126,7 @@ def _clips_in(session: Session, folder: Path) -> list[str]:
     clips = [
         str(path)
         for path in sorted(videos, key=lambda path: (natural_order(path.name), path.name))
-        if not _is_result(session, path, results.get(path.stat().st_size, ()))
+        if not _is_result(session, path, results)
     ]
     if left_out := len(videos) - len(clips):
         what = "1 result" if left_out == 1 else f"{left_out} results"
@@ -134,7 +134,12 @@ def _clips_in(session: Session, folder: Path) -> list[str]:
     return clips
 
 
-def _is_result(session: Session, path: Path, same_size: Sequence[SavedFile]) -> bool:
+def _is_result(session: Session, path: Path, results: Mapping[int, Sequence[SavedFile]]) -> bool:
+    try:
+        same_size = results.get(path.stat().st_size, ())
+    except OSError:
+        # It went away meanwhile, which its own line will say.
+        return False
     if session.is_sandbox:
         # Its results have the content of their clips.
         same_size = [file for file in same_size if file.path == str(absolute_path(path))]
@@ -146,7 +151,7 @@ def _is_result(session: Session, path: Path, same_size: Sequence[SavedFile]) -> 
 
 def _is_video(path: Path) -> bool:
     is_shown = not path.name.startswith(".")
-    return is_shown and is_video_name(path.name) and path.is_file()
+    return is_shown and is_video_name(path.name) and is_file(path)
 
 
 def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts | Incomplete:

@@ -17,7 +17,7 @@ from omniedit.errors import InvalidInputError, LocalError, OmniEditError, TooExp
 from omniedit.models import EditRequest, Sound, compared_prompt, is_local
 from omniedit.settings import Setting
 from omniedit.system import LONGEST_NAME_BYTES, THIS_SYSTEM, System
-from omniedit.system.files import real_path
+from omniedit.system.files import is_folder, real_path
 
 WHOLE: Final = (1, 1)
 
@@ -75,7 +75,7 @@ class Planner:
         self._sound = sound
         check_sound(sound)
         self._base = str(real_path(Path(folder or ".")))
-        if os.path.lexists(self._base) and not Path(self._base).is_dir():
+        if os.path.lexists(self._base) and not is_folder(self._base):
             msg = f"{folder} is not a folder"
             raise LocalError(msg, hint="`--dir` names the folder for the outputs")
         self._shard = shard
@@ -260,7 +260,7 @@ class Planner:
         path = os.path.join(self._resolved_folders[folder], name)  # noqa: PTH118 - see above
         if os.path.islink(path):  # noqa: PTH114 - see above
             path = os.path.realpath(path)
-        return None if os.path.isdir(path) else path  # noqa: PTH112 - see above
+        return None if is_folder(path) else path
 
     def _shown(self, output: str) -> str:
         if self._folder is None:

@@ -37,7 +37,7 @@ from omniedit.models import (
     TaskStatus,
     task_name,
 )
-from omniedit.system.files import absolute_path, real_path
+from omniedit.system.files import absolute_path, is_file, real_path
 
 T = TypeVar("T")
 _Fetch = Callable[[str], T]
@@ -87,7 +87,7 @@ def _refuse_clip(session: Session, record: Record, target: Target) -> None:
     Raises:
         LocalError: If the target is that clip.
     """
-    if record.clip_sha256 is None or not target.path.is_file():
+    if record.clip_sha256 is None or not is_file(target.path):
         return
     if digest_of_clip(session, target.path, check=False).sha256 != record.clip_sha256:
         return

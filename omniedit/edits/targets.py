@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError, LocalError
 from omniedit.models import TASK_PREFIX, Sound, is_local
-from omniedit.system.files import settled_path
+from omniedit.system.files import is_folder, settled_path
 from omniedit.system.windows import is_reserved_name
 
 STDOUT: Final = "-"
@@ -46,7 +46,7 @@ class Destination(NamedTuple):
     @property
     def is_folder(self) -> bool:
         """Whether files get names of their own below it."""
-        return self.text is None or self.text.endswith(("/", "\\")) or _is_folder(self.text)
+        return self.text is None or self.text.endswith(("/", "\\")) or is_folder(self.text)
 
     @property
     def is_named_folder(self) -> bool:
@@ -174,14 +174,6 @@ def target_is_source(target: Path) -> LocalError:
     """Return the error for a target that is the clip."""
     msg = f"{target} is the clip that is edited: a result never replaces it"
     return LocalError(msg, code="target_is_source", hint="choose another name for the result")
-
-
-def _is_folder(text: str) -> bool:
-    try:
-        return Path(text).is_dir()
-    except (OSError, ValueError):
-        # A name that no folder can have; what is wrong with it shows when it is to be written.
-        return False
 
 
 def _first_words(prompt: str) -> str:

@@ -65,6 +65,16 @@ class _IrregularFileError(Exception):
         self.kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file")
 
 
+def is_file(path: Path | str) -> bool:
+    """Return whether a path leads to a regular file; one that cannot be looked at does not."""
+    return os.path.isfile(path)  # noqa: PTH113 - `Path.is_file` raises for some of those
+
+
+def is_folder(path: Path | str) -> bool:
+    """Return whether a path leads to a folder; one that cannot be looked at does not."""
+    return os.path.isdir(path)  # noqa: PTH112 - as above
+
+
 def absolute_path(path: Path) -> Path:
     """Return a path that does not depend on the working folder.
 

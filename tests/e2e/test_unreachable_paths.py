@@ -8,13 +8,15 @@ import pytest
 
 from omniedit.cli.main import run
 from omniedit.sandbox.clips import BUNDLED_CLIP
-from tests.commandline import sandbox_environ
+from tests.commandline import CommandLine, sandbox_environ
 
 pytestmark = pytest.mark.e2e
 
 URL = "https://example.com/clip.mp4"
 NOBODY = "http://127.0.0.1:9"
 CLIP = str(BUNDLED_CLIP)
+NO_NAME = "a" * 300
+"""What no file can be called: looking at it fails as for want of permission, also for root."""
 
 
 @pytest.fixture
@@ -58,3 +60,44 @@ def test_what_depends_on_a_working_folder_that_is_gone_says_so(
 @pytest.mark.usefixtures("removed")
 def test_a_whole_path_needs_no_working_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert (run(["probe", CLIP], {}), capsys.readouterr().err) == (0, "")
+
+
+def test_a_result_that_is_known_cannot_go_where_nothing_can_be_looked_at(
+    served: CommandLine,
+) -> None:
+    first = served("batch", CLIP, "--prompt", "warmer", "--dir", "out")
+    again = served("batch", CLIP, "--prompt", "warmer", "--dir", f"{NO_NAME}/out")
+
+    assert (first.status, again.status) == (0, 10), (first, again)
+    assert "File name too long" in again.stderr
+
+
+@pytest.mark.parametrize("more", [[], ["--prompt", "warmer"]], ids=["manifest", "clip"])
+def test_a_source_of_a_batch_that_no_file_can_be_is_named(
+    served: CommandLine, more: list[str]
+) -> None:
+    ended = served("batch", NO_NAME, *more)
+
+    assert ended.status == 2, ended
+    assert "File name too long" in ended.stderr
+
+
+def test_a_link_in_a_folder_that_leads_nowhere_keeps_no_other_clip_back(
+    served: CommandLine,
+) -> None:
+    clips = served.folder / "clips"
+    clips.mkdir()
+    (clips / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
+    (clips / "lost.mp4").symlink_to(NO_NAME)
+
+    ended = served("batch", "clips", "--prompt", "warmer", "--dir", "out")
+
+    assert ended.status == 0, ended
+    assert len(ended.stdout.split()) == 1
+
+
+def test_a_journal_that_cannot_be_looked_at_is_not_called_sound(served: CommandLine) -> None:
+    ended = served("journal", "recover", OMNIEDIT_STATE_DIR=f"/{NO_NAME}")
+
+    assert ended.status == 10, ended
+    assert "journal.db: File name too long" in ended.stderr

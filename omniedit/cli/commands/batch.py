@@ -24,6 +24,7 @@ from omniedit.errors import Hint, Interrupted, InvalidInputError, OmniEditError
 from omniedit.journal import JournalUse
 from omniedit.models import Sound
 from omniedit.sanitize import quoted
+from omniedit.system.files import is_folder
 
 if TYPE_CHECKING:
     from omniedit.cli.batch_report import BatchReport
@@ -200,7 +201,7 @@ def _read(
         texts = [decode_argument(prompt) for prompt in prompts]
         return lines_of(clips_of(session, sources), texts, takes=takes or 1)
     name = sources[0]
-    if len(sources) > 1 or Path(name).is_dir() or "://" in name:
+    if len(sources) > 1 or is_folder(name) or "://" in name:
         msg = "without --prompt, SOURCE is one manifest"
         command = f'batch {quoted(name) if len(sources) == 1 else "SOURCE…"} --prompt "PROMPT"'
         raise InvalidInputError(msg, code="usage", hint=Hint("{} edits clips and folders", command))

@@ -11,6 +11,7 @@ from omniedit.cli.parser import Command, Group
 from omniedit.errors import LocalError, OmniEditError
 from omniedit.journal import JOURNAL_FILE, Journal, JournalUse, Recovery, opened_journal
 from omniedit.journal.recovery import recover as recover_journal
+from omniedit.system.files import check_own_path
 
 if TYPE_CHECKING:
     from omniedit.journal.merging import Merged
@@ -84,6 +85,8 @@ def recover(ctx: typer.Context) -> Outcome:
     context: Context = ctx.obj
     folder = context.settings.journal_folder
     recoveries: list[Recovery] = []
+    # What cannot be looked at is not sound for all anybody knows.
+    check_own_path(folder / JOURNAL_FILE)
     if os.path.lexists(folder / JOURNAL_FILE):
         found = recover_journal(folder, policy=context.policy)
         with Journal(folder) as opened:

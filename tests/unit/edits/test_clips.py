@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from omniedit import models
-from omniedit.edits.clips import look, probe
+from omniedit.edits.clips import clips_of, look, probe
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.requests import prepare
 from omniedit.edits.targets import Destination
@@ -27,6 +27,21 @@ def test_a_clip_is_looked_at_once_until_it_changes(session: BenchSession, tmp_pa
 
     assert first is second
     assert third != first
+
+
+def test_a_clip_that_goes_while_its_folder_is_read_is_left_to_its_own_line(
+    session: BenchSession, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.touch()
+
+    def saved_files() -> list[models.SavedFile]:
+        clip.unlink()
+        return []
+
+    session.journal.saved_files = saved_files  # type: ignore[method-assign]
+
+    assert clips_of(session, [str(tmp_path)]) == [str(clip)]
 
 
 def test_a_page_of_a_video_site_is_refused_unless_its_user_insists(session: BenchSession) -> None:
