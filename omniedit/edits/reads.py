@@ -2,12 +2,12 @@
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from typing import Final
+from typing import Final, NoReturn
 
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -163,7 +163,11 @@ def _read_once(session: Session, task_ids: Sequence[str]) -> Iterator[Task]:
 
 
 def account_tasks(
-    session: Session, models: Iterable[str], *, budget_s: float | None = None
+    session: Session,
+    models: Iterable[str],
+    *,
+    budget_s: float | None = None,
+    on_missing: Callable[[str], object] | None = None,
 ) -> Iterator[Task]:
     """Yield the account's tasks of some models, newest first, page by page.
 
@@ -172,6 +176,7 @@ def account_tasks(
         models: Their IDs.
         budget_s: How long to read pages, and to ask again for one that fails; by default as long
             as the policy allows.
+        on_missing: Told at the end of a list that it lacks tasks; by default the user is.
 
     Raises:
         EndpointMissingError: If the service offers no such list.
@@ -180,26 +185,39 @@ def account_tasks(
     """
     # Should a service not tell models apart, each task is still one.
     seen: set[str] = set()
-    lists = [_tasks_of_model(session, model, seen, budget_s=budget_s) for model in models]
+    tell = on_missing or session.warn
+    lists = [_tasks_of_model(session, model, seen, tell, budget_s=budget_s) for model in models]
     # A task of unknown age may be new.
     yield from heapq.merge(*lists, key=lambda task: -(task.created_at or math.inf))
 
 
 def _tasks_of_model(
-    session: Session, model: str, seen: set[str], *, budget_s: float | None
+    session: Session,
+    model: str,
+    seen: set[str],
+    on_missing: Callable[[str], object],
+    *,
+    budget_s: float | None,
 ) -> Iterator[Task]:
     policy = session.policy
-    count_of_model = 0
+    listed: set[str] = set()
     deadline = session.monotonic() + (policy.list_budget_s if budget_s is None else budget_s)
     for page_number in count(1):
         ask = partial(session.service.list_tasks, model=model, page=page_number)
         page = session.with_retries(ask, budget_s=budget_s)
         # A task that arrives meanwhile pushes others onto the next page.
-        fresh = [task for task in page.tasks if task.task_id not in seen]
-        seen.update(task.task_id for task in fresh)
-        count_of_model += len(fresh)
+        tasks = {task.task_id: task for task in page.tasks}
+        is_over = tasks.keys() <= listed
+        fresh = [tasks[task_id] for task_id in tasks if task_id not in seen]
+        listed.update(tasks)
+        seen.update(tasks)
         yield from fresh
-        if not fresh or (page.total is not None and count_of_model >= page.total):
+        if page.total is not None and len(listed) >= page.total:
+            return
+        if is_over:
+            if page.total is not None:
+                counted = f"the service counts {page.total} tasks of {model}"
+                on_missing(f"{counted}, and lists {len(listed)}")
             return
         # Pages with ever new tasks would be read for ever.
         if page_number >= policy.max_list_pages or session.monotonic() > deadline:
@@ -215,15 +233,20 @@ def tasks_since(session: Session, attempt: Record, *, budget_s: float | None = N
         budget_s: How long to read.
 
     Raises:
-        ServiceError: If the list cannot be read.
+        ServiceError: If the list cannot be read, or lacks tasks.
     """
     found: list[Task] = []
     models = [attempt.model] if attempt.model else MODELS
-    for task in account_tasks(session, models, budget_s=budget_s):
+    for task in account_tasks(session, models, budget_s=budget_s, on_missing=_refuse):
         if task.created_at is not None and task.created_at < _oldest_instant(session, attempt):
             break
         found.append(task)
     return found
+
+
+def _refuse(message: str) -> NoReturn:
+    # What was not read to its end proves no absence.
+    raise UnavailableError(message)
 
 
 def render_oldest_instant(session: Session, attempt: Record) -> str:

@@ -255,9 +255,9 @@ def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: 
     """
     records: list[Record] = []
     for task in account_tasks(session, models):
-        if limit and len(records) >= limit and not adopt:
-            break
         records.append(_known_or_new(session, task, adopt=adopt))
+        if len(records) == limit and not adopt:
+            break
     is_cut = limit and len(records) >= limit
     return Listing(records[: limit or None], None if is_cut else len(records))
 

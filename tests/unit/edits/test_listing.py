@@ -1,9 +1,19 @@
 from dataclasses import replace
 
+import httpx
 import pytest
 
+from omniedit.edits.reads import tasks_since
 from omniedit.edits.records import Filters, Listing, list_account, list_records
-from omniedit.errors import AuthenticationError, NotConnectedError, OmniEditError, RateLimitedError
+from omniedit.edits.usage import account_expenses
+from omniedit.errors import (
+    AuthenticationError,
+    NotConnectedError,
+    OmniEditError,
+    RateLimitedError,
+    UnavailableError,
+)
+from omniedit.events import Warned
 from omniedit.models import DEFAULT_MODEL
 from tests.journals import attempt
 from tests.unit.edits.bench import BASE_URL, NOW, BenchSession, completed, running
@@ -125,3 +135,36 @@ def test_the_account_s_list_tells_of_known_tasks_as_well(session: BenchSession) 
 
     assert (record.status, record.prompt) == ("completed", "dusk")
     assert listed(session, is_offline=True).records[0].status == "completed"
+
+
+def test_a_task_that_a_page_repeats_is_one(session: BenchSession) -> None:
+    session.script.listed = [completed("task-1")] * 3
+
+    found = list_account(session, [DEFAULT_MODEL], limit=0, adopt=False)
+    expenses, _ = account_expenses(session, "month", since=0.0)
+
+    assert (len(found.records), found.total, len(expenses)) == (1, 1, 1)
+    assert session.reported(Warned)[0].message.endswith(f"3 tasks of {DEFAULT_MODEL}, and lists 1")
+
+
+def test_a_list_that_lacks_tasks_proves_no_absence(session: BenchSession) -> None:
+    session.script.listed = [completed("task-1")] * 3
+
+    with pytest.raises(UnavailableError, match=r"3 tasks of .* and lists 1"):
+        tasks_since(session, attempt("request-1", prompt="dusk", created_at=NOW))
+
+
+def test_no_more_pages_are_read_than_a_limit_needs() -> None:
+    urls: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        urls.append(str(request.url))
+        return session.script(request)
+
+    session = BenchSession(transport=answer)
+    session.script.listed = [completed(f"task-{number}") for number in range(200)]
+
+    found = list_account(session, [DEFAULT_MODEL], limit=50, adopt=False)
+
+    assert (len(found.records), found.total) == (50, None)
+    assert ["page=1&" in url for url in urls] == [True]
