@@ -12,6 +12,20 @@ from omniedit.models import Sound
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 
 
+def parse_text(text: str) -> str:
+    """Return a text that can be kept and sent.
+
+    Raises:
+        typer.BadParameter: If it is not valid UTF-8, of which Python makes surrogates (PEP 383).
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        msg = "it is not valid UTF-8 text"
+        raise typer.BadParameter(msg) from None
+    return text
+
+
 def parse_duration(text: str | float) -> float:
     """Return the seconds of `90`, `90s`, `15m` or `1h30m`.
 
@@ -153,6 +167,7 @@ CallbackURL = Annotated[
         "--callback-url",
         rich_help_panel=SCRIPTS,
         metavar="URL",
+        parser=parse_text,
         help="Have the service POST the finished task to URL.",
     ),
 ]
@@ -162,6 +177,7 @@ RequestID = Annotated[
         "--request-id",
         rich_help_panel=SCRIPTS,
         metavar="ID",
+        parser=parse_text,
         help="Your own ID: the same ID is never charged twice.",
     ),
 ]
@@ -202,6 +218,7 @@ ModelID = Annotated[
         "--model",
         rich_help_panel=CLIP,
         metavar="ID",
+        parser=parse_text,
         help="The model (`config show` names the default).",
     ),
 ]

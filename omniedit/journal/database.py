@@ -283,7 +283,8 @@ class Database:
     def attached(self, path: Path) -> Generator[None]:
         """Have the tables of another file as `other.…` for a block."""
         with self._lock, mapped_errors(self.path):
-            self._connection.execute("attach database ? as other", (str(path),))
+            # The folder's name need not be UTF-8.
+            self._connection.execute("attach database ? as other", (os.fsencode(path),))
             try:
                 yield
             finally:

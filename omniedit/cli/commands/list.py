@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.options import Expiring, Remote, Since, parse_since
+from omniedit.cli.options import Expiring, Remote, Since, parse_since, parse_text
 from omniedit.errors import InvalidInputError
 from omniedit.journal import JOURNAL_FILE, JournalUse
 from omniedit.models import MODELS, Record
@@ -61,6 +61,7 @@ def list_(
         typer.Option(
             "--forget",
             metavar="TASK|REQUEST_ID",
+            parser=parse_text,
             help="Remove an edit from the journal; its files and its task stay.",
         ),
     ] = None,

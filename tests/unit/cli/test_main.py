@@ -310,6 +310,26 @@ def test_a_value_that_is_refused_is_named_with_its_option(
     assert (status, capsys.readouterr().err.startswith(f"error: {message}")) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "list --forget \udcff",
+        "edit https://example.com/a.mp4 x --model \udcff",
+        "submit https://example.com/a.mp4 x --request-id \udcff",
+        "submit https://example.com/a.mp4 x --callback-url https://example.com/\udcff",
+    ],
+    ids=lambda line: line.split()[-2],
+)
+def test_an_option_that_is_no_text_is_refused_by_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str
+) -> None:
+    status = main.run(["--sandbox", *line.split()], {"OMNIEDIT_STATE_DIR": str(tmp_path)})
+
+    option = line.split()[-2]
+    assert status == 2
+    assert f"invalid value for '{option}': it is not valid UTF-8 text" in capsys.readouterr().err
+
+
 def test_a_state_that_the_service_alone_knows_can_be_listed(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

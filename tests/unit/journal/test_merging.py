@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -41,6 +42,13 @@ def submit(
 
 def merged(ours: Path, theirs: Path) -> Merged:
     return merge(ours, theirs, private=ours / "tmp")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of folders are text elsewhere")
+def test_the_name_of_a_folder_need_not_be_text(tmp_path: Path, theirs: Path) -> None:
+    submit(theirs, "first", task_id="task-1")
+
+    assert merged(tmp_path / "\udcff", theirs).submissions == 1
 
 
 def test_what_is_new_is_taken_once(ours: Path, theirs: Path, tmp_path: Path) -> None:
