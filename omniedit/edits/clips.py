@@ -36,6 +36,7 @@ from omniedit.media import (
     verdict,
 )
 from omniedit.models import (
+    TASK_PREFIX,
     ClipPlan,
     EditRequest,
     Model,
@@ -124,7 +125,8 @@ def _clips_in(session: Session, folder: Path) -> list[str]:
     for file in session.journal.saved_files():
         results.setdefault(file.size_bytes, []).append(file)
     clips = [
-        str(path)
+        # A file of that name, not a task.
+        f"./{path}" if str(path).startswith(TASK_PREFIX) else str(path)
         for path in sorted(videos, key=lambda path: (natural_order(path.name), path.name))
         if not _is_result(session, path, results)
     ]

@@ -44,6 +44,21 @@ def test_a_clip_that_goes_while_its_folder_is_read_is_left_to_its_own_line(
     assert clips_of(session, [str(tmp_path)]) == [str(clip)]
 
 
+@pytest.mark.posix
+def test_a_file_that_is_called_like_a_task_is_a_file(
+    session: BenchSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("clip.mp4", "task:abc.mp4"):
+        make_clip(tmp_path / name, seconds=1)
+
+    clips = clips_of(session, ["."])
+
+    requests = [prepare(session, EditRequest(video=clip, prompt="warmer")) for clip in clips]
+    assert clips == ["clip.mp4", "./task:abc.mp4"]
+    assert {request.request.parent for request in requests} == {None}
+
+
 def test_a_page_of_a_video_site_is_refused_unless_its_user_insists(session: BenchSession) -> None:
     request = EditRequest(video="https://youtu.be/dQw4w9WgXcQ", prompt="warmer")
 
