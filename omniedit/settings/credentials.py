@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from omniedit.errors import CredentialsError, Hint, LocalError
 from omniedit.policy import DEFAULT
 from omniedit.settings import Secret
 from omniedit.system import THIS_SYSTEM, System
-from omniedit.system.files import make_private_folder, read_own_file
+from omniedit.system.files import hold, make_private_folder, read_own_file
 
 
 class CredentialsFile:
@@ -19,8 +21,15 @@ class CredentialsFile:
     The file has mode 0600 and is replaced atomically.
     """
 
-    def __init__(self, path: Path, *, system: System = THIS_SYSTEM) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        system: System = THIS_SYSTEM,
+    ) -> None:
         self._path = path
+        self._sleep = sleep
         self._system = system
 
     def load(self, origin: str, *, files_origin: str) -> str | None:
@@ -50,7 +59,8 @@ class CredentialsFile:
             LocalError: If it cannot be written.
         """
         saved = {"key": key.reveal(), "files_origin": files_origin}
-        self._replace({**self._load_all(), origin: saved})
+        with self._locked():
+            self._replace({**self._load_all(), origin: saved})
 
     def remove(self, origin: str) -> bool:
         """Remove the key of an API's origin; return whether there was one.
@@ -59,11 +69,24 @@ class CredentialsFile:
             CredentialsError: If other users can read the file, or it is not a credentials file.
             LocalError: If it cannot be written.
         """
-        keys = self._load_all()
-        if keys.pop(origin, None) is None:
+        if origin not in self._load_all():
             return False
-        self._replace(keys)
+        with self._locked():
+            self._replace({name: key for name, key in self._load_all().items() if name != origin})
         return True
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        """Keep other processes from changing the file for a block, where files can be locked."""
+        lock = self._path.with_name(f".{self._path.name}.lock")
+        timeout_s = DEFAULT.journal_timeout_s
+        with ExitStack() as stack:
+            # Whatever else is wrong with the folder shows when the file is written.
+            with suppress(LocalError, OSError):
+                make_private_folder(lock.parent)
+                held = hold(lock, sleep=self._sleep, timeout_s=timeout_s, system=self._system)
+                stack.enter_context(held)
+            yield
 
     def _load_all(self) -> dict[str, Mapping[str, str]]:
         content = read_own_file(

@@ -1,5 +1,6 @@
 """Keys: what can be one, what is shown of it, and the file that keeps it."""
 
+import errno
 import json
 import os
 import stat
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from omniedit.errors import CredentialsError, InvalidKeyError, LocalError
 from omniedit.settings import Secret, mask_key, parse_key
 from omniedit.settings.credentials import CredentialsFile
-from tests.systems import windows
+from tests.systems import linux, windows
 
 KEY = "sk-evo-abcdefghijklmnopqrstuvwxyz0123456789"
 ORIGIN = "https://api.evolink.ai"
@@ -213,6 +214,38 @@ def test_a_file_is_replaced_whole(path: Path) -> None:
     saved = {"key": "sk-evo-new", "files_origin": FILES}
     assert json.loads(path.read_text()) == {"schema": 1, "keys": {ORIGIN: saved}}
     assert [entry.name for entry in path.parent.iterdir()] == ["credentials"]
+
+
+class WaitedError(Exception):
+    """Somebody waits."""
+
+
+def test_who_changes_the_file_at_the_same_time_waits(path: Path) -> None:
+    def wait(_seconds: float) -> None:
+        raise WaitedError
+
+    def move(source: Path, target: Path) -> None:
+        other = CredentialsFile(path, sleep=wait)
+        with pytest.raises(WaitedError):
+            other.save("https://other.example", Secret(KEY), files_origin=FILES)
+        source.replace(target)
+
+    file = CredentialsFile(path, system=windows(move=move))
+    file.save(ORIGIN, Secret(KEY), files_origin=FILES)
+    file.remove(ORIGIN)
+
+    assert json.loads(path.read_text())["keys"] == {}
+
+
+@pytest.mark.posix
+def test_a_key_is_saved_also_where_files_cannot_be_locked(path: Path) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    file = CredentialsFile(path, system=linux(lock=refuse, user=os.getuid()))
+    file.save(ORIGIN, Secret(KEY), files_origin=FILES)
+
+    assert file.load(ORIGIN, files_origin=FILES) == KEY
 
 
 def test_a_folder_that_cannot_be_made_is_said_without_the_key(tmp_path: Path) -> None:
