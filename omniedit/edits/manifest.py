@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -132,7 +132,10 @@ def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineE
         if not line.strip():
             continue
         try:
-            value: object = json.loads(line)
+            value: object = json.loads(line, object_pairs_hook=_unique)
+        except FaultyLineError as fault:
+            yield number, fault
+            continue
         except (ValueError, RecursionError) as error:
             yield number, FaultyLineError(f"is not JSON: {getattr(error, 'msg', error)}")
             continue
@@ -140,6 +143,23 @@ def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineE
             yield number, cast("Mapping[str, Any]", value)
         else:
             yield number, FaultyLineError("is not a JSON object")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Return an object whose names are all different: which of two was meant, nobody can tell.
+
+    Raises:
+        FaultyLineError: If a name stands twice.
+    """
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        msg = f"has `{_first_twice(name for name, _ in pairs)}` twice"
+        raise FaultyLineError(msg)
+    return row
+
+
+def _first_twice(names: Iterable[str]) -> str | None:
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:
@@ -170,8 +190,8 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineEr
 def _header_fault(header: list[str]) -> str | None:
     if missing := [f"`{name}`" for name in ("video", "prompt") if name not in header]:
         return f"the header names no column {' and no column '.join(missing)}"
-    twice = [name for name, count in Counter(header).items() if name and count > 1]
-    return f"the header names column `{twice[0]}` twice" if twice else None
+    twice = _first_twice(name for name in header if name)
+    return f"the header names column `{twice}` twice" if twice else None
 
 
 def _parse_line(number: int, row: Mapping[str, Any]) -> Line:

@@ -66,6 +66,9 @@ def test_every_field_is_read() -> None:
         pytest.param("{", "is not JSON: Expecting property name", id="no-json"),
         pytest.param('{"a": ' * 100_000, "is not JSON: ", id="deeper-than-anybody-reads"),
         pytest.param('"x"', "is not a JSON object", id="no-object"),
+        pytest.param(
+            '{"video": "v", "prompt": "A", "prompt": "B"}', "has `prompt` twice", id="field-twice"
+        ),
         pytest.param({"prompt": "p"}, "`video` is missing", id="no-video"),
         pytest.param({"video": URL}, "`prompt` is missing", id="no-prompt"),
         pytest.param(row(video=""), "`video` is missing", id="empty-video"),
