@@ -57,6 +57,7 @@ class BatchReport:
         self._has_journal = has_journal
         self._edits: Sequence[PlannedEdit] = ()
         self._ended: set[int] = set()  # the numbers of the edits that came to an end
+        self._attempted_at: dict[int, float] = {}  # Unix times, of edits without a task
         self._faulty: list[Document] = []
         self._failures: dict[int, OmniEditError] = {}
         self.way_on: str | None = None
@@ -108,7 +109,9 @@ class BatchReport:
         """Take in what came of an edit."""
         number = made.edit.number
         self._ended.add(number)
-        if made.record is not None:
+        if made.record is not None and made.record.task is None:
+            self._attempted_at[number] = made.record.created_at
+        elif made.record is not None:
             self._context.board.add(made.record)
         if made.error is not None:
             self._failures[number] = made.error
@@ -206,7 +209,7 @@ class BatchReport:
             request_id=error.request_id if error else None,
             task=None,
             status=_status_of(error),
-            created_at=0.0,
+            created_at=self._attempted_at.get(edit.number, 0.0),
             video=edit.request.video,
             prompt=edit.request.prompt,
             model=edit.request.model,

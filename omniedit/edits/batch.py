@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -222,10 +223,17 @@ class BatchRun:
                 self._refused_models.add(edit.request.model)
             if _meets_every_edit(error, submit_budget_s=self._session.policy.submit_budget_s):
                 self.halted_by = self.halted_by or error
-            return self._failed(edit, None, error)
+            return self._failed(edit, self._attempt_of(error), error)
         except Exception as error:  # noqa: BLE001 - the fault of one line is that line's
             return self._failed(edit, None, _bug(error))
         return _Begun(edit=edit, begun=begun)
+
+    def _attempt_of(self, error: OmniEditError) -> Record | None:
+        """Return what the journal knows of the attempt that ended with an error."""
+        # What is wrong with the journal was said where it was written to.
+        with suppress(JournalError):
+            return self._session.journal.find_attempt(error.request_id or "")
+        return None
 
     def _is_paid_for(self, edit: PlannedEdit) -> bool:
         """Return whether an edit can go on without a submission."""

@@ -67,6 +67,16 @@ def test_json_is_one_document_in_the_order_of_the_manifest(bench: Bench, folder:
         assert task["status"] == "completed"
 
 
+def test_a_line_that_was_refused_tells_when(bench: Bench, folder: Path) -> None:
+    bench.faulty.always(Endpoint.SUBMIT, refusal(402, "insufficient_quota"))
+
+    (told,) = bench.run("batch", write(folder, row("warmer")), "--json").document["tasks"]
+
+    (known,) = bench.run("list", "--json").document["tasks"]
+    assert (told["request_id"], told["created_at"]) == (known["request_id"], known["created_at"])
+    assert told["error"]["hint"]
+
+
 def test_events_tell_of_every_edit_and_end_with_done(bench: Bench, folder: Path) -> None:
     manifest = write(
         folder, *rows(2), row("no", output="no.mp4", take=1) | {"prompt": "x [sandbox:http=400]"}
