@@ -1,6 +1,5 @@
 """What a person hands over besides options: a prompt, a manifest, a key, and a yes to a price."""
 
-import codecs
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM
-from omniedit.system.files import read_at_most
+from omniedit.system.files import decode_text, read_at_most
 
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
@@ -127,18 +126,6 @@ def read_stdin(*, what: str, max_bytes: int) -> bytes:
         raise InvalidInputError(msg, code="usage")
     what = f"the {what} on standard input"
     return read_at_most(sys.stdin.buffer, max_bytes=max_bytes, what=what)
-
-
-def decode_text(content: bytes) -> str:
-    """Return the text of a file, without its byte order mark.
-
-    Raises:
-        UnicodeDecodeError: If it is neither UTF-8, nor UTF-16 with such a mark.
-    """
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        # What `>` writes in Windows PowerShell.
-        return content.decode("utf-16")
-    return content.decode("utf-8-sig")
 
 
 def decode_argument(text: str) -> str:

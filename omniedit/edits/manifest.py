@@ -16,6 +16,7 @@ from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError
 from omniedit.media import check_order, parse_mark
 from omniedit.models import compared_prompt
+from omniedit.system.files import decode_text
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take", "model")
 _NUMBERS: Final = frozenset({"start", "end", "take"})
@@ -80,14 +81,14 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
         name: Its name, which tells CSV from JSON lines; else the first character does.
     """
     try:
-        text = content.decode("utf-8-sig")
+        text = decode_text(content)
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         is_clip = is_mp4(content)
         fault = "is a clip: `--prompt TEXT` edits it" if is_clip else "is not valid UTF-8 text"
         return Manifest([], ((number, fault),), ())
     is_csv = name.lower().endswith(".csv") or not (
-        name.lower().endswith((".jsonl", ".ndjson", ".json")) or text.lstrip()[:1] in {"{", ""}
+        name.lower().endswith((".jsonl", ".ndjson", ".json")) or text.lstrip()[:1] in {"{", "[", ""}
     )
     lines: list[Line] = []
     faults: list[tuple[int, str]] = []

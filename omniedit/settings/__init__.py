@@ -17,7 +17,7 @@ from omniedit.http.urls import is_loopback_url, origin_of, parse_web_url
 from omniedit.models import DEFAULT_MODEL
 from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM
-from omniedit.system.files import absolute_path, read_own_file
+from omniedit.system.files import absolute_path, decode_text, read_own_file
 
 DEFAULT_BASE_URL: Final = "https://api.evolink.ai"
 DEFAULT_FILES_URL: Final = "https://files-api.evolink.ai"
@@ -309,7 +309,7 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
     import tomllib  # noqa: PLC0415 - only needed where there is a file
 
     try:
-        table: dict[str, Any] = tomllib.loads(content.decode())
+        table: dict[str, Any] = tomllib.loads(decode_text(content))
     except (ValueError, RecursionError) as error:
         msg = f"{path} is not valid TOML: {error}"
         hint = "correct the file, or move it away"

@@ -5,6 +5,7 @@ one is removed after use. A lock holds between processes; the system drops it wh
 """
 
 import atexit
+import codecs
 import os
 import stat
 import threading
@@ -226,6 +227,18 @@ def read_at_most(file: BinaryIO, *, max_bytes: int, what: str) -> bytes:
         msg = f"{what} is longer than {max_bytes} bytes"
         raise InvalidInputError(msg, code="too_long")
     return content
+
+
+def decode_text(content: bytes) -> str:
+    """Return the text of a file, without its byte order mark.
+
+    Raises:
+        UnicodeDecodeError: If it is neither UTF-8, nor UTF-16 with such a mark.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        # What `>` writes in Windows PowerShell.
+        return content.decode("utf-16")
+    return content.decode("utf-8-sig")
 
 
 def _open_regular(path: Path) -> BufferedReader:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.input import decode_text, read_stdin
+from omniedit.cli.input import read_stdin
 from omniedit.cli.parser import Command, Group
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.settings import KEY_PAGE, Setting, credentials_path, parse_key
 from omniedit.settings.credentials import CredentialsFile
+from omniedit.system.files import decode_text
 
 if TYPE_CHECKING:
     from pathlib import Path

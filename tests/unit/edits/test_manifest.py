@@ -27,6 +27,9 @@ def row(**fields: object) -> dict[str, object]:
         pytest.param(b'{"video": "v", "prompt": "p"}', "m.jsonl", id="json-lines"),
         pytest.param(b'{"video": "v", "prompt": "p"}\r\n\r\n', "m.jsonl", id="crlf-and-blank"),
         pytest.param(b'\xef\xbb\xbf{"video": "v", "prompt": "p"}', "m.jsonl", id="bom"),
+        pytest.param(
+            '{"video": "v", "prompt": "p"}'.encode("utf-16"), "m.jsonl", id="of-powershell"
+        ),
         pytest.param(b'  {"video": "v", "prompt": "p"}', "-", id="stdin-told-by-its-brace"),
         pytest.param(b"video,prompt\nv,p\n", "m.csv", id="csv"),
         pytest.param(b"\xef\xbb\xbfvideo,prompt\r\nv,p\r\n", "M.CSV", id="csv-of-a-spreadsheet"),
@@ -103,6 +106,12 @@ def test_a_fault_is_told_with_its_line(line: object, fault: str) -> None:
             "m.json",
             (1, "is a JSON array; write one object a line"),
             id="json-array",
+        ),
+        pytest.param(
+            b' [{"video": "v"}]',
+            "-",
+            (1, "is a JSON array; write one object a line"),
+            id="json-array-on-stdin",
         ),
         pytest.param(
             b"\nclip,prompt\nv,p\n", "-", (2, "the header names no column `video`"), id="no-column"

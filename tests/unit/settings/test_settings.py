@@ -235,6 +235,15 @@ def test_a_folder_in_the_file_is_the_same_from_every_working_folder(
     assert settings.state_dir.value == config_dir / value
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_the_file_may_begin_with_a_byte_order_mark(
+    config_dir: Path, environ: dict[str, str], encoding: str
+) -> None:
+    (config_dir / "config.toml").write_text('model = "other"\n', encoding=encoding)
+
+    assert load_settings(environ).model.value == "other"
+
+
 @pytest.mark.parametrize("text", ["", " "])
 def test_a_blank_text_in_the_file_counts_as_unset(
     config_dir: Path, environ: dict[str, str], text: str
@@ -252,7 +261,7 @@ def test_a_blank_text_in_the_file_counts_as_unset(
     "content",
     [
         pytest.param(b"base_url = ", id="no-toml"),
-        pytest.param(b"\xff\xfe", id="no-text"),
+        pytest.param(b"\xff", id="no-text"),
         pytest.param(b'api_key = "sk-evo-x"', id="unknown-setting"),
         pytest.param(b"base_url = 3", id="no-text-value"),
         pytest.param(b'base_url = "http://example.com"', id="http"),
