@@ -16,6 +16,17 @@ def finished(task_id: str, *, at: float, used: float | None) -> Task:
     return Task(task_id=task_id, status="completed", created_at=at, credits_used=used)
 
 
+def test_an_edit_of_a_clock_that_was_never_set_counts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with Journal(tmp_path) as journal:
+        journal.record_adopted(finished("t-1", at=-86_400.0, used=6.4), origin="elsewhere")
+
+    main.run(["usage"], {"OMNIEDIT_STATE_DIR": str(tmp_path)})
+
+    assert "1969-12" in capsys.readouterr().out
+
+
 def test_a_sum_of_which_nothing_is_known_is_unknown_and_never_0(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
