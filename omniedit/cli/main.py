@@ -340,8 +340,9 @@ def _summarise(context: Context, outcome: Outcome, error: OmniEditError | None) 
     try:
         context.append_summary(render_summary(_tasks(context, outcome), error))
     except LocalError as failure:
-        # What was made is no worse for it.
-        context.printer.warn(failure.message)
+        # What was made is no worse for it; and where it ended the command, it was said.
+        if error is None or failure.message != error.message:
+            context.printer.warn(failure.message)
 
 
 def _answer(

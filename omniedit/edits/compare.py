@@ -1,6 +1,7 @@
 """A clip and what edits made of it, found here or fetched, to be looked at side by side."""
 
 import hashlib
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -252,6 +253,9 @@ def _changes(session: Session, first: ComparedVideo, other: ComparedVideo) -> "I
 
 def _exists(path: Path) -> bool:
     try:
-        return path.exists() and not path.is_dir()
-    except (OSError, ValueError):
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
+    except OSError:
+        # Opening it says why it cannot be looked at.
+        return True

@@ -82,6 +82,20 @@ def test_a_source_of_a_batch_that_no_file_can_be_is_named(
     assert "File name too long" in ended.stderr
 
 
+def test_a_file_to_compare_that_cannot_be_looked_at_is_no_task(served: CommandLine) -> None:
+    ended = served("compare", f"{NO_NAME}.mp4", CLIP)
+
+    assert ended.status == 2, ended
+    assert "File name too long" in ended.stderr
+
+
+def test_a_summary_that_cannot_be_written_is_said_once(served: CommandLine) -> None:
+    ended = served("edit", URL, "warmer", "--summary", NO_NAME)
+
+    assert ended.status == 10, ended
+    assert ended.stderr.count("cannot write the summary") == 1
+
+
 def test_a_link_in_a_folder_that_leads_nowhere_keeps_no_other_clip_back(
     served: CommandLine,
 ) -> None:
