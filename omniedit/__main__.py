@@ -1,17 +1,17 @@
 """The entry point: it does as little as possible before it knows what was asked for."""
 
-import gc
-import os
-import sys
-
-from omniedit import __version__
-
 # An interrupt during the imports below ends the process without a traceback; the real handler
 # is installed with the command. A process that was started to ignore it keeps ignoring it.
 # `signal` itself takes a millisecond to import, in which an interrupt would show one.
 _signal = __import__("_signal")
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+import gc  # noqa: E402 - see above, as the next
+import os  # noqa: E402
+import sys  # noqa: E402
+
+from omniedit import __version__  # noqa: E402
 
 
 def main() -> int:
