@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
-from omniedit.errors import OmniEditError
+from omniedit.errors import NotFinishedError, OmniEditError, WaitTimeoutError
 from omniedit.events import (
     Completed,
     Event,
@@ -207,6 +207,8 @@ def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None
     if isinstance(event, Preparing | Transferring | Noted | Warned):
         return None
     if isinstance(event, LineFailed):
+        if event.kind in {NotFinishedError.kind, WaitTimeoutError.kind}:
+            return None  # it goes on at the service
         error = TaskError(
             code=event.code, message=f"{event.name}: {event.message}", kind=event.kind
         )

@@ -125,7 +125,12 @@ def test_a_result_that_is_saved_need_not_be_saved_again(omniedit: CommandLine) -
 
 
 def test_what_can_no_longer_be_saved_is_counted(omniedit: CommandLine) -> None:
-    omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "x [sandbox:expired]")
+    omniedit(
+        "--sandbox",
+        "submit",
+        "https://example.com/clip.mp4",
+        "x [sandbox:expired][sandbox:seconds=0]",
+    )
     gone = omniedit("--sandbox", "wait", "-d", "out.mp4")
 
     ended = omniedit("--sandbox", "download", "--all")

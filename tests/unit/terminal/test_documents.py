@@ -8,6 +8,7 @@ from omniedit.events import (
     Completed,
     Event,
     Failed,
+    LineFailed,
     Noted,
     Progressed,
     Retrying,
@@ -188,6 +189,14 @@ def test_a_failure_has_every_key() -> None:
             Saved(task_id="t-1", file=FILE, shown_path="out.mp4"),
             {"event": "saved", "path": "/x/out.mp4", "bytes": 7, "sha256": "00"},
         ),
+        (
+            LineFailed(name="2", message="no", code="odd", kind="outcome_unknown", task_id="t-1"),
+            {
+                "event": "failed",
+                # What to do about a task that failed is none of its concern.
+                "error": {"code": "odd", "message": "2: no", "retryable": False, "hint": None},
+            },
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -203,6 +212,8 @@ def test_events(event: Event, expected: dict[str, object]) -> None:
         Noted(message="x"),
         Warned(message="x"),
         Transferring(name="x", direction="download", done_bytes=0, total_bytes=None),
+        # It goes on at the service.
+        LineFailed(name="2", message="no", code="wait_timeout", kind="wait_timeout"),
     ],
 )
 def test_what_only_people_care_for_is_no_event(event: Event) -> None:
