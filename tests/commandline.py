@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from omniedit.policy import Policy
+from omniedit.system import SYSTEM_CLOCK, Clock
 from tests.inprocess import Outcome, carry_out, needs_process
 from tests.policies import HURRIED
 from tests.schemas import hold_to_schema
@@ -51,6 +52,7 @@ class CommandLine:
     environ: Mapping[str, str]
     policy: Policy | None = HURRIED
     """None: it is the installed command, in a process of its own and at its own pace."""
+    clock: Clock = SYSTEM_CLOCK
     command: Path = COMMAND
     """What is started in a process of its own."""
 
@@ -68,6 +70,7 @@ class CommandLine:
                 environ={**os.environ, **self.environ, **environ},
                 stdin=sent,
                 policy=self.policy,
+                clock=self.clock,
                 timeout_s=timeout_s,
             )
         return ended_with(argv, outcome)

@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, NamedTuple, NoReturn
 
 from omniedit.cli.main import run
 from omniedit.policy import Policy
+from omniedit.system import SYSTEM_CLOCK, Clock
 from tests.policies import HURRIED
 
 # What a stream is made of before anybody can ask for something else.
@@ -71,6 +72,7 @@ def carry_out(
     stderr_path: Path | None = None,
     hear: Callable[[str], object] | None = None,
     policy: Policy = HURRIED,
+    clock: Clock = SYSTEM_CLOCK,
     timeout_s: float = 60.0,
 ) -> Outcome:
     """Carry out a command line, and leave this process as it was.
@@ -83,6 +85,7 @@ def carry_out(
         stderr_path: Where others may read what was said so far.
         hear: Gets what is said on stderr, while it is said.
         policy: How long it rests and waits.
+        clock: By which it rests and waits.
         timeout_s: How long it may take.
 
     Raises:
@@ -97,7 +100,7 @@ def carry_out(
         stack.enter_context(_surroundings(folder, environ))
         streams = stack.enter_context(_standard_streams(source, stdout, stderr, environ, hear))
         with _deadline(argv, timeout_s):
-            status = run(list(argv), os.environ, policy=policy)
+            status = run(list(argv), os.environ, policy=policy, clock=clock)
         for stream in streams:
             stream.flush()
         return Outcome(status, _content(stdout), _content(stderr))

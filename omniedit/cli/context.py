@@ -25,6 +25,7 @@ from omniedit.errors import (
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import quoted
 from omniedit.schemas import FAILURE
+from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.streams import READER_LEFT
 
@@ -75,6 +76,7 @@ class Context:
     summary: str | None = None  # the file that a table of the edits is appended to
     is_sandbox_flag: bool = False
     policy: Policy = DEFAULT
+    clock: Clock = SYSTEM_CLOCK
     _told: set[str] = field(default_factory=set[str])  # notes about all edits
 
     @cached_property
@@ -82,7 +84,7 @@ class Context:
         """What has happened so far."""
         from omniedit.terminal.board import Board
 
-        return Board(keeps_replies=self.printer.mode is not OutputMode.TEXT)
+        return Board(self.clock.now, keeps_replies=self.printer.mode is not OutputMode.TEXT)
 
     @cached_property
     def settings(self) -> "Settings":
@@ -128,7 +130,7 @@ class Context:
 
     def now(self) -> float:
         """Return the Unix time."""
-        return self.printer.clock()
+        return self.clock.now()
 
     def require_free_stdout(self, option: str) -> None:
         """Refuse an option that writes a file to standard output where it cannot.
@@ -189,7 +191,9 @@ class Context:
             from omniedit.http.client import HttpClient
 
             trace = printer.trace if printer.verbose else None
-            return closing.enter_context(HttpClient(trace=trace, policy=self.policy))
+            return closing.enter_context(
+                HttpClient(trace=trace, policy=self.policy, clock=self.clock.monotonic)
+            )
 
         def find_connection() -> Connection:
             if not settings.is_embedded:
@@ -199,7 +203,9 @@ class Context:
             return Connection(url, url, _SANDBOX_KEY)
 
         with closing:
-            opened = closing.enter_context(opened_journal(folder, journal, warn=printer.warn))
+            opened = closing.enter_context(
+                opened_journal(folder, journal, warn=printer.warn, clock=self.clock)
+            )
             shown = _Shown(self, total_tasks, closing if shows_progress else None)
             closing.callback(shown.end)
             is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
@@ -222,6 +228,7 @@ class Context:
                 drain=self.signals.drain,
                 stream_out=_stream_out,
                 policy=self.policy,
+                clock=self.clock,
                 told=self._told,
                 closing=closing,
             )
@@ -278,7 +285,12 @@ class Call:
     """A command line while it is parsed."""
 
     def __init__(
-        self, environ: Mapping[str, str], *, argv: Sequence[str] = (), policy: Policy = DEFAULT
+        self,
+        environ: Mapping[str, str],
+        *,
+        argv: Sequence[str] = (),
+        policy: Policy = DEFAULT,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.options: dict[str, Any] = {}
         """The options that every command takes, and `--events`, wherever they stood."""
@@ -287,6 +299,7 @@ class Call:
         self._environ = environ
         self._argv = argv
         self._policy = policy
+        self._clock = clock
         self._params: Mapping[str, Any] | None = None
 
     @property
@@ -334,6 +347,7 @@ class Call:
                 mode=OutputMode.JSON if options.get("json") else mode,
                 quiet=bool(options.get("quiet")),
                 progress=ProgressMode(options.get("progress", "auto")),
+                clock=self._clock.now,
                 verbose=bool(options.get("verbose")),
                 is_sandbox_flag=is_sandbox_flag,
             ),
@@ -345,6 +359,7 @@ class Call:
             summary=options.get("summary"),
             is_sandbox_flag=is_sandbox_flag,
             policy=self._policy,
+            clock=self._clock,
         )
 
     def _note_grace(self) -> None:

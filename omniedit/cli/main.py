@@ -37,6 +37,7 @@ from omniedit.errors import (
     QuotaError,
 )
 from omniedit.policy import DEFAULT, Policy
+from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.terminal.printer import OutputMode
 
 if TYPE_CHECKING:
@@ -110,14 +111,20 @@ def root(
     """Edit a video with one sentence: a clip and a prompt become an edited MP4 with sound."""
 
 
-def run(argv: Sequence[str], environ: Mapping[str, str], *, policy: Policy = DEFAULT) -> int:
+def run(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    policy: Policy = DEFAULT,
+    clock: Clock = SYSTEM_CLOCK,
+) -> int:
     """Carry out a command line and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Typer writes help in whatever encoding the terminal has; and no script wants what
             # Windows makes of line breaks.
             stream.reconfigure(errors="replace", newline="\n")
-    call = Call(environ, argv=argv, policy=policy)
+    call = Call(environ, argv=argv, policy=policy, clock=clock)
     is_watched = sys.stderr is not None and sys.stderr.isatty()
     try:
         with call.signals.handled(

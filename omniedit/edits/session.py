@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from omniedit.errors import Interrupted, JournalError
 from omniedit.journal import Journal
 from omniedit.policy import DEFAULT, Policy, Retry
-from omniedit.system import THIS_SYSTEM
+from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.system.files import absolute_path
 
 if TYPE_CHECKING:
@@ -27,14 +26,6 @@ T = TypeVar("T")
 SHORTEST_INTERVAL_S: Final = 0.5
 LONGEST_INTERVAL_S: Final = 10.0
 """Between two submissions, after the service has asked to slow down."""
-
-
-class Clock(NamedTuple):
-    """What tells the time, and lets it pass."""
-
-    now: Callable[[], float] = time.time  # Unix time
-    monotonic: Callable[[], float] = time.monotonic
-    wait: Callable[[threading.Event, float], bool] = THIS_SYSTEM.wait
 
 
 class Connection(NamedTuple):
@@ -161,7 +152,7 @@ class Session:
         shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
         drain: Callable[[], None] = lambda: None,
         stream_out: Callable[[Path], None] = _no_stream,
-        clock: Clock = Clock(),  # noqa: B008 - immutable
+        clock: Clock = SYSTEM_CLOCK,
         policy: Policy = DEFAULT,
         told: set[str] | None = None,
         submission_interval_s: float = 0.0,

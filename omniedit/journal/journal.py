@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 
 from omniedit.errors import (
@@ -17,6 +18,7 @@ from omniedit.http.urls import without_query
 from omniedit.journal.database import FAILURES, TABLES, check_version, raise_mapped
 from omniedit.journal.reading import Reader, readable, render_json, storable
 from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
+from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.system.files import acquire, make_private_folder, release
 
 
@@ -417,14 +419,18 @@ def held_lock(
 
 @contextmanager
 def opened_journal(
-    folder: Path, use: JournalUse, *, warn: Callable[[str], None]
+    folder: Path,
+    use: JournalUse,
+    *,
+    warn: Callable[[str], None],
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Generator[Journal]:
     """Open the journal for a block; one that lasts only as long where it may be done without.
 
     Raises:
         JournalError: If it is required and cannot be opened; a damaged one is set aside.
     """
-    with _open(folder, use, warn) as journal:
+    with _open(folder, use, warn, clock) as journal:
         try:
             yield journal
         except JournalDamagedError as error:
@@ -434,26 +440,27 @@ def opened_journal(
             raise
 
 
-def _open(folder: Path, use: JournalUse, warn: Callable[[str], None]) -> Journal:
+def _open(folder: Path, use: JournalUse, warn: Callable[[str], None], clock: Clock) -> Journal:
+    opened = partial(Journal, clock=clock.now, sleep=clock.sleep)
     if use is JournalUse.DECLINED:
         check_version(folder)
     if use in {JournalUse.DECLINED, JournalUse.NONE}:
-        return Journal(None)
+        return opened(None)
     try:
         try:
-            return Journal(folder)
+            return opened(folder)
         except JournalDamagedError as error:
             _recover(folder, error)
             if use is JournalUse.REQUIRED:
                 raise
             warn(error.message)
-            return Journal(folder)
+            return opened(folder)
     except LocalError as error:
         is_newer = isinstance(error, JournalTooNewError)
         if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):
             raise
         warn(f"{error.message}; going on without it")
-        return Journal(None)
+        return opened(None)
 
 
 def _recover(folder: Path, error: JournalDamagedError) -> None:

@@ -343,6 +343,22 @@ else:
     )
 
 
+class Clock(NamedTuple):
+    """What tells the time, and lets it pass."""
+
+    now: Callable[[], float] = time.time  # Unix time
+    monotonic: Callable[[], float] = time.monotonic
+    wait: Callable[[threading.Event, float], bool] = THIS_SYSTEM.wait
+    """Waits for an event, for so many seconds at most; returns whether it came."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        self.wait(threading.Event(), seconds)
+
+
+SYSTEM_CLOCK: Final = Clock()
+
+
 def share_heap() -> None:
     """Have the threads of this process allocate from one heap, where the C library can be told.
 

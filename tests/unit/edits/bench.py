@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from omniedit.edits.session import Clock, Connection, Session
+from omniedit.edits.session import Connection, Session
 from omniedit.errors import (
     AuthenticationError,
     NetworkError,
@@ -28,6 +28,7 @@ from omniedit.journal import Journal
 from omniedit.models import DEFAULT_MODEL, Record, Task, TaskError
 from omniedit.policy import DEFAULT, Policy
 from omniedit.settings import Setting
+from omniedit.system import Clock
 
 NOW: Final = 1_700_000_000.0
 CLIP_URL: Final = "https://example.com/clip.mp4"

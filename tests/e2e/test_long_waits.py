@@ -1,0 +1,73 @@
+"""Waits of minutes, at the pace that users have, by a clock that does not let them wait."""
+
+import re
+import threading
+import time
+from dataclasses import dataclass, replace
+
+import pytest
+
+from omniedit.policy import DEFAULT
+from omniedit.system import Clock
+from tests.commandline import CommandLine
+from tests.e2e.test_contract_equipment import CLIP, check_failure
+
+pytestmark = pytest.mark.e2e
+
+
+@dataclass
+class PassingClock:
+    """Goes on by itself, and jumps to the end of every rest."""
+
+    rested_s: float = 0.0
+
+    def clock(self) -> Clock:
+        return Clock(
+            now=lambda: time.time() + self.rested_s,
+            monotonic=lambda: time.monotonic() + self.rested_s,
+            wait=self.wait,
+        )
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        self.rested_s += seconds
+        return event.is_set()
+
+
+@pytest.fixture
+def time_of() -> PassingClock:
+    return PassingClock()
+
+
+@pytest.fixture
+def omniedit(served: CommandLine, time_of: PassingClock) -> CommandLine:
+    return replace(served, policy=DEFAULT, clock=time_of.clock())
+
+
+def test_half_an_hour_is_waited_for_unless_said_otherwise(
+    omniedit: CommandLine, time_of: PassingClock
+) -> None:
+    task_id = omniedit("submit", CLIP, "x [sandbox:seconds=86400]").stdout.strip()
+
+    ended = omniedit("wait", task_id)
+
+    check_failure(ended, 6, f"{task_id} is not finished after 1800 s")
+    assert time_of.rested_s == pytest.approx(1800, abs=5)
+
+
+def test_what_is_refused_for_a_while_is_tried_again_for_two_minutes(
+    omniedit: CommandLine, time_of: PassingClock
+) -> None:
+    ended = omniedit("submit", CLIP, "x [sandbox:http=429]")
+
+    check_failure(ended, 8, "nothing was accepted")
+    assert 60 < time_of.rested_s <= 120
+    assert re.search(r"attempt 1 failed, trying again in \ds", ended.stderr), ended
+
+
+def test_what_is_late_is_waited_for_as_long_as_it_takes(
+    omniedit: CommandLine, time_of: PassingClock
+) -> None:
+    ended = omniedit("edit", CLIP, "x [sandbox:http=429*5][sandbox:seconds=0]", "-o", "out.mp4")
+
+    assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
+    assert time_of.rested_s > 1
