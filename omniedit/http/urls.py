@@ -78,8 +78,9 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
     Raises:
         InvalidInputError: If the text is not such a URL.
     """
-    if re.search(r"[\x00-\x20\x7f-\x9f\\]", text):
-        msg = f"the {what} holds a space, a backslash or a control character"
+    if re.search(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]", text):
+        # What is not UTF-8 arrives as surrogates (PEP 383).
+        msg = f"the {what} holds a space, a backslash, a control character, or is not UTF-8"
         raise InvalidInputError(msg, code="invalid_url")
     try:
         parts = urlsplit(text)

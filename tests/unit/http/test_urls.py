@@ -184,6 +184,7 @@ def test_any_text_has_a_kind_or_is_refused(text: str) -> None:
         pytest.param("https://example.com/a b.mp4", "a space", id="space"),
         pytest.param("https://example.com\\@evil.example/", "backslash", id="backslash"),
         pytest.param("https://example.com/\x9b31m", "control character", id="c1"),
+        pytest.param("https://example.com/\udcff.mp4", "not UTF-8", id="no-utf-8"),
         pytest.param("http://[::1/", "not a valid URL", id="open-bracket"),
         pytest.param("http://example.com:99999/", "not a valid URL", id="port"),
         pytest.param("http://example.com:x/", "not a valid URL", id="port-text"),
