@@ -1,6 +1,6 @@
 """Saving results: from the service, or from a whole copy on this machine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,11 @@ from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar, write_sidecar
 from omniedit.edits.targets import Destination, Target, target_is_source
 from omniedit.errors import (
-    AuthenticationError,
-    CredentialsError,
     Hint,
     InvalidInputError,
     JournalError,
     NotAVideoError,
     NotFinishedError,
-    OmniEditError,
     ResultGoneError,
     TargetExistsError,
     TaskFailedError,
@@ -238,35 +235,6 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
 
         session.fetched[task_id] = _with_fresh_link(session, record, 0, fetch, deadline)
     return session.fetched[task_id]
-
-
-def download_each(
-    session: Session,
-    found: Sequence[tuple[Record, OmniEditError | None]],
-    destination: Destination,
-    *,
-    overwrite: bool,
-) -> Iterator[tuple[Record, OmniEditError | None]]:
-    """Yield each task as its result has been saved, with what kept it from that.
-
-    Raises:
-        CredentialsError: If there is no usable key.
-        AuthenticationError: If the key is not accepted.
-    """
-    destination.check_count(len(found))
-    for record, error in found:
-        if error is not None:
-            yield record, error
-            continue
-        try:
-            saved = download(session, record, destination, overwrite=overwrite)
-        except (CredentialsError, AuthenticationError):
-            # It would end the others in the same way.
-            raise
-        except OmniEditError as failure:
-            yield record, failure.about(task_id=record.task_id, request_id=record.request_id)
-        else:
-            yield saved, None
 
 
 def is_whole(file: SavedFile) -> bool:

@@ -1,15 +1,15 @@
-"""`wait`: tasks to their end, and their results saved."""
+"""`wait` and `download`: tasks to their end, and their results saved."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from omniedit.edits.poller import Outcome, Poller
-from omniedit.edits.save import check_destination, completed_task, save, with_results
+from omniedit.edits.save import check_destination, completed_task, download, save, with_results
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
 from omniedit.edits.workers import WorkerPool
-from omniedit.errors import OmniEditError
+from omniedit.errors import AuthenticationError, CredentialsError, OmniEditError
 from omniedit.models import Record
 
 
@@ -50,6 +50,35 @@ def follow(
         yield record, error
         if error is not None and options.fail_fast:
             return
+
+
+def download_each(
+    session: Session,
+    found: Sequence[tuple[Record, OmniEditError | None]],
+    destination: Destination,
+    *,
+    overwrite: bool,
+) -> Iterator[tuple[Record, OmniEditError | None]]:
+    """Yield each task as its result has been saved, with what kept it from that.
+
+    Raises:
+        CredentialsError: If there is no usable key.
+        AuthenticationError: If the key is not accepted.
+    """
+    destination.check_count(len(found))
+    for record, error in found:
+        if error is not None:
+            yield record, error
+            continue
+        try:
+            saved = download(session, record, destination, overwrite=overwrite)
+        except (CredentialsError, AuthenticationError):
+            # It would end the others in the same way.
+            raise
+        except OmniEditError as failure:
+            yield record, failure.about(task_id=record.task_id, request_id=record.request_id)
+        else:
+            yield saved, None
 
 
 def _side_by_side(

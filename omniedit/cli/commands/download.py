@@ -49,9 +49,9 @@ def download(
     """
     from omniedit.edits.poller import Outcome as Ended
     from omniedit.edits.records import find_records, lost_count, unsaved_results
-    from omniedit.edits.save import download_each
     from omniedit.edits.sidecar import complete_sidecars
     from omniedit.edits.targets import Destination
+    from omniedit.edits.wait import download_each
 
     context: Context = ctx.obj
     takes_all = everything or expiring is not None

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.edits.save import download_each
 from omniedit.edits.targets import Destination
-from omniedit.edits.wait import FollowOptions, follow
+from omniedit.edits.wait import FollowOptions, download_each, follow
 from omniedit.errors import (
     AuthenticationError,
     InvalidInputError,
