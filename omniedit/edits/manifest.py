@@ -164,7 +164,10 @@ def _first_twice(names: Iterable[str]) -> str | None:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    # Spreadsheets separate columns by what their language leaves free.
+    first = text.lstrip().partition("\n")[0]
+    delimiter = next((each for each in ",;\t" if each in first), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
         number = reader.line_num + 1
@@ -178,7 +181,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineEr
         if not any(cell.strip() for cell in cells):
             continue
         if header is None:
-            header = [cell.strip() for cell in cells]
+            header = [cell.strip().lower() for cell in cells]
             if fault := _header_fault(header):
                 yield number, FaultyLineError(fault)
                 return

@@ -63,6 +63,17 @@ def test_every_field_is_read() -> None:
     ]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("header", ["video,prompt", "Video,PROMPT"])
+def test_a_spreadsheet_is_read_as_it_was_exported(header: str, separator: str) -> None:
+    text = f'\n{header}\n{URL},"darker, and colder; both"\n'.replace(",", separator)
+
+    manifest = parse_manifest(text.encode(), name="m.csv")
+
+    [line] = manifest.lines
+    assert (line.video, line.prompt) == (URL, f"darker{separator} and colder; both")
+
+
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
