@@ -371,7 +371,7 @@ class Call:
 
 
 class _Shown:
-    """Takes events into the board, and shows them: what is over before the first pays for no bar.
+    """Takes events into the board, and shows them; what has none of them loads no bar.
 
     Args:
         context: Of the command.

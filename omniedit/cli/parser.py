@@ -1,4 +1,4 @@
-"""Typer's classes with the options that every command takes, and help pages of our own."""
+"""The commands by name, loaded when called, with the options that each takes, and their help."""
 
 from collections.abc import Iterable, Mapping
 from importlib import import_module

@@ -130,7 +130,7 @@ def begin_edit(
                 session.journal.require_recovered()
             attempt = known or new_submission(session, edit, request_id, deadline=deadline)
         if known is None:
-            record = _sent(session, edit, attempt, deadline=deadline)
+            record = _sent(session, edit, attempt, options, deadline=deadline)
         else:
             record = _settled(session, attempt, deadline=deadline)
     return BegunEdit(edit=edit, record=record, is_fresh=known is None, deadline=deadline)
@@ -289,13 +289,23 @@ def _editing(session: Session, identity: str, deadline: float) -> Generator[None
         yield
 
 
-def _sent(session: Session, edit: PreparedEdit, attempt: Record, *, deadline: float) -> Record:
+def _sent(
+    session: Session,
+    edit: PreparedEdit,
+    attempt: Record,
+    options: EditOptions,
+    *,
+    deadline: float,
+) -> Record:
     """Return what an edit that is submitted became."""
     try:
         return send(session, edit, attempt, deadline=deadline)
     except OutcomeUnknownError as error:
         if session.has_journal and isinstance(error.hint, Hint):
-            words = f"run the same command again; or {error.hint.text}"
+            again = (
+                "the same command without `--again`" if options.again else "the same command again"
+            )
+            words = f"run {again}; or {error.hint.text}"
             error.hint = Hint(words, *error.hint.commands)
         raise
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from omniedit.downloads.part import is_mp4
 from omniedit.edits.clips import clip_name
@@ -133,30 +133,21 @@ def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineE
         if not line.strip():
             continue
         try:
-            value: object = json.loads(line, object_pairs_hook=_unique)
-        except FaultyLineError as fault:
-            yield number, fault
-            continue
+            value: object = json.loads(line, object_pairs_hook=_Object)
         except (ValueError, RecursionError) as error:
             yield number, FaultyLineError(f"is not JSON: {getattr(error, 'msg', error)}")
             continue
-        if isinstance(value, dict):
-            yield number, cast("Mapping[str, Any]", value)
-        else:
+        if not isinstance(value, _Object):
             yield number, FaultyLineError("is not a JSON object")
+        elif twice := _first_twice(name for name, _ in value):
+            # Which of the two was meant, nobody can tell.
+            yield number, FaultyLineError(f"has `{twice}` twice")
+        else:
+            yield number, dict(value)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Return an object whose names are all different: which of two was meant, nobody can tell.
-
-    Raises:
-        FaultyLineError: If a name stands twice.
-    """
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        msg = f"has `{_first_twice(name for name, _ in pairs)}` twice"
-        raise FaultyLineError(msg)
-    return row
+class _Object(list[tuple[str, Any]]):
+    """A JSON object, as the fields that are written."""
 
 
 def _first_twice(names: Iterable[str]) -> str | None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from typing import Final, NoReturn
+from typing import Final, NamedTuple
 
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -225,7 +225,17 @@ def _tasks_of_model(
             raise UnavailableError(msg, hint=Hint("{} reads the newest", "list --remote --limit N"))
 
 
-def tasks_since(session: Session, attempt: Record, *, budget_s: float | None = None) -> list[Task]:
+class AccountTasks(NamedTuple):
+    """Tasks of the account."""
+
+    tasks: Sequence[Task]
+    gap: str | None
+    """Why the list may lack some: it proves that a task is there, and not that none is."""
+
+
+def tasks_since(
+    session: Session, attempt: Record, *, budget_s: float | None = None
+) -> AccountTasks:
     """Return the account's tasks that may have been created by an attempt, or after it.
 
     Args:
@@ -233,20 +243,16 @@ def tasks_since(session: Session, attempt: Record, *, budget_s: float | None = N
         budget_s: How long to read.
 
     Raises:
-        ServiceError: If the list cannot be read, or lacks tasks.
+        ServiceError: If the list cannot be read.
     """
     found: list[Task] = []
+    gaps: list[str] = []
     models = [attempt.model] if attempt.model else MODELS
-    for task in account_tasks(session, models, budget_s=budget_s, on_missing=_refuse):
+    for task in account_tasks(session, models, budget_s=budget_s, on_missing=gaps.append):
         if task.created_at is not None and task.created_at < _oldest_instant(session, attempt):
             break
         found.append(task)
-    return found
-
-
-def _refuse(message: str) -> NoReturn:
-    # What was not read to its end proves no absence.
-    raise UnavailableError(message)
+    return AccountTasks(found, gaps[0] if gaps else None)
 
 
 def render_oldest_instant(session: Session, attempt: Record) -> str:

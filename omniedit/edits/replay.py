@@ -19,6 +19,7 @@ from omniedit.errors import (
     NoSuchReferenceError,
     OmniEditError,
     OutcomeUnknownError,
+    RequestRefusedError,
     restored_error,
 )
 from omniedit.events import Submitted
@@ -104,7 +105,9 @@ def replay(
 
 def refusal_of(record: Record) -> OmniEditError:
     """Return the error that a refused attempt ended with."""
-    error = record.error or TaskError(code="refused", message="the submission was refused")
+    error = record.error or TaskError(
+        code="refused", message="why is no longer known", kind=RequestRefusedError.kind
+    )
     return restored_error(
         error.kind or "",
         error.message,
@@ -201,7 +204,7 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
     age = f"{age_s / 3600:.0f} h old" if age_s > 0 else "dated in the future"
     candidates: list[str] = []
     try:
-        tasks = tasks_since(session, record)
+        tasks, gap = tasks_since(session, record)
     except OmniEditError as error:
         session.warn(f"the account's tasks cannot be read: {error.message}")
     else:
@@ -210,7 +213,9 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
             whose = "of another submission from here" if is_known else "not submitted from here"
             candidates += [] if is_known else [task.task_id]
             session.warn(f"the account lists {task.task_id} ({task.shown_status}), {whose}")
-        if not tasks and session.service.clock_offset_s is not None:
+        if gap is not None:
+            session.warn(f"the account's list may lack tasks: {gap}")
+        elif not tasks and session.service.clock_offset_s is not None:
             since = render_oldest_instant(session, record)
             session.warn(f"the account lists no task since {since}")
     unsettled = [each for each in session.journal.recent() if each.is_unsettled]

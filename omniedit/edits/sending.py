@@ -33,9 +33,9 @@ INTERRUPTED: Final = TaskError(
 
 
 def say_nothing_was_accepted(session: Session) -> None:
-    """Say of one edit that was interrupted that nothing is paid; a batch sums up."""
+    """Say that a call that was interrupted has submitted nothing; a batch sums up."""
     if session.context is not None:
-        session.note("nothing was accepted, and nothing is paid; the same command starts anew")
+        session.note("nothing was submitted by this call; run the same command again")
 
 
 class Sending:
@@ -307,9 +307,10 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
         why: What makes a second task possible.
     """
     try:
+        tasks, gap = tasks_since(session, record, budget_s=session.policy.duplicates_budget_s)
         others = [
             task.task_id
-            for task in tasks_since(session, record, budget_s=session.policy.duplicates_budget_s)
+            for task in tasks
             if task.task_id != record.task_id and not is_of_a_submission(session, task)
         ]
     except OmniEditError as error:
@@ -323,9 +324,10 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
             f"{why}; the account lists other tasks of that time, which may be paid duplicates:"
             f" {', '.join(others)}"
         )
-    elif session.service.clock_offset_s is None:
-        # By which clock a task is recent is unknown: nothing can be ruled out.
-        session.warn(f"{why}, so a second task may have been paid for")
+    elif gap is not None or session.service.clock_offset_s is None:
+        # By which clock a task is recent is unknown, or tasks are: nothing can be ruled out.
+        reason = "" if gap is None else f" ({gap})"
+        session.warn(f"{why}, so a second task may have been paid for{reason}")
     else:
         since = render_oldest_instant(session, record)
         session.note(f"{why}, but the account lists no second task since {since}")

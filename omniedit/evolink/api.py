@@ -68,13 +68,13 @@ class EvoLinkClient:
     ) -> tuple[Task, bool]:
         """Submit an edit: `POST /v1/videos/generations`. This is the request that costs money.
 
-        Returns:
-            The task, and whether it is that of an earlier submission, which this one replays.
-
         Args:
             body: The exact JSON.
             request_id: Travels as `Idempotency-Key`, so that a replay finds the first task.
             deadline: A monotonic instant.
+
+        Returns:
+            The task, and whether it is that of an earlier submission, which this one replays.
 
         Raises:
             ServiceError: If there is no task; `policy.is_certainly_not_accepted` tells what is certain.

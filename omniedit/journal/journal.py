@@ -254,6 +254,7 @@ class Journal(Reader):
                 )
                 self._database.execute("delete from calls where request_id = ?", record.request_id)
             if record.task_id:
+                self._database.execute("delete from attempts where task_id = ?", record.task_id)
                 self._database.execute("delete from tasks where task_id = ?", record.task_id)
                 self._database.execute("delete from files where task_id = ?", record.task_id)
 

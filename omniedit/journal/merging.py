@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import uuid
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -46,13 +47,15 @@ _OF_FILES: Final = (
     "sound",
     "served_path",
 )
-_REPLACED: Final = """
+_REFUSED_HERE: Final = """
     select request_id from attempts ours join other.attempts theirs using (request_id)
     where ours.state = 'refused' and theirs.state <> 'refused'
 """
-"""Attempts that came to nothing here, and perhaps to a task there."""
+"""The request IDs of attempts that were refused here, and perhaps accepted there."""
 _ATTEMPTS: Final = """
-    insert into attempts ({columns}) select {theirs} from other.attempts where true
+    insert into attempts ({columns}) select {theirs} from other.attempts
+    where task_id is null
+        or task_id not in (select task_id from attempts where task_id is not null)
     order by created_at
     on conflict (request_id) do update set
         state = excluded.state, task_id = excluded.task_id, error = excluded.error,
@@ -125,8 +128,15 @@ def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) 
         before = database.counts(_COUNTED)
         database.execute(_TASKS.format(columns=", ".join(database.columns("tasks"))))
         columns = ", ".join(database.columns("attempts"))
-        for table in ("attempt_keys", "attempts"):
-            database.execute(f"delete from {table} where request_id in ({_REPLACED})")  # noqa: S608 - constants only
+        for row in database.rows(_REFUSED_HERE):
+            # Ours stays the call that it was, under an ID of its own: theirs is never `last`.
+            spare_id = f"refused-{uuid.uuid4().hex}"
+            for table in ("attempt_keys", "calls", "attempts"):
+                database.execute(
+                    f"update {table} set request_id = ? where request_id = ?",  # noqa: S608 - constants only
+                    spare_id,
+                    row["request_id"],
+                )
         # What another machine is sending, or was, is in doubt here.
         theirs = columns.replace(" state", " iif(state = 'sending', 'unknown', state)")
         database.execute(_ATTEMPTS.format(columns=columns, theirs=theirs))
@@ -167,16 +177,16 @@ def _copied(path: Path, private: Path, policy: Policy) -> Generator[Path]:
             # Which also brings an older one up to this version.
             with Reader(folder, shown_path=path) as theirs:
                 theirs.check()
+        except JournalDamagedError as error:
+            words = "where it comes from, {} restores what can be read"
+            error.hint = Hint(words, "journal recover")
+            raise
         except JournalError as error:
-            error.hint = error.hint or _hint(error)
+            if not path.exists():
+                words = "FOLDER is a state folder: {} names it where it comes from"
+                error.hint = Hint(words, "config path")
             raise
         yield copy
-
-
-def _hint(error: JournalError) -> Hint:
-    if isinstance(error, JournalDamagedError):
-        return Hint("where it comes from, {} restores what can be read", "journal recover")
-    return Hint("FOLDER is a state folder: {} names it where it comes from", "config path")
 
 
 def _copy(path: Path, copy: Path, policy: Policy) -> None:

@@ -241,7 +241,7 @@ def _key(
     for name in KEY_VARIABLES:
         if text := environ.get(name, "").strip():
             return Setting(parse_key(text, source=name), f"environment: {name}")
-    from omniedit.settings.credentials import CredentialsFile  # noqa: PLC0415 - it takes a Secret
+    from omniedit.settings.credentials import CredentialsFile  # noqa: PLC0415 - it imports this module
 
     path = credentials_path(config_dir)
     saved = CredentialsFile(path).load(origin_of(base_url), files_origin=origin_of(files_url))

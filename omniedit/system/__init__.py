@@ -227,7 +227,7 @@ class MacOS(System):
 if sys.platform == "win32":
     import msvcrt
 
-    # Which is a System, and can be imported from here on.
+    # Not at the top: it imports `System` from this module.
     from omniedit.system.windows import Windows
 
     _LOCKED_OFFSET: Final = 0x7FFF_FFFF  # beyond the content, which stays readable

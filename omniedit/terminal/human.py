@@ -241,7 +241,8 @@ def _place(record: Record, lost_files: Mapping[str, str]) -> Span:
     if file.is_elsewhere:
         return Span("saved elsewhere")
     if file.path in lost_files:
-        return Span(f"{file.path} is {lost_files[file.path]}")
+        fate = lost_files[file.path]
+        return Span(f"{file.path} {'has' if fate == 'changed' else 'is'} {fate}")
     return Span(f"saved {file.path}", link=file_uri(file.path))
 
 

@@ -86,8 +86,8 @@ def page_chunks(
 def print_picture(png: bytes) -> bool:
     """Print a picture as wide as the terminal; return whether the terminal takes any.
 
-    It goes by Kitty's graphics protocol, or as sixels. Standard input and output must be the terminal, which is asked what it takes. Importing the
-    library asks it, so this does so, and nothing else.
+    It goes by Kitty's graphics protocol, or as sixels. Standard input and output must be the
+    terminal: importing the library asks it what it takes.
     """
     # It warns of a terminal that does not tell the size of its cells, and takes the usual one.
     logging.getLogger("textual_image").setLevel(logging.ERROR)

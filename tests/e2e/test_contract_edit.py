@@ -273,6 +273,19 @@ def test_an_unknown_edit_is_replayed_with_its_own_key(served: CommandLine, recor
     assert len({one["headers"]["idempotency-key"] for one in submissions(record)}) == 1
 
 
+def test_an_unknown_edit_that_was_made_again_is_not_made_once_more(
+    served: CommandLine, record: Path
+) -> None:
+    prompt = f"x [sandbox:lost-reply][sandbox:http=503*2]{NOW}"
+    unknown = served("edit", CLIP, prompt, "-o", "a.mp4", "--again")
+
+    ended = served("edit", CLIP, prompt, "-o", "a.mp4")
+
+    check_failure(unknown, 9, "the same command without `--again`")
+    assert ended.status == 0, ended
+    assert len({one["headers"]["idempotency-key"] for one in submissions(record)}) == 1
+
+
 def test_a_running_edit_is_followed(served: CommandLine, record: Path) -> None:
     prompt = "x [sandbox:seconds=60]"
     early = served("edit", CLIP, prompt, "-o", "a.mp4", "--timeout", "1")

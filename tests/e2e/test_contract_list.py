@@ -108,7 +108,8 @@ def test_a_file_that_is_not_as_it_was_saved_is_shown_as_that(
         fate,
         str(mixed.folder / "one.mp4"),
     ]
-    assert f"{mixed.folder / 'two.mp4'} is {fate}" in status
+    verb = "is" if fate == "gone" else "has"
+    assert f"{mixed.folder / 'two.mp4'} {verb} {fate}" in status
     assert [row["task_id"] for row in rows(mixed, "--unsaved")] == [task]
 
 

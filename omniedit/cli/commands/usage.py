@@ -79,7 +79,7 @@ def _expenses(
         context.printer.warn(f"open edits are as they were last seen: {failure.message}")
     if in_doubt := session.journal.count_in_doubt():
         what = render_count(in_doubt, "submission")
-        words = f"not counted, since nobody knows whether they were accepted: {what} ({{}})"
+        words = f"not counted: {what} that may or may not have been accepted ({{}})"
         context.printer.note(Hint(words, "list --state unknown"))
     return known
 

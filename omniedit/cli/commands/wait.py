@@ -88,13 +88,14 @@ def wait(
 
 def _print_links(context: Context, record: Record) -> None:
     """Print result URLs, and say until when they work and how to save them."""
-    from omniedit.edits.records import has_every_file
-    from omniedit.terminal.human import render_moment
+    from omniedit.edits.records import has_every_file, lost_files
+    from omniedit.terminal.human import render_moment, shown_file
 
     for url in record.task.result_urls if record.task else ():
         context.printer.line(url)
-    if has_every_file(record):
-        context.printer.note(f"saved as {record.saved[-1].path}")
+    file = shown_file(record, lost_files([record]))
+    if has_every_file(record) and file is not None:
+        context.printer.note(f"saved as {file.path}")
         return
     end = record.link_valid_until
     until = f"the link works until {render_moment(end)} at least; " if end else ""

@@ -5,13 +5,13 @@ import pytest
 
 from omniedit.edits.reads import tasks_since
 from omniedit.edits.records import Filters, Listing, list_account, list_records
+from omniedit.edits.sending import warn_of_duplicates
 from omniedit.edits.usage import account_expenses
 from omniedit.errors import (
     AuthenticationError,
     NotConnectedError,
     OmniEditError,
     RateLimitedError,
-    UnavailableError,
 )
 from omniedit.events import Warned
 from omniedit.models import DEFAULT_MODEL
@@ -147,11 +147,21 @@ def test_a_task_that_a_page_repeats_is_one(session: BenchSession) -> None:
     assert session.reported(Warned)[0].message.endswith(f"3 tasks of {DEFAULT_MODEL}, and lists 1")
 
 
-def test_a_list_that_lacks_tasks_proves_no_absence(session: BenchSession) -> None:
+def test_a_list_that_lacks_tasks_proves_presence_and_no_absence(session: BenchSession) -> None:
     session.script.listed = [completed("task-1")] * 3
+    since = attempt("request-1", prompt="dusk", created_at=NOW)
 
-    with pytest.raises(UnavailableError, match=r"3 tasks of .* and lists 1"):
-        tasks_since(session, attempt("request-1", prompt="dusk", created_at=NOW))
+    tasks, gap = tasks_since(session, since)
+    warn_of_duplicates(session, since, why="a reply was lost")
+    session.script.listed = [completed("task-1")] * 3
+    warn_of_duplicates(session, since.with_task(completed("task-1")), why="a reply was lost")
+
+    assert [task.task_id for task in tasks] == ["task-1"]
+    assert gap is not None
+    assert gap.endswith("and lists 1")
+    named, absent = (event.message for event in session.reported(Warned))
+    assert named.endswith("which may be paid duplicates: task-1")
+    assert absent.startswith("a reply was lost, so a second task may have been paid for (")
 
 
 def test_no_more_pages_are_read_than_a_limit_needs() -> None:

@@ -63,6 +63,12 @@ def test_every_field_is_read() -> None:
     ]
 
 
+def test_what_nobody_reads_may_have_a_name_twice() -> None:
+    manifest = parse(row(more=1), '{"video": "v", "prompt": "p", "more": {"a": 1, "a": 2}}')
+
+    assert (len(manifest.lines), manifest.faults) == (2, ())
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("header", ["video,prompt", "Video,PROMPT"])
 def test_a_spreadsheet_is_read_as_it_was_exported(header: str, separator: str) -> None:

@@ -271,6 +271,41 @@ def test_what_was_paid_for_under_a_request_id_of_ours_is_a_known_edit(
     }
 
 
+def test_a_task_that_is_known_under_one_id_is_not_taken_under_another(
+    ours: Path, theirs: Path, tmp_path: Path
+) -> None:
+    third = tmp_path / "third"
+    submit(ours, "one", task_id="task-1", digest="a")
+    submit(theirs, "one", task_id="task-2", digest="b")
+    merged(theirs, ours)
+
+    first, second = merged(third, ours), merged(third, theirs)
+    merged(third, theirs)
+
+    assert (first.submissions, second.submissions) == (1, 1)
+    with Journal(third) as journal:
+        assert sorted(str(each.task_id) for each in journal.recent()) == ["task-1", "task-2"]
+        known = journal.find_task("task-1")
+        assert known is not None
+        journal.forget(known)
+        assert [each.task_id for each in journal.recent()] == ["task-2"]
+
+
+def test_what_was_refused_here_stays_the_newest_call(ours: Path, theirs: Path) -> None:
+    refuse(ours, "one")
+    submit(theirs, "one", task_id="task-1")
+
+    found = merged(ours, theirs)
+
+    assert found.submissions == 1
+    with Journal(ours) as journal:
+        call = journal.last_call("user:0")
+        assert call is not None
+        last = journal.find_attempt(call.request_id or "")
+        assert last is not None
+        assert (last.prompt, last.status) == ("refused", AttemptState.REFUSED)
+
+
 def test_of_two_attempts_the_later_decides_wherever_it_was_made(ours: Path, theirs: Path) -> None:
     failures = {
         ours: (2000.0, TaskError(code="content_policy_violation", message="no")),
