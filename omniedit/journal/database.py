@@ -192,7 +192,7 @@ class Recovery(NamedTuple):
         attempts, tasks = self.rows_restored["attempts"], self.rows_restored["tasks"]
         lost = "nothing is lost" if self.is_complete else "some could not be read"
         return (
-            f"{attempts} submissions and {tasks} tasks were restored, {lost};"
+            f"restored, submissions: {attempts}, tasks: {tasks}; {lost};"
             f" the damaged file was set aside as {self.damaged_file}"
         )
 
