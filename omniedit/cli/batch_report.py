@@ -5,7 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from omniedit.cli.exit_codes import ExitStatus, exit_status, hint_for
-from omniedit.errors import Hint, InvalidInputError, NotFinishedError, OmniEditError
+from omniedit.errors import (
+    Hint,
+    InvalidInputError,
+    NotFinishedError,
+    OmniEditError,
+    OutcomeUnknownError,
+)
 from omniedit.models import AttemptState, Record, TaskError
 from omniedit.terminal.human import clip_name, render_credits
 
@@ -25,7 +31,8 @@ _RUNNING: Final = "still running at the service"
 _LEFT: Final = "not begun"
 UNSENT: Final = "unsent"
 """The status of a line that nothing was sent of."""
-_STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNSAVED, _RUNNING, _LEFT)
+_UNKNOWN: Final = "of unknown outcome"
+_STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNKNOWN, _UNSAVED, _RUNNING, _LEFT)
 
 
 def line_fields(edit: "PlannedEdit") -> "Document":
@@ -116,8 +123,15 @@ class BatchReport:
         if made.error is not None:
             self._failures[number] = made.error
 
-    def summarise(self) -> None:
-        """Say what failed, and in one line how it went."""
+    def summarise(self, in_doubt: Mapping[str | None, OmniEditError]) -> None:
+        """Say what failed, and in one line how it went.
+
+        Args:
+            in_doubt: What is to be said of edits that were interrupted, by identity.
+        """
+        for edit in self._edits:
+            if edit.number not in self._ended and edit.identity in in_doubt:
+                self._failures[edit.number] = in_doubt[edit.identity]
         self._say_failures()
         if not self._edits:
             return
@@ -128,7 +142,9 @@ class BatchReport:
         parts = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
         cost = f"; {render_credits(spent)}" if spent else ""
         self._context.printer.note(f"{', '.join(parts)}{cost}")
-        self._say_what_is_left(left=counts[_LEFT], begun=counts[_RUNNING] + counts[_UNSAVED])
+        self._say_what_is_left(
+            left=counts[_LEFT], begun=counts[_RUNNING] + counts[_UNSAVED], doubts=counts[_UNKNOWN]
+        )
 
     def say_way_on(self, hint: str) -> None:
         """Say how to go on, and have the document say it as well."""
@@ -150,7 +166,7 @@ class BatchReport:
             shown.append(task_document(record) | self._fields(edit))
         return shown
 
-    def _say_what_is_left(self, *, left: int, begun: int) -> None:
+    def _say_what_is_left(self, *, left: int, begun: int, doubts: int) -> None:
         """Say in one line how what goes on at the service, and what is left, is picked up."""
         if not self._has_journal:
             if begun:
@@ -158,11 +174,14 @@ class BatchReport:
                 self.say_way_on(Hint(text, "list --remote --adopt"))
             return
         parts = [f"picks up {begun} at the service"] if begun else []
+        if doubts:
+            parts.append(f"settles {doubts} of unknown outcome")
         if left:
             parts.append(f"begins {left} more")
         if parts:
             command = self._context.same_command()
-            self.say_way_on(f"{command} {' and '.join(parts)}; it pays for nothing twice")
+            words = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+            self.say_way_on(f"{command} {words}; it pays for nothing twice")
 
     def _label_of(self, edit: "PlannedEdit") -> str:
         """Return what a person calls one of many: the line's number and clip, or the piece."""
@@ -218,6 +237,8 @@ class BatchReport:
     def _state_of(self, edit: "PlannedEdit", record: Record) -> str:
         error = self._failures.get(edit.number)
         if error is not None:
+            if isinstance(error, OutcomeUnknownError):
+                return _UNKNOWN
             return _RUNNING if isinstance(error, NotFinishedError) else _FAILED
         if record.task is None:
             return _LEFT

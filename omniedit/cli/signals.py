@@ -119,6 +119,8 @@ class Signals:
     def drain(self) -> None:
         """Wait until no other thread is shielded, for the grace period at most."""
         with self._idle:
+            if self._in_threads:
+                self._on_grace()
             self._idle.wait_for(lambda: self._in_threads == 0, timeout=self._grace_s)
 
     @contextmanager

@@ -95,7 +95,8 @@ def _refuse_clip(session: Session, record: Record, target: Target) -> None:
         if known.clip_sha256 == record.clip_sha256
         for file in known.saved
     }
-    if str(absolute_path(target.path)) not in results:
+    is_result = str(absolute_path(target.path)) in results
+    if not is_result and saved_as(_reread(session, record), target) is None:
         raise target_is_source(target.path)
 
 

@@ -1,6 +1,6 @@
 """One submission on its way: what is certain about it so far, and the one replay it may have."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from typing import Final
@@ -127,6 +127,7 @@ class Sending:
                 self._recovery_command = self._write_ahead()
                 self._write_ahead = None
             self._is_in_flight = True
+            session.outstanding[self._request_id] = self._give_up
             # What was sent may have been paid for: its reply is worth some seconds more.
             grace = session.monotonic() + session.policy.grace_s
             try:
@@ -139,6 +140,8 @@ class Sending:
                 self._is_in_flight = False
                 self._is_lost = self._is_lost or not is_certainly_not_accepted(error)
                 raise
+            finally:
+                session.outstanding.pop(self._request_id, None)
             session.rate_limiter.speed_up()
             return self._record_accepted(task, is_replay=is_replay), is_replay
 
@@ -247,6 +250,12 @@ class Sending:
             journal = self._session.journal
             self._written(lambda: journal.record_refused(self._request_id, INTERRUPTED))
             say_nothing_was_accepted(self._session)
+
+    def _give_up(self) -> Mapping[str | None, OmniEditError]:
+        """Write down, for a thread that still waits for the reply, that it did not come."""
+        error = self._unknown(OmniEditError("interrupted before the service answered"))
+        self._record_unknown(as_task_error(error))
+        return {self._attempt.identity: error}
 
     def _record_unknown(self, reason: TaskError) -> None:
         self._learn_clock()

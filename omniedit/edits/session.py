@@ -3,13 +3,13 @@
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from omniedit.errors import Interrupted, JournalError
+from omniedit.errors import Interrupted, JournalError, OmniEditError
 from omniedit.journal import Journal
 from omniedit.policy import DEFAULT, Policy, Retry
 from omniedit.system import SYSTEM_CLOCK, Clock
@@ -132,6 +132,11 @@ class Session:
         closing: Ends with the session.
     """
 
+    outstanding: dict[str, Callable[[], Mapping[str | None, OmniEditError]]]
+    """What gives up a submission that is out, by its request ID; see `in_doubt`."""
+    in_doubt: dict[str | None, OmniEditError]
+    """Of submissions whose reply had not come when the command was stopped, by identity."""
+
     def __init__(
         self,
         *,
@@ -190,7 +195,7 @@ class Session:
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
         self._told: set[str] = set() if told is None else told
         self._telling = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping, self.outstanding, self.in_doubt = threading.Event(), {}, {}
 
     @cached_property
     def http(self) -> "HttpClient":
@@ -281,7 +286,12 @@ class Session:
     def stop(self) -> None:
         """Have the other threads begin nothing more, and wait a little for their replies."""
         self._stopping.set()
-        self._drain()
+        try:
+            self._drain()
+        finally:
+            # No thread that still waits for a reply will tell: it ends with the process.
+            for give_up in [*self.outstanding.values()]:
+                self.in_doubt |= give_up()
 
     def jitter(self) -> float:
         """Return a random number in [0, 1), so that many clients do not act in step."""

@@ -126,6 +126,36 @@ def test_after_five_seconds_the_outcome_is_unknown(
     assert len(service.asked("POST")) == 1
 
 
+@pytest.mark.parametrize("argv", [[], ["--no-journal"]], ids=["journal", "no-journal"])
+def test_an_interrupted_batch_names_each_submission_that_is_out(
+    omniedit: CommandLine, held: threading.Event, argv: list[str]
+) -> None:
+    lines = [f'{{"video": "{CLIP}", "prompt": "{prompt}"}}\n' for prompt in ("one", "two")]
+    (omniedit.folder / "m.jsonl").write_text("".join(lines), encoding="utf-8")
+    with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
+        running = omniedit.start("batch", "m.jsonl", "--json", *argv, **service.environ())
+        assert running.stderr is not None
+        for _ in lines:
+            assert service.arrived.acquire(timeout=20)
+        running.send_signal(signal.SIGINT)
+        # Ctrl-C once more, out of impatience.
+        waiting = running.stderr.readline().decode()
+        running.send_signal(signal.SIGINT)
+        ended = end(running)
+        keys = {seen.headers["idempotency-key"] for seen in service.asked("POST")}
+        held.set()
+
+    assert "press again to stop at once" in waiting
+    assert ended.status == 130, ended
+    tasks = ended.document["tasks"]
+    assert [one["status"] for one in tasks] == ["unknown", "unknown"]
+    assert {one["request_id"] for one in tasks} == keys
+    assert "note: 2 of unknown outcome" in ended.stderr
+    for key in keys:
+        (way_back,) = [one for one in commands(ended) if key in one]
+        assert way_back[:2] == ["omniedit", "submit"]
+
+
 def test_a_second_signal_does_not_wait(omniedit: CommandLine, held: threading.Event) -> None:
     with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
         running = omniedit.start("submit", CLIP, "x", **service.environ())

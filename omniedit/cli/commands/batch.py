@@ -276,8 +276,10 @@ def _run(
                     report.take(made)
             finally:
                 # Whatever ends it: replies that are outstanding are written down.
-                session.stop()
-                report.summarise()
+                try:
+                    session.stop()
+                finally:
+                    report.summarise(session.in_doubt)
     except (Interrupted, OmniEditError) as error:
         ended_by = error
     return Outcome(

@@ -1,11 +1,13 @@
 """What came back is looked at once, held against the clip, and written down."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from omniedit.edits.save import download
 from omniedit.edits.targets import Destination
+from omniedit.errors import LocalError
 from omniedit.events import Noted, Warned
 from omniedit.models import Record, VideoFacts
 from tests.unit.edits.bench import BenchSession, completed, record_of, video_of
@@ -72,3 +74,22 @@ def test_a_result_without_a_picture_is_warned_of_and_kept(session: BenchSession)
     [warning] = session.reported(Warned)
     assert warning.message.startswith("out.mp4 may not be playable: ")
     assert (file.facts, Path(file.path).exists()) == (None, True)
+
+
+def test_a_result_that_is_the_clip_unchanged_is_success_once_more(
+    session: BenchSession, here: Path
+) -> None:
+    content = make_clip(here / "clip.mp4", seconds=4).read_bytes()
+    downloaded(session, content)
+    record = record_of(
+        completed("task-1"),
+        clip_sha256=hashlib.sha256(content).hexdigest(),
+        origin=session.origin,
+    )
+
+    again = download(session, record, Destination("out.mp4"), overwrite=False)
+    with pytest.raises(LocalError, match="is the clip that is edited"):
+        download(session, record, Destination("clip.mp4"), overwrite=True)
+
+    assert [file.path for file in again.saved] == [str(here / "out.mp4")]
+    assert (here / "clip.mp4").read_bytes() == content
