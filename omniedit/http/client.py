@@ -387,12 +387,17 @@ def _raise_mapped(
     raise _error_from(error, url, reason.rstrip("."), has_connected=has_connected) from cause
 
 
-def _error_from(error: Exception, url: str, reason: str, *, has_connected: bool) -> OmniEditError:
+def _error_from(  # noqa: C901, PLR0912 - one line a case
+    error: Exception, url: str, reason: str, *, has_connected: bool
+) -> OmniEditError:
     host = urlsplit(url).netloc.rpartition("@")[2]
     reason = reason or type(error).__name__
     match error:
         case httpx.UnsupportedProtocol() | httpx.InvalidURL():
             return UnreadableReplyError(f"not an http(s) URL: {shown_url(url)}")
+        case httpx.RemoteProtocolError() if "location header" in reason:
+            # httpx parses it, though it does not follow it.
+            return UnreadableReplyError(f"{host} redirects to what is no URL")
         case httpx.ConnectTimeout() | httpx.PoolTimeout() | httpcore.ConnectTimeout():
             return NotConnectedError(f"{host} did not answer in time")
         case httpx.ConnectError() if "certificate" in reason.lower():

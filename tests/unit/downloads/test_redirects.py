@@ -29,6 +29,18 @@ def test_an_unsafe_redirect_is_neither_followed_nor_tried_again(desk: Desk, orig
     assert desk.names == []
 
 
+@pytest.mark.parametrize("location", ["http://[::1", "https://cdn.example/\x01", "https://a:b"])
+def test_a_redirect_to_what_is_no_url_is_a_result_that_is_gone(
+    desk: Desk, origin: Origin, location: str
+) -> None:
+    origin.script = [origin.reply(302, headers={"location": location})]
+
+    with pytest.raises(ResultGoneError, match="redirects to what is no URL"):
+        desk.download()
+
+    assert len(origin.requests) == 1
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "https://cdn.example/" + "a" * 70_000])
 def test_a_link_that_cannot_be_asked_for_is_a_result_that_is_gone(
     desk: Desk, origin: Origin, url: str

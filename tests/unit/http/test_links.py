@@ -187,7 +187,7 @@ def test_it_ends_after_3_seconds_and_says_so() -> None:
         pytest.param(lambda: httpx.Response(302), "to nowhere", id="redirect-to-nowhere"),
         pytest.param(
             lambda: httpx.Response(302, headers={"location": "http://[::1"}),
-            "broke",
+            "no URL",
             id="bad-url",
         ),
         pytest.param(
