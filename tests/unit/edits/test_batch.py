@@ -286,7 +286,9 @@ def test_what_failed_gives_back_what_it_had_reserved(session: BenchSession, here
 
 
 def test_submissions_are_evenly_spaced(here: Path) -> None:
-    paced = BenchSession(submission_interval_s=2000.0)
+    # The clock that one submission turns is that of another's transfer, which is to try no more.
+    patient = DEFAULT._replace(connect_timeout_s=1e6, read_timeout_s=1e6, stall_s=1e6)
+    paced = BenchSession(submission_interval_s=2000.0, policy=patient)
     posted_at: list[float] = []
 
     def accept(prompt: str) -> Task:
@@ -295,7 +297,6 @@ def test_submissions_are_evenly_spaced(here: Path) -> None:
 
     paced.script.accept, paced.script.look = accept, completed
 
-    # The clock that one submission turns is the clock of another's transfer.
     run(paced, "a", "b", "c", concurrency=1, timeout_s=1e6)
 
     assert posted_at == [0.0, 2000.0, 4000.0]
