@@ -123,15 +123,19 @@ class BatchReport:
         if made.error is not None:
             self._failures[number] = made.error
 
-    def summarise(self, in_doubt: Mapping[str | None, OmniEditError]) -> None:
+    def summarise(self, in_doubt: Sequence[tuple[Record, OmniEditError]]) -> None:
         """Say what failed, and in one line how it went.
 
         Args:
-            in_doubt: What is to be said of edits that were interrupted, by identity.
+            in_doubt: The submissions that were out when the run was ended.
         """
+        from omniedit.edits.batch import EditOutcome
+
+        doubts = {record.identity: (record, error) for record, error in in_doubt}
         for edit in self._edits:
-            if edit.number not in self._ended and edit.identity in in_doubt:
-                self._failures[edit.number] = in_doubt[edit.identity]
+            if edit.number not in self._ended and edit.identity in doubts:
+                record, error = doubts[edit.identity]
+                self.take(EditOutcome(edit=edit, record=record, error=error))
         self._say_failures()
         if not self._edits:
             return

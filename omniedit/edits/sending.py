@@ -1,6 +1,6 @@
 """One submission on its way: what is certain about it so far, and the one replay it may have."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from typing import Final
@@ -31,8 +31,14 @@ INTERRUPTED: Final = TaskError(
     code="interrupted", message="interrupted before anything was sent", kind="not_connected"
 )
 
+_NO_REPLY: Final = TaskError(
+    code="interrupted",
+    message="interrupted before the service answered",
+    kind=OutcomeUnknownError.kind,
+)
 
-def say_nothing_was_accepted(session: Session) -> None:
+
+def say_nothing_was_submitted(session: Session) -> None:
     """Say that a call that was interrupted has submitted nothing; a batch sums up."""
     if session.context is not None:
         session.note("nothing was submitted by this call; run the same command again")
@@ -235,12 +241,7 @@ class Sending:
         if self._is_settled:
             return
         if self._is_in_flight or self._is_lost:
-            reason = TaskError(
-                code="interrupted",
-                message="interrupted before the service answered",
-                kind=OutcomeUnknownError.kind,
-            )
-            self._record_unknown(reason)
+            self._record_unknown(_NO_REPLY)
             message = Hint(
                 f"submission {self._request_id} may have been accepted: {{}} settles it",
                 self._recovery_command,
@@ -249,13 +250,12 @@ class Sending:
         else:
             journal = self._session.journal
             self._written(lambda: journal.record_refused(self._request_id, INTERRUPTED))
-            say_nothing_was_accepted(self._session)
+            say_nothing_was_submitted(self._session)
 
-    def _give_up(self) -> Mapping[str | None, OmniEditError]:
+    def _give_up(self) -> tuple[Record, OmniEditError]:
         """Write down, for a thread that still waits for the reply, that it did not come."""
-        error = self._unknown(OmniEditError("interrupted before the service answered"))
-        self._record_unknown(as_task_error(error))
-        return {self._attempt.identity: error}
+        self._record_unknown(_NO_REPLY)
+        return self._attempt, self._unknown(OmniEditError(_NO_REPLY.message))
 
     def _record_unknown(self, reason: TaskError) -> None:
         self._learn_clock()

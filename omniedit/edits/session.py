@@ -3,7 +3,7 @@
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from omniedit.errors import Interrupted, JournalError, OmniEditError
 from omniedit.journal import Journal
+from omniedit.models import Record
 from omniedit.policy import DEFAULT, Policy, Retry
 from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.system.files import absolute_path
@@ -132,10 +133,10 @@ class Session:
         closing: Ends with the session.
     """
 
-    outstanding: dict[str, Callable[[], Mapping[str | None, OmniEditError]]]
+    outstanding: dict[str, Callable[[], tuple[Record, OmniEditError]]]
     """What gives up a submission that is out, by its request ID; see `in_doubt`."""
-    in_doubt: dict[str | None, OmniEditError]
-    """Of submissions whose reply had not come when the command was stopped, by identity."""
+    in_doubt: list[tuple[Record, OmniEditError]]
+    """The submissions whose reply had not come when the command was stopped."""
 
     def __init__(
         self,
@@ -195,7 +196,7 @@ class Session:
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
         self._told: set[str] = set() if told is None else told
         self._telling = threading.Lock()
-        self._stopping, self.outstanding, self.in_doubt = threading.Event(), {}, {}
+        self._stopping, self.outstanding, self.in_doubt = threading.Event(), {}, []
 
     @cached_property
     def http(self) -> "HttpClient":
@@ -290,8 +291,7 @@ class Session:
             self._drain()
         finally:
             # No thread that still waits for a reply will tell: it ends with the process.
-            for give_up in [*self.outstanding.values()]:
-                self.in_doubt |= give_up()
+            self.in_doubt += [give_up() for give_up in [*self.outstanding.values()]]
 
     def jitter(self) -> float:
         """Return a random number in [0, 1), so that many clients do not act in step."""

@@ -12,7 +12,7 @@ from omniedit.edits.sending import (
     Sending,
     as_task_error,
     resume_command,
-    say_nothing_was_accepted,
+    say_nothing_was_submitted,
     sending_lock,
 )
 from omniedit.edits.session import Session
@@ -69,7 +69,7 @@ def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
         raise
     except Interrupted:
         _record_refusal(session, request_id, request, INTERRUPTED)
-        say_nothing_was_accepted(session)
+        say_nothing_was_submitted(session)
         raise
 
 

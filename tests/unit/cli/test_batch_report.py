@@ -75,7 +75,7 @@ class Told:
         self.report.take(EditOutcome(edit=self.edits[number - 1], record=record, error=error))
 
     def summary(self) -> list[str]:
-        self.report.summarise({})
+        self.report.summarise([])
         return self.stderr.getvalue().splitlines()
 
 
