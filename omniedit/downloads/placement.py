@@ -288,9 +288,9 @@ def place(
     system.sync_folder(target.parent)
 
 
-def tidy(target: Path, task_id: str) -> None:
-    """Remove the part file's name where a kill right after the placement left it beside the result."""
-    path = part_path(absolute_path(target), task_id)
+def tidy(target: Path, ident: str) -> None:
+    """Remove the part file's name if a kill right after placement left it beside the file."""
+    path = part_path(absolute_path(target), ident)
     if _is_same_file(path, target):
         for left_over in (path.with_name(path.name + NOTE_SUFFIX), path):
             with suppress(OSError):

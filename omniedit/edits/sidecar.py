@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit import __version__
-from omniedit.downloads.placement import check_target, verify, write_content
+from omniedit.downloads.placement import check_target, tidy, verify, write_content
 from omniedit.edits.clips import look
 from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
@@ -122,6 +122,7 @@ def _write(
     task_id = None if is_joined else record.task_id
     told = _sha256_in(path, task_id, file.sha256)
     if told == file.sha256:
+        tidy(path, file.sha256)
         return
     task = record.task
     fields = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from omniedit import __version__
+from omniedit.downloads.part import part_path
 from omniedit.sandbox import RunningSandbox
 from tests.commandline import CommandLine
 from tests.contract.test_blocks import service_tasks
@@ -142,6 +143,21 @@ def test_the_next_run_completes_it_and_changes_no_whole_one(
     assert told(served.folder / "1.mp4") == first
     assert (served.folder / "1.mp4.json").stat().st_mtime_ns == written
     assert len(service_tasks(service)) == 1
+
+
+def test_the_next_run_removes_the_part_file_that_a_kill_right_after_placement_left(
+    served: CommandLine, clip: Path
+) -> None:
+    argv = ["edit", "clip.mp4", NOW, "-o", "1.mp4", "--sidecar"]
+    served(*argv)
+    sidecar = served.folder / "1.mp4.json"
+    left_over = part_path(sidecar, told(served.folder / "1.mp4")["sha256"])
+    left_over.hardlink_to(sidecar)
+
+    served(*argv)
+
+    assert not left_over.exists()
+    assert sidecar.exists()
 
 
 def test_download_of_all_completes_those_of_saved_results(served: CommandLine, clip: Path) -> None:
