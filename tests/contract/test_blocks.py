@@ -196,7 +196,7 @@ def test_a_marker_ends_an_edit_as_the_table_says(
     [then] = [
         then
         for usage, _, then in MANUAL["sandbox"].table(
-            "marker", "what it does", "`omniedit edit` then"
+            "marker", "what it does", "exit status of `omniedit edit`"
         )
         if f"`[sandbox:{name}" in usage
     ]

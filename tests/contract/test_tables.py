@@ -24,7 +24,7 @@ def squeezed(text: str) -> str:
 
 
 def test_the_exit_table() -> None:
-    rows = MANUAL["exit-codes"].table("code", "meaning", "a script then")
+    rows = MANUAL["exit-codes"].table("code", "meaning", "what to do")
 
     codes = [int(code) for codes, _, _ in rows for code in codes.split(", ")]
     assert sorted(codes) == sorted(ExitStatus)
@@ -41,7 +41,7 @@ def test_readme_names_every_exit_status_of_an_error() -> None:
 
 def test_the_precedence_of_exit_statuses() -> None:
     [sentence] = re.findall(
-        r"the first that applies of ([\d,\s]+) counts", MANUAL["exit-codes"].text
+        r"the exit status is the first that applies of ([\d,\s]+)\.", MANUAL["exit-codes"].text
     )
 
     signals = {ExitStatus.TERMINATED, ExitStatus.HUNG_UP}  # they end a command, as 130 does
@@ -64,7 +64,7 @@ def test_the_table_of_variables_has_every_one_that_the_code_names() -> None:
 
 def test_the_tables_of_markers() -> None:
     page = MANUAL["sandbox"]
-    rows = page.table("marker", "what it does", "`omniedit edit` then")
+    rows = page.table("marker", "what it does", "exit status of `omniedit edit`")
     seen = page.table("marker", "what a client sees")
 
     assert [(usage.replace("`", ""), does) for usage, does, _ in rows] == [
@@ -94,14 +94,14 @@ def usages(rows: list[list[str]]) -> dict[str, str]:
 
 
 def test_every_command_and_option_is_in_the_table_of_commands() -> None:
-    options = usages(MANUAL["scripting"].table("command", "does", "options"))
+    options = usages(MANUAL["scripting"].table("command", "what it does", "options"))
 
     documented = {name: words_in_code(cell) for name, cell in options.items()}
     assert documented == {name: options_of(command) for name, command in COMMANDS.items()}
 
 
 def test_readme_has_a_line_for_every_command() -> None:
-    assert {*usages(README.table("command", "does"))} == {*COMMANDS}
+    assert {*usages(README.table("command", "what it does"))} == {*COMMANDS}
 
 
 def test_the_options_of_every_command_are_named() -> None:
