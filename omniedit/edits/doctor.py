@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit import __version__
 from omniedit.errors import Hint, JournalDamagedError, LocalError, OmniEditError, install_command
-from omniedit.system import THIS_SYSTEM, System
+from omniedit.system import THIS_SYSTEM, System, exists
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -161,7 +161,7 @@ def check_folder(
     fault = f"{folder} cannot be written"
     try:
         nearest = used or folder
-        while not nearest.exists() and nearest != nearest.parent:
+        while not exists(nearest) and nearest != nearest.parent:
             nearest = nearest.parent
         # Permissions alone do not tell of read-only file systems, quotas and full disks.
         with tempfile.TemporaryFile(dir=nearest) as file:

@@ -23,6 +23,7 @@ from omniedit.models import (
     is_model_id,
     is_video_name,
 )
+from omniedit.system import exists
 
 EXAMPLE_HINT: Final = (
     'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
@@ -278,7 +279,7 @@ def _digest_of_clip(session: Session, request: EditRequest) -> str:
 
 def _exists(path: Path) -> bool:
     try:
-        return path.exists()
+        return exists(path)
     except OSError as error:
         # A name that no file can have, or a folder that cannot be entered.
         msg = f"cannot read {str(path)[:80]}: {error.strerror}"

@@ -182,9 +182,12 @@ def _copied(path: Path, private: Path, policy: Policy) -> Generator[Path]:
             error.hint = Hint(words, "journal recover")
             raise
         except JournalError as error:
-            if not path.exists():
-                words = "FOLDER is a state folder: {} names it where it comes from"
-                error.hint = Hint(words, "config path")
+            match error.__cause__:
+                case FileNotFoundError() | NotADirectoryError():
+                    words = "FOLDER is a state folder: {} names it where it comes from"
+                    error.hint = Hint(words, "config path")
+                case OSError():
+                    error.hint = "check the folder's name and its permissions"
             raise
         yield copy
 

@@ -115,3 +115,32 @@ def test_a_journal_that_cannot_be_looked_at_is_not_called_sound(served: CommandL
 
     assert ended.status == 10, ended
     assert "journal.db: File name too long" in ended.stderr
+
+
+def test_a_journal_to_merge_that_cannot_be_looked_at_is_refused_by_its_name(
+    served: CommandLine,
+) -> None:
+    ended = served("journal", "merge", NO_NAME)
+
+    assert ended.status == 10, ended
+    assert "journal.db cannot be used: File name too long" in ended.stderr
+    assert ended.stderr.endswith("hint: check the folder's name and its permissions\n")
+
+
+def test_an_empty_list_needs_no_look_at_the_journal_of_the_sandbox(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    state = home / "journal"
+    state.mkdir(mode=0o700)
+    (state / "sandbox").symlink_to(NO_NAME)
+
+    status = run(["list", "--offline"], {"OMNIEDIT_STATE_DIR": str(state)})
+
+    assert (status, capsys.readouterr().err) == (0, "note: nothing to list\n")
+
+
+def test_a_clip_that_cannot_be_looked_at_is_not_called_missing(served: CommandLine) -> None:
+    ended = served("edit", NO_NAME, "warmer")
+
+    assert ended.status == 2, ended
+    assert "File name too long" in ended.stderr

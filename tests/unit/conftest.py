@@ -24,12 +24,18 @@ def trusted(home: Path, monkeypatch: pytest.MonkeyPatch, one_certificate: Path) 
     monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate))
 
 
+@pytest.fixture(autouse=True)
+def _closes_sessions() -> Iterator[None]:
+    """Close the sessions that a test opened."""
+    yield
+    while BenchSession.opened:
+        BenchSession.opened.pop().close()
+
+
 @pytest.fixture
-def session(tmp_path: Path) -> Iterator[BenchSession]:
+def session(tmp_path: Path) -> BenchSession:
     """Return a session whose service follows a script."""
-    session = BenchSession(folder=tmp_path / "private")
-    yield session
-    session.close()
+    return BenchSession(folder=tmp_path / "private")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`omniedit list`: the journal, or the account's own list."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
@@ -119,7 +120,7 @@ def _show(context: Context, session: "Session", found: "Listing", *, is_tree: bo
     if not found.records:
         printer.note("nothing to list")
         sandbox = context.settings.sandbox_journal_folder / JOURNAL_FILE
-        if not session.is_sandbox and not session.journal.count() and sandbox.exists():
+        if not session.is_sandbox and not session.journal.count() and os.path.lexists(sandbox):
             printer.hint("`omniedit --sandbox list` lists the edits of the sandbox")
         return
     width, now = printer.stdout_width, session.now()

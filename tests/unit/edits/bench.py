@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -219,6 +219,9 @@ class Script:
 class BenchSession(Session):
     """A session over a script, which keeps what it reports."""
 
+    opened: ClassVar[list["BenchSession"]] = []
+    """The sessions of this test, closed when it ends."""
+
     def __init__(
         self,
         *,
@@ -254,6 +257,7 @@ class BenchSession(Session):
         )
         # It is kept in memory for speed, and counts as one that lasts.
         self.has_journal = True
+        self.opened.append(self)
 
     def close(self) -> None:
         self.journal.close()
