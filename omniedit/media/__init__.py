@@ -1,7 +1,7 @@
-"""Clips on this machine: probe, cut, convert, split, join (extra `media`, PyAV).
+"""Probe, cut, convert, split, join and compare clips locally (extra `media`, PyAV).
 
-Nothing else imports `av`. A module is loaded when one of its names is first used, so that the
-package itself can be imported without the extra.
+Apart from the sandbox, nothing else imports `av`. A submodule is imported when one of its names is
+first used, so that the package itself can be imported without the extra.
 """
 
 import importlib
@@ -124,10 +124,10 @@ def is_available() -> bool:
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - depends on the name
-    """Load a name with its module (PEP 562).
+    """Import the submodule that defines a name, on first access (PEP 562).
 
     Raises:
-        MissingExtraError: PyAV is not installed.
+        MissingExtraError: If PyAV is not installed.
     """
     if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
@@ -137,6 +137,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - depends on the name
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"av", "PIL"}:
             raise
-        msg = "looking into clips needs the extra `media`"
+        msg = "inspecting clips needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media")) from error
     return getattr(module, name)

@@ -1,4 +1,4 @@
-"""The audio of clips on its way into an MP4: copied, encoded, or cross-faded."""
+"""Audio for an MP4: copied from a clip, encoded, or cross-faded between several."""
 
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ _SAMPLE_FORMAT: Final = "fltp"
 _PREROLL_S: Final = Fraction(1, 2)
 # Matroska rounds times to milliseconds.
 _ROUNDING_S: Final = Fraction(1, 1000)
-# What results are cross-faded in.
+# The format in which results are cross-faded.
 _FADED_RATE: Final = 48_000
 _FADED_LAYOUT: Final = "stereo"
 _FADED_CHANNELS: Final = 2
@@ -48,7 +48,7 @@ _FLOAT: Final = "f"
 
 
 def can_copy_audio(clip: "InputContainer") -> bool:
-    """Return whether an MP4 takes the audio of a clip as it is."""
+    """Return whether a clip's audio can be copied into an MP4."""
     stream = audio_stream(clip)
     return stream is not None and stream.codec_context.codec.canonical_name == "aac"
 
@@ -56,13 +56,13 @@ def can_copy_audio(clip: "InputContainer") -> bool:
 def copied_audio(
     container: "OutputContainer", clip: "InputContainer", *, start_s: Fraction, length_s: Fraction
 ) -> Packets | None:
-    """Add a stream, and return the audio packets for it as they are; None if there is no audio.
+    """Add a stream and return the audio packets to copy into it; None if there is no audio.
 
     Args:
         container: The file that gets the stream.
         clip: The open source.
         start_s: The time in the source that becomes 0.
-        length_s: How much to keep; a packet that reaches beyond is left out.
+        length_s: How much to keep; a packet that ends later is left out.
     """
     stream = audio_stream(clip)
     if stream is None:
@@ -80,14 +80,14 @@ def encoded_audio(
     pads: bool = False,
     on_damage: Callable[[], None] = lambda: None,
 ) -> Packets | None:
-    """Add a stream, and return the audio for it as AAC, cut to the sample; None if there is none.
+    """Add a stream and return its AAC packets, cut to the sample; None if there is no audio.
 
     Args:
         container: The file that gets the stream.
         clip: The open source.
         start_s: The time in the source that becomes 0.
         length_s: How much to keep.
-        pads: Whether to add silence where the audio ends earlier.
+        pads: Add silence if the audio ends earlier.
         on_damage: Called for each packet that cannot be decoded and is replaced by silence.
     """
     stream = audio_stream(clip)
@@ -102,10 +102,10 @@ def encoded_audio(
 
 
 def crossfaded_audio(container: "OutputContainer", parts: "Sequence[Part]") -> Packets:
-    """Add a stream, and return the audio of several clips for it, each faded into the next.
+    """Add a stream and return the audio of several clips, each cross-faded into the next.
 
-    Nothing is shifted: what fades out is the audio beyond a clip's end or, if there is none, its
-    last 20 ms backwards.
+    Cross-fading shifts no clip: the audio that fades out is what follows the clip's span or, if
+    nothing does, the last 20 ms of the span, reversed.
     """
     stream = _aac_stream(container, rate=_FADED_RATE, layout=_FADED_LAYOUT)
     length_s = parts[-1].at_s + parts[-1].span.length_s
@@ -143,7 +143,7 @@ def _moved(
         packet.dts = packet.pts
         if packet.pts + (packet.duration or 0) > end + _ROUNDING_S / tick_s:
             break
-        # The encoder's first packets lie before the beginning; decoding the next ones needs them.
+        # Keep the packets just before 0 (encoder priming): decoding the next ones needs them.
         if packet.pts + 2 * (packet.duration or 0) <= 0:
             continue
         packet.stream = target
@@ -152,7 +152,7 @@ def _moved(
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The audio of a clip that is decoded."""
+    """A span of a clip's audio to decode."""
 
     clip: "InputContainer"
     stream: "AudioStream"
@@ -162,7 +162,7 @@ class _Source:
 
 
 def _within(packets: Packets, length_s: Fraction) -> Packets:
-    """Leave out the last packet where the encoder filled it up beyond the end."""
+    """Drop the last packet if the encoder padded it beyond the end."""
     for packet in packets:
         end = (packet.pts or 0) + (packet.duration or 0)
         if end * packet.time_base <= length_s + _ROUNDING_S:
@@ -170,7 +170,7 @@ def _within(packets: Packets, length_s: Fraction) -> Packets:
 
 
 def _trimmed(source: _Source, target: "AudioStream", *, pads: bool) -> Generator["AudioFrame"]:
-    """Yield the audio of a span without gaps, in the format that the encoder takes."""
+    """Yield the audio of a span without gaps, in the encoder's format."""
     rate = target.codec_context.sample_rate
     samples = round(source.length_s * rate)
     graph: Graph | None = None
@@ -198,9 +198,9 @@ def _decoded(source: _Source) -> Generator["AudioFrame"]:
 
 
 def _timed(source: _Source) -> Generator["AudioFrame"]:
-    """Yield decoded audio with times that count samples from the start."""
+    """Yield decoded audio, timed in samples from the start of the span."""
     tick_s = Fraction(source.stream.time_base or Fraction(1, _USUAL_RATE))
-    # Decoders need some packets before the first one that is kept.
+    # Decoders need a few packets before the first one that is kept.
     before = round((source.start_s - _PREROLL_S) / tick_s)
     seek_before(source.clip, source.stream, before if before > 0 else None)
     following = 0
@@ -232,7 +232,7 @@ def _graph(frame: "AudioFrame", rate: int, layout: str, samples: int, *, pads: b
                 )
             ),
         ),
-        # Fill gaps with silence, and drop what lies before the beginning.
+        # Fill gaps with silence, and drop audio before the start.
         ("aresample", "async=1:min_hard_comp=0.01:first_pts=0"),
         ("aformat", f"sample_rates={rate}:sample_fmts={_SAMPLE_FORMAT}:channel_layouts={layout}"),
         *([("apad", f"whole_len={samples}")] if pads else []),
@@ -274,7 +274,7 @@ def _crossfaded(parts: "Sequence[Part]") -> Generator["AudioFrame"]:
 
 
 def _samples(part: "Part", count: int) -> list["array[float]"]:
-    """Return the samples of each channel, and those that fade out after them."""
+    """Return each channel's samples, followed by those that fade out."""
     channels = [array(_FLOAT, bytes(4 * (count + _FADE))) for _ in range(_FADED_CHANNELS)]
     reach = 0
     for frame, at in _resampled(part):
@@ -293,7 +293,7 @@ def _samples(part: "Part", count: int) -> list["array[float]"]:
 
 
 def _resampled(part: "Part") -> Generator[tuple["AudioFrame", int]]:
-    """Yield a clip's audio in the format that is mixed, with samples counted from its span."""
+    """Yield a clip's audio in the mixing format, with each frame's sample offset from its span."""
     with opened_clip(part.source) as clip:
         stream = audio_stream(clip)
         if stream is None:

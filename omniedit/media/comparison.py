@@ -1,4 +1,4 @@
-"""How much a result differs from its clip, moment by moment."""
+"""Measure how much a result differs from its clip, moment by moment."""
 
 import heapq
 from collections.abc import Generator, Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TICK_S: Final = Fraction(1, 90_000)
 _HEIGHT: Final = 180
-"""At full size SSIM would mostly tell of the encoder's noise."""
+"""Frames are compared at this height: at full size SSIM would mostly measure encoder noise."""
 _MOST_MOMENTS: Final = 3
 _MOMENT_GAP_S: Final = 0.5
 _LEAST_AMOUNT: Final = 0.02
@@ -40,7 +40,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A clip, or a part of it, that is compared with others."""
+    """A clip, or a part of it, to compare with others."""
 
     path: Path
     facts: "ClipFacts"
@@ -50,17 +50,17 @@ class View:
 
     @property
     def length_s(self) -> float:
-        """How long it is."""
+        """Length of the clip, or of the part."""
         return float(self._part.span.length_s)
 
     def frames(self, size: FrameSize) -> "Iterable[tuple[VideoFrame, Fraction]]":
-        """Return its frames as a player shows them, with their seconds from its beginning."""
+        """Return the frames as a player shows them, with their seconds from the beginning."""
         return shown_frames(self._part, size)
 
     def frames_at(
         self, moments_s: Sequence[float], size: FrameSize
     ) -> "list[tuple[VideoFrame, Fraction]]":
-        """Return the frames that are shown at some moments: the first or last outside its span."""
+        """Return the frames shown at given moments; outside the span, the first or last frame."""
         part = self._part
         span, timeline = part.span, part.timeline
         ticks = [span.start + int(Fraction(moment) / span.tick_s) for moment in moments_s]
@@ -68,7 +68,7 @@ class View:
         return list(shown_frames(part, size, only=wanted))
 
     def size_of(self, *, height: int) -> FrameSize:
-        """Return the size of its frames where they are so high."""
+        """Return the size of the frames when scaled to a height."""
         facts = self.facts
         width = round(height * (facts.shown_width / facts.shown_height) / 2) * 2
         return FrameSize(width=max(width, 2), height=height)
@@ -80,7 +80,7 @@ class View:
 
 
 def view(path: Path, *, start_s: float | None = None, end_s: float | None = None) -> View:
-    """Return a clip, or a part of it, to be compared.
+    """Return a clip, or a part of it, for comparison.
 
     Raises:
         InvalidInputError: If it cannot be read, or the marks leave nothing of it.
@@ -95,13 +95,13 @@ def measure_changes(
     """Return how much each frame of a result differs from its clip.
 
     Raises:
-        InvalidInputError: If one of them cannot be read.
+        InvalidInputError: If either of them cannot be read.
     """
     size = reference.size_of(height=_HEIGHT)
-    sides = [_on_side(side, view.frames(size)) for side, view in enumerate((result, reference))]
+    sides = [_with_side(side, view.frames(size)) for side, view in enumerate((result, reference))]
     changes: list[Change] = []
     meter = _Meter(size)
-    # Of two at the same time the reference's comes first, which the result's is measured by.
+    # At equal times the reference's frame goes first: the result's is measured against it.
     for at_s, side, frame in heapq.merge(*sides, key=lambda each: (each[0], -each[1])):
         changes += meter.take(side, frame, at_s)
         on_progress(
@@ -113,7 +113,7 @@ def measure_changes(
 
 
 def most_changed(changes: Sequence[Change]) -> tuple[Change, ...]:
-    """Return the moments of most change in their order, none close to another."""
+    """Return the moments of greatest change in order of time, none close to another."""
     moments: list[Change] = []
     for change in sorted(changes, key=lambda change: change.amount, reverse=True):
         is_close = any(abs(change.at_s - moment.at_s) < _MOMENT_GAP_S for moment in moments)
@@ -123,7 +123,7 @@ def most_changed(changes: Sequence[Change]) -> tuple[Change, ...]:
 
 
 class _Meter:
-    """FFmpeg's SSIM of frames that come in the order of their times."""
+    """FFmpeg's SSIM filter, for frames that arrive in order of time."""
 
     def __init__(self, size: FrameSize) -> None:
         kind = f"video_size={size.width}x{size.height}:pix_fmt=yuv420p:pixel_aspect=1/1"
@@ -155,7 +155,7 @@ class _Meter:
             yield Change(float((frame.pts or 0) * _TICK_S), max(0.0, 1 - similarity))
 
 
-def _on_side(
+def _with_side(
     side: int, frames: "Iterable[tuple[VideoFrame, Fraction]]"
 ) -> "Generator[tuple[Fraction, int, VideoFrame]]":
     for frame, at_s in frames:

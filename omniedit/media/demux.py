@@ -1,8 +1,8 @@
-"""Clips opened for reading, and their packets.
+"""Open clips for reading, and read their packets.
 
-FFmpeg does what a file tells it to: a `clip.mp4` that is an ffconcat script or a playlist makes it
-read other files, which would then be uploaded. So only known containers are accepted, and FFmpeg
-is given neither a file name nor a way to open a second file.
+FFmpeg follows the instructions in a file: a `clip.mp4` that is an ffconcat script or a playlist
+makes it read other files, which would then be uploaded. So only known containers are accepted, and
+FFmpeg is given neither a file name nor a way to open a second file.
 """
 
 import errno
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 StreamT = TypeVar("StreamT", bound="Stream")
 
 READING_BUDGET_S: Final = 60.0
-"""Time limit of a pass that reads: ten minutes of 4K take a few seconds."""
+"""Time limit for reading a clip once: ten minutes of 4K take a few seconds."""
 ENCODING_BUDGET_S: Final = 900.0
-"""Time limit of a pass that decodes and encodes: ten seconds of 8K take some minutes."""
+"""Time limit for decoding and encoding a clip once: ten seconds of 8K take some minutes."""
 
 _MAX_SIDE: Final = 8192
 _FORMATS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,mpeg,ogg,asf,gif"
@@ -50,7 +50,7 @@ _OPTIONS: Final = {
     "enable_drefs": "0",
 }
 _HEADER_OPTIONS: Final = {"probesize": "262144", "fpsprobesize": "0"}
-# A transport stream has no index to seek by, and that of an AVI is often wrong.
+# A transport stream has no index to seek by, and an AVI's is often wrong.
 _SEEKABLE: Final = frozenset({"mov", "matroska"})
 _ATTACHED_PICTURES: Final = frozenset({"attached_pic", "timed_thumbnails", "still_image"})
 
@@ -71,12 +71,12 @@ def opened_clip(path: Path) -> Generator["InputContainer"]:
 def opened_media(
     file: Readable, *, name: str, is_partial: bool = False
 ) -> Generator["InputContainer"]:
-    """Open bytes as media.
+    """Open a binary file as media.
 
     Args:
-        file: At its beginning.
+        file: The file, at its beginning.
         name: The clip, for messages.
-        is_partial: Whether to read little beyond the header.
+        is_partial: Read little beyond the header.
 
     Raises:
         InvalidInputError: If it is empty, cut off, or not a media file.
@@ -88,15 +88,15 @@ def opened_media(
         refused.append(url)
         raise PermissionError(errno.EACCES, "another file")
 
-    # Nameless: FFmpeg would take the name as a hint, and its folder as a place for other files.
-    # Its methods are C functions: an interrupt raised in Python code inside FFmpeg would be lost.
+    # No `name`: FFmpeg would guess the format from it, and look for other files in its folder. The
+    # methods are C functions: an interrupt raised in Python code called by FFmpeg would be lost.
     reader = SimpleNamespace(read=file.read, seek=_seek_of(file), tell=file.tell)
     with translated_errors(name, refused, is_opening=True):
         container = av.open(
             reader,
             "r",
             container_options=options,
-            # For the codecs, which already decode while the file is opened.
+            # For the decoders, which already run while the file is opened.
             options={"max_pixels": str(_MAX_SIDE * _MAX_SIDE)},
             metadata_errors="replace",
             io_open=refuse,
@@ -127,7 +127,7 @@ def check_is_unencrypted(index: bytes, *, name: str) -> None:
     """Refuse an encrypted MP4 or MOV.
 
     Raises:
-        InvalidInputError: If it is one.
+        InvalidInputError: If it is encrypted.
     """
     if is_encrypted(index):
         msg = f"{name} is encrypted"
@@ -143,16 +143,16 @@ def packets_of(
     budget_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> "Iterator[Packet[StreamT]]":
-    """Yield the packets of streams in the order of the file.
+    """Yield the packets of streams in file order, for a limited time.
 
-    A few kilobytes can hold frames that keep a machine busy for days. Whatever is made of packets
-    is made while they are iterated over, so this is the one place that limits the time.
+    A few kilobytes can hold frames that keep a machine busy for days. All processing of packets
+    happens during the iteration, so this is the one place that has to limit the time.
 
     Args:
         clip: An open clip.
         streams: Some of its streams.
         name: The clip, for messages.
-        budget_s: How long the iteration may take, including what its caller does with the packets.
+        budget_s: How long the iteration may take, including the caller's work on the packets.
         clock: Monotonic seconds.
 
     Raises:
@@ -168,7 +168,7 @@ def packets_of(
 
 
 def video_stream(container: "InputContainer", *, name: str) -> "VideoStream":
-    """Return the video stream of a clip, which is not a cover picture.
+    """Return the video stream of a clip, ignoring cover pictures.
 
     Raises:
         InvalidInputError: If there is none, or none that can be decoded.
@@ -181,7 +181,7 @@ def video_stream(container: "InputContainer", *, name: str) -> "VideoStream":
     if getattr(stream, "codec_context", None) is None:
         msg = f"the video of {name} has a codec that cannot be decoded"
         raise InvalidInputError(msg, code="unknown_codec", hint=_EXPORT)
-    # A stream may announce small frames and hold huge ones.
+    # A stream may declare small frames and contain huge ones.
     stream.codec_context.options = {"max_pixels": str(_MAX_SIDE * _MAX_SIDE)}
     return stream
 
@@ -206,9 +206,9 @@ def audio_streams(container: "InputContainer") -> "list[AudioStream]":
 
 
 def seek_before(clip: "InputContainer", stream: "Stream", before: int | None) -> None:
-    """Move to a packet that is not after a time, in ticks; stay where the container has no index."""
+    """Seek to a packet at or before a time, in ticks, if the container has a reliable index."""
     if before is not None and _SEEKABLE & set(clip.format.name.split(",")):
-        # A file that was written live may lack its index; it stays at the beginning then.
+        # A file that was written live may lack its index: then reading stays at the beginning.
         with suppress(av.error.FFmpegError):
             clip.seek(before, stream=stream)
 
@@ -217,7 +217,7 @@ def check_size(width: int, height: int, *, name: str) -> None:
     """Refuse video without a size, and video that is too large to decode.
 
     Raises:
-        InvalidInputError: If it is either.
+        InvalidInputError: If it has no size or is too large.
     """
     if width < 1 or height < 1:
         msg = f"the video of {name} has no size ({width}x{height})"
@@ -242,12 +242,12 @@ def translated_errors(
     is_opening: bool = False,
     is_written: bool = False,
 ) -> Generator[None]:
-    """Turn what FFmpeg raises into this package's errors.
+    """Translate FFmpeg's exceptions into this package's errors.
 
     Args:
         name: The file, for messages.
-        refused: Other files that FFmpeg asked for.
-        is_opening: Whether the file may still turn out not to be media at all.
+        refused: Other files that FFmpeg tried to open.
+        is_opening: Whether the file may still turn out not to be media.
         is_written: Whether the file is written rather than read.
 
     Raises:
@@ -268,7 +268,7 @@ def translated_errors(
 
 
 def is_invalid_data(error: Exception) -> bool:
-    """Return whether FFmpeg objects to what it was given, rather than to the disk."""
+    """Return whether an error is due to invalid data rather than to the disk."""
     if isinstance(error, av.error.InvalidDataError):
         return True
     return isinstance(error, av.error.FFmpegError) and error.errno == errno.EINVAL
@@ -284,14 +284,14 @@ def _writing_error(error: Exception, name: str) -> InvalidInputError | LocalErro
 def _error_from(error: Exception, name: str, *, is_opening: bool) -> InvalidInputError | LocalError:
     reason = getattr(error, "strerror", None) or str(error)
     if not isinstance(error, av.error.FFmpegError):
-        # FFmpeg reads through Python, whose own errors come back unchanged.
+        # FFmpeg reads through Python file objects, whose own errors come back unchanged.
         return LocalError(f"cannot read or write {name}: {reason}")
     if isinstance(error, av.error.EncoderNotFoundError):
         return LocalError("this build of PyAV cannot encode H.264 and AAC", code="media")
     if is_opening and (
         error.errno == errno.EINVAL or isinstance(error, av.error.DemuxerNotFoundError)
     ):
-        # FFmpeg's answer for a container that is not on the list.
+        # FFmpeg raises this for a container that is not on the whitelist.
         msg = f"{name} cannot be read as a video: unknown format"
         return InvalidInputError(msg, code="not_a_video", hint=_CLIP_HINT)
     msg = f"{name} cannot be read as a video: {reason[:1].lower()}{reason[1:]}"
@@ -299,7 +299,7 @@ def _error_from(error: Exception, name: str, *, is_opening: bool) -> InvalidInpu
 
 
 def _seek_of(file: Readable) -> Callable[..., int]:
-    """Return how FFmpeg moves in a file."""
+    """Return the function with which FFmpeg seeks in a file."""
     is_asf = file.read(len(_ASF)) == _ASF
     file.seek(0)
     if not is_asf:
@@ -308,7 +308,7 @@ def _seek_of(file: Readable) -> Callable[..., int]:
     file.seek(0)
 
     def seek(offset: int, whence: int = 0) -> int:
-        # A damaged ASF points far beyond its end; PyAV prints the error that the system answers.
+        # A damaged ASF points far beyond its end, and PyAV would print the system's error.
         if whence == 0 and not 0 <= offset <= size_bytes:
             return -1
         return file.seek(offset, whence)
@@ -324,7 +324,7 @@ def _demuxed(clip: "InputContainer", streams: tuple[StreamT, ...]) -> "Generator
         except StopIteration:
             return
         except IndexError:
-            # PyAV stumbles over a stream that begins in the middle of the file, and can go on.
+            # PyAV fails when a stream first appears in the middle of the file, but can continue.
             packets = cast("Any", clip).demux(*streams)
 
 

@@ -1,4 +1,4 @@
-"""What a clip is, and whether the service takes it."""
+"""The facts about a clip, and whether the service accepts it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from omniedit.models import MAX_UPLOAD_BYTES, VideoFacts
 C2PA: Final = "c2pa"
 """The mark of a clip that carries a manifest of its origin (C2PA, Content Credentials)."""
 PQ: Final = 16
-"""Transfer of HDR10 and Dolby Vision (H.273)."""
+"""Transfer characteristic of HDR10 and Dolby Vision (H.273)."""
 HLG: Final = 18
-"""Transfer of broadcast HDR (H.273)."""
+"""Transfer characteristic of broadcast HDR (H.273)."""
 
 _ACCEPTED_CODECS: Final = frozenset({"h264", "hevc"})
 # Containers round times to their ticks, the coarsest to a millisecond.
 _ROUNDING_S: Final = 0.0015
-# A frame that is shown for longer than this is no reason to let a clip be longer.
+# A clip may exceed the limit by one frame, but by no more than this.
 _LONGEST_FRAME_S: Final = 0.25
 _LOWEST_SHARE: Final = 0.5
 _RATE_TOLERANCE: Final = 0.01
@@ -75,12 +75,12 @@ class AudioTrack:
     channels: int
     language: str | None
     is_used: bool
-    """Whether it is the one that goes into the result."""
+    """Whether this track is the one that is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFacts:
-    """What was read from a clip.
+    """The facts read from a clip.
 
     `width` and `height` are as stored; `shown_width` and `shown_height` as a player shows them.
     """
@@ -93,9 +93,9 @@ class ClipFacts:
     """mp4, mov, 3gp, webm, matroska, avi, mpegts, mpeg, flv, ogg, asf or gif."""
     is_fragmented: bool
     duration_s: float | None
-    """Length of the video stream; None where neither the header nor the bytes read tell."""
+    """Length of the video stream; None if neither the header nor the bytes read reveal it."""
     is_measured: bool
-    """Whether every packet was read; otherwise the length is what the header claims."""
+    """Whether every packet was read; otherwise the length is what the header states."""
     frames: int | None
     frame_rate: float | None
     """Average frames per second."""
@@ -104,10 +104,10 @@ class ClipFacts:
     width: int
     height: int
     rotation: int | None
-    """Degrees clockwise by which a player turns the video: 0, 90, 180 or 270; None if unknown."""
+    """Degrees clockwise by which a player rotates the video: 0, 90, 180 or 270; None if unknown."""
     pixel_format: str | None
     color_range: int | None
-    """This and the next three are the code points of H.273; None where unspecified."""
+    """This and the next three are code points of H.273; None if unspecified."""
     color_primaries: int | None
     color_transfer: int | None
     color_space: int | None
@@ -123,10 +123,10 @@ class ClipFacts:
     """Width of a stored pixel over its height."""
     is_interlaced: bool = False
     audio_s: float | None = None
-    """When the audio that is used ends, counted from the first frame; None if unknown."""
+    """End of the audio track that is used, counted from the first frame; None if unknown."""
     audio_tracks: tuple[AudioTrack, ...] = ()
     marks: tuple[str, ...] = ()
-    """What the file says of its origin: `c2pa` if it carries a C2PA manifest."""
+    """Marks of origin: `c2pa` if the file carries a C2PA manifest."""
 
     @property
     def hdr(self) -> str | None:
@@ -146,7 +146,7 @@ class ClipFacts:
 
     @property
     def frame_s(self) -> float:
-        """Average length of a frame; 0 where unknown."""
+        """Average length of a frame; 0 if unknown."""
         return 1 / self.frame_rate if self.frame_rate else 0.0
 
     @property
@@ -161,7 +161,7 @@ class ClipFacts:
 
     @property
     def seen(self) -> VideoFacts:
-        """What its viewer sees of it."""
+        """The facts that a viewer notices."""
         return VideoFacts(
             width=self.shown_width,
             height=self.shown_height,
@@ -174,12 +174,12 @@ class ClipFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One reason why the service would not take a clip as it is."""
+    """One reason why the service would not accept a clip as it is."""
 
     code: str
     message: str
     fix: Hint
-    """What to do about it, as a hint."""
+    """How to fix it."""
     is_automatic: bool
     """Whether `edit` and `submit` fix it on their own, by converting the local clip."""
 
@@ -187,16 +187,16 @@ class Problem:
 def verdict(
     facts: ClipFacts, *, longest_s: float, keeps_hdr: bool = False, is_cut: bool = False
 ) -> tuple[Problem, ...]:
-    """Return every reason why the service would not take a clip; empty if none is known.
+    """Return every reason why the service would not accept a clip; empty if none is known.
 
     Args:
         facts: The clip, or what a cut leaves of it.
         longest_s: The longest clip that the model takes.
-        keeps_hdr: Whether HDR colours are sent as they are.
-        is_cut: Whether the length is that of a cut, for the message.
+        keeps_hdr: Whether HDR colours are kept.
+        is_cut: Whether the facts describe a cut, for the message.
     """
     problems: list[Problem] = []
-    # One frame over is let through.
+    # A clip may be one frame too long.
     if _exceeds(facts.duration_s, longest_s, facts.frame_s):
         what = "the cut is" if is_cut else "it is"
         problems.append(
@@ -216,7 +216,8 @@ def verdict(
         )
     elif _exceeds(facts.container_s, longest_s, facts.frame_s):
         message = (
-            f"its video is {facts.duration_s:.2f} s long, but the file {facts.container_s:.2f} s"
+            f"its video is {facts.duration_s:.2f} s long,"
+            f" but the whole file is {facts.container_s:.2f} s long"
         )
         problems.append(_conversion(facts, "container_too_long", message))
     if facts.container != "mp4":
@@ -227,7 +228,7 @@ def verdict(
         problems.append(_conversion(facts, "unsuitable_codec", message))
     if facts.is_local and facts.hdr and not keeps_hdr:
         message = f"its colours are HDR ({facts.hdr}), which the service may misread"
-        fix = Hint("it is converted to SDR on the way, unless you add `--keep-hdr`")
+        fix = Hint("it is converted to SDR before the upload, unless you add `--keep-hdr`")
         problems.append(Problem(code="hdr", message=message, fix=fix, is_automatic=True))
     if facts.is_local and not problems and (facts.size_bytes or 0) > MAX_UPLOAD_BYTES:
         problems.append(
@@ -242,19 +243,19 @@ def verdict(
 
 
 def needs_conversion(facts: ClipFacts, *, longest_s: float, keeps_hdr: bool = False) -> bool:
-    """Return whether a clip must be rewritten before the service takes it."""
+    """Return whether a clip must be converted before the service accepts it."""
     problems = verdict(facts, longest_s=longest_s, keeps_hdr=keeps_hdr)
     codes = {problem.code for problem in problems}
     return bool(codes & {"container_too_long", "not_an_mp4", "unsuitable_codec", "hdr"})
 
 
 def allowed_overrun_s(frame_s: float) -> float:
-    """Return by how much a clip with frames of this length may exceed the limit: one frame."""
+    """Return by how much a clip may exceed the limit: one frame of this length."""
     return min(frame_s, _LONGEST_FRAME_S) + _ROUNDING_S
 
 
 def describe_difference(clip: VideoFacts, result: VideoFacts) -> str | None:
-    """Return in one line how a result differs from its clip in size, rate or length; None if not."""
+    """Describe how a result differs from its clip in size, rate or length; None if it does not."""
     differs = (
         (result.width, result.height) != (clip.width, clip.height)
         or not _is_near(
@@ -282,17 +283,21 @@ def rate_name(frame_rate: float) -> str:
 
 
 def container_name(container: str) -> str:
-    """Return the usual name of a container; FFmpeg's own word where there is no other."""
+    """Return the usual name of a container, or FFmpeg's own name if there is none."""
     return _CONTAINER_NAMES.get(container, container)
 
 
 def codec_name(codec: str) -> str:
-    """Return the usual name of a codec; FFmpeg's own word where there is no other."""
+    """Return the usual name of a codec, or FFmpeg's own name if there is none."""
     return "PCM" if codec.startswith("pcm_") else _CODEC_NAMES.get(codec, codec)
 
 
 def _conversion(facts: ClipFacts, code: str, message: str) -> Problem:
-    fix = "it is converted on the way" if facts.is_local else "give a local file: it is converted"
+    fix = (
+        "it is converted before the upload"
+        if facts.is_local
+        else "use a local file, which is converted automatically"
+    )
     return Problem(code=code, message=message, fix=Hint(fix), is_automatic=facts.is_local)
 
 

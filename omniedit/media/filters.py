@@ -1,4 +1,4 @@
-"""Frames of any kind made into what the encoder takes: progressive, upright, even, 4:2:0, SDR."""
+"""Convert frames for the encoder: progressive, upright, with even sides, 4:2:0, SDR."""
 
 import math
 import struct
@@ -27,14 +27,14 @@ _HDR_FORMAT: Final = "yuv420p10le"
 _MAPPED_FORMAT: Final = "gbrp16le"
 _QUALITY: Final = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
 ROUGH: Final = "flags=area"
-"""Scaling for frames that are looked at or measured small, in a fourth of the time."""
-# Weaves two fields into one frame, and leaves progressive frames alone.
+"""Scaling for thumbnails and measurements, four times as fast."""
+# Returns one frame for each interlaced frame, and leaves progressive ones alone.
 _DEINTERLACE: Final = "bwdif=mode=send_frame:deint=interlaced"
 _FULL_RANGE: Final = 2
 _RGB: Final = 0
 _BT709: Final = 1
 _SMALLEST_SIDE: Final = 2
-# FFmpeg's filters for a clockwise rotation in degrees, and whether the frame is mirrored.
+# (clockwise rotation in degrees, whether mirrored) -> FFmpeg's filters
 _ROTATIONS: Final[dict[tuple[int, bool], tuple[str, ...]]] = {
     (0, False): (),
     (90, False): ("transpose=clock",),
@@ -46,17 +46,17 @@ _ROTATIONS: Final[dict[tuple[int, bool], tuple[str, ...]]] = {
     (270, True): ("transpose=clock_flip",),
 }
 
-# HDR colours become SDR by a table from PQ or HLG in BT.2020 to BT.709. Luminance follows BT.2390:
-# values up to the knee stay as they are, and what is brighter rolls off towards the peak of SDR along
-# a Hermite spline, so that 1,000 cd/m2 become white. All three colours are scaled alike, which keeps
-# the hue. FFmpeg's `tonemap` needs `zscale` before it, which PyAV's FFmpeg is built without.
+# A lookup table converts HDR colours, PQ or HLG in BT.2020, to SDR in BT.709. Luminance follows
+# BT.2390: values up to the knee are kept, and brighter ones roll off along a Hermite spline, so
+# that 1,000 cd/m2 becomes SDR white. All three colours are scaled alike, which keeps the hue.
+# FFmpeg's `tonemap` cannot be used: it needs `zscale`, which PyAV's FFmpeg is built without.
 LEVEL: Final = 6
-"""Of the Hald image: its sides are LEVEL**3, and a colour has LEVEL**2 steps."""
+"""The level of the Hald image: its sides are LEVEL**3, and each colour has LEVEL**2 steps."""
 
 _STEPS: Final = LEVEL**2
-_HDR_PEAK: Final = 1000.0  # cd/m2, what films are mastered for and what HLG is specified with
-_SDR_PEAK: Final = 203.0  # cd/m2, reference white of HDR (BT.2408)
-_GAMMA: Final = 2.4  # of an SDR display (BT.1886)
+_HDR_PEAK: Final = 1000.0  # cd/m2, the usual mastering peak and the nominal peak of HLG
+_SDR_PEAK: Final = 203.0  # cd/m2, HDR reference white (BT.2408)
+_GAMMA: Final = 2.4  # SDR display (BT.1886)
 # SMPTE ST 2084.
 _M1, _M2 = 2610 / 16384, 2523 / 32
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 128, 2392 / 128
@@ -75,24 +75,24 @@ _WHITE: Final = 65535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameSize:
-    """The size that frames get."""
+    """The target size of frames."""
 
     width: int
     height: int
 
 
 class FrameFilter:
-    """Makes frames of one kind what the encoder takes.
+    """Converts frames of one format for the encoder.
 
-    Frames are rotated here, so that no program need know of display matrices. An odd side loses its
-    last row or column, for which 4:2:0 has no room.
+    Frames are rotated here, so that no program has to support display matrices. An odd side loses
+    its last row or column, because 4:2:0 needs even sides.
 
     Args:
         stream: The stream that the frames come from.
-        frame: The first of them.
-        size: The size they get; None for their own.
-        keeps_hdr: Whether HDR colours stay as they are, in 10 bits, instead of becoming SDR.
-        scaling: How FFmpeg scales.
+        frame: The first frame.
+        size: The target size; None for the size of the frames.
+        keeps_hdr: Keep HDR colours, in 10 bits, instead of converting them to SDR.
+        scaling: Flags of FFmpeg's scaler.
         name: The clip, for messages.
     """
 
@@ -128,18 +128,18 @@ class FrameFilter:
         filters = [_DEINTERLACE] if self.deinterlaces else []
         filters += [*_ROTATIONS[rotation], f"crop={width & ~1}:{height & ~1}:0:0:exact=1"]
         filters.append(f"scale={_scaling(frame, size)}:{scaling}")
-        # Most frames need nothing of this; copying them would cost a tenth of the time.
-        self._passes_through = _needs_nothing(frame, rotation, size) and not (
+        # Most frames need no filtering; passing them through the graph costs a tenth of the time.
+        self._passes_through = _needs_no_filter(frame, rotation, size) and not (
             self.deinterlaces or self.is_hdr
         )
         self._sink = self._built(filters)
 
     def accepts(self, frame: VideoFrame) -> bool:
-        """Return whether a frame is of the same kind as the first one."""
+        """Return whether a frame has the format of the first one."""
         return _kind(frame) == self._kind and (self.deinterlaces or not frame.interlaced_frame)
 
     def apply(self, frame: VideoFrame, pts: int) -> Iterator[tuple[VideoFrame, int]]:
-        """Yield the frames that are ready for the encoder, with their times in ticks."""
+        """Filter a frame and yield the frames that are ready, with their times in ticks."""
         frame.pts, frame.time_base = pts, self._tick_s
         if self._passes_through:
             yield frame, pts
@@ -148,13 +148,13 @@ class FrameFilter:
         yield from self._ready()
 
     def flush(self) -> Iterator[tuple[VideoFrame, int]]:
-        """Yield the frames that were held back."""
+        """Yield the frames that the filters still hold."""
         if not self._passes_through:
             self._source.push(None)
             yield from self._ready()
 
     def configure(self, stream: "VideoStream", filtered: VideoFrame, tick_s: Fraction) -> None:
-        """Prepare an encoder's stream for frames like this one, which was filtered here."""
+        """Set up an encoder's stream for frames like this filtered one."""
         target, source = stream.codec_context, self._context
         target.width, target.height = filtered.width, filtered.height
         target.pix_fmt = self._pixel_format
@@ -162,14 +162,14 @@ class FrameFilter:
         aspect = self._aspect
         if aspect and aspect != 1:
             target.sample_aspect_ratio = 1 / aspect if self._is_on_its_side else aspect
-        # What is unspecified stays so: players then guess as they did before.
+        # Leave unspecified values unspecified: players then guess as they do for the source.
         target.color_range = filtered.color_range
         target.colorspace = _BT709 if filtered.colorspace == _RGB else filtered.colorspace
         target.color_primaries = _BT709 if self.maps_tones else source.color_primaries
         target.color_trc = _BT709 if self.maps_tones else source.color_trc
 
     def _built(self, filters: list[str]) -> "FilterContext":
-        """Link the filters, and return the last one."""
+        """Build the graph and return its sink."""
         last, table = self._source, None
         if self.maps_tones:
             last = self._linked(last, [*filters, f"format={_MAPPED_FORMAT}"])
@@ -191,7 +191,7 @@ class FrameFilter:
         return last
 
     def _mapped(self, last: "FilterContext") -> tuple["FilterContext", "FilterContext"]:
-        """Add tone mapping, and return where its table goes in and where frames come out."""
+        """Add tone mapping; return the filter that takes its table and the one with its output."""
         side = LEVEL**3
         table = self._graph.add(
             "buffer", f"video_size={side}x{side}:pix_fmt={_MAPPED_FORMAT}:time_base=1/1"
@@ -207,17 +207,17 @@ class FrameFilter:
                 filtered = cast("VideoFrame", self._sink.pull())
             except (TryAgain, EndOfFile):
                 return
-            # Deinterlacing halves the tick.
+            # Deinterlacing halves the time base.
             pts = (filtered.pts or 0) * Fraction(filtered.time_base or self._tick_s)
             yield filtered, round(pts / self._tick_s)
 
 
 def display_rotation(frame: VideoFrame) -> tuple[int, bool]:
-    """Return by how many degrees clockwise a player turns a frame, and whether it mirrors it.
+    """Return how many degrees clockwise a player rotates a frame, and whether it mirrors it.
 
     A display matrix has nine numbers (ISO/IEC 14496-12, 8.3.2): x' = ax + cy, y' = bx + dy.
     """
-    # PyAV's own type only knows motion vectors.
+    # PyAV's type hints cover motion vectors only.
     matrix: Buffer | None = cast("Any", frame.side_data).get("DISPLAYMATRIX")
     if matrix is None:
         return 0, False
@@ -230,11 +230,11 @@ def display_rotation(frame: VideoFrame) -> tuple[int, bool]:
 
 
 def _kind(frame: VideoFrame) -> tuple[object, ...]:
-    # Once asked for its side data, a frame lives until Python collects cycles; do not ask each one.
+    # Reading `side_data` puts a frame into a reference cycle: do not do it for every frame.
     return frame.width, frame.height, frame.format.name, frame.rotation
 
 
-def _needs_nothing(frame: VideoFrame, rotation: tuple[int, bool], size: FrameSize | None) -> bool:
+def _needs_no_filter(frame: VideoFrame, rotation: tuple[int, bool], size: FrameSize | None) -> bool:
     is_even = not (frame.width % 2 or frame.height % 2)
     keeps_size = size is None or (size.width, size.height) == (frame.width, frame.height)
     is_upright = rotation == (0, False)
@@ -276,10 +276,10 @@ def _hald_image(transfer: int) -> VideoFrame:
 
 @lru_cache
 def hald_planes(transfer: int) -> tuple[bytes, bytes, bytes]:
-    """Return the green, blue and red plane of a Hald image (16 bits, native) for a transfer."""
+    """Return the green, blue and red planes of the Hald image for a transfer (16 bits, native)."""
     levels = [index / (_STEPS - 1) for index in range(_STEPS)]
     linear = [_pq_to_light(level) if transfer == PQ else _hlg_to_scene(level) for level in levels]
-    to_display = _same if transfer == PQ else _scene_to_display
+    to_display = _identity if transfer == PQ else _scene_to_display
     red, green, blue = array("H"), array("H"), array("H")
     for b in linear:
         for g in linear:
@@ -292,12 +292,12 @@ def hald_planes(transfer: int) -> tuple[bytes, bytes, bytes]:
 
 
 def is_hdr(transfer: int | None) -> bool:
-    """Return whether a transfer characteristic of H.273 is one of HDR."""
+    """Return whether a transfer characteristic (H.273) is HDR."""
     return transfer in {PQ, HLG}
 
 
 def _to_sdr(red: float, green: float, blue: float) -> tuple[int, int, int]:
-    """Return the 16-bit BT.709 signal for light of BT.2020, in cd/m2."""
+    """Convert BT.2020 light, in cd/m2, to a 16-bit BT.709 signal."""
     brightest = max(red, green, blue)
     scale = _rolled_off(brightest) / brightest if brightest > 0 else 0.0
     light = (red * scale, green * scale, blue * scale)
@@ -309,7 +309,7 @@ def _to_sdr(red: float, green: float, blue: float) -> tuple[int, int, int]:
 
 
 def _rolled_off(light: float) -> float:
-    """Return how bright an SDR display shows light (BT.2390, 5.4.1; both in cd/m2)."""
+    """Map HDR luminance to that of an SDR display, both in cd/m2 (BT.2390, 5.4.1)."""
     source = _light_to_pq(_HDR_PEAK)
     peak = _light_to_pq(_SDR_PEAK) / source
     knee = 1.5 * peak - 0.5
@@ -347,5 +347,5 @@ def _scene_to_display(red: float, green: float, blue: float) -> tuple[float, flo
     return red * gain, green * gain, blue * gain
 
 
-def _same(red: float, green: float, blue: float) -> tuple[float, float, float]:
+def _identity(red: float, green: float, blue: float) -> tuple[float, float, float]:
     return red, green, blue

@@ -1,4 +1,4 @@
-"""What a file is by its own bytes, and whether all of it is there."""
+"""Recognise a file by its bytes, and check that it is complete."""
 
 import re
 import struct
@@ -11,11 +11,11 @@ from omniedit.media.facts import C2PA
 from omniedit.system.mp4 import ReadAt, boxes
 
 HEAD_BYTES: Final = 4096
-"""How many of a file's first bytes are needed to recognise it."""
+"""The number of first bytes needed to recognise a file."""
 EXPORT_AGAIN: Final = "copy or export it again"
-"""What to do about a damaged file, as a hint."""
+"""The hint for a damaged file."""
 
-# First bytes that are never those of a video.
+# First bytes of files that cannot be videos.
 _MAGIC: Final = (
     (rb"\xff\xd8\xff", "a JPEG image"),
     (rb"\x89PNG\r\n\x1a\n", "a PNG image"),
@@ -42,11 +42,11 @@ _TEXTS: Final = (
     (rb"<!doctype html|<html|<\?xml|<", "an HTML or XML page"),
 )
 _FIRST_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
-# What a file may be cut off in, of all boxes at the top of an MP4.
+# The top-level boxes in which an MP4 that was cut off may end.
 _TOP_BOXES: Final = frozenset(
     {b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"styp", b"free", b"skip", b"wide", b"uuid"}
 )
-# The first entry of a list of data references: its type, and the last byte of its flags.
+# The first entry of a data reference box: its type, and the last byte of its flags.
 _REFERENCE: Final = re.compile(rb"dref.{12}(?:alis|rsrc|url |urn ).{3}(.)", re.DOTALL)
 _SELF_CONTAINED: Final = 1
 _LONGEST_INDEX: Final = 16 * 1024 * 1024
@@ -71,14 +71,14 @@ _RIFF_UNKNOWN: Final = frozenset({0, 0xFFFFFFFF})
 
 
 class Readable(Protocol):
-    """A binary file that can be read and moved in."""
+    """A seekable binary file."""
 
     def read(self, size: int, /) -> bytes:
-        """Return bytes; none at the end."""
+        """Return up to `size` bytes; none at the end of the file."""
         ...
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Move, and return the position."""
+        """Move, and return the new position."""
         ...
 
     def tell(self) -> int:
@@ -87,7 +87,7 @@ class Readable(Protocol):
 
 
 def unsuitable(head: bytes) -> str | None:
-    """Return what a file with these first bytes is if it cannot be a video; None otherwise."""
+    """Describe a file that cannot be a video, by its first bytes; None if it may be one."""
     for pattern, found in _MAGIC:
         if re.match(pattern, head, re.DOTALL):
             return found
@@ -119,8 +119,8 @@ def is_boxed(head: bytes) -> bool:
 def is_random_access(codec: str, extradata: bytes, packet: bytes) -> bool:
     """Return whether decoding can begin at a packet that its container calls a keyframe.
 
-    Streams with intra refresh flag recovery points as keyframes, although it takes many more frames
-    until one is complete. H.264 can be decoded from an IDR frame, H.265 from an IRAP frame.
+    Streams with intra refresh flag recovery points as keyframes, although the picture is complete
+    only many frames later. H.264 can be decoded from an IDR frame, H.265 from an IRAP frame.
     """
     if codec == "h264":
         return any(unit[0] & 0x1F == _IDR for unit in _units(extradata, packet, size_at=4))
@@ -130,7 +130,7 @@ def is_random_access(codec: str, extradata: bytes, packet: bytes) -> bool:
 
 
 def marks_of(file: Readable, size_bytes: int, *, reads_all: bool) -> tuple[str, ...]:
-    """Return what an MP4 or MOV says of its origin: `c2pa` if it carries a C2PA manifest."""
+    """Return the marks of origin of an MP4 or MOV: `c2pa` if it carries a C2PA manifest."""
     read_at = reader_of(file)
     for box in boxes(read_at, size_bytes):
         if box.kind == b"mdat" and not reads_all:
@@ -141,7 +141,7 @@ def marks_of(file: Readable, size_bytes: int, *, reads_all: bool) -> tuple[str, 
 
 
 def announced_s(index: bytes) -> float | None:
-    """Return the length of the whole file that an index claims (`mvhd`); None if it does not."""
+    """Return the length of the whole file as stated in its index (`mvhd`); None if it is not."""
 
     def read_at(offset: int, size: int) -> bytes:
         return index[offset : offset + size]
@@ -175,12 +175,12 @@ def index_of(file: Readable, size_bytes: int) -> bytes:
 
 
 def is_fragmented(index: bytes) -> bool:
-    """Return whether an index leaves it to later boxes to list the frames."""
+    """Return whether an index leaves the list of frames to later boxes, the fragments."""
     return b"mvex" in index
 
 
 def is_encrypted(index: bytes) -> bool:
-    """Return whether an index tells of encrypted streams (ISO/IEC 14496-12, 8.12, and Apple's own)."""
+    """Return whether an index lists encrypted streams (ISO/IEC 14496-12, 8.12, or Apple's DRM)."""
     return b"sinf" in index and (b"encv" in index or b"drmi" in index)
 
 
@@ -190,18 +190,18 @@ def has_external_data(index: bytes) -> bool:
 
 
 def check_is_whole(file: Readable, head: bytes, *, name: str, size_bytes: int) -> None:
-    """Refuse a file that was cut off, as far as the file itself tells its length.
+    """Refuse a file that was cut off, if its format states its length.
 
-    A transport stream is made to be cut anywhere, as it is when the power fails.
+    A transport stream states none: it is made to be cut anywhere, even by a power failure.
 
     Args:
-        file: Left at its beginning.
-        head: Its first bytes.
+        file: The file; left at its beginning.
+        head: The first bytes of the file.
         name: The clip, for messages.
-        size_bytes: Its size.
+        size_bytes: The size of the file.
 
     Raises:
-        InvalidInputError: If its end or its index is missing.
+        InvalidInputError: If the end or the index of the file is missing.
     """
     end: int | None = None
     if is_boxed(head):
@@ -212,12 +212,12 @@ def check_is_whole(file: Readable, head: bytes, *, name: str, size_bytes: int) -
         end = _end_of_chunks(file, size_bytes)
     file.seek(0)
     if end is not None and end > size_bytes:
-        msg = f"{name} is cut off: {size_bytes} of at least {end} bytes are there"
+        msg = f"{name} is cut off: {size_bytes} of at least {end} bytes are present"
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
 
 
 def _units(extradata: bytes, packet: bytes, *, size_at: int) -> Iterator[bytes]:
-    """Yield the beginning of each NAL unit of a packet (ISO/IEC 14496-15; H.264, annex B)."""
+    """Yield the first byte of each NAL unit in a packet (ISO/IEC 14496-15; H.264, annex B)."""
     if extradata[:1] != b"\1":
         yield from (found[1] for found in _START_CODE.finditer(packet))
         return
@@ -238,7 +238,7 @@ def _end_of_boxes(file: Readable, *, name: str, size_bytes: int) -> int:
     end = 0
     for box in boxes(reader_of(file), size_bytes):
         if box.end > size_bytes and b"moov" in kinds and box.kind not in _TOP_BOXES:
-            # Not a box, but what a camera or a copy left behind the end.
+            # Not a box, but bytes that a camera or a copy left after the end.
             break
         kinds.add(box.kind)
         end = box.end
@@ -257,7 +257,7 @@ def _end_of_elements(file: Readable, size_bytes: int) -> int:
             break
         element = _element(read_at(offset, _LONGEST_HEADER))
         if element is None:
-            # The file ends within a header; anything longer is junk behind the end.
+            # Fewer bytes than a header: the file is cut off. More: they are junk after the end.
             return size_bytes + (size_bytes - offset < _LONGEST_HEADER)
         kind, header_bytes, length = element
         if length is not None:
@@ -265,7 +265,7 @@ def _end_of_elements(file: Readable, size_bytes: int) -> int:
             if kind == _SEGMENT:
                 break
         elif kind in {_SEGMENT, _CLUSTER}:
-            # Written live: its content follows, of unknown length.
+            # Written live, with an unknown length: its content follows.
             offset += header_bytes
         else:
             break
@@ -273,7 +273,7 @@ def _end_of_elements(file: Readable, size_bytes: int) -> int:
 
 
 def _element(header: bytes) -> tuple[int, int, int | None] | None:
-    """Return an element's ID, the size of its header, and that of its content if known."""
+    """Return an element's ID, the size of its header, and the size of its content if known."""
     kind_bytes = _width(header[:1])
     length_bytes = _width(header[kind_bytes : kind_bytes + 1])
     header_bytes = kind_bytes + length_bytes
@@ -286,7 +286,7 @@ def _element(header: bytes) -> tuple[int, int, int | None] | None:
 
 
 def _width(first: bytes) -> int:
-    """Return how many bytes a number takes: one more than its first byte has leading zeros."""
+    """Return how many bytes a number takes: its first byte's leading zero bits, plus one."""
     return 9 - first[0].bit_length() if first and first[0] else 0
 
 

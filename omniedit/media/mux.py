@@ -1,4 +1,4 @@
-"""MP4 files, written beside their target and renamed once they are complete."""
+"""Write MP4 files beside their target, and rename them once they are complete."""
 
 import os
 import time
@@ -27,34 +27,35 @@ Packets: TypeAlias = Iterator["Packet[Any]"]
 StreamT = TypeVar("StreamT", bound="Stream")
 
 HEVC_TAG: Final = "hvc1"
-"""Apple's players accept H.265 under this tag only."""
+"""The only tag under which Apple's players accept H.265."""
 
-# The index comes first, so that a reader across a network can begin at once.
+# Put the index first, so that a reader over a network can begin at once.
 _FASTSTART: Final = {"movflags": "+faststart"}
-_TELLING: Final = 0.05  # of a clip, before which its pace tells nothing
+# The share of a clip that must be written before its remaining time can be estimated.
+_ESTIMABLE_SHARE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a clip is written."""
+    """How much of a clip has been written."""
 
     done_s: float
-    """Seconds of the result that are written."""
+    """Seconds of the result written so far."""
     total_s: float
     frames: int
-    """Frames that are written."""
+    """Frames written so far."""
     elapsed_s: float
 
     @property
     def fps(self) -> float | None:
-        """Frames written per second; None before there is anything to tell."""
+        """Frames written per second; None before the first one."""
         return self.frames / self.elapsed_s if self.frames and self.elapsed_s > 0 else None
 
     @property
     def remaining_s(self) -> float | None:
-        """Estimated time left; None before there is anything to tell."""
-        # The first frames take many times as long as those after them.
-        if self.done_s <= _TELLING * self.total_s or self.elapsed_s <= 0:
+        """Estimated time left; None while it is too early to tell."""
+        # The first frames take many times as long as later ones.
+        if self.done_s <= _ESTIMABLE_SHARE * self.total_s or self.elapsed_s <= 0:
             return None
         return self.elapsed_s * (self.total_s - self.done_s) / self.done_s
 
@@ -63,19 +64,19 @@ OnProgress: TypeAlias = Callable[[Progress], None]
 
 
 def ignore_progress(progress: Progress) -> None:
-    """Do nothing, where nobody wants to know."""
+    """Do nothing: the default for `on_progress`."""
 
 
 @contextmanager
 def written_mp4(target: Path) -> Generator["OutputContainer"]:
-    """Open an MP4 for writing; it takes the target's name once it is complete.
+    """Open an MP4 for writing, and rename it to the target once it is complete.
 
     Raises:
         LocalError: If the file cannot be written.
     """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     with translated_errors(str(target), is_written=True):
-        # With the protocol named, no file name can be taken for another protocol.
+        # Name the protocol, so that FFmpeg cannot mistake a file name for a URL.
         container = av.open(f"file:{part}", "w", format="mp4", container_options=_FASTSTART)
         try:
             yield container
@@ -83,7 +84,7 @@ def written_mp4(target: Path) -> Generator["OutputContainer"]:
             _check(part)
             part.replace(target)
         except BaseException:
-            # Otherwise PyAV finishes the file when it is garbage-collected, and complains then.
+            # Otherwise PyAV closes the file in garbage collection, and reports its errors there.
             with suppress(Exception):
                 container.close()
             raise
@@ -99,7 +100,7 @@ def interleave(
     on_progress: OnProgress,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Write the packets of several streams in the order of their times.
+    """Write the packets of several streams in order of time.
 
     Args:
         container: The file that the streams belong to.
@@ -139,7 +140,7 @@ def _mux(container: "OutputContainer", packet: "Packet[Any]") -> None:
     try:
         cast("Any", container).mux(packet)
     except FFmpegError as error:
-        # Packets with invalid times are the clip's fault.
+        # Invalid packet times are the clip's fault, not the disk's.
         if is_invalid_data(error):
             raise
         msg = f"cannot write {container.name.removeprefix('file:')}: {error.strerror}"
@@ -153,29 +154,29 @@ def new_stream(
     rate: int | Fraction,
     options: Mapping[str, str] | None = None,
 ) -> Any:  # noqa: ANN401 - video or audio, depending on the codec
-    """Add a stream that is encoded.
+    """Add a stream to encode.
 
     Raises:
         LocalError: If this build of PyAV has no such encoder.
     """
     try:
         return cast("Any", container).add_stream(codec, rate=rate, options=dict(options or {}))
-    except ValueError as error:  # UnknownCodecError is one
+    except ValueError as error:  # includes PyAV's UnknownCodecError
         msg = f"this build of PyAV cannot encode with {codec}"
         raise LocalError(msg, code="media") from error
 
 
 def encode(stream: "Stream", frame: "Frame | None") -> Packets:
-    """Yield the packets that an encoder has ready after a frame; after None, all the rest."""
+    """Encode a frame and yield the packets that are ready; None flushes the encoder."""
     yield from cast("Any", stream).encode(frame)
 
 
 def copied_stream(container: "OutputContainer", template: StreamT) -> StreamT:
-    """Add a stream for packets that are copied."""
+    """Add a stream for packets copied from another one."""
     stream: StreamT = cast("Any", container).add_stream_from_template(template, opaque=True)
     aspect = getattr(template, "sample_aspect_ratio", None)
     if aspect:
-        # What the container says wins over the codec, and the template only has the latter.
+        # The container's aspect ratio takes precedence, but a template only carries the codec's.
         cast("Any", stream).codec_context.sample_aspect_ratio = aspect
     if template.codec_context.codec.canonical_name == "hevc":
         stream.codec_context.codec_tag = HEVC_TAG
@@ -195,7 +196,7 @@ def _check(part: Path) -> None:
     """Refuse a file that is incomplete.
 
     Raises:
-        LocalError: FFmpeg wrote less than it was given, because the disk is full, say.
+        LocalError: If FFmpeg wrote less than it was given, for example because the disk is full.
     """
     with part.open("rb") as file:
         try:

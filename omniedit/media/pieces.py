@@ -1,4 +1,4 @@
-"""A long clip cut into pieces that the service takes, and their results joined again."""
+"""Split a long clip into pieces that the service accepts, and join their results."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _NEAR_S: Final = Fraction(1, 4)
 _MARK_DIGITS: Final = 6
-"""Finer than the ticks of any usual container: a mark snaps back to the frame it was made of."""
+"""Finer than the ticks of any common container, so that a mark snaps back to its frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Piece:
     """A part of a clip that is edited on its own."""
 
     start_s: float
-    """Where it begins, counted from the beginning of the first piece."""
+    """Where the piece begins, counted from the beginning of the first piece."""
     duration_s: float
     start_mark_s: float | None = None
     """Where `prepare` begins; None for the beginning of the clip."""
@@ -57,16 +57,16 @@ def plan_split(
     start_s: float | None = None,
     end_s: float | None = None,
 ) -> tuple[Piece, ...]:
-    """Return a clip as pieces of equal length; each frame is in exactly one of them.
+    """Return the pieces of equal length to split a clip into; each frame is in exactly one.
 
-    What can be edited without being split is one piece. At a variable frame rate, a frame that is
-    shown for long may continue in the next piece.
+    A clip that need not be split is one piece. At a variable frame rate, a long frame may continue
+    in the next piece.
 
     Args:
         source: A local clip.
         start_s: Where the first piece begins; None for the beginning.
         end_s: Where the last piece ends; None for the end.
-        longest_s: How long a piece may be; a single one may be a frame longer.
+        longest_s: The longest a piece may be; if there is only one, it may be a frame longer.
 
     Raises:
         InvalidInputError: If the source is not a clip, or the marks leave nothing of it.
@@ -92,16 +92,16 @@ def plan_split(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """What was written."""
+    """The joined clip that was written."""
 
     path: Path
     duration_s: float
     is_video_copied: bool
     sound: Sound
     largest_gap_s: float
-    """The largest difference by which a result is shorter (negative: longer) than its piece."""
+    """The largest amount by which a result is shorter (negative: longer) than its piece."""
     lost_marks: tuple[str, ...]
-    """Marks of origin that results have and the joined clip does not, such as `c2pa`."""
+    """Marks of origin, such as `c2pa`, that results have and the joined clip lacks."""
 
 
 def join(
@@ -114,17 +114,17 @@ def join(
     original_start_s: float | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> Joined:
-    """Write the results of pieces as one clip.
+    """Join the results of pieces into one clip.
 
-    With the original's audio each result begins where its piece did, so that audio and video stay
-    in step: the last frame of a shorter result stays on, the end of a longer one is dropped. With
-    their own audio, results follow one another at full length.
+    Unless `new_audio` is true, each result begins where its piece did, so that video and original
+    audio stay in sync: the last frame of a shorter result is held, and the end of a longer one is
+    dropped. With their own audio, results follow one another at full length.
 
     Args:
-        pieces: In order.
-        results: The edited clip of each piece.
-        target: Appears once it is complete, in a folder that belongs to the caller.
-        original: The clip whose audio is laid over; None for a silent result.
+        pieces: The pieces, in order.
+        results: The result of each piece.
+        target: Appears once it is complete; its folder must belong to the caller.
+        original: The clip whose audio to use; None for a silent result.
         new_audio: Keep the results' own audio instead, cross-faded over 20 ms.
         original_start_s: Where the first piece begins in the original; None for its beginning.
         on_progress: Called after each frame.
@@ -146,7 +146,7 @@ def join(
         piece.duration_s - float(part.span.length_s)
         for piece, part in zip(pieces, parts, strict=True)
     ]
-    parts = _in_a_row(parts) if new_audio else _in_place(parts, pieces)
+    parts = _end_to_end(parts) if new_audio else _at_piece_starts(parts, pieces)
     last = parts[-1]
     length_s = last.at_s + (last.span.length_s if new_audio else Fraction(pieces[-1].duration_s))
     copies_video = _can_copy(parts, facts)
@@ -179,7 +179,7 @@ def join(
     )
 
 
-def _in_a_row(parts: list[Part]) -> list[Part]:
+def _end_to_end(parts: list[Part]) -> list[Part]:
     at_s = Fraction(0)
     placed: list[Part] = []
     for part in parts:
@@ -188,10 +188,10 @@ def _in_a_row(parts: list[Part]) -> list[Part]:
     return placed
 
 
-def _in_place(parts: list[Part], pieces: Sequence[Piece]) -> list[Part]:
+def _at_piece_starts(parts: list[Part], pieces: Sequence[Piece]) -> list[Part]:
     placed: list[Part] = []
     for part, piece in zip(parts, pieces, strict=True):
-        # Half a frame beyond the end is a rounding; what begins later is dropped.
+        # Half a frame beyond the end is rounding; frames that begin later are dropped.
         tick_s, half_s = part.timeline.tick_s, Fraction(part.timeline.frame_s) / 2
         limit = part.span.start + (Fraction(piece.duration_s) - half_s) / tick_s
         end = next((time for time in part.timeline.times if time > limit), part.span.end)
@@ -201,7 +201,7 @@ def _in_place(parts: list[Part], pieces: Sequence[Piece]) -> list[Part]:
 
 
 def _can_copy(parts: list[Part], facts: list[ClipFacts]) -> bool:
-    """Return whether the packets of all parts make one stream."""
+    """Return whether the packets of all parts can form one stream."""
     formats = {_format_of(*each) for each in zip(parts, facts, strict=True)}
     if len(formats) > 1 or None in formats:
         return False
@@ -220,7 +220,7 @@ def _can_copy(parts: list[Part], facts: list[ClipFacts]) -> bool:
 
 
 def _format_of(part: Part, facts: ClipFacts) -> tuple[object, ...] | None:
-    """Return what must be equal for two clips to share a video stream."""
+    """Return the properties that clips must share to be copied into one video stream."""
     if facts.video_codec not in {"h264", "hevc"}:
         return None
     with opened_clip(part.source) as clip:
@@ -260,7 +260,7 @@ def _spans(timeline: Timeline, whole: Span, longest_s: float) -> list[Span]:
     if whole.length_s <= longest_s + allowed_overrun_s(timeline.frame_s):
         return [whole]
     times = [time for time in timeline.times if whole.start < time < whole.end] or [whole.start]
-    # Pieces end where a frame does, which can make one too long: then there is one more.
+    # Pieces end at frame boundaries, which can make one too long: then use one piece more.
     count = ceil(whole.length_s / Fraction(longest_s))
     while True:
         spans = _equal(whole, times, count)
@@ -273,7 +273,7 @@ def _equal(whole: Span, times: list[int], count: int) -> list[Span]:
     cuts = [whole.start]
     for index in range(1, count):
         mark = whole.start + Fraction(index * (whole.end - whole.start), count)
-        # Cut at the frame nearest to an equal share, unless one is shown for long there.
+        # Cut at the frame nearest to an equal share, unless a long frame makes that too uneven.
         nearest = min(times, key=lambda time: abs(time - mark))
         is_near = abs(nearest - mark) * whole.tick_s <= _NEAR_S
         cuts.append(max(nearest if is_near else round(mark), cuts[-1] + 1))

@@ -1,4 +1,4 @@
-"""A clip made into what the service takes: cut, converted, or both."""
+"""Prepare a clip for the service: cut it, convert it, or both."""
 
 import os
 import shutil
@@ -38,32 +38,32 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
 
 _COPYABLE_CODECS: Final = frozenset({"h264", "hevc"})
-# Containers that give every packet its time of showing.
+# Containers that store a presentation time for every packet.
 _COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts", "flv"})
 _SDR_BITS: Final = 8
 _MEMORY_BYTES: Final = 1024**3
-# Of an encoder, with the frames that wait for it and for its decoder: 0.37 GiB at 1080p.
+# Memory for an encoder, its decoder and the frames waiting for both: 0.37 GiB at 1080p.
 _BYTES_PER_PIXEL: Final = 192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What was written."""
+    """The clip that was written."""
 
     path: Path
     start_s: float
-    """Where it begins in the source."""
+    """Where the clip begins in the source."""
     duration_s: float
     is_video_copied: bool
     is_audio_copied: bool | None
     """None if there is no audio."""
     done: str
-    """What was done, in a line: `copied`, `cut (copied)`, `written anew: VP9, 25 fps → …`."""
+    """What was done, on one line: `copied`, `cut (copied)`, `written anew: VP9, 25 fps → …`."""
     check: FrameCheck
     silenced_packets: int
-    """How many damaged packets of audio were replaced by silence."""
+    """The number of damaged audio packets that were replaced by silence."""
     lost_marks: tuple[str, ...]
-    """Marks of origin that the source has and the result does not, such as `c2pa`."""
+    """Marks of origin, such as `c2pa`, that the source has and the result lacks."""
 
 
 def prepare(
@@ -80,24 +80,24 @@ def prepare(
 ) -> Prepared:
     """Write a clip, or a part of it, as an H.264 or H.265 MP4 with AAC audio.
 
-    What can be copied is copied: video if the cut allows it, AAC if nothing before it is cut off.
+    Streams are copied if possible: video if the cut allows it, AAC if the beginning is not cut off.
     The result begins with the first frame at or after `start_s`, and ends before the first one at
     or after `end_s`; at a variable frame rate it begins and ends at the marks themselves.
 
     Args:
         source: A local clip.
-        target: Appears once it is complete, in a folder that belongs to the caller.
-        name: What messages call the clip; its path by default.
+        target: Appears once it is complete; its folder must belong to the caller.
+        name: The clip, for messages; its path by default.
         start_s: Where to begin; None for the beginning.
         end_s: Where to stop; None for the end.
         keeps_hdr: Keep HDR colours, instead of converting them to SDR.
         accepts_damage: Write a clip even if more than a tenth of its frames are damaged.
-        largest_bytes: Video that would become larger is encoded, even if it could be copied.
+        largest_bytes: Encode video that would exceed this size, even if it could be copied.
         on_progress: Called after each frame.
 
     Raises:
-        InvalidInputError: The source is not a clip, the marks leave nothing of it, or too many of
-            its frames are damaged.
+        InvalidInputError: If the source is not a clip, the marks leave nothing of it, or too many
+            of its frames are damaged.
         LocalError: If the target cannot be written.
     """
     name = name or str(source)
@@ -122,14 +122,14 @@ def prepare(
 
 
 def check_frames(source: Path, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
-    """Decode a clip once, before it is paid for.
+    """Decode a clip once, before an edit of it is paid for, and count its bad frames.
 
     Args:
         source: A local clip.
         on_progress: Called after each frame.
 
     Raises:
-        InvalidInputError: If it is not a clip that can be read.
+        InvalidInputError: If it is not a readable clip.
     """
     _, timeline = examine(source)
     whole = Part(source=source, timeline=timeline, span=timeline.whole)
@@ -160,7 +160,7 @@ def save_prepared(
     accepts_damage: bool = False,
     on_progress: OnProgress = ignore_progress,
 ) -> Prepared:
-    """Write the clip that would be sent: the source itself if nothing must be done to it.
+    """Write the clip that would be sent, which is a copy of the source if it needs no changes.
 
     Args:
         source: A local clip.
@@ -173,7 +173,7 @@ def save_prepared(
         on_progress: Called after each frame.
 
     Raises:
-        InvalidInputError: As `prepare`.
+        InvalidInputError: As for `prepare`.
         LocalError: If the target cannot be written.
     """
     facts = probe(source, name=str(source))
@@ -207,7 +207,7 @@ def save_prepared(
 
 @dataclass(slots=True, kw_only=True)
 class _Writing:
-    """A part of a clip on its way into a file."""
+    """A part of a clip to write, and how to write it."""
 
     facts: ClipFacts
     part: Part
@@ -285,11 +285,11 @@ class _Writing:
 
 
 class EncodingSlots:
-    """Lets as many encoders run at once as there are cores and memory for; always one.
+    """Limits how many encoders run at once, by memory and cores; one may always run.
 
     Args:
-        memory_bytes: What all of them may take together.
-        cores: How many may run at once.
+        memory_bytes: The memory for all encoders together.
+        cores: The largest number of encoders.
     """
 
     def __init__(self, *, memory_bytes: int, cores: int) -> None:
@@ -301,7 +301,7 @@ class EncodingSlots:
 
     @contextmanager
     def taken(self, pixels: int) -> Generator[None]:
-        """Wait for room for an encoder of frames of that many pixels; none is needed for 0."""
+        """Wait for, and hold, a slot for an encoder of frames with so many pixels; 0 needs none."""
         if not pixels:
             yield
             return
@@ -338,7 +338,7 @@ def _can_copy_video(facts: ClipFacts, *, keeps_hdr: bool) -> bool:
 
 def _check_copy(target: Path) -> FrameCheck:
     facts, timeline = examine(target)
-    # Decoders take less memory than encoders, but pieces of a long clip are many.
+    # Decoders take less memory than encoders, but a long clip has many pieces.
     with ENCODING_SLOTS.taken(facts.width * facts.height // 4):
         return count_bad_frames(Part(source=target, timeline=timeline, span=timeline.whole))
 

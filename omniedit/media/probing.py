@@ -1,4 +1,4 @@
-"""What a clip is, from its header, its packets and its first frame."""
+"""Read the facts about a clip from its header, its packets and its first frame."""
 
 import gc
 import itertools
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 
 _UNSPECIFIED_COLOR: Final = 2
 _UNSPECIFIED_RANGE: Final = 0
-# Beyond this the lengths of a track and of its file are no matter of rounding or of other tracks.
+# A track this many times as long as its file is not explained by rounding or other tracks.
 _MOST_DISAGREEMENT: Final = 1.5
-# An edit list hides frames of a normal rate; a wrong timescale makes all of them long.
+# An edit list hides frames of normal length; a wrong timescale makes all of them long.
 _LONGEST_FRAME_S: Final = 1.0
 _CHROMA_COMPONENTS: Final = 3
 _PROBE_SIDE: Final = 64
@@ -64,21 +64,21 @@ _CHROMA: Final = {
     (4, 1): "4:1:1",
     (4, 4): "4:1:0",
 }
-# In a stream that begins in the middle, frames before the next keyframe cannot be decoded.
+# If a stream begins in the middle, frames before the next keyframe cannot be decoded.
 _MOST_ATTEMPTS: Final = 600
-# Asking a frame for its rotation puts it into a reference cycle, and Python does not know how large
-# it is: after a thousand results of a batch, a gigabyte would wait to be collected.
+# Reading a frame's rotation puts it into a reference cycle, and Python does not know how large it
+# is: after a batch of a thousand results, a gigabyte would be waiting for garbage collection.
 _COLLECT_EVERY: Final = 16
 _PROBES: Final = itertools.count(1)
 
 
 def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> ClipFacts:
-    """Return what a clip is.
+    """Return the facts about a clip.
 
     Args:
         source: A local file, or a file object at its beginning.
         name: The clip, for messages.
-        reads_all: Read every packet to measure the length, instead of believing the header.
+        reads_all: Read every packet to measure the length, instead of trusting the header.
 
     Raises:
         MissingFileError: If a local file cannot be read.
@@ -93,14 +93,14 @@ def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> Clip
 
 
 def examine(path: Path, *, name: str | None = None) -> tuple[ClipFacts, Timeline]:
-    """Return what a local clip is, and when each of its frames is shown.
+    """Return the facts about a local clip, and its timeline.
 
     Args:
         path: The clip.
-        name: What messages call it; its path by default.
+        name: The clip, for messages; its path by default.
 
     Raises:
-        InvalidInputError: If it is not a clip that can be read.
+        InvalidInputError: If it is not a readable clip.
     """
     with open_file(path) as file:
         facts, timeline = _probe(file, name=name or str(path), reads_all=True)
@@ -109,12 +109,12 @@ def examine(path: Path, *, name: str | None = None) -> tuple[ClipFacts, Timeline
 
 @dataclass(slots=True, kw_only=True)
 class _Reading:
-    """What all packets of a clip tell."""
+    """What reading every packet of a clip reveals."""
 
     timeline: Timeline
     frame: "VideoFrame"
     end_s: float
-    """When the last stream ends, on the clip's own clock."""
+    """End of the last stream, on the clip's own clock."""
     audio_end_s: float | None
 
 
@@ -151,7 +151,7 @@ def _probe(file: Readable, *, name: str, reads_all: bool) -> tuple[ClipFacts, Ti
         if reading:
             facts = _measured(facts, container, reading, index)
         elif facts.is_fragmented:
-            # FFmpeg reports the length of the fragments that it has read so far.
+            # FFmpeg reports only the length of the fragments that it has read so far.
             facts = replace(facts, duration_s=None, container_s=None, frames=None)
     _check(facts)
     return facts, reading.timeline if reading else None
@@ -168,7 +168,7 @@ def _check(facts: ClipFacts) -> None:
 def _measured(
     facts: ClipFacts, container: "InputContainer", reading: _Reading, index: bytes
 ) -> ClipFacts:
-    """Add what all packets tell.
+    """Add what reading every packet has revealed.
 
     Raises:
         InvalidInputError: If the index contradicts itself.
@@ -178,16 +178,16 @@ def _measured(
     if announced and timeline.duration_s > _MOST_DISAGREEMENT * announced + 1:
         msg = (
             f"the index of {facts.name} is damaged: it says that the video is"
-            f" {timeline.duration_s:.2f} s long, and the whole file {announced:.2f} s"
+            f" {timeline.duration_s:.2f} s long, but the whole file only {announced:.2f} s"
         )
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
     if timeline.frame_s > _LONGEST_FRAME_S and 2 * len(timeline.times) < (facts.frames or 0):
         msg = (
-            f"the index of {facts.name} is damaged: it shows {len(timeline.times)} of"
+            f"the index of {facts.name} is damaged: it shows only {len(timeline.times)} of"
             f" {facts.frames} frames, for {timeline.frame_s:.2f} s each"
         )
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
-    # An MP4 begins at 0 even if its first frame does not; a transport stream with its first frame.
+    # An MP4 begins at 0 even if its first frame does not, a transport stream at its first frame.
     begins_s = 0.0 if index else (container.start_time or 0) / av.time_base
     start_s = float(timeline.whole.start_s)
     return replace(
@@ -229,7 +229,7 @@ def _read(
                 frame = cast("VideoFrame | None", next(iter(packet.decode()), None))
     timeline = builder.finish()
     if getattr(file, "failure", None) is not None:
-        # A file read over a network ends where reading failed.
+        # A file read over a network seems to end where reading failed.
         msg = f"the end of {name} could not be read"
         raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
     if frame is None:
@@ -248,8 +248,8 @@ def _read(
 def _first_frame(
     container: "InputContainer", stream: "VideoStream", *, name: str
 ) -> "VideoFrame | None":
-    """Return a frame if little enough must be read for it."""
-    # The header has told the most important; the frame adds details such as its rotation.
+    """Return the first frame; None if it takes too much reading, or fails."""
+    # Ignore errors: the header has the essentials, and a frame only adds details like rotation.
     with suppress(FFmpegError, OSError):
         packets = packets_of(container, stream, name=name, budget_s=READING_BUDGET_S)
         for attempt, packet in enumerate(packets):
@@ -263,7 +263,7 @@ def _first_frame(
 def _facts(
     container: "InputContainer", stream: "VideoStream", frame: "VideoFrame | None"
 ) -> ClipFacts:
-    """Return what the header tells, with the first frame if there is one."""
+    """Return the facts from the header, and from the first frame if there is one."""
     context = stream.codec_context
     audio = audio_stream(container)
     rate = stream.average_rate or stream.guessed_rate
@@ -319,7 +319,7 @@ def _chroma(pixels: "VideoFormat") -> str | None:
 
 
 def _announced_s(container: "InputContainer", stream: "VideoStream") -> float | None:
-    """Return the length that the header claims; a fragmented MP4 claims none."""
+    """Return the length that the header states; a fragmented MP4 states none."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration else None

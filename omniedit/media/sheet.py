@@ -1,4 +1,4 @@
-"""A contact sheet: each video a row of moments, and how it differs from the first, as one picture."""
+"""Draw a contact sheet: rows of moments of each video, and of differences from the first one."""
 
 import io
 from bisect import bisect_right
@@ -23,20 +23,20 @@ _AMPLIFIED: Final = 4
 _PAPER: Final = (22, 22, 26)
 _INK: Final = (236, 236, 241)
 _FONTS: Final = ("NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc", "DejaVuSans.ttf")
-"""For labels beyond Latin, for which Pillow's own font has no glyphs."""
+"""Fonts for labels beyond ASCII; Pillow's own font has Latin glyphs only."""
 
 
 class Row(NamedTuple):
-    """A video of a sheet."""
+    """One video of a contact sheet."""
 
     view: View
     label: str
     from_s: float
-    """Where it is when all begin."""
+    """The position in the video at which the sheet begins."""
 
 
 def draw_sheet(rows: Sequence[Row]) -> bytes:
-    """Return a contact sheet as PNG: a row a video, and a row of differences for each but the first.
+    """Return a PNG contact sheet: a row per video, and a row of differences for all but the first.
 
     Raises:
         InvalidInputError: If a video cannot be read.
@@ -46,7 +46,7 @@ def draw_sheet(rows: Sequence[Row]) -> bytes:
     pictures = [_pictures(row, moments) for row in rows]
     strips = [(row.label, shown) for row, shown in zip(rows, pictures, strict=True)]
     strips += [
-        (f"how {row.label} differs, {_AMPLIFIED}x", _differences(pictures[0], shown))
+        (f"difference, {_AMPLIFIED}x: {row.label}", _differences(pictures[0], shown))
         for row, shown in zip(rows[1:], pictures[1:], strict=True)
     ]
     heights = [_LINE + shown[0].height + _GAP for _, shown in strips]
@@ -66,7 +66,7 @@ def draw_sheet(rows: Sequence[Row]) -> bytes:
 
 
 def _pictures(row: Row, moments: Sequence[float]) -> list[Image.Image]:
-    """Return what a video shows at each moment; a frame that is damaged is the one before it."""
+    """Return the picture at each moment; the previous frame stands in for a damaged one."""
     own = [moment + row.from_s for moment in moments]
     found = [
         (at_s, _image_of(frame)) for frame, at_s in row.view.frames_at(own, _size_of(row.view))

@@ -1,4 +1,4 @@
-"""The audio of a clip laid over what an edit made of it, or taken away."""
+"""Replace the audio of a result with that of its clip, or remove it."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ from omniedit.models import Sound
 if TYPE_CHECKING:
     from av.container import OutputContainer
 
-# Audio that ends this much earlier than the video is filled up with silence.
+# Audio is padded with silence if it ends earlier than the video by more than this.
 _TOLERANCE_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlaid:
-    """What was written."""
+    """The result that was written with another soundtrack."""
 
     path: Path
     sound: Sound
     difference_s: float
-    """By how much the original is longer than the result (negative: shorter)."""
+    """How much longer the original is than the result (negative: shorter)."""
     lost_marks: tuple[str, ...]
-    """Marks of origin that the result had, such as `c2pa`."""
+    """Marks of origin that the result had, such as `c2pa`, and that are now lost."""
 
 
 def lay_sound(
@@ -43,15 +43,15 @@ def lay_sound(
     original_end_s: float | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> Overlaid:
-    """Write a result with its clip's own audio, in step with the first frame, or with none.
+    """Write a result with the audio of its clip, in sync from the first frame, or without audio.
 
     Args:
-        result: What the service returned.
-        target: Appears once it is complete, in a folder that belongs to the caller.
-        original: The clip whose audio is laid over, trimmed or padded to the length of the result;
-            None for a silent result.
+        result: The file that the service returned.
+        target: Appears once it is complete; its folder must belong to the caller.
+        original: The clip whose audio to use, trimmed or padded to the length of the result; None
+            for a silent result.
         original_start_s: Where the clip that was sent begins in the original.
-        original_end_s: Where it ends.
+        original_end_s: Where that clip ends in the original.
         on_progress: Called after each frame.
 
     Raises:
@@ -101,11 +101,11 @@ def original_audio(
     start_s: float | None,
     length_s: Fraction,
 ) -> Packets | None:
-    """Add a stream, and return the audio of a clip from a mark on for it; None if it has none.
+    """Add a stream and return a clip's audio from a mark on; None if the clip has none.
 
     Args:
         container: The file that gets the stream.
-        stack: Closes the clip once all is written.
+        stack: Closes the clip; must stay open until the packets are written.
         original: A local clip.
         start_s: Where to begin; None for the beginning.
         length_s: How much to take.
@@ -113,7 +113,7 @@ def original_audio(
     clip = stack.enter_context(opened_clip(original))
     if audio_stream(clip) is None:
         return None
-    # A cut between two frames begins with the next one, and so does the audio.
+    # A cut between two frames takes effect at the next one, for the audio too.
     facts, timeline = examine(original)
     span = marked_span(timeline, start_s, None, name=str(original))
     is_covered = facts.audio_s is not None and facts.audio_s + _TOLERANCE_S >= length_s

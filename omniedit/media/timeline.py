@@ -1,4 +1,4 @@
-"""When each frame of a clip is shown, and where marks cut it."""
+"""The times of a clip's frames, and where marks cut it."""
 
 import re
 from bisect import bisect_left, bisect_right
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MAX_LENGTH_S: Final = 600.0
-"""Longest clip that is read at all."""
+"""The longest clip that is read at all."""
 NO_VIDEO: Final = "no_video"
-"""Error code of a file without a frame."""
+"""Error code for a file without video frames."""
 
 _MOST_FRAMES: Final = 400_000  # ten minutes at 600 fps
-# The times of two frames of constant rate differ by a rounding, a tick at either end.
+# Even at a constant rate, rounding changes a frame's length by up to a tick at either end.
 _ROUNDING_TICKS: Final = 2
 _VARIABLE_SHARE: Final = 0.1
 _MARK: Final = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d{1,9})?)", re.ASCII)
 _MARK_HINT: Final = "write seconds (12.5) or minutes and seconds (1:02.5)"
-_RANGE_HINT: Final = "marks count from the clip's beginning; without `--end` the rest is taken"
+_RANGE_HINT: Final = "times count from the clip's beginning; without `--end` the rest is used"
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
-# Half of the coarsest tick that containers use.
+# Half the coarsest tick that containers use.
 _HALF_TICK_S: Final = 0.0005
-# A mark this close to a frame whose time was rounded means that frame.
+# A mark this close to a frame means that frame: one of the two was rounded.
 _SNAP_S: Final = Fraction(2, 1000)
 
 
@@ -47,19 +47,19 @@ class CodedFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """All frames of a clip."""
+    """The frames of a clip and their times."""
 
     tick_s: Fraction
     frames: tuple[CodedFrame, ...]
     """In decoding order."""
     times: tuple[int, ...]
-    """When frames are shown, in order, in ticks."""
+    """When frames are shown, in ticks, ascending."""
     end: int
-    """When the last one ends, in ticks."""
+    """When the last frame ends, in ticks."""
     has_hidden: bool
-    """Whether frames are decoded but not shown (an edit list), or have no time of their own."""
+    """Whether some frames are decoded but not shown (an edit list), or have no own time."""
     has_slots: bool = False
-    """Whether times belong to places in the file (AVI), which decoded frames fill one by one."""
+    """Whether times belong to positions in the file (AVI): decoded frames take them one by one."""
 
     @property
     def start(self) -> int:
@@ -83,7 +83,7 @@ class Timeline:
 
     @property
     def is_variable(self) -> bool:
-        """Whether frames are shown for different times."""
+        """Whether the frame rate is variable."""
         steps = sorted(after - before for before, after in pairwise(self.times))
         if not steps:
             return False
@@ -91,7 +91,7 @@ class Timeline:
         return steps[-1] - steps[0] > _ROUNDING_TICKS + typical * _VARIABLE_SHARE
 
     def key_before(self, ticks: int) -> CodedFrame | None:
-        """Return the last keyframe that is shown by then; None if frames have no usable times."""
+        """Return the last keyframe at or before a time; None if frames have no usable times."""
         if self.has_slots:
             return None
         keys = [frame for frame in self.frames if frame.is_key and frame.pts <= ticks]
@@ -102,7 +102,7 @@ class Timeline:
         return self.times[max(0, bisect_right(self.times, ticks) - 1)]
 
     def ends(self) -> dict[int, int]:
-        """Return when each frame gives way to the next, by the time at which it is shown."""
+        """Return when each frame ends, by the time at which it begins."""
         return dict(pairwise((*self.times, self.end)))
 
 
@@ -116,18 +116,18 @@ class Span:
 
     @property
     def start_s(self) -> Fraction:
-        """Where it begins, on the clip's own clock."""
+        """Start of the span, on the clip's own clock."""
         return self.start * self.tick_s
 
     @property
     def length_s(self) -> Fraction:
-        """How long it is."""
+        """Length of the span."""
         return (self.end - self.start) * self.tick_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A span of a clip, and where it goes in the result."""
+    """A span of a clip, and its position in the result."""
 
     source: Path
     timeline: Timeline
@@ -141,7 +141,7 @@ class TimelineBuilder:
     Args:
         stream: The video stream.
         name: The clip, for messages.
-        has_slots: Whether the container gives frames places in the file instead of times.
+        has_slots: Whether frames have positions in the file instead of times of their own.
     """
 
     def __init__(self, stream: "VideoStream", *, name: str, has_slots: bool = False) -> None:
@@ -155,7 +155,7 @@ class TimelineBuilder:
         self._has_hidden = False
 
     def add(self, packet: "Packet[VideoStream]") -> None:
-        """Take in a packet.
+        """Add a packet.
 
         Raises:
             InvalidInputError: If the clip is too long.
@@ -189,7 +189,7 @@ class TimelineBuilder:
         last = max(self._frames, key=lambda frame: frame.pts)
         steps = sorted(after - before for before, after in pairwise(times))
         typical = steps[len(steps) // 2] if steps else round(1 / (self._rate * self._tick_s))
-        # A muxer that does not know how long the last frame lasts writes 0, or anything.
+        # A muxer that does not know how long the last frame lasts writes 0 or an arbitrary value.
         length = last.duration if 0 < last.duration <= 10 * max(typical, 1) else typical
         return Timeline(
             tick_s=self._tick_s,
@@ -208,11 +208,11 @@ def too_long(name: str) -> InvalidInputError:
 
 
 def parse_mark(text: str, *, name: str = "time") -> float:
-    """Return the seconds of `12`, `12.5`, `1:02.5` or `1:02:03`.
+    """Parse `12`, `12.5`, `1:02.5` or `1:02:03` into seconds.
 
     Args:
-        text: As typed.
-        name: What it is, for messages.
+        text: The time as typed.
+        name: What the time is, for messages.
 
     Raises:
         InvalidInputError: If the text is not a valid time.
@@ -229,10 +229,10 @@ def parse_mark(text: str, *, name: str = "time") -> float:
 
 
 def check_order(start_s: float | None, end_s: float | None, *, name: str) -> None:
-    """Refuse marks that leave nothing of any clip.
+    """Refuse marks that would leave nothing of any clip.
 
     Raises:
-        InvalidInputError: If they do.
+        InvalidInputError: If the end is not after the start, or not after 0.
     """
     if start_s is not None and end_s is not None and end_s <= start_s:
         msg = f"--end {end_s:g} is not after --start {start_s:g}"
@@ -252,11 +252,11 @@ def check_marks(
         start_s: Where to begin; None for the beginning.
         end_s: Where to stop; None for the end.
         name: The clip, for messages.
-        duration_s: Its length.
-        frame_s: The length of a frame; an end that is at most one frame beyond is the end.
+        duration_s: The length of the clip.
+        frame_s: The length of a frame; an end mark up to one frame beyond the clip is accepted.
 
     Raises:
-        InvalidInputError: If they do.
+        InvalidInputError: If the marks leave nothing, or lie beyond the clip.
     """
     check_order(start_s, end_s, name=name)
     if start_s is not None and start_s > duration_s - frame_s + _HALF_TICK_S:
@@ -271,10 +271,10 @@ def check_marks(
 def marked_span(
     timeline: Timeline, start_s: float | None, end_s: float | None, *, name: str
 ) -> Span:
-    """Return the span between two marks, which count from the first frame.
+    """Return the span between two marks, counted from the first frame.
 
     Raises:
-        InvalidInputError: The marks leave nothing, or lie beyond the clip.
+        InvalidInputError: If the marks leave nothing, or lie beyond the clip.
     """
     check_marks(start_s, end_s, name=name, duration_s=timeline.duration_s, frame_s=timeline.frame_s)
     start, end = timeline.start, timeline.end
@@ -288,7 +288,7 @@ def marked_span(
 def _snapped(timeline: Timeline, mark_s: float, *, otherwise: int) -> int:
     """Return where a mark cuts: at the next frame.
 
-    At a variable rate a frame may be shown for seconds, and is cut in two.
+    At a variable rate, where a frame may last for seconds, it cuts the frame in two.
     """
     mark = timeline.start + Fraction(mark_s) / timeline.tick_s
     tolerance = min(_SNAP_S, Fraction(timeline.frame_s) / 4) / timeline.tick_s

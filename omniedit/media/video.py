@@ -1,4 +1,4 @@
-"""The video of a clip on its way into an MP4, copied or encoded."""
+"""Video for an MP4: copied from a clip, or encoded."""
 
 import time
 from collections.abc import Container, Generator, Iterable, Sequence
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _X264: Final = {
-    # Visually lossless: the service encodes the clip once more.
+    # Visually lossless, because the service encodes the clip again.
     "crf": "16",
     "preset": "fast",
-    # Ten seconds stay below the file service's limit, whatever they show.
+    # Keep ten seconds of any content below the file service's size limit.
     "maxrate": "70M",
     "bufsize": "35M",
-    # The result depends on their number, and a clip should become the same file on any machine.
-    # Each holds frames in memory, as does the look ahead.
+    # The output depends on the number of threads, and should be the same on every machine. Each
+    # thread holds frames in memory, as does the lookahead.
     "threads": "4",
     "rc-lookahead": "20",
 }
-# An MP4 lists the lengths of frames in decoding order, which must then be the order of showing.
+# At a variable frame rate, decoding order, in which an MP4 stores durations, must be display order.
 _IN_ORDER: Final = {"bf": "0"}
 _X265: Final = {
     "crf": "16",
@@ -56,19 +56,19 @@ _X265: Final = {
     "x265-params": "log-level=error:pools=8:frame-threads=2:vbv-maxrate=70000:vbv-bufsize=35000",
 }
 _X265_IN_ORDER: Final = {"x265-params": f"{_X265['x265-params']}:bframes=0"}
-# A clip with more frames that are bad is refused.
+# A clip with a larger share of bad frames is refused.
 _MOST_BAD: Final = 0.1
-# Frames wait in memory to be encoded: forty take 1.2 GB of 4K, 5 GB of 8K.
+# Frames waiting to be encoded take memory: forty take 1.2 GB in 4K, and 5 GB in 8K.
 _HUGE: Final = {"rc-lookahead": "5"}
 _HUGE_PIXELS: Final = 3840 * 2160
-_RATE_DENOMINATOR: Final = 1001  # of 29.97 fps
+_RATE_DENOMINATOR: Final = 1001  # of 29.97 fps (30000/1001)
 
 
 def copyable_frames(timeline: Timeline, span: Span) -> tuple[CodedFrame, ...] | None:
-    """Return the packets that make up a span exactly; None if it cannot be copied.
+    """Return the packets that make up exactly a span; None if it cannot be copied.
 
-    It can if the frames to keep are one run of packets that begins with a keyframe: then no frame
-    that is kept needs one that is not.
+    A span can be copied if its frames are a single run of packets that begins with a keyframe:
+    then no frame in it depends on one outside.
     """
     is_inside = [span.start <= frame.pts < span.end for frame in timeline.frames]
     if timeline.has_hidden or timeline.shown_at(span.start) != span.start:
@@ -86,7 +86,7 @@ def rate_of(timeline: Timeline) -> Fraction:
 
 
 def copied_video(container: "OutputContainer", clip: "InputContainer", part: Part) -> Packets:
-    """Add a stream, and return the packets of a part for it as they are."""
+    """Add a stream and return the packets of a part to copy into it."""
     stream = video_stream(clip, name=str(part.source))
     target = copied_stream(container, stream)
     return copied_packets(clip, stream, target, part)
@@ -95,14 +95,14 @@ def copied_video(container: "OutputContainer", clip: "InputContainer", part: Par
 def copied_packets(
     clip: "InputContainer", stream: "VideoStream", target: "VideoStream", part: Part
 ) -> Packets:
-    """Yield the packets of a part, moved to where it goes in the result."""
+    """Yield the packets of a part, shifted to its position in the result."""
     shift = round(part.at_s / part.timeline.tick_s) - part.span.start
     frames = copyable_frames(part.timeline, part.span) or ()
     packets = _packets_from(clip, stream, frames[0] if frames else None, name=str(part.source))
     for frame, packet in zip(frames, (each for each in packets if each.size), strict=False):
         packet.duration = min(packet.duration or 0, part.span.end - frame.pts)
         packet.pts = frame.pts + shift
-        # Matroska has no decoding times, and FFmpeg guesses others after a seek.
+        # Matroska stores no decoding times, and FFmpeg guesses different ones after a seek.
         packet.dts = None if frame.dts is None else frame.dts + shift
         packet.stream = target
         yield packet
@@ -116,20 +116,20 @@ def encoded_video(
     size: FrameSize | None = None,
     keeps_hdr: bool = False,
 ) -> "VideoEncoding":
-    """Add a stream, and return an encoding that yields the packets of parts for it.
+    """Add a stream and return an encoding that yields its packets.
 
     Args:
         container: The file that gets the stream.
-        parts: What to encode, one after the other.
+        parts: What to encode, in order.
         rate: Frames per second, for the encoder's rate control; frames keep their own times.
-        size: The size of all frames; None for that of the first one, upright.
-        keeps_hdr: Whether HDR colours stay as they are, as H.265 in 10 bits.
+        size: The size of all frames; None for that of the first one once upright.
+        keeps_hdr: Keep HDR colours, as 10-bit H.265.
     """
     codec, options = ("libx265", _X265) if keeps_hdr else ("libx264", _X264)
     if any(part.timeline.is_variable for part in parts):
         options = options | (_X265_IN_ORDER if keeps_hdr else _IN_ORDER)
     stream: VideoStream = new_stream(container, codec, rate=rate, options=options)
-    # PyAV asks for slices, whose threads wait for each other at the end of every frame.
+    # PyAV's default is slice threads, which wait for each other at the end of every frame.
     stream.codec_context.thread_type = "FRAME"
     if keeps_hdr:
         stream.codec_context.codec_tag = HEVC_TAG
@@ -137,7 +137,7 @@ def encoded_video(
 
 
 class VideoEncoding:
-    """Encodes frames, keeps the time and the length of each, and counts those that are damaged."""
+    """Encodes frames, keeping the time and duration of each, and counts the good ones."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class VideoEncoding:
         ends = part.timeline.ends()
         with opened_clip(part.source) as clip:
             for frame, pts in self._filtered(clip, part):
-                # A frame may be cut at either end of the span.
+                # Either end of the span may cut a frame.
                 begin, end = max(pts, part.span.start), min(ends.get(pts, pts + 1), part.span.end)
                 at_s, tick_s = part.at_s - part.span.start_s, part.timeline.tick_s
                 yield from self._encoded(frame, at_s + begin * tick_s, at_s + end * tick_s)
@@ -232,7 +232,7 @@ class VideoEncoding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameCheck:
-    """How many of a clip's frames can be decoded without a fault."""
+    """The number of frames of a clip, and how many of them are damaged or missing."""
 
     frames: int
     bad_frames: int
@@ -244,7 +244,7 @@ class FrameCheck:
 
 
 def count_bad_frames(part: Part, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
-    """Decode a part, and count the frames that are damaged or missing."""
+    """Decode a part and count the frames that are damaged or missing."""
     started, good, span = time.monotonic(), 0, part.span
     with opened_clip(part.source) as clip:
         stream = video_stream(clip, name=str(part.source))
@@ -271,12 +271,12 @@ def frame_check(part: Part, good_frames: int) -> FrameCheck:
 def shown_frames(
     part: Part, size: FrameSize, *, only: Container[int] | None = None
 ) -> Generator[tuple["VideoFrame", Fraction]]:
-    """Yield a part's frames upright, in SDR and of one size, with their seconds from its beginning.
+    """Yield the frames of a part, upright, in SDR and scaled, with their seconds from its start.
 
     Args:
-        part: Of a clip.
-        size: What they get.
-        only: When those are shown that are wanted, in ticks; None for all.
+        part: The part to decode.
+        size: The target size.
+        only: The times of the frames to yield, in ticks of the timeline; None for all frames.
     """
     name, span = str(part.source), part.span
     frame_filter: FrameFilter | None = None
@@ -296,7 +296,7 @@ def shown_frames(
 def _frames(
     clip: "InputContainer", stream: "VideoStream", part: Part
 ) -> Generator[tuple["VideoFrame", int]]:
-    """Yield the frames of a part that can be decoded, each with its time in ticks."""
+    """Yield the decodable frames of a part, each with its time in ticks."""
     timeline, span = part.timeline, part.span
     first = timeline.shown_at(span.start)
     slots = iter(timeline.times) if timeline.has_slots else None
@@ -307,7 +307,7 @@ def _frames(
             pts = next(slots, None)
         if pts is None or pts < first:
             continue
-        # Decoders return frames in the order in which they are shown.
+        # Decoders return frames in display order.
         if pts >= span.end:
             return
         yield frame, pts
@@ -327,7 +327,7 @@ def _decoded(
 def _packets_from(
     clip: "InputContainer", stream: "VideoStream", key: CodedFrame | None, *, name: str
 ) -> "Generator[Packet[VideoStream]]":
-    """Yield packets from a keyframe on; None is the beginning."""
+    """Yield packets from a keyframe on; None starts at the beginning."""
     if key is not None:
         # An MP4 is indexed by decoding times, Matroska by presentation times.
         is_mov = "mov" in clip.format.name.split(",")
@@ -338,6 +338,6 @@ def _packets_from(
         if is_found:
             yield packet
     if not is_found:
-        # The index of the container is wrong: read from the beginning.
+        # The container's index is wrong: read from the beginning.
         seek_before(clip, stream, stream.start_time or 0)
         yield from packets_of(clip, stream, name=name, budget_s=ENCODING_BUDGET_S)

@@ -103,8 +103,8 @@ def test_a_clip_that_is_converted_on_the_way_fits(omniedit: CommandLine, clips: 
             f"size {render_size(size)}\n"
             f"{MODEL}"
             "estimate about 12.7 credits ($0.19) at least, without thinking tokens\n"
-            "verdict it is WebM, not MP4: it is converted on the way\n"
-            "verdict its video is VP8, not H.264 or H.265: it is converted on the way\n"
+            "verdict it is WebM, not MP4: it is converted before the upload\n"
+            "verdict its video is VP8, not H.264 or H.265: it is converted before the upload\n"
         ),
         fits=True,
         container="webm",

@@ -63,7 +63,7 @@ def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
         "size       2.1 MB",
         MODEL_LINE,
         "estimate   about 62.3 credits ($0.92) at least, without thinking tokens",
-        "verdict    it is QuickTime (MOV), not MP4: it is converted on the way",
+        "verdict    it is QuickTime (MOV), not MP4: it is converted before the upload",
     ]
 
 
@@ -130,7 +130,7 @@ def test_a_narrow_terminal_gets_whole_words_beside_the_labels(width: int) -> Non
     ]
     told = " ".join(line[11:] for line in lines)
     assert told.endswith(
-        "its video is MPEG-4 Part 2, not H.264 or H.265: it is converted on the way"
+        "its video is MPEG-4 Part 2, not H.264 or H.265: it is converted before the upload"
     )
 
 
@@ -180,7 +180,7 @@ def test_a_document_has_all_fields_of_a_clip() -> None:
         {
             "code": "not_an_mp4",
             "message": "it is QuickTime (MOV), not MP4",
-            "fix": "it is converted on the way",
+            "fix": "it is converted before the upload",
             "automatic": True,
         }
     ]
