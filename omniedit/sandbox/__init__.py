@@ -1,4 +1,4 @@
-"""The sandbox: a faithful local stand-in of the service, on loopback, with tasks kept on disk."""
+"""The sandbox: a faithful local stand-in for the service, on loopback, with tasks kept on disk."""
 
 from omniedit.sandbox.faults import MARKERS, Marker
 from omniedit.sandbox.server import RunningSandbox, reset, serve

@@ -1,4 +1,4 @@
-"""The sandbox as an application: which endpoint answers a request, and the endpoints that read."""
+"""The sandbox's WSGI application: routing, and the endpoints that only read."""
 
 import re
 import secrets
@@ -52,14 +52,14 @@ class SandboxApp:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """Answer one request, as WSGI has it."""
+        """Answer one WSGI request."""
         return self.answer(Exchange(environ))(environ, start_response)
 
     def answer(self, exchange: Exchange) -> Response:
-        """Return the reply to one request, and note both.
+        """Return the reply to one request, and write both to the log and the record.
 
         Raises:
-            BrokenConnectionError: If the connection is to be closed without a reply.
+            BrokenConnectionError: If the connection must be closed without a reply.
         """
         started = time.perf_counter()
         status: int | None = None
@@ -86,7 +86,7 @@ class SandboxApp:
         return json_reply(refusal.envelope, status=refusal.status, headers=refusal.headers)
 
     def _dispatch(self, exchange: Exchange) -> Response:
-        # Read for its check: a foreign Host header ends here, whatever is asked for.
+        # Read only for its check: a foreign Host header is refused on every path.
         _ = exchange.link_origin
         if not exchange.query_string.isascii():
             raise Refusal(HTTPStatus.BAD_REQUEST, "The query is not percent-encoded")
@@ -176,12 +176,12 @@ def _number(exchange: Exchange, name: str, *, default: int, highest: int) -> int
 
 class _Route(NamedTuple):
     method: str
-    path: str  # a pattern, whose groups are passed to the endpoint
+    path: str  # a pattern; its groups are passed to the endpoint
     endpoint: Callable[..., Response]
     needs_key: bool = True
 
 
-# Importing Werkzeug's own routing would take as long as everything else together.
+# Importing Werkzeug's routing would take as long as all other imports together.
 _ROUTES = (
     _Route("POST", "/v1/videos/generations", submit),
     _Route("POST", "/v1/tasks/batch", get_tasks),

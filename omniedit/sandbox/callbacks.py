@@ -1,6 +1,6 @@
-"""Callbacks: delivered to receivers on this machine, and to nobody else.
+"""Deliver callbacks to receivers on this machine, and nowhere else.
 
-Which hosts those are is told from their text; no name is resolved.
+A host is recognised as this machine by its text; no name is resolved.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackSender:
-    """Delivers the callbacks that are due, until it is stopped."""
+    """Delivers callbacks when they are due, until it is stopped."""
 
     service: "Service"
     origin: str
@@ -41,28 +41,28 @@ class CallbackSender:
     log: Callable[[str], None]
 
     def start(self) -> None:
-        """Look for due callbacks from now on, in a daemon thread."""
-        threading.Thread(target=self._look, name="sandbox-callbacks", daemon=True).start()
+        """Start to look for due callbacks, in a daemon thread."""
+        threading.Thread(target=self._deliver_due, name="sandbox-callbacks", daemon=True).start()
 
     def deliver(self, edit: Edit) -> bool:
-        """Post the task, again after 1, 2 and 4 s; return whether the receiver accepted it."""
+        """Post the task, with retries after 1, 2 and 4 s; return whether it was accepted."""
         is_accepted = self._post(edit)
         for delay_s in RETRY_DELAYS_S:
-            # When stopped, let the lease expire: the next process takes the callback up.
+            # When stopped, let the lease expire: the next process takes over the callback.
             if not is_accepted and self.stopped.wait(delay_s * self.service.time_scale):
                 return False
             is_accepted = is_accepted or self._post(edit)
-        with contextlib.suppress(sqlite3.Error):  # closed in the meantime
+        with contextlib.suppress(sqlite3.Error):  # the store was closed in the meantime
             self.service.store.end_callback(edit.task_id)
         return is_accepted
 
-    def _look(self) -> None:
+    def _deliver_due(self) -> None:
         interval_s = _INTERVAL_S * min(max(self.service.time_scale, 0.1), 1)
-        # Closing the store ends the search.
+        # Closing the store ends this loop.
         with contextlib.suppress(sqlite3.Error):
             while not self.stopped.wait(interval_s):
                 edit = self.service.store.take_callback(self.service.clock())
-                # A thread that cannot start leaves the lease to expire.
+                # If no thread can be started, the lease expires and the callback is tried again.
                 if edit:
                     with contextlib.suppress(RuntimeError):
                         threading.Thread(target=self.deliver, args=[edit], daemon=True).start()
@@ -105,7 +105,7 @@ def parse_web_url(text: str) -> SplitResult | None:
 
 
 def is_internal(host: str) -> bool:
-    """Return whether `host` is this machine or an address that is not on the internet."""
+    """Return whether `host` is this machine or an address that is not on the public internet."""
     address = _parse_address(host)
     if address is None:
         return bool(_LOCALHOST.fullmatch(_normalize(host)))
@@ -121,7 +121,7 @@ def loopback_address(host: str) -> str | None:
 
 
 def _normalize(host: str) -> str:
-    # Resolvers also read full-width digits, ideographic full stops and `%31`.
+    # Resolvers also accept full-width digits, ideographic full stops and `%31`.
     return unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower().rstrip(".")
 
 
@@ -131,7 +131,7 @@ def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address |
         address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:
         try:
-            # inet_aton also reads the octal, hexadecimal and shortened spellings, as libc does.
+            # inet_aton also accepts octal, hexadecimal and shortened spellings, as libc does.
             return ipaddress.IPv4Address(socket.inet_aton(text))
         except (OSError, ValueError):
             return None

@@ -1,4 +1,4 @@
-"""Clips on disk: the bundled one, uploads, and results; with what their bytes say of them."""
+"""Clips on disk: the bundled one, uploads and results, and what their bytes reveal."""
 
 import contextlib
 import hashlib
@@ -16,14 +16,14 @@ from typing import IO, Any
 
 BUNDLED_CLIP = Path(__file__).with_name("sandbox.mp4")
 _ABANDONED_AFTER_S = 3600.0
-# More boxes than any clip has; what has more is made to keep its reader busy.
+# More boxes than any real clip has; a file with more is made to keep its reader busy.
 _BOXES_LIMIT = 1000
 
 Span = tuple[int, int]
 
 
 class Clips:
-    """The files under one sandbox folder; all their names are made here."""
+    """The files in one sandbox folder; all their names are generated here."""
 
     def __init__(self, folder: Path) -> None:
         self._uploads = folder / "uploads"
@@ -31,11 +31,11 @@ class Clips:
 
     @cached_property
     def bundled_etag(self) -> str:
-        """Return the digest of the bundled clip."""
+        """The digest of the bundled clip."""
         return digest(BUNDLED_CLIP)
 
     def open_part(self) -> IO[bytes]:
-        """Return a new file for an upload on its way in, private to this user."""
+        """Open a new file, private to this user, for an upload in progress."""
         self._uploads.mkdir(mode=0o700, exist_ok=True)
         return tempfile.NamedTemporaryFile(dir=self._uploads, suffix=".part", delete=False)
 
@@ -48,10 +48,10 @@ class Clips:
         return self._results / f"{task_id}.mp4"
 
     def keep_result(self, task_id: str, file_id: str | None, *, is_as_served: bool) -> str | None:
-        """Make an upload (None: the bundled clip) the task's result, independent of the upload.
+        """Keep an upload, or the bundled clip for None, as a task's result, even if it is deleted.
 
         Returns:
-            The result's digest, or None where it is the bundled clip as it is.
+            The digest of the result, or None if it is the unchanged bundled clip.
         """
         source = self.upload_path(file_id) if file_id else BUNDLED_CLIP
         target = self.result_path(task_id)
@@ -64,18 +64,18 @@ class Clips:
             except FileNotFoundError:
                 return None  # deleted in the meantime
             except OSError:
-                # Not every file system has links.
+                # Not every file system supports hard links.
                 shutil.copyfile(source, target)
         return digest(target)
 
     def remove(self, *, file_ids: Iterable[str] = (), task_ids: Iterable[str] = ()) -> None:
-        """Remove uploads and results; skip those in use or gone already."""
+        """Remove uploads and results; skip those in use or already gone."""
         paths = [self.upload_path(file_id) for file_id in file_ids]
         _remove([*paths, *(self.result_path(task_id) for task_id in task_ids)])
 
     def remove_abandoned(self) -> None:
         """Remove the incomplete uploads of processes that were killed."""
-        # File times are the real clock's, whatever clock the tasks follow.
+        # File times follow the real clock, whatever clock the tasks use.
         oldest = time.time() - _ABANDONED_AFTER_S
         for path in self._uploads.glob("*.part"):
             with contextlib.suppress(OSError):
@@ -89,7 +89,7 @@ class Clips:
 
 
 def mime_type(path: Path) -> str | None:
-    """Return the type of a video by its first bytes, or None if it is not a video."""
+    """Return the type of a video, judged by its first bytes, or None if it is not a video."""
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":
@@ -98,11 +98,11 @@ def mime_type(path: Path) -> str | None:
 
 
 def stated_length_s(path: Path) -> float | None:
-    """Return the length that an MP4's header states for the video, or else for the movie, or None."""
+    """Return the length that an MP4 states for its video or else for the whole file, or None."""
     with (
         path.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        # Raised by boxes that are cut short.
+        # Raised for boxes that are cut short.
         contextlib.suppress(IndexError, struct.error),
     ):
         for moov in _boxes(content, (0, len(content)), b"moov"):
@@ -129,7 +129,7 @@ def _video_ticks(content: mmap.mmap, moov: Span) -> int:
 
 
 def _boxes(content: mmap.mmap, within: Span, kind: bytes) -> Iterator[Span]:
-    """Return where the contents of boxes of one kind begin and end."""
+    """Yield where the contents of boxes of one kind begin and end."""
     at, end = within
     for _ in range(_BOXES_LIMIT):
         if at + 8 > end:
@@ -149,14 +149,14 @@ def _boxes(content: mmap.mmap, within: Span, kind: bytes) -> Iterator[Span]:
 
 
 def _reencode_as_served(source: Path, target: Path) -> bool:
-    """Write the clip as the real service would: 720p at 24 fps; return whether it could be done."""
+    """Write the clip as the real service would, in 720p at 24 fps; return whether it succeeded."""
     try:
         av: Any = importlib.import_module("av")  # the extra `media`, which is slow to import
     except ImportError:
         return False
     target.touch(mode=0o600)
     try:
-        # The demuxer is named, because FFmpeg would also follow a playlist to other files.
+        # Name the demuxer: otherwise FFmpeg would also follow a playlist to other files.
         with av.open(source, format="mov") as given, av.open(target, "w", format="mp4") as made:
             video = given.streams.video[0]
             width, height = (720, 1280) if video.height > video.width else (1280, 720)

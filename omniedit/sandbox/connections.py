@@ -1,4 +1,4 @@
-"""HTTP/1.1 on Werkzeug's threaded server: persistent connections, bounded bodies, broken replies."""
+"""HTTP/1.1 on Werkzeug's server: persistent connections, bounded bodies, broken replies."""
 
 import contextlib
 import io
@@ -28,17 +28,17 @@ _DRAIN_BYTES = 64 * 1024
 _LENGTH = re.compile("[0-9]{1,19}")
 _CHUNK_SIZE = re.compile(rb"\s*([0-9a-fA-F]{1,16})\s*(;.*)?")
 _CHUNK_LINE_BYTES = 4096
-# All lines between the chunks of a body, its trailers included.
+# The limit for all lines between the chunks of a body, including its trailers.
 _FRAMING_BYTES = 1024 * 1024
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
-Connection = Any  # for `socketserver`, a socket or a datagram
+Connection = Any  # a socket or a datagram in `socketserver`
 
 
 class Server(ThreadedWSGIServer):
-    """Accepts connections, each answered in a daemon thread, until it is stopped."""
+    """Accepts connections and answers each in a daemon thread, until it is stopped."""
 
-    # An accept, or a wait for one, ends after this long and looks whether it is to go on.
+    # Waiting for a connection ends after this long, to check whether the server was stopped.
     timeout = _WAKE_TIMEOUT_S
 
     def __init__(
@@ -48,15 +48,15 @@ class Server(ThreadedWSGIServer):
         log: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
-        """Take over a listening socket, and begin to answer."""
+        """Take over a listening socket and start answering."""
         self._log = log
         self.clock = clock
         self.stopped = threading.Event()
         self._connections = set[Connection]()
-        self._closed_one = threading.Condition()
+        self._connection_closed = threading.Condition()
         address = listener.getsockname()
         super().__init__(address[0], address[1], app, Handler, fd=listener.fileno())
-        # Werkzeug has made a duplicate; the socket that was bound is the one to accept from.
+        # Werkzeug has duplicated the descriptor; accept on the socket that was bound.
         self.socket.close()
         self.socket = listener
         self.socket.settimeout(_WAKE_TIMEOUT_S)
@@ -64,16 +64,16 @@ class Server(ThreadedWSGIServer):
         self._acceptor.start()
 
     def stop(self) -> None:
-        """Let replies on their way finish for a moment, then close every connection."""
+        """Give replies in progress a moment to finish, then close every connection."""
         self.stopped.set()
-        # A connection wakes the accepting thread at once; without one it wakes a moment later.
+        # Connecting wakes the accepting thread at once; otherwise it wakes at its next time-out.
         with contextlib.suppress(OSError):
             socket.create_connection((self.host, self.port), _WAKE_TIMEOUT_S).close()
         self._acceptor.join()
-        with self._closed_one:
-            # An idle connection ends at once, a busy one may finish its reply.
+        with self._connection_closed:
+            # This ends idle connections at once; a busy one may finish its reply.
             self._shut_down(socket.SHUT_RD)
-            self._closed_one.wait_for(lambda: not self._connections, _GRACE_S)
+            self._connection_closed.wait_for(lambda: not self._connections, _GRACE_S)
             self._shut_down(socket.SHUT_RDWR)
 
     def get_request(self) -> tuple[Connection, Any]:
@@ -81,22 +81,22 @@ class Server(ThreadedWSGIServer):
         try:
             return super().get_request()
         except OSError:
-            # Out of descriptors, say: pause, or the loop would spin until there is one.
+            # For example out of file descriptors: pause, or this loop spins until one is free.
             self.stopped.wait(0.01)
             raise
 
     def process_request(self, request: Connection, client_address: object) -> None:
         """Answer a connection in a thread of its own."""
-        with self._closed_one:
+        with self._connection_closed:
             self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Connection) -> None:
         """Close a connection."""
         super().shutdown_request(request)
-        with self._closed_one:
+        with self._connection_closed:
             self._connections.discard(request)
-            self._closed_one.notify_all()
+            self._connection_closed.notify_all()
 
     def handle_error(self, request: Connection, client_address: object) -> None:  # noqa: ARG002 - the base class names them
         """Log the exception that ended a connection; stderr belongs to the program."""
@@ -109,17 +109,17 @@ class Server(ThreadedWSGIServer):
 
     def _shut_down(self, direction: int) -> None:
         for connection in self._connections:
-            # The other end, or its own thread, may have been first.
+            # The client, or the connection's own thread, may have closed it first.
             with contextlib.suppress(OSError):
                 connection.shutdown(direction)
 
 
 class Handler(WSGIRequestHandler):
-    """Answers the requests of one connection, which Werkzeug's own would close after the first."""
+    """Answers all requests of a connection; Werkzeug's handler would close it after the first."""
 
     protocol_version = "HTTP/1.1"
     timeout = IDLE_TIMEOUT_S
-    # Head and body leave together where they fit, and nothing waits for an acknowledgement.
+    # Send head and body together if they fit, and never wait for an acknowledgement.
     wbufsize = _BUFFER_BYTES
     disable_nagle_algorithm = True
 
@@ -138,7 +138,7 @@ class Handler(WSGIRequestHandler):
         app = cast("SandboxApp", self.server.app)
         try:
             with contextlib.closing(app.answer(Exchange(environ))) as response:
-                # A client that still waits for `100 Continue` may or may not send the body now.
+                # A client that was waiting for `100 Continue` may or may not send the body now.
                 is_unsure = "Expect" in self.headers and not body.was_read
                 may_stay = body.is_at_end or (not is_unsure and body.drain())
                 self._send(response, environ, may_stay=may_stay)
@@ -149,16 +149,16 @@ class Handler(WSGIRequestHandler):
             self._linger()
 
     def handle_expect_100(self) -> bool:
-        """Promise nothing yet: reading the body does."""
+        """Send nothing yet: reading the body sends `100 Continue`."""
         return True
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the base class names them
-        """Log nothing: the application logs every exchange."""
+        """Log nothing, because the application logs every exchange."""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - the base class names them
-        """Answer what is not a request with the documented envelope, and close the connection."""
+        """Answer a malformed request with the documented envelope, and close the connection."""
         body = json.dumps(Refusal(code, message).envelope)
-        # A line without a version passes for HTTP/0.9, which knows no headers.
+        # A request line without a version counts as HTTP/0.9, which has no headers.
         self.request_version, self.command = self.protocol_version, self.command or "GET"
         environ = {"REQUEST_METHOD": self.command}
         self._send(Response(body, code, content_type="application/json"), environ, may_stay=False)
@@ -180,9 +180,9 @@ class Handler(WSGIRequestHandler):
             self.wfile.write(chunk)
 
     def _body_length(self) -> int | None:
-        """Return the length of the body, or None if it is chunked; ValueError if it is neither."""
+        """Return the length of the body, or None if it is chunked; raise ValueError if unclear."""
         codings = [text.lower() for text in self.headers.get_all("Transfer-Encoding") or []]
-        # Two framings at once are how requests are smuggled.
+        # Two framings at once are how requests are smuggled (RFC 9112, 11.2).
         match codings, [*set(self.headers.get_all("Content-Length") or [])]:
             case [], []:
                 return 0
@@ -200,7 +200,7 @@ class Handler(WSGIRequestHandler):
 
     def _linger(self) -> None:
         """Let a client that is still sending see the reply before the connection is closed."""
-        # Closing with bytes unread would reset the connection, and discard the reply.
+        # Closing with unread bytes would reset the connection and discard the reply.
         deadline = time.monotonic() + _LINGER_S
         with contextlib.suppress(OSError):
             self.wfile.flush()
@@ -211,7 +211,7 @@ class Handler(WSGIRequestHandler):
 
 
 class Body(io.RawIOBase):
-    """A request's body, up to its end; `100 Continue` is sent when it is first read."""
+    """A request's body, up to its end; the first read sends `100 Continue`."""
 
     def __init__(
         self, source: io.BufferedIOBase, *, length: int | None, before_read: Callable[[], None]
@@ -226,7 +226,7 @@ class Body(io.RawIOBase):
         self.is_at_end = length == 0
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # Buffer has no name before 3.12
-        """Read what is there, up to the end of the body."""
+        """Read what is available, up to the end of the body."""
         view = memoryview(buffer).cast("B")
         if self.is_at_end or not len(view):
             return 0
@@ -246,7 +246,7 @@ class Body(io.RawIOBase):
         return len(piece)
 
     def drain(self) -> bool:
-        """Read the little that may be left; return whether the body is at its end."""
+        """Read a small remainder; return whether the body is at its end."""
         left = _DRAIN_BYTES
         with contextlib.suppress(HTTPException):
             while not self.is_at_end and left > 0:

@@ -1,4 +1,4 @@
-"""One request and its reply: reading it, refusing it, and writing both to the log and the record."""
+"""Read a request, refuse or answer it, and write both to the log and the record."""
 
 import contextlib
 import http.client
@@ -44,18 +44,18 @@ _ERRORS = {
     413: ("request_too_large", _INVALID, "The request body is too large"),
     429: ("rate_limit_exceeded", "rate_limit_error", "Too many requests, please try again later"),
     500: ("internal_error", "api_error", "Internal server error"),
-    502: ("bad_gateway", "api_error", "The provider gave no usable answer"),
+    502: ("bad_gateway", "api_error", "The provider returned an invalid response"),
     503: ("service_unavailable", "api_error", "Service temporarily unavailable"),
-    504: ("gateway_timeout", "api_error", "The provider did not answer in time"),
+    504: ("gateway_timeout", "api_error", "The provider did not respond in time"),
 }
 
 
 class BrokenConnectionError(Exception):
-    """The connection is to be closed as it stands, without the rest of the reply."""
+    """The connection must be closed at once, without the rest of the reply."""
 
 
 class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failure of the program
-    """A request is answered with the documented error envelope."""
+    """The request must be answered with the documented error envelope."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failur
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What every endpoint works on."""
+    """The state and the settings that all endpoints use."""
 
     store: Store
     clips: Clips
@@ -94,27 +94,27 @@ class Service:
 
 
 class Exchange(Request):
-    """A request on its way through the sandbox, with what the log and the record note of it."""
+    """A request, with the details of its handling that the log and the record show."""
 
-    # For a body that is not JSON, its size and digest.
+    # The JSON body; of any other body, its size and, for an upload, its digest.
     noted_body: object = None
     task_id: str | None = None
     fault: str | None = None
 
     @property
     def link_origin(self) -> str:
-        """Return the origin that the client used, so that links also work behind a mapped port."""
+        """The origin that the client used, so that links work even behind a mapped port."""
         # A foreign name that resolves to this machine is DNS rebinding.
         host = self.environ.get("HTTP_HOST", "")
         if not host:
             raise Refusal(HTTPStatus.BAD_REQUEST, "The Host header is missing")
         if not _LOOPBACK_HOST.fullmatch(host):
-            message = "The sandbox answers only to names of this machine"
+            message = "The sandbox only accepts Host headers that name this machine"
             raise Refusal(HTTPStatus.FORBIDDEN, message, code="host_not_allowed")
         return f"http://{host.lower()}"
 
     def read_json_object(self) -> dict[str, object]:
-        """Return the body; refuse what is not a JSON object, or too large."""
+        """Return the body; refuse it if it is too large or not a JSON object."""
         self.max_content_length = JSON_LIMIT_BYTES
         raw = self.get_data(cache=False)
         self.noted_body = {"size_bytes": len(raw)}
@@ -170,7 +170,7 @@ class Traffic:
         self.note_text(" ".join(parts))
 
     def note_text(self, text: str) -> None:
-        """Write a line to the log alone."""
+        """Write a line to the log only."""
         if self._log:
             # Paths come from outside, and the log may end up on a terminal.
             shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)

@@ -1,10 +1,10 @@
-"""Markers in a prompt, and what each of them makes the sandbox do."""
+"""The markers in a prompt, and what each makes the sandbox do."""
 
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-Faults = Mapping[str, str]  # the value that was given for each marker, or an empty text
+Faults = Mapping[str, str]  # the value of each marker, empty if it takes none
 
 
 class Marker(NamedTuple):
@@ -13,11 +13,11 @@ class Marker(NamedTuple):
     usage: str
     does: str
     client_sees: str
-    value: str | None = None  # a pattern, where the marker has one
+    value: str | None = None  # a pattern, if the marker takes a value
 
     @property
     def name(self) -> str:
-        """Return what stands before `=`."""
+        """The marker's name, without its value."""
         return re.split(r"[=\]]", self.usage.removeprefix("[sandbox:"))[0]
 
 
@@ -82,7 +82,7 @@ MARKERS = (
 
 _MARKER = re.compile(r"\[sandbox:([^\]]*)(\]?)", re.IGNORECASE)
 _KNOWN = {marker.name: marker for marker in MARKERS}
-# A task ends once: two of these contradict each other.
+# A task ends only once, so these exclude each other.
 _ENDS = ("fail", "cancel", "stall", "empty")
 
 
@@ -91,7 +91,7 @@ class MarkerError(ValueError):
 
 
 def parse_markers(prompt: str) -> Faults:
-    """Return what the markers in `prompt` ask for.
+    """Return the faults that the markers in `prompt` ask for.
 
     Raises:
         MarkerError: If a marker is invalid; the message lists the known ones.
@@ -119,7 +119,7 @@ def parse_markers(prompt: str) -> Faults:
 
 
 def refused_status(faults: Faults, *, attempt: int) -> int | None:
-    """Return the status with which `http` refuses the submission at this attempt (from 1)."""
+    """Return the status with which `http` refuses this attempt (from 1), or None."""
     if "http" not in faults:
         return None
     status, _, times = faults["http"].partition("*")

@@ -24,13 +24,13 @@ UPLOAD_LIMIT_BYTES = 95 * 1024 * 1024
 UPLOADS_PER_ACCOUNT = 100
 UPLOAD_LIFETIME_S = 72 * 3600.0
 _FORM_OVERHEAD_BYTES = 64 * 1024
-# Werkzeug also holds a chunk of the file, 64 KiB, to this limit.
+# Werkzeug also applies this limit to chunks of the file, which have 64 KiB.
 _FIELD_LIMIT_BYTES = 256 * 1024
 _FORM_PARTS_LIMIT = 16
 _NAME_LIMIT_CHARS = 100
 _FILE_ID = re.compile(r"file_[0-9a-f]{16}")
 _CHUNK_BYTES = 64 * 1024
-# User agents that the CDN in front of the results takes for robots.
+# User agents that the CDN in front of the results treats as bots.
 _BLOCKED_AGENTS = ("python-httpx/", "python-requests/", "python-urllib", "python/", "aiohttp/")
 
 
@@ -118,7 +118,7 @@ def get_file(service: Service, exchange: Exchange, file_id: str, file_name: str)
 
 
 def get_result(service: Service, exchange: Exchange, file_name: str) -> Response:
-    """Return a finished task's video to whoever holds a valid link."""
+    """Return a finished task's video to any client with a valid link."""
     if refusal := _refuse_client(exchange):
         return refusal
     task_id = file_name.removesuffix(".mp4")
@@ -127,7 +127,7 @@ def get_result(service: Service, exchange: Exchange, file_name: str) -> Response
         return _xml(HTTPStatus.FORBIDDEN, "SignatureDoesNotMatch", "The signature does not match")
     edit = service.store.task(task_id) if file_name.endswith(".mp4") else None
     now = service.clock()
-    # A link exists from completion on: an earlier one comes from a clock that was ahead.
+    # Links exist from completion on: an earlier one was issued by a clock that was ahead.
     if edit is None or edit.is_empty or now < edit.settles_at:
         return _xml(HTTPStatus.NOT_FOUND, "NoSuchKey", "The specified key does not exist")
     exchange.task_id = task_id
@@ -176,9 +176,9 @@ def _keep(service: Service, exchange: Exchange, part: Path, *, name: str) -> Upl
 
 
 def _refuse_client(exchange: Exchange) -> Response | None:
-    """Return the refusal of a client that sends a key or looks like a robot, or None."""
+    """Return the refusal for a client that sends a key or looks like a bot, or None."""
     if "Authorization" in exchange.headers:
-        # Object stores refuse a signed link with a key; and a leaked key is a bug.
+        # Object stores refuse a signed link sent with a key; and sending the key here leaks it.
         message = "Only one authentication mechanism is allowed; the API key must not be sent here"
         exchange.fault = "key sent to the result host"
         return _xml(HTTPStatus.BAD_REQUEST, "InvalidArgument", message)
@@ -190,7 +190,7 @@ def _refuse_client(exchange: Exchange) -> Response | None:
 
 
 def _file_reply(exchange: Exchange, path: Path, *, etag: str, mime_type: str) -> Response:
-    """Return a file, the range of it that was asked for, or 304."""
+    """Return a file, the requested range of it, or 304."""
     try:
         file = path.open("rb")  # closed with the response
     except FileNotFoundError:
@@ -201,7 +201,7 @@ def _file_reply(exchange: Exchange, path: Path, *, etag: str, mime_type: str) ->
     response = Response(chunks, content_type=mime_type, direct_passthrough=True)
     response.content_length = size_bytes
     response.set_etag(etag)
-    # Several ranges would need a multipart reply; a server may as well ignore them.
+    # Several ranges would need a multipart reply; a server may ignore Range (RFC 9110, 14.2).
     if "," in exchange.environ.get("HTTP_RANGE", ""):
         del exchange.environ["HTTP_RANGE"]
     try:

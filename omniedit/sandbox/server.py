@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RunningSandbox(contextlib.AbstractContextManager["RunningSandbox"]):
-    """A sandbox that answers until it is closed; a context manager."""
+    """A context manager for a sandbox that answers until it is closed."""
 
     def __init__(self, server: "Server", store: Store) -> None:
         self._server = server
@@ -25,7 +25,7 @@ class RunningSandbox(contextlib.AbstractContextManager["RunningSandbox"]):
 
     @property
     def url(self) -> str:
-        """Return the base URL of the API and of the file service."""
+        """The base URL of the API and of the file service."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
@@ -33,7 +33,7 @@ class RunningSandbox(contextlib.AbstractContextManager["RunningSandbox"]):
         self.close()
 
     def close(self) -> None:
-        """Stop answering; replies on their way may finish for a moment."""
+        """Stop answering, after giving replies in progress a moment to finish."""
         if not self._server.stopped.is_set():
             self._server.stop()
             self.store.close()
@@ -59,16 +59,16 @@ def serve(
     Args:
         folder: Holds tasks and clips; other processes may serve it at the same time.
         host: A name or address of this machine.
-        port: 0 takes the port that this folder was served on before, or else any free one.
-        link_ttl_s: How long a link lives from the completion of its task.
+        port: The port; 0 is the one that this folder was served on before, or else any free one.
+        link_ttl_s: How long a link is valid after its task has completed.
         time_scale: The factor for every duration of an edit: 0.1 is ten times as fast.
-        rate_limit_per_min: How many requests with a key are answered in any 60 s.
+        rate_limit_per_min: How many requests with a key are answered in any 60 s; None for all.
         allow_local_callbacks: Whether callbacks to this machine are delivered.
-        request_keys: What an `Idempotency-Key` that was seen before leads to.
+        request_keys: What to do with an `Idempotency-Key` that was seen before.
         log: Called with one line per request, from several threads.
         record: A file to which one JSON line per request is appended.
         edit_seconds: How long an edit takes before scaling.
-        clock: Returns the seconds since 1970.
+        clock: Returns the current time in seconds since 1970.
 
     Raises:
         ModuleNotFoundError: If Werkzeug is not installed.
@@ -110,7 +110,7 @@ def serve(
 
 
 def reset(folder: Path) -> int:
-    """Remove every task and clip, also while they are served; return the number of tasks."""
+    """Remove every task and clip, even while they are served; return the number of tasks."""
     if not (folder / DATABASE_NAME).exists():
         return 0
     with contextlib.closing(Store(folder)) as store:
@@ -122,14 +122,14 @@ def reset(folder: Path) -> int:
 def _listen(store: Store, *, host: str, port: int) -> socket.socket:
     address = loopback_address(host)
     if address is None:
-        message = f"`{host}` is not this machine: the sandbox answers on loopback only"
+        message = f"`{host}` is not this machine: the sandbox listens on loopback only"
         raise ValueError(message)
     remembered = store.port()
     if port == 0 and remembered is not None:
         with contextlib.suppress(OSError):
             return _bind(address, remembered)
     listener = _bind(address, port)
-    # A process beside the first one does not take its place.
+    # If another process is serving on the remembered port, keep that port remembered.
     if port or remembered is None:
         store.remember_port(int(listener.getsockname()[1]))
     return listener

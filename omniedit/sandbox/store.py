@@ -16,7 +16,7 @@ from omniedit.sandbox.tasks import Edit, Status
 
 DATABASE_NAME = "sandbox.sqlite3"
 CREDITS_AT_START = 1_000_000.0
-# A callback whose process died is taken up by another one after this long.
+# After this long, another process takes over a callback whose process died.
 CALLBACK_LEASE_S = 60.0
 _BUSY_TIMEOUT_S = 30.0
 _VERSION = 2
@@ -36,7 +36,7 @@ class Upload(NamedTuple):
 
 
 class LedgerEntry(NamedTuple):
-    """What one edit did to the account: first a reservation, in the end a charge and a refund."""
+    """The credits of one edit: first reserved, and finally charged and refunded."""
 
     task_id: str
     model: str
@@ -47,7 +47,7 @@ class LedgerEntry(NamedTuple):
 
 
 class Load(NamedTuple):
-    """How many edits are under way at once."""
+    """The number of edits in progress: now, and at the peak."""
 
     now: int
     peak: int
@@ -58,11 +58,11 @@ class RequestKeys(StrEnum):
 
     HONOURED = "honoured"  # answers with the first task
     IGNORED = "ignored"  # makes another task
-    REFUSED = "refused"  # answers 409, also where the body is the same
+    REFUSED = "refused"  # answers 409, even if the body is the same
 
 
 class NotAcceptedError(Exception):
-    """The account does not take an edit, for which the service answers with this status."""
+    """The account does not accept an edit; the service must answer with this status."""
 
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status)
@@ -93,24 +93,24 @@ class Store:
     """One process's connection to the state; safe to use from any thread."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the file in `folder`; both are made if they are missing.
+        """Open the file in `folder`, creating both if they are missing.
 
         Raises:
-            OSError: If the folder or the file cannot be made or opened.
+            OSError: If the folder or the file cannot be created or opened.
         """
         self._lock = threading.Lock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A foreign file system may refuse; the files are private all the same.
+        # Some file systems refuse this; the files in the folder are private anyway.
         with contextlib.suppress(PermissionError):
             folder.chmod(0o700)
         path = folder / DATABASE_NAME
         try:
             self._connection = _open(path)
         except sqlite3.OperationalError as error:
-            # Locked for too long, say: to the caller, the same as a file that cannot be opened.
+            # For example locked for too long: to the caller, a file that cannot be opened.
             raise OSError(str(error)) from error
         except sqlite3.DatabaseError:
-            # Nothing in here was paid for: set a damaged file aside and start anew.
+            # Nothing in here was paid for: set the damaged file aside and start with a new one.
             path.replace(path.with_suffix(".damaged"))
             self._connection = _open(path)
 
@@ -121,15 +121,15 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
-        """Open the one transaction that may write; commit it unless an exception leaves it."""
-        # Immediate: a transaction that reads first cannot wait for the lock later.
+        """Open a transaction that may write; commit it unless the block raises."""
+        # Immediate, because a transaction that reads first cannot wait for the write lock later.
         with self._lock:
             self._connection.execute("begin immediate")
             try:
                 yield self._connection
                 self._connection.execute("commit")
             except BaseException:
-                # SQLite may have rolled back on its own, on a full disk for one.
+                # SQLite may already have rolled back on its own, for example on a full disk.
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
                 raise
@@ -152,17 +152,17 @@ class Store:
         return bytes.fromhex(value)
 
     def port(self) -> int | None:
-        """Return the port that this folder was first served on, or was last told to be."""
+        """Return the remembered port of this folder, or None."""
         rows = self.rows("select value from setting where name = 'port'")
         return int(rows[0][0]) if rows else None
 
     def remember_port(self, port: int) -> None:
-        """Keep a port for the next process, so that the links given out go on working."""
+        """Remember a port for the next process, so that existing links continue to work."""
         with self.writing() as database:
             database.execute("insert or replace into setting values ('port', ?)", [str(port)])
 
     def count_attempt(self, request_key: str) -> int:
-        """Return how many submissions came with this key, including this one."""
+        """Count a submission with this key, and return how many there have been."""
         with self.writing() as database:
             (count,) = database.execute(
                 "insert into attempt values (?, 1)"
@@ -183,7 +183,7 @@ class Store:
         """Record an edit once per request key; return the recorded one and whether it is a replay.
 
         Raises:
-            NotAcceptedError: If the key stands for another submission, or credits are short.
+            NotAcceptedError: If the key belongs to another submission, or credits are short.
         """
         due_at = edit.settles_at if edit.callback_url and edit.ends_as else None
         with self.writing() as database:
@@ -231,7 +231,7 @@ class Store:
         return [*map(Edit._make, rows)], int(total)
 
     def credits_taken(self, now: float) -> float:
-        """Return what the account has spent and reserved at `now`."""
+        """Return the credits that the account has spent or reserved at `now`."""
         ((taken,),) = self.rows(_CREDITS_TAKEN, [now])
         return float(taken)
 
@@ -246,7 +246,7 @@ class Store:
         return [*map(LedgerEntry._make, rows)]
 
     def load(self, now: float) -> Load:
-        """Return how many edits are under way at `now`, and how many there were at most."""
+        """Return how many edits are in progress at `now`, and the peak so far."""
         rows = self.rows(
             "select created_at, settles_at from task where created_at <= ? and settles_at > created_at",
             [now],
@@ -257,7 +257,7 @@ class Store:
         return Load(now=sum(end > now for _, end in rows), peak=max(counts, default=0))
 
     def take_cut(self, task_id: str) -> bool:
-        """Return whether the download that starts now is the one to break off."""
+        """Return whether to break off the download that starts now; true only once per task."""
         with self.writing() as database:
             changed = database.execute(
                 "update task set is_cut = 0 where task_id = ? and is_cut", [task_id]
@@ -326,7 +326,7 @@ class Store:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    # Created here, because SQLite would follow the umask; its journal takes the same mode.
+    # Created here, because SQLite would follow the umask; its journal gets the same mode.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(
         path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False

@@ -18,7 +18,7 @@ from omniedit.sandbox.store import NotAcceptedError, Upload
 from omniedit.sandbox.tasks import MAX_CLIP_S, MODELS, Edit, Status, price
 
 CALLBACK_LIMIT_CHARS = 2048
-# One frame more is let through; none is shown longer than this.
+# A clip may be one frame too long; no frame counts as longer than this.
 _LONGEST_FRAME_S = 0.25
 _FIELDS = ("model", "prompt", "video_urls", "callback_url")
 _UNSUPPORTED = ("duration", "aspect_ratio", "negative_prompt")
@@ -27,7 +27,7 @@ _UPLOAD_PATH = re.compile(r"/files/(file_[0-9a-f]{16})/[^/]*")
 
 
 class Submission(NamedTuple):
-    """A submission that keeps every rule."""
+    """A valid submission."""
 
     model: str
     prompt: str
@@ -37,7 +37,7 @@ class Submission(NamedTuple):
 
 
 def submit(service: Service, exchange: Exchange) -> Response:
-    """Accept one edit, refuse it, or lose the reply, as the rules and its markers ask."""
+    """Accept one edit, refuse it, or lose the reply, as the rules and its markers require."""
     request_key = exchange.headers.get("Idempotency-Key")
     if request_key is not None and not _REQUEST_KEY.fullmatch(request_key):
         message = "Idempotency-Key must be 16 to 96 characters of A-Z, a-z, 0-9, `.`, `_`, `-`"
@@ -46,14 +46,14 @@ def submit(service: Service, exchange: Exchange) -> Response:
     submission = parse_submission(body)
     # The same JSON in another order or spacing is the same body.
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    # Without a key, a submission is known by its body.
+    # Without a key, a submission is identified by its body.
     attempt = service.store.count_attempt(request_key or f"body:{digest}")
     is_lost = "lost-reply" in submission.faults and attempt == 1
     try:
         _refuse_as_asked(submission, attempt=attempt)
         edit, is_replay = _accept(service, submission, request_key=request_key, digest=digest)
     except Refusal as refusal:
-        # The reply that is lost may be a refusal, too.
+        # The lost reply may also be a refusal.
         if is_lost:
             exchange.fault = f"lost-reply of {refusal.status}"
             raise BrokenConnectionError from refusal
@@ -67,7 +67,7 @@ def submit(service: Service, exchange: Exchange) -> Response:
 
 
 def parse_submission(body: Mapping[str, object]) -> Submission:
-    """Return the submission in `body`, or refuse it and name the parameter."""
+    """Return the submission in `body`, or refuse it, naming the parameter at fault."""
     for name in body:
         if name in _UNSUPPORTED:
             _refuse(name, f"`{name}` is not supported in video editing mode")
@@ -78,7 +78,7 @@ def parse_submission(body: Mapping[str, object]) -> Submission:
             _refuse(name, f"`{name}` is required")
     prompt = body["prompt"]
     if not isinstance(prompt, str) or not prompt.strip():
-        _refuse("prompt", "`prompt` must be a string that is not empty")
+        _refuse("prompt", "`prompt` must be a non-empty string")
     try:
         faults = parse_markers(prompt)
     except MarkerError as error:
@@ -118,7 +118,7 @@ def _parse_callback(value: object) -> str:
         _refuse("callback_url", f"`callback_url` is longer than {CALLBACK_LIMIT_CHARS} characters")
     parts = parse_web_url(value)
     host = (parts.hostname or "") if parts else ""
-    # With a sandbox key, a receiver on this machine is let through, also without TLS.
+    # With a sandbox key, a receiver on this machine is accepted, even without TLS.
     if not loopback_address(host):
         if parts is None or parts.scheme != "https":
             _refuse("callback_url", "`callback_url` must be an https URL")
@@ -198,7 +198,7 @@ def _plan(service: Service, submission: Submission) -> Edit:
 
 def _find_upload(service: Service, video_url: str) -> Upload | None:
     parts = urlsplit(video_url)
-    # On whichever port it was uploaded: the next process may have another one.
+    # On any port: the clip may have been uploaded to an earlier process on another one.
     found = _UPLOAD_PATH.fullmatch(parts.path) if loopback_address(parts.hostname or "") else None
     upload = service.store.upload(found[1], now=service.clock()) if found else None
     if upload and (upload.length_s or 0) > MAX_CLIP_S + _LONGEST_FRAME_S:

@@ -9,12 +9,12 @@ from typing import NamedTuple
 MODELS = ("gemini-omni-flash-video-edit", "gemini-omni-1.1-flash-video-edit")
 MAX_CLIP_S = 10.0
 CREDITS_PER_USD = 68
-# 5,792 tokens a second each way; 86.7 credits per million input tokens, 1,011.5 for output.
+# 5,792 tokens per second each way; 86.7 credits per million input tokens, 1,011.5 for output.
 CREDITS_PER_SECOND = 5_792 * (86.7 + 1_011.5) / 1e6
 # A clip that the sandbox does not hold is reserved as one length and charged as a shorter one, so
-# that a client that confuses the two figures is found out.
-_ASSUMED_AT_FIRST_S = 5.0
-_ASSUMED_IN_THE_END_S = 4.9
+# that a client that confuses the two amounts is found out.
+_ASSUMED_RESERVED_S = 5.0
+_ASSUMED_CHARGED_S = 4.9
 STALLED_AT_PER_CENT = 40
 _PENDING_SHARE = 0.1
 
@@ -29,11 +29,11 @@ _TASK_ERRORS = {
     "image_dimension_mismatch": ("The input's dimensions are not supported.", "Use another video."),
     "request_cancelled": ("The request was cancelled.", "Submit the task again."),
     "generation_failed_no_content": ("No content was generated.", "Try another prompt."),
-    "service_error": ("The service met an error.", "Try again later."),
+    "service_error": ("The service encountered an error.", "Try again later."),
     "generation_timeout": ("Generation timed out.", "Try again later."),
-    "resource_exhausted": ("Resources are exhausted for now.", "Try again later."),
-    "quota_exceeded": ("Too many requests for now.", "Slow down and try again later."),
-    "service_unavailable": ("The service is unavailable for now.", "Try again later."),
+    "resource_exhausted": ("Resources are temporarily exhausted.", "Try again later."),
+    "quota_exceeded": ("Too many requests.", "Slow down and try again later."),
+    "service_unavailable": ("The service is temporarily unavailable.", "Try again later."),
     "resource_not_found": ("The resource was not found.", "Check that the video URL is valid."),
     "unknown_error": ("An unknown error occurred.", "Contact support."),
 }
@@ -69,13 +69,13 @@ class Edit(NamedTuple):
 
     @property
     def settles_at(self) -> float:
-        """Return the instant from which nothing changes any more."""
+        """The instant from which nothing changes any more."""
         return math.inf if self.ends_as is None else self.created_at + self.duration_s
 
     def status_at(self, now: float) -> Status:
         """Return the status that the service reports at `now`."""
         if self.ends_as is not None and now >= self.settles_at:
-            return Status(self.ends_as)  # which is a plain text once stored
+            return Status(self.ends_as)  # which is a plain string once stored
         is_pending = now < self.created_at + _PENDING_SHARE * self.duration_s
         return Status.PENDING if is_pending else Status.PROCESSING
 
@@ -102,7 +102,7 @@ def sign(task_id: str, expires: str, *, secret: bytes) -> str:
 
 def price(clip_s: float | None) -> tuple[float, float]:
     """Return the credits to reserve and to charge for a clip, whose length may be unknown."""
-    assumed_s = (_ASSUMED_AT_FIRST_S, _ASSUMED_IN_THE_END_S)
+    assumed_s = (_ASSUMED_RESERVED_S, _ASSUMED_CHARGED_S)
     reserved_s, charged_s = assumed_s if clip_s is None else (clip_s, clip_s)
     return round(reserved_s * CREDITS_PER_SECOND, 2), round(charged_s * CREDITS_PER_SECOND, 2)
 
