@@ -1,4 +1,4 @@
-"""Small clips of any kind, whose every frame and every moment of audio can be recognised."""
+"""Make and decode small clips of any kind, with recognisable frames and audio."""
 
 import array
 import math
@@ -19,10 +19,10 @@ BITS = 8
 BEEP_S = 0.1
 TONE_HZ = 1000
 DARK, BRIGHT = 40, 200
-# The default settings of some encoders take ten times as long.
+# With default settings, some encoders take ten times as long.
 QUICK: dict[str, dict[str, str]] = {
     "aac": {"aac_coder": "fast"},
-    "libx264": {"preset": "superfast"},  # the quickest that has B-frames
+    "libx264": {"preset": "superfast"},  # the fastest preset with B-frames
     "libvpx": {"deadline": "realtime", "cpu-used": "8"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=error"},
@@ -32,7 +32,7 @@ _MADE: dict[str, bytes] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """A beep at the beginning of every second, over a soft hum."""
+    """An audio track: a beep at the start of every second, over a soft hum."""
 
     codec: str = "aac"
     rate: int = 48000
@@ -42,9 +42,9 @@ class Sound:
 
 
 def make_clip(path: Path, **settings: Any) -> Path:
-    """Write a clip whose frames are numbered; `_encode_clip` has the settings.
+    """Write a clip whose frames are numbered, with the settings of `_encode_clip`.
 
-    The same clip is encoded once in a test run.
+    Each distinct clip is encoded only once in a test run.
     """
     key = f"{path.suffix} {sorted(settings.items())}"
     if key not in _MADE:
@@ -67,7 +67,7 @@ def _encode_clip(
     options: dict[str, str] | None = None,
     codec_options: dict[str, str] | None = None,
     colours: dict[str, int] | None = None,
-    format: str | None = None,  # noqa: A002 - PyAV's word
+    format: str | None = None,  # noqa: A002 - PyAV's name
     first_number: int = 0,
 ) -> Path:
     """Encode a clip whose frames are numbered.
@@ -75,10 +75,10 @@ def _encode_clip(
     Args:
         times: When each frame is shown, in ticks; by default at `fps`.
         tick: The length of a tick in seconds.
-        options: Of the container.
-        codec_options: Of the encoder.
-        colours: Tags of the encoder: `color_range`, `color_primaries`, `color_trc`, `colorspace`.
-        first_number: Of the first frame.
+        options: Container options.
+        codec_options: Encoder options.
+        colours: Encoder tags: `color_range`, `color_primaries`, `color_trc`, `colorspace`.
+        first_number: The number of the first frame.
     """
     tick = tick or Fraction(1, fps)
     shown = list(times) if times is not None else list(range(round(seconds * fps)))
@@ -124,7 +124,7 @@ def _video_packets(
 
 
 def draw(number: int, size: tuple[int, int], pixel_format: str) -> VideoFrame:
-    """Return a picture: a bright bar on top, below it the number in bits, the lowest at the left."""
+    """Draw a bright bar, and below it the number in binary, with the lowest bit on the left."""
     width, height = size
     frame = VideoFrame(width, height, "gray")
     plane = frame.planes[0]
@@ -139,7 +139,7 @@ def draw(number: int, size: tuple[int, int], pixel_format: str) -> VideoFrame:
 
 
 def number_of(frame: VideoFrame) -> int:
-    """Return the number of an upright picture; -1 where its bar is not on top."""
+    """Return the number of an upright frame; -1 if its bar is not on top."""
     grey = frame.reformat(format="gray")
     plane = grey.planes[0]
     held = bytes(plane)
@@ -173,12 +173,12 @@ def audio_frames(sound: Sound, seconds: float, sample_format: str) -> list[Any]:
 
 @lru_cache
 def two_seconds(rate: int) -> "array.array[float]":
-    """Return samples from which any stretch of a second can be taken."""
+    """Return two seconds of samples, from which any stretch of one second can be sliced."""
     return array.array("f", [loudness_at(index / rate) for index in range(rate)] * 2)
 
 
 def loudness_at(time_s: float) -> float:
-    """Return a sample: a beep at the beginning of each second, a soft hum otherwise."""
+    """Return the sample at a time: a beep at the start of each second, a soft hum otherwise."""
     amplitude = 0.5 if time_s % 1 < BEEP_S else 0.01
     return amplitude * math.sin(2 * math.pi * TONE_HZ * time_s)
 
@@ -196,7 +196,7 @@ class Seen:
 
     @property
     def beeps(self) -> list[float]:
-        """When beeps begin, in seconds."""
+        """The start times of the beeps, in seconds."""
         window = self.rate // 1000
         found: list[float] = []
         last = -1.0
@@ -209,7 +209,7 @@ class Seen:
         return found
 
     def level(self, begin_s: float, end_s: float) -> float:
-        """Return how loud a stretch is, in dB."""
+        """Return the level of a stretch of audio, in dB."""
         part = self.samples[round(begin_s * self.rate) : round(end_s * self.rate)]
         power = sum(sample * sample for sample in part) / max(1, len(part))
         return 10 * math.log10(power + 1e-12)
@@ -222,7 +222,7 @@ def see(path: Path) -> Seen:
     size = (0, 0)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        # Older versions of FFmpeg do not tell how long each packet is.
+        # Older versions of FFmpeg do not report the duration of each packet.
         duration_s = float((stream.duration or 0) * (stream.time_base or 0))
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -241,7 +241,7 @@ def see(path: Path) -> Seen:
 
 
 def hear(path: Path) -> tuple["array.array[float]", int]:
-    """Return the first channel of a clip's sound, by its own times, and its rate."""
+    """Return the samples of a clip's audio, in mono and at their own times, and their rate."""
     samples = array.array("f")
     with av.open(str(path)) as container:
         if not container.streams.audio:
@@ -260,7 +260,7 @@ def hear(path: Path) -> tuple["array.array[float]", int]:
 
 
 def set_matrix(path: Path, matrix: tuple[int, int, int, int]) -> Path:
-    """Write the four turning numbers of a display matrix into an MP4's first track."""
+    """Write the four rotation numbers of a display matrix into an MP4's first track."""
     a, b, c, d = (number * 0x10000 for number in matrix)
     content = bytearray(path.read_bytes())
     # Type, version and flags, two times, ID, reserved, length; then 16 bytes (ISO 14496-12, 8.3.2).
@@ -271,17 +271,17 @@ def set_matrix(path: Path, matrix: tuple[int, int, int, int]) -> Path:
 
 
 def packets(path: Path, kind: str = "video") -> list[bytes]:
-    """Return the packets of a stream as they are."""
+    """Return the undecoded packets of a stream."""
     with av.open(str(path)) as container:
         stream = getattr(container.streams, kind)[0]
         return [bytes(packet) for packet in container.demux(stream) if packet.size]
 
 
 def move_pictures(path: Path, other: Path) -> Path:
-    """Make a MOV of one track say that its samples lie in another file (QuickTime's alias record)."""
+    """Make the only track of a MOV refer to samples in another file (QuickTime's alias record)."""
     name = other.name.encode()
     record = bytes(10 + 1 + 27 + 12) + bytes([len(name)]) + name.ljust(63, b"\0") + bytes(16)
-    # One folder up, one down: that is the way to a file beside this one.
+    # One level up and one down: the path to a file in the same folder.
     record += struct.pack(">HH", 1, 1) + bytes(16)
     for kind, text in ((2, str(other)), (0, other.parent.name)):
         held = text.encode()
@@ -325,7 +325,7 @@ def with_two_audio_tracks(path: Path, *, default: int) -> Path:
 
 
 def interlaced(path: Path) -> Path:
-    """Write an interlaced clip whose two fields show a bar at different places."""
+    """Write an interlaced clip whose two fields show a bar in different places."""
     with av.open(str(path), "w") as container:
         target = cast("Any", container)
         video = target.add_stream("libx264", rate=10, options={"x264-params": "tff=1"})
@@ -344,7 +344,7 @@ def interlaced(path: Path) -> Path:
 
 
 def combing(path: Path) -> float:
-    """Return how much neighbouring rows of a clip's middle frame differ, in grey levels a pixel."""
+    """Return the mean difference between neighbouring rows of a middle frame, in grey levels."""
     with av.open(str(path)) as container:
         frame = list(container.decode(video=0))[10].reformat(format="gray")
     plane, width, height = frame.planes[0], frame.width, frame.height
@@ -359,7 +359,7 @@ def combing(path: Path) -> float:
 
 
 def with_aspect(source: Path, target: Path) -> Path:
-    """Copy a clip into a container that calls for pixels of 4:3."""
+    """Copy a clip into a container that specifies 4:3 pixels."""
     with av.open(str(source)) as clip, av.open(str(target), "w") as container:
         stream = container.add_stream_from_template(clip.streams.video[0], opaque=True)
         cast("Any", stream).codec_context.sample_aspect_ratio = Fraction(4, 3)
@@ -371,14 +371,14 @@ def with_aspect(source: Path, target: Path) -> Path:
 
 
 def with_manifest(path: Path) -> Path:
-    """Append the box of a C2PA manifest to an MP4."""
+    """Append a C2PA manifest box to an MP4."""
     content = bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + b"manifest"
     path.write_bytes(path.read_bytes() + (8 + len(content)).to_bytes(4) + b"uuid" + content)
     return path
 
 
 def overwrite_packet(path: Path, kind: str, number: int) -> Path:
-    """Fill a packet of a clip with bytes that make no sense."""
+    """Overwrite a packet of a clip with invalid bytes."""
     with av.open(str(path)) as container:
         demuxed = container.demux(getattr(container.streams, kind)[0])
         packet = [each for each in demuxed if each.size][number]

@@ -1,4 +1,4 @@
-"""What needs PyAV is left out where it is not installed."""
+"""Skip the tests that need PyAV if it is not installed."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""Clips that FFmpeg wrote, cut and converted beside FFmpeg itself: the same frames and sounds."""
+"""Clips written by FFmpeg are cut and converted to the same frames and audio as FFmpeg's own."""
 
 import shutil
 import subprocess
@@ -69,7 +69,7 @@ def test_every_frame_and_beep_is_converted(source: Path, tmp_path: Path) -> None
     seen = see(prepared.path)
     assert seen.numbers == list(range(6 * FPS))
     assert prepared.check.bad_frames == 0
-    # Audio codecs ring a little before and after a beep.
+    # Audio codecs ring slightly before and after a beep.
     assert audible(seen) == pytest.approx(list(range(6))[: len(audible(seen))], abs=0.05)
     assert len(audible(seen)) == (0 if source.suffix == ".gif" else 6)
 

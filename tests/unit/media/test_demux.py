@@ -1,4 +1,4 @@
-"""No pass over a clip takes for ever, whatever is made of its packets."""
+"""No pass over a clip takes for ever, whatever its packets contain."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -28,7 +28,7 @@ def passed(clip: Path, *, budget_s: float, ticks: Iterator[float]) -> Iterator[i
 def test_a_pass_within_its_budget_sees_every_packet(clip: Path) -> None:
     sizes = list(passed(clip, budget_s=60.0, ticks=count(0.0, 2.0)))
 
-    assert len(sizes) == 21  # and the end
+    assert len(sizes) == 21  # 20 frames, and an empty packet at the end
 
 
 def test_a_pass_beyond_its_budget_ends_with_what_to_do(clip: Path) -> None:

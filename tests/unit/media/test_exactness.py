@@ -1,4 +1,4 @@
-"""Clips that are easily cut or converted wrong: each frame and each sample is where it belongs."""
+"""Clips that are easily cut or converted wrongly keep every frame and sample in its place."""
 
 import struct
 from fractions import Fraction

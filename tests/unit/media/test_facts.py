@@ -1,4 +1,4 @@
-"""Whether a clip fits, and what it costs."""
+"""Whether a clip fits, and how a result differs from it."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a file is by its own bytes, and whether it was cut off, whatever wrote it."""
+"""Files are recognised by their bytes, and refused if cut off, whatever program wrote them."""
 
 import io
 from contextlib import suppress

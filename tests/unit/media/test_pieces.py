@@ -1,4 +1,4 @@
-"""A long clip in pieces, and the edited pieces as one clip again."""
+"""Long clips are split into pieces, and the results joined into one clip."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def written(source: Path, pieces: Sequence[Piece], folder: Path) -> list[Path]:
-    """Write each piece as it is written to be edited."""
+    """Write each piece as it would be sent."""
     return [
         prepare(
             source,
@@ -36,7 +36,7 @@ def written(source: Path, pieces: Sequence[Piece], folder: Path) -> list[Path]:
 
 
 def edited(pieces: Sequence[Piece], folder: Path, **changes: object) -> list[Path]:
-    """Return the results of pieces: the same pictures with other sound, encoded all alike."""
+    """Return results for pieces: the same frames with new audio, all encoded alike."""
     results: list[Path] = []
     for index, piece in enumerate(pieces):
         count = round(piece.duration_s * 10)
@@ -183,7 +183,7 @@ def test_results_of_other_sizes_are_encoded_anew(
     assert seen.size == (64, 48)
     assert seen.numbers == FOUR_SECONDS
     assert seen.duration_s == pytest.approx(4, abs=0.01)
-    # What fades in at a joint is heard a little later.
+    # Audio that fades in at a join is heard slightly later.
     assert seen.beeps == pytest.approx(list(range(4)), abs=0.02 if new_audio else 0.001)
 
 
@@ -201,7 +201,7 @@ def test_results_of_other_lengths_stay_with_the_sound(
     tmp_path: Path, folder: Path, changes: dict[str, object], *, copied: bool, gap_s: float
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
-    # Without B-pictures an end could be left out of the packets as they are.
+    # B-frames prevent the end of a result from being dropped without re-encoding.
     options = changes | {"codec_options": {"bf": "2"}}
     results = edited(pieces := plan_split(source, longest_s=2), folder, **options)
 
@@ -212,7 +212,7 @@ def test_results_of_other_lengths_stay_with_the_sound(
     assert joined.duration_s == pytest.approx(4)
     assert joined.is_video_copied is copied or not copied
     assert seen.duration_s == pytest.approx(4, abs=0.45 if copied else 0.11)
-    # The second result begins where the second piece does.
+    # The second result begins where the second piece did.
     assert any(abs(time - 2) < 0.001 for time in seen.times)
     assert seen.numbers[seen.times.index(min(seen.times, key=lambda time: abs(time - 2)))] == 20
     assert seen.beeps == pytest.approx(list(range(4)), abs=0.001)
@@ -230,7 +230,7 @@ def test_generated_sound_is_faded_without_being_shifted(tmp_path: Path, folder: 
     assert joined.is_video_copied
     assert seen.beeps == pytest.approx(list(range(5)), abs=0.025)
     assert len(seen.samples) / seen.rate == pytest.approx(5, abs=0.045)
-    # Within each beep the level is that of the source; no step is steeper than the tone itself.
+    # Beeps are as loud as in the source, and no step is steeper than the tone itself.
     assert seen.level(4.03, 4.09) == pytest.approx(-9, abs=0.5)
     steepest = max(abs(after - before) for before, after in pairwise(seen.samples))
     assert steepest < 0.12

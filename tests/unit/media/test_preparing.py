@@ -1,4 +1,4 @@
-"""Clips cut and converted: every picture and every beep is where it belongs."""
+"""Clips that are cut and converted keep every frame and every beep in its place."""
 
 import errno
 import gc
@@ -22,7 +22,7 @@ from omniedit.models import MAX_UPLOAD_BYTES
 from tests.unit.media.clips import HEIGHT, WIDTH, Sound, make_clip, packets, see, set_matrix
 
 FRAME_S = 0.1
-BEEP_DB = -9.0  # a sine of half the amplitude
+BEEP_DB = -9.0  # a sine at half amplitude
 AAC_FRAME_S = 1024 / 48000
 COLOURS = {"color_range": 1, "color_primaries": 1, "color_trc": 1, "colorspace": 1}
 
@@ -77,7 +77,7 @@ def test_nothing_is_encoded_where_only_the_container_changes(tmp_path: Path, nam
     assert prepared.is_audio_copied
     assert prepared.done == "copied"
     assert packets(prepared.path) == packets(source)
-    # Matroska does not say that the last packet is filled up beyond the end; it is left out.
+    # Matroska does not record the padding of the last packet, which is therefore dropped.
     count = len(packets(source, "audio")) - (name == "a.mkv")
     assert packets(prepared.path, "audio") == packets(source, "audio")[:count]
 
@@ -191,7 +191,7 @@ def test_what_would_be_too_large_as_it_is_is_encoded(tmp_path: Path) -> None:
 
 
 def test_ten_seconds_of_anything_can_be_uploaded(tmp_path: Path) -> None:
-    noise = Random(0)  # noqa: S311 - it keeps no secret
+    noise = Random(0)  # noqa: S311 - not used for security
     with av.open(str(tmp_path / "a.mov"), "w") as container:
         stream = container.add_stream("mpeg4", rate=25, options={"b": "400M"})
         stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
@@ -203,7 +203,7 @@ def test_ten_seconds_of_anything_can_be_uploaded(tmp_path: Path) -> None:
 
     prepare(tmp_path / "a.mov", tmp_path / "out.mp4")
 
-    # What the buffer holds may come on top once, however long a clip is.
+    # The rate buffer may be exceeded once, however long a clip is.
     rate, buffer = 70e6 / 8, 35e6 / 8
     assert (tmp_path / "out.mp4").stat().st_size < 0.4 * rate + 1.1 * buffer
     assert 10 * rate + 1.1 * buffer < MAX_UPLOAD_BYTES
@@ -240,7 +240,7 @@ def test_a_picture_of_one_pixel_is_refused(tmp_path: Path) -> None:
         prepare(source, tmp_path / "out.mp4")
 
 
-# How a picture that is shown upright must be stored, for each of the eight ways of turning.
+# How a frame must be stored to be shown upright, for each of the eight orientations.
 TURNS = {
     (1, 0, 0, 1): "",
     (0, 1, -1, 0): "transpose=cclock",
@@ -324,7 +324,7 @@ def test_colours_keep_their_tags_and_their_values(
 
 
 def _brightest(path: Path) -> int:
-    """Return the stored brightness of the bar on top, as 8 bits."""
+    """Return the stored brightness of the bar at the top, in 8 bits."""
     with av.open(str(path)) as clip:
         frame = next(clip.decode(video=0))
         plane = frame.planes[0]
@@ -445,7 +445,7 @@ def test_a_stream_that_begins_in_the_middle_is_passed_over(tmp_path: Path) -> No
 
 
 def damaged(path: Path, *, share: float) -> Path:
-    """Make a clip of thirty PNG frames, and overwrite a share of them."""
+    """Make a clip of thirty PNG frames and overwrite a share of them."""
     source = make_clip(path, codec="png", pixel_format="rgb24", seconds=3)
     content = bytearray(source.read_bytes())
     for packet in packets(source)[: round(30 * share)]:
@@ -504,7 +504,7 @@ def test_few_huge_pictures_wait_in_memory(
 
     content = prepare(source, tmp_path / "out.mp4").path.read_bytes()
 
-    # The encoder notes its settings in what it writes.
+    # The encoder writes its settings into the stream.
     assert f"rc_lookahead={waiting}".encode() in content
     assert b"sliced_threads=0" in content
 

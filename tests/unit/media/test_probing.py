@@ -1,4 +1,4 @@
-"""What is read from a clip, and what is refused."""
+"""The facts that are read from clips, and the files that are refused."""
 
 import gc
 import io
@@ -66,7 +66,7 @@ def test_containers_and_codecs_are_told(
     sound: Sound | None,
     expected: tuple[str, str, str | None, list[str]],
 ) -> None:
-    # A transport stream shows its first pictures a second and more after 0.
+    # The first frame of a transport stream comes more than a second after 0.
     facts = probed(make_clip(tmp_path / name, codec=codec, sound=sound))
 
     assert (facts.container, facts.video_codec, facts.audio_codec) == expected[:3]
@@ -259,16 +259,16 @@ def test_a_script_behind_the_head_of_a_video_opens_nothing(tmp_path: Path, head:
 
 @pytest.mark.posix
 def test_a_mov_whose_pictures_lie_in_another_file_is_refused_unread(tmp_path: Path) -> None:
-    # Raw pictures are all of one size, so that what is found in one file is found in the other.
+    # Raw frames all have one size, so that offsets in one file are also valid in the other.
     make = partial(make_clip, codec="rawvideo", pixel_format="uyvy422", seconds=1)
     other = make(tmp_path / "other.mov", first_number=100)
     clip = move_pictures(make(tmp_path / "clip.mov"), other)
 
-    # FFmpeg follows where it is allowed to.
+    # FFmpeg follows the reference if it is allowed to.
     with av.open(str(clip), options={"enable_drefs": "1"}) as container:
         assert [number_of(each) for each in container.decode(video=0)] == [*range(100, 110)]
     other.unlink()
-    os.mkfifo(other)  # whoever opens it waits for ever
+    os.mkfifo(other)  # opening it blocks for ever
     error = refusal(clip)
 
     assert error.code == "external_reference"

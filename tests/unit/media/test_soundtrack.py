@@ -1,4 +1,4 @@
-"""The audio of a clip laid over the result of an edit."""
+"""The audio of a clip replaces that of a result."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.unit.media.clips import Sound, make_clip, packets, see, with_manifest
 
 @pytest.fixture
 def result(tmp_path: Path) -> Path:
-    """Return what an edit made of four seconds: other audio, which begins in between."""
+    """Return a four-second result with its own audio, which begins at 0.3 s."""
     return make_clip(
         tmp_path / "result.mp4", seconds=4, sound=Sound(starts_s=0.3), codec_options={"bf": "2"}
     )

@@ -1,4 +1,4 @@
-"""Cut marks."""
+"""Cut marks are parsed and checked."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Without PyAV the package can be imported, and says what is missing."""
+"""Without PyAV the package can be imported, and names the missing extra."""
 
 import sys
 
@@ -13,7 +13,7 @@ def without_av(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(sys.modules):
         if name.startswith(("av.", "omniedit.media.")):
             monkeypatch.delitem(sys.modules, name)
-    # Importing it fails as if it were not installed.
+    # None makes an import fail as if PyAV were not installed.
     monkeypatch.setitem(sys.modules, "av", None)
 
 

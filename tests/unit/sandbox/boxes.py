@@ -1,4 +1,4 @@
-"""MP4s without any pictures: boxes that state a length."""
+"""MP4s without frames, whose boxes state a length."""
 
 import struct
 
@@ -18,7 +18,7 @@ def mvhd(length_s: float, *, version: int = 0, timescale: int = 1000) -> bytes:
 
 
 def trak(kind: bytes, length_s: float, *, version: int = 0, timescale: int = 1000) -> bytes:
-    """Return a track of `vide` or `soun`."""
+    """Return a track with the handler `vide` or `soun`."""
     ticks = round(length_s * timescale)
     if version:
         head = struct.pack(">IQQIIQ", 1 << 24, 0, 0, 1, 0, ticks)
@@ -29,7 +29,7 @@ def trak(kind: bytes, length_s: float, *, version: int = 0, timescale: int = 100
 
 
 def mp4(*, video_s: float, audio_s: float | None = None, version: int = 0) -> bytes:
-    """Return a file whose header states how long its tracks are."""
+    """Return a file whose header states the lengths of its tracks."""
     lengths_s = [video_s] if audio_s is None else [video_s, audio_s]
     tracks = [trak(b"vide", video_s, version=version)]
     if audio_s is not None:

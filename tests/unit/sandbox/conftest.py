@@ -23,7 +23,7 @@ STARTED_AT = 1_757_169_743.0
 
 @dataclass
 class FakeClock:
-    """Stands still until it is advanced."""
+    """A clock that stands still until it is advanced."""
 
     now: float = STARTED_AT
 
@@ -57,7 +57,7 @@ class Bench:
         }
         headers |= options.pop("headers", {})
         given = {name: value for name, value in headers.items() if value is not None}
-        # Buffered: a streamed file would stay open until its reply is forgotten.
+        # Buffered, because a streamed file stays open until its reply is garbage-collected.
         options.setdefault("buffered", True)
         return self.client.open(path, method=method, headers=given, **options)
 
@@ -75,7 +75,7 @@ class Bench:
         return dict(reply.get_json())
 
     def finished(self, prompt: str = "warmer light", **options: Any) -> dict[str, Any]:
-        """Return a submitted task, five seconds on."""
+        """Submit an edit, and return its task five seconds later."""
         task_id = self.submit(prompt, **options).get_json()["id"]
         self.clock.advance(5)
         return self.task(task_id)
@@ -102,7 +102,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def make_bench(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Bench]]:
-    """Build benches on one folder and one clock, as processes share them."""
+    """Build benches that share a folder and a clock, as processes do."""
     stores: list[Store] = []
 
     def make(

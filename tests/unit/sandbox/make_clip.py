@@ -1,4 +1,4 @@
-"""Draw and encode the clip the sandbox gives out: `python make_clip.py sandbox.mp4`."""
+"""Draw and encode the clip that the sandbox serves: `python make_clip.py sandbox.mp4`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from av.video.reformatter import Interpolation
 
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 4
 FRAMES = FPS * SECONDS
-# The backdrop is smooth: drawn small, enlarged by the scaler.
+# The backdrop is smooth, so it is drawn small and enlarged by the scaler.
 SMALL_WIDTH, SMALL_HEIGHT = 160, 90
 SAMPLE_RATE = 48_000
 AUDIO_BLOCK = 1024
-# Five columns by seven rows a letter; the lettering is blocks, so no font is needed.
+# Five columns by seven rows per letter, drawn as blocks, so that no font is needed.
 LETTERS = {
     "S": (".####", "#....", "#....", ".###.", "....#", "....#", "####."),
     "A": (".###.", "#...#", "#...#", "#####", "#...#", "#...#", "#...#"),
@@ -42,7 +42,7 @@ DARKER = bytes(int(value * 0.5) for value in range(256))
 
 
 def mix(under: Colour, over: Colour, share: float) -> Colour:
-    """Return one colour laid over another."""
+    """Return one colour blended over another."""
     return (
         under[0] + (over[0] - under[0]) * share,
         under[1] + (over[1] - under[1]) * share,
@@ -51,7 +51,7 @@ def mix(under: Colour, over: Colour, share: float) -> Colour:
 
 
 def backdrop(at: float) -> bytearray:
-    """Return a slow dusk with two lights that wander around once in the clip's time."""
+    """Return a dusky backdrop with two lights that circle once during the clip."""
     lights: list[tuple[Colour, float, float, float]] = []
     for colour, turn, reach in ((AMBER, 0.0, 0.34), (TEAL, 0.5, 0.26)):
         angle = 2 * math.pi * (at + turn)
@@ -71,7 +71,7 @@ def backdrop(at: float) -> bytearray:
 
 
 def enlarge(picture: bytearray) -> bytearray:
-    """Return the small picture in full size."""
+    """Return a small picture at full size."""
     small = av.VideoFrame(SMALL_WIDTH, SMALL_HEIGHT, "rgb24")
     stride = small.planes[0].line_size
     rows = (
@@ -106,7 +106,7 @@ def shade(picture: bytearray, left: int, top: int, width: int, height: int) -> N
 
 
 def dots(text: str) -> list[tuple[int, int]]:
-    """Return column and row of every dot of the text."""
+    """Return the column and row of every dot of a text."""
     rows = [".".join(LETTERS[letter][row] for letter in text) for row in range(7)]
     return [(x, y) for y, line in enumerate(rows) for x, one in enumerate(line) if one == "#"]
 
@@ -120,7 +120,7 @@ def frame_at(index: int) -> bytearray:
     for x, y in title:
         shade(picture, left + x * dot + 5, top + y * dot + 5, dot, dot)
     for x, y in title:
-        # A gleam runs over the letters once.
+        # A gleam runs across the letters once.
         away = (x - (at * 1.6 - 0.3) * 41) / 3.8
         colour = mix(INK, AMBER, 0.85 * math.exp(-(away**2)))
         block(picture, (left + x * dot, top + y * dot), (dot, dot), colour)
@@ -133,7 +133,7 @@ def frame_at(index: int) -> bytearray:
 
 
 def tone() -> array.array[float]:
-    """Return a soft chord of a fifth and an octave over A, swelling and fading."""
+    """Return a soft chord of A with a fifth and an octave, which swells and fades."""
     samples = array.array("f")
     for index in range(SAMPLE_RATE * SECONDS):
         at = index / SAMPLE_RATE
@@ -148,7 +148,7 @@ def tone() -> array.array[float]:
 
 
 def encode(path: str) -> None:
-    """Write the clip: H.264 and AAC, index first."""
+    """Write the clip as H.264 and AAC, with the index first."""
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(path, "w", format="mp4", options=options) as container:
         container.metadata["title"] = "omniedit sandbox: no edit was made"

@@ -1,4 +1,4 @@
-"""Hosts: which are inside, in every spelling a resolver would follow."""
+"""Internal hosts are recognised in every spelling that a resolver accepts."""
 
 from __future__ import annotations
 

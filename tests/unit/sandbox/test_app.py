@@ -1,4 +1,4 @@
-"""Tasks on the clock, the batch, the list, the credits, and who may ask."""
+"""Tasks over time, the batch endpoint, the list, the credits, and authentication."""
 
 from __future__ import annotations
 

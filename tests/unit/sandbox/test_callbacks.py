@@ -1,4 +1,4 @@
-"""Callbacks: delivered to this machine with the documented retries, and nowhere else."""
+"""Callbacks are delivered to this machine only, with the documented retries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Answers with the given statuses, and keeps the bodies it received."""
+    """Answers with the given statuses and records the bodies it receives."""
 
     statuses: ClassVar[list[int]] = []
     bodies: ClassVar[list[dict[str, Any]]] = []
@@ -37,7 +37,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 class Waits(threading.Event):
-    """A stop event that records how long it was waited for, and never waits."""
+    """A stop event that records the requested delays and never waits."""
 
     def __init__(self) -> None:
         super().__init__()

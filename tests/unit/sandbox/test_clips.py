@@ -1,4 +1,4 @@
-"""The bundled clip is playable by everything; a clip's header says how long it is."""
+"""The bundled clip plays everywhere, and a clip's length is read from its header."""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The log and the record: every exchange is written, no key is."""
+"""The log and the record contain every exchange and no key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Markers: what they parse to, and what a malformed one says."""
+"""Markers are parsed, and malformed ones are reported."""
 
 from __future__ import annotations
 

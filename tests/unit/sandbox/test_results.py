@@ -1,4 +1,4 @@
-"""Results: links that die, ranges, strong ETags, and a host that must not see a key."""
+"""Results: links that expire, ranges, strong ETags, and a host that must not see a key."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_the_first_download_is_cut_and_the_next_is_not(bench: Bench) -> None:
     url = link(bench, "[sandbox:cut]")
     assert bench.download(url, method="HEAD").status_code == 200
 
-    # The test client reads no reply to its end before it is asked to.
+    # Unbuffered, so that the test client does not read the whole reply at once.
     first = bench.download(url, buffered=False)
     received = bytearray()
     with pytest.raises(BrokenConnectionError):
@@ -199,7 +199,7 @@ def test_a_result_as_served_is_720p_at_24_fps(
     with av.open(io.BytesIO(reply.data)) as container:
         (video,), (audio,) = container.streams.video, container.streams.audio
         assert (video.width, video.height, video.average_rate) == (1280, 720, 24)
-        assert sum(1 for _ in container.decode(video)) == 96  # 4 s, as the clip
+        assert sum(1 for _ in container.decode(video)) == 96  # 4 s, like the clip
         assert audio.codec_context.name == "aac"
     assert reply.headers["ETag"] == f'"{hashlib.sha256(reply.data).hexdigest()}"'
 

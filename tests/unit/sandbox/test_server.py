@@ -64,7 +64,7 @@ def target(url: str) -> str:
 
 
 def exchange(sandbox: RunningSandbox, raw: bytes) -> bytes:
-    """Send raw bytes and return everything that comes back until the other side closes."""
+    """Send raw bytes and return the reply, up to the end of the connection."""
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=10) as connection:
         connection.sendall(raw)
         return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -234,7 +234,7 @@ def test_only_this_machine_is_served(folder: Path, host: str) -> None:
 
 
 def test_another_process_sees_the_same_task(folder: Path, sandbox: RunningSandbox) -> None:
-    # given a second process on the same folder, which submits over its own server
+    # given a second process on the same folder, which submits through its own server
     program = (
         "import sys, pathlib, json, urllib.request as u\n"
         "from omniedit.sandbox import serve\n"
@@ -305,7 +305,7 @@ def test_local_callbacks_are_delivered_where_they_are_allowed(folder: Path) -> N
         if "callback of" in line:
             delivered.set()
 
-    # The sandbox itself answers the callback: without a key, so with 401.
+    # The callback goes to the sandbox itself, which answers 401, because it carries no key.
     with (
         serve(folder, edit_seconds=0, allow_local_callbacks=True, log=log) as running,
         closing(connect(running)) as connection,
@@ -375,7 +375,7 @@ def test_closing_is_quick_and_leaves_nothing_behind(
 def test_a_thread_that_cannot_start_ends_one_connection(
     sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    # given a system that has no thread for the first connection
+    # given a system that cannot start a thread for the first connection
     with monkeypatch.context() as patch:
 
         def refuse(_: threading.Thread) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox's SQLite file when things go wrong, and what tests read from it."""
+"""The sandbox's SQLite file: failures, and the figures that tests read from it."""
 
 import sqlite3
 from contextlib import closing
@@ -16,7 +16,7 @@ class BlockError(Exception):
 
 def give_up(database: Store) -> None:
     with database.writing() as connection:
-        # As SQLite does by itself on a full disk.
+        # As SQLite does on its own when the disk is full.
         connection.execute("rollback")
         raise BlockError
 
@@ -41,7 +41,7 @@ def test_a_database_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None
         other.execute("create view attempt as select 1")
     other.close()
 
-    # What is in its way is no table, which it would replace.
+    # It would replace a table of an old version, but a view is in its way.
     with pytest.raises(OSError, match="attempt"):
         Store(tmp_path)
 

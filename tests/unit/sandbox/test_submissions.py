@@ -137,7 +137,7 @@ def test_an_invalid_body_is_refused(
 def test_a_replay_returns_the_first_task(bench: Bench) -> None:
     first = bench.submit(headers=KEY)
 
-    # The same body in another order and spacing.
+    # The same body, ordered and spaced differently.
     body = {"video_urls": [URL], "prompt": "warmer light", "model": bench.MODEL}
     replay = bench.call(
         "POST",
@@ -176,7 +176,7 @@ def test_a_malformed_request_key_is_refused(bench: Bench, key: str) -> None:
 def test_simultaneous_submissions_of_one_key_make_one_task(
     make_bench: Callable[..., Bench],
 ) -> None:
-    # given two processes' connections to one folder, and four threads on each
+    # given the connections of two processes to one folder, with four threads on each
     benches = [make_bench(), make_bench()]
     together = threading.Barrier(8)
     seen: list[str] = []
@@ -310,7 +310,7 @@ def test_an_uploaded_clip_is_priced_by_its_length(bench: Bench) -> None:
 
     task = bench.finished(body={"video_urls": [url]})
 
-    assert task["usage"]["credits_reserved"] == 20.35  # 6.36077 credits a second
+    assert task["usage"]["credits_reserved"] == 20.35  # 6.36077 credits per second
     assert task["usage"]["credits_used"] == 20.35
 
 

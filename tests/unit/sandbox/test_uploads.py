@@ -1,4 +1,4 @@
-"""The file service: uploads, their replies, their limits, and clips that come back as results."""
+"""The file service: uploads, their replies, their limits, and their return as results."""
 
 from __future__ import annotations
 
