@@ -54,7 +54,7 @@ class View:
         return float(self._part.span.length_s)
 
     def frames(self, size: FrameSize) -> "Iterable[tuple[VideoFrame, Fraction]]":
-        """Return the frames as a player shows them, with their seconds from the beginning."""
+        """Return the frames as a player shows them, each with its seconds from the start."""
         return shown_frames(self._part, size)
 
     def frames_at(

@@ -75,7 +75,7 @@ class AudioTrack:
     channels: int
     language: str | None
     is_used: bool
-    """Whether this track is the one that is used."""
+    """Whether this is the track that is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +196,6 @@ def verdict(
         is_cut: Whether the facts describe a cut, for the message.
     """
     problems: list[Problem] = []
-    # A clip may be one frame too long.
     if _exceeds(facts.duration_s, longest_s, facts.frame_s):
         what = "the cut is" if is_cut else "it is"
         problems.append(

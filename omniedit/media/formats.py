@@ -11,7 +11,7 @@ from omniedit.media.facts import C2PA
 from omniedit.system.mp4 import ReadAt, boxes
 
 HEAD_BYTES: Final = 4096
-"""The number of first bytes needed to recognise a file."""
+"""The number of leading bytes needed to recognise a file."""
 EXPORT_AGAIN: Final = "copy or export it again"
 """The hint for a damaged file."""
 
@@ -141,7 +141,7 @@ def marks_of(file: Readable, size_bytes: int, *, reads_all: bool) -> tuple[str, 
 
 
 def announced_s(index: bytes) -> float | None:
-    """Return the length of the whole file as stated in its index (`mvhd`); None if it is not."""
+    """Return the length of the whole file as its index states it (`mvhd`), or None."""
 
     def read_at(offset: int, size: int) -> bytes:
         return index[offset : offset + size]
@@ -175,7 +175,7 @@ def index_of(file: Readable, size_bytes: int) -> bytes:
 
 
 def is_fragmented(index: bytes) -> bool:
-    """Return whether an index leaves the list of frames to later boxes, the fragments."""
+    """Return whether an MP4 is fragmented: later boxes, not the index, list its frames."""
     return b"mvex" in index
 
 

@@ -84,7 +84,7 @@ def written_mp4(target: Path) -> Generator["OutputContainer"]:
             _check(part)
             part.replace(target)
         except BaseException:
-            # Otherwise PyAV closes the file in garbage collection, and reports its errors there.
+            # Otherwise PyAV closes the file during garbage collection, and reports errors then.
             with suppress(Exception):
                 container.close()
             raise
@@ -172,7 +172,7 @@ def encode(stream: "Stream", frame: "Frame | None") -> Packets:
 
 
 def copied_stream(container: "OutputContainer", template: StreamT) -> StreamT:
-    """Add a stream for packets copied from another one."""
+    """Add a stream for packets that are copied from another file."""
     stream: StreamT = cast("Any", container).add_stream_from_template(template, opaque=True)
     aspect = getattr(template, "sample_aspect_ratio", None)
     if aspect:

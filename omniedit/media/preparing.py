@@ -122,7 +122,7 @@ def prepare(
 
 
 def check_frames(source: Path, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
-    """Decode a clip once, before an edit of it is paid for, and count its bad frames.
+    """Decode a clip once and count its bad frames, before anything is paid.
 
     Args:
         source: A local clip.
@@ -160,7 +160,7 @@ def save_prepared(
     accepts_damage: bool = False,
     on_progress: OnProgress = ignore_progress,
 ) -> Prepared:
-    """Write the clip that would be sent, which is a copy of the source if it needs no changes.
+    """Write the clip that would be sent: a plain copy of the source if it needs no changes.
 
     Args:
         source: A local clip.
@@ -301,7 +301,11 @@ class EncodingSlots:
 
     @contextmanager
     def taken(self, pixels: int) -> Generator[None]:
-        """Wait for, and hold, a slot for an encoder of frames with so many pixels; 0 needs none."""
+        """Wait for a slot for an encoder, and hold it for the block.
+
+        Args:
+            pixels: The size of a frame; 0 needs no slot.
+        """
         if not pixels:
             yield
             return

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _UNSPECIFIED_COLOR: Final = 2
 _UNSPECIFIED_RANGE: Final = 0
-# A track this many times as long as its file is not explained by rounding or other tracks.
+# Neither rounding nor other tracks explain a track this many times as long as its file.
 _MOST_DISAGREEMENT: Final = 1.5
 # An edit list hides frames of normal length; a wrong timescale makes all of them long.
 _LONGEST_FRAME_S: Final = 1.0
@@ -248,7 +248,7 @@ def _read(
 def _first_frame(
     container: "InputContainer", stream: "VideoStream", *, name: str
 ) -> "VideoFrame | None":
-    """Return the first frame; None if it takes too much reading, or fails."""
+    """Return the first frame, or None if that fails or takes too much reading."""
     # Ignore errors: the header has the essentials, and a frame only adds details like rotation.
     with suppress(FFmpegError, OSError):
         packets = packets_of(container, stream, name=name, budget_s=READING_BUDGET_S)

@@ -1,4 +1,4 @@
-"""Draw a contact sheet: rows of moments of each video, and of differences from the first one."""
+"""Draw a contact sheet: a row of moments per video, and rows of differences from the first."""
 
 import io
 from bisect import bisect_right

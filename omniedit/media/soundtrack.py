@@ -31,7 +31,7 @@ class Overlaid:
     difference_s: float
     """How much longer the original is than the result (negative: shorter)."""
     lost_marks: tuple[str, ...]
-    """Marks of origin that the result had, such as `c2pa`, and that are now lost."""
+    """Marks of origin, such as `c2pa`, that the result had and the new file lacks."""
 
 
 def lay_sound(

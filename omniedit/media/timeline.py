@@ -31,7 +31,7 @@ _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 # Half the coarsest tick that containers use.
 _HALF_TICK_S: Final = 0.0005
-# A mark this close to a frame means that frame: one of the two was rounded.
+# A mark this close to a frame means that frame, whose time may be rounded.
 _SNAP_S: Final = Fraction(2, 1000)
 
 
@@ -57,7 +57,7 @@ class Timeline:
     end: int
     """When the last frame ends, in ticks."""
     has_hidden: bool
-    """Whether some frames are decoded but not shown (an edit list), or have no own time."""
+    """Whether some frames are decoded but not shown (an edit list), or lack a time of their own."""
     has_slots: bool = False
     """Whether times belong to positions in the file (AVI): decoded frames take them one by one."""
 
@@ -91,7 +91,7 @@ class Timeline:
         return steps[-1] - steps[0] > _ROUNDING_TICKS + typical * _VARIABLE_SHARE
 
     def key_before(self, ticks: int) -> CodedFrame | None:
-        """Return the last keyframe at or before a time; None if frames have no usable times."""
+        """Return the last keyframe at or before a time; None if there is none to seek to."""
         if self.has_slots:
             return None
         keys = [frame for frame in self.frames if frame.is_key and frame.pts <= ticks]

@@ -48,7 +48,8 @@ _X264: Final = {
     "threads": "4",
     "rc-lookahead": "20",
 }
-# At a variable frame rate, decoding order, in which an MP4 stores durations, must be display order.
+# An MP4 stores frame durations in decoding order. At a variable frame rate that must also be the
+# display order, so there can be no B-frames.
 _IN_ORDER: Final = {"bf": "0"}
 _X265: Final = {
     "crf": "16",
@@ -271,7 +272,7 @@ def frame_check(part: Part, good_frames: int) -> FrameCheck:
 def shown_frames(
     part: Part, size: FrameSize, *, only: Container[int] | None = None
 ) -> Generator[tuple["VideoFrame", Fraction]]:
-    """Yield the frames of a part, upright, in SDR and scaled, with their seconds from its start.
+    """Yield the frames of a part, upright, in SDR and scaled, each with its seconds from the start.
 
     Args:
         part: The part to decode.

@@ -48,7 +48,9 @@ class Clips:
         return self._results / f"{task_id}.mp4"
 
     def keep_result(self, task_id: str, file_id: str | None, *, is_as_served: bool) -> str | None:
-        """Keep an upload, or the bundled clip for None, as a task's result, even if it is deleted.
+        """Make an upload, or the bundled clip if None, the result of a task.
+
+        The result survives the deletion of the upload.
 
         Returns:
             The digest of the result, or None if it is the unchanged bundled clip.

@@ -66,7 +66,7 @@ class Server(ThreadedWSGIServer):
     def stop(self) -> None:
         """Give replies in progress a moment to finish, then close every connection."""
         self.stopped.set()
-        # Connecting wakes the accepting thread at once; otherwise it wakes at its next time-out.
+        # Connecting wakes the accepting thread at once; otherwise it wakes at its next timeout.
         with contextlib.suppress(OSError):
             socket.create_connection((self.host, self.port), _WAKE_TIMEOUT_S).close()
         self._acceptor.join()
@@ -180,7 +180,7 @@ class Handler(WSGIRequestHandler):
             self.wfile.write(chunk)
 
     def _body_length(self) -> int | None:
-        """Return the length of the body, or None if it is chunked; raise ValueError if unclear."""
+        """Return the body's length, None if chunked; raise ValueError if the framing is invalid."""
         codings = [text.lower() for text in self.headers.get_all("Transfer-Encoding") or []]
         # Two framings at once are how requests are smuggled (RFC 9112, 11.2).
         match codings, [*set(self.headers.get_all("Content-Length") or [])]:

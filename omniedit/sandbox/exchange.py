@@ -1,4 +1,4 @@
-"""Read a request, refuse or answer it, and write both to the log and the record."""
+"""Read requests, refuse or answer them, and write each exchange to the log and the record."""
 
 import contextlib
 import http.client

@@ -24,7 +24,7 @@ UPLOAD_LIMIT_BYTES = 95 * 1024 * 1024
 UPLOADS_PER_ACCOUNT = 100
 UPLOAD_LIFETIME_S = 72 * 3600.0
 _FORM_OVERHEAD_BYTES = 64 * 1024
-# Werkzeug also applies this limit to chunks of the file, which have 64 KiB.
+# Werkzeug also applies this limit to each 64 KiB chunk of the file.
 _FIELD_LIMIT_BYTES = 256 * 1024
 _FORM_PARTS_LIMIT = 16
 _NAME_LIMIT_CHARS = 100

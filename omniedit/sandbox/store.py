@@ -107,7 +107,7 @@ class Store:
         try:
             self._connection = _open(path)
         except sqlite3.OperationalError as error:
-            # For example locked for too long: to the caller, a file that cannot be opened.
+            # For example locked for too long: report it like a file that cannot be opened.
             raise OSError(str(error)) from error
         except sqlite3.DatabaseError:
             # Nothing in here was paid for: set the damaged file aside and start with a new one.

@@ -18,7 +18,7 @@ from omniedit.sandbox.store import NotAcceptedError, Upload
 from omniedit.sandbox.tasks import MAX_CLIP_S, MODELS, Edit, Status, price
 
 CALLBACK_LIMIT_CHARS = 2048
-# A clip may be one frame too long; no frame counts as longer than this.
+# A clip may exceed the limit by one frame, but by no more than this.
 _LONGEST_FRAME_S = 0.25
 _FIELDS = ("model", "prompt", "video_urls", "callback_url")
 _UNSUPPORTED = ("duration", "aspect_ratio", "negative_prompt")
