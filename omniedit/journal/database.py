@@ -28,15 +28,15 @@ from omniedit.system.files import (
 
 JOURNAL_FILE: Final = "journal.db"
 SANDBOX_FOLDER: Final = "sandbox"
-"""The folder of the sandbox's journal, in the state folder."""
+"""The folder of the sandbox's journal, inside the state folder."""
 
 ENDED: Final = "('cancelled', 'completed', 'failed')"
-"""The statuses that a task keeps, in SQL."""
+"""The final task statuses, as an SQL list."""
 ADOPT_ORPHANS: Final = """
     update tasks set is_adopted = 1
     where task_id not in (select task_id from attempts where task_id is not null)
 """
-"""A task is known by its attempt, or is adopted."""
+"""Mark every task that has no attempt as adopted."""
 
 _VERSION_1: Final = (
     # Submissions, including refused and unknown ones.
@@ -86,7 +86,7 @@ _VERSION_1: Final = (
         primary key (task_id, path)
     )
     """,
-    # What `last` means in each context.
+    # The calls that `last` refers to, by context.
     """
     create table calls (
         number integer primary key autoincrement,
@@ -107,7 +107,7 @@ _VERSION_1: Final = (
     """,
 )
 _VERSION_2: Final = (
-    # Which file service a cached upload is at was not recorded.
+    # Version 1 did not record which file service a cached upload is on.
     "drop table uploads",
     """
     create table uploads (
@@ -119,14 +119,14 @@ _VERSION_2: Final = (
         primary key (sha256, origin, files_origin)
     )
     """,
-    # The key that a submission was sent with: another account's must not send it again.
+    # The key of each submission: it must not be replayed with another account's key.
     """
     create table attempt_keys (
         request_id text primary key,
         key_digest text not null        -- salt:SHA-256 of salt and key
     )
     """,
-    # Damaged journals whose rows are here, except those that could not be read.
+    # Damaged journals that were recovered into this one, and which rows could not be read.
     """
     create table recoveries (
         damaged_file text primary key,
@@ -138,21 +138,21 @@ _VERSION_2: Final = (
     """,
 )
 _VERSION_3: Final = (
-    # Rows that were written before are not rewritten: `recover` reads them without these columns,
-    # all of which may be null.
-    "alter table attempts add column clock_offset_s real",  # the service's clock minus this one's
-    "alter table files add column is_elsewhere integer",  # on another machine, whose journal came
-    # What was edited: to compare the result with it, and to tell where it comes from.
+    # `alter table` does not rewrite existing rows, and `recover` reads them without these columns,
+    # so all of them must be nullable.
+    "alter table attempts add column clock_offset_s real",  # the service's clock minus ours
+    "alter table files add column is_elsewhere integer",  # on another machine, after a merge
+    # What was edited, to compare it with the result and to record the result's provenance.
     "alter table attempts add column clip_sha256 text",
     "alter table attempts add column start_s real",
     "alter table attempts add column end_s real",
     "alter table attempts add column parent text",  # the task whose result the clip is
     "alter table attempts add column model text",
-    "alter table attempts add column clip text",  # JSON: the facts of what was sent
+    "alter table attempts add column clip text",  # JSON: facts about the clip as sent
     "alter table files add column facts text",  # JSON
-    "alter table files add column sound text",  # null: as it was served
+    "alter table files add column sound text",  # null: as served
     "alter table files add column served_path text",
-    # What is asked of a hundred thousand edits at every turn.
+    # For frequent queries on journals of a hundred thousand edits.
     "create index attempts_by_time on attempts (created_at)",
     f"create index tasks_open on tasks (origin) where status not in {ENDED}",
     "create index tasks_adopted on tasks (task_id) where is_adopted = 1",
@@ -162,11 +162,11 @@ _MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION: Final = len(_MIGRATIONS)
 _MAGIC: Final = b"SQLite format 3\0"
 _USER_VERSION: Final = slice(60, 64)
-"""Where the version stands in a file (https://sqlite.org/fileformat.html, 1.3)."""
+"""The bytes of the file header that hold the version (https://sqlite.org/fileformat.html, 1.3)."""
 _UNDECODABLE: Final = "Could not decode to UTF-8"
-"""What Python says of a damaged text."""
+"""The beginning of Python's message for text that is not UTF-8."""
 FAILURES: Final = (LocalError, OSError, UnicodeDecodeError, sqlite3.Error)
-"""What the disk, the file system and SQLite raise."""
+"""The errors raised by SQLite, the file system and `omniedit.system.files`."""
 TABLES: Final = (
     "attempts",
     "attempt_keys",
@@ -179,9 +179,9 @@ TABLES: Final = (
 
 
 class Recovery(NamedTuple):
-    """What became of a damaged journal."""
+    """The outcome of recovering a damaged journal."""
 
-    damaged_file: Path  # set aside, as it was
+    damaged_file: Path  # set aside, unchanged
     rows_restored: Mapping[str, int]  # by table
     unreadable_pages: int
     missing_ids: tuple[str, ...]  # request and task IDs of rows that are known to be lost
@@ -190,7 +190,7 @@ class Recovery(NamedTuple):
     def summary(self) -> str:
         """What was restored and what was not, in one sentence."""
         attempts, tasks = self.rows_restored["attempts"], self.rows_restored["tasks"]
-        lost = "nothing is lost" if self.is_complete else "some could not be read"
+        lost = "nothing was lost" if self.is_complete else "some rows could not be read"
         return (
             f"restored, submissions: {attempts}, tasks: {tasks}; {lost};"
             f" the damaged file was set aside as {self.damaged_file}"
@@ -203,12 +203,12 @@ class Recovery(NamedTuple):
 
 
 class Database:
-    """A SQLite file with a rollback journal, synced at every commit, shared by processes.
+    """A SQLite file with a rollback journal, synced at every commit and shared by processes.
 
     Args:
         path: The file; None keeps everything in memory.
-        shown_path: What errors call it, where the file is a copy.
-        policy: Says how long to wait for another process that writes.
+        shown_path: The path that errors name, if `path` is a copy.
+        policy: How long to wait while another process is writing.
 
     Raises:
         JournalError: If it cannot be opened.
@@ -242,22 +242,22 @@ class Database:
             raise_mapped(self.shown_path, error)
 
     def check(self) -> None:
-        """Read every page.
+        """Check every page of the file.
 
         Raises:
-            JournalDamagedError: If one is damaged.
+            JournalDamagedError: If a page is damaged.
         """
         row: Any = self.rows("pragma quick_check(1)")[0]
         if row[0] != "ok":
             raise damage(self.shown_path, row[0])
 
     def close(self) -> None:
-        """Close the file, as soon as no other thread uses it."""
+        """Close the file once no other thread is using it."""
         with self._lock:
             self._connection.close()
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        """Return the rows that a query finds."""
+        """Return the rows of a query."""
         try:
             with self._lock:
                 return self._connection.execute(sql, values).fetchall()
@@ -269,21 +269,21 @@ class Database:
         return [str(row["name"]) for row in self.rows(f"pragma table_info({table})")]
 
     def counts(self, tables: Sequence[str]) -> dict[str, int]:
-        """Return how many rows tables have."""
+        """Return the number of rows in each table."""
         return {
             table: int(self.rows(f"select count(*) from {table}")[0][0])  # noqa: S608 - constants only
             for table in tables
         }
 
     def execute(self, sql: str, *values: object) -> None:
-        """Execute a statement inside `writing`."""
+        """Execute a statement; call this only inside `writing`."""
         self._connection.execute(sql, values)
 
     @contextmanager
     def attached(self, path: Path) -> Generator[None]:
-        """Have the tables of another file as `other.…` for a block."""
+        """Attach another file as the schema `other` for a block."""
         with self._lock, mapped_errors(self.path):
-            # The folder's name need not be UTF-8.
+            # The path need not be valid UTF-8.
             self._connection.execute("attach database ? as other", (os.fsencode(path),))
             try:
                 yield
@@ -294,15 +294,15 @@ class Database:
     def writing(self) -> Generator[None]:
         """Run a block as one transaction.
 
-        It takes the write lock first: a deferred transaction that begins with a read fails at
-        once, whatever the time-out, when another process writes.
+        The write lock is taken first: a deferred transaction that begins with a read fails at
+        once, whatever the time-out, if another process is writing.
         """
         try:
             with self._lock:
                 try:
-                    # A signal that comes while it waits for the lock is raised once it has it.
+                    # A signal that arrives during the wait for the lock is raised once it is held.
                     self._connection.execute("begin immediate")
-                    self._check_place()
+                    self._check_not_replaced()
                     yield
                     self._connection.execute("commit")
                 except BaseException:
@@ -313,8 +313,8 @@ class Database:
         except FAILURES as error:
             raise_mapped(self.path, error)
 
-    def _check_place(self) -> None:
-        """Refuse to write to a file that nobody will read again."""
+    def _check_not_replaced(self) -> None:
+        """Refuse to write to a file that is no longer the one at its path."""
         if self.path is None or self._file is None:
             return
         try:
@@ -327,16 +327,16 @@ class Database:
 
 
 def check_version(folder: Path) -> None:
-    """Refuse a journal of a newer omniedit; nothing in its folder is created or changed.
+    """Refuse a journal of a newer omniedit, without creating or changing anything in its folder.
 
-    One that cannot be read passes: the caller does without it.
+    A journal that cannot be read passes, because the caller does not use it.
 
     Raises:
         JournalTooNewError: If a newer omniedit wrote it.
     """
     path = folder / JOURNAL_FILE
     try:
-        # Not through SQLite, which would write to finish what a killed process began.
+        # Not through SQLite, which would roll back the transaction of a killed process.
         file = open_own_file(path)
         if file is None:
             return
@@ -350,7 +350,7 @@ def check_version(folder: Path) -> None:
 
 
 def _check_files(path: Path, shown_path: Path) -> None:
-    """Create what is missing, for this user alone, and refuse what others may have written."""
+    """Create missing files and folders as private, and refuse any that others may have written."""
     make_private_folder(path.parent)
     check_own_path(path.parent, is_folder=True)
     state = path.parent.parent
@@ -361,14 +361,14 @@ def _check_files(path: Path, shown_path: Path) -> None:
         refuse_dangling(path)
         _create(path)
     elif path.stat().st_size == 0:
-        # To SQLite that is a new database.
+        # SQLite would take an empty file for a new database.
         raise damage(shown_path, "the file is empty")
 
 
 def _create(path: Path) -> None:
-    """Create a journal under another name first, so that a kill leaves no empty one."""
+    """Create a journal under another name first, so that a kill cannot leave an empty one."""
     new = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.new")
-    # SQLite would let others read it; its rollback journal gets the same mode.
+    # SQLite would create it readable by others; its rollback journal gets the same mode.
     os.close(os.open(new, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         with closing(sqlite3.connect(new, isolation_level=None)) as connection:
@@ -376,7 +376,7 @@ def _create(path: Path) -> None:
         try:
             os.link(new, path)
         except FileExistsError:
-            # Another process was faster.
+            # Another process created it first.
             return
         except OSError:
             # Not every file system has hard links.
@@ -389,14 +389,14 @@ def _create(path: Path) -> None:
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute("pragma synchronous=full")
-    # On macOS `fsync` does not empty the drive's own cache.
+    # On macOS, `fsync` does not flush the drive's cache.
     connection.execute("pragma fullfsync=on")
     version = _version_of(connection)
     if version > VERSION:
         raise _too_new(path, version)
     if version < VERSION:
         _migrate(connection)
-    # Damage in the middle of a file shows only where it is read.
+    # Damage in the middle of a file goes unnoticed until that part is read.
     for table in TABLES:
         connection.execute(f"select * from {table} limit 1").fetchall()  # noqa: S608 - constants only
 
@@ -429,7 +429,7 @@ def _version_of(connection: sqlite3.Connection) -> int:
 
 @contextmanager
 def mapped_errors(path: Path | None) -> Generator[None]:
-    """Raise the errors of SQLite and of the file system as `JournalError`."""
+    """Raise SQLite and file system errors as `JournalError`."""
     try:
         yield
     except FAILURES as error:
@@ -437,7 +437,7 @@ def mapped_errors(path: Path | None) -> Generator[None]:
 
 
 def raise_mapped(path: Path | None, error: Exception) -> NoReturn:
-    """Raise an error of SQLite or of the file system as `JournalError`; any other as it is."""
+    """Raise a SQLite or file system error as `JournalError`, and any other error unchanged."""
     mapped = _mapped(path, error)
     if mapped is None:
         raise error
@@ -445,7 +445,7 @@ def raise_mapped(path: Path | None, error: Exception) -> NoReturn:
 
 
 def damage(path: Path | None, reason: object) -> JournalDamagedError:
-    """Return the error for a file that is not a sound journal."""
+    """Return the error for a damaged journal."""
     return JournalDamagedError(f"the journal {path} is damaged: {reason}")
 
 
@@ -460,9 +460,9 @@ def _mapped(path: Path | None, error: Exception) -> JournalError | None:
         case sqlite3.OperationalError() if _UNDECODABLE not in str(error):
             return _error(path, str(error))
         case sqlite3.OperationalError() | UnicodeDecodeError():
-            return damage(path, "a text is not UTF-8")
+            return damage(path, "it contains text that is not UTF-8")
         case sqlite3.DatabaseError() if type(error) is sqlite3.DatabaseError:
-            # Its subclasses are about the statement, not the file.
+            # Subclasses of `DatabaseError` concern the statement, not the file.
             return damage(path, error)
         case _:
             return None

@@ -1,4 +1,4 @@
-"""The journal: every attempt before it is sent, and what became of it."""
+"""The journal: every attempt, recorded before it is sent, and its outcome."""
 
 import json
 from collections.abc import Callable, Generator, Sequence
@@ -28,17 +28,17 @@ class JournalUse(Enum):
     REQUIRED = auto()
     """It ends before anything is sent."""
     PAYS = auto()
-    """It says so and goes on, but pays for nothing beside a journal of a newer version."""
+    """It warns and continues, but refuses to pay beside a journal of a newer version."""
     OPTIONAL = auto()
-    """It says so and goes on."""
+    """It warns and continues."""
     DECLINED = auto()
-    """It does without one, as asked, but pays for nothing beside one of a newer version."""
+    """It uses no journal, as requested, but refuses to pay beside one of a newer version."""
     NONE = auto()
-    """It needs none."""
+    """It uses no journal."""
 
 
 class Journal(Reader):
-    """The journal of one state folder; a commit is on disk before its method returns.
+    """The journal of one state folder; every change is on disk before its method returns.
 
     Every method raises `JournalError` if the file cannot be read or written, and
     `JournalDamagedError` if it is not a sound database.
@@ -51,8 +51,8 @@ class Journal(Reader):
 
         Args:
             attempt: The submission.
-            context: The context whose newest call it becomes.
-            key_digest: Tells with which key it is sent.
+            context: The context whose newest call it becomes; None records no call.
+            key_digest: The salted digest of the key that it is sent with.
         """
         with self._database.writing():
             self._store_attempt(attempt)
@@ -73,10 +73,10 @@ class Journal(Reader):
         Args:
             attempt: The attempt.
             error: Why it was not sent.
-            context: The context whose newest call it becomes.
-            spare_id: Names it where its request ID is another attempt's, which keeps its row.
+            context: The context whose newest call it becomes; None records no call.
+            spare_id: The request ID to use if another attempt already has this one.
         """
-        # In one step: killed between two, it would be in doubt for ever.
+        # In one transaction: a kill between two would leave the outcome unknown forever.
         with self._database.writing():
             if self.find_attempt(attempt.request_id or "") is not None:
                 attempt = attempt._replace(request_id=spare_id)
@@ -91,9 +91,9 @@ class Journal(Reader):
         """Record that a submission may or may not have been accepted.
 
         Args:
-            request_id: The submission's.
-            error: What is known of the reason.
-            clock_offset_s: See `Record`; what is known already stays.
+            request_id: The submission's request ID.
+            error: What is known about the cause.
+            clock_offset_s: See `Record`; an offset that is already known is kept.
         """
         with self._database.writing():
             self._database.execute(
@@ -116,13 +116,13 @@ class Journal(Reader):
             self._store_accepted(request_id, task, origin=origin)
 
     def record_task(self, task: Task, *, origin: str, completed_after: float | None = None) -> None:
-        """Record what the service reports about a known task; see `record_tasks`."""
+        """Record the service's report on a known task; see `record_tasks`."""
         self.record_tasks([(task, completed_after)], origin=origin)
 
     def record_tasks(self, reports: Sequence[tuple[Task, float | None]], /, *, origin: str) -> None:
-        """Record what one reply reports about tasks, each with the time it was last seen unfinished.
+        """Record the tasks of one reply, each with the time it was last seen unfinished.
 
-        Unknown tasks and unchanged ones are skipped.
+        Unknown and unchanged tasks are skipped.
         """
         news = [
             (task, completed_after)
@@ -146,9 +146,9 @@ class Journal(Reader):
         """Record where a verified result was saved.
 
         Args:
-            task_id: Of the result.
-            file: Where it is, or is about to be.
-            is_placed: It has its name, and what had that name before is replaced.
+            task_id: The task whose result was saved.
+            file: The saved file, or the one about to be placed.
+            is_placed: Whether it has its final name, which voids records of other tasks there.
         """
         with self._database.writing():
             if is_placed:
@@ -171,14 +171,14 @@ class Journal(Reader):
             )
 
     def forget_file(self, task_id: str, file: SavedFile) -> None:
-        """Remove a saved file that was taken away again."""
+        """Remove the record of a saved file that was deleted."""
         with self._database.writing():
             self._database.execute(
                 "delete from files where task_id = ? and path = ?", task_id, storable(file.path)
             )
 
     def record_joined(self, digest: str, file: SavedFile) -> None:
-        """Record where a clip was saved that was joined from the results with this digest."""
+        """Record a saved file that was joined from the results with this digest."""
         self.record_saved(digest, file)
 
     def record_result_gone(self, task_id: str) -> None:
@@ -194,7 +194,7 @@ class Journal(Reader):
     def record_upload(
         self, sha256: str, clip: UploadedClip, *, origin: str, files_origin: str
     ) -> None:
-        """Record where a local clip was uploaded to, if it is known how long it stays there."""
+        """Record the URL of an uploaded local clip, if its expiry is known."""
         if clip.expires_at is None:
             return
         with self._database.writing():
@@ -208,12 +208,12 @@ class Journal(Reader):
             )
 
     def forget_upload(self, url: str) -> None:
-        """Remove an upload that the service cannot fetch any more."""
+        """Remove an upload that the service can no longer fetch."""
         with self._database.writing():
             self._database.execute("delete from uploads where url = ?", url)
 
     def settle_attempt(self, request_id: str, task: Task, *, origin: str) -> None:
-        """Record the task that an attempt of unknown outcome became, as its user says."""
+        """Record the task that the user assigns to an attempt of unknown outcome."""
         with self._database.writing():
             self._store_accepted(request_id, task, origin=origin)
             # An adopted task is never `last`; this one was submitted from here.
@@ -234,9 +234,9 @@ class Journal(Reader):
             )
 
     def settle_recoveries(self) -> None:
-        """Accept that what could not be read is lost."""
+        """Accept the loss of rows that could not be read."""
         with self._database.writing():
-            # A row stays, so that no other journal brings it back.
+            # Keep the rows, so that merging another journal cannot bring the recoveries back.
             self._database.execute("update recoveries set unreadable_pages = 0, missing_ids = '[]'")
 
     def clear(self) -> None:
@@ -261,19 +261,19 @@ class Journal(Reader):
     def locked(
         self, action: str, name: str, *, timeout_s: float | None = None
     ) -> AbstractContextManager[None]:
-        """Keep other processes from doing the same during a block; wait for them first.
+        """Keep other processes from doing the same during a block, after waiting for them.
 
         Args:
             action: What is done: `editing` an identity, `sending` a request ID, `uploading` a clip.
-            name: Of what it is done to.
+            name: The identity, request ID or digest of a clip that it is done to.
             timeout_s: How long to wait; None for as long as it takes.
 
         Raises:
-            TargetBusyError: If another process still does it after `timeout_s`.
+            TargetBusyError: If another process is still doing it after `timeout_s`.
         """
         if self._locks is None:
             return nullcontext()
-        # With the action in its name, no request ID can be the name of another kind of lock.
+        # The action is part of the name, so that no request ID collides with another kind of lock.
         return held_lock(self._locks, f"{action}-{name}", sleep=self._sleep, timeout_s=timeout_s)
 
     def _store_attempt(self, attempt: Record) -> None:
@@ -383,7 +383,7 @@ class Journal(Reader):
             )
 
     def _forget_upload_of(self, request_or_task_id: str) -> None:
-        """Remove the cached upload that an attempt sent: the service may not find it any more."""
+        """Remove the cached upload that an attempt sent: the service may no longer have it."""
         self._database.execute(
             "delete from uploads where exists (select 1 from attempts"
             " where ? in (request_id, task_id) and instr(cast(body as text), url) > 0)",
@@ -400,7 +400,7 @@ class Journal(Reader):
 def held_lock(
     folder: Path, name: str, *, sleep: Callable[[float], object], timeout_s: float | None = None
 ) -> Generator[None]:
-    """Hold a lock in the folder of locks for a block.
+    """Hold a lock in `folder` for a block.
 
     Raises:
         TargetBusyError: If another process still holds it after `timeout_s`.
@@ -426,16 +426,17 @@ def opened_journal(
     warn: Callable[[str], None],
     clock: Clock = SYSTEM_CLOCK,
 ) -> Generator[Journal]:
-    """Open the journal for a block; one that lasts only as long where it may be done without.
+    """Open the journal for a block; if `use` allows, fall back to one that is kept in memory.
 
     Raises:
-        JournalError: If it is required and cannot be opened; a damaged one is set aside.
+        JournalError: If `use` does not allow that, or damage is found later; a damaged journal is
+            set aside.
     """
     with _open(folder, use, warn, clock) as journal:
         try:
             yield journal
         except JournalDamagedError as error:
-            # Found only while it was used.
+            # The damage was found only during use.
             journal.close()
             _recover(folder, error)
             raise
@@ -460,23 +461,23 @@ def _open(folder: Path, use: JournalUse, warn: Callable[[str], None], clock: Clo
         is_newer = isinstance(error, JournalTooNewError)
         if use is JournalUse.REQUIRED or (use is JournalUse.PAYS and is_newer):
             raise
-        warn(f"{error.message}; going on without it")
+        warn(f"{error.message}; continuing without it")
         return opened(None)
 
 
 def _recover(folder: Path, error: JournalDamagedError) -> None:
-    from omniedit.journal.recovery import recover  # noqa: PLC0415 - hardly ever needed
+    from omniedit.journal.recovery import recover  # noqa: PLC0415 - rarely needed
 
     recovery = recover(folder)
     error.hint = "run the command again"
     if recovery is not None:
         error.message += f"; {recovery.summary}"
         if not recovery.is_complete:
-            error.hint = Hint("{} shows what is missing, and accepts it", "journal recover")
+            error.hint = Hint("{} shows what is missing and accepts the loss", "journal recover")
 
 
 def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
-    """Return whether a poll changes what is known about a task; progress does not count."""
+    """Return whether a poll brings anything new about a task, apart from progress."""
     before = known.task
     return (
         before is None

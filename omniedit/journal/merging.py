@@ -1,4 +1,4 @@
-"""Taking the edits of other journals into this one; theirs are read, never written to."""
+"""Merging the edits of other journals into this one; the others are never written to."""
 
 import shutil
 import sqlite3
@@ -37,7 +37,7 @@ _TASKS: Final = f"""
         is_adopted = min(is_adopted, excluded.is_adopted)
     where origin = excluded.origin
 """  # noqa: S608 - constants only
-_OF_FILES: Final = (
+_FILE_COLUMNS: Final = (
     "task_id",
     "path",
     "size_bytes",
@@ -51,7 +51,7 @@ _REFUSED_HERE: Final = """
     select request_id from attempts ours join other.attempts theirs using (request_id)
     where ours.state = 'refused' and theirs.state <> 'refused'
 """
-"""The request IDs of attempts that were refused here, and perhaps accepted there."""
+"""The request IDs of attempts that were refused here but perhaps accepted there."""
 _ATTEMPTS: Final = """
     insert into attempts ({columns}) select {theirs} from other.attempts
     where task_id is null
@@ -68,7 +68,7 @@ _RENAMED: Final = """
     where task_id is not null
         and task_id not in (select task_id from attempts where task_id is not null)
 """
-"""What was paid for under a request ID that stands for another edit here."""
+"""Take attempts that were paid for under a request ID that belongs to another edit here."""
 _CONFLICTS: Final = (
     """
     select 'request ID ' || request_id || ' became task ' || ours.task_id || ' here, and task '
@@ -95,7 +95,7 @@ _COUNTED: Final = ("attempts", "tasks", "files")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
-    """What one journal brought that was not known here, and what contradicts it."""
+    """What one journal added to this one, and where the two contradict each other."""
 
     submissions: int
     tasks: int
@@ -104,16 +104,16 @@ class Merged:
 
 
 def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) -> Merged:
-    """Take the edits of the journal in `folder` into the one in the folder `into`.
+    """Merge the journal in `folder` into the journal in `into`.
 
-    It is one transaction, and a second one finds nothing new. What is known here is kept where
-    theirs contradicts it; every task that was paid for is taken, and no call: `last` stays.
+    The merge is one transaction, and repeating it changes nothing. If the journals contradict each
+    other, this one's values are kept. Every paid task is taken, but no call, so `last` stays.
 
     Args:
-        into: The state folder whose journal grows.
-        folder: The other state folder.
-        private: Where a copy may lie meanwhile.
-        policy: Says how long to wait for a process that writes to either journal.
+        into: The state folder of this journal.
+        folder: The state folder of the other journal.
+        private: The folder for a temporary copy of the other journal.
+        policy: How long to wait while a process is writing to either journal.
 
     Raises:
         JournalError: If either journal is damaged, of a newer version, or cannot be used.
@@ -129,7 +129,7 @@ def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) 
         database.execute(_TASKS.format(columns=", ".join(database.columns("tasks"))))
         columns = ", ".join(database.columns("attempts"))
         for row in database.rows(_REFUSED_HERE):
-            # Ours stays the call that it was, under an ID of its own: theirs is never `last`.
+            # Keep our attempt and its call under a new ID, since theirs must never be `last`.
             spare_id = f"refused-{uuid.uuid4().hex}"
             for table in ("attempt_keys", "calls", "attempts"):
                 database.execute(
@@ -137,7 +137,7 @@ def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) 
                     spare_id,
                     row["request_id"],
                 )
-        # What another machine is sending, or was, is in doubt here.
+        # The outcome of a submission that the other journal calls `sending` is unknown here.
         theirs = columns.replace(" state", " iif(state = 'sending', 'unknown', state)")
         database.execute(_ATTEMPTS.format(columns=columns, theirs=theirs))
         theirs = theirs.replace("request_id", "'merged-' || task_id")
@@ -161,7 +161,7 @@ def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) 
 
 @contextmanager
 def _copied(path: Path, private: Path, policy: Policy) -> Generator[Path]:
-    """Hold a copy of a journal, of this version, for a block.
+    """Provide a copy of a journal, migrated to the current version, for a block.
 
     Raises:
         JournalError: If it is missing, damaged or of a newer version.
@@ -171,20 +171,20 @@ def _copied(path: Path, private: Path, policy: Policy) -> Generator[Path]:
         try:
             with mapped_errors(path):
                 if path.stat().st_size == 0:
-                    # To SQLite that is a database without rows.
+                    # SQLite would take an empty file for a database without rows.
                     raise damage(path, "the file is empty")
                 _copy(path, copy, policy)
-            # Which also brings an older one up to this version.
+            # Opening the copy also migrates it.
             with Reader(folder, shown_path=path) as theirs:
                 theirs.check()
         except JournalDamagedError as error:
-            words = "where it comes from, {} restores what can be read"
+            words = "run {} on the machine it comes from to restore what can be read"
             error.hint = Hint(words, "journal recover")
             raise
         except JournalError as error:
             match error.__cause__:
                 case FileNotFoundError() | NotADirectoryError():
-                    words = "FOLDER is a state folder: {} names it where it comes from"
+                    words = "FOLDER is a state folder: {} shows it on the machine it comes from"
                     error.hint = Hint(words, "config path")
                 case OSError():
                     error.hint = "check the folder's name and its permissions"
@@ -199,14 +199,14 @@ def _copy(path: Path, copy: Path, policy: Policy) -> None:
             closing(sqlite3.connect(uri, uri=True, timeout=policy.journal_timeout_s)) as theirs,
             closing(sqlite3.connect(copy)) as new,
         ):
-            # `backup` itself would wait without end for a process that keeps the file locked.
+            # Read first: `backup` itself would wait forever for a process that holds the lock.
             theirs.execute("begin")
             theirs.execute("select count(*) from sqlite_master")
             theirs.backup(new)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise
-        # A process was killed in the middle of a transaction, which the copy is to roll back.
+        # A process was killed in the middle of a transaction: opening the copy rolls it back.
         rest = path.with_name(f"{path.name}-journal")
         for source, target in ((path, copy), (rest, copy.with_name(rest.name))):
             if source == path or source.exists():
@@ -218,8 +218,8 @@ def _take_files(database: Database) -> None:
         "select * from other.files where (task_id, path) not in (select task_id, path from files)"
     ):
         database.execute(
-            f"insert into files ({', '.join(_OF_FILES)}, is_elsewhere)"  # noqa: S608 - constants only
-            f" values ({'?, ' * len(_OF_FILES)}?)",
-            *(row[name] for name in _OF_FILES),
+            f"insert into files ({', '.join(_FILE_COLUMNS)}, is_elsewhere)"  # noqa: S608 - constants only
+            f" values ({'?, ' * len(_FILE_COLUMNS)}?)",
+            *(row[name] for name in _FILE_COLUMNS),
             None if is_here(parse_file(row)) else 1,
         )

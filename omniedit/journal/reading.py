@@ -1,4 +1,4 @@
-"""What the journal is asked; its rows as values, and back."""
+"""Queries of the journal, and the conversion of its rows to values and back."""
 
 import json
 import sys
@@ -25,8 +25,8 @@ from omniedit.models import (
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import is_held
 
-_MODEL_BEFORE: Final = "gemini-omni-flash-video-edit"
-"""Of attempts from before their model was recorded, when there was no other."""
+_UNRECORDED_MODEL: Final = "gemini-omni-flash-video-edit"
+"""The model of attempts made before the model was recorded, when there was only one."""
 _COLUMNS: Final = """
     a.request_id, a.identity, a.state, a.video, a.prompt, a.body, a.body_digest,
     a.error as refusal, a.clock_offset_s, a.clip_sha256, a.start_s, a.end_s, a.parent,
@@ -45,7 +45,7 @@ _ADOPTED: Final = f"""
 """  # noqa: S608 - constants only
 _RECORDS: Final = f"select * from ({_ATTEMPTED} union all {_ADOPTED})"  # noqa: S608 - constants only
 UNPARSABLE: Final = (LookupError, TypeError, ValueError, RecursionError)
-"""What parsers raise of columns that are damaged."""
+"""The errors that parsers raise for damaged columns."""
 RESTORED: Final = ("attempts", "tasks", "files", "calls")
 """The tables whose restored rows are counted."""
 _UNSETTLED: Final = "(unreadable_pages > 0 or missing_ids <> '[]')"
@@ -53,20 +53,20 @@ _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
 
 
 class Call(NamedTuple):
-    """The newest `submit` or `edit` of a context; None stands for a batch."""
+    """The newest call of a context: the attempt it made, or None for a batch."""
 
     request_id: str | None
 
 
 class Reader:
-    """Answers questions about the journal of one state folder; `Journal` also writes.
+    """Reads the journal of one state folder; `Journal` also writes to it.
 
     Args:
         folder: The state folder, which also holds the locks; None keeps everything in memory.
-        shown_path: What errors call the file, where it is a copy.
+        shown_path: The path that errors name, if the file is a copy.
         clock: Returns the Unix time.
-        sleep: Waits between two tries to get a lock.
-        policy: Says how long to wait for another process that writes.
+        sleep: Sleeps between two attempts to get a lock.
+        policy: How long to wait while another process is writing.
 
     Raises:
         JournalError: If it cannot be opened.
@@ -82,7 +82,7 @@ class Reader:
         policy: Policy = DEFAULT,
     ) -> None:
         self.is_lasting = folder is not None
-        """Whether it outlives this process."""
+        """Whether the journal outlives this process."""
         path = folder / JOURNAL_FILE if folder else None
         self._database = Database(path, shown_path=shown_path, policy=policy)
         self._locks = folder / "locks" if folder else None
@@ -96,13 +96,13 @@ class Reader:
         self._database.close()
 
     def check(self) -> None:
-        """Read the whole file.
+        """Check the whole file.
 
         Raises:
             JournalDamagedError: If it is damaged.
         """
         self._database.check()
-        # SQLite does not look into the columns.
+        # SQLite does not check what the columns contain; parsing every row does.
         self.recent()
         self.saved_files()
         self.recoveries()
@@ -116,7 +116,7 @@ class Reader:
         return self._find(f"{_RECORDS} where request_id = ?", request_id)
 
     def key_digest(self, request_id: str) -> str | None:
-        """Return the digest of the key that an attempt was sent with, where it is known."""
+        """Return the digest of the key that an attempt was sent with, or None if unknown."""
         rows = self._database.rows(
             "select key_digest from attempt_keys where request_id = ?", request_id
         )
@@ -131,14 +131,14 @@ class Reader:
         return self._records(f"{_RECORDS} where substr(task_id, -?) = ?", len(end), end)
 
     def find_edit(self, identity: str, *, origin: str) -> Record | None:
-        """Return the attempt that decides what becomes of a known edit."""
+        """Return the attempt that decides how a known edit is continued, or None."""
         return next(iter(self.known_edits(identity, origin=origin)), None)
 
     def known_edits(self, identity: str, *, origin: str) -> list[Record]:
         """Return the attempts of an edit that were not refused, newest first, failed ones last.
 
-        A failed attempt must not hide an older one that the service accepted: that would be paid
-        for again.
+        A failed attempt must not hide an older one that the service accepted: the edit would be
+        paid for twice.
         """
         known = self._records(
             f"{_RECORDS} where identity = ? and origin = ?"
@@ -149,9 +149,9 @@ class Reader:
         return sorted(known, key=lambda record: record.has_failed)
 
     def settled_edits(self, *, origin: str) -> frozenset[str]:
-        """Return the identities of the edits that are known, and not to be submitted anew.
+        """Return the identities of known edits that must not be submitted again.
 
-        As `known_edits` has them: an attempt that did not fail decides, else the newest one.
+        As in `known_edits`, an attempt that did not fail decides, else the newest one.
         """
         rows = self._database.rows(
             "select identity, status, t.error from attempts a left join tasks t using (task_id)"
@@ -179,11 +179,11 @@ class Reader:
             return [parse_file(row) for row in self._database.rows("select * from files")]
 
     def expenses(self, by: str, *, since: float) -> list[Row]:
-        """Return how many tasks cost what, as far as anybody told.
+        """Return the number of tasks by group, status, credits reserved and credits used.
 
         Args:
-            by: What the first column is: `month` or `day` of the submission, `clip`, `model`.
-            since: Unix time of the oldest submission.
+            by: The group: `month` or `day` of the submission, `clip` or `model`.
+            since: The Unix time of the oldest submission to count.
         """
         begun_at = "coalesce(a.created_at, t.created_at, t.recorded_at)"
         keys = {
@@ -201,7 +201,7 @@ class Reader:
         )
 
     def count_in_doubt(self) -> int:
-        """Return how many submissions may have been accepted, and have no task here."""
+        """Return the number of submissions that may have been accepted but have no task here."""
         rows = self._database.rows(
             "select count(*) from attempts where task_id is null and state <> 'refused'"
         )
@@ -234,19 +234,19 @@ class Reader:
         """Return attempts and adopted tasks, newest first.
 
         Args:
-            limit: How many at most.
+            limit: The maximum number of records.
             leaves_out_unsent: Leave out attempts that were refused before anything was sent.
         """
         clause = f"where not ({_UNSENT})" if leaves_out_unsent else ""
         newest = f"{_ATTEMPTED} {clause} order by a.created_at desc, a.rowid desc limit ?1"
         adopted = f"{_ADOPTED} order by begun_at desc limit ?1"
-        # Each part in the order of an index: no more rows are read than are wanted.
+        # Each part follows the order of an index, so that no more rows are read than returned.
         rows = f"select * from ({newest}) union all select * from ({adopted})"  # noqa: S608 - constants only
         most = min(limit, sys.maxsize) if limit else -1
         return self._records(f"{rows} order by begun_at desc, place desc limit ?1", most)
 
     def open_task_ids(self, *, origin: str, limit: int) -> list[str]:
-        """Return the newest tasks of an origin that had not ended when they were last seen."""
+        """Return the IDs of an origin's newest tasks that had not ended when last seen."""
         rows = self._database.rows(
             "select task_id from tasks where origin = ?"  # noqa: S608 - constants only
             f" and status not in {ENDED}"
@@ -257,7 +257,7 @@ class Reader:
         return [str(row["task_id"]) for row in rows]
 
     def count(self, *, leaves_out_unsent: bool = False) -> int:
-        """Return how many attempts and adopted tasks there are."""
+        """Return the number of attempts and adopted tasks."""
         rows = self._database.rows(
             "select count(*) from attempts union all"  # noqa: S608 - constants only
             f" select count(*) from attempts where {_UNSENT} union all"
@@ -276,7 +276,7 @@ class Reader:
     def find_upload(
         self, sha256: str, *, origin: str, files_origin: str, valid_for_s: float
     ) -> UploadedClip | None:
-        """Return an upload of the same content that stays available for at least this long."""
+        """Return an upload of the same content that stays available for `valid_for_s` or longer."""
         rows = self._database.rows(
             "select url, expires_at from uploads"
             " where sha256 = ? and origin = ? and files_origin = ? and expires_at > ?",
@@ -294,22 +294,22 @@ class Reader:
 
     @property
     def has_unrecovered(self) -> bool:
-        """Whether rows of a damaged journal could not be read, and nobody has settled that yet."""
+        """Whether rows of a damaged journal could not be read, and that loss is not settled."""
         return bool(self._database.rows(f"select 1 from recoveries where {_UNSETTLED} limit 1"))  # noqa: S608 - constants only
 
     def require_recovered(self) -> None:
-        """Refuse to pay for an edit that may be among the rows that could not be read.
+        """Refuse to pay while edits may be among the rows that could not be read.
 
         Raises:
             JournalError: If a recovery is not settled.
         """
         if self.has_unrecovered:
             msg = "some edits of a damaged journal could not be read, and may have been paid for"
-            hint = Hint("{} shows what is missing, and accepts it", "journal recover")
+            hint = Hint("{} shows what is missing and accepts the loss", "journal recover")
             raise JournalError(msg, code="journal_unrecovered", hint=hint)
 
     def recoveries(self) -> list[Recovery]:
-        """Return the recoveries that left rows behind, and were not settled yet."""
+        """Return the recoveries that lost rows and are not settled."""
         rows = self._database.rows(
             f"select * from recoveries where {_UNSETTLED} order by recovered_at"  # noqa: S608 - constants only
         )
@@ -331,7 +331,7 @@ class Reader:
 
     @contextmanager
     def _parsing(self) -> Generator[None]:
-        """Call what cannot be parsed damage."""
+        """Report columns that cannot be parsed as damage."""
         try:
             yield
         except UNPARSABLE as error:
@@ -374,7 +374,7 @@ class Reader:
         )
 
     def _status_without_task(self, row: Row) -> str:
-        """Return an attempt's state; if its process died while sending, it is unknown."""
+        """Return an attempt's state, which is unknown if its process died while sending."""
         state = str(row["state"])
         if state != AttemptState.SENDING:
             return state
@@ -385,12 +385,12 @@ class Reader:
 
 
 def readable(value: str | bytes | None) -> str | None:
-    """Return a stored text; bytes are a file name that is not valid UTF-8 (PEP 383)."""
+    """Return stored text; bytes are a file name that is not valid UTF-8 (PEP 383)."""
     return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
 
 
 def storable(text: str) -> str | bytes:
-    """Return a text in a form that SQLite takes; file names need not be UTF-8 (PEP 383)."""
+    """Return text in a form that SQLite accepts; file names need not be UTF-8 (PEP 383)."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -399,7 +399,7 @@ def storable(text: str) -> str | bytes:
 
 
 def parse_file(row: Row) -> SavedFile:
-    """Return a saved file."""
+    """Return the saved file of a row."""
     return SavedFile(
         path=readable(row["path"]) or "",
         size_bytes=row["size_bytes"],
@@ -412,7 +412,7 @@ def parse_file(row: Row) -> SavedFile:
 
 
 def is_here(file: SavedFile) -> bool:
-    """Return whether a file has its name and size on this machine."""
+    """Return whether a file of this name and size is on this machine."""
     try:
         return Path(file.path).stat().st_size == file.size_bytes
     except (OSError, ValueError):
@@ -420,7 +420,7 @@ def is_here(file: SavedFile) -> bool:
 
 
 def _parse_task(row: Row) -> Task:
-    """Return a task; progress is not recorded."""
+    """Return the task of a row; progress is not recorded."""
     return Task(
         task_id=row["task_id"],
         status=row["status"] or None,
@@ -436,13 +436,13 @@ def _parse_task(row: Row) -> Task:
 
 
 def _chosen_model(row: Row) -> str | None:
-    """Return the model that an attempt asked for; None of a task that was adopted."""
+    """Return the model that an attempt requested, or None for an adopted task."""
     chosen: str | None = row["chosen_model"]
-    return _MODEL_BEFORE if chosen is None and row["request_id"] is not None else chosen
+    return _UNRECORDED_MODEL if chosen is None and row["request_id"] is not None else chosen
 
 
 def parse_texts(text: str) -> tuple[str, ...]:
-    """Return texts that were stored as JSON."""
+    """Return the strings in a stored JSON array."""
     texts: object = json.loads(text)
     if not isinstance(texts, list):
         msg = "not a list"
@@ -451,13 +451,13 @@ def parse_texts(text: str) -> tuple[str, ...]:
 
 
 def parse_counts(text: str) -> dict[str, int]:
-    """Return how many rows of tables were restored, as it was stored as JSON."""
+    """Return the number of restored rows by table from stored JSON."""
     counts = json.loads(text)
     return {table: int(counts[table]) for table in RESTORED}
 
 
 def parse_facts(text: str | None) -> VideoFacts | None:
-    """Return a video's facts that were stored as JSON."""
+    """Return a video's facts from stored JSON."""
     if not text:
         return None
     stored = json.loads(text)
@@ -470,12 +470,12 @@ def render_json(value: TaskError | VideoFacts | None) -> str | None:
 
 
 def parse_error(text: str | None) -> TaskError | None:
-    """Return an error that was stored as JSON."""
+    """Return an error from stored JSON."""
     return TaskError(**json.loads(text)) if text else None
 
 
 def _parse_recovery(row: Row) -> Recovery:
-    """Return a recovery that is not settled."""
+    """Return the recovery of a row."""
     return Recovery(
         damaged_file=Path(readable(row["damaged_file"]) or ""),
         rows_restored=parse_counts(row["rows_restored"]),

@@ -1,7 +1,7 @@
 """Recovery of a damaged journal: readable rows go into a new one, the damaged file is set aside.
 
 Python's `sqlite3` has no `.recover`, and SQL stops at the first damaged page. So the rows are read
-from the file format itself (https://www.sqlite.org/fileformat2.html), page by page.
+page by page, according to the file format (https://www.sqlite.org/fileformat2.html).
 """
 
 import json
@@ -58,7 +58,7 @@ _PARSED: Final[Sequence[tuple[str, str, Callable[[str], object], str | None]]] =
     ("files", "facts", parse_facts, None),
     ("files", "sound", Sound, None),
 )
-"""The columns that are not taken as they are: how they are parsed, and what is none."""
+"""Columns whose text must be parsable: table, column, parser, and the value to replace damage."""
 
 
 def recover(
@@ -69,20 +69,20 @@ def recover(
     policy: Policy = DEFAULT,
     system: System = THIS_SYSTEM,
 ) -> Recovery | None:
-    """Replace a damaged journal by a new one with all rows that can be read.
+    """Replace a damaged journal with a new one that holds all readable rows.
 
-    The damaged file keeps its content under another name. Where rows are lost, the new journal
-    knows: see `Journal.has_unrecovered`.
+    The damaged file is kept unchanged under another name. The new journal records whether rows
+    were lost; see `Journal.has_unrecovered`.
 
     Args:
         folder: The state folder.
         clock: Returns the Unix time.
-        sleep: Waits between two tries to get the lock.
-        policy: Says how long to wait for another process.
+        sleep: Sleeps between two attempts to get the lock.
+        policy: How long to wait for another process.
         system: The operating system; injected by tests.
 
     Returns:
-        None if the journal is sound, for example because another process has recovered it.
+        None if the journal is sound, for example because another process has already recovered it.
 
     Raises:
         JournalTooNewError: If a newer omniedit wrote it.
@@ -102,7 +102,7 @@ def recover(
 
 
 def _replace(path: Path, *, now: float, policy: Policy, system: System) -> Recovery:
-    """Build the new journal beside the damaged one, which a kill leaves in place until the end."""
+    """Build the new journal beside the damaged one, which a kill before the end leaves in place."""
     new = path.with_name(f"{path.stem}.recovering{path.suffix}")
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     aside = path.with_name(f"{path.stem}.damaged-{stamp}-{uuid.uuid4().hex[:8]}{path.suffix}")
@@ -125,7 +125,7 @@ def _replace(path: Path, *, now: float, policy: Policy, system: System) -> Recov
 
 @contextmanager
 def _locked(path: Path, policy: Policy) -> Generator[None]:
-    """Keep processes that still use the damaged file from writing to it, where SQLite can."""
+    """Keep processes that still use the damaged file from writing to it, if SQLite can lock it."""
     connection = sqlite3.connect(path, timeout=policy.journal_timeout_s, isolation_level=None)
     try:
         try:
@@ -143,7 +143,7 @@ def _link_or_copy(file: BinaryIO, path: Path, aside: Path) -> None:
         os.link(path, aside)
     except OSError:
         # Not every file system has hard links.
-        import shutil  # noqa: PLC0415 - hardly ever needed
+        import shutil  # noqa: PLC0415 - rarely needed
 
         file.seek(0)
         with aside.open("xb") as copy:
@@ -159,9 +159,9 @@ def _restore(
         with database.writing():
             for table, rows in found.rows.items():
                 _insert(database, table, rows)
-            _mend(database)
+            _clear_unparsable(database)
             database.execute(ADOPT_ORPHANS)
-            # The next poll brings back what only the row of the task said.
+            # For tasks whose own row is lost: the next poll fetches the rest.
             database.execute(
                 "insert into tasks (task_id, origin, status, result_urls,"
                 " is_adopted, is_result_gone, recorded_at)"
@@ -194,19 +194,19 @@ def _insert(database: Database, table: str, rows: "Sequence[_Row]") -> None:
     newest: dict[object, _Row] = {}
     for row in sorted(rows, key=lambda row: row.row_id):
         key = tuple(row.values[: _KEY_LENGTHS[table]])
-        # An older version of a row may be left in an unused part of the file.
+        # Unused parts of the file may still hold older versions of a row.
         if key not in newest or row.has_task or not newest[key].has_task:
             newest[key] = row
     columns = len(database.columns(table))
     marks = ", ".join("?" * columns)
     for row in newest.values():
-        # A row from before a column was added has no value for it.
+        # A row written before a column was added has no value for it.
         values = [*row.values, *[None] * (columns - len(row.values))]
         database.execute(f"insert into {table} values ({marks})", *values)  # noqa: S608 - constants only
 
 
-def _mend(database: Database) -> None:
-    """Empty columns that cannot be parsed: what they say can be asked for again."""
+def _clear_unparsable(database: Database) -> None:
+    """Clear columns that cannot be parsed: the new journal would count as damaged, too."""
     for table, column, parse, empty in _PARSED:
         rows = database.rows(f"select rowid, {column} from {table} where {column} is not null")  # noqa: S608 - constants only
         for row_id, text in rows:
@@ -223,12 +223,12 @@ class _Row(NamedTuple):
 
 
 class _DamageError(Exception):
-    """A page or a cell is not what the file format says."""
+    """A page or a cell violates the file format."""
 
 
 @dataclass
 class _Salvage:
-    """What can be read of a damaged file."""
+    """The rows that can be read from a damaged file."""
 
     file: BinaryIO
     rows: dict[str, list[_Row]] = field(default_factory=lambda: {name: [] for name in _KEY_LENGTHS})
@@ -248,7 +248,7 @@ class _Salvage:
             try:
                 self._read_page(number)
             except _DamageError:
-                # Perhaps an overflow page of a later row.
+                # It may turn out to be an overflow page of a later row.
                 continue
             self._explained.add(number)
         self.unreadable_pages += self._page_count - len(
@@ -256,9 +256,9 @@ class _Salvage:
         )
 
     def missing_ids(self) -> tuple[str, ...]:
-        """Return the request and task IDs that an index names, and no row."""
+        """Return the request and task IDs that appear in an index but in no row."""
         attempts, tasks = self.rows["attempts"], self.rows["tasks"]
-        # Their second column is the origin, which has an index of the same form.
+        # Include the origin, the second column of both: its index entries have the same form.
         known = {value for row in [*attempts, *tasks] for value in row.values[:2]} | {
             row.values[_TASK_ID] for row in attempts
         }
@@ -269,7 +269,7 @@ class _Salvage:
         self.file.seek(0)
         header = self.file.read(_HEADER_BYTES)
         if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
-            # Whatever else it says may be as wrong.
+            # The rest of the header may be just as wrong.
             self.unreadable_pages += 1
             self._page_count = size_bytes // self._page_bytes
             return
@@ -282,12 +282,12 @@ class _Salvage:
         if header[24:28] == header[92:96] and said_count > self._page_count:
             self.unreadable_pages += said_count - self._page_count
         if any(header[52:56]):
-            # An auto-vacuum file has pages that map pointers, every so many pages.
+            # An auto-vacuum file has pointer map pages at a fixed interval.
             self._explained.update(range(2, self._page_count + 1, self._usable_bytes // 5 + 1))
         self._read_freelist(int.from_bytes(header[32:36]))
 
     def _read_freelist(self, trunk: int) -> None:
-        """Pass over free pages: they hold rows that were deleted."""
+        """Skip free pages: they hold deleted rows."""
         while 0 < trunk <= self._page_count and trunk not in self._explained:
             page = self._page(trunk)
             self._explained.add(trunk)
@@ -336,7 +336,7 @@ class _Salvage:
         self.rows[table].append(_Row(row_id, values, has_task))
 
     def _take_key(self, page: bytes, at: int) -> None:
-        """Read an index entry: those of the request and task IDs have two columns."""
+        """Read an index entry; an entry for a request or task ID has two columns."""
         size_bytes, at = _varint(page, at)
         most = (self._usable_bytes - 12) * 64 // 255 - 23
         match _parse_record(self._payload(page, at, size_bytes, most=most)):
@@ -346,7 +346,7 @@ class _Salvage:
                 pass
 
     def _payload(self, page: bytes, at: int, size_bytes: int, *, most: int) -> bytes:
-        """Return a payload of which at most so many bytes are in the cell itself."""
+        """Return a payload, of which at most `most` bytes are in the cell itself."""
         if size_bytes > self._page_count * self._page_bytes:
             raise _DamageError
         if size_bytes <= most:
@@ -375,7 +375,7 @@ class _Salvage:
 
 
 def _varint(page: bytes, at: int) -> tuple[int, int]:
-    """Return a variable-length integer and the offset behind it."""
+    """Return a variable-length integer and the offset after it."""
     value = 0
     for length in range(1, 9):
         byte = page[at + length - 1]
@@ -417,10 +417,10 @@ def _parse_value(payload: bytes, kind: int, at: int) -> tuple[Value, int]:
 
 
 def _table_of(values: Sequence[Value]) -> str | None:
-    """Return the table whose rows look like this, or None for one that is not restored.
+    """Return the table that a row belongs to, or None if that table is not restored.
 
     Raises:
-        ValueError: If it is a damaged row; or another of `UNPARSABLE`.
+        ValueError: If the row is damaged; any other error of `UNPARSABLE` means the same.
     """
     match values:
         case [str(), str(), _, state, str() | bytes(), str() | bytes(), _, _, _, _, _, *_]:
