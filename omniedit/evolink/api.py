@@ -39,13 +39,13 @@ class EvoLinkClient:
     """The service, as the API reference describes it.
 
     Every method takes a `deadline`, a monotonic instant that its request does not outlive, and
-    raises a `ServiceError` of some kind where the service or the network fails.
+    raises a `ServiceError` if the service or the network fails.
 
     Args:
         http: Sends the requests.
-        base_url: Without a slash at the end.
-        key: A validated key; it leaves this class in one header of requests to `base_url` only.
-        now: Unix time.
+        base_url: Without a trailing slash.
+        key: A validated key; sent only in the `Authorization` header of requests to `base_url`.
+        now: Returns the Unix time.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class EvoLinkClient:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.clock_offset_s: float | None = None
-        """How far the service's clock is ahead of this machine's, by its latest reply's `Date`."""
+        """How far the service's clock is ahead of this machine's, by the latest reply's `Date`."""
         self._http = http
         self._base_url = base_url
         self._headers = {"authorization": f"Bearer {key}"}
@@ -70,14 +70,14 @@ class EvoLinkClient:
 
         Args:
             body: The exact JSON.
-            request_id: Travels as `Idempotency-Key`, so that a replay finds the first task.
+            request_id: Sent as `Idempotency-Key`, so that a replay finds the first task.
             deadline: A monotonic instant.
 
         Returns:
-            The task, and whether it is that of an earlier submission, which this one replays.
+            The task, and whether the service says that it replayed an earlier submission.
 
         Raises:
-            ServiceError: If there is no task; `policy.is_certainly_not_accepted` tells what is certain.
+            ServiceError: If no task came back; see `policy.is_certainly_not_accepted`.
         """
         reply = self._ask(
             "POST",
@@ -128,10 +128,10 @@ class EvoLinkClient:
     def get_tasks(
         self, task_ids: Sequence[str], *, deadline: float | None = None
     ) -> dict[str, Task]:
-        """Return what the service knows of up to 50 tasks: `POST /v1/tasks/batch`, a read.
+        """Return up to 50 tasks in one read: `POST /v1/tasks/batch`.
 
-        Tasks that it does not know are absent. The endpoint is not in the published reference, so
-        whatever it answers but 429 and a passing 5xx proves nothing about the tasks.
+        Tasks that the service does not know are absent. The endpoint is not in the published
+        reference, so an error other than 429 or a transient 5xx proves nothing about the tasks.
 
         Raises:
             EndpointMissingError: If the tasks must be read one by one.
@@ -153,13 +153,13 @@ class EvoLinkClient:
         """Return a page of the account's tasks of a model, newest first: `GET /v1/tasks`.
 
         Args:
-            model: Its ID.
-            page: From 1.
+            model: The model's ID.
+            page: The page number, from 1.
             status: `processing`, `completed`, `failed`, `cancelled`, or None for all.
             deadline: A monotonic instant.
 
         Raises:
-            EndpointMissingError: If it is not offered (it is not in the published reference).
+            EndpointMissingError: If the service does not offer this unpublished endpoint.
         """
         query = {"page": page, "page_size": BATCH_SIZE, "type": "video", "model": model}
         path = f"/v1/tasks?{urlencode(query | ({'status': status} if status else {}))}"
@@ -174,7 +174,7 @@ class EvoLinkClient:
         return parse_credits(_value(self._ask("GET", "/v1/credits", deadline=deadline)))
 
     def get_time(self, *, deadline: float | None = None) -> float | None:
-        """Return the service's own Unix time, from the `Date` of a free read; None without one."""
+        """Return the service's Unix time from the `Date` of a free read; None if it is missing."""
         return self._ask("GET", "/v1/credits", deadline=deadline).date
 
     def _ask(
@@ -202,15 +202,15 @@ class EvoLinkClient:
 
 
 def _value(reply: Reply) -> object:
-    """Return the JSON of a success.
+    """Return the JSON object of a successful reply.
 
     Raises:
-        OmniEditError: If it is not one: another status, or an error in a 200.
+        OmniEditError: If the reply has another status, holds an error, or is not JSON.
     """
     value = as_object(reply.json)
     is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
     if is_success and "id" in value:
-        # An `error` beside it is the task's own.
+        # An `error` beside the ID is the task's own.
         return value
     refusal = parse_refusal(value)
     if not is_success or refusal.code:

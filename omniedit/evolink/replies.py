@@ -1,8 +1,8 @@
-"""The replies of API and file service, read into `models` and `errors`.
+"""Parsing of replies from the API and the file service into `models` and `errors`.
 
-Sources: the published API reference ("P" in the comments) and, where it is silent, what the
-vendor's own open client reads ("C"). Where a reply disagrees with both, the reply is believed:
-parsing never fails on a field that is missing, of another type or new, only on a missing ID.
+Sources: the published API reference and, where it is silent, what the vendor's own open client
+reads. If a reply disagrees with both, the reply counts: parsing never fails on a field that is
+missing, new or of another type, only on a missing ID.
 """
 
 import math
@@ -38,8 +38,8 @@ from omniedit.models import (
 )
 
 MAX_DEPTH: Final = 100
-"""A task nested deeper than this is kept without its `raw`, which could not be written again."""
-_NESTS: Final = (dict, list)
+"""A task nested deeper than this is kept without its `raw`, which could not be serialised."""
+_CONTAINERS: Final = (dict, list)
 _YEAR_5138_S: Final = 1e11
 _MOST_CREDITS: Final = 1e12
 
@@ -75,21 +75,21 @@ _ERROR_BY_STATUS: Final[Mapping[int, type[OmniEditError]]] = {
 
 
 class Refusal(NamedTuple):
-    """Why the service refuses a request, in its own words."""
+    """Why the service refused a request, in its own words."""
 
     code: str | None = None
-    """The service's own, where it is a name; older replies repeat the status as a number."""
+    """The service's code, if it is a name; older replies repeat the status as a number."""
     message: str | None = None
     hint: str | None = None
-    """The page or the advice that the service itself names."""
+    """The page or the advice that the service gives."""
     suggestion: str | None = None
-    """What to take instead, such as another model."""
+    """What to use instead, such as another model."""
     param: str | None = None
-    """The part of the request that it is about."""
+    """The request parameter that is refused."""
 
     @property
     def is_about_content(self) -> bool:
-        """Whether a 404 speaks of the request's content rather than of a missing route."""
+        """Whether a 404 concerns the request's content rather than a missing route."""
         return self.code is not None and self.code.isidentifier() and self.code != "not_found"
 
 
@@ -112,7 +112,7 @@ def parse_refusal(value: object) -> Refusal:
 
 
 def error_type(status: int, refusal: Refusal, body: bytes) -> type[OmniEditError]:
-    """Return the error of a reply that is not a success; the service's `code` decides first."""
+    """Return the error class for a reply that is not a success; the service's `code` wins."""
     if found := _ERROR_BY_CODE.get(refusal.code or ""):
         return found
     if status == HTTPStatus.BAD_REQUEST and refusal.param == "model":
@@ -127,13 +127,13 @@ def error_type(status: int, refusal: Refusal, body: bytes) -> type[OmniEditError
 
 
 def error_from(reply: Reply, refusal: Refusal) -> OmniEditError:
-    """Return the error of a reply of the API that is not a success."""
+    """Return the error for an API reply that is not a success."""
     kind = error_type(reply.status, refusal, reply.body)
     message = refusal.message or f"the service answered {reply.status} without a reason"
     if kind is BlockedClientError:
         message = "the service refuses this client (Cloudflare error 1010)"
     elif kind is RequestRefusedError and reply.status < HTTPStatus.BAD_REQUEST:
-        # Following it would carry the key to wherever it points.
+        # Following it would send the key wherever it points.
         message = f"the service answered with a redirect ({reply.status}), which is never followed with a key"
     return kind(
         message,
@@ -145,15 +145,15 @@ def error_from(reply: Reply, refusal: Refusal) -> OmniEditError:
 
 
 def parse_task(value: object) -> Task:
-    """Return the task in a reply of the service.
+    """Return the task in a reply from the service.
 
     Raises:
-        UnreadableReplyError: If it is not an object, or has no usable ID.
+        UnreadableReplyError: If it is not an object or has no usable ID.
     """
     raw = as_object(value)
     task_id = raw.get("id", raw.get("task_id"))
     if not isinstance(task_id, str) or not is_task_id(task_id):
-        msg = "the service's reply holds no usable task ID"
+        msg = "the service's reply contains no usable task ID"
         raise UnreadableReplyError(msg)
     status = _status(raw.get("status"))
     usage = as_object(raw.get("usage"))
@@ -178,7 +178,7 @@ def parse_task(value: object) -> Task:
 
 
 def parse_error(value: object) -> TaskError | None:
-    """Return the `error` of a reply, whatever form it has; None where there is none."""
+    """Return the `error` of a reply, whatever its form, or None if there is none."""
     if isinstance(value, str) and value.strip():
         return TaskError(code="unknown_error", message=value)
     if not isinstance(value, dict) or not value:
@@ -193,14 +193,14 @@ def parse_error(value: object) -> TaskError | None:
 
 
 def parse_task_list(value: object) -> tuple[Task, ...]:
-    """Return the tasks in `{"data": [task…]}`, leaving out what is not a task.
+    """Return the tasks in `{"data": [task…]}`, skipping entries that are not tasks.
 
     Raises:
         UnreadableReplyError: If there is no such list.
     """
     entries = as_object(value).get("data")
     if not isinstance(entries, list):
-        msg = "the service's reply holds no list of tasks"
+        msg = "the service's reply contains no list of tasks"
         raise UnreadableReplyError(msg)
     tasks: list[Task] = []
     for entry in cast("list[object]", entries):
@@ -222,7 +222,7 @@ def parse_task_page(value: object) -> TaskPage:
 
 
 def parse_uploaded_clip(value: object) -> UploadedClip:
-    """Return the file service's answer to an upload.
+    """Return the uploaded clip in a reply from the file service.
 
     Raises:
         UnreadableReplyError: If it names no http(s) URL.
@@ -230,21 +230,21 @@ def parse_uploaded_clip(value: object) -> UploadedClip:
     stored = as_object(as_object(value).get("data"))
     url = _text(stored.get("file_url")) or _text(stored.get("download_url"))
     if url is None or not _is_web_url(url):
-        msg = "the file service's reply names no URL of the uploaded clip"
+        msg = "the file service's reply contains no URL of the uploaded clip"
         raise UnreadableReplyError(msg)
     return UploadedClip(url=url, expires_at=_instant(stored.get("expires_at")))
 
 
 def parse_credits(value: object) -> Credits:
-    """Return the answer of `GET /v1/credits`.
+    """Return the credits in a reply to `GET /v1/credits`.
 
     Raises:
-        UnreadableReplyError: If it holds neither a balance nor a limit.
+        UnreadableReplyError: If it contains neither a balance nor a limit.
     """
     stored = as_object(as_object(value).get("data"))
     key, account = as_object(stored.get("token")), as_object(stored.get("user"))
     if not key and not account:
-        msg = "the service's reply holds no credits"
+        msg = "the service's reply contains no credits"
         raise UnreadableReplyError(msg)
     is_unlimited = key.get("unlimited_credits") is True
     return Credits(
@@ -257,7 +257,7 @@ def parse_credits(value: object) -> Credits:
 
 
 def _result_urls(raw: JSONObject) -> Iterable[str]:
-    """Yield the http(s) links of a task; (C) they may also stand in `result_data`."""
+    """Yield the http(s) links of a task; the vendor's client also reads them in `result_data`."""
     for key in ("results", "result_data"):
         entries = raw.get(key)
         for entry in cast("list[object]", entries) if isinstance(entries, list) else []:
@@ -284,7 +284,7 @@ def _task_error(value: object, status: str | None) -> TaskError | None:
 
 
 def _is_shallow(value: object) -> bool:
-    """Return whether a JSON value can be written again; `json` recurses at every level."""
+    """Return whether a JSON value can be serialised; `json` recurses at every level."""
     level: list[object] = [value]
     for _ in range(MAX_DEPTH):
         level = [
@@ -295,7 +295,7 @@ def _is_shallow(value: object) -> bool:
                 if isinstance(node, dict)
                 else cast("list[object]", node)
             )
-            if isinstance(child, _NESTS)
+            if isinstance(child, _CONTAINERS)
         ]
         if not level:
             return True
@@ -303,12 +303,12 @@ def _is_shallow(value: object) -> bool:
 
 
 def as_object(value: object) -> JSONObject:
-    """Return a JSON object, an empty one in the place of anything else."""
+    """Return a JSON object, or an empty one for any other value."""
     return cast("JSONObject", value) if isinstance(value, dict) else {}
 
 
 def _first_text(raw: JSONObject, *keys: str) -> str | None:
-    """Return the first value of these keys that is a text with something in it."""
+    """Return the first value of these keys that is a non-blank string."""
     for key in keys:
         value = raw.get(key)
         if isinstance(value, str) and value.strip():
@@ -331,7 +331,7 @@ def _number(value: object) -> float | None:
 
 
 def _instant(value: object) -> float | None:
-    """Return Unix seconds of a number (seconds or, where too large, milliseconds) or ISO text."""
+    """Return the Unix seconds of a number (seconds, or milliseconds if too large) or ISO text."""
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
@@ -346,6 +346,6 @@ def _instant(value: object) -> float | None:
 
 
 def _amount(value: object) -> float | None:
-    """Return credits; None of what can be no price."""
+    """Return an amount of credits, or None if it cannot be a price."""
     number = _number(value)
     return number if number is not None and 0 <= number < _MOST_CREDITS else None

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from omniedit.http.reply import Reply
 
 HOST_IT: Final = "host the clip yourself, and give its public URL instead of the file"
-# Major brands of files that begin like an MP4 (mp4ra.org): QuickTime, sound, still pictures.
+# Major brands of files that begin like an MP4 (mp4ra.org): QuickTime, audio, still images.
 _OTHER_BRANDS: Final[Mapping[bytes, str]] = {
     b"qt  ": "a QuickTime file",
-    b"M4A ": "sound without a picture",
-    b"heic": "a still picture",
-    b"mif1": "a still picture",
-    b"avif": "a still picture",
+    b"M4A ": "audio without video",
+    b"heic": "a still image",
+    b"mif1": "a still image",
+    b"avif": "a still image",
 }
 
 _BLOCK_BYTES: Final = 256 * 1024
@@ -46,29 +46,29 @@ _CONTENT_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm"
 
 
 class ClipDigest(NamedTuple):
-    """What a local clip holds."""
+    """The digest and size of a local clip's content."""
 
     sha256: str
     size_bytes: int
 
 
 def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
-    """Return what a local clip holds, read once.
+    """Return the digest and size of a local clip, read once.
 
     Args:
         path: The clip.
-        check: Refuse what is certainly too large or not an MP4.
+        check: Refuse a clip that is certainly too large or not an MP4.
 
     Raises:
-        MissingFileError: If it does not exist, or cannot be read.
-        InvalidInputError: If it is not a file, empty, or refused by the check.
+        MissingFileError: If it does not exist or cannot be read.
+        InvalidInputError: If it is not a file, is empty, or is refused by the check.
         LocalError: If the disk fails.
     """
     with open_file(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size
         if size_bytes == 0:
             msg = f"{path} is empty"
-            raise InvalidInputError(msg, code="invalid_clip", hint="copy or export it once more")
+            raise InvalidInputError(msg, code="invalid_clip", hint="copy or export it again")
         try:
             if check:
                 _check_clip(path, file.read(12), size_bytes)
@@ -83,8 +83,8 @@ def check_size(size_bytes: int, *, name: str, hint: str = HOST_IT) -> None:
     """Refuse a file that is too large for the file service.
 
     Args:
-        size_bytes: Its size.
-        name: What the message calls it.
+        size_bytes: The size of the file.
+        name: The file's name in the message.
         hint: What to do instead.
 
     Raises:
@@ -92,7 +92,8 @@ def check_size(size_bytes: int, *, name: str, hint: str = HOST_IT) -> None:
     """
     if size_bytes > MAX_UPLOAD_BYTES:
         msg = (
-            f"{name} is larger than {MAX_UPLOAD_BYTES // 1024**2} MiB, which the file service takes"
+            f"{name} is larger than {MAX_UPLOAD_BYTES // 1024**2} MiB,"
+            " the most that the file service accepts"
         )
         raise InvalidInputError(msg, code="clip_too_large", hint=hint)
 
@@ -107,12 +108,12 @@ def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
 
 
 def _unreadable(path: Path, error: OSError) -> LocalError:
-    """Return the error of a disk that fails while a clip is read."""
+    """Return the error for a disk that fails while a clip is read."""
     return LocalError(f"cannot read {path}: {error.strerror or error}")
 
 
 def changed(path: Path) -> LocalError:
-    """Return the error of a clip that changed after it was checked."""
+    """Return the error for a clip that changed after it was checked."""
     msg = f"{path} changed after it was looked at"
     hint = "run the same command again once nothing writes to it any more"
     return LocalError(msg, code="clip_changed", hint=hint)
@@ -123,8 +124,8 @@ class Uploader:
 
     Args:
         http: Sends the requests.
-        files_url: The file service's base URL, without a slash at the end.
-        key: A validated key; it leaves this class in one header of requests to `files_url` only.
+        files_url: The file service's base URL, without a trailing slash.
+        key: A validated key; sent only in the `Authorization` header of requests to `files_url`.
     """
 
     def __init__(self, http: "HttpClient", *, files_url: str, key: str) -> None:
@@ -141,22 +142,24 @@ class Uploader:
         expected: ClipDigest | None = None,
         deadline: float | None = None,
     ) -> UploadedClip:
-        """Upload a clip once, streamed from the disk: `POST /api/v1/files/upload/stream`.
+        """Upload a clip once, streamed from disk: `POST /api/v1/files/upload/stream`.
 
         Args:
             path: A regular file.
-            on_progress: Takes bytes so far and in all.
-            name: What the file service shall call it, reduced to letters, digits and `-_.`; the
-                file's own by default.
-            expected: What the file held when it was looked at; anything else is not sent whole.
+            on_progress: Takes the bytes so far and in all.
+            name: The name to upload it under, reduced to letters, digits and `-_.`; the file's own
+                by default.
+            expected: The digest when the clip was checked; if it differs, the upload is aborted
+                before its end.
             deadline: A monotonic instant that the upload does not outlive.
 
         Raises:
             MissingFileError: If the clip cannot be read.
-            LocalError: If it changed while it was uploaded.
-            RequestRefusedError: If the file service refuses its type or size, or for its quota.
+            LocalError: If the clip changed during the upload.
+            RequestRefusedError: If the file service refuses its type or size, or the quota is used
+                up.
             AuthenticationError: If the file service refuses the key.
-            UnavailableError: If another try may help; an upload costs nothing.
+            UnavailableError: If a retry may help; an upload costs nothing.
         """
         with open_file(path) as file:
             size_bytes = os.fstat(file.fileno()).st_size
@@ -167,7 +170,7 @@ class Uploader:
                 headers=self._headers
                 | {
                     "content-type": form.content_type,
-                    # Without it httpx sends chunks, and the service cannot refuse by size.
+                    # Without it, httpx sends chunks and the service cannot refuse by size.
                     "content-length": str(len(form.head) + size_bytes + len(form.tail)),
                 },
                 content=_form_body(file, path, form, expected=expected, on_progress=on_progress),
@@ -177,19 +180,19 @@ class Uploader:
         return _uploaded(reply, self._files_url)
 
     def check_service(self, *, deadline: float | None = None) -> None:
-        """Ask for the quota, a free read: `GET /api/v1/files/quota`.
+        """Check the file service by reading the quota, which is free: `GET /api/v1/files/quota`.
 
         Raises:
-            ServiceError: If the file service does not answer, or refuses the key.
+            ServiceError: If the file service does not answer or refuses the key.
         """
         url = f"{self._files_url}/api/v1/files/quota"
         reply = self._http.request("GET", url, headers=self._headers, deadline=deadline)
-        # It is not in the published reference: a file service without it answers all the same.
+        # This endpoint is not in the published reference: a file service without it works, too.
         missing = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
         if reply.status >= HTTPStatus.BAD_REQUEST and reply.status not in missing:
             raise _error_from(reply, self._files_url)
         if reply.status < HTTPStatus.MULTIPLE_CHOICES and not isinstance(reply.json, Mapping):
-            # The page of a captive portal, say.
+            # For example, the page of a captive portal.
             msg = f"the file service answered {reply.status} with something that is not JSON"
             raise UnreadableReplyError(msg, http_status=reply.status)
 
@@ -198,7 +201,7 @@ def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:
     """Return the uploaded clip.
 
     Raises:
-        ServiceError: If the file service refused it.
+        ServiceError: If the file service refused the clip.
     """
     value = as_object(reply.json)
     is_success = HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
@@ -208,15 +211,15 @@ def _uploaded(reply: "Reply", files_url: str) -> UploadedClip:
 
 
 def _error_from(reply: "Reply", files_url: str) -> OmniEditError:
-    """Return why the file service did not take a clip, in its own words where it has any."""
+    """Return the error for a refused request, in the file service's own words if there are any."""
     refusal = parse_refusal(reply.json)
-    status = _meant_status(reply.status, as_object(reply.json).get("code"))
+    status = _effective_status(reply.status, as_object(reply.json).get("code"))
     reason = refusal.message or f"it answered {status}"
     kind = error_type(status, refusal, reply.body)
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
         kind = WrongBaseURLError
     elif kind is RateLimitedError and "quota" in reason.lower():
-        # A full account does not empty itself while somebody waits.
+        # Waiting does not help if the account's storage is full.
         kind = RequestRefusedError
     messages: dict[type[OmniEditError], str] = {
         AuthenticationError: f"the file service refuses the key: {reason}",
@@ -238,8 +241,8 @@ def _error_from(reply: "Reply", files_url: str) -> OmniEditError:
     )
 
 
-def _meant_status(status: int, code: object) -> int:
-    """Return the status of a refusal, which a reply with 200 may hold in its body."""
+def _effective_status(status: int, code: object) -> int:
+    """Return the status of a refusal, which may be in the body of a 200."""
     if status >= HTTPStatus.MULTIPLE_CHOICES:
         return status
     if isinstance(code, int) and code in range(400, 600):
@@ -248,10 +251,10 @@ def _meant_status(status: int, code: object) -> int:
 
 
 class _Form:
-    """The bytes around the one file of a form (RFC 7578).
+    """The bytes around the only file of a multipart form (RFC 7578).
 
     Args:
-        name: Of the file, reduced to letters, digits and `-_.`.
+        name: The file's name; it is reduced to letters, digits and `-_.`.
     """
 
     def __init__(self, name: str) -> None:
@@ -275,10 +278,10 @@ def _form_body(
     expected: ClipDigest | None,
     on_progress: Callable[[int, int | None], None],
 ) -> Generator[bytes]:
-    """Yield a form; without its end, and so incomplete, if the file changed.
+    """Yield the bytes of a form; if the file changed, withhold the end, so that it is incomplete.
 
     Raises:
-        LocalError: If it changed meanwhile, or the disk fails.
+        LocalError: If the file changed or the disk fails.
     """
     before = os.fstat(file.fileno())
     digest, done_bytes = hashlib.sha256(), 0
@@ -287,7 +290,7 @@ def _form_body(
     while block := _read(file, path):
         digest.update(block)
         done_bytes += len(block)
-        # It grew: do not send more than was announced.
+        # The file grew: do not send more than was announced.
         if done_bytes > before.st_size:
             break
         yield block
@@ -311,7 +314,7 @@ def _read(file: BufferedReader, path: Path) -> bytes:
 def _safe_name(name: str) -> str:
     """Return a file name that needs no quoting anywhere."""
     parts = re.split(r"[/\\]", name)[-1].rpartition(".")
-    # Without a dot, or with the first one at the start, there is no suffix.
+    # Without a dot, or with its only dot at the start, a name has no suffix.
     stem, suffix = (parts[0], parts[2]) if parts[0] else (parts[2], "")
     stem, suffix = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (stem, suffix))
     return f"{stem[:_LONGEST_NAME] or 'clip'}.{suffix[:10] or 'mp4'}"

@@ -1,8 +1,8 @@
-"""HTTP as omniedit speaks it: a client with deadlines, URLs, redirects, ranges and retries."""
+"""HTTP: a client with deadlines, and rules for URLs, redirects, ranges and replies."""
 
 import sys
 from typing import Any, cast
 
-# Wherever click is installed, httpx takes its own command line along, and Rich with it; it does
-# without where that cannot be imported (httpx/__init__.py).
+# If click is installed, httpx imports its own command line, and Rich with it; it works without if
+# that import fails (httpx/__init__.py).
 sys.modules.setdefault("httpx._main", cast("Any", None))

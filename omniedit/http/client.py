@@ -1,7 +1,6 @@
 """The HTTP client: deadlines, redaction, tracing, proxies, TLS, and the mapping of errors.
 
-What httpx raises leaves this room as an error of `errors.py`; what a status means is for the
-callers to say.
+Errors of httpx are raised as those of `errors.py`; callers decide what an HTTP status means.
 """
 
 import ssl
@@ -47,21 +46,21 @@ _FAILURES: Final = (
     httpcore.TimeoutException,
     UnicodeError,
 )
-"""What httpx raises, and the timer."""
+"""The errors raised by httpx and by the timer."""
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _SHORTEST_SECRET: Final = 8
-"""What is shorter would be found by chance, and replaced in text that has nothing to do with it."""
+"""The minimum length of a redacted key; a shorter one would match unrelated text by chance."""
 _REDACTED: Final = "***"
 
 
 class StreamedReply:
-    """A reply whose body is yet to be read.
+    """A reply whose body has not been read yet.
 
     Args:
-        response: httpx's own.
-        url: The URL that was asked.
-        timer: What is left of the request's time.
-        redact: Removes keys from a text.
+        response: The httpx response.
+        url: The requested URL.
+        timer: The time left for the request.
+        redact: Removes keys from text.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class StreamedReply:
         self._redact = redact
 
     def transfer(self) -> Iterator[bytes]:
-        """Yield the body as it was sent, for as long as it does not stall.
+        """Yield the body as it was sent, under the stall rule.
 
         Raises:
             NetworkError: If the connection breaks, or stays below the policy's speed.
@@ -100,7 +99,7 @@ class StreamedReply:
         is_plain = encoding in {"", "identity"}
         body = bytearray()
         try:
-            # httpx would decode a chunk whole, though a megabyte may stand for a terabyte.
+            # httpx would decode each chunk completely, and a megabyte may expand to a terabyte.
             chunks = self._response.iter_bytes() if is_plain else self._response.iter_raw()
             for chunk in chunks:
                 body += chunk
@@ -112,7 +111,7 @@ class StreamedReply:
             return bytes(body)
         decoded = decode(bytes(body), encoding, max_bytes=max_bytes + 1)
         if decoded is None:
-            msg = f"the reply of {shown_host(self.url)} cannot be decoded"
+            msg = f"the reply from {shown_host(self.url)} cannot be decoded"
             raise UnreadableReplyError(msg, http_status=self.status)
         self._check_size(len(decoded), max_bytes)
         return decoded
@@ -123,7 +122,7 @@ class StreamedReply:
             raise UnreadableReplyError(msg, http_status=self.status)
 
     def beginning(self, max_bytes: int = _MAX_ERROR_BYTES) -> bytes:
-        """Return the beginning of the raw body, as far as it comes in time."""
+        """Return the beginning of the raw body, as much as arrives in time."""
         body = bytearray()
         try:
             for chunk in self._response.iter_raw():
@@ -132,19 +131,19 @@ class StreamedReply:
                     break
                 self._timer.left_s()
         except (httpx.HTTPError, httpx.StreamError, httpcore.TimeoutException):
-            # What is said of a refusal only explains it.
+            # The body only explains a refusal, so part of it is enough.
             return bytes(body)
         return bytes(body[:max_bytes])
 
 
 class HttpClient:
-    """Sends requests, each with one deadline over everything that belongs to it.
+    """Sends requests, each with one deadline for everything from connecting to the last byte.
 
     Args:
-        trace: Takes a line for each request and reply, secrets removed; None for silence.
-        transport: Replaces the network, for tests.
-        policy: Time-outs and bounds.
-        clock: Monotonic seconds.
+        trace: Takes a line for each request and reply, without secrets; None to trace nothing.
+        transport: Replaces the network; injected by tests.
+        policy: Time-outs and limits.
+        clock: Returns monotonic seconds.
         resolve: Returns the addresses of a host and port.
     """
 
@@ -165,7 +164,7 @@ class HttpClient:
         self._clients: dict[tuple[Reach, bool], httpx.Client] = {}
         self._lock = threading.Lock()
         self._has_connected = False
-        self._secrets: frozenset[str] = frozenset()  # replaced whole, as other threads read it
+        self._secrets: frozenset[str] = frozenset()  # replaced, never mutated: threads read it
         self._certificates: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
@@ -189,15 +188,16 @@ class HttpClient:
         timeout_s: float | None = None,
         deadline: float | None = None,
     ) -> Reply:
-        """Send a request and read the reply whole.
+        """Send a request and read the whole reply.
 
         Args:
             method: The HTTP method.
             url: Absolute; redirects are not followed.
-            headers: Added to the client's own. A key in `authorization` is removed from whatever
-                this client is told from now on.
-            content: The body. While an iterable is sent only the stall rule counts.
-            timeout_s: For all of it (of an iterable: for the reply); the policy's by default.
+            headers: Added to the client's own. From now on, a key in `authorization` is redacted
+                from all replies and traces.
+            content: The body. While an iterable is being sent, only the stall rule applies.
+            timeout_s: For the whole exchange; if `content` is an iterable, only for the reply.
+                The policy's by default.
             deadline: The caller's own, a monotonic instant.
 
         Raises:
@@ -214,7 +214,7 @@ class HttpClient:
             body = body.replace(secret.encode(), _REDACTED.encode())
         value = parse_json(body)
         if b"\\" in body:
-            # An escape in JSON hid a key from the lines above.
+            # JSON escapes may have hidden a key from the replacement above.
             value = map_strings(value, self._redact)
         return Reply(status=reply.status, headers=reply.headers, body=body, json=value)
 
@@ -230,22 +230,22 @@ class HttpClient:
         deadline: float | None = None,
         public_only: bool = False,
     ) -> Generator[StreamedReply]:
-        """Send a request and hand out the reply before its body is read.
+        """Send a request and yield the reply before its body is read.
 
         Args:
             method: The HTTP method.
             url: Absolute; redirects are not followed.
             headers: Added to the client's own.
             content: The body.
-            timeout_s: Until the headers of the reply, and its body unless it is a transfer.
+            timeout_s: For the reply's headers, and for its body unless it is read as a transfer.
             deadline: The caller's own, a monotonic instant.
-            public_only: Connect to no address of this machine or its network.
+            public_only: Refuse to connect to addresses of this machine or its network.
 
         Raises:
-            InvalidInputError: If the host leads where it must not; nothing was sent.
+            InvalidInputError: If the host leads to a forbidden address; nothing was sent.
             NotConnectedError: If nothing was sent.
             NetworkError: If the request may have arrived.
-            UnreadableReplyError: If the URL cannot be asked for.
+            UnreadableReplyError: If the URL cannot be requested.
         """
         self._keep_secret(headers)
         timeout_s = self.policy.read_timeout_s if timeout_s is None else timeout_s
@@ -254,7 +254,7 @@ class HttpClient:
         if content is not None and not isinstance(content, bytes):
             content = _upload(content, timer, timeout_s)
         try:
-            # The timer stands in the place of all time-outs that the network backend sees.
+            # The network backend gets the timer in place of each time-out.
             pool_s = timer.left_s(httpcore.ConnectTimeout)
             time_outs = {"connect": timer, "read": timer, "write": timer, "pool": pool_s}
             request = client.build_request(
@@ -290,10 +290,10 @@ class HttpClient:
         return response
 
     def _client_for(self, url: str, *, public_only: bool) -> httpx.Client:
-        """Return the client for a URL; connections are shared by those with the same reach only.
+        """Return the client for a URL; only URLs with the same reach share connections.
 
         Raises:
-            InvalidInputError: If the URL's own text leads where it must not.
+            InvalidInputError: If the URL itself names a forbidden address.
         """
         reach = Reach.LOOPBACK if is_loopback_url(url) else Reach.ANY
         if public_only:
@@ -313,10 +313,10 @@ class HttpClient:
                 self._certificates = httpx.create_ssl_context()
             client = httpx.Client(
                 headers={"user-agent": USER_AGENT, "accept": "*/*"},
-                # Loading the certificates takes 40 ms, which plain http need not pay; without CAs
-                # every certificate is rejected.
+                # Loading the certificates takes 40 ms, so plain http skips it; without CAs every
+                # certificate is rejected.
                 verify=self._certificates or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                # Loopback never goes through a proxy, however it is set.
+                # Loopback never goes through a proxy, whatever the proxy variables say.
                 trust_env=reach is not Reach.LOOPBACK,
                 follow_redirects=False,
                 transport=self._transport,
@@ -328,7 +328,7 @@ class HttpClient:
         except (ValueError, ImportError, httpx.InvalidURL):
             # The exception quotes the proxy's URL, which may hold a password.
             msg = (
-                "the proxy variables (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) hold no usable proxy URL"
+                "the proxy variables (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) hold an invalid proxy URL"
             )
             hint = "set them to a URL such as http://proxy.example.com:8080, or unset them"
             raise InvalidInputError(msg, code="invalid_proxy", hint=hint) from None
@@ -337,12 +337,12 @@ class HttpClient:
         return client
 
     def _connect_through(self, client: httpx.Client, reach: Reach) -> None:
-        """Have a client's connections opened by ours, for which httpx has no parameter."""
+        """Make a client use our network backend, for which httpx has no parameter."""
         inner = cast("Any", client)
-        inner._transport._pool._network_backend = Network(reach, self._resolve)  # noqa: SLF001 - as said
-        for proxied in filter(None, inner._mounts.values()):  # noqa: SLF001 - as said
-            # What is connected to there is the proxy, which alone knows where the host leads.
-            proxied._pool._network_backend = Network(Reach.ANY, self._resolve)  # noqa: SLF001 - as said
+        inner._transport._pool._network_backend = Network(reach, self._resolve)  # noqa: SLF001 - as above
+        for proxied in filter(None, inner._mounts.values()):  # noqa: SLF001 - as above
+            # These connections lead to the proxy, and only the proxy resolves the host.
+            proxied._pool._network_backend = Network(Reach.ANY, self._resolve)  # noqa: SLF001 - as above
 
     def _keep_secret(self, headers: Mapping[str, str] | None) -> None:
         secret = (headers or {}).get("authorization", "").rpartition(" ")[2]
@@ -365,24 +365,24 @@ class HttpClient:
 def _raise_mapped(
     error: Exception, url: str, redact: Callable[[str], str], *, has_connected: bool = True
 ) -> NoReturn:
-    """Raise what httpx raised as an error of ours.
+    """Raise an error of httpx as one of ours.
 
     Args:
-        error: httpx's.
-        url: What is asked for.
-        redact: Removes keys from a text.
+        error: The error that httpx or the timer raised.
+        url: The requested URL.
+        redact: Removes keys from text.
         has_connected: Whether any host was reached before.
 
     Raises:
-        NetworkError: If the connection broke, or never came about.
-        UnreadableReplyError: If the URL cannot be asked for, or the reply not be decoded.
+        NetworkError: If the connection broke or was never established.
+        UnreadableReplyError: If the URL cannot be requested or the reply cannot be decoded.
     """
     if isinstance(error, UnicodeError):
-        # Of an invalid host name, or of half a character; the exception quotes what it met.
+        # Raised for an invalid host name or a lone surrogate; the exception quotes the text.
         msg = f"not an http(s) URL: {shown_url(url)!a}"
         raise UnreadableReplyError(msg) from None
     reason = redact(str(error))
-    # A cause is shown in a traceback, and may quote what came.
+    # A traceback shows the cause, which may quote a key from the reply.
     cause = error if reason == str(error) else None
     raise _error_from(error, url, reason.rstrip("."), has_connected=has_connected) from cause
 
@@ -396,8 +396,8 @@ def _error_from(  # noqa: C901, PLR0912 - one line a case
         case httpx.UnsupportedProtocol() | httpx.InvalidURL():
             return UnreadableReplyError(f"not an http(s) URL: {shown_url(url)}")
         case httpx.RemoteProtocolError() if "location header" in reason:
-            # httpx parses it, though it does not follow it.
-            return UnreadableReplyError(f"{host} redirects to what is no URL")
+            # httpx parses the header even though it does not follow it.
+            return UnreadableReplyError(f"{host} redirects to an invalid URL")
         case httpx.ConnectTimeout() | httpx.PoolTimeout() | httpcore.ConnectTimeout():
             return NotConnectedError(f"{host} did not answer in time")
         case httpx.ConnectError() if "certificate" in reason.lower():
@@ -412,8 +412,8 @@ def _error_from(  # noqa: C901, PLR0912 - one line a case
         case httpx.ConnectError():
             return NotConnectedError(f"cannot connect to {host}: {reason}")
         case httpx.ProxyError():
-            # The proxy answers CONNECT before anything of the request is sent on.
-            return NotConnectedError(f"the proxy does not let through to {host}: {reason}")
+            # The proxy answers CONNECT before any part of the request is sent.
+            return NotConnectedError(f"the proxy refuses to connect to {host}: {reason}")
         case httpx.TimeoutException() | httpcore.TimeoutException():
             return NetworkError(
                 f"{host} {STALLED if reason == STALLED else 'did not answer in time'}"
@@ -423,7 +423,7 @@ def _error_from(  # noqa: C901, PLR0912 - one line a case
 
 
 def _upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> Iterator[bytes]:
-    """Yield a body under the stall rule; the time for the reply begins after its last byte."""
+    """Yield a body under the stall rule; the time for the reply starts after its last byte."""
     timer.begin_transfer()
     yield from content
     timer.begin_reply(timeout_s)

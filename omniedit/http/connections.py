@@ -1,7 +1,8 @@
-"""Connections that keep one deadline and reach only the addresses they may.
+"""Connections that keep one deadline and reach only permitted addresses.
 
-httpx starts a read time-out anew with every byte, and connects to whatever a name resolves to at
-that moment. Both are decided in httpcore's network backend: it resolves, connects, reads and writes.
+httpx restarts its read time-out with every byte, and connects to whatever a name resolves to at
+that moment. Both are controlled by httpcore's network backend, which resolves, connects, reads and
+writes; this module replaces it.
 """
 
 import errno
@@ -21,40 +22,40 @@ from omniedit.http.urls import HostKind, host_kind, leads_inside_error
 from omniedit.policy import Policy
 
 STALLED: Final = "transferred too little for too long"
-"""What a time-out of the stall rule says."""
+"""The message of a time-out by the stall rule."""
 OFFLINE: Final = "are you online?"
-"""What is said where no name resolves or no route leads anywhere."""
+"""The message if no name resolves or there is no route to the network."""
 
 _NO_ROUTE: Final = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
 _HTTP: Final = b"HTTP/"
 _PIECE_BYTES: Final = 16 * 1024
-"""How much is written at once: small enough for a slow line to finish within a stall window."""
+"""The size of one write: small enough for a slow connection to finish within a stall window."""
 
-# A download spends a fifth of its time on handling reads of the usual 64 KiB.
+# With the default of 64 KiB, a download spends a fifth of its time on handling reads.
 httpcore.HTTP11Connection.READ_NUM_BYTES = 256 * 1024  # pyright: ignore[reportAttributeAccessIssue] - taken for a literal
 
 
 class Reach(Enum):
-    """Which addresses a connection may lead to."""
+    """The addresses that a connection may lead to."""
 
     ANY = auto()
     PUBLIC = auto()
-    """Neither this machine's nor its network's."""
+    """No address of this machine or its network."""
     LOOPBACK = auto()
-    """This machine's alone, as a name like `localhost` claims."""
+    """Only this machine, as names like `localhost` promise."""
 
 
 class Timer:
-    """How long one request may take, from connecting to the last byte.
+    """The time that one request may take, from connecting to the last byte.
 
-    httpcore passes a time-out to every operation of the network backend untouched; this object
-    takes its place, so that all operations of a request count against one deadline.
+    httpcore passes time-outs to the network backend unchanged. This object takes their place, so
+    that all operations of a request share one deadline.
 
     Args:
-        timeout_s: Until the reply's headers, and its body unless `begin_transfer` is called.
-        deadline: The caller's own, a monotonic instant; it holds for transfers too.
+        timeout_s: For the reply's headers, and for its body unless `begin_transfer` is called.
+        deadline: The caller's own, a monotonic instant; it applies to transfers too.
         policy: Time-outs and the stall rule.
-        clock: Monotonic seconds.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -74,17 +75,17 @@ class Timer:
         self._moved_bytes = 0
 
     def begin_transfer(self) -> None:
-        """From now on only the stall rule and the caller's deadline count."""
+        """Apply only the stall rule and the caller's deadline from now on."""
         self._is_transfer = True
         self._begin_window()
 
     def begin_reply(self, timeout_s: float) -> None:
-        """From now on so many seconds are left for all that follows."""
+        """Allow `timeout_s` seconds in all for everything that follows."""
         self._is_transfer = False
         self._ends_at = self._clock() + timeout_s
 
     def moved(self, size_bytes: int) -> None:
-        """Count bytes of a transfer; whoever moves enough of them gets more time."""
+        """Count transferred bytes; a transfer that moves enough of them gets more time."""
         self._moved_bytes += size_bytes
         policy = self._policy
         if self._is_transfer and self._moved_bytes >= policy.stall_s * policy.stall_bytes_per_s:
@@ -94,7 +95,7 @@ class Timer:
         """Return the seconds left for the next operation.
 
         Raises:
-            httpcore.TimeoutException: None are left.
+            httpcore.TimeoutException: If none are left.
         """
         now = self._clock()
         ends_at = self._ends_at
@@ -110,7 +111,7 @@ class Timer:
         return left_s
 
     def expired(self, error: type[httpcore.TimeoutException]) -> httpcore.TimeoutException:
-        """Return the error of an operation that the time did not suffice for."""
+        """Return the error for an operation that ran out of time."""
         return error(STALLED) if self._is_transfer else error()
 
     def _begin_window(self) -> None:
@@ -119,10 +120,10 @@ class Timer:
 
 
 class Network(httpcore.NetworkBackend):
-    """Opens connections whose every operation keeps the request's deadline.
+    """Opens connections whose operations all keep the request's deadline.
 
     Args:
-        reach: Which addresses may be connected to.
+        reach: The addresses that may be connected to.
         resolve: Returns the addresses of a host and port.
     """
 
@@ -142,9 +143,9 @@ class Network(httpcore.NetworkBackend):
         """Connect to the first address of a host that answers.
 
         Raises:
-            InvalidInputError: If the host leads where it must not.
-            httpcore.ConnectError: No address answers.
-            httpcore.ConnectTimeout: None did in time.
+            InvalidInputError: If the host leads to a forbidden address.
+            httpcore.ConnectError: If no address answers.
+            httpcore.ConnectTimeout: If none answers in time.
         """
         timer: Timer = timeout
         addresses = self._addresses(host, port, timer)
@@ -153,7 +154,7 @@ class Network(httpcore.NetworkBackend):
                 stream = self._backend.connect_tcp(
                     address,
                     port,
-                    # An address that swallows packets must leave the others their share.
+                    # An address that drops packets must leave time for the others.
                     timer.left_s(httpcore.ConnectTimeout) / (len(addresses) - tried + 1),
                     local_address,
                     socket_options,
@@ -169,13 +170,13 @@ class Network(httpcore.NetworkBackend):
         raise httpcore.ConnectError(msg)
 
     def _addresses(self, host: str, port: int, timer: Timer) -> list[str]:
-        """Return the addresses of a host, all of which may be reached."""
+        """Return the addresses of a host, having checked that all of them are permitted."""
         found = self._resolved(host, port, timer.left_s(httpcore.ConnectTimeout))
         kinds = {host_kind(address) for address in found}
         if self._reach is Reach.PUBLIC and kinds - {HostKind.PUBLIC}:
             raise leads_inside_error(host)
         if self._reach is Reach.LOOPBACK and kinds - {HostKind.LOOPBACK}:
-            msg = f"{host} does not lead to this machine, though it is a name for it"
+            msg = f"{host} does not lead to this machine, although it is a name for it"
             raise InvalidInputError(
                 msg, code="not_loopback", hint="use 127.0.0.1, or https and the host's own name"
             )
@@ -192,7 +193,7 @@ class Network(httpcore.NetworkBackend):
             except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
                 found.append(error)
 
-        # A resolver knows no deadline of ours.
+        # A resolver takes no time-out.
         thread = threading.Thread(target=resolve, name="resolve", daemon=True)
         thread.start()
         thread.join(timeout_s)
@@ -217,18 +218,18 @@ class _Stream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:  # noqa: ANN401 - a Timer
         timer: Timer = timeout
         if self._asks_proxy:
-            return self._read_of_proxy(max_bytes, timer)
+            return self._read_from_proxy(max_bytes, timer)
         try:
             return self._stream.read(max_bytes, timer.left_s())
         except httpcore.ReadTimeout as error:
             raise timer.expired(httpcore.ReadTimeout) from error
 
-    def _read_of_proxy(self, max_bytes: int, timer: Timer) -> bytes:
+    def _read_from_proxy(self, max_bytes: int, timer: Timer) -> bytes:
         """Read a proxy's reply to CONNECT; nothing has been sent to the host yet.
 
         Raises:
-            httpcore.ConnectError: It is no reply.
-            httpcore.ConnectTimeout: It did not come in time.
+            httpcore.ConnectError: If the bytes are not an HTTP reply.
+            httpcore.ConnectTimeout: If the reply does not arrive in time.
         """
         try:
             found = self._stream.read(max_bytes, timer.left_s(httpcore.ConnectTimeout))
@@ -237,16 +238,16 @@ class _Stream(httpcore.NetworkStream):
         except httpcore.ReadError as error:
             raise httpcore.ConnectError(str(error)) from error
         if not found or not (self._has_begun or _HTTP.startswith(found[: len(_HTTP)])):
-            msg = "the proxy gave no usable answer"
+            msg = "the proxy sent no usable reply"
             raise httpcore.ConnectError(msg)
         self._has_begun = True
         return found
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:  # noqa: ANN401 - a Timer
         timer: Timer = timeout
-        # Once the way is there, TLS begins on a stream of its own (`start_tls`).
+        # Once the tunnel is open, `start_tls` returns a new stream, which does not ask the proxy.
         self._asks_proxy = self._asks_proxy or buffer.startswith(b"CONNECT ")
-        # `send` takes what fits, and its time-out starts anew with every byte that did.
+        # `send` accepts what fits, and its time-out restarts with every byte that it accepts.
         for start in range(0, len(buffer), _PIECE_BYTES):
             piece = buffer[start : start + _PIECE_BYTES]
             try:

@@ -1,7 +1,7 @@
 """Files behind links.
 
-Redirects are followed by one set of rules: without a key, and never to less safety. A clip is looked
-at here and there, through range requests, within narrow limits.
+All redirects follow the same rules: never with a key, and never from https to http. Parts of a clip
+are read through range requests, within narrow limits.
 """
 
 import io
@@ -32,18 +32,18 @@ _HTML: Final = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html)", re.IGNORECASE | re.DOTALL
 )
 _MARGIN_S: Final = 0.2
-"""How long a reader that keeps its own deadline is waited for beyond it."""
+"""How long to wait for a reader beyond its own deadline."""
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
 
 
 class Incomplete(NamedTuple):
-    """Too little could be read to tell; worth a warning, and no reason to refuse anything."""
+    """Too little could be read to decide: a reason to warn, not to refuse."""
 
     reason: str
 
 
 class _StoppedError(Exception):
-    """Reading cannot go on; the message says why."""
+    """Reading cannot continue; the message says why."""
 
 
 @contextmanager
@@ -57,19 +57,19 @@ def followed(
     deadline: float | None = None,
     public_only: bool = False,
 ) -> Generator["StreamedReply"]:
-    """Hand out the reply at the end of a link's redirects; its `url` is the one that answered.
+    """Yield the reply at the end of a link's redirects; its `url` is the last one.
 
     Args:
         http: Sends the requests.
         url: The link.
-        what: What the link is of, as messages name it: "clip" or "result".
-        headers: For each request; none of them may be a key.
-        timeout_s: For each request, as of `HttpClient.stream`.
-        deadline: For all of them, a monotonic instant.
-        public_only: Connect to no address of this machine or its network.
+        what: What the link leads to, as messages name it: "clip" or "result".
+        headers: Sent with each request; they must not contain a key.
+        timeout_s: For each request; see `HttpClient.stream`.
+        deadline: For all requests, a monotonic instant.
+        public_only: Refuse to connect to addresses of this machine or its network.
 
     Raises:
-        InvalidInputError: If the link, or a redirect of it, must not be followed.
+        InvalidInputError: If the link or one of its redirects must not be followed.
         NetworkError: If a host does not answer.
     """
     for _ in range(MAX_REDIRECTS + 1):
@@ -87,7 +87,7 @@ def followed(
                     )
                 )
             except UnreadableReplyError as error:
-                # No body was read yet: the URL cannot be asked for at all.
+                # No body was read yet, so the URL itself is at fault.
                 raise _unsafe(error.message) from error
             if reply.status not in _REDIRECTS:
                 yield reply
@@ -110,12 +110,13 @@ def look_at_url(
 
     Args:
         http: Sends the requests.
-        url: The clip's.
-        read: Reads it; what it raises counts only where all bytes it asked for were there.
-        allow_internal: Ask hosts of this machine and network, too (the sandbox's, say).
+        url: The clip's URL.
+        read: Reads the clip; its errors count only if it got all the bytes it asked for.
+        allow_internal: Allow hosts on this machine and its network, such as the sandbox.
 
     Raises:
-        InvalidInputError: If the URL cannot be a clip's or is a web page's; or what `read` raises.
+        InvalidInputError: If the URL cannot be a clip's or leads to a web page. What `read` raises
+            is raised too.
     """
     check_clip_url(url, allow_internal=allow_internal)
     reader = RangeReader(http, url, allow_internal=allow_internal)
@@ -129,7 +130,7 @@ def look_at_url(
             errors.append(error)
 
     timeout_s = http.policy.clip_timeout_s
-    # An interruption that arrives inside of FFmpeg, while it calls back here, would be lost.
+    # In a thread, because an interrupt that arrives during a callback from FFmpeg would be lost.
     thread = threading.Thread(target=run, name="look-at-url", daemon=True)
     thread.start()
     thread.join(timeout_s + _MARGIN_S)
@@ -140,17 +141,17 @@ def look_at_url(
         raise reader.refusal
     if found:
         return found[0]
-    # What is missing looks like damage to whoever reads.
+    # Missing bytes look like damage to `read`, so its own error would mislead.
     if reader.failure is not None:
         return Incomplete(reason=reader.failure)
     raise errors[0]
 
 
 class RangeReader(io.RawIOBase):
-    """A seekable file over range requests; what cannot be read any more is its end.
+    """A seekable file over range requests; it ends where reading fails.
 
-    Nothing is raised, since FFmpeg, which reads it, keeps errors for later: `failure` tells, and
-    `refusal` of what can be no clip.
+    Nothing is raised, because FFmpeg, which reads it, defers errors: `failure` holds the reason,
+    and `refusal` the error if this cannot be a clip.
     """
 
     def __init__(self, http: "HttpClient", url: str, *, allow_internal: bool) -> None:
@@ -169,7 +170,7 @@ class RangeReader(io.RawIOBase):
 
     @property
     def is_small(self) -> bool:
-        """Whether all of the file can be read with a few requests."""
+        """Whether the whole file can be read with a few requests."""
         self._block(0)
         return self.size_bytes is not None and self.size_bytes <= _SMALL_BYTES
 
@@ -186,7 +187,7 @@ class RangeReader(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move the position; nothing is asked for, except the size where it is needed."""
+        """Move the position; sends a request only if the size is needed and unknown."""
         if whence == io.SEEK_END:
             self._block(0)
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size_bytes or 0}
@@ -194,7 +195,7 @@ class RangeReader(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """Return bytes from the position on: fewer at the end of a block, none at the end of all."""
+        """Return bytes from the position: fewer at the end of a block, none at the end of file."""
         index, offset = divmod(self._position, _BLOCK_BYTES)
         block = self._block(index)
         taken = block[offset:] if size < 0 else block[offset : offset + size]
@@ -207,7 +208,7 @@ class RangeReader(io.RawIOBase):
             if is_beyond or self.failure is not None:
                 return b""
             try:
-                self._blocks[index] = self._asked(index * _BLOCK_BYTES)
+                self._blocks[index] = self._fetch(index * _BLOCK_BYTES)
             except _StoppedError as error:
                 self.failure = str(error)
                 return b""
@@ -216,11 +217,12 @@ class RangeReader(io.RawIOBase):
                 return b""
         return self._blocks[index]
 
-    def _asked(self, first: int) -> bytes:
-        """Ask for a block.
+    def _fetch(self, first: int) -> bytes:
+        """Fetch the block that starts at `first`.
 
         Raises:
-            OmniEditError: If the host does not answer, or must not be asked.
+            _StoppedError: If a limit is reached, or the reply is not that block.
+            OmniEditError: If the host does not answer or must not be contacted.
         """
         if self._left_bytes < _BLOCK_BYTES:
             msg = f"more than {MAX_BYTES // 1024**2} MiB would have to be read"
@@ -239,19 +241,19 @@ class RangeReader(io.RawIOBase):
             public_only=not self._allow_internal,
         ) as reply:
             body = self._body(reply, first)
-            # The next block is asked for where this one was found.
+            # Request the next block from the URL that this one came from.
             self._url = reply.url
             return body
 
     def _body(self, reply: "StreamedReply", first: int) -> bytes:
         status, host = reply.status, shown_host(reply.url)
         if status == HTTPStatus.OK:
-            self._check_no_page(reply.beginning(_HEAD_BYTES), host)
-            msg = f"{host} does not answer range requests"
+            self._refuse_web_page(reply.beginning(_HEAD_BYTES), host)
+            msg = f"{host} does not support range requests"
             raise _StoppedError(msg)
         found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
         if status != HTTPStatus.PARTIAL_CONTENT or found is None or int(found[1]) != first:
-            msg = f"{host} answered {status} instead of a part of the clip"
+            msg = f"{host} answered {status} instead of part of the clip"
             raise _StoppedError(msg)
         encoding = reply.headers.get("content-encoding", "identity")
         version = f"{found[3]} {reply.headers.get('etag', '')}"
@@ -270,11 +272,11 @@ class RangeReader(io.RawIOBase):
             msg = f"{host} sent less than it announced"
             raise _StoppedError(msg)
         if first == 0:
-            self._check_no_page(body, host)
+            self._refuse_web_page(body, host)
         self._version, self.size_bytes = version, int(found[3])
         return body[:expected]
 
-    def _check_no_page(self, head: bytes, host: str) -> None:
+    def _refuse_web_page(self, head: bytes, host: str) -> None:
         if _HTML.match(head):
             self.refusal = web_page_error(host)
             raise self.refusal

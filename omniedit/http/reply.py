@@ -1,4 +1,4 @@
-"""A reply as values: its JSON, dates and delays, each read once and never raising."""
+"""A reply as values: its JSON, dates and delays; parsing them never raises."""
 
 import json
 import math
@@ -20,33 +20,33 @@ _EARLIEST_DATE: Final = 1_000_000_000.0  # 2001
 _LATEST_DATE: Final = 4_102_444_800.0  # 2100
 _ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-# Cloudflare's page, its plain text and its JSON.
+# Matches Cloudflare's HTML page, plain text and JSON.
 _BLOCKED: Final = re.compile(rb"error[\s_-]*(?:code)?[\"'\s:>]*1010\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A reply, read whole, without any key that it echoes."""
+    """A complete reply, without any key that it echoed."""
 
     status: int
     headers: Mapping[str, str]  # case-insensitive
     body: bytes
     json: object = None
-    """The body's JSON value; None where it is not JSON (HTML of a proxy, say)."""
+    """The body's JSON value; None if it is not JSON, such as a proxy's HTML."""
 
     @cached_property
     def retry_after_s(self) -> float | None:
-        """Seconds that `Retry-After` asks for, from a number or a date (RFC 9110, 10.2.3)."""
+        """The seconds that `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3)."""
         return retry_after_of(self.headers)
 
     @cached_property
     def date(self) -> float | None:
-        """The Unix time at the server; None where its `Date` is missing or absurd."""
+        """The server's Unix time; None if `Date` is missing or implausible."""
         return date_of(self.headers)
 
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `Retry-After` asks for, a date by the server's own clock."""
+    """Return the seconds that `Retry-After` asks for; a date is read by the server's own clock."""
     asked = headers.get("retry-after")
     if not asked:
         return None
@@ -54,13 +54,13 @@ def retry_after_of(headers: Mapping[str, str]) -> float | None:
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:
-    """Return the Unix time of `Date`; None where it is missing or absurd."""
+    """Return the Unix time of `Date`; None if it is missing or implausible."""
     moment = parse_date(headers.get("date", ""))
     return moment if moment and _EARLIEST_DATE < moment < _LATEST_DATE else None
 
 
 def decode(body: bytes, encoding: str, *, max_bytes: int) -> bytes | None:
-    """Return so much of a body that was sent encoded, unasked; None if it cannot be decoded."""
+    """Decode up to `max_bytes` of a body; return None if it cannot be decoded."""
     if encoding not in {"gzip", "x-gzip", "deflate"}:
         return None
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
@@ -73,29 +73,29 @@ def decode(body: bytes, encoding: str, *, max_bytes: int) -> bytes | None:
 
 
 def parse_json(body: bytes) -> object:
-    """Return a JSON value, in which only finite numbers are numbers; None where it is not JSON."""
-    # Python refuses numbers of thousands of digits.
+    """Return a JSON value with None for unusable numbers; None if the body is not JSON."""
+    # Python refuses integers of thousands of digits: read them as None, but only if there are any.
     for parse_int in (int, _readable_int):
         with suppress(ValueError, RecursionError):
             value = json.loads(
-                # Of bytes it would guess the encoding, and keys are looked for in UTF-8.
+                # Given bytes, `json` would guess the encoding, but keys are redacted in UTF-8.
                 body.decode("utf-8-sig"),
                 parse_constant=lambda _name: None,
                 parse_float=_finite_float,
                 parse_int=parse_int,
             )
             if _ESCAPED_SURROGATE.search(body):
-                # Half a character can be written to no file.
+                # A lone surrogate cannot be written to a file.
                 return map_strings(value, lambda text: _SURROGATE.sub("\ufffd", text))
             return value
     return None
 
 
 def parse_date(text: str) -> float | None:
-    """Return the Unix time of a date in a header, clamped to 1970 to 2100; None without a date."""
+    """Return the Unix time of a date in a header, clamped to 1970-2100; None if it is no date."""
     try:
         moment = parsedate_to_datetime(text)
-        # A date without a zone is meant in UTC (RFC 9110, 5.6.7).
+        # A date without a time zone is in UTC (RFC 9110, 5.6.7).
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
@@ -103,11 +103,11 @@ def parse_date(text: str) -> float | None:
 
 
 def parse_retry_after(text: str, *, now: float) -> float | None:
-    """Return the seconds of a `Retry-After` header, from 0 to a year; None without any.
+    """Return the seconds of a `Retry-After` header, clamped to 0-366 days; None if it is invalid.
 
     Args:
-        text: Seconds, or a date.
-        now: Unix time.
+        text: Seconds or a date.
+        now: The Unix time that a date is compared with.
     """
     text = text.strip()
     if text.isascii() and text.isdigit():
@@ -117,12 +117,12 @@ def parse_retry_after(text: str, *, now: float) -> float | None:
 
 
 def is_blocked_client(status: int, body: bytes) -> bool:
-    """Return whether a refusal is Cloudflare's error 1010: of this client, not of the request."""
+    """Return whether a refusal is Cloudflare's error 1010, which concerns this client as such."""
     return status in range(400, 500) and _BLOCKED.search(body) is not None
 
 
 def map_strings(value: object, change: Callable[[str], str]) -> object:
-    """Change all strings of a JSON value in place, however deep it is nested."""
+    """Change all strings of a JSON value in place, at any depth."""
     root: list[object] = [value]
     nodes: list[dict[str, object] | list[object]] = [root]
     while nodes:
@@ -141,7 +141,7 @@ def _changed(
     change: Callable[[str], str],
     nodes: list[dict[str, object] | list[object]],
 ) -> object:
-    """Return a string changed; put a container by, to be looked at later."""
+    """Return a changed string, or any other value as it is; add containers to `nodes`."""
     if isinstance(value, str):
         return change(value)
     if type(value) in {dict, list}:

@@ -1,4 +1,4 @@
-"""Web addresses: which are valid, which lead to this machine or its network, how they are shown."""
+"""URLs: which are valid, which lead to this machine or its network, and how they are shown."""
 
 import ipaddress
 import re
@@ -47,21 +47,21 @@ _VIDEO_SITES: Final = (
     ".streamable.com",
     ".loom.com",
 )
-"""Sites whose addresses lead to pages; their video files lie on other hosts, or have a suffix."""
+"""Sites whose URLs lead to pages; their video files are on other hosts or have a video suffix."""
 _IPV4_NUMBER: Final = re.compile(
     r"0x(?P<hex>[0-9a-f]*)|0(?P<octal>[0-7]+)|(?P<decimal>[0-9]+)", re.ASCII
 )
 _BASES: Final = {"hex": 16, "octal": 8, "decimal": 10}
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-"""Every public address of IPv6 (RFC 4291, 2.4); the others wrap IPv4, or stay inside."""
+"""All public IPv6 addresses (RFC 4291, 2.4); the others embed IPv4 addresses or are internal."""
 
 LEADS_INSIDE: Final = "leads_inside"
-"""The code of a public name that resolves to an address of this machine or its network."""
+"""The error code for a public name that resolves to an address of this machine or its network."""
 
 
 class HostKind(Enum):
-    """Where a host name or address leads, as far as its text tells."""
+    """Where a host name or address leads, judging by its text alone."""
 
     PUBLIC = auto()
     LOOPBACK = auto()
@@ -72,15 +72,15 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
     """Return the parts of an absolute http(s) URL with a host and no userinfo.
 
     Args:
-        text: As typed; `urlsplit` alone would drop tabs and newlines from it without a word.
+        text: As typed; `urlsplit` alone would silently drop tabs and newlines from it.
         what: What the URL is for, as the message names it ("clip URL").
 
     Raises:
         InvalidInputError: If the text is not such a URL.
     """
     if re.search(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]", text):
-        # What is not UTF-8 arrives as surrogates (PEP 383).
-        msg = f"the {what} holds a space, a backslash, a control character, or is not UTF-8"
+        # Bytes that are not UTF-8 arrive as surrogates (PEP 383).
+        msg = f"the {what} contains a space, backslash or control character, or is not UTF-8"
         raise InvalidInputError(msg, code="invalid_url")
     try:
         parts = urlsplit(text)
@@ -90,13 +90,13 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
         raise InvalidInputError(msg, code="invalid_url") from None
     if parts.scheme not in _DEFAULT_PORTS:
         msg = f"the {what} must begin with http:// or https://"
-        hint = "a file on this machine goes by its path" if parts.scheme == "file" else None
+        hint = "for a file on this machine, give its path" if parts.scheme == "file" else None
         raise InvalidInputError(msg, code="invalid_url", hint=hint)
     if not host or not host.strip("."):
-        msg = f"the {what} names no host"
+        msg = f"the {what} has no host"
         raise InvalidInputError(msg, code="invalid_url")
     if "@" in parts.netloc:
-        msg = f"the {what} carries a user name or password"
+        msg = f"the {what} contains a user name or password"
         raise InvalidInputError(
             msg,
             code="invalid_url",
@@ -110,10 +110,10 @@ def check_clip_url(text: str, *, allow_internal: bool) -> None:
 
     Args:
         text: The URL as typed.
-        allow_internal: Let addresses of this machine and network through (sandbox, loopback API).
+        allow_internal: Allow addresses of this machine and its network (sandbox, loopback API).
 
     Raises:
-        InvalidInputError: If it is one, or not a URL at all.
+        InvalidInputError: If the service could not fetch it, or it is not a valid URL.
     """
     parts = parse_web_url(text, what="clip URL")
     host = parts.hostname or ""
@@ -127,10 +127,10 @@ def check_clip_url(text: str, *, allow_internal: bool) -> None:
 
 
 def check_no_video_page(url: str) -> None:
-    """Refuse the page of a well-known video site, by its address.
+    """Refuse a page of a well-known video site, judging by its URL alone.
 
     Raises:
-        InvalidInputError: If it is one.
+        InvalidInputError: If it is such a page.
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
@@ -145,7 +145,7 @@ def check_no_video_page(url: str) -> None:
 
 
 def web_page_error(host: str) -> InvalidInputError:
-    """Return the error of a clip URL that leads to a web page."""
+    """Return the error for a clip URL that leads to a web page."""
     msg = f"this is a web page of {host}, not a video file"
     hint = "fetch the video first, e.g. with yt-dlp, and give the file"
     return InvalidInputError(msg, code="web_page", hint=hint)
@@ -156,10 +156,10 @@ def check_callback_url(text: str, *, allow_internal: bool) -> None:
 
     Args:
         text: The URL as typed.
-        allow_internal: Let http and addresses of this machine through (sandbox keys only).
+        allow_internal: Allow http and addresses of this machine (sandbox keys only).
 
     Raises:
-        InvalidInputError: If it is one, or not a URL at all.
+        InvalidInputError: If the service would refuse it, or it is not a valid URL.
     """
     parts = parse_web_url(text, what="callback URL")
     if len(text) > MAX_CALLBACK_URL_LENGTH:
@@ -177,21 +177,23 @@ def check_callback_url(text: str, *, allow_internal: bool) -> None:
 
 
 def internal_address_error(host: str) -> InvalidInputError:
-    """Return the error of a host that leads to this machine or its network, and must not."""
-    msg = f"{host} is an address of this machine or network, which is not asked"
+    """Return the error for a host that is a forbidden address of this machine or its network."""
+    msg = f"{host} is an address of this machine or network, which omniedit does not contact"
     hint = "give a public URL, or the path of a local file"
     return InvalidInputError(msg, code="internal_address", hint=hint)
 
 
 def leads_inside_error(host: str) -> InvalidInputError:
-    """Return the error of a public name that leads to this machine or its network, as of now."""
-    msg = f"{host} leads to an address of this machine or network, which is not asked"
+    """Return the error for a public name that resolves to this machine or its network."""
+    msg = (
+        f"{host} leads to an address of this machine or network, which omniedit does not contact"
+    )
     hint = "a name server or filter of this network may answer for it; try from another network"
     return InvalidInputError(msg, code=LEADS_INSIDE, hint=hint)
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of a URL, the port only where it is not the default."""
+    """Return the scheme and host of a URL, and its port unless that is the default."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     shown = f"[{host}]" if ":" in host else host
@@ -227,7 +229,7 @@ def shown_host(url: str) -> str:
 def host_kind(host: str) -> HostKind:
     """Return where a host leads, in any spelling that a resolver would understand.
 
-    Names are not resolved: that would ask a third party.
+    Names are not resolved: that would contact a third party.
     """
     # IDNA maps compatibility characters and ideographic full stops (UTS 46) before resolving.
     name = unicodedata.normalize("NFKC", unquote(host)).replace("。", ".").lower().rstrip(".")
@@ -247,7 +249,7 @@ def host_kind(host: str) -> HostKind:
 
 
 def is_loopback_url(url: str) -> bool:
-    """Return whether a URL names this machine; whether it leads there shows when it connects."""
+    """Return whether a URL names this machine; connecting to it checks that it leads there."""
     try:
         return host_kind(urlsplit(url).hostname or "") is HostKind.LOOPBACK
     except ValueError:
@@ -255,7 +257,7 @@ def is_loopback_url(url: str) -> bool:
 
 
 def _parse_ipv6(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address, or the IPv4 address that is wrapped in it."""
+    """Return the address, or the IPv4 address that is embedded in it."""
     try:
         address = ipaddress.IPv6Address(name.strip("[]").partition("%")[0])
     except ValueError:
@@ -266,7 +268,7 @@ def _parse_ipv6(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
 
 
 def _parse_ipv4(name: str) -> ipaddress.IPv4Address | None:
-    """Return the address of one to four numbers, decimal, octal or hex (WHATWG URL, 3.5)."""
+    """Return the address given by one to four decimal, octal or hex numbers (WHATWG URL, 3.5)."""
     parts = name.split(".")
     if len(parts) > 4:  # noqa: PLR2004 - an IPv4 address has four parts
         return None

@@ -50,7 +50,7 @@ class Secret:
 
     @property
     def is_for_sandbox(self) -> bool:
-        """Whether it is for the sandbox only."""
+        """Whether the key is only for the sandbox."""
         return self._text.startswith(SANDBOX_KEY_PREFIX)
 
     def reveal(self) -> str:
@@ -99,7 +99,7 @@ def parse_key(text: str, *, source: str) -> Secret:
 
 
 class Setting(NamedTuple, Generic[T]):
-    """A value and its source, as `config show` shows it."""
+    """A value and its source, as `config show` prints them."""
 
     value: T
     source: str
@@ -109,7 +109,7 @@ class Settings(NamedTuple):
     """Everything that is set outside the command line."""
 
     key: Setting[Secret] | None
-    key_error: CredentialsError | LocalError | None  # why the key that is set cannot be used
+    key_error: CredentialsError | LocalError | None  # why no usable key was found
     empty_key_variables: tuple[str, ...]  # set but empty, as CI does with missing secrets
     base_url: Setting[str]
     files_url: Setting[str]
@@ -209,7 +209,7 @@ def load_settings(environ: Mapping[str, str], *, sandbox: bool = False) -> Setti
         try:
             key = _key(environ, config_dir.value, base_url.value, files_url.value)
         except (CredentialsError, LocalError) as error:
-            # Commands that need no key go on.
+            # Commands that need no key still work.
             key_error = error
     sidecar = stored.get("sidecar", Setting(str(False), "default"))
     return Settings(
@@ -284,9 +284,9 @@ def _folder(
     if text := environ.get(variable, "").strip():
         return _absolute(Setting(text, f"environment: {variable}"))
     if stored is not None:
-        # Whichever folder a command runs in, it is the same one.
+        # Relative to the config folder, so that the working folder does not matter.
         return _absolute(stored, base)
-    import platformdirs  # noqa: PLC0415 - not needed where the variable is set
+    import platformdirs  # noqa: PLC0415 - not needed if the variable is set
 
     folder: Path = getattr(platformdirs, default)("omniedit", appauthor=False)
     return Setting(folder, "default")
@@ -297,7 +297,7 @@ def _absolute(setting: Setting[str], base: Path = Path()) -> Setting[Path]:
         folder = base / Path(setting.value).expanduser()
     except RuntimeError as error:
         msg = f"the folder in {setting.source.partition(': ')[2]} cannot be used: {error}"
-        hint = "give the whole path"
+        hint = "give an absolute path"
         raise InvalidInputError(msg, code="invalid_config", hint=hint) from None
     return Setting(absolute_path(folder), setting.source)
 
@@ -306,7 +306,7 @@ def _load_config_file(path: Path) -> Mapping[str, Setting[str]]:
     content = read_own_file(path, max_bytes=DEFAULT.max_settings_bytes)
     if content is None:
         return {}
-    import tomllib  # noqa: PLC0415 - only needed where there is a file
+    import tomllib  # noqa: PLC0415 - only needed if there is a file
 
     try:
         table: dict[str, Any] = tomllib.loads(decode_text(content))
@@ -346,7 +346,7 @@ def _text(environ: Mapping[str, str], name: str) -> str:
     """Return a variable without surrounding white space.
 
     Raises:
-        InvalidInputError: If it is not valid UTF-8, of which Python makes surrogates (PEP 383).
+        InvalidInputError: If it is not valid UTF-8, which Python decodes to surrogates (PEP 383).
     """
     text = environ.get(name, "").strip()
     try:

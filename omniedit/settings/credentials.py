@@ -1,4 +1,4 @@
-"""Saved API keys, each for the API and the file service that it is sent to."""
+"""Saved API keys, each bound to the API and the file service that it may be sent to."""
 
 import json
 import os
@@ -77,11 +77,11 @@ class CredentialsFile:
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        """Keep other processes from changing the file for a block, where files can be locked."""
+        """Keep other processes from changing the file during a block, if files can be locked."""
         lock = self._path.with_name(f".{self._path.name}.lock")
         timeout_s = DEFAULT.journal_timeout_s
         with ExitStack() as stack:
-            # Whatever else is wrong with the folder shows when the file is written.
+            # Any other problem with the folder is reported when the file is written.
             with suppress(LocalError, OSError):
                 make_private_folder(lock.parent)
                 held = hold(lock, sleep=self._sleep, timeout_s=timeout_s, system=self._system)

@@ -63,7 +63,7 @@ def test_what_one_command_submits_the_next_one_saves(omniedit: CommandLine) -> N
         ),
         pytest.param(
             ["edit", "file:///home/me/clip.mp4", "night"],
-            "a file on this machine goes by its path",
+            "for a file on this machine, give its path",
             id="a-file-as-a-url",
         ),
         pytest.param(

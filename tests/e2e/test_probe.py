@@ -276,7 +276,7 @@ def test_where_the_length_is_unknown_so_is_whether_it_fits(
     ("reply", "words"),
     [
         pytest.param(Reply(status=404, body=b"<html>"), "answered 404", id="error-page"),
-        pytest.param(Reply(body=bytes(99)), "does not answer range requests", id="no-ranges"),
+        pytest.param(Reply(body=bytes(99)), "does not support range requests", id="no-ranges"),
         pytest.param(Reply(is_lost=True), "the connection to", id="lost"),
         pytest.param(Reply(after=threading.Event()), "did not answer", id="never-answers"),
     ],

@@ -141,7 +141,7 @@ def test_what_needs_the_extra_says_how_to_install_it_and_sends_nothing(
     [
         pytest.param(b"", "is empty", id="empty"),
         pytest.param(b"#EXTM3U\n#EXTINF:9,\nother.mp4\n", "is not an MP4", id="playlist"),
-        pytest.param(b"\0\0\0\x14ftypheic" + bytes(99), "is a still picture", id="picture"),
+        pytest.param(b"\0\0\0\x14ftypheic" + bytes(99), "is a still image", id="picture"),
     ],
 )
 def test_first_bytes_alone_refuse_what_is_no_mp4(

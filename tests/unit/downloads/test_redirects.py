@@ -35,7 +35,7 @@ def test_a_redirect_to_what_is_no_url_is_a_result_that_is_gone(
 ) -> None:
     origin.script = [origin.reply(302, headers={"location": location})]
 
-    with pytest.raises(ResultGoneError, match="redirects to what is no URL"):
+    with pytest.raises(ResultGoneError, match="redirects to an invalid URL"):
         desk.download()
 
     assert len(origin.requests) == 1
@@ -62,7 +62,7 @@ def test_a_link_to_this_machine_or_network_is_not_fetched(
         desk.http, sleep=desk.slept.append, jitter=random.random, public_only=True
     )
 
-    with pytest.raises(ResultGoneError, match="which is not asked") as caught:
+    with pytest.raises(ResultGoneError, match="which omniedit does not contact") as caught:
         downloader.download(
             f"http://{host}/a.mp4",
             desk.target,

@@ -259,7 +259,7 @@ def test_a_literal_address_inside_is_not_even_resolved(host: str) -> None:
 
     with (
         HttpClient(policy=TINY, resolve=resolve) as http,
-        pytest.raises(InvalidInputError, match="which is not asked"),
+        pytest.raises(InvalidInputError, match="which omniedit does not contact"),
         http.stream("GET", f"http://{host}/", public_only=True),
     ):
         pass

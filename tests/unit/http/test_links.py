@@ -187,7 +187,7 @@ def test_it_ends_after_3_seconds_and_says_so() -> None:
         pytest.param(lambda: httpx.Response(302), "to nowhere", id="redirect-to-nowhere"),
         pytest.param(
             lambda: httpx.Response(302, headers={"location": "http://[::1"}),
-            "no URL",
+            "an invalid URL",
             id="bad-url",
         ),
         pytest.param(
@@ -283,7 +283,7 @@ def test_a_redirect_inside_is_incomplete() -> None:
     )
 
     assert file.read(8) == b""
-    assert file.failure == "10.0.0.1 is an address of this machine or network, which is not asked"
+    assert (file.failure or "").startswith("10.0.0.1 is an address of this machine or network")
 
 
 def test_a_name_that_leads_inside_is_incomplete() -> None:
@@ -292,7 +292,7 @@ def test_a_name_that_leads_inside_is_incomplete() -> None:
     file = RangeReader(http, "http://media.example/a.mp4", allow_internal=False)
 
     assert file.read(8) == b""
-    assert "which is not asked" in (file.failure or "")
+    assert "which omniedit does not contact" in (file.failure or "")
 
 
 def test_redirects_are_followed_and_remembered() -> None:
