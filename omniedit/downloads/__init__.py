@@ -1,1 +1,1 @@
-"""Results on their way to the disk: part file, transfer, atomic placement."""
+"""Downloads: part files, transfers and atomic placement."""

@@ -1,7 +1,7 @@
-"""The part file: the bytes so far, their one writer, and a note of what they are the beginning of.
+"""The part file: the bytes so far, their only writer, and a note of which file they begin.
 
-The note of `.<name>.<end of ID>.part` is `….part.json`. Without it, or where it is torn or the
-machine was restarted since, a download starts over.
+The note of `.<name>.<end of ID>.part` is `….part.json`. If it is missing or torn, or the machine
+has been restarted since, the download starts over.
 """
 
 import errno
@@ -24,7 +24,7 @@ from omniedit.system.mp4 import ReadAt, boxes
 NOTE_SUFFIX: Final = ".json"
 BUSY_PAUSE_S: Final = 0.1
 MP4_HEAD_BYTES: Final = 8
-"""How many bytes `is_mp4` needs to see."""
+"""The number of bytes that `is_mp4` needs."""
 
 _END_OF_ID_LENGTH: Final = 8
 _MAX_OPENINGS: Final = 1000
@@ -37,28 +37,28 @@ _FLAGS: Final = (
     os.O_RDWR
     | os.O_CREAT
     | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # a planted pipe would wait for its other end
+    | getattr(os, "O_NONBLOCK", 0)  # opening a planted pipe would block
     | getattr(os, "O_BINARY", 0)
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """Which bytes a part file holds the beginning of."""
+    """The version of the remote file that a part file begins."""
 
     url_path: str  # of the URL that answered; the query is a signature and changes
-    etag: str | None  # a strong one
+    etag: str | None  # only a strong one
     total_bytes: int | None
 
 
 class PartFile:
-    """A part file that this process alone writes: a context that releases it.
+    """A part file that only this process writes; leaving its context releases it.
 
-    On leaving, bytes that can be resumed are kept for the next run, all others removed.
+    On leaving, bytes that can be resumed are kept for the next run, and all others are removed.
 
     Args:
-        path: The file's name.
-        descriptor: The file, open; and locked, unless no other process knows its name.
+        path: The path of the file.
+        descriptor: The open file; locked, unless `is_exclusive`.
         is_exclusive: Whether no other process, and no later run, knows its name.
         system: The operating system; injected by tests.
     """
@@ -100,22 +100,22 @@ class PartFile:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all announced bytes are here."""
+        """Whether all announced bytes have arrived."""
         return self.version is not None and self.version.total_bytes == self.size_bytes
 
     @property
     def is_whole_video(self) -> bool:
-        """Whether the MP4's own boxes say that nothing is missing."""
+        """Whether the MP4's boxes show that nothing is missing."""
         try:
             return is_whole_mp4(self._read_at, self.size_bytes)
         finally:
             os.lseek(self._descriptor, self.size_bytes, os.SEEK_SET)
 
     def resume(self) -> None:
-        """Continue with the bytes that an earlier run left, if it is certain what they are.
+        """Continue with the bytes of an earlier run, if it is certain which file they begin.
 
         Raises:
-            LocalError: If the file cannot be read.
+            LocalError: If the file cannot be read or cleared.
         """
         try:
             found = os.fstat(self._descriptor)
@@ -136,10 +136,10 @@ class PartFile:
             self.clear()
 
     def begin(self, version: Version) -> None:
-        """Discard all bytes, to begin with the first one of `version`.
+        """Discard all bytes and start over with `version`.
 
         Raises:
-            LocalError: If the file, or the note beside it, cannot be written.
+            LocalError: If the file or its note cannot be written.
         """
         self.clear()
         self.version = version
@@ -179,20 +179,20 @@ class PartFile:
             rest = rest[written_bytes:]
 
     def sync(self) -> None:
-        """Flush the bytes to the disk.
+        """Flush the bytes to disk.
 
         Raises:
-            LocalError: If the disk fails; the bytes are discarded then.
+            LocalError: If the disk fails; all bytes are then discarded.
         """
         try:
             self._system.sync_file(self._descriptor)
         except OSError as error:
-            # The system may have dropped from memory what it could not write.
+            # The system may have dropped the data that it could not write.
             self.clear()
             raise disk_error(self.path, error) from error
 
     def has_name(self, path: Path) -> bool:
-        """Return whether `path` itself, not a link there, is this very file."""
+        """Return whether `path` is this file itself, not a symbolic link to it."""
         return _has_name(self._descriptor, path)
 
     def write_note(self) -> None:
@@ -214,7 +214,7 @@ class PartFile:
             raise disk_error(self._note_path, error) from error
 
     def drop_note(self) -> None:
-        """Remove the note, while the part still has its name: the next writer's has the same."""
+        """Remove the note; only valid before a next writer can create one of the same name."""
         self._unlink(self._note_path)
 
     def drop(self) -> None:
@@ -226,7 +226,7 @@ class PartFile:
             self._unlink(self.path)
 
     def close(self) -> None:
-        """Close the file, and with it drop the lock."""
+        """Close the file, which releases its lock."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
@@ -236,7 +236,7 @@ class PartFile:
         return os.read(self._descriptor, size_bytes)
 
     def _read_note(self) -> Version | None:
-        """Return what the note says, None unless it can be relied on."""
+        """Return the version in the note, or None if the note cannot be relied on."""
         try:
             content = read_own_file(
                 self._note_path, max_bytes=_LONGEST_NOTE_BYTES, system=self._system
@@ -252,7 +252,7 @@ class PartFile:
                 "url_path": str(url_path),
                 "etag": str(etag),
                 "total_bytes": int() | None as total_bytes,
-                # After a power cut the disk may lack, or hold zeros for, what the part once held.
+                # After a power cut, bytes that were written may be missing or zero on disk.
             } if boot_id == self._system.boot_id():
                 return Version(url_path=url_path, etag=etag, total_bytes=total_bytes)
             case _:
@@ -262,7 +262,7 @@ class PartFile:
         try:
             self._system.remove(path)
         except OSError:
-            # The next download of this target clears it.
+            # The next download of this target removes it.
             return
 
 
@@ -273,12 +273,12 @@ def is_mp4(head: bytes) -> bool:
 
 
 def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
-    """Return whether a file consists of whole boxes, with an index and media among them.
+    """Return whether a file consists of complete boxes, among them an index and media.
 
-    A few bytes may follow the last box, fewer than the header of another one has.
+    Fewer bytes than a box header may follow the last box.
 
     Args:
-        read_at: Returns so many bytes from an offset.
+        read_at: Returns bytes from an offset, up to a number of them.
         size_bytes: The size of the file.
     """
     end = 0
@@ -292,9 +292,9 @@ def is_whole_mp4(read_at: ReadAt, size_bytes: int) -> bool:
 
 
 def part_path(target: Path, ident: str) -> Path:
-    """Return the name of the part file of `target`."""
+    """Return the path of `target`'s part file."""
     end_of_id = re.sub(r"[^A-Za-z0-9._-]", "_", ident)[-_END_OF_ID_LENGTH:]
-    # The name of its note, the longest of all, must fit as well.
+    # The note's name, which is the longest, must fit as well.
     name = shortened_name(".", target.name, f".{end_of_id}.part{NOTE_SUFFIX}", folder=target.parent)
     return target.with_name(name.removesuffix(NOTE_SUFFIX))
 
@@ -308,14 +308,14 @@ def open_part(
     policy: Policy = DEFAULT,
     system: System = THIS_SYSTEM,
 ) -> PartFile | None:
-    """Open and lock a part file; None where the target turns out to be that very file.
+    """Open and lock a part file; return None if the target turns out to be the same file.
 
-    That is so if the process that held the lock has placed it, or if one was killed right after
-    placing it.
+    That is the case if the process that held the lock has placed it, or if a process was killed
+    right after placing it.
 
     Raises:
         TargetBusyError: If another process kept it locked.
-        LocalError: If the file cannot be made or locked.
+        LocalError: If the file cannot be created or locked.
     """
     has_waited = False
     for _ in range(_MAX_OPENINGS):
@@ -327,7 +327,7 @@ def open_part(
             is_placed = part.has_name(target)
             if not is_placed and _is_ours_alone(descriptor, path):
                 return part
-            # Never write to it: the file has a second name, or the name now means another file.
+            # Never write to it: the file has a second name, or its name belongs to another file.
             part.drop()
         except BaseException:
             part.close()
@@ -340,10 +340,10 @@ def open_part(
 
 
 def open_exclusive_part(target: Path, *, system: System = THIS_SYSTEM) -> PartFile:
-    """Open a part file under a name that no other process knows, where files cannot be locked.
+    """Open a part file under a name that no other process knows, for lack of file locks.
 
     Raises:
-        LocalError: If the file cannot be made.
+        LocalError: If the file cannot be created.
     """
     path = part_path(target, os.urandom(_END_OF_ID_LENGTH // 2).hex())
     return PartFile(
@@ -354,11 +354,11 @@ def open_exclusive_part(target: Path, *, system: System = THIS_SYSTEM) -> PartFi
 def shortened_name(
     before: str, name: str, after: str, *, folder: Path, system: System = THIS_SYSTEM
 ) -> str:
-    """Return `before + name + after`, the name cut so that the folder's file system takes it."""
+    """Return `before + name + after`, shortening `name` if the file system requires it."""
     longest_bytes = system.longest_name_bytes(folder)
     if len(os.fsencode(before + name + after)) <= longest_bytes:
         return before + name + after
-    # Two long names may differ only at their ends.
+    # Two long names may differ only at their ends, so add a digest.
     after = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{after}"
     while name and len(os.fsencode(before + name + after)) > longest_bytes:
         name = name[:-1]
@@ -366,19 +366,19 @@ def shortened_name(
 
 
 def disk_error(path: Path, error: OSError) -> LocalError:
-    """Return the error of a failed operation on a file, with what to do about it."""
+    """Return the error for a failed file operation, with a hint if there is a remedy."""
     hint: str | None = None
     if error.errno in _FULL:
-        hint = "free some space and run the same command again; it goes on where it stopped"
+        hint = "free some space and run the same command again; it continues where it stopped"
     elif error.errno == errno.EFBIG:
-        hint = "this file system, or `ulimit -f`, does not take files of that size; choose another folder"
+        hint = "this file system, or `ulimit -f`, does not allow files of that size; choose another folder"
     elif error.errno == errno.ENOENT:
         return LocalError(f"cannot write {path}: its folder, or the file itself, has vanished")
     return LocalError(f"cannot write {path}: {error_reason(error)}", hint=hint)
 
 
 def error_reason(error: Exception) -> str:
-    """Return what the system says of a failed operation on a file."""
+    """Return the system's own words for a failed file operation."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
@@ -394,7 +394,7 @@ def _open(path: Path, *, system: System, exclusively: bool = False) -> int:
     if not stat.S_ISREG(found.st_mode):
         fault = "it is not a regular file"
     elif not exclusively:
-        # Only its owner counts here: its mode is what the umask left of it.
+        # Check only the owner: the mode depends on the umask.
         owned = os.stat_result((found.st_mode & ~0o022, *found[1:]))
         fault = system.write_fault(owned, folder_owner=path.parent.stat().st_uid)
     if fault:
@@ -414,7 +414,7 @@ def _wait_for_lock(
 ) -> bool:
     """Lock an open file; return whether another process had it locked.
 
-    It stays open meanwhile, to tell afterwards whether it became the target.
+    The file stays open meanwhile, so that the caller can tell whether it became the target.
     """
     waited_s = 0.0
     try:

@@ -1,4 +1,4 @@
-"""From part file to final name: checking a target, and giving a file its name in one step."""
+"""From part file to final name: checks of the target, and placement in one step."""
 
 import errno
 import hashlib
@@ -35,15 +35,15 @@ _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.E
 def check_target(target: Path, *, overwrite: bool = False, system: System = THIS_SYSTEM) -> bool:
     """Refuse a target that could not be written, before anything is paid or waited for.
 
-    Nothing is made or changed. With `overwrite` a symbolic link is let through: the link itself
+    Nothing is created or changed. With `overwrite`, a symbolic link is accepted: the link itself
     is replaced, never what it points to.
 
     Returns:
         Whether files in its folder can be locked; some network file systems have no locks.
 
     Raises:
-        TargetExistsError: If it exists, and may not be overwritten.
-        LocalError: If it is not a regular file, or its folder cannot be made or written to.
+        TargetExistsError: If it exists and must not be overwritten.
+        LocalError: If it is not a regular file, or its folder cannot be created or written to.
     """
     target = absolute_path(settled_path(target))
     if fault := system.path_fault(target):
@@ -70,7 +70,7 @@ def check_target(target: Path, *, overwrite: bool = False, system: System = THIS
 
 
 def verify(path: Path, *, size_bytes: int, sha256: str) -> bool:
-    """Return whether the file at `path` is, byte for byte, the one that was saved."""
+    """Return whether the file at `path` has this size and digest."""
     try:
         found = path.stat()
         return (
@@ -83,7 +83,7 @@ def verify(path: Path, *, size_bytes: int, sha256: str) -> bool:
 
 
 def saved_file(path: Path) -> SavedFile:
-    """Return size and digest of a file on the disk.
+    """Return the path, size and digest of a file on disk.
 
     Raises:
         LocalError: If it cannot be read.
@@ -100,10 +100,10 @@ def saved_file(path: Path) -> SavedFile:
 
 
 def make_folder(folder: Path, *, system: System = THIS_SYSTEM) -> None:
-    """Make a folder and its parents, so that they survive a power cut.
+    """Create a folder and its parents so that they survive a power cut.
 
     Raises:
-        LocalError: If it cannot be made.
+        LocalError: If it cannot be created.
     """
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -125,16 +125,16 @@ def write_target(
     policy: Policy = DEFAULT,
     system: System = THIS_SYSTEM,
 ) -> SavedFile:
-    """Write a file under its final name: whole, or not at all.
+    """Write a file under its final name, completely or not at all.
 
     Args:
-        target: The final name; missing folders are made.
-        ident: What the file is a copy of: a task ID, say.
-        fill: Brings the part file up to the whole file.
-        overwrite: Replace what has that name.
-        sleep: Rests while another process writes the same target.
-        on_verified: Takes what is about to get its name, whole and on the disk. Whoever notes it
-            then knows the file also if a kill comes right after the placement.
+        target: The final path; missing folders are created.
+        ident: The source of the content, such as a task ID; part files are named after it.
+        fill: Completes the part file.
+        overwrite: Replace an existing file.
+        sleep: Sleeps while another process is writing the same target.
+        on_verified: Called with the complete, synced file before it is placed, so that a record of
+            it exists even if a kill follows right after the placement.
         policy: How long to wait for that process.
         system: The operating system; injected by tests.
 
@@ -168,14 +168,14 @@ def write_content(
     sleep: Callable[[float], object],
     policy: Policy = DEFAULT,
 ) -> SavedFile:
-    """Write a file that is made here under its final name: whole, or not at all.
+    """Write given content under its final name, completely or not at all.
 
     Args:
-        target: The final name; missing folders are made.
-        ident: What the file is of.
-        chunks: Its content, piece by piece.
-        overwrite: Replace what has that name.
-        sleep: Rests while another process writes the same target.
+        target: The final path; missing folders are created.
+        ident: The source of the content; part files are named after it.
+        chunks: The content.
+        overwrite: Replace an existing file.
+        sleep: Sleeps while another process is writing the same target.
         policy: How long to wait for that process.
 
     Raises:
@@ -201,20 +201,20 @@ def copy_result(
     policy: Policy = DEFAULT,
     system: System = THIS_SYSTEM,
 ) -> SavedFile:
-    """Copy a saved result as carefully as if it were downloaded: whole, or not at all.
+    """Copy a saved result as carefully as if it were downloaded, completely or not at all.
 
     Args:
-        source: The file, and what it held when it was saved.
-        target: The name of the copy; missing folders are made.
-        overwrite: Replace what has that name.
-        sleep: Rests while another process writes the same target.
-        on_verified: Takes what is about to get its name, whole and on the disk.
+        source: The saved file, with its digest when it was saved.
+        target: The path of the copy; missing folders are created.
+        overwrite: Replace an existing file.
+        sleep: Sleeps while another process is writing the same target.
+        on_verified: Called with the complete, synced copy before it is placed.
         policy: How long to wait for that process.
         system: The operating system; injected by tests.
 
     Raises:
         TargetExistsError: If another file has that name.
-        LocalError: If the disk does not allow it, or the source changed meanwhile.
+        LocalError: If the disk does not allow it, or the source has changed.
     """
 
     def fill(part: PartFile) -> None:
@@ -252,19 +252,19 @@ def place(
     policy: Policy = DEFAULT,
     system: System = THIS_SYSTEM,
 ) -> None:
-    """Give a part file its final name, in one step.
+    """Give a part file its final name in one step.
 
     Args:
-        part: Complete and brought to the disk.
-        target: In the same folder.
-        overwrite: Whether a file of that name is replaced.
-        sleep: Rests while another process places a file of that name.
-        link: Gives a file a second name.
+        part: The part file, complete and synced.
+        target: The final path, in the same folder.
+        overwrite: Replace an existing file.
+        sleep: Sleeps while another process is placing a file of that name.
+        link: Creates a hard link.
         policy: How long to wait for that process.
         system: The operating system; injected by tests.
 
     Raises:
-        TargetExistsError: If another file has that name; this one is removed.
+        TargetExistsError: If another file has that name; the part file is removed.
         LocalError: If it cannot be placed.
     """
     size_bytes, sha256 = part.size_bytes, part.sha256
@@ -278,11 +278,11 @@ def place(
     except FileExistsError as error:
         part.drop()
         if not verify(target, size_bytes=size_bytes, sha256=sha256):
-            msg = f"{target} appeared during the download and is another file; what was downloaded is dropped"
+            msg = f"{target} appeared during the download and is another file; the download was discarded"
             raise TargetExistsError(msg) from error
     except OSError as error:
         raise disk_error(target, error) from error
-    # The new name must be on the disk before the old one goes.
+    # The new name must be on disk before the old one is removed.
     system.sync_folder(target.parent)
     part.drop()
     system.sync_folder(target.parent)
@@ -306,12 +306,12 @@ def _open_target(
     policy: Policy,
     system: System,
 ) -> PartFile | None:
-    """Check a target, make its folder, and open its part file; None where it is finished already."""
+    """Check a target, create its folder and open its part file; None if it is already finished."""
     has_locks = True
     try:
         has_locks = check_target(target, overwrite=overwrite, system=system)
     except TargetExistsError:
-        # After a kill right after the placement the finished file has both names.
+        # If a process was killed right after the placement, the finished file has both names.
         if not _is_same_file(part_path(target, ident), target):
             raise
     make_folder(target.parent, system=system)
@@ -333,12 +333,12 @@ def _link_or_rename(
     """Place a file under a name that must be free.
 
     Raises:
-        FileExistsError: If it is taken.
+        FileExistsError: If the name is taken.
     """
     try:
         link(part.path, target)
     except FileExistsError:
-        # NFS says so, too, if the reply to its first try was lost.
+        # NFS reports this as well if it retried a request whose reply was lost.
         if not part.has_name(target):
             raise
     except OSError:
@@ -348,7 +348,7 @@ def _link_or_rename(
         lock = target.with_name(shortened_name(".", target.name, ".lock", folder=target.parent))
         timeout_s = policy.busy_budget_s
         held = hold(lock, sleep=sleep, timeout_s=timeout_s, system=system)
-        # Where nothing can be locked either, two processes may meet in the instant between.
+        # Without locks, another process may create the target between the check and the rename.
         with nullcontext() if part.is_exclusive else held:
             if os.path.lexists(target):
                 raise FileExistsError from None
@@ -356,7 +356,7 @@ def _link_or_rename(
 
 
 def _rename(part: PartFile, target: Path, system: System) -> None:
-    # Once the part has lost its name, the note may be the next writer's.
+    # Once the part file has lost its name, the note may belong to the next writer.
     part.drop_note()
     if not system.moves_open_files:
         part.close()
@@ -368,7 +368,7 @@ def _rename(part: PartFile, target: Path, system: System) -> None:
 
 
 def _is_same_file(path: Path, other: Path) -> bool:
-    """Return whether both names exist and mean one file, without following links."""
+    """Return whether both paths exist and are the same file, without following links."""
     try:
         return os.path.samestat(path.lstat(), other.lstat())
     except (OSError, ValueError):
@@ -383,10 +383,10 @@ def _lstat(path: Path) -> os.stat_result | None:
 
 
 def _check_folder(target: Path, system: System) -> bool:
-    """Return whether files in the folder can be locked.
+    """Return whether files in the target's folder can be locked.
 
     Raises:
-        OSError: If none can be made there.
+        OSError: If the target cannot be created there.
     """
     folder, names = target.parent, [target.name]
     while not os.path.lexists(folder):
@@ -398,8 +398,8 @@ def _check_folder(target: Path, system: System) -> bool:
     for name in names:
         if len(os.fsencode(name)) > longest_bytes:
             raise OSError(errno.ENAMETOOLONG, f"the name is longer than {longest_bytes} bytes")
-    # Permission bits do not tell what root may do, or the file system; trying does. Where the
-    # system can, this file never has a name.
+    # Permission bits do not tell what root may do or what the file system allows, so try it. If
+    # the system supports that, the file never has a name.
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
             return system.try_lock(file.fileno())

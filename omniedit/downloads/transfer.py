@@ -1,4 +1,4 @@
-"""A result from its link to its final name: requests, ranges, and the attempts between them."""
+"""The download of a file from its link to its final name: requests, ranges and retries."""
 
 import re
 from collections.abc import Callable, Generator, Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from omniedit.http.client import HttpClient, StreamedReply
 
 MAX_CHANGES: Final = 5
-"""How often the file at a link may change under a download."""
+"""How often the file at a link may change during a download."""
 PROGRESS_INTERVAL_S: Final = 0.1
 
 _ACCEPTED: Final = frozenset(
@@ -55,19 +55,19 @@ _CONTENT_RANGE: Final = re.compile(
 )
 
 Progress = Callable[[int, int | None], None]
-"""Takes the bytes so far and, where known, in all."""
+"""Takes the bytes so far and, if known, in all."""
 OnRetry = Callable[[str, float, int], None]
-"""Takes what went wrong, the seconds until the next attempt, and which one failed."""
+"""Takes what went wrong, the seconds until the next attempt, and the number of the failed one."""
 
 
 class Downloader:
-    """Saves results, whole or not at all.
+    """Downloads results and clips, completely or not at all.
 
     Args:
-        http: Sends the requests, never with a key; its policy and its clock count here too.
-        sleep: Rests between two attempts.
-        jitter: A number in [0, 1).
-        public_only: Ask no host of this machine or its network.
+        http: Sends the requests, never with a key; its policy and clock apply here too.
+        sleep: Sleeps between two attempts.
+        jitter: Returns a number in [0, 1).
+        public_only: Refuse to connect to addresses of this machine or its network.
         system: The operating system; injected by tests.
     """
 
@@ -99,18 +99,18 @@ class Downloader:
         on_retry: OnRetry,
         on_verified: Callable[[SavedFile], None] | None = None,
     ) -> SavedFile:
-        """Save the file at `url` as `target`, going on where an earlier run stopped.
+        """Save the file at `url` as `target`, continuing where an earlier run stopped.
 
         Args:
-            url: The link; a fresh one to the same path goes on with the same part file.
-            target: The final name; missing folders are made.
+            url: The link; a fresh one to the same path continues the same part file.
+            target: The final path; missing folders are created.
             what: What the file is, as messages name it: "result" or "clip".
             task_id: The task it is the result of.
-            overwrite: Replace what has that name.
+            overwrite: Replace an existing file.
             deadline: A monotonic instant that the download does not outlive.
-            on_progress: Called ten times a second at most.
-            on_retry: Called before each rest.
-            on_verified: Takes what is about to get its name, whole and on the disk.
+            on_progress: Called at most ten times a second.
+            on_retry: Called before each pause.
+            on_verified: Called with the complete, synced file before it is placed.
 
         Raises:
             TargetExistsError: If another file has that name.
@@ -166,7 +166,7 @@ class Downloader:
         on_progress: Progress,
         on_retry: OnRetry,
     ) -> Generator[Path]:
-        """Hold the verified file at `url` in a private file below `folder` for a block.
+        """Download the file at `url` to a private folder below `folder` for a block.
 
         Raises:
             LocalError: If the disk or the folder does not allow it.
@@ -187,7 +187,7 @@ class Downloader:
 
 
 class _Transfer:
-    """Asks for what is missing of a part file, for as long as that makes progress."""
+    """Requests the missing bytes of a part file for as long as that makes progress."""
 
     def __init__(
         self,
@@ -213,11 +213,11 @@ class _Transfer:
         self._most_bytes = part.size_bytes
 
     def complete(self, url: str) -> None:
-        """Bring the part up to the whole file, from where it stands.
+        """Complete the part file from its current size.
 
         Raises:
             ResultGoneError: If the link is dead or does not deliver a video.
-            UnavailableError: If the attempts are used up, or another one would not help.
+            UnavailableError: If the attempts are used up or another one would not help.
             LocalError: If the disk is full or fails.
         """
         while True:
@@ -230,10 +230,10 @@ class _Transfer:
                 return
 
     def _check_progress(self, error: UnavailableError) -> None:
-        """Count what an attempt brought.
+        """Record how far a failed attempt came.
 
         Raises:
-            UnavailableError: If another one is not worth it.
+            UnavailableError: If another attempt is not worth it.
         """
         part, policy = self._part, self._http.policy
         if self._version not in {None, part.version}:
@@ -261,10 +261,10 @@ class _Transfer:
         raise BrokenDownloadError(msg, http_status=error.http_status) from error
 
     def _ask(self, url: str) -> None:
-        """Ask once for what is missing.
+        """Request the missing bytes once.
 
         Raises:
-            UnavailableError: If something is missing still; the part holds what was received.
+            UnavailableError: If bytes are still missing; the part file holds those received.
         """
         part = self._part
         if not part.is_complete:
@@ -276,11 +276,11 @@ class _Transfer:
             try:
                 self._request(url, headers)
             except InvalidInputError as error:
-                raise _error_of_link(error) from None
+                raise _link_error(error) from None
         if self._total_bytes not in {None, part.size_bytes}:
             msg = f"the download broke off after {part.size_bytes} bytes"
             raise BrokenDownloadError(msg)
-        # A host may serve, with a matching length, a file that was cut off upstream.
+        # A host may serve a file that was cut off upstream, with a matching length.
         if not part.is_whole_video:
             msg = f"the {self._what} breaks off after {part.size_bytes} bytes"
             if part.is_complete:
@@ -298,19 +298,19 @@ class _Transfer:
         ) as reply:
             if reply.status not in _ACCEPTED:
                 raise self._refusal(reply)
-            end_bytes, chunks = self._accepted(reply)
+            end_bytes, chunks = self._accept(reply)
             self._receive(chunks, end_bytes)
 
     @property
     def _total_bytes(self) -> int | None:
         return self._part.version.total_bytes if self._part.version else None
 
-    def _accepted(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
-        """Make the part ready for a body; return at which size it ends, and the body."""
+    def _accept(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
+        """Prepare the part file for a body; return the size it ends at, if known, and the body."""
         match reply.status:
             case HTTPStatus.OK:
-                return self._from_the_start(reply)
-            case HTTPStatus.PARTIAL_CONTENT if end_bytes := _continues(reply, self._part):
+                return self._accept_whole(reply)
+            case HTTPStatus.PARTIAL_CONTENT if end_bytes := _continuation_end(reply, self._part):
                 return end_bytes, reply.transfer()
             case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE if _is_at_end(reply, self._part):
                 return self._part.size_bytes, iter(())
@@ -320,8 +320,8 @@ class _Transfer:
                 msg = f"the file at the {self._what} link changed, or its ranges are wrong"
                 raise BrokenDownloadError(msg, http_status=reply.status)
 
-    def _from_the_start(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
-        """Take a whole file: it changed, ranges are unsupported, or nothing was here yet."""
+    def _accept_whole(self, reply: "StreamedReply") -> tuple[int | None, Iterator[bytes]]:
+        """Start with a whole file: it changed, ranges are unsupported, or there was no part yet."""
         chunks, head = reply.transfer(), b""
         # The first chunks may be shorter than the header that identifies an MP4.
         for chunk in chunks:
@@ -329,8 +329,8 @@ class _Transfer:
             if len(head) >= MP4_HEAD_BYTES:
                 break
         if _is_encoded(reply) or not is_mp4(head):
-            # Keep the part: the page of a captive portal says nothing about it.
-            kind = _described(head, reply.headers.get("content-type", ""))
+            # Keep the part: a captive portal's page says nothing about it.
+            kind = _describe(head, reply.headers.get("content-type", ""))
             msg = f"the {self._what} link delivers {kind} instead of an MP4"
             raise NotAVideoError(msg, http_status=reply.status)
         version = _version(reply, total_bytes=_content_length(reply))
@@ -363,7 +363,7 @@ class _Transfer:
             raise NotAVideoError(msg, code="too_large")
 
     def _refusal(self, reply: "StreamedReply") -> OmniEditError:
-        """Return the error of a reply without a video."""
+        """Return the error for a reply without a video."""
         status, what = reply.status, self._what
         kind: type[OmniEditError] = ResultGoneError
         message = f"the {what} link answered {status}: it expired, or the {what} is gone"
@@ -379,8 +379,8 @@ class _Transfer:
         return kind(message, http_status=status, retry_after_s=retry_after_of(reply.headers))
 
 
-def _continues(reply: "StreamedReply", part: PartFile) -> int | None:
-    """Return where a 206 ends if it goes on exactly where the part ends, of the same version."""
+def _continuation_end(reply: "StreamedReply", part: PartFile) -> int | None:
+    """Return the end of a 206, or None unless it continues the part's version at the part's end."""
     found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
     if found is None or found[1] is None or _is_encoded(reply):
         return None
@@ -400,7 +400,7 @@ def _continues(reply: "StreamedReply", part: PartFile) -> int | None:
 
 
 def _is_at_end(reply: "StreamedReply", part: PartFile) -> bool:
-    """Return whether a 416 says that the part, of unknown length so far, is all there is."""
+    """Return whether a 416 shows that the part, whose total was unknown, is already complete."""
     found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
     if found is None or found[1] is not None or not part.is_resumable:
         return False
@@ -437,8 +437,8 @@ def _is_encoded(reply: "StreamedReply") -> bool:
     return encoding not in {"", "identity"}
 
 
-def _described(head: bytes, content_type: str) -> str:
-    """Return what a body other than an MP4 seems to be."""
+def _describe(head: bytes, content_type: str) -> str:
+    """Return what a body that is not an MP4 seems to be."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith(b"<?xml"):
         return "XML"
@@ -451,10 +451,10 @@ def _described(head: bytes, content_type: str) -> str:
     return content_type.partition(";")[0].strip()[:60] or "something else"
 
 
-def _error_of_link(error: InvalidInputError) -> OmniEditError:
-    """Return what it means that a link must not be followed: it came from elsewhere."""
+def _link_error(error: InvalidInputError) -> OmniEditError:
+    """Return the error for a forbidden link, which is not the user's input."""
     if error.code == LEADS_INSIDE:
-        # The file is there, and the name of its host may lead to it tomorrow.
+        # The file is still there, and its host may resolve correctly later.
         return NotConnectedError(error.message, hint=error.hint)
     if error.code in _BAD_LINK:
         return ResultGoneError(error.message, code=error.code)

@@ -1,4 +1,4 @@
-"""What operating systems do differently: a class for each, and `THIS_SYSTEM`, the one in use.
+"""The differences between operating systems: a class for each, and `THIS_SYSTEM`, the one in use.
 
 No other module asks which system it runs on, except the sandbox, which is independent, and
 completion, where every import counts. System calls are passed in, so that each class can be
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 LONGEST_NAME_BYTES: Final = 255
-"""The longest file name, on every usual file system."""
+"""The longest file name on common file systems."""
 BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 """Holds an ID of the current boot on Linux."""
 
@@ -30,24 +30,24 @@ _M_ARENA_MAX: Final = -8
 
 
 class Waking(NamedTuple):
-    """Interrupts whatever a thread waits for, by a signal of its own."""
+    """Interrupts a waiting thread by a signal reserved for that."""
 
     signal_number: int
     send: Callable[[int], object]
-    """Sends it to the thread with this ID."""
+    """Sends the signal to the thread with this ID."""
     let_through: Callable[[], AbstractContextManager[object]]
-    """Unblocks it for a block: a process may have been started with it blocked."""
+    """Unblocks the signal for a block: the process may have been started with it blocked."""
 
 
 class Stopping(NamedTuple):
     """Stops this process until its shell continues it, perhaps in the background."""
 
     signal_number: int
-    """What asks for that: Ctrl-Z."""
+    """The signal that Ctrl-Z sends."""
     stop: Callable[[], object]
-    """Returns when the process goes on."""
+    """Stops the process; returns once it is continued."""
     is_in_background: Callable[[int], bool]
-    """Returns whether another job has the terminal behind this descriptor."""
+    """Returns whether another job owns the terminal behind this descriptor."""
 
 
 class System:
@@ -61,9 +61,9 @@ class System:
         user_id: Returns an ID of the current user.
         name_limit: Returns the longest file name in a folder, in bytes.
         ending_signals: The signals that end a command.
-        waking: None where no signal interrupts what a thread waits for.
-        stopping: None where no process can be stopped.
-        is_private_group: Returns whether a group has no other member than the current user.
+        waking: None if no signal can interrupt a waiting thread.
+        stopping: None if processes cannot be stopped.
+        is_private_group: Returns whether the current user is the only member of a group.
         sync: Flushes an open file to disk.
         boot_id_file: Holds an ID of the current boot; may be missing.
     """
@@ -73,7 +73,7 @@ class System:
     has_byte_names: bool = True
     """Whether file names are bytes, not text."""
     end_of_input: str = "Ctrl-D"
-    """What ends an input that is typed, on a line of its own."""
+    """The keys that end typed input, on a line of their own."""
 
     def __init__(
         self,
@@ -116,12 +116,12 @@ class System:
         """Flush an open file to disk.
 
         Raises:
-            OSError: If the disk does not take it.
+            OSError: If it cannot be flushed.
         """
         self._sync(descriptor)
 
     def sync_folder(self, folder: Path) -> None:
-        """Flush the names in a folder to disk, where the system can."""
+        """Flush the names in a folder to disk, if the system can."""
         try:
             descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
         except OSError:
@@ -130,7 +130,7 @@ class System:
         try:
             os.fsync(descriptor)
         except OSError:
-            # Some file systems have no such operation; the names are visible all the same.
+            # Some file systems cannot sync folders; the names are visible anyway.
             return
         finally:
             os.close(descriptor)
@@ -152,7 +152,7 @@ class System:
         path.unlink(missing_ok=True)
 
     def longest_name_bytes(self, folder: Path) -> int:
-        """Return how long a file name in a folder may be."""
+        """Return the maximum length of a file name in a folder."""
         try:
             longest_bytes = self._name_limit(folder)
         except (OSError, ValueError):
@@ -175,8 +175,8 @@ class System:
         """Return why another user may have written a file or folder, or None.
 
         Args:
-            found: Describes it.
-            folder_owner: The owner of its folder, whom root trusts.
+            found: The status of the file or folder.
+            folder_owner: The owner of the folder it is in, whom root trusts.
         """
         user = self.user_id()
         if found.st_uid not in {user, _ROOT} and (user, found.st_uid) != (_ROOT, folder_owner):
@@ -192,11 +192,11 @@ class System:
         try:
             return self._boot_id_file.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
-            # Clock corrections are smaller than that; after a larger one a download starts over.
+            # Rounded, to ignore clock corrections; after a large one, downloads start over.
             return f"{(time.time() - self._uptime()) / _BOOT_PRECISION_S:.0f}"
 
     def obeys_escapes(self, fileno: Callable[[], int]) -> bool:
-        """Return whether a terminal obeys escape sequences, after enabling them."""
+        """Enable escape sequences on a terminal; return whether it obeys them."""
         return True
 
     def pieces(self, timeout_s: float | None) -> Iterator[float | None]:
@@ -204,12 +204,12 @@ class System:
         yield timeout_s
 
     def wait(self, event: threading.Event, timeout_s: float | None = None) -> bool:
-        """Wait for an event; return False if the time is up first."""
+        """Wait for an event; return False if the time runs out first."""
         return any(event.wait(piece_s) for piece_s in self.pieces(timeout_s))
 
 
 class MacOS(System):
-    """macOS, where only a full sync empties the drive's own cache."""
+    """macOS, where only a full sync flushes the drive's cache."""
 
     def sync_file(self, descriptor: int) -> None:
         """Flush an open file to disk."""
@@ -220,7 +220,7 @@ class MacOS(System):
             os.fsync(descriptor)
 
     def name_key(self, path: str) -> str:
-        """Return the path without case and composition, which its file systems ignore."""
+        """Return the path without differences of case and composition, which macOS ignores."""
         return unicodedata.normalize("NFC", path).casefold()
 
 
@@ -243,7 +243,7 @@ if sys.platform == "win32":
             os.lseek(descriptor, position, os.SEEK_SET)
 
     def _enable_escapes(descriptor: int) -> bool:
-        import ctypes  # noqa: PLC0415 - only where there is a console
+        import ctypes  # noqa: PLC0415 - only needed on a console
 
         kernel32 = ctypes.WinDLL("kernel32")
         handle = ctypes.c_void_p(msvcrt.get_osfhandle(descriptor))
@@ -253,7 +253,7 @@ if sys.platform == "win32":
         return bool(kernel32.SetConsoleMode(handle, mode.value | _OBEY_ESCAPES))
 
     def _has_long_paths() -> bool:
-        import winreg  # noqa: PLC0415 - only where there is a long path
+        import winreg  # noqa: PLC0415 - only needed for a long path
 
         try:
             with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _FILE_SYSTEM_KEY) as key:
@@ -265,7 +265,7 @@ if sys.platform == "win32":
         lock=_lock,
         uptime=time.monotonic,
         user_id=lambda: os.environ.get("USERNAME", ""),
-        # Closing the console's window sends SIGBREAK, too.
+        # Closing the console window also sends SIGBREAK.
         ending_signals=(signal.SIGINT, signal.SIGTERM, signal.SIGBREAK),
         enable_escapes=_enable_escapes,
         has_long_paths=_has_long_paths,
@@ -277,15 +277,15 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _uptime() -> float:
-        # On macOS `monotonic` stops while the machine sleeps.
+        # On macOS, `time.monotonic` stops while the machine sleeps.
         return time.clock_gettime(time.CLOCK_MONOTONIC)
 
     def _name_limit(folder: Path) -> int:
         return os.pathconf(folder, "PC_NAME_MAX")
 
     def _is_private_group(group_id: int) -> bool:
-        """Return whether a group is the one that many systems create for each user."""
-        import grp  # noqa: PLC0415 - only for a file that its group may write
+        """Return whether a group is the user's own, as many systems create it for each user."""
+        import grp  # noqa: PLC0415 - only needed for a file that its group may write
         import pwd  # noqa: PLC0415
 
         try:
@@ -307,13 +307,13 @@ else:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _stop() -> None:
-        # No shell continues a process that shares its group with the leader of the session.
+        # A process in the session leader's group would stay stopped: no shell continues it.
         if os.getpgrp() != os.getsid(0):
-            # To this thread: it does not return from the call before all of them have stopped.
+            # Sent to this thread, the call returns only after the whole process was stopped.
             signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
     def _is_in_background(descriptor: int) -> bool:
-        # 0: a process that cannot be seen from here, as from within a container.
+        # 0 stands for a process group that is not visible from here, for example in a container.
         return os.tcgetpgrp(descriptor) not in {0, os.getpgrp()}
 
     _STOPPING: Final = Stopping(signal.SIGTSTP, stop=_stop, is_in_background=_is_in_background)
@@ -323,7 +323,7 @@ else:
     if sys.platform == "darwin":
 
         def _full_sync(descriptor: int) -> None:
-            # `fsync` does not empty the drive's own cache there.
+            # On macOS, `fsync` does not flush the drive's cache.
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
         _KIND, _SYNC = MacOS, _full_sync
@@ -344,15 +344,15 @@ else:
 
 
 class Clock(NamedTuple):
-    """What tells the time, and lets it pass."""
+    """The current time, and ways to wait."""
 
     now: Callable[[], float] = time.time  # Unix time
     monotonic: Callable[[], float] = time.monotonic
     wait: Callable[[threading.Event, float], bool] = THIS_SYSTEM.wait
-    """Waits for an event, for so many seconds at most; returns whether it came."""
+    """Waits for an event, at most for this many seconds; returns whether it was set."""
 
     def sleep(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Wait for `seconds`."""
         self.wait(threading.Event(), seconds)
 
 
@@ -360,13 +360,13 @@ SYSTEM_CLOCK: Final = Clock()
 
 
 def share_heap() -> None:
-    """Have the threads of this process allocate from one heap, where the C library can be told.
+    """Make all threads of this process allocate from one heap, if the C library supports that.
 
-    glibc gives threads up to eight heaps a core, and each keeps what its busiest moment took.
+    glibc gives threads up to eight heaps per core, each of which keeps its peak size.
     """
-    import ctypes  # noqa: PLC0415 - only work with many threads needs it
+    import ctypes  # noqa: PLC0415 - only needed with many threads
 
-    # Other C libraries have no such call, and on Windows the library needs a name.
+    # Other C libraries have no such function, and on Windows `CDLL` requires a name.
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 

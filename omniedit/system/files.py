@@ -1,7 +1,8 @@
 """Files, folders and locks of this machine.
 
-What is read is a regular file, and never waited for. A private folder is this user's alone; a temporary
-one is removed after use. A lock holds between processes; the system drops it when its holder dies.
+Only regular files are read, so that opening one never blocks. Private folders are accessible to
+this user alone; temporary ones are removed after use. Locks hold between processes; the system
+releases them when their holder dies.
 """
 
 import atexit
@@ -27,9 +28,9 @@ from omniedit.errors import (
 from omniedit.system import THIS_SYSTEM, System
 
 ABANDONED_AFTER_S: Final = 3600.0
-"""The age at which an unlocked folder counts as abandoned; a younger one may be about to be locked."""
+"""The age at which an unlocked folder counts as abandoned; a younger one may yet be locked."""
 PAUSE_S: Final = 0.05
-"""The time between two tries to get a lock that another process holds."""
+"""The time between two attempts to get a lock that another process holds."""
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -47,28 +48,28 @@ _FLAGS: Final = os.O_RDONLY | sum(
 _PREFIX: Final = "omniedit-"
 _LOCK: Final = ".lock"
 _held: Final[dict[Path, int | None]] = {}
-"""This process's temporary folders, each with the descriptor of its lock, until they are gone."""
+"""This process's temporary folders, until they are removed, with the descriptors of their locks."""
 _guard: Final = threading.Lock()
-"""Held while `_held` changes, so that no folder is made once the process has begun to end."""
+"""Held while `_held` changes, so that no folder is created once the process is ending."""
 _ending: Final = threading.Event()
 
 
 class _IrregularFileError(Exception):
-    """A path names something else than a regular file."""
+    """A path names something other than a regular file."""
 
     def __init__(self, mode: int) -> None:
         super().__init__(mode)
         self.is_folder = stat.S_ISDIR(mode)
-        self.kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file")
+        self.kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "a special file")
 
 
 def is_file(path: Path | str) -> bool:
-    """Return whether a path leads to a regular file; one that cannot be looked at does not."""
-    return os.path.isfile(path)  # noqa: PTH113 - `Path.is_file` raises for some of those
+    """Return whether a path leads to a regular file; False if that cannot be determined."""
+    return os.path.isfile(path)  # noqa: PTH113 - `Path.is_file` raises for some paths
 
 
 def is_folder(path: Path | str) -> bool:
-    """Return whether a path leads to a folder; one that cannot be looked at does not."""
+    """Return whether a path leads to a folder; False if that cannot be determined."""
     return os.path.isdir(path)  # noqa: PTH112 - as above
 
 
@@ -76,7 +77,7 @@ def absolute_path(path: Path) -> Path:
     """Return a path that does not depend on the working folder.
 
     Raises:
-        LocalError: If it does, and that folder was removed.
+        LocalError: If the path is relative and the working folder was removed.
     """
     try:
         return path.absolute()
@@ -86,18 +87,18 @@ def absolute_path(path: Path) -> Path:
 
 
 def real_path(path: Path) -> Path:
-    """Return an absolute path without links, whether or not it leads to anything.
+    """Return an absolute path without links, whether or not it exists.
 
     Raises:
-        LocalError: If it depends on the working folder, and that was removed.
+        LocalError: If the path is relative and the working folder was removed.
     """
     return Path(os.path.realpath(absolute_path(path)))
 
 
 def settled_path(path: Path) -> Path:
-    """Return a path that leads to the same file once missing folders on it were made.
+    """Return a path that leads to the same file before and after its missing folders are created.
 
-    `new/../a.mp4` names nothing before there is a folder `new`, and then the file beside it.
+    Before there is a folder `new`, `new/../a.mp4` names nothing; afterwards it names `a.mp4`.
     """
     if ".." not in path.parts:
         return path
@@ -135,12 +136,12 @@ def open_own_file(
     """Open a file that omniedit or its user wrote; return None if it does not exist.
 
     Args:
-        path: A setting, a key, the note of a part file: nobody else may have written it.
-        is_secret: Whether nobody else may read it, either.
+        path: A file that no other user may have written: settings, keys, the note of a part file.
+        is_secret: Whether other users must not be able to read it either.
         system: The operating system; injected by tests.
 
     Raises:
-        CredentialsError: If others can read a secret.
+        CredentialsError: If it is a secret and others can read it.
         LocalError: If it cannot be read, is not a regular file, or others may have written it.
     """
     try:
@@ -166,8 +167,8 @@ def read_own_file(
     """Return the content of a file that omniedit or its user wrote, or None; see `open_own_file`.
 
     Raises:
-        CredentialsError: If others can read a secret.
-        LocalError: If it cannot be used, or is longer than `max_bytes`.
+        CredentialsError: If it is a secret and others can read it.
+        LocalError: If it cannot be used or is longer than `max_bytes`.
     """
     file = open_own_file(path, is_secret=is_secret, system=system)
     if file is None:
@@ -184,13 +185,13 @@ def read_own_file(
 
 
 def check_own_path(path: Path, *, is_folder: bool = False, system: System = THIS_SYSTEM) -> None:
-    """Refuse an existing path that is of another kind, or that others may have written.
+    """Refuse an existing path that is of the wrong kind or that others may have written.
 
-    Unlike `open_own_file` it does not open the file: closing it would drop the locks that SQLite
-    holds on it in this process.
+    Unlike `open_own_file`, this does not open the file: closing it would drop the locks that SQLite
+    holds on it in this process (POSIX).
 
     Raises:
-        LocalError: If it is refused.
+        LocalError: If the path is refused.
     """
     try:
         found = path.stat()
@@ -202,20 +203,20 @@ def check_own_path(path: Path, *, is_folder: bool = False, system: System = THIS
         kind = "a file" if stat.S_ISREG(found.st_mode) else _IrregularFileError(found.st_mode).kind
         msg = f"{path} is {kind}, not {'a folder' if is_folder else 'a regular file'}"
         raise LocalError(msg, hint=_MOVE_IT)
-    # As root, omniedit works in the folders of others.
+    # Root may work in folders of other users.
     _check_owner(path, found, system=system, folder_owner=found.st_uid if is_folder else None)
 
 
 def read_at_most(file: BinaryIO, *, max_bytes: int, what: str) -> bytes:
-    """Return everything that a file or a pipe holds, as long as that is not too much.
+    """Return everything that a file or a pipe holds, up to a limit.
 
     Args:
         file: The input, which may never end.
-        max_bytes: The most that is accepted.
-        what: What it is, for the message: "the prompt".
+        max_bytes: The limit.
+        what: What the input is, for the message: "the prompt".
 
     Raises:
-        InvalidInputError: If it is longer.
+        InvalidInputError: If the input is longer.
         OSError: If it cannot be read.
     """
     content = file.read(max_bytes + 1)
@@ -229,16 +230,16 @@ def decode_text(content: bytes) -> str:
     """Return the text of a file, without its byte order mark.
 
     Raises:
-        UnicodeDecodeError: If it is neither UTF-8, nor UTF-16 with such a mark.
+        UnicodeDecodeError: If it is neither UTF-8 nor UTF-16 with a byte order mark.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        # What `>` writes in Windows PowerShell.
+        # `>` writes UTF-16 in Windows PowerShell.
         return content.decode("utf-16")
     return content.decode("utf-8-sig")
 
 
 def _open_regular(path: Path) -> BufferedReader:
-    # Check it before opening it: merely opening some devices has an effect.
+    # Check the kind before opening: merely opening some devices has an effect.
     _check_kind(path.stat().st_mode)
     file = os.fdopen(os.open(path, _FLAGS), "rb")
     try:
@@ -278,13 +279,13 @@ def _unreadable(path: Path, error: OSError | ValueError) -> LocalError:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create a folder and its missing parents, for this user alone.
+    """Create a folder and its missing parents, accessible to this user alone.
 
-    `Path.mkdir` applies its mode to the last one only.
+    They are created one by one, because `Path.mkdir` applies its mode only to the last.
 
     Raises:
-        LocalError: If one is a link to what does not exist.
-        OSError: If one cannot be created.
+        LocalError: If one of them is a dangling link.
+        OSError: If one of them cannot be created.
     """
     for path in reversed((folder, *folder.parents)):
         if not path.exists():
@@ -293,10 +294,10 @@ def make_private_folder(folder: Path) -> None:
 
 
 def refuse_dangling(path: Path) -> None:
-    """Refuse a link to what does not exist, which a file of any mode could be made at.
+    """Refuse a dangling link: someone else may create a file of any mode at its target.
 
     Raises:
-        LocalError: If it is one.
+        LocalError: If `path` is a dangling link.
     """
     if path.is_symlink() and not path.exists():
         msg = f"{path} links to {path.readlink()}, which does not exist"
@@ -305,7 +306,7 @@ def refuse_dangling(path: Path) -> None:
 
 @contextmanager
 def private_folder(parent: Path, *, now: Callable[[], float] = time.time) -> Generator[Path]:
-    """Provide a temporary private folder, and remove those that killed processes left.
+    """Provide a temporary private folder, and remove those that killed processes left behind.
 
     Args:
         parent: The folder to create it in; created if missing.
@@ -319,7 +320,7 @@ def private_folder(parent: Path, *, now: Callable[[], float] = time.time) -> Gen
     try:
         with _guard:
             if _ending.is_set():
-                msg = "the process is about to end"
+                msg = "the process is ending"
                 raise LocalError(msg)
             make_private_folder(parent)
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
@@ -367,7 +368,7 @@ def _unlock(folder: Path) -> None:
     with _guard:
         lock, _held[folder] = _held.get(folder), None
     if lock is not None:
-        # Windows removes no open file.
+        # Windows cannot remove an open file.
         os.close(lock)
 
 
@@ -379,13 +380,13 @@ def _remove_tree(folder: Path) -> None:
 
 @atexit.register
 def _remove_all() -> None:
-    # A worker thread may not reach the end of its block, nor of a removal, when the process ends.
+    # When the process ends, worker threads may be in the middle of a block or of a removal.
     with _guard:
         _ending.set()
         folders = list(_held)
     for folder in folders:
         _unlock(folder)
-        # Once the folder is renamed, the thread cannot add files to it any more.
+        # Once the folder is renamed, a thread can no longer add files to it.
         renamed = folder.with_name(f"{folder.name}-left")
         with suppress(OSError):
             folder.rename(renamed)
@@ -451,12 +452,12 @@ def acquire(
 
     Args:
         path: A file with no other use.
-        sleep: Waits between two tries.
+        sleep: Sleeps between two attempts.
         timeout_s: How long to try; None for as long as it takes.
         system: The operating system; injected by tests.
 
     Raises:
-        TargetBusyError: If another process held it all that time.
+        TargetBusyError: If another process holds it until then.
         LocalError: If the file cannot be created or locked.
     """
     waited_s = 0.0
@@ -477,7 +478,7 @@ def release(path: Path, descriptor: int, *, system: System = THIS_SYSTEM) -> Non
     with suppress(OSError):
         system.remove(path)
     if system.moves_open_files:
-        # Only now, so that this cannot remove the next holder's file.
+        # Close the file only now: its lock keeps the next holder's file from being removed above.
         os.close(descriptor)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 ReadAt: TypeAlias = Callable[[int, int], bytes]
-"""Returns the bytes at an offset, up to a number of them; fewer at the end of the file."""
+"""Returns bytes from an offset, up to a number of them; fewer at the end of the file."""
 
 _HEADER_BYTES: Final = 8
 _LARGE_HEADER_BYTES: Final = 16
@@ -16,7 +16,7 @@ _MOST_BOXES: Final = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """One box: its four-letter type, and where its header, its content and its end are."""
+    """One box: its four-letter type, and the offsets of its header, its content and its end."""
 
     kind: bytes
     offset: int
@@ -25,9 +25,9 @@ class Box:
 
 
 def boxes(read_at: ReadAt, end: int, *, start: int = 0) -> Iterator[Box]:
-    """Yield the boxes between two offsets, without those inside of them.
+    """Yield the boxes between two offsets, without the boxes inside them.
 
-    The last box may end beyond `end`, or before its own content: the file is cut off or damaged.
+    If the file is cut off or damaged, the last box may end beyond `end` or before its content.
     """
     offset = start
     for _ in range(_MOST_BOXES):
@@ -42,7 +42,7 @@ def boxes(read_at: ReadAt, end: int, *, start: int = 0) -> Iterator[Box]:
         box_end = end if size_bytes == _REST_OF_FILE else offset + size_bytes
         content = offset + header_bytes
         yield Box(kind=header[4:8], offset=offset, content=content, end=box_end)
-        # No file is as long as 64 bits reach: do not look beyond the end.
+        # A 64-bit size may exceed the largest seekable offset: never read beyond the end.
         if not content <= box_end < end:
             return
         offset = box_end

@@ -11,13 +11,13 @@ from typing import Final
 from omniedit.system import LONGEST_NAME_BYTES, System
 
 PIECE_S: Final = 0.1
-"""The longest uninterrupted wait: a signal does not interrupt one."""
+"""The longest single wait, because signals do not interrupt one."""
 PATIENCE_S: Final = 2.0
-"""How long to retry while another program has the file open."""
+"""How long to retry while another program has a file open."""
 
 _PAUSE_S: Final = 0.05
 _LONGEST_PATH: Final = 259
-_LONGEST_ADDITION: Final = 25  # what the names of a part file and its note add to the target's
+_LONGEST_ADDITION: Final = 25  # what a part file's note adds to the target's name
 _RESERVED: Final = re.compile(
     r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[1-9¹²³]) *(?:\..*)?",
     re.IGNORECASE | re.DOTALL,
@@ -37,7 +37,7 @@ class Windows(System):
         has_long_paths: Returns whether paths may be longer than 259 characters.
         move: Renames a file; raises while either file is open.
         unlink: Removes a file; raises while it is open.
-        sleep: Waits between two tries.
+        sleep: Sleeps between two attempts.
     """
 
     moves_open_files = False
@@ -80,10 +80,10 @@ class Windows(System):
         return True
 
     def sync_folder(self, folder: Path) -> None:
-        """Do nothing: Windows cannot open a folder."""
+        """Do nothing: Windows cannot open folders."""
 
     def replace(self, source: Path, target: Path) -> None:
-        """Rename a file, as soon as no other program has either file open."""
+        """Rename a file, retrying for a while if another program has either file open."""
         for _ in range(round(PATIENCE_S / _PAUSE_S)):
             try:
                 self._move(source, target)
@@ -95,7 +95,7 @@ class Windows(System):
         self._move(source, target)
 
     def remove(self, path: Path) -> None:
-        """Remove a file, if it exists and nobody has it open."""
+        """Remove a file, if it exists."""
         with suppress(FileNotFoundError):
             self._unlink(path)
 
@@ -114,19 +114,19 @@ class Windows(System):
         return None
 
     def name_key(self, path: str) -> str:
-        """Return the path without case, which its file systems ignore."""
+        """Return the path without differences of case, which Windows ignores."""
         return path.casefold()
 
     def is_private(self, mode: int) -> bool:
-        """Return True: access lists decide, and a profile's keep others out."""
+        """Return True: access lists decide, and those of a user's profile keep others out."""
         return True
 
     def write_fault(self, found: os.stat_result, *, folder_owner: int) -> str | None:
-        """Return None: access lists decide, as above."""
+        """Return None: access lists decide, as for `is_private`."""
         return None
 
     def obeys_escapes(self, fileno: Callable[[], int]) -> bool:
-        """Return whether a console obeys escape sequences, after enabling them."""
+        """Enable escape sequences on a console; return whether it obeys them."""
         try:
             return self._enable_escapes(fileno())
         except (OSError, ValueError):
@@ -144,5 +144,5 @@ class Windows(System):
 
 
 def is_reserved_name(name: str) -> bool:
-    """Return whether a name means a device on Windows, whatever its suffix."""
+    """Return whether a name is reserved for a device on Windows, whatever its suffix."""
     return _RESERVED.fullmatch(name) is not None

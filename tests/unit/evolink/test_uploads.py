@@ -323,8 +323,8 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path, *, check: bool) -> 
         (b"\x1aE\xdf\xa3webm", "not an MP4"),
         (b"x", "not an MP4"),
         (b"\0\0\0\x14ftypqt  \0\0\0\0", "QuickTime"),
-        (b"\0\0\0\x14ftypheic\0\0\0\0", "still picture"),
-        (b"\0\0\0\x14ftypM4A \0\0\0\0", "sound"),
+        (b"\0\0\0\x14ftypheic\0\0\0\0", "still image"),
+        (b"\0\0\0\x14ftypM4A \0\0\0\0", "audio without video"),
     ],
 )
 def test_what_is_no_mp4_is_refused_unless_told_not_to_look(
