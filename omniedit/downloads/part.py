@@ -1,4 +1,4 @@
-"""The part file: the bytes so far, their only writer, and a note of which file they begin.
+"""The part file: the bytes so far, their only writer, and a note that identifies the whole file.
 
 The note of `.<name>.<end of ID>.part` is `….part.json`. If it is missing or torn, or the machine
 has been restarted since, the download starts over.
@@ -44,7 +44,7 @@ _FLAGS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """The version of the remote file that a part file begins."""
+    """Identifies the remote file that a part file is the beginning of."""
 
     url_path: str  # of the URL that answered; the query is a signature and changes
     etag: str | None  # only a strong one
@@ -112,7 +112,7 @@ class PartFile:
             os.lseek(self._descriptor, self.size_bytes, os.SEEK_SET)
 
     def resume(self) -> None:
-        """Continue with the bytes of an earlier run, if it is certain which file they begin.
+        """Continue with the bytes of an earlier run, if it is certain which file they belong to.
 
         Raises:
             LocalError: If the file cannot be read or cleared.

@@ -55,9 +55,9 @@ _CONTENT_RANGE: Final = re.compile(
 )
 
 Progress = Callable[[int, int | None], None]
-"""Takes the bytes so far and, if known, in all."""
+"""Takes the bytes so far and, if known, the total."""
 OnRetry = Callable[[str, float, int], None]
-"""Takes what went wrong, the seconds until the next attempt, and the number of the failed one."""
+"""Takes the failure, the seconds until the next attempt, and the number of the failed one."""
 
 
 class Downloader:

@@ -146,7 +146,7 @@ class Uploader:
 
         Args:
             path: A regular file.
-            on_progress: Takes the bytes so far and in all.
+            on_progress: Takes the bytes so far and the total.
             name: The name to upload it under, reduced to letters, digits and `-_.`; the file's own
                 by default.
             expected: The digest when the clip was checked; if it differs, the upload is aborted

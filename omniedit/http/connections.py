@@ -245,7 +245,7 @@ class _Stream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: Any = None) -> None:  # noqa: ANN401 - a Timer
         timer: Timer = timeout
-        # Once the tunnel is open, `start_tls` returns a new stream, which does not ask the proxy.
+        # Once the tunnel is open, `start_tls` returns a new stream without this flag.
         self._asks_proxy = self._asks_proxy or buffer.startswith(b"CONNECT ")
         # `send` accepts what fits, and its time-out restarts with every byte that it accepts.
         for start in range(0, len(buffer), _PIECE_BYTES):

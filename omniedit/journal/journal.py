@@ -148,7 +148,8 @@ class Journal(Reader):
         Args:
             task_id: The task whose result was saved.
             file: The saved file, or the one about to be placed.
-            is_placed: Whether it has its final name, which voids records of other tasks there.
+            is_placed: Whether it has its final name; records of other tasks' files there are
+                removed.
         """
         with self._database.writing():
             if is_placed:
