@@ -185,9 +185,7 @@ def internal_address_error(host: str) -> InvalidInputError:
 
 def leads_inside_error(host: str) -> InvalidInputError:
     """Return the error for a public name that resolves to this machine or its network."""
-    msg = (
-        f"{host} leads to an address of this machine or network, which omniedit does not contact"
-    )
+    msg = f"{host} leads to an address of this machine or network, which omniedit does not contact"
     hint = "a name server or filter of this network may answer for it; try from another network"
     return InvalidInputError(msg, code=LEADS_INSIDE, hint=hint)
 

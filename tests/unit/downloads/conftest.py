@@ -1,4 +1,4 @@
-"""A result host whose every reply can be scripted, and a downloader that asks it."""
+"""A result host whose every reply can be scripted, and a downloader that uses it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,14 +23,14 @@ def box(kind: bytes, content: bytes) -> bytes:
 
 
 def video(fill: bytes = b"frames", size_bytes: int = 5000) -> bytes:
-    """Return an MP4 as far as its boxes tell."""
+    """Return a file that is an MP4, judging by its boxes."""
     start = box(b"ftyp", b"mp42\0\0\0\0mp42isom") + box(b"moov", b"index")
     content = (fill * size_bytes)[: size_bytes - len(start) - 8]
     return start + box(b"mdat", content)
 
 
 class Body(httpx.SyncByteStream):
-    """A body in chunks; unlike `content=` it can be read raw, and it can break."""
+    """A body in chunks; unlike `content=`, it can be read raw and can break off."""
 
     def __init__(self, chunks: Iterable[bytes], error: BaseException | None = None) -> None:
         self._chunks = chunks
@@ -51,7 +51,7 @@ class Step(Protocol):
 
 
 class Origin:
-    """A host with one file; `script` holds what the next requests meet instead of it."""
+    """A host with one file; `script` holds the answers to the next requests, if not the file."""
 
     video = staticmethod(video)
     box = staticmethod(box)
@@ -74,7 +74,7 @@ class Origin:
         return [request.headers.get("range") for request in self.requests]
 
     def whole(self, request: httpx.Request, *, cut_after: int | None = None) -> httpx.Response:
-        """Answer as RFC 9110 says, or break off after so many bytes of the body."""
+        """Answer according to RFC 9110, or break off after `cut_after` bytes of the body."""
         headers = {"etag": self.etag} if self.etag else {}
         content, status, start = self.content, 200, self._start(request)
         if start is not None:
@@ -101,7 +101,7 @@ class Origin:
 
 
 class Desk:
-    """A downloader at an origin, with its waits and reports written down."""
+    """A downloader for an origin, with a record of its waits and reports."""
 
     TASK_ID: ClassVar[str] = TASK_ID
     URL: ClassVar[str] = URL
@@ -155,7 +155,7 @@ class Desk:
         )
 
     def leave_part(self, size_bytes: int = 3000) -> None:
-        """Leave what a run that was interrupted after so many bytes leaves."""
+        """Leave the files of a run that was interrupted after `size_bytes`."""
         self.origin.script = [self.origin.cut(size_bytes)]
         try:
             self.downloader.download(
@@ -179,7 +179,7 @@ def _interrupt(*_: object) -> None:
 
 @pytest.fixture
 def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
-    """Make desks, each with an origin and an empty folder of its own."""
+    """Return a function that makes desks, each with its own origin and empty folder."""
     desks: list[Desk] = []
 
     def make(system: System = THIS_SYSTEM, policy: Policy = DEFAULT) -> Desk:
@@ -205,5 +205,5 @@ def origin(desk: Desk) -> Origin:
 
 @pytest.fixture
 def serve(serve_bytes: Callable[[Answer], HostileServer]) -> Callable[[Answer], str]:
-    """Serve a result on loopback, by bytes; return the URL."""
+    """Return a function that serves a result on loopback as raw bytes and returns its URL."""
     return lambda answer: serve_bytes(answer).url + "/results/clip.mp4"

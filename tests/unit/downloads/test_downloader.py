@@ -1,4 +1,4 @@
-"""A result from its link to its final name: attempts, resumption, and what is left behind."""
+"""A download from link to final name: attempts, resumption, and what is left behind."""
 
 from __future__ import annotations
 

@@ -49,9 +49,9 @@ print(saved.sha256)
 
 
 def _killed_at(step: int, desk: Desk, *, overwrite: bool) -> bool:
-    """Download in a process that is killed before its n-th step; return whether it was."""
+    """Download in a process that is killed before its n-th step; return whether it was killed."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, none of which is used
+        warnings.simplefilter("ignore", DeprecationWarning)  # about threads: none are used here
         child = os.fork()
     if child == 0:
         left = [step]
@@ -134,7 +134,7 @@ def test_threads_that_save_one_target_at_once_all_succeed(
         requests.append(head)
         yield b'HTTP/1.1 200 OK\r\nEtag: "v1"\r\nContent-Length: 3000000\r\n\r\n'
         yield content[:100]
-        # Until the others have found the part locked.
+        # Wait until the others have found the part file locked.
         assert are_all_waiting.wait(timeout=20)
         yield content[100:]
 

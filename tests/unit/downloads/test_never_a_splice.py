@@ -1,4 +1,4 @@
-"""Whatever a host does and whenever a run is killed: a whole version of the file, or none."""
+"""Whatever a host does and whenever a run is killed, the result is one whole version or none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZES = (300, 700, 701)
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What one request meets."""
+    """What happens to one request."""
 
     kind: str
     version: int
@@ -33,7 +33,7 @@ class Fault:
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: what is on the disk at that instant is all that is left."""
+    """Stands for SIGKILL: only what is on disk at that instant is left."""
 
 
 faults = st.builds(
@@ -65,7 +65,7 @@ faults = st.builds(
 
 
 class FickleHost:
-    """A host that holds three versions, whose strong ETags are honest, and nothing else is."""
+    """A host with three versions of a file; its strong ETags are honest, and nothing else is."""
 
     def __init__(self, origin: Origin, folder: Path) -> None:
         self.origin = origin

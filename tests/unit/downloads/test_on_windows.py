@@ -1,4 +1,4 @@
-"""Downloads where what is open can be neither renamed nor removed."""
+"""Downloads on systems where an open file can be neither renamed nor removed."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_who_waited_for_another_download_of_it_has_succeeded(desk: Desk, origin:
     assert part is None
     assert len(waits) == 3
     assert desk.target.read_bytes() == origin.content
-    # What the other could not remove, since it was open here, was removed here.
+    # The other process could not remove the file that was open here, so it was removed here.
     assert desk.names == ["out.mp4"]
 
 

@@ -1,4 +1,4 @@
-"""The part file: what it takes over from an earlier run, and what it refuses."""
+"""The part file: what it keeps of an earlier run, and what it refuses."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_boxes_tell_whether_something_is_missing(content: bytes, *, expected
 
 
 def _give_away(desk: Desk, name: str) -> None:
-    """Make a file another user's, seen from the system that the desk has."""
+    """Give a file to another user, as the desk's system sees it."""
     if os.getuid() == 0:
         os.chown(desk.folder / name, 4242, -1)
 

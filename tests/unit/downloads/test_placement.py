@@ -1,4 +1,4 @@
-"""Whether a name can be had, and how a file gets it: collisions, links in the way, dying processes."""
+"""Targets and placement: collisions, links in the way and dying processes."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_full_disk_says_what_to_do(number: int, said: str) -> None:
 
 
 def _download_when(desk: Desk, act: Callable[[], object], *, overwrite: bool = False) -> None:
-    """Download, with `act` done once the first bytes are here."""
+    """Download, and call `act` once the first bytes have arrived."""
     acts = [act]
 
     def on_progress(done_bytes: int, _: int | None) -> None:
@@ -473,7 +473,7 @@ def test_a_disk_that_is_full_at_any_byte_costs_no_byte_twice(
     desk.download()
 
     assert "ulimit" in str(caught.value.hint)
-    # The note is some 150 bytes long.
+    # The note is about 150 bytes long.
     has_room_for_note = limit_bytes > 500
     assert names == ([desk.PART, desk.NOTE] if has_room_for_note else [])
     assert origin.ranges == [f"bytes={limit_bytes}-" if has_room_for_note else None]
@@ -483,7 +483,7 @@ def test_a_disk_that_is_full_at_any_byte_costs_no_byte_twice(
 def test_bytes_that_cannot_be_brought_to_the_disk_are_void(desk: Desk) -> None:
     part = _complete_part(desk)
     path = part.path
-    reading, writing = os.pipe()  # which cannot be synced
+    reading, writing = os.pipe()  # a pipe cannot be synced
     os.dup2(writing, part._descriptor)
 
     with pytest.raises(LocalError):
@@ -557,7 +557,7 @@ def test_a_kill_right_after_a_copy_is_tidied_up(desk: Desk) -> None:
 
 NO_LOCKS = sorted(
     {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-)  # the last two are one on Linux
+)  # the last two are equal on Linux
 
 
 def _system_without_locks(number: int = errno.ENOLCK) -> System:
@@ -633,7 +633,7 @@ def test_without_locks_and_links_nothing_is_overwritten_either(
 
 
 class Watched:
-    """What lay in a folder whenever its names were brought to the disk."""
+    """Records the names in a folder whenever the folder is synced."""
 
     def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[list[str]] = []

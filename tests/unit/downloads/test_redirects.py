@@ -1,4 +1,4 @@
-"""What a link that leads elsewhere means for a download; the rules themselves are `http`'s."""
+"""What redirects mean for a download; the rules themselves belong to `http`."""
 
 from __future__ import annotations
 

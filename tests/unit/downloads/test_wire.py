@@ -1,4 +1,4 @@
-"""Bytes on a real socket: what only the connection itself can tell."""
+"""Downloads over a real socket: cases that only a real connection can show."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _length(size_bytes: int) -> bytes:
 
 
 def _ranged(content: bytes, head: bytes, *, cut_after: int) -> list[bytes]:
-    """Answer with at most so many bytes, and hang up."""
+    """Return an answer to a range request that hangs up after `cut_after` bytes."""
     found = re.search(rb"(?i)range: bytes=(\d+)-", head)
     if found is None:
         return [OK, ETAG, _length(len(content)), b"\r\n", content[:cut_after]]

@@ -1,4 +1,4 @@
-"""The API: every status and code of a reply, and what each endpoint sends."""
+"""The API: every status and error code of a reply, and what each endpoint sends."""
 
 import json
 import time
@@ -32,7 +32,7 @@ from omniedit.models import DEFAULT_MODEL
 from omniedit.policy import is_certainly_not_accepted, is_transient
 from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, Answer, HostileServer
 
-# Over loopback no certificates are loaded, which would take longer than all the rest.
+# Over loopback no certificates are loaded, which would take longer than the tests themselves.
 BASE_URL = "http://127.0.0.1:8000"
 KEY = "sk-evo-abcdefghijklmnopqrstuvwxyz0123456789"
 TASK_ID = "task-unified-1757156493-a1b2c3d4"
@@ -49,14 +49,14 @@ CALLS: dict[str, Call] = {
     "get_credits": lambda api: api.get_credits(),
 }
 every_call = pytest.mark.parametrize("call", [pytest.param(c, id=n) for n, c in CALLS.items()])
-# What the batch read says against itself is said again by single reads; it counts there.
+# A failed batch read is repeated by single reads, whose errors count instead.
 every_other_call = pytest.mark.parametrize(
     "call", [pytest.param(c, id=n) for n, c in CALLS.items() if n != "get_tasks"]
 )
 
 
 class Service:
-    """A fake wire: answers every request alike, and remembers them."""
+    """A fake service that answers every request alike and records it."""
 
     def __init__(self, response: httpx.Response, *, now: Callable[[], float] = time.time) -> None:
         self.requests: list[httpx.Request] = []
@@ -520,7 +520,7 @@ def test_no_call_outlives_the_callers_deadline(
 
 
 class _Hasty(EvoLinkClient):
-    """Passes a deadline of milliseconds to each of its calls."""
+    """Passes a deadline of milliseconds to each call."""
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)

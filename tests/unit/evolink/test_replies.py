@@ -1,4 +1,4 @@
-"""What a reply may look like, and what is read from it all the same."""
+"""Odd forms that a reply may have, and what is still read from it."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A look at a local clip, and its way to the file service."""
+"""Checks of a local clip, and its upload to the file service."""
 
 import errno
 import hashlib
@@ -44,7 +44,7 @@ STORED = {
 
 
 class FileService:
-    """Takes one upload after another, and answers with `reply`."""
+    """Records uploads and answers each with `reply`."""
 
     def __init__(self) -> None:
         self.reply = httpx.Response(200, json=STORED)
@@ -58,7 +58,7 @@ class FileService:
 
     @property
     def form(self) -> tuple[object, object, str]:
-        """Field, file name and type of the last upload's one part."""
+        """The field, file name and type of the only part of the last upload."""
         content_type = self.requests[-1].headers["content-type"]
         head = f"Content-Type: {content_type}\r\n\r\n".encode()
         _, part = message_from_bytes(head + self.bodies[-1]).walk()
@@ -85,7 +85,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def _ignore(*_: object) -> None:
-    """Take a progress report and do nothing."""
+    """Ignore a progress report."""
 
 
 def test_a_clip_is_uploaded_as_a_form(service: FileService, uploader: Uploader, clip: Path) -> None:
@@ -368,7 +368,7 @@ def test_memory_stays_flat(uploader: Uploader, clip: Path, service: FileService)
 
 
 class Streaming(httpx.BaseTransport):
-    """Hands a request on before its body is read."""
+    """Passes a request on before its body is read."""
 
     def __init__(self, handler: Callable[[httpx.Request], httpx.Response]) -> None:
         self._handler = handler

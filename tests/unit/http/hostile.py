@@ -1,6 +1,6 @@
-"""A server on a raw socket that answers by bytes, and a catalogue of what no client survives unaided.
+"""A server on a raw socket that answers with raw bytes, and a catalogue of hostile replies.
 
-`TINY` is a policy under which every one of these cases ends within a fraction of a second.
+`TINY` is a policy under which each of these cases ends within a fraction of a second.
 """
 
 import gzip
@@ -35,18 +35,19 @@ TINY: Final[Policy] = DEFAULT._replace(
 PAUSE_S: Final = 0.004
 
 Pieces = Iterable[bytes | float]
-"""What is sent, with pauses in seconds between."""
+"""The bytes to send, and between them pauses in seconds."""
 Answer = Callable[[bytes], Pieces]
-"""Takes the head of a request."""
+"""Takes the head of a request and returns the reply."""
 
 
 class HostileServer:
-    """Serves on loopback for the length of a block; hangs up where an answer ends.
+    """Serves on loopback for a block; hangs up at the end of each answer.
 
     Args:
-        answer: What each request gets.
-        reads_body: Take what follows a request's head; else it stays in the socket.
-        tunnels_to: The certificate, with its key, of the hosts that it stands for as their proxy.
+        answer: Answers each request.
+        reads_body: Read the body of a request; otherwise it stays in the socket.
+        tunnels_to: The certificate, with its key, of the hosts that this server impersonates as a
+            proxy.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ OK: Final = b"HTTP/1.1 200 OK\r\n"
 
 
 def whole(body: bytes = b"{}", *, headers: bytes = b"", status: bytes = b"200 OK") -> Answer:
-    """Return what answers as HTTP has it."""
+    """Return an answer with a valid HTTP reply."""
     head = b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n"
     head %= status, headers, len(body)
     return lambda _head: [head, body]
@@ -181,7 +182,7 @@ ENDLESS: Final[dict[str, Answer]] = {
     "chunk-size-drips": _dripping(_CHUNKED, b"0"),
     "trailers-drip": _dripping(_CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: 1\r\n"),
 }
-"""Replies that never end, most of them without ever being silent."""
+"""Replies that never end, although most of them never fall silent."""
 
 BROKEN: Final[dict[str, Answer]] = {
     "hang-up": lambda _head: [],
@@ -204,7 +205,7 @@ BROKEN: Final[dict[str, Answer]] = {
         b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
     ],
 }
-"""Replies that end without having been one."""
+"""Replies that end without being valid HTTP."""
 
 ODD: Final[dict[str, Answer]] = {
     "html": whole(b"<html>Bad Gateway</html>", headers=b"Content-Type: text/html\r\n"),
@@ -222,7 +223,7 @@ ODD: Final[dict[str, Answer]] = {
     ),
     "surplus": whole(b"{}{}", headers=b"Connection: close\r\n"),
 }
-"""Replies that are one as far as HTTP goes."""
+"""Replies that are odd but valid HTTP."""
 
 
 def _zipped(size_bytes: int) -> bytes:
@@ -237,14 +238,14 @@ HEAPS: Final[dict[str, Answer]] = {
     "gzip-bomb": whole(_zipped(24 * 1024**2), headers=_GZIP),
     "gzip-cut": whole(_zipped(99_999)[:-9], headers=_GZIP),
 }
-"""Replies of more than anybody asked for, or than they say."""
+"""Replies that are larger than expected or than they announce."""
 
 
 def broken_videos(video: bytes) -> dict[str, Answer]:
-    """Return replies that begin like a video, or lead to one, and come to nothing.
+    """Return replies that begin like a video, or redirect to one, and never deliver it.
 
     Args:
-        video: A whole one.
+        video: A complete video.
     """
     half = video[: len(video) // 2]
     length = b"Content-Length: %d\r\n\r\n" % len(video)

@@ -1,4 +1,4 @@
-"""The one HTTP client: what it sends, what it maps, what it never does."""
+"""The HTTP client: what it sends, how it maps errors, and what it never does."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ from omniedit.errors import (
 from omniedit.http.client import USER_AGENT, HttpClient
 from omniedit.policy import DEFAULT
 
-# Without TLS no certificates are loaded, which would take longer than all the rest.
+# Without TLS no certificates are loaded, which would take longer than the tests themselves.
 URL = "http://api.example.com/v1/tasks/t-1"
 SECURE_URL = "https://api.example.com/v1/tasks/t-1"
 KEY = "sk-evo-abcdefghijklmnopqrstuvwxyz0123456789"
@@ -45,7 +45,7 @@ def raising(error: Exception) -> Handler:
 
 
 class Trickle(httpx.SyncByteStream):
-    """A body in pieces, which may break off."""
+    """A body in pieces that may break off."""
 
     def __init__(self, pieces: Iterator[bytes], error: Exception | None = None) -> None:
         self.pieces = pieces
@@ -228,7 +228,7 @@ def test_a_trace_shows_neither_key_nor_query() -> None:
 
 
 class Echo:
-    """Answers with the key it was sent, in whatever way `reply` says."""
+    """Echoes the key of a request in the reply that `reply` makes of it."""
 
     def __init__(self, reply: Callable[[str], httpx.Response]) -> None:
         self.reply = reply
@@ -269,7 +269,7 @@ def test_a_key_that_is_echoed_is_removed_from_reply_and_trace(
 
 
 def _strings(value: object) -> list[str]:
-    """Return all strings of a JSON value; deep ones are beyond `repr`."""
+    """Return all strings of a JSON value, which may be too deeply nested for `repr`."""
     found, left = [], [value]
     while left:
         match left.pop():
@@ -355,7 +355,7 @@ def test_only_https_pays_for_certificates() -> None:
     assert isinstance(secure, httpx.HTTPTransport)
     contexts = [transport._pool._ssl_context for transport in (plain, secure)]
     assert all(context is not None for context in contexts)
-    # A context without certificates trusts nobody.
+    # Without CAs, every certificate is rejected.
     assert [context.verify_mode for context in contexts if context] == [ssl.CERT_REQUIRED] * 2
     assert [context.check_hostname for context in contexts if context] == [True, True]
 

@@ -1,4 +1,4 @@
-"""One deadline over everything a request consists of, and the addresses a connection may reach."""
+"""One deadline for a whole request, and the addresses that a connection may reach."""
 
 import socket
 import threading
@@ -25,12 +25,12 @@ from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, TINY, Answer, HostileS
 
 Serve = Callable[..., HostileServer]
 LONG_S = 5.0
-"""Far beyond what any of these may take, also on a busy machine."""
+"""Far longer than any of these may take, even on a busy machine."""
 
 
 @pytest.fixture
 def hasty() -> Iterator[HttpClient]:
-    """Gives up after milliseconds."""
+    """A client that gives up after milliseconds."""
     with HttpClient(policy=TINY) as client:
         yield client
 
@@ -42,7 +42,7 @@ def http() -> Iterator[HttpClient]:
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -156,7 +156,7 @@ def test_a_transfer_goes_on_for_as_long_as_it_keeps_its_pace(
 
 
 class Chunks(httpx.SyncByteStream):
-    """A body in chunks, which can be read raw."""
+    """A body in chunks that can be read raw."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -236,7 +236,7 @@ def test_a_public_name_that_leads_inside_is_not_connected_to(
 
 
 def test_a_name_is_resolved_where_it_is_connected_to_and_only_there(serve_bytes: Serve) -> None:
-    """A name that led elsewhere for a check could lead inside for the connection."""
+    """Between a check and the connection, a name could change to an internal address."""
     server = serve_bytes(whole())
     addresses = iter([["127.0.0.1"]])
 

@@ -21,7 +21,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -31,7 +31,7 @@ class Clock:
 
 
 class Host:
-    """Answers range requests for one file, and remembers them."""
+    """Answers range requests for one file and records them."""
 
     def __init__(self, content: bytes, **headers: str) -> None:
         self.content = content
@@ -336,7 +336,7 @@ def test_a_host_that_never_answers_is_given_up() -> None:
         return httpx.Response(404)
 
     policy = DEFAULT._replace(clip_timeout_s=0.01)
-    # The reader's own deadline does not pass: the host is given up from outside.
+    # The clock stands still, so only the waiting thread can give up, not the reader.
     http = HttpClient(transport=httpx.MockTransport(hang), policy=policy, clock=lambda: 0.0)
     try:
         found = look_at_url(http, "http://media.example/", read_all, allow_internal=False)

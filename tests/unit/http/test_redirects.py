@@ -1,4 +1,4 @@
-"""Where a link may lead, and where not: one set of rules for clips and results."""
+"""Where a link may lead: one set of rules for clips and results."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ URL = "https://cdn.example/results/clip.mp4?signature=one"
 
 
 class Host:
-    """Redirects as scripted, then answers."""
+    """A host that redirects as scripted and then answers."""
 
     def __init__(self, *locations: str, status: int = 302) -> None:
         self.requests: list[httpx.Request] = []
@@ -27,7 +27,7 @@ class Host:
         return httpx.Response(200)
 
     def follow(self, url: str = URL, *, public_only: bool = False) -> str:
-        """Return the URL that answered in the end."""
+        """Return the URL that answered after all redirects."""
         http = HttpClient(transport=httpx.MockTransport(self))
         with followed(
             http, url, what="result", headers={"range": "bytes=3-"}, public_only=public_only

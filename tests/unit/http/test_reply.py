@@ -1,4 +1,4 @@
-"""Values of a reply: whatever was sent, they are read or absent, and never raise."""
+"""Values of a reply: whatever was sent, each is read or None, and nothing raises."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -121,7 +121,7 @@ def test_a_reply_knows_its_date_and_its_retry_after() -> None:
 
 
 def test_a_date_to_come_back_at_is_measured_by_the_servers_own_clock() -> None:
-    """This machine's may be wrong by years."""
+    """This machine's clock may be wrong by years."""
     back = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
     headers = {"retry-after": back, "date": format_datetime(NOW, usegmt=True)}
 

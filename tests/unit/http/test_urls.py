@@ -1,4 +1,4 @@
-"""Addresses in every spelling that a resolver understands."""
+"""URLs: addresses in every spelling that a resolver understands."""
 
 import ipaddress
 import shlex

@@ -1,4 +1,4 @@
-"""The journal's file: private, shared by processes, of other versions, damaged, in the way."""
+"""The journal's file: permissions, sharing between processes, versions, damage and obstacles."""
 
 import concurrent.futures
 import contextlib
@@ -101,7 +101,7 @@ def test_a_signal_while_it_waits_for_the_lock_leaves_no_transaction(folder: Path
         ) as other,
     ):
         other.execute("begin immediate")
-        # SQLite waits in C, and the handler runs once it has the lock.
+        # SQLite waits in C, so the handler runs only once the lock is held.
         for delay_s, act in (
             (0.1, partial(signal.raise_signal, signal.SIGINT)),
             (0.3, other.rollback),
@@ -359,7 +359,7 @@ def test_a_lock_folder_that_cannot_be_made_is_a_local_error(folder: Path) -> Non
 
 def test_an_edit_is_held_by_one_at_a_time(folder: Path) -> None:
     class StillBusyError(Exception):
-        """Ends a wait that would last."""
+        """Ends a wait that would not end by itself."""
 
     def give_up(_: float) -> None:
         raise StillBusyError

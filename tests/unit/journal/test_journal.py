@@ -1,4 +1,4 @@
-"""The journal: what is written before, during and after a submission, and found again."""
+"""The journal: what is written before, during and after a submission, and read back."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ REFUSAL = TaskError(
 
 
 class Clock:
-    """A Unix time that goes on by a second a look."""
+    """A Unix time that advances by a second with every call."""
 
     def __init__(self) -> None:
         self.now = 1_757_156_493.0

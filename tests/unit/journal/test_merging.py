@@ -1,4 +1,4 @@
-"""Journals of other machines taken into one: what is new, what contradicts, and nothing twice."""
+"""Merging other machines' journals: new rows are added, contradictions named, nothing doubled."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def theirs(tmp_path: Path) -> Path:
 def submit(
     folder: Path, name: str, *, task_id: str = "", digest: str = "d", **task: object
 ) -> None:
-    """Record a submission, and the task it became, if any."""
+    """Record a submission and the task it became, if any."""
     with Journal(folder) as journal:
         given = attempt(name, prompt=name, body_digest=digest)
         journal.record_attempt(given, context="user:0", key_digest=f"{folder}:{name}")
@@ -208,7 +208,7 @@ def test_a_journal_that_cannot_be_read_is_refused_by_its_name(
 
 
 def refuse(folder: Path, name: str, *, digest: str | None = None, origin: str = ORIGIN) -> None:
-    """Record a submission that came to nothing."""
+    """Record a submission that was refused."""
     with Journal(folder) as journal:
         given = attempt(name, prompt="refused", body_digest=digest, origin=origin)
         journal.record_attempt(given, context="user:0", key_digest="our key")

@@ -1,4 +1,4 @@
-"""A damaged journal: what can be read goes into a new one, and what cannot stays refused."""
+"""A damaged journal: readable rows go into a new one, and lost rows keep edits refused."""
 
 import contextlib
 import errno
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Return the file of a journal of many pages, with rows of every table."""
+    """Return the file of a journal that has many pages and rows in every table."""
     folder = tmp_path_factory.mktemp("filled")
     fill(folder, EDITS)
     return (folder / "journal.db").read_bytes()
@@ -70,7 +70,7 @@ def write(folder: Path, content: bytes) -> Path:
 
 
 def pages_of(content: bytes, table: str) -> list[int]:
-    """Return the numbers of a table's pages, its root first."""
+    """Return the page numbers of a table, its root first."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.deserialize(content)
         return [
@@ -238,7 +238,7 @@ def test_deleted_rows_do_not_come_back(folder: Path) -> None:
             if record.request_id != "request-0007":
                 journal.forget(record)
     content = path.read_bytes()
-    # In the middle of the schema, which is on the first page.
+    # Inside the schema, which is on the first page.
     path.write_bytes(content[:2000] + b"\xff" * 500 + content[2500:])
 
     recover(folder)

@@ -1,4 +1,4 @@
-"""Keys: what can be one, what is shown of it, and the file that keeps it."""
+"""Keys: which are valid, what is shown of them, and the file that keeps them."""
 
 import errno
 import json
@@ -217,7 +217,7 @@ def test_a_file_is_replaced_whole(path: Path) -> None:
 
 
 class WaitedError(Exception):
-    """Somebody waits."""
+    """Raised in place of waiting."""
 
 
 def test_who_changes_the_file_at_the_same_time_waits(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files are opened only if they are regular, and settings only if nobody else wrote them."""
+"""Files are opened only if they are regular, and settings only if no other user wrote them."""
 
 import io
 import os
@@ -47,7 +47,7 @@ def test_a_name_that_no_file_can_have_is_missing(tmp_path: Path, name: str) -> N
 def test_what_is_no_file_is_named_without_waiting_for_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The name of a socket is short.
+    # The path of a socket must be short.
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.mp4")
     with socket.socket(socket.AF_UNIX) as bound:
@@ -67,7 +67,7 @@ def test_what_is_no_file_is_named_without_waiting_for_anything(
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no named pipes")
 def test_a_pipe_that_takes_a_files_name_meanwhile_is_not_waited_for(tmp_path: Path) -> None:
     class Swapped(PosixPath):
-        """A path whose file is replaced by a pipe right after the first look."""
+        """A path whose file is replaced by a pipe right after the first `stat`."""
 
         def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
             found = super().stat(follow_symlinks=follow_symlinks)
@@ -200,7 +200,7 @@ def test_an_endless_input_is_refused_after_what_is_allowed() -> None:
     endless = Endless()
 
     with pytest.raises(InvalidInputError, match="the prompt is longer than 1000 bytes"):
-        read_at_most(endless, max_bytes=1000, what="the prompt")  # type: ignore[arg-type]  # all that is used of one
+        read_at_most(endless, max_bytes=1000, what="the prompt")  # type: ignore[arg-type]  # only `read` is used
 
     assert endless.read_bytes == 1001
 

@@ -1,4 +1,4 @@
-"""Private folders go away: with their block, and those of a killed process with the next one."""
+"""Private folders are removed with their block, and those of a killed process by the next one."""
 
 import os
 import stat
@@ -24,7 +24,7 @@ with private_folder(pathlib.Path(sys.argv[1])) as folder:
 
 
 def holding(above: Path) -> tuple["subprocess.Popen[str]", Path]:
-    """Return a process that holds a private folder, and the folder."""
+    """Start a process that holds a private folder; return it and the folder."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDING, above],
         stdin=subprocess.PIPE,
@@ -41,7 +41,7 @@ def aged(folder: Path, *, seconds: float) -> None:
 
 @pytest.fixture
 def above(tmp_path: Path) -> Path:
-    """Return where the folders are made."""
+    """Return the folder that the private folders are created in."""
     above = tmp_path / "tmp"
     above.mkdir()
     return above

@@ -1,4 +1,4 @@
-"""Locks between processes, dropped by the system when their holder dies."""
+"""Locks between processes, which the system releases when their holder dies."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ sys.stdin.read()
 
 
 class Holder:
-    """Another process that holds a lock until it is told to end, or killed."""
+    """Another process that holds a lock until it is told to end or is killed."""
 
     def __init__(self, path: Path) -> None:
         self.process = subprocess.Popen(
@@ -53,7 +53,7 @@ def holder(path: Path) -> Iterator[Holder]:
 
 
 class Rests:
-    """Stands in for `sleep`: counts, and does something at the third rest."""
+    """Stands in for `sleep`: counts its calls, and does something at the third."""
 
     def __init__(self, at_third: object = None) -> None:
         self.count = 0
@@ -183,7 +183,7 @@ def test_where_open_files_stay_the_next_holder_keeps_the_file(path: Path) -> Non
     release(path, first, system=windows())
 
     assert path.exists()
-    assert not is_held(path)  # a file is no lock
+    assert not is_held(path)  # a file alone is not a lock
     os.close(waiting)
 
 

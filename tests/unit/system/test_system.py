@@ -1,4 +1,4 @@
-"""What every system is asked: each class answers as its system does, on all of them."""
+"""Each system's class behaves like that system, on whichever system the tests run."""
 
 import errno
 import io
@@ -70,7 +70,7 @@ def test_macos_makes_do_where_the_drive_cannot(tmp_path: Path) -> None:
 
 @every_system
 def test_a_disk_that_takes_nothing_is_an_error(system: System) -> None:
-    reading, writing = os.pipe()  # which cannot be synced
+    reading, writing = os.pipe()  # a pipe cannot be synced
 
     with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
         system.sync_file(writing)
