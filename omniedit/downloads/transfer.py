@@ -393,7 +393,7 @@ def _continuation_end(reply: "StreamedReply", part: PartFile) -> int | None:
     ):
         return None
     version = _version(reply, total_bytes=total_bytes)
-    if not part.is_resumable or not _is_same(part.version, version):
+    if not part.is_resumable or not _is_same_version(part.version, version):
         return None
     part.version = version
     return end_bytes
@@ -405,10 +405,10 @@ def _is_at_end(reply: "StreamedReply", part: PartFile) -> bool:
     if found is None or found[1] is not None or not part.is_resumable:
         return False
     version = _version(reply, total_bytes=int(found[3]))
-    return version.total_bytes == part.size_bytes and _is_same(part.version, version)
+    return version.total_bytes == part.size_bytes and _is_same_version(part.version, version)
 
 
-def _is_same(held: Version | None, answered: Version) -> bool:
+def _is_same_version(held: Version | None, answered: Version) -> bool:
     return held is not None and held == replace(
         answered, total_bytes=answered.total_bytes if held.total_bytes is not None else None
     )

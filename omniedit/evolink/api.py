@@ -150,7 +150,7 @@ class EvoLinkClient:
     def list_tasks(
         self, *, model: str, page: int, status: str | None = None, deadline: float | None = None
     ) -> TaskPage:
-        """Return a page of the account's tasks of a model, newest first: `GET /v1/tasks`.
+        """Return a page of the account's tasks for a model, newest first: `GET /v1/tasks`.
 
         Args:
             model: The model's ID.

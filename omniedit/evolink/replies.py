@@ -40,7 +40,7 @@ from omniedit.models import (
 MAX_DEPTH: Final = 100
 """A task nested deeper than this is kept without its `raw`, which could not be serialised."""
 _CONTAINERS: Final = (dict, list)
-_YEAR_5138_S: Final = 1e11
+_MAX_UNIX_S: Final = 1e11  # in the year 5138; a larger number is taken for milliseconds
 _MOST_CREDITS: Final = 1e12
 
 # The quota and key codes mean "refused before anything was charged", whatever the HTTP status.
@@ -338,11 +338,11 @@ def _instant(value: object) -> float | None:
             seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             return None
-        return seconds if 0 < seconds < _YEAR_5138_S else None
+        return seconds if 0 < seconds < _MAX_UNIX_S else None
     number = _number(value)
-    if number is None or not 0 < number < _YEAR_5138_S * 1000:
+    if number is None or not 0 < number < _MAX_UNIX_S * 1000:
         return None
-    return number / 1000 if number > _YEAR_5138_S else number
+    return number / 1000 if number > _MAX_UNIX_S else number
 
 
 def _amount(value: object) -> float | None:

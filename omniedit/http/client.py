@@ -252,7 +252,7 @@ class HttpClient:
         client = self._client_for(url, public_only=public_only)
         timer = Timer(timeout_s, deadline=deadline, policy=self.policy, clock=self.clock)
         if content is not None and not isinstance(content, bytes):
-            content = _upload(content, timer, timeout_s)
+            content = _timed_upload(content, timer, timeout_s)
         try:
             # The network backend gets the timer in place of each time-out.
             pool_s = timer.left_s(httpcore.ConnectTimeout)
@@ -422,7 +422,7 @@ def _error_from(  # noqa: C901, PLR0912 - one line a case
             return NetworkError(f"the connection to {host} broke: {reason}")
 
 
-def _upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> Iterator[bytes]:
+def _timed_upload(content: Iterable[bytes], timer: Timer, timeout_s: float) -> Iterator[bytes]:
     """Yield a body under the stall rule; the time for the reply starts after its last byte."""
     timer.begin_transfer()
     yield from content

@@ -88,13 +88,13 @@ def followed(
                 )
             except UnreadableReplyError as error:
                 # No body was read yet, so the URL itself is at fault.
-                raise _unsafe(error.message) from error
+                raise _unsafe_link(error.message) from error
             if reply.status not in _REDIRECTS:
                 yield reply
                 return
             url = _redirected(url, reply.headers.get("location", ""), what)
     msg = f"the {what} link redirects more than {MAX_REDIRECTS} times"
-    raise _unsafe(msg)
+    raise _unsafe_link(msg)
 
 
 def look_at_url(
@@ -295,12 +295,12 @@ def _redirected(url: str, location: str, what: str) -> str:
         target, is_downgrade = "", False
     if not target:
         msg = f"the {what} link redirects to nowhere"
-        raise _unsafe(msg)
+        raise _unsafe_link(msg)
     if is_downgrade:
         msg = f"the {what} link redirects from https to http, which is not followed"
-        raise _unsafe(msg)
+        raise _unsafe_link(msg)
     return target
 
 
-def _unsafe(message: str) -> InvalidInputError:
+def _unsafe_link(message: str) -> InvalidInputError:
     return InvalidInputError(message, code="unsafe_link")

@@ -53,7 +53,7 @@ _UNSENT: Final = "task_id is null and state = 'refused' and identity is null"
 
 
 class Call(NamedTuple):
-    """The newest call of a context: the attempt it made, or None for a batch."""
+    """The newest call of a context: the request ID of its attempt, or None for a batch."""
 
     request_id: str | None
 
@@ -234,7 +234,7 @@ class Reader:
         """Return attempts and adopted tasks, newest first.
 
         Args:
-            limit: The maximum number of records.
+            limit: The maximum number of records; None or 0 for all.
             leaves_out_unsent: Leave out attempts that were refused before anything was sent.
         """
         clause = f"where not ({_UNSENT})" if leaves_out_unsent else ""
@@ -294,14 +294,14 @@ class Reader:
 
     @property
     def has_unrecovered(self) -> bool:
-        """Whether rows of a damaged journal could not be read, and that loss is not settled."""
+        """Whether rows of a damaged journal were lost and that loss has not been accepted."""
         return bool(self._database.rows(f"select 1 from recoveries where {_UNSETTLED} limit 1"))  # noqa: S608 - constants only
 
     def require_recovered(self) -> None:
         """Refuse to pay while edits may be among the rows that could not be read.
 
         Raises:
-            JournalError: If a recovery is not settled.
+            JournalError: If the loss has not been accepted.
         """
         if self.has_unrecovered:
             msg = "some edits of a damaged journal could not be read, and may have been paid for"
@@ -309,7 +309,7 @@ class Reader:
             raise JournalError(msg, code="journal_unrecovered", hint=hint)
 
     def recoveries(self) -> list[Recovery]:
-        """Return the recoveries that lost rows and are not settled."""
+        """Return the recoveries whose losses have not been accepted."""
         rows = self._database.rows(
             f"select * from recoveries where {_UNSETTLED} order by recovered_at"  # noqa: S608 - constants only
         )

@@ -206,7 +206,7 @@ def _insert(database: Database, table: str, rows: "Sequence[_Row]") -> None:
 
 
 def _clear_unparsable(database: Database) -> None:
-    """Clear columns that cannot be parsed: the new journal would count as damaged, too."""
+    """Clear columns that cannot be parsed; otherwise the new journal would count as damaged."""
     for table, column, parse, empty in _PARSED:
         rows = database.rows(f"select rowid, {column} from {table} where {column} is not null")  # noqa: S608 - constants only
         for row_id, text in rows:

@@ -109,7 +109,7 @@ class Settings(NamedTuple):
     """Everything that is set outside the command line."""
 
     key: Setting[Secret] | None
-    key_error: CredentialsError | LocalError | None  # why no usable key was found
+    key_error: CredentialsError | LocalError | None  # why the configured key is unusable
     empty_key_variables: tuple[str, ...]  # set but empty, as CI does with missing secrets
     base_url: Setting[str]
     files_url: Setting[str]
@@ -331,7 +331,7 @@ def _model(environ: Mapping[str, str], stored: Mapping[str, Setting[str]]) -> Se
 
 
 def _context(environ: Mapping[str, str]) -> Setting[str]:
-    """Return the context of `last`: set by hand, the CI job's, or this user's."""
+    """Return the context of `last`: the one that is set, the CI job, or this user."""
     if name := _text(environ, "OMNIEDIT_CONTEXT"):
         return Setting(f"named:{name}", "environment: OMNIEDIT_CONTEXT")
     run, job = _text(environ, "GITHUB_RUN_ID"), _text(environ, "GITHUB_JOB")

@@ -352,7 +352,7 @@ class Clock(NamedTuple):
     """Waits for an event, at most for this many seconds; returns whether it was set."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait for `seconds`."""
+        """Wait for this many seconds."""
         self.wait(threading.Event(), seconds)
 
 

@@ -283,7 +283,9 @@ def test_a_redirect_inside_is_incomplete() -> None:
     )
 
     assert file.read(8) == b""
-    assert (file.failure or "").startswith("10.0.0.1 is an address of this machine or network")
+    assert file.failure == (
+        "10.0.0.1 is an address of this machine or network, which omniedit does not contact"
+    )
 
 
 def test_a_name_that_leads_inside_is_incomplete() -> None:
