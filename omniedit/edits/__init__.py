@@ -1,1 +1,1 @@
-"""The use cases: what a command does, whoever asks and however it is shown."""
+"""The use cases behind the commands, independent of how they are called and displayed."""

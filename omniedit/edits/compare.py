@@ -1,4 +1,4 @@
-"""A clip and what edits made of it, found here or fetched, to be looked at side by side."""
+"""Finding or fetching a clip and the results of its edits, to compare them side by side."""
 
 import hashlib
 import stat
@@ -37,42 +37,41 @@ _SHOWN_AFTER_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedVideo:
-    """A clip, or a result, and when it is shown beside the others."""
+    """A clip or a result, and where it lies on the common timeline."""
 
     file: SavedFile
     record: Record | None = None
-    """The edit that it is the result of; None of a clip, or of a file that was named."""
+    """The edit that made this result; None for a clip, or a file given by its path."""
     parents: tuple[str, ...] = ()
     clip: str | None = None
-    """Of a clip: what the edit knows it by."""
+    """The clip's URL or path in its edit; None if this is not a clip."""
     from_s: float = 0.0
-    """Where it is when all begin; below 0 it begins later."""
+    """The position in this video when the comparison starts; below 0 it starts later."""
     until_s: float | None = None
     view: "View | None" = None
     changes: "tuple[Change, ...]" = ()
-    """How much it differs from the first video, on the clock of all."""
+    """How much it differs from the first video, on the common timeline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Videos that are looked at side by side, the one that others are compared with first."""
+    """Videos to compare side by side, the reference first."""
 
     videos: tuple[ComparedVideo, ...]
     missing: tuple[str, ...] = ()
-    """Which clips are not there, and why."""
+    """Messages about clips that are missing."""
 
 
 def find_videos(session: Session, references: Sequence[str], *, folder: Path | None) -> Comparison:
-    """Return the videos that are meant; what is not here is fetched.
+    """Return the videos to compare, fetching those that are not on this machine.
 
     Args:
-        session: Knows the edits.
-        references: Tasks, each with its clip, and files; nothing means the newest saved edit.
-        folder: Where fetched files go; None is beside the first result.
+        references: Files and tasks, each task with its clip; empty means the newest saved edit.
+        folder: The folder for fetched files; None for the folder of the first result.
 
     Raises:
-        InvalidInputError: If there are too few or too many.
-        OmniEditError: If a result that was named cannot be had.
+        InvalidInputError: If there are too few or too many videos.
+        OmniEditError: If a result cannot be found or fetched.
     """
     finder = _Finder(session, folder)
     for reference in references or [_newest_saved(session)]:
@@ -80,12 +79,12 @@ def find_videos(session: Session, references: Sequence[str], *, folder: Path | N
     videos = finder.videos
     if not finder.missing and not 1 < len(videos) <= MOST_VIDEOS:
         msg = f"2 to {MOST_VIDEOS} videos can be compared, not {len(videos)}"
-        raise InvalidInputError(msg, code="usage", hint="name a task, or two files and more")
+        raise InvalidInputError(msg, code="usage", hint="name a task, or two or more files")
     return Comparison(videos=tuple(videos), missing=tuple(finder.missing))
 
 
 def measured(session: Session, comparison: Comparison) -> Comparison:
-    """Return a comparison with how much each moment changed, as far as that can be measured."""
+    """Add to a comparison how much each moment changed, if that can be measured."""
     if not is_available():
         return comparison
     from omniedit.media import view  # noqa: PLC0415 - brings PyAV
@@ -98,13 +97,13 @@ def measured(session: Session, comparison: Comparison) -> Comparison:
             seen = replace(other, view=view(Path(other.file.path)))
             videos.append(replace(seen, changes=tuple(_changes(session, first, seen))))
     except InvalidInputError as error:
-        session.warn(f"what changed is not measured: {error.message}")
+        session.warn(f"the changes are not measured: {error.message}")
         return comparison
     return replace(comparison, videos=(first, *videos))
 
 
 class _Finder:
-    """Gathers the videos of a comparison, each file once."""
+    """Collects the videos of a comparison; each clip appears once."""
 
     def __init__(self, session: Session, folder: Path | None) -> None:
         self._session = session
@@ -114,12 +113,12 @@ class _Finder:
         self.missing: list[str] = []
 
     def take(self, reference: str) -> None:
-        """Add what a reference means."""
+        """Add the videos of a reference."""
         path = Path(reference)
         if not reference.startswith(TASK_PREFIX) and _exists(path):
-            # The first of several files is what the others are compared with.
+            # If a file comes first, the others are compared with it.
             self._has_reference = self._has_reference or not self.videos
-            # Whatever else has a name, such as a named pipe, is refused by what it is.
+            # Refuse anything but a regular file, such as a named pipe, with a proper error.
             open_file(path).close()
             self._add(ComparedVideo(file=saved_file(path)))
             return
@@ -157,7 +156,7 @@ class _Finder:
         self._add(video)
 
     def _add(self, video: ComparedVideo) -> None:
-        """Add a video; of several edits the same clip is shown once."""
+        """Add a video, but a clip that several edits share only once."""
         clips = {each.file.sha256 for each in self.videos if each.clip}
         if video.clip is None or video.file.sha256 not in clips:
             self.videos.append(video)
@@ -166,7 +165,7 @@ class _Finder:
         """Return the clip of an edit.
 
         Raises:
-            OmniEditError: If it is gone, or not what it was.
+            OmniEditError: If the clip is gone or has changed.
         """
         video = record.video
         if video is None:
@@ -192,7 +191,8 @@ class _Finder:
         return download(self._session, record, destination, overwrite=False).saved[-1]
 
     def _local_clip(self, video: str, record: Record) -> SavedFile:
-        # A relative path was typed in a folder that the journal does not know.
+        # A relative path was relative to a folder that the journal does not record: try the current
+        # one and those of the results.
         for path in (Path(video), *(Path(file.path).parent / video for file in record.saved)):
             if _exists(path):
                 return saved_file(path)
@@ -200,7 +200,7 @@ class _Finder:
         raise MissingFileError(msg)
 
     def _fetched_clip(self, url: str) -> SavedFile:
-        """Return the clip of a URL, from a file beside the page, which is fetched once."""
+        """Return the clip of a URL, fetched once to a file beside the page."""
         session = self._session
         digits = hashlib.sha256(url.encode()).hexdigest()[:_URL_DIGITS]
         target = (self._folder or Path()) / f"{clip_stem(url)}-clip-{digits}.mp4"
@@ -221,7 +221,7 @@ class _Finder:
 
 
 def _shown_result(record: Record) -> SavedFile | None:
-    """Return the file of a task's first result that is looked at: with the sound it was given."""
+    """Return the file to show for a task's first result: the newest whole one, if there is one."""
     if record.task is not None and len(record.task.result_urls) > 1:
         return whole_result(record)
     return next((file for file in reversed(record.saved) if is_whole(file)), None)
@@ -230,19 +230,19 @@ def _shown_result(record: Record) -> SavedFile | None:
 def _newest_saved(session: Session) -> str:
     for record in session.journal.recent():
         if has_file(record):
-            session.note(f"{task_name(record.task_id)} (the newest that is saved)")
+            session.note(f"{task_name(record.task_id)} (the newest saved edit)")
             return f"{TASK_PREFIX}{record.task_id}"
-    msg = "no edit of this journal is saved on this machine"
+    msg = "no edit in this journal is saved on this machine"
     raise NoSuchReferenceError(msg, hint=Hint("name a task or two files; {} shows tasks", "list"))
 
 
 def _changes(session: Session, first: ComparedVideo, other: ComparedVideo) -> "Iterator[Change]":
-    """Yield how much a video differs from the first one where both are shown."""
+    """Yield how much a video differs from the first one while both are shown."""
     from omniedit.media import measure_changes  # noqa: PLC0415 - brings PyAV
 
     if first.view is None or other.view is None:
         return
-    # The clip's clock at the first frame of the other.
+    # The position in the first video at the first frame of the other.
     begin_s = first.from_s - other.from_s
     reference = replace(first.view, start_s=begin_s or None, end_s=first.until_s)
     name = Path(other.file.path).name
@@ -257,5 +257,5 @@ def _exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
     except OSError:
-        # Opening it says why it cannot be looked at.
+        # Treat it as existing: opening it reports why it cannot be read.
         return True

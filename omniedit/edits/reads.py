@@ -1,4 +1,4 @@
-"""Reading the service: one task, many at once, or the account's own list."""
+"""Reading tasks from the service: one, many at once, or the account's whole list."""
 
 import heapq
 import math
@@ -32,17 +32,17 @@ def read_task(
     known: Record | None = None,
     deadline: float | None = None,
 ) -> Task:
-    """Return the task as the service now reports it, and write it down where it is known here.
+    """Return the task as the service now reports it, and update its record in the journal.
 
     Args:
-        task_id: The task's.
-        known: What is known of it here.
+        task_id: The ID of the task.
+        known: The task's record, if there is one.
         deadline: A monotonic instant.
 
     Raises:
-        ResultGoneError: If the service has forgotten it, which was completed.
-        TaskNotFoundError: If the service does not know it.
-        UnavailableError: If the service does not answer, or does not know it yet.
+        ResultGoneError: If the task was completed and the service no longer knows it.
+        TaskNotFoundError: If the service does not know the task.
+        UnavailableError: If the service does not answer, or does not know the task yet.
         ServiceError: If the service refuses.
     """
 
@@ -52,7 +52,7 @@ def read_task(
         except TaskNotFoundError as error:
             if known is None or not may_lag(session, known):
                 raise
-            msg = f"{task_name(task_id)} was submitted a moment ago, and is not known there yet"
+            msg = f"{task_name(task_id)} was just submitted, and the service does not know it yet"
             raise UnavailableError(msg, task_id=task_id) from error
 
     try:
@@ -68,16 +68,16 @@ def read_task(
 
 
 def may_lag(session: Session, record: Record) -> bool:
-    """Return whether a task was submitted so lately that the service may not know it yet."""
+    """Return whether a task was submitted so recently that the service may not know it yet."""
     is_ours = record.request_id is not None
     return is_ours and 0 <= session.now() - record.created_at < _REPLICA_LAG_S
 
 
 def forgotten(session: Session, record: Record, error: TaskNotFoundError) -> OmniEditError:
-    """Return what it means that the service does not know a task: one that was completed is gone."""
+    """Return the error for a task unknown to the service; a completed one counts as gone."""
     if record.task is None or not record.task.is_completed:
         return error
-    # `download --all` passes it over from now on; who names it asks again.
+    # From now on `download --all` skips it; naming the task asks the service again.
     session.journalled(lambda: session.journal.record_result_gone(str(record.task_id)))
     msg = f"the service no longer knows {task_name(record.task_id)}, which was completed"
     return ResultGoneError(msg, task_id=record.task_id)
@@ -86,11 +86,11 @@ def forgotten(session: Session, record: Record, error: TaskNotFoundError) -> Omn
 def refresh(session: Session, record: Record, *, deadline: float | None = None) -> Record:
     """Return a record with its task as the service now reports it.
 
-    Where the service is out of reach, the link that the journal holds may still work.
+    If the service is unavailable, return the record unchanged: its known link may still work.
 
     Raises:
-        ResultGoneError: If the service has forgotten a task that was completed.
-        OmniEditError: If the service refuses, or there is no such link.
+        ResultGoneError: If the task was completed and the service no longer knows it.
+        OmniEditError: If the service refuses, or is unavailable and no link is known.
     """
     try:
         return record.with_task(
@@ -99,16 +99,16 @@ def refresh(session: Session, record: Record, *, deadline: float | None = None) 
     except UnavailableError as error:
         if error.code == OFFLINE_CODE or record.task is None or not record.task.result_urls:
             raise
-        session.warn(f"{error.message}; trying the link that is known here")
+        session.warn(f"{error.message}; trying the last known link")
         return record
 
 
 def read_all(
     session: Session, records: Sequence[Record]
 ) -> Iterator[tuple[Record, OmniEditError | None]]:
-    """Yield each record as the service now reports it, with what kept it from being read.
+    """Yield each record as the service now reports it, or unchanged with the error.
 
-    More than one are read fifty at a time where the service offers that.
+    Several tasks are read in batches of `BATCH_SIZE` if the service supports it.
     """
     for start in range(0, len(records), BATCH_SIZE):
         chunk = records[start : start + BATCH_SIZE]
@@ -116,7 +116,7 @@ def read_all(
         for record in chunk:
             task = found.get(str(record.task_id))
             try:
-                # One that is missing from a batch is asked for alone before it counts as unknown.
+                # A task missing from the batch reply is read alone before it counts as unknown.
                 task = task or read_task(session, str(record.task_id), known=record)
                 yield record.with_task(task), None
             except OmniEditError as error:
@@ -126,10 +126,9 @@ def read_all(
 def look_at_open(
     session: Session, *, most: int = BATCH_SIZE
 ) -> tuple[dict[str, Task], OmniEditError | None]:
-    """Return the newest open tasks of this origin as the service now reports them.
+    """Return this origin's newest open tasks as the service now reports them, by ID, and any error.
 
-    They are asked for once and briefly: what a listing does without is no trouble. The error is
-    what kept some from being read.
+    They are read once, with a short deadline and no retries: a listing can do without them.
     """
     found: dict[str, Task] = {}
     failure: OmniEditError | None = None
@@ -172,22 +171,22 @@ def account_tasks(
     """Yield the account's tasks of some models, newest first, page by page.
 
     Args:
-        session: Asks.
-        models: Their IDs.
-        budget_s: How long to read pages, and to ask again for one that fails; by default as long
-            as the policy allows.
-        on_missing: Told at the end of a list that it lacks tasks; by default the user is.
+        models: The IDs of the models.
+        budget_s: How long to read pages, and to retry one that fails; by default the policy's
+            budgets.
+        on_missing: Called with a message if a complete list lacks tasks; by default this is a
+            warning.
 
     Raises:
-        EndpointMissingError: If the service offers no such list.
-        UnavailableError: If the list goes on when the time is up.
-        ServiceError: If it cannot be read.
+        EndpointMissingError: If the service does not offer the list.
+        UnavailableError: If there are more pages than the policy's limits allow.
+        ServiceError: If the list cannot be read.
     """
-    # Should a service not tell models apart, each task is still one.
+    # Yield each task once, even if the service ignores the model filter.
     seen: set[str] = set()
     tell = on_missing or session.warn
     lists = [_tasks_of_model(session, model, seen, tell, budget_s=budget_s) for model in models]
-    # A task of unknown age may be new.
+    # A task without a creation time may be new: sort it first.
     yield from heapq.merge(*lists, key=lambda task: -(task.created_at or math.inf))
 
 
@@ -205,7 +204,7 @@ def _tasks_of_model(
     for page_number in count(1):
         ask = partial(session.service.list_tasks, model=model, page=page_number)
         page = session.with_retries(ask, budget_s=budget_s)
-        # A task that arrives meanwhile pushes others onto the next page.
+        # A new task pushes others onto the next page, where they appear again.
         tasks = {task.task_id: task for task in page.tasks}
         is_over = tasks.keys() <= listed
         fresh = [tasks[task_id] for task_id in tasks if task_id not in seen]
@@ -217,30 +216,30 @@ def _tasks_of_model(
         if is_over:
             if page.total is not None:
                 counted = f"the service counts {page.total} tasks of {model}"
-                on_missing(f"{counted}, and lists {len(listed)}")
+                on_missing(f"{counted} but lists {len(listed)}")
             return
-        # Pages with ever new tasks would be read for ever.
+        # A service could keep returning pages of new tasks forever.
         if page_number >= policy.max_list_pages or session.monotonic() > deadline:
-            msg = f"the account's list goes on after {len(seen)} tasks"
+            msg = f"the account's list continues after {len(seen)} tasks"
             raise UnavailableError(msg, hint=Hint("{} reads the newest", "list --remote --limit N"))
 
 
 class AccountTasks(NamedTuple):
-    """Tasks of the account."""
+    """Tasks from the account's list."""
 
     tasks: Sequence[Task]
     gap: str | None
-    """Why the list may lack some: it proves that a task is there, and not that none is."""
+    """Why the list may lack tasks, if it may; it then cannot prove that there is no other task."""
 
 
 def tasks_since(
     session: Session, attempt: Record, *, budget_s: float | None = None
 ) -> AccountTasks:
-    """Return the account's tasks that may have been created by an attempt, or after it.
+    """Return the account's tasks that were created at or after the time of an attempt.
 
     Args:
-        attempt: Its time is of this machine's clock.
-        budget_s: How long to read.
+        attempt: The attempt; its time is by this machine's clock.
+        budget_s: How long to read the list.
 
     Raises:
         ServiceError: If the list cannot be read.
@@ -256,7 +255,7 @@ def tasks_since(
 
 
 def render_oldest_instant(session: Session, attempt: Record) -> str:
-    """Return from when on `tasks_since` looks for tasks, by the service's clock."""
+    """Render the time from which `tasks_since` searches, by the service's clock."""
     return f"{datetime.fromtimestamp(_oldest_instant(session, attempt), UTC):%Y-%m-%d %H:%M} UTC"
 
 

@@ -1,4 +1,4 @@
-"""Which records are meant, what is known of all of them, and what would be lost next."""
+"""Finding records in the journal: by reference, by filter, or because they are not saved yet."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,17 +30,19 @@ _MOST_PARENTS: Final = 1000
 def find_records(
     session: Session, references: Sequence[str], *, command: str, options: str = ""
 ) -> list[Record]:
-    """Return what is known of the tasks meant; a task that is not known here is only an ID.
+    """Return the records of the referenced tasks, without duplicates.
+
+    A task that is not in the journal gets a record with nothing but its ID.
 
     Args:
-        references: IDs, ends of IDs, `last`; none at all means `last`.
-        command: The command that takes them, for hints.
-        options: Its options, for hints.
+        references: Task IDs, ends of IDs, or `last`; an empty sequence means `last`.
+        command: The calling command, for hints.
+        options: The options of that command, for hints.
 
     Raises:
-        InvalidInputError: If one cannot be an ID.
-        NoSuchReferenceError: If one means no task, or several.
-        OmniEditError: If the newest attempt has no task: the error that it ended with.
+        InvalidInputError: If a reference cannot be a task ID.
+        NoSuchReferenceError: If a reference matches several tasks, or `last` matches none.
+        OmniEditError: If the newest attempt has no task: the error it ended with.
     """
     records = [
         find_last(session, command=command, options=options)
@@ -53,12 +55,12 @@ def find_records(
 
 
 def find_last(session: Session, *, command: str, options: str = "") -> Record:
-    """Return the newest attempt of this context, named on stderr; it has a task.
+    """Return the newest attempt of this context, which has a task, and name it on stderr.
 
     Raises:
-        NoSuchReferenceError: If there is none, or the newest call made several.
-        OutcomeUnknownError: If it may or may not have been accepted.
-        OmniEditError: If it was refused: the refusal.
+        NoSuchReferenceError: If there is no attempt, or the newest command made several.
+        OutcomeUnknownError: If the attempt may or may not have been accepted.
+        OmniEditError: If the attempt was refused: the refusal.
     """
     call = session.journal.last_call(session.context) if session.context else None
     if call is None:
@@ -66,18 +68,20 @@ def find_last(session: Session, *, command: str, options: str = "") -> Record:
         raise NoSuchReferenceError(msg, hint="name a task ID, or submit an edit first")
     record = session.journal.find_attempt(call.request_id) if call.request_id else None
     if record is None:
-        msg = "the newest call made several tasks, and has no single last one"
+        msg = "`last` is ambiguous: the newest command made several tasks"
         raise NoSuchReferenceError(msg, hint=Hint("name the task IDs; {} shows them", "list"))
     if record.task is None:
         error = _error_of(record)
-        _name_accepted(session, error, command=command, options=options)
+        _add_newest_accepted(session, error, command=command, options=options)
         raise error
     session.note(f"{task_name(record.task_id)} (the newest)")
     return record
 
 
-def _name_accepted(session: Session, error: OmniEditError, *, command: str, options: str) -> None:
-    """Have an error's hint name the newest task that was accepted, in a line to paste."""
+def _add_newest_accepted(
+    session: Session, error: OmniEditError, *, command: str, options: str
+) -> None:
+    """Add to the error's hint the same command for the newest task that was accepted."""
     accepted = session.journal.last_accepted(session.context) if session.context else None
     if accepted is None:
         return
@@ -92,8 +96,8 @@ def _name_accepted(session: Session, error: OmniEditError, *, command: str, opti
 
 
 def _error_of(record: Record) -> OmniEditError:
-    """Return what the newest attempt ended with, so that no older task is taken in its place."""
-    from omniedit.edits.replay import refusal_of  # noqa: PLC0415 - a named task needs none of it
+    """Return the error of the newest attempt, so that `last` never falls back on an older task."""
+    from omniedit.edits.replay import refusal_of  # noqa: PLC0415 - a named task does not need it
     from omniedit.edits.sending import resume_command  # noqa: PLC0415 - as above
 
     request_id = record.request_id or ""
@@ -125,7 +129,7 @@ def _find_task(session: Session, reference: str) -> Record:
             session.journal.tasks_ending_with(reference) if len(reference) >= SHORTEST_END else []
         )
     except JournalError as error:
-        # The ID is all that the service needs.
+        # Carry on without the journal: the service only needs the ID.
         session.warn(error.message)
         ending = []
     if len(ending) > 1:
@@ -139,7 +143,7 @@ def _find_task(session: Session, reference: str) -> Record:
 
 
 def parents_of(session: Session, record: Record) -> tuple[str, ...]:
-    """Return the tasks that the clip of an edit comes from, the nearest first."""
+    """Return the tasks that an edit's clip descends from, nearest first."""
     parents: list[str] = []
     parent = record.parent
     while parent is not None and parent not in parents and len(parents) < _MOST_PARENTS:
@@ -150,21 +154,21 @@ def parents_of(session: Session, record: Record) -> tuple[str, ...]:
 
 
 class Filters(NamedTuple):
-    """Which rows of a listing are meant."""
+    """Which rows a listing keeps."""
 
-    unsaved: bool = False  # only finished ones whose result is not on this machine
-    expiring_s: float | None = None  # only those of them whose link ends within that time
-    state: str | None = None  # as JSON's `status`
-    clip: str | None = None  # a part of the clip's name or URL
+    unsaved: bool = False  # only completed tasks whose result is not on this machine
+    expiring_s: float | None = None  # only unsaved results whose link expires within this time
+    state: str | None = None  # spelled like `status` in JSON
+    clip: str | None = None  # a substring of the clip's name or URL
     since: float | None = None  # Unix time
 
     @property
     def keep_all(self) -> bool:
-        """Whether every row is meant."""
+        """Whether no filter is set."""
         return self == Filters()
 
     def keep(self, record: Record, *, now: float) -> bool:
-        """Return whether a row is meant."""
+        """Return whether a row passes every filter."""
         if (self.unsaved or self.expiring_s is not None) and not is_unsaved(record):
             return False
         if self.expiring_s is not None and (record.link_valid_until or 0.0) > now + self.expiring_s:
@@ -176,7 +180,7 @@ class Filters(NamedTuple):
         return self.since is None or record.created_at >= self.since
 
     def _is_in_state(self, record: Record) -> bool:
-        # The service's words are any text, ours among them.
+        # The service may use any status text, even one of the words we use for attempts.
         is_ours = self.state in set(AttemptState)
         return record.status == self.state and is_ours is (record.task is None)
 
@@ -186,13 +190,13 @@ class Listing(NamedTuple):
 
     records: Sequence[Record]
     total: int | None = None
-    """How many the filters let through; None where nobody counted."""
+    """The number of rows that pass the filters; None if unknown."""
     failure: OmniEditError | None = None
-    """What kept open tasks from being asked for."""
+    """Why the service could not be asked about open tasks."""
 
     @property
     def as_of(self) -> float | None:
-        """Since when an open task was not seen, the oldest; None: all are as of now."""
+        """The oldest time at which an open task was last seen; None if all are up to date."""
         sights = [record.seen_at for record in self.records if record.is_open]
         return min((sight for sight in sights if sight is not None), default=None)
 
@@ -200,22 +204,22 @@ class Listing(NamedTuple):
 def list_records(
     session: Session, filters: Filters, *, limit: int, shows_unsent: bool, is_offline: bool
 ) -> Listing:
-    """Return the newest attempts and tasks of the journal, open ones as they are now.
+    """Return the newest attempts and tasks in the journal, with the current state of open tasks.
 
     Args:
-        filters: Which of them.
-        limit: How many at most; 0 for all.
-        shows_unsent: Show attempts that were refused before anything was sent.
-        is_offline: Ask the service nothing.
+        filters: Which rows to keep.
+        limit: The maximum number of rows; 0 for all.
+        shows_unsent: Include attempts that were refused before anything was sent.
+        is_offline: Do not contact the service.
 
     Raises:
-        InvalidInputError: If a filter names a state that is unknown.
+        InvalidInputError: If a filter names an unknown state.
     """
     journal, hides = session.journal, not shows_unsent
     seen, failure = ({}, None) if is_offline else look_at_open(session)
     has_filters = not filters.keep_all
     records = [
-        # Progress is in no journal.
+        # The journal does not record progress.
         record.with_task(seen[str(record.task_id)]) if record.task_id in seen else record
         for record in journal.recent(limit=None if has_filters else limit, leaves_out_unsent=hides)
     ]
@@ -229,10 +233,10 @@ def list_records(
 
 
 def _check_state(state: str | None, records: Iterable[Record]) -> None:
-    """Refuse a state that no edit can be in, as far as anybody knows.
+    """Refuse a state that no edit can be in.
 
     Raises:
-        InvalidInputError: If it is neither a word of ours, nor one the service has used.
+        InvalidInputError: If the state is neither a known one nor one that the service has used.
     """
     known = [*TaskStatus, *AttemptState]
     if state is not None and state not in known and all(each.status != state for each in records):
@@ -241,17 +245,16 @@ def _check_state(state: str | None, records: Iterable[Record]) -> None:
 
 
 def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: bool) -> Listing:
-    """Return the account's tasks of some models, newest first, with what is known of them here.
+    """Return the account's tasks for some models, newest first, merged with the journal's records.
 
     Args:
-        session: Asks.
-        models: Their IDs.
-        limit: How many at most, 0 for all; with `adopt` all are taken, and so many returned.
-        adopt: Write down those that are not known here.
+        models: The IDs of the models.
+        limit: The maximum number of rows; 0 for all. With `adopt` every task is still adopted.
+        adopt: Record tasks that the journal does not know.
 
     Raises:
-        EndpointMissingError: If the service offers no such list.
-        OmniEditError: If it cannot be read, or not be written down.
+        EndpointMissingError: If the service does not offer the list.
+        OmniEditError: If the list cannot be read, or a task cannot be recorded.
     """
     records: list[Record] = []
     for task in account_tasks(session, models):
@@ -263,13 +266,13 @@ def list_account(session: Session, models: Iterable[str], *, limit: int, adopt: 
 
 
 def forget(session: Session, reference: str) -> Record:
-    """Remove an edit from the journal; its files and the service's task stay.
+    """Remove an edit from the journal, but not its files or its task on the service.
 
     Args:
-        reference: A request ID or the end of one, or what names a task.
+        reference: A request ID, the end of one, or a task reference.
 
     Raises:
-        NoSuchReferenceError: If it is not in the journal, or means several.
+        NoSuchReferenceError: If the edit is not in the journal, or the reference is ambiguous.
     """
     attempt = session.journal.find_attempt(reference) or _attempt_ending_with(session, reference)
     if attempt is not None and attempt.task is None:
@@ -284,7 +287,7 @@ def forget(session: Session, reference: str) -> Record:
     )
     if known is None:
         msg = f"{task_name(reference)} is not in the journal"
-        raise NoSuchReferenceError(msg, hint=Hint("{} shows what is", "list"))
+        raise NoSuchReferenceError(msg, hint=Hint("{} shows the tasks known here", "list"))
     session.journal.forget(known)
     if known.request_id is not None and not known.is_refused and not known.has_failed:
         session.warn(
@@ -294,10 +297,10 @@ def forget(session: Session, reference: str) -> Record:
 
 
 def _attempt_ending_with(session: Session, end: str) -> Record | None:
-    """Return the attempt without a task that an end of its request ID means, if it means one.
+    """Return the only attempt without a task whose request ID ends like this, if there is one.
 
     Raises:
-        NoSuchReferenceError: If it means something else as well.
+        NoSuchReferenceError: If another attempt or task has the same ending.
     """
     if len(end) < SHORTEST_END:
         return None
@@ -311,10 +314,10 @@ def _attempt_ending_with(session: Session, end: str) -> Record | None:
 def unsaved_results(
     session: Session, *, expiring_s: float | None = None
 ) -> Iterator[tuple[Record, OmniEditError | None]]:
-    """Yield the finished tasks of this origin whose result is not here, oldest link first.
+    """Yield this origin's completed tasks whose result is not saved here, oldest link first.
 
-    Tasks that were still running when last seen are asked for; those that still are, or failed,
-    are passed over.
+    Tasks that were unfinished when last seen are read again, and skipped if they are still
+    unfinished or have failed. A task that cannot be read comes with the error.
     """
     candidates = [
         record
@@ -329,8 +332,8 @@ def unsaved_results(
     running = [record for record in candidates if record.task and not record.task.is_completed]
     for record, error in read_all(session, running):
         if isinstance(error, TaskNotFoundError):
-            # Not for ever, for all anybody knows: a later run asks again.
-            session.warn(f"{error.message}; passed over")
+            # This may be temporary, so record nothing: the next run asks again.
+            session.warn(f"{error.message}; skipped")
         elif error is not None:
             yield record, error
         elif record.task and record.task.is_completed:
@@ -342,7 +345,7 @@ def unsaved_results(
 
 
 def is_unsaved(record: Record) -> bool:
-    """Return whether a result could be saved, and is not on this machine."""
+    """Return whether a task's result can still be saved but is not on this machine."""
     return (
         record.task is not None
         and record.task.is_completed
@@ -352,18 +355,18 @@ def is_unsaved(record: Record) -> bool:
 
 
 def lost_count(session: Session) -> int:
-    """Return how many results are gone, and not on this machine."""
+    """Return how many results are gone from the service and not on this machine."""
     records = session.journal.recent()
     return sum(record.is_result_gone and not has_every_file(record) for record in records)
 
 
 def has_file(record: Record) -> bool:
-    """Return whether a saved file of a record still has its name and size."""
+    """Return whether at least one saved file still exists with its recorded size."""
     return any(is_here(file) for file in record.saved)
 
 
 def lost_files(records: Iterable[Record]) -> dict[str, str]:
-    """Return what became of files saved on this machine that are not as they were, by path."""
+    """Return the files saved here that no longer match: path to `gone` or `changed`."""
     return {
         file.path: "changed" if os.path.lexists(file.path) else "gone"
         for record in records
@@ -373,7 +376,7 @@ def lost_files(records: Iterable[Record]) -> dict[str, str]:
 
 
 def has_every_file(record: Record) -> bool:
-    """Return whether each result of a task is on this machine, beside the first one."""
+    """Return whether all results of a task are saved side by side on this machine."""
     count = len(record.task.result_urls) if record.task else 0
     if count <= 1:
         return has_file(record)

@@ -27,16 +27,17 @@ from omniedit.models import Record, TaskError, is_task_id, task_name
 
 
 def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> Record:
-    """Settle a submission whose outcome is unknown, with its own ID and exact body.
+    """Settle a submission whose outcome is unknown by replaying its request ID and exact body.
 
     Args:
-        request_id: As the journal and the error named it.
-        accepts_old: Replay it also when the service may have forgotten its ID.
+        request_id: The request ID of the submission.
+        accepts_old: Replay it even if the service may have forgotten the request ID.
 
     Raises:
-        NoSuchReferenceError: If the journal does not know it.
-        OutcomeUnknownError: If it is still unknown, or too old to be replayed.
-        OmniEditError: If it was refused: the refusal.
+        NoSuchReferenceError: If the submission is not in the journal.
+        OutcomeUnknownError: If the outcome is still unknown, or the submission is too old to be
+            replayed.
+        OmniEditError: If the submission was refused: the refusal.
     """
     check_request_id(request_id)
     with sending_lock(session, request_id, pays=False):
@@ -45,11 +46,11 @@ def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> R
 
 
 def settle_as(session: Session, request_id: str, task_id: str) -> Record:
-    """Settle a submission with a task of the account that its user knows to be its own.
+    """Settle a submission with the task that the user says it became.
 
     Raises:
-        NoSuchReferenceError: If the journal does not know the submission.
-        InvalidInputError: If it is settled, or the task cannot be its own.
+        NoSuchReferenceError: If the submission is not in the journal.
+        InvalidInputError: If the submission is settled, or cannot have become this task.
         OmniEditError: If the service does not know the task, or does not answer.
     """
     check_request_id(request_id)
@@ -61,7 +62,7 @@ def settle_as(session: Session, request_id: str, task_id: str) -> Record:
         _check_origin(session, record)
         if not record.is_unsettled:
             what = task_name(record.task_id) if record.task else "refused"
-            msg = f"submission {request_id} is settled: {what}"
+            msg = f"submission {request_id} is already settled: {what}"
             raise InvalidInputError(msg, code="already_settled", request_id=request_id)
         known = session.journal.find_task(task_id)
         if known is not None and known.request_id is not None:
@@ -69,7 +70,7 @@ def settle_as(session: Session, request_id: str, task_id: str) -> Record:
             raise InvalidInputError(msg, code="other_submission", request_id=request_id)
         task = read_task(session, task_id)
         if task.model not in {None, record.model}:
-            msg = f"{task_name(task_id)} was made by another model: {task.model}"
+            msg = f"{task_name(task_id)} was made with another model: {task.model}"
             raise InvalidInputError(msg, code="other_model", request_id=request_id)
         session.journal.settle_attempt(request_id, task, origin=session.origin)
         record_call(session, request_id)
@@ -82,17 +83,18 @@ def settle_as(session: Session, request_id: str, task_id: str) -> Record:
 def replay(
     session: Session, record: Record, *, accepts_old: bool = False, deadline: float | None = None
 ) -> Record:
-    """Return the task of a known attempt; ask the service with the same ID where it is unknown.
+    """Return the record of a known attempt with its task, replaying it if its outcome is unknown.
 
     The caller holds `sending_lock` for its request ID.
 
     Raises:
-        OutcomeUnknownError: If it is still unknown, or too old to be replayed.
-        OmniEditError: If it was refused: the refusal.
+        OutcomeUnknownError: If the outcome is still unknown, or the attempt is too old to be
+            replayed.
+        OmniEditError: If the attempt was refused: the refusal.
     """
     request_id = record.request_id or ""
     record_call(session, request_id)
-    # Whoever was sending it may have settled it meanwhile; now nobody is.
+    # Read it again under the lock: another process may have settled it in the meantime.
     record = session.journal.find_attempt(request_id) or record
     if record.is_unsettled:
         return _replay_unknown(session, record, accepts_old=accepts_old, deadline=deadline)
@@ -106,7 +108,7 @@ def replay(
 def refusal_of(record: Record) -> OmniEditError:
     """Return the error that a refused attempt ended with."""
     error = record.error or TaskError(
-        code="refused", message="why is no longer known", kind=RequestRefusedError.kind
+        code="refused", message="the reason is not known", kind=RequestRefusedError.kind
     )
     return restored_error(
         error.kind or "",
@@ -118,7 +120,7 @@ def refusal_of(record: Record) -> OmniEditError:
 
 
 def record_call(session: Session, request_id: str) -> None:
-    """Make an attempt the newest of this context; a journal that fails has said so already."""
+    """Make an attempt the newest of this context, ignoring a failing journal."""
     if session.context is None:
         return
     with suppress(JournalError):
@@ -141,10 +143,10 @@ def _replay_unknown(
     if not accepts_old:
         _check_key(session, record)
         age_s = _age_s(session, record)
-        # Of an attempt from the future nobody knows how old it is.
+        # If the attempt is dated in the future, its age is unknown: treat it as too old.
         if not -session.policy.clock_skew_s <= age_s <= session.policy.replay_window_s:
             raise _too_old(session, record, age_s)
-    # A missing key says nothing about the submission.
+    # Raise for a missing key here: inside `Sending` it would become "outcome unknown".
     _ = session.service
     return Sending(session, record, is_lost=True).send(deadline=deadline)
 
@@ -160,15 +162,15 @@ def _known_attempt(session: Session, request_id: str) -> Record:
 def _check_origin(session: Session, record: Record) -> None:
     if record.origin != session.origin:
         msg = f"submission {record.request_id} was made at {record.origin}, not at {session.origin}"
-        hint = "settle it with the base URL that it was made with"
+        hint = "settle it with the base URL that was used for it"
         raise InvalidInputError(msg, code="other_origin", hint=hint, request_id=record.request_id)
 
 
 def _check_key(session: Session, record: Record) -> None:
-    """Refuse to replay with another account's key, where nothing of the submission is known.
+    """Refuse to replay with another key: its account may not know the submission, and pay again.
 
     Raises:
-        OutcomeUnknownError: If it was made with another key, which may have been replaced.
+        OutcomeUnknownError: If the submission was made with another key.
     """
     request_id = record.request_id or ""
     known = session.journal.key_digest(request_id)
@@ -184,9 +186,10 @@ def _check_key(session: Session, record: Record) -> None:
 
 
 def _age_s(session: Session, record: Record) -> float:
-    """Return how old an attempt is: by the service's clock where it tells, else at most.
+    """Return the age of an attempt, by the service's clock if possible.
 
-    This machine's clock may have been set since; the service's has not.
+    This machine's clock may have been changed since the attempt, so without a clock offset the
+    larger of the two possible ages counts.
     """
     age_s = session.now() - record.created_at
     with suppress(OmniEditError):
@@ -199,7 +202,7 @@ def _age_s(session: Session, record: Record) -> float:
 
 
 def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownError:
-    """Show the account's tasks of the attempt's time; return why it is not replayed unasked."""
+    """Show the account's tasks since the attempt; return the error that refuses the replay."""
     request_id = record.request_id or ""
     age = f"{age_s / 3600:.0f} h old" if age_s > 0 else "dated in the future"
     candidates: list[str] = []
@@ -219,7 +222,7 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
             since = render_oldest_instant(session, record)
             session.warn(f"the account lists no task since {since}")
     unsettled = [each for each in session.journal.recent() if each.is_unsettled]
-    # Whose task it is, nobody but the user can tell where there is a choice.
+    # Suggest a task only if there is no choice; otherwise only the user can tell.
     is_certain = len(candidates) == len(unsettled) == 1
     candidate = candidates[0] if is_certain else "TASK"
     msg = (
@@ -227,7 +230,7 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
         " replay could pay again"
     )
     hint = Hint(
-        "{} settles it with a task of the account; {} replays it all the same",
+        "{} settles it with a task of the account; {} replays it anyway",
         f"{resume_command(request_id)} --as {candidate}",
         f"{resume_command(request_id)} --yes",
     )

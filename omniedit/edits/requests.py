@@ -1,4 +1,4 @@
-"""From what was asked for to what is sent: checks, identity, and the exact body."""
+"""Turning a request into what is sent: checks, identity, and the exact body."""
 
 import hashlib
 import json
@@ -32,48 +32,45 @@ _SHA256: Final = "sha256:"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _SANDBOX_MARKER: Final = re.compile(r"\[sandbox:", re.IGNORECASE)
 _SCHEMELESS: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}/")
-"""A host and a slash, as browsers show a URL."""
+"""A host followed by a slash: a URL as copied from a browser that hides the scheme."""
 
 
 class PreparedEdit(NamedTuple):
-    """An edit that was checked, and is ready to be submitted.
-
-    Output, callback and folder are no part of its identity.
-    """
+    """An edit that was checked and is ready to be submitted."""
 
     request: EditRequest
     clip: str  # the content: its URL, or `sha256:…` of a local file
     start_s: float | None
     end_s: float | None
-    is_written_anew: bool  # another file than the clip itself is uploaded: cut, converted, or both
+    is_written_anew: bool  # the clip is cut, converted, or both before it is uploaded
     estimated_credits: float | None
-    sent: VideoFacts | None  # what the service gets, where somebody looked
+    sent: VideoFacts | None  # the clip as the service gets it; None if it was not probed
     identity: str
-    """What makes two edits the same: clip, prompt, cut marks, take and model, hashed."""
+    """A hash of clip, prompt, cut marks, take and model; never of output, callback or folder."""
 
     @property
     def digest(self) -> str:
-        """What one request ID stands for: the identity and the callback, hashed.
+        """A hash of the identity and the callback: one request ID stands for one digest.
 
-        Unlike the body it does not know where a local clip was uploaded to.
+        Unlike the body it does not depend on the URL that a local clip was uploaded to.
         """
         return digest_of([self.identity, self.request.callback_url])
 
     @property
     def clip_sha256(self) -> str | None:
-        """The digest of a local clip."""
+        """The SHA-256 of a local clip; None for a URL."""
         return self.clip.removeprefix(_SHA256) if self.clip.startswith(_SHA256) else None
 
     @property
     def is_uploaded(self) -> bool:
-        """Whether the service gets a file from here, rather than the clip's own URL."""
+        """Whether a file is uploaded, rather than sending the clip's own URL."""
         return self.is_written_anew or self.clip.startswith(_SHA256)
 
     def body(self, *, clip_url: str) -> bytes:
         """Return the exact JSON of the submission (API reference, GeminiOmniFlashVideoEditRequest).
 
         Args:
-            clip_url: Where the service finds the clip.
+            clip_url: The URL from which the service fetches the clip.
         """
         body: dict[str, object] = {
             "model": self.request.model,
@@ -88,18 +85,19 @@ class PreparedEdit(NamedTuple):
 def prepare(
     session: Session, request: EditRequest, *, deadline: float | None = None
 ) -> PreparedEdit:
-    """Return the edit that a request asks for; only the result of a task is fetched to find out.
+    """Check a request and return the edit it asks for, without uploading or submitting anything.
+
+    If VIDEO is `task:TASK`, the task's result is fetched unless it is on this machine.
 
     Args:
-        session: Holds what was fetched.
-        request: As it was asked for.
-        deadline: A monotonic instant that fetching does not outlive.
+        request: The request, as typed.
+        deadline: A monotonic instant by which fetching must end.
 
     Raises:
-        InvalidInputError: If the request is wrong.
-        TooExpensiveError: If it is estimated above its limit, or cannot be estimated.
+        InvalidInputError: If the request is invalid.
+        TooExpensiveError: If the estimate exceeds the request's limit, or there is none.
         LocalError: If the clip cannot be read.
-        OmniEditError: If the clip is the result of a task, and cannot be had.
+        OmniEditError: If the clip is a task's result that cannot be found or fetched.
     """
     if request.request_id is not None:
         check_request_id(request.request_id)
@@ -120,10 +118,10 @@ def prepare(
     if request.is_looked_at:
         from omniedit.edits.clips import plan_clip  # noqa: PLC0415 - a URL rarely needs it
 
-        # Before it is read whole: a film of hours is refused at once.
+        # Look at the clip before hashing all of it: a film of hours is refused at once.
         plan = plan_clip(session, request)
     clip = _digest_of_clip(session, request) if is_here else request.video
-    # A cut that begins at 0 begins at the beginning.
+    # `--start 0` is the same as no `--start`.
     marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
     parts = [clip, compared_prompt(request.prompt), *marks, request.model]
     if request.take is not None and request.take != 1:
@@ -144,28 +142,28 @@ def prepare(
 def with_result(
     session: Session, request: EditRequest, *, deadline: float | None = None
 ) -> EditRequest:
-    """Return a request whose VIDEO is the file of the result that it named as `task:TASK`.
+    """Replace a VIDEO of the form `task:TASK` with the file of that task's result.
 
     Args:
-        request: As it was asked for.
-        deadline: A monotonic instant that fetching the result does not outlive.
+        request: The request, as typed.
+        deadline: A monotonic instant by which fetching the result must end.
 
     Raises:
-        InvalidInputError: If VIDEO is `task:last`, which would be another task the next time.
-        OmniEditError: If the task has no result, or it cannot be had.
+        InvalidInputError: If VIDEO is `task:last`, which may be another task next time.
+        OmniEditError: If the task has no result, or the result cannot be fetched.
     """
-    from omniedit.edits.records import LAST  # noqa: PLC0415 - most clips are no results
+    from omniedit.edits.records import LAST  # noqa: PLC0415 - few clips are results
 
     reference = request.video.removeprefix(TASK_PREFIX)
     if reference == LAST:
         context = session.last_context
         accepted = session.journal.last_accepted(context) if context else None
         shown = accepted.task_id if accepted else "TASK"
-        msg = f"`task:last` is another task each time this is run: write `task:{shown}`"
+        msg = f"`task:last` may be another task in the next run: write `task:{shown}`"
         raise InvalidInputError(msg, code="unstable_reference", hint=f"VIDEO is `task:{shown}`")
     path, parent = find_result(session, reference, command="edit", deadline=deadline)
     session.note(
-        "the clip is a result: each further edit is another encoding by the service",
+        "the clip is a result: each further edit means another encoding by the service",
         is_general=True,
     )
     return request._replace(video=str(path), parent=parent)
@@ -174,44 +172,44 @@ def with_result(
 def find_result(
     session: Session, reference: str, *, command: str, deadline: float | None = None
 ) -> tuple[Path, str]:
-    """Return the file of a task's first result, fetched where it is not here, and the task's ID.
+    """Return the file of a task's first result, fetched if necessary, and the task's ID.
 
     Raises:
-        OmniEditError: If the task has none, or it cannot be had.
+        OmniEditError: If the task has no result, or the result cannot be fetched.
     """
-    from omniedit.edits.records import find_records  # noqa: PLC0415 - most clips are no results
+    from omniedit.edits.records import find_records  # noqa: PLC0415 - few clips are results
     from omniedit.edits.save import result_file  # noqa: PLC0415 - as above
 
     [record] = find_records(session, [reference], command=command)
     try:
         return result_file(session, record, deadline=deadline), str(record.task_id)
     except NotFinishedError as error:
-        # Where the result of this command goes is no place for its clip.
-        error.hint = Hint("it goes on: {}", f"wait {record.task_id}")
+        # The usual hint would save the result to this command's target, but it is only the clip.
+        error.hint = Hint("it continues: {}", f"wait {record.task_id}")
         raise
 
 
 def digest_of(parts: Sequence[object]) -> str:
-    """Return the SHA-256 of values that JSON can hold, as 64 hex digits."""
+    """Return the SHA-256 of JSON-serializable values, as 64 hex digits."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def digest_of_key(key: str, *, salt: str | None = None) -> str:
-    """Return what tells whether two submissions were made with one key, and nothing of the key.
+    """Return a salted digest that tells whether two submissions used the same key.
 
     Args:
         key: The API key.
-        salt: That of the digest to compare with; None makes a new one.
+        salt: The salt of the digest to compare with; None for a new one.
     """
     salt = secrets.token_hex(16) if salt is None else salt
     return f"{salt}:{hashlib.sha256(f'{salt}{key}'.encode()).hexdigest()}"
 
 
 def check_request_id(text: str) -> None:
-    """Refuse a request ID that cannot travel as `Idempotency-Key`.
+    """Refuse a request ID that cannot be sent as `Idempotency-Key`.
 
     Raises:
-        InvalidInputError: If it cannot.
+        InvalidInputError: If the request ID is invalid.
     """
     if not _REQUEST_ID.fullmatch(text):
         msg = f"invalid request ID {text!r}; write 16 to 96 characters of `A-Z a-z 0-9 . _ -`"
@@ -219,11 +217,11 @@ def check_request_id(text: str) -> None:
 
 
 def _check_model(session: Session, request: EditRequest) -> None:
-    """Refuse what cannot be a model's ID; one that is not known passes with a warning."""
+    """Refuse an invalid model ID; an unknown one passes with a warning."""
     if request.model in MODELS:
         return
     if not is_model_id(request.model):
-        msg = f"`{request.model}` is not the ID of a model ({request.model_source})"
+        msg = f"`{request.model}` is not a model ID ({request.model_source})"
         raise InvalidInputError(msg, code="invalid_model")
     session.warn(
         f"model {request.model} is not known here: its longest clip and its prices are not checked",
@@ -238,11 +236,12 @@ def _check_prompt(prompt: str, *, is_sandbox: bool) -> None:
     try:
         prompt.encode()
     except UnicodeEncodeError:
-        # What argv holds of bytes that are not UTF-8 (PEP 383) has no form in JSON.
+        # Bytes in argv that are not UTF-8 become lone surrogates (PEP 383), which no request body
+        # can hold.
         msg = "the prompt is not valid UTF-8 text"
         raise InvalidInputError(msg, code="invalid_prompt") from None
     if not is_sandbox and _SANDBOX_MARKER.search(prompt):
-        msg = "the prompt holds a `[sandbox:…]` marker, which the real service would take for text"
+        msg = "the prompt has a `[sandbox:…]` marker, which the real service would treat as text"
         hint = "add `--sandbox`, or remove the marker"
         raise InvalidInputError(msg, code="sandbox_marker", hint=hint)
 
@@ -260,19 +259,19 @@ def _check_local_clip(session: Session, request: EditRequest) -> None:
             hint = f"a URL begins with its scheme: https://{request.video}"
         raise MissingFileError(msg, hint=hint)
     if not is_available():
-        # All that is known of it then comes from its first bytes.
+        # Without the extra `media`, only the size and the first bytes can be checked.
         _digest_of_clip(session, request)
 
 
 def _is_clip(prompt: str) -> bool:
-    """Return whether a prompt is rather the address or the name of a clip."""
+    """Return whether a prompt looks like the URL or the file name of a clip."""
     return len(prompt.split()) == 1 and (not is_local(prompt) or is_video_name(prompt))
 
 
 def _digest_of_clip(session: Session, request: EditRequest) -> str:
     from omniedit.edits.clips import digest_of_clip  # noqa: PLC0415 - as above
 
-    # With the extra, what is not MP4 is converted.
+    # With the extra `media`, other formats are converted to MP4 rather than refused.
     check = request.check is not False and not is_available()
     return f"{_SHA256}{digest_of_clip(session, Path(request.video), check=check).sha256}"
 
@@ -281,6 +280,6 @@ def _exists(path: Path) -> bool:
     try:
         return exists(path)
     except OSError as error:
-        # A name that no file can have, or a folder that cannot be entered.
+        # The name is not valid for a file, or a folder on the path cannot be entered.
         msg = f"cannot read {str(path)[:80]}: {error.strerror}"
         raise MissingFileError(msg) from None

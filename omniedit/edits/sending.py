@@ -1,4 +1,4 @@
-"""One submission on its way: what is certain about it so far, and the one replay it may have."""
+"""Sending one submission: retries while it is certainly not accepted, and at most one replay."""
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -39,23 +39,23 @@ _NO_REPLY: Final = TaskError(
 
 
 def say_nothing_was_submitted(session: Session) -> None:
-    """Say that a call that was interrupted has submitted nothing; a batch sums up."""
+    """Note that an interrupted command submitted nothing; a batch reports this in its summary."""
     if session.context is not None:
         session.note("nothing was submitted by this call; run the same command again")
 
 
 class Sending:
-    """Sends one body under one request ID until it is accepted, refused, or hopeless.
+    """Sends one body under one request ID until it is accepted or refused, or retries run out.
 
-    The service may accept a submission and lose the reply. From then on a refusal proves
-    nothing, so every end but a task is "outcome unknown".
+    The service may accept a submission and the reply may still get lost. After that a refusal
+    proves nothing: any end without a task is "outcome unknown".
 
     Args:
-        attempt: The journal's record of it: request ID, exact body, first instant.
-        write_ahead: Writes it down, and returns the command that settles it should the outcome
-            stay unknown, without `omniedit`; None if it is in the journal already.
-        is_lost: Whether an earlier reply was lost already.
-        estimated_credits: What it is expected to cost, where that is known.
+        attempt: The submission's record: request ID, exact body, time of the first attempt.
+        write_ahead: Records the submission and returns its recovery command, without
+            `omniedit`; None if it is in the journal already.
+        is_lost: Whether an earlier reply has been lost.
+        estimated_credits: The estimated cost; None if unknown.
     """
 
     def __init__(
@@ -81,15 +81,15 @@ class Sending:
         self._began = session.monotonic()
 
     def send(self, *, deadline: float | None = None) -> Record:
-        """Return the task that the submission became.
+        """Send the submission and return its record, with the task.
 
         Args:
-            deadline: A monotonic instant after which no further attempt begins; the policy's
-                budget may end earlier.
+            deadline: A monotonic instant after which no attempt begins; the policy's budget may
+                end earlier.
 
         Raises:
             OutcomeUnknownError: If it may or may not have been accepted.
-            OmniEditError: If it certainly was not.
+            OmniEditError: If it was certainly not accepted.
         """
         latest = self._began + self._session.policy.submit_budget_s
         deadline = latest if deadline is None else min(deadline, latest)
@@ -98,7 +98,7 @@ class Sending:
                 was_lost = self._is_lost
                 rested_s = self._session.rate_limiter.wait()
                 if number == 1 and self._session.rate_limiter.is_paced:
-                    # The turn may be far away, through no fault of the service's.
+                    # Waiting for `--rate` must not use up the time for retries.
                     self._began += rested_s
                     deadline += rested_s
                 try:
@@ -123,18 +123,19 @@ class Sending:
         raise AssertionError  # pragma: no cover - `count` does not end
 
     def _post(self, deadline: float) -> tuple[Record, bool]:
-        """Send it once; a task is on disk, and announced, before this returns."""
+        """Send the submission once; a new task is recorded and reported before this returns."""
         session = self._session
         with session.shielded():
-            # A signal that came while this waited for its turn ends it here, unsent.
+            # A signal that arrived while this waited for its turn stops it here, unsent.
             session.check_goes_on()
             if self._write_ahead is not None:
-                # Not before its turn has come: whoever ends until then leaves nothing in doubt.
+                # Record it only now: an interruption before this point leaves nothing in doubt.
                 self._recovery_command = self._write_ahead()
                 self._write_ahead = None
             self._is_in_flight = True
             session.outstanding[self._request_id] = self._give_up
-            # What was sent may have been paid for: its reply is worth some seconds more.
+            # A submission that was sent may have been paid for: allow some time for its reply,
+            # even past the deadline.
             grace = session.monotonic() + session.policy.grace_s
             try:
                 task, is_replay = session.service.create_task(
@@ -170,14 +171,14 @@ class Sending:
         """Return how long to rest before the next attempt.
 
         Raises:
-            OmniEditError: If there is none.
+            OmniEditError: If there is no next attempt.
         """
         session = self._session
         if not is_certainly_not_accepted(error):
             if self._replays_left == 0:
                 raise self._end(error)
             self._replays_left -= 1
-            # Should this process die while it rests, the journal already says so.
+            # Record this first, in case the process dies during the rest.
             self._record_unknown(as_task_error(error))
         elif not is_transient(error):
             raise self._end(error)
@@ -194,18 +195,18 @@ class Sending:
 
     def _rest(self, error: OmniEditError, rest_s: float) -> None:
         if isinstance(error, RateLimitedError):
-            # Others that submit meanwhile would only meet the same limit.
+            # Other submissions would hit the same limit: hold them back too.
             self._session.rate_limiter.slow_down(rest_s)
         else:
             self._session.sleep(rest_s)
 
     def _end(self, error: OmniEditError) -> OmniEditError:
-        """Write down how it ended without a task; return the error to raise."""
+        """Record an end without a task; return the error to raise."""
         session = self._session
         if isinstance(error, IdempotencyConflictError) or self._is_lost:
             ended = self._unknown(error)
             if session.service.clock_offset_s is None:
-                # No reply has told the service's time, by which the attempt is looked for later.
+                # The clock offset is needed later to find this attempt in the account's list.
                 with suppress(OmniEditError):
                     session.service.get_time(
                         deadline=session.monotonic() + session.policy.last_reply_s
@@ -253,7 +254,7 @@ class Sending:
             say_nothing_was_submitted(self._session)
 
     def _give_up(self) -> tuple[Record, OmniEditError]:
-        """Write down, for a thread that still waits for the reply, that it did not come."""
+        """Record that the reply did not arrive, on behalf of the thread still waiting for it."""
         self._record_unknown(_NO_REPLY)
         return self._attempt, self._unknown(OmniEditError(_NO_REPLY.message))
 
@@ -265,13 +266,13 @@ class Sending:
         )
 
     def _learn_clock(self) -> None:
-        """Keep how far apart the clocks are; of an attempt by another process it cannot be told."""
+        """Note the clock offset of a new attempt; for an older one the clock may have changed."""
         offset_s = self._session.service.clock_offset_s
         if self._is_new and self._attempt.clock_offset_s is None and offset_s is not None:
             self._attempt = self._attempt._replace(clock_offset_s=offset_s)
 
     def _written(self, write: Callable[[], None]) -> JournalError | None:
-        """Write to the journal; a journal that fails now must not hide what the service said."""
+        """Write to the journal; return a failure rather than hide the service's reply behind it."""
         try:
             write()
         except JournalError as error:
@@ -283,15 +284,16 @@ class Sending:
 def sending_lock(
     session: Session, request_id: str, *, pays: bool = True, deadline: float | None = None
 ) -> Generator[None]:
-    """Tell other processes for a block that this submission is on its way; wait for theirs.
+    """Hold the lock of a submission, waiting while another process sends it.
 
     Args:
-        request_id: The submission's.
-        pays: Whether a task may be paid for in the block, or only one settled that was.
-        deadline: A monotonic instant until which others are waited for.
+        request_id: The submission's request ID.
+        pays: Whether the block may pay for a new task; False if it settles an earlier submission.
+        deadline: A monotonic instant at which to stop waiting for the other process.
 
     Raises:
-        JournalError: If the lock cannot be had, and nothing may be paid for without it.
+        JournalError: If the lock cannot be taken, and paying requires the journal.
+        WaitTimeoutError: If another process still holds the lock at the deadline.
     """
     with ExitStack() as stack:
         if session.has_journal:
@@ -304,16 +306,16 @@ def sending_lock(
             except JournalError as error:
                 if session.requires_journal and pays:
                     raise
-                session.warn(f"{error.message}; going on without it")
+                session.warn(f"{error.message}; continuing without it")
         yield
 
 
 def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
-    """Say which other tasks the account lists since an attempt, or that this cannot be told.
+    """Warn of other tasks in the account since an attempt, or that duplicates cannot be ruled out.
 
     Args:
-        record: Of the attempt, with its task.
-        why: What makes a second task possible.
+        record: The attempt, with its task.
+        why: Why there may be a second task, for the message.
     """
     try:
         tasks, gap = tasks_since(session, record, budget_s=session.policy.duplicates_budget_s)
@@ -330,11 +332,12 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
         return
     if others:
         session.warn(
-            f"{why}; the account lists other tasks of that time, which may be paid duplicates:"
+            f"{why}; the account lists other tasks from that time, which may be paid duplicates:"
             f" {', '.join(others)}"
         )
     elif gap is not None or session.service.clock_offset_s is None:
-        # By which clock a task is recent is unknown, or tasks are: nothing can be ruled out.
+        # If the list has gaps, or any task might be recent without the clock offset, a duplicate
+        # cannot be ruled out.
         reason = "" if gap is None else f" ({gap})"
         session.warn(f"{why}, so a second task may have been paid for{reason}")
     else:
@@ -343,21 +346,21 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
 
 
 def is_of_a_submission(session: Session, task: Task) -> bool:
-    """Return whether a task of the account is known to be of a submission from here.
+    """Return whether a task is known to come from a submission in this journal.
 
-    One that was adopted may be anybody's, this submission's too.
+    An adopted task does not count: it may come from any submission, even the unsettled one.
     """
     known = session.journal.find_task(task.task_id)
     return known is not None and known.request_id is not None
 
 
 def resume_command(request_id: str) -> str:
-    """Return the command that settles a submission, without `omniedit`."""
+    """Return the recovery command of a submission, without `omniedit`."""
     return f"submit --resume {request_id}"
 
 
 def as_task_error(error: OmniEditError) -> TaskError:
-    """Return an error in the form the journal keeps."""
+    """Convert an error to the form that the journal stores."""
     return TaskError(
         code=error.code, message=error.message, kind=error.kind, http_status=error.http_status
     )

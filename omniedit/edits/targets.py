@@ -21,22 +21,22 @@ _LONGEST_WORDS: Final = 40
 _NO_ASCII_WORD: Final = re.compile(r"[^A-Za-z0-9]+")
 _NO_STEM: Final = re.compile(r"[^\w.-]")
 _MOST_NAME_BYTES: Final = 240
-"""Of a default name: a system takes 255, and something may be added."""
+"""The longest default name; file systems take 255 bytes, and something may be appended."""
 
 
 class Target(NamedTuple):
-    """One result's place: as it is opened, and as the user gave it."""
+    """The path of one result: as it is opened, and as the user typed it."""
 
     path: Path
     shown: str
-    is_aside: bool = False  # kept beside what was asked for, and not announced
+    is_aside: bool = False  # an extra file beside the requested one, not reported to the user
 
 
 class Destination(NamedTuple):
-    """What `--output` or `--download` named; None for the command's default name here."""
+    """The value of `--output` or `--download`; None for a default name in the current folder."""
 
     text: str | None
-    is_aside: bool = False  # it names what is kept beside what was asked for
+    is_aside: bool = False  # see `Target`
 
     @property
     def is_stdout(self) -> bool:
@@ -45,19 +45,19 @@ class Destination(NamedTuple):
 
     @property
     def is_folder(self) -> bool:
-        """Whether files get names of their own below it."""
+        """Whether files in it get names chosen by omniedit."""
         return self.text is None or self.text.endswith(("/", "\\")) or is_folder(self.text)
 
     @property
     def is_named_folder(self) -> bool:
-        """Whether it is a folder in which a file's name holds the end of its task's ID."""
+        """Whether it is a folder named by the user: file names in it end in part of the task ID."""
         return self.text is not None and self.is_folder
 
     def check_count(self, count: int) -> None:
-        """Refuse one name for several tasks.
+        """Refuse a single file as the destination of several tasks.
 
         Raises:
-            InvalidInputError: If the destination is no folder.
+            InvalidInputError: If the destination is not a folder.
         """
         if count > 1 and not self.is_folder:
             msg = f"{count} tasks cannot be saved as one file: {self.text}"
@@ -71,9 +71,9 @@ class Destination(NamedTuple):
         index: int = 0,
         sound: Sound = Sound.NEW,
     ) -> Target:
-        """Return the place of a task's result; its second one is `name-2.mp4`.
+        """Return the target of a task's result; its second result gets `name-2.mp4`.
 
-        Without a task ID the name is not yet the final one; its folder is.
+        Without a task ID only the folder of the target is final, not the name.
         """
         if self.is_folder:
             name = f"{clip_stem(video)}-{_end_of(task_id or '')}{_end_for(sound)}.mp4"
@@ -91,7 +91,7 @@ class Destination(NamedTuple):
         *,
         sound: Sound = Sound.NEW,
     ) -> Target | None:
-        """Return the place of an edit's result; None while a folder's name needs the task ID."""
+        """Return the target of an edit's result; None if its name depends on an unknown task ID."""
         if self.text is None:
             return self._within_folder(default_name(video, prompt, identity, sound=sound))
         if self.is_named_folder and task_id is None:
@@ -101,7 +101,7 @@ class Destination(NamedTuple):
     def target_of_joined(
         self, video: str, prompt: str, identity: str, *, sound: Sound = Sound.NEW
     ) -> Target:
-        """Return the place of a clip that was joined of several results."""
+        """Return the target of a clip that is joined from several results."""
         if self.text is None or self.is_folder:
             return self._within_folder(default_name(video, prompt, identity, sound=sound))
         return _target(self.text)
@@ -122,14 +122,14 @@ def default_name(
     is_long: bool = False,
     sound: Sound = Sound.NEW,
 ) -> str:
-    """Return the name of an edit's result where the user gave none.
+    """Return the default name of an edit's result.
 
     Args:
         video: The clip.
-        prompt: Its first words tell one edit of a clip from another.
-        identity: Its first digits tell apart what has the same words.
-        is_long: Whether the usual number of digits does not.
-        sound: Named where it is not the service's.
+        prompt: The prompt; the name includes its first words.
+        identity: The edit's identity; the name includes its first digits.
+        is_long: Include more digits, because the usual number is not enough to be unique.
+        sound: The sound; the name includes it unless it is the service's.
     """
     digits = identity[: _LONG_END_OF_IDENTITY if is_long else _END_OF_IDENTITY]
     words = _first_words(prompt or "")
@@ -141,7 +141,7 @@ def default_name(
 
 
 def served_destination(target: Target) -> Destination:
-    """Return where a result stays as it was served, beside a file with another sound."""
+    """Return where to keep the result as served, beside the file with another sound."""
     path = Path(target.shown)
     name = path.with_name(f"{path.stem}.served{path.suffix}")
     return Destination(str(name), is_aside=True)
@@ -154,10 +154,10 @@ def numbered(name: str, index: int) -> str:
 
 
 def refuse_source(video: str | None, target: Path) -> None:
-    """Refuse to replace the clip on this machine that a result is to be made from.
+    """Refuse to replace the local clip that the result will be made from.
 
     Raises:
-        LocalError: If both are one file, by whichever names and links.
+        LocalError: If both are the same file, whatever their names or links.
     """
     if not video or not is_local(video):
         return
@@ -171,13 +171,13 @@ def refuse_source(video: str | None, target: Path) -> None:
 
 
 def target_is_source(target: Path) -> LocalError:
-    """Return the error for a target that is the clip."""
-    msg = f"{target} is the clip that is edited: a result never replaces it"
+    """Return the error for a target that is the clip itself."""
+    msg = f"{target} is the clip being edited: a result never replaces it"
     return LocalError(msg, code="target_is_source", hint="choose another name for the result")
 
 
 def _first_words(prompt: str) -> str:
-    """Return the first words of a prompt, of letters and digits alone, joined by `-`."""
+    """Return the first words of a prompt, reduced to letters and digits and joined by `-`."""
     text = unicodedata.normalize("NFC", prompt[:_MOST_NAME_BYTES])
     if text.isascii():
         spaced = _NO_ASCII_WORD.sub(" ", text)
@@ -193,12 +193,12 @@ def _first_words(prompt: str) -> str:
 
 
 def _is_of_word(character: str) -> bool:
-    # The vowels of many scripts are marks on letters.
+    # In many scripts vowels are marks on letters (categories Mn and Mc).
     return character.isalnum() or unicodedata.category(character) in {"Mn", "Mc"}
 
 
 def clip_stem(video: str | None) -> str:
-    """Return the clip's name without ending, of letters, digits, `-`, `_` and `.` alone."""
+    """Return the clip's name without its suffix, reduced to letters, digits, `-`, `_` and `.`."""
     if not video:
         return "clip"
     if video.startswith(TASK_PREFIX):
@@ -206,7 +206,8 @@ def clip_stem(video: str | None) -> str:
     stem = os.path.splitext(clip_name(video))[0]  # noqa: PTH122 - a manifest may have 100,000 lines
     kept = _NO_STEM.sub("-", unicodedata.normalize("NFC", stem))
     stem = kept.strip("-.")[:_LONGEST_STEM].strip("-.") or "clip"
-    # As `con.cut-…` would be; everywhere, so that a folder can be moved to another system.
+    # Windows reserves names such as `con.cut-…`; avoid them on every system, so that a folder can
+    # be copied to Windows.
     return f"clip-{stem}" if is_reserved_name(f"{stem}-") else stem
 
 

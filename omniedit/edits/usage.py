@@ -1,4 +1,4 @@
-"""What edits cost: charged, still reserved, or told by nobody."""
+"""What edits cost: charged, still reserved, or unknown."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,11 +13,11 @@ from omniedit.models import MODELS, Task, TaskStatus
 
 _MOST_OPEN: Final = 1000
 _DIGITS: Final = 6
-"""Of a sum: credits have fewer, and no sum of them has more than noise beyond."""
+"""Decimals kept in a sum; credits have fewer, so anything beyond is floating-point noise."""
 
 
 class Expense(NamedTuple):
-    """Tasks that cost the same, as a bill sees them."""
+    """Tasks that cost the same, grouped for a bill."""
 
     key: str | None  # the month, day, clip or model
     status: str | None
@@ -28,26 +28,26 @@ class Expense(NamedTuple):
 
 @dataclass(slots=True)
 class Bill:
-    """What several tasks cost together."""
+    """The total cost of several tasks."""
 
     tasks: int = 0
     unknown: int = 0
-    """How many of them nobody told the price of."""
+    """The number of tasks whose cost is unknown."""
     _charged: list[float] = field(default_factory=list[float])
     _reserved: list[float] = field(default_factory=list[float])
 
     @property
     def charged(self) -> float:
-        """What was charged, of those that ended."""
+        """The credits charged for tasks that have ended."""
         return round(math.fsum(self._charged), _DIGITS)
 
     @property
     def reserved(self) -> float:
-        """What is reserved, of those that go on."""
+        """The credits reserved for tasks that are unfinished."""
         return round(math.fsum(self._reserved), _DIGITS)
 
     def add(self, expense: Expense) -> None:
-        """Add tasks."""
+        """Add the tasks of an expense."""
         self.tasks += expense.tasks
         amount, amounts = expense.reserved, self._reserved
         if expense.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
@@ -61,11 +61,11 @@ class Bill:
 
 
 KEYS: Final = ("month", "day", "clip", "model")
-"""What a bill may have a row for."""
+"""What bills can be grouped by."""
 
 
 def bills(expenses: Iterable[Expense]) -> tuple[Mapping[str | None, Bill], Bill]:
-    """Return a bill for each key, in order, and one for everything."""
+    """Return a bill for each key, sorted by key, and one for everything."""
     rows: dict[str | None, Bill] = {}
     total = Bill()
     for expense in expenses:
@@ -77,7 +77,7 @@ def bills(expenses: Iterable[Expense]) -> tuple[Mapping[str | None, Bill], Bill]
 def known_expenses(
     session: Session, by: str, *, since: float
 ) -> tuple[list[Expense], OmniEditError | None]:
-    """Return what the journal knows, once open tasks were asked for; what kept some from that."""
+    """Update open tasks; return the journal's expenses and why an update failed, if one did."""
     _, failure = look_at_open(session, most=_MOST_OPEN)
     rows = session.journal.expenses(by, since=since)
     return [Expense._make(row) for row in rows], failure
@@ -86,10 +86,10 @@ def known_expenses(
 def account_expenses(
     session: Session, by: str, *, since: float
 ) -> tuple[list[Expense], float | None]:
-    """Return what the account's list knows, and the Unix time of its oldest task.
+    """Return the expenses in the account's list, and the Unix time of the oldest task.
 
     Raises:
-        OmniEditError: If it cannot be read.
+        OmniEditError: If the list cannot be read.
     """
     expenses: list[Expense] = []
     oldest: float | None = None

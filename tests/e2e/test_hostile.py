@@ -600,7 +600,7 @@ def test_pages_with_ever_new_tasks_are_not_read_for_ever(
     ended = stage.run(replace(SITES["list-remote"], argv=argv), policy=TALKATIVE._replace(**bound))
 
     assert ended.status == 8, ended
-    assert f"goes on after {pages * 50} tasks" in ended.stderr
+    assert f"continues after {pages * 50} tasks" in ended.stderr
     assert pages == bound.get("max_list_pages", pages)
     adopted = stage.command("list", "--json", "--limit", "1").document["total"]
     assert adopted == (pages * 50 if "--adopt" in argv else 0)

@@ -88,7 +88,7 @@ def test_a_result_that_is_the_clip_unchanged_is_success_once_more(
     )
 
     again = download(session, record, Destination("out.mp4"), overwrite=False)
-    with pytest.raises(LocalError, match="is the clip that is edited"):
+    with pytest.raises(LocalError, match="is the clip being edited"):
         download(session, record, Destination("clip.mp4"), overwrite=True)
 
     assert [file.path for file in again.saved] == [str(here / "out.mp4")]

@@ -648,7 +648,7 @@ def test_pages_with_ever_new_tasks_are_not_read_for_ever(session: BenchSession) 
     assert 0 < pages <= session.policy.duplicates_budget_s + 1
     # What was not read to its end proves no absence.
     assert not any("no second task" in event.message for event in endless.reported(Noted))
-    assert any("goes on after" in event.message for event in endless.reported(Warned))
+    assert any("continues after" in event.message for event in endless.reported(Warned))
 
 
 def test_a_submission_that_waits_for_its_turn_leaves_no_doubt_when_it_is_killed() -> None:
