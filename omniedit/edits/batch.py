@@ -1,4 +1,4 @@
-"""Many edits made side by side, each like make, so many at the service at once."""
+"""Many edits in parallel, each safe to repeat, with a limit on how many run on the service."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -33,25 +33,25 @@ from omniedit.models import Record, Sound, Task
 from omniedit.system import share_heap
 
 _MOST_REFUSALS: Final = 5
-"""Of submissions in a row, with one code."""
+"""After this many refusals in a row with the same code, a batch stops submitting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """How planned edits are made."""
+    """Batch settings."""
 
-    concurrency: int  # edits under way at the service
+    concurrency: int  # the most edits that run on the service at a time
     sound: Sound = Sound.NEW
     again: bool
     overwrite: bool
     timeout_s: float  # for each edit
-    max_credits: float | None = None  # what all of them may newly cost
-    keeps_going: bool = False  # whatever is refused
+    max_credits: float | None = None  # the most that this run may newly spend
+    keeps_going: bool = False  # even after several refusals in a row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditOutcome:
-    """What came of one edit; neither record nor error: it was not begun."""
+    """The outcome of one edit; it was never started if it has neither record nor error."""
 
     edit: PlannedEdit
     record: Record | None = None
@@ -65,7 +65,7 @@ class _Begun:
 
 
 class BatchRun:
-    """Runs a plan: submissions and transfers in threads, all looks at the service in one."""
+    """Runs a plan: submits and transfers in worker threads, and polls in the calling thread."""
 
     def __init__(self, session: Session, options: BatchOptions) -> None:
         self._session = session
@@ -77,41 +77,41 @@ class BatchRun:
         self._poller = Poller(session, timeout_s=options.timeout_s)
         self._beginning: set[int] = set()  # the numbers of the edits that are being submitted
         self._followed: dict[str, list[_Begun]] = {}
-        self._ended: deque[_Begun] = deque()  # at the service; not saved yet
+        self._ended: deque[_Begun] = deque()  # ended on the service, not saved yet
         self._saving: set[int] = set()
         self._committed: dict[int, float] = {}
-        """What edits newly cost: estimated, then reserved, then charged."""
-        self._refusals: list[str] = []  # the codes of those in a row
+        """The cost of each new edit: first as estimated, then as reserved, then as charged."""
+        self._refusals: list[str] = []  # the codes of the latest refusals in a row
         self.halted_by: OmniEditError | None = None
-        """Why nothing more is paid for: no credits, no valid key, no network, no journal."""
+        """Why nothing more is submitted: no credits, no valid key, no network, no journal."""
         self._refused_models: set[str] = set()
 
     def run(self, edits: Sequence[PlannedEdit]) -> Iterator[EditOutcome]:
-        """Yield what came of each edit, as it comes.
+        """Yield the outcome of each edit as soon as there is one.
 
         Raises:
-            OmniEditError: If the service can no longer be asked.
+            OmniEditError: If polling fails for good, for example because the key was revoked.
         """
         backlog = deque(edits)
         with self._pool:
             while backlog or self._pool.busy or self._ended or self._poller:
-                yield from self._set_to_work(backlog)
+                yield from self._start_steps(backlog)
                 rest_s = self._poller.rest_s() if self._poller else None
                 outcome = self._pool.take(timeout_s=rest_s) if self._is_active else None
                 if outcome is not None:
-                    yield from self._go_on_with(outcome)
+                    yield from self._handle(outcome)
                 yield from self._poll()
 
     @property
     def _is_active(self) -> bool:
         return bool(self._pool.busy or self._poller)
 
-    def _set_to_work(self, backlog: deque[PlannedEdit]) -> Iterator[EditOutcome]:
-        """Begin as many transfers and edits as may be under way."""
+    def _start_steps(self, backlog: deque[PlannedEdit]) -> Iterator[EditOutcome]:
+        """Start as many transfers and submissions as the limits allow."""
         while self._ended and len(self._saving) < self._session.policy.transfers_at_once:
             step = self._ended.popleft()
             self._saving.add(step.edit.number)
-            # A transfer has as much time as the wait before it, however long it stood in line.
+            # A transfer gets as much time as the wait before it, no matter how long it was queued.
             deadline = self._session.monotonic() + self._options.timeout_s
             begun = step.begun._replace(deadline=deadline)
             self._pool.give(partial(self._deliver, replace(step, begun=begun)))
@@ -129,7 +129,8 @@ class BatchRun:
     @property
     def _has_room(self) -> bool:
         under_way = len(self._beginning) + len(self._followed)
-        # With a limit one by one: only what the last one reserved tells whether the next one fits.
+        # With `--max-credits`, submit one at a time: whether the next edit fits depends on what the
+        # previous one reserved.
         at_once = self._submissions if self._options.max_credits is None else 1
         return under_way < self._options.concurrency and len(self._beginning) < at_once
 
@@ -143,7 +144,7 @@ class BatchRun:
                 begun = followed.begun._replace(record=record, is_fresh=True)
                 self._ended.append(replace(followed, begun=begun))
 
-    def _go_on_with(self, outcome: _Begun | EditOutcome) -> Iterator[EditOutcome]:
+    def _handle(self, outcome: _Begun | EditOutcome) -> Iterator[EditOutcome]:
         number = outcome.edit.number
         if number in self._saving:
             self._saving.discard(number)
@@ -156,15 +157,15 @@ class BatchRun:
             report_end(self._session, outcome.begun.record)
             self._ended.append(outcome)
         else:
-            # A service that mixes up submissions may answer two with one task.
+            # A faulty service may return the same task for two submissions.
             self._followed.setdefault(str(outcome.begun.record.task_id), []).append(outcome)
             self._poller.add(outcome.begun.record, is_fresh=outcome.begun.is_fresh)
 
     def _commit(self, edit: PlannedEdit) -> None:
-        """Take the price of an edit into account before it is begun.
+        """Count the estimate of an edit towards the limit before the edit is started.
 
         Raises:
-            TooExpensiveError: If it would be one too many, as what was reserved shows.
+            TooExpensiveError: If the credits reserved so far leave too little for it.
         """
         limit, estimate = self._options.max_credits, edit.estimated_credits or 0.0
         if limit is None or not edit.is_due or self.halted_by is not None:
@@ -175,11 +176,11 @@ class BatchRun:
                 f"{committed:.1f} credits are reserved or charged: {estimate:.1f} more would be"
                 f" above --max-credits {limit:g}; nothing more is sent"
             )
-            raise TooExpensiveError(msg, hint="the same command with a higher limit goes on")
+            raise TooExpensiveError(msg, hint="the same command with a higher limit continues")
         self._committed[edit.number] = estimate
 
     def _note_cost(self, edit: PlannedEdit, task: Task | None) -> None:
-        """Put what the service reserved or charged in the place of the estimate."""
+        """Replace the estimate of an edit with what the service reserved or charged."""
         if edit.number not in self._committed or task is None:
             return
         cost = 0.0 if task.has_failed else task.credits_reserved
@@ -188,7 +189,7 @@ class BatchRun:
             self._committed[edit.number] = cost
 
     def _note_submission(self, outcome: _Begun | EditOutcome) -> None:
-        """Stop after several refusals in a row: the next ones would be refused as well."""
+        """Note the result of a submission; several refusals in a row halt the batch."""
         if isinstance(outcome, _Begun):
             self._note_cost(outcome.edit, outcome.begun.record.task)
             if outcome.begun.is_fresh:
@@ -208,7 +209,7 @@ class BatchRun:
             self.halted_by = error
             self._session.warn(
                 f"{_MOST_REFUSALS} submissions in a row were refused with `{error.code}`:"
-                " nothing more is sent; `--keep-going` goes on all the same"
+                " nothing more is sent; `--keep-going` continues anyway"
             )
 
     def _begin(self, edit: PlannedEdit) -> _Begun | EditOutcome:
@@ -221,7 +222,7 @@ class BatchRun:
         except OmniEditError as error:
             if isinstance(error, ModelRefusedError):
                 self._refused_models.add(edit.request.model)
-            if _meets_every_edit(error, submit_budget_s=self._session.policy.submit_budget_s):
+            if _affects_every_edit(error, submit_budget_s=self._session.policy.submit_budget_s):
                 self.halted_by = self.halted_by or error
             return self._failed(edit, self._attempt_of(error), error)
         except Exception as error:  # noqa: BLE001 - the fault of one line is that line's
@@ -229,14 +230,14 @@ class BatchRun:
         return _Begun(edit=edit, begun=begun)
 
     def _attempt_of(self, error: OmniEditError) -> Record | None:
-        """Return what the journal knows of the attempt that ended with an error."""
-        # What is wrong with the journal was said where it was written to.
+        """Return the record of the attempt that ended with an error, if the journal has one."""
+        # A failing journal has already been reported by the write that failed.
         with suppress(JournalError):
             return self._session.journal.find_attempt(error.request_id or "")
         return None
 
     def _is_paid_for(self, edit: PlannedEdit) -> bool:
-        """Return whether an edit can go on without a submission."""
+        """Return whether an edit has a usable task already, so that it continues without paying."""
         if self._options.again or isinstance(self.halted_by, JournalError):
             return False
         known = self._session.journal.find_edit(edit.identity, origin=self._session.origin)
@@ -255,7 +256,7 @@ class BatchRun:
         self, edit: PlannedEdit, record: Record | None, error: OmniEditError
     ) -> EditOutcome:
         error.about(task_id=record.task_id if record else None)
-        # Of a task that failed its own event has told.
+        # A failed task has already been reported by its own event.
         if not isinstance(error, TaskFailedError):
             self._session.report(
                 LineFailed(
@@ -283,13 +284,13 @@ def _bug(error: Exception) -> OmniEditError:
     return OmniEditError(f"a bug in omniedit: {type(error).__name__}: {error}", code="bug")
 
 
-def _meets_every_edit(error: OmniEditError, *, submit_budget_s: float) -> bool:
-    """Return whether another submission would end in the same way, for all anybody knows."""
-    is_way = isinstance(
+def _affects_every_edit(error: OmniEditError, *, submit_budget_s: float) -> bool:
+    """Return whether any other submission would probably fail in the same way."""
+    is_general = isinstance(
         error, CredentialsError | NotConnectedError | WrongBaseURLError | JournalError
     )
-    # One that is longer than a submission may rest in all.
+    # A pause that is longer than all retries of one submission.
     is_long_pause = (
         isinstance(error, RateLimitedError) and (error.retry_after_s or 0.0) > submit_budget_s
     )
-    return is_way or is_long_pause
+    return is_general or is_long_pause

@@ -1,4 +1,4 @@
-"""Sidecars: what a saved result is and where it comes from, as JSON beside it."""
+"""Sidecars: JSON files beside saved results that record what they are and where they come from."""
 
 import json
 import os
@@ -33,18 +33,17 @@ def check_sidecar(
     sha256: str | None = None,
     overwrite: bool,
 ) -> None:
-    """Refuse a result whose sidecar could not be written, before anything is paid or waited for.
+    """Check that the sidecar of a result can be written, before anything is paid or waited for.
 
     Args:
-        session: Says whether there are sidecars.
-        target: Of the result.
-        task_id: Whose result it is; None of a new one, or one of several tasks.
-        sha256: Of the file that is there.
-        overwrite: Replace what has the sidecar's name.
+        target: The path of the result.
+        task_id: The task of the result; None for a new one, or a clip joined from several.
+        sha256: The digest of the file at the target, if it is a joined clip that is whole.
+        overwrite: Whether to replace a file with the sidecar's name.
 
     Raises:
-        TargetExistsError: If something else than this result's sidecar has its name.
-        LocalError: If it cannot be written.
+        TargetExistsError: If a file other than this result's sidecar has its name.
+        LocalError: If the sidecar cannot be written.
     """
     if not session.writes_sidecars:
         return
@@ -58,14 +57,14 @@ def check_sidecar(
 
 
 def write_sidecar(session: Session, record: Record, file: SavedFile, *, overwrite: bool) -> None:
-    """Write the sidecar of a saved result, where one is wanted and not there yet.
+    """Write the sidecar of a saved result, if sidecars are enabled and it is missing.
 
     Raises:
-        TargetExistsError: If something else has its name.
+        TargetExistsError: If another file has its name.
         LocalError: If it cannot be written.
     """
     if session.writes_sidecars and session.private_folder not in Path(file.path).parents:
-        # The journal knows what other looks at the task have told.
+        # The journal may have fields from other replies that this record lacks.
         with suppress(JournalError):
             record = session.journal.find_task(str(record.task_id)) or record
         credits_used = record.task.credits_used if record.task else None
@@ -73,7 +72,7 @@ def write_sidecar(session: Session, record: Record, file: SavedFile, *, overwrit
 
 
 def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
-    """Write the missing sidecars of this origin's saved results; yield why one could not be."""
+    """Write the missing sidecars of this origin's saved results; yield an error for each failure."""
     if not session.writes_sidecars:
         return
     for record in session.journal.recent():
@@ -94,10 +93,10 @@ def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
 def write_joined_sidecar(
     session: Session, pieces: Sequence[Record], file: SavedFile, *, overwrite: bool
 ) -> None:
-    """Write the sidecar of a clip that was joined of several results; it names no single task.
+    """Write the sidecar of a clip joined from several results, without a task ID.
 
     Raises:
-        TargetExistsError: If something else has its name.
+        TargetExistsError: If another file has its name.
         LocalError: If it cannot be written.
     """
     if session.writes_sidecars:
@@ -120,8 +119,8 @@ def _write(
 ) -> None:
     path = _path_of(Path(file.path))
     task_id = None if is_joined else record.task_id
-    told = _sha256_in(path, task_id, file.sha256)
-    if told == file.sha256:
+    written_sha256 = _sha256_in(path, task_id, file.sha256)
+    if written_sha256 == file.sha256:
         tidy(path, file.sha256)
         return
     task = record.task
@@ -144,13 +143,13 @@ def _write(
         **_facts_of(session, file),
     }
     content = json.dumps(fields, indent=2).encode() + b"\n"
-    # The result's own may be of the same result with another sound.
-    is_own = told is not None
+    # A sidecar of the same task may be replaced: it describes the result with another sound.
+    is_own = written_sha256 is not None
     write_content(path, file.sha256, [content], overwrite=overwrite or is_own, sleep=session.sleep)
 
 
 def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:
-    """Return what is known of a saved file, without its folder, which is nobody else's concern."""
+    """Return the fields of a saved file; its folder is left out as private."""
     facts = file.facts
     if facts is None and is_available():
         with suppress(OmniEditError):
@@ -169,7 +168,7 @@ def _path_of(target: Path) -> Path:
 
 
 def _sha256_in(path: Path, task_id: str | None, sha256: str | None) -> str | None:
-    """Return the digest in the sidecar of a result, which is then whole; None where there is none."""
+    """Return the digest in a result's own sidecar; None if it is missing, damaged or foreign."""
     try:
         content = read_own_file(path, max_bytes=_MOST_BYTES)
         found: Any = json.loads(content or b"{}")

@@ -1,4 +1,4 @@
-"""A long clip as edits of its pieces, and their results as one clip again."""
+"""Splitting a long clip into pieces, editing each, and joining the results into one clip."""
 
 import itertools
 import os
@@ -56,14 +56,14 @@ if TYPE_CHECKING:
 CONCURRENCY: Final = 4
 PIECES_SUFFIX: Final = ".pieces"
 _MARK_DIGITS: Final = 6
-"""Of the seconds of a piece's marks, which are part of what its edit is known by."""
+"""Decimals of a piece's marks in seconds; the marks are part of the identity of its edit."""
 _UNSEEN_GAP_S: Final = 0.125
-"""A result of another frame rate than its piece may end two frames before or after it."""
+"""The largest gap not reported: at another frame rate a result may be off by two frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitOptions:
-    """How a clip is edited in pieces."""
+    """The options of an edit in pieces."""
 
     destination: Destination
     again: bool
@@ -75,7 +75,7 @@ class SplitOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitPlan:
-    """The pieces of a clip, and what is known of them."""
+    """The pieces of a clip, with the edits to make of them and those known already."""
 
     source: Path
     model: Model
@@ -83,14 +83,14 @@ class SplitPlan:
     pieces: "tuple[Piece, ...]"
     edits: tuple[PlannedEdit, ...]
     known: tuple[Record | None, ...]
-    """What each edit goes on with; None where it is to be submitted."""
+    """The attempt that each edit continues; None if the edit is to be submitted."""
     target: Target | None
-    """None is standard output."""
+    """The target of the joined clip; None for standard output."""
     joined: SavedFile | None
-    """What has the target's name, where that is these very pieces joined already."""
+    """The file at the target, if it already is the joined clip of these results."""
 
     def marks_s(self, number: int) -> tuple[float, float]:
-        """Return the marks between which a piece lies, exactly as its edit knows them."""
+        """Return the start and end of a piece, rounded exactly as in its edit."""
         piece = self.pieces[number - 1]
         start_s = piece.start_mark_s or 0.0
         end_s = start_s + piece.duration_s if piece.end_mark_s is None else piece.end_mark_s
@@ -103,12 +103,12 @@ class SplitPlan:
 
     @property
     def due_count(self) -> int:
-        """How many pieces are to be submitted, and paid."""
+        """The number of pieces to submit and pay for."""
         return self.known.count(None)
 
     @property
     def due_credits(self) -> float | None:
-        """What they are estimated at; None where nobody can tell."""
+        """The estimated cost of the pieces to submit; None if unknown."""
         pieces = zip(self.pieces, self.known, strict=True)
         return self.model.estimated_credits(
             sum(piece.duration_s for piece, known in pieces if known is None)
@@ -119,15 +119,15 @@ class SplitPlan:
 def planned_split(
     session: Session, request: EditRequest, options: SplitOptions
 ) -> Generator[SplitPlan]:
-    """Hold the plan of a clip's pieces, with what it needs on this machine, for a block.
+    """Plan the pieces of a clip; the files that the plan needs exist until the block ends.
 
-    Nothing is sent. A piece is an edit like any other: the same as one of the clip with `--start`
-    and `--end`.
+    Nothing is submitted. Each piece is an ordinary edit, the same as one of the clip with the
+    corresponding `--start` and `--end`.
 
     Raises:
-        MissingExtraError: If the extra that splits is not installed.
-        InvalidInputError: If the request is wrong, or the clip cannot be split.
-        TooExpensiveError: If all pieces together are estimated dearer than allowed.
+        MissingExtraError: If the extra `media` is not installed.
+        InvalidInputError: If the request is invalid, or the clip cannot be split.
+        TooExpensiveError: If the estimate for all pieces exceeds the limit.
         TargetExistsError: If the target is taken.
         LocalError: If the target cannot be written.
     """
@@ -136,10 +136,10 @@ def planned_split(
     _check(session, request)
     with (
         session.holding.pop_all(),
-        _on_this_machine(session, request) as there,
+        _on_this_machine(session, request) as local_request,
         private_folder(session.private_folder) as spare,
     ):
-        yield _plan(session, there, options, spare_folder=str(spare))
+        yield _plan(session, local_request, options, spare_folder=str(spare))
 
 
 def edit_pieces(
@@ -148,11 +148,10 @@ def edit_pieces(
     options: SplitOptions,
     on_outcome: Callable[[EditOutcome], None],
 ) -> list[Record]:
-    """Make the edits of all pieces, bounded; return the records of those that were saved.
+    """Make the edits of all pieces, a few at a time; return the records of those that were saved.
 
     Args:
-        plan: Of the pieces.
-        on_outcome: Told what came of each piece, as it comes.
+        on_outcome: Called with the outcome of each piece as soon as there is one.
     """
     batch_options = BatchOptions(
         concurrency=CONCURRENCY,
@@ -169,7 +168,7 @@ def edit_pieces(
             if checked.record is not None and checked.error is None:
                 records[outcome.edit.number] = checked.record
     except BaseException:
-        # Whatever ends it: replies that are outstanding are written down.
+        # Before this ends, record the submissions whose reply is outstanding.
         session.stop()
         raise
     return [records[number] for number in sorted(records)]
@@ -178,16 +177,15 @@ def edit_pieces(
 def join_pieces(
     session: Session, plan: SplitPlan, records: Sequence[Record], options: SplitOptions
 ) -> SavedFile | None:
-    """Join the results of all pieces, and give the clip its name; None on standard output.
+    """Join the results of all pieces and save the clip; return None if it goes to standard output.
 
     Args:
-        plan: Of the pieces.
-        records: Of each of them, saved.
+        records: The records of all pieces, in order, with their results saved.
 
     Raises:
-        InvalidInputError: If a result is no clip.
+        InvalidInputError: If a result is not a clip.
         TargetExistsError: If the target is taken.
-        LocalError: If the disk does not allow it.
+        LocalError: If a file cannot be read or written.
     """
     from omniedit.media import join  # noqa: PLC0415 - brings PyAV
 
@@ -222,13 +220,13 @@ def join_pieces(
 
 
 def forget_leftovers(plan: SplitPlan) -> None:
-    """Remove what a kill right after the clip got its name left beside it."""
+    """Remove temporary files left by a run that was killed right after it placed the clip."""
     if plan.joined is not None:
         tidy(Path(plan.joined.path), plan.joined.sha256)
 
 
 def _check(session: Session, request: EditRequest) -> None:
-    """Refuse what can be told to be wrong before the clip of a URL is fetched."""
+    """Check as much of the request as possible before the clip of a URL is fetched."""
     if not is_available():
         msg = "splitting a clip needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media"))
@@ -240,7 +238,7 @@ def _check(session: Session, request: EditRequest) -> None:
 
 @contextmanager
 def _on_this_machine(session: Session, request: EditRequest) -> Generator[EditRequest]:
-    """Fetch the clip of a URL once for all its pieces."""
+    """Fetch the clip of a URL, once for all its pieces; yield the request with that file."""
     if is_local(request.video):
         yield request
         return
@@ -251,10 +249,10 @@ def _on_this_machine(session: Session, request: EditRequest) -> Generator[EditRe
 def _plan(
     session: Session, request: EditRequest, options: SplitOptions, *, spare_folder: str
 ) -> SplitPlan:
-    """Return the plan; results without a place beside the joined clip go to the spare folder."""
+    """Return the plan; if the joined clip goes to standard output, results go to `spare_folder`."""
     from omniedit.media import plan_split  # noqa: PLC0415 - brings PyAV
 
-    # Without a look: of what speaks against the clip, the pieces will be free.
+    # Do not check whether the whole clip fits the model: only its pieces have to.
     whole = prepare(session, request._replace(check=False, max_credits=None))
     source = Path(request.source or request.video)
     model = find_model(request.model)
@@ -310,20 +308,20 @@ def _plan(
 
 
 def _target(whole: PreparedEdit, options: SplitOptions) -> Target:
-    # Of one sentence, the clip in one go, in pieces, and with each sound are different files.
+    # For the same prompt, an edit in one go, in pieces, or with another sound gets another name.
     identity = digest_of([whole.identity, "split", options.sound is Sound.NEW])
     request = whole.request
     return options.destination.target_of_joined(
         request.shown_video,
         request.prompt,
         identity,
-        # The original's is what is usual here.
+        # With `--split`, the original sound is the default and gets no suffix.
         sound=Sound.NONE if options.sound is Sound.NONE else Sound.NEW,
     )
 
 
 def _pieces_folder(whole: PreparedEdit, target: Target) -> str:
-    """Return where results of pieces go: beside the joined clip, whatever it is called."""
+    """Return the folder for the results of pieces: beside the joined clip, whatever its name."""
     name = Destination(None).target_of_joined(
         whole.request.shown_video, whole.request.prompt, digest_of([whole.identity, "split"])
     )
@@ -349,7 +347,7 @@ def _piece_edit(
 
 
 def _place_for(edit: PlannedEdit, known: Record | None, *, folder: Path, count: int) -> str:
-    """Return where the result of a piece goes: `07.mp4`, or `07-2.mp4` beside an older one."""
+    """Return the path for the result of a piece: `07.mp4`, or `07-2.mp4` if that is taken."""
     name = f"{edit.number:0{max(2, len(str(count)))}}.mp4"
     paths = (folder / numbered(name, index) for index in itertools.count())
     return str(next(path for path in paths if _is_free_for(known, path)))
@@ -383,7 +381,7 @@ def _check_target(session: Session, plan: SplitPlan, options: SplitOptions) -> N
 
 
 def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
-    """Return what came of a piece; a saved result that cannot be joined is an error."""
+    """Turn the outcome of a piece into an error if its saved result cannot be joined."""
     record = outcome.record
     if record is None or outcome.error is not None:
         return outcome
@@ -400,7 +398,7 @@ def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
 def _find_joined(
     session: Session, target: Target, known: Sequence[Record | None], *, sound: Sound
 ) -> SavedFile | None:
-    """Return the joined clip where it has its name already, and is whole."""
+    """Return the joined clip at the target, if there is one for these results and it is whole."""
     records = [record for record in known if record is not None and record.task is not None]
     if len(records) < len(known):
         return None
@@ -434,7 +432,7 @@ def _placed(
         )
         return file._replace(path=copy.path)
     except TargetExistsError:
-        # Another process may have joined the same pieces meanwhile.
+        # Another process may have joined the same pieces in the meantime.
         there = _find_joined(session, target, records, sound=options.sound)
         if there is None:
             raise
@@ -446,14 +444,15 @@ def _report_gap(session: Session, gap_s: float, *, sound: Sound) -> None:
         return
     text = f"a result is {abs(gap_s):.1f} s {'shorter' if gap_s > 0 else 'longer'} than its piece"
     if sound is Sound.NEW:
-        text += ", and the joined clip is as long as its results"
+        text += "; the joined clip is as long as its results"
     else:
-        text += ", whose last picture stays" if gap_s > 0 else ", and its end is left out"
+        text += ": its last frame is held" if gap_s > 0 else ": its end is cut off"
     session.warn(text)
 
 
 def _joined_digest(records: Sequence[Record], *, sound: Sound) -> str:
-    # A bool for two of the three: so the journal knows the clips that were joined before.
+    # Earlier versions stored a bool here: keep it for two of the three, so that clips joined by
+    # them are still found.
     kind = sound if sound is Sound.NONE else sound is Sound.NEW
     return digest_of([[record.task_id for record in records], kind])
 

@@ -1,4 +1,4 @@
-"""The clips of edits, or what is made of them, on their way to the file service."""
+"""Preparing the clips of edits and uploading them to the file service."""
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,19 +32,19 @@ _MARK_NAMES: Final = {C2PA: "C2PA manifest"}
 
 
 def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None = None) -> str:
-    """Return the URL at the file service of a clip, or of what is made of it.
+    """Upload a clip, prepared if necessary, and return its URL on the file service.
 
-    What was uploaded before is used again as long as it lives; of many edits that need the
-    same at once, one uploads it.
+    An earlier upload is used again until it expires. If several edits need the same file at the
+    same time, only one uploads it.
 
     Raises:
         InvalidInputError: If the clip cannot be fetched, cut or converted, or is damaged.
-        LocalError: If it changed, or the disk fails.
-        ServiceError: If the file service does not take it.
+        LocalError: If the clip has changed, or a file cannot be read or written.
+        ServiceError: If the file service refuses the upload.
     """
     key = edit.clip.removeprefix("sha256:")
     if edit.is_written_anew:
-        # The query of a clip's URL may be a signature, which has no business in the journal.
+        # Hash the URL: its query may be a signature, which must not be stored in the journal.
         key = digest_of([edit.clip, _mark(edit.start_s), _mark(edit.end_s), edit.request.keeps_hdr])
     files_origin = session.origin
     if not session.is_sandbox:
@@ -75,7 +75,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
 
 @contextmanager
 def _ready(session: Session, edit: PreparedEdit) -> Generator[Path]:
-    """Hold the file that is uploaded for a block: the clip, or what was made of it."""
+    """Yield the file to upload: the clip itself, or a prepared copy."""
     session.check_goes_on()
     with clip_on_this_machine(session, edit.request) as path:
         if not edit.is_written_anew:
@@ -87,13 +87,13 @@ def _ready(session: Session, edit: PreparedEdit) -> Generator[Path]:
 
 @contextmanager
 def _written_anew(session: Session, source: Path, edit: PreparedEdit) -> Generator[Path]:
-    """Hold a clip that was cut, converted, or both, in a private file."""
+    """Yield a private copy of the clip that was cut, converted, or both."""
     from omniedit.media import prepare  # noqa: PLC0415 - brings PyAV
 
     request = edit.request
     what = "cutting" if request.is_cut else "converting"
     with private_folder(session.private_folder) as private:
-        # There must be room for more in a name.
+        # Leave room for what may be appended to the name.
         target = private / f"{source.stem[:_LONGEST_STEM]}.mp4"
         with preparation_shown(session, _name_of(request), what) as on_progress:
             prepared = prepare(
@@ -108,25 +108,24 @@ def _written_anew(session: Session, source: Path, edit: PreparedEdit) -> Generat
             )
         check_is_same(session, source)
         _check_prepared_size(target, name=request.video)
-        _tell(session, request, prepared)
+        _report_changes(session, request, prepared)
         yield target
 
 
 def save_prepared(
     session: Session, video: str, target: Path, *, longest_s: float
 ) -> tuple[SavedFile, "Prepared"]:
-    """Write the clip that an edit would upload under a name that is free; nothing is sent.
+    """Save the clip exactly as an edit would upload it; nothing is sent.
 
     Args:
-        session: Is told how far it is.
-        video: A local clip.
-        target: Where it goes.
+        video: The path of a local clip.
+        target: The file to write, which must not exist.
         longest_s: The longest clip that the model takes.
 
     Raises:
-        InvalidInputError: The clip cannot be converted, or it is damaged.
-        TargetExistsError: The target is taken.
-        LocalError: The disk does not allow it.
+        InvalidInputError: If the clip cannot be converted, or is damaged.
+        TargetExistsError: If the target is taken.
+        LocalError: If a file cannot be read or written.
     """
     from omniedit.media import save_prepared as save  # noqa: PLC0415 - brings PyAV
 
@@ -136,7 +135,7 @@ def save_prepared(
         with preparation_shown(session, clip_name(video), "converting") as on_progress:
             prepared = save(source, path, longest_s=longest_s, on_progress=on_progress)
         _check_prepared_size(path, name=video)
-        _tell(session, EditRequest(video=video, prompt=""), prepared)
+        _report_changes(session, EditRequest(video=video, prompt=""), prepared)
         saved = copy_result(saved_file(path), target, overwrite=False, sleep=session.sleep)
     return saved, prepared
 
@@ -145,17 +144,16 @@ def save_prepared(
 def preparation_shown(
     session: Session, name: str, what: str, *, after_s: float = 0.0
 ) -> Generator["Callable[[Progress], None]"]:
-    """Return for a block what reports how far work on a clip is, and ends it after a signal.
+    """Yield a callback that reports progress on a clip, and raises once the command is stopping.
 
     Args:
-        session: Is told, ten times a second at most.
-        name: What a person calls the clip.
-        what: What is done to it, such as `cutting`.
-        after_s: Work that takes less is not worth a line.
+        name: The clip's name for the user.
+        what: What is done to the clip, such as `cutting`.
+        after_s: How long the work must take before it is reported.
     """
     next_s: float | None = None
     if not after_s:
-        # Seeking, or other encoders, may come before the first frame.
+        # Report at once: seeking, or trying encoders, may take a while before the first frame.
         next_s = session.monotonic()
         session.report(Preparing(name=name, what=what, done=0.0, total=None))
 
@@ -185,13 +183,12 @@ def preparation_shown(
 
 
 def warn_of_lost_marks(session: Session, marks: tuple[str, ...], *, whose: str, where: str) -> None:
-    """Tell which marks of origin are lost in a file that is made of others.
+    """Warn, once per message, that provenance marks are lost in a file made from others.
 
     Args:
-        session: Is told, once for the same.
-        marks: What is lost.
-        whose: Which files carry them.
-        where: Which file does not.
+        marks: The marks that are lost.
+        whose: The name of the files that carry them.
+        where: The name of the file that lacks them.
     """
     for mark in marks:
         name = _MARK_NAMES.get(mark, mark)
@@ -199,10 +196,10 @@ def warn_of_lost_marks(session: Session, marks: tuple[str, ...], *, whose: str, 
 
 
 def _check_frames(session: Session, edit: PreparedEdit) -> None:
-    """Decode a clip that is sent as it is, once in a run.
+    """Decode a clip that is uploaded unchanged, once per run, to find damaged frames.
 
     Raises:
-        InvalidInputError: Too many of its frames are damaged.
+        InvalidInputError: If too many frames are damaged.
     """
     request = edit.request
     if edit.is_written_anew or request.check is False or not is_local(request.video):
@@ -223,16 +220,16 @@ def _check_frames(session: Session, edit: PreparedEdit) -> None:
     _warn_of_damage(session, name, found)
 
 
-def _tell(session: Session, request: EditRequest, prepared: "Prepared") -> None:
-    """Say what was done to a clip, and what is not as it was."""
+def _report_changes(session: Session, request: EditRequest, prepared: "Prepared") -> None:
+    """Note how a clip was prepared, and warn of what was lost."""
     name, count = _name_of(request), prepared.silenced_packets
     session.note(prepared.done)
     _warn_of_damage(session, name, prepared.check)
     if count:
         what = "1 packet of audio" if count == 1 else f"{count} packets of audio"
-        session.warn(f"{name}: {what} cannot be decoded, and became silence", is_once=True)
+        session.warn(f"{name}: {what} cannot be decoded: replaced by silence", is_once=True)
     warn_of_lost_marks(
-        session, prepared.lost_marks, whose=clip_name(request.video), where="what is uploaded"
+        session, prepared.lost_marks, whose=clip_name(request.video), where="the uploaded copy"
     )
 
 
@@ -245,18 +242,18 @@ def _warn_of_damage(session: Session, name: str, check: "FrameCheck") -> None:
 def _check_prepared_size(path: Path, *, name: str) -> None:
     check_size(
         path.stat().st_size,
-        name=f"what {name} becomes",
+        name=f"the prepared copy of {name}",
         hint="make it smaller with another program, or host it as an MP4 and give its URL",
     )
 
 
 def _name_of(request: EditRequest) -> str:
-    """Return what a person calls what is uploaded."""
+    """Return the name of the upload for the user."""
     return request.piece or clip_name(request.video)
 
 
 def _upload(session: Session, path: Path, *, name: str, deadline: float | None) -> UploadedClip:
-    """Upload a clip, which must be what it was when it was looked at."""
+    """Upload a clip, unless it has changed since its digest was taken."""
     check_is_same(session, path)
     return uploader(session).upload(
         path,
@@ -267,16 +264,16 @@ def _upload(session: Session, path: Path, *, name: str, deadline: float | None) 
 
 
 def uploader(session: Session) -> Uploader:
-    """Return the file service."""
+    """Return a client of the file service."""
     connection = session.find_connection()
     return Uploader(session.http, files_url=connection.files_url, key=connection.key)
 
 
 @contextmanager
 def _uploading(session: Session, key: str, deadline: float | None) -> Generator[None]:
-    """Keep others for a block from uploading the same; an upload costs nothing."""
+    """Hold a lock that keeps other processes from uploading the same file."""
     with ExitStack() as stack:
-        # Nor does anybody wait for ever: at worst it is uploaded twice.
+        # If the lock cannot be taken in time, continue without it: uploading twice costs nothing.
         with suppress(JournalError, TargetBusyError):
             stack.enter_context(
                 session.journal.locked("uploading", key, timeout_s=session.left_s(deadline))
@@ -285,10 +282,10 @@ def _uploading(session: Session, key: str, deadline: float | None) -> Generator[
 
 
 def check_is_same(session: Session, path: Path) -> None:
-    """Refuse a clip that is not what it was when its digest was taken.
+    """Refuse a clip that has changed since its digest was taken.
 
     Raises:
-        LocalError: If it changed.
+        LocalError: If the clip has changed.
     """
     if session.has_changed("digest", path):
         raise changed(path)

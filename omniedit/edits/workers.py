@@ -1,4 +1,4 @@
-"""Threads that carry out steps side by side."""
+"""A pool of threads that run steps in parallel."""
 
 import queue
 import threading
@@ -15,13 +15,13 @@ Step: TypeAlias = Callable[[], T]
 
 
 class WorkerPool(Generic[T]):
-    """Carries out steps, at most `size` at a time, in the order they are given.
+    """Starts steps in the order they are given, and runs at most `size` at a time.
 
-    Its threads are daemons: when a command is to end, nobody waits for a transfer that can be
-    resumed, nor for a reply that the journal knows to be outstanding.
+    Its threads are daemons: a command can end without waiting for a transfer that can be resumed,
+    or for a reply that the journal records as outstanding.
 
     Args:
-        size: How many steps at a time.
+        size: The maximum number of steps that run at a time.
     """
 
     def __init__(self, size: int) -> None:
@@ -42,11 +42,11 @@ class WorkerPool(Generic[T]):
 
     @property
     def busy(self) -> int:
-        """How many steps were given whose outcome was not taken yet."""
+        """The number of steps whose outcome has not been taken yet."""
         return self._given - self._taken
 
     def give(self, step: Step[T]) -> None:
-        """Have a step carried out."""
+        """Run a step in a worker thread as soon as one is free."""
         self._given += 1
         with self._lock:
             self._steps.append(step)
@@ -54,10 +54,10 @@ class WorkerPool(Generic[T]):
             threading.Thread(target=self._work, args=[next_step], daemon=True).start()
 
     def take(self, *, timeout_s: float | None) -> T | None:
-        """Return the outcome of some step; None where none is there within the time.
+        """Return the next outcome of any step; None if there is none within the time.
 
         Raises:
-            BaseException: What the step raised.
+            BaseException: The exception that the step raised.
         """
         for piece_s in THIS_SYSTEM.pieces(timeout_s):
             with suppress(queue.Empty):
@@ -81,7 +81,7 @@ class WorkerPool(Generic[T]):
             self._outcomes.put(outcome)
 
     def _next_step(self, *, is_done_with_one: bool = False) -> Step[T] | None:
-        """Return a step that may begin now, which is active from then on."""
+        """Return the next step if it may start now, and count it as active."""
         with self._lock:
             self._active -= is_done_with_one
             if not self._steps or self._active >= self._size:

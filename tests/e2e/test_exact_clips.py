@@ -30,7 +30,7 @@ HDR: dict[str, Any] = {
     "pixel_format": "yuv420p10le",
     "colours": {"color_range": 1, "color_primaries": 9, "color_trc": PQ, "colorspace": 9},
 }
-LOST = "the C2PA manifest of clip.mp4 is lost in what is uploaded"
+LOST = "the C2PA manifest of clip.mp4 is lost in the uploaded copy"
 
 
 def edited(bench: Bench, *argv: str) -> tuple[Ended, Path]:
@@ -166,7 +166,7 @@ def test_a_bad_packet_of_audio_is_silenced_and_told(bench: Bench, folder: Path) 
 
     ended, out = edited(bench, "clip.mp4", PROMPT, "--start", "0.5")
 
-    said = "warning: clip.mp4: 1 packet of audio cannot be decoded, and became silence\n"
+    said = "warning: clip.mp4: 1 packet of audio cannot be decoded: replaced by silence\n"
     assert said in ended.stderr
     assert see(out).beeps == pytest.approx([0.5, 1.5, 2.5], abs=0.003)
 

@@ -144,7 +144,7 @@ def test_a_task_that_a_page_repeats_is_one(session: BenchSession) -> None:
     expenses, _ = account_expenses(session, "month", since=0.0)
 
     assert (len(found.records), found.total, len(expenses)) == (1, 1, 1)
-    assert session.reported(Warned)[0].message.endswith(f"3 tasks of {DEFAULT_MODEL}, and lists 1")
+    assert session.reported(Warned)[0].message.endswith(f"3 tasks of {DEFAULT_MODEL} but lists 1")
 
 
 def test_a_list_that_lacks_tasks_proves_presence_and_no_absence(session: BenchSession) -> None:
@@ -158,7 +158,7 @@ def test_a_list_that_lacks_tasks_proves_presence_and_no_absence(session: BenchSe
 
     assert [task.task_id for task in tasks] == ["task-1"]
     assert gap is not None
-    assert gap.endswith("and lists 1")
+    assert gap.endswith("but lists 1")
     named, absent = (event.message for event in session.reported(Warned))
     assert named.endswith("which may be paid duplicates: task-1")
     assert absent.startswith("a reply was lost, so a second task may have been paid for (")
