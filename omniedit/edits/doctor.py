@@ -1,4 +1,4 @@
-"""Checking everything that an edit needs, without spending anything."""
+"""Checking everything that an edit needs without spending anything."""
 
 import os
 import platform
@@ -37,7 +37,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was checked; `error` decides the exit status."""
+    """The outcome of one check; `error` determines the exit status."""
 
     name: str
     verdict: Verdict
@@ -52,12 +52,12 @@ def every_check(
     load_settings: "Callable[[], Settings]",
     open_session: "Callable[[], AbstractContextManager[Session]]",
 ) -> Iterator[Check]:
-    """Yield each check as it is done.
+    """Yield the result of each check as it is done.
 
     Args:
-        environ: The process's environment.
-        load_settings: Returns the settings, or raises what is wrong with them.
-        open_session: Opens a session, where the settings can be read.
+        environ: The process's environment variables.
+        load_settings: Returns the settings, or raises an error if they are invalid.
+        open_session: Opens a session; called only if the settings are valid.
     """
     yield _ok("python", f"{platform.python_version()} on {platform.system()} ({sys.executable})")
     yield _ok("omniedit", __version__)
@@ -87,17 +87,17 @@ def check_clock(session: "Session") -> Check:
     off_s = session.now() - service_time
     if abs(off_s) > CLOCK_TOLERANCE_S:
         message = f"{abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} the service's"
-        return _warning("clock", message, "set it: the time left on links depends on it")
+        return _warning("clock", message, "set the clock: the time left on links depends on it")
     return _ok("clock", "agrees with the service's")
 
 
 def check_model(session: "Session", model: "Setting[str]") -> Check:
-    """Return whether the account is known to have used a model; only a submission tells for sure."""
+    """Report whether the account has used a model; only a submission can tell if it still may."""
     name = f"{model.value} ({model.source})"
     try:
         tasks = session.service.list_tasks(model=model.value, page=1).tasks
     except OmniEditError as error:
-        return _ok("model", f"{name}; whether your key may use it cannot be told: {error.message}")
+        return _ok("model", f"{name}; cannot tell whether your key may use it: {error.message}")
     if any(task.model == model.value for task in tasks):
         return _ok("model", f"{name}, which this account has used")
     return _ok("model", f"{name}; only an edit can tell whether your key may use it")
@@ -138,7 +138,7 @@ def _key(settings: "Settings") -> Check:
 
 
 def _tried(name: str, call: Callable[[], object], message: str) -> Check:
-    """Return whether a call to a service succeeds."""
+    """Check that a call to a service succeeds."""
     try:
         call()
     except OmniEditError as error:
@@ -149,12 +149,12 @@ def _tried(name: str, call: Callable[[], object], message: str) -> Check:
 def check_folder(
     name: str, folder: Path, *, used: Path | None = None, system: System = THIS_SYSTEM
 ) -> Check:
-    """Return whether a folder can be written.
+    """Check that a folder can be written.
 
     Args:
-        name: What it is.
-        folder: The folder, which may not be made yet.
-        used: The folder in it that is in use, whose files are locked.
+        name: The name of the check.
+        folder: The folder, which need not exist yet.
+        used: The folder inside it in which files must also be lockable.
         system: The operating system; injected by tests.
     """
     hint = "set OMNIEDIT_CONFIG_DIR and OMNIEDIT_STATE_DIR, or change its owner"
@@ -163,7 +163,7 @@ def check_folder(
         nearest = used or folder
         while not exists(nearest) and nearest != nearest.parent:
             nearest = nearest.parent
-        # Permissions alone do not tell of read-only file systems, quotas and full disks.
+        # Write a file: permissions do not reveal read-only file systems, quotas or full disks.
         with tempfile.TemporaryFile(dir=nearest) as file:
             file.write(b"omniedit")
             file.flush()
@@ -182,7 +182,7 @@ def check_folder(
 def _journal(folder: Path) -> Check:
     from omniedit.journal import JOURNAL_FILE, Journal  # noqa: PLC0415 - brings SQLite
 
-    # What keeps the file from being read at all is found by the check of its folder.
+    # If the folder cannot be read at all, `check_folder` reports it.
     if not os.path.lexists(folder / JOURNAL_FILE):
         return _ok("journal", f"none yet: {folder / JOURNAL_FILE}")
     try:
@@ -190,7 +190,7 @@ def _journal(folder: Path) -> Check:
             journal.check()
             count = journal.count(leaves_out_unsent=True)
             edits = "1 edit" if count == 1 else f"{count} edits"
-            return _ok("journal", f"{edits}, sound: {folder / JOURNAL_FILE}")
+            return _ok("journal", f"{edits}, intact: {folder / JOURNAL_FILE}")
     except JournalDamagedError as error:
         error.hint = Hint("the next {} restores what can be read", "submit")
         return _failure("journal", error)
@@ -208,7 +208,7 @@ def _certificates(name: str, path: str) -> Check:
     if os.access(path, os.R_OK):
         return _ok(name, path)
     hint = f"unset {name}, or set it to an existing file"
-    return _warning(name, f"{path} does not exist, or cannot be read", hint)
+    return _warning(name, f"{path} does not exist or cannot be read", hint)
 
 
 def _without_userinfo(text: str) -> str:

@@ -1,4 +1,4 @@
-"""One edit from sentence to file, in the sense of make: safe to repeat."""
+"""One edit from prompt to saved file; like `make`, safe to repeat."""
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -43,20 +43,17 @@ from omniedit.models import EditRequest, Record, Sound, TaskStatus, task_name
 
 
 class EditOptions(NamedTuple):
-    """How an edit is made.
-
-    `again` pays anew for an edit that is known; `overwrite` replaces the target whatever it is.
-    """
+    """The options of an edit."""
 
     destination: Destination
     timeout_s: float
     sound: Sound = Sound.NEW
-    again: bool = False
-    overwrite: bool = False
+    again: bool = False  # submit again, even if already done (charged again)
+    overwrite: bool = False  # replace the target, whatever it is
 
 
 class BegunEdit(NamedTuple):
-    """An edit that has a task at the service: just submitted, or known from before."""
+    """An edit that has a task on the service, just submitted or known already."""
 
     edit: PreparedEdit
     record: Record
@@ -65,15 +62,15 @@ class BegunEdit(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Whether there is nothing to wait for."""
+        """Whether the task has ended, so that there is nothing to wait for."""
         return self.record.task is not None and self.record.task.is_terminal
 
 
 def edit(session: Session, request: EditRequest, options: EditOptions) -> Record:
-    """Submit an edit where it is not known, follow it to its end, and save its result.
+    """Submit an edit unless it is known, wait for it to end, and save its result.
 
     Raises:
-        OmniEditError: If it cannot be finished; the message says how to go on.
+        OmniEditError: If the edit cannot be completed; the hint says what to do next.
     """
     begun = begin_edit(session, request, options)
     if begun.has_ended:
@@ -95,29 +92,29 @@ def begin_edit(
     *,
     planned_identity: str | None = None,
 ) -> BegunEdit:
-    """Return the task of an edit, submitted where it is not known.
+    """Submit an edit unless it is known, and return it with its task.
 
-    Look-up, upload, write-ahead row and submission are one critical section over all processes:
-    of two that run the same edit at once one submits, and the other follows its task.
+    Look-up, upload, journal entry and submission are one critical section across processes: if two
+    processes run the same edit at the same time, one submits and the other follows its task.
 
     Args:
-        request: As it was asked for.
-        planned_identity: Which edit it was when it was planned.
+        request: The request, as typed.
+        planned_identity: The identity of the edit when it was planned, if it was.
 
     Raises:
-        OmniEditError: If it has none; the journal keeps the reason.
+        OmniEditError: If the edit did not get a task; the journal records the reason.
     """
     deadline = session.monotonic() + options.timeout_s
     with ExitStack() as locks:
         with refusal_recorded(session, request) as request_id:
             check_sound(options.sound)
-            # What is known costs nothing, however low the limit.
+            # A known edit costs nothing, so the limit does not apply yet.
             unlimited = request._replace(max_credits=None)
             edit = _prepared(session, unlimited, planned_identity, deadline)
             if session.has_journal:
                 locks.enter_context(_editing(session, edit.identity, deadline))
             known = known_edit(session, edit.identity, options)
-            # What is unsettled is settled with its own ID, whatever ID this call brought.
+            # An unsettled submission is settled with its own request ID, not the one of this call.
             own_id = known.request_id if known and known.is_unsettled else None
             locks.enter_context(sending_lock(session, own_id or request_id, deadline=deadline))
             known = known or known_submission(session, request_id, edit)
@@ -139,15 +136,15 @@ def begin_edit(
 def _prepared(
     session: Session, request: EditRequest, identity: str | None, deadline: float
 ) -> PreparedEdit:
-    """Return the edit that is asked for.
+    """Prepare an edit, and check that it still has the identity found before.
 
     Raises:
-        LocalError: If it is another one than was found before.
-        OmniEditError: If it cannot be made.
+        LocalError: If the identity differs: the clip has changed.
+        OmniEditError: If the request is invalid.
     """
     edit = prepare(session, request, deadline=deadline)
     if identity not in {None, edit.identity}:
-        # Nobody has asked for this one.
+        # Do not pay for a clip that the user has not seen.
         msg = f"{request.video} changed after it was looked at"
         hint = "run the same command again once nothing writes to it any more"
         raise LocalError(msg, code="clip_changed", hint=hint)
@@ -155,7 +152,7 @@ def _prepared(
 
 
 def known_edit(session: Session, identity: str, options: EditOptions) -> Record | None:
-    """Return the attempt that this edit goes on with; None where it is to be submitted."""
+    """Return the attempt that this edit continues; None if the edit is to be submitted."""
     if options.again:
         return None
     attempts = session.journal.known_edits(identity, origin=session.origin)
@@ -165,7 +162,7 @@ def known_edit(session: Session, identity: str, options: EditOptions) -> Record 
             attempt.video, attempt.prompt, identity, attempt.task_id, sound=options.sound
         )
         if target is not None and saved_as(attempt, target, sound=options.sound) is not None:
-            # Its file is there and whole, whatever became of later ones.
+            # The file of this attempt is there and whole: use it, whatever happened to later ones.
             return attempt
         if _comes_first(attempt, options):
             known = attempt
@@ -184,14 +181,14 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     """Save the result of an edit that has ended.
 
     Raises:
-        TaskFailedError: If it failed or was cancelled.
-        ResultGoneError: If its result is gone.
+        TaskFailedError: If the task failed or was cancelled.
+        ResultGoneError: If the result is gone.
         OmniEditError: If the service or the disk refuses.
     """
     record = begun.record
     if record.has_failed:
         raise failure_of(record)
-    # The journal drops the query of a clip's URL, never its name.
+    # The journal stores a clip's URL without its query, which does not matter for the file name.
     record = record._replace(video=record.video or begun.edit.request.shown_video)
     begun = begun._replace(record=record)
     target = _target_of(options, begun.edit, record)
@@ -223,14 +220,14 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
 
 
 def _targets_like(target: Target, record: Record) -> list[Target]:
-    """Return the places of all results of a task, the first of which is given."""
+    """Return the targets of all results of a task, given the target of the first."""
     count = len(record.task.result_urls) if record.task else 0
     named = Destination(target.shown)
     return [named.target(None, None, index=index) for index in range(max(1, count))]
 
 
 def _target_of(options: EditOptions, edit: PreparedEdit, record: Record) -> Target | None:
-    """Return the place of an edit's result; None is standard output."""
+    """Return the target of an edit's result; None for standard output."""
     if options.destination.is_stdout:
         return None
     return options.destination.target_of_edit(
@@ -250,7 +247,7 @@ def _deliver_as_served(
     if record.is_result_gone and target is not None:
         _refuse_taken(session, record, target, options)
     if not begun.is_fresh:
-        # The links of a known task may have changed since.
+        # The links of a known task may have changed in the meantime.
         record = refresh(session, record, deadline=begun.deadline)
 
     def stream_out(path: Path) -> None:
@@ -273,10 +270,10 @@ def _deliver_as_served(
 
 @contextmanager
 def _editing(session: Session, identity: str, deadline: float) -> Generator[None]:
-    """Keep others from submitting the same edit for a block; wait for them first.
+    """Hold the lock of an edit, waiting while another process submits the same edit.
 
     Raises:
-        WaitTimeoutError: If another process has not let go in time.
+        WaitTimeoutError: If another process still holds the lock at the deadline.
     """
     with ExitStack() as stack:
         try:
@@ -297,7 +294,7 @@ def _sent(
     *,
     deadline: float,
 ) -> Record:
-    """Return what an edit that is submitted became."""
+    """Submit an edit and return its record; if the outcome is unknown, hint at the same command."""
     try:
         return send(session, edit, attempt, deadline=deadline)
     except OutcomeUnknownError as error:
@@ -311,7 +308,7 @@ def _sent(
 
 
 def _settled(session: Session, known: Record, *, deadline: float) -> Record:
-    """Return a known edit; one whose outcome is unknown is replayed."""
+    """Return the record of a known edit, replaying the submission if its outcome is unknown."""
     if known.task is None:
         return replay(session, known, deadline=deadline)
     record_call(session, known.request_id or "")
@@ -321,18 +318,18 @@ def _settled(session: Session, known: Record, *, deadline: float) -> Record:
 
 
 def _comes_first(attempt: Record, options: EditOptions) -> bool:
-    """Return whether an attempt is gone on with wherever the file of an older one may lie."""
+    """Return whether this attempt is continued even if an older one has its file at the target."""
     if attempt.is_result_gone or attempt.has_failed:
         return False
     if options.destination.is_named_folder:
-        # Each attempt's file has a name of its own there.
+        # There the file of each attempt has its own name.
         return True
-    # Paid for with `--again --force`, and cut off before it replaced the older one.
+    # It was paid for with `--again --force`, but interrupted before it replaced the older file.
     return options.overwrite and not any(is_whole(file) for file in attempt.saved)
 
 
 def _refuse_taken(session: Session, record: Record, target: Target, options: EditOptions) -> None:
-    """Report a result that is gone as gone, though its target is taken as well.
+    """Report a lost result as gone even if its target is taken as well.
 
     Raises:
         ResultGoneError: If the target is taken.
@@ -347,9 +344,9 @@ def _refuse_taken(session: Session, record: Record, target: Target, options: Edi
 def _check_target(
     session: Session, known: Record | None, edit: PreparedEdit, options: EditOptions
 ) -> None:
-    """Refuse a target before anything is paid or waited for.
+    """Check that the target can be written, before anything is paid or waited for.
 
-    An edit that is known to bring nothing is reported as that, whatever the target is.
+    A known edit that failed or lost its result is not checked: it is reported as such later.
     """
     destination = options.destination
     if destination.is_stdout or (known and (known.is_result_gone or known.has_failed)):
@@ -360,7 +357,7 @@ def _check_target(
         video, edit.request.prompt, edit.identity, task_id, sound=options.sound
     )
     if target is None:
-        # The name will be a task's own; whether the folder takes it can be told now.
+        # The file name will include the task ID; for now, check that the folder can be written.
         check_target_file(destination.target(video, None).path, overwrite=True)
         return
     refuse_source(edit.request.video, target.path)

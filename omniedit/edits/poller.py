@@ -1,9 +1,9 @@
-"""Following tasks to their end, with as few polls as notice it early.
+"""Following tasks until they end, with few polls and little delay.
 
-Every poll makes the gateway ask the provider, so polls are placed where news is likely: one
-early, since refusals come in the first seconds; then, as long as progress can be believed, close
-to where it says the end is; else at a steady interval. `python -m tests.benchmarks polling`
-simulates the policy beside a fixed interval.
+Every poll makes the gateway ask the provider, so polls are placed when news is likely: once early,
+because refusals come in the first seconds; then close to the end that the progress predicts, as
+long as it is credible; otherwise at a steady interval. `python -m tests.benchmarks polling`
+compares this policy with a fixed interval in a simulation.
 """
 
 import math
@@ -30,27 +30,27 @@ from omniedit.models import BATCH_SIZE, Record, Task, task_name
 from omniedit.policy import Policy, backoff_s, is_transient
 
 _JITTER: Final = 0.1
-"""The share of an interval that is left to chance."""
+"""The share of an interval that is random."""
 _COARSE_STEP: Final = 5
 _MISSED_PERCENT: Final = 5.0
-"""Progress that should have moved so far, and did not, is no longer believed."""
+"""Progress that did not move although it should have moved this far is no longer credible."""
 _FULL: Final = 100
 _SURELY_OVER_S: Final = 0.05
 _ROUND_PER_TASK_S: Final = 1 / BATCH_SIZE
 _MOST_TROUBLES: Final = 2
-"""After so many tasks in a row that could not be read, the rest of a round waits for the next."""
+"""After this many unreadable tasks in a row, the rest is put off until the next round."""
 _MOST_FAILED_ROUNDS: Final = 3
-"""After so many in a row the batch read is suspected."""
+"""After this many failed rounds in a row, the batch read itself may be at fault."""
 
 _Answer: TypeAlias = Task | OmniEditError | None
-"""What the service says of a task; None: it was not asked."""
+"""The service's answer about a task; None if it was not asked."""
 
 Outcome: TypeAlias = tuple[Record, OmniEditError | None]
-"""A task that has ended or is given up, and what kept it from ending well where something did."""
+"""A task that has ended, or is no longer followed because of the error."""
 
 
 class Standing(NamedTuple):
-    """Where a task stands, as the latest poll showed it."""
+    """The state of a task as of the latest poll."""
 
     elapsed_s: float  # since the task was created
     estimated_s: float | None
@@ -63,22 +63,22 @@ class _Followed:
     """One task that is being followed."""
 
     record: Record
-    began_at: float  # monotonic, of the task's creation
-    due_at: float  # monotonic, of the next poll
+    began_at: float  # monotonic, when the task was created
+    due_at: float  # monotonic, when the next poll is due
     deadline: float  # monotonic
-    moved_at: float  # monotonic, of the latest change
-    comes_along: bool = True  # with others that are due a little before it
-    looked_at: float = -math.inf  # monotonic, when the latest poll was over
+    moved_at: float  # monotonic, when progress or status last changed
+    comes_along: bool = True  # may be polled a little early, together with others
+    looked_at: float = -math.inf  # monotonic, when the latest poll ended
     stalls_reported: int = 0
-    failures: int = 0  # to be read alone, in a row
+    failures: int = 0  # single reads that failed, in a row
     odd: list[Record] = field(default_factory=list[Record])
-    """What polls in a row showed in statuses that nobody knows."""
+    """The records from the latest polls in a row that showed an unknown status."""
     last_unfinished_at: float | None = None  # Unix time
-    trouble: str | None = None  # what kept the latest poll from being answered
+    trouble: str | None = None  # why the latest poll failed
 
     @property
     def task(self) -> Task:
-        """The task as the latest poll showed it."""
+        """The task as of the latest poll with a known status."""
         if self.record.task is None:  # pragma: no cover - only tasks are followed
             raise AssertionError
         return self.record.task
@@ -90,11 +90,11 @@ class _Followed:
 
     @property
     def shown(self) -> Record:
-        """What the latest poll showed, whatever its status means."""
+        """The record as of the latest poll, even if its status is unknown."""
         return self.odd[-1] if self.odd else self.record
 
     def standing(self, now: float) -> Standing:
-        """Return where it stands at a monotonic instant."""
+        """Return the state of the task at a monotonic instant."""
         return Standing(
             elapsed_s=now - self.began_at,
             estimated_s=self.task.estimated_s,
@@ -104,10 +104,10 @@ class _Followed:
 
 
 class Poller:
-    """Follows tasks until each has ended or its time is up.
+    """Follows tasks until each has ended or timed out.
 
     Args:
-        timeout_s: How long each is waited for.
+        timeout_s: How long to wait for each task.
     """
 
     def __init__(self, session: Session, *, timeout_s: float) -> None:
@@ -117,25 +117,26 @@ class Poller:
         self._failures = 0
         self._has_batch_read = True
         self._has_warned = False
-        self._quiet_until = 0.0  # monotonic: a rate limit holds for every poll
-        self._round_at = 0.0  # monotonic, of the next one at the earliest
+        self._quiet_until = 0.0  # monotonic; a rate limit applies to every poll
+        self._round_at = 0.0  # monotonic, the earliest time of the next round
 
     def __len__(self) -> int:
-        """Return how many are still followed."""
+        """Return how many tasks are still followed."""
         return len(self._followed)
 
     def add(self, record: Record, *, is_fresh: bool = False, deadline: float | None = None) -> None:
-        """Follow a task from now on.
+        """Start to follow a task, unless it is followed already.
 
         Args:
-            record: With a task; one that is followed already is not followed twice.
-            is_fresh: It was submitted a moment ago, so that a first poll can wait a little.
-            deadline: A monotonic instant, which tasks that are waited for together share; None
-                gives this one the poller's whole time.
+            record: A record with a task.
+            is_fresh: Whether it was just submitted, so that the first poll can wait a little.
+            deadline: A monotonic instant, for tasks that share one; None for the poller's timeout
+                from now.
         """
         session = self._session
         now = session.monotonic()
-        # Of a task submitted elsewhere only the service's clock tells when, which may be ahead.
+        # The creation time of a task submitted elsewhere is by the service's clock, which may be
+        # ahead of this machine's.
         age_s = max(0.0, session.now() - record.created_at)
         rest_s = 0.0
         if is_fresh:
@@ -153,18 +154,18 @@ class Poller:
         self._followed.setdefault(followed.task_id, followed)
 
     def rest_s(self) -> float:
-        """Return the seconds until the next poll is due, and no deadline overrun."""
+        """Return the seconds until the next poll is due or the next deadline passes."""
         due_at = min(followed.due_at for followed in self._followed.values())
         deadline = min(followed.deadline for followed in self._followed.values())
         poll_at = min(max(due_at, self._quiet_until, self._round_at), deadline)
         return max(0.0, poll_at - self._session.monotonic())
 
     def poll(self) -> Iterator[Outcome]:
-        """Poll every task that is due about now; yield those that ended or ran out of time.
+        """Poll every task that is due about now; yield those that ended or timed out.
 
         Raises:
-            AuthenticationError: If the key is no longer accepted; nothing can be followed.
-            QuotaError: If the key may not read any more.
+            AuthenticationError: If the key is no longer accepted, so that nothing can be read.
+            QuotaError: If the quota of the key no longer allows reads.
         """
         now = self._session.monotonic()
         late = [followed for followed in self._followed.values() if followed.deadline <= now]
@@ -174,11 +175,11 @@ class Poller:
                 yield followed.shown, self._out_of_time(followed)
 
     def to_the_end(self) -> Iterator[Outcome]:
-        """Yield each task as it ends, resting between the polls.
+        """Poll until no task is left; yield each task as it ends or times out.
 
         Raises:
-            AuthenticationError: If the key is no longer accepted; nothing can be followed.
-            QuotaError: If the key may not read any more.
+            AuthenticationError: If the key is no longer accepted, so that nothing can be read.
+            QuotaError: If the quota of the key no longer allows reads.
         """
         while self._followed:
             if rest_s := self.rest_s():
@@ -186,7 +187,7 @@ class Poller:
             yield from self.poll()
 
     def _due(self, now: float) -> list[_Followed]:
-        """Return the tasks to poll: those due soon come along, many of them in one request."""
+        """Return the tasks to poll now: once one is due, those due soon join its request."""
         everything = self._followed.values()
         if now < max(self._quiet_until, self._round_at) and all(
             each.deadline > now for each in everything
@@ -218,10 +219,10 @@ class Poller:
                     each.looked_at = self._session.monotonic()
             self._failures = 0
             seen = list(zip(chunk, answers, strict=True))
-            # On disk before anybody is told, and all of a reply at once.
-            self._journal([followed for followed, task in seen if self._take_in(followed, task)])
+            # Record a reply as a whole, before any of it is reported.
+            self._journal([followed for followed, task in seen if self._update(followed, task)])
             for followed, answer in seen:
-                if self._goes_on(followed, answer):
+                if self._report_answer(followed, answer):
                     continue
                 del self._followed[followed.task_id]
                 reason = answer if isinstance(answer, OmniEditError) else None
@@ -229,8 +230,8 @@ class Poller:
                     reason = forgotten(self._session, followed.record, reason)
                 yield followed.record, reason
 
-    def _goes_on(self, followed: _Followed, answer: _Answer) -> bool:
-        """Tell what a poll showed of one task, and return whether it is polled again."""
+    def _report_answer(self, followed: _Followed, answer: _Answer) -> bool:
+        """Report what a poll showed of one task; return whether to keep following it."""
         if isinstance(answer, Task):
             self._report(followed)
             return not followed.task.is_terminal
@@ -245,19 +246,19 @@ class Poller:
         return True
 
     def _read(self, chunk: Sequence[_Followed]) -> list[_Answer]:
-        """Return what the service says of each; many through one request where it offers that.
+        """Return the service's answer for each task, through one request for several if possible.
 
         Raises:
-            OmniEditError: If it says nothing of any.
+            OmniEditError: If the service answers for none of them.
         """
         now, deadline = self._session.monotonic(), max(each.deadline for each in chunk)
         if deadline <= now:
-            # A look at the very end still gets a moment for its reply.
+            # A last poll at the deadline still gets a moment for its reply.
             deadline = now + self._session.policy.last_reply_s
         found: Mapping[str, Task] = {}
         if len(chunk) > 1:
             found = self._read_batch(chunk, deadline)
-        # One that is missing from the reply is asked for alone before it counts as unknown.
+        # A task missing from the batch reply is read alone before it counts as unknown.
         answers: list[_Answer] = []
         troubles = 0
         for each in chunk:
@@ -272,10 +273,10 @@ class Poller:
         return answers
 
     def _read_batch(self, chunk: Sequence[_Followed], deadline: float) -> Mapping[str, Task]:
-        """Return what one request tells of tasks; nothing where the service offers none such.
+        """Return what a batch read says of some tasks; empty if the service has no batch read.
 
         Raises:
-            OmniEditError: If the service does not answer it.
+            OmniEditError: If the service does not answer.
         """
         if not self._has_batch_read:
             return {}
@@ -286,8 +287,8 @@ class Poller:
         except EndpointMissingError:
             self._has_batch_read = False
         except ServerError:
-            # Where a single task can be read, it is the batch read alone that fails. Each round asks
-            # for another task, since one may have trouble of its own.
+            # If a single task can be read, only the batch read is broken. Each round probes another
+            # task, because one of them may be unreadable itself.
             probed = chunk[self._failures % len(chunk)].task_id
             if self._failures < _MOST_FAILED_ROUNDS or not isinstance(
                 self._read_one(probed, deadline), Task
@@ -297,10 +298,10 @@ class Poller:
         return {}
 
     def _read_one(self, task_id: str, deadline: float) -> Task | OmniEditError:
-        """Return what the service says of one task; what keeps it from that is about it alone.
+        """Return what the service says of one task, or the error if it concerns only this task.
 
         Raises:
-            OmniEditError: If another task would be answered in the same way.
+            OmniEditError: If reading any other task would fail in the same way.
         """
         try:
             return self._session.service.get_task(task_id, deadline=deadline)
@@ -313,10 +314,10 @@ class Poller:
         followed.due_at = self._session.monotonic() + self._session.policy.shortest_poll_s
 
     def _back_off(self, error: OmniEditError, chunk: Sequence[_Followed]) -> None:
-        """Put the next poll off; transient trouble does not end a wait.
+        """Put off the next poll after an error, because transient errors do not end a wait.
 
         Raises:
-            OmniEditError: If it will not pass.
+            OmniEditError: If the error is not transient.
         """
         if isinstance(error, AuthenticationError | QuotaError) or not is_transient(error):
             raise error.about(task_id=chunk[0].task_id)
@@ -324,7 +325,7 @@ class Poller:
         self._rest(error, chunk, self._failures)
 
     def _rest(self, error: OmniEditError, chunk: Sequence[_Followed], failures: int) -> None:
-        """Put the next poll of some tasks off, the longer the more often they failed in a row."""
+        """Put off the next poll of some tasks, for longer the more failures there were in a row."""
         rest_s = backoff_s(
             failures,
             retry_after_s=error.retry_after_s,
@@ -342,8 +343,8 @@ class Poller:
             Retrying(message=error.message, delay_s=rest_s, attempt=failures, task_id=task_id)
         )
 
-    def _take_in(self, followed: _Followed, task: _Answer) -> bool:
-        """Note what a poll showed; return whether the journal does not know it yet."""
+    def _update(self, followed: _Followed, task: _Answer) -> bool:
+        """Note what a poll showed; return whether the journal needs to record it."""
         if task is None or isinstance(task, OmniEditError):
             return False
         before = followed.task
@@ -372,10 +373,10 @@ class Poller:
         followed.comes_along = True
         if followed.odd:
             status = followed.shown.status
-            said = f"a status that is not known: {status}" if status else "no status"
+            shown = f"an unknown status: {status}" if status else "no status"
             session.report(
                 Retrying(
-                    message=f"the service shows {said}",
+                    message=f"the service reports {shown}",
                     delay_s=rest_s,
                     attempt=len(followed.odd),
                     task_id=followed.task_id,
@@ -416,7 +417,7 @@ class Poller:
     def _out_of_time(self, followed: _Followed) -> WaitTimeoutError:
         task = followed.task
         progress = "" if task.progress is None else f" at {task.progress} %"
-        trouble = "" if followed.trouble is None else f" when last heard of ({followed.trouble})"
+        trouble = "" if followed.trouble is None else f" when last seen ({followed.trouble})"
         msg = (
             f"{task_name(task.task_id)} is not finished after {math.ceil(self._timeout_s)} s:"
             f" {followed.shown.shown_status}{progress}{trouble}"
@@ -425,7 +426,7 @@ class Poller:
 
 
 def report_end(session: Session, record: Record) -> None:
-    """Tell the observers how a task ended, once it has."""
+    """Tell the observers how a task ended, if it has."""
     if record.task is None or not record.task.is_terminal:
         return
     event = Completed if record.task.is_completed else Failed
@@ -433,9 +434,9 @@ def report_end(session: Session, record: Record) -> None:
 
 
 def remaining_s(standing: Standing) -> float | None:
-    """Return the seconds that progress and estimate say remain; None if neither says any.
+    """Return the seconds that remain by progress and estimate; None if neither can tell.
 
-    One per cent after six seconds does not mean ten minutes: at first the estimate weighs more.
+    One per cent after six seconds does not mean ten minutes, so at first the estimate weighs more.
     """
     by_progress_s, by_estimate_s = _left_by_progress_s(standing), None
     if standing.estimated_s is not None:
@@ -449,7 +450,7 @@ def remaining_s(standing: Standing) -> float | None:
 
 
 def _left_by_progress_s(standing: Standing) -> float | None:
-    """Return the seconds that remain at the pace so far."""
+    """Return the seconds that remain if progress continues at the same rate."""
     if standing.progress is None or not 0 < standing.progress < _FULL:
         return None
     return standing.elapsed_s * (_FULL - standing.progress) / standing.progress
@@ -461,17 +462,17 @@ def next_poll_s(
     """Return the seconds to rest before the next poll.
 
     Args:
-        standing: What the latest poll showed.
+        standing: The state of the task as of the latest poll.
         policy: The intervals.
-        is_watched: Whether somebody looks at a progress bar.
-        jitter: A number in [0, 1), so that many clients do not poll in step.
+        is_watched: Whether a progress bar is shown.
+        jitter: Returns a number in [0, 1), so that many clients do not poll in step.
     """
     chance = 1 - _JITTER * jitter()
     estimated_s = standing.estimated_s or 0.0
     if not standing.elapsed_s and estimated_s < policy.early_poll_s + policy.shortest_poll_s:
-        # What is over so soon is looked at when it should be over, rather than twice.
+        # A task this short is polled once, when it should be done, rather than early as well.
         return max(policy.early_poll_s * chance, estimated_s + _SURELY_OVER_S)
-    # Well before the earliest early poll, so that no rounding makes it two.
+    # Well before the earliest time of the early poll, so that rounding never causes a second one.
     if standing.elapsed_s < policy.early_poll_s * (1 - 2 * _JITTER):
         return policy.early_poll_s * chance - standing.elapsed_s
     cap_s = policy.longest_watched_poll_s if is_watched else policy.longest_unwatched_poll_s
@@ -485,7 +486,7 @@ def _interval_s(standing: Standing, policy: Policy) -> float:
     if standing.unchanged_s * progress / standing.elapsed_s > _MISSED_PERCENT:
         return steady_s
     left_s = _left_by_progress_s(standing) or 0.0
-    # Aim just short of the end where that is near; from afar it is too uncertain.
+    # Aim just short of the end if it is near; farther away the prediction is too uncertain.
     interval_s = min(0.95 * left_s + 0.5, max(steady_s, 0.6 * left_s))
-    # Steps of 5, 10 or 25 % tell little about where between two of them the task is.
+    # If progress moves in steps of 5, 10 or 25 %, it says little about the time in between.
     return min(interval_s, steady_s) if progress % _COARSE_STEP == 0 else interval_s

@@ -1,4 +1,4 @@
-"""Saving results: from the service, or from a whole copy on this machine."""
+"""Saving results, from the service or from a whole copy on this machine."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -43,10 +43,10 @@ _Fetch = Callable[[str], T]
 def check_destination(
     session: Session, record: Record, destination: Destination, *, overwrite: bool
 ) -> None:
-    """Refuse a destination that could not be written, before anything is waited for.
+    """Check that the destination can be written, before anything is waited for.
 
     Raises:
-        TargetExistsError: If it is taken by something other than this task's verified file.
+        TargetExistsError: If it is taken by anything but this task's verified file.
         LocalError: If it cannot be written.
     """
     if not destination.is_stdout:
@@ -63,10 +63,10 @@ def check_target(
     overwrite: bool,
     sound: Sound = Sound.NEW,
 ) -> None:
-    """Refuse a target that could not be written.
+    """Check that the target can be written.
 
     Raises:
-        TargetExistsError: If it is taken by something other than this task's verified file.
+        TargetExistsError: If it is taken by anything but this task's verified file.
         LocalError: If it cannot be written, or is the clip that the result was made from.
     """
     _refuse_clip(session, record, target)
@@ -79,7 +79,7 @@ def check_target(
 
 
 def _refuse_clip(session: Session, record: Record, target: Target) -> None:
-    """Refuse to replace the local clip that a result was made from, wherever it was named.
+    """Refuse to replace the local clip that a result was made from, whatever its path is now.
 
     Raises:
         LocalError: If the target is that clip.
@@ -88,7 +88,7 @@ def _refuse_clip(session: Session, record: Record, target: Target) -> None:
         return
     if digest_of_clip(session, target.path, check=False).sha256 != record.clip_sha256:
         return
-    # In the sandbox results have the content of their clips.
+    # In the sandbox a result has the same content as its clip: go by the path.
     results = {
         file.path
         for known in (session.journal.recent() if session.is_sandbox else ())
@@ -103,11 +103,11 @@ def _refuse_clip(session: Session, record: Record, target: Target) -> None:
 def download(
     session: Session, record: Record, destination: Destination, *, overwrite: bool
 ) -> Record:
-    """Save the result of a task, asking the service where this machine has no whole copy of it.
+    """Save the result of a task, from a whole copy on this machine or else from the service.
 
     Raises:
-        NotFinishedError: If it is not finished.
-        TaskFailedError: If it failed or was cancelled.
+        NotFinishedError: If the task is not finished.
+        TaskFailedError: If the task failed or was cancelled.
         ResultGoneError: If the result is gone.
         TargetExistsError: If the destination is taken.
         OmniEditError: If the service or the disk refuses.
@@ -131,26 +131,26 @@ def save(
     deadline: float | None = None,
     stream_out: Callable[[Path], None] | None = None,
 ) -> Record:
-    """Save every result of a task that has ended well.
+    """Save every result of a completed task.
 
     Args:
-        record: Of the task.
-        destination: Where its results go.
-        overwrite: Replace what is there.
-        deadline: A monotonic instant; what was received until then is kept for the next run.
-        stream_out: Writes a file to standard output, where that is the destination.
+        record: The task's record.
+        destination: Where to save the results.
+        overwrite: Whether to replace existing files.
+        deadline: A monotonic instant; the next run resumes from what was received by then.
+        stream_out: Writes a file to standard output, if that is the destination.
 
     Raises:
-        NotFinishedError: If it is not finished.
-        TaskFailedError: If it failed or was cancelled.
-        ResultGoneError: If the result is gone, or was never there.
+        NotFinishedError: If the task is not finished.
+        TaskFailedError: If the task failed or was cancelled.
+        ResultGoneError: If the result is gone or never existed.
         TargetExistsError: If the destination is taken.
-        WaitTimeoutError: If the deadline came first.
+        WaitTimeoutError: If the deadline passed first.
         OmniEditError: If the service or the disk refuses.
     """
     task = completed_task(record)
     if deadline is not None:
-        # One that is found completed at the last moment gets some seconds to be saved.
+        # A task found completed at the last moment still gets a few seconds to be saved.
         deadline = max(deadline, session.monotonic() + session.policy.grace_s)
     try:
         task = with_results(session, record, deadline=deadline)
@@ -165,7 +165,7 @@ def save(
     except UnavailableError as error:
         if deadline is None or session.monotonic() < deadline:
             raise
-        msg = f"{task_name(task.task_id)} is completed, and the time was up before it was saved"
+        msg = f"{task_name(task.task_id)} is completed, but time ran out before it was saved"
         raise WaitTimeoutError(msg, task_id=task.task_id) from error
     return record
 
@@ -173,17 +173,17 @@ def save(
 def save_from_here(
     session: Session, record: Record, target: Target, *, overwrite: bool
 ) -> Record | None:
-    """Save a result that lies whole on this machine already; None where it does not.
+    """Save a result from a whole copy on this machine; return None if there is none.
 
     Raises:
         LocalError: If the target cannot be written.
     """
     if record.task is not None and len(record.task.result_urls) > 1:
-        # Of several, each is looked for on its own.
+        # If there are several results, `save` looks for each of them.
         return None
     there = saved_as(record, target)
     if there is not None:
-        for ident in (str(record.task_id), there.sha256):  # as it was downloaded, or copied
+        for ident in (str(record.task_id), there.sha256):  # part files of a download, of a copy
             tidy(target.path, ident)
         _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
         return record
@@ -202,17 +202,17 @@ def save_from_here(
 
 
 def whole_result(record: Record) -> SavedFile | None:
-    """Return the file of a task's first result, where it lies whole on this machine."""
+    """Return the file of a task's first result as served, if it is whole on this machine."""
     urls = record.task.result_urls if record.task else ()
-    # Of several results the first was saved first.
+    # The first of several results is always saved first.
     saved = record.saved if len(urls) <= 1 else record.saved[:1]
     return next((file for file in saved if file.is_served and is_whole(file)), None)
 
 
 def result_file(session: Session, record: Record, *, deadline: float | None = None) -> Path:
-    """Return the first result of a task as the service made it: its saved file, or a fetched one.
+    """Return a file with the first result of a task as served, fetching it if necessary.
 
-    What is fetched lies in a private folder until the session ends.
+    A fetched file stays in a private folder until the session ends.
 
     Raises:
         NotFinishedError: If the task is not finished.
@@ -239,16 +239,16 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
 
 
 def is_whole(file: SavedFile) -> bool:
-    """Return whether a saved result is still what it was."""
+    """Return whether a saved file still has its recorded size and digest."""
     return verify(Path(file.path), size_bytes=file.size_bytes, sha256=file.sha256)
 
 
 def completed_task(record: Record) -> Task:
-    """Return the task of a record, which has ended well.
+    """Return the task of a record, provided that it is completed.
 
     Raises:
-        TaskFailedError: If it failed or was cancelled.
-        NotFinishedError: If it is not finished.
+        TaskFailedError: If the task failed or was cancelled.
+        NotFinishedError: If the task is not finished.
     """
     task = record.task
     if task is None or not task.is_terminal:
@@ -261,18 +261,18 @@ def completed_task(record: Record) -> Task:
 
 
 def with_results(session: Session, record: Record, *, deadline: float | None) -> Task:
-    """Return a task that ended well with its results; one that shows none is looked at once more.
+    """Return a completed task with result links, reading it once more if it has none.
 
     Raises:
-        TaskFailedError: If it failed or was cancelled.
-        NotFinishedError: If it is not finished.
-        ResultGoneError: If there is none.
+        TaskFailedError: If the task failed or was cancelled.
+        NotFinishedError: If the task is not finished.
+        ResultGoneError: If there is still no result.
         OmniEditError: If the service does not answer.
     """
     task = completed_task(record)
     if task.result_urls:
         return task
-    # It may have been completed a moment before its links were.
+    # Links may appear a moment after the task is completed.
     fresh = read_task(session, task.task_id, known=record, deadline=deadline)
     if fresh.result_urls:
         return fresh
@@ -323,14 +323,14 @@ def _save_one(
             deadline=deadline,
             on_progress=progress_of(session, target.shown, "download", task_id=task.task_id),
             on_retry=retry_of(session, task.task_id),
-            # Before it gets its name: a kill right after that must leave no file nobody knows.
+            # Record the file before it is placed: a kill must not leave a file unknown here.
             on_verified=partial(record_saved, session, task.task_id),
         )
 
     try:
         file = _with_fresh_link(session, record.with_task(task), index, fetch, deadline)
     except TargetExistsError:
-        # Another process may have saved the same task there meanwhile.
+        # Another process may have saved the same task there in the meantime.
         known = find_saved(session, record, target, overwrite=overwrite)
         if known is None:
             raise
@@ -356,7 +356,7 @@ def _stream(
 def _fetched(
     session: Session, url: str, task_id: str, name: str, deadline: float | None
 ) -> AbstractContextManager[Path]:
-    """Return a block that holds a result in a private file; its progress has that name."""
+    """Return a context manager that yields a result in a private file; progress shows `name`."""
     return session.downloader.fetch(
         url,
         task_id=task_id,
@@ -370,10 +370,10 @@ def _fetched(
 def _with_fresh_link(
     session: Session, record: Record, index: int, fetch: _Fetch[T], deadline: float | None
 ) -> T:
-    """Fetch a result; a link that is dead or delivers no video is replaced once.
+    """Fetch a result; if its link is dead or delivers no video, try once more with a fresh link.
 
     Raises:
-        ResultGoneError: If the fresh link is no better, or there is none.
+        ResultGoneError: If there is no fresh link, or it fails as well.
     """
     task = completed_task(record)
     try:
@@ -384,7 +384,7 @@ def _with_fresh_link(
         return fetch(_url_of(fresh, index))
     except ResultGoneError as error:
         if not isinstance(error, NotAVideoError):
-            # `download --all` passes it over from now on; what is no video today may be one later.
+            # From now on `download --all` skips it; a link without a video may still get one later.
             session.journalled(lambda: session.journal.record_result_gone(task.task_id))
         raise error.about(task_id=task.task_id) from None
 
@@ -392,12 +392,12 @@ def _with_fresh_link(
 def _url_of(task: Task, index: int) -> str:
     if index < len(task.result_urls):
         return task.result_urls[index]
-    msg = f"the service names no result of {task_name(task.task_id)}"
+    msg = f"the service no longer lists this result of {task_name(task.task_id)}"
     raise ResultGoneError(msg, task_id=task.task_id)
 
 
 def _reread(session: Session, record: Record) -> Record:
-    """Return a record with what other processes may have saved since it was read."""
+    """Return a record with the files that other processes may have saved since it was read."""
     known = None
     with suppress(JournalError):
         known = session.journal.find_task(record.task_id) if record.task_id else None
@@ -412,7 +412,7 @@ def find_saved(
     overwrite: bool,
     sound: Sound = Sound.NEW,
 ) -> Record | None:
-    """Return a record whose file has the target's name, whoever saved it there; None without."""
+    """Report and return a record whose verified file is at the target; None if it is not."""
     record = _reread(session, record)
     there = saved_as(record, target, sound=sound)
     if there is None:
@@ -422,8 +422,8 @@ def find_saved(
 
 
 def saved_as(record: Record, target: Target, *, sound: Sound = Sound.NEW) -> SavedFile | None:
-    """Return the verified file of this task that has the target's name, where it is whole."""
-    # However it is spelled: `sub/../out.mp4`, or through a link.
+    """Return this task's file at the target, if there is one and it is whole."""
+    # Compare resolved paths: the same file may be spelled `sub/../out.mp4`, or reached by a link.
     path = real_path(target.path)
     for file in record.saved:
         if file.sound is sound and real_path(Path(file.path)) == path and is_whole(file):
@@ -434,7 +434,7 @@ def saved_as(record: Record, target: Target, *, sound: Sound = Sound.NEW) -> Sav
 def placed(
     session: Session, record: Record, file: SavedFile, target: Target, *, overwrite: bool
 ) -> Record:
-    """Return a record with a file that has just got its name, and tell of it."""
+    """Record and report a file that was just placed at its target; return the updated record."""
     if file.facts is None:
         facts = look_at_result(session, file.path, name=target.shown, clip=record.clip)
         file = file._replace(facts=facts)
@@ -470,15 +470,15 @@ def _report_saved(
 def record_saved(
     session: Session, task_id: str, file: SavedFile, *, is_placed: bool = False
 ) -> None:
-    """Write down where a verified result is, or is about to be."""
+    """Record where a verified result has been, or is about to be, placed."""
     if session.private_folder in Path(file.path).parents:
-        # It goes when the command ends.
+        # It is deleted when the command ends.
         return
     session.journalled(lambda: session.journal.record_saved(task_id, file, is_placed=is_placed))
 
 
 def retry_of(session: Session, task_id: str | None) -> Callable[[str, float, int], None]:
-    """Return what reports that a transfer rests before it goes on."""
+    """Return a callback that reports the pause before a transfer is retried."""
 
     def report(message: str, rest_s: float, attempt: int) -> None:
         session.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))

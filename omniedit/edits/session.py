@@ -1,4 +1,4 @@
-"""One run of a use case: the service, the journal, the clips, the clock, and who is told."""
+"""The session: the service, journal, clock, settings and observers that the use cases share."""
 
 import signal
 import threading
@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 SHORTEST_INTERVAL_S: Final = 0.5
 LONGEST_INTERVAL_S: Final = 10.0
-"""Between two submissions, after the service has asked to slow down."""
+"""The bounds of the interval between submissions after the service has asked to slow down."""
 
 
 class Connection(NamedTuple):
-    """Where the service is, and the key that it takes."""
+    """The URLs of the service and the file service, and the API key."""
 
     base_url: str
     files_url: str
@@ -38,12 +38,14 @@ class Connection(NamedTuple):
 
 
 class RateLimiter:
-    """A pause that a rate limit asks for holds for everybody, and afterwards they go in single file.
+    """Gives threads their turns to submit, so that all of them obey the rate limit of one.
+
+    After a rate limit, every thread pauses, and turns are then further apart for a while.
 
     Args:
-        monotonic: Seconds that never jump.
-        sleep: How to rest.
-        least_interval_s: Between any two turns, whether the service asks for it or not.
+        monotonic: The monotonic clock, in seconds.
+        sleep: Rests for some seconds.
+        least_interval_s: The minimum interval between two turns, even without a rate limit.
     """
 
     def __init__(
@@ -60,12 +62,12 @@ class RateLimiter:
         self._interval_s = 0.0
         self._least_interval_s = least_interval_s
         self.is_paced = least_interval_s > 0
-        """Whether turns are apart without the service's asking for it."""
+        """Whether there is a minimum interval between turns even without a rate limit."""
         self._paused_until = 0.0
         self._pauses = 0
 
     def wait(self) -> float:
-        """Rest until it is the caller's turn; return for how many seconds."""
+        """Rest until it is the caller's turn; return how many seconds that took."""
         began = self._monotonic()
         while True:
             with self._lock:
@@ -75,16 +77,17 @@ class RateLimiter:
                 self._open_at = turn_at + max(self._interval_s, self._least_interval_s)
             if turn_at > now:
                 self._sleep(turn_at - now)
-            # A pause that began meanwhile voids every turn.
+            # A pause that began in the meantime makes every assigned turn void.
             if pauses == self._pauses:
                 return self._monotonic() - began
 
     def slow_down(self, rest_s: float) -> None:
-        """Let nobody go for `rest_s` seconds, and then more slowly than before."""
+        """Give no turns for `rest_s` seconds, and then at a longer interval than before."""
         with self._lock:
             now = self._monotonic()
             if now >= self._paused_until:
-                # The other replies to what was sent before a pause tell nothing new.
+                # Slow down only once per pause: further rate limits are replies to requests that
+                # were sent before it.
                 doubled_s = max(SHORTEST_INTERVAL_S, 2 * self._interval_s)
                 self._interval_s = min(LONGEST_INTERVAL_S, doubled_s)
             self._paused_until = max(self._paused_until, now + rest_s)
@@ -92,7 +95,7 @@ class RateLimiter:
             self._pauses += 1
 
     def speed_up(self) -> None:
-        """Go a little faster again."""
+        """Shorten the interval a little after a success."""
         with self._lock:
             slower_s = self._interval_s * 0.8
             self._interval_s = slower_s if slower_s >= SHORTEST_INTERVAL_S / 2 else 0.0
@@ -103,40 +106,41 @@ def _no_stream(_path: Path) -> None:
 
 
 class Session:
-    """What the use cases call on.
+    """The shared context of the use cases of one command.
 
-    All that speaks HTTP is made when it is first needed, so that what needs no network neither
-    needs a key nor pays for an HTTP library.
+    HTTP objects are created on first use, so that commands without network access need no key and
+    do not load an HTTP library.
 
     Args:
-        journal: Open.
-        origin: The API's; what is known of one is not known of another.
+        journal: The journal, opened.
+        origin: The API's origin; records of other origins are kept apart.
         open_http: Returns the HTTP client.
-        find_connection: Returns the connection, or raises what keeps it from being used.
-        private_folder: Where files without a lasting name may lie.
-        context: Whose `last` a submission becomes; None for the many of a batch.
-        requires_journal: Nothing may be paid for without a journal.
-        is_sandbox: The service is a sandbox.
-        allows_internal_clips: Clips may lie on this machine's network.
-        writes_sidecars: Each saved result gets a file that says where it comes from.
-        is_watched: Somebody looks at a progress bar.
-        is_batch: Many edits are made; what is true of all of them is told once.
-        looks_at_results: What was saved is looked into, where the extra `media` is installed.
-        observers: Told of every event, in this order.
-        shielded: Returns a block that a first signal ends only after some seconds' grace.
-        drain: Waits until the replies that other threads wait for have come, for some seconds.
+        find_connection: Returns the connection, or raises an error if there is no usable one.
+        private_folder: A folder for temporary files.
+        context: The context whose `last` a submission becomes; a batch never sets it.
+        requires_journal: Whether paying requires a working journal.
+        is_sandbox: Whether the service is a sandbox.
+        allows_internal_clips: Whether clips may be on this machine's network.
+        writes_sidecars: Whether each saved result gets a sidecar.
+        is_watched: Whether a progress bar is shown.
+        is_batch: Whether there are many edits: notes are then limited to general ones, each once.
+        looks_at_results: Whether to probe saved results, if the extra `media` is installed.
+        observers: Called with every event, in this order.
+        shielded: Returns a context manager whose block the first signal interrupts only after a
+            grace period.
+        drain: Waits a few seconds for the replies that other threads are waiting for.
         stream_out: Writes a file to standard output.
-        clock: The time.
+        clock: The clock.
         policy: Time-outs, budgets and intervals.
-        told: Notes that were told already, by an earlier session of the same command.
-        submission_interval_s: At least so long from one submission to the next.
-        closing: Ends with the session.
+        told: Messages that an earlier session of the same command has already reported.
+        submission_interval_s: The minimum interval between two submissions.
+        closing: An exit stack that outlives the session, and closes its files.
     """
 
     outstanding: dict[str, Callable[[], tuple[Record, OmniEditError]]]
-    """What gives up a submission that is out, by its request ID; see `in_doubt`."""
+    """Callbacks that give up a submission awaiting its reply, by request ID; see `in_doubt`."""
     in_doubt: list[tuple[Record, OmniEditError]]
-    """The submissions whose reply had not come when the command was stopped."""
+    """The submissions whose reply had not arrived when the command stopped."""
 
     def __init__(
         self,
@@ -168,8 +172,8 @@ class Session:
         self.origin = origin
         self.private_folder = private_folder
         self.last_context = context
-        """Whose `last` is meant."""
-        # A batch is one call, however many submissions it makes.
+        """The context in which `last` is looked up."""
+        # The submissions of a batch never become `last`.
         self.context = None if is_batch else context
         self.requires_journal, self.has_journal = requires_journal, journal.is_lasting
         self.is_sandbox = is_sandbox
@@ -183,14 +187,14 @@ class Session:
             clock.monotonic, self.sleep, least_interval_s=submission_interval_s
         )
         self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)
-        """Held while a clip is made ready and uploaded."""
+        """Acquired while a clip is prepared and uploaded."""
         self.find_connection = find_connection
         self.holding = ExitStack() if closing is None else closing.enter_context(ExitStack())
-        """Holds what was fetched for the session; who needs it for longer takes it over."""
+        """Holds fetched files until the session ends; `pop_all` lets a caller keep them longer."""
         self.stream_out = stream_out
         self._open_http, self._observers = open_http, observers
         self.shielded = shielded
-        """Returns a block that a first signal ends only after some seconds' grace."""
+        """Returns a context manager that delays the first signal by a grace period."""
         self._drain = drain
         self._is_batch = is_batch
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
@@ -205,7 +209,7 @@ class Session:
 
     @cached_property
     def fetched(self) -> dict[str, Path]:
-        """Results in private files, by their task."""
+        """Private files of fetched results, by task ID."""
         return {}
 
     @cached_property
@@ -216,7 +220,7 @@ class Session:
             CredentialsError: If there is no usable key.
             MissingExtraError: If the sandbox is not installed.
         """
-        # First: without a key there is no need of the HTTP library.
+        # Before the import: if there is no key, do not load the HTTP library.
         connection = self.find_connection()
         from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - brings that library
 
@@ -226,7 +230,7 @@ class Session:
 
     @property
     def downloader(self) -> "Downloader":
-        """What saves results."""
+        """A downloader for results and clips."""
         from omniedit.downloads.transfer import Downloader  # noqa: PLC0415 - few commands save
 
         return Downloader(
@@ -237,12 +241,17 @@ class Session:
         )
 
     def report(self, event: "Event") -> None:
-        """Tell the observers of an event."""
+        """Report an event to the observers."""
         for observe in self._observers:
             observe(event)
 
     def note(self, message: str, *, is_general: bool = False) -> None:
-        """Tell the observers what is worth a line; of many edits only what is true of all, once."""
+        """Report a note; in a batch, only if it is general, and only once.
+
+        Args:
+            message: The note.
+            is_general: Whether it applies to more than one edit.
+        """
         from omniedit.events import Noted  # noqa: PLC0415 - a listing loads no events
 
         if self._is_batch and (not is_general or message in self._told):
@@ -251,11 +260,11 @@ class Session:
         self.report(Noted(message=message))
 
     def warn(self, message: str, *, is_once: bool = False) -> None:
-        """Tell the observers of something that the user should know, also when quiet.
+        """Report a warning, which is shown even with `--quiet`.
 
         Args:
-            message: What to know.
-            is_once: Whether it is told once, however many edits it is true of.
+            message: The warning.
+            is_once: Whether to report it only once, no matter how many edits it applies to.
         """
         from omniedit.events import Warned  # noqa: PLC0415 - as above
 
@@ -267,30 +276,30 @@ class Session:
         self.report(Warned(message=message))
 
     def sleep(self, seconds: float, /) -> None:
-        """Rest.
+        """Rest for some seconds.
 
         Raises:
-            Interrupted: The command is to end.
+            Interrupted: If the command is stopping.
         """
         if self._wait(self._stopping, seconds):
             raise Interrupted(signal.SIGINT)
 
     def check_goes_on(self) -> None:
-        """Refuse to begin anything once the command is to end.
+        """Raise if the command is stopping, so that nothing new is started.
 
         Raises:
-            Interrupted: It is.
+            Interrupted: If the command is stopping.
         """
         if self._stopping.is_set():
             raise Interrupted(signal.SIGINT)
 
     def stop(self) -> None:
-        """Have the other threads begin nothing more, and wait a little for their replies."""
+        """Keep other threads from starting anything, and wait a little for their replies."""
         self._stopping.set()
         try:
             self._drain()
         finally:
-            # No thread that still waits for a reply will tell: it ends with the process.
+            # Threads still waiting for a reply end with the process, so record their outcome here.
             self.in_doubt += [give_up() for give_up in [*self.outstanding.values()]]
 
     def jitter(self) -> float:
@@ -304,7 +313,7 @@ class Session:
         return None if deadline is None else max(0.0, deadline - self.monotonic())
 
     def new_request_id(self) -> str:
-        """Return an ID that nobody else has."""
+        """Return a new, globally unique request ID."""
         return f"omniedit-{uuid.uuid4().hex}"
 
     def with_retries(
@@ -315,16 +324,16 @@ class Session:
         deadline: float | None = None,
         task_id: str | None = None,
     ) -> T:
-        """Return what `call` returns, resting and calling again while its failures are transient.
+        """Return the result of `call`, retrying it with backoff after transient errors.
 
         Args:
-            call: What costs nothing: a read, or an upload.
-            budget_s: How long to go on, rests included; by default as long as a read may take.
+            call: A call that is free to repeat: a read or an upload.
+            budget_s: How long to retry, rests included; by default the policy's budget for reads.
             deadline: A monotonic instant that no rest may overrun.
-            task_id: The task it is about, for the observers.
+            task_id: The task that the call concerns, for the observers.
 
         Raises:
-            OmniEditError: The last failure.
+            OmniEditError: The last error.
         """
 
         def report(message: str, rest_s: float, attempt: int) -> None:
@@ -344,14 +353,14 @@ class Session:
         return retry.call(call)
 
     def remember(self, kind: str, path: Path, find: Callable[[], T]) -> T:
-        """Return what was found out about a file, again where the file has changed.
+        """Return the result of `find` for a file, remembered until the file changes.
 
-        However many edits a clip has, it is looked at and read once.
+        A clip is thus probed and hashed once, no matter how many edits use it.
 
         Args:
-            kind: What is found out.
+            kind: The kind of result, such as `digest`.
             path: The file.
-            find: Finds it out.
+            find: Computes the result.
         """
         key, state = (kind, str(absolute_path(path))), _state_of(path)
         known = self._remembered.get(key)
@@ -361,12 +370,12 @@ class Session:
         return found
 
     def has_changed(self, kind: str, path: Path) -> bool:
-        """Return whether a file is no longer what it was when that was found out about it."""
+        """Return whether a file has changed since `remember` computed this kind of result for it."""
         known = self._remembered.get((kind, str(absolute_path(path))))
         return known is not None and known[0] != _state_of(path)
 
     def journalled(self, write: Callable[[], None]) -> None:
-        """Write to the journal; a result is saved, and a task read, also where that fails."""
+        """Write to the journal; a failure is only a warning, because other work can continue."""
         try:
             write()
         except JournalError as error:
@@ -374,7 +383,7 @@ class Session:
 
 
 def _state_of(path: Path) -> tuple[int, int] | None:
-    """Return what changes with a file's content; None where it cannot be looked at."""
+    """Return the size and modification time of a file; None if they cannot be read."""
     try:
         found = path.stat()
     except (OSError, ValueError):

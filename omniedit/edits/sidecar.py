@@ -72,7 +72,7 @@ def write_sidecar(session: Session, record: Record, file: SavedFile, *, overwrit
 
 
 def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
-    """Write the missing sidecars of this origin's saved results; yield an error for each failure."""
+    """Write the missing sidecars of this origin's saved results; yield an error per failure."""
     if not session.writes_sidecars:
         return
     for record in session.journal.recent():

@@ -266,9 +266,7 @@ def test_what_belongs_to_a_split_goes_with_nothing_else(bench: Bench) -> None:
         pytest.param(
             -0.5, (), 25.0, "0.5 s shorter than its piece: its last frame is held", id="short"
         ),
-        pytest.param(
-            0.5, (), 25.0, "0.5 s longer than its piece: its end is cut off", id="long"
-        ),
+        pytest.param(0.5, (), 25.0, "0.5 s longer than its piece: its end is cut off", id="long"),
         pytest.param(-0.1, (), 25.0, None, id="a-frame-short"),
         pytest.param(
             -0.5, ("--sound", "new"), 23.5, "0.5 s shorter than its piece", id="new-sound"

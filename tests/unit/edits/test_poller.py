@@ -299,7 +299,7 @@ def test_the_deadline_message_tells_what_kept_it_from_being_known(session: Bench
     ((_, _, error),) = outcomes(waiting_for(session, 1, timeout_s=10.0))
 
     assert error is not None
-    assert ": processing at 0 % when last heard of (" in error.message
+    assert ": processing at 0 % when last seen (" in error.message
     assert error.message.endswith("no answer)")
 
 

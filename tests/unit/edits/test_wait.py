@@ -102,7 +102,7 @@ def test_a_status_that_nobody_knows_is_said_and_looked_at_again(session: BenchSe
     assert followed(session, "task-1", into=None) == {"task-1": None}
 
     said = [(event.message, event.attempt) for event in session.reported(Retrying)]
-    message = "the service shows a status that is not known: archived"
+    message = "the service reports an unknown status: archived"
     assert said == [(message, 1), (message, 2)]
     seen = [event.record.task.progress for event in session.reported(Progressed)]
     assert seen == [40, 50, 100]
