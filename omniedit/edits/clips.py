@@ -1,4 +1,4 @@
-"""Clips, on this machine and behind URLs: looked at before anything is paid for."""
+"""Clips, local or behind URLs: finding them, and checking them before anything is paid for."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -59,24 +59,24 @@ class Findings(NamedTuple):
 
     @property
     def refusals(self) -> tuple[Problem, ...]:
-        """What keeps the clip from being edited, unless the user does something about it."""
+        """The problems that prevent an edit unless the user fixes them."""
         return tuple(problem for problem in self.problems if not problem.is_automatic)
 
     @property
     def fits(self) -> bool | None:
-        """Whether it can be edited; None where its length is unknown and no problem was found."""
+        """Whether the clip can be edited; None if its length is unknown and no problem is known."""
         if self.refusals:
             return False
         return None if self.facts.duration_s is None else True
 
     @property
     def estimated_credits(self) -> float | None:
-        """About what an edit costs at least; None where length or model is unknown."""
+        """The estimated minimum cost of an edit; None if the length or the model is unknown."""
         return self.model.estimated_credits(self.facts.duration_s)
 
     @property
     def error(self) -> InvalidInputError | None:
-        """Why it does not fit, as an error; None where no problem was found."""
+        """An error that says why the clip cannot be edited; None if no problem was found."""
         if not self.refusals:
             return None
         first = self.refusals[0]
@@ -86,7 +86,7 @@ class Findings(NamedTuple):
 
 
 def clip_name(video: str) -> str:
-    """Return the name of a clip's file, at the end of its path or URL."""
+    """Return the file name at the end of a clip's path or URL."""
     if is_local(video):
         return Path(video).name
     _, _, path = without_query(video).partition("://")[2].partition("/")
@@ -94,9 +94,9 @@ def clip_name(video: str) -> str:
 
 
 def clips_of(session: Session, sources: Sequence[str]) -> list[str]:
-    """Return the clips that are meant: a folder stands for its videos, in natural order.
+    """Return the given clips, with each folder replaced by its videos in natural order.
 
-    What a folder holds of results that are known here is left out; what was named never is.
+    Videos in a folder that are results known here are left out; files given by name never are.
 
     Raises:
         InvalidInputError: If a folder holds no video.
@@ -119,13 +119,13 @@ def _clips_in(session: Session, folder: Path) -> list[str]:
         raise LocalError(msg) from None
     if not videos:
         msg = f"{folder} holds no videos"
-        hint = "folders in it are not looked into, nor files with unknown endings or hidden ones"
+        hint = "subfolders, hidden files and files with unknown suffixes are ignored"
         raise InvalidInputError(msg, code="no_videos", hint=hint)
     results: dict[int, list[SavedFile]] = {}
     for file in session.journal.saved_files():
         results.setdefault(file.size_bytes, []).append(file)
     clips = [
-        # A file of that name, not a task.
+        # `./task:X` is a file with that name, `task:X` would be a task.
         f"./{path}" if str(path).startswith(TASK_PREFIX) else str(path)
         for path in sorted(videos, key=lambda path: (natural_order(path.name), path.name))
         if not _is_result(session, path, results)
@@ -140,10 +140,10 @@ def _is_result(session: Session, path: Path, results: Mapping[int, Sequence[Save
     try:
         same_size = results.get(path.stat().st_size, ())
     except OSError:
-        # It went away meanwhile, which its own line will say.
+        # The file has disappeared; the edit of it will report that.
         return False
     if session.is_sandbox:
-        # Its results have the content of their clips.
+        # In the sandbox a result has the same content as its clip: go by the path.
         same_size = [file for file in same_size if file.path == str(absolute_path(path))]
     if not same_size:
         return False
@@ -157,14 +157,14 @@ def _is_video(path: Path) -> bool:
 
 
 def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts | Incomplete:
-    """Return what a clip is; of a URL little more than the header is read.
+    """Probe a clip; of one behind a URL, little more than the header is read.
 
     Args:
-        video: Path or URL.
-        name: What messages call it, where that is something else.
+        video: The path or URL of the clip.
+        name: The name in messages, if it is not `video`.
 
     Raises:
-        InvalidInputError: If it is certainly no clip.
+        InvalidInputError: If the content is certainly not a clip.
     """
     from omniedit.media import probe  # noqa: PLC0415 - brings PyAV
 
@@ -183,20 +183,19 @@ def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts 
 def look_at_result(
     session: Session, path: str, *, name: str, clip: VideoFacts | None
 ) -> VideoFacts | None:
-    """Return what came back, and tell how it differs from the clip; None where nobody can look.
+    """Probe a saved result, and report how it differs from the clip; None if it cannot be probed.
 
     Args:
-        session: Is told.
-        path: Of the saved result.
-        name: What messages call it.
-        clip: What was sent, where that is known.
+        path: The path of the saved result.
+        name: The name of the result in messages.
+        clip: The clip that was sent; None if unknown.
     """
     if not session.looks_at_results or not is_available():
         return None
     from omniedit.media import probe  # noqa: PLC0415 - brings PyAV
 
     try:
-        # Not remembered: a batch has thousands, and each is looked at once.
+        # Not by `session.remember`: a batch may have thousands of results, each probed only once.
         result = probe(Path(path), name=name).seen
     except OmniEditError as error:
         session.warn(f"{name} may not be playable: {error.message}")
@@ -205,7 +204,7 @@ def look_at_result(
         lengths = f"{result.duration_s:.2f} s of {clip.duration_s:.2f} s"
         session.warn(f"{name} is shorter than half the clip: {lengths}")
     elif clip is not None and (difference := describe_difference(clip, result)):
-        # In a batch the same is said once.
+        # A general note: a batch reports each difference only once.
         session.note(difference, is_general=True)
     return result
 
@@ -214,8 +213,8 @@ def probe(session: Session, video: str, model: Model) -> Findings:
     """Return what a clip is, whether it fits a model, and what an edit of it costs.
 
     Raises:
-        InvalidInputError: If it is certainly no clip.
-        UnavailableError: If too little of a URL could be read to tell.
+        InvalidInputError: If the content is certainly not a clip.
+        UnavailableError: If too little could be read from a URL to tell.
     """
     if not video:
         msg = "VIDEO is empty"
@@ -224,7 +223,7 @@ def probe(session: Session, video: str, model: Model) -> Findings:
         check_no_video_page(video)
     facts = look(session, video)
     if isinstance(facts, Incomplete):
-        # An edit goes on with a warning: it asks the service. Here nobody else is asked.
+        # For an edit this is only a warning, because the service decides. Here nothing else does.
         msg = f"the clip could not be looked at: {facts.reason}"
         hint = "download it and probe the file; an edit does not depend on this"
         raise UnavailableError(msg, code="clip_not_read", hint=hint)
@@ -233,19 +232,21 @@ def probe(session: Session, video: str, model: Model) -> Findings:
 
 
 def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
-    """Look at a clip, and refuse what would be paid for in vain.
+    """Probe a clip, refuse an edit that is bound to fail, and plan how to prepare the clip.
 
     Raises:
-        InvalidInputError: If the clip does not fit, with the flag that would fix it.
-        MissingExtraError: If it needs an extra that is not installed.
-        TooExpensiveError: If it is estimated above its limit, or cannot be estimated.
+        InvalidInputError: If the clip does not fit; the hint names the option that helps.
+        MissingExtraError: If the request needs the extra `media`, which is not installed.
+        TooExpensiveError: If the estimate exceeds the request's limit, or there is none.
     """
     start_s = None if request.start is None else parse_mark(request.start, name="--start")
     end_s = None if request.end is None else parse_mark(request.end, name="--end")
     check_order(start_s, end_s, name=request.video)
     model = find_model(request.model)
     if request.max_credits is not None and not model.is_known:
-        msg = f"what the edit costs cannot be estimated: the prices of {model.model_id} are unknown"
+        msg = (
+            f"the cost of the edit cannot be estimated: the prices of {model.model_id} are unknown"
+        )
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or choose a known model")
     if not is_available():
         _accept_no_extra(session, request)
@@ -257,7 +258,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     length_s = _marked_length(facts, start_s, end_s)
     sent = replace(facts, duration_s=length_s)
     if request.is_cut:
-        # What a cut leaves is written as the service wants it.
+        # The cut piece is written in a form that the service accepts.
         sent = replace(
             sent,
             container="mp4",
@@ -283,22 +284,22 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
 
 
 def digest_of_clip(session: Session, path: Path, *, check: bool) -> ClipDigest:
-    """Return the digest of a clip that may be uploaded.
+    """Return the digest of a local clip, computed once.
 
     Args:
-        path: The clip.
-        check: Refuse what is certainly too large or not an MP4.
+        path: The path of the clip.
+        check: Whether to refuse a file that is too large or certainly not an MP4.
     """
     return session.remember("digest", path, lambda: digest_clip(path, check=check))
 
 
 @contextmanager
 def clip_on_this_machine(session: Session, request: EditRequest) -> Generator[Path]:
-    """Hold the file of a clip for a block; that of a URL is fetched, unless it was before.
+    """Yield the path of a clip's file; the clip of a URL is fetched unless it was already.
 
     Raises:
-        InvalidInputError: If it cannot be fetched.
-        LocalError: If the disk does not take it.
+        InvalidInputError: If the clip cannot be fetched.
+        LocalError: If the file cannot be written.
     """
     if request.source is not None or is_local(request.video):
         yield Path(request.source or request.video)
@@ -309,11 +310,11 @@ def clip_on_this_machine(session: Session, request: EditRequest) -> Generator[Pa
 
 @contextmanager
 def fetched_clip(session: Session, url: str) -> Generator[Path]:
-    """Hold the clip of a URL in a private file for a block.
+    """Fetch the clip of a URL to a private file and yield its path.
 
     Raises:
-        InvalidInputError: If it cannot be fetched.
-        LocalError: If the disk does not take it.
+        InvalidInputError: If the clip cannot be fetched.
+        LocalError: If the file cannot be written.
     """
     check_clip_url(url, allow_internal=session.allows_internal_clips)
     with ExitStack() as stack:
@@ -341,10 +342,10 @@ def fetched_clip(session: Session, url: str) -> Generator[Path]:
 
 def _accept_no_extra(session: Session, request: EditRequest) -> None:
     if request.is_cut or (request.check and not is_local(request.video)):
-        msg = "looking into clips and cutting them needs the extra `media`"
+        msg = "inspecting and cutting clips needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media"))
     if request.max_credits is not None:
-        msg = "what the edit costs cannot be estimated without the extra `media`"
+        msg = "the cost of the edit cannot be estimated without the extra `media`"
         raise TooExpensiveError(msg, hint=install_command("media"))
     session.note(
         "only the clip's first bytes were looked at, not its length and codecs:"
@@ -355,7 +356,7 @@ def _accept_no_extra(session: Session, request: EditRequest) -> None:
 
 def _accept_no_look(session: Session, incomplete: Incomplete, request: EditRequest) -> None:
     if request.max_credits is not None:
-        msg = f"what the edit costs cannot be estimated: {incomplete.reason}"
+        msg = f"the cost of the edit cannot be estimated: {incomplete.reason}"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
     message = f"the clip could not be looked at: {incomplete.reason}"
     session.warn(message)
@@ -364,7 +365,7 @@ def _accept_no_look(session: Session, incomplete: Incomplete, request: EditReque
 def progress_of(
     session: Session, name: str, direction: str, *, task_id: str | None = None
 ) -> Callable[[int, int | None], None]:
-    """Return what reports the bytes of a transfer, done and in all."""
+    """Return a callback that reports the bytes of a transfer, done and in total."""
 
     def report(done_bytes: int, total_bytes: int | None) -> None:
         session.report(
@@ -381,10 +382,10 @@ def progress_of(
 
 
 def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None) -> float | None:
-    """Return the length of what is sent, None where the clip's own is unknown.
+    """Return the length of the part between the marks; None if the clip's length is unknown.
 
     Raises:
-        InvalidInputError: The marks leave nothing, or lie beyond the clip.
+        InvalidInputError: If the marks leave nothing, or lie beyond the clip.
     """
     if facts.duration_s is None:
         return None
@@ -406,17 +407,17 @@ def _refuse_unfit(facts: ClipFacts, request: EditRequest) -> None:
 
 
 def _affordable(facts: ClipFacts, length_s: float | None, request: EditRequest) -> float | None:
-    """Return the estimate, None where there is none.
+    """Return the estimated cost; None if unknown.
 
     Raises:
-        TooExpensiveError: If it is above the limit, or there is none to hold against it.
+        TooExpensiveError: If there is a limit, and the estimate exceeds it or is unknown.
     """
     max_credits = request.max_credits
     estimate = find_model(request.model).estimated_credits(length_s)
     if max_credits is None:
         return estimate
     if estimate is None:
-        msg = f"what the edit costs cannot be estimated: the length of {facts.name} is unknown"
+        msg = f"the cost of the edit cannot be estimated: the length of {facts.name} is unknown"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
     if estimate > max_credits:
         msg = (

@@ -1,4 +1,4 @@
-"""The manifest: JSON lines or CSV, read whole, every fault with its line."""
+"""Parsing a manifest, JSON lines or CSV, and collecting all its faults by line."""
 
 import csv
 import difflib
@@ -25,14 +25,14 @@ _TAKE: Final = re.compile(r"[0-9]{1,9}")
 
 
 class FaultyLineError(ValueError):
-    """One line of the manifest is wrong."""
+    """A line of the manifest is invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One edit, as the manifest holds it."""
+    """One edit, as written in the manifest."""
 
-    number: int  # of the text line, from 1
+    number: int  # the line in the text, from 1
     video: str
     prompt: str
     output: str | None = None
@@ -45,14 +45,14 @@ class Line:
 
     @property
     def name(self) -> str:
-        """What messages call it: by its label, where it is of no file."""
+        """The name in messages: the label, if the line does not come from a file."""
         return self.label or f"line {self.number}"
 
     def is_in_shard(self, index: int, count: int) -> bool:
-        """Return whether the line belongs to the shard `index` of `count`, from 1.
+        """Return whether the line belongs to shard `index` (from 1) of `count`.
 
-        By its own text, so that lines added elsewhere move nothing to another machine; numbers
-        that are the same edit count as the same text.
+        The shard is a hash of the line's own text, so that adding lines never moves others to
+        another machine. Numbers are normalised: `1` and `1.0` are the same edit.
         """
         if count == 1:
             return True
@@ -66,7 +66,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All lines; what is wrong, and what is odd, each with its line number."""
+    """The valid lines of a manifest, with faults and warnings by line number."""
 
     lines: list[Line]
     faults: tuple[tuple[int, str], ...]
@@ -74,11 +74,12 @@ class Manifest:
 
 
 def parse_manifest(content: bytes, *, name: str) -> Manifest:
-    """Return what a manifest holds.
+    """Parse a manifest.
 
     Args:
-        content: Of the file; a byte order mark and any line ends are fine.
-        name: Its name, which tells CSV from JSON lines; else the first character does.
+        content: The content of the file, with or without a byte order mark, and any line endings.
+        name: The name of the file; its suffix decides between CSV and JSON lines. Without a known
+            suffix the first character decides.
     """
     try:
         text = decode_text(content)
@@ -110,7 +111,7 @@ def parse_manifest(content: bytes, *, name: str) -> Manifest:
 
 
 def lines_of(clips: Sequence[str], prompts: Sequence[str], *, takes: int) -> Manifest:
-    """Return a line for every clip with every prompt, so many times; the first take is plain."""
+    """Return a line for every clip with every prompt, `takes` times each."""
     lines: list[Line] = []
     for clip in clips:
         for place, prompt in enumerate(prompts, start=1):
@@ -126,7 +127,7 @@ def lines_of(clips: Sequence[str], prompts: Sequence[str], *, takes: int) -> Man
 
 def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:
     if text.lstrip().startswith("["):
-        yield 1, FaultyLineError("is a JSON array; write one object a line")
+        yield 1, FaultyLineError("is a JSON array; write one object per line")
         return
     # Not `splitlines`, which also splits at separators that JSON strings may hold.
     for number, line in enumerate(text.split("\n"), start=1):
@@ -140,14 +141,14 @@ def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineE
         if not isinstance(value, _Object):
             yield number, FaultyLineError("is not a JSON object")
         elif twice := _first_twice(name for name, _ in value):
-            # Which of the two was meant, nobody can tell.
+            # There is no way to tell which of the two was meant.
             yield number, FaultyLineError(f"has `{twice}` twice")
         else:
             yield number, dict(value)
 
 
 class _Object(list[tuple[str, Any]]):
-    """A JSON object, as the fields that are written."""
+    """A JSON object as a list of fields, so that duplicates are kept."""
 
 
 def _first_twice(names: Iterable[str]) -> str | None:
@@ -155,7 +156,7 @@ def _first_twice(names: Iterable[str]) -> str | None:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineError]]:
-    # Spreadsheets separate columns by what their language leaves free.
+    # Spreadsheets use another delimiter in locales in which the comma is the decimal separator.
     first = text.lstrip().partition("\n")[0]
     delimiter = next((each for each in ",;\t" if each in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -184,9 +185,9 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineEr
 
 def _header_fault(header: list[str]) -> str | None:
     if missing := [f"`{name}`" for name in ("video", "prompt") if name not in header]:
-        return f"the header names no column {' and no column '.join(missing)}"
+        return f"the header has no column {' and no column '.join(missing)}"
     twice = _first_twice(name for name in header if name)
-    return f"the header names column `{twice}` twice" if twice else None
+    return f"the header has column `{twice}` twice" if twice else None
 
 
 def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
@@ -197,7 +198,7 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
             raise FaultyLineError(msg)
     take = values["take"]
     if take is not None and not _TAKE.fullmatch(take):
-        msg = f"`take` is no whole number of up to 9 digits: {take[:20]}"
+        msg = f"`take` is not a whole number of at most 9 digits: {take[:20]}"
         raise FaultyLineError(msg)
     if values["end"] is not None:
         _check_order(values["start"], values["end"])
@@ -227,7 +228,7 @@ def _normalised(mark: str | None) -> float | str | None:
     try:
         return mark if mark is None else parse_mark(mark)
     except InvalidInputError:
-        return mark  # it is a fault of its line
+        return mark  # reported later, as a fault of the line
 
 
 def _parse_field(field: str, value: object) -> str | None:
@@ -237,7 +238,7 @@ def _parse_field(field: str, value: object) -> str | None:
     if isinstance(value, str) or (is_number and field in _NUMBERS):
         text = str(value)
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            # JSON can write half a character (RFC 8259, 8.2), which no file name or URL can hold.
+            # JSON can encode lone surrogates (RFC 8259, 8.2), which no file name or URL can hold.
             msg = f"`{field}` is not valid Unicode text"
             raise FaultyLineError(msg)
         if field == "output" and _UNSHOWABLE.search(text):
@@ -252,4 +253,4 @@ def _parse_field(field: str, value: object) -> str | None:
 def _unknown_field(name: str) -> str:
     near = difflib.get_close_matches(name, FIELDS, n=1)
     suggestion = f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(FIELDS)}"
-    return f"`{name}` is not a field of a manifest{suggestion}"
+    return f"`{name}` is not a manifest field{suggestion}"

@@ -1,4 +1,4 @@
-"""Many edits planned whole before anything is sent: what is wrong with them, and what they cost."""
+"""Planning many edits before anything is sent: their faults, output names and estimated cost."""
 
 import math
 import os
@@ -24,36 +24,36 @@ WHOLE: Final = (1, 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedEdit:
-    """One edit of many, ready to be made."""
+    """One edit of many, checked and ready to be made."""
 
-    number: int  # the manifest's line, or the piece, from 1
+    number: int  # of the manifest line or the piece, from 1
     request: EditRequest
     identity: str
-    output: str  # as it is shown, below the folder that was asked for
-    is_due: bool = True  # to be submitted and paid, for all that is known
+    output: str  # the path as shown to the user, including the requested folder
+    is_due: bool = True  # must be submitted and paid for, as far as known
     estimated_credits: float | None = None
     label: str | None = None  # `clip.mp4`, `piece 2 of 4`
 
     @property
     def name(self) -> str:
-        """What messages call it: by its label, where it is of no manifest."""
+        """The name in messages: the label, if the edit does not come from a manifest."""
         return self.label or f"line {self.number}"
 
 
 class Planner:
-    """Turns lines into edits and gathers what is wrong with them.
+    """Turns manifest lines into edits, and collects their faults.
 
     Args:
-        model: Of the lines that name none.
-        sound: Of all results; their names tell.
-        folder: Where outputs go; None is the current folder.
-        shard: Which of how many parts of the manifest this run makes.
-        again: Whether edits that are known are paid for anew.
-        max_credits: What the edits of this shard may newly cost; None for whatever it is.
+        model: The model for lines without one.
+        sound: The sound of all results; default names include it.
+        folder: The folder for outputs; None for the current folder.
+        shard: The part of the manifest that this run makes, and the number of parts.
+        again: Whether to submit known edits again.
+        max_credits: The most that the edits of this shard may newly cost; None for no limit.
         system: The operating system; injected by tests.
 
     Raises:
-        LocalError: `folder` is something else.
+        LocalError: If `folder` exists but is not a folder.
     """
 
     def __init__(
@@ -82,24 +82,24 @@ class Planner:
         self._line_of_edit: dict[str, Line] = {}
         self._line_of_output: dict[int, int] = {}
         self._resolved_folders: dict[str, str] = {}
-        self._named: set[int] = set()  # the lines that name their output
+        self._named: set[int] = set()  # the lines that specify their output
         self._elsewhere: list[str] = []
-        """Default names of other shards, so that no name depends on which shard is planned."""
+        """Default names in other shards, so that names do not depend on the planned shard."""
         self._max_credits = max_credits
         self._known: frozenset[str] = frozenset()
         if not again:
             self._known = session.journal.settled_edits(origin=session.origin)
         self.faults: list[tuple[int, str]] = []
         self.causes: dict[int, OmniEditError] = {}
-        """By line: the error behind a fault that is not the manifest's, such as no network."""
+        """By line: the errors that are not the manifest's fault, such as a network failure."""
 
     def plan(self, manifest: Manifest) -> Sequence[PlannedEdit]:
-        """Return the edits of this shard; `faults` says what is wrong with any line.
+        """Return the edits of this shard; afterwards `faults` has the faults of every line.
 
-        Lines are taken out one by one: of 100,000 there is no room beside their edits.
+        Lines are removed from the manifest one by one, to save memory: it may have 100,000.
 
         Raises:
-            TooExpensiveError: Together they are estimated dearer than allowed, or one cannot be.
+            TooExpensiveError: If the total estimate exceeds the limit, or an edit has no estimate.
         """
         planned: list[PlannedEdit] = []
         self.faults = list(manifest.faults)
@@ -138,7 +138,7 @@ class Planner:
         )
         is_own = line.is_in_shard(*self._shard)
         if not is_own and (is_local(line.video) or request.is_cut):
-            # The clips of other shards need neither be on this machine nor be looked at.
+            # Clips of other shards need not be on this machine, and are not probed.
             prompt = compared_prompt(line.prompt)
             parts = (line.video, prompt, line.start, line.end, line.take, request.model)
             self._note_edit(line, repr(parts))
@@ -168,14 +168,14 @@ class Planner:
         )
 
     def _estimate(self, edit: PreparedEdit) -> float | None:
-        """Return about what an edit costs, None where that cannot be told.
+        """Return the estimated cost of an edit, looking at the clip if there is a limit.
 
         Raises:
-            TooExpensiveError: If there is a limit, and it cannot be told.
+            TooExpensiveError: If there is a limit, and the cost cannot be estimated.
         """
         if self._max_credits is None or edit.estimated_credits is not None:
             return edit.estimated_credits
-        # With a limit, if only to be told what it costs.
+        # Preparing an edit estimates its cost only if it has a limit: set one that never applies.
         limited = edit.request._replace(max_credits=math.inf)
         return prepare(self._session, limited).estimated_credits
 
@@ -185,7 +185,7 @@ class Planner:
         )
 
     def _name_outputs(self, edits: list[PlannedEdit]) -> None:
-        """Make default names long enough to tell outputs apart, and put the folder before all."""
+        """Lengthen default names that collide, and prepend the folder to all outputs."""
         meeting = self._meeting_names(edits)
         for place, edit in enumerate(edits):
             output = edit.output
@@ -193,11 +193,11 @@ class Planner:
                 if output in meeting:
                     output = self._default_name(edit.request, edit.identity, is_long=True)
                 self._note_output(edit.number, output)
-            # In its place: of 100,000 edits there is no room for two each.
+            # Replace edits in place, to save memory: there may be 100,000.
             edits[place] = replace(edit, output=self._shown(output))
 
     def _meeting_names(self, edits: Sequence[PlannedEdit]) -> frozenset[str]:
-        """Return the default names that more than one line would have."""
+        """Return the default names that more than one line would use."""
         taken = set(self._line_of_output)
         meeting: set[str] = set()
         own = (edit.output for edit in edits if edit.number not in self._named)
@@ -209,7 +209,7 @@ class Planner:
         return frozenset(meeting)
 
     def _output_key(self, output: str) -> int:
-        # The 64 bits of its hash tell files apart, in a third of the room.
+        # A 64-bit hash identifies the path in a third of the memory.
         return hash(self._system.name_key(os.path.join(self._base, output)))  # noqa: PTH118 - on strings
 
     def _check_price(self, edits: Sequence[PlannedEdit]) -> None:
@@ -224,7 +224,7 @@ class Planner:
         """Note an edit; return whether it is the first of its kind."""
         first = self._line_of_edit.setdefault(identity, line)
         if first is not line:
-            advice = "leave one of them out" if line.label else "`take` makes it another one"
+            advice = "remove one of them" if line.label else "`take` makes it another one"
             self._note_fault(line.number, f"is the same edit as {first.name}; {advice}")
         return first is line
 
@@ -233,11 +233,11 @@ class Planner:
             return
         resolved = self._resolved(output)
         if resolved is None:
-            self._note_fault(number, f"`output` names no file: {output}")
+            self._note_fault(number, f"`output` does not name a file: {output}")
         elif os.path.isabs(output) or not _is_below(resolved, self._base):  # noqa: PTH117 - see below
             self._note_fault(number, f"`output` leaves the folder: {output}")
         elif fault := self._system.path_fault(resolved):
-            self._note_fault(number, f"`output` names no file: {output}: {fault}")
+            self._note_fault(number, f"`output` does not name a file: {output}: {fault}")
         else:
             first = self._line_of_output.setdefault(self._output_key(resolved), number)
             if first != number:
@@ -247,9 +247,10 @@ class Planner:
         self.faults.append((number, fault))
 
     def _resolved(self, output: str) -> str | None:
-        """Return where an output would be written, links resolved; None where that is no file.
+        """Return the path of an output with links resolved; None if it cannot be a file.
 
-        On strings, and with one look at each folder: a manifest may have 100,000 lines.
+        This works on strings and resolves each folder once, for speed: a manifest may have 100,000
+        lines.
         """
         folder, name = os.path.split(os.path.join(self._base, output))  # noqa: PTH118 - see above
         is_name = name not in {"", ".", ".."} and len(os.fsencode(name)) <= LONGEST_NAME_BYTES
@@ -264,30 +265,30 @@ class Planner:
 
     def _shown(self, output: str) -> str:
         if self._folder is None:
-            # A file of that name, not standard output.
+            # `./-` is a file with that name, `-` would be standard output.
             return f"./{output}" if output == STDOUT else output
         if os.sep in output:
             return str(Path(self._folder) / output)
-        # As `Path` joins them, which takes longer and keeps every name for ever.
+        # The same as joining with `Path`, which is slower and interns every name.
         return output if self._folder == "." else f"{self._folder}{os.sep}{output}"
 
 
 def check_price(what: str, estimate: float | None, *, max_credits: float | None, hint: str) -> None:
-    """Refuse several edits that are dearer together than allowed.
+    """Refuse several edits whose total estimate exceeds the limit.
 
     Args:
-        what: They are, for the message.
-        estimate: In credits, of all of them; None where it is unknown.
-        max_credits: What is allowed; None for whatever it is.
+        what: What the edits are called in the message, such as `3 pieces`.
+        estimate: The total estimate in credits; None if unknown.
+        max_credits: The limit in credits; None for no limit.
         hint: What to do about it.
 
     Raises:
-        TooExpensiveError: They are, or nobody can tell.
+        TooExpensiveError: If the estimate exceeds the limit or is unknown.
     """
     if max_credits is None:
         return
     if estimate is None:
-        msg = f"what {what} cost cannot be estimated: the prices of the model are unknown"
+        msg = f"the cost of {what} cannot be estimated: the prices of the model are unknown"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or choose a known model")
     if estimate <= max_credits:
         return

@@ -343,7 +343,7 @@ def _stream(
 ) -> None:
     task = completed_task(record)
     if len(task.result_urls) > 1:
-        msg = f"{task_name(task.task_id)} has {len(task.result_urls)} results, and standard output is one file"
+        msg = f"{task_name(task.task_id)} has {len(task.result_urls)} results, but standard output takes one"
         raise InvalidInputError(msg, code="needs_folder", hint="name a folder: `out/`")
 
     def fetch(url: str) -> None:

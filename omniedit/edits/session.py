@@ -134,7 +134,7 @@ class Session:
         policy: Time-outs, budgets and intervals.
         told: Messages that an earlier session of the same command has already reported.
         submission_interval_s: The minimum interval between two submissions.
-        closing: An exit stack that outlives the session, and closes its files.
+        closing: An exit stack that removes fetched files when it closes.
     """
 
     outstanding: dict[str, Callable[[], tuple[Record, OmniEditError]]]
@@ -190,7 +190,7 @@ class Session:
         """Acquired while a clip is prepared and uploaded."""
         self.find_connection = find_connection
         self.holding = ExitStack() if closing is None else closing.enter_context(ExitStack())
-        """Holds fetched files until the session ends; `pop_all` lets a caller keep them longer."""
+        """Keeps fetched files until the session ends; a caller can take them over by `pop_all`."""
         self.stream_out = stream_out
         self._open_http, self._observers = open_http, observers
         self.shielded = shielded
@@ -370,7 +370,7 @@ class Session:
         return found
 
     def has_changed(self, kind: str, path: Path) -> bool:
-        """Return whether a file has changed since `remember` computed this kind of result for it."""
+        """Return whether a file has changed since `remember` computed this kind of result."""
         known = self._remembered.get((kind, str(absolute_path(path))))
         return known is not None and known[0] != _state_of(path)
 

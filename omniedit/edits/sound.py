@@ -1,4 +1,4 @@
-"""The sound of saved results: the service's own, the clip's laid over it, or none."""
+"""The sound of saved results: new from the service, the clip's original, or none."""
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -29,10 +29,10 @@ _UNHEARD_S: Final = 0.05
 
 
 def check_sound(sound: Sound) -> None:
-    """Refuse a sound that cannot be had here.
+    """Refuse a sound that cannot be produced on this machine.
 
     Raises:
-        MissingExtraError: If the extra that lays it over is not installed.
+        MissingExtraError: If the sound needs the extra `media`, which is not installed.
     """
     if sound is not Sound.NEW and not is_available():
         msg = f"`--sound {sound}` needs the extra `media`"
@@ -49,22 +49,21 @@ def save_with_sound(
     sound: Sound,
     overwrite: bool,
 ) -> Record:
-    """Save a result with another sound; as it was served it stays, where that makes a difference.
+    """Save a result with another sound; keep the served file only if the two differ.
 
     Args:
-        session: Is told.
-        edit: Whose clip has the original sound.
-        record: Of the task.
-        served: The result as it was served, saved and whole.
-        target: The name of the file with the other sound.
-        sound: Which.
-        overwrite: Replace what is there.
+        edit: The edit, whose clip has the original sound.
+        record: The task's record.
+        served: The result as served, saved and whole.
+        target: The target of the file with the other sound.
+        sound: The sound of that file.
+        overwrite: Whether to replace an existing file.
 
     Raises:
         NotAVideoError: If the result is not a video.
         InvalidInputError: If the clip cannot be fetched or read.
         TargetExistsError: If the target is taken.
-        LocalError: If the disk does not allow it.
+        LocalError: If a file cannot be read or written.
     """
     task_id = str(record.task_id)
     with ExitStack() as stack:
@@ -79,7 +78,7 @@ def save_with_sound(
 
         def variant(file: SavedFile) -> SavedFile:
             return file._replace(
-                # What is written anew has lost its marks.
+                # Rewriting a file loses its provenance marks.
                 facts=served.facts and served.facts._replace(marks=())
                 if is_changed
                 else served.facts,
@@ -96,7 +95,7 @@ def save_with_sound(
                 on_verified=lambda file: record_saved(session, task_id, variant(file)),
             )
         except TargetExistsError:
-            # Another process may have made the same meanwhile.
+            # Another process may have saved the same variant in the meantime.
             there = find_saved(session, record, target, sound=sound, overwrite=overwrite)
             if there is None:
                 raise
@@ -113,19 +112,18 @@ def save_with_sound(
 def with_sound(
     session: Session, edit: PreparedEdit, result: Path, *, sound: Sound, name: str
 ) -> Generator[Path]:
-    """Hold a result with another sound for a block; the result itself where nothing changes.
+    """Yield a private copy of a result with another sound, or the result itself if nothing changes.
 
     Args:
-        session: Is told.
-        edit: Whose clip has the original sound.
-        result: As it was served.
-        sound: Which it gets.
-        name: What messages call what is made.
+        edit: The edit, whose clip has the original sound.
+        result: The result as served.
+        sound: The sound of the copy.
+        name: The name of the copy in messages.
 
     Raises:
         NotAVideoError: If the result is not a video.
         InvalidInputError: If the clip cannot be fetched or read.
-        LocalError: If the disk does not allow it.
+        LocalError: If a file cannot be read or written.
     """
     from omniedit.media import lay_sound  # noqa: PLC0415 - brings PyAV
 
@@ -139,7 +137,7 @@ def with_sound(
         original = None
         if sound is Sound.ORIGINAL:
             original = stack.enter_context(clip_on_this_machine(session, edit.request))
-        what = "muting" if original is None else "laying sound over"
+        what = "muting" if original is None else "replacing sound"
         shown = preparation_shown(session, clip_name(name), what)
         with shown as on_progress:
             laid = lay_sound(
@@ -165,5 +163,5 @@ def _report_difference(session: Session, difference_s: float) -> None:
         return
     what = "shorter than the result, which ends in silence"
     if difference_s > 0:
-        what = "longer than the result, and ends with it"
+        what = "longer than the result, and is cut off"
     session.warn(f"the clip's sound is {abs(difference_s):.2f} s {what}")

@@ -30,20 +30,21 @@ from omniedit.sanitize import quoted
 
 
 def submit(session: Session, request: EditRequest, *, accepts_old: bool = False) -> Record:
-    """Submit an edit, whatever is known of it; return the task it became.
+    """Submit an edit, even if it is known already; return its record, with the task.
 
     Args:
-        request: As it was asked for.
-        accepts_old: Replay an unknown attempt of the same request ID however old it is.
+        request: The request, as typed.
+        accepts_old: Replay an attempt of the same request ID whose outcome is unknown, no matter
+            how old it is.
 
     Raises:
-        OutcomeUnknownError: If the service may or may not have accepted it.
-        OmniEditError: If it was not accepted; the journal says why.
+        OutcomeUnknownError: If the service may or may not have accepted the edit.
+        OmniEditError: If the edit was not accepted; the journal records the reason.
     """
     with ExitStack() as locks:
         with refusal_recorded(session, request) as request_id:
             edit = prepare(session, request)
-            # Of two that use one request ID at once the second finds what the first one did.
+            # If two processes use the same request ID, the second finds the attempt of the first.
             locks.enter_context(sending_lock(session, request_id))
             known = known_submission(session, request_id, edit)
             if known is None:
@@ -56,9 +57,9 @@ def submit(session: Session, request: EditRequest, *, accepts_old: bool = False)
 
 @contextmanager
 def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
-    """Draw the request ID of a call, which is an attempt also when it ends in the block.
+    """Yield the request ID of a call; if the block fails, record the call as a refused attempt.
 
-    In the block nothing is sent yet.
+    Nothing may be sent inside the block.
     """
     request_id = request.request_id or session.new_request_id()
     try:
@@ -74,10 +75,10 @@ def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
 
 
 def known_submission(session: Session, request_id: str, edit: PreparedEdit) -> Record | None:
-    """Return the attempt that holds a request ID here, unless it was refused.
+    """Return the attempt in the journal with this request ID, unless it was refused.
 
     Raises:
-        InvalidInputError: If it asks for something else, or was made elsewhere; nothing is sent.
+        InvalidInputError: If the attempt was for another edit, or on another service.
     """
     try:
         known = session.journal.find_attempt(request_id)
@@ -103,14 +104,14 @@ def known_submission(session: Session, request_id: str, edit: PreparedEdit) -> R
 def new_submission(
     session: Session, edit: PreparedEdit, request_id: str, *, deadline: float | None = None
 ) -> Record:
-    """Return a submission to be sent, its clip uploaded where it is local.
+    """Return the record of a new submission, after uploading the clip if necessary.
 
-    The caller holds `sending_lock` for the request ID, which is not yet used here.
+    The caller holds `sending_lock` for the request ID, which must be unused in the journal.
 
     Raises:
         OmniEditError: If the key is missing, or the clip cannot be uploaded.
     """
-    # A missing key is found before anything is uploaded.
+    # Raise for a missing key before anything is uploaded.
     _ = session.service
     clip_url = edit.request.video
     if edit.is_uploaded:
@@ -141,17 +142,17 @@ def new_submission(
 def send(
     session: Session, edit: PreparedEdit, attempt: Record, *, deadline: float | None = None
 ) -> Record:
-    """Write a submission down, send it, and return its task.
+    """Record a submission in the journal, send it, and return its record, with the task.
 
     Args:
-        edit: The edit that is submitted.
-        attempt: The submission, whose request ID the caller has locked.
-        deadline: A monotonic instant after which no further attempt begins; the policy's budget
-            may end earlier.
+        edit: The edit to submit.
+        attempt: The submission; the caller holds the lock of its request ID.
+        deadline: A monotonic instant after which no attempt begins; the policy's budget may end
+            earlier.
 
     Raises:
-        OutcomeUnknownError: If the service may or may not have accepted it.
-        OmniEditError: If it was not accepted.
+        OutcomeUnknownError: If the service may or may not have accepted the submission.
+        OmniEditError: If the submission was not accepted.
     """
     sending = Sending(
         session,
@@ -167,7 +168,7 @@ def send(
 
 
 def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:
-    """Return which setting chose the model that was refused, and what to choose instead."""
+    """Return a hint with the setting that chose the refused model, and how to choose another."""
     kind, _, name = request.model_source.partition(": ")
     source = {"default": "omniedit's default", "file": f"`model` in {name}"}.get(kind, name)
     suggested = f"; the service suggests {suggestion}" if suggestion else ""
@@ -206,7 +207,7 @@ def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
 
 
 def _write_ahead(session: Session, edit: PreparedEdit, attempt: Record) -> str:
-    """Write a submission down before it is sent; return the command that settles it."""
+    """Record a submission before it is sent; return its recovery command."""
     try:
         session.journal.record_attempt(
             attempt,
@@ -216,7 +217,7 @@ def _write_ahead(session: Session, edit: PreparedEdit, attempt: Record) -> str:
     except LocalError as error:
         if session.requires_journal:
             raise
-        session.warn(f"{error.message}; the submission goes on without it")
+        session.warn(f"{error.message}; submitting without it")
     else:
         if session.has_journal:
             return resume_command(attempt.request_id or "")
@@ -224,13 +225,13 @@ def _write_ahead(session: Session, edit: PreparedEdit, attempt: Record) -> str:
 
 
 def _whole_command(request: EditRequest, attempt: Record) -> str:
-    """Return the command that settles a submission without a journal: it carries everything."""
+    """Return the recovery command for a submission without a journal: the complete `submit`."""
     options = ["--request-id", attempt.request_id or ""]
     if request.model_source != "default":
         options = ["--model", request.model, *options]
     if request.callback_url:
         options = ["--callback-url", request.callback_url, *options]
-    # Where a local clip was uploaded to, only the body knows.
+    # Take the URL from the body: it may be an upload, which the request does not know.
     positional = [*json.loads(attempt.body or b"")["video_urls"], request.prompt]
     is_like_option = request.prompt.startswith("-")
     words = [*options, "--", *positional] if is_like_option else [*positional, *options]

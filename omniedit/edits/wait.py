@@ -1,4 +1,4 @@
-"""`wait` and `download`: tasks to their end, and their results saved."""
+"""`wait` and `download`: waiting for tasks to end, and saving their results."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,9 +14,9 @@ from omniedit.models import Record
 
 
 class FollowOptions(NamedTuple):
-    """How tasks are waited for, and where their results go; None leaves them at the service."""
+    """How to wait for tasks, and where to save their results."""
 
-    destination: Destination | None
+    destination: Destination | None  # None: do not save them
     overwrite: bool
     timeout_s: float
     fail_fast: bool = False
@@ -25,9 +25,9 @@ class FollowOptions(NamedTuple):
 def follow(
     session: Session, records: Sequence[Record], options: FollowOptions
 ) -> Iterator[Outcome]:
-    """Yield each task as it has ended and, where asked for, been saved.
+    """Yield each task when it has ended and, if there is a destination, been saved.
 
-    Several are saved side by side, while others still run.
+    Several results are saved in parallel, while other tasks are still running.
 
     Raises:
         OmniEditError: If the destination cannot be written, or the key is not accepted.
@@ -44,7 +44,7 @@ def follow(
     outcomes = (
         (_finish(session, ended, options, deadline) for ended in poller.to_the_end())
         if len(records) == 1 or destination is None
-        else _side_by_side(session, poller, options, deadline)
+        else _finish_in_parallel(session, poller, options, deadline)
     )
     for record, error in outcomes:
         yield record, error
@@ -59,7 +59,7 @@ def download_each(
     *,
     overwrite: bool,
 ) -> Iterator[tuple[Record, OmniEditError | None]]:
-    """Yield each task as its result has been saved, with what kept it from that.
+    """Save the result of each task; yield the task once it is saved, or with the error.
 
     Raises:
         CredentialsError: If there is no usable key.
@@ -73,7 +73,7 @@ def download_each(
         try:
             saved = download(session, record, destination, overwrite=overwrite)
         except (CredentialsError, AuthenticationError):
-            # It would end the others in the same way.
+            # The other tasks would fail in the same way.
             raise
         except OmniEditError as failure:
             yield record, failure.about(task_id=record.task_id, request_id=record.request_id)
@@ -81,7 +81,7 @@ def download_each(
             yield saved, None
 
 
-def _side_by_side(
+def _finish_in_parallel(
     session: Session, poller: Poller, options: FollowOptions, deadline: float
 ) -> Iterator[Outcome]:
     with WorkerPool[Outcome](session.policy.transfers_at_once) as pool:

@@ -178,7 +178,7 @@ def requests_in(record: Path) -> list[dict[str, Any]]:
 
 FAULTS = [
     pytest.param(b"", (), "m:1: the manifest is empty", id="empty"),
-    pytest.param(b"hello\n", (), "m:1: the header names no column", id="no-manifest"),
+    pytest.param(b"hello\n", (), "m:1: the header has no column", id="no-manifest"),
     pytest.param(b'{"video": 1, "prompt": "p"}', (), "m:1: `video` is not text", id="wrong-type"),
     pytest.param(b'{"prompt": "p"}', (), "m:1: `video` is missing", id="no-video"),
     pytest.param(
@@ -249,7 +249,7 @@ def test_unknown_columns_are_a_warning(bench: Bench, folder: Path) -> None:
 
     assert (ended.status, ended.stdout) == (0, "a.mp4\n")
     assert ended.stderr == (
-        "warning: m.jsonl:1: `ouput` is not a field of a manifest; did you mean `output`?\n"
+        "warning: m.jsonl:1: `ouput` is not a manifest field; did you mean `output`?\n"
     )
 
 

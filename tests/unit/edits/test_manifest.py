@@ -96,9 +96,9 @@ def test_a_spreadsheet_is_read_as_it_was_exported(header: str, separator: str) -
         pytest.param(row(prompt=["p"]), "`prompt` is not text", id="prompt-a-list"),
         pytest.param(row(output={}), "`output` is not text", id="output-an-object"),
         pytest.param(row(start=True), "`start` is not text or a number", id="start-a-truth"),
-        pytest.param(row(take=1.5), "`take` is no whole number", id="take-in-halves"),
-        pytest.param(row(take="9" * 5000), "`take` is no whole number", id="take-endless"),
-        pytest.param(row(take="²"), "`take` is no whole number", id="take-superscript"),
+        pytest.param(row(take=1.5), "`take` is not a whole number", id="take-in-halves"),
+        pytest.param(row(take="9" * 5000), "`take` is not a whole number", id="take-endless"),
+        pytest.param(row(take="²"), "`take` is not a whole number", id="take-superscript"),
         pytest.param(row(output="\ud800"), "`output` is not valid Unicode", id="half-a-character"),
     ],
 )
@@ -121,22 +121,22 @@ def test_a_fault_is_told_with_its_line(line: object, fault: str) -> None:
         pytest.param(
             b'[\n{"video": "v"}]',
             "m.json",
-            (1, "is a JSON array; write one object a line"),
+            (1, "is a JSON array; write one object per line"),
             id="json-array",
         ),
         pytest.param(
             b' [{"video": "v"}]',
             "-",
-            (1, "is a JSON array; write one object a line"),
+            (1, "is a JSON array; write one object per line"),
             id="json-array-on-stdin",
         ),
         pytest.param(
-            b"\nclip,prompt\nv,p\n", "-", (2, "the header names no column `video`"), id="no-column"
+            b"\nclip,prompt\nv,p\n", "-", (2, "the header has no column `video`"), id="no-column"
         ),
         pytest.param(
             b"video,prompt,prompt\nv,p,q\n",
             "m.csv",
-            (1, "the header names column `prompt` twice"),
+            (1, "the header has column `prompt` twice"),
             id="column-twice",
         ),
         pytest.param(
@@ -168,8 +168,8 @@ def test_unknown_columns_are_told_once_with_the_nearest_known() -> None:
 
     assert len(manifest.lines) == 2
     assert manifest.oddities == (
-        (1, "`ouput` is not a field of a manifest; did you mean `output`?"),
-        (2, f"`zzz` is not a field of a manifest; known: {', '.join(FIELDS)}"),
+        (1, "`ouput` is not a manifest field; did you mean `output`?"),
+        (2, f"`zzz` is not a manifest field; known: {', '.join(FIELDS)}"),
     )
 
 

@@ -96,11 +96,11 @@ def test_an_output_goes_below_the_folder(output: str, folder: str | None, shown:
         pytest.param(
             "out2/../../out-2/x", "`output` leaves the folder", id="a-name-that-begins-alike"
         ),
-        pytest.param(".", "`output` names no file", id="the-folder-itself"),
-        pytest.param("..", "`output` names no file", id="its-parent"),
-        pytest.param("sub", "`output` names no file", id="a-folder"),
-        pytest.param("new/", "`output` names no file", id="a-folder-to-be"),
-        pytest.param("a\0b.mp4", "`output` names no file", id="no-name-at-all"),
+        pytest.param(".", "`output` does not name a file", id="the-folder-itself"),
+        pytest.param("..", "`output` does not name a file", id="its-parent"),
+        pytest.param("sub", "`output` does not name a file", id="a-folder"),
+        pytest.param("new/", "`output` does not name a file", id="a-folder-to-be"),
+        pytest.param("a\0b.mp4", "`output` does not name a file", id="no-name-at-all"),
     ],
 )
 def test_an_output_that_is_no_file_below_the_folder_is_a_fault(
@@ -141,7 +141,7 @@ def test_an_output_that_windows_takes_for_something_else_is_a_fault_there(output
     _, [(number, fault)] = planned(line(4, output=output), system=windows())
 
     assert number == 4
-    assert fault.startswith(f"`output` names no file: {output}: ")
+    assert fault.startswith(f"`output` does not name a file: {output}: ")
     assert "Windows" in fault
 
 
@@ -189,7 +189,9 @@ def test_the_same_content_under_two_names_is_the_same_edit(here: Path) -> None:
         pytest.param(line(1, prompt="a [sandbox:cut]"), "marker", id="marker-outside-the-sandbox"),
         pytest.param(line(1, callback_url="http://example.com"), "callback", id="callback"),
         pytest.param(line(1, start="soon"), "soon", id="no-mark"),
-        pytest.param(line(1, output="é" * 128), "`output` names no file", id="output-too-long"),
+        pytest.param(
+            line(1, output="é" * 128), "`output` does not name a file", id="output-too-long"
+        ),
     ],
 )
 def test_a_line_that_is_no_edit_is_a_fault(faulty: Line, fault: str) -> None:
