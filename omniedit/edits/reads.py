@@ -32,7 +32,7 @@ def read_task(
     known: Record | None = None,
     deadline: float | None = None,
 ) -> Task:
-    """Return the task as the service now reports it, and update its record in the journal.
+    """Return the task as the service now reports it, and update its record in the journal, if any.
 
     Args:
         task_id: The ID of the task.
