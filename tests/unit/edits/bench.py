@@ -1,4 +1,4 @@
-"""A real session whose clock is turned by hand, and whose service and results follow a script."""
+"""A real session with a virtual clock, and a service and a result host that follow a script."""
 
 import json
 import threading
@@ -67,16 +67,16 @@ def record_of(task: Task, **fields: Any) -> Record:
 
 
 def video_of(task_id: str) -> bytes:
-    """Return what a task made: an MP4, as far as its boxes tell."""
+    """Return the result of a task: an MP4, judging by its boxes."""
     content = f"the video of {task_id}".encode()
     return FTYP + MOOV + (8 + len(content)).to_bytes(4) + b"mdat" + content
 
 
 def answer(error: OmniEditError) -> httpx.Response:
-    """Answer a request in the way that the client takes for this error.
+    """Return the reply that makes the client raise this error.
 
     Raises:
-        httpx.TransportError: Where there is no answer.
+        httpx.TransportError: If the error means that there is no reply.
     """
     if isinstance(error, NotConnectedError):
         raise httpx.ConnectError(error.message)
@@ -93,7 +93,7 @@ def answer(error: OmniEditError) -> httpx.Response:
 
 
 def shown(task: Task) -> dict[str, Any]:
-    """Return a task as the service shows it."""
+    """Return a task as the service's JSON."""
     error = task.error and {"code": task.error.code, "message": task.error.message}
     return {
         "id": task.task_id,
@@ -109,7 +109,7 @@ def shown(task: Task) -> dict[str, Any]:
 
 @dataclass
 class VirtualClock:
-    """Time passes only when somebody rests, or a test turns it."""
+    """A clock that advances only if the session rests or a test turns it."""
 
     now: float = 0.0
     rests: list[float] = field(default_factory=list[float])
@@ -131,9 +131,9 @@ class VirtualClock:
 
 
 class Script:
-    """Answers reads with what `look` says of each task, submissions with what `accept` says.
+    """Answers reads with the result of `look`, and submissions with the result of `accept`.
 
-    What either raises becomes the reply, or the lack of one, that means it.
+    If either raises an error, the reply is one that makes the client raise it.
     """
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -143,14 +143,14 @@ class Script:
         self.on_download: Callable[[str], object] = lambda _: None
         self.video: Callable[[str], bytes] = video_of
         self.has_batch_read = True
-        self.left_out: set[str] = set()  # of batch reads
-        self.trouble: list[OmniEditError] = []  # of the next reads, one each
+        self.left_out: set[str] = set()  # missing from batch replies
+        self.trouble: list[OmniEditError] = []  # for the next reads, one each
         self.listed: list[Task] = []  # the account's list
         self.batch_reads: list[list[str]] = []
         self.single_reads: list[str] = []
         self.read_at: list[float] = []
         self.prompts: list[str] = []
-        self.headers: dict[str, str] = {}  # of every reply
+        self.headers: dict[str, str] = {}  # added to every reply
         self._lock = threading.Lock()
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -217,7 +217,7 @@ class Script:
 
 
 class BenchSession(Session):
-    """A session over a script, which keeps what it reports."""
+    """A session with a script as its transport, which collects its events."""
 
     opened: ClassVar[list["BenchSession"]] = []
     """The sessions of this test, closed when it ends."""
@@ -229,7 +229,7 @@ class BenchSession(Session):
         clock: VirtualClock | None = None,
         folder: Path = Path("private"),
         policy: Policy = DEFAULT,
-        looks_at_results: bool = False,  # most are no videos
+        looks_at_results: bool = False,  # most of them are not videos
         **options: Any,
     ) -> None:
         self.time = clock or VirtualClock()
@@ -255,7 +255,7 @@ class BenchSession(Session):
             policy=policy,
             **options,
         )
-        # It is kept in memory for speed, and counts as one that lasts.
+        # The journal is in memory for speed, but has to count as a lasting one.
         self.has_journal = True
         self.opened.append(self)
 
@@ -277,5 +277,5 @@ class BenchSession(Session):
             return f"request-{next(self._numbers):016d}"
 
     def reported(self, kind: type[Event]) -> list[Any]:
-        """Return the events of a kind."""
+        """Return the events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]

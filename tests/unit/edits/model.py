@@ -1,4 +1,4 @@
-"""A model of the service and of the result host, as a transport below the real HTTP client."""
+"""A model of the service and the result host, as a transport for the real HTTP client."""
 
 import json
 from collections import deque
@@ -21,11 +21,11 @@ EDIT_TAKES_S: Final = 20.0
 
 
 class Killed(BaseException):
-    """The process ends here, without a word."""
+    """The process is killed at this point."""
 
 
 class Weather(Enum):
-    """What one submission meets on its way."""
+    """What happens to one submission."""
 
     FINE = auto()
     LOST_BEFORE = auto()
@@ -59,7 +59,7 @@ _BEFORE: Final = frozenset(weather for weather in Weather if weather.name.endswi
 
 
 def _refusal(weather: Weather) -> httpx.Response | None:
-    """Return the reply of a service that certainly accepted nothing; None for other weather."""
+    """Return a reply that proves that nothing was accepted; None for other weather."""
     match weather:
         case Weather.NOT_CONNECTED:
             msg = "no route"
@@ -79,7 +79,7 @@ def _refusal(weather: Weather) -> httpx.Response | None:
 
 
 def _loss(weather: Weather) -> httpx.Response | None:
-    """Return what comes in the place of a reply; None in fine weather."""
+    """Return or raise what replaces the reply; None in fine weather."""
     match weather:
         case Weather.LOST_BEFORE | Weather.LOST_AFTER:
             msg = "reset"
@@ -98,7 +98,7 @@ def _loss(weather: Weather) -> httpx.Response | None:
 
 @dataclass(slots=True)
 class Accepted:
-    """A task as the service knows it."""
+    """A task on the service."""
 
     task_id: str
     key: str
@@ -107,7 +107,7 @@ class Accepted:
     end: End
 
     def seen(self, now: float, *, links: bool = True) -> Task:
-        """Return it as the service reports it."""
+        """Return the task as the service reports it."""
         status, error = TaskStatus.PROCESSING, None
         if now >= self.created_at + EDIT_TAKES_S:
             match self.end:
@@ -136,7 +136,7 @@ class Accepted:
 
 @dataclass(slots=True)
 class Sent:
-    """What became of one request ID, over all its submissions."""
+    """The history of one request ID over all its submissions."""
 
     bodies: set[bytes] = field(default_factory=set)
     posts: int = 0
@@ -145,7 +145,7 @@ class Sent:
 
 
 class ModelWeb:
-    """The service, which remembers keys for a while where it honours them, and the results' host."""
+    """The result host and the service, which may honour request IDs, and then for a while."""
 
     def __init__(self, clock: VirtualClock, *, honours_keys: bool) -> None:
         self.weather: deque[Weather] = deque()
@@ -162,7 +162,7 @@ class ModelWeb:
         return NOW + self._clock.now
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request, or not."""
+        """Answer a request, or raise a network error."""
         path = urlsplit(str(request.url)).path
         if str(request.url).startswith(RESULTS_URL):
             return self._send_result(Path(path).stem)
@@ -219,7 +219,7 @@ class ModelWeb:
 
 
 class ModelSession(BenchSession):
-    """A session over the model, which keeps the warnings."""
+    """A session with the model as its transport, which collects the warnings."""
 
     def __init__(self, folder: Path, *, honours_keys: bool) -> None:
         clock = VirtualClock()
@@ -231,7 +231,7 @@ class ModelSession(BenchSession):
         self.on_report = self._keep
 
     def begin_anew(self) -> None:
-        """Forget what only a process knows."""
+        """Forget what would be lost with the process."""
         self.rate_limiter = RateLimiter(self.monotonic, self.sleep)
 
     def _keep(self, event: Event) -> None:
@@ -240,6 +240,6 @@ class ModelSession(BenchSession):
 
 
 def clip_and_prompt(body: bytes) -> tuple[str, str]:
-    """Return what a body asks for."""
+    """Return the clip URL and the prompt in a body."""
     asked = json.loads(body)
     return asked["video_urls"][0], asked["prompt"]

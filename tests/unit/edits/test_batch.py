@@ -46,7 +46,7 @@ def plan(session: BenchSession, *prompts: str) -> Sequence[PlannedEdit]:
 def run(
     session: BenchSession, *prompts: str, concurrency: int = 2, **fields: Any
 ) -> dict[str, EditOutcome]:
-    """Run a batch to its end; return what came of each prompt."""
+    """Run a batch to its end; return the outcome for each prompt."""
     options = replace(OPTIONS, concurrency=concurrency, **fields)
     edits = plan(session, *prompts)
     return {made.edit.request.prompt: made for made in BatchRun(session, options).run(edits)}
@@ -195,7 +195,7 @@ def test_no_more_than_so_many_are_under_way_at_a_time(
 
 
 def test_a_rate_limit_keeps_no_finished_result_waiting(session: BenchSession, here: Path) -> None:
-    """Transfers have places of their own."""
+    """Transfers have their own slots, so that waiting submissions do not block them."""
     resting, downloaded = threading.Event(), threading.Event()
     session.script.accept, session.script.look = lambda _: running("t-1"), running
     options = BatchOptions(concurrency=1, again=False, overwrite=False, timeout_s=0.0)
@@ -211,7 +211,8 @@ def test_a_rate_limit_keeps_no_finished_result_waiting(session: BenchSession, he
         return completed(task_id)
 
     session.rate_limiter = RateLimiter(session.monotonic, rest)
-    session.rate_limiter.slow_down(20.0)  # less than a reply may take, which turns the clock too
+    # Less than a read timeout: the rest also turns the clock of replies.
+    session.rate_limiter.slow_down(20.0)
     session.script.look = look
     session.script.accept = lambda prompt: completed(f"task-{prompt}")
     session.script.on_download = lambda _: downloaded.set()
@@ -286,7 +287,7 @@ def test_what_failed_gives_back_what_it_had_reserved(session: BenchSession, here
 
 
 def test_submissions_are_evenly_spaced(here: Path) -> None:
-    # The clock that one submission turns is that of another's transfer, which is to try no more.
+    # Submissions turn the clock that transfers share: keep those from timing out.
     patient = DEFAULT._replace(connect_timeout_s=1e6, read_timeout_s=1e6, stall_s=1e6)
     paced = BenchSession(submission_interval_s=2000.0, policy=patient)
     posted_at: list[float] = []

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: one edit is paid once, and the journal knows what was paid."""
+"""In any order of events, an edit is paid for once, and the journal knows what was paid for."""
 
 import os
 import tempfile
@@ -48,7 +48,7 @@ FOREIGN: Final = b"a wedding video"
 
 
 class EditMachine(RuleBasedStateMachine):
-    """Commands of one user, one after the other, some of them killed."""
+    """A sequence of commands by one user, some of them killed."""
 
     @initialize(honours_keys=st.booleans())
     def begin(self, honours_keys: bool) -> None:  # noqa: FBT001 - hypothesis draws it
@@ -129,7 +129,7 @@ class EditMachine(RuleBasedStateMachine):
         self._prepare(weather, end)
         record = data.draw(st.sampled_from(self._unknown()))
         if accepts_old:
-            # Asked for by hand: a key that the service has forgotten pays anew.
+            # Requested explicitly: this pays again if the service has forgotten the request ID.
             self.paid_on_purpose[record.video or "", record.prompt or ""] += 1
         request_id = record.request_id or ""
         self._carried_out(lambda: resume(self.session, request_id, accepts_old=accepts_old))
@@ -151,7 +151,7 @@ class EditMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_edit_is_paid_once(self) -> None:
-        """Of the keys that carried one edit, only those asked for have a task that did not fail."""
+        """An edit is paid for under one request ID, plus one for each deliberate repeat."""
         now = self.session.now()
         paid: dict[tuple[str, str], set[str]] = {}
         tasks: Counter[tuple[str, str]] = Counter()
@@ -175,7 +175,7 @@ class EditMachine(RuleBasedStateMachine):
             if attempt.status in {AttemptState.UNKNOWN, AttemptState.SENDING}:
                 assert attempt.body == accepted.body
             else:
-                # A key that is not honoured made two of it, and the user was told.
+                # A service that ignores the key made two tasks, and the user was warned.
                 assert attempt.task is not None
                 assert any(accepted.task_id in warning for warning in self.session.warnings)
 
@@ -202,7 +202,7 @@ class EditMachine(RuleBasedStateMachine):
         self.session.web.next_end = end
 
     def _carried_out(self, command: Callable[[], Record]) -> Record | None:
-        """Return what a command returned; None where it ended otherwise, and rightly so."""
+        """Return the result of a command; None if it ended in an error that was justified."""
         posts_before = {key: sent.posts for key, sent in self.session.web.sent.items()}
         failure: OmniEditError | None = None
         try:

@@ -1,4 +1,4 @@
-"""`task:TASK` in the place of VIDEO goes on from a result, and a chain that is run again pays nothing."""
+"""VIDEO may be `task:TASK`, the result of an edit; running such a chain again pays nothing."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ NOW = "[sandbox:seconds=0]"
 
 @pytest.fixture
 def first(served: CommandLine) -> str:
-    """Return the task of an edit that is saved as `first.mp4`."""
+    """Return the task ID of an edit whose result is saved as `first.mp4`."""
     (served.folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
     [task] = served("--json", "edit", "clip.mp4", NOW, "-o", "first.mp4").document["tasks"]
     return str(task["task_id"])
@@ -40,7 +40,7 @@ def test_a_chain_that_is_run_again_pays_nothing(
     if command == "batch":
         ended = served("batch", "-", stdin=manifest)
     elif command == "edit":
-        # Whatever name the same bytes come by.
+        # The same bytes under another name are the same clip.
         ended = served("edit", "moved.mp4", f"more {NOW}", "-o", "3.mp4")
         assert served("edit", f"task:{first}", f"more {NOW}", "-o", "3.mp4").status == 0
     else:

@@ -20,7 +20,7 @@ from tests.unit.edits.bench import BASE_URL, NOW, BenchSession, completed, runni
 
 
 def add_open(session: BenchSession, count: int, *, origin: str = BASE_URL) -> list[str]:
-    """Record tasks that run, the newest last; return their IDs, newest first."""
+    """Record running tasks, oldest first; return their IDs, newest first."""
     task_ids = [f"task-{number:03d}" for number in range(count)]
     for task_id in task_ids:
         session.journal.record_attempt(
@@ -101,7 +101,7 @@ def test_a_look_that_fails_is_not_repeated(session: BenchSession, error: OmniEdi
 
     found = listed(session)
 
-    # A batch read that is refused proves nothing about single ones.
+    # If the batch read is refused, single reads may still work, so one is tried.
     assert len(session.script.read_at) == (2 if isinstance(error, AuthenticationError) else 1)
     assert session.time.rests == []
     assert isinstance(found.failure, type(error))

@@ -205,7 +205,7 @@ def test_a_shard_depends_on_what_is_edited_alone() -> None:
     places = [(one.is_in_shard(1, 7), one.is_in_shard(2, 7)) for one in (line, renamed)]
 
     assert places[0] == places[1]
-    # Held for ever: a shard of one release is the shard of the next.
+    # This must never change: a line stays in its shard from one release to the next.
     assert [i for i in range(1, 100) if line.is_in_shard(i, 99)] == [93]
 
 

@@ -1,4 +1,4 @@
-"""Without a network a command says so soon, once, and leaves nothing in doubt."""
+"""Without a network a command soon reports that, once, and leaves no outcome unknown."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -20,7 +20,7 @@ SAMPLE = Path(omniedit.sandbox.__file__).with_name("sandbox.mp4")
 
 
 def clip(number: int) -> bytes:
-    """Return a playable clip that no other number has: with a box that players skip."""
+    """Return a playable clip that is unique for each number: it ends in a box that players skip."""
     return SAMPLE.read_bytes() + b"\0\0\0\x0cfree" + number.to_bytes(4)
 
 

@@ -34,14 +34,14 @@ def outcomes(waiting: Poller) -> list[tuple[str | None, str | None, OmniEditErro
 
 
 def done_at(session: BenchSession, seconds: float) -> Callable[[str], Task]:
-    """Return a script: everything is completed after some seconds."""
+    """Return a `look` by which every task is completed after some seconds."""
     return lambda task_id: (
         completed(task_id) if session.time.now >= seconds else running(task_id, 50)
     )
 
 
 def rounds_of(session: BenchSession) -> list[list[float]]:
-    """Return the instants of all reads, those of one instant together."""
+    """Return the times of all reads, grouped by time."""
     instants = sorted(set(session.script.read_at))
     return [[at for at in session.script.read_at if at == instant] for instant in instants]
 
@@ -122,7 +122,7 @@ def test_where_the_batch_endpoint_is_missing_tasks_are_read_one_by_one(
     ended = outcomes(waiting_for(session, 3))
 
     assert len(ended) == 3
-    # It was asked for once, not in every round.
+    # The batch read was tried once, not in every round.
     assert len(session.script.read_at) == len(session.script.single_reads) + 1
 
 
@@ -155,7 +155,7 @@ def test_an_outage_is_asked_about_with_few_requests(session: BenchSession) -> No
     ended = outcomes(waiting_for(session, 100))
 
     assert len(ended) == 100
-    # Once a round, and each is read in a batch again when it is over.
+    # One single read per round while the batch read fails, then batch reads again.
     assert len(session.script.single_reads) < len(session.script.batch_reads)
     assert len(session.script.batch_reads[-1]) == BATCH_SIZE
 
@@ -220,7 +220,7 @@ def test_retry_after_is_obeyed(session: BenchSession) -> None:
     ],
 )
 def test_what_does_not_pass_ends_it(session: BenchSession, error: OmniEditError) -> None:
-    # Of the batch read, which proves nothing, and of a single one.
+    # For the batch read, after which one task is read alone, and for that read.
     session.script.trouble = [error] * 2
 
     with pytest.raises(type(error)):

@@ -1,4 +1,4 @@
-"""When a task is looked at next: bounds that hold whatever the service reports."""
+"""Bounds on when a task is polled next, whatever the service reports."""
 
 import random
 from itertools import pairwise
@@ -51,7 +51,7 @@ def test_rests_stay_between_floor_and_cap(
         latest_s = DEFAULT.early_poll_s
         estimated_s = now.estimated_s or 0.0
         if not now.elapsed_s and estimated_s < latest_s + DEFAULT.shortest_poll_s:
-            # Looked at when it should be over.
+            # A short task is polled when it should be done.
             latest_s = max(latest_s, estimated_s + 0.05)
         assert 0.9 * DEFAULT.early_poll_s <= now.elapsed_s + rested_s <= latest_s + 1e-9
     else:

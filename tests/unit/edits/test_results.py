@@ -1,4 +1,4 @@
-"""What came back is looked at once, held against the clip, and written down."""
+"""A saved result is probed once, compared with the clip, and recorded."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is settled stays settled, what is unknown is never guessed, and nothing is paid twice."""
+"""Settled submissions stay settled, unknown outcomes are never guessed, nothing is paid twice."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -60,7 +60,7 @@ def options(output: str | None = "out.mp4", *, timeout_s: float = 1800.0) -> Edi
 
 
 def lose_replies(session: BenchSession) -> None:
-    """Let every submission be lost on its way back."""
+    """Lose the reply to every submission."""
 
     def accept(_: str) -> Task:
         msg = "reset"
@@ -97,7 +97,7 @@ def test_an_attempt_that_the_service_s_clock_knows_to_be_old_is_not_replayed(
 ) -> None:
     request_id = left_unknown(session)
     posts = len(session.script.prompts)
-    # 25 hours later this machine's clock shows the time of the attempt.
+    # 25 hours have passed, but this machine's clock still shows the time of the attempt.
     session.script.headers = {"date": formatdate(NOW + 25 * HOUR_S, usegmt=True)}
 
     with pytest.raises(OutcomeUnknownError, match="25 h old"):
@@ -118,7 +118,7 @@ def test_an_attempt_from_the_future_is_not_replayed(session: BenchSession) -> No
 
 
 def left_unknown_while_ahead(session: BenchSession, ahead_s: float) -> str:
-    """Leave an attempt unknown while this machine's clock is ahead, which is then set right."""
+    """Leave an outcome unknown while this machine's clock is ahead, then correct the clock."""
     session.script.headers = {"date": formatdate(NOW - ahead_s, usegmt=True)}
     request_id = left_unknown(session)
     session.time.turn(-ahead_s)
@@ -126,7 +126,7 @@ def left_unknown_while_ahead(session: BenchSession, ahead_s: float) -> str:
 
 
 def pass_time(session: BenchSession, seconds: float) -> None:
-    """Let time pass, on this machine as at the service."""
+    """Let time pass, both on this machine and on the service."""
     session.time.turn(seconds)
     now = session.now()
     session.script.headers = {"date": formatdate(now, usegmt=True)}
@@ -148,7 +148,7 @@ def test_a_task_is_found_although_the_clock_was_ahead_at_the_attempt(
 def test_an_attempt_is_as_old_as_the_service_s_clock_says(session: BenchSession) -> None:
     request_id = left_unknown_while_ahead(session, 0.5 * HOUR_S)
     posts = len(session.script.prompts)
-    # By this machine's clock, 50 minutes.
+    # By this machine's clock, 50 minutes have passed.
     pass_time(session, HOUR_S + 0.5 * HOUR_S - 600)
 
     with pytest.raises(OutcomeUnknownError, match="1 h old"):
@@ -158,7 +158,7 @@ def test_an_attempt_is_as_old_as_the_service_s_clock_says(session: BenchSession)
 
 
 def test_an_attempt_without_any_reply_is_looked_for_a_day_back(session: BenchSession) -> None:
-    # As a process that was killed while it submitted leaves it.
+    # The state that a process leaves if it is killed while it submits.
     body = prepare(session, REQUEST).body(clip_url=CLIP_URL)
     request_id = "request-of-a-killed-process"
     killed = attempt(request_id, prompt=REQUEST.prompt, origin=session.origin, body=body)
@@ -173,7 +173,7 @@ def test_an_attempt_without_any_reply_is_looked_for_a_day_back(session: BenchSes
 
 
 def hours_later(session: BenchSession, *task_ids: str) -> None:
-    """Let two hours pass; the account then lists these tasks of the attempt's time."""
+    """Let two hours pass; then the account lists these tasks from the time of the attempt."""
     session.script.headers = {"date": formatdate(NOW + 2 * HOUR_S, usegmt=True)}
     session.script.listed = [replace(running(each), created_at=NOW) for each in task_ids]
     session.time.turn(2 * HOUR_S)
@@ -432,7 +432,7 @@ def test_several_results_are_not_one_stream(session: BenchSession) -> None:
 
 
 def saved_before(session: BenchSession) -> Record:
-    """Save an edit, of which the service knows nothing any more an hour later."""
+    """Save an edit, and let the service forget it an hour later."""
     session.script.look = completed
     made = edit(session, REQUEST, options())
     session.time.turn(HOUR_S)
@@ -492,7 +492,7 @@ def test_a_task_that_was_completed_is_gone_also_in_its_first_minute(session: Ben
     [(_, error)] = read_all(session, [record])
 
     assert isinstance(error, ResultGoneError)
-    # It was looked at again before.
+    # It was read again first.
     assert len(session.script.single_reads) > 1
 
 
@@ -646,7 +646,7 @@ def test_pages_with_ever_new_tasks_are_not_read_for_ever(session: BenchSession) 
     resume(endless, request_id)
 
     assert 0 < pages <= session.policy.duplicates_budget_s + 1
-    # What was not read to its end proves no absence.
+    # A list that was not read to its end does not prove that there is no second task.
     assert not any("no second task" in event.message for event in endless.reported(Noted))
     assert any("continues after" in event.message for event in endless.reported(Warned))
 

@@ -1,4 +1,4 @@
-"""A sidecar tells where a saved result comes from: whole or absent, and never before its video."""
+"""A sidecar records the origin of a saved result; it is whole or absent, never before its video."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ NOW = "[sandbox:seconds=0]"
 
 
 def told(path: Path) -> dict[str, Any]:
-    """Return what a sidecar tells, which is as its schema says."""
+    """Return the content of a sidecar, which must match its schema."""
     document: dict[str, Any] = json.loads((path.parent / f"{path.name}.json").read_bytes())
     assert fault(document, "sidecar") is None
     return document

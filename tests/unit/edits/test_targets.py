@@ -1,4 +1,4 @@
-"""Names of results: made from outside text, and harmless on every system."""
+"""Names of results are made from untrusted text, and are safe on every system."""
 
 from pathlib import PureWindowsPath
 

@@ -1,4 +1,4 @@
-"""How far the work on a clip is, as observers are told."""
+"""The progress that is reported while a clip is prepared."""
 
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def test_work_on_a_clip_ends_with_its_command(session: BenchSession) -> None:
 
 def test_what_cannot_be_cut_has_the_name_that_was_typed(tmp_path: Path) -> None:
     content = make_clip(tmp_path / "a.mp4", seconds=1).read_bytes()
-    # Its host knows no ranges, so that it is fetched before its length is known.
+    # Its host does not support ranges, so the clip is fetched before its length is known.
     session = BenchSession(
         transport=lambda _: httpx.Response(200, stream=httpx.ByteStream(content)),
         folder=tmp_path / "private",

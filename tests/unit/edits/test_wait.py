@@ -140,7 +140,7 @@ def test_what_is_finished_is_downloaded_while_others_run(session: BenchSession) 
         session.time.turn(60.0)
 
     def look(task_id: str) -> Task:
-        # The second is finished only once the first was downloaded.
+        # The second task ends only after the first result was downloaded.
         is_ended = task_id == "task-1" or session.time.now > 0
         return completed(task_id) if is_ended else running(task_id)
 

@@ -51,7 +51,7 @@ def test_what_a_step_raises_is_raised_by_take(error: BaseException) -> None:
 
 
 class Gate:
-    """Steps that begin and do not end before they are let through."""
+    """Steps that start, and end only when the test lets them through."""
 
     def __init__(self) -> None:
         self.begun = threading.Semaphore(0)
