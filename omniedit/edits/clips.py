@@ -249,11 +249,11 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
         )
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or choose a known model")
     if not is_available():
-        _accept_no_extra(session, request)
+        _handle_missing_extra(session, request)
         return ClipPlan()
     facts = look(session, request.source or request.video, name=request.video)
     if isinstance(facts, Incomplete):
-        _accept_no_look(session, facts, request)
+        _handle_unread_clip(session, facts, request)
         return ClipPlan(start_s=start_s, end_s=end_s, is_written_anew=request.is_cut)
     length_s = _marked_length(facts, start_s, end_s)
     sent = replace(facts, duration_s=length_s)
@@ -278,7 +278,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
         start_s=start_s,
         end_s=end_s,
         is_written_anew=request.is_cut or is_converted,
-        estimated_credits=_affordable(facts, length_s, request),
+        estimated_credits=_affordable_estimate(facts, length_s, request),
         sent=sent.seen,
     )
 
@@ -340,7 +340,7 @@ def fetched_clip(session: Session, url: str) -> Generator[Path]:
         yield path
 
 
-def _accept_no_extra(session: Session, request: EditRequest) -> None:
+def _handle_missing_extra(session: Session, request: EditRequest) -> None:
     if request.is_cut or (request.check and not is_local(request.video)):
         msg = "inspecting and cutting clips needs the extra `media`"
         raise MissingExtraError(msg, hint=install_command("media"))
@@ -354,7 +354,7 @@ def _accept_no_extra(session: Session, request: EditRequest) -> None:
     )
 
 
-def _accept_no_look(session: Session, incomplete: Incomplete, request: EditRequest) -> None:
+def _handle_unread_clip(session: Session, incomplete: Incomplete, request: EditRequest) -> None:
     if request.max_credits is not None:
         msg = f"the cost of the edit cannot be estimated: {incomplete.reason}"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
@@ -406,7 +406,9 @@ def _refuse_unfit(facts: ClipFacts, request: EditRequest) -> None:
             raise InvalidInputError(msg, code=problem.code, hint=hint)
 
 
-def _affordable(facts: ClipFacts, length_s: float | None, request: EditRequest) -> float | None:
+def _affordable_estimate(
+    facts: ClipFacts, length_s: float | None, request: EditRequest
+) -> float | None:
     """Return the estimated cost; None if unknown.
 
     Raises:

@@ -112,12 +112,12 @@ def _checks_of_settings(
         from omniedit.edits.upload import uploader  # noqa: PLC0415 - brings the HTTP library
 
         with open_session() as session:
-            yield _tried(
+            yield _check_call(
                 "service",
                 lambda: session.service.get_credits(),  # noqa: PLW0108 - `service` can fail, too
                 f"{settings.origin} answers and accepts the key",
             )
-            yield _tried("file service", lambda: uploader(session).check_service(), "answers")
+            yield _check_call("file service", lambda: uploader(session).check_service(), "answers")
             yield check_clock(session)
             yield check_model(session, settings.model)
     else:
@@ -137,7 +137,7 @@ def _key(settings: "Settings") -> Check:
     return _ok("key", f"{key} ({settings.key.source if settings.key else ''})")
 
 
-def _tried(name: str, call: Callable[[], object], message: str) -> Check:
+def _check_call(name: str, call: Callable[[], object], message: str) -> Check:
     """Check that a call to a service succeeds."""
     try:
         call()

@@ -110,9 +110,9 @@ def begin_edit(
             check_sound(options.sound)
             # A known edit costs nothing, so the limit does not apply yet.
             unlimited = request._replace(max_credits=None)
-            edit = _prepared(session, unlimited, planned_identity, deadline)
+            edit = _prepare_unchanged(session, unlimited, planned_identity, deadline)
             if session.has_journal:
-                locks.enter_context(_editing(session, edit.identity, deadline))
+                locks.enter_context(_edit_lock(session, edit.identity, deadline))
             known = known_edit(session, edit.identity, options)
             # An unsettled submission is settled with its own request ID, not the one of this call.
             own_id = known.request_id if known and known.is_unsettled else None
@@ -121,19 +121,19 @@ def begin_edit(
             if known is not None and options.again:
                 session.warn(f"`--again` has no effect: request ID {request_id} is known here")
             if known is None and request.max_credits is not None:
-                edit = _prepared(session, request, edit.identity, deadline)
+                edit = _prepare_unchanged(session, request, edit.identity, deadline)
             _check_target(session, known, edit, options)
             if known is None and session.requires_journal:
                 session.journal.require_recovered()
             attempt = known or new_submission(session, edit, request_id, deadline=deadline)
         if known is None:
-            record = _sent(session, edit, attempt, options, deadline=deadline)
+            record = _send_new(session, edit, attempt, options, deadline=deadline)
         else:
-            record = _settled(session, attempt, deadline=deadline)
+            record = _settle_known(session, attempt, deadline=deadline)
     return BegunEdit(edit=edit, record=record, is_fresh=known is None, deadline=deadline)
 
 
-def _prepared(
+def _prepare_unchanged(
     session: Session, request: EditRequest, identity: str | None, deadline: float
 ) -> PreparedEdit:
     """Prepare an edit, and check that it still has the identity found before.
@@ -164,7 +164,7 @@ def known_edit(session: Session, identity: str, options: EditOptions) -> Record 
         if target is not None and saved_as(attempt, target, sound=options.sound) is not None:
             # The file of this attempt is there and whole: use it, whatever happened to later ones.
             return attempt
-        if _comes_first(attempt, options):
+        if _takes_precedence(attempt, options):
             known = attempt
             break
     if known is None or known.task is None:
@@ -269,7 +269,7 @@ def _deliver_as_served(
 
 
 @contextmanager
-def _editing(session: Session, identity: str, deadline: float) -> Generator[None]:
+def _edit_lock(session: Session, identity: str, deadline: float) -> Generator[None]:
     """Hold the lock of an edit, waiting while another process submits the same edit.
 
     Raises:
@@ -286,7 +286,7 @@ def _editing(session: Session, identity: str, deadline: float) -> Generator[None
         yield
 
 
-def _sent(
+def _send_new(
     session: Session,
     edit: PreparedEdit,
     attempt: Record,
@@ -307,7 +307,7 @@ def _sent(
         raise
 
 
-def _settled(session: Session, known: Record, *, deadline: float) -> Record:
+def _settle_known(session: Session, known: Record, *, deadline: float) -> Record:
     """Return the record of a known edit, replaying the submission if its outcome is unknown."""
     if known.task is None:
         return replay(session, known, deadline=deadline)
@@ -317,7 +317,7 @@ def _settled(session: Session, known: Record, *, deadline: float) -> Record:
     return known
 
 
-def _comes_first(attempt: Record, options: EditOptions) -> bool:
+def _takes_precedence(attempt: Record, options: EditOptions) -> bool:
     """Return whether this attempt is continued even if an older one has its file at the target."""
     if attempt.is_result_gone or attempt.has_failed:
         return False

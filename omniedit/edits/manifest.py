@@ -140,7 +140,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineE
             continue
         if not isinstance(value, _Object):
             yield number, FaultyLineError("is not a JSON object")
-        elif twice := _first_twice(name for name, _ in value):
+        elif twice := _first_duplicate(name for name, _ in value):
             # There is no way to tell which of the two was meant.
             yield number, FaultyLineError(f"has `{twice}` twice")
         else:
@@ -151,7 +151,7 @@ class _Object(list[tuple[str, Any]]):
     """A JSON object as a list of fields, so that duplicates are kept."""
 
 
-def _first_twice(names: Iterable[str]) -> str | None:
+def _first_duplicate(names: Iterable[str]) -> str | None:
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
@@ -186,7 +186,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any] | FaultyLineEr
 def _header_fault(header: list[str]) -> str | None:
     if missing := [f"`{name}`" for name in ("video", "prompt") if name not in header]:
         return f"the header has no column {' and no column '.join(missing)}"
-    twice = _first_twice(name for name in header if name)
+    twice = _first_duplicate(name for name in header if name)
     return f"the header has column `{twice}` twice" if twice else None
 
 

@@ -186,27 +186,27 @@ class Planner:
 
     def _name_outputs(self, edits: list[PlannedEdit]) -> None:
         """Lengthen default names that collide, and prepend the folder to all outputs."""
-        meeting = self._meeting_names(edits)
+        colliding = self._colliding_names(edits)
         for place, edit in enumerate(edits):
             output = edit.output
             if edit.number not in self._named:
-                if output in meeting:
+                if output in colliding:
                     output = self._default_name(edit.request, edit.identity, is_long=True)
                 self._note_output(edit.number, output)
             # Replace edits in place, to save memory: there may be 100,000.
             edits[place] = replace(edit, output=self._shown(output))
 
-    def _meeting_names(self, edits: Sequence[PlannedEdit]) -> frozenset[str]:
+    def _colliding_names(self, edits: Sequence[PlannedEdit]) -> frozenset[str]:
         """Return the default names that more than one line would use."""
         taken = set(self._line_of_output)
-        meeting: set[str] = set()
+        colliding: set[str] = set()
         own = (edit.output for edit in edits if edit.number not in self._named)
         for name in chain(own, self._elsewhere):
             key = self._output_key(name)
             if key in taken:
-                meeting.add(name)
+                colliding.add(name)
             taken.add(key)
-        return frozenset(meeting)
+        return frozenset(colliding)
 
     def _output_key(self, output: str) -> int:
         # A 64-bit hash identifies the path in a third of the memory.

@@ -67,11 +67,11 @@ class _Followed:
     due_at: float  # monotonic, when the next poll is due
     deadline: float  # monotonic
     moved_at: float  # monotonic, when progress or status last changed
-    comes_along: bool = True  # may be polled a little early, together with others
-    looked_at: float = -math.inf  # monotonic, when the latest poll ended
+    may_join: bool = True  # may be polled a little early, together with others
+    polled_at: float = -math.inf  # monotonic, when the latest poll ended
     stalls_reported: int = 0
     failures: int = 0  # single reads that failed, in a row
-    odd: list[Record] = field(default_factory=list[Record])
+    unrecognized: list[Record] = field(default_factory=list[Record])
     """The records from the latest polls in a row that showed an unknown status."""
     last_unfinished_at: float | None = None  # Unix time
     trouble: str | None = None  # why the latest poll failed
@@ -91,7 +91,7 @@ class _Followed:
     @property
     def shown(self) -> Record:
         """The record as of the latest poll, even if its status is unknown."""
-        return self.odd[-1] if self.odd else self.record
+        return self.unrecognized[-1] if self.unrecognized else self.record
 
     def standing(self, now: float) -> Standing:
         """Return the state of the task at a monotonic instant."""
@@ -149,7 +149,7 @@ class Poller:
             due_at=now + rest_s,
             deadline=now + self._timeout_s if deadline is None else deadline,
             moved_at=now,
-            comes_along=rest_s <= self._session.policy.early_poll_s,
+            may_join=rest_s <= self._session.policy.early_poll_s,
         )
         self._followed.setdefault(followed.task_id, followed)
 
@@ -199,8 +199,7 @@ class Poller:
         return [
             each
             for each in everything
-            if each.due_at <= now + slack_s * each.comes_along
-            or each.looked_at < each.deadline <= now
+            if each.due_at <= now + slack_s * each.may_join or each.polled_at < each.deadline <= now
         ]
 
     def _poll(self, due: Sequence[_Followed]) -> Iterator[Outcome]:
@@ -216,7 +215,7 @@ class Poller:
                 continue
             finally:
                 for each in chunk:
-                    each.looked_at = self._session.monotonic()
+                    each.polled_at = self._session.monotonic()
             self._failures = 0
             seen = list(zip(chunk, answers, strict=True))
             # Record a reply as a whole, before any of it is reported.
@@ -349,9 +348,9 @@ class Poller:
             return False
         before = followed.task
         if not task.has_known_status:
-            followed.odd.append(followed.record.with_task(task))
+            followed.unrecognized.append(followed.record.with_task(task))
             return False
-        followed.odd.clear()
+        followed.unrecognized.clear()
         if (task.status, task.progress) != (before.status, before.progress):
             followed.moved_at, followed.stalls_reported = self._session.monotonic(), 0
         if not task.has_failed and (before.progress or 0) > (task.progress or 0):
@@ -370,15 +369,15 @@ class Poller:
         standing = followed.standing(now)
         rest_s = max(self._next_poll_s(standing), len(self._followed) * _ROUND_PER_TASK_S)
         followed.due_at = now + rest_s
-        followed.comes_along = True
-        if followed.odd:
+        followed.may_join = True
+        if followed.unrecognized:
             status = followed.shown.status
             shown = f"an unknown status: {status}" if status else "no status"
             session.report(
                 Retrying(
                     message=f"the service reports {shown}",
                     delay_s=rest_s,
-                    attempt=len(followed.odd),
+                    attempt=len(followed.unrecognized),
                     task_id=followed.task_id,
                     record=followed.shown,
                 )

@@ -181,11 +181,11 @@ def save_from_here(
     if record.task is not None and len(record.task.result_urls) > 1:
         # If there are several results, `save` looks for each of them.
         return None
-    there = saved_as(record, target)
-    if there is not None:
-        for ident in (str(record.task_id), there.sha256):  # part files of a download, of a copy
+    existing = saved_as(record, target)
+    if existing is not None:
+        for ident in (str(record.task_id), existing.sha256):  # part files of a download, of a copy
             tidy(target.path, ident)
-        _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
+        _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
         return record
     for file in record.saved:
         if file.is_served and is_whole(file):
@@ -308,9 +308,9 @@ def _save_one(
     overwrite: bool,
     deadline: float | None,
 ) -> Record:
-    there = saved_as(record, target)
-    if there is not None:
-        _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
+    existing = saved_as(record, target)
+    if existing is not None:
+        _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
         return record
     _refuse_clip(session, record, target)
 
@@ -414,10 +414,10 @@ def find_saved(
 ) -> Record | None:
     """Report and return a record whose verified file is at the target; None if it is not."""
     record = _reread(session, record)
-    there = saved_as(record, target, sound=sound)
-    if there is None:
+    existing = saved_as(record, target, sound=sound)
+    if existing is None:
         return None
-    _report_saved(session, record, there, target, is_new=False, overwrite=overwrite)
+    _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
     return record
 
 

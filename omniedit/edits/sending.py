@@ -155,7 +155,7 @@ class Sending:
     def _record_accepted(self, task: Task, *, is_replay: bool) -> Record:
         session = self._session
         self._learn_clock()
-        failure = self._written(
+        failure = self._try_write(
             lambda: session.journal.record_accepted(self._request_id, task, origin=session.origin)
         )
         self._is_settled = True
@@ -214,7 +214,7 @@ class Sending:
             self._record_unknown(as_task_error(ended))
             return ended
         reason = as_task_error(error)
-        self._written(lambda: session.journal.record_refused(self._request_id, reason))
+        self._try_write(lambda: session.journal.record_refused(self._request_id, reason))
         return error.about(request_id=self._request_id)
 
     def _unknown(self, error: OmniEditError) -> OmniEditError:
@@ -250,7 +250,7 @@ class Sending:
             self._session.warn(message)
         else:
             journal = self._session.journal
-            self._written(lambda: journal.record_refused(self._request_id, INTERRUPTED))
+            self._try_write(lambda: journal.record_refused(self._request_id, INTERRUPTED))
             say_nothing_was_submitted(self._session)
 
     def _give_up(self) -> tuple[Record, OmniEditError]:
@@ -261,7 +261,7 @@ class Sending:
     def _record_unknown(self, reason: TaskError) -> None:
         self._learn_clock()
         offset_s, journal = self._attempt.clock_offset_s, self._session.journal
-        self._written(
+        self._try_write(
             lambda: journal.record_unknown(self._request_id, reason, clock_offset_s=offset_s)
         )
 
@@ -271,7 +271,7 @@ class Sending:
         if self._is_new and self._attempt.clock_offset_s is None and offset_s is not None:
             self._attempt = self._attempt._replace(clock_offset_s=offset_s)
 
-    def _written(self, write: Callable[[], None]) -> JournalError | None:
+    def _try_write(self, write: Callable[[], None]) -> JournalError | None:
         """Write to the journal; return a failure rather than hide the service's reply behind it."""
         try:
             write()

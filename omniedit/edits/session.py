@@ -199,7 +199,7 @@ class Session:
         self._is_batch = is_batch
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
         self._told: set[str] = set() if told is None else told
-        self._telling = threading.Lock()
+        self._told_lock = threading.Lock()
         self._stopping, self.outstanding, self.in_doubt = threading.Event(), {}, []
 
     @cached_property
@@ -269,7 +269,7 @@ class Session:
         from omniedit.events import Warned  # noqa: PLC0415 - as above
 
         if is_once:
-            with self._telling:
+            with self._told_lock:
                 if message in self._told:
                     return
                 self._told.add(message)

@@ -96,10 +96,10 @@ def save_with_sound(
             )
         except TargetExistsError:
             # Another process may have saved the same variant in the meantime.
-            there = find_saved(session, record, target, sound=sound, overwrite=overwrite)
-            if there is None:
+            existing = find_saved(session, record, target, sound=sound, overwrite=overwrite)
+            if existing is None:
                 raise
-            return there
+            return existing
     if not is_changed:
         Path(served.path).unlink(missing_ok=True)
         session.journalled(lambda: session.journal.forget_file(task_id, served))

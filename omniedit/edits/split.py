@@ -136,7 +136,7 @@ def planned_split(
     _check(session, request)
     with (
         session.holding.pop_all(),
-        _on_this_machine(session, request) as local_request,
+        _with_local_clip(session, request) as local_request,
         private_folder(session.private_folder) as spare,
     ):
         yield _plan(session, local_request, options, spare_folder=str(spare))
@@ -190,7 +190,7 @@ def join_pieces(
     from omniedit.media import join  # noqa: PLC0415 - brings PyAV
 
     results = [
-        absolute_path(_place_of(record, edit))
+        absolute_path(_result_path(record, edit))
         for record, edit in zip(records, plan.edits, strict=True)
     ]
     check_is_same(session, plan.source)
@@ -237,7 +237,7 @@ def _check(session: Session, request: EditRequest) -> None:
 
 
 @contextmanager
-def _on_this_machine(session: Session, request: EditRequest) -> Generator[EditRequest]:
+def _with_local_clip(session: Session, request: EditRequest) -> Generator[EditRequest]:
     """Fetch the clip of a URL, once for all its pieces; yield the request with that file."""
     if is_local(request.video):
         yield request
@@ -279,7 +279,7 @@ def _plan(
     edits = tuple(
         replace(
             edit,
-            output=_place_for(edit, record, folder=Path(folder), count=len(pieces)),
+            output=_output_for(edit, record, folder=Path(folder), count=len(pieces)),
             is_due=record is None,
             estimated_credits=model.estimated_credits(piece.duration_s),
         )
@@ -346,7 +346,7 @@ def _piece_edit(
     return PlannedEdit(number=number, label=name, request=own, identity=identity, output=folder)
 
 
-def _place_for(edit: PlannedEdit, known: Record | None, *, folder: Path, count: int) -> str:
+def _output_for(edit: PlannedEdit, known: Record | None, *, folder: Path, count: int) -> str:
     """Return the path for the result of a piece: `07.mp4`, or `07-2.mp4` if that is taken."""
     name = f"{edit.number:0{max(2, len(str(count)))}}.mp4"
     paths = (folder / numbered(name, index) for index in itertools.count())
@@ -386,7 +386,7 @@ def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
     if record is None or outcome.error is not None:
         return outcome
     try:
-        look(session, str(_place_of(record, outcome.edit)))
+        look(session, str(_result_path(record, outcome.edit)))
     except InvalidInputError as error:
         msg = f"the result of {task_name(record.task_id)} cannot be joined: {error.message}"
         return replace(outcome, error=NotAVideoError(msg, task_id=record.task_id))
@@ -433,10 +433,10 @@ def _placed(
         return file._replace(path=copy.path)
     except TargetExistsError:
         # Another process may have joined the same pieces in the meantime.
-        there = _find_joined(session, target, records, sound=options.sound)
-        if there is None:
+        existing = _find_joined(session, target, records, sound=options.sound)
+        if existing is None:
             raise
-        return there
+        return existing
 
 
 def _report_gap(session: Session, gap_s: float, *, sound: Sound) -> None:
@@ -457,5 +457,5 @@ def _joined_digest(records: Sequence[Record], *, sound: Sound) -> str:
     return digest_of([[record.task_id for record in records], kind])
 
 
-def _place_of(record: Record, edit: PlannedEdit) -> Path:
+def _result_path(record: Record, edit: PlannedEdit) -> Path:
     return Destination(edit.output).target(record.video, record.task_id).path

@@ -18,8 +18,8 @@ _END_OF_IDENTITY: Final = 6
 _LONG_END_OF_IDENTITY: Final = 12
 _LONGEST_STEM: Final = 80
 _LONGEST_WORDS: Final = 40
-_NO_ASCII_WORD: Final = re.compile(r"[^A-Za-z0-9]+")
-_NO_STEM: Final = re.compile(r"[^\w.-]")
+_NOT_ASCII_WORD: Final = re.compile(r"[^A-Za-z0-9]+")
+_NOT_IN_STEM: Final = re.compile(r"[^\w.-]")
 _MOST_NAME_BYTES: Final = 240
 """The longest default name; file systems take 255 bytes, and something may be appended."""
 
@@ -76,7 +76,7 @@ class Destination(NamedTuple):
         Without a task ID only the folder of the target is final, not the name.
         """
         if self.is_folder:
-            name = f"{clip_stem(video)}-{_end_of(task_id or '')}{_end_for(sound)}.mp4"
+            name = f"{clip_stem(video)}-{_end_of_id(task_id or '')}{_sound_suffix(sound)}.mp4"
             return self._within_folder(numbered(name, index))
         path = PurePosixPath(self.text or "")
         shown = str(path.with_name(numbered(path.name, index))) if index else str(self.text)
@@ -133,7 +133,7 @@ def default_name(
     """
     digits = identity[: _LONG_END_OF_IDENTITY if is_long else _END_OF_IDENTITY]
     words = _first_words(prompt or "")
-    digits += _end_for(sound)
+    digits += _sound_suffix(sound)
     rest = f"-{words}-{digits}.mp4" if words else f"-{digits}.mp4"
     room = _MOST_NAME_BYTES - len(rest.encode())
     stem = clip_stem(video).encode()[:room].decode(errors="ignore").rstrip("-.")
@@ -180,9 +180,9 @@ def _first_words(prompt: str) -> str:
     """Return the first words of a prompt, reduced to letters and digits and joined by `-`."""
     text = unicodedata.normalize("NFC", prompt[:_MOST_NAME_BYTES])
     if text.isascii():
-        spaced = _NO_ASCII_WORD.sub(" ", text)
+        spaced = _NOT_ASCII_WORD.sub(" ", text)
     else:
-        spaced = "".join(character if _is_of_word(character) else " " for character in text)
+        spaced = "".join(character if _is_word_character(character) else " " for character in text)
     words, *others = spaced.split() or [""]
     words = words[:_LONGEST_WORDS]
     for word in others:
@@ -192,7 +192,7 @@ def _first_words(prompt: str) -> str:
     return words
 
 
-def _is_of_word(character: str) -> bool:
+def _is_word_character(character: str) -> bool:
     # In many scripts vowels are marks on letters (categories Mn and Mc).
     return character.isalnum() or unicodedata.category(character) in {"Mn", "Mc"}
 
@@ -202,18 +202,18 @@ def clip_stem(video: str | None) -> str:
     if not video:
         return "clip"
     if video.startswith(TASK_PREFIX):
-        return _end_of(video.removeprefix(TASK_PREFIX))
+        return _end_of_id(video.removeprefix(TASK_PREFIX))
     stem = os.path.splitext(clip_name(video))[0]  # noqa: PTH122 - a manifest may have 100,000 lines
-    kept = _NO_STEM.sub("-", unicodedata.normalize("NFC", stem))
+    kept = _NOT_IN_STEM.sub("-", unicodedata.normalize("NFC", stem))
     stem = kept.strip("-.")[:_LONGEST_STEM].strip("-.") or "clip"
     # Windows reserves names such as `con.cut-…`; avoid them on every system, so that a folder can
     # be copied to Windows.
     return f"clip-{stem}" if is_reserved_name(f"{stem}-") else stem
 
 
-def _end_for(sound: Sound) -> str:
+def _sound_suffix(sound: Sound) -> str:
     return "" if sound is Sound.NEW else f"-{sound}"
 
 
-def _end_of(task_id: str) -> str:
+def _end_of_id(task_id: str) -> str:
     return task_id[-_END_OF_ID:].strip("-.") or "task"

@@ -49,7 +49,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
     files_origin = session.origin
     if not session.is_sandbox:
         files_origin = origin_of(session.find_connection().files_url)
-    with _uploading(session, key, deadline):
+    with _upload_lock(session, key, deadline):
         _check_frames(session, edit)
         with suppress(JournalError):
             known = session.journal.find_upload(
@@ -60,7 +60,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
             )
             if known is not None:
                 return known.url
-        with session.uploads, _ready(session, edit) as path:
+        with session.uploads, _file_to_upload(session, edit) as path:
             uploaded = session.with_retries(
                 lambda: _upload(session, path, name=_name_of(edit.request), deadline=deadline),
                 budget_s=session.policy.submit_budget_s,
@@ -74,19 +74,19 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
 
 
 @contextmanager
-def _ready(session: Session, edit: PreparedEdit) -> Generator[Path]:
+def _file_to_upload(session: Session, edit: PreparedEdit) -> Generator[Path]:
     """Yield the file to upload: the clip itself, or a prepared copy."""
     session.check_goes_on()
     with clip_on_this_machine(session, edit.request) as path:
         if not edit.is_written_anew:
             yield path
             return
-        with _written_anew(session, path, edit) as written:
+        with _prepared_copy(session, path, edit) as written:
             yield written
 
 
 @contextmanager
-def _written_anew(session: Session, source: Path, edit: PreparedEdit) -> Generator[Path]:
+def _prepared_copy(session: Session, source: Path, edit: PreparedEdit) -> Generator[Path]:
     """Yield a private copy of the clip that was cut, converted, or both."""
     from omniedit.media import prepare  # noqa: PLC0415 - brings PyAV
 
@@ -270,7 +270,7 @@ def uploader(session: Session) -> Uploader:
 
 
 @contextmanager
-def _uploading(session: Session, key: str, deadline: float | None) -> Generator[None]:
+def _upload_lock(session: Session, key: str, deadline: float | None) -> Generator[None]:
     """Hold a lock that keeps other processes from uploading the same file."""
     with ExitStack() as stack:
         # If the lock cannot be taken in time, continue without it: uploading twice costs nothing.
