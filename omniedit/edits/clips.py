@@ -223,7 +223,7 @@ def probe(session: Session, video: str, model: Model) -> Findings:
         check_no_video_page(video)
     facts = look(session, video)
     if isinstance(facts, Incomplete):
-        # For an edit this is only a warning, because the service decides. Here nothing else does.
+        # An edit only warns of this, because the service decides; here there is nothing to report.
         msg = f"the clip could not be looked at: {facts.reason}"
         hint = "download it and probe the file; an edit does not depend on this"
         raise UnavailableError(msg, code="clip_not_read", hint=hint)

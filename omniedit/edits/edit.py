@@ -144,7 +144,7 @@ def _prepare_unchanged(
     """
     edit = prepare(session, request, deadline=deadline)
     if identity not in {None, edit.identity}:
-        # Do not pay for a clip that the user has not seen.
+        # The edit is not the one that was planned: do not pay for it.
         msg = f"{request.video} changed after it was looked at"
         hint = "run the same command again once nothing writes to it any more"
         raise LocalError(msg, code="clip_changed", hint=hint)

@@ -38,9 +38,9 @@ class Connection(NamedTuple):
 
 
 class RateLimiter:
-    """Gives threads their turns to submit, so that all of them obey the rate limit of one.
+    """Gives threads turns to submit, so that a rate limit that one of them hits holds for all.
 
-    After a rate limit, every thread pauses, and turns are then further apart for a while.
+    After a rate limit every thread pauses, and for a while turns are farther apart.
 
     Args:
         monotonic: The monotonic clock, in seconds.

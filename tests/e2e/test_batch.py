@@ -290,7 +290,7 @@ def test_after_a_batch_there_is_no_last_task(bench: Bench, folder: Path) -> None
     ended = bench.run("wait")
 
     assert ended.status == 2
-    assert "the newest call made several tasks" in ended.stderr
+    assert "the newest command made several tasks" in ended.stderr
 
 
 def test_a_timeout_leaves_tasks_for_the_same_command(bench: Bench, folder: Path) -> None:
