@@ -1,13 +1,13 @@
-"""The entry point: it does as little as possible before it knows what was asked for."""
+"""The entry point: it imports as little as possible until the command is known."""
 
-# An interrupt during the imports below ends the process without a traceback; the real handler
-# is installed with the command. A process that was started to ignore it keeps ignoring it.
-# `signal` itself takes a millisecond to import, in which an interrupt would show one.
+# The real handler is installed with the command. Until then an interrupt ends the process without
+# a traceback, unless the process was started with SIGINT ignored. The built-in `_signal` is used
+# because importing `signal` takes a millisecond, in which an interrupt would print a traceback.
 _signal = __import__("_signal")
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
-import gc  # noqa: E402 - see above, as the next
+import gc  # noqa: E402 - the signal comes first, as below
 import os  # noqa: E402
 import sys  # noqa: E402
 
@@ -15,16 +15,16 @@ from omniedit import __version__  # noqa: E402
 
 
 def main() -> int:
-    """Carry out the command line and return its exit status."""
+    """Run the command line and return its exit status."""
     try:
-        return _carry_out(sys.argv[1:])
+        return _dispatch(sys.argv[1:])
     finally:
-        # Memory goes with the process; a last garbage collection would take a tenth of the time.
+        # The process ends anyway; a last garbage collection would take a tenth of the time.
         gc.freeze()
 
 
-def _carry_out(argv: list[str]) -> int:
-    if argv in (["--version"], ["-V"]) and _has_told_version():
+def _dispatch(argv: list[str]) -> int:
+    if argv in (["--version"], ["-V"]) and _print_version():
         return 0
     if argv[:1] == ["__complete"]:
         from omniedit.cli.completion.tasks import main as complete  # noqa: PLC0415
@@ -38,13 +38,13 @@ def _carry_out(argv: list[str]) -> int:
     return run(argv, os.environ)
 
 
-def _has_told_version() -> bool:
-    """Print the version without the parser, which takes five times as long to load as this."""
+def _print_version() -> bool:
+    """Print the version without the parser, five times faster; return whether that worked."""
     try:
-        # Bytes, since no script wants what Windows makes of line breaks.
+        # Bytes, because Windows would translate the line break of text.
         os.write(1, f"omniedit {__version__}\n".encode())
     except OSError:
-        # The boundary reports it.
+        # `run` fails in the same way, and reports it.
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""What many edits say: each failure with its line, a summary, the documents in order."""
+"""The report on many edits: each failure with its line, a summary, and the documents."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -27,27 +27,27 @@ _DONE: Final = "done"
 _SKIPPED: Final = "skipped"
 _FAILED: Final = "failed"
 _UNSAVED: Final = "finished but not saved"
-_RUNNING: Final = "still running at the service"
-_LEFT: Final = "not begun"
+_RUNNING: Final = "still running"
+_UNSTARTED: Final = "not started"
 UNSENT: Final = "unsent"
-"""The status of a line that nothing was sent of."""
-_UNKNOWN: Final = "of unknown outcome"
-_STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNKNOWN, _UNSAVED, _RUNNING, _LEFT)
+"""The status of a line that was never sent."""
+_UNKNOWN: Final = "with unknown outcome"
+_STATES: Final = (_DONE, _SKIPPED, _FAILED, _UNKNOWN, _UNSAVED, _RUNNING, _UNSTARTED)
 
 
 def line_fields(edit: "PlannedEdit") -> "Document":
-    """Return what the document of a manifest's line has beside a task's."""
+    """Return the fields that a manifest line adds to its task document."""
     return {"line": edit.number, "output": edit.output}
 
 
 class BatchReport:
-    """Gathers what came of each line of a manifest, or of each piece of a clip.
+    """Collects the outcome of each line of a manifest, or of each piece of a clip.
 
     Args:
-        context: The call; its board holds what happened.
-        manifest: The name of the manifest, as typed; None where edits have names of their own.
-        has_journal: Whether the next call knows what this one did.
-        fields: Returns the keys that the document of an edit has beside a task's.
+        context: The command's context; its board holds what happened.
+        manifest: The name of the manifest, as typed; None if the edits have their own names.
+        has_journal: Whether a journal tells the next call what this one did.
+        fields: Returns the fields that an edit adds to its task document.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class BatchReport:
         self._fields = fields
         self._has_journal = has_journal
         self._edits: Sequence[PlannedEdit] = ()
-        self._ended: set[int] = set()  # the numbers of the edits that came to an end
-        self._attempted_at: dict[int, float] = {}  # Unix times, of edits without a task
+        self._ended: set[int] = set()  # numbers of the edits that have an outcome
+        self._attempted_at: dict[int, float] = {}  # Unix times, for edits without a task
         self._faulty: list[Document] = []
         self._failures: dict[int, OmniEditError] = {}
         self.way_on: str | None = None
-        """How to go on, where that was said."""
+        """The hint with the recovery command, if one was printed."""
 
     @property
     def errors(self) -> list[OmniEditError]:
-        """What went wrong, in the manifest's order."""
+        """The failures, in the manifest's order."""
         return [self._failures[number] for number in sorted(self._failures)]
 
     def faults(
@@ -81,12 +81,12 @@ class BatchReport:
         names: Mapping[int, str],
         causes: Mapping[int, OmniEditError],
     ) -> list[OmniEditError]:
-        """Return the errors of lines that cannot be sent; none was.
+        """Return the errors of invalid lines; nothing has been sent.
 
         Args:
             faults: The number and the fault of each line.
-            names: Of the lines that are of no manifest.
-            causes: Of faults that are not the line's own.
+            names: The names of lines that are not in a manifest.
+            causes: The errors behind faults that are not the line's own.
         """
         self._faulty = [
             _fault_document(number, fault, causes.get(number)) for number, fault in faults
@@ -97,7 +97,7 @@ class BatchReport:
             error.message = f"{names.get(number) or f'{self._manifest}:{number}'}: {fault}"
             errors.append(error)
         if rest := faults[_SHOWN_FAULTS:]:
-            msg = f"{len(rest)} more lines are wrong"
+            msg = f"{len(rest)} more lines are invalid"
             error = causes.get(rest[0][0]) or InvalidInputError(msg, code=_INVALID)
             error.message = msg
             errors.append(error)
@@ -105,7 +105,7 @@ class BatchReport:
         return errors
 
     def begin(self, edits: "Sequence[PlannedEdit]", *, line_count: int) -> None:
-        """Take in the plan: the edits of this run, of how many lines."""
+        """Record the plan: the edits of this run, and the number of lines before sharding."""
         self._edits = edits
         labels = {edit.identity: self._label_of(edit) for edit in edits}
         self._context.board.expect(len(edits), labels)
@@ -113,7 +113,7 @@ class BatchReport:
             self._context.printer.note(f"none of the {line_count} lines is in this shard")
 
     def take(self, made: "EditOutcome") -> None:
-        """Take in what came of an edit."""
+        """Record the outcome of an edit."""
         number = made.edit.number
         self._ended.add(number)
         if made.record is not None and made.record.task is None:
@@ -124,10 +124,10 @@ class BatchReport:
             self._failures[number] = made.error
 
     def summarise(self, in_doubt: Sequence[tuple[Record, OmniEditError]]) -> None:
-        """Say what failed, and in one line how it went.
+        """Print each failure, a summary on one line, and the recovery command.
 
         Args:
-            in_doubt: The submissions that were out when the run was ended.
+            in_doubt: The submissions that had no reply yet when the run ended.
         """
         from omniedit.edits.batch import EditOutcome
 
@@ -136,7 +136,7 @@ class BatchReport:
             if edit.number not in self._ended and edit.identity in doubts:
                 record, error = doubts[edit.identity]
                 self.take(EditOutcome(edit=edit, record=record, error=error))
-        self._say_failures()
+        self._print_failures()
         if not self._edits:
             return
         records = self._records()
@@ -146,12 +146,14 @@ class BatchReport:
         parts = [f"{counts[state]} {state}" for state in _STATES if counts[state]]
         cost = f"; {render_credits(spent)}" if spent else ""
         self._context.printer.note(f"{', '.join(parts)}{cost}")
-        self._say_what_is_left(
-            left=counts[_LEFT], begun=counts[_RUNNING] + counts[_UNSAVED], doubts=counts[_UNKNOWN]
+        self._print_recovery_command(
+            unstarted=counts[_UNSTARTED],
+            submitted=counts[_RUNNING] + counts[_UNSAVED],
+            unknown=counts[_UNKNOWN],
         )
 
     def say_way_on(self, hint: str) -> None:
-        """Say how to go on, and have the document say it as well."""
+        """Print the hint with the recovery command, and keep it for the document."""
         self.way_on = hint
         self._context.printer.hint(hint)
 
@@ -170,32 +172,32 @@ class BatchReport:
             shown.append(task_document(record) | self._fields(edit))
         return shown
 
-    def _say_what_is_left(self, *, left: int, begun: int, doubts: int) -> None:
-        """Say in one line how what goes on at the service, and what is left, is picked up."""
+    def _print_recovery_command(self, *, unstarted: int, submitted: int, unknown: int) -> None:
+        """Print the command that picks up submitted edits and starts the others."""
         if not self._has_journal:
-            if begun:
-                text = f"{begun} at the service are in no journal: {{}} records them"
+            if submitted:
+                text = f"{submitted} submitted without a journal: {{}} records them"
                 self.say_way_on(Hint(text, "list --remote --adopt"))
             return
-        parts = [f"picks up {begun} at the service"] if begun else []
-        if doubts:
-            parts.append(f"settles {doubts} of unknown outcome")
-        if left:
-            parts.append(f"begins {left} more")
+        parts = [f"picks up {submitted} already submitted"] if submitted else []
+        if unknown:
+            parts.append(f"settles {unknown} with unknown outcome")
+        if unstarted:
+            parts.append(f"starts {unstarted} more")
         if parts:
             command = self._context.same_command()
             words = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-            self.say_way_on(f"{command} {words}; it pays for nothing twice")
+            self.say_way_on(f"{command} {words}; nothing is paid for twice")
 
     def _label_of(self, edit: "PlannedEdit") -> str:
-        """Return what a person calls one of many: the line's number and clip, or the piece."""
+        """Return an edit's label: the line's number and clip, or the name of the piece."""
         if self._manifest is None:
             return edit.name
         return f"{edit.number} {clip_name(edit.request.video)}"
 
-    def _say_failures(self) -> None:
-        # Here rather than at the boundary: an interrupted batch tells them as well, and the
-        # summary comes after them.
+    def _print_failures(self) -> None:
+        # Here rather than at the boundary, so that an interrupted batch reports them too, and
+        # the summary comes last.
         last_hint: str | None = None
         names = {edit.number: edit.name for edit in self._edits}
         for number in sorted(self._failures):
@@ -208,7 +210,7 @@ class BatchReport:
 
     def _hint_for(self, error: OmniEditError) -> str | None:
         if isinstance(error, NotFinishedError):
-            return "it goes on at the service"
+            return "it continues on the service"
         hint = hint_for(error, command=self._context.command)
         return self._context.rendered(hint) if hint else None
 
@@ -221,7 +223,7 @@ class BatchReport:
         )
 
     def _records(self) -> dict[str | None, Record]:
-        """Return what is known of each edit that has a task, also of those not done with."""
+        """Return the record of each edit that has a task, even if it is unfinished, by identity."""
         return {record.identity: record for record in self._context.board.records if record.task}
 
     def _record_of(self, edit: "PlannedEdit", known: Record | None) -> Record:
@@ -245,7 +247,7 @@ class BatchReport:
                 return _UNKNOWN
             return _RUNNING if isinstance(error, NotFinishedError) else _FAILED
         if record.task is None:
-            return _LEFT
+            return _UNSTARTED
         if edit.number not in self._ended:
             return _UNSAVED if record.task.is_terminal else _RUNNING
         return _SKIPPED if record.task_id in self._context.board.skipped else _DONE

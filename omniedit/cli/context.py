@@ -1,4 +1,4 @@
-"""What a command gets and returns: the parsed call, where answers go, and what came of it."""
+"""What a command receives, the parsed call and its output, and what it returns, the outcome."""
 
 import contextlib
 import functools
@@ -43,45 +43,45 @@ if TYPE_CHECKING:
 _SANDBOX_KEY: Final = "sk-sandbox-embedded"
 _HEAD_BYTES: Final = 4096
 _LONGEST_COMMAND: Final = 2000
-"""Characters; a longer one, of a thousand clips say, hides what is said of it."""
+"""In characters. A longer command, for example with a thousand clips, would bury the hint."""
 
 
 class Outcome(NamedTuple):
-    """What came of a command."""
+    """The outcome of a command."""
 
     fields: Mapping[str, object] = MappingProxyType({})
-    """What is known of the document's own keys."""
+    """The known values of the document's own keys."""
     tasks: "Callable[[], Sequence[Document]] | None" = None
-    """Returns the documents of its tasks; None: of all on the board, as they are."""
+    """Returns the task documents; None stands for every task on the board."""
     errors: Sequence[OmniEditError] = ()
     has_shown_errors: bool = False
-    """The command itself has printed them."""
+    """Whether the command has already printed its errors."""
     ended_by: BaseException | None = None
-    """What ended the command early."""
+    """The exception that ended the command early."""
     way_on: str | None = None
-    """The hint at how to go on, where the command has printed one."""
+    """The hint with the recovery command, if the command has printed one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Context:
-    """What a command gets: the call as it was typed, and where answers go."""
+    """What a command receives: the call as typed, and where its output goes."""
 
     environ: Mapping[str, str]
     printer: Printer
     signals: Signals
-    argv: Sequence[str] = ()  # as it was typed, without `omniedit`
+    argv: Sequence[str] = ()  # as typed, without `omniedit`
     command: str = ""  # such as `config show`
     document_name: str = FAILURE
-    destination: str | None = None  # where results go, as it was typed
-    summary: str | None = None  # the file that a table of the edits is appended to
+    destination: str | None = None  # where results go, as typed
+    summary: str | None = None  # the file to append a table of the edits to
     is_sandbox_flag: bool = False
     policy: Policy = DEFAULT
     clock: Clock = SYSTEM_CLOCK
-    _told: set[str] = field(default_factory=set[str])  # notes about all edits
+    _told: set[str] = field(default_factory=set[str])  # general notes that were already printed
 
     @cached_property
     def board(self) -> "Board":
-        """What has happened so far."""
+        """The record of what has happened so far."""
         from omniedit.terminal.board import Board
 
         return Board(self.clock.now, keeps_replies=self.printer.mode is not OutputMode.TEXT)
@@ -95,20 +95,20 @@ class Context:
 
     @property
     def readable_settings(self) -> "Settings | None":
-        """The settings in force; None where they cannot be read, whatever keeps them from it."""
-        # What keeps them may be the very bug that is being reported.
+        """The settings in force; None if they cannot be read for any reason."""
+        # The reason may be the very bug that is being reported.
         with contextlib.suppress(Exception):
             return self.settings
         return None
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether the sandbox answers, as far as the settings can be read."""
+        """Whether the sandbox is used; if the settings cannot be read, whether `--sandbox` was typed."""
         settings = self.readable_settings
         return self.is_sandbox_flag if settings is None else settings.is_sandbox
 
     def model(self, option: str | None) -> "Setting[str]":
-        """Return the model that edits are made with, and what chose it.
+        """Return the model for edits, and what selected it.
 
         Args:
             option: `--model`, which takes precedence over the settings.
@@ -118,26 +118,26 @@ class Context:
         return self.settings.model if option is None else Setting(option, "option: --model")
 
     def rendered(self, hint: str) -> str:
-        """Return a hint whose commands can be pasted."""
+        """Return a hint with its commands ready to paste."""
         return render_hint(hint, is_sandbox=self.is_sandbox_flag)
 
     def same_command(self) -> str:
-        """Return the command as it was typed, ready to paste; `--again`, which pays anew, is left out."""
+        """Return the command as typed, ready to paste, without `--again`, which would pay again."""
         command = f"`{quoted('omniedit', *(word for word in self.argv if word != '--again'))}`"
         if len(command) > _LONGEST_COMMAND:
             command = "the same command" + (" without `--again`" if "--again" in self.argv else "")
         return command + (" with the same input" if "-" in self.argv else "")
 
     def now(self) -> float:
-        """Return the Unix time."""
+        """Return the current Unix time."""
         return self.clock.now()
 
     def require_free_stdout(self, option: str) -> None:
-        """Refuse an option that writes a file to standard output where it cannot.
+        """Refuse an option that writes a file to standard output if it cannot.
 
         Raises:
-            InvalidInputError: If the document or the events go there, or it is a terminal.
-            LocalError: If it is closed.
+            InvalidInputError: If stdout carries the document or the events, or is a terminal.
+            LocalError: If stdout is closed.
         """
         if sys.stdout is None:
             msg = f"standard output is closed, and `{option}` writes to it"
@@ -162,26 +162,26 @@ class Context:
         is_batch: bool = False,
         submission_interval_s: float = 0.0,
     ) -> Generator["Session"]:
-        """Open the journal, show progress, and close everything at the end.
+        """Open a session with journal and progress display, and close both at the end.
 
         Args:
-            journal: What to do where the journal cannot be opened.
-            observers: Told of every event after the board and the progress.
-            total_tasks: How many edits there will be.
-            shows_progress: Whether there is anything to wait for.
-            sidecars: Whether each saved result gets one, whatever the settings say.
-            is_batch: Whether the edits are many, and notes about single ones are left out.
-            submission_interval_s: At least so long from one submission to the next.
+            journal: What to do if the journal cannot be opened.
+            observers: Called with every event, after the board and the progress display.
+            total_tasks: The number of edits to expect.
+            shows_progress: Whether to show progress.
+            sidecars: Whether to write one for each saved result; False leaves it to the settings.
+            is_batch: Whether there are many edits, so that notes about single ones are left out.
+            submission_interval_s: The minimum time between two submissions.
 
         Raises:
             JournalError: If the journal is required and cannot be opened.
-            LocalError: If the file of `--summary` cannot be written.
+            LocalError: If the `--summary` file cannot be written.
         """
         from omniedit.edits.session import Connection, Session
         from omniedit.journal import JournalUse, opened_journal
 
         if self.summary is not None:
-            # Found out before anything is paid for.
+            # Fail before anything is paid for.
             self.append_summary("")
         settings, printer = self.settings, self.printer
         folder = settings.journal_folder
@@ -234,13 +234,13 @@ class Context:
             )
 
     def append_summary(self, text: str) -> None:
-        """Append to the file of `--summary`.
+        """Append to the `--summary` file.
 
         Raises:
-            LocalError: If it cannot be written, or is not a text file, as the clip is not.
+            LocalError: If it cannot be written, or is not text, for example the clip by mistake.
         """
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-        # A named pipe need not have a reader, and Windows is not to translate line breaks.
+        # Do not block on a named pipe without a reader, and keep line breaks on Windows.
         flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
             with os.fdopen(os.open(self.summary or "", flags, 0o666), "r+b", buffering=0) as file:
@@ -260,8 +260,8 @@ class Context:
         """Return an observer that prints the path of each saved result.
 
         Args:
-            destination: Where results go; None for many places.
-            prints_paths: Whether what is saved is the command's result.
+            destination: Where results go; None if each has its own place.
+            prints_paths: Whether the saved paths are the command's output.
         """
         from omniedit.events import Saved
 
@@ -282,7 +282,7 @@ class Context:
 
 
 class Call:
-    """A command line while it is parsed."""
+    """A command line while it is being parsed."""
 
     def __init__(
         self,
@@ -293,7 +293,7 @@ class Call:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.options: dict[str, Any] = {}
-        """The options that every command takes, and `--events`, wherever they stood."""
+        """The global options, `--events` and `--summary`, wherever they were typed."""
         self.command = ""
         self.signals = Signals(self._note_grace, grace_s=policy.grace_s)
         self._environ = environ
@@ -304,11 +304,11 @@ class Call:
 
     @property
     def is_parsed(self) -> bool:
-        """Whether all of it was understood."""
+        """Whether the whole command line has been parsed."""
         return self._params is not None
 
     def freeze(self, params: Mapping[str, Any]) -> Context:
-        """Return the context of a call that was parsed.
+        """Return the context of the parsed call.
 
         Args:
             params: The command's own options and arguments.
@@ -323,7 +323,7 @@ class Call:
         return self.context
 
     def stop(self, stop: Callable[[], object]) -> None:
-        """Have `stop` stop the process, with nothing drawn on the terminal meanwhile."""
+        """Call `stop` to suspend the process, with the progress display put away meanwhile."""
         if self.is_parsed:
             self.context.printer.stop(stop)
         else:
@@ -331,7 +331,7 @@ class Call:
 
     @cached_property
     def context(self) -> Context:
-        """The context, in which the call is answered also where it was not understood."""
+        """The context, which exists even if the call could not be parsed."""
         options, params = self.options, self._params or {}
         variant = "split" if params.get("split") else "dry_run" if params.get("dry_run") else ""
         words = f"{self.command} {variant}".replace("_", " ").split()
@@ -363,7 +363,7 @@ class Call:
         )
 
     def _note_grace(self) -> None:
-        # The signal may have come in the middle of writing to the same stream.
+        # Raised if the signal arrived in the middle of a write to the same stream.
         with contextlib.suppress(RuntimeError):
             self.context.printer.note(
                 "waiting up to 5 s for the service's reply; press again to stop at once"
@@ -371,12 +371,12 @@ class Call:
 
 
 class _Shown:
-    """Takes events into the board, and shows them; what has none of them loads no bar.
+    """Records events on the board and shows them; the bars are loaded at the first event.
 
     Args:
-        context: Of the command.
-        total_tasks: How many edits there will be.
-        closing: Ends what is shown; None: there is nothing to wait for.
+        context: The command's context.
+        total_tasks: The number of edits to expect.
+        closing: Closes the progress display at the end; None shows no progress.
     """
 
     def __init__(
@@ -393,7 +393,7 @@ class _Shown:
 
         printer = self._context.printer
         if not isinstance(event, Warned | Noted):
-            self._take(event)
+            self._record(event)
         if self._show is not None:
             self._show(event)
         elif isinstance(event, Warned):
@@ -401,7 +401,7 @@ class _Shown:
         elif isinstance(event, Noted):
             printer.note(event.message)
 
-    def _take(self, event: "Event") -> None:
+    def _record(self, event: "Event") -> None:
         printer, board = self._context.printer, self._context.board
         with self._lock:
             if self._total_tasks is not None:
@@ -416,20 +416,20 @@ class _Shown:
                 self._show, self._closing = self._closing.enter_context(watching), None
 
     def end(self) -> None:
-        """Show nothing more."""
+        """Stop showing progress."""
         self._show = self._closing = None
 
 
 @contextlib.contextmanager
 def sandbox_required(action: str) -> Generator[None]:
-    """Say in a block what keeps the sandbox from being used.
+    """Report, as an error of ours, why a block cannot use the sandbox.
 
     Args:
-        action: What is done with it there.
+        action: A verb for what the block does with the sandbox.
 
     Raises:
-        MissingExtraError: If it is not installed.
-        LocalError: If its folder or its port cannot be had.
+        MissingExtraError: If the sandbox is not installed.
+        LocalError: If its folder or its port cannot be used.
     """
     try:
         yield
@@ -442,7 +442,7 @@ def sandbox_required(action: str) -> Generator[None]:
 
 
 def _stream_out(path: Path) -> None:
-    """Write a file to standard output; a reader that leaves early ends it quietly.
+    """Write a file to standard output, stopping quietly if the reader leaves early.
 
     Raises:
         LocalError: If it cannot be read or written.

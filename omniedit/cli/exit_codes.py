@@ -38,14 +38,14 @@ from omniedit.errors import (
 from omniedit.sanitize import quoted
 
 _FAULTY_FILES: Final = frozenset({"invalid_config", "invalid_manifest"})
-"""Codes of errors that lie in a file rather than in the call."""
+"""Codes of errors in a file rather than in the call."""
 MISSING_COMMAND: Final = "command_missing"
 """The code of the error whose message is a group's help."""
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
 
 
 class ExitStatus(IntEnum):
-    """What a script branches on; `omniedit help exit-codes` explains them."""
+    """What scripts branch on; `omniedit help exit-codes` explains each status."""
 
     DONE = 0
     BUG = 1
@@ -84,8 +84,9 @@ _PRECEDENCE: Final = (
 )
 
 
-def exit_status(error: OmniEditError) -> ExitStatus:  # noqa: C901, PLR0912 - one line a row of the table
-    """Return the exit status of an error; most specific first."""
+def exit_status(error: OmniEditError) -> ExitStatus:  # noqa: C901, PLR0912 - one line per row of the table
+    """Return the exit status of an error."""
+    # The most specific classes come first.
     match error:
         case OutcomeUnknownError() | IdempotencyConflictError():
             return ExitStatus.UNKNOWN
@@ -127,28 +128,28 @@ def worst(errors: Iterable[OmniEditError]) -> OmniEditError | None:
 
 
 def hint_for(error: OmniEditError, *, command: str, place: str | None = None) -> str | None:
-    """Return what to do about an error; None where there is nothing to say.
+    """Return what to do about an error; None if there is no advice.
 
     Args:
         error: The error; its own hint takes precedence.
         command: The command that failed.
-        place: Where results go, as it was typed.
+        place: Where results go, as typed.
     """
     return error.hint or _hint(error, command, place)
 
 
 def shown_saving(option: str, place: str | None, *, force: bool) -> str:
-    """Return the options that say where a result goes, as they were typed."""
+    """Return the options that say where a result goes, as typed."""
     words = [] if place is None else [option, shown_place(place)]
     return " ".join([*words, "--force"] if force else words)
 
 
 def shown_place(place: str | None) -> str:
-    """Return where a result goes, quoted for a shell."""
+    """Return where a result goes, quoted for a shell; `out.mp4` if nothing was typed."""
     return "out.mp4" if place is None else quoted(place)
 
 
-def _hint(error: OmniEditError, command: str, place: str | None) -> str | None:  # noqa: C901, PLR0912 - one line a case
+def _hint(error: OmniEditError, command: str, place: str | None) -> str | None:  # noqa: C901, PLR0912 - one line per case
     from omniedit.settings import KEY_PAGE
 
     match error:
@@ -156,7 +157,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return Hint(f"set EVOLINK_API_KEY or run {{}} (keys: {KEY_PAGE})", "config set-key")
         case AuthenticationError() | InvalidKeyError():
             return Hint(
-                f"{{}} shows which key was used; keys are made at {KEY_PAGE}", "config show"
+                f"{{}} shows which key was used; create keys at {KEY_PAGE}", "config show"
             )
         case ModelRefusedError():
             words = "choose another model with `--model ID`; {} shows which is set"
@@ -174,7 +175,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case InvalidInputError() if command and error.code not in _FAULTY_FILES:
             return Hint("{}", f"{command} --help")
         case BlockedClientError():
-            return "its host blocks this client or this network; try from another network"
+            return "the host blocks this client or network; try from another network"
         case UnavailableError():
             return _later_hint(error, command)
         case TaskFailedError():
@@ -184,7 +185,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return advice_on(TaskError(code=error.code, message=error.message))
         case NotFinishedError() if error.task_id:
             wait = f"wait {error.task_id} --download {shown_place(place)}"
-            return Hint("it goes on: {}", wait)
+            return Hint("it is still running: {}", wait)
         case NotFinishedError() | TargetBusyError():
             return "wait for the other process to end, then run the same command again"
         case ResultGoneError() if command == "edit":
@@ -194,9 +195,9 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case TargetExistsError():
             return "choose another name, or replace the file with `--force`"
         case JournalError() if command in {"edit", "batch"}:
-            return "nothing was sent; `--no-journal` goes on without it and its protection"
+            return "nothing was sent; `--no-journal` continues without the journal and its protection"
         case JournalError():
-            words = "{} shows where it is; OMNIEDIT_STATE_DIR names another folder"
+            words = "{} shows where it is; OMNIEDIT_STATE_DIR selects another folder"
             return Hint(words, "config path")
         case _:
             return None
@@ -223,7 +224,7 @@ def _later_hint(error: OmniEditError, command: str) -> str:
     is_unsent = command in {"submit", "edit", "batch"} and error.request_id
     prefix = "nothing was accepted; " if is_unsent else ""
     if error.retry_after_s is not None:
-        # In the user's own time zone, as a clock on the wall shows it.
+        # In the user's own time zone.
         then = datetime.now().astimezone() + timedelta(seconds=error.retry_after_s)
         return f"{prefix}retry in {error.retry_after_s:.0f} s, at {then:%H:%M:%S}"
     if isinstance(error, NotConnectedError):

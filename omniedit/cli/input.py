@@ -1,4 +1,4 @@
-"""What a person hands over besides options: a prompt, a manifest, a key, and a yes to a price."""
+"""What a user supplies besides options: prompts, manifests, keys, and consent to a price."""
 
 import os
 import sys
@@ -23,10 +23,10 @@ STDIN: Final = "-"
 def read_request(
     session: "Session", request: "EditRequest", *, prompt: str | None, prompt_file: str | None
 ) -> "EditRequest":
-    """Return a request with its prompt; one that cannot be read makes a refused attempt.
+    """Return a request with its prompt, and record a refused attempt if that cannot be read.
 
     Raises:
-        InvalidInputError: If there is no prompt, or there are two.
+        InvalidInputError: If there is no prompt, or if there are two.
         MissingFileError: If the file cannot be read.
     """
     from omniedit.edits.submit import refusal_recorded
@@ -45,17 +45,17 @@ def read_prompt(
 ) -> str:
     """Return the text of a prompt.
 
-    Only `--prompt-file` and a PROMPT of `-` are read from somewhere; any other text is the
-    prompt itself, whatever files have that name.
+    Only `--prompt-file` and a PROMPT of `-` are read from elsewhere; any other text is the prompt
+    itself, even if a file has that name.
 
     Args:
-        prompt: The argument.
-        prompt_file: The option.
-        note: Told what is waited for, where it is typed on a terminal.
-        policy: Says how long it may be.
+        prompt: The PROMPT argument.
+        prompt_file: The `--prompt-file` option.
+        note: Called with an explanation before input is read from a terminal.
+        policy: Limits the length.
 
     Raises:
-        InvalidInputError: If there is none, or there are two.
+        InvalidInputError: If there is no prompt, or if there are two.
         MissingFileError: If the file cannot be read.
     """
     if prompt is not None and prompt_file is not None:
@@ -72,7 +72,7 @@ def read_prompt(
         raise InvalidInputError(msg, code="usage", hint=hint)
     content = read_source(source, what="prompt", max_bytes=policy.max_prompt_bytes, note=note)
     try:
-        # A text editor's byte order mark and last line break are no part of the sentence.
+        # The byte order mark and last line break of a text editor are not part of the prompt.
         return decode_text(content).rstrip("\r\n")
     except UnicodeDecodeError:
         where = "on standard input" if source == STDIN else f"in {source}"
@@ -93,9 +93,9 @@ def read_source(
     Args:
         source: Its path.
         what: What it holds, for messages.
-        max_bytes: The most that is accepted, as `/dev/zero` never ends.
-        note: Told what is waited for, where it is typed on a terminal.
-        hint: What to do where it cannot be read.
+        max_bytes: The longest content that is accepted; `/dev/zero` never ends.
+        note: Called with an explanation before input is read from a terminal.
+        hint: What to do if it cannot be read.
 
     Raises:
         InvalidInputError: If it is too long.
@@ -129,7 +129,7 @@ def read_stdin(*, what: str, max_bytes: int) -> bytes:
 
 
 def decode_argument(text: str) -> str:
-    """Return an argument; in a locale without UTF-8 it arrives as the bytes it is (PEP 383)."""
+    """Return an argument decoded as UTF-8, even if the locale has another encoding (PEP 383)."""
     try:
         return os.fsencode(text).decode("utf-8")
     except UnicodeError:
@@ -138,32 +138,32 @@ def decode_argument(text: str) -> str:
 
 
 def can_ask(context: "Context") -> bool:
-    """Return whether somebody is there to answer."""
+    """Return whether the user can answer a question on a terminal."""
     is_typed = sys.stdin is not None and sys.stdin.isatty()
     return is_typed and context.printer.stderr.is_terminal
 
 
 def require_consent(context: "Context", question: str) -> None:
-    """Ask on a terminal; any answer but yes is a no.
+    """Ask for consent on a terminal; any answer but yes is a no.
 
     Raises:
-        InvalidInputError: If the answer is no, or nobody is there to give one.
+        InvalidInputError: If the answer is no, or there is no terminal.
     """
     printer = context.printer
     if not can_ask(context):
         msg = "nothing was sent: there is no terminal to ask on"
         raise InvalidInputError(msg, code="needs_yes", hint="accept the price with `--yes`")
-    # A bar would be drawn over the question.
+    # A progress bar would be drawn over the question.
     printer.end_live()
     printer.question(f"{question} [y/N]")
     answer = ""
     try:
-        # Bytes that are not text are not a yes.
+        # Invalid UTF-8 is not a yes.
         with suppress(UnicodeDecodeError):
             answer = sys.stdin.readline()
     finally:
         if not answer.endswith("\n"):
-            # Ctrl-C and Ctrl-D leave the cursor where it was.
+            # Ctrl-C and Ctrl-D leave the cursor after the question.
             printer.message("")
     if answer.strip().lower() not in {"y", "yes"}:
         msg = "nothing was sent"

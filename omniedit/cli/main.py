@@ -49,12 +49,12 @@ REMIND_WITHIN_S: Final = 3 * 3600
 
 _SHOWN_TASKS: Final = 5
 _SERVER: Final = "sandbox-serve"
-"""The document of the one command that is meant to be ended by a signal."""
+"""The document of `sandbox serve`, which normally ends by a signal."""
 _NARROWEST_HELP: Final = 20
 _WIDEST_HELP: Final = 98
 _GENERAL: Final = (CredentialsError, AuthenticationError, QuotaError, NotConnectedError)
-"""Errors that are of the key or the network, whichever task was asked for."""
-# Not exported by Typer, which raises it for every wrong call.
+"""Errors about the key or the network, not about one task."""
+# The base of all usage errors, which Typer does not export.
 _UsageError: type[typer.TyperException] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
@@ -71,7 +71,7 @@ app = typer.Typer(
 )
 
 
-def _show_version(value: bool) -> None:  # noqa: FBT001 - Typer's own signature
+def _show_version(value: bool) -> None:  # noqa: FBT001 - Typer's callback signature
     if value:
         typer.echo(f"omniedit {__version__}")
         raise typer.Exit
@@ -118,11 +118,11 @@ def run(
     policy: Policy = DEFAULT,
     clock: Clock = SYSTEM_CLOCK,
 ) -> int:
-    """Carry out a command line and return its exit status."""
+    """Run a command line and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Typer writes help in whatever encoding the terminal has; and no script wants what
-            # Windows makes of line breaks.
+            # Typer's help may hold characters that the terminal's encoding lacks, and Windows
+            # would translate line breaks.
             stream.reconfigure(errors="replace", newline="\n")
     call = Call(environ, argv=argv, policy=policy, clock=clock)
     is_watched = sys.stderr is not None and sys.stderr.isatty()
@@ -131,18 +131,18 @@ def run(
             on_overdue=lambda interrupted: _end_at_once(call, interrupted),
             on_stop=call.stop if is_watched else None,
         ):
-            outcome = _carry_out(call, argv)
+            outcome = _outcome_of(call, argv)
             try:
                 return _end(call.context, outcome)
-            except Exception as error:  # noqa: BLE001 - the boundary: whatever arrives here is a bug
+            except Exception as error:  # noqa: BLE001 - the boundary: anything that arrives here is a bug
                 return _end(call.context, Outcome(tasks=list, ended_by=error))
     except Interrupted as interrupted:
-        # It came while the end was told.
+        # The signal arrived while the outcome was being printed.
         return exit_status_of_signal(interrupted.signal_number)
 
 
-def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
-    """Return what came of a call, whatever ended it."""
+def _outcome_of(call: Call, argv: Sequence[str]) -> Outcome:
+    """Run the command and return its outcome, even if an exception ended it."""
     try:
         command = _root_command()
         outcome: Any = command(
@@ -150,7 +150,7 @@ def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
             prog_name="omniedit",
             standalone_mode=False,
             obj=call,
-            # Typer's own choice has 50 columns at least.
+            # Typer itself never goes below 50 columns.
             terminal_width=max(
                 _NARROWEST_HELP, min(shutil.get_terminal_size().columns - 2, _WIDEST_HELP)
             ),
@@ -161,12 +161,12 @@ def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
         _note_modes(call, argv)
         return Outcome(errors=[usage_error(error, argv, command=call.command)])
     except SystemExit:
-        # Typer's answer to a closed pipe while it writes help.
+        # Typer exits if the pipe is closed while it writes help.
         return Outcome()
     except OSError as error:
         if call.is_parsed:
             return Outcome(ended_by=error)
-        # Nothing but help and the version was written.
+        # Before that, only help and the version are written.
         msg = f"cannot write to standard output: {error.strerror}"
         return Outcome(errors=[LocalError(msg)])
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the boundary
@@ -176,12 +176,12 @@ def _carry_out(call: Call, argv: Sequence[str]) -> Outcome:
 
 @functools.cache
 def _root_command() -> Any:
-    """Return the command that holds all others; it is as good for the next call as for the first."""
+    """Return the root command, built once because it keeps nothing of a call."""
     return get_command(app)
 
 
 def _note_modes(call: Call, argv: Sequence[str]) -> None:
-    """Find out how to answer a call that could not be parsed."""
+    """Read the output options of a call that could not be parsed."""
     options = argv[: argv.index("--")] if "--" in argv else argv
     for name in ("json", "events", "sandbox"):
         if f"--{name}" in options:
@@ -193,7 +193,7 @@ def _note_modes(call: Call, argv: Sequence[str]) -> None:
 
 
 def _end(context: Context, outcome: Outcome) -> int:
-    """Print what is to be said at the end, and return the exit status."""
+    """Print errors, hints, summary and document, and return the exit status."""
     match _interrupt_in(outcome.ended_by):
         case None:
             error = worst(outcome.errors)
@@ -209,11 +209,11 @@ def _end(context: Context, outcome: Outcome) -> int:
             if context.document_name != _SERVER:
                 context.printer.error(error.message)
             error.hint = outcome.way_on
-            _say_what_goes_on(context, error)
+            _print_recovery_commands(context, error)
         case cause:
             status, error = ExitStatus.BUG, _bug(context, cause)
             context.printer.error(error.message, error.hint)
-            _say_what_goes_on(context, error)
+            _print_recovery_commands(context, error)
             _print_trace(context, cause)
     if context.summary is not None:
         _summarise(context, outcome, error)
@@ -225,9 +225,9 @@ def _end(context: Context, outcome: Outcome) -> int:
 
 
 def _interrupt_in(error: BaseException | None) -> BaseException | None:
-    """Return the interrupt that an error comes from, or the error.
+    """Return the interrupt that caused an error, or the error itself.
 
-    One that arrives while a lock is released comes out as the lock's own error.
+    An interrupt that arrives while a lock is being released surfaces as an error of the lock.
     """
     found = error
     while found is not None and not isinstance(found, Interrupted | OmniEditError):
@@ -236,7 +236,7 @@ def _interrupt_in(error: BaseException | None) -> BaseException | None:
 
 
 def _end_at_once(call: Call, interrupted: Interrupted) -> None:
-    """End the process in the place of its main thread, which does not come to it."""
+    """End the process from another thread, because the main thread does not react."""
     try:
         call.context.printer.end_live()
         _end(call.context, Outcome(ended_by=interrupted))
@@ -245,7 +245,7 @@ def _end_at_once(call: Call, interrupted: Interrupted) -> None:
 
 
 def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
-    said: set[str] = set()
+    printed: set[str] = set()
     for error in errors:
         if error.code == MISSING_COMMAND:
             context.printer.usage(error.message)
@@ -255,21 +255,21 @@ def _print_errors(context: Context, errors: Sequence[OmniEditError]) -> None:
             from omniedit.models import task_name
 
             message = f"{task_name(error.task_id)}: {message}"
-        if message not in said:
+        if message not in printed:
             context.printer.error(message, _hint(context, error))
             _print_trace(context, error)
-        said.add(message)
+        printed.add(message)
 
 
-def _say_what_goes_on(context: Context, error: OmniEditError) -> None:
-    """Name the tasks that go on at the service, and the command that picks each up.
+def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
+    """Name the unfinished and unsaved tasks, each with the command that continues it.
 
     Args:
-        context: Of the command.
-        error: What ended the command; the document names the first of these tasks with it.
+        context: The command's context.
+        error: What ended the command. It takes the IDs of the first such task, and its hint.
     """
     if context.document_name in {"batch", "edit-split"}:
-        # Their summary has named one command for all of them.
+        # Their summary has named one command for all tasks.
         return
     from omniedit.edits.records import is_unsaved
     from omniedit.models import task_name
@@ -278,20 +278,20 @@ def _say_what_goes_on(context: Context, error: OmniEditError) -> None:
     running = [r for r in records if r.task and not r.task.is_terminal]
     hints = [
         Hint(
-            f"{task_name(record.task_id)} goes on at the service: {{}}",
+            f"{task_name(record.task_id)} continues on the service: {{}}",
             f"wait {record.task_id} --download {shown_place(_place_of(context, record.task_id))}",
         )
         for record in running[:_SHOWN_TASKS]
     ]
     if len(running) > _SHOWN_TASKS:
-        hints.append(Hint(f"{len(running) - _SHOWN_TASKS} more go on: {{}}", "list"))
+        hints.append(Hint(f"{len(running) - _SHOWN_TASKS} more continue: {{}}", "list"))
     unsaved = [r for r in records if is_unsaved(r)]
     for record in unsaved[:_SHOWN_TASKS]:
         command = f"download {record.task_id}"
         place = _place_of(context, record.task_id)
         if place is not None:
             command += f" --output {shown_place(place)}"
-        hints.append(Hint(f"{task_name(record.task_id)} is finished and not saved: {{}}", command))
+        hints.append(Hint(f"{task_name(record.task_id)} is finished but not saved: {{}}", command))
     for hint in hints:
         context.printer.hint(hint)
     if hints:
@@ -301,7 +301,7 @@ def _say_what_goes_on(context: Context, error: OmniEditError) -> None:
 
 
 def remind(context: Context) -> None:
-    """On a terminal, say in one line when unsaved results expire soon."""
+    """Note on a terminal that unsaved results expire soon."""
     if context.command not in {"submit", "status", "wait", "edit"}:
         return
     if not context.printer.stderr.is_terminal or context.printer.quiet:
@@ -317,7 +317,7 @@ def remind(context: Context) -> None:
             ends = [
                 end
                 for record in journal.recent()
-                # What was made elsewhere, `download --all` passes over.
+                # `download --all` passes over results of other origins.
                 if record.origin == context.settings.origin
                 and is_unsaved(record)
                 and record.task_id not in shown
@@ -347,7 +347,7 @@ def _summarise(context: Context, outcome: Outcome, error: OmniEditError | None) 
     try:
         context.append_summary(render_summary(_tasks(context, outcome), error))
     except LocalError as failure:
-        # What was made is no worse for it; and where it ended the command, it was said.
+        # A warning will do: the results are safe. If it ended the command, it has been printed.
         if error is None or failure.message != error.message:
             context.printer.warn(failure.message)
 
@@ -355,11 +355,11 @@ def _summarise(context: Context, outcome: Outcome, error: OmniEditError | None) 
 def _answer(
     context: Context, outcome: Outcome, status: ExitStatus, error: OmniEditError | None
 ) -> None:
-    """Print the one document, or the last event: whole where that is possible, else without `raw`."""
+    """Print the document or the last event, without `raw` if that cannot be serialised."""
     try:
         _print_document(context, status, error, outcome.fields, _tasks(context, outcome))
     except (RecursionError, TypeError, ValueError):
-        # What the service sent may nest deeper than JSON can be written.
+        # The service's reply may be nested too deeply for the JSON encoder.
         tasks = [task | {"raw": None} for task in _tasks(context, outcome)]
         _print_document(context, status, error, outcome.fields, tasks)
 
@@ -410,7 +410,7 @@ def _hint(context: Context, error: OmniEditError) -> str | None:
 
 
 def _place_of(context: Context, task_id: str | None) -> str | None:
-    """Return where a task's result goes: as it was typed, or by the name that `edit` gives it."""
+    """Return where a task's result goes: the path as typed, or the default name of `edit`."""
     if task_id is not None and context.destination is None and context.command == "edit":
         from omniedit.edits.targets import default_name
 
@@ -422,7 +422,7 @@ def _place_of(context: Context, task_id: str | None) -> str | None:
 
 def _print_trace(context: Context, error: BaseException) -> None:
     if context.printer.verbose:
-        # A message from outside may have lines of its own, which must not look like others.
+        # A message from outside may have several lines, which must not pass for ours.
         entries = [
             entry if entry.startswith("  File ") else " ".join(entry.splitlines()) + "\n"
             for entry in traceback.format_exception(error)
@@ -439,12 +439,12 @@ def _redacted(context: Context, text: str) -> str:
 
 
 def _flush(context: Context, status: ExitStatus) -> int:
-    """Write out what is buffered; a result that could not be written is no success."""
+    """Flush standard output and return the exit status, 10 if a successful result was not written."""
     try:
         if not context.printer.stdout.is_closed:
             sys.stdout.flush()
     except OSError:
-        # The interpreter would try again at its end, and say so.
+        # Otherwise the interpreter flushes again on exit, and reports the failure.
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
     failure = context.printer.stdout.failure

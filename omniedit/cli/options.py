@@ -13,10 +13,10 @@ _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", r
 
 
 def parse_text(text: str) -> str:
-    """Return a text that can be kept and sent.
+    """Return text that can be stored and sent.
 
     Raises:
-        typer.BadParameter: If it is not valid UTF-8, of which Python makes surrogates (PEP 383).
+        typer.BadParameter: If it is not valid UTF-8, which Python decodes to surrogates (PEP 383).
     """
     try:
         text.encode()
@@ -27,7 +27,7 @@ def parse_text(text: str) -> str:
 
 
 def parse_duration(text: str | float) -> float:
-    """Return the seconds of `90`, `90s`, `15m` or `1h30m`.
+    """Return the seconds in a duration such as `90`, `90s`, `15m` or `1h30m`.
 
     Raises:
         typer.BadParameter: If the text is not a duration.
@@ -43,7 +43,7 @@ def parse_duration(text: str | float) -> float:
 
 
 def parse_since(text: str, *, now: float) -> float:
-    """Return the Unix time of a date in UTC, or of so long ago.
+    """Return the Unix time of a date in UTC, or of a duration ago.
 
     Raises:
         typer.BadParameter: If the text is neither.
@@ -64,10 +64,10 @@ def parse_since(text: str, *, now: float) -> float:
 
 
 def parse_credits(text: str | float) -> float:
-    """Return a number of credits.
+    """Return a number of credits, 0 or more.
 
     Raises:
-        typer.BadParameter: If the text is not a number from 0; `nan` is not: nothing exceeds it.
+        typer.BadParameter: If the text is no such number, or is `nan`, which nothing exceeds.
     """
     try:
         amount = float(text)
@@ -80,7 +80,7 @@ def parse_credits(text: str | float) -> float:
 
 
 def parse_rate(text: str | float) -> float:
-    """Return the seconds from one to the next at `30/m`: so many a second, minute or hour.
+    """Return the interval in seconds for a rate such as `2/s`, `30/m` or `500/h`.
 
     Raises:
         typer.BadParameter: If the text is not a rate above 0.
@@ -89,16 +89,16 @@ def parse_rate(text: str | float) -> float:
         return text
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)/([smh])", text.strip(), re.ASCII)
     if not match or float(match[1]) == 0:
-        msg = f"invalid rate {text!r}; write 30/m, or so many a second (/s) or an hour (/h)"
+        msg = f"invalid rate {text!r}; write 2/s, 30/m or 500/h"
         raise typer.BadParameter(msg)
     return {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]] / float(match[1])
 
 
 def parse_choice(text: str, choices: tuple[str, ...]) -> str:
-    """Return one of several words.
+    """Return a text that is one of the choices.
 
     Raises:
-        typer.BadParameter: If the text is none of them.
+        typer.BadParameter: If it is not one of them.
     """
     if text not in choices:
         msg = f"{text!r} is not one of {', '.join(choices)}"
@@ -107,10 +107,10 @@ def parse_choice(text: str, choices: tuple[str, ...]) -> str:
 
 
 def parse_sound(text: str) -> Sound:
-    """Return whose sound a result gets.
+    """Return which sound a result gets.
 
     Raises:
-        typer.BadParameter: If the text names none.
+        typer.BadParameter: If the text is not a known choice.
     """
     return Sound(parse_choice(text, tuple(Sound)))
 
@@ -119,7 +119,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     """Return I and N of `I/N`.
 
     Raises:
-        typer.BadParameter: If the text is not one part of N.
+        typer.BadParameter: If the text is not `I/N` with I from 1 to N.
     """
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip(), re.ASCII)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
@@ -129,13 +129,13 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def refuse_sidecar(is_wanted: bool) -> None:  # noqa: FBT001 - the value of an option
-    """Refuse `--sidecar` where no file is saved.
+    """Refuse `--sidecar` for a command that saves no file.
 
     Raises:
-        InvalidInputError: If it was given.
+        InvalidInputError: If the option was given.
     """
     if is_wanted:
-        msg = "--sidecar writes beside a saved file, and none is saved"
+        msg = "--sidecar writes beside a saved file, and no file is saved"
         raise InvalidInputError(msg, code="usage")
 
 
@@ -186,7 +186,7 @@ Check = Annotated[
     typer.Option(
         "--check/--no-check",
         rich_help_panel=CLIP,
-        help="Check the clip before paying (default: local files).",
+        help="Check the clip before paying (default: local files only).",
     ),
 ]
 KeepHDR = Annotated[
@@ -203,7 +203,7 @@ Start = Annotated[
         "--start",
         rich_help_panel=CLIP,
         metavar="T",
-        help="Begin at T: seconds, or minutes:seconds.",
+        help="Start at T: seconds, or minutes:seconds.",
     ),
 ]
 End = Annotated[
@@ -219,7 +219,7 @@ ModelID = Annotated[
         rich_help_panel=CLIP,
         metavar="ID",
         parser=parse_text,
-        help="The model (`config show` names the default).",
+        help="The model (`config show` shows the default).",
     ),
 ]
 SoundOption = Annotated[
@@ -251,7 +251,7 @@ Again = Annotated[
 NoJournal = Annotated[
     bool,
     typer.Option(
-        "--no-journal", rich_help_panel=SCRIPTS, help="Go without the journal and its protection."
+        "--no-journal", rich_help_panel=SCRIPTS, help="Work without the journal and its protection."
     ),
 ]
 Tasks = Annotated[
@@ -262,11 +262,11 @@ Tasks = Annotated[
     ),
 ]
 Remote = Annotated[
-    bool, typer.Option("--remote", help="The account's tasks, wherever submitted from.")
+    bool, typer.Option("--remote", help="The account's tasks, wherever they were submitted.")
 ]
 Since = Annotated[
     str | None,
-    typer.Option("--since", metavar="DATE|DUR", help="Only edits since a date (UTC), or `2h`."),
+    typer.Option("--since", metavar="DATE|DUR", help="Only edits since a date (UTC) or a duration ago."),
 ]
 Force = Annotated[
     bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace an existing file.")
@@ -276,7 +276,7 @@ Sidecar = Annotated[
     typer.Option(
         "--sidecar",
         rich_help_panel=OUTPUT,
-        help="Also write where it comes from, as NAME.mp4.json.",
+        help="Also write its provenance, as NAME.mp4.json.",
     ),
 ]
 Timeout = Annotated[

@@ -1,4 +1,4 @@
-"""The commands by name, loaded when called, with the options that each takes, and their help."""
+"""The commands, loaded on demand, with the options they share and their help pages."""
 
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -37,7 +37,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "sandbox": "app",
     "help": "help_",
 }
-"""The function or group of each command, in the module of its name."""
+"""The function or group of each command, in the module of the same name."""
 _COMMANDS_WITH_EVENTS: Final = frozenset({"edit", "wait", "batch"})
 _NAME_WIDTH: Final = 20
 _SUMMARY_LIMIT: Final = 200
@@ -58,7 +58,7 @@ def _flag(*names: str, help: str, section: str = EVERYWHERE) -> TyperOption:  # 
     )
 
 
-_EVERYWHERE: Final = (
+_GLOBAL_OPTIONS: Final = (
     _flag("--json", help="Print one JSON document."),
     _flag("--quiet", "-q", help="No progress and no hints; errors are still shown."),
     _flag("--verbose", "-v", help="Trace HTTP, keys masked, and where errors come from."),
@@ -71,8 +71,8 @@ _EVERYWHERE: Final = (
         rich_help_panel=EVERYWHERE,
     ),
 )
-"""The options that every command takes, before and after its name."""
-_OF_EVENTS: Final = (
+"""The options that every command takes, before or after its name."""
+_EVENT_OPTIONS: Final = (
     _flag(
         "--events", help="Print events as they happen, one JSON object per line.", section=SCRIPTS
     ),
@@ -86,17 +86,17 @@ _OF_EVENTS: Final = (
 
 
 class Command(TyperCommand):
-    """A command that takes the global options after its name, too."""
+    """A command that also takes the global options after its name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        of_events = _OF_EVENTS if kwargs.get("name") in _COMMANDS_WITH_EVENTS else ()
-        kwargs["params"] = [*(kwargs.get("params") or ()), *of_events, *_EVERYWHERE]
+        event_options = _EVENT_OPTIONS if kwargs.get("name") in _COMMANDS_WITH_EVENTS else ()
+        kwargs["params"] = [*(kwargs.get("params") or ()), *event_options, *_GLOBAL_OPTIONS]
         super().__init__(*args, **kwargs)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse what was typed; from now on the call is known to be of this command."""
+        """Parse the arguments, after telling the call which command it is for."""
         call = ctx.find_root().obj
-        if call is not None:  # completion reads commands without one
+        if call is not None:  # completion reads commands without a call
             call.command = " ".join(ctx.command_path.split()[1:])
         try:
             return super().parse_args(ctx, args)
@@ -104,12 +104,12 @@ class Command(TyperCommand):
             _take_options(ctx)
 
     def invoke(self, ctx: Any) -> Any:
-        """Carry the command out, in a context that no longer changes."""
+        """Run the command with its frozen context."""
         ctx.obj = ctx.find_root().obj.freeze(ctx.params)
         return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the arguments as manuals write them: Typer puts a required one in braces."""
+        """Return the arguments without the braces that Typer puts around required ones."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -117,19 +117,19 @@ class Command(TyperCommand):
         _write_sections(self.get_params(ctx), ctx, formatter)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples, each on a line of its own that can be pasted."""
+        """Write the examples, one per line and ready to paste."""
         _write_examples(self.epilog, ctx, formatter)
 
 
 class Group(TyperGroup):
-    """A group of commands that takes the global options before them."""
+    """A group that takes the global options before the name of its command."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["params"] = [*(kwargs.get("params") or ()), *_EVERYWHERE]
+        kwargs["params"] = [*(kwargs.get("params") or ()), *_GLOBAL_OPTIONS]
         super().__init__(*args, **kwargs)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse what was typed; help in the place of a missing command is an error message."""
+        """Parse the arguments; if there are none, the help is an error message without colour."""
         if not args:
             ctx.color = False
         try:
@@ -141,7 +141,7 @@ class Group(TyperGroup):
         """Write the commands, then the options in sections."""
         with formatter.section(_painted(ctx, "Commands", Colour.BOLD)):
             commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-            # The whole first sentence: it is wrapped, where Typer would cut it off.
+            # The whole first sentence, wrapped: Typer would truncate it.
             rows = [
                 (name, command.get_short_help_str(_SUMMARY_LIMIT))
                 for name, command in commands
@@ -151,26 +151,26 @@ class Group(TyperGroup):
         _write_sections(self.get_params(ctx), ctx, formatter)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples, each on a line of its own that can be pasted."""
+        """Write the examples, one per line and ready to paste."""
         _write_examples(self.epilog, ctx, formatter)
 
 
 class Root(Group):
-    """The group of all commands, in the order that help shows them."""
+    """The root command, which loads each of the others when it is called."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Typer takes names, also those it suggests, from here.
+        # Typer takes the names from here, even those it suggests.
         self.commands: dict[str, Any] = dict.fromkeys(_COMMANDS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that is called, and the rest of its call."""
+        """Return the called command and its arguments; `ls` is an alias of `list`."""
         if args[:1] == ["ls"]:
             args = ["list", *args[1:]]
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command, None if there is no such command."""
+        """Return a command; None if there is no such command."""
         if cmd_name in _COMMANDS and self.commands[cmd_name] is None:
             self.commands[cmd_name] = _load(cmd_name)
         return super().get_command(ctx, cmd_name)
@@ -186,8 +186,8 @@ def _load(name: str) -> Any:
 
 
 def _take_options(ctx: Any) -> None:
-    """Note the global options that were given in the call, as far as it was understood."""
-    for option in (*_EVERYWHERE, *_OF_EVENTS):
+    """Move the global options from the parsed parameters to the call, even after an error."""
+    for option in (*_GLOBAL_OPTIONS, *_EVENT_OPTIONS):
         if value := ctx.params.pop(option.name, None):
             ctx.find_root().obj.options[option.name] = value
 
@@ -207,7 +207,7 @@ def _write_sections(params: Iterable[Any], ctx: Any, formatter: Any) -> None:
 
 
 def _names_of(param: Any) -> str:
-    """Return an option's names, the short one first, and what its value is called."""
+    """Return an option's names, short ones first, and its metavar."""
     names = ", ".join(sorted(param.opts, key=len))
     if param.secondary_opts:
         names = f"{names} / {', '.join(param.secondary_opts)}"
@@ -216,7 +216,7 @@ def _names_of(param: Any) -> str:
 
 def _write_rows(rows: Iterable[tuple[str, str]], ctx: Any, formatter: Any) -> None:
     shown = [(_painted(ctx, name, Colour.CYAN), text) for name, text in rows]
-    # Beside a narrow column of names there is room for what is said of them.
+    # A narrow column of names leaves room for the descriptions.
     formatter.write_dl(shown, col_max=min(_NAME_WIDTH, (formatter.width + 2) // 4))
 
 

@@ -1,4 +1,4 @@
-"""Signals that end a command: at once, or after a grace while a reply is outstanding."""
+"""Signals that end a command: at once, or after a grace period while a reply is outstanding."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM, System
 
 PATIENCE_S: Final = 2.0
-"""How long the main thread may take to notice a signal that it need not hold back."""
+"""How long the main thread may take to notice a signal that is not held back."""
 
 _TICK_S: Final = 0.05
 
@@ -24,13 +24,13 @@ _TICK_S: Final = 0.05
 class Signals:
     """Turns SIGINT, SIGTERM and SIGHUP into `Interrupted`, raised in the main thread.
 
-    A watcher thread sees to it that none is lost. A signal that arrives just before a system call
-    does not interrupt it, and on Windows no signal does; and Python ignores what is raised while
-    it removes an object.
+    A watcher thread makes sure that no signal is lost: one that arrives just before a system call
+    does not interrupt the call, on Windows none ever does, and Python ignores exceptions that are
+    raised while it destroys an object.
 
     Args:
-        on_grace: Called when a first signal waits for a reply.
-        grace_s: How long it waits at most.
+        on_grace: Called when a first signal is held back to wait for a reply.
+        grace_s: The longest time that a signal is held back.
         patience_s: How long the main thread may take to notice a signal, before `on_overdue`.
         system: The operating system; injected by tests.
     """
@@ -54,7 +54,7 @@ class Signals:
         self._ignored: int | None = None
         self._is_grace_over = False
         self._is_over = False
-        # Plain, since no handler may take a lock: another signal may interrupt it.
+        # Plain booleans: a handler must not take a lock, because another signal may interrupt it.
         self._is_noticed = False
         self._is_overdue = False
 
@@ -65,19 +65,19 @@ class Signals:
         on_overdue: Callable[[Interrupted], None] = lambda _: None,
         on_stop: Callable[[Callable[[], object]], None] | None = None,
     ) -> Generator[None]:
-        """Handle the signals within a block; those that the caller ignores stay ignored.
+        """Handle the signals within a block; those ignored at start-up stay ignored.
 
         Args:
             on_overdue: Called in another thread if the main thread does not notice a signal.
-            on_stop: Called in another thread upon Ctrl-Z, with what stops the process; None leaves
-                that to the system.
+            on_stop: Called in another thread on Ctrl-Z, with a function that stops the process;
+                None leaves Ctrl-Z to the system.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         before: dict[int, Any] = {}
         for number in self._system.ending_signals:
-            # `nohup` has them ignored, and shells that start a job in the background.
+            # `nohup`, and shells that start a job in the background, have them ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, self._handle)
         numbers = list(before)
@@ -92,7 +92,7 @@ class Signals:
                 stopping = self._system.stopping if on_stop and is_watched else None
                 if stopping and signal.getsignal(stopping.signal_number) is signal.SIG_DFL:
                     number = stopping.signal_number
-                    # The watcher sees it: this thread may hold what the display is put away with.
+                    # The watcher acts on it: this thread may hold the lock of the progress display.
                     before[number] = signal.signal(number, lambda _number, _frame: None)
                 yield
         finally:
@@ -113,7 +113,7 @@ class Signals:
         finally:
             self._shields -= 1
             if self._shields == 0 and self._pending is not None:
-                # It takes precedence over whatever the block raised.
+                # The signal takes precedence over any exception from the block.
                 raise self._noticed(self._pending)
 
     def drain(self) -> None:
@@ -141,17 +141,17 @@ class Signals:
         on_overdue: Callable[[Interrupted], None],
         on_stop: Callable[[Callable[[], object]], None] | None,
     ) -> Generator[bool]:
-        """Let another thread see to it that the main thread notices these signals.
+        """Start a thread that makes the main thread notice these signals.
 
-        Yields whether there is one.
+        Yields whether the thread could be started.
         """
         try:
             reader, writer = os.pipe()
         except OSError:
-            # No descriptor is left, which a command that needs one will say.
+            # Out of file descriptors: a command that needs one will report it.
             yield False
             return
-        # Windows, which has it since Python 3.12, does without.
+        # Missing on Windows before Python 3.12, where a blocking pipe is accepted.
         set_blocking: Any = getattr(os, "set_blocking", None)
         if set_blocking is not None:
             set_blocking(writer, False)
@@ -162,10 +162,10 @@ class Signals:
             args=[reader, main_thread, numbers, on_overdue, on_stop],
             daemon=True,
         )
-        with suppress(RuntimeError):  # no thread is to be had
+        with suppress(RuntimeError):  # no thread can be started
             watcher.start()
         hook = sys.unraisablehook
-        sys.unraisablehook = partial(self._take_ignored, hook, writer)
+        sys.unraisablehook = partial(self._redeliver, hook, writer)
         try:
             yield watcher.ident is not None
         finally:
@@ -177,13 +177,13 @@ class Signals:
                 watcher.join()
             os.close(reader)
 
-    def _take_ignored(
+    def _redeliver(
         self,
         hook: Callable[["sys.UnraisableHookArgs"], object],
         writer: int,
         ignored: "sys.UnraisableHookArgs",
     ) -> None:
-        """Have a signal raised again that was raised where Python ignores exceptions."""
+        """Deliver a signal again whose exception Python ignored, and pass on anything else."""
         if not isinstance(ignored.exc_value, Interrupted):
             hook(ignored)
             return
@@ -199,22 +199,22 @@ class Signals:
         on_overdue: Callable[[Interrupted], None],
         on_stop: Callable[[Callable[[], object]], None] | None,
     ) -> None:
-        """Read the numbers of signals, which arrive here whatever the main thread is doing."""
+        """Read signal numbers, which arrive whatever the main thread does, and wake that thread."""
         stopping = self._system.stopping
-        while came := os.read(reader, 1):
-            if stopping and on_stop and came[0] == stopping.signal_number:
+        while received := os.read(reader, 1):
+            if stopping and on_stop and received[0] == stopping.signal_number:
                 on_stop(stopping.stop)
             waited_s = 0.0
             # Counted, not timed: the process may be suspended meanwhile.
-            while came[0] in numbers and not self._is_noticed_soon():
+            while received[0] in numbers and not self._is_noticed_soon():
                 waited_s += _TICK_S
                 allowed_s = self._grace_s if self._shields else 0.0
                 if waited_s > allowed_s + self._patience_s:
                     self._is_overdue = True
-                    on_overdue(Interrupted(came[0]))
+                    on_overdue(Interrupted(received[0]))
                     return
                 self._is_grace_over = waited_s >= allowed_s
-                self._wake(main_thread, came[0])
+                self._wake(main_thread, received[0])
 
     def _is_noticed_soon(self) -> bool:
         if not self._is_noticed:
@@ -230,7 +230,7 @@ class Signals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._is_over:
-            # What came of the command is decided, and said.
+            # The outcome of the command is decided, and has been printed.
             return
         if self._shields == 0 or self._pending is not None:
             raise self._noticed(number)
@@ -247,6 +247,6 @@ class Signals:
     def _noticed(self, number: int) -> Interrupted:
         self._is_noticed, self._pending = True, None
         while self._is_overdue:
-            # Another thread tells the end, and ends the process.
+            # Another thread prints the outcome, and ends the process.
             time.sleep(_TICK_S)
         return Interrupted(number)

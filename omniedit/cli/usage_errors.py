@@ -1,4 +1,4 @@
-"""What is wrong with a call that Typer did not understand, and what was probably meant."""
+"""Typer's usage errors in plain words, with hints at what was probably meant."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from omniedit.sanitize import quoted
 _NO_SUCH_COMMAND: Final = re.compile(r"No such command '([^']*)'(?:\. Did you mean '([^']+)')?")
 _TOO_MANY_WORDS: Final = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)
 
-# What other tools call it.
+# What other tools call a command, and our name for it.
 _COMMANDS: Final[Mapping[str, str]] = {
     "login": "config set-key",
     "auth": "config set-key",
@@ -45,12 +45,12 @@ _OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 def usage_error(
     error: typer.TyperException, argv: Sequence[str], *, command: str
 ) -> InvalidInputError:
-    """Return the error of a call, with a hint that can be pasted where it is known.
+    """Return a usage error for one of Typer's, with a hint.
 
     Args:
-        error: Typer's own.
-        argv: What was typed.
-        command: The command, as far as it was recognised.
+        error: Typer's error.
+        argv: The command line as typed.
+        command: The command's name, as far as it was recognised.
     """
     context: typer.Context | None = getattr(error, "ctx", None)
     path = context.command_path if context else f"omniedit {command}".rstrip()
@@ -59,13 +59,13 @@ def usage_error(
     if type(error).__name__ == "NoArgsIsHelpError":
         if not any(word.startswith("-") for word in argv):
             return InvalidInputError(message, code=MISSING_COMMAND)
-        message = "missing command"  # as where the options stand behind the group's name
+        message = "missing command"  # as Typer says if options follow the group's name
     hint: Hint | None = None
     if found := _TOO_MANY_WORDS.match(message):
         if command == "config set-key":
             # The argument is not shown: it is the key.
             hint = Hint("{} asks for it, {} reads it from a file", command, f"{command} < key.txt")
-            message = "a key is never an argument, where others could read it"
+            message = "a key is never an argument: other users could read it"
         elif context:
             hint = _words_hint(context.params, found[1], command, argv)
     elif found := _NO_SUCH_COMMAND.match(message):
@@ -82,28 +82,28 @@ def usage_error(
 def _words_hint(
     params: Mapping[str, Any], rest: str, command: str, argv: Sequence[str]
 ) -> Hint | None:
-    """Return which words belong together; None where the command takes no clip.
+    """Return which words need quotes; None if there is no such advice.
 
     Args:
-        params: The arguments that were understood.
-        rest: The words that were not.
-        command: Whose they are.
-        argv: What was typed.
+        params: The arguments that were parsed.
+        rest: The words that were left over.
+        command: The command's name.
+        argv: The command line as typed.
     """
     if "video" not in params:
         return None
-    # With options, which a command spelt out here would lose, only the words are named.
+    # The command in a hint has no options: if any were typed, only name the words.
     has_options = any(word.startswith("-") and word != "--sandbox" for word in argv)
     words = " ".join(filter(None, [params["video"], params.get("prompt"), rest]))
     for blank in [*re.finditer(" ", f"{words} ")][1:]:
         name, prompt = words[: blank.start()], words[blank.end() :]
-        if os.path.isfile(name):  # noqa: PTH113 - Path raises where a name is too long
+        if os.path.isfile(name):  # noqa: PTH113 - Path raises if a name is too long
             if has_options:
-                return Hint(f"put the name of the file in quotes: {quoted(name)}")
+                return Hint(f"put the file name in quotes: {quoted(name)}")
             typed = f"{command} {quoted(name)}"
             if "prompt" in params:
                 typed += f" {quoted(prompt)}" if prompt else ' "PROMPT"'
-            return Hint("put the name of the file in quotes: {}", typed)
+            return Hint("put the file name in quotes: {}", typed)
     if "prompt" not in params:
         return None
     words_hint = Hint("put the whole PROMPT in quotes: {}", f'{command} VIDEO "PROMPT"')
@@ -111,7 +111,7 @@ def _words_hint(
 
 
 def _batch_hint(argv: Sequence[str], command: str, *, has_options: bool) -> Hint | None:
-    """Return how to edit the clips of a call that takes one; None where it names no more."""
+    """Return the `batch` command for several clips; None if fewer than two were typed."""
     from omniedit.models import is_video_name
 
     words = [word for word in argv if not word.startswith("-") and word != command]
@@ -123,11 +123,11 @@ def _batch_hint(argv: Sequence[str], command: str, *, has_options: bool) -> Hint
     if not has_options and len(others) <= 1:
         prompt = quoted(*others) or '"PROMPT"'
         batch = f"batch {quoted(*clips)} --prompt {prompt}"
-    return Hint("several clips, and each with the same prompt: {}", batch)
+    return Hint("to edit several clips with the same prompt: {}", batch)
 
 
 def _edit_hint(name: str, argv: Sequence[str]) -> Hint | None:
-    """Return the edit that a clip in the place of a command stands for; None where it is none."""
+    """Return the `edit` command for a clip typed in place of a command; None if it is no clip."""
     if "." not in name:
         return None
     from omniedit.models import is_video_name
@@ -140,7 +140,7 @@ def _edit_hint(name: str, argv: Sequence[str]) -> Hint | None:
 
 
 def _command_hint(name: str, similar: str | None, command: str) -> Hint | None:
-    """Return which command was probably meant; None where nobody knows."""
+    """Return which command was probably meant; None if unknown."""
     if name == "cancel":
         return Hint("the service cannot cancel a task; one that fails is not charged")
     group = f"{command} ".lstrip()
@@ -149,14 +149,14 @@ def _command_hint(name: str, similar: str | None, command: str) -> Hint | None:
 
 
 def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
-    """Return what was probably meant by an option that does not exist; None where nobody knows."""
+    """Return which option was probably meant; None if unknown."""
     name: str = error.option_name
-    if hint := _other_way(name, command):
+    if hint := _alternative_to(name, command):
         return hint
     own = {option for param in error.ctx.command.params for option in param.opts}
     similar = [option for option in _OPTIONS.get(name, ()) if option in own]
     if not similar and error.possibilities and not re.search(r"\s", name):
-        # What pays or replaces unasked is not what a slip meant.
+        # Never suggest an option that spends money or replaces a file.
         likely = [option for option in error.possibilities if option not in {"--force", "--yes"}]
         similar = sorted(likely, key=lambda option: not option.startswith(name))
     if similar:
@@ -170,8 +170,8 @@ def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
     )
 
 
-def _other_way(name: str, command: str) -> Hint | None:
-    """Return how to do without an option that other tools have; None where we know of no way."""
+def _alternative_to(name: str, command: str) -> Hint | None:
+    """Return what replaces an option that other tools have; None if nothing does."""
     takes_prompt = command in {"edit", "submit"}
     match name:
         case "-o" | "--out" | "--output" | "--wait" if command == "submit":
