@@ -1,6 +1,6 @@
-# bash completion for omniedit; made by `omniedit --install-completion`, not by hand.
+# bash completion for omniedit; written by `omniedit --install-completion`; do not edit.
 
-# Sets what may follow the command $1: its commands, options and kinds of arguments.
+# Sets what may follow the command $1: its subcommands, its options, the kinds of its arguments.
 _omniedit_know() {
     commands=() options=() arguments=()
     case $1 in
@@ -96,7 +96,7 @@ _omniedit_know() {
     esac
 }
 
-# Sets the kind of value that the option $1 takes; fails where it takes none.
+# Sets the kind of value that the option $1 takes; fails if it takes none.
 _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
@@ -112,7 +112,7 @@ _omniedit_value() {
     esac
 }
 
-# Candidates are text: read by line, compared, and never expanded.
+# Candidates are data: read by line, compared, and never expanded.
 _omniedit_offer() {
     local candidate
     for candidate in "$@"; do
@@ -153,7 +153,7 @@ _omniedit() {
     for ((index = 1; index < COMP_CWORD; index++)); do
         word=${COMP_WORDS[index]}
         if [[ -n $kind ]]; then
-            # The shell takes `--option=value` for three words.
+            # Bash splits `--option=value` into three words.
             [[ $word == = ]] || kind=''
         elif [[ -z $rest && $word == -- ]]; then
             rest=1

@@ -1,6 +1,6 @@
-# fish completion for omniedit; made by `omniedit --install-completion`, not by hand.
+# fish completion for omniedit; written by `omniedit --install-completion`; do not edit.
 
-# Prints what was typed so far: each command on a line, then the number of arguments.
+# Prints two lines: the command that was typed, and the number of its arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
     set -l valued --progress --output -o --prompt-file --summary --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --prompt --takes --concurrency --rate --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --sound --model --resume --as --forget --dir --by
@@ -24,7 +24,7 @@ function __omniedit_typed
     printf '%s\n' "$path" $position
 end
 
-# Succeeds behind the command $argv[1] and, where $argv[2] is given, after so many arguments.
+# Succeeds after the command $argv[1] and, if $argv[2] is given, that number of arguments.
 function __omniedit_at
     set -l typed (__omniedit_typed)
     test "$typed[1]" = "$argv[1]"; or return
@@ -32,7 +32,7 @@ function __omniedit_at
     test $typed[2] = $argv[2]
 end
 
-# Candidates are text: what a command prints is not expanded again.
+# Candidates are data: fish does not expand the output of a command again.
 function __omniedit_known
     set -l sandbox
     contains -- --sandbox (commandline -opc); and set sandbox --sandbox
@@ -48,15 +48,15 @@ complete -c omniedit -n '__omniedit_at ""' -a wait -d 'Wait for tasks to finish,
 complete -c omniedit -n '__omniedit_at ""' -a status -d 'Show the state of tasks, one per line'
 complete -c omniedit -n '__omniedit_at ""' -a download -d 'Save the results of finished tasks and print their paths'
 complete -c omniedit -n '__omniedit_at ""' -a batch -d 'Make many edits; run it again to make only what is missing'
-complete -c omniedit -n '__omniedit_at ""' -a compare -d 'Show a clip and what edits made of it, side by side and in step'
-complete -c omniedit -n '__omniedit_at ""' -a probe -d 'Show what a clip is, whether it fits, and about what an edit of it costs'
+complete -c omniedit -n '__omniedit_at ""' -a compare -d 'Show a clip and its edits, side by side and in step'
+complete -c omniedit -n '__omniedit_at ""' -a probe -d 'Show what a clip is, whether it fits, and roughly what an edit costs'
 complete -c omniedit -n '__omniedit_at ""' -a list -d 'List edits: state, saved file, and the time left on the link'
 complete -c omniedit -n '__omniedit_at ""' -a usage -d 'Show what edits cost: charged, still reserved, or unknown'
 complete -c omniedit -n '__omniedit_at ""' -a credits -d 'Show the account\'s balance and this key\'s own limit'
 complete -c omniedit -n '__omniedit_at ""' -a doctor -d 'Check key, network, service, clock, folders and extras; nothing is spent'
 complete -c omniedit -n '__omniedit_at ""' -a config -d 'The key and the settings'
-complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Take in other journals, or settle what became of a damaged one'
-complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in of the service'
+complete -c omniedit -n '__omniedit_at ""' -a journal -d 'Merge other journals, or recover a damaged one'
+complete -c omniedit -n '__omniedit_at ""' -a sandbox -d 'The local stand-in for the service'
 complete -c omniedit -n '__omniedit_at ""' -a help -d 'Show a page of the manual, a JSON Schema, or the help of a command'
 complete -c omniedit -n '__omniedit_at ""' -l version -s V -d 'Show the version and exit'
 complete -c omniedit -n '__omniedit_at ""' -l install-completion -d 'Install completion for your shell (bash, zsh, fish, PowerShell) and exit'
@@ -75,18 +75,18 @@ complete -c omniedit -n '__omniedit_at "edit"' -l force -d 'Replace an existing 
 complete -c omniedit -n '__omniedit_at "edit"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
 complete -c omniedit -n '__omniedit_at "edit"' -l callback-url -r -f -d 'Have the service POST the finished task to URL'
 complete -c omniedit -n '__omniedit_at "edit"' -l request-id -r -f -d 'Your own ID: the same ID is never charged twice'
-complete -c omniedit -n '__omniedit_at "edit"' -l no-journal -d 'Go without the journal and its protection'
+complete -c omniedit -n '__omniedit_at "edit"' -l no-journal -d 'Work without the journal and its protection'
 complete -c omniedit -n '__omniedit_at "edit"' -l split -d 'Edit a longer clip in pieces and join the results'
 complete -c omniedit -n '__omniedit_at "edit"' -l sound -r -f -a 'new original none' -d 'The service\'s sound, the clip\'s own, or none'
 complete -c omniedit -n '__omniedit_at "edit"' -l yes -d 'With --split: accept the price without being asked'
-complete -c omniedit -n '__omniedit_at "edit"' -l sidecar -d 'Also write where it comes from, as NAME.mp4.json'
+complete -c omniedit -n '__omniedit_at "edit"' -l sidecar -d 'Also write its provenance, as NAME.mp4.json'
 complete -c omniedit -n '__omniedit_at "edit"' -l prompt-file -r -F -d 'Read the prompt from FILE (`-`: stdin)'
-complete -c omniedit -n '__omniedit_at "edit"' -l start -r -f -d 'Begin at T: seconds, or minutes:seconds'
+complete -c omniedit -n '__omniedit_at "edit"' -l start -r -f -d 'Start at T: seconds, or minutes:seconds'
 complete -c omniedit -n '__omniedit_at "edit"' -l end -r -f -d 'End at T: seconds, or minutes:seconds'
 complete -c omniedit -n '__omniedit_at "edit"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits or cannot be made'
-complete -c omniedit -n '__omniedit_at "edit"' -l no-check -l check -d 'Check the clip before paying (default: local files)'
+complete -c omniedit -n '__omniedit_at "edit"' -l no-check -l check -d 'Check the clip before paying (default: local files only)'
 complete -c omniedit -n '__omniedit_at "edit"' -l keep-hdr -d 'Send HDR colours (PQ, HLG) as they are, not as SDR'
-complete -c omniedit -n '__omniedit_at "edit"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` names the default)'
+complete -c omniedit -n '__omniedit_at "edit"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` shows the default)'
 complete -c omniedit -n '__omniedit_at "edit"' -l events -d 'Print events as they happen, one JSON object per line'
 complete -c omniedit -n '__omniedit_at "edit"' -l summary -r -F -d 'Append a Markdown table of the edits to FILE'
 complete -c omniedit -n '__omniedit_at "edit"' -l json -d 'Print one JSON document'
@@ -103,14 +103,14 @@ complete -c omniedit -n '__omniedit_at "submit"' -l callback-url -r -f -d 'Have 
 complete -c omniedit -n '__omniedit_at "submit"' -l request-id -r -f -d 'Your own ID: the same ID is never charged twice'
 complete -c omniedit -n '__omniedit_at "submit"' -l dry-run -d 'Print the exact request and send nothing'
 complete -c omniedit -n '__omniedit_at "submit"' -l resume -r -f -k -a '(__omniedit_known requests)' -d 'Settle a submission whose outcome is unknown'
-complete -c omniedit -n '__omniedit_at "submit"' -l as -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'With --resume: this task is what became of it'
-complete -c omniedit -n '__omniedit_at "submit"' -l yes -d 'With --resume: even if it is more than an hour old'
-complete -c omniedit -n '__omniedit_at "submit"' -l start -r -f -d 'Begin at T: seconds, or minutes:seconds'
+complete -c omniedit -n '__omniedit_at "submit"' -l as -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'With --resume: record TASK as its outcome'
+complete -c omniedit -n '__omniedit_at "submit"' -l yes -d 'With --resume: send it even if more than an hour old'
+complete -c omniedit -n '__omniedit_at "submit"' -l start -r -f -d 'Start at T: seconds, or minutes:seconds'
 complete -c omniedit -n '__omniedit_at "submit"' -l end -r -f -d 'End at T: seconds, or minutes:seconds'
 complete -c omniedit -n '__omniedit_at "submit"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits or cannot be made'
-complete -c omniedit -n '__omniedit_at "submit"' -l no-check -l check -d 'Check the clip before paying (default: local files)'
+complete -c omniedit -n '__omniedit_at "submit"' -l no-check -l check -d 'Check the clip before paying (default: local files only)'
 complete -c omniedit -n '__omniedit_at "submit"' -l keep-hdr -d 'Send HDR colours (PQ, HLG) as they are, not as SDR'
-complete -c omniedit -n '__omniedit_at "submit"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` names the default)'
+complete -c omniedit -n '__omniedit_at "submit"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` shows the default)'
 complete -c omniedit -n '__omniedit_at "submit"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "submit"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "submit"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
@@ -123,7 +123,7 @@ complete -c omniedit -n '__omniedit_at "wait"' -f -k -a '(__omniedit_known unfin
 complete -c omniedit -n '__omniedit_at "wait"' -l download -s d -s o -r -F -d 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
 complete -c omniedit -n '__omniedit_at "wait"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "wait"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
-complete -c omniedit -n '__omniedit_at "wait"' -l sidecar -d 'Also write where it comes from, as NAME.mp4.json'
+complete -c omniedit -n '__omniedit_at "wait"' -l sidecar -d 'Also write its provenance, as NAME.mp4.json'
 complete -c omniedit -n '__omniedit_at "wait"' -l fail-fast -d 'Stop waiting at the first task that fails'
 complete -c omniedit -n '__omniedit_at "wait"' -l events -d 'Print events as they happen, one JSON object per line'
 complete -c omniedit -n '__omniedit_at "wait"' -l summary -r -F -d 'Append a Markdown table of the edits to FILE'
@@ -147,7 +147,7 @@ complete -c omniedit -n '__omniedit_at "status"' -l help -s h -d 'Show this mess
 complete -c omniedit -n '__omniedit_at "download"' -f -k -a '(__omniedit_known finished; echo last)'
 complete -c omniedit -n '__omniedit_at "download"' -l output -s o -r -F -d 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
 complete -c omniedit -n '__omniedit_at "download"' -l all -d 'Save every finished result that is not saved yet'
-complete -c omniedit -n '__omniedit_at "download"' -l sidecar -d 'Also write where it comes from, as NAME.mp4.json'
+complete -c omniedit -n '__omniedit_at "download"' -l sidecar -d 'Also write its provenance, as NAME.mp4.json'
 complete -c omniedit -n '__omniedit_at "download"' -l expiring -r -f -d 'Only unsaved results whose link expires within DUR'
 complete -c omniedit -n '__omniedit_at "download"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "download"' -l json -d 'Print one JSON document'
@@ -162,18 +162,18 @@ complete -c omniedit -n '__omniedit_at "batch"' -F
 complete -c omniedit -n '__omniedit_at "batch"' -l prompt -r -f -d 'Edit every clip with TEXT; can be repeated'
 complete -c omniedit -n '__omniedit_at "batch"' -l takes -r -f -d 'With --prompt: make N edits of each clip and prompt (at most 10000)'
 complete -c omniedit -n '__omniedit_at "batch"' -l dir -s o -r -f -a '(__fish_complete_directories (commandline -ct))' -d 'The folder for outputs (default: the current one)'
-complete -c omniedit -n '__omniedit_at "batch"' -l concurrency -r -f -d 'Edits under way at the service at once (default 8)'
-complete -c omniedit -n '__omniedit_at "batch"' -l rate -r -f -d 'Submit no faster: 2/s, 30/m or 500/h, evenly spaced'
-complete -c omniedit -n '__omniedit_at "batch"' -l keep-going -d 'Go on after five refusals in a row'
-complete -c omniedit -n '__omniedit_at "batch"' -l shard -r -f -d 'Only part I of N of the edits'
+complete -c omniedit -n '__omniedit_at "batch"' -l concurrency -r -f -d 'Edits running on the service at once (default 8)'
+complete -c omniedit -n '__omniedit_at "batch"' -l rate -r -f -d 'Submit at most 2/s, 30/m or 500/h, evenly spaced'
+complete -c omniedit -n '__omniedit_at "batch"' -l keep-going -d 'Continue after five refusals in a row'
+complete -c omniedit -n '__omniedit_at "batch"' -l shard -r -f -d 'Make only part I of N of the edits'
 complete -c omniedit -n '__omniedit_at "batch"' -l again -d 'Submit every edit again (charged again)'
 complete -c omniedit -n '__omniedit_at "batch"' -l yes -d 'Accept the price without being asked'
-complete -c omniedit -n '__omniedit_at "batch"' -l sidecar -d 'Also write where it comes from, as NAME.mp4.json'
+complete -c omniedit -n '__omniedit_at "batch"' -l sidecar -d 'Also write its provenance, as NAME.mp4.json'
 complete -c omniedit -n '__omniedit_at "batch"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "batch"' -l timeout -r -f -d 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
-complete -c omniedit -n '__omniedit_at "batch"' -l no-journal -d 'Go without the journal and its protection'
+complete -c omniedit -n '__omniedit_at "batch"' -l no-journal -d 'Work without the journal and its protection'
 complete -c omniedit -n '__omniedit_at "batch"' -l max-credits -r -f -d 'Stop if the estimate exceeds N credits or cannot be made'
-complete -c omniedit -n '__omniedit_at "batch"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` names the default)'
+complete -c omniedit -n '__omniedit_at "batch"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` shows the default)'
 complete -c omniedit -n '__omniedit_at "batch"' -l sound -r -f -a 'new original none' -d 'The service\'s sound, the clip\'s own, or none'
 complete -c omniedit -n '__omniedit_at "batch"' -l events -d 'Print events as they happen, one JSON object per line'
 complete -c omniedit -n '__omniedit_at "batch"' -l summary -r -F -d 'Append a Markdown table of the edits to FILE'
@@ -186,10 +186,10 @@ complete -c omniedit -n '__omniedit_at "batch"' -l help -s h -d 'Show this messa
 
 # omniedit compare
 complete -c omniedit -n '__omniedit_at "compare"' -f -k -a '(__omniedit_known tasks; echo last)'
-complete -c omniedit -n '__omniedit_at "compare"' -l output -s o -r -F -d 'PAGE.html (default: beside the first result), or SHEET.png: 8 moments of each'
-complete -c omniedit -n '__omniedit_at "compare"' -l embed -d 'Put the videos into the page (256 MiB in all)'
+complete -c omniedit -n '__omniedit_at "compare"' -l output -s o -r -F -d 'PAGE.html (default: beside the first result) or SHEET.png (8 moments of each)'
+complete -c omniedit -n '__omniedit_at "compare"' -l embed -d 'Embed the videos in the page (at most 256 MiB in all)'
 complete -c omniedit -n '__omniedit_at "compare"' -l open -d 'Open it in the browser'
-complete -c omniedit -n '__omniedit_at "compare"' -l show -d 'Draw 8 moments of each on the terminal too'
+complete -c omniedit -n '__omniedit_at "compare"' -l show -d 'Also draw 8 moments of each on the terminal'
 complete -c omniedit -n '__omniedit_at "compare"' -l force -d 'Replace an existing file'
 complete -c omniedit -n '__omniedit_at "compare"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "compare"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
@@ -201,7 +201,7 @@ complete -c omniedit -n '__omniedit_at "compare"' -l help -s h -d 'Show this mes
 # omniedit probe
 complete -c omniedit -n '__omniedit_at "probe" 0' -F
 complete -c omniedit -n '__omniedit_at "probe"' -l save-prepared -r -F -d 'Write the clip that would be sent to FILE'
-complete -c omniedit -n '__omniedit_at "probe"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` names the default)'
+complete -c omniedit -n '__omniedit_at "probe"' -l model -r -f -a 'gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit' -d 'The model (`config show` shows the default)'
 complete -c omniedit -n '__omniedit_at "probe"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "probe"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "probe"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
@@ -213,15 +213,15 @@ complete -c omniedit -n '__omniedit_at "probe"' -l help -s h -d 'Show this messa
 complete -c omniedit -n '__omniedit_at "list"' -l unsaved -d 'Only finished edits whose result is not saved'
 complete -c omniedit -n '__omniedit_at "list"' -l expiring -r -f -d 'Only unsaved results whose link expires within DUR'
 complete -c omniedit -n '__omniedit_at "list"' -l state -r -f -d 'Only edits in this state, such as `failed`'
-complete -c omniedit -n '__omniedit_at "list"' -l clip -r -f -d 'Only clips whose name or URL holds TEXT'
-complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits since a date (UTC), or `2h`'
+complete -c omniedit -n '__omniedit_at "list"' -l clip -r -f -d 'Only clips whose name or URL contains TEXT'
+complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits since a date (UTC) or a duration ago'
 complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50; 0: all)'
 complete -c omniedit -n '__omniedit_at "list"' -l all -d 'Also attempts that were refused before they were sent'
-complete -c omniedit -n '__omniedit_at "list"' -l tree -d 'Edits of a result below the edit that made it'
-complete -c omniedit -n '__omniedit_at "list"' -l offline -d 'Ask nothing: open edits as they were last seen'
-complete -c omniedit -n '__omniedit_at "list"' -l remote -d 'The account\'s tasks, wherever submitted from'
+complete -c omniedit -n '__omniedit_at "list"' -l tree -d 'Show edits of a result below the edit that made it'
+complete -c omniedit -n '__omniedit_at "list"' -l offline -d 'Do not ask the service: show open edits as last seen'
+complete -c omniedit -n '__omniedit_at "list"' -l remote -d 'The account\'s tasks, wherever they were submitted'
 complete -c omniedit -n '__omniedit_at "list"' -l adopt -d 'With --remote: record them in the journal'
-complete -c omniedit -n '__omniedit_at "list"' -l forget -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'Remove an edit from the journal; its files and its task stay'
+complete -c omniedit -n '__omniedit_at "list"' -l forget -r -f -k -a '(__omniedit_known tasks; echo last)' -d 'Remove an edit from the journal; its files and task stay'
 complete -c omniedit -n '__omniedit_at "list"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "list"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "list"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
@@ -230,9 +230,9 @@ complete -c omniedit -n '__omniedit_at "list"' -l progress -r -f -a 'auto plain 
 complete -c omniedit -n '__omniedit_at "list"' -l help -s h -d 'Show this message and exit'
 
 # omniedit usage
-complete -c omniedit -n '__omniedit_at "usage"' -l by -r -f -a 'month day clip model' -d 'A row for each of these'
-complete -c omniedit -n '__omniedit_at "usage"' -l since -r -f -d 'Only edits since a date (UTC), or `2h`'
-complete -c omniedit -n '__omniedit_at "usage"' -l remote -d 'The account\'s tasks, wherever submitted from'
+complete -c omniedit -n '__omniedit_at "usage"' -l by -r -f -a 'month day clip model' -d 'One row for each of these'
+complete -c omniedit -n '__omniedit_at "usage"' -l since -r -f -d 'Only edits since a date (UTC) or a duration ago'
+complete -c omniedit -n '__omniedit_at "usage"' -l remote -d 'The account\'s tasks, wherever they were submitted'
 complete -c omniedit -n '__omniedit_at "usage"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "usage"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "usage"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'
@@ -258,7 +258,7 @@ complete -c omniedit -n '__omniedit_at "doctor"' -l help -s h -d 'Show this mess
 
 # omniedit config
 complete -c omniedit -n '__omniedit_at "config"' -a set-key -d 'Save an API key, read from a hidden prompt or from stdin'
-complete -c omniedit -n '__omniedit_at "config"' -a unset-key -d 'Remove the saved API key of the current base URL'
+complete -c omniedit -n '__omniedit_at "config"' -a unset-key -d 'Remove the saved API key for the current base URL'
 complete -c omniedit -n '__omniedit_at "config"' -a show -d 'Show every setting with its source, the key masked'
 complete -c omniedit -n '__omniedit_at "config"' -a path -d 'Show where settings, key and journal are stored'
 complete -c omniedit -n '__omniedit_at "config"' -l json -d 'Print one JSON document'
@@ -301,8 +301,8 @@ complete -c omniedit -n '__omniedit_at "config path"' -l progress -r -f -a 'auto
 complete -c omniedit -n '__omniedit_at "config path"' -l help -s h -d 'Show this message and exit'
 
 # omniedit journal
-complete -c omniedit -n '__omniedit_at "journal"' -a merge -d 'Take the edits of other journals into this one, and say what contradicts it'
-complete -c omniedit -n '__omniedit_at "journal"' -a recover -d 'Show what was restored of a damaged journal, and accept what was not'
+complete -c omniedit -n '__omniedit_at "journal"' -a merge -d 'Merge the edits of other journals into this one, and report what contradicts it'
+complete -c omniedit -n '__omniedit_at "journal"' -a recover -d 'Show what was restored from a damaged journal, and accept the loss of the rest'
 complete -c omniedit -n '__omniedit_at "journal"' -l json -d 'Print one JSON document'
 complete -c omniedit -n '__omniedit_at "journal"' -l quiet -s q -d 'No progress and no hints; errors are still shown'
 complete -c omniedit -n '__omniedit_at "journal"' -l verbose -s v -d 'Trace HTTP, keys masked, and where errors come from'

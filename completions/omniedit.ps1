@@ -1,9 +1,9 @@
-# PowerShell completion for omniedit; made by `omniedit --install-completion`, not by hand.
+# PowerShell completion for omniedit; written by `omniedit --install-completion`; do not edit.
 
 Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
 
-    # What may follow each command: name or option, then what it does; and kinds of arguments.
+    # For each command: its subcommands and options with their help, the kinds of its arguments.
     $known = @{
         '' = @{
             commands = [ordered]@{
@@ -13,15 +13,15 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 'status' = 'Show the state of tasks, one per line'
                 'download' = 'Save the results of finished tasks and print their paths'
                 'batch' = 'Make many edits; run it again to make only what is missing'
-                'compare' = 'Show a clip and what edits made of it, side by side and in step'
-                'probe' = 'Show what a clip is, whether it fits, and about what an edit of it costs'
+                'compare' = 'Show a clip and its edits, side by side and in step'
+                'probe' = 'Show what a clip is, whether it fits, and roughly what an edit costs'
                 'list' = 'List edits: state, saved file, and the time left on the link'
                 'usage' = 'Show what edits cost: charged, still reserved, or unknown'
                 'credits' = 'Show the account''s balance and this key''s own limit'
                 'doctor' = 'Check key, network, service, clock, folders and extras; nothing is spent'
                 'config' = 'The key and the settings'
-                'journal' = 'Take in other journals, or settle what became of a damaged one'
-                'sandbox' = 'The local stand-in of the service'
+                'journal' = 'Merge other journals, or recover a damaged one'
+                'sandbox' = 'The local stand-in for the service'
                 'help' = 'Show a page of the manual, a JSON Schema, or the help of a command'
             }
             options = [ordered]@{
@@ -51,19 +51,19 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
                 '--callback-url' = 'Have the service POST the finished task to URL'
                 '--request-id' = 'Your own ID: the same ID is never charged twice'
-                '--no-journal' = 'Go without the journal and its protection'
+                '--no-journal' = 'Work without the journal and its protection'
                 '--split' = 'Edit a longer clip in pieces and join the results'
                 '--sound' = 'The service''s sound, the clip''s own, or none'
                 '--yes' = 'With --split: accept the price without being asked'
-                '--sidecar' = 'Also write where it comes from, as NAME.mp4.json'
+                '--sidecar' = 'Also write its provenance, as NAME.mp4.json'
                 '--prompt-file' = 'Read the prompt from FILE (`-`: stdin)'
-                '--start' = 'Begin at T: seconds, or minutes:seconds'
+                '--start' = 'Start at T: seconds, or minutes:seconds'
                 '--end' = 'End at T: seconds, or minutes:seconds'
                 '--max-credits' = 'Stop if the estimate exceeds N credits or cannot be made'
-                '--no-check' = 'Check the clip before paying (default: local files)'
-                '--check' = 'Check the clip before paying (default: local files)'
+                '--no-check' = 'Check the clip before paying (default: local files only)'
+                '--check' = 'Check the clip before paying (default: local files only)'
                 '--keep-hdr' = 'Send HDR colours (PQ, HLG) as they are, not as SDR'
-                '--model' = 'The model (`config show` names the default)'
+                '--model' = 'The model (`config show` shows the default)'
                 '--events' = 'Print events as they happen, one JSON object per line'
                 '--summary' = 'Append a Markdown table of the edits to FILE'
                 '--json' = 'Print one JSON document'
@@ -87,15 +87,15 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--request-id' = 'Your own ID: the same ID is never charged twice'
                 '--dry-run' = 'Print the exact request and send nothing'
                 '--resume' = 'Settle a submission whose outcome is unknown'
-                '--as' = 'With --resume: this task is what became of it'
-                '--yes' = 'With --resume: even if it is more than an hour old'
-                '--start' = 'Begin at T: seconds, or minutes:seconds'
+                '--as' = 'With --resume: record TASK as its outcome'
+                '--yes' = 'With --resume: send it even if more than an hour old'
+                '--start' = 'Start at T: seconds, or minutes:seconds'
                 '--end' = 'End at T: seconds, or minutes:seconds'
                 '--max-credits' = 'Stop if the estimate exceeds N credits or cannot be made'
-                '--no-check' = 'Check the clip before paying (default: local files)'
-                '--check' = 'Check the clip before paying (default: local files)'
+                '--no-check' = 'Check the clip before paying (default: local files only)'
+                '--check' = 'Check the clip before paying (default: local files only)'
                 '--keep-hdr' = 'Send HDR colours (PQ, HLG) as they are, not as SDR'
-                '--model' = 'The model (`config show` names the default)'
+                '--model' = 'The model (`config show` shows the default)'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
                 '-q' = 'No progress and no hints; errors are still shown'
@@ -117,7 +117,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '-o' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
                 '--force' = 'Replace an existing file'
                 '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
-                '--sidecar' = 'Also write where it comes from, as NAME.mp4.json'
+                '--sidecar' = 'Also write its provenance, as NAME.mp4.json'
                 '--fail-fast' = 'Stop waiting at the first task that fails'
                 '--events' = 'Print events as they happen, one JSON object per line'
                 '--summary' = 'Append a Markdown table of the edits to FILE'
@@ -156,7 +156,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--output' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
                 '-o' = 'Save the result to PATH; several need a folder (`out/`); `-` is stdout'
                 '--all' = 'Save every finished result that is not saved yet'
-                '--sidecar' = 'Also write where it comes from, as NAME.mp4.json'
+                '--sidecar' = 'Also write its provenance, as NAME.mp4.json'
                 '--expiring' = 'Only unsaved results whose link expires within DUR'
                 '--force' = 'Replace an existing file'
                 '--json' = 'Print one JSON document'
@@ -179,18 +179,18 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--takes' = 'With --prompt: make N edits of each clip and prompt (at most 10000)'
                 '--dir' = 'The folder for outputs (default: the current one)'
                 '-o' = 'The folder for outputs (default: the current one)'
-                '--concurrency' = 'Edits under way at the service at once (default 8)'
-                '--rate' = 'Submit no faster: 2/s, 30/m or 500/h, evenly spaced'
-                '--keep-going' = 'Go on after five refusals in a row'
-                '--shard' = 'Only part I of N of the edits'
+                '--concurrency' = 'Edits running on the service at once (default 8)'
+                '--rate' = 'Submit at most 2/s, 30/m or 500/h, evenly spaced'
+                '--keep-going' = 'Continue after five refusals in a row'
+                '--shard' = 'Make only part I of N of the edits'
                 '--again' = 'Submit every edit again (charged again)'
                 '--yes' = 'Accept the price without being asked'
-                '--sidecar' = 'Also write where it comes from, as NAME.mp4.json'
+                '--sidecar' = 'Also write its provenance, as NAME.mp4.json'
                 '--force' = 'Replace an existing file'
                 '--timeout' = 'How long to wait: 90, 90s, 15m, 1h30m (default 30m)'
-                '--no-journal' = 'Go without the journal and its protection'
+                '--no-journal' = 'Work without the journal and its protection'
                 '--max-credits' = 'Stop if the estimate exceeds N credits or cannot be made'
-                '--model' = 'The model (`config show` names the default)'
+                '--model' = 'The model (`config show` shows the default)'
                 '--sound' = 'The service''s sound, the clip''s own, or none'
                 '--events' = 'Print events as they happen, one JSON object per line'
                 '--summary' = 'Append a Markdown table of the edits to FILE'
@@ -210,11 +210,11 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             commands = [ordered]@{
             }
             options = [ordered]@{
-                '--output' = 'PAGE.html (default: beside the first result), or SHEET.png: 8 moments of each'
-                '-o' = 'PAGE.html (default: beside the first result), or SHEET.png: 8 moments of each'
-                '--embed' = 'Put the videos into the page (256 MiB in all)'
+                '--output' = 'PAGE.html (default: beside the first result) or SHEET.png (8 moments of each)'
+                '-o' = 'PAGE.html (default: beside the first result) or SHEET.png (8 moments of each)'
+                '--embed' = 'Embed the videos in the page (at most 256 MiB in all)'
                 '--open' = 'Open it in the browser'
-                '--show' = 'Draw 8 moments of each on the terminal too'
+                '--show' = 'Also draw 8 moments of each on the terminal'
                 '--force' = 'Replace an existing file'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
@@ -233,7 +233,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             }
             options = [ordered]@{
                 '--save-prepared' = 'Write the clip that would be sent to FILE'
-                '--model' = 'The model (`config show` names the default)'
+                '--model' = 'The model (`config show` shows the default)'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
                 '-q' = 'No progress and no hints; errors are still shown'
@@ -253,15 +253,15 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--unsaved' = 'Only finished edits whose result is not saved'
                 '--expiring' = 'Only unsaved results whose link expires within DUR'
                 '--state' = 'Only edits in this state, such as `failed`'
-                '--clip' = 'Only clips whose name or URL holds TEXT'
-                '--since' = 'Only edits since a date (UTC), or `2h`'
+                '--clip' = 'Only clips whose name or URL contains TEXT'
+                '--since' = 'Only edits since a date (UTC) or a duration ago'
                 '--limit' = 'How many rows (default 50; 0: all)'
                 '--all' = 'Also attempts that were refused before they were sent'
-                '--tree' = 'Edits of a result below the edit that made it'
-                '--offline' = 'Ask nothing: open edits as they were last seen'
-                '--remote' = 'The account''s tasks, wherever submitted from'
+                '--tree' = 'Show edits of a result below the edit that made it'
+                '--offline' = 'Do not ask the service: show open edits as last seen'
+                '--remote' = 'The account''s tasks, wherever they were submitted'
                 '--adopt' = 'With --remote: record them in the journal'
-                '--forget' = 'Remove an edit from the journal; its files and its task stay'
+                '--forget' = 'Remove an edit from the journal; its files and task stay'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
                 '-q' = 'No progress and no hints; errors are still shown'
@@ -278,9 +278,9 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             commands = [ordered]@{
             }
             options = [ordered]@{
-                '--by' = 'A row for each of these'
-                '--since' = 'Only edits since a date (UTC), or `2h`'
-                '--remote' = 'The account''s tasks, wherever submitted from'
+                '--by' = 'One row for each of these'
+                '--since' = 'Only edits since a date (UTC) or a duration ago'
+                '--remote' = 'The account''s tasks, wherever they were submitted'
                 '--json' = 'Print one JSON document'
                 '--quiet' = 'No progress and no hints; errors are still shown'
                 '-q' = 'No progress and no hints; errors are still shown'
@@ -328,7 +328,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         'config' = @{
             commands = [ordered]@{
                 'set-key' = 'Save an API key, read from a hidden prompt or from stdin'
-                'unset-key' = 'Remove the saved API key of the current base URL'
+                'unset-key' = 'Remove the saved API key for the current base URL'
                 'show' = 'Show every setting with its source, the key masked'
                 'path' = 'Show where settings, key and journal are stored'
             }
@@ -411,8 +411,8 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         }
         'journal' = @{
             commands = [ordered]@{
-                'merge' = 'Take the edits of other journals into this one, and say what contradicts it'
-                'recover' = 'Show what was restored of a damaged journal, and accept what was not'
+                'merge' = 'Merge the edits of other journals into this one, and report what contradicts it'
+                'recover' = 'Show what was restored from a damaged journal, and accept the loss of the rest'
             }
             options = [ordered]@{
                 '--json' = 'Print one JSON document'
@@ -611,7 +611,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             $kind = $arguments[[Math]::Min($position, $arguments.Count - 1)]
         }
         if ($kind -cin 'tasks', 'unfinished', 'finished', 'requests') {
-            # Candidates are text: read by line, and never invoked.
+            # Candidates are data: read by line, and never invoked.
             foreach ($line in (omniedit __complete $kind @sandbox $wordToComplete 2>$null)) {
                 $id, $shown = $line -split "`t", 2
                 $offered[$id] = $shown
@@ -623,7 +623,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
     } else {
         $offered = $known[$path].options
     }
-    # Without any result PowerShell completes file names.
+    # PowerShell completes file names if there is no result.
     foreach ($name in $offered.Keys) {
         if ($name.StartsWith($wordToComplete, [StringComparison]::Ordinal)) {
             $shown = if ($offered[$name]) { $offered[$name] } else { $name }

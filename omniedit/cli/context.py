@@ -103,7 +103,7 @@ class Context:
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether the sandbox is used; if the settings cannot be read, whether `--sandbox` was typed."""
+        """Whether the sandbox is used; without readable settings, whether `--sandbox` was typed."""
         settings = self.readable_settings
         return self.is_sandbox_flag if settings is None else settings.is_sandbox
 
@@ -168,7 +168,7 @@ class Context:
             journal: What to do if the journal cannot be opened.
             observers: Called with every event, after the board and the progress display.
             total_tasks: The number of edits to expect.
-            shows_progress: Whether to show progress.
+            shows_progress: Whether the first event starts the progress display.
             sidecars: Whether to write one for each saved result; False leaves it to the settings.
             is_batch: Whether there are many edits, so that notes about single ones are left out.
             submission_interval_s: The minimum time between two submissions.

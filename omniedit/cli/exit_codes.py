@@ -156,9 +156,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case MissingKeyError():
             return Hint(f"set EVOLINK_API_KEY or run {{}} (keys: {KEY_PAGE})", "config set-key")
         case AuthenticationError() | InvalidKeyError():
-            return Hint(
-                f"{{}} shows which key was used; create keys at {KEY_PAGE}", "config show"
-            )
+            return Hint(f"{{}} shows which key was used; create keys at {KEY_PAGE}", "config show")
         case ModelRefusedError():
             words = "choose another model with `--model ID`; {} shows which is set"
             return Hint(words, "config show")
@@ -195,7 +193,9 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case TargetExistsError():
             return "choose another name, or replace the file with `--force`"
         case JournalError() if command in {"edit", "batch"}:
-            return "nothing was sent; `--no-journal` continues without the journal and its protection"
+            return (
+                "nothing was sent; `--no-journal` continues without the journal and its protection"
+            )
         case JournalError():
             words = "{} shows where it is; OMNIEDIT_STATE_DIR selects another folder"
             return Hint(words, "config path")

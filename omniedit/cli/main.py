@@ -134,7 +134,7 @@ def run(
             outcome = _outcome_of(call, argv)
             try:
                 return _end(call.context, outcome)
-            except Exception as error:  # noqa: BLE001 - the boundary: anything that arrives here is a bug
+            except Exception as error:  # noqa: BLE001 - the boundary: anything caught here is a bug
                 return _end(call.context, Outcome(tasks=list, ended_by=error))
     except Interrupted as interrupted:
         # The signal arrived while the outcome was being printed.
@@ -439,7 +439,7 @@ def _redacted(context: Context, text: str) -> str:
 
 
 def _flush(context: Context, status: ExitStatus) -> int:
-    """Flush standard output and return the exit status, 10 if a successful result was not written."""
+    """Flush standard output; a success that could not be written becomes exit status 10."""
     try:
         if not context.printer.stdout.is_closed:
             sys.stdout.flush()

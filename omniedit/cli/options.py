@@ -95,7 +95,7 @@ def parse_rate(text: str | float) -> float:
 
 
 def parse_choice(text: str, choices: tuple[str, ...]) -> str:
-    """Return a text that is one of the choices.
+    """Return a text if it is one of the choices.
 
     Raises:
         typer.BadParameter: If it is not one of them.
@@ -266,7 +266,9 @@ Remote = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option("--since", metavar="DATE|DUR", help="Only edits since a date (UTC) or a duration ago."),
+    typer.Option(
+        "--since", metavar="DATE|DUR", help="Only edits since a date (UTC) or a duration ago."
+    ),
 ]
 Force = Annotated[
     bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace an existing file.")

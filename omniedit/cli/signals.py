@@ -183,7 +183,7 @@ class Signals:
         writer: int,
         ignored: "sys.UnraisableHookArgs",
     ) -> None:
-        """Deliver a signal again whose exception Python ignored, and pass on anything else."""
+        """Redeliver a signal whose exception Python ignored, and pass on any other exception."""
         if not isinstance(ignored.exc_value, Interrupted):
             hook(ignored)
             return

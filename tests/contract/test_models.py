@@ -170,7 +170,7 @@ def test_probe_a_dry_run_and_the_edit_agree_on_what_it_costs_at_least(
     edited = served("edit", "clip.mp4", f"x {NOW}")
 
     assert f"estimate   {estimate}\n" in probed.stdout
-    assert f"it is estimated at {estimate}\n" in dry.stderr
+    assert f"estimated cost: {estimate}\n" in dry.stderr
     assert "submitted, 31.8 credits ($0.47) reserved, as estimated\n" in edited.stderr
 
 

@@ -138,7 +138,7 @@ def test_without_credits_what_is_paid_for_is_saved_and_the_rest_is_counted(
     assert ended.status == 4, ended
     assert sorted(ended.stdout.split()) == ["1.mp4", "2.mp4"]
     assert "error: m.jsonl:1: Insufficient quota" in ended.stderr
-    assert "1 done, 1 skipped, 5 failed, 7 not begun" in ended.stderr
+    assert "1 done, 1 skipped, 5 failed, 7 not started" in ended.stderr
     assert len(bench.task_ids) == 2
 
 
@@ -301,9 +301,9 @@ def test_a_timeout_leaves_tasks_for_the_same_command(bench: Bench, folder: Path)
     second = bench.run("batch", manifest)
 
     assert (first.status, second.status) == (6, 0), (first, second)
-    assert "1 still running at the service" in first.stderr
+    assert "1 still running" in first.stderr
     assert (
-        f"hint: `omniedit batch {manifest} --timeout 0` picks up 1 at the service" in first.stderr
+        f"hint: `omniedit batch {manifest} --timeout 0` picks up 1 already submitted" in first.stderr
     )
     assert len(bench.task_ids) == 1
 
@@ -320,7 +320,7 @@ def test_a_key_that_is_revoked_in_the_middle_ends_it_with_what_runs_named(
     assert (ended.status, ended.events[-1]["event"]) == (3, "done"), ended
     assert ended.events[-1]["error"]["code"] == "unauthorized"
     assert ": said the gateway" in ended.stderr
-    assert "still running at the service" in ended.stderr
+    assert "still running" in ended.stderr
     assert len(ended.events[-1]["tasks"]) == 3
 
 

@@ -151,7 +151,7 @@ def test_an_interrupted_batch_names_each_submission_that_is_out(
     assert [one["status"] for one in tasks] == ["unknown", "unknown"]
     assert {one["request_id"] for one in tasks} == keys
     assert all(one["created_at"] > "2026" for one in tasks)
-    assert "note: 2 of unknown outcome" in ended.stderr
+    assert "note: 2 with unknown outcome" in ended.stderr
     for key in keys:
         (way_back,) = [one for one in commands(ended) if key in one]
         assert way_back[:2] == ["omniedit", "submit"]

@@ -354,7 +354,7 @@ def test_a_result_without_pictures_is_told_before_joining(
     assert ended.status == 7, ended
     assert "cannot be joined" in ended.stderr
     assert "has no video stream" in ended.stderr
-    assert "--again` makes this piece again, and pays for it alone" in ended.stderr
+    assert "--again` makes this piece again, and only this piece is charged" in ended.stderr
     assert not (folder / "out.mp4").exists()
     assert len(pieces_of(folder)) == 3
 
@@ -436,7 +436,7 @@ def test_what_keeps_saved_pieces_from_being_joined_costs_nothing(
     joined = bench.run(*split("-o", "out.mp4"))
 
     assert ended.status == 10, ended
-    assert "--split --yes -o out.mp4` joins them, and pays nothing" in ended.stderr
+    assert "--split --yes -o out.mp4` joins them at no cost" in ended.stderr
     assert joined.status == 0, joined
     assert len(bench.task_ids) == 3
     check_whole(folder / "out.mp4")

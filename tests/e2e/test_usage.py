@@ -72,7 +72,7 @@ def test_without_the_service_what_is_open_is_reserved_and_that_is_said(bench: Be
     ended = bench.run("usage")
 
     assert ended.status == 0, ended
-    assert "open edits are as they were last seen" in ended.stderr
+    assert "open edits are as last seen" in ended.stderr
     assert "0 credits ($0.00)" in ended.stdout
 
 

@@ -1,4 +1,4 @@
-"""`omniedit batch`: many edits, from a manifest, or of clips and folders."""
+"""`omniedit batch`: many edits, from a manifest or from clips and folders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,7 +83,7 @@ def batch(
             rich_help_panel=WAITING,
             min=1,
             metavar="N",
-            help="Edits under way at the service at once (default 8).",
+            help="Edits running on the service at once (default 8).",
         ),
     ] = 8,
     rate: Annotated[
@@ -93,7 +93,7 @@ def batch(
             rich_help_panel=WAITING,
             metavar="N/m",
             parser=parse_rate,
-            help="Submit no faster: 2/s, 30/m or 500/h, evenly spaced.",
+            help="Submit at most 2/s, 30/m or 500/h, evenly spaced.",
         ),
     ] = 0.0,
     keep_going: Annotated[
@@ -101,7 +101,7 @@ def batch(
         typer.Option(
             "--keep-going",
             rich_help_panel=WAITING,
-            help="Go on after five refusals in a row.",
+            help="Continue after five refusals in a row.",
         ),
     ] = False,
     shard: Annotated[
@@ -110,7 +110,7 @@ def batch(
             "--shard",
             rich_help_panel=SCRIPTS,
             metavar="I/N",
-            help="Only part I of N of the edits.",
+            help="Make only part I of N of the edits.",
         ),
     ] = "1/1",
     again: Annotated[
@@ -133,8 +133,8 @@ def batch(
 ) -> Outcome:
     """Make many edits; run it again to make only what is missing.
 
-    Of clips and folders, every clip with every prompt. A manifest's line is {"video": …,
-    "prompt": …}, and optionally output, callback_url, start, end, take, model.
+    With --prompt, every clip is edited with every prompt. A line of a manifest is {"video": …,
+    "prompt": …}, optionally with output, callback_url, start, end, take, model.
     """
     from omniedit.cli.batch_report import BatchReport
     from omniedit.edits.batch import BatchOptions
@@ -184,10 +184,10 @@ def _read(
     *,
     takes: int | None,
 ) -> "Manifest":
-    """Return the lines of a manifest, or those that clips and prompts make.
+    """Return the lines of a manifest, or the lines made from clips and prompts.
 
     Raises:
-        InvalidInputError: If the sources are neither.
+        InvalidInputError: If the sources are neither one manifest nor clips with prompts.
     """
     from omniedit.edits.clips import clips_of
     from omniedit.edits.manifest import lines_of, parse_manifest
@@ -196,7 +196,7 @@ def _read(
         if name := next(
             (name for name in sources if Path(name).suffix in {".jsonl", ".csv"}), None
         ):
-            msg = f"{name} is a manifest, which has prompts of its own"
+            msg = f"{name} is a manifest, which has its own prompts"
             raise InvalidInputError(msg, code="usage", hint="leave `--prompt` out")
         texts = [decode_argument(prompt) for prompt in prompts]
         return lines_of(clips_of(session, sources), texts, takes=takes or 1)
@@ -206,7 +206,7 @@ def _read(
         command = f'batch {quoted(name) if len(sources) == 1 else "SOURCE…"} --prompt "PROMPT"'
         raise InvalidInputError(msg, code="usage", hint=Hint("{} edits clips and folders", command))
     if takes is not None:
-        msg = "--takes goes with --prompt; a manifest has a field `take`"
+        msg = "--takes requires --prompt; a manifest has a field `take`"
         raise InvalidInputError(msg, code="usage")
     hint = "a manifest is a file of JSON lines or CSV, or `-` for standard input"
     max_bytes = context.policy.max_manifest_bytes
@@ -222,7 +222,7 @@ def _read(
 def _agree(
     context: Context, session: "Session", edits: "Sequence[PlannedEdit]", *, has_consent: bool
 ) -> None:
-    """Say on a terminal what is to be paid, and have that agreed to where it is more than one edit.
+    """Note on a terminal what is to be paid, and ask for consent if it is more than one edit.
 
     Raises:
         InvalidInputError: If the answer is no.
@@ -242,7 +242,7 @@ def _agree(
     known = f"{len(edits) - len(due)} known here, " if len(due) < len(edits) else ""
     context.printer.note(f"{count}: {known}{len(due)} to be paid{f', {cost}' if due else ''}")
     if due:
-        _ = session.service  # a missing key is found before anything is agreed to
+        _ = session.service  # a missing key is reported before the question
     if len(due) > 1 and not has_consent and can_ask(context):
         require_consent(context, f"send {len(due)} edits for {price}?")
 
@@ -275,7 +275,7 @@ def _run(
                 for made in BatchRun(session, options).run(edits):
                     report.take(made)
             finally:
-                # Whatever ends it: replies that are outstanding are written down.
+                # Whatever ended the run, outstanding replies are still recorded.
                 try:
                     session.stop()
                 finally:

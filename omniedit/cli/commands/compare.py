@@ -1,4 +1,4 @@
-"""`omniedit compare`: a clip and what edits made of it, side by side, as a page or a picture."""
+"""`omniedit compare`: a clip and its edits side by side, as a page or a picture."""
 
 import os
 from pathlib import Path
@@ -40,8 +40,8 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[TASK|FILE]...",
-            help="Tasks, each with its clip, or files, the first being what the others are"
-            " compared with (default: the newest saved edit).",
+            help="Tasks, each with its clip; or files, compared with the first of them"
+            " (default: the newest saved edit).",
         ),
     ] = None,
     *,
@@ -52,13 +52,15 @@ def compare(
             "-o",
             rich_help_panel=OUTPUT,
             metavar="PATH",
-            help="PAGE.html (default: beside the first result), or SHEET.png: 8 moments of each.",
+            help="PAGE.html (default: beside the first result) or SHEET.png (8 moments of each).",
         ),
     ] = None,
     embed: Annotated[
         bool,
         typer.Option(
-            "--embed", rich_help_panel=OUTPUT, help="Put the videos into the page (256 MiB in all)."
+            "--embed",
+            rich_help_panel=OUTPUT,
+            help="Embed the videos in the page (at most 256 MiB in all).",
         ),
     ] = False,
     opens: Annotated[
@@ -67,15 +69,15 @@ def compare(
     shows: Annotated[
         bool,
         typer.Option(
-            "--show", rich_help_panel=OUTPUT, help="Draw 8 moments of each on the terminal too."
+            "--show", rich_help_panel=OUTPUT, help="Also draw 8 moments of each on the terminal."
         ),
     ] = False,
     force: Force = False,
 ) -> Outcome:
-    """Show a clip and what edits made of it, side by side and in step.
+    """Show a clip and its edits, side by side and in step.
 
-    The page is one file beside its videos. It needs no network: only the clip of a URL, or a result
-    that is not saved, is fetched once.
+    The page is one file beside its videos, and needs no network. Only a clip behind a URL, or an
+    unsaved result, is fetched once.
     """
     from omniedit.edits.compare import find_videos, measured
 
@@ -83,7 +85,7 @@ def compare(
     target = None if output is None else _checked(output, overwrite=force)
     is_sheet = target is not None and target.suffix.lower() == _SHEET
     if is_sheet and embed:
-        msg = "--embed puts videos into a page, and a picture has none"
+        msg = "--embed puts videos into a page, not into a picture"
         raise InvalidInputError(msg, code="usage")
     if shows:
         _require_screen(context)
@@ -110,10 +112,10 @@ def compare(
 
 
 def _require_screen(context: Context) -> None:
-    """Refuse to draw where nobody would see it.
+    """Refuse `--show` if there is no terminal to draw on.
 
     Raises:
-        InvalidInputError: There is no terminal.
+        InvalidInputError: If there is no terminal.
     """
     if not (can_ask(context) and context.printer.stdout_width):
         msg = "--show draws on a terminal, and there is none"
@@ -124,16 +126,18 @@ def _show(context: Context, sheet: bytes) -> None:
     from omniedit.terminal.page import print_picture
 
     if not print_picture(sheet):
-        context.printer.warn("this terminal takes no pictures: `-o SHEET.png` writes one to a file")
+        context.printer.warn(
+            "this terminal cannot show pictures: `-o SHEET.png` writes one to a file"
+        )
 
 
 def _checked(output: str, *, overwrite: bool) -> Path:
-    """Return where the page goes, which must be free.
+    """Return the target's path, after checking that it can be written.
 
     Raises:
-        InvalidInputError: It is no page.
-        TargetExistsError: It is taken.
-        LocalError: It cannot be written.
+        InvalidInputError: If its suffix is neither a page's nor a picture's.
+        TargetExistsError: If it exists.
+        LocalError: If it cannot be written.
     """
     from omniedit.downloads.placement import check_target
 
@@ -158,7 +162,7 @@ def _default_target(comparison: "Comparison") -> Path:
 def _check_size(comparison: "Comparison", *, embeds: bool) -> None:
     total = sum(video.file.size_bytes for video in comparison.videos)
     if embeds and total > _MOST_EMBEDDED_BYTES:
-        msg = f"the videos have {total} bytes, and a page holds {_MOST_EMBEDDED_BYTES} at most"
+        msg = f"the videos have {total} bytes, and a page holds at most {_MOST_EMBEDDED_BYTES}"
         raise InvalidInputError(msg, code="too_large", hint="leave `--embed` out")
 
 
@@ -199,11 +203,11 @@ def _write(
 
 
 def _address(path: str, folder: Path) -> str:
-    """Return the address of a video in a page, whatever its name holds."""
+    """Return the address of a video relative to the page, percent-encoded."""
     try:
         relative = os.path.relpath(path, folder)
     except ValueError:
-        # Another drive of Windows.
+        # On another drive of Windows there is no relative path.
         return Path(path).as_uri()
     return quote(os.fsencode(relative.replace(os.sep, "/")))
 
@@ -271,7 +275,7 @@ def _fields(comparison: "Comparison", page: "SavedFile") -> "Document":
 
 
 def _similarity(changes: "tuple[Change, ...]") -> float | None:
-    """Return the mean SSIM of a video and the first one."""
+    """Return the mean SSIM between a video and the first one; None if it was not measured."""
     if not changes:
         return None
     return round(1 - sum(change.amount for change in changes) / len(changes), 6)

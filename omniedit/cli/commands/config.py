@@ -54,7 +54,7 @@ def set_key(ctx: typer.Context) -> Outcome:
 
 @app.command("unset-key", cls=Command, epilog="omniedit config unset-key")
 def unset_key(ctx: typer.Context) -> Outcome:
-    """Remove the saved API key of the current base URL."""
+    """Remove the saved API key for the current base URL."""
     context: Context = ctx.obj
     settings = _real_settings(context)
     origin, path = _key_origin(settings), credentials_path(settings.config_dir.value)
@@ -132,7 +132,7 @@ def _asked_key(context: Context, question: str) -> str:
     except (EOFError, UnicodeDecodeError) as error:
         # Both leave the cursor after the question.
         context.printer.message("")
-        # Ctrl-D gives no key; bytes that are not text are refused as one, without being shown.
+        # Ctrl-D means no key; invalid UTF-8 becomes a key that is refused without being shown.
         return "" if isinstance(error, EOFError) else "\N{REPLACEMENT CHARACTER}"
 
 

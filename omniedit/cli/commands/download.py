@@ -89,11 +89,11 @@ def download(
         if takes_all:
             errors.extend(complete_sidecars(session))
             if not found:
-                _say_nothing_is_left(context, lost_count(session), is_cut=expiring is not None)
+                _note_nothing_left(context, lost_count(session), is_cut=expiring is not None)
     return Outcome(errors=errors)
 
 
-def _say_nothing_is_left(context: Context, lost: int, *, is_cut: bool) -> None:
+def _note_nothing_left(context: Context, lost: int, *, is_cut: bool) -> None:
     from omniedit.terminal.human import render_count
 
     words = "no unsaved result expires that soon" if is_cut else "nothing is left to save"

@@ -1,4 +1,4 @@
-"""`omniedit edit`: from sentence to file, safe to repeat."""
+"""`omniedit edit`: from prompt to saved file, safe to repeat."""
 
 from typing import Annotated, Final
 
@@ -86,11 +86,11 @@ def edit(
 ) -> Outcome:
     """Submit, wait and save in one command that is safe to repeat.
 
-    Like make: the same clip and prompt are paid for once. Run again after a crash, a lost
-    connection or Ctrl-C, it continues where it stopped.
+    Like make: the same clip and prompt are paid for once. After a crash, a lost connection or
+    Ctrl-C, run it again: it continues where it stopped.
 
-    With --split a longer clip is edited in equal pieces and joined, its own sound laid over the
-    result. The price is shown first, and you are asked.
+    With --split a longer clip is edited in equal pieces, which are joined under the clip's own
+    sound. The price is shown first, and you are asked to accept it.
     """
     from omniedit.edits import edit as editing
     from omniedit.edits.targets import Destination

@@ -32,7 +32,7 @@ TOPICS: Final[Mapping[str, str]] = {
 """The pages of the manual, in the order in which they are listed."""
 
 _MANUAL: Final = Path(__file__).parents[2] / "manual"
-# On a terminal, a link to another page becomes the command that prints it.
+# On a terminal, a link to another page is shown as the command that prints it.
 _PAGE_LINK: Final = re.compile(r"\[[^]]+\]\(([a-z-]+)\.md\)")
 
 
@@ -69,7 +69,7 @@ def help_(
 
 
 def _text(ctx: typer.Context, topic: str, document: str | None) -> str:
-    """Return what was asked for, a page of the manual as Markdown.
+    """Return a page of the manual as Markdown, a JSON Schema, or the help of a command.
 
     Raises:
         InvalidInputError: If there is no such topic, command or document.
@@ -82,23 +82,23 @@ def _text(ctx: typer.Context, topic: str, document: str | None) -> str:
 
 
 def _page(text: str, printer: Printer) -> list[Line]:
-    """Return a page as a terminal shows it; a pipe gets it as it stands."""
+    """Return a page rendered for a terminal; a pipe gets the Markdown."""
     if printer.stdout_width is None:
         return [*text.splitlines()]
     from omniedit.terminal.markdown import render_markdown
 
-    # What stands before a page is for programs.
+    # The front matter of a page is for programs.
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
     text = _PAGE_LINK.sub(r"`omniedit help \1`", text)
     return render_markdown(text, width=printer.stdout_width, encoding=printer.stdout.encoding)
 
 
 def _command(ctx: typer.Context, *names: str) -> str:
-    """Return what `--help` of a command says.
+    """Return the `--help` text of a command.
 
     Args:
-        ctx: Of this command.
-        names: Of the command, or of a group and a command in it.
+        ctx: The context of `help`.
+        names: The name of the command, or of a group and a command in it.
 
     Raises:
         InvalidInputError: If there is no such command or topic.
@@ -119,7 +119,7 @@ def _schema(document: str) -> str:
     """Return the text of a JSON Schema.
 
     Raises:
-        InvalidInputError: If there is none.
+        InvalidInputError: If there is no such document.
     """
     from omniedit.schemas import document_names, load_whole_schema
 

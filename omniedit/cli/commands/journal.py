@@ -1,4 +1,4 @@
-"""`omniedit journal`: what is to be done about the journal by hand."""
+"""`omniedit journal`: merge other journals, or recover a damaged one."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="journal",
     cls=Group,
-    help="Take in other journals, or settle what became of a damaged one.",
+    help="Merge other journals, or recover a damaged one.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 @app.callback()
 def journal() -> None:
-    """Take in other journals, or settle what became of a damaged one."""
+    """Merge other journals, or recover a damaged one."""
 
 
 @app.command(
@@ -44,10 +44,9 @@ def merge(
         ),
     ],
 ) -> Outcome:
-    """Take the edits of other journals into this one, and say what contradicts it.
+    """Merge the edits of other journals into this one, and report what contradicts it.
 
-    The others are only read, and a second time nothing changes. What comes from them is never
-    `last`.
+    The others are only read, and merging them again changes nothing. Merged edits are never `last`.
     """
     from omniedit.journal.merging import merge as merge_journal
 
@@ -55,7 +54,7 @@ def merge(
     into = context.settings.journal_folder
     found: list[dict[str, object]] = []
     errors: list[OmniEditError] = []
-    # A damaged one of ours is set aside here, as by other commands.
+    # Opening our own journal sets it aside if it is damaged, as in other commands.
     with opened_journal(into, JournalUse.REQUIRED, warn=context.printer.warn):
         for folder in folders:
             source = Path(folder)
@@ -64,7 +63,7 @@ def merge(
             try:
                 merged = merge_journal(into, source, private=into / "tmp", policy=context.policy)
             except LocalError as error:
-                # The others are taken all the same.
+                # The other folders are still merged.
                 errors.append(error)
                 found.append(_merged_document(folder, None, error))
             else:
@@ -77,7 +76,7 @@ def merge(
     "recover", cls=Command, epilog="omniedit journal recover\nomniedit journal recover --json"
 )
 def recover(ctx: typer.Context) -> Outcome:
-    """Show what was restored of a damaged journal, and accept what was not.
+    """Show what was restored from a damaged journal, and accept the loss of the rest.
 
     Until then `edit` and `batch` refuse to pay: an edit that could not be read may have been paid
     for already. The damaged file is kept.
@@ -85,7 +84,7 @@ def recover(ctx: typer.Context) -> Outcome:
     context: Context = ctx.obj
     folder = context.settings.journal_folder
     recoveries: list[Recovery] = []
-    # What cannot be looked at is not sound for all anybody knows.
+    # A journal that cannot be examined must not be called sound.
     check_own_path(folder / JOURNAL_FILE)
     if os.path.lexists(folder / JOURNAL_FILE):
         found = recover_journal(folder, policy=context.policy)

@@ -37,7 +37,7 @@ def list_(
     ] = None,
     clip: Annotated[
         str | None,
-        typer.Option("--clip", metavar="TEXT", help="Only clips whose name or URL holds TEXT."),
+        typer.Option("--clip", metavar="TEXT", help="Only clips whose name or URL contains TEXT."),
     ] = None,
     since: Since = None,
     limit: Annotated[
@@ -48,10 +48,11 @@ def list_(
         bool, typer.Option("--all", help="Also attempts that were refused before they were sent.")
     ] = False,
     tree: Annotated[
-        bool, typer.Option("--tree", help="Edits of a result below the edit that made it.")
+        bool, typer.Option("--tree", help="Show edits of a result below the edit that made it.")
     ] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Ask nothing: open edits as they were last seen.")
+        bool,
+        typer.Option("--offline", help="Do not ask the service: show open edits as last seen."),
     ] = False,
     remote: Remote = False,
     adopt: Annotated[
@@ -63,13 +64,14 @@ def list_(
             "--forget",
             metavar="TASK|REQUEST_ID",
             parser=parse_text,
-            help="Remove an edit from the journal; its files and its task stay.",
+            help="Remove an edit from the journal; its files and task stay.",
         ),
     ] = None,
 ) -> Outcome:
     """List edits: state, saved file, and the time left on the link.
 
-    Open edits are asked for once, within 2 s; the others show when they were last seen.
+    The service is asked about open edits once, for at most 2 s; those it does not answer for are
+    shown as last seen.
     """
     from omniedit.edits import records as listing
     from omniedit.schemas import instant
@@ -93,7 +95,7 @@ def list_(
         elif remote:
             found = listing.list_account(
                 session,
-                # One that is not known, but in use here, is meant as well.
+                # The model in use counts too, even if it is not a known one.
                 dict.fromkeys([*MODELS, context.settings.model.value]),
                 limit=limit,
                 adopt=adopt,
@@ -111,7 +113,7 @@ def list_(
 
 
 def _show(context: Context, session: "Session", found: "Listing", *, is_tree: bool) -> None:
-    """Print the rows, and how many and how old they are."""
+    """Print the rows, and note how many there are and how old they are."""
     printer = context.printer
     from omniedit.edits.records import lost_files
     from omniedit.terminal.human import render_age
@@ -143,7 +145,7 @@ def _check_combination(*, remote: bool, adopt: bool, is_filtered: bool) -> None:
         msg = "--adopt requires --remote"
         raise InvalidInputError(msg, code="usage")
     if remote and is_filtered:
-        msg = "--remote goes with --limit and --adopt alone"
+        msg = "--remote can only be combined with --limit and --adopt"
         raise InvalidInputError(msg, code="usage")
 
 

@@ -39,9 +39,9 @@ def probe(
     ] = None,
     model: ModelID = None,
 ) -> Outcome:
-    """Show what a clip is, whether it fits, and about what an edit of it costs.
+    """Show what a clip is, whether it fits, and roughly what an edit costs.
 
-    Of a URL little more than the header is read: at most 2 MiB, in 3 seconds.
+    If VIDEO is a URL, little more than the header is read: at most 2 MiB, in 3 seconds.
     """
     from omniedit.edits import clips
 
@@ -65,7 +65,7 @@ def probe(
 
 
 def _file_of(session: "Session", video: str) -> str:
-    """Return the file of the result that `task:TASK` means."""
+    """Return the file of the result that `task:TASK` names."""
     from omniedit.edits.requests import find_result
 
     path, _ = find_result(session, video.removeprefix(TASK_PREFIX), command="probe")
@@ -73,7 +73,7 @@ def _file_of(session: "Session", video: str) -> str:
 
 
 def _shown(context: Context, video: str, found: "Findings") -> "Document":
-    """Print what was found out about a clip, and return it as fields of the document."""
+    """Print the findings about a clip, and return them as fields of the document."""
     from omniedit.terminal.probe import clip_fields, render_clip
 
     facts, problems, cost = found.facts, found.problems, found.estimated_credits
@@ -84,12 +84,12 @@ def _shown(context: Context, video: str, found: "Findings") -> "Document":
 
 
 def _check_target(video: str, file: str) -> None:
-    """Refuse a file that cannot be written, or a clip that nothing is done to here.
+    """Refuse a file that cannot be written, or a clip that is not prepared here.
 
     Raises:
-        InvalidInputError: The clip is a URL, which the service fetches itself.
-        TargetExistsError: The file is there already.
-        LocalError: It cannot be written.
+        InvalidInputError: If the clip is a URL, which the service fetches itself, or FILE is `-`.
+        TargetExistsError: If the file exists.
+        LocalError: If it cannot be written.
     """
     from omniedit.downloads.placement import check_target
     from omniedit.models import is_local
@@ -98,17 +98,17 @@ def _check_target(video: str, file: str) -> None:
         msg = "`--save-prepared` needs a local clip: one behind a URL is not prepared here"
         raise InvalidInputError(msg, code="usage", hint="give a local copy of it")
     if file == "-":
-        msg = "`--save-prepared` writes to a file: what the clip is goes to stdout"
+        msg = "`--save-prepared` writes to a file: the findings go to stdout"
         raise InvalidInputError(msg, code="usage", hint="name a file")
     try:
         check_target(Path(file))
     except TargetExistsError as error:
-        error.hint = "choose another name: `probe` replaces no file"
+        error.hint = "choose another name: `probe` never replaces a file"
         raise
 
 
 def _prepared(session: "Session", video: str, file: str, *, model: "Model") -> "Document":
-    """Write the clip that would be sent, and return the fields that tell of it."""
+    """Write the clip that would be sent, and return its fields of the document."""
     from omniedit.edits.upload import save_prepared
     from omniedit.events import Saved
     from omniedit.terminal.documents import content_document

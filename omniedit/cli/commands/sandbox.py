@@ -1,4 +1,4 @@
-"""`omniedit sandbox`: the local stand-in of the service, as a server of its own."""
+"""`omniedit sandbox`: the local stand-in for the service, as a separate server."""
 
 import threading
 from pathlib import Path
@@ -18,7 +18,7 @@ from omniedit.terminal.documents import envelope
 app = typer.Typer(
     name="sandbox",
     cls=Group,
-    help="The local stand-in of the service.",
+    help="The local stand-in for the service.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -108,7 +108,7 @@ def reset(ctx: typer.Context) -> Outcome:
         from omniedit.sandbox import reset as remove
 
         removed = remove(settings.sandbox_folder)
-        # Its entries would name tasks that are gone.
+        # The journal's entries would name tasks that are gone.
         with Journal(settings.sandbox_journal_folder) as journal:
             journal.clear()
     context.printer.line(f"removed {removed} {'task' if removed == 1 else 'tasks'}")

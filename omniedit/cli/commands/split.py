@@ -1,4 +1,4 @@
-"""`omniedit edit --split`: what it costs is said and asked for first, then how it went."""
+"""`omniedit edit --split`: ask for consent to the price, edit the pieces, join the results."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -50,8 +50,8 @@ class SplitCall:
     context: Context
     options: SplitOptions
     use: JournalUse
-    has_consent: bool  # what it costs was agreed to beforehand
-    sidecars: bool  # each saved file gets one
+    has_consent: bool  # whether the price was accepted by `--yes`
+    sidecars: bool  # whether to write one for each saved file
 
 
 def edit_in_pieces(
@@ -71,7 +71,7 @@ def edit_in_pieces(
         plan = _planned(call, request, held, prompt=prompt, prompt_file=prompt_file)
         report = _report(call, plan)
         try:
-            joined = _made(call, plan, report)
+            joined = _make(call, plan, report)
         except (Interrupted, OmniEditError) as error:
             ended_by = error
     return Outcome(
@@ -84,8 +84,8 @@ def edit_in_pieces(
     )
 
 
-def _made(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile | None":
-    """Return the joined clip; None where a piece failed, or it went to standard output."""
+def _make(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile | None":
+    """Edit and join the pieces; return None if one failed or the result went to stdout."""
     context = call.context
     saved_files = context.saved_files(call.options.destination, prints_paths=False)
     with context.session(
@@ -101,7 +101,7 @@ def _made(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile |
             for known in plan.known:
                 if known is not None:
                     context.board.add(known)
-            context.printer.note("they are joined already")
+            context.printer.note("the results are already joined")
             return _announced(call, session, plan, plan.known, plan.joined)
         records = _edited(call, session, plan, report)
         if report.errors:
@@ -119,14 +119,14 @@ def _planned(
     prompt: str | None,
     prompt_file: str | None,
 ) -> SplitPlan:
-    """Plan the pieces, and have what they cost agreed to."""
+    """Plan the pieces, and ask for consent to their price."""
     with call.context.session(call.use, sidecars=call.sidecars) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
         with refusal_recorded(session, request):
             plan = held.enter_context(planned_split(session, request, call.options))
-            _say(call, plan)
+            _note_plan(call, plan)
             if plan.due_count:
-                _ = session.service  # a missing key is found before anything is agreed to
+                _ = session.service  # a missing key is reported before the question
             if plan.due_count and not call.has_consent:
                 pieces = f"{plan.due_count} piece{'s' if plan.due_count > 1 else ''}"
                 price = render_price(plan.due_credits)
@@ -134,8 +134,8 @@ def _planned(
     return plan
 
 
-def _say(call: SplitCall, plan: SplitPlan) -> None:
-    """Say what is sent, what it costs, and what a clip in pieces is not."""
+def _note_plan(call: SplitCall, plan: SplitPlan) -> None:
+    """Note what is sent, what it costs, and how splitting affects picture and sound."""
     note = call.context.printer.note
     count, due, cost = len(plan.pieces), plan.due_count, render_estimate(plan.due_credits)
     pieces = f"{count} pieces of {plan.longest_s:.1f} s" if count > 1 else "1 piece"
@@ -149,7 +149,7 @@ def _say(call: SplitCall, plan: SplitPlan) -> None:
     if count > 1:
         note("the service edits each piece on its own: looks may drift from one to the next")
     if call.options.sound is Sound.NEW:
-        note("the sound it makes up for each piece is kept, faded from one to the next")
+        note("the sound it generates for each piece is kept, faded from one to the next")
     elif call.options.sound is Sound.NONE:
         note("the result has no sound")
     elif plan.has_sound:
@@ -194,7 +194,7 @@ def _edited(
 
 
 def _render_cost(estimated: float | None, tasks: "Sequence[Task]") -> str:
-    """Return what tasks were estimated at, what is reserved for them, and what they were charged."""
+    """Render the credits that were estimated, reserved and charged for tasks."""
     reserved = [task.credits_reserved for task in tasks]
     charged = [task.credits_used for task in tasks]
     estimate = (
@@ -218,30 +218,30 @@ def _joined(
     records: "list[Record]",
     report: BatchReport,
 ) -> "SavedFile | None":
-    """Join the results; where that is cut off, say that it costs nothing to go on."""
+    """Join the results; if that is interrupted, print a hint that joining them costs nothing."""
     try:
         return join_pieces(session, plan, records, call.options)
     except (Interrupted, LocalError):
         if session.has_journal:
             command = call.context.same_command()
-            report.say_way_on(f"the pieces are saved: {command} joins them, and pays nothing")
+            report.say_way_on(f"the pieces are saved: {command} joins them at no cost")
         raise
 
 
 def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
-    """Return what to do about a piece; the usual words speak of the whole clip."""
+    """Return what to do about a piece; the usual hints are about the whole clip."""
     request = edit.request
     usual = hint_for(error, command="edit")
     match error:
         case NotFinishedError():
-            return "the same command goes on with it"
+            return "the same command continues it"
         case TargetExistsError():
             return "move it away, or replace it with `--force`"
         case _ if usual and "--again" in usual and request.is_cut:
             typed = {"--start": request.start, "--end": request.end}
             words = " ".join(f"{name} {mark}" for name, mark in typed.items() if mark)
             command = f"edit VIDEO PROMPT {words} --again"
-            return Hint("{} makes this piece again, and pays for it alone", command)
+            return Hint("{} makes this piece again, and only this piece is charged", command)
         case _:
             return usual
 
@@ -253,7 +253,7 @@ def _announced(
     records: "Sequence[Record | None]",
     file: "SavedFile | None",
 ) -> "SavedFile | None":
-    """Print the joined clip's path, and return it; None went to standard output itself."""
+    """Print the joined clip's path, and return its file; None if it went to stdout."""
     if file is None or plan.target is None:
         return None
     shown_path = plan.target.shown

@@ -1,4 +1,4 @@
-"""`omniedit status`: ask the service once how tasks stand."""
+"""`omniedit status`: ask the service once for the state of tasks."""
 
 from typing import Final
 

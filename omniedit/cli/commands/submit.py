@@ -1,4 +1,4 @@
-"""`omniedit submit`: send one edit off and print its task ID; `--dry-run` shows the request."""
+"""`omniedit submit`: send one edit and print its task ID; `--dry-run` shows the request."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Final
@@ -33,8 +33,8 @@ omniedit submit https://example.com/clip.mp4 "make it night"
 omniedit submit clip.mp4 "make it night" --dry-run
 """
 _KEY: Final = "$EVOLINK_API_KEY"
-# Of the sandbox inside a command, which nobody can call: where `sandbox serve` answers, and what it
-# takes. The pasted line must not pay.
+# The sandbox inside a command has no address, so `--dry-run` shows the request for `sandbox serve`,
+# with a key that only the sandbox takes: the pasted line must not pay.
 _SANDBOX_KEY: Final = "sk-sandbox-dry-run"
 _SANDBOX_PORT: Final = 8123
 
@@ -74,7 +74,7 @@ def submit(
             "--as",
             rich_help_panel=SCRIPTS,
             metavar="TASK",
-            help="With --resume: this task is what became of it.",
+            help="With --resume: record TASK as its outcome.",
         ),
     ] = None,
     yes: Annotated[
@@ -82,7 +82,7 @@ def submit(
         typer.Option(
             "--yes",
             rich_help_panel=SCRIPTS,
-            help="With --resume: even if it is more than an hour old.",
+            help="With --resume: send it even if more than an hour old.",
         ),
     ] = False,
     start: Start = None,
@@ -94,8 +94,7 @@ def submit(
 ) -> Outcome:
     """Submit one edit and print its task ID.
 
-    `probe` tells whether VIDEO is too long. This always submits: use `edit` for a command that is
-    safe to repeat.
+    `probe` shows whether VIDEO is too long. This command always submits: `edit` is safe to repeat.
 
     Tips from the service: name what must stay unchanged ("make the lighting warmer and keep
     everything else unchanged"), and write negative wishes into the prompt ("no text on screen").
@@ -105,7 +104,7 @@ def submit(
         if video is not None or prompt is not None or prompt_file is not None or dry_run:
             msg = (
                 "--resume cannot be used with VIDEO, PROMPT or --dry-run:"
-                " it sends what was sent before"
+                " it sends the same request again"
             )
             raise InvalidInputError(msg, code="usage")
         return _resume(context, resume, as_task=as_task, accepts_old=yes)
@@ -156,7 +155,7 @@ def _resume(
 
 
 def _task_ids(context: Context) -> "Observer":
-    """Return an observer that prints the task ID as soon as it is known, and on disk."""
+    """Return an observer that prints the task ID once it is known and in the journal."""
     from omniedit.events import Submitted
 
     def observe(event: "Event") -> None:
@@ -197,7 +196,7 @@ def _show_request(context: Context, request: EditRequest) -> Outcome:
     context.printer.lines([*json.dumps(shown, indent=2).splitlines(), curl])
     estimate = edit.estimated_credits
     if estimate is not None:
-        context.printer.note(f"it is estimated at {render_estimate(estimate)}")
+        context.printer.note(f"estimated cost: {render_estimate(estimate)}")
     fields = {"request": shown, "curl": curl, "estimated_credits": estimate and round(estimate, 1)}
     return Outcome(fields=fields)
 
@@ -205,7 +204,7 @@ def _show_request(context: Context, request: EditRequest) -> Outcome:
 def _render_curl(url: str, headers: dict[str, str], body: str) -> str:
     words = ["curl", "--silent", "--show-error", "--request", "POST", quoted(url)]
     for name, value in headers.items():
-        # In double quotes, so that the shell puts the key in, and not before.
+        # Double quotes let the shell insert the key when the line is run.
         header = f"{name}: {value}"
         words += ["--header", f'"{header}"' if _KEY in value else quoted(header)]
     return " ".join([*words, "--data", quoted(body)])

@@ -36,7 +36,7 @@ def usage(
             "--by",
             metavar="month|day|clip|model",
             parser=_parse_key,
-            help="A row for each of these.",
+            help="One row for each of these.",
         ),
     ] = "month",
     since: Since = None,
@@ -44,7 +44,7 @@ def usage(
 ) -> Outcome:
     """Show what edits cost: charged, still reserved, or unknown.
 
-    Open edits are asked for first. Edits whose price is unknown are counted apart, never as 0.
+    The service is asked about open edits first. Unknown charges are counted separately, never as 0.
     """
     from omniedit.edits.usage import bills
 
@@ -76,7 +76,7 @@ def _expenses(
         return found
     known, failure = known_expenses(session, by, since=since)
     if failure is not None:
-        context.printer.warn(f"open edits are as they were last seen: {failure.message}")
+        context.printer.warn(f"open edits are as last seen: {failure.message}")
     if in_doubt := session.journal.count_in_doubt():
         what = render_count(in_doubt, "submission")
         words = f"not counted: {what} that may or may not have been accepted ({{}})"
@@ -100,7 +100,7 @@ def _print(context: Context, by: str, rows: "Mapping[str | None, Bill]", total: 
 def _cells(name: str, bill: "Bill") -> tuple[str, str, str, str, str]:
     from omniedit.terminal.human import render_credits
 
-    # Where nobody has told any charge, 0 would be a guess.
+    # If no charge is known, 0 would be a guess.
     is_known = bill.charged or not bill.unknown
     charged = render_credits(bill.charged) if is_known else "unknown"
     reserved = render_credits(bill.reserved) if bill.reserved else "-"

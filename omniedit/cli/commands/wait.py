@@ -87,7 +87,7 @@ def wait(
 
 
 def _print_links(context: Context, record: Record) -> None:
-    """Print result URLs, and say until when they work and how to save them."""
+    """Print result URLs, and note until when they work and how to save them."""
     from omniedit.edits.records import has_every_file, lost_files
     from omniedit.terminal.human import render_moment, shown_file
 

@@ -1,1 +1,1 @@
-"""Completion in shells: what there is to complete, a script for each shell, the answer to TAB."""
+"""Shell completion: the commands to complete, a script for each shell, the answer to TAB."""

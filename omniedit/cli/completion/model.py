@@ -1,7 +1,7 @@
 """What can be completed: the commands as Typer knows them.
 
-Shells complete commands, options, files and choices by static scripts, without a process. For the
-tasks of the journal the scripts call `omniedit __complete` (`tasks.py`).
+The scripts complete commands, options, files and choices without starting a process. For tasks in
+the journal they call `omniedit __complete` (`tasks.py`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,17 +27,17 @@ _KINDS: Final[Mapping[str, str]] = {
     "TASK|REQUEST_ID": TASKS,
     "VIDEO": FILES,
 }
-"""What completes a value, by the name that help gives it."""
+"""What completes a value, by its metavar."""
 _TASKS_OF: Final[Mapping[str, str]] = {"download": FINISHED, "wait": UNFINISHED}
-"""Which tasks a command is mostly called for."""
+"""The tasks that a command is usually called for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """What an option or an argument takes."""
+    """The value of an option or an argument."""
 
     name: str
-    kind: str  # one of the above
+    kind: str  # one of the constants above
     choices: tuple[str, ...] = ()
     is_repeated: bool = False
 
@@ -63,17 +63,17 @@ class Known:
 
     @property
     def name(self) -> str:
-        """The last of its names."""
+        """The last name of its path."""
         return self.path[-1]
 
     def everything(self) -> Iterator["Known"]:
-        """Yield it and every command below it."""
+        """Yield this command and every command below it."""
         yield self
         for command in self.commands:
             yield from command.everything()
 
     def values(self) -> Iterator[Value]:
-        """Yield what its arguments and options take, and those of every command below it."""
+        """Yield the values of the arguments and options of this and every command below it."""
         for command in self.everything():
             yield from command.arguments
             yield from (switch.value for switch in command.switches if switch.value is not None)
@@ -115,7 +115,7 @@ def _known(command: Any, context: Any, path: tuple[str, ...]) -> Known:
 
 
 def _switch(param: Any) -> Switch:
-    # Long names first: they are what one reads in a list.
+    # Long names first, because they say more in a list.
     names = sorted((*param.opts, *param.secondary_opts), key=len, reverse=True)
     return Switch(
         names=tuple(names),

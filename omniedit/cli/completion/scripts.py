@@ -1,6 +1,6 @@
 """The completion scripts of bash, zsh, fish and PowerShell: templates filled with the commands.
 
-`python -m omniedit.cli.completion.scripts completions` writes them into that folder.
+`python -m omniedit.cli.completion.scripts completions` writes them to the folder `completions`.
 """
 
 import sys
@@ -36,8 +36,8 @@ def script(name: str, root: Known) -> str:
     """Return the text of one script.
 
     Args:
-        name: Its file name.
-        root: All that can be completed.
+        name: The script's file name.
+        root: The root command.
     """
     text = (_TEMPLATES / name).read_text(encoding="utf-8")
     for part, lines in _PARTS[name](root).items():
@@ -46,7 +46,7 @@ def script(name: str, root: Known) -> str:
 
 
 def install(context: Context) -> None:
-    """Put the script of the user's shell where that shell looks for it.
+    """Write the completion script of the user's shell to where that shell looks for it.
 
     Raises:
         InvalidInputError: If there is no script for the shell.
@@ -54,7 +54,7 @@ def install(context: Context) -> None:
     """
     shell = _shell(context.environ)
     if shell not in _PLACES:
-        msg = f"there is no completion for {shell or 'an unknown shell'}: SHELL names it"
+        msg = f"no completion for {shell or 'an unknown shell'}, which SHELL names"
         hint = "for bash, zsh, fish or pwsh: `SHELL=bash omniedit --install-completion`"
         raise InvalidInputError(msg, code="usage", hint=hint)
     variable, default, place = _PLACES[shell]
@@ -122,7 +122,7 @@ def _bash_command(command: Known) -> str:
 
 
 def _zsh(root: Known) -> dict[str, Iterable[str]]:
-    # The root last: it is what the file is called for, as the first time it is loaded.
+    # The root function comes last: it is the one that loading the file calls.
     return {"FUNCTIONS": ["\n\n".join(map(_zsh_function, reversed([*root.everything()])))]}
 
 
@@ -188,7 +188,7 @@ def _zsh_action(value: Value) -> str:
     actions = {
         FILES: "_files",
         FOLDERS: "_files -/",
-        # With a space before it a function gets its own arguments alone.
+        # After a leading space, `_arguments` passes the function only the words given here.
         TASKS: " _omniedit_tasks tasks",
         UNFINISHED: " _omniedit_tasks unfinished",
         FINISHED: " _omniedit_tasks finished",
@@ -297,7 +297,7 @@ def _powershell_quoted(text: str) -> str:
 
 
 def _options(root: Known) -> dict[str, list[str]]:
-    """Return the options that take a value, by its kind; the first command decides."""
+    """Return the options that take a value, by kind; if commands differ, the first decides."""
     kinds: dict[str, str] = {}
     for command in root.everything():
         for switch in command.switches:
@@ -311,7 +311,7 @@ def _options(root: Known) -> dict[str, list[str]]:
 
 
 def _choices(root: Known) -> dict[str, tuple[str, ...]]:
-    """Return the words of each value that has a closed set of them."""
+    """Return the choices of each value that has a closed set of them."""
     return {_kind(value): value.choices for value in root.values() if value.choices}
 
 
@@ -325,21 +325,21 @@ _NAMES: Final[Mapping[str, str]] = {
     "fish": "omniedit.fish",
     "pwsh": "omniedit.ps1",
 }
-"""The script of each shell."""
+"""The script's file name for each shell."""
 _PLACES: Final[Mapping[str, tuple[str, str, str]]] = {
     "bash": ("XDG_DATA_HOME", ".local/share", "bash-completion/completions/omniedit"),
     "zsh": ("XDG_DATA_HOME", ".local/share", "zsh/site-functions/_omniedit"),
     "fish": ("XDG_CONFIG_HOME", ".config", "fish/completions/omniedit.fish"),
     "pwsh": ("XDG_DATA_HOME", ".local/share", "omniedit/omniedit.ps1"),
 }
-"""For each shell the variable and the default of a folder, and where the script belongs in it."""
+"""For each shell: the variable of a folder, its default, and the script's path inside it."""
 _PARTS: Final[Mapping[str, Callable[[Known], Mapping[str, Iterable[str]]]]] = {
     "omniedit.bash": _bash,
     "_omniedit": _zsh,
     "omniedit.fish": _fish,
     "omniedit.ps1": _powershell,
 }
-"""What fills the template of each script."""
+"""The function that fills each template."""
 
 if __name__ == "__main__":  # pragma: no cover - the contract test calls `scripts`
     for file_name, text in scripts().items():

@@ -1,14 +1,14 @@
 """The tasks that a shell completes, read straight from the journal.
 
-A TAB is answered in the time that Python takes to start, so nothing is imported that can be done
-without, `typing` and `pathlib` included.
+Answering a TAB takes hardly longer than starting Python, because nothing is imported that is not
+essential, not even `typing` and `pathlib`.
 """
 
 import os
 import sys
 
 try:
-    # Its wrapper adds dates, and a fourth to the time of all this.
+    # The wrapper `sqlite3` adds dates, and a quarter to the total time.
     import _sqlite3 as sqlite3
 except ImportError:  # pragma: no cover - other Pythons
     import sqlite3  # type: ignore[no-redef]  # the same names
@@ -25,7 +25,7 @@ _MATCHES = """
         substr(id, 1, length(:prefix)) = :prefix
         and length(id) <= 128 and id glob '[A-Za-z0-9._]*' and id not glob '*[^A-Za-z0-9._-]*'
 """
-# Each part in the order of an index: a journal may hold a hundred thousand.
+# Each part is in the order of an index: a journal may hold a hundred thousand tasks.
 _TASKS = f"""
         select id, status, video, prompt from (
             select * from (
@@ -58,8 +58,8 @@ def main(argv: "Sequence[str]", environ: "Mapping[str, str]") -> int:
     """Print a line for each candidate: ID, tab, state, clip and prompt.
 
     Args:
-        argv: `tasks`, `unfinished`, `finished` or `requests`, perhaps `--sandbox`, then what was
-            typed of the ID.
+        argv: `tasks`, `unfinished`, `finished` or `requests`, optionally `--sandbox`, then the
+            part of the ID that was typed.
         environ: The process's environment.
     """
     kind, *rest = argv or ("",)
@@ -75,7 +75,7 @@ def main(argv: "Sequence[str]", environ: "Mapping[str, str]") -> int:
 
 
 def journal_folder(environ: "Mapping[str, str]", *, is_sandbox: bool) -> str | None:
-    """Return the folder of the journal in force, None where the settings cannot be used."""
+    """Return the folder of the journal in force; None if the settings cannot be read."""
     folder = _plain_folder(environ, is_sandbox=is_sandbox)
     if folder is not None:
         return folder
@@ -89,7 +89,7 @@ def journal_folder(environ: "Mapping[str, str]", *, is_sandbox: bool) -> str | N
 
 
 def _plain_folder(environ: "Mapping[str, str]", *, is_sandbox: bool) -> str | None:
-    """Return the journal's folder where environment and XDG rules alone tell it, else None."""
+    """Return the journal's folder if environment and XDG rules alone determine it, else None."""
     if sys.platform in {"darwin", "win32"} or "ANDROID_ROOT" in environ:
         return None
     config = _xdg_folder(environ, "OMNIEDIT_CONFIG_DIR", "XDG_CONFIG_HOME", "~/.config")
@@ -104,10 +104,10 @@ def _plain_folder(environ: "Mapping[str, str]", *, is_sandbox: bool) -> str | No
 
 
 def _may_have_sandbox_key(environ: "Mapping[str, str]", path: str) -> bool:
-    """Return whether it takes a closer look to tell whose key is in force: the sandbox has some."""
+    """Return whether the key in force may be one of the sandbox's."""
     keys = environ.get("OMNIEDIT_API_KEY", "") + environ.get("EVOLINK_API_KEY", "")
     try:
-        # A pipe would be waited for.
+        # Opening a named pipe would block.
         if os.path.isfile(path):  # noqa: PTH113 - pathlib is slow to import
             with open(path, "rb") as file:  # noqa: PTH123 - as above
                 keys += file.read(_LONGEST_FILE_BYTES).decode("latin-1")
@@ -129,7 +129,7 @@ def _xdg_folder(
 
 def _candidates(folder: str, kind: str, prefix: str) -> "Iterator[str]":
     if not os.path.isfile(f"{folder}/journal.db"):  # noqa: PTH113 - pathlib is slow to import
-        # There is none yet, or a pipe in its place would be waited for.
+        # There is no journal yet, or a named pipe in its place, which would block.
         return
     path = f"{folder}/journal.db".replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     try:
@@ -141,7 +141,7 @@ def _candidates(folder: str, kind: str, prefix: str) -> "Iterator[str]":
         finally:
             connection.close()
     except sqlite3.Error:
-        # A TAB is no place to complain.
+        # Completion reports no errors.
         return
     for task_id, state, video, prompt in found:
         shown = ": ".join(filter(None, (_shown(_clip_name(video)), _shown(prompt))))
@@ -149,7 +149,7 @@ def _candidates(folder: str, kind: str, prefix: str) -> "Iterator[str]":
 
 
 def _clip_name(video: "str | bytes") -> str:
-    """Return the last part of a path or URL; to import `terminal.human` for it takes too long."""
+    """Return the last part of a path or URL; importing `terminal.human` would take too long."""
     text = video.decode("utf-8", "replace") if isinstance(video, bytes) else video
     if "://" in text:
         text = text.partition("?")[0].partition("#")[0]

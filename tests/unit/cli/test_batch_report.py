@@ -105,11 +105,11 @@ def test_the_summary_counts_every_line_and_comes_last() -> None:
         "hint: top up at https://evolink.ai/dashboard/credits",
         (
             "note: 1 done, 1 skipped, 1 failed, 1 finished but not saved,"
-            " 1 still running at the service, 1 not begun; 34.0 credits ($0.50)"
+            " 1 still running, 1 not started; 34.0 credits ($0.50)"
         ),
         (
-            "hint: `omniedit batch m` picks up 2 at the service and begins 1 more;"
-            " it pays for nothing twice"
+            "hint: `omniedit batch m` picks up 2 already submitted and starts 1 more;"
+            " nothing is paid for twice"
         ),
     ]
 
@@ -134,15 +134,15 @@ def test_a_task_that_was_not_waited_for_long_enough_has_not_failed() -> None:
     told.fail(1, WaitTimeoutError("task t-1 is not finished", task_id="t-1"), record)
 
     assert told.summary()[2:] == [
-        "note: 1 still running at the service",
-        "hint: `omniedit batch m` picks up 1 at the service; it pays for nothing twice",
+        "note: 1 still running",
+        "hint: `omniedit batch m` picks up 1 already submitted; nothing is paid for twice",
     ]
 
 
 def test_after_again_the_way_on_is_without_it() -> None:
     told = Told(1, options=("--again", "--prompt", "one\ntwo"))
 
-    hint = "`omniedit batch m --prompt $'one\\ntwo'` begins 1 more; it pays for nothing twice"
+    hint = "`omniedit batch m --prompt $'one\\ntwo'` starts 1 more; nothing is paid for twice"
     assert told.summary()[-1] == f"hint: {hint}"
     assert told.report.way_on == hint
 
@@ -152,8 +152,8 @@ def test_a_command_that_would_hide_what_is_said_of_it_is_not_spelled_out() -> No
 
     plain, again = Told(1, options=clips), Told(1, options=("--again", *clips))
 
-    assert plain.summary()[-1].startswith("hint: the same command begins 1 more")
-    assert again.summary()[-1].startswith("hint: the same command without `--again` begins 1 more")
+    assert plain.summary()[-1].startswith("hint: the same command starts 1 more")
+    assert again.summary()[-1].startswith("hint: the same command without `--again` starts 1 more")
 
 
 def test_without_a_journal_nothing_is_promised() -> None:
@@ -161,8 +161,8 @@ def test_without_a_journal_nothing_is_promised() -> None:
     told.submit(1, running("t-1"))
 
     assert told.summary() == [
-        "note: 1 still running at the service, 1 not begun",
-        "hint: 1 at the service are in no journal: `omniedit list --remote --adopt` records them",
+        "note: 1 still running, 1 not started",
+        "hint: 1 submitted without a journal: `omniedit list --remote --adopt` records them",
     ]
 
 
@@ -173,7 +173,7 @@ def test_quiet_keeps_errors_and_the_way_on() -> None:
     lines = told.summary()
 
     assert "error: m:1: empty" in lines
-    assert lines[-1].startswith("hint: `omniedit batch m` begins 1 more")
+    assert lines[-1].startswith("hint: `omniedit batch m` starts 1 more")
     assert not any(line.startswith("note:") for line in lines)
 
 
@@ -227,7 +227,7 @@ def test_faults_are_documents_too_and_only_so_many_lines() -> None:
 
     documents = told.report.documents()
     assert [document["line"] for document in documents] == list(range(1, 61))
-    assert [error.message for error in errors][-2:] == ["m:50: is odd", "10 more lines are wrong"]
+    assert [error.message for error in errors][-2:] == ["m:50: is odd", "10 more lines are invalid"]
     assert errors[-1].hint == "nothing was sent"
     # Nobody's support knows what is odd in the caller's own file.
     assert documents[0]["error"]["hint"] is None

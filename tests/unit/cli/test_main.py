@@ -379,7 +379,7 @@ def test_the_name_of_a_file_with_blanks_is_put_in_quotes(
     assert status == 2
     # A command that lost the limit would be no help.
     shown = "'my clip.mp4'" if pasteable is None else f"`omniedit {pasteable}`"
-    assert said == f"hint: put the name of the file in quotes: {shown}"
+    assert said == f"hint: put the file name in quotes: {shown}"
 
 
 def test_what_pays_unasked_is_never_taken_for_a_slip(capsys: pytest.CaptureFixture[str]) -> None:
@@ -409,5 +409,5 @@ def test_several_clips_are_a_batch(
     said = capsys.readouterr().err.splitlines()[-1]
     assert (status, said) == (
         2,
-        f"hint: several clips, and each with the same prompt: `omniedit {pasteable}`",
+        f"hint: to edit several clips with the same prompt: `omniedit {pasteable}`",
     )

@@ -1,6 +1,6 @@
-# fish completion for omniedit; made by `omniedit --install-completion`, not by hand.
+# fish completion for omniedit; written by `omniedit --install-completion`; do not edit.
 
-# Prints what was typed so far: each command on a line, then the number of arguments.
+# Prints two lines: the command that was typed, and the number of its arguments.
 function __omniedit_typed
     set -l groups @GROUPS@
     set -l valued @VALUED@
@@ -24,7 +24,7 @@ function __omniedit_typed
     printf '%s\n' "$path" $position
 end
 
-# Succeeds behind the command $argv[1] and, where $argv[2] is given, after so many arguments.
+# Succeeds after the command $argv[1] and, if $argv[2] is given, that number of arguments.
 function __omniedit_at
     set -l typed (__omniedit_typed)
     test "$typed[1]" = "$argv[1]"; or return
@@ -32,7 +32,7 @@ function __omniedit_at
     test $typed[2] = $argv[2]
 end
 
-# Candidates are text: what a command prints is not expanded again.
+# Candidates are data: fish does not expand the output of a command again.
 function __omniedit_known
     set -l sandbox
     contains -- --sandbox (commandline -opc); and set sandbox --sandbox

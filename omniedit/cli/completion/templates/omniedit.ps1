@@ -1,9 +1,9 @@
-# PowerShell completion for omniedit; made by `omniedit --install-completion`, not by hand.
+# PowerShell completion for omniedit; written by `omniedit --install-completion`; do not edit.
 
 Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
 
-    # What may follow each command: name or option, then what it does; and kinds of arguments.
+    # For each command: its subcommands and options with their help, the kinds of its arguments.
     $known = @{
 @KNOWN@
     }
@@ -46,7 +46,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
             $kind = $arguments[[Math]::Min($position, $arguments.Count - 1)]
         }
         if ($kind -cin 'tasks', 'unfinished', 'finished', 'requests') {
-            # Candidates are text: read by line, and never invoked.
+            # Candidates are data: read by line, and never invoked.
             foreach ($line in (omniedit __complete $kind @sandbox $wordToComplete 2>$null)) {
                 $id, $shown = $line -split "`t", 2
                 $offered[$id] = $shown
@@ -58,7 +58,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
     } else {
         $offered = $known[$path].options
     }
-    # Without any result PowerShell completes file names.
+    # PowerShell completes file names if there is no result.
     foreach ($name in $offered.Keys) {
         if ($name.StartsWith($wordToComplete, [StringComparison]::Ordinal)) {
             $shown = if ($offered[$name]) { $offered[$name] } else { $name }
