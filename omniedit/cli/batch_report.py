@@ -46,7 +46,7 @@ class BatchReport:
     Args:
         context: The command's context; its board holds what happened.
         manifest: The name of the manifest, as typed; None if the edits have their own names.
-        has_journal: Whether a journal tells the next call what this one did.
+        has_journal: Whether the next call can continue from a journal.
         fields: Returns the fields that an edit adds to its task document.
     """
 

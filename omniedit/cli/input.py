@@ -92,7 +92,7 @@ def read_source(
 
     Args:
         source: Its path.
-        what: What it holds, for messages.
+        what: What it contains, for messages.
         max_bytes: The longest content that is accepted; `/dev/zero` never ends.
         note: Called with an explanation before input is read from a terminal.
         hint: What to do if it cannot be read.

@@ -49,7 +49,7 @@ REMIND_WITHIN_S: Final = 3 * 3600
 
 _SHOWN_TASKS: Final = 5
 _SERVER: Final = "sandbox-serve"
-"""The document of `sandbox serve`, which normally ends by a signal."""
+"""The document name of `sandbox serve`, which normally ends by a signal."""
 _NARROWEST_HELP: Final = 20
 _WIDEST_HELP: Final = 98
 _GENERAL: Final = (CredentialsError, AuthenticationError, QuotaError, NotConnectedError)

@@ -143,7 +143,7 @@ Video = Annotated[
     str,
     typer.Argument(
         metavar="VIDEO",
-        help="The clip: a URL, a local file, or the result `task:TASK`.",
+        help="The clip: a URL, a local file, or a task's result (`task:TASK`).",
     ),
 ]
 Prompt = Annotated[
@@ -262,7 +262,7 @@ Tasks = Annotated[
     ),
 ]
 Remote = Annotated[
-    bool, typer.Option("--remote", help="The account's tasks, wherever they were submitted.")
+    bool, typer.Option("--remote", help="Read the account's tasks, wherever they were submitted.")
 ]
 Since = Annotated[
     str | None,
@@ -278,7 +278,7 @@ Sidecar = Annotated[
     typer.Option(
         "--sidecar",
         rich_help_panel=OUTPUT,
-        help="Also write its provenance, as NAME.mp4.json.",
+        help="Also write the provenance to NAME.mp4.json.",
     ),
 ]
 Timeout = Annotated[

@@ -1,1 +1,1 @@
-"""The commands, a module each, named as it is typed."""
+"""The commands, each in a module named as the command is typed."""

@@ -162,7 +162,7 @@ def batch(
         if planner.faults:
             errors = report.faults(planner.faults, names, planner.causes)
             return Outcome(errors=errors, tasks=report.documents)
-        _agree(context, session, edits, has_consent=yes)
+        _confirm(context, session, edits, has_consent=yes)
     options = BatchOptions(
         concurrency=concurrency,
         sound=sound or Sound.NEW,
@@ -219,7 +219,7 @@ def _read(
     return parsed
 
 
-def _agree(
+def _confirm(
     context: Context, session: "Session", edits: "Sequence[PlannedEdit]", *, has_consent: bool
 ) -> None:
     """Note on a terminal what is to be paid, and ask for consent if it is more than one edit.

@@ -76,8 +76,8 @@ def compare(
 ) -> Outcome:
     """Show a clip and its edits, side by side and in step.
 
-    The page is one file beside its videos, and needs no network. Only a clip behind a URL, or an
-    unsaved result, is fetched once.
+    The page is one file beside its videos, and needs no network. A clip behind a URL, or an unsaved
+    result, is fetched once to make it.
     """
     from omniedit.edits.compare import find_videos, measured
 

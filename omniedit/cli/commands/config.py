@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="config",
     cls=Group,
-    help="The key and the settings.",
+    help="Manage the key, and show the settings.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

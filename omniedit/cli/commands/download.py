@@ -89,13 +89,13 @@ def download(
         if takes_all:
             errors.extend(complete_sidecars(session))
             if not found:
-                _note_nothing_left(context, lost_count(session), is_cut=expiring is not None)
+                _note_nothing_left(context, lost_count(session), only_expiring=expiring is not None)
     return Outcome(errors=errors)
 
 
-def _note_nothing_left(context: Context, lost: int, *, is_cut: bool) -> None:
+def _note_nothing_left(context: Context, lost: int, *, only_expiring: bool) -> None:
     from omniedit.terminal.human import render_count
 
-    words = "no unsaved result expires that soon" if is_cut else "nothing is left to save"
+    words = "no unsaved result expires that soon" if only_expiring else "nothing is left to save"
     gone = f"; gone: {render_count(lost, 'result')}" if lost else ""
     context.printer.note(f"{words}{gone}")

@@ -45,7 +45,7 @@ def list_(
         typer.Option("--limit", min=0, metavar="N", help="How many rows (default 50; 0: all)."),
     ] = 50,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also attempts that were refused before they were sent.")
+        bool, typer.Option("--all", help="Include attempts refused before they were sent.")
     ] = False,
     tree: Annotated[
         bool, typer.Option("--tree", help="Show edits of a result below the edit that made it.")
@@ -56,7 +56,7 @@ def list_(
     ] = False,
     remote: Remote = False,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="With --remote: record them in the journal.")
+        bool, typer.Option("--adopt", help="With --remote: record the tasks in the journal.")
     ] = False,
     forget: Annotated[
         str | None,

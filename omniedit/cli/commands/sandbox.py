@@ -18,7 +18,7 @@ from omniedit.terminal.documents import envelope
 app = typer.Typer(
     name="sandbox",
     cls=Group,
-    help="The local stand-in for the service.",
+    help="Run or reset the local stand-in for the service.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -51,7 +51,10 @@ def serve(
     time_scale: Annotated[
         float,
         typer.Option(
-            "--time-scale", min=0.0, metavar="X", help="0.1: edits take a tenth of the time."
+            "--time-scale",
+            min=0.0,
+            metavar="X",
+            help="Scale times: 0.1 makes edits ten times as fast.",
         ),
     ] = 1.0,
     rate_limit: Annotated[

@@ -68,7 +68,7 @@ def edit_in_pieces(
     ended_by: BaseException | None = None
     joined: SavedFile | None = None
     with ExitStack() as held:
-        plan = _planned(call, request, held, prompt=prompt, prompt_file=prompt_file)
+        plan = _plan(call, request, held, prompt=prompt, prompt_file=prompt_file)
         report = _report(call, plan)
         try:
             joined = _make(call, plan, report)
@@ -102,16 +102,16 @@ def _make(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile |
                 if known is not None:
                     context.board.add(known)
             context.printer.note("the results are already joined")
-            return _announced(call, session, plan, plan.known, plan.joined)
-        records = _edited(call, session, plan, report)
+            return _announce(call, session, plan, plan.known, plan.joined)
+        records = _edit(call, session, plan, report)
         if report.errors:
             return None
         context.printer.note("joining the results")
-        joined = _joined(call, session, plan, records, report)
-        return _announced(call, session, plan, records, joined)
+        joined = _join(call, session, plan, records, report)
+        return _announce(call, session, plan, records, joined)
 
 
-def _planned(
+def _plan(
     call: SplitCall,
     request: "EditRequest",
     held: ExitStack,
@@ -173,7 +173,7 @@ def _report(call: SplitCall, plan: SplitPlan) -> BatchReport:
     return report
 
 
-def _edited(
+def _edit(
     call: SplitCall, session: Session, plan: SplitPlan, report: BatchReport
 ) -> "list[Record]":
     """Edit the pieces; return the record of each that was saved."""
@@ -211,7 +211,7 @@ def _sum_of(amounts: "Sequence[float | None]") -> str:
     return "unknown" if len(known) < len(amounts) else render_amount(sum(known))
 
 
-def _joined(
+def _join(
     call: SplitCall,
     session: Session,
     plan: SplitPlan,
@@ -246,7 +246,7 @@ def _hint_for(error: OmniEditError, edit: PlannedEdit) -> str | None:
             return usual
 
 
-def _announced(
+def _announce(
     call: SplitCall,
     session: Session,
     plan: SplitPlan,

@@ -45,7 +45,7 @@ def submit(
         str | None,
         typer.Argument(
             metavar="VIDEO",
-            help="The clip: a URL, a local file, or the result `task:TASK`.",
+            help="The clip: a URL, a local file, or a task's result (`task:TASK`).",
         ),
     ] = None,
     prompt: Prompt = None,

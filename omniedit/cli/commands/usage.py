@@ -36,7 +36,7 @@ def usage(
             "--by",
             metavar="month|day|clip|model",
             parser=_parse_key,
-            help="One row for each of these.",
+            help="What to group the rows by (default month).",
         ),
     ] = "month",
     since: Since = None,

@@ -49,7 +49,7 @@ def wait(
 
     Prints the saved paths, or without --download the result URLs.
 
-    Ctrl-C ends the waiting, not the task: run the same command to pick it up again.
+    Ctrl-C stops the waiting, not the task: run the same command to pick it up again.
     """
     from omniedit.edits.records import find_records
     from omniedit.edits.targets import Destination
