@@ -1,4 +1,4 @@
-"""The command line as its own parser knows it."""
+"""The command line as its parser knows it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""README and the pages of the manual, taken apart: their tables and their blocks of code."""
+"""README and the pages of the manual, parsed into tables and blocks of code."""
 
 import re
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """Where it stands, for people."""
+        """The block's page and line, for test IDs."""
         return f"{self.page}-line-{self.line}"
 
 
@@ -34,11 +34,11 @@ class Page:
 
     @cached_property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         return self.path.read_text("utf-8")
 
     def blocks(self, *languages: str) -> list[Block]:
-        """Return its blocks in order: of some languages, or all."""
+        """Return the blocks in order, of some languages or all."""
         found = re.finditer(r"^```(\w*)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
         return [
             Block(self.path.stem, match[1], match[2], self.text.count("\n", 0, match.start()) + 1)
@@ -47,7 +47,7 @@ class Page:
         ]
 
     def table(self, *header: str) -> list[list[str]]:
-        """Return the rows of its one table with this header."""
+        """Return the rows of the one table with this header."""
         lines = self.text.splitlines()
         [start] = [number for number, line in enumerate(lines) if _cells(line) == list(header)]
         rows: list[list[str]] = []
@@ -58,7 +58,7 @@ class Page:
         return rows
 
     def paragraph(self, start: str) -> str:
-        """Return its one paragraph that starts so, as one line."""
+        """Return the one paragraph that starts like this, as one line."""
         [text] = [text for text in self.text.split("\n\n") if text.startswith(start)]
         return text.replace("\n", " ")
 
@@ -69,12 +69,12 @@ PAGES = (README, *MANUAL.values())
 
 
 def blocks(*languages: str) -> list[Block]:
-    """Return the blocks of all pages: of some languages, or all."""
+    """Return the blocks of all pages, of some languages or all."""
     return [block for page in PAGES for block in page.blocks(*languages)]
 
 
 def words_in_code(cell: str) -> list[str]:
-    """Return what stands in backticks."""
+    """Return the words in backticks."""
     return re.findall(r"`([^`]+)`", cell)
 
 

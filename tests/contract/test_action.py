@@ -1,4 +1,4 @@
-"""The composite action: inputs are data, whatever they say."""
+"""The composite action: inputs are data, whatever they contain."""
 
 import os
 import re
@@ -34,7 +34,7 @@ class Ended(NamedTuple):
 
 
 def outputs_of(text: str) -> dict[str, str]:
-    """Return outputs as a runner reads them: each up to the line that is its mark alone."""
+    """Return outputs as a runner reads them, each up to the line that holds only its delimiter."""
     found: dict[str, str] = {}
     lines = iter(text.split("\n"))
     for line in lines:

@@ -63,7 +63,7 @@ workflow_blocks = pytest.mark.parametrize("block", blocks("yaml"), ids=lambda bl
 
 @pytest.fixture
 def shop(folder: Path) -> Path:
-    """Return a folder with what the blocks take for granted."""
+    """Return a folder with the files that the blocks assume."""
     clip = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
     (folder / "clip.mp4").write_bytes(clip)
     make_clip(folder / "long.mp4", seconds=12, sound=Sound())
@@ -80,7 +80,7 @@ def run(shop: Path, commands: Path) -> Run:
 
     def run(script: str, environ: Mapping[str, str]) -> None:
         ended = subprocess.run(
-            ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - whichever bash there is
+            ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - whichever bash is on PATH
             cwd=shop,
             env={
                 **os.environ,
@@ -112,7 +112,7 @@ def free_port() -> str:
 
 
 def scripts(workflow: str) -> Iterator[str]:
-    """Yield the scripts of a workflow: what is indented below a line that ends in `|`."""
+    """Yield the scripts of a workflow: the indented lines below each one that ends in `|`."""
     for match in re.finditer(r"^( *)- (?:run: )?\|\n((?:\1 +.*\n)+)", workflow, re.MULTILINE):
         yield textwrap.dedent(match[2])
 
@@ -122,7 +122,7 @@ def test_a_block_of_commands(run: Run, service: RunningSandbox, block: Block) ->
     script = without_installing(block.text).replace(FREE_PORT, free_port())
     if script.strip() == "python -m pytest -n auto":
         return
-    # Where the block does not bring a sandbox, it talks to one that is ten times as fast.
+    # A block without a sandbox of its own talks to one that is ten times as fast.
     is_apart = "sandbox" in script
     run(script, {} if is_apart else sandbox_environ(service.url))
 
@@ -209,7 +209,7 @@ def test_a_marker_ends_an_edit_as_the_table_says(
 
 
 def test_every_block_is_in_a_language_that_is_run() -> None:
-    # `sh`, `snakemake` and `k8s` are run in tests/e2e/test_recipes.py, as far as their tools are installed.
+    # `sh`, `snakemake` and `k8s` are run in tests/e2e/test_recipes.py, if their tools are installed.
     languages = {"bash", "yaml", "yml", "jsonl", "sh", "snakemake", "k8s"}
     assert {block.language for block in blocks()} == languages
 

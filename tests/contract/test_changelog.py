@@ -1,4 +1,4 @@
-"""The changelog is in the form of Keep a Changelog, and speaks of this version."""
+"""The changelog follows Keep a Changelog, and covers this version."""
 
 import re
 import runpy
@@ -37,7 +37,7 @@ def test_every_heading_is_of_a_known_kind() -> None:
 
 @pytest.fixture
 def fault_of() -> Callable[[str, Path], str | None]:
-    """Return what the release asks before anything is built."""
+    """Return the check that a release runs before anything is built."""
     found: Callable[[str, Path], str | None] = runpy.run_path(str(ROOT / ".ci/check_release.py"))[
         "fault_of"
     ]

@@ -1,4 +1,4 @@
-"""Completion: the committed scripts, what they may say, and the fast path to the journal."""
+"""Completion: the committed scripts, what they may contain, and the fast path to the journal."""
 
 import os
 import shutil
@@ -76,8 +76,8 @@ def test_powershell_offers_what_the_script_says(line: str, offered: str) -> None
 
 
 def test_an_option_means_the_same_wherever_it_stands() -> None:
-    # The scripts tell by the name alone whether a value follows.
-    # What `-o` saves to is a file here, a folder there: both complete as paths.
+    # The scripts decide by the name alone whether a value follows.
+    # `-o` takes a file in some commands and a folder in others: both complete as paths.
     meanings: dict[str, set[tuple[str, tuple[str, ...]] | None]] = {}
     for switch in _switches():
         kind = switch.value and switch.value.kind.replace(FOLDERS, FILES)

@@ -1,4 +1,4 @@
-"""What each command prints as JSON, in success and in failure, is as its schema says."""
+"""The JSON of each command matches its schema, in success and in failure."""
 
 import json
 import re
@@ -58,7 +58,7 @@ EVENTS: Mapping[str, list[Event]] = {
 
 
 def check(ended: Ended, name: str, *, ok: bool = True) -> dict[str, Any]:
-    """Hold a document to its schema, and its schema to what is wrong; return the document."""
+    """Check that a schema accepts a document and no faulty variant; return the document."""
     document = ended.document
     assert fault(document, name) is None, ended
     assert tuple(document) == keys_of(load_schema(name))
@@ -74,7 +74,7 @@ def check(ended: Ended, name: str, *, ok: bool = True) -> dict[str, Any]:
 
 
 def check_event(event: Mapping[str, Any]) -> None:
-    """Hold a line of events to its schema, and its schema to what is wrong."""
+    """Check that the schema of events accepts an event and no faulty variant."""
     assert fault(event, "event") is None, event
     assert tuple(event) == keys_of(definition(event["event"], of="event"))
     for what, mutated in mutations(event):

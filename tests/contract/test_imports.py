@@ -1,4 +1,4 @@
-"""What a command loads: the start is fast as long as what is slow is not imported."""
+"""What a command imports: it starts fast only as long as it loads no slow module."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def loaded_by(tmp_path: Path, folder: Path) -> "Loaded":
 
 
 class Loaded:
-    """Tells what a command line loads."""
+    """Lists the modules that a command line loads."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self._path = path
@@ -51,7 +51,7 @@ class Loaded:
 
 
 def _unmeasured() -> dict[str, str]:
-    """Return the environment without what would load coverage along with the command."""
+    """Return the environment without the variables that load coverage into the command."""
     return {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
 
 

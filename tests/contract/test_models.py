@@ -1,4 +1,4 @@
-"""The model is a setting: what chooses it, what follows from it, and what its end brings about."""
+"""The model is a setting: what selects it, what depends on it, and what its end causes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The recording in README: a picture for `<img>`, of what the commands print today."""
+"""The recording in README: a picture for `<img>` of what the commands print today."""
 
 import re
 import subprocess
@@ -27,18 +27,18 @@ def root_of(picture: Path) -> ET.Element:
 
 
 def texts(picture: Path) -> list[str]:
-    """Return every piece of text that is shown at some time."""
+    """Return every piece of text that is ever shown."""
     return [text.text or "" for text in root_of(picture).iter(f"{SVG}text")]
 
 
 def last_screen(picture: Path) -> list[str]:
-    """Return the lines that stay, which are also those seen where nothing moves."""
+    """Return the lines that remain at the end, which a viewer without animation shows."""
     strips = root_of(picture).findall(f"{SVG}svg/{SVG}g")
     return [" ".join(text.text or "" for text in strip[0].iter(f"{SVG}text")) for strip in strips]
 
 
 def masked(lines: list[str]) -> list[str]:
-    """Return the lines without what differs from run to run."""
+    """Return the lines without the parts that differ from run to run."""
     text = "\n".join(lines)
     for pattern, name in MASKS.items():
         text = re.sub(pattern, name, text)

@@ -1,4 +1,4 @@
-"""The JSON Schemas: sound, strict, the same as the manual's tables and the code, and within reach."""
+"""The JSON Schemas: sound, strict, available, and equal to the manual's tables and the code."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -58,12 +58,12 @@ def own_keys(name: str) -> list[str]:
 
 
 def objects(schema: object, path: str = "") -> Iterator[tuple[str, Schema]]:
-    """Yield every object that a schema describes, and where."""
+    """Yield every object that a schema describes, with its path."""
     if isinstance(schema, dict):
         if "object" in (schema.get("type"), *(schema.get("type") or ())):
             yield path, schema
         for key, item in schema.items():
-            # What a condition adds is no description of its own.
+            # The branches of a condition describe no further object.
             if key not in {"if", "then", "else"}:
                 yield from objects(item, f"{path}/{key}")
     elif isinstance(schema, list):
@@ -72,7 +72,7 @@ def objects(schema: object, path: str = "") -> Iterator[tuple[str, Schema]]:
 
 
 def references(schema: object) -> Iterator[str]:
-    """Yield everything that a schema refers to."""
+    """Yield every reference in a schema."""
     if isinstance(schema, dict):
         yield from (item for key, item in schema.items() if key == "$ref")
     if isinstance(schema, dict | list):
@@ -81,7 +81,7 @@ def references(schema: object) -> Iterator[str]:
 
 
 def document(**task: object) -> dict[str, Any]:
-    """Return what `list` prints of one task."""
+    """Return the document of `list` for one task."""
     tasks = [task_document(RECORD) | task]
     return envelope(ok=True, sandbox=False, total=len(tasks), as_of=None, tasks=tasks, error=None)
 
@@ -285,7 +285,7 @@ def test_help_prints_schemas_that_need_no_other_file(omniedit: CommandLine) -> N
         assert f"\n| `{name}` | {load_schema(name)['description']} |\n" in listed.stdout
     schema = json.loads(printed.stdout)
     assert schema == load_whole_schema("list")
-    # Without a registry: it would have to fetch what is not embedded.
+    # Without a registry, a reference that is not embedded would have to be fetched.
     Draft202012Validator(schema).validate(document())
     assert not Draft202012Validator(schema).is_valid(document(progress=101))
 

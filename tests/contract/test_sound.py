@@ -1,4 +1,4 @@
-"""Whose sound a saved result has is a setting of the file, never of the edit."""
+"""The sound of a saved result is a setting of the file, never of the edit."""
 
 import json
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_the_original_of_a_url_is_fetched_for_it_alone(served: CommandLine, tmp_
         other = served("edit", f"{url}/clip.mp4", PROMPT, "--sound", "original", "-o", "out.mp4")
 
     assert (first.status, other.status, count, len(asked)) == (0, 0, 0, 1)
-    # What the sandbox returned is longer than the clip, or shorter.
+    # The sandbox's result is longer or shorter than the clip.
     assert "the clip's sound is " in other.stderr
     assert see(served.folder / "out.mp4").beeps == pytest.approx(range(3), abs=0.001)
 

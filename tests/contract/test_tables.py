@@ -1,4 +1,4 @@
-"""The tables of README and the manual, the help texts and the code say the same."""
+"""The tables of README and the manual, the help texts and the code agree."""
 
 import re
 
@@ -56,7 +56,7 @@ def test_the_table_of_variables_has_every_one_that_the_code_names() -> None:
     named = {word for names, _ in rows for word in words_in_code(names)}
     code = "".join(path.read_text("utf-8") for path in SOURCES)
     own = {*re.findall(r"\b(?:OMNIEDIT|EVOLINK)_[A-Z_]*[A-Z]\b", code)}
-    # Those of addresses are made from the names of the settings.
+    # The variables of URLs are derived from the names of the settings.
     own |= {f"OMNIEDIT_{name.upper()}" for name in Settings._fields if name.endswith("_url")}
     assert {name for name in named if name.startswith(("OMNIEDIT", "EVOLINK"))} == own
     assert {*_PROXY_VARIABLES, *_CERTIFICATE_VARIABLES} < named
@@ -85,7 +85,7 @@ def test_the_table_of_prices() -> None:
 
 
 def usages(rows: list[list[str]]) -> dict[str, str]:
-    """Return the cell behind each command of a table."""
+    """Return the cell that follows each command in a table."""
     return {
         " ".join(word for word in usage.split() if word[0].islower()): row[-1]
         for row in rows

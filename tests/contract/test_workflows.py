@@ -1,4 +1,4 @@
-"""The workflows: no permissions by default, and nothing that can change under them."""
+"""The workflows: no permissions by default, and every action pinned."""
 
 import re
 
@@ -18,7 +18,7 @@ def test_a_workflow_trusts_nobody(name: str) -> None:
     assert re.search(r"^permissions: \{\}$", text, re.MULTILINE)
     assert text.count("uses: actions/checkout@") == text.count("persist-credentials: false")
     assert "secrets" not in text
-    # What a person chose, a branch or a title, is no part of a script.
+    # Text that a person chose, such as a branch or a title, must not enter a script.
     assert not [line for line in text.splitlines() if "run:" in line and "${{" in line]
 
 
@@ -57,7 +57,7 @@ def test_what_is_published_is_what_was_tested() -> None:
     assert uploads == ["dist"]
     assert set(downloads) == {"dist"}
     assert "needs: ci" in RELEASE
-    # The folder's own package is out of the way of the installed one.
+    # The package in the folder must not shadow the installed one.
     assert "rm -r omniedit" in CI
 
 

@@ -102,7 +102,7 @@ def session() -> Iterator[Session]:
         stdout=subprocess.PIPE,
         stderr=far_end,
         env=environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
-        process_group=0,  # as a shell's job
+        process_group=0,  # a job of its own, as in a shell
     )
     os.close(far_end)
     yield Session(process, terminal)

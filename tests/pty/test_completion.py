@@ -44,7 +44,7 @@ _SHELLS = {
         (f"source '{_SCRIPTS}/omniedit.fish'", "function fish_prompt; echo '$ '; end"),
     ),
 }
-# Notes each call in a file; only what completes tasks goes to the real command.
+# Logs each call to a file; only completion of tasks reaches the real command.
 _STAND_IN = f"""#!/bin/sh
 echo "$*" >> "$CALLS"
 [ "$1" != __complete ] || exec '{COMMAND}' "$@"
@@ -53,7 +53,7 @@ echo "$*" >> "$CALLS"
 
 @dataclass
 class Shell:
-    """A shell at work on a terminal."""
+    """A shell running on a terminal."""
 
     name: str
     folder: Path
@@ -76,7 +76,7 @@ class Shell:
             self._read()
 
     def calls_after(self, keys: str) -> list[str]:
-        """Press keys, then Return, and tell how the command was called since the beginning."""
+        """Press keys, then Return; return every call of the command so far."""
         self.type(keys)
         self._read()
         self.type("\recho do''ne\r")
@@ -91,7 +91,7 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def zsh_found(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where zsh has noted what can be completed, which takes it a third of a second."""
+    """Return zsh's completion dump, which takes a third of a second to build."""
     found = tmp_path_factory.mktemp("zsh") / "found"
     if shutil.which("zsh"):
         line = f"{_ZSH_FUNCTIONS}; compinit -u -d '{found}'"
@@ -113,7 +113,7 @@ def shell(request: pytest.FixtureRequest, folder: Path, zsh_found: Path) -> Iter
     terminal, far_end = os.openpty()
     fcntl.ioctl(far_end, termios.TIOCSWINSZ, b"\x28\0\x96\0\0\0\0\0")  # 40 lines, 150 columns
     process = subprocess.Popen(
-        # The first terminal that a new session opens is the one that it listens to.
+        # The first terminal that a new session opens becomes its controlling terminal.
         ("/bin/sh", "-c", 'exec <"$0" >"$0" 2>&1 && exec "$@"', os.ttyname(far_end), *argv),
         cwd=folder,
         env={

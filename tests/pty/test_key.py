@@ -29,7 +29,7 @@ def answered(omniedit: CommandLine, answer: bytes) -> tuple[int, str]:
         stderr=far_end,
         cwd=omniedit.folder,
         env={**os.environ, **omniedit.environ},
-        # Without a terminal of its own, the one above is asked.
+        # Without a controlling terminal, `getpass` asks on stdin.
         start_new_session=True,
     )
     os.close(far_end)

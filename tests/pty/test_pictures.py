@@ -1,4 +1,4 @@
-"""`compare --show` draws on the terminals that say that they take pictures."""
+"""`compare --show` draws on terminals that report support for pictures."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ ASKED = re.compile(rb"\x1b\[c|\x1b_G[^\x1b]*a=q[^\x1b]*\x1b\\|\x1b\[16t")
 def shown(
     served: CommandLine, answers: dict[bytes, bytes], *, columns: int = 100
 ) -> tuple[int, bytes]:
-    """Return the exit status and the screen of a call on a terminal that answers questions so."""
+    """Return the exit status and screen of a call on a terminal that answers queries like this."""
     terminal, far_end = os.openpty()
     fcntl.ioctl(far_end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
@@ -94,7 +94,7 @@ def test_a_terminal_that_takes_none_gets_the_path(
 
     assert status == 0, screen
     assert b"sheet.png\r\n" in screen
-    assert b"takes no pictures" in screen
+    assert b"cannot show pictures" in screen
     assert b"Traceback" not in screen
 
 

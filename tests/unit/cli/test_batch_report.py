@@ -33,7 +33,7 @@ def completed(task_id: str) -> Task:
 
 
 class Told:
-    """A report, what it is told, and what it says."""
+    """A report, the outcomes it receives, and what it prints."""
 
     def __init__(
         self,
@@ -229,5 +229,5 @@ def test_faults_are_documents_too_and_only_so_many_lines() -> None:
     assert [document["line"] for document in documents] == list(range(1, 61))
     assert [error.message for error in errors][-2:] == ["m:50: is odd", "10 more lines are invalid"]
     assert errors[-1].hint == "nothing was sent"
-    # Nobody's support knows what is odd in the caller's own file.
+    # No support page can explain a fault in the caller's own file.
     assert documents[0]["error"]["hint"] is None

@@ -30,7 +30,7 @@ HOSTILE = (
 
 @pytest.fixture
 def edited(served: CommandLine) -> CommandLine:
-    """Return a command line in whose folder `clip.mp4` became `night.mp4`."""
+    """Return a command line after an edit of `clip.mp4` into `night.mp4`."""
     make_clip(served.folder / "clip.mp4", seconds=2)
     edit(served, f"night {NOW}", "-o", "night.mp4")
     return served
@@ -235,7 +235,7 @@ def test_a_picture_shows_moments_of_each_video_and_how_they_differ(edited: Comma
 
     assert (ended.status, ended.stdout) == (0, "looks.png\n")
     with image.open(edited.folder / "looks.png") as sheet:
-        rows = [180, 180, 240, 180, 180]  # of 4:3, 4:3 and 3:4; then two of differences
+        rows = [180, 180, 240, 180, 180]  # videos of 4:3, 4:3 and 3:4, then two rows of differences
         assert sheet.size == (8 * 248 + 8, 22 + 8 + sum(22 + height + 8 for height in rows))
         tops = [30 + 22 + sum(30 + height for height in rows[:number]) for number in range(5)]
         clip, night, _, same, differs = (
@@ -276,5 +276,5 @@ def test_outside_text_is_text_in_the_page(text: str) -> None:
 
     assert (
         page.count("<") == plain.decode().count("<") + 4 + 2
-    )  # a prompt's row, and what is missing
+    )  # the row of a prompt, and the note on what is missing
     assert not re.search("[\x1b\u2028\u2029\u202e\u2066]", page)

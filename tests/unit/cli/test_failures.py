@@ -1,4 +1,4 @@
-"""What an error means to a script, and what a person is told to do."""
+"""An error's exit status for scripts, and its hint for people."""
 
 import random
 import signal
@@ -71,7 +71,7 @@ def test_an_error_of_no_kind_is_a_bug() -> None:
     assert exit_status(OmniEditError("no")) is ExitStatus.BUG
 
 
-# In this order, with several tasks (`omniedit help exit-codes`).
+# The precedence if there are several tasks (`omniedit help exit-codes`).
 PRECEDENCE = [1, 9, 3, 4, 12, 8, 2, 5, 7, 10, 6, 11]
 
 
@@ -104,7 +104,7 @@ def test_a_signal_is_128_and_its_number(number: int, status: int) -> None:
     assert exit_status_of_signal(number) == status == 128 + number
 
 
-# The others are raised where more is known, with a hint of that place.
+# The other errors get a more specific hint from the code that raises them.
 ALWAYS_WITH_A_HINT = (
     errors.MissingKeyError,
     errors.AuthenticationError,

@@ -22,7 +22,7 @@ class Terminal(io.StringIO):
 
 
 def reminded(folder: Path, *, command: str = "status", sandbox: bool = False) -> str:
-    """Return what a command that ended well says on a terminal."""
+    """Return what a successful command prints on a terminal."""
     stderr = Terminal()
     context = Context(
         environ={"OMNIEDIT_STATE_DIR": str(folder), "OMNIEDIT_API_KEY": "sk-evo-0123456789"},
@@ -38,7 +38,7 @@ def reminded(folder: Path, *, command: str = "status", sandbox: bool = False) ->
 
 
 def finished(folder: Path, *, ago_s: float, origin: str = HERE) -> None:
-    """Have a task that was made some time ago, and never saved, in the journal."""
+    """Record a task that finished some time ago and was never saved."""
     made = Task(
         task_id=f"task-unified-{ago_s:.0f}",
         status="completed",

@@ -61,7 +61,7 @@ def test_a_prompt_that_is_typed_is_asked_for(
 
 @pytest.mark.posix
 def test_a_pipe_may_hold_the_prompt() -> None:
-    # As `--prompt-file <(command)` hands it over.
+    # As with `--prompt-file <(command)`.
     reader, writer = os.pipe()
     os.write(writer, b"warmer\n")
     os.close(writer)

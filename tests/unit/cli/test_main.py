@@ -1,4 +1,4 @@
-"""The boundary: whatever a command ends with becomes a message, a document and an exit status."""
+"""The boundary: however a command ends, there is a message, a document and an exit status."""
 
 import io
 import json
@@ -79,7 +79,7 @@ def test_what_json_cannot_hold_loses_its_raw_and_never_the_document(
 def interrupt_in_a_lock() -> None:
     lock = threading.Condition()
     with lock:
-        # As where a signal arrives after `wait` has let go of the lock.
+        # As if a signal arrived after `wait` had released the lock.
         lock.release()
         raise Interrupted(signal.SIGTERM)
 
@@ -377,7 +377,7 @@ def test_the_name_of_a_file_with_blanks_is_put_in_quotes(
 
     said = capsys.readouterr().err.splitlines()[-1]
     assert status == 2
-    # A command that lost the limit would be no help.
+    # A hint must not spell out a command that drops the limit.
     shown = "'my clip.mp4'" if pasteable is None else f"`omniedit {pasteable}`"
     assert said == f"hint: put the file name in quotes: {shown}"
 

@@ -1,4 +1,4 @@
-"""Signals that end a command: at once, or once a reply on its way has come."""
+"""Signals that end a command: at once, or after an outstanding reply has arrived."""
 
 # ruff: noqa: PT012 - what a block still does after a signal is the point
 
@@ -69,7 +69,7 @@ def test_a_second_signal_does_not_wait(signals: Signals) -> None:
 def test_the_grace_ends(signals: Signals) -> None:
     with pytest.raises(Interrupted) as caught, signals.shielded():
         signal.raise_signal(signal.SIGINT)
-        # Ends early, by the wake signal.
+        # The wake signal ends it early.
         threading.Event().wait(20)
         pytest.fail("the grace is over")
 
@@ -155,7 +155,7 @@ def test_without_what_watching_takes_signals_are_handled_all_the_same(
 
 
 class Dying:
-    """Is interrupted while it is removed, when Python ignores whatever is raised."""
+    """Is interrupted while it is destroyed, when Python ignores exceptions."""
 
     def __del__(self) -> None:
         signal.raise_signal(signal.SIGTERM)
@@ -251,7 +251,7 @@ def overdue() -> list[int]:
 
 @pytest.fixture
 def watched(graces: list[str], overdue: list[int]) -> Iterator[Signals]:
-    """Handle signals as where none ends a system call."""
+    """Handle signals as on a system where none interrupts a system call."""
     signals = Signals(
         lambda: graces.append("waiting"), grace_s=0.05, patience_s=20, system=windows()
     )
@@ -335,18 +335,18 @@ def tell():
 
 system = windows() if "windows" in sys.argv else THIS_SYSTEM
 if "blocked" in sys.argv:
-    # A mask is inherited.
+    # A process inherits its signal mask.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
 signals = Signals(lambda: None, grace_s=0.2, patience_s=0.1, system=system)
 gate, never = threading.Lock(), threading.Lock()
 shielded = signals.shielded() if "shielded" in sys.argv else nullcontext()
 try:
     with gate, never, signals.handled(on_overdue=end), shielded:
-        # Signals go to another thread and end no system call of this one: so it always is on
-        # Windows, and elsewhere for one that comes just before the system call.
+        # Signals go to another thread and interrupt no system call of this one, as always on
+        # Windows, and elsewhere if a signal arrives just before the call.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         threading.Thread(target=tell, daemon=True).start()
-        # So that the other thread goes on only once this one is in a system call.
+        # The other thread must not continue before this one is in a system call.
         sys.setswitchinterval(1000)
         gate.release()
         never.acquire()

@@ -1,4 +1,4 @@
-"""What `usage` says of money that nobody told of."""
+"""What `usage` reports if a charge is unknown."""
 
 from pathlib import Path
 
