@@ -303,7 +303,8 @@ def test_a_timeout_leaves_tasks_for_the_same_command(bench: Bench, folder: Path)
     assert (first.status, second.status) == (6, 0), (first, second)
     assert "1 still running" in first.stderr
     assert (
-        f"hint: `omniedit batch {manifest} --timeout 0` picks up 1 already submitted" in first.stderr
+        f"hint: `omniedit batch {manifest} --timeout 0` picks up 1 already submitted"
+        in first.stderr
     )
     assert len(bench.task_ids) == 1
 
