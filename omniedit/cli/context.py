@@ -1,4 +1,4 @@
-"""What a command receives, the parsed call and its output, and what it returns, the outcome."""
+"""The context that a command receives, and the outcome that it returns."""
 
 import contextlib
 import functools
@@ -422,7 +422,7 @@ class _Shown:
 
 @contextlib.contextmanager
 def sandbox_required(action: str) -> Generator[None]:
-    """Report, as an error of ours, why a block cannot use the sandbox.
+    """Raise an error that says why a block cannot use the sandbox.
 
     Args:
         action: A verb for what the block does with the sandbox.

@@ -118,7 +118,7 @@ def _require_screen(context: Context) -> None:
         InvalidInputError: If there is no terminal.
     """
     if not (can_ask(context) and context.printer.stdout_width):
-        msg = "--show draws on a terminal, and there is none"
+        msg = "--show requires a terminal to draw on"
         raise InvalidInputError(msg, code="usage", hint="`-o SHEET.png` writes the picture")
 
 

@@ -63,7 +63,7 @@ def edit_in_pieces(
         OmniEditError: If nothing was sent.
     """
     if request.request_id is not None:
-        msg = "--request-id stands for one submission, and --split makes several"
+        msg = "--request-id identifies one submission, and --split makes several"
         raise InvalidInputError(msg, code="usage", hint="leave `--request-id` out")
     ended_by: BaseException | None = None
     joined: SavedFile | None = None

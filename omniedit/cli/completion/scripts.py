@@ -54,7 +54,7 @@ def install(context: Context) -> None:
     """
     shell = _shell(context.environ)
     if shell not in _PLACES:
-        msg = f"no completion for {shell or 'an unknown shell'}, which SHELL names"
+        msg = f"no completion for {shell or 'an unknown shell'} (from SHELL)"
         hint = "for bash, zsh, fish or pwsh: `SHELL=bash omniedit --install-completion`"
         raise InvalidInputError(msg, code="usage", hint=hint)
     variable, default, place = _PLACES[shell]
