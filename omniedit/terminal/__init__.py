@@ -1,1 +1,1 @@
-"""What people and scripts get to see: streams, lines, documents, bars."""
+"""Output for people and scripts: streams, lines, documents, progress bars."""

@@ -1,4 +1,4 @@
-"""Progress as a person watches it: a row for each edit, and one for all, drawn by Rich."""
+"""Live progress bars, drawn by Rich: one row per edit, and one for all of them."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from omniedit.terminal.human import render_clock, render_credits, render_duratio
 from omniedit.terminal.streams import ColourDepth, OutputStream
 from omniedit.terminal.text import cell_width, truncate
 
-_SHAPES_PER_S: Final = 10  # of the spinner
+_SHAPES_PER_S: Final = 10  # the spinner's speed
 _MOST_ROWS: Final = 12
 _COLOUR_SYSTEMS: Final = {
     ColourDepth.BASIC: "standard",
@@ -30,7 +30,7 @@ _TASKBAR: Final = "\x1b]9;4;{};{}\x07"
 
 _STATE_WIDTH: Final = 11  # "downloading"
 _PERCENT_WIDTH: Final = 4
-_FIXED_WIDTH: Final = 1 + 1 + _STATE_WIDTH + 1 + _PERCENT_WIDTH  # with the mark, and gaps
+_FIXED_WIDTH: Final = 1 + 1 + _STATE_WIDTH + 1 + _PERCENT_WIDTH  # including the mark and the gaps
 _SHORTEST_FACTS: Final = 10  # "any moment"
 _SHORTEST_BAR: Final = 6
 _LONGEST_BAR: Final = 40
@@ -39,11 +39,11 @@ _LONGEST_BAR: Final = 40
 class _Fact(NamedTuple):
     text: str
     rank: int = 0
-    """The lowest is left out first where there is no room."""
+    """If space runs out, the lowest rank is dropped first."""
 
 
 class _Row(NamedTuple):
-    """What is drawn of an edit, or of all of them, in this frame."""
+    """The contents of one row in this frame: one edit, or all of them."""
 
     label: str
     state: str
@@ -54,9 +54,9 @@ class _Row(NamedTuple):
 
 
 class _Widths(NamedTuple):
-    """How many cells columns take, 0 for one that is left out.
+    """The width of each column in cells; 0 if the column is left out.
 
-    They stay whatever the columns say: a bar that changes its width seems to jump.
+    Widths do not depend on the contents: a bar that changes width appears to jump.
     """
 
     label: int
@@ -66,12 +66,12 @@ class _Widths(NamedTuple):
 
 
 class Bars(Progress):
-    """Draws a board at the bottom of a terminal.
+    """Progress bars at the bottom of a terminal, drawn from a board.
 
     Args:
-        board: What is drawn.
+        board: The state to draw.
         stream: The terminal.
-        environ: Says what it can do.
+        environ: The variables that describe the terminal's capabilities.
     """
 
     def __init__(self, board: Board, stream: OutputStream, environ: Mapping[str, str]) -> None:
@@ -82,12 +82,12 @@ class Bars(Progress):
         self._is_wanted = False
         spinner = next(filter(stream.can_show, _SPINNERS))
         self._mark = _MarkColumn(spinner)
-        # The first rows are asked for before there is `console`.
+        # Rich's constructor already requests rows, before it sets `self.console`.
         self._drawn_on = _console(stream, environ)
         super().__init__(
             self._mark,
             console=self._drawn_on,
-            # A thread of Rich's could draw between a line and the rows below it.
+            # Rich's own thread could draw between a line and the rows below it.
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
@@ -96,19 +96,19 @@ class Bars(Progress):
         )
 
     def print_above(self, text: str) -> None:
-        """Print rendered lines that stay, in the same write as the bars below them."""
+        """Print permanent lines above the bars, in the same write as the bars themselves."""
         with self.console:
             self.console.print(_Rendered(text), crop=False)
-            # Rich has drawn the bars as they were before.
+            # Printing redraws the previous frame of the bars.
             self.refresh()
 
     def start(self) -> None:
-        """Draw the bars, once the terminal is this job's."""
+        """Start drawing the bars, as soon as this job has the terminal."""
         self._is_wanted = True
         self.refresh()
 
     def refresh(self) -> None:
-        """Draw the bars as they are now, unless another job has the terminal."""
+        """Redraw the bars, unless another job has the terminal."""
         if self._stream.is_in_background:
             return
         if self._is_wanted and not self.live.is_started:
@@ -117,14 +117,14 @@ class Bars(Progress):
             super().refresh()
 
     def stop(self) -> None:
-        """Take the bars off the screen, and show the cursor again."""
+        """Remove the bars from the screen and show the cursor again."""
         self._is_wanted = False
         super().stop()
         self._show_on_taskbar(None)
 
     @contextmanager
     def put_away(self) -> Generator[None]:
-        """Take the bars off the screen for a block, at whose end the cursor may be anywhere."""
+        """Remove the bars from the screen for a block that may move the cursor anywhere."""
         self._is_away = True
         self.refresh()
         self.stop()
@@ -135,12 +135,12 @@ class Bars(Progress):
             self.start()
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Return the rows as they are now, none wider than the terminal."""
+        """Return the current rows, none wider than the terminal."""
         if self._is_away:
-            # Rich must know of no row, or it would look for it where the shell has written since.
+            # If Rich remembered any row, it would later erase lines that the shell has written.
             return
         board, size = self._board, self._stream.size
-        # Room for the `^C` that terminals write where the cursor is: a row must not wrap.
+        # Terminals echo `^C` at the cursor: leave room for it, or the row would wrap.
         width = max(1, size.columns - 2)
         self._drawn_on.size = (width, size.lines)
         if board.is_single:
@@ -173,7 +173,7 @@ class Bars(Progress):
         )
 
     def _show_on_taskbar(self, percent: float | None) -> None:
-        """Show progress in the taskbar where the terminal takes it; None clears it."""
+        """Show progress in the taskbar if the terminal supports it; None clears it."""
         shown = None if percent is None else int(percent)
         if shown != self._taskbar_percent and self._stream.shows_taskbar:
             self._taskbar_percent = shown
@@ -181,7 +181,7 @@ class Bars(Progress):
 
 
 class _Rendered:
-    """Lines that need nothing of Rich but its cursor."""
+    """Lines that are already rendered; Rich only positions them."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -191,7 +191,7 @@ class _Rendered:
 
 
 class _MarkColumn(ProgressColumn):
-    """What turns, to show that it is alive."""
+    """The spinner."""
 
     def __init__(self, shapes: str) -> None:
         super().__init__(Column(width=1))
@@ -203,7 +203,7 @@ class _MarkColumn(ProgressColumn):
 
 
 class _TextColumn(ProgressColumn):
-    """One text of a row."""
+    """A column of text, truncated to its width."""
 
     def __init__(self, width: int, stream: OutputStream, text: Callable[[_Row], str]) -> None:
         super().__init__(Column(width=width, no_wrap=True))
@@ -213,12 +213,12 @@ class _TextColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         text = self._stream.shown(self._text(_row(task)))
-        # Lines are told apart by the number in front, clips by the end of their names.
+        # Manifest lines differ in their leading number, clips in the end of their names.
         return Text(truncate(text, self._width, keeps_end=True, head=self._width // 3))
 
 
 class _BarColumn(ProgressColumn):
-    """A bar that fills, or swings while nothing is known."""
+    """A bar that fills, or pulses while the percentage is unknown."""
 
     def __init__(self, width: int) -> None:
         super().__init__(Column(width=width))
@@ -236,7 +236,7 @@ class _BarColumn(ProgressColumn):
 
 
 class _PercentColumn(ProgressColumn):
-    """How much is done, in digits that stay in place."""
+    """The percentage, with its digits at fixed positions."""
 
     def __init__(self) -> None:
         super().__init__(Column(width=_PERCENT_WIDTH))
@@ -247,7 +247,7 @@ class _PercentColumn(ProgressColumn):
 
 
 class _FactsColumn(ProgressColumn):
-    """As many facts as there is room for."""
+    """As many facts as fit."""
 
     def __init__(self, width: int, stream: OutputStream) -> None:
         super().__init__(Column(width=width, no_wrap=True))
@@ -257,7 +257,8 @@ class _FactsColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         row = _row(task)
         facts = [(fact, self._stream.shown(fact.text)) for fact in row.facts if fact.text]
-        # A number that is cut short misleads; what is wrong is told as far as there is room.
+        # A truncated number would mislead, so facts are dropped whole. A problem is shown even if
+        # it has to be truncated.
         fewest = 1 if row.is_alarming else 0
         while (
             len(facts) > fewest and cell_width("  ".join(text for _, text in facts)) > self._width
@@ -273,7 +274,7 @@ def _console(stream: OutputStream, environ: Mapping[str, str]) -> Console:
         force_terminal=True,
         force_interactive=True,
         force_jupyter=False,
-        legacy_windows=False,  # a console that obeys no escapes gets no bars
+        legacy_windows=False,  # a console without escape sequences gets no bars
         color_system=cast("None", _COLOUR_SYSTEMS.get(stream.depth)),
         no_color=not stream.is_coloured,
         markup=False,
@@ -317,7 +318,7 @@ def _overall_widths(width: int, label: int) -> _Widths:
 
 def _single_row(board: Board) -> _Row:
     edit, now = board.latest, board.clock()
-    # Before there is a task, what is tried again is of no task.
+    # Retries before the task exists belong to no edit: they are on the board.
     row = _edit_row(edit, now, edit.pause or board.pause)
     clip = _Fact("" if edit.transfer or row.is_alarming else edit.label)
     return row._replace(label="", facts=[*row.facts, clip], is_lively=True)
@@ -360,7 +361,7 @@ def _transfer_facts(edit: EditState, now: float) -> list[_Fact]:
 def _preparation_facts(edit: EditState, now: float) -> list[_Fact]:
     fps = edit.preparing.fps if edit.preparing else None
     return [
-        _Fact(edit.state.partition(" ")[2], rank=2),  # "piece 7 of 30", of what is cut
+        _Fact(edit.state.partition(" ")[2], rank=2),  # "piece 7 of 30" when a clip is split
         _Fact(f"{fps:.0f} fps" if fps else "", rank=1),
         _remaining(edit.remaining_s(now)),
     ]

@@ -1,4 +1,4 @@
-"""What has happened so far: the newest record of each edit, and where each stands."""
+"""The state that every progress view reads: the newest record and the progress of each edit."""
 
 import math
 import threading
@@ -26,11 +26,11 @@ from omniedit.models import Record, Task, TaskError
 from omniedit.terminal.human import clip_name
 
 _POLL_EVERY_S: Final = 8.0
-"""How far apart polls of a watched task are, at most."""
+"""The longest time between two polls of a watched task."""
 _BAR_EASE_S: Final = 0.7
-"""How quickly the bar closes in on what is known."""
+"""The time constant with which the bar approaches the known progress."""
 _REMAINING_EASE_S: Final = 6.0
-"""How quickly the time that remains closes in on what is known."""
+"""The time constant with which the remaining time approaches the newest estimate."""
 _SPEED_WINDOW_S: Final = 5.0
 _SPEED_SAMPLE_S: Final = 0.25
 _FULL: Final = 100.0
@@ -38,13 +38,13 @@ _FULL: Final = 100.0
 
 @dataclass(eq=False, repr=False, slots=True)
 class Remaining:
-    """The seconds that remain, as they are shown: they count down, and never jump."""
+    """The remaining seconds to display: they count down and never jump."""
 
     _shown_s: float | None = None
     _shown_at: float = 0.0
 
     def ease_to(self, known_s: float, now: float) -> float:
-        """Return what to show where `known_s` is known."""
+        """Return the seconds to display, given `known_s` as the newest estimate."""
         if self._shown_s is None:
             self._shown_s = known_s
         else:
@@ -58,7 +58,7 @@ class Remaining:
 
 @dataclass(eq=False, repr=False, slots=True, kw_only=True)
 class Transfer:
-    """Bytes on their way."""
+    """The progress of an upload or a download."""
 
     direction: str
     name: str
@@ -67,7 +67,7 @@ class Transfer:
     samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
 
     def take(self, event: Transferring, now: float) -> None:
-        """Note how far it is; cheap enough for every chunk."""
+        """Record progress; cheap enough to call for every chunk."""
         if event.done_bytes < self.done_bytes:  # started over
             self.samples.clear()
         self.done_bytes, self.total_bytes = event.done_bytes, event.total_bytes
@@ -78,18 +78,18 @@ class Transfer:
 
     @property
     def percent(self) -> float | None:
-        """How much of it is done; None where the whole is unknown."""
+        """The percentage transferred; None if the total size is unknown."""
         return min(_FULL, _FULL * self.done_bytes / self.total_bytes) if self.total_bytes else None
 
     def speed(self, now: float) -> float | None:
-        """Return bytes a second of late; None before that can be told."""
+        """Return the recent speed in bytes per second; None until it can be measured."""
         if not self.samples or now - self.samples[0][0] < _SPEED_SAMPLE_S:
             return None
         since, had_bytes = self.samples[0]
         return (self.done_bytes - had_bytes) / (now - since)
 
     def remaining_s(self, now: float) -> float | None:
-        """Return how long it will take at this speed."""
+        """Return the remaining seconds at the current speed; None if unknown."""
         speed = self.speed(now)
         if not speed or self.total_bytes is None:
             return None
@@ -97,7 +97,7 @@ class Transfer:
 
 
 class Pause(NamedTuple):
-    """A failure that is about to be tried again."""
+    """The wait between a failed attempt and its retry."""
 
     message: str
     attempt: int
@@ -106,21 +106,21 @@ class Pause(NamedTuple):
 
 @dataclass(eq=False, repr=False, slots=True, kw_only=True)
 class EditState:
-    """Where one edit stands, between two polls."""
+    """The progress of one edit, interpolated between polls."""
 
     seen_at: float
     task_id: str | None = None
     label: str = ""
-    """What a person calls it: its clip, or its line."""
+    """The name shown to people: its clip or manifest line."""
     state: str = "starting"
     progress: int | None = None
     is_over: bool = False
-    """Whether nothing is under way for it any more, as far as anybody said."""
+    """Whether nothing is left to do for it; a later event may set it back."""
     has_ended: bool = False
-    """Whether its task will not change any more; its result may still be on its way."""
+    """Whether its task has ended; the result may still be downloading."""
     is_saved: bool = False
     has_been_followed: bool = False
-    """Whether it was seen unfinished, so that its duration is known."""
+    """Whether it was ever seen unfinished, so that its duration is known."""
     transfer: Transfer | None = None
     preparing: Preparing | None = None
     pause: Pause | None = None
@@ -132,11 +132,11 @@ class EditState:
     _shown_at: float = 0.0
 
     def elapsed_s(self, now: float) -> float:
-        """Return for how long the task has been under way, or how long it took."""
+        """Return how long the task has been running, or how long it took."""
         return self._elapsed_s + (0.0 if self.has_ended else max(0.0, now - self.seen_at))
 
     def remaining_s(self, now: float) -> float | None:
-        """Return for how long it will go on, as far as anybody knows."""
+        """Return the estimated remaining seconds; None if unknown."""
         if self.transfer is not None:
             return self.transfer.remaining_s(now)
         if self.preparing is not None:
@@ -147,7 +147,7 @@ class EditState:
         return self._shown_remaining.ease_to(known_s, now)
 
     def percent(self, now: float) -> float | None:
-        """Return how much to show as done: smooth, and never backwards."""
+        """Return the percentage to display: smoothed, and never backwards."""
         if self.transfer is not None:
             return self.transfer.percent
         if self.preparing is not None:
@@ -162,27 +162,28 @@ class EditState:
         return self._shown
 
     def take_poll(self, event: Progressed, now: float) -> None:
-        """Note the times that hold as of now."""
+        """Record the elapsed and remaining times of a poll."""
         self.seen_at, self._elapsed_s, self.has_ended = now, event.elapsed_s, False
         self._remaining_s = event.remaining_s
 
     def take_submission(self, event: Submitted, now: float) -> None:
-        """Note that it is under way as of now."""
+        """Record that the task has just started."""
         task = event.record.task
         self.seen_at, self._elapsed_s = now, 0.0
         self._remaining_s = task.estimated_s if task and not task.is_terminal else None
 
     def end(self, now: float) -> None:
-        """Note that its task will not change any more."""
+        """Record that the task has ended."""
         self._elapsed_s = self.elapsed_s(now)
         self.seen_at, self._remaining_s = now, None
         self.is_over = self.has_ended = True
         self.progress = int(_FULL) if self.state == "completed" else None
 
     def _expected(self, now: float, progress: int) -> float:
-        """Return where it probably is: at first as fast as expected, but never past the next poll.
+        """Return the likely percentage: it starts at the expected rate, then levels off.
 
-        What the next poll will bring is unknown, so the way there is only ever approached.
+        The next poll may show less than expected, so the value approaches what one interval should
+        add but never reaches it.
         """
         if progress >= _FULL or not self._remaining_s:
             return progress
@@ -195,7 +196,7 @@ class EditState:
 class Board:
     """The one ledger of a command; every view of what happened reads it.
 
-    Records are the newest of each edit, in the order in which they were met.
+    It keeps the newest record of each edit, in the order of first appearance.
 
     Args:
         clock: Unix time.
@@ -211,13 +212,13 @@ class Board:
         self.started_at = clock()
         self.total = 1
         self.saves = True
-        """Whether results are saved as well, which says all that there is to say."""
+        """Whether the command also saves results; `saved` then stands for `completed`."""
         self.pause: Pause | None = None
-        """A failure that concerns all edits, or one that has no task yet."""
+        """A retry that concerns all edits, or an edit without a task yet."""
         self.submitted: set[str] = set()
-        """The tasks that this command submitted."""
+        """IDs of the tasks that this command submitted."""
         self.skipped: set[str] = set()
-        """The tasks whose result was there already."""
+        """IDs of the tasks whose result had already been saved."""
         self._completed: set[str] = set()
         self._saved: set[str] = set()
         self._failed: set[str] = set()
@@ -237,44 +238,44 @@ class Board:
         return list(self._records.values())
 
     def task(self, task_id: str | None) -> Task | None:
-        """Return a task as it was last seen."""
+        """Return the newest known state of a task."""
         record = self._records.get(task_id or "")
         return record.task if record else None
 
     @property
     def running(self) -> list[EditState]:
-        """The edits under way, in the order in which they were met."""
+        """The edits in progress, in the order of first appearance."""
         return [edit for edit in list(self._edits.values()) if not edit.is_over]
 
     @property
     def is_single(self) -> bool:
-        """Whether there is one edit only, whatever it reports."""
+        """Whether only one edit is expected."""
         return self.total <= 1
 
     @property
     def latest(self) -> EditState:
-        """The edit to show where there is only one."""
+        """The edit to show if there is only one."""
         edits = list(self._edits.values())
         return edits[-1] if edits else EditState(seen_at=self.started_at)
 
     @property
     def completed(self) -> int:
-        """How many tasks ended well."""
+        """The number of tasks that completed successfully."""
         return len(self._completed)
 
     @property
     def saved(self) -> int:
-        """How many tasks have a result here."""
+        """The number of tasks with a saved result."""
         return len(self._saved)
 
     @property
     def failed(self) -> int:
-        """How many edits came to nothing."""
+        """The number of failed edits."""
         return len(self._failed)
 
     @property
     def done(self) -> int:
-        """How many ended well: saved, or completed where nothing is saved."""
+        """The number of finished edits: saved, or completed if nothing is saved."""
         return self.saved if self.saves else self.completed
 
     @property
@@ -288,7 +289,7 @@ class Board:
 
     @property
     def spent_credits(self) -> float:
-        """What this command's submissions were charged, or as long as they run what is reserved."""
+        """The credits charged for this command's submissions, or reserved while they run."""
         tasks = [self.task(task_id) for task_id in self.submitted]
         return sum(
             (task.credits_reserved if task.credits_used is None else task.credits_used) or 0.0
@@ -297,11 +298,11 @@ class Board:
         )
 
     def expect(self, total: int, labels: Mapping[str, str] | None = None) -> None:
-        """Say how many edits there will be, from now on.
+        """Set how many edits to expect, and restart the display.
 
         Args:
-            total: How many.
-            labels: What people call them, by identity; else each is called by its clip.
+            total: The number of edits.
+            labels: The name to show for each identity; by default the clip's name.
         """
         with self._lock:
             self.total, self.started_at = total, self.clock()
@@ -310,14 +311,15 @@ class Board:
             self._shown, self._most_running = 0.0, 1
 
     def state_of(self, event: Event) -> EditState:
-        """Return where the edit of an event stands; a new state where it concerns none."""
+        """Return the state of an event's edit; a fresh one if the edit is unknown."""
         task_id = event.task_id if isinstance(event, Saved) else None
         return self._edits.get(_key(event)) or EditState(seen_at=self.clock(), task_id=task_id)
 
     def remaining_s(self) -> float | None:
-        """Return for how long all edits together will go on, as far as anybody knows.
+        """Return the estimated remaining seconds for all edits; None if unknown.
 
-        While some have not begun, that is from when one has shown how long an edit takes.
+        While some edits have not begun, it is unknown until the first one has shown how long an
+        edit takes.
         """
         now, running = self.clock(), self.running
         self._most_running = max(self._most_running, len(running))
@@ -325,19 +327,19 @@ class Board:
         begun = sum(edit.task_id is not None and not edit.has_ended for edit in running)
         left = max(0, self.total - ended - begun)
         known = [left_s for edit in running if (left_s := edit.remaining_s(now)) is not None]
-        is_telling = self._durations_s if left else known
-        if not is_telling:
+        evidence = self._durations_s if left else known
+        if not evidence:
             return None
         remaining_s = max(known, default=0.0)
         if left:
             usual_s = sorted(self._durations_s)[len(self._durations_s) // 2]
-            # Between two waves of edits few are running.
+            # The maximum, because few edits are running between two waves.
             remaining_s += usual_s * max(1.0, left / self._most_running)
         is_joining = ended >= self.total
         return remaining_s if is_joining else self._remaining.ease_to(remaining_s, now)
 
     def percent(self) -> float:
-        """Return how much of everything is done; never backwards."""
+        """Return the overall percentage; it never goes backwards."""
         now = self.clock()
         running = sum(edit.percent(now) or 0.0 for edit in self.running if edit.task_id)
         percent = (_FULL * (self.done + self.failed) + running) / max(1, self.total)
@@ -345,21 +347,21 @@ class Board:
         return self._shown
 
     def add(self, record: Record) -> None:
-        """Take in a record, which replaces what was known of its edit."""
+        """Add a record; it replaces the previous one of the same edit."""
         task = record.task
         if task is not None and task.is_terminal and task.raw and not self._keeps_replies:
             record = record._replace(task=replace(task, raw=None))
         self._records[record.task_id or record.request_id or ""] = record
 
     def note_error(self, record: Record, error: OmniEditError) -> None:
-        """Take in a record of which something could not be done."""
+        """Add a record together with the error that was met while handling it."""
         cause = TaskError(
             code=error.code, message=error.message, suggestion=error.hint, kind=error.kind
         )
         self.add(record._replace(error=record.error or cause))
 
     def take(self, event: Event) -> None:
-        """Take in an event."""
+        """Update the board with an event."""
         now = self.clock()
         with self._lock:
             match event:
@@ -390,7 +392,7 @@ class Board:
             record = record._replace(saved=known.saved)
         self.add(record)
         if self.is_single:
-            # What was prepared or uploaded was for this task.
+            # Any preparation or upload was for this task.
             for key, edit in list(self._edits.items()):
                 if edit.task_id is None:
                     del self._edits[key]
@@ -463,14 +465,14 @@ class Board:
         transfer.take(event, now)
         is_whole = event.total_bytes is not None and event.done_bytes >= event.total_bytes
         if is_whole and event.task_id is None:
-            # The task that comes of it has a state of its own.
+            # The task made from this upload gets a state of its own.
             if self.is_single:
                 edit.state, edit.transfer = "submitting", None
             else:
                 self._edits.pop(_key(event), None)
 
     def _take_saved(self, event: Saved) -> None:
-        if event.task_id is None:  # joined of what was counted before
+        if event.task_id is None:  # joined from results that have been counted
             return
         self._saved.add(event.task_id)
         if not event.is_new:
@@ -492,7 +494,7 @@ class Board:
 
 
 def _key(event: Event) -> str:
-    """Return what tells one edit from another; a clip has no task yet."""
+    """Return the key of an event's edit: the task, or the clip while there is no task."""
     match event:
         case Submitted() | Progressed() | Completed() | Failed():
             return event.record.task_id or event.record.request_id or ""

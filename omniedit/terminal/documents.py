@@ -1,6 +1,6 @@
-"""The JSON documents that scripts read, and the table that a CI job shows.
+"""The JSON documents that scripts read, and the summary table of a CI job.
 
-The keys of a document are promised, and never left out.
+The keys of a document are guaranteed and never omitted.
 """
 
 import json
@@ -37,7 +37,7 @@ SCHEMA: Final = 1
 _SUMMARY_PROMPT: Final = 80
 _NOTHING: Final = "-"
 _ACTIVE_IN_MARKDOWN: Final = re.compile(r"[&<>|\\`*_\[\]~$@#!:{}]")
-"""What Markdown, HTML, or GitHub's own additions to them may take for more than text."""
+"""Characters with a meaning in Markdown, HTML, or GitHub's extensions of them."""
 _SUMMARY_HEADER: Final = (
     "| clip | prompt | state | credits | file |\n| --- | --- | --- | --- | --- |\n"
 )
@@ -46,12 +46,12 @@ Document: TypeAlias = dict[str, Any]
 
 
 def envelope(*, ok: bool, sandbox: bool, **fields: object) -> Document:
-    """Return a command's document: what every one begins with, then its own fields."""
+    """Return a command's document: the common keys, then the command's own."""
     return {"schema": SCHEMA, "ok": ok, "sandbox": sandbox, **fields}
 
 
 def task_document(record: Record) -> Document:
-    """Return all that is known of an edit."""
+    """Return the task document of an edit: everything known about it."""
     task = record.task
     return {
         "task_id": record.task_id,
@@ -76,14 +76,14 @@ def task_document(record: Record) -> Document:
 
 
 def _created_at(record: Record) -> float | None:
-    """Return when the service made the task, else when this machine first tried."""
+    """Return when the service created the task, or else when this machine first submitted it."""
     if record.task is not None and record.task.created_at is not None:
         return record.task.created_at
     return record.created_at if record.request_id is not None else None
 
 
 def _saved_documents(files: Sequence[SavedFile]) -> list[Document]:
-    """Return each saved file; a result as it was served stands with what was made of it."""
+    """Return the saved files; an original result appears inside the file made from it."""
     by_path = {file.path: file for file in files}
     kept = {file.served_path for file in files}
     return [
@@ -94,22 +94,22 @@ def _saved_documents(files: Sequence[SavedFile]) -> list[Document]:
 
 
 def saved_document(file: SavedFile, *, served: SavedFile | None = None) -> Document:
-    """Return what is known of a saved result.
+    """Return everything known about a saved result.
 
     Args:
-        file: With the sound that was asked for.
-        served: The same as it was served, where that is another file.
+        file: The file with the requested sound.
+        served: The file as the service returned it, if kept separately.
     """
     return _file_document(file) | {"served": None if served is None else _file_document(served)}
 
 
 def content_document(file: SavedFile) -> Document:
-    """Return where a file is, and what tells whether it is whole."""
+    """Return a file's path, and the size and digest that verify it."""
     return {"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256}
 
 
 def _file_document(file: SavedFile) -> Document:
-    """Return what is known of a file, and of what it shows where somebody looked."""
+    """Return everything known about a file; video facts are null if it was not probed."""
     return content_document(file) | video_fields(file.facts)
 
 
@@ -147,26 +147,26 @@ def done_document(
     sandbox: bool,
     **fields: object,
 ) -> Document:
-    """Return the last NDJSON line of a command, with all its tasks."""
+    """Return a command's last NDJSON line, which lists all its tasks."""
     fields = {"ok": ok, "exit_status": exit_status, "tasks": list(tasks), **fields}
     return _event_line("done", at=at, sandbox=sandbox, task_id=None, fields=fields)
 
 
 def json_text(document: Mapping[str, Any], *, indent: int | None = None) -> str:
-    """Return a document as ASCII JSON, whatever a service sent for it.
+    """Return a document as ASCII JSON, even if it holds unusual values from the service.
 
-    Numbers that JSON does not have become null; a `raw` that is nested too deeply is left out.
+    NaN and infinity become null, and so does a `raw` that is nested too deeply.
     """
     try:
         text = json.dumps(document, indent=indent, allow_nan=False)
     except (ValueError, RecursionError):
         text = json.dumps(_serialisable(document), indent=indent)
-    # The one control character that JSON leaves as it is.
+    # DEL is the one control character that JSON does not escape.
     return text.replace("\x7f", "\\u007f")
 
 
 def _serialisable(value: object) -> object:
-    """Return `value` with null for what JSON cannot hold."""
+    """Return `value` with None for numbers that JSON cannot represent."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -178,10 +178,10 @@ def _serialisable(value: object) -> object:
 
 
 def _raw(value: object) -> object:
-    """Return the service's own object; None where it is nested too deeply to be written."""
+    """Return the service's own object; None if it is nested too deeply to be serialised."""
     try:
         found = _serialisable(value)
-        # Some levels of nesting are left for the document around it.
+        # Leave some levels of nesting for the surrounding document.
         json.dumps([[[[[[[[found]]]]]]]], indent=2)
     except RecursionError:
         return None
@@ -191,7 +191,7 @@ def _raw(value: object) -> object:
 def _event_line(
     name: str, *, at: float, sandbox: bool, task_id: str | None, fields: Mapping[str, Any]
 ) -> Document:
-    """Return a line of NDJSON: what every one begins with, then its own fields."""
+    """Return a line of NDJSON: the common keys, then the event's own."""
     return {
         "schema": SCHEMA,
         "event": name,
@@ -203,12 +203,12 @@ def _event_line(
 
 
 def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
-    """Return the NDJSON line of an event; None for what only concerns people."""
+    """Return the NDJSON line of an event; None for events that are only shown to people."""
     if isinstance(event, Preparing | Transferring | Noted | Warned):
         return None
     if isinstance(event, LineFailed):
         if event.kind in {NotFinishedError.kind, WaitTimeoutError.kind}:
-            return None  # it goes on at the service
+            return None  # the task continues on the service
         error = TaskError(
             code=event.code, message=f"{event.name}: {event.message}", kind=event.kind
         )
@@ -255,11 +255,11 @@ def _tenths(seconds: float | None) -> float | None:
 
 
 def render_summary(documents: Sequence[Document], error: OmniEditError | None) -> str:
-    """Return a table with a row for each task, or one that says why there is none.
+    """Return a table with a row per task, or with one row that says why there are none.
 
     Args:
-        documents: Of the tasks.
-        error: What ended the run, if anything did.
+        documents: The task documents.
+        error: The error that ended the run, if any.
     """
     rows = [_summary_row(document) for document in documents]
     if not rows:
@@ -297,12 +297,12 @@ def _summary_credits(document: Document) -> str:
 def _shown_path(path: str) -> str:
     try:
         here = Path.cwd()
-    except OSError:  # it was removed meanwhile
+    except OSError:  # the current folder has been removed
         return path
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _cell(text: str) -> str:
-    """Return a text that stays one, in its cell."""
+    """Return text that cannot leave its cell or act as markup."""
     plain = " ".join(sanitize(text).split())
     return _ACTIVE_IN_MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", plain)

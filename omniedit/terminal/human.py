@@ -1,4 +1,4 @@
-"""Values as people read them: durations, sizes, money, moments, and a task in one line."""
+"""Human-readable values: durations, sizes, credits, times, and a one-line status."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -33,9 +33,10 @@ _ADVICE: Final = {
 
 
 def advice_on(error: TaskError) -> str | None:
-    """Return the service's own suggestion, else what its code calls for.
+    """Return the service's own suggestion, or else advice for the error's code.
 
-    An error that has a kind is omniedit's own, or that of a refused submission: no task has failed.
+    An error with a kind is omniedit's own or a refused submission, not a failed task, so an unknown
+    code gets no advice.
     """
     otherwise = None if error.kind else _ADVICE["unknown_error"]
     return error.suggestion or _ADVICE.get(error.code, otherwise)
@@ -63,7 +64,7 @@ def render_age(seconds: float) -> str:
 
 
 def render_clock(seconds: float) -> str:
-    """Return `0:58`, `1:05` or `3:07:09`: digits that stay in place while they count."""
+    """Return `0:58`, `1:05` or `3:07:09`: digits that keep their positions while counting."""
     total = max(0, int(seconds))
     minutes, second = divmod(total, _MINUTE_S)
     hours, minute = divmod(minutes, _MINUTE_S)
@@ -71,7 +72,7 @@ def render_clock(seconds: float) -> str:
 
 
 def render_took(seconds: float) -> str:
-    """Return `48 s`, or `1m05s`: how long a task took, in a sentence."""
+    """Return `48 s` or `1m05s`: how long a task took, for use in a sentence."""
     return f"{int(max(0.0, seconds))} s" if seconds < _MINUTE_S else render_duration(seconds)
 
 
@@ -82,7 +83,7 @@ def render_size(size_bytes: float) -> str:
         return f"{int(size)} B"
     for unit in ("kB", "MB", "GB"):
         size /= _KILO
-        # 9.96 would be shown as 10.0, and 999.7 as 1000.
+        # Rounding would show 9.96 as 10.0, and 999.7 as 1000.
         if size < 9.95:  # noqa: PLR2004
             return f"{size:.1f} {unit}"
         if size < _KILO - 0.5:
@@ -96,14 +97,14 @@ def render_credits(amount: float) -> str:
 
 
 def render_estimate(amount: float | None) -> str:
-    """Return `about 64.2 credits ($0.94) at least`, with what is not in it, or that it is unknown."""
+    """Return `about 64.2 credits ($0.94) at least`, with what it excludes, or "unknown"."""
     if amount is None:
         return render_price(amount)
     return f"{render_price(amount)} at least, without thinking tokens"
 
 
 def render_price(amount: float | None) -> str:
-    """Return `about 64.2 credits ($0.94)`, or that it is unknown."""
+    """Return `about 64.2 credits ($0.94)`, or "an unknown price"."""
     return "an unknown price" if amount is None else f"about {render_credits(amount)}"
 
 
@@ -118,14 +119,14 @@ def render_count(number: int, noun: str) -> str:
 
 
 def render_charge(task: Task | None) -> str:
-    """Return what a finished task was charged: `31.2 credits ($0.46)`, or that nobody told."""
+    """Return the charge of a finished task: `31.2 credits ($0.46)` or `credits unknown`."""
     if task is None or task.credits_used is None:
         return "credits unknown"
     return render_credits(task.credits_used)
 
 
 def render_reserved(task: Task | None, *, estimate: float | None = None) -> str:
-    """Return what was reserved for a task, and estimated before; empty where nobody told."""
+    """Return the credits reserved and the earlier estimate; empty if both are unknown."""
     parts: list[str] = []
     if task is not None and task.credits_reserved is not None:
         reserved = render_credits(task.credits_reserved)
@@ -147,7 +148,7 @@ def render_moment(unix_s: float) -> str:
 
 
 def render_failure(error: TaskError | None) -> str:
-    """Return `failed: code: message` of a task's or a submission's error."""
+    """Return `failed: code: message` for the error of a task or a submission."""
     return f"failed: {error.code}: {error.message}" if error else "failed"
 
 
@@ -159,7 +160,7 @@ def render_status_line(
     Args:
         record: The edit.
         now: Unix time.
-        lost_files: What became of saved files that are not there as they were saved, by path.
+        lost_files: By path, what happened to saved files that are gone or changed.
     """
     task, error = record.task, failure_of(record)
     parts = [Span(name_of(record)), Span(record.shown_status)]
@@ -180,7 +181,7 @@ def render_status_line(
 
 
 def name_of(record: Record) -> str:
-    """Return the ID of the task, or of the request where there is no task."""
+    """Return the task ID, or the request ID if there is no task."""
     return record.task_id or record.request_id or _NONE
 
 
@@ -190,13 +191,13 @@ def failure_of(record: Record) -> TaskError | None:
 
 
 def started_at(record: Record) -> float:
-    """Return since when the edit is under way."""
+    """Return when the edit was started."""
     created_at = record.task.created_at if record.task else None
     return record.created_at if created_at is None else created_at
 
 
 def clip_name(video: str | None) -> str:
-    """Return the file name of a clip: of a path, or of a URL without its query."""
+    """Return a clip's file name, from its path or from its URL without the query."""
     if not video:
         return ""
     text = video.partition("?")[0].partition("#")[0] if "://" in video else video
@@ -204,7 +205,7 @@ def clip_name(video: str | None) -> str:
 
 
 def link_left_s(record: Record, now: float) -> float | None:
-    """Return for how long the result can surely be fetched; None where nothing is known."""
+    """Return how long the result link is certain to stay valid; None if unknown."""
     if record.task is None or not record.task.is_completed:
         return None
     if record.is_result_gone:
@@ -215,7 +216,7 @@ def link_left_s(record: Record, now: float) -> float | None:
 
 
 def shown_file(record: Record, lost_files: Mapping[str, str]) -> SavedFile | None:
-    """Return the newest saved file that is still there, else the newest of all."""
+    """Return the newest saved file that still exists, or else the newest of all."""
     there = (
         file
         for file in reversed(record.saved)
@@ -225,8 +226,8 @@ def shown_file(record: Record, lost_files: Mapping[str, str]) -> SavedFile | Non
 
 
 def file_uri(path: str) -> str | None:
-    """Return the URI of an absolute path, for a terminal to open; None for any other."""
-    from pathlib import Path  # noqa: PLC0415 - for links on few terminals only
+    """Return the `file:` URI of an absolute path; None if the path cannot have one."""
+    from pathlib import Path  # noqa: PLC0415 - only few terminals show links
 
     try:
         return Path(path).as_uri()

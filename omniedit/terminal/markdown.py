@@ -1,4 +1,4 @@
-"""Markdown, laid out by Rich as lines for a terminal."""
+"""Markdown rendered by Rich as lines for a terminal."""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,8 +32,8 @@ def render_markdown(text: str, *, width: int, encoding: str) -> list[Line]:
 
     Args:
         text: The document.
-        width: Of the terminal.
-        encoding: Of the terminal, which decides how tables are drawn.
+        width: The terminal's width.
+        encoding: The terminal's encoding; it decides how tables are drawn.
     """
     console = Console(
         file=io.TextIOWrapper(io.BytesIO(), encoding=encoding),
@@ -56,7 +56,7 @@ class _LeftHeading(Heading):
 
 
 class _PlainCode(CodeBlock):
-    """Code as it is pasted: without a background, padding, or line breaks of its own."""
+    """Code that can be pasted: no background, padding, or inserted line breaks."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for line in str(self.text).rstrip().splitlines():
@@ -64,7 +64,7 @@ class _PlainCode(CodeBlock):
 
 
 class _Table(TableElement):
-    """A table; its rows stand as paragraphs where there is no room for columns of whole words."""
+    """A table; its rows become paragraphs if the columns cannot hold whole words."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         head = self.header.row.cells if self.header and self.header.row else []
@@ -85,7 +85,7 @@ class _Table(TableElement):
 
 
 class _Page(Markdown):
-    elements = {  # noqa: RUF012 - Rich declares it so
+    elements = {  # noqa: RUF012 - Rich declares it without ClassVar
         **Markdown.elements,
         "heading_open": _LeftHeading,
         "fence": _PlainCode,
@@ -94,7 +94,7 @@ class _Page(Markdown):
 
 
 def _whole_widths(columns: Sequence[Sequence[Text]], width: int) -> list[int] | None:
-    """Return what columns get of a width if no word is broken; None where that is impossible."""
+    """Return column widths that break no word; None if `width` is too small for that."""
     least = [
         max(cell_width(word) for cell in column for word in cell.plain.split() or [""])
         for column in columns
@@ -112,7 +112,7 @@ def _whole_widths(columns: Sequence[Sequence[Text]], width: int) -> list[int] | 
 
 
 def _line(segments: Iterable[Segment]) -> Line:
-    """Return one line without the blanks that Rich fills it with."""
+    """Return one line without the blanks that Rich pads it with."""
     spans = [Span(segment.text, _colour(segment.style)) for segment in segments]
     while spans and not spans[-1].text.strip():
         spans.pop()

@@ -1,7 +1,7 @@
-"""What `omniedit compare` shows: one HTML file that needs nothing but its videos, or a picture.
+"""The output of `omniedit compare`: an HTML page that needs only its videos, or a picture.
 
-What comes from outside is escaped text in it, and its content security policy admits no script but
-its own, and no request.
+Text from outside is escaped, and the page's content security policy allows no script but its own
+and no network request.
 """
 
 import base64
@@ -23,23 +23,23 @@ from omniedit.terminal.human import render_charge, render_size
 
 _TEMPLATE: Final = "page.html"
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
-_BLOCK_BYTES: Final = 3 * 256 * 1024  # Base64 makes four characters of three bytes
+_BLOCK_BYTES: Final = 3 * 256 * 1024  # a multiple of 3: Base64 encodes groups of three bytes
 _PROMPT_CHARACTERS: Final = 80
 _DIGITS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageVideo:
-    """A video of the page."""
+    """A video on the page."""
 
     file: SavedFile
     address: str | None
-    """Relative to the page; None puts the video into it."""
+    """The video's address relative to the page; None embeds the video."""
     record: Record | None = None
     parents: tuple[str, ...] = ()
     clip: str | None = None
     kind: str | None = None
-    """Size, frame rate and length, where they are known."""
+    """Dimensions, frame rate and length, if known."""
     frame_rate: float | None = None
     from_s: float = 0.0
     until_s: float | None = None
@@ -47,7 +47,7 @@ class PageVideo:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The name shown to people."""
         return sanitize(Path(self.file.path).name)
 
 
@@ -57,12 +57,12 @@ def page_chunks(
     missing: Sequence[str] = (),
     moments: Sequence[tuple[float, float]] = (),
 ) -> Iterator[bytes]:
-    """Yield the page, piece by piece: a video in it may have hundreds of megabytes.
+    """Yield the page in chunks: an embedded video may have hundreds of megabytes.
 
     Args:
-        videos: The first is what the others are compared with.
-        missing: Which clips could not be had, and why.
-        moments: When most changed, and how much.
+        videos: The videos; the others are compared with the first.
+        missing: Which clips cannot be shown, and why.
+        moments: The times of the largest changes, and their amounts.
     """
     template = Path(__file__).with_name(_TEMPLATE).read_text("utf-8")
     places: dict[str, Iterable[str]] = {
@@ -84,17 +84,17 @@ def page_chunks(
 
 
 def print_picture(png: bytes) -> bool:
-    """Print a picture as wide as the terminal; return whether the terminal takes any.
+    """Print a picture as wide as the terminal; return whether the terminal supports pictures.
 
-    It goes by Kitty's graphics protocol, or as sixels. Standard input and output must be the
-    terminal: importing the library asks it what it takes.
+    It uses Kitty's graphics protocol or sixels. Standard input and output must be the terminal:
+    importing the library queries its capabilities.
     """
-    # It warns of a terminal that does not tell the size of its cells, and takes the usual one.
+    # The library warns if a terminal does not report its cell size, and assumes the usual one.
     logging.getLogger("textual_image").setLevel(logging.ERROR)
-    from rich.console import Console  # noqa: PLC0415 - only pictures need either
+    from rich.console import Console  # noqa: PLC0415 - only pictures need it
     from textual_image.renderable import Image, SixelImage, TGPImage  # noqa: PLC0415 - as above
 
-    # On one of unknown width the library divides by zero.
+    # The library divides by zero if the terminal's width is unknown.
     if Image not in {SixelImage, TGPImage} or not os.get_terminal_size().columns:
         return False
     Console(file=sys.__stdout__).print(Image(io.BytesIO(png), width="100%", height="auto"))
@@ -102,7 +102,7 @@ def print_picture(png: bytes) -> bool:
 
 
 def _digest_of(template: str, element: str) -> str:
-    """Return what names the one style or script of the page in its policy (CSP 3, 2.3.1)."""
+    """Return the hash source of the page's one style or script (CSP 3, 2.3.1)."""
     content = template.partition(f"<{element}>")[2].partition(f"</{element}>")[0]
     digest = hashlib.sha256(content.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
@@ -129,7 +129,7 @@ def _figure(video: PageVideo) -> Iterator[str]:
 
 
 def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -> str:
-    """Return how much changed over time: as high as the most is, and as wide as the script says."""
+    """Return a plot of the change over time, scaled to the maximum; the script sets its width."""
     plotted = [video.changes for video in videos if video.changes]
     highest = max((amount for changes in plotted for _, amount in changes), default=0.0)
     if not plotted:
@@ -184,5 +184,5 @@ def _missing(reason: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return outside text as text of the page, in the lines that it has."""
+    """Return outside text, escaped for the page, with its line breaks kept."""
     return escape("\n".join(map(sanitize, text.splitlines())))
