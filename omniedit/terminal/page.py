@@ -123,9 +123,9 @@ def _figure(video: PageVideo) -> Iterator[str]:
     )
     label = escape(video.name)
     yield f'"{given} muted playsinline preload="auto" aria-label="{label}"></video>'
-    said = video.record.prompt if video.record else "the clip" if video.clip else None
-    said = sanitize(said or "")[:_PROMPT_CHARACTERS]
-    yield f"<figcaption>{label} <bdi>{escape(said)}</bdi></figcaption></figure>\n"
+    caption = video.record.prompt if video.record else "the clip" if video.clip else None
+    caption = sanitize(caption or "")[:_PROMPT_CHARACTERS]
+    yield f"<figcaption>{label} <bdi>{escape(caption)}</bdi></figcaption></figure>\n"
 
 
 def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -> str:
@@ -140,7 +140,7 @@ def _plot(videos: Sequence[PageVideo], moments: Sequence[tuple[float, float]]) -
     ]
     shown = "".join(f'<polyline points="{line}"/>' for line in lines)
     marks = "".join(f'<line x1="{at:.3f}" x2="{at:.3f}" y1="0" y2="1"/>' for at, _ in moments)
-    label = f"How much changed over time, from 0 to {highest:.{_DIGITS}f} (1 - SSIM)"
+    label = f"Change over time, from 0 to {highest:.{_DIGITS}f} (1 - SSIM)"
     return (
         f'<svg role="img" aria-label="{label}" viewBox="0 0 1 1" preserveAspectRatio="none">'
         f"{shown}{marks}</svg>"
@@ -154,7 +154,7 @@ def _moments(moments: Sequence[tuple[float, float]]) -> str:
         f'<button data-at="{at_s:.3f}">{at_s:.2f} s ({amount:.{_DIGITS}f})</button>'
         for at_s, amount in moments
     )
-    return f'<p class="row">Most changed at {buttons}</p>'
+    return f'<p class="row">Largest changes at {buttons}</p>'
 
 
 def _details(video: PageVideo) -> str:

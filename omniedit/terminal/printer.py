@@ -1,4 +1,4 @@
-"""The one printer of a command: what goes to which stream, in which mode."""
+"""A command's one printer: it decides what goes to which stream in each mode."""
 
 import contextlib
 import os
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from omniedit.terminal.bars import Bars
 
 _WORKFLOW_COMMANDS: Final = (("::", ": :"), ("##[", "# #["))
-"""What a log of GitHub Actions obeys, and how it is shown instead."""
+"""Workflow commands that GitHub Actions obeys in a log, and their harmless spelling."""
 
-_PATIENCE_S: Final = 1.0
-"""How long another thread may take to finish what it writes."""
+_LOCK_TIMEOUT_S: Final = 1.0
+"""How long to wait for another thread to finish writing."""
 
 
 class OutputMode(StrEnum):
-    """What standard output carries."""
+    """The format of standard output."""
 
     TEXT = "text"
     JSON = "json"
@@ -41,10 +41,10 @@ class ProgressMode(StrEnum):
 
 
 class Printer:
-    """The result on stdout; errors, warnings, notes and progress on stderr.
+    """Prints the result to stdout, and errors, warnings, notes and progress to stderr.
 
-    Nothing that is printed can raise for what is behind the streams, act on the terminal, or tear
-    a bar that is being drawn.
+    Printing never raises if a stream fails, never lets text control the terminal, and never breaks
+    up progress bars on the screen.
     """
 
     def __init__(
@@ -69,34 +69,34 @@ class Printer:
         self._is_sandbox_flag = is_sandbox_flag
         self.clock = clock
         self.says_saved = False
-        """Whether the user reads of each saved file where its path would be printed."""
+        """Whether a progress line on the same terminal already names each saved file."""
         self.stderr = OutputStream(stderr, environ, system=system)
         self.stdout = OutputStream(stdout, environ, keeps_columns=True, system=system)
         self._has_byte_names = system.has_byte_names
         self._is_workflow = environ.get("GITHUB_ACTIONS") == "true"
         self.lock = threading.RLock()
-        """Held by whoever writes to either stream."""
+        """Held while writing to either stream."""
         self._live: Bars | None = None
         self._has_document = False
 
     @property
     def stdout_width(self) -> int | None:
-        """The width of the terminal that shows the result; None where that is no terminal."""
+        """The width of stdout's terminal; None if stdout is not a terminal."""
         return self.stdout.size.columns if self.stdout.is_terminal else None
 
     @property
     def is_one_terminal(self) -> bool:
-        """Whether result and messages go to the same terminal."""
+        """Whether stdout and stderr are the same terminal."""
         return self.stdout.is_same_terminal(self.stderr)
 
     @property
     def shows_progress(self) -> bool:
-        """Whether progress is wanted, and anybody is there to read it."""
+        """Whether progress is wanted and stderr is still open."""
         is_wanted = not self.quiet and self.progress is not ProgressMode.NONE
         return is_wanted and not self.stderr.is_closed
 
     def line(self, line: Line) -> None:
-        """Print one line of the result, between words as many as a terminal needs."""
+        """Print one line of the result; on a terminal it is wrapped between words."""
         if self.stdout.is_terminal:
             self.lines(wrapped(self._shown(self.stdout, line), self.stdout.size.columns))
         else:
@@ -111,9 +111,9 @@ class Printer:
             self._write(self.stdout, text)
 
     def path(self, text: str) -> None:
-        """Print the path of a saved file, unless its user has read it already.
+        """Print the path of a saved file, unless a progress line has already shown it.
 
-        A script gets its exact bytes.
+        In a pipe or a file it is written as the exact bytes of the name.
         """
         if self.says_saved:
             return
@@ -138,56 +138,56 @@ class Printer:
             self._print_json(document)
 
     def error(self, message: str, hint: str | None = None) -> None:
-        """Print what went wrong, and unless quiet what to do next."""
-        self._say("error", Colour.BOLD_RED, message)
+        """Print an error and, unless quiet, its hint."""
+        self._print_labelled("error", Colour.BOLD_RED, message)
         if self._is_workflow:
             self._write(self.stderr, _error_command(self.stderr, message))
         if hint and not self.quiet:
             self.hint(hint)
 
     def hint(self, message: str) -> None:
-        """Print what to do next, also when quiet."""
-        self._say("hint", Colour.CYAN, message)
+        """Print what to do next, even with `--quiet`."""
+        self._print_labelled("hint", Colour.CYAN, message)
 
     def next_step(self, command: str) -> None:
-        """Print on a terminal what to type next, in one piece; scripts know it."""
+        """Print the next command to type, unwrapped; only on a terminal."""
         if self.is_one_terminal and self.mode is OutputMode.TEXT and not self.quiet:
             text = render_hint(Hint("{}", command), is_sandbox=self._is_sandbox_flag).strip("`")
             self._print_message([[Span("next:", Colour.CYAN), Span(f" {text}")]])
 
     def warn(self, message: str) -> None:
-        """Print a warning, also when quiet."""
-        self._say("warning", Colour.YELLOW, message)
+        """Print a warning, even with `--quiet`."""
+        self._print_labelled("warning", Colour.YELLOW, message)
 
     def note(self, message: str) -> None:
-        """Print something worth a line, unless quiet."""
+        """Print a note, unless quiet."""
         if not self.quiet:
-            self._say("note", Colour.CYAN, message)
+            self._print_labelled("note", Colour.CYAN, message)
 
     def trace(self, message: str) -> None:
-        """Print what only `--verbose` asks for."""
+        """Print a line of the trace that `--verbose` asks for."""
         if self.verbose:
             self.message([Span(message, Colour.DIM)])
 
     def message(self, line: Line) -> None:
-        """Print a line of progress, or anything else for people, on stderr."""
+        """Print a line of progress or any other line for people on stderr."""
         lines: list[Line] = [line]
         if self.stderr.is_terminal:
             lines = [*wrapped(self._shown(self.stderr, line), self.stderr.size.columns)]
         self._print_message(lines)
 
     def question(self, text: str) -> None:
-        """Print a question on stderr; the answer is typed behind it."""
+        """Print a question on stderr; the answer is typed on the same line."""
         self._write(self.stderr, f"{self.stderr.render(text)} ")
 
     def usage(self, text: str) -> None:
-        """Print help, or a traceback, as it is laid out, line by line, on stderr."""
+        """Print a usage text or a traceback on stderr, with its layout kept."""
         lines = text.rstrip("\n").split("\n")
         self._print_message(line if line.strip() else "" for line in lines)
 
     @contextlib.contextmanager
     def showing(self, live: "Bars") -> Generator[None]:
-        """Print above `live` until the end of the block."""
+        """Print everything above `live` for the duration of the block."""
         self._live = live
         try:
             yield
@@ -195,16 +195,16 @@ class Printer:
             self._live = None
 
     def end_live(self) -> None:
-        """Take off the screen what is drawn there, for good."""
+        """Remove the bars from the screen for good."""
         with self.lock:
             if self._live is not None:
                 self._live.stop()
             self._live = None
 
     def stop(self, stop: Callable[[], object]) -> None:
-        """Have `stop` stop the process, and nothing drawn on the screen meanwhile."""
-        # A terminal that takes nothing may keep another thread writing, but not this one waiting.
-        is_free = self.lock.acquire(timeout=_PATIENCE_S)
+        """Call `stop`, which stops the process, with the bars removed from the screen."""
+        # Another thread may be blocked on a terminal that accepts no output: do not wait for it.
+        is_free = self.lock.acquire(timeout=_LOCK_TIMEOUT_S)
         live = self._live if is_free else None
         try:
             with live.put_away() if live else contextlib.nullcontext():
@@ -215,11 +215,11 @@ class Printer:
 
     @staticmethod
     def _shown(stream: OutputStream, line: Line) -> list[Span]:
-        """Return a line in the characters that a stream shows, whose widths count."""
+        """Return a line in the characters that a stream can show, so that its width is right."""
         spans = [Span(line)] if isinstance(line, str) else line
         return [span._replace(text=stream.shown(span.text)) for span in spans]
 
-    def _say(self, kind: str, colour: Colour, message: str) -> None:
+    def _print_labelled(self, kind: str, colour: Colour, message: str) -> None:
         text = render_hint(message, is_sandbox=self._is_sandbox_flag)
         self.message([Span(f"{kind}:", colour), Span(" "), Span(text)])
 
@@ -231,30 +231,30 @@ class Printer:
         self._write(self.stderr, text)
 
     def _without_commands(self, line: Line, text: str) -> str:
-        """Return a rendered line in which a log of GitHub Actions finds nothing to obey."""
+        """Return a rendered line with its workflow commands defused."""
         (start, shown_start), (group, shown_group) = _WORKFLOW_COMMANDS
         if sanitize(plain_text(line)).lstrip().startswith(start):
             text = text.replace(start, shown_start, 1)
         return text.replace(group, shown_group)
 
     def _print_json(self, document: Mapping[str, Any], *, indent: int | None = None) -> None:
-        from omniedit.terminal.documents import json_text  # noqa: PLC0415 - mostly text is printed
+        from omniedit.terminal.documents import json_text  # noqa: PLC0415 - text does not need it
 
         self._write(self.stdout, f"{json_text(document, indent=indent)}\n")
 
     def _write(self, stream: OutputStream, text: str) -> None:
         with self.lock:
-            is_torn = self._live is not None and (
+            is_above_bars = self._live is not None and (
                 stream is self.stderr or stream.is_same_terminal(self.stderr)
             )
-            if is_torn and self._live is not None:
+            if is_above_bars and self._live is not None:
                 self._live.print_above(text)
             else:
                 stream.write(text)
 
 
 def _error_command(stream: OutputStream, message: str) -> str:
-    """Return the line by which a log of GitHub Actions marks an error."""
+    """Return the workflow command that marks an error in a GitHub Actions log."""
     for character, escaped in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
         message = message.replace(character, escaped)
     _, (group, shown_group) = _WORKFLOW_COMMANDS
@@ -264,5 +264,5 @@ def _error_command(stream: OutputStream, message: str) -> str:
 def _file_name_bytes(path: str) -> bytes:
     try:
         return os.fsencode(path)
-    except UnicodeEncodeError:  # no name that this system could have given
+    except UnicodeEncodeError:  # not a name that this system could produce
         return path.encode(errors="backslashreplace")

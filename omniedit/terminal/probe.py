@@ -1,4 +1,4 @@
-"""What a clip is, as lines for people and as fields of a document."""
+"""The facts about a clip, as lines for people and as the fields of a document."""
 
 from collections.abc import Generator, Iterable, Mapping
 from fractions import Fraction
@@ -57,12 +57,12 @@ def clip_fields(
     """Return the fields of a clip's document.
 
     Args:
-        video: As it was typed.
-        facts: What the clip is.
-        problems: Why the service does not take it as it is.
-        model: What would edit it.
-        fits: Whether it can be edited; None where that is unknown.
-        cost: Estimated credits of an edit.
+        video: VIDEO as typed.
+        facts: The facts about the clip.
+        problems: Why the service does not accept the clip unchanged.
+        model: The model that would edit it.
+        fits: Whether it can be edited; None if unknown.
+        cost: The estimated credits of an edit.
     """
     return {
         "video": video,
@@ -102,14 +102,14 @@ def render_clip(
     cost: float | None,
     width: int | None,
 ) -> list[Line]:
-    """Return a line for each thing that is known of a clip, the verdict last.
+    """Return a line for each fact about a clip, and the verdict last.
 
     Args:
-        facts: What the clip is.
-        problems: Why the service does not take it as it is.
-        model: What would edit it.
-        cost: Estimated credits of an edit.
-        width: Of the terminal; None for a script, which gets whole lines.
+        facts: The facts about the clip.
+        problems: Why the service does not accept the clip unchanged.
+        model: The model that would edit it.
+        cost: The estimated credits of an edit.
+        width: The terminal's width; None for a script, which gets unwrapped lines.
     """
     rows: Iterable[tuple[str, str, Colour | None]] = (
         *_facts(facts),
@@ -148,7 +148,7 @@ def _verdict(
         if problem.is_automatic:
             yield "verdict", f"{problem.message}: {problem.fix}", Colour.YELLOW
         else:
-            # What to do about it is the hint's to say.
+            # What to do about it is in the error's hint.
             yield "verdict", f"does not fit: {problem.message}", Colour.RED
     if not problems and facts.duration_s is None:
         yield "verdict", "no problems found", Colour.YELLOW
@@ -158,7 +158,7 @@ def _verdict(
 
 def _model(model: Model) -> str:
     if not model.is_known:
-        return f"{model.model_id}, which is not known here"
+        return f"{model.model_id} (unknown to omniedit)"
     sizes = " or ".join(f"{width}x{height}" for width, height in model.sizes)
     return f"{model.model_id}: clips of {model.longest_clip_s:g} s at most, results of {sizes}"
 
@@ -169,7 +169,7 @@ def _estimate(cost: float | None) -> str:
 
 def _length(facts: "ClipFacts") -> str:
     if facts.duration_s is None:
-        return "unknown: the header does not tell"
+        return "unknown: not in the header"
     frames = "" if facts.frames is None else f", {facts.frames} frames"
     rate = "" if facts.frame_rate is None else f", {facts.frame_rate:.4g} fps"
     variable = ", variable" if facts.is_variable_rate else ""
@@ -179,7 +179,7 @@ def _length(facts: "ClipFacts") -> str:
 def _video(facts: "ClipFacts") -> str:
     parts = [codec_name(facts.video_codec), f"{facts.shown_width}x{facts.shown_height}"]
     if facts.rotation:
-        parts.append(f"turned by {facts.rotation} degrees")
+        parts.append(f"rotated by {facts.rotation} degrees")
     parts.append(f"SAR {_ratio(facts.pixel_aspect)}, DAR {_ratio(facts.display_aspect)}")
     parts.append("interlaced" if facts.is_interlaced else "progressive")
     return ", ".join(parts)
@@ -197,7 +197,7 @@ def _audio(track: "AudioTrack", *, is_one_of_many: bool) -> str:
     if track.language:
         parts.append(track.language)
     if is_one_of_many:
-        parts.append("used" if track.is_used else "left out")
+        parts.append("used" if track.is_used else "not used")
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""What is shown of what happens: bars or lines on standard error, events on standard output."""
+"""How events are shown: bars or lines on standard error, NDJSON on standard output."""
 
 import contextlib
 import threading
@@ -38,47 +38,47 @@ from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.text import Colour, Line, Span, cell_width
 
 MANY: Final = 5
-"""Beyond so many edits plain progress is one line for all."""
+"""Beyond this many edits, plain progress is one line for all of them."""
 EVERY_S: Final = 30.0
-"""How long plain progress is silent at most."""
+"""The longest silence of plain progress."""
 
 _FRAME_S: Final = 0.1
-_FRAME_OF_MANY_S: Final = 0.25  # a screen full of bars costs more, and moves all the same
-_LOOK_S: Final = 1.0  # how precisely the 30 s are kept
+_FRAME_OF_MANY_S: Final = 0.25  # a screen full of bars costs more, and is lively enough
+_TICK_S: Final = 1.0  # the precision of `EVERY_S`
 _STEP: Final = 10  # per cent
 _TRANSFER_EVERY_S: Final = 5.0
 _RINGS_AFTER_S: Final = 20.0
-_SOON_S: Final = 120.0
-_PATIENCE_S: Final = 2.0
-"""How long the end of a tick is awaited; a terminal stopped by Ctrl-S may never take it."""
+_AGO_AFTER_S: Final = 120.0
+_JOIN_TIMEOUT_S: Final = 2.0
+"""How long to wait for a tick to end; on a terminal stopped by Ctrl-S it may never end."""
 
 _SUCCESS: Final = Span("✓", Colour.BOLD_GREEN)
 _FAILURE: Final = Span("✗", Colour.BOLD_RED)
 _SPACE: Final = Span(" ")
 
-_Show: TypeAlias = Callable[[Event], None]
+_ShowEvent: TypeAlias = Callable[[Event], None]
 
 
 @contextlib.contextmanager
 def watch(
     printer: Printer, board: Board, *, sandbox: bool, is_ticking: bool = True
 ) -> Generator[Observer]:
-    """Show what the board has taken in, in the way the printer was asked to.
+    """Show events in the way that the printer's options ask for.
 
     Args:
-        printer: Owns both streams.
-        board: Has taken in each event before this shows it.
+        printer: The owner of both streams.
+        board: The ledger; it must be updated with each event before the observer is called.
         sandbox: Whether the events come from the sandbox.
-        is_ticking: Whether to move on between events, in a thread of its own.
+        is_ticking: Whether to refresh between events, in a separate thread.
     """
     began_at, is_interrupted = printer.clock(), False
     try:
-        with _shown(printer, board, is_ticking=is_ticking) as show:
+        with _view(printer, board, is_ticking=is_ticking) as show:
 
             def observe(event: Event) -> None:
                 with printer.lock:
                     if printer.mode is OutputMode.EVENTS:
-                        # Only here: text is shown without it.
+                        # Imported only here: text output does not need it.
                         from omniedit.terminal.documents import event_document  # noqa: PLC0415
 
                         document = event_document(event, at=printer.clock(), sandbox=sandbox)
@@ -102,21 +102,21 @@ def watch(
 
 
 @contextlib.contextmanager
-def _shown(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_Show]:
+def _view(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_ShowEvent]:
     is_events = printer.mode is OutputMode.EVENTS
     is_auto = printer.progress is ProgressMode.AUTO
     is_animated = printer.stderr.is_animated
     if not printer.shows_progress or (is_auto and is_events and not is_animated):
-        # Nobody wants it, or the events say it all.
+        # Progress is not wanted, or the events on stdout already tell it.
         yield lambda _: None
         return
-    view: _LastingLines | PlainLines
+    view: _PermanentLines | PlainLines
     with contextlib.ExitStack() as stack:
         if is_auto and is_animated and not printer.stderr.is_in_background:
             view = stack.enter_context(_bars(printer, board, is_ticking=is_ticking))
         else:
             view = PlainLines(printer, board)
-            stack.enter_context(_ticking(printer, view.tick, interval_s=_LOOK_S, is_on=is_ticking))
+            stack.enter_context(_ticking(printer, view.tick, interval_s=_TICK_S, is_on=is_ticking))
         printer.says_saved = printer.is_one_terminal and view.says_saved
         try:
             yield view.show
@@ -125,12 +125,12 @@ def _shown(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_Sh
 
 
 @contextlib.contextmanager
-def _bars(printer: Printer, board: Board, *, is_ticking: bool) -> "Generator[_LastingLines]":
-    # Only here, since a command that shows no bar must not wait for Rich.
+def _bars(printer: Printer, board: Board, *, is_ticking: bool) -> "Generator[_PermanentLines]":
+    # Imported only here: a command without bars must not wait for Rich.
     from omniedit.terminal.bars import Bars  # noqa: PLC0415
 
     bars = Bars(board, printer.stderr, printer.environ)
-    view = _LastingLines(printer, board)
+    view = _PermanentLines(printer, board)
     interval_s = _FRAME_S if board.is_single else _FRAME_OF_MANY_S
     with bars, printer.showing(bars):
         with _ticking(printer, bars.refresh, interval_s=interval_s, is_on=is_ticking):
@@ -142,47 +142,47 @@ def _bars(printer: Printer, board: Board, *, is_ticking: bool) -> "Generator[_La
 def _ticking(
     printer: Printer, tick: Callable[[], None], *, interval_s: float, is_on: bool
 ) -> Generator[None]:
-    """Call `tick` again and again until the end of the block, never after it."""
+    """Call `tick` periodically until the end of the block."""
     if not is_on:
         yield
         return
     is_over = threading.Event()
 
-    def beat() -> None:
+    def tick_until_over() -> None:
         while not is_over.wait(interval_s):
             with printer.lock:
                 tick()
 
-    thread = threading.Thread(target=beat, name="omniedit-progress", daemon=True)
+    thread = threading.Thread(target=tick_until_over, name="omniedit-progress", daemon=True)
     thread.start()
     try:
         yield
     finally:
         is_over.set()
-        thread.join(_PATIENCE_S)
+        thread.join(_JOIN_TIMEOUT_S)
 
 
-class _LastingLines:
-    """Prints the lines that stay above the bars."""
+class _PermanentLines:
+    """Prints the permanent lines above the bars."""
 
     says_saved = True
 
     def __init__(self, printer: Printer, board: Board) -> None:
         self._printer = printer
         self._board = board
-        self._has_said_completed = False
+        self._has_shown_completed = False
 
     def show(self, event: Event) -> None:
-        """Print what lasts of an event, if anything."""
+        """Print the permanent line of an event, if it has one."""
         line = self._line(event, self._board.state_of(event))
         if line:
             self._printer.message(line)
 
     def finish(self) -> None:
-        """Print what lasts of a single edit that was neither saved nor said to be completed."""
+        """Print that a single edit completed, if no line has reported it yet."""
         board = self._board
-        is_unsaid = board.completed and not board.saved and not self._has_said_completed
-        if board.is_single and is_unsaid:
+        is_unreported = board.completed and not board.saved and not self._has_shown_completed
+        if board.is_single and is_unreported:
             self._printer.message(_completed(board.latest, board))
 
     def _line(self, event: Event, edit: EditState) -> Line | None:
@@ -191,17 +191,17 @@ class _LastingLines:
                 reserved = render_reserved(event.record.task, estimate=event.estimated_credits)
                 return f"submitted · {reserved}" if reserved else None
             case Completed() if not self._board.saves:
-                self._has_said_completed = True
+                self._has_shown_completed = True
                 return _completed(edit, self._board)
             case Saved():
                 return self._saved(event, edit)
-            # Why is said at the end, with what to do about it.
+            # The reason is printed at the end of the command, with its hint.
             case LineFailed():
                 return [_FAILURE, _SPACE, Span(f"{event.name} failed ({event.code})")]
             case Failed(record=record) if self._board.is_single:
-                said = Span(f"{record.shown_status}{_how_long(edit, self._board)}")
+                outcome = Span(f"{record.shown_status}{_duration_text(edit, self._board)}")
                 charge = Span(f" · {render_charge(record.task)}", Colour.DIM)
-                return [_FAILURE, _SPACE, said, charge]
+                return [_FAILURE, _SPACE, outcome, charge]
             case Failed():
                 error = failure_of(event.record)
                 code = f" ({error.code})" if error else ""
@@ -217,126 +217,126 @@ class _LastingLines:
         saved = [_SUCCESS, Span(f" {verb} "), Span(path, link=file_uri(event.file.path))]
         kept = [*facts]
         while len(kept) > 1 and _width_of(kept) > room:
-            kept.pop(-2)  # what it cost is said last, and always
+            kept.pop(-2)  # the charge comes last and is always kept
         if _width_of(kept) > room:
             kept[-1] = kept[-1].partition(" (")[0]
         if _width_of(kept) > room:
-            # A path is never cut: there is a line for what is said beside it.
+            # Never truncate the path: put the facts on a line of their own.
             self._printer.message(saved)
             return [Span(f"  {' · '.join(facts)}", Colour.DIM)]
         return [*saved, *(Span(f" · {fact}", Colour.DIM) for fact in kept)]
 
 
 class PlainLines:
-    """Prints a line for each edit that moved, as a log keeps it; for many edits one for all."""
+    """Prints progress as lines for a log: one per edit, or a common one for many edits."""
 
     def __init__(self, printer: Printer, board: Board) -> None:
         self._printer = printer
         self._board = board
-        self._said: dict[str, _Said] = {}
-        self._said_of_all = _Said(at=printer.clock())
+        self._last_lines: dict[str, _LastShown] = {}
+        self._last_shown_of_all = _LastShown(at=printer.clock())
 
     @property
     def says_saved(self) -> bool:
-        """Whether each saved file has a line."""
+        """Whether each saved file gets a line."""
         return not self._is_many
 
     def show(self, event: Event) -> None:
-        """Print what an event makes worth a line."""
+        """Print a line for an event, if it is worth one."""
         edit, is_many = self._board.state_of(event), self._is_many
         line = _failure(event) if is_many else self._line(event, edit)
         if line:
-            self._say(edit, line)
+            self._print(edit, line)
         if is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
-            self._show_all()
+            self._show_summary()
 
     def tick(self) -> None:
-        """Print where things stand when nothing was said for long."""
+        """Print the current progress if nothing has been printed for a while."""
         now = self._printer.clock()
         if self._is_many:
-            if now - self._said_of_all.at >= EVERY_S:
-                self._say_all()
+            if now - self._last_shown_of_all.at >= EVERY_S:
+                self._print_summary()
             return
         for edit in self._board.running:
-            if now - self._said_of(edit).at >= EVERY_S:
-                self._say(edit, _standing(edit, now))
+            if now - self._last_shown(edit).at >= EVERY_S:
+                self._print(edit, _progress_text(edit, now))
 
     @property
     def _is_many(self) -> bool:
         return self._board.total > MANY
 
-    def _show_all(self) -> None:
+    def _show_summary(self) -> None:
         board = self._board
         step = (board.done + board.failed) * 100 // max(1, board.total) // _STEP
-        if step > self._said_of_all.step:
-            self._said_of_all.step = step
-            self._say_all()
+        if step > self._last_shown_of_all.step:
+            self._last_shown_of_all.step = step
+            self._print_summary()
 
-    def _say_all(self) -> None:
-        self._said_of_all.at = self._printer.clock()
+    def _print_summary(self) -> None:
+        self._last_shown_of_all.at = self._printer.clock()
         self._printer.message(self._board.summary)
 
-    def _say(self, edit: EditState, text: str) -> None:
-        said = self._said_of(edit)
-        said.at, said.state = self._printer.clock(), edit.state
-        said.step = _known_percent(edit) // _STEP
+    def _print(self, edit: EditState, text: str) -> None:
+        last = self._last_shown(edit)
+        last.at, last.state = self._printer.clock(), edit.state
+        last.step = _known_percent(edit) // _STEP
         self._printer.message(f"{edit.task_id}: {text}" if edit.task_id else text)
 
-    def _said_of(self, edit: EditState) -> "_Said":
+    def _last_shown(self, edit: EditState) -> "_LastShown":
         key = edit.task_id or f"clip {edit.label}"
-        return self._said.setdefault(key, _Said(at=self._board.started_at))
+        return self._last_lines.setdefault(key, _LastShown(at=self._board.started_at))
 
     def _line(self, event: Event, edit: EditState) -> str | None:
         match event:
             case Submitted():
-                what = "accepted before, followed on" if event.is_replay else "submitted"
+                what = "already accepted, following it" if event.is_replay else "submitted"
                 reserved = render_reserved(event.record.task, estimate=event.estimated_credits)
                 return ", ".join(filter(None, [what, reserved]))
             case Progressed() | Transferring() | Preparing():
-                return self._moved(event, edit)
+                return self._progress_line(event, edit)
             case Stalled():
-                return f"nothing moved for {render_duration(event.since_s)}"
+                return f"no change for {render_duration(event.since_s)}"
             case Retrying():
                 return self._retrying(event, edit)
             case Completed():
-                how, charge = _how_long(edit, self._board), render_charge(event.record.task)
+                how, charge = _duration_text(edit, self._board), render_charge(event.record.task)
                 return f"completed{how}, {charge}" if not self._board.saves else f"completed{how}"
             case Saved():
                 facts = ", ".join(_saved_facts(event, edit, self._board))
                 verb = "saved" if event.is_new else "already here:"
                 return f"{verb} {event.shown_path} ({facts})"
             case Failed(record=record) if self._board.is_single:
-                how = _how_long(edit, self._board)
+                how = _duration_text(edit, self._board)
                 return f"{record.shown_status}{how}, {render_charge(record.task)}"
             case _:
                 return _failure(event)
 
     def _retrying(self, event: Retrying, edit: EditState) -> str | None:
-        """Return the first of several failures in a row, and from then on one in a while."""
-        if event.attempt > 1 and self._printer.clock() - self._said_of(edit).at < EVERY_S:
+        """Return a line for the first of several failures in a row, then only now and then."""
+        if event.attempt > 1 and self._printer.clock() - self._last_shown(edit).at < EVERY_S:
             return None
-        wait = f"trying again in {render_duration(max(1.0, event.delay_s))}"
+        wait = f"retrying in {render_duration(max(1.0, event.delay_s))}"
         return f"{event.message} (attempt {event.attempt} failed, {wait})"
 
-    def _moved(self, event: Event, edit: EditState) -> str | None:
+    def _progress_line(self, event: Event, edit: EditState) -> str | None:
         if isinstance(event, Progressed) and event.record.task and event.record.task.is_terminal:
-            return None  # its end has a line of its own
+            return None  # the end has its own line
         if not edit.label:
-            return None  # an upload that has made room for its task
-        now, said = self._printer.clock(), self._said_of(edit)
-        if edit.state == said.state:
-            is_further = _known_percent(edit) // _STEP > said.step
-            # A quick download passes ten steps in a second, and so does a quick conversion.
+            return None  # an upload that its task has replaced
+        now, last = self._printer.clock(), self._last_shown(edit)
+        if edit.state == last.state:
+            is_further = _known_percent(edit) // _STEP > last.step
+            # A fast download or conversion passes ten steps in a second.
             is_slow = edit.transfer is None and edit.preparing is None
-            is_due = is_slow or now - said.at >= _TRANSFER_EVERY_S
-            if not (is_further and is_due) and now - said.at < EVERY_S:
+            is_due = is_slow or now - last.at >= _TRANSFER_EVERY_S
+            if not (is_further and is_due) and now - last.at < EVERY_S:
                 return None
-        return _standing(edit, now)
+        return _progress_text(edit, now)
 
 
 @dataclass(slots=True)
-class _Said:
-    """What was last said, and when."""
+class _LastShown:
+    """What the last line about an edit showed, and when it was printed."""
 
     at: float
     state: str = ""
@@ -346,8 +346,8 @@ class _Said:
 def _completed(edit: EditState, board: Board) -> Line:
     charge = render_charge(board.task(edit.task_id))
     name = "" if board.is_single else f"{edit.label} "
-    said = Span(f"{name}completed{_how_long(edit, board)}")
-    return [_SUCCESS, _SPACE, said, Span(f" · {charge}", Colour.DIM)]
+    outcome = Span(f"{name}completed{_duration_text(edit, board)}")
+    return [_SUCCESS, _SPACE, outcome, Span(f" · {charge}", Colour.DIM)]
 
 
 def _width_of(facts: list[str]) -> int:
@@ -355,7 +355,7 @@ def _width_of(facts: list[str]) -> int:
 
 
 def _saved_facts(event: Saved, edit: EditState, board: Board) -> list[str]:
-    """Return size, duration and charge, as far as they are known and this run's."""
+    """Return size, duration and charge; the last two only if they are new in this run."""
     facts = [render_size(event.file.size_bytes)]
     if not event.is_new or event.task_id is None:
         return facts
@@ -364,13 +364,13 @@ def _saved_facts(event: Saved, edit: EditState, board: Board) -> list[str]:
     return [*facts, render_charge(board.task(event.task_id))]
 
 
-def _how_long(edit: EditState, board: Board) -> str:
-    """Return ` after 48 s`, or ` about 3h07m ago` of a task that was not followed to its end."""
+def _duration_text(edit: EditState, board: Board) -> str:
+    """Return ` after 48 s`, or ` about 3h07m ago` if the task was not followed to its end."""
     elapsed_s, task = edit.elapsed_s(board.clock()), board.task(edit.task_id)
     if edit.has_been_followed:
         return f" after {render_took(elapsed_s)}"
     ago_s = elapsed_s - ((task.estimated_s if task else None) or 0.0)
-    return f" about {render_duration(ago_s)} ago" if ago_s > _SOON_S else ""
+    return f" about {render_duration(ago_s)} ago" if ago_s > _AGO_AFTER_S else ""
 
 
 def _known_percent(edit: EditState) -> int:
@@ -379,8 +379,8 @@ def _known_percent(edit: EditState) -> int:
     return int(edit.percent(0.0) or 0)
 
 
-def _standing(edit: EditState, now: float) -> str:
-    """Return where an edit stands: `processing, 40 %, 28s elapsed, about 31s left`."""
+def _progress_text(edit: EditState, now: float) -> str:
+    """Return an edit's progress: `processing, 40 %, 28s elapsed, about 31s left`."""
     transfer = edit.transfer
     if transfer is not None:
         done, total = render_size(transfer.done_bytes), transfer.total_bytes

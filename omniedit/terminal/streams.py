@@ -1,4 +1,4 @@
-"""An output stream that never raises, and through which no foreign text acts on a terminal."""
+"""An output stream that never raises and lets no foreign text control the terminal."""
 
 import codecs
 import contextlib
@@ -14,7 +14,7 @@ from omniedit.system import THIS_SYSTEM, System
 from omniedit.terminal.text import Line
 
 _PLAINER: Final = {
-    "…": "~",  # one cell, so that what was laid out still fits
+    "…": "~",  # one cell, like the original, so that the layout still fits
     "├": "|",
     "│": "|",
     "└": "`",
@@ -33,10 +33,10 @@ _PLAINER: Final = {
     "✗": "x",
     "\N{REPLACEMENT CHARACTER}": "?",
 }
-# EINVAL is how Windows reports a closed pipe.
+# Windows reports a closed pipe as EINVAL.
 READER_LEFT: Final = frozenset({errno.EPIPE, errno.EINVAL, errno.ESHUTDOWN})
-"""What is raised where the reader at a pipe's other end went away."""
-# EIO is how Linux reports a terminal that hung up.
+"""Error numbers of a write to a pipe whose reader has gone."""
+# Linux reports a terminal that has hung up as EIO.
 _GONE: Final = READER_LEFT | {errno.EIO, errno.EBADF}
 _DEFAULT_SIZE: Final = os.terminal_size((80, 24))
 _VTE_WITH_LINKS: Final = 5000
@@ -44,7 +44,7 @@ _FINISHED: Final = "the edit has ended"
 
 
 class ColourDepth(IntEnum):
-    """How many colours a terminal shows."""
+    """The number of colours that a terminal shows."""
 
     NONE = 0
     BASIC = 16
@@ -53,12 +53,13 @@ class ColourDepth(IntEnum):
 
 
 class OutputStream:
-    """Standard output or standard error, whatever is behind it.
+    """Standard output or standard error: a terminal, a pipe, a file, or closed.
 
     Args:
-        stream: None where the caller closed it (`2>&-`).
-        environ: Says what the terminal can do.
-        keeps_columns: On a terminal, show what the encoding lacks as `?`, not as its escape.
+        stream: The stream; None if the caller closed it (`2>&-`).
+        environ: The variables that describe the terminal's capabilities.
+        keeps_columns: On a terminal, replace characters that the encoding lacks by `?`, not by
+            longer escapes.
         system: The operating system; injected by tests.
     """
 
@@ -75,7 +76,7 @@ class OutputStream:
         self.is_terminal = _is_terminal(stream)
         self.is_closed = stream is None or stream.closed
         self.failure: OSError | None = None
-        """Why it can no longer be written, where that is not a reader who left (a full disk)."""
+        """Why writing failed, such as a full disk; None if only the reader or terminal has gone."""
         self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
         is_exact = not (keeps_columns and self.is_terminal)
         self._errors = "omniedit.exact" if is_exact else "omniedit.shown"
@@ -84,63 +85,63 @@ class OutputStream:
 
     @cached_property
     def depth(self) -> ColourDepth:
-        """How many colours are wanted and shown here."""
+        """The number of colours that are wanted and supported."""
         return _colour_depth(self._environ, is_terminal=self._obeys_escapes)
 
     @property
     def is_coloured(self) -> bool:
-        """Whether colour is wanted and shown here."""
+        """Whether colour is wanted and supported."""
         return self.depth is not ColourDepth.NONE
 
     @property
     def is_animated(self) -> bool:
-        """Whether it is a terminal on which the cursor can be moved."""
+        """Whether it is a terminal with a movable cursor."""
         return self._obeys_escapes and not _is_dumb(self._environ)
 
     @property
     def is_in_background(self) -> bool:
-        """Whether its terminal is another job's meanwhile: the shell's, after `&` or `bg`."""
+        """Whether another job is in the foreground of the terminal (after `&` or `bg`)."""
         try:
             return self._stopping is not None and self._stopping.is_in_background(self.fileno())
-        except (OSError, ValueError):  # no terminal of this session: no other job is in front
+        except (OSError, ValueError):  # not this session's terminal: no job control applies
             return False
 
     @property
     def shows_links(self) -> bool:
-        """Whether the terminal is known to take links (OSC 8)."""
+        """Whether the terminal is known to support links (OSC 8)."""
         return self._obeys_escapes and _knows_links(self._environ)
 
     @property
     def shows_taskbar(self) -> bool:
-        """Whether the terminal is known to take progress for the taskbar (OSC 9;4)."""
+        """Whether the terminal is known to support taskbar progress (OSC 9;4)."""
         return self._obeys_escapes and _knows_taskbar(self._environ)
 
     @property
     def bell(self) -> str:
-        """What calls the user back to a terminal that is known to take it; else nothing."""
+        """The sequence that calls the user back to the terminal; empty if not supported."""
         return _bell(self._environ) if self._obeys_escapes else ""
 
     def is_same_terminal(self, other: "OutputStream") -> bool:
-        """Return whether both are the same terminal, so that each tears what the other draws."""
+        """Return whether both streams are the same terminal, so that their output interferes."""
         if not (self.is_terminal and other.is_terminal):
             return False
         try:
             mine, its = os.fstat(self.fileno()), os.fstat(other.fileno())
-        except (OSError, ValueError):  # no descriptor: two terminals are likelier the same one
+        except (OSError, ValueError):  # no descriptor: most likely it is the same terminal
             return True
         return os.path.samestat(mine, its)
 
     @property
     def size(self) -> os.terminal_size:
-        """The terminal's size now, in cells; `COLUMNS` can narrow it."""
+        """The terminal's current size in cells; `COLUMNS` can narrow it."""
         width = self._environ.get("COLUMNS", "")
-        wished = int(width) if width.isdecimal() else 0
+        wanted = int(width) if width.isdecimal() else 0
         try:
-            seen = os.get_terminal_size(self.fileno())
+            actual = os.get_terminal_size(self.fileno())
         except (OSError, ValueError):
-            seen = os.terminal_size((0, 0))
-        columns = min(filter(None, (seen.columns, wished)), default=_DEFAULT_SIZE.columns)
-        return os.terminal_size((columns, seen.lines or _DEFAULT_SIZE.lines))
+            actual = os.terminal_size((0, 0))
+        columns = min(filter(None, (actual.columns, wanted)), default=_DEFAULT_SIZE.columns)
+        return os.terminal_size((columns, actual.lines or _DEFAULT_SIZE.lines))
 
     def can_show(self, text: str) -> bool:
         """Return whether the encoding has every character of `text`."""
@@ -151,11 +152,11 @@ class OutputStream:
         return True
 
     def shown(self, text: str) -> str:
-        """Return foreign text as it is shown here: sanitized, in characters that are there."""
+        """Return foreign text as it is shown here: sanitized and encodable."""
         return self._encodable(sanitize(text))
 
     def render(self, line: Line) -> str:
-        """Return a line with the colours and links that are shown here, all text sanitized."""
+        """Return a line of sanitized text with the colours and links that the stream supports."""
         if isinstance(line, str):
             return sanitize(line)
         rendered = ""
@@ -164,7 +165,7 @@ class OutputStream:
             if span.colour is not None and text and self.is_coloured:
                 text = f"\x1b[{span.colour}m{text}\x1b[0m"
             if span.link is not None and text and self.shows_links:
-                from urllib.parse import quote  # noqa: PLC0415 - for links on few terminals only
+                from urllib.parse import quote  # noqa: PLC0415 - only few terminals show links
 
                 uri = quote(span.link, safe="%/:=&?~#+!$,;'@()*[]")
                 text = f"\x1b]8;;{uri}\x1b\\{text}\x1b]8;;\x1b\\"
@@ -172,13 +173,13 @@ class OutputStream:
         return rendered
 
     def _encodable(self, text: str) -> str:
-        """Return `text` with plainer characters where the encoding lacks them."""
+        """Return `text` with plainer characters for those that the encoding lacks."""
         if text.isascii():
             return text
         return text.encode(self.encoding, self._errors).decode(self.encoding)
 
     def write(self, text: str) -> int:
-        """Write what was rendered at once; drop it when nobody is there to read it."""
+        """Write rendered text and flush it; drop it if the stream is closed."""
         if self._stream is not None and not self.is_closed:
             try:
                 self._stream.write(self._encodable(text))
@@ -188,7 +189,7 @@ class OutputStream:
         return len(text)
 
     def write_bytes(self, content: bytes) -> None:
-        """Write bytes that are no text, such as the name of a file."""
+        """Write bytes that may not be text, such as a file name."""
         buffer = getattr(self._stream, "buffer", None)
         if buffer is None:
             self.write(content.decode(errors="backslashreplace"))
@@ -200,14 +201,14 @@ class OutputStream:
                 self._give_up(error)
 
     def flush(self) -> None:
-        """Do nothing: every write is flushed."""
+        """Do nothing: every write flushes already."""
 
     def isatty(self) -> bool:
-        """Return whether it is a terminal, as file objects do."""
+        """Return whether it is a terminal (the file object protocol)."""
         return self.is_terminal
 
     def fileno(self) -> int:
-        """Return the descriptor behind it.
+        """Return the underlying file descriptor.
 
         Raises:
             OSError: If there is none.
@@ -220,7 +221,7 @@ class OutputStream:
         self.is_closed = True
         if isinstance(error, OSError) and error.errno not in _GONE:
             self.failure = error
-        # What is still buffered would fail once more when the interpreter flushes at its exit.
+        # Otherwise the interpreter's flush at exit would fail again on what is still buffered.
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
@@ -239,7 +240,7 @@ def _is_dumb(environ: Mapping[str, str]) -> bool:
 
 
 def _colour_depth(environ: Mapping[str, str], *, is_terminal: bool) -> ColourDepth:
-    """Return what `NO_COLOR`, `FORCE_COLOR`, `TERM` and the like ask for, in this order."""
+    """Return the colours that `NO_COLOR`, `TERM`, `FORCE_COLOR` and `COLORTERM` ask for."""
     forced = environ.get("FORCE_COLOR", "")
     is_wanted = is_terminal if not forced else forced not in {"0", "false"}
     if environ.get("NO_COLOR") or _is_dumb(environ) or not is_wanted:
@@ -275,7 +276,7 @@ def _is_notifying(environ: Mapping[str, str]) -> bool:
 
 
 def _is_modern(environ: Mapping[str, str]) -> bool:
-    """Return whether it is a terminal that takes links, progress and notifications."""
+    """Return whether the terminal supports links, progress and notifications."""
     program = environ.get("TERM_PROGRAM", "").lower()
     return (
         "WT_SESSION" in environ
@@ -285,7 +286,7 @@ def _is_modern(environ: Mapping[str, str]) -> bool:
 
 
 def _is_multiplexed(environ: Mapping[str, str]) -> bool:
-    """Return whether tmux or screen stand between, which keep such sequences to themselves."""
+    """Return whether tmux or screen would intercept such sequences, or the terminal is dumb."""
     return (
         "TMUX" in environ
         or "STY" in environ

@@ -1,6 +1,6 @@
 """The table of `omniedit list`, laid out for any width.
 
-Without a library's table, whose import would take longer than the whole command.
+It is laid out by hand because importing Rich's tables would take longer than the whole command.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -40,13 +40,13 @@ _ATTEMPT_COLOURS: Final[Mapping[str, Colour]] = {
 
 
 class _Column(NamedTuple):
-    """How a column gives way where there is no room."""
+    """A column, and how it shrinks when space is short."""
 
     name: str
     least: int
-    """The fewest cells that it is still of use with."""
+    """The smallest useful width in cells."""
     rank: int
-    """The lowest is dropped first."""
+    """The lowest rank is dropped first."""
     keeps_end: bool = False
 
 
@@ -61,7 +61,7 @@ _COLUMNS: Final = (
     _Column("MODEL", least=28, rank=1),
 )
 _STRETCHING: Final = ("PROMPT", "FILE", "CLIP")
-"""What is shortened before anything is dropped, the longest first."""
+"""Columns that are shortened before any column is dropped, the widest first."""
 
 
 def render_table(
@@ -76,12 +76,12 @@ def render_table(
     """Return a header and a line per edit, in at most `width` cells.
 
     Args:
-        records: In the order of the lines.
+        records: The edits, in the order of the lines.
         now: Unix time.
-        width: Of the terminal; None for a script, which gets every column in full.
-        known_ids: Other IDs, from which the short ones must differ as well.
-        lost_files: What became of saved files that are not there as they were saved, by path.
-        is_tree: Whether edits of results stand below the edits that made them.
+        width: The terminal's width; None for a script, which gets every column in full.
+        known_ids: Further IDs from which the shortened ones must differ.
+        lost_files: By path, what happened to saved files that are gone or changed.
+        is_tree: Whether to place edits of a result below the edit that made it.
     """
     id_length = None if width is None else _id_length([*map(name_of, records), *known_ids])
     placed = _tree(records) if is_tree else [("", record) for record in records]
@@ -89,7 +89,7 @@ def render_table(
     titles = {column.name: Span(column.name, Colour.BOLD) for column in _COLUMNS}
     table = [titles, *rows]
     if width is not None and {record.shown_model for record in records} <= {None, DEFAULT_MODEL}:
-        # What is the same everywhere takes room from what is not.
+        # A column with the same value everywhere only takes space from the others.
         table = [{name: span for name, span in row.items() if name != "MODEL"} for row in table]
     widths = _natural_widths(table)
     if width is not None and _total(widths) > width:
@@ -99,12 +99,13 @@ def render_table(
 
 
 def render_columns(rows: Sequence[Sequence[str]], width: int | None) -> list[Line]:
-    """Return a line per row, the first of them a header: a name, and numbers to its right.
+    """Return a line per row: a name with numbers to its right; the first row is the header.
 
     Args:
-        rows: Of as many cells each.
-        width: Of the terminal; None for a script. Where there is no room, columns without a number
-            give way, then long names, and at last numbers stand below their name.
+        rows: Rows of equal length.
+        width: The terminal's width; None for a script. When space is short, columns without any
+            number are dropped, then names are truncated, and finally the numbers are put below
+            their name.
     """
     name, *columns = zip(*rows, strict=True)
     if width is not None and _width_of(name) + _room_for(columns) > width:
@@ -148,14 +149,14 @@ def _stacked(name: Sequence[str], columns: Sequence[Sequence[str]]) -> list[Line
 
 
 def _tree(records: Sequence[Record]) -> list[tuple[str, Record]]:
-    """Return records with the branches that lead to them; the oldest of several comes first."""
+    """Return records with their branch lines; siblings are in order of age, the oldest first."""
     listed = {record.task_id for record in records if record.task_id}
     below: dict[str | None, list[Record]] = {}
     for record in records:
         is_below = record.parent in listed and record.parent != record.task_id
         below.setdefault(record.parent if is_below else None, []).insert(0, record)
     placed: list[tuple[str, Record]] = []
-    # Not by recursion: a chain may be long.
+    # Iterative, because a chain may be longer than the recursion limit.
     waiting = [("", "", record) for record in below.pop(None, [])]
     while waiting:
         branch, indent, record = waiting.pop()
@@ -168,7 +169,7 @@ def _tree(records: Sequence[Record]) -> list[tuple[str, Record]]:
                 for (bend, beside), child in zip(bends, children, strict=False)
             ]
         )
-    # What is its own ancestor, as no journal of ours says, is not left out.
+    # Keep records that are their own ancestors, although omniedit never writes such a journal.
     return placed + [("", record) for records in below.values() for record in records]
 
 
@@ -192,7 +193,7 @@ def _cells(
         ),
         "MODEL": Span(record.shown_model or _NONE, Colour.DIM),
     }
-    # Widths are those of what is shown.
+    # Sanitize first: widths are measured on the text that is shown.
     return {title: span._replace(text=sanitize(span.text)) for title, span in cells.items()}
 
 
@@ -206,7 +207,7 @@ def _state(record: Record, now: float) -> Span:
 
 
 def _credits(record: Record) -> str:
-    """Return what was charged; until that is known what is reserved, in brackets."""
+    """Return the charge, or the reservation in parentheses until the task has ended."""
     task = record.task
     if task is None:
         return _NONE
@@ -231,7 +232,7 @@ def _file(record: Record, file: SavedFile | None, fate: str | None) -> Span:
 
 
 def _link_colour(left_s: float | None, *, is_needed: bool) -> Colour:
-    # Once the file is here, the end of the link is nobody's concern.
+    # Once the file is saved, the expiry of the link no longer matters.
     if not left_s or not is_needed:
         return Colour.DIM
     if left_s < _VERY_SOON_S:
@@ -240,7 +241,7 @@ def _link_colour(left_s: float | None, *, is_needed: bool) -> Colour:
 
 
 def _id_length(names: Collection[str]) -> int:
-    """Return how many characters at the end tell all IDs apart."""
+    """Return how many trailing characters are enough to distinguish all IDs."""
     different = set(names)
     length = _ID_CHARACTERS
     while len({name[-length:] for name in different}) < len(different):
@@ -261,7 +262,7 @@ def _total(widths: Mapping[str, int]) -> int:
 
 
 def _fitted(natural: Mapping[str, int], width: int) -> dict[str, int]:
-    """Return the widths of the columns that fit, the least missed dropped."""
+    """Return the widths of the columns that fit, with the lowest ranks dropped."""
     columns = [column for column in _COLUMNS if column.name in natural]
     by_rank = sorted(columns, key=lambda column: column.rank)
     for dropped in range(len(columns)):
@@ -285,7 +286,7 @@ def _fitted(natural: Mapping[str, int], width: int) -> dict[str, int]:
 
 
 def _laid_out(row: Mapping[str, Span], widths: Mapping[str, int]) -> Line:
-    """Return one line of the table; the last column needs no padding."""
+    """Return one line of the table, without padding after the last column."""
     spans: list[Span] = []
     for column in _COLUMNS:
         if column.name not in widths:

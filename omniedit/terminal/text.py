@@ -1,4 +1,4 @@
-"""Lines of text for a terminal: their colours and links, and their width in cells."""
+"""Lines of text for a terminal: colours, links, and widths in cells."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,15 +9,15 @@ from omniedit.sanitize import sanitize
 
 _ELLIPSIS: Final = "…"
 _WORDS: Final = re.compile(r"([^\s`]*`[^`]*`\S*|\S+)(\s*)")
-"""Words and what follows them; a command in backquotes is one, so that it can be pasted."""
+"""Words and the blanks after them; a command in backticks is one word, so that it can be pasted."""
 
 
 _NARROWEST: Final = 16
-"""Cells for the text beside a label; a terminal that has fewer breaks lines itself."""
+"""The fewest cells beside a label; with less, wrapping is left to the terminal."""
 
 
 class Colour(StrEnum):
-    """A way to set off text (ECMA-48, 8.3.117): sixteen colours that every theme has tuned."""
+    """SGR parameters (ECMA-48, 8.3.117), limited to the 16 colours that terminal themes define."""
 
     BOLD = "1"
     DIM = "2"
@@ -30,7 +30,7 @@ class Colour(StrEnum):
 
 
 class Span(NamedTuple):
-    """A part of a line; what it may act on the terminal with is said beside its text."""
+    """A part of a line; colour and link are kept apart from its text, which is never trusted."""
 
     text: str
     colour: Colour | None = None
@@ -38,16 +38,16 @@ class Span(NamedTuple):
 
 
 Line: TypeAlias = str | Sequence[Span]
-"""One line as it is rendered: foreign text in it is sanitized by the stream that writes it."""
+"""One line of output; the stream that writes it sanitizes its text."""
 
 
 def plain_text(line: Line) -> str:
-    """Return a line without colours and links."""
+    """Return a line's text without colours and links."""
     return line if isinstance(line, str) else "".join(span.text for span in line)
 
 
 def joined_spans(parts: Iterable[Span], separator: str) -> list[Span]:
-    """Return the parts that have a text, with a dim separator between them."""
+    """Return the non-empty parts with a dim separator between them."""
     between = Span(separator, Colour.DIM if separator.strip() else None)
     spans: list[Span] = []
     for part in parts:
@@ -60,20 +60,20 @@ def cell_width(text: str) -> int:
     """Return how many terminal cells `text` takes: a Chinese character takes two."""
     if text.isascii():
         return len(text)
-    # Only here, since the tables behind it cost as much to import as a whole listing.
+    # Imported only here: its tables take as long to import as a whole listing takes.
     from rich.cells import cell_len  # noqa: PLC0415
 
     return cell_len(text)
 
 
 def truncate(text: str, width: int, *, keeps_end: bool = False, head: int = 0) -> str:
-    """Return `text` in at most `width` cells, with an ellipsis where something was cut off.
+    """Return `text` in at most `width` cells, with an ellipsis for what was cut off.
 
     Args:
-        text: Sanitized.
-        width: In cells.
-        keeps_end: Whether the end stays, not the beginning.
-        head: With `keeps_end`: how many cells of the beginning stay all the same.
+        text: Sanitized text.
+        width: The maximum width in cells.
+        keeps_end: Whether to keep the end instead of the beginning.
+        head: With `keeps_end`, how many cells of the beginning to keep as well.
     """
     if cell_width(text) <= width:
         return text
@@ -87,12 +87,12 @@ def truncate(text: str, width: int, *, keeps_end: bool = False, head: int = 0) -
 
 
 def wrapped(line: Line, width: int) -> list[list[Span]]:
-    """Return a line as as many as it takes for `width` cells, broken between words."""
+    """Return a line wrapped between words into lines of `width` cells."""
     spans = [Span(line)] if isinstance(line, str) else line
     lines: list[list[Span]] = [[]]
     used = 0
     for span in spans:
-        start = 0  # of what is not in a line yet
+        start = 0  # of the text that is not in a line yet
         used += cell_width(span.text) - cell_width(span.text.lstrip())
         for word in _WORDS.finditer(span.text):
             needed = cell_width(word[1])
@@ -106,20 +106,20 @@ def wrapped(line: Line, width: int) -> list[list[Span]]:
 
 
 def labelled(label: Sequence[Span], text: Span, width: int | None) -> list[Line]:
-    """Return a text beside its label, in as many lines as its terminal needs.
+    """Return a text beside its label, wrapped to the terminal's width.
 
     Args:
-        label: With the gap behind it.
-        text: Wrapped as it is shown.
-        width: Of the terminal; None for a script, which gets one line.
+        label: The label, including the gap after it.
+        text: The text.
+        width: The terminal's width; None for a script, which gets one line.
     """
     text = text._replace(text=sanitize(text.text))
     label_width = sum(cell_width(span.text) for span in label)
     if width is None or width - label_width < _NARROWEST:
         return [[*label, text]]
-    import textwrap  # noqa: PLC0415 - a script needs none
+    import textwrap  # noqa: PLC0415 - only terminals need it
 
-    # A path that the terminal itself breaks can still be copied.
+    # A long path is left to the terminal to wrap, so that it can still be copied.
     wrapper = textwrap.TextWrapper(
         width - label_width, break_long_words=False, break_on_hyphens=False
     )
@@ -132,7 +132,7 @@ def labelled(label: Sequence[Span], text: Span, width: int | None) -> list[Line]
 
 
 def _fitting(text: str, width: int) -> str:
-    """Return the longest start of `text` that takes `width` cells at most."""
+    """Return the longest prefix of `text` that takes at most `width` cells."""
     kept = text[:width]
     while cell_width(kept) > width:
         kept = kept[:-1]

@@ -61,7 +61,7 @@ def test_what_is_refused_for_a_while_is_tried_again_for_two_minutes(
 
     check_failure(ended, 8, "nothing was accepted")
     assert 60 < time_of.rested_s <= 120
-    assert re.search(r"attempt 1 failed, trying again in \ds", ended.stderr), ended
+    assert re.search(r"attempt 1 failed, retrying in \ds", ended.stderr), ended
 
 
 def test_what_is_late_is_waited_for_as_long_as_it_takes(

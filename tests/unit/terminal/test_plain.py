@@ -74,8 +74,8 @@ def test_a_failure_that_repeats_is_told_at_once_and_then_every_30_seconds(
         clock.turn(1.0)
 
     assert stderr.text.splitlines() == [
-        "429 (attempt 1 failed, trying again in 1s)",
-        "429 (attempt 31 failed, trying again in 1s)",
+        "429 (attempt 1 failed, retrying in 1s)",
+        "429 (attempt 31 failed, retrying in 1s)",
     ]
 
 

@@ -57,7 +57,7 @@ def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
     assert rendered(FACTS) == [
         "length     9.800 s, 294 frames, 30 fps, variable",
         "container  QuickTime (MOV), 9.850 s",
-        "video      H.265, 1080x1920, turned by 90 degrees, SAR 1:1, DAR 9:16, progressive",
+        "video      H.265, 1080x1920, rotated by 90 degrees, SAR 1:1, DAR 9:16, progressive",
         "colours    8 bits, 4:2:0, SDR",
         "audio      AAC, 44100 Hz, 2 channels",
         "size       2.1 MB",
@@ -90,7 +90,7 @@ def test_every_track_the_fields_the_colours_and_the_marks_have_their_lines() -> 
     assert lines[2:6] == [
         "video      H.265, 720x576, SAR 64:45, DAR 16:9, interlaced",
         "colours    10 bits, 4:2:0, HDR (PQ)",
-        "audio      AAC, 44100 Hz, 2 channels, eng, left out",
+        "audio      AAC, 44100 Hz, 2 channels, eng, not used",
         "audio      Opus, 48000 Hz, 1 channel, fra, used",
     ]
     assert "marks      C2PA manifest (Content Credentials)" in lines
@@ -105,9 +105,9 @@ def test_what_is_unknown_is_said_to_be() -> None:
     lines = rendered(replace(silent, is_fragmented=True), cost=None)
 
     assert lines == [
-        "length     unknown: the header does not tell",
+        "length     unknown: not in the header",
         "container  MP4, fragmented",
-        "video      H.265, 1080x1920, turned by 90 degrees, SAR 1:1, DAR 9:16, progressive",
+        "video      H.265, 1080x1920, rotated by 90 degrees, SAR 1:1, DAR 9:16, progressive",
         "colours    SDR",
         "audio      none",
         "size       unknown",

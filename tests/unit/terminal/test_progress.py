@@ -115,7 +115,7 @@ def _whole_story(report: Observer, clock: Clock) -> None:
         pytest.param([_progressed(47, 0.0)], " 46% 0:32  any moment  " + TASK_ID, id="late"),
         pytest.param(
             [_progressed(47), Stalled(task_id=TASK_ID, since_s=185.0)],
-            "3m09s without a change",
+            "no change for 3m09s",
             id="stalled",
         ),
         pytest.param(
@@ -371,8 +371,8 @@ def test_a_pipe_gets_a_line_for_each_change(
         "processing, 28s elapsed, about 31s left\n"
         "processing, 12 %, 28s elapsed, about 31s left\n"
         "processing, 47 %, 28s elapsed, about 31s left\n"
-        "nothing moved for 3m05s\n"
-        "503 (attempt 1 failed, trying again in 4s)\n"
+        "no change for 3m05s\n"
+        "503 (attempt 1 failed, retrying in 4s)\n"
         "completed after 28 s\n"
         "downloading out.mp4, 0 % of 2.1 MB\n"
         "saved out/日落.mp4 (2.1 MB, 28 s, credits unknown)\n"
