@@ -1,18 +1,18 @@
-"""Everything that can go wrong, as one tree.
+"""All expected errors, as one class tree.
 
 OmniEditError
-├── InvalidInputError            the call is wrong; nothing was sent
+├── InvalidInputError            invalid usage or input; nothing was sent
 │   ├── MissingFileError         a named file does not exist
 │   ├── MissingExtraError        an optional part of omniedit is not installed
-│   └── NoSuchReferenceError     `last`, or the end of an ID, names no task or several
+│   └── NoSuchReferenceError     `last` or the end of an ID matches no task or several
 ├── CredentialsError             no usable key
 │   ├── MissingKeyError
 │   └── InvalidKeyError
 ├── TaskFailedError              the task failed or was cancelled
-├── NotFinishedError             the task goes on
+├── NotFinishedError             the task continues
 │   └── WaitTimeoutError
 ├── ResultGoneError              the link expired, or the result is missing
-│   └── NotAVideoError           something else was delivered in its place
+│   └── NotAVideoError           the link delivers something else
 ├── OutcomeUnknownError          a submission may or may not have been accepted
 ├── LocalError                   this machine's files and disk
 │   ├── TargetExistsError
@@ -20,9 +20,9 @@ OmniEditError
 │   └── JournalError
 │       ├── JournalDamagedError
 │       └── JournalTooNewError
-├── TooExpensiveError            dearer than the caller's own limit
-└── ServiceError                 the service, or the way to it, said no
-    ├── RequestRefusedError      400 and its like: the request is wrong
+├── TooExpensiveError            more expensive than the caller's own limit
+└── ServiceError                 errors from the service or the network
+    ├── RequestRefusedError      400 and similar: the request is wrong
     │   └── WrongBaseURLError    404 or 405 where an endpoint was expected
     ├── AuthenticationError      401, 403, and the key codes
     ├── ModelRefusedError        the model is unknown, retired, or not allowed
@@ -33,13 +33,13 @@ OmniEditError
     └── UnavailableError         worth trying later
         ├── RateLimitedError     429
         ├── ServerError          5xx
-        ├── UnreadableReplyError a reply that is not what the API reference says
+        ├── UnreadableReplyError the reply contradicts the API reference
         ├── NetworkError         the connection broke; the request may have arrived
         │   └── NotConnectedError  nothing was sent
         ├── BlockedClientError   the CDN refuses this client (1010)
         └── BrokenDownloadError  the download keeps breaking off
 
-Exit statuses are given in `cli/exit_codes.py`; this module knows none.
+`cli/exit_codes.py` assigns the exit statuses.
 """
 
 import sys
@@ -48,20 +48,20 @@ from pathlib import Path
 from typing import ClassVar, Final, Self
 
 _SOURCE: Final = "git+https://github.com/omniedit/omniedit"
-"""Where pipx and uv find what is in no package index yet."""
+"""The source for pipx and uv, because omniedit is not in a package index yet."""
 
 OFFLINE_CODE: Final = "offline"
-"""The code of an error of a machine that seems to have no network."""
+"""The code of errors on a machine that seems to have no network."""
 
 
 class Hint(str):
-    """Text that names commands, rendered once: where it is known whether `--sandbox` is in force.
+    """Text that names commands, to which `render_hint` can add `--sandbox`.
 
-    As a string it is what a user without the sandbox reads.
+    As a plain string it shows the commands without `--sandbox`.
 
     Args:
         text: One line; each `{}` stands for a command.
-        commands: Without `omniedit`, quoted for a shell: `list --remote --adopt`.
+        commands: The commands without `omniedit`, quoted for a shell: `list --remote --adopt`.
     """
 
     text: str
@@ -75,34 +75,34 @@ class Hint(str):
 
 
 def render_hint(text: str, *, is_sandbox: bool) -> str:
-    """Return a text whose commands are pasteable where `--sandbox` is in force."""
+    """Return a text with its commands ready to paste, with `--sandbox` if it is in force."""
     if is_sandbox and isinstance(text, Hint):
         return _with_commands("omniedit --sandbox", text.text, text.commands)
     return str(text)
 
 
 def _with_commands(program: str, text: str, commands: tuple[str, ...]) -> str:
-    # Not `format`: a text may quote braces.
+    # Not `format`: the text may contain braces.
     first, *rest = text.split("{}", len(commands))
     shown = [f"`{program} {command}`{after}" for command, after in zip(commands, rest, strict=True)]
     return "".join([first, *shown])
 
 
 class OmniEditError(Exception):
-    """An expected failure: what happened, in one sentence, and what is known about it.
+    """An expected failure: one sentence that says what happened, and its details.
 
     Args:
         message: One line, lower case, no full stop.
-        code: The service's own code where it gave one; else the class's.
-        hint: What to do next, where only the place that raises can know.
-        task_id: The task it is about.
-        request_id: The submission it is about.
-        http_status: The status of the reply that said so.
-        retry_after_s: Seconds after which the service wants to be asked again.
+        code: The service's own code; by default the class's `kind`.
+        hint: What to do next, if only the raising code can know it.
+        task_id: The task concerned.
+        request_id: The submission concerned.
+        http_status: The HTTP status of the reply that reported the error.
+        retry_after_s: The delay that the service asked for.
     """
 
     kind: ClassVar[str] = "error"
-    """Names the class in the journal and in JSON; never changes once released."""
+    """The name of the class in the journal and in JSON; never changes once released."""
 
     message: str
     code: str
@@ -133,14 +133,14 @@ class OmniEditError(Exception):
         self.retry_after_s = retry_after_s
 
     def about(self, *, task_id: str | None = None, request_id: str | None = None) -> Self:
-        """Return this error with the task or submission it concerns filled in, where unknown."""
+        """Return this error with its task or submission filled in, if not set yet."""
         self.task_id = self.task_id or task_id
         self.request_id = self.request_id or request_id
         return self
 
     @classmethod
     def subclasses(cls) -> Iterator[type["OmniEditError"]]:
-        """Yield this class and everything below it."""
+        """Yield this class and all its subclasses."""
         yield cls
         for subclass in cls.__subclasses__():
             yield from subclass.subclasses()
@@ -149,7 +149,7 @@ class OmniEditError(Exception):
 def restored_error(
     kind: str, message: str, *, code: str | None, http_status: int | None, request_id: str | None
 ) -> OmniEditError:
-    """Return the error that the journal once recorded, ready to be raised again."""
+    """Return an error that the journal has recorded, to be raised again."""
     known = {cls.kind: cls for cls in OmniEditError.subclasses()}
     cls = known.get(kind, OmniEditError)
     return cls(message, code=code, http_status=http_status, request_id=request_id)
@@ -167,7 +167,7 @@ class Interrupted(BaseException):
 
 
 class InvalidInputError(OmniEditError):
-    """The call is wrong; nothing was sent."""
+    """The usage or the input is invalid; nothing was sent."""
 
     kind = "invalid_input"
 
@@ -188,13 +188,13 @@ def install_command(extra: str, *, environment: str = sys.prefix) -> str:
     """Return the command that installs an optional part of omniedit.
 
     Args:
-        extra: Its name.
-        environment: The folder that omniedit is installed in.
+        extra: The name of the extra.
+        environment: The Python environment in which omniedit is installed.
     """
     tool = _installer(environment)
     if tool is None:
         return f"{_python()} -m pip install 'omniedit[{extra}]'"
-    # These two replace the whole environment: every extra is named, so that none gets lost.
+    # pipx and uv replace the whole environment: install all extras, so that none is lost.
     return f"{tool} install --force 'omniedit[all] @ {_SOURCE}'"
 
 
@@ -207,8 +207,8 @@ def upgrade_command(*, environment: str = sys.prefix) -> str:
 
 
 def _python() -> str:
-    """Return what a shell calls the Python that runs this."""
-    import shutil  # noqa: PLC0415 - hardly ever needed, as the next
+    """Return the shell command for the Python that is running."""
+    import shutil  # noqa: PLC0415 - rarely needed, like the next one
 
     from omniedit.sanitize import quoted  # noqa: PLC0415
 
@@ -218,14 +218,14 @@ def _python() -> str:
 
 
 def _installer(environment: str) -> str | None:
-    """Return what has made an environment for omniedit alone; None of any other."""
+    """Return the tool that made an environment for omniedit alone; None if there was none."""
     if Path(environment, "pipx_metadata.json").exists():
         return "pipx"
     return "uv tool" if Path(environment, "uv-receipt.toml").exists() else None
 
 
 class NoSuchReferenceError(InvalidInputError):
-    """`last`, or the end of an ID, names no task or several."""
+    """`last` or the end of an ID matches no task or several."""
 
     kind = "no_such_task"
 
@@ -243,7 +243,7 @@ class MissingKeyError(CredentialsError):
 
 
 class InvalidKeyError(CredentialsError):
-    """A key is set that cannot be a key; its text is never part of the message."""
+    """The configured key is malformed; its text is never part of the message."""
 
     kind = "invalid_key"
 
@@ -255,7 +255,7 @@ class TaskFailedError(OmniEditError):
 
 
 class NotFinishedError(OmniEditError):
-    """The task is not finished and goes on at the service."""
+    """The task is not finished and continues on the service."""
 
     kind = "not_finished"
 
@@ -285,7 +285,7 @@ class OutcomeUnknownError(OmniEditError):
 
 
 class LocalError(OmniEditError):
-    """A file, the disk or a folder of this machine does not allow it."""
+    """A local file, folder or disk causes the failure."""
 
     kind = "local_file"
 
@@ -321,25 +321,25 @@ class JournalTooNewError(JournalError):
 
 
 class TooExpensiveError(OmniEditError):
-    """The edit is estimated dearer than the caller's own limit, or cannot be estimated."""
+    """The estimate exceeds the caller's own limit, or no estimate is possible."""
 
     kind = "too_expensive"
 
 
 class ServiceError(OmniEditError):
-    """The service, or the way to it, said no."""
+    """An error from the service or the network."""
 
     kind = "service"
 
 
 class RequestRefusedError(ServiceError):
-    """The service finds the request wrong (400 and other 4xx)."""
+    """The service rejects the request (400 and other 4xx)."""
 
     kind = "request_refused"
 
 
 class WrongBaseURLError(RequestRefusedError):
-    """404 or 405 where an endpoint was expected: the base URL is not the API's."""
+    """A known endpoint answers 404 or 405: the base URL is not the API's."""
 
     kind = "wrong_base_url"
 
@@ -369,7 +369,7 @@ class TaskNotFoundError(ServiceError):
 
 
 class EndpointMissingError(ServiceError):
-    """An endpoint that is not in the published reference is not offered here."""
+    """The service does not offer an endpoint that is missing from the published reference."""
 
     kind = "endpoint_missing"
 
@@ -381,25 +381,25 @@ class IdempotencyConflictError(ServiceError):
 
 
 class UnavailableError(ServiceError):
-    """The service or the network does not answer; worth trying later."""
+    """The service or the network does not respond; trying later may help."""
 
     kind = "unavailable"
 
 
 class RateLimitedError(UnavailableError):
-    """Too many requests (429): certainly nothing was accepted."""
+    """Too many requests (429); certainly nothing was accepted."""
 
     kind = "rate_limited"
 
 
 class ServerError(UnavailableError):
-    """The service failed (5xx); a submission may have been accepted all the same."""
+    """The service failed (5xx); a submission may still have been accepted."""
 
     kind = "server_error"
 
 
 class UnreadableReplyError(UnavailableError):
-    """The reply is not what the API reference says; a submission may have been accepted."""
+    """The reply contradicts the API reference; a submission may have been accepted."""
 
     kind = "unreadable_reply"
 
@@ -411,7 +411,7 @@ class NetworkError(UnavailableError):
 
 
 class NotConnectedError(NetworkError):
-    """No connection came about; certainly nothing was sent."""
+    """No connection was established; certainly nothing was sent."""
 
     kind = "not_connected"
 

@@ -1,7 +1,7 @@
-"""What happens while a use case runs, as frozen values for whoever watches.
+"""Events of a running use case, as frozen values for its observers.
 
-Use cases call one `report(event)`; whether that becomes a bar, a line, NDJSON or nothing is the
-observers' business.
+Use cases call one `report(event)`; observers decide whether it becomes a bar, a line, NDJSON or
+nothing.
 """
 
 from collections.abc import Callable
@@ -11,23 +11,23 @@ from omniedit.models import Record, SavedFile
 
 
 class Submitted(NamedTuple):
-    """The service accepted a submission; `is_replay`: it had done so before."""
+    """The service accepted a submission, or had accepted it earlier (`is_replay`)."""
 
     record: Record
     is_replay: bool = False
-    estimated_credits: float | None = None  # where the clip was looked at
+    estimated_credits: float | None = None  # None if the clip was not probed
 
 
 class Progressed(NamedTuple):
-    """A poll of a task. Its progress never runs backwards within one wait."""
+    """A task was polled; within one wait its progress never goes backwards."""
 
     record: Record
-    elapsed_s: float  # since the task was created, or since the wait began
+    elapsed_s: float  # since the task was created, or else since the wait began
     remaining_s: float | None
 
 
 class Completed(NamedTuple):
-    """A task ended well."""
+    """A task completed successfully."""
 
     record: Record
 
@@ -39,31 +39,31 @@ class Failed(NamedTuple):
 
 
 class LineFailed(NamedTuple):
-    """One edit of many came to nothing without a task that failed; the others go on."""
+    """One of several edits failed, although no task did; the others continue."""
 
-    name: str  # of the manifest's line, or of the piece
+    name: str  # of the manifest line or the piece
     message: str
     code: str
-    kind: str  # of the error; see `TaskError`
+    kind: str  # of the error class; see `TaskError`
     request_id: str | None = None
     task_id: str | None = None
 
 
 class Stalled(NamedTuple):
-    """A task has not moved for minutes."""
+    """A task has shown no change for minutes."""
 
     task_id: str
     since_s: float
 
 
 class Retrying(NamedTuple):
-    """Something transient went wrong and is tried again after `delay_s`."""
+    """A transient failure; the next attempt follows after `delay_s`."""
 
     message: str
     delay_s: float
-    attempt: int  # from 1: the one that just failed
+    attempt: int  # the attempt that failed, from 1
     task_id: str | None = None
-    record: Record | None = None  # of that task, where something was seen of it
+    record: Record | None = None  # of that task; None if it has not been read yet
 
 
 class Preparing(NamedTuple):
@@ -78,7 +78,7 @@ class Preparing(NamedTuple):
 
 
 class Transferring(NamedTuple):
-    """Bytes moved: a download (`name` is the target) or an upload (`name` is the clip)."""
+    """A download (`name` is the target) or an upload (`name` is the clip) has progressed."""
 
     name: str
     direction: str  # "download" or "upload"
@@ -88,23 +88,23 @@ class Transferring(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """A result lies complete under its final name."""
+    """A result is complete under its final name."""
 
     file: SavedFile
     shown_path: str  # as the user gave it
-    task_id: str | None = None  # None: joined from the results of several tasks
-    record: Record | None = None  # of that task, as it was last seen
-    is_new: bool = True  # False: it was there already
+    task_id: str | None = None  # None if joined from the results of several tasks
+    record: Record | None = None  # of that task
+    is_new: bool = True  # False if the file already existed
 
 
 class Noted(NamedTuple):
-    """A hint: worth a line, silenced by `--quiet`."""
+    """A note for the user, silenced by `--quiet`."""
 
     message: str
 
 
 class Warned(NamedTuple):
-    """A warning: shown also with `--quiet`."""
+    """A warning, shown even with `--quiet`."""
 
     message: str
 

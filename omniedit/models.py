@@ -1,4 +1,4 @@
-"""The service's nouns, as frozen values."""
+"""Tasks, edits, records and the other nouns of the service, as frozen values."""
 
 import math
 import os
@@ -10,14 +10,14 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 LINK_LIFETIME_S: Final = 24 * 3600
-"""Result links live 24 hours from completion (API reference)."""
+"""Result links are valid for 24 hours after completion (API reference)."""
 CREDITS_PER_DOLLAR: Final = 68
 BATCH_SIZE: Final = 50
-"""The most tasks in one batch read, and in one page of the account's list."""
+"""The maximum number of tasks in a batch read or on a page of the account's list."""
 MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024
-"""What the vendor's own client sends to the file service at most."""
+"""The largest upload that the vendor's own client sends to the file service."""
 TASK_PREFIX: Final = "task:"
-"""Begins a VIDEO that is the result of a task."""
+"""The prefix of a VIDEO that stands for the result of a task."""
 
 _VIDEO_SUFFIXES = frozenset(
     {".3g2", ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
@@ -49,14 +49,14 @@ JSONObject: TypeAlias = Mapping[str, Any]
 
 
 class Model(NamedTuple):
-    """A model of the service: what it takes, makes and charges (the vendor's price pages, 2026)."""
+    """A model of the service: its limits and prices (the vendor's price pages, 2026)."""
 
     model_id: str
     longest_clip_s: float = math.inf
     sizes: tuple[tuple[int, int], ...] = ((1280, 720), (720, 1280))
-    """Width and height of its results."""
+    """The possible widths and heights of its results."""
     input_tokens_per_s: int = 5792
-    output_tokens_per_s: int = 5792  # the audio included
+    output_tokens_per_s: int = 5792  # including audio
     input_credits_per_token: float = 86.7e-6
     output_credits_per_token: float = 1011.5e-6
 
@@ -66,10 +66,10 @@ class Model(NamedTuple):
         return self.model_id in MODELS
 
     def estimated_credits(self, clip_s: float | None) -> float | None:
-        """Return about what an edit costs at least, without its thinking tokens.
+        """Return the estimated minimum price of an edit, without thinking tokens; None if unknown.
 
         Args:
-            clip_s: The length of the clip; None where that is unknown, as its price is then.
+            clip_s: The length of the clip; None if unknown.
         """
         if clip_s is None or not self.is_known:
             return None
@@ -85,17 +85,17 @@ MODELS: Final[Mapping[str, Model]] = {
         Model(model_id="gemini-omni-1.1-flash-video-edit", longest_clip_s=10.0),
     )
 }
-"""The models that are known, the default first."""
+"""The known models, the default first."""
 DEFAULT_MODEL: Final = next(iter(MODELS))
 
 
 def find_model(model_id: str) -> Model:
-    """Return the model with this ID; one that is not known has no limits and no price."""
+    """Return the model with this ID; an unknown model has no limits and no price."""
     return MODELS.get(model_id) or Model(model_id=model_id, sizes=())
 
 
 class TaskStatus(StrEnum):
-    """The statuses that a task is known to pass through, as the service spells them."""
+    """The known statuses of a task, as the service spells them."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -107,7 +107,7 @@ class TaskStatus(StrEnum):
 class AttemptState(StrEnum):
     """The states of a submission without a task.
 
-    Never compared with a status of the service, which may be any text, these words included.
+    Never compare them with the service's statuses, which may be any text, even these words.
     """
 
     SENDING = "sending"
@@ -125,17 +125,17 @@ class TaskError(NamedTuple):
     message: str
     suggestion: str | None = None
     kind: str | None = None
-    """Of a refused submission: which error class it was (`errors.py`)."""
+    """For a refused submission, the `kind` of its error class (`errors.py`)."""
     http_status: int | None = None
 
     @property
     def is_retryable(self) -> bool:
-        """Whether submitting the same edit again is sensible (task error codes, API reference)."""
+        """Whether submitting the edit again may succeed (API reference, task error codes)."""
         return self.code in _RETRYABLE_CODES
 
     @property
     def is_about_input(self) -> bool:
-        """Whether the service may not have found, or not have understood, the clip."""
+        """Whether the service may have failed to fetch or decode the clip."""
         return self.code in _INPUT_CODES
 
 
@@ -144,7 +144,7 @@ class Task:
     """One edit, as the service last reported it."""
 
     task_id: str
-    status: str | None  # the wire's spelling, maybe a new one; None: nobody has told
+    status: str | None  # as the service spells it, possibly a new word; None if unknown
     progress: int | None = None  # per cent
     model: str | None = None
     created_at: float | None = None  # Unix time
@@ -157,110 +157,110 @@ class Task:
 
     @property
     def shown_status(self) -> str:
-        """Its status, in words where nobody has told it."""
+        """The status to show; "status unknown" if there is none."""
         return self.status or "status unknown"
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the service will not change it any more."""
+        """Whether the task has ended, so that its status is final."""
         return self.status in _TERMINAL
 
     @property
     def has_known_status(self) -> bool:
-        """Whether anybody knows what its status means."""
+        """Whether the status is one that omniedit knows."""
         return self.status in set(TaskStatus)
 
     @property
     def is_completed(self) -> bool:
-        """Whether it ended well."""
+        """Whether the task completed successfully."""
         return self.status == TaskStatus.COMPLETED
 
     @property
     def has_failed(self) -> bool:
-        """Whether it ended without a result: failed or cancelled, and not charged."""
+        """Whether the task ended without a result: failed or cancelled, and not charged."""
         return self.is_terminal and not self.is_completed
 
 
 class Sound(StrEnum):
-    """Whose sound a saved result has."""
+    """The sound of a saved result."""
 
     NEW = "new"
-    """What the service returned."""
+    """The sound that the service returned."""
     ORIGINAL = "original"
-    """The clip's own."""
+    """The clip's own sound."""
     NONE = "none"
 
 
 class VideoFacts(NamedTuple):
-    """What a video is, as far as its viewer sees it."""
+    """The facts about a video that its viewer sees."""
 
     width: int
     height: int
     frame_rate: float | None
     duration_s: float | None
     codec: str
-    marks: tuple[str, ...] = ()  # of its origin, such as `c2pa`
+    marks: tuple[str, ...] = ()  # provenance marks, such as `c2pa`
 
 
 class SavedFile(NamedTuple):
-    """A result on this machine's disk, complete and verified when it was written."""
+    """A saved result, complete and verified when it was written."""
 
     path: str  # absolute
     size_bytes: int
     sha256: str
     is_elsewhere: bool = False  # on another machine
-    facts: VideoFacts | None = None  # where somebody looked
+    facts: VideoFacts | None = None  # None if not probed
     sound: Sound = Sound.NEW
-    served_path: str | None = None  # of the result as it was served, where that is another file
+    served_path: str | None = None  # of the file as the service returned it, if kept separately
 
     @property
     def is_served(self) -> bool:
-        """Whether its bytes are those that the service returned."""
+        """Whether it holds the bytes that the service returned."""
         return self.served_path is None
 
 
 class EditRequest(NamedTuple):
-    """An edit as it was asked for; `edits.requests.prepare` checks it."""
+    """An edit as requested; `edits.requests.prepare` checks it."""
 
     video: str  # URL or path
     prompt: str
     callback_url: str | None = None
     request_id: str | None = None  # chosen by the caller
-    start: str | None = None  # mark, as typed
+    start: str | None = None  # cut mark, as typed
     end: str | None = None
     take: int | None = None  # another edit of the same clip and prompt
-    check: bool | None = None  # None: a local clip is looked at, a URL is not
+    check: bool | None = None  # None: local clips are checked, URLs are not
     max_credits: float | None = None
-    keeps_hdr: bool = False  # HDR colours are sent as they are
-    parent: str | None = None  # the task whose result the clip is: VIDEO was `task:TASK`
+    keeps_hdr: bool = False  # send HDR colours unchanged
+    parent: str | None = None  # the task whose result is the clip (VIDEO was `task:TASK`)
     model: str = DEFAULT_MODEL
     model_source: str = "default"  # which setting chose it
-    piece: str | None = None  # of a clip that is split: "piece 7 of 30"
-    source: str | None = None  # path of the clip of a URL, where it was fetched before
+    piece: str | None = None  # "piece 7 of 30" if the clip is split
+    source: str | None = None  # path of a URL clip that has been fetched already
 
     @property
     def is_cut(self) -> bool:
-        """Whether only a part of the clip is meant."""
+        """Whether only a part of the clip is edited."""
         return self.start is not None or self.end is not None
 
     @property
     def is_checked(self) -> bool:
-        """Whether its clip is refused where it does not fit: as was asked, else if it is local."""
+        """Whether a clip that does not fit is refused; by default only a local clip is."""
         return is_local(self.video) if self.check is None else self.check
 
     @property
     def is_looked_at(self) -> bool:
-        """Whether its clip is looked at before it is sent."""
+        """Whether the clip is probed before it is sent."""
         return self.is_checked or self.is_cut or self.max_credits is not None
 
     @property
     def shown_video(self) -> str:
-        """The clip as the journal, documents and names of files know it."""
+        """The clip's name in the journal, documents and file names."""
         return self.video if self.parent is None else f"{TASK_PREFIX}{self.parent}"
 
 
 class ClipPlan(NamedTuple):
-    """What a look at a clip led to."""
+    """How a clip is sent, as decided by probing it."""
 
     start_s: float | None = None
     end_s: float | None = None
@@ -277,17 +277,17 @@ class TaskPage(NamedTuple):
 
 
 class Credits(NamedTuple):
-    """What may still be spent: the account's balance, and the limit of one key."""
+    """The account's balance and the limit of one key."""
 
     account_remaining: float | None
     account_used: float | None
-    key_remaining: float | None  # None as well where the key has no limit
+    key_remaining: float | None  # also None if the key has no limit
     key_used: float | None
     is_key_unlimited: bool
 
 
 class UploadedClip(NamedTuple):
-    """A local clip as the file service holds it."""
+    """A local clip that has been uploaded to the file service."""
 
     url: str
     expires_at: float | None  # Unix time
@@ -300,51 +300,54 @@ _KEPT_OF_TASKS: Final = (
     "credits_reserved",
     "credits_used",
 )
-"""What a newer state of a task may leave out."""
+"""Fields that are kept if a newer state of the task omits them."""
 
 
 class Record(NamedTuple):
-    """One edit, as this machine knows it: the attempt, the task it became, the saved files."""
+    """Everything this machine knows about one edit: the attempt, its task, the saved files."""
 
     request_id: str | None
     task: Task | None
-    status: str | None  # the task's, or sending, unknown, refused
-    created_at: float  # Unix time of the attempt, or of the task where it was adopted
+    status: str | None  # the task's status, or sending, unknown, refused
+    created_at: float  # Unix time of the attempt, or of the task if it was adopted
     clock_offset_s: float | None = None
-    """How far the service's clock was ahead of this machine's, which may be set right later."""
+    """How far the service's clock was ahead of this machine's at the attempt.
+
+    This machine's clock may be corrected later.
+    """
     video: str | None = None
     prompt: str | None = None
     identity: str | None = None
     origin: str | None = None
     model: str | None = None
-    clip: VideoFacts | None = None  # what was sent, where somebody looked
+    clip: VideoFacts | None = None  # the clip as sent; None if not probed
     body: bytes | None = None
     body_digest: str | None = None
     clip_sha256: str | None = None  # of a local clip
-    start_s: float | None = None  # where the edit begins and ends in it
+    start_s: float | None = None  # the edited part of the clip
     end_s: float | None = None
-    parent: str | None = None  # the task whose result the clip is
+    parent: str | None = None  # the task whose result is the clip
     error: TaskError | None = None
     saved: tuple[SavedFile, ...] = ()
-    completed_after: float | None = None  # Unix time of the last look that showed it unfinished
+    completed_after: float | None = None  # Unix time of the last poll that showed it unfinished
     is_adopted: bool = False
     is_result_gone: bool = False
     seen_at: float | None = None
-    """Unix time when its task was last found to have changed; None: it was just asked for."""
+    """Unix time when the task was last seen to have changed; None if it was just read."""
 
     @property
     def task_id(self) -> str | None:
-        """The task's ID, once the service gave one."""
+        """The task ID; None until the service has given one."""
         return self.task.task_id if self.task else None
 
     @property
     def shown_status(self) -> str:
-        """Its status, in words where nobody has told it."""
+        """The status to show; "status unknown" if there is none."""
         return str(self.status) if self.task is None else self.task.shown_status
 
     @property
     def shown_model(self) -> str | None:
-        """The model, as the service says; before it does as the attempt asked."""
+        """The model that the service reports, or else the requested one."""
         return (self.task and self.task.model) or self.model
 
     @property
@@ -354,23 +357,23 @@ class Record(NamedTuple):
 
     @property
     def is_unsettled(self) -> bool:
-        """Whether the submission may have been accepted, and no task is known of it."""
+        """Whether the submission may have been accepted although its task is unknown."""
         return self.task is None and self.status in {AttemptState.SENDING, AttemptState.UNKNOWN}
 
     @property
     def has_failed(self) -> bool:
-        """Whether its task ended without a result."""
+        """Whether the task ended without a result."""
         return self.task is not None and self.task.has_failed
 
     @property
     def is_open(self) -> bool:
-        """Whether its task had not ended when it was last seen."""
+        """Whether the task had not ended when it was last read."""
         return self.task is not None and not self.task.is_terminal
 
     def with_task(self, task: Task) -> "Record":
         """Return this record with a newer state of its task.
 
-        What the newer state leaves out is as it was known.
+        Some fields that the newer state omits keep their known values.
         """
         known = self.task
         if known is not None and known.task_id == task.task_id:
@@ -384,7 +387,7 @@ class Record(NamedTuple):
 
     @property
     def link_valid_until(self) -> float | None:
-        """The Unix time until which a result's link lives at least; None before there is one."""
+        """The Unix time until which the result link is certainly valid; None if unknown."""
         if self.task is None or not self.task.is_completed:
             return None
         since = max(self.completed_after or 0.0, self.task.created_at or 0.0)
@@ -392,43 +395,43 @@ class Record(NamedTuple):
 
 
 def compared_prompt(prompt: str) -> str:
-    """Return what of a prompt tells one edit from another; it is sent as it was typed."""
+    """Return the part of a prompt that identifies an edit; the prompt is sent as typed."""
     return prompt.replace("\r\n", "\n").replace("\r", "\n").rstrip()
 
 
 def is_local(video: str) -> bool:
     """Return whether VIDEO is a path on this machine rather than a URL."""
-    # One letter is a drive of Windows.
+    # `_SCHEME` needs two letters: one letter is a Windows drive.
     return _SCHEME.match(video) is None
 
 
 def is_task_id(text: str) -> bool:
-    """Return whether `text` may stand in a URL as a task ID.
+    """Return whether `text` is safe in a URL as a task ID.
 
-    A text of dots alone would be taken for a path step by HTTP libraries (RFC 3986, 5.2.4).
+    Dots alone are refused: they would be removed as dot segments of the path (RFC 3986, 5.2.4).
     """
     return _TASK_ID.fullmatch(text) is not None and text.strip(".") != ""
 
 
 def is_video_name(name: str) -> bool:
-    """Return whether the name of a file, or a path to it, ends as those of videos do."""
-    return os.path.splitext(name)[1].lower() in _VIDEO_SUFFIXES  # noqa: PTH122 - no Path is needed
+    """Return whether a file name or path has the suffix of a video."""
+    return os.path.splitext(name)[1].lower() in _VIDEO_SUFFIXES  # noqa: PTH122 - faster than Path
 
 
-@lru_cache(maxsize=1024)  # a screen full of bars is sorted several times a second
+@lru_cache(maxsize=1024)  # a screen of bars is sorted several times a second
 def natural_order(name: str) -> list[tuple[bool, int, str, str]]:
     """Return a key that sorts `clip2` before `Clip10`."""
-    # Digits as text: Python reads no number of more than 4,300.
+    # Digits stay text: `int` refuses more than 4,300 digits.
     parts = re.findall(r"0*([0-9]+)|([^0-9]+)", name.casefold())
     return [(not digits, len(digits), digits, text) for digits, text in parts]
 
 
 def is_model_id(text: str) -> bool:
-    """Return whether `text` may be the ID of a model, known or not."""
+    """Return whether `text` is a well-formed model ID, known or not."""
     return _MODEL_ID.fullmatch(text) is not None
 
 
 def task_name(task_id: str | None) -> str:
-    """Return what a sentence calls a task; most IDs begin with that word themselves."""
+    """Return the task's name for a sentence; most IDs already begin with `task`."""
     text = str(task_id)
     return text if text.startswith("task") else f"task {text}"

@@ -1,6 +1,6 @@
-"""How long to wait, how often to try again, and when to give up.
+"""How long to wait, how often to retry, and when to give up.
 
-Every time-out, budget, interval and bound stands in one value, which tests replace.
+All timeouts, budgets, intervals and limits are in one value, which tests replace.
 """
 
 import time
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 
 class Policy(NamedTuple):
-    """How long to wait, how often to try again, and where to stop.
+    """All timeouts, budgets, intervals and limits.
 
-    A NamedTuple, since a frozen dataclass of this size takes a millisecond of every start.
+    It is a NamedTuple because a frozen dataclass of this size adds a millisecond to every start.
     """
 
     # One request.
@@ -31,40 +31,40 @@ class Policy(NamedTuple):
     read_timeout_s: float = 30.0
     submit_timeout_s: float = 60.0
     upload_timeout_s: float = 60.0
-    """For the reply after an upload's last byte."""
+    """For the reply after the last byte of an upload."""
     clip_timeout_s: float = 3.0
-    """For a look at a clip behind a URL, all range requests together."""
+    """For probing a clip behind a URL, all range requests together."""
     max_reply_bytes: int = 16 * 1024**2
 
-    # Trying again.
+    # Retries.
     first_backoff_s: float = 1.0
     longest_backoff_s: float = 30.0
     look_s: float = 2.0
-    """For all that a listing asks the service."""
+    """For all requests of a listing together."""
     looks: int = 5
-    """How many tasks it asks for one by one, where they cannot be read at once."""
+    """How many tasks a listing reads one by one if the service has no batch read."""
     read_budget_s: float = 30.0
-    """How long one read of the service is tried again, in all."""
+    """How long to retry a read, in total."""
     offline_budget_s: float = 5.0
-    """How long to try again, in all, as long as this machine seems to have no network."""
+    """How long to retry, in total, while this machine seems to have no network."""
     submit_budget_s: float = 120.0
-    """How long a submission that certainly was not accepted is tried again, in all."""
+    """How long to retry a submission that certainly was not accepted, in total."""
     duplicates_budget_s: float = 5.0
-    """How long to look for a task that was paid twice; the task itself is known by then."""
+    """How long to search for a second, accidentally paid task once the first one is known."""
 
     # Submissions.
     replay_window_s: float = 3600.0
     """How long after an attempt the service is trusted to remember its request ID."""
     clock_skew_s: float = 120.0
-    """How far this machine's clock and the service's may be apart."""
+    """How far this machine's clock and the service's may differ."""
     unknown_clock_skew_s: float = 24 * 3600.0
-    """How far they may have been apart at an attempt to which the service never answered."""
+    """How far they may have differed at an attempt to which the service never replied."""
     grace_s: float = 5.0
-    """How long a first signal waits for the reply to a submission."""
+    """How long the first signal waits for the reply to a submission."""
     upload_margin_s: float = 3600.0
-    """How long an uploaded clip must still live to be used again."""
+    """The remaining lifetime that an uploaded clip must have to be reused."""
     submissions_at_once: int = 32
-    """How many edits are being submitted at a time; each takes a thread and a connection."""
+    """The maximum number of concurrent submissions; each takes a thread and a connection."""
 
     # Polling; `python -m tests.benchmarks polling` simulates it.
     early_poll_s: float = 3.0
@@ -74,31 +74,31 @@ class Policy(NamedTuple):
     longest_unwatched_poll_s: float = 15.0
     stalled_after_s: float = 180.0
     last_reply_s: float = 2.0
-    """How long the reply to a poll at the deadline may take."""
+    """The timeout of a poll at the deadline."""
 
     # Transfers.
     transfers_at_once: int = 4
-    """How many results are saved at a time, and how many clips uploaded."""
+    """The maximum number of concurrent downloads, and likewise of uploads."""
     fruitless_attempts: int = 5
-    """How many attempts in a row may bring no byte."""
+    """How many attempts in a row may transfer no bytes."""
     download_attempts: int = 200
     longest_retry_after_s: float = 120.0
     stall_s: float = 60.0
-    """How long a transfer may stay below `stall_bytes_per_s` before it is broken off."""
+    """How long a transfer may stay below `stall_bytes_per_s` before it is aborted."""
     stall_bytes_per_s: int = 1000
     max_result_bytes: int = 8 * 1024**3
     busy_budget_s: float = 600.0
-    """How long to wait for another process that saves to the same target."""
+    """How long to wait for another process that is saving to the same target."""
 
-    # Files of this machine.
+    # Local files.
     max_settings_bytes: int = 1024**2
-    """The longest `config.toml` or `credentials`."""
+    """The maximum size of `config.toml` or `credentials`."""
     max_prompt_bytes: int = 1024**2
     max_manifest_bytes: int = 64 * 1024**2
 
     # The journal.
     journal_timeout_s: float = 30.0
-    """How long to wait for another process that writes to the journal."""
+    """How long to wait for another process that is writing to the journal."""
 
     # Lists.
     max_list_pages: int = 2000
@@ -109,17 +109,17 @@ DEFAULT: Final = Policy()
 
 
 class Retry:
-    """The retries of one piece of work, be it a read, a submission, an upload or a download.
+    """The retries of one operation: a read, a submission, an upload or a download.
 
     Args:
-        sleep: Rests.
-        jitter: A number in [0, 1), so that many clients do not come back in step.
-        clock: Monotonic seconds.
+        sleep: Sleeps for some seconds.
+        jitter: Returns a number in [0, 1), so that clients do not retry in step.
+        clock: Returns monotonic seconds.
         policy: Backoff and budgets.
-        budget_s: How long to go on, rests included; None for as long as the caller likes.
+        budget_s: How long to keep trying, including the rests; None for no limit.
         deadline: A monotonic instant that no rest may overrun.
-        on_retry: Takes what went wrong, the seconds until the next attempt, and the attempt that
-            failed, from 1.
+        on_retry: Called with the error message, the seconds until the next attempt, and the number
+            of the failed attempt, from 1.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Retry:
         on_retry: Callable[[str, float, int], None] | None = None,
     ) -> None:
         self.attempts = 0
-        """How many have failed."""
+        """The number of failed attempts."""
         self._failures_in_a_row = 0
         self._sleep = sleep
         self._clock = clock
@@ -146,7 +146,7 @@ class Retry:
         self._began = clock()
 
     def call(self, attempt: Callable[[], T]) -> T:
-        """Return what `attempt` returns, calling it again while its failures are transient.
+        """Call `attempt` until it succeeds, while its failures are transient; return its result.
 
         Raises:
             OmniEditError: The last failure.
@@ -158,7 +158,7 @@ class Retry:
                 self.rest(error)
 
     def rest(self, error: OmniEditError) -> None:
-        """Rest before the next attempt, having said so.
+        """Report a failed attempt and rest before the next one.
 
         Raises:
             OmniEditError: The error itself, if there is no next attempt.
@@ -172,7 +172,7 @@ class Retry:
         """Count a failed attempt; return how long to rest before the next one.
 
         Raises:
-            OmniEditError: The error itself, if it will not pass or the time is up.
+            OmniEditError: The error itself, if it is not transient or the time is up.
         """
         self.attempts += 1
         self._failures_in_a_row += 1
@@ -187,7 +187,7 @@ class Retry:
         return rest_s
 
     def succeeded(self) -> None:
-        """Begin the backoff anew, since something was achieved."""
+        """Restart the backoff after some success."""
         self._failures_in_a_row = 0
 
     def _has_time_for(self, rest_s: float, error: OmniEditError) -> bool:
@@ -201,7 +201,7 @@ class Retry:
 
 def is_transient(error: OmniEditError) -> bool:
     """Return whether the same request may succeed a little later."""
-    # A certificate or a proxy's refusal does not mend itself while somebody waits.
+    # A refused certificate or a blocked client does not recover while we wait.
     return (
         isinstance(error, UnavailableError)
         and not isinstance(error, BlockedClientError)
@@ -210,9 +210,10 @@ def is_transient(error: OmniEditError) -> bool:
 
 
 def longest_retry_s(error: OmniEditError, policy: Policy) -> float:
-    """Return how long it makes sense to try again after an error, in all.
+    """Return how long retrying after an error makes sense, in total.
 
-    A missing network shows at once and a wrong address soon; a limit passes later.
+    Without a network, retries are soon pointless, and a little later also with a wrong address; a
+    rate limit is worth waiting for.
     """
     if not isinstance(error, NotConnectedError):
         return inf
@@ -220,10 +221,10 @@ def longest_retry_s(error: OmniEditError, policy: Policy) -> float:
 
 
 def is_certainly_not_accepted(error: OmniEditError) -> bool:
-    """Return whether a submission that failed like this cannot have become a task.
+    """Return whether a submission that failed with this error cannot have become a task.
 
-    Never connected, 429, and every refusal, a CDN's included; after a lost connection, a time-out,
-    a 5xx or an unreadable 2xx the service may well be working on it.
+    That holds if no connection was established, for 429, and for every refusal, even by a CDN.
+    After a lost connection, a timeout, a 5xx or an unreadable 2xx a task may exist.
     """
     if isinstance(error, UnavailableError):
         return isinstance(error, NotConnectedError | RateLimitedError | BlockedClientError)
@@ -237,17 +238,17 @@ def backoff_s(
     retry_after_s: float | None = None,
     policy: Policy = DEFAULT,
 ) -> float:
-    """Return the rest after a failed attempt: exponential with jitter, or as asked for.
+    """Return the rest after a failed attempt: exponential with jitter, or as the service asks.
 
     Args:
         attempt: The attempt that failed, from 1.
-        jitter: A number in [0, 1).
-        retry_after_s: What the service asked for; obeyed to the second, however long.
+        jitter: Returns a number in [0, 1).
+        retry_after_s: The delay that the service asked for; always obeyed, however long.
         policy: The first and the longest rest.
     """
     longest_s = policy.first_backoff_s * 2.0 ** min(attempt - 1, 10)
     spread_s = min(policy.longest_backoff_s, longest_s) * (0.5 + 0.5 * jitter())
     if retry_after_s is None:
         return spread_s
-    # Never earlier than asked for, and not everybody in the same instant.
+    # Never earlier than the service asked, and not all clients at the same instant.
     return max(retry_after_s, 0.1) + 0.25 * jitter()

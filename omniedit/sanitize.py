@@ -1,27 +1,27 @@
-"""Foreign text as a message shows it: one line, no control, bidi or invisible characters."""
+"""Make foreign text safe to show: one line without control, bidi or invisible characters."""
 
 import re
 import sys
 import unicodedata
 from typing import Final
 
-# Printable by category, but invisible: fillers, joiners and variation selectors, which can hide
-# text or make two different texts look the same.
+# Fillers, joiners and variation selectors: Unicode calls them printable, but they are invisible and
+# can hide text or make different texts look the same.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
 )
 _LINE_BREAKS = re.compile(r"[ \t]*[\n\v\f\r\x1c-\x1e\x85\u2028\u2029][\s\x1c-\x1e]*")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
-"""Where `surrogateescape` (PEP 383) keeps the bytes of file names that are no text."""
+"""The surrogates by which `surrogateescape` (PEP 383) represents undecodable bytes."""
 _ESCAPES: Final = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\\": r"\\"}
 
 
 def sanitize(text: str) -> str:
-    r"""Return `text` as one line that a terminal shows and never obeys.
+    r"""Return `text` as one line that cannot control a terminal.
 
-    Line breaks become a space, other controls and undecodable bytes their escape (`\x1b`),
-    invisible and bidi characters nothing.
+    Line breaks become a space; other controls and undecodable bytes are escaped (`\x1b`);
+    invisible and bidi characters are removed.
     """
     text = _INVISIBLE.sub("", text)
     if text.isprintable():
@@ -30,12 +30,12 @@ def sanitize(text: str) -> str:
 
 
 def quoted(*words: str) -> str:
-    r"""Return words for a shell, in a form that `sanitize` leaves as it is.
+    r"""Return words quoted for a shell, in a form that `sanitize` does not change.
 
-    What it would change, what this terminal cannot show, and backquotes, which stand around
-    commands, are escaped as bash, zsh and ksh read it: `$'make it night\nkeep the rest'`.
+    Characters that it would change, that this terminal cannot show, and backticks (they delimit
+    commands in messages) are escaped for bash, zsh and ksh: `$'make it night\nkeep the rest'`.
     """
-    import shlex  # noqa: PLC0415 - completion only sanitizes
+    import shlex  # noqa: PLC0415 - completion does not need it
 
     return " ".join(
         shlex.quote(word) if all(map(_is_shown, word)) else f"$'{''.join(map(_escaped, word))}'"
@@ -61,7 +61,7 @@ def _escaped(character: str) -> str:
         return character
     is_byte = ord(character) in _ESCAPED_BYTES
     encoded = character.encode(errors="surrogateescape" if is_byte else "surrogatepass")
-    # Octal escapes end after three digits; hexadecimal ones go on in some shells.
+    # Octal escapes end after three digits; in some shells hexadecimal ones may be longer.
     return "".join(f"\\{byte:03o}" for byte in encoded)
 
 

@@ -1,6 +1,6 @@
-"""JSON Schemas of the documents that scripts read: a file each, and one of what they share.
+"""JSON Schemas of the documents that scripts read: one file each, and one for what they share.
 
-They are the one place that says which keys a document has.
+The keys of a document are defined here and nowhere else.
 """
 
 import json
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from omniedit.models import VideoFacts
 
 ENVELOPE: Final = ("schema", "ok", "sandbox", "error")
-"""The keys that every command's document has."""
+"""The keys of every command's document."""
 FAILURE: Final = "failure"
-"""The document of a call that names no command: it has no other keys."""
+"""The document of a call that names no command; it has no further keys."""
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -23,24 +23,24 @@ _DEFINITIONS: Final = "definitions"
 
 
 def document_names() -> list[str]:
-    """Return what there is a schema of: commands with `-` for a space, `event` and `failure`."""
+    """Return the names of all schemas: commands with `-` for spaces, `event`, `failure` and `sidecar`."""
     return sorted({path.stem for path in _FOLDER.glob("*.json")} - {_DEFINITIONS})
 
 
 def load_schema(name: str) -> Schema:
-    """Return a schema as it stands in its file; what it shares with others is referred to."""
+    """Return a schema as in its file, with references to the shared definitions."""
     schema: Schema = json.loads((_FOLDER / f"{name}.json").read_text("ascii"))
     return schema
 
 
 def load_whole_schema(name: str) -> Schema:
-    """Return a schema that needs no other file: what it refers to is embedded by its `$id`."""
+    """Return a self-contained schema: the shared definitions are embedded under their `$id`."""
     schema = load_schema(name)
     return schema | {"$defs": schema.get("$defs", {}) | {_DEFINITIONS: load_schema(_DEFINITIONS)}}
 
 
 def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
-    """Return a moment as ISO 8601 UTC with `Z`; None for what is no moment."""
+    """Return a time as ISO 8601 UTC with `Z`; None if it is unknown or out of range."""
     if unix_s is None:
         return None
     try:
@@ -51,7 +51,7 @@ def instant(unix_s: float | None, *, timespec: str = "seconds") -> str | None:
 
 
 def video_fields(facts: "VideoFacts | None") -> dict[str, object]:
-    """Return what a saved video is, as documents and sidecars name it; null where nobody looked."""
+    """Return a saved video's facts for documents and sidecars; all null if it was not probed."""
     return {
         "width": facts and facts.width,
         "height": facts and facts.height,
@@ -62,7 +62,7 @@ def video_fields(facts: "VideoFacts | None") -> dict[str, object]:
 
 
 def unknown_values(name: str) -> dict[str, object]:
-    """Return a document's own keys while nothing is known: lists are empty, all else is null."""
+    """Return a document's own keys with nothing known: empty lists, and null for the rest."""
     return {
         key: [] if schema.get("type") == "array" else None
         for key, schema in load_schema(name)["properties"].items()
