@@ -1,6 +1,6 @@
-"""The command line as the tests run it: its streams, its exit status.
+"""The command line as tests run it: its streams and its exit status.
 
-It is carried out in this process, in a few milliseconds, except where a process is the subject.
+It runs inside the test process, in a few milliseconds, unless a test is about processes.
 """
 
 import json
@@ -46,20 +46,20 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """The command line, in a folder and an environment of its own."""
+    """The command line with its own folder and environment."""
 
     folder: Path
     environ: Mapping[str, str]
     policy: Policy | None = HURRIED
-    """None: it is the installed command, in a process of its own and at its own pace."""
+    """None runs the installed command in its own process, with the real policy."""
     clock: Clock = SYSTEM_CLOCK
     command: Path = COMMAND
-    """What is started in a process of its own."""
+    """The program to start if it runs in its own process."""
 
     def __call__(
         self, *argv: str, stdin: str | bytes = b"", timeout_s: float = 60.0, **environ: str
     ) -> Ended:
-        """Carry it out to its end; JSON that it prints is held to its schema."""
+        """Run it to its end and validate the JSON that it prints."""
         sent = stdin.encode() if isinstance(stdin, str) else stdin
         if self.policy is None or needs_process(argv, {**self.environ, **environ}):
             outcome = self._run(argv, sent, environ, timeout_s=timeout_s)
@@ -91,11 +91,11 @@ class CommandLine:
 
     @property
     def installed(self) -> "CommandLine":
-        """The installed command, in a process of its own and at its own pace."""
+        """The installed command, in its own process and with the real policy."""
         return replace(self, policy=None, command=COMMAND)
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
-        """Start it in a process of its own and return at once."""
+        """Start it in its own process and return at once."""
         return subprocess.Popen(
             [self.command, *argv],
             stdin=subprocess.DEVNULL,
@@ -106,12 +106,12 @@ class CommandLine:
         )
 
     def in_(self, folder: Path, **environ: str) -> "CommandLine":
-        """Return the command in another folder, or with more in its environment."""
+        """Return the command with another folder and additional environment variables."""
         return replace(self, folder=folder, environ={**self.environ, **environ})
 
 
 def ended_with(argv: Sequence[str], outcome: Outcome) -> Ended:
-    """Return what a command line has printed; its JSON is held to its schema."""
+    """Return what a command line has printed, after validating its JSON."""
     stdout, stderr = (
         content.decode(errors="surrogateescape") for content in (outcome.stdout, outcome.stderr)
     )
@@ -120,7 +120,7 @@ def ended_with(argv: Sequence[str], outcome: Outcome) -> Ended:
 
 
 def sandbox_environ(url: str) -> dict[str, str]:
-    """Return the settings that lead to a served sandbox."""
+    """Return the environment that points to a served sandbox."""
     return {"OMNIEDIT_BASE_URL": url, "OMNIEDIT_API_KEY": SANDBOX_KEY}
 
 

@@ -1,4 +1,4 @@
-"""What every test stands on: an empty home, no settings from outside, the installed command."""
+"""Common fixtures: an empty home, no settings from outside, the installed command."""
 
 import gc
 import importlib.util
@@ -22,7 +22,7 @@ _FROM_OUTSIDE = ("OMNIEDIT_", "EVOLINK_", "GITHUB_", "CI", "XDG_", "NO_COLOR", "
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-# Beside the unit and the contract tests, what Windows can run.
+# The e2e tests that Windows can run in addition to the unit and contract tests.
 _EVERYWHERE = frozenset({"test_first_minute.py", "test_no_other_host.py", "test_stdin.py"})
 _SHELLS = frozenset({"test_blocks.py", "test_completion.py", "test_recording.py"})
 
@@ -41,9 +41,9 @@ _KEEP_EVERY = 64
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what tests write in memory, where there is room, and compile every module only once.
+    """Keep temporary files in memory if there is room, and let modules be compiled only once.
 
-    The journal waits for the disk with every row, as it must; thousands of tests need not.
+    The journal must wait for the disk after every row; thousands of tests need not.
     """
     gc.set_threshold(50_000, 20, 20)  # as `omniedit/__main__.py` sets it
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -55,15 +55,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many tests `-n auto` runs at once: they wait for more than they work."""
+    """Return the number of workers for `-n auto`: tests wait more than they compute."""
     return 3 * _cores()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the tests of a fresh clone once, before every worker does so for itself.
+    """Compile the tests of a fresh clone once, so that the workers need not.
 
-    Workers start at the same moment: none finds what another has compiled.
+    The workers start at the same moment, so each would compile everything itself.
     """
     config = session.config
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
@@ -73,12 +73,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if len(stale) >= _MANY_FILES:
         shares = [stale[number :: _cores()] for number in range(_cores())]
         for collecting in [_collect(share) for share in shares]:
-            # Whatever is wrong with a file, the workers will tell.
+            # Errors in a file will be reported by the workers.
             collecting.wait()
 
 
 def _uncompiled() -> Iterator[Path]:
-    """Yield the files of tests that pytest has not compiled since they changed."""
+    """Yield the test files that have changed since pytest last compiled them."""
     name = f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}.pyc"
     for path in _TESTS.rglob("test_*.py"):
         compiled = Path(importlib.util.cache_from_source(path)).with_name(f"{path.stem}.{name}")
@@ -99,15 +99,14 @@ def _collect(paths: Sequence[Path]) -> "subprocess.Popen[bytes]":
 def _cores() -> int:
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # of Linux alone
+    except AttributeError:  # exists on Linux only
         return os.cpu_count() or 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked `full` without `OMNIEDIT_FULL`; skip what needs POSIX on Windows.
+    """Deselect tests marked `full` unless `OMNIEDIT_FULL` is set; skip POSIX tests on Windows.
 
-    A thousand tests that are skipped one by one, and reported by a worker to its controller, take
-    seconds to do nothing.
+    They are deselected, not skipped, because workers would take seconds to report a thousand skips.
     """
     left_out = [item for item in items if item.get_closest_marker("full")]
     if left_out and not os.environ.get("OMNIEDIT_FULL"):
@@ -128,7 +127,7 @@ def _note_left_out(config: pytest.Config, count: int) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over from a worker how many tests were left out: every worker leaves out the same."""
+    """Copy the number of deselected tests from a worker; it is the same in all workers."""
     count = getattr(node, "workeroutput", {}).get(_LEFT_OUT_NAME)
     if count is not None:
         node.config.stash[_LEFT_OUT] = count
@@ -137,7 +136,7 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say how many tests were left out, and what runs them."""
+    """Print how many tests were deselected, and how to run them."""
     if count := config.stash.get(_LEFT_OUT, 0):
         terminalreporter.write_line(
             f"{count} tests have the mark `full`: `.ci/run full`, or OMNIEDIT_FULL=1, runs them too"
@@ -145,13 +144,13 @@ def pytest_terminal_summary(
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from the tests' own objects, of which a command has a fraction."""
+    """Exempt pytest's many objects from garbage collection; a command has a fraction of them."""
     _keep_for_good()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logfinish() -> None:
-    """Keep it from the reports as well, of which there are more after every test."""
+    """Exempt test reports as well, whose number grows with every test."""
     if next(_FINISHED) % _KEEP_EVERY == 0:
         _keep_for_good()
 
@@ -161,8 +160,8 @@ def _keep_for_good() -> None:
     gc.freeze()
 
 
-# A shell's background job ignores the one, what `nohup` starts the other, and so would every command
-# that is started here.
+# A shell's background jobs ignore SIGINT, and programs started by `nohup` ignore SIGHUP. All
+# commands that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -171,7 +170,7 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty home, in force for this process and for every one it starts."""
+    """Return an empty home, set for this process and all its children."""
     for name in list(os.environ):
         if name.startswith(_FROM_OUTSIDE) or name.upper() in _PROXIES:
             monkeypatch.delenv(name)
@@ -185,7 +184,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (home / folder).mkdir(parents=True, exist_ok=True)
         monkeypatch.setenv(name, str(home / folder))
     if sys.platform in {"darwin", "win32"}:
-        # Other folders than XDG's are the default there.
+        # These systems do not use XDG's folders.
         for name, folder in (("CONFIG", "config"), ("STATE", "state")):
             monkeypatch.setenv(f"OMNIEDIT_{name}_DIR", str(home / folder / "omniedit"))
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -203,13 +202,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def omniedit(folder: Path) -> CommandLine:
-    """Return the installed command, with nothing set."""
+    """Return the command line without any settings."""
     return CommandLine(folder, {})
 
 
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
-    """Return what carries out command lines in processes of their own."""
+    """Return a server that forks a process for each command line."""
     server = ForkServer()
     yield server
     server.close()
@@ -217,9 +216,9 @@ def fork_server() -> Iterator[ForkServer]:
 
 @pytest.fixture
 def commands(fork_server: ForkServer) -> Path:
-    """Return the folder of the command `omniedit` for shells.
+    """Return the folder with the `omniedit` command for shells.
 
-    `.ci/run full` takes the installed one, as does Windows; it takes ten times as long to start.
+    `.ci/run full` and Windows use the installed command, which takes ten times as long to start.
     """
     is_installed = os.environ.get("OMNIEDIT_FULL") or os.name == "nt"
     return COMMAND.parent if is_installed else fork_server.commands
@@ -227,7 +226,7 @@ def commands(fork_server: ForkServer) -> Path:
 
 @pytest.fixture
 def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., RunningSandbox]]:
-    """Return a function that serves a sandbox, ten times as fast as it is for people."""
+    """Return a function that serves a sandbox whose time runs 20 times as fast as usual."""
     running: list[RunningSandbox] = []
 
     def start(**options: Any) -> RunningSandbox:
@@ -248,5 +247,5 @@ def service(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
 
 @pytest.fixture
 def served(folder: Path, service: RunningSandbox) -> CommandLine:
-    """Return the installed command, set to talk to the served sandbox."""
+    """Return the command line, configured for the served sandbox."""
     return CommandLine(folder, sandbox_environ(service.url))

@@ -1,4 +1,4 @@
-"""A command line carried out in this process, with streams, folder and environment of its own."""
+"""Run a command line inside this process, with its own streams, folder and environment."""
 
 import io
 import os
@@ -19,7 +19,7 @@ from omniedit.policy import Policy
 from omniedit.system import SYSTEM_CLOCK, Clock
 from tests.policies import HURRIED
 
-# What a stream is made of before anybody can ask for something else.
+# The interpreter reads this variable when it creates the standard streams.
 _ENCODING: Final = "PYTHONIOENCODING"
 _STREAMS: Final = ("stdin", "stdout", "stderr")
 
@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
 
 
 class _Stderr(io.TextIOWrapper):
-    """Standard error, with somebody who hears what is said there."""
+    """Standard error with a callback for what is written."""
 
     hear: Callable[[str], object] | None = None
 
@@ -45,20 +45,20 @@ class _Stderr(io.TextIOWrapper):
 
 
 class TooSlowError(AssertionError):
-    """A command line did not come to its end in time."""
+    """A command line did not end in time."""
 
 
 def needs_process(argv: tuple[str, ...], environ: Mapping[str, str]) -> bool:
-    """Return whether only a process of its own shows what a command line does.
+    """Return whether a command line can only be tested in its own process.
 
     Args:
-        argv: What `main` answers before the parser is loaded.
-        environ: What is set for this command; the interpreter itself heeds some of it.
+        argv: The arguments; `main` handles some of them before it loads the parser.
+        environ: The variables set for this command; some of them concern the interpreter itself.
     """
     is_interpreters = any(
         name.startswith(("PYTHON", "LC_", "LANG")) and name != _ENCODING for name in environ
     )
-    # Signal handlers, folder and environment are the main thread's.
+    # Signal handlers can only be set in the main thread, and threads share folder and environment.
     is_elsewhere = threading.current_thread() is not threading.main_thread()
     return is_interpreters or is_elsewhere or argv[:1] == ("__complete",)
 
@@ -75,21 +75,21 @@ def carry_out(
     clock: Clock = SYSTEM_CLOCK,
     timeout_s: float = 60.0,
 ) -> Outcome:
-    """Carry out a command line, and leave this process as it was.
+    """Run a command line, then restore the state of this process.
 
     Args:
-        argv: Without the name of the command.
-        folder: Where it runs.
-        environ: All that is set.
-        stdin: All that comes from there.
-        stderr_path: Where others may read what was said so far.
-        hear: Gets what is said on stderr, while it is said.
-        policy: How long it rests and waits.
-        clock: By which it rests and waits.
+        argv: The arguments, without the command's name.
+        folder: The current folder.
+        environ: The complete environment.
+        stdin: The complete standard input.
+        stderr_path: A file for stderr, so that others can read it while the command runs.
+        hear: Called with each text that is written to stderr.
+        policy: The policy.
+        clock: The clock for rests and waits.
         timeout_s: How long it may take.
 
     Raises:
-        TooSlowError: It took longer than `timeout_s`.
+        TooSlowError: If it takes longer than `timeout_s`.
     """
     with ExitStack() as stack:
         source, stdout, stderr = (stack.enter_context(tempfile.TemporaryFile()) for _ in _STREAMS)
@@ -108,11 +108,11 @@ def carry_out(
 
 @contextmanager
 def _surroundings(folder: Path, environ: Mapping[str, str]) -> Generator[None]:
-    """Be in a folder, with nothing but `environ` set."""
+    """Change to a folder and set exactly the variables in `environ` for the block."""
     before, back, temporary = dict(os.environ), Path.cwd(), tempfile.tempdir
     _change_environ(before, environ)
     os.chdir(folder)
-    tempfile.tempdir = None  # it would be that of whoever asked first
+    tempfile.tempdir = None  # drop the cached value of the first caller
     try:
         yield
     finally:
@@ -122,7 +122,7 @@ def _surroundings(folder: Path, environ: Mapping[str, str]) -> Generator[None]:
 
 
 def _change_environ(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Set what differs: every look at `os.environ` itself encodes and decodes."""
+    """Set only what differs: every access to `os.environ` encodes and decodes."""
     for name in before.keys() - after.keys():
         del os.environ[name]
     for name, value in after.items():
@@ -140,10 +140,10 @@ def _standard_streams(
     environ: Mapping[str, str],
     hear: Callable[[str], object] | None,
 ) -> Generator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
-    """Replace the standard streams by what the interpreter makes of these files."""
+    """Replace the standard streams by those that the interpreter would create from these files."""
     named, _, errors = environ.get(_ENCODING, "").partition(":")
     encoding = named or "utf-8"
-    # `C.UTF-8`, which tests run in, has names of files in mind.
+    # In the C.UTF-8 locale of the tests, stdin and stdout use `surrogateescape` (PEP 538).
     wrapped = (
         io.TextIOWrapper(stdin, encoding, errors or "surrogateescape"),
         io.TextIOWrapper(stdout, encoding, errors or "surrogateescape"),
@@ -165,7 +165,7 @@ def _standard_streams(
 
 @contextmanager
 def _deadline(argv: Sequence[str], timeout_s: float) -> Generator[None]:
-    """Interrupt the main thread where a block does not end in time, to within a second."""
+    """Interrupt the main thread if the block does not end in time, accurate to a second."""
 
     def fail(_number: int, _frame: FrameType | None) -> NoReturn:
         raise TooSlowError
@@ -179,13 +179,13 @@ def _deadline(argv: Sequence[str], timeout_s: float) -> Generator[None]:
         is_over = watchdog.end()
         signal.signal(signal.SIGINT, before)
         if is_over:
-            # Whatever came of it: a command turns an interrupt into an exit status.
+            # Whatever the outcome: a command turns an interrupt into an exit status.
             message = f"no end within {timeout_s} s: {' '.join(argv)}"
             raise TooSlowError(message)
 
 
 class _Watchdog(threading.Thread):
-    """Interrupts the main thread at its deadline: one for all commands, which are thousands."""
+    """Interrupts the main thread at a deadline; one thread serves thousands of commands."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -194,18 +194,18 @@ class _Watchdog(threading.Thread):
         self._is_over = False
 
     def begin(self, timeout_s: float) -> None:
-        """Let the main thread go on for so long."""
+        """Start a timeout for the main thread."""
         with self._lock:
             self._ends_at, self._is_over = time.monotonic() + timeout_s, False
 
     def end(self) -> bool:
-        """Let it go on, and return whether it was interrupted."""
+        """Stop the timeout and return whether the main thread was interrupted."""
         with self._lock:
             self._ends_at = None
             return self._is_over
 
     def run(self) -> None:
-        """Look at the clock once a second."""
+        """Check the deadline once a second."""
         main = threading.main_thread().ident
         assert main is not None
         while True:

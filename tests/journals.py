@@ -1,4 +1,4 @@
-"""Journals with something in them."""
+"""Fill journals for tests."""
 
 import hashlib
 import sqlite3
@@ -34,7 +34,7 @@ def attempt(request_id: str, *, prompt: str, origin: str = ORIGIN, **known: Any)
 
 
 def add_finished(state: Path, count: int, *, identity: str, folder: Path) -> None:
-    """Record edits that ended and were saved, the first of them with an identity and a file."""
+    """Record edits that ended and were saved; the first has the given identity and a real file."""
     with Journal(state):
         pass
     result = folder / "known.mp4"

@@ -1,11 +1,11 @@
-"""Policies for tests: the product's, without the rests and time-outs that nobody need sit out."""
+"""Policies for tests: the real policy with much shorter rests and timeouts."""
 
 from typing import Final
 
 from omniedit.policy import DEFAULT, Policy
 
 HURRIED: Final = DEFAULT._replace(
-    grace_s=20.0,  # a busy machine may need longer than people do
+    grace_s=20.0,  # a busy machine may be slow to reply
     first_backoff_s=0.02,
     longest_backoff_s=0.1,
     read_budget_s=1.6,
@@ -26,5 +26,5 @@ def impatient(policy: Policy = HURRIED, *, timeout_s: float = 0.4) -> Policy:
 
 
 def resigned(policy: Policy = HURRIED, *, budget_s: float = 0.3) -> Policy:
-    """Return a policy for what is tried again without any hope."""
+    """Return a policy for retries that never succeed."""
     return policy._replace(read_budget_s=budget_s, submit_budget_s=budget_s)

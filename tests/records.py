@@ -1,4 +1,4 @@
-"""Records for tests that are about something else."""
+"""Minimal records for tests that are about something else."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the command line prints, held to the package's own JSON Schemas."""
+"""Validate the command line's output against the package's JSON Schemas."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +16,9 @@ from omniedit.schemas import FAILURE, Schema, document_names, load_schema
 DEFINITIONS = "definitions"
 GROUPS = frozenset({"config", "journal", "sandbox"})
 OPEN = frozenset({"raw", "body"})
-"""The keys of objects that are the service's, not ours."""
+"""The keys of objects that belong to the service."""
 
-# JSON Schema takes 40.0 for an integer; a script may not.
+# For JSON Schema 40.0 is an integer, but scripts may disagree.
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine(
     "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
 )
@@ -32,19 +32,19 @@ _VALIDATOR: Any = extend(  # type: ignore[no-untyped-call]  # its stub names no 
 
 
 def fault(document: object, name: str) -> str | None:
-    """Return in what a document is not as its schema says; None where it is."""
+    """Return how a document violates its schema; None if it is valid."""
     error = best_match(_validator(name).iter_errors(document))
     return None if error is None else f"{name}: {error.json_path}: {error.message[:500]}"
 
 
 def faults(document: object, name: str) -> list[tuple[str, str]]:
-    """Return everything in which a document is not as its schema says: where, and what it is."""
+    """Return all violations of a schema: their places and messages."""
     errors = _validator(name).iter_errors(document)
     return [(error.json_path, error.message) for error in errors]
 
 
 def is_valid(document: object, name: str) -> bool:
-    """Return whether a document is as its schema says."""
+    """Return whether a document is valid against its schema."""
     valid: bool = _validator(name).is_valid(document)
     return valid
 
@@ -55,13 +55,13 @@ def keys_of(schema: Schema) -> tuple[str, ...]:
 
 
 def definition(name: str, *, of: str = DEFINITIONS) -> Schema:
-    """Return what a schema defines under a name."""
+    """Return a schema's definition of a name."""
     found: Schema = load_schema(of)["$defs"][name]
     return found
 
 
 def hold_to_schema(argv: Sequence[str], stdout: str) -> None:
-    """Hold to its schema whatever a command line printed as JSON."""
+    """Assert that the JSON printed by a command line is valid against its schema."""
     options = argv[: argv.index("--")] if "--" in argv else argv
     if not {"--json", "--events"} & {*options} or {"--help", "-h"} & {*options}:
         return
@@ -72,7 +72,7 @@ def hold_to_schema(argv: Sequence[str], stdout: str) -> None:
 
 
 def name_of(document: Mapping[str, Any], options: Sequence[str]) -> str:
-    """Return which document answers a command line."""
+    """Return the schema name of a command line's document."""
     if "event" in document:
         return "event"
     words = [
@@ -89,7 +89,7 @@ def name_of(document: Mapping[str, Any], options: Sequence[str]) -> str:
 
 
 def mutations(value: object) -> Iterator[tuple[str, Any]]:
-    """Yield copies of a document, each with one thing wrong, and what that is."""
+    """Yield descriptions and copies of a document, each with a single fault."""
     if isinstance(value, dict):
         yield "a key too many", value | {"extra": None}
         for key, item in value.items():
@@ -115,9 +115,9 @@ _schema = cache(load_schema)
 
 
 def _without_references(part: Any, name: str) -> Any:
-    """Return a part of a schema with what it refers to in the place of references.
+    """Return a part of a schema with its references replaced by their targets.
 
-    To follow them takes half of the time that holding a document to a schema takes.
+    Following references takes half of the validation time.
     """
     if isinstance(part, list):
         return [_without_references(item, name) for item in part]

@@ -1,4 +1,4 @@
-"""Every system, as far as it can be had on another one."""
+"""Stand-ins for each operating system, to be used on any other."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ def linux(
     is_private_group: Callable[[int], bool] = lambda _: False,
     stopping: Stopping | None = None,
 ) -> System:
-    """Return a Linux."""
+    """Return a Linux system."""
     return System(
         lock=lock,
         uptime=uptime,
@@ -39,7 +39,7 @@ def linux(
 
 
 def macos(sync: Callable[[int], object] = os.fsync) -> MacOS:
-    """Return a macOS."""
+    """Return a macOS system."""
     return MacOS(
         lock=lambda _: None,
         uptime=lambda: 0.0,
@@ -58,7 +58,7 @@ def windows(
     has_long_paths: bool = True,
     move: Callable[[Path, Path], object] | None = None,
 ) -> Windows:
-    """Return a Windows, where what is open can be neither renamed nor removed."""
+    """Return a Windows system, on which open files can be neither renamed nor removed."""
     return Windows(
         lock=_lock,
         uptime=time.monotonic,
@@ -89,7 +89,7 @@ def _unlink(path: Path) -> None:
 
 
 def _refuse_open(path: Path) -> None:
-    """Fail where this process has the file open."""
+    """Fail if this process has the file open."""
     if not os.path.lexists(path):
         return
     found = path.lstat()

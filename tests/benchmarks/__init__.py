@@ -1,1 +1,1 @@
-"""Benchmarks: each beside a baseline in the same run, printed as ratios beside their targets."""
+"""Benchmarks, most of them relative to a baseline in the same run, printed with their targets."""

@@ -1,4 +1,7 @@
-"""`python -m tests.benchmarks [startup|polling|download|many|scale|walk|media|compare]`: all targets, or some."""
+"""`python -m tests.benchmarks [NAME...]`: run all benchmarks, or the named ones.
+
+NAME is startup, polling, download, many, scale, walk, media or compare.
+"""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping

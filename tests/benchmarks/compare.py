@@ -1,4 +1,4 @@
-"""The page and the picture of `omniedit compare`, and how far its videos drift apart."""
+"""The page and the picture of `omniedit compare`, and the drift between its videos."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ main()
 
 
 def measure() -> Iterator[Verdict]:
-    """Yield every figure; of drift none where Chromium is not installed."""
+    """Yield every figure, without the drift if Chromium is not installed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for clip, fps in _CLIPS.items():
@@ -51,7 +51,7 @@ def measure() -> Iterator[Verdict]:
 
 
 def _written(folder: Path, program: Sequence[str], target: str) -> float:
-    """Return the seconds that a command takes, at its best."""
+    """Return the seconds that a command takes in its best run."""
     took_s: list[float] = []
     for _ in range(ROUNDS):
         started = time.monotonic()

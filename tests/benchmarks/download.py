@@ -1,4 +1,4 @@
-"""A large result on loopback, through all that a download does, beside curl."""
+"""A complete download of a large result on loopback, compared with curl."""
 
 import json
 import os
@@ -83,11 +83,11 @@ print(json.dumps({"took": took, "rss": peak_kib()}))
 
 
 def measure() -> Iterator[Verdict]:
-    """Download in turns, and compare throughput and memory."""
+    """Download alternately, and compare throughput and memory."""
     if shutil.which("curl") is None:
         return
-    # In memory, so that the disk is not what is measured.
-    shared = Path("/dev/shm")  # noqa: S108 - a folder is made there
+    # In memory, so that the disk is not measured.
+    shared = Path("/dev/shm")  # noqa: S108 - used only as the parent of a new folder
     with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as name:
         folder = Path(name)
         with Server(SIZE_BYTES) as url:
@@ -108,7 +108,7 @@ def measure() -> Iterator[Verdict]:
 
 
 class Server:
-    """A server process with one file."""
+    """A process that serves one file."""
 
     def __init__(self, size_bytes: int) -> None:
         self._process = subprocess.Popen(

@@ -1,7 +1,7 @@
-"""A thousand tasks waited for in one process: the real loop over real HTTP, in hurried time.
+"""Waiting for a thousand tasks in one process: the real loop over real HTTP, in fast-forward.
 
-Between two rounds nothing is to be done, so the process does not sleep through them: its clock
-leaps ahead instead. What a round costs is real, and so is every request.
+The process does not sleep between two rounds: its clock leaps ahead instead. The cost of a round
+is real, and so is every request.
 """
 
 import json
@@ -102,7 +102,7 @@ print(json.dumps({
 
 
 def measure() -> Iterator[Verdict]:
-    """Wait for all of them, and count."""
+    """Wait for all tasks, and yield what it cost."""
     server = subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None

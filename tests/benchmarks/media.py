@@ -1,4 +1,4 @@
-"""Conversion, short cuts and splitting, beside FFmpeg at the same settings."""
+"""Conversion, short cuts and splitting, compared with FFmpeg at the same settings."""
 
 import json
 import os
@@ -78,13 +78,14 @@ class _Run:
 
 
 def measure() -> Iterator[Verdict]:
-    """Yield every figure; none where FFmpeg is not installed."""
+    """Yield every figure; none if FFmpeg is not installed."""
     if shutil.which("ffmpeg") is None:
         sys.stdout.write("  skipped: `ffmpeg` is not installed\n")
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # Every piece of it must be encoded, so that all results have one format, as the service's.
+        # This format forces every piece to be encoded, so that all results have the same format,
+        # as the service's results do.
         encoded = "-c:v mpeg4 -q:v 2 -c:a pcm_s16le"
         yield from _conversion(folder, _made(folder / "source.avi", encoded, seconds=10))
         long_gop = "-c:v libx264 -preset ultrafast -crf 20 -g 600 -c:a aac"
@@ -111,7 +112,7 @@ def _short_cut(folder: Path, source: Path) -> Iterator[Verdict]:
         _ours(_PREPARE, source, folder / "ours.mp4", "18", "18.5"),
         [_ffmpeg("-ss", "18", "-i", source, "-t", "0.5", *_X264, folder / "theirs.mp4")],
     )
-    # Of these two seconds the start of Python and its imports take a tenth.
+    # Python's start and imports take a tenth of these two seconds.
     yield from _compared("a cut of 0.5 s from a long GOP", *runs, at_most=1.2, memory=None)
 
 
@@ -167,7 +168,7 @@ def _median(runs: Sequence[_Run]) -> _Run:
 
 
 def _timed(commands: Sequence[Sequence[str]]) -> _Run:
-    """Run commands one after the other, and return their time in all and the most memory of one."""
+    """Run commands in sequence; return their total time and the highest memory use of one."""
     watcher = (
         "import json, resource, subprocess, sys, time\n"
         "began = time.monotonic()\n"

@@ -1,12 +1,12 @@
-"""How much memory this process has taken at most."""
+"""The peak memory of this process."""
 
 from pathlib import Path
 
 
 def peak_kib() -> int:
-    """Return the most memory that was resident, in KiB (Linux).
+    """Return the peak resident memory in KiB (Linux).
 
-    `getrusage` counts that of the process which started this one as well.
+    `getrusage` would include the process that started this one.
     """
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])

@@ -1,4 +1,4 @@
-"""When a finished task is noticed, and after how many looks: the schedule against a fixed 8 s."""
+"""Delay and number of polls until a finished task is noticed, compared with polling every 8 s."""
 
 import math
 import random
@@ -18,7 +18,7 @@ _LONGEST_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a policy did, on average over many tasks."""
+    """The result of a polling schedule, averaged over many tasks."""
 
     looks: float
     delay_s: float
@@ -26,11 +26,11 @@ class Outcome:
 
 
 Progress = Callable[[float], int | None]
-"""Takes the share of a task's time that has passed; returns what the service reports then."""
+"""Takes the elapsed share of a task's duration; returns the progress that the service reports."""
 
 
 def smooth(draw: random.Random) -> Progress:
-    """Progress that follows the time, bent and noisy, and never goes back."""
+    """Return progress that roughly follows the time, with bend and noise, and never goes back."""
     bend: float = math.exp(draw.gauss(0.0, 0.15))
     noise = [draw.gauss(0.0, 2.0) for _ in range(101)]
 
@@ -42,31 +42,31 @@ def smooth(draw: random.Random) -> Progress:
 
 
 def coarse(draw: random.Random) -> Progress:
-    """Progress in steps of 25 %, at roughly the right time."""
+    """Return progress in steps of 25 %, at roughly the right times."""
     exact = smooth(draw)
     return lambda share: 25 * ((exact(share) or 0) // 25)
 
 
 def late(draw: random.Random) -> Progress:
-    """A queue without progress, then steady work."""
+    """Return no progress while queued, then steady progress."""
     begins = draw.uniform(0.3, 0.7)
     return lambda share: round(99 * max(0.0, (share - begins) / (1 - begins)))
 
 
 def stuck(draw: random.Random) -> Progress:
-    """Steady progress that stops somewhere until the end."""
+    """Return steady progress that stops somewhere until the end."""
     ends = draw.uniform(0.1, 0.9)
     return lambda share: round(99 * min(share, ends))
 
 
 def hasty(draw: random.Random) -> Progress:
-    """Progress that reaches 95 % in half the time, and waits there."""
+    """Return progress that reaches 95 % in about half the time and stays there."""
     knee = draw.uniform(0.3, 0.7)
     return lambda share: round(95 * min(1.0, share / knee))
 
 
 def absent(_: random.Random) -> Progress:
-    """No progress at all."""
+    """Return no progress at all."""
     return lambda _: None
 
 
@@ -84,7 +84,7 @@ def _never_back(report: Callable[[float], int]) -> Progress:
 def looks_of(
     progress: Progress, duration_s: float, *, is_watched: bool, draw: random.Random
 ) -> Iterator[float]:
-    """Yield the times at which the schedule looks, the last of them at or after the end."""
+    """Yield the times at which the schedule polls; the last is at or after the end."""
     now_s, moved_s, seen = 0.0, 0.0, None
     standing = Standing(elapsed_s=0.0, estimated_s=ESTIMATE_S, progress=None, unchanged_s=0.0)
     while now_s < duration_s:
@@ -101,8 +101,8 @@ def looks_of(
 def simulate(
     shape: Callable[[random.Random], Progress], *, spread: float, factor: float, is_watched: bool
 ) -> tuple[Outcome, Outcome]:
-    """Return how the schedule did, and a fixed interval, over the same tasks."""
-    draw = random.Random(7)  # noqa: S311 - nothing secret
+    """Return the results of the schedule and of a fixed interval for the same tasks."""
+    draw = random.Random(7)  # noqa: S311 - not for secrets
     ours: list[tuple[int, float]] = []
     fixed: list[tuple[int, float]] = []
     for _ in range(TASKS):
@@ -124,7 +124,7 @@ def _outcome(found: list[tuple[int, float]]) -> Outcome:
 
 
 def measure() -> Iterator[Verdict]:
-    """Compare delay and requests, the early look included, for every kind of progress."""
+    """Compare delay and requests, including the early poll, for every kind of progress."""
     for is_watched in (False, True):
         for shape, limits in _LIMITS.items():
             for estimate, cases in _CASES.items():
@@ -148,7 +148,7 @@ def measure() -> Iterator[Verdict]:
 
 _NEVER_MORE: Final = ((1.0, 1.2), (1.0, 1.2))
 _LIMITS: Final = {
-    # Delay and requests, unwatched and on a terminal.
+    # Limits for (delay, requests): unwatched, then on a terminal.
     smooth: ((0.30, 0.85), (0.30, 1.15)),
     coarse: _NEVER_MORE,
     late: _NEVER_MORE,
@@ -157,7 +157,7 @@ _LIMITS: Final = {
     absent: _NEVER_MORE,
 }
 _CASES: Final = {
-    # Spread of the true durations, and by what the estimate is to be multiplied; the worst counts.
+    # The spread of the true durations, and their ratio to the estimate; the worst case counts.
     "estimate right": ((0.35, 1.0), (0.6, 1.0)),
     "estimate twice too long": ((0.35, 0.5), (0.6, 0.5)),
     "estimate twice too short": ((0.35, 2.0), (0.6, 2.0)),

@@ -1,4 +1,4 @@
-"""From one clip to a hundred thousand: plans, journals and a whole batch, with what they need."""
+"""Scaling to a hundred thousand clips: the cost of plans, journals and a whole batch."""
 
 import json
 import statistics
@@ -20,7 +20,7 @@ LINES: Final = 100_000
 EDITS: Final = 10_000
 ROUNDS: Final = 7
 CLIP_URL: Final = "https://example.com/clip.mp4"
-# What a command line takes, without the start of the interpreter.
+# Measures a command line without the start of the interpreter.
 _MEASURED: Final = """
 import json, os, resource, sys, time
 from omniedit.cli.main import run
@@ -34,7 +34,7 @@ with open(sys.argv[1], "w") as file:
 
 
 class Cost(NamedTuple):
-    """What one command line took."""
+    """The cost of one command line."""
 
     status: int
     wall_s: float
@@ -43,7 +43,7 @@ class Cost(NamedTuple):
 
 
 def measure() -> Iterator[Verdict]:
-    """Plan, look into a full journal, and run a long batch."""
+    """Plan a manifest, use a large journal, and run a long batch."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         yield from _plan(folder)
@@ -52,7 +52,7 @@ def measure() -> Iterator[Verdict]:
 
 
 def _plan(folder: Path) -> Iterator[Verdict]:
-    """A manifest whose last line is wrong is planned whole, and nothing is sent."""
+    """Plan a whole manifest whose last line is invalid, so that nothing is sent."""
     manifest = folder / "plan.jsonl"
     lines = [
         {"video": f"https://example.com/{number}.mp4", "prompt": f"make it night {number}"}
@@ -131,7 +131,7 @@ def _batch(folder: Path) -> Iterator[Verdict]:
 
 
 def measured(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> Cost:
-    """Return what a command line took."""
+    """Return the cost of a command line."""
     found = folder / "cost.json"
     subprocess.run(
         [sys.executable, "-c", _MEASURED, str(found), *argv],

@@ -1,4 +1,4 @@
-"""How long a command takes from its spawn, beside `python -c pass`."""
+"""The time that commands take from their spawn, compared with `python -c pass`."""
 
 import compileall
 import os
@@ -31,7 +31,7 @@ _TARGETS: Final[Mapping[str, tuple[Sequence[str], float]]] = {
 
 
 def measure() -> Iterator[Verdict]:
-    """Run everything in turns, and compare medians."""
+    """Run all commands alternately, and compare medians."""
     compileall.compile_dir(Path(omniedit.__file__).parent, quiet=2)
     with tempfile.TemporaryDirectory() as name, Listener() as listener:
         folder = Path(name)
@@ -58,7 +58,7 @@ def measure() -> Iterator[Verdict]:
 
 
 class Listener:
-    """A server that takes the time of the first byte, and hangs up."""
+    """A server that records when the first byte of a request arrives, then answers 404."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -72,7 +72,7 @@ class Listener:
         self._socket.close()
 
     def time_to_first_byte(self, argv: Sequence[str], environ: Mapping[str, str]) -> float:
-        """Spawn a command and return the seconds until it has sent something."""
+        """Spawn a command and return the seconds until its first byte arrives."""
         waiter = threading.Thread(target=self._answer)
         waiter.start()
         started = time.perf_counter()
@@ -92,7 +92,7 @@ class Listener:
 
 
 def run_timed(argv: Sequence[str], environ: Mapping[str, str]) -> float:
-    """Return the seconds that a process took."""
+    """Run a process and return the seconds that it took."""
     started = time.perf_counter()
     subprocess.run(
         argv,
@@ -106,7 +106,7 @@ def run_timed(argv: Sequence[str], environ: Mapping[str, str]) -> float:
 
 
 def spare_environ(folder: Path) -> dict[str, str]:
-    """Make an empty home, and return what is set there."""
+    """Make an empty home and return a minimal environment for it."""
     folder.mkdir(parents=True, exist_ok=True)
     return {
         "HOME": str(folder),

@@ -1,21 +1,21 @@
-"""A measured figure beside its target."""
+"""A measured figure and its target."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One figure, and the most (or, `is_least`, the least) that it is to be."""
+    """One figure and its upper limit, or its lower limit if `is_least`."""
 
     what: str
     measured: float
-    target: float | None  # None: it is reported for its own sake
+    target: float | None  # None if there is no target
     unit: str = "x"
     is_least: bool = False
 
     @property
     def is_met(self) -> bool:
-        """Whether the target, if there is one, is reached."""
+        """Whether the target is met; true if there is none."""
         if self.target is None:
             return True
         return self.measured >= self.target if self.is_least else self.measured <= self.target

@@ -1,6 +1,6 @@
-"""How far a command line walks through our own code: calls, functions and files.
+"""Count the calls, functions and files of our own code that a command line uses.
 
-Run as a script it carries out one command line and prints, last on stdout, what it counted.
+As a script it runs one command line and prints the counts as the last line of stdout.
 """
 
 import json
@@ -27,7 +27,7 @@ _SANDBOX: Final = _OURS + "sandbox" + os.sep
 
 
 class Walk(NamedTuple):
-    """What one command line calls of our own code."""
+    """Our own code that one command line calls."""
 
     calls: int
     functions: int
@@ -38,12 +38,12 @@ class _Row(NamedTuple):
     what: str
     argv: Sequence[str]
     calls: int
-    """At most."""
+    """The maximum number of calls."""
     files: int
-    """At most."""
+    """The maximum number of files."""
 
 
-# In this order: the second one asks for the task of the first.
+# The order matters: the second command reads the task of the first.
 _ROWS: Final = (
     _Row("submit", ("submit", CLIP_URL, PROMPT), 330, 34),
     _Row("status", ("status",), 270, 28),
@@ -52,8 +52,8 @@ _ROWS: Final = (
 
 
 def measure() -> Iterator[Verdict]:
-    """Walk each command line once, beside a sandbox that is served here."""
-    from omniedit.sandbox import serve  # noqa: PLC0415 - not in the process that is walked
+    """Run each command line once, with a sandbox that this process serves."""
+    from omniedit.sandbox import serve  # noqa: PLC0415 - not needed in the measured process
 
     with tempfile.TemporaryDirectory() as name, serve(Path(name) / "service") as service:
         environ = {
@@ -88,7 +88,7 @@ def _walked(argv: Sequence[str], environ: Mapping[str, str]) -> Walk:
 
 
 def _carry_out(argv: Sequence[str]) -> Walk:
-    """Carry out a command line and count on the way."""
+    """Run a command line and count its calls."""
     counts: Counter[CodeType] = Counter()
 
     def count(frame: FrameType, event: str, _: object) -> None:
@@ -98,7 +98,7 @@ def _carry_out(argv: Sequence[str]) -> Walk:
     threading.setprofile(count)
     sys.setprofile(count)
     try:
-        from omniedit.__main__ import main  # noqa: PLC0415 - its imports are part of the walk
+        from omniedit.__main__ import main  # noqa: PLC0415 - its imports are counted
 
         sys.argv[1:] = argv
         main()
@@ -110,7 +110,7 @@ def _carry_out(argv: Sequence[str]) -> Walk:
 
 
 def _is_ours(code: CodeType) -> bool:
-    """Return whether code is ours; a module's own body is run by whoever imports it first."""
+    """Return whether code is ours and not a module body, which runs once on the first import."""
     place = code.co_filename
     is_ours = place.startswith(_OURS) and not place.startswith(_SANDBOX)
     return is_ours and code.co_name != "<module>"

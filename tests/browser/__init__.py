@@ -1,1 +1,1 @@
-"""Pages in a browser."""
+"""Tests of pages in a browser."""

@@ -1,4 +1,7 @@
-"""`python -m tests.browser [PICTURE]`: the picture of a page in README, of the sandbox's clip and a darker one."""
+"""`python -m tests.browser [PICTURE]`: take README's picture of a comparison page.
+
+It compares the sandbox's clip with a darkened copy.
+"""
 
 import base64
 import sys
@@ -21,7 +24,7 @@ HEIGHT: Final = 700
 
 
 def take(tab: Tab, folder: Path) -> bytes:
-    """Return a picture of the page that the command line writes in a folder."""
+    """Write a comparison page in a folder, and return a picture of it."""
     (folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
     _darken(folder / "clip.mp4", folder / "night.mp4")
     ended = CommandLine(folder, {})("compare", "clip.mp4", "night.mp4", "-o", "page.html")
@@ -38,7 +41,7 @@ def take(tab: Tab, folder: Path) -> bytes:
 
 
 def _darken(source: Path, target: Path) -> None:
-    """Write a clip that becomes darker, as an edit might make it."""
+    """Write a copy of the clip that fades to dark, like the result of an edit."""
     with av.open(str(source)) as clip, av.open(str(target), "w") as container:
         stream = clip.streams.video[0]
         rate = Fraction(stream.average_rate or 25)

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by its own protocol over two pipes (Chrome DevTools Protocol)."""
+"""A headless Chromium, driven over two pipes (Chrome DevTools Protocol)."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ _OPTIONS: Final = (
 
 
 class Tab:
-    """A page of the browser, with what it asked for and what its scripts threw."""
+    """A page of the browser, with its requests and the exceptions of its scripts."""
 
     def __init__(self, sent: BinaryIO, received: BinaryIO) -> None:
         self._sent = sent
@@ -42,7 +42,7 @@ class Tab:
             self.call(f"{domain}.enable")
 
     def open(self, page: Path) -> None:
-        """Open a page, and wait until its videos can be played."""
+        """Open a page and wait until its videos can be played."""
         self.requests.clear()
         self.call("Page.navigate", url=page.as_uri())
         self.evaluate(
@@ -52,7 +52,7 @@ class Tab:
         )
 
     def evaluate(self, script: str) -> Any:
-        """Return what a script comes to."""
+        """Return the value of a script."""
         reply = self.call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
@@ -60,14 +60,14 @@ class Tab:
         return reply["result"].get("value")
 
     def press(self, key: str, *, shift: bool = False) -> None:
-        """Press a key and let it go."""
+        """Press and release a key."""
         text = {"text": key} if len(key) == 1 else {}
         common = {"key": key, "modifiers": 8 if shift else 0}
         self.call("Input.dispatchKeyEvent", type="keyDown", **common, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def drag(self, *points: tuple[float, float]) -> None:
-        """Drag the mouse from the first point to the last."""
+        """Drag the mouse along the points."""
         common = {"button": "left", "clickCount": 1}
         for kind, (x, y) in zip(
             ("mousePressed", *["mouseMoved"] * (len(points) - 1)), points, strict=True
@@ -77,7 +77,7 @@ class Tab:
         self.call("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, **common)
 
     def show_as(self, *, width: int, height: int, **media: str) -> None:
-        """Show the page in a window of that size, with media features such as a colour scheme."""
+        """Set the window's size and media features such as the colour scheme."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -91,7 +91,7 @@ class Tab:
         self.call("Emulation.setEmulatedMedia", features=features)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Call a method of the protocol, and return its reply."""
+        """Call a method of the protocol and return its result."""
         number = next(self._numbers)
         message: dict[str, Any] = {"id": number, "method": method, "params": params}
         if self._session is not None:
@@ -122,7 +122,7 @@ class Tab:
 
 @contextmanager
 def browser(folder: Path) -> Iterator[Tab]:
-    """Run a browser with a profile in a folder for a block."""
+    """Run a browser for a block, with its profile in a folder."""
     assert PROGRAM is not None
     reads, commands = os.pipe()
     replies, writes = os.pipe()
@@ -130,7 +130,7 @@ def browser(folder: Path) -> Iterator[Tab]:
     # Chromium reads from descriptor 3 and writes to 4.
     script = f'exec 3<&{reads} 4>&{writes}; exec "$@"'
     process = subprocess.Popen(
-        ["bash", "-c", script, "bash", *words],  # noqa: S607 - whichever bash there is
+        ["bash", "-c", script, "bash", *words],  # noqa: S607 - any bash will do
         pass_fds=(reads, writes),
         stderr=subprocess.DEVNULL,
         env={**os.environ, "HOME": str(folder)},

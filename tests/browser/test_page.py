@@ -1,4 +1,4 @@
-"""The page of `omniedit compare`, opened in a browser: in step, by keys and mouse, and harmless."""
+"""The page of `omniedit compare` in a browser: synchronised videos, keys, mouse, hostile text."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -22,7 +22,7 @@ pytestmark = [
 ]
 FRAME_S = 1 / 24
 FILE = SavedFile(path="/clips/clip.mp4", size_bytes=1, sha256="a" * 64)
-# How far the videos are from each other, where each holds its first or last frame outside its span.
+# The drift between videos within their spans; outside, a video holds its first or last frame.
 DRIFT = """(() => {
   const at = usable().filter(v => isLive(v, now)).map(v => v.currentTime - v.from);
   return at.length > 1 ? Math.max(...at) - Math.min(...at) : 0;
@@ -47,7 +47,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 @pytest.fixture
 def page(tab: Tab, folder: Path) -> Path:
-    """Return a page of three videos of different size, rate and length, which is open."""
+    """Open a page of three videos of different size, frame rate and length."""
     make_clip(folder / "clip.mp4", seconds=12, fps=30, size=(320, 180), sound=Sound())
     make_clip(folder / "warm.mp4", seconds=11, fps=24, size=(180, 320), sound=Sound())
     make_clip(folder / "cold.mp4", seconds=11.5, fps=25, size=(256, 144))
@@ -63,7 +63,7 @@ def page(tab: Tab, folder: Path) -> Path:
 
 
 def opened(tab: Tab, path: Path, videos: list[PageVideo], **others: object) -> Path:
-    path.write_bytes(b"".join(page_chunks(videos, **others)))  # type: ignore[arg-type]  # as they come
+    path.write_bytes(b"".join(page_chunks(videos, **others)))  # type: ignore[arg-type]  # passed through
     tab.show_as(width=1280, height=900)
     tab.open(path)
     return path
@@ -203,7 +203,7 @@ def test_outside_text_runs_nothing_and_asks_for_nothing(tab: Tab, folder: Path) 
     assert tab.evaluate("document.querySelectorAll('script').length") == 1
     shown = tab.evaluate("document.querySelector('main').textContent")
     assert all(text in shown for text in HOSTILE[:3])
-    # Nor would a script that got in run.
+    # Even a script that got into the page would not run.
     tab.evaluate(
         "document.body.append(Object.assign(document.createElement('script'),"
         " {textContent: 'document.title = \"run\"'}))"

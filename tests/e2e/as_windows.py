@@ -1,13 +1,13 @@
-"""The command line on a system that lacks what Windows lacks, as far as that can be had elsewhere.
+"""Run the command line on a simulation of Windows, as far as POSIX allows it.
 
-Modules and names of POSIX are gone, open files can be neither renamed nor removed, nothing is a
-signal but what Windows has, and standard output speaks a code page with line breaks of its own.
+POSIX modules and names are missing, open files can be neither renamed nor removed, only the signals
+of Windows exist, and standard output uses a code page and CRLF line breaks.
 
-With `--serve` it carries out many command lines, each in a fork of what has imported everything.
+With `--serve` it runs many command lines, each in a fork of a process with everything imported.
 """
 
-# What decides about its system when it is imported has to do so before it changes. omniedit, which
-# is imported afterwards, is what is tried here.
+# Modules that check the system on import must be imported before it changes. omniedit, which is
+# being tested, is imported afterwards.
 import errno
 import fcntl
 import gc
@@ -70,18 +70,18 @@ NAMES: Final[dict[ModuleType, tuple[str, ...]]] = {
 
 
 def become_windows() -> None:
-    """Take away what Windows lacks."""
+    """Remove what Windows lacks."""
     for name in PRELOADED:
         import_module(name)
     sys.modules["msvcrt"] = _msvcrt()
     for name in MODULES:
-        # The import system takes None for a module that is not there.
+        # For the import system, None means that the module does not exist.
         sys.modules[name] = None  # type: ignore[assignment]
     for module, names in NAMES.items():
         for name in names:
             if hasattr(module, name):
                 delattr(module, name)
-    # Found out when it was imported.
+    # It was determined when shutil was imported.
     vars(import_module("shutil"))["_use_fd_functions"] = False
     signal.SIGBREAK = signal.SIGTERM  # type: ignore[attr-defined]
     for name in ("remove", "rename", "replace", "unlink"):
@@ -97,7 +97,7 @@ def _speak_a_code_page() -> None:
 
 
 def serve() -> None:
-    """Carry out the command line of each line on stdin, and answer with its exit status."""
+    """Run the command line in each line of stdin, and reply with its exit status."""
     fork = os.fork
     become_windows()
     package = import_module("omniedit")
@@ -116,7 +116,7 @@ def serve() -> None:
 def _carry_out(
     *, argv: list[str], folder: str, environ: dict[str, str], streams: list[str]
 ) -> None:
-    """Turn this process into that of a command line, and end it."""
+    """Run a command line in this process, then exit."""
     end, status = os._exit, 1
     try:
         os.environ.clear()
@@ -137,7 +137,7 @@ def _carry_out(
 
 def _main() -> int:
     _speak_a_code_page()
-    from omniedit.__main__ import main  # noqa: PLC0415 - never before the system has changed
+    from omniedit.__main__ import main  # noqa: PLC0415 - only after the system has changed
 
     return main()
 
@@ -158,7 +158,7 @@ def _msvcrt() -> Any:
 
 
 def _refusing_open_files(act: Any) -> Any:
-    """Return a function on paths that fails where this process has the file open."""
+    """Return a path function that fails if this process has the file open."""
     lstat, fstat = os.lstat, os.fstat
 
     def refuse(*paths: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""A bench for the tests of faults, kills and races."""
+"""The bench fixtures for tests of faults, kills and races."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from tests.e2e.equipment import Bench, ForkServer
 from tests.e2e.faulty import FaultyService
 
 if importlib.util.find_spec("av") is None:
-    # What makes clips needs PyAV; without it, `test_without_media.py` has the say.
+    # These tests make clips, which needs PyAV; `test_without_media.py` covers its absence.
     collect_ignore = [
         "test_bad_clips.py",
         "test_clip_uploads.py",
@@ -29,7 +29,7 @@ def make_bench(
     folder: Path,
     fork_server: ForkServer,
 ) -> Iterator[Callable[..., Bench]]:
-    """Return a function that sets up a bench; an edit takes no time unless told otherwise."""
+    """Return a function that sets up a bench; by default an edit takes no time."""
     opened: list[FaultyService] = []
 
     def make(**options: Any) -> Bench:

@@ -1,4 +1,4 @@
-"""What a command line does beyond its process, call by call: seen, or cut off at any of them."""
+"""Record a command line's effects outside its process, or kill it at any of them."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ _EFFECTS: Final = frozenset(
 
 @contextmanager
 def recorded() -> Generator[list[str]]:
-    """Yield the effects of this thread, by name and in order, as they come in a block."""
+    """Yield a list that collects the names of this thread's effects during the block."""
     names: list[str] = []
     sys.setprofile(_on_effects("c_call", names.append))
     try:
@@ -58,7 +58,7 @@ def _on_effects(
 
 
 def _is_effect(called: Any) -> bool:
-    """Return whether a built-in function writes, syncs, locks, renames, removes, sends or receives."""
+    """Return whether a built-in function has an effect on files, locks or sockets."""
     owner = getattr(called, "__self__", None)
     name: str = called.__name__
     match type(owner).__name__:

@@ -1,4 +1,4 @@
-"""What the tests of faults, kills and races stand on: a bench, and a quick command line."""
+"""Equipment for tests of faults, kills and races: a bench, and a command line that starts fast."""
 
 import contextlib
 import functools
@@ -33,25 +33,25 @@ PROMPT: Final = "warmer lighting, keep everything else unchanged"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errand:
-    """A command line to carry out."""
+    """A command line to run."""
 
     argv: Sequence[str]
     folder: Path
     environ: Mapping[str, str]
     policy: Policy
     dies_before: int = 0
-    """Which of its effects it does not live to see (`effects.py`)."""
+    """The number of the effect right before which it is killed (`effects.py`)."""
     dies_after: str = ""
-    """The name of an effect whose first it does not outlive."""
+    """The name of the effect after whose first occurrence it is killed."""
     largest_file: int | None = None
-    """How many bytes a file may grow to."""
+    """The maximum size of a file in bytes."""
 
 
 class ForkServer:
-    """Carries out command lines in processes, without the time that imports take.
+    """Runs command lines in forked processes, which saves the time for imports.
 
     Args:
-        environ: What else the process finds set that imports everything.
+        environ: Additional variables for the process that imports everything.
     """
 
     def __init__(self, **environ: str) -> None:
@@ -64,7 +64,7 @@ class ForkServer:
         self._count = 0
 
     def begin(self, *errands: Errand) -> list[int]:
-        """Start command lines side by side, and return their process IDs; `end` must follow."""
+        """Start command lines concurrently and return their process IDs; then call `end`."""
         self._give_up()
         self._outputs = [self._new_output() for _ in errands]
         self._argvs = [errand.argv for errand in errands]
@@ -89,7 +89,7 @@ class ForkServer:
         return self._running
 
     def end(self) -> list[Ended]:
-        """Wait for the command lines that were begun; JSON is held to its schema."""
+        """Wait for the command lines that were begun, and validate their JSON."""
         ended = [
             Ended(status, stdout.read_text("utf-8"), stderr.read_text("utf-8"))
             for status, (stdout, stderr) in zip(self._answer(), self._outputs, strict=True)
@@ -100,28 +100,28 @@ class ForkServer:
         return ended
 
     def has_said(self, words: str) -> bool:
-        """Return whether one of the latest command lines has said something on stderr."""
+        """Return whether one of the latest command lines has written `words` to stderr."""
         return any(words in stderr.read_text("utf-8") for _, stderr in self._outputs)
 
     def close(self) -> None:
-        """End it."""
+        """End the server."""
         self._give_up()
         with self._started or contextlib.nullcontext(), self._folder:
             pass
 
     @property
     def commands(self) -> Path:
-        """A folder with the command `omniedit` for shells, hurried."""
+        """A folder with the `omniedit` command for shells, with shortened waits."""
         folder = Path(self._folder.name) / "commands"
         if not folder.exists():
             folder.mkdir()
             command = folder / "omniedit"
-            # To a shell the first lines are one command, and to Python a string: after `#!` there
-            # may be neither a long path nor one with spaces.
+            # These lines are a command to the shell and a string to Python. They replace a `#!`
+            # line, which supports neither long paths nor paths with spaces.
             head = f"#!/bin/sh\n'''exec' {shlex.quote(sys.executable)} -IS \"$0\" \"$@\"\n' '''\n"
             command.write_text(head + SHELL_COMMAND.read_text("utf-8"))
             command.chmod(0o700)
-            # Once it has answered, its door is open.
+            # Once it has replied, it accepts connections.
             self.begin()
             self.end()
         return folder
@@ -131,7 +131,7 @@ class ForkServer:
         return Path(self._folder.name) / "door"
 
     def _give_up(self) -> None:
-        """End what a test that failed did not wait for."""
+        """Kill the processes that a failed test did not wait for."""
         for pid in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -166,7 +166,7 @@ class ForkServer:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A sandbox behind a faulty way to it, and one user's folder and journal."""
+    """A sandbox behind a faulty connection, and one user's folder and journal."""
 
     service: RunningSandbox
     faulty: FaultyService
@@ -175,12 +175,12 @@ class Bench:
     policy: Policy = HURRIED
 
     def with_policy(self, policy: Policy) -> "Bench":
-        """Return the same for commands with another policy."""
+        """Return this bench with another policy."""
         return replace(self, policy=policy)
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a command finds set."""
+        """The environment of a command."""
         return {"OMNIEDIT_API_KEY": SANDBOX_KEY, **self.faulty.environ}
 
     def run(
@@ -191,9 +191,9 @@ class Bench:
         hear: Callable[[str], object] | None = None,
         **environ: str,
     ) -> Ended:
-        """Carry out a command line, hurried; in a process of its own where that is limited.
+        """Run a command line with shortened waits; in its own process if it has limits.
 
-        `hear` gets what is said on stderr while it is said.
+        `hear` is called with each text that is written to stderr.
         """
         errand = self._errand(argv, folder=folder, environ=environ)
         if largest_file is not None:
@@ -211,7 +211,7 @@ class Bench:
         return ended_with(argv, outcome)
 
     def has_said(self, words: str) -> bool:
-        """Return whether the command line that runs in this process has said something."""
+        """Return whether the command line in this process has written `words` to stderr."""
         return self._stderr_path.exists() and words in self._stderr_path.read_text("utf-8")
 
     @property
@@ -219,7 +219,7 @@ class Bench:
         return self.folder.with_name("stderr.txt")
 
     def run_at_once(self, *argvs: Sequence[str]) -> list[Ended]:
-        """Carry out command lines side by side, each in a process of its own."""
+        """Run command lines concurrently, each in its own process."""
         self.fork_server.begin(*(self._errand(argv) for argv in argvs))
         ended = self.fork_server.end()
         assert all("Traceback" not in each.stderr for each in ended), ended
@@ -233,14 +233,14 @@ class Bench:
         dies_after: str = "",
         **environ: str,
     ) -> int:
-        """Start a command line, hurried, and return its process ID; `end` must follow."""
+        """Start a command line with shortened waits and return its process ID; then call `end`."""
         errand = self._errand(argv, folder=folder, environ=environ)
         errand = replace(errand, dies_before=dies_before, dies_after=dies_after)
         (pid,) = self.fork_server.begin(errand)
         return pid
 
     def end(self) -> Ended:
-        """Wait for the command line that was begun."""
+        """Wait for the command line that `begin` started."""
         (ended,) = self.fork_server.end()
         return ended
 
@@ -259,9 +259,9 @@ class Bench:
         )
 
     def start(self, *argv: str, **environ: str) -> subprocess.Popen[bytes]:
-        """Start a hurried command in a process of its own, which signals reach.
+        """Start a command with shortened waits in its own process, which can receive signals.
 
-        Once its streams are at their end, so is the process, whatever ended it.
+        Once its streams have ended, the process has ended too, for whatever reason.
         """
         return subprocess.Popen(
             [self.fork_server.commands / "omniedit", *argv],
@@ -274,18 +274,18 @@ class Bench:
 
     @property
     def installed(self) -> CommandLine:
-        """The installed command, in a process of its own and at its own pace."""
+        """The installed command, in its own process and with the real policy."""
         assert COMMAND.exists()
         return CommandLine(self.folder, self.environ).installed
 
     @property
     def posts(self) -> int:
-        """How many submissions reached the door."""
+        """The number of submissions that reached the faulty service."""
         return self.faulty.count(Endpoint.SUBMIT)
 
     @property
     def task_ids(self) -> list[str]:
-        """The tasks that the service has accepted."""
+        """The IDs of the tasks that the service has accepted."""
         edits, _ = self.service.store.tasks(
             now=0.0, status=None, model=None, limit=10_000, offset=0
         )
@@ -297,14 +297,14 @@ class Bench:
         return {entry.task_id: str(entry.request_key) for entry in self.service.store.ledger(0.0)}
 
     def journal(self) -> list[dict[str, Any]]:
-        """What `omniedit list` says."""
+        """The tasks as shown by `omniedit list`."""
         listed = self.run("list", "--json", "--all", "--limit", "0")
         assert listed.status == 0, listed
         tasks: list[dict[str, Any]] = listed.document["tasks"]
         return tasks
 
     def files(self, folder: Path | None = None) -> dict[str, bytes]:
-        """The files under their final names, with what they hold."""
+        """The contents of the files that have their final names."""
         return {
             path.name: path.read_bytes()
             for path in sorted((folder or self.folder).iterdir())
@@ -319,11 +319,11 @@ def digest(content: bytes) -> str:
 
 @contextlib.contextmanager
 def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve a folder; yield its URL, and what is asked for."""
+    """Serve a folder; yield its URL and a list of requested paths."""
     asked: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the base class
             asked.append(str(args[0]))
 
     handler = functools.partial(Handler, directory=str(folder))

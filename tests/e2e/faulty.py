@@ -1,8 +1,8 @@
-"""A way to the service that fails when told to, request by request, as networks and gateways do.
+"""A proxy in front of a sandbox that fails on request, like networks and gateways do.
 
-Two doors on loopback stand in front of a sandbox: one for the API, one for the file service and
-the results, so that either can be closed without the other. What each request meets is scripted
-by endpoint and occurrence; without a script it passes.
+It listens on two loopback ports ("doors"): one for the API, and one for the file service and the
+results, so that each can be closed separately. Faults are scripted by endpoint and occurrence;
+requests without a script pass unchanged.
 """
 
 import socket
@@ -25,7 +25,7 @@ _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
 
 class Endpoint(StrEnum):
-    """The requests the client makes."""
+    """The kinds of requests that the client makes."""
 
     SUBMIT = "submit"
     POLL = "poll"
@@ -41,7 +41,7 @@ _API: Final = frozenset({Endpoint.SUBMIT, Endpoint.POLL, Endpoint.BATCH, Endpoin
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came in."""
+    """One received request."""
 
     endpoint: Endpoint
     headers: Mapping[str, str]
@@ -49,13 +49,13 @@ class Request:
 
     @property
     def key(self) -> str:
-        """The `Idempotency-Key`."""
+        """The `Idempotency-Key` header."""
         return self.headers.get("idempotency-key", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The sandbox's reply, head and body apart."""
+    """The sandbox's reply, split into head and body."""
 
     head: bytes
     body: bytes
@@ -67,7 +67,7 @@ class Reply:
 
 
 class Visit:
-    """One request on its way: what a fault can do with it."""
+    """One request in progress, with the actions that a fault can take."""
 
     def __init__(self, faulty: "FaultyService", connection: socket.socket, head: bytes) -> None:
         self._faulty = faulty
@@ -83,7 +83,7 @@ class Visit:
         self._body: bytes | None = None
 
     def read(self) -> bytes:
-        """Read the request whole, and return its body."""
+        """Read the whole request and return its body."""
         if self._body is None:
             left = self._head_bytes + int(self.headers.get("content-length", "0"))
             received = b""
@@ -98,11 +98,11 @@ class Visit:
     def forward(
         self, rewrite: Callable[[bytes], bytes] = lambda body: body, *, without: str = ""
     ) -> Reply:
-        """Have the sandbox carry the request out, `without` a header, and return its reply."""
+        """Forward the request to the sandbox, `without` one header, and return the reply."""
         dropped = {"host", "connection", "content-length", without}
         body = rewrite(self.read())
         kept = [line for line in self._lines if line and line.split(":")[0].lower() not in dropped]
-        # Links are made from the Host header: they are to lead through the door of the files.
+        # The sandbox builds links from the Host header: they must lead through the files' door.
         kept += [f"Host: {self._faulty.files_host}", "Connection: close"]
         kept += [f"Content-Length: {len(body)}"] if body else []
         head = "\r\n".join([self._request_line, *kept, "", ""]).encode("latin-1")
@@ -119,12 +119,12 @@ class Visit:
         self._connection.sendall(content)
 
     def reset(self) -> None:
-        """Break the connection off, so that the client is told."""
+        """Reset the connection (RST)."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._connection.close()
 
     def hold(self) -> None:
-        """Say nothing until the client goes away, or everything held is released."""
+        """Wait until the client goes away or all held requests are released."""
         deadline = time.monotonic() + _HELD_AT_MOST_S
         self._connection.settimeout(0.02)
         while time.monotonic() < deadline and not self._faulty.released.is_set():
@@ -142,36 +142,36 @@ Fault = Callable[[Visit], None]
 
 
 def passed(visit: Visit) -> None:
-    """Do nothing wrong."""
+    """Pass the reply on unchanged."""
     reply = visit.forward()
     visit.send(reply.head + reply.body)
 
 
 def reset_before(visit: Visit) -> None:
-    """Break off before the request was read."""
+    """Reset the connection before reading the request."""
     visit.reset()
 
 
 def reset_after(visit: Visit) -> None:
-    """Break off once the service has done what was asked."""
+    """Reset the connection after the service has handled the request."""
     visit.forward()
     visit.reset()
 
 
 def silence_before(visit: Visit) -> None:
-    """Take the request, and neither pass it on nor answer."""
+    """Read the request, but neither forward it nor reply."""
     visit.read()
     visit.hold()
 
 
 def silence_after(visit: Visit) -> None:
-    """Have the request carried out, and do not answer."""
+    """Forward the request, but do not reply."""
     visit.forward()
     visit.hold()
 
 
 def held(visit: Visit) -> None:
-    """Have the request carried out, and answer once everything held is released."""
+    """Forward the request, and reply once all held requests are released."""
     reply = visit.forward()
     visit.hold()
     visit.send(reply.head + reply.body)
@@ -184,7 +184,7 @@ def answered(
     headers: Mapping[str, str | Callable[[], str]] | None = None,
     after: bool = False,
 ) -> Fault:
-    """Return a fault that answers in the service's place, where `after` says so once it has acted."""
+    """Return a fault that replies in the service's place; if `after`, the service acts first."""
 
     def answer(visit: Visit) -> None:
         if after:
@@ -200,19 +200,19 @@ def answered(
 
 
 def refusal(status: int, code: str, message: str = "said the gateway") -> Fault:
-    """Return a fault that answers with the service's own error object."""
+    """Return a fault that replies with the service's error object."""
     body = f'{{"error": {{"code": "{code}", "message": "{message}", "type": "x"}}}}'.encode()
     return answered(status, body, headers={"Content-Type": "application/json"})
 
 
 def cut_body(visit: Visit) -> None:
-    """Have the request carried out, announce the whole reply, and send half of it."""
+    """Forward the request, announce the whole reply, but send only half of its body."""
     reply = visit.forward()
     visit.send(reply.head + reply.body[: len(reply.body) // 2])
 
 
 def slow_body(visit: Visit) -> None:
-    """Have the request carried out, and let the reply trickle, a byte at a time, for ever."""
+    """Forward the request, and let the reply trickle byte by byte without end."""
     reply = visit.forward()
     visit.send(reply.head)
     with suppress(OSError):
@@ -222,7 +222,7 @@ def slow_body(visit: Visit) -> None:
 
 
 def slow_but_whole(visit: Visit) -> None:
-    """Have the request carried out, and send the reply in ten pieces."""
+    """Forward the request, and send the reply in ten pieces."""
     reply = visit.forward()
     visit.send(reply.head)
     size = max(1, len(reply.body) // 10)
@@ -232,7 +232,7 @@ def slow_but_whole(visit: Visit) -> None:
 
 
 def marked(marker: str) -> Fault:
-    """Return what adds a sandbox marker to the prompt, unseen by the client."""
+    """Return a fault that adds a sandbox marker to the prompt, unseen by the client."""
 
     def forward(visit: Visit) -> None:
         reply = visit.forward(
@@ -244,18 +244,18 @@ def marked(marker: str) -> Fault:
 
 
 def key_ignored(visit: Visit) -> None:
-    """Have the request carried out as by a service that knows no `Idempotency-Key`."""
+    """Forward the request without its `Idempotency-Key`, like a service that ignores it."""
     reply = visit.forward(without="idempotency-key")
     visit.send(reply.head + reply.body)
 
 
 def in_seconds(seconds: float) -> Callable[[], str]:
-    """Return what renders the date so many seconds from now, for `Retry-After`."""
+    """Return a function that renders the date `seconds` from now, for `Retry-After`."""
     return lambda: format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
 
 
 class FaultyService:
-    """A sandbox behind two doors; a context manager.
+    """A faulty proxy in front of a sandbox; a context manager.
 
     Args:
         upstream: The sandbox's base URL.
@@ -282,7 +282,7 @@ class FaultyService:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The settings that lead through both doors."""
+        """The settings that point to both doors."""
         return {
             "OMNIEDIT_BASE_URL": f"http://{self._api.host}",
             "OMNIEDIT_FILES_URL": f"http://{self._files.host}",
@@ -290,21 +290,21 @@ class FaultyService:
 
     @property
     def files_host(self) -> str:
-        """Host and port of the file service and the results."""
+        """The host and port of the file service and the results."""
         return self._files.host
 
     def script(self, endpoint: Endpoint, *faults: Fault) -> None:
-        """Let the next requests of an endpoint meet these faults, one each."""
+        """Apply these faults to the next requests of an endpoint, one each."""
         with self._lock:
             self._scripts[endpoint].extend(faults)
 
     def always(self, endpoint: Endpoint, fault: Fault) -> None:
-        """Let every request of an endpoint meet this fault, once the scripted ones are through."""
+        """Apply this fault to every request of an endpoint, after any scripted ones."""
         with self._lock:
             self._standing[endpoint] = fault
 
     def refuse(self, endpoint: Endpoint, *, is_enough: Callable[[], bool] = lambda: False) -> None:
-        """Close the port that an endpoint is reached through, until that is enough."""
+        """Close the port of an endpoint until `is_enough` returns true."""
         door = self._api if endpoint in _API else self._files
         door.refuse()
 
@@ -317,7 +317,7 @@ class FaultyService:
         threading.Thread(target=reopen, daemon=True).start()
 
     def mend(self) -> None:
-        """Let everything pass again."""
+        """Remove all faults."""
         with self._lock:
             self._scripts.clear()
             self._standing.clear()
@@ -325,11 +325,11 @@ class FaultyService:
         self._files.accept()
 
     def count(self, endpoint: Endpoint) -> int:
-        """Return how many requests of an endpoint came in."""
+        """Return the number of received requests of an endpoint."""
         return len(self.seen(endpoint))
 
     def seen(self, endpoint: Endpoint) -> list[Request]:
-        """Return the requests of an endpoint that came in."""
+        """Return the received requests of an endpoint."""
         return [request for request in list(self.requests) if request.endpoint is endpoint]
 
     def _receive(self, connection: socket.socket) -> None:
@@ -350,7 +350,7 @@ class FaultyService:
 
 @dataclass(slots=True)
 class _Door:
-    """A port on loopback that can be closed and opened again."""
+    """A loopback port that can be closed and reopened."""
 
     receive: Callable[[socket.socket], None]
     host: str = ""
@@ -365,25 +365,25 @@ class _Door:
         self._listen()
 
     def refuse(self) -> None:
-        """Keep the port, and let nobody in."""
+        """Keep the port, but refuse connections."""
         with self._lock:
             port = self._listener.getsockname()[1]
-            # It wakes the thread that accepts; the port stays ours, bound and not listening.
+            # Shutdown wakes the accepting thread. The port stays bound, but no longer listens.
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
             self._listener = self._bind(port)
             self.is_accepting = False
 
     def accept(self) -> None:
-        """Let everybody in, where nobody was."""
+        """Accept connections again after `refuse`."""
         with self._lock:
             if not self.is_accepting:
                 self._listen()
 
     def close(self) -> None:
-        """Give the port up."""
+        """Release the port."""
         with self._lock, suppress(OSError):
-            self.is_accepting = True  # whoever waits to open it has waited enough
+            self.is_accepting = True  # ends the thread that waits to reopen it
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -407,7 +407,7 @@ class _Door:
             threading.Thread(target=self._converse, args=[connection], daemon=True).start()
 
     def _converse(self, connection: socket.socket) -> None:
-        # The client, or the sandbox at the end of a test, may go away at any time.
+        # The client may go away at any time, and so may the sandbox at the end of a test.
         with suppress(OSError), connection:
             self.receive(connection)
 
@@ -431,7 +431,7 @@ def _endpoint_of(method: str, path: str) -> Endpoint:
 
 
 def _peek_head(connection: socket.socket) -> bytes:
-    """Return the head of a request without taking it from the socket, so that a reset is one."""
+    """Return a request's head but leave it unread, so that closing the socket sends a reset."""
     while True:
         seen = connection.recv(65536, socket.MSG_PEEK)
         head, end, _ = seen.partition(b"\r\n\r\n")

@@ -1,8 +1,8 @@
-"""The command line with every rest and time-out shortened, in processes of its own.
+"""The command line with shortened rests and timeouts, in forked processes.
 
-Run as a script with a path it carries out many command lines, each in a fork of a process that has
-imported everything: that saves a fifth of a second a command. At the path it takes what shells call
-(`shell_command.py`).
+As a script it runs many command lines, each in a fork of a process that has imported everything:
+that saves a fifth of a second per command. Its argument is the path of a socket on which it accepts
+the commands of shells (`shell_command.py`).
 """
 
 import atexit
@@ -26,7 +26,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypedDict
 
-# A script's own folder comes first, and not that of the package it belongs to.
+# For a script, the first entry is its own folder; replace it by the root of the repository.
 sys.path[0] = str(Path(__file__).parents[2])
 
 
@@ -37,15 +37,15 @@ from tests.e2e.effects import die_after, die_before  # noqa: E402 - as above
 from tests.policies import HURRIED, resigned  # noqa: E402 - as above
 
 IN_VAIN: Final = "HURRIED_IN_VAIN"
-"""The variable that says that nothing is reached, however often it is tried."""
+"""The variable that announces a hopeless connection, so that retries end soon."""
 
 
 WATCH: Final = "WATCHED_HOOK"
-"""The variable that names the code to run before a shell's command, which puts it under watch."""
+"""The variable with the path of code to run before a shell's command, to watch it."""
 
 
 class Errand(TypedDict):
-    """One command line to carry out."""
+    """One command line to run."""
 
     argv: list[str]
     environ: dict[str, str]
@@ -54,40 +54,40 @@ class Errand(TypedDict):
     stdout: str
     stderr: str
     dies_before: int
-    """Which of its effects it does not live to see, from 1; 0: it lives."""
+    """The number of the effect, from 1, right before which it is killed; 0 for none."""
     dies_after: str
-    """The name of an effect whose first it does not outlive; nothing: it lives."""
+    """The name of the effect after whose first occurrence it is killed; empty for none."""
     largest_file: int | None
-    """How many bytes a file may grow to (`ulimit -f`)."""
+    """The maximum size of a file in bytes (`ulimit -f`)."""
 
 
 def serve(path: str) -> None:
-    """Carry out the errands that come on stdin, those of one line side by side, and shells' commands.
+    """Run the errands from stdin, those of one line concurrently, and the commands of shells.
 
-    Each line is answered twice: with the process IDs, and at the end with the exit statuses.
+    Each line is answered twice: first with the process IDs, then with the exit statuses.
 
     Args:
-        path: Of the socket where commands of shells come in.
+        path: The path of the socket for the commands of shells.
     """
     for module in pkgutil.walk_packages(omniedit.__path__, "omniedit."):
         if module.name != "omniedit.__main__":
-            with suppress(ModuleNotFoundError):  # of an extra that is not installed
+            with suppress(ModuleNotFoundError):  # an extra is not installed
                 import_module(module.name)
     _warm_up()
     gc.collect()
-    # A collection in a fork would copy every page with an object.
+    # A garbage collection in a fork would copy every memory page with an object.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)  # as `omniedit/__main__.py` sets it
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(path)
         door.listen()
         call = _Server(door).call()
-    # The server's loop is left behind: what follows is the process of a command.
+    # Here we are in the fork of a command: `call` returns nowhere else.
     call.carry_out()
 
 
 class _Server:
-    """Starts processes for whoever asks, and tells how they ended."""
+    """Starts processes on request, and reports how they ended."""
 
     def __init__(self, door: socket.socket) -> None:
         self._door = door
@@ -95,7 +95,7 @@ class _Server:
         self._answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
         self._statuses: dict[int, int | None] | None = None
         self._callers: dict[int, socket.socket] = {}
-        # The end of a process wakes whoever waits for this.
+        # SIGCHLD writes to this pair, so that `select` notices the end of a process.
         self._woken, self._bell = socket.socketpair()
         for end in (self._woken, self._bell):
             end.settimeout(0)
@@ -103,7 +103,7 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def call(self) -> "_Call":
-        """Serve; return in the fork of a command that a shell has called, and end with stdin."""
+        """Serve until stdin ends; return only in the fork for a command of a shell."""
         while True:
             by_connection = {connection: pid for pid, connection in self._callers.items()}
             sources: list[Any] = [self._errands, self._door, self._woken, *by_connection]
@@ -134,7 +134,7 @@ class _Server:
             request = file.read(int.from_bytes(head, "little"))
         try:
             call = _Call(streams, *marshal.loads(request))  # noqa: S302 - from a test
-        except (EOFError, ValueError):  # the caller was killed before it had said what it wants
+        except (EOFError, ValueError):  # the caller was killed before it had sent its request
             for stream in streams:
                 os.close(stream)
             connection.close()
@@ -168,7 +168,7 @@ class _Server:
 
 
 def _pass_on(caller: socket.socket, pid: int) -> None:
-    """Send a process the signals that its caller got; it does not outlive its caller."""
+    """Pass the caller's signals on to a process, and kill it when the caller has gone."""
     try:
         signals = caller.recv(16)
     except OSError:
@@ -189,7 +189,7 @@ def _forget_server() -> None:
 
 
 def _warm_up() -> None:
-    """Carry out an edit, so that what it imports, builds and keeps is there for every fork."""
+    """Run an edit, so that every fork inherits what it imports, builds and caches."""
     edit = "--sandbox", "edit", "https://example.com/clip.mp4", "warmer [sandbox:seconds=0]"
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -202,7 +202,7 @@ def _warm_up() -> None:
 
 
 class _Call:
-    """A command that a shell has called; the other end of the connection is `shell_command.py`."""
+    """A command called by a shell; the other end of the connection is `shell_command.py`."""
 
     def __init__(
         self,
@@ -218,7 +218,7 @@ class _Call:
         self._streams = dict(zip(numbers, streams, strict=True))
 
     def carry_out(self) -> NoReturn:
-        """Turn this process into that of the command, and end it."""
+        """Run the command in this process, then exit."""
         status = 1
         try:
             self._take_place()
@@ -235,12 +235,12 @@ class _Call:
         time.tzset()
         os.chdir(self._folder)
         for number in range(3):
-            # Whoever called may have closed it.
+            # The caller may have closed this stream.
             os.close(number)
             if number in self._streams:
                 os.dup2(self._streams[number], number)
                 os.close(self._streams[number])
-        # Whether a stream can seek is found out when it is opened.
+        # Reopen the streams: whether one is seekable is determined when it is opened.
         sys.stdin = self._opened(0, "r", errors="surrogateescape")
         sys.stdout = self._opened(1, "w", errors="surrogateescape")
         sys.stderr = self._opened(2, "w", errors="backslashreplace", buffering=1)
@@ -254,7 +254,7 @@ class _Call:
 
 
 def _end(status: int) -> NoReturn:
-    """End this process as the interpreter does, without taking apart what all forks share."""
+    """End this process like the interpreter, but without tearing down what all forks share."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     try:
@@ -279,7 +279,7 @@ def _begin(errand: Errand) -> int:
 
 
 def _carry_out(errand: Errand) -> None:
-    """Turn this process into that of a command line, and end it."""
+    """Run a command line in this process, then exit."""
     status = 1
     try:
         os.environ.clear()
@@ -305,7 +305,7 @@ def _carry_out(errand: Errand) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException:
-        # What `run` lets through is worth seeing, and must not reach the loop above.
+        # Show an exception that escapes from `run`; the process must not return to the server loop.
         traceback.print_exc()
         raise
     finally:

@@ -1,7 +1,7 @@
-"""`omniedit` for shells: has the server in `hurried.py` carry it out, in a tenth of the time.
+"""The `omniedit` command for shells: the server in `hurried.py` runs it in a tenth of the time.
 
-It stands in a folder beside the server's socket, behind lines that call the interpreter.
-It imports what the interpreter has built in, and nothing else.
+It is copied to a folder next to the server's socket, after lines that call the interpreter.
+It imports only built-in modules, because it must start fast.
 """
 
 import marshal
@@ -21,7 +21,7 @@ def is_open(number: int) -> bool:
     return True
 
 
-# Found out first: what is opened below takes the number of what is closed.
+# Check first: the socket below would take the number of a closed stream.
 numbers = [number for number in range(3) if is_open(number)]
 door = socket(AF_UNIX, SOCK_STREAM)
 door.connect(f"{sys.argv[0].rpartition('/')[0]}/../door")
@@ -35,7 +35,7 @@ for number in PASSED_ON:
         _signal.signal(number, lambda received, _: door.sendall(bytes([received])))
 status = int.from_bytes(door.recv(2), "little", signed=True)
 if status < 0:
-    # It ends as the command did.
+    # End by the same signal as the command.
     if -status in PASSED_ON:
         _signal.signal(-status, _signal.SIG_DFL)
     posix.kill(posix.getpid(), -status)

@@ -1,4 +1,4 @@
-"""The whole command line where POSIX is missing, so far as Windows can be had elsewhere."""
+"""The whole command line without POSIX, on a simulation of Windows."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_one_package_knows_the_systems() -> None:
     }
 
     assert {name for name in asking if not name.startswith("system/")} == {
-        "cli/completion/tasks.py",  # which has no time to import anything
+        "cli/completion/tasks.py",  # it must start too fast to import `system`
     }
 
 

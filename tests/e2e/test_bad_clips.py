@@ -1,4 +1,4 @@
-"""What is no clip, or none that fits, is refused in one line and one hint; nothing is sent."""
+"""Invalid or unsuitable clips are refused with one line and one hint; nothing is sent."""
 
 import os
 import shlex
@@ -106,7 +106,7 @@ def device(path: Path) -> None:
 
 def script(kind: str, path: Path) -> None:
     path.write_text(SCRIPTS[kind])
-    # Whoever opens it waits for ever.
+    # Opening it would block for ever.
     os.mkfifo(path.with_name("canary.mp4"))
 
 
@@ -147,7 +147,7 @@ BAD: list[tuple[str, Make, str]] = [
 
 
 def check_unsent(bench: Bench, ended: Ended, words: str, status: int = 2) -> None:
-    """Hold a refusal to one error, one hint, and to no submission and no upload."""
+    """Check that there is one error, one hint, no submission and no upload."""
     check_failure(ended, status, words)
     assert bench.posts == bench.faulty.count(Endpoint.UPLOAD) == 0
 

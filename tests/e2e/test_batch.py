@@ -1,4 +1,4 @@
-"""A batch as a user runs it, against a served sandbox."""
+"""Batches as users run them, against a served sandbox."""
 
 import json
 import os
@@ -375,7 +375,7 @@ def clips(folder: Path, *names: str) -> None:
     for number, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Each with a content of its own, in a box that players skip.
+        # A box that players skip makes the content of each clip different.
         path.write_bytes(sample + b"\0\0\0\x0cfree" + number.to_bytes(4))
 
 

@@ -1,4 +1,4 @@
-"""A batch that is killed or interrupted, and the same command once more."""
+"""A batch that is killed or interrupted, and then run again."""
 
 import json
 import signal

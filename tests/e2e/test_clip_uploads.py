@@ -1,4 +1,4 @@
-"""Local clips on their way to the file service: as they were looked at, once, and for nothing."""
+"""Uploads of local clips: the bytes that were checked, once, and never in vain."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PROMPT = "make it night"
 
 
 def heavy(path: Path) -> Path:
-    """Write a clip that does not fit into the buffers between two sockets."""
+    """Write a clip that is larger than the socket buffers."""
     make_clip(path)
     with path.open("ab") as file:
         file.write((32 * 1024 * 1024).to_bytes(4) + b"free")
@@ -47,7 +47,7 @@ def rewritten(path: Path) -> None:
 
 @contextmanager
 def file_service(on_upload: Callable[[], None]) -> Iterator[str]:
-    """Serve a file service that does something once an upload has begun, and reads it then."""
+    """Serve a file service that calls `on_upload` when an upload begins, before it reads it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -55,7 +55,7 @@ def file_service(on_upload: Callable[[], None]) -> Iterator[str]:
             while self.rfile.read1():
                 pass
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the base class
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -177,7 +177,7 @@ def test_an_upload_that_fails_is_tried_again_like_a_read(bench: Bench, folder: P
 
     assert ended.status == 0, ended
     assert (bench.posts, bench.faulty.count(Endpoint.UPLOAD)) == (1, 5)
-    # It is converted once for all attempts.
+    # The clip is converted only once for all attempts.
     assert ended.stderr.count("written anew") == 1
 
 

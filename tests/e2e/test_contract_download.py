@@ -1,4 +1,4 @@
-"""What was paid for is saved whole, under the name that was asked for, and overwrites nothing."""
+"""Paid results are saved completely, under the requested name, and overwrite nothing."""
 
 import re
 import stat
@@ -187,7 +187,7 @@ def test_a_result_has_the_umasks_mode(served: CommandLine, umask: str, mode: int
 
     script = f"umask {umask}; exec {COMMAND} wait -q -d new/a.mp4"
     subprocess.run(
-        ["bash", "-euc", script],  # noqa: S607 - the bash of this machine
+        ["bash", "-euc", script],  # noqa: S607 - any bash will do
         cwd=served.folder,
         env=environ_of(served),
         check=True,
@@ -198,7 +198,7 @@ def test_a_result_has_the_umasks_mode(served: CommandLine, umask: str, mode: int
 
 
 def environ_of(served: CommandLine) -> dict[str, str]:
-    import os  # noqa: PLC0415 - the environment as the fixtures left it
+    import os  # noqa: PLC0415 - reads the environment that the fixtures have set
 
     return {**os.environ, **served.environ}
 

@@ -1,4 +1,4 @@
-"""`edit` is like make: what the service accepted once and did not fail is never paid again."""
+"""`edit` is like make: what the service has accepted and not failed is never paid for again."""
 
 import concurrent.futures
 import re
@@ -44,7 +44,7 @@ def served(served: CommandLine, service: RunningSandbox) -> CommandLine:
 
 @pytest.fixture
 def clip(served: CommandLine, service: RunningSandbox, record: Path) -> Path:
-    """A real MP4 on this machine: a result of the sandbox."""
+    """Return a real local MP4: a result of the sandbox."""
     assert served("edit", CLIP, f"clip {NOW}", "-o", "clip.mp4", "-q").status == 0
     record.unlink()
     return served.folder / "clip.mp4"

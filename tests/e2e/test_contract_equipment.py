@@ -1,4 +1,4 @@
-"""What the contract suite is checked with: a scripted service, a recorded sandbox, one error shape."""
+"""Equipment of the contract tests: a scripted service, a recorded sandbox, and common checks."""
 
 import http.client
 import json
@@ -25,7 +25,7 @@ TASK = "task-unified-1757169743-7cvnl5zw"
 
 
 def mp4(content: bytes) -> bytes:
-    """Return a video, as far as its boxes tell."""
+    """Return the content in MP4 boxes, so that it looks like a video."""
     head = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2\x00\x00\x00\x08moov"
     return head + (len(content) + 8).to_bytes(4) + b"mdat" + content
 
@@ -37,7 +37,7 @@ HELD_AT_MOST_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A request as the scripted service got it."""
+    """A request received by the scripted service."""
 
     method: str
     path: str
@@ -51,7 +51,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the scripted service answers."""
+    """A reply of the scripted service."""
 
     status: int = 200
     body: object = b""
@@ -70,7 +70,7 @@ Script = Callable[[Seen], Reply]
 
 @dataclass(slots=True)
 class Scripted:
-    """A service on loopback that answers as it is told, and remembers what it was asked."""
+    """A loopback service that replies as scripted and records its requests."""
 
     url: str
     seen: list[Seen] = field(default_factory=list)
@@ -127,7 +127,7 @@ def scripted(script: Script) -> Iterator[Scripted]:
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Keep quiet when the client has gone."""
+            """Ignore clients that have gone away."""
 
     server = Server(("127.0.0.1", 0), Handler)
     service = Scripted(f"http://127.0.0.1:{server.server_address[1]}")
@@ -143,15 +143,15 @@ def scripted(script: Script) -> Iterator[Scripted]:
 
 @contextmanager
 def refused_port() -> Iterator[str]:
-    """Give a base URL that refuses every connection."""
+    """Yield a base URL that refuses every connection."""
     with socket.socket() as taken:
-        # Bound and not listening: nobody else can take it, and nobody answers.
+        # Bound but not listening: no other process can take the port, and connections are refused.
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def task(status: str = "completed", *, task_id: str = TASK, **more: object) -> dict[str, object]:
-    """Return a task as the service shows it."""
+    """Return a task object of the service."""
     return {
         "id": task_id,
         "object": "video.generation.task",
@@ -166,26 +166,26 @@ def task(status: str = "completed", *, task_id: str = TASK, **more: object) -> d
 
 
 def refusal(status: int, code: object, message: str, **headers: str) -> Reply:
-    """Return the service's error envelope."""
+    """Return an error reply of the service."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     error = {"code": code, "message": message, "type": "api_error"}
     return Reply(status=status, body={"error": error}, headers=named)
 
 
 def requests(record: Path, method: str = "", path: str = "") -> list[dict[str, Any]]:
-    """Return what a recorded sandbox was asked."""
+    """Return the requests that a recorded sandbox has received."""
     lines = record.read_text("utf-8").splitlines() if record.exists() else []
     entries = [json.loads(line) for line in lines if line]
     return [one for one in entries if method in one["method"] and path in one["path"]]
 
 
 def submissions(record: Path) -> list[dict[str, Any]]:
-    """Return the submissions a recorded sandbox was sent."""
+    """Return the submissions that a recorded sandbox has received."""
     return requests(record, "POST", "/v1/videos/generations")
 
 
 def check_refusal(ended: Ended, status: int, *said: str) -> None:
-    """Hold a failure to the status, one error line and no stdout."""
+    """Check a failure's exit status, its one error line and its empty stdout."""
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
     assert (ended.status, ended.stdout) == (status, ""), ended
     assert len(errors) == 1, ended
@@ -195,7 +195,7 @@ def check_refusal(ended: Ended, status: int, *said: str) -> None:
 
 
 def check_failure(ended: Ended, status: int, *said: str) -> None:
-    """Hold a failure to its whole shape: what happened, and on the next line what to do."""
+    """Check a failure's complete form: the error, and the hint on the next line."""
     check_refusal(ended, status, *said)
     lines = ended.stderr.splitlines()
     (error,) = [number for number, line in enumerate(lines) if line.startswith("error:")]
@@ -204,7 +204,7 @@ def check_failure(ended: Ended, status: int, *said: str) -> None:
 
 
 def check_document(ended: Ended) -> dict[str, Any]:
-    """Hold the one JSON document to its exit status, beside its schema; return it."""
+    """Check that the one JSON document matches the exit status; return it."""
     assert ended.stdout.isascii(), ended
     document = ended.document
     assert document["ok"] is (ended.status == 0), ended

@@ -1,4 +1,4 @@
-"""Every row of the exit table that these commands can reach, by the fault that leads to it."""
+"""Every exit status that these commands can reach, produced by its cause."""
 
 import itertools
 from collections.abc import Callable
@@ -319,7 +319,7 @@ def test_a_dead_link_is_7_after_a_fresh_look(
 
 
 def result(seen: Seen, reply: Reply) -> Reply:
-    """Answer the task, or the file behind its link, with `reply`."""
+    """Answer API requests with a finished task, and its result link with `reply`."""
     if not seen.path.startswith("/v1/"):
         return reply
     return Reply(body=task(results=[f"http://{seen.headers['host']}/files/out.mp4?sig=S"]))

@@ -1,4 +1,4 @@
-"""Whatever comes from outside is data: it never acts on the terminal, and never breaks a command."""
+"""Text from outside is data: it never controls the terminal and never breaks a command."""
 
 import os
 import unicodedata
@@ -56,7 +56,7 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
 
 
 def check_harmless(ended: Ended, *, is_traced: bool = False) -> None:
-    """Nothing that was written acts on a terminal; a traceback takes `-v`."""
+    """Check that no output can control a terminal, and that only `-v` shows a traceback."""
     written = ended.stdout + ended.stderr
     acting = {
         one

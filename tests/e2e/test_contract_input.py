@@ -1,4 +1,4 @@
-"""Bad input is refused before a byte is sent; a key goes nowhere but to its own origin."""
+"""Invalid input is refused before a byte is sent; a key goes only to its own origin."""
 
 import stat
 from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
 
 @pytest.fixture
 def real() -> Iterator[Scripted]:
-    """The real API, behind a proxy that notes every connection and lets none through."""
+    """Yield the real API behind a proxy that records every connection and refuses it."""
     with scripted(lambda _: Reply(status=403)) as trap:
         yield trap
 
@@ -118,7 +118,7 @@ def test_what_is_no_clip_is_refused_unsent(served: CommandLine, record: Path, cl
 @pytest.mark.parametrize("callback", BAD_CALLBACKS)
 def test_a_bad_callback_is_refused_unsent(omniedit: CommandLine, callback: str) -> None:
     with scripted(lambda _: Reply(body=task())) as service:
-        # The API is on loopback; only a sandbox key lets a callback to this machine through.
+        # The API is on loopback: only a sandbox key allows callbacks to this machine.
         ended = omniedit("submit", CLIP, "x", "--callback-url", callback, **service.environ())
 
     check_refusal(ended, 2)
@@ -391,7 +391,7 @@ def test_the_key_follows_no_redirect(omniedit: CommandLine, command: str, status
         away = Reply(status=status, headers={"Location": f"{other.url}/v1/elsewhere"})
         with scripted(lambda _: away) as service:
             argv = [CLIP, "x"] if command == "submit" else [TASK]
-            # How long it tries is another test's business.
+            # How long it retries is tested elsewhere.
             brief = replace(omniedit, policy=resigned())
             brief(command, *argv, **service.environ())
 

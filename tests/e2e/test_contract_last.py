@@ -1,4 +1,4 @@
-"""Without TASK a command takes the newest attempt of its context, and never an older task."""
+"""Without TASK a command takes the newest attempt of its context, never an older task."""
 
 import itertools
 import shlex

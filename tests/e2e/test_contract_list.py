@@ -1,4 +1,4 @@
-"""`list` shows what is asked for, says how much there is, and takes back the IDs that it shows."""
+"""`list` shows the requested edits and their total; commands accept the IDs that it shows."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ def rows(served: CommandLine, *argv: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def mixed(served: CommandLine) -> CommandLine:
-    """A journal with two saved edits, one unknown, one refused there and one refused here."""
+    """Return a journal with two saved edits, one unknown, one refused remotely, one locally."""
     for name in ("one", "two"):
         url = f"https://example.com/{name}.mp4"
         assert served("edit", url, f"x {NOW}", "-o", f"{name}.mp4").status == 0

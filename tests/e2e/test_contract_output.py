@@ -344,6 +344,6 @@ def test_the_same_key_has_the_same_type_in_list_and_status(omniedit: CommandLine
         shown = check_document(omniedit("status", "--json", **environ))["tasks"][0]
         listed = check_document(omniedit("list", "--json", **environ))["tasks"][0]
 
-    # Progress is not journalled, and the service's own object is there only where it was asked.
+    # Progress is not journalled, and `raw` is only present in commands that ask the service.
     for name in sorted({*shown} - {"raw", "progress"}):
         assert json.dumps(shown[name]) == json.dumps(listed[name]), name

@@ -1,4 +1,4 @@
-"""omniedit in `bash -eu`, as its users write it: dry runs, pipes, closed and full streams."""
+"""omniedit in scripts with `bash -eu`: dry runs, pipes, closed and full streams."""
 
 import json
 import os
@@ -51,12 +51,12 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
 
 @pytest.fixture
 def bash(served: CommandLine, commands: Path) -> Bash:
-    """Run a script in `bash -eu -o pipefail`, with the served sandbox's settings."""
+    """Return a function that runs scripts in `bash -eu -o pipefail` with the sandbox's settings."""
 
     def run(script: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
         path = f"{commands}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
-            ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - this machine's bash
+            ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - any bash will do
             cwd=served.folder,
             env={**os.environ, **served.environ, "PATH": path, **environ},
             stdin=subprocess.DEVNULL,

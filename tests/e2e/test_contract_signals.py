@@ -1,4 +1,4 @@
-"""Signals while a reply is outstanding: the status, what goes on, and the way back."""
+"""Signals while a reply is outstanding: exit status, what continues, and the recovery command."""
 
 import importlib.util
 import os
@@ -42,7 +42,7 @@ def omniedit(omniedit: CommandLine, commands: Path) -> CommandLine:
 
 @pytest.fixture
 def held() -> Iterator[threading.Event]:
-    """What the scripted service waits for before it answers."""
+    """Yield the event for which the scripted service waits before it replies."""
     event = threading.Event()
     yield event
     event.set()
@@ -57,7 +57,7 @@ def end(running: subprocess.Popen[bytes], timeout_s: float = 25.0) -> Ended:
 
 
 def commands(ended: Ended) -> list[list[str]]:
-    """The commands between backticks on stderr, as a shell would split them."""
+    """Return the commands between backticks on stderr, split like a shell does."""
     return [shlex.split(one) for one in ended.stderr.split("`")[1::2]]
 
 
@@ -138,7 +138,7 @@ def test_an_interrupted_batch_names_each_submission_that_is_out(
         for _ in lines:
             assert service.arrived.acquire(timeout=20)
         running.send_signal(signal.SIGINT)
-        # Ctrl-C once more, out of impatience.
+        # An impatient user presses Ctrl-C again.
         waiting = running.stderr.readline().decode()
         running.send_signal(signal.SIGINT)
         ended = end(running)
@@ -286,6 +286,6 @@ def test_the_first_moments_are_interruptible(omniedit: CommandLine) -> None:
         ended = end(running)
         is_ours = any(f"{place}{os.sep}" in ended.stderr for place in package or [])
         if "KeyboardInterrupt" in ended.stderr and not is_ours:
-            continue  # the interpreter's own start, or pip's script, before any code of omniedit's
+            continue  # from the interpreter's start or pip's script, before omniedit's code runs
         assert ended.status in {0, 130, -signal.SIGINT}, ended
         assert "Traceback" not in ended.stderr, ended

@@ -1,4 +1,4 @@
-"""No result replaces the clip on this machine that it was made from, whatever is forced."""
+"""No result ever replaces the local clip from which it was made, even with `--force`."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def served(served: CommandLine, service: RunningSandbox) -> CommandLine:
 
 @pytest.fixture
 def clip(served: CommandLine, service: RunningSandbox, record: Path) -> Path:
-    """A real MP4 on this machine: a result of the sandbox."""
+    """Return a real local MP4: a result of the sandbox."""
     assert served("edit", CLIP, f"clip {NOW}", "-o", "clip.mp4", "-q").status == 0
     record.unlink()
     folder = served.folder

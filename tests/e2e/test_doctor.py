@@ -49,7 +49,7 @@ def test_what_is_amiss_decides_about_the_status(
     assert ended.status == status, ended
     lines = ended.stdout.splitlines()
     assert [one for one in lines if one.startswith(line)]
-    assert len(lines) > 4  # the other checks are made all the same
+    assert len(lines) > 4  # the other checks are still made
 
 
 def test_a_damaged_journal_is_told_and_left_as_it_is(

@@ -1,8 +1,8 @@
-"""`edit` is like make: what it sends, saves and answers, for everything that may be known of an edit.
+"""`edit` is like make: what it sends, saves and returns for every known state of an edit.
 
-The three tables below are the contract's fourth rule of *Money is never lost*, and its rule about
-targets, spelled out: each cell holds the exit status, the tasks that are new at the service, and
-what became of the output: `saved`, `kept` (as it was before) or `nothing` (it does not exist).
+The three tables below spell out two rules: what was paid for is not paid again, and how existing
+targets are treated. Each cell holds the exit status, the number of new tasks on the service, and
+the fate of the output: `saved`, `kept` (as it was before) or `nothing` (it does not exist).
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 
 FLAGS: Final = ("plain", "--again", "--force")
 TABLES: Final = {
-    # The output of the first call, in the folder of this one.
+    # The same output path as in the first call.
     "same output": """
 never tried                | 0 1 saved   | 0 1 saved   | 0 1 saved
 refused                    | 0 1 saved   | 0 1 saved   | 0 1 saved
@@ -48,7 +48,7 @@ finished, saved elsewhere  | 0 0 saved   | 0 1 saved   | 0 0 saved
 file changed by hand       | 0 0 saved   | 0 1 saved   | 0 0 saved
 finished and link dead     | 7 0 nothing | 0 1 saved   | 7 0 nothing
 """,
-    # What can only be reported again is reported, whatever the output is, and leaves it alone.
+    # A state that is only reported is reported with any output, which stays unchanged.
     "output taken by something else": """
 never tried                | 10 0 kept   | 10 0 kept   | 0 1 saved
 refused                    | 10 0 kept   | 10 0 kept   | 0 1 saved
@@ -74,7 +74,7 @@ BY_HAND: Final = RESULT_BYTES + b"free"
 
 
 def rows() -> list[object]:
-    """Return a case for each cell of the tables."""
+    """Return a test case for each cell of the tables."""
     cases: list[object] = []
     for output, table in TABLES.items():
         for line in table.strip().splitlines():
@@ -108,7 +108,7 @@ def test_an_edit_is_made_as_its_table_says(
     assert bool(ended.stderr.count("error: ")) == (ended.status != 0)
     others = before.keys() - {target.name}
     assert {name: after.get(name) for name in others} == {name: before[name] for name in others}
-    # Nothing that was known is forgotten, and what is new is known.
+    # The journal has forgotten nothing, and it knows the new tasks.
     listed = {task["request_id"]: task["task_id"] for task in bench.journal()}
     assert {i: listed[i] for i, task_id in journal.items() if task_id} == {
         i: task_id for i, task_id in journal.items() if task_id
@@ -195,7 +195,7 @@ def test_a_request_id_of_a_local_clip_pays_once_though_another_machine_uploads_i
 
     ended = bench.run(*argv, folder=elsewhere, OMNIEDIT_STATE_DIR=str(tmp_path / "another"))
 
-    # The body names another upload, so that the ID is refused; it became the task that is listed.
+    # The body names another upload, so the service refuses the ID; its task can be found remotely.
     assert (ended.status, len(bench.task_ids)) == (9, 1), ended
     assert "`omniedit list --remote`" in ended.stderr
     assert "--as TASK" in ended.stderr
@@ -281,7 +281,7 @@ STATES: Final[Mapping[str, Callable[[Bench], None]]] = {
 
 
 def _stats(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """Return what tells of each file whether it was touched; nothing is to be left over."""
+    """Return for each file what shows whether it was touched, and check for leftover files."""
     stats = {path.name: path.stat() for path in folder.iterdir()}
     return {name: (s.st_ino, s.st_mtime_ns, s.st_size) for name, s in stats.items()}
 

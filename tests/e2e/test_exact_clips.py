@@ -1,4 +1,4 @@
-"""What is done to a clip on its way, and what is wrong with it, is said before it is paid for."""
+"""Conversions of a clip, and problems with it, are reported before it is paid for."""
 
 import json
 from pathlib import Path
@@ -34,14 +34,14 @@ LOST = "the C2PA manifest of clip.mp4 is lost in the uploaded copy"
 
 
 def edited(bench: Bench, *argv: str) -> tuple[Ended, Path]:
-    """Make an edit; return how it ended, and what the sandbox was sent."""
+    """Make an edit; return its outcome and the clip that was sent."""
     ended = bench.run("edit", *argv, "-o", "out.mp4")
     assert ended.status == 0, ended
     return ended, bench.folder / "out.mp4"
 
 
 def damaged(path: Path, *, bad_frames: int) -> Path:
-    """Write a clip of forty frames, some of which cannot be decoded."""
+    """Write a clip of forty frames, some of them undecodable."""
     clip = make_clip(path, seconds=4, codec_options=KEYS_ONLY)
     for number in range(bad_frames):
         overwrite_packet(clip, "video", 3 + 4 * number)

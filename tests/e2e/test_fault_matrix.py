@@ -1,8 +1,8 @@
-"""Every request the client makes, under every fault of a network: nothing lost, nothing paid twice.
+"""Every request of the client under every network fault: nothing is lost, nothing is paid twice.
 
-Each row is played twice: the fault meets the first request only (`once`), or every request of the
-first command (`for ever`; a port that is closed `once` opens again once the command has met it). Then the way
-is mended, and the commands that the contract names must finish the work with one task.
+Each row is played twice: the fault meets only the first request (`once`), or every request of the
+first command (`for ever`). A port that is closed `once` opens again when the command has met it.
+Then the faults are removed, and the documented commands must finish the work with a single task.
 """
 
 from collections.abc import Mapping
@@ -70,27 +70,27 @@ FAULTS: Final[Mapping[str, Fault]] = {
 }
 
 TWINS: Final = {"429, date", "500 after", "empty 200", "HTML 200", "JSON 200", "405"}
-"""What is answered as another fault is: it meets its request in `.ci/run full`."""
+"""Faults that are handled like another one; they are only tested in `.ci/run full`."""
 SILENT: Final = {"silence before", "silence after", "slow body"}
-"""What only a time-out tells."""
+"""Faults that only a timeout reveals."""
 DELAYED: Final = {"429, seconds", "429, date"}
-"""What asks for a second: before it is over, the budget must not be spent."""
+"""Faults that ask for a delay of a second; the budget must last longer than that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What one command leaves behind."""
+    """The expected outcome of one command."""
 
     status: int
-    posts: str  # submissions that came in; `+`: more than one
-    tasks: int  # that the service accepted
-    files: int  # under final names
-    journal: str  # of each row; `-`: there is none
+    posts: str  # submissions received; `+` for more than one
+    tasks: int  # tasks accepted by the service
+    files: int  # files under their final names
+    journal: str  # the state of each row; `-` if there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One fault, met by one command."""
+    """One fault that meets one command."""
 
     name: str
     fault: str
@@ -99,7 +99,7 @@ class Row:
 
 
 def rows(table: str) -> list[Row]:
-    """Return the rows of a table: a fault, then what is expected `once` and `for ever`."""
+    """Return the rows of a table: a fault and the expected outcomes `once` and `for ever`."""
     found: list[Row] = []
     for line in table.strip().splitlines()[1:]:
         fault, *ends = (cell.strip() for cell in line.split("|"))
@@ -142,7 +142,7 @@ HTML 200          | 0 2 1 0 accepted | 9 2 1 0 unknown
 cut body          | 0 2 1 0 accepted | 9 2 1 0 unknown
 slow body         | 0 2 1 0 accepted | 9 2 1 0 unknown
 """
-# The same faults of the same request, met by `edit`: what it would have saved is not there either.
+# The same faults of the same request in `edit`, which then saves nothing either.
 EDIT: Final = """
 fault             | once             | for ever
 refused           | 0 1 1 1 accepted | 8 0 0 0 refused
@@ -360,7 +360,7 @@ def test_a_download_under_a_fault(bench: Bench, row: Row) -> None:
 
 
 REFUSALS: Final = {
-    # what the service answers:           (fault, exit status)
+    # the service's reply:           (fault, exit status)
     "400": (refusal(400, "invalid_request"), 2),
     "401": (refusal(401, "unauthorized"), 3),
     "402": (refusal(402, "insufficient_quota"), 4),
@@ -403,7 +403,7 @@ def test_a_refusal_proves_nothing_once_a_reply_was_lost(bench: Bench, name: str)
 
 
 SEQUENCES: Final = {
-    # what the submission meets:                             exit POSTs tasks journal
+    # faults of the submission:                              exit POSTs tasks journal
     ("reset after", "429"): (0, "3", 1, "accepted"),
     ("reset after", "429, seconds", "429"): (0, "4", 1, "accepted"),
     ("reset after", "429, an hour"): (9, "2", 1, "unknown"),
@@ -487,7 +487,7 @@ def with_fault(bench: Bench, endpoint: Endpoint, row: Row) -> None:
 
 
 def patient(bench: Bench, row: Row) -> Bench:
-    """Return what carries out a command as patiently as its row needs it."""
+    """Return a bench whose policy is as patient as the row needs."""
     policy = bench.policy
     if row.fault in SILENT:
         policy = impatient(resigned(policy, budget_s=1.0))
@@ -497,14 +497,14 @@ def patient(bench: Bench, row: Row) -> Bench:
 
 
 def timeout_of(row: Row) -> str:
-    """Return how long a command waits for what may come; what comes ends it earlier."""
+    """Return the command's `--timeout`; an event ends it earlier."""
     if row.fault == "429, an hour":
-        return "2s"  # the last look is at the end
+        return "2s"  # the last poll is at the deadline
     return "20s" if row.expected.status == 0 else "0.4s"
 
 
 def check(bench: Bench, ended: Ended, expected: Expected) -> None:
-    """Check what a command left behind; every key and body it sent was the same."""
+    """Check a command's outcome, and that it always sent the same key and body."""
     journal = {_state(task["status"]) for task in bench.journal()} or {"-"}
     found = Expected(
         status=ended.status,
@@ -527,7 +527,7 @@ def check(bench: Bench, ended: Ended, expected: Expected) -> None:
 
 
 def finish(bench: Bench, ended: Ended, video: str) -> None:
-    """Finish the work as the contract says, with one task in all."""
+    """Finish the work with the documented commands, and check that there is only one task."""
     bench.faulty.mend()
     expected = set(bench.task_ids)
     if ended.status == 9:

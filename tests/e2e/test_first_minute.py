@@ -1,4 +1,4 @@
-"""A newcomer's first minute, in the embedded sandbox: no key, nothing set."""
+"""A new user's first minute in the embedded sandbox, without key or settings."""
 
 import pytest
 

@@ -1,8 +1,8 @@
-"""Whatever a host answers: a command ends, in time, by its table of statuses, and says nothing raw.
+"""Whatever a host replies, a command ends in time with a documented status and sanitized output.
 
-Each site is one request of one command. It meets every reply in turn, while all else answers well.
-A plain run plays the sites at which money, waiting and saving meet every reply, and every other
-site a few; what is left out carries the `full` marker.
+Each site is one request of one command. It meets every reply in turn, while all other requests get
+proper replies. A plain run tests every reply at the sites for money, waiting and saving, and a few
+replies at all others; the rest carries the `full` marker.
 """
 
 import json
@@ -42,11 +42,11 @@ RAW: Final = (
     "\r\n::error::evil\n\u202eevil\u2066\u200b\u2028\x7f"
 )
 LONG_S: Final = 30.0
-"""Far beyond what any of these may take, also on a busy machine."""
+"""Far longer than any of these may take, even on a busy machine."""
 
 
 class Endpoint(StrEnum):
-    """What is asked for."""
+    """The kinds of requests."""
 
     SUBMIT = "POST /v1/videos/generations"
     BATCH = "POST /v1/tasks/batch"
@@ -65,14 +65,14 @@ class Site:
 
     argv: str
     endpoint: Endpoint
-    """The one that is attacked."""
+    """The endpoint under attack."""
     silent: int
-    """The exit status where no reply comes, or none that can be read."""
+    """The exit status without a reply, or without a readable one."""
     policy: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Shortens the time-outs of that request."""
+    """Shorter timeouts for that request."""
 
     def words(self, url: str) -> list[str]:
-        """Return the command line, with what its words stand for."""
+        """Return the command line with its placeholders replaced."""
         named = {"URL": f"{url}/clip.mp4", "FIRST": TASKS[0], "SECOND": TASKS[1]}
         return [named.get(word, word) for word in self.argv.split()]
 
@@ -85,7 +85,7 @@ _READ: Final[Mapping[str, Any]] = {
 }
 _RESULT: Final[Mapping[str, Any]] = {
     "read_timeout_s": 0.4,
-    "read_budget_s": 5.0,  # so that the task is read, however busy the machine is
+    "read_budget_s": 5.0,  # enough to read the task even on a busy machine
     "stall_s": 0.15,
     "fruitless_attempts": 2,
     "max_result_bytes": 1024**2,
@@ -164,16 +164,16 @@ SITES: Final[Mapping[str, Site]] = {
     ),
 }
 ALWAYS: Final = ("submit", "status", "download-result")
-"""The sites that meet every reply in a plain run."""
+"""The sites at which a plain run tests every reply."""
 SAMPLES: Final = ("one-header-line-after-another", "hang-up-in-the-body", "nested", "html")
-"""The replies that every site meets in a plain run."""
+"""The replies that a plain run tests at every site."""
 REPLIES: Final[Mapping[str, Answer]] = {**ENDLESS, **BROKEN, **ODD, **HEAPS}
 VIDEOS: Final[Mapping[str, Answer]] = broken_videos(VIDEO)
 
 AS_TASKS: Final = frozenset(
     {"nested", "not-a-number", "a-number-of-5000-digits", "half-a-character"}
 )
-"""The replies of the catalogue that hold a task."""
+"""Replies that contain a task."""
 GONE: Final = frozenset(
     {
         "video-without-end",
@@ -184,19 +184,19 @@ GONE: Final = frozenset(
         "no-content",
     }
 )
-"""The replies without a video, as another look at the task's links does not mend."""
+"""Replies without a video; reading the task again for fresh links does not help."""
 AS_OBJECTS: Final = AS_TASKS | {"absurd-dates"}
 AS_REPLIES: Final = {*ODD, *HEAPS, "unknown-encoding"} - {"announced-exabyte"}
-"""The replies of the catalogue that come whole, whatever they hold."""
+"""Replies that are complete, whatever they contain."""
 AS_CONTENT: Final = (
     frozenset({*ODD, *HEAPS, "unknown-encoding", "body-drips", "body-without-a-length-drips"})
     | {"tiny-chunks-drip", "chunk-extension-floods"}
 ) - {"announced-exabyte"}
-"""The replies of the catalogue whose body begins, with what is no video."""
+"""Replies whose body begins with something that is not a video."""
 
 
 def rows() -> list[Any]:
-    """Return each site with each reply."""
+    """Return all combinations of sites and replies."""
     found: list[Any] = []
     for name, site in SITES.items():
         replies = {**REPLIES, **(VIDEOS if site.endpoint is Endpoint.RESULT else {})}
@@ -208,7 +208,7 @@ def rows() -> list[Any]:
 
 
 def expected(site: Site, reply: str) -> int:
-    """Return the exit status of a site that meets a reply."""
+    """Return the expected exit status of a site with a reply."""
     match site.endpoint:
         case Endpoint.SUBMIT if reply in AS_TASKS:
             return 0
@@ -225,7 +225,7 @@ def expected(site: Site, reply: str) -> int:
 
 
 class Service:
-    """API, file service and results in one, which answers well but for one endpoint."""
+    """API, file service and results in one; only one endpoint misbehaves."""
 
     def __init__(self) -> None:
         self.attacks: dict[Endpoint, Answer] = {}
@@ -248,7 +248,7 @@ class Service:
         return whole(json.dumps(self.value(endpoint, head)).encode())(head)
 
     def value(self, endpoint: Endpoint, head: bytes) -> Any:
-        """Return what an endpoint answers, as JSON."""
+        """Return the proper JSON reply of an endpoint."""
         match endpoint:
             case Endpoint.SUBMIT:
                 number = len(set(self.keys)) - 1
@@ -293,33 +293,33 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A command line before a service that is about to attack."""
+    """A command line and the hostile service that it uses."""
 
     service: Service
     command: CommandLine
     home: Path
 
     def run(self, site: Site, *options: str, policy: Policy, **environ: str) -> Ended:
-        """Carry out a site's command line."""
+        """Run a site's command line."""
         command = replace(self.command, policy=policy)
         return command(*site.words(self.service.url), *options, timeout_s=LONG_S, **environ)
 
     def check_was_attacked(self, endpoint: Endpoint) -> None:
-        """The request came in, though on a busy machine the client may have left before."""
+        """Check that the request arrived; on a busy machine that may be after the client's end."""
         deadline = time.monotonic() + LONG_S
         while not any(asked is endpoint for asked, _ in self.service.asked):
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
     def check_nothing_is_lost(self) -> None:
-        """Every submission that was sent is in the journal: as its task, or with a way back."""
+        """Check that the journal has every submission, with its task or a recovery command."""
         listed = self.command("list", "--json", "--limit", "1000").document["tasks"]
         by_key = {task["request_id"]: task for task in listed}
         for key in {*self.service.keys}:
             assert key in by_key, (key, listed)
 
     def check_key_is_nowhere(self, *ended: Ended) -> None:
-        """The key is in nothing that was written, to streams or to files."""
+        """Check that neither streams nor files contain the key."""
         for one in ended:
             assert KEY not in one.stdout + one.stderr, one
         for path in (*self.home.rglob("*"), *self.command.folder.rglob("*")):
@@ -343,7 +343,7 @@ def stage(folder: Path, home: Path) -> Iterator[Stage]:
 
 
 def check_nothing_raw(ended: Ended, *, is_in_ci: bool = False) -> None:
-    """Nothing that was written acts on a terminal, or begins a command of a CI service."""
+    """Check that no output can control a terminal or is a workflow command of a CI service."""
     written = ended.stdout + ended.stderr
     acting = {
         one
@@ -365,7 +365,7 @@ def test_a_command_ends_by_its_table_whatever_is_answered(
     stage.service.attacks[attacked.endpoint] = {**REPLIES, **VIDEOS}[reply]
 
     impatient = HURRIED._replace(**attacked.policy)
-    # What comes whole comes at once, unless the machine is busy.
+    # Complete replies arrive at once; the longer timeouts are for busy machines.
     policy = TALKATIVE if reply in AS_REPLIES else impatient
 
     ended = stage.run(attacked, "--json", policy=policy)
@@ -380,7 +380,7 @@ def test_a_command_ends_by_its_table_whatever_is_answered(
 
 
 TAINTED: Final = ("submit", "status", "edit-poll", "upload", "list-remote", "doctor-credits")
-"""The sites whose replies are tainted in a plain run."""
+"""The sites at which a plain run tests tainted replies."""
 TALKATIVE: Final = HURRIED._replace(
     read_budget_s=0.05,
     submit_budget_s=0.3,
@@ -388,14 +388,14 @@ TALKATIVE: Final = HURRIED._replace(
     fruitless_attempts=2,
     max_result_bytes=1024**2,
 )
-"""For replies that come at once."""
+"""For replies that arrive at once."""
 ABSURD: Final = "Fri, 31 Dec 9999 23:59:59 -9999"
 TAINTS: Final = ("as-it-is", "failed", "status")
 MODES: Final = ("-v", "--json", "--progress plain", "--events", "in-ci")
 
 
 def tainted(value: Any, *, kept: Sequence[str], name: str = "") -> Any:
-    """Return a JSON value whose every text acts on terminals, and echoes the key."""
+    """Return a JSON value whose texts all contain control sequences and the key."""
     match value:
         case dict():
             return {key: tainted(child, kept=kept, name=key) for key, child in value.items()}
@@ -410,7 +410,7 @@ def tainted(value: Any, *, kept: Sequence[str], name: str = "") -> Any:
 
 
 def expected_refusal(site: Site) -> int:
-    """Return the exit status of a site whose key is refused."""
+    """Return the expected exit status of a site whose key is refused."""
     return 0 if site.endpoint is Endpoint.BATCH else 3
 
 
@@ -419,7 +419,7 @@ def reports_events(site: Site) -> bool:
 
 
 def tainted_rows() -> list[Any]:
-    """Return each site whose reply is JSON, with each way to taint it and each output."""
+    """Return all combinations of sites with JSON replies, taints and output modes."""
     found: list[Any] = []
     for name, site in SITES.items():
         if site.endpoint in {Endpoint.RESULT, Endpoint.CLIP}:
@@ -436,7 +436,7 @@ def tainted_rows() -> list[Any]:
 
 
 def tainting(service: Service, endpoint: Endpoint, taint: str) -> Answer:
-    """Return what answers an endpoint with texts that are not to be shown as they are."""
+    """Return an answer for an endpoint with texts that must not be shown unchanged."""
     headers = f"X-Request-Id: {KEY}\r\nIdempotency-Replayed: {KEY}\r\nRetry-After: {ABSURD}\r\n"
 
     def answer(head: bytes) -> Any:
@@ -558,7 +558,7 @@ def test_the_timeout_of_a_command_cuts_every_request_of_it(
     argv = f"{attacked.argv.removesuffix(' --timeout 0')} --timeout 1s"
 
     began = time.monotonic()
-    # The time-outs of requests are those of the product, half a minute and more.
+    # Requests have their real timeouts of half a minute and more.
     ended = stage.run(replace(attacked, argv=argv), policy=HURRIED._replace(grace_s=1.0))
 
     assert time.monotonic() - began < 15, ended

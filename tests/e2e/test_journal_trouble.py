@@ -1,7 +1,7 @@
-"""A journal that cannot be had: every command says so, loses no ID, and keeps from paying twice.
+"""With an unusable journal every command says so, loses no ID, and avoids paying twice.
 
-Each cell of the table is the exit status of a command while the journal is in a kind of trouble.
-The task that `TASK` names was submitted while all was well, or from another machine.
+Each cell of the table is the exit status of a command with a certain kind of journal trouble. The
+task named by `TASK` was submitted before the trouble or from another machine.
 """
 
 import os
@@ -50,7 +50,7 @@ locks cannot be made |   0    |  10  |      0       |      0      |     0     | 
 """
 DAMAGED: Final = ("not a database", "a garbage header", "torn in the middle")
 SILENT: Final = {"--no-journal", "status TASK", "status", "list"}
-"""What need not write, where the journal can be read."""
+"""Commands that need not write if the journal can be read."""
 
 
 def cells() -> list[object]:
@@ -79,7 +79,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def get_into(state: Path) -> Iterator[Callable[[str], Path]]:
-    """Return a function that gets the journal into trouble, and returns the journal's file."""
+    """Yield a function that causes journal trouble and returns the journal's path."""
     with ExitStack() as undo:
 
         def get_into(trouble: str) -> Path:
@@ -252,7 +252,7 @@ def _garbage_header(journal: Path, undo: ExitStack) -> None:
 
 
 def _torn(journal: Path, undo: ExitStack) -> None:
-    """Replace the pages that hold the attempts, as a disk does that lost them."""
+    """Overwrite the pages with the attempts, as if the disk had lost them."""
     with closing(sqlite3.connect(journal)) as database:
         ((size,),) = database.execute("pragma page_size")
         pages = database.execute(
@@ -271,7 +271,7 @@ def _read_only(journal: Path, undo: ExitStack) -> None:
             path.chmod(0o555 if path.is_dir() else 0o444)
             undo.callback(path.chmod, 0o755)
         return
-    # Permission bits do not stop root.
+    # Permission bits do not apply to root.
     _carry_out("chattr", "+i", *map(str, paths))
     undo.callback(_carry_out, "chattr", "-i", *map(str, paths))
 

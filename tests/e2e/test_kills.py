@@ -1,8 +1,8 @@
-"""`kill -9` at any instant, and softer signals while a reply is outstanding: nothing paid is lost.
+"""`kill -9` at any instant, or other signals while a reply is outstanding: nothing paid is lost.
 
-Where a command is killed is drawn at random, seeded, and spread over its run: half of the kills
-come at an instant, half right before one of its effects. They are 24 in the usual run, 200 where
-`OMNIEDIT_FULL=1` is set.
+The points of the kills are drawn at random, with a seed, and spread over a command's run: half are
+instants, half are right before one of its effects. A plain run has 24 kills, and 200 with
+`OMNIEDIT_FULL=1`.
 """
 
 import json
@@ -33,11 +33,11 @@ LATENCY_S: Final = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """About what a command's run takes, most of it that latency."""
+    """The approximate duration of a command's run, mostly latency, and its number of effects."""
 
     duration_s: float
     effects: int
-    """Calls that reach beyond the process: on files, the journal and the network."""
+    """Calls with effects outside the process: on files, the journal and the network."""
 
 
 RUNS: Final = {
@@ -51,7 +51,7 @@ SIGNALS: Final = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
 def kills() -> list[object]:
     """Return the kills of each command: half at an instant of its run, half before an effect."""
-    draw = random.Random(SEED)  # noqa: S311 - nothing secret
+    draw = random.Random(SEED)  # noqa: S311 - not for secrets
     each = KILLS // len(RUNS) // 2
     cases: list[object] = []
     for command, run in RUNS.items():
@@ -235,7 +235,7 @@ def test_a_signal_during_a_download_leaves_what_the_next_run_goes_on_with(
 
 
 def _prepare(bench: Bench, command: str) -> list[str]:
-    """Return the command line to kill, with what it needs done before."""
+    """Prepare for a command, and return the command line to kill."""
     edit = ["../clip.mp4", PROMPT]
     if command in {"submit", "edit"}:
         return [command, *edit, *_output(command)]
@@ -257,7 +257,7 @@ def _killed(bench: Bench, argv: list[str], *, after_s: float, effect: int) -> En
 
 
 def _check_nothing_is_lost(bench: Bench) -> None:
-    """Check that the journal knows every task, and that what has a final name is whole."""
+    """Check that the journal knows every task, and that files with final names are complete."""
     keys = bench.keys
     listed = bench.journal()
     known = {task["task_id"] for task in listed}

@@ -1,4 +1,4 @@
-"""Clips of any kind, edited as files: what is sent is decoded completely, and nothing is left."""
+"""Local clips of any kind: what is sent can be decoded completely, and no files are left over."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ BEEP_DB = -9.0  # a sine of half the amplitude
 
 
 def sent(bench: Bench, *argv: str) -> Path:
-    """Make an edit; return what the sandbox was sent, which is what it sends back."""
+    """Make an edit; return the result, which in the sandbox is the clip that was sent."""
     ended = bench.run("edit", *argv, "-o", "out.mp4")
     assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
     assert bench.faulty.count(Endpoint.UPLOAD) == bench.posts == 1

@@ -1,4 +1,4 @@
-"""Waits of minutes, at the pace that users have, by a clock that does not let them wait."""
+"""Waits of minutes under the real policy, with a clock that skips the rests."""
 
 import re
 import threading
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 @dataclass
 class PassingClock:
-    """Goes on by itself, and jumps to the end of every rest."""
+    """A clock that runs normally, but jumps to the end of every rest."""
 
     rested_s: float = 0.0
 

@@ -1,4 +1,4 @@
-"""No command addresses anybody but the hosts that the contract names, and none starts a program."""
+"""No command contacts any host but the documented ones, and none starts a program."""
 
 import http.client
 import json
@@ -37,7 +37,7 @@ FILES: Final = "files-api.evolink.ai:443"
 CLIP_HOST: Final = "clips.example:443"
 
 ROWS: Final[Sequence[tuple[str, str]]] = (
-    # A command line, and whom it needs: the API, the host of files and results, the clip's host.
+    # A command line and the hosts that it needs: the API, the files' host, the clip's host.
     ("", ""),
     ("--help", ""),
     ("--version", ""),
@@ -61,7 +61,7 @@ ROWS: Final[Sequence[tuple[str, str]]] = (
     ("wait TASK", "api"),
     ("wait TASK -d out.mp4", "api files"),
     ("download TASK -o out.mp4", "api files"),
-    ("download --all -o out/", ""),  # there is nothing
+    ("download --all -o out/", ""),  # there is nothing to download
     ("batch edits.jsonl --dir out", "api files"),
     ("list", ""),
     ("list --remote --adopt", "api"),
@@ -84,9 +84,9 @@ ROWS: Final[Sequence[tuple[str, str]]] = (
 )
 IN_THE_SANDBOX: Final = [row for row in ROWS if row[1] or row[0] in {"list", "config show"}]
 BEFORE_THE_PARSER: Final = {"--version", "__complete tasks t"}
-"""What is answered before the parser is loaded, and not by a fork."""
+"""Command lines handled before the parser is loaded, which need a new process, not a fork."""
 REPRESENTATIVE: Final = ("edit clip.mp4", "wait TASK -d", "list", "doctor")
-"""The rest of what the sandbox is asked for is watched in `.ci/run full`."""
+"""The sandbox commands of a plain run; the others are watched in `.ci/run full`."""
 BY_DEFAULT: Final[Sequence[tuple[str, set[str]]]] = (
     ("edit VIDEO PROMPT -o out.mp4 --timeout 1s", {API}),
     ("edit VIDEO PROMPT -o out.mp4 --check", {CLIP_HOST, API}),
@@ -121,7 +121,7 @@ CANARIES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A folder with a clip and a manifest, the hosts that may be addressed, and the watch."""
+    """A folder with a clip and a manifest, the allowed hosts, and the watch."""
 
     bench: Bench
     watch: Watch
@@ -130,23 +130,23 @@ class Stage:
 
     @property
     def places(self) -> dict[str, str]:
-        """The hosts by what they are."""
+        """The address of each host by its role."""
         environ = {**self.bench.faulty.environ, "clips": self.clips.url}
         names = {"api": "OMNIEDIT_BASE_URL", "files": "OMNIEDIT_FILES_URL", "clips": "clips"}
         return {what: urlsplit(environ[name]).netloc for what, name in names.items()}
 
     @property
     def real(self) -> dict[str, str]:
-        """Settings as they are with a real key, if the API were on this machine."""
+        """The settings with a real key, as if the API were on this machine."""
         return {**self.bench.faulty.environ, "EVOLINK_API_KEY": KEY}
 
     def run(self, line: str, *before: str, **environ: str) -> tuple[int, Seen]:
-        """Run a command; return its status and what was seen."""
+        """Run a command; return its exit status and its activity."""
         prompt = f"{PROMPT} {AT_ONCE}" if "--sandbox" in before else PROMPT
         words = {"VIDEO": CLIP_URL, "LOOKED-AT": f"{self.clips.url}/clip.mp4", "PROMPT": prompt}
         _furnish(self.bench.folder, prompt)
         if "TASK" in line:
-            # Another row watches who is addressed for that.
+            # Another row watches the submission itself.
             submit = CommandLine(self.bench.folder, environ)
             words["TASK"] = submit(*before, "submit", CLIP_URL, prompt).stdout.strip()
         argv = [words.get(word, word) for word in line.split()]
@@ -161,7 +161,7 @@ class Stage:
 
 
 def _with_a_key_of_the_sandbox(visit: Visit) -> None:
-    """Pass a request on as if the sandbox knew the key."""
+    """Forward a request with a key that the sandbox accepts."""
     visit._lines = [line.replace(KEY, SANDBOX_KEY) for line in visit._lines]
     passed(visit)
 
@@ -194,7 +194,7 @@ def test_every_command_is_watched() -> None:
     lines = [line for line, _ in ROWS]
 
     watched = {name for name in every_command() for line in lines if f"{line} ".startswith(name)}
-    assert watched == set(every_command()) - {"sandbox serve"}  # which has a test of its own
+    assert watched == set(every_command()) - {"sandbox serve"}  # it has its own test
 
 
 @pytest.mark.parametrize(("line", "needed"), ROWS, ids=[line or "nothing" for line, _ in ROWS])
@@ -314,7 +314,7 @@ def test_what_a_command_starts_would_be_caught_too(watch: Watch, folder: Path) -
 
 @contextmanager
 def _serving(watch: Watch, folder: Path, *options: str) -> Iterator[tuple[str, Iterable[str]]]:
-    """Serve a sandbox under watch until the block ends; give its URL and its log."""
+    """Serve a sandbox under watch until the block ends; yield its URL and its log."""
     with subprocess.Popen(
         [COMMAND, "sandbox", "serve", *options],
         stdout=subprocess.PIPE,
@@ -332,7 +332,7 @@ def _serving(watch: Watch, folder: Path, *options: str) -> Iterator[tuple[str, I
 
 
 def _edit(url: str, **fields: str) -> None:
-    """Have a sandbox make an edit, to its end."""
+    """Submit an edit to a sandbox and wait for its end."""
     body = {"model": "gemini-omni-flash-video-edit", "prompt": PROMPT, "video_urls": [CLIP_URL]}
     task = _asked(url, "POST", "/v1/videos/generations", json.dumps(body | fields))
     while task["status"] != "completed":

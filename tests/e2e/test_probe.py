@@ -1,4 +1,4 @@
-"""`omniedit probe`: what it says of a clip, in every mode at once."""
+"""`omniedit probe`: what it reports about a clip, in every output mode."""
 
 import re
 import threading
@@ -32,7 +32,7 @@ def check(
     hint: str | None = None,
     **fields: Any,
 ) -> Ended:
-    """Hold a probe to what it prints as text, quiet, and as JSON; return how it ended."""
+    """Check the output of a probe as text, with `--quiet`, and as JSON; return its outcome."""
     plain = call("probe", str(video))
     quiet = call("probe", str(video), "-q")
     document = check_document(json := call("probe", str(video), "--json"))
@@ -53,7 +53,7 @@ def check(
 
 @pytest.fixture
 def clips(folder: Path) -> Path:
-    """Return where the command finds the clips."""
+    """Return the folder with the clips."""
     return folder
 
 
@@ -193,7 +193,7 @@ def test_a_file_whose_name_looks_like_a_url_is_a_file(omniedit: CommandLine, cli
 
 @contextmanager
 def serving(content: bytes) -> Iterator[Scripted]:
-    """Serve a file in ranges."""
+    """Serve a file with range requests."""
 
     def answer(seen: Seen) -> Reply:
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", seen.headers.get("range", ""))
@@ -207,7 +207,7 @@ def serving(content: bytes) -> Iterator[Scripted]:
 
 
 def probed(omniedit: CommandLine, host: Scripted) -> CommandLine:
-    """Return a command that may ask this machine: its API is there, too."""
+    """Return a command that may fetch clips from this machine, because its API is there too."""
     return omniedit.in_(omniedit.folder, OMNIEDIT_BASE_URL=host.url, OMNIEDIT_API_KEY="sk-evo-0123")
 
 
@@ -250,7 +250,7 @@ def test_of_a_long_url_the_header_tells(omniedit: CommandLine, clips: Path) -> N
         problems = [problem["code"] for problem in ended.document["problems"]]
         assert (ended.status, ended.document["measured"]) == (2, False)
         assert problems == ["clip_too_long", "not_an_mp4", "unsuitable_codec"]
-        # One line for all reasons.
+        # All reasons are in one line.
         assert len(ended.stderr.splitlines()) == 2, ended
         assert "not MP4; its video is MPEG-4" in ended.document["error"]["message"]
 

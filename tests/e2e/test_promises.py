@@ -1,4 +1,4 @@
-"""What keeps money and files safe between two steps, each seen at the step where it counts."""
+"""What keeps money and files safe between two steps, tested at the step that matters."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.e2e
 RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
 HTML: Final = answered(200, b"<!doctype html><html></html>", headers={"Content-Type": "text/html"})
 A_MOMENT_S: Final = 0.4
-"""Long enough for whatever does not wait."""
+"""Long enough for a command that wrongly does not wait."""
 
 
 def test_a_task_is_in_the_journal_before_it_is_told(bench: Bench) -> None:
@@ -44,7 +44,7 @@ def test_an_edit_waits_for_the_reply_to_a_submission_of_the_same_edit(bench: Ben
     bench.begin("submit", CLIP_URL, PROMPT)
     until(lambda: bench.posts)
 
-    # Whoever does not wait has sent the same again by then.
+    # By then, a command that does not wait has sent the same edit again.
     threading.Timer(A_MOMENT_S, bench.faulty.released.set).start()
     edited = bench.run("edit", CLIP_URL, PROMPT, "-o", "out.mp4")
     submitted = bench.end()
@@ -186,7 +186,7 @@ def test_a_lost_reply_is_in_the_journal_while_the_replay_is_waited_for(bench: Be
 
 
 def unknown_attempt(bench: Bench) -> str:
-    """Leave an attempt whose outcome is unknown, and return its request ID."""
+    """Make an attempt whose outcome is unknown, and return its request ID."""
     bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
     ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
     assert ended.status == 9, ended
@@ -194,7 +194,7 @@ def unknown_attempt(bench: Bench) -> str:
 
 
 def free(number: int) -> bytes:
-    """Return a box that makes a clip another one, and shows nothing."""
+    """Return a box that changes a clip's bytes, but not what it shows."""
     return b"\0\0\0\x09free" + bytes([number])
 
 

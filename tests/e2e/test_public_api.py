@@ -1,4 +1,4 @@
-"""A public API, reached as from an office: by https, through a proxy, which leads to all of its hosts."""
+"""A public API used from an office: by https, through a proxy that reaches all its hosts."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ INSIDE: Final = (
     "http://169.254.169.254/latest/meta-data",
     "https://[::ffff:10.0.0.1]/results/a.mp4",
 )
-# Of api.example and its like, until 2119; it vouches for nobody but these tests.
+# For api.example and the other test hosts, valid until 2119; used only by these tests.
 CERTIFICATE: Final = """\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgB46JvEQxZ2cremR4
@@ -46,7 +46,7 @@ z60ZjHuzQTLPrg==
 
 
 class Office:
-    """A public service behind a proxy, and the command line of somebody who uses it."""
+    """A public service behind a proxy, and the command line of its user."""
 
     def __init__(self, service: Service, proxy: HostileServer, command: CommandLine) -> None:
         self.service = service
@@ -54,13 +54,13 @@ class Office:
         self.command = command
 
     def link_to(self, url: str) -> None:
-        """Let the result of every task be behind a link."""
+        """Set the result link of every task."""
         done = self.service.task(TASKS[0]) | {"results": [url]}
         self.service.attacks[Endpoint.POLL] = whole(json.dumps(done).encode())
 
     @property
     def asked_inside(self) -> list[bytes]:
-        """The requests and tunnels to others than the service's own hosts."""
+        """The requests and tunnels to hosts other than the service's own."""
         return [head for head in self.proxy.heads if b".example" not in head.split(b"\r\n")[0]]
 
 

@@ -1,4 +1,4 @@
-"""Many processes at once: against one journal, on one edit, on one file."""
+"""Concurrent processes: with one journal, on one edit, on one file."""
 
 import threading
 from collections import Counter
@@ -55,7 +55,7 @@ def test_eight_runs_of_one_edit_share_a_submission_whose_reply_is_lost(bench: Be
 
     ended = bench.run_at_once(*[argv] * 8)
 
-    # The one that lost both replies says so; the next in line settles it for all others.
+    # The process that lost both replies reports it; the next one settles the attempt for the rest.
     assert sorted(each.status for each in ended) == [0] * 7 + [9], ended
     assert len(bench.task_ids) == 1
     assert len({request.key for request in bench.faulty.seen(Endpoint.SUBMIT)}) == 1
@@ -183,7 +183,7 @@ def test_a_list_shows_a_submission_on_its_way_as_being_sent(bench: Bench) -> Non
 def _second_during_the_upload_of_the_first(
     bench: Bench, first: Sequence[str], second: Sequence[str]
 ) -> tuple[Ended, Ended]:
-    """Start the second while the first uploads, which goes on once the second ended or waits."""
+    """Start the second command during the first one's upload; hold that until it ends or waits."""
     bench.faulty.script(Endpoint.UPLOAD, held)
     uploading = bench.start(*first)
     _until_seen(bench, Endpoint.UPLOAD)

@@ -1,4 +1,4 @@
-"""The manual's recipes for engines, run where these are installed (`.ci/run full` installs them)."""
+"""The manual's recipes for workflow engines, run if installed (`.ci/run full` installs them)."""
 
 import os
 import re
@@ -23,7 +23,7 @@ BATCH = MANUAL["batch"].text
 
 
 def recipe(beginning: str) -> str:
-    """Return the block of the page on batches that begins so."""
+    """Return the code block of the manual's `batch` page that begins with this text."""
     blocks = re.findall(
         r"^ *```(?:sh|snakemake|k8s)\n(.*?)^ *```$", BATCH, re.MULTILINE | re.DOTALL
     )
@@ -33,11 +33,11 @@ def recipe(beginning: str) -> str:
 
 @pytest.fixture
 def shop(folder: Path) -> Path:
-    """Return a folder with a clip for each trouble, named after it, and the script for retries."""
+    """Return a folder with a clip for each fault, named after it, and the retry script."""
     sample = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
     (folder / "clips").mkdir()
     for number, marker in enumerate(MARKERS):
-        # Each with a content of its own, in a box that players skip.
+        # A box that players skip makes the content of each clip different.
         content = sample + b"\0\0\0\x0cfree" + number.to_bytes(4)
         (folder / "clips" / f"{marker}.mp4").write_bytes(content)
     again = folder / "again.sh"
@@ -110,4 +110,4 @@ def test_the_scripts_for_slurm_and_kubernetes_are_scripts() -> None:
         inner,
         recipe("#!/usr/bin/env bash\nfor"),
     ):
-        subprocess.run(["bash", "-n", "-c", script], check=True)  # noqa: S607 - whichever there is
+        subprocess.run(["bash", "-n", "-c", script], check=True)  # noqa: S607 - any bash will do

@@ -1,8 +1,8 @@
 """Commands in any order, under faults and kills: no edit is paid twice, and none is lost.
 
-Sequences are drawn at random, seeded. After each step the service's ledger is held against the
-journal; at the end, with everything mended, the ways back that hints name are followed until each
-edit has its file.
+Sequences are drawn at random, with a seed. After each step the journal is checked against the
+service's ledger. At the end, without faults, the recovery commands from hints are followed until
+each edit has its file.
 """
 
 import json
@@ -44,12 +44,12 @@ PLAIN: Final = 12
 ALL: Final = 200
 RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
 EFFECTS: Final = 120
-"""About how many effects the longest command has (`effects.py`)."""
+"""The approximate number of effects of the longest command (`effects.py`)."""
 LATER: Final = resigned()._replace(replay_window_s=0.0)
-"""As if every attempt were more than an hour old."""
+"""A policy as if every attempt were more than an hour old."""
 
 JUMPS_S: Final = (300.0, 3500.0, 7200.0)
-"""How much further this machine's clock may be set back; the service's never is."""
+"""By how much this machine's clock may be set back; the service's clock never jumps."""
 
 EditOf = tuple[str, str]
 EDITS: Final[Sequence[EditOf]] = (
@@ -97,12 +97,12 @@ COMMANDS: Final[Mapping[str, int]] = {
     "recover": 1,
     "clock": 2,
 }
-"""What may come next, and how likely."""
+"""The possible steps and their weights."""
 
 
 @dataclass(slots=True)
 class Allowance:
-    """What a step may pay for: how many new keys of an edit, or which ones."""
+    """What a step may pay for: a number of new keys per edit, or certain keys."""
 
     new: dict[EditOf, int] = field(default_factory=dict[EditOf, int])
     keys: set[str] = field(default_factory=set[str])
@@ -110,7 +110,7 @@ class Allowance:
 
 @dataclass(slots=True)
 class Clock:
-    """The service's clock, beside which that of this machine is wrong at times."""
+    """The service's clock, and this machine's, which is sometimes wrong."""
 
     ahead_s: float
 
@@ -120,7 +120,7 @@ class Clock:
 
 @dataclass(slots=True)
 class Player:
-    """Plays one sequence, and holds the account against the journal."""
+    """Plays one sequence, and checks the journal against the account."""
 
     bench: Bench
     folder: Path
@@ -131,11 +131,11 @@ class Player:
     played: list[str] = field(default_factory=list[str])
     forgotten: set[str] = field(default_factory=set[str])
 
-    # What is the case.
+    # The current state.
 
     @property
     def bodies(self) -> dict[str, set[bytes]]:
-        """The bodies that reached the door under each key."""
+        """The bodies that reached the service under each key."""
         found: dict[str, set[bytes]] = {}
         for request in self.bench.faulty.seen(Endpoint.SUBMIT):
             if request.body:
@@ -143,7 +143,7 @@ class Player:
         return found
 
     def edit_of(self, body: bytes) -> EditOf:
-        """Return which edit a body asks for."""
+        """Return the edit that a body requests."""
         value = json.loads(body)
         video = value["video_urls"][0]
         return (CLIP_URL if video == CLIP_URL else "../clip.mp4", value["prompt"])
@@ -158,7 +158,7 @@ class Player:
         }
 
     def journal(self) -> list[Record]:
-        """Return all that the journal knows."""
+        """Return all records of the journal."""
         folder = Path(os.environ["XDG_STATE_HOME"]) / "omniedit" / "sandbox"
         with closing(Journal(folder)) as journal:
             return journal.recent()
@@ -187,7 +187,7 @@ class Player:
     # One step.
 
     def step(self) -> None:
-        """Play one command, well or not, and check what it left behind."""
+        """Play one command, possibly with a fault or a kill, and check its effects."""
         name = self.draw.choices([*COMMANDS], [*COMMANDS.values()])[0]
         if name == "clock":
             self.clock.ahead_s += self.draw.choice(JUMPS_S)
@@ -203,7 +203,7 @@ class Player:
         self.check(ended, before, allowed)
 
     def run(self, argv: list[str]) -> Ended:
-        """Carry out a command line: under faults, until it is killed, or well."""
+        """Run a command line: with faults, with a kill, or undisturbed."""
         policy = LATER if self.draw.random() < 0.2 else resigned()
         bench = self.bench.with_policy(policy)
         chance = self.draw.random()
@@ -229,7 +229,7 @@ class Player:
         self.played.append(f"{shlex.join(argv)}{later} {what}")
 
     def command(self, name: str) -> tuple[list[str], Allowance] | None:
-        """Return a command line and what it may pay for; None where it makes no sense now."""
+        """Return a command line and what it may pay for; None if it makes no sense now."""
         match name:
             case "download":
                 return ["download", "--all", "-o", "all/"], Allowance()
@@ -247,7 +247,7 @@ class Player:
                 return self.command_of_edit(name)
 
     def command_of_edit(self, name: str) -> tuple[list[str], Allowance]:
-        """Return a command line that makes an edit, or several, and what it may pay for."""
+        """Return a command line for one or more edits, and what it may pay for."""
         edit = self.draw.choice(EDITS)
         output = f"{EDITS.index(edit)}.mp4"
         allowed = Allowance()
@@ -291,7 +291,7 @@ class Player:
                 return [*argv, *yes], Allowance(keys={request_id})
 
     def allow_edit(self, allowed: Allowance, edit: EditOf) -> None:
-        """Let an edit be paid for once, unless it was; what is unsettled goes on under its key."""
+        """Allow one payment for an edit not paid yet; unsettled attempts must keep their keys."""
         own = {
             record.request_id
             for record in self.unsettled()
@@ -303,15 +303,15 @@ class Player:
             allowed.new[edit] = 1
 
     def allow_late(self, allowed: Allowance) -> None:
-        """Let the service accept what was sent by somebody who is dead by now."""
+        """Allow the service to accept requests of commands that have been killed."""
         allowed.keys |= {str(record.request_id) for record in self.unsettled()}
 
-    # What must hold.
+    # Checks.
 
     def check(
         self, ended: Ended, before: Mapping[str, tuple[str, EditOf]], allowed: Allowance
     ) -> None:
-        """Hold the account against the journal."""
+        """Check the journal against the account."""
         self.said.append(ended.stdout + ended.stderr)
         assert ended.status != 1, self.story(ended)
         assert "Traceback" not in ended.stderr, self.story(ended)
@@ -352,14 +352,14 @@ class Player:
             assert was_told, self.story(ended, f"{task_id} of {key} is lost: {attempt.status}")
 
     def story(self, ended: Ended, what: str = "") -> str:
-        """Return all that was done, for whoever reads a failure."""
+        """Return all steps so far, for the message of a failure."""
         lines = [what, f"keys are {self.request_keys}", *self.played, f"{ended.status}"]
         return "\n".join([*lines, ended.stdout, ended.stderr])
 
     # The end.
 
     def finish(self) -> None:
-        """Follow what hints say until each edit has its file."""
+        """Follow hints until each edit has its file."""
         policy = HURRIED._replace(replay_window_s=self.draw.choice([0.0, 3600.0]))
         self.bench = self.bench.with_policy(policy)
         for edit in EDITS:
@@ -370,13 +370,13 @@ class Player:
                 pytest.fail(self.story(Ended(0, "", ""), f"{edit} never comes to its end"))
 
     def try_again(self, edit: EditOf) -> bool:
-        """Run an edit; where it does not end well, follow a hint, and return False."""
+        """Run an edit and return whether it succeeded; if not, follow its hint."""
         output = f"end-{EDITS.index(edit)}.mp4"
         allowed = Allowance()
         self.allow_edit(allowed, edit)
         ended = self.at_the_end(["edit", *edit, "-o", output], allowed)
         if ended.status == 5:
-            # It failed for good, as far as anybody was told: only who asks for that pays again.
+            # As far as known, the edit has failed for good: only `--again` may pay again.
             again = ["edit", *edit, "-o", output, "--again"]
             ended = self.at_the_end(again, Allowance(new={edit: 1}))
         if ended.status == 0:
@@ -403,7 +403,7 @@ class Player:
         return ended
 
     def followed(self, way: list[str]) -> list[str] | None:
-        """Return a way back as its user goes it; None where it says nothing about this attempt."""
+        """Return a recovery command as a user would run it; None if it is about another attempt."""
         if way[:2] != ["submit", "--resume"]:
             return None
         if way[-1] == "TASK":
@@ -412,7 +412,7 @@ class Player:
         return way
 
     def check_saved_is_own(self, edit: EditOf, output: str, ended: Ended) -> None:
-        """The file is that of a task which asked for this edit."""
+        """Check that the file belongs to a task of this edit."""
         path = str(self.folder / output)
         saved = [r for r in self.journal() if path in [file.path for file in r.saved]]
         tasks = self.tasks
@@ -433,7 +433,7 @@ def test_no_sequence_pays_twice_or_loses_what_was_paid(
 ) -> None:
     request_keys = [*RequestKeys][seed % 3]
     (folder.parent / "clip.mp4").write_bytes(RESULT_BYTES)
-    draw = random.Random(seed)  # noqa: S311 - nothing secret
+    draw = random.Random(seed)  # noqa: S311 - not for secrets
     clock = Clock(draw.choice((-7200.0, -300.0, 0.0)))
     bench = make_bench(request_keys=request_keys, clock=clock)
     player = Player(bench, folder, draw, request_keys, clock)

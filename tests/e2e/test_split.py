@@ -1,4 +1,4 @@
-"""`edit --split`: a long clip in pieces, paid for once, and one clip again at the end."""
+"""`edit --split`: a long clip is cut into pieces, paid for once, and joined again."""
 
 import json
 import shlex
@@ -26,15 +26,15 @@ BEEPS = [float(second) for second in range(25)]
 
 @pytest.fixture(scope="session")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Return a clip of 25 s, which is three pieces."""
+    """Return a clip of 25 s, which makes three pieces."""
     path = tmp_path_factory.mktemp("clips") / "long.mp4"
-    # Encoding its audio takes longer than everything else.
+    # Encoding audio takes longest: use a low sample rate.
     return make_clip(path, seconds=25, sound=Sound(rate=8000)).read_bytes()
 
 
 @pytest.fixture(autouse=True)
 def clip(folder: Path, long_clip: bytes) -> None:
-    """Put that clip into the folder."""
+    """Write the long clip to the folder."""
     (folder / "long.mp4").write_bytes(long_clip)
 
 
@@ -52,7 +52,7 @@ def left_over(home: Path) -> list[Path]:
 
 
 def check_whole(path: Path) -> Seen:
-    """Hold a joined clip to its original, picture by picture and beep by beep."""
+    """Compare a joined clip with its original, frame by frame and beep by beep."""
     seen = see(path)
     assert seen.numbers == PICTURES
     assert seen.times == pytest.approx([index / 10 for index in range(250)], abs=0.002)
@@ -468,7 +468,7 @@ def test_the_second_name_that_a_kill_left_of_the_joined_clip_goes(
 ) -> None:
     bench.run(*split("--yes", "-o", "out.mp4"))
     path = folder / "out.mp4"
-    # As it is right after the file got its name.
+    # The state right after the file got its final name.
     (folder / f".out.mp4.{digest(path.read_bytes())[-8:]}.part").hardlink_to(path)
 
     ended = bench.run(*split("-o", "out.mp4"))

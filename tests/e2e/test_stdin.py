@@ -1,4 +1,4 @@
-"""Standard input as shells on every system fill it, or close it."""
+"""Standard input as shells on every system provide it, or closed."""
 
 import codecs
 import os
@@ -72,7 +72,7 @@ def test_a_prompt_is_taken_from_any_shells_file(
 )
 def test_closed_stdin_is_no_bug(omniedit: CommandLine, argv: tuple[str, ...]) -> None:
     ended = subprocess.run(
-        ["sh", "-c", '"$0" "$@" <&-', COMMAND, *argv],  # noqa: S607 - whichever shell there is
+        ["sh", "-c", '"$0" "$@" <&-', COMMAND, *argv],  # noqa: S607 - any shell will do
         capture_output=True,
         cwd=omniedit.folder,
         check=False,
@@ -86,7 +86,7 @@ def test_closed_stdin_is_no_bug(omniedit: CommandLine, argv: tuple[str, ...]) ->
 @pytest.mark.skipif(os.name == "nt", reason="a shell there cannot close a stream")
 def test_the_version_is_told_to_nobody(omniedit: CommandLine) -> None:
     ended = subprocess.run(
-        ["sh", "-c", f"'{COMMAND}' --version >&-"],  # noqa: S607 - whichever shell there is
+        ["sh", "-c", f"'{COMMAND}' --version >&-"],  # noqa: S607 - any shell will do
         capture_output=True,
         check=False,
     )

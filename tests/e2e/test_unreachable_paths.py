@@ -1,4 +1,4 @@
-"""What a path names may be out of reach: that is a local problem, or no problem, and never a bug."""
+"""Unreachable paths are a local problem or no problem, but never a bug."""
 
 import json
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ URL = "https://example.com/clip.mp4"
 NOBODY = "http://127.0.0.1:9"
 CLIP = str(BUNDLED_CLIP)
 NO_NAME = "a" * 300
-"""What no file can be called: looking at it fails as for want of permission, also for root."""
+"""A name too long for any file: accessing it fails, even for root, as without permission."""
 
 
 @pytest.fixture
 def removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the working folder of this process, which is gone."""
+    """Return the working folder of this process, which has been removed."""
     folder = tmp_path / "removed"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -1,4 +1,4 @@
-"""The bill: what edits cost, on one machine and on many, held against the service's own ledger."""
+"""What edits cost, on one machine and on several, compared with the service's own ledger."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Without the extra `media` every command works, and says in one line what it could not check."""
+"""Without the extra `media` every command works and says in one line what it could not check."""
 
 import json
 import os
@@ -44,16 +44,16 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for PYTHONPATH where PyAV is as good as not installed."""
+    """Return a folder for PYTHONPATH that makes PyAV appear not to be installed."""
     site = tmp_path_factory.mktemp("site")
-    # Importing it fails as if it were not there; Python reads this file when it starts.
+    # Python runs this file on start; importing `av` then fails as if it were not installed.
     (site / "sitecustomize.py").write_text("import sys\nsys.modules['av'] = None\n")
     return site
 
 
 @pytest.fixture(scope="module")
 def bare_server(site: Path) -> Iterator[ForkServer]:
-    """Return what forks commands from a process that has found no PyAV."""
+    """Yield a server that forks commands from a process without PyAV."""
     server = ForkServer(PYTHONPATH=str(site))
     yield server
     server.close()
@@ -61,7 +61,7 @@ def bare_server(site: Path) -> Iterator[ForkServer]:
 
 @pytest.fixture
 def bare(served: CommandLine, site: Path, bare_server: ForkServer) -> CommandLine:
-    """Return the command where PyAV is not installed, and a local MP4 beside it."""
+    """Return the command without PyAV, and a local MP4 in its folder."""
     (served.folder / "clip.mp4").write_bytes(MP4)
     (served.folder / "clip.mov").write_bytes(MOV)
     if os.environ.get("OMNIEDIT_FULL"):

@@ -1,4 +1,4 @@
-"""Commands under watch: whom their Python processes address, and which programs they start."""
+"""Watch commands: which hosts their Python processes contact, and which programs they start."""
 
 import json
 import os
@@ -65,31 +65,31 @@ sys.addaudithook(watch)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a process did beyond this machine's files."""
+    """The network and process activity of a command."""
 
     addressed: frozenset[str] = frozenset()
-    """Everybody but itself: host and port, or the host alone where only its address was asked."""
+    """The contacted hosts with ports, except itself; without port if only resolved."""
     listened: bool = False
     programs: tuple[str, ...] = ()
     events: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 class Watch:
-    """Puts Python processes under watch; none reaches beyond loopback.
+    """Watches Python processes and keeps them from contacting hosts beyond loopback.
 
     Args:
-        folder: Of its own.
+        folder: A folder for its own files.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._notes = folder / "notes.ndjson"
-        # Every Python imports a module of this name before anything else.
+        # Python imports a module of this name on every start.
         hook = folder / "sitecustomize.py"
         hook.write_text(_HOOK, encoding="utf-8")
         self.environ = {
             "PYTHONPATH": str(folder),
-            # A fork has started before (`hurried.py`).
+            # A fork has passed its start already: `hurried.py` runs the hook itself.
             "WATCHED_HOOK": str(hook),
             "WATCHED_NOTES": str(self._notes),
         }
@@ -97,7 +97,7 @@ class Watch:
     def run(
         self, command: Sequence[str | Path], *, folder: Path, stdin: str = "", **environ: str
     ) -> tuple[Ended, Seen]:
-        """Run a command to its end; return how it ended and what it did."""
+        """Run a command to its end; return its outcome and its activity."""
         self._notes.unlink(missing_ok=True)
         ended = subprocess.run(
             command,
@@ -111,7 +111,7 @@ class Watch:
         return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode()), self.seen()
 
     def seen(self) -> Seen:
-        """Return what was seen since the latest start."""
+        """Return the activity since the latest start."""
         assert self._notes.exists(), "the watch was never put up"
         notes = [json.loads(line) for line in self._notes.read_text("utf-8").splitlines()]
         addresses = [note for note in notes if "host" in note]

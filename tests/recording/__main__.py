@@ -1,4 +1,4 @@
-"""`python -m tests.recording [FILE]`: make the recording in README anew, from a real session."""
+"""`python -m tests.recording [FILE]`: make README's recording again from a real session."""
 
 import re
 import sys
@@ -18,13 +18,13 @@ TITLE: Final = (
 
 
 def main(names: list[str]) -> int:
-    """Record a session and draw it into the named file, or into README's."""
+    """Record a session and draw it into the named file, or into README's picture."""
     readme = (ROOT / "README.md").read_text("utf-8")
     command = re.search(r" && (omniedit .+)$", readme, re.MULTILINE)
     if command is None:
         sys.stderr.write("README begins with no line that installs and runs omniedit\n")
         return 1
-    # So long a path that `list` leaves it out.
+    # The path is so long that `list` shows no folder.
     home = tempfile.TemporaryDirectory(prefix="omniedit-recording-")
     with home as name, Session(Path(name)) as session:
         session.call(command[1])

@@ -1,4 +1,4 @@
-"""A recording as one SVG that moves on its own: no script, no font, nothing from elsewhere."""
+"""A recording as one animated SVG without scripts, fonts or external resources."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -18,7 +18,7 @@ _BASELINE: Final = 15
 _MARGIN: Final = 16
 _FONT: Final = "15px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
 _DIMMED: Final = 0.35
-# As GitHub's dark pages; the border sets the picture off from those, too.
+# The colours of GitHub's dark pages; the border makes the picture stand out on them as well.
 _BORDER: Final = "#3d444d"
 _THEME: Final = TerminalTheme(
     (13, 17, 23),
@@ -34,8 +34,8 @@ _THEME: Final = TerminalTheme(
         (209, 215, 224),
     ],
 )
-# Letters between which a font may leave gaps are drawn: where in its cell each part of one begins
-# and ends, and how thick it is.
+# Fonts may leave gaps between these characters, so they are drawn as bars. Each bar is given by its
+# start and end in the cell, and its thickness.
 _DRAWN: Final = {
     "─": ((0, 9, 1),),
     "━": ((0, 9, 3),),
@@ -44,20 +44,20 @@ _DRAWN: Final = {
     CURSOR: ((0, 9, 17),),
 }
 _LETTERS: Final = "".join(_DRAWN)
-# More than one space is left out, since every piece says where it begins.
+# Pieces end at more than one space, because every piece has its own position.
 _PIECE: Final = re.compile(rf"(?P<drawn>[{_LETTERS}]+)|[^ {_LETTERS}]+(?: [^ {_LETTERS}]+)*")
 
 
 def draw(frames: Sequence[Frame], *, title: str, length_s: float) -> str:
     """Return the picture of a recording.
 
-    Each line of the terminal is a strip of all that it shows, one below the other, which moves
-    behind a window. What it shows at last comes first, and is seen where nothing moves.
+    Each line of the terminal is a strip of all its contents, one below the other, which moves
+    behind a window. The final content comes first, so that it is visible without animation.
 
     Args:
-        frames: What was seen, in order.
-        title: What a screen reader says.
-        length_s: After how long it begins anew.
+        frames: The frames, in order.
+        title: The title for screen readers.
+        length_s: The duration, after which the animation repeats.
     """
     height = max(len(frame.lines) for frame in frames)
     root, style = _canvas(COLUMNS * _CELL + 2 * _MARGIN, height * _LINE + 2 * _MARGIN, title)
@@ -124,7 +124,7 @@ def _add_strip(line: ET.Element, strip: Sequence[Sequence[Cell]], classes: dict[
                 element = _add(group, "text", x=left, y=top + _BASELINE, textLength=width)
                 element.text = text
             if look:
-                # Named by what it is, so that other frames in another recording change no other line.
+                # Named after its rules, so that a new recording changes few lines of the file.
                 name = "-".join(["c", *re.findall(r"(?<=#)\w+|bold", look)])
                 element.set("class", classes.setdefault(look, name))
 
@@ -147,14 +147,14 @@ def _path(left: int, top: int, letters: str) -> str:
                 bar = (bars.pop()[0], *bar[1:])
             bars.append(bar)
     return "".join(
-        # In the middle of the letters, which is below that of the cell.
+        # Centred on the letters, whose middle is below that of the cell.
         f"M{begin} {top + (_LINE + 2 - thickness) // 2}h{end - begin}v{thickness}H{begin}z"
         for begin, end, thickness in bars
     )
 
 
 def _look(style: Style) -> str:
-    """Return the style as CSS; nothing for text that is as most text."""
+    """Return the style as CSS; empty for the default style."""
     if style.bgcolor or style.reverse or style.underline or style.italic:
         raise ValueError(f"no picture yet of {style}")
     colour = style.color.get_truecolor(_THEME) if style.color else _THEME.foreground_color

@@ -1,4 +1,4 @@
-"""A terminal's screen, from what programs write to it."""
+"""A terminal's screen, computed from what programs write to it."""
 
 import codecs
 import re
@@ -19,23 +19,23 @@ _CUT_OFF: Final = re.compile(r"\x1b[^A-Za-z]*\Z")
 
 
 class Cell(NamedTuple):
-    """One letter and how it looks."""
+    """One character and its style."""
 
     letter: str
     style: Style
 
 
 class Frame(NamedTuple):
-    """What is seen from an instant on."""
+    """The screen's contents from an instant on."""
 
     start_s: float
     lines: tuple[tuple[Cell, ...], ...]
 
 
 class Screen:
-    """A screen that knows what omniedit and a shell write, and refuses everything else.
+    """A screen that supports the sequences of omniedit and a shell, and refuses all others.
 
-    pyte knows more of terminals, but not that they can show text dimmed, which omniedit does.
+    The library pyte supports more sequences, but not dim text, which omniedit uses.
     """
 
     def __init__(self) -> None:
@@ -50,14 +50,14 @@ class Screen:
 
     @property
     def cursor_line(self) -> str:
-        """The text of the line that the cursor is in."""
+        """The text of the line with the cursor."""
         return "".join(cell.letter for cell in self._lines[self._line])
 
     def write(self, written: bytes) -> None:
         """Show what a program has written.
 
         Raises:
-            ValueError: It asks for something that is not known here.
+            ValueError: If it contains an unsupported control sequence.
         """
         text = self._rest + self._decoder.decode(written)
         cut_off = _CUT_OFF.search(text)
@@ -70,7 +70,7 @@ class Screen:
                 self._obey(token[0])
 
     def lines(self) -> tuple[tuple[Cell, ...], ...]:
-        """Return what it shows, with the cursor where that is to be seen."""
+        """Return the contents, including the cursor if it is visible."""
         lines = [list(line) for line in self._lines]
         if self._has_cursor:
             lines[self._line][self._column : self._column + 1] = [Cell(CURSOR, _PLAIN)]
@@ -91,9 +91,9 @@ class Screen:
             case "\x1b[?25l" | "\x1b[?25h":
                 self._has_cursor = sequence == "\x1b[?25h"
             case "\x1b[?2004l" | "\x1b[?2004h":
-                pass  # how the shell wants a paste
+                pass  # bracketed paste mode
             case _:
-                message = f"{sequence!r} is not known here"
+                message = f"unsupported control sequence: {sequence!r}"
                 raise ValueError(message)
 
     def _print(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Somebody at a terminal: a shell, their keys, and what they see."""
+"""A simulated user at a terminal: a shell, key presses, and the screen."""
 
 import fcntl
 import math
@@ -19,7 +19,7 @@ _LINES: Final = 24
 _PROMPT: Final = "$ "
 _ARROW_UP: Final = b"\x1b[A"
 _DEADLINE_S: Final = 60.0
-_SETTLED_S: Final = 0.02  # what is written at once may be read in pieces
+_SETTLED_S: Final = 0.02  # a single write may be read in several pieces
 _FRAME_S: Final = 0.05
 _KEYS_S: Final = 0.1
 _KEYS_AT_ONCE: Final = 4
@@ -29,10 +29,10 @@ _LAST_LOOK_S: Final = 4.0
 
 
 class Session:
-    """A shell in an empty home, with nothing set but what a terminal sets.
+    """A shell in an empty home with the environment of a plain terminal.
 
-    Its time runs while a command does; in between it goes by how people type and read. So two
-    recordings differ in little else than what was printed.
+    Its time is real while a command runs; in between it simulates typing and reading. So two
+    recordings hardly differ except in what was printed.
 
     Args:
         home: An empty folder.
@@ -61,7 +61,7 @@ class Session:
         """Type a command line and wait for its end.
 
         Raises:
-            RuntimeError: The command failed.
+            RuntimeError: If the command fails.
         """
         for start in range(0, len(line), _KEYS_AT_ONCE):
             end = start + _KEYS_AT_ONCE
@@ -70,16 +70,16 @@ class Session:
         self._enter()
 
     def repeat(self) -> None:
-        """Take the line before out of the shell's memory and wait for its end.
+        """Recall the previous line from the shell's history, run it, and wait for its end.
 
         Raises:
-            RuntimeError: The command failed.
+            RuntimeError: If the command fails.
         """
         self._press(_ARROW_UP, _PROMPT + self._line)
         self._enter()
 
     def rest(self) -> None:
-        """Let the last screen be read."""
+        """Leave time to read the last screen."""
         self.now_s += _LAST_LOOK_S
 
     def _press(self, keys: bytes, shown: str) -> None:
@@ -95,7 +95,7 @@ class Session:
         self.now_s = math.ceil(self.frames[-1].start_s) + _LOOK_S
 
     def _read_until(self, shown: str, look: Callable[[], None] = lambda: None) -> None:
-        """Read until this stands alone in the cursor's line; `look` at every screen on the way."""
+        """Read until the cursor's line is exactly `shown`; call `look` for every screen."""
         while self._screen.cursor_line != shown:
             timeout_s = _DEADLINE_S
             while select.select([self._terminal], [], [], timeout_s)[0]:
@@ -108,7 +108,7 @@ class Session:
     def _read(self) -> bytes:
         try:
             written = os.read(self._terminal, 65536)
-        except OSError:  # Linux answers EIO, not nothing, once the shell has ended
+        except OSError:  # once the shell has ended, Linux reports EIO instead of end of file
             written = b""
         if not written:
             raise RuntimeError(f"`{self._line}` failed")
@@ -128,7 +128,7 @@ def _become_a_shell(home: Path) -> NoReturn:
         "TERM": "xterm-256color",
         "LC_ALL": "C.UTF-8",
         "PS1": rf"\[\e[32m\]{_PROMPT.strip()}\[\e[0m\] ",
-        "PROMPT_COMMAND": "[ $? -eq 0 ] || exit",  # a failure ends the session
+        "PROMPT_COMMAND": "[ $? -eq 0 ] || exit",  # end the session if a command fails
         "HISTFILE": os.devnull,
         "INPUTRC": os.devnull,
         "BASH_SILENCE_DEPRECATION_WARNING": "1",  # macOS recommends another shell
@@ -136,6 +136,6 @@ def _become_a_shell(home: Path) -> NoReturn:
     try:
         os.chdir(home)
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, COLUMNS, 0, 0))
-        os.execvpe("bash", ["bash", "--noprofile", "--norc", "-i"], environ)  # noqa: S606, S607 - whichever bash there is
+        os.execvpe("bash", ["bash", "--noprofile", "--norc", "-i"], environ)  # noqa: S606, S607 - any bash will do
     finally:
         os._exit(127)
