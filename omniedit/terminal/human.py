@@ -17,18 +17,18 @@ _GAP: Final = "  "
 _NONE: Final = "-"
 _ADVICE: Final = {
     "content_policy_violation": "change the prompt or the clip: the content policy refuses them",
-    "generation_failed_no_content": "word the prompt differently",
+    "generation_failed_no_content": "rephrase the prompt",
     "generation_timeout": "submit the edit again later",
-    "image_dimension_mismatch": "use another clip: its dimensions are refused",
+    "image_dimension_mismatch": "use another clip: the service rejects its dimensions",
     "image_processing_error": "use another clip: the service cannot read this one",
-    "invalid_parameters": "check the clip and the prompt: the service refuses them as they are",
-    "quota_exceeded": "submit the edit again later, and fewer at a time",
-    "request_cancelled": "if you still want it, run the same `edit` with `--again`",
+    "invalid_parameters": "check the clip and the prompt: the service rejects them",
+    "quota_exceeded": "submit the edit again later, with fewer edits at a time",
+    "request_cancelled": "if you still want the edit, run the same `edit` with `--again`",
     "resource_exhausted": "submit the edit again later: the service is busy",
     "resource_not_found": "check that the clip's URL still works",
     "service_error": "submit the edit again later",
     "service_unavailable": "submit the edit again later",
-    "unknown_error": "ask EvoLink's support, naming the task ID",
+    "unknown_error": "contact EvoLink's support with the task ID",
 }
 
 

@@ -58,7 +58,7 @@ def note(event, **what):
     os.write(NOTES, (json.dumps({"event": event, **what}) + "\\n").encode())
 
 
-# Nothing that a process does later takes it off again.
+# A process cannot remove its audit hooks.
 sys.addaudithook(watch)
 """
 

@@ -125,7 +125,7 @@ def test_an_attempt_without_a_task_has_the_same_keys(make_record: Callable[..., 
         ),
         pytest.param(
             TaskError(code="new_code", message="x"),
-            "ask EvoLink's support, naming the task ID",
+            "contact EvoLink's support with the task ID",
             id="unknown-code",
         ),
         pytest.param(
