@@ -115,7 +115,7 @@ class EditState:
     state: str = "starting"
     progress: int | None = None
     is_over: bool = False
-    """Whether nothing is left to do for it; a later event may set it back."""
+    """Whether nothing is left to do for it; a later event may reset it."""
     has_ended: bool = False
     """Whether its task has ended; the result may still be downloading."""
     is_saved: bool = False

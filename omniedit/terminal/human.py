@@ -97,7 +97,7 @@ def render_credits(amount: float) -> str:
 
 
 def render_estimate(amount: float | None) -> str:
-    """Return `about 64.2 credits ($0.94) at least`, with what it excludes, or "unknown"."""
+    """Return `about 64.2 credits ($0.94) at least` and what it excludes, or "an unknown price"."""
     if amount is None:
         return render_price(amount)
     return f"{render_price(amount)} at least, without thinking tokens"
