@@ -89,13 +89,15 @@ def print_picture(png: bytes) -> bool:
     It uses Kitty's graphics protocol or sixels. Standard input and output must be the terminal:
     importing the library queries its capabilities.
     """
+    # The library divides by zero if the terminal's size is unknown, from 0.14 on when imported.
+    if 0 in os.get_terminal_size():
+        return False
     # The library warns if a terminal does not report its cell size, and assumes the usual one.
     logging.getLogger("textual_image").setLevel(logging.ERROR)
     from rich.console import Console  # noqa: PLC0415 - only pictures need it
     from textual_image.renderable import Image, SixelImage, TGPImage  # noqa: PLC0415 - as above
 
-    # The library divides by zero if the terminal's width is unknown.
-    if Image not in {SixelImage, TGPImage} or not os.get_terminal_size().columns:
+    if Image not in {SixelImage, TGPImage}:
         return False
     Console(file=sys.__stdout__).print(Image(io.BytesIO(png), width="100%", height="auto"))
     return True

@@ -81,8 +81,11 @@ def become_windows() -> None:
         for name in names:
             if hasattr(module, name):
                 delattr(module, name)
-    # It was determined when shutil was imported.
-    vars(import_module("shutil"))["_use_fd_functions"] = False
+    # These were determined on import, some of them only since Python 3.14.
+    shutil = vars(import_module("shutil"))
+    shutil["_use_fd_functions"] = False
+    shutil["_rmtree_impl"] = shutil["_rmtree_unsafe"]
+    vars(import_module("tempfile"))["_rmtree_use_dir_fd"] = False
     signal.SIGBREAK = signal.SIGTERM  # type: ignore[attr-defined]
     for name in ("remove", "rename", "replace", "unlink"):
         setattr(os, name, _refusing_open_files(getattr(os, name)))

@@ -210,7 +210,7 @@ BROKEN: Final[dict[str, Answer]] = {
 ODD: Final[dict[str, Answer]] = {
     "html": whole(b"<html>Bad Gateway</html>", headers=b"Content-Type: text/html\r\n"),
     "nothing": whole(b""),
-    "deeply-nested": whole(b'{"id": "t-1", "a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"),
+    "deeply-nested": whole(b'{"id": "t-1", "a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"),
     "nested": whole(b'{"id": "t-1", "a": ' + b"[" * 800 + b"NaN" + b"]" * 800 + b"}"),
     "not-a-number": whole(b'{"id": "t-1", "progress": NaN, "created": 1e999}'),
     "a-number-of-5000-digits": whole(b'{"id": "t-1", "created": ' + b"9" * 5000 + b"}"),
