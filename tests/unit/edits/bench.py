@@ -239,8 +239,9 @@ class BenchSession(Session):
         self._numbers = iter(range(10_000_000))
         self._drawing = threading.Lock()
         given = self.time.clock
+        self._in_memory = Journal(None, clock=given.now)
         super().__init__(
-            journal=Journal(None, clock=given.now),
+            journal=self._in_memory,
             origin=BASE_URL,
             open_http=lambda: HttpClient(
                 transport=httpx.MockTransport(transport or self.script),
@@ -260,7 +261,8 @@ class BenchSession(Session):
         self.opened.append(self)
 
     def close(self) -> None:
-        self.journal.close()
+        for journal in (self._in_memory, self.journal):  # tests may replace it
+            journal.close()
         if "http" in self.__dict__:
             self.http.close()
 
