@@ -340,7 +340,7 @@ complete -c omniedit -n '__omniedit_at "sandbox"' -l help -s h -d 'Show this mes
 complete -c omniedit -n '__omniedit_at "sandbox serve"' -l port -r -f -d 'The port (default: a free one)'
 complete -c omniedit -n '__omniedit_at "sandbox serve"' -l link-ttl -r -f -d 'How long links work (default 24h)'
 complete -c omniedit -n '__omniedit_at "sandbox serve"' -l time-scale -r -f -d 'Scale times: 0.1 makes edits ten times as fast'
-complete -c omniedit -n '__omniedit_at "sandbox serve"' -l rate-limit -r -f -d 'Answer 429 beyond N submissions a minute'
+complete -c omniedit -n '__omniedit_at "sandbox serve"' -l rate-limit -r -f -d 'Answer 429 beyond N requests a minute'
 complete -c omniedit -n '__omniedit_at "sandbox serve"' -l record -r -F -d 'Append each request to FILE as JSON'
 complete -c omniedit -n '__omniedit_at "sandbox serve"' -l allow-local-callbacks -d 'Deliver callbacks to this machine'
 complete -c omniedit -n '__omniedit_at "sandbox serve"' -l json -d 'Print one JSON document'

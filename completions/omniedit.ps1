@@ -484,7 +484,7 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
                 '--port' = 'The port (default: a free one)'
                 '--link-ttl' = 'How long links work (default 24h)'
                 '--time-scale' = 'Scale times: 0.1 makes edits ten times as fast'
-                '--rate-limit' = 'Answer 429 beyond N submissions a minute'
+                '--rate-limit' = 'Answer 429 beyond N requests a minute'
                 '--record' = 'Append each request to FILE as JSON'
                 '--allow-local-callbacks' = 'Deliver callbacks to this machine'
                 '--json' = 'Print one JSON document'

@@ -249,7 +249,7 @@ class EditRequest(NamedTuple):
         return is_local(self.video) if self.check is None else self.check
 
     @property
-    def is_looked_at(self) -> bool:
+    def is_probed(self) -> bool:
         """Whether the clip is probed before it is sent."""
         return self.is_checked or self.is_cut or self.max_credits is not None
 
@@ -264,7 +264,7 @@ class ClipPlan(NamedTuple):
 
     start_s: float | None = None
     end_s: float | None = None
-    is_written_anew: bool = False
+    is_reencoded: bool = False
     estimated_credits: float | None = None
     sent: VideoFacts | None = None
 

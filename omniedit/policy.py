@@ -39,9 +39,9 @@ class Policy(NamedTuple):
     # Retries.
     first_backoff_s: float = 1.0
     longest_backoff_s: float = 30.0
-    look_s: float = 2.0
+    listing_budget_s: float = 2.0
     """For all requests of a listing together."""
-    looks: int = 5
+    listing_reads: int = 5
     """How many tasks a listing reads one by one if the service has no batch read."""
     read_budget_s: float = 30.0
     """How long to retry a read, in total."""
@@ -79,7 +79,7 @@ class Policy(NamedTuple):
     # Transfers.
     transfers_at_once: int = 4
     """The maximum number of concurrent downloads, and likewise of uploads."""
-    fruitless_attempts: int = 5
+    attempts_without_progress: int = 5
     """How many attempts in a row may transfer no bytes."""
     download_attempts: int = 200
     longest_retry_after_s: float = 120.0

@@ -14,9 +14,9 @@ from typing import Any
 
 from omniedit.policy import Policy
 from omniedit.system import SYSTEM_CLOCK, Clock
-from tests.inprocess import Outcome, carry_out, needs_process
+from tests.inprocess import Outcome, needs_process, run_in_process
 from tests.policies import HURRIED
-from tests.schemas import hold_to_schema
+from tests.schemas import check_schema
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "omniedit"
 SANDBOX_KEY = "sk-sandbox-tests"
@@ -64,7 +64,7 @@ class CommandLine:
         if self.policy is None or needs_process(argv, {**self.environ, **environ}):
             outcome = self._run(argv, sent, environ, timeout_s=timeout_s)
         else:
-            outcome = carry_out(
+            outcome = run_in_process(
                 argv,
                 folder=self.folder,
                 environ={**os.environ, **self.environ, **environ},
@@ -115,7 +115,7 @@ def ended_with(argv: Sequence[str], outcome: Outcome) -> Ended:
     stdout, stderr = (
         content.decode(errors="surrogateescape") for content in (outcome.stdout, outcome.stderr)
     )
-    hold_to_schema(argv, stdout)
+    check_schema(argv, stdout)
     return Ended(outcome.status, stdout, stderr)
 
 

@@ -63,7 +63,7 @@ def needs_process(argv: tuple[str, ...], environ: Mapping[str, str]) -> bool:
     return is_interpreters or is_elsewhere or argv[:1] == ("__complete",)
 
 
-def carry_out(
+def run_in_process(
     argv: Sequence[str],
     *,
     folder: Path,

@@ -60,7 +60,7 @@ def definition(name: str, *, of: str = DEFINITIONS) -> Schema:
     return found
 
 
-def hold_to_schema(argv: Sequence[str], stdout: str) -> None:
+def check_schema(argv: Sequence[str], stdout: str) -> None:
     """Assert that the JSON printed by a command line is valid against its schema."""
     options = argv[: argv.index("--")] if "--" in argv else argv
     if not {"--json", "--events"} & {*options} or {"--help", "-h"} & {*options}:

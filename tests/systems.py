@@ -54,7 +54,7 @@ def macos(sync: Callable[[int], object] = os.fsync) -> MacOS:
 def windows(
     *,
     sleep: Callable[[float], object] = lambda _: None,
-    obeys_escapes: bool = True,
+    enables_escapes: bool = True,
     has_long_paths: bool = True,
     move: Callable[[Path, Path], object] | None = None,
 ) -> Windows:
@@ -64,7 +64,7 @@ def windows(
         uptime=time.monotonic,
         user_id=lambda: "Jane",
         ending_signals=(signal.SIGINT, signal.SIGTERM),
-        enable_escapes=lambda _: obeys_escapes,
+        enable_escapes=lambda _: enables_escapes,
         has_long_paths=lambda: has_long_paths,
         move=move or _move,
         unlink=_unlink,

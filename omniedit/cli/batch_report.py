@@ -67,7 +67,7 @@ class BatchReport:
         self._attempted_at: dict[int, float] = {}  # Unix times, for edits without a task
         self._faulty: list[Document] = []
         self._failures: dict[int, OmniEditError] = {}
-        self.way_on: str | None = None
+        self.recovery_hint: str | None = None
         """The hint with the recovery command, if one was printed."""
 
     @property
@@ -123,15 +123,15 @@ class BatchReport:
         if made.error is not None:
             self._failures[number] = made.error
 
-    def summarise(self, in_doubt: Sequence[tuple[Record, OmniEditError]]) -> None:
+    def summarise(self, unknown_outcomes: Sequence[tuple[Record, OmniEditError]]) -> None:
         """Print each failure, a summary on one line, and the recovery command.
 
         Args:
-            in_doubt: The submissions that had no reply yet when the run ended.
+            unknown_outcomes: The submissions that had no reply yet when the run ended.
         """
         from omniedit.edits.batch import EditOutcome
 
-        doubts = {record.identity: (record, error) for record, error in in_doubt}
+        doubts = {record.identity: (record, error) for record, error in unknown_outcomes}
         for edit in self._edits:
             if edit.number not in self._ended and edit.identity in doubts:
                 record, error = doubts[edit.identity]
@@ -152,9 +152,9 @@ class BatchReport:
             unknown=counts[_UNKNOWN],
         )
 
-    def say_way_on(self, hint: str) -> None:
+    def print_recovery_hint(self, hint: str) -> None:
         """Print the hint with the recovery command, and keep it for the document."""
-        self.way_on = hint
+        self.recovery_hint = hint
         self._context.printer.hint(hint)
 
     def documents(self) -> "list[Document]":
@@ -177,7 +177,7 @@ class BatchReport:
         if not self._has_journal:
             if submitted:
                 text = f"{submitted} submitted without a journal: {{}} records them"
-                self.say_way_on(Hint(text, "list --remote --adopt"))
+                self.print_recovery_hint(Hint(text, "list --remote --adopt"))
             return
         parts = [f"picks up {submitted} already submitted"] if submitted else []
         if unknown:
@@ -187,7 +187,7 @@ class BatchReport:
         if parts:
             command = self._context.same_command()
             words = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-            self.say_way_on(f"{command} {words}; nothing is paid for twice")
+            self.print_recovery_hint(f"{command} {words}; nothing is paid for twice")
 
     def _label_of(self, edit: "PlannedEdit") -> str:
         """Return an edit's label: the line's number and clip, or the name of the piece."""

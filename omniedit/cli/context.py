@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
     """Whether the command has already printed its errors."""
     ended_by: BaseException | None = None
     """The exception that ended the command early."""
-    way_on: str | None = None
+    recovery_hint: str | None = None
     """The hint with the recovery command, if the command has printed one."""
 
 
@@ -77,7 +77,7 @@ class Context:
     is_sandbox_flag: bool = False
     policy: Policy = DEFAULT
     clock: Clock = SYSTEM_CLOCK
-    _told: set[str] = field(default_factory=set[str])  # general notes that were already printed
+    _reported: set[str] = field(default_factory=set[str])  # general notes that were already printed
 
     @cached_property
     def board(self) -> "Board":
@@ -229,7 +229,7 @@ class Context:
                 stream_out=_stream_out,
                 policy=self.policy,
                 clock=self.clock,
-                told=self._told,
+                already_reported=self._reported,
                 closing=closing,
             )
 

@@ -138,13 +138,13 @@ def hint_for(error: OmniEditError, *, command: str, place: str | None = None) ->
     return error.hint or _hint(error, command, place)
 
 
-def shown_saving(option: str, place: str | None, *, force: bool) -> str:
+def saving_options(option: str, place: str | None, *, force: bool) -> str:
     """Return the options that say where a result goes, as typed."""
-    words = [] if place is None else [option, shown_place(place)]
+    words = [] if place is None else [option, quoted_place(place)]
     return " ".join([*words, "--force"] if force else words)
 
 
-def shown_place(place: str | None) -> str:
+def quoted_place(place: str | None) -> str:
     """Return where a result goes, quoted for a shell; `out.mp4` if nothing was typed."""
     return "out.mp4" if place is None else quoted(place)
 
@@ -182,7 +182,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
 
             return advice_on(TaskError(code=error.code, message=error.message))
         case NotFinishedError() if error.task_id:
-            wait = f"wait {error.task_id} --download {shown_place(place)}"
+            wait = f"wait {error.task_id} --download {quoted_place(place)}"
             return Hint("it is still running: {}", wait)
         case NotFinishedError() | TargetBusyError():
             return "wait for the other process to end, then run the same command again"

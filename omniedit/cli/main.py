@@ -22,7 +22,7 @@ from omniedit.cli.exit_codes import (
     exit_status,
     exit_status_of_signal,
     hint_for,
-    shown_place,
+    quoted_place,
     worst,
 )
 from omniedit.cli.parser import Root
@@ -208,7 +208,7 @@ def _end(context: Context, outcome: Outcome) -> int:
             error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
             if context.document_name != _SERVER:
                 context.printer.error(error.message)
-            error.hint = outcome.way_on
+            error.hint = outcome.recovery_hint
             _print_recovery_commands(context, error)
         case cause:
             status, error = ExitStatus.BUG, _bug(context, cause)
@@ -279,7 +279,7 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
     hints = [
         Hint(
             f"{task_name(record.task_id)} continues on the service: {{}}",
-            f"wait {record.task_id} --download {shown_place(_place_of(context, record.task_id))}",
+            f"wait {record.task_id} --download {quoted_place(_place_of(context, record.task_id))}",
         )
         for record in running[:_SHOWN_TASKS]
     ]
@@ -290,7 +290,7 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
         command = f"download {record.task_id}"
         place = _place_of(context, record.task_id)
         if place is not None:
-            command += f" --output {shown_place(place)}"
+            command += f" --output {quoted_place(place)}"
         hints.append(Hint(f"{task_name(record.task_id)} is finished but not saved: {{}}", command))
     for hint in hints:
         context.printer.hint(hint)

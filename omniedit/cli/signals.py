@@ -87,7 +87,7 @@ class Signals:
         try:
             with (
                 self._watched(numbers, on_overdue, on_stop) as is_watched,
-                waking.let_through() if waking else nullcontext(),
+                waking.unblock() if waking else nullcontext(),
             ):
                 stopping = self._system.stopping if on_stop and is_watched else None
                 if stopping and signal.getsignal(stopping.signal_number) is signal.SIG_DFL:

@@ -288,7 +288,7 @@ def place(
     system.sync_folder(target.parent)
 
 
-def tidy(target: Path, ident: str) -> None:
+def remove_leftover_part(target: Path, ident: str) -> None:
     """Remove the part file's name if a kill right after placement left it beside the file."""
     path = part_path(absolute_path(target), ident)
     if _is_same_file(path, target):

@@ -26,7 +26,7 @@ from omniedit.errors import (
 )
 from omniedit.http.links import followed
 from omniedit.http.reply import is_blocked_client, retry_after_of
-from omniedit.http.urls import LEADS_INSIDE
+from omniedit.http.urls import INTERNAL_NAME_CODE
 from omniedit.models import SavedFile
 from omniedit.policy import Retry
 from omniedit.system import THIS_SYSTEM, System
@@ -250,7 +250,7 @@ class _Transfer:
             raise error
         attempts = self._retry.attempts + 1
         if (
-            self._fruitless < policy.fruitless_attempts
+            self._fruitless < policy.attempts_without_progress
             and attempts < policy.download_attempts
             and self._changes < MAX_CHANGES
         ):
@@ -453,7 +453,7 @@ def _describe(head: bytes, content_type: str) -> str:
 
 def _link_error(error: InvalidInputError) -> OmniEditError:
     """Return the error for a forbidden link, which is not the user's input."""
-    if error.code == LEADS_INSIDE:
+    if error.code == INTERNAL_NAME_CODE:
         # The file is still there, and its host may resolve correctly later.
         return NotConnectedError(error.message, hint=error.hint)
     if error.code in _BAD_LINK:

@@ -97,7 +97,7 @@ class BatchRun:
             while backlog or self._pool.busy or self._ended or self._poller:
                 yield from self._start_steps(backlog)
                 rest_s = self._poller.rest_s() if self._poller else None
-                outcome = self._pool.take(timeout_s=rest_s) if self._is_active else None
+                outcome = self._pool.next_outcome(timeout_s=rest_s) if self._is_active else None
                 if outcome is not None:
                     yield from self._handle(outcome)
                 yield from self._poll()
@@ -114,7 +114,7 @@ class BatchRun:
             # A transfer gets as much time as the wait before it, no matter how long it was queued.
             deadline = self._session.monotonic() + self._options.timeout_s
             begun = step.begun._replace(deadline=deadline)
-            self._pool.give(partial(self._deliver, replace(step, begun=begun)))
+            self._pool.submit(partial(self._deliver, replace(step, begun=begun)))
         while backlog and self._has_room:
             edit = backlog.popleft()
             try:
@@ -124,7 +124,7 @@ class BatchRun:
                 yield self._failed(edit, None, error)
                 continue
             self._beginning.add(edit.number)
-            self._pool.give(partial(self._begin, edit))
+            self._pool.submit(partial(self._begin, edit))
 
     @property
     def _has_room(self) -> bool:

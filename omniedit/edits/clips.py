@@ -29,11 +29,11 @@ from omniedit.media import (
     check_marks,
     check_order,
     describe_difference,
+    find_problems,
     is_available,
     is_suspiciously_short,
     needs_conversion,
     parse_mark,
-    verdict,
 )
 from omniedit.models import (
     TASK_PREFIX,
@@ -156,7 +156,7 @@ def _is_video(path: Path) -> bool:
     return is_shown and is_video_name(path.name) and is_file(path)
 
 
-def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts | Incomplete:
+def read_facts(session: Session, video: str, *, name: str | None = None) -> ClipFacts | Incomplete:
     """Probe a clip; of one behind a URL, little more than the header is read.
 
     Args:
@@ -180,7 +180,7 @@ def look(session: Session, video: str, *, name: str | None = None) -> ClipFacts 
     )
 
 
-def look_at_result(
+def probe_result(
     session: Session, path: str, *, name: str, clip: VideoFacts | None
 ) -> VideoFacts | None:
     """Probe a saved result, and report how it differs from the clip; None if it cannot be probed.
@@ -221,13 +221,13 @@ def probe(session: Session, video: str, model: Model) -> Findings:
         raise InvalidInputError(msg, code="invalid_url")
     if not is_local(video):
         check_no_video_page(video)
-    facts = look(session, video)
+    facts = read_facts(session, video)
     if isinstance(facts, Incomplete):
         # An edit only warns of this, because the service decides; here there is nothing to report.
-        msg = f"the clip could not be looked at: {facts.reason}"
+        msg = f"the clip could not be inspected: {facts.reason}"
         hint = "download it and probe the file; an edit does not depend on this"
         raise UnavailableError(msg, code="clip_not_read", hint=hint)
-    problems = verdict(facts, longest_s=model.longest_clip_s)
+    problems = find_problems(facts, longest_s=model.longest_clip_s)
     return Findings(facts=facts, problems=problems, model=model)
 
 
@@ -251,10 +251,10 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     if not is_available():
         _handle_missing_extra(session, request)
         return ClipPlan()
-    facts = look(session, request.source or request.video, name=request.video)
+    facts = read_facts(session, request.source or request.video, name=request.video)
     if isinstance(facts, Incomplete):
         _handle_unread_clip(session, facts, request)
-        return ClipPlan(start_s=start_s, end_s=end_s, is_written_anew=request.is_cut)
+        return ClipPlan(start_s=start_s, end_s=end_s, is_reencoded=request.is_cut)
     length_s = _marked_length(facts, start_s, end_s)
     sent = replace(facts, duration_s=length_s)
     if request.is_cut:
@@ -277,7 +277,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
     return ClipPlan(
         start_s=start_s,
         end_s=end_s,
-        is_written_anew=request.is_cut or is_converted,
+        is_reencoded=request.is_cut or is_converted,
         estimated_credits=_affordable_estimate(facts, length_s, request),
         sent=sent.seen,
     )
@@ -294,7 +294,7 @@ def digest_of_clip(session: Session, path: Path, *, check: bool) -> ClipDigest:
 
 
 @contextmanager
-def clip_on_this_machine(session: Session, request: EditRequest) -> Generator[Path]:
+def local_clip(session: Session, request: EditRequest) -> Generator[Path]:
     """Yield the path of a clip's file; the clip of a URL is fetched unless it was already.
 
     Raises:
@@ -348,7 +348,7 @@ def _handle_missing_extra(session: Session, request: EditRequest) -> None:
         msg = "the cost of the edit cannot be estimated without the extra `media`"
         raise TooExpensiveError(msg, hint=install_command("media"))
     session.note(
-        "only the clip's first bytes were looked at, not its length and codecs:"
+        "only the clip's first bytes were checked, not its length and codecs:"
         f" `{install_command('media')}` adds that",
         is_general=True,
     )
@@ -358,7 +358,7 @@ def _handle_unread_clip(session: Session, incomplete: Incomplete, request: EditR
     if request.max_credits is not None:
         msg = f"the cost of the edit cannot be estimated: {incomplete.reason}"
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
-    message = f"the clip could not be looked at: {incomplete.reason}"
+    message = f"the clip could not be inspected: {incomplete.reason}"
     session.warn(message)
 
 
@@ -396,7 +396,7 @@ def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None)
 
 def _refuse_unfit(facts: ClipFacts, request: EditRequest) -> None:
     longest_s = find_model(request.model).longest_clip_s
-    for problem in verdict(
+    for problem in find_problems(
         facts, longest_s=longest_s, keeps_hdr=request.keeps_hdr, is_cut=request.is_cut
     ):
         if not problem.is_automatic:

@@ -188,7 +188,7 @@ def _journal(folder: Path) -> Check:
     try:
         with Journal(folder) as journal:
             journal.check()
-            count = journal.count(leaves_out_unsent=True)
+            count = journal.count(skips_unsent=True)
             edits = "1 edit" if count == 1 else f"{count} edits"
             return _ok("journal", f"{edits}, intact: {folder / JOURNAL_FILE}")
     except JournalDamagedError as error:

@@ -13,11 +13,11 @@ from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.save import (
     check_target,
     failure_of,
+    find_file_at,
     find_saved,
     is_whole,
     save,
-    save_from_here,
-    saved_as,
+    save_local_copy,
 )
 from omniedit.edits.sending import sending_lock
 from omniedit.edits.session import Session
@@ -145,8 +145,8 @@ def _prepare_unchanged(
     edit = prepare(session, request, deadline=deadline)
     if identity not in {None, edit.identity}:
         # The edit is not the one that was planned: do not pay for it.
-        msg = f"{request.video} changed after it was looked at"
-        hint = "run the same command again once nothing writes to it any more"
+        msg = f"{request.video} changed after it was checked"
+        hint = "run the same command again once nothing is writing to it"
         raise LocalError(msg, code="clip_changed", hint=hint)
     return edit
 
@@ -161,7 +161,7 @@ def known_edit(session: Session, identity: str, options: EditOptions) -> Record 
         target = options.destination.target_of_edit(
             attempt.video, attempt.prompt, identity, attempt.task_id, sound=options.sound
         )
-        if target is not None and saved_as(attempt, target, sound=options.sound) is not None:
+        if target is not None and find_file_at(attempt, target, sound=options.sound) is not None:
             # The file of this attempt is there and whole: use it, whatever happened to later ones.
             return attempt
         if _takes_precedence(attempt, options):
@@ -195,7 +195,7 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     if options.sound is Sound.NEW or target is None:
         return _deliver_as_served(session, begun, target, options)
     targets = _targets_like(target, record)
-    if all(saved_as(record, each, sound=options.sound) for each in targets):
+    if all(find_file_at(record, each, sound=options.sound) for each in targets):
         for each in targets:
             record = (
                 find_saved(session, record, each, sound=options.sound, overwrite=options.overwrite)
@@ -205,7 +205,7 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     kept = served_destination(target)
     record = _deliver_as_served(session, begun, kept.target(None, None), options)
     for index, each in enumerate(_targets_like(target, record)):
-        served = saved_as(record, kept.target(None, None, index=index))
+        served = find_file_at(record, kept.target(None, None, index=index))
         if served is not None:
             record = save_with_sound(
                 session,
@@ -240,10 +240,10 @@ def _deliver_as_served(
 ) -> Record:
     record, destination = begun.record, options.destination
     if target is not None:
-        saved = save_from_here(session, record, target, overwrite=options.overwrite)
+        saved = save_local_copy(session, record, target, overwrite=options.overwrite)
         if saved is not None:
             return saved
-        destination = Destination(target.shown, is_aside=target.is_aside)
+        destination = Destination(target.shown, is_extra=target.is_extra)
     if record.is_result_gone and target is not None:
         _refuse_taken(session, record, target, options)
     if not begun.is_fresh:
@@ -362,7 +362,7 @@ def _check_target(
         return
     refuse_source(edit.request.video, target.path)
     _check_free(session, known, target, options, sound=options.sound)
-    is_there = known is not None and saved_as(known, target, sound=options.sound) is not None
+    is_there = known is not None and find_file_at(known, target, sound=options.sound) is not None
     if options.sound is not Sound.NEW and not is_there:
         kept = served_destination(target).target(None, None)
         refuse_source(edit.request.video, kept.path)

@@ -61,9 +61,9 @@ def read_task(
         missing = error if isinstance(error, TaskNotFoundError) else error.__cause__
         if known is None or not isinstance(missing, TaskNotFoundError):
             raise
-        ended = forgotten(session, known, missing)
+        ended = forgotten_task_error(session, known, missing)
         raise (error if ended is missing else ended) from None
-    session.journalled(lambda: session.journal.record_task(task, origin=session.origin))
+    session.write_journal(lambda: session.journal.record_task(task, origin=session.origin))
     return task
 
 
@@ -73,12 +73,14 @@ def may_lag(session: Session, record: Record) -> bool:
     return is_ours and 0 <= session.now() - record.created_at < _REPLICA_LAG_S
 
 
-def forgotten(session: Session, record: Record, error: TaskNotFoundError) -> OmniEditError:
+def forgotten_task_error(
+    session: Session, record: Record, error: TaskNotFoundError
+) -> OmniEditError:
     """Return the error for a task unknown to the service; a completed one counts as gone."""
     if record.task is None or not record.task.is_completed:
         return error
     # From now on `download --all` skips it; naming the task asks the service again.
-    session.journalled(lambda: session.journal.record_result_gone(str(record.task_id)))
+    session.write_journal(lambda: session.journal.record_result_gone(str(record.task_id)))
     msg = f"the service no longer knows {task_name(record.task_id)}, which was completed"
     return ResultGoneError(msg, task_id=record.task_id)
 
@@ -123,7 +125,7 @@ def read_all(
                 yield record, error.about(task_id=record.task_id)
 
 
-def look_at_open(
+def read_open_tasks(
     session: Session, *, most: int = BATCH_SIZE
 ) -> tuple[dict[str, Task], OmniEditError | None]:
     """Return this origin's newest open tasks as the service now reports them, by ID, and any error.
@@ -142,18 +144,18 @@ def look_at_open(
     except OmniEditError as error:
         failure = error
     seen = [(task, None) for task in found.values()]
-    session.journalled(lambda: session.journal.record_tasks(seen, origin=session.origin))
+    session.write_journal(lambda: session.journal.record_tasks(seen, origin=session.origin))
     return found, failure
 
 
 def _read_once(session: Session, task_ids: Sequence[str]) -> Iterator[Task]:
     service = session.service
-    deadline = session.monotonic() + session.policy.look_s
+    deadline = session.monotonic() + session.policy.listing_budget_s
     if len(task_ids) > 1:
         try:
             yield from service.get_tasks(task_ids, deadline=deadline).values()
         except EndpointMissingError:
-            task_ids = task_ids[: session.policy.looks]
+            task_ids = task_ids[: session.policy.listing_reads]
         else:
             return
     for task_id in task_ids:
@@ -272,5 +274,5 @@ def _read_batch(session: Session, records: Sequence[Record]) -> dict[str, Task]:
     except (EndpointMissingError, TaskNotFoundError, UnavailableError):
         return {}
     seen = [(task, None) for task in found.values()]
-    session.journalled(lambda: session.journal.record_tasks(seen, origin=session.origin))
+    session.write_journal(lambda: session.journal.record_tasks(seen, origin=session.origin))
     return found

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from omniedit.edits.reads import account_tasks, look_at_open, read_all
+from omniedit.edits.reads import account_tasks, read_all, read_open_tasks
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
@@ -216,19 +216,19 @@ def list_records(
         InvalidInputError: If a filter names an unknown state.
     """
     journal, hides = session.journal, not shows_unsent
-    seen, failure = ({}, None) if is_offline else look_at_open(session)
+    seen, failure = ({}, None) if is_offline else read_open_tasks(session)
     has_filters = not filters.keep_all
     records = [
         # The journal does not record progress.
         record.with_task(seen[str(record.task_id)]) if record.task_id in seen else record
-        for record in journal.recent(limit=None if has_filters else limit, leaves_out_unsent=hides)
+        for record in journal.recent(limit=None if has_filters else limit, skips_unsent=hides)
     ]
     if has_filters:
         _check_state(filters.state, records)
         records = [record for record in records if filters.keep(record, now=session.now())]
         return Listing(records[: limit or None], len(records), failure)
     is_cut = limit and len(records) == limit
-    total = journal.count(leaves_out_unsent=hides) if is_cut else len(records)
+    total = journal.count(skips_unsent=hides) if is_cut else len(records)
     return Listing(records, total, failure)
 
 
@@ -397,7 +397,7 @@ def _expiring(session: Session, records: list[Record], *, within_s: float) -> li
 def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:
     known = session.journal.find_task(task.task_id)
     if known is not None:
-        session.journalled(lambda: session.journal.record_task(task, origin=session.origin))
+        session.write_journal(lambda: session.journal.record_task(task, origin=session.origin))
         return known.with_task(task)
     if adopt:
         session.journal.record_adopted(task, origin=session.origin)

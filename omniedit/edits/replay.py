@@ -6,7 +6,7 @@ from omniedit.edits.reads import read_task, render_oldest_instant, tasks_since
 from omniedit.edits.requests import check_request_id, digest_of_key
 from omniedit.edits.sending import (
     Sending,
-    is_of_a_submission,
+    has_submission,
     resume_command,
     sending_lock,
     warn_of_duplicates,
@@ -212,7 +212,7 @@ def _too_old(session: Session, record: Record, age_s: float) -> OutcomeUnknownEr
         session.warn(f"the account's tasks cannot be read: {error.message}")
     else:
         for task in tasks:
-            is_known = is_of_a_submission(session, task)
+            is_known = has_submission(session, task)
             whose = "of another submission from here" if is_known else "not submitted from here"
             candidates += [] if is_known else [task.task_id]
             session.warn(f"the account lists {task.task_id} ({task.shown_status}), {whose}")

@@ -42,7 +42,7 @@ class PreparedEdit(NamedTuple):
     clip: str  # the content: its URL, or `sha256:…` of a local file
     start_s: float | None
     end_s: float | None
-    is_written_anew: bool  # the clip is cut, converted, or both before it is uploaded
+    is_reencoded: bool  # the clip is cut, converted, or both before it is uploaded
     estimated_credits: float | None
     sent: VideoFacts | None  # the clip as the service gets it; None if it was not probed
     identity: str
@@ -64,7 +64,7 @@ class PreparedEdit(NamedTuple):
     @property
     def is_uploaded(self) -> bool:
         """Whether a file is uploaded, rather than sending the clip's own URL."""
-        return self.is_written_anew or self.clip.startswith(_SHA256)
+        return self.is_reencoded or self.clip.startswith(_SHA256)
 
     def body(self, *, clip_url: str) -> bytes:
         """Return the exact JSON of the submission (API reference, GeminiOmniFlashVideoEditRequest).
@@ -115,7 +115,7 @@ def prepare(
         if request.check is not False:
             check_no_video_page(request.video)
     plan = ClipPlan()
-    if request.is_looked_at:
+    if request.is_probed:
         from omniedit.edits.clips import plan_clip  # noqa: PLC0415 - a URL rarely needs it
 
         # Look at the clip before hashing all of it: a film of hours is refused at once.
@@ -132,7 +132,7 @@ def prepare(
         clip=clip,
         start_s=plan.start_s or None,
         end_s=plan.end_s,
-        is_written_anew=plan.is_written_anew,
+        is_reencoded=plan.is_reencoded,
         estimated_credits=plan.estimated_credits,
         sent=plan.sent,
         identity=identity,

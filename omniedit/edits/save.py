@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from omniedit.downloads.placement import check_target as check_target_file
-from omniedit.downloads.placement import copy_result, tidy, verify
-from omniedit.edits.clips import digest_of_clip, look_at_result, progress_of
+from omniedit.downloads.placement import copy_result, remove_leftover_part, verify
+from omniedit.edits.clips import digest_of_clip, probe_result, progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar, write_sidecar
@@ -74,7 +74,7 @@ def check_target(
     try:
         check_target_file(target.path, overwrite=overwrite)
     except TargetExistsError:
-        if saved_as(_reread(session, record), target, sound=sound) is None:
+        if find_file_at(_reread(session, record), target, sound=sound) is None:
             raise
 
 
@@ -96,7 +96,7 @@ def _refuse_clip(session: Session, record: Record, target: Target) -> None:
         for file in known.saved
     }
     is_result = str(absolute_path(target.path)) in results
-    if not is_result and saved_as(_reread(session, record), target) is None:
+    if not is_result and find_file_at(_reread(session, record), target) is None:
         raise target_is_source(target.path)
 
 
@@ -114,7 +114,7 @@ def download(
     """
     check_destination(session, record, destination, overwrite=overwrite)
     if not destination.is_stdout:
-        here = save_from_here(
+        here = save_local_copy(
             session, record, destination.target(record.video, record.task_id), overwrite=overwrite
         )
         if here is not None:
@@ -170,7 +170,7 @@ def save(
     return record
 
 
-def save_from_here(
+def save_local_copy(
     session: Session, record: Record, target: Target, *, overwrite: bool
 ) -> Record | None:
     """Save a result from a whole copy on this machine; return None if there is none.
@@ -181,10 +181,10 @@ def save_from_here(
     if record.task is not None and len(record.task.result_urls) > 1:
         # If there are several results, `save` looks for each of them.
         return None
-    existing = saved_as(record, target)
+    existing = find_file_at(record, target)
     if existing is not None:
         for ident in (str(record.task_id), existing.sha256):  # part files of a download, of a copy
-            tidy(target.path, ident)
+            remove_leftover_part(target.path, ident)
         _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
         return record
     for file in record.saved:
@@ -197,7 +197,7 @@ def save_from_here(
                 on_verified=partial(record_saved, session, str(record.task_id)),
             )
             copy = copy._replace(facts=file.facts)
-            return placed(session, record, copy, target, overwrite=overwrite)
+            return record_placed(session, record, copy, target, overwrite=overwrite)
     return None
 
 
@@ -230,7 +230,7 @@ def result_file(session: Session, record: Record, *, deadline: float | None = No
         record = record.with_task(with_results(session, record, deadline=deadline))
 
         def fetch(url: str) -> Path:
-            return session.holding.enter_context(
+            return session.fetched_files.enter_context(
                 _fetched(session, url, task_id, task_name(task_id), deadline)
             )
 
@@ -276,7 +276,7 @@ def with_results(session: Session, record: Record, *, deadline: float | None) ->
     fresh = read_task(session, task.task_id, known=record, deadline=deadline)
     if fresh.result_urls:
         return fresh
-    session.journalled(lambda: session.journal.record_result_gone(task.task_id))
+    session.write_journal(lambda: session.journal.record_result_gone(task.task_id))
     msg = (
         f"{task_name(task.task_id)} was completed without a result, as happens to clips from"
         " regions where editing is blocked"
@@ -308,7 +308,7 @@ def _save_one(
     overwrite: bool,
     deadline: float | None,
 ) -> Record:
-    existing = saved_as(record, target)
+    existing = find_file_at(record, target)
     if existing is not None:
         _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
         return record
@@ -335,7 +335,7 @@ def _save_one(
         if known is None:
             raise
         return known
-    return placed(session, record, file, target, overwrite=overwrite)
+    return record_placed(session, record, file, target, overwrite=overwrite)
 
 
 def _stream(
@@ -385,7 +385,7 @@ def _with_fresh_link(
     except ResultGoneError as error:
         if not isinstance(error, NotAVideoError):
             # From now on `download --all` skips it; a link without a video may still get one later.
-            session.journalled(lambda: session.journal.record_result_gone(task.task_id))
+            session.write_journal(lambda: session.journal.record_result_gone(task.task_id))
         raise error.about(task_id=task.task_id) from None
 
 
@@ -414,14 +414,14 @@ def find_saved(
 ) -> Record | None:
     """Report and return a record whose verified file is at the target; None if it is not."""
     record = _reread(session, record)
-    existing = saved_as(record, target, sound=sound)
+    existing = find_file_at(record, target, sound=sound)
     if existing is None:
         return None
     _report_saved(session, record, existing, target, is_new=False, overwrite=overwrite)
     return record
 
 
-def saved_as(record: Record, target: Target, *, sound: Sound = Sound.NEW) -> SavedFile | None:
+def find_file_at(record: Record, target: Target, *, sound: Sound = Sound.NEW) -> SavedFile | None:
     """Return this task's file at the target, if there is one and it is whole."""
     # Compare resolved paths: the same file may be spelled `sub/../out.mp4`, or reached by a link.
     path = real_path(target.path)
@@ -431,12 +431,12 @@ def saved_as(record: Record, target: Target, *, sound: Sound = Sound.NEW) -> Sav
     return None
 
 
-def placed(
+def record_placed(
     session: Session, record: Record, file: SavedFile, target: Target, *, overwrite: bool
 ) -> Record:
     """Record and report a file that was just placed at its target; return the updated record."""
     if file.facts is None:
-        facts = look_at_result(session, file.path, name=target.shown, clip=record.clip)
+        facts = probe_result(session, file.path, name=target.shown, clip=record.clip)
         file = file._replace(facts=facts)
     record_saved(session, str(record.task_id), file, is_placed=True)
     _report_saved(session, record, file, target, is_new=True, overwrite=overwrite)
@@ -453,7 +453,7 @@ def _report_saved(
     is_new: bool,
     overwrite: bool,
 ) -> None:
-    if target.is_aside:
+    if target.is_extra:
         return
     session.report(
         Saved(
@@ -474,7 +474,7 @@ def record_saved(
     if session.private_folder in Path(file.path).parents:
         # It is deleted when the command ends.
         return
-    session.journalled(lambda: session.journal.record_saved(task_id, file, is_placed=is_placed))
+    session.write_journal(lambda: session.journal.record_saved(task_id, file, is_placed=is_placed))
 
 
 def retry_of(session: Session, task_id: str | None) -> Callable[[str, float, int], None]:

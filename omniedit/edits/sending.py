@@ -38,7 +38,7 @@ _NO_REPLY: Final = TaskError(
 )
 
 
-def say_nothing_was_submitted(session: Session) -> None:
+def note_nothing_submitted(session: Session) -> None:
     """Note that an interrupted command submitted nothing; a batch reports this in its summary."""
     if session.context is not None:
         session.note("nothing was submitted by this call; run the same command again")
@@ -127,7 +127,7 @@ class Sending:
         session = self._session
         with session.shielded():
             # A signal that arrived while this waited for its turn stops it here, unsent.
-            session.check_goes_on()
+            session.check_not_stopping()
             if self._write_ahead is not None:
                 # Record it only now: an interruption before this point leaves nothing in doubt.
                 self._recovery_command = self._write_ahead()
@@ -251,7 +251,7 @@ class Sending:
         else:
             journal = self._session.journal
             self._try_write(lambda: journal.record_refused(self._request_id, INTERRUPTED))
-            say_nothing_was_submitted(self._session)
+            note_nothing_submitted(self._session)
 
     def _give_up(self) -> tuple[Record, OmniEditError]:
         """Record that the reply did not arrive, on behalf of the thread still waiting for it."""
@@ -322,7 +322,7 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
         others = [
             task.task_id
             for task in tasks
-            if task.task_id != record.task_id and not is_of_a_submission(session, task)
+            if task.task_id != record.task_id and not has_submission(session, task)
         ]
     except OmniEditError as error:
         session.warn(
@@ -345,7 +345,7 @@ def warn_of_duplicates(session: Session, record: Record, *, why: str) -> None:
         session.note(f"{why}, but the account lists no second task since {since}")
 
 
-def is_of_a_submission(session: Session, task: Task) -> bool:
+def has_submission(session: Session, task: Task) -> bool:
     """Return whether a task is known to come from a submission in this journal.
 
     An adopted task does not count: it may come from any submission, even the unsettled one.

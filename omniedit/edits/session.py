@@ -132,14 +132,14 @@ class Session:
         stream_out: Writes a file to standard output.
         clock: The clock.
         policy: Time-outs, budgets and intervals.
-        told: Messages that an earlier session of the same command has already reported.
+        already_reported: Messages that an earlier session of the same command has already reported.
         submission_interval_s: The minimum interval between two submissions.
         closing: An exit stack that removes fetched files when it closes.
     """
 
     outstanding: dict[str, Callable[[], tuple[Record, OmniEditError]]]
-    """Callbacks that give up a submission awaiting its reply, by request ID; see `in_doubt`."""
-    in_doubt: list[tuple[Record, OmniEditError]]
+    """Callbacks that give up a submission awaiting its reply, by request ID; see `unknown_outcomes`."""
+    unknown_outcomes: list[tuple[Record, OmniEditError]]
     """The submissions whose reply had not arrived when the command stopped."""
 
     def __init__(
@@ -164,7 +164,7 @@ class Session:
         stream_out: Callable[[Path], None] = _no_stream,
         clock: Clock = SYSTEM_CLOCK,
         policy: Policy = DEFAULT,
-        told: set[str] | None = None,
+        already_reported: set[str] | None = None,
         submission_interval_s: float = 0.0,
         closing: ExitStack | None = None,
     ) -> None:
@@ -175,7 +175,7 @@ class Session:
         """The context in which `last` is looked up."""
         # The submissions of a batch never become `last`.
         self.context = None if is_batch else context
-        self.requires_journal, self.has_journal = requires_journal, journal.is_lasting
+        self.requires_journal, self.has_journal = requires_journal, journal.is_persistent
         self.is_sandbox = is_sandbox
         self.allows_internal_clips = allows_internal_clips
         self.writes_sidecars = writes_sidecars
@@ -189,7 +189,7 @@ class Session:
         self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)
         """Acquired while a clip is prepared and uploaded."""
         self.find_connection = find_connection
-        self.holding = ExitStack() if closing is None else closing.enter_context(ExitStack())
+        self.fetched_files = ExitStack() if closing is None else closing.enter_context(ExitStack())
         """Keeps fetched files until the session ends; a caller can take them over by `pop_all`."""
         self.stream_out = stream_out
         self._open_http, self._observers = open_http, observers
@@ -198,9 +198,9 @@ class Session:
         self._drain = drain
         self._is_batch = is_batch
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
-        self._told: set[str] = set() if told is None else told
-        self._told_lock = threading.Lock()
-        self._stopping, self.outstanding, self.in_doubt = threading.Event(), {}, []
+        self._reported: set[str] = set() if already_reported is None else already_reported
+        self._reported_lock = threading.Lock()
+        self._stopping, self.outstanding, self.unknown_outcomes = threading.Event(), {}, []
 
     @cached_property
     def http(self) -> "HttpClient":
@@ -254,9 +254,9 @@ class Session:
         """
         from omniedit.events import Noted  # noqa: PLC0415 - a listing loads no events
 
-        if self._is_batch and (not is_general or message in self._told):
+        if self._is_batch and (not is_general or message in self._reported):
             return
-        self._told.add(message)
+        self._reported.add(message)
         self.report(Noted(message=message))
 
     def warn(self, message: str, *, is_once: bool = False) -> None:
@@ -269,10 +269,10 @@ class Session:
         from omniedit.events import Warned  # noqa: PLC0415 - as above
 
         if is_once:
-            with self._told_lock:
-                if message in self._told:
+            with self._reported_lock:
+                if message in self._reported:
                     return
-                self._told.add(message)
+                self._reported.add(message)
         self.report(Warned(message=message))
 
     def sleep(self, seconds: float, /) -> None:
@@ -284,7 +284,7 @@ class Session:
         if self._wait(self._stopping, seconds):
             raise Interrupted(signal.SIGINT)
 
-    def check_goes_on(self) -> None:
+    def check_not_stopping(self) -> None:
         """Raise if the command is stopping, so that nothing new is started.
 
         Raises:
@@ -300,7 +300,7 @@ class Session:
             self._drain()
         finally:
             # Threads still waiting for a reply end with the process, so record their outcome here.
-            self.in_doubt += [give_up() for give_up in [*self.outstanding.values()]]
+            self.unknown_outcomes += [give_up() for give_up in [*self.outstanding.values()]]
 
     def jitter(self) -> float:
         """Return a random number in [0, 1), so that many clients do not act in step."""
@@ -374,7 +374,7 @@ class Session:
         known = self._remembered.get((kind, str(absolute_path(path))))
         return known is not None and known[0] != _state_of(path)
 
-    def journalled(self, write: Callable[[], None]) -> None:
+    def write_journal(self, write: Callable[[], None]) -> None:
         """Write to the journal; a failure is only a warning, because other work can continue."""
         try:
             write()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit import __version__
-from omniedit.downloads.placement import check_target, tidy, verify, write_content
-from omniedit.edits.clips import look
+from omniedit.downloads.placement import check_target, remove_leftover_part, verify, write_content
+from omniedit.edits.clips import read_facts
 from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, LocalError, OmniEditError, TargetExistsError
@@ -121,7 +121,7 @@ def _write(
     task_id = None if is_joined else record.task_id
     written_sha256 = _sha256_in(path, task_id, file.sha256)
     if written_sha256 == file.sha256:
-        tidy(path, file.sha256)
+        remove_leftover_part(path, file.sha256)
         return
     task = record.task
     fields = {
@@ -153,7 +153,7 @@ def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:
     facts = file.facts
     if facts is None and is_available():
         with suppress(OmniEditError):
-            found = look(session, file.path)
+            found = read_facts(session, file.path)
             facts = found.seen if isinstance(found, ClipFacts) else None
     return {
         "file": Path(file.path).name,

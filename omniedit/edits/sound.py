@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from omniedit.downloads.placement import copy_result, saved_file
-from omniedit.edits.clips import clip_name, clip_on_this_machine, look
+from omniedit.edits.clips import clip_name, local_clip, read_facts
 from omniedit.edits.requests import PreparedEdit
-from omniedit.edits.save import find_saved, placed, record_saved
+from omniedit.edits.save import find_saved, record_placed, record_saved
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Target
 from omniedit.edits.upload import check_is_same, preparation_shown, warn_of_lost_marks
@@ -102,10 +102,10 @@ def save_with_sound(
             return existing
     if not is_changed:
         Path(served.path).unlink(missing_ok=True)
-        session.journalled(lambda: session.journal.forget_file(task_id, served))
+        session.write_journal(lambda: session.journal.forget_file(task_id, served))
         others = tuple(known for known in record.saved if known.path != served.path)
         record = record._replace(saved=others)
-    return placed(session, record, variant(file), target, overwrite=overwrite)
+    return record_placed(session, record, variant(file), target, overwrite=overwrite)
 
 
 @contextmanager
@@ -125,10 +125,10 @@ def with_sound(
         InvalidInputError: If the clip cannot be fetched or read.
         LocalError: If a file cannot be read or written.
     """
-    from omniedit.media import lay_sound  # noqa: PLC0415 - brings PyAV
+    from omniedit.media import replace_audio  # noqa: PLC0415 - brings PyAV
 
     try:
-        facts = look(session, str(result), name=name)
+        facts = read_facts(session, str(result), name=name)
     except InvalidInputError as error:
         msg = f"the sound of {name} cannot be changed: {error.message}"
         raise NotAVideoError(msg, hint="`--sound new` saves it as it is") from error
@@ -136,11 +136,11 @@ def with_sound(
         private = stack.enter_context(private_folder(session.private_folder))
         original = None
         if sound is Sound.ORIGINAL:
-            original = stack.enter_context(clip_on_this_machine(session, edit.request))
+            original = stack.enter_context(local_clip(session, edit.request))
         what = "muting" if original is None else "replacing sound"
         shown = preparation_shown(session, clip_name(name), what)
         with shown as on_progress:
-            laid = lay_sound(
+            laid = replace_audio(
                 result,
                 private / "sound.mp4",
                 original=original,

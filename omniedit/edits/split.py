@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import check_target as check_target_file
-from omniedit.downloads.placement import copy_result, saved_file, tidy
+from omniedit.downloads.placement import copy_result, remove_leftover_part, saved_file
 from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
 from omniedit.edits.clips import (
     clip_name,
     fetched_clip,
-    look,
-    look_at_result,
+    probe_result,
+    read_facts,
 )
 from omniedit.edits.edit import EditOptions, known_edit
 from omniedit.edits.planner import PlannedEdit, check_price
 from omniedit.edits.requests import PreparedEdit, digest_of, prepare, with_result
-from omniedit.edits.save import is_whole, saved_as
+from omniedit.edits.save import find_file_at, is_whole
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar
 from omniedit.edits.targets import Destination, Target, numbered, refuse_source
@@ -135,7 +135,7 @@ def planned_split(
         request = with_result(session, request)
     _check(session, request)
     with (
-        session.holding.pop_all(),
+        session.fetched_files.pop_all(),
         _with_local_clip(session, request) as local_request,
         private_folder(session.private_folder) as spare,
     ):
@@ -214,7 +214,7 @@ def join_pieces(
         if plan.target is None:
             session.stream_out(path)
             return None
-        facts = look_at_result(session, str(path), name=name, clip=None)
+        facts = probe_result(session, str(path), name=name, clip=None)
         file = saved_file(path)._replace(facts=facts, sound=options.sound)
         return _placed(session, file, plan.target, records, options)
 
@@ -222,7 +222,7 @@ def join_pieces(
 def forget_leftovers(plan: SplitPlan) -> None:
     """Remove temporary files left by a run that was killed right after it placed the clip."""
     if plan.joined is not None:
-        tidy(Path(plan.joined.path), plan.joined.sha256)
+        remove_leftover_part(Path(plan.joined.path), plan.joined.sha256)
 
 
 def _check(session: Session, request: EditRequest) -> None:
@@ -266,7 +266,7 @@ def _plan(
             end_s=whole.end_s,
         )
     )
-    facts = look(session, str(source), name=request.video)
+    facts = read_facts(session, str(source), name=request.video)
     target = None if options.destination.is_stdout else _target(whole, options)
     folder = spare_folder if target is None else _pieces_folder(whole, target)
     planned = [
@@ -356,7 +356,7 @@ def _output_for(edit: PlannedEdit, known: Record | None, *, folder: Path, count:
 def _is_free_for(known: Record | None, path: Path) -> bool:
     if not os.path.lexists(path):
         return True
-    return known is not None and saved_as(known, Target(path, str(path))) is not None
+    return known is not None and find_file_at(known, Target(path, str(path))) is not None
 
 
 def _shown_mark(mark_s: float | None) -> str | None:
@@ -386,7 +386,7 @@ def _checked(session: Session, outcome: EditOutcome) -> EditOutcome:
     if record is None or outcome.error is not None:
         return outcome
     try:
-        look(session, str(_result_path(record, outcome.edit)))
+        read_facts(session, str(_result_path(record, outcome.edit)))
     except InvalidInputError as error:
         msg = f"the result of {task_name(record.task_id)} cannot be joined: {error.message}"
         return replace(outcome, error=NotAVideoError(msg, task_id=record.task_id))
@@ -420,7 +420,7 @@ def _placed(
 
     def record(copy: SavedFile) -> None:
         known = file._replace(path=copy.path)
-        session.journalled(lambda: session.journal.record_joined(digest, known))
+        session.write_journal(lambda: session.journal.record_joined(digest, known))
 
     try:
         copy = copy_result(

@@ -11,8 +11,8 @@ from omniedit.edits.sending import (
     INTERRUPTED,
     Sending,
     as_task_error,
+    note_nothing_submitted,
     resume_command,
-    say_nothing_was_submitted,
     sending_lock,
 )
 from omniedit.edits.session import Session
@@ -70,7 +70,7 @@ def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
         raise
     except Interrupted:
         _record_refusal(session, request_id, request, INTERRUPTED)
-        say_nothing_was_submitted(session)
+        note_nothing_submitted(session)
         raise
 
 

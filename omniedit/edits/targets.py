@@ -29,14 +29,14 @@ class Target(NamedTuple):
 
     path: Path
     shown: str
-    is_aside: bool = False  # an extra file beside the requested one, not reported to the user
+    is_extra: bool = False  # an extra file beside the requested one, not reported to the user
 
 
 class Destination(NamedTuple):
     """The value of `--output` or `--download`; None for a default name in the current folder."""
 
     text: str | None
-    is_aside: bool = False  # see `Target`
+    is_extra: bool = False  # see `Target`
 
     @property
     def is_stdout(self) -> bool:
@@ -80,7 +80,7 @@ class Destination(NamedTuple):
             return self._within_folder(numbered(name, index))
         path = PurePosixPath(self.text or "")
         shown = str(path.with_name(numbered(path.name, index))) if index else str(self.text)
-        return _target(shown, is_aside=self.is_aside)
+        return _target(shown, is_extra=self.is_extra)
 
     def target_of_edit(
         self,
@@ -110,8 +110,8 @@ class Destination(NamedTuple):
         return _target(name if self.text is None else str(Path(self.text) / name))
 
 
-def _target(shown: str, *, is_aside: bool = False) -> Target:
-    return Target(settled_path(Path(shown)), shown, is_aside=is_aside)
+def _target(shown: str, *, is_extra: bool = False) -> Target:
+    return Target(settled_path(Path(shown)), shown, is_extra=is_extra)
 
 
 def default_name(
@@ -144,7 +144,7 @@ def served_destination(target: Target) -> Destination:
     """Return where to keep the result as served, beside the file with another sound."""
     path = Path(target.shown)
     name = path.with_name(f"{path.stem}.served{path.suffix}")
-    return Destination(str(name), is_aside=True)
+    return Destination(str(name), is_extra=True)
 
 
 def numbered(name: str, index: int) -> str:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 from omniedit.downloads.placement import copy_result, saved_file
 from omniedit.edits.clips import (
     clip_name,
-    clip_on_this_machine,
     digest_of_clip,
+    local_clip,
     progress_of,
 )
 from omniedit.edits.requests import PreparedEdit, digest_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, TargetBusyError
 from omniedit.events import Preparing
-from omniedit.evolink.uploads import Uploader, changed, check_size
+from omniedit.evolink.uploads import Uploader, check_size, clip_changed_error
 from omniedit.http.urls import origin_of
 from omniedit.media import C2PA, is_available
 from omniedit.models import EditRequest, SavedFile, UploadedClip, is_local
@@ -43,7 +43,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
         ServiceError: If the file service refuses the upload.
     """
     key = edit.clip.removeprefix("sha256:")
-    if edit.is_written_anew:
+    if edit.is_reencoded:
         # Hash the URL: its query may be a signature, which must not be stored in the journal.
         key = digest_of([edit.clip, _mark(edit.start_s), _mark(edit.end_s), edit.request.keeps_hdr])
     files_origin = session.origin
@@ -76,9 +76,9 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
 @contextmanager
 def _file_to_upload(session: Session, edit: PreparedEdit) -> Generator[Path]:
     """Yield the file to upload: the clip itself, or a prepared copy."""
-    session.check_goes_on()
-    with clip_on_this_machine(session, edit.request) as path:
-        if not edit.is_written_anew:
+    session.check_not_stopping()
+    with local_clip(session, edit.request) as path:
+        if not edit.is_reencoded:
             yield path
             return
         with _prepared_copy(session, path, edit) as written:
@@ -159,7 +159,7 @@ def preparation_shown(
 
     def report(progress: "Progress") -> None:
         nonlocal next_s
-        session.check_goes_on()
+        session.check_not_stopping()
         now = session.monotonic()
         is_due = progress.elapsed_s >= after_s if next_s is None else now >= next_s
         if is_due and progress.done_s < progress.total_s:
@@ -202,7 +202,7 @@ def _check_frames(session: Session, edit: PreparedEdit) -> None:
         InvalidInputError: If too many frames are damaged.
     """
     request = edit.request
-    if edit.is_written_anew or request.check is False or not is_local(request.video):
+    if edit.is_reencoded or request.check is False or not is_local(request.video):
         return
     if not is_available():
         return
@@ -288,7 +288,7 @@ def check_is_same(session: Session, path: Path) -> None:
         LocalError: If the clip has changed.
     """
     if session.has_changed("digest", path):
-        raise changed(path)
+        raise clip_changed_error(path)
 
 
 def _mark(mark_s: float | None) -> str | None:

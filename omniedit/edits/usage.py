@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from omniedit.edits.reads import account_tasks, look_at_open
+from omniedit.edits.reads import account_tasks, read_open_tasks
 from omniedit.edits.session import Session
 from omniedit.errors import OmniEditError
 from omniedit.models import MODELS, Task, TaskStatus
@@ -78,7 +78,7 @@ def known_expenses(
     session: Session, by: str, *, since: float
 ) -> tuple[list[Expense], OmniEditError | None]:
     """Update open tasks; return the journal's expenses and why an update failed, if one did."""
-    _, failure = look_at_open(session, most=_MOST_OPEN)
+    _, failure = read_open_tasks(session, most=_MOST_OPEN)
     rows = session.journal.expenses(by, since=since)
     return [Expense._make(row) for row in rows], failure
 

@@ -86,11 +86,11 @@ def _finish_in_parallel(
 ) -> Iterator[Outcome]:
     with WorkerPool[Outcome](session.policy.transfers_at_once) as pool:
         while poller or pool.busy:
-            outcome = pool.take(timeout_s=poller.rest_s() if poller else None)
+            outcome = pool.next_outcome(timeout_s=poller.rest_s() if poller else None)
             if outcome is not None:
                 yield outcome
             for ended in poller.poll() if poller else ():
-                pool.give(partial(_finish, session, ended, options, deadline))
+                pool.submit(partial(_finish, session, ended, options, deadline))
 
 
 def _finish(session: Session, ended: Outcome, options: FollowOptions, deadline: float) -> Outcome:

@@ -30,7 +30,7 @@ class WorkerPool(Generic[T]):
         self._outcomes: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._active = 0
-        self._given = 0
+        self._submitted = 0
         self._taken = 0
 
     def __enter__(self) -> Self:
@@ -43,17 +43,17 @@ class WorkerPool(Generic[T]):
     @property
     def busy(self) -> int:
         """The number of steps whose outcome has not been taken yet."""
-        return self._given - self._taken
+        return self._submitted - self._taken
 
-    def give(self, step: Step[T]) -> None:
+    def submit(self, step: Step[T]) -> None:
         """Run a step in a worker thread as soon as one is free."""
-        self._given += 1
+        self._submitted += 1
         with self._lock:
             self._steps.append(step)
         if (next_step := self._next_step()) is not None:
             threading.Thread(target=self._work, args=[next_step], daemon=True).start()
 
-    def take(self, *, timeout_s: float | None) -> T | None:
+    def next_outcome(self, *, timeout_s: float | None) -> T | None:
         """Return the next outcome of any step; None if there is none within the time.
 
         Raises:
@@ -75,7 +75,7 @@ class WorkerPool(Generic[T]):
         while step is not None:
             try:
                 outcome: T | BaseException = step()
-            except (Exception, Interrupted) as error:  # noqa: BLE001 - raised again by `take`
+            except (Exception, Interrupted) as error:  # noqa: BLE001 - raised again by `next_outcome`
                 outcome = error
             step = self._next_step(is_done_with_one=True)
             self._outcomes.put(outcome)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from omniedit.http.client import HttpClient
     from omniedit.http.reply import Reply
 
-HOST_IT: Final = "host the clip yourself, and give its public URL instead of the file"
+HOST_IT_HINT: Final = "host the clip yourself, and give its public URL instead of the file"
 # Major brands of files that begin like an MP4 (mp4ra.org): QuickTime, audio, still images.
 _OTHER_BRANDS: Final[Mapping[bytes, str]] = {
     b"qt  ": "a QuickTime file",
@@ -79,7 +79,7 @@ def digest_clip(path: Path, *, check: bool = True) -> ClipDigest:
         return ClipDigest(sha256=digest.hexdigest(), size_bytes=file.tell())
 
 
-def check_size(size_bytes: int, *, name: str, hint: str = HOST_IT) -> None:
+def check_size(size_bytes: int, *, name: str, hint: str = HOST_IT_HINT) -> None:
     """Refuse a file that is too large for the file service.
 
     Args:
@@ -112,10 +112,10 @@ def _unreadable(path: Path, error: OSError) -> LocalError:
     return LocalError(f"cannot read {path}: {error.strerror or error}")
 
 
-def changed(path: Path) -> LocalError:
+def clip_changed_error(path: Path) -> LocalError:
     """Return the error for a clip that changed after it was checked."""
-    msg = f"{path} changed after it was looked at"
-    hint = "run the same command again once nothing writes to it any more"
+    msg = f"{path} changed after it was checked"
+    hint = "run the same command again once nothing is writing to it"
     return LocalError(msg, code="clip_changed", hint=hint)
 
 
@@ -235,7 +235,7 @@ def _error_from(reply: "Reply", files_url: str) -> OmniEditError:
     return kind(
         message,
         code=refusal.code,
-        hint=HOST_IT if kind is RequestRefusedError and not is_redirect else None,
+        hint=HOST_IT_HINT if kind is RequestRefusedError and not is_redirect else None,
         http_status=reply.status,
         retry_after_s=reply.retry_after_s,
     )
@@ -300,7 +300,7 @@ def _form_body(
         done_bytes == before.st_size == after.st_size and before.st_mtime_ns == after.st_mtime_ns
     )
     if not is_unchanged or (expected and expected.sha256 != digest.hexdigest()):
-        raise changed(path)
+        raise clip_changed_error(path)
     yield form.tail
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import httpcore
 
 from omniedit.errors import InvalidInputError
-from omniedit.http.urls import HostKind, host_kind, leads_inside_error
+from omniedit.http.urls import HostKind, host_kind, internal_name_error
 from omniedit.policy import Policy
 
 STALLED: Final = "transferred too little for too long"
@@ -174,7 +174,7 @@ class Network(httpcore.NetworkBackend):
         found = self._resolved(host, port, timer.left_s(httpcore.ConnectTimeout))
         kinds = {host_kind(address) for address in found}
         if self._reach is Reach.PUBLIC and kinds - {HostKind.PUBLIC}:
-            raise leads_inside_error(host)
+            raise internal_name_error(host)
         if self._reach is Reach.LOOPBACK and kinds - {HostKind.LOOPBACK}:
             msg = f"{host} does not lead to this machine, although it is a name for it"
             raise InvalidInputError(

@@ -56,7 +56,7 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 """All public IPv6 addresses (RFC 4291, 2.4); the others embed IPv4 addresses or are internal."""
 
-LEADS_INSIDE: Final = "leads_inside"
+INTERNAL_NAME_CODE: Final = "leads_inside"
 """The error code for a public name that resolves to an address of this machine or its network."""
 
 
@@ -183,11 +183,11 @@ def internal_address_error(host: str) -> InvalidInputError:
     return InvalidInputError(msg, code="internal_address", hint=hint)
 
 
-def leads_inside_error(host: str) -> InvalidInputError:
+def internal_name_error(host: str) -> InvalidInputError:
     """Return the error for a public name that resolves to this machine or its network."""
     msg = f"{host} leads to an address of this machine or network, which omniedit does not contact"
     hint = "a name server or filter of this network may answer for it; try from another network"
-    return InvalidInputError(msg, code=LEADS_INSIDE, hint=hint)
+    return InvalidInputError(msg, code=INTERNAL_NAME_CODE, hint=hint)
 
 
 def origin_of(url: str) -> str:

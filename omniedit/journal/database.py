@@ -23,7 +23,7 @@ from omniedit.system.files import (
     check_own_path,
     make_private_folder,
     open_own_file,
-    refuse_dangling,
+    refuse_dangling_link,
 )
 
 JOURNAL_FILE: Final = "journal.db"
@@ -358,7 +358,7 @@ def _check_files(path: Path, shown_path: Path) -> None:
         check_own_path(state, is_folder=True)
     check_own_path(path)
     if not path.exists():
-        refuse_dangling(path)
+        refuse_dangling_link(path)
         _create(path)
     elif path.stat().st_size == 0:
         # SQLite would take an empty file for a new database.

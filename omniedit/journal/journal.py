@@ -16,7 +16,7 @@ from omniedit.errors import (
 )
 from omniedit.http.urls import without_query
 from omniedit.journal.database import FAILURES, TABLES, check_version, raise_mapped
-from omniedit.journal.reading import Reader, readable, render_json, storable
+from omniedit.journal.reading import Reader, from_stored, render_json, to_stored
 from omniedit.models import AttemptState, Record, SavedFile, Sound, Task, TaskError, UploadedClip
 from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.system.files import acquire, make_private_folder, release
@@ -155,27 +155,27 @@ class Journal(Reader):
             if is_placed:
                 self._database.execute(
                     "delete from files where path = ? and task_id <> ?",
-                    storable(file.path),
+                    to_stored(file.path),
                     task_id,
                 )
             self._database.execute(
                 "insert or replace into files (task_id, path, size_bytes, sha256, saved_at, facts,"
                 " sound, served_path) values (?, ?, ?, ?, ?, ?, ?, ?)",
                 task_id,
-                storable(file.path),
+                to_stored(file.path),
                 file.size_bytes,
                 file.sha256,
                 self._clock(),
                 render_json(file.facts),
                 None if file.sound is Sound.NEW else file.sound,
-                None if file.served_path is None else storable(file.served_path),
+                None if file.served_path is None else to_stored(file.served_path),
             )
 
     def forget_file(self, task_id: str, file: SavedFile) -> None:
         """Remove the record of a saved file that was deleted."""
         with self._database.writing():
             self._database.execute(
-                "delete from files where task_id = ? and path = ?", task_id, storable(file.path)
+                "delete from files where task_id = ? and path = ?", task_id, to_stored(file.path)
             )
 
     def record_joined(self, digest: str, file: SavedFile) -> None:
@@ -288,8 +288,8 @@ class Journal(Reader):
             attempt.origin,
             attempt.identity,
             AttemptState.SENDING,
-            storable(attempt.video or ""),
-            storable(attempt.prompt or ""),
+            to_stored(attempt.video or ""),
+            to_stored(attempt.prompt or ""),
             attempt.body,
             attempt.body_digest,
             self._clock(),
@@ -393,8 +393,8 @@ class Journal(Reader):
 
     def _shown_video(self, request_id: str) -> str | bytes:
         rows = self._database.rows("select video from attempts where request_id = ?", request_id)
-        video = readable(rows[0]["video"]) or "" if rows else ""
-        return storable(without_query(video) if "://" in video else video)
+        video = from_stored(rows[0]["video"]) or "" if rows else ""
+        return to_stored(without_query(video) if "://" in video else video)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ class Reader:
         sleep: Callable[[float], object] = time.sleep,
         policy: Policy = DEFAULT,
     ) -> None:
-        self.is_lasting = folder is not None
+        self.is_persistent = folder is not None
         """Whether the journal outlives this process."""
         path = folder / JOURNAL_FILE if folder else None
         self._database = Database(path, shown_path=shown_path, policy=policy)
@@ -200,7 +200,7 @@ class Reader:
             since,
         )
 
-    def count_in_doubt(self) -> int:
+    def count_unsettled(self) -> int:
         """Return the number of submissions that may have been accepted but have no task here."""
         rows = self._database.rows(
             "select count(*) from attempts where task_id is null and state <> 'refused'"
@@ -230,14 +230,14 @@ class Reader:
             f"{_RECORDS} where task_id is null and substr(request_id, -?) = ?", len(end), end
         )
 
-    def recent(self, *, limit: int | None = None, leaves_out_unsent: bool = False) -> list[Record]:
+    def recent(self, *, limit: int | None = None, skips_unsent: bool = False) -> list[Record]:
         """Return attempts and adopted tasks, newest first.
 
         Args:
             limit: The maximum number of records; None or 0 for all.
-            leaves_out_unsent: Leave out attempts that were refused before anything was sent.
+            skips_unsent: Leave out attempts that were refused before anything was sent.
         """
-        clause = f"where not ({_UNSENT})" if leaves_out_unsent else ""
+        clause = f"where not ({_UNSENT})" if skips_unsent else ""
         newest = f"{_ATTEMPTED} {clause} order by a.created_at desc, a.rowid desc limit ?1"
         adopted = f"{_ADOPTED} order by begun_at desc limit ?1"
         # Each part follows the order of an index, so that no more rows are read than returned.
@@ -256,7 +256,7 @@ class Reader:
         )
         return [str(row["task_id"]) for row in rows]
 
-    def count(self, *, leaves_out_unsent: bool = False) -> int:
+    def count(self, *, skips_unsent: bool = False) -> int:
         """Return the number of attempts and adopted tasks."""
         rows = self._database.rows(
             "select count(*) from attempts union all"  # noqa: S608 - constants only
@@ -264,7 +264,7 @@ class Reader:
             f" select count(*) from ({_ADOPTED})"
         )
         attempts, left_out, adopted = (int(row[0]) for row in rows)
-        return attempts + adopted - left_out * leaves_out_unsent
+        return attempts + adopted - left_out * skips_unsent
 
     def names(self) -> list[str]:
         """Return the ID of each task, and the request ID of each attempt without one."""
@@ -352,8 +352,8 @@ class Reader:
             task=task,
             status=status,
             created_at=row["begun_at"],
-            video=readable(row["video"]),
-            prompt=readable(row["prompt"]),
+            video=from_stored(row["video"]),
+            prompt=from_stored(row["prompt"]),
             identity=row["identity"],
             origin=row["origin"],
             model=_chosen_model(row),
@@ -384,12 +384,12 @@ class Reader:
         return AttemptState.SENDING if is_alive else AttemptState.UNKNOWN
 
 
-def readable(value: str | bytes | None) -> str | None:
+def from_stored(value: str | bytes | None) -> str | None:
     """Return stored text; bytes are a file name that is not valid UTF-8 (PEP 383)."""
     return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
 
 
-def storable(text: str) -> str | bytes:
+def to_stored(text: str) -> str | bytes:
     """Return text in a form that SQLite accepts; file names need not be UTF-8 (PEP 383)."""
     try:
         text.encode()
@@ -401,13 +401,13 @@ def storable(text: str) -> str | bytes:
 def parse_file(row: Row) -> SavedFile:
     """Return the saved file of a row."""
     return SavedFile(
-        path=readable(row["path"]) or "",
+        path=from_stored(row["path"]) or "",
         size_bytes=row["size_bytes"],
         sha256=row["sha256"],
         is_elsewhere=bool(row["is_elsewhere"]),
         facts=parse_facts(row["facts"]),
         sound=Sound(row["sound"] or Sound.NEW),
-        served_path=readable(row["served_path"]),
+        served_path=from_stored(row["served_path"]),
     )
 
 
@@ -477,7 +477,7 @@ def parse_error(text: str | None) -> TaskError | None:
 def _parse_recovery(row: Row) -> Recovery:
     """Return the recovery of a row."""
     return Recovery(
-        damaged_file=Path(readable(row["damaged_file"]) or ""),
+        damaged_file=Path(from_stored(row["damaged_file"]) or ""),
         rows_restored=parse_counts(row["rows_restored"]),
         unreadable_pages=row["unreadable_pages"],
         missing_ids=parse_texts(row["missing_ids"]),

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
         codec_name,
         container_name,
         describe_difference,
+        find_problems,
         is_suspiciously_short,
         needs_conversion,
         rate_name,
-        verdict,
     )
     from omniedit.media.mux import Progress
     from omniedit.media.pieces import Joined, Piece, join, plan_split
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
     from omniedit.media.probing import probe
     from omniedit.media.sheet import Row, draw_sheet
-    from omniedit.media.soundtrack import Overlaid, lay_sound
+    from omniedit.media.soundtrack import ReplacedAudio, replace_audio
     from omniedit.media.timeline import check_marks, check_order, parse_mark
     from omniedit.media.video import FrameCheck
 
@@ -47,11 +47,11 @@ __all__ = [
     "ClipFacts",
     "FrameCheck",
     "Joined",
-    "Overlaid",
     "Piece",
     "Prepared",
     "Problem",
     "Progress",
+    "ReplacedAudio",
     "Row",
     "View",
     "check_frames",
@@ -61,10 +61,10 @@ __all__ = [
     "container_name",
     "describe_difference",
     "draw_sheet",
+    "find_problems",
     "is_available",
     "is_suspiciously_short",
     "join",
-    "lay_sound",
     "measure_changes",
     "most_changed",
     "needs_conversion",
@@ -74,8 +74,8 @@ __all__ = [
     "probe",
     "rate_name",
     "refuse_damage",
+    "replace_audio",
     "save_prepared",
-    "verdict",
     "view",
 ]
 
@@ -86,7 +86,7 @@ _MODULES: Final = {
     "ClipFacts": "facts",
     "FrameCheck": "video",
     "Joined": "pieces",
-    "Overlaid": "soundtrack",
+    "ReplacedAudio": "soundtrack",
     "Piece": "pieces",
     "Prepared": "preparing",
     "Problem": "facts",
@@ -102,7 +102,7 @@ _MODULES: Final = {
     "draw_sheet": "sheet",
     "is_suspiciously_short": "facts",
     "join": "pieces",
-    "lay_sound": "soundtrack",
+    "replace_audio": "soundtrack",
     "measure_changes": "comparison",
     "most_changed": "comparison",
     "needs_conversion": "facts",
@@ -113,7 +113,7 @@ _MODULES: Final = {
     "rate_name": "facts",
     "refuse_damage": "preparing",
     "save_prepared": "preparing",
-    "verdict": "facts",
+    "find_problems": "facts",
     "view": "comparison",
 }
 

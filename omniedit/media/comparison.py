@@ -13,7 +13,7 @@ from av.filter import Graph
 
 from omniedit.media.filters import FrameSize
 from omniedit.media.mux import OnProgress, Progress, ignore_progress
-from omniedit.media.probing import examine
+from omniedit.media.probing import probe_with_timeline
 from omniedit.media.timeline import Part, Timeline, marked_span
 from omniedit.media.video import shown_frames
 
@@ -85,7 +85,7 @@ def view(path: Path, *, start_s: float | None = None, end_s: float | None = None
     Raises:
         InvalidInputError: If it cannot be read, or the marks leave nothing of it.
     """
-    facts, timeline = examine(path)
+    facts, timeline = probe_with_timeline(path)
     return View(path=path, facts=facts, timeline=timeline, start_s=start_s, end_s=end_s)
 
 

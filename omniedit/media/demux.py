@@ -17,7 +17,13 @@ import av
 import av.error
 
 from omniedit.errors import InvalidInputError, LocalError
-from omniedit.media.formats import EXPORT_AGAIN, HEAD_BYTES, Readable, is_encrypted, unsuitable
+from omniedit.media.formats import (
+    EXPORT_AGAIN,
+    HEAD_BYTES,
+    Readable,
+    describe_non_video,
+    is_encrypted,
+)
 from omniedit.media.timeline import NO_VIDEO
 from omniedit.system.files import open_file
 
@@ -116,7 +122,7 @@ def checked_head(file: Readable, *, name: str) -> bytes:
     if not head:
         msg = f"{name} is empty"
         raise InvalidInputError(msg, code="invalid_clip", hint=EXPORT_AGAIN)
-    found = unsuitable(head)
+    found = describe_non_video(head)
     if found is not None:
         msg = f"{name} is {found}, not a video"
         raise InvalidInputError(msg, code="not_a_video", hint=_CLIP_HINT)

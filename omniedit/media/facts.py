@@ -184,7 +184,7 @@ class Problem:
     """Whether `edit` and `submit` fix it on their own, by converting the local clip."""
 
 
-def verdict(
+def find_problems(
     facts: ClipFacts, *, longest_s: float, keeps_hdr: bool = False, is_cut: bool = False
 ) -> tuple[Problem, ...]:
     """Return every reason why the service would not accept a clip; empty if none is known.
@@ -243,7 +243,7 @@ def verdict(
 
 def needs_conversion(facts: ClipFacts, *, longest_s: float, keeps_hdr: bool = False) -> bool:
     """Return whether a clip must be converted before the service accepts it."""
-    problems = verdict(facts, longest_s=longest_s, keeps_hdr=keeps_hdr)
+    problems = find_problems(facts, longest_s=longest_s, keeps_hdr=keeps_hdr)
     codes = {problem.code for problem in problems}
     return bool(codes & {"container_too_long", "not_an_mp4", "unsuitable_codec", "hdr"})
 

@@ -26,7 +26,7 @@ _SDR_FORMAT: Final = "yuv420p"
 _HDR_FORMAT: Final = "yuv420p10le"
 _MAPPED_FORMAT: Final = "gbrp16le"
 _QUALITY: Final = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
-ROUGH: Final = "flags=area"
+FAST_SCALING: Final = "flags=area"
 """Scaling for thumbnails and measurements, four times as fast."""
 # Returns one frame for each interlaced frame, and leaves progressive ones alone.
 _DEINTERLACE: Final = "bwdif=mode=send_frame:deint=interlaced"

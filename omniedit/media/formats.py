@@ -86,7 +86,7 @@ class Readable(Protocol):
         ...
 
 
-def unsuitable(head: bytes) -> str | None:
+def describe_non_video(head: bytes) -> str | None:
     """Describe a file that cannot be a video, by its first bytes; None if it may be one."""
     for pattern, found in _MAGIC:
         if re.match(pattern, head, re.DOTALL):
@@ -140,7 +140,7 @@ def marks_of(file: Readable, size_bytes: int, *, reads_all: bool) -> tuple[str, 
     return ()
 
 
-def announced_s(index: bytes) -> float | None:
+def stated_length_s(index: bytes) -> float | None:
     """Return the length of the whole file as its index states it (`mvhd`), or None."""
 
     def read_at(offset: int, size: int) -> bytes:

@@ -23,7 +23,7 @@ from omniedit.media.mux import (
     written_mp4,
 )
 from omniedit.media.preparing import ENCODING_SLOTS
-from omniedit.media.probing import examine
+from omniedit.media.probing import probe_with_timeline
 from omniedit.media.soundtrack import original_audio
 from omniedit.media.timeline import Part, Span, Timeline, marked_span
 from omniedit.media.video import copied_packets, copyable_frames, encoded_video, rate_of
@@ -71,7 +71,7 @@ def plan_split(
     Raises:
         InvalidInputError: If the source is not a clip, or the marks leave nothing of it.
     """
-    _, timeline = examine(source)
+    _, timeline = probe_with_timeline(source)
     whole = marked_span(timeline, start_s, end_s, name=str(source))
     spans = _spans(timeline, whole, longest_s)
     marks = (
@@ -136,7 +136,7 @@ def join(
     if not pieces:
         msg = "there is nothing to join"
         raise InvalidInputError(msg)
-    examined = [examine(result) for result in results]
+    examined = [probe_with_timeline(result) for result in results]
     facts = [each for each, _ in examined]
     parts = [
         Part(source=result, timeline=timeline, span=timeline.whole)

@@ -19,7 +19,7 @@ from omniedit.media.facts import (
     rate_name,
 )
 from omniedit.media.mux import OnProgress, Packets, ignore_progress, interleave, written_mp4
-from omniedit.media.probing import examine, probe
+from omniedit.media.probing import probe, probe_with_timeline
 from omniedit.media.timeline import Part, marked_span
 from omniedit.media.video import (
     FrameCheck,
@@ -58,7 +58,7 @@ class Prepared:
     is_audio_copied: bool | None
     """None if there is no audio."""
     done: str
-    """What was done, on one line: `copied`, `cut (copied)`, `written anew: VP9, 25 fps → …`."""
+    """What was done, on one line: `copied`, `cut (copied)`, `re-encoded: VP9, 25 fps → …`."""
     check: FrameCheck
     silenced_packets: int
     """The number of damaged audio packets that were replaced by silence."""
@@ -101,7 +101,7 @@ def prepare(
         LocalError: If the target cannot be written.
     """
     name = name or str(source)
-    facts, timeline = examine(source, name=name)
+    facts, timeline = probe_with_timeline(source, name=name)
     span = marked_span(timeline, start_s, end_s, name=name)
     share = float(span.length_s) / timeline.duration_s
     can_copy = _can_copy_video(facts, keeps_hdr=keeps_hdr)
@@ -131,7 +131,7 @@ def check_frames(source: Path, *, on_progress: OnProgress = ignore_progress) -> 
     Raises:
         InvalidInputError: If it is not a readable clip.
     """
-    _, timeline = examine(source)
+    _, timeline = probe_with_timeline(source)
     whole = Part(source=source, timeline=timeline, span=timeline.whole)
     return count_bad_frames(whole, on_progress=on_progress)
 
@@ -281,7 +281,7 @@ class _Writing:
         if encoding.maps_tones:
             before.append(f"HDR ({facts.hdr})")
             after.append("SDR")
-        return f"written anew: {', '.join(before)} → {', '.join(after)}"
+        return f"re-encoded: {', '.join(before)} → {', '.join(after)}"
 
 
 class EncodingSlots:
@@ -341,7 +341,7 @@ def _can_copy_video(facts: ClipFacts, *, keeps_hdr: bool) -> bool:
 
 
 def _check_copy(target: Path) -> FrameCheck:
-    facts, timeline = examine(target)
+    facts, timeline = probe_with_timeline(target)
     # Decoders take less memory than encoders, but a long clip has many pieces.
     with ENCODING_SLOTS.taken(facts.width * facts.height // 4):
         return count_bad_frames(Part(source=target, timeline=timeline, span=timeline.whole))

@@ -29,7 +29,6 @@ from omniedit.media.filters import display_rotation
 from omniedit.media.formats import (
     EXPORT_AGAIN,
     Readable,
-    announced_s,
     check_is_whole,
     container_of,
     has_external_data,
@@ -37,6 +36,7 @@ from omniedit.media.formats import (
     is_boxed,
     is_fragmented,
     marks_of,
+    stated_length_s,
 )
 from omniedit.media.timeline import MAX_LENGTH_S, NO_VIDEO, Timeline, TimelineBuilder, too_long
 from omniedit.system.files import open_file
@@ -92,7 +92,7 @@ def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> Clip
     return _probe(source, name=name, reads_all=reads_all)[0]
 
 
-def examine(path: Path, *, name: str | None = None) -> tuple[ClipFacts, Timeline]:
+def probe_with_timeline(path: Path, *, name: str | None = None) -> tuple[ClipFacts, Timeline]:
     """Return the facts about a local clip, and its timeline.
 
     Args:
@@ -174,7 +174,7 @@ def _measured(
         InvalidInputError: If the index contradicts itself.
     """
     timeline = reading.timeline
-    announced = None if facts.is_fragmented else announced_s(index)
+    announced = None if facts.is_fragmented else stated_length_s(index)
     if announced and timeline.duration_s > _MOST_DISAGREEMENT * announced + 1:
         msg = (
             f"the index of {facts.name} is damaged: it says that the video is"

@@ -10,7 +10,7 @@ from omniedit.media.audio import can_copy_audio, copied_audio, encoded_audio
 from omniedit.media.demux import audio_stream, opened_clip
 from omniedit.media.mux import OnProgress, Packets, ignore_progress, interleave, written_mp4
 from omniedit.media.preparing import ENCODING_SLOTS
-from omniedit.media.probing import examine
+from omniedit.media.probing import probe_with_timeline
 from omniedit.media.timeline import Part, marked_span
 from omniedit.media.video import copied_video, copyable_frames, encoded_video, rate_of
 from omniedit.models import Sound
@@ -23,7 +23,7 @@ _TOLERANCE_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overlaid:
+class ReplacedAudio:
     """The result that was written with another soundtrack."""
 
     path: Path
@@ -34,7 +34,7 @@ class Overlaid:
     """Marks of origin, such as `c2pa`, that the result had and the new file lacks."""
 
 
-def lay_sound(
+def replace_audio(
     result: Path,
     target: Path,
     *,
@@ -42,7 +42,7 @@ def lay_sound(
     original_start_s: float | None = None,
     original_end_s: float | None = None,
     on_progress: OnProgress = ignore_progress,
-) -> Overlaid:
+) -> ReplacedAudio:
     """Write a result with the audio of its clip, in sync from the first frame, or without audio.
 
     Args:
@@ -58,12 +58,12 @@ def lay_sound(
         InvalidInputError: If the result or the original is not a clip.
         LocalError: If the target cannot be written.
     """
-    facts, timeline = examine(result)
+    facts, timeline = probe_with_timeline(result)
     part = Part(source=result, timeline=timeline, span=timeline.whole)
     length_s = part.span.length_s
     difference_s = 0.0
     if original is not None:
-        _, original_timeline = examine(original)
+        _, original_timeline = probe_with_timeline(original)
         span = marked_span(original_timeline, original_start_s, original_end_s, name=str(original))
         difference_s = float(span.length_s - length_s)
     copies_video = copyable_frames(timeline, part.span) is not None
@@ -85,7 +85,7 @@ def lay_sound(
             total_s=length_s,
             on_progress=on_progress,
         )
-    return Overlaid(
+    return ReplacedAudio(
         path=target,
         sound=Sound.ORIGINAL if audio else Sound.NONE,
         difference_s=difference_s,
@@ -114,7 +114,7 @@ def original_audio(
     if audio_stream(clip) is None:
         return None
     # A cut between two frames takes effect at the next one, for the audio too.
-    facts, timeline = examine(original)
+    facts, timeline = probe_with_timeline(original)
     span = marked_span(timeline, start_s, None, name=str(original))
     is_covered = facts.audio_s is not None and facts.audio_s + _TOLERANCE_S >= length_s
     if can_copy_audio(clip) and not start_s and is_covered:

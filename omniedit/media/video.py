@@ -16,7 +16,7 @@ from omniedit.media.demux import (
     seek_before,
     video_stream,
 )
-from omniedit.media.filters import ROUGH, FrameFilter, FrameSize
+from omniedit.media.filters import FAST_SCALING, FrameFilter, FrameSize
 from omniedit.media.formats import EXPORT_AGAIN
 from omniedit.media.mux import (
     HEVC_TAG,
@@ -287,7 +287,7 @@ def shown_frames(
             if only is not None and pts not in only:
                 continue
             if frame_filter is None or not frame_filter.accepts(frame):
-                frame_filter = FrameFilter(stream, frame, size, scaling=ROUGH, name=name)
+                frame_filter = FrameFilter(stream, frame, size, scaling=FAST_SCALING, name=name)
             for shown, at in frame_filter.apply(frame, pts):
                 yield shown, max(at - span.start, 0) * span.tick_s
         for shown, at in frame_filter.flush() if frame_filter else ():

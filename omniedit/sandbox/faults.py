@@ -24,13 +24,13 @@ class Marker(NamedTuple):
 MARKERS = (
     Marker(
         "[sandbox:fail=CODE]",
-        "the task ends failed with this error code; its credits come back",
+        "the task ends failed with this error code; its credits are refunded",
         "status `failed`, progress 0, `error` with the published message",
         r"[a-z0-9_]{1,64}",
     ),
     Marker(
         "[sandbox:cancel]",
-        "the task ends cancelled; its credits come back",
+        "the task ends cancelled; its credits are refunded",
         "status `cancelled`, progress 0, error code `request_cancelled`",
     ),
     Marker(
@@ -55,7 +55,7 @@ MARKERS = (
     ),
     Marker(
         "[sandbox:stall]",
-        "progress stops at 40 % for ever",
+        "progress stays at 40 %",
         "status `processing`, progress 40, whenever it asks",
     ),
     Marker(
@@ -65,7 +65,7 @@ MARKERS = (
     ),
     Marker(
         "[sandbox:expired]",
-        "the edit completes, but its link is dead from the start",
+        "the edit completes, but its link has expired from the start",
         "status `completed`; the link and every fresh one answer 403 with XML",
     ),
     Marker(

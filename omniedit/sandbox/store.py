@@ -185,7 +185,7 @@ class Store:
         Raises:
             NotAcceptedError: If the key belongs to another submission, or credits are short.
         """
-        due_at = edit.settles_at if edit.callback_url and edit.ends_as else None
+        due_at = edit.settles_at if edit.callback_url and edit.final_status else None
         with self.writing() as database:
             known = database.execute(
                 f"select body_digest, {_EDIT} from task where request_key = ? order by rowid",  # noqa: S608 - constant column names
@@ -220,7 +220,7 @@ class Store:
         """Return one page of edits, newest first, and the number of edits on all pages."""
         where = (
             "from task where :model in ('', model) and :status in"
-            f" ('', case when settles_at > :now then '{Status.PROCESSING}' else ends_as end)"
+            f" ('', case when settles_at > :now then '{Status.PROCESSING}' else final_status end)"
         )
         values = {"now": now, "model": model or "", "status": status or ""}
         rows = self.rows(

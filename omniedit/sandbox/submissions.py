@@ -164,13 +164,13 @@ def _plan(service: Service, submission: Submission) -> Edit:
     faults, now = submission.faults, service.clock()
     duration_s = float(faults.get("seconds", service.edit_seconds)) * service.time_scale
     task_id = f"task-unified-{int(now)}-{secrets.token_hex(4)}"
-    ends_as: Status | None = Status.COMPLETED
+    final_status: Status | None = Status.COMPLETED
     if "stall" in faults:
-        ends_as = None
+        final_status = None
     elif "cancel" in faults:
-        ends_as = Status.CANCELLED
+        final_status = Status.CANCELLED
     elif "fail" in faults:
-        ends_as = Status.FAILED
+        final_status = Status.FAILED
     upload = _find_upload(service, submission.video_url)
     reserved, charged = price(upload.length_s if upload else None)
     return Edit(
@@ -181,7 +181,7 @@ def _plan(service: Service, submission: Submission) -> Edit:
         callback_url=submission.callback_url,
         created_at=now,
         duration_s=duration_s,
-        ends_as=ends_as,
+        final_status=final_status,
         fail_code="request_cancelled" if "cancel" in faults else faults.get("fail"),
         is_empty="empty" in faults,
         link_until=now + duration_s + (0 if "expired" in faults else service.link_ttl_s),
@@ -192,7 +192,7 @@ def _plan(service: Service, submission: Submission) -> Edit:
             is_as_served="as-served" in faults,
         ),
         credits_reserved=reserved,
-        credits_charged=charged if ends_as is Status.COMPLETED else 0.0,
+        credits_charged=charged if final_status is Status.COMPLETED else 0.0,
     )
 
 

@@ -59,7 +59,7 @@ class Edit(NamedTuple):
     callback_url: str | None
     created_at: float
     duration_s: float
-    ends_as: Status | None  # None: it stalls
+    final_status: Status | None  # None: it stalls
     fail_code: str | None
     is_empty: bool
     link_until: float
@@ -70,12 +70,12 @@ class Edit(NamedTuple):
     @property
     def settles_at(self) -> float:
         """The instant from which nothing changes any more."""
-        return math.inf if self.ends_as is None else self.created_at + self.duration_s
+        return math.inf if self.final_status is None else self.created_at + self.duration_s
 
     def status_at(self, now: float) -> Status:
         """Return the status that the service reports at `now`."""
-        if self.ends_as is not None and now >= self.settles_at:
-            return Status(self.ends_as)  # which is a plain string once stored
+        if self.final_status is not None and now >= self.settles_at:
+            return Status(self.final_status)  # which is a plain string once stored
         is_pending = now < self.created_at + _PENDING_SHARE * self.duration_s
         return Status.PENDING if is_pending else Status.PROCESSING
 
@@ -86,7 +86,7 @@ class Edit(NamedTuple):
             return 100 if status is Status.COMPLETED else 0
         pending_s = _PENDING_SHARE * self.duration_s
         share = (now - self.created_at - pending_s) / max(self.duration_s - pending_s, 1e-9)
-        return min(1 + int(98 * share), STALLED_AT_PER_CENT if self.ends_as is None else 99)
+        return min(1 + int(98 * share), STALLED_AT_PER_CENT if self.final_status is None else 99)
 
     def link(self, *, origin: str, secret: bytes) -> str:
         """Return the signed link to the result."""

@@ -35,7 +35,7 @@ class Waking(NamedTuple):
     signal_number: int
     send: Callable[[int], object]
     """Sends the signal to the thread with this ID."""
-    let_through: Callable[[], AbstractContextManager[object]]
+    unblock: Callable[[], AbstractContextManager[object]]
     """Unblocks the signal for a block: the process may have been started with it blocked."""
 
 
@@ -195,7 +195,7 @@ class System:
             # Rounded, to ignore clock corrections; after a large one, downloads start over.
             return f"{(time.time() - self._uptime()) / _BOOT_PRECISION_S:.0f}"
 
-    def obeys_escapes(self, fileno: Callable[[], int]) -> bool:
+    def enables_escapes(self, fileno: Callable[[], int]) -> bool:
         """Enable escape sequences on a terminal; return whether it obeys them."""
         return True
 
@@ -299,7 +299,7 @@ else:
         signal.pthread_kill(thread_id, signal.SIGALRM)
 
     @contextmanager
-    def _let_through() -> Generator[None]:
+    def _unblock() -> Generator[None]:
         before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         try:
             yield
@@ -317,7 +317,7 @@ else:
         return os.tcgetpgrp(descriptor) not in {0, os.getpgrp()}
 
     _STOPPING: Final = Stopping(signal.SIGTSTP, stop=_stop, is_in_background=_is_in_background)
-    _WAKING: Final = Waking(signal.SIGALRM, send=_wake, let_through=_let_through)
+    _WAKING: Final = Waking(signal.SIGALRM, send=_wake, unblock=_unblock)
     _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     if sys.platform == "darwin":

@@ -289,11 +289,11 @@ def make_private_folder(folder: Path) -> None:
     """
     for path in reversed((folder, *folder.parents)):
         if not path.exists():
-            refuse_dangling(path)
+            refuse_dangling_link(path)
             path.mkdir(mode=0o700, exist_ok=True)
 
 
-def refuse_dangling(path: Path) -> None:
+def refuse_dangling_link(path: Path) -> None:
     """Refuse a dangling link: someone else may create a file of any mode at its target.
 
     Raises:

@@ -125,7 +125,7 @@ class Windows(System):
         """Return None: access lists decide, as for `is_private`."""
         return None
 
-    def obeys_escapes(self, fileno: Callable[[], int]) -> bool:
+    def enables_escapes(self, fileno: Callable[[], int]) -> bool:
         """Enable escape sequences on a console; return whether it obeys them."""
         try:
             return self._enable_escapes(fileno())

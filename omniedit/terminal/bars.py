@@ -329,8 +329,8 @@ def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
     if pause is not None:
         facts = _pause_facts(pause, now)
         return _Row(edit.label, "retrying", percent, facts, is_lively=False, is_alarming=True)
-    if edit.still_since is not None:
-        still = _Fact(f"no change for {render_duration(now - edit.still_since)}")
+    if edit.unchanged_since is not None:
+        still = _Fact(f"no change for {render_duration(now - edit.unchanged_since)}")
         return _Row(edit.label, edit.state, percent, [still], is_lively=False, is_alarming=True)
     if edit.transfer is not None:
         facts = _transfer_facts(edit, now)

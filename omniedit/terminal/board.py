@@ -124,7 +124,7 @@ class EditState:
     transfer: Transfer | None = None
     preparing: Preparing | None = None
     pause: Pause | None = None
-    still_since: float | None = None
+    unchanged_since: float | None = None
     _shown_remaining: Remaining = field(default_factory=Remaining)
     _elapsed_s: float = 0.0
     _remaining_s: float | None = None
@@ -353,7 +353,7 @@ class Board:
             record = record._replace(task=replace(task, raw=None))
         self._records[record.task_id or record.request_id or ""] = record
 
-    def note_error(self, record: Record, error: OmniEditError) -> None:
+    def add_error(self, record: Record, error: OmniEditError) -> None:
         """Add a record together with the error that was met while handling it."""
         cause = TaskError(
             code=error.code, message=error.message, suggestion=error.hint, kind=error.kind
@@ -368,7 +368,7 @@ class Board:
                 case Submitted() | Progressed() | Completed() | Failed():
                     self._take_task(event, now)
                 case Stalled():
-                    self._edit(event, now).still_since = now - event.since_s
+                    self._edit(event, now).unchanged_since = now - event.since_s
                 case Retrying():
                     self._take_pause(event, now)
                 case Preparing():
@@ -404,7 +404,7 @@ class Board:
         edit.transfer = edit.preparing = edit.pause = None
         self.pause = None
         if status != edit.state:
-            edit.still_since = None
+            edit.unchanged_since = None
         edit.state = status
         if isinstance(event, Submitted):
             self.submitted.add(str(task_id))
@@ -421,7 +421,7 @@ class Board:
         task = event.record.task
         progress = task.progress if task else None
         if progress is not None and progress > (edit.progress or 0):
-            edit.still_since = None
+            edit.unchanged_since = None
         edit.progress = progress
         edit.is_over = False
         edit.has_been_followed |= task is not None and not task.is_terminal
@@ -460,7 +460,7 @@ class Board:
             edit.task_id = edit.task_id or event.task_id
             edit.label = edit.label or event.name
         edit.state = f"{event.direction}ing"
-        edit.preparing = edit.still_since = edit.pause = self.pause = None
+        edit.preparing = edit.unchanged_since = edit.pause = self.pause = None
         edit.is_over = False
         transfer.take(event, now)
         is_whole = event.total_bytes is not None and event.done_bytes >= event.total_bytes

@@ -68,7 +68,7 @@ class Printer:
         self.verbose = verbose
         self._is_sandbox_flag = is_sandbox_flag
         self.clock = clock
-        self.says_saved = False
+        self.shows_saved_lines = False
         """Whether a progress line on the same terminal already names each saved file."""
         self.stderr = OutputStream(stderr, environ, system=system)
         self.stdout = OutputStream(stdout, environ, keeps_columns=True, system=system)
@@ -115,7 +115,7 @@ class Printer:
 
         In a pipe or a file it is written as the exact bytes of the name.
         """
-        if self.says_saved:
+        if self.shows_saved_lines:
             return
         if self.stdout.is_terminal:
             self.lines([text])

@@ -117,11 +117,11 @@ def _view(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_Sho
         else:
             view = PlainLines(printer, board)
             stack.enter_context(_ticking(printer, view.tick, interval_s=_TICK_S, is_on=is_ticking))
-        printer.says_saved = printer.is_one_terminal and view.says_saved
+        printer.shows_saved_lines = printer.is_one_terminal and view.shows_saved_lines
         try:
             yield view.show
         finally:
-            printer.says_saved = False
+            printer.shows_saved_lines = False
 
 
 @contextlib.contextmanager
@@ -165,7 +165,7 @@ def _ticking(
 class _PermanentLines:
     """Prints the permanent lines above the bars."""
 
-    says_saved = True
+    shows_saved_lines = True
 
     def __init__(self, printer: Printer, board: Board) -> None:
         self._printer = printer
@@ -237,7 +237,7 @@ class PlainLines:
         self._last_shown_of_all = _LastShown(at=printer.clock())
 
     @property
-    def says_saved(self) -> bool:
+    def shows_saved_lines(self) -> bool:
         """Whether each saved file gets a line."""
         return not self._is_many
 

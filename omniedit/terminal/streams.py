@@ -81,7 +81,7 @@ class OutputStream:
         is_exact = not (keeps_columns and self.is_terminal)
         self._errors = "omniedit.exact" if is_exact else "omniedit.shown"
         self._stopping = system.stopping
-        self._obeys_escapes = self.is_terminal and system.obeys_escapes(self.fileno)
+        self._obeys_escapes = self.is_terminal and system.enables_escapes(self.fileno)
 
     @cached_property
     def depth(self) -> ColourDepth:

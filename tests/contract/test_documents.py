@@ -31,7 +31,7 @@ from tests.commandline import CommandLine, Ended
 from tests.contract.commands import every_command
 from tests.journals import add_task
 from tests.records import record_of
-from tests.schemas import definition, fault, hold_to_schema, is_valid, keys_of, mutations
+from tests.schemas import check_schema, definition, fault, is_valid, keys_of, mutations
 from tests.unit.media.clips import Sound, make_clip
 
 CLIP = "https://example.com/clip.mp4"
@@ -285,7 +285,7 @@ def test_an_interrupted_edit_is_told_as_well(
 
     ended = Ended(process.returncode, stdout.decode(), stderr.decode())
     assert ended.status == 130, ended
-    hold_to_schema(["edit", option], ended.stdout)
+    check_schema(["edit", option], ended.stdout)
     [*_, last] = ended.events
     assert (last["error"]["code"], last["error"]["exit_status"]) == ("interrupted", 130)
     assert [task["status"] for task in last["tasks"]] <= ["processing"]

@@ -21,9 +21,9 @@ from omniedit.policy import Policy
 from omniedit.sandbox import RunningSandbox
 from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine, Ended, ended_with
 from tests.e2e.faulty import Endpoint, FaultyService
-from tests.inprocess import carry_out
+from tests.inprocess import run_in_process
 from tests.policies import HURRIED
-from tests.schemas import hold_to_schema
+from tests.schemas import check_schema
 
 SCRIPT: Final = Path(__file__).with_name("hurried.py")
 SHELL_COMMAND: Final = Path(__file__).with_name("shell_command.py")
@@ -32,7 +32,7 @@ PROMPT: Final = "warmer lighting, keep everything else unchanged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class CommandRun:
     """A command line to run."""
 
     argv: Sequence[str]
@@ -63,7 +63,7 @@ class ForkServer:
         self._running: list[int] = []
         self._count = 0
 
-    def begin(self, *errands: Errand) -> list[int]:
+    def begin(self, *errands: CommandRun) -> list[int]:
         """Start command lines concurrently and return their process IDs; then call `end`."""
         self._give_up()
         self._outputs = [self._new_output() for _ in errands]
@@ -96,10 +96,10 @@ class ForkServer:
         ]
         self._running = []
         for argv, each in zip(self._argvs, ended, strict=True):
-            hold_to_schema(argv, each.stdout)
+            check_schema(argv, each.stdout)
         return ended
 
-    def has_said(self, words: str) -> bool:
+    def has_written(self, words: str) -> bool:
         """Return whether one of the latest command lines has written `words` to stderr."""
         return any(words in stderr.read_text("utf-8") for _, stderr in self._outputs)
 
@@ -200,7 +200,7 @@ class Bench:
             self.fork_server.begin(replace(errand, largest_file=largest_file))
             (ended,) = self.fork_server.end()
             return ended
-        outcome = carry_out(
+        outcome = run_in_process(
             argv,
             folder=errand.folder,
             environ=errand.environ,
@@ -210,7 +210,7 @@ class Bench:
         )
         return ended_with(argv, outcome)
 
-    def has_said(self, words: str) -> bool:
+    def has_written(self, words: str) -> bool:
         """Return whether the command line in this process has written `words` to stderr."""
         return self._stderr_path.exists() and words in self._stderr_path.read_text("utf-8")
 
@@ -250,8 +250,8 @@ class Bench:
         *,
         folder: Path | None = None,
         environ: Mapping[str, str] | None = None,
-    ) -> Errand:
-        return Errand(
+    ) -> CommandRun:
+        return CommandRun(
             argv=argv,
             folder=folder or self.folder,
             environ={**os.environ, **self.environ, **(environ or {})},

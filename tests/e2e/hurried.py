@@ -44,7 +44,7 @@ WATCH: Final = "WATCHED_HOOK"
 """The variable with the path of code to run before a shell's command, to watch it."""
 
 
-class Errand(TypedDict):
+class CommandRun(TypedDict):
     """One command line to run."""
 
     argv: list[str]
@@ -83,7 +83,7 @@ def serve(path: str) -> None:
         door.listen()
         call = _Server(door).call()
     # Here we are in the fork of a command: `call` returns nowhere else.
-    call.carry_out()
+    call.run_in_process()
 
 
 class _Server:
@@ -217,7 +217,7 @@ class _Call:
         self._folder = folder
         self._streams = dict(zip(numbers, streams, strict=True))
 
-    def carry_out(self) -> NoReturn:
+    def run_in_process(self) -> NoReturn:
         """Run the command in this process, then exit."""
         status = 1
         try:
@@ -270,7 +270,7 @@ def _patience() -> Policy:
     return resigned() if IN_VAIN in os.environ else HURRIED
 
 
-def _begin(errand: Errand) -> int:
+def _begin(errand: CommandRun) -> int:
     child = os.fork()
     if child == 0:
         _forget_server()
@@ -278,7 +278,7 @@ def _begin(errand: Errand) -> int:
     return child
 
 
-def _carry_out(errand: Errand) -> None:
+def _carry_out(errand: CommandRun) -> None:
     """Run a command line in this process, then exit."""
     status = 1
     try:

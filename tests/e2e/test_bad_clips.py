@@ -1,4 +1,4 @@
-"""Invalid or unsuitable clips are refused with one line and one hint; nothing is sent."""
+"""Invalid or describe_non_video clips are refused with one line and one hint; nothing is sent."""
 
 import os
 import shlex

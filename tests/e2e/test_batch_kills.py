@@ -83,10 +83,12 @@ def test_an_interrupted_batch_tells_what_goes_on_and_the_same_command_picks_it_u
     assert (process.returncode, done["event"], done["exit_status"]) == (status, "done", status)
     assert len(done["tasks"]) == 12
     assert len(begun) >= 6
-    way_on = f"`omniedit batch {manifest} --events --concurrency 6` picks up {len(begun)} already"
-    assert f"hint: {way_on}".encode() in stderr
+    recovery_hint = (
+        f"`omniedit batch {manifest} --events --concurrency 6` picks up {len(begun)} already"
+    )
+    assert f"hint: {recovery_hint}".encode() in stderr
     assert f"error: {done['error']['message']}\n".encode() in stderr
-    assert done["error"]["hint"].startswith(way_on)
+    assert done["error"]["hint"].startswith(recovery_hint)
     assert again.status == 0, again
     assert len(bench.task_ids) == 12
     assert len(again.stdout.split()) == 12

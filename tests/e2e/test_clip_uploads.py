@@ -73,7 +73,7 @@ def test_a_clip_that_changes_while_it_is_uploaded_is_10_and_not_submitted(
     with file_service(lambda: change(clip)) as url:
         ended = bench.run("edit", "clip.mp4", PROMPT, OMNIEDIT_FILES_URL=url)
 
-    check_failure(ended, 10, "clip.mp4 changed after it was looked at", "run the same command")
+    check_failure(ended, 10, "clip.mp4 changed after it was checked", "run the same command")
     assert bench.posts == 0
 
 
@@ -89,7 +89,7 @@ def test_a_clip_that_changes_between_two_attempts_is_not_taken_for_what_it_was(
     bench.faulty.script(Endpoint.UPLOAD, break_off)
     ended = bench.run("edit", "clip.mp4", PROMPT)
 
-    check_failure(ended, 10, "clip.mp4 changed after it was looked at")
+    check_failure(ended, 10, "clip.mp4 changed after it was checked")
     assert bench.posts == 0
     assert bench.faulty.count(Endpoint.UPLOAD) == 1
 
@@ -178,7 +178,7 @@ def test_an_upload_that_fails_is_tried_again_like_a_read(bench: Bench, folder: P
     assert ended.status == 0, ended
     assert (bench.posts, bench.faulty.count(Endpoint.UPLOAD)) == (1, 5)
     # The clip is converted only once for all attempts.
-    assert ended.stderr.count("written anew") == 1
+    assert ended.stderr.count("re-encoded") == 1
 
 
 def test_an_upload_that_is_about_to_go_is_not_used_again(bench: Bench, folder: Path) -> None:

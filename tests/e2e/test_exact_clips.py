@@ -63,14 +63,14 @@ def damaged(path: Path, *, bad_frames: int) -> Path:
             "a.webm",
             {"codec": "libvpx-vp9"},
             (),
-            "written anew: VP9, 10 fps → H.264, 64x48",
+            "re-encoded: VP9, 10 fps → H.264, 64x48",
             id="another-codec",
         ),
         pytest.param(
             "a.mp4",
             HDR,
             (),
-            "written anew: H.265, 10 fps, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR",
+            "re-encoded: H.265, 10 fps, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR",
             id="hdr",
         ),
     ],
@@ -109,7 +109,7 @@ def test_how_far_the_work_on_a_clip_is_goes_to_stderr(bench: Bench, folder: Path
 
     lines = ended.stderr.splitlines()
     assert lines[0] == "converting a.avi"
-    assert lines[1].startswith("note: written anew")
+    assert lines[1].startswith("note: re-encoded")
     assert (quiet.status, quiet.stderr) == (0, ""), quiet
 
 
@@ -307,7 +307,7 @@ def test_older_containers_are_converted(
 
     ended, out = edited(bench, name, PROMPT)
 
-    assert "note: written anew: " in ended.stderr
+    assert "note: re-encoded: " in ended.stderr
     assert see(out).numbers == list(range(2 * settings.get("fps", 10)))
 
 
@@ -320,7 +320,7 @@ def test_the_clip_that_would_be_sent_is_saved_without_sending_it(
     _, sent = edited(bench, "clip.webm", PROMPT)
 
     assert ended.status == 0, ended
-    assert "note: written anew: VP8, 10 fps → H.264, 64x48\n" in ended.stderr
+    assert "note: re-encoded: VP8, 10 fps → H.264, 64x48\n" in ended.stderr
     assert "saved prepared.mp4 (" in ended.stderr
     assert bench.posts == 1
     assert (folder / "prepared.mp4").read_bytes() == sent.read_bytes()

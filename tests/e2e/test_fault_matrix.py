@@ -478,7 +478,7 @@ def with_fault(bench: Bench, endpoint: Endpoint, row: Row) -> None:
     if row.fault == REFUSED:
         bench.faulty.refuse(
             endpoint,
-            is_enough=lambda: row.duration == ONCE and bench.has_said("cannot connect"),
+            is_enough=lambda: row.duration == ONCE and bench.has_written("cannot connect"),
         )
     elif row.duration == ONCE:
         bench.faulty.script(endpoint, FAULTS[row.fault])

@@ -87,7 +87,7 @@ _RESULT: Final[Mapping[str, Any]] = {
     "read_timeout_s": 0.4,
     "read_budget_s": 5.0,  # enough to read the task even on a busy machine
     "stall_s": 0.15,
-    "fruitless_attempts": 2,
+    "attempts_without_progress": 2,
     "max_result_bytes": 1024**2,
 }
 _FIRST_OF_SEVERAL: Final[Mapping[str, Any]] = {"read_timeout_s": 1.0, "read_budget_s": 0.5}
@@ -385,7 +385,7 @@ TALKATIVE: Final = HURRIED._replace(
     read_budget_s=0.05,
     submit_budget_s=0.3,
     shortest_poll_s=2.0,
-    fruitless_attempts=2,
+    attempts_without_progress=2,
     max_result_bytes=1024**2,
 )
 """For replies that arrive at once."""

@@ -156,7 +156,7 @@ def test_a_signal_waits_for_the_reply_that_is_outstanding(
     _until(lambda: bench.faulty.count(Endpoint.SUBMIT) == 1)
 
     os.kill(pid, getattr(signal, name))
-    _until(lambda: bench.fork_server.has_said("for the service's reply"))
+    _until(lambda: bench.fork_server.has_written("for the service's reply"))
     bench.faulty.released.set()
     ended = bench.end()
 
@@ -183,7 +183,7 @@ def test_a_signal_names_the_submission_that_got_no_reply(
 
     os.kill(pid, getattr(signal, name))
     if signals == 2:
-        _until(lambda: bench.fork_server.has_said("for the service's reply"))
+        _until(lambda: bench.fork_server.has_written("for the service's reply"))
         os.kill(pid, getattr(signal, name))
     ended = bench.end()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media import probe, verdict
+from omniedit.media import find_problems, probe
 from tests.e2e.equipment import Bench
 from tests.e2e.faulty import Endpoint, silence_before
 from tests.unit.media.clips import Sound, make_clip, see, set_matrix
@@ -54,7 +54,7 @@ def test_a_clip_of_another_kind_is_sent_as_an_mp4_that_fits(
     out = sent(bench, name, PROMPT)
 
     facts, seen = probe(out, name="out.mp4"), see(out)
-    assert (verdict(facts, longest_s=10), facts.has_audio) == ((), sound is not None)
+    assert (find_problems(facts, longest_s=10), facts.has_audio) == ((), sound is not None)
     assert facts.audio_channels == (CHANNELS[sound.layout] if sound else None)
     assert seen.numbers == list(range(40))
     assert seen.times == pytest.approx([index / 10 for index in range(40)], abs=0.002)

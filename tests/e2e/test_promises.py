@@ -150,7 +150,7 @@ def test_a_clip_that_changes_after_it_was_planned_is_not_sent(bench: Bench) -> N
     assert (ended.status, len(statuses(ended))) == (10, 2), ended
     changed = ended.document["tasks"][1]
     assert changed["task_id"] is None
-    assert "b.mp4 changed after it was looked at" in changed["error"]["message"]
+    assert "b.mp4 changed after it was checked" in changed["error"]["message"]
     assert (again.status, len(bench.task_ids)) == (0, 2), again
 
 
@@ -176,7 +176,7 @@ def test_a_lost_reply_is_in_the_journal_while_the_replay_is_waited_for(bench: Be
     )
 
     pid = patient.begin("submit", CLIP_URL, PROMPT)
-    until(lambda: bench.fork_server.has_said("the connection to"))
+    until(lambda: bench.fork_server.has_written("the connection to"))
     (listed,) = bench.journal()
     os.kill(pid, signal.SIGKILL)
     bench.end()
@@ -277,7 +277,7 @@ def test_the_document_of_an_interrupted_edit_has_the_way_back(
     bench = make_bench(edit_seconds=600.0)
     pid = bench.begin("edit", CLIP_URL, PROMPT, "-o", "out.mp4", "--json")
     until(lambda: bench.task_ids)
-    until(lambda: bench.fork_server.has_said("submitted"))
+    until(lambda: bench.fork_server.has_written("submitted"))
     os.kill(pid, signal.SIGTERM)
     ended = bench.end()
 

@@ -457,7 +457,7 @@ def test_no_piece_is_taken_of_a_clip_that_changes_meanwhile(bench: Bench, folder
     again = bench.run(*split("--yes", "-o", "out.mp4"))
 
     assert ended.status == 10, ended
-    assert "piece 5 of 5: long.mp4 changed after it was looked at" in ended.stderr
+    assert "piece 5 of 5: long.mp4 changed after it was checked" in ended.stderr
     assert again.status == 0, again
     assert see(folder / "out.mp4").numbers == [number % 256 for number in range(450)]
     assert len(bench.task_ids) == 5

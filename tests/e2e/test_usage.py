@@ -125,13 +125,13 @@ def test_eight_shards_some_of_them_killed_are_one_bill(bench: Bench, folder: Pat
     assert (first.status, second.status) == (0, 0), (first, second)
     assert {folder["tasks"] for folder in second.document["folders"]} == {0}
     known = [task["task_id"] for task in listed if task["task_id"]]
-    in_doubt = [task["request_id"] for task in listed if task["status"] == "unknown"]
+    unknown_outcomes = [task["request_id"] for task in listed if task["status"] == "unknown"]
     assert len(known) == len(set(known))
     entries = bench.service.store.ledger(time.time())
     assert {entry.task_id for entry in entries} - set(known) == {
-        entry.task_id for entry in entries if entry.request_key in in_doubt
+        entry.task_id for entry in entries if entry.request_key in unknown_outcomes
     }
-    for request_id in in_doubt:
+    for request_id in unknown_outcomes:
         bench.run("submit", "--resume", request_id)
     assert bill(bench)["total"]["credits_charged"] == charged(bench)
     assert saved.status == 0, saved

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.e2e
 PROMPT = "make it night [sandbox:seconds=0]"
 INSTALL = install_command("media")
 NOTE = (
-    "note: only the clip's first bytes were looked at, not its length and codecs:"
+    "note: only the clip's first bytes were checked, not its length and codecs:"
     f" `{INSTALL}` adds that"
 )
 MOV = b"\0\0\0\x14ftypqt  \0\0\0\0" + bytes(4000)

@@ -279,7 +279,7 @@ def _run(
                 try:
                     session.stop()
                 finally:
-                    report.summarise(session.in_doubt)
+                    report.summarise(session.unknown_outcomes)
     except (Interrupted, OmniEditError) as error:
         ended_by = error
     return Outcome(
@@ -287,5 +287,5 @@ def _run(
         errors=report.errors,
         has_shown_errors=True,
         ended_by=ended_by,
-        way_on=report.way_on,
+        recovery_hint=report.recovery_hint,
     )

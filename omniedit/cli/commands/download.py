@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.exit_codes import shown_saving
+from omniedit.cli.exit_codes import saving_options
 from omniedit.cli.options import Expiring, Force, Sidecar, Tasks, refuse_sidecar
 from omniedit.cli.parser import OUTPUT
 from omniedit.errors import InvalidInputError, OmniEditError
@@ -62,7 +62,7 @@ def download(
     if destination.is_stdout:
         context.require_free_stdout("--output -")
         refuse_sidecar(sidecar)
-    options = shown_saving("--output", output, force=force)
+    options = saving_options("--output", output, force=force)
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(
@@ -85,7 +85,7 @@ def download(
                 context.board.add(record)
             else:
                 errors.append(error)
-                context.board.note_error(record, error)
+                context.board.add_error(record, error)
         if takes_all:
             errors.extend(complete_sidecars(session))
             if not found:

@@ -60,7 +60,7 @@ def serve(
     rate_limit: Annotated[
         int | None,
         typer.Option(
-            "--rate-limit", metavar="N/MIN", min=1, help="Answer 429 beyond N submissions a minute."
+            "--rate-limit", metavar="N/MIN", min=1, help="Answer 429 beyond N requests a minute."
         ),
     ] = None,
     record: Annotated[

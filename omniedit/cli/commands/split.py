@@ -80,7 +80,7 @@ def edit_in_pieces(
         errors=report.errors,
         has_shown_errors=True,
         ended_by=ended_by,
-        way_on=report.way_on,
+        recovery_hint=report.recovery_hint,
     )
 
 
@@ -186,7 +186,7 @@ def _edit(
     try:
         records = edit_pieces(session, plan, call.options, take)
     finally:
-        report.summarise(session.in_doubt)
+        report.summarise(session.unknown_outcomes)
     if plan.due_count and not report.errors:
         paid = [record.task for record, known in zip(records, plan.known, strict=True) if not known]
         call.context.printer.note(_render_cost(plan.due_credits, [task for task in paid if task]))
@@ -224,7 +224,7 @@ def _join(
     except (Interrupted, LocalError):
         if session.has_journal:
             command = call.context.same_command()
-            report.say_way_on(f"the pieces are saved: {command} joins them at no cost")
+            report.print_recovery_hint(f"the pieces are saved: {command} joins them at no cost")
         raise
 
 

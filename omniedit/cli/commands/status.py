@@ -35,6 +35,6 @@ def status(ctx: typer.Context, tasks: Tasks = None) -> Outcome:
                 line = render_status_line(record, session.now(), lost_files=lost_files([record]))
                 context.printer.line(line)
             else:
-                context.board.note_error(record, error)
+                context.board.add_error(record, error)
                 errors.append(error)
     return Outcome(errors=errors)

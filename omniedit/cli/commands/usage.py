@@ -77,8 +77,8 @@ def _expenses(
     known, failure = known_expenses(session, by, since=since)
     if failure is not None:
         context.printer.warn(f"open edits are as last seen: {failure.message}")
-    if in_doubt := session.journal.count_in_doubt():
-        what = render_count(in_doubt, "submission")
+    if unknown_outcomes := session.journal.count_unsettled():
+        what = render_count(unknown_outcomes, "submission")
         words = f"not counted: {what} that may or may not have been accepted ({{}})"
         context.printer.note(Hint(words, "list --state unknown"))
     return known

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.exit_codes import shown_saving
+from omniedit.cli.exit_codes import saving_options
 from omniedit.cli.options import Force, Sidecar, Tasks, Timeout, refuse_sidecar
 from omniedit.cli.parser import OUTPUT, WAITING
 from omniedit.errors import Hint, OmniEditError
@@ -71,14 +71,14 @@ def wait(
     with context.session(
         use, observers=observers, total_tasks=len(tasks or [""]), sidecars=sidecar
     ) as session:
-        saving = shown_saving("--download", download, force=force)
+        saving = saving_options("--download", download, force=force)
         records = find_records(session, tasks or [], command="wait", options=saving)
         for record in records:
             context.board.add(record)
         for record, error in follow(session, records, options):
             if error is not None:
                 errors.append(error)
-                context.board.note_error(record, error)
+                context.board.add_error(record, error)
                 continue
             context.board.add(record)
             if destination is None:

@@ -144,7 +144,7 @@ def test_after_again_the_way_on_is_without_it() -> None:
 
     hint = "`omniedit batch m --prompt $'one\\ntwo'` starts 1 more; nothing is paid for twice"
     assert told.summary()[-1] == f"hint: {hint}"
-    assert told.report.way_on == hint
+    assert told.report.recovery_hint == hint
 
 
 def test_a_command_that_would_hide_what_is_said_of_it_is_not_spelled_out() -> None:

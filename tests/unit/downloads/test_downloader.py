@@ -388,7 +388,7 @@ def test_a_file_that_is_always_cut_is_given_up(desk: Desk, origin: Origin) -> No
     with pytest.raises(BrokenDownloadError, match="the result breaks off after 4990 bytes"):
         desk.download()
 
-    assert len(origin.requests) == DEFAULT.fruitless_attempts
+    assert len(origin.requests) == DEFAULT.attempts_without_progress
     assert desk.names == []
 
 
@@ -447,7 +447,7 @@ def test_a_deadline_ends_the_attempts(desk: Desk, origin: Origin) -> None:
             on_retry=lambda *_: None,
         )
 
-    assert len(origin.requests) < DEFAULT.fruitless_attempts
+    assert len(origin.requests) < DEFAULT.attempts_without_progress
 
 
 @pytest.mark.parametrize(
@@ -621,7 +621,7 @@ def test_transient_trouble_is_rested_and_then_given_up(
         desk.download()
 
     assert not isinstance(caught.value, BrokenDownloadError)
-    assert len(origin.requests) == DEFAULT.fruitless_attempts
+    assert len(origin.requests) == DEFAULT.attempts_without_progress
     assert desk.slept == [0.5, 1.0, 2.0, 4.0]
     assert desk.names == []
 
@@ -632,7 +632,7 @@ def test_a_download_that_stops_growing_is_given_up_and_kept(desk: Desk, origin: 
     with pytest.raises(BrokenDownloadError, match="6 attempts"):
         desk.download()
 
-    assert len(origin.requests) == 1 + DEFAULT.fruitless_attempts
+    assert len(origin.requests) == 1 + DEFAULT.attempts_without_progress
     assert desk.names == [desk.PART, desk.NOTE]
 
 

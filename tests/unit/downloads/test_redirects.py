@@ -75,7 +75,7 @@ def test_a_link_to_this_machine_or_network_is_not_fetched(
 
 
 def test_a_name_that_leads_inside_today_does_not_make_a_result_gone(tmp_path: Path) -> None:
-    policy = DEFAULT._replace(fruitless_attempts=2)
+    policy = DEFAULT._replace(attempts_without_progress=2)
 
     with (
         HttpClient(policy=policy, resolve=lambda *_: ["127.0.0.1"]) as http,

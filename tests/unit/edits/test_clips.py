@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from omniedit import models
-from omniedit.edits.clips import clips_of, look, probe
+from omniedit.edits.clips import clips_of, probe, read_facts
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.requests import prepare
 from omniedit.edits.targets import Destination
@@ -21,9 +21,9 @@ from tests.unit.media.clips import Sound, make_clip
 def test_a_clip_is_looked_at_once_until_it_changes(session: BenchSession, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", seconds=1)
 
-    first, second = look(session, str(clip)), look(session, str(clip))
+    first, second = read_facts(session, str(clip)), read_facts(session, str(clip))
     make_clip(clip, seconds=2)
-    third = look(session, str(clip))
+    third = read_facts(session, str(clip))
 
     assert first is second
     assert third != first
@@ -117,7 +117,7 @@ def test_a_clip_that_changes_before_its_price_is_looked_at_is_not_paid_for(
     options = EditOptions(destination=Destination("out.mp4"), timeout_s=60.0)
     request = EditRequest(video=str(clip), prompt="warmer", max_credits=1000.0)
 
-    with pytest.raises(LocalError, match="changed after it was looked at"):
+    with pytest.raises(LocalError, match="changed after it was checked"):
         edit(session, request, options)
 
     assert session.script.prompts == []

@@ -13,8 +13,8 @@ WAIT_S = 10.0
 def test_every_outcome_is_taken() -> None:
     with WorkerPool[int](3) as pool:
         for number in range(20):
-            pool.give(lambda number=number: number)  # type: ignore[misc]
-        taken = {pool.take(timeout_s=WAIT_S) for _ in range(20)}
+            pool.submit(lambda number=number: number)  # type: ignore[misc]
+        taken = {pool.next_outcome(timeout_s=WAIT_S) for _ in range(20)}
 
     assert (taken, pool.busy) == (set(range(20)), 0)
 
@@ -22,13 +22,13 @@ def test_every_outcome_is_taken() -> None:
 def test_one_alone_works_in_the_order_given() -> None:
     pool = WorkerPool[int](1)
     for number in range(10):
-        pool.give(lambda number=number: number)  # type: ignore[misc]
+        pool.submit(lambda number=number: number)  # type: ignore[misc]
 
-    assert [pool.take(timeout_s=WAIT_S) for _ in range(10)] == list(range(10))
+    assert [pool.next_outcome(timeout_s=WAIT_S) for _ in range(10)] == list(range(10))
 
 
 def test_nothing_is_taken_before_it_is_done() -> None:
-    assert WorkerPool[int](1).take(timeout_s=0.0) is None
+    assert WorkerPool[int](1).next_outcome(timeout_s=0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_what_a_step_raises_is_raised_by_take(error: BaseException) -> None:
         raise error
 
     pool = WorkerPool[int](1)
-    pool.give(stumble)
+    pool.submit(stumble)
 
     with pytest.raises(type(error)):
-        pool.take(timeout_s=WAIT_S)
+        pool.next_outcome(timeout_s=WAIT_S)
     assert pool.busy == 0
 
 
@@ -76,12 +76,12 @@ class Gate:
 
 def filled(pool: WorkerPool[int], gate: Gate, count: int) -> Callable[[], None]:
     for _ in range(count):
-        pool.give(gate.step)
+        pool.submit(gate.step)
 
     def finish() -> None:
         gate.through.release(count)
         for _ in range(count):
-            assert pool.take(timeout_s=WAIT_S) == 1
+            assert pool.next_outcome(timeout_s=WAIT_S) == 1
 
     return finish
 
@@ -99,13 +99,13 @@ def test_no_more_than_its_size_are_at_work() -> None:
 def test_what_was_not_begun_at_the_end_never_is() -> None:
     gate = Gate()
     with WorkerPool[int](1) as pool:
-        pool.give(gate.step)
-        pool.give(gate.step)
+        pool.submit(gate.step)
+        pool.submit(gate.step)
         assert gate.have_begun(1)
     gate.through.release(2)
-    pool.take(timeout_s=WAIT_S)
+    pool.next_outcome(timeout_s=WAIT_S)
 
-    assert pool.take(timeout_s=0.05) is None
+    assert pool.next_outcome(timeout_s=0.05) is None
     assert not gate.begun.acquire(blocking=False)
 
 

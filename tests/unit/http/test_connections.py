@@ -19,7 +19,7 @@ from omniedit.errors import (
 from omniedit.http.client import HttpClient
 from omniedit.http.connections import addresses_of
 from omniedit.http.reply import Reply
-from omniedit.http.urls import LEADS_INSIDE
+from omniedit.http.urls import INTERNAL_NAME_CODE
 from omniedit.policy import DEFAULT
 from tests.unit.http.hostile import BROKEN, ENDLESS, ODD, TINY, Answer, HostileServer, whole
 
@@ -231,7 +231,7 @@ def test_a_public_name_that_leads_inside_is_not_connected_to(
     ):
         pass
 
-    assert caught.value.code == LEADS_INSIDE
+    assert caught.value.code == INTERNAL_NAME_CODE
     assert server.heads == []
 
 

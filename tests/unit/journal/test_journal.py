@@ -486,7 +486,7 @@ def test_one_kept_in_memory_forgets_everything_and_locks_nothing(clock: Clock) -
     with Journal(None, clock=clock) as journal:
         accept(journal)
         with journal.locked("editing", "identity-a"), journal.locked("sending", "x"):
-            assert not journal.is_lasting
+            assert not journal.is_persistent
             assert len(journal.recent()) == 1
     with Journal(None, clock=clock) as journal:
         assert journal.recent() == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media import lay_sound, prepare, probe
+from omniedit.media import prepare, probe, replace_audio
 from tests.unit.media.clips import Seen, Sound, make_clip, see
 
 pytestmark = [
@@ -101,6 +101,6 @@ def test_sound_that_is_laid_over_stays_in_step(source: Path, tmp_path: Path) -> 
         pytest.skip("a GIF has no audio")
     cut = prepare(source, tmp_path / "cut.mp4", start_s=1.0, end_s=5.0)
 
-    laid = lay_sound(cut.path, tmp_path / "out.mp4", original=source, original_start_s=1.0)
+    laid = replace_audio(cut.path, tmp_path / "out.mp4", original=source, original_start_s=1.0)
 
     assert see(laid.path).beeps == pytest.approx(see(cut.path).beeps, abs=0.001)

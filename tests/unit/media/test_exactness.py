@@ -11,12 +11,12 @@ import pytest
 from omniedit.errors import InvalidInputError
 from omniedit.media import (
     check_frames,
+    find_problems,
     needs_conversion,
     prepare,
     probe,
     refuse_damage,
     save_prepared,
-    verdict,
 )
 from omniedit.media.facts import HLG, PQ
 from omniedit.media.filters import _pq_to_light, hald_planes
@@ -92,11 +92,13 @@ def test_audio_beyond_the_video_is_cut_off(tmp_path: Path) -> None:
 
     prepared = prepare(source, tmp_path / "out.mp4")
 
-    assert [problem.code for problem in verdict(facts, longest_s=10)] == ["container_too_long"]
+    assert [problem.code for problem in find_problems(facts, longest_s=10)] == [
+        "container_too_long"
+    ]
     assert needs_conversion(facts, longest_s=10)
     assert (facts.duration_s, facts.container_s) == pytest.approx((9.9, 11.5), abs=0.002)
     after = probe(prepared.path, name="out")
-    assert verdict(after, longest_s=10) == ()
+    assert find_problems(after, longest_s=10) == ()
     assert after.container_s == pytest.approx(9.9, abs=0.001)
     assert packets(prepared.path) == packets(source)
 
@@ -109,7 +111,9 @@ def test_an_empty_edit_is_part_of_the_length(tmp_path: Path) -> None:
 
     assert facts.duration_s == pytest.approx(2)
     assert facts.container_s == pytest.approx(1002)
-    assert [problem.code for problem in verdict(facts, longest_s=10)] == ["container_too_long"]
+    assert [problem.code for problem in find_problems(facts, longest_s=10)] == [
+        "container_too_long"
+    ]
     assert probe(prepared.path, name="out").container_s == pytest.approx(2)
 
 
@@ -182,9 +186,9 @@ def test_hdr_becomes_sdr(tmp_path: Path) -> None:
 
     after = probe(prepared.path, name="out")
     assert (facts.hdr, facts.bit_depth, facts.chroma) == ("PQ", 10, "4:2:0")
-    assert [problem.code for problem in verdict(facts, longest_s=10)] == ["hdr"]
+    assert [problem.code for problem in find_problems(facts, longest_s=10)] == ["hdr"]
     assert prepared.done == (
-        "written anew: H.265, 10 fps, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR"
+        "re-encoded: H.265, 10 fps, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR"
     )
     assert (after.color_primaries, after.color_transfer, after.color_space) == (1, 1, 1)
     assert (after.hdr, after.bit_depth) == (None, 8)
@@ -197,7 +201,7 @@ def test_hdr_is_kept_on_demand(tmp_path: Path) -> None:
     whole = prepare(source, tmp_path / "whole.mp4", keeps_hdr=True)
     cut = prepare(source, tmp_path / "cut.mp4", start_s=0.5, keeps_hdr=True)
 
-    assert verdict(probe(source, name="a"), longest_s=10, keeps_hdr=True) == ()
+    assert find_problems(probe(source, name="a"), longest_s=10, keeps_hdr=True) == ()
     assert (whole.is_video_copied, cut.is_video_copied) == (True, False)
     for prepared in (whole, cut):
         facts = probe(prepared.path, name="out")
@@ -380,4 +384,4 @@ def test_what_was_done_is_said_in_one_line(tmp_path: Path) -> None:
 
     saved = save_prepared(source, tmp_path / "out.mp4", longest_s=10)
 
-    assert saved.done == "written anew: VP9, 59.94 fps → H.264, 64x48"
+    assert saved.done == "re-encoded: VP9, 59.94 fps → H.264, 64x48"

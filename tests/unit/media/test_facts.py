@@ -7,9 +7,9 @@ import pytest
 from omniedit.media import (
     ClipFacts,
     describe_difference,
+    find_problems,
     is_suspiciously_short,
     needs_conversion,
-    verdict,
 )
 
 GOOD = ClipFacts(
@@ -39,11 +39,11 @@ GOOD = ClipFacts(
 
 
 def fits(facts: ClipFacts) -> bool:
-    return all(problem.is_automatic for problem in verdict(facts, longest_s=10))
+    return all(problem.is_automatic for problem in find_problems(facts, longest_s=10))
 
 
 def codes(facts: ClipFacts) -> list[str]:
-    return [problem.code for problem in verdict(facts, longest_s=10)]
+    return [problem.code for problem in find_problems(facts, longest_s=10)]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_length_may_be_one_frame_over(duration_s: float | None, expected: list[s
 def test_every_reason_is_given_each_with_a_fix() -> None:
     facts = replace(GOOD, duration_s=30.0, container="webm", video_codec="vp9")
 
-    problems = verdict(facts, longest_s=10)
+    problems = find_problems(facts, longest_s=10)
 
     assert codes(facts) == ["clip_too_long", "not_an_mp4", "unsuitable_codec"]
     assert all(problem.fix and "\n" not in problem.message for problem in problems)
@@ -92,8 +92,8 @@ def test_a_clip_the_file_service_would_not_take_is_too_large() -> None:
 def test_the_length_of_a_cut_is_not_said_of_the_file() -> None:
     facts = replace(GOOD, duration_s=15.0)
 
-    assert verdict(facts, longest_s=10)[0].message.startswith("it is 15.00 s long")
-    assert verdict(facts, longest_s=10, is_cut=True)[0].message.startswith(
+    assert find_problems(facts, longest_s=10)[0].message.startswith("it is 15.00 s long")
+    assert find_problems(facts, longest_s=10, is_cut=True)[0].message.startswith(
         "the cut is 15.00 s long"
     )
 

@@ -10,10 +10,10 @@ from omniedit.errors import InvalidInputError
 from omniedit.media.formats import (
     check_is_whole,
     container_of,
+    describe_non_video,
     index_of,
     is_encrypted,
     is_fragmented,
-    unsuitable,
 )
 from tests.unit.media.clips import Sound, make_clip
 
@@ -43,7 +43,7 @@ from tests.unit.media.clips import Sound, make_clip
     ],
 )
 def test_what_is_no_video_is_named(head: bytes, words: str) -> None:
-    found = unsuitable(head)
+    found = describe_non_video(head)
 
     assert found is not None
     assert words in found
@@ -59,7 +59,7 @@ def test_what_is_no_video_is_named(head: bytes, words: str) -> None:
     ],
 )
 def test_what_may_be_a_video_passes(head: bytes) -> None:
-    assert unsuitable(head) is None
+    assert describe_non_video(head) is None
 
 
 @pytest.mark.parametrize(

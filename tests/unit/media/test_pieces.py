@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import Interrupted, InvalidInputError
-from omniedit.media import Piece, Progress, join, plan_split, prepare, probe, verdict
+from omniedit.media import Piece, Progress, find_problems, join, plan_split, prepare, probe
 from omniedit.models import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, see
 
@@ -75,7 +75,7 @@ def test_every_picture_is_in_exactly_one_piece(
     assert [number for each in seen for number in each.numbers] == [n % 256 for n in range(count)]
     assert count == (254 if fps == 25 else 120)
     for piece, path, each in zip(pieces, paths, seen, strict=True):
-        assert verdict(probe(path, name="piece"), longest_s=10) == ()
+        assert find_problems(probe(path, name="piece"), longest_s=10) == ()
         assert each.duration_s == pytest.approx(piece.duration_s, abs=0.002)
         assert piece.duration_s <= 10
         assert len(each.samples) / each.rate == pytest.approx(piece.duration_s, abs=0.045)
@@ -141,7 +141,7 @@ def test_a_slide_show_is_not_let_through_for_its_long_pictures(tmp_path: Path) -
     pieces = plan_split(source, longest_s=10)
 
     assert [piece.duration_s for piece in pieces] == pytest.approx([6.0, 6.0])
-    [problem] = verdict(probe(source, name="slides"), longest_s=10)
+    [problem] = find_problems(probe(source, name="slides"), longest_s=10)
     assert problem.code == "clip_too_long"
 
 

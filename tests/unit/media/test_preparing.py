@@ -15,7 +15,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from omniedit.errors import Interrupted, InvalidInputError, LocalError
-from omniedit.media import Progress, prepare, probe, verdict
+from omniedit.media import Progress, find_problems, prepare, probe
 from omniedit.media.demux import translated_errors
 from omniedit.media.preparing import EncodingSlots
 from omniedit.models import MAX_UPLOAD_BYTES
@@ -57,7 +57,7 @@ def test_every_kind_becomes_an_mp4_with_every_picture_and_the_sound_in_place(
     prepared = prepare(source, tmp_path / "out.mp4")
 
     facts, seen = probe(prepared.path, name="out"), see(prepared.path)
-    assert verdict(facts, longest_s=10) == ()
+    assert find_problems(facts, longest_s=10) == ()
     assert facts.audio_codec == ("aac" if sound else None)
     assert seen.numbers == list(range(3 * fps))
     assert seen.times == pytest.approx([index / fps for index in range(3 * fps)], abs=0.001)

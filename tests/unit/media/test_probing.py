@@ -13,7 +13,7 @@ import av
 import pytest
 
 from omniedit.errors import InvalidInputError, LocalError, MissingFileError, OmniEditError
-from omniedit.media import ClipFacts, probe, verdict
+from omniedit.media import ClipFacts, find_problems, probe
 from omniedit.media.demux import opened_media
 from tests.unit.media.clips import Sound, draw, make_clip, move_pictures, number_of, set_matrix
 
@@ -70,7 +70,7 @@ def test_containers_and_codecs_are_told(
     facts = probed(make_clip(tmp_path / name, codec=codec, sound=sound))
 
     assert (facts.container, facts.video_codec, facts.audio_codec) == expected[:3]
-    assert [problem.code for problem in verdict(facts, longest_s=10)] == expected[3]
+    assert [problem.code for problem in find_problems(facts, longest_s=10)] == expected[3]
     assert facts.frames == 20
     assert facts.duration_s == pytest.approx(2.0, abs=0.002)
     assert facts.frame_rate == pytest.approx(10.0, rel=0.01)
@@ -94,7 +94,7 @@ def test_a_fragmented_clip_is_measured(tmp_path: Path) -> None:
     assert facts.is_fragmented
     assert facts.duration_s == pytest.approx(3.0)
     assert facts.frames == 30
-    assert verdict(facts, longest_s=10) == ()
+    assert find_problems(facts, longest_s=10) == ()
 
 
 def test_of_a_fragmented_clip_the_header_tells_no_length(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_240_pictures_a_second_are_fine(tmp_path: Path) -> None:
     facts = probed(make_clip(tmp_path / "a.mp4", fps=240, seconds=0.5))
 
     assert facts.frame_rate == pytest.approx(240)
-    assert verdict(facts, longest_s=10) == ()
+    assert find_problems(facts, longest_s=10) == ()
 
 
 def test_one_picture_is_a_clip(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media import lay_sound, prepare, probe
+from omniedit.media import prepare, probe, replace_audio
 from omniedit.models import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, see, with_manifest
 
@@ -21,7 +21,7 @@ def result(tmp_path: Path) -> Path:
 def test_the_original_is_in_step_with_the_result(tmp_path: Path, result: Path, codec: str) -> None:
     original = make_clip(tmp_path / "a.mov", seconds=4, sound=Sound(codec=codec))
 
-    laid = lay_sound(result, tmp_path / "out.mp4", original=original)
+    laid = replace_audio(result, tmp_path / "out.mp4", original=original)
 
     before, after = see(original), see(laid.path)
     assert laid.sound is Audio.ORIGINAL
@@ -34,7 +34,7 @@ def test_the_original_is_in_step_with_the_result(tmp_path: Path, result: Path, c
 def test_the_original_of_a_cut_begins_at_the_cut(tmp_path: Path, result: Path) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=8, sound=Sound())
 
-    laid = lay_sound(
+    laid = replace_audio(
         result,
         tmp_path / "out.mp4",
         original=original,
@@ -57,7 +57,7 @@ def test_an_original_of_another_length_is_fitted(
 ) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=seconds, sound=Sound())
 
-    laid = lay_sound(result, tmp_path / "out.mp4", original=original)
+    laid = replace_audio(result, tmp_path / "out.mp4", original=original)
 
     facts = probe(laid.path, name="out")
     assert laid.difference_s == pytest.approx(difference_s)
@@ -72,7 +72,7 @@ def test_without_audio_to_lay_over_the_result_is_silent(
 ) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=4) if has_silent_original else None
 
-    laid = lay_sound(result, tmp_path / "out.mp4", original=original)
+    laid = replace_audio(result, tmp_path / "out.mp4", original=original)
 
     assert laid.sound is Audio.NONE
     assert not probe(laid.path, name="out").has_audio
@@ -80,7 +80,7 @@ def test_without_audio_to_lay_over_the_result_is_silent(
 
 
 def test_the_marks_that_a_result_loses_are_told(tmp_path: Path, result: Path) -> None:
-    assert lay_sound(with_manifest(result), tmp_path / "out.mp4", original=None).lost_marks == (
+    assert replace_audio(with_manifest(result), tmp_path / "out.mp4", original=None).lost_marks == (
         "c2pa",
     )
 
@@ -89,6 +89,8 @@ def test_a_clip_prepared_and_laid_over_itself_is_unchanged_in_sound(tmp_path: Pa
     original = make_clip(tmp_path / "a.mp4", seconds=6, sound=Sound())
     prepared = prepare(original, tmp_path / "cut.mp4", start_s=1.3, end_s=5.3)
 
-    laid = lay_sound(prepared.path, tmp_path / "out.mp4", original=original, original_start_s=1.3)
+    laid = replace_audio(
+        prepared.path, tmp_path / "out.mp4", original=original, original_start_s=1.3
+    )
 
     assert see(laid.path).beeps == pytest.approx(see(prepared.path).beeps, abs=0.001)

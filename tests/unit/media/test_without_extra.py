@@ -33,4 +33,4 @@ def test_other_names_are_unknown() -> None:
 
 def test_naming_the_extra_needs_no_pyav() -> None:
     assert isinstance(omniedit.media.is_available(), bool)
-    assert set(omniedit.media.__all__) >= {"probe", "verdict", "parse_mark"}
+    assert set(omniedit.media.__all__) >= {"find_problems", "parse_mark", "probe"}

@@ -317,11 +317,11 @@ def test_what_does_not_happen_is_waited_for_as_long_as_said(system: System) -> N
 
 
 def test_all_but_old_consoles_obey_escapes() -> None:
-    assert linux().obeys_escapes(lambda: 2)
-    assert macos().obeys_escapes(lambda: 2)
-    assert windows(obeys_escapes=True).obeys_escapes(lambda: 2)
-    assert not windows(obeys_escapes=False).obeys_escapes(lambda: 2)
+    assert linux().enables_escapes(lambda: 2)
+    assert macos().enables_escapes(lambda: 2)
+    assert windows(enables_escapes=True).enables_escapes(lambda: 2)
+    assert not windows(enables_escapes=False).enables_escapes(lambda: 2)
 
 
 def test_what_has_no_descriptor_is_no_console() -> None:
-    assert not windows(obeys_escapes=True).obeys_escapes(io.StringIO().fileno)
+    assert not windows(enables_escapes=True).enables_escapes(io.StringIO().fileno)

@@ -109,10 +109,10 @@ def test_a_saved_file_joins_its_record_once_and_stays_there() -> None:
 
 def test_an_error_is_noted_beside_what_is_known() -> None:
     board = Ledger()
-    board.note_error(record_of(TASK), NetworkError("cut", hint="try again"))
+    board.add_error(record_of(TASK), NetworkError("cut", hint="try again"))
     own = TaskError(code="service_error", message="its own")
     attempt = record_of(TASK)._replace(task=None, request_id="r-2", error=own)
-    board.note_error(attempt, NetworkError("cut"))
+    board.add_error(attempt, NetworkError("cut"))
 
     noted, kept = board.records
     assert noted.error == TaskError(
@@ -252,11 +252,11 @@ def test_what_moves_again_is_neither_stalled_nor_paused() -> None:
     board.take_at(1001.0, Stalled(task_id="t-1", since_s=120.0))
     retrying = Retrying(message="x", delay_s=4.0, attempt=1, task_id="t-1")
     edit = board.take_at(1002.0, retrying)
-    assert (edit.still_since, edit.pause is None) == (881.0, False)
+    assert (edit.unchanged_since, edit.pause is None) == (881.0, False)
 
     board.take_at(1003.0, _progressed(41))
 
-    assert (edit.still_since, edit.pause) == (None, None)
+    assert (edit.unchanged_since, edit.pause) == (None, None)
 
 
 def test_an_upload_becomes_the_single_task() -> None:

@@ -51,7 +51,7 @@ def test_a_console_that_obeys_no_escapes_gets_none(
 ) -> None:
     console = make_stream(is_terminal=True, encoding="cp437")
     printer = make_printer(
-        out=console, err=console, environ=environ, system=windows(obeys_escapes=False)
+        out=console, err=console, environ=environ, system=windows(enables_escapes=False)
     )
 
     printer.error("bad")
@@ -73,7 +73,7 @@ def test_a_console_that_does_gets_colours(
 ) -> None:
     console = make_stream(is_terminal=True, descriptor=2)
 
-    printer = make_printer(err=console, environ={}, system=windows(obeys_escapes=True))
+    printer = make_printer(err=console, environ={}, system=windows(enables_escapes=True))
 
     assert printer.stderr.is_animated
     assert printer.stderr.depth is ColourDepth.BASIC
@@ -107,7 +107,7 @@ def test_colour_can_be_forced_all_the_same(
     console = make_stream(is_terminal=True)
 
     printer = make_printer(
-        err=console, environ={"FORCE_COLOR": "1"}, system=windows(obeys_escapes=False)
+        err=console, environ={"FORCE_COLOR": "1"}, system=windows(enables_escapes=False)
     )
 
     assert printer.stderr.is_coloured

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from omniedit.media import C2PA, AudioTrack, ClipFacts, verdict
+from omniedit.media import C2PA, AudioTrack, ClipFacts, find_problems
 from omniedit.models import DEFAULT_MODEL, find_model
 from omniedit.schemas import unknown_values
 from omniedit.terminal.probe import clip_fields, render_clip
@@ -48,7 +48,7 @@ def rendered(facts: ClipFacts, *, width: int | None = None, cost: float | None =
     return [
         plain_text(line)
         for line in render_clip(
-            facts, verdict(facts, longest_s=10), model=MODEL, cost=cost, width=width
+            facts, find_problems(facts, longest_s=10), model=MODEL, cost=cost, width=width
         )
     ]
 
@@ -149,7 +149,9 @@ def test_a_terminal_too_narrow_for_columns_breaks_lines_itself() -> None:
     ],
 )
 def test_the_verdict_is_coloured(facts: ClipFacts, text: str, colour: Colour) -> None:
-    lines = render_clip(facts, verdict(facts, longest_s=10), model=MODEL, cost=62.3, width=None)
+    lines = render_clip(
+        facts, find_problems(facts, longest_s=10), model=MODEL, cost=62.3, width=None
+    )
 
     coloured = [span for line in lines for span in line if isinstance(span, Span) and span.colour]
     assert [span.text.startswith(text) for span in coloured if span.colour is colour][:1] == [True]
@@ -166,7 +168,7 @@ def test_names_from_a_file_do_nothing_to_the_terminal() -> None:
 
 def test_a_document_has_all_fields_of_a_clip() -> None:
     full = clip_fields(
-        "clip.mov", FACTS, verdict(FACTS, longest_s=10), model=MODEL, fits=True, cost=62.34
+        "clip.mov", FACTS, find_problems(FACTS, longest_s=10), model=MODEL, fits=True, cost=62.34
     )
 
     assert {*full, "prepared"} == unknown_values("probe").keys()
