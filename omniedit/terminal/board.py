@@ -21,6 +21,7 @@ from omniedit.events import (
     Stalled,
     Submitted,
     Transferring,
+    edit_key,
 )
 from omniedit.models import Record, Task, TaskError
 from omniedit.terminal.human import clip_name
@@ -313,7 +314,7 @@ class Board:
     def state_of(self, event: Event) -> EditState:
         """Return the state of an event's edit; a fresh one if the edit is unknown."""
         task_id = event.task_id if isinstance(event, Saved) else None
-        return self._edits.get(_key(event)) or EditState(seen_at=self.clock(), task_id=task_id)
+        return self._edits.get(edit_key(event)) or EditState(seen_at=self.clock(), task_id=task_id)
 
     def remaining_s(self) -> float | None:
         """Return the estimated remaining seconds for all edits; None if unknown.
@@ -383,7 +384,7 @@ class Board:
                     pass
 
     def _edit(self, event: Event, now: float) -> EditState:
-        return self._edits.setdefault(_key(event), EditState(seen_at=now))
+        return self._edits.setdefault(edit_key(event), EditState(seen_at=now))
 
     def _take_task(self, event: Submitted | Progressed | Completed | Failed, now: float) -> None:
         record, task_id = event.record, event.record.task_id
@@ -450,7 +451,7 @@ class Board:
         edit.label, edit.state = event.name, event.what
         edit.preparing, edit.pause, self.pause = event, None, None
         if event.total is not None and event.done >= event.total:
-            del self._edits[_key(event)]
+            del self._edits[edit_key(event)]
 
     def _take_transfer(self, event: Transferring, now: float) -> None:
         edit = self._edit(event, now)
@@ -469,7 +470,7 @@ class Board:
             if self.is_single:
                 edit.state, edit.transfer = "submitting", None
             else:
-                self._edits.pop(_key(event), None)
+                self._edits.pop(edit_key(event), None)
 
     def _take_saved(self, event: Saved) -> None:
         if event.task_id is None:  # joined from results that have been counted
@@ -491,16 +492,3 @@ class Board:
         edit = self._edits.get(event.task_id or "")
         if edit is not None:
             edit.is_over = True
-
-
-def _key(event: Event) -> str:
-    """Return the key of an event's edit: the task, or the clip while there is no task."""
-    match event:
-        case Submitted() | Progressed() | Completed() | Failed():
-            return event.record.task_id or event.record.request_id or ""
-        case Transferring(task_id=None) | Preparing():
-            return f"clip {event.name}"
-        case Stalled() | Saved() | Retrying() | Transferring():
-            return event.task_id or ""
-        case _:
-            return ""
