@@ -29,6 +29,14 @@ def sanitize(text: str) -> str:
     return "".join(map(_shown, _LINE_BREAKS.sub(" ", text).strip()))
 
 
+def masked(text: str, secret: str, mask: str) -> str:
+    """Replace a secret in `text`, even if `sanitize` would have to uncover it first."""
+    text = text.replace(secret, mask)
+    if not text.isascii() and secret in (shown := sanitize(text)):
+        return shown.replace(secret, mask)
+    return text
+
+
 def quoted(*words: str) -> str:
     r"""Return words quoted for a shell, in a form that `sanitize` does not change.
 

@@ -37,6 +37,7 @@ from omniedit.errors import (
     QuotaError,
 )
 from omniedit.policy import DEFAULT, Policy
+from omniedit.sanitize import masked
 from omniedit.system import SYSTEM_CLOCK, Clock
 from omniedit.terminal.printer import OutputMode
 
@@ -434,7 +435,7 @@ def _redacted(context: Context, text: str) -> str:
     settings = context.readable_settings
     if settings is not None and settings.key is not None:
         key = settings.key.value
-        text = text.replace(key.reveal(), str(key))
+        text = masked(text, key.reveal(), str(key))
     return text
 
 

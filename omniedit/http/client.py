@@ -35,6 +35,7 @@ from omniedit.http.urls import (
     shown_url,
 )
 from omniedit.policy import DEFAULT, Policy
+from omniedit.sanitize import masked
 
 USER_AGENT: Final = f"omniedit/{__version__} (+https://github.com/omniedit/omniedit)"
 """The result host refuses the default agents of HTTP libraries (Cloudflare error 1010)."""
@@ -213,8 +214,8 @@ class HttpClient:
         for secret in self._secrets:
             body = body.replace(secret.encode(), _REDACTED.encode())
         value = parse_json(body)
-        if b"\\" in body:
-            # JSON escapes may have hidden a key from the replacement above.
+        if b"\\" in body or not body.isascii():
+            # Escapes or invisible characters may have hidden a key from the replacement above.
             value = map_strings(value, self._redact)
         return Reply(status=reply.status, headers=reply.headers, body=body, json=value)
 
@@ -351,7 +352,7 @@ class HttpClient:
 
     def _redact(self, text: str) -> str:
         for secret in self._secrets:
-            text = text.replace(secret, _REDACTED)
+            text = masked(text, secret, _REDACTED)
         return text
 
     def _trace_line(self, line: str) -> None:
