@@ -1,5 +1,6 @@
 """The session: the service, journal, clock, settings and observers that the use cases share."""
 
+import math
 import signal
 import threading
 import uuid
@@ -65,6 +66,7 @@ class RateLimiter:
         """Whether there is a minimum interval between turns even without a rate limit."""
         self._paused_until = 0.0
         self._pauses = 0
+        self._last_turn_at = -math.inf
 
     def wait(self) -> float:
         """Rest until it is the caller's turn; return how many seconds that took."""
@@ -77,9 +79,11 @@ class RateLimiter:
                 self._open_at = turn_at + max(self._interval_s, self._least_interval_s)
             if turn_at > now:
                 self._sleep(turn_at - now)
-            # A pause that began in the meantime makes every assigned turn void.
-            if pauses == self._pauses:
-                return self._monotonic() - began
+            with self._lock:
+                # A pause that began in the meantime makes every assigned turn void.
+                if pauses == self._pauses:
+                    self._last_turn_at = self._monotonic()
+                    return self._last_turn_at - began
 
     def slow_down(self, rest_s: float) -> None:
         """Give no turns for `rest_s` seconds, and then at a longer interval than before."""
@@ -91,7 +95,7 @@ class RateLimiter:
                 doubled_s = max(SHORTEST_INTERVAL_S, 2 * self._interval_s)
                 self._interval_s = min(LONGEST_INTERVAL_S, doubled_s)
             self._paused_until = max(self._paused_until, now + rest_s)
-            self._open_at = self._paused_until
+            self._open_at = max(self._paused_until, self._last_turn_at + self._least_interval_s)
             self._pauses += 1
 
     def speed_up(self) -> None:

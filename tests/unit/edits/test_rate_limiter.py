@@ -109,3 +109,14 @@ def test_a_pace_keeps_turns_apart_whether_or_not_the_service_asks_for_it() -> No
     rested += [limiter.wait(), limiter.wait()]
 
     assert rested == [0.0, 20.0, 20.0, 50.0, 20.0]
+
+
+def test_a_pause_shorter_than_the_pace_does_not_shorten_it() -> None:
+    clock = VirtualClock(now=1000.0)
+    limiter = RateLimiter(lambda: clock.now, clock.rest, least_interval_s=20.0)
+
+    limiter.wait()
+    limiter.slow_down(1.0)
+    rested = [limiter.wait(), limiter.wait()]
+
+    assert rested == [20.0, 20.0]
