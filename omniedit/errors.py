@@ -164,6 +164,8 @@ class Interrupted(BaseException):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.signal_number = signal_number
+        self.unknown_outcome: OmniEditError | None = None
+        """Why the outcome of the submission that it interrupted is unknown."""
 
 
 class InvalidInputError(OmniEditError):

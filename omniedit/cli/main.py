@@ -203,13 +203,11 @@ def _end(context: Context, outcome: Outcome) -> int:
         case OmniEditError() as error:
             status = exit_status(error)
             _print_errors(context, [error])
-        case Interrupted(signal_number=number):
-            status = exit_status_of_signal(number)
-            words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
-            error = OmniEditError(words.get(status, "interrupted"), code="interrupted")
+        case Interrupted() as interrupted:
+            status = exit_status_of_signal(interrupted.signal_number)
+            error = _interruption(interrupted, recovery_hint=outcome.recovery_hint)
             if context.document_name != _SERVER:
                 context.printer.error(error.message)
-            error.hint = outcome.recovery_hint
             _print_recovery_commands(context, error)
         case cause:
             status, error = ExitStatus.BUG, _bug(context, cause)
@@ -234,6 +232,16 @@ def _interrupt_in(error: BaseException | None) -> BaseException | None:
     while found is not None and not isinstance(found, Interrupted | OmniEditError):
         found = found.__context__
     return found if isinstance(found, Interrupted) else error
+
+
+def _interruption(interrupted: Interrupted, *, recovery_hint: str | None) -> OmniEditError:
+    """Return the error of a command that a signal ended."""
+    status = exit_status_of_signal(interrupted.signal_number)
+    words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
+    error = OmniEditError(words.get(status, "interrupted"), code="interrupted", hint=recovery_hint)
+    if (unknown := interrupted.unknown_outcome) is not None:
+        error.hint, error.request_id = recovery_hint or unknown.hint, unknown.request_id
+    return error
 
 
 def _end_at_once(call: Call, interrupted: Interrupted) -> None:

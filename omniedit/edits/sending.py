@@ -117,8 +117,8 @@ class Sending:
                             why="the service did not mark its reply as a replay",
                         )
                     return record
-        except Interrupted:
-            self._record_interruption()
+        except Interrupted as interrupted:
+            self._record_interruption(interrupted)
             raise
         raise AssertionError  # pragma: no cover - `count` does not end
 
@@ -238,11 +238,12 @@ class Sending:
             http_status=error.http_status,
         )
 
-    def _record_interruption(self) -> None:
+    def _record_interruption(self, interrupted: Interrupted) -> None:
         if self._is_settled:
             return
         if self._is_in_flight or self._is_lost:
             self._record_unknown(_NO_REPLY)
+            interrupted.unknown_outcome = self._unknown(OmniEditError(_NO_REPLY.message))
             message = Hint(
                 f"submission {self._request_id} may have been accepted: {{}} settles it",
                 self._recovery_command,

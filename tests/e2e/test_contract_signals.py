@@ -110,7 +110,7 @@ def test_after_five_seconds_the_outcome_is_unknown(
     omniedit: CommandLine, held: threading.Event, command: str
 ) -> None:
     with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
-        running = omniedit.installed.start(command, CLIP, "x", **service.environ())
+        running = omniedit.installed.start("--json", command, CLIP, "x", **service.environ())
         assert service.arrived.acquire(timeout=20)
         started = time.monotonic()
         running.send_signal(signal.SIGTERM)
@@ -123,6 +123,9 @@ def test_after_five_seconds_the_outcome_is_unknown(
     assert 3.5 < elapsed_s < 9
     assert (row["task_id"], row["status"]) == (None, "unknown")
     assert f"omniedit submit --resume {row['request_id']}" in ended.stderr
+    error = check_document(ended)["error"]
+    assert error["request_id"] == row["request_id"]
+    assert f"omniedit submit --resume {row['request_id']}" in error["hint"]
     assert len(service.asked("POST")) == 1
 
 
