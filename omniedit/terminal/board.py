@@ -466,8 +466,8 @@ class Board:
         transfer.take(event, now)
         is_whole = event.total_bytes is not None and event.done_bytes >= event.total_bytes
         if is_whole and event.task_id is None:
-            # The task made from this upload gets a state of its own.
-            if self.is_single:
+            # The task made from an upload gets a state of its own; a downloaded clip has none.
+            if self.is_single and event.direction == "upload":
                 edit.state, edit.transfer = "submitting", None
             else:
                 self._edits.pop(edit_key(event), None)

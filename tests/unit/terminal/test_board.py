@@ -307,6 +307,13 @@ def test_time_left_of_a_join_is_its_own() -> None:
     assert board.remaining_s() == 2.0
 
 
+def test_a_clip_that_was_downloaded_is_not_submitted() -> None:
+    board = Ledger(_transferring(4000, direction="download", task_id=None))
+
+    assert board.running == []
+    assert board.latest.state == "starting"
+
+
 def test_uploads_of_many_make_room_for_their_tasks() -> None:
     board = Ledger(
         _transferring(1, 9, direction="upload", task_id=None),
