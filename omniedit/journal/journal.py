@@ -349,6 +349,9 @@ class Journal(Reader):
             " estimated_s = coalesce(excluded.estimated_s, estimated_s),"
             " credits_reserved = coalesce(excluded.credits_reserved, credits_reserved),"
             " credits_used = coalesce(excluded.credits_used, credits_used),"
+            # A task without results was marked as gone; a result that appears later is here.
+            " is_result_gone = is_result_gone and"
+            " (result_urls <> '[]' or excluded.result_urls = '[]'),"
             " result_urls = case excluded.result_urls when '[]' then result_urls"
             " else excluded.result_urls end,"
             " error = coalesce(excluded.error, error),"

@@ -1,6 +1,7 @@
 """The journal: what is written before, during and after a submission, and read back."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -388,6 +389,28 @@ def test_a_result_that_is_gone_is_marked(journal: Journal) -> None:
 
     assert found
     assert found.is_result_gone
+
+
+@pytest.mark.parametrize(
+    ("before", "is_still_gone"),
+    [
+        pytest.param((), False, id="a-result-that-comes-late-is-here"),
+        pytest.param(("https://r.example/1.mp4",), True, id="a-new-link-proves-nothing"),
+    ],
+)
+def test_a_mark_goes_once_the_first_result_appears(
+    journal: Journal, before: tuple[str, ...], is_still_gone: bool
+) -> None:
+    task = replace(accept(journal, status="completed"), result_urls=before)
+    journal.record_task(task, origin=ORIGIN)
+    journal.record_result_gone(task.task_id)
+    late = replace(task, result_urls=("https://r.example/2.mp4",))
+
+    journal.record_task(late, origin=ORIGIN)
+
+    found = journal.find_task(task.task_id)
+    assert found
+    assert found.is_result_gone is is_still_gone
 
 
 def test_uploads_are_remembered_while_they_stay(journal: Journal, clock: Clock) -> None:
