@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
@@ -224,9 +224,15 @@ def _later_hint(error: OmniEditError, command: str) -> str:
     is_unsent = command in {"submit", "edit", "batch"} and error.request_id
     prefix = "nothing was accepted; " if is_unsent else ""
     if error.retry_after_s is not None:
-        # In the user's own time zone.
-        then = datetime.now().astimezone() + timedelta(seconds=error.retry_after_s)
-        return f"{prefix}retry in {error.retry_after_s:.0f} s, at {then:%H:%M:%S}"
+        from omniedit.terminal.human import render_duration
+
+        now = datetime.now(UTC)
+        then = now + timedelta(seconds=error.retry_after_s)
+        day = "" if then.date() == now.date() else f"{then:%Y-%m-%d} "
+        left = render_duration(error.retry_after_s)
+        return f"{prefix}retry in {left}, at {day}{then:%H:%M:%S} UTC"
+    if error.code == "interrupted":
+        return "nothing was sent: submit it again"
     if isinstance(error, NotConnectedError):
         return f"{prefix}check the network and the proxy variables, then try again"
     return f"{prefix}try again later"

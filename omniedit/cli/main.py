@@ -354,7 +354,8 @@ def _summarise(context: Context, outcome: Outcome, error: OmniEditError | None) 
     from omniedit.terminal.documents import render_summary
 
     try:
-        context.append_summary(render_summary(_tasks(context, outcome), error))
+        tasks = _tasks(context, outcome)
+        context.append_summary(render_summary(tasks, error, request=context.board.request))
     except LocalError as failure:
         # A warning will do: the results are safe. If it ended the command, it has been printed.
         if error is None or failure.message != error.message:
@@ -420,6 +421,8 @@ def _hint(context: Context, error: OmniEditError) -> str | None:
 
 def _place_of(context: Context, task_id: str | None) -> str | None:
     """Return where a task's result goes: the path as typed, or the default name of `edit`."""
+    if context.command == "compare":  # what was typed names its page
+        return None
     if task_id is not None and context.destination is None and context.command == "edit":
         from omniedit.edits.targets import default_name
 

@@ -23,7 +23,7 @@ from omniedit.events import (
     Transferring,
     edit_key,
 )
-from omniedit.models import Record, Task, TaskError
+from omniedit.models import EditRequest, Record, Task, TaskError
 from omniedit.terminal.human import clip_name
 
 _POLL_EVERY_S: Final = 8.0
@@ -214,6 +214,8 @@ class Board:
         self.total = 1
         self.saves = True
         """Whether the command also saves results; `saved` then stands for `completed`."""
+        self.request: EditRequest | None = None
+        """The edit that was asked for, if it is a single one."""
         self.pause: Pause | None = None
         """A retry that concerns all edits, or an edit without a task yet."""
         self.submitted: set[str] = set()

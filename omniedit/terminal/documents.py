@@ -10,7 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
-from omniedit.errors import NotFinishedError, OmniEditError, WaitTimeoutError
+from omniedit.errors import (
+    NotFinishedError,
+    OmniEditError,
+    OutcomeUnknownError,
+    WaitTimeoutError,
+)
 from omniedit.events import (
     Completed,
     Event,
@@ -26,7 +31,7 @@ from omniedit.events import (
     Transferring,
     Warned,
 )
-from omniedit.models import Record, SavedFile, TaskError, TaskStatus
+from omniedit.models import AttemptState, EditRequest, Record, SavedFile, TaskError, TaskStatus
 from omniedit.sanitize import sanitize
 from omniedit.schemas import instant, video_fields
 from omniedit.terminal.human import advice_on, clip_name, failure_of, render_amount
@@ -36,6 +41,7 @@ SCHEMA: Final = 1
 
 _SUMMARY_PROMPT: Final = 80
 _NOTHING: Final = "-"
+_UNKNOWN: Final = "unknown"
 _ACTIVE_IN_MARKDOWN: Final = re.compile(r"[&<>|\\`*_\[\]~$@#!:{}]")
 """Characters with a meaning in Markdown, HTML, or GitHub's extensions of them."""
 _SUMMARY_HEADER: Final = (
@@ -254,17 +260,25 @@ def _tenths(seconds: float | None) -> float | None:
     return None if seconds is None or not math.isfinite(seconds) else round(seconds, 1)
 
 
-def render_summary(documents: Sequence[Document], error: OmniEditError | None) -> str:
+def render_summary(
+    documents: Sequence[Document],
+    error: OmniEditError | None,
+    *,
+    request: EditRequest | None = None,
+) -> str:
     """Return a table with a row per task, or with one row that says why there are none.
 
     Args:
         documents: The task documents.
         error: The error that ended the run, if any.
+        request: The requested edit, if the run was for a single one.
     """
     rows = [_summary_row(document) for document in documents]
     if not rows:
+        clip, prompt = (request.shown_video, request.prompt) if request else (None, None)
         state = error.message if error else "nothing to do"
-        rows = [(_NOTHING, _NOTHING, state, _NOTHING, _NOTHING)]
+        credits_used = _UNKNOWN if isinstance(error, OutcomeUnknownError) else _NOTHING
+        rows = [(clip_name(clip) or _NOTHING, _short(prompt), state, credits_used, _NOTHING)]
     lines = ("| " + " | ".join(map(_cell, row)) + " |\n" for row in rows)
     return f"\n{_SUMMARY_HEADER}{''.join(lines)}\n"
 
@@ -277,11 +291,15 @@ def _summary_row(document: Document) -> tuple[str, ...]:
         state += f" ({failure['code']})"
     return (
         clip_name(video) or _NOTHING,
-        truncate(" ".join((prompt or _NOTHING).split()), _SUMMARY_PROMPT),
+        _short(prompt),
         state,
         _summary_credits(document),
         _shown_path(saved[-1]["path"]) if saved else _NOTHING,
     )
+
+
+def _short(prompt: str | None) -> str:
+    return truncate(" ".join((prompt or _NOTHING).split()), _SUMMARY_PROMPT)
 
 
 def _summary_credits(document: Document) -> str:
@@ -291,7 +309,8 @@ def _summary_credits(document: Document) -> str:
         return "0"
     if document["credits_reserved"] is not None:
         return f"{render_amount(document['credits_reserved'])} reserved"
-    return "unknown" if document["task_id"] else _NOTHING
+    is_unknown = document["task_id"] or document["status"] == AttemptState.UNKNOWN
+    return _UNKNOWN if is_unknown else _NOTHING
 
 
 def _shown_path(path: str) -> str:

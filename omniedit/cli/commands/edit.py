@@ -117,6 +117,7 @@ def edit(
         model=chosen.value,
         model_source=chosen.source,
     )
+    context.board.request = request
     use = JournalUse.DECLINED if no_journal else JournalUse.REQUIRED
     if split:
         from omniedit.cli.commands.split import SplitCall, edit_in_pieces
@@ -145,5 +146,6 @@ def edit(
         use, observers=[context.saved_files(destination)], sidecars=sidecar
     ) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
+        context.board.request = request
         context.board.add(editing.edit(session, request, options))
     return Outcome()

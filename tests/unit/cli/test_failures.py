@@ -1,6 +1,7 @@
 """An error's exit status for scripts, and its hint for people."""
 
 import random
+import re
 import signal
 
 import pytest
@@ -194,7 +195,19 @@ def test_the_time_to_retry_is_said() -> None:
 
     assert hint
     assert "nothing was accepted; " in hint
-    assert "3600 s, at " in hint
+    assert re.search(r"retry in 1h00m, at (20\d\d-\d\d-\d\d )?\d\d:\d\d:\d\d UTC$", hint)
+
+
+def test_a_time_beyond_today_has_a_date() -> None:
+    hint = hint_for(errors.RateLimitedError("no", retry_after_s=3 * 86400), command="submit")
+
+    assert re.search(r"retry in 3d00h, at 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC$", hint or "")
+
+
+def test_an_interrupted_submission_does_not_blame_the_network() -> None:
+    error = errors.NotConnectedError("interrupted before anything was sent", code="interrupted")
+
+    assert hint_for(error, command="status") == "nothing was sent: submit it again"
 
 
 @pytest.mark.parametrize("error", [*OmniEditError.subclasses()])

@@ -392,14 +392,14 @@ def test_a_result_that_is_gone_is_marked(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "is_still_gone"),
+    ("before", "still_gone"),
     [
         pytest.param((), False, id="a-result-that-comes-late-is-here"),
         pytest.param(("https://r.example/1.mp4",), True, id="a-new-link-proves-nothing"),
     ],
 )
 def test_a_mark_goes_once_the_first_result_appears(
-    journal: Journal, before: tuple[str, ...], is_still_gone: bool
+    journal: Journal, before: tuple[str, ...], still_gone: object
 ) -> None:
     task = replace(accept(journal, status="completed"), result_urls=before)
     journal.record_task(task, origin=ORIGIN)
@@ -410,7 +410,7 @@ def test_a_mark_goes_once_the_first_result_appears(
 
     found = journal.find_task(task.task_id)
     assert found
-    assert found.is_result_gone is is_still_gone
+    assert found.is_result_gone is still_gone
 
 
 def test_uploads_are_remembered_while_they_stay(journal: Journal, clock: Clock) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
-from omniedit.errors import QuotaError
-from omniedit.models import SavedFile, Task, TaskError
+from omniedit.errors import OmniEditError, OutcomeUnknownError, QuotaError
+from omniedit.models import EditRequest, SavedFile, Task, TaskError
 from omniedit.terminal.documents import render_summary, task_document
 from tests.records import record_of
 
@@ -53,6 +53,19 @@ def test_without_any_edit_the_error_is_the_row() -> None:
     [found] = rows(render_summary([], QuotaError("no | credits\n| x |")))
 
     assert found == ["-", "-", "no &#124; credits &#124; x &#124;", "-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("error", "credits"),
+    [(QuotaError("no money"), "-"), (OutcomeUnknownError("no reply"), "unknown")],
+    ids=["refused", "unknown"],
+)
+def test_an_edit_without_a_task_is_named(error: OmniEditError, credits: str) -> None:  # noqa: A002 - the unit's name
+    request = EditRequest(video=CLIP, prompt="make it night")
+
+    [found] = rows(render_summary([], error, request=request))
+
+    assert found == ["a.mp4", "make it night", error.message, credits, "-"]
 
 
 def test_a_long_prompt_is_cut() -> None:
