@@ -201,11 +201,12 @@ class Retry:
 
 def is_transient(error: OmniEditError) -> bool:
     """Return whether the same request may succeed a little later."""
-    # A refused certificate or a blocked client does not recover while we wait.
+    # A refused certificate or a blocked client does not recover while we wait, and a clip that was
+    # stored without a URL would be stored once more by every retry.
     return (
         isinstance(error, UnavailableError)
         and not isinstance(error, BlockedClientError)
-        and error.code != "certificate"
+        and error.code not in {"certificate", "no_clip_url"}
     )
 
 

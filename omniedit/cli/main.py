@@ -48,6 +48,22 @@ if TYPE_CHECKING:
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 REMIND_WITHIN_S: Final = 3 * 3600
 
+_REMINDING: Final = frozenset(
+    [
+        "batch",
+        "compare",
+        "credits",
+        "doctor",
+        "download",
+        "edit",
+        "probe",
+        "status",
+        "submit",
+        "usage",
+        "wait",
+    ]
+)
+"""`list` shows what expires, and other commands do without the journal."""
 _SHOWN_TASKS: Final = 5
 _SERVER: Final = "sandbox-serve"
 """The document name of `sandbox serve`, which normally ends by a signal."""
@@ -311,7 +327,7 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
 
 def remind(context: Context) -> None:
     """Note on a terminal that unsaved results expire soon."""
-    if context.command not in {"submit", "status", "wait", "edit"}:
+    if context.command not in _REMINDING:
         return
     if not context.printer.stderr.is_terminal or context.printer.quiet:
         return

@@ -73,7 +73,7 @@ def usage_error(
         hint = _edit_hint(found[1], argv) or _command_hint(found[1], found[2], command)
     elif type(error).__name__ == "NoSuchOption":
         message = f"No such option: {getattr(error, 'option_name', '')}"
-        hint = _option_hint(error, command, argv)
+        hint = _option_hint(error, command)
     shown = message[:1].lower() + message[1:].rstrip(".")
     hint = hint or Hint("{}", f"{command} --help".lstrip())
     return InvalidInputError(_in_plain_words(shown), code="usage", hint=hint)
@@ -148,7 +148,7 @@ def _command_hint(name: str, similar: str | None, command: str) -> Hint | None:
     return Hint("did you mean {}? {} lists all", meant, f"{group}--help") if meant else None
 
 
-def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
+def _option_hint(error: Any, command: str) -> Hint | None:
     """Return which option was probably meant; None if unknown."""
     name: str = error.option_name
     if hint := _alternative_to(name, command):
@@ -161,7 +161,9 @@ def _option_hint(error: Any, command: str, argv: Sequence[str]) -> Hint | None:
         similar = sorted(likely, key=lambda option: not option.startswith(name))
     if similar:
         return Hint(f"did you mean `{similar[0]}`? {{}} lists all", f"{command} --help".lstrip())
-    if not {"submit", "edit"} & set(argv):
+    if not command:
+        return Hint(f"options go after the command: `omniedit COMMAND … {name}`")
+    if command not in {"edit", "submit"}:
         return None
     return Hint(
         "a PROMPT that begins with `-` goes last, after `--`: {},"

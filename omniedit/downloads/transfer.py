@@ -330,7 +330,11 @@ class _Transfer:
                 break
         if _is_encoded(reply) or not is_mp4(head):
             # Keep the part: a captive portal's page says nothing about it.
-            kind = _describe(head, reply.headers.get("content-type", ""))
+            content_type = reply.headers.get("content-type", "")
+            if _is_encoded(reply) and content_type.lower().startswith("video/"):
+                msg = f"the host compresses the {self._what}, although it was asked not to"
+                raise BrokenDownloadError(msg, http_status=reply.status)
+            kind = _describe(head, content_type)
             msg = f"the {self._what} link delivers {kind} instead of an MP4"
             raise NotAVideoError(msg, http_status=reply.status)
         version = _version(reply, total_bytes=_content_length(reply))

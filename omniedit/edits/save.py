@@ -26,6 +26,7 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Retrying, Saved
+from omniedit.evolink.replies import has_unreadable_results
 from omniedit.models import (
     Record,
     SavedFile,
@@ -276,6 +277,10 @@ def with_results(session: Session, record: Record, *, deadline: float | None) ->
     fresh = read_task(session, task.task_id, known=record, deadline=deadline)
     if fresh.result_urls:
         return fresh
+    if has_unreadable_results(fresh):
+        msg = f"{task_name(task.task_id)} lists a result without a link that omniedit understands"
+        hint = Hint("{} shows it as `raw`", f"status {task.task_id} --json")
+        raise ResultGoneError(msg, hint=hint, task_id=task.task_id)
     session.write_journal(lambda: session.journal.record_result_gone(task.task_id))
     msg = (
         f"{task_name(task.task_id)} was completed without a result, as happens to clips from"

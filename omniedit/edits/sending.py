@@ -220,14 +220,14 @@ class Sending:
     def _unknown(self, error: OmniEditError) -> OmniEditError:
         request_id = self._request_id
         if isinstance(error, IdempotencyConflictError):
+            hint = Hint("{} shows the task it became", "list --remote")
+            if self._session.has_journal:
+                settle = f"submit --resume {request_id} --as TASK"
+                hint = Hint("{} shows the task it became; {} settles it", "list --remote", settle)
             return IdempotencyConflictError(
                 f"request ID {request_id} is held by another request: {error.message}",
                 code=error.code,
-                hint=Hint(
-                    "{} shows the task it became; {} settles it",
-                    "list --remote",
-                    f"submit --resume {request_id} --as TASK",
-                ),
+                hint=hint,
                 request_id=request_id,
                 http_status=error.http_status,
             )

@@ -152,7 +152,8 @@ def parse_task(value: object) -> Task:
     """
     raw = as_object(value)
     task_id = raw.get("id", raw.get("task_id"))
-    if not isinstance(task_id, str) or not is_task_id(task_id):
+    # `last` is what a user types for the newest task.
+    if not isinstance(task_id, str) or not is_task_id(task_id) or task_id == "last":
         msg = "the service's reply contains no usable task ID"
         raise UnreadableReplyError(msg)
     status = _status(raw.get("status"))
@@ -231,7 +232,7 @@ def parse_uploaded_clip(value: object) -> UploadedClip:
     url = _text(stored.get("file_url")) or _text(stored.get("download_url"))
     if url is None or not _is_web_url(url):
         msg = "the file service's reply contains no URL of the uploaded clip"
-        raise UnreadableReplyError(msg)
+        raise UnreadableReplyError(msg, code="no_clip_url")
     return UploadedClip(url=url, expires_at=_instant(stored.get("expires_at")))
 
 
@@ -244,7 +245,8 @@ def parse_credits(value: object) -> Credits:
     stored = as_object(as_object(value).get("data"))
     key, account = as_object(stored.get("token")), as_object(stored.get("user"))
     if not key and not account:
-        msg = "the service's reply contains no credits"
+        reason = _text(as_object(value).get("message"))
+        msg = f"the service's reply contains no credits{f': {reason}' if reason else ''}"
         raise UnreadableReplyError(msg)
     is_unlimited = key.get("unlimited_credits") is True
     return Credits(
@@ -261,9 +263,16 @@ def _result_urls(raw: JSONObject) -> Iterable[str]:
     for key in ("results", "result_data"):
         entries = raw.get(key)
         for entry in cast("list[object]", entries) if isinstance(entries, list) else []:
-            url = entry if isinstance(entry, str) else as_object(entry).get("video_url")
+            fields = as_object(entry)
+            url = entry if isinstance(entry, str) else fields.get("video_url", fields.get("url"))
             if isinstance(url, str) and _is_web_url(url):
                 yield url
+
+
+def has_unreadable_results(task: Task) -> bool:
+    """Return whether a task's reply lists results, but none with an http(s) link."""
+    raw = as_object(task.raw)
+    return not task.result_urls and any(raw.get(key) for key in ("results", "result_data"))
 
 
 def _is_web_url(url: str) -> bool:

@@ -25,6 +25,10 @@ def test_a_certificate_does_not_mend_itself() -> None:
     assert not is_transient(errors.NotConnectedError("no", code="certificate"))
 
 
+def test_a_clip_that_was_stored_without_a_url_is_not_stored_again() -> None:
+    assert not is_transient(errors.UnreadableReplyError("no", code="no_clip_url"))
+
+
 @pytest.mark.parametrize(
     "error",
     [

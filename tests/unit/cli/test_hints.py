@@ -49,7 +49,7 @@ def finished(folder: Path, *, ago_s: float, origin: str = HERE) -> None:
         journal.record_adopted(made, origin=origin)
 
 
-@pytest.mark.parametrize("command", ["submit", "status", "wait", "edit"])
+@pytest.mark.parametrize("command", ["submit", "status", "wait", "edit", "usage", "download"])
 def test_results_that_expire_soon_are_named_with_what_saves_them(
     tmp_path: Path, command: str
 ) -> None:

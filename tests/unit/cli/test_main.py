@@ -231,6 +231,11 @@ def test_a_full_device_is_a_local_problem(monkeypatch: pytest.MonkeyPatch, argv:
             id="short-name-of-other-tools",
         ),
         pytest.param(
+            ["--force", "edit", "a.mp4", "x"],
+            "options go after the command: `omniedit COMMAND … --force`",
+            id="before-the-command",
+        ),
+        pytest.param(
             ["download", "--overwrite"],
             "did you mean `--force`? `omniedit download --help` lists all",
             id="long-name-of-other-tools",

@@ -525,6 +525,16 @@ def test_what_is_no_video_never_gets_the_name(
     assert desk.names == []
 
 
+def test_a_compressed_video_is_not_called_lost(desk: Desk, origin: Origin) -> None:
+    headers = {"content-encoding": "gzip", "content-type": "video/mp4"}
+    origin.script = [origin.reply(200, b"\x1f\x8b\x08\0\0\0\0\0", headers)]
+
+    desk.download()
+
+    assert len(origin.requests) == 2
+    assert desk.target.read_bytes() == origin.content
+
+
 def test_what_is_no_video_does_not_void_the_part(desk: Desk, origin: Origin) -> None:
     desk.leave_part()
     origin.script = [origin.reply(200, b"<html>captive portal")]

@@ -3,13 +3,14 @@
 import hashlib
 from pathlib import Path
 
+import httpx
 import pytest
 
-from omniedit.edits.save import download
+from omniedit.edits.save import download, with_results
 from omniedit.edits.targets import Destination
-from omniedit.errors import LocalError
+from omniedit.errors import LocalError, ResultGoneError
 from omniedit.events import Noted, Warned
-from omniedit.models import Record, VideoFacts
+from omniedit.models import Record, Task, VideoFacts
 from tests.unit.edits.bench import BenchSession, completed, record_of, video_of
 from tests.unit.media.clips import make_clip, with_manifest
 
@@ -93,3 +94,17 @@ def test_a_result_that_is_the_clip_unchanged_is_success_once_more(
 
     assert [file.path for file in again.saved] == [str(here / "out.mp4")]
     assert (here / "clip.mp4").read_bytes() == content
+
+
+def test_a_result_that_cannot_be_read_is_not_called_gone() -> None:
+    reply = {"id": "task-1", "status": "completed", "results": ["ftp://r.example/1.mp4"]}
+    session = BenchSession(transport=lambda _: httpx.Response(200, json=reply))
+    task = Task(task_id="task-1", status="completed")
+    session.journal.record_adopted(task, origin=session.origin)
+
+    with pytest.raises(ResultGoneError, match="a result without a link"):
+        with_results(session, record_of(task), deadline=None)
+
+    found = session.journal.find_task("task-1")
+    assert found
+    assert not found.is_result_gone

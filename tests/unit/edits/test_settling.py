@@ -296,6 +296,17 @@ def test_after_a_conflict_the_way_back_ends(session: BenchSession) -> None:
     assert made.task_id == "task-9"
 
 
+def test_without_a_journal_a_conflict_names_no_command_that_needs_one() -> None:
+    error = {"code": "idempotency_conflict", "message": "another body"}
+    session = BenchSession(transport=lambda _: httpx.Response(409, json={"error": error}))
+    session.has_journal = False
+
+    with pytest.raises(IdempotencyConflictError) as raised:
+        submit(session, REQUEST)
+
+    assert str(raised.value.hint) == "`omniedit list --remote` shows the task it became"
+
+
 def adopted(session: BenchSession) -> None:
     session.journal.record_adopted(completed("task-9"), origin=session.origin)
 

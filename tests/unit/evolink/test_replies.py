@@ -107,7 +107,7 @@ def test_lists_pages_uploads_and_credits_are_read_or_unreadable(value: object) -
 
 @pytest.mark.parametrize(
     "task_id",
-    [None, 7, "", ".", "..", "../credits", "a/b", "a b", "é", "a" * 129, "a\n", ["x"]],
+    [None, 7, "", ".", "..", "last", "../credits", "a/b", "a b", "é", "a" * 129, "a\n", ["x"]],
 )
 def test_an_id_that_may_not_stand_in_a_url_is_none(task_id: object) -> None:
     with pytest.raises(UnreadableReplyError):
@@ -225,6 +225,9 @@ def test_a_missing_progress_is_unknown_and_of_a_completed_task_100() -> None:
             id="result-data",
         ),
         pytest.param(
+            {"results": [{"url": "https://a.example/v"}]}, ("https://a.example/v",), id="object"
+        ),
+        pytest.param(
             {
                 "results": ["https://a.example/1", "https://a.example/2"],
                 "result_data": [{"video_url": "https://a.example/2"}],
@@ -315,6 +318,11 @@ def test_credits_tell_balance_and_limit_apart() -> None:
 
     assert (found.account_remaining, found.account_used) == (70.5, 2)
     assert (found.key_remaining, found.key_used, found.is_key_unlimited) == (5, 1, False)
+
+
+def test_without_credits_the_reason_is_shown() -> None:
+    with pytest.raises(UnreadableReplyError, match="no credits: account is frozen"):
+        parse_credits({"success": False, "message": "account is frozen", "data": None})
 
 
 def test_a_key_without_limit_has_no_rest() -> None:
