@@ -187,6 +187,8 @@ def _outcome_of(call: Call, argv: Sequence[str]) -> Outcome:
         msg = f"cannot write to standard output: {error.strerror}"
         return Outcome(errors=[LocalError(msg)])
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the boundary
+        if not call.is_parsed:
+            _note_modes(call, argv)
         return Outcome(ended_by=error)
     return outcome if isinstance(outcome, Outcome) else Outcome()
 

@@ -110,6 +110,19 @@ def test_a_bug_in_the_settings_is_reported_like_any_other(
     assert "a bug in omniedit: ZeroDivisionError" in answer.err
 
 
+def test_a_signal_during_parsing_still_gets_a_document(capsys: pytest.CaptureFixture[str]) -> None:
+    class Word(str):
+        __slots__ = ()
+
+        def __getitem__(self, key: Any) -> str:
+            raise Interrupted(signal.SIGTERM)
+
+    status = main.run([Word("list"), "--json"], {})
+
+    document = json.loads(capsys.readouterr().out)
+    assert (status, document["error"]["exit_status"]) == (143, 143)
+
+
 def test_a_document_that_cannot_be_made_is_a_bug_with_a_document() -> None:
     def fail() -> list[dict[str, Any]]:
         msg = "no document"
