@@ -104,8 +104,6 @@ class Context:
     @property
     def is_sandbox(self) -> bool:
         """Whether the sandbox is used; without readable settings, whether `--sandbox` was typed."""
-        if self.command.startswith("sandbox"):
-            return True
         settings = self.readable_settings
         return self.is_sandbox_flag if settings is None else settings.is_sandbox
 

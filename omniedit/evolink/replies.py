@@ -232,7 +232,8 @@ def parse_uploaded_clip(value: object) -> UploadedClip:
     url = _text(stored.get("file_url")) or _text(stored.get("download_url"))
     if url is None or not _is_web_url(url):
         msg = "the file service's reply contains no URL of the uploaded clip"
-        raise UnreadableReplyError(msg, code="no_clip_url")
+        is_stored = as_object(value).get("success") is True
+        raise UnreadableReplyError(msg, code="no_clip_url" if is_stored else None)
     return UploadedClip(url=url, expires_at=_instant(stored.get("expires_at")))
 
 
