@@ -196,7 +196,7 @@ def probe_result(
 
     try:
         # Not by `session.remember`: a batch may have thousands of results, each probed only once.
-        result = probe(Path(path), name=name).seen
+        result = probe(Path(path), name=name).video_facts
     except OmniEditError as error:
         session.warn(f"{name} may not be playable: {error.message}")
         return None
@@ -279,7 +279,7 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
         end_s=end_s,
         is_reencoded=request.is_cut or is_converted,
         estimated_credits=_affordable_estimate(facts, length_s, request),
-        sent=sent.seen,
+        sent=sent.video_facts,
     )
 
 

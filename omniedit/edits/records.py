@@ -19,7 +19,7 @@ from omniedit.errors import (
     OutcomeUnknownError,
     TaskNotFoundError,
 )
-from omniedit.journal.reading import is_here
+from omniedit.journal.reading import is_present
 from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id, task_name
 
 LAST: Final = "last"
@@ -362,7 +362,7 @@ def lost_count(session: Session) -> int:
 
 def has_file(record: Record) -> bool:
     """Return whether at least one saved file still exists with its recorded size."""
-    return any(is_here(file) for file in record.saved)
+    return any(is_present(file) for file in record.saved)
 
 
 def lost_files(records: Iterable[Record]) -> dict[str, str]:
@@ -371,7 +371,7 @@ def lost_files(records: Iterable[Record]) -> dict[str, str]:
         file.path: "changed" if os.path.lexists(file.path) else "gone"
         for record in records
         for file in record.saved
-        if not file.is_elsewhere and not is_here(file)
+        if not file.is_elsewhere and not is_present(file)
     }
 
 
@@ -382,7 +382,7 @@ def has_every_file(record: Record) -> bool:
         return has_file(record)
     from omniedit.edits.targets import numbered  # noqa: PLC0415 - few tasks have several results
 
-    here = {Path(file.path) for file in record.saved if is_here(file)}
+    here = {Path(file.path) for file in record.saved if is_present(file)}
     return any(
         all(path.with_name(numbered(path.name, index)) in here for index in range(count))
         for path in here

@@ -107,8 +107,8 @@ def prepare(
         check_callback_url(request.callback_url, allow_internal=session.is_sandbox)
     if request.video.startswith(TASK_PREFIX):
         request = with_result(session, request, deadline=deadline)
-    is_here = is_local(request.video)
-    if is_here:
+    is_local_clip = is_local(request.video)
+    if is_local_clip:
         _check_local_clip(session, request)
     else:
         check_clip_url(request.video, allow_internal=session.allows_internal_clips)
@@ -120,7 +120,7 @@ def prepare(
 
         # Look at the clip before hashing all of it: a film of hours is refused at once.
         plan = plan_clip(session, request)
-    clip = _digest_of_clip(session, request) if is_here else request.video
+    clip = _digest_of_clip(session, request) if is_local_clip else request.video
     # `--start 0` is the same as no `--start`.
     marks = [repr(mark) if mark else None for mark in (plan.start_s, plan.end_s)]
     parts = [clip, compared_prompt(request.prompt), *marks, request.model]

@@ -97,7 +97,7 @@ class Sending:
             for number in count(1):
                 was_lost = self._is_lost
                 rested_s = self._session.rate_limiter.wait()
-                if number == 1 and self._session.rate_limiter.is_paced:
+                if number == 1 and self._session.rate_limiter.has_fixed_rate:
                     # Waiting for `--rate` must not use up the time for retries.
                     self._began += rested_s
                     deadline += rested_s

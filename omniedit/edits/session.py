@@ -62,7 +62,7 @@ class RateLimiter:
         self._open_at = 0.0
         self._interval_s = 0.0
         self._least_interval_s = least_interval_s
-        self.is_paced = least_interval_s > 0
+        self.has_fixed_rate = least_interval_s > 0
         """Whether there is a minimum interval between turns even without a rate limit."""
         self._paused_until = 0.0
         self._pauses = 0

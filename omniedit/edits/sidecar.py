@@ -14,7 +14,7 @@ from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
 from omniedit.errors import JournalError, LocalError, OmniEditError, TargetExistsError
 from omniedit.http.urls import public_url
-from omniedit.journal.reading import is_here
+from omniedit.journal.reading import is_present
 from omniedit.media import ClipFacts, is_available
 from omniedit.models import Record, SavedFile
 from omniedit.schemas import instant, video_fields
@@ -81,7 +81,7 @@ def complete_sidecars(session: Session) -> Iterator[OmniEditError]:
         asides = {file.served_path for file in record.saved}
         for file in record.saved:
             path = Path(file.path)
-            if file.path in asides or not is_here(file) or os.path.lexists(_path_of(path)):
+            if file.path in asides or not is_present(file) or os.path.lexists(_path_of(path)):
                 continue
             try:
                 if verify(path, size_bytes=file.size_bytes, sha256=file.sha256):
@@ -154,7 +154,7 @@ def _facts_of(session: Session, file: SavedFile) -> dict[str, object]:
     if facts is None and is_available():
         with suppress(OmniEditError):
             found = read_facts(session, file.path)
-            facts = found.seen if isinstance(found, ClipFacts) else None
+            facts = found.video_facts if isinstance(found, ClipFacts) else None
     return {
         "file": Path(file.path).name,
         "bytes": file.size_bytes,

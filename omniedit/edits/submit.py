@@ -192,7 +192,7 @@ def _record_refusal(
     )
     with suppress(JournalError):
         session.journal.record_unsent(
-            attempt, error, context=session.context, spare_id=session.new_request_id()
+            attempt, error, context=session.context, fallback_id=session.new_request_id()
         )
 
 

@@ -66,7 +66,7 @@ class Journal(Reader):
                 self._store_call(context, attempt.request_id)
 
     def record_unsent(
-        self, attempt: Record, error: TaskError, *, context: str | None, spare_id: str
+        self, attempt: Record, error: TaskError, *, context: str | None, fallback_id: str
     ) -> None:
         """Record an attempt that ended before it was sent.
 
@@ -74,12 +74,12 @@ class Journal(Reader):
             attempt: The attempt.
             error: Why it was not sent.
             context: The context whose newest call it becomes; None records no call.
-            spare_id: The request ID to use if another attempt already has this one.
+            fallback_id: The request ID to use if another attempt already has this one.
         """
         # In one transaction: a kill between two would leave the outcome unknown forever.
         with self._database.writing():
             if self.find_attempt(attempt.request_id or "") is not None:
-                attempt = attempt._replace(request_id=spare_id)
+                attempt = attempt._replace(request_id=fallback_id)
             self._store_attempt(attempt)
             if context is not None:
                 self._store_call(context, attempt.request_id)

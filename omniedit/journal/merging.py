@@ -18,7 +18,7 @@ from omniedit.journal.database import (
     damage,
     mapped_errors,
 )
-from omniedit.journal.reading import Reader, is_here, parse_file
+from omniedit.journal.reading import Reader, is_present, parse_file
 from omniedit.policy import DEFAULT, Policy
 from omniedit.system.files import private_folder
 
@@ -130,11 +130,11 @@ def merge(into: Path, folder: Path, *, private: Path, policy: Policy = DEFAULT) 
         columns = ", ".join(database.columns("attempts"))
         for row in database.rows(_REFUSED_HERE):
             # Keep our attempt and its call under a new ID, since theirs must never be `last`.
-            spare_id = f"refused-{uuid.uuid4().hex}"
+            fallback_id = f"refused-{uuid.uuid4().hex}"
             for table in ("attempt_keys", "calls", "attempts"):
                 database.execute(
                     f"update {table} set request_id = ? where request_id = ?",  # noqa: S608 - constants only
-                    spare_id,
+                    fallback_id,
                     row["request_id"],
                 )
         # The outcome of a submission that the other journal calls `sending` is unknown here.
@@ -221,5 +221,5 @@ def _take_files(database: Database) -> None:
             f"insert into files ({', '.join(_FILE_COLUMNS)}, is_elsewhere)"  # noqa: S608 - constants only
             f" values ({'?, ' * len(_FILE_COLUMNS)}?)",
             *(row[name] for name in _FILE_COLUMNS),
-            None if is_here(parse_file(row)) else 1,
+            None if is_present(parse_file(row)) else 1,
         )

@@ -411,7 +411,7 @@ def parse_file(row: Row) -> SavedFile:
     )
 
 
-def is_here(file: SavedFile) -> bool:
+def is_present(file: SavedFile) -> bool:
     """Return whether a file of this name and size is on this machine."""
     try:
         return Path(file.path).stat().st_size == file.size_bytes

@@ -278,9 +278,9 @@ class _Salvage:
             self._page_bytes = page_bytes
         self._usable_bytes = self._page_bytes - header[20]
         self._page_count = size_bytes // self._page_bytes
-        said_count = int.from_bytes(header[28:32])
-        if header[24:28] == header[92:96] and said_count > self._page_count:
-            self.unreadable_pages += said_count - self._page_count
+        stated_count = int.from_bytes(header[28:32])
+        if header[24:28] == header[92:96] and stated_count > self._page_count:
+            self.unreadable_pages += stated_count - self._page_count
         if any(header[52:56]):
             # An auto-vacuum file has pointer map pages at a fixed interval.
             self._explained.update(range(2, self._page_count + 1, self._usable_bytes // 5 + 1))

@@ -160,7 +160,7 @@ class ClipFacts:
         return self.width if self.rotation in {90, 270} else self.height
 
     @property
-    def seen(self) -> VideoFacts:
+    def video_facts(self) -> VideoFacts:
         """The facts that a viewer notices."""
         return VideoFacts(
             width=self.shown_width,

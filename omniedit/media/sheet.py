@@ -20,8 +20,8 @@ _GAP: Final = 8
 _TEXT: Final = 16
 _LINE: Final = _TEXT + 6
 _AMPLIFIED: Final = 4
-_PAPER: Final = (22, 22, 26)
-_INK: Final = (236, 236, 241)
+_BACKGROUND: Final = (22, 22, 26)
+_FOREGROUND: Final = (236, 236, 241)
 _FONTS: Final = ("NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc", "DejaVuSans.ttf")
 """Fonts for labels beyond ASCII; Pillow's own font has Latin glyphs only."""
 
@@ -50,7 +50,9 @@ def draw_sheet(rows: Sequence[Row]) -> bytes:
         for row, shown in zip(rows[1:], pictures[1:], strict=True)
     ]
     heights = [_LINE + shown[0].height + _GAP for _, shown in strips]
-    sheet = Image.new("RGB", (MOMENTS * (_SIDE + _GAP) + _GAP, _LINE + sum(heights) + _GAP), _PAPER)
+    sheet = Image.new(
+        "RGB", (MOMENTS * (_SIDE + _GAP) + _GAP, _LINE + sum(heights) + _GAP), _BACKGROUND
+    )
     draw = ImageDraw.Draw(sheet)
     for number, moment in enumerate(moments):
         _write(draw, f"{moment:.2f} s", _GAP + number * (_SIDE + _GAP), _GAP)
@@ -104,7 +106,7 @@ def _size_of(view: View) -> FrameSize:
 
 
 def _write(draw: ImageDraw.ImageDraw, text: str, left: int, top: int) -> None:
-    draw.text((left, top), text, fill=_INK, font=_font_for(text))
+    draw.text((left, top), text, fill=_FOREGROUND, font=_font_for(text))
 
 
 def _font_for(text: str) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:

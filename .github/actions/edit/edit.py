@@ -56,7 +56,7 @@ def _write_outputs(document: dict[str, list[dict[str, object]]]) -> None:
     }
     with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
         for name, value in outputs.items():
-            # No value can end where nobody but this process knows the mark.
+            # A random delimiter, so that no value can end early and set another output.
             mark = secrets.token_hex(16)
             file.write(f"{name}<<{mark}\n{value}\n{mark}\n")
 

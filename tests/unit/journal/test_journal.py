@@ -132,8 +132,8 @@ def test_an_attempt_that_was_not_sent_leaves_the_row_of_another_alone(journal: J
     record(journal, sent)
     unsent = sent._replace(identity=None, body=None, body_digest=None)
 
-    for spare_id in ("spare-1", "spare-2"):
-        journal.record_unsent(unsent, REFUSAL, context=CONTEXT, spare_id=spare_id)
+    for fallback_id in ("spare-1", "spare-2"):
+        journal.record_unsent(unsent, REFUSAL, context=CONTEXT, fallback_id=fallback_id)
 
     found = {str(record.request_id): record.status for record in journal.recent()}
     assert found == {sent.request_id: "unknown", "spare-1": "refused", "spare-2": "refused"}

@@ -121,17 +121,17 @@ def test_a_result_of_another_size_and_rate_is_described() -> None:
     clip = replace(GOOD, width=1080, height=1920, rotation=90, frame_rate=30000 / 1001)
     result = replace(GOOD, frame_rate=24.0, duration_s=10.01)
 
-    assert describe_difference(clip.seen, result.seen) == (
+    assert describe_difference(clip.video_facts, result.video_facts) == (
         "the result is 1280x720 at 24 fps; the clip is 1920x1080 at 29.97 fps"
     )
-    assert describe_difference(GOOD.seen, GOOD.seen) is None
+    assert describe_difference(GOOD.video_facts, GOOD.video_facts) is None
 
 
 def test_a_result_of_another_length_is_described_with_its_length() -> None:
     result = replace(GOOD, duration_s=4.5)
 
-    assert describe_difference(GOOD.seen, result.seen) == (
+    assert describe_difference(GOOD.video_facts, result.video_facts) == (
         "the result is 1280x720 at 25 fps, 4.50 s; the clip is 1280x720 at 25 fps, 10.00 s"
     )
-    assert is_suspiciously_short(GOOD.seen, result.seen)
-    assert not is_suspiciously_short(GOOD.seen, GOOD.seen._replace(duration_s=5.0))
+    assert is_suspiciously_short(GOOD.video_facts, result.video_facts)
+    assert not is_suspiciously_short(GOOD.video_facts, GOOD.video_facts._replace(duration_s=5.0))
