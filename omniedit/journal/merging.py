@@ -188,6 +188,8 @@ def _copied(path: Path, private: Path, policy: Policy) -> Generator[Path]:
                     error.hint = Hint(words, "config path")
                 case OSError():
                     error.hint = "check the folder's name and its permissions"
+                case _:
+                    pass
             raise
         yield copy
 
