@@ -1,3 +1,5 @@
+"""The report on a batch: errors, summary, recovery hint and documents."""
+
 import io
 from dataclasses import replace
 
@@ -32,8 +34,8 @@ def completed(task_id: str) -> Task:
     return Task(task_id=task_id, status="completed", progress=100)
 
 
-class Told:
-    """A report, the outcomes it receives, and what it prints."""
+class ReportedBatch:
+    """A batch whose outcomes a test dictates, with its report and what that prints."""
 
     def __init__(
         self,
@@ -88,19 +90,19 @@ def edit(number: int) -> PlannedEdit:
     )
 
 
-def paid(task: Task, credits: float) -> Task:  # noqa: A002 - the unit's name
+def with_credits(task: Task, credits: float) -> Task:  # noqa: A002 - the unit's name
     return replace(task, credits_reserved=credits)
 
 
 def test_the_summary_counts_every_line_and_comes_last() -> None:
-    told = Told(6)
-    told.save(1)
-    told.save(2, is_new=False)
-    told.fail(3, QuotaError("empty"))
-    told.submit(4, paid(running("t-4"), 34.0))
-    told.submit(5, completed("t-5"))
+    batch = ReportedBatch(6)
+    batch.save(1)
+    batch.save(2, is_new=False)
+    batch.fail(3, QuotaError("empty"))
+    batch.submit(4, with_credits(running("t-4"), 34.0))
+    batch.submit(5, completed("t-5"))
 
-    assert told.summary() == [
+    assert batch.summary() == [
         "error: m:3: empty",
         "hint: top up at https://evolink.ai/dashboard/credits",
         (
@@ -114,12 +116,12 @@ def test_the_summary_counts_every_line_and_comes_last() -> None:
     ]
 
 
-def test_failures_come_in_the_order_of_the_lines_and_repeat_no_hint() -> None:
-    told = Told(3)
+def test_failures_are_in_line_order_and_repeat_no_hint() -> None:
+    batch = ReportedBatch(3)
     for number in (3, 1, 2):
-        told.fail(number, TargetExistsError(f"{number}.mp4 exists"))
+        batch.fail(number, TargetExistsError(f"{number}.mp4 exists"))
 
-    assert [line[:10] for line in told.summary()] == [
+    assert [line[:10] for line in batch.summary()] == [
         "error: m:1",
         "hint: choo",
         "error: m:2",
@@ -128,49 +130,49 @@ def test_failures_come_in_the_order_of_the_lines_and_repeat_no_hint() -> None:
     ]
 
 
-def test_a_task_that_was_not_waited_for_long_enough_has_not_failed() -> None:
-    told = Told(1)
-    record = told.submit(1, running("t-1"))
-    told.fail(1, WaitTimeoutError("task t-1 is not finished", task_id="t-1"), record)
+def test_a_wait_timeout_counts_as_still_running() -> None:
+    batch = ReportedBatch(1)
+    record = batch.submit(1, running("t-1"))
+    batch.fail(1, WaitTimeoutError("task t-1 is not finished", task_id="t-1"), record)
 
-    assert told.summary()[2:] == [
+    assert batch.summary()[2:] == [
         "note: 1 still running",
         "hint: `omniedit batch m` picks up 1 already submitted; nothing is paid for twice",
     ]
 
 
-def test_after_again_the_way_on_is_without_it() -> None:
-    told = Told(1, options=("--again", "--prompt", "one\ntwo"))
+def test_the_recovery_command_drops_the_again_option() -> None:
+    batch = ReportedBatch(1, options=("--again", "--prompt", "one\ntwo"))
 
     hint = "`omniedit batch m --prompt $'one\\ntwo'` starts 1 more; nothing is paid for twice"
-    assert told.summary()[-1] == f"hint: {hint}"
-    assert told.report.recovery_hint == hint
+    assert batch.summary()[-1] == f"hint: {hint}"
+    assert batch.report.recovery_hint == hint
 
 
-def test_a_command_that_would_hide_what_is_said_of_it_is_not_spelled_out() -> None:
+def test_a_very_long_command_is_not_repeated_in_the_hint() -> None:
     clips = tuple(f"clips/{number}.mp4" for number in range(200))
 
-    plain, again = Told(1, options=clips), Told(1, options=("--again", *clips))
+    plain, again = ReportedBatch(1, options=clips), ReportedBatch(1, options=("--again", *clips))
 
     assert plain.summary()[-1].startswith("hint: the same command starts 1 more")
     assert again.summary()[-1].startswith("hint: the same command without `--again` starts 1 more")
 
 
-def test_without_a_journal_nothing_is_promised() -> None:
-    told = Told(2, has_journal=False)
-    told.submit(1, running("t-1"))
+def test_without_a_journal_the_hint_is_to_adopt_the_tasks() -> None:
+    batch = ReportedBatch(2, has_journal=False)
+    batch.submit(1, running("t-1"))
 
-    assert told.summary() == [
+    assert batch.summary() == [
         "note: 1 still running, 1 not started",
         "hint: 1 submitted without a journal: `omniedit list --remote --adopt` records them",
     ]
 
 
-def test_quiet_keeps_errors_and_the_way_on() -> None:
-    told = Told(2, quiet=True)
-    told.fail(1, QuotaError("empty"))
+def test_quiet_keeps_errors_and_the_recovery_hint() -> None:
+    batch = ReportedBatch(2, quiet=True)
+    batch.fail(1, QuotaError("empty"))
 
-    lines = told.summary()
+    lines = batch.summary()
 
     assert "error: m:1: empty" in lines
     assert lines[-1].startswith("hint: `omniedit batch m` starts 1 more")
@@ -178,13 +180,13 @@ def test_quiet_keeps_errors_and_the_way_on() -> None:
 
 
 def test_an_empty_shard_says_so() -> None:
-    told = Told(0, line_count=3)
+    batch = ReportedBatch(0, line_count=3)
 
-    assert told.summary() == ["note: none of the 3 lines is in this shard"]
+    assert batch.summary() == ["note: none of the 3 lines is in this shard"]
 
 
-def test_where_there_are_no_lines_no_shard_is_spoken_of() -> None:
-    assert Told(0).summary() == []
+def test_an_empty_manifest_prints_no_summary() -> None:
+    assert ReportedBatch(0).summary() == []
 
 
 @pytest.mark.parametrize(
@@ -192,40 +194,40 @@ def test_where_there_are_no_lines_no_shard_is_spoken_of() -> None:
     [
         pytest.param(QuotaError("no"), "refused", id="refused"),
         pytest.param(OutcomeUnknownError("perhaps", request_id="r"), "unknown", id="unknown"),
-        pytest.param(None, "unsent", id="not-begun"),
+        pytest.param(None, "unsent", id="not-started"),
     ],
 )
 def test_a_line_without_a_task_has_every_key(
     error: OmniEditError | None, status: str | None
 ) -> None:
-    told = Told(2)
-    told.save(1)
+    batch = ReportedBatch(2)
+    batch.save(1)
     if error is not None:
-        told.fail(2, error)
+        batch.fail(2, error)
 
-    first, second = told.report.documents()
+    first, second = batch.report.documents()
 
     assert set(first) == set(second)
     assert (second["line"], second["output"], second["status"]) == (2, "2.mp4", status)
     assert (second["error"] and second["error"]["message"]) == (error and error.message)
 
 
-def test_a_line_whose_task_runs_on_has_its_task() -> None:
-    told = Told(1)
-    told.submit(1, running("t-1"))
+def test_the_document_of_a_running_line_has_its_task() -> None:
+    batch = ReportedBatch(1)
+    batch.submit(1, running("t-1"))
 
-    [document] = told.report.documents()
+    [document] = batch.report.documents()
 
     assert (document["task_id"], document["status"]) == ("t-1", "processing")
 
 
-def test_faults_are_documents_too_and_only_so_many_lines() -> None:
-    told = Told(0)
+def test_every_invalid_line_is_a_document_but_only_50_are_shown() -> None:
+    batch = ReportedBatch(0)
 
     faults = [(number, "is odd") for number in range(1, 61)]
-    errors = told.report.faults(faults, {}, {})
+    errors = batch.report.faults(faults, {}, {})
 
-    documents = told.report.documents()
+    documents = batch.report.documents()
     assert [document["line"] for document in documents] == list(range(1, 61))
     assert [error.message for error in errors][-2:] == ["m:50: is odd", "10 more lines are invalid"]
     assert errors[-1].hint == "nothing was sent"

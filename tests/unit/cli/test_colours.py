@@ -1,4 +1,4 @@
-"""Colours say nothing that the words do not."""
+"""Colours mark problems and change no text."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.commandline import CommandLine
 CODES = re.compile(r"\x1b\[([\d;]*)m")
 
 
-def test_colours_only_add(served: CommandLine) -> None:
+def test_colours_leave_the_text_unchanged(served: CommandLine) -> None:
     for command in ("credits", "config show", "doctor"):
         coloured = served(*command.split(), FORCE_COLOR="1")
         plain = served(*command.split())
@@ -27,7 +27,7 @@ def test_colours_only_add(served: CommandLine) -> None:
         pytest.param("doctor", "warning  service", Colour.YELLOW, id="warning"),
     ],
 )
-def test_what_is_amiss_stands_out(
+def test_problems_are_coloured(
     omniedit: CommandLine, command: str, words: str, colour: Colour
 ) -> None:
     lines = omniedit(*command.split(), FORCE_COLOR="1").stdout.splitlines()

@@ -1,4 +1,4 @@
-"""`omniedit compare` finds a clip and its results, and writes one page that needs nothing else."""
+"""`omniedit compare` finds a clip and its results, and writes one page that needs no network."""
 
 import os
 import re
@@ -43,11 +43,11 @@ def edit(served: CommandLine, prompt: str, *options: str, clip: str = "clip.mp4"
     return task
 
 
-def addresses(page: Path) -> list[str]:
+def video_sources(page: Path) -> list[str]:
     return re.findall(r'<video src="([^"]*)"', page.read_text())
 
 
-def names(ended: Ended) -> list[str]:
+def video_names(ended: Ended) -> list[str]:
     return [Path(video["path"]).name for video in ended.document["videos"]]
 
 
@@ -56,14 +56,14 @@ def test_the_newest_saved_edit_is_shown_with_its_clip(edited: CommandLine) -> No
 
     page = (edited.folder / "night-compare.html").read_text()
     assert (ended.status, ended.stdout) == (0, "night-compare.html\n")
-    assert addresses(edited.folder / "night-compare.html") == ["clip.mp4", "night.mp4"]
+    assert video_sources(edited.folder / "night-compare.html") == ["clip.mp4", "night.mp4"]
     for fact in (f"night {NOW}", "gemini-omni-flash-video-edit", "64x48, 10 fps, 2.00 s"):
         assert fact in page
     assert "<polyline" in page
     assert not re.search("https?:", page)
 
 
-def test_a_page_is_written_where_it_is_free(edited: CommandLine) -> None:
+def test_an_existing_page_is_replaced_only_with_force(edited: CommandLine) -> None:
     target = edited.folder / "pages" / "p.html"
 
     assert edited("compare", "-o", "pages/p.html").status == 0
@@ -71,11 +71,11 @@ def test_a_page_is_written_where_it_is_free(edited: CommandLine) -> None:
     forced = edited("compare", "-o", "pages/p.html", "--force")
 
     assert (again.status, forced.status) == (10, 0)
-    assert addresses(target) == ["../clip.mp4", "../night.mp4"]
+    assert video_sources(target) == ["../clip.mp4", "../night.mp4"]
     assert edited("compare", "-o", "page.mp4").status == 2
 
 
-def test_a_page_may_hold_its_videos(edited: CommandLine) -> None:
+def test_embed_inlines_the_videos_and_refuses_large_ones(edited: CommandLine) -> None:
     edited("compare", "--embed", "-o", "one.html")
 
     page = (edited.folder / "one.html").read_text()
@@ -86,55 +86,57 @@ def test_a_page_may_hold_its_videos(edited: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("happens", "words"),
+    ("change", "words"),
     [
         pytest.param(lambda clip: clip.unlink(), "is gone", id="gone"),
         pytest.param(lambda clip: clip.write_bytes(b"another"), "has changed", id="changed"),
     ],
 )
-def test_without_its_clip_a_result_is_shown_alone(
-    edited: CommandLine, happens: Any, words: str
+def test_a_result_is_shown_alone_if_its_clip_is_gone_or_changed(
+    edited: CommandLine, change: Any, words: str
 ) -> None:
-    happens(edited.folder / "clip.mp4")
+    change(edited.folder / "clip.mp4")
 
     ended = edited("--json", "compare")
 
-    assert (ended.status, names(ended)) == (0, ["night.mp4"])
+    assert (ended.status, video_names(ended)) == (0, ["night.mp4"])
     assert words in ended.document["missing"][0]
     assert words in ended.stderr
     assert words in (edited.folder / "night-compare.html").read_text()
 
 
-def test_the_clip_of_a_url_is_fetched_once_beside_the_page(
+def test_a_clip_from_a_url_is_downloaded_once_next_to_the_page(
     served: CommandLine, tmp_path: Path
 ) -> None:
     make_clip(tmp_path / "film.mp4", seconds=1)
-    with web_server(tmp_path) as (url, asked):
+    with web_server(tmp_path) as (url, requests):
         edit(served, NOW, "-o", "out/night.mp4", clip=f"{url}/film.mp4?token=secret")
-        asked.clear()
+        requests.clear()
 
         first = served("--json", "compare")
         second = served("--json", "compare", "--force")
 
-    [clip, _] = names(first)
-    assert names(second) == names(first)
-    assert len(asked) == 1
+    [clip, _] = video_names(first)
+    assert video_names(second) == video_names(first)
+    assert len(requests) == 1
     assert re.fullmatch(r"film-clip-[0-9a-f]{6}\.mp4", clip)
     assert (served.folder / "out" / clip).read_bytes() == (tmp_path / "film.mp4").read_bytes()
     assert "secret" not in (served.folder / "out" / "night-compare.html").read_text()
 
 
-def test_a_clip_that_cannot_be_fetched_is_named(served: CommandLine, tmp_path: Path) -> None:
+def test_a_clip_that_cannot_be_fetched_is_reported_missing(
+    served: CommandLine, tmp_path: Path
+) -> None:
     with web_server(tmp_path) as (url, _):
         edit(served, NOW, "-o", "night.mp4", clip=f"{url}/none.mp4?token=secret")
 
         ended = served("--json", "compare")
 
-    assert (ended.status, names(ended)) == (0, ["night.mp4"])
+    assert (ended.status, video_names(ended)) == (0, ["night.mp4"])
     assert f"the clip {url}/none.mp4 cannot be fetched" in ended.document["missing"][0]
 
 
-def test_a_clip_is_in_step_with_the_part_of_it_that_was_edited(served: CommandLine) -> None:
+def test_the_page_plays_only_the_edited_part_of_a_clip(served: CommandLine) -> None:
     make_clip(served.folder / "clip.mp4", seconds=4)
     edit(served, NOW, "--start", "1", "--end", "3", "-o", "part.mp4")
 
@@ -146,7 +148,7 @@ def test_a_clip_is_in_step_with_the_part_of_it_that_was_edited(served: CommandLi
     assert ended.document["videos"][1]["similarity"] > 0.99
 
 
-def test_edits_of_one_clip_share_it_and_a_chain_names_its_tasks(edited: CommandLine) -> None:
+def test_edits_of_one_clip_share_it_and_a_chain_names_its_parent(edited: CommandLine) -> None:
     first = edit(edited, f"one {NOW}", "-o", "one.mp4")["task_id"]
     second = edit(edited, f"two {NOW}", "-o", "two.mp4")["task_id"]
     third = edit(edited, f"three {NOW}", "-o", "three.mp4", clip=f"task:{second}")["task_id"]
@@ -154,12 +156,12 @@ def test_edits_of_one_clip_share_it_and_a_chain_names_its_tasks(edited: CommandL
     both = edited("--json", "compare", first, second, "-o", "both.html")
     chain = edited("--json", "compare", third)
 
-    assert names(both) == ["clip.mp4", "one.mp4", "two.mp4"]
-    assert names(chain)[1] == "three.mp4"
+    assert video_names(both) == ["clip.mp4", "one.mp4", "two.mp4"]
+    assert video_names(chain)[1] == "three.mp4"
     assert chain.document["videos"][1]["parents"] == [second]
 
 
-def test_files_are_compared_with_the_first(edited: CommandLine) -> None:
+def test_each_file_is_compared_with_the_first(edited: CommandLine) -> None:
     other = make_clip(edited.folder / "task:other.mp4", seconds=1, fps=12, size=(48, 64))
 
     ended = edited("--json", "compare", "clip.mp4", "night.mp4", str(other))
@@ -167,7 +169,7 @@ def test_files_are_compared_with_the_first(edited: CommandLine) -> None:
     same, differs = (video["similarity"] for video in ended.document["videos"][1:])
     assert (ended.status, same) == (0, 1.0)
     assert differs < 0.99
-    assert addresses(edited.folder / "task:other-compare.html")[2] == "task%3Aother.mp4"
+    assert video_sources(edited.folder / "task:other-compare.html")[2] == "task%3Aother.mp4"
 
 
 @pytest.mark.parametrize(
@@ -175,13 +177,11 @@ def test_files_are_compared_with_the_first(edited: CommandLine) -> None:
     [
         pytest.param(["clip.mp4"], 2, id="one-file"),
         pytest.param(["clip.mp4", "none.mp4"], 2, id="no-such-file"),
-        pytest.param(["clip.mp4"] * 10, 2, id="too-many"),
-        pytest.param(["../../x"], 2, id="no-task"),
+        pytest.param(["clip.mp4"] * 10, 2, id="too-many-files"),
+        pytest.param(["../../x"], 2, id="neither-file-nor-task"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(
-    edited: CommandLine, argv: list[str], status: int
-) -> None:
+def test_invalid_sources_are_refused(edited: CommandLine, argv: list[str], status: int) -> None:
     ended = edited("compare", *argv)
 
     assert ended.status == status, ended
@@ -189,7 +189,7 @@ def test_what_cannot_be_compared_is_refused(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
-def test_a_named_pipe_is_called_by_what_it_is(edited: CommandLine) -> None:
+def test_a_named_pipe_is_refused_as_one(edited: CommandLine) -> None:
     os.mkfifo(edited.folder / "pipe.mp4")
 
     ended = edited("compare", "pipe.mp4", "clip.mp4")
@@ -198,7 +198,7 @@ def test_a_named_pipe_is_called_by_what_it_is(edited: CommandLine) -> None:
     assert "pipe.mp4 is a named pipe" in ended.stderr
 
 
-def test_without_a_saved_edit_there_is_nothing_to_compare(served: CommandLine) -> None:
+def test_compare_without_a_saved_edit_is_refused(served: CommandLine) -> None:
     assert served("compare").status == 2
 
 
@@ -216,7 +216,7 @@ def test_a_task_without_a_result_cannot_be_compared(
     assert served("compare", task_id).status == status
 
 
-def test_a_browser_opens_the_page(edited: CommandLine) -> None:
+def test_open_shows_the_page_in_the_browser(edited: CommandLine) -> None:
     script = edited.folder / "browser"
     script.write_text(f'#!/bin/sh\nprintf %s "$1" > {edited.folder}/opened\n')
     script.chmod(0o755)
@@ -227,7 +227,7 @@ def test_a_browser_opens_the_page(edited: CommandLine) -> None:
     assert (edited.folder / "opened").read_text().endswith("/night-compare.html")
 
 
-def test_a_picture_shows_moments_of_each_video_and_how_they_differ(edited: CommandLine) -> None:
+def test_a_picture_shows_frames_and_differences_of_each_video(edited: CommandLine) -> None:
     image = pytest.importorskip("PIL.Image")
     make_clip(edited.folder / "other.mp4", seconds=1, fps=12, size=(48, 64), first_number=7)
 
@@ -246,7 +246,7 @@ def test_a_picture_shows_moments_of_each_video_and_how_they_differ(edited: Comma
     assert edited("compare", "--embed", "-o", "other.png").status == 2
 
 
-def test_outside_text_is_text_in_a_picture(edited: CommandLine) -> None:
+def test_a_hostile_prompt_adds_no_metadata_to_a_picture(edited: CommandLine) -> None:
     image = pytest.importorskip("PIL.Image")
     edit(edited, f"{''.join(HOSTILE)} 把天空变成傍晚 {NOW}", "-o", "odd.mp4")
 
@@ -269,7 +269,7 @@ def test_a_page_of_a_pair_is_small() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_outside_text_is_text_in_the_page(text: str) -> None:
+def test_hostile_text_is_escaped_in_the_page(text: str) -> None:
     plain = b"".join(page_chunks(pair("")))
 
     page = b"".join(page_chunks(pair(text), missing=[text])).decode()

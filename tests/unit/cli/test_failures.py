@@ -63,12 +63,12 @@ def test_an_error_has_its_exit_status(error: type[OmniEditError], status: int) -
 
 
 @pytest.mark.parametrize("error", [*OmniEditError.subclasses()][1:])
-def test_no_error_is_forgotten(error: type[OmniEditError]) -> None:
+def test_every_error_class_has_an_exit_status(error: type[OmniEditError]) -> None:
     assert error in EXPECTED
     assert exit_status(error.__new__(error)) is not ExitStatus.BUG
 
 
-def test_an_error_of_no_kind_is_a_bug() -> None:
+def test_a_bare_omniedit_error_is_a_bug() -> None:
     assert exit_status(OmniEditError("no")) is ExitStatus.BUG
 
 
@@ -76,17 +76,17 @@ def test_an_error_of_no_kind_is_a_bug() -> None:
 PRECEDENCE = [1, 9, 3, 4, 12, 8, 2, 5, 7, 10, 6, 11]
 
 
-def test_of_several_errors_the_gravest_decides() -> None:
+def test_the_worst_of_several_errors_wins() -> None:
     by_status = {status: error for error, status in EXPECTED.items()} | {1: OmniEditError}
-    gravest_first = [by_status[status]("no") for status in PRECEDENCE]
+    worst_first = [by_status[status]("no") for status in PRECEDENCE]
 
-    for index, expected in enumerate(gravest_first):
-        rest = gravest_first[index:]
+    for index, expected in enumerate(worst_first):
+        rest = worst_first[index:]
         random.Random(index).shuffle(rest)  # noqa: S311 - only an order
         assert worst(rest) is expected
 
 
-def test_of_equally_grave_errors_the_first_decides_and_of_none_none() -> None:
+def test_ties_go_to_the_first_error_and_no_errors_give_none() -> None:
     first, second = errors.TaskFailedError("a"), errors.TaskFailedError("b")
 
     assert worst([first, second]) is first
@@ -101,7 +101,7 @@ def test_of_equally_grave_errors_the_first_decides_and_of_none_none() -> None:
         pytest.param(getattr(signal, "SIGHUP", 1), 129, marks=pytest.mark.posix),
     ],
 )
-def test_a_signal_is_128_and_its_number(number: int, status: int) -> None:
+def test_a_signals_exit_status_is_128_plus_its_number(number: int, status: int) -> None:
     assert exit_status_of_signal(number) == status == 128 + number
 
 
@@ -137,11 +137,11 @@ ALWAYS_WITH_A_HINT = (
 @pytest.mark.parametrize(
     "command", ["submit", "status", "wait", "download", "edit", "list", "usage"]
 )
-def test_what_can_be_done_is_said(error: type[OmniEditError], command: str) -> None:
+def test_an_error_has_a_hint_in_every_command(error: type[OmniEditError], command: str) -> None:
     assert hint_for(error("no"), command=command)
 
 
-def test_a_hint_of_its_own_comes_first() -> None:
+def test_an_errors_own_hint_takes_precedence() -> None:
     error = errors.QuotaError("no", hint="https://evolink.ai/fix")
 
     assert hint_for(error, command="submit") == "https://evolink.ai/fix"
@@ -156,13 +156,13 @@ def test_a_hint_of_its_own_comes_first() -> None:
         ("key_daily_quota_exhausted", "dashboard/keys"),
     ],
 )
-def test_a_keys_limit_and_the_balance_get_different_advice(code: str, words: str) -> None:
+def test_key_limits_and_the_balance_get_different_hints(code: str, words: str) -> None:
     hint = hint_for(errors.QuotaError("no", code=code), command="submit")
 
     assert words in (hint or "")
 
 
-def test_an_unfinished_task_is_named_in_its_hint() -> None:
+def test_the_hint_for_an_unfinished_task_names_it() -> None:
     error = errors.WaitTimeoutError("no", task_id="t-1")
 
     assert "`omniedit wait t-1 --download out.mp4`" in (hint_for(error, command="wait") or "")
@@ -175,20 +175,18 @@ def test_an_unfinished_task_is_named_in_its_hint() -> None:
         ("abcdef", "only the account that made a task can see it"),
     ],
 )
-def test_an_end_of_an_id_that_is_too_short_to_be_looked_up_is_explained(
-    task_id: str, words: str
-) -> None:
+def test_the_hint_says_if_a_partial_task_id_is_too_short(task_id: str, words: str) -> None:
     error = errors.TaskNotFoundError("no", task_id=task_id)
 
     assert words in (hint_for(error, command="wait") or "")
 
 
-def test_a_block_is_not_blamed_on_the_host_of_results() -> None:
+def test_a_blocked_client_is_not_blamed_on_the_result_host() -> None:
     # API, file service and results may each refuse a client.
     assert "result" not in str(hint_for(errors.BlockedClientError("no"), command="credits"))
 
 
-def test_the_time_to_retry_is_said() -> None:
+def test_the_hint_of_a_rate_limit_says_when_to_retry() -> None:
     error = errors.RateLimitedError("no", retry_after_s=3600, request_id="r" * 16)
 
     hint = hint_for(error, command="submit")
@@ -198,7 +196,7 @@ def test_the_time_to_retry_is_said() -> None:
     assert re.search(r"retry in 1h00m, at (20\d\d-\d\d-\d\d )?\d\d:\d\d:\d\d UTC$", hint)
 
 
-def test_a_time_beyond_today_has_a_date() -> None:
+def test_a_retry_time_after_today_has_a_date() -> None:
     hint = hint_for(errors.RateLimitedError("no", retry_after_s=3 * 86400), command="submit")
 
     assert re.search(r"retry in 3d00h, at 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC$", hint or "")
@@ -212,7 +210,7 @@ def test_an_interrupted_submission_does_not_blame_the_network() -> None:
 
 @pytest.mark.parametrize("error", [*OmniEditError.subclasses()])
 @pytest.mark.parametrize("command", ["submit", "wait", "edit"])
-def test_every_command_in_a_hint_stays_in_the_sandbox(
+def test_every_command_in_a_hint_keeps_the_sandbox_option(
     error: type[OmniEditError], command: str
 ) -> None:
     hint = hint_for(error("no", task_id="t-1"), command=command) or ""
@@ -224,7 +222,7 @@ def test_every_command_in_a_hint_stays_in_the_sandbox(
 @pytest.mark.parametrize("error", [*OmniEditError.subclasses()])
 @pytest.mark.parametrize("command", ["submit", "wait", "edit", "batch", "list", "journal merge"])
 @pytest.mark.parametrize("code", [None, "request_cancelled"])
-def test_no_command_in_a_hint_leaves_something_out(
+def test_no_hint_abbreviates_its_command(
     error: type[OmniEditError], command: str, code: str | None
 ) -> None:
     assert "…" not in (hint_for(error("no", code=code), command=command) or "")

@@ -14,7 +14,7 @@ from omniedit.system import THIS_SYSTEM
 SMALL = DEFAULT._replace(max_prompt_bytes=8)
 
 
-def test_a_prompt_file_of_just_the_size_is_read(tmp_path: Path) -> None:
+def test_a_prompt_file_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
     (tmp_path / "prompt").write_bytes(b"x" * 8)
 
     assert read_prompt(None, str(tmp_path / "prompt"), policy=SMALL) == "x" * 8
@@ -33,7 +33,7 @@ def test_standard_input_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPa
         read_prompt("-", None, policy=SMALL)
 
 
-class _Keyboard(io.BytesIO):
+class _Terminal(io.BytesIO):
     def isatty(self) -> bool:
         return True
 
@@ -42,14 +42,14 @@ class _Keyboard(io.BytesIO):
     ("file", "expected"),
     [
         pytest.param(
-            _Keyboard(b"warmer\n"),
+            _Terminal(b"warmer\n"),
             [f"type the prompt; {THIS_SYSTEM.end_of_input} ends it"],
             id="typed",
         ),
         pytest.param(io.BytesIO(b"warmer\n"), [], id="piped"),
     ],
 )
-def test_a_prompt_that_is_typed_is_asked_for(
+def test_the_note_to_type_a_prompt_appears_only_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, file: io.BytesIO, expected: list[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
@@ -60,7 +60,7 @@ def test_a_prompt_that_is_typed_is_asked_for(
 
 
 @pytest.mark.posix
-def test_a_pipe_may_hold_the_prompt() -> None:
+def test_a_prompt_can_be_read_from_a_pipe() -> None:
     # As with `--prompt-file <(command)`.
     reader, writer = os.pipe()
     os.write(writer, b"warmer\n")
@@ -71,7 +71,7 @@ def test_a_pipe_may_hold_the_prompt() -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "a\0b"])
-def test_a_name_that_opens_nothing_is_a_missing_file(tmp_path: Path, name: str) -> None:
+def test_a_path_that_cannot_be_opened_is_a_missing_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(MissingFileError, match="cannot read the manifest from"):
         read_source(str(tmp_path / name), what="manifest", max_bytes=8)
 
@@ -79,11 +79,13 @@ def test_a_name_that_opens_nothing_is_a_missing_file(tmp_path: Path, name: str) 
 @pytest.mark.parametrize(
     ("prompt", "prompt_file", "message"),
     [
-        pytest.param("a", "b", "PROMPT and --prompt-file are both given", id="two"),
-        pytest.param(None, None, "PROMPT is missing", id="none"),
+        pytest.param("a", "b", "PROMPT and --prompt-file are both given", id="both-given"),
+        pytest.param(None, None, "PROMPT is missing", id="none-given"),
     ],
 )
-def test_there_is_one_prompt(prompt: str | None, prompt_file: str | None, message: str) -> None:
+def test_exactly_one_prompt_is_required(
+    prompt: str | None, prompt_file: str | None, message: str
+) -> None:
     with pytest.raises(InvalidInputError, match=message):
         read_prompt(prompt, prompt_file)
 
@@ -91,12 +93,12 @@ def test_there_is_one_prompt(prompt: str | None, prompt_file: str | None, messag
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        pytest.param(b"warmer\r\n", "warmer", id="last-line-break"),
+        pytest.param(b"warmer\r\n", "warmer", id="final-line-break"),
         pytest.param(b"\xef\xbb\xbfwarmer", "warmer", id="byte-order-mark"),
-        pytest.param("wärmer".encode("utf-16"), "wärmer", id="windows-powershell"),
+        pytest.param("wärmer".encode("utf-16"), "wärmer", id="utf-16-of-powershell"),
     ],
 )
-def test_what_editors_add_is_no_part_of_the_prompt(
+def test_what_editors_add_is_stripped_from_the_prompt(
     tmp_path: Path, content: bytes, text: str
 ) -> None:
     (tmp_path / "prompt").write_bytes(content)

@@ -30,7 +30,7 @@ class Ended:
     """A command that has ended in the given way, and what it printed."""
 
     def __init__(
-        self, outcome: Outcome, mode: OutputMode, name: str = "wait", known: Record | None = None
+        self, outcome: Outcome, mode: OutputMode, name: str = "wait", record: Record | None = None
     ) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
         context = Context(
@@ -40,8 +40,8 @@ class Ended:
             command=name,
             document_name=name,
         )
-        if known is not None:
-            context.board.add(known)
+        if record is not None:
+            context.board.add(record)
         self.status = main._end(context, outcome)
 
     @property
@@ -64,9 +64,7 @@ def completed(raw: dict[str, Any]) -> Record:
 
 @pytest.mark.parametrize("mode", [OutputMode.JSON, OutputMode.EVENTS])
 @pytest.mark.parametrize("depth", [800, 100_000])
-def test_what_json_cannot_hold_loses_its_raw_and_never_the_document(
-    mode: OutputMode, depth: int
-) -> None:
+def test_a_reply_too_deep_for_json_loses_only_raw(mode: OutputMode, depth: int) -> None:
     outcome = Outcome(tasks=lambda: [task_document(completed(nested(depth)))])
 
     ended = Ended(outcome, mode)
@@ -84,7 +82,7 @@ def interrupt_in_a_lock() -> None:
         raise Interrupted(signal.SIGTERM)
 
 
-def test_an_interrupt_that_a_lock_turned_into_its_own_error_is_an_interrupt() -> None:
+def test_an_interrupt_masked_by_a_lock_error_is_still_an_interrupt() -> None:
     with pytest.raises(RuntimeError) as raised:
         interrupt_in_a_lock()
 
@@ -123,7 +121,7 @@ def test_a_signal_during_parsing_still_gets_a_document(capsys: pytest.CaptureFix
     assert (status, document["error"]["exit_status"]) == (143, 143)
 
 
-def test_a_document_that_cannot_be_made_is_a_bug_with_a_document() -> None:
+def test_a_bug_while_building_the_document_still_gets_one() -> None:
     def fail() -> list[dict[str, Any]]:
         msg = "no document"
         raise RuntimeError(msg)
@@ -137,7 +135,7 @@ def test_a_document_that_cannot_be_made_is_a_bug_with_a_document() -> None:
     assert ended.document["error"]["code"] == "bug"
 
 
-def test_of_several_errors_each_is_shown_and_the_gravest_is_in_the_document() -> None:
+def test_all_errors_are_shown_and_the_worst_is_in_the_document() -> None:
     errors = [TaskFailedError("no video", task_id="t-1"), InvalidInputError("wrong", code="usage")]
 
     ended = Ended(Outcome(errors=errors), OutputMode.JSON)
@@ -154,7 +152,7 @@ def test_of_several_errors_each_is_shown_and_the_gravest_is_in_the_document() ->
         pytest.param(Outcome(errors=[WaitTimeoutError("no end", task_id="t-1")]), id="timed-out"),
     ],
 )
-def test_the_way_back_of_an_edit_saves_what_it_would_have_saved(outcome: Outcome) -> None:
+def test_an_edits_recovery_command_saves_to_the_same_place(outcome: Outcome) -> None:
     task = Task(task_id="t-1", status="pending")
     record = Record(
         request_id="r-1",
@@ -168,11 +166,11 @@ def test_the_way_back_of_an_edit_saves_what_it_would_have_saved(outcome: Outcome
 
     ended = Ended(outcome, OutputMode.TEXT, "edit", record)
 
-    way_back = "`omniedit wait t-1 --download clip-make-it-night-012345.mp4`"
-    assert way_back in ended.stderr.getvalue()
+    recovery_command = "`omniedit wait t-1 --download clip-make-it-night-012345.mp4`"
+    assert recovery_command in ended.stderr.getvalue()
 
 
-def test_a_missing_key_is_said_once_and_of_no_task() -> None:
+def test_a_missing_key_is_reported_once_and_names_no_task() -> None:
     errors = [MissingKeyError("no API key", task_id=task_id) for task_id in ("t-1", "t-2")]
 
     ended = Ended(Outcome(errors=errors), OutputMode.TEXT)
@@ -181,7 +179,7 @@ def test_a_missing_key_is_said_once_and_of_no_task() -> None:
     assert ended.stderr.getvalue().count("error: no API key\n") == 1
 
 
-def test_a_task_is_not_called_task_twice() -> None:
+def test_a_task_id_that_starts_with_task_gets_no_prefix() -> None:
     errors = [TaskFailedError("no video", task_id="task-unified-1")]
 
     ended = Ended(Outcome(errors=errors), OutputMode.TEXT)
@@ -189,7 +187,7 @@ def test_a_task_is_not_called_task_twice() -> None:
     assert "error: task-unified-1: no video\n" in ended.stderr.getvalue()
 
 
-def test_errors_that_were_shown_before_are_not_shown_again() -> None:
+def test_errors_already_shown_are_not_repeated() -> None:
     outcome = Outcome(errors=[InvalidInputError("wrong")], has_shown_errors=True)
 
     ended = Ended(outcome, OutputMode.TEXT)
@@ -199,7 +197,7 @@ def test_errors_that_were_shown_before_are_not_shown_again() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
 @pytest.mark.parametrize("argv", [["--version"], ["--help"], ["edit", "--help"], ["help", "json"]])
-def test_a_full_device_is_a_local_problem(monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+def test_a_full_device_is_a_local_error(monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr("sys.stderr", stderr)
 
@@ -225,9 +223,13 @@ def test_a_full_device_is_a_local_problem(monkeypatch: pytest.MonkeyPatch, argv:
             id="video-as-an-option",
         ),
         pytest.param(
-            ["probe", "-i", "a.mp4"], "VIDEO needs no option: `omniedit probe VIDEO`", id="probe-i"
+            ["probe", "-i", "a.mp4"],
+            "VIDEO needs no option: `omniedit probe VIDEO`",
+            id="video-as-an-option-of-probe",
         ),
-        pytest.param(["list", "-i", "a.mp4"], "`omniedit list --help`", id="no-video-at-all"),
+        pytest.param(
+            ["list", "-i", "a.mp4"], "`omniedit list --help`", id="command-without-a-video"
+        ),
         pytest.param(
             ["edit", "a.mp4", "-p", "x"],
             'PROMPT needs no option: `omniedit edit VIDEO "PROMPT"`',
@@ -241,22 +243,22 @@ def test_a_full_device_is_a_local_problem(monkeypatch: pytest.MonkeyPatch, argv:
         pytest.param(
             ["edit", "a.mp4", "x", "-y"],
             "did you mean `--yes`? `omniedit edit --help` lists all",
-            id="short-name-of-other-tools",
+            id="short-option-of-other-tools",
         ),
         pytest.param(
             ["--force", "edit", "a.mp4", "x"],
             "options go after the command: `omniedit COMMAND … --force`",
-            id="before-the-command",
+            id="option-before-the-command",
         ),
         pytest.param(
             ["download", "--overwrite"],
             "did you mean `--force`? `omniedit download --help` lists all",
-            id="long-name-of-other-tools",
+            id="long-option-of-other-tools",
         ),
         pytest.param(
             ["list", "-n", "5"],
             "did you mean `--limit`? `omniedit list --help` lists all",
-            id="number-of-rows",
+            id="limit-of-other-tools",
         ),
         pytest.param(
             ["edit", "a.mp4", "x", "--dry-run"],
@@ -301,7 +303,7 @@ def test_a_full_device_is_a_local_problem(monkeypatch: pytest.MonkeyPatch, argv:
         ),
     ],
 )
-def test_a_usage_mistake_is_answered_with_what_was_meant(
+def test_a_usage_mistake_gets_a_hint_at_what_was_meant(
     capsys: pytest.CaptureFixture[str], argv: list[str], hint: str
 ) -> None:
     status = main.run(argv, {})
@@ -321,7 +323,7 @@ def test_a_usage_mistake_is_answered_with_what_was_meant(
         ("edit c.mp4 x --request-id short", "invalid request ID 'short'; write 16 to 96"),
     ],
 )
-def test_a_value_that_is_refused_is_named_with_its_option(
+def test_an_invalid_value_is_reported_by_name(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, message: str
 ) -> None:
     status = main.run(["--sandbox", *command.split()], {"OMNIEDIT_STATE_DIR": str(tmp_path)})
@@ -339,7 +341,7 @@ def test_a_value_that_is_refused_is_named_with_its_option(
     ],
     ids=lambda line: line.split()[-2],
 )
-def test_an_option_that_is_no_text_is_refused_by_name(
+def test_an_option_value_that_is_not_utf8_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str
 ) -> None:
     status = main.run(["--sandbox", *line.split()], {"OMNIEDIT_STATE_DIR": str(tmp_path)})
@@ -349,7 +351,7 @@ def test_an_option_that_is_no_text_is_refused_by_name(
     assert f"invalid value for '{option}': it is not valid UTF-8 text" in capsys.readouterr().err
 
 
-def test_a_state_that_the_service_alone_knows_can_be_listed(
+def test_list_accepts_a_state_that_only_the_service_knows(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with Journal(tmp_path) as journal:
@@ -370,18 +372,18 @@ def test_a_state_that_the_service_alone_knows_can_be_listed(
             "edit 'my clip.mp4' 'make it night'",
             id="with-a-prompt",
         ),
-        pytest.param(["probe", "my", "clip.mp4"], "probe 'my clip.mp4'", id="alone"),
+        pytest.param(["probe", "my", "clip.mp4"], "probe 'my clip.mp4'", id="without-a-prompt"),
         pytest.param(
             ["submit", "my", "clip.mp4", "x" * 5000],
             f"submit 'my clip.mp4' {'x' * 5000}",
-            id="beside-what-no-name-can-be",
+            id="with-a-prompt-too-long-for-a-file-name",
         ),
         pytest.param(
-            ["edit", "my", "clip.mp4", "warm", "--max-credits", "5"], None, id="beside-an-option"
+            ["edit", "my", "clip.mp4", "warm", "--max-credits", "5"], None, id="with-an-option"
         ),
     ],
 )
-def test_the_name_of_a_file_with_blanks_is_put_in_quotes(
+def test_a_file_name_with_spaces_gets_a_hint_to_quote_it(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -393,14 +395,14 @@ def test_the_name_of_a_file_with_blanks_is_put_in_quotes(
 
     status = main.run(argv, {})
 
-    said = capsys.readouterr().err.splitlines()[-1]
+    last_line = capsys.readouterr().err.splitlines()[-1]
     assert status == 2
     # A hint must not spell out a command that drops the limit.
     shown = "'my clip.mp4'" if pasteable is None else f"`omniedit {pasteable}`"
-    assert said == f"hint: put the file name in quotes: {shown}"
+    assert last_line == f"hint: put the file name in quotes: {shown}"
 
 
-def test_what_pays_unasked_is_never_taken_for_a_slip(capsys: pytest.CaptureFixture[str]) -> None:
+def test_yes_is_never_suggested_for_a_typo(capsys: pytest.CaptureFixture[str]) -> None:
     main.run(["edit", "a.mp4", "x", "--takes", "3"], {})
 
     assert "--yes" not in capsys.readouterr().err
@@ -409,23 +411,25 @@ def test_what_pays_unasked_is_never_taken_for_a_slip(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("line", "pasteable"),
     [
-        pytest.param("a.mp4 b.mp4 warm", "batch a.mp4 b.mp4 --prompt warm", id="one-word"),
-        pytest.param("a.mp4 b.mp4 c.mp4", 'batch a.mp4 b.mp4 c.mp4 --prompt "PROMPT"', id="none"),
-        pytest.param("a.mp4 b.mp4 warm light", 'batch CLIP… --prompt "PROMPT"', id="several"),
+        pytest.param("a.mp4 b.mp4 warm", "batch a.mp4 b.mp4 --prompt warm", id="one-word-prompt"),
+        pytest.param(
+            "a.mp4 b.mp4 c.mp4", 'batch a.mp4 b.mp4 c.mp4 --prompt "PROMPT"', id="no-prompt"
+        ),
+        pytest.param("a.mp4 b.mp4 warm light", 'batch CLIP… --prompt "PROMPT"', id="several-words"),
         pytest.param(
             "--again a.mp4 b.mp4 warm --max-credits 5",
             'batch CLIP… --prompt "PROMPT"',
-            id="options",
+            id="with-options",
         ),
     ],
 )
-def test_several_clips_are_a_batch(
+def test_several_clips_get_a_hint_to_use_batch(
     capsys: pytest.CaptureFixture[str], line: str, pasteable: str
 ) -> None:
     status = main.run(["edit", *line.split()], {})
 
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert (status, said) == (
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert (status, last_line) == (
         2,
         f"hint: to edit several clips with the same prompt: `omniedit {pasteable}`",
     )

@@ -31,7 +31,7 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
 @pytest.mark.parametrize(
     "text", ["", " ", "h", "1d", "-5", "1m1h", "1.5m", "1 h", "inf", "nan", "1e3", "٣", "5s5s"]
 )
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="write 90, 90s, 15m or 1h30m"):
         parse_duration(text)
 
@@ -55,17 +55,17 @@ def test_any_text_is_a_duration_or_refused(text: str) -> None:
         return
 
 
-def test_a_default_passes_through() -> None:
+def test_a_default_that_is_a_number_passes_through() -> None:
     assert parse_duration(1800.0) == 1800.0
 
 
 @pytest.mark.parametrize(("text", "shard"), [("1/1", (1, 1)), (" 2/4 ", (2, 4)), ("7/7", (7, 7))])
-def test_a_shard_is_one_part_of_several(text: str, shard: tuple[int, int]) -> None:
+def test_a_shard_is_a_number_and_a_count(text: str, shard: tuple[int, int]) -> None:
     assert parse_shard(text) == shard
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "-1/4", "1/0", "1/2/3", "", "１/２"])  # noqa: RUF001
-def test_what_is_no_shard_is_refused(text: str) -> None:
+def test_an_invalid_shard_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="invalid shard"):
         parse_shard(text)
 
@@ -76,6 +76,6 @@ def test_credits_are_a_number(text: str, amount: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "many", "-1", "-0.1", "nan", "1,5"])
-def test_a_limit_above_which_nothing_would_be_is_refused(text: str) -> None:
+def test_an_invalid_credit_limit_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="write 80 or"):
         parse_credits(text)

@@ -1,6 +1,6 @@
 """Signals that end a command: at once, or after an outstanding reply has arrived."""
 
-# ruff: noqa: PT012 - what a block still does after a signal is the point
+# ruff: noqa: PT012 - what a block does after a signal is under test
 
 import os
 import signal
@@ -23,13 +23,13 @@ NUMBERS = THIS_SYSTEM.ending_signals
 
 
 @pytest.fixture
-def graces() -> list[str]:
+def grace_notices() -> list[str]:
     return []
 
 
 @pytest.fixture
-def signals(graces: list[str]) -> Iterator[Signals]:
-    signals = Signals(lambda: graces.append("waiting"), grace_s=0.05)
+def signals(grace_notices: list[str]) -> Iterator[Signals]:
+    signals = Signals(lambda: grace_notices.append("waiting"), grace_s=0.05)
     with signals.handled():
         yield signals
 
@@ -47,14 +47,20 @@ def test_a_signal_ends_the_command_at_once(signals: Signals, number: int) -> Non
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_reply_on_its_way_is_waited_for(signals: Signals, graces: list[str], number: int) -> None:
+def test_an_outstanding_reply_is_waited_for(
+    signals: Signals, grace_notices: list[str], number: int
+) -> None:
     done: list[str] = []
 
     with pytest.raises(Interrupted) as caught, signals.shielded():
         signal.raise_signal(number)
         done.append("the reply came")
 
-    assert (caught.value.signal_number, done, graces) == (number, ["the reply came"], ["waiting"])
+    assert (caught.value.signal_number, done, grace_notices) == (
+        number,
+        ["the reply came"],
+        ["waiting"],
+    )
 
 
 def test_a_second_signal_does_not_wait(signals: Signals) -> None:
@@ -66,7 +72,7 @@ def test_a_second_signal_does_not_wait(signals: Signals) -> None:
     assert caught.value.signal_number == signal.SIGTERM
 
 
-def test_the_grace_ends(signals: Signals) -> None:
+def test_the_grace_period_ends(signals: Signals) -> None:
     with pytest.raises(Interrupted) as caught, signals.shielded():
         signal.raise_signal(signal.SIGINT)
         # The wake signal ends it early.
@@ -76,25 +82,25 @@ def test_the_grace_ends(signals: Signals) -> None:
     assert caught.value.signal_number == signal.SIGINT
 
 
-def test_a_stop_is_left_to_who_can_put_the_display_away() -> None:
-    asked = threading.Event()
+def test_ctrl_z_is_passed_to_on_stop() -> None:
+    stopped = threading.Event()
 
-    with Signals(lambda: None).handled(on_stop=lambda _: asked.set()):
+    with Signals(lambda: None).handled(on_stop=lambda _: stopped.set()):
         signal.raise_signal(signal.SIGTSTP)
 
-        assert asked.wait(20)
+        assert stopped.wait(20)
 
     assert signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
 
 
-def test_an_error_in_the_block_gives_way_to_the_signal(signals: Signals) -> None:
+def test_a_signal_takes_precedence_over_an_error_in_the_block(signals: Signals) -> None:
     with pytest.raises(Interrupted), signals.shielded():
         signal.raise_signal(signal.SIGINT)
         msg = "the reply was lost"
         raise OSError(msg)
 
 
-def test_blocks_within_blocks_are_one(signals: Signals) -> None:
+def test_nested_shields_end_with_the_outermost(signals: Signals) -> None:
     steps: list[str] = []
 
     with pytest.raises(Interrupted), signals.shielded():
@@ -105,15 +111,17 @@ def test_blocks_within_blocks_are_one(signals: Signals) -> None:
     assert steps == ["still shielded"]
 
 
-def test_without_a_signal_nothing_happens(signals: Signals, graces: list[str]) -> None:
+def test_a_shield_without_a_signal_has_no_effect(
+    signals: Signals, grace_notices: list[str]
+) -> None:
     with signals.shielded():
         pass
 
-    assert graces == []
+    assert grace_notices == []
     assert interrupted_by(signal.SIGINT) == signal.SIGINT
 
 
-def test_afterwards_everything_is_as_before() -> None:
+def test_handlers_are_restored_afterwards() -> None:
     before = [signal.getsignal(number) for number in (*NUMBERS, signal.SIGALRM)]
 
     with Signals(lambda: None).handled():
@@ -123,7 +131,7 @@ def test_afterwards_everything_is_as_before() -> None:
     assert not {*during} & {*before}
 
 
-def test_what_was_ignored_from_outside_stays_ignored() -> None:
+def test_a_signal_ignored_at_start_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Signals(lambda: None).handled():
@@ -136,13 +144,13 @@ def test_what_was_ignored_from_outside_stays_ignored() -> None:
 @pytest.mark.parametrize(
     ("module", "name", "error"),
     [
-        pytest.param(os, "pipe", OSError(24, "Too many open files"), id="descriptor"),
+        pytest.param(os, "pipe", OSError(24, "Too many open files"), id="no-descriptor-left"),
         pytest.param(
-            threading.Thread, "start", RuntimeError("can't start new thread"), id="thread"
+            threading.Thread, "start", RuntimeError("can't start new thread"), id="no-thread-left"
         ),
     ],
 )
-def test_without_what_watching_takes_signals_are_handled_all_the_same(
+def test_signals_are_handled_even_if_the_watcher_cannot_start(
     monkeypatch: pytest.MonkeyPatch, module: object, name: str, error: Exception
 ) -> None:
     def fail(*_: object) -> None:
@@ -154,23 +162,23 @@ def test_without_what_watching_takes_signals_are_handled_all_the_same(
         assert interrupted_by(signal.SIGTERM) == signal.SIGTERM
 
 
-class Dying:
-    """Is interrupted while it is destroyed, when Python ignores exceptions."""
+class SignalsInDestructor:
+    """Raises a signal while it is destroyed, when Python ignores exceptions."""
 
     def __del__(self) -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_a_signal_is_not_lost_where_exceptions_are_ignored(signals: Signals) -> None:
+def test_a_signal_in_a_destructor_is_not_lost(signals: Signals) -> None:
     with pytest.raises(Interrupted) as caught:
-        Dying()
+        SignalsInDestructor()
         threading.Event().wait(20)
         pytest.fail("it was lost")
 
     assert caught.value.signal_number == signal.SIGTERM
 
 
-def test_a_signal_amid_the_handling_of_another_keeps_none_from_its_end() -> None:
+def test_a_signal_during_another_ones_handler_ends_the_command() -> None:
     signals = Signals(lambda: signal.raise_signal(signal.SIGTERM))
 
     with signals.handled(), pytest.raises(Interrupted) as caught, signals.shielded():
@@ -179,7 +187,7 @@ def test_a_signal_amid_the_handling_of_another_keeps_none_from_its_end() -> None
     assert caught.value.signal_number == signal.SIGTERM
 
 
-def test_a_signal_after_all_was_said_changes_nothing() -> None:
+def test_a_signal_after_the_command_has_ended_is_ignored() -> None:
     signals = Signals(lambda: None)
     with signals.handled():
         handler = signal.getsignal(signal.SIGTERM)
@@ -188,7 +196,7 @@ def test_a_signal_after_all_was_said_changes_nothing() -> None:
     handler(signal.SIGTERM, None)
 
 
-def test_other_threads_leave_signals_alone() -> None:
+def test_other_threads_change_no_signal_handlers() -> None:
     before = signal.getsignal(signal.SIGINT)
     seen: list[object] = []
 
@@ -203,7 +211,7 @@ def test_other_threads_leave_signals_alone() -> None:
     assert seen == [before]
 
 
-def test_replies_in_other_threads_are_waited_for() -> None:
+def test_drain_waits_for_replies_in_other_threads() -> None:
     signals = Signals(lambda: None, grace_s=20)
     is_shielded, may_end = threading.Event(), threading.Event()
     ended: list[str] = []
@@ -224,7 +232,7 @@ def test_replies_in_other_threads_are_waited_for() -> None:
     thread.join()
 
 
-def test_draining_ends_with_the_grace() -> None:
+def test_drain_gives_up_after_the_grace_period() -> None:
     signals = Signals(lambda: None, grace_s=0.01)
     is_shielded, may_end = threading.Event(), threading.Event()
 
@@ -250,37 +258,37 @@ def overdue() -> list[int]:
 
 
 @pytest.fixture
-def watched(graces: list[str], overdue: list[int]) -> Iterator[Signals]:
-    """Handle signals as on a system where none interrupts a system call."""
+def windows_signals(grace_notices: list[str], overdue: list[int]) -> Iterator[Signals]:
+    """Handle signals as on Windows, where none interrupts a system call."""
     signals = Signals(
-        lambda: graces.append("waiting"), grace_s=0.05, patience_s=20, system=windows()
+        lambda: grace_notices.append("waiting"), grace_s=0.05, patience_s=20, system=windows()
     )
     with signals.handled(on_overdue=lambda interrupted: overdue.append(interrupted.signal_number)):
         yield signals
 
 
-def test_without_a_wake_signal_a_signal_ends_the_command_at_once(
-    watched: Signals, overdue: list[int]
+def test_on_windows_a_signal_ends_the_command_at_once(
+    windows_signals: Signals, overdue: list[int]
 ) -> None:
     assert interrupted_by(signal.SIGTERM) == signal.SIGTERM
     assert overdue == []
 
 
-def test_without_a_wake_signal_a_reply_on_its_way_is_waited_for(
-    watched: Signals, graces: list[str], overdue: list[int]
+def test_on_windows_an_outstanding_reply_is_waited_for(
+    windows_signals: Signals, grace_notices: list[str], overdue: list[int]
 ) -> None:
     done: list[str] = []
 
-    with pytest.raises(Interrupted) as caught, watched.shielded():
+    with pytest.raises(Interrupted) as caught, windows_signals.shielded():
         signal.raise_signal(signal.SIGINT)
         done.append("the reply came")
 
     assert (caught.value.signal_number, done) == (signal.SIGINT, ["the reply came"])
-    assert (graces, overdue) == (["waiting"], [])
+    assert (grace_notices, overdue) == (["waiting"], [])
 
 
-def test_without_a_wake_signal_the_grace_ends_too(watched: Signals, overdue: list[int]) -> None:
-    with pytest.raises(Interrupted) as caught, watched.shielded():
+def test_on_windows_the_grace_period_ends(windows_signals: Signals, overdue: list[int]) -> None:
+    with pytest.raises(Interrupted) as caught, windows_signals.shielded():
         signal.raise_signal(signal.SIGINT)
         windows().wait(threading.Event(), 20)
         pytest.fail("the grace is over")
@@ -289,8 +297,8 @@ def test_without_a_wake_signal_the_grace_ends_too(watched: Signals, overdue: lis
     assert overdue == []
 
 
-def test_without_a_wake_signal_a_second_signal_does_not_wait(watched: Signals) -> None:
-    with pytest.raises(Interrupted) as caught, watched.shielded():
+def test_on_windows_a_second_signal_does_not_wait(windows_signals: Signals) -> None:
+    with pytest.raises(Interrupted) as caught, windows_signals.shielded():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("the second one ends it")
@@ -298,16 +306,16 @@ def test_without_a_wake_signal_a_second_signal_does_not_wait(watched: Signals) -
     assert caught.value.signal_number == signal.SIGTERM
 
 
-def test_without_a_wake_signal_none_is_lost_where_exceptions_are_ignored(watched: Signals) -> None:
+def test_on_windows_a_signal_in_a_destructor_is_not_lost(windows_signals: Signals) -> None:
     with pytest.raises(Interrupted) as caught:
-        Dying()
+        SignalsInDestructor()
         windows().wait(threading.Event(), 20)
         pytest.fail("it was lost")
 
     assert caught.value.signal_number == signal.SIGTERM
 
 
-def test_without_a_wake_signal_all_is_as_before_afterwards() -> None:
+def test_on_windows_handlers_and_threads_are_restored_afterwards() -> None:
     before = signal.getsignal(signal.SIGINT), threading.active_count()
 
     with Signals(lambda: None, system=windows()).handled():
@@ -329,7 +337,7 @@ def end(interrupted):
     print("overdue", interrupted.signal_number, flush=True)
     os._exit(130)
 
-def tell():
+def announce():
     gate.acquire()
     print("stuck", flush=True)
 
@@ -345,7 +353,7 @@ try:
         # Signals go to another thread and interrupt no system call of this one, as always on
         # Windows, and elsewhere if a signal arrives just before the call.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        threading.Thread(target=tell, daemon=True).start()
+        threading.Thread(target=announce, daemon=True).start()
         # The other thread must not continue before this one is in a system call.
         sys.setswitchinterval(1000)
         gate.release()
@@ -360,7 +368,7 @@ except Interrupted as interrupted:
     ("system", "outcome"), [("this-system", "noticed"), ("windows", "overdue")]
 )
 @pytest.mark.parametrize("at", ["work", "shielded", "blocked"])
-def test_a_main_thread_that_is_stuck_does_not_keep_the_command_alive(
+def test_a_stuck_main_thread_does_not_keep_the_command_alive(
     system: str, outcome: str, at: str
 ) -> None:
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What `usage` reports if a charge is unknown."""
+"""What `usage` reports if a charge or a date is unknown."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def finished(task_id: str, *, at: float, used: float | None) -> Task:
     return Task(task_id=task_id, status="completed", created_at=at, credits_used=used)
 
 
-def test_an_edit_of_a_clock_that_was_never_set_counts(
+def test_an_edit_dated_before_1970_is_counted(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with Journal(tmp_path) as journal:
@@ -27,7 +27,7 @@ def test_an_edit_of_a_clock_that_was_never_set_counts(
     assert "1969-12" in capsys.readouterr().out
 
 
-def test_a_sum_of_which_nothing_is_known_is_unknown_and_never_0(
+def test_a_total_of_unknown_charges_is_unknown_not_0(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with Journal(tmp_path) as journal:
