@@ -1,4 +1,4 @@
-"""The bar on a real pseudo-terminal, while stdout is a pipe."""
+"""The progress bar on a real pseudo-terminal, while stdout is a pipe."""
 
 import errno
 import os
@@ -142,7 +142,7 @@ def test_at_40_columns_no_line_wraps(session: Session) -> None:
     assert max(map(len, frames[: frames.index("error: interrupted; the task goes on")])) <= 40
 
 
-def test_an_interrupt_gives_the_cursor_back_and_leaves_only_lines(session: Session) -> None:
+def test_an_interrupt_restores_the_cursor_and_clears_the_bar(session: Session) -> None:
     session.read_until("[2-4][0-9]%")
     session.process.send_signal(signal.SIGINT)
 
@@ -159,7 +159,7 @@ def test_an_interrupt_gives_the_cursor_back_and_leaves_only_lines(session: Sessi
     )
 
 
-def test_a_job_that_is_stopped_leaves_its_shell_a_clean_terminal(session: Session) -> None:
+def test_a_stopped_job_leaves_the_terminal_clean(session: Session) -> None:
     session.read_until("[2-4][0-9]%")
     session.process.send_signal(signal.SIGTSTP)
     _, status = os.waitpid(session.process.pid, os.WUNTRACED)
@@ -197,7 +197,7 @@ sys.exit(job.returncode)
 """
 
 
-def test_a_job_that_is_put_in_the_background_draws_no_more() -> None:
+def test_a_background_job_draws_no_bar() -> None:
     terminal, far_end = os.openpty()
     fcntl.ioctl(far_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
     environ = {name: value for name, value in os.environ.items() if name not in _UNWANTED}

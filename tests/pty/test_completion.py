@@ -1,4 +1,4 @@
-"""A TAB in real shells: bash, zsh and fish, on a pseudo-terminal."""
+"""TAB completion in bash, zsh and fish, on a pseudo-terminal."""
 
 import os
 import re
@@ -25,7 +25,7 @@ _DEADLINE_S = 30.0
 _SCRIPTS = Path(__file__).parents[2] / "completions"
 _SEQUENCE = re.compile(r"\x1b(\[[?>=0-9;]*[A-Za-z]|\][^\a]*\a|[=>()][0-9A-Za-z]?)")
 _TASK = "task-unified-1757156493-a1b2c3d4"
-_WICKED = "$(touch pwned) `touch pwned` ; touch pwned"
+_HOSTILE = "$(touch pwned) `touch pwned` ; touch pwned"
 _ZSH_FUNCTIONS = f"fpath=('{_SCRIPTS}' $fpath); autoload -Uz compinit"
 _SHELLS = {
     "bash": (
@@ -37,7 +37,7 @@ _SHELLS = {
     ),
     "zsh": (
         ("zsh", "-f", "-i"),
-        (f"{_ZSH_FUNCTIONS}; compinit -C -d $ZSH_FOUND; PS1='$ '",),
+        (f"{_ZSH_FUNCTIONS}; compinit -C -d $ZSH_DUMP; PS1='$ '",),
     ),
     "fish": (
         ("fish", "--no-config", "-i"),
@@ -90,17 +90,17 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def zsh_found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def zsh_dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return zsh's completion dump, which takes a third of a second to build."""
-    found = tmp_path_factory.mktemp("zsh") / "found"
+    dump = tmp_path_factory.mktemp("zsh") / "dump"
     if shutil.which("zsh"):
-        line = f"{_ZSH_FUNCTIONS}; compinit -u -d '{found}'"
+        line = f"{_ZSH_FUNCTIONS}; compinit -u -d '{dump}'"
         subprocess.run(["zsh", "-f", "-c", line], check=True)  # noqa: S607 - as below
-    return found
+    return dump
 
 
 @pytest.fixture(params=_SHELLS)
-def shell(request: pytest.FixtureRequest, folder: Path, zsh_found: Path) -> Iterator[Shell]:
+def shell(request: pytest.FixtureRequest, folder: Path, zsh_dump: Path) -> Iterator[Shell]:
     argv, preparations = _SHELLS[request.param]
     if shutil.which(argv[0]) is None:
         pytest.skip(f"{argv[0]} is not installed")
@@ -120,7 +120,7 @@ def shell(request: pytest.FixtureRequest, folder: Path, zsh_found: Path) -> Iter
             **os.environ,
             "PATH": f"{binaries}:{os.environ['PATH']}",
             "CALLS": str(folder.parent / "calls"),
-            "ZSH_FOUND": str(zsh_found),
+            "ZSH_DUMP": str(zsh_dump),
             "TERM": "xterm",
         },
         start_new_session=True,
@@ -142,13 +142,17 @@ def shell(request: pytest.FixtureRequest, folder: Path, zsh_found: Path) -> Iter
     [
         pytest.param("omniedit dow\t", "download", id="a-command"),
         pytest.param("omniedit config unset\t", "config unset-key", id="a-command-of-a-group"),
-        pytest.param("omniedit --quiet -v sta\t", "--quiet -v status", id="behind-flags"),
+        pytest.param("omniedit --quiet -v sta\t", "--quiet -v status", id="after-flags"),
         pytest.param(
-            "omniedit --progress none sta\t", "--progress none status", id="behind-values"
+            "omniedit --progress none sta\t", "--progress none status", id="after-option-values"
         ),
         pytest.param("omniedit edit --fo\t", "edit --force", id="an-option"),
         pytest.param("omniedit wait --progress pl\t", "wait --progress plain", id="a-choice"),
-        pytest.param("omniedit wait --progress=pl\t", "wait --progress=plain", id="a-glued-choice"),
+        pytest.param(
+            "omniedit wait --progress=pl\t",
+            "wait --progress=plain",
+            id="a-choice-after-an-equals-sign",
+        ),
         pytest.param("omniedit edit --sound or\t", "edit --sound original", id="a-sound"),
         pytest.param(
             "omniedit edit --model gemini-omni-1\t",
@@ -160,17 +164,21 @@ def shell(request: pytest.FixtureRequest, folder: Path, zsh_found: Path) -> Iter
         pytest.param("omniedit edit -o cl\t", "edit -o clip.mp4", id="the-file-of-an-option"),
         pytest.param("omniedit batch --dir r\t", "batch --dir results", id="a-folder"),
         pytest.param("omniedit edit clip.mp4 cl\t", "edit clip.mp4 cl", id="no-file-for-a-prompt"),
-        pytest.param("omniedit edit x -- --fo\t", "edit x -- --fo", id="no-option-behind-dashes"),
+        pytest.param(
+            "omniedit edit x -- --fo\t", "edit x -- --fo", id="no-option-after-double-dash"
+        ),
     ],
 )
-def test_the_shell_completes_alone(shell: Shell, typed: str, completed: str) -> None:
+def test_the_script_completes_without_calling_the_command(
+    shell: Shell, typed: str, completed: str
+) -> None:
     calls = shell.calls_after(typed)
 
     assert [call.rstrip("/") for call in calls] == [completed]
 
 
-def test_a_task_of_the_journal_is_completed(shell: Shell, home: Path) -> None:
-    add_task(home / "state/omniedit", _TASK, prompt=_WICKED)
+def test_a_task_id_is_completed_from_the_journal(shell: Shell, home: Path) -> None:
+    add_task(home / "state/omniedit", _TASK, prompt=_HOSTILE)
 
     calls = shell.calls_after("omniedit wait task\t")
 
@@ -178,7 +186,7 @@ def test_a_task_of_the_journal_is_completed(shell: Shell, home: Path) -> None:
     assert not (shell.folder / "pwned").exists()
 
 
-def test_only_what_a_command_is_called_for_is_completed(shell: Shell, home: Path) -> None:
+def test_download_completes_only_finished_tasks(shell: Shell, home: Path) -> None:
     add_task(home / "state/omniedit", "task-done", prompt="x", status="completed")
     add_task(home / "state/omniedit", "task-open", prompt="x")
 
@@ -187,9 +195,7 @@ def test_only_what_a_command_is_called_for_is_completed(shell: Shell, home: Path
     assert calls[-1] == "download task-done"
 
 
-def test_a_task_of_the_sandbox_is_completed_where_the_line_says_so(
-    shell: Shell, home: Path
-) -> None:
+def test_the_sandbox_option_completes_the_sandboxs_tasks(shell: Shell, home: Path) -> None:
     add_task(home / "state/omniedit", "task-real", prompt="x")
     add_task(home / "state/omniedit/sandbox", "task-sandbox", prompt="x")
 
@@ -198,8 +204,8 @@ def test_a_task_of_the_sandbox_is_completed_where_the_line_says_so(
     assert calls[-1] == "--sandbox wait -d out.mp4 task-sandbox"
 
 
-def test_candidates_are_shown_and_never_carried_out(shell: Shell, home: Path) -> None:
-    add_task(home / "state/omniedit", _TASK, prompt=_WICKED)
+def test_candidates_are_shown_and_never_executed(shell: Shell, home: Path) -> None:
+    add_task(home / "state/omniedit", _TASK, prompt=_HOSTILE)
     add_task(
         home / "state/omniedit", f"{_TASK}-2", prompt="warmer\n\x1b[31mlighting", status="failed"
     )

@@ -1,4 +1,4 @@
-"""The question of `edit --split`, asked and answered on a real pseudo-terminal."""
+"""The questions before a paid split or batch, run_and_answer on a real pseudo-terminal."""
 
 import contextlib
 import os
@@ -34,16 +34,16 @@ def served(served: CommandLine, commands: Path) -> CommandLine:
     return replace(served, command=commands / "omniedit")
 
 
-def answered(
+def run_and_answer(
     served: CommandLine,
     answer: str,
     *,
     video: str = "long.mp4",
-    considered_s: float = 0.0,
+    delay_s: float = 0.0,
     argv: Sequence[str] = (),
     question: str = QUESTION,
 ) -> tuple[int, bytes, str]:
-    """Return the exit status, stdout and the screen of a call whose question is answered."""
+    """Answer a call's question after a delay; return its exit status, stdout and screen."""
     terminal, far_end = os.openpty()
     process = subprocess.Popen(
         [served.command, *(argv or ["edit", video, PROMPT, "--split", "-o", "out.mp4"])],
@@ -61,7 +61,7 @@ def answered(
             screen += os.read(terminal, 65536).decode(errors="replace")
             if question in screen and not has_answered:
                 has_answered = True
-                if select.select([terminal], [], [], considered_s)[0]:
+                if select.select([terminal], [], [], delay_s)[0]:
                     screen += os.read(terminal, 65536).decode(errors="replace")
                 if answer == CTRL_C:
                     process.send_signal(signal.SIGINT)
@@ -78,7 +78,7 @@ def answered(
         pytest.param("y\n", 0, b"out.mp4\n", 2, id="yes"),
         pytest.param("n\n", 2, b"", 0, id="no"),
         pytest.param("\n", 2, b"", 0, id="enter-is-no"),
-        pytest.param("\udcff\n", 2, b"", 0, id="bytes-that-are-no-text-are-no"),
+        pytest.param("\udcff\n", 2, b"", 0, id="invalid-utf-8-is-no"),
         pytest.param("\x04", 2, b"", 0, id="end-of-input-is-no"),
         pytest.param(CTRL_C, 130, b"", 0, id="ctrl-c"),
     ],
@@ -94,7 +94,7 @@ def test_nothing_is_sent_without_a_yes(
 ) -> None:
     make_clip(served.folder / "long.mp4", seconds=12)
 
-    ended = answered(served, answer)
+    ended = run_and_answer(served, answer)
 
     _, count = service.store.tasks(now=0.0, status=None, model=None, limit=10, offset=0)
     assert ended[:2] == (status, stdout), ended[2]
@@ -107,17 +107,17 @@ def test_no_bar_is_drawn_over_the_question(served: CommandLine, tmp_path: Path) 
     make_clip(tmp_path / "web" / "long.mp4", seconds=12)
 
     with web_server(tmp_path / "web") as (url, _):
-        status, _, screen = answered(served, "n\n", video=f"{url}/long.mp4", considered_s=0.5)
+        status, _, screen = run_and_answer(served, "n\n", video=f"{url}/long.mp4", delay_s=0.5)
 
     assert status == 2, screen
     assert "downloading" in screen
     assert screen.partition(QUESTION)[2].lstrip().startswith("n\r\n"), screen
 
 
-def test_what_ends_the_question_leaves_the_line(served: CommandLine) -> None:
+def test_end_of_input_moves_to_the_next_line(served: CommandLine) -> None:
     make_clip(served.folder / "long.mp4", seconds=12)
 
-    _, _, screen = answered(served, "\x04")
+    _, _, screen = run_and_answer(served, "\x04")
 
     assert screen.partition(QUESTION)[2].startswith(" \r\n"), screen
 
@@ -126,7 +126,7 @@ def test_what_ends_the_question_leaves_the_line(served: CommandLine) -> None:
     ("answer", "status", "tasks"),
     [pytest.param("y\n", 0, 3, id="yes"), pytest.param("n\n", 2, 1, id="no")],
 )
-def test_a_batch_asks_before_it_pays_for_more_than_one_edit(
+def test_a_batch_asks_before_paying_for_several_edits(
     served: CommandLine, service: RunningSandbox, answer: str, *, status: int, tasks: int
 ) -> None:
     (served.folder / "clips").mkdir()
@@ -134,7 +134,7 @@ def test_a_batch_asks_before_it_pays_for_more_than_one_edit(
         make_clip(served.folder / "clips" / f"{seconds}.mp4", seconds=seconds)
     served("edit", "clips/2.mp4", PROMPT)
 
-    ended = answered(
+    ended = run_and_answer(
         served,
         answer,
         argv=["batch", "clips", "--prompt", PROMPT],

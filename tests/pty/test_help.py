@@ -14,7 +14,7 @@ pytestmark = [
 ]
 
 
-def shown(*argv: str, **environ: str) -> str:
+def terminal_output(*argv: str, **environ: str) -> str:
     """Return what a command writes to a terminal."""
     terminal, far_end = os.openpty()
     with subprocess.Popen(
@@ -36,21 +36,21 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_a_page_is_laid_out_on_a_terminal() -> None:
-    page = shown("help", "exit-codes", COLUMNS="60")
+def test_a_page_is_rendered_on_a_terminal() -> None:
+    page = terminal_output("help", "exit-codes", COLUMNS="60")
 
     assert page.startswith("\x1b[1mExit codes\x1b[0m\n")
     assert "| ---" not in page
 
 
 def test_links_to_other_pages_are_commands_on_a_terminal() -> None:
-    page = " ".join(shown("help", "batch", NO_COLOR="1").split())
+    page = " ".join(terminal_output("help", "batch", NO_COLOR="1").split())
 
     assert "see omniedit help clips." in page
     assert ".md" not in page
 
 
-def test_a_schema_is_the_same_on_a_terminal() -> None:
+def test_a_schema_is_printed_verbatim_on_a_terminal() -> None:
     piped = subprocess.run([COMMAND, "help", "json", "edit"], capture_output=True, check=True)
 
-    assert shown("help", "json", "edit") == piped.stdout.decode()
+    assert terminal_output("help", "json", "edit") == piped.stdout.decode()

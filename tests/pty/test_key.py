@@ -1,4 +1,4 @@
-"""The hidden question of `config set-key`, answered on a real pseudo-terminal."""
+"""The hidden prompt of `config set-key`, run_and_answer on a real pseudo-terminal."""
 
 import contextlib
 import os
@@ -19,8 +19,8 @@ pytestmark = [
 WAIT_S = 20.0
 
 
-def answered(omniedit: CommandLine, answer: bytes) -> tuple[int, str]:
-    """Return the exit status and the screen of a call whose question is answered."""
+def run_and_answer(omniedit: CommandLine, answer: bytes) -> tuple[int, str]:
+    """Answer the prompt for a key; return the exit status and the screen."""
     terminal, far_end = os.openpty()
     process = subprocess.Popen(
         [COMMAND, "config", "set-key"],
@@ -47,21 +47,21 @@ def answered(omniedit: CommandLine, answer: bytes) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "said"),
+    ("answer", "status", "message"),
     [
-        pytest.param(b"sk-evo-abcdefghijkl\n", 0, "saved sk-evo-…ijkl", id="a-key-is-saved"),
-        pytest.param(b"\n", 2, "no key was given", id="enter-is-none"),
-        pytest.param(b"\x04", 2, "no key was given", id="end-of-input-is-none"),
-        pytest.param(b"sk-evo-\xff\n", 3, "cannot be an API key", id="bytes-that-are-no-text"),
+        pytest.param(b"sk-evo-abcdefghijkl\n", 0, "saved sk-evo-…ijkl", id="a-key"),
+        pytest.param(b"\n", 2, "no key was given", id="empty-line"),
+        pytest.param(b"\x04", 2, "no key was given", id="end-of-input"),
+        pytest.param(b"sk-evo-\xff\n", 3, "cannot be an API key", id="invalid-utf-8"),
     ],
 )
-def test_what_is_typed_is_a_key_or_refused(
-    omniedit: CommandLine, answer: bytes, *, status: int, said: str
+def test_a_typed_key_is_saved_or_refused_and_never_echoed(
+    omniedit: CommandLine, answer: bytes, *, status: int, message: str
 ) -> None:
-    ended = answered(omniedit, answer)
+    ended = run_and_answer(omniedit, answer)
 
     _, _, after = ended[1].partition("): ")
     assert ended[0] == status, ended
-    assert said in after
+    assert message in after
     assert after.startswith("\r\n"), ended
     assert "abcdefgh" not in after

@@ -19,13 +19,13 @@ termios = pytest.importorskip("termios", reason="Windows has no pseudo-terminals
 pytestmark = pytest.mark.pty
 
 WAIT_S = 30.0
-ASKED = re.compile(rb"\x1b\[c|\x1b_G[^\x1b]*a=q[^\x1b]*\x1b\\|\x1b\[16t")
+QUERY = re.compile(rb"\x1b\[c|\x1b_G[^\x1b]*a=q[^\x1b]*\x1b\\|\x1b\[16t")
 
 
-def shown(
+def run_on_terminal(
     served: CommandLine, answers: dict[bytes, bytes], *, columns: int = 100
 ) -> tuple[int, bytes]:
-    """Return the exit status and screen of a call on a terminal that answers queries like this."""
+    """Return the exit status and screen of a call on a terminal that answers these queries."""
     terminal, far_end = os.openpty()
     fcntl.ioctl(far_end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
@@ -42,10 +42,10 @@ def shown(
     with contextlib.suppress(OSError):
         while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
             screen += os.read(terminal, 65536)
-            for asked in ASKED.finditer(screen, seen):
-                seen = asked.end()
+            for query in QUERY.finditer(screen, seen):
+                seen = query.end()
                 for question, answer in answers.items():
-                    if question in asked.group():
+                    if question in query.group():
                         os.write(terminal, answer)
     os.close(terminal)
     return process.wait(WAIT_S), screen
@@ -67,10 +67,10 @@ def clips(served: CommandLine) -> CommandLine:
         ),
     ],
 )
-def test_the_sheet_is_drawn_beneath_its_path(
+def test_the_sheet_is_drawn_below_its_path(
     clips: CommandLine, answers: dict[bytes, bytes], drawn: bytes
 ) -> None:
-    status, screen = shown(clips, answers)
+    status, screen = run_on_terminal(clips, answers)
 
     assert status == 0, screen
     path, _, picture = screen.partition(b"sheet.png\r\n")
@@ -82,15 +82,15 @@ def test_the_sheet_is_drawn_beneath_its_path(
 @pytest.mark.parametrize(
     ("answers", "columns"),
     [
-        pytest.param({}, 100, id="silent"),
-        pytest.param({b"\x1b[c": b"\x1b[?62;22c"}, 100, id="plain"),
-        pytest.param({b"\x1b[c": b"\x1b[?62;4c"}, 0, id="of-unknown-width"),
+        pytest.param({}, 100, id="no-reply"),
+        pytest.param({b"\x1b[c": b"\x1b[?62;22c"}, 100, id="no-picture-support"),
+        pytest.param({b"\x1b[c": b"\x1b[?62;4c"}, 0, id="unknown-width"),
     ],
 )
-def test_a_terminal_that_takes_none_gets_the_path(
+def test_a_terminal_without_pictures_gets_only_the_path(
     clips: CommandLine, answers: dict[bytes, bytes], columns: int
 ) -> None:
-    status, screen = shown(clips, answers, columns=columns)
+    status, screen = run_on_terminal(clips, answers, columns=columns)
 
     assert status == 0, screen
     assert b"sheet.png\r\n" in screen
@@ -98,7 +98,7 @@ def test_a_terminal_that_takes_none_gets_the_path(
     assert b"Traceback" not in screen
 
 
-def test_without_a_terminal_nothing_is_written(clips: CommandLine) -> None:
+def test_show_without_a_terminal_is_refused(clips: CommandLine) -> None:
     ended = clips("compare", "clip.mp4", "night.mp4", "--show")
 
     assert (ended.status, ended.stdout) == (2, "")

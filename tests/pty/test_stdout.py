@@ -24,7 +24,7 @@ EDIT = ["edit", "https://example.com/clip.mp4", "x [sandbox:seconds=0]"]
         pytest.param(["download", "-o", "-"], id="download"),
     ],
 )
-def test_a_terminal_is_refused_before_anything_is_sent(
+def test_output_to_a_terminal_is_refused_before_sending(
     served: CommandLine, argv: list[str]
 ) -> None:
     terminal, far_end = os.openpty()
