@@ -16,7 +16,7 @@ def every_command() -> Mapping[str, Any]:
 
 
 def options_of(command: Any) -> list[str]:
-    """Return an option's spellings, as the manual writes them (`--output/-o`, `--check/--no-check`), in order."""
+    """Return every option as the manual writes it: `--output/-o`, `--check/--no-check`."""
     found = [
         "/".join((*sorted(param.opts, key=len, reverse=True), *param.secondary_opts))
         for param in command.params

@@ -49,7 +49,7 @@ def outputs_of(text: str) -> dict[str, str]:
     return found
 
 
-def act(folder: Path, service: RunningSandbox, **inputs: str) -> Ended:
+def run_action(folder: Path, service: RunningSandbox, **inputs: str) -> Ended:
     files = {name: folder / name.lower() for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
     environ = {f"EDIT_{name.upper()}": value for name, value in inputs.items()}
     ended = subprocess.run(
@@ -71,7 +71,7 @@ def act(folder: Path, service: RunningSandbox, **inputs: str) -> Ended:
     return Ended(ended.returncode, ended.stderr, outputs, texts["GITHUB_STEP_SUMMARY"])
 
 
-def check_harmless(ended: Ended, folder: Path) -> None:
+def check_no_injection(ended: Ended, folder: Path) -> None:
     assert set(ended.outputs) == {"path", "task-id", "credits"}
     assert not (folder / "owned").exists()
     table = ended.summary.strip().split("\n")
@@ -83,10 +83,12 @@ def check_harmless(ended: Ended, folder: Path) -> None:
     assert "##[" not in ended.stderr
 
 
-def test_a_hostile_prompt_is_a_prompt(folder: Path, service: RunningSandbox) -> None:
+def test_a_hostile_prompt_reaches_the_service_unchanged(
+    folder: Path, service: RunningSandbox
+) -> None:
     prompt = f"{HOSTILE} [sandbox:seconds=0]"
 
-    ended = act(folder, service, clip="https://example.com/clip.mp4", prompt=prompt)
+    ended = run_action(folder, service, clip="https://example.com/clip.mp4", prompt=prompt)
 
     [edit], _ = service.store.tasks(now=0.0, status=None, model=None, limit=10, offset=0)
     assert ended.status == 0, ended
@@ -94,7 +96,7 @@ def test_a_hostile_prompt_is_a_prompt(folder: Path, service: RunningSandbox) -> 
     assert ended.outputs["task-id"] == edit.task_id
     assert Path(ended.outputs["path"]).parent == folder
     assert float(ended.outputs["credits"]) == edit.credits_charged
-    check_harmless(ended, folder)
+    check_no_injection(ended, folder)
 
 
 def test_another_model_in_the_same_run_is_another_edit(
@@ -102,8 +104,8 @@ def test_another_model_in_the_same_run_is_another_edit(
 ) -> None:
     edit = {"clip": "https://example.com/clip.mp4", "prompt": "x [sandbox:seconds=0]"}
 
-    first = act(folder, service, **edit, output="one.mp4")
-    second = act(
+    first = run_action(folder, service, **edit, output="one.mp4")
+    second = run_action(
         folder, service, **edit, output="two.mp4", model="gemini-omni-1.1-flash-video-edit"
     )
 
@@ -117,22 +119,22 @@ def test_another_model_in_the_same_run_is_another_edit(
         pytest.param({"clip": HOSTILE, "prompt": "x"}, id="clip"),
         pytest.param({"clip": "--help", "prompt": "x"}, id="clip-like-an-option"),
         pytest.param({"clip": "clip.mp4", "prompt": HOSTILE, "output": HOSTILE}, id="output"),
-        pytest.param({"clip": "clip.mp4", "prompt": "x", "max_credits": HOSTILE}, id="limit"),
+        pytest.param({"clip": "clip.mp4", "prompt": "x", "max_credits": HOSTILE}, id="max-credits"),
     ],
 )
-def test_a_hostile_input_fails_as_data(
+def test_a_hostile_input_is_refused_and_never_executed(
     folder: Path, service: RunningSandbox, inputs: dict[str, str]
 ) -> None:
-    ended = act(folder, service, **inputs)
+    ended = run_action(folder, service, **inputs)
 
     assert ended.status == 2, ended
     assert ended.outputs == {"path": "", "task-id": "", "credits": ""}
     assert "::error::" in ended.stderr
     if ended.summary:
-        check_harmless(ended, folder)
+        check_no_injection(ended, folder)
 
 
-def test_no_input_is_part_of_a_script() -> None:
+def test_no_input_is_interpolated_into_the_script() -> None:
     text = (ACTION / "action.yml").read_text("utf-8")
     environment, script = text.split("      run: |\n")
 

@@ -1,4 +1,4 @@
-"""Every block of README and the manual does what it says, run by a shell."""
+"""Every code block of README and the manual works as written."""
 
 import os
 import re
@@ -34,7 +34,7 @@ INSTALL_LINES = {
     "- python -m pip install git+https://github.com/omniedit/omniedit",
 }
 FREE_PORT = "8123"
-EDITED = b"ftyp"
+MP4_MAGIC = b"ftyp"
 Run = Callable[[str, Mapping[str, str]], None]
 MARKERS = {
     "fail=content_policy_violation": 5,
@@ -62,7 +62,7 @@ workflow_blocks = pytest.mark.parametrize("block", blocks("yaml"), ids=lambda bl
 
 
 @pytest.fixture
-def shop(folder: Path) -> Path:
+def workspace(folder: Path) -> Path:
     """Return a folder with the files that the blocks assume."""
     clip = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
     (folder / "clip.mp4").write_bytes(clip)
@@ -75,13 +75,13 @@ def shop(folder: Path) -> Path:
 
 
 @pytest.fixture
-def run(shop: Path, commands: Path) -> Run:
-    """Return a function that runs a script in the shop, as a careful user would."""
+def run(workspace: Path, commands: Path) -> Run:
+    """Return a function that runs a script in the workspace; bash stops at the first error."""
 
     def run(script: str, environ: Mapping[str, str]) -> None:
         ended = subprocess.run(
             ["bash", "-eu", "-o", "pipefail", "-c", script],  # noqa: S607 - whichever bash is on PATH
-            cwd=shop,
+            cwd=workspace,
             env={
                 **os.environ,
                 **environ,
@@ -96,7 +96,7 @@ def run(shop: Path, commands: Path) -> Run:
         )
         assert ended.returncode == 0, ended.stderr
         for name in re.findall(r"(?:-o|--download) (\S+\.mp4)", script):
-            assert (shop / name).read_bytes()[4:8] == EDITED, name
+            assert (workspace / name).read_bytes()[4:8] == MP4_MAGIC, name
 
     return run
 
@@ -118,31 +118,31 @@ def scripts(workflow: str) -> Iterator[str]:
 
 
 @shell_blocks
-def test_a_block_of_commands(run: Run, service: RunningSandbox, block: Block) -> None:
+def test_a_block_of_commands_succeeds(run: Run, service: RunningSandbox, block: Block) -> None:
     script = without_installing(block.text).replace(FREE_PORT, free_port())
     if script.strip() == "python -m pytest -n auto":
         return
     # A block without a sandbox of its own talks to one that is ten times as fast.
-    is_apart = "sandbox" in script
-    run(script, {} if is_apart else sandbox_environ(service.url))
+    has_own_sandbox = "sandbox" in script
+    run(script, {} if has_own_sandbox else sandbox_environ(service.url))
 
 
 @pytest.mark.parametrize("folder_name", ["looks", "night"])
 def test_a_recipe_for_many_edits_pays_for_each_once(
-    run: Run, shop: Path, service: RunningSandbox, folder_name: str
+    run: Run, workspace: Path, service: RunningSandbox, folder_name: str
 ) -> None:
     [block] = [block for block in README.blocks("bash") if f"--dir {folder_name}" in block.text]
 
     for _ in range(2):
         run(block.text, sandbox_environ(service.url))
 
-    saved = [*(shop / folder_name).iterdir()]
+    saved = [*(workspace / folder_name).iterdir()]
     assert len(saved) == len(service_tasks(service)) == {"looks": 5, "night": 2}[folder_name]
 
 
 @workflow_blocks
-def test_the_script_of_a_workflow(
-    run: Run, shop: Path, service: RunningSandbox, block: Block
+def test_a_workflow_that_runs_twice_pays_once(
+    run: Run, workspace: Path, service: RunningSandbox, block: Block
 ) -> None:
     found = [*scripts(block.text)]
     environ = {
@@ -163,14 +163,16 @@ def test_the_script_of_a_workflow(
     for _ in range(2):
         run(found[0], environ)
         # Again on a fresh machine, with neither cache nor file.
-        shutil.rmtree(shop / ".omniedit")
-        for path in shop.glob("intro*.mp4"):
+        shutil.rmtree(workspace / ".omniedit")
+        for path in workspace.glob("intro*.mp4"):
             path.unlink()
     assert len(service_tasks(service)) == 1
 
 
 @pytest.mark.parametrize("block", blocks("yml"), ids=lambda block: block.name)
-def test_the_matrix_makes_every_line_once(run: Run, service: RunningSandbox, block: Block) -> None:
+def test_a_matrix_that_runs_twice_pays_for_each_line_once(
+    run: Run, service: RunningSandbox, block: Block
+) -> None:
     (script,) = scripts(block.text)
 
     for _ in range(2):
@@ -189,13 +191,13 @@ def service_tasks(service: RunningSandbox) -> list[str]:
 
 @pytest.mark.full
 @pytest.mark.parametrize(("marker", "status"), MARKERS.items())
-def test_a_marker_ends_an_edit_as_the_table_says(
+def test_a_marker_gives_the_exit_status_of_the_manual(
     served: CommandLine, marker: str, status: int
 ) -> None:
     name = marker.partition("=")[0]
-    [then] = [
-        then
-        for usage, _, then in MANUAL["sandbox"].table(
+    [documented] = [
+        documented
+        for usage, _, documented in MANUAL["sandbox"].table(
             "marker", "what it does", "exit status of `omniedit edit`"
         )
         if f"`[sandbox:{name}" in usage
@@ -205,7 +207,7 @@ def test_a_marker_ends_an_edit_as_the_table_says(
     ended = served("edit", "https://example.com/clip.mp4", prompt, "--timeout", "4")
 
     assert ended.status == status, ended
-    assert str(status) in then
+    assert str(status) in documented
 
 
 def test_every_block_is_in_a_language_that_is_run() -> None:
@@ -214,7 +216,7 @@ def test_every_block_is_in_a_language_that_is_run() -> None:
     assert {block.language for block in blocks()} == languages
 
 
-def test_every_line_that_is_not_run_installs_something() -> None:
+def test_only_lines_that_install_are_not_run() -> None:
     text = "".join(block.text for block in blocks("bash", "yaml", "yml"))
 
     left_out = {" ".join(match[0].split()) for match in INSTALLS.finditer(text)}
@@ -222,7 +224,7 @@ def test_every_line_that_is_not_run_installs_something() -> None:
     assert left_out == {" ".join(line.split()) for line in INSTALL_LINES}
 
 
-def test_ci_runs_the_line_that_readme_names() -> None:
+def test_ci_runs_the_test_line_of_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text()
 
     assert README.blocks("bash")[-1].text.strip() == TEST_LINE
@@ -230,7 +232,7 @@ def test_ci_runs_the_line_that_readme_names() -> None:
     assert 'bash -c "$test_line"\n' in script
 
 
-def test_the_first_block_installs_and_runs_the_main_job() -> None:
+def test_the_first_block_installs_and_edits_in_the_sandbox() -> None:
     first = README.blocks("bash")[0].text
 
     assert first.startswith('python -m pip install ".[sandbox]" && omniedit --sandbox edit ')

@@ -55,14 +55,14 @@ def _tree(folder: Path, *, version: str, heading: str) -> Path:
     ("tag", "heading", "fault"),
     [
         pytest.param("v1.2.3", "## [1.2.3] - 2026-11-22", None, id="all-agree"),
-        pytest.param("v1.2.4", "## [1.2.3] - 2026-11-22", "the version 1.2.3", id="another-tag"),
-        pytest.param("1.2.3", "## [1.2.3] - 2026-11-22", "the tag is 1.2.3", id="bare-number"),
+        pytest.param("v1.2.4", "## [1.2.3] - 2026-11-22", "the version 1.2.3", id="wrong-tag"),
+        pytest.param("1.2.3", "## [1.2.3] - 2026-11-22", "the tag is 1.2.3", id="tag-without-v"),
         pytest.param("v1.2.3", "## [Unreleased]", "CHANGELOG.md", id="unreleased-on-top"),
         pytest.param("v1.2.3", "## [1.2.3]", "with its date", id="without-a-date"),
-        pytest.param("v1.2.3", "## [1.2.2] - 2026-11-22", "not 1.2.3", id="an-older-entry-on-top"),
+        pytest.param("v1.2.3", "## [1.2.2] - 2026-11-22", "not 1.2.3", id="older-entry-on-top"),
     ],
 )
-def test_a_tag_is_released_where_version_and_changelog_agree(
+def test_a_release_needs_tag_version_and_changelog_to_agree(
     tmp_path: Path,
     fault_of: Callable[[str, Path], str | None],
     tag: str,
@@ -75,7 +75,9 @@ def test_a_tag_is_released_where_version_and_changelog_agree(
     assert (fault or "") in (found or "")
 
 
-def test_this_tree_can_be_read(tmp_path: Path, fault_of: Callable[[str, Path], str | None]) -> None:
+def test_the_release_check_can_read_this_repository(
+    tmp_path: Path, fault_of: Callable[[str, Path], str | None]
+) -> None:
     (tmp_path / "omniedit").mkdir()
     (tmp_path / "omniedit/__init__.py").write_text(f'__version__ = "{__version__}"\n')
     shutil.copy(ROOT / "CHANGELOG.md", tmp_path)

@@ -24,7 +24,7 @@ _SAVED = (
 )
 POWERSHELL = shutil.which("pwsh") or shutil.which("powershell")
 NAMES = ["omniedit.bash", "_omniedit", "omniedit.fish", "omniedit.ps1"]
-_SHELL_PLACES = {
+_INSTALLED_PATHS = {
     "bash": ".local/share/bash-completion/completions/omniedit",
     "zsh": ".local/share/zsh/site-functions/_omniedit",
     "fish": ".config/fish/completions/omniedit.fish",
@@ -33,7 +33,7 @@ _SHELL_PLACES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_committed_scripts_are_those_that_are_generated(name: str) -> None:
+def test_committed_scripts_are_up_to_date(name: str) -> None:
     committed = (_SCRIPTS / name).read_text(encoding="utf-8")
 
     assert committed == scripts()[name], (
@@ -43,7 +43,7 @@ def test_committed_scripts_are_those_that_are_generated(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("forbidden", ["compgen", "eval", "xargs", "Invoke-Expression", "iex "])
-def test_no_script_carries_candidates_out(name: str, forbidden: str) -> None:
+def test_no_script_can_execute_candidates(name: str, forbidden: str) -> None:
     assert forbidden not in scripts()[name]
 
 
@@ -58,7 +58,7 @@ def test_no_script_carries_candidates_out(name: str, forbidden: str) -> None:
         pytest.param("omniedit help json cred", "credits", id="second-argument"),
     ],
 )
-def test_powershell_offers_what_the_script_says(line: str, offered: str) -> None:
+def test_powershell_completes_commands_options_and_choices(line: str, offered: str) -> None:
     script = (
         f". '{_SCRIPTS / 'omniedit.ps1'}'\n"
         f"(TabExpansion2 '{line}' {len(line)}).CompletionMatches.CompletionText"
@@ -75,7 +75,7 @@ def test_powershell_offers_what_the_script_says(line: str, offered: str) -> None
     assert ended.stdout.split() == [offered], ended
 
 
-def test_an_option_means_the_same_wherever_it_stands() -> None:
+def test_an_option_takes_the_same_values_in_every_command() -> None:
     # The scripts decide by the name alone whether a value follows.
     # `-o` takes a file in some commands and a folder in others: both complete as paths.
     meanings: dict[str, set[tuple[str, tuple[str, ...]] | None]] = {}
@@ -92,7 +92,7 @@ def _switches() -> list[Switch]:
     return [switch for known in known_commands().everything() for switch in known.switches]
 
 
-@pytest.mark.parametrize("shell", _SHELL_PLACES)
+@pytest.mark.parametrize("shell", _INSTALLED_PATHS)
 def test_the_script_of_the_users_shell_is_installed(
     omniedit: CommandLine, home: Path, shell: str
 ) -> None:
@@ -104,15 +104,15 @@ def test_the_script_of_the_users_shell_is_installed(
         LC_ALL="C",
     )
 
-    place = home / _SHELL_PLACES[shell]
-    assert (ended.status, ended.stdout) == (0, f"{place}\n"), ended
+    path = home / _INSTALLED_PATHS[shell]
+    assert (ended.status, ended.stdout) == (0, f"{path}\n"), ended
     assert ended.stderr.startswith("note: ")
     assert "open a new shell" in ended.stderr
-    assert place.read_text(encoding="utf-8") in scripts().values()
+    assert path.read_text(encoding="utf-8") in scripts().values()
 
 
 @pytest.mark.parametrize("shell", ["/bin/dash", ""])
-def test_another_shell_is_refused(omniedit: CommandLine, home: Path, shell: str) -> None:
+def test_an_unsupported_shell_is_refused(omniedit: CommandLine, home: Path, shell: str) -> None:
     ended = omniedit("--install-completion", SHELL=shell)
 
     assert (ended.status, ended.stdout) == (2, "")
@@ -120,9 +120,7 @@ def test_another_shell_is_refused(omniedit: CommandLine, home: Path, shell: str)
     assert not (home / ".local").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_a_local_problem(
-    omniedit: CommandLine, home: Path
-) -> None:
+def test_an_unwritable_folder_is_a_local_error(omniedit: CommandLine, home: Path) -> None:
     (home / ".local").touch()
 
     ended = omniedit("--install-completion", SHELL="bash", XDG_DATA_HOME="")
@@ -149,7 +147,7 @@ def test_tasks_come_newest_first_with_state_clip_and_prompt(
     assert ended.stdout == "".join(f"{task_id}\t{shown[task_id]}\n" for task_id in offered)
 
 
-def test_each_command_offers_the_tasks_it_is_called_for() -> None:
+def test_each_command_offers_the_tasks_it_applies_to() -> None:
     kinds = {
         known.name: value.kind
         for known in known_commands().everything()
@@ -160,7 +158,9 @@ def test_each_command_offers_the_tasks_it_is_called_for() -> None:
     assert kinds == {"status": "tasks", "wait": "unfinished", "download": "finished"}
 
 
-def test_open_submissions_are_offered_to_be_resumed(omniedit: CommandLine, home: Path) -> None:
+def test_only_unsettled_submissions_are_offered_to_resume(
+    omniedit: CommandLine, home: Path
+) -> None:
     with Journal(home / "state/omniedit") as journal:
         journal.record_attempt(attempt("request-refused-1", prompt="x"), context=None)
         journal.record_refused("request-refused-1", TaskError(code="x", message="no"))
@@ -182,10 +182,12 @@ def test_open_submissions_are_offered_to_be_resumed(omniedit: CommandLine, home:
         pytest.param("x" * 41, "x" * 39 + "…", id="too-long"),
         pytest.param("漢" * 19, "漢" * 19, id="wide-and-just-fits"),
         pytest.param("漢" * 30, "漢" * 19 + "…", id="wide-and-too-long"),
-        pytest.param("%B{red} $(touch pwned) `x`", "%B{red} $(touch pwned) `x`", id="as-it-is"),
+        pytest.param(
+            "%B{red} $(touch pwned) `x`", "%B{red} $(touch pwned) `x`", id="shell-syntax-unchanged"
+        ),
     ],
 )
-def test_prompts_are_one_harmless_line(
+def test_a_prompt_is_sanitized_and_truncated_to_one_line(
     omniedit: CommandLine, home: Path, prompt: str, shown: str
 ) -> None:
     add_task(home / "state/omniedit", "task-1", prompt=prompt)
@@ -197,7 +199,7 @@ def test_prompts_are_one_harmless_line(
 
 
 @pytest.mark.parametrize("task_id", ["-rf", "a b", "a\nb", "$(x)", "../x", "é", "x" * 129])
-def test_what_is_no_task_id_is_not_offered(omniedit: CommandLine, home: Path, task_id: str) -> None:
+def test_an_invalid_task_id_is_not_offered(omniedit: CommandLine, home: Path, task_id: str) -> None:
     add_task(home / "state/omniedit", task_id, prompt="x")
 
     ended = omniedit("__complete", "tasks", "")
@@ -210,12 +212,15 @@ def test_what_is_no_task_id_is_not_offered(omniedit: CommandLine, home: Path, ta
     [
         pytest.param(lambda folder: None, id="no-journal"),
         pytest.param(
-            lambda folder: folder.joinpath("journal.db").write_bytes(b"x" * 5000), id="no-db"
+            lambda folder: folder.joinpath("journal.db").write_bytes(b"x" * 5000),
+            id="not-a-database",
         ),
-        pytest.param(lambda folder: folder.joinpath("journal.db").write_bytes(b""), id="empty"),
+        pytest.param(
+            lambda folder: folder.joinpath("journal.db").write_bytes(b""), id="empty-file"
+        ),
     ],
 )
-def test_where_nothing_can_be_read_nothing_is_said_or_made(
+def test_without_a_readable_journal_nothing_is_printed_or_created(
     omniedit: CommandLine, home: Path, prepare: object
 ) -> None:
     folder = home / "state/omniedit"
@@ -230,7 +235,7 @@ def test_where_nothing_can_be_read_nothing_is_said_or_made(
     assert sorted(folder.iterdir()) == before
 
 
-def test_the_journal_may_be_in_use(omniedit: CommandLine, home: Path) -> None:
+def test_a_locked_journal_can_still_be_read(omniedit: CommandLine, home: Path) -> None:
     folder = home / "state/omniedit"
     add_task(folder, "task-1", prompt="x")
     writer = sqlite3.connect(folder / "journal.db", isolation_level=None)
@@ -246,14 +251,14 @@ def test_the_journal_may_be_in_use(omniedit: CommandLine, home: Path) -> None:
     ("environ", "files", "is_sandbox"),
     [
         pytest.param({}, {}, False, id="defaults"),
-        pytest.param({"XDG_STATE_HOME": "", "XDG_CONFIG_HOME": ""}, {}, False, id="no-xdg"),
+        pytest.param({"XDG_STATE_HOME": "", "XDG_CONFIG_HOME": ""}, {}, False, id="empty-xdg"),
         pytest.param({"XDG_STATE_HOME": "relative"}, {}, False, id="relative-xdg"),
-        pytest.param({"OMNIEDIT_STATE_DIR": "/s %?#"}, {}, False, id="named"),
-        pytest.param({"OMNIEDIT_STATE_DIR": "~/s"}, {}, False, id="below-home"),
-        pytest.param({"OMNIEDIT_STATE_DIR": "s"}, {}, False, id="relative"),
+        pytest.param({"OMNIEDIT_STATE_DIR": "/s %?#"}, {}, False, id="variable"),
+        pytest.param({"OMNIEDIT_STATE_DIR": "~/s"}, {}, False, id="variable-with-tilde"),
+        pytest.param({"OMNIEDIT_STATE_DIR": "s"}, {}, False, id="relative-variable"),
         pytest.param({}, {}, True, id="sandbox-option"),
         pytest.param({"OMNIEDIT_SANDBOX": "1"}, {}, False, id="sandbox-variable"),
-        pytest.param({"OMNIEDIT_SANDBOX": "no"}, {}, False, id="sandbox-variable-says-no"),
+        pytest.param({"OMNIEDIT_SANDBOX": "no"}, {}, False, id="sandbox-variable-off"),
         pytest.param({"EVOLINK_API_KEY": "sk-sandbox-1"}, {}, False, id="sandbox-key"),
         pytest.param({"EVOLINK_API_KEY": "sk-1"}, {}, False, id="real-key"),
         pytest.param(
@@ -262,7 +267,7 @@ def test_the_journal_may_be_in_use(omniedit: CommandLine, home: Path) -> None:
             False,
             id="two-keys",
         ),
-        pytest.param({}, {"config.toml": 'state_dir = "/elsewhere"'}, False, id="set-in-a-file"),
+        pytest.param({}, {"config.toml": 'state_dir = "/elsewhere"'}, False, id="config-file"),
         pytest.param(
             {}, {"credentials": _SAVED.format("sk-sandbox-1")}, False, id="saved-sandbox-key"
         ),
@@ -270,7 +275,7 @@ def test_the_journal_may_be_in_use(omniedit: CommandLine, home: Path) -> None:
         pytest.param({}, {"credentials": "torn"}, False, id="damaged-credentials"),
     ],
 )
-def test_the_fast_path_finds_the_journal_that_the_settings_name(
+def test_the_fast_path_finds_the_journal_of_the_settings(
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
     environ: dict[str, str],
@@ -292,9 +297,7 @@ def test_the_fast_path_finds_the_journal_that_the_settings_name(
 
 
 @pytest.mark.posix
-def test_pipes_in_the_place_of_settings_and_journal_are_not_waited_for(
-    omniedit: CommandLine, home: Path
-) -> None:
+def test_named_pipes_instead_of_files_do_not_block(omniedit: CommandLine, home: Path) -> None:
     for name in ("config/omniedit/credentials", "state/omniedit/journal.db"):
         (home / name).parent.mkdir(parents=True)
         os.mkfifo(home / name, 0o600)
@@ -304,7 +307,7 @@ def test_pipes_in_the_place_of_settings_and_journal_are_not_waited_for(
     assert (ended.status, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_settings_that_cannot_be_used_complete_nothing(home: Path) -> None:
+def test_invalid_settings_name_no_journal(home: Path) -> None:
     environ = {**os.environ, "OMNIEDIT_BASE_URL": "nonsense", "EVOLINK_API_KEY": "sk-sandbox-1"}
 
     assert journal_folder(environ, is_sandbox=False) is None

@@ -82,7 +82,7 @@ def check_event(event: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_an_event_holds_its_keys(name: str) -> None:
+def test_an_event_matches_its_schema(name: str) -> None:
     for event in EVENTS[name]:
         document = event_document(event, at=0.0, sandbox=True)
 
@@ -91,7 +91,7 @@ def test_an_event_holds_its_keys(name: str) -> None:
         check_event(document)
 
 
-def test_a_submission_and_everything_after_it(served: CommandLine) -> None:
+def test_documents_from_submit_to_probe_match_their_schemas(served: CommandLine) -> None:
     prompt = f"warmer {NOW}"
     check(served("--json", "submit", CLIP, prompt, "--dry-run"), "submit-dry-run")
     submitted = check(served("--json", "submit", CLIP, prompt), "submit")
@@ -109,7 +109,7 @@ def test_a_submission_and_everything_after_it(served: CommandLine) -> None:
     assert (probed["fits"], probed["problems"]) == (True, [])
 
 
-def test_a_list_shows_open_tasks_as_they_are(served: CommandLine) -> None:
+def test_list_shows_the_current_state_of_open_tasks(served: CommandLine) -> None:
     served("submit", CLIP, "warmer [sandbox:seconds=60]")
 
     document = check(served("list", "--json"), "list")
@@ -125,7 +125,7 @@ def test_a_list_shows_open_tasks_as_they_are(served: CommandLine) -> None:
         pytest.param(("--offline",), "", id="offline"),
     ],
 )
-def test_a_list_says_how_old_its_open_tasks_are(
+def test_list_without_the_service_says_how_old_its_states_are(
     omniedit: CommandLine, home: Path, options: tuple[str, ...], why: str
 ) -> None:
     add_task(home / "state/omniedit", "task-1", prompt="warmer", now=time.time() - 600)
@@ -140,7 +140,7 @@ def test_a_list_says_how_old_its_open_tasks_are(
     assert document["tasks"][0]["raw"] is None
 
 
-def test_an_edit_a_batch_and_their_failures(served: CommandLine) -> None:
+def test_documents_of_edit_and_batch_match_their_schemas(served: CommandLine) -> None:
     manifest = served.folder / "edits.jsonl"
     lines = [
         {"video": CLIP, "prompt": f"warmer {NOW}"},
@@ -160,7 +160,7 @@ def test_an_edit_a_batch_and_their_failures(served: CommandLine) -> None:
     assert {task["status"] for task in faulty["tasks"]} == {"refused"}
 
 
-def test_a_split_edit_and_its_failures(served: CommandLine) -> None:
+def test_documents_of_a_split_edit_match_their_schema(served: CommandLine) -> None:
     make_clip(served.folder / "long.mp4", seconds=12)
     argv = ["edit", "long.mp4", "--split", "--yes", "-o", "out.mp4"]
 
@@ -170,7 +170,9 @@ def test_a_split_edit_and_its_failures(served: CommandLine) -> None:
     )
     events = served(*argv, f"x {NOW}", "--events").events
     joined = check(served(*argv, f"x {NOW}", "--json"), "edit-split")
-    asked = check(served("edit", "long.mp4", "y", "--split", "--json"), "edit-split", ok=False)
+    unconfirmed = check(
+        served("edit", "long.mp4", "y", "--split", "--json"), "edit-split", ok=False
+    )
 
     assert [task["status"] for task in refused["tasks"]] == ["refused", "refused"]
     assert [task["piece"] for task in failed["tasks"]] == [1, 2]
@@ -178,7 +180,7 @@ def test_a_split_edit_and_its_failures(served: CommandLine) -> None:
         check_event(event)
     assert [event["task_id"] for event in events if event["event"] == "saved"].count(None) == 1
     assert joined["joined"]["path"] == str(served.folder / "out.mp4")
-    assert (asked["tasks"], asked["joined"]) == ([], None)
+    assert (unconfirmed["tasks"], unconfirmed["joined"]) == ([], None)
 
 
 @pytest.mark.parametrize(
@@ -186,14 +188,16 @@ def test_a_split_edit_and_its_failures(served: CommandLine) -> None:
     [
         pytest.param(["submit", CLIP, "x [sandbox:http=400]"], 2, id="submit-refused"),
         pytest.param(["submit", CLIP, "x [sandbox:http=500]"], 9, id="submit-unknown"),
-        pytest.param(["submit", "--resume", "nobody-knows-this-one"], 2, id="resume-nothing"),
+        pytest.param(
+            ["submit", "--resume", "nobody-knows-this-one"], 2, id="resume-unknown-request"
+        ),
         pytest.param(["edit", CLIP, "x [sandbox:http=402]"], 4, id="edit-refused"),
         pytest.param(["edit", CLIP, "x [sandbox:http=500]"], 9, id="edit-unknown"),
         pytest.param(["edit", CLIP, f"x [sandbox:cancel] {NOW}"], 5, id="edit-cancelled"),
         pytest.param(["edit", CLIP, f"x [sandbox:expired] {NOW}"], 7, id="edit-expired"),
         pytest.param(["edit", CLIP, "x", "--timeout", "0"], 6, id="edit-unfinished"),
         pytest.param(["edit", CLIP, "x", "-o", "clip.mp4"], 10, id="edit-target-exists"),
-        pytest.param(["edit", "clip.mp4", "x", "--max-credits", "1"], 12, id="edit-too-dear"),
+        pytest.param(["edit", "clip.mp4", "x", "--max-credits", "1"], 12, id="edit-too-expensive"),
         pytest.param(["status"], 2, id="status-empty-journal"),
         pytest.param(["status", "task-nobody-knows"], 11, id="status-unknown-task"),
         pytest.param(["wait"], 2, id="wait-empty-journal"),
@@ -201,12 +205,12 @@ def test_a_split_edit_and_its_failures(served: CommandLine) -> None:
         pytest.param(["download", "task-nobody-knows"], 11, id="download-unknown-task"),
         pytest.param(["batch", "nowhere.jsonl"], 2, id="batch-no-manifest"),
         pytest.param(["list", "--forget", "task-nobody-knows"], None, id="list-unknown-task"),
-        pytest.param(["probe", "text.mp4"], 2, id="probe-no-video"),
+        pytest.param(["probe", "text.mp4"], 2, id="probe-not-a-video"),
         pytest.param(["help", "nonsense"], 2, id="help-unknown-topic"),
-        pytest.param(["config", "set-key"], 2, id="set-key-of-nothing"),
+        pytest.param(["config", "set-key"], 2, id="set-key-without-a-key"),
     ],
 )
-def test_a_failure_keeps_the_keys_of_its_command(
+def test_a_failure_matches_the_schema_of_its_command(
     served: CommandLine, argv: list[str], status: int | None
 ) -> None:
     (served.folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
@@ -219,7 +223,7 @@ def test_a_failure_keeps_the_keys_of_its_command(
 
 
 @pytest.mark.parametrize("name", ["submit", "edit", "list --remote", "credits", "doctor"])
-def test_a_missing_key_is_a_document_of_the_command(omniedit: CommandLine, name: str) -> None:
+def test_a_missing_key_matches_the_schema_of_its_command(omniedit: CommandLine, name: str) -> None:
     clip = [CLIP, "x"] if name in {"submit", "edit"} else []
 
     ended = omniedit(*name.split(), *clip, "--json")
@@ -227,7 +231,7 @@ def test_a_missing_key_is_a_document_of_the_command(omniedit: CommandLine, name:
     assert check(ended, name.split(maxsplit=1)[0], ok=False)["error"]["code"] == "missing_key"
 
 
-def test_several_tasks_and_those_that_are_none(served: CommandLine) -> None:
+def test_documents_of_mixed_tasks_match_their_schemas(served: CommandLine) -> None:
     prompts = [
         NOW,
         f"{NOW} [sandbox:fail=service_error]",
@@ -257,7 +261,7 @@ def test_several_tasks_and_those_that_are_none(served: CommandLine) -> None:
         pytest.param("[sandbox:http=500]", 9, {"retrying"}, id="unknown"),
     ],
 )
-def test_events_end_with_done(
+def test_events_match_their_schema_and_end_with_done(
     served: CommandLine, prompt: str, status: int, expected: set[str]
 ) -> None:
     ended = served("edit", CLIP, f"warmer {NOW} {prompt}", "-o", "out.mp4", "--events")
@@ -272,11 +276,11 @@ def test_events_end_with_done(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be interrupted there")
 @pytest.mark.parametrize("option", ["--json", "--events"])
-def test_an_interrupted_edit_is_told_as_well(
+def test_an_interrupted_edit_still_prints_a_document(
     served: CommandLine, commands: Path, option: str
 ) -> None:
-    forked = replace(served, command=commands / "omniedit")
-    process = forked.start("edit", CLIP, "x [sandbox:seconds=600]", "-v", option)
+    installed = replace(served, command=commands / "omniedit")
+    process = installed.start("edit", CLIP, "x [sandbox:seconds=600]", "-v", option)
     assert process.stderr is not None
     while b"/v1/tasks/" not in process.stderr.readline():
         pass
@@ -291,7 +295,9 @@ def test_an_interrupted_edit_is_told_as_well(
     assert [task["status"] for task in last["tasks"]] <= ["processing"]
 
 
-def test_settings_and_account(omniedit: CommandLine, served: CommandLine) -> None:
+def test_documents_of_settings_and_account_match_their_schemas(
+    omniedit: CommandLine, served: CommandLine
+) -> None:
     saved = omniedit("config", "set-key", "--json", stdin="sk-evo-0123456789abcdef0123456789")
     check(saved, "config-set-key")
     assert "0123456789" not in saved.stdout
@@ -305,7 +311,7 @@ def test_settings_and_account(omniedit: CommandLine, served: CommandLine) -> Non
     check(served("doctor", "--json"), "doctor")
 
 
-def test_clips_that_do_not_fit_as_they_are(omniedit: CommandLine) -> None:
+def test_probe_says_which_problems_are_fixed_automatically(omniedit: CommandLine) -> None:
     make_clip(omniedit.folder / "long.mp4", seconds=11)
     make_clip(omniedit.folder / "clip.mkv", seconds=1, sound=Sound())
 
@@ -316,7 +322,7 @@ def test_clips_that_do_not_fit_as_they_are(omniedit: CommandLine) -> None:
     assert [problem["automatic"] for problem in other["problems"]] == [True]
 
 
-def test_the_sandbox_and_help(omniedit: CommandLine) -> None:
+def test_documents_of_sandbox_and_help_match_their_schemas(omniedit: CommandLine) -> None:
     check(omniedit("sandbox", "reset", "--json"), "sandbox-reset")
     check(omniedit("help", "--json"), "help")
     check(omniedit("help", "sandbox", "--json"), "help")
@@ -330,7 +336,7 @@ def test_the_sandbox_and_help(omniedit: CommandLine) -> None:
     check(Ended(0, line.decode(), ""), "sandbox-serve")
 
 
-def test_a_port_in_use_is_told_in_the_form_of_serve(
+def test_a_port_in_use_matches_the_schema_of_serve(
     omniedit: CommandLine, served: CommandLine
 ) -> None:
     port = served.environ["OMNIEDIT_BASE_URL"].rpartition(":")[2]
@@ -341,7 +347,7 @@ def test_a_port_in_use_is_told_in_the_form_of_serve(
 
 
 @pytest.mark.parametrize("command", every_command())
-def test_a_wrong_option_is_told_in_the_form_of_the_command(
+def test_an_unknown_option_matches_the_schema_of_its_command(
     omniedit: CommandLine, command: str
 ) -> None:
     ended = omniedit(*command.split(), "--no-such-option", "--json")
@@ -354,16 +360,18 @@ def test_a_wrong_option_is_told_in_the_form_of_the_command(
     ("argv", "name"),
     [
         pytest.param(["--json", "edit"], "edit", id="missing-argument"),
-        pytest.param(["wait", "--json", "--timeout", "soon"], "wait", id="no-duration"),
-        pytest.param(["--json", "config", "show", "x"], "config-show", id="argument-too-many"),
-        pytest.param(["submit", "--dry-run", "--json"], "submit-dry-run", id="dry-run-of-nothing"),
+        pytest.param(["wait", "--json", "--timeout", "soon"], "wait", id="invalid-duration"),
+        pytest.param(["--json", "config", "show", "x"], "config-show", id="extra-argument"),
+        pytest.param(
+            ["submit", "--dry-run", "--json"], "submit-dry-run", id="dry-run-without-arguments"
+        ),
         pytest.param(["--json", "frobnicate"], FAILURE, id="no-such-command"),
         pytest.param(["--json", "--frobnicate"], FAILURE, id="no-such-option"),
         pytest.param(["--json"], FAILURE, id="no-command"),
         pytest.param(["config", "--json"], FAILURE, id="no-sub-command"),
     ],
 )
-def test_a_wrong_call_is_a_document_too(omniedit: CommandLine, argv: list[str], name: str) -> None:
+def test_a_usage_error_is_a_document(omniedit: CommandLine, argv: list[str], name: str) -> None:
     ended = omniedit(*argv)
 
     assert ended.status == 2
@@ -371,13 +379,13 @@ def test_a_wrong_call_is_a_document_too(omniedit: CommandLine, argv: list[str], 
 
 
 @pytest.mark.parametrize("group", ["", "config", "journal", "sandbox"])
-def test_a_missing_command_is_told_alike_wherever_the_options_stand(
+def test_a_missing_command_is_the_same_with_json_first_or_last(
     omniedit: CommandLine, group: str
 ) -> None:
     before = omniedit("--json", *group.split())
-    behind = omniedit(*group.split(), "--json")
+    after = omniedit(*group.split(), "--json")
 
-    assert before == behind
+    assert before == after
     error = before.document["error"]
     assert (error["message"], error["hint"]) == (
         "missing command",
@@ -387,9 +395,9 @@ def test_a_missing_command_is_told_alike_wherever_the_options_stand(
 
 
 @pytest.mark.parametrize("command", ["list", "wait", "status", "usage", "download", "batch"])
-@pytest.mark.parametrize("trouble", ["journal", "settings"])
-def test_a_document_says_what_to_do_about_files_that_cannot_be_used(
-    omniedit: CommandLine, folder: Path, trouble: str, command: str
+@pytest.mark.parametrize("broken", ["journal", "settings"])
+def test_an_unusable_journal_or_settings_file_gets_a_hint(
+    omniedit: CommandLine, folder: Path, broken: str, command: str
 ) -> None:
     (folder / "m.jsonl").write_text('{"video": "https://example.com/c.mp4", "prompt": "x"}\n')
     (folder / "state/journal.db").mkdir(parents=True)
@@ -400,9 +408,9 @@ def test_a_document_says_what_to_do_about_files_that_cannot_be_used(
     }
     source = ["m.jsonl"] if command == "batch" else []
 
-    ended = omniedit.in_(folder, **environ[trouble])(command, *source, "--json")
+    ended = omniedit.in_(folder, **environ[broken])(command, *source, "--json")
 
-    assert ended.status == (10 if trouble == "journal" else 2)
+    assert ended.status == (10 if broken == "journal" else 2)
     hint = ended.document["error"]["hint"]
     assert hint
     assert f"hint: {hint}\n" in ended.stderr

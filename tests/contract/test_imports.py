@@ -42,7 +42,7 @@ class Loaded:
         subprocess.run(
             [sys.executable, "-c", _DUMP.format(path=str(self._path)), "-", *argv],
             cwd=self._folder,
-            env={**_unmeasured(), **environ},
+            env={**_environ_without_coverage(), **environ},
             capture_output=True,
             check=False,
             timeout=60,
@@ -50,7 +50,7 @@ class Loaded:
         return set(json.loads(self._path.read_text()))
 
 
-def _unmeasured() -> dict[str, str]:
+def _environ_without_coverage() -> dict[str, str]:
     """Return the environment without the variables that load coverage into the command."""
     return {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
 
@@ -63,7 +63,7 @@ def _own(modules: set[str]) -> set[str]:
     return {module for module in modules if module.startswith("omniedit.")} - {"omniedit.__main__"}
 
 
-def test_the_version_loads_nothing(loaded_by: Loaded) -> None:
+def test_version_loads_no_other_module_of_omniedit(loaded_by: Loaded) -> None:
     modules = loaded_by("--version")
 
     assert _own(modules) == set()
@@ -71,7 +71,9 @@ def test_the_version_loads_nothing(loaded_by: Loaded) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["warmer", "wärmer"])
-def test_completion_loads_no_parser(loaded_by: Loaded, home: Path, prompt: str) -> None:
+def test_completion_loads_no_command_line_parser(
+    loaded_by: Loaded, home: Path, prompt: str
+) -> None:
     add_task(home / "state/omniedit", "task-1", prompt=prompt)
 
     modules = loaded_by("__complete", "tasks", "task")
@@ -99,7 +101,7 @@ def test_completion_loads_no_parser(loaded_by: Loaded, home: Path, prompt: str) 
     ],
     ids=" ".join,
 )
-def test_what_needs_no_network_loads_no_http(
+def test_a_command_without_network_loads_no_slow_module(
     loaded_by: Loaded, home: Path, argv: tuple[str, ...]
 ) -> None:
     add_task(home / "state/omniedit", "task-1", prompt="warmer", status="completed")
@@ -110,13 +112,13 @@ def test_what_needs_no_network_loads_no_http(
     assert _roots(modules).isdisjoint(_SLOW)
 
 
-def test_a_listing_without_a_key_asks_nobody(loaded_by: Loaded, home: Path) -> None:
+def test_list_without_a_key_loads_no_http_client(loaded_by: Loaded, home: Path) -> None:
     add_task(home / "state/omniedit", "task-1", prompt="warmer", status="processing")
 
     assert _roots(loaded_by("list")).isdisjoint(_SLOW)
 
 
-def test_a_listing_loads_neither_events_nor_what_waits(loaded_by: Loaded) -> None:
+def test_list_loads_neither_events_nor_polling(loaded_by: Loaded) -> None:
     modules = loaded_by("list")
 
     assert modules.isdisjoint(
@@ -135,9 +137,7 @@ def test_a_usage_error_loads_neither_models_nor_settings(loaded_by: Loaded) -> N
     )
 
 
-def test_a_submission_of_a_url_loads_nothing_that_looks_into_clips(
-    loaded_by: Loaded, served: CommandLine
-) -> None:
+def test_submitting_a_url_loads_no_module_for_clips(loaded_by: Loaded, served: CommandLine) -> None:
     environ = {name: served.environ[name] for name in served.environ}
 
     modules = loaded_by("submit", "https://example.com/clip.mp4", "warmer", **environ)
@@ -149,9 +149,7 @@ def test_a_submission_of_a_url_loads_nothing_that_looks_into_clips(
     assert modules.isdisjoint({"omniedit.media.facts", "omniedit.media.timeline"})
 
 
-def test_a_question_to_the_service_loads_httpx_and_nothing_heavier(
-    loaded_by: Loaded, served: CommandLine
-) -> None:
+def test_status_loads_httpx_and_nothing_heavier(loaded_by: Loaded, served: CommandLine) -> None:
     submitted = served("submit", "https://example.com/clip.mp4", "warmer")
     environ = {name: served.environ[name] for name in served.environ}
 

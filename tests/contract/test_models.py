@@ -1,4 +1,4 @@
-"""The model is a setting: what selects it, what depends on it, and what its end causes."""
+"""The model is a setting: what selects it, what depends on it, and what its retirement causes."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,8 @@ from tests.commandline import CommandLine
 from tests.unit.media.clips import make_clip
 
 CLIP = "https://example.com/clip.mp4"
-SISTER = "gemini-omni-1.1-flash-video-edit"
-LATER = "gemini-omni-9-flash-video-edit"
+OTHER_MODEL = "gemini-omni-1.1-flash-video-edit"
+FUTURE_MODEL = "gemini-omni-9-flash-video-edit"
 NOW = "[sandbox:seconds=0]"
 
 
@@ -22,7 +22,7 @@ def set_in_file(home: Path, model: str) -> None:
     (folder / "config.toml").write_text(f'model = "{model}"\n')
 
 
-def sent(served: CommandLine, *options: str, variable: str = "") -> str:
+def submitted_model(served: CommandLine, *options: str, variable: str = "") -> str:
     """Return the model that a submission would name."""
     argv = ["submit", CLIP, "warmer", "--dry-run", "--json", *options]
     model: str = served(*argv, OMNIEDIT_MODEL=variable).document["request"]["body"]["model"]
@@ -34,80 +34,80 @@ def write_manifest(served: CommandLine, *lines: dict[str, Any]) -> None:
     (served.folder / "edits.jsonl").write_text(text)
 
 
-def test_the_option_comes_before_the_variable_and_that_before_the_file(
-    served: CommandLine, home: Path
-) -> None:
-    assert sent(served) == DEFAULT_MODEL
+def test_model_precedence_is_option_variable_file(served: CommandLine, home: Path) -> None:
+    assert submitted_model(served) == DEFAULT_MODEL
 
     set_in_file(home, "from-file")
 
-    assert sent(served) == "from-file"
-    assert sent(served, variable=" ") == "from-file"
-    assert sent(served, variable="from-variable") == "from-variable"
-    assert sent(served, "--model", SISTER, variable="from-variable") == SISTER
-    shown = served("config", "show", "--json", OMNIEDIT_MODEL=SISTER).document
-    assert (shown["model"], shown["model_source"]) == (SISTER, "environment: OMNIEDIT_MODEL")
+    assert submitted_model(served) == "from-file"
+    assert submitted_model(served, variable=" ") == "from-file"
+    assert submitted_model(served, variable="from-variable") == "from-variable"
+    assert submitted_model(served, "--model", OTHER_MODEL, variable="from-variable") == OTHER_MODEL
+    shown = served("config", "show", "--json", OMNIEDIT_MODEL=OTHER_MODEL).document
+    assert (shown["model"], shown["model_source"]) == (OTHER_MODEL, "environment: OMNIEDIT_MODEL")
 
 
-def test_a_column_of_the_manifest_comes_before_them_all(served: CommandLine) -> None:
+def test_the_model_of_a_manifest_line_takes_precedence(served: CommandLine) -> None:
     lines = [{"prompt": f"a {NOW}", "model": DEFAULT_MODEL}, {"prompt": f"b {NOW}"}]
     write_manifest(served, *lines)
 
-    ended = served("batch", "edits.jsonl", "--model", SISTER, "--json")
+    ended = served("batch", "edits.jsonl", "--model", OTHER_MODEL, "--json")
 
-    assert [task["model"] for task in ended.document["tasks"]] == [DEFAULT_MODEL, SISTER]
+    assert [task["model"] for task in ended.document["tasks"]] == [DEFAULT_MODEL, OTHER_MODEL]
 
 
-def test_another_model_is_another_edit_and_the_first_one_stays_known(served: CommandLine) -> None:
+def test_another_model_is_another_edit_and_keeps_the_first(served: CommandLine) -> None:
     def edited(model: str = "") -> dict[str, Any]:
         ended = served("edit", CLIP, f"warmer {NOW}", "--json", OMNIEDIT_MODEL=model)
         return dict(ended.document["tasks"][0])
 
-    first, other, again = edited(), edited(SISTER), edited()
+    first, other, again = edited(), edited(OTHER_MODEL), edited()
 
-    assert (first["model"], other["model"]) == (DEFAULT_MODEL, SISTER)
+    assert (first["model"], other["model"]) == (DEFAULT_MODEL, OTHER_MODEL)
     assert first["task_id"] == again["task_id"] != other["task_id"]
     listed = served("list", "--remote", "--json").document["tasks"]
-    assert {task["model"] for task in listed} == {DEFAULT_MODEL, SISTER}
+    assert {task["model"] for task in listed} == {DEFAULT_MODEL, OTHER_MODEL}
 
 
-def test_a_model_that_is_not_known_passes_with_one_warning_and_has_no_price(
+def test_an_unknown_model_gets_one_warning_and_no_price(
     served: CommandLine,
 ) -> None:
     make_clip(served.folder / "long.mp4", seconds=12)
     write_manifest(served, {"prompt": "a"}, {"prompt": "b"})
 
-    ended = served("submit", "long.mp4", "x", "--dry-run", "--model", LATER)
-    limited = served("edit", "long.mp4", "x", "--model", LATER, "--max-credits", "999")
-    many = served("batch", "edits.jsonl", "--model", LATER)
-    split = served("edit", "long.mp4", "x", "--split", "--model", LATER)
+    ended = served("submit", "long.mp4", "x", "--dry-run", "--model", FUTURE_MODEL)
+    limited = served("edit", "long.mp4", "x", "--model", FUTURE_MODEL, "--max-credits", "999")
+    many = served("batch", "edits.jsonl", "--model", FUTURE_MODEL)
+    split = served("edit", "long.mp4", "x", "--split", "--model", FUTURE_MODEL)
 
-    assert (ended.status, ended.stderr.count(f"model {LATER} is not known here")) == (0, 1)
+    assert (ended.status, ended.stderr.count(f"model {FUTURE_MODEL} is not known here")) == (0, 1)
     assert (limited.status, "cannot be estimated" in limited.stderr) == (12, True)
     assert (many.status, many.stderr.count("is not known here")) == (3, 1)
     assert "2 pieces of 6.0 s: an unknown price\n" in split.stderr
 
 
 @pytest.mark.parametrize("model", ["", " ", "a b", "-x", "ä", "x" * 129])
-def test_what_cannot_be_the_id_of_a_model_is_refused_here(served: CommandLine, model: str) -> None:
+def test_an_invalid_model_id_is_refused_before_sending(served: CommandLine, model: str) -> None:
     ended = served("submit", CLIP, "warmer", f"--model={model}", "--json")
 
     assert (ended.status, ended.document["error"]["code"]) == (2, "invalid_model")
 
 
-def test_a_line_in_the_table_is_all_that_a_new_model_needs(
+def test_a_new_model_needs_only_an_entry_in_the_table(
     served: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_clip(served.folder / "clip.mp4", seconds=12)
     make_clip(served.folder / "long.mp4", seconds=16)
     too_long = served("submit", "clip.mp4", "x", "--dry-run")
 
-    monkeypatch.setitem(MODELS, LATER, Model(model_id=LATER, longest_clip_s=15))
+    monkeypatch.setitem(MODELS, FUTURE_MODEL, Model(model_id=FUTURE_MODEL, longest_clip_s=15))
 
-    probed = served("probe", "clip.mp4", "--model", LATER, "--json").document
-    fits = served("submit", "clip.mp4", "x", "--dry-run", "--model", LATER, "--max-credits", "80")
-    refused = served("submit", "long.mp4", "x", "--dry-run", "--model", LATER)
-    split = served("edit", "long.mp4", "x", "--split", "--model", LATER)
+    probed = served("probe", "clip.mp4", "--model", FUTURE_MODEL, "--json").document
+    fits = served(
+        "submit", "clip.mp4", "x", "--dry-run", "--model", FUTURE_MODEL, "--max-credits", "80"
+    )
+    refused = served("submit", "long.mp4", "x", "--dry-run", "--model", FUTURE_MODEL)
+    split = served("edit", "long.mp4", "x", "--split", "--model", FUTURE_MODEL)
 
     assert (too_long.status, "the model takes 10 s at most" in too_long.stderr) == (2, True)
     assert (probed["fits"], probed["estimated_credits"]) == (True, 76.3)
@@ -120,14 +120,16 @@ def test_a_line_in_the_table_is_all_that_a_new_model_needs(
     ("options", "variable", "source"),
     [
         pytest.param([], "", "omniedit's default", id="default"),
-        pytest.param(["--model", SISTER], "", "--model", id="option"),
-        pytest.param([], SISTER, "OMNIEDIT_MODEL", id="variable"),
+        pytest.param(["--model", OTHER_MODEL], "", "--model", id="option"),
+        pytest.param([], OTHER_MODEL, "OMNIEDIT_MODEL", id="variable"),
     ],
 )
-def test_a_retired_model_is_3_and_names_the_setting_and_the_one_to_take(
+def test_a_retired_model_names_its_setting_and_a_replacement(
     served: CommandLine, options: list[str], variable: str, source: str
 ) -> None:
-    chosen, other = (SISTER, DEFAULT_MODEL) if options or variable else (DEFAULT_MODEL, SISTER)
+    chosen, other = (
+        (OTHER_MODEL, DEFAULT_MODEL) if options or variable else (DEFAULT_MODEL, OTHER_MODEL)
+    )
 
     ended = served("edit", CLIP, "x [sandbox:retired]", *options, "--json", OMNIEDIT_MODEL=variable)
 
@@ -139,7 +141,7 @@ def test_a_retired_model_is_3_and_names_the_setting_and_the_one_to_take(
     )
 
 
-def test_a_batch_sends_no_further_line_of_a_model_that_was_refused(served: CommandLine) -> None:
+def test_a_batch_sends_no_more_lines_of_a_refused_model(served: CommandLine) -> None:
     known = {"prompt": f"known {NOW}", "output": "known.mp4"}
     write_manifest(served, known)
     served("batch", "edits.jsonl")
@@ -147,7 +149,7 @@ def test_a_batch_sends_no_further_line_of_a_model_that_was_refused(served: Comma
     lines: list[dict[str, Any]] = [
         {"prompt": "a [sandbox:retired]"},
         {"prompt": f"b {NOW}"},
-        {"prompt": f"c {NOW}", "model": SISTER},
+        {"prompt": f"c {NOW}", "model": OTHER_MODEL},
         known,
     ]
     write_manifest(served, *lines)
@@ -159,7 +161,7 @@ def test_a_batch_sends_no_further_line_of_a_model_that_was_refused(served: Comma
     assert states == ["refused", "unsent", "completed", "completed"]
 
 
-def test_probe_a_dry_run_and_the_edit_agree_on_what_it_costs_at_least(
+def test_probe_dry_run_and_edit_agree_on_the_estimate(
     served: CommandLine,
 ) -> None:
     make_clip(served.folder / "clip.mp4", seconds=5)
@@ -174,7 +176,7 @@ def test_probe_a_dry_run_and_the_edit_agree_on_what_it_costs_at_least(
     assert "submitted, 31.8 credits ($0.47) reserved, as estimated\n" in edited.stderr
 
 
-def test_doctor_tells_of_the_model_what_can_be_told_for_nothing(served: CommandLine) -> None:
+def test_doctor_says_whether_the_account_has_used_the_model(served: CommandLine) -> None:
     before = served("doctor").stdout
     served("edit", CLIP, f"warmer {NOW}")
     after = served("doctor").stdout

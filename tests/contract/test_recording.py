@@ -13,7 +13,7 @@ from tests.recording.screen import Screen
 
 PICTURE = ROOT / ".github" / "recording.svg"
 SVG = "{http://www.w3.org/2000/svg}"
-AT_MOST = 100_000
+MAX_BYTES = 100_000
 MASKS = {
     r"task-unified-\d+-\w+": "TASK",
     r"(?m)^\w{8}(?= clip)": "TASK",
@@ -45,7 +45,7 @@ def masked(lines: list[str]) -> list[str]:
     return text.splitlines()
 
 
-def test_it_needs_nothing_but_itself() -> None:
+def test_the_picture_is_self_contained() -> None:
     root = root_of(PICTURE)
 
     tags = {element.tag.removeprefix(SVG) for element in root.iter()}
@@ -55,10 +55,10 @@ def test_it_needs_nothing_but_itself() -> None:
     assert tags == {"svg", "title", "style", "rect", "g", "text", "path"}
     assert not {name for name in names if "href" in name or name.startswith("on")}
     assert not re.search(r"url\(|@import|@font-face", style)
-    assert PICTURE.stat().st_size < AT_MOST
+    assert PICTURE.stat().st_size < MAX_BYTES
 
 
-def test_it_rests_where_people_want_no_motion() -> None:
+def test_the_picture_stands_still_with_reduced_motion() -> None:
     [style] = [element.text or "" for element in root_of(PICTURE).iter(f"{SVG}style")]
 
     moving = [line for line in style.splitlines() if "animation:" in line]
@@ -67,11 +67,11 @@ def test_it_rests_where_people_want_no_motion() -> None:
     assert moving[0].startswith("@media (prefers-reduced-motion:no-preference){")
 
 
-def test_it_shows_no_folder_of_the_machine_that_made_it() -> None:
+def test_the_picture_shows_no_absolute_path() -> None:
     assert not [text for text in texts(PICTURE) if re.search(r"(?:^|\s)[/~]", text)]
 
 
-def test_readme_shows_it_between_its_first_words_and_the_command() -> None:
+def test_readme_shows_the_picture_above_the_first_block() -> None:
     image = re.search(r"^!\[([^]]+)\]\(([^)]+)\)$", README.text, re.MULTILINE)
 
     assert image
@@ -80,7 +80,7 @@ def test_readme_shows_it_between_its_first_words_and_the_command() -> None:
     assert image.end() < README.text.index("```")
 
 
-def test_it_begins_with_the_command_that_readme_begins_with() -> None:
+def test_the_picture_starts_with_readmes_first_command() -> None:
     command = README.blocks("bash")[0].text.strip().partition(" && ")[2]
 
     assert last_screen(PICTURE)[0] == f"$ {command}"
@@ -89,27 +89,27 @@ def test_it_begins_with_the_command_that_readme_begins_with() -> None:
 @pytest.mark.e2e
 @pytest.mark.pty
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-def test_it_shows_what_the_commands_print_today(tmp_path: Path) -> None:
-    anew = tmp_path / "recording.svg"
+def test_the_picture_shows_what_the_commands_print_today(tmp_path: Path) -> None:
+    recorded = tmp_path / "recording.svg"
 
     subprocess.run(
-        [sys.executable, "-m", "tests.recording", anew], cwd=ROOT, timeout=120, check=True
+        [sys.executable, "-m", "tests.recording", recorded], cwd=ROOT, timeout=120, check=True
     )
 
-    assert masked(last_screen(PICTURE)) == masked(last_screen(anew)), (
-        "`python -m tests.recording` records it anew"
+    assert masked(last_screen(PICTURE)) == masked(last_screen(recorded)), (
+        "`python -m tests.recording` records it again"
     )
 
 
 @pytest.mark.parametrize(
     "pieces",
     [
-        pytest.param([b"50%\r\x1b[2K100%"], id="whole"),
-        pytest.param([b"50%\r\x1b[", b"2K100%"], id="cut-off-in-a-sequence"),
-        pytest.param([b"\xe2\x94\x81\r", b"\x1b[2K", b"100%"], id="over-what-stood-there"),
+        pytest.param([b"50%\r\x1b[2K100%"], id="one-write"),
+        pytest.param([b"50%\r\x1b[", b"2K100%"], id="split-in-a-sequence"),
+        pytest.param([b"\xe2\x94\x81\r", b"\x1b[2K", b"100%"], id="drawn-over-a-bar"),
     ],
 )
-def test_the_screen_shows_the_last_of_a_bar(pieces: list[bytes]) -> None:
+def test_the_screen_shows_the_last_frame_of_a_bar(pieces: list[bytes]) -> None:
     screen = Screen()
 
     for piece in pieces:
@@ -118,6 +118,6 @@ def test_the_screen_shows_the_last_of_a_bar(pieces: list[bytes]) -> None:
     assert screen.cursor_line == "100%"
 
 
-def test_the_screen_refuses_what_it_would_show_wrongly() -> None:
+def test_the_screen_refuses_unsupported_sequences() -> None:
     with pytest.raises(ValueError, match="unsupported"):
         Screen().write(b"\x1b[5;5H")

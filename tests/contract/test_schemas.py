@@ -1,4 +1,4 @@
-"""The JSON Schemas: sound, strict, available, and equal to the manual's tables and the code."""
+"""The JSON Schemas: valid, strict, printed by `help`, and equal to the manual's tables and the code."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -87,7 +87,7 @@ def document(**task: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", [*NAMES, DEFINITIONS])
-def test_a_schema_is_sound(name: str) -> None:
+def test_a_schema_is_valid(name: str) -> None:
     schema = load_schema(name)
 
     Draft202012Validator.check_schema(schema)
@@ -97,7 +97,7 @@ def test_a_schema_is_sound(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*NAMES, DEFINITIONS])
-def test_every_object_has_just_its_keys_and_leaves_none_out(name: str) -> None:
+def test_every_object_requires_all_its_keys_and_allows_no_other(name: str) -> None:
     for path, schema in objects(load_schema(name)):
         if path.rpartition("/")[2] not in OPEN:
             assert schema["required"] == [*schema["properties"]], path
@@ -105,7 +105,7 @@ def test_every_object_has_just_its_keys_and_leaves_none_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_whole_schema_refers_to_nothing_outside(name: str) -> None:
+def test_a_whole_schema_has_no_outside_reference(name: str) -> None:
     whole = load_whole_schema(name)
 
     embedded = {
@@ -120,7 +120,7 @@ def test_a_whole_schema_refers_to_nothing_outside(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_these_tests_hold_a_document_to_what_its_schema_refers_to(name: str) -> None:
+def test_the_validator_of_these_tests_agrees_with_jsonschema(name: str) -> None:
     wrong = {
         key: {"neither": "known", "nor": 1.5} for key in load_schema(name).get("properties", "a")
     }
@@ -161,8 +161,8 @@ def test_the_manual_names_the_keys_of_every_document() -> None:
     expected["usage"] += keys_of(load_schema("usage")["$defs"]["bill"])
     expected["journal-recover"] += _keys_of_items("journal-recover", "recoveries")
     for key in ("problems", "audio_tracks"):
-        behind = expected["probe"].index(key) + 1
-        expected["probe"][behind:behind] = _keys_of_items("probe", key)
+        after = expected["probe"].index(key) + 1
+        expected["probe"][after:after] = _keys_of_items("probe", key)
     expected["probe"] += keys_of(load_schema("probe")["properties"]["prepared"])
     assert named == expected
 
@@ -209,7 +209,7 @@ def test_the_manual_names_the_keys_of_every_event() -> None:
         assert schema["properties"]["event"] == {"const": name}
 
 
-def test_closed_sets_are_those_of_the_code() -> None:
+def test_enums_match_the_code() -> None:
     status = definition("task")
     words = {*status["properties"]["status"]["examples"]}
     without_a_task = {*status["then"]["properties"]["status"]["enum"]}
@@ -231,23 +231,25 @@ def test_closed_sets_are_those_of_the_code() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        pytest.param({"progress": 101}, id="more-than-all"),
-        pytest.param({"progress": -1}, id="less-than-nothing"),
-        pytest.param({"progress": 40.0}, id="per-cent-as-a-float"),
-        pytest.param({"created_at": "2025-09-06T14:42:23+00:00"}, id="no-z"),
-        pytest.param({"created_at": "2025-09-06 14:42:23Z"}, id="no-t"),
+        pytest.param({"progress": 101}, id="progress-above-100"),
+        pytest.param({"progress": -1}, id="negative-progress"),
+        pytest.param({"progress": 40.0}, id="progress-as-a-float"),
+        pytest.param({"created_at": "2025-09-06T14:42:23+00:00"}, id="time-without-z"),
+        pytest.param({"created_at": "2025-09-06 14:42:23Z"}, id="time-without-t"),
         pytest.param({"created_at": "2025-13-06T14:42:23Z"}, id="thirteenth-month"),
         pytest.param({"created_at": 1757169743}, id="unix-time"),
-        pytest.param({"results": ["file:///etc/passwd"]}, id="no-web-link"),
-        pytest.param({"task_id": "../credits"}, id="no-task-id"),
+        pytest.param({"results": ["file:///etc/passwd"]}, id="not-a-web-link"),
+        pytest.param({"task_id": "../credits"}, id="invalid-task-id"),
         pytest.param({"task_id": None}, id="completed-without-a-task"),
         pytest.param({"status": ""}, id="task-without-a-status"),
-        pytest.param({"saved": [{"path": "a.mp4", "bytes": 1, "sha256": "0" * 64}]}, id="relative"),
+        pytest.param(
+            {"saved": [{"path": "a.mp4", "bytes": 1, "sha256": "0" * 64}]}, id="relative-path"
+        ),
         pytest.param({"saved": [{"path": "/a", "bytes": 1, "sha256": "00"}]}, id="short-digest"),
         pytest.param({"line": 1, "output": "a.mp4"}, id="line-outside-a-batch"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused(changed: Mapping[str, object]) -> None:
+def test_an_impossible_value_is_refused(changed: Mapping[str, object]) -> None:
     assert fault(document(), "list") is None
     assert not is_valid(document(**changed), "list")
 
@@ -255,12 +257,12 @@ def test_a_value_that_cannot_be_is_refused(changed: Mapping[str, object]) -> Non
 @pytest.mark.parametrize(
     "changed",
     [
-        pytest.param({"status": "queued"}, id="new-word-of-the-service"),
+        pytest.param({"status": "queued"}, id="new-status-of-the-service"),
         pytest.param({"task_id": None, "status": "refused"}, id="refused"),
         pytest.param({"raw": {"anything": ["the service", "says"]}}, id="raw"),
     ],
 )
-def test_what_the_service_decides_is_left_open(changed: Mapping[str, object]) -> None:
+def test_values_that_the_service_decides_are_left_open(changed: Mapping[str, object]) -> None:
     assert fault(document(**changed), "list") is None
 
 
@@ -276,7 +278,7 @@ def test_ok_and_error_exclude_each_other() -> None:
     assert not is_valid(document() | {"ok": False}, "list")
 
 
-def test_help_prints_schemas_that_need_no_other_file(omniedit: CommandLine) -> None:
+def test_help_prints_self_contained_schemas(omniedit: CommandLine) -> None:
     listed = omniedit("help", "json")
     printed = omniedit("help", "json", "list")
 
@@ -291,14 +293,16 @@ def test_help_prints_schemas_that_need_no_other_file(omniedit: CommandLine) -> N
 
 
 @pytest.mark.parametrize("argv", [("json", "nonsense"), ("json", DEFINITIONS)])
-def test_help_names_the_way_to_what_there_is(omniedit: CommandLine, argv: tuple[str, str]) -> None:
+def test_help_on_an_unknown_schema_points_to_the_list(
+    omniedit: CommandLine, argv: tuple[str, str]
+) -> None:
     ended = omniedit("help", *argv)
 
     assert (ended.status, ended.stdout) == (2, "")
     assert "`omniedit help json`" in ended.stderr
 
 
-def test_help_on_a_command_of_a_group_is_its_own(omniedit: CommandLine) -> None:
+def test_help_on_a_grouped_command_is_its_help_page(omniedit: CommandLine) -> None:
     shown = omniedit("help", "config", "set-key")
     unknown = omniedit("help", "sandbox", "edit")
 

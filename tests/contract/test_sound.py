@@ -1,4 +1,4 @@
-"""The sound of a saved result is a setting of the file, never of the edit."""
+"""`--sound` changes the saved file and never the edit, so another sound costs nothing."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def count_of_tasks(served: CommandLine) -> int:
     return len(served("list", "--remote", "--json").document["tasks"])
 
 
-def test_the_original_is_laid_over_the_result_which_stays_as_it_was_served(
+def test_original_sound_is_added_and_the_served_file_kept(
     served: CommandLine,
 ) -> None:
     ended = served("edit", "clip.mp4", PROMPT, "--sound", "original", "-o", "out.mp4")
@@ -50,7 +50,7 @@ def test_the_original_is_laid_over_the_result_which_stays_as_it_was_served(
     assert saved["served"]["sha256"] != saved["sha256"]
 
 
-def test_another_sound_pays_nothing_and_makes_another_file_of_the_kept_result(
+def test_another_sound_costs_nothing_and_makes_another_file(
     served: CommandLine,
 ) -> None:
     first = edited(served, "-o", "out.mp4")
@@ -75,7 +75,7 @@ def test_a_file_with_another_sound_is_not_replaced_without_force(served: Command
     assert probe(served.folder / "out.served.mp4", name="served").has_audio
 
 
-def test_default_names_tell_the_sound(served: CommandLine) -> None:
+def test_default_names_include_the_sound(served: CommandLine) -> None:
     for sound in ("new", "original", "none"):
         served("edit", "clip.mp4", PROMPT, "--sound", sound)
     served("edit", "clip.mp4", PROMPT, "--sound", "none", "-o", "folder/")
@@ -86,7 +86,7 @@ def test_default_names_tell_the_sound(served: CommandLine) -> None:
     assert len([*served.folder.glob("folder/clip-*-none.mp4")]) == 1
 
 
-def test_a_cut_gets_the_sound_of_the_cut(served: CommandLine) -> None:
+def test_a_part_of_a_clip_gets_the_sound_of_that_part(served: CommandLine) -> None:
     make_clip(served.folder / "clip.mp4", seconds=8, sound=Sound())
 
     edited(served, "--sound", "original", "-o", "out.mp4", "--start", "2.45", "--end", "6.5")
@@ -95,22 +95,24 @@ def test_a_cut_gets_the_sound_of_the_cut(served: CommandLine) -> None:
     assert seen.beeps == pytest.approx([0.5, 1.5, 2.5, 3.5], abs=0.001)
 
 
-def test_the_original_of_a_url_is_fetched_for_it_alone(served: CommandLine, tmp_path: Path) -> None:
+def test_a_url_is_downloaded_only_for_its_original_sound(
+    served: CommandLine, tmp_path: Path
+) -> None:
     (tmp_path / "web").mkdir()
     make_clip(tmp_path / "web" / "clip.mp4", seconds=3, sound=Sound())
 
-    with web_server(tmp_path / "web") as (url, asked):
+    with web_server(tmp_path / "web") as (url, requests):
         first = served("edit", f"{url}/clip.mp4", PROMPT, "-o", "new.mp4")
-        count = len(asked)
+        count = len(requests)
         other = served("edit", f"{url}/clip.mp4", PROMPT, "--sound", "original", "-o", "out.mp4")
 
-    assert (first.status, other.status, count, len(asked)) == (0, 0, 0, 1)
+    assert (first.status, other.status, count, len(requests)) == (0, 0, 0, 1)
     # The sandbox's result is longer or shorter than the clip.
     assert "the clip's sound is " in other.stderr
     assert see(served.folder / "out.mp4").beeps == pytest.approx(range(3), abs=0.001)
 
 
-def test_a_clip_that_cannot_be_fetched_leaves_the_result_as_it_was_served(
+def test_the_served_file_is_kept_if_the_clip_cannot_be_fetched(
     served: CommandLine, tmp_path: Path
 ) -> None:
     with web_server(tmp_path) as (url, _):
@@ -123,7 +125,7 @@ def test_a_clip_that_cannot_be_fetched_leaves_the_result_as_it_was_served(
     assert (kept.exists(), (served.folder / "out.mp4").exists()) == (True, False)
 
 
-def test_what_changes_nothing_leaves_no_second_file(served: CommandLine) -> None:
+def test_removing_absent_sound_leaves_no_second_file(served: CommandLine) -> None:
     make_clip(served.folder / "clip.mp4", seconds=2)
 
     task = edited(served, "--sound", "none", "-o", "out.mp4")
@@ -134,14 +136,14 @@ def test_what_changes_nothing_leaves_no_second_file(served: CommandLine) -> None
     assert (again.status, "already here" in again.stderr) == (0, True)
 
 
-def test_standard_output_gets_the_sound_that_was_asked_for(served: CommandLine) -> None:
+def test_sound_applies_to_standard_output(served: CommandLine) -> None:
     ended = served("edit", "clip.mp4", PROMPT, "--sound", "none", "-o", "-")
     (served.folder / "out.mp4").write_bytes(ended.stdout.encode(errors="surrogateescape"))
 
     assert not probe(served.folder / "out.mp4", name="out").has_audio
 
 
-def test_a_batch_and_the_pieces_of_a_split_take_it_too(served: CommandLine) -> None:
+def test_sound_applies_to_batches_and_split_edits(served: CommandLine) -> None:
     make_clip(served.folder / "long.mp4", seconds=12, sound=Sound())
     manifest = json.dumps({"video": "clip.mp4", "prompt": PROMPT})
     (served.folder / "edits.jsonl").write_text(manifest)
@@ -155,7 +157,7 @@ def test_a_batch_and_the_pieces_of_a_split_take_it_too(served: CommandLine) -> N
         assert not probe(path, name="out").has_audio
 
 
-def test_a_joined_clip_is_known_by_its_sound_and_what_it_shows(served: CommandLine) -> None:
+def test_a_joined_clip_is_described_in_document_and_sidecar(served: CommandLine) -> None:
     make_clip(served.folder / "long.mp4", seconds=12, sound=Sound())
 
     argv = ["edit", "long.mp4", PROMPT, "--split", "--yes", "--sidecar", "-o", "out.mp4", "--json"]
@@ -168,7 +170,7 @@ def test_a_joined_clip_is_known_by_its_sound_and_what_it_shows(served: CommandLi
     assert (sidecar["sound"], sidecar["sha256"]) == ("original", joined["sha256"])
 
 
-def test_a_manifest_that_gets_lost_is_told(served: CommandLine) -> None:
+def test_losing_the_c2pa_manifest_is_reported(served: CommandLine) -> None:
     with_manifest(served.folder / "clip.mp4")
 
     plain = edited(served, "-o", "plain.mp4")
@@ -180,7 +182,7 @@ def test_a_manifest_that_gets_lost_is_told(served: CommandLine) -> None:
     assert [file["marks"] for file in changed["saved"]] == [["c2pa"], []]
 
 
-def test_what_came_back_is_known_and_a_difference_is_said(served: CommandLine) -> None:
+def test_the_format_of_a_result_is_recorded_and_differences_noted(served: CommandLine) -> None:
     ended = served("edit", "clip.mp4", f"{PROMPT} [sandbox:as-served]", "-o", "out.mp4")
 
     assert "the result is 1280x720 at 24 fps; the clip is " in ended.stderr

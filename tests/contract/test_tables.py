@@ -23,7 +23,7 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_the_exit_table() -> None:
+def test_the_exit_table_lists_every_status() -> None:
     rows = MANUAL["exit-codes"].table("code", "meaning", "what to do")
 
     codes = [int(code) for codes, _, _ in rows for code in codes.split(", ")]
@@ -39,7 +39,7 @@ def test_readme_names_every_exit_status_of_an_error() -> None:
     assert named == {*ExitStatus} - signals - {ExitStatus.BUG}
 
 
-def test_the_precedence_of_exit_statuses() -> None:
+def test_the_manual_gives_the_precedence_of_exit_statuses() -> None:
     [sentence] = re.findall(
         r"the exit status is the first that applies of ([\d,\s]+)\.", MANUAL["exit-codes"].text
     )
@@ -50,7 +50,7 @@ def test_the_precedence_of_exit_statuses() -> None:
     assert {*order} == {*ExitStatus} - signals - {ExitStatus.DONE}
 
 
-def test_the_table_of_variables_has_every_one_that_the_code_names() -> None:
+def test_the_variable_table_lists_every_variable_of_the_code() -> None:
     rows = MANUAL["environment"].table("variable", "meaning")
 
     named = {word for names, _ in rows for word in words_in_code(names)}
@@ -62,7 +62,7 @@ def test_the_table_of_variables_has_every_one_that_the_code_names() -> None:
     assert {*_PROXY_VARIABLES, *_CERTIFICATE_VARIABLES} < named
 
 
-def test_the_tables_of_markers() -> None:
+def test_the_marker_tables_match_the_code() -> None:
     page = MANUAL["sandbox"]
     rows = page.table("marker", "what it does", "exit status of `omniedit edit`")
     seen = page.table("marker", "what a client sees")
@@ -75,7 +75,7 @@ def test_the_tables_of_markers() -> None:
     ]
 
 
-def test_the_table_of_prices() -> None:
+def test_the_price_table_matches_the_estimates() -> None:
     for length, cost, dollars in README.table("clip", "credits", "dollars"):
         estimate = MODELS[DEFAULT_MODEL].estimated_credits(float(length.removesuffix(" s")))
         assert estimate is not None
@@ -104,32 +104,32 @@ def test_readme_has_a_line_for_every_command() -> None:
     assert {*usages(README.table("command", "what it does"))} == {*COMMANDS}
 
 
-def test_the_options_of_every_command_are_named() -> None:
+def test_the_manual_names_every_global_option() -> None:
     for option in {*GLOBAL_OPTIONS, *root_options()} - {"--version/-V"}:
         assert option.split("/")[0] in MANUAL["scripting"].text
 
 
-def test_readme_is_a_landing_page() -> None:
+def test_readme_is_short_and_links_every_page() -> None:
     assert len(README.text.splitlines()) <= 200
     for topic in TOPICS:
         assert f"/omniedit/manual/{topic}.md)" in README.text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_says_what_a_command_does_and_what_each_option_means(name: str) -> None:
+def test_help_describes_a_command_and_each_option(name: str) -> None:
     command = COMMANDS[name]
 
     assert command.help.strip()
     for param in command.params:
-        is_mute = param.param_type_name == "option" and not param.help
-        assert not is_mute, f"{param.name} has no help"
+        lacks_help = param.param_type_name == "option" and not param.help
+        assert not lacks_help, f"{param.name} has no help"
     if name in {"submit", "edit"}:
         assert "`-` reads it from stdin" in squeezed(
             " ".join(str(getattr(param, "help", "")) for param in command.params)
         )
 
 
-def test_submit_carries_the_services_two_tips() -> None:
+def test_submit_help_has_the_services_two_tips() -> None:
     text = squeezed(COMMANDS["submit"].help)
 
     assert "name what must stay unchanged" in text
@@ -145,14 +145,14 @@ def test_every_page_of_the_manual_is_a_topic(omniedit: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_help_prints_a_page_as_it_stands_into_a_pipe(omniedit: CommandLine, topic: str) -> None:
+def test_help_prints_a_page_verbatim_into_a_pipe(omniedit: CommandLine, topic: str) -> None:
     ended = omniedit("help", topic)
 
     assert (ended.status, ended.stderr) == (0, "")
     assert ended.stdout == MANUAL[topic].text
 
 
-def test_help_gives_a_page_to_a_script(omniedit: CommandLine) -> None:
+def test_the_document_of_help_contains_the_page(omniedit: CommandLine) -> None:
     document = omniedit("--json", "help", "ci").document
 
     assert (document["topic"], document["topics"]) == ("ci", [*TOPICS])
@@ -160,12 +160,12 @@ def test_help_gives_a_page_to_a_script(omniedit: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("topic", sorted({*TOPICS} & {name.split()[0] for name in COMMANDS}))
-def test_a_topic_wins_over_a_command_and_names_its_help(topic: str) -> None:
+def test_a_topic_named_like_a_command_mentions_its_help(topic: str) -> None:
     assert f"`omniedit {topic} --help`" in MANUAL[topic].text
 
 
 @pytest.mark.parametrize("name", MANUAL)
-def test_links_between_pages_lead_somewhere(name: str) -> None:
+def test_links_between_pages_resolve(name: str) -> None:
     for page in re.findall(r"\]\(([^)]+)\)", MANUAL[name].text):
         assert page.removesuffix(".md") in {*MANUAL} - {name}
 
@@ -201,7 +201,7 @@ def test_help_fits_the_terminal(omniedit: CommandLine, columns: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "config", "journal", "sandbox"])
-def test_a_list_of_commands_cuts_no_sentence_off(omniedit: CommandLine, name: str) -> None:
+def test_no_summary_in_a_list_of_commands_is_cut_off(omniedit: CommandLine, name: str) -> None:
     page = omniedit(*name.split(), "--help").stdout
 
     assert "...\n" not in page.partition("\nCommands:\n")[2]
@@ -211,13 +211,13 @@ def test_help_on_a_command_is_its_help_page(omniedit: CommandLine) -> None:
     assert omniedit("help", "edit").stdout == omniedit("edit", "--help").stdout
 
 
-def test_ls_is_list(omniedit: CommandLine) -> None:
+def test_ls_is_an_alias_of_list(omniedit: CommandLine) -> None:
     listed, other = omniedit("list", "--limit", "0"), omniedit("ls", "--limit", "0")
 
     assert (other.status, other.stderr) == (listed.status, listed.stderr) != (0, "")
 
 
-def test_the_page_for_agents_is_a_short_skill_whose_options_exist() -> None:
+def test_the_agents_page_is_a_short_skill_whose_options_exist() -> None:
     text = MANUAL["agents"].text
     known = {*GLOBAL_OPTIONS, "--help"}
     for command in COMMANDS.values():

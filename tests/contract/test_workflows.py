@@ -12,7 +12,7 @@ CI, RELEASE = ((FOLDER / f"{name}.yml").read_text("utf-8") for name in ("ci", "r
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_workflow_trusts_nobody(name: str) -> None:
+def test_a_workflow_has_no_default_permissions_or_secrets(name: str) -> None:
     text = (FOLDER / name).read_text("utf-8")
 
     assert re.search(r"^permissions: \{\}$", text, re.MULTILINE)
@@ -23,7 +23,7 @@ def test_a_workflow_trusts_nobody(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_action_is_pinned_and_says_its_version(name: str) -> None:
+def test_an_action_is_pinned_and_names_its_version(name: str) -> None:
     text = (FOLDER / name).read_text("utf-8")
 
     for action, comment in re.findall(r"uses: (\S+)(.*)", text):
@@ -34,13 +34,13 @@ def test_an_action_is_pinned_and_says_its_version(name: str) -> None:
             assert re.fullmatch(r"  # v\d+\.\d+\.\d+", comment), action
 
 
-def test_one_action_has_one_version() -> None:
+def test_workflows_pin_one_version_of_each_action() -> None:
     pins = set(re.findall(r"uses: ([\w/-]+)@([0-9a-f]{40}  # \S+)", CI + RELEASE))
 
     assert len(pins) == len({action for action, _ in pins})
 
 
-def test_only_the_job_that_publishes_may_prove_who_it_is() -> None:
+def test_only_the_publish_job_may_request_an_id_token() -> None:
     head, _, publish = RELEASE.partition("\n  publish:\n")
 
     assert re.findall(r"^ +([\w-]+: write)", CI + RELEASE, re.MULTILINE) == ["id-token: write"]
@@ -50,7 +50,7 @@ def test_only_the_job_that_publishes_may_prove_who_it_is() -> None:
     assert "uses: ./.github/workflows/ci.yml" in head
 
 
-def test_what_is_published_is_what_was_tested() -> None:
+def test_the_published_package_is_the_tested_one() -> None:
     uploads = re.findall(r"upload-artifact@.*\n +with:\n +name: (\w+)", CI)
     downloads = re.findall(r"download-artifact@.*\n +with:\n +name: (\w+)", CI + RELEASE)
 
@@ -61,7 +61,7 @@ def test_what_is_published_is_what_was_tested() -> None:
     assert "rm -r omniedit" in CI
 
 
-def test_every_system_is_tried_with_the_lowest_and_the_newest_python() -> None:
+def test_every_system_is_tested_with_oldest_and_newest_python() -> None:
     pyproject = (ROOT / "pyproject.toml").read_text("utf-8")
     known = re.findall(r"Python :: (3\.\d+)", pyproject)
 
