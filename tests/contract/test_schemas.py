@@ -1,4 +1,4 @@
-"""The JSON Schemas: valid, strict, printed by `help`, and equal to the manual's tables and the code."""
+"""The JSON Schemas: valid, strict, printed by `help`, and in step with the manual and the code."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -33,7 +33,7 @@ def count_of_tasks(served: CommandLine) -> int:
     return len(served("list", "--remote", "--json").document["tasks"])
 
 
-def test_original_sound_is_added_and_the_served_file_kept(
+def test_original_sound_is_restored_and_the_served_file_kept(
     served: CommandLine,
 ) -> None:
     ended = served("edit", "clip.mp4", PROMPT, "--sound", "original", "-o", "out.mp4")
@@ -107,7 +107,7 @@ def test_a_url_is_downloaded_only_for_its_original_sound(
         other = served("edit", f"{url}/clip.mp4", PROMPT, "--sound", "original", "-o", "out.mp4")
 
     assert (first.status, other.status, count, len(requests)) == (0, 0, 0, 1)
-    # The sandbox's result is longer or shorter than the clip.
+    # The sandbox's result is not as long as the clip.
     assert "the clip's sound is " in other.stderr
     assert see(served.folder / "out.mp4").beeps == pytest.approx(range(3), abs=0.001)
 

@@ -44,7 +44,7 @@ def test_the_manual_gives_the_precedence_of_exit_statuses() -> None:
         r"the exit status is the first that applies of ([\d,\s]+)\.", MANUAL["exit-codes"].text
     )
 
-    signals = {ExitStatus.TERMINATED, ExitStatus.HUNG_UP}  # they end a command, as 130 does
+    signals = {ExitStatus.TERMINATED, ExitStatus.HUNG_UP}  # the manual lists 130 for every signal
     order = [status for status in exit_codes._PRECEDENCE if status not in signals]
     assert [int(code) for code in sentence.split(",")] == order
     assert {*order} == {*ExitStatus} - signals - {ExitStatus.DONE}

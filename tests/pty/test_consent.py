@@ -1,4 +1,4 @@
-"""The questions before a paid split or batch, run_and_answer on a real pseudo-terminal."""
+"""The questions before a paid split or batch, answered on a real pseudo-terminal."""
 
 import contextlib
 import os
@@ -114,7 +114,7 @@ def test_no_bar_is_drawn_over_the_question(served: CommandLine, tmp_path: Path) 
     assert screen.partition(QUESTION)[2].lstrip().startswith("n\r\n"), screen
 
 
-def test_end_of_input_moves_to_the_next_line(served: CommandLine) -> None:
+def test_end_of_input_at_the_question_ends_the_line(served: CommandLine) -> None:
     make_clip(served.folder / "long.mp4", seconds=12)
 
     _, _, screen = run_and_answer(served, "\x04")

@@ -1,4 +1,4 @@
-"""The hidden prompt of `config set-key`, run_and_answer on a real pseudo-terminal."""
+"""The hidden prompt of `config set-key`, answered on a real pseudo-terminal."""
 
 import contextlib
 import os

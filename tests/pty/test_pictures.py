@@ -87,7 +87,7 @@ def test_the_sheet_is_drawn_below_its_path(
         pytest.param({b"\x1b[c": b"\x1b[?62;4c"}, 0, id="unknown-width"),
     ],
 )
-def test_a_terminal_without_pictures_gets_only_the_path(
+def test_a_terminal_without_picture_support_gets_only_the_path(
     clips: CommandLine, answers: dict[bytes, bytes], columns: int
 ) -> None:
     status, screen = run_on_terminal(clips, answers, columns=columns)

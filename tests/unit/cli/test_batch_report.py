@@ -179,7 +179,7 @@ def test_quiet_keeps_errors_and_the_recovery_hint() -> None:
     assert not any(line.startswith("note:") for line in lines)
 
 
-def test_an_empty_shard_says_so() -> None:
+def test_an_empty_shard_is_reported() -> None:
     batch = ReportedBatch(0, line_count=3)
 
     assert batch.summary() == ["note: none of the 3 lines is in this shard"]

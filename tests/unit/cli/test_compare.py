@@ -189,7 +189,7 @@ def test_invalid_sources_are_refused(edited: CommandLine, argv: list[str], statu
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
-def test_a_named_pipe_is_refused_as_one(edited: CommandLine) -> None:
+def test_a_named_pipe_is_refused_and_called_a_named_pipe(edited: CommandLine) -> None:
     os.mkfifo(edited.folder / "pipe.mp4")
 
     ended = edited("compare", "pipe.mp4", "clip.mp4")
@@ -264,7 +264,7 @@ def pair(prompt: str = "make it night") -> list[PageVideo]:
     ]
 
 
-def test_a_page_of_a_pair_is_small() -> None:
+def test_a_page_for_two_videos_is_small() -> None:
     assert len(b"".join(page_chunks(pair("make it night " * 20)))) < 15_000
 
 
@@ -274,7 +274,6 @@ def test_hostile_text_is_escaped_in_the_page(text: str) -> None:
 
     page = b"".join(page_chunks(pair(text), missing=[text])).decode()
 
-    assert (
-        page.count("<") == plain.decode().count("<") + 4 + 2
-    )  # the row of a prompt, and the note on what is missing
+    # The row of the prompt has four tags, the note on what is missing two.
+    assert page.count("<") == plain.decode().count("<") + 4 + 2
     assert not re.search("[\x1b\u2028\u2029\u202e\u2066]", page)

@@ -69,7 +69,7 @@ def test_results_about_to_expire_get_a_reminder_to_download_all(
     [
         pytest.param(25 * HOUR_S, EVOLINK, id="already-expired"),
         pytest.param(20 * HOUR_S, EVOLINK, id="valid-for-hours"),
-        pytest.param(23 * HOUR_S, OTHER_SERVICE, id="of-a-service-that-download-all-skips"),
+        pytest.param(23 * HOUR_S, OTHER_SERVICE, id="at-another-service"),
     ],
 )
 def test_other_unsaved_results_get_no_reminder(tmp_path: Path, ago_s: float, origin: str) -> None:

@@ -178,7 +178,7 @@ def test_a_signal_in_a_destructor_is_not_lost(signals: Signals) -> None:
     assert caught.value.signal_number == signal.SIGTERM
 
 
-def test_a_signal_during_another_ones_handler_ends_the_command() -> None:
+def test_a_signal_during_a_handler_ends_the_command() -> None:
     signals = Signals(lambda: signal.raise_signal(signal.SIGTERM))
 
     with signals.handled(), pytest.raises(Interrupted) as caught, signals.shielded():
