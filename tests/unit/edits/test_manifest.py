@@ -1,3 +1,5 @@
+"""A manifest becomes numbered lines, or faults that name their line."""
+
 import json
 import time
 from typing import Any
@@ -28,16 +30,16 @@ def row(**fields: object) -> dict[str, object]:
         pytest.param(b'{"video": "v", "prompt": "p"}\r\n\r\n', "m.jsonl", id="crlf-and-blank"),
         pytest.param(b'\xef\xbb\xbf{"video": "v", "prompt": "p"}', "m.jsonl", id="bom"),
         pytest.param(
-            '{"video": "v", "prompt": "p"}'.encode("utf-16"), "m.jsonl", id="of-powershell"
+            '{"video": "v", "prompt": "p"}'.encode("utf-16"), "m.jsonl", id="utf-16-from-powershell"
         ),
-        pytest.param(b'  {"video": "v", "prompt": "p"}', "-", id="stdin-told-by-its-brace"),
+        pytest.param(b'  {"video": "v", "prompt": "p"}', "-", id="json-on-stdin"),
         pytest.param(b"video,prompt\nv,p\n", "m.csv", id="csv"),
-        pytest.param(b"\xef\xbb\xbfvideo,prompt\r\nv,p\r\n", "M.CSV", id="csv-of-a-spreadsheet"),
-        pytest.param(b"prompt, video\n\np,v\n", "-", id="stdin-csv-in-any-order"),
-        pytest.param(b'video,prompt\rv,"p"\r', "m.csv", id="csv-of-an-old-mac"),
+        pytest.param(b"\xef\xbb\xbfvideo,prompt\r\nv,p\r\n", "M.CSV", id="csv-with-bom-and-crlf"),
+        pytest.param(b"prompt, video\n\np,v\n", "-", id="csv-on-stdin-in-any-column-order"),
+        pytest.param(b'video,prompt\rv,"p"\r', "m.csv", id="csv-with-cr-only"),
     ],
 )
-def test_an_edit_is_read_from(content: bytes, name: str) -> None:
+def test_every_manifest_format_is_read(content: bytes, name: str) -> None:
     manifest = parse_manifest(content, name=name)
 
     assert [(line.video, line.prompt) for line in manifest.lines] == [("v", "p")]
@@ -63,7 +65,7 @@ def test_every_field_is_read() -> None:
     ]
 
 
-def test_what_nobody_reads_may_have_a_name_twice() -> None:
+def test_duplicate_keys_in_unknown_fields_are_ignored() -> None:
     manifest = parse(row(more=1), '{"video": "v", "prompt": "p", "more": {"a": 1, "a": 2}}')
 
     assert (len(manifest.lines), manifest.faults) == (2, ())
@@ -71,7 +73,7 @@ def test_what_nobody_reads_may_have_a_name_twice() -> None:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("header", ["video,prompt", "Video,PROMPT"])
-def test_a_spreadsheet_is_read_as_it_was_exported(header: str, separator: str) -> None:
+def test_csv_separator_and_header_case_do_not_matter(header: str, separator: str) -> None:
     text = f'\n{header}\n{URL},"darker, and colder; both"\n'.replace(",", separator)
 
     manifest = parse_manifest(text.encode(), name="m.csv")
@@ -83,26 +85,28 @@ def test_a_spreadsheet_is_read_as_it_was_exported(header: str, separator: str) -
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        pytest.param("{", "is not JSON: Expecting property name", id="no-json"),
-        pytest.param('{"a": ' * 100_000, "is not JSON: ", id="deeper-than-anybody-reads"),
-        pytest.param('"x"', "is not a JSON object", id="no-object"),
+        pytest.param("{", "is not JSON: Expecting property name", id="not-json"),
+        pytest.param('{"a": ' * 100_000, "is not JSON: ", id="too-deep"),
+        pytest.param('"x"', "is not a JSON object", id="not-an-object"),
         pytest.param(
-            '{"video": "v", "prompt": "A", "prompt": "B"}', "has `prompt` twice", id="field-twice"
+            '{"video": "v", "prompt": "A", "prompt": "B"}',
+            "has `prompt` twice",
+            id="duplicate-field",
         ),
-        pytest.param({"prompt": "p"}, "`video` is missing", id="no-video"),
-        pytest.param({"video": URL}, "`prompt` is missing", id="no-prompt"),
+        pytest.param({"prompt": "p"}, "`video` is missing", id="missing-video"),
+        pytest.param({"video": URL}, "`prompt` is missing", id="missing-prompt"),
         pytest.param(row(video=""), "`video` is missing", id="empty-video"),
-        pytest.param(row(video=1), "`video` is not text", id="video-a-number"),
-        pytest.param(row(prompt=["p"]), "`prompt` is not text", id="prompt-a-list"),
-        pytest.param(row(output={}), "`output` is not text", id="output-an-object"),
-        pytest.param(row(start=True), "`start` is not text or a number", id="start-a-truth"),
-        pytest.param(row(take=1.5), "`take` is not a whole number", id="take-in-halves"),
-        pytest.param(row(take="9" * 5000), "`take` is not a whole number", id="take-endless"),
-        pytest.param(row(take="²"), "`take` is not a whole number", id="take-superscript"),
-        pytest.param(row(output="\ud800"), "`output` is not valid Unicode", id="half-a-character"),
+        pytest.param(row(video=1), "`video` is not text", id="number-as-video"),
+        pytest.param(row(prompt=["p"]), "`prompt` is not text", id="list-as-prompt"),
+        pytest.param(row(output={}), "`output` is not text", id="object-as-output"),
+        pytest.param(row(start=True), "`start` is not text or a number", id="boolean-as-start"),
+        pytest.param(row(take=1.5), "`take` is not a whole number", id="fractional-take"),
+        pytest.param(row(take="9" * 5000), "`take` is not a whole number", id="huge-take"),
+        pytest.param(row(take="²"), "`take` is not a whole number", id="superscript-take"),
+        pytest.param(row(output="\ud800"), "`output` is not valid Unicode", id="lone-surrogate"),
     ],
 )
-def test_a_fault_is_told_with_its_line(line: object, fault: str) -> None:
+def test_a_fault_is_reported_with_its_line(line: object, fault: str) -> None:
     manifest = parse(row(), "", line, row(prompt="cooler"))
 
     [(number, message)] = manifest.faults
@@ -117,7 +121,7 @@ def test_a_fault_is_told_with_its_line(line: object, fault: str) -> None:
         pytest.param(b"", "m.jsonl", (1, "the manifest is empty"), id="empty"),
         pytest.param(b"\xef\xbb\xbf \r\n", "-", (1, "the manifest is empty"), id="blank"),
         pytest.param(b"video,prompt\n", "m.csv", (1, "the manifest is empty"), id="header-only"),
-        pytest.param(b"{}\n\xff", "m.jsonl", (2, "is not valid UTF-8 text"), id="no-utf-8"),
+        pytest.param(b"{}\n\xff", "m.jsonl", (2, "is not valid UTF-8 text"), id="not-utf-8"),
         pytest.param(
             b'[\n{"video": "v"}]',
             "m.json",
@@ -131,39 +135,42 @@ def test_a_fault_is_told_with_its_line(line: object, fault: str) -> None:
             id="json-array-on-stdin",
         ),
         pytest.param(
-            b"\nclip,prompt\nv,p\n", "-", (2, "the header has no column `video`"), id="no-column"
+            b"\nclip,prompt\nv,p\n",
+            "-",
+            (2, "the header has no column `video`"),
+            id="missing-column",
         ),
         pytest.param(
             b"video,prompt,prompt\nv,p,q\n",
             "m.csv",
             (1, "the header has column `prompt` twice"),
-            id="column-twice",
+            id="duplicate-column",
         ),
         pytest.param(
-            b"video,prompt\nv,p,q\n", "m.csv", (2, "has 3 cells, the header 2"), id="a-comma-more"
+            b"video,prompt\nv,p,q\n", "m.csv", (2, "has 3 cells, the header 2"), id="extra-cell"
         ),
         pytest.param(
             b'video,prompt\nv,p\nv,"p',
             "m.csv",
             (3, "is not CSV: unexpected end of data"),
-            id="quote",
+            id="unclosed-quote",
         ),
     ],
 )
-def test_a_manifest_that_is_wrong_as_a_whole_has_one_fault(
+def test_a_broken_manifest_has_a_single_fault(
     content: bytes, name: str, fault: tuple[int, str]
 ) -> None:
     assert parse_manifest(content, name=name).faults == (fault,)
 
 
-def test_a_line_of_csv_is_numbered_where_it_begins() -> None:
+def test_a_multiline_csv_row_is_numbered_by_its_first_line() -> None:
     manifest = parse_manifest(b'video,prompt\nv,"two\nlines"\nv\n', name="m.csv")
 
     assert [line.number for line in manifest.lines] == [2]
     assert manifest.faults == ((4, "`prompt` is missing"),)
 
 
-def test_unknown_columns_are_told_once_with_the_nearest_known() -> None:
+def test_an_unknown_field_is_reported_once_with_a_suggestion() -> None:
     manifest = parse(row(ouput="a"), row(ouput="b", zzz=1))
 
     assert len(manifest.lines) == 2
@@ -173,50 +180,50 @@ def test_unknown_columns_are_told_once_with_the_nearest_known() -> None:
     )
 
 
-def test_a_hundred_thousand_lines_are_read_within_seconds() -> None:
+def test_a_hundred_thousand_lines_take_under_five_seconds() -> None:
     content = b"".join(
         b'{"video": "%s", "prompt": "%d"}\n' % (URL.encode(), n) for n in range(100_000)
     )
-    began = time.process_time()
+    began_s = time.process_time()
 
     manifest = parse_manifest(content, name="m.jsonl")
 
     assert len(manifest.lines) == 100_000
-    assert time.process_time() - began < 5
+    assert time.process_time() - began_s < 5
 
 
-def test_shards_share_a_manifest_out_and_growing_moves_nothing() -> None:
+def test_shards_cover_every_line_and_are_stable() -> None:
     lines = parse(*(row(prompt=str(n)) for n in range(200))).lines
     grown = parse(row(prompt="new"), "", *(row(prompt=str(n)) for n in range(200))).lines
 
     shards = [{line.prompt for line in lines if line.is_in_shard(i, 3)} for i in (1, 2, 3)]
-    later = [{line.prompt for line in grown if line.is_in_shard(i, 3)} for i in (1, 2, 3)]
+    grown_shards = [{line.prompt for line in grown if line.is_in_shard(i, 3)} for i in (1, 2, 3)]
 
     assert sum(len(shard) for shard in shards) == 200
     assert all(len(shard) > 40 for shard in shards)
-    assert [shard - {"new"} for shard in later] == shards
+    assert [shard - {"new"} for shard in grown_shards] == shards
 
 
-def test_a_shard_depends_on_what_is_edited_alone() -> None:
+def test_a_lines_shard_depends_only_on_the_edit() -> None:
     [line, renamed] = parse(
         row(take=1), row(take=1, output="o.mp4", callback_url="https://c")
     ).lines
 
-    places = [(one.is_in_shard(1, 7), one.is_in_shard(2, 7)) for one in (line, renamed)]
+    memberships = [(one.is_in_shard(1, 7), one.is_in_shard(2, 7)) for one in (line, renamed)]
 
-    assert places[0] == places[1]
+    assert memberships[0] == memberships[1]
     # This must never change: a line stays in its shard from one release to the next.
     assert [i for i in range(1, 100) if line.is_in_shard(i, 99)] == [93]
 
 
-def test_a_clip_in_the_place_of_a_manifest_is_told_as_one() -> None:
+def test_a_clip_given_as_a_manifest_is_recognized() -> None:
     manifest = parse_manifest(BUNDLED_CLIP.read_bytes(), name="clip.mp4")
 
     assert manifest.faults == ((1, "is a clip: `--prompt TEXT` edits it"),)
 
 
 @pytest.mark.parametrize(("start", "end"), [(5, 3), ("0:02", "2"), (None, 0)])
-def test_marks_that_leave_nothing_are_a_fault_of_their_line(start: object, end: object) -> None:
+def test_an_empty_time_range_is_a_fault_of_its_line(start: object, end: object) -> None:
     manifest = parse(row(), row(start=start, end=end))
 
     ((number, fault),) = manifest.faults
@@ -239,14 +246,14 @@ ROWS = st.lists(
 
 
 @given(st.binary(max_size=300), st.sampled_from(["m.csv", "m.jsonl", "-"]))
-def test_whatever_bytes_are_a_manifest_or_have_faults(content: bytes, name: str) -> None:
+def test_any_bytes_give_lines_or_faults(content: bytes, name: str) -> None:
     manifest = parse_manifest(content, name=name)
 
     assert manifest.lines or manifest.faults
 
 
 @given(ROWS)
-def test_whatever_rows_are_lines_or_faults_in_order(rows: list[Any]) -> None:
+def test_any_row_gives_at_most_one_line_or_fault(rows: list[Any]) -> None:
     content = "\n".join(row.replace("\n", " ") for row in rows).encode(errors="replace")
 
     manifest = parse_manifest(content, name="m.jsonl")

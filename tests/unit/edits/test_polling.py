@@ -11,7 +11,7 @@ from omniedit.edits.poller import Standing, next_poll_s, remaining_s
 from omniedit.policy import DEFAULT
 
 seconds = st.floats(min_value=0, max_value=1e7)
-looks = st.builds(
+standings = st.builds(
     Standing,
     elapsed_s=seconds,
     estimated_s=st.none() | st.floats(min_value=0, max_value=1e6),
@@ -20,7 +20,7 @@ looks = st.builds(
 )
 
 
-def look(
+def standing_at(
     elapsed_s: float,
     *,
     progress: int | None = None,
@@ -35,121 +35,126 @@ def look(
 jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 
-def rest_s(now: Standing, *, is_watched: bool = False, jitter: float = 0.0) -> float:
-    return next_poll_s(now, DEFAULT, is_watched=is_watched, jitter=lambda: jitter)
+def interval_s(standing: Standing, *, is_watched: bool = False, jitter: float = 0.0) -> float:
+    return next_poll_s(standing, DEFAULT, is_watched=is_watched, jitter=lambda: jitter)
 
 
-@example(now=look(0, estimated_s=4.9), is_watched=False, jitter=0.0)
-@given(now=looks, is_watched=st.booleans(), jitter=jitters)
-def test_rests_stay_between_floor_and_cap(
-    now: Standing, *, is_watched: bool, jitter: float
+@example(standing=standing_at(0, estimated_s=4.9), is_watched=False, jitter=0.0)
+@given(standing=standings, is_watched=st.booleans(), jitter=jitters)
+def test_poll_intervals_stay_within_their_bounds(
+    standing: Standing, *, is_watched: bool, jitter: float
 ) -> None:
-    rested_s = rest_s(now, is_watched=is_watched, jitter=jitter)
+    chosen_s = interval_s(standing, is_watched=is_watched, jitter=jitter)
 
     cap_s = DEFAULT.longest_watched_poll_s if is_watched else DEFAULT.longest_unwatched_poll_s
-    if now.elapsed_s < 0.8 * DEFAULT.early_poll_s:
+    if standing.elapsed_s < 0.8 * DEFAULT.early_poll_s:
         latest_s = DEFAULT.early_poll_s
-        estimated_s = now.estimated_s or 0.0
-        if not now.elapsed_s and estimated_s < latest_s + DEFAULT.shortest_poll_s:
+        estimated_s = standing.estimated_s or 0.0
+        if not standing.elapsed_s and estimated_s < latest_s + DEFAULT.shortest_poll_s:
             # A short task is polled when it should be done.
             latest_s = max(latest_s, estimated_s + 0.05)
-        assert 0.9 * DEFAULT.early_poll_s <= now.elapsed_s + rested_s <= latest_s + 1e-9
+        assert 0.9 * DEFAULT.early_poll_s <= standing.elapsed_s + chosen_s <= latest_s + 1e-9
     else:
-        assert DEFAULT.shortest_poll_s <= rested_s <= cap_s
+        assert DEFAULT.shortest_poll_s <= chosen_s <= cap_s
 
 
-@given(looks)
-def test_nobody_waits_longer_because_somebody_looks(now: Standing) -> None:
-    assert rest_s(now, is_watched=True) <= rest_s(now, is_watched=False)
+@given(standings)
+def test_a_watched_task_is_never_polled_later(standing: Standing) -> None:
+    assert interval_s(standing, is_watched=True) <= interval_s(standing, is_watched=False)
 
 
-@given(looks)
-def test_chance_shortens_a_rest_by_a_tenth_at_most(now: Standing) -> None:
-    longest_s, shortest_s = rest_s(now), rest_s(now, jitter=0.999)
+@given(standings)
+def test_jitter_shortens_an_interval_by_a_tenth_at_most(standing: Standing) -> None:
+    longest_s, shortest_s = interval_s(standing), interval_s(standing, jitter=0.999)
 
     assert (
         max(DEFAULT.shortest_poll_s, 0.9 * longest_s) <= shortest_s <= longest_s
-        or now.elapsed_s < DEFAULT.early_poll_s
+        or standing.elapsed_s < DEFAULT.early_poll_s
     )
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1 - 2**-53])
-def test_after_the_early_look_no_second_one_follows(jitter: float) -> None:
-    first_s = rest_s(look(0), jitter=jitter)
+def test_the_early_poll_happens_only_once(jitter: float) -> None:
+    first_s = interval_s(standing_at(0), jitter=jitter)
 
-    assert rest_s(look(first_s - 1e-9), jitter=0.0) == DEFAULT.steady_poll_s
+    assert interval_s(standing_at(first_s - 1e-9), jitter=0.0) == DEFAULT.steady_poll_s
 
 
-def test_a_thousand_clients_do_not_march_in_step() -> None:
-    draw = random.Random(1)  # noqa: S311 - nothing secret
+def test_jitter_spreads_a_thousand_clients_apart() -> None:
+    seeded = random.Random(1)  # noqa: S311 - nothing secret
 
-    rests = {
-        next_poll_s(look(20), DEFAULT, is_watched=False, jitter=draw.random) for _ in range(1000)
+    intervals_s = {
+        next_poll_s(standing_at(20), DEFAULT, is_watched=False, jitter=seeded.random)
+        for _ in range(1000)
     }
 
-    assert len(rests) > 990
-    assert max(rests) - min(rests) > 0.7
+    assert len(intervals_s) > 990
+    assert max(intervals_s) - min(intervals_s) > 0.7
 
 
-@given(looks)
-def test_what_remains_is_unknown_or_positive(now: Standing) -> None:
-    left_s = remaining_s(now)
+@given(standings)
+def test_remaining_time_is_unknown_or_not_negative(standing: Standing) -> None:
+    left_s = remaining_s(standing)
 
     assert left_s is None or left_s >= 0
 
 
 @pytest.mark.parametrize(
-    ("now", "expected"),
+    ("standing", "expected"),
     [
-        pytest.param(look(30, progress=50), 30, id="from-progress"),
-        pytest.param(look(30, progress=50, estimated_s=None), 30, id="without-estimate"),
-        pytest.param(look(20, progress=None), 40, id="from-estimate"),
-        pytest.param(look(20, progress=0), 40, id="nothing-done-yet"),
-        pytest.param(look(90, progress=None), None, id="past-the-estimate"),
-        pytest.param(look(90, progress=100), None, id="all-done"),
+        pytest.param(standing_at(30, progress=50), 30, id="from-progress"),
+        pytest.param(standing_at(30, progress=50, estimated_s=None), 30, id="without-estimate"),
+        pytest.param(standing_at(20, progress=None), 40, id="from-estimate"),
+        pytest.param(standing_at(20, progress=0), 40, id="zero-progress"),
+        pytest.param(standing_at(90, progress=None), None, id="past-the-estimate"),
+        pytest.param(standing_at(90, progress=100), None, id="full-progress"),
     ],
 )
-def test_what_remains_comes_from_progress_then_estimate(
-    now: Standing, expected: float | None
+def test_remaining_time_prefers_progress_to_the_estimate(
+    standing: Standing, expected: float | None
 ) -> None:
-    assert remaining_s(now) == expected
+    assert remaining_s(standing) == expected
 
 
-def test_the_first_per_cent_do_not_make_an_hour_of_a_minute() -> None:
-    left_s = [remaining_s(look(second, progress=second * 100 // 60)) or 0.0 for second in (1, 2, 6)]
-    early = remaining_s(look(6, progress=1))
+def test_early_progress_does_not_inflate_the_remaining_time() -> None:
+    left_s = [
+        remaining_s(standing_at(second, progress=second * 100 // 60)) or 0.0 for second in (1, 2, 6)
+    ]
+    early = remaining_s(standing_at(6, progress=1))
 
     assert early is not None
     assert early < 2 * 60
     assert max(abs(after - before) for before, after in pairwise(left_s)) < 10
 
 
-def test_the_first_look_is_early() -> None:
-    assert rest_s(look(0)) == DEFAULT.early_poll_s
+def test_the_first_poll_is_early() -> None:
+    assert interval_s(standing_at(0)) == DEFAULT.early_poll_s
 
 
 @pytest.mark.parametrize(
-    "now",
+    "standing",
     [
-        pytest.param(look(20), id="no-progress"),
-        pytest.param(look(20, progress=0), id="not-begun"),
-        pytest.param(look(20, progress=100), id="all-done-but-not-ended"),
-        pytest.param(look(300, progress=99, unchanged_s=200), id="stuck"),
-        pytest.param(look(20, progress=25), id="in-coarse-steps"),
+        pytest.param(standing_at(20), id="no-progress"),
+        pytest.param(standing_at(20, progress=0), id="zero-progress"),
+        pytest.param(standing_at(20, progress=100), id="full-progress-but-running"),
+        pytest.param(standing_at(300, progress=99, unchanged_s=200), id="stuck"),
+        pytest.param(standing_at(20, progress=25), id="coarse-steps"),
     ],
 )
-def test_without_progress_to_believe_the_pace_is_steady(now: Standing) -> None:
-    assert rest_s(now) == DEFAULT.steady_poll_s
+def test_without_credible_progress_the_interval_is_steady(standing: Standing) -> None:
+    assert interval_s(standing) == DEFAULT.steady_poll_s
 
 
-def test_near_the_end_looks_come_closer() -> None:
-    assert rest_s(look(30, progress=51)) == DEFAULT.longest_unwatched_poll_s
-    assert DEFAULT.shortest_poll_s < rest_s(look(55, progress=92)) < 6
+def test_polls_get_closer_near_the_end() -> None:
+    assert interval_s(standing_at(30, progress=51)) == DEFAULT.longest_unwatched_poll_s
+    assert DEFAULT.shortest_poll_s < interval_s(standing_at(55, progress=92)) < 6
 
 
-def test_on_a_terminal_the_bar_keeps_moving() -> None:
-    assert rest_s(look(30, progress=51), is_watched=True) == DEFAULT.longest_watched_poll_s
+def test_a_watched_task_is_polled_more_often() -> None:
+    assert (
+        interval_s(standing_at(30, progress=51), is_watched=True) == DEFAULT.longest_watched_poll_s
+    )
 
 
-def test_coarse_progress_near_the_end_is_not_overslept() -> None:
-    assert rest_s(look(58, progress=95)) < 4
+def test_coarse_progress_near_the_end_is_polled_soon() -> None:
+    assert interval_s(standing_at(58, progress=95)) < 4

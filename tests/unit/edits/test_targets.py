@@ -1,4 +1,4 @@
-"""Names of results are made from untrusted text, and are safe on every system."""
+"""Result names come from untrusted text and are valid on every system."""
 
 from pathlib import PureWindowsPath
 
@@ -22,16 +22,24 @@ def name_for(video: str, prompt: str = "") -> str:
 @pytest.mark.parametrize(
     ("video", "name"),
     [
-        pytest.param("https://example.com/clip.mp4", "clip-012345.mp4", id="of-a-url"),
-        pytest.param("clips/Take 2.mov", "Take-2-012345.mp4", id="of-a-file"),
-        pytest.param("https://example.com/", "clip-012345.mp4", id="of-nothing"),
-        pytest.param("https://example.com/%2e%2e%2fetc", "etc-012345.mp4", id="never-a-path"),
-        pytest.param("https://example.com/nul.mp4", "nul-012345.mp4", id="more-than-a-device"),
-        pytest.param("https://example.com/con.cut.mp4", "clip-con.cut-012345.mp4", id="no-device"),
-        pytest.param("https://example.com/caf\u0065\u0301.mp4", "café-012345.mp4", id="composed"),
+        pytest.param("https://example.com/clip.mp4", "clip-012345.mp4", id="url"),
+        pytest.param("clips/Take 2.mov", "Take-2-012345.mp4", id="local-file"),
+        pytest.param("https://example.com/", "clip-012345.mp4", id="url-without-a-name"),
+        pytest.param("https://example.com/%2e%2e%2fetc", "etc-012345.mp4", id="path-traversal"),
+        pytest.param(
+            "https://example.com/nul.mp4", "nul-012345.mp4", id="device-name-made-safe-by-digits"
+        ),
+        pytest.param(
+            "https://example.com/con.cut.mp4",
+            "clip-con.cut-012345.mp4",
+            id="device-name-gets-a-prefix",
+        ),
+        pytest.param(
+            "https://example.com/caf\u0065\u0301.mp4", "café-012345.mp4", id="composed-unicode"
+        ),
     ],
 )
-def test_a_result_is_called_after_its_clip(video: str, name: str) -> None:
+def test_a_result_is_named_after_its_clip(video: str, name: str) -> None:
     assert name_for(video) == name
 
 
@@ -39,34 +47,34 @@ def test_a_result_is_called_after_its_clip(video: str, name: str) -> None:
     ("prompt", "words"),
     [
         pytest.param("warmer lighting", "warmer-lighting", id="words"),
-        pytest.param(" warmer: «lighting»!\n", "warmer-lighting", id="without-signs"),
-        pytest.param("../../etc/passwd", "etc-passwd", id="never-a-path"),
+        pytest.param(" warmer: «lighting»!\n", "warmer-lighting", id="punctuation-is-dropped"),
+        pytest.param("../../etc/passwd", "etc-passwd", id="path-traversal"),
         pytest.param(
-            "テーブルを赤く、ほかはそのまま", "テーブルを赤く-ほかはそのまま", id="of-any-script"
+            "テーブルを赤く、ほかはそのまま", "テーブルを赤く-ほかはそのまま", id="any-script"
         ),
-        pytest.param("रात बना दो", "रात-बना-दो", id="with-its-marks"),
-        pytest.param("caf\u0065\u0301", "café", id="composed"),
+        pytest.param("रात बना दो", "रात-बना-दो", id="combining-marks"),
+        pytest.param("caf\u0065\u0301", "café", id="composed-unicode"),
         pytest.param(
             "make it night, and keep everything else unchanged",
             "make-it-night-and-keep-everything-else",
-            id="forty-characters-of-whole-words",
+            id="whole-words-up-to-forty-characters",
         ),
-        pytest.param("x" * 50, "x" * 40, id="a-word-that-is-longer"),
+        pytest.param("x" * 50, "x" * 40, id="long-word-is-cut"),
     ],
 )
-def test_a_result_is_called_after_the_first_words_of_its_prompt(prompt: str, words: str) -> None:
+def test_a_result_is_named_after_its_prompts_first_words(prompt: str, words: str) -> None:
     assert name_for("clip.mp4", prompt) == f"clip-{words}-012345.mp4"
 
 
 @given(st.text(max_size=200), st.text(max_size=200))
-def test_no_clip_and_prompt_make_a_name_that_a_system_refuses(name: str, prompt: str) -> None:
-    made = name_for(f"https://example.com/{name}", prompt)
+def test_any_clip_and_prompt_give_a_name_valid_everywhere(name: str, prompt: str) -> None:
+    result_name = name_for(f"https://example.com/{name}", prompt)
 
-    assert windows().path_fault(f"C:\\out\\{made}") is None
-    assert PureWindowsPath(made).name == made
-    assert not made.startswith((".", "-"))
-    assert len(made) <= 80 + 1 + 40 + 1 + 6 + 4
-    assert len(made.encode()) <= 240
+    assert windows().path_fault(f"C:\\out\\{result_name}") is None
+    assert PureWindowsPath(result_name).name == result_name
+    assert not result_name.startswith((".", "-"))
+    assert len(result_name) <= 80 + 1 + 40 + 1 + 6 + 4
+    assert len(result_name.encode()) <= 240
 
 
 @pytest.mark.parametrize(
@@ -82,5 +90,5 @@ def test_no_clip_and_prompt_make_a_name_that_a_system_refuses(name: str, prompt:
         ("/clips/clip.mp4", True),
     ],
 )
-def test_a_drive_is_no_scheme(*, video: str, expected: bool) -> None:
+def test_a_drive_letter_is_not_a_url_scheme(*, video: str, expected: bool) -> None:
     assert is_local(video) is expected

@@ -1,3 +1,5 @@
+"""A worker pool runs a limited number of steps at once, in daemon threads."""
+
 import signal
 import threading
 from collections.abc import Callable
@@ -10,16 +12,16 @@ from omniedit.errors import Interrupted
 WAIT_S = 10.0
 
 
-def test_every_outcome_is_taken() -> None:
+def test_every_outcome_is_returned() -> None:
     with WorkerPool[int](3) as pool:
         for number in range(20):
             pool.submit(lambda number=number: number)  # type: ignore[misc]
-        taken = {pool.next_outcome(timeout_s=WAIT_S) for _ in range(20)}
+        outcomes = {pool.next_outcome(timeout_s=WAIT_S) for _ in range(20)}
 
-    assert (taken, pool.busy) == (set(range(20)), 0)
+    assert (outcomes, pool.busy) == (set(range(20)), 0)
 
 
-def test_one_alone_works_in_the_order_given() -> None:
+def test_a_single_worker_keeps_the_order() -> None:
     pool = WorkerPool[int](1)
     for number in range(10):
         pool.submit(lambda number=number: number)  # type: ignore[misc]
@@ -27,23 +29,23 @@ def test_one_alone_works_in_the_order_given() -> None:
     assert [pool.next_outcome(timeout_s=WAIT_S) for _ in range(10)] == list(range(10))
 
 
-def test_nothing_is_taken_before_it_is_done() -> None:
+def test_an_idle_pool_returns_no_outcome() -> None:
     assert WorkerPool[int](1).next_outcome(timeout_s=0.0) is None
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        pytest.param(ZeroDivisionError(), id="a-bug"),
-        pytest.param(Interrupted(signal.SIGINT), id="an-interruption"),
+        pytest.param(ZeroDivisionError(), id="bug"),
+        pytest.param(Interrupted(signal.SIGINT), id="interruption"),
     ],
 )
-def test_what_a_step_raises_is_raised_by_take(error: BaseException) -> None:
-    def stumble() -> int:
+def test_next_outcome_raises_the_error_of_a_step(error: BaseException) -> None:
+    def fail() -> int:
         raise error
 
     pool = WorkerPool[int](1)
-    pool.submit(stumble)
+    pool.submit(fail)
 
     with pytest.raises(type(error)):
         pool.next_outcome(timeout_s=WAIT_S)
@@ -51,68 +53,68 @@ def test_what_a_step_raises_is_raised_by_take(error: BaseException) -> None:
 
 
 class Gate:
-    """Steps that start, and end only when the test lets them through."""
+    """Steps that end only when the test lets them."""
 
     def __init__(self) -> None:
-        self.begun = threading.Semaphore(0)
-        self.through = threading.Semaphore(0)
-        self.inside = 0
-        self.most_inside = 0
+        self.started = threading.Semaphore(0)
+        self.may_finish = threading.Semaphore(0)
+        self.running = 0
+        self.peak = 0
         self.lock = threading.Lock()
 
     def step(self) -> int:
         with self.lock:
-            self.inside += 1
-            self.most_inside = max(self.most_inside, self.inside)
-        self.begun.release()
-        assert self.through.acquire(timeout=WAIT_S)
+            self.running += 1
+            self.peak = max(self.peak, self.running)
+        self.started.release()
+        assert self.may_finish.acquire(timeout=WAIT_S)
         with self.lock:
-            self.inside -= 1
+            self.running -= 1
         return 1
 
-    def have_begun(self, count: int) -> bool:
-        return all(self.begun.acquire(timeout=WAIT_S) for _ in range(count))
+    def have_started(self, count: int) -> bool:
+        return all(self.started.acquire(timeout=WAIT_S) for _ in range(count))
 
 
-def filled(pool: WorkerPool[int], gate: Gate, count: int) -> Callable[[], None]:
+def submit_steps(pool: WorkerPool[int], gate: Gate, count: int) -> Callable[[], None]:
     for _ in range(count):
         pool.submit(gate.step)
 
     def finish() -> None:
-        gate.through.release(count)
+        gate.may_finish.release(count)
         for _ in range(count):
             assert pool.next_outcome(timeout_s=WAIT_S) == 1
 
     return finish
 
 
-def test_no_more_than_its_size_are_at_work() -> None:
+def test_no_more_steps_run_than_the_pool_has_workers() -> None:
     gate = Gate()
-    finish = filled(WorkerPool[int](3), gate, 10)
-    assert gate.have_begun(3)
+    finish = submit_steps(WorkerPool[int](3), gate, 10)
+    assert gate.have_started(3)
 
     finish()
 
-    assert gate.most_inside == 3
+    assert gate.peak == 3
 
 
-def test_what_was_not_begun_at_the_end_never_is() -> None:
+def test_queued_steps_are_dropped_when_the_pool_closes() -> None:
     gate = Gate()
     with WorkerPool[int](1) as pool:
         pool.submit(gate.step)
         pool.submit(gate.step)
-        assert gate.have_begun(1)
-    gate.through.release(2)
+        assert gate.have_started(1)
+    gate.may_finish.release(2)
     pool.next_outcome(timeout_s=WAIT_S)
 
     assert pool.next_outcome(timeout_s=0.05) is None
-    assert not gate.begun.acquire(blocking=False)
+    assert not gate.started.acquire(blocking=False)
 
 
-def test_its_threads_keep_no_process_alive() -> None:
+def test_worker_threads_are_daemons() -> None:
     gate, before = Gate(), set(threading.enumerate())
-    finish = filled(WorkerPool[int](1), gate, 1)
-    assert gate.have_begun(1)
+    finish = submit_steps(WorkerPool[int](1), gate, 1)
+    assert gate.have_started(1)
 
     [thread] = set(threading.enumerate()) - before
 
