@@ -72,7 +72,7 @@ def video_of(task_id: str) -> bytes:
     return FTYP + MOOV + (8 + len(content)).to_bytes(4) + b"mdat" + content
 
 
-def answer(error: OmniEditError) -> httpx.Response:
+def error_reply(error: OmniEditError) -> httpx.Response:
     """Return the reply that makes the client raise this error.
 
     Raises:
@@ -92,7 +92,7 @@ def answer(error: OmniEditError) -> httpx.Response:
     )
 
 
-def shown(task: Task) -> dict[str, Any]:
+def as_json(task: Task) -> dict[str, Any]:
     """Return a task as the service's JSON."""
     error = task.error and {"code": task.error.code, "message": task.error.message}
     return {
@@ -109,12 +109,12 @@ def shown(task: Task) -> dict[str, Any]:
 
 @dataclass
 class VirtualClock:
-    """A clock that advances only if the session rests or a test turns it."""
+    """A clock that advances only when the session rests or a test advances it."""
 
     now: float = 0.0
     rests: list[float] = field(default_factory=list[float])
 
-    def turn(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now += seconds
 
     def rest(self, seconds: float, /) -> None:
@@ -131,21 +131,21 @@ class VirtualClock:
 
 
 class Script:
-    """Answers reads with the result of `look`, and submissions with the result of `accept`.
+    """Answers reads with the result of `on_read`, and submissions with that of `on_submit`.
 
     If either raises an error, the reply is one that makes the client raise it.
     """
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
-        self.look: Callable[[str], Task | None] = running
-        self.accept: Callable[[str], Task] = completed
+        self.on_read: Callable[[str], Task | None] = running
+        self.on_submit: Callable[[str], Task] = completed
         self.on_download: Callable[[str], object] = lambda _: None
         self.video: Callable[[str], bytes] = video_of
         self.has_batch_read = True
-        self.left_out: set[str] = set()  # missing from batch replies
-        self.trouble: list[OmniEditError] = []  # for the next reads, one each
-        self.listed: list[Task] = []  # the account's list
+        self.missing_from_batch: set[str] = set()
+        self.read_errors: list[OmniEditError] = []  # raised by the next reads, one each
+        self.account_tasks: list[Task] = []  # as the account's list shows them
         self.batch_reads: list[list[str]] = []
         self.single_reads: list[str] = []
         self.read_at: list[float] = []
@@ -160,7 +160,7 @@ class Script:
                 return self._send_result(Path(urlsplit(url).path).stem)
             reply = self._reply(request.method, urlsplit(url).path, request)
         except OmniEditError as error:
-            return answer(error)
+            return error_reply(error)
         reply.headers.update(self.headers)
         return reply
 
@@ -172,8 +172,8 @@ class Script:
                 return self._read_many(json.loads(request.content)["task_ids"])
             case "GET", "/v1/tasks":
                 page = int(parse_qs(urlsplit(str(request.url)).query)["page"][0])
-                tasks = [shown(task) for task in self.listed[50 * (page - 1) : 50 * page]]
-                return httpx.Response(200, json={"data": tasks, "total": len(self.listed)})
+                tasks = [as_json(task) for task in self.account_tasks[50 * (page - 1) : 50 * page]]
+                return httpx.Response(200, json={"data": tasks, "total": len(self.account_tasks)})
             case "GET", _:
                 return self._read_one(path.rpartition("/")[2])
         return httpx.Response(404)
@@ -182,29 +182,33 @@ class Script:
         prompt: str = json.loads(request.content)["prompt"]
         with self._lock:
             self.prompts.append(prompt)
-        return httpx.Response(200, json=shown(self.accept(prompt)))
+        return httpx.Response(200, json=as_json(self.on_submit(prompt)))
 
     def _read_many(self, task_ids: Sequence[str]) -> httpx.Response:
         self.read_at.append(self.clock.now)
         if not self.has_batch_read:
             return httpx.Response(404)
         self.batch_reads.append(list(task_ids))
-        if self.trouble:
-            raise self.trouble.pop(0)
-        looks = {task_id: self.look(task_id) for task_id in task_ids}
-        tasks = [shown(task) for key, task in looks.items() if task and key not in self.left_out]
+        if self.read_errors:
+            raise self.read_errors.pop(0)
+        found = {task_id: self.on_read(task_id) for task_id in task_ids}
+        tasks = [
+            as_json(task)
+            for key, task in found.items()
+            if task and key not in self.missing_from_batch
+        ]
         return httpx.Response(200, json={"data": tasks})
 
     def _read_one(self, task_id: str) -> httpx.Response:
         self.read_at.append(self.clock.now)
         self.single_reads.append(task_id)
-        if self.trouble:
-            raise self.trouble.pop(0)
-        task = self.look(task_id)
+        if self.read_errors:
+            raise self.read_errors.pop(0)
+        task = self.on_read(task_id)
         if task is None:
             error = {"code": "task_not_found", "message": "Task not found"}
             return httpx.Response(404, json={"error": error})
-        return httpx.Response(200, json=shown(task))
+        return httpx.Response(200, json=as_json(task))
 
     def _send_result(self, task_id: str) -> httpx.Response:
         self.on_download(task_id)
@@ -217,10 +221,10 @@ class Script:
 
 
 class BenchSession(Session):
-    """A session with a script as its transport, which collects its events."""
+    """A session whose transport is a script; it collects its events."""
 
     opened: ClassVar[list["BenchSession"]] = []
-    """The sessions of this test, closed when it ends."""
+    """The sessions opened by the current test, closed when it ends."""
 
     def __init__(
         self,
@@ -236,27 +240,27 @@ class BenchSession(Session):
         self.script = Script(self.time)
         self.events: list[Event] = []
         self.on_report: Callable[[Event], object] = lambda _: None
-        self._numbers = iter(range(10_000_000))
-        self._drawing = threading.Lock()
-        given = self.time.clock
-        self._in_memory = Journal(None, clock=given.now)
+        self._request_numbers = iter(range(10_000_000))
+        self._events_lock = threading.Lock()
+        system_clock = self.time.clock
+        self._in_memory = Journal(None, clock=system_clock.now)
         super().__init__(
             journal=self._in_memory,
             origin=BASE_URL,
             open_http=lambda: HttpClient(
                 transport=httpx.MockTransport(transport or self.script),
-                clock=given.monotonic,
+                clock=system_clock.monotonic,
                 policy=policy,
             ),
             find_connection=lambda: Connection(BASE_URL, BASE_URL, "sk-evo-tests"),
             private_folder=folder,
             observers=(self._observe,),
             looks_at_results=looks_at_results,
-            clock=given,
+            clock=system_clock,
             policy=policy,
             **options,
         )
-        # The journal is in memory for speed, but has to count as a lasting one.
+        # The journal is in memory for speed, but must count as a persistent one.
         self.has_journal = True
         self.opened.append(self)
 
@@ -267,7 +271,7 @@ class BenchSession(Session):
             self.http.close()
 
     def _observe(self, event: Event) -> None:
-        with self._drawing:
+        with self._events_lock:
             self.events.append(event)
         self.on_report(event)
 
@@ -275,8 +279,8 @@ class BenchSession(Session):
         return 0.0
 
     def new_request_id(self) -> str:
-        with self._drawing:
-            return f"request-{next(self._numbers):016d}"
+        with self._events_lock:
+            return f"request-{next(self._request_numbers):016d}"
 
     def reported(self, kind: type[Event]) -> list[Any]:
         """Return the events of one kind."""

@@ -14,20 +14,20 @@ from omniedit.edits.session import RateLimiter
 from omniedit.errors import Interrupted
 from omniedit.events import Event, Warned
 from omniedit.models import Task, TaskError, TaskStatus
-from tests.unit.edits.bench import NOW, RESULTS_URL, BenchSession, VirtualClock, shown, video_of
+from tests.unit.edits.bench import NOW, RESULTS_URL, BenchSession, VirtualClock, as_json, video_of
 
-KEYS_ARE_REMEMBERED_S: Final = 2 * 3600.0
-EDIT_TAKES_S: Final = 20.0
+KEY_LIFETIME_S: Final = 2 * 3600.0
+EDIT_DURATION_S: Final = 20.0
 
 
 class Killed(BaseException):
-    """The process is killed at this point."""
+    """Raised where the process is killed."""
 
 
-class Weather(Enum):
-    """What happens to one submission."""
+class Mishap(Enum):
+    """What goes wrong with one submission, before or after the service accepts it."""
 
-    FINE = auto()
+    NONE = auto()
     LOST_BEFORE = auto()
     LOST_AFTER = auto()
     FAILED_BEFORE = auto()
@@ -35,7 +35,7 @@ class Weather(Enum):
     GARBLED_AFTER = auto()
     NOT_CONNECTED = auto()
     RATE_LIMITED = auto()
-    RATE_LIMITED_FOR_LONG = auto()
+    RATE_LIMITED_FOR_AN_HOUR = auto()
     NO_CREDITS = auto()
     KEY_REFUSED = auto()
     BAD_REQUEST = auto()
@@ -55,42 +55,42 @@ class End(Enum):
     STALLED = auto()
 
 
-_BEFORE: Final = frozenset(weather for weather in Weather if weather.name.endswith("BEFORE"))
+_NOT_ACCEPTED: Final = frozenset(mishap for mishap in Mishap if mishap.name.endswith("BEFORE"))
 
 
-def _refusal(weather: Weather) -> httpx.Response | None:
-    """Return a reply that proves that nothing was accepted; None for other weather."""
-    match weather:
-        case Weather.NOT_CONNECTED:
+def _refusal(mishap: Mishap) -> httpx.Response | None:
+    """Return a reply that proves that nothing was accepted; None after any other mishap."""
+    match mishap:
+        case Mishap.NOT_CONNECTED:
             msg = "no route"
             raise httpx.ConnectError(msg)
-        case Weather.RATE_LIMITED:
+        case Mishap.RATE_LIMITED:
             return httpx.Response(429, headers={"retry-after": "3"})
-        case Weather.RATE_LIMITED_FOR_LONG:
+        case Mishap.RATE_LIMITED_FOR_AN_HOUR:
             return httpx.Response(429, headers={"retry-after": "3600"})
-        case Weather.NO_CREDITS:
+        case Mishap.NO_CREDITS:
             return httpx.Response(402)
-        case Weather.KEY_REFUSED:
+        case Mishap.KEY_REFUSED:
             return httpx.Response(401)
-        case Weather.BAD_REQUEST:
+        case Mishap.BAD_REQUEST:
             return httpx.Response(400)
         case _:
             return None
 
 
-def _loss(weather: Weather) -> httpx.Response | None:
-    """Return or raise what replaces the reply; None in fine weather."""
-    match weather:
-        case Weather.LOST_BEFORE | Weather.LOST_AFTER:
+def _loss(mishap: Mishap) -> httpx.Response | None:
+    """Return or raise what replaces the reply; None if the reply arrives."""
+    match mishap:
+        case Mishap.LOST_BEFORE | Mishap.LOST_AFTER:
             msg = "reset"
             raise httpx.ReadError(msg)
-        case Weather.FAILED_BEFORE | Weather.FAILED_AFTER:
+        case Mishap.FAILED_BEFORE | Mishap.FAILED_AFTER:
             return httpx.Response(503)
-        case Weather.GARBLED_AFTER:
+        case Mishap.GARBLED_AFTER:
             return httpx.Response(200, text="<html>")
-        case Weather.KILLED_BEFORE | Weather.KILLED_AFTER:
+        case Mishap.KILLED_BEFORE | Mishap.KILLED_AFTER:
             raise Killed
-        case Weather.INTERRUPTED_BEFORE | Weather.INTERRUPTED_AFTER:
+        case Mishap.INTERRUPTED_BEFORE | Mishap.INTERRUPTED_AFTER:
             raise Interrupted(15)
         case _:
             return None
@@ -106,10 +106,10 @@ class Accepted:
     created_at: float
     end: End
 
-    def seen(self, now: float, *, links: bool = True) -> Task:
+    def task_at(self, now: float, *, links: bool = True) -> Task:
         """Return the task as the service reports it."""
         status, error = TaskStatus.PROCESSING, None
-        if now >= self.created_at + EDIT_TAKES_S:
+        if now >= self.created_at + EDIT_DURATION_S:
             match self.end:
                 case End.COMPLETED:
                     status = TaskStatus.COMPLETED
@@ -135,8 +135,8 @@ class Accepted:
 
 
 @dataclass(slots=True)
-class Sent:
-    """The history of one request ID over all its submissions."""
+class SubmissionHistory:
+    """All submissions under one request ID."""
 
     bodies: set[bytes] = field(default_factory=set)
     posts: int = 0
@@ -145,13 +145,13 @@ class Sent:
 
 
 class ModelWeb:
-    """The result host and the service, which may honour request IDs, and then for a while."""
+    """The result host and the service; if it honours request IDs, it remembers them for a while."""
 
     def __init__(self, clock: VirtualClock, *, honours_keys: bool) -> None:
-        self.weather: deque[Weather] = deque()
+        self.mishaps: deque[Mishap] = deque()
         self.next_end = End.COMPLETED
         self.accepted: list[Accepted] = []
-        self.sent: dict[str, Sent] = {}
+        self.sent: dict[str, SubmissionHistory] = {}
         self.has_dead_links = False
         self._clock = clock
         self._honours_keys = honours_keys
@@ -169,27 +169,27 @@ class ModelWeb:
         if request.method == "POST" and path == "/v1/videos/generations":
             return self._submit(request.content, request.headers["idempotency-key"])
         if path == "/v1/tasks":
-            tasks = [shown(accepted.seen(self.now, links=False)) for accepted in self.accepted]
+            tasks = [as_json(accepted.task_at(self.now, links=False)) for accepted in self.accepted]
             return httpx.Response(200, json={"data": tasks[::-1], "total": len(tasks)})
         for accepted in self.accepted:
             if path.endswith(f"/{accepted.task_id}"):
-                return httpx.Response(200, json=shown(accepted.seen(self.now)))
+                return httpx.Response(200, json=as_json(accepted.task_at(self.now)))
         return httpx.Response(404, json={"error": {"code": "task_not_found", "message": "?"}})
 
     def _submit(self, body: bytes, key: str) -> httpx.Response:
-        sent = self.sent.setdefault(key, Sent())
+        sent = self.sent.setdefault(key, SubmissionHistory())
         sent.bodies.add(body)
         sent.posts += 1
-        weather = self.weather.popleft() if self.weather else Weather.FINE
-        refusal = _refusal(weather)
+        mishap = self.mishaps.popleft() if self.mishaps else Mishap.NONE
+        refusal = _refusal(mishap)
         if refusal is not None:
             return refusal
-        is_lost = weather is not Weather.FINE
+        is_lost = mishap is not Mishap.NONE
         sent.was_lost = sent.was_lost or is_lost
         reply = None
-        if weather not in _BEFORE:
+        if mishap not in _NOT_ACCEPTED:
             reply = self._accept(body, key)
-        loss = _loss(weather)
+        loss = _loss(mishap)
         if loss is not None:
             return loss
         sent.was_answered = True
@@ -197,18 +197,20 @@ class ModelWeb:
         return reply
 
     def _accept(self, body: bytes, key: str) -> httpx.Response:
-        oldest = self.now - KEYS_ARE_REMEMBERED_S
-        for known in self.accepted:
-            if self._honours_keys and known.key == key and known.created_at >= oldest:
-                if known.body != body:
+        oldest = self.now - KEY_LIFETIME_S
+        for earlier in self.accepted:
+            if self._honours_keys and earlier.key == key and earlier.created_at >= oldest:
+                if earlier.body != body:
                     error = {"code": "idempotency_conflict", "message": "another body"}
                     return httpx.Response(409, json={"error": error})
                 replayed = {"idempotency-replayed": "true"}
-                return httpx.Response(200, json=shown(known.seen(self.now)), headers=replayed)
+                return httpx.Response(
+                    200, json=as_json(earlier.task_at(self.now)), headers=replayed
+                )
         task_id = f"task-unified-{len(self.accepted):08}"
         accepted = Accepted(task_id, key, body, self.now, self.next_end)
         self.accepted.append(accepted)
-        return httpx.Response(200, json=shown(accepted.seen(self.now)))
+        return httpx.Response(200, json=as_json(accepted.task_at(self.now)))
 
     def _send_result(self, task_id: str) -> httpx.Response:
         if self.has_dead_links:
@@ -219,7 +221,7 @@ class ModelWeb:
 
 
 class ModelSession(BenchSession):
-    """A session with the model as its transport, which collects the warnings."""
+    """A session whose transport is the model; it collects the warnings."""
 
     def __init__(self, folder: Path, *, honours_keys: bool) -> None:
         clock = VirtualClock()
@@ -228,18 +230,18 @@ class ModelSession(BenchSession):
             transport=self.web, clock=clock, folder=folder / "private", context="user:1"
         )
         self.warnings: list[str] = []
-        self.on_report = self._keep
+        self.on_report = self._keep_warning
 
-    def begin_anew(self) -> None:
-        """Forget what would be lost with the process."""
+    def forget_process_state(self) -> None:
+        """Forget the state that is lost when a process ends."""
         self.rate_limiter = RateLimiter(self.monotonic, self.sleep)
 
-    def _keep(self, event: Event) -> None:
+    def _keep_warning(self, event: Event) -> None:
         if isinstance(event, Warned):
             self.warnings.append(event.message)
 
 
 def clip_and_prompt(body: bytes) -> tuple[str, str]:
     """Return the clip URL and the prompt in a body."""
-    asked = json.loads(body)
-    return asked["video_urls"][0], asked["prompt"]
+    request = json.loads(body)
+    return request["video_urls"][0], request["prompt"]

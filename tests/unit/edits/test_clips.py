@@ -1,3 +1,5 @@
+"""Clips are found in folders, probed once, and checked again before submission."""
+
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,9 @@ pytest.importorskip("av")
 from tests.unit.media.clips import Sound, make_clip
 
 
-def test_a_clip_is_looked_at_once_until_it_changes(session: BenchSession, tmp_path: Path) -> None:
+def test_a_clip_is_probed_again_only_after_it_changes(
+    session: BenchSession, tmp_path: Path
+) -> None:
     clip = make_clip(tmp_path / "a.mp4", seconds=1)
 
     first, second = read_facts(session, str(clip)), read_facts(session, str(clip))
@@ -29,23 +33,23 @@ def test_a_clip_is_looked_at_once_until_it_changes(session: BenchSession, tmp_pa
     assert third != first
 
 
-def test_a_clip_that_goes_while_its_folder_is_read_is_left_to_its_own_line(
+def test_a_clip_deleted_during_the_folder_scan_is_still_listed(
     session: BenchSession, tmp_path: Path
 ) -> None:
     clip = tmp_path / "clip.mp4"
     clip.touch()
 
-    def saved_files() -> list[models.SavedFile]:
+    def delete_clip() -> list[models.SavedFile]:
         clip.unlink()
         return []
 
-    session.journal.saved_files = saved_files  # type: ignore[method-assign]
+    session.journal.saved_files = delete_clip  # type: ignore[method-assign]
 
     assert clips_of(session, [str(tmp_path)]) == [str(clip)]
 
 
 @pytest.mark.posix
-def test_a_file_that_is_called_like_a_task_is_a_file(
+def test_a_file_named_like_a_task_reference_stays_a_file(
     session: BenchSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -59,29 +63,29 @@ def test_a_file_that_is_called_like_a_task_is_a_file(
     assert {request.request.parent for request in requests} == {None}
 
 
-def test_a_page_of_a_video_site_is_refused_unless_its_user_insists(session: BenchSession) -> None:
+def test_a_video_page_is_refused_unless_checks_are_off(session: BenchSession) -> None:
     request = EditRequest(video="https://youtu.be/dQw4w9WgXcQ", prompt="warmer")
 
-    for refused in (
+    for check in (
         lambda: prepare(session, request),
         lambda: probe(session, request.video, find_model(DEFAULT_MODEL)),
     ):
         with pytest.raises(InvalidInputError, match=r"a page of youtu\.be"):
-            refused()
+            check()
 
     assert prepare(session, request._replace(check=False)).clip == request.video
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out-2.mp4"])
-def test_each_of_several_results_gets_the_sound_that_was_asked_for(
-    session: BenchSession, here: Path, name: str
+def test_a_deleted_result_is_restored_when_sound_is_removed(
+    session: BenchSession, cwd: Path, name: str
 ) -> None:
-    content = make_clip(here / "result.mp4", seconds=1, sound=Sound()).read_bytes()
+    content = make_clip(cwd / "result.mp4", seconds=1, sound=Sound()).read_bytes()
     task = replace(
         completed("task-1"), result_urls=(f"{RESULTS_URL}/a.mp4", f"{RESULTS_URL}/b.mp4")
     )
     session.script.video = lambda _: content
-    session.script.accept = session.script.look = lambda _: task
+    session.script.on_submit = session.script.on_read = lambda _: task
     options = EditOptions(
         destination=Destination("out.mp4"), timeout_s=60.0, sound=models.Sound.NONE
     )
@@ -89,31 +93,31 @@ def test_each_of_several_results_gets_the_sound_that_was_asked_for(
 
     edit(session, request, options)
     before = [event.shown_path for event in session.reported(Saved)]
-    (here / name).unlink()
+    (cwd / name).unlink()
     edit(session, request, options)
     session.events.clear()
     edit(session, request, options)
 
     assert before == ["out.mp4", "out-2.mp4"]
     assert [event.shown_path for event in session.reported(Saved)] == before
-    assert (here / name).exists()
+    assert (cwd / name).exists()
     assert len(session.script.prompts) == 1
 
 
-def test_a_clip_that_changes_before_its_price_is_looked_at_is_not_paid_for(
+def test_a_clip_changed_after_its_check_is_not_submitted(
     session: BenchSession, tmp_path: Path
 ) -> None:
     clip = make_clip(tmp_path / "clip.mp4", seconds=1)
-    lock = session.journal.locked
+    real_locked = session.journal.locked
 
-    def change(
+    def change_then_lock(
         action: str, name: str, *, timeout_s: float | None = None
     ) -> AbstractContextManager[None]:
         if action == "editing":
             make_clip(clip, seconds=2)
-        return lock(action, name, timeout_s=timeout_s)
+        return real_locked(action, name, timeout_s=timeout_s)
 
-    session.journal.locked = change  # type: ignore[method-assign]
+    session.journal.locked = change_then_lock  # type: ignore[method-assign]
     options = EditOptions(destination=Destination("out.mp4"), timeout_s=60.0)
     request = EditRequest(video=str(clip), prompt="warmer", max_credits=1000.0)
 

@@ -1,3 +1,5 @@
+"""`doctor` compares the clocks and checks that the state folder supports locks."""
+
 import errno
 from email.utils import formatdate
 from pathlib import Path
@@ -14,13 +16,13 @@ from tests.unit.edits.bench import NOW, BenchSession
     ("service_time", "verdict", "message"),
     [
         pytest.param(NOW, Verdict.OK, "agrees", id="same"),
-        pytest.param(NOW + CLOCK_TOLERANCE_S - 1, Verdict.OK, "agrees", id="a-little-behind"),
+        pytest.param(NOW + CLOCK_TOLERANCE_S - 1, Verdict.OK, "agrees", id="within-tolerance"),
         pytest.param(NOW + 600, Verdict.WARNING, "600 s behind the service's", id="behind"),
         pytest.param(NOW - 600, Verdict.WARNING, "600 s ahead of the service's", id="ahead"),
         pytest.param(None, Verdict.WARNING, "cannot be compared", id="no-date"),
     ],
 )
-def test_the_clock_is_compared_with_the_service_s(
+def test_the_clock_is_compared_with_the_services_clock(
     session: BenchSession, service_time: float | None, verdict: Verdict, message: str
 ) -> None:
     if service_time is not None:
@@ -31,13 +33,13 @@ def test_the_clock_is_compared_with_the_service_s(
     assert (check.verdict, message in check.message) == (verdict, True), check
 
 
-def test_a_clock_that_cannot_be_asked_for_is_no_failure(session: BenchSession) -> None:
-    session.script.trouble = [NotConnectedError("gone")]
+def test_an_unreachable_service_clock_is_only_a_warning(session: BenchSession) -> None:
+    session.script.read_errors = [NotConnectedError("gone")]
 
     assert check_clock(session).verdict is Verdict.WARNING
 
 
-def test_a_state_folder_whose_files_cannot_be_locked_is_a_failure(tmp_path: Path) -> None:
+def test_a_state_folder_without_file_locks_is_a_failure(tmp_path: Path) -> None:
     def lock(_: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 

@@ -1,3 +1,5 @@
+"""Lists combine the journal with fresh reads and with the account's list."""
+
 from dataclasses import replace
 
 import httpx
@@ -19,7 +21,7 @@ from tests.journals import attempt
 from tests.unit.edits.bench import BASE_URL, NOW, BenchSession, completed, running
 
 
-def add_open(session: BenchSession, count: int, *, origin: str = BASE_URL) -> list[str]:
+def add_running(session: BenchSession, count: int, *, origin: str = BASE_URL) -> list[str]:
     """Record running tasks, oldest first; return their IDs, newest first."""
     task_ids = [f"task-{number:03d}" for number in range(count)]
     for task_id in task_ids:
@@ -28,21 +30,23 @@ def add_open(session: BenchSession, count: int, *, origin: str = BASE_URL) -> li
         )
         task = replace(running(task_id), progress=None, created_at=None)
         session.journal.record_accepted(f"request-{task_id}", task, origin=origin)
-        session.time.turn(1.0)
+        session.time.advance(1.0)
     return task_ids[::-1]
 
 
-def listed(session: BenchSession, *, is_offline: bool = False, state: str | None = None) -> Listing:
+def list_tasks(
+    session: BenchSession, *, is_offline: bool = False, state: str | None = None
+) -> Listing:
     return list_records(
         session, Filters(state=state), limit=0, shows_unsent=False, is_offline=is_offline
     )
 
 
-def test_open_tasks_are_asked_for_in_one_request(session: BenchSession) -> None:
-    task_ids = add_open(session, 60)
-    session.time.turn(600.0)
+def test_open_tasks_are_read_in_one_request(session: BenchSession) -> None:
+    task_ids = add_running(session, 60)
+    session.time.advance(600.0)
 
-    found = listed(session)
+    found = list_tasks(session)
 
     assert session.script.batch_reads == [task_ids[:50]]
     assert session.script.single_reads == []
@@ -52,34 +56,34 @@ def test_open_tasks_are_asked_for_in_one_request(session: BenchSession) -> None:
     assert found.failure is None
 
 
-def test_without_batch_reads_five_are_asked_for(session: BenchSession) -> None:
-    task_ids = add_open(session, 7)
+def test_without_batch_reads_only_five_tasks_are_read(session: BenchSession) -> None:
+    task_ids = add_running(session, 7)
     session.script.has_batch_read = False
 
-    found = listed(session)
+    found = list_tasks(session)
 
     assert session.script.single_reads == task_ids[:5]
     assert [record.seen_at is None for record in found.records] == [True] * 5 + [False] * 2
 
 
-def test_what_has_completed_is_shown_and_remembered(session: BenchSession) -> None:
-    add_open(session, 2)
-    session.script.look = completed
+def test_a_completed_task_is_shown_and_not_read_again(session: BenchSession) -> None:
+    add_running(session, 2)
+    session.script.on_read = completed
 
-    found = listed(session, state="completed")
-    session.script.look = running
-    again = listed(session)
+    found = list_tasks(session, state="completed")
+    session.script.on_read = running
+    later = list_tasks(session)
 
     assert [record.status for record in found.records] == ["completed", "completed"]
-    assert [record.status for record in again.records] == ["completed", "completed"]
+    assert [record.status for record in later.records] == ["completed", "completed"]
     assert len(session.script.read_at) == 1
 
 
 @pytest.mark.parametrize("origin", [BASE_URL, "https://elsewhere.example"])
-def test_only_open_tasks_of_this_origin_are_asked_for(session: BenchSession, origin: str) -> None:
-    add_open(session, 1, origin=origin)
+def test_only_tasks_of_this_origin_are_read(session: BenchSession, origin: str) -> None:
+    add_running(session, 1, origin=origin)
 
-    found = listed(session)
+    found = list_tasks(session)
 
     assert len(session.script.read_at) == (origin == BASE_URL)
     assert (found.as_of is None) == (origin == BASE_URL)
@@ -94,12 +98,12 @@ def test_only_open_tasks_of_this_origin_are_asked_for(session: BenchSession, ori
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_look_that_fails_is_not_repeated(session: BenchSession, error: OmniEditError) -> None:
-    add_open(session, 3)
-    session.script.trouble = [error, error]
-    session.time.turn(60.0)
+def test_a_failed_read_is_not_retried(session: BenchSession, error: OmniEditError) -> None:
+    add_running(session, 3)
+    session.script.read_errors = [error, error]
+    session.time.advance(60.0)
 
-    found = listed(session)
+    found = list_tasks(session)
 
     # If the batch read is refused, single reads may still work, so one is tried.
     assert len(session.script.read_at) == (2 if isinstance(error, AuthenticationError) else 1)
@@ -108,37 +112,37 @@ def test_a_look_that_fails_is_not_repeated(session: BenchSession, error: OmniEdi
     assert [record.seen_at for record in found.records] == [NOW + 2, NOW + 1, NOW]
 
 
-def test_a_task_that_the_service_does_not_know_is_as_last_seen(session: BenchSession) -> None:
-    add_open(session, 1)
-    session.script.look = lambda _: None
+def test_a_task_unknown_to_the_service_is_shown_as_last_seen(session: BenchSession) -> None:
+    add_running(session, 1)
+    session.script.on_read = lambda _: None
 
-    found = listed(session)
+    found = list_tasks(session)
 
     assert (found.records[0].status, found.records[0].seen_at) == ("processing", NOW)
     assert found.failure is None
 
 
-def test_offline_nothing_is_asked(session: BenchSession) -> None:
-    add_open(session, 2)
+def test_offline_nothing_is_read(session: BenchSession) -> None:
+    add_running(session, 2)
 
-    found = listed(session, is_offline=True)
+    found = list_tasks(session, is_offline=True)
 
     assert session.script.read_at == []
     assert found.as_of == NOW
 
 
-def test_the_account_s_list_tells_of_known_tasks_as_well(session: BenchSession) -> None:
-    (task_id,) = add_open(session, 1)
-    session.script.listed = [completed(task_id)]
+def test_the_account_list_updates_known_tasks(session: BenchSession) -> None:
+    (task_id,) = add_running(session, 1)
+    session.script.account_tasks = [completed(task_id)]
 
     (record,) = list_account(session, [DEFAULT_MODEL], limit=0, adopt=False).records
 
     assert (record.status, record.prompt) == ("completed", "dusk")
-    assert listed(session, is_offline=True).records[0].status == "completed"
+    assert list_tasks(session, is_offline=True).records[0].status == "completed"
 
 
-def test_a_task_that_a_page_repeats_is_one(session: BenchSession) -> None:
-    session.script.listed = [completed("task-1")] * 3
+def test_a_task_repeated_on_a_page_counts_once(session: BenchSession) -> None:
+    session.script.account_tasks = [completed("task-1")] * 3
 
     found = list_account(session, [DEFAULT_MODEL], limit=0, adopt=False)
     expenses, _ = account_expenses(session, "month", since=0.0)
@@ -147,32 +151,34 @@ def test_a_task_that_a_page_repeats_is_one(session: BenchSession) -> None:
     assert session.reported(Warned)[0].message.endswith(f"3 tasks of {DEFAULT_MODEL} but lists 1")
 
 
-def test_a_list_that_lacks_tasks_proves_presence_and_no_absence(session: BenchSession) -> None:
-    session.script.listed = [completed("task-1")] * 3
-    since = attempt("request-1", prompt="dusk", created_at=NOW)
+def test_an_incomplete_list_never_proves_absence(session: BenchSession) -> None:
+    session.script.account_tasks = [completed("task-1")] * 3
+    lost = attempt("request-1", prompt="dusk", created_at=NOW)
 
-    tasks, gap = tasks_since(session, since)
-    warn_of_duplicates(session, since, why="a reply was lost")
-    session.script.listed = [completed("task-1")] * 3
-    warn_of_duplicates(session, since.with_task(completed("task-1")), why="a reply was lost")
+    tasks, gap = tasks_since(session, lost)
+    warn_of_duplicates(session, lost, why="a reply was lost")
+    session.script.account_tasks = [completed("task-1")] * 3
+    warn_of_duplicates(session, lost.with_task(completed("task-1")), why="a reply was lost")
 
     assert [task.task_id for task in tasks] == ["task-1"]
     assert gap is not None
     assert gap.endswith("but lists 1")
-    named, absent = (event.message for event in session.reported(Warned))
-    assert named.endswith("which may be paid duplicates: task-1")
-    assert absent.startswith("a reply was lost, so a second task may have been paid for (")
+    with_candidate, without_candidate = (event.message for event in session.reported(Warned))
+    assert with_candidate.endswith("which may be paid duplicates: task-1")
+    assert without_candidate.startswith(
+        "a reply was lost, so a second task may have been paid for ("
+    )
 
 
-def test_no_more_pages_are_read_than_a_limit_needs() -> None:
+def test_only_the_pages_a_limit_needs_are_read() -> None:
     urls: list[str] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def record_url(request: httpx.Request) -> httpx.Response:
         urls.append(str(request.url))
         return session.script(request)
 
-    session = BenchSession(transport=answer)
-    session.script.listed = [completed(f"task-{number}") for number in range(200)]
+    session = BenchSession(transport=record_url)
+    session.script.account_tasks = [completed(f"task-{number}") for number in range(200)]
 
     found = list_account(session, [DEFAULT_MODEL], limit=50, adopt=False)
 

@@ -1,4 +1,4 @@
-"""Without a network a command soon reports that, once, and leaves no outcome unknown."""
+"""A command without a network soon says so, and leaves no outcome unknown."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,7 +39,9 @@ def session(tmp_path: Path) -> Iterator[BenchSession]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_it_is_said_within_ten_seconds(session: BenchSession, name: str) -> None:
+def test_a_command_reports_being_offline_within_ten_seconds(
+    session: BenchSession, name: str
+) -> None:
     command: Callable[[BenchSession], object] = COMMANDS[name]
 
     with pytest.raises(NotConnectedError) as caught:
@@ -50,11 +52,11 @@ def test_it_is_said_within_ten_seconds(session: BenchSession, name: str) -> None
     assert all(record.status == AttemptState.REFUSED for record in session.journal.recent())
 
 
-def test_a_network_that_was_there_is_waited_for_longer(tmp_path: Path) -> None:
-    answers = iter([httpx.Response(503)])
+def test_a_network_that_has_worked_is_retried_for_longer(tmp_path: Path) -> None:
+    replies = iter([httpx.Response(503)])
 
     def flaky(request: httpx.Request) -> httpx.Response:
-        return next(answers, None) or no_network(request)
+        return next(replies, None) or no_network(request)
 
     session = BenchSession(folder=tmp_path / "private", transport=flaky)
     with pytest.raises(NotConnectedError):

@@ -1,3 +1,5 @@
+"""The lines of a manifest become edits with distinct outputs in the folder, or faults."""
+
 import itertools
 import os
 from collections.abc import Sequence
@@ -28,7 +30,7 @@ def line(number: int, *, video: str = CLIP_URL, prompt: str = "warmer", **fields
     return Line(number=number, video=video, prompt=prompt, **fields)
 
 
-def planned(
+def plan(
     *lines: Line,
     model: Setting[str] = MODEL,
     folder: str | None = None,
@@ -39,8 +41,8 @@ def planned(
     return planner.plan(Manifest([*lines], (), ())), planner.faults
 
 
-def test_an_output_without_a_name_is_called_after_clip_and_edit() -> None:
-    [first, second], faults = planned(line(1), line(2, take="2"), folder="out")
+def test_a_default_output_is_named_after_clip_and_edit() -> None:
+    [first, second], faults = plan(line(1), line(2, take="2"), folder="out")
 
     assert faults == []
     assert first.output == f"out/clip-warmer-{first.identity[:6]}.mp4"
@@ -48,7 +50,7 @@ def test_an_output_without_a_name_is_called_after_clip_and_edit() -> None:
     assert first.output != second.output
 
 
-def meeting_takes() -> tuple[str, str]:
+def takes_with_one_prefix() -> tuple[str, str]:
     """Return two takes of one edit whose identities begin with the same six digits."""
     takes: dict[str, str] = {}
     for take in map(str, itertools.count(2)):
@@ -59,10 +61,10 @@ def meeting_takes() -> tuple[str, str]:
     raise AssertionError
 
 
-def test_outputs_that_would_meet_get_twelve_digits() -> None:
-    one, other = meeting_takes()
+def test_colliding_default_outputs_get_twelve_digits() -> None:
+    one, other = takes_with_one_prefix()
 
-    edits, faults = planned(line(1, take=one), line(2), line(3, take=other))
+    edits, faults = plan(line(1, take=one), line(2), line(3, take=other))
 
     assert faults == []
     digits = [edit.identity[:length] for edit, length in zip(edits, (12, 6, 12), strict=True)]
@@ -72,15 +74,15 @@ def test_outputs_that_would_meet_get_twelve_digits() -> None:
 @pytest.mark.parametrize(
     ("output", "folder", "shown"),
     [
-        pytest.param("a/b.mp4", None, "a/b.mp4", id="here"),
-        pytest.param("a/b.mp4", "out", "out/a/b.mp4", id="below-the-folder"),
-        pytest.param("a/../b.mp4", "out", "out/a/../b.mp4", id="out-and-in-again"),
-        pytest.param("-", None, "./-", id="a-dash-is-a-file-here"),
-        pytest.param("-", "out", "out/-", id="a-dash-is-a-file-there"),
+        pytest.param("a/b.mp4", None, "a/b.mp4", id="no-folder"),
+        pytest.param("a/b.mp4", "out", "out/a/b.mp4", id="in-folder"),
+        pytest.param("a/../b.mp4", "out", "out/a/../b.mp4", id="parent-reference-inside-folder"),
+        pytest.param("-", None, "./-", id="dash-is-a-file"),
+        pytest.param("-", "out", "out/-", id="dash-is-a-file-in-folder"),
     ],
 )
 def test_an_output_goes_below_the_folder(output: str, folder: str | None, shown: str) -> None:
-    [edit], faults = planned(line(1, output=output), folder=folder)
+    [edit], faults = plan(line(1, output=output), folder=folder)
 
     assert (edit.output, faults) == (shown, [])
 
@@ -88,72 +90,72 @@ def test_an_output_goes_below_the_folder(output: str, folder: str | None, shown:
 @pytest.mark.parametrize(
     ("output", "fault"),
     [
-        pytest.param("../x.mp4", "`output` leaves the folder", id="upwards"),
-        pytest.param("a/../../x.mp4", "`output` leaves the folder", id="down-and-upwards"),
-        pytest.param("/x.mp4", "`output` leaves the folder", id="absolute"),
-        pytest.param("link/x.mp4", "`output` leaves the folder", id="through-a-linked-folder"),
-        pytest.param("dangling.mp4", "`output` leaves the folder", id="through-a-linked-file"),
+        pytest.param("../x.mp4", "`output` leaves the folder", id="parent-reference"),
         pytest.param(
-            "out2/../../out-2/x", "`output` leaves the folder", id="a-name-that-begins-alike"
+            "a/../../x.mp4", "`output` leaves the folder", id="parent-reference-after-subfolder"
+        ),
+        pytest.param("/x.mp4", "`output` leaves the folder", id="absolute"),
+        pytest.param("link/x.mp4", "`output` leaves the folder", id="through-a-folder-link"),
+        pytest.param("dangling.mp4", "`output` leaves the folder", id="through-a-dangling-link"),
+        pytest.param(
+            "out2/../../out-2/x", "`output` leaves the folder", id="sibling-with-the-same-prefix"
         ),
         pytest.param(".", "`output` does not name a file", id="the-folder-itself"),
-        pytest.param("..", "`output` does not name a file", id="its-parent"),
-        pytest.param("sub", "`output` does not name a file", id="a-folder"),
-        pytest.param("new/", "`output` does not name a file", id="a-folder-to-be"),
-        pytest.param("a\0b.mp4", "`output` does not name a file", id="no-name-at-all"),
+        pytest.param("..", "`output` does not name a file", id="parent-folder"),
+        pytest.param("sub", "`output` does not name a file", id="existing-folder"),
+        pytest.param("new/", "`output` does not name a file", id="trailing-slash"),
+        pytest.param("a\0b.mp4", "`output` does not name a file", id="nul-character"),
     ],
 )
-def test_an_output_that_is_no_file_below_the_folder_is_a_fault(
-    here: Path, output: str, fault: str
-) -> None:
-    (here / "out" / "sub").mkdir(parents=True)
-    (here / "out" / "link").symlink_to(here.parent)
-    (here / "out" / "dangling.mp4").symlink_to(here.parent / "nowhere.mp4")
+def test_an_output_must_be_a_file_below_the_folder(cwd: Path, output: str, fault: str) -> None:
+    (cwd / "out" / "sub").mkdir(parents=True)
+    (cwd / "out" / "link").symlink_to(cwd.parent)
+    (cwd / "out" / "dangling.mp4").symlink_to(cwd.parent / "nowhere.mp4")
 
-    _, faults = planned(line(7, output=output), folder="out")
+    _, faults = plan(line(7, output=output), folder="out")
 
     [(number, message)] = faults
     assert number == 7
     assert message.startswith(fault)
 
 
-def test_a_folder_that_is_a_link_is_followed(here: Path) -> None:
-    (here / "real").mkdir()
-    (here / "out").symlink_to("real")
+def test_a_linked_output_folder_is_followed(cwd: Path) -> None:
+    (cwd / "real").mkdir()
+    (cwd / "out").symlink_to("real")
 
-    _, faults = planned(
+    _, faults = plan(
         line(1, output="a.mp4"), line(2, output="../real/a.mp4", take="2"), folder="out"
     )
 
     assert faults == [(2, "has the same output as line 1: ../real/a.mp4")]
 
 
-def test_two_outputs_that_differ_in_case_are_one_where_the_file_system_says_so() -> None:
+def test_outputs_differing_only_in_case_collide_on_windows() -> None:
     lines = line(1, output="Out.mp4"), line(2, output="out.MP4", take="2")
 
-    _, faults = planned(*lines, system=windows())
+    _, faults = plan(*lines, system=windows())
 
     assert faults == [(2, "has the same output as line 1: out.MP4")]
 
 
 @pytest.mark.parametrize("output", ["nul.mp4", "a/con", "a:b.mp4", "a."])
-def test_an_output_that_windows_takes_for_something_else_is_a_fault_there(output: str) -> None:
-    _, [(number, fault)] = planned(line(4, output=output), system=windows())
+def test_an_output_name_reserved_by_windows_is_a_fault_there(output: str) -> None:
+    _, [(number, fault)] = plan(line(4, output=output), system=windows())
 
     assert number == 4
     assert fault.startswith(f"`output` does not name a file: {output}: ")
     assert "Windows" in fault
 
 
-def test_a_folder_that_is_a_file_is_refused(here: Path) -> None:
-    (here / "out").write_bytes(b"")
+def test_an_output_folder_that_is_a_file_is_refused(cwd: Path) -> None:
+    (cwd / "out").write_bytes(b"")
 
     with pytest.raises(LocalError, match="out is not a folder"):
-        planned(line(1), folder="out")
+        plan(line(1), folder="out")
 
 
-def test_the_same_edit_twice_is_one_fault_that_names_both_lines() -> None:
-    _, faults = planned(line(3), line(5), line(6, take="2"), line(7, take="002"))
+def test_a_repeated_edit_is_a_fault_that_names_both_lines() -> None:
+    _, faults = plan(line(3), line(5), line(6, take="2"), line(7, take="002"))
 
     assert faults == [
         (5, "is the same edit as line 3; `take` makes it another one"),
@@ -161,17 +163,17 @@ def test_the_same_edit_twice_is_one_fault_that_names_both_lines() -> None:
     ]
 
 
-def test_white_space_at_the_end_of_a_prompt_makes_no_other_edit() -> None:
-    _, faults = planned(line(1, prompt="a\nb"), line(2, prompt="a\r\nb "))
+def test_trailing_white_space_in_a_prompt_is_ignored() -> None:
+    _, faults = plan(line(1, prompt="a\nb"), line(2, prompt="a\r\nb "))
 
     assert [number for number, _ in faults] == [2]
 
 
-def test_the_same_content_under_two_names_is_the_same_edit(here: Path) -> None:
+def test_the_same_content_under_two_names_is_the_same_edit(cwd: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
-        (here / name).write_bytes(clip(1))
+        (cwd / name).write_bytes(clip(1))
 
-    _, faults = planned(line(1, video="a.mp4"), line(2, video="b.mp4"))
+    _, faults = plan(line(1, video="a.mp4"), line(2, video="b.mp4"))
 
     assert [number for number, _ in faults] == [2]
 
@@ -179,30 +181,32 @@ def test_the_same_content_under_two_names_is_the_same_edit(here: Path) -> None:
 @pytest.mark.parametrize(
     ("faulty", "fault"),
     [
-        pytest.param(line(1, video="no.mp4"), "no such file: no.mp4", id="no-clip"),
-        pytest.param(line(1, video="x" * 5000), "File name too long", id="no-name-for-a-clip"),
+        pytest.param(line(1, video="no.mp4"), "no such file: no.mp4", id="missing-clip"),
+        pytest.param(line(1, video="x" * 5000), "File name too long", id="clip-name-too-long"),
         pytest.param(
-            line(1, video="ftp://example.com/a.mp4"), "must begin with http", id="no-web-url"
+            line(1, video="ftp://example.com/a.mp4"), "must begin with http", id="not-a-web-url"
         ),
-        pytest.param(line(1, video="http://10.0.0.1/a.mp4"), "10.0.0.1", id="inside-address"),
-        pytest.param(line(1, prompt="  "), "the prompt is empty", id="no-prompt"),
-        pytest.param(line(1, prompt="a [sandbox:cut]"), "marker", id="marker-outside-the-sandbox"),
-        pytest.param(line(1, callback_url="http://example.com"), "callback", id="callback"),
-        pytest.param(line(1, start="soon"), "soon", id="no-mark"),
+        pytest.param(line(1, video="http://10.0.0.1/a.mp4"), "10.0.0.1", id="internal-address"),
+        pytest.param(line(1, prompt="  "), "the prompt is empty", id="empty-prompt"),
+        pytest.param(line(1, prompt="a [sandbox:cut]"), "marker", id="sandbox-marker"),
+        pytest.param(
+            line(1, callback_url="http://example.com"), "callback", id="insecure-callback"
+        ),
+        pytest.param(line(1, start="soon"), "soon", id="invalid-start"),
         pytest.param(
             line(1, output="é" * 128), "`output` does not name a file", id="output-too-long"
         ),
     ],
 )
-def test_a_line_that_is_no_edit_is_a_fault(faulty: Line, fault: str) -> None:
-    edits, faults = planned(faulty, line(2, prompt="cooler"))
+def test_an_invalid_line_is_a_fault(faulty: Line, fault: str) -> None:
+    edits, faults = plan(faulty, line(2, prompt="cooler"))
 
     [(number, message)] = faults
     assert (number, fault in message) == (1, True), message
     assert edits[-1].number == 2
 
 
-def test_faults_come_in_the_order_of_the_lines() -> None:
+def test_faults_are_sorted_by_line() -> None:
     planner = Planner(BenchSession(), model=MODEL, folder=None)
 
     planner.plan(Manifest([line(1, prompt=" "), line(3, prompt=" ")], ((2, "is odd"),), ()))
@@ -210,33 +214,35 @@ def test_faults_come_in_the_order_of_the_lines() -> None:
     assert [number for number, _ in planner.faults] == [1, 2, 3]
 
 
-def test_a_shard_needs_only_its_own_clips_but_checks_every_line(here: Path) -> None:
+def test_a_shard_needs_only_its_own_clips_but_checks_every_line(cwd: Path) -> None:
     lines = [line(n, video=f"{n}.mp4", output=f"{n}.mp4") for n in range(1, 41)]
     own = [one.number for one in lines if one.is_in_shard(1, 2)]
     for number in own:
-        (here / f"{number}.mp4").write_bytes(clip(number))
+        (cwd / f"{number}.mp4").write_bytes(clip(number))
     other = next(one for one in lines if not one.is_in_shard(1, 2))
-    wrong = [
+    faulty_lines = [
         line(50, video=other.video, prompt=other.prompt),
         line(51, video="51.mp4", output="../x.mp4"),
     ]
 
-    edits, faults = planned(*lines, *wrong, folder="out", shard=(1, 2))
+    edits, faults = plan(*lines, *faulty_lines, folder="out", shard=(1, 2))
 
     assert [edit.number for edit in edits if edit.number < 50] == own
     assert (50, f"is the same edit as line {other.number}; `take` makes it another one") in faults
 
 
-def test_shards_make_every_edit_once() -> None:
+def test_shards_plan_every_edit_once() -> None:
     lines = [line(n, prompt=str(n)) for n in range(1, 101)]
 
-    made = [[edit.number for edit in planned(*lines, shard=(index, 3))[0]] for index in (1, 2, 3)]
+    numbers_by_shard = [
+        [edit.number for edit in plan(*lines, shard=(index, 3))[0]] for index in (1, 2, 3)
+    ]
 
-    assert sorted(number for shard in made for number in shard) == list(range(1, 101))
+    assert sorted(number for shard in numbers_by_shard for number in shard) == list(range(1, 101))
 
 
-def test_many_lines_are_planned_with_one_look_at_each_folder() -> None:
+def test_twenty_thousand_lines_are_planned_without_faults() -> None:
     lines = [line(n, prompt=str(n), output=f"{n % 9}{os.sep}{n}.mp4") for n in range(1, 20_001)]
-    edits, faults = planned(*lines, folder="out")
+    edits, faults = plan(*lines, folder="out")
 
     assert (len(edits), faults) == (20_000, [])

@@ -1,9 +1,9 @@
+"""Submissions are spaced out after a rate limit, and by a minimum interval."""
+
 import pytest
 
 from omniedit.edits.session import LONGEST_INTERVAL_S, SHORTEST_INTERVAL_S, RateLimiter
 from tests.unit.edits.bench import VirtualClock
-
-WAIT_S = 10.0
 
 
 @pytest.fixture
@@ -16,16 +16,14 @@ def limiter(clock: VirtualClock) -> RateLimiter:
     return RateLimiter(lambda: clock.now, clock.rest)
 
 
-def test_nobody_rests_before_the_service_asks_for_it(
-    limiter: RateLimiter, clock: VirtualClock
-) -> None:
+def test_no_rest_without_a_rate_limit(limiter: RateLimiter, clock: VirtualClock) -> None:
     for _ in range(100):
         limiter.wait()
 
     assert clock.rests == []
 
 
-def test_a_pause_holds_for_everybody(limiter: RateLimiter, clock: VirtualClock) -> None:
+def test_a_pause_delays_the_next_submission(limiter: RateLimiter, clock: VirtualClock) -> None:
     limiter.slow_down(60.0)
 
     limiter.wait()
@@ -33,7 +31,9 @@ def test_a_pause_holds_for_everybody(limiter: RateLimiter, clock: VirtualClock) 
     assert clock.rests == [60.0]
 
 
-def test_after_a_pause_they_go_in_single_file(limiter: RateLimiter, clock: VirtualClock) -> None:
+def test_submissions_are_spaced_out_after_a_pause(
+    limiter: RateLimiter, clock: VirtualClock
+) -> None:
     limiter.slow_down(60.0)
 
     for _ in range(4):
@@ -42,7 +42,7 @@ def test_after_a_pause_they_go_in_single_file(limiter: RateLimiter, clock: Virtu
     assert clock.rests == [60.0, *[SHORTEST_INTERVAL_S] * 3]
 
 
-def test_replies_to_what_was_sent_before_a_pause_do_not_slow_it_further(
+def test_overlapping_rate_limits_count_as_one_pause(
     limiter: RateLimiter, clock: VirtualClock
 ) -> None:
     for rest_s in (58.0, 60.0, 59.0):
@@ -54,20 +54,20 @@ def test_replies_to_what_was_sent_before_a_pause_do_not_slow_it_further(
     assert clock.rests == [60.0, SHORTEST_INTERVAL_S]
 
 
-def test_every_further_pause_doubles_the_distance_up_to_a_limit(
+def test_each_further_pause_doubles_the_interval_up_to_a_limit(
     limiter: RateLimiter, clock: VirtualClock
 ) -> None:
-    distances: list[float] = []
+    intervals: list[float] = []
     for _ in range(8):
         limiter.slow_down(1.0)
         limiter.wait()
         limiter.wait()
-        distances.append(clock.rests[-1])
+        intervals.append(clock.rests[-1])
 
-    assert distances == [0.5, 1.0, 2.0, 4.0, 8.0, *[LONGEST_INTERVAL_S] * 3]
+    assert intervals == [0.5, 1.0, 2.0, 4.0, 8.0, *[LONGEST_INTERVAL_S] * 3]
 
 
-def test_what_is_accepted_makes_them_faster_again(
+def test_accepted_submissions_shorten_the_interval_again(
     limiter: RateLimiter, clock: VirtualClock
 ) -> None:
     limiter.slow_down(1.0)
@@ -82,25 +82,25 @@ def test_what_is_accepted_makes_them_faster_again(
     assert sum(clock.rests[before:]) <= SHORTEST_INTERVAL_S
 
 
-def test_a_pause_that_begins_meanwhile_voids_the_turns_of_those_who_rest() -> None:
+def test_a_new_pause_voids_turns_already_assigned() -> None:
     clock = VirtualClock(now=1000.0)
     rests: list[float] = []
 
     def rest(seconds: float) -> None:
         rests.append(seconds)
-        clock.turn(seconds)
+        clock.advance(seconds)
         if len(rests) == 1:
-            limiterd.slow_down(30.0)
+            rate_limiter.slow_down(30.0)
 
-    limiterd = RateLimiter(lambda: clock.now, rest)
-    limiterd.slow_down(10.0)
+    rate_limiter = RateLimiter(lambda: clock.now, rest)
+    rate_limiter.slow_down(10.0)
 
-    limiterd.wait()
+    rate_limiter.wait()
 
     assert rests == [10.0, 30.0]
 
 
-def test_a_pace_keeps_turns_apart_whether_or_not_the_service_asks_for_it() -> None:
+def test_a_minimum_interval_always_applies() -> None:
     clock = VirtualClock(now=1000.0)
     limiter = RateLimiter(lambda: clock.now, clock.rest, least_interval_s=20.0)
 
@@ -111,7 +111,7 @@ def test_a_pace_keeps_turns_apart_whether_or_not_the_service_asks_for_it() -> No
     assert rested == [0.0, 20.0, 20.0, 50.0, 20.0]
 
 
-def test_a_pause_shorter_than_the_pace_does_not_shorten_it() -> None:
+def test_a_short_pause_does_not_undercut_the_minimum_interval() -> None:
     clock = VirtualClock(now=1000.0)
     limiter = RateLimiter(lambda: clock.now, clock.rest, least_interval_s=20.0)
 

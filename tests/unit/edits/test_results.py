@@ -18,70 +18,70 @@ CLIP = VideoFacts(width=160, height=120, frame_rate=10.0, duration_s=4.0, codec=
 
 
 @pytest.fixture
-def session(here: Path) -> BenchSession:
-    session = BenchSession(looks_at_results=True, folder=here / "private")
-    session.script.look = completed
+def session(cwd: Path) -> BenchSession:
+    session = BenchSession(looks_at_results=True, folder=cwd / "private")
+    session.script.on_read = completed
     return session
 
 
-def downloaded(session: BenchSession, content: bytes, *, clip: VideoFacts | None = CLIP) -> Record:
+def download_result(
+    session: BenchSession, content: bytes, *, clip: VideoFacts | None = CLIP
+) -> Record:
     session.script.video = lambda _: content
     session.journal.record_adopted(completed("task-1"), origin=session.origin)
     record = record_of(completed("task-1"), clip=clip, origin=session.origin)
     return download(session, record, Destination("out.mp4"), overwrite=False)
 
 
-def said(session: BenchSession) -> list[str]:
+def messages(session: BenchSession) -> list[str]:
     return [event.message for kind in (Noted, Warned) for event in session.reported(kind)]
 
 
-def test_what_came_back_is_written_down_with_its_marks(session: BenchSession, here: Path) -> None:
-    clip = with_manifest(make_clip(here / "clip.mp4", seconds=4))
+def test_a_results_facts_and_c2pa_mark_are_recorded(session: BenchSession, cwd: Path) -> None:
+    clip = with_manifest(make_clip(cwd / "clip.mp4", seconds=4))
 
-    [file] = downloaded(session, clip.read_bytes(), clip=None).saved
+    [file] = download_result(session, clip.read_bytes(), clip=None).saved
 
     known = session.journal.find_task("task-1")
     assert known is not None
     assert known.saved == (file,)
     assert file.facts is not None
     assert (file.facts.codec, file.facts.marks) == ("h264", ("c2pa",))
-    assert said(session) == []
+    assert messages(session) == []
 
 
-def test_a_difference_from_the_clip_is_said_in_one_line(session: BenchSession, here: Path) -> None:
-    content = make_clip(here / "clip.mp4", seconds=4).read_bytes()
+def test_differences_from_the_clip_are_noted_in_one_line(session: BenchSession, cwd: Path) -> None:
+    content = make_clip(cwd / "clip.mp4", seconds=4).read_bytes()
 
-    [file] = downloaded(session, content, clip=CLIP._replace(width=1920, height=1080)).saved
+    [file] = download_result(session, content, clip=CLIP._replace(width=1920, height=1080)).saved
 
     facts = file.facts
     assert facts is not None
-    assert said(session) == [
+    assert messages(session) == [
         f"the result is {facts.width}x{facts.height} at 10 fps; the clip is 1920x1080 at 10 fps"
     ]
 
 
-def test_a_result_shorter_than_half_the_clip_is_warned_of(
-    session: BenchSession, here: Path
+def test_a_result_shorter_than_half_the_clip_gets_a_warning(
+    session: BenchSession, cwd: Path
 ) -> None:
-    downloaded(session, make_clip(here / "clip.mp4", seconds=1).read_bytes())
+    download_result(session, make_clip(cwd / "clip.mp4", seconds=1).read_bytes())
 
     [warning] = session.reported(Warned)
     assert warning.message == "out.mp4 is shorter than half the clip: 1.00 s of 4.00 s"
 
 
-def test_a_result_without_a_picture_is_warned_of_and_kept(session: BenchSession) -> None:
-    [file] = downloaded(session, video_of("task-1")).saved
+def test_an_unplayable_result_gets_a_warning_and_is_kept(session: BenchSession) -> None:
+    [file] = download_result(session, video_of("task-1")).saved
 
     [warning] = session.reported(Warned)
     assert warning.message.startswith("out.mp4 may not be playable: ")
     assert (file.facts, Path(file.path).exists()) == (None, True)
 
 
-def test_a_result_that_is_the_clip_unchanged_is_success_once_more(
-    session: BenchSession, here: Path
-) -> None:
-    content = make_clip(here / "clip.mp4", seconds=4).read_bytes()
-    downloaded(session, content)
+def test_a_result_identical_to_its_clip_never_replaces_it(session: BenchSession, cwd: Path) -> None:
+    content = make_clip(cwd / "clip.mp4", seconds=4).read_bytes()
+    download_result(session, content)
     record = record_of(
         completed("task-1"),
         clip_sha256=hashlib.sha256(content).hexdigest(),
@@ -92,11 +92,11 @@ def test_a_result_that_is_the_clip_unchanged_is_success_once_more(
     with pytest.raises(LocalError, match="is the clip being edited"):
         download(session, record, Destination("clip.mp4"), overwrite=True)
 
-    assert [file.path for file in again.saved] == [str(here / "out.mp4")]
-    assert (here / "clip.mp4").read_bytes() == content
+    assert [file.path for file in again.saved] == [str(cwd / "out.mp4")]
+    assert (cwd / "clip.mp4").read_bytes() == content
 
 
-def test_a_result_that_cannot_be_read_is_not_called_gone() -> None:
+def test_an_unreadable_result_link_is_not_recorded_as_gone() -> None:
     reply = {"id": "task-1", "status": "completed", "results": ["ftp://r.example/1.mp4"]}
     session = BenchSession(transport=lambda _: httpx.Response(200, json=reply))
     task = Task(task_id="task-1", status="completed")

@@ -1,3 +1,5 @@
+"""Finished tasks are saved while others run, and one failure does not stop the others."""
+
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +26,7 @@ WAIT_S = 10.0
 
 @pytest.fixture
 def session(session: BenchSession) -> BenchSession:
-    session.script.look = completed
+    session.script.on_read = completed
     return session
 
 
@@ -32,7 +34,7 @@ def records(*task_ids: str) -> Sequence[Record]:
     return [record_of(running(task_id, 0)) for task_id in task_ids]
 
 
-def followed(
+def follow_tasks(
     session: BenchSession, *task_ids: str, into: str | None = "out/", fail_fast: bool = False
 ) -> dict[str | None, OmniEditError | None]:
     options = FollowOptions(
@@ -45,39 +47,39 @@ def followed(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "169.254.169.254"])
-def test_a_public_service_s_link_to_this_machine_or_network_is_not_followed(
-    session: BenchSession, here: Path, host: str
+def test_a_result_link_to_an_internal_address_is_not_followed(
+    session: BenchSession, cwd: Path, host: str
 ) -> None:
     links = (f"http://{host}/a.mp4",)
-    session.script.look = lambda task_id: replace(completed(task_id), result_urls=links)
+    session.script.on_read = lambda task_id: replace(completed(task_id), result_urls=links)
 
-    (error,) = followed(session, "task-1").values()
+    (error,) = follow_tasks(session, "task-1").values()
 
     assert isinstance(error, ResultGoneError)
     assert error.code == "internal_address"
 
 
-def test_results_are_saved(session: BenchSession, here: Path) -> None:
-    ended = followed(session, "task-1", "task-2")
+def test_results_are_saved(session: BenchSession, cwd: Path) -> None:
+    ended = follow_tasks(session, "task-1", "task-2")
 
     assert ended == {"task-1": None, "task-2": None}
-    assert len(list((here / "out").iterdir())) == 2
+    assert len(list((cwd / "out").iterdir())) == 2
 
 
-def test_without_a_destination_results_stay_at_the_service(session: BenchSession) -> None:
-    ended = followed(session, "task-1", "task-2", into=None)
+def test_without_a_destination_nothing_is_saved(session: BenchSession) -> None:
+    ended = follow_tasks(session, "task-1", "task-2", into=None)
 
     assert ended == {"task-1": None, "task-2": None}
     assert session.reported(Saved) == []
 
 
 @pytest.mark.parametrize("into", [None, "out/"])
-def test_a_task_without_a_result_is_looked_at_once_more_and_then_gone(
+def test_a_completed_task_without_a_result_is_read_twice_then_gone(
     session: BenchSession, into: str | None
 ) -> None:
-    session.script.look = lambda task_id: replace(completed(task_id), result_urls=())
+    session.script.on_read = lambda task_id: replace(completed(task_id), result_urls=())
 
-    (error,) = followed(session, "task-1", into=into).values()
+    (error,) = follow_tasks(session, "task-1", into=into).values()
 
     assert isinstance(error, ResultGoneError)
     assert "regions where editing is blocked" in error.message
@@ -85,126 +87,124 @@ def test_a_task_without_a_result_is_looked_at_once_more_and_then_gone(
     assert len(session.script.single_reads) == 2
 
 
-def test_a_result_that_comes_a_moment_after_the_completion_is_saved(
-    session: BenchSession, here: Path
-) -> None:
-    looks = [replace(completed("task-1"), result_urls=()), completed("task-1")]
-    session.script.look = lambda _: looks.pop(0)
+def test_a_result_link_that_appears_late_is_used(session: BenchSession, cwd: Path) -> None:
+    replies = [replace(completed("task-1"), result_urls=()), completed("task-1")]
+    session.script.on_read = lambda _: replies.pop(0)
 
-    assert followed(session, "task-1") == {"task-1": None}
+    assert follow_tasks(session, "task-1") == {"task-1": None}
 
 
-def test_a_status_that_nobody_knows_is_said_and_looked_at_again(session: BenchSession) -> None:
-    odd = replace(running("task-1", 90), status="archived")
-    looks = [running("task-1", 40), odd, odd, running("task-1", 50), completed("task-1")]
-    session.script.look = lambda _: looks.pop(0)
+def test_an_unknown_status_is_reported_and_read_again(session: BenchSession) -> None:
+    unknown = replace(running("task-1", 90), status="archived")
+    replies = [running("task-1", 40), unknown, unknown, running("task-1", 50), completed("task-1")]
+    session.script.on_read = lambda _: replies.pop(0)
 
-    assert followed(session, "task-1", into=None) == {"task-1": None}
+    assert follow_tasks(session, "task-1", into=None) == {"task-1": None}
 
-    said = [(event.message, event.attempt) for event in session.reported(Retrying)]
+    retries = [(event.message, event.attempt) for event in session.reported(Retrying)]
     message = "the service reports an unknown status: archived"
-    assert said == [(message, 1), (message, 2)]
+    assert retries == [(message, 1), (message, 2)]
     seen = [event.record.task.progress for event in session.reported(Progressed)]
     assert seen == [40, 50, 100]
 
 
-def test_a_reply_about_another_task_is_said_and_looked_at_again(session: BenchSession) -> None:
-    looks = [running("task-2", 90), completed("task-1")]
-    session.script.look = lambda _: looks.pop(0)
+def test_a_reply_about_another_task_is_reported_and_read_again(session: BenchSession) -> None:
+    replies = [running("task-2", 90), completed("task-1")]
+    session.script.on_read = lambda _: replies.pop(0)
 
-    assert followed(session, "task-1", into=None) == {"task-1": None}
+    assert follow_tasks(session, "task-1", into=None) == {"task-1": None}
 
-    [said] = session.reported(Retrying)
-    assert said.message == "the service answered with another task: task-2"
+    [retry] = session.reported(Retrying)
+    assert retry.message == "the service answered with another task: task-2"
     assert [event.record.task_id for event in session.reported(Progressed)] == ["task-1"]
 
 
-def test_a_wait_that_ends_at_a_status_that_nobody_knows_names_it(session: BenchSession) -> None:
-    session.script.look = lambda task_id: replace(running(task_id), status="archived")
+def test_a_timeout_names_an_unknown_status(session: BenchSession) -> None:
+    session.script.on_read = lambda task_id: replace(running(task_id), status="archived")
 
-    (error,) = followed(session, "task-1", into=None).values()
+    (error,) = follow_tasks(session, "task-1", into=None).values()
 
     assert error is not None
     assert error.message.endswith("not finished after 1800 s: archived at 0 %")
 
 
-def test_what_is_finished_is_downloaded_while_others_run(session: BenchSession) -> None:
-    is_seen_running = threading.Event()
+def test_finished_tasks_are_downloaded_while_others_run(session: BenchSession) -> None:
+    second_is_running = threading.Event()
 
     def report(event: Event) -> None:
         if isinstance(event, Progressed) and event.record.task == running("task-2"):
-            is_seen_running.set()
+            second_is_running.set()
 
     def download(_: str) -> None:
-        assert is_seen_running.wait(WAIT_S)
-        session.time.turn(60.0)
+        assert second_is_running.wait(WAIT_S)
+        session.time.advance(60.0)
 
-    def look(task_id: str) -> Task:
-        # The second task ends only after the first result was downloaded.
-        is_ended = task_id == "task-1" or session.time.now > 0
-        return completed(task_id) if is_ended else running(task_id)
+    def on_read(task_id: str) -> Task:
+        # The second task ends only after the first result has been downloaded.
+        has_ended = task_id == "task-1" or session.time.now > 0
+        return completed(task_id) if has_ended else running(task_id)
 
-    session.script.look = look
+    session.script.on_read = on_read
     session.script.on_download, session.on_report = download, report
 
-    ended = followed(session, "task-1", "task-2")
+    ended = follow_tasks(session, "task-1", "task-2")
 
     assert ended == {"task-1": None, "task-2": None}
 
 
-def test_downloads_run_side_by_side_but_not_all_at_once(session: BenchSession) -> None:
-    lock, inside, most = threading.Lock(), 0, 0
+def test_parallel_downloads_are_limited(session: BenchSession) -> None:
+    lock, in_progress, peak = threading.Lock(), 0, 0
     gate = threading.Barrier(DEFAULT.transfers_at_once)
 
     def download(_: str) -> None:
-        nonlocal inside, most
+        nonlocal in_progress, peak
         with lock:
-            inside += 1
-            most = max(most, inside)
+            in_progress += 1
+            peak = max(peak, in_progress)
         gate.wait(WAIT_S)
         with lock:
-            inside -= 1
+            in_progress -= 1
 
     session.script.on_download = download
 
-    followed(session, *(f"task-{n}" for n in range(2 * DEFAULT.transfers_at_once)))
+    follow_tasks(session, *(f"task-{n}" for n in range(2 * DEFAULT.transfers_at_once)))
 
-    assert most == DEFAULT.transfers_at_once
+    assert peak == DEFAULT.transfers_at_once
 
 
-def test_one_failure_does_not_keep_the_others(session: BenchSession, here: Path) -> None:
-    session.script.look = lambda task_id: (
+def test_one_failed_task_does_not_stop_the_others(session: BenchSession, cwd: Path) -> None:
+    session.script.on_read = lambda task_id: (
         failed(task_id) if task_id == "task-2" else completed(task_id)
     )
 
-    ended = followed(session, "task-1", "task-2", "task-3")
+    ended = follow_tasks(session, "task-1", "task-2", "task-3")
 
     assert {task_id: error and error.code for task_id, error in ended.items()} == {
         "task-1": None,
         "task-2": "content_policy_violation",
         "task-3": None,
     }
-    assert len(list((here / "out").iterdir())) == 2
+    assert len(list((cwd / "out").iterdir())) == 2
 
 
 def test_fail_fast_ends_with_the_first_failure(session: BenchSession) -> None:
-    session.script.look = lambda task_id: (
+    session.script.on_read = lambda task_id: (
         failed(task_id) if task_id == "task-1" else running(task_id)
     )
 
-    ended = followed(session, "task-1", "task-2", fail_fast=True)
+    ended = follow_tasks(session, "task-1", "task-2", fail_fast=True)
 
     assert list(ended) == ["task-1"]
 
 
-def test_a_download_that_fails_is_about_its_task(session: BenchSession) -> None:
-    def break_off(task_id: str) -> None:
+def test_a_failed_download_reports_its_task_id(session: BenchSession) -> None:
+    def fail_download(task_id: str) -> None:
         if task_id == "task-1":
             raise NotConnectedError("no way")
 
-    session.script.on_download = break_off
+    session.script.on_download = fail_download
 
-    ended = followed(session, "task-1", "task-2")
+    ended = follow_tasks(session, "task-1", "task-2")
 
     error = ended["task-1"]
     assert error is not None
@@ -212,36 +212,34 @@ def test_a_download_that_fails_is_about_its_task(session: BenchSession) -> None:
     assert ended["task-2"] is None
 
 
-def test_one_name_for_several_tasks_is_refused_before_anything_is_waited_for(
+def test_one_file_for_several_tasks_is_refused_before_waiting(
     session: BenchSession,
 ) -> None:
     with pytest.raises(InvalidInputError, match="2 tasks cannot be saved as one file"):
-        followed(session, "task-1", "task-2", into="out.mp4")
+        follow_tasks(session, "task-1", "task-2", into="out.mp4")
 
     assert session.script.read_at == []
 
 
-def test_a_target_that_is_taken_is_refused_before_anything_is_waited_for(
-    session: BenchSession, here: Path
-) -> None:
-    (here / "out.mp4").write_bytes(b"other")
+def test_an_existing_target_is_refused_before_waiting(session: BenchSession, cwd: Path) -> None:
+    (cwd / "out.mp4").write_bytes(b"other")
 
     with pytest.raises(OmniEditError, match="exists"):
-        followed(session, "task-1", into="out.mp4")
+        follow_tasks(session, "task-1", into="out.mp4")
 
     assert session.script.read_at == []
 
 
-def test_a_key_that_is_refused_ends_all_downloads(session: BenchSession) -> None:
-    session.script.trouble = [AuthenticationError("bad key")]
+def test_a_refused_api_key_ends_all_downloads(session: BenchSession) -> None:
+    session.script.read_errors = [AuthenticationError("bad key")]
     found = [(record, None) for record in records("task-1", "task-2")]
 
     with pytest.raises(AuthenticationError):
         list(download_each(session, found, Destination("out/"), overwrite=False))
 
 
-def test_downloads_go_on_after_one_that_fails(session: BenchSession) -> None:
-    session.script.look = lambda task_id: (
+def test_downloads_continue_past_an_unfinished_task(session: BenchSession) -> None:
+    session.script.on_read = lambda task_id: (
         running(task_id) if task_id == "task-1" else completed(task_id)
     )
     found = [(record, None) for record in records("task-1", "task-2")]
