@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from omniedit.sandbox import MARKERS as SANDBOX_MARKERS
 from omniedit.sandbox import RunningSandbox
 from tests.commandline import CommandLine, sandbox_environ
 from tests.contract.readme import INSTALLS, MANUAL, README, ROOT, Block, blocks
@@ -39,6 +40,9 @@ Run = Callable[[str, Mapping[str, str]], None]
 MARKERS = {
     "fail=content_policy_violation": 5,
     "cancel": 5,
+    "empty": 7,
+    "retired": 3,
+    "as-served": 0,
     "http=400": 2,
     "http=401": 3,
     "http=402": 4,
@@ -207,7 +211,13 @@ def test_a_marker_gives_the_exit_status_of_the_manual(
     ended = served("edit", "https://example.com/clip.mp4", prompt, "--timeout", "4")
 
     assert ended.status == status, ended
-    assert str(status) in documented
+    assert str(status) in re.findall(r"(?:^|: )(\d+)", documented)
+
+
+def test_every_marker_of_the_sandbox_is_tried() -> None:
+    known = {name for marker in SANDBOX_MARKERS for name in re.findall(r":([a-z-]+)", marker.usage)}
+
+    assert {marker.partition("=")[0] for marker in MARKERS} == known
 
 
 def test_every_block_is_in_a_language_that_is_run() -> None:
