@@ -423,7 +423,7 @@ def _affordable_estimate(
         raise TooExpensiveError(msg, hint="leave `--max-credits` out, or give a local file")
     if estimate > max_credits:
         msg = (
-            f"the edit is estimated at about {estimate:.1f} credits at least, above --max-credits"
+            f"the edit is estimated at about {estimate:.1f} credits, above --max-credits"
             f" {max_credits:g}; nothing was sent"
         )
         hint = "raise the limit, or cut the clip with `--start T --end T`"

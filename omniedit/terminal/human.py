@@ -97,10 +97,10 @@ def render_credits(amount: float) -> str:
 
 
 def render_estimate(amount: float | None) -> str:
-    """Return `about 64.2 credits ($0.94) at least` and what it excludes, or "an unknown price"."""
+    """Return `about 64.2 credits ($0.94), plus thinking tokens`, or "an unknown price"."""
     if amount is None:
         return render_price(amount)
-    return f"{render_price(amount)} at least, without thinking tokens"
+    return f"{render_price(amount)}, plus thinking tokens"
 
 
 def render_price(amount: float | None) -> str:

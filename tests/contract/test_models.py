@@ -113,7 +113,7 @@ def test_a_new_model_needs_only_an_entry_in_the_table(
     assert (probed["fits"], probed["estimated_credits"]) == (True, 76.3)
     assert (fits.status, "about 76.3 credits" in fits.stderr) == (0, True)
     assert (refused.status, "the model takes 15 s at most" in refused.stderr) == (2, True)
-    assert "2 pieces of 8.0 s: about 101.8 credits ($1.50) at least, " in split.stderr
+    assert "2 pieces of 8.0 s: about 101.8 credits ($1.50), plus thinking tokens" in split.stderr
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_probe_dry_run_and_edit_agree_on_the_estimate(
     served: CommandLine,
 ) -> None:
     make_clip(served.folder / "clip.mp4", seconds=5)
-    estimate = "about 31.8 credits ($0.47) at least, without thinking tokens"
+    estimate = "about 31.8 credits ($0.47), plus thinking tokens"
 
     probed = served("probe", "clip.mp4")
     dry = served("submit", "clip.mp4", "x", "--dry-run")

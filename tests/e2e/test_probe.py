@@ -71,7 +71,7 @@ def test_a_clip_that_fits(omniedit: CommandLine, clips: Path) -> None:
             "audio AAC, 48000 Hz, 2 channels\n"
             f"size {render_size((clips / 'clip.mp4').stat().st_size)}\n"
             f"{MODEL}"
-            "estimate about 12.7 credits ($0.19) at least, without thinking tokens\n"
+            "estimate about 12.7 credits ($0.19), plus thinking tokens\n"
             "verdict fits\n"
         ),
         fits=True,
@@ -102,7 +102,7 @@ def test_a_clip_that_is_converted_on_the_way_fits(omniedit: CommandLine, clips: 
             "audio none\n"
             f"size {render_size(size)}\n"
             f"{MODEL}"
-            "estimate about 12.7 credits ($0.19) at least, without thinking tokens\n"
+            "estimate about 12.7 credits ($0.19), plus thinking tokens\n"
             "verdict it is WebM, not MP4: it is converted before the upload\n"
             "verdict its video is VP8, not H.264 or H.265: it is converted before the upload\n"
         ),
@@ -131,7 +131,7 @@ def test_a_clip_that_is_too_long_is_2_with_the_flag_that_helps(
             "audio none\n"
             f"size {render_size(size)}\n"
             f"{MODEL}"
-            "estimate about 76.3 credits ($1.12) at least, without thinking tokens\n"
+            "estimate about 76.3 credits ($1.12), plus thinking tokens\n"
             "verdict does not fit: it is 12.00 s long, and the model takes 10 s at most\n"
         ),
         error="clip.mp4 does not fit: it is 12.00 s long, and the model takes 10 s at most",
@@ -227,7 +227,7 @@ def test_a_url_is_read_here_and_there_without_the_key(omniedit: CommandLine, cli
                 "audio none\n"
                 f"size {render_size(size)}\n"
                 f"{MODEL}"
-                "estimate about 25.4 credits ($0.37) at least, without thinking tokens\n"
+                "estimate about 25.4 credits ($0.37), plus thinking tokens\n"
                 "verdict fits\n"
             ),
             fits=True,

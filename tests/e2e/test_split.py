@@ -68,10 +68,10 @@ def test_a_long_clip_becomes_one_edited_clip_with_its_own_sound(
     assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
     assert check_whole(folder / "out.mp4").beeps == pytest.approx(BEEPS, abs=0.001)
     assert len(bench.task_ids) == len(pieces_of(folder)) == 3
-    assert "3 pieces of 8.4 s: about 159.0 credits ($2.34) at least, " in ended.stderr
+    assert "3 pieces of 8.4 s: about 159.0 credits ($2.34), plus thinking tokens" in ended.stderr
     assert "looks may drift from one to the next" in ended.stderr
     assert "the clip's own sound is laid over the result" in ended.stderr
-    assert "estimated about 159.0 credits at least, reserved 159.0, charged " in ended.stderr
+    assert "estimated about 159.0 credits, reserved 159.0, charged " in ended.stderr
     assert ended.stderr.index("3 pieces") < ended.stderr.index("submitted")
     assert left_over(home) == []
 

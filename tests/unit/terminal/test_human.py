@@ -78,7 +78,7 @@ def test_credits_name_their_price() -> None:
         pytest.param(
             19.1,
             "31.8 credits ($0.47) reserved; "
-            "estimated about 19.1 credits ($0.28) at least, without thinking tokens",
+            "estimated about 19.1 credits ($0.28), plus thinking tokens",
             id="another-amount",
         ),
     ],

@@ -62,7 +62,7 @@ def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
         "audio      AAC, 44100 Hz, 2 channels",
         "size       2.1 MB",
         MODEL_LINE,
-        "estimate   about 62.3 credits ($0.92) at least, without thinking tokens",
+        "estimate   about 62.3 credits ($0.92), plus thinking tokens",
         "verdict    it is QuickTime (MOV), not MP4: it is converted before the upload",
     ]
 
