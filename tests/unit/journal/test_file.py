@@ -81,7 +81,7 @@ def test_a_commit_is_on_disk_before_it_returns(folder: Path) -> None:
     assert (synchronous, mode) == (full, "delete")
 
 
-def test_processes_that_write_at_once_lose_nothing(folder: Path) -> None:
+def test_concurrent_processes_lose_no_writes(folder: Path) -> None:
     writers = [
         subprocess.Popen([sys.executable, "-c", _SUBMITTER, str(name), str(folder)])
         for name in range(6)
@@ -93,7 +93,7 @@ def test_processes_that_write_at_once_lose_nothing(folder: Path) -> None:
 
 
 @pytest.mark.posix
-def test_a_signal_while_it_waits_for_the_lock_leaves_no_transaction(folder: Path) -> None:
+def test_a_signal_during_a_lock_wait_leaves_no_open_transaction(folder: Path) -> None:
     with (
         Journal(folder) as journal,
         contextlib.closing(
@@ -115,7 +115,7 @@ def test_a_signal_while_it_waits_for_the_lock_leaves_no_transaction(folder: Path
         journal.record_call("context", None)
 
 
-def test_a_failed_write_leaves_everything_as_it_was(folder: Path) -> None:
+def test_a_failed_write_is_rolled_back(folder: Path) -> None:
     with Journal(folder) as journal:
         journal.record_call("c", "first")
         with contextlib.suppress(ZeroDivisionError), journal._database.writing():
@@ -125,7 +125,7 @@ def test_a_failed_write_leaves_everything_as_it_was(folder: Path) -> None:
         assert journal.last_call("c") is not None
 
 
-def test_a_new_file_has_the_newest_version_and_keeps_it(folder: Path) -> None:
+def test_a_new_file_has_the_current_version_and_keeps_it(folder: Path) -> None:
     for _ in range(2):
         with Journal(folder):
             pass
@@ -136,14 +136,14 @@ def test_a_new_file_has_the_newest_version_and_keeps_it(folder: Path) -> None:
     assert version == VERSION
 
 
-def test_a_file_of_a_newer_version_is_left_alone(folder: Path) -> None:
+def test_a_file_from_a_newer_version_is_left_alone(folder: Path) -> None:
     with Journal(folder) as journal:
         journal._database.execute(f"pragma user_version={VERSION + 1}")
     before = (folder / "journal.db").read_bytes()
 
-    for look in (Journal, check_version):
+    for open_or_check in (Journal, check_version):
         with pytest.raises(JournalTooNewError, match="newer omniedit") as caught:
-            look(folder)
+            open_or_check(folder)
         assert "upgrade" in (caught.value.hint or "")
 
     assert (folder / "journal.db").read_bytes() == before
@@ -153,15 +153,15 @@ def test_a_file_of_a_newer_version_is_left_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(lambda path: None, id="none"),
+        pytest.param(lambda path: None, id="missing"),
         pytest.param(Path.touch, id="empty"),
-        pytest.param(Path.mkdir, id="a-folder"),
-        pytest.param(lambda path: os.mkfifo(path, 0o600), id="a-pipe-that-nobody-writes-to"),
-        pytest.param(lambda path: path.write_bytes(b"\xff" * 100), id="another-kind-of-file"),
-        pytest.param(lambda path: Journal(path.parent).close(), id="of-this-version"),
+        pytest.param(Path.mkdir, id="folder"),
+        pytest.param(lambda path: os.mkfifo(path, 0o600), id="pipe-without-a-writer"),
+        pytest.param(lambda path: path.write_bytes(b"\xff" * 100), id="not-a-database"),
+        pytest.param(lambda path: Journal(path.parent).close(), id="current-version"),
     ],
 )
-def test_what_is_no_journal_of_a_newer_version_is_passed(
+def test_only_a_newer_journal_fails_the_version_check(
     folder: Path, make: Callable[[Path], object]
 ) -> None:
     folder.mkdir(parents=True, mode=0o700)
@@ -174,7 +174,7 @@ def test_what_is_no_journal_of_a_newer_version_is_passed(
 
 
 @pytest.mark.posix
-def test_a_file_of_another_version_is_migrated_with_every_row(folder: Path) -> None:
+def test_migrating_an_older_file_keeps_every_row(folder: Path) -> None:
     folder.mkdir(parents=True)
     with contextlib.closing(sqlite3.connect(folder / "journal.db")) as connection:
         for statement in _VERSION_1:
@@ -207,7 +207,7 @@ def test_a_file_of_another_version_is_migrated_with_every_row(folder: Path) -> N
     assert call.request_id == "request-1"
 
 
-def test_a_file_that_is_none_can_be_renamed_while_its_error_is_handled(folder: Path) -> None:
+def test_a_damaged_file_can_be_renamed_while_its_error_is_handled(folder: Path) -> None:
     folder.mkdir(parents=True)
     path = folder / "journal.db"
     path.write_bytes(b"no database" * 1000)
@@ -222,7 +222,7 @@ def test_a_file_that_is_none_can_be_renamed_while_its_error_is_handled(folder: P
 
 @pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o666, 0o602])
-def test_a_file_that_others_may_write_is_a_journal_error(folder: Path, mode: int) -> None:
+def test_a_file_writable_by_others_is_refused(folder: Path, mode: int) -> None:
     with Journal(folder):
         pass
     (folder / "journal.db").chmod(mode)
@@ -235,9 +235,7 @@ def test_a_file_that_others_may_write_is_a_journal_error(folder: Path, mode: int
 
 @pytest.mark.posix
 @pytest.mark.parametrize("journal", [".", "sandbox"])
-def test_a_state_folder_that_others_may_write_is_a_journal_error(
-    folder: Path, journal: str
-) -> None:
+def test_a_state_folder_writable_by_others_is_refused(folder: Path, journal: str) -> None:
     (folder / journal).mkdir(mode=0o700, parents=True)
     folder.chmod(0o777)
 
@@ -247,7 +245,7 @@ def test_a_state_folder_that_others_may_write_is_a_journal_error(
 
 @pytest.mark.posix
 @pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
-def test_a_file_that_never_ends_is_a_journal_error_at_once(folder: Path, target: str) -> None:
+def test_a_pipe_or_device_in_place_of_the_file_is_refused(folder: Path, target: str) -> None:
     folder.mkdir(parents=True)
     os.mkfifo(folder / "pipe")
     (folder / "journal.db").symlink_to(target)
@@ -258,7 +256,9 @@ def test_a_file_that_never_ends_is_a_journal_error_at_once(folder: Path, target:
 
 @pytest.mark.posix
 @pytest.mark.parametrize("link", ["journal.db", "."])
-def test_a_link_to_nothing_is_refused_by_its_name(folder: Path, tmp_path: Path, link: str) -> None:
+def test_a_dangling_symlink_is_refused_and_its_target_named(
+    folder: Path, tmp_path: Path, link: str
+) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     if link != ".":
         folder.mkdir(mode=0o700)
@@ -270,7 +270,7 @@ def test_a_link_to_nothing_is_refused_by_its_name(folder: Path, tmp_path: Path, 
     assert not (tmp_path / "missing").exists()
 
 
-def test_a_kill_while_it_is_created_leaves_nothing_that_looks_damaged(
+def test_a_kill_during_creation_leaves_no_damaged_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object) -> None:
@@ -285,7 +285,7 @@ def test_a_kill_while_it_is_created_leaves_nothing_that_looks_damaged(
         assert journal.recent() == []
 
 
-def test_without_hard_links_a_journal_is_created_all_the_same(
+def test_a_journal_is_created_without_hard_links(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -299,7 +299,7 @@ def test_without_hard_links_a_journal_is_created_all_the_same(
 
 
 @pytest.mark.posix
-def test_nothing_is_written_to_a_file_that_was_replaced(folder: Path) -> None:
+def test_a_file_replaced_while_open_is_not_written_to(folder: Path) -> None:
     with Journal(folder) as journal:
         (folder / "journal.db").rename(folder / "aside")
         with pytest.raises(JournalError, match="was replaced while it was open"):
@@ -312,7 +312,7 @@ def test_nothing_is_written_to_a_file_that_was_replaced(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["journal.db", "."])
-def test_what_is_in_the_way_is_a_journal_error(folder: Path, name: str) -> None:
+def test_an_obstacle_in_the_files_place_is_a_journal_error(folder: Path, name: str) -> None:
     if name == ".":
         folder.parent.mkdir()
         folder.write_text("a file where the folder should be")
@@ -339,7 +339,7 @@ def test_a_file_that_became_read_only_is_a_journal_error(folder: Path) -> None:
             journal.record_call("c", "request")
 
 
-def test_a_full_disk_is_a_journal_error_and_leaves_it_readable(folder: Path) -> None:
+def test_a_full_disk_is_a_journal_error_and_the_file_stays_readable(folder: Path) -> None:
     with Journal(folder) as journal:
         journal.record_call("c", "first")
         [pages] = journal._database.rows("pragma page_count")[0]
@@ -350,14 +350,14 @@ def test_a_full_disk_is_a_journal_error_and_leaves_it_readable(folder: Path) -> 
         assert journal.last_call("c") is not None
 
 
-def test_a_lock_folder_that_cannot_be_made_is_a_local_error(folder: Path) -> None:
+def test_a_lock_folder_that_cannot_be_created_is_a_local_error(folder: Path) -> None:
     with Journal(folder) as journal:
         (folder / "locks").write_text("a file")
         with pytest.raises(LocalError, match="locks"), journal.locked("editing", "identity"):
             pytest.fail("there is no lock")
 
 
-def test_an_edit_is_held_by_one_at_a_time(folder: Path) -> None:
+def test_an_edit_has_one_lock_holder_at_a_time(folder: Path) -> None:
     class StillBusyError(Exception):
         """Ends a wait that would not end by itself."""
 
@@ -374,7 +374,7 @@ def test_an_edit_is_held_by_one_at_a_time(folder: Path) -> None:
             pass
 
 
-def test_one_name_is_the_name_of_many_kinds_of_locks(folder: Path) -> None:
+def test_locks_of_different_kinds_may_share_a_name(folder: Path) -> None:
     def give_up(_: float) -> None:
         pytest.fail("it waits for itself")
 
@@ -390,7 +390,7 @@ def test_one_name_is_the_name_of_many_kinds_of_locks(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["editing", "sending", "uploading"])
-def test_waiting_for_a_lock_ends_with_the_time_given(folder: Path, kind: str) -> None:
+def test_waiting_for_a_lock_ends_at_the_timeout(folder: Path, kind: str) -> None:
     slept: list[float] = []
     with Journal(folder) as first, Journal(folder, sleep=slept.append) as second:
         lock = second.locked(kind, "a", timeout_s=2.0)
@@ -404,7 +404,7 @@ def test_waiting_for_a_lock_ends_with_the_time_given(folder: Path, kind: str) ->
     assert sum(slept) == pytest.approx(2.0)
 
 
-def test_rows_can_be_read_from_other_threads(folder: Path) -> None:
+def test_calls_from_several_threads_are_all_recorded(folder: Path) -> None:
     with Journal(folder) as journal, concurrent.futures.ThreadPoolExecutor(4) as pool:
         written = [pool.submit(journal.record_call, "c", str(n)) for n in range(40)]
         for each in written:
@@ -414,14 +414,14 @@ def test_rows_can_be_read_from_other_threads(folder: Path) -> None:
     assert count == 40
 
 
-def test_a_missing_table_is_no_damage_to_be_hidden(folder: Path) -> None:
+def test_a_missing_table_is_a_journal_error(folder: Path) -> None:
     with Journal(folder) as journal:
         journal._database.execute("drop table calls")
         with pytest.raises(JournalError, match="no such table"):
             journal.last_call("c")
 
 
-def test_a_database_in_memory_leaves_no_file(
+def test_an_in_memory_database_creates_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

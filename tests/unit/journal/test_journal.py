@@ -72,10 +72,10 @@ def task(number: int = 1, status: str = "processing", **changes: Any) -> Task:
 
 def accept(journal: Journal, number: int = 1, status: str = "processing", **changes: Any) -> Task:
     context = changes.pop("context", CONTEXT)
-    made = attempt(number, **changes)
+    submission = attempt(number, **changes)
     accepted = task(number, status)
-    record(journal, made, context=context)
-    journal.record_accepted(str(made.request_id), accepted, origin=ORIGIN)
+    record(journal, submission, context=context)
+    journal.record_accepted(str(submission.request_id), accepted, origin=ORIGIN)
     return accepted
 
 
@@ -90,35 +90,35 @@ def test_an_attempt_is_on_disk_before_anything_is_sent(tmp_path: Path, journal: 
     assert (found.task_id, found.error, found.saved) == (None, None, ())
 
 
-def test_it_is_being_sent_while_its_process_lives_and_unknown_afterwards(journal: Journal) -> None:
-    made = attempt()
-    with journal.locked("sending", str(made.request_id)):
-        record(journal, made)
-        during = journal.find_attempt(str(made.request_id))
-    afterwards = journal.find_attempt(str(made.request_id))
+def test_an_attempt_is_sending_while_locked_and_unknown_afterwards(journal: Journal) -> None:
+    submission = attempt()
+    with journal.locked("sending", str(submission.request_id)):
+        record(journal, submission)
+        during = journal.find_attempt(str(submission.request_id))
+    afterwards = journal.find_attempt(str(submission.request_id))
 
     assert [record and record.status for record in (during, afterwards)] == ["sending", "unknown"]
 
 
-def test_an_unknown_attempt_keeps_what_it_takes_to_send_it_again(journal: Journal) -> None:
-    made = attempt()
-    record(journal, made)
-    journal.record_unknown(str(made.request_id), TaskError(code="network", message="cut"))
+def test_an_unknown_attempt_keeps_what_a_replay_needs(journal: Journal) -> None:
+    submission = attempt()
+    record(journal, submission)
+    journal.record_unknown(str(submission.request_id), TaskError(code="network", message="cut"))
 
-    found = journal.find_attempt(str(made.request_id))
+    found = journal.find_attempt(str(submission.request_id))
 
     assert found is not None
-    assert (found.status, found.body) == ("unknown", made.body)
+    assert (found.status, found.body) == ("unknown", submission.body)
     assert found.error == TaskError(code="network", message="cut")
-    assert found.video == made.video
+    assert found.video == submission.video
 
 
-def test_a_refused_attempt_can_be_raised_again_and_is_not_sent_again(journal: Journal) -> None:
-    made = attempt()
-    record(journal, made)
-    journal.record_refused(str(made.request_id), REFUSAL)
+def test_a_refused_attempt_keeps_its_error_and_drops_its_body(journal: Journal) -> None:
+    submission = attempt()
+    record(journal, submission)
+    journal.record_refused(str(submission.request_id), REFUSAL)
 
-    found = journal.find_attempt(str(made.request_id))
+    found = journal.find_attempt(str(submission.request_id))
 
     assert found is not None
     assert (found.status, found.error, found.body) == ("refused", REFUSAL, None)
@@ -127,7 +127,7 @@ def test_a_refused_attempt_can_be_raised_again_and_is_not_sent_again(journal: Jo
     assert is_certainly_not_accepted(error)
 
 
-def test_an_attempt_that_was_not_sent_leaves_the_row_of_another_alone(journal: Journal) -> None:
+def test_an_unsent_attempt_never_overwrites_a_sent_one(journal: Journal) -> None:
     sent = attempt(body=b"first")
     record(journal, sent)
     unsent = sent._replace(identity=None, body=None, body_digest=None)
@@ -139,7 +139,7 @@ def test_an_attempt_that_was_not_sent_leaves_the_row_of_another_alone(journal: J
     assert found == {sent.request_id: "unknown", "spare-1": "refused", "spare-2": "refused"}
 
 
-def test_an_accepted_attempt_is_its_task(journal: Journal) -> None:
+def test_an_accepted_attempt_and_its_task_are_one_record(journal: Journal) -> None:
     accepted = accept(journal)
 
     found = journal.find_attempt("omniedit-0000000000000001")
@@ -150,20 +150,20 @@ def test_an_accepted_attempt_is_its_task(journal: Journal) -> None:
     assert found.identity == "identity-a"
 
 
-def test_a_submission_sent_again_keeps_one_row(journal: Journal) -> None:
-    made = attempt()
-    record(journal, made)
-    journal.record_refused(str(made.request_id), REFUSAL)
+def test_resending_a_submission_reuses_its_row(journal: Journal) -> None:
+    submission = attempt()
+    record(journal, submission)
+    journal.record_refused(str(submission.request_id), REFUSAL)
     record(journal, attempt(body=b"second"))
 
     assert len(journal.recent()) == 1
-    found = journal.find_attempt(str(made.request_id))
+    found = journal.find_attempt(str(submission.request_id))
     assert found is not None
     assert (found.status, found.body, found.error) == ("unknown", b"second", None)
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
-def test_query_and_body_go_once_the_task_has_ended(journal: Journal, status: str) -> None:
+def test_query_and_body_are_dropped_once_the_task_has_ended(journal: Journal, status: str) -> None:
     accepted = accept(journal)
     before = journal.find_task(accepted.task_id)
     journal.record_task(task(status=status), origin=ORIGIN)
@@ -177,7 +177,7 @@ def test_query_and_body_go_once_the_task_has_ended(journal: Journal, status: str
     assert (after.body_digest, after.identity) == ("digest-a", "identity-a")
 
 
-def test_the_query_of_a_refused_clip_goes_at_once(journal: Journal) -> None:
+def test_a_refusal_drops_the_clips_query(journal: Journal) -> None:
     record(journal, attempt())
     journal.record_refused(str(attempt().request_id), REFUSAL)
 
@@ -187,9 +187,7 @@ def test_the_query_of_a_refused_clip_goes_at_once(journal: Journal) -> None:
     assert found.video == "https://example.com/clip.mp4"
 
 
-def test_no_signature_is_left_in_the_file_of_an_ended_task(
-    tmp_path: Path, journal: Journal
-) -> None:
+def test_no_signature_of_an_ended_task_is_kept(tmp_path: Path, journal: Journal) -> None:
     accept(journal, body=b'{"video_urls": ["https://example.com/clip.mp4?signature=abc"]}')
     journal.record_task(task(status="completed"), origin=ORIGIN)
 
@@ -198,7 +196,7 @@ def test_no_signature_is_left_in_the_file_of_an_ended_task(
     assert all("signature" not in str(value) for row in rows for value in tuple(row))
 
 
-def test_the_name_of_a_local_clip_stays_whole(journal: Journal) -> None:
+def test_a_local_clips_name_is_not_cut_at_a_question_mark(journal: Journal) -> None:
     accepted = accept(journal, video="what?#1.mp4")
     journal.record_task(task(status="completed"), origin=ORIGIN)
 
@@ -208,7 +206,7 @@ def test_the_name_of_a_local_clip_stays_whole(journal: Journal) -> None:
     assert found.video == "what?#1.mp4"
 
 
-def test_news_of_a_task_is_written_and_progress_is_not(journal: Journal) -> None:
+def test_a_new_status_is_written_and_progress_is_not(journal: Journal) -> None:
     accepted = accept(journal)
     changes = journal._database.rows("select total_changes() as n")[0]["n"]
 
@@ -225,13 +223,13 @@ def test_news_of_a_task_is_written_and_progress_is_not(journal: Journal) -> None
     assert (found.task.result_urls, found.task.credits_used) == (ended.result_urls, 31.0)
 
 
-def test_a_task_that_is_not_known_here_is_not_taken_in(journal: Journal) -> None:
+def test_a_task_missing_from_the_journal_is_not_added(journal: Journal) -> None:
     journal.record_task(task(7, "completed"), origin=ORIGIN)
 
     assert journal.recent() == []
 
 
-def test_what_a_poorer_reply_leaves_out_stays(journal: Journal) -> None:
+def test_a_sparse_reply_erases_nothing(journal: Journal) -> None:
     accepted = accept(journal)
     rich = task(
         status="completed",
@@ -255,7 +253,7 @@ def test_what_a_poorer_reply_leaves_out_stays(journal: Journal) -> None:
     assert (kept.created_at, found.completed_after) == (accepted.created_at, 5e9)
 
 
-def test_last_is_the_newest_attempt_of_a_context_whatever_became_of_it(journal: Journal) -> None:
+def test_last_is_a_contexts_newest_attempt_even_if_refused(journal: Journal) -> None:
     accept(journal, 1)
     accept(journal, 2, context="github:7:clips")
     record(journal, attempt(3))
@@ -266,7 +264,7 @@ def test_last_is_the_newest_attempt_of_a_context_whatever_became_of_it(journal: 
     assert journal.last_call("github:8:clips") is None
 
 
-def test_going_on_with_an_old_task_makes_it_the_last(journal: Journal) -> None:
+def test_resuming_an_old_task_makes_it_the_last(journal: Journal) -> None:
     accept(journal, 1)
     accept(journal, 2)
     journal.record_call(CONTEXT, attempt(1).request_id)
@@ -282,7 +280,7 @@ def test_a_batch_has_no_last_task(journal: Journal) -> None:
     assert journal.last_call(CONTEXT) == Call(None)
 
 
-def test_an_adopted_task_is_known_and_never_the_last(journal: Journal) -> None:
+def test_an_adopted_task_is_listed_but_never_the_last(journal: Journal) -> None:
     journal.record_adopted(task(9, "completed"), origin=ORIGIN)
 
     found = journal.find_task(task(9).task_id)
@@ -293,7 +291,7 @@ def test_an_adopted_task_is_known_and_never_the_last(journal: Journal) -> None:
     assert journal.recent() == [found]
 
 
-def test_adopting_what_is_known_changes_no_owner(journal: Journal) -> None:
+def test_adopting_a_known_task_keeps_its_request_id(journal: Journal) -> None:
     accepted = accept(journal)
     journal.record_adopted(accepted, origin=ORIGIN)
 
@@ -312,32 +310,32 @@ EDIT_CASES = [
     pytest.param(["completed", "refused"], 1, id="completed-then-refused"),
     pytest.param(["completed", "failed"], 1, id="completed-then-failed"),
     pytest.param(["failed", "completed"], 2, id="failed-then-completed"),
-    pytest.param(["failed", "failed"], 2, id="the-newest-of-the-failed"),
-    pytest.param(["completed", "completed"], 2, id="the-newest-of-the-completed"),
+    pytest.param(["failed", "failed"], 2, id="newest-failed"),
+    pytest.param(["completed", "completed"], 2, id="newest-completed"),
     pytest.param(["unknown", "failed"], 1, id="unknown-then-failed"),
     pytest.param(["completed", "unknown"], 2, id="completed-then-unknown"),
-    pytest.param(["cancelled", "refused", "failed"], 3, id="nothing-alive"),
+    pytest.param(["cancelled", "refused", "failed"], 3, id="all-ended"),
 ]
 
 
 @pytest.mark.parametrize(("history", "expected"), EDIT_CASES)
-def test_what_was_accepted_and_did_not_fail_decides_about_an_edit(
+def test_find_edit_prefers_accepted_attempts_that_did_not_fail(
     journal: Journal, history: list[str], expected: int | None
 ) -> None:
     for number, state in enumerate(history, start=1):
-        made = attempt(number)
-        record(journal, made)
+        submission = attempt(number)
+        record(journal, submission)
         if state == "refused":
-            journal.record_refused(str(made.request_id), REFUSAL)
+            journal.record_refused(str(submission.request_id), REFUSAL)
         elif state != "unknown":
-            journal.record_accepted(str(made.request_id), task(number, state), origin=ORIGIN)
+            journal.record_accepted(str(submission.request_id), task(number, state), origin=ORIGIN)
 
     found = journal.find_edit("identity-a", origin=ORIGIN)
 
     assert (found and found.request_id) == (expected and attempt(expected).request_id)
 
 
-def test_an_edit_belongs_to_its_origin_and_identity(journal: Journal) -> None:
+def test_an_edit_is_found_by_its_origin_and_identity(journal: Journal) -> None:
     accept(journal)
 
     assert journal.find_edit("identity-a", origin="sandbox") is None
@@ -356,7 +354,7 @@ def test_a_task_is_found_by_the_end_of_its_id(journal: Journal) -> None:
     assert journal.tasks_ending_with("_2345678") == []
 
 
-def test_recent_is_newest_first_and_as_many_as_asked_for(journal: Journal) -> None:
+def test_recent_is_newest_first_up_to_its_limit(journal: Journal) -> None:
     for number in range(1, 6):
         accept(journal, number)
     journal.record_adopted(task(9, created_at=1.0), origin=ORIGIN)
@@ -367,7 +365,7 @@ def test_recent_is_newest_first_and_as_many_as_asked_for(journal: Journal) -> No
     assert len(journal.recent(limit=2)) == 2
 
 
-def test_saved_files_are_kept_in_order_one_row_a_path(journal: Journal) -> None:
+def test_saved_files_keep_their_order_with_one_row_per_path(journal: Journal) -> None:
     accepted = accept(journal)
     first = SavedFile(path="/a/out.mp4", size_bytes=1, sha256="00")
     second = SavedFile(path="/a/out-2.mp4", size_bytes=2, sha256="01")
@@ -381,7 +379,7 @@ def test_saved_files_are_kept_in_order_one_row_a_path(journal: Journal) -> None:
     assert found.saved == (second, replaced)
 
 
-def test_a_result_that_is_gone_is_marked(journal: Journal) -> None:
+def test_a_gone_result_is_marked(journal: Journal) -> None:
     accepted = accept(journal, status="completed")
     journal.record_result_gone(accepted.task_id)
 
@@ -394,11 +392,11 @@ def test_a_result_that_is_gone_is_marked(journal: Journal) -> None:
 @pytest.mark.parametrize(
     ("before", "still_gone"),
     [
-        pytest.param((), False, id="a-result-that-comes-late-is-here"),
-        pytest.param(("https://r.example/1.mp4",), True, id="a-new-link-proves-nothing"),
+        pytest.param((), False, id="first-link-clears-the-mark"),
+        pytest.param(("https://r.example/1.mp4",), True, id="replaced-link-keeps-the-mark"),
     ],
 )
-def test_a_mark_goes_once_the_first_result_appears(
+def test_only_the_first_result_link_clears_the_gone_mark(
     journal: Journal, before: tuple[str, ...], still_gone: object
 ) -> None:
     task = replace(accept(journal, status="completed"), result_urls=before)
@@ -413,7 +411,7 @@ def test_a_mark_goes_once_the_first_result_appears(
     assert found.is_result_gone is still_gone
 
 
-def test_uploads_are_remembered_while_they_stay(journal: Journal, clock: Clock) -> None:
+def test_uploads_are_found_until_they_expire(journal: Journal, clock: Clock) -> None:
     clip = UploadedClip(url="https://f.example/c.mp4", expires_at=clock.now + 7200)
     endless = UploadedClip(url="https://f.example/o", expires_at=None)
     journal.record_upload("sha", clip, origin=ORIGIN, files_origin=FILES)
@@ -430,7 +428,7 @@ def test_uploads_are_remembered_while_they_stay(journal: Journal, clock: Clock) 
     assert find("other", 0) is None
 
 
-def test_an_upload_made_anew_replaces_the_old_one(journal: Journal, clock: Clock) -> None:
+def test_a_new_upload_replaces_the_old_one(journal: Journal, clock: Clock) -> None:
     for name in ("old", "new"):
         clip = UploadedClip(url=f"https://f.example/{name}", expires_at=clock.now + 7200)
         journal.record_upload("sha", clip, origin=ORIGIN, files_origin=FILES)
@@ -441,9 +439,7 @@ def test_an_upload_made_anew_replaces_the_old_one(journal: Journal, clock: Clock
     assert found.url == "https://f.example/new"
 
 
-def test_an_upload_that_the_service_has_forgotten_is_forgotten(
-    journal: Journal, clock: Clock
-) -> None:
+def test_a_forgotten_upload_is_gone_under_every_digest(journal: Journal, clock: Clock) -> None:
     clip = UploadedClip(url="https://f.example/c.mp4", expires_at=clock.now + 7200)
     for sha256 in ("sha", "same-again"):
         journal.record_upload(sha256, clip, origin=ORIGIN, files_origin=FILES)
@@ -455,22 +451,22 @@ def test_an_upload_that_the_service_has_forgotten_is_forgotten(
         assert found is None
 
 
-def test_an_attempt_of_unknown_outcome_is_settled_with_a_task(journal: Journal) -> None:
-    made = attempt()
-    record(journal, made)
-    journal.record_unknown(str(made.request_id), TaskError(code="network", message="cut"))
+def test_an_unknown_attempt_is_settled_with_an_adopted_task(journal: Journal) -> None:
+    submission = attempt()
+    record(journal, submission)
+    journal.record_unknown(str(submission.request_id), TaskError(code="network", message="cut"))
     journal.record_adopted(task(), origin=ORIGIN)
 
-    journal.settle_attempt(str(made.request_id), task(), origin=ORIGIN)
+    journal.settle_attempt(str(submission.request_id), task(), origin=ORIGIN)
 
     found = journal.find_edit("identity-a", origin=ORIGIN)
     assert found
-    assert (found.request_id, found.task, found.error) == (str(made.request_id), task(), None)
+    assert (found.request_id, found.task, found.error) == (str(submission.request_id), task(), None)
     assert not found.is_adopted
     assert len(journal.recent()) == 1
 
 
-def test_forgetting_an_attempt_leaves_no_trace_of_it(journal: Journal) -> None:
+def test_forgetting_an_attempt_leaves_no_trace(journal: Journal) -> None:
     accept(journal, 1)
     record(journal, attempt(2))
 
@@ -480,7 +476,7 @@ def test_forgetting_an_attempt_leaves_no_trace_of_it(journal: Journal) -> None:
     assert journal.last_call(CONTEXT) == Call(attempt(1).request_id)
 
 
-def test_an_attempt_with_a_task_is_not_forgotten_as_an_attempt(journal: Journal) -> None:
+def test_forget_attempt_keeps_an_accepted_one(journal: Journal) -> None:
     accepted = accept(journal)
 
     journal.forget_attempt(str(attempt().request_id))
@@ -490,7 +486,7 @@ def test_an_attempt_with_a_task_is_not_forgotten_as_an_attempt(journal: Journal)
     assert journal.last_call(CONTEXT) == Call(attempt().request_id)
 
 
-def test_forgetting_an_edit_leaves_no_trace_of_it(journal: Journal) -> None:
+def test_forgetting_an_edit_leaves_no_trace(journal: Journal) -> None:
     kept = accept(journal, 1)
     gone = accept(journal, 2)
     journal.record_saved(gone.task_id, SavedFile(path="/a", size_bytes=1, sha256="00"))
@@ -505,7 +501,7 @@ def test_forgetting_an_edit_leaves_no_trace_of_it(journal: Journal) -> None:
         assert gone.task_id not in json.dumps([tuple(map(str, row)) for row in rows])
 
 
-def test_one_kept_in_memory_forgets_everything_and_locks_nothing(clock: Clock) -> None:
+def test_an_in_memory_journal_persists_nothing(clock: Clock) -> None:
     with Journal(None, clock=clock) as journal:
         accept(journal)
         with journal.locked("editing", "identity-a"), journal.locked("sending", "x"):
@@ -516,22 +512,20 @@ def test_one_kept_in_memory_forgets_everything_and_locks_nothing(clock: Clock) -
 
 
 @pytest.mark.parametrize(
-    "ends",
+    "outcome",
     [
-        pytest.param("refused", id="refused-as-wrong"),
-        pytest.param("failed", id="failed-over-its-input"),
+        pytest.param("refused", id="refused-as-invalid"),
+        pytest.param("failed", id="failed-on-missing-input"),
     ],
 )
-def test_an_upload_that_the_service_did_not_find_is_not_sent_again(
-    journal: Journal, ends: str
-) -> None:
+def test_an_upload_the_service_could_not_use_is_not_reused(journal: Journal, outcome: str) -> None:
     url = "https://files.example.com/clip.mp4"
     journal.record_upload(
         "sha", UploadedClip(url=url, expires_at=1e12), origin=ORIGIN, files_origin=ORIGIN
     )
     record(journal, attempt(body=f'{{"video_urls": ["{url}"]}}'.encode()))
 
-    if ends == "refused":
+    if outcome == "refused":
         error = TaskError(code="invalid_request", message="no", kind="request_refused")
         journal.record_refused("omniedit-0000000000000001", error)
     else:

@@ -45,13 +45,13 @@ def merged(ours: Path, theirs: Path) -> Merged:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of folders are text elsewhere")
-def test_the_name_of_a_folder_need_not_be_text(tmp_path: Path, theirs: Path) -> None:
+def test_a_folder_name_need_not_be_valid_text(tmp_path: Path, theirs: Path) -> None:
     submit(theirs, "first", task_id="task-1")
 
     assert merged(tmp_path / "\udcff", theirs).submissions == 1
 
 
-def test_what_is_new_is_taken_once(ours: Path, theirs: Path, tmp_path: Path) -> None:
+def test_new_rows_are_added_once(ours: Path, theirs: Path, tmp_path: Path) -> None:
     here = tmp_path / "here.mp4"
     here.write_bytes(b"video")
     submit(ours, "first", task_id="task-1")
@@ -79,7 +79,7 @@ def test_what_is_new_is_taken_once(ours: Path, theirs: Path, tmp_path: Path) -> 
         assert journal.key_digest("second") == f"{theirs}:second"
 
 
-def test_what_was_being_sent_elsewhere_is_in_doubt(ours: Path, theirs: Path) -> None:
+def test_an_attempt_being_sent_elsewhere_becomes_unknown(ours: Path, theirs: Path) -> None:
     submit(theirs, "sending")
 
     merged(ours, theirs)
@@ -90,12 +90,12 @@ def test_what_was_being_sent_elsewhere_is_in_doubt(ours: Path, theirs: Path) -> 
 
 
 @pytest.mark.parametrize("is_known_to_us", [True, False], ids=["here", "there"])
-def test_a_task_settles_what_the_other_is_in_doubt_about(
+def test_a_task_settles_the_other_journals_unknown_attempt(
     ours: Path, theirs: Path, *, is_known_to_us: bool
 ) -> None:
-    settled, doubting = (ours, theirs) if is_known_to_us else (theirs, ours)
+    settled, unsettled = (ours, theirs) if is_known_to_us else (theirs, ours)
     submit(settled, "one", task_id="task-1")
-    submit(doubting, "one")
+    submit(unsettled, "one")
 
     found = merged(ours, theirs)
 
@@ -106,7 +106,7 @@ def test_a_task_settles_what_the_other_is_in_doubt_about(
         assert record.task_id == "task-1"
 
 
-def test_the_end_of_a_task_is_kept_whoever_saw_it(ours: Path, theirs: Path) -> None:
+def test_a_tasks_final_status_is_kept_from_either_journal(ours: Path, theirs: Path) -> None:
     submit(ours, "one", task_id="task-1")
     submit(theirs, "one", task_id="task-1", status="completed", credits_used=2.0)
     submit(ours, "two", task_id="task-2", status="completed", credits_used=4.0)
@@ -122,7 +122,7 @@ def test_the_end_of_a_task_is_kept_whoever_saw_it(ours: Path, theirs: Path) -> N
     }
 
 
-def test_what_contradicts_is_said_and_every_task_is_kept(ours: Path, theirs: Path) -> None:
+def test_conflicts_are_reported_and_every_task_is_kept(ours: Path, theirs: Path) -> None:
     submit(ours, "one", task_id="task-1")
     submit(theirs, "one", task_id="task-2")
     submit(ours, "other", digest="a")
@@ -151,7 +151,7 @@ def test_the_other_journal_is_not_written_to(ours: Path, theirs: Path) -> None:
     assert {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()} == before
 
 
-def test_a_transaction_that_was_cut_off_elsewhere_is_rolled_back_in_the_copy(
+def test_an_interrupted_transaction_is_rolled_back_in_the_copy(
     ours: Path, theirs: Path, tmp_path: Path
 ) -> None:
     submit(theirs, "one", task_id="task-1")
@@ -195,7 +195,7 @@ def empty(folder: Path) -> None:
         pytest.param(empty, JournalDamagedError, id="empty"),
     ],
 )
-def test_a_journal_that_cannot_be_read_is_refused_by_its_name(
+def test_an_unreadable_journal_is_refused_by_name(
     ours: Path, theirs: Path, make: Callable[[Path], None], error: type[JournalError]
 ) -> None:
     make(theirs)
@@ -216,18 +216,18 @@ def refuse(folder: Path, name: str, *, digest: str | None = None, origin: str = 
 
 
 @pytest.mark.parametrize(
-    "ours_is",
+    "our_refusal",
     [
         pytest.param({}, id="unsent"),
-        pytest.param({"digest": "another"}, id="of-another-body"),
-        pytest.param({"origin": "https://other.example"}, id="at-another-origin"),
+        pytest.param({"digest": "another"}, id="another-body"),
+        pytest.param({"origin": "https://other.example"}, id="another-origin"),
     ],
 )
-@pytest.mark.parametrize("task_id", ["task-1", ""], ids=["accepted", "in-doubt"])
-def test_what_was_refused_here_hides_nothing_that_was_paid_for_there(
-    ours: Path, theirs: Path, ours_is: dict[str, str], task_id: str
+@pytest.mark.parametrize("task_id", ["task-1", ""], ids=["accepted", "unknown"])
+def test_a_refusal_here_never_hides_a_submission_there(
+    ours: Path, theirs: Path, our_refusal: dict[str, str], task_id: str
 ) -> None:
-    refuse(ours, "one", **ours_is)
+    refuse(ours, "one", **our_refusal)
     submit(theirs, "one", task_id=task_id)
 
     first, second = merged(ours, theirs), merged(ours, theirs)
@@ -244,9 +244,7 @@ def test_what_was_refused_here_hides_nothing_that_was_paid_for_there(
         assert journal.key_digest("one") == f"{theirs}:one"
 
 
-def test_what_was_paid_for_under_a_request_id_of_ours_is_a_known_edit(
-    ours: Path, theirs: Path
-) -> None:
+def test_a_request_id_used_for_two_edits_keeps_both(ours: Path, theirs: Path) -> None:
     with Journal(ours) as journal:
         given = attempt("one", prompt="ours", identity="our-edit")
         journal.record_attempt(given, context=None)
@@ -271,7 +269,7 @@ def test_what_was_paid_for_under_a_request_id_of_ours_is_a_known_edit(
     }
 
 
-def test_a_task_that_is_known_under_one_id_is_not_taken_under_another(
+def test_a_task_known_under_one_request_id_is_not_added_twice(
     ours: Path, theirs: Path, tmp_path: Path
 ) -> None:
     third = tmp_path / "third"
@@ -291,7 +289,7 @@ def test_a_task_that_is_known_under_one_id_is_not_taken_under_another(
         assert [each.task_id for each in journal.recent()] == ["task-2"]
 
 
-def test_what_was_refused_here_stays_the_newest_call(ours: Path, theirs: Path) -> None:
+def test_a_refusal_here_stays_the_last_call(ours: Path, theirs: Path) -> None:
     refuse(ours, "one")
     submit(theirs, "one", task_id="task-1")
 
@@ -306,7 +304,7 @@ def test_what_was_refused_here_stays_the_newest_call(ours: Path, theirs: Path) -
         assert (last.prompt, last.status) == ("refused", AttemptState.REFUSED)
 
 
-def test_of_two_attempts_the_later_decides_wherever_it_was_made(ours: Path, theirs: Path) -> None:
+def test_the_later_of_two_attempts_wins_on_either_machine(ours: Path, theirs: Path) -> None:
     failures = {
         ours: (2000.0, TaskError(code="content_policy_violation", message="no")),
         theirs: (1000.0, TaskError(code="service_error", message="later")),
@@ -328,15 +326,15 @@ def test_of_two_attempts_the_later_decides_wherever_it_was_made(ours: Path, thei
 
 
 @pytest.mark.parametrize(
-    ("sound", "rotten"),
+    ("intact", "corrupt"),
     [
         pytest.param(b"prompt-of-theirs", b"prompt-\xff\xfe-theirs", id="text"),
         pytest.param(b'["https://x', b'{"https://x', id="links"),
-        pytest.param(b'"marks": []', b'"marks" [] ', id="facts-of-a-file"),
+        pytest.param(b'"marks": []', b'"marks" [] ', id="file-facts"),
     ],
 )
-def test_no_damaged_row_comes_into_a_sound_journal(
-    ours: Path, theirs: Path, sound: bytes, rotten: bytes
+def test_a_damaged_row_is_never_merged(
+    ours: Path, theirs: Path, intact: bytes, corrupt: bytes
 ) -> None:
     submit(ours, "one", task_id="task-1")
     with Journal(theirs) as journal:
@@ -347,8 +345,8 @@ def test_no_damaged_row_comes_into_a_sound_journal(
         file = SavedFile(path="/x/two.mp4", size_bytes=1, sha256="00", facts=facts)
         journal.record_saved("task-2", file)
     content = (theirs / "journal.db").read_bytes()
-    assert sound in content
-    (theirs / "journal.db").write_bytes(content.replace(sound, rotten))
+    assert intact in content
+    (theirs / "journal.db").write_bytes(content.replace(intact, corrupt))
 
     with pytest.raises(JournalDamagedError) as caught:
         merged(ours, theirs)
@@ -361,7 +359,7 @@ def test_no_damaged_row_comes_into_a_sound_journal(
         assert [record.task_id for record in journal.recent()] == ["task-1"]
 
 
-def test_a_journal_that_stays_locked_is_given_up(ours: Path, theirs: Path) -> None:
+def test_merging_gives_up_on_a_locked_journal(ours: Path, theirs: Path) -> None:
     submit(theirs, "one", task_id="task-1")
     with closing(sqlite3.connect(theirs / "journal.db", isolation_level=None)) as other:
         other.execute("begin exclusive")
@@ -370,7 +368,7 @@ def test_a_journal_that_stays_locked_is_given_up(ours: Path, theirs: Path) -> No
             merge(ours, theirs, private=ours / "tmp", policy=Policy(journal_timeout_s=0.01))
 
 
-def test_a_recovery_that_was_settled_here_does_not_come_back(ours: Path, theirs: Path) -> None:
+def test_a_settled_recovery_is_not_merged_again(ours: Path, theirs: Path) -> None:
     counts = {"attempts": 1, "tasks": 1, "files": 0, "calls": 0}
     with Journal(theirs) as journal, journal._database.writing():
         journal._database.execute(

@@ -81,7 +81,7 @@ def pages_of(content: bytes, table: str) -> list[int]:
         ]
 
 
-def without_page(content: bytes, number: int, *, filling: bytes = b"\xde\xad") -> bytes:
+def damage_page(content: bytes, number: int, *, filling: bytes = b"\xde\xad") -> bytes:
     start = (number - 1) * PAGE_BYTES
     return content[:start] + filling * (PAGE_BYTES // len(filling)) + content[start + PAGE_BYTES :]
 
@@ -91,14 +91,12 @@ def known_requests(folder: Path) -> set[str]:
         return {record.request_id for record in journal.recent() if record.request_id}
 
 
-def test_every_row_comes_back_as_it_was_where_only_the_tree_is_damaged(
-    folder: Path, filled: bytes
-) -> None:
+def test_a_damaged_root_page_loses_no_row(folder: Path, filled: bytes) -> None:
     write(folder, filled)
     with Journal(folder) as journal:
         expected, call = journal.recent(), journal.last_call("user:0")
     root = pages_of(filled, "attempts")[0]
-    write(folder, without_page(filled, root))
+    write(folder, damage_page(filled, root))
 
     recovery = recover(folder)
 
@@ -116,11 +114,9 @@ def test_every_row_comes_back_as_it_was_where_only_the_tree_is_damaged(
         assert journal.last_call("user:0") == call
 
 
-def test_of_a_lost_page_all_other_rows_come_back_and_the_lost_ones_are_named(
-    folder: Path, filled: bytes
-) -> None:
+def test_a_lost_page_costs_only_its_rows_and_they_are_named(folder: Path, filled: bytes) -> None:
     leaf = pages_of(filled, "attempts")[3]
-    write(folder, without_page(filled, leaf))
+    write(folder, damage_page(filled, leaf))
 
     recovery = recover(folder)
 
@@ -135,16 +131,18 @@ def test_of_a_lost_page_all_other_rows_come_back_and_the_lost_ones_are_named(
 @pytest.mark.parametrize(
     "damage",
     [
-        pytest.param(lambda content: b"the dog ate it\n" * 1000, id="no-database"),
+        pytest.param(lambda content: b"the dog ate it\n" * 1000, id="not-a-database"),
         pytest.param(lambda content: bytes(range(100)) + content[100:], id="garbage-header"),
-        pytest.param(lambda content: content[: len(content) // 2], id="cut-off"),
-        pytest.param(lambda content: content[: len(content) // 2 + 7], id="cut-off-in-a-page"),
-        pytest.param(lambda content: without_page(content, 1), id="no-schema"),
-        pytest.param(lambda _: b"", id="emptied"),
-        pytest.param(lambda content: without_page(content, 2, filling=b"\0"), id="page-of-zeros"),
+        pytest.param(lambda content: content[: len(content) // 2], id="truncated"),
+        pytest.param(
+            lambda content: content[: len(content) // 2 + 7], id="truncated-within-a-page"
+        ),
+        pytest.param(lambda content: damage_page(content, 1), id="no-schema"),
+        pytest.param(lambda _: b"", id="empty"),
+        pytest.param(lambda content: damage_page(content, 2, filling=b"\0"), id="zeroed-page"),
     ],
 )
-def test_what_is_lost_is_known_until_it_was_settled(
+def test_a_loss_stays_on_record_until_it_is_settled(
     folder: Path, filled: bytes, damage: Callable[[bytes], bytes]
 ) -> None:
     damaged = damage(filled)
@@ -174,10 +172,10 @@ def test_what_is_lost_is_known_until_it_was_settled(
         assert journal.recoveries() == []
 
 
-def test_a_task_whose_row_is_lost_is_followed_again(folder: Path, filled: bytes) -> None:
+def test_a_task_that_lost_its_row_is_pending_again(folder: Path, filled: bytes) -> None:
     leaves = pages_of(filled, "tasks")[1:]
     for leaf in leaves:
-        filled = without_page(filled, leaf)
+        filled = damage_page(filled, leaf)
     write(folder, filled)
 
     recover(folder)
@@ -196,7 +194,7 @@ def test_a_garbage_header_loses_no_row(folder: Path, filled: bytes) -> None:
     assert len(known_requests(folder)) == EDITS
 
 
-def test_a_row_from_before_a_migration_comes_back(folder: Path) -> None:
+def test_a_row_older_than_a_migration_is_recovered(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     path = folder / "journal.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -219,8 +217,8 @@ def test_a_row_from_before_a_migration_comes_back(folder: Path) -> None:
         assert journal.recent() == expected
 
 
-def test_what_was_not_settled_survives_another_damage(folder: Path, filled: bytes) -> None:
-    path = write(folder, without_page(filled, pages_of(filled, "attempts")[3]))
+def test_an_unsettled_recovery_survives_the_next_one(folder: Path, filled: bytes) -> None:
+    path = write(folder, damage_page(filled, pages_of(filled, "attempts")[3]))
     first = recover(folder)
     path.write_bytes(bytes(100) + path.read_bytes()[100:])
 
@@ -230,7 +228,7 @@ def test_what_was_not_settled_survives_another_damage(folder: Path, filled: byte
         assert journal.recoveries() == [first, second]
 
 
-def test_deleted_rows_do_not_come_back(folder: Path) -> None:
+def test_deleted_rows_are_not_recovered(folder: Path) -> None:
     fill(folder, EDITS)
     path = folder / "journal.db"
     with Journal(folder) as journal:
@@ -246,7 +244,7 @@ def test_deleted_rows_do_not_come_back(folder: Path) -> None:
     assert known_requests(folder) == {"request-0007"}
 
 
-def test_a_sound_journal_is_left_alone(folder: Path) -> None:
+def test_an_intact_journal_is_left_alone(folder: Path) -> None:
     fill(folder, 1)
     before = (folder / "journal.db").stat().st_ino
 
@@ -255,7 +253,7 @@ def test_a_sound_journal_is_left_alone(folder: Path) -> None:
     assert (folder / "journal.db").stat().st_ino == before
 
 
-def test_a_journal_of_a_newer_version_is_left_alone(folder: Path) -> None:
+def test_a_journal_from_a_newer_version_is_refused(folder: Path) -> None:
     with Journal(folder) as journal:
         journal._database.execute(f"pragma user_version={VERSION + 1}")
 
@@ -263,17 +261,15 @@ def test_a_journal_of_a_newer_version_is_left_alone(folder: Path) -> None:
         recover(folder)
 
 
-def test_whoever_comes_second_finds_a_sound_journal(folder: Path, filled: bytes) -> None:
-    write(folder, without_page(filled, 1))
+def test_a_second_recovery_finds_nothing_to_do(folder: Path, filled: bytes) -> None:
+    write(folder, damage_page(filled, 1))
 
     assert recover(folder) is not None
     assert recover(folder) is None
 
 
-def test_another_process_that_recovers_it_is_not_waited_for_without_end(
-    folder: Path, filled: bytes
-) -> None:
-    write(folder, without_page(filled, 1))
+def test_waiting_for_another_recovery_times_out(folder: Path, filled: bytes) -> None:
+    write(folder, damage_page(filled, 1))
     (folder / "locks").mkdir()
 
     with (
@@ -284,12 +280,12 @@ def test_another_process_that_recovers_it_is_not_waited_for_without_end(
 
 
 @pytest.mark.posix
-def test_a_process_that_has_the_damaged_file_open_writes_nothing_to_it(
+def test_a_process_with_the_damaged_file_open_cannot_write_to_it(
     folder: Path, filled: bytes
 ) -> None:
     path = write(folder, filled)
     with Journal(folder) as open_journal:
-        damaged = without_page(filled, pages_of(filled, "files")[2])
+        damaged = damage_page(filled, pages_of(filled, "files")[2])
         with path.open("r+b") as file:
             file.write(damaged)
         recover(folder)
@@ -298,8 +294,8 @@ def test_a_process_that_has_the_damaged_file_open_writes_nothing_to_it(
             open_journal.record_attempt(attempt("request-new", prompt="p"), context=None)
 
 
-def test_a_leftover_of_a_killed_recovery_is_overwritten(folder: Path, filled: bytes) -> None:
-    write(folder, without_page(filled, pages_of(filled, "attempts")[0]))
+def test_leftovers_of_a_killed_recovery_are_overwritten(folder: Path, filled: bytes) -> None:
+    write(folder, damage_page(filled, pages_of(filled, "attempts")[0]))
     (folder / "journal.recovering.db").write_bytes(b"half")
 
     recover(folder)
@@ -307,10 +303,8 @@ def test_a_leftover_of_a_killed_recovery_is_overwritten(folder: Path, filled: by
     assert len(known_requests(folder)) == EDITS
 
 
-def test_where_open_files_stay_it_is_closed_before_it_is_replaced(
-    folder: Path, filled: bytes
-) -> None:
-    write(folder, without_page(filled, pages_of(filled, "attempts")[0]))
+def test_on_windows_the_file_is_closed_before_it_is_replaced(folder: Path, filled: bytes) -> None:
+    write(folder, damage_page(filled, pages_of(filled, "attempts")[0]))
 
     recover(folder, system=windows())
 
@@ -323,7 +317,7 @@ def test_without_hard_links_the_damaged_file_is_copied(
     def refuse(*_: object) -> None:
         raise PermissionError
 
-    damaged = without_page(filled, 1)
+    damaged = damage_page(filled, 1)
     write(folder, damaged)
     monkeypatch.setattr(os, "link", refuse)
 
@@ -334,7 +328,7 @@ def test_without_hard_links_the_damaged_file_is_copied(
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_the_damage_the_new_journal_is_sound_and_knows_what_it_lacks(
+def test_random_damage_yields_an_intact_journal_that_knows_its_losses(
     folder: Path, filled: bytes, seed: int
 ) -> None:
     random = Random(seed)  # noqa: S311 - reproducible noise
@@ -352,7 +346,7 @@ def test_whatever_the_damage_the_new_journal_is_sound_and_knows_what_it_lacks(
             assert len(journal.recent()) == EDITS or not recovery.is_complete
 
 
-def test_a_column_that_is_no_text_is_damage(folder: Path, filled: bytes) -> None:
+def test_text_that_is_not_utf_8_counts_as_damage(folder: Path, filled: bytes) -> None:
     write(folder, filled.replace("prömpt 77".encode(), b"pr\xff\xffmpt 77"))
 
     with Journal(folder) as journal, pytest.raises(JournalDamagedError):
@@ -369,10 +363,10 @@ FACTS = '{"width": 1, "height": 1, "frame_rate": 1.0, "duration_s": 1.0, "marks"
 
 
 @pytest.mark.parametrize(
-    ("sql", "sound", "rotten"),
+    ("sql", "intact", "corrupt"),
     [
         pytest.param("update tasks set error = ?", '"code": "boom"', '"core": "boom"', id="error"),
-        pytest.param("update tasks set error = ?", ERROR, "[" * len(ERROR), id="no-json"),
+        pytest.param("update tasks set error = ?", ERROR, "[" * len(ERROR), id="not-json"),
         pytest.param(
             "update attempts set task_id = null, state = 'refused', error = ?",
             *('"message"', '"massage"'),
@@ -384,18 +378,18 @@ FACTS = '{"width": 1, "height": 1, "frame_rate": 1.0, "duration_s": 1.0, "marks"
         pytest.param("update files set sound = ?", "original", "oroginal", id="sound"),
     ],
 )
-def test_a_column_that_cannot_be_parsed_costs_no_row(
-    folder: Path, filled: bytes, sql: str, sound: str, rotten: str
+def test_an_unparsable_column_loses_no_row(
+    folder: Path, filled: bytes, sql: str, intact: str, corrupt: str
 ) -> None:
     values = (ERROR, FACTS, '["https://x.example/1.mp4"]', "original")
     path = write(folder, filled)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        value = next(value for value in values if sound in value)
+        value = next(value for value in values if intact in value)
         connection.execute(f"{sql} where rowid = 7", (value,))
         connection.commit()
     content = path.read_bytes()
-    assert sound.encode() in content
-    path.write_bytes(content.replace(sound.encode(), rotten.encode()))
+    assert intact.encode() in content
+    path.write_bytes(content.replace(intact.encode(), corrupt.encode()))
 
     with Journal(folder) as journal, pytest.raises(JournalDamagedError):
         journal.check()
@@ -408,7 +402,7 @@ def test_a_column_that_cannot_be_parsed_costs_no_row(
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "sandbox"])
-def test_an_open_task_makes_its_origin_no_lost_id(folder: Path, origin: str) -> None:
+def test_the_origin_of_an_open_task_is_not_a_missing_id(folder: Path, origin: str) -> None:
     with Journal(folder) as journal:
         journal.record_attempt(attempt("request-1", prompt="x", origin=origin), context=None)
         task = Task(task_id="task-1", status="processing")
@@ -423,11 +417,13 @@ def test_an_open_task_makes_its_origin_no_lost_id(folder: Path, origin: str) -> 
     assert recovery.missing_ids == ()
 
 
-def test_a_recovery_that_fails_at_its_last_step_is_done_again(folder: Path, filled: bytes) -> None:
+def test_a_recovery_that_fails_at_its_last_step_can_be_repeated(
+    folder: Path, filled: bytes
+) -> None:
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "the disk fails")
 
-    damaged = without_page(filled, pages_of(filled, "attempts")[0])
+    damaged = damage_page(filled, pages_of(filled, "attempts")[0])
     path = write(folder, damaged)
 
     with pytest.raises(JournalError, match="the disk fails"):
