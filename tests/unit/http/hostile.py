@@ -169,7 +169,7 @@ ENDLESS: Final[dict[str, Answer]] = {
     "silence": lambda _head: [_SILENCE],
     "status-line-drips": _dripping(b"HTTP/1.1 200 O", b"K"),
     "one-header-line-after-another": _dripping(OK, b"X-Header: 1\r\n"),
-    "one-endless-header": _dripping(OK + b"X-Header: ", b"1"),
+    "endless-header": _dripping(OK + b"X-Header: ", b"1"),
     "interim-100": _dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "interim-103": _dripping(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
     "interim-flood": _flooding(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
@@ -191,15 +191,15 @@ BROKEN: Final[dict[str, Answer]] = {
     "hang-up-in-the-body": lambda _head: [OK, b'Content-Length: 99\r\n\r\n{"id": '],
     "garbage": lambda _head: [b"garbage\r\n\r\n"],
     "another-protocol": lambda _head: [b"SSH-2.0-OpenSSH_9.6\r\n"],
-    "status-of-letters": lambda _head: [b"HTTP/1.1 abc OK\r\n\r\n"],
+    "non-numeric-status": lambda _head: [b"HTTP/1.1 abc OK\r\n\r\n"],
     "two-lengths": lambda _head: [OK, b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"],
-    "length-below-zero": lambda _head: [OK, b"Content-Length: -2\r\n\r\n{}"],
-    "length-of-letters": lambda _head: [OK, b"Content-Length: two\r\n\r\n{}"],
-    "chunk-size-of-letters": lambda _head: [_CHUNKED, b"zz\r\n{}\r\n0\r\n\r\n"],
+    "negative-length": lambda _head: [OK, b"Content-Length: -2\r\n\r\n{}"],
+    "non-numeric-length": lambda _head: [OK, b"Content-Length: two\r\n\r\n{}"],
+    "invalid-chunk-size": lambda _head: [_CHUNKED, b"zz\r\n{}\r\n0\r\n\r\n"],
     "no-last-chunk": lambda _head: [_CHUNKED, b"2\r\n{}\r\n"],
     "null-in-a-header": lambda _head: [OK, b"X-A: a\0b\r\nContent-Length: 2\r\n\r\n{}"],
     "header-without-a-name": lambda _head: [OK, b": b\r\nContent-Length: 2\r\n\r\n{}"],
-    "header-of-a-megabyte": lambda _head: [OK, b"X-A: " + b"a" * 1024**2 + b"\r\n\r\n{}"],
+    "one-megabyte-header": lambda _head: [OK, b"X-A: " + b"a" * 1024**2 + b"\r\n\r\n{}"],
     "unknown-encoding": lambda _head: [
         OK,
         b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
@@ -209,7 +209,7 @@ BROKEN: Final[dict[str, Answer]] = {
 
 ODD: Final[dict[str, Answer]] = {
     "html": whole(b"<html>Bad Gateway</html>", headers=b"Content-Type: text/html\r\n"),
-    "nothing": whole(b""),
+    "empty-body": whole(b""),
     "deeply-nested": whole(b'{"id": "t-1", "a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"),
     "nested": whole(b'{"id": "t-1", "a": ' + b"[" * 800 + b"NaN" + b"]" * 800 + b"}"),
     "not-a-number": whole(b'{"id": "t-1", "progress": NaN, "created": 1e999}'),
@@ -221,7 +221,7 @@ ODD: Final[dict[str, Answer]] = {
         headers=b"Date: Fri, 31 Dec 9999 23:59:59 -2359\r\n"
         b"Retry-After: Fri, 31 Dec 9999 23:59:59 -9999\r\n",
     ),
-    "surplus": whole(b"{}{}", headers=b"Connection: close\r\n"),
+    "two-json-values": whole(b"{}{}", headers=b"Connection: close\r\n"),
 }
 """Replies that are odd but valid HTTP."""
 
@@ -236,7 +236,7 @@ HEAPS: Final[dict[str, Answer]] = {
     "seventeen-mebibytes": lambda _head: [OK, b"\r\n", *repeat(b" " * 1024**2, 17)],
     "announced-exabyte": lambda _head: [OK, b"Content-Length: 999999999999999999\r\n\r\n{}"],
     "gzip-bomb": whole(_zipped(24 * 1024**2), headers=_GZIP),
-    "gzip-cut": whole(_zipped(99_999)[:-9], headers=_GZIP),
+    "gzip-truncated": whole(_zipped(99_999)[:-9], headers=_GZIP),
 }
 """Replies that are larger than expected or than they announce."""
 
@@ -251,7 +251,7 @@ def broken_videos(video: bytes) -> dict[str, Answer]:
     length = b"Content-Length: %d\r\n\r\n" % len(video)
     tag = b'ETag: "v1"\r\n'
 
-    def from_elsewhere(head: bytes) -> Pieces:
+    def another_range(head: bytes) -> Pieces:
         ranged = b"206 Partial Content" if b"\r\nrange:" in head.lower() else b"200 OK"
         span = b"Content-Range: bytes 0-9/%d\r\n" % len(video)
         return [b"HTTP/1.1 " + ranged + b"\r\n", span, tag, length, half]
@@ -261,14 +261,14 @@ def broken_videos(video: bytes) -> dict[str, Answer]:
         "video-without-end": lambda _head: chain([OK, b"\r\n", half], repeat(bytes(64 * 1024))),
         "video-stops": lambda _head: [OK, tag, length, half, _SILENCE],
         "video-breaks-off": lambda _head: [OK, length, half],
-        "video-cut-on-its-way": whole(half, headers=tag),
-        "video-cut-in-chunks": lambda _head: [
+        "video-truncated": whole(half, headers=tag),
+        "video-truncated-in-chunks": lambda _head: [
             _CHUNKED,
             b"%x\r\n" % len(half),
             half,
             b"\r\n0\r\n\r\n",
         ],
-        "video-of-another-range": from_elsewhere,
+        "video-of-another-range": another_range,
         "video-encoded": whole(video, headers=_GZIP),
         "range-not-satisfiable": whole(b"", status=b"416 -"),
         "redirects-for-ever": whole(b"", headers=b"Location: ?again\r\n", status=b"302 -"),

@@ -61,7 +61,7 @@ class Trickle(httpx.SyncByteStream):
             raise self.error
 
 
-def test_it_introduces_itself() -> None:
+def test_a_request_carries_the_user_agent_and_the_key() -> None:
     seen: list[httpx.Request] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -100,7 +100,7 @@ def test_it_introduces_itself() -> None:
         pytest.param(UnicodeError("idna"), UnreadableReplyError, id="host-name"),
     ],
 )
-def test_what_httpx_raises_becomes_one_of_ours(
+def test_httpx_errors_become_omniedit_errors(
     error: Exception, expected: type[OmniEditError]
 ) -> None:
     with client_of(raising(error)) as client, pytest.raises(OmniEditError) as caught:
@@ -110,7 +110,7 @@ def test_what_httpx_raises_becomes_one_of_ours(
     assert "signature" not in caught.value.message
 
 
-def test_every_error_of_httpx_has_a_row_in_the_table_above() -> None:
+def test_every_httpx_error_becomes_an_omniedit_error() -> None:
     def below(cls: type[Exception]) -> Iterator[type[Exception]]:
         for subclass in cls.__subclasses__():
             yield subclass
@@ -123,7 +123,7 @@ def test_every_error_of_httpx_has_a_row_in_the_table_above() -> None:
             client.request("GET", URL)
 
 
-def test_a_certificate_that_is_not_trusted_names_the_variables() -> None:
+def test_an_untrusted_certificate_hints_at_ssl_cert_file() -> None:
     error = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
 
     with client_of(raising(error)) as client, pytest.raises(NotConnectedError) as caught:
@@ -133,7 +133,7 @@ def test_a_certificate_that_is_not_trusted_names_the_variables() -> None:
     assert "SSL_CERT_FILE" in (caught.value.hint or "")
 
 
-def test_a_body_of_16_mib_is_read_and_no_more() -> None:
+def test_a_body_is_read_up_to_16_mib() -> None:
     most_bytes = DEFAULT.max_reply_bytes
     body = Trickle(iter([b"x" * most_bytes]))
     with client_of(lambda _: httpx.Response(200, stream=body)) as client:
@@ -161,7 +161,7 @@ def encoded(body: bytes, encoding: str) -> Handler:
         pytest.param(zlib.compress(b'{"a": 1}'), "deflate", id="deflate"),
     ],
 )
-def test_a_reply_that_is_compressed_unasked_is_read(body: bytes, encoding: str) -> None:
+def test_an_unrequested_compression_is_decoded(body: bytes, encoding: str) -> None:
     with client_of(encoded(body, encoding)) as client:
         assert client.request("GET", URL).json == {"a": 1}
 
@@ -169,14 +169,14 @@ def test_a_reply_that_is_compressed_unasked_is_read(body: bytes, encoding: str) 
 @pytest.mark.parametrize(
     ("body", "encoding"),
     [
-        pytest.param(gzip.compress(bytes(17 * 1024**2)), "gzip", id="bomb"),
-        pytest.param(gzip.compress(gzip.compress(b"{}")), "gzip, gzip", id="twice"),
-        pytest.param(b"{}", "br", id="unknown"),
-        pytest.param(b"{}", "gzip", id="not-at-all"),
-        pytest.param(gzip.compress(b"{}" + b" " * 999)[:-9], "gzip", id="cut"),
+        pytest.param(gzip.compress(bytes(17 * 1024**2)), "gzip", id="gzip-bomb"),
+        pytest.param(gzip.compress(gzip.compress(b"{}")), "gzip, gzip", id="compressed-twice"),
+        pytest.param(b"{}", "br", id="unknown-encoding"),
+        pytest.param(b"{}", "gzip", id="not-compressed"),
+        pytest.param(gzip.compress(b"{}" + b" " * 999)[:-9], "gzip", id="truncated"),
     ],
 )
-def test_what_cannot_be_decoded_within_bounds_is_unreadable(body: bytes, encoding: str) -> None:
+def test_a_body_that_cannot_be_decoded_is_unreadable(body: bytes, encoding: str) -> None:
     with client_of(encoded(body, encoding)) as client, pytest.raises(UnreadableReplyError):
         client.request("GET", URL)
 
@@ -184,7 +184,7 @@ def test_what_cannot_be_decoded_within_bounds_is_unreadable(body: bytes, encodin
 @pytest.mark.parametrize(
     "error", [httpx.ReadError("reset"), httpx.RemoteProtocolError("cut"), httpx.ReadTimeout("slow")]
 )
-def test_a_body_that_breaks_off_is_a_network_error(error: Exception) -> None:
+def test_a_body_cut_short_is_a_network_error(error: Exception) -> None:
     body = Trickle(iter([b'{"id": ']), error)
 
     with (
@@ -229,7 +229,7 @@ def test_a_trace_shows_neither_key_nor_query() -> None:
 
 
 class Echo:
-    """Echoes the key of a request in the reply that `reply` makes of it."""
+    """Answers each request with the reply that `reply` builds from its key."""
 
     def __init__(self, reply: Callable[[str], httpx.Response]) -> None:
         self.reply = reply
@@ -250,9 +250,10 @@ class Echo:
             id="escaped",
         ),
         pytest.param(
-            lambda key: httpx.Response(200, content="[" * 800 + f'"{key}"' + "]" * 800), id="deep"
+            lambda key: httpx.Response(200, content="[" * 800 + f'"{key}"' + "]" * 800),
+            id="deeply-nested",
         ),
-        pytest.param(lambda key: httpx.Response(200, json=key), id="bare"),
+        pytest.param(lambda key: httpx.Response(200, json=key), id="bare-string"),
         pytest.param(
             lambda key: httpx.Response(400, json={"message": f"{key[:9]}\u200b{key[9:]}"}),
             id="with-an-invisible-character",
@@ -261,7 +262,7 @@ class Echo:
         pytest.param(lambda key: httpx.Response(200, headers={"x-request-id": key}), id="header"),
     ],
 )
-def test_a_key_that_is_echoed_is_removed_from_reply_and_trace(
+def test_an_echoed_key_is_removed_from_reply_and_trace(
     reply: Callable[[str], httpx.Response],
 ) -> None:
     trace: list[str] = []
@@ -287,7 +288,7 @@ def _strings(value: object) -> list[str]:
     return found
 
 
-def test_a_key_that_is_echoed_by_another_reply_is_removed_too() -> None:
+def test_a_key_echoed_by_a_later_reply_is_removed_too() -> None:
     with client_of(
         Echo(lambda key: httpx.Response(200, json={"url": f"https://a/{key}"}))
     ) as client:
@@ -297,7 +298,7 @@ def test_a_key_that_is_echoed_by_another_reply_is_removed_too() -> None:
     assert found.json == {"url": "https://a/***"}
 
 
-def test_an_error_does_not_quote_a_key() -> None:
+def test_an_error_never_quotes_the_key() -> None:
     error = httpx.RemoteProtocolError(f"illegal header line: {KEY}")
 
     with client_of(raising(error)) as client, pytest.raises(NetworkError) as caught:
@@ -330,7 +331,7 @@ def test_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch, ur
     assert "Proxy" in type(elsewhere._pool).__name__
 
 
-def test_a_proxy_that_is_no_url_is_named_without_its_password(
+def test_an_invalid_proxy_is_named_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks9://user:secret@proxy")
@@ -341,7 +342,7 @@ def test_a_proxy_that_is_no_url_is_named_without_its_password(
     assert "secret" not in str(caught.value)
 
 
-def test_certificates_that_cannot_be_read_are_named(
+def test_unreadable_certificates_name_ssl_cert_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
@@ -351,7 +352,7 @@ def test_certificates_that_cannot_be_read_are_named(
         client.request("GET", SECURE_URL)
 
 
-def test_only_https_pays_for_certificates() -> None:
+def test_http_and_https_clients_both_verify_certificates() -> None:
     with HttpClient() as client:
         plain = client._client_for("http://127.0.0.1:1/", public_only=False)._transport
         secure = client._client_for(SECURE_URL, public_only=False)._transport

@@ -29,7 +29,7 @@ LONG_S = 5.0
 
 
 @pytest.fixture
-def hasty() -> Iterator[HttpClient]:
+def impatient() -> Iterator[HttpClient]:
     """A client that gives up after milliseconds."""
     with HttpClient(policy=TINY) as client:
         yield client
@@ -58,14 +58,14 @@ def answers(table: dict[str, Answer]) -> pytest.MarkDecorator:
 
 
 @answers(ENDLESS)
-def test_a_reply_that_never_ends_is_given_up_at_the_deadline(
-    serve_bytes: Serve, hasty: HttpClient, answer: Answer
+def test_an_endless_reply_is_given_up_at_the_deadline(
+    serve_bytes: Serve, impatient: HttpClient, answer: Answer
 ) -> None:
     server = serve_bytes(answer)
     began = time.monotonic()
 
     with pytest.raises(NetworkError):
-        hasty.request("GET", server.url)
+        impatient.request("GET", server.url)
 
     assert time.monotonic() - began < LONG_S
 
@@ -91,7 +91,7 @@ def test_past_the_callers_deadline_nothing_is_sent(serve_bytes: Serve, http: Htt
 
 
 @answers(ENDLESS)
-def test_a_transfer_that_hardly_moves_is_broken_off(serve_bytes: Serve, answer: Answer) -> None:
+def test_a_stalled_transfer_is_aborted(serve_bytes: Serve, answer: Answer) -> None:
     server = serve_bytes(answer)
 
     with (
@@ -104,7 +104,7 @@ def test_a_transfer_that_hardly_moves_is_broken_off(serve_bytes: Serve, answer: 
 
 
 @answers(BROKEN)
-def test_what_is_no_reply_is_one_error(
+def test_an_invalid_reply_is_an_omniedit_error(
     serve_bytes: Serve, http: HttpClient, answer: Answer
 ) -> None:
     with pytest.raises(OmniEditError):
@@ -112,7 +112,9 @@ def test_what_is_no_reply_is_one_error(
 
 
 @answers(ODD)
-def test_what_is_an_odd_reply_is_one(serve_bytes: Serve, http: HttpClient, answer: Answer) -> None:
+def test_an_odd_but_valid_reply_is_accepted(
+    serve_bytes: Serve, http: HttpClient, answer: Answer
+) -> None:
     reply = http.request("GET", serve_bytes(answer).url)
 
     assert isinstance(reply, Reply)
@@ -122,7 +124,7 @@ def test_what_is_an_odd_reply_is_one(serve_bytes: Serve, http: HttpClient, answe
 
 
 @pytest.mark.parametrize(
-    ("chunk_bytes", "seconds", "is_taken"),
+    ("chunk_bytes", "seconds", "is_completed"),
     [
         pytest.param(60_000, 59, True, id="fast-enough"),
         pytest.param(20_000, 19, True, id="in-small-chunks"),
@@ -130,8 +132,8 @@ def test_what_is_an_odd_reply_is_one(serve_bytes: Serve, http: HttpClient, answe
         pytest.param(1, 1, False, id="byte-by-byte"),
     ],
 )
-def test_a_transfer_goes_on_for_as_long_as_it_keeps_its_pace(
-    chunk_bytes: int, seconds: int, *, is_taken: bool
+def test_a_transfer_is_aborted_only_below_the_minimum_speed(
+    chunk_bytes: int, seconds: int, *, is_completed: bool
 ) -> None:
     clock, received = Clock(), 0
 
@@ -145,14 +147,14 @@ def test_a_transfer_goes_on_for_as_long_as_it_keeps_its_pace(
 
     http = HttpClient(transport=httpx.MockTransport(answer), clock=clock)
     with (
-        nullcontext() if is_taken else pytest.raises(NetworkError, match="too little"),
+        nullcontext() if is_completed else pytest.raises(NetworkError, match="too little"),
         http.stream("GET", "http://media.example/") as reply,
     ):
         for chunk in reply.transfer():
             received += len(chunk)
 
-    assert (received == 100 * chunk_bytes) is is_taken
-    assert is_taken or clock.now <= 1000 + 62
+    assert (received == 100 * chunk_bytes) is is_completed
+    assert is_completed or clock.now <= 1000 + 62
 
 
 class Chunks(httpx.SyncByteStream):
@@ -165,15 +167,15 @@ class Chunks(httpx.SyncByteStream):
         return self._chunks
 
 
-def test_an_upload_that_nobody_takes_is_broken_off(serve_bytes: Serve, hasty: HttpClient) -> None:
+def test_an_upload_that_nobody_reads_is_aborted(serve_bytes: Serve, impatient: HttpClient) -> None:
     server = serve_bytes(whole(), reads_body=False)
     block = bytes(256 * 1024)
 
     with pytest.raises(NetworkError, match="transferred too little"):
-        hasty.request("POST", server.url, content=(block for _ in range(1000)))
+        impatient.request("POST", server.url, content=(block for _ in range(1000)))
 
 
-def test_a_long_upload_leaves_the_reply_its_own_time(serve_bytes: Serve) -> None:
+def test_a_long_upload_does_not_use_up_the_replys_timeout(serve_bytes: Serve) -> None:
     server, clock = serve_bytes(whole(b'{"a": 1}')), Clock()
 
     def content() -> Iterator[bytes]:
@@ -193,7 +195,7 @@ def test_a_long_upload_leaves_the_reply_its_own_time(serve_bytes: Serve) -> None
     assert reply.json == {"a": 1}
 
 
-def test_an_upload_does_not_outlive_the_callers_deadline(serve_bytes: Serve) -> None:
+def test_an_upload_ends_at_the_callers_deadline(serve_bytes: Serve) -> None:
     server, clock = serve_bytes(whole()), Clock()
 
     def content() -> Iterator[bytes]:
@@ -218,7 +220,7 @@ INTERNAL = ["127.0.0.1", "127.8.8.8", "10.1.2.3", "192.168.0.1", "169.254.169.25
 
 
 @pytest.mark.parametrize("address", INTERNAL)
-def test_a_public_name_that_leads_inside_is_not_connected_to(
+def test_a_public_name_with_an_internal_address_is_not_contacted(
     serve_bytes: Serve, address: str
 ) -> None:
     server = serve_bytes(whole())
@@ -235,8 +237,8 @@ def test_a_public_name_that_leads_inside_is_not_connected_to(
     assert server.heads == []
 
 
-def test_a_name_is_resolved_where_it_is_connected_to_and_only_there(serve_bytes: Serve) -> None:
-    """Between a check and the connection, a name could change to an internal address."""
+def test_a_name_is_resolved_once_per_connection(serve_bytes: Serve) -> None:
+    """A second lookup could return an internal address (DNS rebinding)."""
     server = serve_bytes(whole())
     addresses = iter([["127.0.0.1"]])
 
@@ -253,7 +255,7 @@ def test_a_name_is_resolved_where_it_is_connected_to_and_only_there(serve_bytes:
     "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "169.254.169.254",
              "127.0.0.1.", "a.localhost", "printer.local", "[::ffff:10.0.0.1]"],
 )  # fmt: skip
-def test_a_literal_address_inside_is_not_even_resolved(host: str) -> None:
+def test_an_internal_literal_address_is_not_even_resolved(host: str) -> None:
     def resolve(*_: object) -> list[str]:
         pytest.fail("resolved")
 
@@ -276,7 +278,7 @@ def test_a_connection_to_the_api_is_not_shared_with_links(serve_bytes: Serve) ->
 
 
 @pytest.mark.parametrize("host", ["evil.localhost", "localhost.localdomain", "localhost"])
-def test_a_name_of_this_machine_that_leads_elsewhere_never_gets_the_key(host: str) -> None:
+def test_a_localhost_name_resolving_elsewhere_never_gets_the_key(host: str) -> None:
     with (
         HttpClient(policy=TINY, resolve=lambda *_: ["93.184.216.34"]) as http,
         pytest.raises(InvalidInputError, match="does not lead to this machine") as caught,
@@ -286,14 +288,14 @@ def test_a_name_of_this_machine_that_leads_elsewhere_never_gets_the_key(host: st
     assert caught.value.code == "not_loopback"
 
 
-def test_a_name_of_this_machine_that_leads_here_is_asked(serve_bytes: Serve) -> None:
+def test_a_localhost_name_resolving_to_loopback_is_contacted(serve_bytes: Serve) -> None:
     server = serve_bytes(whole())
 
     with HttpClient(resolve=lambda *_: ["127.0.0.1"]) as http:
         assert http.request("GET", f"http://api.localhost:{server.port}/").status == 200
 
 
-def test_through_a_proxy_only_literal_addresses_are_judged(
+def test_behind_a_proxy_only_literal_addresses_are_checked(
     serve_bytes: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = serve_bytes(whole(b"by proxy"))
@@ -318,11 +320,11 @@ def test_through_a_proxy_only_literal_addresses_are_judged(
     "answer",
     [
         pytest.param(b"", id="hangs-up"),
-        pytest.param(b"\x00\xff\r\n\r\n", id="no-http"),
+        pytest.param(b"\x00\xff\r\n\r\n", id="not-http"),
         pytest.param(None, id="silence"),
     ],
 )
-def test_where_a_proxy_finds_no_way_nothing_was_sent(
+def test_a_failing_proxy_means_nothing_was_sent(
     monkeypatch: pytest.MonkeyPatch, answer: bytes | None
 ) -> None:
     policy = DEFAULT._replace(connect_timeout_s=0.2)
@@ -348,7 +350,7 @@ def test_where_a_proxy_finds_no_way_nothing_was_sent(
         thread.join(5.0)
 
 
-def test_the_next_address_is_tried_where_one_refuses(serve_bytes: Serve) -> None:
+def test_the_next_address_is_tried_when_one_refuses(serve_bytes: Serve) -> None:
     server = serve_bytes(whole())
 
     with HttpClient(resolve=lambda *_: ["127.0.0.9", "127.0.0.1"]) as http:
@@ -359,10 +361,10 @@ def test_the_next_address_is_tried_where_one_refuses(serve_bytes: Serve) -> None
     "resolve",
     [
         pytest.param(lambda *_: ["127.0.0.9", "127.0.0.8"], id="all-refuse"),
-        pytest.param(lambda *_: [], id="none"),
+        pytest.param(lambda *_: [], id="no-addresses"),
     ],
 )
-def test_a_host_without_an_address_that_answers_is_not_connected(
+def test_a_host_with_no_reachable_address_is_not_connected(
     resolve: Callable[..., list[str]],
 ) -> None:
     with (
@@ -372,7 +374,7 @@ def test_a_host_without_an_address_that_answers_is_not_connected(
         http.request("GET", "http://localhost:1/")
 
 
-def test_a_name_that_does_not_resolve_asks_whether_there_is_a_network(serve_bytes: Serve) -> None:
+def test_an_unresolvable_name_means_offline_unless_a_host_answered(serve_bytes: Serve) -> None:
     server = serve_bytes(whole())
 
     def resolve(host: str, _port: int) -> list[str]:
@@ -390,7 +392,7 @@ def test_a_name_that_does_not_resolve_asks_whether_there_is_a_network(serve_byte
 
 
 @pytest.mark.posix
-def test_an_address_without_a_route_asks_whether_there_is_a_network() -> None:
+def test_a_missing_route_asks_whether_you_are_online() -> None:
     with (
         HttpClient(resolve=lambda *_: ["255.255.255.255"]) as http,
         pytest.raises(NotConnectedError, match=r"reach no\.example: are you online"),
@@ -398,12 +400,12 @@ def test_an_address_without_a_route_asks_whether_there_is_a_network() -> None:
         http.request("GET", "http://no.example/")
 
 
-def test_a_host_name_that_cannot_be_one_is_an_error() -> None:
+def test_an_impossible_host_name_is_an_omniedit_error() -> None:
     with HttpClient(policy=TINY) as http, pytest.raises(OmniEditError):
         http.request("GET", f"http://{'a' * 300}.example/")
 
 
-def test_a_resolver_that_hangs_is_given_up() -> None:
+def test_a_hanging_resolver_is_given_up() -> None:
     release = threading.Event()
 
     def hang(*_: object) -> list[str]:
@@ -418,7 +420,7 @@ def test_a_resolver_that_hangs_is_given_up() -> None:
         release.set()
 
 
-def test_a_tls_handshake_that_never_ends_is_given_up(serve_bytes: Serve) -> None:
+def test_an_endless_tls_handshake_is_given_up(serve_bytes: Serve) -> None:
     server = serve_bytes(ENDLESS["silence"])
 
     with (

@@ -77,7 +77,7 @@ def read_all(file: RangeReader) -> bytes:
 CONTENT = bytes(index * 7 % 251 for index in range(BLOCK * 2 + 1000))
 
 
-def test_it_reads_like_a_file() -> None:
+def test_a_range_reader_behaves_like_a_file() -> None:
     file = reader_over(Host(CONTENT))
 
     assert file.read(10) == CONTENT[:10]
@@ -96,7 +96,7 @@ def test_it_reads_like_a_file() -> None:
     assert file.seekable()
 
 
-def test_a_block_is_asked_for_once() -> None:
+def test_each_block_is_requested_once() -> None:
     host = Host(CONTENT)
     file = reader_over(host)
 
@@ -119,7 +119,7 @@ def test_no_key_is_ever_sent() -> None:
         assert request.headers["user-agent"].startswith("omniedit/")
 
 
-def test_it_ends_after_2_mib_and_says_so() -> None:
+def test_reading_stops_after_2_mib_and_says_so() -> None:
     host = Host(bytes(MAX_BYTES * 2))
     file = reader_over(host)
 
@@ -130,7 +130,7 @@ def test_it_ends_after_2_mib_and_says_so() -> None:
     assert file.failure == "more than 2 MiB would have to be read"
 
 
-def test_it_ends_after_3_seconds_and_says_so() -> None:
+def test_reading_stops_after_3_seconds_and_says_so() -> None:
     clock = Clock()
     host = Host(CONTENT)
 
@@ -168,7 +168,7 @@ def test_it_ends_after_3_seconds_and_says_so() -> None:
                 stream=httpx.ByteStream(b"abc"),
             ),
             "less than it announced",
-            id="short",
+            id="truncated",
         ),
         pytest.param(
             lambda: httpx.Response(
@@ -182,25 +182,27 @@ def test_it_ends_after_3_seconds_and_says_so() -> None:
         pytest.param(
             lambda: httpx.Response(302, headers={"location": "http://media.example/x"}),
             "https to http",
-            id="downgrade",
+            id="redirect-from-https-to-http",
         ),
-        pytest.param(lambda: httpx.Response(302), "to nowhere", id="redirect-to-nowhere"),
+        pytest.param(lambda: httpx.Response(302), "to nowhere", id="redirect-without-location"),
         pytest.param(
             lambda: httpx.Response(302, headers={"location": "http://[::1"}),
             "an invalid URL",
-            id="bad-url",
+            id="redirect-to-an-invalid-url",
         ),
         pytest.param(
             lambda: httpx.Response(302, headers={"location": "file:///etc/passwd"}),
             "http",
-            id="another-scheme",
+            id="redirect-to-another-scheme",
         ),
         pytest.param(
-            lambda: httpx.Response(302, headers={"location": "/"}), "more than 5", id="loop"
+            lambda: httpx.Response(302, headers={"location": "/"}),
+            "more than 5",
+            id="redirect-loop",
         ),
     ],
 )
-def test_whatever_is_no_part_of_a_clip_is_incomplete_and_refuses_nothing(
+def test_an_unusable_reply_is_incomplete_and_refuses_nothing(
     answer: Callable[[], httpx.Response], words: str
 ) -> None:
     def read(file: RangeReader) -> str:
@@ -250,20 +252,20 @@ def _refuse() -> Any:
     raise InvalidInputError(msg)
 
 
-def test_what_the_bytes_say_counts() -> None:
+def test_a_complete_read_decides_about_the_clip() -> None:
     assert look(Host(b"abc"), lambda file: file.read(3)) == b"abc"
     with pytest.raises(InvalidInputError, match="empty"):
         look(Host(b"abc"), lambda file: _refuse() if file.read(3) else None)
 
 
-def test_what_was_found_counts_although_more_could_not_be_read() -> None:
+def test_a_finding_counts_even_if_the_read_was_cut_short() -> None:
     def read(file: RangeReader) -> int:
         return len(read_all(file))
 
     assert look(Host(bytes(MAX_BYTES * 2)), read) == MAX_BYTES
 
 
-def test_a_bug_is_raised_where_it_is_waited_for() -> None:
+def test_a_bug_in_the_reading_thread_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         look(Host(b"abc"), lambda _file: 1 / 0)
 
@@ -272,12 +274,12 @@ def test_a_bug_is_raised_where_it_is_waited_for() -> None:
     "url",
     ["http://127.0.0.1/a.mp4", "http://localhost/a.mp4", "http://10.0.0.1/a", "http://[::1]/a.mp4"],
 )
-def test_internal_addresses_are_refused_before_anything_is_asked(url: str) -> None:
+def test_internal_addresses_are_refused_before_any_request(url: str) -> None:
     with pytest.raises(InvalidInputError):
         look(lambda _request: pytest.fail("asked"), read_all, url=url)
 
 
-def test_a_redirect_inside_is_incomplete() -> None:
+def test_a_redirect_to_an_internal_address_is_incomplete() -> None:
     file = reader_over(
         lambda _request: httpx.Response(302, headers={"location": "https://10.0.0.1/a.mp4"})
     )
@@ -288,7 +290,7 @@ def test_a_redirect_inside_is_incomplete() -> None:
     )
 
 
-def test_a_name_that_leads_inside_is_incomplete() -> None:
+def test_a_name_with_an_internal_address_is_incomplete() -> None:
     http = HttpClient(resolve=lambda *_: ["10.0.0.1"])
 
     file = RangeReader(http, "http://media.example/a.mp4", allow_internal=False)
@@ -311,14 +313,14 @@ def test_redirects_are_followed_and_remembered() -> None:
     assert asked == ["media.example", "cdn.example", "cdn.example", "cdn.example"]
 
 
-def test_internal_addresses_are_asked_where_that_is_allowed() -> None:
+def test_internal_addresses_are_read_where_allowed() -> None:
     file = reader_over(Host(CONTENT), url="http://127.0.0.1:8080/a.mp4", allow_internal=True)
 
     assert read_all(file) == CONTENT
 
 
 @pytest.mark.parametrize("change", [{"etag": '"b"'}, {}])
-def test_a_file_that_changes_ends_the_reading(change: dict[str, str]) -> None:
+def test_reading_stops_when_the_file_changes(change: dict[str, str]) -> None:
     host = Host(CONTENT, etag='"a"')
     file = reader_over(host)
     assert file.read(1)
@@ -351,7 +353,7 @@ def test_a_host_that_never_answers_is_given_up() -> None:
 @pytest.mark.parametrize(
     "answer", [pytest.param(answer, id=name) for name, answer in ENDLESS.items()]
 )
-def test_a_host_whose_reply_never_ends_is_given_up(
+def test_an_endless_reply_is_given_up(
     serve_bytes: Callable[..., HostileServer], answer: Answer
 ) -> None:
     with HttpClient(policy=TINY) as http:
@@ -365,7 +367,7 @@ def _read_head(file: RangeReader) -> bytes:
     return head or _refuse()
 
 
-def test_small_files_may_be_read_whole() -> None:
+def test_files_of_up_to_four_blocks_are_small() -> None:
     assert reader_over(Host(bytes(4 * BLOCK))).is_small
     assert not reader_over(Host(bytes(4 * BLOCK + 1))).is_small
     assert not reader_over(lambda _request: httpx.Response(404)).is_small

@@ -1,4 +1,4 @@
-"""Values of a reply: whatever was sent, each is read or None, and nothing raises."""
+"""Parsing a reply: every value is read or None, and nothing raises."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -37,28 +37,28 @@ ABSURD_DATES = [
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"\xff\xfe", b"[" * 100_000, b'{"a": ', b"NaN, 1"]
 )
-def test_a_body_that_is_no_json_has_none(body: bytes) -> None:
+def test_invalid_json_is_none(body: bytes) -> None:
     assert parse_json(body) is None
 
 
-def test_numbers_that_json_does_not_know_are_null() -> None:
+def test_numbers_outside_json_are_null() -> None:
     value = parse_json(b"[NaN, -Infinity, 1e999, 1.5, 7, %b]" % (b"9" * 5000))
 
     assert value == [None, None, None, 1.5, 7, None]
 
 
-def test_half_a_character_is_replaced() -> None:
+def test_a_lone_surrogate_is_replaced() -> None:
     value = parse_json(rb'{"status": "a\ud800", "\uDFFF": ["\ud83d\ude00"]}')
 
     assert value == {"status": "a\ufffd", "\ufffd": ["\U0001f600"]}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
-def test_json_is_read_in_the_encoding_in_which_keys_are_looked_for(encoding: str) -> None:
+def test_json_in_an_encoding_that_redaction_does_not_search_is_none(encoding: str) -> None:
     assert parse_json('{"message": "sk-evo-0123456789"}'.encode(encoding)) is None
 
 
-def test_a_byte_order_mark_is_no_part_of_json() -> None:
+def test_a_byte_order_mark_before_json_is_skipped() -> None:
     assert parse_json(b"\xef\xbb\xbf[1]") == [1]
 
 
@@ -76,9 +76,11 @@ def test_any_body_is_json_or_none(body: bytes) -> None:
         pytest.param("7", 7.0, id="seconds"),
         pytest.param(" 0 ", 0.0, id="zero"),
         pytest.param("3600", 3600.0, id="an-hour"),
-        pytest.param("9" * 400, LONGEST_RETRY_AFTER_S, id="for-ever"),
+        pytest.param("9" * 400, LONGEST_RETRY_AFTER_S, id="absurdly-long"),
         pytest.param(format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0, id="date"),
-        pytest.param(format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0, id="past"),
+        pytest.param(
+            format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0, id="past-date"
+        ),
         pytest.param("Sat, 06 Sep 2025 11:01:30 -0000", 90.0, id="date-without-zone"),
         pytest.param("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_RETRY_AFTER_S, id="year-9999"),
         pytest.param("", None, id="missing"),
@@ -104,13 +106,13 @@ def test_an_absurd_date_never_raises(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=40))
-def test_any_retry_after_is_read_or_none(text: str) -> None:
+def test_any_retry_after_is_parsed_or_none(text: str) -> None:
     found = parse_retry_after(text, now=NOW_S)
 
     assert found is None or 0 <= found <= LONGEST_RETRY_AFTER_S
 
 
-def test_a_reply_knows_its_date_and_its_retry_after() -> None:
+def test_a_reply_exposes_its_date_and_retry_after() -> None:
     headers = httpx.Headers({"Retry-After": "12", "Date": format_datetime(NOW, usegmt=True)})
 
     reply = Reply(status=429, headers=headers, body=b"")
@@ -120,10 +122,10 @@ def test_a_reply_knows_its_date_and_its_retry_after() -> None:
     assert (nothing.retry_after_s, nothing.date) == (None, None)
 
 
-def test_a_date_to_come_back_at_is_measured_by_the_servers_own_clock() -> None:
+def test_a_retry_after_date_is_relative_to_the_servers_clock() -> None:
     """This machine's clock may be wrong by years."""
-    back = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
-    headers = {"retry-after": back, "date": format_datetime(NOW, usegmt=True)}
+    retry_at = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
+    headers = {"retry-after": retry_at, "date": format_datetime(NOW, usegmt=True)}
 
     assert Reply(status=429, headers=headers, body=b"").retry_after_s == 90
 
@@ -138,7 +140,7 @@ def test_a_date_to_come_back_at_is_measured_by_the_servers_own_clock() -> None:
         b"<h1>Error 1010</h1> Ray ID: 1010",
     ],
 )
-def test_a_blocked_client_is_told_from_a_refusal(body: bytes) -> None:
+def test_a_blocked_client_is_distinguished_from_a_refusal(body: bytes) -> None:
     assert is_blocked_client(403, body)
     assert not is_blocked_client(200, body)
     assert not is_blocked_client(403, body.replace(b"1010", b"10100"))

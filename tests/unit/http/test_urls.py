@@ -1,4 +1,4 @@
-"""URLs: addresses in every spelling that a resolver understands."""
+"""URLs: hosts in every spelling that a resolver understands, and which URLs are refused."""
 
 import ipaddress
 import shlex
@@ -77,7 +77,7 @@ INTERNAL = (
     "::ffff:10.0.0.1",
     "::ffff:192.168.1.1",
     "64:ff9b::a9fe:a9fe",
-    "64:ff9b:1::7f00:1",  # NAT64 of this network (RFC 8215)
+    "64:ff9b:1::7f00:1",  # NAT64 prefix for local use (RFC 8215)
     "::127.0.0.1",
     "::ffff:0:127.0.0.1",
     "fec0::1",
@@ -107,7 +107,7 @@ PUBLIC = (
 
 
 @pytest.mark.parametrize("host", LOOPBACK)
-def test_this_machine_is_recognised(host: str) -> None:
+def test_loopback_hosts_are_recognised(host: str) -> None:
     assert host_kind(host) is HostKind.LOOPBACK
 
 
@@ -176,7 +176,7 @@ def test_any_text_has_a_kind_or_is_refused(text: str) -> None:
         pytest.param("file:///etc/passwd", "must begin with http", id="file"),
         pytest.param("//example.com/a.mp4", "must begin with http", id="no-scheme"),
         pytest.param("https:///a.mp4", "has no host", id="no-host"),
-        pytest.param("https://./a.mp4", "has no host", id="dots-alone"),
+        pytest.param("https://./a.mp4", "has no host", id="only-dots"),
         pytest.param("https://user:pw@example.com/a.mp4", "user name", id="userinfo"),
         pytest.param("https://@example.com/a.mp4", "user name", id="empty-userinfo"),
         pytest.param("https://exam\tple.com/a.mp4", "control character", id="tab"),
@@ -184,13 +184,13 @@ def test_any_text_has_a_kind_or_is_refused(text: str) -> None:
         pytest.param("https://example.com/a b.mp4", "a space", id="space"),
         pytest.param("https://example.com\\@evil.example/", "backslash", id="backslash"),
         pytest.param("https://example.com/\x9b31m", "control character", id="c1"),
-        pytest.param("https://example.com/\udcff.mp4", "not UTF-8", id="no-utf-8"),
+        pytest.param("https://example.com/\udcff.mp4", "not UTF-8", id="not-utf-8"),
         pytest.param("http://[::1/", "not a valid URL", id="open-bracket"),
         pytest.param("http://example.com:99999/", "not a valid URL", id="port"),
         pytest.param("http://example.com:x/", "not a valid URL", id="port-text"),
     ],
 )
-def test_what_is_no_web_url_is_refused(url: str, reason: str) -> None:
+def test_an_invalid_clip_url_is_refused(url: str, reason: str) -> None:
     with pytest.raises(InvalidInputError, match=reason) as caught:
         check_clip_url(url, allow_internal=True)
 
@@ -199,7 +199,7 @@ def test_what_is_no_web_url_is_refused(url: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("host", [*LOOPBACK[:5], "2130706433", "0x7f.1", "10.0.0.1", "nas.local"])
-def test_an_internal_clip_is_let_through_only_where_allowed(host: str) -> None:
+def test_an_internal_clip_url_is_accepted_only_where_allowed(host: str) -> None:
     url = f"http://{host}:8000/clip.mp4"
 
     check_clip_url(url, allow_internal=True)
@@ -210,7 +210,7 @@ def test_an_internal_clip_is_let_through_only_where_allowed(host: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://example.com/clip.mp4", "HTTP://EXAMPLE.COM/a?b=c#d"])
-def test_a_public_clip_is_let_through(url: str) -> None:
+def test_a_public_clip_url_is_accepted(url: str) -> None:
     check_clip_url(url, allow_internal=False)
 
 
@@ -225,7 +225,7 @@ def test_a_public_clip_is_let_through(url: str) -> None:
         "https://x.com./somebody/status/1",
     ],
 )
-def test_a_page_of_a_video_site_is_refused_with_a_way_to_fetch_it(url: str) -> None:
+def test_a_video_site_page_is_refused_with_a_download_command(url: str) -> None:
     with pytest.raises(InvalidInputError, match="not a video file") as caught:
         check_no_video_page(url)
 
@@ -242,7 +242,7 @@ def test_a_page_of_a_video_site_is_refused_with_a_way_to_fetch_it(url: str) -> N
         "https://video.twimg.com/ext_tw_video/1/vid.mp4",
     ],
 )
-def test_a_video_file_is_no_page(url: str) -> None:
+def test_a_direct_video_url_is_not_a_page(url: str) -> None:
     check_no_video_page(url)
 
 
@@ -264,12 +264,12 @@ def test_a_callback_the_service_would_refuse_is_refused(url: str) -> None:
     assert caught.value.code == "invalid_callback_url"
 
 
-def test_a_callback_of_exactly_the_longest_length_is_let_through() -> None:
+def test_a_callback_of_the_maximum_length_is_accepted() -> None:
     url = "https://example.com/"
     check_callback_url(url + "a" * (MAX_CALLBACK_URL_LENGTH - len(url)), allow_internal=False)
 
 
-def test_with_a_sandbox_key_a_callback_may_be_http_on_this_machine_and_nowhere_else() -> None:
+def test_a_sandbox_callback_may_use_http_only_on_loopback() -> None:
     check_callback_url("http://127.0.0.1:9/hook", allow_internal=True)
     with pytest.raises(InvalidInputError):
         check_callback_url("http://example.com/hook", allow_internal=True)
@@ -289,7 +289,7 @@ def test_with_a_sandbox_key_a_callback_may_be_http_on_this_machine_and_nowhere_e
         ("http://[::1]:8000/x", "http://[::1]:8000"),
     ],
 )
-def test_an_origin_is_scheme_host_and_unusual_port(url: str, origin: str) -> None:
+def test_an_origin_is_scheme_host_and_non_default_port(url: str, origin: str) -> None:
     assert origin_of(url) == origin
 
 
@@ -304,16 +304,16 @@ def test_an_origin_is_scheme_host_and_unusual_port(url: str, origin: str) -> Non
         ("http://[::1/", False),
     ],
 )
-def test_a_loopback_url_is_told_by_its_host(url: str, *, is_loopback: bool) -> None:
+def test_a_loopback_url_is_recognised_by_its_host(url: str, *, is_loopback: bool) -> None:
     assert is_loopback_url(url) is is_loopback
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="?#"), max_size=30), st.text(max_size=30))
-def test_without_query_keeps_what_stands_before_it(before: str, query: str) -> None:
+def test_without_query_keeps_everything_before_the_query(before: str, query: str) -> None:
     assert without_query(f"https://h/{before}?{query}") == f"https://h/{before}"
     assert without_query(f"https://h/{before}#{query}") == f"https://h/{before}"
 
 
-def test_a_parsed_url_is_the_one_that_was_typed() -> None:
+def test_parsing_a_url_changes_nothing() -> None:
     url = "https://example.com:8443/a%20b/clip.mp4?signature=x%2By"
     assert parse_web_url(url, what="clip URL") == urlsplit(url)
