@@ -49,7 +49,7 @@ CALLS: dict[str, Call] = {
     "get_credits": lambda api: api.get_credits(),
 }
 every_call = pytest.mark.parametrize("call", [pytest.param(c, id=n) for n, c in CALLS.items()])
-# A failed batch read is repeated by single reads, whose errors count instead.
+# A failed batch read falls back to single reads, whose errors count instead.
 every_other_call = pytest.mark.parametrize(
     "call", [pytest.param(c, id=n) for n, c in CALLS.items() if n != "get_tasks"]
 )
@@ -89,7 +89,7 @@ def error(code: object, message: str = "no", **more: Any) -> dict[str, object]:
     return {"error": {"code": code, "message": message, "type": "t", **more}}
 
 
-def test_a_submission_is_one_post_with_its_id_and_its_exact_body(serve: Serve) -> None:
+def test_a_submission_posts_its_exact_body_with_its_request_id(serve: Serve) -> None:
     service = serve(200, json=TASK)
 
     task, is_replay = service.api.create_task(BODY, request_id=REQUEST_ID)
@@ -106,13 +106,15 @@ def test_a_submission_is_one_post_with_its_id_and_its_exact_body(serve: Serve) -
 @pytest.mark.parametrize(
     ("header", "is_replay"), [("true", True), (" True", True), ("false", False), ("1", False)]
 )
-def test_a_replay_is_marked_by_its_header(serve: Serve, header: str, *, is_replay: bool) -> None:
+def test_a_replay_is_recognised_by_its_header(
+    serve: Serve, header: str, *, is_replay: bool
+) -> None:
     service = serve(200, json=TASK, headers={"Idempotency-Replayed": header})
 
     assert service.api.create_task(BODY, request_id=REQUEST_ID)[1] is is_replay
 
 
-def test_a_task_is_asked_for_by_its_id(serve: Serve) -> None:
+def test_a_task_is_read_by_its_id(serve: Serve) -> None:
     service = serve(200, json=TASK)
 
     assert service.api.get_task(TASK_ID).status == "pending"
@@ -122,7 +124,7 @@ def test_a_task_is_asked_for_by_its_id(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("task_id", ["../credits", "..%2fcredits", "a/b", "a?b=c", "a#b", "a b"])
-def test_no_id_reaches_another_endpoint(serve: Serve, task_id: str) -> None:
+def test_no_task_id_reaches_another_endpoint(serve: Serve, task_id: str) -> None:
     service = serve(200, json=TASK)
 
     with pytest.raises(OmniEditError):
@@ -134,7 +136,7 @@ def test_no_id_reaches_another_endpoint(serve: Serve, task_id: str) -> None:
     assert "?" not in path
 
 
-def test_another_task_than_the_one_asked_for_is_not_believed(serve: Serve) -> None:
+def test_a_reply_about_another_task_is_unreadable(serve: Serve) -> None:
     service = serve(200, json=TASK | {"id": "task-of-somebody-else"})
 
     with pytest.raises(UnreadableReplyError, match="another task"):
@@ -152,7 +154,7 @@ def test_many_tasks_are_read_with_one_post(serve: Serve) -> None:
     assert json.loads(request.read()) == {"task_ids": [TASK_ID, "t-2", "t-3"]}
 
 
-def test_the_accounts_list_is_of_this_model_alone(serve: Serve) -> None:
+def test_the_accounts_list_asks_for_this_model_only(serve: Serve) -> None:
     service = serve(200, json={"data": [TASK], "total": 1})
 
     page = service.api.list_tasks(model=DEFAULT_MODEL, page=3, status="completed")
@@ -167,7 +169,7 @@ def test_the_accounts_list_is_of_this_model_alone(serve: Serve) -> None:
     }
 
 
-def test_credits_and_time_come_from_one_free_read(serve: Serve) -> None:
+def test_credits_and_time_come_from_the_credits_endpoint(serve: Serve) -> None:
     reply = {"data": {"token": {"unlimited_credits": True}, "user": {"remaining_credits": 12}}}
     service = serve(200, json=reply, headers={"Date": "Sat, 06 Sep 2025 11:01:33 GMT"})
 
@@ -177,7 +179,7 @@ def test_credits_and_time_come_from_one_free_read(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("date", ["", "yesterday"])
-def test_a_service_without_a_clock_has_no_time(serve: Serve, date: str) -> None:
+def test_without_a_valid_date_header_there_is_no_time(serve: Serve, date: str) -> None:
     assert serve(200, json={}, headers={"Date": date}).api.get_time() is None
 
 
@@ -213,7 +215,7 @@ def check_refusal(service: Service, call: Call, status: int, expected: type[Exce
 
 @every_status
 @every_other_call
-def test_each_status_is_one_error(
+def test_each_status_maps_to_one_error(
     serve: Serve, call: Call, status: int, expected: type[OmniEditError]
 ) -> None:
     service = serve(status, json=error(None), headers={"Retry-After": "7"})
@@ -227,11 +229,11 @@ def test_each_status_is_one_error(
     [
         pytest.param(json.dumps({"error": "no"}).encode(), id="error-as-text"),
         pytest.param(b"<html>502 Bad Gateway</html>", id="html"),
-        pytest.param(b"", id="nothing"),
+        pytest.param(b"", id="empty"),
         pytest.param(b'["a"]', id="list"),
     ],
 )
-def test_whatever_the_body_of_a_refusal_is_the_status_decides(
+def test_the_status_decides_if_the_body_holds_no_code(
     serve: Serve, body: bytes, status: int, expected: type[OmniEditError]
 ) -> None:
     service = serve(status, content=body, headers={"Retry-After": "7"})
@@ -261,7 +263,7 @@ MODEL_CODES = (
         ("idempotency_conflict", IdempotencyConflictError),
     ],
 )
-def test_the_code_of_a_refusal_decides_before_the_status(
+def test_an_error_code_outranks_the_status(
     serve: Serve, code: str, expected: type[OmniEditError], status: int
 ) -> None:
     service = serve(status, json=error(code, "the service's own words"))
@@ -274,9 +276,9 @@ def test_the_code_of_a_refusal_decides_before_the_status(
     assert is_certainly_not_accepted(caught.value)
 
 
-def test_a_bad_request_that_names_the_model_is_about_the_model(serve: Serve) -> None:
-    said = {"code": "invalid_request", "message": "no", "param": "model", "suggestion": "other"}
-    service = serve(400, json={"error": said})
+def test_a_bad_request_naming_the_model_is_a_model_refusal(serve: Serve) -> None:
+    refusal = {"code": "invalid_request", "message": "no", "param": "model", "suggestion": "other"}
+    service = serve(400, json={"error": refusal})
 
     with pytest.raises(ModelRefusedError) as caught:
         service.api.create_task(BODY, request_id=REQUEST_ID)
@@ -285,7 +287,7 @@ def test_a_bad_request_that_names_the_model_is_about_the_model(serve: Serve) -> 
 
 
 @pytest.mark.parametrize("code", [404, "503", -1, None, "", "unknown_error"])
-def test_a_code_that_only_repeats_the_status_is_none(serve: Serve, code: object) -> None:
+def test_a_meaningless_code_is_ignored(serve: Serve, code: object) -> None:
     service = serve(400, json=error(code))
 
     with pytest.raises(RequestRefusedError) as caught:
@@ -298,12 +300,12 @@ def test_a_code_that_only_repeats_the_status_is_none(serve: Serve, code: object)
     "response",
     [
         pytest.param({"json": error("invalid_task_id")}, id="code"),
-        pytest.param({"json": error(404)}, id="number"),
+        pytest.param({"json": error(404)}, id="numeric-code"),
         pytest.param({"content": b"<html>"}, id="html"),
-        pytest.param({"content": b""}, id="nothing"),
+        pytest.param({"content": b""}, id="empty"),
     ],
 )
-def test_a_task_the_service_does_not_know(serve: Serve, response: dict[str, Any]) -> None:
+def test_any_404_for_a_task_is_task_not_found(serve: Serve, response: dict[str, Any]) -> None:
     service = serve(404, **response)
 
     with pytest.raises(TaskNotFoundError) as caught:
@@ -312,7 +314,7 @@ def test_a_task_the_service_does_not_know(serve: Serve, response: dict[str, Any]
     assert caught.value.task_id == TASK_ID
 
 
-def test_an_invalid_task_id_is_an_unknown_task(serve: Serve) -> None:
+def test_an_invalid_task_id_is_task_not_found(serve: Serve) -> None:
     with pytest.raises(TaskNotFoundError):
         serve(400, json=error("invalid_task_id")).api.get_task(TASK_ID)
 
@@ -322,7 +324,7 @@ def test_an_invalid_task_id_is_an_unknown_task(serve: Serve) -> None:
     "response",
     [{"content": b"<html>"}, {"json": error(404)}, {"json": error("not_found")}, {"content": b""}],
 )
-def test_no_endpoint_for_submissions_means_another_base_url(
+def test_a_missing_submission_endpoint_means_a_wrong_base_url(
     serve: Serve, status: int, response: dict[str, Any]
 ) -> None:
     service = serve(status, **response)
@@ -332,7 +334,7 @@ def test_no_endpoint_for_submissions_means_another_base_url(
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_the_accounts_list_may_be_missing(serve: Serve, status: int) -> None:
+def test_a_missing_list_endpoint_is_reported_as_missing(serve: Serve, status: int) -> None:
     with pytest.raises(EndpointMissingError):
         CALLS["list_tasks"](serve(status, json=error("not_found")).api)
 
@@ -341,7 +343,7 @@ def test_the_accounts_list_may_be_missing(serve: Serve, status: int) -> None:
 @pytest.mark.parametrize(
     "response", [{"content": b"<html>"}, {"json": error("invalid_request")}, {"json": error(403)}]
 )
-def test_whatever_the_batch_read_says_against_itself_sends_to_single_reads(
+def test_a_refused_batch_read_counts_as_a_missing_endpoint(
     serve: Serve, status: int, response: dict[str, Any]
 ) -> None:
     with pytest.raises(EndpointMissingError):
@@ -351,7 +353,7 @@ def test_whatever_the_batch_read_says_against_itself_sends_to_single_reads(
 @pytest.mark.parametrize(
     "content", [b"<html>", b"", b"null", b"[1]", b'{"data": 3}', b"x" * 17 * 2**20]
 )
-def test_a_batch_read_that_cannot_be_read_sends_to_single_reads(
+def test_an_unreadable_batch_read_counts_as_a_missing_endpoint(
     serve: Serve, content: bytes
 ) -> None:
     with pytest.raises(EndpointMissingError):
@@ -361,7 +363,7 @@ def test_a_batch_read_that_cannot_be_read_sends_to_single_reads(
 @pytest.mark.parametrize(
     ("status", "expected"), [(429, RateLimitedError), (500, ServerError), (503, ServerError)]
 )
-def test_a_batch_read_that_fails_for_now_is_tried_again(
+def test_a_transient_failure_of_a_batch_read_is_raised(
     serve: Serve, status: int, expected: type[OmniEditError]
 ) -> None:
     with pytest.raises(expected):
@@ -369,7 +371,7 @@ def test_a_batch_read_that_fails_for_now_is_tried_again(
 
 
 @every_other_call
-def test_a_cdn_that_blocks_this_client_is_not_a_refused_key(serve: Serve, call: Call) -> None:
+def test_a_cdn_block_is_not_a_refused_key(serve: Serve, call: Call) -> None:
     with pytest.raises(BlockedClientError) as caught:
         call(serve(403, content=b"error code: 1010").api)
 
@@ -380,7 +382,7 @@ def test_a_cdn_that_blocks_this_client_is_not_a_refused_key(serve: Serve, call: 
 @pytest.mark.parametrize(
     "date", ["Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 01 Jan 0001 00:00:00 +2359"]
 )
-def test_an_absurd_date_is_no_time(serve: Serve, date: str) -> None:
+def test_an_absurd_date_is_ignored(serve: Serve, date: str) -> None:
     service = serve(429, headers={"Date": date, "Retry-After": date})
 
     assert service.api.get_time() is None
@@ -389,7 +391,7 @@ def test_an_absurd_date_is_no_time(serve: Serve, date: str) -> None:
     assert (caught.value.retry_after_s or 0) < 1e9
 
 
-def test_each_reply_tells_how_far_the_clocks_are_apart() -> None:
+def test_each_reply_updates_the_clock_offset() -> None:
     reply = httpx.Response(200, json=TASK, headers={"Date": "Sat, 06 Sep 2025 11:01:33 GMT"})
     service = Service(reply, now=lambda: 1757156433.0)
 
@@ -399,7 +401,7 @@ def test_each_reply_tells_how_far_the_clocks_are_apart() -> None:
     assert (before, service.api.clock_offset_s) == (None, 60.0)
 
 
-def test_a_task_that_is_nested_too_deep_to_be_written_loses_its_raw(serve: Serve) -> None:
+def test_a_task_too_deep_for_json_loses_only_raw(serve: Serve) -> None:
     deep = json.dumps(TASK)[:-1] + ', "a": ' + "[" * 800 + "NaN" + "]" * 800 + "}"
 
     task, _ = serve(200, content=deep).api.create_task(BODY, request_id=REQUEST_ID)
@@ -407,7 +409,7 @@ def test_a_task_that_is_nested_too_deep_to_be_written_loses_its_raw(serve: Serve
     assert (task.task_id, task.raw) == (TASK_ID, None)
 
 
-def test_a_key_that_is_echoed_reaches_neither_task_nor_error(serve: Serve) -> None:
+def test_an_echoed_key_reaches_neither_task_nor_error(serve: Serve) -> None:
     failed = (
         TASK
         | {"status": "failed", "results": [f"https://a.example/{KEY}"]}
@@ -428,16 +430,16 @@ def test_a_key_that_is_echoed_reaches_neither_task_nor_error(serve: Serve) -> No
     "content",
     [
         pytest.param(b"<html>login</html>", id="html"),
-        pytest.param(b"", id="nothing"),
+        pytest.param(b"", id="empty"),
         pytest.param(b"null", id="null"),
         pytest.param(b"[1]", id="list"),
         pytest.param(b'{"id": "../x"}', id="unusable-id"),
         pytest.param(b"{}", id="empty-object"),
-        pytest.param(b'{"id": "t-', id="cut"),
+        pytest.param(b'{"id": "t-', id="truncated"),
     ],
 )
 @every_other_call
-def test_garbage_with_200_is_unreadable_and_proves_nothing(
+def test_garbage_with_status_200_is_unreadable_not_a_refusal(
     serve: Serve, call: Call, content: bytes
 ) -> None:
     with pytest.raises(UnreadableReplyError) as caught:
@@ -446,12 +448,12 @@ def test_garbage_with_200_is_unreadable_and_proves_nothing(
     assert not is_certainly_not_accepted(caught.value)
 
 
-def test_a_refusal_dressed_as_200_is_a_refusal(serve: Serve) -> None:
+def test_a_refusal_sent_with_status_200_is_a_refusal(serve: Serve) -> None:
     with pytest.raises(QuotaError):
         CALLS["create_task"](serve(200, json=error("insufficient_quota")).api)
 
 
-def test_a_task_that_failed_is_no_failed_request(serve: Serve) -> None:
+def test_a_failed_task_is_returned_not_raised(serve: Serve) -> None:
     failed = TASK | {"status": "failed"} | error("content_policy_violation", "line\nline")
 
     task = serve(200, json=failed).api.get_task(TASK_ID)
@@ -489,7 +491,7 @@ def test_the_services_own_advice_becomes_the_hint(
     assert caught.value.hint == hint
 
 
-def test_a_message_beside_the_error_is_shown_too(serve: Serve) -> None:
+def test_a_message_without_an_error_object_is_shown(serve: Serve) -> None:
     with pytest.raises(ServerError, match="upstream is down"):
         CALLS["get_task"](serve(502, json={"message": "upstream is down"}).api)
 
@@ -498,7 +500,7 @@ def test_a_message_beside_the_error_is_shown_too(serve: Serve) -> None:
     "answer", [pytest.param(answer, id=name) for name, answer in (BROKEN | ODD).items()]
 )
 @every_call
-def test_whatever_a_server_sends_is_an_answer_or_an_error(
+def test_any_reply_ends_in_a_value_or_an_omniedit_error(
     serve_bytes: Callable[[Answer], HostileServer], call: Call, answer: Answer
 ) -> None:
     server = serve_bytes(answer)
@@ -516,10 +518,10 @@ def test_no_call_outlives_the_callers_deadline(
     server = serve_bytes(ENDLESS["one-header-line-after-another"])
 
     with HttpClient() as http, pytest.raises(NetworkError):
-        call(_Hasty(http, base_url=server.url, key=KEY))
+        call(_ClientWithDeadline(http, base_url=server.url, key=KEY))
 
 
-class _Hasty(EvoLinkClient):
+class _ClientWithDeadline(EvoLinkClient):
     """Passes a deadline of milliseconds to each call."""
 
     def __getattribute__(self, name: str) -> Any:

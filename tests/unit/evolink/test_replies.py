@@ -1,4 +1,4 @@
-"""Odd forms that a reply may have, and what is still read from it."""
+"""Parsing the service's replies: documented fields, odd forms and garbage."""
 
 import json
 from typing import Any
@@ -58,7 +58,7 @@ def parsed(**changes: object) -> Task:
     return parse_task(DOCUMENTED | changes)
 
 
-def test_the_documented_task_is_read_whole() -> None:
+def test_every_documented_field_of_a_task_is_read() -> None:
     task = parse_task(DOCUMENTED)
 
     assert (task.task_id, task.status, task.progress) == (TASK_ID, "processing", 40)
@@ -77,7 +77,7 @@ def test_any_json_is_a_task_or_unreadable(value: object) -> None:
 
 
 @given(task_like)
-def test_whatever_a_task_holds_its_id_is_enough(value: dict[str, object]) -> None:
+def test_a_task_needs_only_a_valid_id(value: dict[str, object]) -> None:
     task = parse_task(value)
 
     assert task.task_id == TASK_ID
@@ -109,13 +109,13 @@ def test_lists_pages_uploads_and_credits_are_read_or_unreadable(value: object) -
     "task_id",
     [None, 7, "", ".", "..", "last", "../credits", "a/b", "a b", "é", "a" * 129, "a\n", ["x"]],
 )
-def test_an_id_that_may_not_stand_in_a_url_is_none(task_id: object) -> None:
+def test_a_task_id_unsafe_in_a_url_is_unreadable(task_id: object) -> None:
     with pytest.raises(UnreadableReplyError):
         parsed(id=task_id)
 
 
 @pytest.mark.parametrize("task_id", ["a", "a" * 128, "A.b_c-9", "..a"])
-def test_an_id_of_the_alphabet_is_one(task_id: str) -> None:
+def test_a_task_id_of_safe_characters_is_accepted(task_id: str) -> None:
     assert parsed(id=task_id).task_id == task_id
 
 
@@ -129,7 +129,7 @@ def test_an_id_of_the_alphabet_is_one(task_id: str) -> None:
             "it broke", TaskError(code="unknown_error", message="it broke"), id="text"
         ),
         pytest.param(
-            {"code": 503, "message": "busy"}, TaskError(code="503", message="busy"), id="number"
+            {"code": 503, "message": "busy"}, TaskError(code="503", message="busy"), id="numeric-code"
         ),
         pytest.param(
             {"message": "busy"}, TaskError(code="unknown_error", message="busy"), id="no-code"
@@ -152,12 +152,12 @@ def test_an_id_of_the_alphabet_is_one(task_id: str) -> None:
         pytest.param(["x"], None, id="list"),
     ],
 )  # fmt: skip
-def test_errors_come_in_many_forms(error: object, expected: TaskError | None) -> None:
+def test_an_error_is_read_in_every_known_form(error: object, expected: TaskError | None) -> None:
     assert parse_error(error) == expected
     assert parsed(error=error).error == expected
 
 
-def test_a_failed_task_always_has_a_reason() -> None:
+def test_a_failed_task_always_has_an_error() -> None:
     assert parsed(status="failed").error == TaskError(
         code="unknown_error", message="no reason was given"
     )
@@ -178,11 +178,11 @@ def test_a_failed_task_always_has_a_reason() -> None:
         (3, None),
     ],
 )
-def test_statuses_are_read_generously(status: object, expected: str | None) -> None:
+def test_statuses_are_normalised(status: object, expected: str | None) -> None:
     assert parsed(status=status).status == expected
 
 
-def test_an_unknown_status_is_no_end() -> None:
+def test_an_unknown_status_is_not_terminal() -> None:
     task = parsed(status="archived")
 
     assert (task.is_terminal, task.is_completed, task.has_failed) == (False, False, False)
@@ -196,7 +196,7 @@ def test_progress_is_a_percentage_or_unknown(progress: object, expected: int | N
     assert parsed(progress=progress).progress == expected
 
 
-def test_a_missing_progress_is_unknown_and_of_a_completed_task_100() -> None:
+def test_missing_progress_is_unknown_until_the_task_completes() -> None:
     without = {key: value for key, value in DOCUMENTED.items() if key != "progress"}
 
     assert parse_task(without).progress is None
@@ -210,15 +210,17 @@ def test_a_missing_progress_is_unknown_and_of_a_completed_task_100() -> None:
         pytest.param({}, (), id="missing"),
         pytest.param({"results": None}, (), id="null"),
         pytest.param({"results": []}, (), id="empty"),
-        pytest.param({"results": "https://a.example/v.mp4"}, (), id="no-list"),
+        pytest.param({"results": "https://a.example/v.mp4"}, (), id="not-a-list"),
         pytest.param(
-            {"results": [None, 3, "", "v.mp4", "ftp://a/b", "file:///x"]}, (), id="no-url"
+            {"results": [None, 3, "", "v.mp4", "ftp://a/b", "file:///x"]}, (), id="not-urls"
         ),
         pytest.param({"results": ["https://", "http:///x", "https:// a"]}, (), id="no-host"),
         pytest.param(
             {"results": ["http://a.example/v?s=1"]}, ("http://a.example/v?s=1",), id="http"
         ),
-        pytest.param({"results": ["HTTPS://a.example/v"]}, ("HTTPS://a.example/v",), id="capitals"),
+        pytest.param(
+            {"results": ["HTTPS://a.example/v"]}, ("HTTPS://a.example/v",), id="upper-case-scheme"
+        ),
         pytest.param(
             {"result_data": [{"video_url": "https://a.example/v"}, {"video_url": 3}, "x"]},
             ("https://a.example/v",),
@@ -233,11 +235,11 @@ def test_a_missing_progress_is_unknown_and_of_a_completed_task_100() -> None:
                 "result_data": [{"video_url": "https://a.example/2"}],
             },
             ("https://a.example/1", "https://a.example/2"),
-            id="both-once-each",
+            id="duplicates-once",
         ),
     ],
 )
-def test_only_links_that_can_be_fetched_are_results(
+def test_only_fetchable_links_are_results(
     changes: dict[str, object], expected: tuple[str, ...]
 ) -> None:
     assert parsed(status="completed", **changes).result_urls == expected
@@ -260,18 +262,20 @@ def test_only_links_that_can_be_fetched_are_results(
         (True, None),
     ],
 )
-def test_instants_are_seconds_milliseconds_or_iso(created: object, expected: float | None) -> None:
+def test_timestamps_are_seconds_milliseconds_or_iso_dates(
+    created: object, expected: float | None
+) -> None:
     assert parsed(created=created).created_at == expected
 
 
 @pytest.mark.parametrize("amount", [-1, 1e308, "31", True])
-def test_what_can_be_no_price_is_unknown(amount: object) -> None:
+def test_an_impossible_price_is_unknown(amount: object) -> None:
     task = parsed(usage={"credits_reserved": amount, "credits_used": amount})
 
     assert (task.credits_reserved, task.credits_used) == (None, None)
 
 
-def test_numbers_that_are_none_are_unknown() -> None:
+def test_nan_infinity_and_text_are_unknown_numbers() -> None:
     value = json.loads('{"credits_reserved": NaN, "credits_used": "31"}')
 
     task = parsed(usage=value, task_info={"estimated_time": float("inf")})
@@ -279,7 +283,7 @@ def test_numbers_that_are_none_are_unknown() -> None:
     assert (task.credits_reserved, task.credits_used, task.estimated_s) == (None, None, None)
 
 
-def test_a_list_leaves_out_what_is_no_task() -> None:
+def test_a_list_skips_entries_that_are_not_tasks() -> None:
     value = {"data": [DOCUMENTED, None, {"id": "../x"}, {"id": "t-2"}], "total": 9.0}
 
     assert [task.task_id for task in parse_task_list(value)] == [TASK_ID, "t-2"]
@@ -293,7 +297,7 @@ def test_a_reply_without_a_list_is_unreadable(value: object) -> None:
         parse_task_list(value)
 
 
-def test_an_upload_is_its_url_and_its_end() -> None:
+def test_an_upload_has_a_url_and_an_expiry() -> None:
     stored = {"file_url": "https://f.example/c.mp4", "expires_at": "2025-09-09T11:01:33Z"}
 
     clip = parse_uploaded_clip({"data": stored})
@@ -306,7 +310,7 @@ def test_an_upload_is_its_url_and_its_end() -> None:
             parse_uploaded_clip(bad)
 
 
-def test_credits_tell_balance_and_limit_apart() -> None:
+def test_credits_separate_the_account_from_the_key() -> None:
     found = parse_credits(
         {
             "data": {
@@ -320,12 +324,12 @@ def test_credits_tell_balance_and_limit_apart() -> None:
     assert (found.key_remaining, found.key_used, found.is_key_unlimited) == (5, 1, False)
 
 
-def test_without_credits_the_reason_is_shown() -> None:
+def test_a_reply_without_credits_shows_the_services_reason() -> None:
     with pytest.raises(UnreadableReplyError, match="no credits: account is frozen"):
         parse_credits({"success": False, "message": "account is frozen", "data": None})
 
 
-def test_a_key_without_limit_has_no_rest() -> None:
+def test_an_unlimited_key_has_no_remaining_credits() -> None:
     token = {"remaining_credits": 0, "unlimited_credits": True}
 
     found = parse_credits({"data": {"token": token}})

@@ -124,7 +124,7 @@ def test_a_clip_is_uploaded_as_a_form(service: FileService, uploader: Uploader, 
         ("x" * 300 + ".mkv", "x" * 100 + ".mkv", "application/octet-stream"),
     ],
 )
-def test_a_file_name_is_reduced_to_what_needs_no_quoting(
+def test_a_file_name_is_reduced_to_safe_characters(
     service: FileService, uploader: Uploader, clip: Path, *, name: str, sent: str, content_type: str
 ) -> None:
     uploader.upload(clip, name=name, on_progress=_ignore)
@@ -132,7 +132,7 @@ def test_a_file_name_is_reduced_to_what_needs_no_quoting(
     assert service.form[1:] == (sent, content_type)
 
 
-def test_what_was_looked_at_is_what_is_sent(
+def test_a_clip_that_matches_its_digest_is_sent(
     service: FileService, uploader: Uploader, clip: Path
 ) -> None:
     uploader.upload(clip, on_progress=_ignore, expected=digest_clip(clip))
@@ -145,7 +145,7 @@ def _append(clip: Path) -> None:
         file.write(b"more")
 
 
-def _cut(clip: Path) -> None:
+def _truncate(clip: Path) -> None:
     os.truncate(clip, 500_000)
 
 
@@ -156,8 +156,8 @@ def _rewrite(clip: Path) -> None:
     os.utime(clip, ns=(0, 0))
 
 
-@pytest.mark.parametrize("change", [_append, _cut, _rewrite])
-def test_a_clip_that_changes_meanwhile_is_not_sent_whole(
+@pytest.mark.parametrize("change", [_append, _truncate, _rewrite])
+def test_a_clip_that_changes_during_its_upload_is_not_sent_whole(
     service: FileService, uploader: Uploader, clip: Path, change: Callable[[Path], None]
 ) -> None:
     def on_progress(done_bytes: int, _: int | None) -> None:
@@ -170,7 +170,7 @@ def test_a_clip_that_changes_meanwhile_is_not_sent_whole(
     assert service.bodies == []
 
 
-def test_a_clip_that_is_not_what_was_looked_at_is_not_sent_whole(
+def test_a_clip_that_differs_from_its_digest_is_not_sent_whole(
     service: FileService, uploader: Uploader, clip: Path
 ) -> None:
     expected = ClipDigest(sha256=hashlib.sha256(b"other").hexdigest(), size_bytes=len(MP4))
@@ -186,7 +186,7 @@ def _refused(status: int, words: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
-    ("reply", "error", "said"),
+    ("reply", "error", "message"),
     [
         pytest.param(_refused(400, "bad name"), RequestRefusedError, "bad name", id="400"),
         pytest.param(_refused(401, "no"), AuthenticationError, "refuses the key: no", id="401"),
@@ -236,18 +236,18 @@ def _refused(status: int, words: str) -> httpx.Response:
         ),
     ],
 )
-def test_a_refusal_is_told_in_the_services_words(
+def test_a_refusal_quotes_the_service(
     service: FileService,
     uploader: Uploader,
     clip: Path,
     *,
     reply: httpx.Response,
     error: type[OmniEditError],
-    said: str,
+    message: str,
 ) -> None:
     service.reply = reply
 
-    with pytest.raises(error, match=re.escape(said)) as caught:
+    with pytest.raises(error, match=re.escape(message)) as caught:
         uploader.upload(clip, on_progress=_ignore)
 
     assert type(caught.value) is error
@@ -256,7 +256,9 @@ def test_a_refusal_is_told_in_the_services_words(
     assert has_hint is (error is RequestRefusedError and reply.status_code != 307)
 
 
-def test_an_error_of_null_is_none(service: FileService, uploader: Uploader, clip: Path) -> None:
+def test_an_error_field_of_null_is_ignored(
+    service: FileService, uploader: Uploader, clip: Path
+) -> None:
     service.reply = httpx.Response(201, json=STORED | {"error": None})
 
     uploaded = uploader.upload(clip, on_progress=_ignore)
@@ -277,7 +279,7 @@ def test_retry_after_and_code_are_passed_on(
     assert (caught.value.retry_after_s, caught.value.code) == (7.0, "rate")
 
 
-def test_a_broken_connection_is_worth_another_try(clip: Path) -> None:
+def test_a_broken_connection_is_a_network_error(clip: Path) -> None:
     def break_off(request: httpx.Request) -> httpx.Response:
         request.read()
         msg = "reset"
@@ -292,7 +294,7 @@ def test_a_clip_that_vanished_is_missing(uploader: Uploader, tmp_path: Path) -> 
         uploader.upload(tmp_path / "gone.mp4", on_progress=_ignore)
 
 
-def test_a_digest_names_content_and_size(clip: Path) -> None:
+def test_a_digest_is_a_sha256_and_a_size(clip: Path) -> None:
     assert digest_clip(clip) == ClipDigest(
         sha256=hashlib.sha256(MP4).hexdigest(), size_bytes=len(MP4)
     )
@@ -300,10 +302,10 @@ def test_a_digest_names_content_and_size(clip: Path) -> None:
 
 @pytest.mark.posix
 @pytest.mark.parametrize("check", [False, True])
-def test_what_is_no_readable_file_is_refused(tmp_path: Path, *, check: bool) -> None:
+def test_a_path_that_is_not_a_readable_file_is_refused(tmp_path: Path, *, check: bool) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").touch()
-    for path, error, said in (
+    for path, error, message in (
         (tmp_path / "gone", MissingFileError, "no such file"),
         (tmp_path / "empty" / "x", MissingFileError, "cannot read"),
         (Path("a\0b"), MissingFileError, "cannot read"),
@@ -312,12 +314,12 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path, *, check: bool) -> 
         (Path("/dev/null"), InvalidInputError, "a device"),
         (tmp_path / "empty", InvalidInputError, "is empty"),
     ):
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=message):
             digest_clip(path, check=check)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "not an MP4"),
         (b"\x1aE\xdf\xa3webm", "not an MP4"),
@@ -327,13 +329,13 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path, *, check: bool) -> 
         (b"\0\0\0\x14ftypM4A \0\0\0\0", "audio without video"),
     ],
 )
-def test_what_is_no_mp4_is_refused_unless_told_not_to_look(
-    tmp_path: Path, content: bytes, said: str
+def test_a_file_that_is_not_an_mp4_is_refused_unless_unchecked(
+    tmp_path: Path, content: bytes, message: str
 ) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(content)
 
-    with pytest.raises(InvalidInputError, match=said) as caught:
+    with pytest.raises(InvalidInputError, match=message) as caught:
         digest_clip(path)
 
     assert "--no-check" in str(caught.value.hint)
@@ -350,7 +352,9 @@ def test_a_clip_that_is_too_large_is_refused(clip: Path) -> None:
     assert "public URL" in str(caught.value.hint)
 
 
-def test_memory_stays_flat(uploader: Uploader, clip: Path, service: FileService) -> None:
+def test_a_clip_is_sent_in_chunks_of_256_kib(
+    uploader: Uploader, clip: Path, service: FileService
+) -> None:
     os.truncate(clip, 8 * 1024 * 1024)
     longest = 0
 
@@ -380,7 +384,7 @@ class Streaming(httpx.BaseTransport):
 @pytest.mark.parametrize(
     "answer", [pytest.param(answer, id=name) for name, answer in ENDLESS.items()]
 )
-def test_an_upload_whose_reply_never_ends_is_given_up(
+def test_an_endless_reply_to_an_upload_is_given_up(
     serve_bytes: Callable[[Answer], HostileServer], clip: Path, answer: Answer
 ) -> None:
     server = serve_bytes(answer)
@@ -389,7 +393,7 @@ def test_an_upload_whose_reply_never_ends_is_given_up(
         Uploader(http, files_url=server.url, key="k").upload(clip, on_progress=_ignore)
 
 
-def test_an_upload_does_not_outlive_the_callers_deadline(
+def test_an_upload_ends_at_the_callers_deadline(
     serve_bytes: Callable[[Answer], HostileServer], clip: Path
 ) -> None:
     server = serve_bytes(ENDLESS["silence"])
@@ -400,7 +404,7 @@ def test_an_upload_does_not_outlive_the_callers_deadline(
         )
 
 
-def test_a_disk_that_fails_while_a_clip_is_looked_at_is_a_local_error(
+def test_a_disk_error_while_reading_a_clip_is_a_local_error(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Failing(io.BufferedReader):
