@@ -100,7 +100,7 @@ class Origin:
         return int(asked.removeprefix("bytes=").removesuffix("-"))
 
 
-class Desk:
+class Bench:
     """A downloader for an origin, with a record of its waits and reports."""
 
     TASK_ID: ClassVar[str] = TASK_ID
@@ -178,29 +178,29 @@ def _interrupt(*_: object) -> None:
 
 
 @pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
-    """Return a function that makes desks, each with its own origin and empty folder."""
-    desks: list[Desk] = []
+def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Return a function that makes benches, each with its own origin and empty folder."""
+    benches: list[Bench] = []
 
-    def make(system: System = THIS_SYSTEM, policy: Policy = DEFAULT) -> Desk:
-        folder = tmp_path / str(len(desks)) / "videos"
+    def make(system: System = THIS_SYSTEM, policy: Policy = DEFAULT) -> Bench:
+        folder = tmp_path / str(len(benches)) / "videos"
         folder.mkdir(parents=True)
-        desks.append(Desk(Origin(), folder, system, policy))
-        return desks[-1]
+        benches.append(Bench(Origin(), folder, system, policy))
+        return benches[-1]
 
     yield make
-    for desk in desks:
-        desk.http.close()
+    for bench in benches:
+        bench.http.close()
 
 
 @pytest.fixture
-def desk(make_desk: Callable[[], Desk]) -> Desk:
-    return make_desk()
+def bench(make_bench: Callable[[], Bench]) -> Bench:
+    return make_bench()
 
 
 @pytest.fixture
-def origin(desk: Desk) -> Origin:
-    return desk.origin
+def origin(bench: Bench) -> Origin:
+    return bench.origin
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""SIGKILL between any two steps, and several processes at once."""
+"""Downloads survive SIGKILL at any step, and several processes and threads at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from omniedit.models import SavedFile
-    from tests.unit.downloads.conftest import Desk
+    from tests.unit.downloads.conftest import Bench
     from tests.unit.http.hostile import Answer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
@@ -43,12 +43,12 @@ with HttpClient() as http:
             on_progress=lambda *_: None, on_retry=lambda *_: None,
         )
     except TargetExistsError:
-        sys.exit()  # it came after the others had finished
+        sys.exit()  # this process came after the others had finished
 print(saved.sha256)
 """
 
 
-def _killed_at(step: int, desk: Desk, *, overwrite: bool) -> bool:
+def _killed_at(step: int, bench: Bench, *, overwrite: bool) -> bool:
     """Download in a process that is killed before its n-th step; return whether it was killed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # about threads: none are used here
@@ -65,7 +65,7 @@ def _killed_at(step: int, desk: Desk, *, overwrite: bool) -> bool:
         status = 1
         try:
             sys.addaudithook(count)
-            desk.download(overwrite=overwrite)
+            bench.download(overwrite=overwrite)
             status = 0
         finally:
             os._exit(status)
@@ -76,33 +76,33 @@ def _killed_at(step: int, desk: Desk, *, overwrite: bool) -> bool:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_kill_at_any_step_leaves_the_whole_file_or_none(
-    make_desk: Callable[[], Desk], *, overwrite: bool
+    make_bench: Callable[[], Bench], *, overwrite: bool
 ) -> None:
     steps = 0
     is_killed = True
     while is_killed:
         steps += 1
-        desk = make_desk()
-        desk.origin.script = [desk.origin.cut(1500), desk.origin.cut(1500)]
+        bench = make_bench()
+        bench.origin.script = [bench.origin.cut(1500), bench.origin.cut(1500)]
         if overwrite:
-            desk.target.write_bytes(b"mine")
+            bench.target.write_bytes(b"mine")
 
-        is_killed = _killed_at(steps, desk, overwrite=overwrite)
+        is_killed = _killed_at(steps, bench, overwrite=overwrite)
 
-        left = desk.target.read_bytes() if desk.target.exists() else None
-        assert left in {desk.origin.content, b"mine" if overwrite else None}
-        desk.origin.script = []
-        if left != desk.origin.content or desk.PART in desk.names:
-            desk.download(overwrite=overwrite)
-        assert desk.names == ["out.mp4"]
-        assert desk.target.read_bytes() == desk.origin.content
+        left = bench.target.read_bytes() if bench.target.exists() else None
+        assert left in {bench.origin.content, b"mine" if overwrite else None}
+        bench.origin.script = []
+        if left != bench.origin.content or bench.PART in bench.names:
+            bench.download(overwrite=overwrite)
+        assert bench.names == ["out.mp4"]
+        assert bench.target.read_bytes() == bench.origin.content
     assert steps > 10
 
 
-def test_processes_that_save_one_target_at_once_all_succeed(
-    tmp_path: Path, serve: Callable[[Answer], str], make_desk: Callable[[], Desk]
+def test_concurrent_processes_saving_one_target_all_succeed(
+    tmp_path: Path, serve: Callable[[Answer], str], make_bench: Callable[[], Bench]
 ) -> None:
-    content = make_desk().origin.video(size_bytes=3_000_000)
+    content = make_bench().origin.video(size_bytes=3_000_000)
     head = b'HTTP/1.1 200 OK\r\nEtag: "v1"\r\nContent-Length: 3000000\r\n\r\n'
     target = tmp_path / "videos" / "out.mp4"
     url = serve(lambda _: [head, content])
@@ -123,10 +123,10 @@ def test_processes_that_save_one_target_at_once_all_succeed(
     assert [path.name for path in target.parent.iterdir()] == ["out.mp4"]
 
 
-def test_threads_that_save_one_target_at_once_all_succeed(
-    tmp_path: Path, serve: Callable[[Answer], str], make_desk: Callable[[], Desk]
+def test_concurrent_threads_saving_one_target_all_succeed(
+    tmp_path: Path, serve: Callable[[Answer], str], make_bench: Callable[[], Bench]
 ) -> None:
-    content = make_desk().origin.video(size_bytes=3_000_000)
+    content = make_bench().origin.video(size_bytes=3_000_000)
     requests: list[bytes] = []
     are_all_waiting = threading.Event()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from tests.unit.downloads.conftest import Desk, Origin, Step
+    from tests.unit.downloads.conftest import Bench, Origin, Step
 
 SIZES = (300, 700, 701)
 
@@ -119,7 +119,7 @@ class FickleHost:
         )
         return self.reply(
             200 if start is None else 206,
-            self.killing(chunks) if kind == "kill" else chunks,
+            self.then_kill(chunks) if kind == "kill" else chunks,
             headers,
             httpx.ReadError("cut") if kind in {"cut", "cut-without-length"} else None,
         )
@@ -133,7 +133,7 @@ class FickleHost:
     ) -> httpx.Response:
         return httpx.Response(status, headers=headers, stream=self.origin.Body(chunks, error))
 
-    def killing(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def then_kill(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield from chunks
         self.disk = {path.name: path.read_bytes() for path in self.folder.iterdir()}
         raise Killed
@@ -152,27 +152,27 @@ class FickleHost:
 )
 @given(runs=st.lists(st.lists(faults, max_size=5), min_size=1, max_size=4))
 def test_the_file_is_always_one_whole_version(
-    make_desk: Callable[[], Desk], runs: list[list[Fault]]
+    make_bench: Callable[[], Bench], runs: list[list[Fault]]
 ) -> None:
-    desk = make_desk()
-    host = FickleHost(desk.origin, desk.folder)
+    bench = make_bench()
+    host = FickleHost(bench.origin, bench.folder)
 
     for script in runs:
-        desk.origin.script = [host.step(fault) for fault in script]
-        desk.origin.content, desk.origin.etag = host.versions[2], '"v2"'
+        bench.origin.script = [host.step(fault) for fault in script]
+        bench.origin.content, bench.origin.etag = host.versions[2], '"v2"'
         try:
             with suppress(OmniEditError):
-                saved = desk.download()
-                assert hashlib.sha256(desk.target.read_bytes()).hexdigest() == saved.sha256
+                saved = bench.download()
+                assert hashlib.sha256(bench.target.read_bytes()).hexdigest() == saved.sha256
         except Killed:
             host.restore()
             event("killed")
-        if desk.target.exists():
+        if bench.target.exists():
             break
 
-    if not desk.target.exists():
+    if not bench.target.exists():
         event("finished by the last run")
-        desk.origin.script = []
-        desk.download()
-    assert desk.target.read_bytes() in host.versions
-    assert desk.names == ["out.mp4"]
+        bench.origin.script = []
+        bench.download()
+    assert bench.target.read_bytes() in host.versions
+    assert bench.names == ["out.mp4"]

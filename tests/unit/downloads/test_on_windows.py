@@ -18,91 +18,89 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.unit.downloads.conftest import Desk, Origin
+    from tests.unit.downloads.conftest import Bench, Origin
 
 WINDOWS = windows()
 
 
 @pytest.fixture
-def desk(make_desk: Callable[..., Desk]) -> Desk:
-    return make_desk(WINDOWS)
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench(WINDOWS)
 
 
-def _open(desk: Desk) -> PartFile:
+def _open(bench: Bench) -> PartFile:
     part = open_part(
-        desk.folder / desk.PART,
-        desk.target,
+        bench.folder / bench.PART,
+        bench.target,
         overwrite=False,
-        sleep=desk.slept.append,
+        sleep=bench.slept.append,
         system=WINDOWS,
     )
     assert part is not None
     return part
 
 
-def _complete(desk: Desk) -> PartFile:
-    part = _open(desk)
+def _complete(bench: Bench) -> PartFile:
+    part = _open(bench)
     part.begin(Version(url_path="/results/clip.mp4", etag='"v1"', total_bytes=5000))
-    part.append(desk.origin.content)
+    part.append(bench.origin.content)
     return part
 
 
-def _no_links(source: Path, target: Path) -> None:
+def _no_hard_links(source: Path, target: Path) -> None:
     raise PermissionError(errno.EPERM, "no links here")
 
 
-def test_a_result_gets_its_name_and_nothing_else_is_left(desk: Desk, origin: Origin) -> None:
-    desk.download()
+def test_a_result_is_saved_and_nothing_else_is_left(bench: Bench, origin: Origin) -> None:
+    bench.download()
 
-    assert desk.target.read_bytes() == origin.content
-    assert desk.names == ["out.mp4"]
+    assert bench.target.read_bytes() == origin.content
+    assert bench.names == ["out.mp4"]
 
 
-def test_what_broke_off_goes_on(desk: Desk, origin: Origin) -> None:
-    desk.leave_part()
+def test_an_interrupted_download_is_resumed(bench: Bench, origin: Origin) -> None:
+    bench.leave_part()
 
-    desk.download()
+    bench.download()
 
     assert origin.ranges == ["bytes=3000-"]
-    assert desk.names == ["out.mp4"]
+    assert bench.names == ["out.mp4"]
 
 
-def test_a_result_that_is_no_video_leaves_nothing(desk: Desk, origin: Origin) -> None:
+def test_a_body_that_is_not_a_video_leaves_nothing(bench: Bench, origin: Origin) -> None:
     origin.content = b"<html>"
 
     with pytest.raises(Exception, match="instead of an MP4"):
-        desk.download()
+        bench.download()
 
-    assert desk.names == []
-
-
-def test_force_replaces_a_file(desk: Desk, origin: Origin) -> None:
-    desk.target.write_bytes(b"old")
-
-    desk.download(overwrite=True)
-
-    assert desk.target.read_bytes() == origin.content
-    assert desk.names == ["out.mp4"]
+    assert bench.names == []
 
 
-def test_a_file_that_a_player_has_open_is_not_replaced_and_the_bytes_are_kept(
-    desk: Desk, origin: Origin
-) -> None:
-    desk.target.write_bytes(b"old")
+def test_force_replaces_a_file(bench: Bench, origin: Origin) -> None:
+    bench.target.write_bytes(b"old")
 
-    with desk.target.open("rb"), pytest.raises(LocalError, match=r"out\.mp4"):
-        desk.download(overwrite=True)
+    bench.download(overwrite=True)
 
-    assert desk.target.read_bytes() == b"old"
-    assert desk.names == [desk.PART, desk.NOTE, "out.mp4"]
+    assert bench.target.read_bytes() == origin.content
+    assert bench.names == ["out.mp4"]
+
+
+def test_a_target_open_in_a_player_is_kept_and_so_is_the_part(bench: Bench, origin: Origin) -> None:
+    bench.target.write_bytes(b"old")
+
+    with bench.target.open("rb"), pytest.raises(LocalError, match=r"out\.mp4"):
+        bench.download(overwrite=True)
+
+    assert bench.target.read_bytes() == b"old"
+    assert bench.names == [bench.PART, bench.NOTE, "out.mp4"]
     origin.requests.clear()
-    desk.download(overwrite=True)
+    bench.download(overwrite=True)
     assert origin.requests == []
-    assert desk.target.read_bytes() == origin.content
+    assert bench.target.read_bytes() == origin.content
 
 
-def test_a_file_that_a_scanner_opens_for_a_moment_is_replaced(
-    make_desk: Callable[..., Desk],
+def test_a_target_briefly_open_in_a_scanner_is_replaced(
+    make_bench: Callable[..., Bench],
 ) -> None:
     waits: list[float] = []
 
@@ -110,84 +108,86 @@ def test_a_file_that_a_scanner_opens_for_a_moment_is_replaced(
         waits.append(seconds)
         scanner.close()
 
-    desk = make_desk(windows(sleep=sleep))
-    desk.target.write_bytes(b"old")
-    scanner = desk.target.open("rb")
+    bench = make_bench(windows(sleep=sleep))
+    bench.target.write_bytes(b"old")
+    scanner = bench.target.open("rb")
 
-    desk.download(overwrite=True)
+    bench.download(overwrite=True)
 
-    assert desk.target.read_bytes() == desk.origin.content
+    assert bench.target.read_bytes() == bench.origin.content
     assert 0 < sum(waits) < PATIENCE_S
 
 
-@pytest.mark.parametrize("link", [os.link, _no_links], ids=["links", "no-links"])
-def test_where_there_are_no_links_a_file_is_renamed(
-    desk: Desk, origin: Origin, link: Callable[[Path, Path], None]
+@pytest.mark.parametrize("link", [os.link, _no_hard_links], ids=["hard-links", "no-hard-links"])
+def test_a_result_is_placed_with_or_without_hard_links(
+    bench: Bench, origin: Origin, link: Callable[[Path, Path], None]
 ) -> None:
-    with _complete(desk) as part:
+    with _complete(bench) as part:
         place(
-            part, desk.target, overwrite=False, sleep=desk.slept.append, link=link, system=WINDOWS
+            part, bench.target, overwrite=False, sleep=bench.slept.append, link=link, system=WINDOWS
         )
 
-    assert desk.target.read_bytes() == origin.content
-    assert desk.names == ["out.mp4"]
+    assert bench.target.read_bytes() == origin.content
+    assert bench.names == ["out.mp4"]
 
 
-@pytest.mark.parametrize("link", [os.link, _no_links], ids=["links", "no-links"])
-def test_nothing_is_overwritten(desk: Desk, link: Callable[[Path, Path], None]) -> None:
-    part = _complete(desk)
-    desk.target.write_bytes(b"mine")
+@pytest.mark.parametrize("link", [os.link, _no_hard_links], ids=["hard-links", "no-hard-links"])
+def test_an_existing_target_is_not_overwritten(
+    bench: Bench, link: Callable[[Path, Path], None]
+) -> None:
+    part = _complete(bench)
+    bench.target.write_bytes(b"mine")
 
     with part, pytest.raises(TargetExistsError):
         place(
-            part, desk.target, overwrite=False, sleep=desk.slept.append, link=link, system=WINDOWS
+            part, bench.target, overwrite=False, sleep=bench.slept.append, link=link, system=WINDOWS
         )
 
-    assert desk.target.read_bytes() == b"mine"
-    assert desk.names == ["out.mp4"]
+    assert bench.target.read_bytes() == b"mine"
+    assert bench.names == ["out.mp4"]
 
 
-def test_who_waited_for_another_download_of_it_has_succeeded(desk: Desk, origin: Origin) -> None:
-    other = _complete(desk)
+def test_waiting_for_another_download_of_the_target_succeeds(bench: Bench, origin: Origin) -> None:
+    other = _complete(bench)
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
         waits.append(seconds)
         if len(waits) == 3:
             with other:
-                place(other, desk.target, overwrite=False, sleep=sleep, system=WINDOWS)
+                place(other, bench.target, overwrite=False, sleep=sleep, system=WINDOWS)
 
     part = open_part(
-        desk.folder / desk.PART, desk.target, overwrite=False, sleep=sleep, system=WINDOWS
+        bench.folder / bench.PART, bench.target, overwrite=False, sleep=sleep, system=WINDOWS
     )
 
     assert part is None
     assert len(waits) == 3
-    assert desk.target.read_bytes() == origin.content
+    assert bench.target.read_bytes() == origin.content
     # The other process could not remove the file that was open here, so it was removed here.
-    assert desk.names == ["out.mp4"]
+    assert bench.names == ["out.mp4"]
 
 
-def test_a_result_that_lies_here_already_is_copied(desk: Desk, origin: Origin) -> None:
-    desk.download()
-    copy = desk.folder / "copy.mp4"
+def test_a_saved_result_is_copied(bench: Bench, origin: Origin) -> None:
+    bench.download()
+    copy = bench.folder / "copy.mp4"
 
     copy_result(
-        saved_file(desk.target), copy, overwrite=False, sleep=desk.slept.append, system=WINDOWS
+        saved_file(bench.target), copy, overwrite=False, sleep=bench.slept.append, system=WINDOWS
     )
 
     assert copy.read_bytes() == origin.content
-    assert desk.names == ["copy.mp4", "out.mp4"]
+    assert bench.names == ["copy.mp4", "out.mp4"]
 
 
 @pytest.mark.parametrize("name", ["nul.mp4", "a:b.mp4", "out.", "what?.mp4", "con/out.mp4"])
-def test_a_name_that_means_something_else_is_refused_before_anything_is_asked(
-    desk: Desk, origin: Origin, name: str
+def test_a_reserved_or_invalid_name_is_refused_before_any_request(
+    bench: Bench, origin: Origin, name: str
 ) -> None:
     with pytest.raises(LocalError, match="Windows"):
-        check_target(desk.folder / name, system=WINDOWS)
+        check_target(bench.folder / name, system=WINDOWS)
     with pytest.raises(LocalError, match="Windows"):
-        desk.download(desk.folder / name)
+        bench.download(bench.folder / name)
 
     assert origin.requests == []
-    assert desk.names == []
+    assert bench.names == []

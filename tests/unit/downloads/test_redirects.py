@@ -15,38 +15,36 @@ from omniedit.policy import DEFAULT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.downloads.conftest import Desk, Origin
+    from tests.unit.downloads.conftest import Bench, Origin
 
 
-def test_an_unsafe_redirect_is_neither_followed_nor_tried_again(desk: Desk, origin: Origin) -> None:
+def test_an_unsafe_redirect_is_neither_followed_nor_retried(bench: Bench, origin: Origin) -> None:
     origin.script = [origin.reply(302, headers={"location": "http://cdn.example/b.mp4"})]
 
     with pytest.raises(ResultGoneError, match="from https to http") as caught:
-        desk.download()
+        bench.download()
 
-    assert (caught.value.code, caught.value.task_id) == ("unsafe_link", desk.TASK_ID)
+    assert (caught.value.code, caught.value.task_id) == ("unsafe_link", bench.TASK_ID)
     assert len(origin.requests) == 1
-    assert desk.names == []
+    assert bench.names == []
 
 
 @pytest.mark.parametrize("location", ["http://[::1", "https://cdn.example/\x01", "https://a:b"])
-def test_a_redirect_to_what_is_no_url_is_a_result_that_is_gone(
-    desk: Desk, origin: Origin, location: str
+def test_a_redirect_to_an_invalid_url_is_a_gone_result(
+    bench: Bench, origin: Origin, location: str
 ) -> None:
     origin.script = [origin.reply(302, headers={"location": location})]
 
     with pytest.raises(ResultGoneError, match="redirects to an invalid URL"):
-        desk.download()
+        bench.download()
 
     assert len(origin.requests) == 1
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "https://cdn.example/" + "a" * 70_000])
-def test_a_link_that_cannot_be_asked_for_is_a_result_that_is_gone(
-    desk: Desk, origin: Origin, url: str
-) -> None:
+def test_an_unusable_link_is_a_gone_result(bench: Bench, origin: Origin, url: str) -> None:
     with pytest.raises(ResultGoneError) as caught:
-        desk.download(url=url)
+        bench.download(url=url)
 
     assert caught.value.code in {"unsafe_link", "invalid_url"}
     assert origin.requests == []
@@ -55,17 +53,17 @@ def test_a_link_that_cannot_be_asked_for_is_a_result_that_is_gone(
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "2130706433", "169.254.169.254", "[::1]", "nas.local"]
 )
-def test_a_link_to_this_machine_or_network_is_not_fetched(
-    desk: Desk, origin: Origin, host: str
+def test_a_link_to_an_internal_address_is_not_fetched(
+    bench: Bench, origin: Origin, host: str
 ) -> None:
     downloader = Downloader(
-        desk.http, sleep=desk.slept.append, jitter=random.random, public_only=True
+        bench.http, sleep=bench.slept.append, jitter=random.random, public_only=True
     )
 
     with pytest.raises(ResultGoneError, match="which omniedit does not contact") as caught:
         downloader.download(
             f"http://{host}/a.mp4",
-            desk.target,
+            bench.target,
             on_progress=lambda *_: None,
             on_retry=lambda *_: None,
         )
@@ -74,7 +72,7 @@ def test_a_link_to_this_machine_or_network_is_not_fetched(
     assert origin.requests == []
 
 
-def test_a_name_that_leads_inside_today_does_not_make_a_result_gone(tmp_path: Path) -> None:
+def test_a_name_with_an_internal_address_is_not_a_gone_result(tmp_path: Path) -> None:
     policy = DEFAULT._replace(attempts_without_progress=2)
 
     with (
@@ -91,30 +89,30 @@ def test_a_name_that_leads_inside_today_does_not_make_a_result_gone(tmp_path: Pa
     assert "try from another network" in str(caught.value.hint)
 
 
-def test_ranges_travel_through_a_redirect(desk: Desk, origin: Origin) -> None:
+def test_ranges_are_kept_across_a_redirect(bench: Bench, origin: Origin) -> None:
     moved = origin.reply(302, headers={"location": "/b.mp4"})
     origin.script = [moved, origin.cut(3000), moved]
 
-    desk.download()
+    bench.download()
 
     assert origin.ranges == [None, None, "bytes=3000-", "bytes=3000-"]
-    assert desk.target.read_bytes() == origin.content
+    assert bench.target.read_bytes() == origin.content
 
 
-def test_a_redirect_to_another_path_is_not_continued(desk: Desk, origin: Origin) -> None:
+def test_a_redirect_to_another_path_is_not_resumed(bench: Bench, origin: Origin) -> None:
     origin.script = [
         origin.reply(302, headers={"location": "/b.mp4"}),
         origin.cut(3000),
         origin.reply(302, headers={"location": "/c.mp4"}),
     ]
 
-    desk.download()
+    bench.download()
 
     assert origin.ranges == [None, None, "bytes=3000-", "bytes=3000-", None]
-    assert desk.target.read_bytes() == origin.content
+    assert bench.target.read_bytes() == origin.content
 
 
-def test_a_proxy_that_cannot_be_used_says_nothing_about_the_link(
+def test_an_unusable_proxy_is_not_a_gone_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "socks9://proxy")

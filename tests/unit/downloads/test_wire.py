@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from omniedit.models import SavedFile
-    from tests.unit.downloads.conftest import Desk
+    from tests.unit.downloads.conftest import Bench
     from tests.unit.http.hostile import Answer
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -27,8 +27,8 @@ ETAG = b'ETag: "v1"\r\n'
 
 
 @pytest.fixture
-def content(make_desk: Callable[[], Desk]) -> bytes:
-    return make_desk().origin.video(size_bytes=300_000)
+def content(make_bench: Callable[[], Bench]) -> bytes:
+    return make_bench().origin.video(size_bytes=300_000)
 
 
 def _save(url: str, target: Path, policy: Policy = DEFAULT) -> SavedFile:
@@ -52,13 +52,13 @@ def _ranged(content: bytes, head: bytes, *, cut_after: int) -> list[bytes]:
     if found is None:
         return [OK, ETAG, _length(len(content)), b"\r\n", content[:cut_after]]
     start = int(found[1])
-    place = b"Content-Range: bytes %d-%d/%d\r\n" % (start, len(content) - 1, len(content))
+    content_range = b"Content-Range: bytes %d-%d/%d\r\n" % (start, len(content) - 1, len(content))
     rest = content[start:]
     status = b"HTTP/1.1 206 Partial Content\r\n"
-    return [status, ETAG, place, _length(len(rest)), b"\r\n", rest[:cut_after]]
+    return [status, ETAG, content_range, _length(len(rest)), b"\r\n", rest[:cut_after]]
 
 
-def test_a_link_that_breaks_again_and_again_gets_there(
+def test_a_link_that_keeps_breaking_still_completes(
     serve: Callable[[Answer], str], content: bytes, tmp_path: Path
 ) -> None:
     url = serve(lambda head: _ranged(content, head, cut_after=70_000))
@@ -73,7 +73,7 @@ def test_a_link_that_breaks_again_and_again_gets_there(
     "framing",
     [
         pytest.param(lambda c: [_length(len(c)), b"\r\n", c], id="length"),
-        pytest.param(lambda c: [b"Connection: close\r\n\r\n", c], id="until-the-end"),
+        pytest.param(lambda c: [b"Connection: close\r\n\r\n", c], id="until-close"),
         pytest.param(
             lambda c: [b"Transfer-Encoding: chunked\r\n\r\n493E0\r\n", c, b"\r\n0\r\n\r\n"],
             id="chunks",
@@ -82,10 +82,10 @@ def test_a_link_that_breaks_again_and_again_gets_there(
             lambda c: [_length(len(c)), b"\r\n", *[c[i : i + 1] for i in range(20)], c[20:]],
             id="byte-by-byte",
         ),
-        pytest.param(lambda c: [_length(len(c)), b"\r\n", c, b"surplus"], id="surplus-unread"),
+        pytest.param(lambda c: [_length(len(c)), b"\r\n", c, b"surplus"], id="surplus-bytes"),
     ],
 )
-def test_every_framing_of_a_whole_body_is_taken(
+def test_a_complete_body_is_accepted_in_every_framing(
     serve: Callable[[Answer], str],
     content: bytes,
     tmp_path: Path,
@@ -102,7 +102,7 @@ def test_every_framing_of_a_whole_body_is_taken(
     "framing",
     [
         pytest.param(lambda c: [_length(len(c) + 1), b"\r\n", c], id="length"),
-        pytest.param(lambda c: [b"Connection: close\r\n\r\n", c[:-1]], id="until-the-end"),
+        pytest.param(lambda c: [b"Connection: close\r\n\r\n", c[:-1]], id="until-close"),
         pytest.param(
             lambda c: [b"Transfer-Encoding: chunked\r\n\r\n493E0\r\n", c], id="no-last-chunk"
         ),
@@ -112,11 +112,11 @@ def test_every_framing_of_a_whole_body_is_taken(
                 c[: 300_000 - 16],
                 b"\r\n0\r\n\r\n",
             ],
-            id="chunks-of-a-cut-file",
+            id="chunks-of-a-truncated-file",
         ),
     ],
 )
-def test_no_framing_of_a_cut_body_is_taken(
+def test_a_truncated_body_is_rejected_in_every_framing(
     serve: Callable[[Answer], str],
     content: bytes,
     tmp_path: Path,
@@ -130,7 +130,7 @@ def test_no_framing_of_a_cut_body_is_taken(
     assert list(tmp_path.glob("*out*")) == []
 
 
-def test_an_empty_body_is_no_video(serve: Callable[[Answer], str], tmp_path: Path) -> None:
+def test_an_empty_body_is_not_a_video(serve: Callable[[Answer], str], tmp_path: Path) -> None:
     url = serve(lambda _: [OK, _length(0), b"\r\n"])
 
     with pytest.raises(NotAVideoError):
@@ -138,7 +138,7 @@ def test_an_empty_body_is_no_video(serve: Callable[[Answer], str], tmp_path: Pat
 
 
 @pytest.mark.parametrize("sent", [[], [b"HTTP/1.1 2"], [b"garbage\r\n\r\n"]])
-def test_no_reply_is_a_broken_connection(
+def test_a_missing_or_invalid_reply_is_a_network_error(
     serve: Callable[[Answer], str], tmp_path: Path, sent: list[bytes]
 ) -> None:
     with pytest.raises(NetworkError):
@@ -147,7 +147,7 @@ def test_no_reply_is_a_broken_connection(
     assert list(tmp_path.glob("*out*")) == []
 
 
-def test_a_server_that_stays_down_is_unavailable(
+def test_a_server_that_stays_down_is_a_server_error(
     serve: Callable[[Answer], str], tmp_path: Path
 ) -> None:
     url = serve(lambda _: [b"HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"])
@@ -159,7 +159,7 @@ def test_a_server_that_stays_down_is_unavailable(
 @pytest.mark.parametrize(
     "answer", [pytest.param(answer, id=name) for name, answer in ENDLESS.items()]
 )
-def test_a_host_that_never_comes_to_an_end_is_given_up(
+def test_an_endless_reply_is_given_up(
     serve: Callable[[Answer], str], tmp_path: Path, answer: Answer
 ) -> None:
     with pytest.raises((NetworkError, NotAVideoError)):
@@ -168,7 +168,7 @@ def test_a_host_that_never_comes_to_an_end_is_given_up(
     assert list(tmp_path.glob("*out*")) == []
 
 
-def test_a_video_that_drips_is_given_up_and_kept_for_the_next_run(
+def test_a_video_that_drips_is_given_up_and_its_part_kept(
     serve: Callable[[Answer], str], content: bytes, tmp_path: Path
 ) -> None:
     def drip(_head: bytes) -> Iterator[bytes | float]:
