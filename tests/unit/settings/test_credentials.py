@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("text", [KEY, f"  {KEY}\n", f"\t{KEY}\r\n"])
-def test_space_around_a_key_is_dropped(text: str) -> None:
+def test_whitespace_around_a_key_is_dropped(text: str) -> None:
     assert parse_key(text, source="X").reveal() == KEY
 
 
@@ -48,18 +48,18 @@ def test_space_around_a_key_is_dropped(text: str) -> None:
         pytest.param("“sk-evo-quoted”", id="typographic-quotes"),
     ],
 )
-def test_a_key_that_cannot_be_a_header_is_refused_unseen(text: str) -> None:
+def test_a_key_invalid_in_a_header_is_refused_without_showing_it(text: str) -> None:
     with pytest.raises(InvalidKeyError) as caught:
         parse_key(text, source="OMNIEDIT_API_KEY")
 
-    told = "".join(traceback.format_exception(caught.value))
+    shown = "".join(traceback.format_exception(caught.value))
     assert "OMNIEDIT_API_KEY" in str(caught.value)
     for word in text.split():
-        assert word == "Bearer" or word not in told
+        assert word == "Bearer" or word not in shown
 
 
 @given(st.text(max_size=60))
-def test_a_key_is_refused_or_can_be_a_header(text: str) -> None:
+def test_every_accepted_key_is_valid_in_a_header(text: str) -> None:
     try:
         key = parse_key(text, source="X").reveal()
     except InvalidKeyError:
@@ -82,7 +82,7 @@ def test_a_key_is_refused_or_can_be_a_header(text: str) -> None:
         ("", "…"),
     ],
 )
-def test_little_of_a_key_is_shown(key: str, shown: str) -> None:
+def test_a_key_is_shown_as_its_prefix_and_last_four_characters(key: str, shown: str) -> None:
     assert mask_key(key) == shown
 
 
@@ -97,7 +97,7 @@ def test_at_most_four_characters_of_the_secret_part_are_shown(key: str) -> None:
         assert key not in f"{secret!s}{secret!r}"
 
 
-def test_a_saved_key_is_found_for_its_origin_alone(path: Path) -> None:
+def test_a_saved_key_is_found_for_its_origin_only(path: Path) -> None:
     file = CredentialsFile(path)
 
     file.save(ORIGIN, Secret(KEY), files_origin=FILES)
@@ -109,7 +109,7 @@ def test_a_saved_key_is_found_for_its_origin_alone(path: Path) -> None:
     assert file.load("http://api.evolink.ai", files_origin=FILES) is None
 
 
-def test_a_saved_key_is_refused_for_another_file_service_until_it_is_saved_for_that(
+def test_a_saved_key_is_bound_to_its_file_service(
     path: Path,
 ) -> None:
     other = "https://files.example.com"
@@ -143,7 +143,7 @@ def test_removing_a_key_leaves_the_others(path: Path) -> None:
 
 
 @posix_modes
-def test_file_and_folder_are_private_from_the_start(path: Path) -> None:
+def test_file_and_folder_are_private(path: Path) -> None:
     CredentialsFile(path).save(ORIGIN, Secret(KEY), files_origin=FILES)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -170,16 +170,16 @@ def test_a_file_that_others_can_open_is_refused(path: Path, mode: int) -> None:
     "content",
     [
         pytest.param(KEY, id="bare-key"),
-        pytest.param(f'{{"keys": "{KEY}"}}', id="no-table"),
+        pytest.param(f'{{"keys": "{KEY}"}}', id="not-a-table"),
         pytest.param(f'["{KEY}"]', id="list"),
-        pytest.param(f'{{"{KEY}', id="cut-off"),
-        pytest.param(f'{{"keys": {{"{ORIGIN}": "{KEY}"}}}}', id="bound-to-no-file-service"),
+        pytest.param(f'{{"{KEY}', id="truncated"),
+        pytest.param(f'{{"keys": {{"{ORIGIN}": "{KEY}"}}}}', id="without-a-file-service"),
         pytest.param("[" * 100_000, id="nested-too-deep"),
         pytest.param("", id="empty"),
-        pytest.param("\udcff", id="no-text"),
+        pytest.param("\udcff", id="not-utf-8"),
     ],
 )
-def test_what_is_no_credentials_file_is_refused_without_quoting_it(
+def test_an_invalid_credentials_file_is_refused_without_quoting_it(
     path: Path, content: str
 ) -> None:
     path.parent.mkdir()
@@ -193,7 +193,7 @@ def test_what_is_no_credentials_file_is_refused_without_quoting_it(
 
 
 @pytest.mark.posix
-def test_a_pipe_in_its_place_is_refused_without_waiting_for_a_writer(path: Path) -> None:
+def test_a_pipe_in_place_of_the_file_is_refused_without_blocking(path: Path) -> None:
     path.parent.mkdir()
     os.mkfifo(path, 0o600)
 
@@ -203,7 +203,7 @@ def test_a_pipe_in_its_place_is_refused_without_waiting_for_a_writer(path: Path)
     assert caught.value.hint == "move it away, and run the command again"
 
 
-def test_a_file_is_replaced_whole(path: Path) -> None:
+def test_saving_a_key_replaces_the_whole_file(path: Path) -> None:
     file = CredentialsFile(path)
     file.save(ORIGIN, Secret(KEY), files_origin=FILES)
     before = path.stat().st_ino
@@ -220,7 +220,7 @@ class WaitedError(Exception):
     """Raised in place of waiting."""
 
 
-def test_who_changes_the_file_at_the_same_time_waits(path: Path) -> None:
+def test_a_concurrent_change_waits_for_the_first(path: Path) -> None:
     def wait(_seconds: float) -> None:
         raise WaitedError
 
@@ -238,7 +238,7 @@ def test_who_changes_the_file_at_the_same_time_waits(path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_a_key_is_saved_also_where_files_cannot_be_locked(path: Path) -> None:
+def test_a_key_is_saved_even_where_files_cannot_be_locked(path: Path) -> None:
     def refuse(_descriptor: int) -> None:
         raise OSError(errno.ENOLCK, "no locks available")
 
@@ -248,7 +248,7 @@ def test_a_key_is_saved_also_where_files_cannot_be_locked(path: Path) -> None:
     assert file.load(ORIGIN, files_origin=FILES) == KEY
 
 
-def test_a_folder_that_cannot_be_made_is_said_without_the_key(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported_without_the_key(tmp_path: Path) -> None:
     (tmp_path / "config").symlink_to("nowhere")
 
     with pytest.raises(LocalError, match="links to nowhere") as caught:
@@ -259,7 +259,7 @@ def test_a_folder_that_cannot_be_made_is_said_without_the_key(tmp_path: Path) ->
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
-def test_on_windows_the_folder_keeps_others_out_whatever_the_mode(path: Path) -> None:
+def test_on_windows_the_mode_of_the_file_is_ignored(path: Path) -> None:
     file = CredentialsFile(path, system=windows())
     file.save(ORIGIN, Secret(KEY), files_origin=FILES)
     path.chmod(0o666)
@@ -267,7 +267,7 @@ def test_on_windows_the_folder_keeps_others_out_whatever_the_mode(path: Path) ->
     assert file.load(ORIGIN, files_origin=FILES) == KEY
 
 
-def test_on_windows_a_file_that_another_command_reads_is_replaced_afterwards(path: Path) -> None:
+def test_on_windows_saving_waits_for_a_reader_of_the_file(path: Path) -> None:
     CredentialsFile(path).save(ORIGIN, Secret(KEY), files_origin=FILES)
     reader = path.open("rb")
 

@@ -46,7 +46,7 @@ def save(config_dir: Path, origin: str, key: str) -> None:
     file.save(origin, Secret(key), files_origin=DEFAULT_FILES_URL)
 
 
-def test_nothing_set_is_the_real_service_without_a_key(environ: dict[str, str]) -> None:
+def test_the_defaults_are_the_real_service_without_a_key(environ: dict[str, str]) -> None:
     settings = load_settings(environ)
 
     assert (settings.base_url.value, settings.base_url.source) == (DEFAULT_BASE_URL, "default")
@@ -60,7 +60,7 @@ def test_nothing_set_is_the_real_service_without_a_key(environ: dict[str, str]) 
     assert "omniedit config set-key" in (caught.value.hint or "")
 
 
-def test_the_key_comes_from_its_own_variable_then_the_usual_one_then_the_file(
+def test_omniedits_variable_outranks_evolinks_and_the_saved_key(
     environ: dict[str, str], config_dir: Path
 ) -> None:
     saved = "sk-evo-from-the-file-000000000000"
@@ -88,7 +88,7 @@ def test_a_saved_key_goes_only_to_the_origin_it_was_saved_for(
         assert load_settings(environ | {"OMNIEDIT_BASE_URL": other}).key is None
 
 
-def test_a_saved_key_does_not_follow_the_setting_of_the_file_service(
+def test_a_saved_key_is_not_sent_to_another_file_service(
     environ: dict[str, str], config_dir: Path
 ) -> None:
     save(config_dir, DEFAULT_BASE_URL, KEY)
@@ -100,7 +100,7 @@ def test_a_saved_key_does_not_follow_the_setting_of_the_file_service(
 
 
 @pytest.mark.posix
-def test_a_pipe_in_the_place_of_the_saved_keys_is_an_error_only_where_a_key_is_needed(
+def test_a_pipe_as_credentials_file_fails_only_when_a_key_is_needed(
     environ: dict[str, str], config_dir: Path
 ) -> None:
     os.mkfifo(credentials_path(config_dir), 0o600)
@@ -111,7 +111,7 @@ def test_a_pipe_in_the_place_of_the_saved_keys_is_an_error_only_where_a_key_is_n
         settings.require_key()
 
 
-def test_uploads_belong_to_the_file_service_or_to_the_embedded_sandbox(
+def test_uploads_go_to_the_file_service_or_the_embedded_sandbox(
     environ: dict[str, str],
 ) -> None:
     elsewhere = environ | {"OMNIEDIT_FILES_URL": "https://files.example.com/base"}
@@ -134,7 +134,7 @@ def test_an_empty_variable_counts_as_unset_and_is_named(
     assert load_settings(environ | empty).require_key().reveal() == KEY
 
 
-def test_an_unusable_key_is_an_error_only_where_a_key_is_needed(environ: dict[str, str]) -> None:
+def test_an_unusable_key_fails_only_when_a_key_is_needed(environ: dict[str, str]) -> None:
     settings = load_settings(environ | {"EVOLINK_API_KEY": "sk-evo-secret\nsk-evo-other"})
 
     assert settings.key is None
@@ -144,7 +144,7 @@ def test_an_unusable_key_is_an_error_only_where_a_key_is_needed(environ: dict[st
 
 
 @pytest.mark.posix
-def test_a_credentials_file_open_to_others_is_an_error_only_where_a_key_is_needed(
+def test_a_readable_credentials_file_fails_only_when_a_key_is_needed(
     environ: dict[str, str], config_dir: Path
 ) -> None:
     save(config_dir, DEFAULT_BASE_URL, KEY)
@@ -168,7 +168,7 @@ def test_no_setting_shows_the_key(environ: dict[str, str]) -> None:
     "url",
     [
         pytest.param("http://api.example.com", id="http"),
-        pytest.param("http://10.0.0.1", id="http-in-the-network"),
+        pytest.param("http://10.0.0.1", id="http-on-a-private-address"),
         pytest.param("api.example.com", id="no-scheme"),
         pytest.param("https://user:pw@api.example.com", id="userinfo"),
         pytest.param("https://api.example.com/?x=1", id="query"),
@@ -178,7 +178,7 @@ def test_no_setting_shows_the_key(environ: dict[str, str]) -> None:
     ],
 )
 @pytest.mark.parametrize("variable", ["OMNIEDIT_BASE_URL", "OMNIEDIT_FILES_URL"])
-def test_a_url_that_would_leak_or_lead_nowhere_is_refused(
+def test_an_unsafe_or_invalid_url_is_refused(
     environ: dict[str, str], variable: str, url: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=variable) as caught:
@@ -190,13 +190,13 @@ def test_a_url_that_would_leak_or_lead_nowhere_is_refused(
 @pytest.mark.parametrize(
     "url", ["https://api.example.com/", "http://localhost:1", "http://[::1]:2/"]
 )
-def test_https_and_loopback_are_let_through_without_the_last_slash(
+def test_https_and_loopback_urls_lose_their_trailing_slash(
     environ: dict[str, str], url: str
 ) -> None:
     assert load_settings(environ | {"OMNIEDIT_BASE_URL": url}).base_url.value == url.rstrip("/")
 
 
-def test_a_key_for_another_api_does_not_travel_to_the_default_file_service(
+def test_a_custom_base_url_is_also_the_default_file_service(
     environ: dict[str, str],
 ) -> None:
     elsewhere = environ | {"OMNIEDIT_BASE_URL": "https://api.example.com"}
@@ -206,7 +206,9 @@ def test_a_key_for_another_api_does_not_travel_to_the_default_file_service(
     assert load_settings(elsewhere | files).files_url.value == "https://files.example.com"
 
 
-def test_the_file_comes_after_the_environment(environ: dict[str, str], config_dir: Path) -> None:
+def test_the_environment_outranks_the_config_file(
+    environ: dict[str, str], config_dir: Path
+) -> None:
     path = config_dir / "config.toml"
     path.write_text('base_url = "https://file.example"\nstate_dir = "~/elsewhere"\n')
     without_state = {k: v for k, v in environ.items() if k != "OMNIEDIT_STATE_DIR"}
@@ -224,7 +226,7 @@ def test_the_file_comes_after_the_environment(environ: dict[str, str], config_di
 
 
 @pytest.mark.parametrize("value", ["state", ".", "../state"])
-def test_a_folder_in_the_file_is_the_same_from_every_working_folder(
+def test_a_relative_folder_in_the_file_is_relative_to_the_file(
     config_dir: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     (config_dir / "config.toml").write_text(f'state_dir = "{value}"\n')
@@ -245,7 +247,7 @@ def test_the_file_may_begin_with_a_byte_order_mark(
 
 
 @pytest.mark.parametrize("text", ["", " "])
-def test_a_blank_text_in_the_file_counts_as_unset(
+def test_a_blank_value_in_the_file_counts_as_unset(
     config_dir: Path, environ: dict[str, str], text: str
 ) -> None:
     names = ("base_url", "files_url", "model", "state_dir")
@@ -260,17 +262,17 @@ def test_a_blank_text_in_the_file_counts_as_unset(
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(b"base_url = ", id="no-toml"),
-        pytest.param(b"\xff", id="no-text"),
+        pytest.param(b"base_url = ", id="not-toml"),
+        pytest.param(b"\xff", id="not-utf-8"),
         pytest.param(b'api_key = "sk-evo-x"', id="unknown-setting"),
-        pytest.param(b"base_url = 3", id="no-text-value"),
+        pytest.param(b"base_url = 3", id="not-a-string"),
         pytest.param(b'base_url = "http://example.com"', id="http"),
         pytest.param(b"base_url = " + b"[" * 100_000, id="nested-too-deep"),
         pytest.param(b"base_url = " + b"1" * 10_000, id="number-too-long"),
         pytest.param(b'state_dir = "a\\u0000b"', id="nul"),
     ],
 )
-def test_a_config_file_that_is_wrong_is_named(
+def test_an_invalid_config_file_is_named(
     environ: dict[str, str], config_dir: Path, content: bytes
 ) -> None:
     (config_dir / "config.toml").write_bytes(content)
@@ -282,7 +284,7 @@ def test_a_config_file_that_is_wrong_is_named(
 
 @pytest.mark.posix
 @pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
-def test_a_config_file_that_never_ends_is_refused_by_name(
+def test_a_config_file_that_is_a_pipe_or_device_is_refused(
     environ: dict[str, str], config_dir: Path, target: str
 ) -> None:
     os.mkfifo(config_dir / "pipe")
@@ -302,18 +304,18 @@ def test_a_variable_switches_the_sandbox_on(environ: dict[str, str], value: str)
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "No", "off"])
-def test_a_variable_that_says_no_does_not(environ: dict[str, str], value: str) -> None:
+def test_a_variable_set_to_no_leaves_the_sandbox_off(environ: dict[str, str], value: str) -> None:
     assert not load_settings(environ | {"OMNIEDIT_SANDBOX": value}).is_sandbox
 
 
-def test_the_sandbox_has_a_journal_of_its_own(environ: dict[str, str]) -> None:
+def test_the_sandbox_has_its_own_journal(environ: dict[str, str]) -> None:
     real, sandbox = load_settings(environ), load_settings(environ, sandbox=True)
 
     assert real.journal_folder != sandbox.journal_folder
     assert sandbox.sandbox_folder != sandbox.journal_folder
 
 
-def test_a_sandbox_key_makes_any_address_the_sandbox(environ: dict[str, str]) -> None:
+def test_a_sandbox_key_makes_any_base_url_the_sandbox(environ: dict[str, str]) -> None:
     settings = load_settings(
         environ | {"OMNIEDIT_BASE_URL": LOOPBACK, "OMNIEDIT_API_KEY": "sk-sandbox-test"}
     )
@@ -323,7 +325,7 @@ def test_a_sandbox_key_makes_any_address_the_sandbox(environ: dict[str, str]) ->
     assert settings.require_key().reveal() == "sk-sandbox-test"
 
 
-def test_a_loopback_api_is_another_origin_and_may_fetch_internal_clips(
+def test_a_loopback_api_is_its_own_origin_and_allows_internal_clips(
     environ: dict[str, str],
 ) -> None:
     settings = load_settings(environ | {"OMNIEDIT_BASE_URL": LOOPBACK, "EVOLINK_API_KEY": KEY})
@@ -342,7 +344,7 @@ def test_a_loopback_api_is_another_origin_and_may_fetch_internal_clips(
         ({"OMNIEDIT_CONTEXT": "  "}, None),
     ],
 )
-def test_last_belongs_to_a_job_or_a_name_or_this_user(
+def test_the_context_of_last_is_a_name_a_ci_job_or_this_user(
     environ: dict[str, str], more: dict[str, str], context: str | None
 ) -> None:
     found = load_settings(environ | more).context
@@ -361,19 +363,19 @@ def test_last_belongs_to_a_job_or_a_name_or_this_user(
     ],
     ids=str,
 )
-def test_a_variable_that_is_no_text_is_refused_by_name(
+def test_a_variable_that_is_not_utf_8_is_refused_by_name(
     environ: dict[str, str], more: dict[str, str]
 ) -> None:
     with pytest.raises(InvalidInputError, match=f"{next(iter(more))} is not valid UTF-8"):
         load_settings(environ | more)
 
 
-def test_the_home_of_a_user_that_does_not_exist_is_refused(environ: dict[str, str]) -> None:
+def test_the_home_of_an_unknown_user_is_refused(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidInputError, match="the folder in OMNIEDIT_STATE_DIR"):
         load_settings(environ | {"OMNIEDIT_STATE_DIR": "~no-such-user-of-this-machine/x"})
 
 
-def test_folders_are_made_absolute(
+def test_a_relative_state_folder_is_made_absolute(
     environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
