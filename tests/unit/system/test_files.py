@@ -1,4 +1,4 @@
-"""Files are opened only if they are regular, and settings only if no other user wrote them."""
+"""Only regular files are opened, and settings only if no other user could write them."""
 
 import io
 import os
@@ -14,14 +14,14 @@ from omniedit.system.files import check_own_path, open_file, read_at_most, read_
 from tests.systems import linux, windows
 
 
-def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_file_is_read_as_bytes(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"\r\n\x1a\0")
 
     with open_file(tmp_path / "clip.mp4") as file:
         assert file.read() == b"\r\n\x1a\0"
 
 
-def test_a_link_to_a_file_is_one(tmp_path: Path) -> None:
+def test_a_symlink_to_a_file_is_opened(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"x")
     (tmp_path / "link.mp4").symlink_to("clip.mp4")
 
@@ -30,21 +30,21 @@ def test_a_link_to_a_file_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.mp4", "missing/clip.mp4"])
-def test_what_does_not_exist_is_missing(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_reported_as_missing(tmp_path: Path, name: str) -> None:
     with pytest.raises(MissingFileError, match="no such file"):
         open_file(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a\0b.mp4", "x" * 300, "clip.mp4/clip.mp4"])
-def test_a_name_that_no_file_can_have_is_missing(tmp_path: Path, name: str) -> None:
+def test_an_impossible_file_name_is_reported_as_missing(tmp_path: Path, name: str) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"x")
 
     with pytest.raises(MissingFileError, match="cannot read"):
         open_file(tmp_path / name)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="it has none of these")
-def test_what_is_no_file_is_named_without_waiting_for_anything(
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has none of these")
+def test_what_is_not_a_regular_file_is_refused_without_blocking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The path of a socket must be short.
@@ -64,8 +64,8 @@ def test_what_is_no_file_is_named_without_waiting_for_anything(
         assert caught.value.hint is not None
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="it has no named pipes")
-def test_a_pipe_that_takes_a_files_name_meanwhile_is_not_waited_for(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in its file system")
+def test_a_file_swapped_for_a_pipe_is_refused_without_blocking(tmp_path: Path) -> None:
     class Swapped(PosixPath):
         """A path whose file is replaced by a pipe right after the first `stat`."""
 
@@ -83,7 +83,7 @@ def test_a_pipe_that_takes_a_files_name_meanwhile_is_not_waited_for(tmp_path: Pa
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Path:
+def own_file(tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
     path.write_bytes(b"content")
     path.chmod(0o644)
@@ -94,19 +94,19 @@ def stat_result(*, mode: int = 0o600, uid: int = 1000, gid: int = 1000) -> os.st
     return os.stat_result((stat.S_IFREG | mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))
 
 
-def test_an_own_file_is_read_whole_and_a_missing_one_is_none(own: Path) -> None:
-    assert read_own_file(own, max_bytes=7) == b"content"
-    assert read_own_file(own.with_name("missing"), max_bytes=7) is None
+def test_an_own_file_is_read_whole_and_a_missing_one_is_none(own_file: Path) -> None:
+    assert read_own_file(own_file, max_bytes=7) == b"content"
+    assert read_own_file(own_file.with_name("missing"), max_bytes=7) is None
 
 
-def test_an_own_file_that_is_too_long_is_refused_by_name(own: Path) -> None:
+def test_an_own_file_that_is_too_long_is_refused_by_name(own_file: Path) -> None:
     with pytest.raises(LocalError, match=r"config\.toml is longer than 6 bytes"):
-        read_own_file(own, max_bytes=6)
+        read_own_file(own_file, max_bytes=6)
 
 
 @pytest.mark.posix
 @pytest.mark.parametrize("kind", ["a named pipe", "a device", "a folder"])
-def test_what_takes_the_place_of_an_own_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_an_obstacle_in_place_of_an_own_file_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "config.toml"
     match kind:
         case "a named pipe":
@@ -123,17 +123,17 @@ def test_what_takes_the_place_of_an_own_file_is_refused_at_once(tmp_path: Path, 
 
 
 @pytest.mark.posix
-def test_a_file_that_every_user_may_write_is_refused(own: Path) -> None:
-    own.chmod(0o666)
+def test_a_file_writable_by_others_is_refused(own_file: Path) -> None:
+    own_file.chmod(0o666)
 
     with pytest.raises(LocalError, match="other users may write") as caught:
-        read_own_file(own, max_bytes=100)
+        read_own_file(own_file, max_bytes=100)
 
     assert "chmod go-w" in (caught.value.hint or "")
 
 
 @pytest.mark.posix
-def test_a_folder_that_every_user_may_write_is_refused(tmp_path: Path) -> None:
+def test_a_folder_writable_by_others_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
     check_own_path(folder, is_folder=True)
@@ -143,43 +143,47 @@ def test_a_folder_that_every_user_may_write_is_refused(tmp_path: Path) -> None:
         check_own_path(folder, is_folder=True)
 
 
-def test_a_file_in_the_place_of_a_folder_is_refused(own: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_refused(own_file: Path) -> None:
     with pytest.raises(LocalError, match="is a file, not a folder"):
-        check_own_path(own, is_folder=True)
+        check_own_path(own_file, is_folder=True)
 
 
 @pytest.mark.posix
-def test_a_secret_that_others_can_read_is_refused(own: Path) -> None:
+def test_a_secret_readable_by_others_is_refused(own_file: Path) -> None:
     with pytest.raises(CredentialsError, match="can be read by other users"):
-        read_own_file(own, max_bytes=100, is_secret=True)
+        read_own_file(own_file, max_bytes=100, is_secret=True)
 
 
 @pytest.mark.parametrize(
     ("user", "found", "fault"),
     [
-        pytest.param(1000, stat_result(uid=1000), None, id="own"),
-        pytest.param(1000, stat_result(uid=0), None, id="roots"),
-        pytest.param(1000, stat_result(uid=1001), "another user", id="anothers"),
-        pytest.param(1000, stat_result(uid=1002), "another user", id="the-folder-owners"),
-        pytest.param(0, stat_result(uid=1002), None, id="the-folder-owners-for-root"),
-        pytest.param(0, stat_result(uid=1001), "another user", id="anothers-for-root"),
-        pytest.param(1000, stat_result(mode=0o644), None, id="readable"),
-        pytest.param(1000, stat_result(mode=0o666), "other users may write", id="writable"),
-        pytest.param(1000, stat_result(mode=0o664, gid=7), "its group may write", id="by-a-group"),
-        pytest.param(1000, stat_result(mode=0o664), None, id="by-the-users-own-group"),
+        pytest.param(1000, stat_result(uid=1000), None, id="owned-by-the-user"),
+        pytest.param(1000, stat_result(uid=0), None, id="owned-by-root"),
+        pytest.param(1000, stat_result(uid=1001), "another user", id="owned-by-another-user"),
+        pytest.param(1000, stat_result(uid=1002), "another user", id="owned-by-the-folder-owner"),
+        pytest.param(0, stat_result(uid=1002), None, id="root-trusts-the-folder-owner"),
+        pytest.param(0, stat_result(uid=1001), "another user", id="root-distrusts-another-user"),
+        pytest.param(1000, stat_result(mode=0o644), None, id="readable-by-others"),
+        pytest.param(
+            1000, stat_result(mode=0o666), "other users may write", id="writable-by-others"
+        ),
+        pytest.param(
+            1000, stat_result(mode=0o664, gid=7), "its group may write", id="writable-by-a-group"
+        ),
+        pytest.param(1000, stat_result(mode=0o664), None, id="writable-by-the-users-private-group"),
     ],
 )
-def test_only_this_user_and_root_may_have_written_a_file(
+def test_only_this_user_and_root_may_own_or_write_a_file(
     user: int, found: os.stat_result, fault: str | None
 ) -> None:
     system = linux(user=user, is_private_group=lambda group: group == 1000)
 
-    said = system.write_fault(found, folder_owner=1002)
+    reported = system.write_fault(found, folder_owner=1002)
 
-    assert (fault in said) if said and fault else said is fault
+    assert (fault in reported) if reported and fault else reported is fault
 
 
-def test_on_windows_access_lists_decide() -> None:
+def test_on_windows_owner_and_mode_are_ignored() -> None:
     assert windows().write_fault(stat_result(mode=0o666, uid=7), folder_owner=0) is None
 
 
@@ -196,7 +200,7 @@ class Endless(io.RawIOBase):
         return bytes(size)
 
 
-def test_an_endless_input_is_refused_after_what_is_allowed() -> None:
+def test_an_endless_input_is_refused_at_the_limit() -> None:
     endless = Endless()
 
     with pytest.raises(InvalidInputError, match="the prompt is longer than 1000 bytes"):
@@ -205,5 +209,5 @@ def test_an_endless_input_is_refused_after_what_is_allowed() -> None:
     assert endless.read_bytes == 1001
 
 
-def test_an_input_of_the_allowed_length_is_read_whole() -> None:
+def test_an_input_of_the_maximum_length_is_read_whole() -> None:
     assert read_at_most(io.BytesIO(b"x" * 9), max_bytes=9, what="the prompt") == b"x" * 9

@@ -13,7 +13,7 @@ from omniedit.system.files import ABANDONED_AFTER_S, private_folder
 
 NOW = 1_800_000_000.0
 
-HOLDING = """
+_HOLDER = """
 import pathlib, sys
 from omniedit.system.files import private_folder
 with private_folder(pathlib.Path(sys.argv[1])) as folder:
@@ -23,10 +23,10 @@ with private_folder(pathlib.Path(sys.argv[1])) as folder:
 """
 
 
-def holding(above: Path) -> tuple["subprocess.Popen[str]", Path]:
+def start_holder(parent: Path) -> tuple["subprocess.Popen[str]", Path]:
     """Start a process that holds a private folder; return it and the folder."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDING, above],
+        [sys.executable, "-c", _HOLDER, parent],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -35,19 +35,19 @@ def holding(above: Path) -> tuple["subprocess.Popen[str]", Path]:
     return process, Path(process.stdout.readline().strip())
 
 
-def aged(folder: Path, *, seconds: float) -> None:
+def set_age(folder: Path, *, seconds: float) -> None:
     os.utime(folder, (NOW - seconds, NOW - seconds))
 
 
 @pytest.fixture
-def above(tmp_path: Path) -> Path:
+def parent(tmp_path: Path) -> Path:
     """Return the folder that the private folders are created in."""
-    above = tmp_path / "tmp"
-    above.mkdir()
-    return above
+    parent = tmp_path / "tmp"
+    parent.mkdir()
+    return parent
 
 
-def test_a_folder_is_private_and_gone_after_its_block(tmp_path: Path) -> None:
+def test_a_folder_is_private_and_removed_after_its_block(tmp_path: Path) -> None:
     with private_folder(tmp_path / "state" / "tmp") as folder:
         (folder / "clip.mp4").write_bytes(b"x")
         for path in (folder, folder.parent, folder.parent.parent):
@@ -56,65 +56,65 @@ def test_a_folder_is_private_and_gone_after_its_block(tmp_path: Path) -> None:
     assert list((tmp_path / "state" / "tmp").iterdir()) == []
 
 
-def test_a_folder_goes_away_whatever_ends_its_block(above: Path) -> None:
+def test_a_folder_is_removed_when_its_block_fails(parent: Path) -> None:
     def fail() -> None:
-        with private_folder(above):
+        with private_folder(parent):
             msg = "boom"
             raise RuntimeError(msg)
 
     with pytest.raises(RuntimeError, match="boom"):
         fail()
 
-    assert list(above.iterdir()) == []
+    assert list(parent.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed_an_hour_later(above: Path) -> None:
-    process, left = holding(above)
+def test_a_killed_processs_folder_is_removed_after_an_hour(parent: Path) -> None:
+    process, left = start_holder(parent)
     process.kill()
     process.communicate()
     assert (left / "clip.mp4").exists()
 
-    aged(left, seconds=ABANDONED_AFTER_S - 60)
-    with private_folder(above, now=lambda: NOW):
+    set_age(left, seconds=ABANDONED_AFTER_S - 60)
+    with private_folder(parent, now=lambda: NOW):
         assert left.exists()
-    aged(left, seconds=ABANDONED_AFTER_S + 60)
-    with private_folder(above, now=lambda: NOW) as folder:
-        assert [*above.iterdir()] == [folder]
+    set_age(left, seconds=ABANDONED_AFTER_S + 60)
+    with private_folder(parent, now=lambda: NOW) as folder:
+        assert [*parent.iterdir()] == [folder]
 
 
-def test_what_a_living_process_holds_stays_however_old(above: Path) -> None:
-    process, held = holding(above)
-    aged(held, seconds=ABANDONED_AFTER_S * 100)
+def test_a_running_processs_folder_is_kept_however_old(parent: Path) -> None:
+    process, held = start_holder(parent)
+    set_age(held, seconds=ABANDONED_AFTER_S * 100)
 
-    with private_folder(above, now=lambda: NOW), private_folder(above, now=lambda: NOW):
+    with private_folder(parent, now=lambda: NOW), private_folder(parent, now=lambda: NOW):
         assert (held / "clip.mp4").exists()
 
     process.communicate("")
     assert not held.exists()
 
 
-def test_what_is_not_ours_stays(above: Path) -> None:
-    kept = above / "kept"
+def test_only_folders_of_omniedit_are_removed(parent: Path) -> None:
+    kept = parent / "kept"
     kept.mkdir()
-    (above / "omniedit-link").symlink_to(kept)
-    (above / "omniedit-file").write_bytes(b"x")
-    (above / "other").mkdir()
-    for path in above.iterdir():
+    (parent / "omniedit-link").symlink_to(kept)
+    (parent / "omniedit-file").write_bytes(b"x")
+    (parent / "other").mkdir()
+    for path in parent.iterdir():
         os.utime(path, (0, 0), follow_symlinks=False)
 
-    with private_folder(above, now=lambda: NOW):
+    with private_folder(parent, now=lambda: NOW):
         pass
 
-    assert {path.name for path in above.iterdir()} == {
+    assert {path.name for path in parent.iterdir()} == {
         *("kept", "omniedit-link", "omniedit-file", "other")
     }
     assert list(kept.iterdir()) == []
 
 
-def test_where_no_folder_can_be_made_this_machine_is_to_blame(above: Path) -> None:
-    (above / "file").write_bytes(b"x")
+def test_a_folder_that_cannot_be_created_is_a_local_error(parent: Path) -> None:
+    (parent / "file").write_bytes(b"x")
 
-    with pytest.raises(LocalError, match="cannot create a folder"), private_folder(above / "file"):
+    with pytest.raises(LocalError, match="cannot create a folder"), private_folder(parent / "file"):
         pass
 
 
@@ -140,11 +140,11 @@ leaving.wait()
 """
 
 
-def test_the_end_of_the_process_waits_for_no_thread_and_leaves_nothing(above: Path) -> None:
+def test_exit_waits_for_no_thread_and_leaves_no_folder(parent: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", _THREAD, str(above)], stderr=subprocess.PIPE, check=False
+        [sys.executable, "-c", _THREAD, str(parent)], stderr=subprocess.PIPE, check=False
     )
 
     assert ended.returncode == 0
     assert b"Fatal" not in ended.stderr
-    assert [*above.iterdir()] == []
+    assert [*parent.iterdir()] == []

@@ -52,7 +52,7 @@ def holder(path: Path) -> Iterator[Holder]:
     holder.kill()
 
 
-class Rests:
+class CountedSleep:
     """Stands in for `sleep`: counts its calls, and does something at the third."""
 
     def __init__(self, at_third: object = None) -> None:
@@ -66,57 +66,57 @@ class Rests:
             self._at_third()
 
 
-def test_another_process_finds_it_busy(path: Path, holder: Holder) -> None:
+def test_a_lock_held_by_another_process_is_busy(path: Path, holder: Holder) -> None:
     assert open_locked(path) is None
     assert is_held(path)
 
 
-def test_a_killed_holder_holds_nothing(path: Path, holder: Holder) -> None:
+def test_a_killed_holder_releases_its_lock(path: Path, holder: Holder) -> None:
     holder.kill()
 
     assert not is_held(path)
     assert not path.exists()
 
 
-def test_whoever_waits_goes_on_when_the_holder_dies(path: Path, holder: Holder) -> None:
-    rests = Rests(at_third=holder.kill)
+def test_a_waiting_process_gets_the_lock_of_a_dead_holder(path: Path, holder: Holder) -> None:
+    sleep = CountedSleep(at_third=holder.kill)
 
-    with hold(path, sleep=rests):
+    with hold(path, sleep=sleep):
         assert path.exists()
 
-    assert rests.count == 3
+    assert sleep.count == 3
     assert not path.exists()
 
 
-def test_waiting_ends_with_the_time_given(path: Path, holder: Holder) -> None:
-    rests = Rests()
+def test_waiting_ends_at_the_timeout(path: Path, holder: Holder) -> None:
+    sleep = CountedSleep()
 
     with (
         pytest.raises(TargetBusyError, match=r"edit\.lock"),
-        hold(path, sleep=rests, timeout_s=0.2),
+        hold(path, sleep=sleep, timeout_s=0.2),
     ):
         pytest.fail("it is held elsewhere")
 
-    assert rests.count == 4
+    assert sleep.count == 4
     assert is_held(path)
 
 
-def test_within_one_process_it_is_exclusive_too(path: Path) -> None:
-    with hold(path, sleep=Rests()):
+def test_a_lock_is_exclusive_within_one_process_too(path: Path) -> None:
+    with hold(path, sleep=CountedSleep()):
         assert open_locked(path) is None
         assert is_held(path)
     assert not is_held(path)
 
 
-def test_it_is_let_go_when_the_block_fails(path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), hold(path, sleep=Rests()):
+def test_a_lock_is_released_when_its_block_fails(path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), hold(path, sleep=CountedSleep()):
         _ = 1 / 0
 
     assert not path.exists()
 
 
 @pytest.mark.posix
-def test_a_name_that_was_removed_meanwhile_is_made_anew(path: Path) -> None:
+def test_a_removed_lock_file_is_created_again(path: Path) -> None:
     first = open_locked(path)
     assert first is not None
     path.unlink()
@@ -130,7 +130,7 @@ def test_a_name_that_was_removed_meanwhile_is_made_anew(path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_a_lock_whose_file_was_replaced_before_it_was_locked_does_not_count(path: Path) -> None:
+def test_a_lock_on_a_replaced_file_does_not_count(path: Path) -> None:
     locked: list[int] = []
 
     def lock(descriptor: int) -> None:
@@ -147,35 +147,35 @@ def test_a_lock_whose_file_was_replaced_before_it_was_locked_does_not_count(path
     os.close(descriptor)
 
 
-def test_a_leftover_file_of_a_dead_process_is_no_lock(path: Path) -> None:
+def test_a_leftover_lock_file_is_not_a_lock(path: Path) -> None:
     path.touch()
 
     assert not is_held(path)
 
 
-def test_nothing_is_held_where_nothing_is(path: Path) -> None:
+def test_a_missing_lock_file_is_not_held(path: Path) -> None:
     assert not is_held(path)
 
 
-def test_a_folder_that_is_missing_is_a_local_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_a_local_error(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="cannot lock"):
         open_locked(tmp_path / "missing" / "edit.lock")
 
 
-def test_what_cannot_be_opened_is_not_held(path: Path) -> None:
+def test_a_folder_in_place_of_the_lock_file_is_not_held(path: Path) -> None:
     path.mkdir()
 
     assert not is_held(path)
 
 
-def test_where_open_files_stay_a_lock_is_dropped_before_its_file_is_removed(path: Path) -> None:
-    with hold(path, sleep=Rests(), system=windows()):
+def test_on_windows_a_lock_is_released_before_its_file_is_removed(path: Path) -> None:
+    with hold(path, sleep=CountedSleep(), system=windows()):
         assert open_locked(path, system=windows()) is None
 
     assert not path.exists()
 
 
-def test_where_open_files_stay_the_next_holder_keeps_the_file(path: Path) -> None:
+def test_on_windows_a_lock_file_open_elsewhere_is_kept(path: Path) -> None:
     first = open_locked(path, system=windows())
     assert first is not None
     waiting = os.open(path, os.O_RDWR)

@@ -1,22 +1,22 @@
-"""The boxes of an MP4."""
+"""The boxes of an MP4 are walked in every form of size, and garbage ends the walk."""
 
 import pytest
 
 from omniedit.system.mp4 import Box, boxes
 
 
-def found(content: bytes) -> list[Box]:
+def walk(content: bytes) -> list[Box]:
     return list(boxes(lambda offset, size: content[offset : offset + size], len(content)))
 
 
-def test_boxes_of_any_length_are_walked() -> None:
+def test_boxes_with_every_form_of_size_are_walked() -> None:
     content = (
         b"\0\0\0\x0cftypisom"
-        b"\0\0\0\1free\0\0\0\0\0\0\0\x14abcd"  # a large size
-        b"\0\0\0\0mdatrest"  # up to the end
+        b"\0\0\0\1free\0\0\0\0\0\0\0\x14abcd"  # a 64-bit size
+        b"\0\0\0\0mdatrest"  # size 0: to the end of the file
     )
 
-    assert [(box.kind, content[box.content : box.end]) for box in found(content)] == [
+    assert [(box.kind, content[box.content : box.end]) for box in walk(content)] == [
         (b"ftyp", b"isom"),
         (b"free", b"abcd"),
         (b"mdat", b"rest"),
@@ -25,7 +25,7 @@ def test_boxes_of_any_length_are_walked() -> None:
 
 def test_boxes_within_a_box_are_walked_from_its_content() -> None:
     content = b"\0\0\0\x18moov" + b"\0\0\0\x08mvhd" + b"\0\0\0\x08trak"
-    (outer,) = found(content)
+    (outer,) = walk(content)
 
     inner = boxes(
         lambda offset, size: content[offset : offset + size], outer.end, start=outer.content
@@ -34,14 +34,14 @@ def test_boxes_within_a_box_are_walked_from_its_content() -> None:
     assert [box.kind for box in inner] == [b"mvhd", b"trak"]
 
 
-def test_nothing_is_read_beyond_the_end() -> None:
+def test_a_box_may_claim_to_end_beyond_the_file() -> None:
     content = b"\0\0\0\1mdat" + b"\xff" * 24
 
-    (box,) = found(content)
+    (box,) = walk(content)
 
     assert box.end > len(content)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0", b"\0\0\0\1mdat\0\0", b"\0\0\0\4free" + bytes(8)])
-def test_bytes_that_are_no_boxes_end_the_walk(content: bytes) -> None:
-    assert len(found(content)) <= 1
+def test_bytes_that_are_not_boxes_end_the_walk(content: bytes) -> None:
+    assert len(walk(content)) <= 1
