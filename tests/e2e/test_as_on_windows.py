@@ -68,7 +68,7 @@ def run(folder: Path, tmp_path: Path, server: subprocess.Popen[str]) -> Run:
     return run
 
 
-def test_every_module_is_imported_without_posix() -> None:
+def test_every_module_imports_without_posix() -> None:
     parts = [
         path.relative_to(PACKAGE.parent).with_suffix("").parts for path in PACKAGE.rglob("*.py")
     ]
@@ -85,7 +85,7 @@ def test_every_module_is_imported_without_posix() -> None:
     assert len(names) > 100
 
 
-def test_one_package_knows_the_systems() -> None:
+def test_only_the_system_package_checks_the_platform() -> None:
     asking = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
@@ -97,7 +97,7 @@ def test_one_package_knows_the_systems() -> None:
     }
 
 
-def test_an_edit_is_made_once_and_saved(run: Run, folder: Path) -> None:
+def test_a_repeated_edit_is_made_once_and_saved(run: Run, folder: Path) -> None:
     edit = ("--sandbox", "edit", CLIP, f"wärmer {NOW} [sandbox:cut]", "-o", "café.mp4")
 
     first, again = run(*edit), run(*edit)
@@ -109,7 +109,7 @@ def test_an_edit_is_made_once_and_saved(run: Run, folder: Path) -> None:
     assert (folder / "café.mp4").read_bytes() == BUNDLED_CLIP.read_bytes()
 
 
-def test_a_local_clip_is_cut_uploaded_and_replaces_its_edit(run: Run, folder: Path) -> None:
+def test_a_cut_local_clip_is_uploaded_and_force_replaces_the_output(run: Run, folder: Path) -> None:
     (folder / "out.mp4").write_bytes(b"old")
 
     ended = run(
@@ -122,7 +122,7 @@ def test_a_local_clip_is_cut_uploaded_and_replaces_its_edit(run: Run, folder: Pa
     assert sorted(path.name for path in folder.iterdir()) == ["clip.mp4", "out.mp4"]
 
 
-def test_step_by_step_every_document_is_one_line(run: Run) -> None:
+def test_every_commands_json_document_is_one_line(run: Run) -> None:
     commands = (
         ("submit", "clip.mp4", f"wärmer {NOW}"),
         ("wait", "-d", "out/"),
@@ -142,7 +142,7 @@ def test_step_by_step_every_document_is_one_line(run: Run) -> None:
         assert json.loads(ended.stdout)["ok"] is True
 
 
-def test_a_batch_is_made_side_by_side(run: Run, folder: Path) -> None:
+def test_a_batch_from_stdin_can_be_repeated(run: Run, folder: Path) -> None:
     lines = [{"video": f"https://example.com/{n}.mp4", "prompt": f"x {NOW}"} for n in range(6)]
     manifest = "\n".join(json.dumps(line) for line in lines)
 
@@ -154,14 +154,14 @@ def test_a_batch_is_made_side_by_side(run: Run, folder: Path) -> None:
     assert len([*(folder / "out").iterdir()]) == 6
 
 
-def test_a_device_is_no_target(run: Run) -> None:
+def test_a_device_name_is_refused_as_output(run: Run) -> None:
     ended = run("--sandbox", "edit", CLIP, "x", "-o", "nul.mp4")
 
     assert ended.status == 10, ended
     assert "nul.mp4 is the name of a device on Windows" in ended.stderr
 
 
-def test_a_key_is_saved_and_replaced(run: Run) -> None:
+def test_a_saved_key_can_be_replaced(run: Run) -> None:
     first = run("config", "set-key", stdin=f"{KEY}\r\n")
     second = run("config", "set-key", stdin=f"{KEY[:-1]}z\r\n")
 
@@ -193,7 +193,7 @@ def test_a_damaged_journal_is_set_aside(run: Run, home: Path) -> None:
         ),
     ],
 )
-def test_ctrl_c_ends_what_waits(
+def test_ctrl_c_ends_a_waiting_command(
     folder: Path, argv: tuple[str, ...], said: str, status: int, error: str
 ) -> None:
     with subprocess.Popen(

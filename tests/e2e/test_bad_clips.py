@@ -173,9 +173,7 @@ def test_a_bad_clip_is_refused_by_every_command(
 
 
 @pytest.mark.parametrize("kind", SCRIPTS)
-def test_a_script_that_is_sent_anyway_is_sent_itself_and_nothing_it_names(
-    bench: Bench, folder: Path, kind: str
-) -> None:
+def test_an_unchecked_playlist_uploads_only_itself(bench: Bench, folder: Path, kind: str) -> None:
     script(kind, folder / "clip.mp4")
     bodies: list[bytes] = []
 
@@ -208,7 +206,7 @@ def test_a_script_that_is_sent_anyway_is_sent_itself_and_nothing_it_names(
     ],
 )
 @pytest.mark.parametrize("forced", [False, True])
-def test_marks_that_leave_nothing_are_refused(
+def test_marks_that_leave_nothing_of_the_clip_are_refused(
     bench: Bench, folder: Path, marks: str, words: str, *, forced: bool
 ) -> None:
     make_clip(folder / "clip.mp4")
@@ -218,7 +216,7 @@ def test_marks_that_leave_nothing_are_refused(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it has other permissions")
-def test_a_clip_that_may_not_be_read_is_refused(bench: Bench, folder: Path) -> None:
+def test_an_unreadable_clip_is_refused(bench: Bench, folder: Path) -> None:
     make_clip(folder / "clip.mp4").chmod(0)
     if os.access(folder / "clip.mp4", os.R_OK):
         pytest.skip("root may read everything")
@@ -226,7 +224,7 @@ def test_a_clip_that_may_not_be_read_is_refused(bench: Bench, folder: Path) -> N
     check_unsent(bench, bench.run("edit", "clip.mp4", PROMPT), "Permission denied")
 
 
-def test_the_built_in_sandbox_refuses_no_later(omniedit: CommandLine) -> None:
+def test_the_built_in_sandbox_refuses_a_bad_clip_before_submitting(omniedit: CommandLine) -> None:
     (omniedit.folder / "clip.mp4").write_text("no video\n")
 
     for command in ("edit", "submit", "probe"):

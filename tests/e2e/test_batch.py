@@ -38,7 +38,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_text_is_the_saved_paths_and_a_summary(bench: Bench, folder: Path) -> None:
+def test_text_output_is_the_saved_paths_and_a_summary(bench: Bench, folder: Path) -> None:
     manifest = write(folder, *rows(3))
 
     first = bench.run("batch", manifest, "--dir", "out")
@@ -53,7 +53,7 @@ def test_text_is_the_saved_paths_and_a_summary(bench: Bench, folder: Path) -> No
     assert len(bench.task_ids) == 3
 
 
-def test_json_is_one_document_in_the_order_of_the_manifest(bench: Bench, folder: Path) -> None:
+def test_json_output_is_one_document_in_manifest_order(bench: Bench, folder: Path) -> None:
     manifest = write(folder, *rows(4), "", row("last"))
 
     document = bench.run("batch", manifest, "--json", "--concurrency", "3").document
@@ -67,7 +67,7 @@ def test_json_is_one_document_in_the_order_of_the_manifest(bench: Bench, folder:
         assert task["status"] == "completed"
 
 
-def test_a_line_that_was_refused_tells_when(bench: Bench, folder: Path) -> None:
+def test_a_refused_line_reports_its_request_id_and_time(bench: Bench, folder: Path) -> None:
     bench.faulty.always(Endpoint.SUBMIT, refusal(402, "insufficient_quota"))
 
     (told,) = bench.run("batch", write(folder, row("warmer")), "--json").document["tasks"]
@@ -77,7 +77,7 @@ def test_a_line_that_was_refused_tells_when(bench: Bench, folder: Path) -> None:
     assert told["error"]["hint"]
 
 
-def test_events_tell_of_every_edit_and_end_with_done(bench: Bench, folder: Path) -> None:
+def test_events_cover_every_edit_and_end_with_done(bench: Bench, folder: Path) -> None:
     manifest = write(
         folder, *rows(2), row("no", output="no.mp4", take=1) | {"prompt": "x [sandbox:http=400]"}
     )
@@ -93,7 +93,7 @@ def test_events_tell_of_every_edit_and_end_with_done(bench: Bench, folder: Path)
     assert done["tasks"][2]["error"]["message"] == "Invalid request parameters"
 
 
-def test_quiet_keeps_paths_and_errors(bench: Bench, folder: Path) -> None:
+def test_quiet_output_is_paths_and_errors(bench: Bench, folder: Path) -> None:
     manifest = write(
         folder, row("a", output="a.mp4"), row("b") | {"prompt": "b [sandbox:http=400]"}
     )
@@ -104,7 +104,7 @@ def test_quiet_keeps_paths_and_errors(bench: Bench, folder: Path) -> None:
     assert ended.stderr == "error: m.jsonl:2: Invalid request parameters\n"
 
 
-def test_a_manifest_may_come_on_stdin(bench: Bench) -> None:
+def test_a_manifest_can_be_read_from_stdin(bench: Bench) -> None:
     ended = bench.installed(
         "batch", "-", stdin=f"\ufeffvideo,prompt,output\r\n{URL},p [sandbox:seconds=0],o.mp4\r\n"
     )
@@ -112,7 +112,7 @@ def test_a_manifest_may_come_on_stdin(bench: Bench) -> None:
     assert (ended.status, ended.stdout) == (0, "o.mp4\n"), ended
 
 
-def test_lines_may_be_added_moved_and_renamed(bench: Bench, folder: Path) -> None:
+def test_lines_can_be_added_moved_and_renamed(bench: Bench, folder: Path) -> None:
     bench.run("batch", write(folder, *rows(3)))
     first, second, third = rows(3)
 
@@ -126,7 +126,7 @@ def test_lines_may_be_added_moved_and_renamed(bench: Bench, folder: Path) -> Non
     assert (folder / "moved.mp4").read_bytes() == (folder / "2.mp4").read_bytes()
 
 
-def test_without_credits_what_is_paid_for_is_saved_and_the_rest_is_counted(
+def test_without_credits_paid_results_are_saved_and_the_rest_counted(
     bench: Bench, folder: Path
 ) -> None:
     bench.run("batch", write(folder, *rows(2)))
@@ -142,7 +142,7 @@ def test_without_credits_what_is_paid_for_is_saved_and_the_rest_is_counted(
     assert len(bench.task_ids) == 2
 
 
-def test_once_there_are_credits_again_the_rest_is_made(bench: Bench, folder: Path) -> None:
+def test_a_rerun_with_credits_makes_the_rest(bench: Bench, folder: Path) -> None:
     lines = rows(8)
     empty = row("", output="5.mp4") | {"prompt": "5 [sandbox:http=402]"}
 
@@ -154,7 +154,7 @@ def test_once_there_are_credits_again_the_rest_is_made(bench: Bench, folder: Pat
     assert len(names(folder)) == 9
 
 
-def test_a_rate_limit_is_sat_out_by_all_together(
+def test_one_rate_limit_pauses_all_workers(
     make_bench: MakeBench, folder: Path, tmp_path: Path
 ) -> None:
     record = tmp_path / "record"
@@ -212,7 +212,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("content", "options", "message"), FAULTS)
-def test_bad_input_is_one_clear_line_and_nothing_is_sent(
+def test_bad_input_is_one_error_line_and_sends_nothing(
     make_bench: MakeBench,
     tmp_path: Path,
     content: bytes | None,
@@ -233,7 +233,7 @@ def test_bad_input_is_one_clear_line_and_nothing_is_sent(
     assert requests_in(record) == []
 
 
-def test_every_faulty_line_is_told_also_in_json(bench: Bench, folder: Path) -> None:
+def test_json_reports_every_faulty_line(bench: Bench, folder: Path) -> None:
     manifest = write(folder, row("a"), row("a"), "{", row("b", output="/b.mp4"))
 
     ended = bench.run("batch", manifest, "--json")
@@ -244,7 +244,7 @@ def test_every_faulty_line_is_told_also_in_json(bench: Bench, folder: Path) -> N
     assert told[2][1] == "`output` leaves the folder: /b.mp4"
 
 
-def test_unknown_columns_are_a_warning(bench: Bench, folder: Path) -> None:
+def test_an_unknown_field_is_a_warning(bench: Bench, folder: Path) -> None:
     ended = bench.run("batch", write(folder, row("a", ouput="x", output="a.mp4")), "-q")
 
     assert (ended.status, ended.stdout) == (0, "a.mp4\n")
@@ -253,7 +253,7 @@ def test_unknown_columns_are_a_warning(bench: Bench, folder: Path) -> None:
     )
 
 
-def test_shards_on_machines_of_their_own_make_the_whole(
+def test_shards_on_separate_machines_complete_the_batch(
     bench: Bench, folder: Path, tmp_path: Path
 ) -> None:
     manifest = write(folder, *rows(12))
@@ -275,7 +275,7 @@ def test_shards_on_machines_of_their_own_make_the_whole(
     assert len(names(folder / "out")) == len(bench.task_ids) == 12
 
 
-def test_a_shard_without_lines_says_so(bench: Bench, folder: Path) -> None:
+def test_an_empty_shard_says_so(bench: Bench, folder: Path) -> None:
     manifest = write(folder, row("a"))
 
     ended = [bench.run("batch", manifest, "--shard", f"{index}/2") for index in (1, 2)]
@@ -284,7 +284,7 @@ def test_a_shard_without_lines_says_so(bench: Bench, folder: Path) -> None:
     assert any("none of the 1 lines is in this shard" in one.stderr for one in ended)
 
 
-def test_after_a_batch_there_is_no_last_task(bench: Bench, folder: Path) -> None:
+def test_wait_without_a_task_is_refused_after_a_batch(bench: Bench, folder: Path) -> None:
     bench.run("batch", write(folder, row("a")))
 
     ended = bench.run("wait")
@@ -293,7 +293,7 @@ def test_after_a_batch_there_is_no_last_task(bench: Bench, folder: Path) -> None
     assert "the newest command made several tasks" in ended.stderr
 
 
-def test_a_timeout_leaves_tasks_for_the_same_command(bench: Bench, folder: Path) -> None:
+def test_the_same_command_picks_up_tasks_after_a_timeout(bench: Bench, folder: Path) -> None:
     slow = {"video": URL, "prompt": "a [sandbox:seconds=60]", "output": "a.mp4"}
     manifest = write(folder, slow)
 
@@ -309,9 +309,7 @@ def test_a_timeout_leaves_tasks_for_the_same_command(bench: Bench, folder: Path)
     assert len(bench.task_ids) == 1
 
 
-def test_a_key_that_is_revoked_in_the_middle_ends_it_with_what_runs_named(
-    bench: Bench, folder: Path
-) -> None:
+def test_a_revoked_key_ends_the_batch_and_lists_running_tasks(bench: Bench, folder: Path) -> None:
     slow = [row(str(number)) | {"prompt": f"{number} [sandbox:seconds=20]"} for number in range(3)]
     for endpoint in (Endpoint.BATCH, Endpoint.POLL):
         bench.faulty.always(endpoint, refusal(401, "unauthorized"))
@@ -325,7 +323,7 @@ def test_a_key_that_is_revoked_in_the_middle_ends_it_with_what_runs_named(
     assert len(ended.events[-1]["tasks"]) == 3
 
 
-def test_a_folder_that_is_a_file_is_refused_at_once(bench: Bench, folder: Path) -> None:
+def test_a_file_as_output_folder_is_refused_before_submitting(bench: Bench, folder: Path) -> None:
     ended = bench.run("batch", write(folder, *rows(3)), "--dir", "m.jsonl")
 
     assert ended.status == 10
@@ -334,14 +332,16 @@ def test_a_folder_that_is_a_file_is_refused_at_once(bench: Bench, folder: Path) 
 
 
 @pytest.mark.parametrize("concurrency", ["1", "32"])
-def test_any_concurrency_makes_them_all(bench: Bench, folder: Path, concurrency: str) -> None:
+def test_every_edit_is_made_at_any_concurrency(
+    bench: Bench, folder: Path, concurrency: str
+) -> None:
     ended = bench.run("batch", write(folder, *rows(40)), "--concurrency", concurrency, "--json")
 
     assert (ended.status, len(ended.document["tasks"])) == (0, 40)
     assert len(bench.task_ids) == len(names(folder)) - 1 == 40
 
 
-def test_a_batch_that_is_estimated_dearer_than_allowed_sends_nothing(served: CommandLine) -> None:
+def test_a_batch_over_max_credits_sends_nothing(served: CommandLine) -> None:
     pytest.importorskip("av")
     clip = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
     (served.folder / "clip.mp4").write_bytes(clip)
@@ -357,9 +357,7 @@ def test_a_batch_that_is_estimated_dearer_than_allowed_sends_nothing(served: Com
     assert (made.status, len(made.stdout.split())) == (0, 3), made
 
 
-def test_no_more_than_so_many_edits_are_under_way_at_the_service(
-    make_bench: MakeBench, folder: Path
-) -> None:
+def test_concurrency_limits_the_edits_in_progress(make_bench: MakeBench, folder: Path) -> None:
     bench = make_bench(edit_seconds=20.0)  # 1 s
     lines = [{"video": URL, "prompt": str(number)} for number in range(10)]
 
@@ -379,7 +377,7 @@ def clips(folder: Path, *names: str) -> None:
         path.write_bytes(sample + b"\0\0\0\x0cfree" + number.to_bytes(4))
 
 
-def test_every_clip_is_edited_with_every_prompt_so_many_times(bench: Bench, folder: Path) -> None:
+def test_every_clip_prompt_and_take_makes_one_edit(bench: Bench, folder: Path) -> None:
     clips(folder, "clips/clip10.mp4", "clips/Clip2.mp4", "clips/.hidden.mp4", "clips/below/x.mp4")
     (folder / "clips" / "notes.txt").write_text("no clip")
     prompts = ["--prompt", "night [sandbox:seconds=0]", "--prompt", "day [sandbox:seconds=0]"]
@@ -393,7 +391,7 @@ def test_every_clip_is_edited_with_every_prompt_so_many_times(bench: Bench, fold
     assert len(names(folder / "out")) == len(bench.task_ids) == 12
 
 
-def test_the_first_take_is_the_plain_edit(bench: Bench, folder: Path) -> None:
+def test_the_first_take_is_the_same_edit_as_without_takes(bench: Bench, folder: Path) -> None:
     prompt = "night [sandbox:seconds=0]"
     bench.run("edit", URL, prompt)
 
@@ -403,7 +401,7 @@ def test_the_first_take_is_the_plain_edit(bench: Bench, folder: Path) -> None:
     assert len(bench.task_ids) == 2
 
 
-def test_results_among_the_clips_of_a_folder_are_left_out(bench: Bench, folder: Path) -> None:
+def test_results_in_a_source_folder_are_left_out(bench: Bench, folder: Path) -> None:
     clips(folder, "a.mp4", "b.mp4")
     line = ["batch", ".", "--prompt", "night [sandbox:seconds=0]"]
     bench.run(*line)
@@ -432,7 +430,7 @@ def test_results_among_the_clips_of_a_folder_are_left_out(bench: Bench, folder: 
         pytest.param([URL, "--prompt", "x", "--rate", "0/m"], "invalid rate '0/m'", id="no-rate"),
     ],
 )
-def test_sources_that_make_no_edits_are_refused(
+def test_invalid_sources_and_options_are_refused(
     bench: Bench, folder: Path, argv: Sequence[str], words: str
 ) -> None:
     clips(folder, "clips/a.mp4")
@@ -446,7 +444,7 @@ def test_sources_that_make_no_edits_are_refused(
     assert bench.posts == 0
 
 
-def test_several_clips_of_edit_are_a_batch(bench: Bench) -> None:
+def test_edit_with_several_clips_suggests_batch(bench: Bench) -> None:
     ended = bench.run("edit", "a.mp4", "my b.mp4", "make it night")
 
     assert ended.status == 2
@@ -454,7 +452,7 @@ def test_several_clips_of_edit_are_a_batch(bench: Bench) -> None:
     assert line in ended.stderr
 
 
-def test_what_is_known_counts_nothing_against_the_limit(bench: Bench, folder: Path) -> None:
+def test_known_edits_do_not_count_against_max_credits(bench: Bench, folder: Path) -> None:
     clips(folder, "a.mp4", "b.mp4")
     line = ["batch", "a.mp4", "b.mp4", "--prompt", "night [sandbox:seconds=0]"]
     price = bench.run("probe", "a.mp4", "--json").document["estimated_credits"]
@@ -467,7 +465,7 @@ def test_what_is_known_counts_nothing_against_the_limit(bench: Bench, folder: Pa
     assert len(bench.task_ids) == 2
 
 
-def test_the_summary_has_every_line_also_what_was_never_sent(bench: Bench, folder: Path) -> None:
+def test_the_summary_includes_unsent_lines(bench: Bench, folder: Path) -> None:
     empty = [{"video": URL, "prompt": f"{number} [sandbox:http=402]"} for number in range(5)]
     manifest = write(folder, row("1"), *empty, row("3"))
 
@@ -482,7 +480,7 @@ def test_the_summary_has_every_line_also_what_was_never_sent(bench: Bench, folde
     ]
 
 
-def test_a_summary_is_never_appended_to_what_is_no_text(bench: Bench, folder: Path) -> None:
+def test_a_summary_is_never_appended_to_a_binary_file(bench: Bench, folder: Path) -> None:
     before = b"\0\0\0\x18ftypmp42" + bytes(100)
     (folder / "clip.mp4").write_bytes(before)
 
@@ -495,7 +493,7 @@ def test_a_summary_is_never_appended_to_what_is_no_text(bench: Bench, folder: Pa
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
-def test_a_summary_waits_for_no_reader(bench: Bench, folder: Path) -> None:
+def test_a_summary_to_a_pipe_without_a_reader_does_not_block(bench: Bench, folder: Path) -> None:
     os.mkfifo(folder / "pipe")
 
     ended = bench.run("edit", URL, "x [sandbox:seconds=0]", "--summary", "pipe")
@@ -503,7 +501,7 @@ def test_a_summary_waits_for_no_reader(bench: Bench, folder: Path) -> None:
     assert ended.status == 0, ended
 
 
-def test_a_summary_that_cannot_be_written_is_found_out_before_paying(bench: Bench) -> None:
+def test_an_unwritable_summary_is_refused_before_submitting(bench: Bench) -> None:
     ended = bench.run("edit", URL, "x [sandbox:seconds=0]", "--summary", "missing/summary.md")
 
     assert ended.status == 10, ended

@@ -34,9 +34,7 @@ def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes]) -> N
         time.sleep(0.01)
 
 
-def test_200_edits_survive_three_kills_with_200_files_and_200_tasks(
-    bench: Bench, folder: Path
-) -> None:
+def test_a_batch_of_200_survives_three_kills_without_duplicates(bench: Bench, folder: Path) -> None:
     manifest = write(folder, 200, seconds=6)  # 0.3 s
     out = folder / "out"
 
@@ -66,7 +64,7 @@ def test_200_edits_survive_three_kills_with_200_files_and_200_tasks(
         pytest.param(getattr(signal, "SIGHUP", 1), 129, id="hung-up"),
     ],
 )
-def test_an_interrupted_batch_tells_what_goes_on_and_the_same_command_picks_it_up(
+def test_an_interrupted_batch_is_picked_up_by_the_same_command(
     bench: Bench, folder: Path, number: signal.Signals, status: int
 ) -> None:
     manifest = write(folder, 12, seconds=20)  # 1 s
@@ -94,7 +92,7 @@ def test_an_interrupted_batch_tells_what_goes_on_and_the_same_command_picks_it_u
     assert len(again.stdout.split()) == 12
 
 
-def test_a_reader_that_leaves_keeps_no_result_from_being_saved(bench: Bench, folder: Path) -> None:
+def test_a_closed_stdout_does_not_stop_saving(bench: Bench, folder: Path) -> None:
     manifest = write(folder, 8, seconds=0)
 
     process = bench.start("batch", manifest, "--concurrency", "1")

@@ -65,7 +65,7 @@ def file_service(on_upload: Callable[[], None]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("change", [appended, shortened, rewritten])
-def test_a_clip_that_changes_while_it_is_uploaded_is_10_and_not_submitted(
+def test_a_clip_that_changes_during_its_upload_is_not_submitted(
     bench: Bench, folder: Path, change: Callable[[Path], None]
 ) -> None:
     clip = heavy(folder / "clip.mp4")
@@ -77,7 +77,7 @@ def test_a_clip_that_changes_while_it_is_uploaded_is_10_and_not_submitted(
     assert bench.posts == 0
 
 
-def test_a_clip_that_changes_between_two_attempts_is_not_taken_for_what_it_was(
+def test_a_clip_that_changes_between_upload_attempts_is_not_submitted(
     bench: Bench, folder: Path
 ) -> None:
     clip = make_clip(folder / "clip.mp4")
@@ -125,7 +125,7 @@ def test_a_clip_is_uploaded_once_for_all_lines_of_a_batch(
     assert bench.faulty.count(Endpoint.UPLOAD) == 1
 
 
-def test_each_part_of_a_clip_is_an_upload_of_its_own(bench: Bench, folder: Path) -> None:
+def test_each_cut_of_a_clip_is_uploaded_separately(bench: Bench, folder: Path) -> None:
     make_clip(folder / "clip.mp4", seconds=3, sound=Sound())
     marks: list[dict[str, object]] = [
         {"start": "0.5", "end": "1.5"},
@@ -155,7 +155,7 @@ def test_each_part_of_a_clip_is_an_upload_of_its_own(bench: Bench, folder: Path)
         pytest.param(429, "Storage quota exceeded", id="quota-as-a-limit"),
     ],
 )
-def test_a_refusal_of_the_file_service_is_2_and_names_the_other_way(
+def test_a_file_service_refusal_is_status_2_and_suggests_a_public_url(
     bench: Bench, folder: Path, status: int, words: str
 ) -> None:
     make_clip(folder / "clip.mp4")
@@ -169,7 +169,7 @@ def test_a_refusal_of_the_file_service_is_2_and_names_the_other_way(
     assert bench.faulty.count(Endpoint.UPLOAD) == 1
 
 
-def test_an_upload_that_fails_is_tried_again_like_a_read(bench: Bench, folder: Path) -> None:
+def test_a_failed_upload_is_retried_without_converting_again(bench: Bench, folder: Path) -> None:
     make_clip(folder / "clip.webm", codec="libvpx")
     bench.faulty.script(Endpoint.UPLOAD, answered(503), reset_before, answered(429), reset_after)
 
@@ -181,7 +181,7 @@ def test_an_upload_that_fails_is_tried_again_like_a_read(bench: Bench, folder: P
     assert ended.stderr.count("re-encoded") == 1
 
 
-def test_an_upload_that_is_about_to_go_is_not_used_again(bench: Bench, folder: Path) -> None:
+def test_an_upload_about_to_expire_is_not_reused(bench: Bench, folder: Path) -> None:
     make_clip(folder / "clip.mp4")
     in_minutes = datetime.now(UTC) + timedelta(minutes=50)
 
@@ -200,7 +200,7 @@ def test_an_upload_that_is_about_to_go_is_not_used_again(bench: Bench, folder: P
     assert bench.faulty.count(Endpoint.UPLOAD) == 2
 
 
-def test_progress_of_an_upload_names_the_clip(bench: Bench, folder: Path) -> None:
+def test_upload_progress_names_the_clip(bench: Bench, folder: Path) -> None:
     heavy(folder / "clip.mp4")
 
     ended = bench.run("submit", "clip.mp4", PROMPT)

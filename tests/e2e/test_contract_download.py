@@ -61,7 +61,7 @@ def files(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     "argv", [["wait", "-d", "a.mp4"], ["download", "-o", "a.mp4"]], ids=" ".join
 )
-def test_an_existing_file_is_replaced_by_force_only(served: CommandLine, argv: list[str]) -> None:
+def test_only_force_replaces_an_existing_file(served: CommandLine, argv: list[str]) -> None:
     submit(served)
     target = served.folder / "a.mp4"
     target.write_bytes(b"mine")
@@ -94,7 +94,9 @@ def test_a_symbolic_link_is_not_written_through(served: CommandLine, link: str) 
 
 
 @pytest.mark.parametrize("path", ["out/", "deep/er/", "there"])
-def test_a_folder_gets_clip_stem_and_end_of_id(served: CommandLine, path: str) -> None:
+def test_a_file_saved_to_a_folder_is_named_after_clip_and_task_id(
+    served: CommandLine, path: str
+) -> None:
     (served.folder / "there").mkdir()
     task_id = submit(served)
 
@@ -107,7 +109,7 @@ def test_a_folder_gets_clip_stem_and_end_of_id(served: CommandLine, path: str) -
 
 
 @pytest.mark.parametrize("clip", HOSTILE_CLIPS, ids=range(len(HOSTILE_CLIPS)))
-def test_a_name_made_of_a_url_stays_in_its_folder(served: CommandLine, clip: str) -> None:
+def test_a_file_named_after_a_url_stays_in_its_folder(served: CommandLine, clip: str) -> None:
     served("submit", clip, f"x {NOW}")
     (served.folder / "out").mkdir()
 
@@ -146,7 +148,7 @@ def test_several_tasks_are_saved_in_one_folder(served: CommandLine) -> None:
     assert len(paths) == 2
 
 
-def test_the_same_task_given_twice_is_saved_once(served: CommandLine) -> None:
+def test_a_task_named_twice_is_saved_once(served: CommandLine) -> None:
     task_id = submit(served)
 
     ended = served("wait", task_id, task_id[-8:], "-d", "out/")
@@ -173,7 +175,7 @@ def test_a_second_result_is_numbered(omniedit: CommandLine) -> None:
 @pytest.mark.parametrize(
     "results", [[], ["file:///etc/hostname"], ["javascript:alert(1)"], [7], None]
 )
-def test_a_task_without_a_usable_result_is_7(omniedit: CommandLine, results: object) -> None:
+def test_a_task_without_a_usable_result_is_status_7(omniedit: CommandLine, results: object) -> None:
     with scripted(lambda _: Reply(body=task(results=results))) as service:
         ended = omniedit("wait", TASK, "-d", "a.mp4", **service.environ())
 
@@ -182,7 +184,9 @@ def test_a_task_without_a_usable_result_is_7(omniedit: CommandLine, results: obj
 
 
 @pytest.mark.parametrize(("umask", "mode"), [("022", 0o644), ("077", 0o600), ("002", 0o664)])
-def test_a_result_has_the_umasks_mode(served: CommandLine, umask: str, mode: int) -> None:
+def test_a_saved_file_gets_its_mode_from_the_umask(
+    served: CommandLine, umask: str, mode: int
+) -> None:
     submit(served)
 
     script = f"umask {umask}; exec {COMMAND} wait -q -d new/a.mp4"
@@ -204,7 +208,7 @@ def environ_of(served: CommandLine) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("argv", [["wait", "-d", "-"], ["download", "-o", "-"]], ids=" ".join)
-def test_the_verified_file_goes_to_stdout(served: CommandLine, argv: list[str]) -> None:
+def test_a_result_can_be_written_to_stdout(served: CommandLine, argv: list[str]) -> None:
     submit(served)
     served("download", "-o", "a.mp4")
     whole = (served.folder / "a.mp4").read_bytes()
@@ -230,7 +234,7 @@ def test_a_cut_download_is_resumed_in_the_same_run(served: CommandLine, record: 
     assert files(served.folder) == ["a.mp4"]
 
 
-def test_saved_is_told_with_path_size_and_digest(served: CommandLine) -> None:
+def test_a_saved_file_is_reported_with_path_size_and_digest(served: CommandLine) -> None:
     submit(served)
 
     document = check_document(served("download", "-o", "a.mp4", "--json"))
@@ -243,7 +247,7 @@ def test_saved_is_told_with_path_size_and_digest(served: CommandLine) -> None:
     assert saved["sha256"] == digest.decode().split()[0]
 
 
-def test_all_saves_what_is_finished_and_passes_over_the_rest(served: CommandLine) -> None:
+def test_download_all_saves_finished_tasks_and_skips_the_rest(served: CommandLine) -> None:
     good = [submit(served), submit(served)]
     submit(served, "[sandbox:fail=service_error]")
     submit(served, "[sandbox:stall]")
@@ -257,7 +261,7 @@ def test_all_saves_what_is_finished_and_passes_over_the_rest(served: CommandLine
     assert (second.status, second.stdout) == (0, ""), second
 
 
-def test_all_goes_on_past_a_dead_link_and_passes_it_over_afterwards(
+def test_download_all_continues_past_an_expired_link_and_then_skips_it(
     served: CommandLine, record: Path
 ) -> None:
     submit(served)
@@ -274,7 +278,7 @@ def test_all_goes_on_past_a_dead_link_and_passes_it_over_afterwards(
     assert len(requests(record)) == asked
 
 
-def test_all_fetches_again_what_was_deleted(served: CommandLine) -> None:
+def test_download_all_fetches_a_deleted_file_again(served: CommandLine) -> None:
     submit(served)
     served("download", "--all", "-o", "out/")
     (path,) = files(served.folder)
@@ -287,7 +291,7 @@ def test_all_fetches_again_what_was_deleted(served: CommandLine) -> None:
     assert (ended.status, ended.stdout) == (0, f"{path}\n"), ended
 
 
-def test_expiring_takes_what_is_lost_next(served: CommandLine) -> None:
+def test_expiring_selects_results_about_to_expire(served: CommandLine) -> None:
     task_id = submit(served)
     served("status")
 
@@ -301,7 +305,7 @@ def test_expiring_takes_what_is_lost_next(served: CommandLine) -> None:
     assert (soon.status, len(files(served.folder))) == (0, 1), soon
 
 
-def test_a_link_that_died_meanwhile_is_7(
+def test_a_link_that_has_expired_since_wait_is_status_7(
     start_sandbox: Callable[..., RunningSandbox], omniedit: CommandLine
 ) -> None:
     passed = [0.0]
@@ -318,7 +322,7 @@ def test_a_link_that_died_meanwhile_is_7(
     assert files(omniedit.folder) == []
 
 
-def test_the_service_is_told_to_wait_by_another_link(served: CommandLine) -> None:
+def test_an_unfinished_task_does_not_stop_the_other_download(served: CommandLine) -> None:
     tasks = [submit(served, "[sandbox:stall]"), submit(served)]
 
     ended = served("download", *tasks, "-o", "out/")
@@ -327,7 +331,9 @@ def test_the_service_is_told_to_wait_by_another_link(served: CommandLine) -> Non
     assert len(files(served.folder)) == 1
 
 
-def test_two_downloads_of_one_target_at_once(served: CommandLine, commands: Path) -> None:
+def test_concurrent_downloads_to_one_target_all_succeed(
+    served: CommandLine, commands: Path
+) -> None:
     submit(served)
     forked = replace(served, command=commands / "omniedit")
 
@@ -338,7 +344,7 @@ def test_two_downloads_of_one_target_at_once(served: CommandLine, commands: Path
     assert files(served.folder) == ["a.mp4"]
 
 
-def test_a_path_is_shown_as_given(served: CommandLine) -> None:
+def test_a_saved_path_is_shown_as_typed(served: CommandLine) -> None:
     submit(served)
 
     assert served("download", "-o", "./x/../a b.mp4").stdout == "./x/../a b.mp4\n"

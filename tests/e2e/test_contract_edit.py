@@ -50,7 +50,7 @@ def clip(served: CommandLine, service: RunningSandbox, record: Path) -> Path:
     return served.folder / "clip.mp4"
 
 
-def test_a_repeated_edit_is_done_already(served: CommandLine, record: Path) -> None:
+def test_a_repeated_edit_sends_nothing(served: CommandLine, record: Path) -> None:
     first = served("edit", CLIP, PROMPT, "-o", "a.mp4")
     inode = (served.folder / "a.mp4").stat().st_ino
     asked = len(requests(record))
@@ -64,7 +64,7 @@ def test_a_repeated_edit_is_done_already(served: CommandLine, record: Path) -> N
 
 
 @pytest.mark.parametrize("value", ["state", ".", ""])
-def test_one_journal_serves_every_working_folder(
+def test_one_journal_is_used_from_every_working_folder(
     served: CommandLine, home: Path, record: Path, value: str
 ) -> None:
     config, elsewhere = home / "config" / "omniedit", served.folder / "elsewhere"
@@ -78,7 +78,7 @@ def test_one_journal_serves_every_working_folder(
     assert len(submissions(record)) == 1
 
 
-def test_the_name_without_output_is_made_of_clip_prompt_and_identity(served: CommandLine) -> None:
+def test_the_default_output_is_named_after_clip_prompt_and_digest(served: CommandLine) -> None:
     first = served("edit", CLIP, PROMPT)
     again = served("edit", CLIP, PROMPT)
     other = served("edit", CLIP, f"colder {NOW}")
@@ -99,7 +99,7 @@ def test_the_name_without_output_is_made_of_clip_prompt_and_identity(served: Com
         pytest.param(["-o", "a.mp4", "--request-id", REQUEST_ID], id="request-id"),
     ],
 )
-def test_what_is_not_identity_is_not_paid_for(
+def test_options_outside_the_edits_identity_do_not_pay_again(
     served: CommandLine, record: Path, change: list[str]
 ) -> None:
     served("edit", CLIP, PROMPT, "-o", "a.mp4")
@@ -111,7 +111,7 @@ def test_what_is_not_identity_is_not_paid_for(
 
 
 @pytest.mark.parametrize("other", ["make it\r\nnight", "make it\nnight \t", "make it\nnight\n"])
-def test_neither_line_ends_nor_white_space_at_the_end_make_another_prompt(
+def test_line_endings_and_trailing_space_do_not_change_the_prompt(
     served: CommandLine, record: Path, other: str
 ) -> None:
     served("submit", CLIP, "make it\nnight")
@@ -123,7 +123,7 @@ def test_neither_line_ends_nor_white_space_at_the_end_make_another_prompt(
 
 
 @pytest.mark.parametrize("video", [CLIP, "clip.mp4"])
-def test_what_is_known_costs_nothing_however_low_the_limit(
+def test_a_known_edit_is_exempt_from_max_credits(
     served: CommandLine, clip: Path, record: Path, video: str
 ) -> None:
     pytest.importorskip("av")
@@ -137,7 +137,7 @@ def test_what_is_known_costs_nothing_however_low_the_limit(
     assert len(submissions(record)) == 1
 
 
-def test_a_known_edit_is_copied_even_when_its_link_died(
+def test_a_known_edit_is_copied_without_the_service(
     served: CommandLine, service: RunningSandbox, record: Path
 ) -> None:
     served("edit", CLIP, PROMPT, "-o", "a.mp4")
@@ -149,7 +149,7 @@ def test_a_known_edit_is_copied_even_when_its_link_died(
     assert (served.folder / "b.mp4").read_bytes() == (served.folder / "a.mp4").read_bytes()
 
 
-def test_a_lost_file_is_fetched_again(served: CommandLine, record: Path) -> None:
+def test_a_deleted_file_is_fetched_again(served: CommandLine, record: Path) -> None:
     served("edit", CLIP, PROMPT, "-o", "a.mp4")
     (served.folder / "a.mp4").unlink()
 
@@ -174,7 +174,7 @@ def test_a_file_changed_by_hand_is_kept_without_force(served: CommandLine, recor
     assert len(submissions(record)) == 1
 
 
-def test_a_taken_target_is_said_before_anything_is_paid(served: CommandLine, record: Path) -> None:
+def test_an_existing_output_is_refused_before_submitting(served: CommandLine, record: Path) -> None:
     (served.folder / "a.mp4").write_bytes(b"mine")
 
     ended = served("edit", CLIP, PROMPT, "-o", "a.mp4")
@@ -184,7 +184,7 @@ def test_a_taken_target_is_said_before_anything_is_paid(served: CommandLine, rec
     assert (served.folder / "a.mp4").read_bytes() == b"mine"
 
 
-def test_a_folder_that_is_none_is_said_before_anything_is_paid(
+def test_a_file_as_output_folder_is_refused_before_submitting(
     served: CommandLine, record: Path
 ) -> None:
     (served.folder / "out").touch()
@@ -202,7 +202,7 @@ def test_a_folder_that_is_none_is_said_before_anything_is_paid(
         pytest.param(["-o", "out/"], id="beside-the-older-file"),
     ],
 )
-def test_what_was_paid_anew_and_cut_off_is_what_the_same_line_brings(
+def test_an_unfinished_again_is_picked_up_without_the_flag(
     served: CommandLine, record: Path, options: list[str]
 ) -> None:
     argv = ["edit", CLIP, "x [sandbox:seconds=2]", *options, "--json"]
@@ -217,7 +217,7 @@ def test_what_was_paid_anew_and_cut_off_is_what_the_same_line_brings(
     assert len(submissions(record)) == 2
 
 
-def test_again_pays_anew(served: CommandLine, record: Path) -> None:
+def test_again_pays_again(served: CommandLine, record: Path) -> None:
     served("edit", CLIP, PROMPT, "-o", "a.mp4")
 
     ended = served("edit", CLIP, PROMPT, "-o", "b.mp4", "--again")
@@ -234,7 +234,7 @@ def test_again_pays_anew(served: CommandLine, record: Path) -> None:
         pytest.param("expired", 7, id="link-dead"),
     ],
 )
-def test_a_hopeless_edit_is_reported_again_and_not_paid_again(
+def test_a_failed_or_expired_edit_is_reported_again_without_paying(
     served: CommandLine, record: Path, marker: str, status: int
 ) -> None:
     argv = ["edit", CLIP, f"x [sandbox:{marker}]{NOW}", "-o", "a.mp4"]
@@ -253,7 +253,7 @@ def test_a_hopeless_edit_is_reported_again_and_not_paid_again(
         pytest.param("x [sandbox:http=402]", 4, id="refused"),
     ],
 )
-def test_what_was_not_accepted_or_may_be_retried_is_submitted_again(
+def test_a_refused_or_retryable_edit_is_submitted_again(
     served: CommandLine, record: Path, prompt: str, status: int
 ) -> None:
     for _ in range(2):
@@ -262,7 +262,9 @@ def test_what_was_not_accepted_or_may_be_retried_is_submitted_again(
     assert len(submissions(record)) == 2
 
 
-def test_an_unknown_edit_is_replayed_with_its_own_key(served: CommandLine, record: Path) -> None:
+def test_an_unknown_submission_is_replayed_with_its_own_key(
+    served: CommandLine, record: Path
+) -> None:
     prompt = f"x [sandbox:lost-reply][sandbox:http=503*2]{NOW}"
     unknown = served("edit", CLIP, prompt, "-o", "a.mp4")
 
@@ -273,9 +275,7 @@ def test_an_unknown_edit_is_replayed_with_its_own_key(served: CommandLine, recor
     assert len({one["headers"]["idempotency-key"] for one in submissions(record)}) == 1
 
 
-def test_an_unknown_edit_that_was_made_again_is_not_made_once_more(
-    served: CommandLine, record: Path
-) -> None:
+def test_an_unknown_again_is_replayed_with_its_own_key(served: CommandLine, record: Path) -> None:
     prompt = f"x [sandbox:lost-reply][sandbox:http=503*2]{NOW}"
     unknown = served("edit", CLIP, prompt, "-o", "a.mp4", "--again")
 
@@ -286,7 +286,7 @@ def test_an_unknown_edit_that_was_made_again_is_not_made_once_more(
     assert len({one["headers"]["idempotency-key"] for one in submissions(record)}) == 1
 
 
-def test_a_running_edit_is_followed(served: CommandLine, record: Path) -> None:
+def test_a_running_edit_is_waited_for(served: CommandLine, record: Path) -> None:
     prompt = "x [sandbox:seconds=60]"
     early = served("edit", CLIP, prompt, "-o", "a.mp4", "--timeout", "1")
 
@@ -297,7 +297,9 @@ def test_a_running_edit_is_followed(served: CommandLine, record: Path) -> None:
     assert len(submissions(record)) == 1
 
 
-def test_two_at_once_pay_once(served: CommandLine, commands: Path, record: Path) -> None:
+def test_concurrent_runs_of_one_edit_pay_once(
+    served: CommandLine, commands: Path, record: Path
+) -> None:
     forked = replace(served, command=commands / "omniedit")
     argv = ["edit", CLIP, "x [sandbox:seconds=20]", "-o", "a.mp4"]
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -307,7 +309,7 @@ def test_two_at_once_pay_once(served: CommandLine, commands: Path, record: Path)
     assert len(submissions(record)) == 1
 
 
-def test_a_submitted_edit_is_known_to_edit(served: CommandLine, record: Path) -> None:
+def test_edit_picks_up_a_submitted_task(served: CommandLine, record: Path) -> None:
     task_id = served("submit", CLIP, PROMPT).stdout.strip()
 
     document = check_document(served("edit", CLIP, PROMPT, "-o", "a.mp4", "--json"))
@@ -316,7 +318,7 @@ def test_a_submitted_edit_is_known_to_edit(served: CommandLine, record: Path) ->
     assert len(submissions(record)) == 1
 
 
-def test_without_a_journal_nothing_is_kept_and_a_request_id_protects(
+def test_without_a_journal_a_request_id_prevents_a_second_payment(
     served: CommandLine, record: Path, tmp_path: Path
 ) -> None:
     state = tmp_path / "fresh-state"
@@ -331,13 +333,15 @@ def test_without_a_journal_nothing_is_kept_and_a_request_id_protects(
     assert len({one["task_id"] for one in submissions(record)}) == 1
 
 
-def test_without_a_journal_the_way_back_is_printed(served: CommandLine) -> None:
+def test_without_a_journal_the_recovery_command_is_printed(served: CommandLine) -> None:
     ended = served("edit", CLIP, "x [sandbox:lost-reply][sandbox:http=503*3]", "--no-journal")
 
     check_failure(ended, 9, "omniedit submit", CLIP, "--request-id")
 
 
-def test_submit_always_submits_and_says_that_it_is_known(served: CommandLine, record: Path) -> None:
+def test_submit_always_submits_but_mentions_the_known_task(
+    served: CommandLine, record: Path
+) -> None:
     first, second = served("submit", CLIP, PROMPT), served("submit", CLIP, PROMPT)
 
     assert first.stdout != second.stdout
@@ -347,7 +351,7 @@ def test_submit_always_submits_and_says_that_it_is_known(served: CommandLine, re
 
 
 @pytest.mark.parametrize("machine", ["same", "another"])
-def test_a_request_id_replays_instead_of_paying(
+def test_a_repeated_request_id_replays_the_submission(
     served: CommandLine, record: Path, machine: str
 ) -> None:
     other: dict[str, Any] = (
@@ -362,9 +366,7 @@ def test_a_request_id_replays_instead_of_paying(
     assert {one["headers"]["idempotency-key"] for one in submissions(record)} == {REQUEST_ID}
 
 
-def test_a_known_request_id_is_not_paid_again_and_says_so(
-    served: CommandLine, record: Path
-) -> None:
+def test_again_has_no_effect_on_a_known_request_id(served: CommandLine, record: Path) -> None:
     call = ("edit", CLIP, PROMPT, "--request-id", REQUEST_ID)
     first = served(*call, "-o", "a.mp4")
 
@@ -375,7 +377,7 @@ def test_a_known_request_id_is_not_paid_again_and_says_so(
     assert len(submissions(record)) == 1
 
 
-def test_what_a_failed_edit_was_charged_is_said(served: CommandLine) -> None:
+def test_a_failed_edit_reports_what_it_was_charged(served: CommandLine) -> None:
     ended = served("edit", CLIP, f"x [sandbox:fail=generation_timeout]{NOW}", "-o", "a.mp4")
 
     check_failure(ended, 5)
@@ -383,7 +385,7 @@ def test_what_a_failed_edit_was_charged_is_said(served: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("command", ["submit", "edit"])
-def test_a_request_id_known_with_another_body_is_2_unsent(
+def test_a_request_id_of_another_edit_is_refused_unsent(
     served: CommandLine, record: Path, command: str
 ) -> None:
     served("submit", CLIP, PROMPT, "--request-id", REQUEST_ID)
@@ -394,7 +396,7 @@ def test_a_request_id_known_with_another_body_is_2_unsent(
     assert len(submissions(record)) == 1
 
 
-def test_a_conflict_at_the_service_is_9_naming_the_key(served: CommandLine) -> None:
+def test_a_request_id_conflict_at_the_service_is_status_9(served: CommandLine) -> None:
     served("submit", CLIP, PROMPT, "--request-id", REQUEST_ID)
     elsewhere: dict[str, Any] = {"OMNIEDIT_STATE_DIR": str(served.folder / "b")}
 
@@ -407,14 +409,14 @@ def test_a_conflict_at_the_service_is_9_naming_the_key(served: CommandLine) -> N
     "request_id", ["short", "x" * 97, "with space in the id", "a/b/c/d/e/f/g/h/i/j"]
 )
 @pytest.mark.parametrize("command", ["submit", "edit"])
-def test_an_invalid_request_id_is_2_unsent(
+def test_an_invalid_request_id_is_refused_unsent(
     served: CommandLine, record: Path, command: str, request_id: str
 ) -> None:
     check_refusal(served(command, CLIP, PROMPT, "--request-id", request_id), 2)
     assert not requests(record)
 
 
-def test_a_local_clip_is_known_by_its_content(
+def test_a_local_clip_is_identified_by_its_content(
     served: CommandLine, record: Path, clip: Path
 ) -> None:
     first = served("edit", "clip.mp4", PROMPT, "-o", "a.mp4")
@@ -427,7 +429,7 @@ def test_a_local_clip_is_known_by_its_content(
     assert (served.folder / "b.mp4").read_bytes() == (served.folder / "moved.mp4").read_bytes()
 
 
-def test_a_clip_is_never_its_own_output(served: CommandLine, record: Path, clip: Path) -> None:
+def test_a_clip_cannot_be_its_own_output(served: CommandLine, record: Path, clip: Path) -> None:
     ended = served("edit", "clip.mp4", PROMPT, "-o", "clip.mp4")
 
     check_failure(ended, 10)

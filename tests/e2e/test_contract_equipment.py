@@ -213,7 +213,7 @@ def check_document(ended: Ended) -> dict[str, Any]:
     return document
 
 
-def test_the_scripted_service_answers_as_told_and_remembers() -> None:
+def test_the_scripted_service_replies_as_scripted_and_records_requests() -> None:
     with scripted(lambda seen: Reply(status=418, body={"path": seen.path})) as service:
         address = service.url.removeprefix("http://")
         connection = http.client.HTTPConnection(address, timeout=10)

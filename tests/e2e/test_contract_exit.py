@@ -76,7 +76,7 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
         pytest.param(refusal(500, "internal_error", "SAID"), 9, 2, id="500"),
     ],
 )
-def test_what_the_service_says_to_a_submission(
+def test_a_refused_submission_exits_with_the_status_of_its_cause(
     omniedit: CommandLine, reply: Reply, status: int, posts: int
 ) -> None:
     with scripted(lambda _: reply) as service:
@@ -117,7 +117,7 @@ def test_a_submission_that_may_have_been_accepted_is_unknown(
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
-def test_a_refused_replay_is_still_unknown_and_its_words_are_shown(
+def test_a_refused_replay_stays_unknown_and_shows_the_refusal(
     omniedit: CommandLine, status: int
 ) -> None:
     replies = itertools.chain([LOST], itertools.repeat(refusal(status, "c", "ITS WORDS")))
@@ -128,7 +128,7 @@ def test_a_refused_replay_is_still_unknown_and_its_words_are_shown(
     assert len(service.asked("POST")) == 2
 
 
-def test_an_unknown_submission_is_resumed_with_its_own_key_and_body(
+def test_resume_sends_the_same_key_and_body(
     omniedit: CommandLine,
 ) -> None:
     replies = itertools.chain([LOST, LOST], itertools.repeat(Reply(body=task("processing"))))
@@ -147,7 +147,9 @@ def test_an_unknown_submission_is_resumed_with_its_own_key_and_body(
 
 
 @pytest.mark.parametrize("code", QUOTA_CODES)
-def test_quota_codes_are_4_whatever_the_http_status(omniedit: CommandLine, code: str) -> None:
+def test_quota_codes_are_status_4_whatever_the_http_status(
+    omniedit: CommandLine, code: str
+) -> None:
     with scripted(lambda _: refusal(429, code, "SAID")) as service:
         ended = omniedit("submit", CLIP, "x", "--json", timeout_s=20, **service.environ())
 
@@ -158,7 +160,7 @@ def test_quota_codes_are_4_whatever_the_http_status(omniedit: CommandLine, code:
 
 
 @pytest.mark.parametrize("code", KEY_CODES)
-def test_key_codes_are_3_whatever_the_http_status(omniedit: CommandLine, code: str) -> None:
+def test_key_codes_are_status_3_whatever_the_http_status(omniedit: CommandLine, code: str) -> None:
     with scripted(lambda _: refusal(429, code, "SAID")) as service:
         ended = omniedit("submit", CLIP, "x", timeout_s=20, **service.environ())
 
@@ -167,7 +169,7 @@ def test_key_codes_are_3_whatever_the_http_status(omniedit: CommandLine, code: s
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_a_wrong_base_url_is_named(omniedit: CommandLine, status: int) -> None:
+def test_an_html_404_names_the_base_url(omniedit: CommandLine, status: int) -> None:
     with scripted(lambda _: Reply(status=status, body=b"<html>", headers=HTML)) as service:
         ended = omniedit("submit", CLIP, "x", **service.environ())
 
@@ -175,7 +177,7 @@ def test_a_wrong_base_url_is_named(omniedit: CommandLine, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_a_404_with_a_code_of_its_own_names_the_base_url_too(
+def test_a_404_with_an_error_code_names_the_base_url_too(
     omniedit: CommandLine, status: int
 ) -> None:
     with scripted(lambda _: refusal(status, "route_gone", "SAID")) as service:
@@ -184,7 +186,7 @@ def test_a_404_with_a_code_of_its_own_names_the_base_url_too(
     check_failure(ended, 2, f"SAID (answered {status} by {service.url})")
 
 
-def test_a_429_is_waited_for_with_the_same_key(served: CommandLine, record: Path) -> None:
+def test_a_429_is_retried_with_the_same_key(served: CommandLine, record: Path) -> None:
     ended = served("submit", CLIP, "x [sandbox:http=429*1]")
 
     assert ended.status == 0, ended
@@ -193,13 +195,13 @@ def test_a_429_is_waited_for_with_the_same_key(served: CommandLine, record: Path
     assert len({one["headers"]["idempotency-key"] for one in posts}) == 1
 
 
-def test_an_edit_gives_up_a_429_after_its_time_out(served: CommandLine) -> None:
+def test_an_edit_stops_retrying_a_429_at_its_timeout(served: CommandLine) -> None:
     ended = served("edit", CLIP, "x [sandbox:http=429]", "--timeout", "2")
 
     check_failure(ended, 8, "Too many requests")
 
 
-def test_a_later_retry_after_says_when_to_come_back(omniedit: CommandLine) -> None:
+def test_a_retry_after_of_hours_ends_the_submission_as_refused(omniedit: CommandLine) -> None:
     with scripted(lambda _: refusal(429, "rate", "SAID", Retry_After="7200")) as service:
         ended = omniedit("submit", CLIP, "x", **service.environ())
         listed = omniedit("list", "--json", **service.environ())
@@ -209,7 +211,7 @@ def test_a_later_retry_after_says_when_to_come_back(omniedit: CommandLine) -> No
     assert (row["status"], row["task_id"]) == ("refused", None)
 
 
-def test_an_edit_that_never_connects_is_8(omniedit: CommandLine) -> None:
+def test_an_edit_that_never_connects_is_status_8_and_refused(omniedit: CommandLine) -> None:
     with refused_port() as url:
         environ: dict[str, Any] = {"OMNIEDIT_BASE_URL": url, "OMNIEDIT_API_KEY": "sk-sandbox-x"}
         ended = omniedit("edit", CLIP, "x", "--timeout", "1", **environ)
@@ -219,7 +221,7 @@ def test_an_edit_that_never_connects_is_8(omniedit: CommandLine) -> None:
     assert row["status"] == "refused", "certainly nothing was accepted"
 
 
-def test_a_lost_reply_is_replayed_and_one_task_is_made(served: CommandLine, record: Path) -> None:
+def test_a_lost_reply_is_replayed_into_one_task(served: CommandLine, record: Path) -> None:
     ended = served("submit", CLIP, f"x [sandbox:lost-reply]{NOW}")
 
     assert ended.status == 0, ended
@@ -239,7 +241,7 @@ def test_a_lost_reply_is_replayed_and_one_task_is_made(served: CommandLine, reco
     ],
 )
 @pytest.mark.parametrize("command", ["status", "wait", "download"])
-def test_what_the_service_says_to_a_question(
+def test_a_refused_read_exits_with_the_status_of_its_cause(
     omniedit: CommandLine, command: str, reply: Reply, status: int
 ) -> None:
     with scripted(lambda _: reply) as service:
@@ -259,7 +261,7 @@ def test_what_the_service_says_to_a_question(
     ],
 )
 @pytest.mark.parametrize("command", ["status", "wait"])
-def test_transient_trouble_of_a_question_is_gone_over(
+def test_a_transient_failure_of_a_read_is_retried(
     omniedit: CommandLine, command: str, trouble: Reply
 ) -> None:
     good = Reply(body=task(results=["https://cdn.example.com/out.mp4"]))
@@ -271,7 +273,7 @@ def test_transient_trouble_of_a_question_is_gone_over(
     assert len(service.seen) == 2
 
 
-def test_a_wait_that_meets_its_time_out_is_6_and_says_how_to_go_on(served: CommandLine) -> None:
+def test_an_unfinished_task_is_status_6_with_a_recovery_command(served: CommandLine) -> None:
     task_id = served("submit", CLIP, "x [sandbox:stall]").stdout.strip()
 
     waited = served("wait", "--timeout", "1")
@@ -291,7 +293,7 @@ def test_a_wait_that_meets_its_time_out_is_6_and_says_how_to_go_on(served: Comma
         ("cancel", "The request was cancelled."),
     ],
 )
-def test_a_failed_task_is_5_with_its_reason(
+def test_a_failed_task_is_status_5_with_its_reason(
     served: CommandLine, command: str, marker: str, message: str
 ) -> None:
     prompt = f"x [sandbox:{marker}]{NOW}"
@@ -305,7 +307,7 @@ def test_a_failed_task_is_5_with_its_reason(
 
 
 @pytest.mark.parametrize("argv", [["wait", "-d", "a.mp4"], ["download", "-o", "a.mp4"]])
-def test_a_dead_link_is_7_after_a_fresh_look(
+def test_an_expired_link_is_status_7_after_rereading_the_task(
     served: CommandLine, record: Path, argv: list[str]
 ) -> None:
     served("submit", CLIP, f"x [sandbox:expired]{NOW}")
@@ -344,7 +346,9 @@ XML = {"Content-Type": "application/xml"}
         ),
     ],
 )
-def test_what_stands_behind_the_link(omniedit: CommandLine, reply: Reply, status: int) -> None:
+def test_an_unusable_result_exits_with_the_status_of_its_cause(
+    omniedit: CommandLine, reply: Reply, status: int
+) -> None:
     with scripted(lambda seen: result(seen, reply)) as service:
         ended = omniedit("download", TASK, "-o", "a.mp4", timeout_s=110, **service.environ())
 
@@ -357,7 +361,7 @@ def test_what_stands_behind_the_link(omniedit: CommandLine, reply: Reply, status
     ]
 
 
-def test_a_fresh_link_saves_the_result(omniedit: CommandLine) -> None:
+def test_a_fresh_link_replaces_an_expired_one(omniedit: CommandLine) -> None:
     looks = itertools.count()
 
     def answer(seen: Seen) -> Reply:
@@ -383,7 +387,7 @@ def test_a_fresh_link_saves_the_result(omniedit: CommandLine) -> None:
         pytest.param("/proc/a.mp4", id="cannot-be-written"),
     ],
 )
-def test_a_target_that_cannot_be_is_10_before_anything_is_asked(
+def test_an_unusable_target_is_status_10_before_any_request(
     served: CommandLine, record: Path, argv: list[str], path: str
 ) -> None:
     served("submit", CLIP, "x [sandbox:stall]")
@@ -399,7 +403,9 @@ def test_a_target_that_cannot_be_is_10_before_anything_is_asked(
     assert len(requests(record)) == asked
 
 
-def test_a_journal_that_cannot_be_opened(served: CommandLine, record: Path) -> None:
+def test_an_edit_without_a_usable_journal_is_status_10_unsent(
+    served: CommandLine, record: Path
+) -> None:
     (served.folder / "file").touch()
     environ: dict[str, Any] = {"OMNIEDIT_STATE_DIR": str(served.folder / "file" / "state")}
 
@@ -423,7 +429,7 @@ def test_a_journal_that_cannot_be_opened(served: CommandLine, record: Path) -> N
         pytest.param(["seconds=0", "stall"], 6, id="finished-and-unfinished"),
     ],
 )
-def test_the_worst_of_several_tasks_decides_and_all_are_reported(
+def test_the_worst_of_several_tasks_sets_the_exit_status(
     served: CommandLine, markers: list[str], status: int
 ) -> None:
     tasks = []
@@ -437,7 +443,7 @@ def test_the_worst_of_several_tasks_decides_and_all_are_reported(
     assert [one["task_id"] for one in document["tasks"]] == tasks
 
 
-def test_an_unknown_task_among_others_does_not_hide_them(served: CommandLine) -> None:
+def test_an_unknown_task_does_not_hide_the_others(served: CommandLine) -> None:
     known = served("submit", CLIP, f"x {NOW}").stdout.strip()
 
     ended = served("status", "task-unified-1-nobodys", known)
@@ -448,7 +454,7 @@ def test_an_unknown_task_among_others_does_not_hide_them(served: CommandLine) ->
 
 
 @pytest.mark.parametrize("command", ["status", "wait", "download"])
-def test_nobody_told_the_status_of_a_task_that_is_not_known(
+def test_a_task_the_service_does_not_know_has_a_null_status(
     served: CommandLine, command: str
 ) -> None:
     document: dict[str, Any] = check_document(served(command, "task-unified-1-nobodys", "--json"))
@@ -459,7 +465,7 @@ def test_nobody_told_the_status_of_a_task_that_is_not_known(
     ]
 
 
-def test_of_several_downloads_every_one_is_tried(served: CommandLine) -> None:
+def test_a_failed_download_does_not_stop_the_others(served: CommandLine) -> None:
     dead = served("submit", CLIP, f"x [sandbox:expired]{NOW}").stdout.strip()
     good = served("submit", CLIP, f"y {NOW}").stdout.strip()
 
@@ -470,7 +476,7 @@ def test_of_several_downloads_every_one_is_tried(served: CommandLine) -> None:
     assert len(list((served.folder / "out").iterdir())) == 1
 
 
-def test_404_of_the_batch_endpoint_falls_back_to_single_reads(omniedit: CommandLine) -> None:
+def test_a_404_from_the_batch_endpoint_falls_back_to_single_reads(omniedit: CommandLine) -> None:
     def answer(seen: Seen) -> Reply:
         if seen.method == "POST":
             return Reply(status=404, body=b"<html>")
@@ -484,7 +490,7 @@ def test_404_of_the_batch_endpoint_falls_back_to_single_reads(omniedit: CommandL
     assert (ended.status, ended.stdout.count("https://x.example/a")) == (0, 2), ended
 
 
-def test_the_table_is_printed_by_help(omniedit: CommandLine) -> None:
+def test_help_lists_every_exit_status(omniedit: CommandLine) -> None:
     text = omniedit("help", "exit-codes")
 
     assert text.status == 0

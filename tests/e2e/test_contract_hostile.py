@@ -71,7 +71,7 @@ def check_harmless(ended: Ended, *, is_traced: bool = False) -> None:
 @pytest.mark.parametrize(
     "argv", [["submit", CLIP, "x"], ["status", TASK], ["edit", CLIP, "x", "-v"]]
 )
-def test_a_hostile_refusal_is_shown_harmlessly(
+def test_a_hostile_refusal_is_sanitized(
     omniedit: CommandLine, argv: list[str], environ: dict[str, Any]
 ) -> None:
     with scripted(lambda _: refusal(402, "c\x1b[31m\n", HOSTILE)) as service:
@@ -86,7 +86,7 @@ def test_a_hostile_refusal_is_shown_harmlessly(
         check_failure(ended, 4)
 
 
-def test_colour_is_omniedits_own(omniedit: CommandLine) -> None:
+def test_forced_color_lets_no_foreign_sequences_through(omniedit: CommandLine) -> None:
     with scripted(lambda _: refusal(402, "c", HOSTILE)) as service:
         ended = omniedit("submit", CLIP, "x", FORCE_COLOR="1", **service.environ())
 
@@ -96,7 +96,7 @@ def test_colour_is_omniedits_own(omniedit: CommandLine) -> None:
     assert len(ended.stderr.splitlines()) == 2, ended
 
 
-def test_a_hostile_refusal_keeps_json_and_events_whole(omniedit: CommandLine) -> None:
+def test_a_hostile_refusal_leaves_json_and_events_valid(omniedit: CommandLine) -> None:
     with scripted(lambda _: refusal(402, "c", HOSTILE)) as service:
         shown = omniedit("submit", CLIP, "x", "--json", **service.environ())
         events = omniedit("edit", CLIP, "x", "--events", **service.environ())
@@ -112,7 +112,7 @@ def test_a_hostile_refusal_keeps_json_and_events_whole(omniedit: CommandLine) ->
 @pytest.mark.parametrize(
     "argv", [["wait"], ["status"], ["list"], ["download"], ["wait", "--progress", "plain"]]
 )
-def test_a_hostile_task_is_shown_harmlessly(omniedit: CommandLine, argv: list[str]) -> None:
+def test_a_hostile_task_is_sanitized(omniedit: CommandLine, argv: list[str]) -> None:
     failed = task("failed", error={"code": "x\x1b[31m", "message": HOSTILE, "suggestion": HOSTILE})
 
     with scripted(lambda seen: Reply(body=task() if seen.method == "POST" else failed)) as service:
@@ -143,7 +143,7 @@ def test_a_hostile_task_is_shown_harmlessly(omniedit: CommandLine, argv: list[st
 @pytest.mark.parametrize(
     "argv", [["status", TASK], ["status", TASK, "--json"], ["submit", CLIP, "x"]]
 )
-def test_a_reply_of_nonsense_is_no_bug(
+def test_a_nonsense_reply_is_not_an_internal_error(
     omniedit: CommandLine, argv: list[str], body: object
 ) -> None:
     with scripted(lambda _: Reply(body=body)) as service:
@@ -165,7 +165,9 @@ def test_a_prompt_that_reads_as_an_option_is_explained(
 
 
 @pytest.mark.parametrize("way", ["--", "--prompt-file", "-", "--prompt-file -"])
-def test_every_way_to_give_a_prompt_is_literal(served: CommandLine, record: Path, way: str) -> None:
+def test_a_prompt_is_sent_literally_however_it_is_given(
+    served: CommandLine, record: Path, way: str
+) -> None:
     prompt = f"--no text, 把灯光调暖 @x {NOW}"
     (served.folder / "p.txt").write_text(prompt, "utf-8")
     argv = {
@@ -182,7 +184,9 @@ def test_every_way_to_give_a_prompt_is_literal(served: CommandLine, record: Path
 
 
 @pytest.mark.parametrize("prompt", ["p.txt", "@p.txt", "file://p.txt", "https://example.com/p"])
-def test_a_prompt_is_never_a_file_to_read(served: CommandLine, record: Path, prompt: str) -> None:
+def test_a_prompt_argument_is_never_read_as_a_file(
+    served: CommandLine, record: Path, prompt: str
+) -> None:
     (served.folder / "p.txt").write_text("from the file")
 
     assert served("submit", CLIP, prompt).status == 0
@@ -190,7 +194,7 @@ def test_a_prompt_is_never_a_file_to_read(served: CommandLine, record: Path, pro
 
 
 @pytest.mark.parametrize("environ", ENCODINGS)
-def test_any_encoding_carries_a_chinese_prompt(
+def test_a_chinese_prompt_survives_any_encoding(
     served: CommandLine, record: Path, environ: dict[str, Any]
 ) -> None:
     prompt = f"把灯光调暖 — „é“ 🎬 {NOW}"
@@ -222,7 +226,7 @@ def test_any_encoding_carries_a_chinese_prompt(
     ],
     ids=" ".join,
 )
-def test_no_encoding_crashes_omniedits_own_words(
+def test_help_and_errors_are_printed_in_any_encoding(
     omniedit: CommandLine, environ: dict[str, Any], argv: list[str]
 ) -> None:
     ended = omniedit(*argv, **environ)
@@ -231,7 +235,7 @@ def test_no_encoding_crashes_omniedits_own_words(
     assert "Traceback" not in ended.stderr
 
 
-def test_a_hostile_message_in_ascii_is_no_crash(omniedit: CommandLine) -> None:
+def test_a_hostile_message_is_sanitized_in_ascii(omniedit: CommandLine) -> None:
     with scripted(lambda _: refusal(402, "c", f"余额不足 {HOSTILE}")) as service:
         ended = omniedit("submit", CLIP, "x", PYTHONIOENCODING="ascii", **service.environ())
 
@@ -240,7 +244,9 @@ def test_a_hostile_message_in_ascii_is_no_crash(omniedit: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("place", ["prompt", "clip", "task", "path"])
-def test_bytes_that_are_no_text_are_no_bug(served: CommandLine, record: Path, place: str) -> None:
+def test_undecodable_arguments_are_not_an_internal_error(
+    served: CommandLine, record: Path, place: str
+) -> None:
     bad = os.fsdecode(b"a\xff\xfe.mp4")
     argv = {
         "prompt": ["submit", CLIP, bad],
@@ -260,7 +266,7 @@ def test_bytes_that_are_no_text_are_no_bug(served: CommandLine, record: Path, pl
         assert not requests(record)
 
 
-def test_a_body_without_end_is_cut(omniedit: CommandLine) -> None:
+def test_an_oversized_reply_leaves_the_outcome_unknown(omniedit: CommandLine) -> None:
     def answer(seen: Seen) -> Reply:
         return Reply(body=b'{"id": "' + b"x" * 20_000_000 + b'"}')
 

@@ -89,7 +89,9 @@ def through(trap: Scripted) -> dict[str, Any]:
     return {"HTTPS_PROXY": trap.url, "HTTP_PROXY": trap.url, "EVOLINK_API_KEY": KEY}
 
 
-def test_the_trap_sees_what_is_sent_to_the_real_api(omniedit: CommandLine, real: Scripted) -> None:
+def test_the_recording_proxy_sees_requests_to_the_real_api(
+    omniedit: CommandLine, real: Scripted
+) -> None:
     running = omniedit.start("status", TASK, **through(real))
     try:
         assert real.arrived.acquire(timeout=20)
@@ -110,7 +112,7 @@ def test_a_clip_on_an_internal_address_is_refused_unsent(
 
 
 @pytest.mark.parametrize("clip", NO_CLIPS)
-def test_what_is_no_clip_is_refused_unsent(served: CommandLine, record: Path, clip: str) -> None:
+def test_an_invalid_clip_is_refused_unsent(served: CommandLine, record: Path, clip: str) -> None:
     check_refusal(served("submit", clip, "x"), 2)
     assert not requests(record)
 
@@ -173,18 +175,18 @@ def test_a_prompt_that_cannot_be_read_is_refused_unsent(
         pytest.param(["wait", "..", "-d", "a.mp4"], id="task"),
     ],
 )
-def test_bad_input_has_a_line_of_what_to_do_next(served: CommandLine, argv: list[str]) -> None:
+def test_bad_input_gets_a_hint(served: CommandLine, argv: list[str]) -> None:
     check_failure(served(*argv), 2)
 
 
 @pytest.mark.parametrize(
     "clip", ["http://127.0.0.1/c.mp4", "http://localhost:1/c.mp4", "http://[::1]/c.mp4"]
 )
-def test_a_loopback_clip_is_let_through_to_a_loopback_api(served: CommandLine, clip: str) -> None:
+def test_a_loopback_clip_is_accepted_by_a_loopback_api(served: CommandLine, clip: str) -> None:
     assert served("submit", clip, f"x {NOW}").status == 0
 
 
-def test_a_sandbox_key_lets_a_loopback_callback_through(served: CommandLine, record: Path) -> None:
+def test_a_sandbox_key_allows_a_loopback_callback(served: CommandLine, record: Path) -> None:
     hook = "http://127.0.0.1:9/hook"
 
     assert served("submit", CLIP, f"x {NOW}", "--callback-url", hook).status == 0
@@ -192,7 +194,7 @@ def test_a_sandbox_key_lets_a_loopback_callback_through(served: CommandLine, rec
 
 
 @pytest.mark.parametrize("argv", [["submit"], ["edit"], ["submit", "--dry-run"]], ids=" ".join)
-def test_a_sandbox_marker_costs_nothing_outside_the_sandbox(
+def test_a_sandbox_marker_is_refused_unsent_outside_the_sandbox(
     omniedit: CommandLine, argv: list[str]
 ) -> None:
     with scripted(lambda _: Reply(body=task())) as service:
@@ -203,7 +205,7 @@ def test_a_sandbox_marker_costs_nothing_outside_the_sandbox(
 
 
 @pytest.mark.parametrize("name", ["my.txt", "clip.mp4", "list.mp4"])
-def test_a_local_file_that_is_no_mp4_is_refused_unsent(
+def test_a_playlist_is_refused_unsent_whatever_its_name(
     served: CommandLine, service: RunningSandbox, record: Path, name: str
 ) -> None:
     (served.folder / name).write_text("ffconcat version 1.0\nfile /etc/hostname\n")
@@ -213,7 +215,7 @@ def test_a_local_file_that_is_no_mp4_is_refused_unsent(
 
 
 @pytest.mark.parametrize("command", ["submit", "edit", "status", "wait", "download"])
-def test_without_a_key_both_ways_to_give_one_are_named(omniedit: CommandLine, command: str) -> None:
+def test_without_a_key_both_ways_to_set_one_are_named(omniedit: CommandLine, command: str) -> None:
     argv = [CLIP, "x"] if command in {"submit", "edit"} else [TASK]
 
     check_failure(omniedit(command, *argv), 3, "EVOLINK_API_KEY", "omniedit config set-key")
@@ -233,7 +235,7 @@ def test_an_empty_variable_counts_as_unset_and_is_named(
 
 @pytest.mark.parametrize("key", BAD_KEYS, ids=range(len(BAD_KEYS)))
 @pytest.mark.parametrize("option", ["-v", "--json"])
-def test_a_key_that_cannot_be_a_header_is_refused_unseen(
+def test_a_malformed_key_is_refused_without_being_shown(
     omniedit: CommandLine, key: str, option: str
 ) -> None:
     with scripted(lambda _: Reply(body=task())) as service:
@@ -246,7 +248,7 @@ def test_a_key_that_cannot_be_a_header_is_refused_unseen(
 
 
 @pytest.mark.parametrize("key", [*BAD_KEYS, "", "\n"], ids=range(len(BAD_KEYS) + 2))
-def test_a_bad_key_is_not_saved(omniedit: CommandLine, home: Path, key: str) -> None:
+def test_a_malformed_key_is_not_saved(omniedit: CommandLine, home: Path, key: str) -> None:
     ended = omniedit("config", "set-key", stdin=key + "\n")
 
     assert ended.status in {2, 3}, ended
@@ -254,7 +256,7 @@ def test_a_bad_key_is_not_saved(omniedit: CommandLine, home: Path, key: str) -> 
     assert not list(home.rglob("credentials"))
 
 
-def test_surrounding_space_of_a_key_is_stripped(omniedit: CommandLine) -> None:
+def test_whitespace_around_a_key_is_stripped(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply(body=task("processing"))) as service:
         ended = omniedit("status", TASK, **service.environ(f" {KEY}\n"))
 
@@ -262,7 +264,7 @@ def test_surrounding_space_of_a_key_is_stripped(omniedit: CommandLine) -> None:
     assert service.seen[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_the_first_key_that_is_set_is_used(omniedit: CommandLine) -> None:
+def test_keys_are_looked_up_in_order_of_precedence(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply(body=task("processing"))) as service:
         environ = service.environ()
         saved = omniedit("config", "set-key", stdin="sk-evo-from-the-file", **environ)
@@ -278,7 +280,7 @@ def test_the_first_key_that_is_set_is_used(omniedit: CommandLine) -> None:
     ]
 
 
-def test_a_saved_key_is_private_and_replaced_whole(omniedit: CommandLine, home: Path) -> None:
+def test_a_saved_key_is_private_and_replaced_completely(omniedit: CommandLine, home: Path) -> None:
     for key in (KEY + "-first", KEY):
         ended = omniedit("config", "set-key", stdin=key + "\n")
         assert (ended.status, KEY in ended.stdout + ended.stderr) == (0, False), ended
@@ -290,7 +292,9 @@ def test_a_saved_key_is_private_and_replaced_whole(omniedit: CommandLine, home: 
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
-def test_a_key_others_can_read_is_refused(omniedit: CommandLine, home: Path, mode: int) -> None:
+def test_a_key_file_others_can_read_is_refused(
+    omniedit: CommandLine, home: Path, mode: int
+) -> None:
     with scripted(lambda _: Reply(body=task("processing"))) as service:
         environ = service.environ("")
         omniedit("config", "set-key", stdin=KEY, **environ)
@@ -321,7 +325,7 @@ def test_a_saved_key_goes_only_to_its_origin(omniedit: CommandLine) -> None:
     assert not other.seen
 
 
-def test_the_key_argument_does_not_exist(omniedit: CommandLine, home: Path) -> None:
+def test_set_key_takes_no_key_as_argument(omniedit: CommandLine, home: Path) -> None:
     ended = omniedit("config", "set-key", KEY)
 
     assert ended.status == 2, ended
@@ -330,7 +334,7 @@ def test_the_key_argument_does_not_exist(omniedit: CommandLine, home: Path) -> N
 
 
 @pytest.mark.parametrize("argv", [[], ["--json"], ["-v"]], ids=str)
-def test_the_key_is_masked_in_config_show(omniedit: CommandLine, argv: list[str]) -> None:
+def test_config_show_masks_the_key(omniedit: CommandLine, argv: list[str]) -> None:
     for key in (KEY, ""):
         omniedit("config", "set-key", stdin=KEY)
         ended = omniedit("config", "show", *argv, EVOLINK_API_KEY=key)
@@ -352,7 +356,7 @@ def test_settings_are_shown_with_their_source(omniedit: CommandLine) -> None:
 @pytest.mark.parametrize(
     "url", ["http://api.example.com", "ftp://x", "nonsense", "https://u:p@x.example"]
 )
-def test_a_base_url_is_https_or_on_loopback(
+def test_a_base_url_must_be_https_or_loopback(
     omniedit: CommandLine, real: Scripted, name: str, url: str
 ) -> None:
     (omniedit.folder / "c.mp4").write_bytes(MP4)
@@ -363,7 +367,7 @@ def test_a_base_url_is_https_or_on_loopback(
     assert not real.seen
 
 
-def test_traces_show_no_key_and_no_foreign_query(omniedit: CommandLine) -> None:
+def test_verbose_output_shows_no_key_and_no_query_of_other_hosts(omniedit: CommandLine) -> None:
     def answer(seen: Seen) -> Reply:
         if not seen.path.startswith("/v1/"):
             return Reply(body=MP4)
@@ -386,7 +390,9 @@ def test_traces_show_no_key_and_no_foreign_query(omniedit: CommandLine) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("command", ["submit", "status"])
-def test_the_key_follows_no_redirect(omniedit: CommandLine, command: str, status: int) -> None:
+def test_the_key_is_not_sent_to_a_redirect_target(
+    omniedit: CommandLine, command: str, status: int
+) -> None:
     with scripted(lambda _: Reply(body=task())) as other:
         away = Reply(status=status, headers={"Location": f"{other.url}/v1/elsewhere"})
         with scripted(lambda _: away) as service:
@@ -399,7 +405,7 @@ def test_the_key_follows_no_redirect(omniedit: CommandLine, command: str, status
     assert not [one for one in other.seen if "authorization" in one.headers]
 
 
-def test_the_key_does_not_follow_a_result_through_redirects(omniedit: CommandLine) -> None:
+def test_the_key_is_not_sent_along_result_redirects(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply(body=MP4)) as cdn:
 
         def answer(seen: Seen) -> Reply:
@@ -424,7 +430,7 @@ def test_the_key_does_not_follow_a_result_through_redirects(omniedit: CommandLin
         "/again",
     ],
 )
-def test_a_result_is_redirected_to_the_web_only(omniedit: CommandLine, target: str) -> None:
+def test_a_result_redirect_must_lead_to_a_web_url(omniedit: CommandLine, target: str) -> None:
     def answer(seen: Seen) -> Reply:
         if seen.path.startswith("/v1/"):
             return Reply(body=task(results=[f"http://{seen.headers['host']}/again"]))
@@ -440,7 +446,9 @@ def test_a_result_is_redirected_to_the_web_only(omniedit: CommandLine, target: s
 
 
 @pytest.mark.parametrize("environ", [{}, {"OMNIEDIT_CONFIG_DIR": "elsewhere"}], ids=str)
-def test_paths_are_shown(omniedit: CommandLine, environ: dict[str, Any]) -> None:
+def test_config_path_shows_the_credentials_file(
+    omniedit: CommandLine, environ: dict[str, Any]
+) -> None:
     document = check_document(omniedit("config", "path", "--json", **environ))
 
     assert any(str(value).endswith("credentials") for value in document.values()), document

@@ -55,7 +55,7 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
 
 
 @pytest.mark.parametrize("command", ["status", "wait", "download"])
-def test_an_empty_journal_is_2(served: CommandLine, record: Path, command: str) -> None:
+def test_an_empty_journal_is_status_2(served: CommandLine, record: Path, command: str) -> None:
     for argv in ([command], [command, "last"]):
         check_failure(served(*argv), 2)
     assert not requests(record)
@@ -105,7 +105,7 @@ def test_after_a_failed_attempt_no_older_task_is_taken(
         pytest.param(["submit", CLIP, "x [sandbox:lost-reply][sandbox:http=402]"], 9, id="unknown"),
     ],
 )
-def test_the_task_that_was_meant_is_named_in_a_line_to_paste(
+def test_the_hint_is_a_pasteable_command_for_the_previous_task(
     served: CommandLine, newest: list[str], status: int
 ) -> None:
     served("submit", CLIP, f"oldest {NOW}")
@@ -120,7 +120,7 @@ def test_the_task_that_was_meant_is_named_in_a_line_to_paste(
     assert (pasted.status, pasted.stdout) == (0, "my out.mp4\n"), pasted
 
 
-def test_without_a_key_the_attempt_counts_too(omniedit: CommandLine) -> None:
+def test_an_attempt_without_a_key_counts_as_the_newest(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply(body=task("processing"))) as service:
         environ = service.environ()
         older = omniedit("submit", CLIP, "older", **environ)
@@ -132,7 +132,7 @@ def test_without_a_key_the_attempt_counts_too(omniedit: CommandLine) -> None:
     assert not service.asked("GET")
 
 
-def test_once_there_is_a_key_an_attempt_without_one_is_to_be_made_again(
+def test_an_attempt_without_a_key_hints_to_submit_again(
     omniedit: CommandLine,
 ) -> None:
     with scripted(lambda _: Reply(body=task("processing"))) as service:
@@ -154,7 +154,7 @@ def test_the_newest_attempt_is_named_on_stderr(served: CommandLine) -> None:
         assert task_id in ended.stderr, ended
 
 
-def test_an_unknown_attempt_says_how_to_settle_it(served: CommandLine) -> None:
+def test_an_unknown_attempt_names_its_recovery_command(served: CommandLine) -> None:
     served("submit", CLIP, "x [sandbox:lost-reply][sandbox:http=402]")
     (row,) = check_document(served("list", "--json"))["tasks"]
 
@@ -162,7 +162,7 @@ def test_an_unknown_attempt_says_how_to_settle_it(served: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(("mine", "other"), CONTEXTS)
-def test_last_is_of_this_context(
+def test_last_is_limited_to_its_context(
     served: CommandLine, mine: dict[str, Any], other: dict[str, Any]
 ) -> None:
     task_id = served("submit", CLIP, f"x {NOW}", **mine).stdout.strip()
@@ -187,7 +187,7 @@ def test_adopted_tasks_are_never_last(served: CommandLine) -> None:
     assert served("download", "--all", **laptop).status == 0
 
 
-def test_the_end_of_an_id_is_enough(served: CommandLine) -> None:
+def test_the_last_six_characters_identify_a_task(served: CommandLine) -> None:
     task_id = served("submit", CLIP, f"x {NOW}").stdout.strip()
 
     assert task_id in served("status", task_id[-6:]).stdout
@@ -195,7 +195,7 @@ def test_the_end_of_an_id_is_enough(served: CommandLine) -> None:
     assert served("status", task_id[-5:]).status in {2, 11}
 
 
-def test_an_ambiguous_end_is_refused(omniedit: CommandLine) -> None:
+def test_an_ambiguous_id_suffix_is_refused(omniedit: CommandLine) -> None:
     ids = iter(["task-one-abcdef", "task-two-abcdef"])
 
     def answer(seen: Seen) -> Reply:
@@ -229,7 +229,7 @@ def test_an_ambiguous_end_is_refused(omniedit: CommandLine) -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["status", "wait", "download"])
-def test_what_is_no_task_id_is_refused_here(
+def test_an_invalid_task_id_is_refused_unsent(
     served: CommandLine, record: Path, command: str, reference: str
 ) -> None:
     check_failure(served(command, reference), 2)
@@ -237,7 +237,9 @@ def test_what_is_no_task_id_is_refused_here(
 
 
 @pytest.mark.parametrize("reference", [".", ".."])
-def test_dots_never_become_another_path(omniedit: CommandLine, reference: str) -> None:
+def test_a_dotted_task_id_never_reaches_another_endpoint(
+    omniedit: CommandLine, reference: str
+) -> None:
     with scripted(lambda _: Reply(body=task())) as service:
         omniedit("status", reference, **service.environ())
 
@@ -254,7 +256,7 @@ def test_forgotten_tasks_are_not_listed(served: CommandLine) -> None:
     assert [row["task_id"] for row in rows] == [ids[0]]
 
 
-def test_the_sandbox_has_a_journal_of_its_own(omniedit: CommandLine) -> None:
+def test_the_sandbox_has_its_own_journal(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply(body=task("processing"))) as service:
         omniedit("submit", CLIP, "x", **service.environ())
 
@@ -262,7 +264,7 @@ def test_the_sandbox_has_a_journal_of_its_own(omniedit: CommandLine) -> None:
     assert check_document(omniedit("--sandbox", "list", "--json"))["tasks"] == []
 
 
-def test_a_task_of_this_machine_is_first_in_the_list(served: CommandLine) -> None:
+def test_the_list_starts_with_the_newest_task(served: CommandLine) -> None:
     ids = [served("submit", CLIP, f"{number} {NOW}").stdout.strip() for number in range(3)]
 
     rows = check_document(served("list", "--limit", "2", "--json"))["tasks"]
@@ -278,7 +280,9 @@ def test_a_task_of_this_machine_is_first_in_the_list(served: CommandLine) -> Non
         pytest.param([["--sandbox"], []], id="sandbox-then-real"),
     ],
 )
-def test_the_journal_is_private(omniedit: CommandLine, home: Path, flags: list[list[str]]) -> None:
+def test_the_journal_is_readable_by_its_owner_only(
+    omniedit: CommandLine, home: Path, flags: list[list[str]]
+) -> None:
     for flag in flags:
         omniedit(*flag, "submit", CLIP, "x")
 
@@ -289,7 +293,7 @@ def test_the_journal_is_private(omniedit: CommandLine, home: Path, flags: list[l
         assert stat.S_IMODE(journal.parent.stat().st_mode) == 0o700, journal.parent
 
 
-def test_what_a_later_reply_leaves_out_stays_known(omniedit: CommandLine) -> None:
+def test_fields_missing_from_a_later_reply_are_kept(omniedit: CommandLine) -> None:
     bare = {"id": "task-bare-1", "object": "video.generation.task", "status": "processing"}
 
     def answer(seen: Seen) -> Reply:

@@ -46,7 +46,7 @@ def mixed(served: CommandLine) -> CommandLine:
         pytest.param(["--since", "2999-01-01"], [], id="since-a-day"),
     ],
 )
-def test_filters_let_through_what_is_meant(
+def test_filters_select_the_matching_attempts(
     mixed: CommandLine, argv: list[str], states: list[str]
 ) -> None:
     listed = check_document(mixed("list", "--json", *argv))
@@ -55,7 +55,7 @@ def test_filters_let_through_what_is_meant(
     assert listed["total"] == len(states)
 
 
-def test_a_limit_says_how_many_there_are(mixed: CommandLine) -> None:
+def test_a_limited_list_reports_the_total(mixed: CommandLine) -> None:
     cut, whole = mixed("list", "--limit", "1"), mixed("list", "--limit", "0")
     filtered = check_document(mixed("list", "--json", "--limit", "1", "--state", "completed"))
 
@@ -65,17 +65,17 @@ def test_a_limit_says_how_many_there_are(mixed: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2026-13-01", "2026-1-1"])
-def test_a_date_that_is_none_is_refused(served: CommandLine, since: str) -> None:
+def test_an_invalid_date_is_refused(served: CommandLine, since: str) -> None:
     check_failure(served("list", "--since", since), 2)
 
 
-def test_today_is_since_midnight_utc(mixed: CommandLine) -> None:
+def test_a_date_starts_at_midnight_utc(mixed: CommandLine) -> None:
     today = datetime.now(UTC).date().isoformat()
 
     assert len(rows(mixed, "--since", today)) == 4
 
 
-def test_the_end_of_a_request_id_is_forgotten_as_it_is_shown(mixed: CommandLine) -> None:
+def test_forget_accepts_the_end_of_a_request_id(mixed: CommandLine) -> None:
     (unknown,) = rows(mixed, "--state", "unknown")
 
     ended: Ended = mixed("list", "--forget", unknown["request_id"][-8:])
@@ -84,7 +84,7 @@ def test_the_end_of_a_request_id_is_forgotten_as_it_is_shown(mixed: CommandLine)
     assert rows(mixed, "--state", "unknown") == []
 
 
-def test_remote_takes_no_filter_of_the_journal(served: CommandLine, tmp_path: Path) -> None:
+def test_remote_refuses_journal_filters(served: CommandLine, tmp_path: Path) -> None:
     for argv in (["--state", "failed"], ["--all"], ["--clip", "x"]):
         check_failure(served("list", "--remote", *argv), 2)
 
@@ -96,7 +96,7 @@ def test_remote_takes_no_filter_of_the_journal(served: CommandLine, tmp_path: Pa
         pytest.param(lambda file: file.write_bytes(b"other"), "changed", id="changed"),
     ],
 )
-def test_a_file_that_is_not_as_it_was_saved_is_shown_as_that(
+def test_a_missing_or_changed_file_is_shown_as_such(
     mixed: CommandLine, spoil: Callable[[Path], object], fate: str
 ) -> None:
     spoil(mixed.folder / "two.mp4")
@@ -113,7 +113,7 @@ def test_a_file_that_is_not_as_it_was_saved_is_shown_as_that(
     assert [row["task_id"] for row in rows(mixed, "--unsaved")] == [task]
 
 
-def test_of_several_files_one_that_is_still_there_is_shown(mixed: CommandLine) -> None:
+def test_a_remaining_copy_is_shown_when_another_is_deleted(mixed: CommandLine) -> None:
     assert mixed("download", rows(mixed, "--clip", "two")[0]["task_id"], "-o", "3.mp4").status == 0
     (mixed.folder / "3.mp4").unlink()
 

@@ -55,7 +55,7 @@ def check_events(ended: Ended) -> list[dict[str, Any]]:
     return events
 
 
-def test_text_of_the_four_commands_is_the_result_alone(served: CommandLine) -> None:
+def test_text_output_is_the_result_alone(served: CommandLine) -> None:
     submitted = served("submit", CLIP, f"warmer {NOW}")
     task_id = submitted.stdout.strip()
     status, waited = served("status"), served("wait")
@@ -70,7 +70,7 @@ def test_text_of_the_four_commands_is_the_result_alone(served: CommandLine) -> N
     assert (saved.stdout, downloaded.stdout) == ("a.mp4\n", "new/b.mp4\n"), (saved, downloaded)
 
 
-def test_a_wait_without_a_path_says_how_long_the_link_lives_and_what_saves_it(
+def test_a_wait_without_a_path_names_the_download_command(
     served: CommandLine,
 ) -> None:
     task_id = finished(served)
@@ -82,9 +82,7 @@ def test_a_wait_without_a_path_says_how_long_the_link_lives_and_what_saves_it(
 
 
 @pytest.mark.parametrize("command", TASK_COMMANDS)
-def test_json_of_task_commands_has_exactly_the_promised_keys(
-    served: CommandLine, command: str
-) -> None:
+def test_task_commands_report_the_task_in_json(served: CommandLine, command: str) -> None:
     finished(served)
 
     document = check_document(served(*argv_of(command), "--json"))
@@ -98,7 +96,7 @@ def test_json_of_task_commands_has_exactly_the_promised_keys(
 
 
 @pytest.mark.parametrize("command", TASK_COMMANDS)
-def test_quiet_silences_everything_but_the_result(served: CommandLine, command: str) -> None:
+def test_quiet_output_is_the_result_alone(served: CommandLine, command: str) -> None:
     finished(served)
 
     loud, quiet = served(*argv_of(command)), served(*argv_of(command), "-q")
@@ -107,7 +105,7 @@ def test_quiet_silences_everything_but_the_result(served: CommandLine, command: 
     assert bool(quiet.stdout) == bool(loud.stdout)
 
 
-def test_submit_json_has_the_task(served: CommandLine) -> None:
+def test_submit_reports_the_task_in_json(served: CommandLine) -> None:
     document = check_document(served("submit", CLIP, "warmer [sandbox:seconds=60]", "--json"))
 
     shown = document["task"]
@@ -120,7 +118,7 @@ def test_submit_json_has_the_task(served: CommandLine) -> None:
 
 @pytest.mark.parametrize("sandboxed", ["before", "after"])
 @pytest.mark.parametrize("json_", ["before", "after"])
-def test_flags_stand_before_or_after_the_command(
+def test_flags_are_accepted_before_or_after_the_command(
     omniedit: CommandLine, sandboxed: str, json_: str
 ) -> None:
     flags = [("--sandbox", sandboxed), ("--json", json_), ("-q", json_), ("-v", sandboxed)]
@@ -154,7 +152,7 @@ def test_flags_stand_before_or_after_the_command(
         pytest.param(["wait", "-d", "-"], 2, id="json-and-video-on-stdout"),
     ],
 )
-def test_a_failure_is_one_document_too(
+def test_a_failure_is_reported_as_one_document(
     served: CommandLine, argv: list[str], status: int | None
 ) -> None:
     after, before = served(*argv, "--json"), served("--json", *argv)
@@ -174,7 +172,7 @@ def test_a_failure_is_one_document_too(
         pytest.param(["edit", CLIP, "x [sandbox:http=402]"], id="refused-edit"),
     ],
 )
-def test_documents_of_a_command_keep_their_keys_on_failure(
+def test_a_failed_commands_document_keeps_its_task_list(
     served: CommandLine, argv: list[str]
 ) -> None:
     document = check_document(served(*argv, "--json"))
@@ -182,7 +180,7 @@ def test_documents_of_a_command_keep_their_keys_on_failure(
     assert isinstance(document.get("tasks"), list), document
 
 
-def test_a_failed_task_is_shown_whole(served: CommandLine) -> None:
+def test_a_failed_tasks_error_is_reported_in_full(served: CommandLine) -> None:
     served("submit", CLIP, f"x [sandbox:fail=content_policy_violation]{NOW}")
 
     waited, status = served("wait", "--json"), served("status", "--json")
@@ -210,7 +208,7 @@ def test_a_failed_task_is_shown_whole(served: CommandLine) -> None:
     ],
     ids=" ".join,
 )
-def test_other_commands_report_in_one_flat_document(omniedit: CommandLine, argv: list[str]) -> None:
+def test_every_other_command_reports_one_document(omniedit: CommandLine, argv: list[str]) -> None:
     environ: dict[str, Any] = {"EVOLINK_API_KEY": KEY}
     text, document = omniedit(*argv, **environ), omniedit(*argv, "--json", **environ)
 
@@ -219,7 +217,7 @@ def test_other_commands_report_in_one_flat_document(omniedit: CommandLine, argv:
     assert KEY not in text.stdout + text.stderr + document.stdout + document.stderr
 
 
-def test_the_document_is_ascii_whatever_the_prompt(served: CommandLine) -> None:
+def test_json_output_is_ascii_whatever_the_prompt(served: CommandLine) -> None:
     prompt = f"把灯光调暖 \u202e\x1b[31m é {NOW}"
     served("submit", CLIP, prompt)
 
@@ -255,7 +253,7 @@ def test_a_video_and_a_report_cannot_share_stdout(
 
 
 @pytest.mark.parametrize("seconds", ["0", "20"])
-def test_events_of_an_edit(served: CommandLine, seconds: str) -> None:
+def test_an_edits_events_run_from_submitted_to_done(served: CommandLine, seconds: str) -> None:
     ended = served("edit", CLIP, f"warmer [sandbox:seconds={seconds}]", "--events")
 
     events = check_events(ended)
@@ -282,9 +280,7 @@ def test_events_of_an_edit(served: CommandLine, seconds: str) -> None:
         pytest.param(["edit", CLIP, f"x [sandbox:expired]{NOW}"], 7, id="expired"),
     ],
 )
-def test_events_end_with_done_whatever_happened(
-    served: CommandLine, argv: list[str], status: int
-) -> None:
+def test_events_always_end_with_done(served: CommandLine, argv: list[str], status: int) -> None:
     ended = served(*argv, "--events")
 
     events = check_events(ended)
@@ -292,7 +288,7 @@ def test_events_end_with_done_whatever_happened(
     assert [one for one in events if one["event"] == "failed"] or status in {2, 3, 7, 11}
 
 
-def test_unknown_values_are_null_and_not_left_out(omniedit: CommandLine) -> None:
+def test_unknown_values_are_null_not_omitted(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply(body={"id": "t-1", "status": "dreaming"})) as service:
         ended = omniedit("status", "t-1", "--json", **service.environ())
 
@@ -307,7 +303,7 @@ def test_unknown_values_are_null_and_not_left_out(omniedit: CommandLine) -> None
     assert shown["raw"] == {"id": "t-1", "status": "dreaming"}
 
 
-def test_progress_goes_to_stderr_and_can_be_turned_off(served: CommandLine) -> None:
+def test_progress_goes_to_stderr_and_can_be_disabled(served: CommandLine) -> None:
     served("submit", CLIP, "warmer [sandbox:seconds=10]")
 
     plain, none = served("wait", "--progress", "plain"), served("wait", "--progress", "none")
@@ -317,14 +313,14 @@ def test_progress_goes_to_stderr_and_can_be_turned_off(served: CommandLine) -> N
     assert "elapsed" not in none.stderr
 
 
-def test_errors_are_said_in_quiet_mode_and_hints_are_not(served: CommandLine) -> None:
+def test_quiet_shows_errors_without_hints(served: CommandLine) -> None:
     ended = served("status", "nosuchtask", "-q")
 
     assert (ended.status, ended.stdout) == (11, ""), ended
     assert [line.partition(":")[0] for line in ended.stderr.splitlines()] == ["error"], ended
 
 
-def test_json_failures_are_said_on_stderr_too(served: CommandLine) -> None:
+def test_json_failures_are_shown_on_stderr_too(served: CommandLine) -> None:
     ended = served("status", "nosuchtask", "--json")
 
     assert "error:" in ended.stderr
@@ -337,7 +333,7 @@ def test_a_failure_without_json_has_one_error_and_one_hint(served: CommandLine) 
     check_failure(served("nonsense"), 2)
 
 
-def test_the_same_key_has_the_same_type_in_list_and_status(omniedit: CommandLine) -> None:
+def test_list_and_status_agree_on_every_field(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply(body=task("processing"))) as service:
         environ = service.environ()
         omniedit("submit", CLIP, "x", **environ)

@@ -68,7 +68,7 @@ def bash(served: CommandLine, commands: Path) -> Bash:
     return run
 
 
-def test_submit_then_wait(bash: Bash, served: CommandLine) -> None:
+def test_wait_saves_the_task_that_submit_started(bash: Bash, served: CommandLine) -> None:
     ended = bash(f"""
         id=$(omniedit submit {CLIP} "warmer {NOW}")
         omniedit wait --download out.mp4
@@ -84,7 +84,7 @@ def test_submit_then_wait(bash: Bash, served: CommandLine) -> None:
     assert b"Traceback" not in ended.stderr
 
 
-def test_statuses_end_a_script(bash: Bash) -> None:
+def test_exit_statuses_can_be_tested_in_a_script(bash: Bash) -> None:
     ended = bash(f"""
         set +e
         out=$(omniedit edit {CLIP} "x [sandbox:http=402]" -q -o out.mp4); echo "$? <$out>"
@@ -111,7 +111,7 @@ def test_a_closed_pipe_ends_quietly(bash: Bash, reader: str) -> None:
     assert not [line for line in ended.stderr.splitlines() if line.startswith((b"error", b"Trace"))]
 
 
-def test_a_save_is_finished_though_nobody_reads(bash: Bash, served: CommandLine) -> None:
+def test_a_save_finishes_without_a_reader(bash: Bash, served: CommandLine) -> None:
     ended = bash(f"""
         set +e
         omniedit edit {CLIP} "warmer {NOW}" -o a.mp4 | true
@@ -124,7 +124,7 @@ def test_a_save_is_finished_though_nobody_reads(bash: Bash, served: CommandLine)
 
 
 @pytest.mark.parametrize("stream", [">&-", pytest.param(">/dev/full", marks=full_disk)])
-def test_a_task_is_not_lost_when_stdout_is(
+def test_a_task_is_not_lost_without_stdout(
     bash: Bash, served: CommandLine, record: Path, stream: str
 ) -> None:
     ended = bash(f'omniedit submit {CLIP} "warmer {NOW}" {stream}')
@@ -137,9 +137,7 @@ def test_a_task_is_not_lost_when_stdout_is(
 
 
 @pytest.mark.parametrize("stream", [">&-", pytest.param(">/dev/full", marks=full_disk)])
-def test_a_save_is_finished_though_stdout_is_gone(
-    bash: Bash, served: CommandLine, stream: str
-) -> None:
+def test_a_save_finishes_without_stdout(bash: Bash, served: CommandLine, stream: str) -> None:
     ended = bash(f'omniedit edit {CLIP} "warmer {NOW}" -o a.mp4 {stream}')
 
     assert ended.returncode in {0, 10, 141}, ended
@@ -151,7 +149,7 @@ def test_a_save_is_finished_though_stdout_is_gone(
 @pytest.mark.parametrize(
     "command", [f'edit {CLIP} "warmer {NOW}" -o -', "download -o -", "wait -d -"]
 )
-def test_a_closed_stdout_that_is_to_carry_a_file_is_told_before_anything_is_paid(
+def test_a_video_to_a_closed_stdout_is_refused_before_submitting(
     bash: Bash, record: Path, command: str
 ) -> None:
     ended = bash(f"omniedit {command} >&-")
@@ -164,7 +162,7 @@ def test_a_closed_stdout_that_is_to_carry_a_file_is_told_before_anything_is_paid
 @pytest.mark.parametrize(
     "stream", ["2>&-", pytest.param("2>/dev/full", marks=full_disk), "<&-", "2>&- <&-"]
 )
-def test_the_result_comes_though_stderr_is_gone(bash: Bash, stream: str) -> None:
+def test_a_result_is_delivered_without_stderr(bash: Bash, stream: str) -> None:
     ended = bash(f"""
         omniedit submit {CLIP} "warmer {NOW}" {stream}
         omniedit wait -d a.mp4 -v {stream}
@@ -177,7 +175,7 @@ def test_the_result_comes_though_stderr_is_gone(bash: Bash, stream: str) -> None
 
 
 @full_disk
-def test_a_full_disk_under_a_video_is_10(bash: Bash) -> None:
+def test_a_full_disk_under_a_video_is_status_10(bash: Bash) -> None:
     ended = bash(f"""
         omniedit submit {CLIP} "warmer {NOW}" -q > /dev/null
         omniedit download -o - > /dev/full || echo $?
@@ -189,7 +187,7 @@ def test_a_full_disk_under_a_video_is_10(bash: Bash) -> None:
 
 
 @pytest.mark.parametrize("prompt", HOSTILE_PROMPTS, ids=range(len(HOSTILE_PROMPTS)))
-def test_the_curl_line_of_a_dry_run_does_what_submit_would(
+def test_a_dry_runs_curl_line_sends_what_submit_sends(
     served: CommandLine, bash: Bash, record: Path, prompt: str
 ) -> None:
     clip = "https://example.com/it's a $(clip).mp4?a=1&b=2".replace(" ", "%20")
@@ -215,7 +213,7 @@ def test_the_curl_line_of_a_dry_run_does_what_submit_would(
     assert not list(served.folder.iterdir())
 
 
-def test_a_dry_run_in_text_is_json_and_a_curl_line(served: CommandLine, bash: Bash) -> None:
+def test_a_dry_run_prints_json_and_a_curl_line(served: CommandLine, bash: Bash) -> None:
     text = served("submit", CLIP, f"x {NOW}", "--dry-run").stdout
 
     shown, _, curl = text.rstrip().rpartition("\ncurl ")
@@ -223,7 +221,7 @@ def test_a_dry_run_in_text_is_json_and_a_curl_line(served: CommandLine, bash: Ba
     assert bash(f"curl {curl}", EVOLINK_API_KEY="sk-sandbox-curl").returncode == 0
 
 
-def test_a_dry_run_needs_no_key_and_leaves_no_task(omniedit: CommandLine) -> None:
+def test_a_dry_run_needs_no_key_and_makes_no_task(omniedit: CommandLine) -> None:
     ended = omniedit("submit", CLIP, "x", "--dry-run")
     unset = omniedit("list", "--json")
 
@@ -231,7 +229,7 @@ def test_a_dry_run_needs_no_key_and_leaves_no_task(omniedit: CommandLine) -> Non
     assert not [one for one in check_document(unset)["tasks"] if one["task_id"]]
 
 
-def test_a_dry_run_in_the_sandbox_names_nothing_that_is_paid(omniedit: CommandLine) -> None:
+def test_a_sandbox_dry_run_never_names_the_real_api(omniedit: CommandLine) -> None:
     ended = omniedit("--sandbox", "submit", CLIP, "x", "--dry-run", "--json")
 
     shown = check_document(ended)
@@ -240,7 +238,7 @@ def test_a_dry_run_in_the_sandbox_names_nothing_that_is_paid(omniedit: CommandLi
     assert "`omniedit sandbox serve --port 8123` takes this request" in ended.stderr
 
 
-def test_a_dry_run_resumes_nothing(served: CommandLine) -> None:
+def test_a_dry_run_cannot_resume_a_submission(served: CommandLine) -> None:
     served("submit", CLIP, "x [sandbox:http=500]")
     (unknown,) = served("list", "--json").document["tasks"]
 
@@ -251,7 +249,7 @@ def test_a_dry_run_resumes_nothing(served: CommandLine) -> None:
     assert served("list", "--json").document["tasks"] == [unknown]
 
 
-def test_a_dry_run_with_the_request_id_of_the_caller(served: CommandLine) -> None:
+def test_a_dry_run_uses_the_callers_request_id(served: CommandLine) -> None:
     ended = served("submit", CLIP, "x", "--dry-run", "--request-id", "my-own-request-1")
 
     assert "my-own-request-1" in ended.stdout.splitlines()[-1]
@@ -274,13 +272,13 @@ def test_loopback_never_goes_through_a_proxy(
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nonsense", "http://[::1"])
-def test_an_unusable_proxy_does_not_touch_the_sandbox(omniedit: CommandLine, proxy: str) -> None:
+def test_an_unusable_proxy_does_not_affect_the_sandbox(omniedit: CommandLine, proxy: str) -> None:
     ended = omniedit("--sandbox", "edit", CLIP, f"x {NOW}", "-o", "a.mp4", ALL_PROXY=proxy)
 
     assert ended.status == 0, ended
 
 
-def test_a_result_host_by_any_loopback_name_is_reached_directly(omniedit: CommandLine) -> None:
+def test_a_result_on_localhost_bypasses_the_proxy(omniedit: CommandLine) -> None:
     with (
         scripted(lambda _: ScriptedReply(status=502)) as trap,
         scripted(

@@ -63,7 +63,7 @@ def commands(ended: Ended) -> list[list[str]]:
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
 @pytest.mark.parametrize("argv", [["wait", TASK], ["wait", TASK, "-d", "a b.mp4"]], ids=len)
-def test_a_wait_ends_at_once_and_names_the_command_that_goes_on(
+def test_an_interrupted_wait_ends_at_once_with_a_recovery_command(
     omniedit: CommandLine, held: threading.Event, number: int, status: int, argv: list[str]
 ) -> None:
     with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
@@ -85,7 +85,7 @@ def test_a_wait_ends_at_once_and_names_the_command_that_goes_on(
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
 @pytest.mark.parametrize("command", ["submit", "edit"])
-def test_a_reply_within_the_grace_is_not_lost(
+def test_a_reply_within_the_grace_period_is_recorded(
     omniedit: CommandLine, held: threading.Event, command: str, number: int, status: int
 ) -> None:
     with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
@@ -106,7 +106,7 @@ def test_a_reply_within_the_grace_is_not_lost(
 
 
 @pytest.mark.parametrize("command", ["submit", "edit"])
-def test_after_five_seconds_the_outcome_is_unknown(
+def test_without_a_reply_in_five_seconds_the_outcome_is_unknown(
     omniedit: CommandLine, held: threading.Event, command: str
 ) -> None:
     with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
@@ -130,7 +130,7 @@ def test_after_five_seconds_the_outcome_is_unknown(
 
 
 @pytest.mark.parametrize("argv", [[], ["--no-journal"]], ids=["journal", "no-journal"])
-def test_an_interrupted_batch_names_each_submission_that_is_out(
+def test_an_interrupted_batch_names_every_unsettled_submission(
     omniedit: CommandLine, held: threading.Event, argv: list[str]
 ) -> None:
     lines = [f'{{"video": "{CLIP}", "prompt": "{prompt}"}}\n' for prompt in ("one", "two")]
@@ -160,7 +160,9 @@ def test_an_interrupted_batch_names_each_submission_that_is_out(
         assert way_back[:2] == ["omniedit", "submit"]
 
 
-def test_a_second_signal_does_not_wait(omniedit: CommandLine, held: threading.Event) -> None:
+def test_a_second_signal_ends_the_command_at_once(
+    omniedit: CommandLine, held: threading.Event
+) -> None:
     with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
         running = omniedit.start("submit", CLIP, "x", **service.environ())
         assert service.arrived.acquire(timeout=20)
@@ -178,7 +180,7 @@ def test_a_second_signal_does_not_wait(omniedit: CommandLine, held: threading.Ev
 
 
 @pytest.mark.parametrize("option", ["--json", "--events"])
-def test_an_interrupted_wait_still_reports(
+def test_an_interrupted_wait_still_prints_its_document(
     omniedit: CommandLine, held: threading.Event, option: str
 ) -> None:
     with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
@@ -196,7 +198,7 @@ def test_an_interrupted_wait_still_reports(
         assert (last["event"], last["ok"], last["exit_status"]) == ("done", False, 143)
 
 
-def test_an_interrupted_download_is_finished_by_the_next(
+def test_the_next_download_finishes_an_interrupted_one(
     omniedit: CommandLine, held: threading.Event
 ) -> None:
     video = mp4(bytes(200_000))
@@ -222,7 +224,7 @@ def test_an_interrupted_download_is_finished_by_the_next(
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
 @pytest.mark.parametrize("command", ["wait", "edit"])
-def test_in_the_sandbox_the_way_back_leads_into_the_sandbox(
+def test_a_sandbox_recovery_command_stays_in_the_sandbox(
     omniedit: CommandLine, command: str, number: int, status: int
 ) -> None:
     prompt = "x [sandbox:stall]"
@@ -262,7 +264,7 @@ def served_environ(service: Scripted) -> dict[str, str]:
         pytest.param(signal.SIGTERM, 143, id="terminated"),
     ],
 )
-def test_serve_says_its_url_first_and_is_quietly_stopped_by_a_signal(
+def test_serve_prints_its_url_first_and_a_signal_stops_it_quietly(
     omniedit: CommandLine, number: int, status: int
 ) -> None:
     running = omniedit.start("--quiet", "sandbox", "serve")
@@ -279,7 +281,7 @@ def test_serve_says_its_url_first_and_is_quietly_stopped_by_a_signal(
     assert (ended.status, ended.stderr) == (status, "")
 
 
-def test_the_first_moments_are_interruptible(omniedit: CommandLine) -> None:
+def test_an_interrupt_during_start_up_shows_no_traceback(omniedit: CommandLine) -> None:
     spec = importlib.util.find_spec("omniedit")
     package = spec.submodule_search_locations if spec else None
     for delay_s in (0.0, 0.03, 0.08, 0.15):

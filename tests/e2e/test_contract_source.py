@@ -61,7 +61,7 @@ def test_an_edit_never_replaces_its_clip(
 @pytest.mark.parametrize(
     "command", [["wait", "-o"], ["download", "-o"], ["edit", "clip.mp4", PROMPT, "-o"]]
 )
-def test_nor_does_what_was_paid_for_before(
+def test_a_submitted_task_never_replaces_its_clip(
     served: CommandLine, clip: Path, command: list[str]
 ) -> None:
     before = clip.read_bytes()
@@ -75,7 +75,9 @@ def test_nor_does_what_was_paid_for_before(
 
 
 @pytest.mark.parametrize("command", ["wait", "download"])
-def test_nor_from_another_folder(served: CommandLine, clip: Path, command: str) -> None:
+def test_a_task_saved_from_another_folder_never_replaces_its_clip(
+    served: CommandLine, clip: Path, command: str
+) -> None:
     before = clip.read_bytes()
     assert served("submit", "clip.mp4", PROMPT).status == 0
     elsewhere = served.in_(clip.parent / "sub")
@@ -88,7 +90,7 @@ def test_nor_from_another_folder(served: CommandLine, clip: Path, command: str) 
     assert (replaced.status, replaced.stdout) == (0, "clip.mp4\n"), replaced
 
 
-def test_a_file_behind_a_folder_that_is_not_there_yet_is_found_before_anything_is_paid(
+def test_a_target_behind_a_missing_folder_is_resolved_before_submitting(
     served: CommandLine, clip: Path, record: Path
 ) -> None:
     before = clip.read_bytes()
@@ -101,9 +103,7 @@ def test_a_file_behind_a_folder_that_is_not_there_yet_is_found_before_anything_i
 
 
 @pytest.mark.parametrize("output", ["clip.mp4", "new/../clip.mp4"])
-def test_a_line_of_a_batch_never_replaces_its_clip(
-    served: CommandLine, clip: Path, output: str
-) -> None:
+def test_a_batch_line_never_replaces_its_clip(served: CommandLine, clip: Path, output: str) -> None:
     before = clip.read_bytes()
     line = {"video": "clip.mp4", "prompt": PROMPT, "output": output}
     (clip.parent / "edits.jsonl").write_text(json.dumps(line))

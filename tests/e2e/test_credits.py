@@ -7,7 +7,7 @@ from tests.e2e.equipment import Bench
 pytestmark = pytest.mark.e2e
 
 
-def test_account_and_key_are_two_lines(bench: Bench) -> None:
+def test_text_output_has_a_line_for_account_and_key(bench: Bench) -> None:
     ended = bench.run("credits")
 
     account, key = ended.stdout.splitlines()
@@ -17,7 +17,7 @@ def test_account_and_key_are_two_lines(bench: Bench) -> None:
     assert key == "key      no limit of its own"
 
 
-def test_they_are_numbers_in_json(bench: Bench) -> None:
+def test_json_output_has_the_balances_as_numbers(bench: Bench) -> None:
     document = bench.run("credits", "--json").document
 
     assert document["ok"] is True
@@ -26,7 +26,7 @@ def test_they_are_numbers_in_json(bench: Bench) -> None:
     assert (document["key_credits"], document["key_unlimited"]) == (None, True)
 
 
-def test_a_key_that_is_refused_ends_with_its_status(bench: Bench) -> None:
+def test_a_refused_key_is_status_3(bench: Bench) -> None:
     ended = bench.run("credits", "--json", OMNIEDIT_API_KEY="sk-other")
 
     assert ended.status == 3

@@ -11,7 +11,7 @@ from tests.e2e.faulty import Endpoint
 pytestmark = pytest.mark.e2e
 
 
-def test_a_sound_set_up_is_ok_line_by_line(bench: Bench) -> None:
+def test_a_working_setup_is_ok_in_every_line(bench: Bench) -> None:
     ended = bench.run("doctor")
 
     assert (ended.status, ended.stderr) == (0, ""), ended
@@ -20,7 +20,7 @@ def test_a_sound_set_up_is_ok_line_by_line(bench: Bench) -> None:
     assert {line.split()[0] for line in ended.stdout.splitlines()} == {"ok"}
 
 
-def test_nothing_is_spent(bench: Bench) -> None:
+def test_doctor_neither_submits_nor_uploads(bench: Bench) -> None:
     bench.run("doctor")
 
     assert bench.posts == bench.faulty.count(Endpoint.UPLOAD) == 0
@@ -41,7 +41,7 @@ def test_nothing_is_spent(bench: Bench) -> None:
         pytest.param({"SSL_CERT_FILE": f"/{'x' * 300}"}, 0, "warning  SSL_CERT_FILE", id="no-file-at-all"),
     ],
 )  # fmt: skip
-def test_what_is_amiss_decides_about_the_status(
+def test_a_failed_check_sets_the_exit_status(
     bench: Bench, environ: dict[str, Any], status: int, line: str
 ) -> None:
     ended = bench.run("doctor", **environ)
@@ -52,7 +52,7 @@ def test_what_is_amiss_decides_about_the_status(
     assert len(lines) > 4  # the other checks are still made
 
 
-def test_a_damaged_journal_is_told_and_left_as_it_is(
+def test_a_damaged_journal_is_reported_and_left_unchanged(
     bench: Bench, folder: Path, tmp_path: Path
 ) -> None:
     journal = tmp_path / "home" / "state" / "omniedit" / "sandbox" / "journal.db"
@@ -69,7 +69,7 @@ def test_a_damaged_journal_is_told_and_left_as_it_is(
     assert journal.read_bytes() == b"no database" * 100
 
 
-def test_a_broken_settings_file_does_not_end_the_checks(bench: Bench, tmp_path: Path) -> None:
+def test_a_broken_settings_file_does_not_stop_the_checks(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("x = [")
 
     ended = bench.run("doctor", "--json", OMNIEDIT_CONFIG_DIR=str(tmp_path))
@@ -85,7 +85,7 @@ def test_a_broken_settings_file_does_not_end_the_checks(bench: Bench, tmp_path: 
     "proxy",
     ["http://user:secret@proxy:1", "user:secret@proxy:1", "http://user:sec@ret@proxy:1"],
 )
-def test_the_password_of_a_proxy_is_never_shown(bench: Bench, proxy: str) -> None:
+def test_a_proxy_password_is_never_shown(bench: Bench, proxy: str) -> None:
     ended = bench.run("doctor", https_proxy=proxy)
 
     assert "sec" not in ended.stdout
@@ -99,7 +99,7 @@ def test_the_embedded_sandbox_needs_no_key(bench: Bench) -> None:
     assert ended.document["sandbox"] is True
 
 
-def test_a_sandbox_without_a_folder_is_told(bench: Bench) -> None:
+def test_a_sandbox_without_a_state_folder_fails(bench: Bench) -> None:
     ended = bench.run("--sandbox", "doctor", OMNIEDIT_API_KEY="", OMNIEDIT_STATE_DIR="/dev/null/x")
 
     assert ended.status == 10, ended

@@ -90,7 +90,7 @@ def test_the_tables_are_complete() -> None:
 
 
 @pytest.mark.parametrize(("state", "output", "flag", "expected"), rows())
-def test_an_edit_is_made_as_its_table_says(
+def test_an_edit_follows_its_table(
     bench: Bench, state: str, output: str, flag: str, expected: str
 ) -> None:
     STATES[state](bench)
@@ -121,9 +121,7 @@ def test_an_edit_is_made_as_its_table_says(
 
 
 @pytest.mark.parametrize("flag", FLAGS)
-def test_a_submission_that_never_arrived_is_made_good_by_its_own_key(
-    bench: Bench, flag: str
-) -> None:
+def test_an_edit_that_never_connected_is_submitted_once(bench: Bench, flag: str) -> None:
     bench.faulty.refuse(Endpoint.SUBMIT)
     assert _edit(bench.with_policy(resigned()), "out.mp4").status == 8
     bench.faulty.mend()
@@ -134,7 +132,7 @@ def test_a_submission_that_never_arrived_is_made_good_by_its_own_key(
 
 
 @pytest.mark.parametrize("first", ["refused here", "refused by the service", "not uploaded"])
-def test_an_edit_with_a_request_id_is_known_by_its_content_after_a_refusal(
+def test_an_edit_retried_with_a_request_id_is_known_by_content(
     bench: Bench, first: str, tmp_path: Path
 ) -> None:
     clip = tmp_path / "clip.mp4"
@@ -158,7 +156,7 @@ def test_an_edit_with_a_request_id_is_known_by_its_content_after_a_refusal(
     assert (ended.status, len(bench.task_ids)) == (0, 1), ended
 
 
-def test_a_clip_that_was_moved_is_the_same_clip(bench: Bench, tmp_path: Path) -> None:
+def test_a_moved_clip_is_the_same_clip(bench: Bench, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(RESULT_BYTES)
     assert bench.run("edit", str(clip), PROMPT, "-o", "out.mp4").status == 0
@@ -169,7 +167,7 @@ def test_a_clip_that_was_moved_is_the_same_clip(bench: Bench, tmp_path: Path) ->
     assert (ended.status, len(bench.task_ids)) == (0, 1), ended
 
 
-def test_a_file_that_is_there_and_whole_is_enough_though_a_newer_attempt_is_unknown(
+def test_an_intact_file_suffices_while_a_newer_attempt_is_unknown(
     bench: Bench,
 ) -> None:
     assert _edit(bench, "out.mp4").status == 0
@@ -183,7 +181,7 @@ def test_a_file_that_is_there_and_whole_is_enough_though_a_newer_attempt_is_unkn
     assert _stats(bench.folder) == before
 
 
-def test_a_request_id_of_a_local_clip_pays_once_though_another_machine_uploads_it_anew(
+def test_a_request_id_pays_once_though_another_machine_uploads_again(
     bench: Bench, tmp_path: Path
 ) -> None:
     clip = tmp_path / "clip.mp4"

@@ -75,7 +75,7 @@ def damaged(path: Path, *, bad_frames: int) -> Path:
         ),
     ],
 )
-def test_one_line_says_what_was_done(
+def test_one_line_reports_the_conversion(
     bench: Bench,
     folder: Path,
     name: str,
@@ -101,7 +101,7 @@ def test_interlaced_video_is_sent_progressive(bench: Bench, folder: Path) -> Non
     assert not probe(out, name="out.mp4").is_interlaced
 
 
-def test_how_far_the_work_on_a_clip_is_goes_to_stderr(bench: Bench, folder: Path) -> None:
+def test_conversion_progress_goes_to_stderr(bench: Bench, folder: Path) -> None:
     make_clip(folder / "a.avi", codec="mpeg4")
 
     ended, _ = edited(bench, "a.avi", PROMPT)
@@ -113,7 +113,7 @@ def test_how_far_the_work_on_a_clip_is_goes_to_stderr(bench: Bench, folder: Path
     assert (quiet.status, quiet.stderr) == (0, ""), quiet
 
 
-def test_a_few_bad_frames_of_a_clip_are_told_and_sent(bench: Bench, folder: Path) -> None:
+def test_a_few_bad_frames_are_a_warning_and_sent(bench: Bench, folder: Path) -> None:
     clip = damaged(folder / "clip.mp4", bad_frames=4)
 
     ended, out = edited(bench, "clip.mp4", PROMPT)
@@ -123,7 +123,7 @@ def test_a_few_bad_frames_of_a_clip_are_told_and_sent(bench: Bench, folder: Path
 
 
 @pytest.mark.parametrize("marks", [(), ("--start", "0.1")], ids=["whole", "cut"])
-def test_more_bad_frames_than_a_tenth_are_refused(
+def test_more_than_a_tenth_of_bad_frames_is_refused(
     bench: Bench, folder: Path, marks: tuple[str, ...]
 ) -> None:
     damaged(folder / "clip.mp4", bad_frames=5)
@@ -137,7 +137,7 @@ def test_more_bad_frames_than_a_tenth_are_refused(
     assert ("warning" in forced.stderr) == bool(marks)
 
 
-def test_an_upload_without_a_check_hides_no_damage_from_the_next_edit(
+def test_an_unchecked_upload_does_not_hide_damage_from_the_next_edit(
     bench: Bench, folder: Path
 ) -> None:
     damaged(folder / "clip.mp4", bad_frames=5)
@@ -149,7 +149,7 @@ def test_an_upload_without_a_check_hides_no_damage_from_the_next_edit(
     assert bench.posts == 1
 
 
-def test_damage_is_told_once_for_all_edits_of_a_clip(bench: Bench, folder: Path) -> None:
+def test_damage_is_reported_once_per_clip_in_a_batch(bench: Bench, folder: Path) -> None:
     damaged(folder / "clip.mp4", bad_frames=2)
     lines = [{"video": "clip.mp4", "prompt": f"{number}"} for number in range(4)]
     (folder / "edits.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -160,7 +160,9 @@ def test_damage_is_told_once_for_all_edits_of_a_clip(bench: Bench, folder: Path)
     assert ended.stderr.count("2 of 40 frames cannot be decoded") == 1
 
 
-def test_a_bad_packet_of_audio_is_silenced_and_told(bench: Bench, folder: Path) -> None:
+def test_a_bad_audio_packet_is_replaced_by_silence_with_a_warning(
+    bench: Bench, folder: Path
+) -> None:
     clip = make_clip(folder / "clip.mp4", seconds=4, sound=Sound())
     overwrite_packet(clip, "audio", 70)
 
@@ -171,9 +173,7 @@ def test_a_bad_packet_of_audio_is_silenced_and_told(bench: Bench, folder: Path) 
     assert see(out).beeps == pytest.approx([0.5, 1.5, 2.5], abs=0.003)
 
 
-def test_a_file_that_is_longer_than_its_video_is_sent_as_long_as_that(
-    bench: Bench, folder: Path
-) -> None:
+def test_a_clip_is_trimmed_to_the_length_of_its_video(bench: Bench, folder: Path) -> None:
     make_clip(folder / "clip.mp4", seconds=9.9, sound=Sound(seconds=11.5))
 
     ended, out = edited(bench, "clip.mp4", PROMPT)
@@ -182,9 +182,7 @@ def test_a_file_that_is_longer_than_its_video_is_sent_as_long_as_that(
     assert probe(out, name="out.mp4").container_s == pytest.approx(9.9, abs=0.001)
 
 
-def test_of_a_file_that_is_longer_than_its_video_a_cut_is_no_longer(
-    bench: Bench, folder: Path
-) -> None:
+def test_a_cut_is_exact_even_if_the_audio_outlasts_the_video(bench: Bench, folder: Path) -> None:
     make_clip(folder / "clip.mp4", seconds=12, sound=Sound(seconds=14))
 
     _, out = edited(bench, "clip.mp4", PROMPT, "--end", "10")
@@ -192,9 +190,7 @@ def test_of_a_file_that_is_longer_than_its_video_a_cut_is_no_longer(
     assert probe(out, name="out.mp4").container_s == pytest.approx(10, abs=0.001)
 
 
-def test_hdr_is_kept_on_demand_and_not_mistaken_for_what_was_converted(
-    bench: Bench, folder: Path
-) -> None:
+def test_keep_hdr_does_not_reuse_an_sdr_upload(bench: Bench, folder: Path) -> None:
     clip = make_clip(folder / "clip.mp4", **HDR)
     edited(bench, "clip.mp4", PROMPT, "--end", "1")
 
@@ -209,7 +205,7 @@ def test_hdr_is_kept_on_demand_and_not_mistaken_for_what_was_converted(
     assert bench.faulty.count(Endpoint.UPLOAD) == 3
 
 
-def test_keeping_hdr_makes_no_other_edit(bench: Bench, folder: Path) -> None:
+def test_keep_hdr_is_not_part_of_the_edits_identity(bench: Bench, folder: Path) -> None:
     make_clip(folder / "clip.mp4", **HDR)
     edited(bench, "clip.mp4", PROMPT)
 
@@ -221,7 +217,7 @@ def test_keeping_hdr_makes_no_other_edit(bench: Bench, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("marks", "is_lost"), [((), False), (("--end", "1"), True)], ids=["whole", "cut"]
 )
-def test_the_loss_of_a_manifest_is_told(
+def test_a_lost_manifest_is_a_warning(
     bench: Bench, folder: Path, marks: tuple[str, ...], *, is_lost: bool
 ) -> None:
     with_manifest(make_clip(folder / "clip.mp4"))
@@ -232,7 +228,7 @@ def test_the_loss_of_a_manifest_is_told(
     assert probe(out, name="out.mp4").marks == (() if is_lost else ("c2pa",))
 
 
-def test_the_manifests_that_a_join_loses_are_told_once(
+def test_manifests_lost_by_joining_are_one_warning(
     bench: Bench, tmp_path: Path, folder: Path
 ) -> None:
     with_manifest(make_clip(folder / "clip.mp4", seconds=12, sound=Sound()))
@@ -251,9 +247,7 @@ def test_the_manifests_that_a_join_loses_are_told_once(
     assert probe(out, name="out.mp4").marks == ()
 
 
-def test_the_pieces_of_a_clip_say_which_is_cut_and_when_they_are_joined(
-    bench: Bench, folder: Path
-) -> None:
+def test_a_split_reports_each_piece_and_the_joining(bench: Bench, folder: Path) -> None:
     make_clip(folder / "clip.mp4", seconds=12, sound=Sound())
 
     ended, _ = edited(bench, "clip.mp4", PROMPT, "--split", "--yes")
@@ -279,7 +273,7 @@ def test_the_pieces_of_a_clip_say_which_is_cut_and_when_they_are_joined(
         ),
     ],
 )
-def test_what_does_not_fit_is_named_with_a_way_out(
+def test_a_clip_that_does_not_fit_is_refused_with_a_hint(
     bench: Bench, folder: Path, settings: dict[str, Any], argv: tuple[str, ...], *, words: str
 ) -> None:
     make_clip(folder / "clip.mp4", **settings)
@@ -311,9 +305,7 @@ def test_older_containers_are_converted(
     assert see(out).numbers == list(range(2 * settings.get("fps", 10)))
 
 
-def test_the_clip_that_would_be_sent_is_saved_without_sending_it(
-    bench: Bench, folder: Path
-) -> None:
+def test_save_prepared_saves_the_clip_that_edit_would_send(bench: Bench, folder: Path) -> None:
     make_clip(folder / "clip.webm", codec="libvpx", sound=Sound(codec="libopus"))
 
     ended = bench.run("probe", "clip.webm", "--save-prepared", "prepared.mp4")
@@ -326,7 +318,7 @@ def test_the_clip_that_would_be_sent_is_saved_without_sending_it(
     assert (folder / "prepared.mp4").read_bytes() == sent.read_bytes()
 
 
-def test_a_clip_that_needs_nothing_is_saved_as_it_is(omniedit: CommandLine, folder: Path) -> None:
+def test_save_prepared_copies_a_clip_that_already_fits(omniedit: CommandLine, folder: Path) -> None:
     clip = with_manifest(make_clip(folder / "clip.mp4"))
 
     ended = omniedit("probe", "clip.mp4", "--save-prepared", "new/prepared.mp4", "--json")
@@ -351,7 +343,7 @@ def test_a_clip_that_needs_nothing_is_saved_as_it_is(omniedit: CommandLine, fold
         pytest.param(("https://example.com/a.mp4", "new.mp4"), 2, "needs a local", id="a-url"),
     ],
 )
-def test_nothing_is_saved_where_something_speaks_against_it(
+def test_save_prepared_writes_nothing_on_an_error(
     omniedit: CommandLine, folder: Path, argv: tuple[str, str], *, status: int, words: str
 ) -> None:
     clip = make_clip(folder / "clip.mp4").read_bytes()

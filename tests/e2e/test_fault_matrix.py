@@ -264,7 +264,7 @@ FAULTS_IN_THE_MATRIX: Final = sum(len(rows(table)) for table in TABLES)
 
 
 @pytest.mark.parametrize("row", cases(SUBMIT))
-def test_a_submission_under_a_fault(bench: Bench, row: Row) -> None:
+def test_a_submission_under_a_fault_follows_the_table(bench: Bench, row: Row) -> None:
     with_fault(bench, Endpoint.SUBMIT, row)
 
     ended = patient(bench, row).run("submit", CLIP_URL, PROMPT, "--json")
@@ -276,7 +276,7 @@ def test_a_submission_under_a_fault(bench: Bench, row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", cases(EDIT))
-def test_an_edit_whose_submission_meets_a_fault(bench: Bench, row: Row) -> None:
+def test_an_edit_whose_submission_fails_follows_the_table(bench: Bench, row: Row) -> None:
     with_fault(bench, Endpoint.SUBMIT, row)
 
     ended = patient(bench, row).run("edit", CLIP_URL, PROMPT, "-o", "out.mp4", "--json")
@@ -286,7 +286,7 @@ def test_an_edit_whose_submission_meets_a_fault(bench: Bench, row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", cases(POLL))
-def test_a_wait_under_a_fault(bench: Bench, row: Row) -> None:
+def test_a_wait_under_a_fault_follows_the_table(bench: Bench, row: Row) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
     with_fault(bench, Endpoint.POLL, row)
 
@@ -302,7 +302,7 @@ def test_a_wait_under_a_fault(bench: Bench, row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", cases(BATCH))
-def test_a_wait_for_two_under_a_fault(bench: Bench, row: Row) -> None:
+def test_a_wait_for_two_tasks_under_a_fault_follows_the_table(bench: Bench, row: Row) -> None:
     task_ids = [bench.run("submit", CLIP_URL, f"{PROMPT} {n}").stdout.strip() for n in range(2)]
     with_fault(bench, Endpoint.BATCH, row)
 
@@ -319,7 +319,9 @@ def test_a_wait_for_two_under_a_fault(bench: Bench, row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", cases(LIST))
-def test_a_lost_laptop_is_made_up_for_under_a_fault(bench: Bench, row: Row, tmp_path: Path) -> None:
+def test_adopting_tasks_of_a_lost_machine_follows_the_table(
+    bench: Bench, row: Row, tmp_path: Path
+) -> None:
     bench.run("submit", CLIP_URL, PROMPT, OMNIEDIT_STATE_DIR=str(tmp_path / "lost"))
     with_fault(bench, Endpoint.LIST, row)
 
@@ -334,7 +336,7 @@ def test_a_lost_laptop_is_made_up_for_under_a_fault(bench: Bench, row: Row, tmp_
 
 
 @pytest.mark.parametrize("row", cases(UPLOAD))
-def test_an_upload_under_a_fault(bench: Bench, row: Row, tmp_path: Path) -> None:
+def test_an_upload_under_a_fault_follows_the_table(bench: Bench, row: Row, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(RESULT_BYTES)
     with_fault(bench, Endpoint.UPLOAD, row)
@@ -346,7 +348,7 @@ def test_an_upload_under_a_fault(bench: Bench, row: Row, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("row", cases(RESULT))
-def test_a_download_under_a_fault(bench: Bench, row: Row) -> None:
+def test_a_download_under_a_fault_follows_the_table(bench: Bench, row: Row) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
     with_fault(bench, Endpoint.RESULT, row)
 
@@ -391,7 +393,7 @@ def test_a_refusal_is_final_and_costs_nothing(bench: Bench, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_refusal_proves_nothing_once_a_reply_was_lost(bench: Bench, name: str) -> None:
+def test_a_refusal_after_a_lost_reply_leaves_the_outcome_unknown(bench: Bench, name: str) -> None:
     fault, _ = REFUSALS[name]
     bench.faulty.script(Endpoint.SUBMIT, reset_after)
     bench.faulty.always(Endpoint.SUBMIT, fault)
@@ -417,7 +419,7 @@ SEQUENCES: Final = {
 
 
 @pytest.mark.parametrize("faults", SEQUENCES, ids=", then ".join)
-def test_faults_one_after_the_other(bench: Bench, faults: tuple[str, ...]) -> None:
+def test_successive_faults_follow_the_table(bench: Bench, faults: tuple[str, ...]) -> None:
     status, posts, tasks, journal = SEQUENCES[faults]
     bench.faulty.script(Endpoint.SUBMIT, *(FAULTS[fault] for fault in faults))
 
@@ -428,7 +430,7 @@ def test_faults_one_after_the_other(bench: Bench, faults: tuple[str, ...]) -> No
     finish(bench, ended, CLIP_URL)
 
 
-def test_a_port_that_closes_after_a_lost_reply_leaves_the_outcome_unknown(bench: Bench) -> None:
+def test_a_closed_port_after_a_lost_reply_leaves_the_outcome_unknown(bench: Bench) -> None:
     def carry_out_and_close(visit: Visit) -> None:
         bench.faulty.refuse(Endpoint.SUBMIT)
         reset_after(visit)
@@ -441,7 +443,7 @@ def test_a_port_that_closes_after_a_lost_reply_leaves_the_outcome_unknown(bench:
     finish(bench, ended, CLIP_URL)
 
 
-def test_a_replay_of_a_key_that_is_held_by_another_request_is_never_sent_anew(
+def test_a_key_conflict_is_never_sent_with_another_key(
     bench: Bench,
 ) -> None:
     conflict = refusal(409, "idempotency_conflict", "held by request abc")
@@ -453,7 +455,7 @@ def test_a_replay_of_a_key_that_is_held_by_another_request_is_never_sent_anew(
     assert "held by request abc" in ended.document["error"]["message"]
 
 
-def test_a_service_that_ignores_the_key_may_be_paid_twice_and_the_user_is_told(
+def test_a_duplicate_payment_is_reported_if_the_key_is_ignored(
     bench: Bench,
 ) -> None:
     bench.faulty.script(Endpoint.SUBMIT, reset_after, key_ignored)

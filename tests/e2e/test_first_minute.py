@@ -22,7 +22,7 @@ def test_one_command_leaves_a_playable_video(omniedit: CommandLine) -> None:
     assert "no edit was made" in ended.stderr
 
 
-def test_what_one_command_submits_the_next_one_saves(omniedit: CommandLine) -> None:
+def test_wait_saves_what_submit_submitted(omniedit: CommandLine) -> None:
     submitted = omniedit(
         "--sandbox", "submit", "https://example.com/clip.mp4", "warmer [sandbox:seconds=0]"
     )
@@ -73,7 +73,7 @@ def test_what_one_command_submits_the_next_one_saves(omniedit: CommandLine) -> N
         ),
     ],
 )
-def test_a_slip_is_answered_with_the_next_step(
+def test_a_mistyped_command_line_hints_at_the_right_one(
     omniedit: CommandLine, typed: list[str], next_step: str
 ) -> None:
     ended = omniedit(*typed)
@@ -94,7 +94,7 @@ def test_a_slip_is_answered_with_the_next_step(
     ],
     ids=["clip", "clip-alone", "url"],
 )
-def test_a_clip_in_the_place_of_a_command_is_an_edit(
+def test_a_clip_instead_of_a_command_suggests_edit(
     omniedit: CommandLine, typed: list[str], meant: str
 ) -> None:
     ended = omniedit(*typed)
@@ -103,7 +103,7 @@ def test_a_clip_in_the_place_of_a_command_is_an_edit(
     assert f"did you mean `{meant}`?" in ended.stderr
 
 
-def test_an_empty_list_tells_where_the_edits_of_the_sandbox_are(omniedit: CommandLine) -> None:
+def test_an_empty_list_mentions_the_sandboxs_list(omniedit: CommandLine) -> None:
     empty = omniedit("list")
     omniedit("--sandbox", "submit", "https://example.com/clip.mp4", "warmer")
 
@@ -114,7 +114,7 @@ def test_an_empty_list_tells_where_the_edits_of_the_sandbox_are(omniedit: Comman
     assert "`omniedit --sandbox list`" in ended.stderr
 
 
-def test_a_result_that_is_saved_need_not_be_saved_again(omniedit: CommandLine) -> None:
+def test_a_saved_result_gets_no_download_hint(omniedit: CommandLine) -> None:
     omniedit("--sandbox", "edit", "https://example.com/clip.mp4", "x [sandbox:seconds=0]")
 
     waited = omniedit("--sandbox", "wait")
@@ -124,7 +124,7 @@ def test_a_result_that_is_saved_need_not_be_saved_again(omniedit: CommandLine) -
     assert f"note: saved as {omniedit.folder}" in waited.stderr
 
 
-def test_what_can_no_longer_be_saved_is_counted(omniedit: CommandLine) -> None:
+def test_download_all_counts_results_that_are_gone(omniedit: CommandLine) -> None:
     omniedit(
         "--sandbox",
         "submit",
@@ -148,33 +148,33 @@ def test_a_key_typed_as_an_argument_is_not_shown(omniedit: CommandLine) -> None:
     assert "secretpart" not in ended.stdout + ended.stderr
 
 
-def test_a_number_is_asked_for_in_plain_words(omniedit: CommandLine) -> None:
+def test_a_bad_number_is_explained_in_plain_words(omniedit: CommandLine) -> None:
     ended = omniedit("list", "--limit", "many")
 
     assert ended.status == 2, ended
     assert "'many' is not a whole number" in ended.stderr
 
 
-def test_help_of_a_command_is_its_own_help(omniedit: CommandLine) -> None:
+def test_help_with_a_command_prints_that_commands_help(omniedit: CommandLine) -> None:
     asked, own = omniedit("help", "edit"), omniedit("edit", "--help")
 
     assert asked.status == own.status == 0, asked
     assert asked.stdout == own.stdout
 
 
-def test_help_names_arguments_as_readme_does(omniedit: CommandLine) -> None:
+def test_help_names_arguments_as_the_readme_does(omniedit: CommandLine) -> None:
     ended = omniedit("edit", "--help")
 
     assert ended.stdout.startswith("Usage: omniedit edit [OPTIONS] VIDEO [PROMPT]\n"), ended
 
 
-def test_help_tells_in_whole_sentences_what_commands_do(omniedit: CommandLine) -> None:
+def test_help_describes_commands_without_truncation(omniedit: CommandLine) -> None:
     ended = omniedit("--help")
 
     assert "..." not in ended.stdout.partition("Commands:")[2]
 
 
-def test_only_the_last_wrong_line_of_a_manifest_has_a_hint(omniedit: CommandLine) -> None:
+def test_faulty_manifest_lines_share_one_hint(omniedit: CommandLine) -> None:
     (omniedit.folder / "bad.csv").write_text("video,prompt\n,night\n,day\n", encoding="utf-8")
 
     ended = omniedit("batch", "bad.csv")

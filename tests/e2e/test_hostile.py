@@ -358,7 +358,7 @@ def check_nothing_raw(ended: Ended, *, is_in_ci: bool = False) -> None:
 
 
 @pytest.mark.parametrize(("site", "reply"), rows())
-def test_a_command_ends_by_its_table_whatever_is_answered(
+def test_a_command_under_attack_exits_with_the_expected_status(
     stage: Stage, site: str, reply: str
 ) -> None:
     attacked = SITES[site]
@@ -465,7 +465,7 @@ def _entries(value: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("site", "taint", "mode"), tainted_rows())
-def test_no_text_of_a_reply_acts_or_shows_the_key(
+def test_reply_text_never_controls_the_terminal_or_shows_the_key(
     stage: Stage, site: str, taint: str, mode: str
 ) -> None:
     attacked = SITES[site]
@@ -502,7 +502,7 @@ def test_no_text_of_a_reply_acts_or_shows_the_key(
         pytest.param("Task.1_2-3", 0, id="usual"),
     ],
 )
-def test_a_task_id_that_cannot_be_one_leaves_the_outcome_unknown(
+def test_an_invalid_task_id_leaves_the_outcome_unknown(
     stage: Stage, task_id: object, status: int
 ) -> None:
     body = json.dumps({"id": task_id, "status": "processing"}).encode()
@@ -519,7 +519,7 @@ def test_a_task_id_that_cannot_be_one_leaves_the_outcome_unknown(
 
 @pytest.mark.parametrize("status", ["refused", "unknown", "sending", "REFUSED ", "completed?", 7])
 @pytest.mark.parametrize("command", ["edit", "batch"])
-def test_no_word_of_the_service_makes_an_edit_pay_twice(
+def test_no_reported_status_makes_an_edit_pay_twice(
     stage: Stage, command: str, status: object
 ) -> None:
     def answer(head: bytes) -> Any:
@@ -548,9 +548,7 @@ def test_no_word_of_the_service_makes_an_edit_pay_twice(
 
 @pytest.mark.parametrize("reply", ["silence", "body-drips", "one-header-line-after-another"])
 @pytest.mark.parametrize("site", ["wait-poll", "edit-poll", "wait-result", "edit-result"])
-def test_the_timeout_of_a_command_cuts_every_request_of_it(
-    stage: Stage, site: str, reply: str
-) -> None:
+def test_a_commands_timeout_bounds_every_request(stage: Stage, site: str, reply: str) -> None:
     attacked = SITES[site]
     stage.service.attacks[attacked.endpoint] = (
         VIDEOS["video-drips"] if reply == "body-drips" else REPLIES[reply]
@@ -568,7 +566,7 @@ def test_the_timeout_of_a_command_cuts_every_request_of_it(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 422, 501])
 @pytest.mark.parametrize("argv", ["status FIRST SECOND", "wait FIRST SECOND -d out/"])
-def test_a_refused_batch_read_proves_nothing_about_the_tasks(
+def test_a_refused_batch_read_falls_back_to_single_reads(
     stage: Stage, argv: str, status: int
 ) -> None:
     stage.service.attacks[Endpoint.BATCH] = whole(b"", status=b"%d -" % status)
@@ -582,7 +580,7 @@ def test_a_refused_batch_read_proves_nothing_about_the_tasks(
     "bound", [{"max_list_pages": 3}, {"list_budget_s": 0.1}], ids=["number", "time"]
 )
 @pytest.mark.parametrize("argv", ["list --remote --limit 0", "list --remote --adopt"])
-def test_pages_with_ever_new_tasks_are_not_read_for_ever(
+def test_an_endless_task_list_is_not_read_forever(
     stage: Stage, argv: str, bound: Mapping[str, Any]
 ) -> None:
     pages = 0

@@ -91,7 +91,7 @@ def get_into(state: Path) -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.mark.parametrize(("trouble", "command", "status"), cells())
-def test_each_command_says_what_the_matter_is_and_loses_nothing(
+def test_a_command_with_journal_trouble_follows_the_table(
     bench: Bench, get_into: Callable[[str], Path], trouble: str, command: str, status: int
 ) -> None:
     for n in range(3):
@@ -134,7 +134,7 @@ def test_each_command_says_what_the_matter_is_and_loses_nothing(
         pytest.param(("usage", "--remote"), 0, id="what-was-paid-can-be-read"),
     ],
 )
-def test_beside_a_journal_of_a_newer_version_nothing_is_paid_without_it_either(
+def test_nothing_is_paid_beside_a_newer_versions_journal(
     bench: Bench, state: Path, get_into: Callable[[str], Path], argv: tuple[str, ...], status: int
 ) -> None:
     bench.run("submit", CLIP_URL, PROMPT)
@@ -149,7 +149,7 @@ def test_beside_a_journal_of_a_newer_version_nothing_is_paid_without_it_either(
 
 
 @pytest.mark.parametrize("trouble", [trouble for trouble in troubles() if "newer" not in trouble])
-def test_a_lost_reply_names_a_way_back_that_works_in_any_trouble(
+def test_a_lost_replys_recovery_command_works_despite_journal_trouble(
     bench: Bench, get_into: Callable[[str], Path], trouble: str
 ) -> None:
     bench.run("submit", CLIP_URL, PROMPT)
@@ -176,7 +176,7 @@ def test_a_lost_reply_names_a_way_back_that_works_in_any_trouble(
         pytest.param("it's `x` $(y) !z \\n \n", id="with-what-a-shell-obeys"),
     ],
 )
-def test_a_way_back_can_be_pasted_whatever_the_prompt_is(
+def test_a_recovery_command_can_be_pasted_with_any_prompt(
     bench: Bench, prompt: str, shell: str
 ) -> None:
     if shutil.which(shell) is None:
@@ -197,7 +197,7 @@ def test_a_way_back_can_be_pasted_whatever_the_prompt_is(
 
 
 @pytest.mark.parametrize("command", ["submit", "status TASK", "status", "list"])
-def test_a_file_that_may_not_grow_is_a_full_disk(bench: Bench, command: str) -> None:
+def test_a_file_size_limit_is_handled_like_a_full_disk(bench: Bench, command: str) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
     argv = [task_id if word == "TASK" else word for word in COMMANDS[command]]
 
@@ -211,7 +211,7 @@ def test_a_file_that_may_not_grow_is_a_full_disk(bench: Bench, command: str) -> 
         assert re.search("warning: .*journal", ended.stderr)
 
 
-def test_a_journal_that_breaks_before_the_reply_loses_no_id(bench: Bench, state: Path) -> None:
+def test_a_journal_damaged_before_the_reply_loses_no_task_id(bench: Bench, state: Path) -> None:
     bench.run("submit", CLIP_URL, PROMPT)
 
     def tear(visit: Visit) -> None:

@@ -78,7 +78,7 @@ def slow_bench(make_bench: Callable[..., Bench], folder: Path) -> Bench:
 
 
 @pytest.mark.parametrize(("command", "after_s", "effect"), kills())
-def test_a_kill_loses_nothing_and_the_next_run_finishes(
+def test_the_next_run_finishes_a_killed_command(
     slow_bench: Bench, command: str, after_s: float, effect: int
 ) -> None:
     bench = slow_bench
@@ -103,7 +103,7 @@ def test_a_kill_loses_nothing_and_the_next_run_finishes(
 
 
 @pytest.mark.parametrize("effect", range(3, 140, 134 // (KILLS // 4)))
-def test_a_chain_that_is_killed_is_paid_once_and_keeps_its_sidecar_behind_its_video(
+def test_a_killed_chained_edit_pays_once_and_writes_its_sidecar_last(
     bench: Bench, effect: int
 ) -> None:
     (bench.folder / "clip.mp4").write_bytes(RESULT_BYTES)
@@ -129,7 +129,7 @@ def test_a_chain_that_is_killed_is_paid_once_and_keeps_its_sidecar_behind_its_vi
     }, "nothing is left over"
 
 
-def test_no_kill_makes_a_doubt_of_what_was_refused_here(bench: Bench) -> None:
+def test_a_kill_never_makes_a_local_refusal_unknown(bench: Bench) -> None:
     status, effect = -signal.SIGKILL, 0
     while status == -signal.SIGKILL:
         effect += 1
@@ -141,15 +141,13 @@ def test_no_kill_makes_a_doubt_of_what_was_refused_here(bench: Bench) -> None:
     assert bench.posts == 0
 
 
-def test_the_kills_are_as_many_as_the_manual_says() -> None:
+def test_the_number_of_kills_matches_the_manual() -> None:
     assert len(kills()) in {24, 200}
 
 
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("command", ["submit", "edit"])
-def test_a_signal_waits_for_the_reply_that_is_outstanding(
-    bench: Bench, name: str, command: str
-) -> None:
+def test_a_signal_waits_for_the_outstanding_reply(bench: Bench, name: str, command: str) -> None:
     bench.faulty.script(Endpoint.SUBMIT, held)
     bench.faulty.always(Endpoint.RESULT, held)
     pid = bench.begin(command, CLIP_URL, PROMPT, *_output(command), "--json")
@@ -173,7 +171,7 @@ def test_a_signal_waits_for_the_reply_that_is_outstanding(
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("command", ["submit", "edit"])
 @pytest.mark.parametrize("signals", [1, 2], ids=["grace-ends", "second-signal"])
-def test_a_signal_names_the_submission_that_got_no_reply(
+def test_a_signal_without_a_reply_names_the_submission(
     bench: Bench, name: str, command: str, signals: int
 ) -> None:
     bench.faulty.script(Endpoint.SUBMIT, held)
@@ -214,9 +212,7 @@ def test_a_signal_during_a_wait_names_the_task(make_bench: Callable[..., Bench],
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_a_signal_during_a_download_leaves_what_the_next_run_goes_on_with(
-    bench: Bench, name: str
-) -> None:
+def test_a_download_ended_by_a_signal_is_resumed(bench: Bench, name: str) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
     bench.faulty.always(Endpoint.RESULT, _stops_half_way)
     pid = bench.begin("download", task_id, "-o", "out.mp4")

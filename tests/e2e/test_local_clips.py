@@ -46,7 +46,7 @@ def left_over(home: Path) -> list[Path]:
         pytest.param("a.avi", "mpeg4", None, id="avi-silent"),
     ],
 )
-def test_a_clip_of_another_kind_is_sent_as_an_mp4_that_fits(
+def test_a_clip_in_another_format_is_sent_as_an_mp4_that_fits(
     bench: Bench, folder: Path, home: Path, *, name: str, codec: str, sound: Sound | None
 ) -> None:
     make_clip(folder / name, seconds=4, codec=codec, sound=sound)
@@ -76,7 +76,7 @@ def test_a_clip_of_another_kind_is_sent_as_an_mp4_that_fits(
         pytest.param({}, {"seconds": 0.2, "size": (7680, 4320)}, id="8k"),
     ],
 )
-def test_a_clip_that_fits_is_sent_as_it_is(
+def test_a_clip_that_fits_is_sent_unchanged(
     bench: Bench, folder: Path, options: dict[str, str], argv: dict[str, object]
 ) -> None:
     clip = make_clip(folder / "a.mp4", options=options, **argv)
@@ -84,7 +84,7 @@ def test_a_clip_that_fits_is_sent_as_it_is(
     assert sent(bench, "a.mp4", PROMPT).read_bytes() == clip.read_bytes()
 
 
-def test_a_part_of_half_a_minute_is_sent_with_its_sound(bench: Bench, folder: Path) -> None:
+def test_a_cut_of_a_long_clip_is_sent_with_its_sound(bench: Bench, folder: Path) -> None:
     make_clip(folder / "a.mp4", seconds=30.5, sound=Sound())
 
     out = sent(bench, "a.mp4", PROMPT, "--start", "0:12.3", "--end", "22.3")
@@ -97,7 +97,7 @@ def test_a_part_of_half_a_minute_is_sent_with_its_sound(bench: Bench, folder: Pa
     assert seen.level(0.71, 0.79) == pytest.approx(BEEP_DB, abs=0.5)
 
 
-def test_a_clip_held_upright_is_sent_upright(bench: Bench, folder: Path) -> None:
+def test_a_rotated_clip_is_sent_upright(bench: Bench, folder: Path) -> None:
     set_matrix(make_clip(folder / "a.mov", codec="mpeg4"), (0, 1, -1, 0))
 
     facts = probe(sent(bench, "a.mov", PROMPT), name="out.mp4")
@@ -105,7 +105,7 @@ def test_a_clip_held_upright_is_sent_upright(bench: Bench, folder: Path) -> None
     assert (facts.shown_width, facts.shown_height, facts.rotation) == (48, 64, 0)
 
 
-def test_a_name_of_any_length_is_converted(bench: Bench, folder: Path) -> None:
+def test_a_clip_with_a_very_long_name_is_converted(bench: Bench, folder: Path) -> None:
     name = "\N{CJK UNIFIED IDEOGRAPH-4E2D}" * 83 + ".mov"
     make_clip(folder / "a.mov").rename(folder / name)
 
@@ -126,7 +126,7 @@ def until(is_so: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
-def test_a_signal_during_a_conversion_leaves_nothing(
+def test_a_signal_during_a_conversion_leaves_no_files(
     bench: Bench, folder: Path, home: Path, number: signal.Signals, status: int
 ) -> None:
     make_clip(folder / "a.avi", seconds=8, codec="mpeg4", size=(1920, 1080))
@@ -143,7 +143,7 @@ def test_a_signal_during_a_conversion_leaves_nothing(
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
-def test_a_signal_during_an_upload_leaves_nothing(
+def test_a_signal_during_an_upload_leaves_no_files(
     bench: Bench, folder: Path, home: Path, number: signal.Signals, status: int
 ) -> None:
     make_clip(folder / "a.mov")
@@ -161,7 +161,7 @@ def test_a_signal_during_an_upload_leaves_nothing(
     assert bench.posts == 0
 
 
-def test_the_next_edit_removes_what_a_kill_left(bench: Bench, folder: Path, home: Path) -> None:
+def test_the_next_edit_removes_files_left_by_a_kill(bench: Bench, folder: Path, home: Path) -> None:
     make_clip(folder / "a.mov")
     bench.faulty.script(Endpoint.UPLOAD, silence_before)
     process = bench.start("edit", "a.mov", PROMPT)
@@ -177,7 +177,7 @@ def test_the_next_edit_removes_what_a_kill_left(bench: Bench, folder: Path, home
     assert left_over(home) == []
 
 
-def test_a_dry_run_of_a_cut_names_what_is_uploaded(bench: Bench) -> None:
+def test_a_dry_run_of_a_cut_names_the_clip_to_upload(bench: Bench) -> None:
     clip = "http://127.0.0.1:9/it%27s%20mine.mp4?signature=1"
 
     ended = bench.run("submit", "--dry-run", "--json", clip, PROMPT, "--start", "1")

@@ -43,7 +43,7 @@ def omniedit(served: CommandLine, time_of: PassingClock) -> CommandLine:
     return replace(served, policy=DEFAULT, clock=time_of.clock())
 
 
-def test_half_an_hour_is_waited_for_unless_said_otherwise(
+def test_wait_times_out_after_half_an_hour_by_default(
     omniedit: CommandLine, time_of: PassingClock
 ) -> None:
     task_id = omniedit("submit", CLIP, "x [sandbox:seconds=86400]").stdout.strip()
@@ -54,7 +54,7 @@ def test_half_an_hour_is_waited_for_unless_said_otherwise(
     assert time_of.rested_s == pytest.approx(1800, abs=5)
 
 
-def test_what_is_refused_for_a_while_is_tried_again_for_two_minutes(
+def test_a_rate_limited_submission_is_retried_for_two_minutes(
     omniedit: CommandLine, time_of: PassingClock
 ) -> None:
     ended = omniedit("submit", CLIP, "x [sandbox:http=429]")
@@ -64,9 +64,7 @@ def test_what_is_refused_for_a_while_is_tried_again_for_two_minutes(
     assert re.search(r"attempt 1 failed, retrying in \ds", ended.stderr), ended
 
 
-def test_what_is_late_is_waited_for_as_long_as_it_takes(
-    omniedit: CommandLine, time_of: PassingClock
-) -> None:
+def test_an_edit_outlasts_several_rate_limits(omniedit: CommandLine, time_of: PassingClock) -> None:
     ended = omniedit("edit", CLIP, "x [sandbox:http=429*5][sandbox:seconds=0]", "-o", "out.mp4")
 
     assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended

@@ -31,7 +31,7 @@ def test_many_tasks_are_saved_into_a_folder(bench: Bench, folder: Path) -> None:
     assert (bench.faulty.count(Endpoint.BATCH), bench.faulty.count(Endpoint.POLL)) == (1, 0)
 
 
-def test_their_document_has_them_in_the_order_they_were_named(bench: Bench) -> None:
+def test_the_document_lists_tasks_in_the_order_given(bench: Bench) -> None:
     tasks = submit(bench, 3)
 
     ended = bench.run("wait", *reversed(tasks), "--json")
@@ -39,7 +39,7 @@ def test_their_document_has_them_in_the_order_they_were_named(bench: Bench) -> N
     assert [task["task_id"] for task in ended.document["tasks"]] == tasks[::-1]
 
 
-def test_their_events_are_each_about_one(bench: Bench) -> None:
+def test_each_saved_event_is_about_one_task(bench: Bench) -> None:
     tasks = submit(bench, 3)
 
     ended = bench.run("wait", *tasks, "-d", "out/", "--events")
@@ -55,14 +55,14 @@ def fail_one_of_two(bench: Bench, *options: str) -> Ended:
     return bench.run("wait", failing, slow, "--json", *options)
 
 
-def test_one_failure_is_told_after_the_others_have_ended(bench: Bench) -> None:
+def test_a_failure_is_reported_once_the_others_have_ended(bench: Bench) -> None:
     ended = fail_one_of_two(bench)
 
     assert ended.status == 5
     assert [task["status"] for task in ended.document["tasks"]] == ["failed", "completed"]
 
 
-def test_fail_fast_tells_it_at_once(bench: Bench) -> None:
+def test_fail_fast_reports_a_failure_at_once(bench: Bench) -> None:
     ended = fail_one_of_two(bench, "--fail-fast")
 
     assert ended.status == 5
@@ -70,7 +70,7 @@ def test_fail_fast_tells_it_at_once(bench: Bench) -> None:
     assert ended.document["tasks"][1]["status"] in {"pending", "processing"}
 
 
-def test_an_id_that_is_unknown_does_not_keep_the_others(bench: Bench, folder: Path) -> None:
+def test_an_unknown_task_id_does_not_stop_the_others(bench: Bench, folder: Path) -> None:
     tasks = submit(bench, 2)
 
     ended = bench.run("wait", *tasks, "task-unified-1-nobody", "-d", "out/", "--json")
@@ -80,7 +80,7 @@ def test_an_id_that_is_unknown_does_not_keep_the_others(bench: Bench, folder: Pa
     assert len(ended.document["tasks"]) == 3
 
 
-def test_one_file_is_not_enough_for_several(bench: Bench) -> None:
+def test_several_tasks_cannot_be_saved_to_one_file(bench: Bench) -> None:
     tasks = submit(bench, 2)
 
     ended = bench.run("wait", *tasks, "-d", "out.mp4")

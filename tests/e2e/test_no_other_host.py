@@ -198,7 +198,9 @@ def test_every_command_is_watched() -> None:
 
 
 @pytest.mark.parametrize(("line", "needed"), ROWS, ids=[line or "nothing" for line, _ in ROWS])
-def test_with_a_key_only_who_is_needed_is_addressed(stage: Stage, line: str, needed: str) -> None:
+def test_a_command_with_a_key_contacts_only_the_hosts_it_needs(
+    stage: Stage, line: str, needed: str
+) -> None:
     _, seen = stage.run(line, **stage.real)
 
     assert seen == Seen(frozenset(stage.places[what] for what in needed.split()))
@@ -215,7 +217,9 @@ def test_with_a_key_only_who_is_needed_is_addressed(stage: Stage, line: str, nee
         for row in IN_THE_SANDBOX
     ],
 )
-def test_the_sandbox_talks_to_itself_alone(stage: Stage, line: str, needed: str) -> None:
+def test_a_sandbox_command_contacts_only_the_clips_host(
+    stage: Stage, line: str, needed: str
+) -> None:
     _, seen = stage.run(line, "--sandbox")
 
     clips = {stage.places["clips"]} & {stage.places[what] for what in needed.split()}
@@ -224,7 +228,7 @@ def test_the_sandbox_talks_to_itself_alone(stage: Stage, line: str, needed: str)
 
 @pytest.mark.parametrize(("line", "needed"), BY_DEFAULT, ids=[line for line, _ in BY_DEFAULT])
 @needs_forks
-def test_by_default_only_the_named_hosts_are_asked_for(
+def test_by_default_only_documented_hosts_are_contacted(
     watch: Watch, folder: Path, fork_server: ForkServer, line: str, needed: set[str]
 ) -> None:
     _furnish(folder)
@@ -243,7 +247,7 @@ def test_by_default_only_the_named_hosts_are_asked_for(
 
 @needs_forks
 @pytest.mark.parametrize("line", ["doctor", "credits", "edit VIDEO PROMPT --timeout 1s"])
-def test_behind_a_proxy_only_the_proxy_is_addressed(
+def test_behind_a_proxy_only_the_proxy_is_contacted(
     watch: Watch, folder: Path, fork_server: ForkServer, line: str
 ) -> None:
     argv = [{"VIDEO": CLIP_URL, "PROMPT": PROMPT}.get(word, word) for word in line.split()]
@@ -267,7 +271,7 @@ def test_behind_a_proxy_only_the_proxy_is_addressed(
         pytest.param(("--allow-local-callbacks",), True, id="where-allowed-a-receiver-on-loopback"),
     ],
 )
-def test_a_served_sandbox_addresses(
+def test_a_served_sandbox_contacts_only_allowed_callbacks(
     watch: Watch, folder: Path, options: Sequence[str], *, is_called: bool
 ) -> None:
     with (
@@ -284,7 +288,7 @@ def test_a_served_sandbox_addresses(
     assert watch.seen() == Seen(frozenset(expected), listened=True)
 
 
-def test_to_import_omniedit_addresses_nobody(watch: Watch, folder: Path) -> None:
+def test_importing_omniedit_contacts_no_host(watch: Watch, folder: Path) -> None:
     names = [module.name for module in pkgutil.walk_packages(omniedit.__path__, "omniedit.")]
 
     ended, seen = watch.run([sys.executable, "-c", f"import {', '.join(names)}"], folder=folder)
@@ -294,7 +298,7 @@ def test_to_import_omniedit_addresses_nobody(watch: Watch, folder: Path) -> None
 
 
 @pytest.mark.parametrize("code", CANARIES.values(), ids=CANARIES)
-def test_a_command_that_did_would_be_caught(watch: Watch, folder: Path, code: str) -> None:
+def test_the_watch_detects_unwanted_activity(watch: Watch, folder: Path, code: str) -> None:
     names = ", ".join({"socket", code.partition(".")[0]})
     parasite = f"import {names}, sys; from omniedit.__main__ import main; {code}; sys.exit(main())"
 
@@ -303,7 +307,7 @@ def test_a_command_that_did_would_be_caught(watch: Watch, folder: Path, code: st
     assert seen != Seen()
 
 
-def test_what_a_command_starts_would_be_caught_too(watch: Watch, folder: Path) -> None:
+def test_the_watch_detects_activity_of_child_processes(watch: Watch, folder: Path) -> None:
     code = "import socket; socket.create_connection(('telemetry.example', 443))"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
 

@@ -57,7 +57,7 @@ def clips(folder: Path) -> Path:
     return folder
 
 
-def test_a_clip_that_fits(omniedit: CommandLine, clips: Path) -> None:
+def test_a_clip_that_fits_is_reported_in_full(omniedit: CommandLine, clips: Path) -> None:
     make_clip(clips / "clip.mp4", seconds=2, sound=Sound(layout="stereo"))
 
     check(
@@ -87,7 +87,7 @@ def test_a_clip_that_fits(omniedit: CommandLine, clips: Path) -> None:
     )
 
 
-def test_a_clip_that_is_converted_on_the_way_fits(omniedit: CommandLine, clips: Path) -> None:
+def test_a_clip_that_would_be_converted_fits(omniedit: CommandLine, clips: Path) -> None:
     make_clip(clips / "clip.webm", codec="libvpx")
     size = (clips / "clip.webm").stat().st_size
 
@@ -113,7 +113,7 @@ def test_a_clip_that_is_converted_on_the_way_fits(omniedit: CommandLine, clips: 
     )
 
 
-def test_a_clip_that_is_too_long_is_2_with_the_flag_that_helps(
+def test_a_clip_that_is_too_long_is_status_2_with_a_hint(
     omniedit: CommandLine, clips: Path
 ) -> None:
     make_clip(clips / "clip.mp4", seconds=12)
@@ -144,9 +144,7 @@ def test_a_clip_that_is_too_long_is_2_with_the_flag_that_helps(
     )
 
 
-def test_the_way_to_edit_a_long_clip_stays_in_the_sandbox(
-    omniedit: CommandLine, clips: Path
-) -> None:
+def test_the_hint_for_a_long_clip_stays_in_the_sandbox(omniedit: CommandLine, clips: Path) -> None:
     make_clip(clips / "clip.mp4", seconds=12)
 
     ended = omniedit("--sandbox", "edit", "clip.mp4", "make it night")
@@ -155,7 +153,7 @@ def test_the_way_to_edit_a_long_clip_stays_in_the_sandbox(
     assert "`omniedit --sandbox edit VIDEO PROMPT --split`; `--no-check`" in ended.stderr
 
 
-def test_what_is_no_clip_is_2_and_every_fact_null(omniedit: CommandLine, clips: Path) -> None:
+def test_a_text_file_is_status_2_with_every_field_null(omniedit: CommandLine, clips: Path) -> None:
     (clips / "clip.mp4").write_text("no video at all\n")
 
     ended = check(
@@ -175,7 +173,7 @@ def test_what_is_no_clip_is_2_and_every_fact_null(omniedit: CommandLine, clips: 
     assert ended.stdout == ""
 
 
-def test_no_key_is_needed_and_no_journal_begun(omniedit: CommandLine, clips: Path) -> None:
+def test_probe_needs_no_key_and_creates_no_journal(omniedit: CommandLine, clips: Path) -> None:
     make_clip(clips / "clip.mp4")
 
     ended = omniedit("probe", "clip.mp4", OMNIEDIT_STATE_DIR=str(clips / "state"))
@@ -184,7 +182,7 @@ def test_no_key_is_needed_and_no_journal_begun(omniedit: CommandLine, clips: Pat
     assert not (clips / "state").exists()
 
 
-def test_a_file_whose_name_looks_like_a_url_is_a_file(omniedit: CommandLine, clips: Path) -> None:
+def test_a_path_that_looks_like_a_url_is_a_file(omniedit: CommandLine, clips: Path) -> None:
     (clips / "a:").mkdir()
     make_clip(clips / "a:" / "clip.mp4")
 
@@ -211,7 +209,7 @@ def probed(omniedit: CommandLine, host: Scripted) -> CommandLine:
     return omniedit.in_(omniedit.folder, OMNIEDIT_BASE_URL=host.url, OMNIEDIT_API_KEY="sk-evo-0123")
 
 
-def test_a_url_is_read_here_and_there_without_the_key(omniedit: CommandLine, clips: Path) -> None:
+def test_a_url_is_read_in_ranges_without_the_key(omniedit: CommandLine, clips: Path) -> None:
     clip = make_clip(clips / "clip.mp4", seconds=4)
     size = clip.stat().st_size
 
@@ -239,7 +237,7 @@ def test_a_url_is_read_here_and_there_without_the_key(omniedit: CommandLine, cli
         assert all(one.headers["user-agent"].startswith("omniedit/") for one in host.seen)
 
 
-def test_of_a_long_url_the_header_tells(omniedit: CommandLine, clips: Path) -> None:
+def test_a_large_remote_clip_is_judged_by_its_header(omniedit: CommandLine, clips: Path) -> None:
     options = {"movflags": "faststart"}
     clip = make_clip(clips / "clip.mov", seconds=12, codec="mpeg4", options=options)
     content = clip.read_bytes() + b"\0\x20\0\x08free" + bytes(0x200000)
@@ -255,9 +253,7 @@ def test_of_a_long_url_the_header_tells(omniedit: CommandLine, clips: Path) -> N
         assert "not MP4; its video is MPEG-4" in ended.document["error"]["message"]
 
 
-def test_where_the_length_is_unknown_so_is_whether_it_fits(
-    omniedit: CommandLine, clips: Path
-) -> None:
+def test_an_unknown_length_leaves_fits_null(omniedit: CommandLine, clips: Path) -> None:
     clip = make_clip(clips / "clip.mp4", options=FRAGMENTED)
     content = clip.read_bytes() + b"\0\x20\0\x08free" + bytes(0x200000)
 
@@ -281,7 +277,7 @@ def test_where_the_length_is_unknown_so_is_whether_it_fits(
         pytest.param(Reply(after=threading.Event()), "did not answer", id="never-answers"),
     ],
 )
-def test_a_url_that_cannot_be_read_is_8_and_proves_nothing(
+def test_an_unreadable_url_is_status_8_and_leaves_fits_null(
     omniedit: CommandLine, reply: Reply, words: str
 ) -> None:
     with scripted(lambda _: reply) as host:
@@ -295,7 +291,7 @@ def test_a_url_that_cannot_be_read_is_8_and_proves_nothing(
     assert len(ended.stderr.splitlines()) == 2, ended
 
 
-def test_nobody_at_the_other_end_is_8(omniedit: CommandLine) -> None:
+def test_a_refused_connection_is_status_8(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply()) as host:
         url = host.url
 
@@ -305,7 +301,7 @@ def test_nobody_at_the_other_end_is_8(omniedit: CommandLine) -> None:
     assert "cannot connect to" in ended.stderr
 
 
-def test_bytes_of_something_else_are_2(omniedit: CommandLine) -> None:
+def test_a_web_page_instead_of_a_video_is_status_2(omniedit: CommandLine) -> None:
     with serving(b"<!doctype html><title>Sign in</title>" + bytes(5000)) as host:
         ended = probed(omniedit, host)("probe", f"{host.url}/clip.mp4?x=secret")
 
@@ -315,7 +311,7 @@ def test_bytes_of_something_else_are_2(omniedit: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("video", ["", "http://127.0.0.1/clip.mp4", "ftp://example.com/clip.mp4"])
-def test_what_cannot_be_a_clips_place_is_2(omniedit: CommandLine, video: str) -> None:
+def test_an_invalid_clip_location_is_status_2(omniedit: CommandLine, video: str) -> None:
     ended = omniedit("probe", video)
 
     assert (ended.status, ended.stdout) == (2, ""), ended

@@ -25,7 +25,7 @@ A_MOMENT_S: Final = 0.4
 """Long enough for a command that wrongly does not wait."""
 
 
-def test_a_task_is_in_the_journal_before_it_is_told(bench: Bench) -> None:
+def test_a_task_is_in_the_journal_before_it_is_announced(bench: Bench) -> None:
     known: list[list[str]] = []
 
     def hear(text: str) -> None:
@@ -39,7 +39,7 @@ def test_a_task_is_in_the_journal_before_it_is_told(bench: Bench) -> None:
     assert known == [bench.task_ids]
 
 
-def test_an_edit_waits_for_the_reply_to_a_submission_of_the_same_edit(bench: Bench) -> None:
+def test_an_edit_waits_for_a_pending_submission_of_the_same_edit(bench: Bench) -> None:
     bench.faulty.script(Endpoint.SUBMIT, held)
     bench.begin("submit", CLIP_URL, PROMPT)
     until(lambda: bench.posts)
@@ -54,7 +54,7 @@ def test_an_edit_waits_for_the_reply_to_a_submission_of_the_same_edit(bench: Ben
     assert bench.posts == 1, "what the other one was told need not be asked for"
 
 
-def test_an_attempt_that_the_service_may_have_forgotten_is_replayed_with_a_yes_alone(
+def test_an_attempt_past_the_replay_window_is_replayed_only_with_yes(
     bench: Bench,
 ) -> None:
     request_id = unknown_attempt(bench)
@@ -71,11 +71,11 @@ def test_an_attempt_that_the_service_may_have_forgotten_is_replayed_with_a_yes_a
     assert (agreed.status, agreed.stdout.split()) == (0, bench.task_ids), agreed
 
 
-def test_the_service_is_trusted_to_remember_an_attempt_for_an_hour() -> None:
+def test_the_replay_window_is_one_hour() -> None:
     assert DEFAULT.replay_window_s == 3600
 
 
-def test_an_attempt_is_replayed_where_it_was_made_alone(omniedit: CommandLine) -> None:
+def test_an_attempt_is_replayed_only_at_its_own_service(omniedit: CommandLine) -> None:
     with (
         scripted(lambda _: Reply(is_lost=True)) as here,
         scripted(lambda _: Reply(body=task("processing"))) as elsewhere,
@@ -88,7 +88,7 @@ def test_an_attempt_is_replayed_where_it_was_made_alone(omniedit: CommandLine) -
     assert elsewhere.seen == []
 
 
-def test_force_brings_what_was_paid_last_over_the_file_of_an_older_attempt(
+def test_force_replaces_an_older_file_by_the_newest_attempts_result(
     make_bench: Callable[..., Bench],
 ) -> None:
     bench = make_bench(edit_seconds=4.0)  # 0.2 s: the sandbox is twenty times as fast
@@ -105,7 +105,7 @@ def test_force_brings_what_was_paid_last_over_the_file_of_an_older_attempt(
     assert {task["task_id"] for task in bench.journal() if task["saved"]} == {newer}
 
 
-def test_a_file_is_in_the_journal_when_it_gets_its_name(bench: Bench) -> None:
+def test_a_file_is_in_the_journal_before_it_gets_its_final_name(bench: Bench) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
 
     bench.begin("download", task_id, "-o", "out.mp4", dies_after="link")
@@ -117,7 +117,7 @@ def test_a_file_is_in_the_journal_when_it_gets_its_name(bench: Bench) -> None:
     assert [file["path"] for file in listed["saved"]] == [str(bench.folder / "out.mp4")]
 
 
-def test_a_name_is_on_the_disk_before_the_part_file_goes(bench: Bench) -> None:
+def test_a_file_name_is_synced_before_the_part_file_is_removed(bench: Bench) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
 
     with recorded() as effects:
@@ -130,7 +130,7 @@ def test_a_name_is_on_the_disk_before_the_part_file_goes(bench: Bench) -> None:
     assert "fsync" in effects[gone:]
 
 
-def test_a_clip_that_changes_after_it_was_planned_is_not_sent(bench: Bench) -> None:
+def test_a_clip_that_changes_during_a_batch_is_not_sent(bench: Bench) -> None:
     clips = [bench.folder / f"{name}.mp4" for name in "ab"]
     for number, clip in enumerate(clips):
         clip.write_bytes(RESULT_BYTES + free(number))
@@ -154,7 +154,7 @@ def test_a_clip_that_changes_after_it_was_planned_is_not_sent(bench: Bench) -> N
     assert (again.status, len(bench.task_ids)) == (0, 2), again
 
 
-def test_what_is_no_video_today_may_be_one_later(bench: Bench) -> None:
+def test_a_result_that_was_a_web_page_is_fetched_again(bench: Bench) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
     bench.faulty.always(Endpoint.RESULT, HTML)
 
@@ -167,7 +167,7 @@ def test_what_is_no_video_today_may_be_one_later(bench: Bench) -> None:
     assert [*bench.files().values()] == [RESULT_BYTES]
 
 
-def test_a_lost_reply_is_in_the_journal_while_the_replay_is_waited_for(bench: Bench) -> None:
+def test_a_lost_reply_is_in_the_journal_before_the_replay(bench: Bench) -> None:
     bench.faulty.script(Endpoint.SUBMIT, reset_after)
     patient = bench.with_policy(
         bench.policy._replace(
@@ -209,7 +209,7 @@ def until(is_so: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_marks_that_leave_nothing_are_told_without_a_look_at_the_clip(bench: Bench) -> None:
+def test_inverted_marks_are_refused_without_reading_the_clip(bench: Bench) -> None:
     ended = bench.run("submit", CLIP_URL, PROMPT, "--start", "5", "--end", "3")
 
     assert (ended.status, bench.posts) == (2, 0), ended
@@ -217,13 +217,13 @@ def test_marks_that_leave_nothing_are_told_without_a_look_at_the_clip(bench: Ben
 
 
 @pytest.mark.parametrize("limit", ["9223372036854775807", "9223372036854775808", "1" + "0" * 30])
-def test_a_list_may_be_as_long_as_it_likes(bench: Bench, limit: str) -> None:
+def test_a_list_limit_can_be_any_size(bench: Bench, limit: str) -> None:
     bench.run("submit", CLIP_URL, PROMPT)
 
     assert len(bench.run("list", "--json", "--limit", limit).document["tasks"]) == 1
 
 
-def test_more_takes_than_anybody_makes_are_refused(bench: Bench) -> None:
+def test_an_absurd_number_of_takes_is_refused(bench: Bench) -> None:
     (bench.folder / "clip.mp4").write_bytes(RESULT_BYTES)
 
     ended = bench.run("batch", "clip.mp4", "--prompt", PROMPT, "--takes", "1" + "0" * 20)
@@ -231,7 +231,7 @@ def test_more_takes_than_anybody_makes_are_refused(bench: Bench) -> None:
     assert (ended.status, bench.posts) == (2, 0), ended
 
 
-def test_whoever_forgets_an_edit_hears_that_the_next_one_pays(bench: Bench) -> None:
+def test_forgetting_an_edit_warns_that_the_next_one_may_pay_again(bench: Bench) -> None:
     submitted = bench.run("submit", CLIP_URL, PROMPT, "--json").document["task"]
 
     forgotten = bench.run("list", "--forget", submitted["request_id"])
@@ -240,7 +240,7 @@ def test_whoever_forgets_an_edit_hears_that_the_next_one_pays(bench: Bench) -> N
     assert "the next `edit` of it may pay again" in forgotten.stderr
 
 
-def test_the_way_to_an_unfinished_clip_does_not_end_at_the_name_of_its_edit(
+def test_chaining_an_unfinished_task_names_the_wait_command(
     make_bench: Callable[..., Bench],
 ) -> None:
     bench = make_bench(edit_seconds=600.0)
@@ -252,7 +252,7 @@ def test_the_way_to_an_unfinished_clip_does_not_end_at_the_name_of_its_edit(
     assert f"`omniedit wait {task_id}`" in ended.stderr
 
 
-def test_a_download_tells_what_was_charged_and_of_which_task(bench: Bench) -> None:
+def test_a_download_reports_its_task_and_charge(bench: Bench) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
 
     ended = bench.run("download", task_id, "-o", "out.mp4")
@@ -262,7 +262,7 @@ def test_a_download_tells_what_was_charged_and_of_which_task(bench: Bench) -> No
     assert " credits ($" in saved
 
 
-def test_a_status_that_nobody_knows_is_that_of_the_document(bench: Bench) -> None:
+def test_an_unknown_status_is_reported_as_received(bench: Bench) -> None:
     with scripted(lambda _: Reply(body=task("archived"))) as service:
         wait = ("wait", "task-unified-1757169743-7cvnl5zw", "--timeout", "2s", "--json")
         ended = bench.installed(*wait, **service.environ())
@@ -271,7 +271,7 @@ def test_a_status_that_nobody_knows_is_that_of_the_document(bench: Bench) -> Non
     assert (ended.status, shown["status"]) == (6, "archived"), ended
 
 
-def test_the_document_of_an_interrupted_edit_has_the_way_back(
+def test_an_interrupted_edits_document_has_the_recovery_command(
     make_bench: Callable[..., Bench],
 ) -> None:
     bench = make_bench(edit_seconds=600.0)

@@ -83,7 +83,7 @@ def office(folder: Path, home: Path) -> Iterator[Office]:
         yield Office(service, proxy, CommandLine(folder, environ))
 
 
-def test_an_edit_asks_the_public_hosts_and_shows_the_proxy_no_key(office: Office) -> None:
+def test_an_edit_contacts_the_public_hosts_and_hides_the_key_from_proxies(office: Office) -> None:
     ended = office.command("edit", "clip.mp4", "x", "-o", "out.mp4")
 
     assert ended.status == 0, ended
@@ -97,7 +97,7 @@ def test_an_edit_asks_the_public_hosts_and_shows_the_proxy_no_key(office: Office
 
 
 @pytest.mark.parametrize("url", INSIDE)
-def test_a_result_on_this_machine_or_network_is_not_asked_for(office: Office, url: str) -> None:
+def test_a_result_at_an_internal_address_is_not_fetched(office: Office, url: str) -> None:
     office.link_to(url)
 
     ended = office.command("edit", CLIP_URL, "x", "-o", "out.mp4", "--json")
@@ -108,7 +108,7 @@ def test_a_result_on_this_machine_or_network_is_not_asked_for(office: Office, ur
 
 
 @pytest.mark.parametrize("url", INSIDE)
-def test_a_clip_on_this_machine_or_network_is_not_looked_at(office: Office, url: str) -> None:
+def test_a_clip_at_an_internal_address_is_not_read(office: Office, url: str) -> None:
     ended = [
         office.command("probe", url),
         office.command("submit", url, "x", "--check"),

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.e2e
 RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
 
 
-def test_sixteen_submissions_at_once_make_sixteen_tasks_and_rows(bench: Bench) -> None:
+def test_sixteen_concurrent_submissions_make_sixteen_tasks_and_rows(bench: Bench) -> None:
     ended = bench.run_at_once(*(["submit", CLIP_URL, f"{PROMPT} {n}"] for n in range(16)))
 
     assert [each.status for each in ended] == [0] * 16, ended
@@ -36,7 +36,7 @@ def test_sixteen_submissions_at_once_make_sixteen_tasks_and_rows(bench: Bench) -
 
 
 @pytest.mark.parametrize("video", ["url", "file"])
-def test_eight_runs_of_one_edit_pay_once_and_all_succeed(bench: Bench, video: str) -> None:
+def test_eight_concurrent_runs_of_one_edit_pay_once(bench: Bench, video: str) -> None:
     clip = bench.folder.parent / "clip.mp4"
     clip.write_bytes(RESULT_BYTES)
     argv = ["edit", CLIP_URL if video == "url" else str(clip), PROMPT, "-o", "out.mp4"]
@@ -49,7 +49,7 @@ def test_eight_runs_of_one_edit_pay_once_and_all_succeed(bench: Bench, video: st
     _check_one_file(bench)
 
 
-def test_eight_runs_of_one_edit_share_a_submission_whose_reply_is_lost(bench: Bench) -> None:
+def test_eight_concurrent_runs_share_a_submission_with_a_lost_reply(bench: Bench) -> None:
     bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
     argv = ["edit", CLIP_URL, PROMPT, "-o", "out.mp4"]
 
@@ -62,7 +62,7 @@ def test_eight_runs_of_one_edit_share_a_submission_whose_reply_is_lost(bench: Be
     _check_one_file(bench)
 
 
-def test_eight_edits_with_outputs_of_their_own_pay_once(bench: Bench) -> None:
+def test_eight_concurrent_edits_with_different_outputs_pay_once(bench: Bench) -> None:
     names = [f"out-{n}.mp4" for n in range(8)]
 
     ended = bench.run_at_once(*(["edit", CLIP_URL, PROMPT, "-o", name] for name in names))
@@ -77,7 +77,7 @@ def test_eight_edits_with_outputs_of_their_own_pay_once(bench: Bench) -> None:
 
 @pytest.mark.parametrize("flags", [[], ["--force"]], ids=["plain", "force"])
 @pytest.mark.parametrize("command", ["download", "wait"])
-def test_eight_saves_of_one_task_to_one_target_make_one_file(
+def test_eight_concurrent_saves_to_one_target_make_one_file(
     bench: Bench, command: str, flags: Sequence[str]
 ) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
@@ -89,7 +89,7 @@ def test_eight_saves_of_one_task_to_one_target_make_one_file(
     _check_one_file(bench)
 
 
-def test_two_tasks_saved_to_one_target_at_once_leave_one_of_them(
+def test_concurrent_saves_of_different_tasks_keep_exactly_one(
     make_bench: Callable[..., Bench],
 ) -> None:
     bench = make_bench()
@@ -108,7 +108,7 @@ def test_two_tasks_saved_to_one_target_at_once_leave_one_of_them(
     assert _leftovers(bench) == []
 
 
-def test_one_request_id_submitted_twice_at_once_pays_once(bench: Bench) -> None:
+def test_a_request_id_submitted_concurrently_pays_once(bench: Bench) -> None:
     argv = ["submit", CLIP_URL, PROMPT, "--request-id", "ci-run-4711-clip-7"]
 
     ended = bench.run_at_once(*[argv] * 8)
@@ -118,7 +118,7 @@ def test_one_request_id_submitted_twice_at_once_pays_once(bench: Bench) -> None:
     assert [task["task_id"] for task in bench.journal()] == bench.task_ids
 
 
-def test_one_request_id_of_a_local_clip_submitted_twice_at_once_pays_once(bench: Bench) -> None:
+def test_a_request_id_submitted_during_its_clips_upload_pays_once(bench: Bench) -> None:
     clip = bench.folder.parent / "clip.mp4"
     clip.write_bytes(RESULT_BYTES)
     argv = ["submit", str(clip), PROMPT, "--request-id", "ci-run-4711-clip-7"]
@@ -130,7 +130,7 @@ def test_one_request_id_of_a_local_clip_submitted_twice_at_once_pays_once(bench:
     assert [task["task_id"] for task in bench.journal()] == bench.task_ids
 
 
-def test_two_edits_that_want_one_request_id_at_once_pay_one_and_forget_none(bench: Bench) -> None:
+def test_two_edits_competing_for_a_request_id_pay_only_one(bench: Bench) -> None:
     clip = bench.folder.parent / "clip.mp4"
     clip.write_bytes(RESULT_BYTES)
     request_id = ["--request-id", "ci-run-4711-clip-7"]
@@ -150,7 +150,7 @@ def test_two_edits_that_want_one_request_id_at_once_pay_one_and_forget_none(benc
     assert posts == 1, "whoever comes second is refused unsent"
 
 
-def test_an_edit_waits_for_a_submission_of_the_same_edit_that_is_on_its_way(bench: Bench) -> None:
+def test_an_edit_waits_for_a_pending_submission_of_the_same_edit(bench: Bench) -> None:
     bench.faulty.script(Endpoint.SUBMIT, held)
     submitting = bench.start("submit", CLIP_URL, PROMPT)
     _until_seen(bench, Endpoint.SUBMIT)
@@ -164,7 +164,7 @@ def test_an_edit_waits_for_a_submission_of_the_same_edit_that_is_on_its_way(benc
     _check_one_file(bench)
 
 
-def test_a_list_shows_a_submission_on_its_way_as_being_sent(bench: Bench) -> None:
+def test_a_pending_submission_is_listed_as_sending(bench: Bench) -> None:
     bench.faulty.script(Endpoint.SUBMIT, held)
     process = bench.start("submit", CLIP_URL, PROMPT)
     _until_seen(bench, Endpoint.SUBMIT)

@@ -93,7 +93,7 @@ def test_snakemake_makes_each_edit_once(shop: Path, bench: Bench) -> None:
 @pytest.mark.skipif(
     "KUBERNETES_VALIDATE" not in os.environ, reason="KUBERNETES_VALIDATE names no validator"
 )
-def test_the_job_for_kubernetes_is_one(folder: Path) -> None:
+def test_the_kubernetes_job_is_valid(folder: Path) -> None:
     (folder / "job.yaml").write_text(recipe("apiVersion: batch/v1"))
 
     subprocess.run(
@@ -101,7 +101,7 @@ def test_the_job_for_kubernetes_is_one(folder: Path) -> None:
     )
 
 
-def test_the_scripts_for_slurm_and_kubernetes_are_scripts() -> None:
+def test_the_slurm_and_kubernetes_scripts_are_valid_bash() -> None:
     job = recipe("apiVersion: batch/v1")
     inner = job.partition("- |\n")[2].partition("          volumeMounts")[0]
 

@@ -428,7 +428,7 @@ def _ways_back(ended: Ended) -> list[list[str]]:
     "seed",
     [pytest.param(seed, marks=() if seed < PLAIN else (pytest.mark.full,)) for seed in range(ALL)],
 )
-def test_no_sequence_pays_twice_or_loses_what_was_paid(
+def test_no_sequence_pays_twice_or_loses_a_paid_task(
     make_bench: Callable[..., Bench], folder: Path, seed: int
 ) -> None:
     request_keys = [*RequestKeys][seed % 3]

@@ -60,7 +60,7 @@ def check_whole(path: Path) -> Seen:
     return seen
 
 
-def test_a_long_clip_becomes_one_edited_clip_with_its_own_sound(
+def test_a_long_clip_is_joined_with_its_original_sound(
     bench: Bench, folder: Path, home: Path
 ) -> None:
     ended = bench.run(*split("--yes", "-o", "out.mp4"))
@@ -76,9 +76,7 @@ def test_a_long_clip_becomes_one_edited_clip_with_its_own_sound(
     assert left_over(home) == []
 
 
-def test_the_same_command_again_sends_nothing_and_keeps_the_file(
-    bench: Bench, folder: Path
-) -> None:
+def test_a_repeated_split_sends_nothing_and_keeps_the_file(bench: Bench, folder: Path) -> None:
     first = bench.run(*split("--yes"))
     (out,) = folder.glob("long-make-it-night-*.mp4")
     before = out.stat()
@@ -91,7 +89,7 @@ def test_the_same_command_again_sends_nothing_and_keeps_the_file(
     assert bench.posts == 3
 
 
-def test_joining_with_the_new_sound_pays_nothing(bench: Bench, folder: Path) -> None:
+def test_joining_with_the_new_sound_costs_nothing(bench: Bench, folder: Path) -> None:
     bench.run(*split("--yes", "-o", "out.mp4"))
 
     ended = bench.run(*split("--sound", "new", "-o", "new.mp4", "--json"))
@@ -113,7 +111,7 @@ def test_joining_with_the_new_sound_pays_nothing(bench: Bench, folder: Path) -> 
         pytest.param(("--start", "16.7"), id="the-last"),
     ],
 )
-def test_a_piece_is_the_same_edit_as_one_of_its_marks(
+def test_a_piece_is_the_same_edit_as_one_with_its_marks(
     bench: Bench, folder: Path, marks: tuple[str, ...]
 ) -> None:
     bench.run("edit", "long.mp4", "make it night", *marks)
@@ -126,7 +124,7 @@ def test_a_piece_is_the_same_edit_as_one_of_its_marks(
     check_whole(folder / "out.mp4")
 
 
-def test_a_piece_made_anew_is_the_one_that_is_joined(bench: Bench, folder: Path) -> None:
+def test_the_newest_result_of_a_piece_is_joined(bench: Bench, folder: Path) -> None:
     bench.run(*split("--yes", "-o", "out.mp4"))
     anew = ("--start", "8.3", "--end", "16.7", "--again", "--json")
     (made,) = bench.run("edit", "long.mp4", "make it night", *anew).document["tasks"]
@@ -140,7 +138,7 @@ def test_a_piece_made_anew_is_the_one_that_is_joined(bench: Bench, folder: Path)
     check_whole(folder / "out.mp4")
 
 
-def test_the_pieces_lie_beside_the_joined_clip_in_order(bench: Bench, folder: Path) -> None:
+def test_pieces_are_saved_in_order_beside_the_joined_clip(bench: Bench, folder: Path) -> None:
     bench.run(*split("--yes", "-o", "out.mp4"))
 
     (place,) = folder.glob("long-make-it-night-??????.pieces")
@@ -148,7 +146,7 @@ def test_the_pieces_lie_beside_the_joined_clip_in_order(bench: Bench, folder: Pa
     assert place.is_dir()
 
 
-def test_the_joined_clip_never_replaces_the_long_one(bench: Bench, folder: Path) -> None:
+def test_the_joined_clip_never_replaces_its_source(bench: Bench, folder: Path) -> None:
     before = (folder / "long.mp4").read_bytes()
 
     ended = bench.run(*split("--yes", "-o", "long.mp4", "--force"))
@@ -157,7 +155,7 @@ def test_the_joined_clip_never_replaces_the_long_one(bench: Bench, folder: Path)
     assert (folder / "long.mp4").read_bytes() == before
 
 
-def test_the_marks_of_a_piece_are_told_exactly(bench: Bench, folder: Path) -> None:
+def test_a_pieces_reported_marks_are_exact(bench: Bench, folder: Path) -> None:
     make_clip(folder / "long.mp4", times=range(750), tick=Fraction(1001, 30000))
     pieces = bench.run(*split("--yes", "-o", "out.mp4", "--json")).document["tasks"]
 
@@ -193,7 +191,7 @@ def test_a_short_clip_is_one_piece(bench: Bench, folder: Path) -> None:
     assert bench.posts == 1
 
 
-def test_the_joined_clip_can_go_to_standard_output(bench: Bench, folder: Path) -> None:
+def test_the_joined_clip_can_be_written_to_stdout(bench: Bench, folder: Path) -> None:
     process = bench.start(*split("--yes", "-o", "-"))
     stdout, stderr = process.communicate(timeout=WAIT_S)
 
@@ -225,7 +223,7 @@ def test_events_name_every_piece_and_the_joined_clip(bench: Bench, folder: Path)
         pytest.param(("--yes", "--start", "30"), 2, "beyond the end", id="mark-beyond-the-end"),
     ],
 )
-def test_nothing_is_sent_where_something_speaks_against_it(
+def test_a_refused_split_sends_nothing(
     bench: Bench, folder: Path, argv: tuple[str, ...], *, status: int, words: str
 ) -> None:
     (folder / "taken.mp4").write_text("mine")
@@ -238,7 +236,7 @@ def test_nothing_is_sent_where_something_speaks_against_it(
     assert (folder / "taken.mp4").read_text() == "mine"
 
 
-def test_a_folder_for_the_pieces_that_is_none_is_found_before_anything_is_sent(
+def test_a_file_as_pieces_folder_is_refused_before_submitting(
     bench: Bench, tmp_path: Path, folder: Path
 ) -> None:
     bench.run(*split("--yes", "-o", "out.mp4"), XDG_STATE_HOME=str(tmp_path / "elsewhere"))
@@ -253,7 +251,7 @@ def test_a_folder_for_the_pieces_that_is_none_is_found_before_anything_is_sent(
     assert f"{place} is not a folder" in ended.stderr
 
 
-def test_what_belongs_to_a_split_goes_with_nothing_else(bench: Bench) -> None:
+def test_yes_requires_split(bench: Bench) -> None:
     ended = bench.run("edit", "long.mp4", "make it night", "--yes")
 
     assert (ended.status, bench.posts) == (2, 0)
@@ -273,7 +271,7 @@ def test_what_belongs_to_a_split_goes_with_nothing_else(bench: Bench) -> None:
         ),
     ],
 )
-def test_results_of_another_length_than_their_pieces_are_told(
+def test_a_result_of_the_wrong_length_is_a_warning(
     bench: Bench,
     tmp_path: Path,
     folder: Path,
@@ -302,7 +300,7 @@ def test_results_of_another_length_than_their_pieces_are_told(
         assert words in ended.stderr
 
 
-def test_a_piece_that_fails_leaves_nothing_joined(bench: Bench, folder: Path) -> None:
+def test_a_failed_piece_leaves_nothing_joined(bench: Bench, folder: Path) -> None:
     prompt = "make it night [sandbox:fail=content_policy_violation]"
 
     ended = bench.run("edit", "long.mp4", prompt, "--split", "--yes", "-o", "out.mp4")
@@ -319,7 +317,7 @@ def test_a_piece_that_fails_leaves_nothing_joined(bench: Bench, folder: Path) ->
         pytest.param("[sandbox:cancel]", 5, id="cancelled"),
     ],
 )
-def test_one_piece_can_be_paid_anew_alone_as_the_hint_says(
+def test_the_hint_for_a_failed_piece_pays_only_for_that_piece(
     bench: Bench, folder: Path, marker: str, *, status: int
 ) -> None:
     bench.run("edit", "long.mp4", "make it night", "--end", "8.3")
@@ -339,7 +337,7 @@ def test_one_piece_can_be_paid_anew_alone_as_the_hint_says(
     check_whole(folder / "out.mp4")
 
 
-def test_a_result_without_pictures_is_told_before_joining(
+def test_a_result_without_video_is_reported_before_joining(
     bench: Bench, tmp_path: Path, folder: Path
 ) -> None:
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
@@ -368,7 +366,7 @@ def test_a_result_without_pictures_is_told_before_joining(
     ],
 )
 @pytest.mark.parametrize("tasks", [1, 3])
-def test_what_was_cut_off_is_finished_by_the_same_command(
+def test_the_same_command_finishes_an_interrupted_split(
     make_bench: Callable[..., Bench],
     folder: Path,
     home: Path,
@@ -401,7 +399,7 @@ def test_what_was_cut_off_is_finished_by_the_same_command(
     check_whole(folder / "out.mp4")
 
 
-def test_what_was_paid_anew_before_it_was_cut_off_is_what_is_joined(
+def test_an_unfinished_again_is_what_the_next_split_joins(
     make_bench: Callable[..., Bench], folder: Path
 ) -> None:
     bench = make_bench(edit_seconds=1.0, time_scale=1.0)
@@ -421,7 +419,7 @@ def test_what_was_paid_anew_before_it_was_cut_off_is_what_is_joined(
 
 
 @pytest.mark.parametrize("again", [(), ("--again",)])
-def test_what_keeps_saved_pieces_from_being_joined_costs_nothing(
+def test_saved_pieces_are_joined_for_free_after_a_target_conflict(
     bench: Bench, folder: Path, again: tuple[str, ...]
 ) -> None:
     bench.faulty.script(Endpoint.RESULT, held)
@@ -442,7 +440,7 @@ def test_what_keeps_saved_pieces_from_being_joined_costs_nothing(
     check_whole(folder / "out.mp4")
 
 
-def test_no_piece_is_taken_of_a_clip_that_changes_meanwhile(bench: Bench, folder: Path) -> None:
+def test_no_piece_is_cut_from_a_clip_that_has_changed(bench: Bench, folder: Path) -> None:
     clip = folder / "long.mp4"
     before = make_clip(clip, seconds=45).read_bytes()
     bench.faulty.script(Endpoint.UPLOAD, held, held, held, held)
@@ -463,9 +461,7 @@ def test_no_piece_is_taken_of_a_clip_that_changes_meanwhile(bench: Bench, folder
     assert len(bench.task_ids) == 5
 
 
-def test_the_second_name_that_a_kill_left_of_the_joined_clip_goes(
-    bench: Bench, folder: Path
-) -> None:
+def test_a_leftover_part_file_of_the_joined_clip_is_removed(bench: Bench, folder: Path) -> None:
     bench.run(*split("--yes", "-o", "out.mp4"))
     path = folder / "out.mp4"
     # The state right after the file got its final name.
@@ -477,7 +473,7 @@ def test_the_second_name_that_a_kill_left_of_the_joined_clip_goes(
     assert [path.name for path in folder.glob(".*")] == []
 
 
-def test_two_at_once_pay_for_each_piece_once(bench: Bench, folder: Path) -> None:
+def test_two_concurrent_splits_pay_for_each_piece_once(bench: Bench, folder: Path) -> None:
     argv = split("--yes", "-o", "out.mp4")
 
     both = bench.run_at_once(argv, argv)
@@ -487,7 +483,7 @@ def test_two_at_once_pay_for_each_piece_once(bench: Bench, folder: Path) -> None
     check_whole(folder / "out.mp4")
 
 
-def test_a_clip_on_the_web_is_fetched_once_for_all_pieces(
+def test_a_remote_clip_is_fetched_once_for_all_pieces(
     bench: Bench, tmp_path: Path, folder: Path, home: Path
 ) -> None:
     (tmp_path / "web").mkdir()
@@ -516,7 +512,7 @@ def test_a_clip_on_the_web_is_fetched_once_for_all_pieces(
         pytest.param("", 8, "the clip cannot be fetched: cannot connect to", id="nobody-there"),
     ],
 )
-def test_a_clip_on_the_web_that_cannot_be_fetched_is_told_as_that(
+def test_a_failed_fetch_names_the_clip_not_a_result(
     bench: Bench, tmp_path: Path, *, path: str, status: int, words: str
 ) -> None:
     (tmp_path / "page.mp4").write_text("<html></html>")
@@ -539,7 +535,7 @@ def test_a_clip_on_the_web_that_cannot_be_fetched_is_told_as_that(
         pytest.param(("x", "--callback-url", "nowhere"), 2, "callback URL", id="no-callback"),
     ],
 )
-def test_a_clip_on_the_web_is_not_fetched_for_a_wrong_call(
+def test_a_remote_clip_is_not_fetched_for_invalid_arguments(
     bench: Bench, tmp_path: Path, argv: tuple[str, ...], *, status: int, words: str
 ) -> None:
     with web_server(tmp_path) as (url, asked):
@@ -550,7 +546,7 @@ def test_a_clip_on_the_web_is_not_fetched_for_a_wrong_call(
 
 
 @pytest.mark.parametrize("is_local", [True, False], ids=["local", "on-the-web"])
-def test_without_the_extra_nothing_is_fetched_or_sent(
+def test_without_the_media_extra_nothing_is_fetched_or_sent(
     bench: Bench, tmp_path: Path, *, is_local: bool
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['av'] = None\n")
@@ -565,7 +561,7 @@ def test_without_the_extra_nothing_is_fetched_or_sent(
     assert "pip install 'omniedit[media]'" in ended.stderr
 
 
-def test_a_missing_key_is_found_before_anything_is_agreed_to(bench: Bench) -> None:
+def test_a_missing_key_is_reported_before_asking_for_consent(bench: Bench) -> None:
     ended = bench.run(*split("-o", "out.mp4"), OMNIEDIT_API_KEY="")
 
     assert (ended.status, bench.posts) == (3, 0), ended

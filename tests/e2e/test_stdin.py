@@ -20,7 +20,7 @@ ENCODINGS = [
 
 
 @pytest.mark.parametrize(("mark", "encoding"), ENCODINGS)
-def test_a_key_is_taken_from_any_shells_file(
+def test_a_key_is_read_in_any_shells_encoding(
     omniedit: CommandLine, mark: bytes, encoding: str
 ) -> None:
     ended = omniedit("config", "set-key", stdin=mark + f"{KEY}\r\n".encode(encoding))
@@ -38,7 +38,7 @@ def test_a_key_is_taken_from_any_shells_file(
         pytest.param("sk-evo-sécretpart".encode(), id="not-ascii"),
     ],
 )
-def test_a_key_that_is_no_text_is_refused_unseen(
+def test_an_undecodable_key_is_refused_without_being_shown(
     omniedit: CommandLine, content: bytes, encoding: str
 ) -> None:
     ended = omniedit("config", "set-key", stdin=content, PYTHONIOENCODING=encoding)
@@ -49,7 +49,7 @@ def test_a_key_that_is_no_text_is_refused_unseen(
 
 
 @pytest.mark.parametrize(("mark", "encoding"), ENCODINGS)
-def test_a_prompt_is_taken_from_any_shells_file(
+def test_a_prompt_file_is_read_in_any_shells_encoding(
     omniedit: CommandLine, mark: bytes, encoding: str
 ) -> None:
     (omniedit.folder / "p.txt").write_bytes(mark + "wärmer, 暖\r\n".encode(encoding))
@@ -70,7 +70,7 @@ def test_a_prompt_is_taken_from_any_shells_file(
     ],
     ids=" ".join,
 )
-def test_closed_stdin_is_no_bug(omniedit: CommandLine, argv: tuple[str, ...]) -> None:
+def test_closed_stdin_is_a_usage_error(omniedit: CommandLine, argv: tuple[str, ...]) -> None:
     ended = subprocess.run(
         ["sh", "-c", '"$0" "$@" <&-', COMMAND, *argv],  # noqa: S607 - any shell will do
         capture_output=True,
@@ -84,7 +84,7 @@ def test_closed_stdin_is_no_bug(omniedit: CommandLine, argv: tuple[str, ...]) ->
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell there cannot close a stream")
-def test_the_version_is_told_to_nobody(omniedit: CommandLine) -> None:
+def test_version_succeeds_with_closed_stdout(omniedit: CommandLine) -> None:
     ended = subprocess.run(
         ["sh", "-c", f"'{COMMAND}' --version >&-"],  # noqa: S607 - any shell will do
         capture_output=True,

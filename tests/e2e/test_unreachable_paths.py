@@ -45,7 +45,7 @@ def removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.param("list", {"OMNIEDIT_CONFIG_DIR": "config"}, id="config-folder"),
     ],
 )
-def test_what_depends_on_a_working_folder_that_is_gone_says_so(
+def test_a_missing_working_folder_is_status_10(
     capsys: pytest.CaptureFixture[str], home: Path, line: str, environ: Mapping[str, str]
 ) -> None:
     settings = {**sandbox_environ(NOBODY), "OMNIEDIT_STATE_DIR": str(home / "state"), **environ}
@@ -58,11 +58,11 @@ def test_what_depends_on_a_working_folder_that_is_gone_says_so(
 
 
 @pytest.mark.usefixtures("removed")
-def test_a_whole_path_needs_no_working_folder(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_absolute_path_needs_no_working_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert (run(["probe", CLIP], {}), capsys.readouterr().err) == (0, "")
 
 
-def test_a_result_that_is_known_cannot_go_where_nothing_can_be_looked_at(
+def test_a_known_result_cannot_be_saved_to_an_unreachable_folder(
     served: CommandLine,
 ) -> None:
     first = served("batch", CLIP, "--prompt", "warmer", "--dir", "out")
@@ -73,30 +73,28 @@ def test_a_result_that_is_known_cannot_go_where_nothing_can_be_looked_at(
 
 
 @pytest.mark.parametrize("more", [[], ["--prompt", "warmer"]], ids=["manifest", "clip"])
-def test_a_source_of_a_batch_that_no_file_can_be_is_named(
-    served: CommandLine, more: list[str]
-) -> None:
+def test_an_unreachable_batch_source_is_named(served: CommandLine, more: list[str]) -> None:
     ended = served("batch", NO_NAME, *more)
 
     assert ended.status == 2, ended
     assert "File name too long" in ended.stderr
 
 
-def test_a_file_to_compare_that_cannot_be_looked_at_is_no_task(served: CommandLine) -> None:
+def test_an_unreachable_file_to_compare_is_not_taken_for_a_task(served: CommandLine) -> None:
     ended = served("compare", f"{NO_NAME}.mp4", CLIP)
 
     assert ended.status == 2, ended
     assert "File name too long" in ended.stderr
 
 
-def test_a_summary_that_cannot_be_written_is_said_once(served: CommandLine) -> None:
+def test_an_unwritable_summary_is_reported_once(served: CommandLine) -> None:
     ended = served("edit", URL, "warmer", "--summary", NO_NAME)
 
     assert ended.status == 10, ended
     assert ended.stderr.count("cannot write the summary") == 1
 
 
-def test_a_link_in_a_folder_that_leads_nowhere_keeps_no_other_clip_back(
+def test_a_broken_symlink_in_a_folder_does_not_stop_other_clips(
     served: CommandLine,
 ) -> None:
     clips = served.folder / "clips"
@@ -110,14 +108,14 @@ def test_a_link_in_a_folder_that_leads_nowhere_keeps_no_other_clip_back(
     assert len(ended.stdout.split()) == 1
 
 
-def test_a_journal_that_cannot_be_looked_at_is_not_called_sound(served: CommandLine) -> None:
+def test_recover_reports_an_unreachable_journal(served: CommandLine) -> None:
     ended = served("journal", "recover", OMNIEDIT_STATE_DIR=f"/{NO_NAME}")
 
     assert ended.status == 10, ended
     assert "journal.db: File name too long" in ended.stderr
 
 
-def test_a_journal_to_merge_that_cannot_be_looked_at_is_refused_by_its_name(
+def test_merge_refuses_an_unreachable_journal_by_name(
     served: CommandLine,
 ) -> None:
     ended = served("journal", "merge", NO_NAME)
@@ -127,7 +125,7 @@ def test_a_journal_to_merge_that_cannot_be_looked_at_is_refused_by_its_name(
     assert ended.stderr.endswith("hint: check the folder's name and its permissions\n")
 
 
-def test_an_empty_list_needs_no_look_at_the_journal_of_the_sandbox(
+def test_an_empty_list_survives_an_unreachable_sandbox_journal(
     capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     state = home / "journal"
@@ -139,7 +137,7 @@ def test_an_empty_list_needs_no_look_at_the_journal_of_the_sandbox(
     assert (status, capsys.readouterr().err) == (0, "note: nothing to list\n")
 
 
-def test_a_clip_that_cannot_be_looked_at_is_not_called_missing(served: CommandLine) -> None:
+def test_an_unreachable_clip_is_not_called_missing(served: CommandLine) -> None:
     ended = served("edit", NO_NAME, "warmer")
 
     assert ended.status == 2, ended

@@ -32,9 +32,7 @@ def bill(bench: Bench, *argv: str) -> Mapping[str, Any]:
     return bench.run("usage", "--json", *argv).document
 
 
-def test_the_bill_is_the_service_s_own_after_kills_failures_and_refunds(
-    bench: Bench, folder: Path
-) -> None:
+def test_the_total_matches_the_ledger_after_kills_and_refunds(bench: Bench, folder: Path) -> None:
     prompts = [f"{n} [sandbox:seconds=0]" for n in range(8)]
     prompts += [f"{n} [sandbox:fail=content_policy_violation]" for n in range(3)]
     prompts += [f"{n} [sandbox:cancel]" for n in range(2)]
@@ -52,7 +50,7 @@ def test_the_bill_is_the_service_s_own_after_kills_failures_and_refunds(
     assert (document["total"]["credits_reserved"], document["total"]["tasks_unknown"]) == (0, 0)
 
 
-def test_open_edits_are_asked_for_before_they_are_summed(bench: Bench) -> None:
+def test_unfinished_edits_are_updated_before_summing(bench: Bench) -> None:
     done = bench.run("submit", CLIP_URL, "a [sandbox:seconds=0]")
     bench.run("submit", CLIP_URL, "b [sandbox:stall]")
 
@@ -65,7 +63,7 @@ def test_open_edits_are_asked_for_before_they_are_summed(bench: Bench) -> None:
     assert row["credits_reserved"] > 0
 
 
-def test_without_the_service_what_is_open_is_reserved_and_that_is_said(bench: Bench) -> None:
+def test_without_the_service_unfinished_edits_count_as_last_seen(bench: Bench) -> None:
     bench.run("submit", CLIP_URL, "a [sandbox:stall]")
     bench.service.close()
 
@@ -91,7 +89,7 @@ def test_the_rows_add_up_to_the_total(bench: Bench, folder: Path, by: str) -> No
     assert bill(bench, "--since", "2099-01-01")["rows"] == []
 
 
-def test_the_account_s_list_knows_what_no_journal_does(bench: Bench) -> None:
+def test_remote_usage_includes_tasks_unknown_to_the_journal(bench: Bench) -> None:
     bench.run("submit", CLIP_URL, "a [sandbox:seconds=0]", OMNIEDIT_STATE_DIR="elsewhere")
 
     ended = bench.run("usage", "--remote", "--json")
@@ -105,7 +103,7 @@ def merged(bench: Bench) -> Ended:
     return bench.run("journal", "merge", *folders, "--json")
 
 
-def test_eight_shards_some_of_them_killed_are_one_bill(bench: Bench, folder: Path) -> None:
+def test_merged_shards_match_the_ledger_even_after_kills(bench: Bench, folder: Path) -> None:
     prompts = [f"{n} [sandbox:seconds=0]" for n in range(40)]
     prompts += [f"{n} [sandbox:fail=content_policy_violation]" for n in range(6)]
     manifest = write(folder, prompts)

@@ -73,7 +73,7 @@ def notes(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith("note: only")]
 
 
-def test_a_local_mp4_is_edited_and_one_line_says_what_was_not_checked(
+def test_a_local_mp4_is_edited_with_a_note_on_unchecked_facts(
     bare: CommandLine, record: Path
 ) -> None:
     ended = bare("edit", "clip.mp4", PROMPT, "-o", "out.mp4")
@@ -84,7 +84,7 @@ def test_a_local_mp4_is_edited_and_one_line_says_what_was_not_checked(
     assert len(submissions(record)) == 1
 
 
-def test_a_batch_says_it_once(bare: CommandLine, record: Path) -> None:
+def test_a_batch_shows_the_note_once(bare: CommandLine, record: Path) -> None:
     lines = [{"video": "clip.mp4", "prompt": f"{PROMPT} {number}"} for number in range(3)]
     (bare.folder / "edits.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -103,9 +103,7 @@ def test_a_batch_says_it_once(bare: CommandLine, record: Path) -> None:
         pytest.param([CLIP, PROMPT], id="url"),
     ],
 )
-def test_nothing_is_said_where_nothing_was_to_be_looked_at(
-    bare: CommandLine, argv: list[str]
-) -> None:
+def test_a_clip_that_needs_no_check_shows_no_note(bare: CommandLine, argv: list[str]) -> None:
     ended = bare("submit", *argv)
 
     assert ended.status == 0, ended
@@ -127,7 +125,7 @@ def test_nothing_is_said_where_nothing_was_to_be_looked_at(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_needs_the_extra_says_how_to_install_it_and_sends_nothing(
+def test_a_command_that_needs_the_extra_names_the_install_command(
     bare: CommandLine, record: Path, argv: list[str], status: int, words: str
 ) -> None:
     ended = bare(*argv)
@@ -144,7 +142,7 @@ def test_what_needs_the_extra_says_how_to_install_it_and_sends_nothing(
         pytest.param(b"\0\0\0\x14ftypheic" + bytes(99), "is a still image", id="picture"),
     ],
 )
-def test_first_bytes_alone_refuse_what_is_no_mp4(
+def test_a_file_that_is_not_an_mp4_is_refused_by_its_first_bytes(
     bare: CommandLine, record: Path, content: bytes, words: str
 ) -> None:
     (bare.folder / "clip.mp4").write_bytes(content)
@@ -153,7 +151,7 @@ def test_first_bytes_alone_refuse_what_is_no_mp4(
     assert not requests(record)
 
 
-def test_everything_else_does_not_miss_it(bare: CommandLine) -> None:
+def test_commands_that_do_not_need_the_extra_never_mention_it(bare: CommandLine) -> None:
     assert bare("submit", CLIP, PROMPT).status == 0
 
     for argv in (["status"], ["wait", "-d", "out.mp4"], ["list"], ["credits"], ["--help"]):
