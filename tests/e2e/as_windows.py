@@ -92,7 +92,7 @@ def become_windows() -> None:
     sys.platform = "win32"
 
 
-def _speak_a_code_page() -> None:
+def _use_code_page() -> None:
     sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="cp1252", newline="\r\n")
     sys.stderr = io.TextIOWrapper(
         sys.stderr.buffer, encoding="cp1252", newline="\r\n", errors="backslashreplace"
@@ -111,12 +111,12 @@ def serve() -> None:
         for call in calls:
             child = fork()
             if child == 0:
-                _carry_out(**json.loads(call))
+                _run_and_exit(**json.loads(call))
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             os.write(1, f"{status}\n".encode())
 
 
-def _carry_out(
+def _run_and_exit(
     *, argv: list[str], folder: str, environ: dict[str, str], streams: list[str]
 ) -> None:
     """Run a command line in this process, then exit."""
@@ -139,7 +139,7 @@ def _carry_out(
 
 
 def _main() -> int:
-    _speak_a_code_page()
+    _use_code_page()
     from omniedit.__main__ import main  # noqa: PLC0415 - only after the system has changed
 
     return main()
@@ -160,7 +160,7 @@ def _msvcrt() -> Any:
     return fake
 
 
-def _refusing_open_files(act: Any) -> Any:
+def _refusing_open_files(function: Any) -> Any:
     """Return a path function that fails if this process has the file open."""
     lstat, fstat = os.lstat, os.fstat
 
@@ -176,7 +176,7 @@ def _refusing_open_files(act: Any) -> Any:
                     continue
                 if is_open:
                     raise PermissionError(errno.EACCES, f"{path} is open", path)
-        act(*paths, **options)
+        function(*paths, **options)
 
     return refuse
 

@@ -40,21 +40,21 @@ def die_before(step: int) -> None:
 def die_after(name: str) -> None:
     """Kill this process right after its first effect of this name."""
 
-    def look(done: str) -> None:
+    def on_event(done: str) -> None:
         if done == name:
             _die()
 
-    sys.setprofile(_on_effects("c_return", look))
+    sys.setprofile(_on_effects("c_return", on_event))
 
 
 def _on_effects(
-    event: str, take: Callable[[str], object]
+    event: str, callback: Callable[[str], object]
 ) -> Callable[[FrameType, str, Any], object]:
-    def look(_frame: FrameType, happened: str, called: Any) -> None:
+    def on_event(_frame: FrameType, happened: str, called: Any) -> None:
         if happened == event and _is_effect(called):
-            take(called.__name__)
+            callback(called.__name__)
 
-    return look
+    return on_event
 
 
 def _is_effect(called: Any) -> bool:

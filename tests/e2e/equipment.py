@@ -63,36 +63,36 @@ class ForkServer:
         self._running: list[int] = []
         self._count = 0
 
-    def begin(self, *errands: CommandRun) -> list[int]:
+    def begin(self, *runs: CommandRun) -> list[int]:
         """Start command lines concurrently and return their process IDs; then call `end`."""
-        self._give_up()
-        self._outputs = [self._new_output() for _ in errands]
-        self._argvs = [errand.argv for errand in errands]
+        self._kill_running()
+        self._outputs = [self._new_output() for _ in runs]
+        self._argvs = [run.argv for run in runs]
         lines = [
             {
-                "argv": errand.argv,
-                "environ": dict(errand.environ),
-                "policy": errand.policy._asdict(),
-                "folder": str(errand.folder),
+                "argv": run.argv,
+                "environ": dict(run.environ),
+                "policy": run.policy._asdict(),
+                "folder": str(run.folder),
                 "stdout": str(stdout),
                 "stderr": str(stderr),
-                "dies_before": errand.dies_before,
-                "dies_after": errand.dies_after,
-                "largest_file": errand.largest_file,
+                "dies_before": run.dies_before,
+                "dies_after": run.dies_after,
+                "largest_file": run.largest_file,
             }
-            for errand, (stdout, stderr) in zip(errands, self._outputs, strict=True)
+            for run, (stdout, stderr) in zip(runs, self._outputs, strict=True)
         ]
         assert self._process.stdin
         self._process.stdin.write(json.dumps(lines) + "\n")
         self._process.stdin.flush()
-        self._running = self._answer()
+        self._running = self._read_reply()
         return self._running
 
     def end(self) -> list[Ended]:
         """Wait for the command lines that were begun, and validate their JSON."""
         ended = [
             Ended(status, stdout.read_text("utf-8"), stderr.read_text("utf-8"))
-            for status, (stdout, stderr) in zip(self._answer(), self._outputs, strict=True)
+            for status, (stdout, stderr) in zip(self._read_reply(), self._outputs, strict=True)
         ]
         self._running = []
         for argv, each in zip(self._argvs, ended, strict=True):
@@ -105,7 +105,7 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server."""
-        self._give_up()
+        self._kill_running()
         with self._started or contextlib.nullcontext(), self._folder:
             pass
 
@@ -127,23 +127,23 @@ class ForkServer:
         return folder
 
     @property
-    def _door(self) -> Path:
-        return Path(self._folder.name) / "door"
+    def _socket_path(self) -> Path:
+        return Path(self._folder.name) / "socket"
 
-    def _give_up(self) -> None:
+    def _kill_running(self) -> None:
         """Kill the processes that a failed test did not wait for."""
         for pid in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if self._running:
-            self._answer()
+            self._read_reply()
         self._running = []
 
     @property
     def _process(self) -> subprocess.Popen[str]:
         if self._started is None:
             self._started = subprocess.Popen(
-                [sys.executable, SCRIPT, self._door],
+                [sys.executable, SCRIPT, self._socket_path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -158,10 +158,10 @@ class ForkServer:
             path.touch()
         return paths[0], paths[1]
 
-    def _answer(self) -> list[int]:
+    def _read_reply(self) -> list[int]:
         assert self._process.stdout
-        answer: list[int] = json.loads(self._process.stdout.readline())
-        return answer
+        reply: list[int] = json.loads(self._process.stdout.readline())
+        return reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,24 +188,24 @@ class Bench:
         *argv: str,
         folder: Path | None = None,
         largest_file: int | None = None,
-        hear: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
         **environ: str,
     ) -> Ended:
         """Run a command line with shortened waits; in its own process if it has limits.
 
-        `hear` is called with each text that is written to stderr.
+        `on_stderr` is called with each text that is written to stderr.
         """
-        errand = self._errand(argv, folder=folder, environ=environ)
+        run = self._command_run(argv, folder=folder, environ=environ)
         if largest_file is not None:
-            self.fork_server.begin(replace(errand, largest_file=largest_file))
+            self.fork_server.begin(replace(run, largest_file=largest_file))
             (ended,) = self.fork_server.end()
             return ended
         outcome = run_in_process(
             argv,
-            folder=errand.folder,
-            environ=errand.environ,
+            folder=run.folder,
+            environ=run.environ,
             stderr_path=self._stderr_path,
-            hear=hear,
+            hear=on_stderr,
             policy=self.policy,
         )
         return ended_with(argv, outcome)
@@ -220,7 +220,7 @@ class Bench:
 
     def run_at_once(self, *argvs: Sequence[str]) -> list[Ended]:
         """Run command lines concurrently, each in its own process."""
-        self.fork_server.begin(*(self._errand(argv) for argv in argvs))
+        self.fork_server.begin(*(self._command_run(argv) for argv in argvs))
         ended = self.fork_server.end()
         assert all("Traceback" not in each.stderr for each in ended), ended
         return ended
@@ -234,9 +234,9 @@ class Bench:
         **environ: str,
     ) -> int:
         """Start a command line with shortened waits and return its process ID; then call `end`."""
-        errand = self._errand(argv, folder=folder, environ=environ)
-        errand = replace(errand, dies_before=dies_before, dies_after=dies_after)
-        (pid,) = self.fork_server.begin(errand)
+        run = self._command_run(argv, folder=folder, environ=environ)
+        run = replace(run, dies_before=dies_before, dies_after=dies_after)
+        (pid,) = self.fork_server.begin(run)
         return pid
 
     def end(self) -> Ended:
@@ -244,7 +244,7 @@ class Bench:
         (ended,) = self.fork_server.end()
         return ended
 
-    def _errand(
+    def _command_run(
         self,
         argv: Sequence[str],
         *,
@@ -320,18 +320,18 @@ def digest(content: bytes) -> str:
 @contextlib.contextmanager
 def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Serve a folder; yield its URL and a list of requested paths."""
-    asked: list[str] = []
+    requested: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the base class
-            asked.append(str(args[0]))
+            requested.append(str(args[0]))
 
     handler = functools.partial(Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
+            yield f"http://127.0.0.1:{server.server_port}", requested
         finally:
             server.shutdown()
             thread.join()

@@ -1,6 +1,6 @@
 """A proxy in front of a sandbox that fails on request, like networks and gateways do.
 
-It listens on two loopback ports ("doors"): one for the API, and one for the file service and the
+It listens on two loopback ports: one for the API, and one for the file service and the
 results, so that each can be closed separately. Faults are scripted by endpoint and occurrence;
 requests without a script pass unchanged.
 """
@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-_HELD_AT_MOST_S: Final = 30.0
+_LONGEST_HOLD_S: Final = 30.0
 _DRIP_S: Final = 0.1
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
@@ -66,7 +66,7 @@ class Reply:
         return int(self.head.split(b" ", 2)[1])
 
 
-class Visit:
+class Exchange:
     """One request in progress, with the actions that a fault can take."""
 
     def __init__(self, faulty: "FaultyService", connection: socket.socket, head: bytes) -> None:
@@ -102,11 +102,11 @@ class Visit:
         dropped = {"host", "connection", "content-length", without}
         body = rewrite(self.read())
         kept = [line for line in self._lines if line and line.split(":")[0].lower() not in dropped]
-        # The sandbox builds links from the Host header: they must lead through the files' door.
+        # The sandbox builds links from the Host header: they must lead through the files' port.
         kept += [f"Host: {self._faulty.files_host}", "Connection: close"]
         kept += [f"Content-Length: {len(body)}"] if body else []
         head = "\r\n".join([self._request_line, *kept, "", ""]).encode("latin-1")
-        with socket.create_connection(self._faulty.upstream, timeout=_HELD_AT_MOST_S) as upstream:
+        with socket.create_connection(self._faulty.upstream, timeout=_LONGEST_HOLD_S) as upstream:
             upstream.sendall(head + body)
             received = b""
             while block := upstream.recv(65536):
@@ -124,8 +124,8 @@ class Visit:
         self._connection.close()
 
     def hold(self) -> None:
-        """Wait until the client goes away or all held requests are released."""
-        deadline = time.monotonic() + _HELD_AT_MOST_S
+        """Wait until the client disconnects or all held requests are released."""
+        deadline = time.monotonic() + _LONGEST_HOLD_S
         self._connection.settimeout(0.02)
         while time.monotonic() < deadline and not self._faulty.released.is_set():
             try:
@@ -138,43 +138,43 @@ class Visit:
         self._connection.settimeout(None)
 
 
-Fault = Callable[[Visit], None]
+Fault = Callable[[Exchange], None]
 
 
-def passed(visit: Visit) -> None:
+def pass_through(exchange: Exchange) -> None:
     """Pass the reply on unchanged."""
-    reply = visit.forward()
-    visit.send(reply.head + reply.body)
+    reply = exchange.forward()
+    exchange.send(reply.head + reply.body)
 
 
-def reset_before(visit: Visit) -> None:
+def reset_before(exchange: Exchange) -> None:
     """Reset the connection before reading the request."""
-    visit.reset()
+    exchange.reset()
 
 
-def reset_after(visit: Visit) -> None:
+def reset_after(exchange: Exchange) -> None:
     """Reset the connection after the service has handled the request."""
-    visit.forward()
-    visit.reset()
+    exchange.forward()
+    exchange.reset()
 
 
-def silence_before(visit: Visit) -> None:
+def silence_before(exchange: Exchange) -> None:
     """Read the request, but neither forward it nor reply."""
-    visit.read()
-    visit.hold()
+    exchange.read()
+    exchange.hold()
 
 
-def silence_after(visit: Visit) -> None:
+def silence_after(exchange: Exchange) -> None:
     """Forward the request, but do not reply."""
-    visit.forward()
-    visit.hold()
+    exchange.forward()
+    exchange.hold()
 
 
-def held(visit: Visit) -> None:
+def held(exchange: Exchange) -> None:
     """Forward the request, and reply once all held requests are released."""
-    reply = visit.forward()
-    visit.hold()
-    visit.send(reply.head + reply.body)
+    reply = exchange.forward()
+    exchange.hold()
+    exchange.send(reply.head + reply.body)
 
 
 def answered(
@@ -186,15 +186,15 @@ def answered(
 ) -> Fault:
     """Return a fault that replies in the service's place; if `after`, the service acts first."""
 
-    def answer(visit: Visit) -> None:
+    def answer(exchange: Exchange) -> None:
         if after:
-            visit.forward()
+            exchange.forward()
         else:
-            visit.read()
+            exchange.read()
         sent = {"Content-Length": str(len(body)), "Connection": "close"}
         sent |= {n: v if isinstance(v, str) else v() for n, v in (headers or {}).items()}
         lines = [f"HTTP/1.1 {status} -", *(f"{name}: {value}" for name, value in sent.items())]
-        visit.send("\r\n".join([*lines, "", ""]).encode() + body)
+        exchange.send("\r\n".join([*lines, "", ""]).encode() + body)
 
     return answer
 
@@ -205,48 +205,48 @@ def refusal(status: int, code: str, message: str = "said the gateway") -> Fault:
     return answered(status, body, headers={"Content-Type": "application/json"})
 
 
-def cut_body(visit: Visit) -> None:
+def cut_body(exchange: Exchange) -> None:
     """Forward the request, announce the whole reply, but send only half of its body."""
-    reply = visit.forward()
-    visit.send(reply.head + reply.body[: len(reply.body) // 2])
+    reply = exchange.forward()
+    exchange.send(reply.head + reply.body[: len(reply.body) // 2])
 
 
-def slow_body(visit: Visit) -> None:
+def slow_body(exchange: Exchange) -> None:
     """Forward the request, and let the reply trickle byte by byte without end."""
-    reply = visit.forward()
-    visit.send(reply.head)
+    reply = exchange.forward()
+    exchange.send(reply.head)
     with suppress(OSError):
         for value in reply.body:
-            visit.send(bytes([value]))
+            exchange.send(bytes([value]))
             time.sleep(_DRIP_S)
 
 
-def slow_but_whole(visit: Visit) -> None:
+def slow_but_whole(exchange: Exchange) -> None:
     """Forward the request, and send the reply in ten pieces."""
-    reply = visit.forward()
-    visit.send(reply.head)
+    reply = exchange.forward()
+    exchange.send(reply.head)
     size = max(1, len(reply.body) // 10)
     for start in range(0, len(reply.body), size):
-        visit.send(reply.body[start : start + size])
+        exchange.send(reply.body[start : start + size])
         time.sleep(_DRIP_S / 2)
 
 
 def marked(marker: str) -> Fault:
     """Return a fault that adds a sandbox marker to the prompt, unseen by the client."""
 
-    def forward(visit: Visit) -> None:
-        reply = visit.forward(
+    def forward(exchange: Exchange) -> None:
+        reply = exchange.forward(
             lambda body: body.replace(b'", "video_urls"', f' {marker}", "video_urls"'.encode())
         )
-        visit.send(reply.head + reply.body)
+        exchange.send(reply.head + reply.body)
 
     return forward
 
 
-def key_ignored(visit: Visit) -> None:
+def key_ignored(exchange: Exchange) -> None:
     """Forward the request without its `Idempotency-Key`, like a service that ignores it."""
-    reply = visit.forward(without="idempotency-key")
-    visit.send(reply.head + reply.body)
+    reply = exchange.forward(without="idempotency-key")
+    exchange.send(reply.head + reply.body)
 
 
 def in_seconds(seconds: float) -> Callable[[], str]:
@@ -269,8 +269,8 @@ class FaultyService:
         self._scripts: defaultdict[Endpoint, deque[Fault]] = defaultdict(deque)
         self._standing: dict[Endpoint, Fault] = {}
         self._lock = threading.Lock()
-        self._api = _Door(self._receive)
-        self._files = _Door(self._receive)
+        self._api = _Port(self._receive)
+        self._files = _Port(self._receive)
 
     def __enter__(self) -> Self:
         return self
@@ -282,7 +282,7 @@ class FaultyService:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The settings that point to both doors."""
+        """The settings that point to both ports."""
         return {
             "OMNIEDIT_BASE_URL": f"http://{self._api.host}",
             "OMNIEDIT_FILES_URL": f"http://{self._files.host}",
@@ -303,20 +303,22 @@ class FaultyService:
         with self._lock:
             self._standing[endpoint] = fault
 
-    def refuse(self, endpoint: Endpoint, *, is_enough: Callable[[], bool] = lambda: False) -> None:
-        """Close the port of an endpoint until `is_enough` returns true."""
-        door = self._api if endpoint in _API else self._files
-        door.refuse()
+    def refuse(
+        self, endpoint: Endpoint, *, reopen_when: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Close the port of an endpoint; reopen it once `reopen_when` returns true."""
+        port = self._api if endpoint in _API else self._files
+        port.refuse()
 
         def reopen() -> None:
-            while not door.is_accepting and not self.released.is_set():
-                if is_enough():
-                    door.accept()
+            while not port.is_accepting and not self.released.is_set():
+                if reopen_when():
+                    port.accept()
                 time.sleep(0.005)
 
         threading.Thread(target=reopen, daemon=True).start()
 
-    def mend(self) -> None:
+    def clear_faults(self) -> None:
         """Remove all faults."""
         with self._lock:
             self._scripts.clear()
@@ -326,9 +328,9 @@ class FaultyService:
 
     def count(self, endpoint: Endpoint) -> int:
         """Return the number of received requests of an endpoint."""
-        return len(self.seen(endpoint))
+        return len(self.requests_to(endpoint))
 
-    def seen(self, endpoint: Endpoint) -> list[Request]:
+    def requests_to(self, endpoint: Endpoint) -> list[Request]:
         """Return the received requests of an endpoint."""
         return [request for request in list(self.requests) if request.endpoint is endpoint]
 
@@ -336,20 +338,22 @@ class FaultyService:
         head = _peek_head(connection)
         if not head:
             return
-        visit = Visit(self, connection, head)
+        exchange = Exchange(self, connection, head)
         with self._lock:
-            script = self._scripts[visit.endpoint]
-            fault = script.popleft() if script else self._standing.get(visit.endpoint, passed)
-            place = len(self.requests)
-            self.requests.append(Request(visit.endpoint, visit.headers, b""))
+            script = self._scripts[exchange.endpoint]
+            fault = (
+                script.popleft() if script else self._standing.get(exchange.endpoint, pass_through)
+            )
+            index = len(self.requests)
+            self.requests.append(Request(exchange.endpoint, exchange.headers, b""))
         if fault is not reset_before:
-            body = visit.read()
-            self.requests[place] = Request(visit.endpoint, visit.headers, body)
-        fault(visit)
+            body = exchange.read()
+            self.requests[index] = Request(exchange.endpoint, exchange.headers, body)
+        fault(exchange)
 
 
 @dataclass(slots=True)
-class _Door:
+class _Port:
     """A loopback port that can be closed and reopened."""
 
     receive: Callable[[socket.socket], None]
@@ -404,10 +408,10 @@ class _Door:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._converse, args=[connection], daemon=True).start()
+            threading.Thread(target=self._handle, args=[connection], daemon=True).start()
 
-    def _converse(self, connection: socket.socket) -> None:
-        # The client may go away at any time, and so may the sandbox at the end of a test.
+    def _handle(self, connection: socket.socket) -> None:
+        # The client may disconnect at any time, and the sandbox at the end of a test.
         with suppress(OSError), connection:
             self.receive(connection)
 

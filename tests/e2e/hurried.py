@@ -1,4 +1,4 @@
-"""The command line with shortened rests and timeouts, in forked processes.
+"""The command line with shortened waits and timeouts, in forked processes.
 
 As a script it runs many command lines, each in a fork of a process that has imported everything:
 that saves a fifth of a second per command. Its argument is the path of a socket on which it accepts
@@ -36,9 +36,8 @@ from omniedit.policy import Policy  # noqa: E402 - as above
 from tests.e2e.effects import die_after, die_before  # noqa: E402 - as above
 from tests.policies import HURRIED, resigned  # noqa: E402 - as above
 
-IN_VAIN: Final = "HURRIED_IN_VAIN"
-"""The variable that announces a hopeless connection, so that retries end soon."""
-
+SHORT_RETRIES: Final = "HURRIED_SHORT_RETRIES"
+"""The variable that shortens retries, for tests in which they never succeed."""
 
 WATCH: Final = "WATCHED_HOOK"
 """The variable with the path of code to run before a shell's command, to watch it."""
@@ -62,7 +61,7 @@ class CommandRun(TypedDict):
 
 
 def serve(path: str) -> None:
-    """Run the errands from stdin, those of one line concurrently, and the commands of shells.
+    """Run the commands from stdin, those of one line concurrently, and the commands of shells.
 
     Each line is answered twice: first with the process IDs, then with the exit statuses.
 
@@ -78,57 +77,62 @@ def serve(path: str) -> None:
     # A garbage collection in a fork would copy every memory page with an object.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)  # as `omniedit/__main__.py` sets it
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(path)
-        door.listen()
-        call = _Server(door).call()
-    # Here we are in the fork of a command: `call` returns nowhere else.
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        call = _Server(listener).next_call()
+    # Here we are in the fork of a command: `next_call` returns nowhere else.
     call.run_in_process()
 
 
 class _Server:
     """Starts processes on request, and reports how they ended."""
 
-    def __init__(self, door: socket.socket) -> None:
-        self._door = door
-        self._errands = os.fdopen(os.dup(0), encoding="utf-8")
-        self._answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._requests = os.fdopen(os.dup(0), encoding="utf-8")
+        self._replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
         self._statuses: dict[int, int | None] | None = None
         self._callers: dict[int, socket.socket] = {}
         # SIGCHLD writes to this pair, so that `select` notices the end of a process.
-        self._woken, self._bell = socket.socketpair()
-        for end in (self._woken, self._bell):
+        self._wakeup_reader, self._wakeup_writer = socket.socketpair()
+        for end in (self._wakeup_reader, self._wakeup_writer):
             end.settimeout(0)
-        signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wakeup_writer.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
-    def call(self) -> "_Call":
+    def next_call(self) -> "_Call":
         """Serve until stdin ends; return only in the fork for a command of a shell."""
         while True:
             by_connection = {connection: pid for pid, connection in self._callers.items()}
-            sources: list[Any] = [self._errands, self._door, self._woken, *by_connection]
+            sources: list[Any] = [
+                self._requests,
+                self._listener,
+                self._wakeup_reader,
+                *by_connection,
+            ]
             for source in select.select(sources, [], [])[0]:
-                if source is self._errands:
-                    self._begin_errands()
-                elif source is self._woken:
-                    self._woken.recv(4096)
-                elif source is self._door:
-                    if call := self._let_in():
+                if source is self._requests:
+                    self._start_commands()
+                elif source is self._wakeup_reader:
+                    self._wakeup_reader.recv(4096)
+                elif source is self._listener:
+                    if call := self._accept():
                         return call
                 else:
-                    _pass_on(source, by_connection[source])
-            self._tell_ends()
+                    _forward_signals(source, by_connection[source])
+            self._report_exits()
 
-    def _begin_errands(self) -> None:
-        line = self._errands.readline()
+    def _start_commands(self) -> None:
+        line = self._requests.readline()
         if not line:
             os._exit(0)
-        children = [_begin(errand) for errand in json.loads(line)]
+        children = [_fork(command) for command in json.loads(line)]
         self._statuses = dict.fromkeys(children)
-        self._answer(children)
+        self._reply(children)
 
-    def _let_in(self) -> "_Call | None":
-        connection, _ = self._door.accept()
+    def _accept(self) -> "_Call | None":
+        connection, _ = self._listener.accept()
         head, streams, _, _ = socket.recv_fds(connection, 8, 3)
         with connection.makefile("rb") as file:
             request = file.read(int.from_bytes(head, "little"))
@@ -148,12 +152,12 @@ class _Server:
         self._callers[child] = connection
         return None
 
-    def _tell_ends(self) -> None:
+    def _report_exits(self) -> None:
         if self._statuses is not None:
             for pid in [pid for pid, status in self._statuses.items() if status is None]:
                 self._statuses[pid] = _status_of(pid)
             if None not in self._statuses.values():
-                self._answer([*self._statuses.values()])
+                self._reply([*self._statuses.values()])
                 self._statuses = None
         for pid, connection in [*self._callers.items()]:
             status = _status_of(pid)
@@ -162,12 +166,12 @@ class _Server:
                     connection.sendall(status.to_bytes(2, "little", signed=True))
                 del self._callers[pid]
 
-    def _answer(self, numbers: object) -> None:
-        self._answers.write(json.dumps(numbers) + "\n")
-        self._answers.flush()
+    def _reply(self, numbers: object) -> None:
+        self._replies.write(json.dumps(numbers) + "\n")
+        self._replies.flush()
 
 
-def _pass_on(caller: socket.socket, pid: int) -> None:
+def _forward_signals(caller: socket.socket, pid: int) -> None:
     """Pass the caller's signals on to a process, and kill it when the caller has gone."""
     try:
         signals = caller.recv(16)
@@ -221,15 +225,15 @@ class _Call:
         """Run the command in this process, then exit."""
         status = 1
         try:
-            self._take_place()
-            status = run(self._argv, os.environ, policy=_patience())
+            self._adopt_surroundings()
+            status = run(self._argv, os.environ, policy=_policy())
         except BaseException:
             traceback.print_exc()
             raise
         finally:
             _end(status)
 
-    def _take_place(self) -> None:
+    def _adopt_surroundings(self) -> None:
         os.environb.clear()
         os.environb.update(self._environ)
         time.tzset()
@@ -241,13 +245,13 @@ class _Call:
                 os.dup2(self._streams[number], number)
                 os.close(self._streams[number])
         # Reopen the streams: whether one is seekable is determined when it is opened.
-        sys.stdin = self._opened(0, "r", errors="surrogateescape")
-        sys.stdout = self._opened(1, "w", errors="surrogateescape")
-        sys.stderr = self._opened(2, "w", errors="backslashreplace", buffering=1)
+        sys.stdin = self._open_stream(0, "r", errors="surrogateescape")
+        sys.stdout = self._open_stream(1, "w", errors="surrogateescape")
+        sys.stderr = self._open_stream(2, "w", errors="backslashreplace", buffering=1)
         if watch := os.environ.get(WATCH):
             exec(Path(watch).read_text("utf-8"), {})  # noqa: S102 - from a test
 
-    def _opened(self, number: int, mode: str, *, errors: str, buffering: int = -1) -> Any:
+    def _open_stream(self, number: int, mode: str, *, errors: str, buffering: int = -1) -> Any:
         if number not in self._streams:
             return None
         return open(number, mode, buffering, encoding="utf-8", errors=errors)
@@ -266,41 +270,41 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _patience() -> Policy:
-    return resigned() if IN_VAIN in os.environ else HURRIED
+def _policy() -> Policy:
+    return resigned() if SHORT_RETRIES in os.environ else HURRIED
 
 
-def _begin(errand: CommandRun) -> int:
+def _fork(command: CommandRun) -> int:
     child = os.fork()
     if child == 0:
         _forget_server()
-        _carry_out(errand)
+        _run_and_exit(command)
     return child
 
 
-def _carry_out(errand: CommandRun) -> None:
+def _run_and_exit(command: CommandRun) -> None:
     """Run a command line in this process, then exit."""
     status = 1
     try:
         os.environ.clear()
-        os.environ.update(errand["environ"])
-        os.chdir(errand["folder"])
+        os.environ.update(command["environ"])
+        os.chdir(command["folder"])
         for number, name, flags in (
             (0, os.devnull, os.O_RDONLY),
-            (1, errand["stdout"], os.O_WRONLY),
-            (2, errand["stderr"], os.O_WRONLY),
+            (1, command["stdout"], os.O_WRONLY),
+            (2, command["stderr"], os.O_WRONLY),
         ):
             opened = os.open(name, flags)
             os.dup2(opened, number)
             os.close(opened)
-        if errand["largest_file"] is not None:
-            limit = errand["largest_file"]
+        if command["largest_file"] is not None:
+            limit = command["largest_file"]
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        if errand["dies_before"]:
-            die_before(errand["dies_before"])
-        if errand["dies_after"]:
-            die_after(errand["dies_after"])
-        status = run(errand["argv"], os.environ, policy=Policy(**errand["policy"]))
+        if command["dies_before"]:
+            die_before(command["dies_before"])
+        if command["dies_after"]:
+            die_after(command["dies_after"])
+        status = run(command["argv"], os.environ, policy=Policy(**command["policy"]))
         sys.setprofile(None)
         sys.stdout.flush()
         sys.stderr.flush()

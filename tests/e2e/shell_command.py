@@ -23,17 +23,17 @@ def is_open(number: int) -> bool:
 
 # Check first: the socket below would take the number of a closed stream.
 numbers = [number for number in range(3) if is_open(number)]
-door = socket(AF_UNIX, SOCK_STREAM)
-door.connect(f"{sys.argv[0].rpartition('/')[0]}/../door")
+server = socket(AF_UNIX, SOCK_STREAM)
+server.connect(f"{sys.argv[0].rpartition('/')[0]}/../socket")
 request = marshal.dumps((sys.argv[1:], posix.environ, posix.getcwd(), numbers))
 streams = b"".join(number.to_bytes(4, sys.byteorder) for number in numbers)
 rights = [(SOL_SOCKET, SCM_RIGHTS, streams)] if streams else []
-door.sendmsg([len(request).to_bytes(8, "little")], rights)
-door.sendall(request)
+server.sendmsg([len(request).to_bytes(8, "little")], rights)
+server.sendall(request)
 for number in PASSED_ON:
     if _signal.getsignal(number) is not _signal.SIG_IGN:
-        _signal.signal(number, lambda received, _: door.sendall(bytes([received])))
-status = int.from_bytes(door.recv(2), "little", signed=True)
+        _signal.signal(number, lambda received, _: server.sendall(bytes([received])))
+status = int.from_bytes(server.recv(2), "little", signed=True)
 if status < 0:
     # End by the same signal as the command.
     if -status in PASSED_ON:

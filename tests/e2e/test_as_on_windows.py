@@ -19,12 +19,12 @@ from tests.e2e.test_contract_equipment import CLIP, KEY, NOW
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(sys.platform == "win32", reason="every other test is one of these there"),
+    pytest.mark.skipif(sys.platform == "win32", reason="on Windows every other test covers this"),
 ]
 
 AS_WINDOWS: Final = Path(__file__).with_name("as_windows.py")
 PACKAGE: Final = Path(omniedit.__file__).parent
-ASKS_FOR_ITS_SYSTEM: Final = re.compile(
+PLATFORM_CHECK: Final = re.compile(
     r"sys\.platform|\bos\.name\b|^\s*(import|from) (fcntl|grp|msvcrt|pwd|resource|termios|winreg)\b",
     re.MULTILINE,
 )
@@ -86,13 +86,13 @@ def test_every_module_imports_without_posix() -> None:
 
 
 def test_only_the_system_package_checks_the_platform() -> None:
-    asking = {
+    checking = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if ASKS_FOR_ITS_SYSTEM.search(path.read_text("utf-8"))
+        if PLATFORM_CHECK.search(path.read_text("utf-8"))
     }
 
-    assert {name for name in asking if not name.startswith("system/")} == {
+    assert {name for name in checking if not name.startswith("system/")} == {
         "cli/completion/tasks.py",  # it must start too fast to import `system`
     }
 
@@ -181,20 +181,20 @@ def test_a_damaged_journal_is_set_aside(run: Run, home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "said", "status", "error"),
+    ("argv", "announcement", "status", "error"),
     [
-        pytest.param(("sandbox", "serve"), "OMNIEDIT_BASE_URL", 130, "", id="while-it-serves"),
+        pytest.param(("sandbox", "serve"), "OMNIEDIT_BASE_URL", 130, "", id="sandbox-server"),
         pytest.param(
             ("--sandbox", "edit", CLIP, "x [sandbox:stall]"),
             "submitted",
             130,
             "error: interrupted",
-            id="at-rest",
+            id="waiting-edit",
         ),
     ],
 )
 def test_ctrl_c_ends_a_waiting_command(
-    folder: Path, argv: tuple[str, ...], said: str, status: int, error: str
+    folder: Path, argv: tuple[str, ...], announcement: str, status: int, error: str
 ) -> None:
     with subprocess.Popen(
         [sys.executable, AS_WINDOWS, *argv],
@@ -205,7 +205,7 @@ def test_ctrl_c_ends_a_waiting_command(
     ) as running:
         try:
             assert running.stderr
-            assert any(said in line for line in running.stderr)
+            assert any(announcement in line for line in running.stderr)
 
             running.send_signal(signal.SIGINT)
 

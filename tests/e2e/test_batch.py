@@ -20,7 +20,7 @@ URL = "https://example.com/clip.mp4"
 MakeBench = Callable[..., Bench]
 
 
-def write(folder: Path, *rows: Mapping[str, object] | str, name: str = "m.jsonl") -> str:
+def write_manifest(folder: Path, *rows: Mapping[str, object] | str, name: str = "m.jsonl") -> str:
     lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
     (folder / name).write_text("\n".join(lines) + "\n")
     return name
@@ -39,7 +39,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_text_output_is_the_saved_paths_and_a_summary(bench: Bench, folder: Path) -> None:
-    manifest = write(folder, *rows(3))
+    manifest = write_manifest(folder, *rows(3))
 
     first = bench.run("batch", manifest, "--dir", "out")
     again = bench.run("batch", manifest, "--dir", "out")
@@ -54,7 +54,7 @@ def test_text_output_is_the_saved_paths_and_a_summary(bench: Bench, folder: Path
 
 
 def test_json_output_is_one_document_in_manifest_order(bench: Bench, folder: Path) -> None:
-    manifest = write(folder, *rows(4), "", row("last"))
+    manifest = write_manifest(folder, *rows(4), "", row("last"))
 
     document = bench.run("batch", manifest, "--json", "--concurrency", "3").document
 
@@ -70,15 +70,20 @@ def test_json_output_is_one_document_in_manifest_order(bench: Bench, folder: Pat
 def test_a_refused_line_reports_its_request_id_and_time(bench: Bench, folder: Path) -> None:
     bench.faulty.always(Endpoint.SUBMIT, refusal(402, "insufficient_quota"))
 
-    (told,) = bench.run("batch", write(folder, row("warmer")), "--json").document["tasks"]
+    (reported,) = bench.run("batch", write_manifest(folder, row("warmer")), "--json").document[
+        "tasks"
+    ]
 
     (known,) = bench.run("list", "--json").document["tasks"]
-    assert (told["request_id"], told["created_at"]) == (known["request_id"], known["created_at"])
-    assert told["error"]["hint"]
+    assert (reported["request_id"], reported["created_at"]) == (
+        known["request_id"],
+        known["created_at"],
+    )
+    assert reported["error"]["hint"]
 
 
 def test_events_cover_every_edit_and_end_with_done(bench: Bench, folder: Path) -> None:
-    manifest = write(
+    manifest = write_manifest(
         folder, *rows(2), row("no", output="no.mp4", take=1) | {"prompt": "x [sandbox:http=400]"}
     )
 
@@ -94,7 +99,7 @@ def test_events_cover_every_edit_and_end_with_done(bench: Bench, folder: Path) -
 
 
 def test_quiet_output_is_paths_and_errors(bench: Bench, folder: Path) -> None:
-    manifest = write(
+    manifest = write_manifest(
         folder, row("a", output="a.mp4"), row("b") | {"prompt": "b [sandbox:http=400]"}
     )
 
@@ -113,10 +118,10 @@ def test_a_manifest_can_be_read_from_stdin(bench: Bench) -> None:
 
 
 def test_lines_can_be_added_moved_and_renamed(bench: Bench, folder: Path) -> None:
-    bench.run("batch", write(folder, *rows(3)))
+    bench.run("batch", write_manifest(folder, *rows(3)))
     first, second, third = rows(3)
 
-    grown = write(
+    grown = write_manifest(
         folder, row("new", output="new.mp4"), third, second | {"output": "moved.mp4"}, first
     )
     ended = bench.run("batch", grown)
@@ -129,11 +134,11 @@ def test_lines_can_be_added_moved_and_renamed(bench: Bench, folder: Path) -> Non
 def test_without_credits_paid_results_are_saved_and_the_rest_counted(
     bench: Bench, folder: Path
 ) -> None:
-    bench.run("batch", write(folder, *rows(2)))
+    bench.run("batch", write_manifest(folder, *rows(2)))
     (folder / "2.mp4").unlink()
     empty = [{"video": URL, "prompt": f"{number} [sandbox:http=402]"} for number in range(5)]
 
-    ended = bench.run("batch", write(folder, *empty, *rows(9)), "--concurrency", "1")
+    ended = bench.run("batch", write_manifest(folder, *empty, *rows(9)), "--concurrency", "1")
 
     assert ended.status == 4, ended
     assert sorted(ended.stdout.split()) == ["1.mp4", "2.mp4"]
@@ -146,8 +151,10 @@ def test_a_rerun_with_credits_makes_the_rest(bench: Bench, folder: Path) -> None
     lines = rows(8)
     empty = row("", output="5.mp4") | {"prompt": "5 [sandbox:http=402]"}
 
-    first = bench.run("batch", write(folder, *lines[:4], empty, *lines[5:]), "--concurrency", "2")
-    second = bench.run("batch", write(folder, *lines), "--concurrency", "2")
+    first = bench.run(
+        "batch", write_manifest(folder, *lines[:4], empty, *lines[5:]), "--concurrency", "2"
+    )
+    second = bench.run("batch", write_manifest(folder, *lines), "--concurrency", "2")
 
     assert (first.status, second.status) == (4, 0), (first, second)
     assert len(bench.task_ids) == 8
@@ -162,7 +169,7 @@ def test_one_rate_limit_pauses_all_workers(
     lines = rows(12)
     lines[0] |= {"prompt": "1 [sandbox:seconds=0] [sandbox:http=429*1]"}
 
-    ended = bench.run("batch", write(folder, *lines), "--concurrency", "8")
+    ended = bench.run("batch", write_manifest(folder, *lines), "--concurrency", "8")
 
     assert ended.status == 0, ended
     assert len(names(folder)) == 13
@@ -178,36 +185,42 @@ def requests_in(record: Path) -> list[dict[str, Any]]:
 
 FAULTS = [
     pytest.param(b"", (), "m:1: the manifest is empty", id="empty"),
-    pytest.param(b"hello\n", (), "m:1: the header has no column", id="no-manifest"),
+    pytest.param(b"hello\n", (), "m:1: the header has no column", id="no-header"),
     pytest.param(b'{"video": 1, "prompt": "p"}', (), "m:1: `video` is not text", id="wrong-type"),
     pytest.param(b'{"prompt": "p"}', (), "m:1: `video` is missing", id="no-video"),
     pytest.param(
         b'{"video": "no.mp4", "prompt": "p"}', (), "m:1: no such file: no.mp4", id="no-clip"
     ),
     pytest.param(
-        b'{"video": "URL", "prompt": "p"}\n' * 2, (), "m:2: is the same edit as line 1", id="twice"
+        b'{"video": "URL", "prompt": "p"}\n' * 2,
+        (),
+        "m:2: is the same edit as line 1",
+        id="duplicate",
     ),
     pytest.param(
-        b'{"video": "URL", "prompt": "p", "output": "../o"}', (), "leaves the folder", id="outside"
+        b'{"video": "URL", "prompt": "p", "output": "../o"}',
+        (),
+        "leaves the folder",
+        id="output-outside-folder",
     ),
     pytest.param(
         b'{"video": "URL", "prompt": "p", "take": %s}' % (b"9" * 5000),
         (),
         "m:1:",
-        id="take-endless",
+        id="take-with-5000-digits",
     ),
     pytest.param(
-        b'{"video": "URL", "prompt": "p", "output": "a\\ud800"}', (), "Unicode", id="half-character"
+        b'{"video": "URL", "prompt": "p", "output": "a\\ud800"}', (), "Unicode", id="lone-surrogate"
     ),
     pytest.param(
-        b'{"video": "URL", "prompt": "p", "output": "a\\u0000"}', (), "control", id="zero-byte"
+        b'{"video": "URL", "prompt": "p", "output": "a\\u0000"}', (), "control", id="null-byte"
     ),
-    pytest.param(b'\xff{"video": "URL"}', (), "m:1: is not valid UTF-8", id="no-utf-8"),
+    pytest.param(b'\xff{"video": "URL"}', (), "m:1: is not valid UTF-8", id="not-utf-8"),
     pytest.param(b"x", ("--shard", "0/2"), "invalid shard '0/2'", id="shard-0"),
     pytest.param(b"x", ("--shard", "3/2"), "invalid shard '3/2'", id="shard-3-of-2"),
     pytest.param(b"x", ("--concurrency", "0"), "0 is less than 1", id="concurrency-0"),
-    pytest.param(b"x", ("--timeout", "soon"), "invalid duration", id="timeout"),
-    pytest.param(None, (), "cannot read the manifest from m: No such file", id="no-file"),
+    pytest.param(b"x", ("--timeout", "soon"), "invalid duration", id="invalid-timeout"),
+    pytest.param(None, (), "cannot read the manifest from m: No such file", id="missing-manifest"),
 ]
 
 
@@ -234,18 +247,18 @@ def test_bad_input_is_one_error_line_and_sends_nothing(
 
 
 def test_json_reports_every_faulty_line(bench: Bench, folder: Path) -> None:
-    manifest = write(folder, row("a"), row("a"), "{", row("b", output="/b.mp4"))
+    manifest = write_manifest(folder, row("a"), row("a"), "{", row("b", output="/b.mp4"))
 
     ended = bench.run("batch", manifest, "--json")
 
-    told = [(task["line"], task["error"]["message"]) for task in ended.document["tasks"]]
+    reported = [(task["line"], task["error"]["message"]) for task in ended.document["tasks"]]
     assert ended.status == 2
-    assert [line for line, _ in told] == [2, 3, 4]
-    assert told[2][1] == "`output` leaves the folder: /b.mp4"
+    assert [line for line, _ in reported] == [2, 3, 4]
+    assert reported[2][1] == "`output` leaves the folder: /b.mp4"
 
 
 def test_an_unknown_field_is_a_warning(bench: Bench, folder: Path) -> None:
-    ended = bench.run("batch", write(folder, row("a", ouput="x", output="a.mp4")), "-q")
+    ended = bench.run("batch", write_manifest(folder, row("a", ouput="x", output="a.mp4")), "-q")
 
     assert (ended.status, ended.stdout) == (0, "a.mp4\n")
     assert ended.stderr == (
@@ -256,7 +269,7 @@ def test_an_unknown_field_is_a_warning(bench: Bench, folder: Path) -> None:
 def test_shards_on_separate_machines_complete_the_batch(
     bench: Bench, folder: Path, tmp_path: Path
 ) -> None:
-    manifest = write(folder, *rows(12))
+    manifest = write_manifest(folder, *rows(12))
 
     ended = [
         bench.run(
@@ -271,21 +284,21 @@ def test_shards_on_separate_machines_complete_the_batch(
         for index in (1, 2, 3)
     ]
 
-    assert [one.status for one in ended] == [0, 0, 0], ended
+    assert [each.status for each in ended] == [0, 0, 0], ended
     assert len(names(folder / "out")) == len(bench.task_ids) == 12
 
 
 def test_an_empty_shard_says_so(bench: Bench, folder: Path) -> None:
-    manifest = write(folder, row("a"))
+    manifest = write_manifest(folder, row("a"))
 
     ended = [bench.run("batch", manifest, "--shard", f"{index}/2") for index in (1, 2)]
 
-    assert [one.status for one in ended] == [0, 0]
-    assert any("none of the 1 lines is in this shard" in one.stderr for one in ended)
+    assert [each.status for each in ended] == [0, 0]
+    assert any("none of the 1 lines is in this shard" in each.stderr for each in ended)
 
 
 def test_wait_without_a_task_is_refused_after_a_batch(bench: Bench, folder: Path) -> None:
-    bench.run("batch", write(folder, row("a")))
+    bench.run("batch", write_manifest(folder, row("a")))
 
     ended = bench.run("wait")
 
@@ -295,7 +308,7 @@ def test_wait_without_a_task_is_refused_after_a_batch(bench: Bench, folder: Path
 
 def test_the_same_command_picks_up_tasks_after_a_timeout(bench: Bench, folder: Path) -> None:
     slow = {"video": URL, "prompt": "a [sandbox:seconds=60]", "output": "a.mp4"}
-    manifest = write(folder, slow)
+    manifest = write_manifest(folder, slow)
 
     first = bench.run("batch", manifest, "--timeout", "0")
     second = bench.run("batch", manifest)
@@ -314,7 +327,7 @@ def test_a_revoked_key_ends_the_batch_and_lists_running_tasks(bench: Bench, fold
     for endpoint in (Endpoint.BATCH, Endpoint.POLL):
         bench.faulty.always(endpoint, refusal(401, "unauthorized"))
 
-    ended = bench.run("batch", write(folder, *slow), "--events")
+    ended = bench.run("batch", write_manifest(folder, *slow), "--events")
 
     assert (ended.status, ended.events[-1]["event"]) == (3, "done"), ended
     assert ended.events[-1]["error"]["code"] == "unauthorized"
@@ -324,7 +337,7 @@ def test_a_revoked_key_ends_the_batch_and_lists_running_tasks(bench: Bench, fold
 
 
 def test_a_file_as_output_folder_is_refused_before_submitting(bench: Bench, folder: Path) -> None:
-    ended = bench.run("batch", write(folder, *rows(3)), "--dir", "m.jsonl")
+    ended = bench.run("batch", write_manifest(folder, *rows(3)), "--dir", "m.jsonl")
 
     assert ended.status == 10
     assert ended.stderr.startswith("error: m.jsonl is not a folder\n")
@@ -335,7 +348,9 @@ def test_a_file_as_output_folder_is_refused_before_submitting(bench: Bench, fold
 def test_every_edit_is_made_at_any_concurrency(
     bench: Bench, folder: Path, concurrency: str
 ) -> None:
-    ended = bench.run("batch", write(folder, *rows(40)), "--concurrency", concurrency, "--json")
+    ended = bench.run(
+        "batch", write_manifest(folder, *rows(40)), "--concurrency", concurrency, "--json"
+    )
 
     assert (ended.status, len(ended.document["tasks"])) == (0, 40)
     assert len(bench.task_ids) == len(names(folder)) - 1 == 40
@@ -350,25 +365,25 @@ def test_a_batch_over_max_credits_sends_nothing(served: CommandLine) -> None:
     (served.folder / "edits.jsonl").write_text(text)
 
     refused = served("batch", "edits.jsonl", "--max-credits", "70")
-    made = served("batch", "edits.jsonl", "--max-credits", "80")
+    accepted = served("batch", "edits.jsonl", "--max-credits", "80")
 
     assert (refused.status, refused.stdout) == (12, ""), refused
     assert "76.3 credits" in refused.stderr
-    assert (made.status, len(made.stdout.split())) == (0, 3), made
+    assert (accepted.status, len(accepted.stdout.split())) == (0, 3), accepted
 
 
 def test_concurrency_limits_the_edits_in_progress(make_bench: MakeBench, folder: Path) -> None:
     bench = make_bench(edit_seconds=20.0)  # 1 s
     lines = [{"video": URL, "prompt": str(number)} for number in range(10)]
 
-    ended = bench.run("batch", write(folder, *lines), "--dir", "out", "--concurrency", "3")
+    ended = bench.run("batch", write_manifest(folder, *lines), "--dir", "out", "--concurrency", "3")
 
     assert ended.status == 0, ended
     assert bench.service.store.load(time.time()).peak == 3
     assert len(bench.task_ids) == len(names(folder / "out")) == 10
 
 
-def clips(folder: Path, *names: str) -> None:
+def write_clips(folder: Path, *names: str) -> None:
     sample = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
     for number, name in enumerate(names):
         path = folder / name
@@ -378,7 +393,9 @@ def clips(folder: Path, *names: str) -> None:
 
 
 def test_every_clip_prompt_and_take_makes_one_edit(bench: Bench, folder: Path) -> None:
-    clips(folder, "clips/clip10.mp4", "clips/Clip2.mp4", "clips/.hidden.mp4", "clips/below/x.mp4")
+    write_clips(
+        folder, "clips/clip10.mp4", "clips/Clip2.mp4", "clips/.hidden.mp4", "clips/below/x.mp4"
+    )
     (folder / "clips" / "notes.txt").write_text("no clip")
     prompts = ["--prompt", "night [sandbox:seconds=0]", "--prompt", "day [sandbox:seconds=0]"]
 
@@ -402,7 +419,7 @@ def test_the_first_take_is_the_same_edit_as_without_takes(bench: Bench, folder: 
 
 
 def test_results_in_a_source_folder_are_left_out(bench: Bench, folder: Path) -> None:
-    clips(folder, "a.mp4", "b.mp4")
+    write_clips(folder, "a.mp4", "b.mp4")
     line = ["batch", ".", "--prompt", "night [sandbox:seconds=0]"]
     bench.run(*line)
 
@@ -427,15 +444,17 @@ def test_results_in_a_source_folder_are_left_out(bench: Bench, folder: Path) -> 
             "a.mp4: is the same edit as a.mp4",
             id="clip-named-twice",
         ),
-        pytest.param([URL, "--prompt", "x", "--rate", "0/m"], "invalid rate '0/m'", id="no-rate"),
+        pytest.param(
+            [URL, "--prompt", "x", "--rate", "0/m"], "invalid rate '0/m'", id="invalid-rate"
+        ),
     ],
 )
 def test_invalid_sources_and_options_are_refused(
     bench: Bench, folder: Path, argv: Sequence[str], words: str
 ) -> None:
-    clips(folder, "clips/a.mp4")
+    write_clips(folder, "clips/a.mp4")
     (folder / "empty").mkdir()
-    write(folder, "video,prompt", f"{URL},x", name="m.csv")
+    write_manifest(folder, "video,prompt", f"{URL},x", name="m.csv")
 
     ended = bench.run("batch", *argv)
 
@@ -453,21 +472,21 @@ def test_edit_with_several_clips_suggests_batch(bench: Bench) -> None:
 
 
 def test_known_edits_do_not_count_against_max_credits(bench: Bench, folder: Path) -> None:
-    clips(folder, "a.mp4", "b.mp4")
+    write_clips(folder, "a.mp4", "b.mp4")
     line = ["batch", "a.mp4", "b.mp4", "--prompt", "night [sandbox:seconds=0]"]
     price = bench.run("probe", "a.mp4", "--json").document["estimated_credits"]
     bench.run("edit", "a.mp4", "night [sandbox:seconds=0]")
 
     refused = bench.run(*line, "--max-credits", str(0.9 * price))
-    made = bench.run(*line, "--max-credits", str(1.1 * price))
+    accepted = bench.run(*line, "--max-credits", str(1.1 * price))
 
-    assert (refused.status, made.status) == (12, 0), (refused, made)
+    assert (refused.status, accepted.status) == (12, 0), (refused, accepted)
     assert len(bench.task_ids) == 2
 
 
 def test_the_summary_includes_unsent_lines(bench: Bench, folder: Path) -> None:
     empty = [{"video": URL, "prompt": f"{number} [sandbox:http=402]"} for number in range(5)]
-    manifest = write(folder, row("1"), *empty, row("3"))
+    manifest = write_manifest(folder, row("1"), *empty, row("3"))
 
     ended = bench.run("batch", manifest, "--concurrency", "1", "--summary", "summary.md")
 

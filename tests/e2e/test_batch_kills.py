@@ -17,7 +17,7 @@ URL = "https://example.com/clip.mp4"
 WAIT_S = 30.0
 
 
-def write(folder: Path, count: int, *, seconds: float) -> str:
+def write_manifest(folder: Path, count: int, *, seconds: float) -> str:
     lines = [
         {"video": URL, "prompt": f"{n} [sandbox:seconds={seconds}]", "output": f"out/{n}.mp4"}
         for n in range(count)
@@ -35,7 +35,7 @@ def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes]) -> N
 
 
 def test_a_batch_of_200_survives_three_kills_without_duplicates(bench: Bench, folder: Path) -> None:
-    manifest = write(folder, 200, seconds=6)  # 0.3 s
+    manifest = write_manifest(folder, 200, seconds=6)  # 0.3 s
     out = folder / "out"
 
     def files() -> int:
@@ -57,7 +57,7 @@ def test_a_batch_of_200_survives_three_kills_without_duplicates(bench: Bench, fo
 
 
 @pytest.mark.parametrize(
-    ("number", "status"),
+    ("signal_number", "status"),
     [
         pytest.param(signal.SIGINT, 130, id="ctrl-c"),
         pytest.param(signal.SIGTERM, 143, id="terminated"),
@@ -65,24 +65,24 @@ def test_a_batch_of_200_survives_three_kills_without_duplicates(bench: Bench, fo
     ],
 )
 def test_an_interrupted_batch_is_picked_up_by_the_same_command(
-    bench: Bench, folder: Path, number: signal.Signals, status: int
+    bench: Bench, folder: Path, signal_number: signal.Signals, status: int
 ) -> None:
-    manifest = write(folder, 12, seconds=20)  # 1 s
+    manifest = write_manifest(folder, 12, seconds=20)  # 1 s
 
     process = bench.start("batch", manifest, "--events", "--concurrency", "6")
     wait_until(lambda: len(bench.task_ids) >= 6, process)
-    process.send_signal(number)
+    process.send_signal(signal_number)
     stdout, stderr = process.communicate(timeout=WAIT_S)
     again = bench.run("batch", manifest)
 
     events = [json.loads(line) for line in stdout.splitlines()]
     done = events[-1]
-    begun = [task for task in done["tasks"] if task["task_id"]]
+    submitted = [task for task in done["tasks"] if task["task_id"]]
     assert (process.returncode, done["event"], done["exit_status"]) == (status, "done", status)
     assert len(done["tasks"]) == 12
-    assert len(begun) >= 6
+    assert len(submitted) >= 6
     recovery_hint = (
-        f"`omniedit batch {manifest} --events --concurrency 6` picks up {len(begun)} already"
+        f"`omniedit batch {manifest} --events --concurrency 6` picks up {len(submitted)} already"
     )
     assert f"hint: {recovery_hint}".encode() in stderr
     assert f"error: {done['error']['message']}\n".encode() in stderr
@@ -93,7 +93,7 @@ def test_an_interrupted_batch_is_picked_up_by_the_same_command(
 
 
 def test_a_closed_stdout_does_not_stop_saving(bench: Bench, folder: Path) -> None:
-    manifest = write(folder, 8, seconds=0)
+    manifest = write_manifest(folder, 8, seconds=0)
 
     process = bench.start("batch", manifest, "--concurrency", "1")
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Uploads of local clips: the bytes that were checked, once, and never in vain."""
+"""A local clip is uploaded exactly as it was checked, and no more often than necessary."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.equipment import Bench
-from tests.e2e.faulty import Endpoint, Visit, answered, reset_after, reset_before
+from tests.e2e.faulty import Endpoint, Exchange, answered, reset_after, reset_before
 from tests.e2e.test_contract_equipment import check_failure
 from tests.unit.media.clips import Sound, make_clip, see
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 PROMPT = "make it night"
 
 
-def heavy(path: Path) -> Path:
+def make_large_clip(path: Path) -> Path:
     """Write a clip that is larger than the socket buffers."""
     make_clip(path)
     with path.open("ab") as file:
@@ -30,16 +30,16 @@ def heavy(path: Path) -> Path:
     return path
 
 
-def appended(path: Path) -> None:
+def append_bytes(path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"more")
 
 
-def shortened(path: Path) -> None:
+def truncate_clip(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-def rewritten(path: Path) -> None:
+def rewrite_end(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(-9, os.SEEK_END)
         file.write(b"different")
@@ -64,11 +64,11 @@ def file_service(on_upload: Callable[[], None]) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("change", [appended, shortened, rewritten])
+@pytest.mark.parametrize("change", [append_bytes, truncate_clip, rewrite_end])
 def test_a_clip_that_changes_during_its_upload_is_not_submitted(
     bench: Bench, folder: Path, change: Callable[[Path], None]
 ) -> None:
-    clip = heavy(folder / "clip.mp4")
+    clip = make_large_clip(folder / "clip.mp4")
 
     with file_service(lambda: change(clip)) as url:
         ended = bench.run("edit", "clip.mp4", PROMPT, OMNIEDIT_FILES_URL=url)
@@ -82,11 +82,11 @@ def test_a_clip_that_changes_between_upload_attempts_is_not_submitted(
 ) -> None:
     clip = make_clip(folder / "clip.mp4")
 
-    def break_off(visit: Visit) -> None:
-        rewritten(clip)
-        visit.reset()
+    def change_and_reset(exchange: Exchange) -> None:
+        rewrite_end(clip)
+        exchange.reset()
 
-    bench.faulty.script(Endpoint.UPLOAD, break_off)
+    bench.faulty.script(Endpoint.UPLOAD, change_and_reset)
     ended = bench.run("edit", "clip.mp4", PROMPT)
 
     check_failure(ended, 10, "clip.mp4 changed after it was checked")
@@ -94,7 +94,7 @@ def test_a_clip_that_changes_between_upload_attempts_is_not_submitted(
     assert bench.faulty.count(Endpoint.UPLOAD) == 1
 
 
-def batch(folder: Path, *lines: Mapping[str, object]) -> str:
+def write_manifest(folder: Path, *lines: Mapping[str, object]) -> str:
     (folder / "edits.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return "edits.jsonl"
 
@@ -118,7 +118,7 @@ def test_a_clip_is_uploaded_once_for_all_lines_of_a_batch(
     (folder / "copy").write_bytes((folder / name).read_bytes())
     lines = [{"video": video, "prompt": f"{n}"} for n, video in enumerate([name] * 4 + ["copy"])]
 
-    ended = bench.run("batch", batch(folder, *lines), "--dir", "out", "--concurrency", "5")
+    ended = bench.run("batch", write_manifest(folder, *lines), "--dir", "out", "--concurrency", "5")
 
     assert ended.status == 0, ended
     assert bench.posts == 5
@@ -138,7 +138,7 @@ def test_each_cut_of_a_clip_is_uploaded_separately(bench: Bench, folder: Path) -
         for n, each in enumerate(marks)
     ]
 
-    ended = bench.run("batch", batch(folder, *lines), "--dir", "out")
+    ended = bench.run("batch", write_manifest(folder, *lines), "--dir", "out")
 
     assert ended.status == 0, ended
     assert bench.faulty.count(Endpoint.UPLOAD) == 3
@@ -152,7 +152,7 @@ def test_each_cut_of_a_clip_is_uploaded_separately(bench: Bench, folder: Path) -
         pytest.param(400, "Unsupported file type", id="type"),
         pytest.param(413, "File too large", id="size"),
         pytest.param(400, "File quota exceeded: 100 of 100 files", id="quota"),
-        pytest.param(429, "Storage quota exceeded", id="quota-as-a-limit"),
+        pytest.param(429, "Storage quota exceeded", id="quota-as-429"),
     ],
 )
 def test_a_file_service_refusal_is_status_2_and_suggests_a_public_url(
@@ -183,15 +183,15 @@ def test_a_failed_upload_is_retried_without_converting_again(bench: Bench, folde
 
 def test_an_upload_about_to_expire_is_not_reused(bench: Bench, folder: Path) -> None:
     make_clip(folder / "clip.mp4")
-    in_minutes = datetime.now(UTC) + timedelta(minutes=50)
+    expiry = datetime.now(UTC) + timedelta(minutes=50)
 
-    def shorten(visit: Visit) -> None:
-        reply = visit.forward()
+    def shorten(exchange: Exchange) -> None:
+        reply = exchange.forward()
         stored = json.loads(reply.body)
-        stored["data"]["expires_at"] = in_minutes.isoformat()
+        stored["data"]["expires_at"] = expiry.isoformat()
         body = json.dumps(stored).encode()
         head = f"HTTP/1.1 200 -\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        visit.send(head.encode() + body)
+        exchange.send(head.encode() + body)
 
     bench.faulty.always(Endpoint.UPLOAD, shorten)
     for prompt in ("make it night", "make it dawn"):
@@ -201,7 +201,7 @@ def test_an_upload_about_to_expire_is_not_reused(bench: Bench, folder: Path) -> 
 
 
 def test_upload_progress_names_the_clip(bench: Bench, folder: Path) -> None:
-    heavy(folder / "clip.mp4")
+    make_large_clip(folder / "clip.mp4")
 
     ended = bench.run("submit", "clip.mp4", PROMPT)
     quiet = bench.run("submit", "clip.mp4", "make it dawn", "-q")

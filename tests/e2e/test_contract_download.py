@@ -18,7 +18,7 @@ from tests.e2e.test_contract_equipment import (
     NOW,
     TASK,
     Reply,
-    Seen,
+    Request,
     check_document,
     check_failure,
     mp4,
@@ -55,7 +55,7 @@ def submit(served: CommandLine, prompt: str = "", clip: str = CLIP) -> str:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ def test_a_file_named_after_a_url_stays_in_its_folder(served: CommandLine, clip:
 @pytest.mark.parametrize("path", ["a.mp4", "-"])
 def test_several_tasks_need_a_folder(served: CommandLine, record: Path, path: str) -> None:
     tasks = [submit(served), submit(served)]
-    asked = len(requests(record))
+    request_count = len(requests(record))
 
     for argv in (["wait", *tasks, "-d", path], ["download", *tasks, "-o", path]):
         check_failure(served(*argv), 2)
 
-    assert len(requests(record)) == asked
+    assert len(requests(record)) == request_count
     assert files(served.folder) == []
 
 
@@ -158,11 +158,11 @@ def test_a_task_named_twice_is_saved_once(served: CommandLine) -> None:
 
 
 def test_a_second_result_is_numbered(omniedit: CommandLine) -> None:
-    def answer(seen: Seen) -> Reply:
-        if seen.path.startswith("/v1/"):
-            host = f"http://{seen.headers['host']}"
+    def answer(request: Request) -> Reply:
+        if request.path.startswith("/v1/"):
+            host = f"http://{request.headers['host']}"
             return Reply(body=task(results=[f"{host}/1.mp4", f"{host}/2.mp4"]))
-        return Reply(body=mp4(seen.path.encode()))
+        return Reply(body=mp4(request.path.encode()))
 
     with scripted(answer) as service:
         ended = omniedit("download", TASK, "-o", "out.mp4", **service.environ())
@@ -229,7 +229,7 @@ def test_a_cut_download_is_resumed_in_the_same_run(served: CommandLine, record: 
     assert (ended.status, ended.stdout) == (0, "a.mp4\n"), ended
     first, *later = requests(record, "GET", "/results/")
     assert (first["fault"], "range" in first["headers"]) == ("cut", False)
-    assert [one["status"] for one in later] == [206]
+    assert [request["status"] for request in later] == [206]
     assert later[0]["headers"]["if-range"].startswith('"')
     assert files(served.folder) == ["a.mp4"]
 
@@ -269,13 +269,13 @@ def test_download_all_continues_past_an_expired_link_and_then_skips_it(
     submit(served)
 
     first = served("download", "--all", "-o", "out/")
-    asked = len(requests(record))
+    request_count = len(requests(record))
     second = served("download", "--all", "-o", "out/")
 
     assert first.status == 7, first
     assert len(first.stdout.splitlines()) == 2
     assert (second.status, second.stdout) == (0, ""), second
-    assert len(requests(record)) == asked
+    assert len(requests(record)) == request_count
 
 
 def test_download_all_fetches_a_deleted_file_again(served: CommandLine) -> None:
@@ -301,7 +301,7 @@ def test_expiring_selects_results_about_to_expire(served: CommandLine) -> None:
     soon = served("download", "--expiring", "25h", "-o", "out/")
 
     assert (later.status, later.stdout, listed_later["tasks"]) == (0, "", []), later
-    assert [one["task_id"] for one in listed["tasks"]] == [task_id]
+    assert [task["task_id"] for task in listed["tasks"]] == [task_id]
     assert (soon.status, len(files(served.folder))) == (0, 1), soon
 
 
@@ -338,7 +338,7 @@ def test_concurrent_downloads_to_one_target_all_succeed(
     forked = replace(served, command=commands / "omniedit")
 
     running = [forked.start("download", "-o", "a.mp4", "-q") for _ in range(3)]
-    ended = [(one.communicate(timeout=60), one.returncode) for one in running]
+    ended = [(process.communicate(timeout=60), process.returncode) for process in running]
 
     assert [status for _, status in ended] == [0, 0, 0], ended
     assert files(served.folder) == ["a.mp4"]

@@ -1,4 +1,4 @@
-"""`edit` is like make: what the service has accepted and not failed is never paid for again."""
+"""`edit` is like make: a task that was accepted and has not failed is never paid again."""
 
 import concurrent.futures
 import re
@@ -53,13 +53,13 @@ def clip(served: CommandLine, service: RunningSandbox, record: Path) -> Path:
 def test_a_repeated_edit_sends_nothing(served: CommandLine, record: Path) -> None:
     first = served("edit", CLIP, PROMPT, "-o", "a.mp4")
     inode = (served.folder / "a.mp4").stat().st_ino
-    asked = len(requests(record))
+    request_count = len(requests(record))
     second = served("edit", CLIP, PROMPT, "-o", "a.mp4")
 
     assert (first.status, first.stdout) == (0, "a.mp4\n"), first
     assert (second.status, second.stdout) == (0, "a.mp4\n"), second
     assert (served.folder / "a.mp4").stat().st_ino == inode
-    assert len(requests(record)) == asked
+    assert len(requests(record)) == request_count
     assert len(submissions(record)) == 1
 
 
@@ -130,10 +130,10 @@ def test_a_known_edit_is_exempt_from_max_credits(
     served("edit", video, PROMPT, "-o", "a.mp4")
 
     again = served("edit", video, PROMPT, "-o", "a.mp4", "--max-credits", "0.1")
-    dearer = served("edit", "clip.mp4", "another", "-o", "b.mp4", "--max-credits", "0.1")
+    over_limit = served("edit", "clip.mp4", "another", "-o", "b.mp4", "--max-credits", "0.1")
 
     assert (again.status, again.stdout) == (0, "a.mp4\n"), again
-    check_failure(dearer, 12, "--max-credits 0.1")
+    check_failure(over_limit, 12, "--max-credits 0.1")
     assert len(submissions(record)) == 1
 
 
@@ -207,13 +207,13 @@ def test_an_unfinished_again_is_picked_up_without_the_flag(
 ) -> None:
     argv = ["edit", CLIP, "x [sandbox:seconds=2]", *options, "--json"]
     served(*argv)
-    cut_off = served(*argv, "--again", "--timeout", "0")
+    timed_out = served(*argv, "--again", "--timeout", "0")
 
     ended = served(*argv)
 
-    (anew,), (brought,) = cut_off.document["tasks"], ended.document["tasks"]
-    assert (cut_off.status, ended.status) == (6, 0), (cut_off, ended)
-    assert brought["task_id"] == anew["task_id"]
+    (resubmitted,), (picked_up,) = timed_out.document["tasks"], ended.document["tasks"]
+    assert (timed_out.status, ended.status) == (6, 0), (timed_out, ended)
+    assert picked_up["task_id"] == resubmitted["task_id"]
     assert len(submissions(record)) == 2
 
 
@@ -223,15 +223,15 @@ def test_again_pays_again(served: CommandLine, record: Path) -> None:
     ended = served("edit", CLIP, PROMPT, "-o", "b.mp4", "--again")
 
     assert (ended.status, ended.stdout) == (0, "b.mp4\n"), ended
-    keys = {one["headers"]["idempotency-key"] for one in submissions(record)}
+    keys = {request["headers"]["idempotency-key"] for request in submissions(record)}
     assert len(keys) == 2
 
 
 @pytest.mark.parametrize(
     ("marker", "status"),
     [
-        pytest.param("fail=content_policy_violation", 5, id="failed-for-good"),
-        pytest.param("expired", 7, id="link-dead"),
+        pytest.param("fail=content_policy_violation", 5, id="failed-permanently"),
+        pytest.param("expired", 7, id="link-expired"),
     ],
 )
 def test_a_failed_or_expired_edit_is_reported_again_without_paying(
@@ -272,7 +272,7 @@ def test_an_unknown_submission_is_replayed_with_its_own_key(
 
     check_failure(unknown, 9, "run the same command again", "--resume")
     assert (ended.status, ended.stdout) == (0, "a.mp4\n"), ended
-    assert len({one["headers"]["idempotency-key"] for one in submissions(record)}) == 1
+    assert len({request["headers"]["idempotency-key"] for request in submissions(record)}) == 1
 
 
 def test_an_unknown_again_is_replayed_with_its_own_key(served: CommandLine, record: Path) -> None:
@@ -283,7 +283,7 @@ def test_an_unknown_again_is_replayed_with_its_own_key(served: CommandLine, reco
 
     check_failure(unknown, 9, "the same command without `--again`")
     assert ended.status == 0, ended
-    assert len({one["headers"]["idempotency-key"] for one in submissions(record)}) == 1
+    assert len({request["headers"]["idempotency-key"] for request in submissions(record)}) == 1
 
 
 def test_a_running_edit_is_waited_for(served: CommandLine, record: Path) -> None:
@@ -305,7 +305,7 @@ def test_concurrent_runs_of_one_edit_pay_once(
     with concurrent.futures.ThreadPoolExecutor() as pool:
         ended = list(pool.map(lambda _: forked(*argv), range(3)))
 
-    assert [(one.status, one.stdout) for one in ended] == [(0, "a.mp4\n")] * 3, ended
+    assert [(each.status, each.stdout) for each in ended] == [(0, "a.mp4\n")] * 3, ended
     assert len(submissions(record)) == 1
 
 
@@ -330,7 +330,7 @@ def test_without_a_journal_a_request_id_prevents_a_second_payment(
 
     assert (first.status, second.status) == (0, 0), (first, second)
     assert not list(state.rglob("*.db*"))
-    assert len({one["task_id"] for one in submissions(record)}) == 1
+    assert len({request["task_id"] for request in submissions(record)}) == 1
 
 
 def test_without_a_journal_the_recovery_command_is_printed(served: CommandLine) -> None:
@@ -363,7 +363,9 @@ def test_a_repeated_request_id_replays_the_submission(
 
     assert first.status == second.status == 0, (first, second)
     assert first.stdout == second.stdout
-    assert {one["headers"]["idempotency-key"] for one in submissions(record)} == {REQUEST_ID}
+    assert {request["headers"]["idempotency-key"] for request in submissions(record)} == {
+        REQUEST_ID
+    }
 
 
 def test_again_has_no_effect_on_a_known_request_id(served: CommandLine, record: Path) -> None:

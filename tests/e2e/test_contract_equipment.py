@@ -32,12 +32,12 @@ def mp4(content: bytes) -> bytes:
 
 MP4 = mp4(bytes(3984))
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-HELD_AT_MOST_S = 30.0
+LONGEST_HOLD_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A request received by the scripted service."""
+class Request:
+    """A request that the scripted service has received."""
 
     method: str
     path: str
@@ -58,14 +58,14 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     after: threading.Event | None = None
     is_lost: bool = False
-    announced: int | None = None
+    content_length: int | None = None
 
     @property
     def content(self) -> bytes:
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
-Script = Callable[[Seen], Reply]
+Script = Callable[[Request], Reply]
 
 
 @dataclass(slots=True)
@@ -73,11 +73,11 @@ class Scripted:
     """A loopback service that replies as scripted and records its requests."""
 
     url: str
-    seen: list[Seen] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
-    def asked(self, method: str) -> list[Seen]:
-        return [one for one in self.seen if one.method == method]
+    def requests_with(self, method: str) -> list[Request]:
+        return [request for request in self.requests if request.method == method]
 
     def environ(self, key: str = KEY) -> dict[str, Any]:
         return {
@@ -99,18 +99,18 @@ def scripted(script: Script) -> Iterator[Scripted]:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            seen = Seen(self.command, self.path, headers, body)
-            service.seen.append(seen)
+            request = Request(self.command, self.path, headers, body)
+            service.requests.append(request)
             service.arrived.release()
-            reply = script(seen)
+            reply = script(request)
             if reply.after:
-                reply.after.wait(HELD_AT_MOST_S)
+                reply.after.wait(LONGEST_HOLD_S)
             if reply.is_lost:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             content, headers = reply.content, {"Content-Type": "application/json"}
-            announced = len(content) if reply.announced is None else reply.announced
-            headers |= {"Content-Length": str(announced), "Connection": "close"}
+            content_length = len(content) if reply.content_length is None else reply.content_length
+            headers |= {"Content-Length": str(content_length), "Connection": "close"}
             self.send_response(reply.status)
             for name, value in {**headers, **reply.headers}.items():
                 self.send_header(name, value)
@@ -127,7 +127,7 @@ def scripted(script: Script) -> Iterator[Scripted]:
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Ignore clients that have gone away."""
+            """Ignore clients that have disconnected."""
 
     server = Server(("127.0.0.1", 0), Handler)
     service = Scripted(f"http://127.0.0.1:{server.server_address[1]}")
@@ -176,7 +176,7 @@ def requests(record: Path, method: str = "", path: str = "") -> list[dict[str, A
     """Return the requests that a recorded sandbox has received."""
     lines = record.read_text("utf-8").splitlines() if record.exists() else []
     entries = [json.loads(line) for line in lines if line]
-    return [one for one in entries if method in one["method"] and path in one["path"]]
+    return [entry for entry in entries if method in entry["method"] and path in entry["path"]]
 
 
 def submissions(record: Path) -> list[dict[str, Any]]:
@@ -184,19 +184,19 @@ def submissions(record: Path) -> list[dict[str, Any]]:
     return requests(record, "POST", "/v1/videos/generations")
 
 
-def check_refusal(ended: Ended, status: int, *said: str) -> None:
+def check_refusal(ended: Ended, status: int, *messages: str) -> None:
     """Check a failure's exit status, its one error line and its empty stdout."""
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
     assert (ended.status, ended.stdout) == (status, ""), ended
     assert len(errors) == 1, ended
     assert "Traceback" not in ended.stderr, ended
-    for one in said:
-        assert one in ended.stderr, ended
+    for message in messages:
+        assert message in ended.stderr, ended
 
 
-def check_failure(ended: Ended, status: int, *said: str) -> None:
+def check_failure(ended: Ended, status: int, *messages: str) -> None:
     """Check a failure's complete form: the error, and the hint on the next line."""
-    check_refusal(ended, status, *said)
+    check_refusal(ended, status, *messages)
     lines = ended.stderr.splitlines()
     (error,) = [number for number, line in enumerate(lines) if line.startswith("error:")]
     hints = [number for number, line in enumerate(lines) if line.startswith("hint:")]
@@ -214,7 +214,7 @@ def check_document(ended: Ended) -> dict[str, Any]:
 
 
 def test_the_scripted_service_replies_as_scripted_and_records_requests() -> None:
-    with scripted(lambda seen: Reply(status=418, body={"path": seen.path})) as service:
+    with scripted(lambda request: Reply(status=418, body={"path": request.path})) as service:
         address = service.url.removeprefix("http://")
         connection = http.client.HTTPConnection(address, timeout=10)
         connection.request("POST", "/x", body=b"{}")
@@ -223,4 +223,4 @@ def test_the_scripted_service_replies_as_scripted_and_records_requests() -> None
         connection.close()
 
     assert answered == (418, {"path": "/x"})
-    assert [(one.method, one.body) for one in service.seen] == [("POST", b"{}")]
+    assert [(request.method, request.body) for request in service.requests] == [("POST", b"{}")]

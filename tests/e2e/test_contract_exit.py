@@ -16,7 +16,7 @@ from tests.e2e.test_contract_equipment import (
     NOW,
     TASK,
     Reply,
-    Seen,
+    Request,
     check_document,
     check_failure,
     refusal,
@@ -83,23 +83,23 @@ def test_a_refused_submission_exits_with_the_status_of_its_cause(
         ended = omniedit("submit", CLIP, "x", timeout_s=30, **service.environ())
 
     check_failure(ended, status, "SAID")
-    assert len(service.asked("POST")) == posts
-    keys = {one.headers["idempotency-key"] for one in service.asked("POST")}
+    assert len(service.requests_with("POST")) == posts
+    keys = {request.headers["idempotency-key"] for request in service.requests_with("POST")}
     assert len(keys) == 1
-    assert len({one.body for one in service.asked("POST")}) == 1
+    assert len({request.body for request in service.requests_with("POST")}) == 1
 
 
 @pytest.mark.parametrize(
     "reply",
     [
         pytest.param(LOST, id="connection-lost"),
-        pytest.param(Reply(body=b"{", announced=500), id="reply-cut"),
+        pytest.param(Reply(body=b"{", content_length=500), id="truncated-reply"),
         pytest.param(Reply(body=b"not json"), id="garbage-200"),
         pytest.param(Reply(body={}), id="empty-200"),
         pytest.param(Reply(body=[]), id="list-200"),
         pytest.param(Reply(status=502, body=b"<html>bad", headers=HTML), id="502-html"),
         pytest.param(Reply(body=b"<html>ok", headers=HTML), id="200-html"),
-        pytest.param(Reply(status=504), id="504-nothing"),
+        pytest.param(Reply(status=504), id="504-empty"),
     ],
 )
 def test_a_submission_that_may_have_been_accepted_is_unknown(
@@ -111,9 +111,9 @@ def test_a_submission_that_may_have_been_accepted_is_unknown(
 
     (row,) = check_document(listed)["tasks"]
     check_failure(ended, 9, "omniedit submit --resume", row["request_id"])
-    assert len(service.asked("POST")) == 2
+    assert len(service.requests_with("POST")) == 2
     assert (row["task_id"], row["status"]) == (None, "unknown")
-    assert service.asked("POST")[0].headers["idempotency-key"] == row["request_id"]
+    assert service.requests_with("POST")[0].headers["idempotency-key"] == row["request_id"]
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
@@ -125,7 +125,7 @@ def test_a_refused_replay_stays_unknown_and_shows_the_refusal(
         ended = omniedit("submit", CLIP, "x", **service.environ())
 
     check_failure(ended, 9, "ITS WORDS", "--resume")
-    assert len(service.asked("POST")) == 2
+    assert len(service.requests_with("POST")) == 2
 
 
 def test_resume_sends_the_same_key_and_body(
@@ -133,17 +133,19 @@ def test_resume_sends_the_same_key_and_body(
 ) -> None:
     replies = itertools.chain([LOST, LOST], itertools.repeat(Reply(body=task("processing"))))
     with scripted(
-        lambda seen: next(replies) if seen.method == "POST" else Reply(status=404)
+        lambda request: next(replies) if request.method == "POST" else Reply(status=404)
     ) as service:
         environ = service.environ()
         unknown = omniedit("submit", CLIP, "x", **environ)
-        posts = service.asked("POST")
+        posts = service.requests_with("POST")
         request_id = posts[0].headers["idempotency-key"]
         resumed = omniedit("submit", "--resume", request_id, **environ)
 
     assert (unknown.status, resumed.status, resumed.stdout) == (9, 0, f"{TASK}\n"), resumed
-    assert {one.headers["idempotency-key"] for one in service.asked("POST")} == {request_id}
-    assert len({one.body for one in service.asked("POST")}) == 1
+    assert {request.headers["idempotency-key"] for request in service.requests_with("POST")} == {
+        request_id
+    }
+    assert len({request.body for request in service.requests_with("POST")}) == 1
 
 
 @pytest.mark.parametrize("code", QUOTA_CODES)
@@ -156,7 +158,7 @@ def test_quota_codes_are_status_4_whatever_the_http_status(
     error = check_document(ended)["error"]
     assert (ended.status, error["code"], error["http_status"]) == (4, code, 429), ended
     assert "SAID" in error["message"]
-    assert len(service.asked("POST")) == 1
+    assert len(service.requests_with("POST")) == 1
 
 
 @pytest.mark.parametrize("code", KEY_CODES)
@@ -165,7 +167,7 @@ def test_key_codes_are_status_3_whatever_the_http_status(omniedit: CommandLine, 
         ended = omniedit("submit", CLIP, "x", timeout_s=20, **service.environ())
 
     check_failure(ended, 3, "SAID")
-    assert len(service.asked("POST")) == 1
+    assert len(service.requests_with("POST")) == 1
 
 
 @pytest.mark.parametrize("status", [404, 405])
@@ -191,8 +193,8 @@ def test_a_429_is_retried_with_the_same_key(served: CommandLine, record: Path) -
 
     assert ended.status == 0, ended
     posts = submissions(record)
-    assert [one["status"] for one in posts] == [429, 200]
-    assert len({one["headers"]["idempotency-key"] for one in posts}) == 1
+    assert [request["status"] for request in posts] == [429, 200]
+    assert len({request["headers"]["idempotency-key"] for request in posts}) == 1
 
 
 def test_an_edit_stops_retrying_a_429_at_its_timeout(served: CommandLine) -> None:
@@ -226,8 +228,8 @@ def test_a_lost_reply_is_replayed_into_one_task(served: CommandLine, record: Pat
 
     assert ended.status == 0, ended
     posts = submissions(record)
-    assert [one["status"] for one in posts] == [None, 200]
-    assert {one["task_id"] for one in posts} == {ended.stdout.strip()}
+    assert [request["status"] for request in posts] == [None, 200]
+    assert {request["task_id"] for request in posts} == {ended.stdout.strip()}
 
 
 @pytest.mark.parametrize(
@@ -248,11 +250,11 @@ def test_a_refused_read_exits_with_the_status_of_its_cause(
         ended = omniedit(command, TASK, **service.environ())
 
     check_failure(ended, status, "SAID")
-    assert len(service.seen) == 1
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "failure",
     [
         pytest.param(refusal(429, "rate", "SAID", Retry_After="0"), id="429"),
         pytest.param(refusal(500, "internal_error", "SAID"), id="500"),
@@ -262,15 +264,15 @@ def test_a_refused_read_exits_with_the_status_of_its_cause(
 )
 @pytest.mark.parametrize("command", ["status", "wait"])
 def test_a_transient_failure_of_a_read_is_retried(
-    omniedit: CommandLine, command: str, trouble: Reply
+    omniedit: CommandLine, command: str, failure: Reply
 ) -> None:
-    good = Reply(body=task(results=["https://cdn.example.com/out.mp4"]))
-    replies = itertools.chain([trouble], itertools.repeat(good))
+    finished = Reply(body=task(results=["https://cdn.example.com/out.mp4"]))
+    replies = itertools.chain([failure], itertools.repeat(finished))
     with scripted(lambda _: next(replies)) as service:
         ended = omniedit(command, TASK, **service.environ())
 
     assert ended.status == 0, ended
-    assert len(service.seen) == 2
+    assert len(service.requests) == 2
 
 
 def test_an_unfinished_task_is_status_6_with_a_recovery_command(served: CommandLine) -> None:
@@ -320,11 +322,11 @@ def test_an_expired_link_is_status_7_after_rereading_the_task(
     assert not list(served.folder.iterdir())
 
 
-def result(seen: Seen, reply: Reply) -> Reply:
+def result(request: Request, reply: Reply) -> Reply:
     """Answer API requests with a finished task, and its result link with `reply`."""
-    if not seen.path.startswith("/v1/"):
+    if not request.path.startswith("/v1/"):
         return reply
-    return Reply(body=task(results=[f"http://{seen.headers['host']}/files/out.mp4?sig=S"]))
+    return Reply(body=task(results=[f"http://{request.headers['host']}/files/out.mp4?sig=S"]))
 
 
 XML = {"Content-Type": "application/xml"}
@@ -339,36 +341,40 @@ XML = {"Content-Type": "application/xml"}
         pytest.param(Reply(status=410), 7, id="410"),
         pytest.param(Reply(body=b"<html>gone</html>", headers=HTML), 7, id="html"),
         pytest.param(Reply(body={"error": "gone"}), 7, id="json"),
-        pytest.param(Reply(body=b"", headers={"Content-Type": "video/mp4"}), 7, id="nothing"),
+        pytest.param(Reply(body=b"", headers={"Content-Type": "video/mp4"}), 7, id="empty"),
         pytest.param(Reply(status=403, body=b"error code: 1010"), 8, id="blocked-client"),
         pytest.param(
-            Reply(body=MP4, headers={"Content-Type": "video/mp4"}, announced=9000), 8, id="cut"
+            Reply(body=MP4, headers={"Content-Type": "video/mp4"}, content_length=9000),
+            8,
+            id="truncated",
         ),
     ],
 )
 def test_an_unusable_result_exits_with_the_status_of_its_cause(
     omniedit: CommandLine, reply: Reply, status: int
 ) -> None:
-    with scripted(lambda seen: result(seen, reply)) as service:
+    with scripted(lambda request: result(request, reply)) as service:
         ended = omniedit("download", TASK, "-o", "a.mp4", timeout_s=110, **service.environ())
 
     check_failure(ended, status)
     assert not (omniedit.folder / "a.mp4").exists()
-    looks = [one for one in service.seen if one.path.startswith("/v1/")]
-    assert len(looks) == 2 or status == 8, "one fresh look"
+    reads = [request for request in service.requests if request.path.startswith("/v1/")]
+    assert len(reads) == 2 or status == 8, "the task is read once more"
     assert not [
-        one for one in service.seen if "/files" in one.path and "authorization" in one.headers
+        request
+        for request in service.requests
+        if "/files" in request.path and "authorization" in request.headers
     ]
 
 
 def test_a_fresh_link_replaces_an_expired_one(omniedit: CommandLine) -> None:
-    looks = itertools.count()
+    reads = itertools.count()
 
-    def answer(seen: Seen) -> Reply:
-        if seen.path.startswith("/v1/"):
-            link = f"http://{seen.headers['host']}/files/{next(looks)}.mp4"
+    def answer(request: Request) -> Reply:
+        if request.path.startswith("/v1/"):
+            link = f"http://{request.headers['host']}/files/{next(reads)}.mp4"
             return Reply(body=task(results=[link]))
-        return Reply(status=403) if seen.path == "/files/0.mp4" else Reply(body=MP4)
+        return Reply(status=403) if request.path == "/files/0.mp4" else Reply(body=MP4)
 
     with scripted(answer) as service:
         ended = omniedit("download", TASK, "-o", "a.mp4", **service.environ())
@@ -392,7 +398,7 @@ def test_an_unusable_target_is_status_10_before_any_request(
 ) -> None:
     served("submit", CLIP, "x [sandbox:stall]")
     (served.folder / "taken.mp4").write_bytes(b"mine")
-    asked = len(requests(record))
+    request_count = len(requests(record))
 
     limit = ["--timeout", "1"] if argv[0] == "wait" else []
     ended = served(*argv, path, *limit, "--json")
@@ -400,7 +406,7 @@ def test_an_unusable_target_is_status_10_before_any_request(
     document = check_document(ended)
     assert (ended.status, document["error"]["exit_status"]) == (10, 10), ended
     assert (served.folder / "taken.mp4").read_bytes() == b"mine"
-    assert len(requests(record)) == asked
+    assert len(requests(record)) == request_count
 
 
 def test_an_edit_without_a_usable_journal_is_status_10_unsent(
@@ -440,7 +446,7 @@ def test_the_worst_of_several_tasks_sets_the_exit_status(
     document: dict[str, Any] = check_document(served("wait", *tasks, "--timeout", "1", "--json"))
 
     assert document["error"]["exit_status"] == status, document
-    assert [one["task_id"] for one in document["tasks"]] == tasks
+    assert [task["task_id"] for task in document["tasks"]] == tasks
 
 
 def test_an_unknown_task_does_not_hide_the_others(served: CommandLine) -> None:
@@ -460,16 +466,16 @@ def test_a_task_the_service_does_not_know_has_a_null_status(
     document: dict[str, Any] = check_document(served(command, "task-unified-1-nobodys", "--json"))
 
     assert document["error"]["exit_status"] == 11, document
-    assert [(one["task_id"], one["status"]) for one in document["tasks"]] == [
+    assert [(task["task_id"], task["status"]) for task in document["tasks"]] == [
         ("task-unified-1-nobodys", None)
     ]
 
 
 def test_a_failed_download_does_not_stop_the_others(served: CommandLine) -> None:
-    dead = served("submit", CLIP, f"x [sandbox:expired]{NOW}").stdout.strip()
-    good = served("submit", CLIP, f"y {NOW}").stdout.strip()
+    expired = served("submit", CLIP, f"x [sandbox:expired]{NOW}").stdout.strip()
+    finished = served("submit", CLIP, f"y {NOW}").stdout.strip()
 
-    ended = served("download", dead, good, "-o", "out/")
+    ended = served("download", expired, finished, "-o", "out/")
 
     assert ended.status == 7, ended
     assert ended.stdout.startswith("out/clip-")
@@ -477,11 +483,11 @@ def test_a_failed_download_does_not_stop_the_others(served: CommandLine) -> None
 
 
 def test_a_404_from_the_batch_endpoint_falls_back_to_single_reads(omniedit: CommandLine) -> None:
-    def answer(seen: Seen) -> Reply:
-        if seen.method == "POST":
+    def answer(request: Request) -> Reply:
+        if request.method == "POST":
             return Reply(status=404, body=b"<html>")
         return Reply(
-            body=task(task_id=seen.path.rpartition("/")[2], results=["https://x.example/a"])
+            body=task(task_id=request.path.rpartition("/")[2], results=["https://x.example/a"])
         )
 
     with scripted(answer) as service:

@@ -16,7 +16,7 @@ from tests.e2e.test_contract_equipment import (
     NOW,
     TASK,
     Reply,
-    Seen,
+    Request,
     check_document,
     check_failure,
     refusal,
@@ -39,7 +39,7 @@ ENCODINGS = [
     pytest.param({"PYTHONIOENCODING": "cp1252"}, id="cp1252"),
     pytest.param({"LC_ALL": "C"}, id="c-locale"),
     pytest.param(
-        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, id="no-utf-8-at-all"
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, id="utf-8-disabled"
     ),
     pytest.param({"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, id="posix"),
 ]
@@ -55,16 +55,16 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
     return start_sandbox(record=record)
 
 
-def check_harmless(ended: Ended, *, is_traced: bool = False) -> None:
+def check_sanitized(ended: Ended, *, allows_traceback: bool = False) -> None:
     """Check that no output can control a terminal, and that only `-v` shows a traceback."""
     written = ended.stdout + ended.stderr
-    acting = {
-        one
-        for one in written
-        if one != "\n" and unicodedata.category(one) in {"Cc", "Cf", "Zl", "Zp", "Cs"}
+    unsafe = {
+        character
+        for character in written
+        if character != "\n" and unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp", "Cs"}
     }
-    assert not acting, (acting, ended)
-    assert is_traced or "Traceback" not in written, ended
+    assert not unsafe, (unsafe, ended)
+    assert allows_traceback or "Traceback" not in written, ended
 
 
 @pytest.mark.parametrize("environ", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
@@ -77,7 +77,7 @@ def test_a_hostile_refusal_is_sanitized(
     with scripted(lambda _: refusal(402, "c\x1b[31m\n", HOSTILE)) as service:
         ended = omniedit(*argv, **service.environ(), **environ)
 
-    check_harmless(ended, is_traced="-v" in argv)
+    check_sanitized(ended, allows_traceback="-v" in argv)
     assert ended.status == 4, ended
     assert "first" in ended.stderr
     assert MARKUP in ended.stderr
@@ -105,8 +105,8 @@ def test_a_hostile_refusal_leaves_json_and_events_valid(omniedit: CommandLine) -
     assert MARKUP in document["error"]["message"]
     assert events.stdout.isascii()
     assert events.events[-1]["event"] == "done"
-    check_harmless(shown)
-    check_harmless(events)
+    check_sanitized(shown)
+    check_sanitized(events)
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,13 @@ def test_a_hostile_refusal_leaves_json_and_events_valid(omniedit: CommandLine) -
 def test_a_hostile_task_is_sanitized(omniedit: CommandLine, argv: list[str]) -> None:
     failed = task("failed", error={"code": "x\x1b[31m", "message": HOSTILE, "suggestion": HOSTILE})
 
-    with scripted(lambda seen: Reply(body=task() if seen.method == "POST" else failed)) as service:
+    with scripted(
+        lambda request: Reply(body=task() if request.method == "POST" else failed)
+    ) as service:
         omniedit("submit", CLIP, f"p {HOSTILE}".replace("\x00", ""), **service.environ())
         ended = omniedit(*argv, **service.environ())
 
-    check_harmless(ended)
+    check_sanitized(ended)
     assert ended.status in {0, 5}, ended
 
 
@@ -136,7 +138,7 @@ def test_a_hostile_task_is_sanitized(omniedit: CommandLine, argv: list[str]) -> 
             task(progress=10**400, created=10**300, results=["https://x.example"]), id="huge"
         ),
         pytest.param({"id": "../../x", "status": "processing"}, id="id"),
-        pytest.param({"id": 7, "status": None}, id="types-of-all"),
+        pytest.param({"id": 7, "status": None}, id="types-of-id-and-status"),
         pytest.param([[[]]], id="list"),
     ],
 )
@@ -149,7 +151,7 @@ def test_a_nonsense_reply_is_not_an_internal_error(
     with scripted(lambda _: Reply(body=body)) as service:
         ended = replace(omniedit, policy=resigned())(*argv, **service.environ())
 
-    check_harmless(ended)
+    check_sanitized(ended)
     assert ended.status in {0, 2, 5, 8, 9}, ended
 
 
@@ -203,15 +205,15 @@ def test_a_chinese_prompt_survives_any_encoding(
     listed = served("list", **environ)
     document = check_document(served("list", "--json", **environ))
 
-    for one in (ended, listed):
-        assert "Traceback" not in one.stderr, one
+    for each in (ended, listed):
+        assert "Traceback" not in each.stderr, each
     if ended.status == 2:
         assert not submissions(record), "refused, then unsent"
         return
     assert (ended.status, listed.status) == (0, 0), (ended, listed)
     assert submissions(record)[0]["body"]["prompt"] == prompt
     assert document["tasks"][0]["prompt"] == prompt
-    assert [one.name for one in served.folder.iterdir()] == ["片.mp4"]
+    assert [path.name for path in served.folder.iterdir()] == ["片.mp4"]
 
 
 @pytest.mark.parametrize("environ", ENCODINGS)
@@ -240,7 +242,7 @@ def test_a_hostile_message_is_sanitized_in_ascii(omniedit: CommandLine) -> None:
         ended = omniedit("submit", CLIP, "x", PYTHONIOENCODING="ascii", **service.environ())
 
     check_failure(ended, 4)
-    check_harmless(ended)
+    check_sanitized(ended)
 
 
 @pytest.mark.parametrize("place", ["prompt", "clip", "task", "path"])
@@ -267,7 +269,7 @@ def test_undecodable_arguments_are_not_an_internal_error(
 
 
 def test_an_oversized_reply_leaves_the_outcome_unknown(omniedit: CommandLine) -> None:
-    def answer(seen: Seen) -> Reply:
+    def answer(request: Request) -> Reply:
         return Reply(body=b'{"id": "' + b"x" * 20_000_000 + b'"}')
 
     with scripted(answer) as service:

@@ -17,8 +17,8 @@ from tests.e2e.test_contract_equipment import (
     NOW,
     TASK,
     Reply,
+    Request,
     Scripted,
-    Seen,
     check_document,
     check_failure,
     check_refusal,
@@ -43,7 +43,7 @@ INTERNAL_HOSTS = (
     *("127\u30020\u30020\u30021", "\uff11\uff12\uff17.0.0.1", "%31%32%37.0.0.1", "loc%61lhost"),
     *("127.0.0.1:8080", "[::1]:443"),
 )
-NO_CLIPS = (
+INVALID_CLIPS = (
     *("ftp://example.com/c.mp4", "file:///etc/hostname", "data:video/mp4;base64,AAAA"),
     *("javascript:alert(1)", "http:///c.mp4", "https://", "https://?c.mp4", "http://:80/c.mp4"),
     *("https://user:pw@example.com/c.mp4", "https://user@example.com/c.mp4", "http://[::1/c.mp4"),
@@ -79,39 +79,44 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
 
 
 @pytest.fixture
-def real() -> Iterator[Scripted]:
+def recording_proxy() -> Iterator[Scripted]:
     """Yield the real API behind a proxy that records every connection and refuses it."""
-    with scripted(lambda _: Reply(status=403)) as trap:
-        yield trap
+    with scripted(lambda _: Reply(status=403)) as proxy:
+        yield proxy
 
 
-def through(trap: Scripted) -> dict[str, Any]:
-    return {"HTTPS_PROXY": trap.url, "HTTP_PROXY": trap.url, "EVOLINK_API_KEY": KEY}
+def proxy_environ(proxy: Scripted) -> dict[str, Any]:
+    return {"HTTPS_PROXY": proxy.url, "HTTP_PROXY": proxy.url, "EVOLINK_API_KEY": KEY}
 
 
 def test_the_recording_proxy_sees_requests_to_the_real_api(
-    omniedit: CommandLine, real: Scripted
+    omniedit: CommandLine, recording_proxy: Scripted
 ) -> None:
-    running = omniedit.start("status", TASK, **through(real))
+    running = omniedit.start("status", TASK, **proxy_environ(recording_proxy))
     try:
-        assert real.arrived.acquire(timeout=20)
+        assert recording_proxy.arrived.acquire(timeout=20)
     finally:
         running.kill()
         running.communicate()
 
-    assert (real.seen[0].method, real.seen[0].path) == ("CONNECT", "api.evolink.ai:443")
-    assert KEY not in str(real.seen[0])
+    assert (recording_proxy.requests[0].method, recording_proxy.requests[0].path) == (
+        "CONNECT",
+        "api.evolink.ai:443",
+    )
+    assert KEY not in str(recording_proxy.requests[0])
 
 
 @pytest.mark.parametrize("host", INTERNAL_HOSTS)
 def test_a_clip_on_an_internal_address_is_refused_unsent(
-    omniedit: CommandLine, real: Scripted, host: str
+    omniedit: CommandLine, recording_proxy: Scripted, host: str
 ) -> None:
-    check_refusal(omniedit("submit", f"http://{host}/c.mp4", "x", **through(real)), 2)
-    assert not real.seen
+    check_refusal(
+        omniedit("submit", f"http://{host}/c.mp4", "x", **proxy_environ(recording_proxy)), 2
+    )
+    assert not recording_proxy.requests
 
 
-@pytest.mark.parametrize("clip", NO_CLIPS)
+@pytest.mark.parametrize("clip", INVALID_CLIPS)
 def test_an_invalid_clip_is_refused_unsent(served: CommandLine, record: Path, clip: str) -> None:
     check_refusal(served("submit", clip, "x"), 2)
     assert not requests(record)
@@ -124,7 +129,7 @@ def test_a_bad_callback_is_refused_unsent(omniedit: CommandLine, callback: str) 
         ended = omniedit("submit", CLIP, "x", "--callback-url", callback, **service.environ())
 
     check_refusal(ended, 2)
-    assert not service.seen
+    assert not service.requests
 
 
 @pytest.mark.parametrize("argv", [["edit"], ["submit"], ["submit", "--dry-run"]], ids=" ".join)
@@ -145,8 +150,8 @@ def test_an_empty_prompt_is_refused_unsent(
         pytest.param(["--prompt-file", "latin.txt"], id="not-utf-8"),
         pytest.param(["x", "--prompt-file", "good.txt"], id="both"),
         pytest.param([], id="neither"),
-        pytest.param(["-"], id="stdin-is-empty"),
-        pytest.param(["--prompt-file", "-"], id="stdin-is-empty-too"),
+        pytest.param(["-"], id="empty-stdin"),
+        pytest.param(["--prompt-file", "-"], id="prompt-file-from-empty-stdin"),
     ],
 )
 def test_a_prompt_that_cannot_be_read_is_refused_unsent(
@@ -201,7 +206,7 @@ def test_a_sandbox_marker_is_refused_unsent_outside_the_sandbox(
         ended = omniedit(*argv, CLIP, "x [sandbox:fail=a]", **service.environ())
 
     check_refusal(ended, 2)
-    assert not service.seen
+    assert not service.requests
 
 
 @pytest.mark.parametrize("name", ["my.txt", "clip.mp4", "list.mp4"])
@@ -242,9 +247,9 @@ def test_a_malformed_key_is_refused_without_being_shown(
         ended = omniedit("submit", CLIP, "x", option, **service.environ(key))
 
     assert ended.status == 3, ended
-    assert not service.seen
-    said = ended.stdout + ended.stderr
-    assert "secret" not in said, ended
+    assert not service.requests
+    output = ended.stdout + ended.stderr
+    assert "secret" not in output, ended
 
 
 @pytest.mark.parametrize("key", [*BAD_KEYS, "", "\n"], ids=range(len(BAD_KEYS) + 2))
@@ -261,7 +266,7 @@ def test_whitespace_around_a_key_is_stripped(omniedit: CommandLine) -> None:
         ended = omniedit("status", TASK, **service.environ(f" {KEY}\n"))
 
     assert ended.status == 0, ended
-    assert service.seen[0].headers["authorization"] == f"Bearer {KEY}"
+    assert service.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
 def test_keys_are_looked_up_in_order_of_precedence(omniedit: CommandLine) -> None:
@@ -273,7 +278,9 @@ def test_keys_are_looked_up_in_order_of_precedence(omniedit: CommandLine) -> Non
         omniedit("status", TASK, **(environ | {"EVOLINK_API_KEY": ""}))
 
     assert saved.status == 0, saved
-    assert [one.headers["authorization"].removeprefix("Bearer ") for one in service.seen] == [
+    assert [
+        request.headers["authorization"].removeprefix("Bearer ") for request in service.requests
+    ] == [
         "sk-evo-of-omniedit",
         KEY,
         "sk-evo-from-the-file",
@@ -288,7 +295,7 @@ def test_a_saved_key_is_private_and_replaced_completely(omniedit: CommandLine, h
     (path,) = home.rglob("credentials")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert (KEY in path.read_text(), "-first" in path.read_text()) == (True, False)
-    assert [one.name for one in path.parent.iterdir()] == ["credentials"]
+    assert [path.name for path in path.parent.iterdir()] == ["credentials"]
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
@@ -305,7 +312,7 @@ def test_a_key_file_others_can_read_is_refused(
     assert ended.status in {3, 10}, ended
     assert str(path) in ended.stderr
     assert KEY not in ended.stderr
-    assert not service.seen
+    assert not service.requests
 
 
 def test_a_saved_key_goes_only_to_its_origin(omniedit: CommandLine) -> None:
@@ -322,7 +329,7 @@ def test_a_saved_key_goes_only_to_its_origin(omniedit: CommandLine) -> None:
     assert own.status == 0, own
     check_failure(foreign, 3)
     check_failure(unset, 3)
-    assert not other.seen
+    assert not other.requests
 
 
 def test_set_key_takes_no_key_as_argument(omniedit: CommandLine, home: Path) -> None:
@@ -357,21 +364,21 @@ def test_settings_are_shown_with_their_source(omniedit: CommandLine) -> None:
     "url", ["http://api.example.com", "ftp://x", "nonsense", "https://u:p@x.example"]
 )
 def test_a_base_url_must_be_https_or_loopback(
-    omniedit: CommandLine, real: Scripted, name: str, url: str
+    omniedit: CommandLine, recording_proxy: Scripted, name: str, url: str
 ) -> None:
     (omniedit.folder / "c.mp4").write_bytes(MP4)
 
-    ended = omniedit("submit", "c.mp4", "x", **(through(real) | {name: url}))
+    ended = omniedit("submit", "c.mp4", "x", **(proxy_environ(recording_proxy) | {name: url}))
 
     check_refusal(ended, 2, name)
-    assert not real.seen
+    assert not recording_proxy.requests
 
 
 def test_verbose_output_shows_no_key_and_no_query_of_other_hosts(omniedit: CommandLine) -> None:
-    def answer(seen: Seen) -> Reply:
-        if not seen.path.startswith("/v1/"):
+    def answer(request: Request) -> Reply:
+        if not request.path.startswith("/v1/"):
             return Reply(body=MP4)
-        host = seen.headers["host"].replace("127.0.0.1", "localhost")
+        host = request.headers["host"].replace("127.0.0.1", "localhost")
         link = f"http://{host}/out.mp4?sig=LINKSECRET"
         return Reply(body=task(results=[link]))
 
@@ -383,7 +390,7 @@ def test_verbose_output_shows_no_key_and_no_query_of_other_hosts(omniedit: Comma
     for secret in (KEY, KEY[8:], "CLIPSECRET", "LINKSECRET"):
         assert secret not in ended.stderr, ended
     assert "/v1/videos/generations" in ended.stderr
-    (fetched,) = [one for one in service.seen if one.path.startswith("/out.mp4")]
+    (fetched,) = [request for request in service.requests if request.path.startswith("/out.mp4")]
     assert "authorization" not in fetched.headers
     assert fetched.headers["user-agent"].startswith("omniedit/")
 
@@ -401,16 +408,16 @@ def test_the_key_is_not_sent_to_a_redirect_target(
             brief = replace(omniedit, policy=resigned())
             brief(command, *argv, **service.environ())
 
-    assert service.seen
-    assert not [one for one in other.seen if "authorization" in one.headers]
+    assert service.requests
+    assert not [request for request in other.requests if "authorization" in request.headers]
 
 
 def test_the_key_is_not_sent_along_result_redirects(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply(body=MP4)) as cdn:
 
-        def answer(seen: Seen) -> Reply:
-            if seen.path.startswith("/v1/"):
-                return Reply(body=task(results=[f"http://{seen.headers['host']}/moved.mp4"]))
+        def answer(request: Request) -> Reply:
+            if request.path.startswith("/v1/"):
+                return Reply(body=task(results=[f"http://{request.headers['host']}/moved.mp4"]))
             return Reply(status=302, headers={"Location": f"{cdn.url}/out.mp4"})
 
         with scripted(answer) as service:
@@ -418,7 +425,7 @@ def test_the_key_is_not_sent_along_result_redirects(omniedit: CommandLine) -> No
 
     assert ended.status == 0, ended
     assert (omniedit.folder / "a.mp4").read_bytes() == MP4
-    assert "authorization" not in cdn.seen[0].headers
+    assert "authorization" not in cdn.requests[0].headers
 
 
 @pytest.mark.parametrize(
@@ -431,10 +438,10 @@ def test_the_key_is_not_sent_along_result_redirects(omniedit: CommandLine) -> No
     ],
 )
 def test_a_result_redirect_must_lead_to_a_web_url(omniedit: CommandLine, target: str) -> None:
-    def answer(seen: Seen) -> Reply:
-        if seen.path.startswith("/v1/"):
-            return Reply(body=task(results=[f"http://{seen.headers['host']}/again"]))
-        location = target.format(port=seen.headers["host"].rpartition(":")[2])
+    def answer(request: Request) -> Reply:
+        if request.path.startswith("/v1/"):
+            return Reply(body=task(results=[f"http://{request.headers['host']}/again"]))
+        location = target.format(port=request.headers["host"].rpartition(":")[2])
         return Reply(status=302, headers={"Location": location})
 
     with scripted(answer) as service:
@@ -442,7 +449,7 @@ def test_a_result_redirect_must_lead_to_a_web_url(omniedit: CommandLine, target:
 
     assert ended.status in {7, 8}, ended
     assert not list(omniedit.folder.iterdir())
-    assert len([one for one in service.seen if one.path == "/again"]) <= 12
+    assert len([request for request in service.requests if request.path == "/again"]) <= 12
 
 
 @pytest.mark.parametrize("environ", [{}, {"OMNIEDIT_CONFIG_DIR": "elsewhere"}], ids=str)

@@ -15,7 +15,7 @@ from tests.e2e.test_contract_equipment import (
     CLIP,
     NOW,
     Reply,
-    Seen,
+    Request,
     check_document,
     check_failure,
     check_refusal,
@@ -85,7 +85,7 @@ def test_after_a_failed_attempt_no_older_task_is_taken(
     (served.folder / "taken.mp4").write_bytes(b"mine")
     older = served("submit", CLIP, f"older {NOW}")
     tried = served(*attempt)
-    asked = len(requests(record))
+    request_count = len(requests(record))
 
     shown, waited, saved = served("status"), served("wait", "-d", "a.mp4"), served("download")
 
@@ -94,8 +94,8 @@ def test_after_a_failed_attempt_no_older_task_is_taken(
         check_refusal(ended, status)
         named = [each for each in ended.stderr.splitlines() if older.stdout.strip() in each]
         assert [each[: len("hint:")] for each in named] == ["hint:"], ended
-    assert len(requests(record)) == asked
-    assert [one.name for one in served.folder.iterdir()] == ["taken.mp4"]
+    assert len(requests(record)) == request_count
+    assert [path.name for path in served.folder.iterdir()] == ["taken.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_the_hint_is_a_pasteable_command_for_the_previous_task(
     served: CommandLine, newest: list[str], status: int
 ) -> None:
     served("submit", CLIP, f"oldest {NOW}")
-    meant = served("submit", CLIP, f"meant {NOW}").stdout.strip()
+    previous = served("submit", CLIP, f"previous {NOW}").stdout.strip()
     served(*newest)
 
     waited = served("wait", "--download", "my out.mp4")
-    line = f"omniedit wait {meant} --download 'my out.mp4'"
+    line = f"omniedit wait {previous} --download 'my out.mp4'"
     pasted = served(*shlex.split(line)[1:])
 
     assert (waited.status, f"`{line}`" in waited.stderr) == (status, True), waited
@@ -129,7 +129,7 @@ def test_an_attempt_without_a_key_counts_as_the_newest(omniedit: CommandLine) ->
 
     assert (older.status, refused.status) == (0, 3), refused
     check_failure(waited, 3)
-    assert not service.asked("GET")
+    assert not service.requests_with("GET")
 
 
 def test_an_attempt_without_a_key_hints_to_submit_again(
@@ -198,9 +198,11 @@ def test_the_last_six_characters_identify_a_task(served: CommandLine) -> None:
 def test_an_ambiguous_id_suffix_is_refused(omniedit: CommandLine) -> None:
     ids = iter(["task-one-abcdef", "task-two-abcdef"])
 
-    def answer(seen: Seen) -> Reply:
+    def answer(request: Request) -> Reply:
         return (
-            Reply(body=task("processing", task_id=next(ids))) if seen.method == "POST" else Reply()
+            Reply(body=task("processing", task_id=next(ids)))
+            if request.method == "POST"
+            else Reply()
         )
 
     with scripted(answer) as service:
@@ -209,7 +211,7 @@ def test_an_ambiguous_id_suffix_is_refused(omniedit: CommandLine) -> None:
         for command in ("status", "wait", "download"):
             check_failure(omniedit(command, "abcdef", **service.environ()), 2, "abcdef")
 
-    assert not service.asked("GET")
+    assert not service.requests_with("GET")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,9 @@ def test_a_dotted_task_id_never_reaches_another_endpoint(
     with scripted(lambda _: Reply(body=task())) as service:
         omniedit("status", reference, **service.environ())
 
-    assert not [one for one in service.seen if not one.path.startswith("/v1/tasks/")]
+    assert not [
+        request for request in service.requests if not request.path.startswith("/v1/tasks/")
+    ]
 
 
 def test_forgotten_tasks_are_not_listed(served: CommandLine) -> None:
@@ -296,8 +300,10 @@ def test_the_journal_is_readable_by_its_owner_only(
 def test_fields_missing_from_a_later_reply_are_kept(omniedit: CommandLine) -> None:
     bare = {"id": "task-bare-1", "object": "video.generation.task", "status": "processing"}
 
-    def answer(seen: Seen) -> Reply:
-        return Reply(body=task("pending", task_id="task-bare-1") if seen.method == "POST" else bare)
+    def answer(request: Request) -> Reply:
+        return Reply(
+            body=task("pending", task_id="task-bare-1") if request.method == "POST" else bare
+        )
 
     with scripted(answer) as service:
         submitted = omniedit("submit", CLIP, "x", "--json", **service.environ())

@@ -35,15 +35,15 @@ def mixed(served: CommandLine) -> CommandLine:
 @pytest.mark.parametrize(
     ("argv", "states"),
     [
-        pytest.param([], ["refused", "unknown", "completed", "completed"], id="what-was-sent"),
+        pytest.param([], ["refused", "unknown", "completed", "completed"], id="default"),
         pytest.param(
             ["--all"], ["refused", "refused", "unknown", "completed", "completed"], id="all"
         ),
-        pytest.param(["--state", "completed"], ["completed"] * 2, id="in-a-state"),
-        pytest.param(["--state", "unknown"], ["unknown"], id="without-a-task"),
-        pytest.param(["--clip", "TWO"], ["completed"], id="of-a-clip"),
-        pytest.param(["--since", "1h", "--clip", "one"], ["completed"], id="of-late"),
-        pytest.param(["--since", "2999-01-01"], [], id="since-a-day"),
+        pytest.param(["--state", "completed"], ["completed"] * 2, id="by-state"),
+        pytest.param(["--state", "unknown"], ["unknown"], id="unknown-outcome"),
+        pytest.param(["--clip", "TWO"], ["completed"], id="by-clip"),
+        pytest.param(["--since", "1h", "--clip", "one"], ["completed"], id="since-a-duration"),
+        pytest.param(["--since", "2999-01-01"], [], id="since-a-date"),
     ],
 )
 def test_filters_select_the_matching_attempts(
@@ -56,11 +56,11 @@ def test_filters_select_the_matching_attempts(
 
 
 def test_a_limited_list_reports_the_total(mixed: CommandLine) -> None:
-    cut, whole = mixed("list", "--limit", "1"), mixed("list", "--limit", "0")
+    limited, unlimited = mixed("list", "--limit", "1"), mixed("list", "--limit", "0")
     filtered = check_document(mixed("list", "--json", "--limit", "1", "--state", "completed"))
 
-    assert "1 of 4 shown" in cut.stderr
-    assert (len(whole.stdout.splitlines()), "shown" in whole.stderr) == (5, False)
+    assert "1 of 4 shown" in limited.stderr
+    assert (len(unlimited.stdout.splitlines()), "shown" in unlimited.stderr) == (5, False)
     assert (len(filtered["tasks"]), filtered["total"]) == (1, 2)
 
 
@@ -90,16 +90,16 @@ def test_remote_refuses_journal_filters(served: CommandLine, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("spoil", "fate"),
+    ("change_file", "fate"),
     [
         pytest.param(lambda file: file.unlink(), "gone", id="gone"),
         pytest.param(lambda file: file.write_bytes(b"other"), "changed", id="changed"),
     ],
 )
 def test_a_missing_or_changed_file_is_shown_as_such(
-    mixed: CommandLine, spoil: Callable[[Path], object], fate: str
+    mixed: CommandLine, change_file: Callable[[Path], object], fate: str
 ) -> None:
-    spoil(mixed.folder / "two.mp4")
+    change_file(mixed.folder / "two.mp4")
     task = rows(mixed, "--clip", "two")[0]["task_id"]
 
     listed, status = mixed("list").stdout.splitlines(), mixed("status", task).stdout

@@ -37,7 +37,7 @@ def service(start_sandbox: Callable[..., RunningSandbox], record: Path) -> Runni
     return start_sandbox(record=record)
 
 
-def finished(served: CommandLine) -> str:
+def submit_finished(served: CommandLine) -> str:
     return served("submit", CLIP, f"warmer {NOW}").stdout.strip()
 
 
@@ -48,7 +48,7 @@ def argv_of(command: str) -> list[str]:
 def check_events(ended: Ended) -> list[dict[str, Any]]:
     events = ended.events
     assert ended.stdout.isascii()
-    assert [one["event"] for one in events].count("done") == 1, ended
+    assert [event["event"] for event in events].count("done") == 1, ended
     done = events[-1]
     assert (done["event"], done["ok"]) == ("done", ended.status == 0), ended
     assert done["exit_status"] == ended.status, ended
@@ -73,7 +73,7 @@ def test_text_output_is_the_result_alone(served: CommandLine) -> None:
 def test_a_wait_without_a_path_names_the_download_command(
     served: CommandLine,
 ) -> None:
-    task_id = finished(served)
+    task_id = submit_finished(served)
 
     ended = served("wait")
 
@@ -83,7 +83,7 @@ def test_a_wait_without_a_path_names_the_download_command(
 
 @pytest.mark.parametrize("command", TASK_COMMANDS)
 def test_task_commands_report_the_task_in_json(served: CommandLine, command: str) -> None:
-    finished(served)
+    submit_finished(served)
 
     document = check_document(served(*argv_of(command), "--json"))
 
@@ -97,7 +97,7 @@ def test_task_commands_report_the_task_in_json(served: CommandLine, command: str
 
 @pytest.mark.parametrize("command", TASK_COMMANDS)
 def test_quiet_output_is_the_result_alone(served: CommandLine, command: str) -> None:
-    finished(served)
+    submit_finished(served)
 
     loud, quiet = served(*argv_of(command)), served(*argv_of(command), "-q")
 
@@ -134,21 +134,21 @@ def test_flags_are_accepted_before_or_after_the_command(
     ("argv", "status"),
     [
         pytest.param(["status"], 2, id="empty-journal"),
-        pytest.param(["wait", "../credits"], 2, id="no-task-id"),
+        pytest.param(["wait", "../credits"], 2, id="invalid-task-id"),
         pytest.param(["download", "nosuchtask"], 11, id="unknown-task"),
         pytest.param(["submit", "ftp://example.com/c.mp4", "x"], 2, id="bad-clip"),
         pytest.param(["submit", CLIP, "x [sandbox:http=402]"], 4, id="refused-submit"),
         pytest.param(["edit", CLIP, "x [sandbox:http=402]"], 4, id="refused-edit"),
         pytest.param(["edit", CLIP, f"x [sandbox:cancel]{NOW}"], 5, id="cancelled"),
         pytest.param(["status", "--no-such-option"], 2, id="unknown-option"),
-        pytest.param(["submit"], 2, id="argument-missing"),
-        pytest.param(["submit", CLIP, "a", "b"], 2, id="one-argument-too-many"),
+        pytest.param(["submit"], 2, id="missing-argument"),
+        pytest.param(["submit", CLIP, "a", "b"], 2, id="extra-argument"),
         pytest.param(["nonsense"], 2, id="unknown-command"),
-        pytest.param(["wait", "--timeout", "soon"], 2, id="no-duration"),
-        pytest.param(["list", "--limit", "none"], 2, id="no-number"),
+        pytest.param(["wait", "--timeout", "soon"], 2, id="invalid-duration"),
+        pytest.param(["list", "--limit", "none"], 2, id="invalid-number"),
         pytest.param(["list", "--forget", "nosuchtask"], None, id="forget-unknown"),
         pytest.param(["help", "nonsense"], 2, id="unknown-topic"),
-        pytest.param(["config", "set-key"], None, id="set-key-of-nothing"),
+        pytest.param(["config", "set-key"], None, id="set-key-without-input"),
         pytest.param(["wait", "-d", "-"], 2, id="json-and-video-on-stdout"),
     ],
 )
@@ -227,15 +227,15 @@ def test_json_output_is_ascii_whatever_the_prompt(served: CommandLine) -> None:
 
 
 def test_json_and_events_are_refused_together(served: CommandLine, record: Path) -> None:
-    finished(served)
-    sent = len(requests(record))
+    submit_finished(served)
+    request_count = len(requests(record))
 
     ended = served("wait", "--json", "--events")
 
     assert ended.status == 2, ended
     assert all(json.loads(line) for line in ended.stdout.splitlines())
     assert sum(line.startswith("error:") for line in ended.stderr.splitlines()) == 1, ended
-    assert len(requests(record)) == sent
+    assert len(requests(record)) == request_count
 
 
 @pytest.mark.parametrize("option", ["--json", "--events"])
@@ -257,11 +257,11 @@ def test_an_edits_events_run_from_submitted_to_done(served: CommandLine, seconds
     ended = served("edit", CLIP, f"warmer [sandbox:seconds={seconds}]", "--events")
 
     events = check_events(ended)
-    names = [one["event"] for one in events]
+    names = [event["event"] for event in events]
     assert names[0] == "submitted"
     assert names[-3:] == ["completed", "saved", "done"], names
-    assert {one["sandbox"] for one in events} == {True}
-    assert len({one["task_id"] for one in events[:-1]}) == 1
+    assert {event["sandbox"] for event in events} == {True}
+    assert len({event["task_id"] for event in events[:-1]}) == 1
     (shown,) = events[-1]["tasks"]
     assert Path(shown["saved"][0]["path"]).is_absolute()
     assert INSTANT.fullmatch(shown["link_valid_until"] or ""), shown
@@ -272,7 +272,7 @@ def test_an_edits_events_run_from_submitted_to_done(served: CommandLine, seconds
     [
         pytest.param(["wait"], 2, id="empty-journal"),
         pytest.param(["wait", "nosuchtask"], 11, id="unknown-task"),
-        pytest.param(["wait", ".."], 2, id="no-task-id"),
+        pytest.param(["wait", ".."], 2, id="invalid-task-id"),
         pytest.param(["wait", "--bogus"], 2, id="unknown-option"),
         pytest.param(["edit", "ftp://example.com/c.mp4", "x"], 2, id="bad-clip"),
         pytest.param(["edit", CLIP, "x [sandbox:http=401]"], 3, id="refused"),
@@ -285,7 +285,7 @@ def test_events_always_end_with_done(served: CommandLine, argv: list[str], statu
 
     events = check_events(ended)
     assert ended.status == status, ended
-    assert [one for one in events if one["event"] == "failed"] or status in {2, 3, 7, 11}
+    assert [event for event in events if event["event"] == "failed"] or status in {2, 3, 7, 11}
 
 
 def test_unknown_values_are_null_not_omitted(omniedit: CommandLine) -> None:

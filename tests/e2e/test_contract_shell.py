@@ -26,7 +26,7 @@ from tests.e2e.test_contract_equipment import (
 from tests.e2e.test_contract_equipment import Reply as ScriptedReply
 
 pytestmark = pytest.mark.e2e
-full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
 
 Bash = Callable[..., subprocess.CompletedProcess[bytes]]
 HOSTILE_PROMPTS = (
@@ -119,7 +119,7 @@ def test_a_save_finishes_without_a_reader(bash: Bash, served: CommandLine) -> No
         omniedit wait -d b.mp4 | true
     """)
 
-    assert {one.name for one in served.folder.iterdir()} == {"a.mp4", "b.mp4"}, ended
+    assert {path.name for path in served.folder.iterdir()} == {"a.mp4", "b.mp4"}, ended
     assert b"Traceback" not in ended.stderr
 
 
@@ -142,7 +142,7 @@ def test_a_save_finishes_without_stdout(bash: Bash, served: CommandLine, stream:
 
     assert ended.returncode in {0, 10, 141}, ended
     assert b"Traceback" not in ended.stderr
-    assert [one.name for one in served.folder.iterdir()] == ["a.mp4"], ended
+    assert [path.name for path in served.folder.iterdir()] == ["a.mp4"], ended
     assert (served.folder / "a.mp4").read_bytes()[4:8] == b"ftyp"
 
 
@@ -192,8 +192,8 @@ def test_a_dry_runs_curl_line_sends_what_submit_sends(
 ) -> None:
     clip = "https://example.com/it's a $(clip).mp4?a=1&b=2".replace(" ", "%20")
     options = ["--callback-url", "https://example.com/h?a='b'&c"]
-    dry = served("submit", "--dry-run", "--json", *options, "--", clip, prompt)
-    document = check_document(dry)
+    dry_run = served("submit", "--dry-run", "--json", *options, "--", clip, prompt)
+    document = check_document(dry_run)
     text = served("submit", "--dry-run", *options, "--", clip, prompt)
     unsent = not requests(record)
 
@@ -203,7 +203,7 @@ def test_a_dry_runs_curl_line_sends_what_submit_sends(
     assert unsent
     assert "$EVOLINK_API_KEY" in document["curl"]
     assert text.stdout.rstrip().splitlines()[-1].startswith("curl ")
-    assert served.environ["OMNIEDIT_API_KEY"] not in dry.stdout + text.stdout
+    assert served.environ["OMNIEDIT_API_KEY"] not in dry_run.stdout + text.stdout
     assert ran.returncode == sent.status == 0, (ran, sent)
     assert json.loads(ran.stdout)["id"].startswith("task-")
     by_curl, by_submit = submissions(record)
@@ -226,7 +226,7 @@ def test_a_dry_run_needs_no_key_and_makes_no_task(omniedit: CommandLine) -> None
     unset = omniedit("list", "--json")
 
     assert ended.status == 0, ended
-    assert not [one for one in check_document(unset)["tasks"] if one["task_id"]]
+    assert not [task for task in check_document(unset)["tasks"] if task["task_id"]]
 
 
 def test_a_sandbox_dry_run_never_names_the_real_api(omniedit: CommandLine) -> None:
@@ -262,13 +262,13 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"
 def test_loopback_never_goes_through_a_proxy(
     omniedit: CommandLine, served: CommandLine, bypass: Mapping[str, Any]
 ) -> None:
-    with scripted(lambda _: ScriptedReply(status=502)) as trap:
-        environ = {**dict.fromkeys(PROXIES, trap.url), **bypass}
+    with scripted(lambda _: ScriptedReply(status=502)) as proxy_server:
+        environ = {**dict.fromkeys(PROXIES, proxy_server.url), **bypass}
         embedded = omniedit("--sandbox", "edit", CLIP, f"x {NOW}", "-o", "a.mp4", **environ)
         over_socket = served("edit", CLIP, f"y {NOW}", "-o", "b.mp4", **environ)
 
     assert (embedded.status, over_socket.status) == (0, 0), (embedded, over_socket)
-    assert not trap.seen
+    assert not proxy_server.requests
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nonsense", "http://[::1"])
@@ -280,18 +280,18 @@ def test_an_unusable_proxy_does_not_affect_the_sandbox(omniedit: CommandLine, pr
 
 def test_a_result_on_localhost_bypasses_the_proxy(omniedit: CommandLine) -> None:
     with (
-        scripted(lambda _: ScriptedReply(status=502)) as trap,
+        scripted(lambda _: ScriptedReply(status=502)) as proxy_server,
         scripted(
-            lambda seen: (
+            lambda request: (
                 ScriptedReply(body=task(results=[f"http://localhost:{port}/a.mp4?s=1"]))
-                if seen.path.startswith("/v1/")
+                if request.path.startswith("/v1/")
                 else ScriptedReply(body=mp4(bytes(100)))
             )
         ) as service,
     ):
         port = service.url.rpartition(":")[2]
-        environ = dict.fromkeys(PROXIES, trap.url) | service.environ(KEY)
+        environ = dict.fromkeys(PROXIES, proxy_server.url) | service.environ(KEY)
         ended = omniedit("download", TASK, "-o", "a.mp4", **environ)
 
     assert ended.status == 0, ended
-    assert not trap.seen
+    assert not proxy_server.requests

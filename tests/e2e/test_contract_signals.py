@@ -1,4 +1,4 @@
-"""Signals while a reply is outstanding: exit status, what continues, and the recovery command."""
+"""Signals while a reply is outstanding: exit status, what keeps running, and the recovery command."""
 
 import importlib.util
 import os
@@ -18,8 +18,7 @@ from tests.e2e.test_contract_equipment import (
     CLIP,
     TASK,
     Reply,
-    Scripted,
-    Seen,
+    Request,
     check_document,
     mp4,
     scripted,
@@ -56,21 +55,21 @@ def end(running: subprocess.Popen[bytes], timeout_s: float = 25.0) -> Ended:
     return Ended(running.returncode, out.decode(), err.decode())
 
 
-def commands(ended: Ended) -> list[list[str]]:
+def suggested_commands(ended: Ended) -> list[list[str]]:
     """Return the commands between backticks on stderr, split like a shell does."""
-    return [shlex.split(one) for one in ended.stderr.split("`")[1::2]]
+    return [shlex.split(command) for command in ended.stderr.split("`")[1::2]]
 
 
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize(("signal_number", "status"), SIGNALS)
 @pytest.mark.parametrize("argv", [["wait", TASK], ["wait", TASK, "-d", "a b.mp4"]], ids=len)
 def test_an_interrupted_wait_ends_at_once_with_a_recovery_command(
-    omniedit: CommandLine, held: threading.Event, number: int, status: int, argv: list[str]
+    omniedit: CommandLine, held: threading.Event, signal_number: int, status: int, argv: list[str]
 ) -> None:
     with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
         running = omniedit.start(*argv, **service.environ())
         assert service.arrived.acquire(timeout=20)
         started = time.monotonic()
-        running.send_signal(number)
+        running.send_signal(signal_number)
         ended = end(running)
         elapsed_s = time.monotonic() - started
         held.set()
@@ -78,20 +77,22 @@ def test_an_interrupted_wait_ends_at_once_with_a_recovery_command(
     assert (ended.status, ended.stdout) == (status, ""), ended
     assert elapsed_s < 4
     assert "Traceback" not in ended.stderr
-    (command,) = [one for one in commands(ended) if one[:2] == ["omniedit", "wait"]]
+    (command,) = [
+        command for command in suggested_commands(ended) if command[:2] == ["omniedit", "wait"]
+    ]
     assert TASK in command
     assert ("a b.mp4" in command) is ("a b.mp4" in argv), command
 
 
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize(("signal_number", "status"), SIGNALS)
 @pytest.mark.parametrize("command", ["submit", "edit"])
 def test_a_reply_within_the_grace_period_is_recorded(
-    omniedit: CommandLine, held: threading.Event, command: str, number: int, status: int
+    omniedit: CommandLine, held: threading.Event, command: str, signal_number: int, status: int
 ) -> None:
     with scripted(lambda _: Reply(body=task("processing"), after=held)) as service:
         running = omniedit.start(command, CLIP, "x", **service.environ())
         assert service.arrived.acquire(timeout=20)
-        running.send_signal(number)
+        running.send_signal(signal_number)
         threading.Timer(0.5, held.set).start()
         ended = end(running)
         (row,) = check_document(omniedit("list", "--json", **service.environ()))["tasks"]
@@ -100,9 +101,11 @@ def test_a_reply_within_the_grace_period_is_recorded(
     assert row["task_id"] == TASK
     assert TASK in ended.stderr
     assert [
-        one for one in commands(ended) if (one[0] == "omniedit" and TASK in one) or "edit" in one
+        command
+        for command in suggested_commands(ended)
+        if (command[0] == "omniedit" and TASK in command) or "edit" in command
     ]
-    assert len(service.asked("POST")) == 1
+    assert len(service.requests_with("POST")) == 1
 
 
 @pytest.mark.parametrize("command", ["submit", "edit"])
@@ -126,7 +129,7 @@ def test_without_a_reply_in_five_seconds_the_outcome_is_unknown(
     error = check_document(ended)["error"]
     assert error["request_id"] == row["request_id"]
     assert f"omniedit submit --resume {row['request_id']}" in error["hint"]
-    assert len(service.asked("POST")) == 1
+    assert len(service.requests_with("POST")) == 1
 
 
 @pytest.mark.parametrize("argv", [[], ["--no-journal"]], ids=["journal", "no-journal"])
@@ -145,19 +148,19 @@ def test_an_interrupted_batch_names_every_unsettled_submission(
         waiting = running.stderr.readline().decode()
         running.send_signal(signal.SIGINT)
         ended = end(running)
-        keys = {seen.headers["idempotency-key"] for seen in service.asked("POST")}
+        keys = {request.headers["idempotency-key"] for request in service.requests_with("POST")}
         held.set()
 
     assert "press again to stop at once" in waiting
     assert ended.status == 130, ended
     tasks = ended.document["tasks"]
-    assert [one["status"] for one in tasks] == ["unknown", "unknown"]
-    assert {one["request_id"] for one in tasks} == keys
-    assert all(one["created_at"] > "2026" for one in tasks)
+    assert [task["status"] for task in tasks] == ["unknown", "unknown"]
+    assert {task["request_id"] for task in tasks} == keys
+    assert all(task["created_at"] > "2026" for task in tasks)
     assert "note: 2 with unknown outcome" in ended.stderr
     for key in keys:
-        (way_back,) = [one for one in commands(ended) if key in one]
-        assert way_back[:2] == ["omniedit", "submit"]
+        (recovery_command,) = [command for command in suggested_commands(ended) if key in command]
+        assert recovery_command[:2] == ["omniedit", "submit"]
 
 
 def test_a_second_signal_ends_the_command_at_once(
@@ -203,9 +206,9 @@ def test_the_next_download_finishes_an_interrupted_one(
 ) -> None:
     video = mp4(bytes(200_000))
 
-    def answer(seen: Seen) -> Reply:
-        if seen.path.startswith("/v1/"):
-            return Reply(body=task(results=[f"http://{seen.headers['host']}/a.mp4"]))
+    def answer(request: Request) -> Reply:
+        if request.path.startswith("/v1/"):
+            return Reply(body=task(results=[f"http://{request.headers['host']}/a.mp4"]))
         return Reply(body=video, after=held)
 
     with scripted(answer) as service:
@@ -222,28 +225,30 @@ def test_the_next_download_finishes_an_interrupted_one(
     assert (again.status, (omniedit.folder / "a.mp4").read_bytes()) == (0, video), again
 
 
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize(("signal_number", "status"), SIGNALS)
 @pytest.mark.parametrize("command", ["wait", "edit"])
 def test_a_sandbox_recovery_command_stays_in_the_sandbox(
-    omniedit: CommandLine, command: str, number: int, status: int
+    omniedit: CommandLine, command: str, signal_number: int, status: int
 ) -> None:
     prompt = "x [sandbox:stall]"
     if command == "wait":
         omniedit("--sandbox", "submit", CLIP, prompt)
     argv = ["wait"] if command == "wait" else ["edit", CLIP, prompt, "-o", "a.mp4"]
     running = omniedit.start("--sandbox", *argv, "--progress", "plain")
-    lines = seen_until(running, b"processing")
-    running.send_signal(number)
+    lines = read_stderr_until(running, b"processing")
+    running.send_signal(signal_number)
     rest = end(running)
     ended = Ended(rest.status, rest.stdout, lines + rest.stderr)
 
     assert (ended.status, ended.stdout) == (status, ""), ended
-    back = [one for one in commands(ended) if one[:1] == ["omniedit"]]
-    assert back
-    assert all("--sandbox" in one for one in back), back
+    recovery_commands = [
+        command for command in suggested_commands(ended) if command[:1] == ["omniedit"]
+    ]
+    assert recovery_commands
+    assert all("--sandbox" in command for command in recovery_commands), recovery_commands
 
 
-def seen_until(running: subprocess.Popen[bytes], word: bytes) -> str:
+def read_stderr_until(running: subprocess.Popen[bytes], word: bytes) -> str:
     assert running.stderr
     lines = b""
     for line in running.stderr:
@@ -253,19 +258,15 @@ def seen_until(running: subprocess.Popen[bytes], word: bytes) -> str:
     pytest.fail(f"no {word!r} in {lines!r}")
 
 
-def served_environ(service: Scripted) -> dict[str, str]:
-    return service.environ()
-
-
 @pytest.mark.parametrize(
-    ("number", "status"),
+    ("signal_number", "status"),
     [
         pytest.param(signal.SIGINT, 130, id="ctrl-c"),
         pytest.param(signal.SIGTERM, 143, id="terminated"),
     ],
 )
 def test_serve_prints_its_url_first_and_a_signal_stops_it_quietly(
-    omniedit: CommandLine, number: int, status: int
+    omniedit: CommandLine, signal_number: int, status: int
 ) -> None:
     running = omniedit.start("--quiet", "sandbox", "serve")
     assert running.stdout
@@ -273,7 +274,7 @@ def test_serve_prints_its_url_first_and_a_signal_stops_it_quietly(
     submitted = omniedit(
         "submit", CLIP, "x", OMNIEDIT_BASE_URL=url, OMNIEDIT_API_KEY="sk-sandbox-x"
     )
-    running.send_signal(number)
+    running.send_signal(signal_number)
     ended = end(running)
 
     assert url.startswith("http://127.0.0.1:")

@@ -33,7 +33,7 @@ def served(served: CommandLine, service: RunningSandbox) -> CommandLine:
 
 @pytest.fixture
 def clip(served: CommandLine, service: RunningSandbox, record: Path) -> Path:
-    """Return a real local MP4: a result of the sandbox."""
+    """Return a real local MP4, a result of the sandbox, with a symbolic and a hard link to it."""
     assert served("edit", CLIP, f"clip {NOW}", "-o", "clip.mp4", "-q").status == 0
     record.unlink()
     folder = served.folder

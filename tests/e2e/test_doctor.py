@@ -30,15 +30,15 @@ def test_doctor_neither_submits_nor_uploads(bench: Bench) -> None:
     ("environ", "status", "line"),
     [
         pytest.param({"OMNIEDIT_API_KEY": ""}, 3, "failure  key", id="no-key"),
-        pytest.param({"OMNIEDIT_API_KEY": "sk-a b"}, 3, "failure  key", id="no-key-at-all"),
+        pytest.param({"OMNIEDIT_API_KEY": "sk-a b"}, 3, "failure  key", id="malformed-key"),
         pytest.param({"OMNIEDIT_API_KEY": "sk-other"}, 3, "failure  service", id="key-refused"),
         pytest.param({"OMNIEDIT_BASE_URL": "http://127.0.0.1:9"}, 8, "failure  service", id="no-service"),
-        pytest.param({"OMNIEDIT_FILES_URL": "http://127.0.0.1:9"}, 8, "failure  file service", id="no-files"),
+        pytest.param({"OMNIEDIT_FILES_URL": "http://127.0.0.1:9"}, 8, "failure  file service", id="no-file-service"),
         pytest.param({"OMNIEDIT_BASE_URL": "http://x.example"}, 2, "failure  settings", id="base-url"),
-        pytest.param({"OMNIEDIT_STATE_DIR": "/dev/null/x"}, 10, "failure  state folder", id="no-folder"),
-        pytest.param({"OMNIEDIT_STATE_DIR": f"/{'x' * 300}"}, 10, "failure  state folder", id="no-such-name"),
-        pytest.param({"SSL_CERT_FILE": "/no/such"}, 0, "warning  SSL_CERT_FILE", id="no-certificates"),
-        pytest.param({"SSL_CERT_FILE": f"/{'x' * 300}"}, 0, "warning  SSL_CERT_FILE", id="no-file-at-all"),
+        pytest.param({"OMNIEDIT_STATE_DIR": "/dev/null/x"}, 10, "failure  state folder", id="state-folder-below-a-device"),
+        pytest.param({"OMNIEDIT_STATE_DIR": f"/{'x' * 300}"}, 10, "failure  state folder", id="state-folder-name-too-long"),
+        pytest.param({"SSL_CERT_FILE": "/no/such"}, 0, "warning  SSL_CERT_FILE", id="missing-certificate-file"),
+        pytest.param({"SSL_CERT_FILE": f"/{'x' * 300}"}, 0, "warning  SSL_CERT_FILE", id="certificate-file-name-too-long"),
     ],
 )  # fmt: skip
 def test_a_failed_check_sets_the_exit_status(
@@ -48,7 +48,7 @@ def test_a_failed_check_sets_the_exit_status(
 
     assert ended.status == status, ended
     lines = ended.stdout.splitlines()
-    assert [one for one in lines if one.startswith(line)]
+    assert [line for line in lines if line.startswith(line)]
     assert len(lines) > 4  # the other checks are still made
 
 

@@ -33,7 +33,7 @@ cancelled                  | 5 0 nothing | 0 1 saved   | 5 0 nothing
 finished and saved here    | 0 0 kept    | 10 0 kept   | 0 0 kept
 finished, saved elsewhere  | 0 0 saved   | 0 1 saved   | 0 0 saved
 file changed by hand       | 10 0 kept   | 10 0 kept   | 0 0 saved
-finished and link dead     | 7 0 nothing | 0 1 saved   | 7 0 nothing
+finished, link expired     | 7 0 nothing | 0 1 saved   | 7 0 nothing
 """,
     "other output": """
 never tried                | 0 1 saved   | 0 1 saved   | 0 1 saved
@@ -46,9 +46,9 @@ cancelled                  | 5 0 nothing | 0 1 saved   | 5 0 nothing
 finished and saved here    | 0 0 saved   | 0 1 saved   | 0 0 saved
 finished, saved elsewhere  | 0 0 saved   | 0 1 saved   | 0 0 saved
 file changed by hand       | 0 0 saved   | 0 1 saved   | 0 0 saved
-finished and link dead     | 7 0 nothing | 0 1 saved   | 7 0 nothing
+finished, link expired     | 7 0 nothing | 0 1 saved   | 7 0 nothing
 """,
-    # A state that is only reported is reported with any output, which stays unchanged.
+    # A failed or expired edit is only reported, whatever the output, which stays unchanged.
     "output taken by something else": """
 never tried                | 10 0 kept   | 10 0 kept   | 0 1 saved
 refused                    | 10 0 kept   | 10 0 kept   | 0 1 saved
@@ -60,7 +60,7 @@ cancelled                  | 5 0 kept    | 10 0 kept   | 5 0 kept
 finished and saved here    | 10 0 kept   | 10 0 kept   | 0 0 saved
 finished, saved elsewhere  | 10 0 kept   | 10 0 kept   | 0 0 saved
 file changed by hand       | 10 0 kept   | 10 0 kept   | 0 0 saved
-finished and link dead     | 7 0 kept    | 10 0 kept   | 7 0 kept
+finished, link expired     | 7 0 kept    | 10 0 kept   | 7 0 kept
 """,
 }
 OUTPUTS: Final = {
@@ -70,7 +70,7 @@ OUTPUTS: Final = {
 }
 RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
 FOREIGN_BYTES: Final = b"\0\0\0\x18ftypmp42: a wedding video\n"
-BY_HAND: Final = RESULT_BYTES + b"free"
+HAND_EDITED_BYTES: Final = RESULT_BYTES + b"free"
 
 
 def rows() -> list[object]:
@@ -96,14 +96,14 @@ def test_an_edit_follows_its_table(
     STATES[state](bench)
     (bench.folder / "taken.mp4").write_bytes(FOREIGN_BYTES)
     target = bench.folder / OUTPUTS[output]
-    known, before = set(bench.task_ids), _stats(bench.folder)
+    known, before = set(bench.task_ids), _file_stats(bench.folder)
     journal = {task["request_id"]: task["task_id"] for task in bench.journal()}
 
     ended = _edit(bench, OUTPUTS[output], *([] if flag == "plain" else [flag]))
 
     new = set(bench.task_ids) - known
-    after = _stats(bench.folder)
-    assert f"{ended.status} {len(new)} {_became(target, before, after)}" == expected, ended
+    after = _file_stats(bench.folder)
+    assert f"{ended.status} {len(new)} {_fate(target, before, after)}" == expected, ended
     assert ended.stdout == (f"{target.name}\n" if ended.status == 0 else "")
     assert bool(ended.stderr.count("error: ")) == (ended.status != 0)
     others = before.keys() - {target.name}
@@ -115,23 +115,23 @@ def test_an_edit_follows_its_table(
     }
     assert new <= set(listed.values())
     if ended.status == 0:
-        once_more = _edit(bench, "third.mp4")
-        assert (once_more.status, once_more.stdout) == (0, "third.mp4\n"), once_more
-        assert set(bench.task_ids) == known | new, "what is there is not paid again"
+        final = _edit(bench, "third.mp4")
+        assert (final.status, final.stdout) == (0, "third.mp4\n"), final
+        assert set(bench.task_ids) == known | new, "a finished edit is not paid again"
 
 
 @pytest.mark.parametrize("flag", FLAGS)
 def test_an_edit_that_never_connected_is_submitted_once(bench: Bench, flag: str) -> None:
     bench.faulty.refuse(Endpoint.SUBMIT)
     assert _edit(bench.with_policy(resigned()), "out.mp4").status == 8
-    bench.faulty.mend()
+    bench.faulty.clear_faults()
 
     ended = _edit(bench, "out.mp4", *([] if flag == "plain" else [flag]))
 
     assert (ended.status, len(bench.task_ids)) == (0, 1), ended
 
 
-@pytest.mark.parametrize("first", ["refused here", "refused by the service", "not uploaded"])
+@pytest.mark.parametrize("first", ["refused locally", "refused by the service", "not uploaded"])
 def test_an_edit_retried_with_a_request_id_is_known_by_content(
     bench: Bench, first: str, tmp_path: Path
 ) -> None:
@@ -140,7 +140,7 @@ def test_an_edit_retried_with_a_request_id_is_known_by_content(
     request_id = "ci-run-4711-clip-7"
     taken = bench.folder / "out.mp4"
     match first:
-        case "refused here":
+        case "refused locally":
             taken.write_bytes(FOREIGN_BYTES)
         case "refused by the service":
             bench.faulty.script(Endpoint.SUBMIT, refusal(402, "insufficient_quota"))
@@ -173,12 +173,12 @@ def test_an_intact_file_suffices_while_a_newer_attempt_is_unknown(
     assert _edit(bench, "out.mp4").status == 0
     bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
     assert _edit(bench, "other.mp4", "--again").status == 9
-    before = _stats(bench.folder)
+    before = _file_stats(bench.folder)
 
     ended = _edit(bench, "out.mp4")
 
     assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
-    assert _stats(bench.folder) == before
+    assert _file_stats(bench.folder) == before
 
 
 def test_a_request_id_pays_once_though_another_machine_uploads_again(
@@ -219,23 +219,23 @@ def _unknown(bench: Bench) -> None:
 
 
 def _running(bench: Bench) -> None:
-    _first_is(bench, "[sandbox:seconds=16]")  # 0.8 s: the sandbox is twenty times as fast
+    _mark_submission(bench, "[sandbox:seconds=16]")  # 0.8 s: the sandbox is twenty times as fast
     ended = bench.run("edit", CLIP_URL, PROMPT, "-o", "out.mp4", "--timeout", "0.1s")
     assert ended.status == 6, ended
 
 
 def _failed_retryable(bench: Bench) -> None:
-    _first_is(bench, "[sandbox:fail=service_unavailable]")
+    _mark_submission(bench, "[sandbox:fail=service_unavailable]")
     assert _edit(bench, "out.mp4").status == 5
 
 
-def _failed_for_good(bench: Bench) -> None:
-    _first_is(bench, "[sandbox:fail=content_policy_violation]")
+def _failed_permanently(bench: Bench) -> None:
+    _mark_submission(bench, "[sandbox:fail=content_policy_violation]")
     assert _edit(bench, "out.mp4").status == 5
 
 
 def _cancelled(bench: Bench) -> None:
-    _first_is(bench, "[sandbox:cancel]")
+    _mark_submission(bench, "[sandbox:cancel]")
     assert _edit(bench, "out.mp4").status == 5
 
 
@@ -251,15 +251,15 @@ def _saved_elsewhere(bench: Bench) -> None:
 
 def _changed_by_hand(bench: Bench) -> None:
     _saved_here(bench)
-    (bench.folder / "out.mp4").write_bytes(BY_HAND)
+    (bench.folder / "out.mp4").write_bytes(HAND_EDITED_BYTES)
 
 
-def _link_dead(bench: Bench) -> None:
-    _first_is(bench, "[sandbox:expired]")
+def _link_expired(bench: Bench) -> None:
+    _mark_submission(bench, "[sandbox:expired]")
     assert _edit(bench, "out.mp4").status == 7
 
 
-def _first_is(bench: Bench, marker: str) -> None:
+def _mark_submission(bench: Bench, marker: str) -> None:
     bench.faulty.script(Endpoint.SUBMIT, marked(marker))
 
 
@@ -269,22 +269,22 @@ STATES: Final[Mapping[str, Callable[[Bench], None]]] = {
     "unknown": _unknown,
     "running": _running,
     "failed retryable": _failed_retryable,
-    "failed for good": _failed_for_good,
+    "failed for good": _failed_permanently,
     "cancelled": _cancelled,
     "finished and saved here": _saved_here,
     "finished, saved elsewhere": _saved_elsewhere,
     "file changed by hand": _changed_by_hand,
-    "finished and link dead": _link_dead,
+    "finished, link expired": _link_expired,
 }
 
 
-def _stats(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """Return for each file what shows whether it was touched, and check for leftover files."""
+def _file_stats(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Return for each file what shows whether it was touched."""
     stats = {path.name: path.stat() for path in folder.iterdir()}
     return {name: (s.st_ino, s.st_mtime_ns, s.st_size) for name, s in stats.items()}
 
 
-def _became(target: Path, before: Mapping[str, object], after: Mapping[str, object]) -> str:
+def _fate(target: Path, before: Mapping[str, object], after: Mapping[str, object]) -> str:
     if target.name not in after:
         return "nothing"
     if before.get(target.name) == after[target.name]:

@@ -1,7 +1,7 @@
 """Every request of the client under every network fault: nothing is lost, nothing is paid twice.
 
 Each row is played twice: the fault meets only the first request (`once`), or every request of the
-first command (`for ever`). A port that is closed `once` opens again when the command has met it.
+first command (`always`). A port closed `once` reopens when the command has been refused.
 Then the faults are removed, and the documented commands must finish the work with a single task.
 """
 
@@ -18,8 +18,8 @@ from tests.commandline import Ended
 from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
 from tests.e2e.faulty import (
     Endpoint,
+    Exchange,
     Fault,
-    Visit,
     answered,
     cut_body,
     in_seconds,
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.e2e
 
 HTML: Final = b"<!doctype html><html><body><h1>502 Bad Gateway</h1></body></html>"
 ONCE: Final = "once"
-FOR_EVER: Final = "for ever"
+ALWAYS: Final = "always"
 REFUSED: Final = "refused"
 
 FAULTS: Final[Mapping[str, Fault]] = {
@@ -69,11 +69,11 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "410": answered(410),
 }
 
-TWINS: Final = {"429, date", "500 after", "empty 200", "HTML 200", "JSON 200", "405"}
+EQUIVALENT_FAULTS: Final = {"429, date", "500 after", "empty 200", "HTML 200", "JSON 200", "405"}
 """Faults that are handled like another one; they are only tested in `.ci/run full`."""
-SILENT: Final = {"silence before", "silence after", "slow body"}
+TIMEOUT_FAULTS: Final = {"silence before", "silence after", "slow body"}
 """Faults that only a timeout reveals."""
-DELAYED: Final = {"429, seconds", "429, date"}
+DELAYING_FAULTS: Final = {"429, seconds", "429, date"}
 """Faults that ask for a delay of a second; the budget must last longer than that."""
 
 
@@ -99,11 +99,11 @@ class Row:
 
 
 def rows(table: str) -> list[Row]:
-    """Return the rows of a table: a fault and the expected outcomes `once` and `for ever`."""
+    """Return the rows of a table: a fault and the expected outcomes `once` and `always`."""
     found: list[Row] = []
     for line in table.strip().splitlines()[1:]:
         fault, *ends = (cell.strip() for cell in line.split("|"))
-        for duration, end in zip((ONCE, FOR_EVER), ends, strict=True):
+        for duration, end in zip((ONCE, ALWAYS), ends, strict=True):
             status, posts, tasks, files, journal = end.split()
             expected = Expected(
                 status=int(status), posts=posts, tasks=int(tasks), files=int(files), journal=journal
@@ -115,14 +115,16 @@ def rows(table: str) -> list[Row]:
 
 def cases(table: str) -> list[object]:
     return [
-        pytest.param(row, id=row.name, marks=[pytest.mark.full] if row.fault in TWINS else [])
+        pytest.param(
+            row, id=row.name, marks=[pytest.mark.full] if row.fault in EQUIVALENT_FAULTS else []
+        )
         for row in rows(table)
     ]
 
 
 #                   exit POSTs tasks files journal
 SUBMIT: Final = """
-fault             | once             | for ever
+fault             | once             | always
 refused           | 0 1 1 0 accepted | 8 0 0 0 refused
 reset before      | 0 2 1 0 accepted | 9 2 0 0 unknown
 reset after       | 0 2 1 0 accepted | 9 2 1 0 unknown
@@ -144,7 +146,7 @@ slow body         | 0 2 1 0 accepted | 9 2 1 0 unknown
 """
 # The same faults of the same request in `edit`, which then saves nothing either.
 EDIT: Final = """
-fault             | once             | for ever
+fault             | once             | always
 refused           | 0 1 1 1 accepted | 8 0 0 0 refused
 reset before      | 0 2 1 1 accepted | 9 2 0 0 unknown
 reset after       | 0 2 1 1 accepted | 9 2 1 0 unknown
@@ -156,7 +158,7 @@ garbage 200       | 0 2 1 1 accepted | 9 2 1 0 unknown
 cut body          | 0 2 1 1 accepted | 9 2 1 0 unknown
 """
 POLL: Final = """
-fault             | once             | for ever
+fault             | once             | always
 refused           | 0 1 1 1 accepted | 6 1 1 0 accepted
 reset before      | 0 1 1 1 accepted | 6 1 1 0 accepted
 reset after       | 0 1 1 1 accepted | 6 1 1 0 accepted
@@ -177,7 +179,7 @@ slow body         | 0 1 1 1 accepted | 6 1 1 0 accepted
 404               | 0 1 1 1 accepted | 6 1 1 0 accepted
 """
 BATCH: Final = """
-fault             | once             | for ever
+fault             | once             | always
 refused           | 0 2 2 2 accepted | 6 2 2 0 accepted
 reset before      | 0 2 2 2 accepted | 6 2 2 0 accepted
 reset after       | 0 2 2 2 accepted | 6 2 2 0 accepted
@@ -198,7 +200,7 @@ slow body         | 0 2 2 2 accepted | 6 2 2 0 accepted
 405               | 0 2 2 2 accepted | 0 2 2 2 accepted
 """
 LIST: Final = """
-fault             | once             | for ever
+fault             | once             | always
 refused           | 0 1 1 0 accepted | 8 1 1 0 -
 reset before      | 0 1 1 0 accepted | 8 1 1 0 -
 reset after       | 0 1 1 0 accepted | 8 1 1 0 -
@@ -216,7 +218,7 @@ slow body         | 0 1 1 0 accepted | 8 1 1 0 -
 401               | 3 1 1 0 -        | 3 1 1 0 -
 """
 UPLOAD: Final = """
-fault             | once             | for ever
+fault             | once             | always
 refused           | 0 1 1 0 accepted | 8 0 0 0 refused
 reset before      | 0 1 1 0 accepted | 8 0 0 0 refused
 reset after       | 0 1 1 0 accepted | 8 0 0 0 refused
@@ -235,7 +237,7 @@ slow body         | 0 1 1 0 accepted | 8 0 0 0 refused
 404               | 2 0 0 0 refused  | 2 0 0 0 refused
 """
 RESULT: Final = """
-fault             | once             | for ever
+fault             | once             | always
 refused           | 0 1 1 1 accepted | 8 1 1 0 accepted
 reset before      | 0 1 1 1 accepted | 8 1 1 0 accepted
 reset after       | 0 1 1 1 accepted | 8 1 1 0 accepted
@@ -265,53 +267,53 @@ FAULTS_IN_THE_MATRIX: Final = sum(len(rows(table)) for table in TABLES)
 
 @pytest.mark.parametrize("row", cases(SUBMIT))
 def test_a_submission_under_a_fault_follows_the_table(bench: Bench, row: Row) -> None:
-    with_fault(bench, Endpoint.SUBMIT, row)
+    inject_fault(bench, Endpoint.SUBMIT, row)
 
-    ended = patient(bench, row).run("submit", CLIP_URL, PROMPT, "--json")
+    ended = with_policy_for(bench, row).run("submit", CLIP_URL, PROMPT, "--json")
 
     check(bench, ended, row.expected)
     if ended.status == 8:
         assert "nothing was accepted" in ended.document["error"]["hint"]
-    finish(bench, ended, CLIP_URL)
+    check_recovery(bench, ended, CLIP_URL)
 
 
 @pytest.mark.parametrize("row", cases(EDIT))
 def test_an_edit_whose_submission_fails_follows_the_table(bench: Bench, row: Row) -> None:
-    with_fault(bench, Endpoint.SUBMIT, row)
+    inject_fault(bench, Endpoint.SUBMIT, row)
 
-    ended = patient(bench, row).run("edit", CLIP_URL, PROMPT, "-o", "out.mp4", "--json")
+    ended = with_policy_for(bench, row).run("edit", CLIP_URL, PROMPT, "-o", "out.mp4", "--json")
 
     check(bench, ended, row.expected)
-    finish(bench, ended, CLIP_URL)
+    check_recovery(bench, ended, CLIP_URL)
 
 
 @pytest.mark.parametrize("row", cases(POLL))
 def test_a_wait_under_a_fault_follows_the_table(bench: Bench, row: Row) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
-    with_fault(bench, Endpoint.POLL, row)
+    inject_fault(bench, Endpoint.POLL, row)
 
-    ended = patient(bench, row).run(
+    ended = with_policy_for(bench, row).run(
         "wait", task_id, "-d", "out.mp4", "--timeout", timeout_of(row), "--json"
     )
 
     check(bench, ended, row.expected)
-    bench.faulty.mend()
+    bench.faulty.clear_faults()
     waited = bench.run("wait", task_id, "-d", "out.mp4")
     assert (waited.status, waited.stdout) == (0, "out.mp4\n"), waited
-    finish(bench, ended, CLIP_URL)
+    check_recovery(bench, ended, CLIP_URL)
 
 
 @pytest.mark.parametrize("row", cases(BATCH))
 def test_a_wait_for_two_tasks_under_a_fault_follows_the_table(bench: Bench, row: Row) -> None:
     task_ids = [bench.run("submit", CLIP_URL, f"{PROMPT} {n}").stdout.strip() for n in range(2)]
-    with_fault(bench, Endpoint.BATCH, row)
+    inject_fault(bench, Endpoint.BATCH, row)
 
-    ended = patient(bench, row).run(
+    ended = with_policy_for(bench, row).run(
         "wait", *task_ids, "-d", "./", "--timeout", timeout_of(row), "--json"
     )
 
     check(bench, ended, row.expected)
-    bench.faulty.mend()
+    bench.faulty.clear_faults()
     waited = bench.run("wait", *task_ids, "-d", "./")
     assert waited.status == 0, waited
     assert list(bench.files().values()) == [RESULT_BYTES] * 2
@@ -323,12 +325,12 @@ def test_adopting_tasks_of_a_lost_machine_follows_the_table(
     bench: Bench, row: Row, tmp_path: Path
 ) -> None:
     bench.run("submit", CLIP_URL, PROMPT, OMNIEDIT_STATE_DIR=str(tmp_path / "lost"))
-    with_fault(bench, Endpoint.LIST, row)
+    inject_fault(bench, Endpoint.LIST, row)
 
-    ended = patient(bench, row).run("list", "--remote", "--adopt", "--json")
+    ended = with_policy_for(bench, row).run("list", "--remote", "--adopt", "--json")
 
     check(bench, ended, row.expected)
-    bench.faulty.mend()
+    bench.faulty.clear_faults()
     assert bench.run("list", "--remote", "--adopt").status == 0
     assert bench.run("download", "--all").status == 0
     assert list(bench.files().values()) == [RESULT_BYTES]
@@ -339,26 +341,26 @@ def test_adopting_tasks_of_a_lost_machine_follows_the_table(
 def test_an_upload_under_a_fault_follows_the_table(bench: Bench, row: Row, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(RESULT_BYTES)
-    with_fault(bench, Endpoint.UPLOAD, row)
+    inject_fault(bench, Endpoint.UPLOAD, row)
 
-    ended = patient(bench, row).run("submit", str(clip), PROMPT, "--json")
+    ended = with_policy_for(bench, row).run("submit", str(clip), PROMPT, "--json")
 
     check(bench, ended, row.expected)
-    finish(bench, ended, str(clip))
+    check_recovery(bench, ended, str(clip))
 
 
 @pytest.mark.parametrize("row", cases(RESULT))
 def test_a_download_under_a_fault_follows_the_table(bench: Bench, row: Row) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
-    with_fault(bench, Endpoint.RESULT, row)
+    inject_fault(bench, Endpoint.RESULT, row)
 
-    ended = patient(bench, row).run("download", task_id, "-o", "out.mp4", "--json")
+    ended = with_policy_for(bench, row).run("download", task_id, "-o", "out.mp4", "--json")
 
     check(bench, ended, row.expected)
-    bench.faulty.mend()
+    bench.faulty.clear_faults()
     downloaded = bench.run("download", task_id, "-o", "out.mp4")
     assert (downloaded.status, downloaded.stdout) == (0, "out.mp4\n"), downloaded
-    finish(bench, ended, CLIP_URL)
+    check_recovery(bench, ended, CLIP_URL)
 
 
 REFUSALS: Final = {
@@ -389,7 +391,7 @@ def test_a_refusal_is_final_and_costs_nothing(bench: Bench, name: str) -> None:
     ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
 
     check(bench, ended, Expected(status=status, posts="1", tasks=0, files=0, journal="refused"))
-    finish(bench, ended, CLIP_URL)
+    check_recovery(bench, ended, CLIP_URL)
 
 
 @pytest.mark.parametrize("name", REFUSALS)
@@ -401,7 +403,7 @@ def test_a_refusal_after_a_lost_reply_leaves_the_outcome_unknown(bench: Bench, n
     ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
 
     check(bench, ended, Expected(status=9, posts="2", tasks=1, files=0, journal="unknown"))
-    finish(bench, ended, CLIP_URL)
+    check_recovery(bench, ended, CLIP_URL)
 
 
 SEQUENCES: Final = {
@@ -427,20 +429,20 @@ def test_successive_faults_follow_the_table(bench: Bench, faults: tuple[str, ...
 
     expected = Expected(status=status, posts=posts, tasks=tasks, files=0, journal=journal)
     check(bench, ended, expected)
-    finish(bench, ended, CLIP_URL)
+    check_recovery(bench, ended, CLIP_URL)
 
 
 def test_a_closed_port_after_a_lost_reply_leaves_the_outcome_unknown(bench: Bench) -> None:
-    def carry_out_and_close(visit: Visit) -> None:
+    def handle_and_close(exchange: Exchange) -> None:
         bench.faulty.refuse(Endpoint.SUBMIT)
-        reset_after(visit)
+        reset_after(exchange)
 
-    bench.faulty.script(Endpoint.SUBMIT, carry_out_and_close)
+    bench.faulty.script(Endpoint.SUBMIT, handle_and_close)
 
     ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
 
     check(bench, ended, Expected(status=9, posts="1", tasks=1, files=0, journal="unknown"))
-    finish(bench, ended, CLIP_URL)
+    check_recovery(bench, ended, CLIP_URL)
 
 
 def test_a_key_conflict_is_never_sent_with_another_key(
@@ -476,11 +478,11 @@ def test_the_matrix_is_as_large_as_the_manual_says() -> None:
 RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
 
 
-def with_fault(bench: Bench, endpoint: Endpoint, row: Row) -> None:
+def inject_fault(bench: Bench, endpoint: Endpoint, row: Row) -> None:
     if row.fault == REFUSED:
         bench.faulty.refuse(
             endpoint,
-            is_enough=lambda: row.duration == ONCE and bench.has_written("cannot connect"),
+            reopen_when=lambda: row.duration == ONCE and bench.has_written("cannot connect"),
         )
     elif row.duration == ONCE:
         bench.faulty.script(endpoint, FAULTS[row.fault])
@@ -488,12 +490,12 @@ def with_fault(bench: Bench, endpoint: Endpoint, row: Row) -> None:
         bench.faulty.always(endpoint, FAULTS[row.fault])
 
 
-def patient(bench: Bench, row: Row) -> Bench:
+def with_policy_for(bench: Bench, row: Row) -> Bench:
     """Return a bench whose policy is as patient as the row needs."""
     policy = bench.policy
-    if row.fault in SILENT:
+    if row.fault in TIMEOUT_FAULTS:
         policy = impatient(resigned(policy, budget_s=1.0))
-    elif row.duration == FOR_EVER and row.fault not in DELAYED:
+    elif row.duration == ALWAYS and row.fault not in DELAYING_FAULTS:
         policy = resigned(policy)
     return bench.with_policy(policy)
 
@@ -522,15 +524,15 @@ def check(bench: Bench, ended: Ended, expected: Expected) -> None:
     assert (error is None) == (ended.status == 0)
     if error is not None:
         assert error["exit_status"] == ended.status
-    sent = bench.faulty.seen(Endpoint.SUBMIT)
+    sent = bench.faulty.requests_to(Endpoint.SUBMIT)
     assert len({request.key for request in sent}) <= max(1, len(bench.task_ids)), "same key"
     read = {(request.key, request.body) for request in sent if request.body}
     assert len(read) == len({key for key, _ in read}), "same body"
 
 
-def finish(bench: Bench, ended: Ended, video: str) -> None:
+def check_recovery(bench: Bench, ended: Ended, video: str) -> None:
     """Finish the work with the documented commands, and check that there is only one task."""
-    bench.faulty.mend()
+    bench.faulty.clear_faults()
     expected = set(bench.task_ids)
     if ended.status == 9:
         resumed = bench.run("submit", "--resume", str(ended.document["error"]["request_id"]))

@@ -34,12 +34,12 @@ def test_wait_saves_what_submit_submitted(omniedit: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "next_step"),
+    ("argv", "next_step"),
     [
         pytest.param(
             ["edit", "clip.mp4", "make", "it", "night"],
             'omniedit edit VIDEO "PROMPT"',
-            id="a-prompt-without-quotes",
+            id="unquoted-prompt",
         ),
         pytest.param(
             ["edit", "make it night", "clip.mp4"],
@@ -49,41 +49,41 @@ def test_wait_saves_what_submit_submitted(omniedit: CommandLine) -> None:
         pytest.param(
             ["edit", "clip.mp4", "night", "--ouput", "night.mp4"],
             "`omniedit edit --help`",
-            id="a-misspelt-option-is-no-prompt",
+            id="misspelt-option",
         ),
         pytest.param(
             ["edit", "clip.mp4", "--force the light"],
             '-- "PROMPT"',
-            id="a-prompt-that-begins-like-an-option",
+            id="prompt-like-an-option",
         ),
         pytest.param(
             ["edit", "www.example.com/clip.mp4", "night"],
             "a URL begins with its scheme: https://www.example.com/clip.mp4",
-            id="a-url-without-its-scheme",
+            id="url-without-scheme",
         ),
         pytest.param(
             ["edit", "file:///home/me/clip.mp4", "night"],
             "for a file on this machine, give its path",
-            id="a-file-as-a-url",
+            id="file-url",
         ),
         pytest.param(
             ["edit", "clip.mp4", "night", "--end"],
             "`omniedit edit --help`",
-            id="an-option-without-its-value",
+            id="option-without-value",
         ),
     ],
 )
 def test_a_mistyped_command_line_hints_at_the_right_one(
-    omniedit: CommandLine, typed: list[str], next_step: str
+    omniedit: CommandLine, argv: list[str], next_step: str
 ) -> None:
-    ended = omniedit(*typed)
+    ended = omniedit(*argv)
 
     assert ended.status == 2, ended
     assert next_step in ended.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("argv", "suggestion"),
     [
         (["clip.mp4", "make it night"], "omniedit edit clip.mp4 'make it night'"),
         (["--sandbox", "a b.MOV"], "omniedit --sandbox edit 'a b.MOV' \"PROMPT\""),
@@ -95,12 +95,12 @@ def test_a_mistyped_command_line_hints_at_the_right_one(
     ids=["clip", "clip-alone", "url"],
 )
 def test_a_clip_instead_of_a_command_suggests_edit(
-    omniedit: CommandLine, typed: list[str], meant: str
+    omniedit: CommandLine, argv: list[str], suggestion: str
 ) -> None:
-    ended = omniedit(*typed)
+    ended = omniedit(*argv)
 
     assert ended.status == 2, ended
-    assert f"did you mean `{meant}`?" in ended.stderr
+    assert f"did you mean `{suggestion}`?" in ended.stderr
 
 
 def test_an_empty_list_mentions_the_sandboxs_list(omniedit: CommandLine) -> None:
@@ -156,10 +156,10 @@ def test_a_bad_number_is_explained_in_plain_words(omniedit: CommandLine) -> None
 
 
 def test_help_with_a_command_prints_that_commands_help(omniedit: CommandLine) -> None:
-    asked, own = omniedit("help", "edit"), omniedit("edit", "--help")
+    by_help, by_option = omniedit("help", "edit"), omniedit("edit", "--help")
 
-    assert asked.status == own.status == 0, asked
-    assert asked.stdout == own.stdout
+    assert by_help.status == by_option.status == 0, by_help
+    assert by_help.stdout == by_option.stdout
 
 
 def test_help_names_arguments_as_the_readme_does(omniedit: CommandLine) -> None:

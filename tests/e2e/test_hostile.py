@@ -37,12 +37,12 @@ pytestmark = pytest.mark.e2e
 KEY: Final = "sk-evo-0123456789abcdefghij"
 TASKS: Final = ("task-unified-1757169743-7cvnl5zw", "task-unified-1757169744-8dwom6ax")
 VIDEO: Final = BUNDLED_CLIP.read_bytes()
-RAW: Final = (
+UNSAFE_TEXT: Final = (
     "\x1b]52;c;ZXZpbA==\x07\x1b]8;;https://evil.example\x1b\\x\x1b]8;;\x1b\\\x1b[2J\x9b31m\x85"
     "\r\n::error::evil\n\u202eevil\u2066\u200b\u2028\x7f"
 )
 LONG_S: Final = 30.0
-"""Far longer than any of these may take, even on a busy machine."""
+"""Far longer than any of these commands may take, even on a busy machine."""
 
 
 class Endpoint(StrEnum):
@@ -66,7 +66,7 @@ class Site:
     argv: str
     endpoint: Endpoint
     """The endpoint under attack."""
-    silent: int
+    status_without_reply: int
     """The exit status without a reply, or without a readable one."""
     policy: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Shorter timeouts for that request."""
@@ -90,91 +90,121 @@ _RESULT: Final[Mapping[str, Any]] = {
     "attempts_without_progress": 2,
     "max_result_bytes": 1024**2,
 }
-_FIRST_OF_SEVERAL: Final[Mapping[str, Any]] = {"read_timeout_s": 1.0, "read_budget_s": 0.5}
+_FIRST_READ: Final[Mapping[str, Any]] = {"read_timeout_s": 1.0, "read_budget_s": 0.5}
 
 SITES: Final[Mapping[str, Site]] = {
-    "submit": Site(argv="submit URL x", endpoint=Endpoint.SUBMIT, silent=9, policy=_SUBMIT),
-    "status": Site(argv="status FIRST", endpoint=Endpoint.POLL, silent=8, policy=_READ),
+    "submit": Site(
+        argv="submit URL x", endpoint=Endpoint.SUBMIT, status_without_reply=9, policy=_SUBMIT
+    ),
+    "status": Site(
+        argv="status FIRST", endpoint=Endpoint.POLL, status_without_reply=8, policy=_READ
+    ),
     "download-result": Site(
         argv="download FIRST -o out.mp4",
         endpoint=Endpoint.RESULT,
-        silent=8,
+        status_without_reply=8,
         policy=_RESULT,
     ),
     "edit-submit": Site(
-        argv="edit URL x -o out.mp4", endpoint=Endpoint.SUBMIT, silent=9, policy=_SUBMIT
+        argv="edit URL x -o out.mp4",
+        endpoint=Endpoint.SUBMIT,
+        status_without_reply=9,
+        policy=_SUBMIT,
     ),
     "edit-poll": Site(
-        argv="edit URL x -o out.mp4 --timeout 0", endpoint=Endpoint.POLL, silent=6, policy=_READ
+        argv="edit URL x -o out.mp4 --timeout 0",
+        endpoint=Endpoint.POLL,
+        status_without_reply=6,
+        policy=_READ,
     ),
     "edit-result": Site(
-        argv="edit URL x -o out.mp4", endpoint=Endpoint.RESULT, silent=8, policy=_RESULT
+        argv="edit URL x -o out.mp4",
+        endpoint=Endpoint.RESULT,
+        status_without_reply=8,
+        policy=_RESULT,
     ),
     "upload": Site(
         argv="submit clip.mp4 x",
         endpoint=Endpoint.UPLOAD,
-        silent=8,
+        status_without_reply=8,
         policy={"upload_timeout_s": 0.1, "read_budget_s": 0.05, "submit_budget_s": 0.05},
     ),
     "status-of-two": Site(
-        argv="status FIRST SECOND", endpoint=Endpoint.BATCH, silent=0, policy=_FIRST_OF_SEVERAL
+        argv="status FIRST SECOND",
+        endpoint=Endpoint.BATCH,
+        status_without_reply=0,
+        policy=_FIRST_READ,
     ),
     "wait-poll": Site(
-        argv="wait FIRST --timeout 0", endpoint=Endpoint.POLL, silent=6, policy=_READ
+        argv="wait FIRST --timeout 0", endpoint=Endpoint.POLL, status_without_reply=6, policy=_READ
     ),
     "wait-result": Site(
-        argv="wait FIRST -d out.mp4", endpoint=Endpoint.RESULT, silent=8, policy=_RESULT
+        argv="wait FIRST -d out.mp4",
+        endpoint=Endpoint.RESULT,
+        status_without_reply=8,
+        policy=_RESULT,
     ),
     "download-poll": Site(
-        argv="download FIRST -o out.mp4", endpoint=Endpoint.POLL, silent=8, policy=_READ
+        argv="download FIRST -o out.mp4",
+        endpoint=Endpoint.POLL,
+        status_without_reply=8,
+        policy=_READ,
     ),
     "batch-submit": Site(
         argv="batch edits.csv --dir out",
         endpoint=Endpoint.SUBMIT,
-        silent=9,
+        status_without_reply=9,
         policy={**_SUBMIT, "submit_timeout_s": 0.2},
     ),
     "batch-result": Site(
         argv="batch edits.csv --dir out",
         endpoint=Endpoint.RESULT,
-        silent=8,
+        status_without_reply=8,
         policy=_RESULT,
     ),
     "wait-for-two": Site(
-        argv="wait FIRST SECOND --timeout 0", endpoint=Endpoint.BATCH, silent=6, policy=_READ
+        argv="wait FIRST SECOND --timeout 0",
+        endpoint=Endpoint.BATCH,
+        status_without_reply=6,
+        policy=_READ,
     ),
     "list-remote": Site(
-        argv="list --remote --adopt", endpoint=Endpoint.LIST, silent=8, policy=_READ
+        argv="list --remote --adopt", endpoint=Endpoint.LIST, status_without_reply=8, policy=_READ
     ),
-    "credits": Site(argv="credits", endpoint=Endpoint.CREDITS, silent=8, policy=_READ),
+    "credits": Site(
+        argv="credits", endpoint=Endpoint.CREDITS, status_without_reply=8, policy=_READ
+    ),
     "doctor-credits": Site(
-        argv="doctor", endpoint=Endpoint.CREDITS, silent=8, policy=_FIRST_OF_SEVERAL
+        argv="doctor", endpoint=Endpoint.CREDITS, status_without_reply=8, policy=_FIRST_READ
     ),
     "doctor-files": Site(
-        argv="doctor", endpoint=Endpoint.QUOTA, silent=8, policy=_FIRST_OF_SEVERAL
+        argv="doctor", endpoint=Endpoint.QUOTA, status_without_reply=8, policy=_FIRST_READ
     ),
     "probe": Site(
-        argv="probe URL", endpoint=Endpoint.CLIP, silent=8, policy={"clip_timeout_s": 0.2}
+        argv="probe URL",
+        endpoint=Endpoint.CLIP,
+        status_without_reply=8,
+        policy={"clip_timeout_s": 0.2},
     ),
     "check": Site(
         argv="submit URL x --check",
         endpoint=Endpoint.CLIP,
-        silent=0,
+        status_without_reply=0,
         policy={"clip_timeout_s": 0.2},
     ),
 }
-ALWAYS: Final = ("submit", "status", "download-result")
+FULLY_TESTED_SITES: Final = ("submit", "status", "download-result")
 """The sites at which a plain run tests every reply."""
-SAMPLES: Final = ("one-header-line-after-another", "hang-up-in-the-body", "nested", "html")
+SAMPLE_REPLIES: Final = ("one-header-line-after-another", "hang-up-in-the-body", "nested", "html")
 """The replies that a plain run tests at every site."""
 REPLIES: Final[Mapping[str, Answer]] = {**ENDLESS, **BROKEN, **ODD, **HEAPS}
 VIDEOS: Final[Mapping[str, Answer]] = broken_videos(VIDEO)
 
-AS_TASKS: Final = frozenset(
+REPLIES_WITH_A_TASK: Final = frozenset(
     {"nested", "not-a-number", "a-number-of-5000-digits", "half-a-character"}
 )
 """Replies that contain a task."""
-GONE: Final = frozenset(
+REPLIES_WITHOUT_VIDEO: Final = frozenset(
     {
         "video-without-end",
         "video-encoded",
@@ -185,10 +215,10 @@ GONE: Final = frozenset(
     }
 )
 """Replies without a video; reading the task again for fresh links does not help."""
-AS_OBJECTS: Final = AS_TASKS | {"absurd-dates"}
-AS_REPLIES: Final = {*ODD, *HEAPS, "unknown-encoding"} - {"announced-exabyte"}
+REPLIES_WITH_AN_OBJECT: Final = REPLIES_WITH_A_TASK | {"absurd-dates"}
+COMPLETE_REPLIES: Final = {*ODD, *HEAPS, "unknown-encoding"} - {"announced-exabyte"}
 """Replies that are complete, whatever they contain."""
-AS_CONTENT: Final = (
+NON_VIDEO_REPLIES: Final = (
     frozenset({*ODD, *HEAPS, "unknown-encoding", "body-drips", "body-without-a-length-drips"})
     | {"tiny-chunks-drip", "chunk-extension-floods"}
 ) - {"announced-exabyte"}
@@ -201,7 +231,7 @@ def rows() -> list[Any]:
     for name, site in SITES.items():
         replies = {**REPLIES, **(VIDEOS if site.endpoint is Endpoint.RESULT else {})}
         for reply in replies:
-            is_plain = name in ALWAYS or reply in SAMPLES
+            is_plain = name in FULLY_TESTED_SITES or reply in SAMPLE_REPLIES
             marks = () if is_plain else (pytest.mark.full,)
             found.append(pytest.param(name, reply, id=f"{name}-{reply}", marks=marks))
     return found
@@ -210,18 +240,18 @@ def rows() -> list[Any]:
 def expected(site: Site, reply: str) -> int:
     """Return the expected exit status of a site with a reply."""
     match site.endpoint:
-        case Endpoint.SUBMIT if reply in AS_TASKS:
+        case Endpoint.SUBMIT if reply in REPLIES_WITH_A_TASK:
             return 0
-        case Endpoint.QUOTA if reply in AS_OBJECTS:
+        case Endpoint.QUOTA if reply in REPLIES_WITH_AN_OBJECT:
             return 0
-        case Endpoint.BATCH if reply in AS_REPLIES:
+        case Endpoint.BATCH if reply in COMPLETE_REPLIES:
             return 0
-        case Endpoint.RESULT if reply in AS_CONTENT | GONE:
+        case Endpoint.RESULT if reply in NON_VIDEO_REPLIES | REPLIES_WITHOUT_VIDEO:
             return 7
         case Endpoint.CLIP if reply == "html":
             return 2
         case _:
-            return site.silent
+            return site.status_without_reply
 
 
 class Service:
@@ -229,13 +259,13 @@ class Service:
 
     def __init__(self) -> None:
         self.attacks: dict[Endpoint, Answer] = {}
-        self.asked: list[tuple[Endpoint | None, bytes]] = []
+        self.received: list[tuple[Endpoint | None, bytes]] = []
         self.keys: list[str] = []
         self.url = ""
 
     def __call__(self, head: bytes) -> Any:
         endpoint = next((e for e in Endpoint if head.startswith(e.encode())), None)
-        self.asked.append((endpoint, head))
+        self.received.append((endpoint, head))
         if endpoint is Endpoint.SUBMIT:
             (key,) = re.findall(rb"(?i)idempotency-key: (\S+)", head)
             self.keys.append(key.decode())
@@ -307,7 +337,7 @@ class Stage:
     def check_was_attacked(self, endpoint: Endpoint) -> None:
         """Check that the request arrived; on a busy machine that may be after the client's end."""
         deadline = time.monotonic() + LONG_S
-        while not any(asked is endpoint for asked, _ in self.service.asked):
+        while not any(received is endpoint for received, _ in self.service.received):
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
@@ -318,10 +348,10 @@ class Stage:
         for key in {*self.service.keys}:
             assert key in by_key, (key, listed)
 
-    def check_key_is_nowhere(self, *ended: Ended) -> None:
+    def check_key_is_not_leaked(self, *ended: Ended) -> None:
         """Check that neither streams nor files contain the key."""
-        for one in ended:
-            assert KEY not in one.stdout + one.stderr, one
+        for each in ended:
+            assert KEY not in each.stdout + each.stderr, each
         for path in (*self.home.rglob("*"), *self.command.folder.rglob("*")):
             if path.is_file():
                 assert KEY.encode() not in path.read_bytes(), path
@@ -342,15 +372,15 @@ def stage(folder: Path, home: Path) -> Iterator[Stage]:
         yield Stage(service, CommandLine(folder, environ), home)
 
 
-def check_nothing_raw(ended: Ended, *, is_in_ci: bool = False) -> None:
+def check_sanitized(ended: Ended, *, is_in_ci: bool = False) -> None:
     """Check that no output can control a terminal or is a workflow command of a CI service."""
     written = ended.stdout + ended.stderr
-    acting = {
-        one
-        for one in written
-        if one != "\n" and unicodedata.category(one) in {"Cc", "Cf", "Zl", "Zp", "Cs"}
+    unsafe = {
+        character
+        for character in written
+        if character != "\n" and unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp", "Cs"}
     }
-    assert not acting, (acting, ended)
+    assert not unsafe, (unsafe, ended)
     commands = [line for line in written.splitlines() if line.lstrip().startswith("::")]
     assert all(is_in_ci and line.startswith("::error::") for line in commands), ended
     assert not any(line.startswith("::error::evil") for line in commands), ended
@@ -366,29 +396,29 @@ def test_a_command_under_attack_exits_with_the_expected_status(
 
     impatient = HURRIED._replace(**attacked.policy)
     # Complete replies arrive at once; the longer timeouts are for busy machines.
-    policy = TALKATIVE if reply in AS_REPLIES else impatient
+    policy = FAST_REPLY_POLICY if reply in COMPLETE_REPLIES else impatient
 
     ended = stage.run(attacked, "--json", policy=policy)
 
     assert ended.status == expected(attacked, reply), ended
     assert ended.document["ok"] is (ended.status == 0)
     assert "Traceback" not in ended.stderr
-    check_nothing_raw(ended)
-    stage.check_key_is_nowhere(ended)
+    check_sanitized(ended)
+    stage.check_key_is_not_leaked(ended)
     stage.check_was_attacked(attacked.endpoint)
     stage.check_nothing_is_lost()
 
 
-TAINTED: Final = ("submit", "status", "edit-poll", "upload", "list-remote", "doctor-credits")
+TAINTED_SITES: Final = ("submit", "status", "edit-poll", "upload", "list-remote", "doctor-credits")
 """The sites at which a plain run tests tainted replies."""
-TALKATIVE: Final = HURRIED._replace(
+FAST_REPLY_POLICY: Final = HURRIED._replace(
     read_budget_s=0.05,
     submit_budget_s=0.3,
     shortest_poll_s=2.0,
     attempts_without_progress=2,
     max_result_bytes=1024**2,
 )
-"""For replies that arrive at once."""
+"""The policy for replies that arrive at once."""
 ABSURD: Final = "Fri, 31 Dec 9999 23:59:59 -9999"
 TAINTS: Final = ("as-it-is", "failed", "status")
 MODES: Final = ("-v", "--json", "--progress plain", "--events", "in-ci")
@@ -404,7 +434,7 @@ def tainted(value: Any, *, kept: Sequence[str], name: str = "") -> Any:
         case str() if name in kept:
             return value
         case str():
-            return f"{value}{RAW}{KEY}"
+            return f"{value}{UNSAFE_TEXT}{KEY}"
         case _:
             return value
 
@@ -429,7 +459,7 @@ def tainted_rows() -> list[Any]:
                 if mode == "--events" and not reports_events(site):
                     continue
                 is_plain = mode in {"-v", "--json"} and taint in {"failed", "401", "as-it-is"}
-                marks = () if is_plain and name in TAINTED else (pytest.mark.full,)
+                marks = () if is_plain and name in TAINTED_SITES else (pytest.mark.full,)
                 id_ = f"{name}-{taint}-{mode.strip('-').replace(' ', '-')}"
                 found.append(pytest.param(name, taint, mode, id=id_, marks=marks))
     return found
@@ -475,14 +505,14 @@ def test_reply_text_never_controls_the_terminal_or_shows_the_key(
     ended = stage.run(
         attacked,
         *(() if is_in_ci else mode.split()),
-        policy=TALKATIVE,
+        policy=FAST_REPLY_POLICY,
         **({"GITHUB_ACTIONS": "true"} if is_in_ci else {}),
     )
 
     assert ended.status != 1, ended
     assert taint != "401" or ended.status == expected_refusal(attacked), ended
-    check_nothing_raw(ended, is_in_ci=is_in_ci)
-    stage.check_key_is_nowhere(ended)
+    check_sanitized(ended, is_in_ci=is_in_ci)
+    stage.check_key_is_not_leaked(ended)
     stage.check_was_attacked(attacked.endpoint)
     stage.check_nothing_is_lost()
 
@@ -493,13 +523,13 @@ def test_reply_text_never_controls_the_terminal_or_shows_the_key(
         pytest.param("../../v1/credits", 9, id="path"),
         pytest.param("..", 9, id="dots"),
         pytest.param("a b", 9, id="space"),
-        pytest.param("", 9, id="nothing"),
+        pytest.param("", 9, id="empty"),
         pytest.param("x" * 129, 9, id="too-long"),
         pytest.param(7, 9, id="number"),
         pytest.param(["t-1"], 9, id="list"),
-        pytest.param(RAW, 9, id="escapes"),
+        pytest.param(UNSAFE_TEXT, 9, id="escapes"),
         pytest.param(KEY, 9, id="key"),
-        pytest.param("Task.1_2-3", 0, id="usual"),
+        pytest.param("Task.1_2-3", 0, id="valid"),
     ],
 )
 def test_an_invalid_task_id_leaves_the_outcome_unknown(
@@ -508,12 +538,12 @@ def test_an_invalid_task_id_leaves_the_outcome_unknown(
     body = json.dumps({"id": task_id, "status": "processing"}).encode()
     stage.service.attacks[Endpoint.SUBMIT] = whole(body)
 
-    ended = stage.run(SITES["submit"], policy=TALKATIVE)
+    ended = stage.run(SITES["submit"], policy=FAST_REPLY_POLICY)
 
     assert ended.status == status, ended
     assert ended.stdout == (f"{task_id}\n" if status == 0 else "")
-    check_nothing_raw(ended)
-    stage.check_key_is_nowhere(ended)
+    check_sanitized(ended)
+    stage.check_key_is_not_leaked(ended)
     stage.check_nothing_is_lost()
 
 
@@ -539,9 +569,9 @@ def test_no_reported_status_makes_an_edit_pay_twice(
     argv = "edit URL x -o out.mp4" if command == "edit" else "batch urls.csv --dir out"
     site = replace(SITES["edit-poll"], argv=f"{argv} --timeout 0")
 
-    ended = [stage.run(site, policy=TALKATIVE) for _ in range(3)]
+    ended = [stage.run(site, policy=FAST_REPLY_POLICY) for _ in range(3)]
 
-    assert [one.status for one in ended] == [6, 6, 6], ended
+    assert [each.status for each in ended] == [6, 6, 6], ended
     assert len(stage.service.keys) == (1 if command == "edit" else 2)
     stage.check_nothing_is_lost()
 
@@ -555,11 +585,11 @@ def test_a_commands_timeout_bounds_every_request(stage: Stage, site: str, reply:
     )
     argv = f"{attacked.argv.removesuffix(' --timeout 0')} --timeout 1s"
 
-    began = time.monotonic()
+    started = time.monotonic()
     # Requests have their real timeouts of half a minute and more.
     ended = stage.run(replace(attacked, argv=argv), policy=HURRIED._replace(grace_s=1.0))
 
-    assert time.monotonic() - began < 15, ended
+    assert time.monotonic() - started < 15, ended
     assert ended.status in {6, 8}, ended
     stage.check_nothing_is_lost()
 
@@ -571,7 +601,7 @@ def test_a_refused_batch_read_falls_back_to_single_reads(
 ) -> None:
     stage.service.attacks[Endpoint.BATCH] = whole(b"", status=b"%d -" % status)
 
-    ended = stage.run(replace(SITES["status-of-two"], argv=argv), policy=TALKATIVE)
+    ended = stage.run(replace(SITES["status-of-two"], argv=argv), policy=FAST_REPLY_POLICY)
 
     assert ended.status == 0, ended
 
@@ -595,7 +625,9 @@ def test_an_endless_task_list_is_not_read_forever(
 
     stage.service.attacks[Endpoint.LIST] = answer
 
-    ended = stage.run(replace(SITES["list-remote"], argv=argv), policy=TALKATIVE._replace(**bound))
+    ended = stage.run(
+        replace(SITES["list-remote"], argv=argv), policy=FAST_REPLY_POLICY._replace(**bound)
+    )
 
     assert ended.status == 8, ended
     assert f"continues after {pages * 50} tasks" in ended.stderr

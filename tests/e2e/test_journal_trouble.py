@@ -19,7 +19,7 @@ import pytest
 
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
-from tests.e2e.faulty import Endpoint, Visit, passed, reset_after
+from tests.e2e.faulty import Endpoint, Exchange, pass_through, reset_after
 
 pytestmark = pytest.mark.e2e
 
@@ -49,7 +49,7 @@ on a full disk       |   0    |  10  |      0       |      0      |     0     | 
 locks cannot be made |   0    |  10  |      0       |      0      |     0     |       0       |   0    |  0   |       0        |  0
 """
 DAMAGED: Final = ("not a database", "a garbage header", "torn in the middle")
-SILENT: Final = {"--no-journal", "status TASK", "status", "list"}
+READING_COMMANDS: Final = {"--no-journal", "status TASK", "status", "list"}
 """Commands that need not write if the journal can be read."""
 
 
@@ -78,26 +78,26 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def get_into(state: Path) -> Iterator[Callable[[str], Path]]:
+def cause_trouble(state: Path) -> Iterator[Callable[[str], Path]]:
     """Yield a function that causes journal trouble and returns the journal's path."""
     with ExitStack() as undo:
 
-        def get_into(trouble: str) -> Path:
+        def cause_trouble(trouble: str) -> Path:
             journal = state / "sandbox" / "journal.db"
-            TROUBLES[trouble](journal, undo)
+            TROUBLE_MAKERS[trouble](journal, undo)
             return journal
 
-        yield get_into
+        yield cause_trouble
 
 
 @pytest.mark.parametrize(("trouble", "command", "status"), cells())
 def test_a_command_with_journal_trouble_follows_the_table(
-    bench: Bench, get_into: Callable[[str], Path], trouble: str, command: str, status: int
+    bench: Bench, cause_trouble: Callable[[str], Path], trouble: str, command: str, status: int
 ) -> None:
     for n in range(3):
         bench.run("submit", CLIP_URL, f"{PROMPT} {n}")
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
-    journal = get_into(trouble)
+    journal = cause_trouble(trouble)
     broken = journal.read_bytes() if journal.is_file() else b""
     argv = [task_id if word == "TASK" else word for word in COMMANDS[command]]
 
@@ -108,20 +108,20 @@ def test_a_command_with_journal_trouble_follows_the_table(
     new = len(bench.task_ids) - 4
     assert new == (status == 0 and command in {"submit", "--no-journal"}), ended
     if command == "submit" and status == 0:
-        assert ended.stdout.strip() == bench.task_ids[0], "the ID is printed all the same"
+        assert ended.stdout.strip() == bench.task_ids[0], "the ID is printed regardless"
     if ended.stdout == "out.mp4\n":
         assert bench.files() == {"out.mp4": RESULT_BYTES}
     is_readable = trouble in {"read-only", "on a full disk", "locks cannot be made"}
-    if command != "--no-journal" and not (is_readable and command in SILENT):
+    if command != "--no-journal" and not (is_readable and command in READING_COMMANDS):
         what = "(journal|lock)"
         if trouble != "locks cannot be made" or command in {"submit", "edit"}:
             assert re.search(rf"(error|warning): .*{what}", ended.stderr), ended
     if command == "edit":
         assert "\nhint: " in ended.stderr
     if trouble in DAMAGED and command != "--no-journal":
-        aside = list(journal.parent.glob("journal.damaged-*.db"))
-        assert [path.read_bytes() for path in aside] == [broken], "set aside, and not deleted"
-        assert aside[0].name in ended.stderr
+        backups = list(journal.parent.glob("journal.damaged-*.db"))
+        assert [path.read_bytes() for path in backups] == [broken], "set aside, and not deleted"
+        assert backups[0].name in ended.stderr
         assert bench.run("list").status == 0
 
 
@@ -130,15 +130,19 @@ def test_a_command_with_journal_trouble_follows_the_table(
     [
         pytest.param(("edit", CLIP_URL, PROMPT, "-o", "a.mp4", "--no-journal"), 10, id="edit"),
         pytest.param(("batch", CLIP_URL, "--prompt", PROMPT, "--no-journal"), 10, id="batch"),
-        pytest.param(("submit", CLIP_URL, PROMPT, "--dry-run"), 0, id="a-dry-run-pays-nothing"),
-        pytest.param(("usage", "--remote"), 0, id="what-was-paid-can-be-read"),
+        pytest.param(("submit", CLIP_URL, PROMPT, "--dry-run"), 0, id="dry-run"),
+        pytest.param(("usage", "--remote"), 0, id="usage"),
     ],
 )
 def test_nothing_is_paid_beside_a_newer_versions_journal(
-    bench: Bench, state: Path, get_into: Callable[[str], Path], argv: tuple[str, ...], status: int
+    bench: Bench,
+    state: Path,
+    cause_trouble: Callable[[str], Path],
+    argv: tuple[str, ...],
+    status: int,
 ) -> None:
     bench.run("submit", CLIP_URL, PROMPT)
-    journal = get_into("from a newer version")
+    journal = cause_trouble("from a newer version")
     paid, before = bench.task_ids, (*journal.parent.iterdir(), journal.read_bytes())
 
     ended = bench.run(*argv)
@@ -150,15 +154,15 @@ def test_nothing_is_paid_beside_a_newer_versions_journal(
 
 @pytest.mark.parametrize("trouble", [trouble for trouble in troubles() if "newer" not in trouble])
 def test_a_lost_replys_recovery_command_works_despite_journal_trouble(
-    bench: Bench, get_into: Callable[[str], Path], trouble: str
+    bench: Bench, cause_trouble: Callable[[str], Path], trouble: str
 ) -> None:
     bench.run("submit", CLIP_URL, PROMPT)
-    get_into(trouble)
+    cause_trouble(trouble)
     bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
 
     ended = bench.run("submit", CLIP_URL, "it's darker", "--json")
-    (way_back,) = re.findall(r"`(omniedit .*?)` settles", ended.stderr) or [""]
-    settled = bench.run(*shlex.split(way_back)[1:])
+    (recovery,) = re.findall(r"`(omniedit .*?)` settles", ended.stderr) or [""]
+    settled = bench.run(*shlex.split(recovery)[1:])
 
     assert ended.status == 9, ended
     assert (settled.status, settled.stdout.split()) == (0, bench.task_ids[:1]), (ended, settled)
@@ -170,10 +174,10 @@ def test_a_lost_replys_recovery_command_works_despite_journal_trouble(
     "prompt",
     [
         pytest.param("--no-captions, please", id="like-an-option"),
-        pytest.param("make it night\nkeep the rest", id="of-two-lines"),
-        pytest.param("tab\tCR\r\nESC\x1b[31m", id="with-controls"),
-        pytest.param("bidi \u202e, no\xa0break, emoji \u2764\ufe0f", id="with-what-is-not-shown"),
-        pytest.param("it's `x` $(y) !z \\n \n", id="with-what-a-shell-obeys"),
+        pytest.param("make it night\nkeep the rest", id="two-lines"),
+        pytest.param("tab\tCR\r\nESC\x1b[31m", id="control-characters"),
+        pytest.param("bidi \u202e, no\xa0break, emoji \u2764\ufe0f", id="invisible-characters"),
+        pytest.param("it's `x` $(y) !z \\n \n", id="shell-metacharacters"),
     ],
 )
 def test_a_recovery_command_can_be_pasted_with_any_prompt(
@@ -184,14 +188,14 @@ def test_a_recovery_command_can_be_pasted_with_any_prompt(
     bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
 
     ended = bench.run("edit", "--no-journal", "--json", "--", CLIP_URL, prompt)
-    (way_back,) = re.findall(r"`(omniedit .*?)` settles", ended.stderr) or [""]
+    (recovery,) = re.findall(r"`(omniedit .*?)` settles", ended.stderr) or [""]
     pasted = subprocess.run(
-        [shell, "-c", f"printf '%s\\0' {way_back}"], capture_output=True, check=True
+        [shell, "-c", f"printf '%s\\0' {recovery}"], capture_output=True, check=True
     )
     settled = bench.run(*pasted.stdout.decode().split("\0")[1:-1])
 
     assert ended.status == 9, ended
-    assert f"`{way_back}`" in ended.document["error"]["hint"]
+    assert f"`{recovery}`" in ended.document["error"]["hint"]
     assert (settled.status, settled.stdout.split()) == (0, bench.task_ids), (ended, settled)
     assert len(bench.task_ids) == 1
 
@@ -214,9 +218,9 @@ def test_a_file_size_limit_is_handled_like_a_full_disk(bench: Bench, command: st
 def test_a_journal_damaged_before_the_reply_loses_no_task_id(bench: Bench, state: Path) -> None:
     bench.run("submit", CLIP_URL, PROMPT)
 
-    def tear(visit: Visit) -> None:
+    def tear(exchange: Exchange) -> None:
         _torn(state / "sandbox" / "journal.db", ExitStack())
-        passed(visit)
+        pass_through(exchange)
 
     bench.faulty.script(Endpoint.SUBMIT, tear)
 
@@ -272,8 +276,8 @@ def _read_only(journal: Path, undo: ExitStack) -> None:
             undo.callback(path.chmod, 0o755)
         return
     # Permission bits do not apply to root.
-    _carry_out("chattr", "+i", *map(str, paths))
-    undo.callback(_carry_out, "chattr", "-i", *map(str, paths))
+    _run_or_skip("chattr", "+i", *map(str, paths))
+    undo.callback(_run_or_skip, "chattr", "-i", *map(str, paths))
 
 
 def _full_disk(journal: Path, undo: ExitStack) -> None:
@@ -281,8 +285,8 @@ def _full_disk(journal: Path, undo: ExitStack) -> None:
     kept = folder.with_name("before")
     folder.rename(kept)
     folder.mkdir()
-    _carry_out("mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(folder))
-    undo.callback(_carry_out, "umount", "-l", str(folder))
+    _run_or_skip("mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(folder))
+    undo.callback(_run_or_skip, "umount", "-l", str(folder))
     shutil.copytree(kept, folder, dirs_exist_ok=True)
     with suppress(OSError), (folder / "filler").open("wb", 0) as filler:
         while True:
@@ -295,13 +299,13 @@ def _locks(journal: Path, undo: ExitStack) -> None:
     locks.write_text("a file")
 
 
-def _carry_out(*argv: str) -> None:
+def _run_or_skip(*argv: str) -> None:
     ended = subprocess.run(argv, capture_output=True, text=True, check=False)
     if ended.returncode:
         pytest.skip(f"needs {argv[0]}, which says: {ended.stderr.strip()}")
 
 
-TROUBLES: Final[Mapping[str, Callable[[Path, ExitStack], None]]] = {
+TROUBLE_MAKERS: Final[Mapping[str, Callable[[Path, ExitStack], None]]] = {
     "below a file": _below_a_file,
     "a folder in its way": _folder,
     "from a newer version": _newer,

@@ -21,7 +21,7 @@ import pytest
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import Ended
 from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
-from tests.e2e.faulty import Endpoint, Visit, held
+from tests.e2e.faulty import Endpoint, Exchange, held
 
 pytestmark = pytest.mark.e2e
 
@@ -73,7 +73,7 @@ def slow_bench(make_bench: Callable[..., Bench], folder: Path) -> Bench:
     bench = make_bench(edit_seconds=4.0)  # 0.2 s: the sandbox is twenty times as fast
     (folder.parent / "clip.mp4").write_bytes(RESULT_BYTES)
     for endpoint in (Endpoint.SUBMIT, Endpoint.POLL, Endpoint.UPLOAD, Endpoint.RESULT):
-        bench.faulty.always(endpoint, _in_pieces)
+        bench.faulty.always(endpoint, _reply_slowly)
     return bench
 
 
@@ -84,7 +84,7 @@ def test_the_next_run_finishes_a_killed_command(
     bench = slow_bench
     argv = _prepare(bench, command)
 
-    killed = _killed(bench, argv, after_s=after_s, effect=effect)
+    killed = _run_and_kill(bench, argv, after_s=after_s, effect=effect)
 
     _check_nothing_is_lost(bench)
     unknown = [task for task in bench.journal() if task["status"] == "unknown"]
@@ -151,10 +151,10 @@ def test_a_signal_waits_for_the_outstanding_reply(bench: Bench, name: str, comma
     bench.faulty.script(Endpoint.SUBMIT, held)
     bench.faulty.always(Endpoint.RESULT, held)
     pid = bench.begin(command, CLIP_URL, PROMPT, *_output(command), "--json")
-    _until(lambda: bench.faulty.count(Endpoint.SUBMIT) == 1)
+    _wait_until(lambda: bench.faulty.count(Endpoint.SUBMIT) == 1)
 
     os.kill(pid, getattr(signal, name))
-    _until(lambda: bench.fork_server.has_written("for the service's reply"))
+    _wait_until(lambda: bench.fork_server.has_written("for the service's reply"))
     bench.faulty.released.set()
     ended = bench.end()
 
@@ -165,7 +165,7 @@ def test_a_signal_waits_for_the_outstanding_reply(bench: Bench, name: str, comma
     )
     assert ended.document["error"]["exit_status"] == SIGNALS[name]
     assert [task["task_id"] for task in bench.journal()] == [task_id]
-    _check_it_goes_on(bench)
+    _check_edit_completes(bench)
 
 
 @pytest.mark.parametrize("name", SIGNALS)
@@ -177,23 +177,23 @@ def test_a_signal_without_a_reply_names_the_submission(
     bench.faulty.script(Endpoint.SUBMIT, held)
     hurried = bench.with_policy(bench.policy._replace(grace_s=0.3)) if signals == 1 else bench
     pid = hurried.begin(command, CLIP_URL, PROMPT, *_output(command), "--json")
-    _until(lambda: bench.faulty.count(Endpoint.SUBMIT) == 1)
+    _wait_until(lambda: bench.faulty.count(Endpoint.SUBMIT) == 1)
 
     os.kill(pid, getattr(signal, name))
     if signals == 2:
-        _until(lambda: bench.fork_server.has_written("for the service's reply"))
+        _wait_until(lambda: bench.fork_server.has_written("for the service's reply"))
         os.kill(pid, getattr(signal, name))
     ended = bench.end()
 
-    (request,) = bench.faulty.seen(Endpoint.SUBMIT)
+    (request,) = bench.faulty.requests_to(Endpoint.SUBMIT)
     assert ended.status == SIGNALS[name], ended
     assert f"`omniedit submit --resume {request.key}`" in ended.stderr
     (listed,) = bench.journal()
     assert (listed["status"], listed["request_id"]) == ("unknown", request.key)
-    bench.faulty.mend()
+    bench.faulty.clear_faults()
     resumed = bench.run("submit", "--resume", request.key)
     assert (resumed.status, resumed.stdout.split()) == (0, bench.task_ids), resumed
-    _check_it_goes_on(bench)
+    _check_edit_completes(bench)
 
 
 @pytest.mark.parametrize("name", SIGNALS)
@@ -201,7 +201,7 @@ def test_a_signal_during_a_wait_names_the_task(make_bench: Callable[..., Bench],
     bench = make_bench(edit_seconds=100.0)
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
     pid = bench.begin("wait", task_id, "-d", "out.mp4", "--json")
-    _until(lambda: bench.faulty.count(Endpoint.POLL) > 1)
+    _wait_until(lambda: bench.faulty.count(Endpoint.POLL) > 1)
 
     os.kill(pid, getattr(signal, name))
     ended = bench.end()
@@ -214,19 +214,19 @@ def test_a_signal_during_a_wait_names_the_task(make_bench: Callable[..., Bench],
 @pytest.mark.parametrize("name", SIGNALS)
 def test_a_download_ended_by_a_signal_is_resumed(bench: Bench, name: str) -> None:
     task_id = bench.run("submit", CLIP_URL, PROMPT).stdout.strip()
-    bench.faulty.always(Endpoint.RESULT, _stops_half_way)
+    bench.faulty.always(Endpoint.RESULT, _stop_halfway)
     pid = bench.begin("download", task_id, "-o", "out.mp4")
-    _until(lambda: any(path.stat().st_size > 9 for path in bench.folder.glob(".*.part")))
+    _wait_until(lambda: any(path.stat().st_size > 9 for path in bench.folder.glob(".*.part")))
 
     os.kill(pid, getattr(signal, name))
     ended = bench.end()
 
     assert ended.status == SIGNALS[name], ended
     assert bench.files() == {}
-    bench.faulty.mend()
+    bench.faulty.clear_faults()
     again = bench.run("download", task_id, "-o", "out.mp4")
     assert again.status == 0, again
-    assert "range" in bench.faulty.seen(Endpoint.RESULT)[-1].headers
+    assert "range" in bench.faulty.requests_to(Endpoint.RESULT)[-1].headers
     assert bench.files() == {"out.mp4": RESULT_BYTES}
 
 
@@ -241,7 +241,7 @@ def _prepare(bench: Bench, command: str) -> list[str]:
     return [command, task_id, "-d" if command == "wait" else "-o", "out.mp4"]
 
 
-def _killed(bench: Bench, argv: list[str], *, after_s: float, effect: int) -> Ended:
+def _run_and_kill(bench: Bench, argv: list[str], *, after_s: float, effect: int) -> Ended:
     pid = bench.begin(*argv, dies_before=effect)
     if not effect:
         time.sleep(after_s)
@@ -262,8 +262,8 @@ def _check_nothing_is_lost(bench: Bench) -> None:
     assert all(content == RESULT_BYTES for content in bench.files().values())
 
 
-def _check_it_goes_on(bench: Bench) -> None:
-    bench.faulty.mend()
+def _check_edit_completes(bench: Bench) -> None:
+    bench.faulty.clear_faults()
     edited = bench.run("edit", CLIP_URL, PROMPT, "-o", "out.mp4")
     assert edited.status == 0, edited
     assert len(bench.task_ids) == 1
@@ -274,23 +274,23 @@ def _output(command: str) -> list[str]:
     return ["-o", "out.mp4"] if command == "edit" else []
 
 
-def _in_pieces(visit: Visit) -> None:
+def _reply_slowly(exchange: Exchange) -> None:
     time.sleep(LATENCY_S)
-    reply = visit.forward()
+    reply = exchange.forward()
     time.sleep(LATENCY_S)
-    visit.send(reply.head)
+    exchange.send(reply.head)
     for start in range(0, len(reply.body), 16_384):
-        visit.send(reply.body[start : start + 16_384])
+        exchange.send(reply.body[start : start + 16_384])
         time.sleep(LATENCY_S / 10)
 
 
-def _stops_half_way(visit: Visit) -> None:
-    reply = visit.forward()
-    visit.send(reply.head + reply.body[: len(reply.body) // 2])
-    visit.hold()
+def _stop_halfway(exchange: Exchange) -> None:
+    reply = exchange.forward()
+    exchange.send(reply.head + reply.body[: len(reply.body) // 2])
+    exchange.hold()
 
 
-def _until(is_so: Callable[[], bool]) -> None:
+def _wait_until(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not is_so():
         assert time.monotonic() < deadline

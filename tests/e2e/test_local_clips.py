@@ -21,7 +21,7 @@ CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6}
 BEEP_DB = -9.0  # a sine of half the amplitude
 
 
-def sent(bench: Bench, *argv: str) -> Path:
+def make_edit(bench: Bench, *argv: str) -> Path:
     """Make an edit; return the result, which in the sandbox is the clip that was sent."""
     ended = bench.run("edit", *argv, "-o", "out.mp4")
     assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
@@ -29,7 +29,7 @@ def sent(bench: Bench, *argv: str) -> Path:
     return bench.folder / "out.mp4"
 
 
-def left_over(home: Path) -> list[Path]:
+def leftover_files(home: Path) -> list[Path]:
     return [path for folder in home.rglob("tmp") for path in folder.iterdir()]
 
 
@@ -51,7 +51,7 @@ def test_a_clip_in_another_format_is_sent_as_an_mp4_that_fits(
 ) -> None:
     make_clip(folder / name, seconds=4, codec=codec, sound=sound)
 
-    out = sent(bench, name, PROMPT)
+    out = make_edit(bench, name, PROMPT)
 
     facts, seen = probe(out, name="out.mp4"), see(out)
     assert (find_problems(facts, longest_s=10), facts.has_audio) == ((), sound is not None)
@@ -64,15 +64,17 @@ def test_a_clip_in_another_format_is_sent_as_an_mp4_that_fits(
         assert seen.level(1.01, 1.09) == pytest.approx(BEEP_DB, abs=1)
     content = out.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
-    assert left_over(home) == []
+    assert leftover_files(home) == []
 
 
 @pytest.mark.parametrize(
     ("options", "argv"),
     [
-        pytest.param({}, {"seconds": 10, "sound": Sound(seconds=10.02)}, id="10-s-with-more-sound"),
+        pytest.param(
+            {}, {"seconds": 10, "sound": Sound(seconds=10.02)}, id="10-s-with-longer-audio"
+        ),
         pytest.param({"movflags": "frag_keyframe+empty_moov"}, {"seconds": 3}, id="fragmented"),
-        pytest.param({}, {"seconds": 0.5, "fps": 240}, id="240-a-second"),
+        pytest.param({}, {"seconds": 0.5, "fps": 240}, id="240-fps"),
         pytest.param({}, {"seconds": 0.2, "size": (7680, 4320)}, id="8k"),
     ],
 )
@@ -81,13 +83,13 @@ def test_a_clip_that_fits_is_sent_unchanged(
 ) -> None:
     clip = make_clip(folder / "a.mp4", options=options, **argv)
 
-    assert sent(bench, "a.mp4", PROMPT).read_bytes() == clip.read_bytes()
+    assert make_edit(bench, "a.mp4", PROMPT).read_bytes() == clip.read_bytes()
 
 
 def test_a_cut_of_a_long_clip_is_sent_with_its_sound(bench: Bench, folder: Path) -> None:
     make_clip(folder / "a.mp4", seconds=30.5, sound=Sound())
 
-    out = sent(bench, "a.mp4", PROMPT, "--start", "0:12.3", "--end", "22.3")
+    out = make_edit(bench, "a.mp4", PROMPT, "--start", "0:12.3", "--end", "22.3")
 
     seen = see(out)
     assert seen.numbers == [number % 256 for number in range(123, 223)]
@@ -100,7 +102,7 @@ def test_a_cut_of_a_long_clip_is_sent_with_its_sound(bench: Bench, folder: Path)
 def test_a_rotated_clip_is_sent_upright(bench: Bench, folder: Path) -> None:
     set_matrix(make_clip(folder / "a.mov", codec="mpeg4"), (0, 1, -1, 0))
 
-    facts = probe(sent(bench, "a.mov", PROMPT), name="out.mp4")
+    facts = probe(make_edit(bench, "a.mov", PROMPT), name="out.mp4")
 
     assert (facts.shown_width, facts.shown_height, facts.rotation) == (48, 64, 0)
 
@@ -109,7 +111,7 @@ def test_a_clip_with_a_very_long_name_is_converted(bench: Bench, folder: Path) -
     name = "\N{CJK UNIFIED IDEOGRAPH-4E2D}" * 83 + ".mov"
     make_clip(folder / "a.mov").rename(folder / name)
 
-    assert probe(sent(bench, name, PROMPT), name="out.mp4").frames == 20
+    assert probe(make_edit(bench, name, PROMPT), name="out.mp4").frames == 20
 
 
 SIGNALS = [
@@ -118,46 +120,46 @@ SIGNALS = [
 ]
 
 
-def until(is_so: Callable[[], object]) -> None:
+def wait_until(is_so: Callable[[], object]) -> None:
     deadline = time.monotonic() + WAIT_S
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize(("signal_number", "status"), SIGNALS)
 def test_a_signal_during_a_conversion_leaves_no_files(
-    bench: Bench, folder: Path, home: Path, number: signal.Signals, status: int
+    bench: Bench, folder: Path, home: Path, signal_number: signal.Signals, status: int
 ) -> None:
     make_clip(folder / "a.avi", seconds=8, codec="mpeg4", size=(1920, 1080))
 
     process = bench.start("edit", "a.avi", PROMPT)
-    until(lambda: process.poll() is not None or list(home.rglob("tmp/*/.a.mp4.*.part")))
-    process.send_signal(number)
+    wait_until(lambda: process.poll() is not None or list(home.rglob("tmp/*/.a.mp4.*.part")))
+    process.send_signal(signal_number)
     _, stderr = process.communicate(timeout=WAIT_S)
 
     assert process.returncode == status, stderr
     assert b"Traceback" not in stderr
-    assert left_over(home) == []
+    assert leftover_files(home) == []
     assert bench.posts == bench.faulty.count(Endpoint.UPLOAD) == 0
 
 
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize(("signal_number", "status"), SIGNALS)
 def test_a_signal_during_an_upload_leaves_no_files(
-    bench: Bench, folder: Path, home: Path, number: signal.Signals, status: int
+    bench: Bench, folder: Path, home: Path, signal_number: signal.Signals, status: int
 ) -> None:
     make_clip(folder / "a.mov")
     bench.faulty.always(Endpoint.UPLOAD, silence_before)
 
     process = bench.start("edit", "a.mov", PROMPT)
-    until(lambda: bench.faulty.count(Endpoint.UPLOAD))
-    assert left_over(home)
-    process.send_signal(number)
+    wait_until(lambda: bench.faulty.count(Endpoint.UPLOAD))
+    assert leftover_files(home)
+    process.send_signal(signal_number)
     _, stderr = process.communicate(timeout=WAIT_S)
 
     assert process.returncode == status, stderr
     assert b"Traceback" not in stderr
-    assert left_over(home) == []
+    assert leftover_files(home) == []
     assert bench.posts == 0
 
 
@@ -165,16 +167,16 @@ def test_the_next_edit_removes_files_left_by_a_kill(bench: Bench, folder: Path, 
     make_clip(folder / "a.mov")
     bench.faulty.script(Endpoint.UPLOAD, silence_before)
     process = bench.start("edit", "a.mov", PROMPT)
-    until(lambda: bench.faulty.count(Endpoint.UPLOAD))
+    wait_until(lambda: bench.faulty.count(Endpoint.UPLOAD))
     process.kill()
     process.communicate()
-    (left,) = left_over(home)
+    (left,) = leftover_files(home)
     os.utime(left, (0, 0))
 
     ended = bench.run("edit", "a.mov", PROMPT)
 
     assert ended.status == 0, ended
-    assert left_over(home) == []
+    assert leftover_files(home) == []
 
 
 def test_a_dry_run_of_a_cut_names_the_clip_to_upload(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""Waits of minutes under the real policy, with a clock that skips the rests."""
+"""Waits of minutes under the real policy, with a clock that skips the waiting."""
 
 import re
 import threading
@@ -16,56 +16,58 @@ pytestmark = pytest.mark.e2e
 
 
 @dataclass
-class PassingClock:
-    """A clock that runs normally, but jumps to the end of every rest."""
+class SkippingClock:
+    """A clock that runs normally, but jumps to the end of every wait."""
 
-    rested_s: float = 0.0
+    waited_s: float = 0.0
 
     def clock(self) -> Clock:
         return Clock(
-            now=lambda: time.time() + self.rested_s,
-            monotonic=lambda: time.monotonic() + self.rested_s,
+            now=lambda: time.time() + self.waited_s,
+            monotonic=lambda: time.monotonic() + self.waited_s,
             wait=self.wait,
         )
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        self.rested_s += seconds
+        self.waited_s += seconds
         return event.is_set()
 
 
 @pytest.fixture
-def time_of() -> PassingClock:
-    return PassingClock()
+def skipping_clock() -> SkippingClock:
+    return SkippingClock()
 
 
 @pytest.fixture
-def omniedit(served: CommandLine, time_of: PassingClock) -> CommandLine:
-    return replace(served, policy=DEFAULT, clock=time_of.clock())
+def omniedit(served: CommandLine, skipping_clock: SkippingClock) -> CommandLine:
+    return replace(served, policy=DEFAULT, clock=skipping_clock.clock())
 
 
 def test_wait_times_out_after_half_an_hour_by_default(
-    omniedit: CommandLine, time_of: PassingClock
+    omniedit: CommandLine, skipping_clock: SkippingClock
 ) -> None:
     task_id = omniedit("submit", CLIP, "x [sandbox:seconds=86400]").stdout.strip()
 
     ended = omniedit("wait", task_id)
 
     check_failure(ended, 6, f"{task_id} is not finished after 1800 s")
-    assert time_of.rested_s == pytest.approx(1800, abs=5)
+    assert skipping_clock.waited_s == pytest.approx(1800, abs=5)
 
 
 def test_a_rate_limited_submission_is_retried_for_two_minutes(
-    omniedit: CommandLine, time_of: PassingClock
+    omniedit: CommandLine, skipping_clock: SkippingClock
 ) -> None:
     ended = omniedit("submit", CLIP, "x [sandbox:http=429]")
 
     check_failure(ended, 8, "nothing was accepted")
-    assert 60 < time_of.rested_s <= 120
+    assert 60 < skipping_clock.waited_s <= 120
     assert re.search(r"attempt 1 failed, retrying in \ds", ended.stderr), ended
 
 
-def test_an_edit_outlasts_several_rate_limits(omniedit: CommandLine, time_of: PassingClock) -> None:
+def test_an_edit_outlasts_several_rate_limits(
+    omniedit: CommandLine, skipping_clock: SkippingClock
+) -> None:
     ended = omniedit("edit", CLIP, "x [sandbox:http=429*5][sandbox:seconds=0]", "-o", "out.mp4")
 
     assert (ended.status, ended.stdout) == (0, "out.mp4\n"), ended
-    assert time_of.rested_s > 1
+    assert skipping_clock.waited_s > 1

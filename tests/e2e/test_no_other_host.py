@@ -21,17 +21,15 @@ from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine
 from tests.contract.commands import every_command
 from tests.e2e.equipment import PROMPT, Bench, ForkServer
-from tests.e2e.faulty import Endpoint, Visit, passed
+from tests.e2e.faulty import Endpoint, Exchange, pass_through
 from tests.e2e.test_contract_equipment import KEY, Reply, Scripted, scripted
 from tests.e2e.watched import Seen, Watch
 
 pytestmark = pytest.mark.e2e
-needs_forks = pytest.mark.skipif(
-    sys.platform == "win32", reason="what shortens the waiting needs POSIX"
-)
+needs_forks = pytest.mark.skipif(sys.platform == "win32", reason="the fork server needs POSIX")
 
 CLIP_URL: Final = "https://clips.example/clip.mp4"
-AT_ONCE: Final = "[sandbox:seconds=0]"
+INSTANT: Final = "[sandbox:seconds=0]"
 API: Final = "api.evolink.ai:443"
 FILES: Final = "files-api.evolink.ai:443"
 CLIP_HOST: Final = "clips.example:443"
@@ -52,8 +50,8 @@ ROWS: Final[Sequence[tuple[str, str]]] = (
     ("submit VIDEO PROMPT", "api"),
     ("submit VIDEO PROMPT --callback-url https://hooks.example/x", "api"),
     ("submit VIDEO PROMPT --dry-run", ""),
-    ("submit LOOKED-AT PROMPT --check", "api clips"),
-    ("submit LOOKED-AT PROMPT", "api"),
+    ("submit REACHABLE PROMPT --check", "api clips"),
+    ("submit REACHABLE PROMPT", "api"),
     ("submit clip.mp4 PROMPT", "api files"),
     ("submit missing.mp4 PROMPT", ""),
     ("status TASK --json", "api"),
@@ -66,7 +64,7 @@ ROWS: Final[Sequence[tuple[str, str]]] = (
     ("list", ""),
     ("list --remote --adopt", "api"),
     ("probe clip.mp4", ""),
-    ("probe LOOKED-AT", "clips"),
+    ("probe REACHABLE", "clips"),
     ("credits", "api"),
     ("compare clip.mp4 clip.mp4 -o page.html", ""),
     ("usage", ""),
@@ -87,7 +85,7 @@ BEFORE_THE_PARSER: Final = {"--version", "__complete tasks t"}
 """Command lines handled before the parser is loaded, which need a new process, not a fork."""
 REPRESENTATIVE: Final = ("edit clip.mp4", "wait TASK -d", "list", "doctor")
 """The sandbox commands of a plain run; the others are watched in `.ci/run full`."""
-BY_DEFAULT: Final[Sequence[tuple[str, set[str]]]] = (
+DEFAULT_HOSTS: Final[Sequence[tuple[str, set[str]]]] = (
     ("edit VIDEO PROMPT -o out.mp4 --timeout 1s", {API}),
     ("edit VIDEO PROMPT -o out.mp4 --check", {CLIP_HOST, API}),
     ("edit clip.mp4 PROMPT -o out.mp4", {FILES}),
@@ -103,18 +101,18 @@ BY_DEFAULT: Final[Sequence[tuple[str, set[str]]]] = (
     ("config show", set()),
     ("list", set()),
 )
-CANARIES: Final[Mapping[str, str]] = {
-    "asks-the-resolver": "socket.getaddrinfo('telemetry.example', 443)",
-    "asks-the-old-resolver": "socket.gethostbyname('telemetry.example')",
+VIOLATIONS: Final[Mapping[str, str]] = {
+    "resolves-a-name": "socket.getaddrinfo('telemetry.example', 443)",
+    "resolves-by-gethostbyname": "socket.gethostbyname('telemetry.example')",
     "connects": "socket.socket().connect(('203.0.113.1', 443))",
-    "connects-without-raising": "socket.socket().connect_ex(('203.0.113.1', 443))",
+    "connects-by-connect_ex": "socket.socket().connect_ex(('203.0.113.1', 443))",
     "connects-by-httpx": "httpx.get('https://telemetry.example/')",
-    "connects-to-this-machine": "socket.create_connection(('127.0.0.1', 9))",
+    "connects-to-loopback": "socket.create_connection(('127.0.0.1', 9))",
     "sends-a-datagram": "socket.socket(type=socket.SOCK_DGRAM).sendto(b'', ('203.0.113.1', 53))",
     "connects-in-a-thread": "threading.Thread(target=socket.create_connection,"
     " args=[('telemetry.example', 443)]).start()",
-    "connects-at-its-end": "atexit.register(socket.create_connection, ('telemetry.example', 443))",
-    "has-another-program-do-it": "subprocess.run(['true'])",
+    "connects-at-exit": "atexit.register(socket.create_connection, ('telemetry.example', 443))",
+    "starts-a-program": "subprocess.run(['true'])",
     "listens": "socket.socket().bind(('127.0.0.1', 0))",
 }
 
@@ -129,22 +127,22 @@ class Stage:
     commands: Path
 
     @property
-    def places(self) -> dict[str, str]:
+    def addresses(self) -> dict[str, str]:
         """The address of each host by its role."""
         environ = {**self.bench.faulty.environ, "clips": self.clips.url}
         names = {"api": "OMNIEDIT_BASE_URL", "files": "OMNIEDIT_FILES_URL", "clips": "clips"}
         return {what: urlsplit(environ[name]).netloc for what, name in names.items()}
 
     @property
-    def real(self) -> dict[str, str]:
+    def real_key_environ(self) -> dict[str, str]:
         """The settings with a real key, as if the API were on this machine."""
         return {**self.bench.faulty.environ, "EVOLINK_API_KEY": KEY}
 
     def run(self, line: str, *before: str, **environ: str) -> tuple[int, Seen]:
         """Run a command; return its exit status and its activity."""
-        prompt = f"{PROMPT} {AT_ONCE}" if "--sandbox" in before else PROMPT
-        words = {"VIDEO": CLIP_URL, "LOOKED-AT": f"{self.clips.url}/clip.mp4", "PROMPT": prompt}
-        _furnish(self.bench.folder, prompt)
+        prompt = f"{PROMPT} {INSTANT}" if "--sandbox" in before else PROMPT
+        words = {"VIDEO": CLIP_URL, "REACHABLE": f"{self.clips.url}/clip.mp4", "PROMPT": prompt}
+        _write_inputs(self.bench.folder, prompt)
         if "TASK" in line:
             # Another row watches the submission itself.
             submit = CommandLine(self.bench.folder, environ)
@@ -160,10 +158,10 @@ class Stage:
         return ended.status, seen
 
 
-def _with_a_key_of_the_sandbox(visit: Visit) -> None:
+def _pass_with_sandbox_key(exchange: Exchange) -> None:
     """Forward a request with a key that the sandbox accepts."""
-    visit._lines = [line.replace(KEY, SANDBOX_KEY) for line in visit._lines]
-    passed(visit)
+    exchange._lines = [line.replace(KEY, SANDBOX_KEY) for line in exchange._lines]
+    pass_through(exchange)
 
 
 @pytest.fixture
@@ -180,11 +178,11 @@ def clips() -> Iterator[Scripted]:
 @pytest.fixture
 def stage(bench: Bench, watch: Watch, clips: Scripted, commands: Path) -> Stage:
     for endpoint in Endpoint:
-        bench.faulty.always(endpoint, _with_a_key_of_the_sandbox)
+        bench.faulty.always(endpoint, _pass_with_sandbox_key)
     return Stage(bench, watch, clips, commands)
 
 
-def _furnish(folder: Path, prompt: str = PROMPT) -> None:
+def _write_inputs(folder: Path, prompt: str = PROMPT) -> None:
     (folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
     edit = {"video": CLIP_URL, "prompt": prompt, "callback_url": "https://hooks.example/x"}
     (folder / "edits.jsonl").write_text(json.dumps(edit))
@@ -197,13 +195,13 @@ def test_every_command_is_watched() -> None:
     assert watched == set(every_command()) - {"sandbox serve"}  # it has its own test
 
 
-@pytest.mark.parametrize(("line", "needed"), ROWS, ids=[line or "nothing" for line, _ in ROWS])
+@pytest.mark.parametrize(("line", "needed"), ROWS, ids=[line or "no-arguments" for line, _ in ROWS])
 def test_a_command_with_a_key_contacts_only_the_hosts_it_needs(
     stage: Stage, line: str, needed: str
 ) -> None:
-    _, seen = stage.run(line, **stage.real)
+    _, seen = stage.run(line, **stage.real_key_environ)
 
-    assert seen == Seen(frozenset(stage.places[what] for what in needed.split()))
+    assert seen == Seen(frozenset(stage.addresses[what] for what in needed.split()))
 
 
 @pytest.mark.parametrize(
@@ -222,16 +220,16 @@ def test_a_sandbox_command_contacts_only_the_clips_host(
 ) -> None:
     _, seen = stage.run(line, "--sandbox")
 
-    clips = {stage.places["clips"]} & {stage.places[what] for what in needed.split()}
+    clips = {stage.addresses["clips"]} & {stage.addresses[what] for what in needed.split()}
     assert seen == Seen(frozenset(clips), listened="api" in needed)
 
 
-@pytest.mark.parametrize(("line", "needed"), BY_DEFAULT, ids=[line for line, _ in BY_DEFAULT])
+@pytest.mark.parametrize(("line", "needed"), DEFAULT_HOSTS, ids=[line for line, _ in DEFAULT_HOSTS])
 @needs_forks
 def test_by_default_only_documented_hosts_are_contacted(
     watch: Watch, folder: Path, fork_server: ForkServer, line: str, needed: set[str]
 ) -> None:
-    _furnish(folder)
+    _write_inputs(folder)
     words = {"VIDEO": CLIP_URL, "PROMPT": PROMPT}
     argv = [words.get(word, word) for word in line.split()]
 
@@ -239,7 +237,7 @@ def test_by_default_only_documented_hosts_are_contacted(
         [fork_server.commands / "omniedit", *argv],
         folder=folder,
         EVOLINK_API_KEY=KEY,
-        HURRIED_IN_VAIN="1",
+        HURRIED_SHORT_RETRIES="1",
     )
 
     assert seen == Seen(frozenset(needed))
@@ -258,7 +256,7 @@ def test_behind_a_proxy_only_the_proxy_is_contacted(
             folder=folder,
             EVOLINK_API_KEY=KEY,
             HTTPS_PROXY=proxy.url,
-            HURRIED_IN_VAIN="1",
+            HURRIED_SHORT_RETRIES="1",
         )
 
     assert seen == Seen(frozenset({urlsplit(proxy.url).netloc}))
@@ -267,8 +265,8 @@ def test_behind_a_proxy_only_the_proxy_is_contacted(
 @pytest.mark.parametrize(
     ("options", "is_called"),
     [
-        pytest.param((), False, id="nobody"),
-        pytest.param(("--allow-local-callbacks",), True, id="where-allowed-a-receiver-on-loopback"),
+        pytest.param((), False, id="no-callbacks-by-default"),
+        pytest.param(("--allow-local-callbacks",), True, id="loopback-callbacks-if-allowed"),
     ],
 )
 def test_a_served_sandbox_contacts_only_allowed_callbacks(
@@ -276,7 +274,7 @@ def test_a_served_sandbox_contacts_only_allowed_callbacks(
 ) -> None:
     with (
         scripted(lambda _: Reply()) as receiver,
-        _serving(watch, folder, "--time-scale", "0.01", *options) as (url, log),
+        _served_sandbox(watch, folder, "--time-scale", "0.01", *options) as (url, log),
     ):
         for callback in ("https://hooks.example/x", f"{receiver.url}/x"):
             _edit(url, callback_url=callback)
@@ -297,7 +295,7 @@ def test_importing_omniedit_contacts_no_host(watch: Watch, folder: Path) -> None
     assert seen == Seen()
 
 
-@pytest.mark.parametrize("code", CANARIES.values(), ids=CANARIES)
+@pytest.mark.parametrize("code", VIOLATIONS.values(), ids=VIOLATIONS)
 def test_the_watch_detects_unwanted_activity(watch: Watch, folder: Path, code: str) -> None:
     names = ", ".join({"socket", code.partition(".")[0]})
     parasite = f"import {names}, sys; from omniedit.__main__ import main; {code}; sys.exit(main())"
@@ -317,7 +315,9 @@ def test_the_watch_detects_activity_of_child_processes(watch: Watch, folder: Pat
 
 
 @contextmanager
-def _serving(watch: Watch, folder: Path, *options: str) -> Iterator[tuple[str, Iterable[str]]]:
+def _served_sandbox(
+    watch: Watch, folder: Path, *options: str
+) -> Iterator[tuple[str, Iterable[str]]]:
     """Serve a sandbox under watch until the block ends; yield its URL and its log."""
     with subprocess.Popen(
         [COMMAND, "sandbox", "serve", *options],
@@ -338,12 +338,12 @@ def _serving(watch: Watch, folder: Path, *options: str) -> Iterator[tuple[str, I
 def _edit(url: str, **fields: str) -> None:
     """Submit an edit to a sandbox and wait for its end."""
     body = {"model": "gemini-omni-flash-video-edit", "prompt": PROMPT, "video_urls": [CLIP_URL]}
-    task = _asked(url, "POST", "/v1/videos/generations", json.dumps(body | fields))
+    task = _request(url, "POST", "/v1/videos/generations", json.dumps(body | fields))
     while task["status"] != "completed":
-        task = _asked(url, "GET", f"/v1/tasks/{task['id']}")
+        task = _request(url, "GET", f"/v1/tasks/{task['id']}")
 
 
-def _asked(url: str, method: str, path: str, body: str | None = None) -> Any:
+def _request(url: str, method: str, path: str, body: str | None = None) -> Any:
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
     headers = {"Authorization": f"Bearer {SANDBOX_KEY}", "Content-Type": "application/json"}
     connection.request(method, path, body, headers)

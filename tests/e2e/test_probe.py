@@ -11,7 +11,7 @@ import pytest
 
 from omniedit.terminal.human import render_size
 from tests.commandline import CommandLine, Ended
-from tests.e2e.test_contract_equipment import Reply, Scripted, Seen, check_document, scripted
+from tests.e2e.test_contract_equipment import Reply, Request, Scripted, check_document, scripted
 from tests.unit.media.clips import Sound, make_clip
 
 pytestmark = pytest.mark.e2e
@@ -37,13 +37,13 @@ def check(
     quiet = call("probe", str(video), "-q")
     document = check_document(json := call("probe", str(video), "--json"))
 
-    said = [] if error is None else [f"error: {error}", f"hint: {hint}"]
+    stderr_lines = [] if error is None else [f"error: {error}", f"hint: {hint}"]
     assert [line.split(maxsplit=1) for line in plain.stdout.splitlines()] == [
         line.split(maxsplit=1) for line in text.splitlines()
     ], plain
-    assert (plain.status, plain.stderr.splitlines()) == (status, said), plain
+    assert (plain.status, plain.stderr.splitlines()) == (status, stderr_lines), plain
     assert (quiet.status, quiet.stdout) == (status, plain.stdout), quiet
-    assert quiet.stderr.splitlines() == said[:1], quiet
+    assert quiet.stderr.splitlines() == stderr_lines[:1], quiet
     assert (json.status, json.stderr) == (status, plain.stderr), json
     assert {key: document[key] for key in fields} == fields, document
     if error is not None:
@@ -190,12 +190,12 @@ def test_a_path_that_looks_like_a_url_is_a_file(omniedit: CommandLine, clips: Pa
 
 
 @contextmanager
-def serving(content: bytes) -> Iterator[Scripted]:
+def range_server(content: bytes) -> Iterator[Scripted]:
     """Serve a file with range requests."""
 
-    def answer(seen: Seen) -> Reply:
-        found = re.fullmatch(r"bytes=(\d+)-(\d+)", seen.headers.get("range", ""))
-        assert found, seen
+    def answer(request: Request) -> Reply:
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
+        assert found, request
         first, last = int(found[1]), min(int(found[2]), len(content) - 1)
         headers = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
         return Reply(status=206, body=content[first : last + 1], headers=headers)
@@ -204,7 +204,7 @@ def serving(content: bytes) -> Iterator[Scripted]:
         yield host
 
 
-def probed(omniedit: CommandLine, host: Scripted) -> CommandLine:
+def allowing_clips_from(omniedit: CommandLine, host: Scripted) -> CommandLine:
     """Return a command that may fetch clips from this machine, because its API is there too."""
     return omniedit.in_(omniedit.folder, OMNIEDIT_BASE_URL=host.url, OMNIEDIT_API_KEY="sk-evo-0123")
 
@@ -213,9 +213,9 @@ def test_a_url_is_read_in_ranges_without_the_key(omniedit: CommandLine, clips: P
     clip = make_clip(clips / "clip.mp4", seconds=4)
     size = clip.stat().st_size
 
-    with serving(clip.read_bytes()) as host:
+    with range_server(clip.read_bytes()) as host:
         check(
-            probed(omniedit, host),
+            allowing_clips_from(omniedit, host),
             f"{host.url}/clip.mp4?signature=secret",
             text=(
                 "length 4.000 s, 40 frames, 10 fps\n"
@@ -232,9 +232,11 @@ def test_a_url_is_read_in_ranges_without_the_key(omniedit: CommandLine, clips: P
             bytes=size,
         )
 
-        assert host.seen
-        assert all("authorization" not in one.headers for one in host.seen)
-        assert all(one.headers["user-agent"].startswith("omniedit/") for one in host.seen)
+        assert host.requests
+        assert all("authorization" not in request.headers for request in host.requests)
+        assert all(
+            request.headers["user-agent"].startswith("omniedit/") for request in host.requests
+        )
 
 
 def test_a_large_remote_clip_is_judged_by_its_header(omniedit: CommandLine, clips: Path) -> None:
@@ -242,8 +244,8 @@ def test_a_large_remote_clip_is_judged_by_its_header(omniedit: CommandLine, clip
     clip = make_clip(clips / "clip.mov", seconds=12, codec="mpeg4", options=options)
     content = clip.read_bytes() + b"\0\x20\0\x08free" + bytes(0x200000)
 
-    with serving(content) as host:
-        ended = probed(omniedit, host)("probe", f"{host.url}/clip.mov", "--json")
+    with range_server(content) as host:
+        ended = allowing_clips_from(omniedit, host)("probe", f"{host.url}/clip.mov", "--json")
 
         problems = [problem["code"] for problem in ended.document["problems"]]
         assert (ended.status, ended.document["measured"]) == (2, False)
@@ -257,8 +259,10 @@ def test_an_unknown_length_leaves_fits_null(omniedit: CommandLine, clips: Path) 
     clip = make_clip(clips / "clip.mp4", options=FRAGMENTED)
     content = clip.read_bytes() + b"\0\x20\0\x08free" + bytes(0x200000)
 
-    with serving(content) as host:
-        document = check_document(probed(omniedit, host)("probe", f"{host.url}/c.mp4", "--json"))
+    with range_server(content) as host:
+        document = check_document(
+            allowing_clips_from(omniedit, host)("probe", f"{host.url}/c.mp4", "--json")
+        )
 
         assert (document["ok"], document["fits"], document["duration_seconds"]) == (
             True,
@@ -269,25 +273,25 @@ def test_an_unknown_length_leaves_fits_null(omniedit: CommandLine, clips: Path) 
 
 
 @pytest.mark.parametrize(
-    ("reply", "words"),
+    ("reply", "expected_text"),
     [
         pytest.param(Reply(status=404, body=b"<html>"), "answered 404", id="error-page"),
         pytest.param(Reply(body=bytes(99)), "does not support range requests", id="no-ranges"),
-        pytest.param(Reply(is_lost=True), "the connection to", id="lost"),
+        pytest.param(Reply(is_lost=True), "the connection to", id="connection-lost"),
         pytest.param(Reply(after=threading.Event()), "did not answer", id="never-answers"),
     ],
 )
 def test_an_unreadable_url_is_status_8_and_leaves_fits_null(
-    omniedit: CommandLine, reply: Reply, words: str
+    omniedit: CommandLine, reply: Reply, expected_text: str
 ) -> None:
     with scripted(lambda _: reply) as host:
-        ended = probed(omniedit, host)("probe", f"{host.url}/clip.mp4", "--json")
+        ended = allowing_clips_from(omniedit, host)("probe", f"{host.url}/clip.mp4", "--json")
         if reply.after:
             reply.after.set()
 
     document = check_document(ended)
     assert (ended.status, document["fits"], document["error"]["code"]) == (8, None, "clip_not_read")
-    assert words in document["error"]["message"]
+    assert expected_text in document["error"]["message"]
     assert len(ended.stderr.splitlines()) == 2, ended
 
 
@@ -302,8 +306,8 @@ def test_a_refused_connection_is_status_8(omniedit: CommandLine) -> None:
 
 
 def test_a_web_page_instead_of_a_video_is_status_2(omniedit: CommandLine) -> None:
-    with serving(b"<!doctype html><title>Sign in</title>" + bytes(5000)) as host:
-        ended = probed(omniedit, host)("probe", f"{host.url}/clip.mp4?x=secret")
+    with range_server(b"<!doctype html><title>Sign in</title>" + bytes(5000)) as host:
+        ended = allowing_clips_from(omniedit, host)("probe", f"{host.url}/clip.mp4?x=secret")
 
         assert (ended.status, ended.stdout) == (2, ""), ended
         assert "this is a web page of 127.0.0.1, not a video" in ended.stderr

@@ -1,4 +1,4 @@
-"""What keeps money and files safe between two steps, tested at the step that matters."""
+"""Guarantees that keep money and files safe when a command stops between two steps."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import CommandLine, Ended
 from tests.e2e.effects import recorded
 from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
-from tests.e2e.faulty import Endpoint, Visit, answered, held, passed, reset_after
+from tests.e2e.faulty import Endpoint, Exchange, answered, held, pass_through, reset_after
 from tests.e2e.test_contract_equipment import Reply, check_refusal, scripted, task
 
 pytestmark = pytest.mark.e2e
@@ -28,12 +28,12 @@ A_MOMENT_S: Final = 0.4
 def test_a_task_is_in_the_journal_before_it_is_announced(bench: Bench) -> None:
     known: list[list[str]] = []
 
-    def hear(text: str) -> None:
+    def on_stderr(text: str) -> None:
         if "submitted" in text:
             listed = bench.installed("list", "--json").document["tasks"]
             known.append([task["task_id"] for task in listed])
 
-    ended = bench.run("submit", CLIP_URL, PROMPT, hear=hear)
+    ended = bench.run("submit", CLIP_URL, PROMPT, on_stderr=on_stderr)
 
     assert ended.status == 0, ended
     assert known == [bench.task_ids]
@@ -42,7 +42,7 @@ def test_a_task_is_in_the_journal_before_it_is_announced(bench: Bench) -> None:
 def test_an_edit_waits_for_a_pending_submission_of_the_same_edit(bench: Bench) -> None:
     bench.faulty.script(Endpoint.SUBMIT, held)
     bench.begin("submit", CLIP_URL, PROMPT)
-    until(lambda: bench.posts)
+    wait_until(lambda: bench.posts)
 
     # By then, a command that does not wait has sent the same edit again.
     threading.Timer(A_MOMENT_S, bench.faulty.released.set).start()
@@ -51,13 +51,13 @@ def test_an_edit_waits_for_a_pending_submission_of_the_same_edit(bench: Bench) -
 
     assert (submitted.status, edited.status) == (0, 0), (submitted, edited)
     assert submitted.stdout.split() == bench.task_ids
-    assert bench.posts == 1, "what the other one was told need not be asked for"
+    assert bench.posts == 1, "the waiting command reuses the recorded reply"
 
 
 def test_an_attempt_past_the_replay_window_is_replayed_only_with_yes(
     bench: Bench,
 ) -> None:
-    request_id = unknown_attempt(bench)
+    request_id = make_unknown_attempt(bench)
     later = bench.with_policy(bench.policy._replace(replay_window_s=0.0))
 
     refused = later.run("submit", "--resume", request_id)
@@ -85,7 +85,7 @@ def test_an_attempt_is_replayed_only_at_its_own_service(omniedit: CommandLine) -
         ended = omniedit("submit", "--resume", request_id, **elsewhere.environ())
 
     check_refusal(ended, 2, f"was made at {here.url}, not at {elsewhere.url}")
-    assert elsewhere.seen == []
+    assert elsewhere.requests == []
 
 
 def test_force_replaces_an_older_file_by_the_newest_attempts_result(
@@ -95,12 +95,12 @@ def test_force_replaces_an_older_file_by_the_newest_attempts_result(
     argv = ["edit", CLIP_URL, PROMPT, "-o", "out.mp4"]
     assert bench.run(*argv).status == 0
     (older,) = bench.task_ids
-    cut_off = bench.run(*argv, "--again", "--force", "--timeout", "0")
+    timed_out = bench.run(*argv, "--again", "--force", "--timeout", "0")
     (newer,) = {*bench.task_ids} - {older}
 
     forced = bench.run(*argv, "--force", "--json")
 
-    assert cut_off.status == 6, cut_off
+    assert timed_out.status == 6, timed_out
     assert [task["task_id"] for task in forced.document["tasks"]] == [newer], forced
     assert {task["task_id"] for task in bench.journal() if task["saved"]} == {newer}
 
@@ -133,13 +133,13 @@ def test_a_file_name_is_synced_before_the_part_file_is_removed(bench: Bench) -> 
 def test_a_clip_that_changes_during_a_batch_is_not_sent(bench: Bench) -> None:
     clips = [bench.folder / f"{name}.mp4" for name in "ab"]
     for number, clip in enumerate(clips):
-        clip.write_bytes(RESULT_BYTES + free(number))
+        clip.write_bytes(RESULT_BYTES + padding_box(number))
     manifest = bench.folder / "edits.csv"
     manifest.write_text("video,prompt\na.mp4,night\nb.mp4,night\n", encoding="utf-8")
 
-    def change_the_other(visit: Visit) -> None:
-        clips[1].write_bytes(RESULT_BYTES + free(2))
-        passed(visit)
+    def change_the_other(exchange: Exchange) -> None:
+        clips[1].write_bytes(RESULT_BYTES + padding_box(2))
+        pass_through(exchange)
 
     bench.faulty.script(Endpoint.SUBMIT, change_the_other)
     argv = ["batch", "edits.csv", "--dir", "out", "--concurrency", "1"]
@@ -159,7 +159,7 @@ def test_a_result_that_was_a_web_page_is_fetched_again(bench: Bench) -> None:
     bench.faulty.always(Endpoint.RESULT, HTML)
 
     ended = bench.run("download", task_id, "-o", "out.mp4")
-    bench.faulty.mend()
+    bench.faulty.clear_faults()
     later = bench.run("download", "--all")
 
     assert ended.status == 7, ended
@@ -176,7 +176,7 @@ def test_a_lost_reply_is_in_the_journal_before_the_replay(bench: Bench) -> None:
     )
 
     pid = patient.begin("submit", CLIP_URL, PROMPT)
-    until(lambda: bench.fork_server.has_written("the connection to"))
+    wait_until(lambda: bench.fork_server.has_written("the connection to"))
     (listed,) = bench.journal()
     os.kill(pid, signal.SIGKILL)
     bench.end()
@@ -185,7 +185,7 @@ def test_a_lost_reply_is_in_the_journal_before_the_replay(bench: Bench) -> None:
     assert "the connection to" in listed["error"]["message"]
 
 
-def unknown_attempt(bench: Bench) -> str:
+def make_unknown_attempt(bench: Bench) -> str:
     """Make an attempt whose outcome is unknown, and return its request ID."""
     bench.faulty.script(Endpoint.SUBMIT, reset_after, reset_after)
     ended = bench.run("submit", CLIP_URL, PROMPT, "--json")
@@ -193,7 +193,7 @@ def unknown_attempt(bench: Bench) -> str:
     return str(ended.document["error"]["request_id"])
 
 
-def free(number: int) -> bytes:
+def padding_box(number: int) -> bytes:
     """Return a box that changes a clip's bytes, but not what it shows."""
     return b"\0\0\0\x09free" + bytes([number])
 
@@ -202,7 +202,7 @@ def statuses(ended: Ended) -> Sequence[Any]:
     return [task["status"] for task in ended.document["tasks"]]
 
 
-def until(is_so: Callable[[], object]) -> None:
+def wait_until(is_so: Callable[[], object]) -> None:
     deadline = time.monotonic() + 20
     while not is_so():
         assert time.monotonic() < deadline
@@ -276,8 +276,8 @@ def test_an_interrupted_edits_document_has_the_recovery_command(
 ) -> None:
     bench = make_bench(edit_seconds=600.0)
     pid = bench.begin("edit", CLIP_URL, PROMPT, "-o", "out.mp4", "--json")
-    until(lambda: bench.task_ids)
-    until(lambda: bench.fork_server.has_written("submitted"))
+    wait_until(lambda: bench.task_ids)
+    wait_until(lambda: bench.fork_server.has_written("submitted"))
     os.kill(pid, signal.SIGTERM)
     ended = bench.end()
 

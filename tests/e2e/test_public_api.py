@@ -1,4 +1,4 @@
-"""A public API used from an office: by https, through a proxy that reaches all its hosts."""
+"""A public API used from an office: over HTTPS, through a proxy that reaches all its hosts."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.unit.http.hostile import HostileServer, whole
 pytestmark = pytest.mark.e2e
 
 CLIP_URL: Final = "https://clips.example/clip.mp4"
-INSIDE: Final = (
+INTERNAL_URLS: Final = (
     "http://127.0.0.1/results/a.mp4",
     "https://localhost/results/a.mp4",
     "http://2130706433/results/a.mp4",
@@ -53,13 +53,13 @@ class Office:
         self.proxy = proxy
         self.command = command
 
-    def link_to(self, url: str) -> None:
+    def set_result_link(self, url: str) -> None:
         """Set the result link of every task."""
         done = self.service.task(TASKS[0]) | {"results": [url]}
         self.service.attacks[Endpoint.POLL] = whole(json.dumps(done).encode())
 
     @property
-    def asked_inside(self) -> list[bytes]:
+    def internal_requests(self) -> list[bytes]:
         """The requests and tunnels to hosts other than the service's own."""
         return [head for head in self.proxy.heads if b".example" not in head.split(b"\r\n")[0]]
 
@@ -91,23 +91,23 @@ def test_an_edit_contacts_the_public_hosts_and_hides_the_key_from_proxies(office
     tunnels = {head for head in office.proxy.heads if head.startswith(b"CONNECT")}
     assert {head.split()[1] for head in tunnels} == {b"api.example:443", b"files.example:443"}
     assert not any(KEY.encode() in head for head in tunnels)
-    results = [head for endpoint, head in office.service.asked if endpoint is Endpoint.RESULT]
+    results = [head for endpoint, head in office.service.received if endpoint is Endpoint.RESULT]
     assert results
     assert not any(KEY.encode() in head for head in results)
 
 
-@pytest.mark.parametrize("url", INSIDE)
+@pytest.mark.parametrize("url", INTERNAL_URLS)
 def test_a_result_at_an_internal_address_is_not_fetched(office: Office, url: str) -> None:
-    office.link_to(url)
+    office.set_result_link(url)
 
     ended = office.command("edit", CLIP_URL, "x", "-o", "out.mp4", "--json")
 
     assert ended.status == 7, ended
     assert ended.document["error"]["code"] == "internal_address"
-    assert office.asked_inside == []
+    assert office.internal_requests == []
 
 
-@pytest.mark.parametrize("url", INSIDE)
+@pytest.mark.parametrize("url", INTERNAL_URLS)
 def test_a_clip_at_an_internal_address_is_not_read(office: Office, url: str) -> None:
     ended = [
         office.command("probe", url),
@@ -115,5 +115,5 @@ def test_a_clip_at_an_internal_address_is_not_read(office: Office, url: str) -> 
         office.command("edit", url, "x", "--end", "1"),
     ]
 
-    assert [one.status for one in ended] == [2, 2, 2], ended
+    assert [each.status for each in ended] == [2, 2, 2], ended
     assert office.proxy.heads == []

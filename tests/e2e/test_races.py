@@ -1,4 +1,4 @@
-"""Concurrent processes: with one journal, on one edit, on one file."""
+"""Concurrent processes that share a journal, an edit or a file."""
 
 import threading
 from collections import Counter
@@ -58,7 +58,7 @@ def test_eight_concurrent_runs_share_a_submission_with_a_lost_reply(bench: Bench
     # The process that lost both replies reports it; the next one settles the attempt for the rest.
     assert sorted(each.status for each in ended) == [0] * 7 + [9], ended
     assert len(bench.task_ids) == 1
-    assert len({request.key for request in bench.faulty.seen(Endpoint.SUBMIT)}) == 1
+    assert len({request.key for request in bench.faulty.requests_to(Endpoint.SUBMIT)}) == 1
     _check_one_file(bench)
 
 
@@ -147,17 +147,17 @@ def test_two_edits_competing_for_a_request_id_pay_only_one(bench: Bench) -> None
     assert edited.status == 0, edited
     assert len(bench.task_ids) == 1, "the edit is known by its content, and not paid again"
     assert sorted(each.status for each in ended) == [0, 2], ended
-    assert posts == 1, "whoever comes second is refused unsent"
+    assert posts == 1, "the second edit is refused unsent"
 
 
 def test_an_edit_waits_for_a_pending_submission_of_the_same_edit(bench: Bench) -> None:
     bench.faulty.script(Endpoint.SUBMIT, held)
     submitting = bench.start("submit", CLIP_URL, PROMPT)
-    _until_seen(bench, Endpoint.SUBMIT)
+    _wait_for_request(bench, Endpoint.SUBMIT)
     editing = bench.start("edit", CLIP_URL, PROMPT, "-o", "out.mp4")
 
     bench.faulty.released.set()
-    ended = _end(submitting), _end(editing)
+    ended = _wait_for_end(submitting), _wait_for_end(editing)
 
     assert [each.status for each in ended] == [0, 0], ended
     assert len(bench.task_ids) == 1
@@ -167,12 +167,12 @@ def test_an_edit_waits_for_a_pending_submission_of_the_same_edit(bench: Bench) -
 def test_a_pending_submission_is_listed_as_sending(bench: Bench) -> None:
     bench.faulty.script(Endpoint.SUBMIT, held)
     process = bench.start("submit", CLIP_URL, PROMPT)
-    _until_seen(bench, Endpoint.SUBMIT)
+    _wait_for_request(bench, Endpoint.SUBMIT)
 
     (listed,) = bench.journal()
     last = bench.run("wait", "-d", "out.mp4")
     bench.faulty.released.set()
-    ended = _end(process)
+    ended = _wait_for_end(process)
 
     assert (listed["status"], listed["task_id"]) == ("sending", None)
     assert last.status == 6, last
@@ -186,15 +186,15 @@ def _second_during_the_upload_of_the_first(
     """Start the second command during the first one's upload; hold that until it ends or waits."""
     bench.faulty.script(Endpoint.UPLOAD, held)
     uploading = bench.start(*first)
-    _until_seen(bench, Endpoint.UPLOAD)
+    _wait_for_request(bench, Endpoint.UPLOAD)
     other = bench.start(*second)
     with suppress(TimeoutExpired):
         other.wait(timeout=2)
     bench.faulty.released.set()
-    return _end(uploading), _end(other)
+    return _wait_for_end(uploading), _wait_for_end(other)
 
 
-def _end(process: "Popen[bytes]") -> Ended:
+def _wait_for_end(process: "Popen[bytes]") -> Ended:
     stdout, stderr = process.communicate(timeout=60)
     return Ended(process.returncode, stdout.decode(), stderr.decode())
 
@@ -210,7 +210,7 @@ def _leftovers(bench: Bench) -> list[str]:
     return [path.name for path in bench.folder.iterdir() if path.name.startswith(".")]
 
 
-def _until_seen(bench: Bench, endpoint: Endpoint) -> None:
+def _wait_for_request(bench: Bench, endpoint: Endpoint) -> None:
     seen = threading.Event()
     while not bench.faulty.count(endpoint):
         seen.wait(0.01)

@@ -32,7 +32,7 @@ def recipe(beginning: str) -> str:
 
 
 @pytest.fixture
-def shop(folder: Path) -> Path:
+def workspace(folder: Path) -> Path:
     """Return a folder with a clip for each fault, named after it, and the retry script."""
     sample = resources.files("omniedit.sandbox").joinpath("sandbox.mp4").read_bytes()
     (folder / "clips").mkdir()
@@ -46,52 +46,52 @@ def shop(folder: Path) -> Path:
     return folder
 
 
-def run(argv: Sequence[str], shop: Path, bench: Bench) -> None:
+def run(argv: Sequence[str], workspace: Path, bench: Bench) -> None:
     path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
     environ = os.environ | bench.environ | {"PATH": path, "AGAIN_AFTER": "0"}
     ended = subprocess.run(
-        argv, cwd=shop, env=environ, capture_output=True, text=True, timeout=120, check=False
+        argv, cwd=workspace, env=environ, capture_output=True, text=True, timeout=120, check=False
     )
     assert ended.returncode == 0, ended.stderr
 
 
-def check_each_once(shop: Path, bench: Bench) -> None:
+def check_each_once(workspace: Path, bench: Bench) -> None:
     tasks, count = bench.service.store.tasks(now=0.0, status=None, model=None, limit=10, offset=0)
     assert count == len({task.prompt for task in tasks}) == len(MARKERS)
-    assert sorted(path.stem for path in (shop / "night").iterdir()) == sorted(MARKERS)
+    assert sorted(path.stem for path in (workspace / "night").iterdir()) == sorted(MARKERS)
 
 
 @pytest.mark.skipif(shutil.which("parallel") is None, reason="GNU parallel is not installed")
-def test_gnu_parallel_makes_each_edit_once(shop: Path, bench: Bench) -> None:
+def test_gnu_parallel_makes_each_edit_once(workspace: Path, bench: Bench) -> None:
     script = recipe("mkdir -p night").replace("make it night", "make it night [sandbox:{/.}]")
 
     bench.faulty.script(Endpoint.SUBMIT, refusal(503, "service_unavailable"))
 
     for _ in range(2):
-        run(["bash", "-euc", script], shop, bench)
+        run(["bash", "-euc", script], workspace, bench)
 
-    check_each_once(shop, bench)
+    check_each_once(workspace, bench)
 
 
-@pytest.mark.skipif("SNAKEMAKE" not in os.environ, reason="SNAKEMAKE names no snakemake")
-def test_snakemake_makes_each_edit_once(shop: Path, bench: Bench) -> None:
+@pytest.mark.skipif("SNAKEMAKE" not in os.environ, reason="SNAKEMAKE is not set")
+def test_snakemake_makes_each_edit_once(workspace: Path, bench: Bench) -> None:
     rules = recipe("CLIPS =").replace(
         'prompt="make it night"', "prompt=lambda found: f'make it night [sandbox:{found.clip}]'"
     )
-    (shop / "Snakefile").write_text(rules)
+    (workspace / "Snakefile").write_text(rules)
     line = [os.environ["SNAKEMAKE"], "--cores", "4", "--quiet", "all"]
 
     bench.faulty.script(Endpoint.SUBMIT, refusal(503, "service_unavailable"))
-    run(line, shop, bench)
-    before = {path: path.stat().st_mtime_ns for path in (shop / "night").iterdir()}
-    run(line, shop, bench)
+    run(line, workspace, bench)
+    before = {path: path.stat().st_mtime_ns for path in (workspace / "night").iterdir()}
+    run(line, workspace, bench)
 
-    check_each_once(shop, bench)
-    assert {path: path.stat().st_mtime_ns for path in (shop / "night").iterdir()} == before
+    check_each_once(workspace, bench)
+    assert {path: path.stat().st_mtime_ns for path in (workspace / "night").iterdir()} == before
 
 
 @pytest.mark.skipif(
-    "KUBERNETES_VALIDATE" not in os.environ, reason="KUBERNETES_VALIDATE names no validator"
+    "KUBERNETES_VALIDATE" not in os.environ, reason="KUBERNETES_VALIDATE is not set"
 )
 def test_the_kubernetes_job_is_valid(folder: Path) -> None:
     (folder / "job.yaml").write_text(recipe("apiVersion: batch/v1"))

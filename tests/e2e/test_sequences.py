@@ -46,7 +46,7 @@ RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
 EFFECTS: Final = 120
 """The approximate number of effects of the longest command (`effects.py`)."""
 LATER: Final = resigned()._replace(replay_window_s=0.0)
-"""A policy as if every attempt were more than an hour old."""
+"""A policy under which every attempt is past the replay window."""
 
 JUMPS_S: Final = (300.0, 3500.0, 7200.0)
 """By how much this machine's clock may be set back; the service's clock never jumps."""
@@ -127,7 +127,7 @@ class Player:
     draw: random.Random
     request_keys: RequestKeys
     clock: Clock
-    said: list[str] = field(default_factory=list[str])
+    outputs: list[str] = field(default_factory=list[str])
     played: list[str] = field(default_factory=list[str])
     forgotten: set[str] = field(default_factory=set[str])
 
@@ -137,7 +137,7 @@ class Player:
     def bodies(self) -> dict[str, set[bytes]]:
         """The bodies that reached the service under each key."""
         found: dict[str, set[bytes]] = {}
-        for request in self.bench.faulty.seen(Endpoint.SUBMIT):
+        for request in self.bench.faulty.requests_to(Endpoint.SUBMIT):
             if request.body:
                 found.setdefault(request.key, set()).add(request.body)
         return found
@@ -167,7 +167,7 @@ class Player:
         """Return the attempts whose outcome is unknown."""
         return [record for record in self.journal() if record.is_unsettled]
 
-    def standing(self, edit: EditOf) -> set[str]:
+    def accepted_keys(self, edit: EditOf) -> set[str]:
         """Return the keys under which an edit was accepted and did not fail."""
         failed = {r.request_id for r in self.journal() if r.task is not None and r.has_failed}
         failed_ids = {r.task_id for r in self.journal() if r.has_failed}
@@ -212,19 +212,19 @@ class Player:
             times = self.draw.choice([1, 2, 3])
             for endpoint, fault in map(FAULTS.__getitem__, faults):
                 self.bench.faulty.script(endpoint, *[fault] * times)
-            self.note(argv, f"{faults} {times} times", policy)
+            self.log(argv, f"{faults} {times} times", policy)
             ended = bench.run(*argv)
-            self.bench.faulty.mend()
+            self.bench.faulty.clear_faults()
             return ended
         if chance < 0.6:
             effect = self.draw.randint(1, EFFECTS)
-            self.note(argv, f"killed before effect {effect}", policy)
+            self.log(argv, f"killed before effect {effect}", policy)
             bench.begin(*argv, dies_before=effect)
             return bench.end()
-        self.note(argv, "", policy)
+        self.log(argv, "", policy)
         return bench.run(*argv)
 
-    def note(self, argv: Sequence[str], what: str, policy: object) -> None:
+    def log(self, argv: Sequence[str], what: str, policy: object) -> None:
         later = " an hour later" if policy is LATER else ""
         self.played.append(f"{shlex.join(argv)}{later} {what}")
 
@@ -299,7 +299,7 @@ class Player:
             or (record.body is not None and self.edit_of(record.body) == edit)
         }
         allowed.keys |= {key for key in own if key}
-        if not own and not self.standing(edit):
+        if not own and not self.accepted_keys(edit):
             allowed.new[edit] = 1
 
     def allow_late(self, allowed: Allowance) -> None:
@@ -312,9 +312,9 @@ class Player:
         self, ended: Ended, before: Mapping[str, tuple[str, EditOf]], allowed: Allowance
     ) -> None:
         """Check the journal against the account."""
-        self.said.append(ended.stdout + ended.stderr)
-        assert ended.status != 1, self.story(ended)
-        assert "Traceback" not in ended.stderr, self.story(ended)
+        self.outputs.append(ended.stdout + ended.stderr)
+        assert ended.status != 1, self.history(ended)
+        assert "Traceback" not in ended.stderr, self.history(ended)
         self.check_payments(ended, before, allowed)
         self.check_journal(ended)
 
@@ -328,30 +328,32 @@ class Player:
             if key in allowed.keys:
                 continue
             allowed.new[edit] = allowed.new.get(edit, 0) - 1
-            assert allowed.new[edit] >= 0, self.story(ended, f"{edit} was paid again as {key}")
+            assert allowed.new[edit] >= 0, self.history(ended, f"{edit} was paid again as {key}")
         if self.request_keys is not RequestKeys.IGNORED:
             keys = [key for key, _ in now.values()]
-            assert len(keys) == len({*keys}), self.story(ended, "a key has two tasks")
+            assert len(keys) == len({*keys}), self.history(ended, "a key has two tasks")
         for key, bodies in self.bodies.items():
-            assert len(bodies) == 1, self.story(ended, f"{key} was sent with two bodies")
+            assert len(bodies) == 1, self.history(ended, f"{key} was sent with two bodies")
 
     def check_journal(self, ended: Ended) -> None:
         records = self.journal()
         known = {record.task_id for record in records}
         attempts = {record.request_id: record for record in records}
-        said = "".join(self.said)
+        output = "".join(self.outputs)
         for task_id, (key, _) in self.tasks.items():
-            if task_id in known or task_id in said or key in self.forgotten:
+            if task_id in known or task_id in output or key in self.forgotten:
                 continue
             attempt = attempts.get(key)
-            assert attempt is not None, self.story(ended, f"{task_id} is lost")
+            assert attempt is not None, self.history(ended, f"{task_id} is lost")
             if attempt.is_unsettled:
-                assert {attempt.body} == self.bodies[key], self.story(ended, "another body")
+                assert {attempt.body} == self.bodies[key], self.history(ended, "another body")
                 continue
-            was_told = "a second task may have been paid for" in said
-            assert was_told, self.story(ended, f"{task_id} of {key} is lost: {attempt.status}")
+            was_reported = "a second task may have been paid for" in output
+            assert was_reported, self.history(
+                ended, f"{task_id} of {key} is lost: {attempt.status}"
+            )
 
-    def story(self, ended: Ended, what: str = "") -> str:
+    def history(self, ended: Ended, what: str = "") -> str:
         """Return all steps so far, for the message of a failure."""
         lines = [what, f"keys are {self.request_keys}", *self.played, f"{ended.status}"]
         return "\n".join([*lines, ended.stdout, ended.stderr])
@@ -364,64 +366,68 @@ class Player:
         self.bench = self.bench.with_policy(policy)
         for edit in EDITS:
             for _ in range(6):
-                if self.try_again(edit):
+                if self.advance(edit):
                     break
             else:
-                pytest.fail(self.story(Ended(0, "", ""), f"{edit} never comes to its end"))
+                pytest.fail(self.history(Ended(0, "", ""), f"{edit} never completes"))
 
-    def try_again(self, edit: EditOf) -> bool:
+    def advance(self, edit: EditOf) -> bool:
         """Run an edit and return whether it succeeded; if not, follow its hint."""
         output = f"end-{EDITS.index(edit)}.mp4"
         allowed = Allowance()
         self.allow_edit(allowed, edit)
-        ended = self.at_the_end(["edit", *edit, "-o", output], allowed)
+        ended = self.run_undisturbed(["edit", *edit, "-o", output], allowed)
         if ended.status == 5:
-            # As far as known, the edit has failed for good: only `--again` may pay again.
+            # As far as known, the edit has failed permanently: only `--again` may pay again.
             again = ["edit", *edit, "-o", output, "--again"]
-            ended = self.at_the_end(again, Allowance(new={edit: 1}))
+            ended = self.run_undisturbed(again, Allowance(new={edit: 1}))
         if ended.status == 0:
             (content,) = {(self.folder / output).read_bytes()}
-            assert content == RESULT_BYTES, self.story(ended, "not the result")
+            assert content == RESULT_BYTES, self.history(ended, "not the result")
             self.check_saved_is_own(edit, output, ended)
             return True
-        assert ended.status == 9, self.story(ended)
-        ways = [way for way in map(self.followed, _ways_back(ended)) if way is not None]
-        assert ways, self.story(ended, "no way back")
-        way = self.draw.choice(ways)
-        if "--resume" in way:
-            allowed = Allowance(keys={way[way.index("--resume") + 1]})
-        back = self.at_the_end(way, allowed)
-        assert back.status in {0, 9}, self.story(back, "the way back does not end")
+        assert ended.status == 9, self.history(ended)
+        commands = [
+            command
+            for command in map(self.completed, _recovery_commands(ended))
+            if command is not None
+        ]
+        assert commands, self.history(ended, "no recovery command")
+        command = self.draw.choice(commands)
+        if "--resume" in command:
+            allowed = Allowance(keys={command[command.index("--resume") + 1]})
+        back = self.run_undisturbed(command, allowed)
+        assert back.status in {0, 9}, self.history(back, "the recovery command fails")
         return False
 
-    def at_the_end(self, argv: list[str], allowed: Allowance) -> Ended:
+    def run_undisturbed(self, argv: list[str], allowed: Allowance) -> Ended:
         self.allow_late(allowed)
         before = self.tasks
-        self.note(argv, "(at the end)", None)
+        self.log(argv, "(at the end)", None)
         ended = self.bench.run(*argv)
         self.check(ended, before, allowed)
         return ended
 
-    def followed(self, way: list[str]) -> list[str] | None:
+    def completed(self, command: list[str]) -> list[str] | None:
         """Return a recovery command as a user would run it; None if it is about another attempt."""
-        if way[:2] != ["submit", "--resume"]:
+        if command[:2] != ["submit", "--resume"]:
             return None
-        if way[-1] == "TASK":
-            own = [task_id for task_id, (key, _) in self.tasks.items() if key == way[2]]
-            return [*way[:-1], own[0]] if own else None
-        return way
+        if command[-1] == "TASK":
+            own = [task_id for task_id, (key, _) in self.tasks.items() if key == command[2]]
+            return [*command[:-1], own[0]] if own else None
+        return command
 
     def check_saved_is_own(self, edit: EditOf, output: str, ended: Ended) -> None:
         """Check that the file belongs to a task of this edit."""
         path = str(self.folder / output)
         saved = [r for r in self.journal() if path in [file.path for file in r.saved]]
         tasks = self.tasks
-        assert {tasks[str(r.task_id)][1] for r in saved} == {edit}, self.story(ended, "another's")
+        assert {tasks[str(r.task_id)][1] for r in saved} == {edit}, self.history(ended, "another's")
 
 
-def _ways_back(ended: Ended) -> list[list[str]]:
+def _recovery_commands(ended: Ended) -> list[list[str]]:
     hints = [line for line in ended.stderr.splitlines() if line.startswith("hint:")]
-    return [shlex.split(way) for way in re.findall(r"`omniedit ([^`]+)`", "\n".join(hints))]
+    return [shlex.split(command) for command in re.findall(r"`omniedit ([^`]+)`", "\n".join(hints))]
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,17 @@ pytestmark = pytest.mark.e2e
 
 ENCODINGS = [
     pytest.param(b"", "utf-8", id="utf-8"),
-    pytest.param(codecs.BOM_UTF8, "utf-8", id="with-a-mark"),
-    pytest.param(codecs.BOM_UTF16_LE, "utf-16-le", id="of-windows-powershell"),
-    pytest.param(codecs.BOM_UTF16_BE, "utf-16-be", id="the-other-way-round"),
+    pytest.param(codecs.BOM_UTF8, "utf-8", id="utf-8-bom"),
+    pytest.param(codecs.BOM_UTF16_LE, "utf-16-le", id="utf-16-le"),
+    pytest.param(codecs.BOM_UTF16_BE, "utf-16-be", id="utf-16-be"),
 ]
 
 
-@pytest.mark.parametrize(("mark", "encoding"), ENCODINGS)
+@pytest.mark.parametrize(("bom", "encoding"), ENCODINGS)
 def test_a_key_is_read_in_any_shells_encoding(
-    omniedit: CommandLine, mark: bytes, encoding: str
+    omniedit: CommandLine, bom: bytes, encoding: str
 ) -> None:
-    ended = omniedit("config", "set-key", stdin=mark + f"{KEY}\r\n".encode(encoding))
+    ended = omniedit("config", "set-key", stdin=bom + f"{KEY}\r\n".encode(encoding))
 
     assert ended.status == 0, ended
     assert "sk-evo-…" in omniedit("config", "show").stdout
@@ -33,8 +33,8 @@ def test_a_key_is_read_in_any_shells_encoding(
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(b"sk-evo-\xff\x81secretpart", id="no-text"),
-        pytest.param("sk-evo-secretpart".encode("utf-16-le"), id="utf-16-unsaid"),
+        pytest.param(b"sk-evo-\xff\x81secretpart", id="not-utf-8"),
+        pytest.param("sk-evo-secretpart".encode("utf-16-le"), id="utf-16-without-bom"),
         pytest.param("sk-evo-sécretpart".encode(), id="not-ascii"),
     ],
 )
@@ -48,18 +48,18 @@ def test_an_undecodable_key_is_refused_without_being_shown(
     assert "cretpart" not in ended.stderr
 
 
-@pytest.mark.parametrize(("mark", "encoding"), ENCODINGS)
+@pytest.mark.parametrize(("bom", "encoding"), ENCODINGS)
 def test_a_prompt_file_is_read_in_any_shells_encoding(
-    omniedit: CommandLine, mark: bytes, encoding: str
+    omniedit: CommandLine, bom: bytes, encoding: str
 ) -> None:
-    (omniedit.folder / "p.txt").write_bytes(mark + "wärmer, 暖\r\n".encode(encoding))
+    (omniedit.folder / "p.txt").write_bytes(bom + "wärmer, 暖\r\n".encode(encoding))
 
     ended = omniedit("--sandbox", "submit", CLIP, "--prompt-file", "p.txt", "--dry-run", "--json")
 
     assert ended.document["request"]["body"]["prompt"] == "wärmer, 暖"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a shell there cannot close a stream")
+@pytest.mark.skipif(os.name == "nt", reason="Windows shells cannot close a stream")
 @pytest.mark.parametrize(
     "argv",
     [
@@ -83,7 +83,7 @@ def test_closed_stdin_is_a_usage_error(omniedit: CommandLine, argv: tuple[str, .
     assert "standard input is closed" in ended.stderr
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a shell there cannot close a stream")
+@pytest.mark.skipif(os.name == "nt", reason="Windows shells cannot close a stream")
 def test_version_succeeds_with_closed_stdout(omniedit: CommandLine) -> None:
     ended = subprocess.run(
         ["sh", "-c", f"'{COMMAND}' --version >&-"],  # noqa: S607 - any shell will do

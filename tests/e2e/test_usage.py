@@ -23,12 +23,12 @@ def write(folder: Path, prompts: Sequence[str]) -> str:
     return "m.jsonl"
 
 
-def charged(bench: Bench) -> float:
+def ledger_total(bench: Bench) -> float:
     ledger = bench.service.store.ledger(time.time())
     return round(math.fsum(entry.charged for entry in ledger), 6)
 
 
-def bill(bench: Bench, *argv: str) -> Mapping[str, Any]:
+def read_usage(bench: Bench, *argv: str) -> Mapping[str, Any]:
     return bench.run("usage", "--json", *argv).document
 
 
@@ -42,9 +42,9 @@ def test_the_total_matches_the_ledger_after_kills_and_refunds(bench: Bench, fold
         bench.end()
     bench.run("batch", manifest, "--dir", "out")
 
-    document = bill(bench)
+    document = read_usage(bench)
 
-    assert document["total"]["credits_charged"] == charged(bench)
+    assert document["total"]["credits_charged"] == ledger_total(bench)
     assert document["total"] == document["rows"][0] | {"key": None}
     assert document["total"]["tasks"] == len(bench.task_ids)
     assert (document["total"]["credits_reserved"], document["total"]["tasks_unknown"]) == (0, 0)
@@ -54,12 +54,12 @@ def test_unfinished_edits_are_updated_before_summing(bench: Bench) -> None:
     done = bench.run("submit", CLIP_URL, "a [sandbox:seconds=0]")
     bench.run("submit", CLIP_URL, "b [sandbox:stall]")
 
-    document = bill(bench, "--by", "clip")
+    document = read_usage(bench, "--by", "clip")
 
     assert done.status == 0
     [row] = document["rows"]
     assert (row["key"], row["tasks"], row["tasks_unknown"]) == (CLIP_URL, 2, 0)
-    assert row["credits_charged"] == charged(bench) > 0
+    assert row["credits_charged"] == ledger_total(bench) > 0
     assert row["credits_reserved"] > 0
 
 
@@ -79,14 +79,14 @@ def test_the_rows_add_up_to_the_total(bench: Bench, folder: Path, by: str) -> No
     bench.run("batch", write(folder, [f"{n} [sandbox:seconds=0]" for n in range(3)]))
 
     ended = bench.run("usage", "--by", by)
-    document = bill(bench, "--by", by)
+    document = read_usage(bench, "--by", by)
 
     assert [row["tasks"] for row in document["rows"]] == [3]
     assert ended.stdout.splitlines()[0].split() == [
         by.upper(), "TASKS", "CHARGED", "RESERVED", "UNKNOWN",
     ]  # fmt: skip
-    assert bill(bench, "--by", by, "--since", "1h")["total"] == document["total"]
-    assert bill(bench, "--since", "2099-01-01")["rows"] == []
+    assert read_usage(bench, "--by", by, "--since", "1h")["total"] == document["total"]
+    assert read_usage(bench, "--since", "2099-01-01")["rows"] == []
 
 
 def test_remote_usage_includes_tasks_unknown_to_the_journal(bench: Bench) -> None:
@@ -94,11 +94,11 @@ def test_remote_usage_includes_tasks_unknown_to_the_journal(bench: Bench) -> Non
 
     ended = bench.run("usage", "--remote", "--json")
 
-    assert ended.document["total"]["credits_charged"] == charged(bench)
+    assert ended.document["total"]["credits_charged"] == ledger_total(bench)
     assert "the account's list goes back to 20" in ended.stderr
 
 
-def merged(bench: Bench) -> Ended:
+def merge_shards(bench: Bench) -> Ended:
     folders = [f"state-{shard}" for shard in range(1, SHARDS + 1)]
     return bench.run("journal", "merge", *folders, "--json")
 
@@ -116,7 +116,7 @@ def test_merged_shards_match_the_ledger_even_after_kills(bench: Bench, folder: P
         else:
             bench.run(*argv, OMNIEDIT_STATE_DIR=state)
 
-    first, second = merged(bench), merged(bench)
+    first, second = merge_shards(bench), merge_shards(bench)
     listed = bench.run("list", "--json", "--limit", "0").document["tasks"]
     saved = bench.run("download", "--all", "-o", "rest/")
 
@@ -131,5 +131,5 @@ def test_merged_shards_match_the_ledger_even_after_kills(bench: Bench, folder: P
     }
     for request_id in unknown_outcomes:
         bench.run("submit", "--resume", request_id)
-    assert bill(bench)["total"]["credits_charged"] == charged(bench)
+    assert read_usage(bench)["total"]["credits_charged"] == ledger_total(bench)
     assert saved.status == 0, saved

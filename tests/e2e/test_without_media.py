@@ -99,7 +99,7 @@ def test_a_batch_shows_the_note_once(bare: CommandLine, record: Path) -> None:
     "argv",
     [
         pytest.param(["clip.mp4", PROMPT, "--quiet"], id="quiet"),
-        pytest.param(["clip.mp4", PROMPT, "--no-check"], id="asked-not-to-look"),
+        pytest.param(["clip.mp4", PROMPT, "--no-check"], id="no-check"),
         pytest.param([CLIP, PROMPT], id="url"),
     ],
 )
@@ -111,7 +111,7 @@ def test_a_clip_that_needs_no_check_shows_no_note(bare: CommandLine, argv: list[
 
 
 @pytest.mark.parametrize(
-    ("argv", "status", "words"),
+    ("argv", "status", "message"),
     [
         (["edit", "clip.mov", PROMPT], 2, "clip.mov is a QuickTime file, not an MP4"),
         (["edit", "clip.mp4", PROMPT, "--start", "1"], 2, "needs the extra `media`"),
@@ -126,28 +126,28 @@ def test_a_clip_that_needs_no_check_shows_no_note(bare: CommandLine, argv: list[
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_a_command_that_needs_the_extra_names_the_install_command(
-    bare: CommandLine, record: Path, argv: list[str], status: int, words: str
+    bare: CommandLine, record: Path, argv: list[str], status: int, message: str
 ) -> None:
     ended = bare(*argv)
 
-    check_failure(ended, status, words, INSTALL)
+    check_failure(ended, status, message, INSTALL)
     assert not requests(record)
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         pytest.param(b"", "is empty", id="empty"),
         pytest.param(b"#EXTM3U\n#EXTINF:9,\nother.mp4\n", "is not an MP4", id="playlist"),
-        pytest.param(b"\0\0\0\x14ftypheic" + bytes(99), "is a still image", id="picture"),
+        pytest.param(b"\0\0\0\x14ftypheic" + bytes(99), "is a still image", id="still-image"),
     ],
 )
 def test_a_file_that_is_not_an_mp4_is_refused_by_its_first_bytes(
-    bare: CommandLine, record: Path, content: bytes, words: str
+    bare: CommandLine, record: Path, content: bytes, message: str
 ) -> None:
     (bare.folder / "clip.mp4").write_bytes(content)
 
-    check_failure(bare("edit", "clip.mp4", PROMPT), 2, words)
+    check_failure(bare("edit", "clip.mp4", PROMPT), 2, message)
     assert not requests(record)
 
 
