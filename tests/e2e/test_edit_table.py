@@ -28,7 +28,7 @@ refused                    | 0 1 saved   | 0 1 saved   | 0 1 saved
 unknown                    | 0 0 saved   | 0 1 saved   | 0 0 saved
 running                    | 0 0 saved   | 0 1 saved   | 0 0 saved
 failed retryable           | 0 1 saved   | 0 1 saved   | 0 1 saved
-failed for good            | 5 0 nothing | 0 1 saved   | 5 0 nothing
+failed permanently         | 5 0 nothing | 0 1 saved   | 5 0 nothing
 cancelled                  | 5 0 nothing | 0 1 saved   | 5 0 nothing
 finished and saved here    | 0 0 kept    | 10 0 kept   | 0 0 kept
 finished, saved elsewhere  | 0 0 saved   | 0 1 saved   | 0 0 saved
@@ -41,7 +41,7 @@ refused                    | 0 1 saved   | 0 1 saved   | 0 1 saved
 unknown                    | 0 0 saved   | 0 1 saved   | 0 0 saved
 running                    | 0 0 saved   | 0 1 saved   | 0 0 saved
 failed retryable           | 0 1 saved   | 0 1 saved   | 0 1 saved
-failed for good            | 5 0 nothing | 0 1 saved   | 5 0 nothing
+failed permanently         | 5 0 nothing | 0 1 saved   | 5 0 nothing
 cancelled                  | 5 0 nothing | 0 1 saved   | 5 0 nothing
 finished and saved here    | 0 0 saved   | 0 1 saved   | 0 0 saved
 finished, saved elsewhere  | 0 0 saved   | 0 1 saved   | 0 0 saved
@@ -55,7 +55,7 @@ refused                    | 10 0 kept   | 10 0 kept   | 0 1 saved
 unknown                    | 10 0 kept   | 10 0 kept   | 0 0 saved
 running                    | 10 0 kept   | 10 0 kept   | 0 0 saved
 failed retryable           | 10 0 kept   | 10 0 kept   | 0 1 saved
-failed for good            | 5 0 kept    | 10 0 kept   | 5 0 kept
+failed permanently         | 5 0 kept    | 10 0 kept   | 5 0 kept
 cancelled                  | 5 0 kept    | 10 0 kept   | 5 0 kept
 finished and saved here    | 10 0 kept   | 10 0 kept   | 0 0 saved
 finished, saved elsewhere  | 10 0 kept   | 10 0 kept   | 0 0 saved
@@ -269,7 +269,7 @@ STATES: Final[Mapping[str, Callable[[Bench], None]]] = {
     "unknown": _unknown,
     "running": _running,
     "failed retryable": _failed_retryable,
-    "failed for good": _failed_permanently,
+    "failed permanently": _failed_permanently,
     "cancelled": _cancelled,
     "finished and saved here": _saved_here,
     "finished, saved elsewhere": _saved_elsewhere,

@@ -38,17 +38,17 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 TABLE: Final = """
                      | submit | edit | --no-journal | status TASK | wait TASK | download TASK | status | wait | download --all | list
-below a file         |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
-a folder in its way  |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+file as state folder |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+folder at its path   |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 from a newer version |  10    |  10  |      10      |      0      |     0     |       0       |   10   |  10  |       10       |  10
 not a database       |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
-a garbage header     |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
-torn in the middle   |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+garbage header       |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
+overwritten pages    |   0    |  10  |      0       |      0      |     0     |       0       |   10   |  10  |       10       |  10
 read-only            |   0    |  10  |      0       |      0      |     0     |       0       |   0    |  0   |       0        |  0
 on a full disk       |   0    |  10  |      0       |      0      |     0     |       0       |   0    |  0   |       0        |  0
-locks cannot be made |   0    |  10  |      0       |      0      |     0     |       0       |   0    |  0   |       0        |  0
+no lock folder       |   0    |  10  |      0       |      0      |     0     |       0       |   0    |  0   |       0        |  0
 """
-DAMAGED: Final = ("not a database", "a garbage header", "torn in the middle")
+DAMAGED: Final = ("not a database", "garbage header", "overwritten pages")
 READING_COMMANDS: Final = {"--no-journal", "status TASK", "status", "list"}
 """Commands that need not write if the journal can be read."""
 
@@ -111,10 +111,10 @@ def test_a_command_with_journal_trouble_follows_the_table(
         assert ended.stdout.strip() == bench.task_ids[0], "the ID is printed regardless"
     if ended.stdout == "out.mp4\n":
         assert bench.files() == {"out.mp4": RESULT_BYTES}
-    is_readable = trouble in {"read-only", "on a full disk", "locks cannot be made"}
+    is_readable = trouble in {"read-only", "on a full disk", "no lock folder"}
     if command != "--no-journal" and not (is_readable and command in READING_COMMANDS):
         what = "(journal|lock)"
-        if trouble != "locks cannot be made" or command in {"submit", "edit"}:
+        if trouble != "no lock folder" or command in {"submit", "edit"}:
             assert re.search(rf"(error|warning): .*{what}", ended.stderr), ended
     if command == "edit":
         assert "\nhint: " in ended.stderr
@@ -218,11 +218,11 @@ def test_a_file_size_limit_is_handled_like_a_full_disk(bench: Bench, command: st
 def test_a_journal_damaged_before_the_reply_loses_no_task_id(bench: Bench, state: Path) -> None:
     bench.run("submit", CLIP_URL, PROMPT)
 
-    def tear(exchange: Exchange) -> None:
-        _torn(state / "sandbox" / "journal.db", ExitStack())
+    def overwrite_pages(exchange: Exchange) -> None:
+        _overwritten_pages(state / "sandbox" / "journal.db", ExitStack())
         pass_through(exchange)
 
-    bench.faulty.script(Endpoint.SUBMIT, tear)
+    bench.faulty.script(Endpoint.SUBMIT, overwrite_pages)
 
     ended = bench.run("submit", CLIP_URL, "darker")
 
@@ -230,23 +230,23 @@ def test_a_journal_damaged_before_the_reply_loses_no_task_id(bench: Bench, state
     assert f"note the task ID: {bench.task_ids[0]}" in ended.stderr
 
 
-def _below_a_file(journal: Path, undo: ExitStack) -> None:
+def _file_as_state_folder(journal: Path, undo: ExitStack) -> None:
     state = journal.parent.parent
     state.rename(state.with_name("before"))
     state.write_text("a file")
 
 
-def _folder(journal: Path, undo: ExitStack) -> None:
+def _folder_at_its_path(journal: Path, undo: ExitStack) -> None:
     journal.unlink()
     journal.mkdir()
 
 
-def _newer(journal: Path, undo: ExitStack) -> None:
+def _from_a_newer_version(journal: Path, undo: ExitStack) -> None:
     with closing(sqlite3.connect(journal)) as database:
         database.execute("pragma user_version=99")
 
 
-def _no_database(journal: Path, undo: ExitStack) -> None:
+def _not_a_database(journal: Path, undo: ExitStack) -> None:
     journal.write_text("the dog ate it\n" * 1000)
 
 
@@ -255,7 +255,7 @@ def _garbage_header(journal: Path, undo: ExitStack) -> None:
         file.write(bytes(range(100)))
 
 
-def _torn(journal: Path, undo: ExitStack) -> None:
+def _overwritten_pages(journal: Path, undo: ExitStack) -> None:
     """Overwrite the pages with the attempts, as if the disk had lost them."""
     with closing(sqlite3.connect(journal)) as database:
         ((size,),) = database.execute("pragma page_size")
@@ -280,7 +280,7 @@ def _read_only(journal: Path, undo: ExitStack) -> None:
     undo.callback(_run_or_skip, "chattr", "-i", *map(str, paths))
 
 
-def _full_disk(journal: Path, undo: ExitStack) -> None:
+def _on_a_full_disk(journal: Path, undo: ExitStack) -> None:
     folder = journal.parent
     kept = folder.with_name("before")
     folder.rename(kept)
@@ -293,7 +293,7 @@ def _full_disk(journal: Path, undo: ExitStack) -> None:
             filler.write(bytes(4096))
 
 
-def _locks(journal: Path, undo: ExitStack) -> None:
+def _no_lock_folder(journal: Path, undo: ExitStack) -> None:
     locks = journal.with_name("locks")
     locks.rename(locks.with_name("before"))
     locks.write_text("a file")
@@ -306,13 +306,13 @@ def _run_or_skip(*argv: str) -> None:
 
 
 TROUBLE_MAKERS: Final[Mapping[str, Callable[[Path, ExitStack], None]]] = {
-    "below a file": _below_a_file,
-    "a folder in its way": _folder,
-    "from a newer version": _newer,
-    "not a database": _no_database,
-    "a garbage header": _garbage_header,
-    "torn in the middle": _torn,
+    "file as state folder": _file_as_state_folder,
+    "folder at its path": _folder_at_its_path,
+    "from a newer version": _from_a_newer_version,
+    "not a database": _not_a_database,
+    "garbage header": _garbage_header,
+    "overwritten pages": _overwritten_pages,
     "read-only": _read_only,
-    "on a full disk": _full_disk,
-    "locks cannot be made": _locks,
+    "on a full disk": _on_a_full_disk,
+    "no lock folder": _no_lock_folder,
 }
