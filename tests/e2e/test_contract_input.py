@@ -29,7 +29,7 @@ from tests.e2e.test_contract_equipment import (
 )
 from tests.policies import resigned
 
-pytestmarkpytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.e2e
 
 INTERNAL_HOSTS = (
     *("localhost", "LOCALHOST", "localhost.", "clip.localhost"),
