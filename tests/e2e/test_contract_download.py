@@ -291,7 +291,7 @@ def test_download_all_fetches_a_deleted_file_again(served: CommandLine) -> None:
     assert (ended.status, ended.stdout) == (0, f"{path}\n"), ended
 
 
-def test_expiring_selects_results_about_to_expire(served: CommandLine) -> None:
+def test_download_expiring_saves_results_about_to_expire(served: CommandLine) -> None:
     task_id = submit(served)
     served("status")
 

@@ -202,7 +202,7 @@ def test_a_file_as_output_folder_is_refused_before_submitting(
         pytest.param(["-o", "out/"], id="beside-the-older-file"),
     ],
 )
-def test_an_unfinished_again_is_picked_up_without_the_flag(
+def test_an_unfinished_resubmission_is_picked_up_without_again(
     served: CommandLine, record: Path, options: list[str]
 ) -> None:
     argv = ["edit", CLIP, "x [sandbox:seconds=2]", *options, "--json"]
@@ -217,7 +217,7 @@ def test_an_unfinished_again_is_picked_up_without_the_flag(
     assert len(submissions(record)) == 2
 
 
-def test_again_pays_again(served: CommandLine, record: Path) -> None:
+def test_the_again_flag_pays_a_second_time(served: CommandLine, record: Path) -> None:
     served("edit", CLIP, PROMPT, "-o", "a.mp4")
 
     ended = served("edit", CLIP, PROMPT, "-o", "b.mp4", "--again")
@@ -275,7 +275,9 @@ def test_an_unknown_submission_is_replayed_with_its_own_key(
     assert len({request["headers"]["idempotency-key"] for request in submissions(record)}) == 1
 
 
-def test_an_unknown_again_is_replayed_with_its_own_key(served: CommandLine, record: Path) -> None:
+def test_an_unknown_resubmission_is_replayed_without_again(
+    served: CommandLine, record: Path
+) -> None:
     prompt = f"x [sandbox:lost-reply][sandbox:http=503*2]{NOW}"
     unknown = served("edit", CLIP, prompt, "-o", "a.mp4", "--again")
 
@@ -368,7 +370,9 @@ def test_a_repeated_request_id_replays_the_submission(
     }
 
 
-def test_again_has_no_effect_on_a_known_request_id(served: CommandLine, record: Path) -> None:
+def test_the_again_flag_has_no_effect_on_a_known_request_id(
+    served: CommandLine, record: Path
+) -> None:
     call = ("edit", CLIP, PROMPT, "--request-id", REQUEST_ID)
     first = served(*call, "-o", "a.mp4")
 

@@ -412,7 +412,7 @@ def test_the_key_is_not_sent_to_a_redirect_target(
     assert not [request for request in other.requests if "authorization" in request.headers]
 
 
-def test_the_key_is_not_sent_along_result_redirects(omniedit: CommandLine) -> None:
+def test_the_key_is_not_sent_when_a_result_redirects(omniedit: CommandLine) -> None:
     with scripted(lambda _: Reply(body=MP4)) as cdn:
 
         def answer(request: Request) -> Reply:

@@ -445,7 +445,7 @@ def test_a_closed_port_after_a_lost_reply_leaves_the_outcome_unknown(bench: Benc
     check_recovery(bench, ended, CLIP_URL)
 
 
-def test_a_key_conflict_is_never_sent_with_another_key(
+def test_a_conflicting_submission_is_never_resent_with_another_key(
     bench: Bench,
 ) -> None:
     conflict = refusal(409, "idempotency_conflict", "held by request abc")

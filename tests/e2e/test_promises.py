@@ -88,7 +88,7 @@ def test_an_attempt_is_replayed_only_at_its_own_service(omniedit: CommandLine) -
     assert elsewhere.requests == []
 
 
-def test_force_replaces_an_older_file_by_the_newest_attempts_result(
+def test_force_replaces_an_older_file_with_the_newest_result(
     make_bench: Callable[..., Bench],
 ) -> None:
     bench = make_bench(edit_seconds=4.0)  # 0.2 s: the sandbox is twenty times as fast

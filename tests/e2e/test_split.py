@@ -401,7 +401,7 @@ def test_the_same_command_finishes_an_interrupted_split(
     check_joined(folder / "out.mp4")
 
 
-def test_an_unfinished_again_is_what_the_next_split_joins(
+def test_an_unfinished_resubmission_is_what_the_next_split_joins(
     make_bench: Callable[..., Bench], folder: Path
 ) -> None:
     bench = make_bench(edit_seconds=1.0, time_scale=1.0)
