@@ -13,6 +13,7 @@ import pytest
 
 from omniedit.sandbox.clips import BUNDLED_CLIP
 from tests.commandline import Ended
+from tests.contract.readme import MANUAL
 from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
 from tests.e2e.faulty import Endpoint, marked, refusal, reset_after
 from tests.policies import resigned
@@ -87,6 +88,7 @@ def rows() -> list[object]:
 
 def test_the_tables_are_complete() -> None:
     assert len(rows()) == 11 * 3 * 3
+    assert f"in {len(rows())} combinations" in MANUAL["reliability"].text
 
 
 @pytest.mark.parametrize(("state", "output", "flag", "expected"), rows())
@@ -106,8 +108,8 @@ def test_an_edit_follows_its_table(
     assert f"{ended.status} {len(new)} {_fate(target, before, after)}" == expected, ended
     assert ended.stdout == (f"{target.name}\n" if ended.status == 0 else "")
     assert bool(ended.stderr.count("error: ")) == (ended.status != 0)
-    others = before.keys() - {target.name}
-    assert {name: after.get(name) for name in others} == {name: before[name] for name in others}
+    others = (before | after).keys() - {target.name}
+    assert {name: after.get(name) for name in others} == {name: before.get(name) for name in others}
     # The journal has forgotten nothing, and it knows the new tasks.
     listed = {task["request_id"]: task["task_id"] for task in bench.journal()}
     assert {i: listed[i] for i, task_id in journal.items() if task_id} == {

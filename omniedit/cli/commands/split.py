@@ -197,9 +197,7 @@ def _render_cost(estimated: float | None, tasks: "Sequence[Task]") -> str:
     """Render the credits that were estimated, reserved and charged for tasks."""
     reserved = [task.credits_reserved for task in tasks]
     charged = [task.credits_used for task in tasks]
-    estimate = (
-        "unknown" if estimated is None else f"about {render_amount(estimated)} credits"
-    )
+    estimate = "unknown" if estimated is None else f"about {render_amount(estimated)} credits"
     parts = [f"estimated {estimate}", f"reserved {_sum_of(reserved)}"]
     if any(task.is_terminal for task in tasks):
         parts.append(f"charged {_sum_of(charged)}")
