@@ -63,7 +63,7 @@ def audible(seen: Seen) -> list[float]:
     return seen.beeps if seen.samples else []
 
 
-def test_every_frame_and_beep_is_converted(source: Path, tmp_path: Path) -> None:
+def test_conversion_keeps_every_frame_and_beep(source: Path, tmp_path: Path) -> None:
     prepared = prepare(source, tmp_path / "out.mp4")
 
     seen = see(prepared.path)
@@ -75,7 +75,7 @@ def test_every_frame_and_beep_is_converted(source: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(1.0, 2.0), (2.52, 5.0), (0.0, 3.0)])
-def test_a_cut_has_the_frames_that_ffmpeg_cuts(
+def test_a_cut_has_exactly_the_frames_between_its_marks(
     source: Path, tmp_path: Path, start_s: float, end_s: float
 ) -> None:
     numbers = list(range(round(start_s * FPS), round(end_s * FPS)))
@@ -86,7 +86,7 @@ def test_a_cut_has_the_frames_that_ffmpeg_cuts(
     assert seen.times[-1] == pytest.approx((len(numbers) - 1) / FPS, abs=0.045)
 
 
-def test_the_container_is_as_long_as_ffprobe_says(source: Path, tmp_path: Path) -> None:
+def test_the_container_length_agrees_with_ffprobe(source: Path, tmp_path: Path) -> None:
     path = prepare(source, tmp_path / "out.mp4", end_s=5.0).path
 
     command = f"ffprobe -v error -show_entries format=duration -of csv=p=0 {path}".split()
@@ -96,7 +96,7 @@ def test_the_container_is_as_long_as_ffprobe_says(source: Path, tmp_path: Path) 
     assert probe(path, name="out").container_s == pytest.approx(float(shown), abs=0.001)
 
 
-def test_sound_that_is_laid_over_stays_in_step(source: Path, tmp_path: Path) -> None:
+def test_replaced_audio_stays_in_sync(source: Path, tmp_path: Path) -> None:
     if source.suffix == ".gif":
         pytest.skip("a GIF has no audio")
     cut = prepare(source, tmp_path / "cut.mp4", start_s=1.0, end_s=5.0)

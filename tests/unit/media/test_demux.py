@@ -25,13 +25,13 @@ def passed(clip: Path, *, budget_s: float, ticks: Iterator[float]) -> Iterator[i
             yield packet.size
 
 
-def test_a_pass_within_its_budget_sees_every_packet(clip: Path) -> None:
+def test_a_pass_within_its_time_budget_yields_every_packet(clip: Path) -> None:
     sizes = list(passed(clip, budget_s=60.0, ticks=count(0.0, 2.0)))
 
     assert len(sizes) == 21  # 20 frames, and an empty packet at the end
 
 
-def test_a_pass_beyond_its_budget_ends_with_what_to_do(clip: Path) -> None:
+def test_a_pass_over_its_time_budget_fails_with_a_hint(clip: Path) -> None:
     taken = passed(clip, budget_s=60.0, ticks=count(0.0, 10.0))
 
     with pytest.raises(InvalidInputError, match="takes longer than 60 s") as caught:

@@ -38,7 +38,7 @@ HDR = {"color_range": 1, "color_primaries": 9, "color_trc": PQ, "colorspace": 9}
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
-def test_a_false_keyframe_is_not_cut_at(tmp_path: Path, name: str) -> None:
+def test_no_copied_cut_begins_at_a_false_keyframe(tmp_path: Path, name: str) -> None:
     source = make_clip(tmp_path / name, seconds=4, codec_options=INTRA_REFRESH)
     flags = [packet.is_keyframe for packet in av.open(str(source)).demux(video=0)]
     assert flags[10]
@@ -51,7 +51,7 @@ def test_a_false_keyframe_is_not_cut_at(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
-def test_a_true_keyframe_is_cut_at_without_encoding(tmp_path: Path, name: str, codec: str) -> None:
+def test_a_cut_at_a_true_keyframe_is_copied(tmp_path: Path, name: str, codec: str) -> None:
     params = "log-level=error:keyint=10:min-keyint=10:scenecut=0:bframes=0:open-gop=0"
     options = {f"{codec.removeprefix('lib')}-params": params}
     source = make_clip(tmp_path / name, seconds=4, codec=codec, codec_options=options)
@@ -86,7 +86,7 @@ def test_a_cut_decodes_from_the_keyframe_before_it(
     assert seen.beeps == pytest.approx([0.7], abs=0.003)
 
 
-def test_audio_beyond_the_video_is_cut_off(tmp_path: Path) -> None:
+def test_audio_beyond_the_end_of_the_video_is_trimmed(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=9.9, sound=Sound(seconds=11.5))
     facts = probe(source, name="a.mp4")
 
@@ -103,7 +103,7 @@ def test_audio_beyond_the_video_is_cut_off(tmp_path: Path) -> None:
     assert packets(prepared.path) == packets(source)
 
 
-def test_an_empty_edit_is_part_of_the_length(tmp_path: Path) -> None:
+def test_an_empty_edit_list_entry_counts_as_container_length(tmp_path: Path) -> None:
     source = _delayed(make_clip(tmp_path / "a.mp4"), delay_s=1000)
     facts = probe(source, name="a.mp4")
 
@@ -133,7 +133,7 @@ def _delayed(path: Path, *, delay_s: int) -> Path:
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(0.52, 10.52), (None, 10.0)])
-def test_a_cut_of_ten_seconds_is_not_longer_than_that(
+def test_a_ten_second_cut_is_exactly_ten_seconds(
     tmp_path: Path, start_s: float | None, end_s: float
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=11, fps=25, sound=Sound())
@@ -195,7 +195,7 @@ def test_hdr_becomes_sdr(tmp_path: Path) -> None:
     assert see(prepared.path).numbers == list(range(20))
 
 
-def test_hdr_is_kept_on_demand(tmp_path: Path) -> None:
+def test_hdr_is_kept_on_request(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", codec="libx265", colours=HDR, pixel_format="yuv420p10le")
 
     whole = prepare(source, tmp_path / "whole.mp4", keeps_hdr=True)
@@ -210,7 +210,7 @@ def test_hdr_is_kept_on_demand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
-def test_tones_run_from_black_to_white_and_grey_stays_grey(transfer: int) -> None:
+def test_tone_mapping_is_monotonic_and_keeps_grey_neutral(transfer: int) -> None:
     green, blue, red = (memoryview(plane).cast("H") for plane in hald_planes(transfer))
 
     greys = [index * (1 + 36 + 36**2) for index in range(36)]
@@ -221,7 +221,7 @@ def test_tones_run_from_black_to_white_and_grey_stays_grey(transfer: int) -> Non
     assert all(abs(red[index] - blue[index]) < 70 for index in greys)
 
 
-def test_reference_white_of_hdr_is_bright_and_half_of_it_is_not_darkened() -> None:
+def test_tone_mapping_keeps_white_bright_and_midtones_exact() -> None:
     green, _, _ = (memoryview(plane).cast("H") for plane in hald_planes(PQ))
 
     def shown(step: int) -> float:
@@ -245,7 +245,7 @@ def test_the_default_audio_track_is_used(tmp_path: Path) -> None:
         assert seen.beeps == pytest.approx([0.5 * default], abs=0.003)
 
 
-def test_a_damaged_packet_of_audio_is_silenced(tmp_path: Path) -> None:
+def test_a_damaged_audio_packet_is_silenced(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
     overwrite_packet(source, "audio", 70)
 
@@ -257,7 +257,7 @@ def test_a_damaged_packet_of_audio_is_silenced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bframes", ["0", "2"])
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-def test_an_avi_keeps_every_frame_and_the_audio_in_place(
+def test_an_avi_keeps_every_frame_and_its_audio_in_sync(
     tmp_path: Path, codec: str, bframes: str
 ) -> None:
     source = make_clip(
@@ -279,7 +279,7 @@ def test_an_avi_keeps_every_frame_and_the_audio_in_place(
     assert cut.beeps[0] == pytest.approx(0, abs=0.003)
 
 
-def test_a_transport_stream_cut_within_a_packet_is_taken(tmp_path: Path) -> None:
+def test_a_transport_stream_truncated_within_a_packet_is_read(tmp_path: Path) -> None:
     source = make_clip(
         tmp_path / "a.ts", seconds=4, fps=25, codec="mpeg2video", sound=Sound(codec="mp2")
     )
@@ -292,7 +292,7 @@ def test_a_transport_stream_cut_within_a_packet_is_taken(tmp_path: Path) -> None
     assert seen.numbers == list(range(len(seen.numbers)))
 
 
-def test_a_whole_clip_is_checked_by_decoding_it_once(tmp_path: Path) -> None:
+def test_a_clip_is_refused_if_over_a_tenth_of_its_frames_are_bad(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, codec_options={"bf": "0", "g": "1"})
     check = check_frames(source)
     assert (check.frames, check.bad_frames) == (40, 0)
@@ -320,7 +320,7 @@ def test_a_whole_clip_is_checked_by_decoding_it_once(tmp_path: Path) -> None:
         pytest.param("a.gif", "gif", None, "gif", id="gif"),
     ],
 )
-def test_older_containers_are_read(
+def test_older_containers_are_converted(
     tmp_path: Path, name: str, codec: str, sound: Sound | None, container: str
 ) -> None:
     pixel_format = "gray" if codec == "gif" else "yuv420p"
@@ -339,7 +339,7 @@ def test_older_containers_are_read(
         assert seen.beeps[-1] == pytest.approx(1, abs=0.003)
 
 
-def test_a_gif_of_one_frame_is_an_image(tmp_path: Path) -> None:
+def test_a_gif_of_one_frame_is_refused_as_an_image(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.gif", codec="gif", pixel_format="gray", seconds=0.1)
 
     with pytest.raises(InvalidInputError, match="a GIF image, not a video"):
@@ -347,7 +347,7 @@ def test_a_gif_of_one_frame_is_an_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("timescale", [0, 1, 100, 250])
-def test_a_damaged_timescale_is_not_taken_for_a_length(tmp_path: Path, timescale: int) -> None:
+def test_a_damaged_timescale_is_refused(tmp_path: Path, timescale: int) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, fps=25)
     content = bytearray(source.read_bytes())
     at = content.index(b"mdhd") + 16
@@ -358,7 +358,7 @@ def test_a_damaged_timescale_is_not_taken_for_a_length(tmp_path: Path, timescale
         probe(source, name="a.mp4")
 
 
-def test_the_loss_of_a_manifest_is_told(tmp_path: Path) -> None:
+def test_a_lost_c2pa_manifest_is_reported(tmp_path: Path) -> None:
     source = with_manifest(make_clip(tmp_path / "a.mp4"))
 
     prepared = prepare(source, tmp_path / "out.mp4", end_s=1.0)
@@ -368,7 +368,7 @@ def test_the_loss_of_a_manifest_is_told(tmp_path: Path) -> None:
     assert probe(prepared.path, name="out").marks == ()
 
 
-def test_what_would_be_sent_unchanged_is_saved_unchanged(tmp_path: Path) -> None:
+def test_a_clip_that_needs_no_changes_is_saved_byte_for_byte(tmp_path: Path) -> None:
     source = with_manifest(make_clip(tmp_path / "a.mp4", sound=Sound()))
 
     saved = save_prepared(source, tmp_path / "out.mp4", longest_s=10)
@@ -377,7 +377,7 @@ def test_what_would_be_sent_unchanged_is_saved_unchanged(tmp_path: Path) -> None
     assert (saved.done, saved.lost_marks) == ("copied", ())
 
 
-def test_what_was_done_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_conversion_is_described_in_one_line(tmp_path: Path) -> None:
     source = make_clip(
         tmp_path / "a.mp4", codec="libvpx-vp9", times=range(60), tick=Fraction(1001, 60000)
     )

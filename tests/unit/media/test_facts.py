@@ -55,11 +55,11 @@ def codes(facts: ClipFacts) -> list[str]:
         pytest.param(None, [], id="unknown-refuses-nothing"),
     ],
 )
-def test_length_may_be_one_frame_over(duration_s: float | None, expected: list[str]) -> None:
+def test_a_clip_may_be_one_frame_too_long(duration_s: float | None, expected: list[str]) -> None:
     assert codes(replace(GOOD, duration_s=duration_s)) == expected
 
 
-def test_every_reason_is_given_each_with_a_fix() -> None:
+def test_every_problem_is_found_and_has_a_fix() -> None:
     facts = replace(GOOD, duration_s=30.0, container="webm", video_codec="vp9")
 
     problems = find_problems(facts, longest_s=10)
@@ -81,7 +81,7 @@ def test_conversion_is_automatic_for_local_clips_only() -> None:
     assert not needs_conversion(GOOD, longest_s=10)
 
 
-def test_a_clip_the_file_service_would_not_take_is_too_large() -> None:
+def test_a_local_clip_over_the_upload_limit_is_too_large() -> None:
     facts = replace(GOOD, size_bytes=96 * 1024 * 1024)
 
     assert codes(facts) == ["clip_too_large"]
@@ -89,7 +89,7 @@ def test_a_clip_the_file_service_would_not_take_is_too_large() -> None:
     assert codes(replace(facts, container="mov")) == ["not_an_mp4"]
 
 
-def test_the_length_of_a_cut_is_not_said_of_the_file() -> None:
+def test_a_cut_that_is_too_long_is_called_a_cut() -> None:
     facts = replace(GOOD, duration_s=15.0)
 
     assert find_problems(facts, longest_s=10)[0].message.startswith("it is 15.00 s long")
@@ -98,7 +98,7 @@ def test_the_length_of_a_cut_is_not_said_of_the_file() -> None:
     )
 
 
-def test_a_file_that_is_longer_than_its_video_is_rewritten_where_it_is_local() -> None:
+def test_a_local_container_longer_than_its_video_is_rewritten() -> None:
     facts = replace(GOOD, duration_s=9.96, container_s=11.5)
 
     assert codes(facts) == ["container_too_long"]
@@ -107,7 +107,7 @@ def test_a_file_that_is_longer_than_its_video_is_rewritten_where_it_is_local() -
     assert codes(replace(facts, container_s=10.03)) == []
 
 
-def test_hdr_is_converted_where_the_clip_is_local() -> None:
+def test_hdr_is_converted_in_local_clips_only() -> None:
     facts = replace(GOOD, color_transfer=18)
 
     assert facts.hdr == "HLG"
@@ -117,7 +117,7 @@ def test_hdr_is_converted_where_the_clip_is_local() -> None:
     assert codes(replace(facts, is_local=False)) == []
 
 
-def test_a_result_of_another_size_and_rate_is_described() -> None:
+def test_a_difference_in_size_and_frame_rate_is_described() -> None:
     clip = replace(GOOD, width=1080, height=1920, rotation=90, frame_rate=30000 / 1001)
     result = replace(GOOD, frame_rate=24.0, duration_s=10.01)
 
@@ -127,7 +127,7 @@ def test_a_result_of_another_size_and_rate_is_described() -> None:
     assert describe_difference(GOOD.video_facts, GOOD.video_facts) is None
 
 
-def test_a_result_of_another_length_is_described_with_its_length() -> None:
+def test_a_difference_in_length_is_described() -> None:
     result = replace(GOOD, duration_s=4.5)
 
     assert describe_difference(GOOD.video_facts, result.video_facts) == (

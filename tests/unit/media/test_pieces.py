@@ -54,7 +54,7 @@ def edited(pieces: Sequence[Piece], folder: Path, **changes: object) -> list[Pat
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.mp4", "libx264"), ("a.webm", "libvpx-vp9"), ("a.ts", "mpeg2video")]
 )
-def test_every_picture_is_in_exactly_one_piece(
+def test_every_frame_is_in_exactly_one_piece(
     tmp_path: Path, folder: Path, name: str, codec: str
 ) -> None:
     fps = 25 if codec == "mpeg2video" else 10
@@ -96,7 +96,7 @@ def test_every_picture_is_in_exactly_one_piece(
         pytest.param(20, {}, [10.0, 10.0], id="full-pieces"),
     ],
 )
-def test_pieces_are_equal_and_between_the_marks(
+def test_pieces_divide_the_time_between_the_marks_equally(
     tmp_path: Path, seconds: float, marks: dict[str, float], durations: list[float]
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=seconds)
@@ -108,9 +108,7 @@ def test_pieces_are_equal_and_between_the_marks(
     assert all(before.end_mark_s == after.start_mark_s for before, after in pairwise(plan))
 
 
-def test_pictures_between_whole_ticks_are_in_exactly_one_piece(
-    tmp_path: Path, folder: Path
-) -> None:
+def test_frames_at_a_fractional_rate_are_in_exactly_one_piece(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", times=range(100), tick=Fraction(1001, 30000))
 
     pieces = plan_split(source, longest_s=0.5)
@@ -121,9 +119,7 @@ def test_pictures_between_whole_ticks_are_in_exactly_one_piece(
     assert [number for each in seen for number in each.numbers] == list(range(100))
 
 
-def test_a_picture_that_is_shown_long_is_continued_in_the_next_piece(
-    tmp_path: Path, folder: Path
-) -> None:
+def test_a_frame_longer_than_a_piece_continues_in_the_next(tmp_path: Path, folder: Path) -> None:
     times = [0, 100, 200, 25000, 25100]
     source = make_clip(tmp_path / "a.mp4", times=times, tick=Fraction(1, 1000))
 
@@ -135,7 +131,7 @@ def test_a_picture_that_is_shown_long_is_continued_in_the_next_piece(
     assert sum(each.duration_s for each in seen) == pytest.approx(25.2, abs=0.01)
 
 
-def test_a_slide_show_is_not_let_through_for_its_long_pictures(tmp_path: Path) -> None:
+def test_a_slide_show_may_not_be_one_long_frame_too_long(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", times=[0, 4000, 8000], tick=Fraction(1, 1000))
 
     pieces = plan_split(source, longest_s=10)
@@ -145,7 +141,7 @@ def test_a_slide_show_is_not_let_through_for_its_long_pictures(tmp_path: Path) -
     assert problem.code == "clip_too_long"
 
 
-def test_results_that_agree_are_joined_as_they_are(tmp_path: Path, folder: Path) -> None:
+def test_results_of_one_format_are_joined_without_reencoding(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
     results = edited(pieces := plan_split(source, longest_s=2), folder, sound=Sound(seconds=0.5))
 
@@ -167,7 +163,7 @@ def test_results_that_agree_are_joined_as_they_are(tmp_path: Path, folder: Path)
 
 
 @pytest.mark.parametrize("new_audio", [False, True])
-def test_results_of_other_sizes_are_encoded_anew(
+def test_results_of_different_sizes_are_reencoded(
     tmp_path: Path, folder: Path, *, new_audio: bool
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
@@ -197,7 +193,7 @@ def test_results_of_other_sizes_are_encoded_anew(
         ),
     ],
 )
-def test_results_of_other_lengths_stay_with_the_sound(
+def test_results_of_unexpected_length_stay_in_sync_with_the_audio(
     tmp_path: Path, folder: Path, changes: dict[str, object], *, copied: bool, gap_s: float
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
@@ -218,7 +214,7 @@ def test_results_of_other_lengths_stay_with_the_sound(
     assert seen.beeps == pytest.approx(list(range(4)), abs=0.001)
 
 
-def test_generated_sound_is_faded_without_being_shifted(tmp_path: Path, folder: Path) -> None:
+def test_generated_audio_is_faded_without_a_shift(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=5, sound=Sound())
     pieces = plan_split(source, longest_s=1)
     results = edited(pieces, folder)
@@ -236,7 +232,7 @@ def test_generated_sound_is_faded_without_being_shifted(tmp_path: Path, folder: 
     assert steepest < 0.12
 
 
-def test_generated_sound_follows_results_of_any_length(tmp_path: Path, folder: Path) -> None:
+def test_generated_audio_follows_results_of_any_length(tmp_path: Path, folder: Path) -> None:
     pieces = [
         Piece(start_s=0.0, duration_s=2.0),
         Piece(start_s=2.0, duration_s=2.0),
@@ -251,7 +247,7 @@ def test_generated_sound_follows_results_of_any_length(tmp_path: Path, folder: P
     assert seen.beeps == pytest.approx(list(range(6)), abs=0.025)
 
 
-def test_results_without_sound_are_silent_in_a_row(tmp_path: Path, folder: Path) -> None:
+def test_results_without_audio_are_joined_with_silence(tmp_path: Path, folder: Path) -> None:
     pieces = [Piece(start_s=float(2 * i), duration_s=2.0) for i in range(2)]
     results = edited(pieces, folder, sound=None)
 
@@ -262,7 +258,7 @@ def test_results_without_sound_are_silent_in_a_row(tmp_path: Path, folder: Path)
     assert len(seen.samples) / seen.rate == pytest.approx(4, abs=0.045)
 
 
-def test_a_silent_original_stays_silent(tmp_path: Path, folder: Path) -> None:
+def test_a_silent_original_leaves_the_joined_clip_silent(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4)
     results = edited(pieces := plan_split(source, longest_s=2), folder)
 
@@ -273,7 +269,7 @@ def test_a_silent_original_stays_silent(tmp_path: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
-def test_the_sound_of_a_cut_original_begins_at_the_cut(
+def test_the_audio_of_a_cut_original_begins_at_the_cut(
     tmp_path: Path, folder: Path, codec: str
 ) -> None:
     source = make_clip(tmp_path / "a.mov", seconds=7, sound=Sound(codec=codec))
@@ -288,9 +284,7 @@ def test_the_sound_of_a_cut_original_begins_at_the_cut(
     assert len(seen.samples) / seen.rate == pytest.approx(4, abs=0.045)
 
 
-def test_sound_begins_with_the_first_picture_after_a_mark_between_two(
-    tmp_path: Path, folder: Path
-) -> None:
+def test_audio_begins_with_the_first_frame_after_the_mark(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=6, fps=5, sound=Sound())
     pieces = plan_split(source, start_s=1.45, longest_s=3)
     results = written(source, pieces, folder)
@@ -302,12 +296,12 @@ def test_sound_begins_with_the_first_picture_after_a_mark_between_two(
     assert seen.beeps == pytest.approx([second + 0.4 for second in range(4)], abs=0.001)
 
 
-def test_nothing_to_join_is_refused(tmp_path: Path) -> None:
+def test_joining_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="nothing to join"):
         join([], [], tmp_path / "out.mp4", original=None)
 
 
-def test_an_interrupted_join_leaves_nothing(tmp_path: Path, folder: Path) -> None:
+def test_an_interrupted_join_leaves_no_file(tmp_path: Path, folder: Path) -> None:
     pieces = [Piece(start_s=float(2 * i), duration_s=2.0) for i in range(2)]
     results = edited(pieces, folder)
     private = tmp_path / "private"

@@ -45,7 +45,7 @@ COLOURS = {"color_range": 1, "color_primaries": 1, "color_trc": 1, "colorspace":
         pytest.param("a.mov", "mjpeg", None, id="mov-jpeg-silent"),
     ],
 )
-def test_every_kind_becomes_an_mp4_with_every_picture_and_the_sound_in_place(
+def test_every_format_becomes_an_mp4_with_all_frames_and_audio_in_sync(
     tmp_path: Path, name: str, codec: str, sound: Sound | None
 ) -> None:
     fps = 25 if codec == "mpeg2video" else 10
@@ -68,7 +68,7 @@ def test_every_kind_becomes_an_mp4_with_every_picture_and_the_sound_in_place(
 
 
 @pytest.mark.parametrize("name", ["a.mov", "a.mkv"])
-def test_nothing_is_encoded_where_only_the_container_changes(tmp_path: Path, name: str) -> None:
+def test_changing_only_the_container_copies_all_packets(tmp_path: Path, name: str) -> None:
     source = make_clip(tmp_path / name, sound=Sound(), codec_options={"bf": "2"})
 
     prepared = prepare(source, tmp_path / "out.mp4")
@@ -82,7 +82,7 @@ def test_nothing_is_encoded_where_only_the_container_changes(tmp_path: Path, nam
     assert packets(prepared.path, "audio") == packets(source, "audio")[:count]
 
 
-def test_the_index_stands_in_front(tmp_path: Path) -> None:
+def test_the_index_comes_before_the_media_data(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mov", sound=Sound())
 
     for end_s in (None, 1.5):
@@ -103,7 +103,7 @@ def test_the_index_stands_in_front(tmp_path: Path) -> None:
         pytest.param(3.9, None, range(39, 40), id="last-picture"),
     ],
 )
-def test_a_cut_is_exact(
+def test_a_cut_is_frame_exact(
     tmp_path: Path, start_s: float | None, end_s: float | None, expected: range
 ) -> None:
     source = make_clip(
@@ -125,7 +125,7 @@ def test_a_cut_is_exact(
 
 
 @pytest.mark.parametrize("start_s", [0.0, 0.7, 1.5, 2.3])
-def test_sound_stays_with_the_pictures(tmp_path: Path, start_s: float) -> None:
+def test_audio_stays_in_sync_after_a_cut(tmp_path: Path, start_s: float) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=5, sound=Sound())
 
     seen = see(prepare(source, tmp_path / "out.mp4", start_s=start_s, end_s=4.6).path)
@@ -137,7 +137,7 @@ def test_sound_stays_with_the_pictures(tmp_path: Path, start_s: float) -> None:
 
 
 @pytest.mark.parametrize("start_s", [None, 0.3])
-def test_sound_that_begins_later_stays_later(tmp_path: Path, start_s: float | None) -> None:
+def test_audio_that_starts_late_still_starts_late(tmp_path: Path, start_s: float | None) -> None:
     source = make_clip(tmp_path / "a.mkv", sound=Sound(codec="flac", seconds=1, starts_s=0.5))
 
     seen = see(prepare(source, tmp_path / "out.mp4", start_s=start_s).path)
@@ -148,7 +148,7 @@ def test_sound_that_begins_later_stays_later(tmp_path: Path, start_s: float | No
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.mp4", "aac"), ("a.mov", "pcm_s16le"), ("a.mkv", "flac")]
 )
-def test_where_the_sound_has_ended_a_cut_is_silent(tmp_path: Path, name: str, codec: str) -> None:
+def test_a_cut_after_the_end_of_the_audio_is_silent(tmp_path: Path, name: str, codec: str) -> None:
     source = make_clip(tmp_path / name, seconds=4, sound=Sound(codec=codec, seconds=1.5))
 
     seen = see(prepare(source, tmp_path / "out.mp4", start_s=2.5).path)
@@ -157,7 +157,7 @@ def test_where_the_sound_has_ended_a_cut_is_silent(tmp_path: Path, name: str, co
     assert len(seen.samples) == 0
 
 
-def test_what_is_copied_ends_where_the_cut_is(tmp_path: Path) -> None:
+def test_copied_streams_end_at_the_cut(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound(), codec_options={"bf": "0"})
 
     prepared = prepare(source, tmp_path / "out.mp4", end_s=2.0)
@@ -169,7 +169,7 @@ def test_what_is_copied_ends_where_the_cut_is(tmp_path: Path) -> None:
     assert len(seen.samples) / seen.rate == pytest.approx(2.0, abs=2 * AAC_FRAME_S)
 
 
-def test_a_cut_at_a_whole_picture_copies_the_pictures(tmp_path: Path) -> None:
+def test_a_cut_at_a_keyframe_copies_the_video(tmp_path: Path) -> None:
     options = {"g": "10", "bf": "0", "sc_threshold": "0"}
     source = make_clip(tmp_path / "a.mp4", seconds=4, codec_options=options, sound=Sound())
 
@@ -180,7 +180,7 @@ def test_a_cut_at_a_whole_picture_copies_the_pictures(tmp_path: Path) -> None:
     assert see(prepared.path).beeps == pytest.approx([0, 1], abs=0.003)
 
 
-def test_what_would_be_too_large_as_it_is_is_encoded(tmp_path: Path) -> None:
+def test_a_clip_too_large_to_copy_is_reencoded(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mov", seconds=4, codec_options={"bf": "0"})
     size = source.stat().st_size
 
@@ -190,7 +190,7 @@ def test_what_would_be_too_large_as_it_is_is_encoded(tmp_path: Path) -> None:
     assert (whole.is_video_copied, half.is_video_copied) == (False, True)
 
 
-def test_ten_seconds_of_anything_can_be_uploaded(tmp_path: Path) -> None:
+def test_ten_seconds_of_noise_fit_the_upload_limit(tmp_path: Path) -> None:
     noise = Random(0)  # noqa: S311 - not used for security
     with av.open(str(tmp_path / "a.mov"), "w") as container:
         stream = container.add_stream("mpeg4", rate=25, options={"b": "400M"})
@@ -209,7 +209,7 @@ def test_ten_seconds_of_anything_can_be_uploaded(tmp_path: Path) -> None:
     assert 10 * rate + 1.1 * buffer < MAX_UPLOAD_BYTES
 
 
-def test_variable_rates_keep_their_times(tmp_path: Path) -> None:
+def test_variable_frame_rates_keep_their_timestamps(tmp_path: Path) -> None:
     times = [0, 33, 67, 500, 1250, 1283, 1900]
     source = make_clip(tmp_path / "a.webm", codec="libvpx-vp9", times=times, tick=Fraction(1, 1000))
 
@@ -224,7 +224,7 @@ def test_variable_rates_keep_their_times(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(65, 49), (65, 48), (64, 49)])
-def test_odd_sizes_become_even(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_odd_dimensions_become_even(tmp_path: Path, size: tuple[int, int]) -> None:
     source = make_clip(tmp_path / "a.webm", codec="libvpx-vp9", size=size)
 
     seen = see(prepare(source, tmp_path / "out.mp4").path)
@@ -233,7 +233,7 @@ def test_odd_sizes_become_even(tmp_path: Path, size: tuple[int, int]) -> None:
     assert seen.numbers == list(range(20))
 
 
-def test_a_picture_of_one_pixel_is_refused(tmp_path: Path) -> None:
+def test_a_video_one_pixel_wide_is_refused(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.avi", codec="rawvideo", size=(1, 64))
 
     with pytest.raises(InvalidInputError, match="too small"):
@@ -257,7 +257,7 @@ TURNS = {
 @pytest.mark.parametrize(
     "start_s", [pytest.param(0.5, id="encoded"), pytest.param(None, id="copied")]
 )
-def test_turned_pictures_are_shown_upright(
+def test_rotated_and_mirrored_video_is_shown_upright(
     tmp_path: Path, matrix: tuple[int, int, int, int], start_s: float | None
 ) -> None:
     upright = make_clip(tmp_path / "upright.mp4")
@@ -308,7 +308,7 @@ def _stored(source: Path, target: Path, filters: str) -> Path:
         pytest.param({}, "yuv444p", id="unspecified"),
     ],
 )
-def test_colours_keep_their_tags_and_their_values(
+def test_colours_keep_their_tags_and_values(
     tmp_path: Path, colours: dict[str, int], pixel_format: str
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", colours=colours, pixel_format=pixel_format)
@@ -344,7 +344,7 @@ def test_rgb_becomes_bt709(tmp_path: Path) -> None:
     assert see(prepared.path).numbers == list(range(20))
 
 
-def test_pictures_that_change_their_size_are_fitted(tmp_path: Path) -> None:
+def test_frames_that_change_size_midway_are_scaled(tmp_path: Path) -> None:
     first = make_clip(tmp_path / "a.ts", codec="mpeg2video", fps=25, seconds=1)
     second = make_clip(
         tmp_path / "b.ts",
@@ -363,7 +363,7 @@ def test_pictures_that_change_their_size_are_fitted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(2.0, 1.0), (2.0, None), (None, 9.0), (5.0, 6.0)])
-def test_marks_that_leave_nothing_write_nothing(
+def test_marks_that_select_nothing_write_no_file(
     tmp_path: Path, start_s: float | None, end_s: float | None
 ) -> None:
     source = make_clip(tmp_path / "a.mp4")
@@ -377,7 +377,7 @@ def test_marks_that_leave_nothing_write_nothing(
 
 @pytest.mark.parametrize("error", [Interrupted(2), RuntimeError("boom")])
 @pytest.mark.parametrize("start_s", [None, 0.5])
-def test_nothing_half_made_is_left(
+def test_a_failed_conversion_leaves_no_file(
     tmp_path: Path, error: BaseException, start_s: float | None
 ) -> None:
     source = make_clip(tmp_path / "a.mov", sound=Sound())
@@ -402,21 +402,21 @@ def test_nothing_half_made_is_left(
         pytest.param(errno.EACCES, LocalError, id="forbidden"),
     ],
 )
-def test_what_cannot_be_written_is_the_clips_fault_or_the_disks(
+def test_write_errors_blame_either_the_clip_or_the_disk(
     number: int, error: type[Exception]
 ) -> None:
     with pytest.raises(error), translated_errors("out.mp4", is_written=True):
         av.error.err_check(-number)
 
 
-def test_a_folder_that_is_missing_is_this_machines_problem(tmp_path: Path) -> None:
+def test_a_missing_target_folder_is_a_local_error(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mov")
 
     with pytest.raises(LocalError):
         prepare(source, tmp_path / "missing" / "out.mp4")
 
 
-def test_a_disk_that_takes_no_more_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     source = make_clip(tmp_path / "a.mov", sound=Sound())
     folder = tmp_path / "private"
@@ -433,7 +433,7 @@ def test_a_disk_that_takes_no_more_leaves_nothing(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_a_stream_that_begins_in_the_middle_is_passed_over(tmp_path: Path) -> None:
+def test_a_stream_that_begins_midway_is_ignored(tmp_path: Path) -> None:
     options = {"mpegts_start_pid": "0x200"}
     first = make_clip(tmp_path / "a.ts", codec="mpeg2video", fps=25, seconds=1)
     other = make_clip(tmp_path / "b.ts", codec="mpeg2video", fps=25, seconds=1, options=options)
@@ -476,7 +476,7 @@ def test_more_than_a_tenth_bad_frames_are_refused(tmp_path: Path) -> None:
     assert prepare(source, tmp_path / "out.mp4", accepts_damage=True).check.bad_frames == 6
 
 
-def test_pictures_are_let_go_of_once_they_are_written(tmp_path: Path) -> None:
+def test_frames_are_freed_once_they_are_written(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.webm", codec="libvpx", seconds=5)
     gc.collect()
     gc.disable()
@@ -497,7 +497,7 @@ def test_pictures_are_let_go_of_once_they_are_written(tmp_path: Path) -> None:
         pytest.param((3840, 2160), 5, id="few-of-4k-ones"),
     ],
 )
-def test_few_huge_pictures_wait_in_memory(
+def test_the_encoder_looks_ahead_fewer_frames_if_they_are_large(
     tmp_path: Path, size: tuple[int, int], waiting: int
 ) -> None:
     source = make_clip(tmp_path / "a.avi", codec="mpeg4", size=size, seconds=0.2)
@@ -512,7 +512,7 @@ def test_few_huge_pictures_wait_in_memory(
 @pytest.mark.parametrize(
     "start_s", [pytest.param(0.5, id="encoded"), pytest.param(None, id="copied")]
 )
-def test_progress_runs_to_the_end(tmp_path: Path, start_s: float | None) -> None:
+def test_progress_reaches_the_total(tmp_path: Path, start_s: float | None) -> None:
     source = make_clip(tmp_path / "a.mov", sound=Sound())
     told: list[Progress] = []
 
@@ -525,7 +525,7 @@ def test_progress_runs_to_the_end(tmp_path: Path, start_s: float | None) -> None
     assert told[-1].done_s == pytest.approx(length_s)
 
 
-def test_progress_tells_the_speed_and_the_time_left() -> None:
+def test_progress_estimates_speed_and_time_left() -> None:
     progress = Progress(done_s=2.0, total_s=10.0, frames=50, elapsed_s=4.0)
 
     assert progress.fps == 12.5
@@ -534,7 +534,7 @@ def test_progress_tells_the_speed_and_the_time_left() -> None:
     assert Progress(done_s=0.4, total_s=10.0, frames=10, elapsed_s=4.0).remaining_s is None
 
 
-def test_places_and_titles_are_not_passed_on(tmp_path: Path) -> None:
+def test_location_and_title_metadata_are_removed(tmp_path: Path) -> None:
     source = tmp_path / "a.mov"
     plain = make_clip(tmp_path / "b.mov")
     with av.open(str(plain)) as clip, av.open(str(source), "w") as container:
@@ -552,7 +552,7 @@ def test_places_and_titles_are_not_passed_on(tmp_path: Path) -> None:
     assert b"home" not in content
 
 
-def test_as_many_encoders_run_as_memory_and_cores_allow() -> None:
+def test_an_encoder_waits_until_memory_and_cores_are_free() -> None:
     slots = EncodingSlots(memory_bytes=1024**3, cores=8)
     full_hd = 1920 * 1080
     taken: list[bool] = []
@@ -568,7 +568,7 @@ def test_as_many_encoders_run_as_memory_and_cores_allow() -> None:
     assert taken == [True]
 
 
-def test_one_encoder_always_runs_and_copies_need_no_room() -> None:
+def test_one_encoder_always_runs_and_copies_need_no_slot() -> None:
     slots = EncodingSlots(memory_bytes=1, cores=1)
 
     with slots.taken(8192 * 8192), slots.taken(0), slots.taken(0):

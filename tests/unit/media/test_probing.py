@@ -59,7 +59,7 @@ def refusal(path: Path) -> OmniEditError:
         ("a.ts", "libx264", Sound(codec="aac"), ("mpegts", "h264", "aac", ["not_an_mp4"])),
     ],
 )
-def test_containers_and_codecs_are_told(
+def test_containers_and_codecs_are_recognised(
     tmp_path: Path,
     name: str,
     codec: str,
@@ -79,7 +79,7 @@ def test_containers_and_codecs_are_told(
     assert not facts.is_variable_rate
 
 
-def test_length_is_that_of_the_pictures_not_of_the_sound(tmp_path: Path) -> None:
+def test_the_length_is_that_of_the_video_not_the_audio(tmp_path: Path) -> None:
     facts = probed(make_clip(tmp_path / "a.mp4", seconds=2, sound=Sound(seconds=2.5)))
 
     assert facts.duration_s == pytest.approx(2.0)
@@ -97,7 +97,7 @@ def test_a_fragmented_clip_is_measured(tmp_path: Path) -> None:
     assert find_problems(facts, longest_s=10) == ()
 
 
-def test_of_a_fragmented_clip_the_header_tells_no_length(tmp_path: Path) -> None:
+def test_the_header_of_a_fragmented_clip_gives_no_length(tmp_path: Path) -> None:
     options = {"movflags": "frag_keyframe+empty_moov"}
     clip = make_clip(tmp_path / "a.mp4", seconds=3, options=options, codec_options={"g": "10"})
 
@@ -108,7 +108,7 @@ def test_of_a_fragmented_clip_the_header_tells_no_length(tmp_path: Path) -> None
     assert not facts.is_measured
 
 
-def test_the_header_tells_the_length_without_reading_on(tmp_path: Path) -> None:
+def test_the_header_gives_the_length_without_further_reading(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", seconds=3, options={"movflags": "faststart"})
     content = clip.read_bytes()
     beginning = content[: content.index(b"mdat") + 600]
@@ -129,7 +129,7 @@ def test_the_header_tells_the_length_without_reading_on(tmp_path: Path) -> None:
         pytest.param((0, -1, 1, 0), 270, id="other-side"),
     ],
 )
-def test_rotation_is_what_a_player_turns(
+def test_rotation_is_read_from_the_display_matrix(
     tmp_path: Path, matrix: tuple[int, int, int, int], rotation: int
 ) -> None:
     facts = probed(set_matrix(make_clip(tmp_path / "a.mp4"), matrix))
@@ -139,7 +139,7 @@ def test_rotation_is_what_a_player_turns(
     assert (facts.shown_width, facts.shown_height) == shown
 
 
-def test_variable_rates_are_seen(tmp_path: Path) -> None:
+def test_variable_frame_rates_are_detected(tmp_path: Path) -> None:
     times = [0, 33, 66, 500, 533, 900]
 
     facts = probed(make_clip(tmp_path / "a.mp4", times=times, tick=Fraction(1, 1000)))
@@ -148,27 +148,27 @@ def test_variable_rates_are_seen(tmp_path: Path) -> None:
     assert facts.frames == 6
 
 
-def test_a_rate_that_is_rounded_to_milliseconds_is_constant(tmp_path: Path) -> None:
+def test_a_frame_rate_rounded_to_milliseconds_is_constant(tmp_path: Path) -> None:
     facts = probed(make_clip(tmp_path / "a.webm", fps=30, codec="libvpx-vp9"))
 
     assert not facts.is_variable_rate
 
 
-def test_240_pictures_a_second_are_fine(tmp_path: Path) -> None:
+def test_240_fps_are_accepted(tmp_path: Path) -> None:
     facts = probed(make_clip(tmp_path / "a.mp4", fps=240, seconds=0.5))
 
     assert facts.frame_rate == pytest.approx(240)
     assert find_problems(facts, longest_s=10) == ()
 
 
-def test_one_picture_is_a_clip(tmp_path: Path) -> None:
+def test_a_single_frame_is_a_clip(tmp_path: Path) -> None:
     facts = probed(make_clip(tmp_path / "a.mp4", seconds=0.1))
 
     assert facts.frames == 1
     assert facts.duration_s == pytest.approx(0.1)
 
 
-def test_colours_are_told(tmp_path: Path) -> None:
+def test_colour_tags_are_read(tmp_path: Path) -> None:
     colours = {"color_range": 1, "color_primaries": 1, "color_trc": 1, "colorspace": 1}
 
     facts = probed(make_clip(tmp_path / "a.mp4", colours=colours))
@@ -177,14 +177,14 @@ def test_colours_are_told(tmp_path: Path) -> None:
     assert (facts.color_primaries, facts.color_transfer, facts.color_space) == (1, 1, 1)
 
 
-def test_names_that_are_urls_or_patterns_are_files(tmp_path: Path) -> None:
+def test_names_that_look_like_urls_or_patterns_are_files(tmp_path: Path) -> None:
     for name in ("concat:a|b.mp4", "img%03d.mp4", "pipe:0.mp4", "-i.mp4", "a b\n.mp4"):
         clip = make_clip(tmp_path / "a.mp4").rename(tmp_path / name)
 
         assert probed(clip).frames == 20
 
 
-def test_metadata_that_is_no_text_does_no_harm(tmp_path: Path) -> None:
+def test_undecodable_metadata_is_ignored(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4")
     content = clip.read_bytes()
     assert b"Lavf" in content
@@ -208,7 +208,7 @@ def test_metadata_that_is_no_text_does_no_harm(tmp_path: Path) -> None:
         pytest.param(bytes(100_000), "cannot be read as a video", id="zeros"),
     ],
 )
-def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+def test_files_that_are_not_videos_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
     make_clip(tmp_path / "a.mp4")
     (tmp_path / "clip.mp4").write_bytes(content)
 
@@ -229,9 +229,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes, words: str)
         pytest.param("v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n", id="sdp"),
     ],
 )
-def test_scripts_open_nothing_even_where_they_are_not_recognised(
-    tmp_path: Path, script: str
-) -> None:
+def test_playlists_open_no_other_file_even_if_not_recognised(tmp_path: Path, script: str) -> None:
     other = make_clip(tmp_path / "a.mp4")
     content = script.format(other=other).encode()
 
@@ -249,7 +247,7 @@ def test_scripts_open_nothing_even_where_they_are_not_recognised(
         pytest.param(b"GIF89a\x40\0\x30\0\0\0\0", id="gif"),
     ],
 )
-def test_a_script_behind_the_head_of_a_video_opens_nothing(tmp_path: Path, head: bytes) -> None:
+def test_a_playlist_after_a_video_header_opens_no_other_file(tmp_path: Path, head: bytes) -> None:
     other = make_clip(tmp_path / "a.mp4")
     script = f"\nffconcat version 1.0\nfile {other}\n#EXTM3U\n#EXTINF:9,\n{other}\n"
     (tmp_path / "clip.mp4").write_bytes(head + script.encode() * 50)
@@ -258,7 +256,7 @@ def test_a_script_behind_the_head_of_a_video_opens_nothing(tmp_path: Path, head:
 
 
 @pytest.mark.posix
-def test_a_mov_whose_pictures_lie_in_another_file_is_refused_unread(tmp_path: Path) -> None:
+def test_a_mov_that_refers_to_another_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     # Raw frames all have one size, so that offsets in one file are also valid in the other.
     make = partial(make_clip, codec="rawvideo", pixel_format="uyvy422", seconds=1)
     other = make(tmp_path / "other.mov", first_number=100)
@@ -275,7 +273,7 @@ def test_a_mov_whose_pictures_lie_in_another_file_is_refused_unread(tmp_path: Pa
     assert "refers to other files" in error.message
 
 
-def test_a_reference_that_names_no_file_does_no_harm(tmp_path: Path) -> None:
+def test_a_reference_without_a_file_name_is_ignored(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mov", seconds=1)
     content = clip.read_bytes()
     at = content.index(b"url \0\0\0\1")
@@ -296,7 +294,7 @@ def test_a_truncated_mp4_is_refused(tmp_path: Path, share: float, options: dict[
     assert error.code == "damaged_clip"
 
 
-def test_damaged_pictures_are_refused(tmp_path: Path) -> None:
+def test_damaged_frames_are_refused(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", options={"movflags": "faststart"})
     content = clip.read_bytes()
     begin = content.index(b"mdat") + 4
@@ -305,7 +303,7 @@ def test_damaged_pictures_are_refused(tmp_path: Path) -> None:
     assert refusal(clip).code == "damaged_clip"
 
 
-def test_sound_alone_is_refused(tmp_path: Path) -> None:
+def test_a_wav_is_refused(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "a.mp4"), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
@@ -315,23 +313,21 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
     assert "audio without video" in refusal(tmp_path / "a.mp4").message
 
 
-def test_an_mp4_of_sound_alone_is_refused(tmp_path: Path) -> None:
+def test_an_mp4_without_video_is_refused(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", seconds=0, sound=Sound(seconds=1))
 
     assert refusal(clip).code == "no_video"
 
 
 @pytest.mark.parametrize(("suffix", "words"), [("png", "PNG"), ("jpg", "JPEG")])
-def test_images_are_refused_whatever_they_are_called(
-    tmp_path: Path, suffix: str, words: str
-) -> None:
+def test_images_are_refused_whatever_their_name(tmp_path: Path, suffix: str, words: str) -> None:
     heads = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff\xe0"}
     (tmp_path / "clip.mp4").write_bytes(heads[suffix] + bytes(100))
 
     assert words in refusal(tmp_path / "clip.mp4").message
 
 
-def test_encrypted_pictures_are_refused(tmp_path: Path) -> None:
+def test_encrypted_video_is_refused(tmp_path: Path) -> None:
     number = "00112233445566778899aabbccddeeff"
     options = {"encryption_scheme": "cenc-aes-ctr"}
     options |= {"encryption_key": number, "encryption_kid": number}
@@ -340,7 +336,7 @@ def test_encrypted_pictures_are_refused(tmp_path: Path) -> None:
     assert "encrypted" in refusal(clip).message
 
 
-def test_pictures_without_a_size_are_refused(tmp_path: Path) -> None:
+def test_video_without_dimensions_is_refused(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.avi", codec="ffv1")
     content = bytearray(clip.read_bytes())
     at = content.index(b"strf", content.index(b"vids"))
@@ -350,7 +346,7 @@ def test_pictures_without_a_size_are_refused(tmp_path: Path) -> None:
     assert refusal(clip).code in {"invalid_size", "damaged_clip"}
 
 
-def test_pictures_that_are_too_large_are_refused(tmp_path: Path) -> None:
+def test_dimensions_that_are_too_large_are_refused(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", size=(8200, 16), seconds=0.2)
 
     error = refusal(clip)
@@ -359,14 +355,14 @@ def test_pictures_that_are_too_large_are_refused(tmp_path: Path) -> None:
     assert "8200x16" in error.message
 
 
-def test_a_clip_of_eleven_minutes_is_refused(tmp_path: Path) -> None:
+def test_a_clip_over_ten_minutes_is_refused(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", times=[0, 300, 661], tick=Fraction(1))
 
     assert "longer than 10 minutes" in refusal(clip).message
 
 
 @pytest.mark.posix
-def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
+def test_folders_pipes_devices_and_missing_files_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
 
     assert "a folder" in refusal(tmp_path).message
@@ -377,14 +373,14 @@ def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
         probed(Path("/dev/zero"))
 
 
-def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
+def test_rotation_swaps_the_shown_width_and_height(tmp_path: Path) -> None:
     facts = probed(make_clip(tmp_path / "a.mp4"))
 
     assert replace(facts, rotation=90).shown_width == 48
     assert draw(5, (64, 48), "yuv420p").width == 64
 
 
-def test_of_many_clips_that_are_looked_at_few_pictures_wait_in_memory(tmp_path: Path) -> None:
+def test_probing_many_clips_keeps_few_frames_in_memory(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=0.2)
     gc.collect()
     gc.disable()

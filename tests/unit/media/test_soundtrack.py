@@ -18,7 +18,9 @@ def result(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
-def test_the_original_is_in_step_with_the_result(tmp_path: Path, result: Path, codec: str) -> None:
+def test_the_original_audio_is_in_sync_with_the_result(
+    tmp_path: Path, result: Path, codec: str
+) -> None:
     original = make_clip(tmp_path / "a.mov", seconds=4, sound=Sound(codec=codec))
 
     laid = replace_audio(result, tmp_path / "out.mp4", original=original)
@@ -31,7 +33,7 @@ def test_the_original_is_in_step_with_the_result(tmp_path: Path, result: Path, c
     assert after.level(1.01, 1.09) == pytest.approx(before.level(1.01, 1.09), abs=0.1)
 
 
-def test_the_original_of_a_cut_begins_at_the_cut(tmp_path: Path, result: Path) -> None:
+def test_the_original_audio_of_a_cut_begins_at_the_cut(tmp_path: Path, result: Path) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=8, sound=Sound())
 
     laid = replace_audio(
@@ -52,7 +54,7 @@ def test_the_original_of_a_cut_begins_at_the_cut(tmp_path: Path, result: Path) -
     ("seconds", "difference_s"),
     [pytest.param(6, 2, id="longer-is-trimmed"), pytest.param(3, -1, id="shorter-is-padded")],
 )
-def test_an_original_of_another_length_is_fitted(
+def test_original_audio_is_trimmed_or_padded_to_the_result(
     tmp_path: Path, result: Path, seconds: int, difference_s: float
 ) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=seconds, sound=Sound())
@@ -67,7 +69,7 @@ def test_an_original_of_another_length_is_fitted(
 
 
 @pytest.mark.parametrize("has_silent_original", [True, False])
-def test_without_audio_to_lay_over_the_result_is_silent(
+def test_without_original_audio_the_result_is_silent(
     tmp_path: Path, result: Path, *, has_silent_original: bool
 ) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=4) if has_silent_original else None
@@ -79,13 +81,13 @@ def test_without_audio_to_lay_over_the_result_is_silent(
     assert packets(laid.path) == packets(result)
 
 
-def test_the_marks_that_a_result_loses_are_told(tmp_path: Path, result: Path) -> None:
+def test_marks_that_a_result_loses_are_reported(tmp_path: Path, result: Path) -> None:
     assert replace_audio(with_manifest(result), tmp_path / "out.mp4", original=None).lost_marks == (
         "c2pa",
     )
 
 
-def test_a_clip_prepared_and_laid_over_itself_is_unchanged_in_sound(tmp_path: Path) -> None:
+def test_replacing_audio_by_the_same_audio_changes_nothing(tmp_path: Path) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=6, sound=Sound())
     prepared = prepare(original, tmp_path / "cut.mp4", start_s=1.3, end_s=5.3)
 

@@ -41,7 +41,7 @@ def test_marks_are_seconds_or_clock_times(text: str, seconds: float) -> None:
         "1,5",
     ],
 )
-def test_anything_else_is_refused_with_examples(text: str) -> None:
+def test_other_forms_of_marks_are_refused(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_mark(text)
 
@@ -59,7 +59,7 @@ def test_anything_else_is_refused_with_examples(text: str) -> None:
         pytest.param(None, 0.0, "leaves nothing", id="end-at-0"),
     ],
 )
-def test_marks_that_leave_nothing_are_refused(
+def test_marks_that_select_nothing_are_refused(
     start_s: float | None, end_s: float | None, words: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=words):
@@ -67,5 +67,7 @@ def test_marks_that_leave_nothing_are_refused(
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(None, None), (0.0, 5.0), (4.9, None), (None, 5.1)])
-def test_marks_within_a_frame_of_the_end_pass(start_s: float | None, end_s: float | None) -> None:
+def test_marks_within_a_frame_of_the_end_are_accepted(
+    start_s: float | None, end_s: float | None
+) -> None:
     check_marks(start_s, end_s, name="clip.mp4", duration_s=5.0, frame_s=0.1)

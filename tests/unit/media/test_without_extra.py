@@ -19,18 +19,18 @@ def without_av(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_av")
 @pytest.mark.parametrize("name", ["probe", "prepare", "plan_split", "join"])
-def test_what_needs_pyav_says_how_to_install_it(name: str) -> None:
+def test_functions_that_need_pyav_say_how_to_install_it(name: str) -> None:
     with pytest.raises(MissingExtraError) as caught:
         getattr(omniedit.media, name)
 
     assert caught.value.hint == install_command("media")
 
 
-def test_other_names_are_unknown() -> None:
+def test_unknown_names_raise_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         _ = omniedit.media.nonsense
 
 
-def test_naming_the_extra_needs_no_pyav() -> None:
+def test_availability_and_exports_need_no_pyav() -> None:
     assert isinstance(omniedit.media.is_available(), bool)
     assert set(omniedit.media.__all__) >= {"find_problems", "parse_mark", "probe"}
