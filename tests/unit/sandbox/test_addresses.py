@@ -26,7 +26,7 @@ from omniedit.sandbox.callbacks import is_internal, loopback_address, parse_web_
         "64:ff9b::7f00:1",
     ],
 )
-def test_this_machine_is_recognised(host: str) -> None:
+def test_loopback_hosts_are_recognised(host: str) -> None:
     assert is_internal(host)
     assert loopback_address(host)
 
@@ -50,7 +50,7 @@ def test_this_machine_is_recognised(host: str) -> None:
         "2002:a00:1::",
     ],
 )
-def test_other_inner_networks_are_recognised(host: str) -> None:
+def test_other_internal_networks_are_recognised(host: str) -> None:
     assert is_internal(host)
     assert loopback_address(host) is None
 
@@ -58,7 +58,7 @@ def test_other_inner_networks_are_recognised(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["example.com", "8.8.8.8", "172.32.0.1", "2606:4700::1111", "10.com"]
 )
-def test_the_internet_is_outside(host: str) -> None:
+def test_public_hosts_are_not_internal(host: str) -> None:
     assert not is_internal(host)
     assert loopback_address(host) is None
 
@@ -82,5 +82,5 @@ def test_the_internet_is_outside(host: str) -> None:
         pytest.param("", False, id="empty"),
     ],
 )
-def test_web_urls_are_told_from_the_rest(url: str, is_web: bool) -> None:  # noqa: FBT001 - a case's verdict
+def test_web_urls_are_recognised(url: str, is_web: bool) -> None:  # noqa: FBT001 - a case's verdict
     assert (parse_web_url(url) is not None) is is_web

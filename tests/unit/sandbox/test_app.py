@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         (90_000, "completed", 100),
     ],
 )
-def test_progress_grows_with_the_clock(
+def test_progress_follows_the_clock(
     bench: Bench, after_s: float, status: str, progress: int
 ) -> None:
     task_id = bench.submit().get_json()["id"]
@@ -35,7 +35,7 @@ def test_progress_grows_with_the_clock(
     assert (task["status"], task["progress"]) == (status, progress)
 
 
-def test_a_completed_task_shows_its_result_and_its_cost(bench: Bench) -> None:
+def test_a_completed_task_shows_its_result_and_cost(bench: Bench) -> None:
     task = bench.finished()
 
     (url,) = task["results"]
@@ -54,7 +54,7 @@ def test_a_completed_task_shows_its_result_and_its_cost(bench: Bench) -> None:
         ("cancel", "cancelled", "request_cancelled"),
     ],
 )
-def test_a_task_can_end_badly_and_costs_nothing(
+def test_a_failed_or_cancelled_task_costs_nothing(
     bench: Bench, marker: str, status: str, code: str
 ) -> None:
     task = bench.finished(f"[sandbox:{marker}]")
@@ -66,7 +66,7 @@ def test_a_task_can_end_badly_and_costs_nothing(
     assert task["usage"]["credits_used"] == 0
 
 
-def test_a_stalled_task_stays_where_it_is(bench: Bench) -> None:
+def test_a_stalled_task_never_changes(bench: Bench) -> None:
     task = bench.finished("[sandbox:stall]")
     bench.clock.advance(86_400)
 
@@ -83,7 +83,7 @@ def test_an_edit_may_complete_without_a_result(bench: Bench) -> None:
     assert (row["status"], row["has_results"]) == ("completed", False)
 
 
-def test_seconds_set_the_duration(bench: Bench) -> None:
+def test_the_seconds_marker_sets_the_duration(bench: Bench) -> None:
     task = bench.submit("[sandbox:seconds=60]").get_json()
     bench.clock.advance(59)
     before = bench.task(task["id"])
@@ -109,7 +109,7 @@ def test_seconds_set_the_duration(bench: Bench) -> None:
         pytest.param("/results/../sandbox.sqlite3", 404, id="file-traversal"),
     ],
 )
-def test_a_bad_path_is_refused(bench: Bench, path: str, status: int) -> None:
+def test_an_invalid_path_is_refused(bench: Bench, path: str, status: int) -> None:
     reply = bench.get(path)
 
     assert reply.status_code == status
@@ -127,7 +127,7 @@ def test_a_bad_path_is_refused(bench: Bench, path: str, status: int) -> None:
         ("POST", "/results/a.mp4", "GET, HEAD"),
     ],
 )
-def test_a_wrong_method_names_the_right_ones(
+def test_a_wrong_method_is_answered_with_the_allowed_ones(
     bench: Bench, method: str, path: str, allow: str
 ) -> None:
     reply = bench.call(method, path)
@@ -137,7 +137,7 @@ def test_a_wrong_method_names_the_right_ones(
     assert reply.get_json()["error"]["code"] == "method_not_allowed"
 
 
-def test_the_batch_leaves_out_what_it_does_not_know(bench: Bench) -> None:
+def test_the_batch_endpoint_omits_unknown_tasks(bench: Bench) -> None:
     first, second = (bench.submit().get_json()["id"] for _ in range(2))
 
     reply = bench.call(
@@ -173,7 +173,7 @@ def test_the_list_is_paged_newest_first(bench: Bench) -> None:
     assert page == {"total": 5, "page": 2, "page_size": 2}
 
 
-def test_a_row_of_the_list_has_no_link(bench: Bench) -> None:
+def test_a_list_row_contains_no_result_link(bench: Bench) -> None:
     task = bench.finished()
 
     (row,) = bench.get("/v1/tasks").get_json()["data"]
@@ -208,7 +208,7 @@ def test_a_row_of_the_list_has_no_link(bench: Bench) -> None:
         ("model=gemini-omni-1.1-flash-video-edit", ["newer"]),
     ],
 )
-def test_the_list_is_filtered(bench: Bench, query: str, found: list[str]) -> None:
+def test_the_list_can_be_filtered(bench: Bench, query: str, found: list[str]) -> None:
     prompts = {
         "done": "x",
         "failed": "[sandbox:fail=service_error]",
@@ -242,7 +242,7 @@ def test_an_invalid_filter_is_refused(bench: Bench, query: str) -> None:
     assert bench.get(f"/v1/tasks?{query}").status_code == 400
 
 
-def test_credits_are_reserved_then_used_or_given_back(bench: Bench) -> None:
+def test_credits_are_reserved_then_charged_or_refunded(bench: Bench) -> None:
     def balance() -> float:
         return float(bench.get("/v1/credits").get_json()["data"]["user"]["remaining_credits"])
 
@@ -269,7 +269,7 @@ def test_credits_are_reserved_then_used_or_given_back(bench: Bench) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/credits", "/v1/tasks", "/api/v1/files/quota"])
-def test_only_sandbox_keys_are_let_in(bench: Bench, authorization: str | None, path: str) -> None:
+def test_only_sandbox_keys_are_accepted(bench: Bench, authorization: str | None, path: str) -> None:
     reply = bench.get(path, headers={"Authorization": authorization})
 
     assert reply.status_code == 401
@@ -283,7 +283,7 @@ def test_only_sandbox_keys_are_let_in(bench: Bench, authorization: str | None, p
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil", "10.0.0.1"]
 )
-def test_a_foreign_host_is_refused(bench: Bench, host: str) -> None:
+def test_a_foreign_host_header_is_refused(bench: Bench, host: str) -> None:
     reply = bench.get("/v1/credits", headers={"Host": host})
 
     assert reply.status_code == 403
@@ -291,7 +291,7 @@ def test_a_foreign_host_is_refused(bench: Bench, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1:1", "[::1]:9"])
-def test_links_follow_the_name_the_client_used(bench: Bench, host: str) -> None:
+def test_links_use_the_host_of_the_request(bench: Bench, host: str) -> None:
     task = bench.finished(headers={"Host": host})
 
     shown = bench.get(f"/v1/tasks/{task['id']}", headers={"Host": host}).get_json()
@@ -299,7 +299,7 @@ def test_links_follow_the_name_the_client_used(bench: Bench, host: str) -> None:
     assert shown["results"][0].startswith(f"http://{host}/results/")
 
 
-def test_the_rate_limit_says_when_to_come_back(make_bench: Callable[..., Bench]) -> None:
+def test_the_rate_limit_ends_after_retry_after(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(rate_limit_per_min=2)
     bench.get("/v1/credits")
     bench.clock.advance(20)

@@ -84,7 +84,7 @@ def due(bench: Bench, url: str, prompt: str = "x") -> Edit:
         ("[sandbox:cancel]", "cancelled"),
     ],
 )
-def test_the_receiver_gets_the_task(
+def test_a_callback_delivers_the_ended_task(
     bench: Bench, sender: CallbackSender, receiver: str, prompt: str, status: str
 ) -> None:
     Receiver.statuses.append(204)
@@ -105,7 +105,7 @@ def test_the_receiver_gets_the_task(
         pytest.param([500, 500, 500, 500], [1, 2, 4], id="then-never-again"),
     ],
 )
-def test_a_failed_callback_is_repeated(
+def test_a_failed_callback_is_retried(
     bench: Bench,
     sender: CallbackSender,
     receiver: str,
@@ -125,13 +125,13 @@ def test_a_failed_callback_is_repeated(
     assert bench.store.take_callback(bench.clock()) is None
 
 
-def test_a_foreign_host_is_never_called(bench: Bench, sender: CallbackSender) -> None:
+def test_a_callback_to_an_external_host_is_never_sent(bench: Bench, sender: CallbackSender) -> None:
     sender.deliver(due(bench, "https://example.com/hook"))
 
     assert "not delivered" in bench.lines[-1]
 
 
-def test_a_callback_whose_sender_died_is_taken_up(bench: Bench) -> None:
+def test_a_callback_is_taken_again_after_its_lease(bench: Bench) -> None:
     edit = due(bench, "http://127.0.0.1:9/")
     assert bench.store.take_callback(bench.clock()) is None
     bench.clock.advance(CALLBACK_LEASE_S)
@@ -139,14 +139,14 @@ def test_a_callback_whose_sender_died_is_taken_up(bench: Bench) -> None:
     assert bench.store.take_callback(bench.clock()) == edit
 
 
-def test_a_stalled_task_calls_nobody(bench: Bench) -> None:
+def test_a_stalled_task_sends_no_callback(bench: Bench) -> None:
     bench.submit("[sandbox:stall]", body={"callback_url": "http://127.0.0.1:9/"})
     bench.clock.advance(1_000_000)
 
     assert bench.store.take_callback(bench.clock()) is None
 
 
-def test_due_callbacks_are_found_and_sent(bench: Bench, receiver: str) -> None:
+def test_the_sender_delivers_due_callbacks(bench: Bench, receiver: str) -> None:
     # given
     Receiver.statuses.append(200)
     told = threading.Event()

@@ -13,7 +13,7 @@ LARGE = struct.pack(">I4sQ", 1, b"mdat", 16 + 50) + bytes(50)
 OPEN_ENDED = bytes(4) + box(b"moov", mvhd(2.5))[4:]
 
 
-def test_the_clip_is_small_and_starts_fast() -> None:
+def test_the_bundled_clip_is_small_and_its_index_comes_first() -> None:
     content = BUNDLED_CLIP.read_bytes()
 
     assert len(content) <= 150_000
@@ -21,7 +21,7 @@ def test_the_clip_is_small_and_starts_fast() -> None:
     assert content.index(b"moov") < content.index(b"mdat")
 
 
-def test_the_clip_decodes_completely() -> None:
+def test_the_bundled_clip_decodes_completely() -> None:
     av = pytest.importorskip("av")
     with av.open(str(BUNDLED_CLIP)) as container:
         (video,), (audio,) = container.streams.video, container.streams.audio

@@ -32,7 +32,7 @@ def entries(record: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in record.read_text("ascii").splitlines()]
 
 
-def test_a_request_is_one_line(bench: Bench) -> None:
+def test_a_request_is_one_line_of_the_log(bench: Bench) -> None:
     bench.submit(headers=KEY)
 
     (line,) = bench.lines
@@ -40,7 +40,7 @@ def test_a_request_is_one_line(bench: Bench) -> None:
     assert line.endswith("ms key=\u2026key-0001")
 
 
-def test_a_request_is_one_entry(bench: Bench, record: Path) -> None:
+def test_a_request_is_one_entry_of_the_record(bench: Bench, record: Path) -> None:
     task_id = bench.submit(headers=KEY).get_json()["id"]
 
     (entry,) = entries(record)
@@ -63,7 +63,7 @@ def test_a_request_is_one_entry(bench: Bench, record: Path) -> None:
     }
 
 
-def test_a_body_that_is_no_json_is_described(bench: Bench, record: Path) -> None:
+def test_a_body_that_is_not_json_is_described(bench: Bench, record: Path) -> None:
     bench.upload()
     bench.call("POST", "/v1/tasks/batch", data=b"{oops", content_type="application/json")
 
@@ -73,7 +73,7 @@ def test_a_body_that_is_no_json_is_described(bench: Bench, record: Path) -> None
     assert broken["body"] == {"size_bytes": 5}
 
 
-def test_a_lost_reply_has_no_status(bench: Bench, record: Path) -> None:
+def test_a_lost_reply_is_recorded_without_a_status(bench: Bench, record: Path) -> None:
     with pytest.raises(BrokenConnectionError):
         bench.submit("[sandbox:lost-reply]", headers=KEY)
 
@@ -82,7 +82,7 @@ def test_a_lost_reply_has_no_status(bench: Bench, record: Path) -> None:
     assert " --- " in bench.lines[0]
 
 
-def test_a_leaked_key_is_recorded_as_a_fault_and_not_as_a_key(bench: Bench, record: Path) -> None:
+def test_a_leaked_key_is_recorded_as_a_fault_and_masked(bench: Bench, record: Path) -> None:
     bench.get("/results/x.mp4", headers={"Authorization": "Bearer sk-evo-verysecret"})
 
     (entry,) = entries(record)
@@ -98,7 +98,7 @@ def test_a_leaked_key_is_recorded_as_a_fault_and_not_as_a_key(bench: Bench, reco
         ("a task-unified-1", "a task-unified-1"),
     ],
 )
-def test_keys_are_masked_wherever_they_stand(text: str, masked: str) -> None:
+def test_keys_are_masked_anywhere_in_a_text(text: str, masked: str) -> None:
     assert mask_keys(text) == masked
 
 
@@ -117,7 +117,7 @@ def test_control_characters_do_not_reach_the_log(bench: Bench) -> None:
     assert "\n" not in bench.lines[0]
 
 
-def test_a_log_that_fails_is_no_reason_to_refuse(bench: Bench) -> None:
+def test_a_failing_log_does_not_fail_the_request(bench: Bench) -> None:
     def closed_pipe(line: str) -> None:
         raise BrokenPipeError
 

@@ -35,7 +35,7 @@ from omniedit.sandbox.faults import (
         ),
     ],
 )
-def test_markers_are_read(prompt: str, expected: Faults) -> None:
+def test_markers_are_parsed(prompt: str, expected: Faults) -> None:
     assert parse_markers(prompt) == expected
 
 
@@ -47,7 +47,7 @@ def test_markers_are_read(prompt: str, expected: Faults) -> None:
         pytest.param("[sandbox:http=503*2]", [503, 503, None], id="as-often-as-it-says"),
     ],
 )
-def test_http_refuses_by_attempt(prompt: str, refusals: list[int | None]) -> None:
+def test_the_http_marker_refuses_by_attempt(prompt: str, refusals: list[int | None]) -> None:
     faults = parse_markers(prompt)
 
     assert [refused_status(faults, attempt=attempt) for attempt in (1, 2, 3)] == refusals
@@ -72,14 +72,14 @@ def test_http_refuses_by_attempt(prompt: str, refusals: list[int | None]) -> Non
         pytest.param("[sandbox:empty][sandbox:fail=x]", "exclude each other", id="empty-failure"),
     ],
 )
-def test_a_marker_that_cannot_be_followed_is_named(prompt: str, said: str) -> None:
+def test_an_invalid_marker_is_named(prompt: str, said: str) -> None:
     with pytest.raises(MarkerError) as caught:
         parse_markers(prompt)
 
     assert said in str(caught.value)
 
 
-def test_unknown_markers_are_answered_with_the_known_ones() -> None:
+def test_the_error_for_an_unknown_marker_lists_the_known_ones() -> None:
     with pytest.raises(MarkerError) as caught:
         parse_markers("[sandbox:boom]")
 
@@ -87,7 +87,7 @@ def test_unknown_markers_are_answered_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("marker", MARKERS, ids=lambda marker: marker.name)
-def test_every_listed_marker_is_understood_as_it_is_listed(marker: Marker) -> None:
+def test_every_marker_is_parsed_as_its_usage_shows(marker: Marker) -> None:
     usage = marker.usage.partition(" or ")[0].replace("CODE", "service_error")
 
     assert [*parse_markers(usage)] == [marker.name]

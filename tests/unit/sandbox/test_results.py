@@ -102,7 +102,7 @@ def test_if_range_trusts_only_the_same_etag(
         pytest.param(lambda url: url.replace("task-unified-", "task-"), id="another-task"),
     ],
 )
-def test_a_link_that_was_changed_is_refused(bench: Bench, change: object) -> None:
+def test_a_modified_link_is_refused(bench: Bench, change: object) -> None:
     assert callable(change)
     reply = bench.download(change(link(bench)))
 
@@ -110,7 +110,7 @@ def test_a_link_that_was_changed_is_refused(bench: Bench, change: object) -> Non
     assert ET.fromstring(reply.data).findtext("Code") == "SignatureDoesNotMatch"  # noqa: S314 - our own
 
 
-def test_a_link_dies_for_good(bench: Bench) -> None:
+def test_an_expired_link_is_never_renewed(bench: Bench) -> None:
     task = bench.finished()
     bench.clock.advance(86_399)
     alive = bench.download(task["results"][0])
@@ -125,7 +125,7 @@ def test_a_link_dies_for_good(bench: Bench) -> None:
     assert ET.fromstring(dead.data).findtext("Message") == "Request has expired"  # noqa: S314 - our own
 
 
-def test_an_expired_result_is_dead_from_the_start(bench: Bench) -> None:
+def test_the_expired_marker_makes_the_link_invalid_at_once(bench: Bench) -> None:
     task = bench.finished("[sandbox:expired]")
 
     assert task["status"] == "completed"
@@ -133,7 +133,7 @@ def test_an_expired_result_is_dead_from_the_start(bench: Bench) -> None:
     assert bench.download(bench.task(task["id"])["results"][0]).status_code == 403
 
 
-def test_the_first_download_is_cut_and_the_next_is_not(bench: Bench) -> None:
+def test_the_cut_marker_cuts_only_the_first_download(bench: Bench) -> None:
     url = link(bench, "[sandbox:cut]")
     assert bench.download(url, method="HEAD").status_code == 200
 
@@ -151,7 +151,7 @@ def test_the_first_download_is_cut_and_the_next_is_not(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("header", ["Bearer sk-sandbox", "Bearer sk-evo-secret", "Basic eA=="])
-def test_a_key_at_the_result_host_is_an_error(bench: Bench, header: str) -> None:
+def test_a_key_sent_to_the_result_host_is_an_error(bench: Bench, header: str) -> None:
     reply = bench.download(link(bench), headers={"Authorization": header})
 
     assert reply.status_code == 400
@@ -167,14 +167,14 @@ def test_a_default_user_agent_is_blocked(bench: Bench, agent: str | None) -> Non
     assert reply.data == b"error code: 1010"
 
 
-def test_a_result_does_not_exist_before_its_time(bench: Bench) -> None:
+def test_a_result_does_not_exist_before_completion(bench: Bench) -> None:
     task = bench.finished()
     bench.clock.advance(-3)
 
     assert bench.download(task["results"][0]).status_code == 404
 
 
-def test_an_empty_edit_has_nothing_to_download(bench: Bench) -> None:
+def test_an_edit_without_a_result_has_no_download(bench: Bench) -> None:
     task = bench.finished("[sandbox:empty]")
     edit = bench.store.task(task["id"])
     assert edit is not None
@@ -185,7 +185,7 @@ def test_an_empty_edit_has_nothing_to_download(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("is_uploaded", [True, False], ids=["uploaded", "bundled"])
-def test_a_result_as_served_is_720p_at_24_fps(
+def test_an_as_served_result_is_720p_at_24_fps(
     bench: Bench,
     is_uploaded: bool,  # noqa: FBT001 - a case's condition
 ) -> None:
@@ -225,7 +225,7 @@ def test_a_portrait_clip_is_served_in_portrait(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "has_av", [pytest.param(False, id="without-media"), pytest.param(True, id="unreadable-clip")]
 )
-def test_a_clip_that_cannot_be_encoded_is_served_as_it_is(
+def test_a_clip_that_cannot_be_encoded_is_served_unchanged(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
     has_av: bool,  # noqa: FBT001 - a case's condition

@@ -70,7 +70,7 @@ def exchange(sandbox: RunningSandbox, raw: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_a_connection_is_kept_alive_also_after_errors(sandbox: RunningSandbox) -> None:
+def test_a_connection_is_kept_alive_after_errors(sandbox: RunningSandbox) -> None:
     with closing(connect(sandbox)) as connection:
         connection.connect()
         own = connection.sock.getsockname()
@@ -84,7 +84,7 @@ def test_a_connection_is_kept_alive_also_after_errors(sandbox: RunningSandbox) -
     assert statuses == [405, 405, 405]
 
 
-def test_a_reply_is_dated_by_the_sandbox_s_own_clock(folder: Path) -> None:
+def test_the_date_header_uses_the_sandboxs_clock(folder: Path) -> None:
     with serve(folder, clock=lambda: 1_757_169_743.0) as sandbox, closing(connect(sandbox)) as sent:
         sent.request("GET", "/v1/credits", headers=KEY)
         dated = sent.getresponse().headers["Date"]
@@ -92,7 +92,7 @@ def test_a_reply_is_dated_by_the_sandbox_s_own_clock(folder: Path) -> None:
     assert dated == "Sat, 06 Sep 2025 14:42:23 GMT"
 
 
-def test_a_cut_download_ends_in_the_middle_and_is_continued(sandbox: RunningSandbox) -> None:
+def test_a_cut_download_can_be_resumed(sandbox: RunningSandbox) -> None:
     with closing(connect(sandbox)) as connection:
         task = submit(connection, "[sandbox:cut]")
         url = target(task["results"][0])
@@ -147,7 +147,7 @@ def test_a_lost_reply_closes_the_connection_without_a_byte(sandbox: RunningSandb
         pytest.param(b"Expect: 100-continue\r\nContent-Length: 9999999", b"", 413, id="expect"),
     ],
 )  # fmt: skip
-def test_every_framing_is_understood_or_refused(
+def test_every_body_framing_is_read_or_refused(
     sandbox: RunningSandbox, framing: bytes, body: bytes, status: int
 ) -> None:
     head = (
@@ -186,7 +186,7 @@ def test_every_framing_is_understood_or_refused(
         pytest.param(b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n", 414, id="line-too-long"),
     ],
 )
-def test_an_odd_request_gets_the_envelope(
+def test_an_unusual_request_gets_a_json_error(
     sandbox: RunningSandbox, request_line: bytes, status: int
 ) -> None:
     reply = exchange(sandbox, request_line + b"Connection: close\r\n\r\n")
@@ -195,7 +195,7 @@ def test_an_odd_request_gets_the_envelope(
     assert "error" in json.loads(reply.partition(b"\r\n\r\n")[2])
 
 
-def test_the_next_process_finds_the_port_and_the_tasks(folder: Path) -> None:
+def test_the_next_process_keeps_the_port_and_the_tasks(folder: Path) -> None:
     with serve(folder, edit_seconds=0) as first, closing(connect(first)) as connection:
         task = submit(connection)
     with serve(folder) as second, closing(connect(second)) as connection:
@@ -206,14 +206,14 @@ def test_the_next_process_finds_the_port_and_the_tasks(folder: Path) -> None:
     assert content == CLIP
 
 
-def test_a_busy_port_is_passed_over_and_found_again(folder: Path) -> None:
+def test_a_busy_port_is_skipped_and_used_again_once_free(folder: Path) -> None:
     with serve(folder) as first, serve(folder) as second:
         assert first.port != second.port
     with serve(folder) as third:
         assert third.port == first.port
 
 
-def test_a_chosen_port_is_the_next_ones_first(folder: Path) -> None:
+def test_a_chosen_port_is_used_again_by_the_next_process(folder: Path) -> None:
     with serve(folder):
         pass
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -228,12 +228,14 @@ def test_a_chosen_port_is_the_next_ones_first(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "example.com", "192.168.0.1"])  # noqa: S104 - refused
-def test_only_this_machine_is_served(folder: Path, host: str) -> None:
+def test_hosts_other_than_loopback_are_refused(folder: Path, host: str) -> None:
     with pytest.raises(ValueError, match="not this machine"):
         serve(folder, host=host)
 
 
-def test_another_process_sees_the_same_task(folder: Path, sandbox: RunningSandbox) -> None:
+def test_another_process_on_the_folder_shares_its_tasks(
+    folder: Path, sandbox: RunningSandbox
+) -> None:
     # given a second process on the same folder, which submits through its own server
     program = (
         "import sys, pathlib, json, urllib.request as u\n"
@@ -272,7 +274,7 @@ def test_another_process_sees_the_same_task(folder: Path, sandbox: RunningSandbo
         pytest.param("s.serve(f)", "", id="serving-names-what-is-missing"),
     ],
 )
-def test_without_werkzeug(folder: Path, use: str, said: str) -> None:
+def test_without_werkzeug_only_serving_fails(folder: Path, use: str, said: str) -> None:
     program = (
         "import sys, pathlib\nsys.modules['werkzeug'] = None\nimport omniedit.sandbox as s\n"
         f"f = pathlib.Path(sys.argv[1])\ntry: {use}\n"
@@ -291,12 +293,12 @@ def test_without_werkzeug(folder: Path, use: str, said: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
 
 
-def test_the_record_must_be_writable_from_the_start(folder: Path, tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_written_fails_at_once(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
         serve(folder, record=tmp_path / "missing" / "record.ndjson")
 
 
-def test_local_callbacks_are_delivered_where_they_are_allowed(folder: Path) -> None:
+def test_local_callbacks_are_delivered_if_allowed(folder: Path) -> None:
     lines: list[str] = []
     delivered = threading.Event()
 
@@ -340,12 +342,12 @@ def test_reset_is_safe_while_the_folder_is_served(folder: Path, sandbox: Running
     assert again["id"]
 
 
-def test_reset_of_nothing_makes_nothing(folder: Path) -> None:
+def test_resetting_a_missing_folder_creates_nothing(folder: Path) -> None:
     assert reset(folder) == 0
     assert not folder.exists()
 
 
-def test_a_damaged_database_is_put_aside(folder: Path) -> None:
+def test_a_damaged_database_is_moved_aside(folder: Path) -> None:
     folder.mkdir()
     (folder / "sandbox.sqlite3").write_bytes(b"no database, " * 1000)
 
@@ -355,7 +357,7 @@ def test_a_damaged_database_is_put_aside(folder: Path) -> None:
     assert (folder / "sandbox.damaged").exists()
 
 
-def test_closing_is_quick_and_leaves_nothing_behind(
+def test_closing_is_quick_and_silent_and_frees_the_port(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     running = serve(folder)
@@ -372,7 +374,7 @@ def test_closing_is_quick_and_leaves_nothing_behind(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_thread_that_cannot_start_ends_one_connection(
+def test_a_thread_that_cannot_start_ends_only_one_connection(
     sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # given a system that cannot start a thread for the first connection

@@ -21,7 +21,7 @@ def give_up(database: Store) -> None:
         raise BlockError
 
 
-def test_an_exception_leaves_a_transaction_and_the_next_one_can_begin(tmp_path: Path) -> None:
+def test_a_transaction_can_begin_after_a_failed_one(tmp_path: Path) -> None:
     with closing(Store(tmp_path)) as database:
         with pytest.raises(BlockError):
             give_up(database)
@@ -31,7 +31,7 @@ def test_an_exception_leaves_a_transaction_and_the_next_one_can_begin(tmp_path: 
         assert database.rows("select count from attempt") == [(1,)]
 
 
-def test_a_database_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_opened_raises_os_error(tmp_path: Path) -> None:
     with closing(Store(tmp_path)):
         pass
     with sqlite3.connect(tmp_path / DATABASE_NAME) as other:
@@ -54,7 +54,7 @@ def test_a_database_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None
         pytest.param("[sandbox:stall]", 0.0, 0.0, id="unfinished"),
     ],
 )
-def test_the_ledger_accounts_for_each_edit(
+def test_the_ledger_shows_the_cost_of_each_edit(
     bench: Bench, prompt: str, charged: float, refunded: float
 ) -> None:
     task_id = bench.submit(prompt, headers={"Idempotency-Key": "request-key-0001"}).get_json()["id"]
@@ -67,7 +67,7 @@ def test_the_ledger_accounts_for_each_edit(
     assert entry == at_first._replace(charged=charged, refunded=refunded)
 
 
-def test_the_load_counts_edits_under_way_now_and_at_peak(bench: Bench) -> None:
+def test_the_load_counts_running_edits_now_and_at_peak(bench: Bench) -> None:
     # given two edits at once, then one that begins as they end
     bench.submit()
     bench.submit()

@@ -73,9 +73,7 @@ def test_an_accepted_edit_is_answered_with_its_task(bench: Bench) -> None:
         ),
     ],
 )
-def test_a_broken_rule_names_its_parameter(
-    bench: Bench, changes: dict[str, Any], param: str
-) -> None:
+def test_an_invalid_parameter_is_named(bench: Bench, changes: dict[str, Any], param: str) -> None:
     reply = bench.submit(body=changes)
 
     error = reply.get_json()["error"]
@@ -93,7 +91,7 @@ def test_a_broken_rule_names_its_parameter(
         pytest.param("http://127.0.0.1:9/hook", id="this-machine-without-tls"),
     ],
 )
-def test_callbacks_within_the_rules_are_accepted(bench: Bench, callback_url: str) -> None:
+def test_valid_callback_urls_are_accepted(bench: Bench, callback_url: str) -> None:
     assert bench.submit(body={"callback_url": callback_url}).status_code == 200
 
 
@@ -161,7 +159,7 @@ def test_the_same_key_with_another_body_is_a_conflict(bench: Bench) -> None:
     assert reply.get_json()["error"]["code"] == "idempotency_conflict"
 
 
-def test_without_a_key_every_submission_is_an_edit(bench: Bench) -> None:
+def test_without_a_request_key_every_submission_is_a_new_edit(bench: Bench) -> None:
     assert bench.submit().get_json()["id"] != bench.submit().get_json()["id"]
 
 
@@ -214,7 +212,9 @@ def test_simultaneous_submissions_of_one_key_make_one_task(
         (599, "http_status_599"),
     ],
 )
-def test_http_refuses_with_the_documented_error(bench: Bench, status: int, code: str) -> None:
+def test_the_http_marker_answers_with_the_documented_error(
+    bench: Bench, status: int, code: str
+) -> None:
     reply = bench.submit(f"[sandbox:http={status}]")
 
     assert reply.status_code == status
@@ -223,7 +223,7 @@ def test_http_refuses_with_the_documented_error(bench: Bench, status: int, code:
     assert bench.get("/v1/tasks").get_json()["total"] == 0
 
 
-def test_http_refuses_as_often_as_it_says(bench: Bench) -> None:
+def test_the_http_marker_refuses_as_often_as_it_says(bench: Bench) -> None:
     prompt = "[sandbox:http=503*2]"
 
     statuses = [bench.submit(prompt, headers=KEY).status_code for _ in range(4)]
@@ -233,7 +233,7 @@ def test_http_refuses_as_often_as_it_says(bench: Bench) -> None:
     assert other.status_code == 503
 
 
-def test_a_lost_reply_is_found_by_its_replay(bench: Bench) -> None:
+def test_a_replay_returns_the_task_of_a_lost_reply(bench: Bench) -> None:
     with pytest.raises(BrokenConnectionError):
         bench.submit("[sandbox:lost-reply]", headers=KEY)
 
@@ -243,7 +243,7 @@ def test_a_lost_reply_is_found_by_its_replay(bench: Bench) -> None:
     assert bench.get("/v1/tasks").get_json()["total"] == 1
 
 
-def test_the_lost_reply_may_be_a_refusal(bench: Bench) -> None:
+def test_a_lost_reply_can_be_a_refusal(bench: Bench) -> None:
     prompt = "[sandbox:lost-reply][sandbox:http=402*2]"
     with pytest.raises(BrokenConnectionError):
         bench.submit(prompt, headers=KEY)
@@ -256,7 +256,7 @@ def test_the_lost_reply_may_be_a_refusal(bench: Bench) -> None:
     assert "Idempotency-Replayed" not in accepted.headers
 
 
-def test_an_empty_account_is_told_to_top_up(bench: Bench) -> None:
+def test_an_account_short_of_credits_is_refused(bench: Bench) -> None:
     # given an account whose balance is one edit short
     with bench.store.writing() as database:
         database.execute(
@@ -276,7 +276,7 @@ def test_an_empty_account_is_told_to_top_up(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "model", ["gemini-omni-flash-video-edit", "gemini-omni-1.1-flash-video-edit"]
 )
-def test_each_known_model_is_accepted_by_its_name(bench: Bench, model: str) -> None:
+def test_each_known_model_is_accepted(bench: Bench, model: str) -> None:
     task = bench.submit(body={"model": model}).get_json()
 
     assert task["model"] == model
@@ -295,7 +295,7 @@ def test_an_unknown_model_is_refused_with_a_suggestion(bench: Bench) -> None:
     }
 
 
-def test_a_retired_model_is_refused_with_another_one(bench: Bench) -> None:
+def test_a_retired_model_is_refused_with_its_successor(bench: Bench) -> None:
     reply = bench.submit("[sandbox:retired]")
 
     error = reply.get_json()["error"]
@@ -345,7 +345,7 @@ def test_a_clip_that_is_too_long_is_refused(bench: Bench, length_s: float, statu
         pytest.param(RequestKeys.REFUSED, [(200, None), (409, None)], 1, id="refused"),
     ],
 )
-def test_a_service_may_treat_replays_in_three_ways(
+def test_replays_are_honoured_ignored_or_refused_as_configured(
     make_bench: Callable[..., Bench],
     request_keys: RequestKeys,
     outcomes: list[tuple[int, str | None]],

@@ -37,7 +37,7 @@ def test_an_upload_is_answered_with_its_url(bench: Bench) -> None:
     assert value["expires_at"] == "2025-09-09T14:42:23Z"
 
 
-def test_an_upload_is_given_back_without_a_key(bench: Bench) -> None:
+def test_an_upload_can_be_downloaded_without_a_key(bench: Bench) -> None:
     value = bench.upload().get_json()["data"]
 
     whole = bench.download(value["file_url"])
@@ -59,7 +59,7 @@ def test_an_upload_is_given_back_without_a_key(bench: Bench) -> None:
         ("x" * 300 + ".mp4", "x" * 96 + ".mp4"),
     ],
 )
-def test_a_name_from_outside_is_never_a_path(bench: Bench, given: str, kept: str) -> None:
+def test_an_uploaded_name_is_never_used_as_a_path(bench: Bench, given: str, kept: str) -> None:
     value = bench.call(
         "POST", PATH, data={"file": (BytesIO(bench.MP4), "x.mp4"), "file_name": given}
     ).get_json()["data"]
@@ -76,7 +76,7 @@ def test_a_name_from_outside_is_never_a_path(bench: Bench, given: str, kept: str
         pytest.param("https://example.com", False, id="a-foreign-host"),
     ],
 )
-def test_an_uploaded_clip_comes_back_as_the_result(
+def test_only_a_clip_uploaded_here_becomes_the_result(
     bench: Bench,
     port: str,
     is_own: bool,  # noqa: FBT001 - a case's verdict
@@ -101,7 +101,7 @@ def test_the_result_outlives_the_upload(bench: Bench) -> None:
     assert bench.download(task["results"][0]).data == bench.MP4
 
 
-def test_a_webm_is_taken_but_the_result_is_an_mp4(bench: Bench) -> None:
+def test_a_webm_is_accepted_but_the_result_is_an_mp4(bench: Bench) -> None:
     value = bench.upload(b"\x1a\x45\xdf\xa3" + b"x" * 50, "a.webm").get_json()["data"]
 
     task = bench.finished(body={"video_urls": [value["file_url"]]})
@@ -157,7 +157,7 @@ def test_an_invalid_form_is_refused_and_removed(
     assert files_in(bench.folder) == ["sandbox.sqlite3"]
 
 
-def test_more_than_95_mib_is_refused_before_it_is_read(bench: Bench) -> None:
+def test_an_upload_over_95_mib_is_refused_before_it_is_read(bench: Bench) -> None:
     reply = bench.call(
         "POST",
         PATH,
@@ -169,7 +169,7 @@ def test_more_than_95_mib_is_refused_before_it_is_read(bench: Bench) -> None:
     assert reply.get_json()["error"]["code"] == "request_too_large"
 
 
-def test_the_quota_counts_what_lives(bench: Bench) -> None:
+def test_expired_uploads_do_not_count_towards_the_quota(bench: Bench) -> None:
     bench.upload()
     one = bench.get("/api/v1/files/quota").get_json()["data"]
     bench.clock.advance(72 * 3600)
@@ -186,7 +186,7 @@ def test_the_quota_counts_what_lives(bench: Bench) -> None:
     assert len(list(bench.folder.glob("uploads/*"))) == 1
 
 
-def test_the_hundredth_file_is_the_last(bench: Bench) -> None:
+def test_the_101st_upload_is_refused(bench: Bench) -> None:
     for _ in range(100):
         assert bench.upload().status_code == 200
 
@@ -201,7 +201,7 @@ def test_an_unknown_file_cannot_be_deleted(bench: Bench, file_id: str) -> None:
     assert bench.call("DELETE", f"/api/v1/files/{file_id}").status_code == 404
 
 
-def test_a_dead_result_makes_room(bench: Bench) -> None:
+def test_the_next_upload_removes_an_expired_result(bench: Bench) -> None:
     value = bench.upload().get_json()["data"]
     bench.finished(body={"video_urls": [value["file_url"]]})
     assert len(list(bench.folder.glob("results/*"))) == 1
@@ -213,7 +213,7 @@ def test_a_dead_result_makes_room(bench: Bench) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
-def test_everything_is_for_this_user_alone(bench: Bench) -> None:
+def test_all_files_are_private_to_the_user(bench: Bench) -> None:
     value = bench.upload().get_json()["data"]
     bench.finished(body={"video_urls": [value["file_url"]]})
 
