@@ -77,7 +77,7 @@ def _percents(edit: EditState, start: float, seconds: float) -> list[float]:
     return [edit.percent(start + tick / 10) or 0.0 for tick in range(int(seconds * 10))]
 
 
-def test_events_bring_a_record_up_to_date() -> None:
+def test_events_update_a_record() -> None:
     board = Ledger(
         Submitted(record=_task("pending")),
         _progressed(40),
@@ -88,7 +88,7 @@ def test_events_bring_a_record_up_to_date() -> None:
     assert (found.status, found.task, found.prompt) == ("completed", DONE, "warmer")
 
 
-def test_a_failure_brings_its_reason() -> None:
+def test_a_failed_record_has_its_error() -> None:
     reason = TaskError(code="service_error", message="no")
 
     [found] = Ledger(Failed(record=_task("failed", error=reason))).records
@@ -96,7 +96,7 @@ def test_a_failure_brings_its_reason() -> None:
     assert (found.status, found.error) == ("failed", reason)
 
 
-def test_a_saved_file_joins_its_record_once_and_stays_there() -> None:
+def test_a_saved_file_is_added_once_and_kept() -> None:
     other = SavedFile(path="/b/out.mp4", size_bytes=7, sha256="00")
     board = Ledger()
     board.add(record_of(TASK, saved=(other,)))
@@ -107,7 +107,7 @@ def test_a_saved_file_joins_its_record_once_and_stays_there() -> None:
     assert board.records[0].saved == (other, FILE)
 
 
-def test_an_error_is_noted_beside_what_is_known() -> None:
+def test_an_added_error_does_not_replace_a_records_own() -> None:
     board = Ledger()
     board.add_error(record_of(TASK), NetworkError("cut", hint="try again"))
     own = TaskError(code="service_error", message="its own")
@@ -121,7 +121,7 @@ def test_an_error_is_noted_beside_what_is_known() -> None:
     assert kept.error == own
 
 
-def test_order_is_that_of_the_first_meeting_and_other_events_change_nothing() -> None:
+def test_records_are_in_the_order_of_submission() -> None:
     board = Ledger(
         Noted(message="hello"),
         Stalled(task_id="t-9", since_s=180),
@@ -135,7 +135,7 @@ def test_order_is_that_of_the_first_meeting_and_other_events_change_nothing() ->
     assert [found.task_id for found in board.records] == ["t-2", "t-1"]
 
 
-def test_what_was_submitted_and_what_was_there_is_told_apart() -> None:
+def test_submitted_and_skipped_tasks_are_listed_separately() -> None:
     board = Ledger(
         Submitted(record=_task()), _saved(), _saved("t-2", is_new=False), _saved(""), total=3
     )
@@ -143,7 +143,7 @@ def test_what_was_submitted_and_what_was_there_is_told_apart() -> None:
     assert (board.submitted, board.skipped) == ({"t-1"}, {"t-2"})
 
 
-def test_between_polls_the_bar_moves_on_but_not_past_the_next_one() -> None:
+def test_the_bar_moves_between_polls_but_not_past_the_next() -> None:
     edit = Ledger().take_at(1000.0, _progressed(40, remaining_s=30.0))
 
     percents = _percents(edit, 1000.0, 60)
@@ -153,7 +153,7 @@ def test_between_polls_the_bar_moves_on_but_not_past_the_next_one() -> None:
     assert max(percents) <= 40 + 60 / 30 * 8
 
 
-def test_the_bar_never_runs_backwards() -> None:
+def test_the_bar_never_moves_backwards() -> None:
     board = Ledger()
     before = _percents(board.take_at(1000.0, _progressed(40, remaining_s=5.0)), 1000.0, 10)
 
@@ -163,13 +163,13 @@ def test_the_bar_never_runs_backwards() -> None:
     assert after == sorted(after)
 
 
-def test_the_bar_stays_below_the_end_until_the_end() -> None:
+def test_the_bar_stays_below_100_percent_until_completion() -> None:
     edit = Ledger().take_at(1000.0, _progressed(99, remaining_s=0.5))
 
     assert max(_percents(edit, 1000.0, 60)) < 100
 
 
-def test_without_an_estimate_it_rests_where_it_was_seen() -> None:
+def test_without_an_estimate_the_bar_stays_at_the_last_poll() -> None:
     edit = Ledger().take_at(1000.0, _progressed(40))
 
     assert _percents(edit, 1000.0, 60)[-1] == pytest.approx(40, abs=0.1)
@@ -185,7 +185,7 @@ def test_missing_progress_is_not_invented() -> None:
     assert edit.elapsed_s(1010.0) == 20.0
 
 
-def test_the_time_that_remains_counts_down_and_never_jumps() -> None:
+def test_time_left_never_jumps() -> None:
     board = Ledger()
     shown: list[float] = []
     for second in range(40):
@@ -199,7 +199,7 @@ def test_the_time_that_remains_counts_down_and_never_jumps() -> None:
     assert max(map(abs, steps)) < 8
 
 
-def test_a_clock_set_back_does_no_harm() -> None:
+def test_a_clock_set_back_changes_nothing() -> None:
     edit = Ledger().take_at(1000.0, _progressed(40, remaining_s=30.0))
     percent = edit.percent(1005.0)
 
@@ -207,7 +207,7 @@ def test_a_clock_set_back_does_no_harm() -> None:
     assert edit.elapsed_s(900.0) == 10.0
 
 
-def test_the_duration_is_the_task_s_and_not_the_download_s() -> None:
+def test_elapsed_time_excludes_the_download() -> None:
     board = Ledger()
     board.take_at(1000.0, _progressed(90))
     board.take_at(1005.0, Completed(record=_task("completed")))
@@ -217,7 +217,7 @@ def test_the_duration_is_the_task_s_and_not_the_download_s() -> None:
     assert edit.elapsed_s(1070.0) == 15.0
 
 
-def test_a_transfer_knows_its_speed_and_its_end() -> None:
+def test_a_transfer_has_speed_and_time_left() -> None:
     board = Ledger()
     for second, done in enumerate([1000, 1500, 2000]):
         board.take_at(1000.0 + second, _transferring(done))
@@ -246,7 +246,7 @@ def test_a_download_that_starts_over_forgets_its_speed() -> None:
     assert edit.transfer.speed(1002.0) is None
 
 
-def test_what_moves_again_is_neither_stalled_nor_paused() -> None:
+def test_new_progress_ends_a_stall_and_a_pause() -> None:
     board = Ledger()
     board.take_at(1000.0, _progressed(40))
     board.take_at(1001.0, Stalled(task_id="t-1", since_s=120.0))
@@ -259,7 +259,7 @@ def test_what_moves_again_is_neither_stalled_nor_paused() -> None:
     assert (edit.unchanged_since, edit.pause) == (None, None)
 
 
-def test_an_upload_becomes_the_single_task() -> None:
+def test_an_upload_becomes_the_task_of_a_single_edit() -> None:
     board = Ledger(_transferring(4000, direction="upload", task_id=None))
     assert board.latest.state == "submitting"
 
@@ -268,7 +268,7 @@ def test_an_upload_becomes_the_single_task() -> None:
     assert [(edit.state, edit.task_id) for edit in board.running] == [("pending", "t-1")]
 
 
-def test_a_preparation_says_how_far_it_is_and_makes_room() -> None:
+def test_a_preparation_has_progress_and_disappears_at_its_end() -> None:
     board = Ledger(total=9)
     step = Preparing(name="c.mp4", what="converting", done=3.0, total=12.0, remaining_s=9.0)
 
@@ -280,7 +280,7 @@ def test_a_preparation_says_how_far_it_is_and_makes_room() -> None:
     assert board.running == []
 
 
-def test_time_left_does_not_climb_once_pieces_that_are_cut_are_submitted() -> None:
+def test_time_left_does_not_rise_when_cut_pieces_are_submitted() -> None:
     board = Ledger(_progressed(90, elapsed_s=60.0), Completed(record=record_of(DONE)), total=3)
     cutting = [
         Preparing(name=f"piece {n} of 3", what="cutting", done=1.0, total=9.0, remaining_s=8.0)
@@ -299,7 +299,7 @@ def test_time_left_does_not_climb_once_pieces_that_are_cut_are_submitted() -> No
     assert after_s == pytest.approx(60.0)
 
 
-def test_time_left_of_a_join_is_its_own() -> None:
+def test_a_join_has_its_own_time_left() -> None:
     board = Ledger(_saved("t-1"), _saved("t-2"), total=2)
 
     board.take(Preparing(name="out.mp4", what="joining", done=1.0, total=9.0, remaining_s=2.0))
@@ -307,14 +307,14 @@ def test_time_left_of_a_join_is_its_own() -> None:
     assert board.remaining_s() == 2.0
 
 
-def test_a_clip_that_was_downloaded_is_not_submitted() -> None:
+def test_a_downloaded_clip_is_not_shown_as_submitting() -> None:
     board = Ledger(_transferring(4000, direction="download", task_id=None))
 
     assert board.running == []
     assert board.latest.state == "starting"
 
 
-def test_uploads_of_many_make_room_for_their_tasks() -> None:
+def test_finished_uploads_among_many_are_not_running() -> None:
     board = Ledger(
         _transferring(1, 9, direction="upload", task_id=None),
         _transferring(9, 9, direction="upload", task_id=None),
@@ -326,13 +326,13 @@ def test_uploads_of_many_make_room_for_their_tasks() -> None:
     assert board.pause is not None
 
 
-def test_a_file_that_is_here_already_leaves_nothing_running() -> None:
+def test_an_existing_file_counts_as_saved_not_running() -> None:
     board = Ledger(_saved("t-9", is_new=False), total=9)
 
     assert (board.saved, board.running) == (1, [])
 
 
-def test_the_summary_of_many() -> None:
+def test_the_summary_counts_saved_running_and_failed() -> None:
     board = Ledger(total=120)
     for number in range(62):
         board.take(Submitted(record=_task("pending", f"t-{number}")))
@@ -351,7 +351,7 @@ def test_the_summary_of_many() -> None:
     assert board.percent() == pytest.approx(100 * 39 / 120)
 
 
-def test_a_task_of_two_results_is_saved_once() -> None:
+def test_a_task_with_two_results_counts_once() -> None:
     second = FILE._replace(path="/a/out-2.mp4")
     board = Ledger(
         Completed(record=record_of(DONE)),
@@ -365,7 +365,7 @@ def test_a_task_of_two_results_is_saved_once() -> None:
     assert [len(record.saved) for record in board.records] == [2]
 
 
-def test_tasks_beyond_the_number_that_was_expected_count_as_well() -> None:
+def test_more_tasks_than_expected_raise_the_total() -> None:
     board = Ledger(*(Completed(record=_task("completed", f"t-{number}")) for number in range(3)))
     board.saves = False
 
@@ -383,7 +383,7 @@ def test_tasks_beyond_the_number_that_was_expected_count_as_well() -> None:
         pytest.param({}, {}, "t-1", id="nothing-but-its-id"),
     ],
 )
-def test_an_edit_is_called_by_its_line_or_its_clip(
+def test_an_edit_is_labelled_by_its_line_or_clip(
     fields: dict[str, str], labels: dict[str, str], label: str
 ) -> None:
     board = Ledger()
@@ -394,7 +394,7 @@ def test_an_edit_is_called_by_its_line_or_its_clip(
     assert edit.label == label
 
 
-def test_what_remains_of_many_is_told_once_one_has_shown_how_long_an_edit_takes() -> None:
+def test_time_left_of_many_is_known_once_one_has_completed() -> None:
     board = Ledger(total=20)
     for number in range(8):
         board.take(Submitted(record=_task("pending", f"t-{number}", estimated_s=4.0)))
@@ -409,7 +409,7 @@ def test_what_remains_of_many_is_told_once_one_has_shown_how_long_an_edit_takes(
     assert board.remaining_s() == pytest.approx(90.0)
 
 
-def test_a_result_on_its_way_counts_once() -> None:
+def test_a_result_being_downloaded_counts_once() -> None:
     board = Ledger(total=4)
     for event in (_progressed(99), Completed(record=record_of(DONE)), _transferring(2000)):
         board.take(event)
@@ -417,7 +417,7 @@ def test_a_result_on_its_way_counts_once() -> None:
     assert board.percent() == pytest.approx(100 * 0.5 / 4)
 
 
-def test_what_is_spent_is_what_was_charged_or_else_reserved() -> None:
+def test_spent_credits_are_those_charged_or_else_reserved() -> None:
     board = Ledger(
         Submitted(record=_task("pending", "t-1", credits_reserved=34.0)),
         Submitted(record=_task("pending", "t-2", credits_reserved=34.0)),

@@ -37,7 +37,7 @@ TASK = Task(task_id="t-1", status="processing")
 FILE = SavedFile(path="/x/out.mp4", size_bytes=7, sha256="00")
 
 
-def test_an_envelope_says_how_it_went_and_where() -> None:
+def test_an_envelope_has_schema_ok_and_sandbox() -> None:
     document = envelope(ok=True, sandbox=False, task=None)
 
     assert document == {"schema": 1, "ok": True, "sandbox": False, "task": None}
@@ -133,7 +133,7 @@ def test_an_attempt_without_a_task_has_the_same_keys(make_record: Callable[..., 
         ),
     ],
 )
-def test_a_task_error_says_what_to_do(error: TaskError, hint: str | None) -> None:
+def test_a_task_error_has_the_matching_hint(error: TaskError, hint: str | None) -> None:
     document = task_error_document(error)
 
     assert document == {
@@ -200,7 +200,7 @@ def test_a_failure_has_every_key() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_events(event: Event, expected: dict[str, object]) -> None:
+def test_each_event_has_its_document(event: Event, expected: dict[str, object]) -> None:
     head = {"schema": 1, "at": "2025-09-06T14:42:23.000Z", "sandbox": True, "task_id": "t-1"}
 
     assert event_document(event, at=NOW, sandbox=True) == head | expected
@@ -216,11 +216,11 @@ def test_events(event: Event, expected: dict[str, object]) -> None:
         LineFailed(name="2", message="no", code="wait_timeout", kind="wait_timeout"),
     ],
 )
-def test_what_only_people_care_for_is_no_event(event: Event) -> None:
+def test_messages_and_open_waits_are_not_events(event: Event) -> None:
     assert event_document(event, at=NOW, sandbox=True) is None
 
 
-def test_done_comes_last_with_all_tasks() -> None:
+def test_the_done_event_contains_all_tasks() -> None:
     document = done_document(
         ok=False, exit_status=5, tasks=[{"task_id": "t-1"}], at=NOW, sandbox=False, error=None
     )
@@ -238,6 +238,6 @@ def test_done_comes_last_with_all_tasks() -> None:
     }
 
 
-def test_what_is_no_moment_is_null() -> None:
+def test_an_invalid_moment_is_null() -> None:
     assert instant(None) is None
     assert instant(1e20) is None

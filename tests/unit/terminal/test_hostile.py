@@ -99,7 +99,7 @@ def check(text: str) -> None:
     assert "evil.example" not in "".join(re.findall(r"\x1b\]8;;([^\x1b]*)", text))
 
 
-def test_every_field_is_hostile() -> None:
+def test_the_samples_are_hostile_in_every_field() -> None:
     record = hostile(Record)
 
     assert (record.task.error.message, record.saved[0].path) == (HOSTILE, HOSTILE)
@@ -109,7 +109,7 @@ def test_every_field_is_hostile() -> None:
 @pytest.mark.parametrize("name", _TERMINALS)
 @pytest.mark.parametrize("total", [1, 3, 9], ids=["single", "several", "many"])
 @pytest.mark.parametrize("progress", [ProgressMode.AUTO, ProgressMode.PLAIN])
-def test_no_event_acts_on_a_terminal(
+def test_no_event_controls_the_terminal(
     make_printer: MakePrinter,
     terminal: Written,
     *,
@@ -132,7 +132,7 @@ def test_no_event_acts_on_a_terminal(
 
 @pytest.mark.parametrize("is_workflow", [True, False], ids=["github-actions", "pipe"])
 @pytest.mark.parametrize("total", [1, 9])
-def test_no_event_forges_a_line_of_a_log(
+def test_no_event_forges_a_log_line(
     make_printer: MakePrinter, stderr: Written, *, is_workflow: bool, total: int
 ) -> None:
     environ = {"GITHUB_ACTIONS": "true"} if is_workflow else {}
@@ -153,7 +153,7 @@ def test_no_event_forges_a_line_of_a_log(
 
 
 @pytest.mark.parametrize("width", [None, 40, 100])
-def test_no_record_acts_on_a_terminal(
+def test_no_record_controls_the_terminal(
     make_printer: MakePrinter, terminal: Written, width: int | None
 ) -> None:
     printer = make_printer(out=terminal, environ=_TERMINALS["with-links"])
@@ -181,7 +181,7 @@ def test_every_document_is_printable_ascii(make_printer: MakePrinter, stdout: Wr
     assert last["tasks"][0]["prompt"] == HOSTILE
 
 
-def test_an_error_is_marked_for_a_workflow_and_cannot_end_its_line(
+def test_a_workflow_annotation_of_an_error_stays_on_one_line(
     make_printer: MakePrinter, stderr: Written
 ) -> None:
     make_printer(environ={"GITHUB_ACTIONS": "true"}).error("50 %\r\n::warning::x\x1b", hint="do")
@@ -200,9 +200,7 @@ def _nested(depth: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("indent", [None, 2], ids=["pipe", "terminal"])
 @pytest.mark.parametrize("depth", [10, 200, 330, 400, 800, 5000, 100_000])
-def test_what_cannot_be_written_loses_its_raw_and_never_the_document(
-    depth: int, indent: int | None
-) -> None:
+def test_a_reply_too_deep_for_json_loses_only_raw(depth: int, indent: int | None) -> None:
     task = Task(task_id="t-1", status="failed", raw=_nested(depth))
     record = hostile(Record)._replace(task=task)
     document = {"schema": 1, "tasks": [task_document(record)]}

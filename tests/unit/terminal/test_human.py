@@ -27,12 +27,12 @@ H = 3600.0
     ("seconds", "expected"),
     [(-1, "0s"), (0.9, "0s"), (58, "58s"), (65, "1m05s"), (11220, "3h07m"), (187200, "2d04h")],
 )
-def test_durations(seconds: float, expected: str) -> None:
+def test_durations_have_two_units_at_most(seconds: float, expected: str) -> None:
     assert render_duration(seconds) == expected
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(5, "0:05"), (65, "1:05"), (11229, "3:07:09")])
-def test_clocks(seconds: float, expected: str) -> None:
+def test_clock_times_start_at_minutes(seconds: float, expected: str) -> None:
     assert render_clock(seconds) == expected
 
 
@@ -48,12 +48,12 @@ def test_clocks(seconds: float, expected: str) -> None:
         (5e12, "5.0 TB"),
     ],
 )
-def test_sizes(size: float, expected: str) -> None:
+def test_sizes_have_decimal_units(size: float, expected: str) -> None:
     assert render_size(size) == expected
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(-1, "0 s"), (48.9, "48 s"), (65, "1m05s")])
-def test_durations_in_a_sentence(seconds: float, expected: str) -> None:
+def test_durations_in_a_sentence_never_go_below_zero(seconds: float, expected: str) -> None:
     assert render_took(seconds) == expected
 
 
@@ -61,11 +61,11 @@ def test_durations_in_a_sentence(seconds: float, expected: str) -> None:
     ("seconds", "expected"),
     [(-1, "0s ago"), (59.9, "59s ago"), (659, "10m ago"), (7199, "1h ago"), (187200, "2d ago")],
 )
-def test_ages(seconds: float, expected: str) -> None:
+def test_ages_have_one_unit(seconds: float, expected: str) -> None:
     assert render_age(seconds) == expected
 
 
-def test_credits_name_their_price() -> None:
+def test_credits_show_their_price() -> None:
     assert render_credits(64.25) == "64.2 credits ($0.94)"
     assert render_credits(1) == "1.0 credits ($0.01)"
 
@@ -83,13 +83,15 @@ def test_credits_name_their_price() -> None:
         ),
     ],
 )
-def test_an_estimate_that_held_is_not_said_again(estimate: float | None, expected: str) -> None:
+def test_an_estimate_is_shown_again_only_if_it_differs(
+    estimate: float | None, expected: str
+) -> None:
     task = Task(task_id=TASK_ID, status="pending", credits_reserved=31.8)
 
     assert render_reserved(task, estimate=estimate) == expected
 
 
-def test_moments() -> None:
+def test_moments_are_shown_in_utc() -> None:
     assert render_moment(NOW) == "2025-09-06 14:42 UTC"
     assert render_moment(1e20) == "at an unknown time"
 
@@ -120,5 +122,7 @@ def test_moments() -> None:
         pytest.param({"status": "unknown", "task_id": None}, "oe-7f3a  unknown", id="no-task"),
     ],
 )
-def test_status_lines(make_record: MakeRecord, fields: dict[str, Any], expected: str) -> None:
+def test_a_status_line_summarises_a_record(
+    make_record: MakeRecord, fields: dict[str, Any], expected: str
+) -> None:
     assert plain_text(render_status_line(make_record(**fields), NOW)) == expected

@@ -27,24 +27,24 @@ def rendered(*, width: int = 60, encoding: str = "utf-8") -> list[Line]:
 
 
 @pytest.mark.parametrize("width", [40, 60, 100, 300])
-def test_all_but_code_fits_the_terminal(width: int) -> None:
+def test_everything_except_code_fits_the_width(width: int) -> None:
     lines = [plain_text(line) for line in rendered(width=width)]
 
     assert max(cell_width(line) for line in lines if line != COMMAND) <= min(width, 100)
 
 
-def test_code_is_whole_so_that_it_can_be_pasted() -> None:
+def test_code_is_never_wrapped() -> None:
     assert COMMAND in [plain_text(line) for line in rendered(width=40)]
 
 
-def test_lines_end_where_their_text_ends() -> None:
+def test_lines_have_no_trailing_spaces() -> None:
     lines = [plain_text(line) for line in rendered()]
 
     assert lines == [line.rstrip() for line in lines]
     assert lines[0] == "Batch"
 
 
-def test_words_are_set_off_in_colours_that_every_theme_has() -> None:
+def test_headings_are_bold_and_code_is_cyan() -> None:
     spans = [span for line in rendered() for span in line if isinstance(span, Span)]
 
     colours = {span.text: span.colour for span in spans}
@@ -54,7 +54,7 @@ def test_words_are_set_off_in_colours_that_every_theme_has() -> None:
     assert colours["the first"] is None
 
 
-def test_tables_are_drawn_in_what_the_encoding_has() -> None:
+def test_tables_use_only_characters_of_the_encoding() -> None:
     def drawn(encoding: str) -> list[str]:
         lines = [plain_text(line) for line in rendered(encoding=encoding)]
         return [line for line in lines if "•" not in line]
@@ -72,7 +72,7 @@ TABLE = """
 
 
 @pytest.mark.parametrize("width", range(12, 46))
-def test_no_width_breaks_or_cuts_a_name_that_fits_a_line(width: int) -> None:
+def test_a_name_that_fits_a_line_is_never_broken(width: int) -> None:
     lines = [plain_text(line) for line in render_markdown(TABLE, width=width, encoding="utf-8")]
 
     text = "\n".join(lines)
@@ -85,7 +85,7 @@ def test_no_width_breaks_or_cuts_a_name_that_fits_a_line(width: int) -> None:
     assert "…" not in text
 
 
-def test_rows_stand_one_below_the_other_where_columns_would_break_words() -> None:
+def test_cells_are_stacked_if_columns_would_break_words() -> None:
     lines = [plain_text(line) for line in render_markdown(TABLE, width=40, encoding="utf-8")]
 
     assert [line for line in lines if line] == [

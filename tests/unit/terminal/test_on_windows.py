@@ -43,7 +43,7 @@ MakeScreen = Callable[[int], Screen]
 
 
 @pytest.mark.parametrize("environ", [TERM, {}, {"WT_SESSION": "x"}])
-def test_a_console_that_obeys_no_escapes_gets_none(
+def test_a_console_without_escapes_gets_none(
     make_printer: MakePrinter,
     make_stream: MakeStream,
     make_task: Callable[..., Task],
@@ -68,7 +68,7 @@ def test_a_console_that_obeys_no_escapes_gets_none(
     assert "\x1b" not in console.text
 
 
-def test_a_console_that_does_gets_colours(
+def test_a_console_with_escapes_gets_colours(
     make_printer: MakePrinter, make_stream: MakeStream
 ) -> None:
     console = make_stream(is_terminal=True, descriptor=2)
@@ -79,7 +79,7 @@ def test_a_console_that_does_gets_colours(
     assert printer.stderr.depth is ColourDepth.BASIC
 
 
-def test_a_process_that_ends_beside_its_main_thread_leaves_no_bar(
+def test_ending_the_live_display_removes_the_bar(
     make_printer: MakePrinter,
     make_stream: MakeStream,
     make_screen: MakeScreen,
@@ -101,7 +101,7 @@ def test_a_process_that_ends_beside_its_main_thread_leaves_no_bar(
     assert screen.is_cursor_shown
 
 
-def test_colour_can_be_forced_all_the_same(
+def test_colour_can_be_forced_without_escape_support(
     make_printer: MakePrinter, make_stream: MakeStream
 ) -> None:
     console = make_stream(is_terminal=True)
@@ -125,7 +125,7 @@ def test_colour_can_be_forced_all_the_same(
         ),
     ],
 )
-def test_a_name_is_text_in_the_encoding_of_its_pipe(
+def test_a_path_is_written_in_the_encoding_of_its_pipe(
     make_printer: MakePrinter, make_stream: MakeStream, encoding: str, path: str, expected: bytes
 ) -> None:
     pipe = make_stream(encoding=encoding)
@@ -135,7 +135,9 @@ def test_a_name_is_text_in_the_encoding_of_its_pipe(
     assert pipe.content == expected
 
 
-def test_a_utf_16_pipe_stays_one(make_printer: MakePrinter, make_stream: MakeStream) -> None:
+def test_paths_and_lines_to_a_utf_16_pipe_stay_utf_16(
+    make_printer: MakePrinter, make_stream: MakeStream
+) -> None:
     pipe = make_stream(encoding="utf-16")
     printer = make_printer(out=pipe, system=windows())
 
@@ -148,7 +150,7 @@ def test_a_utf_16_pipe_stays_one(make_printer: MakePrinter, make_stream: MakeStr
 
 @pytest.mark.parametrize("encoding", ["cp437", "cp850", "cp932", "cp1251", "utf-16"])
 @pytest.mark.parametrize("is_terminal", [True, False], ids=["console", "pipe"])
-def test_no_code_page_is_too_poor(
+def test_any_text_can_be_printed_in_any_code_page(
     make_printer: MakePrinter, make_stream: MakeStream, *, encoding: str, is_terminal: bool
 ) -> None:
     stream = make_stream(is_terminal=is_terminal, encoding=encoding)

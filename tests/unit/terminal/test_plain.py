@@ -37,7 +37,7 @@ def plain_lines(printer: Printer, *, total: int) -> tuple[Board, PlainLines]:
     return board, PlainLines(printer, board)
 
 
-def test_a_running_task_is_named_every_30_seconds(
+def test_a_running_task_gets_a_line_every_30_seconds(
     make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
     printer = make_printer()
@@ -61,7 +61,7 @@ def test_a_running_task_is_named_every_30_seconds(
     ]
 
 
-def test_a_failure_that_repeats_is_told_at_once_and_then_every_30_seconds(
+def test_a_repeated_retry_is_reported_every_30_seconds(
     make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
     printer = make_printer()
@@ -79,7 +79,7 @@ def test_a_failure_that_repeats_is_told_at_once_and_then_every_30_seconds(
     ]
 
 
-def test_what_is_over_is_not_named_again(
+def test_a_completed_task_gets_no_further_lines(
     make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
     printer = make_printer()
@@ -92,7 +92,7 @@ def test_what_is_over_is_not_named_again(
     assert stderr.text == ""
 
 
-def test_many_tasks_are_summed_up_every_30_seconds(
+def test_many_tasks_are_summarised_every_30_seconds(
     make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
     printer = make_printer()
@@ -108,7 +108,7 @@ def test_many_tasks_are_summed_up_every_30_seconds(
     assert stderr.text == "0/120 saved, 1 running\n" * 2
 
 
-def test_a_long_transfer_tells_its_tenths(
+def test_a_long_transfer_gets_a_line_per_tenth(
     make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
     printer = make_printer()
@@ -122,7 +122,7 @@ def test_a_long_transfer_tells_its_tenths(
     assert stderr.text == "uploading c.mp4, 0 % of 100 B\nuploading c.mp4, 25 % of 100 B\n"
 
 
-def test_a_transfer_of_unknown_size_and_a_known_file(
+def test_unknown_sizes_and_existing_files_have_their_own_lines(
     make_printer: MakePrinter, stderr: Written
 ) -> None:
     printer = make_printer()
@@ -138,7 +138,7 @@ def test_a_transfer_of_unknown_size_and_a_known_file(
     assert stderr.text == "downloading o.mp4, 5 B\nt-1: already here: o.mp4 (7 B)\n"
 
 
-def test_an_upload_of_several_ends_without_a_line(
+def test_the_end_of_an_upload_among_several_has_no_line(
     make_printer: MakePrinter, stderr: Written
 ) -> None:
     board, lines = plain_lines(make_printer(), total=3)
@@ -160,7 +160,7 @@ def test_an_upload_of_several_ends_without_a_line(
         pytest.param(9, "t-1: failed\n0/9 saved, 0 running, 1 failed\n", id="many"),
     ],
 )
-def test_a_failure_is_said_once(
+def test_a_failed_task_gets_a_line(
     make_printer: MakePrinter, stderr: Written, total: int, expected: str
 ) -> None:
     board, lines = plain_lines(make_printer(), total=total)

@@ -20,7 +20,7 @@ class Written(Protocol):
     content: bytes
 
 
-def test_result_and_messages_are_kept_apart(
+def test_results_go_to_stdout_and_messages_to_stderr(
     make_printer: MakePrinter, stdout: Written, stderr: Written
 ) -> None:
     printer = make_printer()
@@ -47,7 +47,7 @@ def test_quiet_silences_notes_and_hints_only(make_printer: MakePrinter, stderr: 
 
 
 @pytest.mark.parametrize(("verbose", "expected"), [(False, ""), (True, "GET /v1\n")])
-def test_only_verbose_traces(
+def test_traces_are_shown_only_if_verbose(
     make_printer: MakePrinter, stderr: Written, *, verbose: bool, expected: str
 ) -> None:
     make_printer(verbose=verbose).trace("GET /v1")
@@ -63,7 +63,7 @@ def test_only_verbose_traces(
         pytest.param(OutputMode.EVENTS, '{"b": 1}\n', id="events"),
     ],
 )
-def test_each_mode_prints_its_own_kind(
+def test_each_mode_prints_only_its_own_output(
     make_printer: MakePrinter, stdout: Written, mode: OutputMode, expected: str
 ) -> None:
     printer = make_printer(mode=mode)
@@ -78,7 +78,7 @@ def test_each_mode_prints_its_own_kind(
     assert stdout.text == expected
 
 
-def test_a_line_of_the_result_breaks_between_words_on_a_terminal_alone(
+def test_result_lines_are_wrapped_only_on_a_terminal(
     make_printer: MakePrinter, stdout: Written, terminal: Written
 ) -> None:
     narrow = {"TERM": "xterm", "COLUMNS": "24"}
@@ -95,7 +95,7 @@ def test_a_line_of_the_result_breaks_between_words_on_a_terminal_alone(
     assert terminal.text == f"task-1  pending  5s\nelapsed  31.8 credits\nreserved\n{path}\n"
 
 
-def test_json_is_ascii_and_valid_whatever_a_service_sent(
+def test_json_is_valid_ascii_whatever_the_service_sent(
     make_printer: MakePrinter, stdout: Written
 ) -> None:
     raw = {"nan": float("nan"), "deep": [{"inf": float("inf")}], "del": "\x7f", "odd": "\udce9"}
@@ -108,7 +108,7 @@ def test_json_is_ascii_and_valid_whatever_a_service_sent(
     assert (parsed["nan"], parsed["deep"], parsed["del"]) == (None, [{"inf": None}], "\x7f")
 
 
-def test_foreign_text_is_made_harmless_everywhere(
+def test_text_from_outside_is_sanitized_everywhere(
     make_printer: MakePrinter, stdout: Written, stderr: Written
 ) -> None:
     printer, evil = make_printer(verbose=True), "a\x1b]0;x\x07\nb\u202e[red]"
@@ -124,15 +124,13 @@ def test_foreign_text_is_made_harmless_everywhere(
     assert "\x1b" not in stderr.text
 
 
-def test_a_script_gets_the_exact_bytes_of_a_path(
-    make_printer: MakePrinter, stdout: Written
-) -> None:
+def test_a_pipe_gets_the_exact_bytes_of_a_path(make_printer: MakePrinter, stdout: Written) -> None:
     make_printer().path(os.fsdecode(b"caf\xe9\x1b.mp4"))
 
     assert stdout.content == b"caf\xe9\x1b.mp4\n"
 
 
-def test_a_person_gets_a_harmless_path(make_printer: MakePrinter, terminal: Written) -> None:
+def test_a_terminal_gets_a_sanitized_path(make_printer: MakePrinter, terminal: Written) -> None:
     make_printer(out=terminal).path(os.fsdecode(b"caf\xe9\x1b.mp4"))
 
     assert terminal.text == "caf\\xe9\\x1b.mp4\n"
@@ -146,7 +144,7 @@ def test_a_person_gets_a_harmless_path(make_printer: MakePrinter, terminal: Writ
         pytest.param("cp1252", False, b"\\u628a \xb7 \x85 +\n", id="cp1252-keeps-what-it-has"),
     ],
 )
-def test_what_the_encoding_lacks_gets_plainer(
+def test_characters_missing_from_the_encoding_are_replaced(
     make_printer: MakePrinter,
     make_stream: MakeStream,
     *,
@@ -174,7 +172,7 @@ def test_what_the_encoding_lacks_gets_plainer(
         pytest.param({"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False, id="no-color-wins"),
     ],
 )
-def test_colour_only_where_it_is_wanted(
+def test_colour_depends_on_terminal_and_environment(
     make_printer: MakePrinter,
     make_stream: MakeStream,
     *,
@@ -189,7 +187,7 @@ def test_colour_only_where_it_is_wanted(
     assert stream.text == ("\x1b[1;31merror:\x1b[0m bad\n" if is_coloured else "error: bad\n")
 
 
-def test_a_closed_pipe_is_remembered_and_never_raises(
+def test_a_closed_pipe_is_noted_and_never_raises(
     make_printer: MakePrinter, make_broken: Callable[[OSError], object]
 ) -> None:
     printer = make_printer(out=make_broken(BrokenPipeError(errno.EPIPE, "gone")))
@@ -201,7 +199,7 @@ def test_a_closed_pipe_is_remembered_and_never_raises(
     assert printer.stdout.failure is None
 
 
-def test_a_full_disk_is_told_apart_from_a_reader_who_left(
+def test_a_full_disk_unlike_a_closed_pipe_is_a_failure(
     make_printer: MakePrinter, make_broken: Callable[[OSError], object]
 ) -> None:
     printer = make_printer(out=make_broken(OSError(errno.ENOSPC, "no space left")))
@@ -212,7 +210,7 @@ def test_a_full_disk_is_told_apart_from_a_reader_who_left(
     assert printer.stdout.failure.errno == errno.ENOSPC
 
 
-def test_closed_streams_are_survived(make_printer: MakePrinter) -> None:
+def test_missing_streams_are_tolerated(make_printer: MakePrinter) -> None:
     printer = make_printer(out=None, err=None)
 
     printer.line("one")
@@ -222,7 +220,7 @@ def test_closed_streams_are_survived(make_printer: MakePrinter) -> None:
     assert printer.stdout.is_closed
 
 
-def test_leftovers_do_not_fail_again_at_exit(make_printer: MakePrinter) -> None:
+def test_buffered_text_does_not_fail_again_at_exit(make_printer: MakePrinter) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
@@ -234,7 +232,7 @@ def test_leftovers_do_not_fail_again_at_exit(make_printer: MakePrinter) -> None:
     assert printer.stdout.is_closed
 
 
-def test_a_file_gets_bytes_and_text_in_order(make_printer: MakePrinter, tmp_path: Path) -> None:
+def test_paths_and_lines_reach_a_file_in_order(make_printer: MakePrinter, tmp_path: Path) -> None:
     with (tmp_path / "out").open("w", encoding="utf-8") as stream:
         printer = make_printer(out=stream)
         printer.line("one")
@@ -244,13 +242,13 @@ def test_a_file_gets_bytes_and_text_in_order(make_printer: MakePrinter, tmp_path
     assert (tmp_path / "out").read_text() == "one\ntwo\nthree\n"
 
 
-def test_usage_keeps_its_lines(make_printer: MakePrinter, stderr: Written) -> None:
+def test_usage_keeps_its_line_breaks(make_printer: MakePrinter, stderr: Written) -> None:
     make_printer().usage("Usage: omniedit\n\n  --json  x\n")
 
     assert stderr.text == "Usage: omniedit\n\n  --json  x\n"
 
 
-def test_what_to_type_next_is_said_in_one_piece_where_result_and_messages_are_read(
+def test_the_next_step_needs_two_terminals_and_is_never_wrapped(
     make_printer: MakePrinter, make_stream: MakeStream
 ) -> None:
     narrow = {"COLUMNS": "20", "NO_COLOR": "1"}
@@ -263,7 +261,7 @@ def test_what_to_type_next_is_said_in_one_piece_where_result_and_messages_are_re
     assert terminal.text == "next: omniedit wait --download out.mp4\n"
 
 
-def test_long_messages_break_between_words_and_never_inside_a_command(
+def test_long_messages_are_never_wrapped_inside_a_command(
     make_printer: MakePrinter, make_stream: MakeStream
 ) -> None:
     terminal = make_stream(is_terminal=True)

@@ -67,7 +67,7 @@ def test_each_fact_has_a_line_and_the_verdict_comes_last() -> None:
     ]
 
 
-def test_every_track_the_fields_the_colours_and_the_marks_have_their_lines() -> None:
+def test_tracks_interlacing_colours_and_marks_are_shown() -> None:
     track = FACTS.audio_tracks[0]
     facts = replace(
         FACTS,
@@ -96,7 +96,7 @@ def test_every_track_the_fields_the_colours_and_the_marks_have_their_lines() -> 
     assert "marks      C2PA manifest (Content Credentials)" in lines
 
 
-def test_what_is_unknown_is_said_to_be() -> None:
+def test_unknown_facts_are_shown_as_unknown() -> None:
     silent = replace(
         UNKNOWN, container="mp4", container_s=None, bit_depth=None, chroma=None, audio_tracks=()
     )
@@ -118,7 +118,7 @@ def test_what_is_unknown_is_said_to_be() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 31])
-def test_a_narrow_terminal_gets_whole_words_beside_the_labels(width: int) -> None:
+def test_a_narrow_terminal_gets_values_wrapped_between_words(width: int) -> None:
     lines = rendered(replace(FACTS, container="avi", video_codec="mpeg4"), width=width)
 
     # A model's ID stays whole, so that it can be copied.
@@ -134,7 +134,7 @@ def test_a_narrow_terminal_gets_whole_words_beside_the_labels(width: int) -> Non
     )
 
 
-def test_a_terminal_too_narrow_for_columns_breaks_lines_itself() -> None:
+def test_a_terminal_too_narrow_for_columns_gets_unwrapped_lines() -> None:
     assert rendered(FACTS, width=20) == rendered(FACTS)
 
 
@@ -148,7 +148,7 @@ def test_a_terminal_too_narrow_for_columns_breaks_lines_itself() -> None:
         ),
     ],
 )
-def test_the_verdict_is_coloured(facts: ClipFacts, text: str, colour: Colour) -> None:
+def test_only_the_verdict_is_coloured(facts: ClipFacts, text: str, colour: Colour) -> None:
     lines = render_clip(
         facts, find_problems(facts, longest_s=10), model=MODEL, cost=62.3, width=None
     )
@@ -160,7 +160,7 @@ def test_the_verdict_is_coloured(facts: ClipFacts, text: str, colour: Colour) ->
     }
 
 
-def test_names_from_a_file_do_nothing_to_the_terminal() -> None:
+def test_names_from_a_file_are_sanitized() -> None:
     hostile = replace(FACTS, video_codec="\x1b[2Jevil", container="mp4")
 
     assert not any("\x1b" in line for line in rendered(hostile))

@@ -131,7 +131,7 @@ def _whole_story(report: Observer, clock: Clock) -> None:
         pytest.param([_downloading(5, None)], "5 B  out.mp4", id="download-of-unknown-size"),
     ],
 )
-def test_the_bar_says_where_it_stands(
+def test_the_bar_shows_state_and_time_left(
     make_printer: MakePrinter,
     terminal: Written,
     make_screen: MakeScreen,
@@ -163,7 +163,7 @@ def test_the_bar_says_where_it_stands(
         pytest.param({"TERM": "xterm", "NO_COLOR": "1"}, id="no-colour"),
     ],
 )
-def test_the_bar_fits_and_leaves_one_line(
+def test_the_bar_fits_any_width_and_leaves_one_line(
     make_printer: MakePrinter,
     terminal: Written,
     make_screen: MakeScreen,
@@ -187,7 +187,7 @@ def test_the_bar_fits_and_leaves_one_line(
         assert screen.shown[2:] == ["✓ saved out/日落.mp4 · credits unknown"]
 
 
-def test_without_colour_there_is_none(
+def test_no_color_turns_colours_off(
     make_printer: MakePrinter, terminal: Written, clock: Clock
 ) -> None:
     printer = make_printer(err=terminal, environ={"TERM": "xterm", "NO_COLOR": "1"})
@@ -206,7 +206,7 @@ def test_without_colour_there_is_none(
         ("cp1252", "+ saved out/\\u65e5\\u843d.mp4 · 2.1 MB · 32 s · credits unknown"),
     ],
 )
-def test_poorer_terminals_get_plainer_bars(
+def test_limited_encodings_get_plainer_bars(
     make_printer: MakePrinter,
     make_stream: Callable[..., Written],
     make_screen: MakeScreen,
@@ -227,7 +227,7 @@ def test_poorer_terminals_get_plainer_bars(
     assert make_screen(100).feed(terminal.text).shown[-1] == saved
 
 
-def test_lines_go_above_the_bar(
+def test_messages_appear_above_the_bar(
     make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
 ) -> None:
     printer = make_printer(out=terminal, err=terminal)
@@ -243,7 +243,7 @@ def test_lines_go_above_the_bar(
     assert "processing" in shown[-1]
 
 
-def test_what_happens_to_the_command_leaves_no_bar(
+def test_an_interrupt_removes_the_bar(
     make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
 ) -> None:
     printer = make_printer(err=terminal)
@@ -277,7 +277,7 @@ class Jobs:
         printer.stop(lambda: setattr(self, "is_in_background", then_background))
 
 
-def test_a_job_that_goes_on_in_the_background_leaves_the_screen_to_its_shell(
+def test_a_job_continued_in_the_background_draws_no_bar(
     make_printer: MakePrinter, make_stream: Callable[..., Written], make_screen: MakeScreen
 ) -> None:
     terminal, jobs = make_stream(is_terminal=True, descriptor=2), Jobs()
@@ -304,7 +304,7 @@ def test_a_job_that_goes_on_in_the_background_leaves_the_screen_to_its_shell(
     assert screen().is_cursor_shown
 
 
-def test_a_job_that_starts_in_the_background_prints_lines(
+def test_a_job_started_in_the_background_prints_plain_lines(
     make_printer: MakePrinter, make_stream: Callable[..., Written]
 ) -> None:
     terminal, jobs = make_stream(is_terminal=True, descriptor=2), Jobs()
@@ -328,7 +328,7 @@ def test_a_completed_task_that_is_not_saved_leaves_a_line(
     ]
 
 
-def test_many_tasks_share_the_screen(
+def test_many_tasks_show_12_rows_and_a_summary(
     make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen, clock: Clock
 ) -> None:
     printer = make_printer(err=terminal)
@@ -351,7 +351,7 @@ def test_many_tasks_share_the_screen(
     assert "in 8s: 429 slow down" in shown[-1]
 
 
-def test_a_pipe_gets_a_line_for_each_change(
+def test_a_pipe_gets_plain_lines(
     make_printer: MakePrinter, stdout: Written, stderr: Written, clock: Clock
 ) -> None:
     with watched(make_printer()) as report:
@@ -379,7 +379,7 @@ def test_a_pipe_gets_a_line_for_each_change(
     )
 
 
-def test_plain_lines_are_never_silent_for_long(
+def test_a_plain_line_is_repeated_after_30_seconds(
     make_printer: MakePrinter, stderr: Written, clock: Clock
 ) -> None:
     with watched(make_printer()) as report:
@@ -400,7 +400,7 @@ def test_plain_lines_are_never_silent_for_long(
         pytest.param(ProgressMode.PLAIN, True, False, id="quiet-beats-plain"),
     ],
 )
-def test_nothing_but_warnings_when_not_wanted(
+def test_quiet_and_progress_none_show_no_progress(
     make_printer: MakePrinter,
     make_stream: Callable[..., Written],
     clock: Clock,
@@ -421,7 +421,7 @@ def test_nothing_but_warnings_when_not_wanted(
 
 
 @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"TERM": "xterm"}])
-def test_plain_lines_where_no_bar_can_or_may_be(
+def test_dumb_terminals_and_plain_mode_get_plain_lines(
     make_printer: MakePrinter, terminal: Written, environ: Mapping[str, str]
 ) -> None:
     mode = ProgressMode.AUTO if environ["TERM"] == "dumb" else ProgressMode.PLAIN
@@ -433,7 +433,7 @@ def test_plain_lines_where_no_bar_can_or_may_be(
     assert terminal.text == f"{TASK_ID}: processing, 47 %, 28s elapsed, about 31s left\n"
 
 
-def test_many_tasks_in_a_log_are_one_line_at_every_tenth(
+def test_many_tasks_in_a_log_get_one_line_per_tenth(
     make_printer: MakePrinter, stderr: Written
 ) -> None:
     with watched(make_printer(), total=20) as report:
@@ -473,7 +473,7 @@ def test_events_replace_plain_lines(
     assert stderr.text == "note: a note\nwarning: a warning\n"
 
 
-def test_events_leave_the_terminal_its_bar(
+def test_events_on_stdout_leave_the_bar_on_stderr(
     make_printer: MakePrinter, stdout: Written, terminal: Written, clock: Clock
 ) -> None:
     printer = make_printer(mode=OutputMode.EVENTS, err=terminal)
@@ -485,7 +485,7 @@ def test_events_leave_the_terminal_its_bar(
     assert "processing" in terminal.text
 
 
-def test_a_terminal_that_hangs_up_stops_nothing(
+def test_a_broken_stderr_does_not_stop_the_command(
     make_printer: MakePrinter, make_broken: Callable[[OSError], object], clock: Clock
 ) -> None:
     stream = make_broken(BrokenPipeError(32, "gone"))
@@ -504,7 +504,7 @@ def _submitted(task_id: str = TASK_ID, video: str | None = None) -> Submitted:
     return Submitted(record=record_of(task, video=video))
 
 
-def test_money_is_said_where_it_is_spent(
+def test_a_terminal_shows_credits_reserved_and_charged(
     make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
 ) -> None:
     with watched(make_printer(err=terminal)) as report:
@@ -519,7 +519,9 @@ def test_money_is_said_where_it_is_spent(
     ]
 
 
-def test_money_is_said_in_a_log_as_well(make_printer: MakePrinter, stderr: Written) -> None:
+def test_a_log_shows_credits_reserved_and_charged(
+    make_printer: MakePrinter, stderr: Written
+) -> None:
     with watched(make_printer()) as report:
         report(_submitted())
         report(_progressed(47))
@@ -549,7 +551,7 @@ def test_money_is_said_in_a_log_as_well(make_printer: MakePrinter, stderr: Writt
         ),
     ],
 )
-def test_without_saving_the_end_is_said_at_once_and_once(
+def test_completion_without_saving_is_reported_once(
     make_printer: MakePrinter,
     terminal: Written,
     make_screen: MakeScreen,
@@ -582,7 +584,7 @@ def test_without_saving_the_end_is_said_at_once_and_once(
         pytest.param(ProgressMode.AUTO, 1, True, False, id="quiet"),
     ],
 )
-def test_on_one_terminal_a_saved_file_is_said_once(
+def test_a_saved_path_appears_only_once_on_one_terminal(
     make_printer: MakePrinter,
     terminal: Written,
     make_screen: MakeScreen,
@@ -603,7 +605,7 @@ def test_on_one_terminal_a_saved_file_is_said_once(
     assert (shown[0] == SAVED.shown_path) is not is_said
 
 
-def test_a_pipe_gets_the_path_beside_a_terminal_that_says_it(
+def test_a_pipe_gets_the_path_that_the_terminal_shows_too(
     make_printer: MakePrinter, stdout: Written, terminal: Written
 ) -> None:
     printer = make_printer(err=terminal)
@@ -615,7 +617,7 @@ def test_a_pipe_gets_the_path_beside_a_terminal_that_says_it(
     assert stdout.text == "out/日落.mp4\n"
 
 
-def test_a_joined_clip_has_its_line_and_its_event(
+def test_a_joined_clip_has_a_line_and_an_event(
     make_printer: MakePrinter, stdout: Written, stderr: Written
 ) -> None:
     printer = make_printer(mode=OutputMode.EVENTS, progress=ProgressMode.PLAIN)
@@ -642,7 +644,7 @@ def test_rows_name_the_clip(
     assert [line.split()[0] for line in shown] == ["note:", "a.mp4", "b.mp4", "⠋"]
 
 
-def test_narrow_rows_keep_what_tells_them_apart_and_their_order(
+def test_narrow_rows_stay_distinct_and_in_order(
     make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
 ) -> None:
     printer = make_printer(err=terminal, environ={"TERM": "xterm", "COLUMNS": "60"})
@@ -668,7 +670,7 @@ def test_narrow_rows_keep_what_tells_them_apart_and_their_order(
         pytest.param(40, ["✓ saved {}", "  2.1 MB · credits unknown"], id="in-two-lines"),
     ],
 )
-def test_the_path_of_a_saved_file_is_never_cut(
+def test_the_path_of_a_saved_file_is_never_truncated(
     make_printer: MakePrinter,
     terminal: Written,
     make_screen: MakeScreen,
@@ -685,7 +687,7 @@ def test_the_path_of_a_saved_file_is_never_cut(
     assert screen.shown == [line.format(path) for line in lines]
 
 
-def test_a_clip_that_is_prepared_says_how_far_it_is(
+def test_preparing_a_clip_shows_its_progress(
     make_printer: MakePrinter, terminal: Written, stderr: Written, make_screen: MakeScreen
 ) -> None:
     event = Preparing(
@@ -704,7 +706,7 @@ def test_a_clip_that_is_prepared_says_how_far_it_is(
 
 
 @pytest.mark.parametrize("is_interrupted", [True, False])
-def test_the_taskbar_follows_and_is_cleared(
+def test_the_taskbar_shows_progress_and_is_cleared(
     make_printer: MakePrinter, terminal: Written, clock: Clock, *, is_interrupted: bool
 ) -> None:
     printer = make_printer(err=terminal, environ={"TERM": "xterm", "WT_SESSION": "x"})
@@ -728,7 +730,7 @@ def test_the_taskbar_follows_and_is_cleared(
     assert rings == (0 if is_interrupted else 1)
 
 
-def test_a_short_wait_does_not_ring(
+def test_a_short_wait_rings_no_bell(
     make_printer: MakePrinter, terminal: Written, clock: Clock
 ) -> None:
     environ = {"TERM": "xterm", "TERM_PROGRAM": "iTerm.app"}
@@ -740,7 +742,7 @@ def test_a_short_wait_does_not_ring(
     assert "\x07" not in terminal.text
 
 
-def test_nothing_rings_in_a_pipe(make_printer: MakePrinter, stderr: Written, clock: Clock) -> None:
+def test_a_pipe_gets_no_bell(make_printer: MakePrinter, stderr: Written, clock: Clock) -> None:
     with watched(make_printer(environ={"WT_SESSION": "x"})) as report:
         report(_progressed(47))
         clock.turn(60.0)
@@ -748,7 +750,7 @@ def test_nothing_rings_in_a_pipe(make_printer: MakePrinter, stderr: Written, clo
     assert "\x07" not in stderr.text
 
 
-def test_threads_that_report_at_once_tear_nothing(
+def test_concurrent_reports_leave_every_line_intact(
     make_printer: MakePrinter, terminal: Written, make_screen: MakeScreen
 ) -> None:
     printer = make_printer(out=terminal, err=terminal)
@@ -773,7 +775,7 @@ def test_threads_that_report_at_once_tear_nothing(
     assert {line for line in shown if line not in lines} == {"✓ saved o · 2.1 MB · credits unknown"}
 
 
-def test_what_was_charged_is_known_of_a_task_that_nobody_followed(
+def test_the_charge_is_known_for_a_task_that_was_not_polled(
     make_printer: MakePrinter, stderr: Written
 ) -> None:
     printer = make_printer()

@@ -24,7 +24,7 @@ class MakeStream(Protocol):
         ({"TERM": "dumb"}, ColourDepth.NONE),
     ],
 )
-def test_how_many_colours(
+def test_the_environment_tells_the_colour_depth(
     make_stream: MakeStream, environ: Mapping[str, str], depth: ColourDepth
 ) -> None:
     assert OutputStream(make_stream(is_terminal=True), environ, system=linux()).depth is depth
@@ -47,7 +47,7 @@ def test_how_many_colours(
         pytest.param({"WT_SESSION": "x", "OMNIEDIT_NOTIFY": "0"}, True, False, "", id="not-wanted"),
     ],
 )
-def test_what_a_terminal_is_known_to_take(
+def test_terminals_are_recognised_by_their_variables(
     make_stream: MakeStream,
     environ: Mapping[str, str],
     *,
@@ -64,7 +64,7 @@ def test_what_a_terminal_is_known_to_take(
     assert (pipe.shows_links, pipe.shows_taskbar, pipe.bell) == (False, False, "")
 
 
-def test_a_link_is_an_address_and_nothing_else(make_stream: MakeStream) -> None:
+def test_a_link_target_contains_no_control_characters(make_stream: MakeStream) -> None:
     terminal = OutputStream(make_stream(is_terminal=True), {"WT_SESSION": "x"}, system=linux())
 
     shown = terminal.render([Span("out\x1b.mp4", link="https://x/\x1b\\y\x07é?a=1")])
@@ -97,7 +97,7 @@ def test_two_terminals_are_told_apart(*, is_other_terminal: bool, is_same: bool)
         pytest.param({"COLUMNS": "0"}, os.terminal_size((80, 24)), id="nothing"),
     ],
 )
-def test_the_size_without_a_terminal(
+def test_columns_sets_the_size_if_the_terminal_has_none(
     make_stream: MakeStream, environ: Mapping[str, str], size: os.terminal_size
 ) -> None:
     assert OutputStream(make_stream(is_terminal=True), environ).size == size
@@ -113,7 +113,9 @@ def test_the_size_without_a_terminal(
         pytest.param(0, {}, 80, id="nobody-knows"),
     ],
 )
-def test_the_size_of_a_terminal(columns: int, environ: Mapping[str, str], width: int) -> None:
+def test_columns_narrows_a_terminal_and_never_widens_it(
+    columns: int, environ: Mapping[str, str], width: int
+) -> None:
     termios = pytest.importorskip("termios", reason="Windows has none")
     terminal, far_end = os.openpty()
     if columns:
@@ -123,7 +125,7 @@ def test_the_size_of_a_terminal(columns: int, environ: Mapping[str, str], width:
     os.close(terminal)
 
 
-def test_a_closed_stream_is_no_terminal(make_stream: MakeStream) -> None:
+def test_text_to_a_closed_stream_is_dropped(make_stream: MakeStream) -> None:
     stream = make_stream(is_terminal=True)
     stream.close()
 
@@ -132,7 +134,7 @@ def test_a_closed_stream_is_no_terminal(make_stream: MakeStream) -> None:
     assert (stream_.is_closed, stream_.write("x")) == (True, 1)
 
 
-def test_no_stream_has_no_descriptor() -> None:
+def test_a_missing_stream_has_no_descriptor() -> None:
     with pytest.raises(OSError, match="descriptor"):
         OutputStream(None, {}).fileno()
 
@@ -149,7 +151,7 @@ def test_bytes_to_a_closed_pipe_are_dropped() -> None:
     assert stream_.is_closed
 
 
-def test_a_printer_tells_what_is_behind_its_streams(
+def test_a_printer_knows_which_of_its_streams_is_a_terminal(
     make_printer: Callable[..., Printer], make_stream: MakeStream
 ) -> None:
     printer = make_printer(out=make_stream(is_terminal=True))

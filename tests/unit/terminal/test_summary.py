@@ -19,7 +19,7 @@ def row(task: Task, **fields: object) -> list[str]:
     return found
 
 
-def test_a_row_says_clip_prompt_state_credits_and_file() -> None:
+def test_a_row_has_clip_prompt_state_credits_and_file() -> None:
     task = Task(task_id="t", status="completed", credits_used=31.2)
     file = SavedFile(path="/out/a.mp4", size_bytes=1, sha256="00")
 
@@ -45,11 +45,11 @@ def test_a_row_says_clip_prompt_state_credits_and_file() -> None:
     ],
     ids=["charge-unknown", "running", "failed"],
 )
-def test_credits_are_never_made_up(task: Task, state: str, credits: str) -> None:  # noqa: A002 - the unit's name
+def test_credits_are_never_guessed(task: Task, state: str, credits: str) -> None:  # noqa: A002 - the unit's name
     assert row(task)[2:4] == [state, credits]
 
 
-def test_without_any_edit_the_error_is_the_row() -> None:
+def test_without_an_edit_the_row_shows_the_error() -> None:
     [found] = rows(render_summary([], QuotaError("no | credits\n| x |")))
 
     assert found == ["-", "-", "no &#124; credits &#124; x &#124;", "-", "-"]
@@ -60,7 +60,7 @@ def test_without_any_edit_the_error_is_the_row() -> None:
     [(QuotaError("no money"), "-"), (OutcomeUnknownError("no reply"), "unknown")],
     ids=["refused", "unknown"],
 )
-def test_an_edit_without_a_task_is_named(error: OmniEditError, credits: str) -> None:  # noqa: A002 - the unit's name
+def test_an_edit_without_a_task_has_a_row(error: OmniEditError, credits: str) -> None:  # noqa: A002 - the unit's name
     request = EditRequest(video=CLIP, prompt="make it night")
 
     [found] = rows(render_summary([], error, request=request))
@@ -68,7 +68,7 @@ def test_an_edit_without_a_task_is_named(error: OmniEditError, credits: str) -> 
     assert found == ["a.mp4", "make it night", error.message, credits, "-"]
 
 
-def test_a_long_prompt_is_cut() -> None:
+def test_a_long_prompt_is_truncated() -> None:
     document = task_document(record_of(Task(task_id="t", status="pending"), prompt="long " * 99))
 
     [found] = rows(render_summary([document], None))

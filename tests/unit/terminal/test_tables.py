@@ -42,7 +42,7 @@ def _records(make_record: MakeRecord) -> list[Record]:
     ]
 
 
-def test_models_are_shown_where_one_is_not_the_usual_one_and_there_is_room(
+def test_models_are_shown_if_they_differ_and_fit(
     make_record: MakeRecord,
 ) -> None:
     usual = make_record()._replace(model=DEFAULT_MODEL)
@@ -66,7 +66,7 @@ def test_a_table_fits_its_terminal(make_record: MakeRecord, width: int) -> None:
     assert len(lines) == 6
 
 
-def test_a_hundred_columns_show_everything(make_record: MakeRecord) -> None:
+def test_100_columns_show_everything(make_record: MakeRecord) -> None:
     assert rendered(_records(make_record), 100) == [
         "TASK      CLIP      PROMPT                           STATE           CREDITS  FILE            LINK",
         "a1b2c3d4  clip.mp4  make it dusk                     completed       31.2     out-a1b2c3.mp4  23h00m",
@@ -77,7 +77,7 @@ def test_a_hundred_columns_show_everything(make_record: MakeRecord) -> None:
     ]
 
 
-def test_forty_columns_keep_what_decides(make_record: MakeRecord) -> None:
+def test_40_columns_keep_task_state_and_link(make_record: MakeRecord) -> None:
     lines = rendered(_records(make_record), 40)
 
     assert lines[0].split() == ["TASK", "STATE", "LINK"]
@@ -86,7 +86,7 @@ def test_forty_columns_keep_what_decides(make_record: MakeRecord) -> None:
     ]
 
 
-def test_a_script_gets_every_column_in_full(make_record: MakeRecord) -> None:
+def test_a_pipe_gets_every_column_in_full(make_record: MakeRecord) -> None:
     lines = rendered(_records(make_record), None)
 
     titles = ["TASK", "CLIP", "PROMPT", "STATE", "CREDITS", "FILE", "LINK", "MODEL"]
@@ -98,7 +98,7 @@ def test_a_script_gets_every_column_in_full(make_record: MakeRecord) -> None:
 
 
 @pytest.mark.parametrize("known_ids", [(), ("other-1757156493-1b2c3d4x",)])
-def test_short_ids_are_as_long_as_tells_them_apart(
+def test_short_ids_are_long_enough_to_differ(
     make_record: MakeRecord, known_ids: tuple[str, ...]
 ) -> None:
     records = [make_record(task_id="task-1-a1b2c3d4"), make_record(task_id="task-2-a1b2c3d4")]
@@ -108,7 +108,7 @@ def test_short_ids_are_as_long_as_tells_them_apart(
     assert [line.split()[0] for line in lines[1:]] == ["1-a1b2c3d4", "2-a1b2c3d4"]
 
 
-def test_an_id_that_is_not_shown_makes_short_ones_longer(make_record: MakeRecord) -> None:
+def test_short_ids_differ_from_those_not_shown(make_record: MakeRecord) -> None:
     lines = rendered([make_record(task_id="task-1-a1b2c3d4")], 100, known_ids=["x-9-a1b2c3d4"])
 
     assert lines[1].split()[0] == "1-a1b2c3d4"
@@ -124,7 +124,7 @@ def test_an_id_that_is_not_shown_makes_short_ones_longer(make_record: MakeRecord
         pytest.param({"link_left_s": 2 * H, "saved": "/x"}, "2h00m", Colour.DIM, id="dim-saved"),
     ],
 )
-def test_colour_tells_how_urgent_a_link_is(
+def test_colour_shows_how_soon_a_link_expires(
     make_record: MakeRecord, fields: dict[str, Any], text: str, colour: Colour
 ) -> None:
     line = [*render_table([make_record(**fields)], NOW, 100)[1]]
@@ -132,7 +132,7 @@ def test_colour_tells_how_urgent_a_link_is(
     assert Span(text, colour) in line
 
 
-def test_the_service_s_word_is_no_state_of_ours(make_record: MakeRecord) -> None:
+def test_a_status_of_the_service_is_not_taken_for_our_own(make_record: MakeRecord) -> None:
     record = make_record("refused")._replace(
         task=Task(task_id="t-1", status="refused"), status="refused"
     )
@@ -140,17 +140,17 @@ def test_the_service_s_word_is_no_state_of_ours(make_record: MakeRecord) -> None
     assert Span("refused") in [*render_table([record], NOW, 100)[1]]
 
 
-def test_a_file_is_a_link_to_itself(make_record: MakeRecord) -> None:
+def test_a_saved_file_is_shown_as_a_link(make_record: MakeRecord) -> None:
     line = [*render_table([make_record(saved="/home/me/out.mp4")], NOW, 160)[1]]
 
     assert Span("/home/me/out.mp4", link="file:///home/me/out.mp4") in line
 
 
-def test_no_records_leave_the_header() -> None:
+def test_without_records_only_the_header_is_shown() -> None:
     assert rendered([], 80) == ["TASK  CLIP  PROMPT  STATE  CREDITS  FILE  LINK"]
 
 
-def test_a_tree_has_edits_of_a_result_below_it(make_record: MakeRecord) -> None:
+def test_a_tree_shows_edits_of_a_result_below_it(make_record: MakeRecord) -> None:
     def edit(name: str, parent: str | None = None) -> Record:
         return make_record(task_id=name)._replace(parent=parent)
 
@@ -198,7 +198,7 @@ def test_a_tree_has_edits_of_a_result_below_it(make_record: MakeRecord) -> None:
         ),
     ],
 )
-def test_numbers_are_whole_at_any_width(width: int | None, lines: list[str]) -> None:
+def test_numbers_are_never_truncated(width: int | None, lines: list[str]) -> None:
     rows = [("CLIP", "TASKS", "CHARGED", "UNKNOWN"), ("films/clip.mp4", "3", "1.5", "-")]
 
     assert [plain_text(line) for line in render_columns(rows, width)] == lines
