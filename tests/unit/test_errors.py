@@ -26,7 +26,7 @@ def test_kinds_are_unique() -> None:
     assert len(set(kinds)) == len(kinds)
 
 
-def test_the_tree_in_the_docstring_is_the_tree_of_the_code() -> None:
+def test_the_docstring_shows_the_tree_of_classes() -> None:
     def draw(cls: type[OmniEditError], before: str) -> list[str]:
         below = cls.__subclasses__()
         lines: list[str] = []
@@ -47,7 +47,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("error", EVERY_ERROR)
-def test_the_journal_gives_an_error_back(error: type[OmniEditError]) -> None:
+def test_an_error_can_be_restored_from_the_journal(error: type[OmniEditError]) -> None:
     restored = restored_error(
         error.kind, "no", code="some_code", http_status=418, request_id="r" * 16
     )
@@ -59,7 +59,7 @@ def test_the_journal_gives_an_error_back(error: type[OmniEditError]) -> None:
     assert (restored.hint, restored.retry_after_s) == (None, None)
 
 
-def test_an_unknown_kind_is_still_an_error() -> None:
+def test_an_unknown_kind_is_restored_as_the_base_error() -> None:
     restored = restored_error(
         "of-a-newer-version", "no", code=None, http_status=None, request_id=None
     )
@@ -69,19 +69,19 @@ def test_an_unknown_kind_is_still_an_error() -> None:
 
 
 @pytest.mark.parametrize("error", EVERY_ERROR)
-def test_without_a_code_of_the_service_the_kind_stands_for_it(error: type[OmniEditError]) -> None:
+def test_the_code_defaults_to_the_kind(error: type[OmniEditError]) -> None:
     assert "message" in inspect.signature(error).parameters
     assert error("no").code == error.kind
     assert error("no", code="quota_not_enough").code == "quota_not_enough"
 
 
-def test_what_an_error_is_about_is_filled_in_only_where_unknown() -> None:
+def test_about_fills_in_only_missing_ids() -> None:
     error = OmniEditError("no", task_id="t-1").about(task_id="t-2", request_id="r-2")
 
     assert (error.task_id, error.request_id) == ("t-1", "r-2")
 
 
-def test_an_interrupt_is_not_swallowed_with_other_exceptions() -> None:
+def test_an_interrupt_is_not_caught_as_an_exception() -> None:
     assert not issubclass(Interrupted, Exception)
     assert not issubclass(Interrupted, KeyboardInterrupt)
     assert Interrupted(15).signal_number == 15
@@ -95,7 +95,7 @@ def test_an_interrupt_is_not_swallowed_with_other_exceptions() -> None:
         pytest.param("uv-receipt.toml", "uv tool", id="uv-tool"),
     ],
 )
-def test_the_tool_that_installed_omniedit_installs_extras_and_upgrades(
+def test_extras_and_upgrades_use_the_tool_that_installed_omniedit(
     tmp_path: Path, receipt: str | None, command: str
 ) -> None:
     if receipt is not None:
@@ -113,7 +113,7 @@ def test_the_tool_that_installed_omniedit_installs_extras_and_upgrades(
 
 @pytest.mark.posix
 @pytest.mark.parametrize("is_first", [True, False], ids=["activated", "another-python-first"])
-def test_an_extra_is_installed_by_the_python_that_runs_omniedit(
+def test_an_extra_is_installed_by_the_running_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_first: bool
 ) -> None:
     (tmp_path / "python").touch(mode=0o755)

@@ -15,17 +15,17 @@ jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 
 @pytest.mark.parametrize("error", EVERY_ERROR)
-def test_only_trouble_that_passes_is_tried_again(error: type[OmniEditError]) -> None:
+def test_only_unavailability_is_transient(error: type[OmniEditError]) -> None:
     expected = issubclass(error, UnavailableError) and error is not errors.BlockedClientError
 
     assert is_transient(error("no")) is expected
 
 
-def test_a_certificate_does_not_mend_itself() -> None:
+def test_a_certificate_error_is_not_transient() -> None:
     assert not is_transient(errors.NotConnectedError("no", code="certificate"))
 
 
-def test_a_clip_that_was_stored_without_a_url_is_not_stored_again() -> None:
+def test_a_clip_stored_without_a_url_is_not_uploaded_again() -> None:
     assert not is_transient(errors.UnreadableReplyError("no", code="no_clip_url"))
 
 
@@ -38,7 +38,7 @@ def test_a_clip_that_was_stored_without_a_url_is_not_stored_again() -> None:
         errors.UnavailableError,
     ],
 )
-def test_a_lost_reply_proves_nothing(error: type[OmniEditError]) -> None:
+def test_a_lost_reply_may_have_been_an_acceptance(error: type[OmniEditError]) -> None:
     assert not is_certainly_not_accepted(error("no"))
 
 
@@ -54,12 +54,12 @@ def test_a_lost_reply_proves_nothing(error: type[OmniEditError]) -> None:
         errors.QuotaError,
     ],
 )
-def test_a_refusal_and_a_missing_connection_are_certain(error: type[OmniEditError]) -> None:
+def test_refusals_and_failed_connections_accepted_nothing(error: type[OmniEditError]) -> None:
     assert is_certainly_not_accepted(error("no"))
 
 
 @given(st.integers(min_value=1, max_value=10_000), jitters)
-def test_rests_grow_to_a_limit(attempt: int, spread: float) -> None:
+def test_backoff_grows_to_a_limit(attempt: int, spread: float) -> None:
     rest_s = backoff_s(attempt, jitter=lambda: spread)
 
     full_s = min(DEFAULT.longest_backoff_s, DEFAULT.first_backoff_s * 2.0 ** min(attempt - 1, 60))
@@ -68,7 +68,7 @@ def test_rests_grow_to_a_limit(attempt: int, spread: float) -> None:
 
 
 @given(st.integers(min_value=1, max_value=50), st.floats(min_value=0, max_value=1e6), jitters)
-def test_the_service_is_never_asked_earlier_than_it_wants(
+def test_backoff_is_never_shorter_than_retry_after(
     attempt: int, retry_after_s: float, spread: float
 ) -> None:
     rest_s = backoff_s(attempt, retry_after_s=retry_after_s, jitter=lambda: spread)
@@ -76,7 +76,7 @@ def test_the_service_is_never_asked_earlier_than_it_wants(
     assert max(retry_after_s, 0.1) <= rest_s <= max(retry_after_s, 0.1) + 0.25
 
 
-def test_clients_do_not_come_back_in_step() -> None:
+def test_backoff_is_jittered() -> None:
     assert len({backoff_s(3, jitter=random.random) for _ in range(50)}) > 1
     assert len({backoff_s(3, jitter=random.random, retry_after_s=5) for _ in range(50)}) > 1
 
@@ -117,7 +117,7 @@ CUT_OFF = errors.NotConnectedError("refused")
 OFFLINE = errors.NotConnectedError("no network", code=errors.OFFLINE_CODE)
 
 
-def test_work_is_tried_again_until_it_succeeds_and_each_rest_is_told() -> None:
+def test_each_retry_until_success_is_reported() -> None:
     work = Work(BUSY, BUSY, BUSY)
 
     assert work.retry(budget_s=30).call(work.attempt) == "done"
@@ -125,7 +125,7 @@ def test_work_is_tried_again_until_it_succeeds_and_each_rest_is_told() -> None:
     assert work.said == [("busy", 0.5, 1), ("busy", 1.0, 2), ("busy", 2.0, 3)]
 
 
-def test_what_does_not_pass_is_not_tried_again() -> None:
+def test_a_permanent_error_is_not_retried() -> None:
     refusal = errors.QuotaError("empty")
     work = Work(refusal)
 
@@ -153,7 +153,7 @@ def test_what_does_not_pass_is_not_tried_again() -> None:
         ),
     ],
 )
-def test_a_rest_that_would_overrun_is_not_begun(
+def test_no_backoff_begins_that_would_overrun(
     work: Work, budget_s: float, deadline: float | None, expected_s: tuple[float, float]
 ) -> None:
     with pytest.raises(errors.UnavailableError):
@@ -162,14 +162,14 @@ def test_a_rest_that_would_overrun_is_not_begun(
     assert expected_s[0] <= work.now - 100 - work._took_s <= expected_s[1]
 
 
-def test_without_a_budget_a_lost_network_is_waited_for() -> None:
+def test_without_a_budget_a_lost_connection_is_retried_for_ever() -> None:
     work = Work(*[CUT_OFF] * 50)
 
     assert work.retry().call(work.attempt) == "done"
     assert work.slept[-1] == DEFAULT.longest_backoff_s / 2
 
 
-def test_after_a_success_the_rests_are_short_again() -> None:
+def test_a_success_resets_the_backoff() -> None:
     work = Work(*[BUSY] * 6)
     retry = work.retry()
 

@@ -14,21 +14,21 @@ _NASTY = st.sampled_from(
 
 
 @given(st.text(st.one_of(_NASTY, st.characters())))
-def test_nothing_that_acts_on_a_terminal_survives(text: str) -> None:
+def test_no_control_character_survives(text: str) -> None:
     harmless = sanitize(text)
 
     assert not {unicodedata.category(c) for c in harmless} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 @given(st.text(st.one_of(_NASTY, st.characters())))
-def test_harmless_text_stays_as_it_is(text: str) -> None:
+def test_sanitizing_twice_changes_nothing(text: str) -> None:
     once = sanitize(text)
 
     assert sanitize(once) == once
 
 
 @given(st.text(st.one_of(_NASTY, st.sampled_from("`'\\"), st.characters())))
-def test_what_is_quoted_for_a_shell_stays_as_it_is_between_backquotes(text: str) -> None:
+def test_quoted_words_are_sanitized_and_free_of_backquotes(text: str) -> None:
     word = quoted(text)
 
     assert sanitize(word) == word
@@ -50,23 +50,23 @@ def test_what_is_quoted_for_a_shell_stays_as_it_is_between_backquotes(text: str)
         pytest.param("x\ud800y", "x\N{REPLACEMENT CHARACTER}y", id="lone-surrogate"),
     ],
 )
-def test_made_harmless(text: str, expected: str) -> None:
+def test_text_is_sanitized(text: str, expected: str) -> None:
     assert sanitize(text) == expected
 
 
 @given(st.text(st.characters(categories=["L", "N"])), st.integers(0, 30))
-def test_cut_text_fits(text: str, width: int) -> None:
+def test_truncated_text_fits(text: str, width: int) -> None:
     assert cell_width(truncate(text, width)) <= width
     assert cell_width(truncate(text, width, keeps_end=True)) <= width
 
 
-def test_cutting_counts_cells_not_characters() -> None:
+def test_truncation_counts_cells_not_characters() -> None:
     assert truncate("把天空变成傍晚", 7) == "把天空…"
     assert truncate("把天空变成傍晚", 7, keeps_end=True) == "…成傍晚"
 
 
 @given(st.text(st.characters(categories=["L", "N", "Zs"])), st.integers(4, 30))
-def test_wrapped_text_loses_nothing_but_spaces(text: str, width: int) -> None:
+def test_wrapping_loses_nothing_but_spaces(text: str, width: int) -> None:
     line = [Span("note:", Colour.CYAN), Span(" "), Span(text)]
 
     lines = [plain_text(each) for each in wrapped(line, width)]
@@ -87,11 +87,11 @@ def test_wrapped_text_loses_nothing_but_spaces(text: str, width: int) -> None:
         pytest.param("caf\udce9.mp4", r"$'caf\351.mp4'", id="bytes-of-a-file-name"),
     ],
 )
-def test_a_word_is_quoted_so_that_a_message_can_show_it(text: str, expected: str) -> None:
+def test_quoted_words_are_printable(text: str, expected: str) -> None:
     assert quoted(text) == expected
 
 
-def test_a_terminal_that_lacks_a_character_gets_it_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_missing_from_the_encoding_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
 
     assert quoted("café") == r"$'caf\303\251'"
