@@ -69,7 +69,7 @@ def opened(tab: Tab, path: Path, videos: list[PageVideo], **others: object) -> P
     return path
 
 
-def test_videos_of_any_kind_play_in_step(tab: Tab, page: Path) -> None:
+def test_videos_of_different_formats_play_in_sync(tab: Tab, page: Path) -> None:
     tab.press(" ")
     assert tab.evaluate(PLAYED) < FRAME_S
 
@@ -79,7 +79,7 @@ def test_videos_of_any_kind_play_in_step(tab: Tab, page: Path) -> None:
     assert tab.evaluate("playing") is False
 
 
-def test_videos_are_in_step_at_rest_after_seeks(tab: Tab, page: Path) -> None:
+def test_videos_are_in_sync_after_seeks(tab: Tab, page: Path) -> None:
     tab.evaluate(
         "new Promise(done => { let count = 0; const next = () => { seek(Math.random() * 11);"
         " if (++count < 50) setTimeout(next, 10); else done(); }; next(); })"
@@ -92,7 +92,7 @@ def test_videos_are_in_step_at_rest_after_seeks(tab: Tab, page: Path) -> None:
     )
 
 
-def test_keys_do_what_the_page_lists(tab: Tab, page: Path) -> None:
+def test_every_keyboard_shortcut_works(tab: Tab, page: Path) -> None:
     frame = float(Fraction(1, 30))
     tab.press("ArrowRight")
     tab.press("ArrowRight")
@@ -115,7 +115,7 @@ def test_keys_do_what_the_page_lists(tab: Tab, page: Path) -> None:
     assert tab.evaluate("now === total") is True
 
 
-def test_a_loop_stays_in_its_part(tab: Tab, page: Path) -> None:
+def test_a_loop_stays_between_its_marks(tab: Tab, page: Path) -> None:
     tab.evaluate("begin = 1; end = 1.5; setLoop(true); seek(1.2); setPlaying(true)")
 
     reached = tab.evaluate(
@@ -145,7 +145,7 @@ def test_the_wipe_follows_mouse_and_keys(tab: Tab, page: Path) -> None:
     ) == ["cold.mp4"]
 
 
-def test_the_curve_is_the_scrubber_and_marks_the_moments(tab: Tab, page: Path) -> None:
+def test_the_curve_seeks_and_marks_the_moments(tab: Tab, page: Path) -> None:
     box = tab.evaluate(
         "(({left, top, width, height}) => [left, top, width, height])(time.getBoundingClientRect())"
     )
@@ -158,7 +158,7 @@ def test_the_curve_is_the_scrubber_and_marks_the_moments(tab: Tab, page: Path) -
     assert tab.evaluate("document.querySelectorAll('svg line').length") == 1
 
 
-def test_everything_can_be_reached_by_keyboard_and_has_a_name(tab: Tab, page: Path) -> None:
+def test_every_control_is_focusable_and_named(tab: Tab, page: Path) -> None:
     tree = tab.call("Accessibility.getFullAXTree")["nodes"]
 
     roles = {"button", "slider", "combobox", "video", "Video", "image", "DisclosureTriangle"}
@@ -175,7 +175,7 @@ def test_everything_can_be_reached_by_keyboard_and_has_a_name(tab: Tab, page: Pa
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_needs_no_scrolling_sideways(tab: Tab, page: Path, scheme: str) -> None:
+def test_a_phone_needs_no_horizontal_scrolling(tab: Tab, page: Path, scheme: str) -> None:
     tab.show_as(width=360, height=740, prefers_color_scheme=scheme)
 
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
@@ -183,7 +183,7 @@ def test_a_phone_needs_no_scrolling_sideways(tab: Tab, page: Path, scheme: str) 
     assert paper == {"light": "rgb(251, 251, 253)", "dark": "rgb(22, 22, 26)"}[scheme]
 
 
-def test_outside_text_runs_nothing_and_asks_for_nothing(tab: Tab, folder: Path) -> None:
+def test_text_from_outside_runs_no_script_and_loads_nothing(tab: Tab, folder: Path) -> None:
     name = "\"><script>document.title='run'</script>'&.mp4".replace("/", "")
     make_clip(folder / "clip.mp4", seconds=1)
     videos = [PageVideo(file=FILE, address="clip.mp4", clip=text) for text in HOSTILE]
@@ -211,7 +211,7 @@ def test_outside_text_runs_nothing_and_asks_for_nothing(tab: Tab, folder: Path) 
     assert tab.evaluate("document.title") != "run"
 
 
-def test_readme_shows_a_page_as_it_is_today(tab: Tab, folder: Path) -> None:
+def test_readmes_picture_has_the_size_of_a_current_page(tab: Tab, folder: Path) -> None:
     picture = take(tab, folder)
 
     size = slice(16, 24)  # width and height of a PNG
@@ -220,7 +220,7 @@ def test_readme_shows_a_page_as_it_is_today(tab: Tab, folder: Path) -> None:
     assert tab.evaluate("document.querySelectorAll('polyline').length") == 1
 
 
-def test_a_video_that_cannot_be_played_is_named(tab: Tab, folder: Path) -> None:
+def test_an_unplayable_video_is_reported(tab: Tab, folder: Path) -> None:
     make_clip(folder / "clip.mp4", seconds=1)
     videos = [
         PageVideo(file=FILE, address=name, clip="clip.mp4") for name in ("clip.mp4", "none.mp4")
