@@ -1,4 +1,4 @@
-"""Clips written by FFmpeg are cut and converted to the same frames and audio as FFmpeg's own."""
+"""Clips written by FFmpeg keep every frame and beep when they are cut and converted."""
 
 import shutil
 import subprocess
@@ -59,7 +59,7 @@ def source(
     return path
 
 
-def audible(seen: Seen) -> list[float]:
+def beeps_of(seen: Seen) -> list[float]:
     return seen.beeps if seen.samples else []
 
 
@@ -70,8 +70,8 @@ def test_conversion_keeps_every_frame_and_beep(source: Path, tmp_path: Path) -> 
     assert seen.numbers == list(range(6 * FPS))
     assert prepared.check.bad_frames == 0
     # Audio codecs ring slightly before and after a beep.
-    assert audible(seen) == pytest.approx(list(range(6))[: len(audible(seen))], abs=0.05)
-    assert len(audible(seen)) == (0 if source.suffix == ".gif" else 6)
+    assert beeps_of(seen) == pytest.approx(list(range(6))[: len(beeps_of(seen))], abs=0.05)
+    assert len(beeps_of(seen)) == (0 if source.suffix == ".gif" else 6)
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(1.0, 2.0), (2.52, 5.0), (0.0, 3.0)])
@@ -101,6 +101,6 @@ def test_replaced_audio_stays_in_sync(source: Path, tmp_path: Path) -> None:
         pytest.skip("a GIF has no audio")
     cut = prepare(source, tmp_path / "cut.mp4", start_s=1.0, end_s=5.0)
 
-    laid = replace_audio(cut.path, tmp_path / "out.mp4", original=source, original_start_s=1.0)
+    replaced = replace_audio(cut.path, tmp_path / "out.mp4", original=source, original_start_s=1.0)
 
-    assert see(laid.path).beeps == pytest.approx(see(cut.path).beeps, abs=0.001)
+    assert see(replaced.path).beeps == pytest.approx(see(cut.path).beeps, abs=0.001)

@@ -1,4 +1,4 @@
-"""No pass over a clip takes for ever, whatever its packets contain."""
+"""Reading a clip's packets takes a limited time, whatever they contain."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -16,7 +16,7 @@ def clip(tmp_path: Path) -> Path:
     return make_clip(tmp_path / "a.mp4")
 
 
-def passed(clip: Path, *, budget_s: float, ticks: Iterator[float]) -> Iterator[int]:
+def packet_sizes(clip: Path, *, budget_s: float, ticks: Iterator[float]) -> Iterator[int]:
     with opened_clip(clip) as container:
         stream = video_stream(container, name="a.mp4")
         for packet in packets_of(
@@ -26,16 +26,16 @@ def passed(clip: Path, *, budget_s: float, ticks: Iterator[float]) -> Iterator[i
 
 
 def test_a_pass_within_its_time_budget_yields_every_packet(clip: Path) -> None:
-    sizes = list(passed(clip, budget_s=60.0, ticks=count(0.0, 2.0)))
+    sizes = list(packet_sizes(clip, budget_s=60.0, ticks=count(0.0, 2.0)))
 
     assert len(sizes) == 21  # 20 frames, and an empty packet at the end
 
 
 def test_a_pass_over_its_time_budget_fails_with_a_hint(clip: Path) -> None:
-    taken = passed(clip, budget_s=60.0, ticks=count(0.0, 10.0))
+    sizes = packet_sizes(clip, budget_s=60.0, ticks=count(0.0, 10.0))
 
     with pytest.raises(InvalidInputError, match="takes longer than 60 s") as caught:
-        list(taken)
+        list(sizes)
 
     assert caught.value.code == "clip_too_slow"
     assert caught.value.hint

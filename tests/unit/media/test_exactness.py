@@ -104,7 +104,7 @@ def test_audio_beyond_the_end_of_the_video_is_trimmed(tmp_path: Path) -> None:
 
 
 def test_an_empty_edit_list_entry_counts_as_container_length(tmp_path: Path) -> None:
-    source = _delayed(make_clip(tmp_path / "a.mp4"), delay_s=1000)
+    source = _with_delay(make_clip(tmp_path / "a.mp4"), delay_s=1000)
     facts = probe(source, name="a.mp4")
 
     prepared = prepare(source, tmp_path / "out.mp4")
@@ -117,7 +117,7 @@ def test_an_empty_edit_list_entry_counts_as_container_length(tmp_path: Path) -> 
     assert probe(prepared.path, name="out").container_s == pytest.approx(2)
 
 
-def _delayed(path: Path, *, delay_s: int) -> Path:
+def _with_delay(path: Path, *, delay_s: int) -> Path:
     """Put an empty edit before the first frame of an MP4 whose index comes last."""
     content = bytearray(path.read_bytes())
     (scale,) = struct.unpack_from(">I", content, content.index(b"mvhd") + 16)
@@ -224,12 +224,12 @@ def test_tone_mapping_is_monotonic_and_keeps_grey_neutral(transfer: int) -> None
 def test_tone_mapping_keeps_white_bright_and_midtones_exact() -> None:
     green, _, _ = (memoryview(plane).cast("H") for plane in hald_planes(PQ))
 
-    def shown(step: int) -> float:
+    def mapped(step: int) -> float:
         return float(green[step * (1 + 36 + 36**2)] / 65535)
 
-    assert 0.85 < shown(20) < 0.95  # 186 cd/m2
+    assert 0.85 < mapped(20) < 0.95  # 186 cd/m2
     light = _pq_to_light(17 / 35)  # 79 cd/m2, below the knee
-    assert shown(17) == pytest.approx((light / 203) ** (1 / 2.4), abs=0.001)
+    assert mapped(17) == pytest.approx((light / 203) ** (1 / 2.4), abs=0.001)
 
 
 def test_the_default_audio_track_is_used(tmp_path: Path) -> None:
@@ -299,14 +299,14 @@ def test_a_clip_is_refused_if_over_a_tenth_of_its_frames_are_bad(tmp_path: Path)
 
     for number in (3, 11, 22, 31):
         overwrite_packet(source, "video", number)
-    few = check_frames(source)
+    acceptable = check_frames(source)
     overwrite_packet(source, "video", 36)
-    many = check_frames(source)
+    excessive = check_frames(source)
 
-    assert few.bad_frames == 4
-    refuse_damage(few, name="a.mp4")
+    assert acceptable.bad_frames == 4
+    refuse_damage(acceptable, name="a.mp4")
     with pytest.raises(InvalidInputError, match="5 of 40 frames cannot be decoded"):
-        refuse_damage(many, name="a.mp4")
+        refuse_damage(excessive, name="a.mp4")
 
 
 @pytest.mark.parametrize(

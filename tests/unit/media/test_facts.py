@@ -1,4 +1,4 @@
-"""Whether a clip fits, and how a result differs from it."""
+"""Problems of a clip are found, and how a result differs from it is described."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def codes(facts: ClipFacts) -> list[str]:
         pytest.param(10.0, [], id="10-seconds"),
         pytest.param(10.04, [], id="one-frame-over"),
         pytest.param(10.08, ["clip_too_long"], id="two-frames-over"),
-        pytest.param(None, [], id="unknown-refuses-nothing"),
+        pytest.param(None, [], id="unknown-length"),
     ],
 )
 def test_a_clip_may_be_one_frame_too_long(duration_s: float | None, expected: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Files are recognised by their bytes, and refused if cut off, whatever program wrote them."""
+"""Files are recognised by their content and refused if truncated, whatever wrote them."""
 
 import io
 from contextlib import suppress
@@ -102,12 +102,12 @@ KINDS = [
 ]
 TAILS = [
     pytest.param(b"\0" * 5, id="few-zeros"),
-    pytest.param(b"\0" * 4096, id="a-block-of-zeros"),
+    pytest.param(b"\0" * 4096, id="block-of-zeros"),
     pytest.param(b"\xff\xfe trailer of a camera \x80\x81", id="trailer"),
 ]
 
 
-def made(folder: Path, name: str, codec: str, options: dict[str, str]) -> bytes:
+def clip_content(folder: Path, name: str, codec: str, options: dict[str, str]) -> bytes:
     sound = Sound(codec="libopus" if name.endswith("webm") else "aac")
     if name.endswith("mp4"):
         sound = Sound()
@@ -115,7 +115,7 @@ def made(folder: Path, name: str, codec: str, options: dict[str, str]) -> bytes:
     return path.read_bytes()
 
 
-def check(content: bytes) -> None:
+def check_whole(content: bytes) -> None:
     file = io.BytesIO(content)
     check_is_whole(file, content[:4096], name="a", size_bytes=len(content))
     assert file.tell() == 0
@@ -125,7 +125,7 @@ def check(content: bytes) -> None:
 def test_a_complete_file_is_accepted(
     tmp_path: Path, name: str, codec: str, options: dict[str, str]
 ) -> None:
-    check(made(tmp_path, name, codec, options))
+    check_whole(clip_content(tmp_path, name, codec, options))
 
 
 @pytest.mark.parametrize(("name", "codec", "options"), KINDS)
@@ -133,11 +133,11 @@ def test_a_complete_file_is_accepted(
 def test_a_truncated_file_is_refused(
     tmp_path: Path, name: str, codec: str, options: dict[str, str], share: float
 ) -> None:
-    content = made(tmp_path, name, codec, options)
+    content = clip_content(tmp_path, name, codec, options)
     kept = int(len(content) * share)
 
     with pytest.raises(InvalidInputError, match="a is cut off") as caught:
-        check(content[:kept])
+        check_whole(content[:kept])
 
     assert caught.value.code == "damaged_clip"
     assert caught.value.hint
@@ -148,33 +148,33 @@ def test_a_truncated_file_is_refused(
     ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4")]
 )
 def test_trailing_bytes_are_accepted(tmp_path: Path, name: str, codec: str, tail: bytes) -> None:
-    check(made(tmp_path, name, codec, {}) + tail)
+    check_whole(clip_content(tmp_path, name, codec, {}) + tail)
 
 
 @pytest.mark.parametrize("options", [{}, {"mpegts_m2ts_mode": "1"}], ids=["broadcast", "disc"])
 def test_a_transport_stream_may_end_anywhere(tmp_path: Path, options: dict[str, str]) -> None:
-    content = made(tmp_path, "a.ts", "mpeg2video", options)
+    content = clip_content(tmp_path, "a.ts", "mpeg2video", options)
 
-    check(content)
-    check(content[: len(content) // 2 + 100])
+    check_whole(content)
+    check_whole(content[: len(content) // 2 + 100])
 
 
 def test_an_avi_with_a_wrong_size_in_its_header_is_accepted(
     tmp_path: Path,
 ) -> None:
-    content = made(tmp_path, "a.avi", "mpeg4", {})
+    content = clip_content(tmp_path, "a.avi", "mpeg4", {})
 
-    check(content[:4] + bytes(4) + content[8:])
-    check(content[:4] + len(content).to_bytes(4, "little") + content[8:])
+    check_whole(content[:4] + bytes(4) + content[8:])
+    check_whole(content[:4] + len(content).to_bytes(4, "little") + content[8:])
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(b"", id="nothing"),
+        pytest.param(b"", id="empty"),
         pytest.param(b"\x1aE\xdf\xa3", id="half-a-header"),
         pytest.param(b"\x1aE\xdf\xa3\x01\xff\xff\xff\xff\xff\xff\xff", id="header-without-end"),
-        pytest.param(b"\x1aE\xdf\xa3\x80\0\0", id="nothing-in-it"),
+        pytest.param(b"\x1aE\xdf\xa3\x80\0\0", id="empty-header"),
         pytest.param(b"RIFF\xff\xff\xff\xffAVI ", id="avi-without-end"),
         pytest.param(b"\0\0\0\1mdat" + b"\xff" * 8, id="box-beyond-64-bits"),
         pytest.param(bytes(5000), id="zeros"),
@@ -182,4 +182,4 @@ def test_an_avi_with_a_wrong_size_in_its_header_is_accepted(
 )
 def test_the_check_survives_garbage(content: bytes) -> None:
     with suppress(InvalidInputError):
-        check(content)
+        check_whole(content)

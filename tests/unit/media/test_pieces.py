@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def written(source: Path, pieces: Sequence[Piece], folder: Path) -> list[Path]:
+def write_pieces(source: Path, pieces: Sequence[Piece], folder: Path) -> list[Path]:
     """Write each piece as it would be sent."""
     return [
         prepare(
@@ -35,7 +35,7 @@ def written(source: Path, pieces: Sequence[Piece], folder: Path) -> list[Path]:
     ]
 
 
-def edited(pieces: Sequence[Piece], folder: Path, **changes: object) -> list[Path]:
+def make_results(pieces: Sequence[Piece], folder: Path, **changes: object) -> list[Path]:
     """Return results for pieces: the same frames with new audio, all encoded alike."""
     results: list[Path] = []
     for index, piece in enumerate(pieces):
@@ -68,7 +68,7 @@ def test_every_frame_is_in_exactly_one_piece(
 
     pieces = plan_split(source, longest_s=10)
 
-    paths = written(source, pieces, folder)
+    paths = write_pieces(source, pieces, folder)
     seen = [see(path) for path in paths]
     assert len(pieces) == 2
     count = sum(len(each.numbers) for each in seen)
@@ -87,12 +87,12 @@ def test_every_frame_is_in_exactly_one_piece(
     ("seconds", "marks", "durations"),
     [
         pytest.param(12, {}, [6.0, 6.0], id="halves"),
-        pytest.param(10, {}, [10.0], id="exactly-10-s-is-one"),
-        pytest.param(10.1, {}, [10.1], id="what-an-edit-lets-through-is-one"),
-        pytest.param(12, {"end_s": 10.1}, [10.1], id="also-of-a-cut"),
-        pytest.param(10.2, {}, [5.1, 5.1], id="what-it-does-not-is-two"),
-        pytest.param(20.1, {}, [6.7, 6.7, 6.7], id="a-picture-more-is-a-piece-more"),
-        pytest.param(15, {"start_s": 2.0, "end_s": 13.0}, [5.5, 5.5], id="of-a-cut"),
+        pytest.param(10, {}, [10.0], id="10-s-is-one-piece"),
+        pytest.param(10.1, {}, [10.1], id="one-frame-over-is-one-piece"),
+        pytest.param(12, {"end_s": 10.1}, [10.1], id="one-frame-over-in-a-cut"),
+        pytest.param(10.2, {}, [5.1, 5.1], id="two-frames-over-is-two-pieces"),
+        pytest.param(20.1, {}, [6.7, 6.7, 6.7], id="one-frame-over-20-s-is-three-pieces"),
+        pytest.param(15, {"start_s": 2.0, "end_s": 13.0}, [5.5, 5.5], id="cut"),
         pytest.param(20, {}, [10.0, 10.0], id="full-pieces"),
     ],
 )
@@ -113,7 +113,7 @@ def test_frames_at_a_fractional_rate_are_in_exactly_one_piece(tmp_path: Path, fo
 
     pieces = plan_split(source, longest_s=0.5)
 
-    seen = [see(path) for path in written(source, pieces, folder)]
+    seen = [see(path) for path in write_pieces(source, pieces, folder)]
     assert len(pieces) == 8
     assert max(piece.duration_s for piece in pieces) <= 0.5
     assert [number for each in seen for number in each.numbers] == list(range(100))
@@ -125,7 +125,7 @@ def test_a_frame_longer_than_a_piece_continues_in_the_next(tmp_path: Path, folde
 
     pieces = plan_split(source, longest_s=10)
 
-    seen = [see(path) for path in written(source, pieces, folder)]
+    seen = [see(path) for path in write_pieces(source, pieces, folder)]
     assert [each.numbers for each in seen] == [[0, 1, 2], [2], [2, 3, 4]]
     assert all(each.duration_s <= 10.001 for each in seen)
     assert sum(each.duration_s for each in seen) == pytest.approx(25.2, abs=0.01)
@@ -143,7 +143,9 @@ def test_a_slide_show_may_not_be_one_long_frame_too_long(tmp_path: Path) -> None
 
 def test_results_of_one_format_are_joined_without_reencoding(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
-    results = edited(pieces := plan_split(source, longest_s=2), folder, sound=Sound(seconds=0.5))
+    results = make_results(
+        pieces := plan_split(source, longest_s=2), folder, sound=Sound(seconds=0.5)
+    )
 
     joined = join(pieces, results, tmp_path / "out.mp4", original=source)
 
@@ -168,9 +170,9 @@ def test_results_of_different_sizes_are_reencoded(
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
     pieces = plan_split(source, longest_s=2)
-    results = edited(pieces[:1], folder)
+    results = make_results(pieces[:1], folder)
     (folder / "b").mkdir()
-    results += edited(pieces[1:], folder / "b", size=(96, 72))
+    results += make_results(pieces[1:], folder / "b", size=(96, 72))
 
     joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=new_audio)
 
@@ -186,10 +188,13 @@ def test_results_of_different_sizes_are_reencoded(
 @pytest.mark.parametrize(
     ("changes", "copied", "gap_s"),
     [
-        pytest.param({"times": range(16)}, True, 0.4, id="shorter-results-hold-their-last-picture"),
-        pytest.param({"times": range(24)}, False, -0.4, id="longer-results-lose-their-end"),
+        pytest.param({"times": range(16)}, True, 0.4, id="shorter-results-hold-their-last-frame"),
+        pytest.param({"times": range(24)}, False, -0.4, id="longer-results-are-trimmed"),
         pytest.param(
-            {"times": range(54), "tick": Fraction(1, 24), "fps": 24}, False, -0.25, id="other-rate"
+            {"times": range(54), "tick": Fraction(1, 24), "fps": 24},
+            False,
+            -0.25,
+            id="other-frame-rate",
         ),
     ],
 )
@@ -199,7 +204,7 @@ def test_results_of_unexpected_length_stay_in_sync_with_the_audio(
     source = make_clip(tmp_path / "a.mp4", seconds=4, sound=Sound())
     # B-frames prevent the end of a result from being dropped without re-encoding.
     options = changes | {"codec_options": {"bf": "2"}}
-    results = edited(pieces := plan_split(source, longest_s=2), folder, **options)
+    results = make_results(pieces := plan_split(source, longest_s=2), folder, **options)
 
     joined = join(pieces, results, tmp_path / "out.mp4", original=source)
 
@@ -217,7 +222,7 @@ def test_results_of_unexpected_length_stay_in_sync_with_the_audio(
 def test_generated_audio_is_faded_without_a_shift(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=5, sound=Sound())
     pieces = plan_split(source, longest_s=1)
-    results = edited(pieces, folder)
+    results = make_results(pieces, folder)
 
     joined = join(pieces, results, tmp_path / "out.mp4", original=source, new_audio=True)
 
@@ -237,7 +242,7 @@ def test_generated_audio_follows_results_of_any_length(tmp_path: Path, folder: P
         Piece(start_s=0.0, duration_s=2.0),
         Piece(start_s=2.0, duration_s=2.0),
     ]
-    results = edited(pieces, folder, times=range(30), sound=Sound(seconds=3))
+    results = make_results(pieces, folder, times=range(30), sound=Sound(seconds=3))
 
     joined = join(pieces, results, tmp_path / "out.mp4", original=None, new_audio=True)
 
@@ -249,7 +254,7 @@ def test_generated_audio_follows_results_of_any_length(tmp_path: Path, folder: P
 
 def test_results_without_audio_are_joined_with_silence(tmp_path: Path, folder: Path) -> None:
     pieces = [Piece(start_s=float(2 * i), duration_s=2.0) for i in range(2)]
-    results = edited(pieces, folder, sound=None)
+    results = make_results(pieces, folder, sound=None)
 
     joined = join(pieces, results, tmp_path / "out.mp4", original=None, new_audio=True)
 
@@ -260,7 +265,7 @@ def test_results_without_audio_are_joined_with_silence(tmp_path: Path, folder: P
 
 def test_a_silent_original_leaves_the_joined_clip_silent(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=4)
-    results = edited(pieces := plan_split(source, longest_s=2), folder)
+    results = make_results(pieces := plan_split(source, longest_s=2), folder)
 
     joined = join(pieces, results, tmp_path / "out.mp4", original=source)
 
@@ -276,7 +281,11 @@ def test_the_audio_of_a_cut_original_begins_at_the_cut(
     pieces = plan_split(source, start_s=1.5, end_s=5.5, longest_s=2)
 
     joined = join(
-        pieces, edited(pieces, folder), tmp_path / "out.mp4", original=source, original_start_s=1.5
+        pieces,
+        make_results(pieces, folder),
+        tmp_path / "out.mp4",
+        original=source,
+        original_start_s=1.5,
     )
 
     seen = see(joined.path)
@@ -287,7 +296,7 @@ def test_the_audio_of_a_cut_original_begins_at_the_cut(
 def test_audio_begins_with_the_first_frame_after_the_mark(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=6, fps=5, sound=Sound())
     pieces = plan_split(source, start_s=1.45, longest_s=3)
-    results = written(source, pieces, folder)
+    results = write_pieces(source, pieces, folder)
 
     joined = join(pieces, results, tmp_path / "out.mp4", original=source, original_start_s=1.45)
 
@@ -303,7 +312,7 @@ def test_joining_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_an_interrupted_join_leaves_no_file(tmp_path: Path, folder: Path) -> None:
     pieces = [Piece(start_s=float(2 * i), duration_s=2.0) for i in range(2)]
-    results = edited(pieces, folder)
+    results = make_results(pieces, folder)
     private = tmp_path / "private"
     private.mkdir()
 

@@ -1,4 +1,4 @@
-"""Clips that are cut and converted keep every frame and every beep in its place."""
+"""Cut and converted clips keep every frame and beep in place; failures leave no file."""
 
 import errno
 import gc
@@ -94,13 +94,13 @@ def test_the_index_comes_before_the_media_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("start_s", "end_s", "expected"),
     [
-        pytest.param(1.0, 3.0, range(10, 30), id="on-pictures"),
-        pytest.param(1.05, 2.95, range(11, 30), id="between-pictures"),
+        pytest.param(1.0, 3.0, range(10, 30), id="on-frames"),
+        pytest.param(1.05, 2.95, range(11, 30), id="between-frames"),
         pytest.param(None, 2.0, range(20), id="end-only"),
         pytest.param(2.5, None, range(25, 40), id="start-only"),
         pytest.param(0.0, 4.0, range(40), id="all"),
-        pytest.param(1.2, 1.3, range(12, 13), id="one-picture"),
-        pytest.param(3.9, None, range(39, 40), id="last-picture"),
+        pytest.param(1.2, 1.3, range(12, 13), id="one-frame"),
+        pytest.param(3.9, None, range(39, 40), id="last-frame"),
     ],
 )
 def test_a_cut_is_frame_exact(
@@ -240,8 +240,8 @@ def test_a_video_one_pixel_wide_is_refused(tmp_path: Path) -> None:
         prepare(source, tmp_path / "out.mp4")
 
 
-# How a frame must be stored to be shown upright, for each of the eight orientations.
-TURNS = {
+# The filters that store a frame so that the display matrix shows it upright.
+FILTERS_BY_MATRIX = {
     (1, 0, 0, 1): "",
     (0, 1, -1, 0): "transpose=cclock",
     (-1, 0, 0, -1): "hflip,vflip",
@@ -253,7 +253,7 @@ TURNS = {
 }
 
 
-@pytest.mark.parametrize("matrix", TURNS)
+@pytest.mark.parametrize("matrix", FILTERS_BY_MATRIX)
 @pytest.mark.parametrize(
     "start_s", [pytest.param(0.5, id="encoded"), pytest.param(None, id="copied")]
 )
@@ -261,7 +261,7 @@ def test_rotated_and_mirrored_video_is_shown_upright(
     tmp_path: Path, matrix: tuple[int, int, int, int], start_s: float | None
 ) -> None:
     upright = make_clip(tmp_path / "upright.mp4")
-    source = set_matrix(_stored(upright, tmp_path / "a.mov", TURNS[matrix]), matrix)
+    source = set_matrix(_stored(upright, tmp_path / "a.mov", FILTERS_BY_MATRIX[matrix]), matrix)
 
     prepared = prepare(source, tmp_path / "out.mp4", start_s=start_s)
 
@@ -396,10 +396,10 @@ def test_a_failed_conversion_leaves_no_file(
 @pytest.mark.parametrize(
     ("number", "error"),
     [
-        pytest.param(errno.EINVAL, InvalidInputError, id="packets-without-sense"),
+        pytest.param(errno.EINVAL, InvalidInputError, id="invalid-packets"),
         pytest.param(errno.ENOSPC, LocalError, id="full-disk"),
         pytest.param(errno.EIO, LocalError, id="failing-disk"),
-        pytest.param(errno.EACCES, LocalError, id="forbidden"),
+        pytest.param(errno.EACCES, LocalError, id="no-permission"),
     ],
 )
 def test_write_errors_blame_either_the_clip_or_the_disk(
@@ -444,7 +444,7 @@ def test_a_stream_that_begins_midway_is_ignored(tmp_path: Path) -> None:
     assert seen.numbers == list(range(25))
 
 
-def damaged(path: Path, *, share: float) -> Path:
+def make_damaged(path: Path, *, share: float) -> Path:
     """Make a clip of thirty PNG frames and overwrite a share of them."""
     source = make_clip(path, codec="png", pixel_format="rgb24", seconds=3)
     content = bytearray(source.read_bytes())
@@ -456,7 +456,7 @@ def damaged(path: Path, *, share: float) -> Path:
 
 
 def test_a_few_bad_frames_are_counted(tmp_path: Path) -> None:
-    source = damaged(tmp_path / "a.mov", share=0.1)
+    source = make_damaged(tmp_path / "a.mov", share=0.1)
 
     prepared = prepare(source, tmp_path / "out.mp4")
 
@@ -465,7 +465,7 @@ def test_a_few_bad_frames_are_counted(tmp_path: Path) -> None:
 
 
 def test_more_than_a_tenth_bad_frames_are_refused(tmp_path: Path) -> None:
-    source = damaged(tmp_path / "a.mov", share=0.2)
+    source = make_damaged(tmp_path / "a.mov", share=0.2)
 
     with pytest.raises(InvalidInputError, match="6 of 30 frames cannot be decoded") as caught:
         prepare(source, tmp_path / "out.mp4")
@@ -491,21 +491,21 @@ def test_frames_are_freed_once_they_are_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "waiting"),
+    ("size", "lookahead"),
     [
-        pytest.param((WIDTH, HEIGHT), 20, id="as-many-as-is-usual"),
-        pytest.param((3840, 2160), 5, id="few-of-4k-ones"),
+        pytest.param((WIDTH, HEIGHT), 20, id="usual-number"),
+        pytest.param((3840, 2160), 5, id="fewer-at-4k"),
     ],
 )
 def test_the_encoder_looks_ahead_fewer_frames_if_they_are_large(
-    tmp_path: Path, size: tuple[int, int], waiting: int
+    tmp_path: Path, size: tuple[int, int], lookahead: int
 ) -> None:
     source = make_clip(tmp_path / "a.avi", codec="mpeg4", size=size, seconds=0.2)
 
     content = prepare(source, tmp_path / "out.mp4").path.read_bytes()
 
     # The encoder writes its settings into the stream.
-    assert f"rc_lookahead={waiting}".encode() in content
+    assert f"rc_lookahead={lookahead}".encode() in content
     assert b"sliced_threads=0" in content
 
 
@@ -514,15 +514,15 @@ def test_the_encoder_looks_ahead_fewer_frames_if_they_are_large(
 )
 def test_progress_reaches_the_total(tmp_path: Path, start_s: float | None) -> None:
     source = make_clip(tmp_path / "a.mov", sound=Sound())
-    told: list[Progress] = []
+    reported: list[Progress] = []
 
-    prepare(source, tmp_path / "out.mp4", start_s=start_s, on_progress=told.append)
+    prepare(source, tmp_path / "out.mp4", start_s=start_s, on_progress=reported.append)
 
     length_s = 2 - (start_s or 0)
-    assert {progress.total_s for progress in told} == {length_s}
-    assert [progress.frames for progress in told] == list(range(1, round(length_s * 10) + 1))
-    assert 0 < told[0].done_s < 1
-    assert told[-1].done_s == pytest.approx(length_s)
+    assert {progress.total_s for progress in reported} == {length_s}
+    assert [progress.frames for progress in reported] == list(range(1, round(length_s * 10) + 1))
+    assert 0 < reported[0].done_s < 1
+    assert reported[-1].done_s == pytest.approx(length_s)
 
 
 def test_progress_estimates_speed_and_time_left() -> None:

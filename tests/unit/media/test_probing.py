@@ -1,4 +1,4 @@
-"""The facts that are read from clips, and the files that are refused."""
+"""The facts that `probe` reads from clips, and the files that it refuses."""
 
 import gc
 import io
@@ -124,9 +124,9 @@ def test_the_header_gives_the_length_without_further_reading(tmp_path: Path) -> 
     ("matrix", "rotation"),
     [
         pytest.param((1, 0, 0, 1), 0, id="upright"),
-        pytest.param((0, 1, -1, 0), 90, id="phone-held-upright"),
+        pytest.param((0, 1, -1, 0), 90, id="portrait-phone"),
         pytest.param((-1, 0, 0, -1), 180, id="upside-down"),
-        pytest.param((0, -1, 1, 0), 270, id="other-side"),
+        pytest.param((0, -1, 1, 0), 270, id="upside-down-portrait"),
     ],
 )
 def test_rotation_is_read_from_the_display_matrix(

@@ -23,12 +23,12 @@ def test_the_original_audio_is_in_sync_with_the_result(
 ) -> None:
     original = make_clip(tmp_path / "a.mov", seconds=4, sound=Sound(codec=codec))
 
-    laid = replace_audio(result, tmp_path / "out.mp4", original=original)
+    replaced = replace_audio(result, tmp_path / "out.mp4", original=original)
 
-    before, after = see(original), see(laid.path)
-    assert laid.sound is Audio.ORIGINAL
-    assert laid.difference_s == pytest.approx(0)
-    assert packets(laid.path) == packets(result)
+    before, after = see(original), see(replaced.path)
+    assert replaced.sound is Audio.ORIGINAL
+    assert replaced.difference_s == pytest.approx(0)
+    assert packets(replaced.path) == packets(result)
     assert after.beeps == pytest.approx([0, 1, 2, 3], abs=0.001)
     assert after.level(1.01, 1.09) == pytest.approx(before.level(1.01, 1.09), abs=0.1)
 
@@ -36,7 +36,7 @@ def test_the_original_audio_is_in_sync_with_the_result(
 def test_the_original_audio_of_a_cut_begins_at_the_cut(tmp_path: Path, result: Path) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=8, sound=Sound())
 
-    laid = replace_audio(
+    replaced = replace_audio(
         result,
         tmp_path / "out.mp4",
         original=original,
@@ -44,8 +44,8 @@ def test_the_original_audio_of_a_cut_begins_at_the_cut(tmp_path: Path, result: P
         original_end_s=6.5,
     )
 
-    seen = see(laid.path)
-    assert laid.difference_s == pytest.approx(0)
+    seen = see(replaced.path)
+    assert replaced.difference_s == pytest.approx(0)
     assert seen.beeps == pytest.approx([0.5, 1.5, 2.5, 3.5], abs=0.001)
     assert seen.level(1.51, 1.59) == pytest.approx(see(original).level(1.01, 1.09), abs=0.1)
 
@@ -59,13 +59,13 @@ def test_original_audio_is_trimmed_or_padded_to_the_result(
 ) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=seconds, sound=Sound())
 
-    laid = replace_audio(result, tmp_path / "out.mp4", original=original)
+    replaced = replace_audio(result, tmp_path / "out.mp4", original=original)
 
-    facts = probe(laid.path, name="out")
-    assert laid.difference_s == pytest.approx(difference_s)
+    facts = probe(replaced.path, name="out")
+    assert replaced.difference_s == pytest.approx(difference_s)
     assert facts.audio_s == pytest.approx(4, abs=0.025)
     assert facts.container_s == pytest.approx(4, abs=0.001)
-    assert see(laid.path).beeps == pytest.approx(range(min(4, seconds)), abs=0.001)
+    assert see(replaced.path).beeps == pytest.approx(range(min(4, seconds)), abs=0.001)
 
 
 @pytest.mark.parametrize("has_silent_original", [True, False])
@@ -74,11 +74,11 @@ def test_without_original_audio_the_result_is_silent(
 ) -> None:
     original = make_clip(tmp_path / "a.mp4", seconds=4) if has_silent_original else None
 
-    laid = replace_audio(result, tmp_path / "out.mp4", original=original)
+    replaced = replace_audio(result, tmp_path / "out.mp4", original=original)
 
-    assert laid.sound is Audio.NONE
-    assert not probe(laid.path, name="out").has_audio
-    assert packets(laid.path) == packets(result)
+    assert replaced.sound is Audio.NONE
+    assert not probe(replaced.path, name="out").has_audio
+    assert packets(replaced.path) == packets(result)
 
 
 def test_marks_that_a_result_loses_are_reported(tmp_path: Path, result: Path) -> None:
@@ -91,8 +91,8 @@ def test_replacing_audio_by_the_same_audio_changes_nothing(tmp_path: Path) -> No
     original = make_clip(tmp_path / "a.mp4", seconds=6, sound=Sound())
     prepared = prepare(original, tmp_path / "cut.mp4", start_s=1.3, end_s=5.3)
 
-    laid = replace_audio(
+    replaced = replace_audio(
         prepared.path, tmp_path / "out.mp4", original=original, original_start_s=1.3
     )
 
-    assert see(laid.path).beeps == pytest.approx(see(prepared.path).beeps, abs=0.001)
+    assert see(replaced.path).beeps == pytest.approx(see(prepared.path).beeps, abs=0.001)

@@ -16,7 +16,7 @@ from omniedit.media import check_marks, parse_mark
         pytest.param("1:02.5", 62.5, id="minutes-and-seconds"),
         pytest.param("0:05", 5.0, id="leading-zero"),
         pytest.param("1:02:03.5", 3723.5, id="hours"),
-        pytest.param(" 3 ", 3.0, id="space-around"),
+        pytest.param(" 3 ", 3.0, id="surrounding-spaces"),
     ],
 )
 def test_marks_are_seconds_or_clock_times(text: str, seconds: float) -> None:
@@ -55,7 +55,7 @@ def test_other_forms_of_marks_are_refused(text: str) -> None:
         pytest.param(3.0, 2.0, "is not after --start", id="end-before-start"),
         pytest.param(2.0, 2.0, "is not after --start", id="nothing-between"),
         pytest.param(5.0, None, "beyond the end", id="start-at-the-end"),
-        pytest.param(None, 5.3, "beyond the end", id="end-beyond"),
+        pytest.param(None, 5.3, "beyond the end", id="end-beyond-the-end"),
         pytest.param(None, 0.0, "leaves nothing", id="end-at-0"),
     ],
 )

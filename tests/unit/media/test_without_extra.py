@@ -1,4 +1,4 @@
-"""Without PyAV the package can be imported, and names the missing extra."""
+"""Without PyAV, `omniedit.media` can be imported and names the missing extra."""
 
 import sys
 
