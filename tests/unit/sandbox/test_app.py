@@ -261,8 +261,8 @@ def test_credits_are_reserved_then_charged_or_refunded(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "authorization",
     [
-        pytest.param(None, id="none"),
-        pytest.param("Bearer sk-evo-0123456789", id="a-real-one"),
+        pytest.param(None, id="no-header"),
+        pytest.param("Bearer sk-evo-0123456789", id="real-key"),
         pytest.param("sk-sandbox", id="no-scheme"),
         pytest.param("Basic sk-sandbox", id="other-scheme"),
         pytest.param("Bearer xsk-sandbox", id="other-prefix"),

@@ -36,7 +36,7 @@ class Receiver(BaseHTTPRequestHandler):
         pass
 
 
-class Waits(threading.Event):
+class RecordedWaits(threading.Event):
     """A stop event that records the requested delays and never waits."""
 
     def __init__(self) -> None:
@@ -63,11 +63,14 @@ def receiver() -> Iterator[str]:
 @pytest.fixture
 def sender(bench: Bench) -> CallbackSender:
     return CallbackSender(
-        service=bench.service, origin="http://127.0.0.1:1", stopped=Waits(), log=bench.lines.append
+        service=bench.service,
+        origin="http://127.0.0.1:1",
+        stopped=RecordedWaits(),
+        log=bench.lines.append,
     )
 
 
-def due(bench: Bench, url: str, prompt: str = "x") -> Edit:
+def due_edit(bench: Bench, url: str, prompt: str = "x") -> Edit:
     bench.submit(prompt, body={"callback_url": url})
     assert bench.store.take_callback(bench.clock()) is None
     bench.clock.advance(5)
@@ -89,7 +92,7 @@ def test_a_callback_delivers_the_ended_task(
 ) -> None:
     Receiver.statuses.append(204)
 
-    delivered = sender.deliver(due(bench, receiver, prompt))
+    delivered = sender.deliver(due_edit(bench, receiver, prompt))
 
     assert delivered
     (body,) = Receiver.bodies
@@ -100,9 +103,9 @@ def test_a_callback_delivers_the_ended_task(
 @pytest.mark.parametrize(
     ("statuses", "delays_s"),
     [
-        pytest.param([500, 200], [1], id="once-more"),
-        pytest.param([500, 404, 302, 201], [1, 2, 4], id="three-times-more"),
-        pytest.param([500, 500, 500, 500], [1, 2, 4], id="then-never-again"),
+        pytest.param([500, 200], [1], id="one-retry"),
+        pytest.param([500, 404, 302, 201], [1, 2, 4], id="three-retries"),
+        pytest.param([500, 500, 500, 500], [1, 2, 4], id="no-fourth-retry"),
     ],
 )
 def test_a_failed_callback_is_retried(
@@ -114,11 +117,11 @@ def test_a_failed_callback_is_retried(
 ) -> None:
     Receiver.statuses.extend(statuses)
 
-    is_delivered = sender.deliver(due(bench, receiver))
+    is_delivered = sender.deliver(due_edit(bench, receiver))
 
     assert is_delivered is (statuses[-1] < 300)
 
-    assert isinstance(sender.stopped, Waits)
+    assert isinstance(sender.stopped, RecordedWaits)
     assert sender.stopped.delays_s == delays_s
     assert len(Receiver.bodies) == len(statuses)
     bench.clock.advance(CALLBACK_LEASE_S)
@@ -126,13 +129,13 @@ def test_a_failed_callback_is_retried(
 
 
 def test_a_callback_to_an_external_host_is_never_sent(bench: Bench, sender: CallbackSender) -> None:
-    sender.deliver(due(bench, "https://example.com/hook"))
+    sender.deliver(due_edit(bench, "https://example.com/hook"))
 
     assert "not delivered" in bench.lines[-1]
 
 
 def test_a_callback_is_taken_again_after_its_lease(bench: Bench) -> None:
-    edit = due(bench, "http://127.0.0.1:9/")
+    edit = due_edit(bench, "http://127.0.0.1:9/")
     assert bench.store.take_callback(bench.clock()) is None
     bench.clock.advance(CALLBACK_LEASE_S)
 
@@ -149,12 +152,12 @@ def test_a_stalled_task_sends_no_callback(bench: Bench) -> None:
 def test_the_sender_delivers_due_callbacks(bench: Bench, receiver: str) -> None:
     # given
     Receiver.statuses.append(200)
-    told = threading.Event()
+    delivered = threading.Event()
     sender = CallbackSender(
         service=bench.service,
         origin="http://127.0.0.1:1",
         stopped=threading.Event(),
-        log=lambda _: told.set(),
+        log=lambda _: delivered.set(),
     )
     bench.submit(body={"callback_url": receiver})
     bench.clock.advance(5)
@@ -163,5 +166,5 @@ def test_the_sender_delivers_due_callbacks(bench: Bench, receiver: str) -> None:
     sender.start()
 
     # then
-    assert told.wait(5)
+    assert delivered.wait(5)
     sender.stopped.set()

@@ -44,18 +44,20 @@ def test_the_bundled_clip_decodes_completely() -> None:
         pytest.param(mp4(video_s=3.2, version=1), 3.2, id="64-bit-times"),
         pytest.param(mp4(video_s=3.2, audio_s=3.4), 3.2, id="longer-audio-does-not-count"),
         pytest.param(FTYP + box(b"moov", mvhd(2.5)), 2.5, id="movie-without-tracks"),
-        pytest.param(FTYP + LARGE + box(b"moov", mvhd(2.5)), 2.5, id="behind-a-64-bit-box"),
-        pytest.param(FTYP + OPEN_ENDED, 2.5, id="box-that-reaches-to-the-end"),
-        pytest.param(FTYP + box(b"moov", mvhd(0.0)), None, id="fragments-state-nothing"),
+        pytest.param(FTYP + LARGE + box(b"moov", mvhd(2.5)), 2.5, id="after-a-64-bit-box"),
+        pytest.param(FTYP + OPEN_ENDED, 2.5, id="box-until-the-end-of-the-file"),
+        pytest.param(FTYP + box(b"moov", mvhd(0.0)), None, id="fragmented"),
         pytest.param(FTYP + box(b"moov", mvhd(1.0, timescale=1)[:-90]), None, id="cut-short"),
         pytest.param(
             FTYP + box(b"moov", box(b"mvhd", bytes(100)), trak(b"vide", 1.0)),
             None,
             id="no-timescale",
         ),
-        pytest.param(FTYP + struct.pack(">I4s", 4, b"moov"), None, id="box-smaller-than-its-head"),
+        pytest.param(
+            FTYP + struct.pack(">I4s", 4, b"moov"), None, id="box-smaller-than-its-header"
+        ),
         pytest.param(FTYP + box(b"free") * 100_000, None, id="endless-boxes"),
-        pytest.param(b"\x1a\x45\xdf\xa3" + bytes(100), None, id="no-mp4"),
+        pytest.param(b"\x1a\x45\xdf\xa3" + bytes(100), None, id="not-an-mp4"),
     ],
 )
 def test_the_length_is_read_from_the_header(

@@ -17,7 +17,7 @@ from omniedit.sandbox.faults import (
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        pytest.param("warmer", {}, id="none"),
+        pytest.param("warmer", {}, id="no-marker"),
         pytest.param("a [b] [sand:box]", {}, id="other-brackets-are-text"),
         pytest.param("[sandbox:fail=service_error]", {"fail": "service_error"}, id="fail-has-code"),
         pytest.param("[sandbox:cancel]", {"cancel": ""}, id="cancel"),
@@ -43,8 +43,8 @@ def test_markers_are_parsed(prompt: str, expected: Faults) -> None:
     ("prompt", "refusals"),
     [
         pytest.param("warmer", [None, None, None], id="no-marker"),
-        pytest.param("[sandbox:http=429]", [429, 429, 429], id="without-a-count-for-ever"),
-        pytest.param("[sandbox:http=503*2]", [503, 503, None], id="as-often-as-it-says"),
+        pytest.param("[sandbox:http=429]", [429, 429, 429], id="no-count-refuses-always"),
+        pytest.param("[sandbox:http=503*2]", [503, 503, None], id="count-of-two"),
     ],
 )
 def test_the_http_marker_refuses_by_attempt(prompt: str, refusals: list[int | None]) -> None:
@@ -54,29 +54,31 @@ def test_the_http_marker_refuses_by_attempt(prompt: str, refusals: list[int | No
 
 
 @pytest.mark.parametrize(
-    ("prompt", "said"),
+    ("prompt", "message"),
     [
         pytest.param("[sandbox:boom]", "unknown marker `[sandbox:boom]`", id="unknown"),
         pytest.param("[sandbox:]", "unknown marker", id="empty"),
         pytest.param("[sandbox:stall", "unknown marker", id="unclosed"),
-        pytest.param("[sandbox:fail]", "unknown marker", id="value-missing"),
-        pytest.param("[sandbox:stall=1]", "unknown marker", id="value-too-many"),
+        pytest.param("[sandbox:fail]", "unknown marker", id="missing-value"),
+        pytest.param("[sandbox:stall=1]", "unknown marker", id="unexpected-value"),
         pytest.param("[sandbox:fail=a b]", "invalid value in", id="code-with-space"),
         pytest.param("[sandbox:http=200]", "invalid value in", id="http-success"),
-        pytest.param("[sandbox:http=429*0]", "invalid value in", id="http-never"),
+        pytest.param("[sandbox:http=429*0]", "invalid value in", id="http-zero-times"),
         pytest.param("[sandbox:seconds=-1]", "invalid value in", id="seconds-negative"),
         pytest.param("[sandbox:seconds=nan]", "invalid value in", id="seconds-nan"),
         pytest.param("[sandbox:seconds=soon]", "invalid value in", id="seconds-words"),
         pytest.param("[sandbox:cut][sandbox:cut]", "given twice", id="twice"),
-        pytest.param("[sandbox:stall][sandbox:cancel]", "exclude each other", id="two-ends"),
-        pytest.param("[sandbox:empty][sandbox:fail=x]", "exclude each other", id="empty-failure"),
+        pytest.param("[sandbox:stall][sandbox:cancel]", "exclude each other", id="two-outcomes"),
+        pytest.param(
+            "[sandbox:empty][sandbox:fail=x]", "exclude each other", id="empty-and-failed"
+        ),
     ],
 )
-def test_an_invalid_marker_is_named(prompt: str, said: str) -> None:
+def test_an_invalid_marker_is_named(prompt: str, message: str) -> None:
     with pytest.raises(MarkerError) as caught:
         parse_markers(prompt)
 
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_error_for_an_unknown_marker_lists_the_known_ones() -> None:

@@ -56,7 +56,7 @@ def test_head_describes_the_result_without_sending_it(bench: Bench) -> None:
         pytest.param("bytes=70000-", 206, CLIP[70000:], None, id="tail"),
         pytest.param("bytes=-7", 206, CLIP[-7:], None, id="suffix"),
         pytest.param("bytes=5-99999999", 206, CLIP[5:], None, id="end-beyond-the-file"),
-        pytest.param("bytes=0-0,5-6", 200, CLIP, None, id="several-are-ignored"),
+        pytest.param("bytes=0-0,5-6", 200, CLIP, None, id="several-ranges-are-ignored"),
         pytest.param(
             f"bytes={len(CLIP)}-", 416, None, f"bytes */{len(CLIP)}", id="begin-beyond-the-file"
         ),
@@ -113,16 +113,16 @@ def test_a_modified_link_is_refused(bench: Bench, change: object) -> None:
 def test_an_expired_link_is_never_renewed(bench: Bench) -> None:
     task = bench.finished()
     bench.clock.advance(86_399)
-    alive = bench.download(task["results"][0])
+    valid = bench.download(task["results"][0])
     bench.clock.advance(1)
 
-    dead = bench.download(task["results"][0])
-    fresh = bench.download(bench.task(task["id"])["results"][0])
+    expired = bench.download(task["results"][0])
+    reread = bench.download(bench.task(task["id"])["results"][0])
 
-    assert alive.status_code == 200
-    assert [dead.status_code, fresh.status_code] == [403, 403]
-    assert dead.headers["Content-Type"].startswith("application/xml")
-    assert ET.fromstring(dead.data).findtext("Message") == "Request has expired"  # noqa: S314 - our own
+    assert valid.status_code == 200
+    assert [expired.status_code, reread.status_code] == [403, 403]
+    assert expired.headers["Content-Type"].startswith("application/xml")
+    assert ET.fromstring(expired.data).findtext("Message") == "Request has expired"  # noqa: S314 - our own
 
 
 def test_the_expired_marker_makes_the_link_invalid_at_once(bench: Bench) -> None:

@@ -58,12 +58,12 @@ def submit(
     return dict(json.load(connection.getresponse()))
 
 
-def target(url: str) -> str:
+def path_and_query(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.path}?{parts.query}"
 
 
-def exchange(sandbox: RunningSandbox, raw: bytes) -> bytes:
+def send_raw(sandbox: RunningSandbox, raw: bytes) -> bytes:
     """Send raw bytes and return the reply, up to the end of the connection."""
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=10) as connection:
         connection.sendall(raw)
@@ -95,7 +95,7 @@ def test_the_date_header_uses_the_sandboxs_clock(folder: Path) -> None:
 def test_a_cut_download_can_be_resumed(sandbox: RunningSandbox) -> None:
     with closing(connect(sandbox)) as connection:
         task = submit(connection, "[sandbox:cut]")
-        url = target(task["results"][0])
+        url = path_and_query(task["results"][0])
 
         connection.request("GET", url, headers={"User-Agent": "omniedit/1"})
         with pytest.raises(http.client.IncompleteRead) as caught:
@@ -176,7 +176,7 @@ def test_every_body_framing_is_read_or_refused(
         pytest.param(
             b"GET http://[::1/ HTTP/1.1\r\nHost: localhost\r\n", 400, id="target-malformed"
         ),
-        pytest.param(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n", 404, id="star"),
+        pytest.param(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n", 404, id="asterisk-target"),
         pytest.param(b"BREW /v1/credits HTTP/1.1\r\nHost: localhost\r\n", 405, id="odd-method"),
         pytest.param(
             b"GET /v1/tasks?page=\xff HTTP/1.1\r\nHost: localhost\r\n", 400, id="query-not-ascii"
@@ -189,7 +189,7 @@ def test_every_body_framing_is_read_or_refused(
 def test_an_unusual_request_gets_a_json_error(
     sandbox: RunningSandbox, request_line: bytes, status: int
 ) -> None:
-    reply = exchange(sandbox, request_line + b"Connection: close\r\n\r\n")
+    reply = send_raw(sandbox, request_line + b"Connection: close\r\n\r\n")
 
     assert reply.startswith(b"HTTP/1.1 %d " % status), reply
     assert "error" in json.loads(reply.partition(b"\r\n\r\n")[2])
@@ -199,7 +199,9 @@ def test_the_next_process_keeps_the_port_and_the_tasks(folder: Path) -> None:
     with serve(folder, edit_seconds=0) as first, closing(connect(first)) as connection:
         task = submit(connection)
     with serve(folder) as second, closing(connect(second)) as connection:
-        connection.request("GET", target(task["results"][0]), headers={"User-Agent": "omniedit/1"})
+        connection.request(
+            "GET", path_and_query(task["results"][0]), headers={"User-Agent": "omniedit/1"}
+        )
         content = connection.getresponse().read()
 
     assert second.url == first.url
@@ -268,16 +270,16 @@ def test_another_process_on_the_folder_shares_its_tasks(
 
 
 @pytest.mark.parametrize(
-    ("use", "said"),
+    ("statement", "stdout"),
     [
-        pytest.param("print(len(s.MARKERS))", "11\n", id="the-table-of-markers-is-there"),
-        pytest.param("s.serve(f)", "", id="serving-names-what-is-missing"),
+        pytest.param("print(len(s.MARKERS))", "11\n", id="markers-are-available"),
+        pytest.param("s.serve(f)", "", id="serving-names-werkzeug"),
     ],
 )
-def test_without_werkzeug_only_serving_fails(folder: Path, use: str, said: str) -> None:
+def test_without_werkzeug_only_serving_fails(folder: Path, statement: str, stdout: str) -> None:
     program = (
         "import sys, pathlib\nsys.modules['werkzeug'] = None\nimport omniedit.sandbox as s\n"
-        f"f = pathlib.Path(sys.argv[1])\ntry: {use}\n"
+        f"f = pathlib.Path(sys.argv[1])\ntry: {statement}\n"
         "except ModuleNotFoundError as e: assert 'werkzeug' in str(e), e; assert not f.exists()\n"
     )
 
@@ -290,7 +292,7 @@ def test_without_werkzeug_only_serving_fails(folder: Path, use: str, said: str) 
         cwd=BUNDLED_CLIP.parents[2],
     )
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, stdout, "")
 
 
 def test_a_record_that_cannot_be_written_fails_at_once(folder: Path, tmp_path: Path) -> None:
@@ -385,7 +387,7 @@ def test_a_thread_that_cannot_start_ends_only_one_connection(
             raise RuntimeError(message)
 
         patch.setattr(threading.Thread, "start", refuse)
-        assert exchange(sandbox, b"") == b""
+        assert send_raw(sandbox, b"") == b""
 
     # then the next one is answered
     with closing(connect(sandbox)) as connection:

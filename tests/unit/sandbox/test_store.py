@@ -1,4 +1,4 @@
-"""The sandbox's SQLite file: failures, and the figures that tests read from it."""
+"""The sandbox's database survives failures, and accounts for costs and load."""
 
 import sqlite3
 from contextlib import closing
@@ -10,21 +10,21 @@ from omniedit.sandbox.store import DATABASE_NAME, LedgerEntry, Load, Store
 from tests.unit.sandbox.conftest import Bench
 
 
-class BlockError(Exception):
+class TransactionError(Exception):
     """Raised inside a transaction."""
 
 
-def give_up(database: Store) -> None:
+def fail_in_transaction(database: Store) -> None:
     with database.writing() as connection:
         # As SQLite does on its own when the disk is full.
         connection.execute("rollback")
-        raise BlockError
+        raise TransactionError
 
 
 def test_a_transaction_can_begin_after_a_failed_one(tmp_path: Path) -> None:
     with closing(Store(tmp_path)) as database:
-        with pytest.raises(BlockError):
-            give_up(database)
+        with pytest.raises(TransactionError):
+            fail_in_transaction(database)
         with database.writing() as connection:
             connection.execute("insert into attempt values ('body:1', 1)")
 

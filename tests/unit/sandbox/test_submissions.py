@@ -66,7 +66,7 @@ def test_an_accepted_edit_is_answered_with_its_task(bench: Bench) -> None:
         pytest.param({"seed": 1}, "seed", id="unknown-field"),
         pytest.param({"callback_url": None}, "callback_url", id="callback-null"),
         pytest.param({"callback_url": "http://example.com/"}, "callback_url", id="callback-http"),
-        pytest.param({"callback_url": "https://10.0.0.1/"}, "callback_url", id="callback-inner"),
+        pytest.param({"callback_url": "https://10.0.0.1/"}, "callback_url", id="callback-internal"),
         pytest.param({"callback_url": "https://0xa000001/"}, "callback_url", id="callback-hex"),
         pytest.param(
             {"callback_url": "https://e.com/" + "x" * 2035}, "callback_url", id="callback-long"
@@ -87,8 +87,8 @@ def test_an_invalid_parameter_is_named(bench: Bench, changes: dict[str, Any], pa
     "callback_url",
     [
         pytest.param("https://example.com/hook", id="public"),
-        pytest.param("https://e.com/" + "x" * 2034, id="just-short-enough"),
-        pytest.param("http://127.0.0.1:9/hook", id="this-machine-without-tls"),
+        pytest.param("https://e.com/" + "x" * 2034, id="longest-allowed"),
+        pytest.param("http://127.0.0.1:9/hook", id="loopback-without-tls"),
     ],
 )
 def test_valid_callback_urls_are_accepted(bench: Bench, callback_url: str) -> None:
@@ -116,7 +116,7 @@ def test_a_missing_field_is_named(bench: Bench, missing: str) -> None:
         pytest.param(b'{"prompt": NaN}', "application/json", 400, id="nan"),
         pytest.param(b'{"prompt": "\xff"}', "application/json", 400, id="not-utf8"),
         pytest.param(b'{"prompt": "\\ud800"}', "application/json", 400, id="lone-surrogate"),
-        pytest.param(b"[" * 200_000, "application/json", 400, id="deep"),
+        pytest.param(b"[" * 200_000, "application/json", 400, id="deeply-nested"),
         pytest.param(b"1" * 10_000, "application/json", 400, id="number-too-long"),
         pytest.param(b'{"\\u0000": 1}', "application/json", 400, id="nul"),
         pytest.param(b"{}", "text/plain", 400, id="other-content-type"),
@@ -317,7 +317,7 @@ def test_an_uploaded_clip_is_priced_by_its_length(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("length_s", "status"),
     [
-        pytest.param(10.0, 200, id="as-long-as-the-model-takes"),
+        pytest.param(10.0, 200, id="longest-allowed"),
         pytest.param(10.04, 200, id="one-frame-over"),
         pytest.param(10.5, 400, id="longer"),
         pytest.param(32.0, 400, id="much-longer"),

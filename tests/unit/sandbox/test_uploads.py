@@ -69,20 +69,20 @@ def test_an_uploaded_name_is_never_used_as_a_path(bench: Bench, given: str, kept
 
 
 @pytest.mark.parametrize(
-    ("port", "is_own"),
+    ("origin", "is_own"),
     [
         pytest.param("http://localhost", True, id="same-origin"),
-        pytest.param("http://127.0.0.1:9999", True, id="the-port-has-changed"),
-        pytest.param("https://example.com", False, id="a-foreign-host"),
+        pytest.param("http://127.0.0.1:9999", True, id="other-port"),
+        pytest.param("https://example.com", False, id="foreign-host"),
     ],
 )
 def test_only_a_clip_uploaded_here_becomes_the_result(
     bench: Bench,
-    port: str,
+    origin: str,
     is_own: bool,  # noqa: FBT001 - a case's verdict
 ) -> None:
     value = bench.upload().get_json()["data"]
-    url = value["file_url"].replace("http://localhost", port)
+    url = value["file_url"].replace("http://localhost", origin)
 
     task = bench.finished(body={"video_urls": [url]})
 
@@ -94,9 +94,9 @@ def test_the_result_outlives_the_upload(bench: Bench) -> None:
     value = bench.upload().get_json()["data"]
     task = bench.finished(body={"video_urls": [value["file_url"]]})
 
-    gone = bench.call("DELETE", f"/api/v1/files/{value['file_id']}")
+    deleted = bench.call("DELETE", f"/api/v1/files/{value['file_id']}")
 
-    assert gone.get_json()["success"] is True
+    assert deleted.get_json()["success"] is True
     assert bench.download(value["file_url"]).status_code == 404
     assert bench.download(task["results"][0]).data == bench.MP4
 
