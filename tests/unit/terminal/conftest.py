@@ -1,4 +1,4 @@
-"""Streams that remember, a terminal that can be looked at, a clock turned by hand."""
+"""Streams that record what is written, a simulated terminal, and a clock that tests advance."""
 
 import io
 import re
@@ -14,25 +14,25 @@ from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from tests.systems import linux
 
 NOW = 1_757_169_743.0
-OBEYING = linux()  # whatever is behind a stream, it obeys escapes
+LINUX = linux()  # on which every terminal supports escapes
 TASK_ID = "task-unified-1757156493-a1b2c3d4"
 
 
 @dataclass
 class FakeClock:
-    """Stands still until it is turned."""
+    """A clock that stands still until it is advanced."""
 
     now: float = NOW
 
     def __call__(self) -> float:
         return self.now
 
-    def turn(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now += seconds
 
 
 class Stream(io.TextIOWrapper):
-    """A stream that remembers its bytes; a terminal or a pipe."""
+    """A terminal or a pipe that records the bytes written to it."""
 
     def __init__(
         self, *, is_terminal: bool = False, encoding: str = "utf-8", descriptor: int | None = None
@@ -58,7 +58,7 @@ class Stream(io.TextIOWrapper):
 
 
 class BrokenStream(Stream):
-    """A stream whose other end is gone, or whose disk is full."""
+    """A stream whose writes fail, as with a closed pipe or a full disk."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class BrokenStream(Stream):
 
 @dataclass
 class Screen:
-    """What a terminal of this width shows, as far as bars go."""
+    """A terminal of a given width that supports the sequences used by bars."""
 
     width: int
     lines: list[list[str]] = field(default_factory=lambda: [[]])
@@ -174,7 +174,7 @@ def make_printer(stdout: Stream, stderr: Stream, clock: FakeClock) -> MakePrinte
         quiet: bool = False,
         progress: ProgressMode = ProgressMode.AUTO,
         verbose: bool = False,
-        system: System = OBEYING,
+        system: System = LINUX,
     ) -> Printer:
         return Printer(
             stdout=out,

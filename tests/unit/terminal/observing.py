@@ -1,4 +1,4 @@
-"""What happens, taken in by a board and shown, as a session's observers do it."""
+"""Events are passed to a board and displayed, as by a session's observers."""
 
 import contextlib
 from collections.abc import Generator
@@ -13,7 +13,7 @@ from omniedit.terminal.progress import watch
 def watched(
     printer: Printer, *, total: int = 1, sandbox: bool = False, saves: bool = True
 ) -> Generator[Observer]:
-    """Show what is reported, without a thread that draws in between."""
+    """Yield a function that reports events; no background thread redraws."""
     board = Board(printer.clock)
     board.expect(total)
     board.saves = saves

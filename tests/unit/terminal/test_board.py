@@ -1,4 +1,4 @@
-"""The ledger of a command: records, and where each edit stands between two polls."""
+"""The board keeps the records of a command, and the state of each edit between polls."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -30,8 +30,8 @@ TASK = Task(task_id="t-1", status="processing", created_at=1.0)
 DONE = replace(TASK, status="completed", progress=100)
 
 
-class Ledger(Board):
-    """A board with a clock that is set by hand."""
+class ClockedBoard(Board):
+    """A board whose clock is set by tests."""
 
     def __init__(self, *events: Event, total: int = 1) -> None:
         self.now = 1000.0
@@ -78,7 +78,7 @@ def _percents(edit: EditState, start: float, seconds: float) -> list[float]:
 
 
 def test_events_update_a_record() -> None:
-    board = Ledger(
+    board = ClockedBoard(
         Submitted(record=_task("pending")),
         _progressed(40),
         Completed(record=record_of(DONE, prompt="warmer")),
@@ -91,14 +91,14 @@ def test_events_update_a_record() -> None:
 def test_a_failed_record_has_its_error() -> None:
     reason = TaskError(code="service_error", message="no")
 
-    [found] = Ledger(Failed(record=_task("failed", error=reason))).records
+    [found] = ClockedBoard(Failed(record=_task("failed", error=reason))).records
 
     assert (found.status, found.error) == ("failed", reason)
 
 
 def test_a_saved_file_is_added_once_and_kept() -> None:
     other = SavedFile(path="/b/out.mp4", size_bytes=7, sha256="00")
-    board = Ledger()
+    board = ClockedBoard()
     board.add(record_of(TASK, saved=(other,)))
 
     for event in (_saved(), _saved(), _progressed(50)):
@@ -108,7 +108,7 @@ def test_a_saved_file_is_added_once_and_kept() -> None:
 
 
 def test_an_added_error_does_not_replace_a_records_own() -> None:
-    board = Ledger()
+    board = ClockedBoard()
     board.add_error(record_of(TASK), NetworkError("cut", hint="try again"))
     own = TaskError(code="service_error", message="its own")
     attempt = record_of(TASK)._replace(task=None, request_id="r-2", error=own)
@@ -122,7 +122,7 @@ def test_an_added_error_does_not_replace_a_records_own() -> None:
 
 
 def test_records_are_in_the_order_of_submission() -> None:
-    board = Ledger(
+    board = ClockedBoard(
         Noted(message="hello"),
         Stalled(task_id="t-9", since_s=180),
         _saved("t-9"),
@@ -136,7 +136,7 @@ def test_records_are_in_the_order_of_submission() -> None:
 
 
 def test_submitted_and_skipped_tasks_are_listed_separately() -> None:
-    board = Ledger(
+    board = ClockedBoard(
         Submitted(record=_task()), _saved(), _saved("t-2", is_new=False), _saved(""), total=3
     )
 
@@ -144,7 +144,7 @@ def test_submitted_and_skipped_tasks_are_listed_separately() -> None:
 
 
 def test_the_bar_moves_between_polls_but_not_past_the_next() -> None:
-    edit = Ledger().take_at(1000.0, _progressed(40, remaining_s=30.0))
+    edit = ClockedBoard().take_at(1000.0, _progressed(40, remaining_s=30.0))
 
     percents = _percents(edit, 1000.0, 60)
 
@@ -154,7 +154,7 @@ def test_the_bar_moves_between_polls_but_not_past_the_next() -> None:
 
 
 def test_the_bar_never_moves_backwards() -> None:
-    board = Ledger()
+    board = ClockedBoard()
     before = _percents(board.take_at(1000.0, _progressed(40, remaining_s=5.0)), 1000.0, 10)
 
     after = _percents(board.take_at(1010.0, _progressed(41, remaining_s=50.0)), 1010.0, 10)
@@ -164,20 +164,20 @@ def test_the_bar_never_moves_backwards() -> None:
 
 
 def test_the_bar_stays_below_100_percent_until_completion() -> None:
-    edit = Ledger().take_at(1000.0, _progressed(99, remaining_s=0.5))
+    edit = ClockedBoard().take_at(1000.0, _progressed(99, remaining_s=0.5))
 
     assert max(_percents(edit, 1000.0, 60)) < 100
 
 
 def test_without_an_estimate_the_bar_stays_at_the_last_poll() -> None:
-    edit = Ledger().take_at(1000.0, _progressed(40))
+    edit = ClockedBoard().take_at(1000.0, _progressed(40))
 
     assert _percents(edit, 1000.0, 60)[-1] == pytest.approx(40, abs=0.1)
     assert edit.remaining_s(1001.0) is None
 
 
 def test_missing_progress_is_not_invented() -> None:
-    edit = Ledger().take_at(1000.0, _progressed(None, remaining_s=30.0))
+    edit = ClockedBoard().take_at(1000.0, _progressed(None, remaining_s=30.0))
 
     assert edit.percent(1010.0) is None
     assert edit.remaining_s(1010.0) == 20.0
@@ -186,7 +186,7 @@ def test_missing_progress_is_not_invented() -> None:
 
 
 def test_time_left_never_jumps() -> None:
-    board = Ledger()
+    board = ClockedBoard()
     shown: list[float] = []
     for second in range(40):
         if second % 8 == 0:
@@ -200,7 +200,7 @@ def test_time_left_never_jumps() -> None:
 
 
 def test_a_clock_set_back_changes_nothing() -> None:
-    edit = Ledger().take_at(1000.0, _progressed(40, remaining_s=30.0))
+    edit = ClockedBoard().take_at(1000.0, _progressed(40, remaining_s=30.0))
     percent = edit.percent(1005.0)
 
     assert edit.percent(900.0) == percent
@@ -208,7 +208,7 @@ def test_a_clock_set_back_changes_nothing() -> None:
 
 
 def test_elapsed_time_excludes_the_download() -> None:
-    board = Ledger()
+    board = ClockedBoard()
     board.take_at(1000.0, _progressed(90))
     board.take_at(1005.0, Completed(record=_task("completed")))
 
@@ -218,7 +218,7 @@ def test_elapsed_time_excludes_the_download() -> None:
 
 
 def test_a_transfer_has_speed_and_time_left() -> None:
-    board = Ledger()
+    board = ClockedBoard()
     for second, done in enumerate([1000, 1500, 2000]):
         board.take_at(1000.0 + second, _transferring(done))
     edit = board.latest
@@ -230,14 +230,14 @@ def test_a_transfer_has_speed_and_time_left() -> None:
 
 
 def test_a_transfer_of_unknown_size_has_no_percentage() -> None:
-    edit = Ledger().take_at(1000.0, _transferring(5, None))
+    edit = ClockedBoard().take_at(1000.0, _transferring(5, None))
 
     assert edit.percent(1001.0) is None
     assert edit.remaining_s(1001.0) is None
 
 
 def test_a_download_that_starts_over_forgets_its_speed() -> None:
-    board = Ledger()
+    board = ClockedBoard()
     for second, done in enumerate([1000, 2000, 0]):
         board.take_at(1000.0 + second, _transferring(done))
     edit = board.latest
@@ -247,7 +247,7 @@ def test_a_download_that_starts_over_forgets_its_speed() -> None:
 
 
 def test_new_progress_ends_a_stall_and_a_pause() -> None:
-    board = Ledger()
+    board = ClockedBoard()
     board.take_at(1000.0, _progressed(40))
     board.take_at(1001.0, Stalled(task_id="t-1", since_s=120.0))
     retrying = Retrying(message="x", delay_s=4.0, attempt=1, task_id="t-1")
@@ -260,7 +260,7 @@ def test_new_progress_ends_a_stall_and_a_pause() -> None:
 
 
 def test_an_upload_becomes_the_task_of_a_single_edit() -> None:
-    board = Ledger(_transferring(4000, direction="upload", task_id=None))
+    board = ClockedBoard(_transferring(4000, direction="upload", task_id=None))
     assert board.latest.state == "submitting"
 
     board.take(Submitted(record=_task("pending")))
@@ -269,7 +269,7 @@ def test_an_upload_becomes_the_task_of_a_single_edit() -> None:
 
 
 def test_a_preparation_has_progress_and_disappears_at_its_end() -> None:
-    board = Ledger(total=9)
+    board = ClockedBoard(total=9)
     step = Preparing(name="c.mp4", what="converting", done=3.0, total=12.0, remaining_s=9.0)
 
     edit = board.take_at(1000.0, step)
@@ -281,7 +281,9 @@ def test_a_preparation_has_progress_and_disappears_at_its_end() -> None:
 
 
 def test_time_left_does_not_rise_when_cut_pieces_are_submitted() -> None:
-    board = Ledger(_progressed(90, elapsed_s=60.0), Completed(record=record_of(DONE)), total=3)
+    board = ClockedBoard(
+        _progressed(90, elapsed_s=60.0), Completed(record=record_of(DONE)), total=3
+    )
     cutting = [
         Preparing(name=f"piece {n} of 3", what="cutting", done=1.0, total=9.0, remaining_s=8.0)
         for n in (2, 3)
@@ -300,7 +302,7 @@ def test_time_left_does_not_rise_when_cut_pieces_are_submitted() -> None:
 
 
 def test_a_join_has_its_own_time_left() -> None:
-    board = Ledger(_saved("t-1"), _saved("t-2"), total=2)
+    board = ClockedBoard(_saved("t-1"), _saved("t-2"), total=2)
 
     board.take(Preparing(name="out.mp4", what="joining", done=1.0, total=9.0, remaining_s=2.0))
 
@@ -308,14 +310,14 @@ def test_a_join_has_its_own_time_left() -> None:
 
 
 def test_a_downloaded_clip_is_not_shown_as_submitting() -> None:
-    board = Ledger(_transferring(4000, direction="download", task_id=None))
+    board = ClockedBoard(_transferring(4000, direction="download", task_id=None))
 
     assert board.running == []
     assert board.latest.state == "starting"
 
 
 def test_finished_uploads_among_many_are_not_running() -> None:
-    board = Ledger(
+    board = ClockedBoard(
         _transferring(1, 9, direction="upload", task_id=None),
         _transferring(9, 9, direction="upload", task_id=None),
         Retrying(message="429", delay_s=9.0, attempt=1),
@@ -327,13 +329,13 @@ def test_finished_uploads_among_many_are_not_running() -> None:
 
 
 def test_an_existing_file_counts_as_saved_not_running() -> None:
-    board = Ledger(_saved("t-9", is_new=False), total=9)
+    board = ClockedBoard(_saved("t-9", is_new=False), total=9)
 
     assert (board.saved, board.running) == (1, [])
 
 
 def test_the_summary_counts_saved_running_and_failed() -> None:
-    board = Ledger(total=120)
+    board = ClockedBoard(total=120)
     for number in range(62):
         board.take(Submitted(record=_task("pending", f"t-{number}")))
     assert board.summary == "0/120 saved, 62 running"
@@ -353,7 +355,7 @@ def test_the_summary_counts_saved_running_and_failed() -> None:
 
 def test_a_task_with_two_results_counts_once() -> None:
     second = FILE._replace(path="/a/out-2.mp4")
-    board = Ledger(
+    board = ClockedBoard(
         Completed(record=record_of(DONE)),
         Completed(record=record_of(DONE)),
         _saved(),
@@ -366,7 +368,9 @@ def test_a_task_with_two_results_counts_once() -> None:
 
 
 def test_more_tasks_than_expected_raise_the_total() -> None:
-    board = Ledger(*(Completed(record=_task("completed", f"t-{number}")) for number in range(3)))
+    board = ClockedBoard(
+        *(Completed(record=_task("completed", f"t-{number}")) for number in range(3))
+    )
     board.saves = False
 
     assert board.summary == "3/3 completed, 0 running"
@@ -376,17 +380,17 @@ def test_more_tasks_than_expected_raise_the_total() -> None:
     ("fields", "labels", "label"),
     [
         pytest.param(
-            {"video": "https://example.com/a/clip.mp4?sig=1"}, {}, "clip.mp4", id="clip-of-a-url"
+            {"video": "https://example.com/a/clip.mp4?sig=1"}, {}, "clip.mp4", id="name-from-a-url"
         ),
-        pytest.param({"video": "films/clip.mp4"}, {}, "clip.mp4", id="clip-of-a-path"),
-        pytest.param({"identity": "i"}, {"i": "7 clip.mp4"}, "7 clip.mp4", id="line"),
-        pytest.param({}, {}, "t-1", id="nothing-but-its-id"),
+        pytest.param({"video": "films/clip.mp4"}, {}, "clip.mp4", id="name-from-a-path"),
+        pytest.param({"identity": "i"}, {"i": "7 clip.mp4"}, "7 clip.mp4", id="manifest-line"),
+        pytest.param({}, {}, "t-1", id="task-id-only"),
     ],
 )
 def test_an_edit_is_labelled_by_its_line_or_clip(
     fields: dict[str, str], labels: dict[str, str], label: str
 ) -> None:
-    board = Ledger()
+    board = ClockedBoard()
     board.expect(2, labels)
 
     edit = board.take_at(1000.0, Submitted(record=record_of(TASK, **fields)))
@@ -395,7 +399,7 @@ def test_an_edit_is_labelled_by_its_line_or_clip(
 
 
 def test_time_left_of_many_is_known_once_one_has_completed() -> None:
-    board = Ledger(total=20)
+    board = ClockedBoard(total=20)
     for number in range(8):
         board.take(Submitted(record=_task("pending", f"t-{number}", estimated_s=4.0)))
     assert board.remaining_s() is None
@@ -410,7 +414,7 @@ def test_time_left_of_many_is_known_once_one_has_completed() -> None:
 
 
 def test_a_result_being_downloaded_counts_once() -> None:
-    board = Ledger(total=4)
+    board = ClockedBoard(total=4)
     for event in (_progressed(99), Completed(record=record_of(DONE)), _transferring(2000)):
         board.take(event)
 
@@ -418,7 +422,7 @@ def test_a_result_being_downloaded_counts_once() -> None:
 
 
 def test_spent_credits_are_those_charged_or_else_reserved() -> None:
-    board = Ledger(
+    board = ClockedBoard(
         Submitted(record=_task("pending", "t-1", credits_reserved=34.0)),
         Submitted(record=_task("pending", "t-2", credits_reserved=34.0)),
         Submitted(record=_task("pending", "t-3", credits_reserved=34.0)),

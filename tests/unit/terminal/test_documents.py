@@ -1,3 +1,5 @@
+"""The JSON documents and events that scripts read."""
+
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -116,12 +118,12 @@ def test_an_attempt_without_a_task_has_the_same_keys(make_record: Callable[..., 
         pytest.param(
             TaskError(code="service_error", message="x", suggestion="wait a bit"),
             "wait a bit",
-            id="the-service-knows-best",
+            id="suggestion-of-the-service",
         ),
         pytest.param(
             TaskError(code="generation_timeout", message="x"),
             "submit the edit again later",
-            id="our-advice",
+            id="known-code",
         ),
         pytest.param(
             TaskError(code="new_code", message="x"),
@@ -193,7 +195,7 @@ def test_a_failure_has_every_key() -> None:
             LineFailed(name="2", message="no", code="odd", kind="outcome_unknown", task_id="t-1"),
             {
                 "event": "failed",
-                # What to do about a task that failed is none of its concern.
+                # Hints for failed tasks do not apply to other errors.
                 "error": {"code": "odd", "message": "2: no", "retryable": False, "hint": None},
             },
         ),
@@ -212,7 +214,7 @@ def test_each_event_has_its_document(event: Event, expected: dict[str, object]) 
         Noted(message="x"),
         Warned(message="x"),
         Transferring(name="x", direction="download", done_bytes=0, total_bytes=None),
-        # It goes on at the service.
+        # The task continues at the service.
         LineFailed(name="2", message="no", code="wait_timeout", kind="wait_timeout"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Text from outside, in every field of every event and record, through every view."""
+"""Hostile text in any field of an event or record is harmless in every view."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def hostile(kind: Any) -> Any:
 
 
 def _with_statuses(event: Event) -> list[Event]:
-    """Return an event, and for those about a record one for each turn that a view takes."""
+    """Return an event; if it has a record, one for each status that views distinguish."""
     record = getattr(event, "record", None)
     if not isinstance(record, Record) or record.task is None:
         return [event]
@@ -92,8 +92,8 @@ RECORDS: Final = [
 ] + [hostile(Record)._replace(task=None)]
 
 
-def check(text: str) -> None:
-    """Hold that nothing but our own sequences acts on a terminal."""
+def assert_harmless(text: str) -> None:
+    """Assert that a text contains no control characters except our own sequences."""
     left = _OWN_SEQUENCES.sub("", text).replace("\r", "").replace("\n", "")
     assert not {unicodedata.category(c) for c in left} & {"Cc", "Cf", "Cs", "Zl", "Zp"}, text
     assert "evil.example" not in "".join(re.findall(r"\x1b\]8;;([^\x1b]*)", text))
@@ -119,15 +119,15 @@ def test_no_event_controls_the_terminal(
 ) -> None:
     printer = make_printer(out=terminal, err=terminal, environ=_TERMINALS[name], progress=progress)
 
-    for story in [[event] for event in EVENTS] if total == 1 else [EVENTS]:
+    for events in [[event] for event in EVENTS] if total == 1 else [EVENTS]:
         with watched(printer, total=total, saves=total != 3) as report:
-            for event in story:
+            for event in events:
                 report(event)
                 printer.note("drawn")
             printer.path(HOSTILE)
 
     assert "drawn" in terminal.text
-    check(terminal.text)
+    assert_harmless(terminal.text)
 
 
 @pytest.mark.parametrize("is_workflow", [True, False], ids=["github-actions", "pipe"])
@@ -146,7 +146,7 @@ def test_no_event_forges_a_log_line(
         say(f"  {HOSTILE.partition(chr(10))[2]}")
     printer.usage(f"Traceback:\n  {HOSTILE}\n")
 
-    check(stderr.text)
+    assert_harmless(stderr.text)
     if is_workflow:
         assert not re.search(r"^\s*::", stderr.text, re.MULTILINE)
         assert "##[" not in stderr.text
@@ -161,7 +161,7 @@ def test_no_record_controls_the_terminal(
     printer.lines(render_table(RECORDS, NOW, width))
     printer.lines(render_status_line(record, NOW) for record in RECORDS)
 
-    check(terminal.text)
+    assert_harmless(terminal.text)
 
 
 def test_every_document_is_printable_ascii(make_printer: MakePrinter, stdout: Written) -> None:

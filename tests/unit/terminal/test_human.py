@@ -1,3 +1,5 @@
+"""Durations, sizes, credits and status lines as people read them."""
+
 from collections.abc import Callable
 from typing import Any
 
@@ -74,7 +76,7 @@ def test_credits_show_their_price() -> None:
     ("estimate", "expected"),
     [
         pytest.param(None, "31.8 credits ($0.47) reserved", id="no-estimate"),
-        pytest.param(31.84, "31.8 credits ($0.47) reserved, as estimated", id="said-once"),
+        pytest.param(31.84, "31.8 credits ($0.47) reserved, as estimated", id="same-amount"),
         pytest.param(
             19.1,
             "31.8 credits ($0.47) reserved; "

@@ -1,4 +1,4 @@
-"""Markdown as a terminal shows it."""
+"""Markdown is rendered for terminals of any width and encoding."""
 
 import pytest
 

@@ -1,3 +1,5 @@
+"""Plain progress lines: which are printed, and how often."""
+
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,7 +26,7 @@ FILE = SavedFile(path="/x/out.mp4", size_bytes=7, sha256="00")
 
 
 class Clock(Protocol):
-    def turn(self, seconds: float) -> None: ...
+    def advance(self, seconds: float) -> None: ...
 
 
 class Written(Protocol):
@@ -51,7 +53,7 @@ def test_a_running_task_gets_a_line_every_30_seconds(
     lines.show(event)
 
     for _ in range(65):
-        clock.turn(1.0)
+        clock.advance(1.0)
         lines.tick()
 
     assert stderr.text.splitlines() == [
@@ -71,7 +73,7 @@ def test_a_repeated_retry_is_reported_every_30_seconds(
         event = Retrying(message="429", delay_s=1.0, attempt=attempt)
         board.take(event)
         lines.show(event)
-        clock.turn(1.0)
+        clock.advance(1.0)
 
     assert stderr.text.splitlines() == [
         "429 (attempt 1 failed, retrying in 1s)",
@@ -86,7 +88,7 @@ def test_a_completed_task_gets_no_further_lines(
     board, lines = plain_lines(printer, total=1)
     board.take(Completed(record=record_of(Task(task_id="t-1", status="completed"))))
 
-    clock.turn(31.0)
+    clock.advance(31.0)
     lines.tick()
 
     assert stderr.text == ""
@@ -102,7 +104,7 @@ def test_many_tasks_are_summarised_every_30_seconds(
     lines.show(event)
 
     for _ in range(65):
-        clock.turn(1.0)
+        clock.advance(1.0)
         lines.tick()
 
     assert stderr.text == "0/120 saved, 1 running\n" * 2
@@ -117,7 +119,7 @@ def test_a_long_transfer_gets_a_line_per_tenth(
         event = Transferring(name="c.mp4", direction="upload", done_bytes=done, total_bytes=total)
         board.take(event)
         lines.show(event)
-        clock.turn(6.0)
+        clock.advance(6.0)
 
     assert stderr.text == "uploading c.mp4, 0 % of 100 B\nuploading c.mp4, 25 % of 100 B\n"
 
@@ -153,9 +155,7 @@ def test_the_end_of_an_upload_among_several_has_no_line(
 @pytest.mark.parametrize(
     ("total", "expected"),
     [
-        pytest.param(
-            1, "t-1: failed, credits unknown\n", id="one-whose-reason-is-the-command-s-error"
-        ),
+        pytest.param(1, "t-1: failed, credits unknown\n", id="one"),
         pytest.param(2, "t-1: failed\n", id="several"),
         pytest.param(9, "t-1: failed\n0/9 saved, 0 running, 1 failed\n", id="many"),
     ],

@@ -1,3 +1,5 @@
+"""Every output mode and stream gets exactly what belongs there, safely encoded."""
+
 import errno
 import json
 import os
@@ -111,12 +113,12 @@ def test_json_is_valid_ascii_whatever_the_service_sent(
 def test_text_from_outside_is_sanitized_everywhere(
     make_printer: MakePrinter, stdout: Written, stderr: Written
 ) -> None:
-    printer, evil = make_printer(verbose=True), "a\x1b]0;x\x07\nb\u202e[red]"
+    printer, hostile = make_printer(verbose=True), "a\x1b]0;x\x07\nb\u202e[red]"
 
-    printer.line(evil)
+    printer.line(hostile)
     for say in (printer.error, printer.warn, printer.note, printer.trace, printer.message):
-        say(evil)
-    printer.error("x", hint=evil)
+        say(hostile)
+    printer.error("x", hint=hostile)
 
     shown = r"a\x1b]0;x\x07 b[red]"
     assert stdout.text == f"{shown}\n"
@@ -139,9 +141,9 @@ def test_a_terminal_gets_a_sanitized_path(make_printer: MakePrinter, terminal: W
 @pytest.mark.parametrize(
     ("encoding", "is_terminal", "expected"),
     [
-        pytest.param("ascii", False, b"\\u628a - ~ +\n", id="script-loses-nothing"),
-        pytest.param("ascii", True, b"? - ~ +\n", id="terminal-keeps-its-columns"),
-        pytest.param("cp1252", False, b"\\u628a \xb7 \x85 +\n", id="cp1252-keeps-what-it-has"),
+        pytest.param("ascii", False, b"\\u628a - ~ +\n", id="pipe-gets-escapes"),
+        pytest.param("ascii", True, b"? - ~ +\n", id="terminal-keeps-its-alignment"),
+        pytest.param("cp1252", False, b"\\u628a \xb7 \x85 +\n", id="cp1252-keeps-its-characters"),
     ],
 )
 def test_characters_missing_from_the_encoding_are_replaced(

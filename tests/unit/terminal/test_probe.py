@@ -1,4 +1,4 @@
-"""What a clip is, as people read it at any width."""
+"""`probe` shows the facts of a clip at any width."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -128,8 +128,8 @@ def test_a_narrow_terminal_gets_values_wrapped_between_words(width: int) -> None
         *("length", "container", "video", "colours", "audio", "size", "model", "estimate"),
         *("verdict", "verdict"),
     ]
-    told = " ".join(line[11:] for line in lines)
-    assert told.endswith(
+    values = " ".join(line[11:] for line in lines)
+    assert values.endswith(
         "its video is MPEG-4 Part 2, not H.264 or H.265: it is converted before the upload"
     )
 
@@ -141,10 +141,10 @@ def test_a_terminal_too_narrow_for_columns_gets_unwrapped_lines() -> None:
 @pytest.mark.parametrize(
     ("facts", "text", "colour"),
     [
-        pytest.param(replace(FACTS, container="mp4"), "fits", Colour.GREEN, id="green-fits"),
-        pytest.param(FACTS, "it is QuickTime", Colour.YELLOW, id="yellow-is-converted"),
+        pytest.param(replace(FACTS, container="mp4"), "fits", Colour.GREEN, id="green-if-it-fits"),
+        pytest.param(FACTS, "it is QuickTime", Colour.YELLOW, id="yellow-if-converted"),
         pytest.param(
-            replace(FACTS, duration_s=11.0), "does not fit", Colour.RED, id="red-is-refused"
+            replace(FACTS, duration_s=11.0), "does not fit", Colour.RED, id="red-if-refused"
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""What `watch` puts on the screen, into a log and onto stdout."""
+"""`watch` draws bars on terminals, prints lines to logs, and events to stdout."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ MakePrinter = Callable[..., Printer]
 
 
 class Clock(Protocol):
-    def turn(self, seconds: float) -> None: ...
+    def advance(self, seconds: float) -> None: ...
 
 
 class Written(Protocol):
@@ -84,8 +84,8 @@ FAILED = Failed(
 )
 
 
-def _whole_story(report: Observer, clock: Clock) -> None:
-    story: list[Event] = [
+def _report_whole_edit(report: Observer, clock: Clock) -> None:
+    events: list[Event] = [
         Submitted(record=_task("pending")),
         _progressed(None),
         _progressed(10),
@@ -101,18 +101,18 @@ def _whole_story(report: Observer, clock: Clock) -> None:
         _downloading(1_000_000, None),
         SAVED,
     ]
-    for event in story:
+    for event in events:
         report(event)
-        clock.turn(1.0)
+        clock.advance(1.0)
 
 
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
-        pytest.param([], "⠋ starting    ━━", id="at-once"),
-        pytest.param([_progressed(None, None)], "⠋ processing  ━━", id="nothing-known"),
+        pytest.param([], "⠋ starting    ━━", id="no-event-yet"),
+        pytest.param([_progressed(None, None)], "⠋ processing  ━━", id="unknown-progress"),
         pytest.param([_progressed(47)], " 51% 0:32  0:27 left  " + TASK_ID, id="progress"),
-        pytest.param([_progressed(47, 0.0)], " 46% 0:32  any moment  " + TASK_ID, id="late"),
+        pytest.param([_progressed(47, 0.0)], " 46% 0:32  any moment  " + TASK_ID, id="overdue"),
         pytest.param(
             [_progressed(47), Stalled(task_id=TASK_ID, since_s=185.0)],
             "no change for 3m09s",
@@ -146,7 +146,7 @@ def test_the_bar_shows_state_and_time_left(
         for event in events:
             report(event)
         for _ in range(8):
-            clock.turn(0.5)
+            clock.advance(0.5)
             printer.note("x")  # draws again, as the ticker would
         shown = make_screen(120).feed(terminal.text).shown[-1]
 
@@ -175,7 +175,7 @@ def test_the_bar_fits_any_width_and_leaves_one_line(
     printer = make_printer(err=terminal, environ={**environ, "COLUMNS": str(width)})
 
     with watched(printer) as report:
-        _whole_story(report, clock)
+        _report_whole_edit(report, clock)
 
     screen = make_screen(width).feed(terminal.text)
     assert not screen.has_wrapped or width < 40
@@ -193,7 +193,7 @@ def test_no_color_turns_colours_off(
     printer = make_printer(err=terminal, environ={"TERM": "xterm", "NO_COLOR": "1"})
 
     with watched(printer) as report:
-        _whole_story(report, clock)
+        _report_whole_edit(report, clock)
 
     colours = [code for code in terminal.text.split("\x1b[") if code[:1] in "349" and "m" in code]
     assert colours == []
@@ -220,7 +220,7 @@ def test_limited_encodings_get_plainer_bars(
     with watched(make_printer(err=terminal)) as report:
         report(_downloading(1_000_000))
         report(Warned(message="drawn"))
-        _whole_story(report, clock)
+        _report_whole_edit(report, clock)
 
     assert "--" in terminal.text
     assert "━" not in terminal.text
@@ -263,7 +263,7 @@ def test_an_interrupt_removes_the_bar(
 
 
 class Jobs:
-    """A shell's job that is stopped, and goes on in front or in the background."""
+    """A shell's job that is stopped and continues in the foreground or background."""
 
     def __init__(self) -> None:
         self.is_in_background = False
@@ -291,16 +291,19 @@ def test_a_job_continued_in_the_background_draws_no_bar(
         jobs.stop(printer, then_background=True)
         printer.warn("the host is slow")
         report(_progressed(48))
-        behind = screen()
+        in_background = screen()
         jobs.stop(printer, then_background=False)
         report(_progressed(49))
-        printer.note("in front again")
-        in_front = screen()
+        printer.note("in the foreground")
+        in_foreground = screen()
 
-    assert (behind.shown, behind.is_cursor_shown) == (["warning: the host is slow"], True)
-    assert in_front.shown[:2] == ["warning: the host is slow", "note: in front again"]
-    assert "processing" in in_front.shown[2]
-    assert not in_front.is_cursor_shown
+    assert (in_background.shown, in_background.is_cursor_shown) == (
+        ["warning: the host is slow"],
+        True,
+    )
+    assert in_foreground.shown[:2] == ["warning: the host is slow", "note: in the foreground"]
+    assert "processing" in in_foreground.shown[2]
+    assert not in_foreground.is_cursor_shown
     assert screen().is_cursor_shown
 
 
@@ -340,7 +343,7 @@ def test_many_tasks_show_12_rows_and_a_summary(
         report(FAILED)
         report(SAVED)
         report(Retrying(message="429 slow down", delay_s=9.0, attempt=1))
-        clock.turn(1.0)
+        clock.advance(1.0)
         printer.note("x")
         shown = make_screen(100).feed(terminal.text).shown
 
@@ -384,9 +387,9 @@ def test_a_plain_line_is_repeated_after_30_seconds(
 ) -> None:
     with watched(make_printer()) as report:
         report(_progressed(40))
-        clock.turn(29.0)
+        clock.advance(29.0)
         report(_progressed(40))
-        clock.turn(1.0)
+        clock.advance(1.0)
         report(_progressed(40))
 
     assert stderr.text.count("processing, 40 %") == 2
@@ -415,7 +418,7 @@ def test_quiet_and_progress_none_show_no_progress(
     )
 
     with watched(printer) as report:
-        _whole_story(report, clock)
+        _report_whole_edit(report, clock)
 
     assert stream.text == ("" if quiet else "note: a note\n") + "warning: a warning\n"
 
@@ -457,7 +460,7 @@ def test_events_replace_plain_lines(
     printer = make_printer(mode=OutputMode.EVENTS)
 
     with watched(printer, sandbox=True) as report:
-        _whole_story(report, clock)
+        _report_whole_edit(report, clock)
 
     events = [json.loads(line) for line in stdout.text.splitlines()]
     assert [event["event"] for event in events] == [
@@ -479,7 +482,7 @@ def test_events_on_stdout_leave_the_bar_on_stderr(
     printer = make_printer(mode=OutputMode.EVENTS, err=terminal)
 
     with watched(printer, sandbox=True) as report:
-        _whole_story(report, clock)
+        _report_whole_edit(report, clock)
 
     assert '"event": "saved"' in stdout.text
     assert "processing" in terminal.text
@@ -491,7 +494,7 @@ def test_a_broken_stderr_does_not_stop_the_command(
     stream = make_broken(BrokenPipeError(32, "gone"))
 
     with watched(make_printer(err=stream)) as report:
-        _whole_story(report, clock)
+        _report_whole_edit(report, clock)
 
 
 def _completed(**fields: object) -> Completed:
@@ -534,10 +537,10 @@ def test_a_log_shows_credits_reserved_and_charged(
 
 
 @pytest.mark.parametrize(
-    ("events", "said"),
+    ("events", "line"),
     [
-        pytest.param([_progressed(47)], "completed after 28 s", id="followed"),
-        pytest.param([], "completed", id="just-now"),
+        pytest.param([_progressed(47)], "completed after 28 s", id="polled"),
+        pytest.param([], "completed", id="without-polls"),
         pytest.param(
             [
                 Progressed(
@@ -557,7 +560,7 @@ def test_completion_without_saving_is_reported_once(
     make_screen: MakeScreen,
     *,
     events: list[Event],
-    said: str,
+    line: str,
 ) -> None:
     printer = make_printer(out=terminal, err=terminal)
 
@@ -568,18 +571,18 @@ def test_completion_without_saving_is_reported_once(
         printer.line("https://example.com/result.mp4")
 
     assert make_screen(100).feed(terminal.text).shown == [
-        f"✓ {said} · 31.2 credits ($0.46)",
+        f"✓ {line} · 31.2 credits ($0.46)",
         "https://example.com/result.mp4",
     ]
 
 
 @pytest.mark.parametrize(
-    ("mode", "total", "quiet", "is_said"),
+    ("mode", "total", "quiet", "is_in_progress"),
     [
         pytest.param(ProgressMode.AUTO, 1, False, True, id="bar"),
         pytest.param(ProgressMode.AUTO, 9, False, True, id="bars"),
-        pytest.param(ProgressMode.PLAIN, 1, False, True, id="lines"),
-        pytest.param(ProgressMode.PLAIN, 9, False, False, id="one-line-for-all"),
+        pytest.param(ProgressMode.PLAIN, 1, False, True, id="plain-lines"),
+        pytest.param(ProgressMode.PLAIN, 9, False, False, id="plain-summary"),
         pytest.param(ProgressMode.NONE, 1, False, False, id="no-progress"),
         pytest.param(ProgressMode.AUTO, 1, True, False, id="quiet"),
     ],
@@ -592,7 +595,7 @@ def test_a_saved_path_appears_only_once_on_one_terminal(
     mode: ProgressMode,
     total: int,
     quiet: bool,
-    is_said: bool,
+    is_in_progress: bool,
 ) -> None:
     printer = make_printer(out=terminal, err=terminal, progress=mode, quiet=quiet)
 
@@ -602,7 +605,7 @@ def test_a_saved_path_appears_only_once_on_one_terminal(
 
     shown = [line for line in make_screen(100).feed(terminal.text).shown if "日落" in line]
     assert len(shown) == 1
-    assert (shown[0] == SAVED.shown_path) is not is_said
+    assert (shown[0] == SAVED.shown_path) is not is_in_progress
 
 
 def test_a_pipe_gets_the_path_that_the_terminal_shows_too(
@@ -665,9 +668,9 @@ def test_narrow_rows_stay_distinct_and_in_order(
 @pytest.mark.parametrize(
     ("width", "lines"),
     [
-        pytest.param(60, ["✓ saved {} · 2.1 MB · credits unknown"], id="in-one-line"),
-        pytest.param(50, ["✓ saved {} · credits unknown"], id="less-beside-it"),
-        pytest.param(40, ["✓ saved {}", "  2.1 MB · credits unknown"], id="in-two-lines"),
+        pytest.param(60, ["✓ saved {} · 2.1 MB · credits unknown"], id="one-line"),
+        pytest.param(50, ["✓ saved {} · credits unknown"], id="fewer-details"),
+        pytest.param(40, ["✓ saved {}", "  2.1 MB · credits unknown"], id="two-lines"),
     ],
 )
 def test_the_path_of_a_saved_file_is_never_truncated(
@@ -715,7 +718,7 @@ def test_the_taskbar_shows_progress_and_is_cleared(
         with watched(printer) as report:
             report(_progressed(47))
             for seconds in (1.0, 29.0):
-                clock.turn(seconds)
+                clock.advance(seconds)
                 printer.note("drawn")
             if is_interrupted:
                 raise Interrupted(2)
@@ -737,7 +740,7 @@ def test_a_short_wait_rings_no_bell(
 
     with watched(make_printer(err=terminal, environ=environ)) as report:
         report(_progressed(47))
-        clock.turn(19.0)
+        clock.advance(19.0)
 
     assert "\x07" not in terminal.text
 
@@ -745,7 +748,7 @@ def test_a_short_wait_rings_no_bell(
 def test_a_pipe_gets_no_bell(make_printer: MakePrinter, stderr: Written, clock: Clock) -> None:
     with watched(make_printer(environ={"WT_SESSION": "x"})) as report:
         report(_progressed(47))
-        clock.turn(60.0)
+        clock.advance(60.0)
 
     assert "\x07" not in stderr.text
 

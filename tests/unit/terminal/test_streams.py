@@ -1,3 +1,5 @@
+"""Terminals are recognised with their size and features; closed streams are tolerated."""
+
 import os
 from collections.abc import Callable, Mapping
 from typing import Protocol, TextIO
@@ -39,12 +41,14 @@ def test_the_environment_tells_the_colour_depth(
         pytest.param({"TERM_PROGRAM": "ghostty"}, True, True, "\x1b]777;", id="ghostty"),
         pytest.param({"TERM_PROGRAM": "WezTerm"}, True, True, "\x1b]777;", id="wezterm"),
         pytest.param({"TERM_PROGRAM": "iTerm.app"}, True, False, "\x1b]9;", id="iterm"),
-        pytest.param({"TERM_PROGRAM": "vscode"}, True, False, "", id="links-alone"),
+        pytest.param({"TERM_PROGRAM": "vscode"}, True, False, "", id="vscode-has-links-only"),
         pytest.param({"VTE_VERSION": "7200"}, True, False, "", id="gnome"),
         pytest.param({"VTE_VERSION": "4000"}, False, False, "", id="old-gnome"),
         pytest.param({"WT_SESSION": "x", "TMUX": "x"}, False, False, "", id="tmux"),
         pytest.param({"WT_SESSION": "x", "TERM": "screen"}, False, False, "", id="screen"),
-        pytest.param({"WT_SESSION": "x", "OMNIEDIT_NOTIFY": "0"}, True, False, "", id="not-wanted"),
+        pytest.param(
+            {"WT_SESSION": "x", "OMNIEDIT_NOTIFY": "0"}, True, False, "", id="notifications-off"
+        ),
     ],
 )
 def test_terminals_are_recognised_by_their_variables(
@@ -94,7 +98,7 @@ def test_two_terminals_are_told_apart(*, is_other_terminal: bool, is_same: bool)
         pytest.param({}, os.terminal_size((80, 24)), id="unknown"),
         pytest.param({"COLUMNS": "40"}, os.terminal_size((40, 24)), id="columns"),
         pytest.param({"COLUMNS": "x"}, os.terminal_size((80, 24)), id="nonsense"),
-        pytest.param({"COLUMNS": "0"}, os.terminal_size((80, 24)), id="nothing"),
+        pytest.param({"COLUMNS": "0"}, os.terminal_size((80, 24)), id="zero"),
     ],
 )
 def test_columns_sets_the_size_if_the_terminal_has_none(
@@ -106,11 +110,11 @@ def test_columns_sets_the_size_if_the_terminal_has_none(
 @pytest.mark.parametrize(
     ("columns", "environ", "width"),
     [
-        pytest.param(100, {}, 100, id="the-terminal-knows"),
-        pytest.param(100, {"COLUMNS": "40"}, 40, id="columns-narrow-it"),
-        pytest.param(40, {"COLUMNS": "100"}, 40, id="columns-never-widen-it"),
-        pytest.param(0, {"COLUMNS": "50"}, 50, id="a-terminal-that-does-not-know"),
-        pytest.param(0, {}, 80, id="nobody-knows"),
+        pytest.param(100, {}, 100, id="size-of-the-terminal"),
+        pytest.param(100, {"COLUMNS": "40"}, 40, id="columns-narrow"),
+        pytest.param(40, {"COLUMNS": "100"}, 40, id="columns-never-widen"),
+        pytest.param(0, {"COLUMNS": "50"}, 50, id="columns-without-a-terminal-size"),
+        pytest.param(0, {}, 80, id="unknown-size"),
     ],
 )
 def test_columns_narrows_a_terminal_and_never_widens_it(

@@ -1,3 +1,5 @@
+"""The Markdown summary has one row per edit, or one for the error."""
+
 import pytest
 
 from omniedit.errors import OmniEditError, OutcomeUnknownError, QuotaError

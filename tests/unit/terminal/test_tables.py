@@ -1,4 +1,4 @@
-"""The table of `list` at any width."""
+"""The table of `list` fits any width and keeps what matters."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,20 +20,24 @@ def rendered(records: list[Record], width: int | None, **options: Any) -> list[s
     return [plain_text(line).rstrip() for line in render_table(records, NOW, width, **options)]
 
 
-def paid(record: Record, *, used: float | None = None, reserved: float | None = None) -> Record:
+def with_credits(
+    record: Record, *, used: float | None = None, reserved: float | None = None
+) -> Record:
     assert record.task is not None
     return record._replace(task=replace(record.task, credits_used=used, credits_reserved=reserved))
 
 
 def _records(make_record: MakeRecord) -> list[Record]:
     return [
-        paid(make_record(link_left_s=23 * H, saved="/home/me/films/out-a1b2c3.mp4"), used=31.24),
+        with_credits(
+            make_record(link_left_s=23 * H, saved="/home/me/films/out-a1b2c3.mp4"), used=31.24
+        ),
         make_record(
             link_left_s=2 * H,
             task_id="task-unified-1757156493-00000001",
             prompt="把天空变成傍晚 and keep everything else unchanged",
         ),
-        paid(
+        with_credits(
             make_record("processing", progress=47, task_id="task-unified-1757156493-ffffffff"),
             reserved=34.0,
         ),
@@ -121,7 +125,9 @@ def test_short_ids_differ_from_those_not_shown(make_record: MakeRecord) -> None:
         pytest.param({"link_left_s": 5 * H}, "5h00m", Colour.YELLOW, id="yellow-below-6-h"),
         pytest.param({"link_left_s": 2 * H}, "2h00m", Colour.RED, id="red-below-3-h"),
         pytest.param({"link_left_s": -1}, "gone", Colour.DIM, id="dim-when-gone"),
-        pytest.param({"link_left_s": 2 * H, "saved": "/x"}, "2h00m", Colour.DIM, id="dim-saved"),
+        pytest.param(
+            {"link_left_s": 2 * H, "saved": "/x"}, "2h00m", Colour.DIM, id="dim-when-saved"
+        ),
     ],
 )
 def test_colour_shows_how_soon_a_link_expires(
@@ -181,21 +187,19 @@ def test_a_tree_shows_edits_of_a_result_below_it(make_record: MakeRecord) -> Non
         pytest.param(
             None,
             ["CLIP            TASKS  CHARGED  UNKNOWN", "films/clip.mp4      3      1.5        -"],
-            id="script",
+            id="pipe",
         ),
         pytest.param(
             30,
             ["CLIP            TASKS  CHARGED", "films/clip.mp4      3      1.5"],
-            id="without-the-empty-column",
+            id="without-its-empty-column",
         ),
         pytest.param(
             26,
             ["CLIP        TASKS  CHARGED", "…/clip.mp4      3      1.5"],
-            id="name-cut",
+            id="truncated-name",
         ),
-        pytest.param(
-            20, ["films/clip.mp4", "  tasks    3", "  charged  1.5"], id="one-below-the-other"
-        ),
+        pytest.param(20, ["films/clip.mp4", "  tasks    3", "  charged  1.5"], id="stacked"),
     ],
 )
 def test_numbers_are_never_truncated(width: int | None, lines: list[str]) -> None:
