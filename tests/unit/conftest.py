@@ -1,3 +1,5 @@
+"""Fixtures for unit tests: sessions without a network, servers on loopback."""
+
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +22,7 @@ def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def trusted(home: Path, monkeypatch: pytest.MonkeyPatch, one_certificate: Path) -> None:
-    """Have one certificate trusted: all of them take 20 ms to load, and no test here needs any."""
+    """Trust a single certificate: loading all takes 20 ms, and no test here needs any."""
     monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate))
 
 
@@ -40,7 +42,7 @@ def session(tmp_path: Path) -> BenchSession:
 
 @pytest.fixture
 def serve_bytes() -> Iterator[Callable[..., HostileServer]]:
-    """Serve answers on loopback, by bytes, for the length of a test."""
+    """Return a function that starts a server on loopback, whose answers are raw bytes."""
     with ExitStack() as stack:
 
         def serve(answer: Answer, *, reads_body: bool = True) -> HostileServer:

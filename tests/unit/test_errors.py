@@ -1,4 +1,4 @@
-"""The tree of errors: every one has a kind of its own, and survives the journal."""
+"""Every error has its own kind, can be restored from the journal, and has usable hints."""
 
 import inspect
 import sys

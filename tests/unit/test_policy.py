@@ -1,4 +1,4 @@
-"""What passes by itself, what proves that nothing was accepted, and how long to rest."""
+"""Which errors are transient, which prove that nothing was accepted, and how retries wait."""
 
 import random
 
@@ -82,12 +82,12 @@ def test_backoff_is_jittered() -> None:
 
 
 class Work:
-    """A piece of work that fails with one error after the other, and then succeeds."""
+    """A call that fails with each given error in turn, then succeeds."""
 
     def __init__(self, *failures: OmniEditError, took_s: float = 0.0) -> None:
         self.now = 100.0
         self.slept: list[float] = []
-        self.said: list[tuple[str, float, int]] = []
+        self.retries: list[tuple[str, float, int]] = []
         self._failures = list(failures)
         self._took_s = took_s
 
@@ -108,7 +108,7 @@ class Work:
             jitter=lambda: 0.0,
             budget_s=budget_s,
             deadline=deadline,
-            on_retry=lambda *said: self.said.append(said),
+            on_retry=lambda *retry: self.retries.append(retry),
         )
 
 
@@ -122,7 +122,7 @@ def test_each_retry_until_success_is_reported() -> None:
 
     assert work.retry(budget_s=30).call(work.attempt) == "done"
     assert work.slept == [0.5, 1.0, 2.0]
-    assert work.said == [("busy", 0.5, 1), ("busy", 1.0, 2), ("busy", 2.0, 3)]
+    assert work.retries == [("busy", 0.5, 1), ("busy", 1.0, 2), ("busy", 2.0, 3)]
 
 
 def test_a_permanent_error_is_not_retried() -> None:
@@ -142,14 +142,14 @@ def test_a_permanent_error_is_not_retried() -> None:
         pytest.param(Work(*[BUSY] * 99), 120.0, None, (105, 120), id="budget"),
         pytest.param(Work(*[BUSY] * 99), 120.0, 110.0, (5, 10), id="deadline"),
         pytest.param(Work(*[BUSY] * 99, took_s=50), 120.0, None, (100, 120), id="slow-attempts"),
-        pytest.param(Work(*[CUT_OFF] * 99), 120.0, None, (15, 30), id="nothing-to-connect-to"),
+        pytest.param(Work(*[CUT_OFF] * 99), 120.0, None, (15, 30), id="connection-refused"),
         pytest.param(Work(*[OFFLINE] * 99), 120.0, None, (2, 5), id="no-network"),
         pytest.param(
             Work(errors.RateLimitedError("slow", retry_after_s=121)),
             120.0,
             None,
             (0, 0),
-            id="asked",
+            id="retry-after-beyond-the-budget",
         ),
     ],
 )
