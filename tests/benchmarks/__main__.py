@@ -11,13 +11,13 @@ from tests.benchmarks.verdicts import Verdict
 
 BENCHMARKS: Mapping[str, tuple[str, Callable[[], Iterable[Verdict]]]] = {
     "startup": ("start-up, over `python -c pass`", startup.measure),
-    "polling": ("waiting, over a look every 8 s", polling.measure),
+    "polling": ("waiting, over polling every 8 s", polling.measure),
     "download": ("download of 128 MiB on loopback, over curl's throughput", download.measure),
     "many": ("1,000 tasks in one process", many.measure),
     "scale": ("100,000 lines and tasks, 10,000 edits", scale.measure),
     "walk": ("calls of our own code", walk.measure),
     "compare": ("pages and pictures of `compare`, and videos in step", compare.measure),
-    "media": ("clips, over FFmpeg at the same settings", media.measure),
+    "media": ("clips, over FFmpeg with the same settings", media.measure),
 }
 
 

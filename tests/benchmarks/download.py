@@ -103,7 +103,7 @@ def measure() -> Iterator[Verdict]:
     )
     yield Verdict(what="memory", measured=large / 1024, target=45, unit="MiB")
     yield Verdict(
-        what="memory beyond that of 8 MiB", measured=(large - small) / 1024, target=2, unit="MiB"
+        what="extra memory over 8 MiB", measured=(large - small) / 1024, target=2, unit="MiB"
     )
 
 

@@ -121,18 +121,20 @@ def measure() -> Iterator[Verdict]:
     found: dict[str, float] = json.loads(ended.stdout)
     assert found["ended"] == TASKS, found
     share = 100 * found["cpu"] / found["took"]
-    yield Verdict(what="of a core, while all are waited for", measured=share, target=0.3, unit="%")
     yield Verdict(
-        what="CPU for the end of a task, its commit included, once",
+        what="share of a core while waiting for all", measured=share, target=0.3, unit="%"
+    )
+    yield Verdict(
+        what="CPU to complete a task, including its commit",
         measured=1000 * found["end_cpu"] / TASKS,
         target=None,
         unit="ms",
     )
     yield Verdict(what="memory", measured=found["rss"] / 1024, target=40, unit="MiB")
     per_round = found["requests"] / found["rounds"]
-    yield Verdict(what="requests a round", measured=per_round, target=20, unit="")
+    yield Verdict(what="requests per round", measured=per_round, target=20, unit="")
     yield Verdict(
-        what="shortest time from round to round",
+        what="shortest time between rounds",
         measured=found["shortest"],
         target=20,
         unit="s",

@@ -1,4 +1,4 @@
-"""Conversion, short cuts and splitting, compared with FFmpeg at the same settings."""
+"""Conversion, short cuts and splitting, compared with FFmpeg with the same settings."""
 
 import json
 import os
@@ -87,11 +87,11 @@ def measure() -> Iterator[Verdict]:
         # This format forces every piece to be encoded, so that all results have the same format,
         # as the service's results do.
         encoded = "-c:v mpeg4 -q:v 2 -c:a pcm_s16le"
-        yield from _conversion(folder, _made(folder / "source.avi", encoded, seconds=10))
+        yield from _conversion(folder, _make_source(folder / "source.avi", encoded, seconds=10))
         long_gop = "-c:v libx264 -preset ultrafast -crf 20 -g 600 -c:a aac"
-        yield from _short_cut(folder, _made(folder / "long.mp4", long_gop, seconds=20))
-        yield from _split(folder, _made(folder / "minute.avi", encoded, seconds=60))
-        uhd = _made(folder / "uhd.avi", encoded, seconds=60, size="uhd2160")
+        yield from _short_cut(folder, _make_source(folder / "long.mp4", long_gop, seconds=20))
+        yield from _split(folder, _make_source(folder / "minute.avi", encoded, seconds=60))
+        uhd = _make_source(folder / "uhd.avi", encoded, seconds=60, size="uhd2160")
         yield from _split_memory(folder, uhd)
 
 
@@ -190,7 +190,7 @@ def _ffmpeg(*arguments: object) -> list[str]:
     return ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *map(str, arguments)]
 
 
-def _made(path: Path, codec: str, *, seconds: int, size: str = "hd1080") -> Path:
+def _make_source(path: Path, codec: str, *, seconds: int, size: str = "hd1080") -> Path:
     video = f"testsrc2=size={size}:rate=30:duration={seconds},noise=alls=2:allf=t"
     sine = f"sine=440:duration={seconds}"
     _output(_ffmpeg("-f", "lavfi", "-i", video, "-f", "lavfi", "-i", sine, *codec.split(), path))

@@ -20,7 +20,7 @@ _LONGEST_S: Final = 3600.0
 class Outcome:
     """The result of a polling schedule, averaged over many tasks."""
 
-    looks: float
+    polls: float
     delay_s: float
     delay_p95_s: float
 
@@ -81,7 +81,7 @@ def _never_back(report: Callable[[float], int]) -> Progress:
     return never_back
 
 
-def looks_of(
+def poll_times(
     progress: Progress, duration_s: float, *, is_watched: bool, draw: random.Random
 ) -> Iterator[float]:
     """Yield the times at which the schedule polls; the last is at or after the end."""
@@ -107,7 +107,7 @@ def simulate(
     fixed: list[tuple[int, float]] = []
     for _ in range(TASKS):
         duration_s = min(_LONGEST_S, ESTIMATE_S * factor * math.exp(draw.gauss(0.0, spread)))
-        times = list(looks_of(shape(draw), duration_s, is_watched=is_watched, draw=draw))
+        times = list(poll_times(shape(draw), duration_s, is_watched=is_watched, draw=draw))
         ours.append((len(times), times[-1] - duration_s))
         count = math.ceil(duration_s / FIXED_S)
         fixed.append((count, count * FIXED_S - duration_s))
@@ -117,7 +117,7 @@ def simulate(
 def _outcome(found: list[tuple[int, float]]) -> Outcome:
     delays = sorted(delay_s for _, delay_s in found)
     return Outcome(
-        looks=sum(count for count, _ in found) / len(found),
+        polls=sum(count for count, _ in found) / len(found),
         delay_s=sum(delays) / len(delays),
         delay_p95_s=delays[int(0.95 * len(delays))],
     )
@@ -141,7 +141,7 @@ def measure() -> Iterator[Verdict]:
                 )
                 yield Verdict(
                     what=f"requests: {what}",
-                    measured=max(ours.looks / fixed.looks for ours, fixed in pairs),
+                    measured=max(ours.polls / fixed.polls for ours, fixed in pairs),
                     target=requests,
                 )
 

@@ -22,7 +22,7 @@ from tests.journals import add_task
 ROUNDS: Final = 25
 _TARGETS: Final[Mapping[str, tuple[Sequence[str], float]]] = {
     "`--version`": (("--version",), 1.5),
-    "a TAB behind `wait`": (("__complete", "tasks", ""), 1.6),
+    "a TAB after `wait`": (("__complete", "tasks", ""), 1.6),
     "`edit --help`": (("edit", "--help"), 9.0),
     "`list`": (("list",), 6.5),
     "`config show`": (("config", "show"), 6.0),
@@ -54,7 +54,7 @@ def measure() -> Iterator[Verdict]:
     for what, (_, target) in _TARGETS.items():
         yield Verdict(what=what, measured=statistics.median(times[what]) / baseline, target=target)
     first_byte = statistics.median(times["status"]) / baseline
-    yield Verdict(what="`status`, to its first byte at the server", measured=first_byte, target=10)
+    yield Verdict(what="`status`, until its first byte arrives", measured=first_byte, target=10)
 
 
 class Listener:

@@ -65,7 +65,7 @@ def measure() -> Iterator[Verdict]:
             "OMNIEDIT_API_KEY": "sk-sandbox-walk",
         }
         for row in _ROWS:
-            walk = _walked(row.argv, environ)
+            walk = _walk_of(row.argv, environ)
             yield _verdict(row, "calls", walk.calls, row.calls)
             yield _verdict(row, "functions", walk.functions, None)
             yield _verdict(row, "files", walk.files, row.files)
@@ -75,7 +75,7 @@ def _verdict(row: _Row, unit: str, measured: int, target: int | None) -> Verdict
     return Verdict(what=f"`{row.what}`: {unit}", measured=measured, target=target, unit="")
 
 
-def _walked(argv: Sequence[str], environ: Mapping[str, str]) -> Walk:
+def _walk_of(argv: Sequence[str], environ: Mapping[str, str]) -> Walk:
     ended = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.walk", *argv],
         env=environ,
@@ -87,7 +87,7 @@ def _walked(argv: Sequence[str], environ: Mapping[str, str]) -> Walk:
     return Walk(**json.loads(ended.stdout.splitlines()[-1]))
 
 
-def _carry_out(argv: Sequence[str]) -> Walk:
+def _count_calls(argv: Sequence[str]) -> Walk:
     """Run a command line and count its calls."""
     counts: Counter[CodeType] = Counter()
 
@@ -117,5 +117,5 @@ def _is_ours(code: CodeType) -> bool:
 
 
 if __name__ == "__main__":
-    walk = _carry_out(sys.argv[1:])
+    walk = _count_calls(sys.argv[1:])
     sys.stdout.write(json.dumps(walk._asdict()) + "\n")

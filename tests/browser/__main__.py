@@ -23,7 +23,7 @@ WIDTH: Final = 900
 HEIGHT: Final = 700
 
 
-def take(tab: Tab, folder: Path) -> bytes:
+def take_picture(tab: Tab, folder: Path) -> bytes:
     """Write a comparison page in a folder, and return a picture of it."""
     (folder / "clip.mp4").write_bytes(BUNDLED_CLIP.read_bytes())
     _darken(folder / "clip.mp4", folder / "night.mp4")
@@ -66,7 +66,7 @@ def main(names: list[str]) -> int:
         folder = Path(name)
         (folder / "work").mkdir()
         with browser(folder / "profile") as tab:
-            picture = take(tab, folder / "work")
+            picture = take_picture(tab, folder / "work")
     (Path(names[0]) if names else PICTURE).write_bytes(picture)
     return 0
 

@@ -8,7 +8,7 @@ import pytest
 
 from omniedit.models import SavedFile, Task
 from omniedit.terminal.page import PageVideo, page_chunks
-from tests.browser.__main__ import PICTURE, take
+from tests.browser.__main__ import PICTURE, take_picture
 from tests.browser.chromium import PROGRAM, Tab, browser
 from tests.contract.readme import README, ROOT
 from tests.records import record_of
@@ -27,7 +27,7 @@ DRIFT = """(() => {
   const at = usable().filter(v => isLive(v, now)).map(v => v.currentTime - v.from);
   return at.length > 1 ? Math.max(...at) - Math.min(...at) : 0;
 })()"""
-PLAYED = f"""new Promise(done => {{
+DRIFT_WHILE_PLAYING = f"""new Promise(done => {{
   const drifts = [], since = performance.now();
   const look = () => {{
     drifts.push({DRIFT});
@@ -36,7 +36,7 @@ PLAYED = f"""new Promise(done => {{
   }};
   look();
 }})"""
-AT_REST = "new Promise(done => { const look = () => usable().some(v => v.seeking) ? setTimeout(look, 10) : done(); look(); })"
+UNTIL_SEEKED = "new Promise(done => { const look = () => usable().some(v => v.seeking) ? setTimeout(look, 10) : done(); look(); })"
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,10 @@ def page(tab: Tab, folder: Path) -> Path:
             ("cold", 25, None, ((0.0, 0.2), (11.5, 0.1))),
         )
     ]
-    return opened(tab, folder / "page.html", videos, moments=[(6.0, 0.6)])
+    return open_page(tab, folder / "page.html", videos, moments=[(6.0, 0.6)])
 
 
-def opened(tab: Tab, path: Path, videos: list[PageVideo], **others: object) -> Path:
+def open_page(tab: Tab, path: Path, videos: list[PageVideo], **others: object) -> Path:
     path.write_bytes(b"".join(page_chunks(videos, **others)))  # type: ignore[arg-type]  # passed through
     tab.show_as(width=1280, height=900)
     tab.open(path)
@@ -71,10 +71,10 @@ def opened(tab: Tab, path: Path, videos: list[PageVideo], **others: object) -> P
 
 def test_videos_of_different_formats_play_in_sync(tab: Tab, page: Path) -> None:
     tab.press(" ")
-    assert tab.evaluate(PLAYED) < FRAME_S
+    assert tab.evaluate(DRIFT_WHILE_PLAYING) < FRAME_S
 
     tab.press(" ")
-    tab.evaluate(AT_REST)
+    tab.evaluate(UNTIL_SEEKED)
     assert tab.evaluate(DRIFT) == 0
     assert tab.evaluate("playing") is False
 
@@ -84,7 +84,7 @@ def test_videos_are_in_sync_after_seeks(tab: Tab, page: Path) -> None:
         "new Promise(done => { let count = 0; const next = () => { seek(Math.random() * 11);"
         " if (++count < 50) setTimeout(next, 10); else done(); }; next(); })"
     )
-    tab.evaluate(AT_REST)
+    tab.evaluate(UNTIL_SEEKED)
 
     assert tab.evaluate(DRIFT) == 0
     assert tab.evaluate("usable().map(v => v.currentTime - now)") == pytest.approx(
@@ -106,9 +106,9 @@ def test_every_keyboard_shortcut_works(tab: Tab, page: Path) -> None:
     assert tab.evaluate("[begin, end, looping]") == pytest.approx(
         [1 + frame, 2 + frame, True], abs=0.002
     )
-    for key, heard in (("2", [1]), ("3", [2]), ("0", [])):
+    for key, unmuted in (("2", [1]), ("3", [2]), ("0", [])):
         tab.press(key)
-        assert tab.evaluate("videos.flatMap((v, i) => v.muted ? [] : [i])") == heard
+        assert tab.evaluate("videos.flatMap((v, i) => v.muted ? [] : [i])") == unmuted
     tab.press("-")
     assert tab.evaluate("speed") == 0.5
     tab.press("End")
@@ -195,7 +195,7 @@ def test_text_from_outside_runs_no_script_and_loads_nothing(tab: Tab, folder: Pa
             PageVideo(file=file, address="clip.mp4", record=record, parents=(text,), kind=text)
         )
 
-    path = opened(tab, folder / "page.html", videos, missing=HOSTILE)
+    path = open_page(tab, folder / "page.html", videos, missing=HOSTILE)
 
     assert {*tab.requests} == {path.as_uri(), (folder / "clip.mp4").as_uri()}
     assert tab.exceptions == []
@@ -212,7 +212,7 @@ def test_text_from_outside_runs_no_script_and_loads_nothing(tab: Tab, folder: Pa
 
 
 def test_readmes_picture_has_the_size_of_a_current_page(tab: Tab, folder: Path) -> None:
-    picture = take(tab, folder)
+    picture = take_picture(tab, folder)
 
     size = slice(16, 24)  # width and height of a PNG
     assert PICTURE.read_bytes()[size] == picture[size]
@@ -226,7 +226,7 @@ def test_an_unplayable_video_is_reported(tab: Tab, folder: Path) -> None:
         PageVideo(file=FILE, address=name, clip="clip.mp4") for name in ("clip.mp4", "none.mp4")
     ]
 
-    opened(tab, folder / "page.html", videos)
+    open_page(tab, folder / "page.html", videos)
 
     assert "cannot be played here" in tab.evaluate("document.querySelector('.broken').textContent")
     tab.press("ArrowRight")

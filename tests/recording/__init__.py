@@ -1,1 +1,1 @@
-"""The recording in README; `python -m tests.recording` makes it again."""
+"""README's recording; `python -m tests.recording` makes it again."""

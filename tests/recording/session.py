@@ -45,7 +45,7 @@ class Session:
         self._line = ""
         self._shell, self._terminal = pty.fork()
         if self._shell == 0:
-            _become_a_shell(home)
+            _exec_shell(home)
 
     def __enter__(self) -> Self:
         self._read_until(_PROMPT)
@@ -121,7 +121,7 @@ class Session:
         self.frames.append(frame)
 
 
-def _become_a_shell(home: Path) -> NoReturn:
+def _exec_shell(home: Path) -> NoReturn:
     environ = {
         "HOME": str(home),
         "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.defpath]),
