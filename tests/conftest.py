@@ -18,26 +18,26 @@ from omniedit.sandbox import RunningSandbox, serve
 from tests.commandline import COMMAND, CommandLine, sandbox_environ
 from tests.e2e.equipment import ForkServer
 
-_FROM_OUTSIDE = ("OMNIEDIT_", "EVOLINK_", "GITHUB_", "CI", "XDG_", "NO_COLOR", "FORCE_COLOR")
+_CLEARED_PREFIXES = ("OMNIEDIT_", "EVOLINK_", "GITHUB_", "CI", "XDG_", "NO_COLOR", "FORCE_COLOR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 # The e2e tests that Windows can run in addition to the unit and contract tests.
-_EVERYWHERE = frozenset({"test_first_minute.py", "test_no_other_host.py", "test_stdin.py"})
-_SHELLS = frozenset({"test_blocks.py", "test_completion.py", "test_recording.py"})
+_ALSO_ON_WINDOWS = frozenset({"test_first_minute.py", "test_no_other_host.py", "test_stdin.py"})
+_POSIX_ONLY = frozenset({"test_blocks.py", "test_completion.py", "test_recording.py"})
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own there
-_ENOUGH_BYTES = 2 * 1024**3
-_TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
+_MIN_FREE_BYTES = 2 * 1024**3
+_TEMPORARY_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
 
 _TESTS = Path(__file__).parent
-_MANY_FILES = 20
+_MIN_STALE_FILES = 20
 
-_LEFT_OUT = pytest.StashKey[int]()
-_LEFT_OUT_NAME = "left_out"
+_DESELECTED = pytest.StashKey[int]()
+_DESELECTED_NAME = "deselected"
 
-_FINISHED = itertools.count(1)
-_KEEP_EVERY = 64
+_FINISHED_TESTS = itertools.count(1)
+_FREEZE_EVERY = 64
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,10 +47,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     gc.set_threshold(50_000, 20, 20)  # as `omniedit/__main__.py` sets it
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    if config.option.basetemp or _TEMPORARY in os.environ or not os.access(_MEMORY, os.W_OK):
+    if (
+        config.option.basetemp
+        or _TEMPORARY_VARIABLE in os.environ
+        or not os.access(_MEMORY, os.W_OK)
+    ):
         return
-    if shutil.disk_usage(_MEMORY).free >= _ENOUGH_BYTES:
-        os.environ[_TEMPORARY] = str(_MEMORY)
+    if shutil.disk_usage(_MEMORY).free >= _MIN_FREE_BYTES:
+        os.environ[_TEMPORARY_VARIABLE] = str(_MEMORY)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -70,7 +74,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not is_whole or not getattr(config.option, "numprocesses", None):
         return
     stale = sorted(_uncompiled(), key=lambda path: path.stat().st_size)
-    if len(stale) >= _MANY_FILES:
+    if len(stale) >= _MIN_STALE_FILES:
         shares = [stale[number :: _cores()] for number in range(_cores())]
         for collecting in [_collect(share) for share in shares]:
             # Errors in a file will be reported by the workers.
@@ -108,36 +112,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     They are deselected, not skipped, because workers would take seconds to report a thousand skips.
     """
-    left_out = [item for item in items if item.get_closest_marker("full")]
-    if left_out and not os.environ.get("OMNIEDIT_FULL"):
+    deselected = [item for item in items if item.get_closest_marker("full")]
+    if deselected and not os.environ.get("OMNIEDIT_FULL"):
         items[:] = [item for item in items if not item.get_closest_marker("full")]
-        config.hook.pytest_deselected(items=left_out)
-        _note_left_out(config, len(left_out))
+        config.hook.pytest_deselected(items=deselected)
+        _note_deselected(config, len(deselected))
     for item in items if os.name == "nt" else ():
-        is_e2e = item.path.parent.name in {"e2e", "pty"} and item.path.name not in _EVERYWHERE
-        if is_e2e or item.path.name in _SHELLS or item.get_closest_marker("posix"):
+        is_e2e = item.path.parent.name in {"e2e", "pty"} and item.path.name not in _ALSO_ON_WINDOWS
+        if is_e2e or item.path.name in _POSIX_ONLY or item.get_closest_marker("posix"):
             item.add_marker(pytest.mark.skip(reason="needs POSIX"))
 
 
-def _note_left_out(config: pytest.Config, count: int) -> None:
-    config.stash[_LEFT_OUT] = count
+def _note_deselected(config: pytest.Config, count: int) -> None:
+    config.stash[_DESELECTED] = count
     if (output := getattr(config, "workeroutput", None)) is not None:
-        output[_LEFT_OUT_NAME] = count
+        output[_DESELECTED_NAME] = count
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Copy the number of deselected tests from a worker; it is the same in all workers."""
-    count = getattr(node, "workeroutput", {}).get(_LEFT_OUT_NAME)
+    count = getattr(node, "workeroutput", {}).get(_DESELECTED_NAME)
     if count is not None:
-        node.config.stash[_LEFT_OUT] = count
+        node.config.stash[_DESELECTED] = count
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Print how many tests were deselected, and how to run them."""
-    if count := config.stash.get(_LEFT_OUT, 0):
+    if count := config.stash.get(_DESELECTED, 0):
         terminalreporter.write_line(
             f"{count} tests have the mark `full`: `.ci/run full`, or OMNIEDIT_FULL=1, runs them too"
         )
@@ -145,17 +149,17 @@ def pytest_terminal_summary(
 
 def pytest_collection_finish() -> None:
     """Exempt pytest's many objects from garbage collection; a command has a fraction of them."""
-    _keep_for_good()
+    _freeze_objects()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logfinish() -> None:
     """Exempt test reports as well, whose number grows with every test."""
-    if next(_FINISHED) % _KEEP_EVERY == 0:
-        _keep_for_good()
+    if next(_FINISHED_TESTS) % _FREEZE_EVERY == 0:
+        _freeze_objects()
 
 
-def _keep_for_good() -> None:
+def _freeze_objects() -> None:
     gc.collect()
     gc.freeze()
 
@@ -172,7 +176,7 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty home, set for this process and all its children."""
     for name in list(os.environ):
-        if name.startswith(_FROM_OUTSIDE) or name.upper() in _PROXIES:
+        if name.startswith(_CLEARED_PREFIXES) or name.upper() in _PROXIES:
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     for name, folder in (

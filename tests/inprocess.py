@@ -97,7 +97,7 @@ def run_in_process(
             stderr = stack.enter_context(stderr_path.open("w+b"))
         source.write(stdin)
         source.seek(0)
-        stack.enter_context(_surroundings(folder, environ))
+        stack.enter_context(_folder_and_environ(folder, environ))
         streams = stack.enter_context(_standard_streams(source, stdout, stderr, environ, hear))
         with _deadline(argv, timeout_s):
             status = run(list(argv), os.environ, policy=policy, clock=clock)
@@ -107,7 +107,7 @@ def run_in_process(
 
 
 @contextmanager
-def _surroundings(folder: Path, environ: Mapping[str, str]) -> Generator[None]:
+def _folder_and_environ(folder: Path, environ: Mapping[str, str]) -> Generator[None]:
     """Change to a folder and set exactly the variables in `environ` for the block."""
     before, back, temporary = dict(os.environ), Path.cwd(), tempfile.tempdir
     _change_environ(before, environ)

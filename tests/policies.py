@@ -19,12 +19,12 @@ HURRIED: Final = DEFAULT._replace(
 
 
 def impatient(policy: Policy = HURRIED, *, timeout_s: float = 0.4) -> Policy:
-    """Return a policy for replies that never come."""
+    """Return a policy with short timeouts, for replies that never come."""
     return policy._replace(
         read_timeout_s=timeout_s, submit_timeout_s=timeout_s, upload_timeout_s=timeout_s
     )
 
 
 def resigned(policy: Policy = HURRIED, *, budget_s: float = 0.3) -> Policy:
-    """Return a policy for retries that never succeed."""
+    """Return a policy with a short budget, for retries that never succeed."""
     return policy._replace(read_budget_s=budget_s, submit_budget_s=budget_s)

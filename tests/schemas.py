@@ -91,7 +91,7 @@ def name_of(document: Mapping[str, Any], options: Sequence[str]) -> str:
 def mutations(value: object) -> Iterator[tuple[str, Any]]:
     """Yield descriptions and copies of a document, each with a single fault."""
     if isinstance(value, dict):
-        yield "a key too many", value | {"extra": None}
+        yield "an extra key", value | {"extra": None}
         for key, item in value.items():
             yield f"no {key}", {name: item for name, item in value.items() if name != key}
             other: object = {"another": "type"} if isinstance(item, list) else ["another type"]
@@ -103,7 +103,7 @@ def mutations(value: object) -> Iterator[tuple[str, Any]]:
             for what, changed in mutations(item):
                 yield what, [*value[:index], changed, *value[index + 1 :]]
     elif isinstance(value, int) and not isinstance(value, bool):
-        yield "no integer", float(value)
+        yield "not an integer", float(value)
 
 
 @cache
