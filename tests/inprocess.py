@@ -35,12 +35,12 @@ class Outcome(NamedTuple):
 class _Stderr(io.TextIOWrapper):
     """Standard error with a callback for what is written."""
 
-    hear: Callable[[str], object] | None = None
+    on_write: Callable[[str], object] | None = None
 
     def write(self, text: str, /) -> int:
         count = super().write(text)
-        if self.hear is not None:
-            self.hear(text)
+        if self.on_write is not None:
+            self.on_write(text)
         return count
 
 
@@ -70,7 +70,7 @@ def run_in_process(
     environ: Mapping[str, str],
     stdin: bytes = b"",
     stderr_path: Path | None = None,
-    hear: Callable[[str], object] | None = None,
+    on_stderr: Callable[[str], object] | None = None,
     policy: Policy = HURRIED,
     clock: Clock = SYSTEM_CLOCK,
     timeout_s: float = 60.0,
@@ -83,7 +83,7 @@ def run_in_process(
         environ: The complete environment.
         stdin: The complete standard input.
         stderr_path: A file for stderr, so that others can read it while the command runs.
-        hear: Called with each text that is written to stderr.
+        on_stderr: Called with each text that is written to stderr.
         policy: The policy.
         clock: The clock for rests and waits.
         timeout_s: How long it may take.
@@ -98,7 +98,7 @@ def run_in_process(
         source.write(stdin)
         source.seek(0)
         stack.enter_context(_folder_and_environ(folder, environ))
-        streams = stack.enter_context(_standard_streams(source, stdout, stderr, environ, hear))
+        streams = stack.enter_context(_standard_streams(source, stdout, stderr, environ, on_stderr))
         with _deadline(argv, timeout_s):
             status = run(list(argv), os.environ, policy=policy, clock=clock)
         for stream in streams:
@@ -138,7 +138,7 @@ def _standard_streams(
     stdout: BinaryIO,
     stderr: BinaryIO,
     environ: Mapping[str, str],
-    hear: Callable[[str], object] | None,
+    on_stderr: Callable[[str], object] | None,
 ) -> Generator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
     """Replace the standard streams by those that the interpreter would create from these files."""
     named, _, errors = environ.get(_ENCODING, "").partition(":")
@@ -149,7 +149,7 @@ def _standard_streams(
         io.TextIOWrapper(stdout, encoding, errors or "surrogateescape"),
         _Stderr(stderr, encoding, "backslashreplace", line_buffering=True),
     )
-    wrapped[2].hear = hear
+    wrapped[2].on_write = on_stderr
     names = [*_STREAMS, *(f"__{name}__" for name in _STREAMS)]
     before = {name: getattr(sys, name) for name in names}
     for name, stream in zip(names, wrapped * 2, strict=True):

@@ -25,6 +25,6 @@ def impatient(policy: Policy = HURRIED, *, timeout_s: float = 0.4) -> Policy:
     )
 
 
-def resigned(policy: Policy = HURRIED, *, budget_s: float = 0.3) -> Policy:
+def short_budget(policy: Policy = HURRIED, *, budget_s: float = 0.3) -> Policy:
     """Return a policy with a short budget, for retries that never succeed."""
     return policy._replace(read_budget_s=budget_s, submit_budget_s=budget_s)

@@ -205,7 +205,7 @@ class Bench:
             folder=run.folder,
             environ=run.environ,
             stderr_path=self._stderr_path,
-            hear=on_stderr,
+            on_stderr=on_stderr,
             policy=self.policy,
         )
         return ended_with(argv, outcome)

@@ -34,7 +34,7 @@ import omniedit  # noqa: E402 - as above
 from omniedit.cli.main import run  # noqa: E402 - as above
 from omniedit.policy import Policy  # noqa: E402 - as above
 from tests.e2e.effects import die_after, die_before  # noqa: E402 - as above
-from tests.policies import HURRIED, resigned  # noqa: E402 - as above
+from tests.policies import HURRIED, short_budget  # noqa: E402 - as above
 
 SHORT_RETRIES: Final = "HURRIED_SHORT_RETRIES"
 """The variable that shortens retries, for tests in which they never succeed."""
@@ -271,7 +271,7 @@ def _end(status: int) -> NoReturn:
 
 
 def _policy() -> Policy:
-    return resigned() if SHORT_RETRIES in os.environ else HURRIED
+    return short_budget() if SHORT_RETRIES in os.environ else HURRIED
 
 
 def _fork(command: CommandRun) -> int:

@@ -25,7 +25,7 @@ from tests.e2e.test_contract_equipment import (
     submissions,
     task,
 )
-from tests.policies import resigned
+from tests.policies import short_budget
 
 pytestmark = pytest.mark.e2e
 
@@ -149,7 +149,7 @@ def test_a_nonsense_reply_is_not_an_internal_error(
     omniedit: CommandLine, argv: list[str], body: object
 ) -> None:
     with scripted(lambda _: Reply(body=body)) as service:
-        ended = replace(omniedit, policy=resigned())(*argv, **service.environ())
+        ended = replace(omniedit, policy=short_budget())(*argv, **service.environ())
 
     check_sanitized(ended)
     assert ended.status in {0, 2, 5, 8, 9}, ended

@@ -27,7 +27,7 @@ from tests.e2e.test_contract_equipment import (
     submissions,
     task,
 )
-from tests.policies import resigned
+from tests.policies import short_budget
 
 pytestmark = pytest.mark.e2e
 
@@ -405,7 +405,7 @@ def test_the_key_is_not_sent_to_a_redirect_target(
         with scripted(lambda _: away) as service:
             argv = [CLIP, "x"] if command == "submit" else [TASK]
             # How long it retries is tested elsewhere.
-            brief = replace(omniedit, policy=resigned())
+            brief = replace(omniedit, policy=short_budget())
             brief(command, *argv, **service.environ())
 
     assert service.requests

@@ -16,7 +16,7 @@ from tests.commandline import Ended
 from tests.contract.readme import MANUAL
 from tests.e2e.equipment import CLIP_URL, PROMPT, Bench
 from tests.e2e.faulty import Endpoint, marked, refusal, reset_after
-from tests.policies import resigned
+from tests.policies import short_budget
 
 pytestmark = pytest.mark.e2e
 
@@ -125,7 +125,7 @@ def test_an_edit_follows_its_table(
 @pytest.mark.parametrize("flag", FLAGS)
 def test_an_edit_that_never_connected_is_submitted_once(bench: Bench, flag: str) -> None:
     bench.faulty.refuse(Endpoint.SUBMIT)
-    assert _edit(bench.with_policy(resigned()), "out.mp4").status == 8
+    assert _edit(bench.with_policy(short_budget()), "out.mp4").status == 8
     bench.faulty.clear_faults()
 
     ended = _edit(bench, "out.mp4", *([] if flag == "plain" else [flag]))

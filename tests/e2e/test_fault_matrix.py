@@ -33,7 +33,7 @@ from tests.e2e.faulty import (
     slow_body,
     slow_but_whole,
 )
-from tests.policies import impatient, resigned
+from tests.policies import impatient, short_budget
 
 pytestmark = pytest.mark.e2e
 
@@ -495,9 +495,9 @@ def with_policy_for(bench: Bench, row: Row) -> Bench:
     """Return a bench whose policy is as patient as the row needs."""
     policy = bench.policy
     if row.fault in TIMEOUT_FAULTS:
-        policy = impatient(resigned(policy, budget_s=1.0))
+        policy = impatient(short_budget(policy, budget_s=1.0))
     elif row.duration == ALWAYS and row.fault not in DELAYING_FAULTS:
-        policy = resigned(policy)
+        policy = short_budget(policy)
     return bench.with_policy(policy)
 
 

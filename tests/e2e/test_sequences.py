@@ -35,7 +35,7 @@ from tests.e2e.faulty import (
     reset_after,
     reset_before,
 )
-from tests.policies import HURRIED, resigned
+from tests.policies import HURRIED, short_budget
 
 pytestmark = pytest.mark.e2e
 
@@ -45,7 +45,7 @@ ALL: Final = 200
 RESULT_BYTES: Final = BUNDLED_CLIP.read_bytes()
 EFFECTS: Final = 120
 """The approximate number of effects of the longest command (`effects.py`)."""
-LATER: Final = resigned()._replace(replay_window_s=0.0)
+LATER: Final = short_budget()._replace(replay_window_s=0.0)
 """A policy under which every attempt is past the replay window."""
 
 JUMPS_S: Final = (300.0, 3500.0, 7200.0)
@@ -204,7 +204,7 @@ class Player:
 
     def run(self, argv: list[str]) -> Ended:
         """Run a command line: with faults, with a kill, or undisturbed."""
-        policy = LATER if self.draw.random() < 0.2 else resigned()
+        policy = LATER if self.draw.random() < 0.2 else short_budget()
         bench = self.bench.with_policy(policy)
         chance = self.draw.random()
         if chance < 0.35:
