@@ -44,7 +44,7 @@ while True:
     threading.Thread(target=answer, args=(connection,), daemon=True).start()
 """
 _CLIENT: Final = """
-import json, os, pty, sys, threading, time
+import json, os, pty, random, sys, threading, time
 from tests.benchmarks.memory import peak_kib
 from pathlib import Path
 from omniedit.downloads.transfer import Downloader

@@ -57,9 +57,9 @@ import json, sys, time
 from tests.benchmarks.memory import peak_kib
 from omniedit.cli.context import Call
 from omniedit.journal import JournalUse
-from omniedit.edits.session import Clock
 from omniedit.edits.poller import Poller
 from omniedit.models import Task
+from omniedit.system import Clock
 
 leapt, requests, rounds, cpu = 0.0, 0, [], []
 
@@ -68,10 +68,11 @@ def leap(_, seconds):
     leapt += seconds
     return False
 
-call = Call({"OMNIEDIT_BASE_URL": sys.argv[1], "OMNIEDIT_API_KEY": "sk-b", "OMNIEDIT_STATE_DIR": sys.argv[2]})
+environ = {"OMNIEDIT_BASE_URL": sys.argv[1], "OMNIEDIT_API_KEY": "sk-b", "OMNIEDIT_STATE_DIR": sys.argv[2]}
+clock = Clock(monotonic=lambda: time.monotonic() + leapt, wait=leap)
+call = Call(environ, clock=clock)
 count = int(sys.argv[3])
 with call.freeze({}).session(JournalUse.REQUIRED, total_tasks=count) as session:
-    session.clock = Clock(monotonic=lambda: time.monotonic() + leapt, wait=leap)
     waiting = Poller(session, timeout_s=86400)
     now = time.time()
     for number in range(count):
