@@ -1,7 +1,6 @@
 """The context that a command receives, and the outcome that it returns."""
 
 import contextlib
-import functools
 import os
 import shutil
 import sys
@@ -213,7 +212,7 @@ class Context:
                 journal=opened,
                 origin=settings.origin,
                 open_http=open_http,
-                find_connection=functools.cache(find_connection),
+                find_connection=find_connection,
                 private_folder=folder / "tmp",
                 context=settings.context.value,
                 requires_journal=journal is JournalUse.REQUIRED,

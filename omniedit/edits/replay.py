@@ -176,7 +176,7 @@ def _check_key(session: Session, record: Record) -> None:
     known = session.journal.key_digest(request_id)
     if known is None:
         return
-    if digest_of_key(session.find_connection().key, salt=known.partition(":")[0]) != known:
+    if digest_of_key(session.connection.key, salt=known.partition(":")[0]) != known:
         msg = f"submission {request_id} was made with another key, and may have been accepted"
         hint = Hint(
             "use that key again; if it was replaced, {} replays it with this one",

@@ -6,7 +6,6 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -146,6 +145,10 @@ class Session:
     unknown_outcomes: list[tuple[Record, OmniEditError]]
     """The submissions whose reply had not arrived when the command stopped."""
 
+    _connection: Connection | None = None
+    _http: "HttpClient | None" = None
+    _service: "EvoLinkClient | None" = None
+
     def __init__(
         self,
         *,
@@ -172,8 +175,7 @@ class Session:
         submission_interval_s: float = 0.0,
         closing: ExitStack | None = None,
     ) -> None:
-        self.journal = journal
-        self.origin = origin
+        self.journal, self.origin = journal, origin
         self.private_folder = private_folder
         self.last_context = context
         """The context in which `last` is looked up."""
@@ -192,45 +194,56 @@ class Session:
         )
         self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)
         """Acquired while a clip is prepared and uploaded."""
-        self.find_connection = find_connection
+        self._find_connection, self._open_http = find_connection, open_http
+        # Worker threads share what is created once; `cached_property` has no lock.
+        self._creating, self._reported_lock = threading.RLock(), threading.Lock()
+        self.fetched: dict[str, Path] = {}
+        """Private files of fetched results, by task ID."""
         self.fetched_files = ExitStack() if closing is None else closing.enter_context(ExitStack())
         """Keeps fetched files until the session ends; a caller can take them over by `pop_all`."""
         self.stream_out = stream_out
-        self._open_http, self._observers = open_http, observers
+        self._observers = observers
         self.shielded = shielded
         """Returns a context manager that delays the first signal by a grace period."""
-        self._drain = drain
-        self._is_batch = is_batch
+        self._drain, self._is_batch = drain, is_batch
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
         self._reported: set[str] = set() if already_reported is None else already_reported
-        self._reported_lock = threading.Lock()
         self._stopping, self.outstanding, self.unknown_outcomes = threading.Event(), {}, []
 
-    @cached_property
-    def http(self) -> "HttpClient":
-        """The HTTP client."""
-        return self._open_http()
-
-    @cached_property
-    def fetched(self) -> dict[str, Path]:
-        """Private files of fetched results, by task ID."""
-        return {}
-
-    @cached_property
-    def service(self) -> "EvoLinkClient":
-        """The API.
+    @property
+    def connection(self) -> Connection:
+        """The connection to the service.
 
         Raises:
             CredentialsError: If there is no usable key.
             MissingExtraError: If the sandbox is not installed.
         """
-        # Before the import: if there is no key, do not load the HTTP library.
-        connection = self.find_connection()
-        from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - brings that library
+        with self._creating:
+            if self._connection is None:
+                self._connection = self._find_connection()
+            return self._connection
 
-        return EvoLinkClient(
-            self.http, base_url=connection.base_url, key=connection.key, now=self.now
-        )
+    @property
+    def http(self) -> "HttpClient":
+        """The HTTP client."""
+        with self._creating:
+            if self._http is None:
+                self._http = self._open_http()
+            return self._http
+
+    @property
+    def service(self) -> "EvoLinkClient":
+        """The API; raises the errors of `connection`."""
+        with self._creating:
+            if self._service is None:
+                # First: if there is no key, do not load the HTTP library.
+                found = self.connection
+                from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - as said
+
+                self._service = EvoLinkClient(
+                    self.http, base_url=found.base_url, key=found.key, now=self.now
+                )
+            return self._service
 
     @property
     def downloader(self) -> "Downloader":

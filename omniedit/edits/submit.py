@@ -212,7 +212,7 @@ def _write_ahead(session: Session, edit: PreparedEdit, attempt: Record) -> str:
         session.journal.record_attempt(
             attempt,
             context=session.context,
-            key_digest=digest_of_key(session.find_connection().key),
+            key_digest=digest_of_key(session.connection.key),
         )
     except LocalError as error:
         if session.requires_journal:

@@ -48,7 +48,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
         key = digest_of([edit.clip, _mark(edit.start_s), _mark(edit.end_s), edit.request.keeps_hdr])
     files_origin = session.origin
     if not session.is_sandbox:
-        files_origin = origin_of(session.find_connection().files_url)
+        files_origin = origin_of(session.connection.files_url)
     with _upload_lock(session, key, deadline):
         _check_frames(session, edit)
         with suppress(JournalError):
@@ -265,7 +265,7 @@ def _upload(session: Session, path: Path, *, name: str, deadline: float | None) 
 
 def uploader(session: Session) -> Uploader:
     """Return a client of the file service."""
-    connection = session.find_connection()
+    connection = session.connection
     return Uploader(session.http, files_url=connection.files_url, key=connection.key)
 
 

@@ -585,7 +585,7 @@ def test_the_timeout_limits_waiting_for_another_process(
 def test_an_unknown_submission_is_not_replayed_with_another_api_key(session: BenchSession) -> None:
     request_id = submit_with_lost_reply(session)
     submissions = len(session.script.prompts)
-    session.find_connection = lambda: Connection(BASE_URL, BASE_URL, "sk-evo-other")
+    session._connection = Connection(BASE_URL, BASE_URL, "sk-evo-other")
 
     with pytest.raises(OutcomeUnknownError, match="another key") as raised:
         resume(session, request_id)
