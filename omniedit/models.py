@@ -156,6 +156,15 @@ class Task:
     raw: JSONObject | None = field(default=None, compare=False, repr=False)
 
     @property
+    def failure(self) -> TaskError | None:
+        """Why the task failed; a general error if the service gave no reason."""
+        if self.error is None and self.has_failed:
+            is_cancelled = self.status == TaskStatus.CANCELLED
+            code = "request_cancelled" if is_cancelled else "unknown_error"
+            return TaskError(code=code, message="no reason was given")
+        return self.error
+
+    @property
     def shown_status(self) -> str:
         """The status to show; "status unknown" if there is none."""
         return self.status or "status unknown"
@@ -382,6 +391,10 @@ class Record(NamedTuple):
                 for name in _KEPT_OF_TASKS
                 if getattr(task, name) is None and getattr(known, name) is not None
             }
+            if known.result_urls and not task.result_urls:
+                kept["result_urls"] = known.result_urls
+            if known.error is not None and task.error is None and known.status == task.status:
+                kept["error"] = known.error
             task = replace(task, **kept) if kept else task
         return self._replace(task=task, status=task.status, error=task.error, seen_at=None)
 

@@ -77,12 +77,20 @@ def forgotten_task_error(
     session: Session, record: Record, error: TaskNotFoundError
 ) -> OmniEditError:
     """Return the error for a task unknown to the service; a completed one counts as gone."""
-    if record.task is None or not record.task.is_completed:
+    if record.task is None or not record.task.is_completed or not _is_own(session, record):
         return error
     # From now on `download --all` skips it; naming the task asks the service again.
     session.write_journal(lambda: session.journal.record_result_gone(str(record.task_id)))
     msg = f"the service no longer knows {task_name(record.task_id)}, which was completed"
     return ResultGoneError(msg, task_id=record.task_id)
+
+
+def _is_own(session: Session, record: Record) -> bool:
+    """Return whether this service and this key, as far as known, made a task."""
+    from omniedit.edits.requests import is_own_attempt  # noqa: PLC0415 - rarely needed
+
+    is_same_service = record.origin in {None, session.origin}
+    return is_same_service and is_own_attempt(session, record.request_id)
 
 
 def refresh(session: Session, record: Record, *, deadline: float | None = None) -> Record:

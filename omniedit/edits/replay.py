@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from omniedit.edits.reads import read_task, render_oldest_instant, tasks_since
-from omniedit.edits.requests import check_request_id, digest_of_key
+from omniedit.edits.requests import check_request_id, is_own_attempt
 from omniedit.edits.sending import (
     Sending,
     has_submission,
@@ -173,10 +173,7 @@ def _check_key(session: Session, record: Record) -> None:
         OutcomeUnknownError: If the submission was made with another key.
     """
     request_id = record.request_id or ""
-    known = session.journal.key_digest(request_id)
-    if known is None:
-        return
-    if digest_of_key(session.connection.key, salt=known.partition(":")[0]) != known:
+    if not is_own_attempt(session, request_id):
         msg = f"submission {request_id} was made with another key, and may have been accepted"
         hint = Hint(
             "use that key again; if it was replaced, {} replays it with this one",

@@ -205,6 +205,13 @@ def digest_of_key(key: str, *, salt: str | None = None) -> str:
     return f"{salt}:{hashlib.sha256(f'{salt}{key}'.encode()).hexdigest()}"
 
 
+def is_own_attempt(session: Session, request_id: str | None) -> bool:
+    """Return whether an attempt was sent with the key in force; True if that is unknown."""
+    known = session.journal.key_digest(request_id or "")
+    salt = (known or "").partition(":")[0]
+    return known is None or digest_of_key(session.connection.key, salt=salt) == known
+
+
 def check_request_id(text: str) -> None:
     """Refuse a request ID that cannot be sent as `Idempotency-Key`.
 

@@ -292,7 +292,7 @@ def with_results(session: Session, record: Record, *, deadline: float | None) ->
 
 def failure_of(record: Record) -> TaskFailedError:
     """Return the error of a task that failed or was cancelled."""
-    error = record.task.error if record.task else None
+    error = record.task.failure if record.task else None
     verb = "was cancelled" if record.status == TaskStatus.CANCELLED else "failed"
     reason = f": {error.message} ({error.code})" if error else ""
     return TaskFailedError(

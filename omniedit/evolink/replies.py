@@ -40,7 +40,8 @@ from omniedit.models import (
 MAX_DEPTH: Final = 100
 """A task nested deeper than this is kept without its `raw`, which could not be serialised."""
 _CONTAINERS: Final = (dict, list)
-_MAX_UNIX_S: Final = 1e11  # in the year 5138; a larger number is taken for milliseconds
+_MAX_UNIX_S: Final = 32_503_680_000.0
+"""The year 3000, which Windows can still convert; a larger number is taken for milliseconds."""
 _MOST_CREDITS: Final = 1e12
 
 # The quota and key codes mean "refused before anything was charged", whatever the HTTP status.
@@ -151,13 +152,14 @@ def parse_task(value: object) -> Task:
         UnreadableReplyError: If it is not an object or has no usable ID.
     """
     raw = as_object(value)
-    task_id = raw.get("id", raw.get("task_id"))
+    task_id = _first(raw, "id", "task_id")
     # `last` is what a user types for the newest task.
     if not isinstance(task_id, str) or not is_task_id(task_id) or task_id == "last":
         msg = "the service's reply contains no usable task ID"
         raise UnreadableReplyError(msg)
     status = _status(raw.get("status"))
     usage = as_object(raw.get("usage"))
+    used = usage.get("credits_used")
     progress = _number(raw.get("progress"))
     return Task(
         task_id=task_id,
@@ -168,12 +170,12 @@ def parse_task(value: object) -> Task:
         if progress is None
         else max(0, min(100, int(progress))),
         model=_text(raw.get("model")),
-        created_at=_instant(raw.get("created", raw.get("created_at"))),
+        created_at=_instant(_first(raw, "created", "created_at")),
         estimated_s=_number(as_object(raw.get("task_info")).get("estimated_time")),
         credits_reserved=_amount(usage.get("credits_reserved")),
-        credits_used=_amount(usage.get("credits_used", raw.get("credits_used"))),
+        credits_used=_amount(raw.get("credits_used") if used is None else used),
         result_urls=tuple(dict.fromkeys(_result_urls(raw))),
-        error=_task_error(raw.get("error"), status),
+        error=parse_error(raw.get("error")),
         raw=raw if _is_shallow(raw) else None,
     )
 
@@ -189,7 +191,7 @@ def parse_error(value: object) -> TaskError | None:
     return TaskError(
         code=str(code) if isinstance(code, str | int) and code != "" else "unknown_error",
         message=_text(raw.get("message")) or "no reason was given",
-        suggestion=_text(raw.get("suggestion", raw.get("fallback_suggestion"))),
+        suggestion=_text(_first(raw, "suggestion", "fallback_suggestion")),
     )
 
 
@@ -265,7 +267,7 @@ def _result_urls(raw: JSONObject) -> Iterable[str]:
         entries = raw.get(key)
         for entry in cast("list[object]", entries) if isinstance(entries, list) else []:
             fields = as_object(entry)
-            url = entry if isinstance(entry, str) else fields.get("video_url", fields.get("url"))
+            url = entry if isinstance(entry, str) else _first(fields, "video_url", "url")
             if isinstance(url, str) and _is_web_url(url):
                 yield url
 
@@ -276,6 +278,11 @@ def has_unreadable_results(task: Task) -> bool:
     return not task.result_urls and any(raw.get(key) for key in ("results", "result_data"))
 
 
+def _first(fields: JSONObject, *names: str) -> object:
+    """Return the first of some fields that is present and not null."""
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
 def _is_web_url(url: str) -> bool:
     return re.match(r"https?://[^/\s]", url, re.IGNORECASE) is not None
 
@@ -283,14 +290,6 @@ def _is_web_url(url: str) -> bool:
 def _status(value: object) -> str | None:
     status = value.strip().lower() if isinstance(value, str) else ""
     return "cancelled" if status == "canceled" else status or None
-
-
-def _task_error(value: object, status: str | None) -> TaskError | None:
-    error = parse_error(value)
-    if error is None and status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
-        code = "unknown_error" if status == TaskStatus.FAILED else "request_cancelled"
-        return TaskError(code=code, message="no reason was given")
-    return error
 
 
 def _is_shallow(value: object) -> bool:

@@ -488,5 +488,8 @@ def _is_news(known: Record, task: Task, completed_after: float | None) -> bool:
         or (before.status, before.error) != (task.status, task.error)
         or (completed_after is not None and known.completed_after is None)
         or bool(set(task.result_urls) - set(before.result_urls))
-        or (task.credits_used is not None and before.credits_used is None)
+        or any(
+            getattr(before, name) is None and getattr(task, name) is not None
+            for name in ("created_at", "estimated_s", "credits_reserved", "credits_used")
+        )
     )

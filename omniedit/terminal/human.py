@@ -187,7 +187,7 @@ def name_of(record: Record) -> str:
 
 def failure_of(record: Record) -> TaskError | None:
     """Return why the task failed, or the submission was refused."""
-    return record.error or (record.task.error if record.task else None)
+    return record.error or (record.task.failure if record.task else None)
 
 
 def started_at(record: Record) -> float:

@@ -31,6 +31,7 @@ from omniedit.errors import (
     OutcomeUnknownError,
     RequestRefusedError,
     ResultGoneError,
+    TaskNotFoundError,
     UnavailableError,
     WaitTimeoutError,
 )
@@ -489,6 +490,27 @@ def test_a_task_forgotten_as_its_link_expires_is_gone(session: BenchSession) -> 
 
     with pytest.raises(ResultGoneError, match="no longer knows"):
         download(session, record_of(running("task-1")), Destination("out.mp4"), overwrite=False)
+
+
+@pytest.mark.parametrize("other", ["service", "key"])
+def test_another_service_or_account_never_marks_a_result_as_gone(
+    session: BenchSession, other: str
+) -> None:
+    session.script.on_submit = completed
+    record = submit(session, REQUEST)
+    session.script.on_read = lambda _: None
+    session.time.advance(3600)
+    if other == "key":
+        session._connection = Connection(BASE_URL, BASE_URL, "sk-evo-other")
+    else:
+        session.origin = "https://other.example"
+
+    [(_, error)] = read_all(session, [record])
+
+    assert isinstance(error, TaskNotFoundError)
+    found = session.journal.find_task(str(record.task_id))
+    assert found
+    assert not found.is_result_gone
 
 
 def test_a_completed_task_can_be_gone_within_its_first_minute(session: BenchSession) -> None:

@@ -158,12 +158,36 @@ def test_an_error_is_read_in_every_known_form(error: object, expected: TaskError
 
 
 def test_a_failed_task_always_has_an_error() -> None:
-    assert parsed(status="failed").error == TaskError(
+    assert parsed(status="failed").failure == TaskError(
         code="unknown_error", message="no reason was given"
     )
-    cancelled = parsed(status="cancelled")
-    assert cancelled.error is not None
-    assert (cancelled.error.code, cancelled.error.is_retryable) == ("request_cancelled", True)
+    cancelled = parsed(status="cancelled").failure
+    assert cancelled is not None
+    assert (cancelled.code, cancelled.is_retryable) == ("request_cancelled", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "expected"),
+    [
+        pytest.param({"id": None, "task_id": "task-2"}, "task_id", "task-2", id="task-id"),
+        pytest.param(
+            {"created": None, "created_at": 1757156494}, "created_at", 1757156494.0, id="time"
+        ),
+        pytest.param(
+            {"usage": {"credits_used": None}, "credits_used": 3}, "credits_used", 3.0, id="charge"
+        ),
+        pytest.param(
+            {"result_data": [{"video_url": None, "url": "https://a.example/v"}]},
+            "result_urls",
+            ("https://a.example/v",),
+            id="link",
+        ),
+    ],
+)
+def test_a_null_field_does_not_hide_its_alternative(
+    changes: dict[str, object], field: str, expected: object
+) -> None:
+    assert getattr(parsed(**changes), field) == expected
 
 
 @pytest.mark.parametrize(

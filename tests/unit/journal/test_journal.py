@@ -389,6 +389,30 @@ def test_a_gone_result_is_marked(journal: Journal) -> None:
     assert found.is_result_gone
 
 
+def test_a_listed_task_without_a_reason_keeps_the_known_one(journal: Journal) -> None:
+    known = TaskError(code="generation_timeout", message="too slow")
+    task = replace(accept(journal, status="failed"), error=known)
+    journal.record_task(task, origin=ORIGIN)
+
+    journal.record_task(replace(task, error=None), origin=ORIGIN)
+
+    found = journal.find_task(task.task_id)
+    assert found
+    assert found.error == known
+    assert found.with_task(replace(task, error=None)).error == known
+
+
+def test_a_reservation_reported_later_is_recorded(journal: Journal) -> None:
+    task = accept(journal)
+
+    journal.record_task(replace(task, credits_reserved=31.2), origin=ORIGIN)
+
+    found = journal.find_task(task.task_id)
+    assert found
+    assert found.task
+    assert found.task.credits_reserved == 31.2
+
+
 @pytest.mark.parametrize(
     ("before", "still_gone"),
     [

@@ -156,8 +156,12 @@ def test_the_end_of_an_upload_among_several_has_no_line(
     ("total", "expected"),
     [
         pytest.param(1, "t-1: failed, credits unknown\n", id="one"),
-        pytest.param(2, "t-1: failed\n", id="several"),
-        pytest.param(9, "t-1: failed\n0/9 saved, 0 running, 1 failed\n", id="many"),
+        pytest.param(2, "t-1: failed: unknown_error: no reason was given\n", id="several"),
+        pytest.param(
+            9,
+            "t-1: failed: unknown_error: no reason was given\n0/9 saved, 0 running, 1 failed\n",
+            id="many",
+        ),
     ],
 )
 def test_a_failed_task_gets_a_line(

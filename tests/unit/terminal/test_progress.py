@@ -451,7 +451,10 @@ def test_many_tasks_in_a_log_get_one_line_per_tenth(
     lines = stderr.text.splitlines()
     assert len(lines) == 11
     assert lines[:1] == ["2/20 saved, 0 running"]
-    assert lines[3:5] == ["t-7: failed", "7/20 saved, 0 running, 1 failed"]
+    assert lines[3:5] == [
+        "t-7: failed: unknown_error: no reason was given",
+        "7/20 saved, 0 running, 1 failed",
+    ]
 
 
 def test_events_replace_plain_lines(
