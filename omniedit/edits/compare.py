@@ -136,7 +136,7 @@ class _Finder:
         if result is None:
             folder = self._folder or Path()
             record = download(session, record, Destination(f"{folder}/"), overwrite=False)
-            result = record.saved[-1]
+            result = whole_result(record) or record.saved[-1]
         self._folder = self._folder or Path(result.path).parent
         start_s = record.start_s or 0.0
         if not self._has_reference:
@@ -188,7 +188,8 @@ class _Finder:
         if known is not None:
             return known
         destination = Destination(f"{self._folder}/")
-        return download(self._session, record, destination, overwrite=False).saved[-1]
+        record = download(self._session, record, destination, overwrite=False)
+        return whole_result(record) or record.saved[-1]
 
     def _local_clip(self, video: str, record: Record) -> SavedFile:
         # A relative path was relative to a folder that the journal does not record: try the current

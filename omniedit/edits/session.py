@@ -271,10 +271,10 @@ class Session:
         """
         from omniedit.events import Noted  # noqa: PLC0415 - a listing loads no events
 
-        if self._is_batch and (not is_general or message in self._reported):
+        if self._is_batch and not is_general:
             return
-        self._reported.add(message)
-        self.report(Noted(message=message))
+        if not is_general or self._is_first(message):
+            self.report(Noted(message=message))
 
     def warn(self, message: str, *, is_once: bool = False) -> None:
         """Report a warning, which is shown even with `--quiet`.
@@ -285,12 +285,14 @@ class Session:
         """
         from omniedit.events import Warned  # noqa: PLC0415 - as above
 
-        if is_once:
-            with self._reported_lock:
-                if message in self._reported:
-                    return
-                self._reported.add(message)
-        self.report(Warned(message=message))
+        if not is_once or self._is_first(message):
+            self.report(Warned(message=message))
+
+    def _is_first(self, message: str) -> bool:
+        with self._reported_lock:
+            is_first = message not in self._reported
+            self._reported.add(message)
+            return is_first
 
     def sleep(self, seconds: float, /) -> None:
         """Rest for some seconds.

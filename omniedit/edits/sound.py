@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+from omniedit.downloads.part import error_reason
 from omniedit.downloads.placement import copy_result, saved_file
 from omniedit.edits.clips import clip_name, local_clip, read_facts
 from omniedit.edits.requests import PreparedEdit
@@ -101,10 +102,15 @@ def save_with_sound(
                 raise
             return existing
     if not is_changed:
-        Path(served.path).unlink(missing_ok=True)
-        session.write_journal(lambda: session.journal.forget_file(task_id, served))
-        others = tuple(known for known in record.saved if known.path != served.path)
-        record = record._replace(saved=others)
+        try:
+            Path(served.path).unlink(missing_ok=True)
+        except OSError as error:
+            # On Windows, for example, a player may have it open.
+            session.warn(f"cannot remove {served.path}: {error_reason(error)}")
+        else:
+            session.write_journal(lambda: session.journal.forget_file(task_id, served))
+            others = tuple(known for known in record.saved if known.path != served.path)
+            record = record._replace(saved=others)
     return record_placed(session, record, variant(file), target, overwrite=overwrite)
 
 

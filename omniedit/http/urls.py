@@ -15,6 +15,7 @@ from omniedit.sanitize import quoted
 MAX_CALLBACK_URL_LENGTH: Final = 2048
 """API reference, `callback_url`."""
 
+_MAX_LABEL: Final = 63  # characters between two dots of a host name (RFC 1035, 2.3.4)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _INTERNAL_SUFFIXES: Final = (".local", ".internal", ".localdomain", ".home.arpa")
 _LOOPBACK_NAMES: Final = frozenset(
@@ -94,6 +95,9 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
         raise InvalidInputError(msg, code="invalid_url", hint=hint)
     if not host or not host.strip("."):
         msg = f"the {what} has no host"
+        raise InvalidInputError(msg, code="invalid_url")
+    if any(not 0 < len(label) <= _MAX_LABEL for label in host.removesuffix(".").split(".")):
+        msg = f"the {what} has an invalid host name: {host}"
         raise InvalidInputError(msg, code="invalid_url")
     if "@" in parts.netloc:
         msg = f"the {what} contains a user name or password"

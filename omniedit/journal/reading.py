@@ -190,7 +190,7 @@ class Reader:
             "month": f"strftime('%Y-%m', {begun_at}, 'unixepoch')",
             "day": f"strftime('%Y-%m-%d', {begun_at}, 'unixepoch')",
             "clip": "a.video",
-            "model": "t.model",
+            "model": "coalesce(t.model, a.model)",
         }
         return self._database.rows(
             f"select {keys[by]}, t.status, t.credits_reserved, t.credits_used, count(*)"  # noqa: S608 - constants only

@@ -6,6 +6,7 @@ page by page, according to the file format (https://www.sqlite.org/fileformat2.h
 
 import json
 import os
+import re
 import sqlite3
 import struct
 import time
@@ -47,8 +48,16 @@ _FIRST_OF_BYTES: Final = 12
 _SIZES: Final = (0, 1, 2, 3, 4, 6, 8, 8)
 
 _TASK_ID: Final = 9  # column of an attempt
+_KEY_DIGEST: Final = re.compile(r"[0-9a-f]{32}:[0-9a-f]{64}")
 _STATES: Final = frozenset({"sending", "accepted", "refused", "unknown"})
-_KEY_LENGTHS: Final = {"attempts": 1, "tasks": 1, "files": 2, "calls": 1, "recoveries": 1}
+_KEY_LENGTHS: Final = {
+    "attempts": 1,
+    "tasks": 1,
+    "files": 2,
+    "calls": 1,
+    "recoveries": 1,
+    "attempt_keys": 1,
+}
 """The restored tables, each with the number of columns of its key; `uploads` is only a cache."""
 _PARSED: Final[Sequence[tuple[str, str, Callable[[str], object], str | None]]] = (
     ("attempts", "error", parse_error, None),
@@ -433,6 +442,8 @@ def _table_of(values: Sequence[Value]) -> str | None:
             return "files"
         case [None, str(), _, float() | int()]:
             return "calls"
+        case [str(), str(digest)] if _KEY_DIGEST.fullmatch(digest):
+            return "attempt_keys"
         case [str() | bytes(), float() | int(), str(restored), int(), str(missing)]:
             parse_counts(restored)
             parse_texts(missing)

@@ -1,6 +1,7 @@
 """Measure how much a result differs from its clip, moment by moment."""
 
 import heapq
+import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -100,13 +101,16 @@ def measure_changes(
     size = reference.size_of(height=_HEIGHT)
     sides = [_with_side(side, view.frames(size)) for side, view in enumerate((result, reference))]
     changes: list[Change] = []
-    meter = _Meter(size)
+    meter, began = _Meter(size), time.monotonic()
     # At equal times the reference's frame goes first: the result's is measured against it.
     for at_s, side, frame in heapq.merge(*sides, key=lambda each: (each[0], -each[1])):
         changes += meter.take(side, frame, at_s)
         on_progress(
             Progress(
-                done_s=float(at_s), total_s=result.length_s, frames=len(changes), elapsed_s=0.0
+                done_s=float(at_s),
+                total_s=result.length_s,
+                frames=len(changes),
+                elapsed_s=time.monotonic() - began,
             )
         )
     return (*changes, *meter.finish())

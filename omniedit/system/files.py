@@ -484,7 +484,7 @@ def release(path: Path, descriptor: int, *, system: System = THIS_SYSTEM) -> Non
 
 def is_held(path: Path) -> bool:
     """Return whether a living process holds the lock named by `path`."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return False
     try:
         descriptor = open_locked(path)

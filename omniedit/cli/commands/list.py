@@ -123,7 +123,7 @@ def _show(context: Context, session: "Session", found: "Listing", *, is_tree: bo
         printer.note("nothing to list")
         sandbox = context.settings.sandbox_journal_folder / JOURNAL_FILE
         if not session.is_sandbox and not session.journal.count() and os.path.lexists(sandbox):
-            printer.hint("`omniedit --sandbox list` lists the edits of the sandbox")
+            printer.note("`omniedit --sandbox list` lists the edits of the sandbox")
         return
     width, now = printer.stdout_width, session.now()
     known_ids = session.journal.names() if width is not None else ()

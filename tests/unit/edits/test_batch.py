@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -340,3 +341,10 @@ def test_a_bug_in_one_line_does_not_stop_the_others(session: BenchSession, cwd: 
     assert outcomes["a"].error is not None
     assert outcomes["a"].error.code == "bug"
     assert saved_names(cwd) == ["b"]
+
+
+def test_threads_share_one_client(session: BenchSession) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        clients = set(pool.map(lambda _: id(session.service), range(64)))
+
+    assert len(clients) == 1

@@ -177,6 +177,8 @@ def test_any_text_has_a_kind_or_is_refused(text: str) -> None:
         pytest.param("//example.com/a.mp4", "must begin with http", id="no-scheme"),
         pytest.param("https:///a.mp4", "has no host", id="no-host"),
         pytest.param("https://./a.mp4", "has no host", id="only-dots"),
+        pytest.param("https://a..b/a.mp4", "invalid host name", id="empty-label"),
+        pytest.param(f"https://{'a' * 64}.b/a.mp4", "invalid host name", id="long-label"),
         pytest.param("https://user:pw@example.com/a.mp4", "user name", id="userinfo"),
         pytest.param("https://@example.com/a.mp4", "user name", id="empty-userinfo"),
         pytest.param("https://exam\tple.com/a.mp4", "control character", id="tab"),

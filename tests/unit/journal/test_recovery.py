@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from omniedit.edits.requests import digest_of_key
 from omniedit.errors import JournalDamagedError, JournalError, JournalTooNewError, TargetBusyError
 from omniedit.journal import Journal
 from omniedit.journal.database import _VERSION_1, _VERSION_2, VERSION
@@ -23,6 +24,7 @@ from tests.systems import windows
 ORIGIN = "https://api.evolink.ai"
 PAGE_BYTES = 4096
 EDITS = 200
+KEY_DIGEST = digest_of_key("sk-evo-tests")
 
 
 @pytest.fixture
@@ -54,6 +56,9 @@ def fill(folder: Path, edits: int) -> None:
                 origin=ORIGIN,
             )
             journal._store_call("user:0", f"request-{number:04}")
+            journal._database.execute(
+                "insert into attempt_keys values (?, ?)", f"request-{number:04}", KEY_DIGEST
+            )
             journal._database.execute(
                 "insert into files (task_id, path, size_bytes, sha256, saved_at)"
                 " values (?, ?, ?, ?, ?)",
@@ -112,6 +117,8 @@ def test_a_damaged_root_page_loses_no_row(folder: Path, filled: bytes) -> None:
         journal.check()
         assert journal.recent() == expected
         assert journal.last_call("user:0") == call
+        # Without it, another account's key could replay the attempt.
+        assert {journal.key_digest(f"request-{n:04}") for n in range(EDITS)} == {KEY_DIGEST}
 
 
 def test_a_lost_page_costs_only_its_rows_and_they_are_named(folder: Path, filled: bytes) -> None:
