@@ -418,6 +418,11 @@ def is_local(video: str) -> bool:
     return _SCHEME.match(video) is None
 
 
+def render_count(number: int, noun: str) -> str:
+    """Return `1 task` or `12 tasks`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def is_task_id(text: str) -> bool:
     """Return whether `text` is safe in a URL as a task ID.
 

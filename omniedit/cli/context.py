@@ -83,7 +83,7 @@ class Context:
         """The record of what has happened so far."""
         from omniedit.terminal.board import Board
 
-        return Board(self.clock.now, keeps_replies=self.printer.mode is not OutputMode.TEXT)
+        return Board(self.clock.monotonic, keeps_replies=self.printer.mode is not OutputMode.TEXT)
 
     @cached_property
     def settings(self) -> "Settings":

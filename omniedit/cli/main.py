@@ -334,13 +334,18 @@ def remind(context: Context) -> None:
     if not context.printer.stderr.is_terminal or context.printer.quiet:
         return
     from omniedit.edits.records import is_unsaved
-    from omniedit.journal import Journal
+    from omniedit.journal import JOURNAL_FILE, Journal
+    from omniedit.models import render_count
     from omniedit.terminal.human import render_duration
 
+    folder = context.settings.journal_folder
+    if not os.path.lexists(folder / JOURNAL_FILE):
+        return
     now = context.now()
     shown = {record.task_id for record in context.board.records}
     try:
-        with Journal(context.settings.journal_folder) as journal:
+        # Nobody waits for a reminder.
+        with Journal(folder, policy=context.policy._replace(journal_timeout_s=0.1)) as journal:
             ends = [
                 end
                 for record in journal.recent()
@@ -354,9 +359,8 @@ def remind(context: Context) -> None:
     except OmniEditError:
         return
     if ends:
-        what = (
-            "1 unsaved result expires" if len(ends) == 1 else f"{len(ends)} unsaved results expire"
-        )
+        verb = "expires" if len(ends) == 1 else "expire"
+        what = f"{render_count(len(ends), 'unsaved result')} {verb}"
         left = render_duration(min(ends) - now)
         context.printer.note(Hint(f"{what} in {left}: {{}}", "download --all"))
 

@@ -46,6 +46,7 @@ from omniedit.models import (
     is_local,
     is_video_name,
     natural_order,
+    render_count,
 )
 from omniedit.system.files import absolute_path, is_file, is_folder
 
@@ -131,8 +132,8 @@ def _clips_in(session: Session, folder: Path) -> list[str]:
         if not _is_result(session, path, results)
     ]
     if left_out := len(videos) - len(clips):
-        what = "1 result" if left_out == 1 else f"{left_out} results"
-        session.note(f"{what} of edits in {folder} left out", is_general=True)
+        what = render_count(left_out, "result")
+        session.note(f"left out of {folder}: {what} of earlier edits", is_general=True)
     return clips
 
 

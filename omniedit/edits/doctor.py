@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit import __version__
 from omniedit.errors import Hint, JournalDamagedError, LocalError, OmniEditError, install_command
+from omniedit.models import render_count
 from omniedit.system import THIS_SYSTEM, System, exists
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _journal(folder: Path) -> Check:
         with Journal(folder) as journal:
             journal.check()
             count = journal.count(skips_unsent=True)
-            edits = "1 edit" if count == 1 else f"{count} edits"
+            edits = render_count(count, "edit")
             return _ok("journal", f"{edits}, intact: {folder / JOURNAL_FILE}")
     except JournalDamagedError as error:
         error.hint = Hint("the next {} restores what can be read", "submit")

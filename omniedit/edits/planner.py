@@ -14,7 +14,7 @@ from omniedit.edits.session import Session
 from omniedit.edits.sound import check_sound
 from omniedit.edits.targets import STDOUT, default_name
 from omniedit.errors import InvalidInputError, LocalError, OmniEditError, TooExpensiveError
-from omniedit.models import EditRequest, Sound, compared_prompt, is_local
+from omniedit.models import EditRequest, Sound, compared_prompt, is_local, render_count
 from omniedit.settings import Setting
 from omniedit.system import LONGEST_NAME_BYTES, THIS_SYSTEM, System
 from omniedit.system.files import is_folder, real_path
@@ -214,7 +214,7 @@ class Planner:
 
     def _check_price(self, edits: Sequence[PlannedEdit]) -> None:
         check_price(
-            f"{sum(edit.is_due for edit in edits)} edits",
+            render_count(sum(edit.is_due for edit in edits), "edit"),
             sum(edit.estimated_credits or 0.0 for edit in edits),
             max_credits=self._max_credits,
             hint="raise the limit, or ask for fewer edits",
@@ -293,7 +293,7 @@ def check_price(what: str, estimate: float | None, *, max_credits: float | None,
     if estimate <= max_credits:
         return
     msg = (
-        f"{what} are estimated at {estimate:.1f} credits in all,"
+        f"the estimate for {what} is {estimate:.1f} credits,"
         f" above --max-credits {max_credits:g}; nothing was sent"
     )
     raise TooExpensiveError(msg, hint=hint)

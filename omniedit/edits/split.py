@@ -46,6 +46,7 @@ from omniedit.models import (
     Sound,
     find_model,
     is_local,
+    render_count,
     task_name,
 )
 from omniedit.system.files import absolute_path, private_folder
@@ -298,7 +299,7 @@ def _plan(
         else _find_joined(session, target, known, sound=options.sound),
     )
     check_price(
-        f"{plan.due_count} pieces",
+        render_count(plan.due_count, "piece"),
         plan.due_credits,
         max_credits=options.max_credits,
         hint="raise the limit, or cut the clip with `--start T --end T`",

@@ -19,7 +19,7 @@ from omniedit.events import Preparing
 from omniedit.evolink.uploads import Uploader, check_size, clip_changed_error
 from omniedit.http.urls import origin_of
 from omniedit.media import C2PA, is_available
-from omniedit.models import EditRequest, SavedFile, UploadedClip, is_local
+from omniedit.models import EditRequest, SavedFile, UploadedClip, is_local, render_count
 from omniedit.system.files import private_folder
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _report_changes(session: Session, request: EditRequest, prepared: "Prepared"
     session.note(prepared.done)
     _warn_of_damage(session, name, prepared.check)
     if count:
-        what = "1 packet of audio" if count == 1 else f"{count} packets of audio"
+        what = render_count(count, "audio packet")
         session.warn(f"{name}: {what} cannot be decoded: replaced by silence", is_once=True)
     warn_of_lost_marks(
         session, prepared.lost_marks, whose=clip_name(request.video), where="the uploaded copy"

@@ -200,13 +200,13 @@ class Board:
     It keeps the newest record of each edit, in the order of first appearance.
 
     Args:
-        clock: Unix time.
+        clock: The monotonic time in seconds, which no change of the date disturbs.
         keeps_replies: Whether documents need the service's replies about tasks that have ended;
             those of 10,000 tasks take more than 20 MiB.
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.time, *, keeps_replies: bool = True
+        self, clock: Callable[[], float] = time.monotonic, *, keeps_replies: bool = True
     ) -> None:
         self.clock = clock
         self._keeps_replies = keeps_replies

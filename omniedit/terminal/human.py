@@ -113,11 +113,6 @@ def render_amount(credits: float) -> str:  # noqa: A002 - the unit's name
     return f"{credits:,.1f}"
 
 
-def render_count(number: int, noun: str) -> str:
-    """Return `1 task` or `12 tasks`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def render_charge(task: Task | None) -> str:
     """Return the charge of a finished task: `31.2 credits ($0.46)` or `credits unknown`."""
     if task is None or task.credits_used is None:

@@ -71,7 +71,7 @@ def watch(
         sandbox: Whether the events come from the sandbox.
         is_ticking: Whether to refresh between events, in a separate thread.
     """
-    began_at, is_interrupted = printer.clock(), False
+    began_at, is_interrupted = board.clock(), False
     try:
         with _view(printer, board, is_ticking=is_ticking) as show:
 
@@ -95,7 +95,7 @@ def watch(
         is_interrupted = True
         raise
     finally:
-        is_long = printer.clock() - began_at > _RINGS_AFTER_S
+        is_long = board.clock() - began_at > _RINGS_AFTER_S
         if is_long and not is_interrupted and printer.shows_progress:
             # Call the user back to the terminal.
             printer.stderr.write(printer.stderr.bell)
@@ -234,7 +234,7 @@ class PlainLines:
         self._printer = printer
         self._board = board
         self._last_lines: dict[str, _LastShown] = {}
-        self._last_shown_of_all = _LastShown(at=printer.clock())
+        self._last_shown_of_all = _LastShown(at=board.clock())
 
     @property
     def shows_saved_lines(self) -> bool:
@@ -252,7 +252,7 @@ class PlainLines:
 
     def tick(self) -> None:
         """Print the current progress if nothing has been printed for a while."""
-        now = self._printer.clock()
+        now = self._board.clock()
         if self._is_many:
             if now - self._last_shown_of_all.at >= EVERY_S:
                 self._print_summary()
@@ -273,12 +273,12 @@ class PlainLines:
             self._print_summary()
 
     def _print_summary(self) -> None:
-        self._last_shown_of_all.at = self._printer.clock()
+        self._last_shown_of_all.at = self._board.clock()
         self._printer.message(self._board.summary)
 
     def _print(self, edit: EditState, text: str) -> None:
         last = self._last_shown(edit)
-        last.at, last.state = self._printer.clock(), edit.state
+        last.at, last.state = self._board.clock(), edit.state
         last.step = _known_percent(edit) // _STEP
         self._printer.message(f"{edit.task_id}: {text}" if edit.task_id else text)
 
@@ -313,7 +313,7 @@ class PlainLines:
 
     def _retrying(self, event: Retrying, edit: EditState) -> str | None:
         """Return a line for the first of several failures in a row, then only now and then."""
-        if event.attempt > 1 and self._printer.clock() - self._last_shown(edit).at < EVERY_S:
+        if event.attempt > 1 and self._board.clock() - self._last_shown(edit).at < EVERY_S:
             return None
         wait = f"retrying in {render_duration(max(1.0, event.delay_s))}"
         return f"{event.message} (attempt {event.attempt} failed, {wait})"
@@ -323,7 +323,7 @@ class PlainLines:
             return None  # the end has its own line
         if not edit.label:
             return None  # an upload that its task has replaced
-        now, last = self._printer.clock(), self._last_shown(edit)
+        now, last = self._board.clock(), self._last_shown(edit)
         if edit.state == last.state:
             is_further = _known_percent(edit) // _STEP > last.step
             # A fast download or conversion passes ten steps in a second.

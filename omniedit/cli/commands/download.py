@@ -94,7 +94,7 @@ def download(
 
 
 def _note_nothing_left(context: Context, lost: int, *, only_expiring: bool) -> None:
-    from omniedit.terminal.human import render_count
+    from omniedit.models import render_count
 
     words = "no unsaved result expires that soon" if only_expiring else "nothing is left to save"
     gone = f"; gone: {render_count(lost, 'result')}" if lost else ""

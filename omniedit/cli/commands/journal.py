@@ -101,7 +101,7 @@ def recover(ctx: typer.Context) -> Outcome:
 
 
 def _print_merged(context: Context, folder: str, merged: "Merged") -> None:
-    from omniedit.terminal.human import render_count
+    from omniedit.models import render_count
 
     new = {"submission": merged.submissions, "task": merged.tasks, "file": merged.files}
     counts = ", ".join(render_count(number, noun) for noun, number in new.items())

@@ -11,6 +11,7 @@ from omniedit.cli.options import parse_duration
 from omniedit.cli.parser import Command, Group
 from omniedit.errors import Interrupted
 from omniedit.journal import Journal
+from omniedit.models import render_count
 from omniedit.system import THIS_SYSTEM
 from omniedit.system.files import make_private_folder
 from omniedit.terminal.documents import envelope
@@ -114,5 +115,5 @@ def reset(ctx: typer.Context) -> Outcome:
         # The journal's entries would name tasks that are gone.
         with Journal(settings.sandbox_journal_folder) as journal:
             journal.clear()
-    context.printer.line(f"removed {removed} {'task' if removed == 1 else 'tasks'}")
+    context.printer.line(f"removed {render_count(removed, 'task')}")
     return Outcome(fields={"removed": removed})

@@ -32,7 +32,7 @@ from omniedit.errors import (
 )
 from omniedit.events import Saved
 from omniedit.journal import JournalUse
-from omniedit.models import Sound
+from omniedit.models import Sound, render_count
 from omniedit.terminal.documents import saved_document
 from omniedit.terminal.human import render_amount, render_estimate, render_price
 
@@ -128,7 +128,7 @@ def _plan(
             if plan.due_count:
                 _ = session.service  # a missing key is reported before the question
             if plan.due_count and not call.has_consent:
-                pieces = f"{plan.due_count} piece{'s' if plan.due_count > 1 else ''}"
+                pieces = render_count(plan.due_count, "piece")
                 price = render_price(plan.due_credits)
                 require_consent(call.context, f"send {pieces} for {price}?")
     return plan

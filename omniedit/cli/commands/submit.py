@@ -101,9 +101,10 @@ def submit(
     """
     context: Context = ctx.obj
     if resume is not None:
-        if video is not None or prompt is not None or prompt_file is not None or dry_run:
+        given = (video, prompt, prompt_file, callback_url, request_id, start, end, max_credits)
+        if dry_run or keep_hdr or any(each is not None for each in (*given, check, model)):
             msg = (
-                "--resume cannot be used with VIDEO, PROMPT or --dry-run:"
+                "--resume cannot be used with VIDEO, PROMPT or options of a new edit:"
                 " it sends the same request again"
             )
             raise InvalidInputError(msg, code="usage")

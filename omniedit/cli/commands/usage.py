@@ -67,7 +67,8 @@ def _expenses(
     context: Context, session: "Session", by: str, *, since: float, remote: bool
 ) -> "list[Expense]":
     from omniedit.edits.usage import account_expenses, known_expenses
-    from omniedit.terminal.human import render_count, render_moment
+    from omniedit.models import render_count
+    from omniedit.terminal.human import render_moment
 
     if remote:
         found, oldest = account_expenses(session, by, since=since)
