@@ -37,8 +37,8 @@ from omniedit.errors import (
 )
 from omniedit.sanitize import quoted
 
-_FAULTY_FILES: Final = frozenset({"invalid_config", "invalid_manifest"})
-"""Codes of errors in a file rather than in the call."""
+_VALID_USAGE: Final = frozenset({"declined", "invalid_config", "invalid_manifest"})
+"""Codes of errors that `--help` does not help with."""
 MISSING_COMMAND: Final = "command_missing"
 """The code of the error whose message is a group's help."""
 CREDITS_PAGE: Final = "https://evolink.ai/dashboard/credits"
@@ -170,7 +170,7 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return "the same command with `--dry-run` shows the request"
         case RequestRefusedError() | EndpointMissingError():
             return Hint("{} checks the key, the base URL and the service", "doctor")
-        case InvalidInputError() if command and error.code not in _FAULTY_FILES:
+        case InvalidInputError() if command and error.code not in _VALID_USAGE:
             return Hint("{}", f"{command} --help")
         case BlockedClientError():
             return "the host blocks this client or network; try from another network"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.policy import DEFAULT, Policy
+from omniedit.sanitize import quoted
 from omniedit.system import THIS_SYSTEM
-from omniedit.system.files import decode_text, read_at_most
+from omniedit.system.files import decode_text, is_file, read_at_most
 
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
@@ -62,6 +63,10 @@ def read_prompt(
         msg = "PROMPT and --prompt-file are both given"
         raise InvalidInputError(msg, code="usage")
     if prompt is not None and prompt != STDIN:
+        if is_file(Path(prompt)):
+            note(
+                f"the prompt is this text; to read that file, use `--prompt-file {quoted(prompt)}`"
+            )
         return decode_argument(prompt)
     source = STDIN if prompt is not None else prompt_file
     if source is None:
@@ -166,5 +171,5 @@ def require_consent(context: "Context", question: str) -> None:
             # Ctrl-C and Ctrl-D leave the cursor after the question.
             printer.message("")
     if answer.strip().lower() not in {"y", "yes"}:
-        msg = "nothing was sent"
-        raise InvalidInputError(msg, code="declined", hint="answer `y`, or use `--yes`")
+        msg = "nothing was sent, as you answered"
+        raise InvalidInputError(msg, code="declined")

@@ -59,7 +59,7 @@ def parse_since(text: str, *, now: float) -> float:
     try:
         return now - parse_duration(text)
     except typer.BadParameter:
-        msg = f"invalid date {text!r}; write 2026-01-31 (UTC), or 90s, 15m, 1h30m ago"
+        msg = f"invalid date {text!r}; write a date such as 2026-01-31 (UTC), or how long ago: 15m, 1h30m, 48h"
         raise typer.BadParameter(msg, param_hint="'--since'") from None
 
 

@@ -186,6 +186,8 @@ def _alternative_to(name: str, command: str) -> Hint | None:
             return Hint("VIDEO needs no option: {}", f"{command} VIDEO{prompt}")
         case "-p" | "--prompt" if takes_prompt:
             return Hint("PROMPT needs no option: {}", f'{command} VIDEO "PROMPT"')
+        case "--duration" | "--length" if takes_prompt:
+            return Hint("a result is as long as its clip; `--end T` cuts the clip")
         case "--api-key" | "--key":
             return Hint("a key is never an option: {} asks for it", "config set-key")
         case _:

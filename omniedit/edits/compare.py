@@ -25,7 +25,7 @@ from omniedit.errors import (
 from omniedit.http.urls import check_clip_url, public_url
 from omniedit.media import is_available
 from omniedit.models import TASK_PREFIX, Record, SavedFile, is_local, task_name
-from omniedit.system.files import open_file
+from omniedit.system.files import absolute_path, open_file
 
 if TYPE_CHECKING:
     from omniedit.media import Change, View
@@ -74,8 +74,11 @@ def find_videos(session: Session, references: Sequence[str], *, folder: Path | N
         OmniEditError: If a result cannot be found or fetched.
     """
     finder = _Finder(session, folder)
-    for reference in references or [_newest_saved(session)]:
-        finder.take(reference)
+    if len(references) == 1:
+        finder.take_one(references[0])
+    else:
+        for reference in references or [_newest_saved(session)]:
+            finder.take(reference)
     videos = finder.videos
     if not finder.missing and not 1 < len(videos) <= MOST_VIDEOS:
         msg = f"2 to {MOST_VIDEOS} videos can be compared, not {len(videos)}"
@@ -112,6 +115,16 @@ class _Finder:
         self.videos: list[ComparedVideo] = []
         self.missing: list[str] = []
 
+    def take_one(self, reference: str) -> None:
+        """Add the videos of the only reference; a file may be the result of a task."""
+        place = str(absolute_path(Path(reference)))
+        for record in self._session.journal.recent():
+            for file in record.saved:
+                if file.path == place and is_whole(file):
+                    self._take_task(record, file)
+                    return
+        self.take(reference)
+
     def take(self, reference: str) -> None:
         """Add the videos of a reference."""
         path = Path(reference)
@@ -130,9 +143,9 @@ class _Finder:
             raise MissingFileError(msg, hint=Hint("{} shows the tasks known here", "list"))
         self._take_task(record)
 
-    def _take_task(self, record: Record) -> None:
+    def _take_task(self, record: Record, result: SavedFile | None = None) -> None:
         session = self._session
-        result = _shown_result(record)
+        result = result or _shown_result(record)
         if result is None:
             folder = self._folder or Path()
             record = download(session, record, Destination(f"{folder}/"), overwrite=False)

@@ -203,7 +203,9 @@ def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
             what = known.shown_status
             if known.task is not None:
                 what = f"{task_name(known.task_id)} ({what})"
-            session.note(Hint(f"the same edit is known here: {what}; {{}} pays nothing", "edit"))
+            session.note(
+                Hint(f"the same edit is known here: {what}; {{}} would not pay again", "edit")
+            )
 
 
 def _write_ahead(session: Session, edit: PreparedEdit, attempt: Record) -> str:

@@ -23,7 +23,7 @@ _ADVICE: Final = {
     "image_processing_error": "use another clip: the service cannot read this one",
     "invalid_parameters": "check the clip and the prompt: the service rejects them",
     "quota_exceeded": "submit the edit again later, with fewer edits at a time",
-    "request_cancelled": "if you still want the edit, run the same `edit` with `--again`",
+    "request_cancelled": "if you still want it, `omniedit edit VIDEO PROMPT --again` submits it again",
     "resource_exhausted": "submit the edit again later: the service is busy",
     "resource_not_found": "check that the clip's URL still works",
     "service_error": "submit the edit again later",

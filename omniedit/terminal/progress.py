@@ -1,6 +1,7 @@
 """How events are shown: bars or lines on standard error, NDJSON on standard output."""
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -235,6 +236,7 @@ class PlainLines:
         self._board = board
         self._last_lines: dict[str, _LastShown] = {}
         self._last_shown_of_all = _LastShown(at=board.clock())
+        self._last_retry_at = -math.inf
 
     @property
     def shows_saved_lines(self) -> bool:
@@ -244,7 +246,7 @@ class PlainLines:
     def show(self, event: Event) -> None:
         """Print a line for an event, if it is worth one."""
         edit, is_many = self._board.state_of(event), self._is_many
-        line = _failure(event) if is_many else self._line(event, edit)
+        line = self._line_of_many(event) if is_many else self._line(event, edit)
         if line:
             self._print(edit, line)
         if is_many and isinstance(event, Saved | Completed | Failed | LineFailed):
@@ -310,6 +312,16 @@ class PlainLines:
                 return f"{record.shown_status}{how}, {render_charge(record.task)}"
             case _:
                 return _failure(event)
+
+    def _line_of_many(self, event: Event) -> str | None:
+        """Return a line for a failure, or now and then for what holds all edits back."""
+        if not isinstance(event, Retrying) or event.task_id is not None:
+            return _failure(event)
+        now = self._board.clock()
+        if now - self._last_retry_at < EVERY_S:
+            return None
+        self._last_retry_at = now
+        return f"{event.message} (retrying in {render_duration(max(1.0, event.delay_s))})"
 
     def _retrying(self, event: Retrying, edit: EditState) -> str | None:
         """Return a line for the first of several failures in a row, then only now and then."""

@@ -216,7 +216,10 @@ def test_events_name_every_piece_and_the_joined_clip(bench: Bench, folder: Path)
     [
         pytest.param((), 2, "there is no terminal to ask", id="no-consent"),
         pytest.param(
-            ("--yes", "--max-credits", "100"), 12, "the estimate for 3 pieces is 159.0 credits", id="over-max-credits"
+            ("--yes", "--max-credits", "100"),
+            12,
+            "the estimate for 3 pieces is 159.0 credits",
+            id="over-max-credits",
         ),
         pytest.param(("--yes", "-o", "taken.mp4"), 10, "taken.mp4 exists", id="target-exists"),
         pytest.param(

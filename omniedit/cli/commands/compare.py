@@ -154,7 +154,7 @@ def _checked(output: str, *, overwrite: bool) -> Path:
 
 def _default_target(comparison: "Comparison") -> Path:
     results = [video for video in comparison.videos if video.record is not None]
-    path = Path((results or comparison.videos[-1:])[0].file.path)
+    path = Path((results or comparison.videos[1:])[0].file.path)
     target = path.with_name(f"{path.stem}-compare{_PAGE}")
     return Path(target.name) if target.parent == absolute_path(Path()) else target
 

@@ -63,6 +63,12 @@ def test_the_newest_saved_edit_is_shown_with_its_clip(edited: CommandLine) -> No
     assert not re.search("https?:", page)
 
 
+def test_a_saved_result_is_shown_with_its_clip(edited: CommandLine) -> None:
+    assert edited("compare", "night.mp4").status == 0
+
+    assert video_sources(edited.folder / "night-compare.html") == ["clip.mp4", "night.mp4"]
+
+
 def test_an_existing_page_is_replaced_only_with_force(edited: CommandLine) -> None:
     target = edited.folder / "pages" / "p.html"
 
@@ -169,7 +175,7 @@ def test_each_file_is_compared_with_the_first(edited: CommandLine) -> None:
     same, differs = (video["similarity"] for video in ended.document["videos"][1:])
     assert (ended.status, same) == (0, 1.0)
     assert differs < 0.99
-    assert video_sources(edited.folder / "task:other-compare.html")[2] == "task%3Aother.mp4"
+    assert video_sources(edited.folder / "night-compare.html")[2] == "task%3Aother.mp4"
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,11 @@ def test_a_full_device_is_a_local_error(monkeypatch: pytest.MonkeyPatch, argv: l
             id="short-option-of-other-tools",
         ),
         pytest.param(
+            ["edit", "a.mp4", "x", "--duration", "5"],
+            "a result is as long as its clip; `--end T` cuts the clip",
+            id="no-length",
+        ),
+        pytest.param(
             ["--force", "edit", "a.mp4", "x"],
             "options go after the command: `omniedit COMMAND … --force`",
             id="option-before-the-command",

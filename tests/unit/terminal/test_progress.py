@@ -457,6 +457,21 @@ def test_many_tasks_in_a_log_get_one_line_per_tenth(
     ]
 
 
+def test_many_tasks_in_a_log_say_what_holds_them_back(
+    make_printer: MakePrinter, stderr: Written, clock: Clock
+) -> None:
+    with watched(make_printer(), total=20) as report:
+        for _ in range(3):
+            report(Retrying(message="too many requests", delay_s=2.0, attempt=1))
+        clock.advance(30.0)
+        report(Retrying(message="too many requests", delay_s=8.0, attempt=2))
+
+    assert [line for line in stderr.text.splitlines() if "many" in line] == [
+        "too many requests (retrying in 2s)",
+        "too many requests (retrying in 8s)",
+    ]
+
+
 def test_events_replace_plain_lines(
     make_printer: MakePrinter, stdout: Written, stderr: Written, clock: Clock
 ) -> None:
