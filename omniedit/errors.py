@@ -195,16 +195,16 @@ def install_command(extra: str, *, environment: str = sys.prefix) -> str:
     """
     tool = _installer(environment)
     if tool is None:
-        return f"{_python()} -m pip install 'omniedit[{extra}]'"
+        return f'{_python()} -m pip install "omniedit[{extra}]"'
     # pipx and uv replace the whole environment: install all extras, so that none is lost.
-    return f"{tool} install --force 'omniedit[all] @ {_SOURCE}'"
+    return f'{tool} install --force "omniedit[all] @ {_SOURCE}"'
 
 
 def upgrade_command(*, environment: str = sys.prefix) -> str:
     """Return the command that installs the newest omniedit; see `install_command`."""
     tool = _installer(environment)
     if tool is None:
-        return f"{_python()} -m pip install -U 'omniedit @ {_SOURCE}'"
+        return f'{_python()} -m pip install -U "omniedit @ {_SOURCE}"'
     return f"{tool} upgrade omniedit"
 
 

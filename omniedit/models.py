@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
+from urllib.parse import unquote
 
 LINK_LIFETIME_S: Final = 24 * 3600
 """Result links are valid for 24 hours after completion (API reference)."""
@@ -410,6 +412,14 @@ class Record(NamedTuple):
 def compared_prompt(prompt: str) -> str:
     """Return the part of a prompt that identifies an edit; the prompt is sent as typed."""
     return prompt.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+
+
+def clip_name(video: str) -> str:
+    """Return the file name at the end of a clip's path or URL."""
+    if is_local(video):
+        return Path(video).name
+    path = re.split(r"[?#]", video.partition("://")[2], maxsplit=1)[0].partition("/")[2]
+    return unquote(path).rpartition("/")[2]
 
 
 def is_local(video: str) -> bool:

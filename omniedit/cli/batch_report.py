@@ -13,7 +13,7 @@ from omniedit.errors import (
     OutcomeUnknownError,
 )
 from omniedit.models import AttemptState, Record, TaskError
-from omniedit.terminal.human import clip_name, render_credits
+from omniedit.terminal.human import render_clip, render_credits
 
 if TYPE_CHECKING:
     from omniedit.cli.context import Context
@@ -193,7 +193,7 @@ class BatchReport:
         """Return an edit's label: the line's number and clip, or the name of the piece."""
         if self._manifest is None:
             return edit.name
-        return f"{edit.number} {clip_name(edit.request.video)}"
+        return f"{edit.number} {render_clip(edit.request.video)}"
 
     def _print_failures(self) -> None:
         # Here rather than at the boundary, so that an interrupted batch reports them too, and

@@ -24,7 +24,7 @@ from omniedit.errors import (
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import quoted
 from omniedit.schemas import FAILURE
-from omniedit.system import SYSTEM_CLOCK, Clock
+from omniedit.system import SYSTEM_CLOCK, Clock, error_reason
 from omniedit.terminal.printer import OutputMode, Printer, ProgressMode
 from omniedit.terminal.streams import READER_LEFT
 
@@ -436,7 +436,7 @@ def sandbox_required(action: str) -> Generator[None]:
         msg = "the sandbox is not installed"
         raise MissingExtraError(msg, hint=install_command("sandbox")) from error
     except OSError as error:
-        msg = f"cannot {action} the sandbox: {error.strerror or error}"
+        msg = f"cannot {action} the sandbox: {error_reason(error)}"
         raise LocalError(msg) from error
 
 
@@ -453,7 +453,7 @@ def _stream_out(path: Path) -> None:
     except OSError as error:
         if error.errno in READER_LEFT:
             return
-        msg = f"cannot write to standard output: {error.strerror}"
+        msg = f"cannot write to standard output: {error_reason(error)}"
         raise LocalError(msg) from None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit.errors import InvalidInputError, MissingFileError
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import quoted
-from omniedit.system import THIS_SYSTEM
+from omniedit.system import THIS_SYSTEM, error_reason
 from omniedit.system.files import decode_text, is_file, read_at_most
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def read_source(
         with Path(source).open("rb") as file:
             return read_at_most(file, max_bytes=max_bytes, what=f"the {what} in {source}")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = error_reason(error)
         msg = f"cannot read the {what} from {source}: {reason}"
         raise MissingFileError(msg, hint=hint) from None
 

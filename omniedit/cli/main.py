@@ -38,7 +38,7 @@ from omniedit.errors import (
 )
 from omniedit.policy import DEFAULT, Policy
 from omniedit.sanitize import masked
-from omniedit.system import SYSTEM_CLOCK, Clock
+from omniedit.system import SYSTEM_CLOCK, Clock, error_reason
 from omniedit.terminal.printer import OutputMode
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _outcome_of(call: Call, argv: Sequence[str]) -> Outcome:
         if call.is_parsed:
             return Outcome(ended_by=error)
         # Before that, only help and the version are written.
-        msg = f"cannot write to standard output: {error.strerror}"
+        msg = f"cannot write to standard output: {error_reason(error)}"
         return Outcome(errors=[LocalError(msg)])
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the boundary
         if not call.is_parsed:
@@ -483,6 +483,6 @@ def _flush(context: Context, status: ExitStatus) -> int:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
     failure = context.printer.stdout.failure
     if failure is not None and status is ExitStatus.DONE:
-        context.printer.error(f"cannot write to standard output: {failure.strerror}")
+        context.printer.error(f"cannot write to standard output: {error_reason(failure)}")
         return ExitStatus.LOCAL
     return status

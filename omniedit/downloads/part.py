@@ -17,7 +17,7 @@ from typing import Any, Final, Self, cast
 
 from omniedit.errors import LocalError, TargetBusyError
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system import THIS_SYSTEM, System
+from omniedit.system import THIS_SYSTEM, System, error_reason
 from omniedit.system.files import read_own_file
 from omniedit.system.mp4 import ReadAt, boxes
 
@@ -375,11 +375,6 @@ def disk_error(path: Path, error: OSError) -> LocalError:
     elif error.errno == errno.ENOENT:
         return LocalError(f"cannot write {path}: its folder, or the file itself, has vanished")
     return LocalError(f"cannot write {path}: {error_reason(error)}", hint=hint)
-
-
-def error_reason(error: Exception) -> str:
-    """Return the system's own words for a failed file operation."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _open(path: Path, *, system: System, exclusively: bool = False) -> int:

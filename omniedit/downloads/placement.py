@@ -14,7 +14,6 @@ from omniedit.downloads.part import (
     NOTE_SUFFIX,
     PartFile,
     disk_error,
-    error_reason,
     open_exclusive_part,
     open_part,
     part_path,
@@ -23,7 +22,7 @@ from omniedit.downloads.part import (
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.models import SavedFile
 from omniedit.policy import DEFAULT, Policy
-from omniedit.system import THIS_SYSTEM, System
+from omniedit.system import THIS_SYSTEM, System, error_reason
 from omniedit.system.files import absolute_path, hold, settled_path
 
 _BLOCK_BYTES: Final = 1024 * 1024
@@ -32,7 +31,7 @@ _ELSEWHERE: Final = "choose another place for it"
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
-def check_target(target: Path, *, overwrite: bool = False, system: System = THIS_SYSTEM) -> bool:
+def check_writable(target: Path, *, overwrite: bool = False, system: System = THIS_SYSTEM) -> bool:
     """Refuse a target that could not be written, before anything is paid or waited for.
 
     Nothing is created or changed. With `overwrite`, a symbolic link is accepted: the link itself
@@ -309,7 +308,7 @@ def _open_target(
     """Check a target, create its folder and open its part file; None if it is already finished."""
     has_locks = True
     try:
-        has_locks = check_target(target, overwrite=overwrite, system=system)
+        has_locks = check_writable(target, overwrite=overwrite, system=system)
     except TargetExistsError:
         # If a process was killed right after the placement, the finished file has both names.
         if not _is_same_file(part_path(target, ident), target):

@@ -5,7 +5,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -48,6 +47,7 @@ from omniedit.models import (
     natural_order,
     render_count,
 )
+from omniedit.system import error_reason
 from omniedit.system.files import absolute_path, is_file, is_folder
 
 
@@ -86,14 +86,6 @@ class Findings(NamedTuple):
         return InvalidInputError(message, code=first.code, hint=first.fix)
 
 
-def clip_name(video: str) -> str:
-    """Return the file name at the end of a clip's path or URL."""
-    if is_local(video):
-        return Path(video).name
-    _, _, path = without_query(video).partition("://")[2].partition("/")
-    return unquote(path).rpartition("/")[2]
-
-
 def clips_of(session: Session, sources: Sequence[str]) -> list[str]:
     """Return the given clips, with each folder replaced by its videos in natural order.
 
@@ -116,7 +108,7 @@ def _clips_in(session: Session, folder: Path) -> list[str]:
     try:
         videos = [path for path in folder.iterdir() if _is_video(path)]
     except OSError as error:
-        msg = f"cannot read the folder {folder}: {error.strerror}"
+        msg = f"cannot read the folder {folder}: {error_reason(error)}"
         raise LocalError(msg) from None
     if not videos:
         msg = f"{folder} holds no videos"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import saved_file
-from omniedit.edits.clips import clip_name, progress_of
+from omniedit.edits.clips import progress_of
 from omniedit.edits.records import find_records, has_file, parents_of
 from omniedit.edits.save import download, is_whole, retry_of, whole_result
 from omniedit.edits.session import Session
@@ -24,7 +24,7 @@ from omniedit.errors import (
 )
 from omniedit.http.urls import check_clip_url, public_url
 from omniedit.media import is_available
-from omniedit.models import TASK_PREFIX, Record, SavedFile, is_local, task_name
+from omniedit.models import TASK_PREFIX, Record, SavedFile, clip_name, is_local, task_name
 from omniedit.system.files import absolute_path, open_file
 
 if TYPE_CHECKING:
@@ -131,9 +131,7 @@ class _Finder:
         if not reference.startswith(TASK_PREFIX) and _exists(path):
             # If a file comes first, the others are compared with it.
             self._has_reference = self._has_reference or not self.videos
-            # Refuse anything but a regular file, such as a named pipe, with a proper error.
-            open_file(path).close()
-            self._add(ComparedVideo(file=saved_file(path)))
+            self._add(ComparedVideo(file=_file_at(path)))
             return
         [record] = find_records(
             self._session, [reference.removeprefix(TASK_PREFIX)], command="compare"
@@ -209,7 +207,7 @@ class _Finder:
         # one and those of the results.
         for path in (Path(video), *(Path(file.path).parent / video for file in record.saved)):
             if _exists(path):
-                return saved_file(path)
+                return _file_at(path)
         msg = f"the clip {video} is gone"
         raise MissingFileError(msg)
 
@@ -219,7 +217,7 @@ class _Finder:
         digits = hashlib.sha256(url.encode()).hexdigest()[:_URL_DIGITS]
         target = (self._folder or Path()) / f"{clip_stem(url)}-clip-{digits}.mp4"
         if _exists(target):
-            return saved_file(target)
+            return _file_at(target)
         try:
             check_clip_url(url, allow_internal=session.allows_internal_clips)
             return session.downloader.download(
@@ -232,6 +230,12 @@ class _Finder:
         except OmniEditError as error:
             error.message = f"the clip {public_url(url)} cannot be fetched: {error.message}"
             raise
+
+
+def _file_at(path: Path) -> SavedFile:
+    # Refuse anything but a regular file: reading a named pipe would never end.
+    open_file(path).close()
+    return saved_file(path)
 
 
 def _shown_result(record: Record) -> SavedFile | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit import __version__
 from omniedit.errors import Hint, JournalDamagedError, LocalError, OmniEditError, install_command
 from omniedit.models import render_count
-from omniedit.system import THIS_SYSTEM, System, exists
+from omniedit.system import THIS_SYSTEM, System, error_reason, exists
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -173,7 +173,7 @@ def check_folder(
                 fault = f"files in {folder} cannot be locked"
                 system.try_lock(file.fileno())
     except OSError as failure:
-        error = LocalError(f"{fault}: {failure.strerror}")
+        error = LocalError(f"{fault}: {error_reason(failure)}")
         return Check(
             name=name, verdict=Verdict.FAILURE, message=error.message, hint=hint, error=error
         )

@@ -5,14 +5,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from omniedit.downloads.placement import check_target as check_target_file
+from omniedit.downloads.placement import check_writable
 from omniedit.edits.poller import Poller, report_end
 from omniedit.edits.reads import refresh
 from omniedit.edits.replay import record_call, replay
 from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.save import (
     check_target,
-    failure_of,
+    failed_task_error,
     find_file_at,
     find_saved,
     is_whole,
@@ -187,7 +187,7 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     """
     record = begun.record
     if record.has_failed:
-        raise failure_of(record)
+        raise failed_task_error(record)
     # The journal stores a clip's URL without its query, which does not matter for the file name.
     record = record._replace(video=record.video or begun.edit.request.shown_video)
     begun = begun._replace(record=record)
@@ -358,7 +358,7 @@ def _check_target(
     )
     if target is None:
         # The file name will include the task ID; for now, check that the folder can be written.
-        check_target_file(destination.target(video, None).path, overwrite=True)
+        check_writable(destination.target(video, None).path, overwrite=True)
         return
     refuse_source(edit.request.video, target.path)
     _check_free(session, known, target, options, sound=options.sound)
@@ -373,7 +373,7 @@ def _check_free(
     session: Session, known: Record | None, target: Target, options: EditOptions, *, sound: Sound
 ) -> None:
     if known is None:
-        check_target_file(target.path, overwrite=options.overwrite)
+        check_writable(target.path, overwrite=options.overwrite)
         check_sidecar(session, target.path, None, overwrite=options.overwrite)
     else:
         check_target(session, known, target, overwrite=options.overwrite, sound=sound)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from omniedit.downloads.part import is_mp4
-from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError
 from omniedit.media import check_order, parse_mark
-from omniedit.models import compared_prompt
+from omniedit.models import clip_name, compared_prompt
 from omniedit.system.files import decode_text
 
 FIELDS: Final = ("video", "prompt", "output", "callback_url", "start", "end", "take", "model")

@@ -45,7 +45,7 @@ _MOST_FAILED_ROUNDS: Final = 3
 _Answer: TypeAlias = Task | OmniEditError | None
 """The service's answer about a task; None if it was not asked."""
 
-Outcome: TypeAlias = tuple[Record, OmniEditError | None]
+EndedTask: TypeAlias = tuple[Record, OmniEditError | None]
 """A task that has ended, or is no longer followed because of the error."""
 
 
@@ -160,7 +160,7 @@ class Poller:
         poll_at = min(max(due_at, self._quiet_until, self._round_at), deadline)
         return max(0.0, poll_at - self._session.monotonic())
 
-    def poll(self) -> Iterator[Outcome]:
+    def poll(self) -> Iterator[EndedTask]:
         """Poll every task that is due about now; yield those that ended or timed out.
 
         Raises:
@@ -174,7 +174,7 @@ class Poller:
             if self._followed.pop(followed.task_id, None) is not None:
                 yield followed.shown, self._out_of_time(followed)
 
-    def to_the_end(self) -> Iterator[Outcome]:
+    def to_the_end(self) -> Iterator[EndedTask]:
         """Poll until no task is left; yield each task as it ends or times out.
 
         Raises:
@@ -202,7 +202,7 @@ class Poller:
             if each.due_at <= now + slack_s * each.may_join or each.polled_at < each.deadline <= now
         ]
 
-    def _poll(self, due: Sequence[_Followed]) -> Iterator[Outcome]:
+    def _poll(self, due: Sequence[_Followed]) -> Iterator[EndedTask]:
         self._round_at = self._session.monotonic() + len(due) * _ROUND_PER_TASK_S
         for start in range(0, len(due), BATCH_SIZE):
             chunk = due[start : start + BATCH_SIZE]

@@ -23,7 +23,7 @@ from omniedit.models import (
     is_model_id,
     is_video_name,
 )
-from omniedit.system import exists
+from omniedit.system import error_reason, exists
 
 EXAMPLE_HINT: Final = (
     'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
@@ -288,5 +288,5 @@ def _exists(path: Path) -> bool:
         return exists(path)
     except OSError as error:
         # The name is not valid for a file, or a folder on the path cannot be entered.
-        msg = f"cannot read {str(path)[:80]}: {error.strerror}"
+        msg = f"cannot read {str(path)[:80]}: {error_reason(error)}"
         raise MissingFileError(msg) from None

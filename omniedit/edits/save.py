@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from omniedit.downloads.placement import check_target as check_target_file
-from omniedit.downloads.placement import copy_result, remove_leftover_part, verify
+from omniedit.downloads.placement import check_writable, copy_result, remove_leftover_part, verify
 from omniedit.edits.clips import digest_of_clip, probe_result, progress_of
 from omniedit.edits.reads import read_task, refresh
 from omniedit.edits.session import Session
@@ -73,7 +72,7 @@ def check_target(
     _refuse_clip(session, record, target)
     check_sidecar(session, target.path, record.task_id, overwrite=overwrite)
     try:
-        check_target_file(target.path, overwrite=overwrite)
+        check_writable(target.path, overwrite=overwrite)
     except TargetExistsError:
         if find_file_at(_reread(session, record), target, sound=sound) is None:
             raise
@@ -257,7 +256,7 @@ def completed_task(record: Record) -> Task:
         msg = f"{task_name(record.task_id)} is not finished: {record.shown_status}{progress}"
         raise NotFinishedError(msg, task_id=record.task_id, request_id=record.request_id)
     if task.has_failed:
-        raise failure_of(record)
+        raise failed_task_error(record)
     return task
 
 
@@ -290,7 +289,7 @@ def with_results(session: Session, record: Record, *, deadline: float | None) ->
     raise ResultGoneError(msg, hint=hint, task_id=task.task_id)
 
 
-def failure_of(record: Record) -> TaskFailedError:
+def failed_task_error(record: Record) -> TaskFailedError:
     """Return the error of a task that failed or was cancelled."""
     error = record.task.failure if record.task else None
     verb = "was cancelled" if record.status == TaskStatus.CANCELLED else "failed"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from omniedit import __version__
-from omniedit.downloads.placement import check_target, remove_leftover_part, verify, write_content
+from omniedit.downloads.placement import check_writable, remove_leftover_part, verify, write_content
 from omniedit.edits.clips import read_facts
 from omniedit.edits.records import parents_of
 from omniedit.edits.session import Session
@@ -49,7 +49,7 @@ def check_sidecar(
         return
     path = _path_of(target)
     try:
-        check_target(path, overwrite=overwrite)
+        check_writable(path, overwrite=overwrite)
     except TargetExistsError as error:
         if _sha256_in(path, task_id, sha256) is None:
             error.hint = "choose another name for the result, or replace both with `--force`"

@@ -5,9 +5,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from omniedit.downloads.part import error_reason
 from omniedit.downloads.placement import copy_result, saved_file
-from omniedit.edits.clips import clip_name, local_clip, read_facts
+from omniedit.edits.clips import local_clip, read_facts
 from omniedit.edits.requests import PreparedEdit
 from omniedit.edits.save import find_saved, record_placed, record_saved
 from omniedit.edits.session import Session
@@ -23,7 +22,8 @@ from omniedit.errors import (
 )
 from omniedit.http.links import Incomplete
 from omniedit.media import is_available
-from omniedit.models import Record, SavedFile, Sound
+from omniedit.models import Record, SavedFile, Sound, clip_name
+from omniedit.system import error_reason
 from omniedit.system.files import private_folder
 
 _UNHEARD_S: Final = 0.05

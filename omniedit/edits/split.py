@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.downloads.placement import check_target as check_target_file
+from omniedit.downloads.placement import check_writable as check_target_file
 from omniedit.downloads.placement import copy_result, remove_leftover_part, saved_file
 from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
 from omniedit.edits.clips import (
-    clip_name,
     fetched_clip,
     probe_result,
     read_facts,
@@ -44,6 +43,7 @@ from omniedit.models import (
     Record,
     SavedFile,
     Sound,
+    clip_name,
     find_model,
     is_local,
     render_count,

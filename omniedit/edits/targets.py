@@ -6,9 +6,8 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from omniedit.edits.clips import clip_name
 from omniedit.errors import InvalidInputError, LocalError
-from omniedit.models import TASK_PREFIX, Sound, is_local
+from omniedit.models import TASK_PREFIX, Sound, clip_name, is_local
 from omniedit.system.files import is_folder, settled_path
 from omniedit.system.windows import is_reserved_name
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import copy_result, saved_file
 from omniedit.edits.clips import (
-    clip_name,
     digest_of_clip,
     local_clip,
     progress_of,
@@ -19,7 +18,7 @@ from omniedit.events import Preparing
 from omniedit.evolink.uploads import Uploader, check_size, clip_changed_error
 from omniedit.http.urls import origin_of
 from omniedit.media import C2PA, is_available
-from omniedit.models import EditRequest, SavedFile, UploadedClip, is_local, render_count
+from omniedit.models import EditRequest, SavedFile, UploadedClip, clip_name, is_local, render_count
 from omniedit.system.files import private_folder
 
 if TYPE_CHECKING:

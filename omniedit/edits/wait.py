@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from omniedit.edits.poller import Outcome, Poller
+from omniedit.edits.poller import EndedTask, Poller
 from omniedit.edits.save import check_destination, completed_task, download, save, with_results
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination
@@ -24,7 +24,7 @@ class FollowOptions(NamedTuple):
 
 def follow(
     session: Session, records: Sequence[Record], options: FollowOptions
-) -> Iterator[Outcome]:
+) -> Iterator[EndedTask]:
     """Yield each task when it has ended and, if there is a destination, been saved.
 
     Several results are saved in parallel, while other tasks are still running.
@@ -83,8 +83,8 @@ def download_each(
 
 def _finish_in_parallel(
     session: Session, poller: Poller, options: FollowOptions, deadline: float
-) -> Iterator[Outcome]:
-    with WorkerPool[Outcome](session.policy.transfers_at_once) as pool:
+) -> Iterator[EndedTask]:
+    with WorkerPool[EndedTask](session.policy.transfers_at_once) as pool:
         while poller or pool.busy:
             outcome = pool.next_outcome(timeout_s=poller.rest_s() if poller else None)
             if outcome is not None:
@@ -93,7 +93,9 @@ def _finish_in_parallel(
                 pool.submit(partial(_finish, session, ended, options, deadline))
 
 
-def _finish(session: Session, ended: Outcome, options: FollowOptions, deadline: float) -> Outcome:
+def _finish(
+    session: Session, ended: EndedTask, options: FollowOptions, deadline: float
+) -> EndedTask:
     record, error = ended
     try:
         if error is not None:

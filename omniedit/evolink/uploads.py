@@ -24,6 +24,7 @@ from omniedit.errors import (
 )
 from omniedit.evolink.replies import as_object, error_type, parse_refusal, parse_uploaded_clip
 from omniedit.models import MAX_UPLOAD_BYTES, UploadedClip
+from omniedit.system import error_reason
 from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _check_clip(path: Path, head: bytes, size_bytes: int) -> None:
 
 def _unreadable(path: Path, error: OSError) -> LocalError:
     """Return the error for a disk that fails while a clip is read."""
-    return LocalError(f"cannot read {path}: {error.strerror or error}")
+    return LocalError(f"cannot read {path}: {error_reason(error)}")
 
 
 def clip_changed_error(path: Path) -> LocalError:

@@ -19,6 +19,7 @@ from omniedit.errors import (
     upgrade_command,
 )
 from omniedit.policy import DEFAULT, Policy
+from omniedit.system import error_reason
 from omniedit.system.files import (
     check_own_path,
     make_private_folder,
@@ -456,7 +457,7 @@ def _mapped(path: Path | None, error: Exception) -> JournalError | None:
         case LocalError():
             return _error(path, error.message, hint=error.hint)
         case OSError():
-            return _error(path, error.strerror or str(error))
+            return _error(path, error_reason(error))
         case sqlite3.OperationalError() if _UNDECODABLE not in str(error):
             return _error(path, str(error))
         case sqlite3.OperationalError() | UnicodeDecodeError():

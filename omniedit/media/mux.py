@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from omniedit.errors import InvalidInputError, LocalError
 from omniedit.media.demux import is_invalid_data, translated_errors
 from omniedit.media.formats import HEAD_BYTES, check_is_whole
+from omniedit.system import error_reason
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -143,7 +144,7 @@ def _mux(container: "OutputContainer", packet: "Packet[Any]") -> None:
         # Invalid packet times are the clip's fault, not the disk's.
         if is_invalid_data(error):
             raise
-        msg = f"cannot write {container.name.removeprefix('file:')}: {error.strerror}"
+        msg = f"cannot write {container.name.removeprefix('file:')}: {error_reason(error)}"
         raise LocalError(msg) from error
 
 

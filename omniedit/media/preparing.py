@@ -32,6 +32,7 @@ from omniedit.media.video import (
     rate_of,
 )
 from omniedit.models import MAX_UPLOAD_BYTES
+from omniedit.system import error_reason
 from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
@@ -354,7 +355,7 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfileobj(file, copy)
         part.replace(target)
     except OSError as error:
-        msg = f"cannot write {target}: {error.strerror or error}"
+        msg = f"cannot write {target}: {error_reason(error)}"
         raise LocalError(msg) from error
     finally:
         part.unlink(missing_ok=True)

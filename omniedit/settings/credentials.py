@@ -11,7 +11,7 @@ from typing import Any
 from omniedit.errors import CredentialsError, Hint, LocalError
 from omniedit.policy import DEFAULT
 from omniedit.settings import Secret
-from omniedit.system import THIS_SYSTEM, System
+from omniedit.system import THIS_SYSTEM, System, error_reason
 from omniedit.system.files import hold, make_private_folder, read_own_file
 
 
@@ -128,5 +128,5 @@ class CredentialsFile:
                 Path(temporary).unlink(missing_ok=True)
                 raise
         except OSError as error:
-            msg = f"cannot write {self._path}: {error.strerror or error}"
+            msg = f"cannot write {self._path}: {error_reason(error)}"
             raise LocalError(msg) from None

@@ -382,3 +382,8 @@ def exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null character
         return False
     return True
+
+
+def error_reason(error: Exception) -> str:
+    """Return the system's own words for a failed file operation."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

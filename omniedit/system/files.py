@@ -25,7 +25,7 @@ from omniedit.errors import (
     MissingFileError,
     TargetBusyError,
 )
-from omniedit.system import THIS_SYSTEM, System
+from omniedit.system import THIS_SYSTEM, System, error_reason
 
 ABANDONED_AFTER_S: Final = 3600.0
 """The age at which an unlocked folder counts as abandoned; a younger one may yet be locked."""
@@ -125,8 +125,7 @@ def open_file(path: Path) -> BufferedReader:
             hint = Hint("VIDEO is one file; {} edits many", "batch")
         raise InvalidInputError(msg, code="invalid_clip", hint=hint) from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        msg = f"cannot read {str(path)!r}: {reason}"
+        msg = f"cannot read {str(path)!r}: {error_reason(error)}"
         raise MissingFileError(msg, hint="check its name and its permissions") from error
 
 
@@ -274,7 +273,7 @@ def _check_owner(
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> LocalError:
-    reason = error.strerror if isinstance(error, OSError) else error
+    reason = error_reason(error)
     return LocalError(f"cannot read {path}: {reason or error}")
 
 
@@ -326,7 +325,7 @@ def private_folder(parent: Path, *, now: Callable[[], float] = time.time) -> Gen
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
             _held[folder] = _locked(folder)
     except OSError as error:
-        msg = f"cannot create a folder in {parent}: {error.strerror or error}"
+        msg = f"cannot create a folder in {parent}: {error_reason(error)}"
         raise LocalError(msg) from error
     try:
         _remove_abandoned(parent, now())
@@ -497,4 +496,4 @@ def is_held(path: Path) -> bool:
 
 
 def _lock_error(path: Path, error: OSError) -> LocalError:
-    return LocalError(f"cannot lock {path}: {error.strerror or error}")
+    return LocalError(f"cannot lock {path}: {error_reason(error)}")

@@ -24,7 +24,7 @@ from omniedit.events import (
     edit_key,
 )
 from omniedit.models import EditRequest, Record, Task, TaskError
-from omniedit.terminal.human import clip_name
+from omniedit.terminal.human import render_clip
 
 _POLL_EVERY_S: Final = 8.0
 """The longest time between two polls of a watched task."""
@@ -402,7 +402,7 @@ class Board:
         edit, status = self._edit(event, now), record.shown_status
         edit.task_id = task_id
         edit.label = (
-            self._labels.get(record.identity or "") or clip_name(record.video) or str(task_id)
+            self._labels.get(record.identity or "") or render_clip(record.video) or str(task_id)
         )
         edit.transfer = edit.preparing = edit.pause = None
         self.pause = None

@@ -34,7 +34,7 @@ from omniedit.events import (
 from omniedit.models import AttemptState, EditRequest, Record, SavedFile, TaskError, TaskStatus
 from omniedit.sanitize import sanitize
 from omniedit.schemas import instant, video_fields
-from omniedit.terminal.human import advice_on, clip_name, failure_of, render_amount
+from omniedit.terminal.human import advice_on, failure_of, render_amount, render_clip
 from omniedit.terminal.text import truncate
 
 SCHEMA: Final = 1
@@ -278,7 +278,7 @@ def render_summary(
         clip, prompt = (request.shown_video, request.prompt) if request else (None, None)
         state = error.message if error else "nothing to do"
         credits_used = _UNKNOWN if isinstance(error, OutcomeUnknownError) else _NOTHING
-        rows = [(clip_name(clip) or _NOTHING, _short(prompt), state, credits_used, _NOTHING)]
+        rows = [(render_clip(clip) or _NOTHING, _short(prompt), state, credits_used, _NOTHING)]
     lines = ("| " + " | ".join(map(_cell, row)) + " |\n" for row in rows)
     return f"\n{_SUMMARY_HEADER}{''.join(lines)}\n"
 
@@ -290,7 +290,7 @@ def _summary_row(document: Document) -> tuple[str, ...]:
     if failure is not None:
         state += f" ({failure['code']})"
     return (
-        clip_name(video) or _NOTHING,
+        render_clip(video) or _NOTHING,
         _short(prompt),
         state,
         _summary_credits(document),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from omniedit.models import CREDITS_PER_DOLLAR, Record, SavedFile, Task, TaskError
+from omniedit.models import CREDITS_PER_DOLLAR, Record, SavedFile, Task, TaskError, clip_name
 from omniedit.terminal.text import Span, joined_spans
 
 NOT_SAVED: Final = "not saved"
@@ -191,12 +191,11 @@ def started_at(record: Record) -> float:
     return record.created_at if created_at is None else created_at
 
 
-def clip_name(video: str | None) -> str:
-    """Return a clip's file name, from its path or from its URL without the query."""
+def render_clip(video: str | None) -> str:
+    """Return what to call a clip: its file name, or the host of a URL that has none."""
     if not video:
         return ""
-    text = video.partition("?")[0].partition("#")[0] if "://" in video else video
-    return text.replace("\\", "/").rstrip("/").rpartition("/")[2] or text
+    return clip_name(video) or video.partition("://")[2].partition("/")[0]
 
 
 def link_left_s(record: Record, now: float) -> float | None:

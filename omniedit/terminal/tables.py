@@ -10,12 +10,12 @@ from omniedit.models import DEFAULT_MODEL, AttemptState, Record, SavedFile, Task
 from omniedit.sanitize import sanitize
 from omniedit.terminal.human import (
     NOT_SAVED,
-    clip_name,
     file_uri,
     link_left_s,
     name_of,
     render_age,
     render_amount,
+    render_clip,
     render_duration,
     shown_file,
 )
@@ -182,7 +182,7 @@ def _cells(
     fate = None if file is None else lost_files.get(file.path)
     cells = {
         "TASK": Span(branch + (name if id_length is None else name[-id_length:])),
-        "CLIP": Span(clip_name(record.video) or _NONE),
+        "CLIP": Span(render_clip(record.video) or _NONE),
         "PROMPT": Span(record.prompt or _NONE),
         "STATE": _state(record, now),
         "CREDITS": Span(_credits(record), None if task and task.is_terminal else Colour.DIM),

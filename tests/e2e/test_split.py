@@ -565,7 +565,7 @@ def test_without_the_media_extra_nothing_is_fetched_or_sent(
 
     assert (ended.status, requested, bench.posts) == (2, [], 0), ended
     assert "splitting a clip needs the extra `media`" in ended.stderr
-    assert "pip install 'omniedit[media]'" in ended.stderr
+    assert 'pip install "omniedit[media]"' in ended.stderr
 
 
 def test_a_missing_key_is_reported_before_asking_for_consent(bench: Bench) -> None:

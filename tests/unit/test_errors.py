@@ -106,9 +106,9 @@ def test_extras_and_upgrades_use_the_tool_that_installed_omniedit(
 
     extra, upgrade = (text.replace(quoted(sys.executable), "python") for text in (extra, upgrade))
     assert extra.startswith(f"{command} install ")
-    assert extra.endswith("'omniedit[media]'" if receipt is None else "omniedit/omniedit'")
+    assert extra.endswith('"omniedit[media]"' if receipt is None else 'omniedit/omniedit"')
     assert upgrade.startswith(command)
-    assert upgrade.endswith("omniedit/omniedit'" if receipt is None else " omniedit")
+    assert upgrade.endswith('omniedit/omniedit"' if receipt is None else " omniedit")
 
 
 @pytest.mark.posix

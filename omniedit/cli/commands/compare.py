@@ -139,13 +139,13 @@ def _checked(output: str, *, overwrite: bool) -> Path:
         TargetExistsError: If it exists.
         LocalError: If it cannot be written.
     """
-    from omniedit.downloads.placement import check_target
+    from omniedit.downloads.placement import check_writable
 
     if Path(output).suffix.lower() not in {_PAGE, _SHEET}:
         msg = f"{output} is neither a page nor a picture"
         raise InvalidInputError(msg, code="usage", hint="a page ends in .html, a picture in .png")
     try:
-        check_target(Path(output), overwrite=overwrite)
+        check_writable(Path(output), overwrite=overwrite)
     except TargetExistsError as error:
         error.hint = "`--force` replaces it, `-o` names another"
         raise

@@ -47,7 +47,7 @@ def download(
 
     An interrupted download is resumed. Existing files are never overwritten without --force.
     """
-    from omniedit.edits.poller import Outcome as Ended
+    from omniedit.edits.poller import EndedTask
     from omniedit.edits.records import find_records, lost_count, unsaved_results
     from omniedit.edits.sidecar import complete_sidecars
     from omniedit.edits.targets import Destination
@@ -68,7 +68,7 @@ def download(
     with context.session(
         use, observers=[context.saved_files(destination)], sidecars=sidecar
     ) as session:
-        found: list[Ended] = (
+        found: list[EndedTask] = (
             list(unsaved_results(session, expiring_s=expiring))
             if takes_all
             else [

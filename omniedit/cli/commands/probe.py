@@ -91,7 +91,7 @@ def _check_target(video: str, file: str) -> None:
         TargetExistsError: If the file exists.
         LocalError: If it cannot be written.
     """
-    from omniedit.downloads.placement import check_target
+    from omniedit.downloads.placement import check_writable
     from omniedit.models import is_local
 
     if not is_local(video):
@@ -101,7 +101,7 @@ def _check_target(video: str, file: str) -> None:
         msg = "`--save-prepared` writes to a file: the findings go to stdout"
         raise InvalidInputError(msg, code="usage", hint="name a file")
     try:
-        check_target(Path(file))
+        check_writable(Path(file))
     except TargetExistsError as error:
         error.hint = "choose another name: `probe` never replaces a file"
         raise

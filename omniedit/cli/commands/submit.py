@@ -168,8 +168,8 @@ def _task_ids(context: Context) -> "Observer":
 
 def _show_request(context: Context, request: EditRequest) -> Outcome:
     """Print what would be sent, as JSON and as a line for `curl`."""
-    from omniedit.edits.clips import clip_name
     from omniedit.edits.requests import prepare
+    from omniedit.models import clip_name
     from omniedit.terminal.human import render_estimate
 
     is_result = request.video.startswith(TASK_PREFIX)

@@ -22,6 +22,7 @@ from omniedit.cli.completion.model import (
 )
 from omniedit.cli.context import Context
 from omniedit.errors import InvalidInputError, LocalError
+from omniedit.system import error_reason
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -65,7 +66,7 @@ def install(context: Context) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(script(_NAMES[shell], known_commands()), encoding="utf-8", newline="\n")
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror or error}"
+        msg = f"cannot write {path}: {error_reason(error)}"
         raise LocalError(msg) from None
     context.printer.path(str(path))
     context.printer.note(_advice(shell, path))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from omniedit.downloads.part import PartFile, Version, open_part
-from omniedit.downloads.placement import check_target, copy_result, place, saved_file
+from omniedit.downloads.placement import check_writable, copy_result, place, saved_file
 from omniedit.errors import LocalError, TargetExistsError
 from omniedit.system.windows import PATIENCE_S
 from tests.systems import windows
@@ -185,7 +185,7 @@ def test_a_reserved_or_invalid_name_is_refused_before_any_request(
     bench: Bench, origin: Origin, name: str
 ) -> None:
     with pytest.raises(LocalError, match="Windows"):
-        check_target(bench.folder / name, system=WINDOWS)
+        check_writable(bench.folder / name, system=WINDOWS)
     with pytest.raises(LocalError, match="Windows"):
         bench.download(bench.folder / name)
 

@@ -21,7 +21,7 @@ from omniedit.downloads.part import (
     part_path,
     shortened_name,
 )
-from omniedit.downloads.placement import check_target, copy_result, make_folder, place, verify
+from omniedit.downloads.placement import check_writable, copy_result, make_folder, place, verify
 from omniedit.downloads.transfer import Downloader
 from omniedit.errors import LocalError, TargetBusyError, TargetExistsError
 from omniedit.policy import DEFAULT
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def test_checking_a_usable_target_creates_nothing(tmp_path: Path, name: str) -> None:
     before = list(tmp_path.iterdir())
 
-    check_target(tmp_path / name)
+    check_writable(tmp_path / name)
 
     assert list(tmp_path.iterdir()) == before
 
@@ -82,7 +82,7 @@ def test_a_target_that_is_not_a_file_is_refused_even_with_force(
     make(tmp_path / "out.mp4")
 
     with pytest.raises(LocalError) as caught:
-        check_target(tmp_path / "out.mp4", overwrite=overwrite)
+        check_writable(tmp_path / "out.mp4", overwrite=overwrite)
 
     assert not isinstance(caught.value, TargetExistsError)
 
@@ -105,8 +105,8 @@ def test_an_existing_target_needs_force(tmp_path: Path, make: Callable[[Path], N
     make(tmp_path / "out.mp4")
 
     with pytest.raises(TargetExistsError):
-        check_target(tmp_path / "out.mp4")
-    check_target(tmp_path / "out.mp4", overwrite=True)
+        check_writable(tmp_path / "out.mp4")
+    check_writable(tmp_path / "out.mp4", overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_an_unusable_target_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
 
     with pytest.raises(LocalError) as caught:
-        check_target(tmp_path / name)
+        check_writable(tmp_path / name)
 
     assert "\n" not in caught.value.message
     assert not isinstance(caught.value, TargetExistsError)
@@ -574,15 +574,15 @@ def test_check_target_reports_whether_the_folder_supports_locks(
 ) -> None:
     system = _system_without_locks(number)
 
-    assert not check_target(tmp_path / "new" / "out.mp4", system=system)
-    assert check_target(tmp_path / "out.mp4")
+    assert not check_writable(tmp_path / "new" / "out.mp4", system=system)
+    assert check_writable(tmp_path / "out.mp4")
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.posix
 def test_check_target_refuses_a_folder_whose_locks_fail(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="cannot write"):
-        check_target(tmp_path / "out.mp4", system=_system_without_locks(errno.EIO))
+        check_writable(tmp_path / "out.mp4", system=_system_without_locks(errno.EIO))
 
 
 @pytest.mark.posix

@@ -11,7 +11,7 @@ import pytest
 
 from omniedit.edits.edit import EditOptions, edit
 from omniedit.edits.manifest import Line
-from omniedit.edits.poller import Outcome
+from omniedit.edits.poller import EndedTask
 from omniedit.edits.reads import read_all
 from omniedit.edits.records import forget, list_account, unsaved_results
 from omniedit.edits.replay import resume, settle_as
@@ -469,7 +469,7 @@ FOLLOW_OPTIONS = FollowOptions(destination=None, overwrite=False, timeout_s=60.0
     ],
 )
 def test_wait_and_status_report_a_forgotten_task_as_gone(
-    session: BenchSession, cwd: Path, read: Callable[[Session, Record], Iterable[Outcome]]
+    session: BenchSession, cwd: Path, read: Callable[[Session, Record], Iterable[EndedTask]]
 ) -> None:
     record = save_then_forget(session)
 
