@@ -40,7 +40,7 @@ class Policy(NamedTuple):
     first_backoff_s: float = 1.0
     longest_backoff_s: float = 30.0
     listing_budget_s: float = 2.0
-    """For all requests of a listing together."""
+    """For each batch read of a listing, or for all its single reads together."""
     listing_reads: int = 5
     """How many tasks a listing reads one by one if the service has no batch read."""
     read_budget_s: float = 30.0

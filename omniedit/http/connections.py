@@ -75,7 +75,7 @@ class Timer:
         self._moved_bytes = 0
 
     def begin_transfer(self) -> None:
-        """Apply only the stall rule and the caller's deadline from now on."""
+        """From now on limit each wait for bytes, apply the stall rule, and keep the deadline."""
         self._is_transfer = True
         self._begin_window()
 

@@ -233,6 +233,11 @@ class Journal(Reader):
                 " and not exists (select 1 from attempts where request_id = ?1)",
                 request_id,
             )
+            self._database.execute(
+                "delete from attempt_keys where request_id = ?1"
+                " and not exists (select 1 from attempts where request_id = ?1)",
+                request_id,
+            )
 
     def settle_recoveries(self) -> None:
         """Accept the loss of rows that could not be read."""
@@ -249,15 +254,15 @@ class Journal(Reader):
     def forget(self, record: Record) -> None:
         """Remove every trace of an edit, except its files."""
         with self._database.writing():
-            if record.request_id:
-                self._database.execute(
-                    "delete from attempts where request_id = ?", record.request_id
-                )
-                self._database.execute("delete from calls where request_id = ?", record.request_id)
-            if record.task_id:
-                self._database.execute("delete from attempts where task_id = ?", record.task_id)
-                self._database.execute("delete from tasks where task_id = ?", record.task_id)
-                self._database.execute("delete from files where task_id = ?", record.task_id)
+            for column, tables in (
+                ("request_id", ("attempts", "attempt_keys", "calls")),
+                ("task_id", ("attempts", "tasks", "files")),
+            ):
+                for table in tables:
+                    self._database.execute(
+                        f"delete from {table} where {column} = ?",  # noqa: S608 - constants only
+                        getattr(record, column),
+                    )
 
     def locked(
         self, action: str, name: str, *, timeout_s: float | None = None

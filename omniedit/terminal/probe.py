@@ -1,6 +1,6 @@
 """The facts about a clip, as lines for people and as the fields of a document."""
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +48,7 @@ _LABEL_WIDTH: Final = 9
 def clip_fields(
     video: str,
     facts: "ClipFacts",
-    problems: "Iterable[Problem]",
+    problems: "Sequence[Problem]",
     *,
     model: Model,
     fits: bool | None,
@@ -96,7 +96,7 @@ def clip_fields(
 
 def render_clip(
     facts: "ClipFacts",
-    problems: "Iterable[Problem]",
+    problems: "Sequence[Problem]",
     *,
     model: Model,
     cost: float | None,
@@ -142,7 +142,7 @@ def _facts(facts: "ClipFacts") -> Generator[tuple[str, str, Colour | None]]:
 
 
 def _verdict(
-    facts: "ClipFacts", problems: "Iterable[Problem]"
+    facts: "ClipFacts", problems: "Sequence[Problem]"
 ) -> Generator[tuple[str, str, Colour | None]]:
     for problem in problems:
         if problem.is_automatic:
