@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from omniedit.errors import Interrupted, JournalError, OmniEditError
 from omniedit.journal import Journal
@@ -108,6 +108,22 @@ def _no_stream(_path: Path) -> None:
     raise NotImplementedError
 
 
+class _Once(Generic[T]):
+    """A `cached_property` with a lock, which Python's own lacks from 3.12 on."""
+
+    def __init__(self, create: "Callable[[Any], T]") -> None:
+        self._create, self._name = create, create.__name__
+        self.__doc__ = create.__doc__
+
+    def __get__(self, session: "Session", owner: object = None) -> T:
+        with session.creating:
+            values = session.__dict__
+            if self._name not in values:
+                values[self._name] = self._create(session)
+            found: T = values[self._name]
+            return found
+
+
 class Session:
     """The shared context of the use cases of one command.
 
@@ -144,10 +160,6 @@ class Session:
     """Callbacks that give up a submission awaiting its reply, by request ID; see `unknown_outcomes`."""
     unknown_outcomes: list[tuple[Record, OmniEditError]]
     """The submissions whose reply had not arrived when the command stopped."""
-
-    _connection: Connection | None = None
-    _http: "HttpClient | None" = None
-    _service: "EvoLinkClient | None" = None
 
     def __init__(
         self,
@@ -195,14 +207,13 @@ class Session:
         self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)
         """Acquired while a clip is prepared and uploaded."""
         self._find_connection, self._open_http = find_connection, open_http
-        # Worker threads share what is created once; `cached_property` has no lock.
-        self._creating, self._reported_lock = threading.RLock(), threading.Lock()
+        self.creating, self._reported_lock = threading.RLock(), threading.Lock()
+        """Held while something is created that worker threads share."""
         self.fetched: dict[str, Path] = {}
         """Private files of fetched results, by task ID."""
         self.fetched_files = ExitStack() if closing is None else closing.enter_context(ExitStack())
         """Keeps fetched files until the session ends; a caller can take them over by `pop_all`."""
-        self.stream_out = stream_out
-        self._observers = observers
+        self.stream_out, self._observers = stream_out, observers
         self.shielded = shielded
         """Returns a context manager that delays the first signal by a grace period."""
         self._drain, self._is_batch = drain, is_batch
@@ -210,7 +221,7 @@ class Session:
         self._reported: set[str] = set() if already_reported is None else already_reported
         self._stopping, self.outstanding, self.unknown_outcomes = threading.Event(), {}, []
 
-    @property
+    @_Once
     def connection(self) -> Connection:
         """The connection to the service.
 
@@ -218,32 +229,21 @@ class Session:
             CredentialsError: If there is no usable key.
             MissingExtraError: If the sandbox is not installed.
         """
-        with self._creating:
-            if self._connection is None:
-                self._connection = self._find_connection()
-            return self._connection
+        return self._find_connection()
 
-    @property
+    @_Once
     def http(self) -> "HttpClient":
         """The HTTP client."""
-        with self._creating:
-            if self._http is None:
-                self._http = self._open_http()
-            return self._http
+        return self._open_http()
 
-    @property
+    @_Once
     def service(self) -> "EvoLinkClient":
         """The API; raises the errors of `connection`."""
-        with self._creating:
-            if self._service is None:
-                # First: if there is no key, do not load the HTTP library.
-                found = self.connection
-                from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - as said
+        # First: if there is no key, do not load the HTTP library.
+        found = self.connection
+        from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - as said
 
-                self._service = EvoLinkClient(
-                    self.http, base_url=found.base_url, key=found.key, now=self.now
-                )
-            return self._service
+        return EvoLinkClient(self.http, base_url=found.base_url, key=found.key, now=self.now)
 
     @property
     def downloader(self) -> "Downloader":

@@ -278,9 +278,10 @@ def has_unreadable_results(task: Task) -> bool:
     return not task.result_urls and any(raw.get(key) for key in ("results", "result_data"))
 
 
-def _first(fields: JSONObject, *names: str) -> object:
-    """Return the first of some fields that is present and not null."""
-    return next((fields[name] for name in names if fields.get(name) is not None), None)
+def _first(fields: JSONObject, name: str, other: str) -> object:
+    """Return a field, or another one if the first is absent or null."""
+    value = fields.get(name)
+    return fields.get(other) if value is None else value
 
 
 def _is_web_url(url: str) -> bool:

@@ -15,7 +15,8 @@ from omniedit.sanitize import quoted
 MAX_CALLBACK_URL_LENGTH: Final = 2048
 """API reference, `callback_url`."""
 
-_MAX_LABEL: Final = 63  # characters between two dots of a host name (RFC 1035, 2.3.4)
+_BAD_LABEL: Final = re.compile(r"^\.|\.\.|\.$|[^.]{64}")
+"""Part of a host name: between two dots are 1 to 63 characters (RFC 1035, 2.3.4)."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _INTERNAL_SUFFIXES: Final = (".local", ".internal", ".localdomain", ".home.arpa")
 _LOOPBACK_NAMES: Final = frozenset(
@@ -96,7 +97,7 @@ def parse_web_url(text: str, *, what: str) -> SplitResult:
     if not host or not host.strip("."):
         msg = f"the {what} has no host"
         raise InvalidInputError(msg, code="invalid_url")
-    if any(not 0 < len(label) <= _MAX_LABEL for label in host.removesuffix(".").split(".")):
+    if _BAD_LABEL.search(host.removesuffix(".")):
         msg = f"the {what} has an invalid host name: {host}"
         raise InvalidInputError(msg, code="invalid_url")
     if "@" in parts.netloc:

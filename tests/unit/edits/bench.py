@@ -267,8 +267,8 @@ class BenchSession(Session):
     def close(self) -> None:
         for journal in (self._in_memory, self.journal):  # tests may replace it
             journal.close()
-        if self._http is not None:
-            self._http.close()
+        if "http" in self.__dict__:
+            self.http.close()
 
     def _observe(self, event: Event) -> None:
         with self._events_lock:

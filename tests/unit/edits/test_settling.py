@@ -501,7 +501,7 @@ def test_another_service_or_account_never_marks_a_result_as_gone(
     session.script.on_read = lambda _: None
     session.time.advance(3600)
     if other == "key":
-        session._connection = Connection(BASE_URL, BASE_URL, "sk-evo-other")
+        session.connection = Connection(BASE_URL, BASE_URL, "sk-evo-other")
     else:
         session.origin = "https://other.example"
 
@@ -607,7 +607,7 @@ def test_the_timeout_limits_waiting_for_another_process(
 def test_an_unknown_submission_is_not_replayed_with_another_api_key(session: BenchSession) -> None:
     request_id = submit_with_lost_reply(session)
     submissions = len(session.script.prompts)
-    session._connection = Connection(BASE_URL, BASE_URL, "sk-evo-other")
+    session.connection = Connection(BASE_URL, BASE_URL, "sk-evo-other")
 
     with pytest.raises(OutcomeUnknownError, match="another key") as raised:
         resume(session, request_id)
