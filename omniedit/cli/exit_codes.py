@@ -191,7 +191,9 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case ResultGoneError():
             return Hint("{} makes it again, and is charged again", "edit VIDEO PROMPT --again")
         case TargetExistsError():
-            return "choose another name, or replace the file with `--force`"
+            option = {"edit": "--output", "download": "--output", "wait": "--download"}.get(command)
+            name = f"choose another name with `{option}`" if option else "choose another name"
+            return f"{name}, or replace the file with `--force`"
         case JournalError() if command in {"edit", "batch"}:
             return (
                 "nothing was sent; `--no-journal` continues without the journal and its protection"

@@ -16,7 +16,6 @@ from omniedit.media.facts import (
     ClipFacts,
     codec_name,
     needs_conversion,
-    rate_name,
 )
 from omniedit.media.mux import OnProgress, Packets, ignore_progress, interleave, written_mp4
 from omniedit.media.probing import probe, probe_with_timeline
@@ -59,7 +58,7 @@ class Prepared:
     is_audio_copied: bool | None
     """None if there is no audio."""
     done: str
-    """What was done, on one line: `copied`, `cut (copied)`, `re-encoded: VP9, 25 fps → …`."""
+    """What was done, on one line: `copied`, `cut (copied)`, `re-encoded: VP9, 640x360 → …`."""
     check: FrameCheck
     silenced_packets: int
     """The number of damaged audio packets that were replaced by silence."""
@@ -268,9 +267,7 @@ class _Writing:
         facts = self.facts
         if encoding is None or encoding.size is None:
             return "copied" if self.part.span == self.part.timeline.whole else "cut (copied)"
-        before = [codec_name(facts.video_codec)]
-        if facts.frame_rate is not None:
-            before.append(f"{rate_name(facts.frame_rate)} fps")
+        before = [codec_name(facts.video_codec), f"{facts.shown_width}x{facts.shown_height}"]
         after = ["H.265" if self.keeps_hdr else "H.264"]
         after.append(f"{encoding.size.width}x{encoding.size.height}")
         if (facts.bit_depth or 0) > _SDR_BITS and not self.keeps_hdr:

@@ -292,8 +292,9 @@ class PlainLines:
         match event:
             case Submitted():
                 what = "already accepted, following it" if event.is_replay else "submitted"
+                label = None if self._board.is_single else edit.label
                 reserved = render_reserved(event.record.task, estimate=event.estimated_credits)
-                return ", ".join(filter(None, [what, reserved]))
+                return ", ".join(filter(None, [what, label, reserved]))
             case Progressed() | Transferring() | Preparing():
                 return self._progress_line(event, edit)
             case Stalled():

@@ -63,14 +63,14 @@ def make_damaged_clip(path: Path, *, bad_frames: int) -> Path:
             "a.webm",
             {"codec": "libvpx-vp9"},
             (),
-            "re-encoded: VP9, 10 fps → H.264, 64x48",
+            "re-encoded: VP9, 64x48 → H.264, 64x48",
             id="other-codec",
         ),
         pytest.param(
             "a.mp4",
             HDR,
             (),
-            "re-encoded: H.265, 10 fps, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR",
+            "re-encoded: H.265, 64x48, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR",
             id="hdr",
         ),
     ],
@@ -317,7 +317,7 @@ def test_save_prepared_saves_the_clip_that_edit_would_send(bench: Bench, folder:
     _, sent = make_edit(bench, "clip.webm", PROMPT)
 
     assert ended.status == 0, ended
-    assert "note: re-encoded: VP8, 10 fps → H.264, 64x48\n" in ended.stderr
+    assert "note: re-encoded: VP8, 64x48 → H.264, 64x48\n" in ended.stderr
     assert "saved prepared.mp4 (" in ended.stderr
     assert bench.posts == 1
     assert (folder / "prepared.mp4").read_bytes() == sent.read_bytes()

@@ -188,7 +188,7 @@ def test_hdr_becomes_sdr(tmp_path: Path) -> None:
     assert (facts.hdr, facts.bit_depth, facts.chroma) == ("PQ", 10, "4:2:0")
     assert [problem.code for problem in find_problems(facts, longest_s=10)] == ["hdr"]
     assert prepared.done == (
-        "re-encoded: H.265, 10 fps, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR"
+        "re-encoded: H.265, 64x48, 10 bits, HDR (PQ) → H.264, 64x48, 8 bits, SDR"
     )
     assert (after.color_primaries, after.color_transfer, after.color_space) == (1, 1, 1)
     assert (after.hdr, after.bit_depth) == (None, 8)
@@ -384,4 +384,4 @@ def test_a_conversion_is_described_in_one_line(tmp_path: Path) -> None:
 
     saved = save_prepared(source, tmp_path / "out.mp4", longest_s=10)
 
-    assert saved.done == "re-encoded: VP9, 59.94 fps → H.264, 64x48"
+    assert saved.done == "re-encoded: VP9, 64x48 → H.264, 64x48"
