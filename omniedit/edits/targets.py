@@ -19,6 +19,7 @@ _LONGEST_STEM: Final = 80
 _LONGEST_WORDS: Final = 40
 _NOT_ASCII_WORD: Final = re.compile(r"[^A-Za-z0-9]+")
 _NOT_IN_STEM: Final = re.compile(r"[^\w.-]")
+_MOST_STEM_BYTES: Final = 200
 _MOST_NAME_BYTES: Final = 240
 """The longest default name; file systems take 255 bytes, and something may be appended."""
 
@@ -204,7 +205,8 @@ def clip_stem(video: str | None) -> str:
         return _end_of_id(video.removeprefix(TASK_PREFIX))
     stem = os.path.splitext(clip_name(video))[0]  # noqa: PTH122 - a manifest may have 100,000 lines
     kept = _NOT_IN_STEM.sub("-", unicodedata.normalize("NFC", stem))
-    stem = kept.strip("-.")[:_LONGEST_STEM].strip("-.") or "clip"
+    kept = kept.strip("-.")[:_LONGEST_STEM].encode()[:_MOST_STEM_BYTES].decode(errors="ignore")
+    stem = kept.strip("-.") or "clip"
     # Windows reserves names such as `con.cut-…`; avoid them on every system, so that a folder can
     # be copied to Windows.
     return f"clip-{stem}" if is_reserved_name(f"{stem}-") else stem

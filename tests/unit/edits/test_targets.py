@@ -1,6 +1,6 @@
 """Result names come from untrusted text and are valid on every system."""
 
-from pathlib import PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 import pytest
 from hypothesis import given
@@ -92,3 +92,9 @@ def test_any_clip_and_prompt_give_a_name_valid_everywhere(name: str, prompt: str
 )
 def test_a_drive_letter_is_not_a_url_scheme(*, video: str, expected: bool) -> None:
     assert is_local(video) is expected
+
+
+def test_a_name_in_a_folder_leaves_room_for_a_sidecar(cwd: Path) -> None:
+    target = Destination("out/").target("漢" * 80 + ".mp4", "task-unified-1-01235023")
+
+    assert len(f"{target.path.name}.json".encode()) <= 255
