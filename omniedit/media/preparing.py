@@ -154,22 +154,14 @@ def save_prepared(
     target: Path,
     *,
     longest_s: float,
-    start_s: float | None = None,
-    end_s: float | None = None,
-    keeps_hdr: bool = False,
-    accepts_damage: bool = False,
     on_progress: OnProgress = ignore_progress,
 ) -> Prepared:
     """Write the clip that would be sent: a plain copy of the source if it needs no changes.
 
     Args:
         source: A local clip.
-        target: Replaced if it exists.
+        target: A new file, in a folder that belongs to the caller.
         longest_s: The longest clip that the model takes.
-        start_s: Where to begin; None for the beginning.
-        end_s: Where to stop; None for the end.
-        keeps_hdr: Keep HDR colours, instead of converting them to SDR.
-        accepts_damage: Write a clip even if more than a tenth of its frames are damaged.
         on_progress: Called after each frame.
 
     Raises:
@@ -177,20 +169,10 @@ def save_prepared(
         LocalError: If the target cannot be written.
     """
     facts = probe(source, name=str(source))
-    is_cut = start_s is not None or end_s is not None
-    if is_cut or needs_conversion(facts, longest_s=longest_s, keeps_hdr=keeps_hdr):
-        return prepare(
-            source,
-            target,
-            start_s=start_s,
-            end_s=end_s,
-            keeps_hdr=keeps_hdr,
-            accepts_damage=accepts_damage,
-            on_progress=on_progress,
-        )
-    check = check_frames(source)
-    if not accepts_damage:
-        refuse_damage(check, name=str(source))
+    if needs_conversion(facts, longest_s=longest_s):
+        return prepare(source, target, on_progress=on_progress)
+    check = check_frames(source, on_progress=on_progress)
+    refuse_damage(check, name=str(source))
     _copy(source, target)
     return Prepared(
         path=target,
@@ -346,13 +328,9 @@ def _check_copy(target: Path) -> FrameCheck:
 
 
 def _copy(source: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with open_file(source) as file, part.open("wb") as copy:
+        with open_file(source) as file, target.open("xb") as copy:
             shutil.copyfileobj(file, copy)
-        part.replace(target)
     except OSError as error:
         msg = f"cannot write {target}: {error_reason(error)}"
         raise LocalError(msg) from error
-    finally:
-        part.unlink(missing_ok=True)
