@@ -71,10 +71,9 @@ def read_prompt(
     source = STDIN if prompt is not None else prompt_file
     if source is None:
         msg = "PROMPT is missing"
-        hint = (
-            'say what to change and what to keep: "warmer lighting, keep everything else unchanged"'
-        )
-        raise InvalidInputError(msg, code="usage", hint=hint)
+        from omniedit.edits.requests import EXAMPLE_HINT
+
+        raise InvalidInputError(msg, code="usage", hint=EXAMPLE_HINT)
     content = read_source(source, what="prompt", max_bytes=policy.max_prompt_bytes, note=note)
     try:
         # The byte order mark and last line break of a text editor are not part of the prompt.

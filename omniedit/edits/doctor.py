@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from omniedit.edits.session import Session
     from omniedit.settings import Setting, Settings
 
-CLOCK_TOLERANCE_S: Final = 120.0
 _EXTRAS: Final = {"sandbox": "werkzeug", "media": "av"}
 _PROXY_VARIABLES: Final = frozenset({"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"})
 _CERTIFICATE_VARIABLES: Final = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR"})
@@ -86,7 +85,7 @@ def check_clock(session: "Session") -> Check:
     if service_time is None:
         return _warning("clock", "cannot be compared: the service did not send its time")
     off_s = session.now() - service_time
-    if abs(off_s) > CLOCK_TOLERANCE_S:
+    if abs(off_s) > session.policy.clock_skew_s:
         message = f"{abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} the service's"
         return _warning("clock", message, "set the clock: the time left on links depends on it")
     return _ok("clock", "agrees with the service's")

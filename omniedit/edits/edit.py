@@ -32,13 +32,13 @@ from omniedit.edits.submit import (
 from omniedit.edits.targets import Destination, Target, refuse_source, served_destination
 from omniedit.errors import (
     Hint,
-    LocalError,
     OutcomeUnknownError,
     ResultGoneError,
     TargetBusyError,
     TargetExistsError,
     WaitTimeoutError,
 )
+from omniedit.evolink.uploads import clip_changed_error
 from omniedit.models import EditRequest, Record, Sound, TaskStatus, task_name
 
 
@@ -145,9 +145,7 @@ def _prepare_unchanged(
     edit = prepare(session, request, deadline=deadline)
     if identity not in {None, edit.identity}:
         # The edit is not the one that was planned: do not pay for it.
-        msg = f"{request.video} changed after it was checked"
-        hint = "run the same command again once nothing is writing to it"
-        raise LocalError(msg, code="clip_changed", hint=hint)
+        raise clip_changed_error(request.video)
     return edit
 
 

@@ -41,7 +41,7 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
         LocalError: If the clip has changed, or a file cannot be read or written.
         ServiceError: If the file service refuses the upload.
     """
-    key = edit.clip.removeprefix("sha256:")
+    key = edit.clip_sha256 or edit.clip
     if edit.is_reencoded:
         # Hash the URL: its query may be a signature, which must not be stored in the journal.
         key = digest_of([edit.clip, _mark(edit.start_s), _mark(edit.end_s), edit.request.keeps_hdr])

@@ -113,7 +113,7 @@ def _unreadable(path: Path, error: OSError) -> LocalError:
     return LocalError(f"cannot read {path}: {error_reason(error)}")
 
 
-def clip_changed_error(path: Path) -> LocalError:
+def clip_changed_error(path: Path | str) -> LocalError:
     """Return the error for a clip that changed after it was checked."""
     msg = f"{path} changed after it was checked"
     hint = "run the same command again once nothing is writing to it"

@@ -161,7 +161,7 @@ _VERSION_3: Final = (
 )
 _MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION: Final = len(_MIGRATIONS)
-_MAGIC: Final = b"SQLite format 3\0"
+MAGIC: Final = b"SQLite format 3\0"
 _USER_VERSION: Final = slice(60, 64)
 """The bytes of the file header that hold the version (https://sqlite.org/fileformat.html, 1.3)."""
 _UNDECODABLE: Final = "Could not decode to UTF-8"
@@ -346,7 +346,7 @@ def check_version(folder: Path) -> None:
     except (LocalError, OSError):
         return
     version = int.from_bytes(header[_USER_VERSION])
-    if header.startswith(_MAGIC) and version > VERSION:
+    if header.startswith(MAGIC) and version > VERSION:
         raise _too_new(path, version)
 
 

@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
 from omniedit.errors import JournalDamagedError
-from omniedit.journal.database import ADOPT_ORPHANS, JOURNAL_FILE, Database, Recovery, mapped_errors
+from omniedit.journal.database import (
+    ADOPT_ORPHANS,
+    JOURNAL_FILE,
+    MAGIC,
+    Database,
+    Recovery,
+    mapped_errors,
+)
 from omniedit.journal.journal import Journal, held_lock
 from omniedit.journal.reading import (
     RESTORED,
@@ -34,7 +41,6 @@ from omniedit.system import THIS_SYSTEM, System
 
 Value: TypeAlias = str | bytes | int | float | None
 
-_MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 _DEFAULT_PAGE_BYTES: Final = 4096
 _TABLE_LEAF: Final = 0x0D
@@ -277,7 +283,7 @@ class _Salvage:
         size_bytes = self.file.seek(0, os.SEEK_END)
         self.file.seek(0)
         header = self.file.read(_HEADER_BYTES)
-        if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
+        if not header.startswith(MAGIC) or len(header) < _HEADER_BYTES:
             # The rest of the header may be just as wrong.
             self.unreadable_pages += 1
             self._page_count = size_bytes // self._page_bytes

@@ -15,7 +15,7 @@ PQ: Final = 16
 HLG: Final = 18
 """Transfer characteristic of broadcast HDR (H.273)."""
 
-_ACCEPTED_CODECS: Final = frozenset({"h264", "hevc"})
+ACCEPTED_CODECS: Final = frozenset({"h264", "hevc"})
 # Containers round times to their ticks, the coarsest to a millisecond.
 _ROUNDING_S: Final = 0.0015
 # A clip may exceed the limit by one frame, but by no more than this.
@@ -222,7 +222,7 @@ def find_problems(
     if facts.container != "mp4":
         message = f"it is {container_name(facts.container)}, not MP4"
         problems.append(_conversion(facts, "not_an_mp4", message))
-    if facts.video_codec not in _ACCEPTED_CODECS:
+    if facts.video_codec not in ACCEPTED_CODECS:
         message = f"its video is {codec_name(facts.video_codec)}, not H.264 or H.265"
         problems.append(_conversion(facts, "unsuitable_codec", message))
     if facts.is_local and facts.hdr and not keeps_hdr:

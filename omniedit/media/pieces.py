@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from omniedit.errors import InvalidInputError
 from omniedit.media.audio import crossfaded_audio
 from omniedit.media.demux import opened_clip, video_stream
-from omniedit.media.facts import ClipFacts, allowed_overrun_s
+from omniedit.media.facts import ACCEPTED_CODECS, ClipFacts, allowed_overrun_s
 from omniedit.media.filters import FrameSize
 from omniedit.media.mux import (
     OnProgress,
@@ -221,7 +221,7 @@ def _can_copy(parts: list[Part], facts: list[ClipFacts]) -> bool:
 
 def _format_of(part: Part, facts: ClipFacts) -> tuple[object, ...] | None:
     """Return the properties that clips must share to be copied into one video stream."""
-    if facts.video_codec not in {"h264", "hevc"}:
+    if facts.video_codec not in ACCEPTED_CODECS:
         return None
     with opened_clip(part.source) as clip:
         context = video_stream(clip, name=str(part.source)).codec_context

@@ -13,6 +13,7 @@ from omniedit.errors import InvalidInputError, LocalError
 from omniedit.media.audio import can_copy_audio, copied_audio, encoded_audio
 from omniedit.media.demux import opened_clip
 from omniedit.media.facts import (
+    ACCEPTED_CODECS,
     ClipFacts,
     codec_name,
     needs_conversion,
@@ -37,7 +38,6 @@ from omniedit.system.files import open_file
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
 
-_COPYABLE_CODECS: Final = frozenset({"h264", "hevc"})
 # Containers that store a presentation time for every packet.
 _COPYABLE_CONTAINERS: Final = frozenset({"mp4", "mov", "3gp", "matroska", "webm", "mpegts", "flv"})
 _SDR_BITS: Final = 8
@@ -314,7 +314,7 @@ ENCODING_SLOTS: Final = EncodingSlots(memory_bytes=_MEMORY_BYTES, cores=os.cpu_c
 
 def _can_copy_video(facts: ClipFacts, *, keeps_hdr: bool) -> bool:
     return (
-        facts.video_codec in _COPYABLE_CODECS
+        facts.video_codec in ACCEPTED_CODECS
         and facts.container in _COPYABLE_CONTAINERS
         and (keeps_hdr or facts.hdr is None)
     )

@@ -24,9 +24,10 @@ from omniedit.events import (
     edit_key,
 )
 from omniedit.models import EditRequest, Record, Task, TaskError
+from omniedit.policy import DEFAULT
 from omniedit.terminal.human import render_clip
 
-_POLL_EVERY_S: Final = 8.0
+_POLL_EVERY_S: Final = DEFAULT.longest_watched_poll_s
 """The longest time between two polls of a watched task."""
 _BAR_EASE_S: Final = 0.7
 """The time constant with which the bar approaches the known progress."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.edits.doctor import CLOCK_TOLERANCE_S, Verdict, check_clock, check_folder
+from omniedit.edits.doctor import Verdict, check_clock, check_folder
 from omniedit.errors import NotConnectedError
+from omniedit.policy import DEFAULT
 from tests.systems import linux
 from tests.unit.edits.bench import NOW, BenchSession
 
@@ -16,7 +17,7 @@ from tests.unit.edits.bench import NOW, BenchSession
     ("service_time", "verdict", "message"),
     [
         pytest.param(NOW, Verdict.OK, "agrees", id="same"),
-        pytest.param(NOW + CLOCK_TOLERANCE_S - 1, Verdict.OK, "agrees", id="within-tolerance"),
+        pytest.param(NOW + DEFAULT.clock_skew_s - 1, Verdict.OK, "agrees", id="within-tolerance"),
         pytest.param(NOW + 600, Verdict.WARNING, "600 s behind the service's", id="behind"),
         pytest.param(NOW - 600, Verdict.WARNING, "600 s ahead of the service's", id="ahead"),
         pytest.param(None, Verdict.WARNING, "cannot be compared", id="no-date"),
