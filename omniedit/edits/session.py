@@ -374,7 +374,8 @@ class Session:
     def remember(self, kind: str, path: Path, find: Callable[[], T]) -> T:
         """Return the result of `find` for a file, remembered until the file changes.
 
-        A clip is thus probed and hashed once, no matter how many edits use it.
+        A session thus probes and hashes a clip once for all its edits, unless threads ask at the
+        same time.
 
         Args:
             kind: The kind of result, such as `digest`.
