@@ -101,12 +101,13 @@ _omniedit_value() {
     case $1 in
         --progress) kind=progress-choices ;;
         --output | -o | --prompt-file | --summary | --download | -d | --save-prepared | --record) kind=files ;;
-        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --prompt | --takes | --concurrency | --rate | --shard | --state | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
+        --timeout | --callback-url | --request-id | --start | --end | --max-credits | --expiring | --prompt | --takes | --concurrency | --rate | --shard | --clip | --since | --limit | --port | --link-ttl | --time-scale | --rate-limit) kind=nothing ;;
         --sound) kind=sound-choices ;;
         --model) kind=model-choices ;;
         --resume) kind=requests ;;
         --as | --forget) kind=tasks ;;
         --dir) kind=folders ;;
+        --state) kind=state-choices ;;
         --by) kind=by-choices ;;
         *) return 1 ;;
     esac
@@ -138,6 +139,7 @@ _omniedit_offer_kind() {
         progress-choices) _omniedit_offer auto plain none ;;
         sound-choices) _omniedit_offer new original none ;;
         model-choices) _omniedit_offer gemini-omni-flash-video-edit gemini-omni-1.1-flash-video-edit ;;
+        state-choices) _omniedit_offer pending processing completed failed cancelled sending unknown refused ;;
         by-choices) _omniedit_offer month day clip model ;;
         topic-choices) _omniedit_offer scripting ci batch clips sandbox reliability agents exit-codes environment json ;;
         document-choices) _omniedit_offer batch compare config-path config-set-key config-show config-unset-key credits doctor download edit edit-split event failure help journal-merge journal-recover list probe sandbox-reset sandbox-serve sidecar status submit submit-dry-run usage wait ;;

@@ -3,7 +3,7 @@
 # Prints two lines: the command that was typed, and the number of its arguments.
 function __omniedit_typed
     set -l groups '' 'config' 'journal' 'sandbox'
-    set -l valued --progress --output -o --prompt-file --summary --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --prompt --takes --concurrency --rate --shard --state --clip --since --limit --port --link-ttl --time-scale --rate-limit --sound --model --resume --as --forget --dir --by
+    set -l valued --progress --output -o --prompt-file --summary --download -d --save-prepared --record --timeout --callback-url --request-id --start --end --max-credits --expiring --prompt --takes --concurrency --rate --shard --clip --since --limit --port --link-ttl --time-scale --rate-limit --sound --model --resume --as --forget --dir --state --by
     set -l path
     set -l position 0
     set -l rest 0
@@ -212,7 +212,7 @@ complete -c omniedit -n '__omniedit_at "probe"' -l help -s h -d 'Show this messa
 # omniedit list
 complete -c omniedit -n '__omniedit_at "list"' -l unsaved -d 'Only finished edits whose result is not saved'
 complete -c omniedit -n '__omniedit_at "list"' -l expiring -r -f -d 'Only unsaved results whose link expires within DUR'
-complete -c omniedit -n '__omniedit_at "list"' -l state -r -f -d 'Only edits in this state, such as `failed`'
+complete -c omniedit -n '__omniedit_at "list"' -l state -r -f -a 'pending processing completed failed cancelled sending unknown refused' -d 'Only edits in this state, such as `failed`'
 complete -c omniedit -n '__omniedit_at "list"' -l clip -r -f -d 'Only clips whose name or URL contains TEXT'
 complete -c omniedit -n '__omniedit_at "list"' -l since -r -f -d 'Only edits since a date (UTC) or a duration ago'
 complete -c omniedit -n '__omniedit_at "list"' -l limit -r -f -d 'How many rows (default 50; 0: all)'

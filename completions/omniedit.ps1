@@ -555,7 +555,6 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         '--concurrency' = 'nothing'
         '--rate' = 'nothing'
         '--shard' = 'nothing'
-        '--state' = 'nothing'
         '--clip' = 'nothing'
         '--since' = 'nothing'
         '--limit' = 'nothing'
@@ -569,12 +568,14 @@ Register-ArgumentCompleter -Native -CommandName omniedit -ScriptBlock {
         '--as' = 'tasks'
         '--forget' = 'tasks'
         '--dir' = 'folders'
+        '--state' = 'state-choices'
         '--by' = 'by-choices'
     }
     $choices = @{
         'progress-choices' = @('auto', 'plain', 'none')
         'sound-choices' = @('new', 'original', 'none')
         'model-choices' = @('gemini-omni-flash-video-edit', 'gemini-omni-1.1-flash-video-edit')
+        'state-choices' = @('pending', 'processing', 'completed', 'failed', 'cancelled', 'sending', 'unknown', 'refused')
         'by-choices' = @('month', 'day', 'clip', 'model')
         'topic-choices' = @('scripting', 'ci', 'batch', 'clips', 'sandbox', 'reliability', 'agents', 'exit-codes', 'environment', 'json')
         'document-choices' = @('batch', 'compare', 'config-path', 'config-set-key', 'config-show', 'config-unset-key', 'credits', 'doctor', 'download', 'edit', 'edit-split', 'event', 'failure', 'help', 'journal-merge', 'journal-recover', 'list', 'probe', 'sandbox-reset', 'sandbox-serve', 'sidecar', 'status', 'submit', 'submit-dry-run', 'usage', 'wait')

@@ -138,7 +138,7 @@ def _value(param: Any, name: str, *, command: str = "") -> Value:
 
 def _choices(metavar: str, name: str) -> tuple[str, ...]:
     from omniedit.cli.commands.help import TOPICS
-    from omniedit.models import MODELS
+    from omniedit.models import MODELS, AttemptState, TaskStatus
     from omniedit.schemas import document_names
 
     if metavar == "[TOPIC]":
@@ -147,4 +147,6 @@ def _choices(metavar: str, name: str) -> tuple[str, ...]:
         return tuple(document_names())
     if name == "model":
         return tuple(MODELS)
+    if name == "state":
+        return (*TaskStatus, *AttemptState)
     return tuple(metavar.split("|")) if "|" in metavar and metavar.islower() else ()
