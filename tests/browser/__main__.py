@@ -3,6 +3,7 @@
 It compares the sandbox's clip with a darkened copy.
 """
 
+import argparse
 import base64
 import sys
 import tempfile
@@ -60,14 +61,17 @@ def _darken(source: Path, target: Path) -> None:
         container.mux(video.encode(None))
 
 
-def main(names: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Write the picture to a file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", nargs="?", type=Path, default=PICTURE)
+    path: Path = parser.parse_args(argv).path
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "work").mkdir()
         with browser(folder / "profile") as tab:
             picture = take_picture(tab, folder / "work")
-    (Path(names[0]) if names else PICTURE).write_bytes(picture)
+    path.write_bytes(picture)
     return 0
 
 

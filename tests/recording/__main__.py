@@ -1,5 +1,6 @@
 """`python -m tests.recording [FILE]`: make README's recording again from a real session."""
 
+import argparse
 import re
 import sys
 import tempfile
@@ -17,8 +18,11 @@ TITLE: Final = (
 )
 
 
-def main(names: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Record a session and draw it into the named file, or into README's picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", nargs="?", type=Path, default=PICTURE)
+    path: Path = parser.parse_args(argv).path
     readme = (ROOT / "README.md").read_text("utf-8")
     command = re.search(r" && (omniedit .+)$", readme, re.MULTILINE)
     if command is None:
@@ -31,8 +35,7 @@ def main(names: list[str]) -> int:
         session.repeat()
         session.call("omniedit --sandbox list")
         session.rest()
-    picture = Path(names[0]) if names else PICTURE
-    picture.write_text(draw(session.frames, title=TITLE, length_s=session.now_s), "utf-8")
+    path.write_text(draw(session.frames, title=TITLE, length_s=session.now_s), "utf-8")
     return 0
 
 
