@@ -59,9 +59,9 @@ class WorkerPool(Generic[T]):
         Raises:
             BaseException: The exception that the step raised.
         """
-        for piece_s in THIS_SYSTEM.pieces(timeout_s):
+        for wait_s in THIS_SYSTEM.waits(timeout_s):
             with suppress(queue.Empty):
-                outcome = self._outcomes.get(timeout=piece_s)
+                outcome = self._outcomes.get(timeout=wait_s)
                 break
         else:
             return None

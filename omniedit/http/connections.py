@@ -28,7 +28,7 @@ OFFLINE: Final = "are you online?"
 
 _NO_ROUTE: Final = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
 _HTTP: Final = b"HTTP/"
-_PIECE_BYTES: Final = 16 * 1024
+_WRITE_BYTES: Final = 16 * 1024
 """The size of one write: small enough for a slow connection to finish within a stall window."""
 
 # With the default of 64 KiB, a download spends a fifth of its time on handling reads.
@@ -248,13 +248,13 @@ class _Stream(httpcore.NetworkStream):
         # Once the tunnel is open, `start_tls` returns a new stream without this flag.
         self._asks_proxy = self._asks_proxy or buffer.startswith(b"CONNECT ")
         # `send` accepts what fits, and its time-out restarts with every byte that it accepts.
-        for start in range(0, len(buffer), _PIECE_BYTES):
-            piece = buffer[start : start + _PIECE_BYTES]
+        for start in range(0, len(buffer), _WRITE_BYTES):
+            block = buffer[start : start + _WRITE_BYTES]
             try:
-                self._stream.write(piece, timer.left_s(httpcore.WriteTimeout))
+                self._stream.write(block, timer.left_s(httpcore.WriteTimeout))
             except httpcore.WriteTimeout as error:
                 raise timer.expired(httpcore.WriteTimeout) from error
-            timer.moved(len(piece))
+            timer.moved(len(block))
 
     def close(self) -> None:
         self._stream.close()

@@ -199,13 +199,13 @@ class System:
         """Enable escape sequences on a terminal; return whether it obeys them."""
         return True
 
-    def pieces(self, timeout_s: float | None) -> Iterator[float | None]:
+    def waits(self, timeout_s: float | None) -> Iterator[float | None]:
         """Split a wait into waits that a signal can interrupt."""
         yield timeout_s
 
     def wait(self, event: threading.Event, timeout_s: float | None = None) -> bool:
         """Wait for an event; return False if the time runs out first."""
-        return any(event.wait(piece_s) for piece_s in self.pieces(timeout_s))
+        return any(event.wait(wait_s) for wait_s in self.waits(timeout_s))
 
 
 class MacOS(System):

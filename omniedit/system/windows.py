@@ -10,7 +10,7 @@ from typing import Final
 
 from omniedit.system import LONGEST_NAME_BYTES, System
 
-PIECE_S: Final = 0.1
+LONGEST_WAIT_S: Final = 0.1
 """The longest single wait, because signals do not interrupt one."""
 PATIENCE_S: Final = 2.0
 """How long to retry while another program has a file open."""
@@ -132,15 +132,15 @@ class Windows(System):
         except (OSError, ValueError):
             return False
 
-    def pieces(self, timeout_s: float | None) -> Iterator[float | None]:
+    def waits(self, timeout_s: float | None) -> Iterator[float | None]:
         """Split a wait into short ones, between which signals are handled."""
         if timeout_s is None:
             while True:
-                yield PIECE_S
+                yield LONGEST_WAIT_S
         deadline = time.monotonic() + timeout_s
-        yield min(PIECE_S, timeout_s)
+        yield min(LONGEST_WAIT_S, timeout_s)
         while (left_s := deadline - time.monotonic()) > 0:
-            yield min(PIECE_S, left_s)
+            yield min(LONGEST_WAIT_S, left_s)
 
 
 def is_reserved_name(name: str) -> bool:

@@ -81,7 +81,7 @@ class Bars(Progress):
         self._is_away = False
         self._is_wanted = False
         spinner = next(filter(stream.can_show, _SPINNERS))
-        self._mark = _MarkColumn(spinner)
+        self._mark = _SpinnerColumn(spinner)
         # Rich's constructor already requests rows, before it sets `self.console`.
         self._drawn_on = _console(stream, environ)
         super().__init__(
@@ -190,7 +190,7 @@ class _Rendered:
         yield Segment(self._text)
 
 
-class _MarkColumn(ProgressColumn):
+class _SpinnerColumn(ProgressColumn):
     """The spinner."""
 
     def __init__(self, shapes: str) -> None:

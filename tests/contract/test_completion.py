@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.cli.completion.model import FILES, FOLDERS, Switch, known_commands
+from omniedit.cli.completion.model import FILES, FOLDERS, OptionModel, command_model
 from omniedit.cli.completion.scripts import scripts
 from omniedit.cli.completion.tasks import PROMPT_WIDTH, journal_folder
 from omniedit.journal import Journal
@@ -79,17 +79,17 @@ def test_an_option_takes_the_same_values_in_every_command() -> None:
     # The scripts decide by the name alone whether a value follows.
     # `-o` takes a file in some commands and a folder in others: both complete as paths.
     meanings: dict[str, set[tuple[str, tuple[str, ...]] | None]] = {}
-    for switch in _switches():
-        kind = switch.value and switch.value.kind.replace(FOLDERS, FILES)
-        value = (str(kind), switch.value.choices) if switch.value else None
-        for name in switch.names:
+    for option in _all_options():
+        kind = option.value and option.value.kind.replace(FOLDERS, FILES)
+        value = (str(kind), option.value.choices) if option.value else None
+        for name in option.names:
             meanings.setdefault(name, set()).add(value)
 
     assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
 
 
-def _switches() -> list[Switch]:
-    return [switch for known in known_commands().everything() for switch in known.switches]
+def _all_options() -> list[OptionModel]:
+    return [option for known in command_model().walk() for option in known.options]
 
 
 @pytest.mark.parametrize("shell", _INSTALLED_PATHS)
@@ -150,7 +150,7 @@ def test_tasks_come_newest_first_with_state_clip_and_prompt(
 def test_each_command_offers_the_tasks_it_applies_to() -> None:
     kinds = {
         known.name: value.kind
-        for known in known_commands().everything()
+        for known in command_model().walk()
         for value in known.arguments
         if value.name == "tasks"
     }

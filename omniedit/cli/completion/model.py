@@ -43,7 +43,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Switch:
+class OptionModel:
     """An option."""
 
     names: tuple[str, ...]
@@ -52,56 +52,56 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class CommandModel:
     """A command or a group of commands."""
 
     path: tuple[str, ...]  # its names, without `omniedit`
     help: str
-    switches: tuple[Switch, ...]
+    options: tuple[OptionModel, ...]
     arguments: tuple[Value, ...]
-    commands: tuple["Known", ...]
+    commands: tuple["CommandModel", ...]
 
     @property
     def name(self) -> str:
         """The last name of its path."""
         return self.path[-1]
 
-    def everything(self) -> Iterator["Known"]:
+    def walk(self) -> Iterator["CommandModel"]:
         """Yield this command and every command below it."""
         yield self
         for command in self.commands:
-            yield from command.everything()
+            yield from command.walk()
 
     def values(self) -> Iterator[Value]:
         """Yield the values of the arguments and options of this and every command below it."""
-        for command in self.everything():
+        for command in self.walk():
             yield from command.arguments
-            yield from (switch.value for switch in command.switches if switch.value is not None)
+            yield from (option.value for option in command.options if option.value is not None)
 
 
-def known_commands() -> Known:
+def command_model() -> CommandModel:
     """Return the root command, with everything below it."""
     from typer.main import get_command
 
     from omniedit.cli.main import app
 
     root: Any = get_command(app)
-    return _known(root, root.make_context("omniedit", [], resilient_parsing=True), ())
+    return _command_model(root, root.make_context("omniedit", [], resilient_parsing=True), ())
 
 
-def _known(command: Any, context: Any, path: tuple[str, ...]) -> Known:
-    subcommands: list[Known] = []
+def _command_model(command: Any, context: Any, path: tuple[str, ...]) -> CommandModel:
+    subcommands: list[CommandModel] = []
     names = command.list_commands(context) if hasattr(command, "list_commands") else ()
     for name in names:
         found = command.get_command(context, name)
         below = found.make_context(name, [], parent=context, resilient_parsing=True)
-        subcommands.append(_known(found, below, (*path, name)))
+        subcommands.append(_command_model(found, below, (*path, name)))
     params = command.get_params(context)
-    return Known(
+    return CommandModel(
         path=path,
         help=command.get_short_help_str(limit=200).rstrip("."),
-        switches=tuple(
-            _switch(param)
+        options=tuple(
+            _option_model(param)
             for param in params
             if param.param_type_name == "option" and not param.hidden
         ),
@@ -114,10 +114,10 @@ def _known(command: Any, context: Any, path: tuple[str, ...]) -> Known:
     )
 
 
-def _switch(param: Any) -> Switch:
+def _option_model(param: Any) -> OptionModel:
     # Long names first, because they say more in a list.
     names = sorted((*param.opts, *param.secondary_opts), key=len, reverse=True)
-    return Switch(
+    return OptionModel(
         names=tuple(names),
         help=" ".join((param.help or "").split()).rstrip("."),
         value=None if param.is_flag else _value(param, names[0].lstrip("-")),

@@ -15,10 +15,10 @@ from omniedit.cli.completion.model import (
     REQUESTS,
     TASKS,
     UNFINISHED,
-    Known,
-    Switch,
+    CommandModel,
+    OptionModel,
     Value,
-    known_commands,
+    command_model,
 )
 from omniedit.cli.context import Context
 from omniedit.errors import InvalidInputError, LocalError
@@ -29,11 +29,11 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 def scripts() -> dict[str, str]:
     """Return the text of each script by its file name."""
-    root = known_commands()
+    root = command_model()
     return {name: script(name, root) for name in _PARTS}
 
 
-def script(name: str, root: Known) -> str:
+def script(name: str, root: CommandModel) -> str:
     """Return the text of one script.
 
     Args:
@@ -64,7 +64,7 @@ def install(context: Context) -> None:
     path = folder / place
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(script(_NAMES[shell], known_commands()), encoding="utf-8", newline="\n")
+        path.write_text(script(_NAMES[shell], command_model()), encoding="utf-8", newline="\n")
     except OSError as error:
         msg = f"cannot write {path}: {error_reason(error)}"
         raise LocalError(msg) from None
@@ -98,9 +98,9 @@ def _advice(shell: str, path: Path) -> str:
             return "open a new shell"
 
 
-def _bash(root: Known) -> dict[str, Iterable[str]]:
+def _bash(root: CommandModel) -> dict[str, Iterable[str]]:
     return {
-        "KNOWN": map(_bash_command, root.everything()),
+        "KNOWN": map(_bash_command, root.walk()),
         "VALUES": [
             f"        {' | '.join(names)}) kind={kind} ;;" for kind, names in _options(root).items()
         ],
@@ -111,26 +111,26 @@ def _bash(root: Known) -> dict[str, Iterable[str]]:
     }
 
 
-def _bash_command(command: Known) -> str:
+def _bash_command(command: CommandModel) -> str:
     arguments = [_kind(value) + ("..." if value.is_repeated else "") for value in command.arguments]
     lists = {
         "commands": [known.name for known in command.commands],
-        "options": [name for switch in command.switches for name in switch.names],
+        "options": [name for option in command.options for name in option.names],
         "arguments": arguments,
     }
     lines = [f"            {name}=({' '.join(words)})" for name, words in lists.items() if words]
     return "\n".join([f"        '{' '.join(command.path)}')", *lines, "            ;;"])
 
 
-def _zsh(root: Known) -> dict[str, Iterable[str]]:
+def _zsh(root: CommandModel) -> dict[str, Iterable[str]]:
     # The root function comes last: it is the one that loading the file calls.
-    return {"FUNCTIONS": ["\n\n".join(map(_zsh_function, reversed([*root.everything()])))]}
+    return {"FUNCTIONS": ["\n\n".join(map(_zsh_function, reversed([*root.walk()])))]}
 
 
-def _zsh_function(command: Known) -> str:
+def _zsh_function(command: CommandModel) -> str:
     name = "-".join(("_omniedit", *command.path))
     lines = [f"{name}() {{"]
-    specs = [spec for switch in command.switches for spec in _zsh_switch(switch)]
+    specs = [spec for option in command.options for spec in _zsh_option(option)]
     if not command.commands:
         specs += [_zsh_argument(value) for value in command.arguments]
         lines.append(_zsh_arguments(specs, "-s -S"))
@@ -164,16 +164,16 @@ def _zsh_arguments(specs: list[str], flags: str) -> str:
     return " \\\n        ".join([f"    _arguments {flags} :", *specs])
 
 
-def _zsh_switch(switch: Switch) -> list[str]:
-    exclusive = f"({' '.join(switch.names)})" if len(switch.names) > 1 else ""
+def _zsh_option(option: OptionModel) -> list[str]:
+    exclusive = f"({' '.join(option.names)})" if len(option.names) > 1 else ""
     specs: list[str] = []
-    for name in switch.names:
+    for name in option.names:
         text = f"{exclusive}{name}"
-        if switch.value is not None and name.startswith("--"):
+        if option.value is not None and name.startswith("--"):
             text += "="
-        text += f"[{_zsh_escaped(switch.help)}]"
-        if switch.value is not None:
-            text += f":{_zsh_escaped(switch.value.name)}:{_zsh_action(switch.value)}"
+        text += f"[{_zsh_escaped(option.help)}]"
+        if option.value is not None:
+            text += f":{_zsh_escaped(option.value.name)}:{_zsh_action(option.value)}"
         specs.append(_zsh_quoted(text))
     return specs
 
@@ -208,8 +208,8 @@ def _zsh_quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _fish(root: Known) -> dict[str, Iterable[str]]:
-    everything = list(root.everything())
+def _fish(root: CommandModel) -> dict[str, Iterable[str]]:
+    everything = list(root.walk())
     groups = [_fish_quoted(" ".join(known.path)) for known in everything if known.commands]
     valued = dict.fromkeys(name for names in _options(root).values() for name in names)
     return {
@@ -219,7 +219,7 @@ def _fish(root: Known) -> dict[str, Iterable[str]]:
     }
 
 
-def _fish_lines(command: Known) -> list[str]:
+def _fish_lines(command: CommandModel) -> list[str]:
     path = " ".join(command.path)
     lines = ["", f"# omniedit {path}".rstrip()]
     lines += [
@@ -230,7 +230,7 @@ def _fish_lines(command: Known) -> list[str]:
         position = None if value.is_repeated else number
         if offer := _fish_offer(value):
             lines.append(_fish_line(path, offer, position=position))
-    return lines + [_fish_line(path, _fish_switch(switch)) for switch in command.switches]
+    return lines + [_fish_line(path, _fish_option(option)) for option in command.options]
 
 
 def _fish_line(path: str, rest: str, *, position: int | None = None) -> str:
@@ -240,13 +240,13 @@ def _fish_line(path: str, rest: str, *, position: int | None = None) -> str:
     return f"complete -c omniedit -n {_fish_quoted(condition)} {rest}"
 
 
-def _fish_switch(switch: Switch) -> str:
+def _fish_option(option: OptionModel) -> str:
     parts = [
-        f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in switch.names
+        f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names
     ]
-    if switch.value is not None:
-        parts.append(f"-r {_fish_offer(switch.value) or '-f'}")
-    return " ".join([*parts, f"-d {_fish_quoted(switch.help)}"])
+    if option.value is not None:
+        parts.append(f"-r {_fish_offer(option.value) or '-f'}")
+    return " ".join([*parts, f"-d {_fish_quoted(option.help)}"])
 
 
 def _fish_offer(value: Value) -> str:
@@ -265,10 +265,10 @@ def _fish_quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _powershell(root: Known) -> dict[str, Iterable[str]]:
+def _powershell(root: CommandModel) -> dict[str, Iterable[str]]:
     quoted = _powershell_quoted
     return {
-        "KNOWN": map(_powershell_command, root.everything()),
+        "KNOWN": map(_powershell_command, root.walk()),
         "VALUES": [
             f"        {quoted(name)} = {quoted(kind)}"
             for kind, names in _options(root).items()
@@ -281,10 +281,10 @@ def _powershell(root: Known) -> dict[str, Iterable[str]]:
     }
 
 
-def _powershell_command(command: Known) -> str:
+def _powershell_command(command: CommandModel) -> str:
     quoted = _powershell_quoted
     commands = {known.name: known.help for known in command.commands}
-    options = {name: switch.help for switch in command.switches for name in switch.names}
+    options = {name: option.help for option in command.options for name in option.names}
     lines = [f"        {quoted(' '.join(command.path))} = @{{"]
     for name, entries in {"commands": commands, "options": options}.items():
         shown = (f"                {quoted(key)} = {quoted(text)}" for key, text in entries.items())
@@ -297,21 +297,21 @@ def _powershell_quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _options(root: Known) -> dict[str, list[str]]:
+def _options(root: CommandModel) -> dict[str, list[str]]:
     """Return the options that take a value, by kind; if commands differ, the first decides."""
     kinds: dict[str, str] = {}
-    for command in root.everything():
-        for switch in command.switches:
-            if switch.value is not None:
-                kind = _kind(switch.value)
-                kinds |= {name: kinds.get(name, kind) for name in switch.names}
+    for command in root.walk():
+        for option in command.options:
+            if option.value is not None:
+                kind = _kind(option.value)
+                kinds |= {name: kinds.get(name, kind) for name in option.names}
     found: dict[str, list[str]] = {}
     for name, kind in kinds.items():
         found.setdefault(kind, []).append(name)
     return found
 
 
-def _choices(root: Known) -> dict[str, tuple[str, ...]]:
+def _choices(root: CommandModel) -> dict[str, tuple[str, ...]]:
     """Return the choices of each value that has a closed set of them."""
     return {_kind(value): value.choices for value in root.values() if value.choices}
 
@@ -334,7 +334,7 @@ _PLACES: Final[Mapping[str, tuple[str, str, str]]] = {
     "pwsh": ("XDG_DATA_HOME", ".local/share", "omniedit/omniedit.ps1"),
 }
 """For each shell: the variable of a folder, its default, and the script's path inside it."""
-_PARTS: Final[Mapping[str, Callable[[Known], Mapping[str, Iterable[str]]]]] = {
+_PARTS: Final[Mapping[str, Callable[[CommandModel], Mapping[str, Iterable[str]]]]] = {
     "omniedit.bash": _bash,
     "_omniedit": _zsh,
     "omniedit.fish": _fish,

@@ -283,11 +283,11 @@ def test_without_a_boot_id_file_the_start_time_identifies_the_boot(tmp_path: Pat
 
 @pytest.mark.parametrize("timeout_s", [None, 0.0, 30.0])
 def test_on_linux_a_wait_is_one_piece(timeout_s: float | None) -> None:
-    assert [*linux().pieces(timeout_s)] == [timeout_s]
+    assert [*linux().waits(timeout_s)] == [timeout_s]
 
 
 def test_on_windows_an_endless_wait_is_many_short_pieces() -> None:
-    pieces = windows().pieces(None)
+    pieces = windows().waits(None)
 
     assert [next(pieces) for _ in range(1000)] == [0.1] * 1000
 
@@ -296,7 +296,7 @@ def test_on_windows_an_endless_wait_is_many_short_pieces() -> None:
 def test_on_windows_a_wait_ends_at_its_timeout(timeout_s: float) -> None:
     began = time.monotonic()
 
-    pieces = [*windows().pieces(timeout_s)]
+    pieces = [*windows().waits(timeout_s)]
 
     assert pieces[0] == timeout_s
     assert time.monotonic() - began >= timeout_s
