@@ -65,7 +65,7 @@ def read_prompt(
     if prompt is not None and prompt != STDIN:
         if is_file(Path(prompt)):
             note(
-                f"the prompt is this text; to read that file, use `--prompt-file {quoted(prompt)}`"
+                f"the prompt names a file: `--prompt-file {quoted(prompt)}` sends its text instead"
             )
         return decode_argument(prompt)
     source = STDIN if prompt is not None else prompt_file
@@ -170,5 +170,5 @@ def require_consent(context: "Context", question: str) -> None:
             # Ctrl-C and Ctrl-D leave the cursor after the question.
             printer.message("")
     if answer.strip().lower() not in {"y", "yes"}:
-        msg = "nothing was sent, as you answered"
+        msg = "nothing was sent: the answer was not `y`"
         raise InvalidInputError(msg, code="declined")

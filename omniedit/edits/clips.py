@@ -125,7 +125,7 @@ def _clips_in(session: Session, folder: Path) -> list[str]:
     ]
     if left_out := len(videos) - len(clips):
         what = render_count(left_out, "result")
-        session.note(f"left out of {folder}: {what} of earlier edits", is_general=True)
+        session.note(f"skipped in {folder}: {what} of earlier edits", is_general=True)
     return clips
 
 

@@ -426,7 +426,7 @@ def test_results_in_a_source_folder_are_left_out(bench: Bench, folder: Path) -> 
     again = bench.run(*line)
 
     assert again.status == 0, again
-    assert "left out of .: 2 results of earlier edits" in again.stderr
+    assert "skipped in .: 2 results of earlier edits" in again.stderr
     assert len(bench.task_ids) == 2
 
 
