@@ -20,6 +20,8 @@ MAX_UPLOAD_BYTES: Final = 95 * 1024 * 1024
 """The largest upload that the vendor's own client sends to the file service."""
 TASK_PREFIX: Final = "task:"
 """The prefix of a VIDEO that stands for the result of a task."""
+LAST: Final = "last"
+"""What users type for the newest task, so no task may have this ID."""
 
 _VIDEO_SUFFIXES = frozenset(
     {".3g2", ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}

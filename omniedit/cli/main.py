@@ -223,7 +223,7 @@ def _end(context: Context, outcome: Outcome) -> int:
             _print_errors(context, [error])
         case Interrupted() as interrupted:
             status = exit_status_of_signal(interrupted.signal_number)
-            error = _interruption(interrupted, recovery_hint=outcome.recovery_hint)
+            error = _interruption(interrupted, status, recovery_hint=outcome.recovery_hint)
             if context.document_name != _SERVER:
                 context.printer.error(error.message)
             _print_recovery_commands(context, error)
@@ -252,9 +252,10 @@ def _interrupt_in(error: BaseException | None) -> BaseException | None:
     return found if isinstance(found, Interrupted) else error
 
 
-def _interruption(interrupted: Interrupted, *, recovery_hint: str | None) -> OmniEditError:
+def _interruption(
+    interrupted: Interrupted, status: ExitStatus, *, recovery_hint: str | None
+) -> OmniEditError:
     """Return the error of a command that a signal ended."""
-    status = exit_status_of_signal(interrupted.signal_number)
     words = {ExitStatus.TERMINATED: "terminated", ExitStatus.HUNG_UP: "hung up"}
     error = OmniEditError(words.get(status, "interrupted"), code="interrupted", hint=recovery_hint)
     if (unknown := interrupted.unknown_outcome) is not None:

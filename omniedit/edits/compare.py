@@ -1,7 +1,6 @@
 """Finding or fetching a clip and the results of its edits, to compare them side by side."""
 
 import hashlib
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,8 @@ from omniedit.errors import (
 from omniedit.http.urls import check_clip_url, public_url
 from omniedit.media import is_available
 from omniedit.models import TASK_PREFIX, Record, SavedFile, clip_name, is_local, task_name
-from omniedit.system.files import absolute_path, open_file
+from omniedit.system import exists
+from omniedit.system.files import absolute_path, is_folder, open_file
 
 if TYPE_CHECKING:
     from omniedit.media import Change, View
@@ -74,11 +74,8 @@ def find_videos(session: Session, references: Sequence[str], *, folder: Path | N
         OmniEditError: If a result cannot be found or fetched.
     """
     finder = _Finder(session, folder)
-    if len(references) == 1:
-        finder.take_one(references[0])
-    else:
-        for reference in references or [_newest_saved(session)]:
-            finder.take(reference)
+    for reference in references or [_newest_saved(session)]:
+        finder.take(reference, is_only=len(references) == 1)
     videos = finder.videos
     if not finder.missing and not 1 < len(videos) <= MOST_VIDEOS:
         msg = f"2 to {MOST_VIDEOS} videos can be compared, not {len(videos)}"
@@ -115,20 +112,12 @@ class _Finder:
         self.videos: list[ComparedVideo] = []
         self.missing: list[str] = []
 
-    def take_one(self, reference: str) -> None:
-        """Add the videos of the only reference; a file may be the result of a task."""
-        place = str(absolute_path(Path(reference)))
-        for record in self._session.journal.recent():
-            for file in record.saved:
-                if file.path == place and is_whole(file):
-                    self._take_task(record, file)
-                    return
-        self.take(reference)
-
-    def take(self, reference: str) -> None:
-        """Add the videos of a reference."""
+    def take(self, reference: str, *, is_only: bool) -> None:
+        """Add the videos of a reference; the only file is shown as a result, if it is one."""
         path = Path(reference)
         if not reference.startswith(TASK_PREFIX) and _exists(path):
+            if is_only and self._take_result(str(absolute_path(path))):
+                return
             # If a file comes first, the others are compared with it.
             self._has_reference = self._has_reference or not self.videos
             self._add(ComparedVideo(file=_file_at(path)))
@@ -140,6 +129,15 @@ class _Finder:
             msg = f"no such file: {reference}"
             raise MissingFileError(msg, hint=Hint("{} shows the tasks known here", "list"))
         self._take_task(record)
+
+    def _take_result(self, path: str) -> bool:
+        """Add the task whose saved result is at a path, with its clip; return whether one is."""
+        for record in self._session.journal.recent():
+            for file in record.saved:
+                if file.path == path and is_whole(file):
+                    self._take_task(record, file)
+                    return True
+        return False
 
     def _take_task(self, record: Record, result: SavedFile | None = None) -> None:
         session = self._session
@@ -271,9 +269,7 @@ def _changes(session: Session, first: ComparedVideo, other: ComparedVideo) -> "I
 
 def _exists(path: Path) -> bool:
     try:
-        return not stat.S_ISDIR(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False
+        return exists(path) and not is_folder(path)
     except OSError:
         # Treat it as existing: opening it reports why it cannot be read.
         return True

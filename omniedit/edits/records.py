@@ -20,9 +20,8 @@ from omniedit.errors import (
     TaskNotFoundError,
 )
 from omniedit.journal.reading import is_present
-from omniedit.models import AttemptState, Record, Task, TaskStatus, is_task_id, task_name
+from omniedit.models import LAST, AttemptState, Record, Task, TaskStatus, is_task_id, task_name
 
-LAST: Final = "last"
 SHORTEST_END: Final = 6
 _MOST_PARENTS: Final = 1000
 

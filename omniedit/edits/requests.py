@@ -13,6 +13,7 @@ from omniedit.errors import Hint, InvalidInputError, MissingFileError, NotFinish
 from omniedit.http.urls import check_callback_url, check_clip_url, check_no_video_page
 from omniedit.media import is_available
 from omniedit.models import (
+    LAST,
     MODELS,
     TASK_PREFIX,
     ClipPlan,
@@ -152,8 +153,6 @@ def with_result(
         InvalidInputError: If VIDEO is `task:last`, which may be another task next time.
         OmniEditError: If the task has no result, or the result cannot be fetched.
     """
-    from omniedit.edits.records import LAST  # noqa: PLC0415 - few clips are results
-
     reference = request.video.removeprefix(TASK_PREFIX)
     if reference == LAST:
         context = session.last_context

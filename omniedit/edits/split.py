@@ -8,8 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from omniedit.downloads.placement import check_writable as check_target_file
-from omniedit.downloads.placement import copy_result, remove_leftover_part, saved_file
+from omniedit.downloads.placement import (
+    check_writable,
+    copy_result,
+    remove_leftover_part,
+    saved_file,
+)
 from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
 from omniedit.edits.clips import (
     fetched_clip,
@@ -374,9 +378,9 @@ def _check_target(session: Session, plan: SplitPlan, options: SplitOptions) -> N
     if plan.target is None:
         return
     refuse_source(plan.edits[0].request.video, plan.target.path)
-    check_target_file(Path(plan.edits[0].output), overwrite=True)
+    check_writable(Path(plan.edits[0].output), overwrite=True)
     is_free = options.overwrite or plan.joined is not None
-    check_target_file(plan.target.path, overwrite=is_free)
+    check_writable(plan.target.path, overwrite=is_free)
     joined = plan.joined.sha256 if plan.joined else None
     check_sidecar(session, plan.target.path, None, sha256=joined, overwrite=options.overwrite)
 

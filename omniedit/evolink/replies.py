@@ -27,6 +27,7 @@ from omniedit.errors import (
 )
 from omniedit.http.reply import Reply, is_blocked_client
 from omniedit.models import (
+    LAST,
     Credits,
     JSONObject,
     Task,
@@ -153,8 +154,7 @@ def parse_task(value: object) -> Task:
     """
     raw = as_object(value)
     task_id = _first(raw, "id", "task_id")
-    # `last` is what a user types for the newest task.
-    if not isinstance(task_id, str) or not is_task_id(task_id) or task_id == "last":
+    if not isinstance(task_id, str) or not is_task_id(task_id) or task_id == LAST:
         msg = "the service's reply contains no usable task ID"
         raise UnreadableReplyError(msg)
     status = _status(raw.get("status"))

@@ -322,14 +322,13 @@ class PlainLines:
         if now - self._last_retry_at < EVERY_S:
             return None
         self._last_retry_at = now
-        return f"{event.message} (retrying in {render_duration(max(1.0, event.delay_s))})"
+        return f"{event.message} ({_retry_text(event)})"
 
     def _retrying(self, event: Retrying, edit: EditState) -> str | None:
         """Return a line for the first of several failures in a row, then only now and then."""
         if event.attempt > 1 and self._board.clock() - self._last_shown(edit).at < EVERY_S:
             return None
-        wait = f"retrying in {render_duration(max(1.0, event.delay_s))}"
-        return f"{event.message} (attempt {event.attempt} failed, {wait})"
+        return f"{event.message} (attempt {event.attempt} failed, {_retry_text(event)})"
 
     def _progress_line(self, event: Event, edit: EditState) -> str | None:
         if isinstance(event, Progressed) and event.record.task and event.record.task.is_terminal:
@@ -411,6 +410,10 @@ def _progress_text(edit: EditState, now: float) -> str:
     if left_s is not None and left_s >= 1:
         parts.append(f"about {render_duration(left_s)} left")
     return ", ".join(parts)
+
+
+def _retry_text(event: Retrying) -> str:
+    return f"retrying in {render_duration(max(1.0, event.delay_s))}"
 
 
 def _failure(event: Event) -> str | None:
