@@ -8,7 +8,6 @@ from typing import NamedTuple
 from omniedit.downloads.placement import check_writable
 from omniedit.edits.poller import Poller, report_end
 from omniedit.edits.reads import refresh
-from omniedit.edits.replay import record_call, replay
 from omniedit.edits.requests import PreparedEdit, prepare
 from omniedit.edits.save import (
     check_target,
@@ -19,15 +18,16 @@ from omniedit.edits.save import (
     save,
     save_local_copy,
 )
-from omniedit.edits.sending import sending_lock
+from omniedit.edits.sending import Sending, sending_lock
 from omniedit.edits.session import Session
 from omniedit.edits.sidecar import check_sidecar
 from omniedit.edits.sound import check_sound, save_with_sound, with_sound
 from omniedit.edits.submit import (
     known_submission,
     new_submission,
+    record_call,
     refusal_recorded,
-    send,
+    replay,
 )
 from omniedit.edits.targets import Destination, Target, refuse_source, served_destination
 from omniedit.errors import (
@@ -294,7 +294,7 @@ def _send_new(
 ) -> Record:
     """Submit an edit and return its record; if the outcome is unknown, hint at the same command."""
     try:
-        return send(session, edit, attempt, deadline=deadline)
+        return Sending(session, attempt, edit).send(deadline=deadline)
     except OutcomeUnknownError as error:
         if session.has_journal and isinstance(error.hint, Hint):
             again = (

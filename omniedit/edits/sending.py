@@ -1,17 +1,20 @@
 """Sending one submission: retries while it is certainly not accepted, and at most one replay."""
 
-from collections.abc import Callable, Generator
+import json
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import count
 from typing import Final
 
 from omniedit.edits.reads import render_oldest_instant, tasks_since
+from omniedit.edits.requests import PreparedEdit, digest_of_key
 from omniedit.edits.session import Session
 from omniedit.errors import (
     Hint,
     IdempotencyConflictError,
     Interrupted,
     JournalError,
+    LocalError,
+    ModelRefusedError,
     OmniEditError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -19,13 +22,9 @@ from omniedit.errors import (
     WaitTimeoutError,
 )
 from omniedit.events import Retrying, Submitted
-from omniedit.models import Record, Task, TaskError
-from omniedit.policy import (
-    backoff_s,
-    is_certainly_not_accepted,
-    is_transient,
-    longest_retry_s,
-)
+from omniedit.models import EditRequest, Record, Task, TaskError
+from omniedit.policy import backoff_s, is_certainly_not_accepted, is_transient, longest_retry_s
+from omniedit.sanitize import quoted
 
 INTERRUPTED: Final = TaskError(
     code="interrupted", message="interrupted before anything was sent", kind="not_connected"
@@ -51,30 +50,19 @@ class Sending:
     proves nothing: any end without a task is "outcome unknown".
 
     Args:
-        attempt: The submission's record: request ID, exact body, time of the first attempt.
-        write_ahead: Records the submission and returns its recovery command, without
-            `omniedit`; None if it is in the journal already.
-        is_lost: Whether an earlier reply has been lost.
-        estimated_credits: The estimated cost; None if unknown.
+        attempt: The submission's record: request ID, exact body, time of the first attempt. The
+            caller holds `sending_lock` for its request ID.
+        edit: The edit that is newly submitted, and recorded in the journal first; None to replay
+            an attempt whose reply was lost.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        attempt: Record,
-        *,
-        write_ahead: Callable[[], str] | None = None,
-        is_lost: bool = False,
-        estimated_credits: float | None = None,
-    ) -> None:
-        self._session = session
-        self._attempt = attempt
+    def __init__(self, session: Session, attempt: Record, edit: PreparedEdit | None = None) -> None:
+        self._session, self._attempt, self._edit = session, attempt, edit
         self._request_id = attempt.request_id or ""
         self._recovery_command = resume_command(self._request_id)
-        self._write_ahead = write_ahead
-        self._is_lost = is_lost
-        self._estimated_credits = estimated_credits
-        self._is_new = not is_lost
+        self._is_recorded = edit is None
+        self._is_lost = edit is None
+        """Whether a reply has been lost."""
         self._is_in_flight = False
         self._is_settled = False
         self._replays_left = 1
@@ -91,13 +79,15 @@ class Sending:
             OutcomeUnknownError: If it may or may not have been accepted.
             OmniEditError: If it was certainly not accepted.
         """
-        latest = self._began + self._session.policy.submit_budget_s
+        session = self._session
+        latest = self._began + session.policy.submit_budget_s
         deadline = latest if deadline is None else min(deadline, latest)
         try:
-            for number in count(1):
-                was_lost = self._is_lost
-                rested_s = self._session.rate_limiter.wait()
-                if number == 1 and self._session.rate_limiter.has_fixed_rate:
+            number = 0
+            while True:
+                number += 1
+                rested_s = session.rate_limiter.wait()
+                if number == 1 and session.rate_limiter.has_fixed_rate:
                     # Waiting for `--rate` must not use up the time for retries.
                     self._began += rested_s
                     deadline += rested_s
@@ -105,22 +95,20 @@ class Sending:
                     record, is_replay = self._post(deadline)
                 except OmniEditError as error:
                     rest_s = self._rest_before_next(error, number=number, deadline=deadline)
-                    self._session.report(
-                        Retrying(message=error.message, delay_s=rest_s, attempt=number)
-                    )
-                    self._rest(error, rest_s)
+                    session.report(Retrying(message=error.message, delay_s=rest_s, attempt=number))
+                    if isinstance(error, RateLimitedError):
+                        # Other submissions would hit the same limit: hold them back too.
+                        session.rate_limiter.slow_down(rest_s)
+                    else:
+                        session.sleep(rest_s)
                 else:
-                    if was_lost and not is_replay:
-                        warn_of_duplicates(
-                            self._session,
-                            record,
-                            why="the service did not mark its reply as a replay",
-                        )
+                    if self._is_lost and not is_replay:
+                        why = "the service did not mark its reply as a replay"
+                        warn_of_duplicates(session, record, why=why)
                     return record
         except Interrupted as interrupted:
             self._record_interruption(interrupted)
             raise
-        raise AssertionError  # pragma: no cover - `count` does not end
 
     def _post(self, deadline: float) -> tuple[Record, bool]:
         """Send the submission once; a new task is recorded and reported before this returns."""
@@ -128,10 +116,10 @@ class Sending:
         with session.shielded():
             # A signal that arrived while this waited for its turn stops it here, unsent.
             session.check_not_stopping()
-            if self._write_ahead is not None:
+            if not self._is_recorded:
                 # Record it only now: an interruption before this point leaves nothing in doubt.
-                self._recovery_command = self._write_ahead()
-                self._write_ahead = None
+                self._write_ahead()
+                self._is_recorded = True
             self._is_in_flight = True
             session.outstanding[self._request_id] = self._give_up
             # A submission that was sent may have been paid for: allow some time for its reply,
@@ -152,17 +140,37 @@ class Sending:
             session.rate_limiter.speed_up()
             return self._record_accepted(task, is_replay=is_replay), is_replay
 
-    def _record_accepted(self, task: Task, *, is_replay: bool) -> Record:
+    def _write_ahead(self) -> None:
+        """Record a new submission in the journal, and note how to recover it without one."""
         session = self._session
+        is_recorded = session.has_journal
+        try:
+            session.journal.record_attempt(
+                self._attempt,
+                context=session.context,
+                key_digest=digest_of_key(session.connection.key),
+            )
+        except LocalError as error:
+            if session.requires_journal:
+                raise
+            is_recorded = False
+            session.warn(f"{error.message}; submitting without it")
+        if self._edit is not None and not is_recorded:
+            self._recovery_command = _whole_command(self._edit.request, self._attempt)
+
+    def _record_accepted(self, task: Task, *, is_replay: bool) -> Record:
+        session, edit = self._session, self._edit
+        failure: JournalError | None = None
         self._learn_clock()
-        failure = self._try_write(
-            lambda: session.journal.record_accepted(self._request_id, task, origin=session.origin)
-        )
+        try:
+            session.journal.record_accepted(self._request_id, task, origin=session.origin)
+        except JournalError as error:
+            # Do not hide the service's reply behind it.
+            failure = error
         self._is_settled = True
         record = self._attempt.with_task(task)._replace(body=None)
-        session.report(
-            Submitted(record=record, is_replay=is_replay, estimated_credits=self._estimated_credits)
-        )
+        estimate = None if edit is None else edit.estimated_credits
+        session.report(Submitted(record=record, is_replay=is_replay, estimated_credits=estimate))
         if failure:
             session.warn(f"{failure.message}; note the task ID: {task.task_id}")
         return record
@@ -193,13 +201,6 @@ class Sending:
             raise self._end(error)
         return rest_s
 
-    def _rest(self, error: OmniEditError, rest_s: float) -> None:
-        if isinstance(error, RateLimitedError):
-            # Other submissions would hit the same limit: hold them back too.
-            self._session.rate_limiter.slow_down(rest_s)
-        else:
-            self._session.sleep(rest_s)
-
     def _end(self, error: OmniEditError) -> OmniEditError:
         """Record an end without a task; return the error to raise."""
         session = self._session
@@ -213,8 +214,9 @@ class Sending:
                     )
             self._record_unknown(as_task_error(ended))
             return ended
-        reason = as_task_error(error)
-        self._try_write(lambda: session.journal.record_refused(self._request_id, reason))
+        self._record_refused(as_task_error(error))
+        if isinstance(error, ModelRefusedError) and self._edit is not None:
+            error.hint = _other_model_hint(self._edit.request, suggestion=error.hint)
         return error.about(request_id=self._request_id)
 
     def _unknown(self, error: OmniEditError) -> OmniEditError:
@@ -250,8 +252,7 @@ class Sending:
             )
             self._session.warn(message)
         else:
-            journal = self._session.journal
-            self._try_write(lambda: journal.record_refused(self._request_id, INTERRUPTED))
+            self._record_refused(INTERRUPTED)
             note_nothing_submitted(self._session)
 
     def _give_up(self) -> tuple[Record, OmniEditError]:
@@ -259,26 +260,24 @@ class Sending:
         self._record_unknown(_NO_REPLY)
         return self._attempt, self._unknown(OmniEditError(_NO_REPLY.message))
 
+    def _record_refused(self, reason: TaskError) -> None:
+        # A failing journal must not hide what the service said.
+        with suppress(JournalError):
+            self._session.journal.record_refused(self._request_id, reason)
+
     def _record_unknown(self, reason: TaskError) -> None:
         self._learn_clock()
-        offset_s, journal = self._attempt.clock_offset_s, self._session.journal
-        self._try_write(
-            lambda: journal.record_unknown(self._request_id, reason, clock_offset_s=offset_s)
-        )
+        with suppress(JournalError):
+            self._session.journal.record_unknown(
+                self._request_id, reason, clock_offset_s=self._attempt.clock_offset_s
+            )
 
     def _learn_clock(self) -> None:
         """Note the clock offset of a new attempt; for an older one the clock may have changed."""
         offset_s = self._session.service.clock_offset_s
-        if self._is_new and self._attempt.clock_offset_s is None and offset_s is not None:
+        is_new = self._edit is not None
+        if is_new and self._attempt.clock_offset_s is None and offset_s is not None:
             self._attempt = self._attempt._replace(clock_offset_s=offset_s)
-
-    def _try_write(self, write: Callable[[], None]) -> JournalError | None:
-        """Write to the journal; return a failure rather than hide the service's reply behind it."""
-        try:
-            write()
-        except JournalError as error:
-            return error
-        return None
 
 
 @contextmanager
@@ -297,17 +296,16 @@ def sending_lock(
         WaitTimeoutError: If another process still holds the lock at the deadline.
     """
     with ExitStack() as stack:
-        if session.has_journal:
-            try:
-                left_s = session.left_s(deadline)
-                stack.enter_context(session.journal.locked("sending", request_id, timeout_s=left_s))
-            except TargetBusyError as error:
-                msg = f"another process is still sending submission {request_id}"
-                raise WaitTimeoutError(msg, request_id=request_id) from error
-            except JournalError as error:
-                if session.requires_journal and pays:
-                    raise
-                session.warn(f"{error.message}; continuing without it")
+        try:
+            left_s = session.left_s(deadline)
+            stack.enter_context(session.journal.locked("sending", request_id, timeout_s=left_s))
+        except TargetBusyError as error:
+            msg = f"another process is still sending submission {request_id}"
+            raise WaitTimeoutError(msg, request_id=request_id) from error
+        except JournalError as error:
+            if session.requires_journal and pays:
+                raise
+            session.warn(f"{error.message}; continuing without it")
         yield
 
 
@@ -365,3 +363,26 @@ def as_task_error(error: OmniEditError) -> TaskError:
     return TaskError(
         code=error.code, message=error.message, kind=error.kind, http_status=error.http_status
     )
+
+
+def _whole_command(request: EditRequest, attempt: Record) -> str:
+    """Return the recovery command for a submission without a journal: the complete `submit`."""
+    options = ["--request-id", attempt.request_id or ""]
+    if request.model_source != "default":
+        options = ["--model", request.model, *options]
+    if request.callback_url:
+        options = ["--callback-url", request.callback_url, *options]
+    # Take the URL from the body: it may be an upload, which the request does not know.
+    positional = [*json.loads(attempt.body or b"")["video_urls"], request.prompt]
+    is_like_option = request.prompt.startswith("-")
+    words = [*options, "--", *positional] if is_like_option else [*positional, *options]
+    return quoted("submit", *words)
+
+
+def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:
+    """Return a hint with the setting that chose the refused model, and how to choose another."""
+    kind, _, name = request.model_source.partition(": ")
+    source = {"default": "omniedit's default", "file": f"`model` in {name}"}.get(kind, name)
+    suggested = f"; the service suggests {suggestion}" if suggestion else ""
+    place = "there" if kind == "manifest" else "with `--model ID`"
+    return f"{request.model} was chosen by {source}{suggested}; choose another {place}"

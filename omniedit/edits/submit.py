@@ -1,19 +1,22 @@
-"""Submitting an edit so that nothing accepted is lost and nothing is paid twice."""
+"""Submitting an edit, and settling a submission whose outcome is unknown.
 
-import json
+Nothing that the service accepted is lost, and nothing is paid twice.
+"""
+
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 
-from omniedit.edits.replay import replay
-from omniedit.edits.requests import PreparedEdit, digest_of_key, prepare
+from omniedit.edits.reads import read_task, render_oldest_instant, tasks_since
+from omniedit.edits.requests import PreparedEdit, check_request_id, is_own_attempt, prepare
 from omniedit.edits.sending import (
     INTERRUPTED,
     Sending,
     as_task_error,
+    has_submission,
     note_nothing_submitted,
     resume_command,
     sending_lock,
+    warn_of_duplicates,
 )
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -21,12 +24,14 @@ from omniedit.errors import (
     Interrupted,
     InvalidInputError,
     JournalError,
-    LocalError,
-    ModelRefusedError,
+    NoSuchReferenceError,
     OmniEditError,
+    OutcomeUnknownError,
+    RequestRefusedError,
+    restored_error,
 )
-from omniedit.models import AttemptState, EditRequest, Record, TaskError, task_name
-from omniedit.sanitize import quoted
+from omniedit.events import Submitted
+from omniedit.models import AttemptState, EditRequest, Record, TaskError, is_task_id, task_name
 
 
 def submit(session: Session, request: EditRequest, *, accepts_old: bool = False) -> Record:
@@ -51,7 +56,7 @@ def submit(session: Session, request: EditRequest, *, accepts_old: bool = False)
                 _note_known_edit(session, edit)
             attempt = known or new_submission(session, edit, request_id)
         if known is None:
-            return send(session, edit, attempt)
+            return Sending(session, attempt, edit).send()
         return replay(session, attempt, accepts_old=accepts_old)
 
 
@@ -139,41 +144,105 @@ def new_submission(
     )
 
 
-def send(
-    session: Session, edit: PreparedEdit, attempt: Record, *, deadline: float | None = None
-) -> Record:
-    """Record a submission in the journal, send it, and return its record, with the task.
+def resume(session: Session, request_id: str, *, accepts_old: bool = False) -> Record:
+    """Settle a submission whose outcome is unknown by replaying its request ID and exact body.
 
     Args:
-        edit: The edit to submit.
-        attempt: The submission; the caller holds the lock of its request ID.
-        deadline: A monotonic instant after which no attempt begins; the policy's budget may end
-            earlier.
+        request_id: The request ID of the submission.
+        accepts_old: Replay it even if the service may have forgotten the request ID.
 
     Raises:
-        OutcomeUnknownError: If the service may or may not have accepted the submission.
-        OmniEditError: If the submission was not accepted.
+        NoSuchReferenceError: If the submission is not in the journal.
+        OutcomeUnknownError: If the outcome is still unknown, or the submission is too old to be
+            replayed.
+        OmniEditError: If the submission was refused: the refusal.
     """
-    sending = Sending(
-        session,
-        attempt,
-        write_ahead=partial(_write_ahead, session, edit, attempt),
-        estimated_credits=edit.estimated_credits,
+    check_request_id(request_id)
+    with sending_lock(session, request_id, pays=False):
+        record = _known_attempt(session, request_id)
+        return replay(session, record, accepts_old=accepts_old)
+
+
+def settle_as(session: Session, request_id: str, task_id: str) -> Record:
+    """Settle a submission with the task that the user says it became.
+
+    Raises:
+        NoSuchReferenceError: If the submission is not in the journal.
+        InvalidInputError: If the submission is settled, or cannot have become this task.
+        OmniEditError: If the service does not know the task, or does not answer.
+    """
+    check_request_id(request_id)
+    if not is_task_id(task_id):
+        msg = "a task ID is 1 to 128 characters of `A-Z a-z 0-9 . _ -`"
+        raise InvalidInputError(msg, code="invalid_task_reference")
+    with sending_lock(session, request_id, pays=False):
+        record = _known_attempt(session, request_id)
+        _check_origin(session, record)
+        if not record.is_unsettled:
+            what = task_name(record.task_id) if record.task else "refused"
+            msg = f"submission {request_id} is already settled: {what}"
+            raise InvalidInputError(msg, code="already_settled", request_id=request_id)
+        known = session.journal.find_task(task_id)
+        if known is not None and known.request_id is not None:
+            msg = f"{task_name(task_id)} is the task of submission {known.request_id}"
+            raise InvalidInputError(msg, code="other_submission", request_id=request_id)
+        task = read_task(session, task_id)
+        if task.model not in {None, record.model}:
+            msg = f"{task_name(task_id)} was made with another model: {task.model}"
+            raise InvalidInputError(msg, code="other_model", request_id=request_id)
+        session.journal.settle_attempt(request_id, task, origin=session.origin)
+        record_call(session, request_id)
+        settled = record.with_task(task)
+        session.report(Submitted(record=settled, is_replay=True))
+        warn_of_duplicates(session, settled, why="the submission may have been accepted twice")
+        return settled
+
+
+def replay(
+    session: Session, record: Record, *, accepts_old: bool = False, deadline: float | None = None
+) -> Record:
+    """Return the record of a known attempt with its task, replaying it if its outcome is unknown.
+
+    The caller holds `sending_lock` for its request ID.
+
+    Raises:
+        OutcomeUnknownError: If the outcome is still unknown, or the attempt is too old to be
+            replayed.
+        OmniEditError: If the attempt was refused: the refusal.
+    """
+    request_id = record.request_id or ""
+    record_call(session, request_id)
+    # Read it again under the lock: another process may have settled it in the meantime.
+    record = session.journal.find_attempt(request_id) or record
+    if record.is_unsettled:
+        return _replay_unknown(session, record, accepts_old=accepts_old, deadline=deadline)
+    if record.task is None:
+        raise refusal_of(record)
+    session.note(f"already accepted as {task_name(record.task_id)}")
+    session.report(Submitted(record=record, is_replay=True))
+    return record
+
+
+def refusal_of(record: Record) -> OmniEditError:
+    """Return the error that a refused attempt ended with."""
+    error = record.error or TaskError(
+        code="refused", message="the reason is not known", kind=RequestRefusedError.kind
     )
-    try:
-        return sending.send(deadline=deadline)
-    except ModelRefusedError as error:
-        error.hint = _other_model_hint(edit.request, suggestion=error.hint)
-        raise
+    return restored_error(
+        error.kind or "",
+        error.message,
+        code=error.code,
+        http_status=error.http_status,
+        request_id=record.request_id,
+    )
 
 
-def _other_model_hint(request: EditRequest, *, suggestion: str | None) -> str:
-    """Return a hint with the setting that chose the refused model, and how to choose another."""
-    kind, _, name = request.model_source.partition(": ")
-    source = {"default": "omniedit's default", "file": f"`model` in {name}"}.get(kind, name)
-    suggested = f"; the service suggests {suggestion}" if suggestion else ""
-    place = "there" if kind == "manifest" else "with `--model ID`"
-    return f"{request.model} was chosen by {source}{suggested}; choose another {place}"
+def record_call(session: Session, request_id: str) -> None:
+    """Make an attempt the newest of this context, ignoring a failing journal."""
+    if session.context is None:
+        return
+    with suppress(JournalError):
+        session.journal.record_call(session.context, request_id)
 
 
 def _record_refusal(
@@ -208,33 +277,112 @@ def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
             )
 
 
-def _write_ahead(session: Session, edit: PreparedEdit, attempt: Record) -> str:
-    """Record a submission before it is sent; return its recovery command."""
-    try:
-        session.journal.record_attempt(
-            attempt,
-            context=session.context,
-            key_digest=digest_of_key(session.connection.key),
+def _replay_unknown(
+    session: Session, record: Record, *, accepts_old: bool, deadline: float | None
+) -> Record:
+    request_id = record.request_id or ""
+    _check_origin(session, record)
+    if record.body is None:
+        msg = f"the journal no longer holds what submission {request_id} asked for"
+        hint = Hint(
+            "{} settles it with a task of the account; {} drops it",
+            f"{resume_command(request_id)} --as TASK",
+            f"list --forget {request_id}",
         )
-    except LocalError as error:
-        if session.requires_journal:
-            raise
-        session.warn(f"{error.message}; submitting without it")
-    else:
-        if session.has_journal:
-            return resume_command(attempt.request_id or "")
-    return _whole_command(edit.request, attempt)
+        raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
+    if not accepts_old:
+        _check_key(session, record)
+        _check_age(session, record)
+    # Raise for a missing key here: inside `Sending` it would become "outcome unknown".
+    _ = session.service
+    return Sending(session, record).send(deadline=deadline)
 
 
-def _whole_command(request: EditRequest, attempt: Record) -> str:
-    """Return the recovery command for a submission without a journal: the complete `submit`."""
-    options = ["--request-id", attempt.request_id or ""]
-    if request.model_source != "default":
-        options = ["--model", request.model, *options]
-    if request.callback_url:
-        options = ["--callback-url", request.callback_url, *options]
-    # Take the URL from the body: it may be an upload, which the request does not know.
-    positional = [*json.loads(attempt.body or b"")["video_urls"], request.prompt]
-    is_like_option = request.prompt.startswith("-")
-    words = [*options, "--", *positional] if is_like_option else [*positional, *options]
-    return quoted("submit", *words)
+def _known_attempt(session: Session, request_id: str) -> Record:
+    record = session.journal.find_attempt(request_id)
+    if record is None:
+        msg = f"no submission {request_id} in the journal"
+        raise NoSuchReferenceError(msg, hint=Hint("{} shows them", "list"), request_id=request_id)
+    return record
+
+
+def _check_origin(session: Session, record: Record) -> None:
+    if record.origin != session.origin:
+        msg = f"submission {record.request_id} was made at {record.origin}, not at {session.origin}"
+        hint = "settle it with the base URL that was used for it"
+        raise InvalidInputError(msg, code="other_origin", hint=hint, request_id=record.request_id)
+
+
+def _check_key(session: Session, record: Record) -> None:
+    """Refuse to replay with another key: its account may not know the submission, and pay again.
+
+    Raises:
+        OutcomeUnknownError: If the submission was made with another key.
+    """
+    request_id = record.request_id or ""
+    if not is_own_attempt(session, request_id):
+        msg = f"submission {request_id} was made with another key, and may have been accepted"
+        hint = Hint(
+            "use that key again; if it was replaced, {} replays it with this one",
+            f"{resume_command(request_id)} --yes",
+        )
+        raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
+
+
+def _check_age(session: Session, record: Record) -> None:
+    """Refuse to replay an attempt that the service may have forgotten; show what it may have become.
+
+    This machine's clock may have been changed since the attempt, so without a clock offset the
+    larger of the two possible ages counts.
+
+    Raises:
+        OutcomeUnknownError: If the attempt is too old, or dated in the future.
+    """
+    age_s = session.now() - record.created_at
+    with suppress(OmniEditError):
+        service_now = session.service.get_time()
+        if service_now is not None and record.clock_offset_s is not None:
+            age_s = service_now - record.created_at - record.clock_offset_s
+        elif service_now is not None:
+            age_s = max(age_s, service_now - record.created_at)
+    # If the attempt is dated in the future, its age is unknown: treat it as too old.
+    if -session.policy.clock_skew_s <= age_s <= session.policy.replay_window_s:
+        return
+    candidates = _show_candidates(session, record)
+    unsettled = [each for each in session.journal.recent() if each.is_unsettled]
+    # Suggest a task only if there is no choice; otherwise only the user can tell.
+    is_certain = len(candidates) == len(unsettled) == 1
+    candidate = candidates[0] if is_certain else "TASK"
+    request_id = record.request_id or ""
+    age = f"{age_s / 3600:.0f} h old" if age_s > 0 else "dated in the future"
+    msg = (
+        f"submission {request_id} is {age}: the service may have forgotten its ID, and a"
+        " replay could pay again"
+    )
+    hint = Hint(
+        "{} settles it with a task of the account; {} replays it anyway",
+        f"{resume_command(request_id)} --as {candidate}",
+        f"{resume_command(request_id)} --yes",
+    )
+    raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
+
+
+def _show_candidates(session: Session, record: Record) -> list[str]:
+    """Show the account's tasks since an attempt; return those not submitted from here."""
+    candidates: list[str] = []
+    try:
+        tasks, gap = tasks_since(session, record)
+    except OmniEditError as error:
+        session.warn(f"the account's tasks cannot be read: {error.message}")
+        return candidates
+    for task in tasks:
+        is_known = has_submission(session, task)
+        whose = "of another submission from here" if is_known else "not submitted from here"
+        candidates += [] if is_known else [task.task_id]
+        session.warn(f"the account lists {task.task_id} ({task.shown_status}), {whose}")
+    if gap is not None:
+        session.warn(f"the account's list may lack tasks: {gap}")
+    elif not tasks and session.service.clock_offset_s is not None:
+        since = render_oldest_instant(session, record)
+        session.warn(f"the account lists no task since {since}")
+    return candidates

@@ -14,11 +14,10 @@ from omniedit.edits.manifest import Line
 from omniedit.edits.poller import EndedTask
 from omniedit.edits.reads import read_all
 from omniedit.edits.records import forget, list_account, unsaved_results
-from omniedit.edits.replay import resume, settle_as
 from omniedit.edits.requests import prepare
 from omniedit.edits.save import download
 from omniedit.edits.session import Connection, Session
-from omniedit.edits.submit import submit
+from omniedit.edits.submit import resume, settle_as, submit
 from omniedit.edits.targets import Destination
 from omniedit.edits.wait import FollowOptions, follow
 from omniedit.errors import (

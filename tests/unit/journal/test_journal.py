@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from omniedit.edits.replay import refusal_of
+from omniedit.edits.submit import refusal_of
 from omniedit.journal import Call, Journal
 from omniedit.models import Record, SavedFile, Task, TaskError, UploadedClip
 from omniedit.policy import is_certainly_not_accepted
