@@ -208,7 +208,7 @@ class Context:
             shown = _Shown(self, total_tasks, closing if shows_progress else None)
             closing.callback(shown.end)
             is_shown = printer.progress is ProgressMode.AUTO and not printer.quiet
-            yield Session(
+            session = Session(
                 journal=opened,
                 origin=settings.origin,
                 open_http=open_http,
@@ -229,8 +229,9 @@ class Context:
                 policy=self.policy,
                 clock=self.clock,
                 already_reported=self._reported,
-                closing=closing,
             )
+            closing.enter_context(session.fetched_files)
+            yield session
 
     def append_summary(self, text: str) -> None:
         """Append to the `--summary` file.

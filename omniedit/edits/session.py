@@ -1,13 +1,13 @@
 """The session: the service, journal, clock, settings and observers that the use cases share."""
 
-import math
 import signal
 import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from omniedit.errors import Interrupted, JournalError, OmniEditError
 from omniedit.journal import Journal
@@ -18,15 +18,12 @@ from omniedit.system.files import absolute_path
 
 if TYPE_CHECKING:
     from omniedit.downloads.transfer import Downloader
+    from omniedit.edits.sending import RateLimiter
     from omniedit.events import Event, Observer
     from omniedit.evolink.api import EvoLinkClient
     from omniedit.http.client import HttpClient
 
 T = TypeVar("T")
-
-SHORTEST_INTERVAL_S: Final = 0.5
-LONGEST_INTERVAL_S: Final = 10.0
-"""The bounds of the interval between submissions after the service has asked to slow down."""
 
 
 class Connection(NamedTuple):
@@ -37,91 +34,16 @@ class Connection(NamedTuple):
     key: str
 
 
-class RateLimiter:
-    """Gives threads turns to submit, so that a rate limit that one of them hits holds for all.
-
-    After a rate limit every thread pauses, and for a while turns are farther apart.
-
-    Args:
-        monotonic: The monotonic clock, in seconds.
-        sleep: Rests for some seconds.
-        least_interval_s: The minimum interval between two turns, even without a rate limit.
-    """
-
-    def __init__(
-        self,
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], object],
-        *,
-        least_interval_s: float = 0.0,
-    ) -> None:
-        self._monotonic = monotonic
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._open_at = 0.0
-        self._interval_s = 0.0
-        self._least_interval_s = least_interval_s
-        self.has_fixed_rate = least_interval_s > 0
-        """Whether there is a minimum interval between turns even without a rate limit."""
-        self._paused_until = 0.0
-        self._pauses = 0
-        self._last_turn_at = -math.inf
-
-    def wait(self) -> float:
-        """Rest until it is the caller's turn; return how many seconds that took."""
-        began = self._monotonic()
-        while True:
-            with self._lock:
-                now = self._monotonic()
-                pauses = self._pauses
-                turn_at = max(now, self._open_at)
-                self._open_at = turn_at + max(self._interval_s, self._least_interval_s)
-            if turn_at > now:
-                self._sleep(turn_at - now)
-            with self._lock:
-                # A pause that began in the meantime makes every assigned turn void.
-                if pauses == self._pauses:
-                    self._last_turn_at = self._monotonic()
-                    return self._last_turn_at - began
-
-    def slow_down(self, rest_s: float) -> None:
-        """Give no turns for `rest_s` seconds, and then at a longer interval than before."""
-        with self._lock:
-            now = self._monotonic()
-            if now >= self._paused_until:
-                # Slow down only once per pause: further rate limits are replies to requests that
-                # were sent before it.
-                doubled_s = max(SHORTEST_INTERVAL_S, 2 * self._interval_s)
-                self._interval_s = min(LONGEST_INTERVAL_S, doubled_s)
-            self._paused_until = max(self._paused_until, now + rest_s)
-            self._open_at = max(self._paused_until, self._last_turn_at + self._least_interval_s)
-            self._pauses += 1
-
-    def speed_up(self) -> None:
-        """Shorten the interval a little after a success."""
-        with self._lock:
-            slower_s = self._interval_s * 0.8
-            self._interval_s = slower_s if slower_s >= SHORTEST_INTERVAL_S / 2 else 0.0
-
-
 def _no_stream(_path: Path) -> None:
     raise NotImplementedError
 
 
-class _Once(Generic[T]):
+class _Once(cached_property[T]):
     """A `cached_property` with a lock, which Python's own lacks from 3.12 on."""
 
-    def __init__(self, create: "Callable[[Any], T]") -> None:
-        self._create, self._name = create, create.__name__
-        self.__doc__ = create.__doc__
-
-    def __get__(self, session: "Session", owner: object = None) -> T:
+    def __get__(self, session: "Session", owner: object = None) -> T:  # type: ignore[override]  # never read from the class
         with session.creating:
-            values = session.__dict__
-            if self._name not in values:
-                values[self._name] = self._create(session)
-            found: T = values[self._name]
-            return found
+            return super().__get__(session, None)
 
 
 class Session:
@@ -153,13 +75,7 @@ class Session:
         policy: Time-outs, budgets and intervals.
         already_reported: Messages that an earlier session of the same command has already reported.
         submission_interval_s: The minimum interval between two submissions.
-        closing: An exit stack that removes fetched files when it closes.
     """
-
-    outstanding: dict[str, Callable[[], tuple[Record, OmniEditError]]]
-    """Callbacks that give up a submission awaiting its reply, by request ID; see `unknown_outcomes`."""
-    unknown_outcomes: list[tuple[Record, OmniEditError]]
-    """The submissions whose reply had not arrived when the command stopped."""
 
     def __init__(
         self,
@@ -185,7 +101,6 @@ class Session:
         policy: Policy = DEFAULT,
         already_reported: set[str] | None = None,
         submission_interval_s: float = 0.0,
-        closing: ExitStack | None = None,
     ) -> None:
         self.journal, self.origin = journal, origin
         self.private_folder = private_folder
@@ -194,16 +109,12 @@ class Session:
         # The submissions of a batch never become `last`.
         self.context = None if is_batch else context
         self.requires_journal, self.has_journal = requires_journal, journal.is_persistent
-        self.is_sandbox = is_sandbox
+        self.is_sandbox, self.is_watched = is_sandbox, is_watched
         self.allows_internal_clips = allows_internal_clips
         self.writes_sidecars = writes_sidecars
-        self.is_watched = is_watched
         self.looks_at_results = looks_at_results
-        self.policy = policy
+        self.policy, self._submission_interval_s = policy, submission_interval_s
         self.now, self.monotonic, self._wait = clock
-        self.rate_limiter = RateLimiter(
-            clock.monotonic, self.sleep, least_interval_s=submission_interval_s
-        )
         self.uploads = threading.BoundedSemaphore(policy.transfers_at_once)
         """Acquired while a clip is prepared and uploaded."""
         self._find_connection, self._open_http = find_connection, open_http
@@ -211,15 +122,17 @@ class Session:
         """Held while something is created that worker threads share."""
         self.fetched: dict[str, Path] = {}
         """Private files of fetched results, by task ID."""
-        self.fetched_files = ExitStack() if closing is None else closing.enter_context(ExitStack())
-        """Keeps fetched files until the session ends; a caller can take them over by `pop_all`."""
+        self.fetched_files = ExitStack()
+        """Removes them when the session ends; a caller can take them over by `pop_all`."""
         self.stream_out, self._observers = stream_out, observers
         self.shielded = shielded
         """Returns a context manager that delays the first signal by a grace period."""
         self._drain, self._is_batch = drain, is_batch
         self._remembered: dict[tuple[str, str], tuple[object, Any]] = {}
         self._reported: set[str] = set() if already_reported is None else already_reported
-        self._stopping, self.outstanding, self.unknown_outcomes = threading.Event(), {}, []
+        self._stopping = threading.Event()
+        self.outstanding: dict[str, Callable[[], tuple[Record, OmniEditError]]] = {}
+        """Callbacks that give up a submission awaiting its reply, by request ID."""
 
     @_Once
     def connection(self) -> Connection:
@@ -244,6 +157,14 @@ class Session:
         from omniedit.evolink.api import EvoLinkClient  # noqa: PLC0415 - as said
 
         return EvoLinkClient(self.http, base_url=found.base_url, key=found.key, now=self.now)
+
+    @_Once
+    def rate_limiter(self) -> "RateLimiter":
+        """Gives the threads of this session turns to submit."""
+        from omniedit.edits.sending import RateLimiter  # noqa: PLC0415 - few commands submit
+
+        interval_s = self._submission_interval_s
+        return RateLimiter(self.monotonic, self.sleep, least_interval_s=interval_s)
 
     @property
     def downloader(self) -> "Downloader":
@@ -315,11 +236,14 @@ class Session:
     def stop(self) -> None:
         """Keep other threads from starting anything, and wait a little for their replies."""
         self._stopping.set()
-        try:
-            self._drain()
-        finally:
-            # Threads still waiting for a reply end with the process, so record their outcome here.
-            self.unknown_outcomes += [give_up() for give_up in [*self.outstanding.values()]]
+        self._drain()
+
+    def give_up_outstanding(self) -> list[tuple[Record, OmniEditError]]:
+        """Record the submissions whose reply has not arrived, and return them with their errors.
+
+        The threads that wait for these replies end with the process.
+        """
+        return [give_up() for give_up in [*self.outstanding.values()]]
 
     def jitter(self) -> float:
         """Return a random number in [0, 1), so that many clients do not act in step."""

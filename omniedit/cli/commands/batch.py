@@ -279,7 +279,7 @@ def _run(
                 try:
                     session.stop()
                 finally:
-                    report.summarise(session.unknown_outcomes)
+                    report.summarise(session.give_up_outstanding())
     except (Interrupted, OmniEditError) as error:
         ended_by = error
     return Outcome(

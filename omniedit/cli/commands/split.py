@@ -186,7 +186,7 @@ def _edit(
     try:
         records = edit_pieces(session, plan, call.options, take)
     finally:
-        report.summarise(session.unknown_outcomes)
+        report.summarise(session.give_up_outstanding())
     if plan.due_count and not report.errors:
         paid = [record.task for record, known in zip(records, plan.known, strict=True) if not known]
         call.context.printer.note(_render_cost(plan.due_credits, [task for task in paid if task]))

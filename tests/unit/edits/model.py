@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from omniedit.edits.session import RateLimiter
+from omniedit.edits.sending import RateLimiter
 from omniedit.errors import Interrupted
 from omniedit.events import Event, Warned
 from omniedit.models import Task, TaskError, TaskStatus

@@ -12,7 +12,7 @@ import pytest
 from omniedit.edits.batch import BatchOptions, BatchRun, EditOutcome
 from omniedit.edits.manifest import Line, Manifest
 from omniedit.edits.planner import PlannedEdit, Planner
-from omniedit.edits.session import RateLimiter
+from omniedit.edits.sending import RateLimiter
 from omniedit.errors import (
     AuthenticationError,
     NotConnectedError,
