@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final
 
 from omniedit.edits.session import Session
 from omniedit.errors import (
@@ -76,21 +76,17 @@ def may_lag(session: Session, record: Record) -> bool:
 def forgotten_task_error(
     session: Session, record: Record, error: TaskNotFoundError
 ) -> OmniEditError:
-    """Return the error for a task unknown to the service; a completed one counts as gone."""
-    if record.task is None or not record.task.is_completed or not _is_own(session, record):
+    """Return the error for a task unknown to the service; a completed one of ours counts as gone."""
+    from omniedit.edits.requests import is_own_attempt  # noqa: PLC0415 - rarely needed
+
+    is_completed = record.task is not None and record.task.is_completed
+    is_same_service = record.origin in {None, session.origin}
+    if not (is_completed and is_same_service and is_own_attempt(session, record.request_id)):
         return error
     # From now on `download --all` skips it; naming the task asks the service again.
     session.write_journal(lambda: session.journal.record_result_gone(str(record.task_id)))
     msg = f"the service no longer knows {task_name(record.task_id)}, which was completed"
     return ResultGoneError(msg, task_id=record.task_id)
-
-
-def _is_own(session: Session, record: Record) -> bool:
-    """Return whether this service and this key, as far as known, made a task."""
-    from omniedit.edits.requests import is_own_attempt  # noqa: PLC0415 - rarely needed
-
-    is_same_service = record.origin in {None, session.origin}
-    return is_same_service and is_own_attempt(session, record.request_id)
 
 
 def refresh(session: Session, record: Record, *, deadline: float | None = None) -> Record:
@@ -160,12 +156,10 @@ def _read_once(session: Session, task_ids: Sequence[str]) -> Iterator[Task]:
     service = session.service
     deadline = session.monotonic() + session.policy.listing_budget_s
     if len(task_ids) > 1:
-        try:
+        with suppress(EndpointMissingError):
             yield from service.get_tasks(task_ids, deadline=deadline).values()
-        except EndpointMissingError:
-            task_ids = task_ids[: session.policy.listing_reads]
-        else:
             return
+        task_ids = task_ids[: session.policy.listing_reads]
     for task_id in task_ids:
         with suppress(TaskNotFoundError):
             yield service.get_task(task_id, deadline=deadline)
@@ -234,18 +228,13 @@ def _tasks_of_model(
             raise UnavailableError(msg, hint=Hint("{} reads the newest", "list --remote --limit N"))
 
 
-class AccountTasks(NamedTuple):
-    """Tasks from the account's list."""
-
-    tasks: Sequence[Task]
-    gap: str | None
-    """Why the list may lack tasks, if it may; it then cannot prove that there is no other task."""
-
-
 def tasks_since(
     session: Session, attempt: Record, *, budget_s: float | None = None
-) -> AccountTasks:
+) -> tuple[list[Task], str | None]:
     """Return the account's tasks that were created at or after the time of an attempt.
+
+    With them comes the reason why the list may lack tasks, if it may: such a list cannot prove that
+    there is no other task.
 
     Args:
         attempt: The attempt; its time is by this machine's clock.
@@ -261,7 +250,7 @@ def tasks_since(
         if task.created_at is not None and task.created_at < _oldest_instant(session, attempt):
             break
         found.append(task)
-    return AccountTasks(found, gaps[0] if gaps else None)
+    return found, gaps[0] if gaps else None
 
 
 def render_oldest_instant(session: Session, attempt: Record) -> str:

@@ -1,5 +1,6 @@
 """Finding records in the journal: by reference, by filter, or because they are not saved yet."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def find_records(
         OmniEditError: If the newest attempt has no task: the error it ended with.
     """
     records = [
-        find_last(session, command=command, options=options)
+        _find_last(session, command=command, options=options)
         if reference == LAST
         else _find_task(session, reference)
         for reference in references or [LAST]
@@ -53,7 +54,7 @@ def find_records(
     return list(unique.values())
 
 
-def find_last(session: Session, *, command: str, options: str = "") -> Record:
+def _find_last(session: Session, *, command: str, options: str = "") -> Record:
     """Return the newest attempt of this context, which has a task, and name it on stderr.
 
     Raises:
@@ -170,7 +171,7 @@ class Filters(NamedTuple):
         """Return whether a row passes every filter."""
         if (self.unsaved or self.expiring_s is not None) and not is_unsaved(record):
             return False
-        if self.expiring_s is not None and (record.link_valid_until or 0.0) > now + self.expiring_s:
+        if self.expiring_s is not None and _link_end(record) > now + self.expiring_s:
             return False
         if self.state is not None and not self._is_in_state(record):
             return False
@@ -318,29 +319,21 @@ def unsaved_results(
     Tasks that were unfinished when last seen are read again, and skipped if they are still
     unfinished or have failed. A task that cannot be read comes with the error.
     """
-    candidates = [
-        record
-        for record in session.journal.recent()
-        if record.task is not None
-        and record.origin == session.origin
-        and not record.is_result_gone
-        and not record.task.has_failed
-        and not has_every_file(record)
-    ]
-    finished = [record for record in candidates if record.task and record.task.is_completed]
-    running = [record for record in candidates if record.task and not record.task.is_completed]
+    here = [record for record in session.journal.recent() if record.origin == session.origin]
+    finished = [record for record in here if is_unsaved(record)]
+    running = [record for record in here if record.is_open]
     for record, error in read_all(session, running):
         if isinstance(error, TaskNotFoundError):
             # This may be temporary, so record nothing: the next run asks again.
             session.warn(f"{error.message}; skipped")
         elif error is not None:
             yield record, error
-        elif record.task and record.task.is_completed:
+        elif is_unsaved(record):
             finished.append(record)
-    if expiring_s is not None:
-        finished = _expiring(session, finished, within_s=expiring_s)
-    for record in sorted(finished, key=lambda record: record.link_valid_until or 0.0):
-        yield record, None
+    latest = math.inf if expiring_s is None else session.now() + expiring_s
+    for record in sorted(finished, key=_link_end):
+        if _link_end(record) <= latest:
+            yield record, None
 
 
 def is_unsaved(record: Record) -> bool:
@@ -388,9 +381,8 @@ def has_every_file(record: Record) -> bool:
     )
 
 
-def _expiring(session: Session, records: list[Record], *, within_s: float) -> list[Record]:
-    end = session.now() + within_s
-    return [record for record in records if (record.link_valid_until or 0.0) <= end]
+def _link_end(record: Record) -> float:
+    return record.link_valid_until or 0.0
 
 
 def _known_or_new(session: Session, task: Task, *, adopt: bool) -> Record:

@@ -123,24 +123,15 @@ def new_submission(
         from omniedit.edits.upload import uploaded_url  # noqa: PLC0415 - a URL needs none of it
 
         clip_url = uploaded_url(session, edit, deadline=deadline)
-    return Record(
-        request_id=request_id,
-        task=None,
-        status=AttemptState.SENDING,
-        created_at=session.now(),
+    return _unsent(session, edit.request, request_id)._replace(
         clock_offset_s=session.service.clock_offset_s,
-        video=edit.request.shown_video,
-        prompt=edit.request.prompt,
         identity=edit.identity,
-        origin=session.origin,
-        model=edit.request.model,
         clip=edit.sent,
         body=edit.body(clip_url=clip_url),
         body_digest=edit.digest,
         clip_sha256=edit.clip_sha256,
         start_s=edit.start_s,
         end_s=edit.end_s,
-        parent=edit.request.parent,
     )
 
 
@@ -245,13 +236,11 @@ def record_call(session: Session, request_id: str) -> None:
         session.journal.record_call(session.context, request_id)
 
 
-def _record_refusal(
-    session: Session, request_id: str, request: EditRequest, error: TaskError
-) -> None:
-    attempt = Record(
+def _unsent(session: Session, request: EditRequest, request_id: str) -> Record:
+    return Record(
         request_id=request_id,
         task=None,
-        status=AttemptState.REFUSED,
+        status=AttemptState.SENDING,
         created_at=session.now(),
         video=request.shown_video,
         prompt=request.prompt,
@@ -259,6 +248,12 @@ def _record_refusal(
         model=request.model,
         parent=request.parent,
     )
+
+
+def _record_refusal(
+    session: Session, request_id: str, request: EditRequest, error: TaskError
+) -> None:
+    attempt = _unsent(session, request, request_id)
     with suppress(JournalError):
         session.journal.record_unsent(
             attempt, error, context=session.context, fallback_id=session.new_request_id()

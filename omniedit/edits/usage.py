@@ -1,8 +1,7 @@
 """What edits cost: charged, still reserved, or unknown."""
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -34,31 +33,24 @@ class Bill:
     tasks: int = 0
     unknown: int = 0
     """The number of tasks whose cost is unknown."""
-    _charged: list[float] = field(default_factory=list[float])
-    _reserved: list[float] = field(default_factory=list[float])
-
-    @property
-    def charged(self) -> float:
-        """The credits charged for tasks that have ended."""
-        return round(math.fsum(self._charged), _DIGITS)
-
-    @property
-    def reserved(self) -> float:
-        """The credits reserved for tasks that are unfinished."""
-        return round(math.fsum(self._reserved), _DIGITS)
+    charged: float = 0.0
+    """The credits charged for tasks that have ended."""
+    reserved: float = 0.0
+    """The credits reserved for tasks that are unfinished."""
 
     def add(self, expense: Expense) -> None:
         """Add the tasks of an expense."""
         self.tasks += expense.tasks
-        amount, amounts = expense.reserved, self._reserved
+        is_charged = expense.status == TaskStatus.COMPLETED
+        amount = expense.used if is_charged else expense.reserved
         if expense.status in {TaskStatus.FAILED, TaskStatus.CANCELLED}:
-            amount, amounts = expense.used or 0.0, self._charged
-        elif expense.status == TaskStatus.COMPLETED:
-            amount, amounts = expense.used, self._charged
+            is_charged, amount = True, expense.used or 0.0
         if amount is None:
             self.unknown += expense.tasks
+        elif is_charged:
+            self.charged = round(self.charged + amount * expense.tasks, _DIGITS)
         else:
-            amounts.append(amount * expense.tasks)
+            self.reserved = round(self.reserved + amount * expense.tasks, _DIGITS)
 
 
 KEYS: Final = ("month", "day", "clip", "model")
