@@ -1,7 +1,6 @@
 """One edit from prompt to saved file; like `make`, safe to repeat."""
 
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +49,20 @@ class EditOptions(NamedTuple):
     sound: Sound = Sound.NEW
     again: bool = False  # submit again, even if already done (charged again)
     overwrite: bool = False  # replace the target, whatever it is
+
+    def target_of(self, edit: PreparedEdit, known: Record | None) -> Target | None:
+        """Return the target of an edit's result.
+
+        None if it goes to standard output, or its name depends on an unknown task ID.
+        """
+        if self.destination.is_stdout:
+            return None
+        # The journal stores a clip's URL without its query, which does not matter for the name.
+        video = (known.video if known else None) or edit.request.shown_video
+        task_id = known.task_id if known else None
+        return self.destination.target_of_edit(
+            video, edit.request.prompt, edit.identity, task_id, sound=self.sound
+        )
 
 
 class BegunEdit(NamedTuple):
@@ -111,8 +124,7 @@ def begin_edit(
             # A known edit costs nothing, so the limit does not apply yet.
             unlimited = request._replace(max_credits=None)
             edit = _prepare_unchanged(session, unlimited, planned_identity, deadline)
-            if session.has_journal:
-                locks.enter_context(_edit_lock(session, edit.identity, deadline))
+            _take_edit_lock(session, locks, edit.identity, deadline)
             known = known_edit(session, edit.identity, options)
             # An unsettled submission is settled with its own request ID, not the one of this call.
             own_id = known.request_id if known and known.is_unsettled else None
@@ -186,10 +198,9 @@ def deliver_edit(session: Session, begun: BegunEdit, options: EditOptions) -> Re
     record = begun.record
     if record.has_failed:
         raise failed_task_error(record)
-    # The journal stores a clip's URL without its query, which does not matter for the file name.
     record = record._replace(video=record.video or begun.edit.request.shown_video)
     begun = begun._replace(record=record)
-    target = _target_of(options, begun.edit, record)
+    target = options.target_of(begun.edit, record)
     if options.sound is Sound.NEW or target is None:
         return _deliver_as_served(session, begun, target, options)
     targets = _targets_like(target, record)
@@ -224,15 +235,6 @@ def _targets_like(target: Target, record: Record) -> list[Target]:
     return [named.target(None, None, index=index) for index in range(max(1, count))]
 
 
-def _target_of(options: EditOptions, edit: PreparedEdit, record: Record) -> Target | None:
-    """Return the target of an edit's result; None for standard output."""
-    if options.destination.is_stdout:
-        return None
-    return options.destination.target_of_edit(
-        record.video, edit.request.prompt, edit.identity, record.task_id, sound=options.sound
-    )
-
-
 def _deliver_as_served(
     session: Session, begun: BegunEdit, target: Target | None, options: EditOptions
 ) -> Record:
@@ -248,10 +250,7 @@ def _deliver_as_served(
         # The links of a known task may have changed in the meantime.
         record = refresh(session, record, deadline=begun.deadline)
 
-    def stream_out(path: Path) -> None:
-        if options.sound is Sound.NEW:
-            session.stream_out(path)
-            return
+    def stream_with_sound(path: Path) -> None:
         name = "standard output"
         with with_sound(session, begun.edit, path, sound=options.sound, name=name) as changed:
             session.stream_out(changed)
@@ -262,26 +261,22 @@ def _deliver_as_served(
         destination,
         overwrite=options.overwrite,
         deadline=begun.deadline,
-        stream_out=stream_out,
+        stream_out=None if options.sound is Sound.NEW else stream_with_sound,
     )
 
 
-@contextmanager
-def _edit_lock(session: Session, identity: str, deadline: float) -> Generator[None]:
-    """Hold the lock of an edit, waiting while another process submits the same edit.
+def _take_edit_lock(session: Session, locks: ExitStack, identity: str, deadline: float) -> None:
+    """Take the lock of an edit, waiting while another process submits the same edit.
 
     Raises:
         WaitTimeoutError: If another process still holds the lock at the deadline.
     """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(
-                session.journal.locked("editing", identity, timeout_s=session.left_s(deadline))
-            )
-        except TargetBusyError as error:
-            msg = "another process is still submitting the same edit"
-            raise WaitTimeoutError(msg) from error
-        yield
+    left_s = session.left_s(deadline)
+    try:
+        locks.enter_context(session.journal.locked("editing", identity, timeout_s=left_s))
+    except TargetBusyError as error:
+        msg = "another process is still submitting the same edit"
+        raise WaitTimeoutError(msg) from error
 
 
 def _send_new(
@@ -349,29 +344,22 @@ def _check_target(
     destination = options.destination
     if destination.is_stdout or (known and (known.is_result_gone or known.has_failed)):
         return
-    video = edit.request.shown_video if known is None else known.video
-    task_id = known.task_id if known else None
-    target = destination.target_of_edit(
-        video, edit.request.prompt, edit.identity, task_id, sound=options.sound
-    )
+    target = options.target_of(edit, known)
     if target is None:
         # The file name will include the task ID; for now, check that the folder can be written.
-        check_writable(destination.target(video, None).path, overwrite=True)
+        check_writable(destination.target(edit.request.shown_video, None).path, overwrite=True)
         return
-    refuse_source(edit.request.video, target.path)
-    _check_free(session, known, target, options, sound=options.sound)
-    is_there = known is not None and find_file_at(known, target, sound=options.sound) is not None
-    if options.sound is not Sound.NEW and not is_there:
-        kept = served_destination(target).target(None, None)
-        refuse_source(edit.request.video, kept.path)
-        _check_free(session, known, kept, options, sound=Sound.NEW)
-
-
-def _check_free(
-    session: Session, known: Record | None, target: Target, options: EditOptions, *, sound: Sound
-) -> None:
-    if known is None:
-        check_writable(target.path, overwrite=options.overwrite)
-        check_sidecar(session, target.path, None, overwrite=options.overwrite)
-    else:
-        check_target(session, known, target, overwrite=options.overwrite, sound=sound)
+    checked = [(target, options.sound)]
+    if options.sound is not Sound.NEW:
+        is_there = (
+            known is not None and find_file_at(known, target, sound=options.sound) is not None
+        )
+        if not is_there:
+            checked.append((served_destination(target).target(None, None), Sound.NEW))
+    for each, sound in checked:
+        refuse_source(edit.request.video, each.path)
+        if known is None:
+            check_writable(each.path, overwrite=options.overwrite)
+            check_sidecar(session, each.path, None, overwrite=options.overwrite)
+        else:
+            check_target(session, known, each, overwrite=options.overwrite, sound=sound)
