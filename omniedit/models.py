@@ -277,9 +277,9 @@ class ClipPlan(NamedTuple):
 
     start_s: float | None = None
     end_s: float | None = None
-    is_reencoded: bool = False
+    is_reencoded: bool = False  # cut, converted, or both before it is uploaded
     estimated_credits: float | None = None
-    sent: VideoFacts | None = None
+    sent: VideoFacts | None = None  # the clip as the service gets it; None if it was not probed
 
 
 class TaskPage(NamedTuple):

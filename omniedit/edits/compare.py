@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.downloads.placement import saved_file
 from omniedit.edits.clips import progress_of
 from omniedit.edits.records import find_records, has_file, parents_of
-from omniedit.edits.save import download, is_whole, retry_of, whole_result
+from omniedit.edits.save import download, is_whole, whole_result
 from omniedit.edits.session import Session
 from omniedit.edits.targets import Destination, clip_stem
 from omniedit.edits.upload import preparation_shown
@@ -223,7 +224,7 @@ class _Finder:
                 target,
                 what="clip",
                 on_progress=progress_of(session, clip_name(url), "download"),
-                on_retry=retry_of(session, None),
+                on_retry=partial(session.report_retry, None),
             )
         except OmniEditError as error:
             error.message = f"the clip {public_url(url)} cannot be fetched: {error.message}"

@@ -5,11 +5,10 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from omniedit import __version__
 from omniedit.errors import Hint, JournalDamagedError, LocalError, OmniEditError, install_command
@@ -35,8 +34,7 @@ class Verdict(Enum):
     FAILURE = "failure"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(NamedTuple):
     """The outcome of one check; `error` determines the exit status."""
 
     name: str
@@ -173,9 +171,7 @@ def check_folder(
                 system.try_lock(file.fileno())
     except OSError as failure:
         error = LocalError(f"{fault}: {error_reason(failure)}")
-        return Check(
-            name=name, verdict=Verdict.FAILURE, message=error.message, hint=hint, error=error
-        )
+        return _failure(name, error)._replace(hint=hint)
     return _ok(name, str(folder))
 
 
@@ -218,12 +214,12 @@ def _without_userinfo(text: str) -> str:
 
 
 def _ok(name: str, message: str) -> Check:
-    return Check(name=name, verdict=Verdict.OK, message=message)
+    return Check(name, Verdict.OK, message)
 
 
 def _warning(name: str, message: str, hint: str | None = None) -> Check:
-    return Check(name=name, verdict=Verdict.WARNING, message=message, hint=hint)
+    return Check(name, Verdict.WARNING, message, hint)
 
 
 def _failure(name: str, error: OmniEditError) -> Check:
-    return Check(name=name, verdict=Verdict.FAILURE, message=error.message, error=error)
+    return Check(name, Verdict.FAILURE, error.message, error=error)

@@ -173,11 +173,11 @@ class Planner:
         Raises:
             TooExpensiveError: If there is a limit, and the cost cannot be estimated.
         """
-        if self._max_credits is None or edit.estimated_credits is not None:
-            return edit.estimated_credits
+        if self._max_credits is None or edit.plan.estimated_credits is not None:
+            return edit.plan.estimated_credits
         # Preparing an edit estimates its cost only if it has a limit: set one that never applies.
         limited = edit.request._replace(max_credits=math.inf)
-        return prepare(self._session, limited).estimated_credits
+        return prepare(self._session, limited).plan.estimated_credits
 
     def _default_name(self, request: EditRequest, identity: str, *, is_long: bool = False) -> str:
         return default_name(

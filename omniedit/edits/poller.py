@@ -116,7 +116,6 @@ class Poller:
         self._followed: dict[str, _Followed] = {}
         self._failures = 0
         self._has_batch_read = True
-        self._has_warned = False
         self._quiet_until = 0.0  # monotonic; a rate limit applies to every poll
         self._round_at = 0.0  # monotonic, the earliest time of the next round
 
@@ -236,7 +235,7 @@ class Poller:
             return not followed.task.is_terminal
         is_missing = isinstance(answer, TaskNotFoundError)
         if answer is None or (is_missing and may_lag(self._session, followed.record)):
-            self._put_off(followed)
+            followed.due_at = self._session.monotonic() + self._session.policy.shortest_poll_s
             return True
         if not is_transient(answer):
             return False
@@ -308,9 +307,6 @@ class Poller:
             raise
         except OmniEditError as error:
             return error.about(task_id=task_id)
-
-    def _put_off(self, followed: _Followed) -> None:
-        followed.due_at = self._session.monotonic() + self._session.policy.shortest_poll_s
 
     def _back_off(self, error: OmniEditError, chunk: Sequence[_Followed]) -> None:
         """Put off the next poll after an error, because transient errors do not end a wait.
@@ -409,9 +405,7 @@ class Poller:
         try:
             self._session.journal.record_tasks(news, origin=self._session.origin)
         except JournalError as error:
-            if not self._has_warned:
-                self._has_warned = True
-                self._session.warn(error.message)
+            self._session.warn(error.message, is_once=True)
 
     def _out_of_time(self, followed: _Followed) -> WaitTimeoutError:
         task = followed.task

@@ -18,7 +18,6 @@ from omniedit.models import (
     TASK_PREFIX,
     ClipPlan,
     EditRequest,
-    VideoFacts,
     compared_prompt,
     is_local,
     is_model_id,
@@ -41,11 +40,7 @@ class PreparedEdit(NamedTuple):
 
     request: EditRequest
     clip: str  # the content: its URL, or `sha256:…` of a local file
-    start_s: float | None
-    end_s: float | None
-    is_reencoded: bool  # the clip is cut, converted, or both before it is uploaded
-    estimated_credits: float | None
-    sent: VideoFacts | None  # the clip as the service gets it; None if it was not probed
+    plan: ClipPlan
     identity: str
     """A hash of clip, prompt, cut marks, take and model; never of output, callback or folder."""
 
@@ -65,7 +60,7 @@ class PreparedEdit(NamedTuple):
     @property
     def is_uploaded(self) -> bool:
         """Whether a file is uploaded, rather than sending the clip's own URL."""
-        return self.is_reencoded or self.clip.startswith(_SHA256)
+        return self.plan.is_reencoded or self.clip.startswith(_SHA256)
 
     def body(self, *, clip_url: str) -> bytes:
         """Return the exact JSON of the submission (API reference, GeminiOmniFlashVideoEditRequest).
@@ -128,16 +123,8 @@ def prepare(
     if request.take is not None and request.take != 1:
         parts.append(str(request.take))
     identity = digest_of(parts)
-    return PreparedEdit(
-        request=request,
-        clip=clip,
-        start_s=plan.start_s or None,
-        end_s=plan.end_s,
-        is_reencoded=plan.is_reencoded,
-        estimated_credits=plan.estimated_credits,
-        sent=plan.sent,
-        identity=identity,
-    )
+    plan = plan._replace(start_s=plan.start_s or None)
+    return PreparedEdit(request=request, clip=clip, plan=plan, identity=identity)
 
 
 def with_result(

@@ -24,7 +24,7 @@ from omniedit.errors import (
     UnavailableError,
     WaitTimeoutError,
 )
-from omniedit.events import Retrying, Saved
+from omniedit.events import Saved
 from omniedit.evolink.replies import has_unreadable_results
 from omniedit.models import (
     Record,
@@ -326,7 +326,7 @@ def _save_one(
             overwrite=overwrite,
             deadline=deadline,
             on_progress=progress_of(session, target.shown, "download", task_id=task.task_id),
-            on_retry=retry_of(session, task.task_id),
+            on_retry=partial(session.report_retry, task.task_id),
             # Record the file before it is placed: a kill must not leave a file unknown here.
             on_verified=partial(record_saved, session, task.task_id),
         )
@@ -367,7 +367,7 @@ def _fetched(
         folder=session.private_folder,
         deadline=deadline,
         on_progress=progress_of(session, name, "download", task_id=task_id),
-        on_retry=retry_of(session, task_id),
+        on_retry=partial(session.report_retry, task_id),
     )
 
 
@@ -479,12 +479,3 @@ def record_saved(
         # It is deleted when the command ends.
         return
     session.write_journal(lambda: session.journal.record_saved(task_id, file, is_placed=is_placed))
-
-
-def retry_of(session: Session, task_id: str | None) -> Callable[[str, float, int], None]:
-    """Return a callback that reports the pause before a transfer is retried."""
-
-    def report(message: str, rest_s: float, attempt: int) -> None:
-        session.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
-
-    return report

@@ -243,7 +243,7 @@ class Sending:
             failure = error
         self._is_settled = True
         record = self._attempt.with_task(task)._replace(body=None)
-        estimate = None if edit is None else edit.estimated_credits
+        estimate = None if edit is None else edit.plan.estimated_credits
         session.report(Submitted(record=record, is_replay=is_replay, estimated_credits=estimate))
         if failure:
             session.warn(f"{failure.message}; note the task ID: {task.task_id}")

@@ -5,7 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -278,12 +278,6 @@ class Session:
         Raises:
             OmniEditError: The last error.
         """
-
-        def report(message: str, rest_s: float, attempt: int) -> None:
-            from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is retried
-
-            self.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
-
         retry = Retry(
             sleep=self.sleep,
             clock=self.monotonic,
@@ -291,9 +285,15 @@ class Session:
             policy=self.policy,
             budget_s=self.policy.read_budget_s if budget_s is None else budget_s,
             deadline=deadline,
-            on_retry=report,
+            on_retry=partial(self.report_retry, task_id),
         )
         return retry.call(call)
+
+    def report_retry(self, task_id: str | None, message: str, rest_s: float, attempt: int) -> None:
+        """Report the pause before a failed call is repeated."""
+        from omniedit.events import Retrying  # noqa: PLC0415 - mostly nothing is retried
+
+        self.report(Retrying(message=message, delay_s=rest_s, attempt=attempt, task_id=task_id))
 
     def remember(self, kind: str, path: Path, find: Callable[[], T]) -> T:
         """Return the result of `find` for a file, remembered until the file changes.

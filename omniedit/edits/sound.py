@@ -150,8 +150,8 @@ def with_sound(
                 result,
                 private / "sound.mp4",
                 original=original,
-                original_start_s=edit.start_s,
-                original_end_s=edit.end_s,
+                original_start_s=edit.plan.start_s,
+                original_end_s=edit.plan.end_s,
                 on_progress=on_progress,
             )
         if original is not None:

@@ -267,8 +267,8 @@ def _plan(
             longest_s=model.longest_clip_s
             if model.is_known
             else MODELS[DEFAULT_MODEL].longest_clip_s,
-            start_s=whole.start_s,
-            end_s=whole.end_s,
+            start_s=whole.plan.start_s,
+            end_s=whole.plan.end_s,
         )
     )
     facts = read_facts(session, str(source), name=request.video)

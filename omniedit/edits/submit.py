@@ -126,12 +126,12 @@ def new_submission(
     return _unsent(session, edit.request, request_id)._replace(
         clock_offset_s=session.service.clock_offset_s,
         identity=edit.identity,
-        clip=edit.sent,
+        clip=edit.plan.sent,
         body=edit.body(clip_url=clip_url),
         body_digest=edit.digest,
         clip_sha256=edit.clip_sha256,
-        start_s=edit.start_s,
-        end_s=edit.end_s,
+        start_s=edit.plan.start_s,
+        end_s=edit.plan.end_s,
     )
 
 

@@ -42,9 +42,11 @@ def uploaded_url(session: Session, edit: PreparedEdit, *, deadline: float | None
         ServiceError: If the file service refuses the upload.
     """
     key = edit.clip_sha256 or edit.clip
-    if edit.is_reencoded:
+    if edit.plan.is_reencoded:
         # Hash the URL: its query may be a signature, which must not be stored in the journal.
-        key = digest_of([edit.clip, _mark(edit.start_s), _mark(edit.end_s), edit.request.keeps_hdr])
+        key = digest_of(
+            [edit.clip, _mark(edit.plan.start_s), _mark(edit.plan.end_s), edit.request.keeps_hdr]
+        )
     files_origin = session.origin
     if not session.is_sandbox:
         files_origin = origin_of(session.connection.files_url)
@@ -77,7 +79,7 @@ def _file_to_upload(session: Session, edit: PreparedEdit) -> Generator[Path]:
     """Yield the file to upload: the clip itself, or a prepared copy."""
     session.check_not_stopping()
     with local_clip(session, edit.request) as path:
-        if not edit.is_reencoded:
+        if not edit.plan.is_reencoded:
             yield path
             return
         with _prepared_copy(session, path, edit) as written:
@@ -99,8 +101,8 @@ def _prepared_copy(session: Session, source: Path, edit: PreparedEdit) -> Genera
                 source,
                 target,
                 name=request.video,
-                start_s=edit.start_s,
-                end_s=edit.end_s,
+                start_s=edit.plan.start_s,
+                end_s=edit.plan.end_s,
                 keeps_hdr=request.keeps_hdr,
                 accepts_damage=request.check is False,
                 on_progress=on_progress,
@@ -201,7 +203,7 @@ def _check_frames(session: Session, edit: PreparedEdit) -> None:
         InvalidInputError: If too many frames are damaged.
     """
     request = edit.request
-    if edit.is_reencoded or request.check is False or not is_local(request.video):
+    if edit.plan.is_reencoded or request.check is False or not is_local(request.video):
         return
     if not is_available():
         return

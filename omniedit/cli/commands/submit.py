@@ -195,7 +195,7 @@ def _show_request(context: Context, request: EditRequest) -> Outcome:
     shown = {"method": "POST", "url": url, "headers": headers, "body": json.loads(body)}
     curl = _render_curl(url, headers, body.decode())
     context.printer.lines([*json.dumps(shown, indent=2).splitlines(), curl])
-    estimate = edit.estimated_credits
+    estimate = edit.plan.estimated_credits
     if estimate is not None:
         context.printer.note(f"estimated cost: {render_estimate(estimate)}")
     fields = {"request": shown, "curl": curl, "estimated_credits": estimate and round(estimate, 1)}
