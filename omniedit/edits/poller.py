@@ -154,10 +154,13 @@ class Poller:
 
     def rest_s(self) -> float:
         """Return the seconds until the next poll is due or the next deadline passes."""
+        return max(0.0, self._next_round_at - self._session.monotonic())
+
+    @property
+    def _next_round_at(self) -> float:
         due_at = min(followed.due_at for followed in self._followed.values())
         deadline = min(followed.deadline for followed in self._followed.values())
-        poll_at = min(max(due_at, self._quiet_until, self._round_at), deadline)
-        return max(0.0, poll_at - self._session.monotonic())
+        return min(max(due_at, self._quiet_until, self._round_at), deadline)
 
     def poll(self) -> Iterator[EndedTask]:
         """Poll every task that is due about now; yield those that ended or timed out.
@@ -187,17 +190,12 @@ class Poller:
 
     def _due(self, now: float) -> list[_Followed]:
         """Return the tasks to poll now: once one is due, those due soon join its request."""
-        everything = self._followed.values()
-        if now < max(self._quiet_until, self._round_at) and all(
-            each.deadline > now for each in everything
-        ):
+        if now < self._next_round_at:
             return []
-        if not any(min(each.due_at, each.deadline) <= now for each in everything):
-            return []
-        slack_s = max(self._session.policy.shortest_poll_s / 2, len(everything) * _ROUND_PER_TASK_S)
+        slack_s = max(self._session.policy.shortest_poll_s / 2, len(self) * _ROUND_PER_TASK_S)
         return [
             each
-            for each in everything
+            for each in self._followed.values()
             if each.due_at <= now + slack_s * each.may_join or each.polled_at < each.deadline <= now
         ]
 
@@ -253,9 +251,7 @@ class Poller:
         if deadline <= now:
             # A last poll at the deadline still gets a moment for its reply.
             deadline = now + self._session.policy.last_reply_s
-        found: Mapping[str, Task] = {}
-        if len(chunk) > 1:
-            found = self._read_batch(chunk, deadline)
+        found: Mapping[str, Task] = self._read_batch(chunk, deadline) if len(chunk) > 1 else {}
         # A task missing from the batch reply is read alone before it counts as unknown.
         answers: list[_Answer] = []
         troubles = 0

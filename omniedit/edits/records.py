@@ -289,7 +289,7 @@ def forget(session: Session, reference: str) -> Record:
         msg = f"{task_name(reference)} is not in the journal"
         raise NoSuchReferenceError(msg, hint=Hint("{} shows the tasks known here", "list"))
     session.journal.forget(known)
-    if known.request_id is not None and not known.is_refused and not known.has_failed:
+    if known.request_id is not None and not known.has_failed:
         session.warn(
             f"{task_name(known.task_id)} is forgotten: the next `edit` of it may pay again"
         )

@@ -318,8 +318,7 @@ class Sending:
         if self._is_settled:
             return
         if self._is_in_flight or self._is_lost:
-            self._record_unknown(_NO_REPLY)
-            interrupted.unknown_outcome = self._unknown(OmniEditError(_NO_REPLY.message))
+            _, interrupted.unknown_outcome = self._give_up()
             message = Hint(
                 f"submission {self._request_id} may have been accepted: {{}} settles it",
                 self._recovery_command,
@@ -330,7 +329,7 @@ class Sending:
             note_nothing_submitted(self._session)
 
     def _give_up(self) -> tuple[Record, OmniEditError]:
-        """Record that the reply did not arrive, on behalf of the thread still waiting for it."""
+        """Record that the reply did not arrive, perhaps for a thread that still waits for it."""
         self._record_unknown(_NO_REPLY)
         return self._attempt, self._unknown(OmniEditError(_NO_REPLY.message))
 

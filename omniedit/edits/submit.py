@@ -69,13 +69,19 @@ def refusal_recorded(session: Session, request: EditRequest) -> Generator[str]:
     request_id = request.request_id or session.new_request_id()
     try:
         yield request_id
-    except OmniEditError as error:
-        _record_refusal(session, request_id, request, as_task_error(error))
-        error.about(request_id=request_id)
-        raise
-    except Interrupted:
-        _record_refusal(session, request_id, request, INTERRUPTED)
-        note_nothing_submitted(session)
+    except (OmniEditError, Interrupted) as error:
+        reason = INTERRUPTED if isinstance(error, Interrupted) else as_task_error(error)
+        with suppress(JournalError):
+            session.journal.record_unsent(
+                _unsent(session, request, request_id),
+                reason,
+                context=session.context,
+                fallback_id=session.new_request_id(),
+            )
+        if isinstance(error, OmniEditError):
+            error.about(request_id=request_id)
+        else:
+            note_nothing_submitted(session)
         raise
 
 
@@ -250,16 +256,6 @@ def _unsent(session: Session, request: EditRequest, request_id: str) -> Record:
     )
 
 
-def _record_refusal(
-    session: Session, request_id: str, request: EditRequest, error: TaskError
-) -> None:
-    attempt = _unsent(session, request, request_id)
-    with suppress(JournalError):
-        session.journal.record_unsent(
-            attempt, error, context=session.context, fallback_id=session.new_request_id()
-        )
-
-
 def _note_known_edit(session: Session, edit: PreparedEdit) -> None:
     with suppress(JournalError):
         known = session.journal.find_edit(edit.identity, origin=session.origin)
@@ -286,7 +282,14 @@ def _replay_unknown(
         )
         raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
     if not accepts_old:
-        _check_key(session, record)
+        if not is_own_attempt(session, request_id):
+            # The account of another key may not know the submission, and would pay again.
+            msg = f"submission {request_id} was made with another key, and may have been accepted"
+            hint = Hint(
+                "use that key again; if it was replaced, {} replays it with this one",
+                f"{resume_command(request_id)} --yes",
+            )
+            raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
         _check_age(session, record)
     # Raise for a missing key here: inside `Sending` it would become "outcome unknown".
     _ = session.service
@@ -306,22 +309,6 @@ def _check_origin(session: Session, record: Record) -> None:
         msg = f"submission {record.request_id} was made at {record.origin}, not at {session.origin}"
         hint = "settle it with the base URL that was used for it"
         raise InvalidInputError(msg, code="other_origin", hint=hint, request_id=record.request_id)
-
-
-def _check_key(session: Session, record: Record) -> None:
-    """Refuse to replay with another key: its account may not know the submission, and pay again.
-
-    Raises:
-        OutcomeUnknownError: If the submission was made with another key.
-    """
-    request_id = record.request_id or ""
-    if not is_own_attempt(session, request_id):
-        msg = f"submission {request_id} was made with another key, and may have been accepted"
-        hint = Hint(
-            "use that key again; if it was replaced, {} replays it with this one",
-            f"{resume_command(request_id)} --yes",
-        )
-        raise OutcomeUnknownError(msg, hint=hint, request_id=request_id)
 
 
 def _check_age(session: Session, record: Record) -> None:
