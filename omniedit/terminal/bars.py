@@ -1,14 +1,15 @@
 """Live progress bars, drawn by Rich: one row per edit, and one for all of them."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, TextIO, cast
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.progress import Progress, ProgressColumn, Task, TaskID
+from rich.console import Console, RenderableType
+from rich.progress import Progress
 from rich.progress_bar import ProgressBar
-from rich.segment import Segment
-from rich.table import Column
+from rich.segment import Segment, Segments
+from rich.spinner import Spinner
+from rich.table import Column, Table
 from rich.text import Text
 
 from omniedit.models import natural_order
@@ -17,7 +18,7 @@ from omniedit.terminal.human import render_clock, render_credits, render_duratio
 from omniedit.terminal.streams import ColourDepth, OutputStream
 from omniedit.terminal.text import cell_width, truncate
 
-_SHAPES_PER_S: Final = 10  # the spinner's speed
+_SHAPE_MS: Final = 100  # how long the spinner keeps a shape
 _MOST_ROWS: Final = 12
 _COLOUR_SYSTEMS: Final = {
     ColourDepth.BASIC: "standard",
@@ -25,7 +26,6 @@ _COLOUR_SYSTEMS: Final = {
     ColourDepth.TRUE: "truecolor",
 }
 _BAR_STYLE: Final = "rgb(124,92,255)"  # legible on white and on black
-_SPINNERS: Final = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\")
 _TASKBAR: Final = "\x1b]9;4;{};{}\x07"
 
 _STATE_WIDTH: Final = 11  # "downloading"
@@ -80,25 +80,23 @@ class Bars(Progress):
         self._taskbar_percent: int | None = None
         self._is_away = False
         self._is_wanted = False
-        spinner = next(filter(stream.can_show, _SPINNERS))
-        self._mark = _SpinnerColumn(spinner)
+        self._spinner = Spinner("dots" if stream.can_show("⠋") else "line", style="cyan")
+        self._spinner.interval = _SHAPE_MS
         # Rich's constructor already requests rows, before it sets `self.console`.
         self._drawn_on = _console(stream, environ)
         super().__init__(
-            self._mark,
             console=self._drawn_on,
             # Rich's own thread could draw between a line and the rows below it.
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
-            get_time=board.clock,
         )
 
     def print_above(self, text: str) -> None:
-        """Print permanent lines above the bars, in the same write as the bars themselves."""
+        """Print rendered lines above the bars, in the same write as the bars themselves."""
         with self.console:
-            self.console.print(_Rendered(text), crop=False)
+            self.console.print(Segments([Segment(text)]), crop=False)
             # Printing redraws the previous frame of the bars.
             self.refresh()
 
@@ -157,20 +155,49 @@ class Bars(Progress):
         overall = _overall_row(board, width)
         yield self._table([overall], _overall_widths(width, cell_width(overall.label)))
 
-    def _table(self, rows: Iterable[_Row], widths: _Widths) -> RenderableType:
-        columns: tuple[tuple[int, ProgressColumn], ...] = (
-            (1, self._mark),
-            (widths.label, _TextColumn(widths.label, self._stream, lambda row: row.label)),
-            (widths.state, _TextColumn(widths.state, self._stream, lambda row: row.state)),
-            (widths.bar, _BarColumn(widths.bar)),
-            (_PERCENT_WIDTH, _PercentColumn()),
-            (widths.facts, _FactsColumn(widths.facts, self._stream)),
+    def _table(self, rows: Iterable[_Row], widths: _Widths) -> Table:
+        all_widths = (1, widths.label, widths.state, widths.bar, _PERCENT_WIDTH, widths.facts)
+        columns = [Column(width=width, no_wrap=True) for width in all_widths if width]
+        table = Table.grid(*columns, padding=(0, 1))
+        for row in rows:
+            cells = (
+                self._spinner.render(self._board.clock()) if row.is_lively else "",
+                self._fitted(row.label, widths.label),
+                self._fitted(row.state, widths.state),
+                self._bar(row.percent),
+                Text("" if row.percent is None else f"{int(row.percent):3d}%", "bold"),
+                self._facts(row, widths.facts),
+            )
+            shown = [cell for cell, width in zip(cells, all_widths, strict=True) if width]
+            table.add_row(*shown)
+        return table
+
+    def _fitted(self, text: str, width: int) -> Text:
+        # Manifest lines differ in their leading number, clips in the end of their names.
+        shown = self._stream.shown(text)
+        return Text(truncate(shown, width, keeps_end=True, head=width // 3))
+
+    def _bar(self, percent: float | None) -> ProgressBar:
+        """Return a bar that fills, or pulses while the percentage is unknown."""
+        return ProgressBar(
+            total=None if percent is None else 100.0,
+            completed=percent or 0.0,
+            animation_time=self._board.clock(),
+            complete_style=_BAR_STYLE,
+            finished_style="green",
+            pulse_style=_BAR_STYLE,
         )
-        self.columns = tuple(column for width, column in columns if width)
-        return self.make_tasks_table(
-            Task(TaskID(0), "", None, 0, self._board.clock, fields={"row": row}, _lock=self._lock)
-            for row in rows
-        )
+
+    def _facts(self, row: _Row, width: int) -> Text:
+        """Return as many facts as fit."""
+        facts = [(fact, self._stream.shown(fact.text)) for fact in row.facts if fact.text]
+        # A truncated number would mislead, so facts are dropped whole. A problem is shown even if
+        # it has to be truncated.
+        fewest = 1 if row.is_alarming else 0
+        while len(facts) > fewest and cell_width("  ".join(text for _, text in facts)) > width:
+            facts.remove(min(facts, key=lambda fact: fact[0].rank))
+        text = "  ".join(text for _, text in facts)
+        return Text(text, "yellow" if row.is_alarming else "", overflow="ellipsis")
 
     def _show_on_taskbar(self, percent: float | None) -> None:
         """Show progress in the taskbar if the terminal supports it; None clears it."""
@@ -178,94 +205,6 @@ class Bars(Progress):
         if shown != self._taskbar_percent and self._stream.shows_taskbar:
             self._taskbar_percent = shown
             self._stream.write(_TASKBAR.format(0 if shown is None else 1, shown or 0))
-
-
-class _Rendered:
-    """Lines that are already rendered; Rich only positions them."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Segment(self._text)
-
-
-class _SpinnerColumn(ProgressColumn):
-    """The spinner."""
-
-    def __init__(self, shapes: str) -> None:
-        super().__init__(Column(width=1))
-        self._shapes = shapes
-
-    def render(self, task: Task) -> Text:
-        shape = self._shapes[int(task.get_time() * _SHAPES_PER_S) % len(self._shapes)]
-        return Text(shape if _row(task).is_lively else " ", "cyan")
-
-
-class _TextColumn(ProgressColumn):
-    """A column of text, truncated to its width."""
-
-    def __init__(self, width: int, stream: OutputStream, text: Callable[[_Row], str]) -> None:
-        super().__init__(Column(width=width, no_wrap=True))
-        self._width = width
-        self._stream = stream
-        self._text = text
-
-    def render(self, task: Task) -> Text:
-        text = self._stream.shown(self._text(_row(task)))
-        # Manifest lines differ in their leading number, clips in the end of their names.
-        return Text(truncate(text, self._width, keeps_end=True, head=self._width // 3))
-
-
-class _BarColumn(ProgressColumn):
-    """A bar that fills, or pulses while the percentage is unknown."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(Column(width=width))
-
-    def render(self, task: Task) -> ProgressBar:
-        percent = _row(task).percent
-        return ProgressBar(
-            total=None if percent is None else 100.0,
-            completed=percent or 0.0,
-            animation_time=task.get_time(),
-            complete_style=_BAR_STYLE,
-            finished_style="green",
-            pulse_style=_BAR_STYLE,
-        )
-
-
-class _PercentColumn(ProgressColumn):
-    """The percentage, with its digits at fixed positions."""
-
-    def __init__(self) -> None:
-        super().__init__(Column(width=_PERCENT_WIDTH))
-
-    def render(self, task: Task) -> Text:
-        percent = _row(task).percent
-        return Text("" if percent is None else f"{int(percent):3d}%", "bold")
-
-
-class _FactsColumn(ProgressColumn):
-    """As many facts as fit."""
-
-    def __init__(self, width: int, stream: OutputStream) -> None:
-        super().__init__(Column(width=width, no_wrap=True))
-        self._width = width
-        self._stream = stream
-
-    def render(self, task: Task) -> Text:
-        row = _row(task)
-        facts = [(fact, self._stream.shown(fact.text)) for fact in row.facts if fact.text]
-        # A truncated number would mislead, so facts are dropped whole. A problem is shown even if
-        # it has to be truncated.
-        fewest = 1 if row.is_alarming else 0
-        while (
-            len(facts) > fewest and cell_width("  ".join(text for _, text in facts)) > self._width
-        ):
-            facts.remove(min(facts, key=lambda fact: fact[0].rank))
-        text = "  ".join(text for _, text in facts)
-        return Text(text, "yellow" if row.is_alarming else "", overflow="ellipsis")
 
 
 def _console(stream: OutputStream, environ: Mapping[str, str]) -> Console:
@@ -282,10 +221,6 @@ def _console(stream: OutputStream, environ: Mapping[str, str]) -> Console:
         highlight=False,
         _environ=environ,
     )
-
-
-def _row(task: Task) -> _Row:
-    return cast("_Row", task.fields["row"])
 
 
 def _single_widths(width: int) -> _Widths:
