@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from enum import IntEnum
 from functools import cached_property
-from typing import Final, TextIO
+from typing import IO, AnyStr, Final, TextIO
 
 from omniedit.sanitize import sanitize
 from omniedit.system import THIS_SYSTEM, System
@@ -85,8 +85,17 @@ class OutputStream:
 
     @cached_property
     def depth(self) -> ColourDepth:
-        """The number of colours that are wanted and supported."""
-        return _colour_depth(self._environ, is_terminal=self._obeys_escapes)
+        """The colours that `NO_COLOR`, `TERM`, `FORCE_COLOR` and `COLORTERM` ask for."""
+        environ = self._environ
+        forced = environ.get("FORCE_COLOR", "")
+        is_wanted = forced not in {"0", "false"} if forced else self._obeys_escapes
+        if environ.get("NO_COLOR") or self._is_dumb or not is_wanted:
+            return ColourDepth.NONE
+        if environ.get("COLORTERM", "") in {"truecolor", "24bit"} or "WT_SESSION" in environ:
+            return ColourDepth.TRUE
+        if "256" in environ.get("TERM", ""):
+            return ColourDepth.EIGHT_BIT
+        return ColourDepth.BASIC
 
     @property
     def is_coloured(self) -> bool:
@@ -96,7 +105,7 @@ class OutputStream:
     @property
     def is_animated(self) -> bool:
         """Whether it is a terminal with a movable cursor."""
-        return self._obeys_escapes and not _is_dumb(self._environ)
+        return self._obeys_escapes and not self._is_dumb
 
     @property
     def is_in_background(self) -> bool:
@@ -109,17 +118,63 @@ class OutputStream:
     @property
     def shows_links(self) -> bool:
         """Whether the terminal is known to support links (OSC 8)."""
-        return self._obeys_escapes and _knows_links(self._environ)
+        environ = self._environ
+        vte = environ.get("VTE_VERSION", "")
+        return self._obeys_sequences and (
+            self._is_modern
+            or environ.get("TERM_PROGRAM") == "vscode"
+            or environ.get("TERM") == "xterm-kitty"
+            or "KONSOLE_VERSION" in environ
+            or (vte.isdecimal() and int(vte) >= _VTE_WITH_LINKS)
+        )
 
     @property
     def shows_taskbar(self) -> bool:
         """Whether the terminal is known to support taskbar progress (OSC 9;4)."""
-        return self._obeys_escapes and _knows_taskbar(self._environ)
+        return self._is_notifying and self._environ.get("TERM_PROGRAM") != "iTerm.app"
 
     @property
     def bell(self) -> str:
         """The sequence that calls the user back to the terminal; empty if not supported."""
-        return _bell(self._environ) if self._obeys_escapes else ""
+        if not self._is_notifying:
+            return ""
+        match self._environ.get("TERM_PROGRAM", "").lower():
+            case "iterm.app":
+                return f"\x1b]9;{_FINISHED}\x07"
+            case "ghostty" | "wezterm":
+                return f"\x1b]777;notify;omniedit;{_FINISHED}\x07"
+            case _:
+                return "\x07"
+
+    @property
+    def _is_notifying(self) -> bool:
+        is_wanted = self._environ.get("OMNIEDIT_NOTIFY") != "0"
+        return is_wanted and self._is_modern and self._obeys_sequences
+
+    @property
+    def _is_modern(self) -> bool:
+        """Whether the terminal supports links, progress and notifications."""
+        environ = self._environ
+        return (
+            "WT_SESSION" in environ
+            or environ.get("ConEmuANSI") == "ON"
+            or environ.get("TERM_PROGRAM", "").lower() in {"ghostty", "wezterm", "iterm.app"}
+        )
+
+    @property
+    def _obeys_sequences(self) -> bool:
+        """Whether sequences beyond colours reach the terminal: tmux and screen intercept them."""
+        environ = self._environ
+        is_multiplexed = (
+            "TMUX" in environ
+            or "STY" in environ
+            or environ.get("TERM", "").startswith(("screen", "tmux"))
+        )
+        return self.is_animated and not is_multiplexed
+
+    @property
+    def _is_dumb(self) -> bool:
+        return self._environ.get("TERM", "").lower() in {"dumb", "unknown"}
 
     def is_same_terminal(self, other: "OutputStream") -> bool:
         """Return whether both streams are the same terminal, so that their output interferes."""
@@ -180,12 +235,7 @@ class OutputStream:
 
     def write(self, text: str) -> int:
         """Write rendered text and flush it; drop it if the stream is closed."""
-        if self._stream is not None and not self.is_closed:
-            try:
-                self._stream.write(self._encodable(text))
-                self._stream.flush()
-            except (OSError, ValueError) as error:
-                self._give_up(error)
+        self._put(self._stream, self._encodable(text))
         return len(text)
 
     def write_bytes(self, content: bytes) -> None:
@@ -193,12 +243,8 @@ class OutputStream:
         buffer = getattr(self._stream, "buffer", None)
         if buffer is None:
             self.write(content.decode(errors="backslashreplace"))
-        elif not self.is_closed:
-            try:
-                buffer.write(content)
-                buffer.flush()
-            except (OSError, ValueError) as error:
-                self._give_up(error)
+        else:
+            self._put(buffer, content)
 
     def flush(self) -> None:
         """Do nothing: every write flushes already."""
@@ -217,6 +263,15 @@ class OutputStream:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return self._stream.fileno()
 
+    def _put(self, target: IO[AnyStr] | None, content: AnyStr) -> None:
+        if target is None or self.is_closed:
+            return
+        try:
+            target.write(content)
+            target.flush()
+        except (OSError, ValueError) as error:
+            self._give_up(error)
+
     def _give_up(self, error: OSError | ValueError) -> None:
         self.is_closed = True
         if isinstance(error, OSError) and error.errno not in _GONE:
@@ -233,78 +288,6 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except (OSError, ValueError):
         return False
-
-
-def _is_dumb(environ: Mapping[str, str]) -> bool:
-    return environ.get("TERM", "").lower() in {"dumb", "unknown"}
-
-
-def _colour_depth(environ: Mapping[str, str], *, is_terminal: bool) -> ColourDepth:
-    """Return the colours that `NO_COLOR`, `TERM`, `FORCE_COLOR` and `COLORTERM` ask for."""
-    forced = environ.get("FORCE_COLOR", "")
-    is_wanted = is_terminal if not forced else forced not in {"0", "false"}
-    if environ.get("NO_COLOR") or _is_dumb(environ) or not is_wanted:
-        return ColourDepth.NONE
-    if environ.get("COLORTERM", "") in {"truecolor", "24bit"} or "WT_SESSION" in environ:
-        return ColourDepth.TRUE
-    if "256" in environ.get("TERM", ""):
-        return ColourDepth.EIGHT_BIT
-    return ColourDepth.BASIC
-
-
-def _knows_links(environ: Mapping[str, str]) -> bool:
-    if _is_multiplexed(environ):
-        return False
-    if _is_modern(environ):
-        return True
-    vte = environ.get("VTE_VERSION", "")
-    return (
-        environ.get("TERM_PROGRAM") == "vscode"
-        or environ.get("TERM") == "xterm-kitty"
-        or "KONSOLE_VERSION" in environ
-        or (vte.isdecimal() and int(vte) >= _VTE_WITH_LINKS)
-    )
-
-
-def _knows_taskbar(environ: Mapping[str, str]) -> bool:
-    return _is_notifying(environ) and environ.get("TERM_PROGRAM") != "iTerm.app"
-
-
-def _is_notifying(environ: Mapping[str, str]) -> bool:
-    is_wanted = environ.get("OMNIEDIT_NOTIFY") != "0"
-    return is_wanted and _is_modern(environ) and not _is_multiplexed(environ)
-
-
-def _is_modern(environ: Mapping[str, str]) -> bool:
-    """Return whether the terminal supports links, progress and notifications."""
-    program = environ.get("TERM_PROGRAM", "").lower()
-    return (
-        "WT_SESSION" in environ
-        or environ.get("ConEmuANSI") == "ON"
-        or program in {"ghostty", "wezterm", "iterm.app"}
-    )
-
-
-def _is_multiplexed(environ: Mapping[str, str]) -> bool:
-    """Return whether tmux or screen would intercept such sequences, or the terminal is dumb."""
-    return (
-        "TMUX" in environ
-        or "STY" in environ
-        or environ.get("TERM", "").startswith(("screen", "tmux"))
-        or _is_dumb(environ)
-    )
-
-
-def _bell(environ: Mapping[str, str]) -> str:
-    if not _is_notifying(environ):
-        return ""
-    match environ.get("TERM_PROGRAM", "").lower():
-        case "iterm.app":
-            return f"\x1b]9;{_FINISHED}\x07"
-        case "ghostty" | "wezterm":
-            return f"\x1b]777;notify;omniedit;{_FINISHED}\x07"
-        case _:
-            return "\x07"
 
 
 def _plainer_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:
