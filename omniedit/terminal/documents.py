@@ -21,15 +21,11 @@ from omniedit.events import (
     Event,
     Failed,
     LineFailed,
-    Noted,
-    Preparing,
     Progressed,
     Retrying,
     Saved,
     Stalled,
     Submitted,
-    Transferring,
-    Warned,
 )
 from omniedit.models import AttemptState, EditRequest, Record, SavedFile, TaskError, TaskStatus
 from omniedit.sanitize import sanitize
@@ -106,17 +102,13 @@ def saved_document(file: SavedFile, *, served: SavedFile | None = None) -> Docum
         file: The file with the requested sound.
         served: The file as the service returned it, if kept separately.
     """
-    return _file_document(file) | {"served": None if served is None else _file_document(served)}
+    document = content_document(file) | video_fields(file.facts)
+    return document | {"served": served and content_document(served) | video_fields(served.facts)}
 
 
 def content_document(file: SavedFile) -> Document:
     """Return a file's path, and the size and digest that verify it."""
     return {"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256}
-
-
-def _file_document(file: SavedFile) -> Document:
-    """Return everything known about a file; video facts are null if it was not probed."""
-    return content_document(file) | video_fields(file.facts)
 
 
 def task_error_document(error: TaskError | None) -> Document | None:
@@ -208,52 +200,43 @@ def _event_line(
     }
 
 
-def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:
+def event_document(event: Event, *, at: float, sandbox: bool) -> Document | None:  # noqa: C901, PLR0912 - one case per event
     """Return the NDJSON line of an event; None for events that are only shown to people."""
-    if isinstance(event, Preparing | Transferring | Noted | Warned):
-        return None
-    if isinstance(event, LineFailed):
-        if event.kind in {NotFinishedError.kind, WaitTimeoutError.kind}:
-            return None  # the task continues on the service
-        error = TaskError(
-            code=event.code, message=f"{event.name}: {event.message}", kind=event.kind
-        )
-        fields: Document = {"error": task_error_document(error)}
-        return _event_line("failed", at=at, sandbox=sandbox, task_id=event.task_id, fields=fields)
-    task_id = (
-        event.task_id if isinstance(event, Stalled | Retrying | Saved) else event.record.task_id
-    )
-    name, fields = _name_and_fields(event)
-    return _event_line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)
-
-
-def _name_and_fields(
-    event: Submitted | Progressed | Stalled | Retrying | Completed | Failed | Saved,
-) -> tuple[str, Document]:
+    fields: Document = {}
     match event:
         case Submitted():
-            return "submitted", {"request_id": event.record.request_id}
+            name, fields = "submitted", {"request_id": event.record.request_id}
         case Progressed():
-            return "progress", {
+            name = "progress"
+            fields = {
                 "status": event.record.status,
                 "progress": event.record.task.progress if event.record.task else None,
                 "elapsed_s": _tenths(event.elapsed_s),
                 "remaining_s": _tenths(event.remaining_s),
             }
         case Stalled():
-            return "stalled", {"since_s": _tenths(event.since_s)}
-        case Retrying():
-            return "retrying", {
-                "message": event.message,
-                "delay_s": _tenths(event.delay_s),
-                "attempt": event.attempt,
-            }
+            name, fields = "stalled", {"since_s": _tenths(event.since_s)}
+        case Retrying(message=message, attempt=attempt):
+            delay_s = _tenths(event.delay_s)
+            name, fields = "retrying", {"message": message, "delay_s": delay_s, "attempt": attempt}
         case Completed():
-            return "completed", {}
+            name = "completed"
         case Failed():
-            return "failed", {"error": task_error_document(failure_of(event.record))}
+            name, fields = "failed", {"error": task_error_document(failure_of(event.record))}
+        case LineFailed(code=code, kind=kind):
+            if kind in {NotFinishedError.kind, WaitTimeoutError.kind}:
+                return None  # the task continues on the service
+            error = TaskError(code=code, message=f"{event.name}: {event.message}", kind=kind)
+            name, fields = "failed", {"error": task_error_document(error)}
         case Saved():
-            return "saved", content_document(event.file)
+            name, fields = "saved", content_document(event.file)
+        case _:
+            return None
+    if isinstance(event, Submitted | Progressed | Completed | Failed):
+        task_id = event.record.task_id
+    else:
+        task_id = event.task_id
+    return _event_line(name, at=at, sandbox=sandbox, task_id=task_id, fields=fields)
 
 
 def _tenths(seconds: float | None) -> float | None:
@@ -284,14 +267,13 @@ def render_summary(
 
 
 def _summary_row(document: Document) -> tuple[str, ...]:
-    video, prompt, failure = document["video"], document["prompt"], document["error"]
-    saved = document["saved"]
+    saved, failure = document["saved"], document["error"]
     state = document["status"] or _NOTHING
     if failure is not None:
         state += f" ({failure['code']})"
     return (
-        render_clip(video) or _NOTHING,
-        _short(prompt),
+        render_clip(document["video"]) or _NOTHING,
+        _short(document["prompt"]),
         state,
         _summary_credits(document),
         _shown_path(saved[-1]["path"]) if saved else _NOTHING,
