@@ -148,15 +148,20 @@ class EditState:
         known_s = max(0.0, self._remaining_s - max(0.0, now - self.seen_at))
         return self._shown_remaining.ease_to(known_s, now)
 
-    def percent(self, now: float) -> float | None:
-        """Return the percentage to display: smoothed, and never backwards."""
+    @property
+    def known_percent(self) -> float | None:
+        """The percentage as last reported; None if unknown."""
         if self.transfer is not None:
             return self.transfer.percent
         if self.preparing is not None:
             total = self.preparing.total
             return min(_FULL, _FULL * self.preparing.done / total) if total else None
-        if self.progress is None:
-            return None
+        return self.progress
+
+    def percent(self, now: float) -> float | None:
+        """Return the percentage to display: smoothed between polls, and never backwards."""
+        if self.progress is None or self.transfer is not None or self.preparing is not None:
+            return self.known_percent
         passed_s = max(0.0, now - (self._shown_at or now))
         gap = self._expected(now, self.progress) - self._shown
         self._shown += max(0.0, gap) * (1 - math.exp(-passed_s / _BAR_EASE_S))
@@ -164,13 +169,20 @@ class EditState:
         return self._shown
 
     def take_poll(self, event: Progressed, now: float) -> None:
-        """Record the elapsed and remaining times of a poll."""
-        self.seen_at, self._elapsed_s, self.has_ended = now, event.elapsed_s, False
-        self._remaining_s = event.remaining_s
+        """Record what a poll showed."""
+        task = event.record.task
+        progress = task.progress if task else None
+        if progress is not None and progress > (self.progress or 0):
+            self.unchanged_since = None
+        self.progress = progress
+        self.is_over = self.has_ended = False
+        self.has_been_followed |= task is not None and not task.is_terminal
+        self.seen_at, self._elapsed_s, self._remaining_s = now, event.elapsed_s, event.remaining_s
 
     def take_submission(self, event: Submitted, now: float) -> None:
         """Record that the task has just started."""
         task = event.record.task
+        self.is_over = False
         self.seen_at, self._elapsed_s = now, 0.0
         self._remaining_s = task.estimated_s if task and not task.is_terminal else None
 
@@ -412,24 +424,13 @@ class Board:
         edit.state = status
         if isinstance(event, Submitted):
             self.submitted.add(str(task_id))
-            edit.is_over = False
             edit.take_submission(event, now)
         elif isinstance(event, Progressed):
-            self._take_poll(edit, event, now)
+            edit.take_poll(event, now)
         else:
             self._take_end(edit, event, now)
         self._task_ids.add(task_id)
         self.total = max(self.total, len(self._task_ids))
-
-    def _take_poll(self, edit: EditState, event: Progressed, now: float) -> None:
-        task = event.record.task
-        progress = task.progress if task else None
-        if progress is not None and progress > (edit.progress or 0):
-            edit.unchanged_since = None
-        edit.progress = progress
-        edit.is_over = False
-        edit.has_been_followed |= task is not None and not task.is_terminal
-        edit.take_poll(event, now)
 
     def _take_end(self, edit: EditState, event: Completed | Failed, now: float) -> None:
         if isinstance(event, Completed):

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def watch(
         sandbox: Whether the events come from the sandbox.
         is_ticking: Whether to refresh between events, in a separate thread.
     """
-    began_at, is_interrupted = board.clock(), False
+    began_at = board.clock()
     try:
         with _view(printer, board, is_ticking=is_ticking) as show:
 
@@ -92,11 +93,9 @@ def watch(
                         printer.note(event.message)
 
             yield observe
-    except Interrupted:
-        is_interrupted = True
-        raise
     finally:
         is_long = board.clock() - began_at > _RINGS_AFTER_S
+        is_interrupted = isinstance(sys.exception(), Interrupted)
         if is_long and not is_interrupted and printer.shows_progress:
             # Call the user back to the terminal.
             printer.stderr.write(printer.stderr.bell)
@@ -281,7 +280,7 @@ class PlainLines:
     def _print(self, edit: EditState, text: str) -> None:
         last = self._last_shown(edit)
         last.at, last.state = self._board.clock(), edit.state
-        last.step = _known_percent(edit) // _STEP
+        last.step = _step_of(edit)
         self._printer.message(f"{edit.task_id}: {text}" if edit.task_id else text)
 
     def _last_shown(self, edit: EditState) -> "_LastShown":
@@ -337,7 +336,7 @@ class PlainLines:
             return None  # an upload that its task has replaced
         now, last = self._board.clock(), self._last_shown(edit)
         if edit.state == last.state:
-            is_further = _known_percent(edit) // _STEP > last.step
+            is_further = _step_of(edit) > last.step
             # A fast download or conversion passes ten steps in a second.
             is_slow = edit.transfer is None and edit.preparing is None
             is_due = is_slow or now - last.at >= _TRANSFER_EVERY_S
@@ -385,10 +384,8 @@ def _duration_text(edit: EditState, board: Board) -> str:
     return f" about {render_duration(ago_s)} ago" if ago_s > _AGO_AFTER_S else ""
 
 
-def _known_percent(edit: EditState) -> int:
-    if edit.transfer is None and edit.preparing is None:
-        return edit.progress or 0
-    return int(edit.percent(0.0) or 0)
+def _step_of(edit: EditState) -> int:
+    return int(edit.known_percent or 0) // _STEP
 
 
 def _progress_text(edit: EditState, now: float) -> str:
@@ -399,7 +396,7 @@ def _progress_text(edit: EditState, now: float) -> str:
         much = f"{int(transfer.percent or 0)} % of {render_size(total)}" if total else done
         return f"{edit.state} {transfer.name}, {much}"
     if edit.preparing is not None:
-        percent = edit.percent(now)
+        percent = edit.known_percent
         much = "" if percent is None else f", {int(percent)} %"
         return f"{edit.state} {edit.label}{much}"
     parts = [edit.state]
