@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from omniedit.models import CREDITS_PER_DOLLAR, Record, SavedFile, Task, TaskError, clip_name
-from omniedit.terminal.text import Span, joined_spans
+from omniedit.terminal.text import Span
 
 NOT_SAVED: Final = "not saved"
 
@@ -98,9 +98,8 @@ def render_credits(amount: float) -> str:
 
 def render_estimate(amount: float | None) -> str:
     """Return `about 64.2 credits ($0.94), plus thinking tokens`, or "an unknown price"."""
-    if amount is None:
-        return render_price(amount)
-    return f"{render_price(amount)}, plus thinking tokens"
+    price = render_price(amount)
+    return price if amount is None else f"{price}, plus thinking tokens"
 
 
 def render_price(amount: float | None) -> str:
@@ -172,7 +171,8 @@ def render_status_line(
             parts.append(Span(f"{task.progress} %"))
         parts.append(Span(f"{render_duration(now - started_at(record))} elapsed"))
         parts.append(Span(render_reserved(task)))
-    return joined_spans(parts, _GAP)
+    spans = [span for part in parts if part.text for span in (Span(_GAP), part)]
+    return spans[1:]
 
 
 def name_of(record: Record) -> str:

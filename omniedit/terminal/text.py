@@ -1,7 +1,7 @@
 """Lines of text for a terminal: colours, links, and widths in cells."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
@@ -10,8 +10,6 @@ from omniedit.sanitize import sanitize
 _ELLIPSIS: Final = "…"
 _WORDS: Final = re.compile(r"([^\s`]*`[^`]*`\S*|\S+)(\s*)")
 """Words and the blanks after them; a command in backticks is one word, so that it can be pasted."""
-
-
 _NARROWEST: Final = 16
 """The fewest cells beside a label; with less, wrapping is left to the terminal."""
 
@@ -46,16 +44,6 @@ def plain_text(line: Line) -> str:
     return line if isinstance(line, str) else "".join(span.text for span in line)
 
 
-def joined_spans(parts: Iterable[Span], separator: str) -> list[Span]:
-    """Return the non-empty parts with a dim separator between them."""
-    between = Span(separator, Colour.DIM if separator.strip() else None)
-    spans: list[Span] = []
-    for part in parts:
-        if part.text:
-            spans += [between, part] if spans else [part]
-    return spans
-
-
 def cell_width(text: str) -> int:
     """Return how many terminal cells `text` takes: a Chinese character takes two."""
     if text.isascii():
@@ -86,9 +74,8 @@ def truncate(text: str, width: int, *, keeps_end: bool = False, head: int = 0) -
     return f"{start}{_ELLIPSIS}{end}"
 
 
-def wrapped(line: Line, width: int) -> list[list[Span]]:
+def wrapped(spans: Sequence[Span], width: int) -> list[list[Span]]:
     """Return a line wrapped between words into lines of `width` cells."""
-    spans = [Span(line)] if isinstance(line, str) else line
     lines: list[list[Span]] = [[]]
     used = 0
     for span in spans:
@@ -117,17 +104,11 @@ def labelled(label: Sequence[Span], text: Span, width: int | None) -> list[Line]
     label_width = sum(cell_width(span.text) for span in label)
     if width is None or width - label_width < _NARROWEST:
         return [[*label, text]]
-    import textwrap  # noqa: PLC0415 - only terminals need it
-
     # A long path is left to the terminal to wrap, so that it can still be copied.
-    wrapper = textwrap.TextWrapper(
-        width - label_width, break_long_words=False, break_on_hyphens=False
-    )
-    parts = wrapper.wrap(text.text) or [""]
     margin = [Span(" " * label_width)]
     return [
-        [*(margin if number else label), text._replace(text=part)]
-        for number, part in enumerate(parts)
+        [*(margin if number else label), *part]
+        for number, part in enumerate(wrapped([text], width - label_width))
     ]
 
 

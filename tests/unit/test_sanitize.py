@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniedit.sanitize import quoted, sanitize
-from omniedit.terminal.text import Colour, Span, cell_width, plain_text, truncate, wrapped
+from omniedit.terminal.text import (
+    Colour,
+    Span,
+    cell_width,
+    labelled,
+    plain_text,
+    truncate,
+    wrapped,
+)
 
 _NASTY = st.sampled_from(
     "\x00\x07\x1b\x7f\x85\x9b\u061c\u200b\u200d\u200e\u202e\u2028\u2066\ufeff\udc9b\ud800\U000e0041\n"
@@ -75,6 +83,19 @@ def test_wrapping_loses_nothing_but_spaces(text: str, width: int) -> None:
 
     assert "".join("".join(lines).split()) == "".join(f"note: {text}".split())
     assert all(cell_width(each.rstrip()) <= width or len(each.split()) == 1 for each in lines)
+
+
+def test_a_label_keeps_commands_whole_and_counts_cells() -> None:
+    hint = Span("把天空变成傍晚 把天空变成傍晚: run `omniedit config set-key` first")
+
+    lines = [plain_text(line) for line in labelled([Span("key   ")], hint, 32)]
+
+    assert lines == [
+        "key   把天空变成傍晚",
+        "      把天空变成傍晚: run",
+        "      `omniedit config set-key`",
+        "      first",
+    ]
 
 
 @pytest.mark.parametrize(
