@@ -72,7 +72,10 @@ def page_chunks(
         "videos": (text for video in videos for text in _figure(video)),
         "plot": [_plot(videos, moments)],
         "moments": [_moments(moments)],
-        "details": [*map(_details, videos), *map(_missing, missing)],
+        "details": [
+            *map(_details, videos),
+            *(f"<p>Not shown: {_shown(reason)}</p>\n" for reason in missing),
+        ],
     }
     end = 0
     for match in _PLACE.finditer(template):
@@ -179,10 +182,6 @@ def _facts_of(video: PageVideo) -> Iterator[tuple[str, str]]:
     yield "Video", video.kind or ""
     yield "Size", render_size(video.file.size_bytes)
     yield "SHA-256", video.file.sha256
-
-
-def _missing(reason: str) -> str:
-    return f"<p>Not shown: {_shown(reason)}</p>\n"
 
 
 def _shown(text: str) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -97,18 +97,12 @@ class Printer:
 
     def line(self, line: Line) -> None:
         """Print one line of the result; on a terminal it is wrapped between words."""
-        if self.stdout.is_terminal:
-            self.lines(wrapped(self._shown(self.stdout, line), self.stdout.size.columns))
-        else:
-            self.lines([line])
+        self.lines(_wrapped_on(self.stdout, line))
 
     def lines(self, lines: Iterable[Line]) -> None:
         """Print lines of the result."""
         if self.mode is OutputMode.TEXT:
-            text = ""
-            for line in lines:
-                text += f"{self.stdout.render(line)}\n"
-            self._write(self.stdout, text)
+            self._write(self.stdout, "".join(f"{self.stdout.render(line)}\n" for line in lines))
 
     def path(self, text: str) -> None:
         """Print the path of a saved file, unless a progress line has already shown it.
@@ -171,10 +165,7 @@ class Printer:
 
     def message(self, line: Line) -> None:
         """Print a line of progress or any other line for people on stderr."""
-        lines: list[Line] = [line]
-        if self.stderr.is_terminal:
-            lines = [*wrapped(self._shown(self.stderr, line), self.stderr.size.columns)]
-        self._print_message(lines)
+        self._print_message(_wrapped_on(self.stderr, line))
 
     def question(self, text: str) -> None:
         """Print a question on stderr; the answer is typed on the same line."""
@@ -213,12 +204,6 @@ class Printer:
             if is_free:
                 self.lock.release()
 
-    @staticmethod
-    def _shown(stream: OutputStream, line: Line) -> list[Span]:
-        """Return a line in the characters that a stream can show, so that its width is right."""
-        spans = [Span(line)] if isinstance(line, str) else line
-        return [span._replace(text=stream.shown(span.text)) for span in spans]
-
     def _print_labelled(self, kind: str, colour: Colour, message: str) -> None:
         text = render_hint(message, is_sandbox=self._is_sandbox_flag)
         self.message([Span(f"{kind}:", colour), Span(" "), Span(text)])
@@ -244,13 +229,21 @@ class Printer:
 
     def _write(self, stream: OutputStream, text: str) -> None:
         with self.lock:
-            is_above_bars = self._live is not None and (
-                stream is self.stderr or stream.is_same_terminal(self.stderr)
-            )
-            if is_above_bars and self._live is not None:
-                self._live.print_above(text)
+            live = self._live
+            if live and (stream is self.stderr or stream.is_same_terminal(self.stderr)):
+                live.print_above(text)
             else:
                 stream.write(text)
+
+
+def _wrapped_on(stream: OutputStream, line: Line) -> Sequence[Line]:
+    """Return a line as it fits a terminal, wrapped between words; a pipe gets it as it is."""
+    if not stream.is_terminal:
+        return [line]
+    spans = [Span(line)] if isinstance(line, str) else line
+    # Widths are those of the characters that the stream can show.
+    shown = [span._replace(text=stream.shown(span.text)) for span in spans]
+    return wrapped(shown, stream.size.columns)
 
 
 def _error_command(stream: OutputStream, message: str) -> str:

@@ -114,7 +114,7 @@ def render_clip(
     rows: Iterable[tuple[str, str, Colour | None]] = (
         *_facts(facts),
         ("model", _model(model), None),
-        ("estimate", _estimate(cost), None),
+        ("estimate", "unknown" if cost is None else render_estimate(cost), None),
         *_verdict(facts, problems),
     )
     return [
@@ -161,10 +161,6 @@ def _model(model: Model) -> str:
         return f"{model.model_id} (unknown to omniedit)"
     sizes = " or ".join(f"{width}x{height}" for width, height in model.sizes)
     return f"{model.model_id}: clips of {model.longest_clip_s:g} s at most, results of {sizes}"
-
-
-def _estimate(cost: float | None) -> str:
-    return "unknown" if cost is None else render_estimate(cost)
 
 
 def _length(facts: "ClipFacts") -> str:
