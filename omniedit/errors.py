@@ -104,14 +104,6 @@ class OmniEditError(Exception):
     kind: ClassVar[str] = "error"
     """The name of the class in the journal and in JSON; never changes once released."""
 
-    message: str
-    code: str
-    hint: str | None
-    task_id: str | None
-    request_id: str | None
-    http_status: int | None
-    retry_after_s: float | None
-
     def __init__(
         self,
         message: str,

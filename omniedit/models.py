@@ -59,10 +59,8 @@ class Model(NamedTuple):
     longest_clip_s: float = math.inf
     sizes: tuple[tuple[int, int], ...] = ((1280, 720), (720, 1280))
     """The possible widths and heights of its results."""
-    input_tokens_per_s: int = 5792
-    output_tokens_per_s: int = 5792  # including audio
-    input_credits_per_token: float = 86.7e-6
-    output_credits_per_token: float = 1011.5e-6
+    credits_per_s: float = 5792 * 86.7e-6 + 5792 * 1011.5e-6
+    """Tokens and their prices for a second of the clip, and of a result as long, with its audio."""
 
     @property
     def is_known(self) -> bool:
@@ -75,11 +73,7 @@ class Model(NamedTuple):
         Args:
             clip_s: The length of the clip; None if unknown.
         """
-        if clip_s is None or not self.is_known:
-            return None
-        input_credits = self.input_tokens_per_s * self.input_credits_per_token
-        # A result is as long as its clip.
-        return clip_s * (input_credits + self.output_tokens_per_s * self.output_credits_per_token)
+        return None if clip_s is None or not self.is_known else clip_s * self.credits_per_s
 
 
 MODELS: Final[Mapping[str, Model]] = {
@@ -306,13 +300,7 @@ class UploadedClip(NamedTuple):
     expires_at: float | None  # Unix time
 
 
-_KEPT_OF_TASKS: Final = (
-    "model",
-    "created_at",
-    "estimated_s",
-    "credits_reserved",
-    "credits_used",
-)
+_KEPT_OF_TASKS: Final = ("model", "created_at", "estimated_s", "credits_reserved", "credits_used")
 """Fields that are kept if a newer state of the task omits them."""
 
 

@@ -161,17 +161,6 @@ class Retry:
         """Report a failed attempt and rest before the next one.
 
         Raises:
-            OmniEditError: The error itself, if there is no next attempt.
-        """
-        rest_s = self.delay_s(error)
-        if self._on_retry is not None:
-            self._on_retry(error.message, rest_s, self.attempts)
-        self._sleep(rest_s)
-
-    def delay_s(self, error: OmniEditError) -> float:
-        """Count a failed attempt; return how long to rest before the next one.
-
-        Raises:
             OmniEditError: The error itself, if it is not transient or the time is up.
         """
         self.attempts += 1
@@ -184,7 +173,9 @@ class Retry:
         )
         if not is_transient(error) or not self._has_time_for(rest_s, error):
             raise error
-        return rest_s
+        if self._on_retry is not None:
+            self._on_retry(error.message, rest_s, self.attempts)
+        self._sleep(rest_s)
 
     def succeeded(self) -> None:
         """Restart the backoff after some success."""
