@@ -12,8 +12,9 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
+from omniedit.events import Preparing
 from omniedit.models import natural_order
-from omniedit.terminal.board import Board, EditState, Pause
+from omniedit.terminal.board import Board, EditState, Pause, Transfer
 from omniedit.terminal.human import render_clock, render_credits, render_duration, render_size
 from omniedit.terminal.streams import ColourDepth, OutputStream
 from omniedit.terminal.text import cell_width, truncate
@@ -268,9 +269,9 @@ def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
         still = _Fact(f"no change for {render_duration(now - edit.unchanged_since)}")
         return _Row(edit.label, edit.state, percent, [still], is_lively=False, is_alarming=True)
     if edit.transfer is not None:
-        facts = _transfer_facts(edit, now)
+        facts = _transfer_facts(edit.transfer, now)
     elif edit.preparing is not None:
-        facts = _preparation_facts(edit, now)
+        facts = _preparation_facts(edit.preparing)
     else:
         facts = [
             _Fact(render_clock(edit.elapsed_s(now)), rank=2),
@@ -280,25 +281,21 @@ def _edit_row(edit: EditState, now: float, pause: Pause | None) -> _Row:
     return _Row(edit.label, state, percent, facts, is_lively=False)
 
 
-def _transfer_facts(edit: EditState, now: float) -> list[_Fact]:
-    transfer = edit.transfer
-    if transfer is None:
-        return []
+def _transfer_facts(transfer: Transfer, now: float) -> list[_Fact]:
     done, total, speed = render_size(transfer.done_bytes), transfer.total_bytes, transfer.speed(now)
     return [
         _Fact(done if total is None else f"{done} of {render_size(total)}", rank=2),
         _Fact(f"{render_size(speed)}/s" if speed else "", rank=3),
-        _remaining(edit.remaining_s(now)),
+        _remaining(transfer.remaining_s(now)),
         _Fact(transfer.name.replace("\\", "/").rpartition("/")[2], rank=1),
     ]
 
 
-def _preparation_facts(edit: EditState, now: float) -> list[_Fact]:
-    fps = edit.preparing.fps if edit.preparing else None
+def _preparation_facts(preparing: Preparing) -> list[_Fact]:
     return [
-        _Fact(edit.state.partition(" ")[2], rank=2),  # "piece 7 of 30" when a clip is split
-        _Fact(f"{fps:.0f} fps" if fps else "", rank=1),
-        _remaining(edit.remaining_s(now)),
+        _Fact(preparing.what.partition(" ")[2], rank=2),  # "piece 7 of 30" when a clip is split
+        _Fact(f"{preparing.fps:.0f} fps" if preparing.fps else "", rank=1),
+        _remaining(preparing.remaining_s),
     ]
 
 
@@ -312,15 +309,16 @@ def _overall_row(board: Board, width: int) -> _Row:
     now, counts = board.clock(), board.summary
     if cell_width(counts) + _PERCENT_WIDTH + 4 > width:
         counts = f"{board.done}/{board.total}"
-    if board.pause is not None and board.pause.until > now:
-        facts = _pause_facts(board.pause, now)
+    pause = board.pause if board.pause and board.pause.until > now else None
+    if pause is not None:
+        facts = _pause_facts(pause, now)
     else:
         elapsed = _Fact(render_clock(now - board.started_at), rank=1)
         spent = board.spent_credits
         money = _Fact(render_credits(spent) if spent else "")
         facts = [elapsed, _remaining(board.remaining_s()), money]
-    is_paused = board.pause is not None and board.pause.until > now
-    return _Row(counts, "", board.percent(), facts, is_lively=True, is_alarming=is_paused)
+    is_alarming = pause is not None
+    return _Row(counts, "", board.percent(), facts, is_lively=True, is_alarming=is_alarming)
 
 
 def _remaining(left_s: float | None) -> _Fact:

@@ -235,9 +235,10 @@ class Board:
         """IDs of the tasks that this command submitted."""
         self.skipped: set[str] = set()
         """IDs of the tasks whose result had already been saved."""
-        self._completed: set[str] = set()
-        self._saved: set[str] = set()
-        self._failed: set[str] = set()
+        self.completed: set[str] = set()
+        self.saved: set[str] = set()
+        self.failed: set[str] = set()
+        """IDs of failed tasks, and names of lines that failed without one."""
         self._labels: Mapping[str, str] = {}
         self._records: dict[str, Record] = {}
         self._edits: dict[str, EditState] = {}
@@ -275,24 +276,9 @@ class Board:
         return edits[-1] if edits else EditState(seen_at=self.started_at)
 
     @property
-    def completed(self) -> int:
-        """The number of tasks that completed successfully."""
-        return len(self._completed)
-
-    @property
-    def saved(self) -> int:
-        """The number of tasks with a saved result."""
-        return len(self._saved)
-
-    @property
-    def failed(self) -> int:
-        """The number of failed edits."""
-        return len(self._failed)
-
-    @property
     def done(self) -> int:
         """The number of finished edits: saved, or completed if nothing is saved."""
-        return self.saved if self.saves else self.completed
+        return len(self.saved if self.saves else self.completed)
 
     @property
     def summary(self) -> str:
@@ -300,7 +286,7 @@ class Board:
         word = "saved" if self.saves else "completed"
         parts = [f"{self.done}/{self.total} {word}", f"{len(self.running)} running"]
         if self.failed:
-            parts.append(f"{self.failed} failed")
+            parts.append(f"{len(self.failed)} failed")
         return ", ".join(parts)
 
     @property
@@ -339,7 +325,7 @@ class Board:
         """
         now, running = self.clock(), self.running
         self._most_running = max(self._most_running, len(running))
-        ended = len(self._completed | self._saved | self._failed)
+        ended = len(self.completed | self.saved | self.failed)
         begun = sum(edit.task_id is not None and not edit.has_ended for edit in running)
         left = max(0, self.total - ended - begun)
         known = [left_s for edit in running if (left_s := edit.remaining_s(now)) is not None]
@@ -358,7 +344,7 @@ class Board:
         """Return the overall percentage; it never goes backwards."""
         now = self.clock()
         running = sum(edit.percent(now) or 0.0 for edit in self.running if edit.task_id)
-        percent = (_FULL * (self.done + self.failed) + running) / max(1, self.total)
+        percent = (_FULL * (self.done + len(self.failed)) + running) / max(1, self.total)
         self._shown = max(self._shown, min(_FULL, percent))
         return self._shown
 
@@ -434,11 +420,11 @@ class Board:
 
     def _take_end(self, edit: EditState, event: Completed | Failed, now: float) -> None:
         if isinstance(event, Completed):
-            if edit.has_been_followed and edit.task_id not in self._completed:
+            if edit.has_been_followed and edit.task_id not in self.completed:
                 self._durations_s.append(edit.elapsed_s(now))
-            self._completed.add(str(edit.task_id))
+            self.completed.add(str(edit.task_id))
         else:
-            self._failed.add(str(edit.task_id))
+            self.failed.add(str(edit.task_id))
         edit.end(now)
 
     def _take_pause(self, event: Retrying, now: float) -> None:
@@ -479,7 +465,7 @@ class Board:
     def _take_saved(self, event: Saved) -> None:
         if event.task_id is None:  # joined from results that have been counted
             return
-        self._saved.add(event.task_id)
+        self.saved.add(event.task_id)
         if not event.is_new:
             self.skipped.add(event.task_id)
         edit = self._edits.get(event.task_id)
@@ -492,7 +478,7 @@ class Board:
             self.add(record._replace(saved=(*others, event.file)))
 
     def _take_line_failed(self, event: LineFailed) -> None:
-        self._failed.add(event.task_id or event.name)
+        self.failed.add(event.task_id or event.name)
         edit = self._edits.get(event.task_id or "")
         if edit is not None:
             edit.is_over = True

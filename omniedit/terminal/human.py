@@ -1,10 +1,10 @@
 """Human-readable values: durations, sizes, credits, times, and a one-line status."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from omniedit.models import CREDITS_PER_DOLLAR, Record, SavedFile, Task, TaskError, clip_name
+from omniedit.schemas import instant
 from omniedit.terminal.text import Span
 
 NOT_SAVED: Final = "not saved"
@@ -134,11 +134,8 @@ def render_reserved(task: Task | None, *, estimate: float | None = None) -> str:
 
 def render_moment(unix_s: float) -> str:
     """Return `2026-09-06 14:03 UTC`."""
-    try:
-        moment = datetime.fromtimestamp(unix_s, UTC)
-    except (OverflowError, ValueError, OSError):
-        return "at an unknown time"
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+    moment = instant(unix_s, timespec="minutes")
+    return moment.replace("T", " ").replace("Z", " UTC") if moment else "at an unknown time"
 
 
 def render_failure(error: TaskError | None) -> str:
@@ -169,7 +166,8 @@ def render_status_line(
     elif task is not None and not task.is_terminal:
         if task.progress is not None:
             parts.append(Span(f"{task.progress} %"))
-        parts.append(Span(f"{render_duration(now - started_at(record))} elapsed"))
+        created_at = record.created_at if task.created_at is None else task.created_at
+        parts.append(Span(f"{render_duration(now - created_at)} elapsed"))
         parts.append(Span(render_reserved(task)))
     spans = [span for part in parts if part.text for span in (Span(_GAP), part)]
     return spans[1:]
@@ -183,12 +181,6 @@ def name_of(record: Record) -> str:
 def failure_of(record: Record) -> TaskError | None:
     """Return why the task failed, or the submission was refused."""
     return record.error or (record.task.failure if record.task else None)
-
-
-def started_at(record: Record) -> float:
-    """Return when the edit was started."""
-    created_at = record.task.created_at if record.task else None
-    return record.created_at if created_at is None else created_at
 
 
 def render_clip(video: str | None) -> str:

@@ -1,7 +1,7 @@
 """Markdown rendered by Rich as lines for a terminal."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -122,9 +122,10 @@ def _line(segments: Iterable[Segment]) -> Line:
 
 
 def _colour(style: Style | None) -> Colour | None:
-    colours: Mapping[Colour, bool | None] = {
-        Colour.CYAN: style is not None and style.color is not None,
-        Colour.BOLD: style is not None and style.bold,
-        Colour.DIM: style is not None and style.dim,
-    }
-    return next((colour for colour, is_meant in colours.items() if is_meant), None)
+    if style is None:
+        return None
+    if style.color is not None:
+        return Colour.CYAN
+    if style.bold:
+        return Colour.BOLD
+    return Colour.DIM if style.dim else None

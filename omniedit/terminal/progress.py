@@ -110,32 +110,36 @@ def _view(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_Sho
         # Progress is not wanted, or the events on stdout already tell it.
         yield lambda _: None
         return
-    view: _PermanentLines | PlainLines
-    with contextlib.ExitStack() as stack:
-        if is_auto and is_animated and not printer.stderr.is_in_background:
-            view = stack.enter_context(_bars(printer, board, is_ticking=is_ticking))
-        else:
-            view = PlainLines(printer, board)
-            stack.enter_context(_ticking(printer, view.tick, interval_s=_TICK_S, is_on=is_ticking))
-        printer.shows_saved_lines = printer.is_one_terminal and view.shows_saved_lines
-        try:
-            yield view.show
-        finally:
-            printer.shows_saved_lines = False
+    has_bars = is_auto and is_animated and not printer.stderr.is_in_background
+    names_saved_files = has_bars or board.total <= MANY
+    printer.shows_saved_lines = printer.is_one_terminal and names_saved_files
+    view = _bars if has_bars else _plain_lines
+    try:
+        with view(printer, board, is_ticking=is_ticking) as show:
+            yield show
+    finally:
+        printer.shows_saved_lines = False
 
 
 @contextlib.contextmanager
-def _bars(printer: Printer, board: Board, *, is_ticking: bool) -> "Generator[_PermanentLines]":
+def _plain_lines(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_ShowEvent]:
+    lines = PlainLines(printer, board)
+    with _ticking(printer, lines.tick, interval_s=_TICK_S, is_on=is_ticking):
+        yield lines.show
+
+
+@contextlib.contextmanager
+def _bars(printer: Printer, board: Board, *, is_ticking: bool) -> Generator[_ShowEvent]:
     # Imported only here: a command without bars must not wait for Rich.
     from omniedit.terminal.bars import Bars  # noqa: PLC0415
 
     bars = Bars(board, printer.stderr, printer.environ)
-    view = _PermanentLines(printer, board)
+    lines = _PermanentLines(printer, board)
     interval_s = _FRAME_S if board.is_single else _FRAME_OF_MANY_S
     with bars, printer.showing(bars):
         with _ticking(printer, bars.refresh, interval_s=interval_s, is_on=is_ticking):
-            yield view
-        view.finish()
+            yield lines.show
+        lines.finish()
 
 
 @contextlib.contextmanager
@@ -164,8 +168,6 @@ def _ticking(
 
 class _PermanentLines:
     """Prints the permanent lines above the bars."""
-
-    shows_saved_lines = True
 
     def __init__(self, printer: Printer, board: Board) -> None:
         self._printer = printer
@@ -237,11 +239,6 @@ class PlainLines:
         self._last_shown_of_all = _LastShown(at=board.clock())
         self._last_retry_at = -math.inf
 
-    @property
-    def shows_saved_lines(self) -> bool:
-        """Whether each saved file gets a line."""
-        return not self._is_many
-
     def show(self, event: Event) -> None:
         """Print a line for an event, if it is worth one."""
         edit, is_many = self._board.state_of(event), self._is_many
@@ -268,7 +265,7 @@ class PlainLines:
 
     def _show_summary(self) -> None:
         board = self._board
-        step = (board.done + board.failed) * 100 // max(1, board.total) // _STEP
+        step = (board.done + len(board.failed)) * 100 // max(1, board.total) // _STEP
         if step > self._last_shown_of_all.step:
             self._last_shown_of_all.step = step
             self._print_summary()

@@ -331,7 +331,7 @@ def test_finished_uploads_among_many_are_not_running() -> None:
 def test_an_existing_file_counts_as_saved_not_running() -> None:
     board = ClockedBoard(_saved("t-9", is_new=False), total=9)
 
-    assert (board.saved, board.running) == (1, [])
+    assert (len(board.saved), board.running) == (1, [])
 
 
 def test_the_summary_counts_saved_running_and_failed() -> None:
