@@ -61,6 +61,8 @@ class Policy(NamedTuple):
     """How far they may have differed at an attempt to which the service never replied."""
     grace_s: float = 5.0
     """How long the first signal waits for the reply to a submission."""
+    signal_patience_s: float = 2.0
+    """How long the main thread may take to notice a signal that is not held back."""
     upload_margin_s: float = 3600.0
     """The remaining lifetime that an uploaded clip must have to be reused."""
     submissions_at_once: int = 32

@@ -6,7 +6,6 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -30,11 +29,9 @@ from omniedit.terminal.streams import READER_LEFT
 
 if TYPE_CHECKING:
     from omniedit.edits.session import Session
-    from omniedit.edits.targets import Destination
     from omniedit.events import Event, Observer
     from omniedit.http.client import HttpClient
     from omniedit.journal import JournalUse
-    from omniedit.sandbox import RunningSandbox
     from omniedit.settings import Setting, Settings
     from omniedit.terminal.board import Board
     from omniedit.terminal.documents import Document
@@ -61,22 +58,81 @@ class Outcome(NamedTuple):
     """The hint with the recovery command, if the command has printed one."""
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Context:
-    """What a command receives: the call as typed, and where its output goes."""
+    """What a command receives: the call as typed, and where its output goes.
 
-    environ: Mapping[str, str]
-    printer: Printer
-    signals: Signals
-    argv: Sequence[str] = ()  # as typed, without `omniedit`
-    command: str = ""  # such as `config show`
-    document_name: str = FAILURE
-    destination: str | None = None  # where results go, as typed
-    summary: str | None = None  # the file to append a table of the edits to
-    is_sandbox_flag: bool = False
-    policy: Policy = DEFAULT
-    clock: Clock = SYSTEM_CLOCK
-    _reported: set[str] = field(default_factory=set[str])  # general notes that were already printed
+    The parser fills in `command`, `options` and `params`; nothing changes them afterwards.
+
+    Args:
+        environ: The environment of the process.
+        argv: The arguments as typed, without `omniedit`.
+        policy: Timeouts, budgets and limits.
+        clock: The clock.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        argv: Sequence[str] = (),
+        policy: Policy = DEFAULT,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.environ, self.argv = environ, argv
+        self.policy, self.clock = policy, clock
+        self.command = ""
+        """Its name, such as `config show`; empty until it is known."""
+        self.options: dict[str, Any] = {}
+        """The global options, `--events` and `--summary`, wherever they were typed."""
+        self.params: Mapping[str, Any] | None = None
+        """The command's own options and arguments; None until the command line is parsed."""
+        self.signals = Signals(self._note_grace, policy=policy)
+        self._reported: set[str] = set()  # general notes that were already printed
+
+    def end_parsing(self, params: Mapping[str, Any]) -> None:
+        """Record the command's own options and arguments: the whole command line is parsed.
+
+        Raises:
+            InvalidInputError: If two options exclude each other.
+        """
+        if {"json", "events"} <= self.options.keys():
+            msg = "--json and --events cannot be used together"
+            raise InvalidInputError(msg, code="usage")
+        self.params = params
+
+    @property
+    def document_name(self) -> str:
+        """The name of the command's document."""
+        params = self.params or {}
+        variant = " split" if params.get("split") else " dry run" if params.get("dry_run") else ""
+        return f"{self.command}{variant}".replace(" ", "-") or FAILURE
+
+    @property
+    def summary(self) -> str | None:
+        """The file to append a table of the edits to."""
+        return self.options.get("summary")
+
+    @property
+    def is_sandbox_flag(self) -> bool:
+        """Whether `--sandbox` was typed."""
+        return "sandbox" in self.options
+
+    @cached_property
+    def printer(self) -> Printer:
+        """The printer, which exists even if the command line cannot be parsed."""
+        options = self.options
+        mode = OutputMode.EVENTS if "events" in options else OutputMode.TEXT
+        return Printer(
+            stdout=sys.stdout,
+            stderr=sys.stderr,
+            environ=self.environ,
+            mode=OutputMode.JSON if "json" in options else mode,
+            quiet="quiet" in options,
+            progress=ProgressMode(options.get("progress", "auto")),
+            clock=self.clock.now,
+            verbose="verbose" in options,
+            is_sandbox_flag=self.is_sandbox_flag,
+        )
 
     @cached_property
     def board(self) -> "Board":
@@ -126,10 +182,6 @@ class Context:
         if len(command) > _LONGEST_COMMAND:
             command = "the same command" + (" without `--again`" if "--again" in self.argv else "")
         return command + (" with the same input" if "-" in self.argv else "")
-
-    def now(self) -> float:
-        """Return the current Unix time."""
-        return self.clock.now()
 
     def require_free_stdout(self, option: str) -> None:
         """Refuse an option that writes a file to standard output if it cannot.
@@ -198,7 +250,11 @@ class Context:
             if not settings.is_embedded:
                 key = settings.require_key().reveal()
                 return Connection(settings.base_url.value, settings.files_url.value, key)
-            url = closing.enter_context(_serve_sandbox(settings.sandbox_folder)).url
+            with sandbox_required("serve"):
+                from omniedit.sandbox import serve
+
+                running = serve(settings.sandbox_folder)
+            url = closing.enter_context(running).url
             return Connection(url, url, _SANDBOX_KEY)
 
         with closing:
@@ -254,18 +310,14 @@ class Context:
             msg = f"cannot write the summary to {self.summary}: it is not a text file"
             raise LocalError(msg, hint="name a file such as summary.md")
 
-    def saved_files(
-        self, destination: "Destination | None", *, prints_paths: bool = True
-    ) -> "Observer":
+    def saved_files(self, *, prints_paths: bool = True) -> "Observer":
         """Return an observer that prints the path of each saved result.
 
         Args:
-            destination: Where results go; None if each has its own place.
             prints_paths: Whether the saved paths are the command's output.
         """
         from omniedit.events import Saved
 
-        prints_paths = prints_paths and not (destination is not None and destination.is_stdout)
         has_noted = False
 
         def observe(event: "Event") -> None:
@@ -280,92 +332,17 @@ class Context:
 
         return observe
 
-
-class Call:
-    """A command line while it is being parsed."""
-
-    def __init__(
-        self,
-        environ: Mapping[str, str],
-        *,
-        argv: Sequence[str] = (),
-        policy: Policy = DEFAULT,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
-        self.options: dict[str, Any] = {}
-        """The global options, `--events` and `--summary`, wherever they were typed."""
-        self.command = ""
-        self.signals = Signals(self._note_grace, grace_s=policy.grace_s)
-        self._environ = environ
-        self._argv = argv
-        self._policy = policy
-        self._clock = clock
-        self._params: Mapping[str, Any] | None = None
-
-    @property
-    def is_parsed(self) -> bool:
-        """Whether the whole command line has been parsed."""
-        return self._params is not None
-
-    def freeze(self, params: Mapping[str, Any]) -> Context:
-        """Return the context of the parsed call.
-
-        Args:
-            params: The command's own options and arguments.
-
-        Raises:
-            InvalidInputError: If two options exclude each other.
-        """
-        if self.options.get("json") and self.options.get("events"):
-            msg = "--json and --events cannot be used together"
-            raise InvalidInputError(msg, code="usage")
-        self._params = params
-        return self.context
-
     def stop(self, stop: Callable[[], object]) -> None:
         """Call `stop` to suspend the process, with the progress display put away meanwhile."""
-        if self.is_parsed:
-            self.context.printer.stop(stop)
-        else:
+        if self.params is None:
             stop()
-
-    @cached_property
-    def context(self) -> Context:
-        """The context, which exists even if the call could not be parsed."""
-        options, params = self.options, self._params or {}
-        variant = "split" if params.get("split") else "dry_run" if params.get("dry_run") else ""
-        words = f"{self.command} {variant}".replace("_", " ").split()
-        place = params.get("output")
-        mode = OutputMode.EVENTS if options.get("events") else OutputMode.TEXT
-        is_sandbox_flag = bool(options.get("sandbox"))
-        return Context(
-            environ=self._environ,
-            printer=Printer(
-                stdout=sys.stdout,
-                stderr=sys.stderr,
-                environ=self._environ,
-                mode=OutputMode.JSON if options.get("json") else mode,
-                quiet=bool(options.get("quiet")),
-                progress=ProgressMode(options.get("progress", "auto")),
-                clock=self._clock.now,
-                verbose=bool(options.get("verbose")),
-                is_sandbox_flag=is_sandbox_flag,
-            ),
-            signals=self.signals,
-            argv=self._argv,
-            command=self.command,
-            document_name="-".join(words) or FAILURE,
-            destination=params.get("download") if place is None else place,
-            summary=options.get("summary"),
-            is_sandbox_flag=is_sandbox_flag,
-            policy=self._policy,
-            clock=self._clock,
-        )
+        else:
+            self.printer.stop(stop)
 
     def _note_grace(self) -> None:
         # Raised if the signal arrived in the middle of a write to the same stream.
         with contextlib.suppress(RuntimeError):
-            self.context.printer.note(
+            self.printer.note(
                 "waiting up to 5 s for the service's reply; press again to stop at once"
             )
 
@@ -391,29 +368,28 @@ class _Shown:
     def __call__(self, event: "Event") -> None:
         from omniedit.events import Noted, Warned
 
-        printer = self._context.printer
-        if not isinstance(event, Warned | Noted):
-            self._record(event)
-        if self._show is not None:
-            self._show(event)
-        elif isinstance(event, Warned):
-            printer.warn(event.message)
+        if isinstance(event, Warned):
+            self._context.printer.warn(event.message)
         elif isinstance(event, Noted):
-            printer.note(event.message)
+            self._context.printer.note(event.message)
+        else:
+            with self._lock:
+                self._record(event)
+            if self._show is not None:
+                self._show(event)
 
     def _record(self, event: "Event") -> None:
-        printer, board = self._context.printer, self._context.board
-        with self._lock:
-            if self._total_tasks is not None:
-                board.expect(self._total_tasks)
-                self._total_tasks = None
-            board.take(event)
-            if self._closing is not None:
-                from omniedit.terminal.progress import watch
+        board = self._context.board
+        if self._total_tasks is not None:
+            board.expect(self._total_tasks)
+            self._total_tasks = None
+        board.take(event)
+        if self._closing is not None:
+            from omniedit.terminal.progress import watch
 
-                is_sandbox = self._context.settings.is_sandbox
-                watching = watch(printer, board, sandbox=is_sandbox)
-                self._show, self._closing = self._closing.enter_context(watching), None
+            is_sandbox = self._context.settings.is_sandbox
+            watching = watch(self._context.printer, board, sandbox=is_sandbox)
+            self._show, self._closing = self._closing.enter_context(watching), None
 
     def end(self) -> None:
         """Stop showing progress."""
@@ -456,10 +432,3 @@ def _stream_out(path: Path) -> None:
             return
         msg = f"cannot write to standard output: {error_reason(error)}"
         raise LocalError(msg) from None
-
-
-def _serve_sandbox(folder: Path) -> "RunningSandbox":
-    with sandbox_required("serve"):
-        from omniedit.sandbox import serve
-
-        return serve(folder)

@@ -1,6 +1,5 @@
-"""The root command and the one boundary where errors become messages and an exit status."""
+"""The one boundary where errors become messages and an exit status."""
 
-import functools
 import io
 import os
 import shutil
@@ -9,13 +8,11 @@ import traceback
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
-from typer.main import get_command
 
-from omniedit import __version__
-from omniedit.cli.context import Call, Context, Outcome
+from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import (
     MISSING_COMMAND,
     ExitStatus,
@@ -25,7 +22,7 @@ from omniedit.cli.exit_codes import (
     quoted_place,
     worst,
 )
-from omniedit.cli.parser import Root
+from omniedit.cli.parser import ROOT
 from omniedit.errors import (
     AuthenticationError,
     CredentialsError,
@@ -48,84 +45,17 @@ if TYPE_CHECKING:
 ISSUES_PAGE: Final = "https://github.com/omniedit/omniedit/issues"
 REMIND_WITHIN_S: Final = 3 * 3600
 
-_REMINDING: Final = frozenset(
-    [
-        "batch",
-        "compare",
-        "credits",
-        "doctor",
-        "download",
-        "edit",
-        "probe",
-        "status",
-        "submit",
-        "usage",
-        "wait",
-    ]
-)
-"""`list` shows what expires, and other commands do without the journal."""
+_NOT_REMINDING: Final = frozenset({"", "config", "help", "journal", "list", "sandbox"})
+"""`list` shows what expires, and the others do without the tasks."""
 _SHOWN_TASKS: Final = 5
-_SERVER: Final = "sandbox-serve"
-"""The document name of `sandbox serve`, which normally ends by a signal."""
+_SERVER: Final = "sandbox serve"
+"""The command that normally ends by a signal."""
 _NARROWEST_HELP: Final = 20
 _WIDEST_HELP: Final = 98
 _GENERAL: Final = (CredentialsError, AuthenticationError, QuotaError, NotConnectedError)
 """Errors about the key or the network, not about one task."""
 # The base of all usage errors, which Typer does not export.
 _UsageError: type[typer.TyperException] = typer.BadParameter.__mro__[1]
-
-app = typer.Typer(
-    cls=Root,
-    add_completion=False,
-    rich_markup_mode=None,  # Rich would triple the time of `--help`
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=(
-        "omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting'\n"
-        'omniedit edit clip.mp4 "make it night" -o night.mp4'
-    ),
-)
-
-
-def _show_version(value: bool) -> None:  # noqa: FBT001 - Typer's callback signature
-    if value:
-        typer.echo(f"omniedit {__version__}")
-        raise typer.Exit
-
-
-def _install_completion(context: typer.Context, value: bool) -> None:  # noqa: FBT001 - as above
-    if value:
-        from omniedit.cli.completion.scripts import install
-
-        install(context.obj.context)
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    *,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            "-V",
-            is_eager=True,
-            callback=_show_version,
-            help="Show the version and exit.",
-        ),
-    ] = False,
-    install_completion: Annotated[
-        bool,
-        typer.Option(
-            "--install-completion",
-            is_eager=True,
-            callback=_install_completion,
-            help="Install completion for your shell (bash, zsh, fish, PowerShell) and exit.",
-        ),
-    ] = False,
-) -> None:
-    """Edit a video with one sentence: a clip and a prompt become an edited MP4 with sound."""
 
 
 def run(
@@ -141,74 +71,67 @@ def run(
             # Typer's help may hold characters that the terminal's encoding lacks, and Windows
             # would translate line breaks.
             stream.reconfigure(errors="replace", newline="\n")
-    call = Call(environ, argv=argv, policy=policy, clock=clock)
+    context = Context(environ, argv=argv, policy=policy, clock=clock)
     is_watched = sys.stderr is not None and sys.stderr.isatty()
     try:
-        with call.signals.handled(
-            on_overdue=lambda interrupted: _end_at_once(call, interrupted),
-            on_stop=call.stop if is_watched else None,
+        with context.signals.handled(
+            on_overdue=lambda interrupted: _end_at_once(context, interrupted),
+            on_stop=context.stop if is_watched else None,
         ):
-            outcome = _outcome_of(call, argv)
+            outcome = _outcome_of(context)
             try:
-                return _end(call.context, outcome)
+                return _end(context, outcome)
             except Exception as error:  # noqa: BLE001 - the boundary: anything caught here is a bug
-                return _end(call.context, Outcome(tasks=list, ended_by=error))
+                return _end(context, Outcome(tasks=list, ended_by=error))
     except Interrupted as interrupted:
         # The signal arrived while the outcome was being printed.
         return exit_status_of_signal(interrupted.signal_number)
 
 
-def _outcome_of(call: Call, argv: Sequence[str]) -> Outcome:
+def _outcome_of(context: Context) -> Outcome:
     """Run the command and return its outcome, even if an exception ended it."""
     try:
-        command = _root_command()
-        outcome: Any = command(
-            args=list(argv),
+        # Typer itself never goes below 50 columns.
+        width = max(_NARROWEST_HELP, min(shutil.get_terminal_size().columns - 2, _WIDEST_HELP))
+        outcome: Any = ROOT.main(
+            args=context.argv,
             prog_name="omniedit",
             standalone_mode=False,
-            obj=call,
-            # Typer itself never goes below 50 columns.
-            terminal_width=max(
-                _NARROWEST_HELP, min(shutil.get_terminal_size().columns - 2, _WIDEST_HELP)
-            ),
+            obj=context,
+            terminal_width=width,
         )
     except _UsageError as error:
         from omniedit.cli.usage_errors import usage_error
 
-        _note_modes(call, argv)
-        return Outcome(errors=[usage_error(error, argv, command=call.command)])
+        _note_modes(context)
+        return Outcome(errors=[usage_error(error, context.argv, command=context.command)])
     except SystemExit:
         # Typer exits if the pipe is closed while it writes help.
         return Outcome()
     except OSError as error:
-        if call.is_parsed:
+        if context.params is not None:
             return Outcome(ended_by=error)
         # Before that, only help and the version are written.
         msg = f"cannot write to standard output: {error_reason(error)}"
         return Outcome(errors=[LocalError(msg)])
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the boundary
-        if not call.is_parsed:
-            _note_modes(call, argv)
+        if context.params is None:
+            _note_modes(context)
         return Outcome(ended_by=error)
     return outcome if isinstance(outcome, Outcome) else Outcome()
 
 
-@functools.cache
-def _root_command() -> Any:
-    """Return the root command, built once because it keeps nothing of a call."""
-    return get_command(app)
-
-
-def _note_modes(call: Call, argv: Sequence[str]) -> None:
-    """Read the output options of a call that could not be parsed."""
-    options = argv[: argv.index("--")] if "--" in argv else argv
+def _note_modes(context: Context) -> None:
+    """Read the output options of a command line that could not be parsed."""
+    argv = context.argv
+    words = argv[: argv.index("--")] if "--" in argv else argv
     for name in ("json", "events", "sandbox"):
-        if f"--{name}" in options:
-            call.options[name] = True
-    for before, word in pairwise([*options, ""]):
+        if f"--{name}" in words:
+            context.options[name] = True
+    for before, word in pairwise([*words, ""]):
         name, is_joined, value = before.partition("=")
         if name == "--summary":
-            call.options["summary"] = value if is_joined else word
+            context.options["summary"] = value if is_joined else word
 
 
 def _end(context: Context, outcome: Outcome) -> int:
@@ -224,7 +147,7 @@ def _end(context: Context, outcome: Outcome) -> int:
         case Interrupted() as interrupted:
             status = exit_status_of_signal(interrupted.signal_number)
             error = _interruption(interrupted, status, recovery_hint=outcome.recovery_hint)
-            if context.document_name != _SERVER:
+            if context.command != _SERVER:
                 context.printer.error(error.message)
             _print_recovery_commands(context, error)
         case cause:
@@ -235,7 +158,7 @@ def _end(context: Context, outcome: Outcome) -> int:
     if context.summary is not None:
         _summarise(context, outcome, error)
     if context.printer.mode is not OutputMode.TEXT:
-        _answer(context, outcome, status, error)
+        _print_document(context, outcome, status, error)
     if status is ExitStatus.DONE:
         remind(context)
     return _flush(context, status)
@@ -263,11 +186,11 @@ def _interruption(
     return error
 
 
-def _end_at_once(call: Call, interrupted: Interrupted) -> None:
+def _end_at_once(context: Context, interrupted: Interrupted) -> None:
     """End the process from another thread, because the main thread does not react."""
     try:
-        call.context.printer.end_live()
-        _end(call.context, Outcome(ended_by=interrupted))
+        context.printer.end_live()
+        _end(context, Outcome(ended_by=interrupted))
     finally:
         os._exit(exit_status_of_signal(interrupted.signal_number))
 
@@ -330,7 +253,7 @@ def _print_recovery_commands(context: Context, error: OmniEditError) -> None:
 
 def remind(context: Context) -> None:
     """Note on a terminal that unsaved results expire soon."""
-    if context.command not in _REMINDING:
+    if context.command.partition(" ")[0] in _NOT_REMINDING:
         return
     if not context.printer.stderr.is_terminal or context.printer.quiet:
         return
@@ -342,7 +265,7 @@ def remind(context: Context) -> None:
     folder = context.settings.journal_folder
     if not os.path.lexists(folder / JOURNAL_FILE):
         return
-    now = context.now()
+    now = context.clock.now()
     shown = {record.task_id for record in context.board.records}
     try:
         # Nobody waits for a reminder.
@@ -385,40 +308,18 @@ def _summarise(context: Context, outcome: Outcome, error: OmniEditError | None) 
             context.printer.warn(failure.message)
 
 
-def _answer(
+def _print_document(
     context: Context, outcome: Outcome, status: ExitStatus, error: OmniEditError | None
 ) -> None:
-    """Print the document or the last event, without `raw` if that cannot be serialised."""
-    try:
-        _print_document(context, status, error, outcome.fields, _tasks(context, outcome))
-    except (RecursionError, TypeError, ValueError):
-        # The service's reply may be nested too deeply for the JSON encoder.
-        tasks = [task | {"raw": None} for task in _tasks(context, outcome)]
-        _print_document(context, status, error, outcome.fields, tasks)
-
-
-def _tasks(context: Context, outcome: Outcome) -> "Sequence[Document]":
-    from omniedit.terminal.documents import task_document
-
-    if outcome.tasks is not None:
-        return outcome.tasks()
-    return [task_document(record) for record in context.board.records]
-
-
-def _print_document(
-    context: Context,
-    status: ExitStatus,
-    error: OmniEditError | None,
-    known: Mapping[str, object],
-    tasks: "Sequence[Document]",
-) -> None:
+    """Print the document, or the last event."""
     from omniedit.schemas import unknown_values
     from omniedit.terminal.documents import done_document, envelope, error_document
 
+    tasks = _tasks(context, outcome)
     is_ok, is_sandbox = status is ExitStatus.DONE, context.is_sandbox
     hint = _hint(context, error) if error else None
     shown = error_document(error, exit_status=status, hint=hint) if error else None
-    fields = {**unknown_values(context.document_name), **known}
+    fields = {**unknown_values(context.document_name), **outcome.fields}
     if "tasks" in fields:
         fields["tasks"] = tasks
     if "task" in fields:
@@ -429,11 +330,19 @@ def _print_document(
             ok=is_ok,
             exit_status=status,
             tasks=tasks,
-            at=context.now(),
+            at=context.clock.now(),
             sandbox=is_sandbox,
             error=shown,
         )
     )
+
+
+def _tasks(context: Context, outcome: Outcome) -> "Sequence[Document]":
+    from omniedit.terminal.documents import task_document
+
+    if outcome.tasks is not None:
+        return outcome.tasks()
+    return [task_document(record) for record in context.board.records]
 
 
 def _hint(context: Context, error: OmniEditError) -> str | None:
@@ -446,13 +355,15 @@ def _place_of(context: Context, task_id: str | None) -> str | None:
     """Return where a task's result goes: the path as typed, or the default name of `edit`."""
     if context.command == "compare":  # what was typed names its page
         return None
-    if task_id is not None and context.destination is None and context.command == "edit":
+    params = context.params or {}
+    place: str | None = params.get("output", params.get("download"))
+    if task_id is not None and place is None and context.command == "edit":
         from omniedit.edits.targets import default_name
 
         for record in context.board.records:
             if record.task_id == task_id and record.identity is not None:
                 return default_name(record.video, record.prompt, record.identity)
-    return context.destination
+    return place
 
 
 def _print_trace(context: Context, error: BaseException) -> None:

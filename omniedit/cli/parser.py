@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
+from omniedit import __version__
 from omniedit.terminal.text import Colour
 
 OUTPUT: Final = "Output"
@@ -52,9 +53,28 @@ def _parse_progress(
     return value
 
 
-def _flag(*names: str, help: str, section: str = EVERYWHERE) -> TyperOption:  # noqa: A002 - Typer's own word
+def _show_version(_context: typer.Context, _param: typer.CallbackParam, value: bool) -> None:  # noqa: FBT001 - Typer's callback signature
+    if value:
+        typer.echo(f"omniedit {__version__}")
+        raise typer.Exit
+
+
+def _install_completion(context: typer.Context, _param: typer.CallbackParam, value: bool) -> None:  # noqa: FBT001 - as above
+    if value:
+        from omniedit.cli.completion.scripts import install
+
+        install(context.obj)
+        raise typer.Exit
+
+
+def _flag(*names: str, help: str, section: str = EVERYWHERE, **attrs: Any) -> TyperOption:  # noqa: A002 - Typer's own word
     return TyperOption(
-        param_decls=list(names), is_flag=True, default=False, help=help, rich_help_panel=section
+        param_decls=[*names],
+        is_flag=True,
+        default=False,
+        help=help,
+        rich_help_panel=section,
+        **attrs,
     )
 
 
@@ -85,6 +105,56 @@ _EVENT_OPTIONS: Final = (
 )
 
 
+def _take_options(ctx: Any) -> None:
+    """Record the global options of the call, even after an error; commands do not see them."""
+    for option in (*_GLOBAL_OPTIONS, *_EVENT_OPTIONS):
+        if value := ctx.params.pop(option.name, None):
+            ctx.obj.options[option.name] = value
+
+
+def _write_sections(self: Any, ctx: Any, formatter: Any) -> None:
+    """Write arguments and options, in sections."""
+    sections: dict[str, list[tuple[str, str]]] = {name: [] for name in _SECTIONS}
+    for param in self.get_params(ctx):
+        if param.param_type_name == "argument":
+            sections["Arguments"].append((param.metavar, param.help or ""))
+        elif not param.hidden:
+            section = EVERYWHERE if "--help" in param.opts else param.rich_help_panel or "Options"
+            sections[section].append((_names_of(param), param.help or ""))
+    for name, rows in sections.items():
+        if rows:
+            with formatter.section(_painted(ctx, name, Colour.BOLD)):
+                _write_rows(rows, ctx, formatter)
+
+
+def _names_of(param: Any) -> str:
+    """Return an option's names, short ones first, and its metavar."""
+    names = ", ".join(sorted(param.opts, key=len))
+    if param.secondary_opts:
+        names = f"{names} / {', '.join(param.secondary_opts)}"
+    return names if param.is_flag else f"{names} {param.metavar}"
+
+
+def _write_rows(rows: Iterable[tuple[str, str]], ctx: Any, formatter: Any) -> None:
+    shown = [(_painted(ctx, name, Colour.CYAN), text) for name, text in rows]
+    # A narrow column of names leaves room for the descriptions.
+    formatter.write_dl(shown, col_max=min(_NAME_WIDTH, (formatter.width + 2) // 4))
+
+
+def _write_examples(self: Any, ctx: Any, formatter: Any) -> None:
+    """Write the examples, one per line and ready to paste."""
+    if self.epilog:
+        with formatter.section(_painted(ctx, "Examples", Colour.BOLD)):
+            for line in self.epilog.strip().splitlines():
+                formatter.write(f"  {line}\n")
+
+
+def _painted(ctx: Any, text: str, colour: Colour) -> str:
+    if ctx.color is None:
+        ctx.color = ctx.obj is not None and ctx.obj.printer.stdout.is_coloured
+    return f"\x1b[{colour}m{text}\x1b[0m" if ctx.color else text
+
+
 class Command(TyperCommand):
     """A command that also takes the global options after its name."""
 
@@ -94,31 +164,25 @@ class Command(TyperCommand):
         super().__init__(*args, **kwargs)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments, after telling the call which command it is for."""
-        call = ctx.find_root().obj
-        if call is not None:  # completion reads commands without a call
-            call.command = " ".join(ctx.command_path.split()[1:])
+        """Parse the arguments, after recording which command they are for."""
+        if ctx.obj is not None:  # completion reads commands without a call
+            ctx.obj.command = " ".join(ctx.command_path.split()[1:])
         try:
             return super().parse_args(ctx, args)
         finally:
             _take_options(ctx)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command with its frozen context."""
-        ctx.obj = ctx.find_root().obj.freeze(ctx.params)
+        """Run the command, whose whole command line has been parsed."""
+        ctx.obj.end_parsing(ctx.params)
         return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the arguments without the braces that Typer puts around required ones."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments and options, in sections."""
-        _write_sections(self.get_params(ctx), ctx, formatter)
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples, one per line and ready to paste."""
-        _write_examples(self.epilog, ctx, formatter)
+    format_options = _write_sections
+    format_epilog = _write_examples
 
 
 class Group(TyperGroup):
@@ -148,11 +212,9 @@ class Group(TyperGroup):
                 if command
             ]
             _write_rows(rows, ctx, formatter)
-        _write_sections(self.get_params(ctx), ctx, formatter)
+        _write_sections(self, ctx, formatter)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples, one per line and ready to paste."""
-        _write_examples(self.epilog, ctx, formatter)
+    format_epilog = _write_examples
 
 
 class Root(Group):
@@ -176,6 +238,47 @@ class Root(Group):
         return super().get_command(ctx, cmd_name)
 
 
+ROOT: Final = Root(
+    help="Edit a video with one sentence: a clip and a prompt become an edited MP4 with sound.",
+    epilog=(
+        "omniedit --sandbox edit https://example.com/clip.mp4 'warmer lighting'\n"
+        'omniedit edit clip.mp4 "make it night" -o night.mp4'
+    ),
+    params=[
+        _flag(
+            "--version",
+            "-V",
+            help="Show the version and exit.",
+            section="Options",
+            is_eager=True,
+            callback=_show_version,
+        ),
+        _flag(
+            "--install-completion",
+            help="Install completion for your shell (bash, zsh, fish, PowerShell) and exit.",
+            section="Options",
+            is_eager=True,
+            callback=_install_completion,
+        ),
+    ],
+    no_args_is_help=True,
+    rich_markup_mode=None,  # Rich would triple the time of `--help`
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def new_group(name: str, help: str) -> typer.Typer:  # noqa: A002 - Typer's own word
+    """Return a group of commands, which shows its help if none of them is named."""
+    return typer.Typer(
+        name=name,
+        cls=Group,
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+    )
+
+
 def _load(name: str) -> Any:
     module: Any = import_module(f"omniedit.cli.commands.{name}")
     found = getattr(module, _COMMANDS[name])
@@ -183,52 +286,3 @@ def _load(name: str) -> Any:
         function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
         found.command(name, cls=Command, epilog=module.EXAMPLES)(function)
     return get_command(found)
-
-
-def _take_options(ctx: Any) -> None:
-    """Move the global options from the parsed parameters to the call, even after an error."""
-    for option in (*_GLOBAL_OPTIONS, *_EVENT_OPTIONS):
-        if value := ctx.params.pop(option.name, None):
-            ctx.find_root().obj.options[option.name] = value
-
-
-def _write_sections(params: Iterable[Any], ctx: Any, formatter: Any) -> None:
-    sections: dict[str, list[tuple[str, str]]] = {name: [] for name in _SECTIONS}
-    for param in params:
-        if param.param_type_name == "argument":
-            sections["Arguments"].append((param.metavar, param.help or ""))
-        elif not param.hidden:
-            section = EVERYWHERE if "--help" in param.opts else param.rich_help_panel or "Options"
-            sections[section].append((_names_of(param), param.help or ""))
-    for name, rows in sections.items():
-        if rows:
-            with formatter.section(_painted(ctx, name, Colour.BOLD)):
-                _write_rows(rows, ctx, formatter)
-
-
-def _names_of(param: Any) -> str:
-    """Return an option's names, short ones first, and its metavar."""
-    names = ", ".join(sorted(param.opts, key=len))
-    if param.secondary_opts:
-        names = f"{names} / {', '.join(param.secondary_opts)}"
-    return names if param.is_flag else f"{names} {param.metavar}"
-
-
-def _write_rows(rows: Iterable[tuple[str, str]], ctx: Any, formatter: Any) -> None:
-    shown = [(_painted(ctx, name, Colour.CYAN), text) for name, text in rows]
-    # A narrow column of names leaves room for the descriptions.
-    formatter.write_dl(shown, col_max=min(_NAME_WIDTH, (formatter.width + 2) // 4))
-
-
-def _write_examples(examples: str | None, ctx: Any, formatter: Any) -> None:
-    if examples:
-        with formatter.section(_painted(ctx, "Examples", Colour.BOLD)):
-            for line in examples.strip().splitlines():
-                formatter.write(f"  {line}\n")
-
-
-def _painted(ctx: Any, text: str, colour: Colour) -> str:
-    if ctx.color is None:
-        call = ctx.find_root().obj
-        ctx.color = call is not None and call.context.printer.stdout.is_coloured
-    return f"\x1b[{colour}m{text}\x1b[0m" if ctx.color else text

@@ -12,11 +12,8 @@ from types import FrameType
 from typing import Any, Final
 
 from omniedit.errors import Interrupted
-from omniedit.policy import DEFAULT
+from omniedit.policy import DEFAULT, Policy
 from omniedit.system import THIS_SYSTEM, System
-
-PATIENCE_S: Final = 2.0
-"""How long the main thread may take to notice a signal that is not held back."""
 
 _TICK_S: Final = 0.05
 
@@ -30,8 +27,8 @@ class Signals:
 
     Args:
         on_grace: Called when a first signal is held back to wait for a reply.
-        grace_s: The longest time that a signal is held back.
-        patience_s: How long the main thread may take to notice a signal, before `on_overdue`.
+        policy: The longest time that a signal is held back, and how long the main thread may take
+            to notice it before `on_overdue`.
         system: The operating system; injected by tests.
     """
 
@@ -39,13 +36,11 @@ class Signals:
         self,
         on_grace: Callable[[], None],
         *,
-        grace_s: float = DEFAULT.grace_s,
-        patience_s: float = PATIENCE_S,
+        policy: Policy = DEFAULT,
         system: System = THIS_SYSTEM,
     ) -> None:
         self._on_grace = on_grace
-        self._grace_s = grace_s
-        self._patience_s = patience_s
+        self._grace_s, self._patience_s = policy.grace_s, policy.signal_patience_s
         self._system = system
         self._shields = 0
         self._in_threads = 0

@@ -55,7 +55,7 @@ server.serve_forever()
 _CLIENT: Final = """
 import json, sys, time
 from tests.benchmarks.memory import peak_kib
-from omniedit.cli.context import Call
+from omniedit.cli.context import Context
 from omniedit.journal import JournalUse
 from omniedit.edits.poller import Poller
 from omniedit.models import Task
@@ -70,9 +70,9 @@ def leap(_, seconds):
 
 environ = {"OMNIEDIT_BASE_URL": sys.argv[1], "OMNIEDIT_API_KEY": "sk-b", "OMNIEDIT_STATE_DIR": sys.argv[2]}
 clock = Clock(monotonic=lambda: time.monotonic() + leapt, wait=leap)
-call = Call(environ, clock=clock)
+context = Context(environ, clock=clock)
 count = int(sys.argv[3])
-with call.freeze({}).session(JournalUse.REQUIRED, total_tasks=count) as session:
+with context.session(JournalUse.REQUIRED, total_tasks=count) as session:
     waiting = Poller(session, timeout_s=86400)
     now = time.time()
     for number in range(count):

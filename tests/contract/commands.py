@@ -5,14 +5,14 @@ from typing import Any
 
 import typer
 
-from omniedit.cli.main import app
+from omniedit.cli.parser import ROOT
 
 GLOBAL_OPTIONS = frozenset({"--json", "--quiet", "--verbose", "--sandbox", "--progress"})
 
 
 def every_command() -> Mapping[str, Any]:
     """Return each command that does something, by its name after `omniedit`."""
-    return dict(_below(typer.main.get_command(app), ()))
+    return dict(_below(ROOT, ()))
 
 
 def options_of(command: Any) -> list[str]:
@@ -27,7 +27,7 @@ def options_of(command: Any) -> list[str]:
 
 def root_options() -> list[str]:
     """Return the options of `omniedit` alone."""
-    return options_of(typer.main.get_command(app))
+    return options_of(ROOT)
 
 
 def _below(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

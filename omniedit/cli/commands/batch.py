@@ -260,7 +260,7 @@ def _run(
     from omniedit.edits.batch import BatchRun
 
     ended_by: BaseException | None = None
-    observers = [context.saved_files(None)]
+    observers = [context.saved_files()]
     try:
         with context.session(
             use,

@@ -7,7 +7,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import read_stdin
-from omniedit.cli.parser import Command, Group
+from omniedit.cli.parser import Command, new_group
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.settings import KEY_PAGE, Setting, credentials_path, parse_key
 from omniedit.settings.credentials import CredentialsFile
@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 
     from omniedit.settings import Settings
 
-app = typer.Typer(
-    name="config",
-    cls=Group,
-    help="Manage the key, and show the settings.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = new_group("config", "Manage the key, and show the settings.")
 
 
 @app.command(

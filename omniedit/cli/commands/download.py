@@ -66,7 +66,9 @@ def download(
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
     with context.session(
-        use, observers=[context.saved_files(destination)], sidecars=sidecar
+        use,
+        observers=[context.saved_files(prints_paths=not destination.is_stdout)],
+        sidecars=sidecar,
     ) as session:
         found: list[EndedTask] = (
             list(unsaved_results(session, expiring_s=expiring))

@@ -143,7 +143,9 @@ def edit(
         timeout_s=timeout,
     )
     with context.session(
-        use, observers=[context.saved_files(destination)], sidecars=sidecar
+        use,
+        observers=[context.saved_files(prints_paths=not destination.is_stdout)],
+        sidecars=sidecar,
     ) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
         context.board.request = request

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.parser import Command, Group
+from omniedit.cli.parser import Command, new_group
 from omniedit.errors import LocalError, OmniEditError
 from omniedit.journal import JOURNAL_FILE, Journal, JournalUse, Recovery, opened_journal
 from omniedit.journal.recovery import recover as recover_journal
@@ -16,19 +16,7 @@ from omniedit.system.files import check_own_path
 if TYPE_CHECKING:
     from omniedit.journal.merging import Merged
 
-app = typer.Typer(
-    name="journal",
-    cls=Group,
-    help="Merge other journals, or recover a damaged one.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
-
-
-@app.callback()
-def journal() -> None:
-    """Merge other journals, or recover a damaged one."""
+app = new_group("journal", "Merge other journals, or recover a damaged one.")
 
 
 @app.command(

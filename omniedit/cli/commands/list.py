@@ -83,7 +83,7 @@ def list_(
         expiring_s=expiring,
         state=state,
         clip=clip,
-        since=None if since is None else parse_since(since, now=context.now()),
+        since=None if since is None else parse_since(since, now=context.clock.now()),
     )
     is_filtered = everything or tree or offline or forget is not None or not filters.keep_all
     _check_combination(remote=remote, adopt=adopt, is_filtered=is_filtered)

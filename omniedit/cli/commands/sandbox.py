@@ -8,7 +8,7 @@ import typer
 
 from omniedit.cli.context import Context, Outcome, sandbox_required
 from omniedit.cli.options import parse_duration
-from omniedit.cli.parser import Command, Group
+from omniedit.cli.parser import Command, new_group
 from omniedit.errors import Interrupted
 from omniedit.journal import Journal
 from omniedit.models import render_count
@@ -16,14 +16,7 @@ from omniedit.system import THIS_SYSTEM
 from omniedit.system.files import make_private_folder
 from omniedit.terminal.documents import envelope
 
-app = typer.Typer(
-    name="sandbox",
-    cls=Group,
-    help="Run or reset the local stand-in for the service.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = new_group("sandbox", "Run or reset the local stand-in for the service.")
 
 
 @app.command(

@@ -87,7 +87,7 @@ def edit_in_pieces(
 def _make(call: SplitCall, plan: SplitPlan, report: BatchReport) -> "SavedFile | None":
     """Edit and join the pieces; return None if one failed or the result went to stdout."""
     context = call.context
-    saved_files = context.saved_files(call.options.destination, prints_paths=False)
+    saved_files = context.saved_files(prints_paths=False)
     with context.session(
         call.use,
         observers=[saved_files],

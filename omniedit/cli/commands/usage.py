@@ -49,7 +49,7 @@ def usage(
     from omniedit.edits.usage import bills
 
     context: Context = ctx.obj
-    begin = -math.inf if since is None else parse_since(since, now=context.now())
+    begin = -math.inf if since is None else parse_since(since, now=context.clock.now())
     use = JournalUse.NONE if remote else JournalUse.REQUIRED
     with context.session(use, shows_progress=False) as session:
         rows, total = bills(_expenses(context, session, by, since=begin, remote=remote))

@@ -57,9 +57,10 @@ def wait(
 
     context: Context = ctx.obj
     destination = None if download is None else Destination(download)
-    if destination is None or destination.is_stdout:
+    is_streamed = destination is not None and destination.is_stdout
+    if destination is None or is_streamed:
         refuse_sidecar(sidecar)
-    if destination and destination.is_stdout:
+    if is_streamed:
         context.require_free_stdout("--download -")
     options = FollowOptions(
         destination=destination, overwrite=force, timeout_s=timeout, fail_fast=fail_fast
@@ -67,7 +68,7 @@ def wait(
     context.board.saves = destination is not None
     errors: list[OmniEditError] = []
     use = JournalUse.OPTIONAL if tasks else JournalUse.REQUIRED
-    observers = [context.saved_files(destination)]
+    observers = [context.saved_files(prints_paths=not is_streamed)]
     with context.session(
         use, observers=observers, total_tasks=len(tasks or [""]), sidecars=sidecar
     ) as session:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from omniedit.cli.parser import ROOT
+
 FILES: Final = "files"
 FOLDERS: Final = "folders"
 TASKS: Final = "tasks"
@@ -81,12 +83,7 @@ class CommandModel:
 
 def command_model() -> CommandModel:
     """Return the root command, with everything below it."""
-    from typer.main import get_command
-
-    from omniedit.cli.main import app
-
-    root: Any = get_command(app)
-    return _command_model(root, root.make_context("omniedit", [], resilient_parsing=True), ())
+    return _command_model(ROOT, ROOT.make_context("omniedit", [], resilient_parsing=True), ())
 
 
 def _command_model(command: Any, context: Any, path: tuple[str, ...]) -> CommandModel:

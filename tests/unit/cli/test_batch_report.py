@@ -7,7 +7,6 @@ import pytest
 
 from omniedit.cli.batch_report import BatchReport
 from omniedit.cli.context import Context
-from omniedit.cli.signals import Signals
 from omniedit.edits.batch import EditOutcome
 from omniedit.edits.planner import PlannedEdit
 from omniedit.errors import (
@@ -47,12 +46,10 @@ class ReportedBatch:
         quiet: bool = False,
     ) -> None:
         self.stderr = io.StringIO()
-        self.context = Context(
-            environ={},
-            printer=Printer(stdout=io.StringIO(), stderr=self.stderr, environ={}, quiet=quiet),
-            signals=Signals(lambda: None),
-            argv=("batch", "m", *options),
-            command="batch",
+        self.context = Context({}, argv=("batch", "m", *options))
+        self.context.command = "batch"
+        self.context.printer = Printer(
+            stdout=io.StringIO(), stderr=self.stderr, environ={}, quiet=quiet
         )
         self.edits = [edit(number) for number in range(1, count + 1)]
         self.report = BatchReport(self.context, "m", has_journal=has_journal)

@@ -8,7 +8,6 @@ import pytest
 
 from omniedit.cli.context import Context
 from omniedit.cli.main import remind
-from omniedit.cli.signals import Signals
 from omniedit.journal import Journal
 from omniedit.models import SavedFile, Task
 from omniedit.terminal.printer import Printer
@@ -26,14 +25,11 @@ class Terminal(io.StringIO):
 def reminder(folder: Path, *, command: str = "status", sandbox: bool = False) -> str:
     """Return the reminder that a successful command prints on a terminal."""
     stderr = Terminal()
-    context = Context(
-        environ={"OMNIEDIT_STATE_DIR": str(folder), "OMNIEDIT_API_KEY": "sk-evo-0123456789"},
-        printer=Printer(
-            stdout=None, stderr=stderr, environ={"NO_COLOR": "1"}, is_sandbox_flag=sandbox
-        ),
-        signals=Signals(lambda: None),
-        command=command,
-        is_sandbox_flag=sandbox,
+    context = Context({"OMNIEDIT_STATE_DIR": str(folder), "OMNIEDIT_API_KEY": "sk-evo-0123456789"})
+    context.command = command
+    context.options = {"sandbox": True} if sandbox else {}
+    context.printer = Printer(
+        stdout=None, stderr=stderr, environ={"NO_COLOR": "1"}, is_sandbox_flag=sandbox
     )
     remind(context)
     return stderr.getvalue()

@@ -12,7 +12,6 @@ import pytest
 from omniedit.cli import main
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.exit_codes import ExitStatus
-from omniedit.cli.signals import Signals
 from omniedit.errors import (
     Interrupted,
     InvalidInputError,
@@ -33,13 +32,9 @@ class Ended:
         self, outcome: Outcome, mode: OutputMode, name: str = "wait", record: Record | None = None
     ) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
-        context = Context(
-            environ={"OMNIEDIT_SANDBOX": "1"},
-            printer=Printer(stdout=self.stdout, stderr=self.stderr, environ={}, mode=mode),
-            signals=Signals(lambda: None),
-            command=name,
-            document_name=name,
-        )
+        context = Context({"OMNIEDIT_SANDBOX": "1"})
+        context.command = name
+        context.printer = Printer(stdout=self.stdout, stderr=self.stderr, environ={}, mode=mode)
         if record is not None:
             context.board.add(record)
         self.status = main._end(context, outcome)

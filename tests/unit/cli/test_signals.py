@@ -13,6 +13,7 @@ import pytest
 
 from omniedit.cli.signals import Signals
 from omniedit.errors import Interrupted
+from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM
 from tests.contract.readme import ROOT
 from tests.systems import windows
@@ -29,7 +30,9 @@ def grace_notices() -> list[str]:
 
 @pytest.fixture
 def signals(grace_notices: list[str]) -> Iterator[Signals]:
-    signals = Signals(lambda: grace_notices.append("waiting"), grace_s=0.05)
+    signals = Signals(
+        lambda: grace_notices.append("waiting"), policy=DEFAULT._replace(grace_s=0.05)
+    )
     with signals.handled():
         yield signals
 
@@ -212,7 +215,7 @@ def test_other_threads_change_no_signal_handlers() -> None:
 
 
 def test_drain_waits_for_replies_in_other_threads() -> None:
-    signals = Signals(lambda: None, grace_s=20)
+    signals = Signals(lambda: None, policy=DEFAULT._replace(grace_s=20))
     is_shielded, may_end = threading.Event(), threading.Event()
     ended: list[str] = []
 
@@ -233,7 +236,7 @@ def test_drain_waits_for_replies_in_other_threads() -> None:
 
 
 def test_drain_gives_up_after_the_grace_period() -> None:
-    signals = Signals(lambda: None, grace_s=0.01)
+    signals = Signals(lambda: None, policy=DEFAULT._replace(grace_s=0.01))
     is_shielded, may_end = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -260,9 +263,8 @@ def overdue() -> list[int]:
 @pytest.fixture
 def windows_signals(grace_notices: list[str], overdue: list[int]) -> Iterator[Signals]:
     """Handle signals as on Windows, where none interrupts a system call."""
-    signals = Signals(
-        lambda: grace_notices.append("waiting"), grace_s=0.05, patience_s=20, system=windows()
-    )
+    policy = DEFAULT._replace(grace_s=0.05, signal_patience_s=20)
+    signals = Signals(lambda: grace_notices.append("waiting"), policy=policy, system=windows())
     with signals.handled(on_overdue=lambda interrupted: overdue.append(interrupted.signal_number)):
         yield signals
 
@@ -330,6 +332,7 @@ import os, signal, sys, threading
 from contextlib import nullcontext
 from omniedit.cli.signals import Signals
 from omniedit.errors import Interrupted
+from omniedit.policy import DEFAULT
 from omniedit.system import THIS_SYSTEM
 from tests.systems import windows
 
@@ -345,7 +348,8 @@ system = windows() if "windows" in sys.argv else THIS_SYSTEM
 if "blocked" in sys.argv:
     # A process inherits its signal mask.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
-signals = Signals(lambda: None, grace_s=0.2, patience_s=0.1, system=system)
+policy = DEFAULT._replace(grace_s=0.2, signal_patience_s=0.1)
+signals = Signals(lambda: None, policy=policy, system=system)
 gate, never = threading.Lock(), threading.Lock()
 shielded = signals.shielded() if "shielded" in sys.argv else nullcontext()
 try:
