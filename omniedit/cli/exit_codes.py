@@ -1,6 +1,5 @@
 """What an error means to a script (exit status) and to a person (hint)."""
 
-import signal
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -116,10 +115,9 @@ def exit_status(error: OmniEditError) -> ExitStatus:  # noqa: C901, PLR0912 - on
 
 def exit_status_of_signal(signal_number: int) -> ExitStatus:
     """Return 128 + the signal's number, as shells do."""
-    if signal_number == signal.SIGTERM:
-        return ExitStatus.TERMINATED
-    is_hang_up = signal_number == getattr(signal, "SIGHUP", None)
-    return ExitStatus.HUNG_UP if is_hang_up else ExitStatus.INTERRUPTED
+    status = 128 + signal_number
+    # Ctrl-Break on Windows is an interrupt, too.
+    return ExitStatus(status) if status in {*ExitStatus} else ExitStatus.INTERRUPTED
 
 
 def worst(errors: Iterable[OmniEditError]) -> OmniEditError | None:
@@ -127,7 +125,9 @@ def worst(errors: Iterable[OmniEditError]) -> OmniEditError | None:
     return min(errors, key=lambda error: _PRECEDENCE.index(exit_status(error)), default=None)
 
 
-def hint_for(error: OmniEditError, *, command: str, place: str | None = None) -> str | None:
+def hint_for(  # noqa: C901, PLR0912 - one line per case
+    error: OmniEditError, *, command: str, place: str | None = None
+) -> str | None:
     """Return what to do about an error; None if there is no advice.
 
     Args:
@@ -135,21 +135,8 @@ def hint_for(error: OmniEditError, *, command: str, place: str | None = None) ->
         command: The command that failed.
         place: Where results go, as typed.
     """
-    return error.hint or _hint(error, command, place)
-
-
-def saving_options(option: str, place: str | None, *, force: bool) -> str:
-    """Return the options that say where a result goes, as typed."""
-    words = [] if place is None else [option, quoted_place(place)]
-    return " ".join([*words, "--force"] if force else words)
-
-
-def quoted_place(place: str | None) -> str:
-    """Return where a result goes, quoted for a shell; `out.mp4` if nothing was typed."""
-    return "out.mp4" if place is None else quoted(place)
-
-
-def _hint(error: OmniEditError, command: str, place: str | None) -> str | None:  # noqa: C901, PLR0912 - one line per case
+    if error.hint:
+        return error.hint
     from omniedit.settings import KEY_PAGE
 
     match error:
@@ -158,8 +145,9 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
         case AuthenticationError() | InvalidKeyError():
             return Hint(f"{{}} shows which key was used; create keys at {KEY_PAGE}", "config show")
         case ModelRefusedError():
-            words = "choose another model with `--model ID`; {} shows which is set"
-            return Hint(words, "config show")
+            return Hint(
+                "choose another model with `--model ID`; {} shows which is set", "config show"
+            )
         case QuotaError():
             return _quota_hint(error)
         case TaskNotFoundError():
@@ -203,6 +191,17 @@ def _hint(error: OmniEditError, command: str, place: str | None) -> str | None: 
             return Hint(words, "config path")
         case _:
             return None
+
+
+def saving_options(option: str, place: str | None, *, force: bool) -> str:
+    """Return the options that say where a result goes, as typed."""
+    words = [] if place is None else [option, quoted(place)]
+    return " ".join([*words, "--force"] if force else words)
+
+
+def quoted_place(place: str | None) -> str:
+    """Return where a result goes, quoted for a shell; `out.mp4` if nothing was typed."""
+    return "out.mp4" if place is None else quoted(place)
 
 
 def _no_task_hint(error: OmniEditError) -> str:

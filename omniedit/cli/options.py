@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING
+from omniedit.cli.parser import CLIP, COST, OUTPUT, SCRIPTS, WAITING, parse_choice
 from omniedit.errors import InvalidInputError
 from omniedit.models import Sound
 
@@ -94,18 +94,6 @@ def parse_rate(text: str | float) -> float:
     return {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]] / float(match[1])
 
 
-def parse_choice(text: str, choices: tuple[str, ...]) -> str:
-    """Return a text if it is one of the choices.
-
-    Raises:
-        typer.BadParameter: If it is not one of them.
-    """
-    if text not in choices:
-        msg = f"{text!r} is not one of {', '.join(choices)}"
-        raise typer.BadParameter(msg)
-    return text
-
-
 def parse_sound(text: str) -> Sound:
     """Return which sound a result gets.
 
@@ -139,13 +127,11 @@ def refuse_sidecar(is_wanted: bool) -> None:  # noqa: FBT001 - the value of an o
         raise InvalidInputError(msg, code="usage")
 
 
-Video = Annotated[
-    str,
-    typer.Argument(
-        metavar="VIDEO",
-        help="The clip: a URL, a local file, or a task's result (`task:TASK`).",
-    ),
-]
+_VIDEO: Final = typer.Argument(
+    metavar="VIDEO", help="The clip: a URL, a local file, or a task's result (`task:TASK`)."
+)
+Video = Annotated[str, _VIDEO]
+OptionalVideo = Annotated[str | None, _VIDEO]
 Prompt = Annotated[
     str | None,
     typer.Argument(

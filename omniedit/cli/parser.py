@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from omniedit import __version__
+from omniedit.terminal.printer import ProgressMode
 from omniedit.terminal.text import Colour
 
 OUTPUT: Final = "Output"
@@ -44,13 +45,22 @@ _NAME_WIDTH: Final = 20
 _SUMMARY_LIMIT: Final = 200
 
 
+def parse_choice(text: str, choices: tuple[str, ...]) -> str:
+    """Return a text if it is one of the choices.
+
+    Raises:
+        typer.BadParameter: If it is not one of them.
+    """
+    if text not in choices:
+        msg = f"{text!r} is not one of {', '.join(choices)}"
+        raise typer.BadParameter(msg)
+    return text
+
+
 def _parse_progress(
     _context: typer.Context, _param: typer.CallbackParam, value: str | None
 ) -> str | None:
-    if value and value not in {"auto", "plain", "none"}:
-        msg = f"{value!r} is not one of auto, plain, none"
-        raise typer.BadParameter(msg)
-    return value
+    return parse_choice(value, tuple(ProgressMode)) if value else None
 
 
 def _show_version(_context: typer.Context, _param: typer.CallbackParam, value: bool) -> None:  # noqa: FBT001 - Typer's callback signature

@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.cli.completion.model import FILES, FOLDERS, OptionModel, command_model
-from omniedit.cli.completion.scripts import scripts
+from omniedit.cli.completion.scripts import (
+    FILES,
+    FOLDERS,
+    OptionModel,
+    command_model,
+    scripts,
+)
 from omniedit.cli.completion.tasks import PROMPT_WIDTH, journal_folder
 from omniedit.journal import Journal
 from omniedit.models import TaskError

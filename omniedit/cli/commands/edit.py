@@ -4,28 +4,9 @@ from typing import Annotated, Final
 
 import typer
 
+from omniedit.cli import options
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import read_request
-from omniedit.cli.options import (
-    Again,
-    CallbackURL,
-    Check,
-    End,
-    Force,
-    KeepHDR,
-    MaxCredits,
-    ModelID,
-    NoJournal,
-    Prompt,
-    PromptFile,
-    RequestID,
-    Sidecar,
-    SoundOption,
-    Start,
-    Timeout,
-    Video,
-    refuse_sidecar,
-)
 from omniedit.cli.parser import CLIP, COST, OUTPUT
 from omniedit.errors import InvalidInputError
 from omniedit.journal import JournalUse
@@ -39,8 +20,8 @@ omniedit edit https://example.com/clip.mp4 --prompt-file prompt.txt --end 5
 
 def edit(
     ctx: typer.Context,
-    video: Video,
-    prompt: Prompt = None,
+    video: options.Video,
+    prompt: options.Prompt = None,
     *,
     output: Annotated[
         str | None,
@@ -52,12 +33,12 @@ def edit(
             help="Save the result to PATH (`-`: stdout).",
         ),
     ] = None,
-    again: Again = False,
-    force: Force = False,
-    timeout: Timeout = 1800.0,
-    callback_url: CallbackURL = None,
-    request_id: RequestID = None,
-    no_journal: NoJournal = False,
+    again: options.Again = False,
+    force: options.Force = False,
+    timeout: options.Timeout = 1800.0,
+    callback_url: options.CallbackURL = None,
+    request_id: options.RequestID = None,
+    no_journal: options.NoJournal = False,
     split: Annotated[
         bool,
         typer.Option(
@@ -66,7 +47,7 @@ def edit(
             help="Edit a longer clip in pieces and join the results.",
         ),
     ] = False,
-    sound: SoundOption = None,
+    sound: options.SoundOption = None,
     yes: Annotated[
         bool,
         typer.Option(
@@ -75,14 +56,14 @@ def edit(
             help="With --split: accept the price without being asked.",
         ),
     ] = False,
-    sidecar: Sidecar = False,
-    prompt_file: PromptFile = None,
-    start: Start = None,
-    end: End = None,
-    max_credits: MaxCredits = None,
-    check: Check = None,
-    keep_hdr: KeepHDR = False,
-    model: ModelID = None,
+    sidecar: options.Sidecar = False,
+    prompt_file: options.PromptFile = None,
+    start: options.Start = None,
+    end: options.End = None,
+    max_credits: options.MaxCredits = None,
+    check: options.Check = None,
+    keep_hdr: options.KeepHDR = False,
+    model: options.ModelID = None,
 ) -> Outcome:
     """Submit, wait and save in one command that is safe to repeat.
 
@@ -99,7 +80,7 @@ def edit(
     destination = Destination(output)
     if destination.is_stdout:
         context.require_free_stdout("--output -")
-        refuse_sidecar(sidecar)
+        options.refuse_sidecar(sidecar)
     if yes and not split:
         msg = "`--yes` requires --split"
         raise InvalidInputError(msg, code="usage")
@@ -135,7 +116,7 @@ def edit(
             context=context, options=in_pieces, use=use, has_consent=yes, sidecars=sidecar
         )
         return edit_in_pieces(call, request, prompt=prompt, prompt_file=prompt_file)
-    options = editing.EditOptions(
+    wanted = editing.EditOptions(
         destination=destination,
         sound=sound or Sound.NEW,
         again=again,
@@ -149,5 +130,5 @@ def edit(
     ) as session:
         request = read_request(session, request, prompt=prompt, prompt_file=prompt_file)
         context.board.request = request
-        context.board.add(editing.edit(session, request, options))
+        context.board.add(editing.edit(session, request, wanted))
     return Outcome()

@@ -5,20 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from omniedit.cli import options
 from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import read_prompt, read_request
-from omniedit.cli.options import (
-    CallbackURL,
-    Check,
-    End,
-    KeepHDR,
-    MaxCredits,
-    ModelID,
-    Prompt,
-    PromptFile,
-    RequestID,
-    Start,
-)
 from omniedit.cli.parser import COST, SCRIPTS
 from omniedit.errors import Hint, InvalidInputError
 from omniedit.journal import JournalUse
@@ -41,18 +30,12 @@ _SANDBOX_PORT: Final = 8123
 
 def submit(
     ctx: typer.Context,
-    video: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="VIDEO",
-            help="The clip: a URL, a local file, or a task's result (`task:TASK`).",
-        ),
-    ] = None,
-    prompt: Prompt = None,
+    video: options.OptionalVideo = None,
+    prompt: options.Prompt = None,
     *,
-    prompt_file: PromptFile = None,
-    callback_url: CallbackURL = None,
-    request_id: RequestID = None,
+    prompt_file: options.PromptFile = None,
+    callback_url: options.CallbackURL = None,
+    request_id: options.RequestID = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -85,12 +68,12 @@ def submit(
             help="With --resume: send it even if more than an hour old.",
         ),
     ] = False,
-    start: Start = None,
-    end: End = None,
-    max_credits: MaxCredits = None,
-    check: Check = None,
-    keep_hdr: KeepHDR = False,
-    model: ModelID = None,
+    start: options.Start = None,
+    end: options.End = None,
+    max_credits: options.MaxCredits = None,
+    check: options.Check = None,
+    keep_hdr: options.KeepHDR = False,
+    model: options.ModelID = None,
 ) -> Outcome:
     """Submit one edit and print its task ID.
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from omniedit.cli.context import Context, Outcome
-from omniedit.cli.options import Remote, Since, parse_choice, parse_since
+from omniedit.cli.options import Remote, Since, parse_since
+from omniedit.cli.parser import parse_choice
 from omniedit.errors import Hint
 from omniedit.journal import JournalUse
 
