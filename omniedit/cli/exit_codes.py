@@ -5,35 +5,8 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
-from omniedit.errors import (
-    AuthenticationError,
-    BlockedClientError,
-    CredentialsError,
-    EndpointMissingError,
-    Hint,
-    IdempotencyConflictError,
-    InvalidInputError,
-    InvalidKeyError,
-    JournalError,
-    LocalError,
-    MissingKeyError,
-    ModelRefusedError,
-    NotConnectedError,
-    NotFinishedError,
-    OmniEditError,
-    OutcomeUnknownError,
-    QuotaError,
-    RequestRefusedError,
-    ResultGoneError,
-    ServiceError,
-    TargetBusyError,
-    TargetExistsError,
-    TaskFailedError,
-    TaskNotFoundError,
-    TooExpensiveError,
-    UnavailableError,
-    WrongBaseURLError,
-)
+from omniedit import errors
+from omniedit.errors import Hint, OmniEditError
 from omniedit.sanitize import quoted
 
 _VALID_USAGE: Final = frozenset({"declined", "invalid_config", "invalid_manifest"})
@@ -87,27 +60,31 @@ def exit_status(error: OmniEditError) -> ExitStatus:  # noqa: C901, PLR0912 - on
     """Return the exit status of an error."""
     # The most specific classes come first.
     match error:
-        case OutcomeUnknownError() | IdempotencyConflictError():
+        case errors.OutcomeUnknownError() | errors.IdempotencyConflictError():
             return ExitStatus.UNKNOWN
-        case CredentialsError() | AuthenticationError() | ModelRefusedError():
+        case errors.CredentialsError() | errors.AuthenticationError() | errors.ModelRefusedError():
             return ExitStatus.KEY
-        case QuotaError():
+        case errors.QuotaError():
             return ExitStatus.CREDITS
-        case TaskNotFoundError():
+        case errors.TaskNotFoundError():
             return ExitStatus.NO_SUCH_TASK
-        case InvalidInputError() | RequestRefusedError() | EndpointMissingError():
+        case (
+            errors.InvalidInputError()
+            | errors.RequestRefusedError()
+            | errors.EndpointMissingError()
+        ):
             return ExitStatus.USAGE
-        case ServiceError():
+        case errors.ServiceError():
             return ExitStatus.UNAVAILABLE
-        case TaskFailedError():
+        case errors.TaskFailedError():
             return ExitStatus.FAILED
-        case NotFinishedError():
+        case errors.NotFinishedError():
             return ExitStatus.UNFINISHED
-        case ResultGoneError():
+        case errors.ResultGoneError():
             return ExitStatus.GONE
-        case LocalError():
+        case errors.LocalError():
             return ExitStatus.LOCAL
-        case TooExpensiveError():
+        case errors.TooExpensiveError():
             return ExitStatus.TOO_EXPENSIVE
         case _:
             return ExitStatus.BUG
@@ -120,9 +97,9 @@ def exit_status_of_signal(signal_number: int) -> ExitStatus:
     return ExitStatus(status) if status in {*ExitStatus} else ExitStatus.INTERRUPTED
 
 
-def worst(errors: Iterable[OmniEditError]) -> OmniEditError | None:
+def worst(found: Iterable[OmniEditError]) -> OmniEditError | None:
     """Return the error that decides the exit status of several tasks."""
-    return min(errors, key=lambda error: _PRECEDENCE.index(exit_status(error)), default=None)
+    return min(found, key=lambda error: _PRECEDENCE.index(exit_status(error)), default=None)
 
 
 def hint_for(  # noqa: C901, PLR0912 - one line per case
@@ -140,53 +117,53 @@ def hint_for(  # noqa: C901, PLR0912 - one line per case
     from omniedit.settings import KEY_PAGE
 
     match error:
-        case MissingKeyError():
+        case errors.MissingKeyError():
             return Hint(f"set EVOLINK_API_KEY or run {{}} (keys: {KEY_PAGE})", "config set-key")
-        case AuthenticationError() | InvalidKeyError():
+        case errors.AuthenticationError() | errors.InvalidKeyError():
             return Hint(f"{{}} shows which key was used; create keys at {KEY_PAGE}", "config show")
-        case ModelRefusedError():
+        case errors.ModelRefusedError():
             return Hint(
                 "choose another model with `--model ID`; {} shows which is set", "config show"
             )
-        case QuotaError():
+        case errors.QuotaError():
             return _quota_hint(error)
-        case TaskNotFoundError():
+        case errors.TaskNotFoundError():
             return _no_task_hint(error)
-        case WrongBaseURLError():
+        case errors.WrongBaseURLError():
             return Hint("{} shows where the base URL comes from", "config show")
-        case RequestRefusedError() if command == "submit":
+        case errors.RequestRefusedError() if command == "submit":
             return "the same command with `--dry-run` shows the request"
-        case RequestRefusedError() | EndpointMissingError():
+        case errors.RequestRefusedError() | errors.EndpointMissingError():
             return Hint("{} checks the key, the base URL and the service", "doctor")
-        case InvalidInputError() if command and error.code not in _VALID_USAGE:
+        case errors.InvalidInputError() if command and error.code not in _VALID_USAGE:
             return Hint("{}", f"{command} --help")
-        case BlockedClientError():
+        case errors.BlockedClientError():
             return "the host blocks this client or network; try from another network"
-        case UnavailableError():
+        case errors.UnavailableError():
             return _later_hint(error, command)
-        case TaskFailedError():
+        case errors.TaskFailedError():
             from omniedit.models import TaskError
             from omniedit.terminal.human import advice_on
 
             return advice_on(TaskError(code=error.code, message=error.message))
-        case NotFinishedError() if error.task_id:
+        case errors.NotFinishedError() if error.task_id:
             wait = f"wait {error.task_id} --download {quoted_place(place)}"
             return Hint("it is still running: {}", wait)
-        case NotFinishedError() | TargetBusyError():
+        case errors.NotFinishedError() | errors.TargetBusyError():
             return "wait for the other process to end, then run the same command again"
-        case ResultGoneError() if command == "edit":
+        case errors.ResultGoneError() if command == "edit":
             return "the same command with `--again` makes it again, and is charged again"
-        case ResultGoneError():
+        case errors.ResultGoneError():
             return Hint("{} makes it again, and is charged again", "edit VIDEO PROMPT --again")
-        case TargetExistsError():
+        case errors.TargetExistsError():
             option = {"edit": "--output", "download": "--output", "wait": "--download"}.get(command)
             name = f"choose another name with `{option}`" if option else "choose another name"
             return f"{name}, or replace the file with `--force`"
-        case JournalError() if command in {"edit", "batch"}:
+        case errors.JournalError() if command in {"edit", "batch"}:
             return (
                 "nothing was sent; `--no-journal` continues without the journal and its protection"
             )
-        case JournalError():
+        case errors.JournalError():
             words = "{} shows where it is; OMNIEDIT_STATE_DIR selects another folder"
             return Hint(words, "config path")
         case _:
@@ -234,6 +211,6 @@ def _later_hint(error: OmniEditError, command: str) -> str:
         return f"{prefix}retry in {left}, at {day}{then:%H:%M:%S} UTC"
     if error.code == "interrupted":
         return "nothing was sent: submit it again"
-    if isinstance(error, NotConnectedError):
+    if isinstance(error, errors.NotConnectedError):
         return f"{prefix}check the network and the proxy variables, then try again"
     return f"{prefix}try again later"

@@ -151,14 +151,14 @@ def _end(context: Context, outcome: Outcome) -> int:
                 context.printer.error(error.message)
             _print_recovery_commands(context, error)
         case cause:
-            status, error = ExitStatus.BUG, _bug(context, cause)
+            message = f"a bug in omniedit: {type(cause).__name__}: {cause}"
+            hint = f"report it: {ISSUES_PAGE} (`-v` shows where it is)"
+            status = ExitStatus.BUG
+            error = OmniEditError(_redacted(context, message), code="bug", hint=hint)
             context.printer.error(error.message, error.hint)
             _print_recovery_commands(context, error)
             _print_trace(context, cause)
-    if context.summary is not None:
-        _summarise(context, outcome, error)
-    if context.printer.mode is not OutputMode.TEXT:
-        _print_document(context, outcome, status, error)
+    _print_documents(context, outcome, status, error)
     if status is ExitStatus.DONE:
         remind(context)
     return _flush(context, status)
@@ -289,37 +289,44 @@ def remind(context: Context) -> None:
         context.printer.note(Hint(f"{what} in {left}: {{}}", "download --all"))
 
 
-def _bug(context: Context, cause: BaseException) -> OmniEditError:
-    message = _redacted(context, f"a bug in omniedit: {type(cause).__name__}: {cause}")
-    return OmniEditError(
-        message, code="bug", hint=f"report it: {ISSUES_PAGE} (`-v` shows where it is)"
-    )
+def _print_documents(
+    context: Context, outcome: Outcome, status: ExitStatus, error: OmniEditError | None
+) -> None:
+    """Append the summary, and print the document or the last event, as far as they are wanted."""
+    is_text = context.printer.mode is OutputMode.TEXT
+    if context.summary is None and is_text:
+        return
+    from omniedit.terminal.documents import render_summary, task_document
 
-
-def _summarise(context: Context, outcome: Outcome, error: OmniEditError | None) -> None:
-    from omniedit.terminal.documents import render_summary
-
-    try:
-        tasks = _tasks(context, outcome)
-        context.append_summary(render_summary(tasks, error, request=context.board.request))
-    except LocalError as failure:
-        # A warning will do: the results are safe. If it ended the command, it has been printed.
-        if error is None or failure.message != error.message:
-            context.printer.warn(failure.message)
+    if outcome.tasks is not None:
+        tasks = outcome.tasks()
+    else:
+        tasks = [task_document(record) for record in context.board.records]
+    if context.summary is not None:
+        try:
+            context.append_summary(render_summary(tasks, error, request=context.board.request))
+        except LocalError as failure:
+            # A warning will do: the results are safe. If it ended the command, it has been printed.
+            if error is None or failure.message != error.message:
+                context.printer.warn(failure.message)
+    if not is_text:
+        _print_document(context, outcome.fields, tasks, status, error)
 
 
 def _print_document(
-    context: Context, outcome: Outcome, status: ExitStatus, error: OmniEditError | None
+    context: Context,
+    known: Mapping[str, object],
+    tasks: "Sequence[Document]",
+    status: ExitStatus,
+    error: OmniEditError | None,
 ) -> None:
-    """Print the document, or the last event."""
     from omniedit.schemas import unknown_values
     from omniedit.terminal.documents import done_document, envelope, error_document
 
-    tasks = _tasks(context, outcome)
     is_ok, is_sandbox = status is ExitStatus.DONE, context.is_sandbox
     hint = _hint(context, error) if error else None
     shown = error_document(error, exit_status=status, hint=hint) if error else None
-    fields = {**unknown_values(context.document_name), **outcome.fields}
+    fields = {**unknown_values(context.document_name), **known}
     if "tasks" in fields:
         fields["tasks"] = tasks
     if "task" in fields:
@@ -335,14 +342,6 @@ def _print_document(
             error=shown,
         )
     )
-
-
-def _tasks(context: Context, outcome: Outcome) -> "Sequence[Document]":
-    from omniedit.terminal.documents import task_document
-
-    if outcome.tasks is not None:
-        return outcome.tasks()
-    return [task_document(record) for record in context.board.records]
 
 
 def _hint(context: Context, error: OmniEditError) -> str | None:

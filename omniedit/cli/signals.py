@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from types import FrameType
@@ -42,6 +42,9 @@ class Signals:
         self._on_grace = on_grace
         self._grace_s, self._patience_s = policy.grace_s, policy.signal_patience_s
         self._system = system
+        self._on_overdue: Callable[[Interrupted], None] = lambda _: None
+        self._on_stop: Callable[[Callable[[], object]], None] | None = None
+        self._numbers: frozenset[int] = frozenset()
         self._shields = 0
         self._in_threads = 0
         self._idle = threading.Condition()
@@ -70,18 +73,19 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        self._on_overdue, self._on_stop = on_overdue, on_stop
         before: dict[int, Any] = {}
         for number in self._system.ending_signals:
             # `nohup`, and shells that start a job in the background, have them ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, self._handle)
-        numbers = list(before)
+        self._numbers = frozenset(before)
         waking = self._system.waking
         if waking is not None:
             before[waking.signal_number] = signal.signal(waking.signal_number, self._notice_late)
         try:
             with (
-                self._watched(numbers, on_overdue, on_stop) as is_watched,
+                self._watched() as is_watched,
                 waking.unblock() if waking else nullcontext(),
             ):
                 stopping = self._system.stopping if on_stop and is_watched else None
@@ -130,12 +134,7 @@ class Signals:
                 self._idle.notify_all()
 
     @contextmanager
-    def _watched(
-        self,
-        numbers: Sequence[int],
-        on_overdue: Callable[[Interrupted], None],
-        on_stop: Callable[[Callable[[], object]], None] | None,
-    ) -> Generator[bool]:
+    def _watched(self) -> Generator[bool]:
         """Start a thread that makes the main thread notice these signals.
 
         Yields whether the thread could be started.
@@ -152,11 +151,7 @@ class Signals:
             set_blocking(writer, False)
         before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         main_thread = threading.get_ident()
-        watcher = threading.Thread(
-            target=self._watch,
-            args=[reader, main_thread, numbers, on_overdue, on_stop],
-            daemon=True,
-        )
+        watcher = threading.Thread(target=self._watch, args=[reader, main_thread], daemon=True)
         with suppress(RuntimeError):  # no thread can be started
             watcher.start()
         hook = sys.unraisablehook
@@ -186,27 +181,20 @@ class Signals:
         self._is_noticed = False
         os.write(writer, bytes([self._ignored]))
 
-    def _watch(
-        self,
-        reader: int,
-        main_thread: int,
-        numbers: Sequence[int],
-        on_overdue: Callable[[Interrupted], None],
-        on_stop: Callable[[Callable[[], object]], None] | None,
-    ) -> None:
+    def _watch(self, reader: int, main_thread: int) -> None:
         """Read signal numbers, which arrive whatever the main thread does, and wake that thread."""
         stopping = self._system.stopping
         while received := os.read(reader, 1):
-            if stopping and on_stop and received[0] == stopping.signal_number:
-                on_stop(stopping.stop)
+            if stopping and self._on_stop and received[0] == stopping.signal_number:
+                self._on_stop(stopping.stop)
             waited_s = 0.0
             # Counted, not timed: the process may be suspended meanwhile.
-            while received[0] in numbers and not self._is_noticed_soon():
+            while received[0] in self._numbers and not self._is_noticed_soon():
                 waited_s += _TICK_S
                 allowed_s = self._grace_s if self._shields else 0.0
                 if waited_s > allowed_s + self._patience_s:
                     self._is_overdue = True
-                    on_overdue(Interrupted(received[0]))
+                    self._on_overdue(Interrupted(received[0]))
                     return
                 self._is_grace_over = waited_s >= allowed_s
                 self._wake(main_thread, received[0])

@@ -9,6 +9,7 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.input import read_stdin
 from omniedit.cli.parser import Command, new_group
 from omniedit.errors import Hint, InvalidInputError
+from omniedit.http.urls import origin_of
 from omniedit.settings import KEY_PAGE, Setting, credentials_path, parse_key
 from omniedit.settings.credentials import CredentialsFile
 from omniedit.system.files import decode_text
@@ -33,10 +34,8 @@ def set_key(ctx: typer.Context) -> Outcome:
         msg = "no key was given"
         hint = Hint("{} reads it from a file", "config set-key < key.txt")
         raise InvalidInputError(msg, hint=hint)
-    from omniedit.http.urls import origin_of
-
     key = parse_key(text, source="the input")
-    origin, path = _key_origin(settings), credentials_path(settings.config_dir.value)
+    origin, path = origin_of(settings.base_url.value), credentials_path(settings.config_dir.value)
     CredentialsFile(path).save(origin, key, files_origin=origin_of(settings.files_url.value))
     context.printer.line(f"saved {key} for {origin} in {path}")
     source = settings.key.source if settings.key else ""
@@ -50,7 +49,7 @@ def unset_key(ctx: typer.Context) -> Outcome:
     """Remove the saved API key for the current base URL."""
     context: Context = ctx.obj
     settings = _real_settings(context)
-    origin, path = _key_origin(settings), credentials_path(settings.config_dir.value)
+    origin, path = origin_of(settings.base_url.value), credentials_path(settings.config_dir.value)
     is_removed = CredentialsFile(path).remove(origin)
     what = "removed the key" if is_removed else "no key was saved"
     context.printer.line(f"{what} for {origin}")
@@ -134,12 +133,6 @@ def _real_settings(context: Context) -> "Settings":
         msg = "the sandbox needs no key"
         raise InvalidInputError(msg, hint="leave out `--sandbox` and OMNIEDIT_SANDBOX")
     return context.settings
-
-
-def _key_origin(settings: "Settings") -> str:
-    from omniedit.http.urls import origin_of
-
-    return origin_of(settings.base_url.value)
 
 
 def _shown_key(settings: "Settings") -> tuple[str | None, str]:

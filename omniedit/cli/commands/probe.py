@@ -54,7 +54,12 @@ def probe(
         use = JournalUse.OPTIONAL if is_result else JournalUse.NONE
         shows_progress = is_result or save_prepared is not None
         with context.session(use, shows_progress=shows_progress) as session:
-            clip = _file_of(session, video) if is_result else video
+            clip = video
+            if is_result:
+                from omniedit.edits.requests import find_result
+
+                task = video.removeprefix(TASK_PREFIX)
+                clip = str(find_result(session, task, command="probe")[0])
             found = clips.probe(session, clip, find_model(context.model(model).value))
             fields |= _shown(context, video, found)
             if save_prepared is not None and found.error is None:
@@ -62,14 +67,6 @@ def probe(
     except (Interrupted, OmniEditError) as error:
         return Outcome(fields=fields, ended_by=error)
     return Outcome(fields=fields, errors=[found.error] if found.error else [])
-
-
-def _file_of(session: "Session", video: str) -> str:
-    """Return the file of the result that `task:TASK` names."""
-    from omniedit.edits.requests import find_result
-
-    path, _ = find_result(session, video.removeprefix(TASK_PREFIX), command="probe")
-    return str(path)
 
 
 def _shown(context: Context, video: str, found: "Findings") -> "Document":
