@@ -1,8 +1,6 @@
 """`omniedit list`: the journal, or the account's own list."""
 
 import os
-from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -11,7 +9,7 @@ from omniedit.cli.context import Context, Outcome
 from omniedit.cli.options import Expiring, Remote, Since, parse_since, parse_text
 from omniedit.errors import InvalidInputError
 from omniedit.journal import JOURNAL_FILE, JournalUse
-from omniedit.models import MODELS, Record
+from omniedit.models import MODELS
 
 if TYPE_CHECKING:
     from omniedit.edits.records import Listing
@@ -106,10 +104,13 @@ def list_(
             )
         if forget is None:
             _show(context, session, found, is_tree=tree)
-    return Outcome(
-        fields={"total": found.total, "as_of": instant(found.as_of)},
-        tasks=partial(_documents, found.records),
-    )
+
+    def documents() -> "list[Document]":
+        from omniedit.terminal.documents import task_document
+
+        return [task_document(record) for record in found.records]
+
+    return Outcome(fields={"total": found.total, "as_of": instant(found.as_of)}, tasks=documents)
 
 
 def _show(context: Context, session: "Session", found: "Listing", *, is_tree: bool) -> None:
@@ -147,9 +148,3 @@ def _check_combination(*, remote: bool, adopt: bool, is_filtered: bool) -> None:
     if remote and is_filtered:
         msg = "--remote can only be combined with --limit and --adopt"
         raise InvalidInputError(msg, code="usage")
-
-
-def _documents(records: Sequence[Record]) -> "list[Document]":
-    from omniedit.terminal.documents import task_document
-
-    return [task_document(record) for record in records]
