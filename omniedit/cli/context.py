@@ -108,11 +108,6 @@ class Context:
         return f"{self.command}{variant}".replace(" ", "-") or FAILURE
 
     @property
-    def summary(self) -> str | None:
-        """The file to append a table of the edits to."""
-        return self.options.get("summary")
-
-    @property
     def is_sandbox_flag(self) -> bool:
         """Whether `--sandbox` was typed."""
         return "sandbox" in self.options
@@ -231,7 +226,7 @@ class Context:
         from omniedit.edits.session import Connection, Session
         from omniedit.journal import JournalUse, opened_journal
 
-        if self.summary is not None:
+        if "summary" in self.options:
             # Fail before anything is paid for.
             self.append_summary("")
         settings, printer = self.settings, self.printer
@@ -295,19 +290,20 @@ class Context:
         Raises:
             LocalError: If it cannot be written, or is not text, for example the clip by mistake.
         """
+        path: str = self.options["summary"]
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         # Do not block on a named pipe without a reader, and keep line breaks on Windows.
         flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
-            with os.fdopen(os.open(self.summary or "", flags, 0o666), "r+b", buffering=0) as file:
+            with os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
                 is_text = not file.seekable() or b"\0" not in file.read(_HEAD_BYTES)
                 if is_text:
                     file.write(text.encode())
         except (OSError, ValueError) as error:
-            msg = f"cannot write the summary to {self.summary}: {error}"
+            msg = f"cannot write the summary to {path}: {error}"
             raise LocalError(msg) from None
         if not is_text:
-            msg = f"cannot write the summary to {self.summary}: it is not a text file"
+            msg = f"cannot write the summary to {path}: it is not a text file"
             raise LocalError(msg, hint="name a file such as summary.md")
 
     def saved_files(self, *, prints_paths: bool = True) -> "Observer":

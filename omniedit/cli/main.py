@@ -293,8 +293,8 @@ def _print_documents(
     context: Context, outcome: Outcome, status: ExitStatus, error: OmniEditError | None
 ) -> None:
     """Append the summary, and print the document or the last event, as far as they are wanted."""
-    is_text = context.printer.mode is OutputMode.TEXT
-    if context.summary is None and is_text:
+    is_text, has_summary = context.printer.mode is OutputMode.TEXT, "summary" in context.options
+    if is_text and not has_summary:
         return
     from omniedit.terminal.documents import render_summary, task_document
 
@@ -302,7 +302,7 @@ def _print_documents(
         tasks = outcome.tasks()
     else:
         tasks = [task_document(record) for record in context.board.records]
-    if context.summary is not None:
+    if has_summary:
         try:
             context.append_summary(render_summary(tasks, error, request=context.board.request))
         except LocalError as failure:
