@@ -22,18 +22,16 @@ from omniedit.events import Retrying, Transferring
 from omniedit.evolink.uploads import ClipDigest, digest_clip
 from omniedit.http.links import Incomplete, look_at_url
 from omniedit.http.urls import check_clip_url, check_no_video_page, without_query
-from omniedit.media import (
+from omniedit.media import check_available, is_available
+from omniedit.media.facts import (
     ClipFacts,
     Problem,
-    check_marks,
-    check_order,
     describe_difference,
     find_problems,
-    is_available,
     is_suspiciously_short,
     needs_conversion,
-    parse_mark,
 )
+from omniedit.media.timeline import check_cut, parse_time
 from omniedit.models import (
     TASK_PREFIX,
     ClipPlan,
@@ -159,7 +157,7 @@ def read_facts(session: Session, video: str, *, name: str | None = None) -> Clip
     Raises:
         InvalidInputError: If the content is certainly not a clip.
     """
-    from omniedit.media import probe  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.probing import probe  # noqa: PLC0415 - brings PyAV
 
     if is_local(video):
         path = Path(video)
@@ -185,7 +183,7 @@ def probe_result(
     """
     if not session.looks_at_results or not is_available():
         return None
-    from omniedit.media import probe  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.probing import probe  # noqa: PLC0415 - brings PyAV
 
     try:
         # Not by `session.remember`: a batch may have thousands of results, each probed only once.
@@ -207,6 +205,7 @@ def probe(session: Session, video: str, model: Model) -> Findings:
 
     Raises:
         InvalidInputError: If the content is certainly not a clip.
+        MissingExtraError: If the extra `media` is not installed.
         UnavailableError: If too little could be read from a URL to tell.
     """
     if not video:
@@ -214,6 +213,7 @@ def probe(session: Session, video: str, model: Model) -> Findings:
         raise InvalidInputError(msg, code="invalid_url")
     if not is_local(video):
         check_no_video_page(video)
+    check_available("av")
     facts = read_facts(session, video)
     if isinstance(facts, Incomplete):
         # An edit only warns of this, because the service decides; here there is nothing to report.
@@ -232,9 +232,9 @@ def plan_clip(session: Session, request: EditRequest) -> ClipPlan:
         MissingExtraError: If the request needs the extra `media`, which is not installed.
         TooExpensiveError: If the estimate exceeds the request's limit, or there is none.
     """
-    start_s = None if request.start is None else parse_mark(request.start, name="--start")
-    end_s = None if request.end is None else parse_mark(request.end, name="--end")
-    check_order(start_s, end_s, name=request.video)
+    start_s = None if request.start is None else parse_time(request.start, name="--start")
+    end_s = None if request.end is None else parse_time(request.end, name="--end")
+    check_cut(start_s, end_s, name=request.video)
     model = find_model(request.model)
     if request.max_credits is not None and not model.is_known:
         msg = (
@@ -375,14 +375,14 @@ def progress_of(
 
 
 def _marked_length(facts: ClipFacts, start_s: float | None, end_s: float | None) -> float | None:
-    """Return the length of the part between the marks; None if the clip's length is unknown.
+    """Return the length of the part that a cut leaves; None if the clip's length is unknown.
 
     Raises:
-        InvalidInputError: If the marks leave nothing, or lie beyond the clip.
+        InvalidInputError: If the cut leaves nothing, or lies beyond the clip.
     """
     if facts.duration_s is None:
         return None
-    check_marks(start_s, end_s, name=facts.name, duration_s=facts.duration_s, frame_s=facts.frame_s)
+    check_cut(start_s, end_s, name=facts.name, duration_s=facts.duration_s, frame_s=facts.frame_s)
     end = facts.duration_s if end_s is None else min(end_s, facts.duration_s)
     return end - (start_s or 0.0)
 

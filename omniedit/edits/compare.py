@@ -29,7 +29,8 @@ from omniedit.system import exists
 from omniedit.system.files import absolute_path, is_folder, open_file
 
 if TYPE_CHECKING:
-    from omniedit.media import Change, View
+    from omniedit.media.comparison import Change
+    from omniedit.media.timeline import Part
 
 MOST_VIDEOS: Final = 9
 _URL_DIGITS: Final = 6
@@ -49,7 +50,7 @@ class ComparedVideo:
     from_s: float = 0.0
     """The position in this video when the comparison starts; below 0 it starts later."""
     until_s: float | None = None
-    view: "View | None" = None
+    part: "Part | None" = None
     changes: "tuple[Change, ...]" = ()
     """How much it differs from the first video, on the common timeline."""
 
@@ -88,14 +89,14 @@ def measured(session: Session, comparison: Comparison) -> Comparison:
     """Add to a comparison how much each moment changed, if that can be measured."""
     if not is_available():
         return comparison
-    from omniedit.media import view  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.probing import read_clip  # noqa: PLC0415 - brings PyAV
 
     first, *others = comparison.videos
     videos: list[ComparedVideo] = []
     try:
-        first = replace(first, view=view(Path(first.file.path)))
+        first = replace(first, part=read_clip(Path(first.file.path)))
         for other in others:
-            seen = replace(other, view=view(Path(other.file.path)))
+            seen = replace(other, part=read_clip(Path(other.file.path)))
             videos.append(replace(seen, changes=tuple(_changes(session, first, seen))))
     except InvalidInputError as error:
         session.warn(f"the changes are not measured: {error.message}")
@@ -255,16 +256,16 @@ def _newest_saved(session: Session) -> str:
 
 def _changes(session: Session, first: ComparedVideo, other: ComparedVideo) -> "Iterator[Change]":
     """Yield how much a video differs from the first one while both are shown."""
-    from omniedit.media import measure_changes  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.comparison import measure_changes  # noqa: PLC0415 - brings PyAV
 
-    if first.view is None or other.view is None:
+    if first.part is None or other.part is None:
         return
     # The position in the first video at the first frame of the other.
     begin_s = first.from_s - other.from_s
-    reference = replace(first.view, start_s=begin_s or None, end_s=first.until_s)
+    reference = first.part.cut(begin_s or None, first.until_s)
     name = Path(other.file.path).name
     with preparation_shown(session, name, "comparing", after_s=_SHOWN_AFTER_S) as on_progress:
-        for change in measure_changes(reference, other.view, on_progress=on_progress):
+        for change in measure_changes(reference, other.part, on_progress=on_progress):
             yield change._replace(at_s=change.at_s - other.from_s)
 
 

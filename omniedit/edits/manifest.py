@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from omniedit.downloads.part import is_mp4
 from omniedit.errors import InvalidInputError
-from omniedit.media import check_order, parse_mark
+from omniedit.media.timeline import check_cut, parse_time
 from omniedit.models import clip_name, compared_prompt
 from omniedit.system.files import decode_text
 
@@ -200,7 +200,7 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
         msg = f"`take` is not a whole number of at most 9 digits: {take[:20]}"
         raise FaultyLineError(msg)
     if values["end"] is not None:
-        _check_order(values["start"], values["end"])
+        _check_cut(values["start"], values["end"])
     return Line(
         number=number,
         video=values["video"] or "",
@@ -214,18 +214,18 @@ def _parse_line(number: int, row: Mapping[str, Any]) -> Line:
     )
 
 
-def _check_order(start: str | None, end: str | None) -> None:
+def _check_cut(start: str | None, end: str | None) -> None:
     marks = (_normalised(start), _normalised(end))
     start_s, end_s = (mark if isinstance(mark, float) else None for mark in marks)
     try:
-        check_order(start_s, end_s, name="the clip")
+        check_cut(start_s, end_s, name="the clip")
     except InvalidInputError as error:
         raise FaultyLineError(error.message) from None
 
 
 def _normalised(mark: str | None) -> float | str | None:
     try:
-        return mark if mark is None else parse_mark(mark)
+        return mark if mark is None else parse_time(mark)
     except InvalidInputError:
         return mark  # reported later, as a fault of the line
 

@@ -15,7 +15,8 @@ from omniedit.edits.session import Session
 from omniedit.errors import JournalError, LocalError, OmniEditError, TargetExistsError
 from omniedit.http.urls import public_url
 from omniedit.journal.reading import is_present
-from omniedit.media import ClipFacts, is_available
+from omniedit.media import is_available
+from omniedit.media.facts import ClipFacts
 from omniedit.models import Record, SavedFile
 from omniedit.schemas import instant, video_fields
 from omniedit.system.files import read_own_file

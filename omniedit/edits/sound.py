@@ -131,7 +131,7 @@ def with_sound(
         InvalidInputError: If the clip cannot be fetched or read.
         LocalError: If a file cannot be read or written.
     """
-    from omniedit.media import replace_audio  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.audio import replace_audio  # noqa: PLC0415 - brings PyAV
 
     try:
         facts = read_facts(session, str(result), name=name)

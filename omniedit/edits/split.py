@@ -37,7 +37,8 @@ from omniedit.errors import (
     install_command,
 )
 from omniedit.http.links import Incomplete
-from omniedit.media import is_available, parse_mark
+from omniedit.media import is_available
+from omniedit.media.timeline import parse_time
 from omniedit.models import (
     DEFAULT_MODEL,
     MODELS,
@@ -56,7 +57,7 @@ from omniedit.models import (
 from omniedit.system.files import absolute_path, private_folder
 
 if TYPE_CHECKING:
-    from omniedit.media import Piece
+    from omniedit.media.pieces import Piece
 
 CONCURRENCY: Final = 4
 PIECES_SUFFIX: Final = ".pieces"
@@ -97,8 +98,8 @@ class SplitPlan:
     def marks_s(self, number: int) -> tuple[float, float]:
         """Return the start and end of a piece, rounded exactly as in its edit."""
         piece = self.pieces[number - 1]
-        start_s = piece.start_mark_s or 0.0
-        end_s = start_s + piece.duration_s if piece.end_mark_s is None else piece.end_mark_s
+        start_s = piece.cut_start_s or 0.0
+        end_s = start_s + piece.duration_s if piece.cut_end_s is None else piece.cut_end_s
         return round(start_s, _MARK_DIGITS), round(end_s, _MARK_DIGITS)
 
     @property
@@ -192,7 +193,7 @@ def join_pieces(
         TargetExistsError: If the target is taken.
         LocalError: If a file cannot be read or written.
     """
-    from omniedit.media import join  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.pieces import join  # noqa: PLC0415 - brings PyAV
 
     results = [
         absolute_path(_result_path(record, edit))
@@ -210,7 +211,7 @@ def join_pieces(
                 results,
                 path,
                 original=None if options.sound is Sound.NONE else plan.source,
-                original_start_s=plan.pieces[0].start_mark_s,
+                original_start_s=plan.pieces[0].cut_start_s,
                 new_audio=options.sound is Sound.NEW,
                 on_progress=on_progress,
             )
@@ -237,7 +238,7 @@ def _check(session: Session, request: EditRequest) -> None:
         raise MissingExtraError(msg, hint=install_command("media"))
     for name, mark in (("--start", request.start), ("--end", request.end)):
         if mark is not None:
-            parse_mark(mark, name=name)
+            parse_time(mark, name=name)
     prepare(session, request._replace(start=None, end=None, check=False, max_credits=None))
 
 
@@ -255,7 +256,7 @@ def _plan(
     session: Session, request: EditRequest, options: SplitOptions, *, spare_folder: str
 ) -> SplitPlan:
     """Return the plan; if the joined clip goes to standard output, results go to `spare_folder`."""
-    from omniedit.media import plan_split  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.pieces import plan_split  # noqa: PLC0415 - brings PyAV
 
     # Do not check whether the whole clip fits the model: only its pieces have to.
     whole = prepare(session, request._replace(check=False, max_credits=None))
@@ -338,8 +339,8 @@ def _piece_edit(
 ) -> PlannedEdit:
     name = f"piece {number} of {count}"
     own = request._replace(
-        start=_shown_mark(piece.start_mark_s),
-        end=_shown_mark(piece.end_mark_s),
+        start=_shown_mark(piece.cut_start_s),
+        end=_shown_mark(piece.cut_end_s),
         max_credits=None,
         piece=name,
     )

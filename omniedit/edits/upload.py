@@ -17,12 +17,15 @@ from omniedit.errors import JournalError, TargetBusyError
 from omniedit.events import Preparing
 from omniedit.evolink.uploads import Uploader, check_size, clip_changed_error
 from omniedit.http.urls import origin_of
-from omniedit.media import C2PA, is_available
+from omniedit.media import is_available
+from omniedit.media.facts import C2PA
 from omniedit.models import EditRequest, SavedFile, UploadedClip, clip_name, is_local, render_count
 from omniedit.system.files import private_folder
 
 if TYPE_CHECKING:
-    from omniedit.media import FrameCheck, Prepared, Progress
+    from omniedit.media.mux import Progress
+    from omniedit.media.preparing import Prepared
+    from omniedit.media.video import FrameCheck
 
 _LONGEST_STEM: Final = 50  # characters, of four bytes at most
 _SHOWN_EVERY_S: Final = 0.1
@@ -89,7 +92,7 @@ def _file_to_upload(session: Session, edit: PreparedEdit) -> Generator[Path]:
 @contextmanager
 def _prepared_copy(session: Session, source: Path, edit: PreparedEdit) -> Generator[Path]:
     """Yield a private copy of the clip that was cut, converted, or both."""
-    from omniedit.media import prepare  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.preparing import prepare  # noqa: PLC0415 - brings PyAV
 
     request = edit.request
     what = "cutting" if request.is_cut else "converting"
@@ -128,7 +131,7 @@ def save_prepared(
         TargetExistsError: If the target is taken.
         LocalError: If a file cannot be read or written.
     """
-    from omniedit.media import save_prepared as save  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.preparing import save_prepared as save  # noqa: PLC0415 - brings PyAV
 
     source = Path(video)
     with private_folder(session.private_folder) as private:
@@ -207,7 +210,7 @@ def _check_frames(session: Session, edit: PreparedEdit) -> None:
         return
     if not is_available():
         return
-    from omniedit.media import check_frames, refuse_damage  # noqa: PLC0415 - brings PyAV
+    from omniedit.media.preparing import check_frames, refuse_damage  # noqa: PLC0415 - brings PyAV
 
     path, name = Path(request.video), clip_name(request.video)
 

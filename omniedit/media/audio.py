@@ -1,15 +1,15 @@
-"""Audio for an MP4: copied from a clip, encoded, or cross-faded between several."""
+"""Audio for an MP4: copied from a clip, encoded, cross-faded between several, or replaced."""
 
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from functools import partial
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import av
-from av.error import BlockingIOError as TryAgain
-from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 from av.filter import Graph
 
@@ -20,15 +20,27 @@ from omniedit.media.demux import (
     packets_of,
     seek_before,
 )
-from omniedit.media.mux import Packets, copied_stream, encode, new_stream
+from omniedit.media.filters import pulled
+from omniedit.media.mux import (
+    OnProgress,
+    Packets,
+    PacketSource,
+    copied_stream,
+    encode,
+    ignore_progress,
+    new_stream,
+    write_mp4,
+)
+from omniedit.media.probing import read_clip
+from omniedit.media.timeline import Part
+from omniedit.media.video import VideoEncoding, copied_video, copyable_frames
+from omniedit.models import Sound
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
-
-    from omniedit.media.timeline import Part
 
 _BIT_RATE: Final = 192_000
 _USUAL_RATE: Final = 48_000
@@ -44,72 +56,161 @@ _FADED_LAYOUT: Final = "stereo"
 _FADED_CHANNELS: Final = 2
 _FADE: Final = _FADED_RATE * 20 // 1000  # samples
 _BLOCK: Final = 1024
+# Audio is padded with silence if it ends earlier than the video by more than this.
+_TOLERANCE_S: Final = 0.05
 _FLOAT: Final = "f"
 
 
-def can_copy_audio(clip: "InputContainer") -> bool:
-    """Return whether a clip's audio can be copied into an MP4."""
-    stream = audio_stream(clip)
-    return stream is not None and stream.codec_context.codec.canonical_name == "aac"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacedAudio:
+    """The result that was written with another soundtrack."""
+
+    path: Path
+    sound: Sound
+    difference_s: float
+    """How much longer the original is than the result (negative: shorter)."""
+    lost_marks: tuple[str, ...]
+    """Marks of origin, such as `c2pa`, that the result had and the new file lacks."""
 
 
-def copied_audio(
-    container: "OutputContainer", clip: "InputContainer", *, start_s: Fraction, length_s: Fraction
-) -> Packets | None:
-    """Add a stream and return the audio packets to copy into it; None if there is no audio.
+def replace_audio(
+    result: Path,
+    target: Path,
+    *,
+    original: Path | None,
+    original_start_s: float | None = None,
+    original_end_s: float | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> ReplacedAudio:
+    """Write a result with the audio of its clip, in sync from the first frame, or without audio.
+
+    Args:
+        result: The file that the service returned.
+        target: Appears once it is complete; its folder must belong to the caller.
+        original: The clip whose audio to use, trimmed or padded to the length of the result; None
+            for a silent result.
+        original_start_s: Where the clip that was sent begins in the original.
+        original_end_s: Where that clip ends in the original.
+        on_progress: Called after each frame.
+
+    Raises:
+        InvalidInputError: If the result or the original is not a clip.
+        LocalError: If the target cannot be written.
+    """
+    part = read_clip(result)
+    length_s = part.span.length_s
+    copies_video = copyable_frames(part) is not None
+    sources: list[PacketSource] = [
+        partial(copied_video, parts=[part]) if copies_video else VideoEncoding([part]).packets
+    ]
+    difference_s, sound = 0.0, Sound.NONE
+    if original is not None:
+        sent = read_clip(original).cut(original_start_s, original_end_s)
+        difference_s = float(sent.span.length_s - length_s)
+        if sent.facts.has_audio:
+            sound = Sound.ORIGINAL
+            sources.append(partial(original_audio, part=sent, length_s=length_s))
+    write_mp4(
+        target,
+        sources,
+        encoded_pixels=0 if copies_video else part.facts.pixels,
+        total_s=length_s,
+        on_progress=on_progress,
+    )
+    return ReplacedAudio(
+        path=target, sound=sound, difference_s=difference_s, lost_marks=part.facts.marks
+    )
+
+
+def original_audio(container: "OutputContainer", *, part: Part, length_s: Fraction) -> Packets:
+    """Return the audio packets of a clip from where a part of it begins.
 
     Args:
         container: The file that gets the stream.
-        clip: The open source.
-        start_s: The time in the source that becomes 0.
+        part: The part, whose end is ignored.
+        length_s: How much to take; silence is added if the audio ends earlier.
+    """
+    audio_s = part.facts.audio_s
+    is_covered = audio_s is not None and audio_s + _TOLERANCE_S >= length_s
+    if can_copy_audio(part) and is_covered:
+        return copied_audio(container, part=part, length_s=length_s)
+    return encoded_audio(container, part=part, length_s=length_s, pads=True)
+
+
+def can_copy_audio(part: Part) -> bool:
+    """Return whether a part's audio can be copied into an MP4: AAC whose beginning is kept."""
+    return part.facts.audio_codec == "aac" and part.span.start == part.timeline.start
+
+
+def copied_audio(container: "OutputContainer", *, part: Part, length_s: Fraction) -> Packets:
+    """Add a stream and yield the packets to copy into it; nothing if there is no audio.
+
+    Args:
+        container: The file that gets the stream.
+        part: The part, whose beginning becomes 0; its end is ignored.
         length_s: How much to keep; a packet that ends later is left out.
     """
-    stream = audio_stream(clip)
-    if stream is None:
-        return None
-    target = copied_stream(container, stream)
-    return _moved(clip, stream, target, start_s=start_s, length_s=length_s)
+    with opened_clip(part.source) as clip:
+        stream = audio_stream(clip)
+        if stream is None:
+            return
+        target = copied_stream(container, stream)
+        tick_s = Fraction(stream.time_base or Fraction(1, _USUAL_RATE))
+        shift = round(part.span.start_s / tick_s)
+        end = length_s / tick_s
+        for packet in _packets(clip, stream):
+            if not packet.size or packet.pts is None:
+                continue
+            packet.pts -= shift
+            packet.dts = packet.pts
+            if packet.pts + (packet.duration or 0) > end + _ROUNDING_S / tick_s:
+                break
+            # Keep the packets just before 0 (encoder priming): decoding the next ones needs them.
+            if packet.pts + 2 * (packet.duration or 0) <= 0:
+                continue
+            packet.stream = target
+            yield packet
 
 
 def encoded_audio(
     container: "OutputContainer",
-    clip: "InputContainer",
     *,
-    start_s: Fraction,
+    part: Part,
     length_s: Fraction,
     pads: bool = False,
-    on_damage: Callable[[], None] = lambda: None,
-) -> Packets | None:
-    """Add a stream and return its AAC packets, cut to the sample; None if there is no audio.
+    on_damage: Callable[[int], None] = lambda _: None,
+) -> Packets:
+    """Add a stream and yield its AAC packets, cut to the sample; nothing if there is no audio.
 
     Args:
         container: The file that gets the stream.
-        clip: The open source.
-        start_s: The time in the source that becomes 0.
+        part: The part, whose beginning becomes 0; its end is ignored.
         length_s: How much to keep.
         pads: Add silence if the audio ends earlier.
-        on_damage: Called for each packet that cannot be decoded and is replaced by silence.
+        on_damage: Called with the time in ticks of each packet that cannot be decoded and is
+            replaced by silence.
     """
-    stream = audio_stream(clip)
-    if stream is None:
-        return None
-    context = stream.codec_context
-    rate = context.sample_rate if context.sample_rate in _RATES else _USUAL_RATE
-    layout = context.layout.name if context.layout.name in _LAYOUTS else "stereo"
-    target = _aac_stream(container, rate=rate, layout=layout)
-    source = _Source(clip, stream, start_s, length_s, on_damage)
-    return _within(_encoded(target, _trimmed(source, target, pads=pads)), length_s)
+    with opened_clip(part.source) as clip:
+        stream = audio_stream(clip)
+        if stream is None:
+            return
+        context = stream.codec_context
+        rate = context.sample_rate if context.sample_rate in _RATES else _USUAL_RATE
+        layout = context.layout.name if context.layout.name in _LAYOUTS else "stereo"
+        target = _aac_stream(container, rate=rate, layout=layout)
+        source = _Source(clip, stream, part.span.start_s, length_s, on_damage)
+        yield from _encoded(target, _trimmed(source, target, pads=pads), length_s)
 
 
-def crossfaded_audio(container: "OutputContainer", parts: "Sequence[Part]") -> Packets:
-    """Add a stream and return the audio of several clips, each cross-faded into the next.
+def crossfaded_audio(container: "OutputContainer", *, parts: Sequence[Part]) -> Packets:
+    """Add a stream and yield the audio of several clips, each cross-faded into the next.
 
     Cross-fading shifts no clip: the audio that fades out is what follows the clip's span or, if
     nothing does, the last 20 ms of the span, reversed.
     """
     stream = _aac_stream(container, rate=_FADED_RATE, layout=_FADED_LAYOUT)
     length_s = parts[-1].at_s + parts[-1].span.length_s
-    return _within(_encoded(stream, _crossfaded(parts)), length_s)
+    yield from _encoded(stream, _crossfaded(parts), length_s)
 
 
 def _aac_stream(container: "OutputContainer", *, rate: int, layout: str) -> "AudioStream":
@@ -119,35 +220,13 @@ def _aac_stream(container: "OutputContainer", *, rate: int, layout: str) -> "Aud
     return stream
 
 
-def _encoded(stream: "AudioStream", frames: Iterable["AudioFrame"]) -> Packets:
-    for frame in frames:
-        yield from encode(stream, frame)
-    yield from encode(stream, None)
-
-
-def _moved(
-    clip: "InputContainer",
-    stream: "AudioStream",
-    target: "AudioStream",
-    *,
-    start_s: Fraction,
-    length_s: Fraction,
-) -> Packets:
-    tick_s = Fraction(stream.time_base or Fraction(1, _USUAL_RATE))
-    shift = round(start_s / tick_s)
-    end = length_s / tick_s
-    for packet in _packets(clip, stream):
-        if not packet.size or packet.pts is None:
-            continue
-        packet.pts -= shift
-        packet.dts = packet.pts
-        if packet.pts + (packet.duration or 0) > end + _ROUNDING_S / tick_s:
-            break
-        # Keep the packets just before 0 (encoder priming): decoding the next ones needs them.
-        if packet.pts + 2 * (packet.duration or 0) <= 0:
-            continue
-        packet.stream = target
-        yield packet
+def _encoded(stream: "AudioStream", frames: "Iterable[AudioFrame]", length_s: Fraction) -> Packets:
+    for frame in chain(frames, [None]):
+        for packet in encode(stream, frame):
+            # The encoder pads the last packet: drop it if it is beyond the end.
+            end = (packet.pts or 0) + (packet.duration or 0)
+            if end * packet.time_base <= length_s + _ROUNDING_S:
+                yield packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +237,7 @@ class _Source:
     stream: "AudioStream"
     start_s: Fraction
     length_s: Fraction
-    on_damage: Callable[[], None]
-
-
-def _within(packets: Packets, length_s: Fraction) -> Packets:
-    """Drop the last packet if the encoder padded it beyond the end."""
-    for packet in packets:
-        end = (packet.pts or 0) + (packet.duration or 0)
-        if end * packet.time_base <= length_s + _ROUNDING_S:
-            yield packet
+    on_damage: Callable[[int], None] = lambda _: None
 
 
 def _trimmed(source: _Source, target: "AudioStream", *, pads: bool) -> Generator["AudioFrame"]:
@@ -178,10 +249,10 @@ def _trimmed(source: _Source, target: "AudioStream", *, pads: bool) -> Generator
         if graph is None:
             graph = _graph(frame, rate, target.codec_context.layout.name, samples, pads=pads)
         graph.push(frame)
-        yield from _pulled(graph)
+        yield from pulled(graph.pull)
     if graph is not None:
         graph.push(None)
-        yield from _pulled(graph)
+        yield from pulled(graph.pull)
 
 
 def _packets(clip: "InputContainer", stream: "AudioStream") -> "Iterator[Packet[AudioStream]]":
@@ -194,7 +265,7 @@ def _decoded(source: _Source) -> Generator["AudioFrame"]:
             yield from packet.decode()
         except FFmpegError:
             if packet.pts is None or packet.pts * packet.time_base >= source.start_s:
-                source.on_damage()
+                source.on_damage(packet.pts or 0)
 
 
 def _timed(source: _Source) -> Generator["AudioFrame"]:
@@ -220,41 +291,27 @@ def _timed(source: _Source) -> Generator["AudioFrame"]:
 
 def _graph(frame: "AudioFrame", rate: int, layout: str, samples: int, *, pads: bool) -> Graph:
     graph = Graph()
-    filters: list[tuple[str, str | None]] = [
-        (
-            "abuffer",
-            ":".join(
-                (
-                    f"time_base=1/{frame.sample_rate}",
-                    f"sample_rate={frame.sample_rate}",
-                    f"sample_fmt={frame.format.name}",
-                    f"channel_layout={frame.layout.name}",
-                )
-            ),
+    nodes = [
+        graph.add_abuffer(
+            sample_rate=frame.sample_rate,
+            format=frame.format,
+            layout=frame.layout,
+            time_base=Fraction(1, frame.sample_rate),
         ),
         # Fill gaps with silence, and drop audio before the start.
-        ("aresample", "async=1:min_hard_comp=0.01:first_pts=0"),
-        ("aformat", f"sample_rates={rate}:sample_fmts={_SAMPLE_FORMAT}:channel_layouts={layout}"),
-        *([("apad", f"whole_len={samples}")] if pads else []),
-        ("atrim", f"end_sample={samples}"),
-        ("abuffersink", None),
+        graph.add("aresample", "async=1:min_hard_comp=0.01:first_pts=0"),
+        graph.add(
+            "aformat", f"sample_rates={rate}:sample_fmts={_SAMPLE_FORMAT}:channel_layouts={layout}"
+        ),
+        *([graph.add("apad", f"whole_len={samples}")] if pads else []),
+        graph.add("atrim", f"end_sample={samples}"),
+        graph.add("abuffersink"),
     ]
-    nodes = [graph.add(name, arguments) for name, arguments in filters]
-    for before, after in pairwise(nodes):
-        before.link_to(after)
-    graph.configure()
+    graph.link_nodes(*nodes).configure()
     return graph
 
 
-def _pulled(graph: Graph) -> Generator[Any]:
-    while True:
-        try:
-            yield graph.pull()
-        except (TryAgain, EndOfFile):
-            return
-
-
-def _crossfaded(parts: "Sequence[Part]") -> Generator["AudioFrame"]:
+def _crossfaded(parts: Sequence[Part]) -> Generator["AudioFrame"]:
     tails: list[array[float]] | None = None
     written = 0
     for part in parts:
@@ -273,7 +330,7 @@ def _crossfaded(parts: "Sequence[Part]") -> Generator["AudioFrame"]:
         tails = [channel[count:] for channel in channels]
 
 
-def _samples(part: "Part", count: int) -> list["array[float]"]:
+def _samples(part: Part, count: int) -> list["array[float]"]:
     """Return each channel's samples, followed by those that fade out."""
     channels = [array(_FLOAT, bytes(4 * (count + _FADE))) for _ in range(_FADED_CHANNELS)]
     reach = 0
@@ -292,7 +349,7 @@ def _samples(part: "Part", count: int) -> list["array[float]"]:
     return channels
 
 
-def _resampled(part: "Part") -> Generator[tuple["AudioFrame", int]]:
+def _resampled(part: Part) -> Generator[tuple["AudioFrame", int]]:
     """Yield a clip's audio in the mixing format, with each frame's sample offset from its span."""
     with opened_clip(part.source) as clip:
         stream = audio_stream(clip)
@@ -300,8 +357,8 @@ def _resampled(part: "Part") -> Generator[tuple["AudioFrame", int]]:
             return
         resampler = av.AudioResampler(format=_SAMPLE_FORMAT, layout=_FADED_LAYOUT, rate=_FADED_RATE)
         at: int | None = None
-        source = _Source(clip, stream, part.span.start_s, part.span.length_s, lambda: None)
-        for decoded in (*_decoded(source), None):
+        source = _Source(clip, stream, part.span.start_s, part.span.length_s)
+        for decoded in chain(_decoded(source), [None]):
             if decoded is not None and at is None and decoded.time_base is not None:
                 time_s = (decoded.pts or 0) * decoded.time_base
                 at = round((time_s - part.span.start_s) * _FADED_RATE)

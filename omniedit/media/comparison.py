@@ -1,27 +1,19 @@
 """Measure how much a result differs from its clip, moment by moment."""
 
 import heapq
-import time
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 from fractions import Fraction
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from av.error import BlockingIOError as TryAgain
-from av.error import EOFError as EndOfFile
 from av.filter import Graph
 
-from omniedit.media.filters import FrameSize
-from omniedit.media.mux import OnProgress, Progress, ignore_progress
-from omniedit.media.probing import probe_with_timeline
-from omniedit.media.timeline import Part, Timeline, marked_span
+from omniedit.media.filters import FrameSize, pulled
+from omniedit.media.mux import OnProgress, ignore_progress, progress_to
+from omniedit.media.timeline import Part
 from omniedit.media.video import shown_frames
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
-
-    from omniedit.media.facts import ClipFacts
 
 _TICK_S: Final = Fraction(1, 90_000)
 _HEIGHT: Final = 180
@@ -39,80 +31,23 @@ class Change(NamedTuple):
     """1 - SSIM: 0 for the same picture."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """A clip, or a part of it, to compare with others."""
-
-    path: Path
-    facts: "ClipFacts"
-    timeline: Timeline
-    start_s: float | None = None
-    end_s: float | None = None
-
-    @property
-    def length_s(self) -> float:
-        """Length of the clip, or of the part."""
-        return float(self._part.span.length_s)
-
-    def frames(self, size: FrameSize) -> "Iterable[tuple[VideoFrame, Fraction]]":
-        """Return the frames as a player shows them, each with its seconds from the start."""
-        return shown_frames(self._part, size)
-
-    def frames_at(
-        self, moments_s: Sequence[float], size: FrameSize
-    ) -> "list[tuple[VideoFrame, Fraction]]":
-        """Return the frames shown at given moments; outside the span, the first or last frame."""
-        part = self._part
-        span, timeline = part.span, part.timeline
-        ticks = [span.start + int(Fraction(moment) / span.tick_s) for moment in moments_s]
-        wanted = {timeline.shown_at(min(max(at, span.start), span.end - 1)) for at in ticks}
-        return list(shown_frames(part, size, only=wanted))
-
-    def size_of(self, *, height: int) -> FrameSize:
-        """Return the size of the frames when scaled to a height."""
-        facts = self.facts
-        width = round(height * (facts.shown_width / facts.shown_height) / 2) * 2
-        return FrameSize(width=max(width, 2), height=height)
-
-    @property
-    def _part(self) -> Part:
-        span = marked_span(self.timeline, self.start_s, self.end_s, name=str(self.path))
-        return Part(source=self.path, timeline=self.timeline, span=span)
-
-
-def view(path: Path, *, start_s: float | None = None, end_s: float | None = None) -> View:
-    """Return a clip, or a part of it, for comparison.
-
-    Raises:
-        InvalidInputError: If it cannot be read, or the marks leave nothing of it.
-    """
-    facts, timeline = probe_with_timeline(path)
-    return View(path=path, facts=facts, timeline=timeline, start_s=start_s, end_s=end_s)
-
-
 def measure_changes(
-    reference: View, result: View, *, on_progress: OnProgress = ignore_progress
+    reference: Part, result: Part, *, on_progress: OnProgress = ignore_progress
 ) -> tuple[Change, ...]:
     """Return how much each frame of a result differs from its clip.
 
     Raises:
         InvalidInputError: If either of them cannot be read.
     """
-    size = reference.size_of(height=_HEIGHT)
-    sides = [_with_side(side, view.frames(size)) for side, view in enumerate((result, reference))]
+    aspect = reference.facts.shown_width / reference.facts.shown_height
+    size = FrameSize(width=max(round(_HEIGHT * aspect / 2) * 2, 2), height=_HEIGHT)
+    sides = [_with_side(side, part, size) for side, part in enumerate((result, reference))]
     changes: list[Change] = []
-    meter, began = _Meter(size), time.monotonic()
+    meter, report = _Meter(size), progress_to(on_progress, total_s=result.span.length_s)
     # At equal times the reference's frame goes first: the result's is measured against it.
     for at_s, side, frame in heapq.merge(*sides, key=lambda each: (each[0], -each[1])):
         changes += meter.take(side, frame, at_s)
-        on_progress(
-            Progress(
-                done_s=float(at_s),
-                total_s=result.length_s,
-                frames=len(changes),
-                elapsed_s=time.monotonic() - began,
-            )
-        )
+        report(at_s, len(changes))
     return (*changes, *meter.finish())
 
 
@@ -130,8 +65,8 @@ class _Meter:
     """FFmpeg's SSIM filter, for frames that arrive in order of time."""
 
     def __init__(self, size: FrameSize) -> None:
-        kind = f"video_size={size.width}x{size.height}:pix_fmt=yuv420p:pixel_aspect=1/1"
         graph = self._graph = Graph()
+        kind = f"video_size={size.width}x{size.height}:pix_fmt=yuv420p:pixel_aspect=1/1"
         self._sources = [graph.add("buffer", f"{kind}:time_base={_TICK_S}") for _ in range(2)]
         ssim, self._sink = graph.add("ssim"), graph.add("buffersink")
         for side, source in enumerate(self._sources):
@@ -150,17 +85,13 @@ class _Meter:
         yield from self._ready()
 
     def _ready(self) -> "Generator[Change]":
-        while True:
-            try:
-                frame = cast("VideoFrame", self._sink.pull())
-            except (TryAgain, EndOfFile):
-                return
+        for frame in pulled(self._sink.pull):
             similarity = float(frame.metadata["lavfi.ssim.All"])
             yield Change(float((frame.pts or 0) * _TICK_S), max(0.0, 1 - similarity))
 
 
 def _with_side(
-    side: int, frames: "Iterable[tuple[VideoFrame, Fraction]]"
+    side: int, part: Part, size: FrameSize
 ) -> "Generator[tuple[Fraction, int, VideoFrame]]":
-    for frame, at_s in frames:
+    for frame, at_s in shown_frames(part, size):
         yield at_s, side, frame

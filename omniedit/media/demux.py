@@ -22,7 +22,6 @@ from omniedit.media.formats import (
     HEAD_BYTES,
     Readable,
     describe_non_video,
-    is_encrypted,
 )
 from omniedit.media.timeline import NO_VIDEO
 from omniedit.system.files import open_file
@@ -127,19 +126,6 @@ def checked_head(file: Readable, *, name: str) -> bytes:
         msg = f"{name} is {found}, not a video"
         raise InvalidInputError(msg, code="not_a_video", hint=_CLIP_HINT)
     return head
-
-
-def check_is_unencrypted(index: bytes, *, name: str) -> None:
-    """Refuse an encrypted MP4 or MOV.
-
-    Raises:
-        InvalidInputError: If it is encrypted.
-    """
-    if is_encrypted(index):
-        msg = f"{name} is encrypted"
-        raise InvalidInputError(
-            msg, code="encrypted_clip", hint="only a copy without DRM can be edited"
-        )
 
 
 def packets_of(

@@ -140,6 +140,11 @@ class ClipFacts:
         return 1 / aspect if self.rotation in {90, 270} else aspect
 
     @property
+    def pixels(self) -> int:
+        """Number of pixels in a frame."""
+        return self.width * self.height
+
+    @property
     def has_audio(self) -> bool:
         """Whether the clip has an audio stream that can be decoded."""
         return self.audio_codec is not None

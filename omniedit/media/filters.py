@@ -3,7 +3,7 @@
 import math
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -202,14 +202,19 @@ class FrameFilter:
         return table, mapping
 
     def _ready(self) -> Iterator[tuple[VideoFrame, int]]:
-        while True:
-            try:
-                filtered = cast("VideoFrame", self._sink.pull())
-            except (TryAgain, EndOfFile):
-                return
+        for filtered in pulled(self._sink.pull):
             # Deinterlacing halves the time base.
             pts = (filtered.pts or 0) * Fraction(filtered.time_base or self._tick_s)
             yield filtered, round(pts / self._tick_s)
+
+
+def pulled(pull: Callable[[], Any]) -> Generator[Any]:
+    """Yield the frames that a filter has ready."""
+    while True:
+        try:
+            yield pull()
+        except (TryAgain, EndOfFile):
+            return
 
 
 def display_rotation(frame: VideoFrame) -> tuple[int, bool]:

@@ -1,8 +1,9 @@
 """Write MP4 files beside their target, and rename them once they are complete."""
 
 import os
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from av.stream import Stream
 
 Packets: TypeAlias = Iterator["Packet[Any]"]
+PacketSource: TypeAlias = Callable[["OutputContainer"], Packets]
+"""Adds a stream to a file before its first packet, if it has any, and yields its packets."""
 
 StreamT = TypeVar("StreamT", bound="Stream")
 
@@ -32,6 +35,9 @@ HEVC_TAG: Final = "hvc1"
 
 # Put the index first, so that a reader over a network can begin at once.
 _FASTSTART: Final = {"movflags": "+faststart"}
+_MEMORY_BYTES: Final = 1024**3
+# Memory for an encoder, its decoder and the frames waiting for both: 0.37 GiB at 1080p.
+_BYTES_PER_PIXEL: Final = 192
 # The share of a clip that must be written before its remaining time can be estimated.
 _ESTIMABLE_SHARE: Final = 0.05
 
@@ -68,13 +74,119 @@ def ignore_progress(progress: Progress) -> None:
     """Do nothing: the default for `on_progress`."""
 
 
-@contextmanager
-def written_mp4(target: Path) -> Generator["OutputContainer"]:
-    """Open an MP4 for writing, and rename it to the target once it is complete.
+def progress_to(on_progress: OnProgress, *, total_s: Fraction) -> Callable[[Fraction, int], None]:
+    """Return a function that reports the seconds and frames done since now."""
+    started = time.monotonic()
+
+    def report(done_s: Fraction, frames: int) -> None:
+        on_progress(
+            Progress(
+                done_s=float(done_s),
+                total_s=float(total_s),
+                frames=frames,
+                elapsed_s=time.monotonic() - started,
+            )
+        )
+
+    return report
+
+
+class EncodingSlots:
+    """Limits how many encoders run at once, by memory and cores; one may always run.
+
+    Args:
+        memory_bytes: The memory for all encoders together.
+        cores: The largest number of encoders.
+    """
+
+    def __init__(self, *, memory_bytes: int, cores: int) -> None:
+        self._memory_bytes = memory_bytes
+        self._cores = cores
+        self._taken_bytes = 0
+        self._running = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Generator[None]:
+        """Wait for a slot for an encoder, and hold it for the block.
+
+        Args:
+            pixels: The size of a frame; 0 needs no slot.
+        """
+        if not pixels:
+            yield
+            return
+        size_bytes = pixels * _BYTES_PER_PIXEL
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_room(size_bytes))
+            self._running += 1
+            self._taken_bytes += size_bytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._taken_bytes -= size_bytes
+                self._changed.notify_all()
+
+    def _has_room(self, size_bytes: int) -> bool:
+        return not self._running or (
+            self._running < self._cores and self._taken_bytes + size_bytes <= self._memory_bytes
+        )
+
+
+ENCODING_SLOTS: Final = EncodingSlots(memory_bytes=_MEMORY_BYTES, cores=os.cpu_count() or 1)
+"""Shared by all encoders of this process."""
+
+
+def write_mp4(
+    target: Path,
+    sources: Sequence[PacketSource],
+    *,
+    encoded_pixels: int,
+    total_s: Fraction,
+    on_progress: OnProgress,
+) -> None:
+    """Write the packets of several streams, in order of time, to an MP4.
+
+    Args:
+        target: Appears once it is complete.
+        sources: The streams, each with its packets in decoding order; the first is the video.
+        encoded_pixels: The size of a frame to encode; 0 if the video is copied.
+        total_s: The length of the result.
+        on_progress: Called after each frame.
 
     Raises:
+        InvalidInputError: If a clip that is read cannot be decoded, or written as an MP4.
         LocalError: If the file cannot be written.
     """
+    with ENCODING_SLOTS.taken(encoded_pixels), _written(target) as container:
+        report = progress_to(on_progress, total_s=total_s)
+        streams = [source(container) for source in sources]
+        frames, done_s = 0, Fraction(0)
+        waiting: dict[Packets, Packet[Any]] = {}
+        # Every stream is added to the file before the first packet is written.
+        due = streams
+        while True:
+            for stream in due:
+                following = next(stream, None)
+                if following is not None:
+                    waiting[stream] = following
+            if not waiting:
+                return
+            earliest = min(waiting, key=lambda stream: _at_s(waiting[stream]))
+            packet = waiting.pop(earliest)
+            done_s = min(max(done_s, _end_s(packet)), total_s)
+            _mux(container, packet)
+            due = [earliest]
+            if earliest is streams[0]:
+                frames += 1
+                report(done_s, frames)
+
+
+@contextmanager
+def _written(target: Path) -> Generator["OutputContainer"]:
+    """Open an MP4 for writing, and rename it to the target once it is complete."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     with translated_errors(str(target), is_written=True):
         # Name the protocol, so that FFmpeg cannot mistake a file name for a URL.
@@ -91,50 +203,6 @@ def written_mp4(target: Path) -> Generator["OutputContainer"]:
             raise
         finally:
             part.unlink(missing_ok=True)
-
-
-def interleave(
-    container: "OutputContainer",
-    streams: list[Packets],
-    *,
-    total_s: Fraction,
-    on_progress: OnProgress,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Write the packets of several streams in order of time.
-
-    Args:
-        container: The file that the streams belong to.
-        streams: The packets of each stream, in decoding order; the first is the video.
-        total_s: The length of the result.
-        on_progress: Called after each frame.
-        clock: Monotonic seconds.
-    """
-    started, frames, done_s = clock(), 0, 0.0
-    waiting: dict[Packets, Packet[Any]] = {}
-    due = list(streams)
-    while True:
-        for stream in due:
-            following = next(stream, None)
-            if following is not None:
-                waiting[stream] = following
-        if not waiting:
-            return
-        earliest = min(waiting, key=lambda stream: _at_s(waiting[stream]))
-        packet = waiting.pop(earliest)
-        done_s = min(max(done_s, _end_s(packet)), float(total_s))
-        _mux(container, packet)
-        due = [earliest]
-        if earliest is streams[0]:
-            frames += 1
-            on_progress(
-                Progress(
-                    done_s=done_s,
-                    total_s=float(total_s),
-                    frames=frames,
-                    elapsed_s=clock() - started,
-                )
-            )
 
 
 def _mux(container: "OutputContainer", packet: "Packet[Any]") -> None:
@@ -184,13 +252,13 @@ def copied_stream(container: "OutputContainer", template: StreamT) -> StreamT:
     return stream
 
 
-def _at_s(packet: "Packet[Any]") -> float:
+def _at_s(packet: "Packet[Any]") -> Fraction:
     ticks = packet.dts if packet.dts is not None else packet.pts or 0
-    return float(ticks * packet.time_base)
+    return Fraction(ticks * packet.time_base)
 
 
-def _end_s(packet: "Packet[Any]") -> float:
-    return float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base)
+def _end_s(packet: "Packet[Any]") -> Fraction:
+    return Fraction(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base)
 
 
 def _check(part: Path) -> None:

@@ -1,40 +1,28 @@
 """Split a long clip into pieces that the service accepts, and join their results."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.audio import crossfaded_audio
+from omniedit.media.audio import crossfaded_audio, original_audio
 from omniedit.media.demux import opened_clip, video_stream
-from omniedit.media.facts import ACCEPTED_CODECS, ClipFacts, allowed_overrun_s
+from omniedit.media.facts import ACCEPTED_CODECS, allowed_overrun_s
 from omniedit.media.filters import FrameSize
-from omniedit.media.mux import (
-    OnProgress,
-    Packets,
-    copied_stream,
-    ignore_progress,
-    interleave,
-    written_mp4,
-)
-from omniedit.media.preparing import ENCODING_SLOTS
-from omniedit.media.probing import probe_with_timeline
-from omniedit.media.soundtrack import original_audio
-from omniedit.media.timeline import Part, Span, Timeline, marked_span
-from omniedit.media.video import copied_packets, copyable_frames, encoded_video, rate_of
+from omniedit.media.mux import OnProgress, PacketSource, ignore_progress, write_mp4
+from omniedit.media.probing import read_clip
+from omniedit.media.timeline import Part, Span
+from omniedit.media.video import VideoEncoding, copied_video, copyable_frames
 from omniedit.models import Sound
 
-if TYPE_CHECKING:
-    from av.container import OutputContainer
-
 _NEAR_S: Final = Fraction(1, 4)
-_MARK_DIGITS: Final = 6
-"""Finer than the ticks of any common container, so that a mark snaps back to its frame."""
+_CUT_DIGITS: Final = 6
+"""Finer than the ticks of any common container, so that a cut snaps back to its frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +32,9 @@ class Piece:
     start_s: float
     """Where the piece begins, counted from the beginning of the first piece."""
     duration_s: float
-    start_mark_s: float | None = None
+    cut_start_s: float | None = None
     """Where `prepare` begins; None for the beginning of the clip."""
-    end_mark_s: float | None = None
+    cut_end_s: float | None = None
     """Where `prepare` stops; None for the end of the clip."""
 
 
@@ -69,24 +57,22 @@ def plan_split(
         longest_s: The longest a piece may be; if there is only one, it may be a frame longer.
 
     Raises:
-        InvalidInputError: If the source is not a clip, or the marks leave nothing of it.
+        InvalidInputError: If the source is not a clip, or the cut leaves nothing of it.
     """
-    _, timeline = probe_with_timeline(source)
-    whole = marked_span(timeline, start_s, end_s, name=str(source))
-    spans = _spans(timeline, whole, longest_s)
-    marks = (
-        start_s,
-        *(_mark(timeline, span.start) for span in spans[1:]),
-        end_s,
-    )
+    whole = read_clip(source).cut(start_s, end_s)
+    spans = _spans(whole, longest_s)
+    first_s, origin = whole.timeline.whole.start_s, whole.span.start_s
+    inner_s = [round(float(span.start_s - first_s), _CUT_DIGITS) for span in spans[1:]]
     return tuple(
         Piece(
-            start_s=float((span.start - whole.start) * span.tick_s),
+            start_s=float(span.start_s - origin),
             duration_s=float(span.length_s),
-            start_mark_s=before_s,
-            end_mark_s=after_s,
+            cut_start_s=cut_start_s,
+            cut_end_s=cut_end_s,
         )
-        for span, (before_s, after_s) in zip(spans, pairwise(marks), strict=True)
+        for span, (cut_start_s, cut_end_s) in zip(
+            spans, pairwise([start_s, *inner_s, end_s]), strict=True
+        )
     )
 
 
@@ -136,46 +122,44 @@ def join(
     if not pieces:
         msg = "there is nothing to join"
         raise InvalidInputError(msg)
-    examined = [probe_with_timeline(result) for result in results]
-    facts = [each for each, _ in examined]
-    parts = [
-        Part(source=result, timeline=timeline, span=timeline.whole)
-        for result, (_, timeline) in zip(results, examined, strict=True)
-    ]
+    parts = [read_clip(result) for result in results]
     gaps_s = [
         piece.duration_s - float(part.span.length_s)
         for piece, part in zip(pieces, parts, strict=True)
     ]
     parts = _end_to_end(parts) if new_audio else _at_piece_starts(parts, pieces)
-    last = parts[-1]
+    first, last = parts[0].facts, parts[-1]
     length_s = last.at_s + (last.span.length_s if new_audio else Fraction(pieces[-1].duration_s))
-    copies_video = _can_copy(parts, facts)
-    pixels = 0 if copies_video else facts[0].width * facts[0].height
-    with ENCODING_SLOTS.taken(pixels), ExitStack() as stack:
-        container = stack.enter_context(written_mp4(target))
-        if copies_video:
-            streams = [_copied(container, parts)]
-        else:
-            streams = [_encoded(container, parts, facts[0])]
-        sound = Sound.NONE
-        if new_audio:
-            sound = Sound.NEW
-            streams.append(crossfaded_audio(container, parts))
-        elif original is not None:
-            audio = original_audio(
-                container, stack, original, start_s=original_start_s, length_s=length_s
-            )
-            if audio is not None:
-                sound = Sound.ORIGINAL
-                streams.append(audio)
-        interleave(container, streams, total_s=length_s, on_progress=on_progress)
+    copies_video = _can_copy(parts)
+    size = FrameSize(width=first.shown_width & ~1, height=first.shown_height & ~1)
+    sources: list[PacketSource] = [
+        partial(copied_video, parts=parts)
+        if copies_video
+        else VideoEncoding(parts, size=size).packets
+    ]
+    sound = Sound.NONE
+    if new_audio:
+        sound = Sound.NEW
+        sources.append(partial(crossfaded_audio, parts=parts))
+    elif original is not None:
+        clip = read_clip(original).cut(original_start_s, None)
+        if clip.facts.has_audio:
+            sound = Sound.ORIGINAL
+            sources.append(partial(original_audio, part=clip, length_s=length_s))
+    write_mp4(
+        target,
+        sources,
+        encoded_pixels=0 if copies_video else first.pixels,
+        total_s=length_s,
+        on_progress=on_progress,
+    )
     return Joined(
         path=target,
         duration_s=float(length_s),
         is_video_copied=copies_video,
         sound=sound,
         largest_gap_s=max(gaps_s, key=abs),
-        lost_marks=tuple(sorted({mark for each in facts for mark in each.marks})),
+        lost_marks=tuple(sorted({mark for part in parts for mark in part.facts.marks})),
     )
 
 
@@ -200,14 +184,15 @@ def _at_piece_starts(parts: list[Part], pieces: Sequence[Piece]) -> list[Part]:
     return placed
 
 
-def _can_copy(parts: list[Part], facts: list[ClipFacts]) -> bool:
+def _can_copy(parts: list[Part]) -> bool:
     """Return whether the packets of all parts can form one stream."""
-    formats = {_format_of(*each) for each in zip(parts, facts, strict=True)}
-    if len(formats) > 1 or None in formats:
+    if any(part.facts.video_codec not in ACCEPTED_CODECS for part in parts):
+        return False
+    if len({_format_of(part) for part in parts}) > 1:
         return False
     last_dts: int | None = None
     for part in parts:
-        frames = copyable_frames(part.timeline, part.span)
+        frames = copyable_frames(part)
         if frames is None:
             return False
         shift = round(part.at_s / part.timeline.tick_s) - part.span.start
@@ -219,52 +204,33 @@ def _can_copy(parts: list[Part], facts: list[ClipFacts]) -> bool:
     return True
 
 
-def _format_of(part: Part, facts: ClipFacts) -> tuple[object, ...] | None:
+def _format_of(part: Part) -> tuple[object, ...]:
     """Return the properties that clips must share to be copied into one video stream."""
-    if facts.video_codec not in ACCEPTED_CODECS:
-        return None
+    facts = part.facts
     with opened_clip(part.source) as clip:
-        context = video_stream(clip, name=str(part.source)).codec_context
-        return (
-            facts.video_codec,
-            context.extradata,
-            context.width,
-            context.height,
-            context.pix_fmt,
-            facts.pixel_aspect,
-            facts.rotation,
-            part.timeline.tick_s,
-        )
+        extradata = video_stream(clip, name=str(part.source)).codec_context.extradata
+    return (
+        facts.video_codec,
+        extradata,
+        facts.width,
+        facts.height,
+        facts.pixel_format,
+        facts.pixel_aspect,
+        facts.rotation,
+        part.timeline.tick_s,
+    )
 
 
-def _copied(container: "OutputContainer", parts: list[Part]) -> Packets:
-    with opened_clip(parts[0].source) as first:
-        target = copied_stream(container, video_stream(first, name=str(parts[0].source)))
-
-    def packets() -> Packets:
-        for part in parts:
-            with opened_clip(part.source) as clip:
-                stream = video_stream(clip, name=str(part.source))
-                yield from copied_packets(clip, stream, target, part)
-
-    return packets()
-
-
-def _encoded(container: "OutputContainer", parts: list[Part], facts: ClipFacts) -> Packets:
-    size = FrameSize(width=facts.shown_width & ~1, height=facts.shown_height & ~1)
-    rate = rate_of(parts[0].timeline)
-    return encoded_video(container, parts, rate=rate, size=size).packets()
-
-
-def _spans(timeline: Timeline, whole: Span, longest_s: float) -> list[Span]:
-    if whole.length_s <= longest_s + allowed_overrun_s(timeline.frame_s):
-        return [whole]
-    times = [time for time in timeline.times if whole.start < time < whole.end] or [whole.start]
+def _spans(whole: Part, longest_s: float) -> list[Span]:
+    timeline, span = whole.timeline, whole.span
+    if span.length_s <= longest_s + allowed_overrun_s(timeline.frame_s):
+        return [span]
+    times = [time for time in timeline.times if span.start < time < span.end] or [span.start]
     # Pieces end at frame boundaries, which can make one too long: then use one piece more.
-    count = ceil(whole.length_s / Fraction(longest_s))
+    count = ceil(span.length_s / Fraction(longest_s))
     while True:
-        spans = _equal(whole, times, count)
-        if all(span.length_s <= longest_s for span in spans):
+        spans = _equal(span, times, count)
+        if all(each.length_s <= longest_s for each in spans):
             return spans
         count += 1
 
@@ -272,16 +238,12 @@ def _spans(timeline: Timeline, whole: Span, longest_s: float) -> list[Span]:
 def _equal(whole: Span, times: list[int], count: int) -> list[Span]:
     cuts = [whole.start]
     for index in range(1, count):
-        mark = whole.start + Fraction(index * (whole.end - whole.start), count)
+        share = whole.start + Fraction(index * (whole.end - whole.start), count)
         # Cut at the frame nearest to an equal share, unless a long frame makes that too uneven.
-        nearest = min(times, key=lambda time: abs(time - mark))
-        is_near = abs(nearest - mark) * whole.tick_s <= _NEAR_S
-        cuts.append(max(nearest if is_near else round(mark), cuts[-1] + 1))
+        nearest = min(times, key=lambda time: abs(time - share))
+        is_near = abs(nearest - share) * whole.tick_s <= _NEAR_S
+        cuts.append(max(nearest if is_near else round(share), cuts[-1] + 1))
     return [
         Span(start=before, end=after, tick_s=whole.tick_s)
         for before, after in pairwise((*cuts, whole.end))
     ]
-
-
-def _mark(timeline: Timeline, ticks: int) -> float:
-    return round(float((ticks - timeline.start) * timeline.tick_s), _MARK_DIGITS)

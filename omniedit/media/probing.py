@@ -16,7 +16,6 @@ from omniedit.media.demux import (
     READING_BUDGET_S,
     audio_stream,
     audio_streams,
-    check_is_unencrypted,
     check_size,
     checked_head,
     external_reference,
@@ -34,11 +33,19 @@ from omniedit.media.formats import (
     has_external_data,
     index_of,
     is_boxed,
+    is_encrypted,
     is_fragmented,
     marks_of,
     stated_length_s,
 )
-from omniedit.media.timeline import MAX_LENGTH_S, NO_VIDEO, Timeline, TimelineBuilder, too_long
+from omniedit.media.timeline import (
+    MAX_LENGTH_S,
+    NO_VIDEO,
+    Part,
+    Timeline,
+    TimelineBuilder,
+    too_long,
+)
 from omniedit.system.files import open_file
 
 if TYPE_CHECKING:
@@ -87,13 +94,12 @@ def probe(source: Path | Readable, *, name: str, reads_all: bool = True) -> Clip
     if next(_PROBES) % _COLLECT_EVERY == 0:
         gc.collect()
     if isinstance(source, Path):
-        with open_file(source) as file:
-            return replace(_probe(file, name=name, reads_all=reads_all)[0], is_local=True)
-    return _probe(source, name=name, reads_all=reads_all)[0]
+        return read_clip(source, name=name).facts
+    return _probe(source, name=name, is_local=False, reads_all=reads_all)[0]
 
 
-def probe_with_timeline(path: Path, *, name: str | None = None) -> tuple[ClipFacts, Timeline]:
-    """Return the facts about a local clip, and its timeline.
+def read_clip(path: Path, *, name: str | None = None) -> Part:
+    """Return the whole of a local clip, after reading every packet.
 
     Args:
         path: The clip.
@@ -103,8 +109,9 @@ def probe_with_timeline(path: Path, *, name: str | None = None) -> tuple[ClipFac
         InvalidInputError: If it is not a readable clip.
     """
     with open_file(path) as file:
-        facts, timeline = _probe(file, name=name or str(path), reads_all=True)
-    return replace(facts, is_local=True), cast("Timeline", timeline)
+        facts, reading = _probe(file, name=name or str(path), is_local=True, reads_all=True)
+    timeline = cast("_Reading", reading).timeline
+    return Part(source=path, facts=facts, timeline=timeline, span=timeline.whole)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,7 +125,9 @@ class _Reading:
     audio_end_s: float | None
 
 
-def _probe(file: Readable, *, name: str, reads_all: bool) -> tuple[ClipFacts, Timeline | None]:
+def _probe(
+    file: Readable, *, name: str, is_local: bool, reads_all: bool
+) -> tuple[ClipFacts, _Reading | None]:
     head = checked_head(file, name=name)
     size_bytes = file.seek(0, 2)
     index = b""
@@ -128,7 +137,10 @@ def _probe(file: Readable, *, name: str, reads_all: bool) -> tuple[ClipFacts, Ti
     if is_boxed(head):
         index = index_of(file, size_bytes)
         marks = marks_of(file, size_bytes, reads_all=reads_all)
-        check_is_unencrypted(index, name=name)
+        if is_encrypted(index):
+            msg = f"{name} is encrypted"
+            hint = "only a copy without DRM can be edited"
+            raise InvalidInputError(msg, code="encrypted_clip", hint=hint)
     file.seek(0)
     with opened_media(file, name=name, is_partial=not reads_all) as container:
         stream = video_stream(container, name=name)
@@ -139,12 +151,14 @@ def _probe(file: Readable, *, name: str, reads_all: bool) -> tuple[ClipFacts, Ti
             if error.code == NO_VIDEO and has_external_data(index):
                 raise external_reference(name) from error
             raise
-        frame = reading.frame if reading else _first_frame(container, stream, name=name)
-        facts = replace(
-            _facts(container, stream, frame),
+        facts = _facts(
+            container,
+            stream,
+            reading.frame if reading else _first_frame(container, stream, name=name),
             name=name,
+            is_local=is_local,
             size_bytes=size_bytes,
-            container=container_of(container.format.name, head),
+            kind=container_of(container.format.name, head),
             is_fragmented=is_fragmented(index),
             marks=marks,
         )
@@ -154,7 +168,7 @@ def _probe(file: Readable, *, name: str, reads_all: bool) -> tuple[ClipFacts, Ti
             # FFmpeg reports only the length of the fragments that it has read so far.
             facts = replace(facts, duration_s=None, container_s=None, frames=None)
     _check(facts)
-    return facts, reading.timeline if reading else None
+    return facts, reading
 
 
 def _check(facts: ClipFacts) -> None:
@@ -202,16 +216,10 @@ def _measured(
     )
 
 
-def _timeline_builder(
-    container: "InputContainer", stream: "VideoStream", *, name: str
-) -> TimelineBuilder:
-    return TimelineBuilder(stream, name=name, has_slots=container.format.name == "avi")
-
-
 def _read(
     container: "InputContainer", stream: "VideoStream", file: Readable, *, name: str
 ) -> _Reading:
-    builder = _timeline_builder(container, stream, name=name)
+    builder = TimelineBuilder(stream, name=name, has_slots=container.format.name == "avi")
     frame: VideoFrame | None = None
     attempts = 0
     streams: list[Stream] = [stream, *audio_streams(container)]
@@ -261,7 +269,16 @@ def _first_frame(
 
 
 def _facts(
-    container: "InputContainer", stream: "VideoStream", frame: "VideoFrame | None"
+    container: "InputContainer",
+    stream: "VideoStream",
+    frame: "VideoFrame | None",
+    *,
+    name: str,
+    is_local: bool,
+    size_bytes: int,
+    kind: str,
+    is_fragmented: bool,
+    marks: tuple[str, ...],
 ) -> ClipFacts:
     """Return the facts from the header, and from the first frame if there is one."""
     context = stream.codec_context
@@ -269,11 +286,12 @@ def _facts(
     rate = stream.average_rate or stream.guessed_rate
     pixels = context.format
     return ClipFacts(
-        name="",
-        is_local=False,
-        size_bytes=None,
-        container="",
-        is_fragmented=False,
+        name=name,
+        is_local=is_local,
+        size_bytes=size_bytes,
+        container=kind,
+        is_fragmented=is_fragmented,
+        marks=marks,
         duration_s=_announced_s(container, stream),
         container_s=container.duration / av.time_base if container.duration else None,
         is_measured=False,

@@ -3,13 +3,15 @@
 import io
 from bisect import bisect_right
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from omniedit.errors import InvalidInputError
-from omniedit.media.comparison import View
 from omniedit.media.filters import FrameSize
+from omniedit.media.timeline import Part
+from omniedit.media.video import shown_frames
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -29,7 +31,7 @@ _FONTS: Final = ("NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc", "De
 class Row(NamedTuple):
     """One video of a contact sheet."""
 
-    view: View
+    part: Part
     label: str
     from_s: float
     """The position in the video at which the sheet begins."""
@@ -41,7 +43,7 @@ def draw_sheet(rows: Sequence[Row]) -> bytes:
     Raises:
         InvalidInputError: If a video cannot be read.
     """
-    total_s = max(row.view.length_s - row.from_s for row in rows)
+    total_s = max(float(row.part.span.length_s) - row.from_s for row in rows)
     moments = [total_s * (number + 0.5) / MOMENTS for number in range(MOMENTS)]
     pictures = [_pictures(row, moments) for row in rows]
     strips = [(row.label, shown) for row, shown in zip(rows, pictures, strict=True)]
@@ -69,12 +71,15 @@ def draw_sheet(rows: Sequence[Row]) -> bytes:
 
 def _pictures(row: Row, moments: Sequence[float]) -> list[Image.Image]:
     """Return the picture at each moment; the previous frame stands in for a damaged one."""
-    own = [moment + row.from_s for moment in moments]
-    found = [
-        (at_s, _image_of(frame)) for frame, at_s in row.view.frames_at(own, _size_of(row.view))
-    ]
+    part, own = row.part, [moment + row.from_s for moment in moments]
+    span, timeline = part.span, part.timeline
+    ticks = [span.start + int(Fraction(moment) / span.tick_s) for moment in own]
+    # Outside the span, the first or last frame is shown.
+    wanted = {timeline.shown_at(min(max(at, span.start), span.end - 1)) for at in ticks}
+    shown = shown_frames(part, _size_of(part), only=wanted)
+    found = [(at_s, _image_of(frame)) for frame, at_s in shown]
     if not found:
-        msg = f"no frame of {row.view.path} could be decoded: it is damaged"
+        msg = f"no frame of {part.source} could be decoded: it is damaged"
         raise InvalidInputError(msg, code="damaged_clip")
     starts = [at_s for at_s, _ in found]
     return [found[max(0, bisect_right(starts, moment) - 1)][1] for moment in own]
@@ -97,8 +102,8 @@ def _image_of(frame: "VideoFrame") -> Image.Image:
     return Image.frombytes("RGB", size, bytes(plane), "raw", "RGB", plane.line_size)
 
 
-def _size_of(view: View) -> FrameSize:
-    width, height = view.facts.shown_width, view.facts.shown_height
+def _size_of(part: Part) -> FrameSize:
+    width, height = part.facts.shown_width, part.facts.shown_height
     scale = _SIDE / max(width, height)
     return FrameSize(
         width=max(2, round(width * scale / 2) * 2), height=max(2, round(height * scale / 2) * 2)

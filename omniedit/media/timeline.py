@@ -1,4 +1,4 @@
-"""The times of a clip's frames, and where marks cut it."""
+"""The times of a clip's frames, and the parts that a cut leaves."""
 
 import re
 from bisect import bisect_left, bisect_right
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from omniedit.errors import InvalidInputError
+from omniedit.media.facts import ClipFacts
 from omniedit.media.formats import EXPORT_AGAIN, is_random_access
 
 if TYPE_CHECKING:
@@ -24,14 +25,15 @@ _MOST_FRAMES: Final = 400_000  # ten minutes at 600 fps
 # Even at a constant rate, rounding changes a frame's length by up to a tick at either end.
 _ROUNDING_TICKS: Final = 2
 _VARIABLE_SHARE: Final = 0.1
-_MARK: Final = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d{1,9})?)", re.ASCII)
-_MARK_HINT: Final = "write seconds (12.5) or minutes and seconds (1:02.5)"
-_RANGE_HINT: Final = "times count from the clip's beginning; without `--end` the rest is used"
+_TIME: Final = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d{1,9})?)", re.ASCII)
+_TIME_HINT: Final = "write seconds (12.5) or minutes and seconds (1:02.5)"
+_CUT_HINT: Final = "times count from the clip's beginning; without `--end` the rest is used"
+_INVALID_CUT: Final = "invalid_mark"
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 # Half the coarsest tick that containers use.
 _HALF_TICK_S: Final = 0.0005
-# A mark this close to a frame means that frame, whose time may be rounded.
+# A cut this close to a frame means that frame, whose time may be rounded.
 _SNAP_S: Final = Fraction(2, 1000)
 
 
@@ -127,12 +129,48 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A span of a clip, and its position in the result."""
+    """A span of a local clip, and its position in the result."""
 
     source: Path
+    facts: ClipFacts
+    """The facts about the whole clip."""
     timeline: Timeline
     span: Span
     at_s: Fraction = Fraction(0)
+
+    @property
+    def is_from_start(self) -> bool:
+        """Whether the part begins with the clip."""
+        return self.span.start == self.timeline.start
+
+    def cut(self, start_s: float | None, end_s: float | None) -> "Part":
+        """Return the part between two times, counted from the first frame of the clip.
+
+        The part begins with the first frame at or after `start_s`, and ends before the first one at
+        or after `end_s`; at a variable rate, where a frame may last for seconds, a frame is cut in
+        two.
+
+        Args:
+            start_s: Where to begin; None for the beginning.
+            end_s: Where to stop; None for the end.
+
+        Raises:
+            InvalidInputError: If the cut leaves nothing, or lies beyond the clip.
+        """
+        timeline = self.timeline
+        check_cut(
+            start_s,
+            end_s,
+            name=self.facts.name,
+            duration_s=timeline.duration_s,
+            frame_s=timeline.frame_s,
+        )
+        start, end = timeline.start, timeline.end
+        if start_s is not None:
+            start = _snapped(timeline, start_s, otherwise=timeline.times[-1])
+        if end_s is not None:
+            end = min(max(_snapped(timeline, end_s, otherwise=end), start + 1), end)
+        return replace(self, span=Span(start=start, end=end, tick_s=timeline.tick_s))
 
 
 class TimelineBuilder:
@@ -207,7 +245,7 @@ def too_long(name: str) -> InvalidInputError:
     return InvalidInputError(msg, code="clip_too_long", hint="cut it with another program first")
 
 
-def parse_mark(text: str, *, name: str = "time") -> float:
+def parse_time(text: str, *, name: str = "time") -> float:
     """Parse `12`, `12.5`, `1:02.5` or `1:02:03` into seconds.
 
     Args:
@@ -217,85 +255,60 @@ def parse_mark(text: str, *, name: str = "time") -> float:
     Raises:
         InvalidInputError: If the text is not a valid time.
     """
-    match = _MARK.fullmatch(text.strip())
+    match = _TIME.fullmatch(text.strip())
     if match is None:
         msg = f"invalid {name} {text!r}"
-        raise InvalidInputError(msg, code="invalid_mark", hint=_MARK_HINT)
+        raise InvalidInputError(msg, code=_INVALID_CUT, hint=_TIME_HINT)
     hours, minutes, seconds = (float(group or 0) for group in match.groups())
     if match[2] is not None and (seconds >= _MINUTE_S or (match[1] and minutes >= _MINUTE_S)):
         msg = f"invalid {name} {text!r}: minutes and seconds after a colon go up to 59"
-        raise InvalidInputError(msg, code="invalid_mark", hint=_MARK_HINT)
+        raise InvalidInputError(msg, code=_INVALID_CUT, hint=_TIME_HINT)
     return hours * _HOUR_S + minutes * _MINUTE_S + seconds
 
 
-def check_order(start_s: float | None, end_s: float | None, *, name: str) -> None:
-    """Refuse marks that would leave nothing of any clip.
-
-    Raises:
-        InvalidInputError: If the end is not after the start, or not after 0.
-    """
-    if start_s is not None and end_s is not None and end_s <= start_s:
-        msg = f"--end {end_s:g} is not after --start {start_s:g}"
-    elif end_s is not None and end_s <= 0:
-        msg = f"--end {end_s:g} leaves nothing of {name}"
-    else:
-        return
-    raise InvalidInputError(msg, code="invalid_mark", hint=_RANGE_HINT)
-
-
-def check_marks(
-    start_s: float | None, end_s: float | None, *, name: str, duration_s: float, frame_s: float
+def check_cut(
+    start_s: float | None,
+    end_s: float | None,
+    *,
+    name: str,
+    duration_s: float | None = None,
+    frame_s: float = 0.0,
 ) -> None:
-    """Refuse marks that leave nothing of a clip, or lie beyond its end.
+    """Refuse a cut that leaves nothing of a clip, or lies beyond its end.
 
     Args:
         start_s: Where to begin; None for the beginning.
         end_s: Where to stop; None for the end.
         name: The clip, for messages.
-        duration_s: The length of the clip.
-        frame_s: The length of a frame; an end mark up to one frame beyond the clip is accepted.
+        duration_s: The length of the clip; None if it is not known yet.
+        frame_s: The length of a frame; an end up to one frame beyond the clip is accepted.
 
     Raises:
-        InvalidInputError: If the marks leave nothing, or lie beyond the clip.
+        InvalidInputError: If the cut leaves nothing, or lies beyond the clip.
     """
-    check_order(start_s, end_s, name=name)
-    if start_s is not None and start_s > duration_s - frame_s + _HALF_TICK_S:
+    if start_s is not None and end_s is not None and end_s <= start_s:
+        msg = f"--end {end_s:g} is not after --start {start_s:g}"
+    elif end_s is not None and end_s <= 0:
+        msg = f"--end {end_s:g} leaves nothing of {name}"
+    elif duration_s is None:
+        return
+    elif start_s is not None and start_s > duration_s - frame_s + _HALF_TICK_S:
         msg = f"--start {start_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
     elif end_s is not None and end_s > duration_s + frame_s + _HALF_TICK_S:
         msg = f"--end {end_s:g} is beyond the end of {name}, which is {duration_s:.2f} s long"
     else:
         return
-    raise InvalidInputError(msg, code="invalid_mark", hint=_RANGE_HINT)
+    raise InvalidInputError(msg, code=_INVALID_CUT, hint=_CUT_HINT)
 
 
-def marked_span(
-    timeline: Timeline, start_s: float | None, end_s: float | None, *, name: str
-) -> Span:
-    """Return the span between two marks, counted from the first frame.
-
-    Raises:
-        InvalidInputError: If the marks leave nothing, or lie beyond the clip.
-    """
-    check_marks(start_s, end_s, name=name, duration_s=timeline.duration_s, frame_s=timeline.frame_s)
-    start, end = timeline.start, timeline.end
-    if start_s is not None:
-        start = _snapped(timeline, start_s, otherwise=timeline.times[-1])
-    if end_s is not None:
-        end = min(max(_snapped(timeline, end_s, otherwise=end), start + 1), end)
-    return Span(start=start, end=end, tick_s=timeline.tick_s)
-
-
-def _snapped(timeline: Timeline, mark_s: float, *, otherwise: int) -> int:
-    """Return where a mark cuts: at the next frame.
-
-    At a variable rate, where a frame may last for seconds, it cuts the frame in two.
-    """
-    mark = timeline.start + Fraction(mark_s) / timeline.tick_s
+def _snapped(timeline: Timeline, cut_s: float, *, otherwise: int) -> int:
+    """Return where a clip is cut: at the next frame, or, at a variable rate, within a frame."""
+    at = timeline.start + Fraction(cut_s) / timeline.tick_s
     tolerance = min(_SNAP_S, Fraction(timeline.frame_s) / 4) / timeline.tick_s
-    index = bisect_left(timeline.times, mark - tolerance)
+    index = bisect_left(timeline.times, at - tolerance)
     following = timeline.times[index] if index < len(timeline.times) else None
-    if timeline.is_variable and (following is None or following > mark + tolerance):
-        return min(round(mark), timeline.end)
+    if timeline.is_variable and (following is None or following > at + tolerance):
+        return min(round(at), timeline.end)
     return otherwise if following is None else following
 
 

@@ -1,10 +1,9 @@
 """Video for an MP4: copied from a clip, or encoded."""
 
-import time
-from collections.abc import Container, Generator, Iterable, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from av.error import InvalidDataError
 
@@ -22,13 +21,13 @@ from omniedit.media.mux import (
     HEVC_TAG,
     OnProgress,
     Packets,
-    Progress,
     copied_stream,
     encode,
     ignore_progress,
     new_stream,
+    progress_to,
 )
-from omniedit.media.timeline import CodedFrame, Part, Span, Timeline
+from omniedit.media.timeline import CodedFrame, Part
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -65,12 +64,13 @@ _HUGE_PIXELS: Final = 3840 * 2160
 _RATE_DENOMINATOR: Final = 1001  # of 29.97 fps (30000/1001)
 
 
-def copyable_frames(timeline: Timeline, span: Span) -> tuple[CodedFrame, ...] | None:
-    """Return the packets that make up exactly a span; None if it cannot be copied.
+def copyable_frames(part: Part) -> tuple[CodedFrame, ...] | None:
+    """Return the packets that make up exactly a part; None if it cannot be copied.
 
-    A span can be copied if its frames are a single run of packets that begins with a keyframe:
+    A part can be copied if its frames are a single run of packets that begins with a keyframe:
     then no frame in it depends on one outside.
     """
+    timeline, span = part.timeline, part.span
     is_inside = [span.start <= frame.pts < span.end for frame in timeline.frames]
     if timeline.has_hidden or timeline.shown_at(span.start) != span.start:
         return None
@@ -81,24 +81,21 @@ def copyable_frames(timeline: Timeline, span: Span) -> tuple[CodedFrame, ...] | 
     return None if any(frame.dts is None for frame in kept) else kept
 
 
-def rate_of(timeline: Timeline) -> Fraction:
-    """Return the average frame rate."""
-    return Fraction(1 / timeline.frame_s).limit_denominator(_RATE_DENOMINATOR)
+def copied_video(container: "OutputContainer", *, parts: Sequence[Part]) -> Packets:
+    """Add a stream and yield the packets of parts, each shifted to its position in the result."""
+    target: VideoStream | None = None
+    for part in parts:
+        with opened_clip(part.source) as clip:
+            stream = video_stream(clip, name=str(part.source))
+            target = target or copied_stream(container, stream)
+            yield from _shifted(clip, stream, target, part)
 
 
-def copied_video(container: "OutputContainer", clip: "InputContainer", part: Part) -> Packets:
-    """Add a stream and return the packets of a part to copy into it."""
-    stream = video_stream(clip, name=str(part.source))
-    target = copied_stream(container, stream)
-    return copied_packets(clip, stream, target, part)
-
-
-def copied_packets(
+def _shifted(
     clip: "InputContainer", stream: "VideoStream", target: "VideoStream", part: Part
 ) -> Packets:
-    """Yield the packets of a part, shifted to its position in the result."""
     shift = round(part.at_s / part.timeline.tick_s) - part.span.start
-    frames = copyable_frames(part.timeline, part.span) or ()
+    frames = copyable_frames(part) or ()
     packets = _packets_from(clip, stream, frames[0] if frames else None, name=str(part.source))
     for frame, packet in zip(frames, (each for each in packets if each.size), strict=False):
         packet.duration = min(packet.duration or 0, part.span.end - frame.pts)
@@ -109,123 +106,110 @@ def copied_packets(
         yield packet
 
 
-def encoded_video(
-    container: "OutputContainer",
-    parts: Sequence[Part],
-    *,
-    rate: Fraction,
-    size: FrameSize | None = None,
-    keeps_hdr: bool = False,
-) -> "VideoEncoding":
-    """Add a stream and return an encoding that yields its packets.
+class _Decoded(NamedTuple):
+    """A frame, the stream that it comes from, its time in ticks, and its clip's name."""
 
-    Args:
-        container: The file that gets the stream.
-        parts: What to encode, in order.
-        rate: Frames per second, for the encoder's rate control; frames keep their own times.
-        size: The size of all frames; None for that of the first one once upright.
-        keeps_hdr: Keep HDR colours, as 10-bit H.265.
-    """
-    codec, options = ("libx265", _X265) if keeps_hdr else ("libx264", _X264)
-    if any(part.timeline.is_variable for part in parts):
-        options = options | (_X265_IN_ORDER if keeps_hdr else _IN_ORDER)
-    stream: VideoStream = new_stream(container, codec, rate=rate, options=options)
-    # PyAV's default is slice threads, which wait for each other at the end of every frame.
-    stream.codec_context.thread_type = "FRAME"
-    if keeps_hdr:
-        stream.codec_context.codec_tag = HEVC_TAG
-    return VideoEncoding(stream, parts, size, keeps_hdr=keeps_hdr)
+    stream: "VideoStream"
+    frame: "VideoFrame"
+    pts: int
+    name: str
 
 
 class VideoEncoding:
-    """Encodes frames, keeping the time and duration of each, and counts the good ones."""
+    """Encodes frames, keeping the time and duration of each, and counts the good ones.
+
+    Args:
+        parts: What to encode, in order.
+        size: The size of all frames; None for that of the first one once upright.
+        keeps_hdr: Keep HDR colours, as 10-bit H.265.
+    """
 
     def __init__(
-        self,
-        stream: "VideoStream",
-        parts: Sequence[Part],
-        size: FrameSize | None,
-        *,
-        keeps_hdr: bool,
+        self, parts: Sequence[Part], *, size: FrameSize | None = None, keeps_hdr: bool = False
     ) -> None:
-        self._stream = stream
         self._parts = parts
-        self._keeps_hdr = keeps_hdr
+        self.keeps_hdr = keeps_hdr
         self._tick_s = Fraction(0)
         self._last = -1
         self._lengths: dict[int, int] = {}
+        self._filter: FrameFilter | None = None
         self.good_frames = 0
         self.size = size
         self.deinterlaces = False
         self.maps_tones = False
 
-    def packets(self) -> Packets:
-        """Yield the packets of all parts.
+    def packets(self, container: "OutputContainer") -> Packets:
+        """Add a stream to a file and yield the packets of all parts.
 
         Raises:
             InvalidInputError: If no frame could be decoded.
+            LocalError: If this build of PyAV has no encoder.
         """
+        stream = self._new_stream(container)
         for part in self._parts:
-            yield from self._of_part(part)
+            yield from self._of_part(stream, part)
         if self._last < 0:
             msg = "no frame of the clip could be decoded: it is damaged"
             raise InvalidInputError(msg, code="damaged_clip", hint=EXPORT_AGAIN)
-        yield from self._timed(encode(self._stream, None))
+        yield from self._encoded(stream, None)
 
-    def _of_part(self, part: Part) -> Packets:
+    def _new_stream(self, container: "OutputContainer") -> "VideoStream":
+        codec, options = ("libx265", _X265) if self.keeps_hdr else ("libx264", _X264)
+        if any(part.timeline.is_variable for part in self._parts):
+            options = options | (_X265_IN_ORDER if self.keeps_hdr else _IN_ORDER)
+        # For the encoder's rate control; frames keep their own times.
+        rate = Fraction(1 / self._parts[0].timeline.frame_s).limit_denominator(_RATE_DENOMINATOR)
+        stream: VideoStream = new_stream(container, codec, rate=rate, options=options)
+        # PyAV's default is slice threads, which wait for each other at the end of every frame.
+        stream.codec_context.thread_type = "FRAME"
+        if self.keeps_hdr:
+            stream.codec_context.codec_tag = HEVC_TAG
+        return stream
+
+    def _of_part(self, stream: "VideoStream", part: Part) -> Packets:
         ends = part.timeline.ends()
-        with opened_clip(part.source) as clip:
-            for frame, pts in self._filtered(clip, part):
-                # Either end of the span may cut a frame.
-                begin, end = max(pts, part.span.start), min(ends.get(pts, pts + 1), part.span.end)
-                at_s, tick_s = part.at_s - part.span.start_s, part.timeline.tick_s
-                yield from self._encoded(frame, at_s + begin * tick_s, at_s + end * tick_s)
+        at_s, tick_s = part.at_s - part.span.start_s, part.timeline.tick_s
+        for frame, pts in _filtered(self._counted(part), self._new_filter):
+            if not self._tick_s:
+                self._configure(stream, frame, tick_s)
+            # Either end of the span may cut a frame.
+            begin, end = max(pts, part.span.start), min(ends.get(pts, pts + 1), part.span.end)
+            at = max(round((at_s + begin * tick_s) / self._tick_s), self._last + 1)
+            self._last = at
+            self._lengths[at] = max(1, round((at_s + end * tick_s) / self._tick_s) - at)
+            frame.pts, frame.time_base = at, self._tick_s
+            # Let the encoder choose the frame type.
+            frame.pict_type = 0
+            yield from self._encoded(stream, frame)
 
-    def _filtered(self, clip: "InputContainer", part: Part) -> Generator[tuple["VideoFrame", int]]:
-        name = str(part.source)
-        stream = video_stream(clip, name=name)
-        frame_filter: FrameFilter | None = None
-        for frame, pts in _frames(clip, stream, part):
-            self.good_frames += not frame.is_corrupt
-            if frame_filter is None or not frame_filter.accepts(frame):
-                if frame_filter is not None:
-                    yield from frame_filter.flush()
-                frame_filter = FrameFilter(
-                    stream, frame, self.size, keeps_hdr=self._keeps_hdr, name=name
-                )
-                self.deinterlaces |= frame_filter.deinterlaces
-                self.maps_tones |= frame_filter.maps_tones
-            for filtered, at in frame_filter.apply(frame, pts):
-                self._configure(frame_filter, filtered, part.timeline.tick_s)
-                yield filtered, at
-        if frame_filter is not None:
-            for filtered, at in frame_filter.flush():
-                self._configure(frame_filter, filtered, part.timeline.tick_s)
-                yield filtered, at
+    def _counted(self, part: Part) -> Generator[_Decoded]:
+        for each in _frames(part):
+            self.good_frames += not each.frame.is_corrupt
+            yield each
 
-    def _configure(
-        self, frame_filter: FrameFilter, filtered: "VideoFrame", tick_s: Fraction
-    ) -> None:
-        if self._tick_s:
-            return
+    def _new_filter(self, decoded: _Decoded) -> FrameFilter:
+        self._filter = FrameFilter(
+            decoded.stream,
+            decoded.frame,
+            self.size,
+            keeps_hdr=self.keeps_hdr,
+            name=decoded.name,
+        )
+        self.deinterlaces |= self._filter.deinterlaces
+        self.maps_tones |= self._filter.maps_tones
+        return self._filter
+
+    def _configure(self, stream: "VideoStream", frame: "VideoFrame", tick_s: Fraction) -> None:
         self._tick_s = tick_s
         if self.size is None:
-            self.size = FrameSize(width=filtered.width, height=filtered.height)
-        frame_filter.configure(self._stream, filtered, tick_s)
-        if filtered.width * filtered.height >= _HUGE_PIXELS:
-            self._stream.codec_context.options |= _HUGE
+            self.size = FrameSize(width=frame.width, height=frame.height)
+        if self._filter is not None:
+            self._filter.configure(stream, frame, tick_s)
+        if frame.width * frame.height >= _HUGE_PIXELS:
+            stream.codec_context.options |= _HUGE
 
-    def _encoded(self, frame: "VideoFrame", begin_s: Fraction, end_s: Fraction) -> Packets:
-        pts = max(round(begin_s / self._tick_s), self._last + 1)
-        self._last = pts
-        self._lengths[pts] = max(1, round(end_s / self._tick_s) - pts)
-        frame.pts, frame.time_base = pts, self._tick_s
-        # Let the encoder choose the frame type.
-        frame.pict_type = 0
-        yield from self._timed(encode(self._stream, frame))
-
-    def _timed(self, packets: Iterable["Packet[Any]"]) -> Packets:
-        for packet in packets:
+    def _encoded(self, stream: "VideoStream", frame: "VideoFrame | None") -> Packets:
+        for packet in encode(stream, frame):
             # The encoder does not know how long the last frame lasts.
             packet.duration = self._lengths.pop(packet.pts or 0, 0)
             yield packet
@@ -246,19 +230,11 @@ class FrameCheck:
 
 def count_bad_frames(part: Part, *, on_progress: OnProgress = ignore_progress) -> FrameCheck:
     """Decode a part and count the frames that are damaged or missing."""
-    started, good, span = time.monotonic(), 0, part.span
-    with opened_clip(part.source) as clip:
-        stream = video_stream(clip, name=str(part.source))
-        for count, (frame, pts) in enumerate(_frames(clip, stream, part), start=1):
-            good += not frame.is_corrupt
-            on_progress(
-                Progress(
-                    done_s=float((pts - span.start) * span.tick_s),
-                    total_s=float(span.length_s),
-                    frames=count,
-                    elapsed_s=time.monotonic() - started,
-                )
-            )
+    good, span = 0, part.span
+    report = progress_to(on_progress, total_s=span.length_s)
+    for count, decoded in enumerate(_frames(part), start=1):
+        good += not decoded.frame.is_corrupt
+        report((decoded.pts - span.start) * span.tick_s, count)
     return frame_check(part, good)
 
 
@@ -279,39 +255,51 @@ def shown_frames(
         size: The target size.
         only: The times of the frames to yield, in ticks of the timeline; None for all frames.
     """
-    name, span = str(part.source), part.span
-    frame_filter: FrameFilter | None = None
-    with opened_clip(part.source) as clip:
-        stream = video_stream(clip, name=name)
-        for frame, pts in _frames(clip, stream, part):
-            if only is not None and pts not in only:
-                continue
-            if frame_filter is None or not frame_filter.accepts(frame):
-                frame_filter = FrameFilter(stream, frame, size, scaling=FAST_SCALING, name=name)
-            for shown, at in frame_filter.apply(frame, pts):
-                yield shown, max(at - span.start, 0) * span.tick_s
-        for shown, at in frame_filter.flush() if frame_filter else ():
-            yield shown, max(at - span.start, 0) * span.tick_s
+
+    def new_filter(decoded: _Decoded) -> FrameFilter:
+        return FrameFilter(
+            decoded.stream, decoded.frame, size, scaling=FAST_SCALING, name=decoded.name
+        )
+
+    wanted = (each for each in _frames(part) if only is None or each.pts in only)
+    for frame, pts in _filtered(wanted, new_filter):
+        yield frame, max(pts - part.span.start, 0) * part.span.tick_s
 
 
-def _frames(
-    clip: "InputContainer", stream: "VideoStream", part: Part
+def _filtered(
+    frames: Iterable[_Decoded], new_filter: Callable[[_Decoded], FrameFilter]
 ) -> Generator[tuple["VideoFrame", int]]:
-    """Yield the decodable frames of a part, each with its time in ticks."""
-    timeline, span = part.timeline, part.span
+    """Yield filtered frames, each with its time in ticks."""
+    frame_filter: FrameFilter | None = None
+    for decoded in frames:
+        if frame_filter is not None and not frame_filter.accepts(decoded.frame):
+            yield from frame_filter.flush()
+            frame_filter = None
+        if frame_filter is None:
+            frame_filter = new_filter(decoded)
+        yield from frame_filter.apply(decoded.frame, decoded.pts)
+    if frame_filter is not None:
+        yield from frame_filter.flush()
+
+
+def _frames(part: Part) -> Generator[_Decoded]:
+    """Yield the decodable frames of a part."""
+    timeline, span, name = part.timeline, part.span, str(part.source)
     first = timeline.shown_at(span.start)
     slots = iter(timeline.times) if timeline.has_slots else None
-    stream.thread_type = "AUTO"
-    for frame in _decoded(clip, stream, timeline.key_before(first), name=str(part.source)):
-        pts = frame.pts if frame.pts is not None else frame.dts
-        if slots is not None:
-            pts = next(slots, None)
-        if pts is None or pts < first:
-            continue
-        # Decoders return frames in display order.
-        if pts >= span.end:
-            return
-        yield frame, pts
+    with opened_clip(part.source) as clip:
+        stream = video_stream(clip, name=name)
+        stream.thread_type = "AUTO"
+        for frame in _decoded(clip, stream, timeline.key_before(first), name=name):
+            pts = frame.pts if frame.pts is not None else frame.dts
+            if slots is not None:
+                pts = next(slots, None)
+            if pts is None or pts < first:
+                continue
+            # Decoders return frames in display order.
+            if pts >= span.end:
+                return
+            yield _Decoded(stream, frame, pts, name)
 
 
 def _decoded(

@@ -4,13 +4,13 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from omniedit.media import C2PA, codec_name, container_name
+from omniedit.media.facts import C2PA, codec_name, container_name
 from omniedit.models import CREDITS_PER_DOLLAR, Model
 from omniedit.terminal.human import render_estimate, render_size
 from omniedit.terminal.text import Colour, Line, Span, labelled
 
 if TYPE_CHECKING:
-    from omniedit.media import AudioTrack, ClipFacts, Problem
+    from omniedit.media.facts import AudioTrack, ClipFacts, Problem
 
 _FACTS: Final[Mapping[str, str]] = {
     "container": "container",

@@ -41,7 +41,7 @@ _X264: Final = [
 _PREPARE: Final = """
 import sys
 from pathlib import Path
-from omniedit.media import prepare
+from omniedit.media.preparing import prepare
 
 source, target, start_s, end_s = sys.argv[1:]
 prepare(
@@ -55,7 +55,8 @@ _SPLIT: Final = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from omniedit.media import join, plan_split, prepare
+from omniedit.media.pieces import join, plan_split
+from omniedit.media.preparing import prepare
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
 pieces = plan_split(source, longest_s=10)
@@ -63,7 +64,7 @@ pieces = plan_split(source, longest_s=10)
 def written(numbered):
     number, piece = numbered
     path = target.with_name(f"piece-{number}.mp4")
-    return prepare(source, path, start_s=piece.start_mark_s, end_s=piece.end_mark_s).path
+    return prepare(source, path, start_s=piece.cut_start_s, end_s=piece.cut_end_s).path
 
 with ThreadPoolExecutor(8) as pool:
     results = list(pool.map(written, enumerate(pieces)))

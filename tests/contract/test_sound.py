@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from omniedit.media import probe
+from omniedit.media.probing import probe
 from tests.commandline import CommandLine
 from tests.e2e.equipment import web_server
 from tests.unit.media.clips import Sound, make_clip, see, with_manifest

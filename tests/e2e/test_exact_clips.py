@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from omniedit.media import probe
 from omniedit.media.facts import PQ
+from omniedit.media.probing import probe
 from tests.commandline import CommandLine, Ended
 from tests.e2e.equipment import Bench
 from tests.e2e.faulty import Endpoint, Exchange, answered

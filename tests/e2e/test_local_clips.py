@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media import find_problems, probe
+from omniedit.media.facts import find_problems
+from omniedit.media.probing import probe
 from tests.e2e.equipment import Bench
 from tests.e2e.faulty import Endpoint, silence_before
 from tests.unit.media.clips import Sound, make_clip, see, set_matrix

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from omniedit.edits.compare import ComparedVideo, Comparison
     from omniedit.edits.session import Session
-    from omniedit.media import Change
+    from omniedit.media.comparison import Change
     from omniedit.models import SavedFile
     from omniedit.terminal.documents import Document
     from omniedit.terminal.page import PageVideo
@@ -178,12 +178,16 @@ def _page(comparison: "Comparison", target: Path, *, embeds: bool) -> "Iterator[
 
 
 def _sheet(comparison: "Comparison") -> bytes:
-    from omniedit.media import Row, draw_sheet, view
+    from omniedit.media import check_available
     from omniedit.sanitize import sanitize
+
+    check_available("av", "PIL")
+    from omniedit.media.probing import read_clip
+    from omniedit.media.sheet import Row, draw_sheet
 
     rows = [
         Row(
-            view(Path(video.file.path), end_s=video.until_s),
+            read_clip(Path(video.file.path)).cut(None, video.until_s),
             sanitize(f"{Path(video.file.path).name} {video.record.prompt if video.record else ''}"),
             video.from_s,
         )
@@ -214,10 +218,10 @@ def _address(path: str, folder: Path) -> str:
 
 def _page_video(video: "ComparedVideo", address: str | None) -> "PageVideo":
     from omniedit.http.urls import public_url
-    from omniedit.media import rate_name
+    from omniedit.media.facts import rate_name
     from omniedit.terminal.page import PageVideo
 
-    kind, facts = None, video.view.facts if video.view else None
+    kind, facts = None, video.part.facts if video.part else None
     if facts is not None:
         rate = "" if facts.frame_rate is None else f", {rate_name(facts.frame_rate)} fps"
         length = "" if facts.duration_s is None else f", {facts.duration_s:.2f} s"
@@ -240,7 +244,7 @@ def _moments(comparison: "Comparison") -> "tuple[Change, ...]":
     changes = [change for video in comparison.videos for change in video.changes]
     if not changes:
         return ()
-    from omniedit.media import most_changed
+    from omniedit.media.comparison import most_changed
 
     return most_changed(changes)
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media import prepare, probe, replace_audio
+from omniedit.media.audio import replace_audio
+from omniedit.media.preparing import prepare
+from omniedit.media.probing import probe
 from tests.unit.media.clips import Seen, Sound, make_clip, see
 
 pytestmark = [

@@ -9,17 +9,10 @@ import av
 import pytest
 
 from omniedit.errors import InvalidInputError
-from omniedit.media import (
-    check_frames,
-    find_problems,
-    needs_conversion,
-    prepare,
-    probe,
-    refuse_damage,
-    save_prepared,
-)
-from omniedit.media.facts import HLG, PQ
+from omniedit.media.facts import HLG, PQ, find_problems, needs_conversion
 from omniedit.media.filters import _pq_to_light, hald_planes
+from omniedit.media.preparing import check_frames, prepare, refuse_damage, save_prepared
+from omniedit.media.probing import probe
 from tests.unit.media.clips import (
     Sound,
     combing,

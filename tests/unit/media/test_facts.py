@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from omniedit.media import (
+from omniedit.media.facts import (
     ClipFacts,
     describe_difference,
     find_problems,

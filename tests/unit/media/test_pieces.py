@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from omniedit.errors import Interrupted, InvalidInputError
-from omniedit.media import Piece, Progress, find_problems, join, plan_split, prepare, probe
+from omniedit.media.facts import find_problems
+from omniedit.media.mux import Progress
+from omniedit.media.pieces import Piece, join, plan_split
+from omniedit.media.preparing import prepare
+from omniedit.media.probing import probe
 from omniedit.models import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, see
 
@@ -28,8 +32,8 @@ def write_pieces(source: Path, pieces: Sequence[Piece], folder: Path) -> list[Pa
         prepare(
             source,
             folder / f"piece-{index}.mp4",
-            start_s=piece.start_mark_s,
-            end_s=piece.end_mark_s,
+            start_s=piece.cut_start_s,
+            end_s=piece.cut_end_s,
         ).path
         for index, piece in enumerate(pieces)
     ]
@@ -104,8 +108,8 @@ def test_pieces_divide_the_time_between_the_marks_equally(
     plan = plan_split(source, longest_s=10, **marks)
 
     assert [piece.duration_s for piece in plan] == pytest.approx(durations)
-    assert (plan[0].start_mark_s, plan[-1].end_mark_s) == (marks.get("start_s"), marks.get("end_s"))
-    assert all(before.end_mark_s == after.start_mark_s for before, after in pairwise(plan))
+    assert (plan[0].cut_start_s, plan[-1].cut_end_s) == (marks.get("start_s"), marks.get("end_s"))
+    assert all(before.cut_end_s == after.cut_start_s for before, after in pairwise(plan))
 
 
 def test_frames_at_a_fractional_rate_are_in_exactly_one_piece(tmp_path: Path, folder: Path) -> None:

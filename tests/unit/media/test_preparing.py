@@ -15,9 +15,11 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from omniedit.errors import Interrupted, InvalidInputError, LocalError
-from omniedit.media import Progress, find_problems, prepare, probe
 from omniedit.media.demux import translated_errors
-from omniedit.media.preparing import EncodingSlots
+from omniedit.media.facts import find_problems
+from omniedit.media.mux import EncodingSlots, Progress
+from omniedit.media.preparing import prepare
+from omniedit.media.probing import probe
 from omniedit.models import MAX_UPLOAD_BYTES
 from tests.unit.media.clips import HEIGHT, WIDTH, Sound, make_clip, packets, see, set_matrix
 

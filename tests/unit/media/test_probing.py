@@ -13,8 +13,9 @@ import av
 import pytest
 
 from omniedit.errors import InvalidInputError, LocalError, MissingFileError, OmniEditError
-from omniedit.media import ClipFacts, find_problems, probe
 from omniedit.media.demux import opened_media
+from omniedit.media.facts import ClipFacts, find_problems
+from omniedit.media.probing import probe
 from tests.unit.media.clips import Sound, draw, make_clip, move_pictures, number_of, set_matrix
 
 

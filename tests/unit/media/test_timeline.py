@@ -3,7 +3,7 @@
 import pytest
 
 from omniedit.errors import InvalidInputError
-from omniedit.media import check_marks, parse_mark
+from omniedit.media.timeline import check_cut, parse_time
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from omniedit.media import check_marks, parse_mark
     ],
 )
 def test_marks_are_seconds_or_clock_times(text: str, seconds: float) -> None:
-    assert parse_mark(text) == seconds
+    assert parse_time(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_marks_are_seconds_or_clock_times(text: str, seconds: float) -> None:
 )
 def test_other_forms_of_marks_are_refused(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        parse_mark(text)
+        parse_time(text)
 
     assert caught.value.code == "invalid_mark"
     assert "\n" not in caught.value.message
@@ -63,11 +63,11 @@ def test_marks_that_select_nothing_are_refused(
     start_s: float | None, end_s: float | None, words: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=words):
-        check_marks(start_s, end_s, name="clip.mp4", duration_s=5.0, frame_s=0.1)
+        check_cut(start_s, end_s, name="clip.mp4", duration_s=5.0, frame_s=0.1)
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(None, None), (0.0, 5.0), (4.9, None), (None, 5.1)])
 def test_marks_within_a_frame_of_the_end_are_accepted(
     start_s: float | None, end_s: float | None
 ) -> None:
-    check_marks(start_s, end_s, name="clip.mp4", duration_s=5.0, frame_s=0.1)
+    check_cut(start_s, end_s, name="clip.mp4", duration_s=5.0, frame_s=0.1)

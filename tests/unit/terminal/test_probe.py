@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from omniedit.media import C2PA, AudioTrack, ClipFacts, find_problems
+from omniedit.media.facts import C2PA, AudioTrack, ClipFacts, find_problems
 from omniedit.models import DEFAULT_MODEL, find_model
 from omniedit.schemas import unknown_values
 from omniedit.terminal.probe import clip_fields, render_clip

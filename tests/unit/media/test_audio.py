@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.media import prepare, probe, replace_audio
+from omniedit.media.audio import replace_audio
+from omniedit.media.preparing import prepare
+from omniedit.media.probing import probe
 from omniedit.models import Sound as Audio
 from tests.unit.media.clips import Sound, make_clip, packets, see, with_manifest
 
