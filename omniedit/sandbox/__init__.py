@@ -1,7 +1,6 @@
 """The sandbox: a faithful local stand-in for the service, on loopback, with tasks kept on disk."""
 
-from omniedit.sandbox.faults import MARKERS, Marker
 from omniedit.sandbox.server import RunningSandbox, reset, serve
 from omniedit.sandbox.store import RequestKeys
 
-__all__ = ["MARKERS", "Marker", "RequestKeys", "RunningSandbox", "reset", "serve"]
+__all__ = ["RequestKeys", "RunningSandbox", "reset", "serve"]

@@ -15,13 +15,10 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from omniedit.sandbox.exchange import Service
 from omniedit.sandbox.tasks import Edit
-
-if TYPE_CHECKING:
-    from omniedit.sandbox.exchange import Service
 
 CALLBACK_TIMEOUT_S = 10.0
 RETRY_DELAYS_S = (1.0, 2.0, 4.0)
@@ -35,7 +32,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\]")
 class CallbackSender:
     """Delivers callbacks when they are due, until it is stopped."""
 
-    service: "Service"
+    service: Service
     origin: str
     stopped: threading.Event
     log: Callable[[str], None]

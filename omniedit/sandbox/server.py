@@ -1,27 +1,74 @@
-"""Start and stop the sandbox: a loopback socket, a folder, and the threads that answer."""
+"""The sandbox's server: HTTP/1.1 on loopback, with persistent connections and broken replies."""
 
 import contextlib
+import io
+import json
+import re
 import socket
+import threading
 import time
+import traceback
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, cast
 
-from omniedit.sandbox.callbacks import loopback_address
+from werkzeug.exceptions import BadRequest, ClientDisconnected, HTTPException
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.wrappers import Response
+
+from omniedit.sandbox.app import SandboxApp
+from omniedit.sandbox.callbacks import CallbackSender, loopback_address
 from omniedit.sandbox.clips import Clips
+from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, Traffic
 from omniedit.sandbox.store import DATABASE_NAME, RequestKeys, Store
 
-if TYPE_CHECKING:
-    from omniedit.sandbox.connections import Server
+IDLE_TIMEOUT_S = 75.0
+_WAKE_TIMEOUT_S = 0.5
+_GRACE_S = 0.5
+_LINGER_S = 5.0
+_BUFFER_BYTES = 64 * 1024
+_DRAIN_BYTES = 64 * 1024
+_LENGTH = re.compile("[0-9]{1,19}")
+_CHUNK_SIZE = re.compile(rb"\s*([0-9a-fA-F]{1,16})\s*(;.*)?")
+_CHUNK_LINE_BYTES = 4096
+# The limit for all lines between the chunks of a body, including its trailers.
+_FRAMING_BYTES = 1024 * 1024
+_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+Connection = Any  # a socket or a datagram in `socketserver`
 
 
-class RunningSandbox(contextlib.AbstractContextManager["RunningSandbox"]):
-    """A context manager for a sandbox that answers until it is closed."""
+class RunningSandbox(ThreadedWSGIServer):
+    """Accepts connections and answers each in a daemon thread, until it is closed."""
 
-    def __init__(self, server: "Server", store: Store) -> None:
-        self._server = server
+    # Waiting for a connection ends after this long, to check whether the sandbox was closed.
+    timeout = _WAKE_TIMEOUT_S
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        app: SandboxApp,
+        store: Store,
+        *,
+        log: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """Take over a listening socket and start answering."""
         self.store = store
-        self.host, self.port = server.host, server.port
+        self.clock = clock
+        self.stopped = threading.Event()
+        self._log = log
+        self._connections = set[Connection]()
+        self._connection_closed = threading.Condition()
+        address = listener.getsockname()
+        super().__init__(address[0], address[1], app, Handler, fd=listener.fileno())
+        # Werkzeug has duplicated the descriptor; accept on the socket that was bound.
+        self.socket.close()
+        self.socket = listener
+        self.socket.settimeout(_WAKE_TIMEOUT_S)
+        self._acceptor = threading.Thread(target=self._accept, name="sandbox", daemon=True)
+        self._acceptor.start()
 
     @property
     def url(self) -> str:
@@ -33,10 +80,217 @@ class RunningSandbox(contextlib.AbstractContextManager["RunningSandbox"]):
         self.close()
 
     def close(self) -> None:
-        """Stop answering, after giving replies in progress a moment to finish."""
-        if not self._server.stopped.is_set():
-            self._server.stop()
-            self.store.close()
+        """Give replies in progress a moment to finish, then close every connection."""
+        if self.stopped.is_set():
+            return
+        self.stopped.set()
+        # Connecting wakes the accepting thread at once; otherwise it wakes at its next timeout.
+        with contextlib.suppress(OSError):
+            socket.create_connection((self.host, self.port), _WAKE_TIMEOUT_S).close()
+        self._acceptor.join()
+        with self._connection_closed:
+            # This ends idle connections at once; a busy one may finish its reply.
+            self._shut_down(socket.SHUT_RD)
+            self._connection_closed.wait_for(lambda: not self._connections, _GRACE_S)
+            self._shut_down(socket.SHUT_RDWR)
+        self.store.close()
+
+    def get_request(self) -> tuple[Connection, Any]:
+        """Accept a connection."""
+        try:
+            return super().get_request()
+        except OSError:
+            # For example out of file descriptors: pause, or this loop spins until one is free.
+            self.stopped.wait(0.01)
+            raise
+
+    def process_request(self, request: Connection, client_address: object) -> None:
+        """Answer a connection in a thread of its own."""
+        with self._connection_closed:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Connection) -> None:
+        """Close a connection."""
+        super().shutdown_request(request)
+        with self._connection_closed:
+            self._connections.discard(request)
+            self._connection_closed.notify_all()
+
+    def handle_error(self, request: Connection, client_address: object) -> None:  # noqa: ARG002 - the base class names them
+        """Log the exception that ended a connection; stderr belongs to the program."""
+        self._log(traceback.format_exc())
+
+    def _accept(self) -> None:
+        while not self.stopped.is_set():
+            self.handle_request()
+        self.server_close()
+
+    def _shut_down(self, direction: int) -> None:
+        for connection in self._connections:
+            # The client, or the connection's own thread, may have closed it first.
+            with contextlib.suppress(OSError):
+                connection.shutdown(direction)
+
+
+class Handler(WSGIRequestHandler):
+    """Answers all requests of a connection; Werkzeug's handler would close it after the first."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_TIMEOUT_S
+    # Send head and body together if they fit, and never wait for an acknowledgement.
+    wbufsize = _BUFFER_BYTES
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self) -> None:
+        """Answer one request."""
+        if self.request_version == "HTTP/0.9":
+            self.send_error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            return
+        try:
+            body = Body(self.rfile, length=self._body_length(), before_read=self._continue)
+            environ = self.make_environ()
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
+        environ |= {"wsgi.input": body, "wsgi.input_terminated": True}
+        app = cast("SandboxApp", self.server.app)
+        try:
+            with contextlib.closing(app.answer(Exchange(environ))) as response:
+                # A client that was waiting for `100 Continue` may or may not send the body now.
+                is_unsure = "Expect" in self.headers and not body.was_read
+                may_stay = body.is_at_end or (not is_unsure and body.drain())
+                self._send(response, environ, may_stay=may_stay)
+        except BrokenConnectionError:
+            self.close_connection = True
+            return
+        if not may_stay:
+            self._linger()
+
+    def handle_expect_100(self) -> bool:
+        """Send nothing yet: reading the body sends `100 Continue`."""
+        return True
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the base class names them
+        """Log nothing, because the application logs every exchange."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - the base class names them
+        """Answer a malformed request with the documented envelope, and close the connection."""
+        body = json.dumps(Refusal(code, message).envelope)
+        # A request line without a version counts as HTTP/0.9, which has no headers.
+        self.request_version, self.command = self.protocol_version, self.command or "GET"
+        environ = {"REQUEST_METHOD": self.command}
+        self._send(Response(body, code, content_type="application/json"), environ, may_stay=False)
+        self._linger()
+
+    def _send(self, response: Response, environ: dict[str, Any], *, may_stay: bool) -> None:
+        chunks, status, headers = response.get_wsgi_response(environ)
+        code, _, phrase = status.partition(" ")
+        # Without a length, only the end of the connection ends the reply.
+        if not may_stay or not ("Content-Length" in dict(headers) or int(code) in _BODILESS):
+            self.close_connection = True
+        headers.append(("Connection", "close" if self.close_connection else "keep-alive"))
+        headers.append(("Date", self.date_time_string(cast("RunningSandbox", self.server).clock())))
+        self.send_response_only(int(code), phrase)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        for chunk in chunks:
+            self.wfile.write(chunk)
+
+    def _body_length(self) -> int | None:
+        """Return the body's length, None if chunked; raise ValueError if the framing is invalid."""
+        codings = [text.lower() for text in self.headers.get_all("Transfer-Encoding") or []]
+        # Two framings at once are how requests are smuggled (RFC 9112, 11.2).
+        match codings, [*set(self.headers.get_all("Content-Length") or [])]:
+            case [], []:
+                return 0
+            case ["chunked"], []:
+                return None
+            case [], [length] if _LENGTH.fullmatch(length):
+                return int(length)
+            case _:
+                raise ValueError
+
+    def _continue(self) -> None:
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.wfile.flush()
+
+    def _linger(self) -> None:
+        """Let a client that is still sending see the reply before the connection is closed."""
+        # Closing with unread bytes would reset the connection and discard the reply.
+        deadline = time.monotonic() + _LINGER_S
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_LINGER_S)
+            while time.monotonic() < deadline and self.connection.recv(_BUFFER_BYTES):
+                pass
+
+
+class Body(io.RawIOBase):
+    """A request's body, up to its end; the first read sends `100 Continue`."""
+
+    def __init__(
+        self, source: io.BufferedIOBase, *, length: int | None, before_read: Callable[[], None]
+    ) -> None:
+        """Read from `source`; a length of None means chunked."""
+        self._source = source
+        self._is_chunked = length is None
+        self._left = length or 0
+        self._framing_left = _FRAMING_BYTES
+        self._before_read = before_read
+        self.was_read = False
+        self.is_at_end = length == 0
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # Buffer has no name before 3.12
+        """Read what is available, up to the end of the body."""
+        view = memoryview(buffer).cast("B")
+        if self.is_at_end or not len(view):
+            return 0
+        if not self.was_read:
+            self.was_read = True
+            self._before_read()
+        if self._is_chunked and not self._left and not self._next_chunk():
+            return 0
+        piece = self._source.read1(min(len(view), self._left))
+        if not piece:
+            raise ClientDisconnected
+        view[: len(piece)] = piece
+        self._left -= len(piece)
+        if self._is_chunked and not self._left and self._line():
+            raise BadRequest
+        self.is_at_end = not self._is_chunked and not self._left
+        return len(piece)
+
+    def drain(self) -> bool:
+        """Read a small remainder; return whether the body is at its end."""
+        left = _DRAIN_BYTES
+        with contextlib.suppress(HTTPException):
+            while not self.is_at_end and left > 0:
+                left -= len(self.read(left) or b"")
+        return self.is_at_end
+
+    def _next_chunk(self) -> bool:
+        size = _CHUNK_SIZE.fullmatch(self._line())
+        if not size:
+            raise BadRequest
+        self._left = int(size[1], 16)
+        if not self._left:
+            while self._line():
+                pass  # trailers
+            self.is_at_end = True
+        return not self.is_at_end
+
+    def _line(self) -> bytes:
+        line = self._source.readline(min(_CHUNK_LINE_BYTES, self._framing_left))
+        self._framing_left -= len(line)
+        if not line and self._framing_left:
+            raise ClientDisconnected
+        if not line.endswith(b"\n"):
+            raise BadRequest
+        return line.rstrip(b"\r\n")
 
 
 def serve(
@@ -71,16 +325,9 @@ def serve(
         clock: Returns the current time in seconds since 1970.
 
     Raises:
-        ModuleNotFoundError: If Werkzeug is not installed.
         OSError: If the port is taken, or the folder, its state or the record cannot be written.
         ValueError: If `host` is not this machine.
     """
-    # Imported here, so that the table of markers can be read without Werkzeug.
-    from omniedit.sandbox.app import SandboxApp  # noqa: PLC0415
-    from omniedit.sandbox.callbacks import CallbackSender  # noqa: PLC0415
-    from omniedit.sandbox.connections import Server  # noqa: PLC0415
-    from omniedit.sandbox.exchange import Service, Traffic  # noqa: PLC0415
-
     traffic = Traffic(log=log, record=record, clock=clock)
     store, clips = Store(folder), Clips(folder)
     clips.remove_abandoned()
@@ -100,11 +347,10 @@ def serve(
         request_keys=RequestKeys(request_keys),
     )
     app = SandboxApp(service, traffic=traffic, rate_limit_per_min=rate_limit_per_min)
-    server = Server(listener, app, traffic.note_text, clock)
-    running = RunningSandbox(server, store)
+    running = RunningSandbox(listener, app, store, log=traffic.note_text, clock=clock)
     if allow_local_callbacks:
         CallbackSender(
-            service=service, origin=running.url, stopped=server.stopped, log=traffic.note_text
+            service=service, origin=running.url, stopped=running.stopped, log=traffic.note_text
         ).start()
     return running
 

@@ -1,7 +1,6 @@
 """The sandbox's state on disk: one private SQLite file, shared by processes and threads."""
 
 import contextlib
-import itertools
 import os
 import secrets
 import sqlite3
@@ -33,24 +32,6 @@ class Upload(NamedTuple):
     length_s: float | None
     created_at: float
     expires_at: float
-
-
-class LedgerEntry(NamedTuple):
-    """The credits of one edit: first reserved, and finally charged and refunded."""
-
-    task_id: str
-    model: str
-    request_key: str | None
-    reserved: float
-    charged: float
-    refunded: float
-
-
-class Load(NamedTuple):
-    """The number of edits in progress: now, and at the peak."""
-
-    now: int
-    peak: int
 
 
 class RequestKeys(StrEnum):
@@ -234,27 +215,6 @@ class Store:
         """Return the credits that the account has spent or reserved at `now`."""
         ((taken,),) = self.rows(_CREDITS_TAKEN, [now])
         return float(taken)
-
-    def ledger(self, now: float) -> list[LedgerEntry]:
-        """Return what each edit has reserved, charged and refunded by `now`, oldest first."""
-        rows = self.rows(
-            "select task_id, model, request_key, credits_reserved,"
-            " iif(settles_at <= ?, credits_charged, 0.0),"
-            " iif(settles_at <= ?, round(credits_reserved - credits_charged, 2), 0.0) from task order by rowid",
-            [now, now],
-        )
-        return [*map(LedgerEntry._make, rows)]
-
-    def load(self, now: float) -> Load:
-        """Return how many edits are in progress at `now`, and the peak so far."""
-        rows = self.rows(
-            "select created_at, settles_at from task where created_at <= ? and settles_at > created_at",
-            [now],
-        )
-        # An edit that ends makes room for one that begins at the same instant.
-        changes = sorted([(end, -1) for _, end in rows] + [(begin, 1) for begin, _ in rows])
-        counts = itertools.accumulate(step for _, step in changes)
-        return Load(now=sum(end > now for _, end in rows), peak=max(counts, default=0))
 
     def take_cut(self, task_id: str) -> bool:
         """Return whether to break off the download that starts now; true only once per task."""

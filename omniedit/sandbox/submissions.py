@@ -1,4 +1,4 @@
-"""`POST /v1/videos/generations`: the published rules, the faults, and one task per request key."""
+"""`POST /v1/videos/generations`: the published rules, the markers, and one task per request key."""
 
 import hashlib
 import json
@@ -13,7 +13,6 @@ from werkzeug.wrappers import Response
 
 from omniedit.sandbox.callbacks import is_internal, loopback_address, parse_web_url
 from omniedit.sandbox.exchange import BrokenConnectionError, Exchange, Refusal, Service, json_reply
-from omniedit.sandbox.faults import Faults, MarkerError, parse_markers, refused_status
 from omniedit.sandbox.store import NotAcceptedError, Upload
 from omniedit.sandbox.tasks import MAX_CLIP_S, MODELS, Edit, Status, price
 
@@ -24,6 +23,43 @@ _FIELDS = ("model", "prompt", "video_urls", "callback_url")
 _UNSUPPORTED = ("duration", "aspect_ratio", "negative_prompt")
 _REQUEST_KEY = re.compile(r"[A-Za-z0-9._-]{16,96}")
 _UPLOAD_PATH = re.compile(r"/files/(file_[0-9a-f]{16})/[^/]*")
+
+Faults = Mapping[str, str]  # the value of each marker, empty if it takes none
+
+
+class Marker(NamedTuple):
+    """One marker; `omniedit help sandbox` tells what it does."""
+
+    usage: str
+    value: str | None = None  # a pattern, if the marker takes a value
+
+    @property
+    def name(self) -> str:
+        """The marker's name, without its value."""
+        return re.split(r"[=\]]", self.usage.removeprefix("[sandbox:"))[0]
+
+
+MARKERS = (
+    Marker("[sandbox:fail=CODE]", r"[a-z0-9_]{1,64}"),
+    Marker("[sandbox:cancel]"),
+    Marker("[sandbox:empty]"),
+    Marker("[sandbox:http=429] or [sandbox:http=503*2]", r"[45][0-9]{2}(\*[1-9][0-9]{0,2})?"),
+    Marker("[sandbox:retired]"),
+    Marker("[sandbox:seconds=3]", r"[0-9]{1,5}(\.[0-9]{1,6})?"),
+    Marker("[sandbox:stall]"),
+    Marker("[sandbox:as-served]"),
+    Marker("[sandbox:expired]"),
+    Marker("[sandbox:cut]"),
+    Marker("[sandbox:lost-reply]"),
+)
+_MARKER = re.compile(r"\[sandbox:([^\]]*)(\]?)", re.IGNORECASE)
+_KNOWN = {marker.name: marker for marker in MARKERS}
+# A task ends only once, so these exclude each other.
+_ENDS = ("fail", "cancel", "stall", "empty")
+
+
+class MarkerError(ValueError):
+    """A marker is unknown, malformed, given twice, or contradicts another."""
 
 
 class Submission(NamedTuple):
@@ -90,6 +126,42 @@ def parse_submission(body: Mapping[str, object]) -> Submission:
         callback_url=_parse_callback(body["callback_url"]) if "callback_url" in body else None,
         faults=faults,
     )
+
+
+def parse_markers(prompt: str) -> Faults:
+    """Return the faults that the markers in `prompt` ask for.
+
+    Raises:
+        MarkerError: If a marker is invalid; the message lists the known ones.
+    """
+    faults: dict[str, str] = {}
+    for found in _MARKER.finditer(prompt):
+        name, equals, value = (part.strip() for part in found[1].lower().partition("="))
+        marker = _KNOWN.get(name) if found[2] else None
+        if marker is None or bool(equals) == (marker.value is None):
+            usages = ", ".join(marker.usage for marker in MARKERS)
+            message = f"unknown marker `{found[0][:60]}`; known: {usages}"
+            raise MarkerError(message)
+        if marker.value is not None and not re.fullmatch(marker.value, value):
+            message = f"invalid value in `{found[0][:60]}`; write {marker.usage}"
+            raise MarkerError(message)
+        if name in faults:
+            message = f"marker `{name}` is given twice"
+            raise MarkerError(message)
+        faults[name] = value
+    ends = [f"`{name}`" for name in _ENDS if name in faults]
+    if len(ends) > 1:
+        message = f"markers {', '.join(ends)} exclude each other"
+        raise MarkerError(message)
+    return faults
+
+
+def refused_status(faults: Faults, *, attempt: int) -> int | None:
+    """Return the status with which `http` refuses this attempt (from 1), or None."""
+    if "http" not in faults:
+        return None
+    status, _, times = faults["http"].partition("*")
+    return int(status) if not times or attempt <= int(times) else None
 
 
 def _parse_model(value: object) -> str:

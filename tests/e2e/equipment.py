@@ -22,6 +22,7 @@ from omniedit.sandbox import RunningSandbox
 from tests.commandline import COMMAND, SANDBOX_KEY, CommandLine, Ended, ended_with
 from tests.e2e.faulty import Endpoint, FaultyService
 from tests.inprocess import run_in_process
+from tests.ledger import ledger
 from tests.policies import HURRIED
 from tests.schemas import check_schema
 
@@ -294,7 +295,7 @@ class Bench:
     @property
     def keys(self) -> dict[str, str]:
         """The `Idempotency-Key` of each task that the service has accepted."""
-        return {entry.task_id: str(entry.request_key) for entry in self.service.store.ledger(0.0)}
+        return {entry.task_id: str(entry.request_key) for entry in ledger(self.service.store, 0.0)}
 
     def journal(self) -> list[dict[str, Any]]:
         """The tasks as shown by `omniedit list`."""

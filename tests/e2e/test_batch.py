@@ -13,6 +13,7 @@ import pytest
 from tests.commandline import CommandLine
 from tests.e2e.equipment import Bench
 from tests.e2e.faulty import Endpoint, refusal
+from tests.ledger import load
 
 pytestmark = pytest.mark.e2e
 
@@ -379,7 +380,7 @@ def test_concurrency_limits_the_edits_in_progress(make_bench: MakeBench, folder:
     ended = bench.run("batch", write_manifest(folder, *lines), "--dir", "out", "--concurrency", "3")
 
     assert ended.status == 0, ended
-    assert bench.service.store.load(time.time()).peak == 3
+    assert load(bench.service.store, time.time()).peak == 3
     assert len(bench.task_ids) == len(names(folder / "out")) == 10
 
 

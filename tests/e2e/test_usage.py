@@ -11,6 +11,7 @@ import pytest
 
 from tests.commandline import Ended
 from tests.e2e.equipment import CLIP_URL, Bench
+from tests.ledger import ledger
 
 pytestmark = pytest.mark.e2e
 
@@ -24,8 +25,8 @@ def write(folder: Path, prompts: Sequence[str]) -> str:
 
 
 def ledger_total(bench: Bench) -> float:
-    ledger = bench.service.store.ledger(time.time())
-    return round(math.fsum(entry.charged for entry in ledger), 6)
+    entries = ledger(bench.service.store, time.time())
+    return round(math.fsum(entry.charged for entry in entries), 6)
 
 
 def read_usage(bench: Bench, *argv: str) -> Mapping[str, Any]:
@@ -125,7 +126,7 @@ def test_merged_shards_match_the_ledger_even_after_kills(bench: Bench, folder: P
     known = [task["task_id"] for task in listed if task["task_id"]]
     unknown_outcomes = [task["request_id"] for task in listed if task["status"] == "unknown"]
     assert len(known) == len(set(known))
-    entries = bench.service.store.ledger(time.time())
+    entries = ledger(bench.service.store, time.time())
     assert {entry.task_id for entry in entries} - set(known) == {
         entry.task_id for entry in entries if entry.request_key in unknown_outcomes
     }

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from omniedit.sandbox.store import DATABASE_NAME, LedgerEntry, Load, Store
+from omniedit.sandbox.store import DATABASE_NAME, Store
+from tests.ledger import LedgerEntry, Load, ledger, load
 from tests.unit.sandbox.conftest import Bench
 
 
@@ -58,10 +59,10 @@ def test_the_ledger_shows_the_cost_of_each_edit(
     bench: Bench, prompt: str, charged: float, refunded: float
 ) -> None:
     task_id = bench.submit(prompt, headers={"Idempotency-Key": "request-key-0001"}).get_json()["id"]
-    (at_first,) = bench.store.ledger(bench.clock())
+    (at_first,) = ledger(bench.store, bench.clock())
     bench.clock.advance(5)
 
-    (entry,) = bench.store.ledger(bench.clock())
+    (entry,) = ledger(bench.store, bench.clock())
 
     assert at_first == LedgerEntry(task_id, bench.MODEL, "request-key-0001", 31.8, 0.0, 0.0)
     assert entry == at_first._replace(charged=charged, refunded=refunded)
@@ -75,13 +76,13 @@ def test_the_load_counts_running_edits_now_and_at_peak(bench: Bench) -> None:
     bench.submit("[sandbox:fail=service_error]")
 
     # when
-    first = bench.store.load(bench.clock())
+    first = load(bench.store, bench.clock())
     bench.clock.advance(5)
 
     # then
     assert first == Load(now=1, peak=2)
-    assert bench.store.load(bench.clock()) == Load(now=0, peak=2)
+    assert load(bench.store, bench.clock()) == Load(now=0, peak=2)
 
 
 def test_an_empty_store_has_no_load(bench: Bench) -> None:
-    assert bench.store.load(bench.clock()) == Load(now=0, peak=0)
+    assert load(bench.store, bench.clock()) == Load(now=0, peak=0)
