@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 import av
 import av.error
+from av.stream import Disposition
 
 from omniedit.errors import InvalidInputError, LocalError
 from omniedit.media.formats import (
@@ -57,7 +58,9 @@ _OPTIONS: Final = {
 _HEADER_OPTIONS: Final = {"probesize": "262144", "fpsprobesize": "0"}
 # A transport stream has no index to seek by, and an AVI's is often wrong.
 _SEEKABLE: Final = frozenset({"mov", "matroska"})
-_ATTACHED_PICTURES: Final = frozenset({"attached_pic", "timed_thumbnails", "still_image"})
+_ATTACHED_PICTURES: Final = (
+    Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+)
 
 
 @contextmanager
@@ -165,11 +168,13 @@ def video_stream(container: "InputContainer", *, name: str) -> "VideoStream":
     Raises:
         InvalidInputError: If there is none, or none that can be decoded.
     """
-    streams = [stream for stream in container.streams.video if not _is_still(stream)]
+    streams = [
+        stream for stream in container.streams.video if not stream.disposition & _ATTACHED_PICTURES
+    ]
     if not streams:
         msg = f"{name} has no video stream"
         raise InvalidInputError(msg, code=NO_VIDEO, hint=_CLIP_HINT)
-    stream = next((each for each in streams if "default" in _disposition(each)), streams[0])
+    stream = _default_of(streams)
     if getattr(stream, "codec_context", None) is None:
         msg = f"the video of {name} has a codec that cannot be decoded"
         raise InvalidInputError(msg, code="unknown_codec", hint=_EXPORT)
@@ -181,9 +186,7 @@ def video_stream(container: "InputContainer", *, name: str) -> "VideoStream":
 def audio_stream(container: "InputContainer") -> "AudioStream | None":
     """Return the audio stream that a player would choose; None if none can be decoded."""
     streams = audio_streams(container)
-    return next((each for each in streams if "default" in _disposition(each)), None) or next(
-        iter(streams), None
-    )
+    return _default_of(streams) if streams else None
 
 
 def audio_streams(container: "InputContainer") -> "list[AudioStream]":
@@ -320,14 +323,6 @@ def _demuxed(clip: "InputContainer", streams: tuple[StreamT, ...]) -> "Generator
             packets = cast("Any", clip).demux(*streams)
 
 
-def _is_still(stream: "VideoStream") -> bool:
-    return bool(_disposition(stream) & _ATTACHED_PICTURES)
-
-
-def _disposition(stream: "Stream") -> frozenset[str]:
-    disposition = stream.disposition
-    return frozenset(
-        name
-        for name in (*_ATTACHED_PICTURES, "default")
-        if (flag := getattr(type(disposition), name, None)) is not None and disposition & flag
-    )
+def _default_of(streams: list[StreamT]) -> StreamT:
+    """Return the stream that a player would choose."""
+    return next((each for each in streams if each.disposition & Disposition.default), streams[0])

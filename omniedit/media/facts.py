@@ -247,10 +247,9 @@ def find_problems(
 
 
 def needs_conversion(facts: ClipFacts, *, longest_s: float, keeps_hdr: bool = False) -> bool:
-    """Return whether a clip must be converted before the service accepts it."""
+    """Return whether a local clip must be converted before the service accepts it."""
     problems = find_problems(facts, longest_s=longest_s, keeps_hdr=keeps_hdr)
-    codes = {problem.code for problem in problems}
-    return bool(codes & {"container_too_long", "not_an_mp4", "unsuitable_codec", "hdr"})
+    return any(problem.is_automatic for problem in problems)
 
 
 def allowed_overrun_s(frame_s: float) -> float:
@@ -260,16 +259,14 @@ def allowed_overrun_s(frame_s: float) -> float:
 
 def describe_difference(clip: VideoFacts, result: VideoFacts) -> str | None:
     """Describe how a result differs from its clip in size, rate or length; None if it does not."""
-    differs = (
-        (result.width, result.height) != (clip.width, clip.height)
-        or not _is_near(
-            result.frame_rate, clip.frame_rate, _RATE_TOLERANCE * (clip.frame_rate or 0)
-        )
-        or not _is_near(result.duration_s, clip.duration_s, _LENGTH_TOLERANCE_S)
-    )
-    if not differs:
-        return None
+    rate_tolerance = _RATE_TOLERANCE * (clip.frame_rate or 0)
     has_other_length = not _is_near(result.duration_s, clip.duration_s, _LENGTH_TOLERANCE_S)
+    if (
+        (result.width, result.height) == (clip.width, clip.height)
+        and _is_near(result.frame_rate, clip.frame_rate, rate_tolerance)
+        and not has_other_length
+    ):
+        return None
     described = [_described(each, with_length=has_other_length) for each in (result, clip)]
     return f"the result is {described[0]}; the clip is {described[1]}"
 

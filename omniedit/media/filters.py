@@ -50,10 +50,10 @@ _ROTATIONS: Final[dict[tuple[int, bool], tuple[str, ...]]] = {
 # BT.2390: values up to the knee are kept, and brighter ones roll off along a Hermite spline, so
 # that 1,000 cd/m2 becomes SDR white. All three colours are scaled alike, which keeps the hue.
 # FFmpeg's `tonemap` cannot be used: it needs `zscale`, which PyAV's FFmpeg is built without.
-LEVEL: Final = 6
-"""The level of the Hald image: its sides are LEVEL**3, and each colour has LEVEL**2 steps."""
+_LEVEL: Final = 6
+"""The level of the Hald image: its sides are _LEVEL**3, and each colour has _LEVEL**2 steps."""
 
-_STEPS: Final = LEVEL**2
+_STEPS: Final = _LEVEL**2
 _HDR_PEAK: Final = 1000.0  # cd/m2, the usual mastering peak and the nominal peak of HLG
 _SDR_PEAK: Final = 203.0  # cd/m2, HDR reference white (BT.2408)
 _GAMMA: Final = 2.4  # SDR display (BT.1886)
@@ -111,8 +111,8 @@ class FrameFilter:
         self._aspect = stream.sample_aspect_ratio
         self._tick_s = Fraction(frame.time_base or stream.time_base or Fraction(1, 1000))
         self.deinterlaces = frame.interlaced_frame
-        self.is_hdr = is_hdr(self._context.color_trc)
-        self.maps_tones = self.is_hdr and not keeps_hdr
+        is_hdr = self._context.color_trc in {PQ, HLG}
+        self.maps_tones = is_hdr and not keeps_hdr
         rotation = display_rotation(frame)
         self._is_on_its_side = rotation[0] in {90, 270}
         width, height = frame.width, frame.height
@@ -122,7 +122,7 @@ class FrameFilter:
             msg = f"the video of {name} is too small: {width}x{height}"
             hint = "export it with another program in a larger size"
             raise InvalidInputError(msg, code="invalid_size", hint=hint)
-        self._pixel_format = _HDR_FORMAT if self.is_hdr and keeps_hdr else _SDR_FORMAT
+        self._pixel_format = _HDR_FORMAT if is_hdr and keeps_hdr else _SDR_FORMAT
         self._graph = Graph()
         self._source = self._graph.add("buffer", _source(frame, self._tick_s))
         filters = [_DEINTERLACE] if self.deinterlaces else []
@@ -130,7 +130,7 @@ class FrameFilter:
         filters.append(f"scale={_scaling(frame, size)}:{scaling}")
         # Most frames need no filtering; passing them through the graph costs a tenth of the time.
         self._passes_through = _needs_no_filter(frame, rotation, size) and not (
-            self.deinterlaces or self.is_hdr
+            self.deinterlaces or is_hdr
         )
         self._sink = self._built(filters)
 
@@ -192,7 +192,7 @@ class FrameFilter:
 
     def _mapped(self, last: "FilterContext") -> tuple["FilterContext", "FilterContext"]:
         """Add tone mapping; return the filter that takes its table and the one with its output."""
-        side = LEVEL**3
+        side = _LEVEL**3
         table = self._graph.add(
             "buffer", f"video_size={side}x{side}:pix_fmt={_MAPPED_FORMAT}:time_base=1/1"
         )
@@ -268,7 +268,7 @@ def _source(frame: VideoFrame, tick_s: Fraction) -> str:
 
 
 def _hald_image(transfer: int) -> VideoFrame:
-    side = LEVEL**3
+    side = _LEVEL**3
     image = VideoFrame(side, side, _MAPPED_FORMAT)
     for plane, samples in zip(image.planes, hald_planes(transfer), strict=True):
         row_bytes = 2 * side
@@ -294,11 +294,6 @@ def hald_planes(transfer: int) -> tuple[bytes, bytes, bytes]:
                 green.append(color[1])
                 blue.append(color[2])
     return green.tobytes(), blue.tobytes(), red.tobytes()
-
-
-def is_hdr(transfer: int | None) -> bool:
-    """Return whether a transfer characteristic (H.273) is HDR."""
-    return transfer in {PQ, HLG}
 
 
 def _to_sdr(red: float, green: float, blue: float) -> tuple[int, int, int]:

@@ -3,7 +3,6 @@
 import re
 import struct
 from collections.abc import Iterator
-from functools import partial
 from typing import Final, Protocol
 
 from omniedit.errors import InvalidInputError
@@ -131,7 +130,7 @@ def is_random_access(codec: str, extradata: bytes, packet: bytes) -> bool:
 
 def marks_of(file: Readable, size_bytes: int, *, reads_all: bool) -> tuple[str, ...]:
     """Return the marks of origin of an MP4 or MOV: `c2pa` if it carries a C2PA manifest."""
-    read_at = reader_of(file)
+    read_at = _reader_of(file)
     for box in boxes(read_at, size_bytes):
         if box.kind == b"mdat" and not reads_all:
             break
@@ -160,14 +159,9 @@ def stated_length_s(index: bytes) -> float | None:
     return None
 
 
-def reader_of(file: Readable) -> ReadAt:
-    """Return a function that reads a file at an offset."""
-    return partial(_read_at, file)
-
-
 def index_of(file: Readable, size_bytes: int) -> bytes:
     """Return the index (`moov` box) of an MP4 or MOV; empty if there is none."""
-    read_at = reader_of(file)
+    read_at = _reader_of(file)
     for box in boxes(read_at, size_bytes):
         if box.kind == b"moov":
             return read_at(box.offset, min(box.end - box.offset, _LONGEST_INDEX))
@@ -208,7 +202,7 @@ def check_is_whole(file: Readable, head: bytes, *, name: str, size_bytes: int) -
         end = _end_of_boxes(file, name=name, size_bytes=size_bytes)
     elif head.startswith(_EBML):
         end = _end_of_elements(file, size_bytes)
-    elif _is_riff(head):
+    elif head[:4] == b"RIFF":
         end = _end_of_chunks(file, size_bytes)
     file.seek(0)
     if end is not None and end > size_bytes:
@@ -236,7 +230,7 @@ def _end_of_boxes(file: Readable, *, name: str, size_bytes: int) -> int:
     """
     kinds: set[bytes] = set()
     end = 0
-    for box in boxes(reader_of(file), size_bytes):
+    for box in boxes(_reader_of(file), size_bytes):
         if box.end > size_bytes and b"moov" in kinds and box.kind not in _TOP_BOXES:
             # Not a box, but bytes that a camera or a copy left after the end.
             break
@@ -250,7 +244,7 @@ def _end_of_boxes(file: Readable, *, name: str, size_bytes: int) -> int:
 
 def _end_of_elements(file: Readable, size_bytes: int) -> int:
     """Return where the last element of a Matroska file ends (RFC 8794, 6)."""
-    read_at = reader_of(file)
+    read_at = _reader_of(file)
     offset = 0
     for _ in range(_MOST_ELEMENTS):
         if offset >= size_bytes:
@@ -290,35 +284,32 @@ def _width(first: bytes) -> int:
     return 9 - first[0].bit_length() if first and first[0] else 0
 
 
-def _is_riff(head: bytes) -> bool:
-    return head[:4] == b"RIFF" and head[8:12] in _RIFF_FORMS
-
-
 def _end_of_chunks(file: Readable, size_bytes: int) -> int:
     """Return where the last RIFF chunk of an AVI ends; a long file has several."""
-    return max(_ends_of_chunks(file, size_bytes), default=0)
-
-
-def _ends_of_chunks(file: Readable, size_bytes: int) -> Iterator[int]:
-    read_at = reader_of(file)
-    offset = 0
+    read_at = _reader_of(file)
+    offset = end = 0
     while offset + _RIFF_HEADER.size <= size_bytes:
         tag, length, form = _RIFF_HEADER.unpack(read_at(offset, _RIFF_HEADER.size))
         if tag != b"RIFF" or form not in _RIFF_FORMS or length in _RIFF_UNKNOWN:
-            return
+            break
         offset += 8 + length
         is_nearly_there = offset - size_bytes <= _RIFF_SLACK
-        yield min(offset, size_bytes) if is_nearly_there else offset
+        end = max(end, min(offset, size_bytes) if is_nearly_there else offset)
         offset += offset & 1
+    return end
 
 
-def _read_at(file: Readable, offset: int, size: int) -> bytes:
-    """Return bytes from an offset, fewer than asked for only at the end of the file."""
-    file.seek(offset)
-    parts = bytearray()
-    while len(parts) < size and (part := file.read(size - len(parts))):
-        parts += part
-    return bytes(parts)
+def _reader_of(file: Readable) -> ReadAt:
+    """Return a function that reads from an offset, fewer bytes only at the end of the file."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        file.seek(offset)
+        parts = bytearray()
+        while len(parts) < size and (part := file.read(size - len(parts))):
+            parts += part
+        return bytes(parts)
+
+    return read_at
 
 
 def _is_text(head: bytes) -> bool:

@@ -3,8 +3,8 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.stream import Stream
 
-Packets: TypeAlias = Iterator["Packet[Any]"]
+Packets: TypeAlias = Generator["Packet[Any]"]
 PacketSource: TypeAlias = Callable[["OutputContainer"], Packets]
 """Adds a stream to a file before its first packet, if it has any, and yields its packets."""
 
@@ -160,9 +160,14 @@ def write_mp4(
         InvalidInputError: If a clip that is read cannot be decoded, or written as an MP4.
         LocalError: If the file cannot be written.
     """
-    with ENCODING_SLOTS.taken(encoded_pixels), _written(target) as container:
+    with (
+        ENCODING_SLOTS.taken(encoded_pixels),
+        _written(target) as container,
+        # Close the clips at once on a failure too: Windows removes no file that is open.
+        ExitStack() as stack,
+    ):
         report = progress_to(on_progress, total_s=total_s)
-        streams = [source(container) for source in sources]
+        streams = [stack.enter_context(closing(source(container))) for source in sources]
         frames, done_s = 0, Fraction(0)
         waiting: dict[Packets, Packet[Any]] = {}
         # Every stream is added to the file before the first packet is written.
