@@ -77,7 +77,7 @@ def test_conversion_keeps_every_frame_and_beep(source: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(1.0, 2.0), (2.52, 5.0), (0.0, 3.0)])
-def test_a_cut_has_exactly_the_frames_between_its_marks(
+def test_a_cut_has_exactly_the_frames_between_its_ends(
     source: Path, tmp_path: Path, start_s: float, end_s: float
 ) -> None:
     numbers = list(range(round(start_s * FPS), round(end_s * FPS)))

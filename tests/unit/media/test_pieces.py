@@ -88,7 +88,7 @@ def test_every_frame_is_in_exactly_one_piece(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "marks", "durations"),
+    ("seconds", "cut", "durations"),
     [
         pytest.param(12, {}, [6.0, 6.0], id="halves"),
         pytest.param(10, {}, [10.0], id="10-s-is-one-piece"),
@@ -100,15 +100,15 @@ def test_every_frame_is_in_exactly_one_piece(
         pytest.param(20, {}, [10.0, 10.0], id="full-pieces"),
     ],
 )
-def test_pieces_divide_the_time_between_the_marks_equally(
-    tmp_path: Path, seconds: float, marks: dict[str, float], durations: list[float]
+def test_pieces_divide_the_time_between_its_ends_equally(
+    tmp_path: Path, seconds: float, cut: dict[str, float], durations: list[float]
 ) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=seconds)
 
-    plan = plan_split(source, longest_s=10, **marks)
+    plan = plan_split(source, longest_s=10, **cut)
 
     assert [piece.duration_s for piece in plan] == pytest.approx(durations)
-    assert (plan[0].cut_start_s, plan[-1].cut_end_s) == (marks.get("start_s"), marks.get("end_s"))
+    assert (plan[0].cut_start_s, plan[-1].cut_end_s) == (cut.get("start_s"), cut.get("end_s"))
     assert all(before.cut_end_s == after.cut_start_s for before, after in pairwise(plan))
 
 
@@ -297,7 +297,7 @@ def test_the_audio_of_a_cut_original_begins_at_the_cut(
     assert len(seen.samples) / seen.rate == pytest.approx(4, abs=0.045)
 
 
-def test_audio_begins_with_the_first_frame_after_the_mark(tmp_path: Path, folder: Path) -> None:
+def test_audio_begins_with_the_first_frame_after_the_cut(tmp_path: Path, folder: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", seconds=6, fps=5, sound=Sound())
     pieces = plan_split(source, start_s=1.45, longest_s=3)
     results = write_pieces(source, pieces, folder)

@@ -365,7 +365,7 @@ def test_frames_that_change_size_midway_are_scaled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(2.0, 1.0), (2.0, None), (None, 9.0), (5.0, 6.0)])
-def test_marks_that_select_nothing_write_no_file(
+def test_cuts_that_leave_nothing_write_no_file(
     tmp_path: Path, start_s: float | None, end_s: float | None
 ) -> None:
     source = make_clip(tmp_path / "a.mp4")

@@ -1,4 +1,4 @@
-"""Cut marks are parsed and checked."""
+"""Times are parsed, and cuts are checked."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from omniedit.media.timeline import check_cut, parse_time
         pytest.param(" 3 ", 3.0, id="surrounding-spaces"),
     ],
 )
-def test_marks_are_seconds_or_clock_times(text: str, seconds: float) -> None:
+def test_times_are_seconds_or_clock_times(text: str, seconds: float) -> None:
     assert parse_time(text) == seconds
 
 
@@ -41,7 +41,7 @@ def test_marks_are_seconds_or_clock_times(text: str, seconds: float) -> None:
         "1,5",
     ],
 )
-def test_other_forms_of_marks_are_refused(text: str) -> None:
+def test_other_forms_of_times_are_refused(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_time(text)
 
@@ -59,7 +59,7 @@ def test_other_forms_of_marks_are_refused(text: str) -> None:
         pytest.param(None, 0.0, "leaves nothing", id="end-at-0"),
     ],
 )
-def test_marks_that_select_nothing_are_refused(
+def test_cuts_that_leave_nothing_are_refused(
     start_s: float | None, end_s: float | None, words: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=words):
@@ -67,7 +67,7 @@ def test_marks_that_select_nothing_are_refused(
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(None, None), (0.0, 5.0), (4.9, None), (None, 5.1)])
-def test_marks_within_a_frame_of_the_end_are_accepted(
+def test_cuts_within_a_frame_of_the_end_are_accepted(
     start_s: float | None, end_s: float | None
 ) -> None:
     check_cut(start_s, end_s, name="clip.mp4", duration_s=5.0, frame_s=0.1)
