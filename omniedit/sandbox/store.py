@@ -180,8 +180,7 @@ class Store:
             if CREDITS_AT_START - taken < edit.credits_reserved:
                 raise NotAcceptedError(HTTPStatus.PAYMENT_REQUIRED)
             row = (*edit, edit.settles_at, request_key, body_digest, is_cut, due_at)
-            marks = ", ".join("?" * len(row))
-            database.execute(f"insert into task values ({marks})", row)  # noqa: S608 - question marks
+            database.execute(f"insert into task values ({_places(row)})", row)  # noqa: S608 - question marks
         return edit, False
 
     def task(self, task_id: str) -> Edit | None:
@@ -190,8 +189,8 @@ class Store:
 
     def tasks_by_id(self, task_ids: Sequence[str]) -> list[Edit]:
         """Return the known edits among `task_ids`, in that order."""
-        marks = ", ".join("?" * len(task_ids))
-        rows = self.rows(f"select {_EDIT} from task where task_id in ({marks})", task_ids)  # noqa: S608 - question marks
+        found = f"select {_EDIT} from task where task_id in ({_places(task_ids)})"  # noqa: S608 - question marks
+        rows = self.rows(found, task_ids)
         known = {edit.task_id: edit for edit in map(Edit._make, rows)}
         return [known[task_id] for task_id in task_ids if task_id in known]
 
@@ -244,7 +243,7 @@ class Store:
     def add_upload(self, upload: Upload) -> None:
         """Record an upload whose file is in place."""
         with self.writing() as database:
-            database.execute(f"insert into upload values ({', '.join('?' * len(upload))})", upload)  # noqa: S608 - question marks
+            database.execute(f"insert into upload values ({_places(upload)})", upload)  # noqa: S608 - question marks
 
     def upload(self, file_id: str, *, now: float) -> Upload | None:
         """Return one upload unless it has expired, or None."""
@@ -283,6 +282,10 @@ class Store:
             for table in ("task", "upload", "attempt"):
                 database.execute(f"delete from {table}")  # noqa: S608 - constant table names
         return int(count)
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _open(path: Path) -> sqlite3.Connection:
